@@ -1,0 +1,34 @@
+"""A stage: what it consumes, what it emits, and the one function that does the work."""
+
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from contracts.events.base import Fact
+
+
+D = TypeVar("D")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[D]):
+    """A step of the pipeline. `handle` returns the facts to record and raises Reject, Retry or Unavailable.
+
+    `attempts` bounds the deliveries of one message, crashes of the process included, before it is dead-lettered.
+    """
+
+    name: str
+    consumes: tuple[type[Fact], ...]
+    emits: tuple[type[Fact], ...]
+    handle: Callable[[Any, D], Coroutine[Any, Any, Sequence[Fact]]]
+    deps: type[D]
+    attempts: int = 5
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The lanes that the stage works in, in the order of `consumes`."""
+        return tuple(dict.fromkeys(fact.family for fact in self.consumes))
+
+    def consumed_in(self, family: str) -> tuple[type[Fact], ...]:
+        """The kinds of fact that the stage consumes in one lane."""
+        return tuple(fact for fact in self.consumes if fact.family == family)
