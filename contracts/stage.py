@@ -6,7 +6,6 @@ from typing import Any, Generic, TypeVar
 
 from contracts.events.base import Fact
 
-
 D = TypeVar("D")
 
 

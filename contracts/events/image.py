@@ -7,7 +7,7 @@ from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Sou
 
 
 class ImageFact(Fact):
-    """Something that happened to an image. The image id is the attachment's snowflake (or message id plus position for an embed)."""
+    """Something that happened to an image: its id is the attachment's snowflake, or message id plus position for an embed."""
 
     family: ClassVar[Family] = "image"
 
