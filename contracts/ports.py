@@ -99,6 +99,10 @@ class Catalogue(Protocol):
         """Erase the image and remember its id, so that no replay brings it back."""
         ...
 
+    async def removed(self, image_id: str) -> bool:
+        """Whether the image was erased, as against never catalogued."""
+        ...
+
     async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
         """The documents of those images that are known and not removed, by image id."""
         ...

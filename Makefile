@@ -1,0 +1,33 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set up everything they need in .venv.
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test check bench schema clean
+
+demo: .venv/ready
+	$(BIN)/mapseek demo
+
+test: .venv/ready
+	$(BIN)/pytest
+
+check: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/mapseek schema --check
+
+bench: .venv/ready
+	$(BIN)/python -m tests.benchmarks
+
+schema: .venv/ready
+	$(BIN)/mapseek schema
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embed,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo-report

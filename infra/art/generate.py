@@ -1,0 +1,40 @@
+"""One piece of map art for each seed: a kind, a size in maps, and a palette style, all drawn by lot from the seed."""
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from infra.art import drawings, fields
+from infra.art.canvas import Rng
+from infra.art.palette import quantise
+
+MAP = 128
+"""Pixels on a side of one map."""
+
+SIZES = ((1, 1), (1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (3, 2))
+"""Width and height in maps; single maps are the most common."""
+
+KINDS: tuple[Callable[[Rng, int, int], Image.Image], ...] = (
+    drawings.landscape,
+    fields.fractal,
+    fields.stained_glass,
+    drawings.sprite,
+    fields.plasma,
+    drawings.banner,
+    drawings.maze,
+    drawings.night,
+    fields.mandala,
+    drawings.rectangles,
+    fields.contours,
+    drawings.discs,
+    fields.interference,
+)
+
+
+def piece(seed: int) -> Image.Image:
+    """The piece of that seed: RGB, 128 pixels a map, 1x1 to 3x2 maps, in map colours only. Kinds take turns from seed to seed."""
+    rng = np.random.default_rng(seed)
+    width, height = SIZES[rng.integers(len(SIZES))]
+    drawn = KINDS[seed % len(KINDS)](rng, width * MAP, height * MAP)
+    return quantise(drawn, "flat" if rng.random() < 0.5 else "staircase", dither=bool(rng.random() < 0.5))

@@ -1,0 +1,148 @@
+"""Blobs as files under one folder, `ab/cd/<sha256>`: written elsewhere and renamed into place, so that none is ever half there."""
+
+import asyncio
+import hashlib
+import os
+import re
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from contracts.errors import BlobMissing, MapSeekError, Unavailable
+
+log = structlog.get_logger(__name__)
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_DEPENDENCY = "blob store"
+_STALE_AFTER = 3600.0
+"""Seconds after which a temporary file is what a crash left, not what another process is still writing."""
+
+
+class FileBlobStore:
+    """A BlobStore on a local or mounted folder, shared by any number of processes. Open it with `open_blob_store`.
+
+    Raises Unavailable while the folder cannot be read or written, an unmounted one included.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._temporary = _temporary_folder(root)
+
+    async def put(self, data: bytes) -> str:
+        return await asyncio.to_thread(self._put, data)
+
+    async def get(self, name: str) -> bytes:
+        return await asyncio.to_thread(self._get, name)
+
+    async def exists(self, name: str) -> bool:
+        return await asyncio.to_thread(self._exists, name)
+
+    async def delete(self, name: str) -> None:
+        await asyncio.to_thread(self._delete, name)
+
+    def _path(self, name: str) -> Path:
+        if not _DIGEST.fullmatch(name):
+            raise BlobMissing(f"{name!r} is not the name of a blob")
+        return self._root / name[:2] / name[2:4] / name
+
+    def _put(self, data: bytes) -> str:
+        name = hashlib.sha256(data).hexdigest()
+        path = self._path(name)
+        try:
+            # Comparing rather than looking for the name alone lets a second put heal a file that the disk has damaged.
+            if not (path.is_file() and path.read_bytes() == data):
+                _write_durably(data, path, self._temporary)
+        except OSError as error:
+            raise Unavailable(_DEPENDENCY, f"cannot write: {error.strerror}") from error
+        return name
+
+    def _get(self, name: str) -> bytes:
+        path = self._path(name)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            self._check_mounted()
+            raise BlobMissing(f"no blob is called {name}") from None
+        except OSError as error:
+            raise Unavailable(_DEPENDENCY, f"cannot read: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != name:
+            log.error("blob_damaged", blob=name, bytes=len(data))
+            raise BlobMissing(f"the blob {name} is damaged")
+        return data
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self._path(name).stat()
+        except (BlobMissing, FileNotFoundError):
+            self._check_mounted()
+            return False
+        except OSError as error:
+            raise Unavailable(_DEPENDENCY, f"cannot read: {error.strerror}") from error
+        return True
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._path(name).unlink()
+        except (BlobMissing, FileNotFoundError):
+            self._check_mounted()
+        except OSError as error:
+            raise Unavailable(_DEPENDENCY, f"cannot delete: {error.strerror}") from error
+
+    def _check_mounted(self) -> None:
+        """An unmounted folder looks empty, but then its temporary folder is gone too: no blob may be called missing for that."""
+        if not self._temporary.is_dir():
+            raise Unavailable(_DEPENDENCY, f"the folder {self._root} is gone")
+
+
+def open_blob_store(root: Path) -> FileBlobStore:
+    """The store under `root`, made if need be and proved writable. Raises MapSeekError where it cannot be."""
+    try:
+        temporary = _temporary_folder(root)
+        temporary.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=temporary) as probe:
+            probe.write(b"probe")
+        _clean(temporary)
+    except OSError as error:
+        raise MapSeekError(
+            f"The blob folder {root} cannot be written ({error.strerror}): make it writable for this user, "
+            "or set MAPSEEK_DATA_DIR to a folder that is."
+        ) from error
+    return FileBlobStore(root)
+
+
+def _temporary_folder(root: Path) -> Path:
+    return root / "tmp"
+
+
+def _clean(temporary: Path) -> None:
+    for leftover in temporary.iterdir():
+        with suppress(FileNotFoundError):  # another process cleans too, or its write has just ended
+            if time.time() - leftover.stat().st_mtime > _STALE_AFTER:
+                leftover.unlink()
+
+
+def _write_durably(data: bytes, path: Path, temporary: Path) -> None:
+    handle, name = tempfile.mkstemp(dir=temporary)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Without this a power cut may take back the rename, though the fact that names the blob is already recorded."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

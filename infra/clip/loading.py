@@ -1,0 +1,177 @@
+"""An open_clip vision tower by name and weights, on the right device, in the right precision. Imports torch."""
+
+import difflib
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from contracts.errors import MapSeekError
+from infra.clip.torchvision_ops import declare_missing
+
+declare_missing()
+
+import open_clip  # noqa: E402  (only after the operators are declared)
+from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
+
+from infra.clip.hub import weights_of  # noqa: E402
+
+SEED = 20_11_2026
+CHECKPOINT_SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".npz"}
+UNTRAINED = "untrained"
+
+open_clip.add_model_config(Path(__file__).parent / "models")
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A vision tower ready to run: pictures to (n, dimensions) float32 vectors of length 1 on the CPU."""
+
+    name: str
+    digest: str
+    dimensions: int
+    device: torch.device
+    dtype: torch.dtype
+    visual: torch.nn.Module
+    transform: Callable[[Image.Image], torch.Tensor]
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """CLIP's own preprocessing: an RGB picture to a (3, side, side) float32 tensor."""
+        return self.transform(image)
+
+    @torch.inference_mode()
+    def vectors(self, prepared: list[torch.Tensor]) -> torch.Tensor:
+        """Prepared pictures to their vectors, in one run of the tower."""
+        batch = torch.stack(prepared).to(self.device, self.dtype)
+        features = self.visual(batch)
+        if isinstance(features, tuple):  # CoCa's tower gives its tokens too
+            features = features[0]
+        return torch.nn.functional.normalize(features.float(), dim=-1).cpu()
+
+
+def load_tower(model: str, pretrained: str | None, *, device: str, precision: str) -> Tower:
+    """Load a tower. Raises MapSeekError for a name, tag, file, device or precision that cannot be used."""
+    name = _known_model(model)
+    tag, checkpoint, source = _weights(name, pretrained)
+    where = _device(device)
+    number_format = _precision(precision, where)
+    with torch.random.fork_rng(devices=[]), _quiet():
+        torch.manual_seed(SEED)
+        clip = _random_model(name, source)
+        if checkpoint is None:
+            _ignore_brightness(clip.visual)
+        else:
+            _load_checkpoint(clip, name, checkpoint)
+    visual = clip.visual.eval().requires_grad_(False)
+    digest = _digest(visual)
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[number_format]
+    transform = image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)
+    dimensions = int(open_clip.get_model_config(name)["embed_dim"])
+    return Tower(f"open_clip/{name}/{tag}/{number_format}", digest, dimensions, where, dtype, visual.to(where, dtype), transform)
+
+
+def _known_model(model: str) -> str:
+    name = model.replace("/", "-")
+    known = open_clip.list_models()
+    if name in known:
+        return name
+    lower = {each.lower(): each for each in known}
+    close = [lower[each] for each in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
+    hint = f"did you mean {', '.join(close)}" if close else "open_clip.list_models() names them all"
+    raise MapSeekError(f"open_clip has no model called {model!r} ({hint}): correct MAPSEEK_MODEL.")
+
+
+def _weights(model: str, pretrained: str | None) -> tuple[str, Path | None, dict[str, Any]]:
+    """What to call the weights, their file (None: seeded random ones), and open_clip's configuration of the tag if it is one."""
+    if pretrained is None:
+        return UNTRAINED, None, {}
+    source = open_clip.get_pretrained_cfg(model, pretrained)
+    if source:
+        return pretrained, weights_of(model, pretrained, source), source
+    path = Path(pretrained).expanduser()
+    if path.is_file():
+        return path.name, path, {}
+    if path.suffix in CHECKPOINT_SUFFIXES or len(path.parts) > 1:
+        raise MapSeekError(f"There is no checkpoint file {pretrained}: correct the path in MAPSEEK_PRETRAINED.")
+    tags = open_clip.list_pretrained_tags_by_model(model)
+    close = difflib.get_close_matches(pretrained, tags, n=3, cutoff=0.3) or tags[:3]
+    known = f"it has {', '.join(close)}{' and more' if len(tags) > len(close) else ''}" if tags else "it has none"
+    raise MapSeekError(
+        f"{model} has no pretrained tag {pretrained!r} ({known}): correct MAPSEEK_PRETRAINED or give a checkpoint file."
+    )
+
+
+def _random_model(name: str, source: dict[str, Any]) -> Any:
+    try:
+        return open_clip.create_model(
+            name, pretrained_text=False, force_quick_gelu=bool(source.get("quick_gelu")), force_preprocess_cfg=source
+        )
+    except Exception as error:
+        raise MapSeekError(f"open_clip cannot build {name} here ({error}): choose another MAPSEEK_MODEL.") from error
+
+
+def _load_checkpoint(clip: torch.nn.Module, model: str, path: Path) -> None:
+    try:
+        open_clip.load_checkpoint(clip, str(path))
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "state_dict" in str(error):
+            reason = f"holds the weights of another architecture than {model}: set MAPSEEK_MODEL to the model that it was made for"
+        else:
+            reason = f"is not a checkpoint that open_clip can read ({type(error).__name__}): give another one in MAPSEEK_PRETRAINED"
+        raise MapSeekError(f"The file {path} {reason}.") from error
+
+
+def _ignore_brightness(visual: torch.nn.Module) -> None:
+    """Take the mean out of the first layer's random filters, so that they answer to the layout of a picture and not to its light.
+
+    Measured on untrained towers: 100 % instead of 62 % of pictures 30 % darker are found again.
+    """
+    first = next(layer for layer in visual.modules() if isinstance(layer, torch.nn.Conv2d))
+    with torch.no_grad():
+        first.weight -= first.weight.mean((2, 3), keepdim=True)
+
+
+def _digest(visual: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(visual.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _device(wanted: str) -> torch.device:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return torch.device(next(name for name, here in available.items() if here))
+    if not available.get(wanted, False):
+        raise MapSeekError(f"torch finds no device {wanted!r} on this machine: set MAPSEEK_DEVICE to auto or cpu.")
+    return torch.device(wanted)
+
+
+def _precision(wanted: str, device: torch.device) -> str:
+    if wanted == "auto":
+        return "fp16" if device.type == "cuda" else "fp32"
+    if wanted != "fp32" and device.type == "cpu":
+        raise MapSeekError(f"{wanted} is several times slower than fp32 on a CPU: set MAPSEEK_PRECISION to auto or fp32.")
+    return wanted
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep open_clip from warning about random weights, which are asked for here; it logs straight to the root logger."""
+    root = logging.getLogger()
+
+    def foreign(record: logging.LogRecord) -> bool:
+        return "open_clip" not in record.pathname
+
+    root.addFilter(foreign)
+    try:
+        yield
+    finally:
+        root.removeFilter(foreign)

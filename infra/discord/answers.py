@@ -1,0 +1,66 @@
+"""Answers to slash commands, delivered from any process: the interaction's token is all that is needed, no login."""
+
+import io
+from typing import Self, cast
+
+import aiohttp
+import disnake
+from disnake.webhook import Webhook
+from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
+
+from contracts.errors import Reject, RejectCode, Retry
+from contracts.ports import Answer
+from infra.discord.embeds import answer_view
+
+ORIGINAL = cast(int, "@original")
+"""The deferred answer's name in place of a message id."""
+
+INVALID_TOKEN = 50027
+
+
+class WebhookAnswers:
+    """The Answering port on Discord's webhook API. Make it inside the event loop, close it after use."""
+
+    def __init__(self, *, timeout: float = 15) -> None:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def edit(self, application_id: str, token: str, answer: Answer) -> None:
+        view = answer_view(answer)
+        webhook = Webhook.partial(int(application_id), token, session=self._session)
+        # disnake's adapter keeps a lock for every token that it ever saw; one adapter an edit keeps no token.
+        adapter = async_context.set(AsyncWebhookAdapter())
+        try:
+            await webhook.edit_message(
+                ORIGINAL,
+                content=None,
+                embeds=view.embeds,
+                files=[disnake.File(io.BytesIO(data), filename=name) for name, data in view.files.items()],
+                attachments=[],  # the files of an earlier delivery go, so that doing it again shows the same
+                allowed_mentions=disnake.AllowedMentions.none(),
+            )
+        except disnake.HTTPException as error:
+            raise _verdict_on(error) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Retry(f"Discord did not take the answer: {type(error).__name__}") from error
+        finally:
+            async_context.reset(adapter)
+
+
+def _verdict_on(error: disnake.HTTPException) -> Exception:
+    if error.status in (401, 404) or error.code == INVALID_TOKEN:
+        return Reject(RejectCode.GONE, "The interaction is unknown to Discord or its token has expired.")
+    if error.status == 429:
+        after = error.response.headers.get("Retry-After")
+        return Retry("Discord limits the rate of answers", after=float(after) if after else None)
+    if error.status >= 500:
+        return Retry(f"Discord answered {error.status}")
+    return error

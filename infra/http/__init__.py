@@ -1,0 +1,1 @@
+"""Fetching files over HTTP without trusting the address, the name service or the server."""

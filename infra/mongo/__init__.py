@@ -1,0 +1,1 @@
+"""MongoDB: the catalogue and the vector search for those who outgrow the embedded ones."""

@@ -1,0 +1,165 @@
+"""Nearest images by MongoDB's own `$vectorSearch`: Atlas, or a server with the search process beside it (atlas-local)."""
+
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pymongo.errors import OperationFailure
+from pymongo.operations import SearchIndexModel
+
+from contracts.errors import MapSeekError, Unavailable
+from contracts.ports import Neighbour
+from infra.mongo.catalogue import IMAGES, ensure_indexes
+from infra.mongo.client import Database, connect, outages
+from infra.mongo.vector_binary import to_binary
+
+_GUILD, _CHANNEL = "metadata.guild_id", "metadata.channel_id"
+_MOST_CANDIDATES = 10_000  # the server accepts no more
+_ANY_VECTOR = struct.pack("<f", 1.0)
+_NO_SEARCH = frozenset({59, 115, 31082, 40324})
+"""CommandNotFound, CommandNotSupported, SearchNotEnabled, unknown pipeline stage."""
+_NO_SEARCH_TEXTS = ("$listSearchIndexes is not allowed", "'$vectorSearch' not supported")
+"""What is said without a code of its own by Atlas tiers and by other servers that speak MongoDB's protocol."""
+
+
+async def open_atlas_search(uri: str, database: str = "mapseek", *, patience: float = 2.0) -> "AtlasSearch":
+    """Vector search over the catalogue's own documents. Raises MapSeekError for a connection string that cannot be used."""
+    return AtlasSearch(connect(uri, database, patience=patience))
+
+
+def index_name(generation: str) -> str:
+    """The search index of one generation; two generations stand side by side."""
+    return f"clip_embedding_{generation}"
+
+
+def index_definition(generation: str, dimensions: int) -> dict[str, Any]:
+    """What is indexed: one generation's vectors, and the fields that a search may be narrowed by."""
+    path = f"clip_embedding.{generation}"
+    return {
+        "fields": [
+            {"type": "vector", "path": path, "numDimensions": dimensions, "similarity": "cosine"},
+            {"type": "filter", "path": _GUILD},
+            {"type": "filter", "path": _CHANNEL},
+        ]
+    }
+
+
+def search_pipeline(
+    guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
+) -> list[dict[str, Any]]:
+    """The aggregation that yields `{_id, score}`, best first. 20 candidates for each result is the least that MongoDB advises."""
+    narrowed: dict[str, Any] = {_GUILD: guild_id}
+    if channels is not None:
+        narrowed[_CHANNEL] = {"$in": sorted(channels)}
+    return [
+        {
+            "$vectorSearch": {
+                "index": index_name(generation),
+                "path": f"clip_embedding.{generation}",
+                "queryVector": to_binary(vector),
+                "numCandidates": min(max(20 * top, 200), _MOST_CANDIDATES),
+                "limit": top,
+                "filter": narrowed,
+            }
+        },
+        {"$project": {"_id": 1, "score": {"$meta": "vectorSearchScore"}}},
+    ]
+
+
+def cosine(vector_search_score: float) -> float:
+    """MongoDB scores cosine similarity as (1 + cosine) / 2."""
+    return 2 * vector_search_score - 1
+
+
+class AtlasSearch:
+    """VectorSearch on `$vectorSearch`. The server's index follows the documents by itself, about a second behind.
+
+    The first search of a generation asks for its index, and searches are held (Unavailable) until the server has built it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._client = database.client
+        self._images = database[IMAGES]
+        self._queryable: set[str] = set()
+
+    async def ensure_index(self, generation: str, dimensions: int) -> None:
+        """Ask the server for the generation's index, or to change it to this definition; it builds it in the background.
+
+        Raises MapSeekError when the server has no vector search or refuses the index, Unavailable when it does not answer.
+        """
+        name, definition = index_name(generation), index_definition(generation, dimensions)
+        with _vector_search():
+            await ensure_indexes(self._images)  # which makes the collection: MongoDB refuses a search index without one
+            existing = await self._index(generation)
+            try:
+                if existing is None:
+                    await self._images.create_search_index(SearchIndexModel(definition, name=name, type="vectorSearch"))
+                elif not _covers(existing["latestDefinition"], definition):
+                    await self._images.update_search_index(name, definition)
+            except OperationFailure as error:
+                if _has_no_search(error):
+                    raise
+                raise MapSeekError(
+                    f"MongoDB refuses the search index {name} ({error}): a free Atlas cluster has three at most, so drop one "
+                    "that is not needed any more."
+                ) from error
+
+    async def search(
+        self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
+    ) -> Sequence[Neighbour]:
+        """As the port says. Raises Unavailable while the index is being built, MapSeekError where there can be none."""
+        if channels is not None and not channels:
+            return ()
+        with _vector_search():
+            await self._expect_index(generation, dimensions=len(vector) // 4)
+            pipeline = search_pipeline(guild_id, generation, vector, top=top, channels=channels)
+            found = await self._images.aggregate(pipeline).to_list(None)
+        return [Neighbour(image_id=document["_id"], score=min(1.0, cosine(document["score"]))) for document in found]
+
+    async def ping(self) -> None:
+        with _vector_search():
+            await self._client.admin.command("ping")
+
+    async def close(self) -> None:
+        self._client.close()
+
+    async def _expect_index(self, generation: str, dimensions: int) -> None:
+        """MongoDB answers a search of an index that it does not have with nothing at all, so look before the first one."""
+        if generation in self._queryable:
+            return
+        await self.ensure_index(generation, dimensions)
+        index = await self._index(generation)
+        if index is None or not index.get("queryable"):
+            raise Unavailable("vector search", f"MongoDB is still building the index of generation {generation}")
+        self._queryable.add(generation)
+
+    async def _index(self, generation: str) -> Mapping[str, Any] | None:
+        if indexes := await self._images.list_search_indexes(index_name(generation)).to_list(None):
+            return indexes[0]
+        # Some servers without vector search list no index where others refuse; trying a search tells.
+        await self._images.aggregate(search_pipeline("", generation, _ANY_VECTOR, top=1, channels=None)).to_list(None)
+        return None
+
+
+def _covers(latest: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether an index has the fields that we want; the server adds options of its own to each."""
+    return all(any(field.items() <= other.items() for other in latest["fields"]) for field in wanted["fields"])
+
+
+def _has_no_search(error: OperationFailure) -> bool:
+    return error.code in _NO_SEARCH or any(text in str(error) for text in _NO_SEARCH_TEXTS)
+
+
+@contextmanager
+def _vector_search() -> Iterator[None]:
+    with outages("vector search"):
+        try:
+            yield
+        except OperationFailure as error:
+            if _has_no_search(error):
+                raise MapSeekError(
+                    "This MongoDB server has no vector search: use MongoDB Atlas or the mongodb-atlas-local image, "
+                    "or choose the embedded index."
+                ) from error
+            raise

@@ -1,0 +1,44 @@
+"""Connections to the log: they reconnect for ever, and say in one sentence when there is nothing to connect to."""
+
+import asyncio
+from urllib.parse import urlsplit, urlunsplit
+
+import nats
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from contracts.errors import MapSeekError
+
+log = structlog.get_logger()
+
+
+async def connect(url: str, name: str, timeout: float = 5) -> Client:
+    """Connect to the server at `url`. Raises MapSeekError when none answers within `timeout` seconds."""
+
+    async def report(error: Exception) -> None:
+        log.warning("log connection trouble", error=str(error) or type(error).__name__)
+
+    try:
+        async with asyncio.timeout(timeout):
+            return await nats.connect(
+                url,
+                name=name,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,
+                connect_timeout=2,
+                error_cb=report,
+                allow_reconnect=True,
+            )
+    except (OSError, NatsError, TimeoutError, ValueError) as error:
+        raise MapSeekError(
+            f"No NATS server answers at {without_password(url)}: start it, or correct NATS_URL ({type(error).__name__})."
+        ) from None
+
+
+def without_password(url: str) -> str:
+    """The URL as it may be shown."""
+    parts = urlsplit(url)
+    if parts.username is None and parts.password is None:
+        return url
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))

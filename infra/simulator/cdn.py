@@ -1,0 +1,97 @@
+"""The CDN: files under signed URLs that expire, as Discord's do (`?ex=<expires>&is=<issued>&hm=<signature>`, hexadecimal)."""
+
+import hmac
+import mimetypes
+import re
+import secrets
+import warnings
+from datetime import timedelta
+from io import BytesIO
+from pathlib import PurePosixPath
+
+from aiohttp import web
+from PIL import Image
+
+from infra.simulator.model import Attachment
+from infra.simulator.snowflake import Clock
+
+LIFETIME = timedelta(hours=24)
+GONE = "This content is no longer available."
+
+
+class Cdn:
+    """Keeps the bytes of every upload and serves them to whoever holds a valid URL."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.origin = ""
+        self._files: dict[str, Attachment] = {}
+        self._key = secrets.token_bytes(32)
+        self._expired_status = 404
+
+    def store(self, file_id: int, folder: str, name: str, data: bytes, description: str | None = None) -> Attachment:
+        """Keep an upload under `/<folder>/<id>/<file name>`, the name cleaned as Discord cleans it."""
+        filename = clean_filename(name)
+        width, height = _dimensions(data)
+        attachment = Attachment(
+            id=file_id,
+            path=f"/{folder}/{file_id}/{filename}",
+            filename=filename,
+            data=data,
+            content_type=mimetypes.guess_type(filename)[0],
+            width=width,
+            height=height,
+            url="",
+            title=PurePosixPath(name).stem if filename != name else None,
+            description=description,
+            ephemeral=folder.startswith("ephemeral-"),
+        )
+        attachment.url = self.sign(attachment)
+        self._files[attachment.path] = attachment
+        return attachment
+
+    def forget(self, attachment: Attachment) -> None:
+        """Stop serving a file, whatever URL is held."""
+        self._files.pop(attachment.path, None)
+
+    def sign(self, attachment: Attachment) -> str:
+        """A URL for the file that works from now for a day."""
+        issued = int(self.clock().timestamp())
+        expires, since = f"{issued + int(LIFETIME.total_seconds()):x}", f"{issued:x}"
+        signature = self._signature(attachment.path, expires, since)
+        return f"{self.origin}{attachment.path}?ex={expires}&is={since}&hm={signature}&"
+
+    def expire_urls(self, status: int) -> None:
+        """Make every URL issued so far answer this status."""
+        self._key = secrets.token_bytes(32)
+        self._expired_status = status
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """GET of a file."""
+        file = self._files.get(request.path)
+        if file is None:
+            return web.Response(status=404, text=GONE)
+        expires, since, signature = (request.query.get(key, "") for key in ("ex", "is", "hm"))
+        valid = hmac.compare_digest(signature.encode(), self._signature(file.path, expires, since).encode())
+        if not valid or int(expires, 16) <= self.clock().timestamp():
+            return web.Response(status=self._expired_status, text=GONE)
+        return web.Response(body=file.data, content_type=file.content_type or "application/octet-stream")
+
+    def _signature(self, path: str, expires: str, since: str) -> str:
+        return hmac.new(self._key, f"{path}?{expires}&{since}".encode(), "sha256").hexdigest()
+
+
+def clean_filename(name: str) -> str:
+    """The name under which Discord keeps a file: blanks become underscores, and anything else unusual goes."""
+    return re.sub(r"[^A-Za-z0-9_.\-]", "", name.replace(" ", "_")).lstrip(".") or "unknown"
+
+
+def _dimensions(data: bytes) -> tuple[int | None, int | None]:
+    """What Discord tells of a picture from its header; nothing for what is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(data)) as image:
+                return image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None, None

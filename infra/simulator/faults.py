@@ -1,0 +1,157 @@
+"""Things that go wrong on the way: answers that the REST API or the CDN give to the next requests in place of the right one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+import orjson
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+CDN = "/*attachments/*"
+REST = "/api/v10/*"
+"""The two patterns that cover one side whole."""
+
+
+class Fault(Protocol):
+    """One way to go wrong."""
+
+    async def answer(self, request: web.Request, handler: Handler, /) -> web.StreamResponse:
+        """Answer the request in the handler's place."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An answer with another status. `retry_after` (seconds) goes with 429, as a header and, from REST, in the body too."""
+
+    status: int
+    retry_after: float | None = None
+
+    async def answer(self, request: web.Request, _: Handler) -> web.StreamResponse:
+        headers = {"Via": "1.1 simulator"}
+        if self.retry_after is not None:
+            headers["Retry-After"] = f"{self.retry_after:g}"
+        if not request.path.startswith("/api/"):
+            return web.Response(status=self.status, headers=headers, text=f"fault injected: {self.status}")
+        body: dict[str, object] = {"message": f"{self.status}: fault injected", "code": 0}
+        if self.status == 429:
+            body = {"message": "You are being rate limited.", "retry_after": self.retry_after or 0.0, "global": False}
+        headers["Content-Type"] = "application/json"
+        return web.Response(status=self.status, headers=headers, body=orjson.dumps(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A redirect to any URL."""
+
+    url: str
+    status: int = 302
+
+    async def answer(self, _request: web.Request, _handler: Handler) -> web.StreamResponse:
+        return web.Response(status=self.status, headers={"Location": self.url})
+
+
+@dataclass(frozen=True, slots=True)
+class Drip:
+    """The right body, a few bytes at a time, `interval` seconds apart."""
+
+    chunk: int = 1
+    interval: float = 0.05
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        body = await _body(request, handler)
+        response = web.StreamResponse()
+        response.content_length = len(body)
+        await response.prepare(request)
+        for start in range(0, len(body), self.chunk):
+            await response.write(body[start : start + self.chunk])
+            await asyncio.sleep(self.interval)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Half of the body, and then silence for as long as the client waits."""
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        body = await _body(request, handler)
+        response = web.StreamResponse()
+        response.content_length = len(body)
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
+        await asyncio.Event().wait()
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """The body, and then bytes for as long as the client reads, with no length announced."""
+
+    chunk: int = 64 * 1024
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        body = await _body(request, handler)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(body)
+        while True:
+            await response.write(bytes(self.chunk))
+
+
+@dataclass(frozen=True, slots=True)
+class WrongLength:
+    """A Content-Length of `length` whatever the body has: a shorter one cuts it off, a longer one is never fulfilled."""
+
+    length: int
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        body = await _body(request, handler)
+        transport = request.transport
+        if transport is not None:
+            transport.write(f"HTTP/1.1 200 OK\r\nContent-Length: {self.length}\r\n\r\n".encode() + body[: self.length])
+            transport.close()
+        return web.Response(body=body)
+
+
+@dataclass(slots=True)
+class _Armed:
+    fault: Fault
+    path: str
+    method: str | None
+    left: int | None
+
+
+@dataclass(slots=True)
+class Faults:
+    """The faults that wait for their requests."""
+
+    _armed: list[_Armed] = field(default_factory=list)
+
+    def add(self, fault: Fault, path: str, *, method: str | None = None, times: int | None = 1) -> None:
+        """Let the next `times` requests (None: all) whose path fits the shell pattern meet the fault, after those added before."""
+        self._armed.append(_Armed(fault, path, method, times))
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more."""
+        self._armed.clear()
+
+    def take(self, method: str, path: str) -> Fault | None:
+        """The fault that this request meets, counted down."""
+        for armed in self._armed:
+            if armed.method in (None, method) and fnmatchcase(path, armed.path):
+                if armed.left is not None:
+                    armed.left -= 1
+                    if armed.left == 0:
+                        self._armed.remove(armed)
+                return armed.fault
+        return None
+
+
+async def _body(request: web.Request, handler: Handler) -> bytes:
+    response = await handler(request)
+    body = response.body if isinstance(response, web.Response) else None
+    return body if isinstance(body, bytes) else b""

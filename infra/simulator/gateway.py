@@ -1,0 +1,238 @@
+"""The gateway: WebSocket sessions that are identified, fed with events, resumed and closed as Discord does it."""
+
+import asyncio
+import secrets
+import zlib
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from infra.simulator.errors import JSON
+
+GUILDS = 1 << 0
+GUILD_MESSAGES = 1 << 9
+MESSAGE_CONTENT = 1 << 15
+_NEVER_GRANTED = 1 << 1 | 1 << 8
+_REPLAYED_EVENTS = 10_000
+
+_DISPATCH, _HEARTBEAT, _IDENTIFY, _PRESENCE, _RESUME = 0, 1, 2, 3, 6
+_INVALID_SESSION, _HELLO, _HEARTBEAT_ACK = 9, 10, 11
+
+
+class _Close(Exception):
+    """The client broke the protocol: close its socket with a code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Connection:
+    """One open socket. Frames are queued and sent in order by `write`."""
+
+    def __init__(self, socket: web.WebSocketResponse, *, compress: bool) -> None:
+        self.socket = socket
+        self._frames: asyncio.Queue[bytes] = asyncio.Queue()
+        self._deflate = zlib.compressobj() if compress else None
+
+    def send(self, op: int, data: Any = None) -> None:
+        """Queue a frame that is no event."""
+        self.send_frame(orjson.dumps({"op": op, "d": data, "s": None, "t": None}))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Queue an encoded frame."""
+        self._frames.put_nowait(frame)
+
+    async def write(self) -> None:
+        """Send what is queued until the socket is closed."""
+        with suppress(ConnectionError):
+            while not self.socket.closed:
+                frame = await self._frames.get()
+                if self._deflate is None:
+                    await self.socket.send_str(frame.decode())
+                else:
+                    await self.socket.send_bytes(self._deflate.compress(frame) + self._deflate.flush(zlib.Z_SYNC_FLUSH))
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """What an identified client is owed: its events are numbered, and kept so that it can resume."""
+
+    id: str
+    intents: int
+    connection: Connection | None
+    sequence: int = 0
+    events: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=_REPLAYED_EVENTS))
+
+    def dispatch(self, event: str, payload: JSON) -> None:
+        """Send an event now, if the client is connected, or when it resumes."""
+        self.sequence += 1
+        frame = orjson.dumps({"op": _DISPATCH, "t": event, "s": self.sequence, "d": payload})
+        self.events.append((self.sequence, frame))
+        if self.connection is not None:
+            self.connection.send_frame(frame)
+
+    def missed(self, sequence: int) -> list[bytes] | None:
+        """The events after a number, or None if they are no longer all there."""
+        oldest = self.events[0][0] if self.events else self.sequence + 1
+        if not oldest - 1 <= sequence <= self.sequence:
+            return None
+        return [frame for number, frame in self.events if number > sequence]
+
+
+class Gateway:
+    """All sessions. `ready` gives the READY payload's own fields, `guilds` the payloads of GUILD_CREATE."""
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        message_content: bool,
+        heartbeat_interval: float,
+        ready: Callable[[], JSON],
+        guilds: Callable[[], list[JSON]],
+        changed: Callable[[], None],
+    ) -> None:
+        self.url = ""
+        self.sessions: dict[str, Session] = {}
+        self.identified_intents: int | None = None
+        self._token = token
+        self._message_content = message_content
+        self._heartbeat_interval = heartbeat_interval
+        self._ready = ready
+        self._guilds = guilds
+        self._changed = changed
+        self._connections: set[Connection] = set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether an identified client is connected now."""
+        return any(session.connection is not None for session in self.sessions.values())
+
+    def dispatch(self, event: str, payload: JSON, *, intent: int = 0, without_content: JSON | None = None) -> None:
+        """Send an event to every session with the intent; `without_content` goes to those without the message content intent."""
+        for session in self.sessions.values():
+            if session.intents & intent == intent:
+                hidden = without_content is not None and not session.intents & MESSAGE_CONTENT
+                session.dispatch(event, without_content if hidden and without_content is not None else payload)
+
+    async def disconnect(self, *, resumable: bool) -> None:
+        """Close every socket; without `resumable` the sessions are forgotten too, and a RESUME is answered INVALID_SESSION."""
+        if not resumable:
+            self.sessions.clear()
+        for connection in tuple(self._connections):
+            self._detach(connection)
+            await connection.socket.close(code=4000, message=b"Unknown error")
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """One client, from HELLO to its close."""
+        socket = web.WebSocketResponse(compress=False, max_msg_size=4096)
+        await socket.prepare(request)
+        connection = Connection(socket, compress=request.query.get("compress") == "zlib-stream")
+        self._connections.add(connection)
+        writer = asyncio.create_task(connection.write())
+        try:
+            if request.query.get("v") != "10" or request.query.get("encoding") != "json":
+                raise _Close(4012, "Invalid API version")
+            connection.send(_HELLO, {"heartbeat_interval": int(self._heartbeat_interval * 1000)})
+            await self._converse(connection)
+        except _Close as close:
+            await socket.close(code=close.code, message=close.reason.encode())
+        finally:
+            writer.cancel()
+            self._detach(connection, ended=socket.close_code in (1000, 1001))
+            self._changed()
+        return socket
+
+    def _detach(self, connection: Connection, *, ended: bool = False) -> None:
+        """Part a closed socket from its session, which stays resumable unless the client itself ended it."""
+        self._connections.discard(connection)
+        for session in tuple(self.sessions.values()):
+            if session.connection is connection:
+                session.connection = None
+                if ended:
+                    del self.sessions[session.id]
+
+    async def _converse(self, connection: Connection) -> None:
+        session: Session | None = None
+        while True:
+            try:
+                message = await connection.socket.receive(timeout=self._heartbeat_interval * 1.5)
+            except TimeoutError:
+                raise _Close(4009, "Session timed out") from None
+            if message.type is not WSMsgType.TEXT:
+                return
+            op, data = _decode(message.data)
+            if op == _HEARTBEAT:
+                connection.send(_HEARTBEAT_ACK)
+            elif op == _IDENTIFY:
+                if session is not None:
+                    raise _Close(4005, "Already authenticated.")
+                session = self._identify(connection, data)
+            elif op == _RESUME:
+                if session is not None:
+                    raise _Close(4005, "Already authenticated.")
+                session = self._resume(connection, data)
+            elif session is None:
+                raise _Close(4003, "Not authenticated.")
+            elif op != _PRESENCE:
+                raise _Close(4001, f"Opcode {op} is not simulated.")
+
+    def _identify(self, connection: Connection, data: JSON) -> Session:
+        self._authenticate(data)
+        intents = data.get("intents")
+        if not isinstance(intents, int) or "properties" not in data:
+            raise _Close(4013, "Invalid intent(s).")
+        if intents & _NEVER_GRANTED or (intents & MESSAGE_CONTENT and not self._message_content):
+            raise _Close(4014, "Disallowed intent(s).")
+        session = Session(secrets.token_hex(16), intents, connection)
+        self.sessions[session.id] = session
+        self.identified_intents = intents
+        guilds = self._guilds()
+        session.dispatch(
+            "READY",
+            {
+                "v": 10,
+                "session_id": session.id,
+                "resume_gateway_url": self.url,
+                "guilds": [{"id": guild["id"], "unavailable": True} for guild in guilds],
+                **self._ready(),
+            },
+        )
+        if intents & GUILDS:
+            for guild in guilds:
+                session.dispatch("GUILD_CREATE", guild | {"unavailable": False})
+        self._changed()
+        return session
+
+    def _resume(self, connection: Connection, data: JSON) -> Session | None:
+        self._authenticate(data)
+        session = self.sessions.get(str(data.get("session_id")))
+        missed = None if session is None or not isinstance(data.get("seq"), int) else session.missed(data["seq"])
+        if session is None or missed is None:
+            connection.send(_INVALID_SESSION, data=False)
+            return None
+        session.connection = connection
+        for frame in missed:
+            connection.send_frame(frame)
+        session.dispatch("RESUMED", {})
+        self._changed()
+        return session
+
+    def _authenticate(self, data: JSON) -> None:
+        if data.get("token") != self._token:
+            raise _Close(4004, "Authentication failed.")
+
+
+def _decode(text: str) -> tuple[int, Any]:
+    try:
+        frame = orjson.loads(text)
+        return int(frame["op"]), frame["d"]
+    except (ValueError, KeyError, TypeError):
+        raise _Close(4002, "Error while decoding payload.") from None

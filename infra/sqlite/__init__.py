@@ -1,0 +1,1 @@
+"""The embedded catalogue: one SQLite file."""

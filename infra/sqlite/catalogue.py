@@ -1,0 +1,140 @@
+"""The catalogue in one SQLite file: a JSON document an image, vectors by generation, and tombstones."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from contracts.errors import MapSeekError
+from contracts.ports import CatalogueEntry, Document
+from infra.sqlite.connection import Connection, connect, is_outage, transaction
+from infra.sqlite.schema import ensure_schema
+
+_PAGE = 500
+_TOMBSTONE = "SELECT 1 FROM tombstones WHERE image_id = ?"
+
+
+async def open_sqlite_catalogue(path: Path, *, busy_timeout: float = 3.0) -> "SqliteCatalogue":
+    """Open or make the catalogue file. `busy_timeout` is how many seconds a call waits for another process's lock.
+
+    Raises MapSeekError when the folder cannot be written or the file is no catalogue of this version.
+    """
+    return await asyncio.to_thread(_open, path, busy_timeout)
+
+
+def _open(path: Path, busy_timeout: float) -> "SqliteCatalogue":
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(connect(path, busy_timeout)) as database:
+            ensure_schema(database, path)
+        return SqliteCatalogue(path, busy_timeout)
+    except OSError as error:
+        raise MapSeekError(f"The folder {path.parent} cannot be made ({error.strerror}): choose another data folder.") from error
+    except sqlite3.Error as error:
+        if not is_outage(error):
+            raise
+        raise MapSeekError(
+            f"The catalogue {path} cannot be opened ({error}): check that its folder is writable, that no other program holds it "
+            "and that it is a MapSeek catalogue."
+        ) from error
+
+
+class SqliteCatalogue:
+    """Catalogue on SQLite. One thread writes and one reads, so that an answer does not wait behind the archive."""
+
+    def __init__(self, path: Path, busy_timeout: float) -> None:
+        self._writer = Connection(path, busy_timeout, "catalogue-writer")
+        self._reader = Connection(path, busy_timeout, "catalogue-reader")
+
+    async def merge(self, image_id: str, fields: Document) -> None:
+        def patch(database: sqlite3.Connection) -> None:
+            row = database.execute("SELECT document FROM images WHERE image_id = ?", (image_id,)).fetchone()
+            document = (orjson.loads(row[0]) if row else {}) | dict(fields)
+            database.execute(
+                "INSERT INTO images (image_id, document) VALUES (?, ?) ON CONFLICT DO UPDATE SET document = excluded.document",
+                (image_id, orjson.dumps(document).decode()),
+            )
+
+        await self._write_unless_removed(image_id, patch)
+
+    async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
+        def put(database: sqlite3.Connection) -> None:
+            database.execute("INSERT INTO images (image_id, document) VALUES (?, '{}') ON CONFLICT DO NOTHING", (image_id,))
+            database.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)", (image_id, generation, vector))
+
+        await self._write_unless_removed(image_id, put)
+
+    async def vector(self, image_id: str, generation: str) -> bytes | None:
+        query = "SELECT vector FROM embeddings WHERE image_id = ? AND generation = ?"
+        rows = await self._rows(query, image_id, generation)
+        return rows[0][0] if rows else None
+
+    async def remove(self, image_id: str) -> None:
+        def erase(database: sqlite3.Connection) -> None:
+            database.execute("INSERT INTO tombstones VALUES (?) ON CONFLICT DO NOTHING", (image_id,))
+            database.execute("DELETE FROM images WHERE image_id = ?", (image_id,))
+            database.execute("DELETE FROM embeddings WHERE image_id = ?", (image_id,))
+
+        await self._write(erase)
+
+    async def removed(self, image_id: str) -> bool:
+        return bool(await self._rows(_TOMBSTONE, image_id))
+
+    async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
+        wanted = orjson.dumps(list(image_ids)).decode()
+        query = "SELECT image_id, document FROM images WHERE image_id IN (SELECT value FROM json_each(?))"
+        return {image_id: _entry(image_id, document) for image_id, document in await self._rows(query, wanted)}
+
+    async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
+        of_guild, parameters = ("", ()) if guild_id is None else ("guild_id = ? AND", (guild_id,))
+        query = f"SELECT image_id, document FROM images WHERE {of_guild} image_id > ? ORDER BY image_id LIMIT {_PAGE}"  # noqa: S608
+        last = ""
+        while rows := await self._rows(query, *parameters, last):
+            for image_id, document in rows:
+                yield _entry(image_id, document)
+            last = rows[-1][0]
+
+    async def count(self, guild_id: str | None = None) -> int:
+        of_guild, parameters = ("", ()) if guild_id is None else ("WHERE guild_id = ?", (guild_id,))
+        query = f"SELECT count(*) FROM images {of_guild}"  # noqa: S608
+        ((count,),) = await self._rows(query, *parameters)
+        return int(count)
+
+    async def clear(self) -> None:
+        def empty(database: sqlite3.Connection) -> None:
+            for table in ("images", "embeddings", "tombstones"):
+                database.execute(f"DELETE FROM {table}")  # noqa: S608
+
+        await self._write(empty)
+
+    async def ping(self) -> None:
+        await self._write(lambda _: None)
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await self._writer.close()
+
+    async def _rows(self, query: str, *parameters: str) -> list[tuple[Any, ...]]:
+        return await self._reader.run(lambda database: database.execute(query, parameters).fetchall())
+
+    async def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        def whole(database: sqlite3.Connection) -> None:
+            with transaction(database):
+                work(database)
+
+        await self._writer.run(whole)
+
+    async def _write_unless_removed(self, image_id: str, work: Callable[[sqlite3.Connection], None]) -> None:
+        def unless_removed(database: sqlite3.Connection) -> None:
+            if database.execute(_TOMBSTONE, (image_id,)).fetchone() is None:
+                work(database)
+
+        await self._write(unless_removed)
+
+
+def _entry(image_id: str, document: str) -> CatalogueEntry:
+    return CatalogueEntry(image_id=image_id, document=orjson.loads(document))

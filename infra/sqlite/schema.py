@@ -1,0 +1,48 @@
+"""The catalogue's tables, and how a file is recognised as ours."""
+
+import sqlite3
+from pathlib import Path
+
+from contracts.errors import MapSeekError
+from infra.sqlite.connection import transaction
+
+VERSION = 1
+APPLICATION_ID = 0x4D415053
+"""The letters MAPS: `file` shows it, and a database of another program is not mistaken for ours."""
+
+_TABLES = (
+    """CREATE TABLE images (
+        image_id TEXT PRIMARY KEY,
+        document TEXT NOT NULL,
+        guild_id TEXT GENERATED ALWAYS AS (json_extract(document, '$.metadata.guild_id')) VIRTUAL
+    )""",
+    "CREATE INDEX images_by_guild ON images (guild_id, image_id)",
+    """CREATE TABLE embeddings (
+        image_id TEXT NOT NULL,
+        generation TEXT NOT NULL,
+        vector BLOB NOT NULL,
+        PRIMARY KEY (image_id, generation)
+    )""",
+    "CREATE TABLE tombstones (image_id TEXT PRIMARY KEY) WITHOUT ROWID",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {VERSION}",
+)
+
+
+def ensure_schema(database: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file; raise MapSeekError for a file that is not ours or of another version."""
+    with transaction(database):
+        (objects,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if objects == 0:
+            for statement in _TABLES:
+                database.execute(statement)
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise MapSeekError(f"{path} is the database of another program: move it away or choose another data folder.")
+    if version != VERSION:
+        raise MapSeekError(
+            f"{path} has catalogue schema {version}, but this MapSeek reads {VERSION}: use the matching version, "
+            "or delete the file and rebuild it from the log."
+        )
+    database.execute("PRAGMA journal_mode = WAL")  # kept in the file: readers and other processes go on while one writes

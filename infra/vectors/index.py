@@ -1,0 +1,110 @@
+"""The embedded index: the archive's vectors in this process, a shard for each guild and generation."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import MapSeekError
+from contracts.ports import Neighbour
+from infra.vectors.shard import GRAPH_ABOVE, Shard
+from infra.vectors.table import Table
+
+INLINE_ROWS = 4_000
+"""Shards up to this size are searched on the event loop, where it takes less than handing the work to a thread and back."""
+
+
+class EmbeddedIndex:
+    """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. Searched through VectorSearch.
+
+    `removed` are the ids that were removed: an add that comes later, in a replay or out of order, does not bring them back.
+    """
+
+    def __init__(
+        self,
+        *,
+        graph_above: int = GRAPH_ABOVE,
+        position: int = 0,
+        removed: Iterable[str] = (),
+        shards: dict[tuple[str, str], Shard] | None = None,
+    ) -> None:
+        self._graph_above = graph_above
+        self._position = position
+        self._removed = set(removed)
+        self._shards = shards if shards is not None else {}
+
+    def __len__(self) -> int:
+        return sum(len(shard) for shard in self._shards.values())
+
+    @property
+    def position(self) -> int:
+        """The last stream sequence whose fact is in the index, 0 before the first."""
+        return self._position
+
+    @property
+    def removed(self) -> frozenset[str]:
+        return frozenset(self._removed)
+
+    @property
+    def shards(self) -> dict[tuple[str, str], Shard]:
+        """The shards at this moment, by guild and generation."""
+        return dict(self._shards)
+
+    def advance(self, sequence: int) -> None:
+        """Note that the fact with this stream sequence, and all before it, are in the index. It never goes back."""
+        self._position = max(self._position, sequence)
+
+    def count(self, guild_id: str, generation: str) -> int:
+        """How many images of a guild have a vector of this generation."""
+        shard = self._shards.get((guild_id, generation))
+        return 0 if shard is None else len(shard)
+
+    def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, vector: bytes) -> None:
+        """Put an image in, or in place of what it was. Raises MapSeekError when the vector does not fit its generation."""
+        unit = _unit(vector)
+        if image_id in self._removed:
+            return
+        shard = self._shards.get((guild_id, generation))
+        if shard is None:
+            shard = self._shards[guild_id, generation] = Shard(Table(len(unit)), self._graph_above)
+        _check_dimensions(shard, unit, guild_id, generation)
+        shard.add(image_id, channel_id, unit.astype(np.float16))
+
+    def remove(self, image_id: str) -> None:
+        """Erase an image from every shard, for ever."""
+        self._removed.add(image_id)
+        for shard in self._shards.values():
+            shard.remove(image_id)
+
+    async def search(
+        self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
+    ) -> Sequence[Neighbour]:
+        """At most `top` neighbours by cosine (to 6 digits), best first, ties in order of image id. See VectorSearch."""
+        shard = self._shards.get((guild_id, generation))
+        if shard is None:
+            return []
+        query, readable = _unit(vector), None if channels is None else frozenset(channels)
+        _check_dimensions(shard, query, guild_id, generation)
+        if len(shard) <= INLINE_ROWS:
+            return shard.search(query, top, readable)
+        return await asyncio.to_thread(shard.search, query, top, readable)
+
+
+def _unit(vector: bytes) -> NDArray[np.float64]:
+    """Little-endian float32 components as a vector of length 1."""
+    if not vector or len(vector) % 4:
+        raise MapSeekError(f"A vector of {len(vector)} bytes is not a row of float32 numbers; embed the image again.")
+    components = np.frombuffer(vector, "<f4").astype(np.float64)
+    norm = np.linalg.norm(components)
+    if not 0 < norm < np.inf:
+        raise MapSeekError("A vector that is zero or not finite cannot be compared; check the model and embed the image again.")
+    return components / norm
+
+
+def _check_dimensions(shard: Shard, vector: NDArray[np.float64], guild_id: str, generation: str) -> None:
+    if len(vector) != shard.dimensions:
+        raise MapSeekError(
+            f"Generation {generation} of guild {guild_id} holds vectors of {shard.dimensions} dimensions, not {len(vector)}: "
+            "a generation belongs to one model, so start a new one for another."
+        )

@@ -1,0 +1,112 @@
+"""A shard: the vectors of one generation in one guild. Exact while it is small, a graph proposes what to compare above."""
+
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.ports import Neighbour
+from infra.vectors.flat import GATHER_UP_TO, candidates, ranked
+from infra.vectors.graph import Graph
+from infra.vectors.table import Half, Slots, Table
+
+GRAPH_ABOVE = 50_000
+"""Vectors up to which a shard compares all of them; scanning that many takes about 5 ms."""
+
+STEP = 4
+"""Slots that each add brings into a graph that does not cover the table yet: a few ms an add, instead of half a minute at once."""
+
+OVERFETCH = 2
+"""How many times more than the filter's share calls for the graph is asked, since answers are not spread evenly over channels."""
+
+
+class Shard:
+    """Thread-safe. Scans run outside the lock, so that no add waits for one; what they found is checked again before it is told."""
+
+    def __init__(self, table: Table, graph_above: int = GRAPH_ABOVE) -> None:
+        self._table = table
+        self._graph: Graph | None = None
+        self._covered = 0  # slots below it are in the graph
+        self._graph_above = graph_above
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def dimensions(self) -> int:
+        return self._table.dimensions
+
+    @property
+    def approximate(self) -> bool:
+        """Whether the graph covers every vector and is used."""
+        return self._graph is not None and self._covered == self._table.size
+
+    def add(self, image_id: str, channel_id: str, vector: Half) -> None:
+        """Put an image in, or in place of what it was."""
+        with self._lock:
+            slot = self._table.put(image_id, channel_id, vector)
+            if self._graph is not None and slot < self._covered:
+                self._graph.put(slot, vector)
+            self._extend_graph()
+
+    def remove(self, image_id: str) -> None:
+        """Erase an image if it is there."""
+        with self._lock:
+            slot = self._table.drop(image_id)
+            if slot is not None and self._graph is not None:
+                self._graph.drop(slot)
+
+    def search(self, query: NDArray[np.float64], top: int, channels: frozenset[str] | None) -> list[Neighbour]:
+        """At most `top` neighbours of a unit vector, best first. An image added or removed meanwhile may be in it or not."""
+        with self._lock:
+            rows = self._table.rows
+            compared = self._worth_comparing(self._table.allowed(channels), query, top)
+        near = candidates(rows, compared, query, top)
+        with self._lock:
+            ids, values = self._table.still(near, channels)
+        return ranked(ids, values, query, top)
+
+    def dump(self, graph_path: Path) -> tuple[dict[str, NDArray[Any]], int]:
+        """The table's arrays, and how many slots the graph written to `graph_path` covers: 0 when there is none."""
+        with self._lock:
+            if self._graph is not None:
+                self._graph.save(graph_path)
+            return self._table.dump(), self._covered
+
+    @classmethod
+    def restore(cls, arrays: dict[str, NDArray[Any]], graph_path: Path | None, covered: int, graph_above: int) -> "Shard":
+        """The shard that `dump` described. Raises ValueError when its graph does not fit its table."""
+        shard = cls(Table.restore(arrays), graph_above)
+        if graph_path is not None:
+            shard._graph = Graph.load(graph_path, shard._table, covered)
+            shard._covered = covered
+            if shard.approximate:
+                shard._table.narrow()
+        return shard
+
+    def _extend_graph(self) -> None:
+        if self._graph is None:
+            if len(self._table) <= self._graph_above:
+                return
+            self._graph = Graph(self._table.dimensions)
+        for slot in range(self._covered, min(self._covered + STEP, self._table.size)):
+            vector = self._table.vector(slot)
+            if vector is not None:
+                self._graph.put(slot, vector)
+            self._covered = slot + 1
+        if self.approximate:
+            self._table.narrow()
+
+    def _worth_comparing(self, allowed: Slots, query: NDArray[np.float64], top: int) -> Slots:
+        """All allowed slots, or those that the graph proposes where it can be trusted to find enough of them."""
+        if self._graph is None or not self.approximate or len(allowed) <= GATHER_UP_TO * self._table.size:
+            return allowed
+        count = OVERFETCH * top * self._table.size // len(allowed)
+        proposed = self._graph.propose(query.astype(np.float16), count)
+        may_be_shown = np.zeros(self._table.size, bool)
+        may_be_shown[allowed] = True
+        kept = proposed[may_be_shown[proposed]]
+        return kept if len(kept) >= min(top, len(allowed)) else allowed

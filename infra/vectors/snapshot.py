@@ -1,0 +1,167 @@
+"""The index on disk: saved without a moment in which a crash loses it, and loaded only if every byte is as it was written.
+
+Data files are named by their digest and never changed; the manifest, replaced in one step at the end, says which of them count. A
+crash before that leaves the old snapshot, one after it the new, and what no manifest names is cleared away by the next save.
+Vectors are float16 on disk as they already are in the index (see table.py), so a restored index gives the scores of a rebuilt one.
+"""
+
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import orjson
+import structlog
+from pydantic import BaseModel, ConfigDict
+
+from infra.vectors.index import EmbeddedIndex
+from infra.vectors.shard import GRAPH_ABOVE, Shard
+
+MANIFEST = "manifest.json"
+
+log = structlog.get_logger()
+
+
+class _Saved(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SavedShard(_Saved):
+    """One shard; `table` and `graph` are the digests that name its files, `covered` is how many slots the graph knows."""
+
+    guild_id: str
+    generation: str
+    count: int
+    dimensions: int
+    table: str
+    graph: str | None
+    covered: int
+
+
+class Manifest(_Saved):
+    """What belongs to the snapshot, the last stream sequence that is in it, and the digest that names the removed ids' file."""
+
+    format: Literal[1] = 1
+    position: int
+    removed: str
+    shards: list[SavedShard]
+
+
+def save(index: EmbeddedIndex, folder: Path) -> None:
+    """Write the index to a folder in place of what was saved there. Raises OSError when the disk refuses.
+
+    May run in a thread while the index is used; an add waits while its own shard is copied.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    position = index.position  # first: what is added from now on may be in the files as well, and is replayed without harm
+    shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
+    temporary = folder / "removed.tmp"
+    temporary.write_bytes(orjson.dumps(sorted(index.removed)))
+    manifest = Manifest(position=position, removed=_keep(temporary), shards=shards)
+    _replace_manifest(folder, manifest)
+    _clear_away(folder, manifest)
+    log.info("vector index saved", position=position, vectors=sum(shard.count for shard in shards))
+
+
+def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | None:
+    """The index as it was saved, None when there is no snapshot or it is not whole: then the log must be played from its start."""
+    if not (folder / MANIFEST).exists():
+        log.info("no snapshot of the vector index, it will be built from the log", folder=str(folder))
+        return None
+    try:
+        manifest = _read_manifest(folder)
+        shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved, graph_above) for saved in manifest.shards}
+        removed = orjson.loads(_checked(folder, manifest.removed).read_bytes())
+    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+        log.warning(
+            "the snapshot of the vector index is unusable, it will be rebuilt from the log", folder=str(folder), reason=str(error)
+        )
+        return None
+    return EmbeddedIndex(graph_above=graph_above, position=manifest.position, removed=removed, shards=shards)
+
+
+def _save_shard(folder: Path, guild_id: str, generation: str, shard: Shard) -> SavedShard:
+    table, graph = folder / "table.tmp", folder / "graph.tmp"
+    arrays, covered = shard.dump(graph)
+    with table.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    return SavedShard(
+        guild_id=guild_id,
+        generation=generation,
+        count=int(np.count_nonzero(arrays["codes"] >= 0)),
+        dimensions=shard.dimensions,
+        table=_keep(table),
+        graph=_keep(graph) if covered else None,
+        covered=covered,
+    )
+
+
+def _load_shard(folder: Path, saved: SavedShard, graph_above: int) -> Shard:
+    with np.load(_checked(folder, saved.table), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    graph = None if saved.graph is None else _checked(folder, saved.graph)
+    shard = Shard.restore(arrays, graph, saved.covered, graph_above)
+    if (len(shard), shard.dimensions) != (saved.count, saved.dimensions):
+        raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} is not the one that was saved")
+    return shard
+
+
+def _keep(temporary: Path) -> str:
+    """Make a written file last under the name of its digest, and return the digest."""
+    digest = _digest(temporary)
+    _sync(temporary)
+    os.replace(temporary, _path(temporary.parent, digest))
+    return digest
+
+
+def _replace_manifest(folder: Path, manifest: Manifest) -> None:
+    content = manifest.model_dump()
+    temporary = folder / f"{MANIFEST}.tmp"
+    sealed = {"manifest": content, "sha256": hashlib.sha256(orjson.dumps(content)).hexdigest()}
+    temporary.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2))
+    _sync(temporary)
+    _sync(folder)  # the data files' names before the manifest that needs them
+    os.replace(temporary, folder / MANIFEST)
+    _sync(folder)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    sealed = orjson.loads((folder / MANIFEST).read_bytes())
+    content = sealed["manifest"]
+    if hashlib.sha256(orjson.dumps(content)).hexdigest() != sealed["sha256"]:
+        raise ValueError(f"{MANIFEST} was changed after it was written")
+    return Manifest.model_validate(content)
+
+
+def _clear_away(folder: Path, manifest: Manifest) -> None:
+    named = {manifest.removed} | {digest for shard in manifest.shards for digest in (shard.table, shard.graph) if digest}
+    kept = {_path(folder, digest) for digest in named}
+    for path in folder.iterdir():
+        if path.suffix in {".data", ".tmp"} and path not in kept:
+            path.unlink()
+
+
+def _checked(folder: Path, digest: str) -> Path:
+    path = _path(folder, digest)
+    if _digest(path) != digest:
+        raise ValueError(f"{path.name} was changed after it was written")
+    return path
+
+
+def _path(folder: Path, digest: str) -> Path:
+    return folder / f"{digest}.data"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,63 @@
+"""The gateway as part of a process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from contracts.ports import Journal
+from infra.discord.endpoint import DISCORD, Endpoint, simulated
+from infra.discord.gateway import run_gateway
+from pipeline.monitoring.health import Check
+from pipeline.monitoring.metrics import Metrics
+from pipeline.settings import Settings, require_token
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    """The gateway's task, which ends only with an error, and whether it hears Discord."""
+
+    task: asyncio.Task[None]
+    ready: asyncio.Event
+
+    @property
+    def check(self) -> Check:
+        async def check() -> str | None:
+            return None if self.ready.is_set() else "not connected to Discord yet"
+
+        return check
+
+
+@asynccontextmanager
+async def gateway(settings: Settings, journal: Journal, metrics: Metrics) -> AsyncIterator[RunningGateway]:
+    """Run the gateway in the background; at the end it records what it has heard and logs out."""
+    token = require_token(settings)
+    if not settings.channels:
+        log.warning("no channel is watched, so nothing is archived: set MAPSEEK_CHANNELS to channel ids, or to `all`")
+    ready = asyncio.Event()
+    task = asyncio.create_task(
+        run_gateway(
+            token,
+            journal,
+            channels=settings.channels,
+            endpoint=endpoint(settings),
+            on_ready=ready.set,
+            on_lost=ready.clear,
+            on_malformed=lambda _event: metrics.malformed_discord_events.inc(),
+        ),
+        name="gateway",
+    )
+    try:
+        yield RunningGateway(task, ready)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def endpoint(settings: Settings) -> Endpoint:
+    """The Discord that the settings name."""
+    return simulated(settings.discord_api) if settings.discord_api else DISCORD

@@ -1,0 +1,227 @@
+"""Local images through the same log and stages as Discord's: recording them as posts, and asking with them."""
+
+import asyncio
+import getpass
+import secrets
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from contracts.envelope import Origin
+from contracts.events import (
+    ImageFact,
+    ImageIndexed,
+    ImagePosted,
+    ImageRejected,
+    LocalReply,
+    Match,
+    Person,
+    Question,
+    SearchAnswered,
+    SearchFact,
+    SearchMatched,
+    SearchRejected,
+    SearchRequested,
+    StoredFile,
+    Verdict,
+)
+from contracts.ports import BlobStore, Catalogue, Journal
+from contracts.subjects import FAILURES, IMAGES, SEARCHES, kind_filter
+from infra.nats.tail import follow, last_sequence, readable
+from pipeline.clock import utc_now
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng", ".bmp"})
+CHANNEL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What became of one local image: in the catalogue, or why not."""
+
+    path: Path
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAnswer:
+    """The answer to one local question; `documents` are the catalogue's, by image id."""
+
+    path: Path
+    verdict: Verdict
+    matches: Sequence[Match]
+    documents: Mapping[str, Mapping[str, Any]]
+    trained: bool
+    problem: str | None
+    elapsed_ms: float
+
+
+def images_under(paths: Iterable[Path]) -> list[Path]:
+    """The files that were named, and the images in the folders that were, in order of their names."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+async def archive(
+    client: Client, journal: Journal, blobs: BlobStore, generation: str, guild_id: str, paths: Sequence[Path]
+) -> AsyncIterator[Archived]:
+    """Record each file as a post, and yield it once it is in the catalogue, rejected, or dead-lettered.
+
+    The image id is the file's digest: the same picture again is known, and one that an earlier run left half done is finished.
+    """
+    after, failed_after = await last_sequence(client, IMAGES), await last_sequence(client, FAILURES)
+    waited_for: dict[str, list[Path]] = {}
+    for path in paths:
+        try:
+            fact = await _post(path, guild_id, blobs)
+        except OSError as error:
+            yield Archived(path, f"cannot be read: {error.strerror}")
+            continue
+        key = (guild_id, fact.image_id)
+        if not await journal.record(fact, Origin(fact.image_id)):
+            if await journal.holds(ImageIndexed, *key, generation):
+                yield Archived(path, None)
+                continue
+            if await journal.holds(ImageRejected, *key):
+                yield Archived(path, "was rejected when it was archived before")
+                continue
+        waited_for.setdefault(fact.image_id, []).append(path)
+    async for image_id, problem in _ends(client, after, failed_after):
+        for path in waited_for.pop(image_id, ()):
+            yield Archived(path, problem)
+        if not waited_for:
+            return
+
+
+async def _post(path: Path, guild_id: str, blobs: BlobStore) -> ImagePosted:
+    data, stat = await asyncio.to_thread(lambda: (path.read_bytes(), path.stat()))
+    blob = await blobs.put(data)
+    uri = path.absolute().as_uri()
+    return ImagePosted(
+        guild_id=guild_id,
+        channel_id=CHANNEL,
+        image_id=f"local-{blob[:32]}",
+        message_id=f"local-{blob[:32]}",
+        author=Person(id="local", name=getpass.getuser()),
+        posted_at=datetime.fromtimestamp(stat.st_mtime, UTC),
+        filename=path.name,
+        message_link=uri,
+        source=StoredFile(blob=blob),
+        size=len(data),
+    )
+
+
+async def _ends(client: Client, after: int, failed_after: int) -> AsyncIterator[tuple[str, str | None]]:
+    """The images whose way through the archive lane ends, and with what problem, as it happens."""
+    ended: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue()
+
+    async def watch_images() -> None:
+        async for message in follow(client, IMAGES, [kind_filter(ImageIndexed), kind_filter(ImageRejected)], after=after):
+            recorded = readable(message)
+            if recorded and isinstance(recorded.fact, ImageFact):
+                problem = recorded.fact.reason if isinstance(recorded.fact, ImageRejected) else None
+                ended.put_nowait((recorded.fact.image_id, problem))
+
+    async def watch_failures() -> None:
+        async for message in follow(client, FAILURES, ["mapseek.failure.*.image.*"], after=failed_after):
+            headers = message.headers or {}
+            ended.put_nowait((_image_of(message), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}"))
+
+    watchers = [asyncio.create_task(watch_images()), asyncio.create_task(watch_failures())]
+    try:
+        while True:
+            yield await ended.get()
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+
+
+def _image_of(message: Msg) -> str:
+    tokens = (message.headers or {}).get("mapseek-subject", "").split(".")
+    return tokens[5] if len(tokens) > 5 else ""
+
+
+async def find(
+    client: Client,
+    journal: Journal,
+    blobs: BlobStore,
+    catalogue: Catalogue,
+    guild_id: str,
+    paths: Sequence[Path],
+    *,
+    top: int,
+    timeout: float,
+) -> AsyncIterator[LocalAnswer]:
+    """Ask with each file, all at once, and yield the answers in the order asked. `timeout` is seconds for each answer."""
+    after = await last_sequence(client, SEARCHES)
+    asked: list[tuple[Path, str, float]] = []
+    waiting: dict[str, asyncio.Future[SearchMatched | SearchRejected]] = {}
+    for path in paths:
+        search_id = secrets.token_hex(16)
+        waiting[search_id] = asyncio.get_running_loop().create_future()
+        asked.append((path, search_id, monotonic()))
+        try:
+            blob = await blobs.put(await asyncio.to_thread(path.read_bytes))
+        except OSError as error:
+            waiting[search_id].set_exception(error)
+            continue
+        question = Question(asker=Person(id="local", name=getpass.getuser()), requested_at=utc_now(), reply=LocalReply(), top=top)
+        fact = SearchRequested(
+            guild_id=guild_id, search_id=search_id, question=question, filename=path.name, source=StoredFile(blob=blob)
+        )
+        await journal.record(fact, Origin(search_id))
+    watcher = asyncio.create_task(_collect(client, guild_id, after, waiting))
+    try:
+        for path, search_id, began in asked:
+            yield await _answer(path, waiting[search_id], began, timeout, catalogue)
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+
+
+async def _collect(
+    client: Client, guild_id: str, after: int, waiting: Mapping[str, asyncio.Future[SearchMatched | SearchRejected]]
+) -> None:
+    """Resolve each question with its last word, when it is recorded as answered."""
+    words: dict[str, SearchMatched | SearchRejected] = {}
+    async for message in follow(client, SEARCHES, [f"mapseek.search.*.*.{guild_id}.>"], after=after):
+        recorded = readable(message)
+        if recorded is None or not isinstance(fact := recorded.fact, SearchFact) or fact.search_id not in waiting:
+            continue
+        if isinstance(fact, SearchMatched | SearchRejected):
+            words[fact.search_id] = fact
+        elif isinstance(fact, SearchAnswered) and not waiting[fact.search_id].done():
+            waiting[fact.search_id].set_result(words[fact.search_id])
+
+
+async def _answer(
+    path: Path, word: asyncio.Future[SearchMatched | SearchRejected], began: float, timeout: float, catalogue: Catalogue
+) -> LocalAnswer:
+    def answer(verdict: Verdict, **more: Any) -> LocalAnswer:
+        told = {"matches": (), "documents": {}, "trained": True, "problem": None, **more}
+        return LocalAnswer(path=path, verdict=verdict, elapsed_ms=(monotonic() - began) * 1000, **told)
+
+    try:
+        fact = await asyncio.wait_for(word, timeout)
+    except TimeoutError:
+        return answer("error", problem=f"no answer within {timeout:g} s: see `mapseek status`")
+    except OSError as error:
+        return answer("error", problem=f"cannot be read: {error.strerror}")
+    if isinstance(fact, SearchRejected):
+        return answer("error", problem=fact.reason)
+    entries = await catalogue.entries([match.image_id for match in fact.matches])
+    matches = [match for match in fact.matches if match.image_id in entries]
+    documents = {image_id: entry.document for image_id, entry in entries.items()}
+    verdict: Verdict = fact.verdict if matches or fact.verdict == "none" else "none"
+    return answer(verdict, matches=matches, documents=documents, trained=fact.trained)

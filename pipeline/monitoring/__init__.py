@@ -1,0 +1,1 @@
+"""How a process tells of itself: metrics, health, and the status of every stage on the log."""

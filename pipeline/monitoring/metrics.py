@@ -1,0 +1,34 @@
+"""Every metric, in one list. Labels: stage (`embed`) and lane (`image`, `search`)."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+LANE = ("stage", "lane")
+
+
+class Metrics:
+    """The metrics of one process."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+
+        def counter(name: str, text: str, *more: str) -> Counter:
+            return Counter(f"mapseek_{name}", text, (*LANE, *more), registry=self.registry)
+
+        self.received = counter("messages_received", "Messages delivered to the stage, redeliveries included.")
+        self.succeeded = counter("messages_succeeded", "Messages whose facts are recorded and which are acknowledged.")
+        self.retried = counter("messages_retried", "Messages put back to be delivered again later.")
+        self.rejected = counter("messages_rejected", "Messages that ended in a rejected fact.", "code")
+        self.dead_lettered = counter("messages_dead_lettered", "Messages that ended in the FAILURES log.")
+        self.held = counter("messages_held", "Times that a message waited because a dependency was down.", "dependency")
+        self.known = counter("facts_already_recorded", "Facts that were recorded before: the work was done twice.")
+        self.duration = Histogram(
+            "mapseek_message_duration_seconds",
+            "From delivery to acknowledgement.",
+            LANE,
+            buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("mapseek_messages_in_flight", "Messages being worked on.", LANE, registry=self.registry)
+        self.malformed_discord_events = Counter(
+            "mapseek_discord_events_malformed", "Gateway events that could not be read.", registry=self.registry
+        )

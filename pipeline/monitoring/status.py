@@ -1,0 +1,103 @@
+"""The true state of every stage in both lanes, read from the log itself: nothing has to be running for it to be right."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from nats.aio.client import Client
+from nats.js.api import ConsumerInfo
+from nats.js.errors import NotFoundError
+
+from contracts.stage import Stage
+from contracts.subjects import FAILURES, failure_filter
+from pipeline.topology import Durable, durables
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """One stage in one lane. Counts are messages; `rate` is finished messages a second over the sample."""
+
+    stage: str
+    lane: str
+    pending: int
+    in_flight: int
+    redelivered: int
+    dead_letters: int
+    done: int
+    rate: float
+    workers_waiting: int
+    last_activity: datetime | None
+
+
+async def status(client: Client, stages: Sequence[Stage[Any]], sample_s: float = 1.0) -> list[StageStatus]:
+    """The state of each stage; takes `sample_s` seconds, over which the rate is measured."""
+    wanted = durables(stages)
+    before = await asyncio.gather(*(_info(client, durable) for durable in wanted))
+    await asyncio.sleep(sample_s)
+    after = await asyncio.gather(*(_info(client, durable) for durable in wanted))
+    letters = await asyncio.gather(*(_dead_letters(client, durable) for durable in wanted))
+    return [
+        _status(durable, first, second, dead, sample_s)
+        for durable, first, second, dead in zip(wanted, before, after, letters, strict=True)
+    ]
+
+
+async def _info(client: Client, durable: Durable) -> ConsumerInfo | None:
+    try:
+        info: ConsumerInfo = await client.jetstream().consumer_info(durable.stream, durable.name)
+    except NotFoundError:
+        return None
+    return info
+
+
+async def _dead_letters(client: Client, durable: Durable) -> int:
+    try:
+        info = await client.jetstream().stream_info(FAILURES, subjects_filter=failure_filter(durable.stage, durable.family))
+    except NotFoundError:
+        return 0
+    return sum((info.state.subjects or {}).values())
+
+
+def _status(durable: Durable, before: ConsumerInfo | None, after: ConsumerInfo | None, dead: int, sample_s: float) -> StageStatus:
+    if before is None or after is None:
+        return StageStatus(durable.stage, durable.family, 0, 0, 0, dead, 0, 0.0, 0, None)
+    return StageStatus(
+        stage=durable.stage,
+        lane=durable.family,
+        pending=after.num_pending or 0,
+        in_flight=after.num_ack_pending or 0,
+        redelivered=after.num_redelivered or 0,
+        dead_letters=dead,
+        done=_finished(after),
+        rate=max(0, _finished(after) - _finished(before)) / sample_s,
+        workers_waiting=after.num_waiting or 0,
+        last_activity=after.delivered.last_active if after.delivered else None,
+    )
+
+
+def _finished(info: ConsumerInfo) -> int:
+    """Messages delivered and settled. Redeliveries count as deliveries, so what is in flight again is taken off again."""
+    delivered = info.delivered.consumer_seq if info.delivered else 0
+    return delivered - (info.num_ack_pending or 0)
+
+
+async def idle_stages(client: Client, stages: Sequence[Stage[Any]], family: str, within_s: float = 1.0) -> list[Stage[Any]]:
+    """The stages on whose durable in one lane no worker of any process waits or works."""
+
+    async def worked_on(stage: Stage[Any]) -> bool:
+        [durable] = [durable for durable in durables([stage]) if durable.family == family]
+        deadline = monotonic() + within_s
+        while True:
+            info = await _info(client, durable)
+            if info is not None and info.num_waiting:
+                return True
+            if info is None or not info.num_ack_pending or monotonic() > deadline:
+                return False
+            # Every worker may be busy for a moment, or dead: a short look tells which.
+            await asyncio.sleep(0.05)
+
+    worked = await asyncio.gather(*(worked_on(stage) for stage in stages))
+    return [stage for stage, busy in zip(stages, worked, strict=True) if not busy]

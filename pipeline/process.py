@@ -1,0 +1,124 @@
+"""One process of MapSeek: any stages, with or without the gateway, on one log, until it is told to stop."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from contracts.stage import Stage
+from contracts.subjects import LANES, durable_name
+from infra.nats.connection import connect
+from infra.nats.journal import JetStreamJournal
+from infra.nats.server import announced_url, embedded_server
+from pipeline import topology
+from pipeline.clock import utc_now
+from pipeline.consuming import start_workers
+from pipeline.discord import endpoint, gateway
+from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, unblocked
+from pipeline.monitoring.http import monitoring_server
+from pipeline.monitoring.metrics import Metrics
+from pipeline.policy import Policy
+from pipeline.registry import STAGES
+from pipeline.runner import Job, Runtime
+from pipeline.settings import Settings, prepared_data_dir
+from pipeline.wiring import Wiring
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A running process, for those who look at it."""
+
+    runtime: Runtime
+    wiring: Wiring
+    monitoring_port: int | None
+    background: tuple[asyncio.Task[None], ...]
+
+
+@asynccontextmanager
+async def log_server(settings: Settings) -> AsyncIterator[str]:
+    """The URL of the log: NATS_URL, the server that a running `mapseek up` keeps on the data folder, or one of our own."""
+    folder = prepared_data_dir(settings) / "nats"
+    if url := settings.nats_url or announced_url(folder):
+        yield url
+        return
+    async with embedded_server(folder, settings.nats_port) as url:
+        yield url
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings,
+    url: str,
+    stages: Sequence[Stage[Any]],
+    *,
+    with_gateway: bool = False,
+    monitored: bool = False,
+    policy: Policy | None = None,
+) -> AsyncIterator[Process]:
+    """Open what the stages need, start their workers, the gateway if asked for and the monitoring; stop all in reverse.
+
+    Raises MapSeekError when something cannot be opened. In-flight messages are finished at the end, or left to the next process.
+    """
+    folder = prepared_data_dir(settings)
+    endpoint(settings).use()
+    name = f"mapseek-{'-'.join(stage.name for stage in stages) or 'gateway'}"
+    async with AsyncExitStack() as stack:
+        client = await connect(url, name)
+        stack.push_async_callback(client.close)
+        await topology.ensure(client, STAGES)
+        journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
+        runtime = Runtime(journal, Metrics(), policy or Policy())
+        wiring = Wiring(settings, folder, client, journal, stack)
+        jobs = [Job(stage, family, await wiring.deps(stage)) for stage in stages for family in stage.families]
+
+        checks: dict[str, Check] = {"log": connected(client), "dependencies": unblocked(runtime.waiting_for)}
+        fetches = Fetches()
+        for job in jobs:
+            consumer = durable_name(job.stage.name, job.family)
+            checks[consumer] = consuming(client, LANES[job.family], consumer, fetches, _busy(runtime, job))
+        if "catalogue" in wiring.opened:
+            checks["catalogue"] = answering(wiring.opened["catalogue"].ping)
+
+        if jobs:
+            workers = {"image": settings.workers, "search": settings.search_workers}
+            broker = await start_workers(url, name, [(job, workers[job.family]) for job in jobs], runtime, fetches.happened)
+            stack.push_async_callback(broker.stop)
+        background: tuple[asyncio.Task[None], ...] = ()
+        if with_gateway:
+            discord = await stack.enter_async_context(gateway(settings, journal, runtime.metrics))
+            checks["gateway"] = discord.check
+            background = (discord.task,)
+        port = None
+        if monitored:
+            server = monitoring_server(settings.http_host, settings.http_port, runtime.metrics.registry, checks)
+            port = await stack.enter_async_context(server)
+        stack.callback(runtime.stopping.set)
+        log.info("running", stages=[stage.name for stage in stages], gateway=with_gateway, monitoring_port=port)
+        yield Process(runtime, wiring, port, background)
+        log.info("stopping")
+
+
+def _busy(runtime: Runtime, job: Job) -> Any:
+    gauge = runtime.metrics.in_flight.labels(*job.labels)
+    return lambda: gauge._value.get() > 0
+
+
+async def until_stopped(process: Process) -> None:
+    """Return on the first SIGINT or SIGTERM; raise what ended a background task, should one end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    signalled = asyncio.create_task(stop.wait())
+    done, _ = await asyncio.wait({signalled, *process.background}, return_when=asyncio.FIRST_COMPLETED)
+    signalled.cancel()
+    for task in done - {signalled}:
+        task.result()

@@ -1,0 +1,117 @@
+"""The contracts as documents for other programs: a JSON Schema for each fact, and AsyncAPI for the whole stream."""
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+import contracts
+from contracts.events import FACTS, Fact
+from contracts.subjects import STREAM_SUBJECTS, stream_of
+from pipeline.registry import STAGES
+
+CONTRACTS = Path(contracts.__file__).parent
+KEYS = {"image": "{guild}.{image}", "search": "{guild}.{search}", "generation": "{number}"}
+VARIANTS = {"image.preprocessed": ".{preprocessing}", "image.embedded": ".{generation}", "image.indexed": ".{generation}"}
+
+
+def documents() -> dict[Path, bytes]:
+    """Every generated file and what it should hold."""
+    schemas = {CONTRACTS / "schema" / f"{name}.v{fact.version}.json": _json(_schema(fact)) for name, fact in FACTS.items()}
+    return schemas | {CONTRACTS / "asyncapi.json": _json(asyncapi())}
+
+
+def check_files() -> list[Path]:
+    """The files that are not as the contracts say, leftovers of facts that are gone included."""
+    wanted = documents()
+    leftover = set((CONTRACTS / "schema").glob("*.json")) - wanted.keys()
+    return sorted(leftover) + [path for path, text in wanted.items() if not path.exists() or path.read_bytes() != text]
+
+
+def write_files() -> list[Path]:
+    """Write what is out of date and remove leftovers; returns their paths."""
+    stale = check_files()
+    wanted = documents()
+    for path in stale:
+        if path in wanted:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(wanted[path])
+        else:
+            path.unlink()
+    return stale
+
+
+def asyncapi() -> dict[str, Any]:
+    """The AsyncAPI 3.0 document: a channel and a message for each fact, and which stage sends and receives it."""
+    operations: dict[str, Any] = {}
+    for stage in STAGES:
+        for fact in stage.consumes:
+            operations[f"{stage.name}.receives.{fact.type_name()}"] = _operation("receive", stage.name, fact)
+        for fact in stage.emits:
+            operations[f"{stage.name}.sends.{fact.type_name()}"] = _operation("send", stage.name, fact)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "MapSeek",
+            "version": "1",
+            "description": "The facts on MapSeek's log. Each is recorded once, on the subject of its entity.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {name: _channel(name, fact) for name, fact in FACTS.items()},
+        "operations": operations,
+        "components": {"messages": {name: _message(name, fact) for name, fact in FACTS.items()}},
+    }
+
+
+def _channel(name: str, fact: type[Fact]) -> dict[str, Any]:
+    address = f"mapseek.{name}.v{fact.version}.{KEYS[fact.family]}{VARIANTS.get(name, '')}"
+    parameters: dict[str, Any] = {part.strip("{}"): {} for part in address.split(".") if part.startswith("{")}
+    return {
+        "address": address,
+        "description": f"In the stream {stream_of(fact)} ({', '.join(STREAM_SUBJECTS[stream_of(fact)])}).",
+        "parameters": parameters,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"}},
+    }
+
+
+def _operation(action: str, stage: str, fact: type[Fact]) -> dict[str, Any]:
+    channel = f"#/channels/{fact.type_name()}"
+    return {
+        "action": action,
+        "channel": {"$ref": channel},
+        "tags": [{"name": stage}],
+        "messages": [{"$ref": f"{channel}/messages/{fact.type_name()}"}],
+    }
+
+
+def _message(name: str, fact: type[Fact]) -> dict[str, Any]:
+    return {
+        "name": f"mapseek.{name}.v{fact.version}",
+        "summary": " ".join((fact.__doc__ or "").split()),
+        "headers": {
+            "type": "object",
+            "required": ["ce-specversion", "ce-id", "ce-type", "ce-source", "ce-time", "ce-correlationid"],
+            "properties": {
+                header: {"type": "string"}
+                for header in (
+                    "ce-specversion",
+                    "ce-id",
+                    "ce-type",
+                    "ce-source",
+                    "ce-time",
+                    "ce-correlationid",
+                    "ce-causationid",
+                    "traceparent",
+                )
+            },
+        },
+        "payload": {"$ref": f"schema/{name}.v{fact.version}.json"},
+    }
+
+
+def _schema(fact: type[Fact]) -> dict[str, Any]:
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **fact.model_json_schema(mode="serialization")}
+
+
+def _json(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SORT_KEYS)

@@ -1,0 +1,106 @@
+"""Every setting, its default and its meaning. All come from the environment (`MAPSEEK_*`) or a `.env` file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from contracts.errors import MapSeekError
+
+Words = Annotated[frozenset[str], NoDecode]
+
+
+def _named(name: str) -> AliasChoices:
+    """Settings that other tools know without our prefix answer to both names."""
+    return AliasChoices(f"MAPSEEK_{name}", name)
+
+
+class Settings(BaseSettings):
+    """The configuration of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="MAPSEEK_", env_file=".env", extra="ignore", env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    data_dir: Path = Field(default_factory=lambda: user_data_path("mapseek"), description="Folder of the log, blobs and catalogue.")
+
+    nats_url: str | None = Field(None, validation_alias=_named("NATS_URL"), description="A NATS server; default: the embedded one.")
+    nats_port: int = Field(0, ge=0, le=65535, description="Port of the embedded NATS server; 0 takes a free one.")
+
+    discord_token: SecretStr | None = Field(None, validation_alias=_named("DISCORD_TOKEN"), description="The bot's token.")
+    discord_api: str | None = Field(None, description="Another Discord REST endpoint (the simulator's).")
+    channels: Words = Field(
+        frozenset(),
+        description="What is archived: channel or category ids, separated by commas, or `all`.",
+    )
+    cdn_origins: Words = Field(frozenset(), description="Origins trusted for downloads besides Discord's (the simulator's).")
+    max_file_bytes: int = Field(25 * 1024 * 1024, gt=0, description="Larger images are rejected.")
+    max_pixels: int = Field(50_000_000, gt=0, description="Images with more pixels are rejected.")
+
+    model: str = Field("mapseek-untrained", description="An open_clip model name.")
+    pretrained: str | None = Field(None, description="A pretrained tag of that model, or a checkpoint file; none: random weights.")
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="Where the model runs.")
+    precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="The model's number format; auto: by device.")
+    batch_size: int = Field(16, ge=1, le=1024, description="Most images in one model batch.")
+    batch_wait_ms: float = Field(5, ge=0, description="How long a batch waits for more images.")
+
+    catalogue: Literal["sqlite", "mongodb"] = Field("sqlite", description="Where documents are kept.")
+    vectors: Literal["embedded", "atlas"] = Field("embedded", description="Where vectors are searched; atlas needs mongodb.")
+    mongodb_uri: SecretStr | None = Field(None, validation_alias=_named("MONGODB_URI"), description="The MongoDB server.")
+    mongodb_database: str = Field("mapseek", description="The MongoDB database.")
+
+    workers: int = Field(8, ge=1, le=256, description="Messages that a stage works on at once in the archive lane.")
+    search_workers: int = Field(4, ge=1, le=256, description="Messages that a stage works on at once in the search lane.")
+
+    http_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen.")
+    http_port: int = Field(9477, ge=0, le=65535, description="Their port; 0 takes a free one.")
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, JSON otherwise.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
+
+    @field_validator("channels", "cdn_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return frozenset(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("channels")
+    @classmethod
+    def _known_channels(cls, value: frozenset[str]) -> frozenset[str]:
+        wrong = sorted(word for word in value if word != "all" and not word.isdigit())
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is neither a channel id nor `all`")
+        return value
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings. Raises MapSeekError with one sentence that names the first wrong one."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = str(first["loc"][0]).upper().removeprefix("MAPSEEK_")
+        raise MapSeekError(f"The setting MAPSEEK_{name} is wrong: {first['msg'].removeprefix('Value error, ')}.") from None
+
+
+def require_token(settings: Settings) -> str:
+    """The bot's token. Raises MapSeekError when there is none."""
+    token = settings.discord_token.get_secret_value().strip() if settings.discord_token else ""
+    if not token:
+        raise MapSeekError("DISCORD_TOKEN is not set: copy the bot's token from the Discord developer portal (Bot page) into it.")
+    return token
+
+
+def prepared_data_dir(settings: Settings) -> Path:
+    """The data folder, made if need be. Raises MapSeekError when it cannot be written."""
+    folder = settings.data_dir.expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise MapSeekError(
+            f"The data folder {folder} cannot be written ({error.strerror}): correct its permissions or set MAPSEEK_DATA_DIR."
+        ) from None
+    return folder

@@ -1,0 +1,98 @@
+"""Persist: what became of an image goes into its catalogue document. Replay-safe: parts are set, not added; a removal is final."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from contracts.errors import Retry
+from contracts.events import (
+    DiscordFile,
+    Fact,
+    ImageEmbedded,
+    ImageFact,
+    ImageIndexed,
+    ImagePosted,
+    ImagePreprocessed,
+    ImageRejected,
+    ImageRemoved,
+)
+from contracts.ports import Catalogue
+from contracts.stage import Stage
+
+PATIENCE = 0.2
+"""Seconds until a vector that overtook its post is tried again; the post is earlier in the log, so it comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What persist needs."""
+
+    catalogue: Catalogue
+
+
+async def handle(event: ImageFact, deps: Deps) -> Sequence[Fact]:
+    """Bring the catalogue up to this fact. Raises Retry for a vector whose post is not catalogued yet."""
+    match event:
+        case ImageRemoved():
+            await deps.catalogue.remove(event.image_id)
+        case ImageEmbedded():
+            return await _index(event, deps.catalogue)
+        case _:
+            await deps.catalogue.merge(event.image_id, fields_of(event))
+    return ()
+
+
+async def _index(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
+    entry = (await catalogue.entries([event.image_id])).get(event.image_id)
+    if entry is None or "metadata" not in entry.document:
+        if await catalogue.removed(event.image_id):
+            return ()
+        raise Retry(f"image {event.image_id} has a vector, but its post has not been catalogued yet", after=PATIENCE)
+    await catalogue.put_vector(event.image_id, event.generation, event.vector)
+    return (
+        ImageIndexed(guild_id=event.guild_id, channel_id=event.channel_id, image_id=event.image_id, generation=event.generation),
+    )
+
+
+def fields_of(event: ImageFact) -> dict[str, Any]:
+    """The top-level fields of the catalogue document that this fact settles; JSON values only."""
+    match event:
+        case ImagePosted():
+            return _post(event)
+        case ImagePreprocessed():
+            media = ("pixels", "thumbnail", "width", "height", "format", "preprocessing")
+            return {"media": {field: getattr(event, field) for field in media}}
+        case ImageRejected():
+            return {"rejection": {"stage": event.stage, "code": event.code.value, "reason": event.reason}}
+        case _:
+            raise TypeError(f"{event.type_name()} settles no field of the catalogue")
+
+
+def _post(event: ImagePosted) -> dict[str, Any]:
+    known = event.width is not None and event.height is not None
+    return {
+        "discord_message_id": event.message_id,
+        "message_link": event.message_link,
+        "image_url": event.source.url if isinstance(event.source, DiscordFile) else None,
+        "metadata": {
+            "upload_timestamp": event.posted_at.astimezone(UTC).isoformat(),
+            "image_dimensions": [event.width, event.height] if known else None,
+            "file_size": event.size,
+            "guild_id": event.guild_id,
+            "channel_id": event.channel_id,
+            "user_id": event.author.id,
+            "user_name": event.author.name,
+            "filename": event.filename,
+            "content_type": event.content_type,
+        },
+    }
+
+
+STAGE = Stage(
+    name="persist",
+    consumes=(ImagePosted, ImagePreprocessed, ImageEmbedded, ImageRejected, ImageRemoved),
+    emits=(ImageIndexed,),
+    handle=handle,
+    deps=Deps,
+)

@@ -1,0 +1,159 @@
+"""The blob store suite on files, and what only files can do wrong: full disks, crashes, folders that are not there."""
+
+import errno
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from contracts.errors import BlobMissing, MapSeekError, Unavailable
+from infra.blobs import files
+from infra.blobs.files import FileBlobStore, open_blob_store
+from tests.suites.blob_store import HELLO, HELLO_NAME, BlobStoreSuite
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def store(root: Path) -> FileBlobStore:
+    return open_blob_store(root)
+
+
+def path_of(root: Path, name: str) -> Path:
+    return root / name[:2] / name[2:4] / name
+
+
+def files_under(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+class TestFileBlobStore(BlobStoreSuite):
+    @pytest.fixture
+    def store(self, root: Path) -> FileBlobStore:
+        return open_blob_store(root)
+
+    @pytest.fixture
+    def damage(self, root: Path) -> Callable[[str], None]:
+        return lambda name: path_of(root, name).write_bytes(b"jello") and None
+
+
+@contextmanager
+def no_file_may_exceed(size: int) -> Iterator[None]:
+    """A disk that is full: the kernel refuses to write any file beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+async def test_a_blob_lies_where_its_digest_says(store: FileBlobStore, root: Path) -> None:
+    await store.put(HELLO)
+    assert files_under(root) == [root / "2c" / "f2" / HELLO_NAME]
+
+
+async def test_what_is_there_is_not_written_again(store: FileBlobStore, root: Path) -> None:
+    await store.put(HELLO)
+    before = path_of(root, HELLO_NAME).stat()
+    await store.put(HELLO)
+    assert path_of(root, HELLO_NAME).stat().st_ino == before.st_ino
+
+
+async def test_two_stores_on_one_folder_share_their_blobs(store: FileBlobStore, root: Path) -> None:
+    await store.put(HELLO)
+    assert await open_blob_store(root).get(HELLO_NAME) == HELLO
+
+
+async def test_damage_is_logged(store: FileBlobStore, root: Path) -> None:
+    await store.put(HELLO)
+    path_of(root, HELLO_NAME).write_bytes(b"")
+    with capture_logs() as logs, pytest.raises(BlobMissing):
+        await store.get(HELLO_NAME)
+    assert logs == [{"event": "blob_damaged", "log_level": "error", "blob": HELLO_NAME, "bytes": 0}]
+
+
+async def test_a_full_disk_is_an_outage_and_leaves_nothing_behind(store: FileBlobStore, root: Path) -> None:
+    with no_file_may_exceed(1000), pytest.raises(Unavailable, match=r"blob store.*File too large"):
+        await store.put(b"x" * 5000)
+    assert files_under(root) == []
+    assert await store.get(await store.put(b"x" * 5000)) == b"x" * 5000
+
+
+async def test_a_crash_before_the_rename_leaves_no_blob(store: FileBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(files.os, "replace", die)
+    with pytest.raises(Killed):
+        await store.put(HELLO)
+    monkeypatch.undo()
+    assert not await store.exists(HELLO_NAME)
+
+
+async def test_bytes_are_on_disk_before_they_get_their_name(store: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(files.os, "fsync", lambda handle: (steps.append("fsync"), fsync(handle)))
+    monkeypatch.setattr(files.os, "replace", lambda old, new: (steps.append("replace"), replace(old, new)))
+    await store.put(HELLO)
+    assert steps == ["fsync", "replace", "fsync"]
+
+
+def test_opening_clears_what_a_crash_left_but_not_what_is_being_written(store: FileBlobStore, root: Path) -> None:
+    old, young = root / "tmp" / "old", root / "tmp" / "young"
+    old.write_bytes(b"half")
+    young.write_bytes(b"half")
+    two_hours_ago = time.time() - 7200
+    os.utime(old, (two_hours_ago, two_hours_ago))
+    open_blob_store(root)
+    assert files_under(root) == [young]
+
+
+async def test_a_folder_that_went_away_is_an_outage_not_a_missing_blob(store: FileBlobStore, root: Path) -> None:
+    await store.put(HELLO)
+    root.rename(root.with_name("elsewhere"))
+    root.mkdir()  # what an unmounted volume looks like
+    for call in (store.put(HELLO), store.get(HELLO_NAME), store.exists(HELLO_NAME), store.delete(HELLO_NAME)):
+        with pytest.raises(Unavailable, match="blob store"):
+            await call
+
+
+async def test_what_cannot_be_read_is_an_outage(store: FileBlobStore, root: Path) -> None:
+    path_of(root, HELLO_NAME).mkdir(parents=True)  # a folder in the file's place cannot be read even by root
+    with pytest.raises(Unavailable, match="blob store is unavailable: cannot read"):
+        await store.get(HELLO_NAME)
+    with pytest.raises(Unavailable, match="blob store is unavailable: cannot delete"):
+        await store.delete(HELLO_NAME)
+    (root / "ab").write_bytes(b"")  # nor can anything lie under a file
+    with pytest.raises(Unavailable, match="blob store is unavailable: cannot read"):
+        await store.exists("ab" * 32)
+
+
+def test_a_root_that_is_a_file_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(
+        MapSeekError, match=r"^The blob folder \S+ cannot be written \(.+\): make it writable .*MAPSEEK_DATA_DIR"
+    ) as info:
+        open_blob_store(tmp_path / "file" / "blobs")
+    assert "\n" not in str(info.value)
+
+
+def test_a_root_that_cannot_be_written_is_refused(root: Path) -> None:
+    open_blob_store(root)
+    with no_file_may_exceed(0), pytest.raises(MapSeekError, match=os.strerror(errno.EFBIG)):
+        open_blob_store(root)

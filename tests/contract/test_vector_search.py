@@ -1,0 +1,206 @@
+"""The vector search suite on the embedded index: exact, as a graph, and on the way from the one to the other."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.vectors import index as index_module
+from infra.vectors import shard as shard_module
+from infra.vectors.index import EmbeddedIndex
+from infra.vectors.shard import STEP, Shard
+from infra.vectors.table import Rows, Slots
+from tests.suites.vector_search import DIMENSIONS, GENERATION, GUILD, VectorSearchSuite, at_cosine, ids_of, vectors_of
+
+
+@pytest.mark.parametrize(
+    "graph_above", [10_000, 0, 1, 900, 1300], ids=["flat", "graph", "graph from two on", "mixed", "half a graph"]
+)
+class TestEmbeddedIndex(VectorSearchSuite):
+    @pytest.fixture
+    def archive(self, graph_above: int) -> EmbeddedIndex:
+        return EmbeddedIndex(graph_above=graph_above)
+
+
+@pytest.mark.parametrize("graph_above", [10_000, 0], ids=["flat", "graph"])
+class TestEmbeddedIndexInThreads(VectorSearchSuite):
+    """The same, with every search in a thread, as those of large shards are."""
+
+    @pytest.fixture
+    def archive(self, graph_above: int, monkeypatch: pytest.MonkeyPatch) -> EmbeddedIndex:
+        monkeypatch.setattr(index_module, "INLINE_ROWS", -1)
+        return EmbeddedIndex(graph_above=graph_above)
+
+
+def filled(count: int, graph_above: int) -> EmbeddedIndex:
+    index = EmbeddedIndex(graph_above=graph_above)
+    for number, vector in enumerate(vectors_of(count)):
+        index.add(GUILD, GENERATION, f"{number:05}", str(number % 3), vector.tobytes())
+    return index
+
+
+def shard_of(index: EmbeddedIndex) -> Shard:
+    return index.shards[GUILD, GENERATION]
+
+
+async def answers(index: EmbeddedIndex, channels: list[str] | None = None) -> list[object]:
+    queries = [vector.tobytes() for vector in vectors_of(10, seed=5)]
+    return [await index.search(GUILD, GENERATION, query, top=5, channels=channels) for query in queries]
+
+
+def test_counts_are_by_guild_and_generation() -> None:
+    index = filled(5, graph_above=10)
+    index.add(GUILD, "g2", "00000", "1", at_cosine(1))
+    index.remove("00000")
+    assert (len(index), index.count(GUILD, GENERATION), index.count(GUILD, "g2"), index.count("nobody", "g1")) == (4, 4, 0, 0)
+
+
+def test_the_position_never_goes_back() -> None:
+    index = EmbeddedIndex()
+    seen = []
+    for sequence in (3, 7, 5):
+        index.advance(sequence)
+        seen.append(index.position)
+    assert seen == [3, 7, 7]
+
+
+async def test_every_form_gives_the_same_answers_to_the_last_digit() -> None:
+    for channels in (None, ["1"], ["0", "2"]):
+        flat = await answers(filled(900, graph_above=10_000), channels)
+        assert await answers(filled(900, graph_above=0), channels) == flat
+        assert await answers(filled(900, graph_above=500), channels) == flat
+
+
+async def test_a_shard_becomes_a_graph_a_little_with_each_add() -> None:
+    index = filled(100, graph_above=100)
+    assert shard_of(index)._graph is None
+    flat = filled(100, graph_above=10_000)
+    covered = [0]
+    for number, vector in enumerate(vectors_of(60, seed=9), start=100):
+        for each in (index, flat):
+            each.add(GUILD, GENERATION, f"{number:05}", "1", vector.tobytes())
+        covered.append(shard_of(index)._covered)
+        assert await answers(index) == await answers(flat)
+        assert shard_of(index).approximate == (covered[-1] == number + 1)
+    assert max(np.diff(covered)) == STEP
+    assert shard_of(index).approximate
+    assert shard_of(index)._table.rows.values.dtype == np.float16  # half the memory from now on
+
+
+@pytest.mark.parametrize("graph_above", [10_000, 0])
+async def test_slots_are_used_again(graph_above: int) -> None:
+    index = filled(300, graph_above=graph_above)
+    for number in range(200):
+        index.remove(f"{number:05}")
+    for number, vector in enumerate(vectors_of(200, seed=3)):
+        index.add(GUILD, GENERATION, f"new{number:05}", "1", vector.tobytes())
+    shard = shard_of(index)
+    assert (len(index), shard._table.size) == (300, 300)
+    if shard._graph is not None:
+        assert len(shard._graph) == len(shard._graph._index) == 300
+
+
+@pytest.mark.parametrize("graph_above", [10_000, 0])
+def test_nothing_of_a_removed_vector_stays(graph_above: int, tmp_path: Path) -> None:
+    index = filled(300, graph_above=graph_above)
+    halves = vectors_of(300).astype(np.float64)
+    halves = (halves / np.linalg.norm(halves, axis=1, keepdims=True)).astype(np.float16)
+    for number in range(0, 300, 2):
+        index.remove(f"{number:05}")
+    arrays, covered = shard_of(index).dump(tmp_path / "graph")
+    kept = [arrays["values"].tobytes()] + ([(tmp_path / "graph").read_bytes()] if covered else [])
+    for data in kept:
+        assert [halves[number].tobytes() in data for number in range(300)] == [False, True] * 150
+
+
+async def test_a_filter_that_the_graph_cannot_fill_is_answered_exactly() -> None:
+    """The wanted channel is a third of the shard, but far from the question: the graph's nearest are all of the other."""
+    index = EmbeddedIndex(graph_above=0)
+    rows = vectors_of(1200)
+    for number, vector in enumerate(rows):
+        near = number % 3 != 0
+        vector[0] = 3 if near else -number / 1200
+        index.add(GUILD, GENERATION, str(number), "near" if near else "far", vector.tobytes())
+    found = await index.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["far"])
+    cosines = {number: rows[number][0] / np.linalg.norm(rows[number]) for number in range(0, 1200, 3)}
+    assert ids_of(found) == [str(number) for number in sorted(cosines, key=lambda number: -cosines[number])[:3]]
+
+
+@pytest.mark.parametrize("graph_above", [10_000, 0], ids=["flat", "graph"])
+async def test_an_image_that_takes_a_slot_during_a_search_is_not_shown_in_its_place(
+    graph_above: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = EmbeddedIndex(graph_above=graph_above)
+    index.add(GUILD, GENERATION, "10", "public", at_cosine(1))
+    index.add(GUILD, GENERATION, "11", "public", at_cosine(0.5))
+    scan = shard_module.candidates
+
+    def interrupted(rows: Rows, allowed: Slots, query: np.ndarray, top: int) -> Slots:
+        near = scan(rows, allowed, query, top)
+        index.remove("10")
+        index.add(GUILD, GENERATION, "12", "secret", at_cosine(1))  # a channel that was not known when the search began
+        return near
+
+    monkeypatch.setattr(shard_module, "candidates", interrupted)
+    assert ids_of(await index.search(GUILD, GENERATION, at_cosine(1), top=2, channels=["public"])) == ["11"]
+
+
+async def test_a_long_search_holds_up_neither_the_event_loop_nor_an_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = filled(50, graph_above=10_000)
+    scan, begun, go_on = shard_module.candidates, threading.Event(), threading.Event()
+
+    def slow(rows: Rows, allowed: Slots, query: np.ndarray, top: int) -> Slots:
+        begun.set()
+        assert go_on.wait(20)
+        return scan(rows, allowed, query, top)
+
+    monkeypatch.setattr(index_module, "INLINE_ROWS", 49)
+    monkeypatch.setattr(shard_module, "candidates", slow)
+    search = asyncio.create_task(index.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None))
+    assert await asyncio.to_thread(begun.wait, 20)
+    index.add(GUILD, GENERATION, "99999", "1", at_cosine(0.999))
+    for number, vector in enumerate(vectors_of(200, seed=4)):
+        index.add(GUILD, GENERATION, f"grown{number:05}", "1", vector.tobytes())  # past the capacity that the scan began with
+    assert not search.done()
+    go_on.set()
+    assert len(await search) == 3
+    assert ids_of(await index.search(GUILD, GENERATION, at_cosine(1), top=1, channels=None)) == ["99999"]
+
+
+def test_many_threads_may_search_while_one_changes() -> None:
+    """Twice as many searchers as cores, all the while the shard grows, shrinks and becomes a graph."""
+    index = filled(600, graph_above=700)
+    shard = shard_of(index)
+    queries = vectors_of(50, seed=5).astype(np.float64)
+    done = threading.Event()
+
+    def search() -> int:
+        turn = 0
+        while not done.is_set():
+            found = shard.search(queries[turn % 50], 5, frozenset({"0", "1", "2"}))
+            assert len(found) == 5
+            assert not any(neighbour.image_id.startswith("secret") for neighbour in found)
+            turn += 1
+        return turn
+
+    with ThreadPoolExecutor(4) as threads:
+        searching = [threads.submit(search) for _ in range(4)]
+        for number, vector in enumerate(vectors_of(900, seed=6)):
+            index.add(GUILD, GENERATION, f"secret{number}", "secret", vector.tobytes())
+            if number % 2:
+                index.remove(f"secret{number - 1}")
+            if number % 10 == 0:
+                index.add(GUILD, GENERATION, f"more{number}", "1", vector.tobytes())
+        done.set()
+        assert all(turns.result(20) for turns in searching)
+    assert shard.approximate
+
+
+def test_vectors_that_are_not_of_length_one_count_by_their_direction() -> None:
+    index = EmbeddedIndex()
+    index.add(GUILD, GENERATION, "10", "1", np.full(DIMENSIONS, 1000, "<f4").tobytes())
+    found = asyncio.run(index.search(GUILD, GENERATION, np.full(DIMENSIONS, 1e-3, "<f4").tobytes(), top=1, channels=None))
+    assert found[0].score == 1.0

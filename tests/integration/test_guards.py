@@ -1,0 +1,99 @@
+"""The guards around nats-py. The first test of a pair fails once upstream no longer needs the guard: delete both on that day."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+from nats.aio.client import Client
+from nats.errors import ConnectionClosedError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js import JetStreamContext
+from nats.js.errors import APIError
+
+from infra.nats.connection import connect
+from pipeline import guards, topology
+from pipeline.guards import guarded_context, guarded_fetch
+from tests.suites.bench_stage import STAGE
+
+
+@pytest.fixture
+async def subscription(client: Client) -> JetStreamContext.PullSubscription:
+    await topology.ensure(client, [STAGE])
+    return await client.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
+
+
+async def test_a_quiet_consumer_counts_as_fetched_from(subscription: JetStreamContext.PullSubscription) -> None:
+    fetched: list[str] = []
+    with pytest.raises(NatsTimeout):
+        await guarded_fetch(subscription, fetched.append)(1, timeout=0.1)
+    assert fetched == ["download-image"]
+
+
+async def test_upstream_still_fails_at_once_when_the_consumer_is_deleted(
+    client: Client, subscription: JetStreamContext.PullSubscription
+) -> None:
+    await client.jetstream().delete_consumer("IMAGES", "download-image")
+    began = monotonic()
+    with pytest.raises((APIError, TimeoutError)):
+        await subscription.fetch(1, timeout=5)
+    assert monotonic() - began < guards.PAUSE_S
+
+
+async def test_the_guard_waits_when_the_consumer_is_deleted_and_does_not_call_it_a_fetch(
+    client: Client, subscription: JetStreamContext.PullSubscription
+) -> None:
+    await client.jetstream().delete_consumer("IMAGES", "download-image")
+    fetched: list[str] = []
+    began = monotonic()
+    with pytest.raises((APIError, NatsTimeout)):
+        await guarded_fetch(subscription, fetched.append)(1, timeout=5)
+    assert monotonic() - began >= guards.PAUSE_S
+    assert fetched == []
+
+
+async def closed_subscription(url: str) -> JetStreamContext.PullSubscription:
+    connection = await connect(url, "to be closed")
+    subscription = await connection.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
+    await connection.close()
+    return subscription
+
+
+@pytest.mark.usefixtures("subscription")
+async def test_upstream_still_fails_without_yielding_on_a_closed_connection(nats_url: str) -> None:
+    subscription = await closed_subscription(nats_url)
+    turns = 0
+
+    async def bystander() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(bystander())
+    await asyncio.sleep(0)
+    before = turns
+    for _ in range(100):
+        with pytest.raises(ConnectionClosedError):
+            await subscription.fetch(1, timeout=5)
+    assert turns == before
+    task.cancel()
+
+
+@pytest.mark.usefixtures("subscription")
+async def test_the_guard_lets_the_others_run_on_a_closed_connection(nats_url: str) -> None:
+    subscription = await closed_subscription(nats_url)
+    began = monotonic()
+    with pytest.raises(ConnectionClosedError):
+        await guarded_fetch(subscription, lambda _consumer: None)(1, timeout=5)
+    assert monotonic() - began >= guards.PAUSE_S
+
+
+@pytest.mark.usefixtures("subscription")
+async def test_every_subscription_of_a_guarded_context_is_guarded(client: Client) -> None:
+    fetched: list[str] = []
+    js = client.jetstream()
+    guarded_context(js, fetched.append)
+    subscription = await js.pull_subscribe("mapseek.image.>", durable="download-image", stream="IMAGES")
+    with pytest.raises(NatsTimeout):
+        await subscription.fetch(1, timeout=0.1)
+    assert fetched == ["download-image"]

@@ -1,0 +1,105 @@
+"""The embedded nats-server: found by others, started again when killed, and clear about why it cannot start."""
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from contracts.envelope import Origin
+from contracts.errors import MapSeekError
+from infra.nats import server
+from infra.nats.connection import connect
+from infra.nats.journal import JetStreamJournal
+from infra.nats.server import announced_url, embedded_server
+from pipeline import topology
+from pipeline.clock import utc_now
+from pipeline.process import log_server
+from tests.suites.bench_stage import STAGE, count
+from tests.suites.facts import posted
+from tests.suites.waiting import eventually
+
+
+def server_pid(folder: Path) -> int:
+    return int((folder / "server.pid").read_text())
+
+
+async def test_it_announces_itself_while_it_runs(tmp_path: Path) -> None:
+    async with embedded_server(tmp_path) as url:
+        assert announced_url(tmp_path) == url
+        pid = server_pid(tmp_path)
+    assert announced_url(tmp_path) is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    async with embedded_server(tmp_path):
+        with pytest.raises(MapSeekError, match="Another MapSeek already runs"):
+            async with embedded_server(tmp_path):
+                pass
+
+
+async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(MapSeekError, match=f"Port {port} is taken: set MAPSEEK_NATS_PORT"):
+            async with embedded_server(tmp_path, port):
+                pass
+
+
+async def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "store").write_text("a file where the store should be")
+    with pytest.raises(MapSeekError, match="nats-server could not be started") as caught:
+        async with embedded_server(tmp_path):
+            pass
+    assert "\n" not in str(caught.value)
+
+
+async def test_a_missing_server_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MapSeekError, match="nats-server is not installed"):
+        async with embedded_server(tmp_path):
+            pass
+
+
+async def test_killed_it_is_started_again_on_its_port_with_all_that_was_acknowledged(tmp_path: Path) -> None:
+    async with embedded_server(tmp_path) as url:
+        client = await connect(url, "test")
+        await topology.ensure(client, [STAGE])
+        journal = JetStreamJournal(client, source="test", now=utc_now)
+        await journal.record(posted("1"), Origin("m"))
+        first = server_pid(tmp_path)
+        os.kill(first, signal.SIGKILL)
+        await eventually(lambda: server_pid(tmp_path) != first)
+
+        async def recorded_again() -> bool:
+            async with asyncio.timeout(5):
+                return await count(client, "IMAGES") == 1
+
+        await eventually(lambda: client.is_connected)
+        assert await eventually(recorded_again)
+        assert not await journal.record(posted("1"), Origin("m"))
+        assert await journal.record(posted("2"), Origin("m"))
+        await client.close()
+
+
+async def test_one_left_over_from_a_killed_mapseek_is_ended_first(tmp_path: Path) -> None:
+    async with embedded_server(tmp_path):
+        pass
+    orphan, _url = await server._start(tmp_path, 0)
+    async with embedded_server(tmp_path):
+        assert server_pid(tmp_path) != orphan.pid
+        assert await asyncio.wait_for(orphan.wait(), 10) is not None
+
+
+async def test_a_data_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, settings) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MapSeekError, match=r"cannot be written .*MAPSEEK_DATA_DIR"):
+        async with log_server(settings(data_dir=tmp_path / "file" / "data")):
+            pass

@@ -1,0 +1,325 @@
+"""The runner on a real nats-server: each fact once, nothing lost, and every failure where a person finds it."""
+
+import asyncio
+from collections.abc import Sequence
+
+import orjson
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.errors import Reject, RejectCode, Retry, Unavailable
+from contracts.events.base import Fact
+from contracts.subjects import subject_of
+from infra.nats.journal import JetStreamJournal
+from infra.nats.wire import body_of, read
+from pipeline import topology
+from tests.suites.bench_stage import STAGE, count, dead_letter, downloaded, unsettled, working
+from tests.suites.facts import posted, requested
+from tests.suites.waiting import eventually
+
+DOWNLOADED = "mapseek.image.downloaded.>"
+
+
+async def recorded(client: Client, subject: str) -> Fact:
+    message = await client.jetstream().get_last_msg("IMAGES" if ".image." in subject else "SEARCHES", subject)
+    return read(message.subject or "", message.headers, message.data or b"").fact
+
+
+@pytest.fixture
+async def provisioned(client: Client) -> None:
+    await topology.ensure(client, [STAGE])
+
+
+async def settled(client: Client, family: str = "image") -> None:
+    stream = "IMAGES" if family == "image" else "SEARCHES"
+
+    async def none_left() -> bool:
+        return await unsettled(client, stream, f"download-{family}") == 0
+
+    await eventually(none_left)
+
+
+async def test_a_fact_becomes_facts_that_say_where_they_come_from(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    async def work(event: Fact) -> Sequence[Fact]:
+        return [downloaded(event)]
+
+    await journal.record(posted(), Origin("message-10"))
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+    message = await client.jetstream().get_last_msg("IMAGES", DOWNLOADED)
+    assert message.headers is not None
+    assert message.headers["ce-correlationid"] == "message-10"
+    assert message.headers["ce-causationid"] == "mapseek.image.posted.v1.7.9"
+    assert await recorded(client, DOWNLOADED) == downloaded(posted())
+
+
+async def test_a_fact_is_recorded_once_however_often_its_cause_is_delivered(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    assert await journal.record(posted(), Origin("m"))
+    assert not await journal.record(posted(), Origin("m"))
+    assert await journal.record(downloaded(posted()), Origin("earlier, by a process that was killed before its ack"))
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        return [downloaded(event)]
+
+    async with working(nats_url, client, journal, work) as runtime:
+        await settled(client)
+    assert await count(client, "IMAGES", DOWNLOADED) == 1
+    assert await count(client, "FAILURES") == 0
+    assert runtime.metrics.known.labels("download", "image")._value.get() == 1
+
+
+async def test_a_rejection_is_a_fact_and_is_not_retried(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    calls = 0
+
+    async def work(_event: Fact) -> Sequence[Fact]:
+        nonlocal calls
+        calls += 1
+        raise Reject(RejectCode.TOO_LARGE, "26 MB is more than 25 MB.")
+
+    await journal.record(posted(), Origin("m"))
+    await journal.record(requested(), Origin("s"))
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+        await settled(client, "search")
+    assert calls == 2
+    assert await recorded(client, "mapseek.image.rejected.>") == posted().rejected(
+        "download", RejectCode.TOO_LARGE, "26 MB is more than 25 MB."
+    )
+    assert await count(client, "SEARCHES", "mapseek.search.rejected.>") == 1
+    assert await count(client, "FAILURES") == 0
+
+
+async def test_a_retry_that_works_leaves_no_trace(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    calls = 0
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise Retry("the CDN answered 503")
+        return [downloaded(event)]
+
+    await journal.record(posted(), Origin("m"))
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+    assert calls == 3
+    assert await count(client, "IMAGES", DOWNLOADED) == 1
+    assert await count(client, "FAILURES") == 0
+
+
+async def test_retries_in_vain_end_as_a_dead_letter_with_payload_and_reason(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    calls = 0
+
+    async def work(_event: Fact) -> Sequence[Fact]:
+        nonlocal calls
+        calls += 1
+        raise Retry("the CDN answered 503")
+
+    await journal.record(posted(), Origin("message-10"))
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+    letter = await dead_letter(client, "mapseek.failure.download.image.1")
+    assert letter is not None
+    headers, body = letter
+    assert body == body_of(posted())
+    assert calls == STAGE.attempts
+    assert headers["mapseek-cause"] == "exhausted"
+    assert headers["mapseek-reason"] == "the CDN answered 503"
+    assert headers["mapseek-subject"] == subject_of(posted())
+    assert headers["mapseek-attempts"] == "3"
+    assert headers["ce-correlationid"] == "message-10"
+
+
+async def test_a_bug_ends_as_a_dead_letter_with_its_traceback_and_the_others_go_on(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    async def work(event: Fact) -> Sequence[Fact]:
+        if event == posted("1"):
+            raise ZeroDivisionError("a bug\nof two lines")
+        return [downloaded(event)]
+
+    for number in range(10):
+        await journal.record(posted(str(number)), Origin("m"))
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+    assert await count(client, "IMAGES", DOWNLOADED) == 9
+    letter = await dead_letter(client)
+    assert letter is not None
+    assert letter[0]["mapseek-cause"] == "error"
+    assert letter[0]["mapseek-reason"] == "a bug of two lines"
+    assert "ZeroDivisionError" in letter[0]["mapseek-traceback"]
+    assert await count(client, "FAILURES") == 1
+
+
+@pytest.mark.parametrize(
+    "subject", ["mapseek.image.posted.v1.7.9", "mapseek.search.requested.v1.7.11", "mapseek.image.posted.v99.7.9"]
+)
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"[1]", orjson.dumps({"guild_id": "7"})])
+async def test_malformed_messages_are_dead_letters_at_once(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None, subject: str, body: bytes
+) -> None:
+    async def work(_event: Fact) -> Sequence[Fact]:
+        raise AssertionError("must not be called")
+
+    await client.jetstream().publish(subject, body)
+    async with working(nats_url, client, journal, work):
+        letter = await eventually(lambda: dead_letter(client))
+        await settled(client, subject.split(".")[1])
+    assert letter is not None
+    assert letter[0]["mapseek-cause"] == "malformed"
+    assert letter[0]["mapseek-attempts"] == "1"
+    assert letter[1] == body
+
+
+async def test_a_message_that_kills_every_process_is_buried_before_it_reaches_the_next(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    await journal.record(posted(), Origin("m"))
+    deaths = await client.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
+    for _ in range(STAGE.attempts):
+        [message] = await deaths.fetch(1)
+        await message.nak()
+
+    async def work(_event: Fact) -> Sequence[Fact]:
+        raise AssertionError("must not be called")
+
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+    letter = await dead_letter(client)
+    assert letter is not None
+    assert letter[0]["mapseek-cause"] == "poison"
+    assert letter[0]["mapseek-attempts"] == str(STAGE.attempts + 1)
+
+
+async def test_an_outage_holds_the_message_without_using_up_its_attempts(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    calls = 0
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        nonlocal calls
+        calls += 1
+        if calls <= 4 * STAGE.attempts:
+            raise Unavailable("catalogue", "connection refused")
+        return [downloaded(event)]
+
+    await journal.record(posted(), Origin("m"))
+    async with working(nats_url, client, journal, work) as runtime:
+        await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
+        await settled(client)
+        assert runtime.waiting_for == {}
+    assert await count(client, "IMAGES", DOWNLOADED) == 1
+    assert await count(client, "FAILURES") == 0
+    info = await client.jetstream().consumer_info("IMAGES", "download-image")
+    assert info.delivered is not None
+    assert info.delivered.consumer_seq == 1
+
+
+async def test_a_held_message_is_left_to_the_next_process_when_this_one_is_stopped(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    down = True
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        if down:
+            raise Unavailable("catalogue", "connection refused")
+        return [downloaded(event)]
+
+    await journal.record(posted(), Origin("m"))
+    async with working(nats_url, client, journal, work) as runtime:
+        await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
+    down = False
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+    assert await count(client, "IMAGES", DOWNLOADED) == 1
+
+
+async def test_the_circuit_breaker_keeps_a_log_from_being_emptied_into_failures(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    broken = True
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        if broken:
+            raise RuntimeError("a dependency broke in a way that nobody foresaw")
+        return [downloaded(event)]
+
+    for number in range(30):
+        await journal.record(posted(str(number)), Origin("m"))
+    async with working(nats_url, client, journal, work, workers=1) as runtime:
+        await eventually(lambda: runtime.waiting_for.get("download") == "circuit breaker")
+        buried = await count(client, "FAILURES")
+        assert buried == 3
+        broken = False
+        await settled(client)
+        assert runtime.waiting_for == {}
+    assert await count(client, "FAILURES") == buried
+    assert await count(client, "IMAGES", DOWNLOADED) == 30 - buried
+
+
+async def test_one_who_waits_for_an_answer_is_told_of_the_dead_letter(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    async def work(_event: Fact) -> Sequence[Fact]:
+        raise ZeroDivisionError
+
+    await journal.record(requested(), Origin("interaction-11"))
+    async with working(nats_url, client, journal, work):
+        await settled(client, "search")
+    rejected = await recorded(client, "mapseek.search.rejected.>")
+    assert "interaction-11" in rejected.model_dump()["reason"]
+    assert await count(client, "FAILURES", "mapseek.failure.download.search.*") == 1
+
+
+async def test_work_that_takes_longer_than_the_acknowledgement_timer_is_done_once(
+    nats_url: str, client: Client, journal: JetStreamJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "ACK_WAIT_S", 1.0)
+    calls = 0
+    redelivered = asyncio.Event()
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            redelivered.set()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(redelivered.wait(), 3)
+        return [downloaded(event)]
+
+    await topology.ensure(client, [STAGE])
+    await journal.record(posted(), Origin("m"))
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+    assert calls == 1
+
+
+async def test_a_search_does_not_wait_behind_the_archive_lane(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
+) -> None:
+    blocked = asyncio.Event()
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        if event.family == "image":
+            await blocked.wait()
+        return [downloaded(event)]
+
+    for number in range(20):
+        await journal.record(posted(str(number)), Origin("m"))
+    async with working(nats_url, client, journal, work):
+        await journal.record(requested(), Origin("s"))
+        await settled(client, "search")
+        assert await count(client, "IMAGES", DOWNLOADED) == 0
+        blocked.set()
+        await settled(client)

@@ -1,0 +1,92 @@
+"""Streams and durables: made when missing, refused when different, changed only when asked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from nats.aio.client import Client
+from nats.js.api import ConsumerConfig, StreamConfig
+
+from contracts.envelope import Origin
+from contracts.errors import MapSeekError
+from infra.nats.connection import connect
+from infra.nats.journal import JetStreamJournal
+from pipeline import topology
+from pipeline.registry import STAGES
+from tests.suites.bench_stage import STAGE, count
+from tests.suites.facts import posted
+
+
+async def test_a_new_server_gets_everything_and_then_differs_in_nothing(client: Client) -> None:
+    missing = await topology.differences(client, STAGES)
+    assert all(difference.missing for difference in missing)
+    assert {str(difference) for difference in missing} >= {
+        "stream IMAGES is missing",
+        "consumer embed-search of SEARCHES is missing",
+    }
+    await topology.ensure(client, STAGES)
+    assert await topology.differences(client, STAGES) == []
+    await topology.ensure(client, STAGES)
+
+
+def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
+    names = {durable.name for durable in topology.durables(STAGES)}
+    assert names == {
+        "download-image",
+        "download-search",
+        "preprocess-image",
+        "preprocess-search",
+        "embed-image",
+        "embed-search",
+        "persist-image",
+        "match-search",
+        "reply-search",
+    }
+
+
+def test_posts_are_kept_for_ever_and_questions_for_seven_days() -> None:
+    ages = {stream.name: stream.max_age for stream in topology.streams()}
+    assert ages == {"IMAGES": 0, "SEARCHES": 7 * 86400, "FAILURES": 30 * 86400}
+
+
+async def test_a_stream_that_differs_is_refused_with_one_sentence_and_applied_on_request(
+    client: Client, journal: JetStreamJournal
+) -> None:
+    await topology.ensure(client, [STAGE])
+    await journal.record(posted(), Origin("m"))
+    js = client.jetstream()
+    config = (await js.stream_info("IMAGES")).config
+    await js.update_stream(config.evolve(max_age=3600.0))
+    with pytest.raises(MapSeekError, match=r"stream IMAGES: max_age is 3600.*topology apply"):
+        await topology.ensure(client, [STAGE])
+    await topology.apply(client, [STAGE])
+    await topology.ensure(client, [STAGE])
+    assert await count(client, "IMAGES") == 1
+
+
+async def test_a_consumer_that_differs_is_refused(client: Client) -> None:
+    await topology.ensure(client, [STAGE])
+    js = client.jetstream()
+    current = (await js.consumer_info("IMAGES", "download-image")).config
+    await js.add_consumer("IMAGES", ConsumerConfig(**{**current.__dict__, "max_deliver": 5}))
+    with pytest.raises(MapSeekError, match="consumer download-image of IMAGES: max_deliver is 5, not -1"):
+        await topology.ensure(client, [STAGE])
+
+
+@contextmanager
+def one_sentence(about: str) -> Iterator[None]:
+    with pytest.raises(MapSeekError, match=about) as caught:
+        yield
+    assert "\n" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_server_that_is_not_there_is_one_sentence_without_its_password() -> None:
+    with one_sentence(r"No NATS server answers at nats://\*\*\*@127.0.0.1:1"):
+        await connect("nats://user:s3cret@127.0.0.1:1", "test")
+
+
+async def test_subjects_taken_by_another_stream_are_one_sentence(client: Client) -> None:
+    await client.jetstream().add_stream(StreamConfig(name="OTHER", subjects=["mapseek.>"]))
+    with one_sentence("could not make the streams"):
+        await topology.ensure(client, [STAGE])

@@ -1,0 +1,91 @@
+"""A stage to test the runner with, and the running of it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from contracts.events import ImageDownloaded, ImagePosted, SearchDownloaded, SearchRequested
+from contracts.events.base import Fact
+from contracts.stage import Stage
+from contracts.subjects import FAILURES
+from infra.nats.journal import JetStreamJournal
+from pipeline import topology
+from pipeline.consuming import start_workers
+from pipeline.monitoring.metrics import Metrics
+from pipeline.policy import Backoff, Policy
+from pipeline.runner import Job, Runtime
+from tests.suites.facts import BLOB
+
+AT_ONCE = Backoff(first=0.01, factor=1, longest=0.01)
+IMPATIENT = Policy(image_retry=AT_ONCE, search_retry=AT_ONCE, hold=AT_ONCE, keep_alive_every=0.2, breaker_limit=3)
+
+Work = Callable[[Fact], Awaitable[Sequence[Fact]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    work: Work
+
+
+async def handle(event: ImagePosted | SearchRequested, deps: Deps) -> Sequence[Fact]:
+    return await deps.work(event)
+
+
+STAGE = Stage(
+    name="download",
+    consumes=(ImagePosted, SearchRequested),
+    emits=(ImageDownloaded, SearchDownloaded),
+    handle=handle,
+    deps=Deps,
+    attempts=3,
+)
+
+
+def downloaded(event: Fact) -> ImageDownloaded | SearchDownloaded:
+    if isinstance(event, SearchRequested):
+        return SearchDownloaded(guild_id=event.guild_id, search_id=event.search_id, question=event.question, blob=BLOB, size=1)
+    assert isinstance(event, ImagePosted)
+    return ImageDownloaded(guild_id=event.guild_id, channel_id=event.channel_id, image_id=event.image_id, blob=BLOB, size=1)
+
+
+@asynccontextmanager
+async def working(
+    url: str, client: Client, journal: JetStreamJournal, work: Work, *, workers: int = 2, policy: Policy = IMPATIENT
+) -> AsyncIterator[Runtime]:
+    """The stage at work in both lanes."""
+    await topology.ensure(client, [STAGE])
+    runtime = Runtime(journal, Metrics(), policy)
+    jobs = [(Job(STAGE, family, Deps(work)), workers) for family in STAGE.families]
+    broker = await start_workers(url, "test", jobs, runtime, lambda _consumer: None)
+    try:
+        yield runtime
+    finally:
+        runtime.stopping.set()
+        await broker.stop()
+
+
+async def count(client: Client, stream: str, subject: str = ">") -> int:
+    """How many messages a stream holds on a subject."""
+    try:
+        info = await client.jetstream().stream_info(stream, subjects_filter=subject)
+    except NotFoundError:
+        return 0
+    return sum((info.state.subjects or {}).values())
+
+
+async def dead_letter(client: Client, subject: str = "mapseek.failure.>") -> tuple[dict[str, str], bytes] | None:
+    """The last dead letter, if there is one."""
+    try:
+        message = await client.jetstream().get_last_msg(FAILURES, subject)
+    except NotFoundError:
+        return None
+    return message.headers or {}, message.data or b""
+
+
+async def unsettled(client: Client, stream: str, consumer: str) -> int:
+    """Messages of a consumer that are not done with."""
+    info = await client.jetstream().consumer_info(stream, consumer)
+    return (info.num_pending or 0) + (info.num_ack_pending or 0)

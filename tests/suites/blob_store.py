@@ -1,0 +1,91 @@
+"""What every BlobStore does. A test module subclasses BlobStoreSuite and gives the fixtures `store` and `damage`."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+
+import pytest
+
+from contracts.errors import BlobMissing
+from contracts.ports import BlobStore
+
+HELLO = b"hello"
+HELLO_NAME = hashlib.sha256(HELLO).hexdigest()
+
+
+class BlobStoreSuite:
+    """Bytes go in once, come out as they were, and are never given out when they are not what their name says."""
+
+    @pytest.fixture
+    def store(self) -> BlobStore:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def damage(self) -> Callable[[str], None]:
+        """Overwrites the stored bytes of a name behind the store's back."""
+        raise NotImplementedError
+
+    async def test_bytes_are_named_by_their_sha256(self, store: BlobStore) -> None:
+        assert await store.put(HELLO) == HELLO_NAME
+
+    @pytest.mark.parametrize("data", [b"", b"\0", bytes(range(256)) * 4096], ids=["empty", "zero", "a megabyte"])
+    async def test_bytes_come_back_as_they_were(self, store: BlobStore, data: bytes) -> None:
+        assert await store.get(await store.put(data)) == data
+
+    async def test_putting_again_changes_nothing(self, store: BlobStore) -> None:
+        assert await store.put(HELLO) == await store.put(HELLO)
+        assert await store.get(HELLO_NAME) == HELLO
+
+    async def test_many_may_put_the_same_at_once(self, store: BlobStore) -> None:
+        assert set(await asyncio.gather(*(store.put(HELLO) for _ in range(20)))) == {HELLO_NAME}
+        assert await store.get(HELLO_NAME) == HELLO
+
+    async def test_an_unknown_name_is_missing(self, store: BlobStore) -> None:
+        assert not await store.exists(HELLO_NAME)
+        with pytest.raises(BlobMissing):
+            await store.get(HELLO_NAME)
+
+    async def test_a_stored_name_exists(self, store: BlobStore) -> None:
+        await store.put(HELLO)
+        assert await store.exists(HELLO_NAME)
+
+    async def test_deleted_bytes_are_missing(self, store: BlobStore) -> None:
+        await store.put(HELLO)
+        kept = await store.put(b"another")
+        await store.delete(HELLO_NAME)
+        assert not await store.exists(HELLO_NAME)
+        with pytest.raises(BlobMissing):
+            await store.get(HELLO_NAME)
+        assert await store.get(kept) == b"another"
+
+    async def test_deleting_what_is_not_there_is_no_error(self, store: BlobStore) -> None:
+        await store.delete(HELLO_NAME)
+
+    async def test_deleted_bytes_may_come_back(self, store: BlobStore) -> None:
+        await store.put(HELLO)
+        await store.delete(HELLO_NAME)
+        await store.put(HELLO)
+        assert await store.get(HELLO_NAME) == HELLO
+
+    async def test_damaged_bytes_are_missing(self, store: BlobStore, damage: Callable[[str], None]) -> None:
+        await store.put(HELLO)
+        damage(HELLO_NAME)
+        with pytest.raises(BlobMissing):
+            await store.get(HELLO_NAME)
+
+    async def test_putting_again_heals_damage(self, store: BlobStore, damage: Callable[[str], None]) -> None:
+        await store.put(HELLO)
+        damage(HELLO_NAME)
+        await store.put(HELLO)
+        assert await store.get(HELLO_NAME) == HELLO
+
+    @pytest.mark.parametrize(
+        "name", ["", "..", "../../secret", "/etc/passwd", HELLO_NAME.upper(), HELLO_NAME + "\n", HELLO_NAME[:-1]]
+    )
+    async def test_what_is_no_digest_names_nothing(self, store: BlobStore, name: str) -> None:
+        await store.put(HELLO)
+        assert not await store.exists(name)
+        with pytest.raises(BlobMissing):
+            await store.get(name)
+        await store.delete(name)
+        assert await store.get(HELLO_NAME) == HELLO

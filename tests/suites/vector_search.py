@@ -1,0 +1,203 @@
+"""What every VectorSearch does. A test module subclasses VectorSearchSuite and gives the fixture `archive`."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from contracts.errors import MapSeekError
+from contracts.ports import Neighbour, VectorSearch
+
+DIMENSIONS = 32
+GUILD, OTHER_GUILD = "700", "701"
+GENERATION, OTHER_GENERATION = "g1", "g2"
+
+
+class Archive(VectorSearch, Protocol):
+    """A VectorSearch that tests can fill."""
+
+    def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, vector: bytes) -> None: ...
+
+    def remove(self, image_id: str) -> None: ...
+
+
+def vectors_of(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> np.ndarray:
+    """Random unit vectors, (count, dimensions) float32."""
+    rows = np.random.default_rng(seed).normal(size=(count, dimensions))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("<f4")
+
+
+def at_cosine(cosine: float) -> bytes:
+    """A unit vector at this cosine to `at_cosine(1)`."""
+    vector = np.zeros(DIMENSIONS, "<f4")
+    vector[0], vector[1] = cosine, np.sqrt(1 - cosine**2)
+    return vector.tobytes()
+
+
+def ids_of(neighbours: Sequence[Neighbour]) -> list[str]:
+    return [neighbour.image_id for neighbour in neighbours]
+
+
+class VectorSearchSuite:
+    """The nearest images come back, best first, and never one from elsewhere."""
+
+    @pytest.fixture
+    def archive(self) -> Archive:
+        raise NotImplementedError
+
+    async def test_the_nearest_come_first_with_their_cosines(self, archive: Archive) -> None:
+        for image_id, cosine in [("10", 0.5), ("11", 0.9), ("12", -0.3), ("13", 1.0), ("14", 0.7)]:
+            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(cosine))
+        found = await archive.search(GUILD, GENERATION, at_cosine(1), top=4, channels=None)
+        assert ids_of(found) == ["13", "11", "14", "10"]
+        assert [neighbour.score for neighbour in found] == pytest.approx([1, 0.9, 0.7, 0.5], abs=1e-3)
+        assert all(neighbour.score <= 1 for neighbour in found)
+
+    async def test_there_are_never_more_than_asked_for_nor_than_there_are(self, archive: Archive) -> None:
+        for number, vector in enumerate(vectors_of(5)):
+            archive.add(GUILD, GENERATION, str(number), "1", vector.tobytes())
+        assert [len(await archive.search(GUILD, GENERATION, at_cosine(1), top=top, channels=None)) for top in (1, 3, 5, 100)] == [
+            1,
+            3,
+            5,
+            5,
+        ]
+
+    @pytest.mark.parametrize("guild_id", [GUILD, OTHER_GUILD])
+    async def test_a_guild_that_is_empty_or_unknown_has_no_neighbours(self, archive: Archive, guild_id: str) -> None:
+        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        archive.remove("10")
+        assert list(await archive.search(guild_id, GENERATION, at_cosine(1), top=3, channels=None)) == []
+
+    async def test_a_guild_never_sees_another(self, archive: Archive) -> None:
+        archive.add(GUILD, GENERATION, "10", "1", at_cosine(0.2))
+        archive.add(OTHER_GUILD, GENERATION, "11", "1", at_cosine(1))
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["10"]
+
+    async def test_a_generation_never_sees_another(self, archive: Archive) -> None:
+        archive.add(GUILD, GENERATION, "10", "1", at_cosine(0.2))
+        archive.add(GUILD, OTHER_GENERATION, "11", "1", at_cosine(1))
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["10"]
+
+    @pytest.mark.parametrize(
+        ("channels", "expected"),
+        [(None, ["11", "12", "13"]), ({"1"}, ["11"]), (["3", "2"], ["12", "13"]), ((), []), (["9"], []), (["9", "2"], ["12"])],
+    )
+    async def test_only_the_named_channels_are_searched(
+        self, archive: Archive, channels: Collection[str] | None, expected: list[str]
+    ) -> None:
+        for image_id, channel_id, cosine in [("11", "1", 0.9), ("12", "2", 0.8), ("13", "3", 0.7)]:
+            archive.add(GUILD, GENERATION, image_id, channel_id, at_cosine(cosine))
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=10, channels=channels)) == expected
+
+    async def test_pictures_that_are_equally_near_come_in_order_of_their_ids(self, archive: Archive) -> None:
+        for image_id in ("15", "12", "19", "11", "17"):
+            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(0.9))
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["11", "12", "15"]
+
+    async def test_adding_again_changes_nothing(self, archive: Archive) -> None:
+        for _ in range(3):
+            archive.add(GUILD, GENERATION, "10", "1", at_cosine(0.9))
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["10"]
+
+    async def test_a_new_vector_and_channel_take_the_place_of_the_old(self, archive: Archive) -> None:
+        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        archive.add(GUILD, GENERATION, "11", "1", at_cosine(0.5))
+        archive.add(GUILD, GENERATION, "10", "2", at_cosine(0.1))
+        found = await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)
+        assert ids_of(found) == ["11", "10"]
+        assert found[1].score == pytest.approx(0.1, abs=1e-3)
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["1"])) == ["11"]
+
+    async def test_a_removed_image_is_gone_everywhere_and_stays_out(self, archive: Archive) -> None:
+        for guild, generation in [(GUILD, GENERATION), (GUILD, OTHER_GENERATION), (OTHER_GUILD, GENERATION)]:
+            archive.add(guild, generation, "10", "1", at_cosine(1))
+            archive.add(guild, generation, "11", "1", at_cosine(0.5))
+        archive.remove("10")
+        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        for guild, generation in [(GUILD, GENERATION), (GUILD, OTHER_GENERATION), (OTHER_GUILD, GENERATION)]:
+            assert ids_of(await archive.search(guild, generation, at_cosine(1), top=3, channels=None)) == ["11"]
+
+    async def test_an_image_removed_before_it_came_never_comes(self, archive: Archive) -> None:
+        archive.remove("10")
+        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        assert list(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == []
+
+    async def test_what_takes_the_place_of_a_removed_image_keeps_its_own_channel(self, archive: Archive) -> None:
+        archive.add(GUILD, GENERATION, "10", "public", at_cosine(1))
+        archive.remove("10")
+        archive.add(GUILD, GENERATION, "11", "secret", at_cosine(1))
+        assert list(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["public"])) == []
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["secret"])) == ["11"]
+
+    async def test_a_vector_of_other_dimensions_is_refused_in_one_sentence(self, archive: Archive) -> None:
+        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        short = vectors_of(1, dimensions=DIMENSIONS // 2)[0].tobytes()
+        with pytest.raises(MapSeekError, match=f"{DIMENSIONS} dimensions, not {DIMENSIONS // 2}"):
+            archive.add(GUILD, GENERATION, "11", "1", short)
+        with pytest.raises(MapSeekError, match=f"{DIMENSIONS} dimensions, not {DIMENSIONS // 2}"):
+            await archive.search(GUILD, GENERATION, short, top=3, channels=None)
+        archive.add(GUILD, OTHER_GENERATION, "10", "1", short)
+
+    @pytest.mark.parametrize(
+        "vector",
+        [
+            b"",
+            b"abc",
+            b"\0" * 4 * DIMENSIONS,
+            np.full(DIMENSIONS, np.nan, "<f4").tobytes(),
+            np.full(DIMENSIONS, np.inf, "<f4").tobytes(),
+        ],
+        ids=["empty", "no float32", "zero", "nan", "infinite"],
+    )
+    async def test_what_is_no_unit_vector_is_refused(self, archive: Archive, vector: bytes) -> None:
+        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        with pytest.raises(MapSeekError):
+            archive.add(GUILD, GENERATION, "11", "1", vector)
+        with pytest.raises(MapSeekError):
+            await archive.search(GUILD, GENERATION, vector, top=3, channels=None)
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["10"]
+
+    @pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 1.0])
+    async def test_at_least_99_of_100_true_neighbours_are_found_whatever_the_filter(self, archive: Archive, share: float) -> None:
+        rows = vectors_of(1500)
+        open_ = np.random.default_rng(1).random(len(rows)) < share
+        for number, vector in enumerate(rows):
+            archive.add(GUILD, GENERATION, str(number), "open" if open_[number] else "closed", vector.tobytes())
+        hits = 0
+        queries = vectors_of(20, seed=2)
+        for query in queries:
+            found = ids_of(await archive.search(GUILD, GENERATION, query.tobytes(), top=10, channels=["open"]))
+            nearest = sorted(np.flatnonzero(open_).tolist(), key=lambda number: -float(rows[number] @ query))[:10]
+            hits += len({int(image_id) for image_id in found} & set(nearest))
+            assert all(open_[int(image_id)] for image_id in found)
+        assert hits >= 0.99 * 10 * len(queries)
+
+    async def test_the_first_of_many_equal_pictures_is_found_and_hides_no_other(self, archive: Archive) -> None:
+        rows = vectors_of(400)
+        for number in range(400):
+            archive.add(GUILD, GENERATION, f"b{number:03}", "1", at_cosine(0.8))
+            archive.add(GUILD, GENERATION, f"a{number:03}", "1", rows[number].tobytes())
+        for number in range(0, 400, 20):
+            found = await archive.search(GUILD, GENERATION, rows[number].tobytes(), top=1, channels=None)
+            assert ids_of(found) == [f"a{number:03}"]
+        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(0.8), top=3, channels=None)) == ["b000", "b001", "b002"]
+
+    async def test_searches_and_changes_at_once_disturb_each_other_in_nothing(self, archive: Archive) -> None:
+        rows = vectors_of(1200)
+        for number in range(400):
+            archive.add(GUILD, GENERATION, f"{number:04}", "open", rows[number].tobytes())
+
+        async def ask(number: int) -> list[str]:
+            return ids_of(await archive.search(GUILD, GENERATION, rows[number].tobytes(), top=5, channels=["open"]))
+
+        for step in range(400):
+            asked = asyncio.gather(*(ask(number) for number in range(390, 394)))
+            archive.remove(f"{step:04}") if step < 380 else None
+            archive.add(GUILD, GENERATION, f"{400 + step:04}", "closed", rows[400 + step].tobytes())
+            await asyncio.sleep(0)
+            for number, found in zip(range(390, 394), await asked, strict=True):
+                assert found[0] == f"{number:04}"
+                assert all(int(image_id) < 400 for image_id in found)

@@ -1,0 +1,170 @@
+"""What is asked of `$vectorSearch`, and that an index which cannot answer is never taken for an empty archive."""
+
+import struct
+from typing import Any, cast
+
+import pytest
+from bson.binary import Binary, BinaryVectorDtype
+from pymongo.errors import OperationFailure
+
+from contracts.errors import MapSeekError, Unavailable
+from contracts.ports import Neighbour
+from infra.mongo.client import Database
+from infra.mongo.vector_binary import from_binary, to_binary
+from infra.mongo.vectors import AtlasSearch, cosine, index_definition, search_pipeline
+
+VECTOR = struct.pack("<2f", 0.6, -0.8)
+
+
+def test_the_pipeline_searches_one_generation_in_one_guild() -> None:
+    search, project = search_pipeline("7", "g1", VECTOR, top=50, channels=None)
+    assert search["$vectorSearch"] == {
+        "index": "clip_embedding_g1",
+        "path": "clip_embedding.g1",
+        "queryVector": Binary.from_vector([0.6, -0.8], BinaryVectorDtype.FLOAT32),
+        "numCandidates": 1000,
+        "limit": 50,
+        "filter": {"metadata.guild_id": "7"},
+    }
+    assert project == {"$project": {"_id": 1, "score": {"$meta": "vectorSearchScore"}}}
+
+
+def test_the_pipeline_keeps_to_the_readable_channels() -> None:
+    search, _ = search_pipeline("7", "g1", VECTOR, top=3, channels={"71", "70"})
+    assert search["$vectorSearch"]["filter"] == {"metadata.guild_id": "7", "metadata.channel_id": {"$in": ["70", "71"]}}
+
+
+@pytest.mark.parametrize("top", [1, 3, 10, 100, 500, 9000])
+def test_there_are_enough_candidates_and_no_more_than_the_server_takes(top: int) -> None:
+    stage = search_pipeline("7", "g1", VECTOR, top=top, channels=None)[0]["$vectorSearch"]
+    assert stage["numCandidates"] >= min(20 * top, 10_000)
+    assert stage["limit"] <= stage["numCandidates"] <= 10_000
+
+
+def test_every_filtered_field_is_declared_in_the_index() -> None:
+    fields = index_definition("g1", 512)["fields"]
+    assert fields[0] == {"type": "vector", "path": "clip_embedding.g1", "numDimensions": 512, "similarity": "cosine"}
+    declared = {field["path"] for field in fields if field["type"] == "filter"}
+    assert set(search_pipeline("7", "g1", VECTOR, top=1, channels=["70"])[0]["$vectorSearch"]["filter"]) == declared
+
+
+@pytest.mark.parametrize(("score", "similarity"), [(1.0, 1.0), (0.5, 0.0), (0.0, -1.0), (0.95, 0.9)])
+def test_scores_are_cosines(score: float, similarity: float) -> None:
+    assert cosine(score) == pytest.approx(similarity)
+
+
+def test_vectors_keep_every_bit() -> None:
+    vector = struct.pack("<4f", 0.1, -0.0, 3.4028235e38, 1e-45)
+    assert from_binary(to_binary(vector)) == vector
+    assert from_binary(bytes(to_binary(vector))) == vector
+
+
+class Answers:
+    """Stands in for a cursor: the server with vector search that these answers come from cannot be had in every run."""
+
+    def __init__(self, *documents: dict[str, Any]) -> None:
+        self._documents = documents
+
+    async def to_list(self, length: int | None) -> list[dict[str, Any]]:
+        return list(self._documents)
+
+
+class SearchServer:
+    """A database whose one collection lists the search indexes it was given, and finds two images."""
+
+    client = None
+
+    def __init__(self) -> None:
+        self.indexes: list[dict[str, Any]] = []
+        self.changed: list[str] = []
+        self.refusal: OperationFailure | None = None
+        self.full = False
+
+    def __getitem__(self, collection: str) -> "SearchServer":
+        return self
+
+    async def create_index(self, field: str) -> None: ...
+
+    def list_search_indexes(self, name: str) -> Answers:
+        if self.refusal is not None:
+            raise self.refusal
+        return Answers(*(index for index in self.indexes if index["name"] == name))
+
+    async def create_search_index(self, model: Any) -> None:
+        if self.full:
+            raise OperationFailure("maximum number reached", code=8)
+        self.changed.append(model.document["name"])
+        self.indexes.append(model.document | {"queryable": False, "latestDefinition": model.document["definition"]})
+
+    async def update_search_index(self, name: str, definition: dict[str, Any]) -> None:
+        self.changed.append(name)
+
+    def aggregate(self, pipeline: list[dict[str, Any]]) -> Answers:
+        if not any(index["queryable"] for index in self.indexes):
+            return Answers()
+        return Answers({"_id": "1", "score": 1.0000001}, {"_id": "2", "score": 0.75})
+
+
+@pytest.fixture
+def server() -> SearchServer:
+    return SearchServer()
+
+
+@pytest.fixture
+def vectors(server: SearchServer) -> AtlasSearch:
+    return AtlasSearch(cast(Database, server))
+
+
+async def test_the_first_search_asks_for_its_index_and_is_held_until_it_is_built(
+    server: SearchServer, vectors: AtlasSearch
+) -> None:
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="still building"):
+            await vectors.search("7", "g1", VECTOR, top=3, channels=None)
+    assert [index["definition"] for index in server.indexes] == [index_definition("g1", 2)]
+    server.indexes[0]["queryable"] = True
+    assert await vectors.search("7", "g1", VECTOR, top=3, channels=None) == [Neighbour("1", 1.0), Neighbour("2", 0.5)]
+
+
+async def test_an_asker_who_may_read_nothing_finds_nothing(vectors: AtlasSearch) -> None:
+    assert await vectors.search("7", "g1", VECTOR, top=3, channels=[]) == ()
+
+
+async def test_an_index_is_made_once_and_changed_only_when_it_differs(server: SearchServer, vectors: AtlasSearch) -> None:
+    for _ in range(2):
+        await vectors.ensure_index("g1", 2)
+    for field in server.indexes[0]["latestDefinition"]["fields"]:
+        field["quantization"] = "none"  # as servers do
+    await vectors.ensure_index("g1", 2)
+    assert server.changed == ["clip_embedding_g1"]
+    await vectors.ensure_index("g1", 3)
+    assert server.changed == ["clip_embedding_g1"] * 2
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        OperationFailure("Using Atlas Search requires additional configuration.", code=31082),
+        OperationFailure("no such command: 'createSearchIndexes'", code=59),
+        OperationFailure("Unrecognized pipeline stage name: '$listSearchIndexes'", code=40324),
+        OperationFailure("$listSearchIndexes is not allowed or the syntax is incorrect", code=8000),
+    ],
+)
+async def test_a_server_without_vector_search_says_what_to_do(
+    server: SearchServer, vectors: AtlasSearch, refusal: OperationFailure
+) -> None:
+    server.refusal = refusal
+    with pytest.raises(MapSeekError, match="use MongoDB Atlas or the mongodb-atlas-local image"):
+        await vectors.ensure_index("g1", 2)
+
+
+async def test_an_index_that_the_server_refuses_is_a_sentence(server: SearchServer, vectors: AtlasSearch) -> None:
+    server.full = True
+    with pytest.raises(MapSeekError, match="refuses the search index clip_embedding_g1"):
+        await vectors.ensure_index("g1", 2)
+
+
+async def test_any_other_refusal_is_a_bug(server: SearchServer, vectors: AtlasSearch) -> None:
+    server.refusal = OperationFailure("bad value", code=2)
+    with pytest.raises(OperationFailure):
+        await vectors.search("7", "g1", VECTOR, top=3, channels=None)

@@ -1,0 +1,180 @@
+"""Persist on the real SQLite catalogue: what each fact does to the document, in any order and any number of times."""
+
+import itertools
+import struct
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.errors import RejectCode, Retry
+from contracts.events import (
+    DiscordFile,
+    Fact,
+    ImageDownloaded,
+    ImageEmbedded,
+    ImageFact,
+    ImageIndexed,
+    ImagePosted,
+    ImagePreprocessed,
+    ImageRejected,
+    ImageRemoved,
+    Person,
+    StoredFile,
+)
+from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
+from stages.persist import STAGE, Deps, fields_of, handle
+
+WHERE = {"guild_id": "7", "channel_id": "70", "image_id": "1"}
+WHEN = datetime(2025, 3, 1, 13, 0, tzinfo=timezone(timedelta(hours=1)))
+VECTOR = struct.pack("<2f", 0.6, -0.8)
+
+POSTED = ImagePosted(
+    **WHERE,
+    message_id="88",
+    author=Person(id="42", name="Zoë 🗺️"),
+    posted_at=WHEN,
+    filename="map.png",
+    message_link="https://discord.com/channels/7/70/88",
+    source=DiscordFile(url="https://cdn.discordapp.com/attachments/70/1/map.png?ex=1"),
+    content_type="image/png",
+    size=12_345,
+    width=128,
+    height=256,
+)
+PREPROCESSED = ImagePreprocessed(
+    **WHERE, pixels="a" * 64, thumbnail="b" * 64, width=127, height=255, format="PNG", preprocessing="p1"
+)
+EMBEDDED = ImageEmbedded(**WHERE, generation="g1", vector=VECTOR)
+REJECTED = ImageRejected(**WHERE, stage="preprocess", code=RejectCode.DAMAGED, reason="The file ends too early.")
+REMOVED = ImageRemoved(**WHERE, removed_at=WHEN, cause="deleted")
+
+POST_FIELDS: dict[str, Any] = {
+    "discord_message_id": "88",
+    "message_link": "https://discord.com/channels/7/70/88",
+    "image_url": "https://cdn.discordapp.com/attachments/70/1/map.png?ex=1",
+    "metadata": {
+        "upload_timestamp": "2025-03-01T12:00:00+00:00",
+        "image_dimensions": [128, 256],
+        "file_size": 12_345,
+        "guild_id": "7",
+        "channel_id": "70",
+        "user_id": "42",
+        "user_name": "Zoë 🗺️",
+        "filename": "map.png",
+        "content_type": "image/png",
+    },
+}
+MEDIA_FIELDS: dict[str, Any] = {
+    "media": {
+        "pixels": "a" * 64,
+        "thumbnail": "b" * 64,
+        "width": 127,
+        "height": 255,
+        "format": "PNG",
+        "preprocessing": "p1",
+    }
+}
+REJECTION_FIELDS = {"rejection": {"stage": "preprocess", "code": "damaged", "reason": "The file ends too early."}}
+
+
+@pytest.fixture
+async def catalogue(tmp_path: Path) -> AsyncIterator[SqliteCatalogue]:
+    catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
+    yield catalogue
+    await catalogue.close()
+
+
+async def play(catalogue: SqliteCatalogue, *facts: ImageFact) -> list[Fact]:
+    """Hand the facts to the stage, again those that it wants retried, and return what it recorded."""
+    recorded: list[Fact] = []
+    waiting = list(facts)
+    while waiting:
+        later: list[ImageFact] = []
+        for fact in waiting:
+            try:
+                recorded += await handle(fact, Deps(catalogue))
+            except Retry:
+                later.append(fact)
+        assert len(later) < len(waiting), "retried for ever"
+        waiting = later
+    return recorded
+
+
+@pytest.mark.parametrize(("fact", "fields"), [(POSTED, POST_FIELDS), (PREPROCESSED, MEDIA_FIELDS), (REJECTED, REJECTION_FIELDS)])
+def test_each_fact_settles_its_fields(fact: ImageFact, fields: dict[str, Any]) -> None:
+    assert fields_of(fact) == fields
+
+
+def test_what_discord_did_not_tell_is_none() -> None:
+    bare = POSTED.model_copy(update={"width": None, "size": None, "content_type": None, "source": StoredFile(blob="c" * 64)})
+    fields = fields_of(bare)
+    assert fields["image_url"] is None
+    assert fields["metadata"]["image_dimensions"] is None
+    assert fields["metadata"]["file_size"] is None
+    assert fields["metadata"]["content_type"] is None
+
+
+def test_a_fact_without_fields_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(TypeError, match=r"image\.downloaded"):
+        fields_of(ImageDownloaded(**WHERE, blob="a" * 64, size=1))
+
+
+async def test_the_whole_way_ends_indexed(catalogue: SqliteCatalogue) -> None:
+    recorded = await play(catalogue, POSTED, PREPROCESSED, EMBEDDED)
+    assert recorded == [ImageIndexed(**WHERE, generation="g1")]
+    assert (await catalogue.entries(["1"]))["1"].document == POST_FIELDS | MEDIA_FIELDS
+    assert await catalogue.vector("1", "g1") == VECTOR
+
+
+async def test_a_rejected_image_is_in_the_catalogue_with_its_reason(catalogue: SqliteCatalogue) -> None:
+    assert await play(catalogue, POSTED, REJECTED) == []
+    assert (await catalogue.entries(["1"]))["1"].document == POST_FIELDS | REJECTION_FIELDS
+
+
+@pytest.mark.parametrize("before", [(), (PREPROCESSED,), (REJECTED,)], ids=["nothing", "media", "rejection"])
+async def test_a_vector_waits_for_its_post(catalogue: SqliteCatalogue, before: tuple[ImageFact, ...]) -> None:
+    await play(catalogue, *before)
+    with pytest.raises(Retry, match="image 1 has a vector, but its post has not been catalogued yet") as waiting:
+        await handle(EMBEDDED, Deps(catalogue))
+    assert waiting.value.after is not None
+    assert waiting.value.after <= 0.5
+    assert await catalogue.vector("1", "g1") is None
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations([POSTED, PREPROCESSED, EMBEDDED])], ids=lambda _: "order")
+async def test_any_order_and_any_repetition_give_the_same_document(
+    catalogue: SqliteCatalogue, order: tuple[ImageFact, ...]
+) -> None:
+    recorded = await play(catalogue, *order, *order)
+    assert set(recorded) == {ImageIndexed(**WHERE, generation="g1")}
+    assert (await catalogue.entries(["1"]))["1"].document == POST_FIELDS | MEDIA_FIELDS
+    assert await catalogue.vector("1", "g1") == VECTOR
+    assert await catalogue.count() == 1
+
+
+async def test_each_generation_is_indexed(catalogue: SqliteCatalogue) -> None:
+    second = EMBEDDED.model_copy(update={"generation": "g2"})
+    recorded = await play(catalogue, POSTED, EMBEDDED, second)
+    assert [fact.generation for fact in recorded if isinstance(fact, ImageIndexed)] == ["g1", "g2"]
+
+
+@pytest.mark.parametrize("before", [(), (POSTED, PREPROCESSED), (POSTED, PREPROCESSED, EMBEDDED)], ids=len)
+async def test_a_removed_image_is_never_indexed_again(catalogue: SqliteCatalogue, before: tuple[ImageFact, ...]) -> None:
+    await play(catalogue, *before, REMOVED)
+    assert await play(catalogue, POSTED, PREPROCESSED, EMBEDDED, REJECTED, REMOVED) == []
+    assert await catalogue.entries(["1"]) == {}
+    assert await catalogue.vector("1", "g1") is None
+    assert await catalogue.removed("1")
+
+
+def test_the_stage_says_what_it_does() -> None:
+    assert STAGE.families == ("image",)
+    assert STAGE.emits == (ImageIndexed,)
+    assert set(STAGE.consumes) == {ImagePosted, ImagePreprocessed, ImageEmbedded, ImageRejected, ImageRemoved}
+
+
+def test_the_time_is_that_of_the_post_in_utc() -> None:
+    assert datetime.fromisoformat(fields_of(POSTED)["metadata"]["upload_timestamp"]) == WHEN.astimezone(UTC)

@@ -1,0 +1,88 @@
+"""The embedded index against a model of a few lines: whatever is added, removed, searched, saved and restored, they agree."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from infra.vectors.index import EmbeddedIndex
+from infra.vectors.snapshot import load, save
+
+GUILDS = st.sampled_from(["7", "8"])
+GENERATIONS = st.sampled_from(["g1", "g2"])
+IMAGES = st.integers(0, 40).map(str)
+CHANNELS = st.sampled_from(["1", "2", "3"])
+FILTERS = st.none() | st.sets(st.sampled_from(["1", "2", "3", "4"]))
+VECTORS = st.lists(st.integers(-2, 2), min_size=4, max_size=4).filter(any)  # few enough that pictures repeat and tie
+Key = tuple[str, str]
+
+
+def packed(vector: list[int]) -> bytes:
+    return np.array(vector, "<f4").tobytes()
+
+
+def rounded(vector: list[int]) -> np.ndarray:
+    """What the index promises to keep: the unit vector in float16."""
+    exact = np.array(vector, float)
+    return (exact / np.linalg.norm(exact)).astype(np.float16).astype(float)
+
+
+class IndexAndModel(RuleBasedStateMachine):
+    @initialize(graph_above=st.sampled_from([0, 6, 1000]))
+    def begin(self, graph_above: int) -> None:
+        self.graph_above = graph_above
+        self.index = EmbeddedIndex(graph_above=graph_above)
+        self.model: dict[Key, dict[str, tuple[str, np.ndarray]]] = {}
+        self.removed: set[str] = set()
+
+    @rule(guild=GUILDS, generation=GENERATIONS, image=IMAGES, channel=CHANNELS, vector=VECTORS)
+    def add(self, guild: str, generation: str, image: str, channel: str, vector: list[int]) -> None:
+        self.index.add(guild, generation, image, channel, packed(vector))
+        if image not in self.removed:
+            self.model.setdefault((guild, generation), {})[image] = (channel, rounded(vector))
+
+    @rule(vectors=st.lists(st.tuples(IMAGES, CHANNELS, VECTORS), min_size=5, max_size=20))
+    def add_many(self, vectors: list[tuple[str, str, list[int]]]) -> None:
+        for image, channel, vector in vectors:
+            self.add("7", "g1", image, channel, vector)
+
+    @rule(image=IMAGES)
+    def remove(self, image: str) -> None:
+        self.index.remove(image)
+        self.removed.add(image)
+        for images in self.model.values():
+            images.pop(image, None)
+
+    @rule()
+    def restart(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            save(self.index, Path(folder))
+            restored = load(Path(folder), graph_above=self.graph_above)
+        assert restored is not None
+        self.index = restored
+
+    @rule(guild=GUILDS, generation=GENERATIONS, vector=VECTORS, top=st.integers(1, 10), channels=FILTERS)
+    def search(self, guild: str, generation: str, vector: list[int], top: int, channels: set[str] | None) -> None:
+        query = np.array(vector) / np.linalg.norm(vector)
+        images = self.model.get((guild, generation), {})
+        cosines = {
+            image: float(min(1.0, np.round(row @ query / np.linalg.norm(row), 6)))
+            for image, (channel, row) in images.items()
+            if channels is None or channel in channels
+        }
+        expected = sorted(cosines.items(), key=lambda item: (-item[1], item[0]))[:top]
+        found = asyncio.run(self.index.search(guild, generation, packed(vector), top=top, channels=channels))
+        assert [(neighbour.image_id, neighbour.score) for neighbour in found] == expected
+
+    @invariant()
+    def counts(self) -> None:
+        if hasattr(self, "index"):
+            assert len(self.index) == sum(map(len, self.model.values()))
+
+
+IndexAndModel.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, derandomize=True)
+TestIndexAndModel = IndexAndModel.TestCase
