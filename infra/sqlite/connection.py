@@ -37,12 +37,8 @@ class Connection:
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns. Raises Unavailable when the file cannot be used now: locked, disk full, not writable, damaged."""
-        try:
+        with outages():
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._database)
-        except sqlite3.Error as error:
-            if is_outage(error):
-                raise Unavailable("catalogue", f"SQLite says: {error}") from error
-            raise
 
     async def close(self) -> None:
         """Let the work in hand end, then close."""
@@ -65,6 +61,17 @@ def is_outage(error: sqlite3.Error) -> bool:
     """Whether the file or its disk is to blame, rather than the statement."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _OUTAGES
+
+
+@contextmanager
+def outages() -> Iterator[None]:
+    """Turn the errors of a file that cannot be used now into Unavailable."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if is_outage(error):
+            raise Unavailable("catalogue", f"SQLite says: {error}") from error
+        raise
 
 
 @contextmanager

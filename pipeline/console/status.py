@@ -18,30 +18,31 @@ def as_json(statuses: Sequence[StageStatus]) -> str:
     return orjson.dumps([asdict(status) for status in statuses], option=orjson.OPT_UTC_Z).decode()
 
 
+HEADINGS = ("stage", "lane", "pending", "in flight", "retried", "dead letters", "done", "per s", "last active")
+
+
+def cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
+    """The table as text, headings first. The server knows of activity since its own start."""
+    return [HEADINGS, *(_row(status, now) for status in statuses)]
+
+
 def as_table(statuses: Sequence[StageStatus], now: datetime) -> Table:
-    """A table for a terminal of 80 columns; what needs a look is red or yellow. The server knows activity since its own start."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    for heading in ("stage", "lane"):
-        table.add_column(heading)
-    for heading in ("pending", "in flight", "retried", "dead letters", "done", "per s", "last active"):
-        table.add_column(heading, justify="right")
+    """The table for a terminal of 80 columns; what needs a look is red or yellow."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
     for status in statuses:
-        table.add_row(
-            status.stage,
-            LANE_NAMES[status.lane],
-            _flagged(status.pending, "yellow"),
-            str(status.in_flight),
-            _flagged(status.redelivered, "yellow"),
-            _flagged(status.dead_letters, "red"),
-            str(status.done),
-            f"{status.rate:.1f}",
-            _ago(status.last_activity, now),
-        )
+        row = list(_row(status, now))
+        for column, colour, flagged in ((4, "yellow", status.redelivered), (5, "red", status.dead_letters)):
+            row[column] = f"[{colour}]{row[column]}[/]" if flagged else row[column]
+        table.add_row(*row)
     return table
 
 
-def _flagged(count: int, colour: str) -> str:
-    return f"[{colour}]{count}[/]" if count else "0"
+def _row(status: StageStatus, now: datetime) -> tuple[str, ...]:
+    counts = (status.pending, status.in_flight, status.redelivered, status.dead_letters, status.done)
+    last = _ago(status.last_activity, now)
+    return (status.stage, LANE_NAMES[status.lane], *map(str, counts), f"{status.rate:.1f}", last)
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:

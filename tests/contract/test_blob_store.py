@@ -13,7 +13,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.errors import BlobMissing, MapSeekError, Unavailable
-from infra.blobs import files
 from infra.blobs.files import FileBlobStore, open_blob_store
 from tests.suites.blob_store import HELLO, HELLO_NAME, BlobStoreSuite
 
@@ -43,7 +42,10 @@ class TestFileBlobStore(BlobStoreSuite):
 
     @pytest.fixture
     def damage(self, root: Path) -> Callable[[str], None]:
-        return lambda name: path_of(root, name).write_bytes(b"jello") and None
+        def overwrite(name: str) -> None:
+            path_of(root, name).write_bytes(b"jello")
+
+        return overwrite
 
 
 @contextmanager
@@ -98,7 +100,7 @@ async def test_a_crash_before_the_rename_leaves_no_blob(store: FileBlobStore, ro
     def die(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(files.os, "replace", die)
+    monkeypatch.setattr(os, "replace", die)
     with pytest.raises(Killed):
         await store.put(HELLO)
     monkeypatch.undo()
@@ -108,8 +110,17 @@ async def test_a_crash_before_the_rename_leaves_no_blob(store: FileBlobStore, ro
 async def test_bytes_are_on_disk_before_they_get_their_name(store: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(files.os, "fsync", lambda handle: (steps.append("fsync"), fsync(handle)))
-    monkeypatch.setattr(files.os, "replace", lambda old, new: (steps.append("replace"), replace(old, new)))
+
+    def seen_fsync(handle: int) -> None:
+        steps.append("fsync")
+        fsync(handle)
+
+    def seen_replace(old: str, new: Path) -> None:
+        steps.append("replace")
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "replace", seen_replace)
     await store.put(HELLO)
     assert steps == ["fsync", "replace", "fsync"]
 

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -54,11 +55,11 @@ class TestSqlite(CatalogueSuite):
         self, catalogue: SqliteCatalogue, path: Path
     ) -> None:
         await catalogue.merge("1", POST)
-        await catalogue._writer.run(lambda database: database.execute("PRAGMA max_page_count = 1"))
+        await catalogue._writer._connection.run(lambda database: database.execute("PRAGMA max_page_count = 1"))
         with pytest.raises(Unavailable, match="full"):
             await catalogue.merge("1", {"media": {"pixels": "x" * 1_000_000}})
         assert (await catalogue.entries(["1"]))["1"].document == POST
-        await catalogue._writer.run(lambda database: database.execute("PRAGMA max_page_count = 1000000"))
+        await catalogue._writer._connection.run(lambda database: database.execute("PRAGMA max_page_count = 1000000"))
         await catalogue.merge("1", MEDIA)
         assert (await catalogue.entries(["1"]))["1"].document == POST | MEDIA
 
@@ -67,6 +68,34 @@ class TestSqlite(CatalogueSuite):
             await catalogue.merge("1", {"media": object()})
         await catalogue.merge("1", POST)
         assert (await catalogue.entries(["1"]))["1"].document == POST
+
+    async def test_a_bad_write_among_others_fails_alone(self, catalogue: SqliteCatalogue) -> None:
+        values = [object() if number == 7 else number for number in range(20)]
+        outcomes = await asyncio.gather(
+            *(catalogue.merge(str(number), {"media": value}) for number, value in enumerate(values)), return_exceptions=True
+        )
+        assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [7]
+        assert isinstance(outcomes[7], TypeError)
+        assert await catalogue.count() == 19
+
+    async def test_writes_that_wait_together_are_committed_together(self, catalogue: SqliteCatalogue) -> None:
+        commits: list[str] = []
+        trace = [lambda statement: commits.append(statement) if statement == "COMMIT" else None]
+        await catalogue._writer._connection.run(lambda database: database.set_trace_callback(trace[0]))
+        await asyncio.gather(*(catalogue.merge(str(number), POST) for number in range(200)))
+        assert await catalogue.count() == 200
+        assert len(commits) < 100
+
+    async def test_an_outage_is_waited_for_once_by_all_who_wait_together(self, outage: Outage) -> None:
+        outage.begin()
+        begun = time.monotonic()
+        outcomes = await asyncio.gather(
+            *(outage.catalogue.merge(str(number), POST) for number in range(100)), return_exceptions=True
+        )
+        assert {type(outcome) for outcome in outcomes} == {Unavailable}
+        assert time.monotonic() - begun < 100 * 0.05 / 2
+        outage.end()
+        assert await outage.catalogue.count() == 0
 
     async def test_the_file_outlives_its_process_and_is_recognised(self, path: Path) -> None:
         for _ in range(2):
@@ -80,7 +109,7 @@ class TestSqlite(CatalogueSuite):
         await catalogue.close()
 
     def test_what_is_committed_survives_a_power_cut(self, catalogue: SqliteCatalogue) -> None:
-        database = catalogue._writer._database
+        database = catalogue._writer._connection._database
         assert database.execute("PRAGMA synchronous").fetchone() == (2,)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
@@ -107,8 +136,8 @@ class TestSqlite(CatalogueSuite):
             assert process.stdin is not None
             process.stdin.write(b"go\n")
             process.stdin.flush()
-        assert [(process.communicate()[1], process.returncode) for process in processes] == [(b"", 0)] * 4
-        assert sqlite3.connect(path).execute("SELECT count(*) FROM images").fetchone() == (200,)
+        assert [(process.communicate()[1], process.returncode) for process in processes] == [(b"", 0)] * 3
+        assert sqlite3.connect(path).execute("SELECT count(*) FROM images").fetchone() == (150,)
 
     @pytest.mark.parametrize("content", [b"this is no database at all, but a text of some length" * 100, b"short"])
     async def test_a_file_that_is_no_database_is_refused_in_a_sentence(self, tmp_path: Path, content: bytes) -> None:

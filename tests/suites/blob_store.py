@@ -80,7 +80,17 @@ class BlobStoreSuite:
         assert await store.get(HELLO_NAME) == HELLO
 
     @pytest.mark.parametrize(
-        "name", ["", "..", "../../secret", "/etc/passwd", HELLO_NAME.upper(), HELLO_NAME + "\n", HELLO_NAME[:-1]]
+        "name",
+        [
+            "",
+            "..",
+            "../../secret",
+            "/etc/passwd",
+            HELLO_NAME.upper(),
+            HELLO_NAME + "\n",
+            f"{HELLO_NAME}/../{HELLO_NAME}",
+            HELLO_NAME[:-1],
+        ],
     )
     async def test_what_is_no_digest_names_nothing(self, store: BlobStore, name: str) -> None:
         await store.put(HELLO)

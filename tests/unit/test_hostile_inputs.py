@@ -70,6 +70,7 @@ class TestUnusable:
         )
         async with open_downloader() as downloader:
             (found,) = await download.handle(posted, download.Deps(downloader, blobs))
+        assert isinstance(found, ImageDownloaded)
         (fact,) = await handle(found, Deps(blobs))
         assert isinstance(fact, ImagePreprocessed)
         assert fact.format == "jpeg"
@@ -82,10 +83,24 @@ class TestUnusable:
         """A file that starts like a PNG and that another plugin would take is still none of its business."""
         Image.init()
         tried: list[str] = []
+
+        def refuse(kind: str) -> Callable[[bytes], bool]:
+            def accept(_: bytes) -> bool:
+                tried.append(kind)
+                return False
+
+            return accept
+
         for kind, (factory, _) in list(Image.OPEN.items()):
-            monkeypatch.setitem(Image.OPEN, kind, (factory, lambda _, kind=kind: bool(tried.append(kind))))
+            monkeypatch.setitem(Image.OPEN, kind, (factory, refuse(kind)))
         assert await rejection(WRITTEN["png"]) is RejectCode.DAMAGED
         assert set(tried) == {"PNG", "JPEG", "WEBP", "GIF", "BMP"}
+
+    @pytest.mark.parametrize("bits", [1, 2, 4, 8])
+    async def test_a_palette_picture_without_a_palette(self, rejection: Rejection, bits: int) -> None:
+        """Pillow fails an assertion of its own here, or an index."""
+        assert await rejection(raw_png(1, 1, bits, 3, b"\0\0")) is RejectCode.DAMAGED
+        assert await rejection(raw_png(1, 1, bits, 3, b"\0\0", chunk(b"tRNS", bytes(16)))) is RejectCode.DAMAGED
 
     @pytest.mark.parametrize("name", WRITTEN)
     def test_a_truncated_file_is_damaged_unless_every_pixel_is_there(self, name: str) -> None:

@@ -1,0 +1,53 @@
+"""Group commit: the writes that wait at the same time share one transaction, and so one wait for the disk."""
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+from infra.sqlite.connection import Connection, is_outage, outages, transaction
+
+Work = Callable[[sqlite3.Connection], None]
+Waiting = tuple[Work, Future[None]]
+
+
+class Writer:
+    """The one writing connection of a process."""
+
+    def __init__(self, path: Path, busy_timeout: float) -> None:
+        self._connection = Connection(path, busy_timeout, "catalogue-writer")
+        self._waiting: deque[Waiting] = deque()
+
+    async def write(self, work: Work) -> None:
+        """Return when what `work` wrote is committed; raise what it raised, or Unavailable, when none of it is."""
+        outcome: Future[None] = Future()
+        self._waiting.append((work, outcome))
+        await self._connection.run(self._commit_waiting)  # at the latest this run commits it, an earlier one perhaps before
+        with outages():
+            outcome.result(timeout=0)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    def _commit_waiting(self, database: sqlite3.Connection) -> None:
+        batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if batch:
+            _commit(database, batch)
+
+
+def _commit(database: sqlite3.Connection, batch: Sequence[Waiting]) -> None:
+    try:
+        with transaction(database):
+            for work, _ in batch:
+                work(database)
+    except Exception as error:  # noqa: BLE001 (handed to those who wait)
+        if len(batch) > 1 and not (isinstance(error, sqlite3.Error) and is_outage(error)):
+            for waiting in batch:  # one of them is at fault: the others must not fail with it
+                _commit(database, [waiting])
+            return
+        for _, outcome in batch:
+            outcome.set_exception(error)
+    else:
+        for _, outcome in batch:
+            outcome.set_result(None)

@@ -1,0 +1,113 @@
+"""The demo's report: one HTML file without any reference to the outside, each question beside the answer that a member saw."""
+
+import base64
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from infra.simulator.simulator import Answer
+from pipeline.demo.play import Asked
+from pipeline.demo.script import PIECES
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e9e7e1; --paper: #17181b; --card: #212327; --line: #35383e; --dim: #9a9ea8; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1060px; padding: 2rem 1rem; background: var(--paper);
+  color: var(--ink); }
+h1 { margin: 0 0 .2rem; } .lead { color: var(--dim); margin: 0 0 1.2rem; }
+.note { border-left: 4px solid #e5a700; padding: .5rem .8rem; background: var(--card); margin-bottom: 1.5rem; }
+article { display: grid; grid-template-columns: 300px 1fr; gap: 1.4rem; background: var(--card); border: 1px solid var(--line);
+  border-radius: 10px; padding: 1rem; margin-bottom: 1rem; }
+article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }
+.question img { max-height: 260px; margin: 0 auto; } h2 { font-size: 1rem; margin: 0 0 .5rem; } h2 small { color: var(--dim);
+  font-weight: normal; }
+.embed { border-left: 4px solid var(--c); background: var(--paper); border-radius: 4px; padding: .6rem .8rem; margin-bottom: .5rem;
+  overflow: hidden; overflow-wrap: anywhere; }
+.embed b.title { display: block; } .embed .thumb { float: right; max-width: 72px; margin-left: .8rem; }
+.embed .large { max-height: 190px; margin-top: .5rem; } .footer { color: var(--dim); font-size: .8rem; margin-top: .4rem; }
+.right { color: #3d8b37; } .wrong { color: #c0392b; font-weight: bold; }
+table { border-collapse: collapse; margin-bottom: 1.5rem; background: var(--card); } td, th { border: 1px solid var(--line);
+  padding: .25rem .7rem; text-align: right; } td:first-child, th:first-child, td:nth-child(2) { text-align: left; }
+@media (max-width: 700px) { article { grid-template-columns: 1fr; } }
+"""
+
+
+def html(archived: int, asked: Sequence[Asked], stages: Sequence[Sequence[str]], trained: bool) -> str:
+    """The whole page. `stages` are the rows of the status table, headings first."""
+    right = sum(each.right for each in asked)
+    untrained = (
+        ""
+        if trained
+        else '<p class="note">The model is <b>untrained</b>: a small open_clip tower with seeded random weights. '
+        "It knows nearly identical pictures and nothing else; screenshots and photos need a trained one.</p>"
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>MapSeek demo</title><style>{STYLE}</style><h1>MapSeek demo</h1>"
+        f'<p class="lead">{archived} of {PIECES} posted pieces archived; {right} of {len(asked)} questions answered rightly. '
+        "Each question was asked with the slash command <code>/find</code>; beside it is what the member saw.</p>"
+        f"{untrained}{_table(stages)}{''.join(_article(number, each) for number, each in enumerate(asked, 1))}</html>\n"
+    )
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _article(number: int, asked: Asked) -> str:
+    mark = '<span class="right">right</span>' if asked.right else '<span class="wrong">wrong</span>'
+    heading = f"<h2>{number}. {escape(asked.question.words)} <small>{asked.milliseconds:.0f} ms, {mark}</small></h2>"
+    answer = "<p>No answer came in time.</p>" if asked.answer is None else _embeds(asked.answer)
+    return (
+        f'<article><div class="question">{heading}<img alt="question {number}" src="{_data_uri(asked.file, "png")}"></div>'
+        f"<div>{answer}</div></article>"
+    )
+
+
+def _embeds(answer: Answer) -> str:
+    files = {name: _data_uri(data, "webp") for name, data in answer.attachments}
+    return "".join(_embed(embed, files) for embed in answer.embeds)
+
+
+def _embed(embed: dict[str, Any], files: dict[str, str]) -> str:
+    title = escape(str(embed.get("title", "")))
+    if url := embed.get("url"):
+        title = f'<a href="{escape(str(url))}">{title}</a>'
+    thumb = _image(embed.get("thumbnail"), files, "thumb")
+    large = _image(embed.get("image"), files, "large")
+    footer = embed.get("footer", {}).get("text")
+    return (
+        f'<div class="embed" style="--c: #{int(embed.get("color") or 0):06x}">{thumb}<b class="title">{title}</b>'
+        f"{_markdown(str(embed.get('description') or ''))}{large}"
+        + (f'<div class="footer">{escape(str(footer))}</div>' if footer else "")
+        + "</div>"
+    )
+
+
+def _image(picture: dict[str, Any] | None, files: dict[str, str], kind: str) -> str:
+    name = str((picture or {}).get("url", "")).split("?")[0].rpartition("/")[2]
+    return f'<img class="{kind}" alt="the archived picture" src="{files[name]}">' if name in files else ""
+
+
+def _markdown(text: str) -> str:
+    """The little of Discord's markup that answers use: bold, and timestamps."""
+    shown = escape(text)
+    shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", shown)
+    shown = re.sub(r" \(&lt;t:\d+:R&gt;\)", "", shown)
+    shown = re.sub(r"&lt;t:(\d+):D&gt;", lambda found: _date(int(found[1])), shown)
+    return re.sub(r"\\([*_~`|>\\])", r"\1", shown).replace("\n", "<br>")
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %B %Y")
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
