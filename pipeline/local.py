@@ -79,7 +79,7 @@ async def archive(
 
     The image id is the file's digest: the same picture again is known, and one that an earlier run left half done is finished.
     """
-    after, failed_after = await last_sequence(client, IMAGES), await last_sequence(client, FAILURES)
+    after = await last_sequence(client, IMAGES)
     waited_for: dict[str, list[Path]] = {}
     for path in paths:
         try:
@@ -96,7 +96,9 @@ async def archive(
                 yield Archived(path, "was rejected when it was archived before")
                 continue
         waited_for.setdefault(fact.image_id, []).append(path)
-    async for image_id, problem in _ends(client, after, failed_after):
+    if not waited_for:
+        return
+    async for image_id, problem in _ends(client, after):
         for path in waited_for.pop(image_id, ()):
             yield Archived(path, problem)
         if not waited_for:
@@ -121,8 +123,8 @@ async def _post(path: Path, guild_id: str, blobs: BlobStore) -> ImagePosted:
     )
 
 
-async def _ends(client: Client, after: int, failed_after: int) -> AsyncIterator[tuple[str, str | None]]:
-    """The images whose way through the archive lane ends, and with what problem, as it happens."""
+async def _ends(client: Client, after: int) -> AsyncIterator[tuple[str, str | None]]:
+    """The images whose way through the archive lane ends, and with what problem; dead letters of earlier runs come first."""
     ended: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue()
 
     async def watch_images() -> None:
@@ -133,7 +135,7 @@ async def _ends(client: Client, after: int, failed_after: int) -> AsyncIterator[
                 ended.put_nowait((recorded.fact.image_id, problem))
 
     async def watch_failures() -> None:
-        async for message in follow(client, FAILURES, ["mapseek.failure.*.image.*"], after=failed_after):
+        async for message in follow(client, FAILURES, ["mapseek.failure.*.image.*"]):
             headers = message.headers or {}
             ended.put_nowait((_image_of(message), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}"))
 

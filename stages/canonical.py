@@ -92,12 +92,12 @@ def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
     colour = image.info.get("transparency")
     if image.format != "PNG" or colour is None:
         return
-    match image.tile[0].args:
-        case "L;2":
+    match [tile.args for tile in image.tile]:
+        case ["L;2"]:
             image.info["transparency"] = colour * 85
-        case "L;4":
+        case ["L;4"]:
             image.info["transparency"] = colour * 17
-        case "RGB;16B":
+        case ["RGB;16B"]:
             image.info["transparency"] = tuple(sample >> 8 for sample in colour)
 
 

@@ -74,7 +74,7 @@ def _post(event: ImagePosted) -> dict[str, Any]:
     return {
         "discord_message_id": event.message_id,
         "message_link": event.message_link,
-        "image_url": event.source.url if isinstance(event.source, DiscordFile) else None,
+        "image_url": event.source.url if isinstance(event.source, DiscordFile) else event.message_link,
         "metadata": {
             "upload_timestamp": event.posted_at.astimezone(UTC).isoformat(),
             "image_dimensions": [event.width, event.height] if known else None,

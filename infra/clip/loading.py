@@ -18,6 +18,7 @@ from infra.clip.torchvision_ops import declare_missing
 declare_missing()
 
 import open_clip  # noqa: E402  (only after the operators are declared)
+from open_clip.factory import load_state_dict  # noqa: E402
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 
 from infra.clip.hub import weights_of  # noqa: E402
@@ -120,13 +121,19 @@ def _random_model(name: str, source: dict[str, Any]) -> Any:
 
 def _load_checkpoint(clip: torch.nn.Module, model: str, path: Path) -> None:
     try:
+        if path.suffix != ".npz":  # open_clip reads those, of big_vision, by another way
+            load_state_dict(str(path))
+    except Exception as error:
+        raise MapSeekError(
+            f"The file {path} is not a checkpoint that open_clip can read ({type(error).__name__}): "
+            "give another one in MAPSEEK_PRETRAINED."
+        ) from error
+    try:
         open_clip.load_checkpoint(clip, str(path))
     except Exception as error:
-        if isinstance(error, RuntimeError) and "state_dict" in str(error):
-            reason = f"holds the weights of another architecture than {model}: set MAPSEEK_MODEL to the model that it was made for"
-        else:
-            reason = f"is not a checkpoint that open_clip can read ({type(error).__name__}): give another one in MAPSEEK_PRETRAINED"
-        raise MapSeekError(f"The file {path} {reason}.") from error
+        raise MapSeekError(
+            f"The file {path} holds the weights of another architecture than {model}: set MAPSEEK_MODEL to the one it was made for."
+        ) from error
 
 
 def _see_layout(visual: torch.nn.Module) -> None:

@@ -16,12 +16,15 @@ log = structlog.get_logger()
 async def connect(url: str, name: str, timeout: float = 5) -> Client:
     """Connect to the server at `url`. Raises MapSeekError when none answers within `timeout` seconds."""
 
+    connected = False
+
     async def report(error: Exception) -> None:
-        log.warning("log connection trouble", error=str(error) or type(error).__name__)
+        if connected:  # before that, the caller is told
+            log.warning("log connection trouble", error=str(error) or type(error).__name__)
 
     try:
         async with asyncio.timeout(timeout):
-            return await nats.connect(
+            client = await nats.connect(
                 url,
                 name=name,
                 max_reconnect_attempts=-1,
@@ -30,6 +33,8 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
                 error_cb=report,
                 allow_reconnect=True,
             )
+            connected = True
+            return client
     except (OSError, NatsError, TimeoutError, ValueError) as error:
         raise MapSeekError(
             f"No NATS server answers at {without_password(url)}: start it, or correct NATS_URL ({type(error).__name__})."

@@ -67,7 +67,7 @@ def _table(asked: Sequence[Asked]) -> Table:
     table.add_column("ms", justify="right")
     for each in asked:
         right = "[green]yes[/]" if each.right else "[red]no[/]"
-        link = (each.link or "-").removeprefix("https://discord.com/channels/")
+        link = f".../{each.link.rpartition('/')[2]}" if each.link else "-"
         table.add_row(each.question.words, each.verdict, link, right, f"{each.milliseconds:.0f}")
     return table
 

@@ -64,7 +64,7 @@ async def everything_running(folder: Path) -> AsyncIterator[tuple[Stageset, Proc
     async with Simulator() as discord:
         scenery = _scenery(discord)
         settings = Settings(
-            _env_file=None,  # type: ignore[call-arg]
+            _env_file=None,
             data_dir=folder,
             discord_token=discord.token,
             discord_api=discord.api_base,
@@ -81,7 +81,8 @@ async def everything_running(folder: Path) -> AsyncIterator[tuple[Stageset, Proc
 
 
 def _scenery(discord: Simulator) -> Stageset:
-    channels, members = {}, {}
+    channels: dict[tuple[str, str], Channel] = {}
+    members: dict[tuple[str, str], Member] = {}
     for name, channel_names in GUILDS.items():
         guild = discord.add_guild(name)
         channels |= {(name, channel): discord.add_text_channel(guild, channel) for channel in channel_names}
@@ -112,7 +113,7 @@ async def _post(scenery: Stageset, post: Post) -> str:
     data = await asyncio.to_thread(lambda: png(piece(post.seed)))
     channel = scenery.channels[post.guild, post.channel]
     message = await scenery.discord.post(
-        channel, scenery.members[post.guild, post.member], "my newest map", files=[(post.filename, data)]
+        channel, scenery.members[post.guild, post.member], "my newest map", files=[(post.filename, data)], at=post.posted_at
     )
     return f"https://discord.com/channels/{channel.guild.id}/{channel.id}/{message.id}"
 

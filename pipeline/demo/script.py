@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from PIL import Image
 
@@ -9,6 +10,7 @@ from infra.art.distort import brightness, crop, png, reencode, resize
 from infra.art.generate import piece
 
 PIECES = 60
+FIRST_POST = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)
 NEVER_POSTED = 9_000
 """Seeds from here on are of pictures that nobody posts."""
 
@@ -37,6 +39,10 @@ class Post:
     guild: str
     channel: str
     member: str
+
+    @property
+    def posted_at(self) -> datetime:
+        return FIRST_POST + self.seed * timedelta(days=5, hours=7, minutes=11)
 
     @property
     def filename(self) -> str:

@@ -79,12 +79,11 @@ class TestSqlite(CatalogueSuite):
         assert await catalogue.count() == 19
 
     async def test_writes_that_wait_together_are_committed_together(self, catalogue: SqliteCatalogue) -> None:
-        commits: list[str] = []
-        trace = [lambda statement: commits.append(statement) if statement == "COMMIT" else None]
-        await catalogue._writer._connection.run(lambda database: database.set_trace_callback(trace[0]))
+        statements: list[str] = []
+        await catalogue._writer._connection.run(lambda database: database.set_trace_callback(statements.append))
         await asyncio.gather(*(catalogue.merge(str(number), POST) for number in range(200)))
         assert await catalogue.count() == 200
-        assert len(commits) < 100
+        assert 1 <= statements.count("COMMIT") < 100
 
     async def test_an_outage_is_waited_for_once_by_all_who_wait_together(self, outage: Outage) -> None:
         outage.begin()
@@ -113,11 +112,13 @@ class TestSqlite(CatalogueSuite):
         assert database.execute("PRAGMA synchronous").fetchone() == (2,)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
-    async def test_many_may_open_the_same_new_file_at_once(self, path: Path) -> None:
-        catalogues = await asyncio.gather(*(open_sqlite_catalogue(path) for _ in range(12)))
-        await asyncio.gather(*(catalogue.merge(str(number), POST) for number, catalogue in enumerate(catalogues)))
-        assert await catalogues[0].count() == 12
-        await asyncio.gather(*(catalogue.close() for catalogue in catalogues))
+    async def test_many_may_open_the_same_new_file_at_once(self, tmp_path: Path) -> None:
+        for attempt in range(10):
+            path = tmp_path / f"{attempt}.sqlite"
+            catalogues = await asyncio.gather(*(open_sqlite_catalogue(path) for _ in range(6)))
+            await asyncio.gather(*(catalogue.merge(str(number), POST) for number, catalogue in enumerate(catalogues)))
+            assert await catalogues[0].count() == 6
+            await asyncio.gather(*(catalogue.close() for catalogue in catalogues))
 
     def test_many_processes_may_make_the_same_new_file_at_once(self, path: Path) -> None:
         script = (
@@ -130,7 +131,7 @@ class TestSqlite(CatalogueSuite):
         )
         command = [sys.executable, "-c", script, str(path)]
         processes = [
-            subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stderr=subprocess.PIPE) for number in range(4)
+            subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE, stderr=subprocess.PIPE) for number in range(3)
         ]
         for process in processes:
             assert process.stdin is not None

@@ -16,9 +16,7 @@ from infra.vectors.table import Rows, Slots
 from tests.suites.vector_search import DIMENSIONS, GENERATION, GUILD, VectorSearchSuite, at_cosine, ids_of, vectors_of
 
 
-@pytest.mark.parametrize(
-    "graph_above", [10_000, 0, 900, 1300], ids=["flat", "graph", "mixed", "half a graph"]
-)
+@pytest.mark.parametrize("graph_above", [10_000, 0, 900, 2500], ids=["flat", "graph", "mixed", "half a graph"])
 class TestEmbeddedIndex(VectorSearchSuite):
     @pytest.fixture
     def archive(self, graph_above: int) -> EmbeddedIndex:

@@ -306,7 +306,9 @@ async def test_an_ephemeral_answer_is_seen_by_the_asker_alone(
     await webhook(sim, http, interaction.token).edit_message("@original", content="psst")
     assert (await sim.answer(interaction)).ephemeral
     assert await bot.get_channel(channel.id).history().flatten() == []
-    assert "message" not in bot.seen
+    await sim.post(channel, steve, "for all")
+    assert (await bot.next("message")).content == "for all"
+    assert "raw_message_edit" not in bot.seen
 
 
 async def test_a_visible_answer_is_a_message_of_the_bot(
@@ -651,6 +653,17 @@ async def test_commands_keep_their_ids_and_are_not_registered_twice(sim: Simulat
     assert (first.id, sim.requests[registrations]) == (second.id, 1)
 
 
+async def test_a_changed_command_keeps_its_id(sim: Simulator, http: aiohttp.ClientSession) -> None:
+    url = f"{sim.api_base}/applications/{sim.application_id}/commands"
+    (before,) = await (await http.put(url, json=[{"name": "find", "description": "old"}])).json()
+    new, after = await (
+        await http.put(url, json=[{"name": "add", "description": "x"}, {"name": "find", "description": "new"}])
+    ).json()
+    assert (before["id"], after["description"]) == (after["id"], "new")
+    assert before["version"] != after["version"]
+    assert new["id"] != before["id"]
+
+
 async def test_a_guild_has_commands_of_its_own(sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
     async with logged_in(sim, test_guilds=[guild.id]) as bot:
         assert await bot.fetch_global_commands() == []
@@ -729,6 +742,24 @@ async def test_an_unknown_session_is_invalid_and_a_heartbeat_is_acknowledged(sim
         await socket.send_json({"op": 6, "d": {"token": sim.token, "session_id": "forgotten", "seq": 1}})
         invalid = await socket.receive_json(timeout=WAIT)
         assert (invalid["op"], invalid["d"]) == (9, False)
+
+
+async def test_a_session_is_resumed_only_from_where_it_has_been(sim: Simulator) -> None:
+    async with aiohttp.ClientSession() as session:
+        url = f"{await gateway(sim, session)}?v=10&encoding=json"
+        async with session.ws_connect(url) as socket:
+            await socket.send_json({"op": 2, "d": {**IDENTIFY, "token": sim.token}})
+            await socket.receive_json(timeout=WAIT)
+            ready = await socket.receive_json(timeout=WAIT)
+            await socket.close(code=4000)
+        resume = {"token": sim.token, "session_id": ready["d"]["session_id"]}
+        for sequence, op, event in ((ready["s"] + 1, 9, None), (None, 9, None), (ready["s"], 0, "RESUMED")):
+            async with session.ws_connect(url) as socket:
+                await socket.send_json({"op": 6, "d": {**resume, "seq": sequence}})
+                await socket.receive_json(timeout=WAIT)
+                answer = await socket.receive_json(timeout=WAIT)
+                assert (answer["op"], answer["t"]) == (op, event)
+                await socket.close(code=4000)
 
 
 async def test_a_client_without_a_heartbeat_or_of_another_version_is_closed() -> None:

@@ -111,7 +111,7 @@ def test_each_fact_settles_its_fields(fact: ImageFact, fields: dict[str, Any]) -
 def test_what_discord_did_not_tell_is_none() -> None:
     bare = POSTED.model_copy(update={"width": None, "size": None, "content_type": None, "source": StoredFile(blob="c" * 64)})
     fields = fields_of(bare)
-    assert fields["image_url"] is None
+    assert fields["image_url"] == bare.message_link
     assert fields["metadata"]["image_dimensions"] is None
     assert fields["metadata"]["file_size"] is None
     assert fields["metadata"]["content_type"] is None

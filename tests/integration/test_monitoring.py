@@ -1,0 +1,163 @@
+"""Metrics, health and status of a real process on a real log."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.errors import MapSeekError, Retry
+from contracts.events import ImagePosted
+from contracts.events.base import Fact
+from infra.nats.journal import JetStreamJournal
+from pipeline.monitoring import health
+from pipeline.monitoring.status import idle_stages, status
+from pipeline.process import Process, running
+from pipeline.registry import STAGES, stages_named
+from pipeline.settings import Settings
+from tests.suites.bench_stage import STAGE, working
+from tests.suites.facts import posted
+from tests.suites.waiting import eventually
+
+MakeSettings = Callable[..., Settings]
+
+
+@asynccontextmanager
+async def persisting(settings: Settings, url: str) -> AsyncIterator[tuple[Process, Callable[[str], Any]]]:
+    """A process with the persist stage, and a way to get its monitoring pages as (status, body)."""
+    async with (
+        running(settings, url, stages_named(["persist"]), monitored=True) as process,
+        aiohttp.ClientSession(f"http://127.0.0.1:{process.monitoring_port}") as session,
+    ):
+
+        async def get(path: str) -> tuple[int, str]:
+            async with session.get(path) as response:
+                return response.status, await response.text()
+
+        yield process, get
+
+
+async def test_a_working_process_is_ready_and_counts_what_it_does(
+    nats_url: str, journal: JetStreamJournal, settings: MakeSettings
+) -> None:
+    async with persisting(settings(), nats_url) as (_, get):
+
+        async def ready() -> bool:
+            return (await get("/readyz"))[0] == 200
+
+        await journal.record(posted(), Origin("m"))
+        await eventually(ready)
+        assert (await get("/healthz"))[0] == 200
+
+        async def counted() -> bool:
+            return 'mapseek_messages_succeeded_total{lane="image",stage="persist"} 1.0' in (await get("/metrics"))[1]
+
+        await eventually(counted)
+        page = (await get("/metrics"))[1]
+        assert 'mapseek_messages_received_total{lane="image",stage="persist"} 1.0' in page
+        assert 'mapseek_message_duration_seconds_count{lane="image",stage="persist"} 1.0' in page
+
+
+async def test_a_deleted_consumer_is_noticed(nats_url: str, client: Client, settings: MakeSettings) -> None:
+    async with persisting(settings(), nats_url) as (_, get):
+        await client.jetstream().delete_consumer("IMAGES", "persist-image")
+        code, body = await get("/readyz")
+        assert code == 503
+        assert "consumer cannot be reached" in body
+
+
+async def test_a_consumer_that_is_not_fetched_from_is_noticed(
+    nats_url: str, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with persisting(settings(), nats_url) as (_, get):
+
+        async def fetched() -> bool:
+            return (await get("/readyz"))[0] == 200
+
+        await eventually(fetched)
+        monkeypatch.setattr(health, "FETCHED_WITHIN_S", 0.0)
+        code, body = await get("/readyz")
+        assert code == 503
+        assert "no fetch lately" in body
+
+
+async def test_a_stage_that_waits_for_a_dependency_is_not_ready(nats_url: str, settings: MakeSettings) -> None:
+    async with persisting(settings(), nats_url) as (process, get):
+        process.runtime.waiting_for["persist"] = "catalogue"
+        code, body = await get("/readyz")
+        assert code == 503
+        assert "persist waits for catalogue" in body
+
+
+async def test_a_taken_monitoring_port_is_one_sentence(nats_url: str, settings: MakeSettings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(MapSeekError, match=rf"127\.0\.0\.1:{port} cannot be used .*MAPSEEK_HTTP_PORT"):
+            async with persisting(settings(http_port=port), nats_url):
+                pass
+
+
+async def test_status_tells_pending_in_flight_dead_letters_and_rate(
+    nats_url: str, client: Client, journal: JetStreamJournal
+) -> None:
+    release = asyncio.Event()
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        assert isinstance(event, ImagePosted)
+        if event.image_id == "0":
+            raise Retry("never works")
+        await release.wait()
+        return []
+
+    async with working(nats_url, client, journal, work, workers=2):
+        await journal.record(posted("0"), Origin("m"))
+
+        async def image_lane() -> Any:
+            return next(row for row in await status(client, [STAGE], 0.1) if row.lane == "image")
+
+        async def buried() -> bool:
+            return bool((await image_lane()).dead_letters == 1)
+
+        await eventually(buried)
+        for number in range(1, 6):
+            await journal.record(posted(str(number)), Origin("m"))
+
+        async def busy() -> Any:
+            row = await image_lane()
+            return row if row.in_flight == 2 else None
+
+        row = await eventually(busy)
+        assert (row.pending, row.dead_letters) == (3, 1)
+        assert row.last_activity is not None
+        assert row.rate == 0.0
+        sample = asyncio.create_task(status(client, [STAGE], 1.0))
+        await asyncio.sleep(0.2)
+        release.set()
+        [row] = [row for row in await sample if row.lane == "image"]
+        assert (row.pending, row.in_flight) == (0, 0)
+        assert row.rate == 5.0
+
+
+async def test_a_stage_that_somebody_works_on_is_not_idle(nats_url: str, client: Client, settings: MakeSettings) -> None:
+    async with running(settings(), nats_url, stages_named(["persist"])):
+
+        async def idle() -> set[str]:
+            return {stage.name for stage in await idle_stages(client, [s for s in STAGES if "image" in s.families], "image")}
+
+        async def only_others() -> bool:
+            return await idle() == {"download", "preprocess", "embed"}
+
+        await eventually(only_others)
+    await eventually(lambda: _all_idle(client))
+
+
+async def _all_idle(client: Client) -> bool:
+    lane = [stage for stage in STAGES if "image" in stage.families]
+    return len(await idle_stages(client, lane, "image")) == len(lane)

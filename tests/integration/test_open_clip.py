@@ -1,0 +1,273 @@
+"""The real encoder on the real torch: what it loads and refuses, that it is the same everywhere, that it finds map art again."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from numpy.typing import NDArray
+from PIL import Image
+
+from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
+from infra.art import distort
+from infra.art.generate import piece
+from infra.clip.calibration import TRAINED, UNTRAINED_MODEL
+from infra.clip.encoder import OpenClipEncoder, open_encoder
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SEEDS = range(900_000, 900_030)
+"""Neither the demo's pieces nor those that the calibration was measured on."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def encoder() -> AsyncIterator[OpenClipEncoder]:
+    opened = await open_encoder(UNTRAINED_MODEL, None, device="cpu")
+    yield opened
+    await opened.close()
+
+
+async def vectors(encoder: OpenClipEncoder, images: list[Image.Image]) -> NDArray[np.float32]:
+    encoded = await asyncio.gather(*(encoder.encode(distort.png(image), urgent=False) for image in images))
+    return np.stack([np.frombuffer(vector, "<f4") for vector in encoded])
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, timeout=100)
+
+
+async def test_importing_the_encoder_imports_no_torch() -> None:
+    done = python("import sys, infra.clip.encoder, stages.embed; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
+async def test_the_cure_for_torchvision_is_still_needed() -> None:
+    import torch
+
+    if torch.version.cuda is not None:
+        pytest.skip("torch is a CUDA build here: the cure does nothing")
+    done = python("import open_clip")
+    assert done.returncode != 0, "open_clip imports by itself: delete infra/clip/torchvision_ops.py and its call in loading.py"
+    assert "torchvision::nms does not exist" in done.stderr
+
+
+async def test_the_default_is_small_untrained_and_says_so(encoder: OpenClipEncoder) -> None:
+    about = encoder.encoder
+    assert (about.id, about.dimensions, about.trained) == ("open_clip/mapseek-untrained/untrained/fp32", 512, False)
+    assert 0 < about.calibration.possible_at < about.calibration.match_at < 1
+    vector = await encoder.encode(distort.png(piece(1)), urgent=True)
+    assert len(vector) == 4 * 512
+    assert np.linalg.norm(np.frombuffer(vector, "<f4")) == pytest.approx(1, abs=1e-5)
+
+
+async def test_another_process_with_another_number_of_threads_has_the_same_weights(encoder: OpenClipEncoder) -> None:
+    import torch
+
+    threads = "1" if torch.get_num_threads() > 1 else "2"
+    code = (
+        "from infra.clip.loading import load_tower\n"
+        f"print(load_tower({UNTRAINED_MODEL!r}, None, device='cpu', precision='fp32').digest)"
+    )
+    done = python(code, OMP_NUM_THREADS=threads)
+    assert done.stdout.strip() == encoder.encoder.digest, done.stderr
+    assert len(encoder.encoder.digest) == 64
+
+
+async def test_random_weights_leave_the_random_numbers_of_others_alone() -> None:
+    import torch
+
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    await (await open_encoder(UNTRAINED_MODEL, None, device="cpu")).close()
+    assert torch.equal(torch.rand(3), expected)
+
+
+async def test_a_picture_gives_the_same_vector_alone_and_in_a_batch(encoder: OpenClipEncoder) -> None:
+    image = piece(4)
+    alone = await vectors(encoder, [image])
+    together = await vectors(encoder, [image, *(piece(seed) for seed in range(20, 30))])
+    assert np.allclose(alone[0], together[0], atol=1e-5)
+    assert float(alone[0] @ together[1]) < 0.9
+
+
+async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(encoder: OpenClipEncoder) -> None:
+    archived = [piece(seed) for seed in SEEDS]
+    gallery = await vectors(encoder, archived)
+    calibration = encoder.encoder.calibration
+    same = {
+        "jpeg 50": [distort.reencode(image, 50) for image in archived],
+        "half": [distort.resize(image, 0.5) for image in archived],
+        "darker": [distort.brightness(image, 0.7) for image in archived],
+        "lighter": [distort.brightness(image, 1.3) for image in archived],
+    }
+    for how, queries in same.items():
+        similar = await vectors(encoder, queries) @ gallery.T
+        assert (similar.argmax(1) == np.arange(len(archived))).all(), how
+        assert similar.diagonal().min() >= calibration.match_at, how
+    cropped = await vectors(encoder, [distort.crop(image, 0.1) for image in archived]) @ gallery.T
+    assert (cropped.argmax(1) == np.arange(len(archived))).mean() >= 0.95
+    assert (cropped.diagonal() >= calibration.possible_at).mean() >= 0.8
+    never = await vectors(encoder, [piece(seed + 1000) for seed in SEEDS]) @ gallery.T
+    assert never.max() < calibration.match_at
+    assert (never.max(1) >= calibration.possible_at).mean() <= 0.1
+
+
+async def test_a_picture_that_cannot_be_decoded_fails_alone(encoder: OpenClipEncoder) -> None:
+    whole = distort.png(piece(2))
+    asked = [whole, b"", b"no picture", whole[: len(whole) // 2]]
+    good, *bad = await asyncio.gather(*(encoder.encode(each, urgent=False) for each in asked), return_exceptions=True)
+    assert isinstance(good, bytes)
+    assert [type(each) for each in bad] == [Reject] * 3
+    assert {each.code for each in bad if isinstance(each, Reject)} == {RejectCode.DAMAGED}
+
+
+async def test_a_search_overtakes_the_archive() -> None:
+    encoder = await open_encoder(UNTRAINED_MODEL, None, device="cpu", batch_size=2)
+    image = distort.png(piece(1))
+    order = list[str]()
+
+    async def ask(name: str, *, urgent: bool) -> None:
+        await encoder.encode(image, urgent=urgent)
+        order.append(name)
+
+    await asyncio.gather(*(ask("archive", urgent=False) for _ in range(40)), ask("search", urgent=True))
+    await encoder.close()
+    assert order.index("search") < 10
+    with pytest.raises(Unavailable):
+        await encoder.encode(image, urgent=True)
+
+
+async def test_a_checkpoint_file_gives_its_weights_back(tmp_path: Path, encoder: OpenClipEncoder) -> None:
+    import torch
+
+    from infra.clip.loading import open_clip
+
+    path = tmp_path / "small.pt"
+    torch.manual_seed(1)
+    model = open_clip.create_model(UNTRAINED_MODEL)
+    torch.save({"state_dict": model.state_dict()}, path)
+    loaded = await open_encoder(UNTRAINED_MODEL, str(path), device="cpu")
+    again = await open_encoder(UNTRAINED_MODEL, str(path), device="cpu")
+    about = loaded.encoder
+    assert (about.id, about.trained, about.calibration) == ("open_clip/mapseek-untrained/small.pt/fp32", True, TRAINED)
+    assert about.digest == again.encoder.digest != encoder.encoder.digest
+    image = piece(6)
+    with torch.inference_mode():
+        expected = model.eval().encode_image(loaded._tower.prepare(image)[None], normalize=True)[0].numpy()
+    assert np.allclose((await vectors(loaded, [image]))[0], expected, atol=1e-6)
+    await asyncio.gather(loaded.close(), again.close())
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    import torch
+
+    from infra.clip.loading import open_clip
+
+    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "empty.pt").touch()
+    (tmp_path / "list.pt").touch()
+    torch.save([1, 2, 3], tmp_path / "list.pt")
+    torch.save(open_clip.create_model(UNTRAINED_MODEL).state_dict(), tmp_path / "small.pt")
+    (tmp_path / "cut.pt").write_bytes((tmp_path / "small.pt").read_bytes()[:100_000])
+    (tmp_path / "text.safetensors").write_text("no weights")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("model", "pretrained", "sentence"),
+    [
+        ("ViT-B-23", None, r"no model called 'ViT-B-23' \(did you mean ViT-B-32.*MAPSEEK_MODEL\.$"),
+        ("zzzzzz", None, r"no model called 'zzzzzz' \(open_clip.list_models.*MAPSEEK_MODEL\.$"),
+        ("ViT-B-32", "laion2b_s34b", r"no pretrained tag 'laion2b_s34b' \(it has laion2b_s34b_b79k.*MAPSEEK_PRETRAINED"),
+        (UNTRAINED_MODEL, "openai", r"no pretrained tag 'openai' \(it has none\)"),
+        ("ViT-B-32", "{}/none.pt", r"no checkpoint file .*none\.pt: correct the path in MAPSEEK_PRETRAINED\.$"),
+        (UNTRAINED_MODEL, "{}/text.pt", r"text\.pt is not a checkpoint .*MAPSEEK_PRETRAINED\.$"),
+        (UNTRAINED_MODEL, "{}/empty.pt", r"empty\.pt is not a checkpoint"),
+        (UNTRAINED_MODEL, "{}/list.pt", r"list\.pt is not a checkpoint"),
+        (UNTRAINED_MODEL, "{}/cut.pt", r"cut\.pt is not a checkpoint"),
+        (UNTRAINED_MODEL, "{}/text.safetensors", r"text\.safetensors is not a checkpoint"),
+        (
+            "ViT-S-32-alt",
+            "{}/small.pt",
+            r"small\.pt holds the weights of another architecture than ViT-S-32-alt: set MAPSEEK_MODEL",
+        ),
+    ],
+)
+async def test_what_cannot_be_loaded_is_refused_in_one_sentence(
+    files: Path, model: str, pretrained: str | None, sentence: str
+) -> None:
+    with pytest.raises(MapSeekError, match=sentence) as refused:
+        await open_encoder(model, pretrained and pretrained.format(files), device="cpu")
+    assert "\n" not in str(refused.value)
+
+
+async def test_an_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    await (await open_encoder(UNTRAINED_MODEL, None, device="cpu")).close()
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    begun = time.monotonic()
+    with pytest.raises(MapSeekError, match=r"'laion2b_s34b_b79k' of ViT-B-32 could not be downloaded.*MAPSEEK_PRETRAINED\.$"):
+        await open_encoder("ViT-B-32", "laion2b_s34b_b79k", device="cpu")
+    assert time.monotonic() - begun < 10
+
+
+async def test_cached_weights_need_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+
+    from infra.clip.loading import weights_of
+
+    snapshot = tmp_path / "models--some--model" / "snapshots" / "0123"
+    snapshot.mkdir(parents=True)
+    (snapshot / "open_clip_model.safetensors").write_bytes(b"weights")
+    (tmp_path / "models--some--model" / "refs").mkdir()
+    (tmp_path / "models--some--model" / "refs" / "main").write_text("0123")
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    assert weights_of("model", "tag", {"hf_hub": "some/model/"}).read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "sentence"),
+    [
+        ("cuda", "auto", "finds no device 'cuda'.*MAPSEEK_DEVICE"),
+        ("cpu", "bf16", "bf16 is several times slower.*MAPSEEK_PRECISION"),
+    ],
+)
+async def test_a_device_or_precision_that_makes_no_sense_here_is_refused(device: str, precision: str, sentence: str) -> None:
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(MapSeekError, match=sentence):
+        await open_encoder(UNTRAINED_MODEL, None, device=device, precision=precision)
+
+
+async def test_without_torch_it_says_what_to_install() -> None:
+    code = (
+        "import sys, asyncio\nsys.modules['torch'] = None\nfrom infra.clip.encoder import open_encoder\n"
+        "from contracts.errors import MapSeekError\n"
+        "try: asyncio.run(open_encoder('mapseek-untrained', None))\nexcept MapSeekError as error: print(error)"
+    )
+    assert "torch is not installed: install mapseek[embed]" in python(code).stdout
+
+
+@pytest.mark.slow
+async def test_vit_b_32_itself_runs() -> None:
+    encoder = await open_encoder("ViT-B-32", None, device="cpu")
+    about = encoder.encoder
+    assert (about.id, about.dimensions, about.trained) == ("open_clip/ViT-B-32/untrained/fp32", 512, False)
+    archived = [piece(seed) for seed in SEEDS[:10]]
+    gallery = await vectors(encoder, archived)
+    again = await vectors(encoder, [distort.reencode(image, 80) for image in archived]) @ gallery.T
+    await encoder.close()
+    assert (again.argmax(1) == np.arange(len(archived))).all()

@@ -1,0 +1,180 @@
+"""A whole MapSeek beside a simulated Discord: what end-to-end tests act on, and how they look at what became of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from nats.aio.client import Client
+
+from contracts.events import Fact, ImageIndexed, ImagePosted
+from contracts.ports import CatalogueEntry
+from contracts.stage import Stage
+from contracts.subjects import FAILURES, kind_filter, stream_of
+from infra.art.distort import png
+from infra.art.generate import piece
+from infra.nats.tail import follow, readable
+from infra.simulator import Channel, Guild, Interaction, Member, Message, Simulator
+from pipeline.policy import Backoff, Policy
+from pipeline.process import Process, log_server, running
+from pipeline.registry import STAGES
+from pipeline.settings import Settings
+from tests.suites.bench_stage import count, unsettled
+from tests.suites.waiting import eventually
+
+IMPATIENT = Policy(image_retry=Backoff(0.05, 1, 0.05), search_retry=Backoff(0.05, 1, 0.05), hold=Backoff(0.05, 1, 0.05))
+
+F = TypeVar("F", bound=Fact)
+
+
+@dataclass(frozen=True)
+class Discord:
+    """The simulator with one guild, a channel and two members in it. Anything else a test adds itself."""
+
+    simulator: Simulator
+    guild: Guild
+    gallery: Channel
+    alex: Member
+    steve: Member
+
+    def settings(self, folder: Path, **more: object) -> Settings:
+        """Settings for a process of the test's own."""
+        values = {"data_dir": folder, "discord_token": self.simulator.token, "http_port": 0, "_env_file": None}
+        origins = {"discord_api": self.simulator.api_base, "cdn_origins": self.simulator.cdn_origin, "channels": "all"}
+        return Settings(**{**values, **origins, **more})  # type: ignore[arg-type]
+
+    def environment(self, folder: Path, **more: str) -> dict[str, str]:
+        """The same for a program."""
+        return {
+            "MAPSEEK_DATA_DIR": str(folder),
+            "DISCORD_TOKEN": self.simulator.token,
+            "MAPSEEK_DISCORD_API": self.simulator.api_base,
+            "MAPSEEK_CDN_ORIGINS": self.simulator.cdn_origin,
+            "MAPSEEK_CHANNELS": "all",
+            **more,
+        }
+
+    async def post(self, *files: tuple[str, bytes], channel: Channel | None = None, author: Member | None = None) -> Message:
+        return await self.simulator.post(channel or self.gallery, author or self.steve, "my newest map", files=files)
+
+    async def ask(self, picture: bytes, *, channel: Channel | None = None, member: Member | None = None) -> Interaction:
+        """/find, as Alex unless told otherwise."""
+        question = ("question.png", picture)
+        return await self.simulator.slash(channel or self.gallery, member or self.alex, "find", attachments={"image": question})
+
+
+@asynccontextmanager
+async def simulated_discord(**options: object) -> AsyncIterator[Discord]:
+    async with Simulator(**options) as simulator:  # type: ignore[arg-type]
+        guild = simulator.add_guild("Cartographers")
+        gallery = simulator.add_text_channel(guild, "gallery")
+        yield Discord(simulator, guild, gallery, simulator.add_member(guild, "Alex"), simulator.add_member(guild, "Steve"))
+
+
+@dataclass(frozen=True)
+class Log:
+    """What is recorded, and what the stages still have to do."""
+
+    client: Client
+
+    async def count(self, kind: type[Fact]) -> int:
+        return await count(self.client, stream_of(kind), kind_filter(kind))
+
+    async def facts(self, kind: type[F]) -> list[F]:
+        """Every fact of one kind, in the order of the log."""
+        wanted, found = await self.count(kind), []
+        if wanted:
+            async with aclosing(follow(self.client, stream_of(kind), [kind_filter(kind)])) as messages:  # type: ignore[type-var]
+                async for message in messages:
+                    recorded = readable(message)
+                    assert recorded is not None
+                    found.append(recorded.fact)
+                    if len(found) == wanted:
+                        break
+        return found  # type: ignore[return-value]
+
+    async def dead_letters(self, number: int = 0, timeout: float = 30) -> list[dict[str, str]]:
+        """The headers of every dead letter, once there are at least so many."""
+
+        async def enough() -> bool:
+            return await count(self.client, FAILURES) >= number
+
+        await eventually(enough, timeout)
+        info = await self.client.jetstream().stream_info(FAILURES)
+        letters = [
+            await self.client.jetstream().get_msg(FAILURES, seq) for seq in range(info.state.first_seq, info.state.last_seq + 1)
+        ]
+        return [letter.headers or {} for letter in letters]
+
+    async def holds(self, kind: type[Fact], number: int, timeout: float = 30) -> None:
+        """Wait until so many facts of one kind are recorded."""
+
+        async def enough() -> bool:
+            return await self.count(kind) >= number
+
+        await eventually(enough, timeout)
+
+    async def quiet(self, family: str = "image", timeout: float = 30) -> None:
+        """Wait until no stage has anything left to do in a lane. A stage is looked at after those that feed it."""
+
+        async def nothing_left() -> bool:
+            stream = "IMAGES" if family == "image" else "SEARCHES"
+            for stage in STAGES:
+                if family in stage.families and await unsettled(self.client, stream, f"{stage.name}-{family}"):
+                    return False
+            return True
+
+        await eventually(nothing_left, timeout)
+
+
+@dataclass(frozen=True)
+class World:
+    """Discord, and the whole of MapSeek in this process."""
+
+    discord: Discord
+    process: Process
+    settings: Settings
+    log: Log = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "log", Log(self.process.wiring.client))
+
+    async def archived(self, posted: int, timeout: float = 30) -> None:
+        """Wait until so many images are posted in all and each has come to its end."""
+        await self.log.holds(ImagePosted, posted, timeout)
+        await self.log.quiet(timeout=timeout)
+
+    async def entries(self) -> dict[str, CatalogueEntry]:
+        """The whole catalogue, by the names of the files."""
+        catalogue = await self.process.wiring.catalogue()
+        return {entry.document["metadata"]["filename"]: entry async for entry in catalogue.scan()}
+
+    async def indexed(self) -> list[str]:
+        """The ids of the images that came to a good end, one for each time."""
+        return [fact.image_id for fact in await self.log.facts(ImageIndexed)]
+
+
+@asynccontextmanager
+async def whole_world(folder: Path) -> AsyncIterator[World]:
+    """A simulated Discord with MapSeek logged in."""
+    async with simulated_discord() as discord, mapseek_beside(discord, folder) as world:
+        yield world
+
+
+@asynccontextmanager
+async def mapseek_beside(
+    discord: Discord, folder: Path, *, stages: Sequence[Stage[Any]] = STAGES, policy: Policy = IMPATIENT, **more: object
+) -> AsyncIterator[World]:
+    """MapSeek, logged in to a Discord that goes on afterwards; by default with every stage."""
+    settings = discord.settings(folder, **more)
+    async with log_server(settings) as url, running(settings, url, stages, with_gateway=True, policy=policy) as process:
+        await discord.simulator.wait_for_command("find")
+        yield World(discord, process, settings)
+
+
+@cache
+def art(seed: int) -> bytes:
+    """A piece of map art as a PNG file; another one for each seed."""
+    return png(piece(seed))

@@ -1,0 +1,83 @@
+"""Procedural map art: the same for ever, in map colours, in map sizes, each piece unlike the others; and its distortions."""
+
+import hashlib
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infra.art import distort
+from infra.art.generate import KINDS, MAP, SIZES, piece
+from infra.art.palette import colours, quantise
+
+SEEDS = range(2 * len(KINDS))
+
+
+def digest(image: Image.Image) -> str:
+    return hashlib.sha256(np.asarray(image).tobytes()).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(("seed", "expected"), [(0, "8decd52d36789fd2"), (3, "c94e7c586191197c"), (11, "6954296f167889f8")])
+def test_a_seed_gives_the_same_pixels_for_ever(seed: int, expected: str) -> None:
+    assert digest(piece(seed)) == expected, "numpy or Pillow draws differently now: measure the calibration again, then renew these"
+
+
+def test_no_two_pieces_are_the_same() -> None:
+    assert len({digest(piece(seed)) for seed in SEEDS}) == len(SEEDS)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_piece_is_a_whole_number_of_maps_in_map_colours(seed: int) -> None:
+    image = piece(seed)
+    assert image.mode == "RGB"
+    assert (image.width / MAP, image.height / MAP) in SIZES
+    allowed = {tuple(colour) for colour in colours("staircase")}
+    used = {colour for _, colour in image.getcolors(1 << 20)}
+    assert used <= allowed
+    assert len(used) >= 2
+
+
+def test_a_map_has_61_flat_and_183_staircase_colours_and_no_transparent_one() -> None:
+    assert colours("flat").shape == (61, 3)
+    assert colours("staircase").shape == (183, 3)
+    assert len(np.unique(colours("flat"), axis=0)) == 61
+    assert tuple(colours("flat")[0]) == (109, 153, 48)
+    assert (0, 0, 0) not in {tuple(colour) for colour in colours("staircase")}
+
+
+def test_quantising_takes_the_nearest_colour_and_dithering_keeps_the_mean() -> None:
+    black = quantise(Image.new("RGB", (8, 8)), "flat", dither=False)
+    assert black.getpixel((0, 0)) == (21, 21, 21)
+    grey = Image.new("RGB", (128, 128), (120, 120, 120))
+    plain, dithered = (quantise(grey, "flat", dither=dither) for dither in (False, True))
+    assert len(plain.getcolors()) == 1
+    assert len(dithered.getcolors()) > 1
+    error = [np.abs(np.asarray(image, float).mean((0, 1)) - 120).max() for image in (plain, dithered)]
+    assert error[1] < error[0] / 2
+
+
+def test_distortions_do_what_they_say() -> None:
+    image = piece(5)
+    width, height = image.size
+    assert distort.resize(image, 0.5).size == (width // 2, height // 2)
+    assert distort.resize(image, 0.0001).size == (1, 1)
+    assert distort.crop(image, 0.1).size == (round(width * 0.9), round(height * 0.9))
+    left = distort.crop(image, 0.25, anchor=(0, 0))
+    assert left.tobytes() == image.crop((0, 0, *left.size)).tobytes()
+    right = distort.crop(image, 0.25, anchor=(1, 1))
+    assert right.tobytes() == image.crop((width - right.width, height - right.height, width, height)).tobytes()
+    pixels = np.asarray(image, float)
+    for factor in (0.7, 1.3):
+        expected = np.minimum(pixels * factor, 255)
+        assert np.abs(np.asarray(distort.brightness(image, factor), float) - expected).max() <= 1
+
+
+def test_files_hold_the_picture_and_lower_quality_is_smaller_and_further_away() -> None:
+    image = piece(5)
+    assert Image.open(BytesIO(distort.png(image))).tobytes() == image.tobytes()
+    assert len(distort.jpeg(image, 30)) < len(distort.jpeg(image, 90)) < len(distort.jpeg(image, 95))
+    assert Image.open(BytesIO(distort.jpeg(image, 50))).format == "JPEG"
+    pixels = np.asarray(image, float)
+    far, near = (np.abs(np.asarray(distort.reencode(image, quality), float) - pixels).mean() for quality in (30, 90))
+    assert far > near > 0

@@ -1,0 +1,184 @@
+"""The micro-batcher, without a model: what is gathered, what overtakes, what overlaps, and who is told of a failure."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from contracts.errors import Unavailable
+from infra.clip.batching import MicroBatcher
+
+
+class Gate:
+    """A model that records its batches and, while shut, waits in its thread."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[bytes]] = []
+        self.opened = threading.Event()
+        self.opened.set()
+
+    def run(self, prepared: list[bytes]) -> list[bytes]:
+        self.batches.append(prepared)
+        assert self.opened.wait(10)
+        return [each.upper() for each in prepared]
+
+
+@asynccontextmanager
+async def batching(
+    run: Callable[[list[bytes]], list[bytes]], prepare: Callable[[bytes], bytes] = bytes, *, size: int = 4, wait_ms: float = 5
+) -> AsyncIterator[MicroBatcher[bytes]]:
+    batcher = MicroBatcher(prepare, run, batch_size=size, batch_wait_ms=wait_ms)
+    try:
+        yield batcher
+    finally:
+        await batcher.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  (what is waited for happens in threads)
+            await asyncio.sleep(0.001)
+
+
+def ask(batcher: MicroBatcher[bytes], *payloads: bytes, urgent: bool = False) -> list[asyncio.Task[bytes]]:
+    return [asyncio.create_task(batcher.submit(payload, urgent=urgent)) for payload in payloads]
+
+
+async def test_gathers_concurrent_calls_into_full_batches_and_answers_each_with_its_own() -> None:
+    gate = Gate()
+    names = [b"%02d" % i + b"x" for i in range(8)]
+    async with batching(gate.run, wait_ms=5000) as batcher:
+        assert await asyncio.gather(*ask(batcher, *names)) == [name.upper() for name in names]
+    assert [len(batch) for batch in gate.batches] == [4, 4]
+
+
+async def test_runs_a_batch_that_is_not_full_when_its_time_is_over() -> None:
+    gate = Gate()
+    async with batching(gate.run, wait_ms=1) as batcher, asyncio.timeout(5):
+        assert await batcher.submit(b"a", urgent=False) == b"A"
+
+
+async def test_an_urgent_call_does_not_wait_for_company() -> None:
+    gate = Gate()
+    async with batching(gate.run, wait_ms=60_000) as batcher, asyncio.timeout(5):
+        patient = ask(batcher, b"p")
+        assert await batcher.submit(b"u", urgent=True) == b"U"
+        assert gate.batches == [[b"u"]]
+        ask(batcher, b"q", b"r", b"s")
+        assert await patient[0] == b"P"
+
+
+async def test_urgent_calls_overtake_waiting_ones_and_share_no_batch_with_them() -> None:
+    gate = Gate()
+    gate.opened.clear()
+    async with batching(gate.run) as batcher:
+        first = ask(batcher, b"a", b"b", b"c", b"d")
+        await until(lambda: len(gate.batches) == 1)
+        rest = ask(batcher, b"e", b"f", b"g", b"h", b"i")
+        urgent = ask(batcher, b"u", b"v", urgent=True)
+        await until(lambda: len(batcher._ready._patient) == 5 and len(batcher._ready._urgent) == 2)
+        gate.opened.set()
+        await asyncio.gather(*first, *rest, *urgent)
+    assert gate.batches[1] == [b"u", b"v"]
+
+
+async def test_urgent_calls_overtake_in_preparation_too() -> None:
+    gate, order, free = Gate(), list[bytes](), threading.Event()
+
+    def prepare(payload: bytes) -> bytes:
+        order.append(payload)
+        assert free.wait(10)
+        return payload
+
+    async with batching(gate.run, prepare) as batcher:
+        calls = ask(batcher, b"a", b"b", b"c", b"d")
+        await until(lambda: len(order) == 2)
+        calls += ask(batcher, b"u", urgent=True)
+        await asyncio.sleep(0)
+        free.set()
+        await asyncio.gather(*calls)
+    assert order[2] == b"u"
+
+
+async def test_prepares_the_next_batch_while_the_model_runs() -> None:
+    gate, prepared = Gate(), list[bytes]()
+
+    def prepare(payload: bytes) -> bytes:
+        prepared.append(payload)
+        return payload
+
+    gate.opened.clear()
+    async with batching(gate.run, prepare, size=1) as batcher:
+        calls = ask(batcher, b"a")
+        await until(lambda: gate.batches == [[b"a"]])
+        calls += ask(batcher, b"b")
+        await until(lambda: prepared == [b"a", b"b"])
+        gate.opened.set()
+        await asyncio.gather(*calls)
+
+
+async def test_an_input_that_cannot_be_prepared_fails_alone() -> None:
+    def prepare(payload: bytes) -> bytes:
+        if payload == b"bad":
+            raise ValueError("not a picture")
+        return payload
+
+    gate = Gate()
+    async with batching(gate.run, prepare) as batcher:
+        good, bad, other = await asyncio.gather(*ask(batcher, b"a", b"bad", b"b"), return_exceptions=True)
+    assert (good, other) == (b"A", b"B")
+    assert isinstance(bad, ValueError)
+
+
+async def test_a_model_error_fails_its_batch_and_no_later_one() -> None:
+    def run(prepared: list[bytes]) -> list[bytes]:
+        if b"boom" in prepared:
+            raise RuntimeError("out of memory")
+        return prepared
+
+    async with batching(run, size=2) as batcher:
+        answers = await asyncio.gather(*ask(batcher, b"boom", b"a"), return_exceptions=True)
+        assert [str(answer) for answer in answers] == ["out of memory", "out of memory"]
+        assert await batcher.submit(b"b", urgent=False) == b"b"
+
+
+async def test_a_model_that_gives_too_few_results_fails_the_batch() -> None:
+    async with batching(lambda prepared: prepared[1:], size=2) as batcher:
+        with pytest.raises(RuntimeError, match="1 results for 2 inputs"):
+            await asyncio.gather(*ask(batcher, b"a", b"b"))
+
+
+async def test_a_cancelled_call_is_not_run_and_disturbs_nobody() -> None:
+    gate = Gate()
+    gate.opened.clear()
+    async with batching(gate.run, size=2) as batcher:
+        running = ask(batcher, b"a", b"b")
+        await until(lambda: len(gate.batches) == 1)
+        waiting, gone = ask(batcher, b"c", b"d")
+        await until(lambda: len(batcher._ready._patient) == 2)
+        gone.cancel()
+        running[0].cancel()
+        await until(gone.done)
+        gate.opened.set()
+        assert await waiting == b"C"
+        assert await running[1] == b"B"
+    assert gate.batches[1] == [b"c"]
+
+
+async def test_closing_refuses_waiting_and_later_calls_once_the_running_batch_has_ended() -> None:
+    gate = Gate()
+    gate.opened.clear()
+    async with batching(gate.run, size=1) as batcher:
+        calls = ask(batcher, b"a", b"b")
+        await until(lambda: len(gate.batches) == 1)
+        closing = asyncio.create_task(batcher.close())
+        answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+        assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+        assert not closing.done()
+        gate.opened.set()
+        await closing
+        with pytest.raises(Unavailable):
+            await batcher.submit(b"c", urgent=True)
+    assert gate.batches == [[b"a"]]
