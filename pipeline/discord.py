@@ -46,7 +46,7 @@ async def gateway(settings: Settings, journal: Journal, metrics: Metrics) -> Asy
             channels=settings.channels,
             endpoint=endpoint(settings),
             on_ready=ready.set,
-            on_lost=ready.clear,
+            on_lost=metrics.posts_lost.inc,
             on_malformed=lambda _event: metrics.malformed_discord_events.inc(),
         ),
         name="gateway",

@@ -23,6 +23,7 @@ def weights_of(model: str, tag: str, source: dict[str, Any]) -> Path:
     if cached is not None:
         return cached
     try:
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=PATIENCE)
         return Path(open_clip.download_pretrained(source))
     except Exception as error:
         raise MapSeekError(

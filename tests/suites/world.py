@@ -102,11 +102,10 @@ class Log:
             return await count(self.client, FAILURES) >= number
 
         await eventually(enough, timeout)
-        info = await self.client.jetstream().stream_info(FAILURES)
-        letters = [
-            await self.client.jetstream().get_msg(FAILURES, seq) for seq in range(info.state.first_seq, info.state.last_seq + 1)
-        ]
-        return [letter.headers or {} for letter in letters]
+        js = self.client.jetstream()
+        state = (await js.stream_info(FAILURES)).state
+        numbers = range(state.first_seq, state.last_seq + 1) if state.messages else ()
+        return [(await js.get_msg(FAILURES, number)).headers or {} for number in numbers]
 
     async def holds(self, kind: type[Fact], number: int, timeout: float = 30) -> None:
         """Wait until so many facts of one kind are recorded."""

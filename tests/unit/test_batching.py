@@ -167,6 +167,24 @@ async def test_a_cancelled_call_is_not_run_and_disturbs_nobody() -> None:
     assert gate.batches[1] == [b"c"]
 
 
+async def test_a_failure_after_a_cancellation_reaches_the_others() -> None:
+    gate = Gate()
+
+    def run(prepared: list[bytes]) -> list[bytes]:
+        gate.run(prepared)
+        raise RuntimeError("out of memory")
+
+    gate.opened.clear()
+    async with batching(run, size=2) as batcher:
+        gone, stays = ask(batcher, b"a", b"b")
+        await until(lambda: len(gate.batches) == 1)
+        gone.cancel()
+        await until(gone.done)
+        gate.opened.set()
+        with pytest.raises(RuntimeError, match="out of memory"):
+            await asyncio.wait_for(stays, 5)
+
+
 async def test_closing_refuses_waiting_and_later_calls_once_the_running_batch_has_ended() -> None:
     gate = Gate()
     gate.opened.clear()

@@ -1,0 +1,217 @@
+"""Who asks with /find gets the right answer, only of what they may read, in time, and traceable from command to reply."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from contracts.events import ImagePosted, SearchAnswered, SearchMatched
+from contracts.subjects import IMAGES
+from infra.art.distort import brightness, png, reencode, resize
+from infra.art.generate import piece
+from infra.discord.embeds import HEADLINES, UNTRAINED
+from infra.nats.connection import connect
+from infra.nats.server import announced_url
+from infra.simulator import Answer, Overwrite, Permission, Status
+from pipeline.registry import STAGES
+from tests.suites.bench_stage import unsettled
+from tests.suites.programs import program
+from tests.suites.waiting import eventually
+from tests.suites.world import Discord, Log, World, art, mapseek_beside
+
+PATCH = "PATCH /webhooks/{application}/{token}/messages/{message}"
+NEVER_POSTED = 9_000
+
+ALTERED = {
+    "re-encoded": png(reencode(piece(3), 50)),
+    "resized": png(resize(piece(3), 0.5)),
+    "darker": png(brightness(piece(3), 0.8)),
+}
+
+
+def headline(answer: Answer) -> str:
+    return str(answer.embeds[0]["title"])
+
+
+def links(answer: Answer) -> list[str]:
+    return [embed["url"] for embed in answer.embeds if "url" in embed]
+
+
+@pytest.fixture
+def without_reply() -> list[object]:
+    return [stage for stage in STAGES if stage.name != "reply"]
+
+
+async def test_altered_copies_are_found_with_link_author_date_and_picture(world: World) -> None:
+    discord = world.discord
+    posted_at = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
+    await discord.post(*((f"other-{seed}.png", art(seed)) for seed in range(3)), author=discord.alex)
+    message = await discord.simulator.post(discord.gallery, discord.steve, files=[("*dragon*.png", art(3))], at=posted_at)
+    await world.archived(4)
+    for words, picture in ALTERED.items():
+        answer = await discord.simulator.answer(await discord.ask(picture))
+        assert headline(answer) == HEADLINES["match"], words
+        best = answer.embeds[1]
+        assert best["url"] == message.jump_url == links(answer)[0], words
+        assert "Posted by **Steve**" in best["description"]
+        assert f"<t:{int(posted_at.timestamp())}:D>" in best["description"]
+        assert "dragon.png" in best["description"]
+        assert all(embed["footer"]["text"] == UNTRAINED for embed in answer.embeds)
+        files = dict(answer.attachments)
+        assert best["image"]["url"].split("?")[0].rpartition("/")[2] == "match-1.webp"
+        assert len(files) == len(answer.embeds) - 1 == len(links(answer))
+        thumbnail = Image.open(io.BytesIO(files["match-1.webp"]))
+        assert max(thumbnail.size) <= 256
+        assert abs(thumbnail.width / thumbnail.height - piece(3).width / piece(3).height) < 0.02
+        assert answer.ephemeral
+        assert answer.edits == 1
+        assert answer.deferred_after_s is not None
+        assert answer.deferred_after_s < 3
+
+
+async def test_a_picture_that_nobody_posted_is_honestly_no_match(world: World) -> None:
+    await world.discord.post(*((f"{seed}.png", art(seed)) for seed in range(5)))
+    await world.archived(5)
+    answer = await world.discord.simulator.answer(await world.discord.ask(art(NEVER_POSTED)))
+    assert headline(answer) == HEADLINES["none"]
+    assert (links(answer), answer.attachments) == ([], [])
+    assert answer.embeds[0]["footer"]["text"] == UNTRAINED
+
+
+async def test_asking_an_empty_archive_is_no_match(world: World) -> None:
+    answer = await world.discord.simulator.answer(await world.discord.ask(art(1)))
+    assert headline(answer) == HEADLINES["none"]
+
+
+async def test_a_channel_that_the_asker_may_not_read_never_appears(world: World) -> None:
+    """One may see the channel but not read back in it, one may not even see it; for both it holds nothing."""
+    discord, simulator = world.discord, world.discord.simulator
+    bot = Overwrite(simulator.me(discord.guild), allow=Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY)
+    everyone = discord.guild.everyone
+    hidden = simulator.add_text_channel(discord.guild, "hidden", [Overwrite(everyone, deny=Permission.VIEW_CHANNEL), bot])
+    unread = simulator.add_text_channel(discord.guild, "unread", [Overwrite(everyone, deny=Permission.READ_MESSAGE_HISTORY), bot])
+    staff = simulator.add_role(discord.guild, "staff", Permission.ADMINISTRATOR)
+    moderator = simulator.add_member(discord.guild, "Mo", [staff])
+    secret = await discord.post(("secret.png", art(1)), channel=hidden)
+    live = await discord.post(("live.png", art(2)), channel=unread)
+    public = await discord.post(("public.png", art(1)))
+    await world.archived(3)
+    for seed, readable, all_there_is in ((1, {public.jump_url}, {secret.jump_url, public.jump_url}), (2, set(), {live.jump_url})):
+        ordinary = await simulator.answer(await discord.ask(art(seed)))
+        assert set(links(ordinary)) & {secret.jump_url, live.jump_url} == set()
+        assert readable <= set(links(ordinary))
+        privileged = await simulator.answer(await discord.ask(art(seed), member=moderator))
+        assert all_there_is <= set(links(privileged))
+
+
+async def test_another_guilds_image_never_appears(world: World) -> None:
+    simulator = world.discord.simulator
+    harbour = simulator.add_guild("Pixel Harbour")
+    showcase = simulator.add_text_channel(harbour, "showcase")
+    noor = simulator.add_member(harbour, "Noor")
+    there = await world.discord.post(("ours.png", art(1)))
+    here = await simulator.post(showcase, noor, files=[("theirs.png", art(2))])
+    await world.archived(2)
+    foreign = await simulator.answer(await world.discord.ask(art(1), channel=showcase, member=noor))
+    assert headline(foreign) == HEADLINES["none"]
+    own = await simulator.answer(await world.discord.ask(art(2), channel=showcase, member=noor))
+    assert links(own)[0] == here.jump_url
+    back = await simulator.answer(await world.discord.ask(art(1)))
+    assert links(back)[0] == there.jump_url
+
+
+@pytest.mark.parametrize(
+    ("picture", "sentence"),
+    [
+        (art(1)[: len(art(1)) // 2], "The picture is damaged and cannot be read."),
+        (b"no picture at all", "The file is not a PNG, JPEG, WebP, GIF or BMP picture."),
+        (b"", "The file is empty."),
+    ],
+    ids=["truncated", "text", "empty"],
+)
+async def test_a_broken_question_is_answered_with_a_sentence(world: World, picture: bytes, sentence: str) -> None:
+    answer = await world.discord.simulator.answer(await world.discord.ask(picture))
+    assert headline(answer) == HEADLINES["error"]
+    assert answer.embeds[0]["description"] == sentence
+    assert await world.log.dead_letters() == []
+
+
+async def test_a_failing_discord_is_asked_again_until_the_answer_is_shown_once(world: World) -> None:
+    world.discord.simulator.faults.add(Status(503), "*/webhooks/*", times=2)
+    interaction = await world.discord.ask(art(1))
+    answer = await world.discord.simulator.answer(interaction)
+    assert (answer.edits, world.discord.simulator.requests[PATCH]) == (1, 3)
+    await world.log.holds(SearchAnswered, 1)
+    assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["sent"]
+
+
+async def test_a_question_that_grew_too_old_is_not_answered(discord: Discord, tmp_path: Path, without_reply: list[object]) -> None:
+    """Discord has ended the token meanwhile, and says so."""
+    async with mapseek_beside(discord, tmp_path, stages=without_reply) as world:  # type: ignore[arg-type]
+        interaction = await discord.ask(art(1))
+        await world.log.holds(SearchMatched, 1)
+    discord.simulator.now = lambda: datetime.now(UTC) + timedelta(minutes=15, seconds=1)
+    async with mapseek_beside(discord, tmp_path) as world:
+        await world.log.holds(SearchAnswered, 1)
+        assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["expired"]
+        assert await world.log.dead_letters() == []
+    assert (interaction.edits, discord.simulator.requests[PATCH]) == (0, 1)
+
+
+async def test_after_fifteen_minutes_nothing_is_sent_at_all(discord: Discord, tmp_path: Path) -> None:
+    """The question was asked more than 15 minutes ago by our own clock, whatever Discord would still take."""
+    discord.simulator.now = lambda: datetime.now(UTC) - timedelta(minutes=15, seconds=1)
+    async with mapseek_beside(discord, tmp_path) as world:
+        interaction = await discord.ask(art(1))
+        await world.log.holds(SearchAnswered, 1)
+        assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["expired"]
+    assert (interaction.edits, discord.simulator.requests[PATCH]) == (0, 0)
+
+
+async def test_the_deferral_comes_in_time_while_the_archive_lane_is_flooded(world: World) -> None:
+    for number in range(20):
+        await world.discord.post(*((f"{number}-{seed}.png", art(seed)) for seed in range(10)))
+    await world.log.holds(ImagePosted, 20)
+    interaction = await world.discord.ask(art(1))
+    await eventually(lambda: interaction.deferred_after_s is not None)
+    busy = await unsettled(world.log.client, IMAGES, "embed-image") + await unsettled(world.log.client, IMAGES, "download-image")
+    assert busy > 0
+    assert interaction.deferred_after_s is not None
+    assert interaction.deferred_after_s < 3
+    await world.discord.simulator.answer(interaction)
+
+
+async def test_one_correlation_id_from_command_to_reply_and_no_secret_in_any_log_line(discord: Discord, tmp_path: Path) -> None:
+    environment = discord.environment(tmp_path / "data", MAPSEEK_LOG_LEVEL="debug")
+    async with program(tmp_path / "log", "up", environment=environment) as up:
+        await discord.simulator.wait_for_command("find", timeout=60)
+        message = await discord.post(("dragon.png", art(1)))
+        client = await connect(announced_url(tmp_path / "data" / "nats") or "", "test")
+        await Log(client).holds(ImagePosted, 1)
+        await Log(client).quiet()
+        discord.simulator.faults.add(Status(503), "*/webhooks/*")  # an error's text must hold no secret either
+        interaction = await discord.ask(art(1))
+        answer = await discord.simulator.answer(interaction)
+        await Log(client).quiet("search")
+        await client.close()
+        assert await up.stop() == 0
+        lines = up.lines()
+    assert links(answer) == [message.jump_url]
+
+    correlation = f"interaction-{interaction.id}"
+    about_it = [line for line in lines if str(interaction.id) in str(line)]
+    assert [line for line in about_it if line.get("correlation_id") != correlation] == []
+    assert {line.get("stage") for line in about_it} == {None, "download", "preprocess", "embed", "match", "reply"}
+    assert {line["event"] for line in about_it if "stage" not in line} == {"search requested"}
+    done = [line["stage"] for line in about_it if line["event"] == "done"]
+    assert done == ["download", "preprocess", "embed", "match", "reply"]
+    assert "tried again later" in {line["event"] for line in about_it}
+
+    of_message = [line for line in lines if line.get("correlation_id") == f"message-{message.id}"]
+    assert {line.get("stage") for line in of_message} == {None, "download", "preprocess", "embed", "persist"}
+
+    text = up.log.read_text()
+    for secret in (discord.simulator.token, interaction.token, "hm="):
+        assert secret not in text

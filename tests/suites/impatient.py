@@ -1,0 +1,18 @@
+"""`mapseek`, only impatient: what a killed process held is delivered again after two seconds, and not after thirty."""
+
+from functools import partial
+
+from pipeline import cli, process, topology
+from pipeline.policy import Policy
+
+ACK_WAIT_S = 2.0
+
+
+def make_impatient() -> None:
+    topology.ACK_WAIT_S = ACK_WAIT_S
+    process.Policy = partial(Policy, keep_alive_every=ACK_WAIT_S / 4)  # type: ignore[misc,assignment]
+
+
+if __name__ == "__main__":
+    make_impatient()
+    cli.main()

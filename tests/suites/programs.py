@@ -1,0 +1,87 @@
+"""`mapseek` in processes of its own: started, looked at, stopped or killed, and never left behind."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+MAPSEEK = [str(Path(sys.executable).with_name("mapseek"))]
+IMPATIENT = [sys.executable, str(Path(__file__).with_name("impatient.py"))]
+"""The same program, to which the server gives back what a killed process held after two seconds instead of thirty."""
+
+
+@dataclass
+class Program:
+    """One process. Its standard error is a file, so that it can be read while the process runs and after it was killed."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it logged, as JSON. Fails for any line that is none: nothing may be printed past the log."""
+        return [orjson.loads(line) for line in self.log.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+
+    async def kill(self) -> None:
+        """SIGKILL: no goodbye to anyone. It must have been alive."""
+        assert self.process.returncode is None, self.log.read_text()
+        self.process.kill()
+        await self.process.wait()
+
+    async def stop(self, timeout: float = 30) -> int:
+        """SIGTERM, and the exit code."""
+        assert self.process.returncode is None, self.log.read_text()
+        self.process.send_signal(signal.SIGTERM)
+        return await asyncio.wait_for(self.process.wait(), timeout)
+
+
+@asynccontextmanager
+async def program(
+    log: Path, *arguments: str, environment: Mapping[str, str], command: Sequence[str] = MAPSEEK
+) -> AsyncIterator[Program]:
+    """Run `mapseek` with these arguments; killed at the end if it is still there."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=_environment(environment)
+        )
+    try:
+        yield Program(process, log)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A program that ended by itself."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def ended(*arguments: str, environment: Mapping[str, str], timeout: float = 60) -> Ended:
+    """Run `mapseek` until it ends; fails if it does not within `timeout` seconds."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *MAPSEEK, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=_environment(environment)
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), timeout)
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    return Ended(await process.wait(), out.decode(), err.decode())
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Ours without any MapSeek setting of the developer's own."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MAPSEEK_")}
+    return {**ours, "COLUMNS": "300", "NO_COLOR": "1", "MAPSEEK_HTTP_PORT": "0", "MAPSEEK_LOG_FORMAT": "json", **more}
