@@ -1,7 +1,8 @@
 # Two images: `slim` runs the gateway and every stage but embed; `embed` has torch as well.
-#   docker build --target slim -t mapseek:0.1.0 .
-#   docker build --target embed -t mapseek-embed:0.1.0 .
+#   docker build --target slim --tag mapseek:0.1.0 .
+#   docker build --target embed --tag mapseek-embed:0.1.0 .
 # pip takes PIP_INDEX_URL and PIP_EXTRA_INDEX_URL from --build-arg, for instance to find a CPU build of torch.
+# The code is the last layer of each image: a new version of it makes neither pip nor a registry move the dependencies again.
 
 FROM python:3.11.15-slim-bookworm AS runtime
 ENV PATH=/opt/mapseek/bin:$PATH \
@@ -19,33 +20,35 @@ HEALTHCHECK --interval=10s --timeout=12s --start-period=120s --retries=3 CMD ["p
 import http.client as h, os, sys; \
 c = h.HTTPConnection('127.0.0.1', int(os.environ['MAPSEEK_HTTP_PORT']), timeout=10); \
 c.request('GET', '/readyz'); r = c.getresponse(); print(r.read().decode()); sys.exit(r.status != 200)"]
-USER mapseek
 ENTRYPOINT ["mapseek"]
 CMD ["--help"]
 
-FROM python:3.11.15-slim-bookworm AS build
+FROM python:3.11.15-slim-bookworm AS packages
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
 RUN python -m venv /opt/mapseek
 COPY pyproject.toml constraints.txt ./
-# The dependencies first and alone: they change seldom, the code often.
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > base.txt \
     && /opt/mapseek/bin/pip install --constraint constraints.txt --requirement base.txt
 
-FROM build AS build-embed
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['embed'], sep='\n')" > embed.txt \
-    && /opt/mapseek/bin/pip install --constraint constraints.txt --requirement embed.txt
+FROM packages AS wheel
 COPY . .
-RUN /opt/mapseek/bin/pip install --no-deps .
-
-FROM build AS build-slim
-COPY . .
-RUN /opt/mapseek/bin/pip install --no-deps .
-
-FROM runtime AS embed
-COPY --from=build-embed /opt/mapseek /opt/mapseek
+RUN /opt/mapseek/bin/pip wheel --no-deps --wheel-dir /wheel .
 
 FROM runtime AS slim
-COPY --from=build-slim /opt/mapseek /opt/mapseek
+COPY --from=packages /opt/mapseek /opt/mapseek
+COPY --from=wheel /wheel /wheel
+RUN /opt/mapseek/bin/pip install --no-cache-dir --no-deps --no-index /wheel/*.whl
+USER mapseek
+
+FROM packages AS packages-embed
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['embed'], sep='\n')" > embed.txt \
+    && /opt/mapseek/bin/pip install --constraint constraints.txt --requirement embed.txt
+
+FROM runtime AS embed
+COPY --from=packages-embed /opt/mapseek /opt/mapseek
+COPY --from=wheel /wheel /wheel
+RUN /opt/mapseek/bin/pip install --no-cache-dir --no-deps --no-index /wheel/*.whl
+USER mapseek

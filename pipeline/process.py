@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from contracts.ports import ImageEncoder
 from contracts.stage import Stage
 from contracts.subjects import LANES, durable_name
 from infra.nats.connection import connect
@@ -62,10 +63,12 @@ async def running(
     with_gateway: bool = False,
     monitored: bool = False,
     policy: Policy | None = None,
+    encoder: ImageEncoder | None = None,
 ) -> AsyncIterator[Process]:
     """Open what the stages need, start their workers, the gateway if asked for and the monitoring; stop all in reverse.
 
-    Raises MapSeekError when something cannot be opened. In-flight messages are finished at the end, or left to the next process.
+    An `encoder` that is given takes the place of the one that the settings name, and is left open. Raises MapSeekError when
+    something cannot be opened. In-flight messages are finished at the end, or left to the next process.
     """
     folder = prepared_data_dir(settings)
     endpoint(settings).use()
@@ -76,7 +79,7 @@ async def running(
         await topology.ensure(client, STAGES)
         journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
         runtime = Runtime(journal, Metrics(), policy or Policy())
-        wiring = Wiring(settings, folder, client, journal, stack)
+        wiring = Wiring(settings, folder, client, journal, stack, encoder)
         jobs = [Job(stage, family, await wiring.deps(stage)) for stage in stages for family in stage.families]
 
         checks: dict[str, Check] = {"log": connected(client), "dependencies": unblocked(runtime.waiting_for)}

@@ -26,15 +26,26 @@ from stages import download, embed, match, persist, preprocess, reply
 
 
 class Wiring:
-    """The adapters of one process. Every method opens its adapter on the first call and returns the same one afterwards."""
+    """The adapters of one process. Every method opens its adapter on the first call and returns the same one afterwards.
 
-    def __init__(self, settings: Settings, folder: Path, client: Client, journal: JetStreamJournal, stack: AsyncExitStack) -> None:
+    An `encoder` that is given is used in place of the one that the settings name; whoever opened it closes it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        folder: Path,
+        client: Client,
+        journal: JetStreamJournal,
+        stack: AsyncExitStack,
+        encoder: ImageEncoder | None = None,
+    ) -> None:
         self.settings = settings
         self.folder = folder
         self.client = client
         self.journal = journal
         self._stack = stack
-        self._opened: dict[str, Any] = {}
+        self._opened: dict[str, Any] = {} if encoder is None else {"encoder": encoder}
 
     async def _once(self, name: str, opening: Callable[[], Awaitable[Any]]) -> Any:
         if name not in self._opened:

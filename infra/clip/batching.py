@@ -57,7 +57,7 @@ class _Lanes:
                     await self._next_arrival()
         lane = self._urgent or self._patient
         calls = [lane.popleft() for _ in range(min(most, len(lane)))]
-        return [call for call in calls]
+        return [call for call in calls if not call.answer.done()]
 
     async def _next_arrival(self) -> None:
         self._arrival.clear()

@@ -138,7 +138,7 @@ def _load_checkpoint(clip: torch.nn.Module, model: str, path: Path) -> None:
 
 def _see_layout(visual: torch.nn.Module) -> None:
     """Make the first layer's random filters broad and of mean zero, so that they answer to the layout of a picture, not to its
-    grain or its light. Measured on the small untrained tower: of pictures 30 % darker 100 % instead of 75 % are found again.
+    grain or its light. Measured on the small untrained tower: of pictures 30 % darker 100 % instead of 84 % are found again.
     """
     first = next(layer for layer in visual.modules() if isinstance(layer, torch.nn.Conv2d))
     height, width = first.weight.shape[2:]

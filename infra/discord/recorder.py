@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
 from contracts.envelope import Origin
 from contracts.errors import Unavailable
@@ -56,7 +56,7 @@ class Recorder:
     async def _record(self, fact: Fact, origin: Origin) -> None:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
-            wait=wait_exponential_jitter(initial=self._first_wait, max=10, jitter=self._first_wait),
+            wait=wait_exponential(multiplier=self._first_wait, max=10) + wait_random(max=self._first_wait),
             before_sleep=self._warn_once,
         )
         try:

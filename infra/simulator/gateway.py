@@ -207,7 +207,7 @@ class Gateway:
         )
         if intents & GUILDS:
             for guild in guilds:
-                session.dispatch("GUILD_CREATE", guild | {"unavailable": False})
+                session.dispatch("GUILD_CREATE", guild)
         self._changed()
         return session
 

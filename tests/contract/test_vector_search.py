@@ -127,6 +127,41 @@ async def test_a_filter_that_the_graph_cannot_fill_is_answered_exactly() -> None
     assert ids_of(found) == [str(number) for number in sorted(cosines, key=lambda number: -cosines[number])[:3]]
 
 
+async def test_of_thousands_nearly_alike_the_nearest_are_found() -> None:
+    """Cosines that differ in the sixth digit, less than the norms of float16 vectors and the sums of float32 ones do."""
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 4000)
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    index = EmbeddedIndex()
+    for number, row in enumerate(rows):
+        index.add(GUILD, GENERATION, f"{number:04}", "1", row.astype("<f4").tobytes())
+    halves = rows.astype("<f4").astype(np.float16).astype(float)
+    halves /= np.linalg.norm(halves, axis=1, keepdims=True)
+    for query in rows[:20].astype("<f4"):
+        cosines = (halves @ (query.astype(float) / np.linalg.norm(query.astype(float)))).round(6)
+        expected = sorted(range(4000), key=lambda number: (-cosines[number], number))[:10]
+        found = await index.search(GUILD, GENERATION, query.tobytes(), top=10, channels=None)
+        assert ids_of(found) == [f"{number:04}" for number in expected]
+
+
+@pytest.mark.parametrize("channels", [None, ["public"]])
+@pytest.mark.parametrize("graph_above", [10_000, 0], ids=["flat", "graph"])
+async def test_an_image_removed_during_a_search_is_not_shown(
+    graph_above: int, channels: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = EmbeddedIndex(graph_above=graph_above)
+    index.add(GUILD, GENERATION, "10", "public", at_cosine(1))
+    index.add(GUILD, GENERATION, "11", "public", at_cosine(0.5))
+    scan = shard_module.candidates
+
+    def interrupted(rows: Rows, allowed: Slots, query: np.ndarray, top: int) -> Slots:
+        near = scan(rows, allowed, query, top)
+        index.remove("10")
+        return near
+
+    monkeypatch.setattr(shard_module, "candidates", interrupted)
+    assert ids_of(await index.search(GUILD, GENERATION, at_cosine(1), top=2, channels=channels)) == ["11"]
+
+
 @pytest.mark.parametrize("graph_above", [10_000, 0], ids=["flat", "graph"])
 async def test_an_image_that_takes_a_slot_during_a_search_is_not_shown_in_its_place(
     graph_above: int, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from infra.art.generate import piece
 from infra.discord.embeds import HEADLINES, UNTRAINED
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
-from infra.simulator import Answer, Overwrite, Permission, Status
+from infra.simulator import Answer, Overwrite, Permission, Status, WrongLength
 from pipeline.registry import STAGES
 from tests.suites.bench_stage import unsettled
 from tests.suites.programs import program
@@ -22,6 +22,9 @@ from tests.suites.waiting import eventually
 from tests.suites.world import Discord, Log, World, art, mapseek_beside
 
 PATCH = "PATCH /webhooks/{application}/{token}/messages/{message}"
+LOST = WrongLength(1_000_000)
+"""Discord does what it is asked, and the connection ends before it has said so."""
+
 NEVER_POSTED = 9_000
 
 ALTERED = {
@@ -138,13 +141,28 @@ async def test_a_broken_question_is_answered_with_a_sentence(world: World, pictu
     assert await world.log.dead_letters() == []
 
 
-async def test_a_failing_discord_is_asked_again_until_the_answer_is_shown_once(world: World) -> None:
-    world.discord.simulator.faults.add(Status(503), "*/webhooks/*", times=2)
+async def test_a_failing_discord_is_asked_again_until_the_answer_is_shown(world: World) -> None:
+    world.discord.simulator.faults.add(Status(503), "*/webhooks/*")
+    answer = await world.discord.simulator.answer(await world.discord.ask(art(1)))
+    assert (answer.edits, world.discord.simulator.requests[PATCH]) == (1, 2)
+
+
+async def test_an_answer_whose_receipt_was_lost_is_shown_again_just_the_same(world: World) -> None:
+    await world.discord.post(("dragon.png", art(1)))
+    await world.archived(1)
+    world.discord.simulator.faults.add(LOST, "*/webhooks/*")
     interaction = await world.discord.ask(art(1))
-    answer = await world.discord.simulator.answer(interaction)
-    assert (answer.edits, world.discord.simulator.requests[PATCH]) == (1, 3)
+    first = await world.discord.simulator.answer(interaction)
     await world.log.holds(SearchAnswered, 1)
+    again = await world.discord.simulator.answer(interaction)
+    assert (first.edits, again.edits) == (1, 2)
+    assert [(embed["title"], embed.get("description")) for embed in again.embeds] == [
+        (embed["title"], embed.get("description")) for embed in first.embeds
+    ]
+    assert again.attachments == first.attachments
+    assert len(again.attachments) == 1
     assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["sent"]
+    assert await world.log.dead_letters() == []
 
 
 async def test_a_question_that_grew_too_old_is_not_answered(discord: Discord, tmp_path: Path, without_reply: list[object]) -> None:
@@ -191,7 +209,7 @@ async def test_one_correlation_id_from_command_to_reply_and_no_secret_in_any_log
         client = await connect(announced_url(tmp_path / "data" / "nats") or "", "test")
         await Log(client).holds(ImagePosted, 1)
         await Log(client).quiet()
-        discord.simulator.faults.add(Status(503), "*/webhooks/*")  # an error's text must hold no secret either
+        discord.simulator.faults.add(LOST, "*/webhooks/*")  # an error's text must hold no secret either
         interaction = await discord.ask(art(1))
         answer = await discord.simulator.answer(interaction)
         await Log(client).quiet("search")
@@ -201,13 +219,11 @@ async def test_one_correlation_id_from_command_to_reply_and_no_secret_in_any_log
     assert links(answer) == [message.jump_url]
 
     correlation = f"interaction-{interaction.id}"
-    about_it = [line for line in lines if str(interaction.id) in str(line)]
-    assert [line for line in about_it if line.get("correlation_id") != correlation] == []
-    assert {line.get("stage") for line in about_it} == {None, "download", "preprocess", "embed", "match", "reply"}
-    assert {line["event"] for line in about_it if "stage" not in line} == {"search requested"}
-    done = [line["stage"] for line in about_it if line["event"] == "done"]
-    assert done == ["download", "preprocess", "embed", "match", "reply"]
-    assert "tried again later" in {line["event"] for line in about_it}
+    assert [line for line in lines if str(interaction.id) in str(line) and line.get("correlation_id") != correlation] == []
+    chain = [line for line in lines if line.get("correlation_id") == correlation]
+    assert {line["event"] for line in chain if "stage" not in line} == {"search requested"}
+    assert [line["stage"] for line in chain if line["event"] == "done"] == ["download", "preprocess", "embed", "match", "reply"]
+    assert [line["stage"] for line in chain if line["event"] == "tried again later"] == ["reply"]
 
     of_message = [line for line in lines if line.get("correlation_id") == f"message-{message.id}"]
     assert {line.get("stage") for line in of_message} == {None, "download", "preprocess", "embed", "persist"}

@@ -125,6 +125,13 @@ class VectorSearchSuite:
         archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
         assert list(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == []
 
+    async def test_a_removed_image_takes_nobodys_place(self, archive: Archive) -> None:
+        for image_id, cosine in [("10", -0.5), ("11", 0.9), ("12", -0.7)]:
+            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(cosine))
+        archive.remove("11")
+        for channels in (None, ["1"]):
+            assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=1, channels=channels)) == ["10"]
+
     async def test_what_takes_the_place_of_a_removed_image_keeps_its_own_channel(self, archive: Archive) -> None:
         archive.add(GUILD, GENERATION, "10", "public", at_cosine(1))
         archive.remove("10")

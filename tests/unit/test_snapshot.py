@@ -76,6 +76,18 @@ async def test_a_restored_index_goes_on_where_it_was(tmp_path: Path, graph_above
     assert await contents(restored) == await contents(built(600, graph_above))
 
 
+@FORMS
+def test_slots_that_were_free_are_used_again_after_a_restart(tmp_path: Path, graph_above: int) -> None:
+    index = built(300, graph_above)
+    for sequence in range(1, 300):
+        index.remove(f"i{sequence}")
+    save(index, tmp_path)
+    restored = loaded(tmp_path, graph_above)
+    sizes = {key: shard._table.size for key, shard in restored.shards.items()}
+    play(restored, 300, 500)
+    assert {key: shard._table.size for key, shard in restored.shards.items()} == sizes
+
+
 async def test_an_empty_index_is_restored_empty(tmp_path: Path) -> None:
     save(EmbeddedIndex(), tmp_path)
     assert await contents(loaded(tmp_path)) == await contents(EmbeddedIndex())

@@ -11,7 +11,7 @@ from infra.discord.archiving import is_watched
 from infra.discord.attachments import url_in
 from infra.discord.translate import facts_of_message, readable_channels, search_of
 
-GUILD, MEMBER, OWNER = 100, 300, 301
+GUILD, MEMBER, OWNER, STRANGER = 100, 300, 301, 302
 EVERYONE, READERS = GUILD, 110
 CATEGORY, OPEN, SECRET, STAFF, FORUM = 200, 201, 202, 203, 204
 MESSAGE = disnake.utils.time_snowflake(datetime(2024, 3, 1, 12, 30, tzinfo=UTC))
@@ -53,7 +53,7 @@ def channel(channel_id: int, kind: int = 0, parent: int | None = CATEGORY, **den
     }
 
 
-def thread(thread_id: int, parent: int, kind: int = 11, members: tuple[int, ...] = ()) -> Json:
+def thread(thread_id: int, parent: int, kind: int = 11) -> Json:
     return {
         "id": str(thread_id),
         "guild_id": str(GUILD),
@@ -62,7 +62,7 @@ def thread(thread_id: int, parent: int, kind: int = 11, members: tuple[int, ...]
         "type": kind,
         "name": str(thread_id),
         "message_count": 1,
-        "member_count": len(members),
+        "member_count": 1,
         "rate_limit_per_user": 0,
         "thread_metadata": {
             "archived": False,
@@ -70,10 +70,6 @@ def thread(thread_id: int, parent: int, kind: int = 11, members: tuple[int, ...]
             "archive_timestamp": "2024-03-01T00:00:00+00:00",
             "locked": False,
         },
-        "members": [
-            {"id": str(thread_id), "user_id": str(each), "join_timestamp": "2024-03-01T00:00:00+00:00", "flags": 0}
-            for each in members
-        ],
     }
 
 
@@ -93,7 +89,7 @@ GUILD_PAYLOAD: Json = {
         thread(401, OPEN),
         thread(402, SECRET),
         thread(403, OPEN, kind=12),
-        thread(404, OPEN, kind=12, members=(MEMBER,)),
+        thread(404, OPEN, kind=12),
         thread(405, FORUM),
     ],
     "features": [],
@@ -115,12 +111,18 @@ GUILD_PAYLOAD: Json = {
 
 @pytest.fixture
 async def state() -> Any:
-    return disnake.Client(intents=disnake.Intents.none())._connection
+    state = disnake.Client(intents=disnake.Intents(guilds=True))._connection
+    bot: Any = user(1, username="MapSeek", bot=True)
+    state.user = disnake.ClientUser(state=state, data=bot)
+    return state
 
 
 @pytest.fixture
 def guild(state: Any) -> disnake.Guild:
-    return state._add_guild_from_data(GUILD_PAYLOAD)
+    guild = state._add_guild_from_data(GUILD_PAYLOAD)
+    invited: Any = {"id": "404", "user_id": str(MEMBER), "join_timestamp": "2024-03-01T00:00:00+00:00", "flags": 0}
+    guild.get_thread(404)._add_member(disnake.ThreadMember(guild.get_thread(404), invited))
+    return guild
 
 
 def attachment(number: int, **fields: Any) -> Json:
@@ -274,8 +276,8 @@ def member_payload(*roles: int, user_id: int = MEMBER) -> Json:
     [
         ((), MEMBER, {OPEN, FORUM, 401, 404, 405}),
         ((READERS,), MEMBER, {OPEN, SECRET, FORUM, 401, 402, 404, 405}),
-        ((111,), 302, {OPEN, FORUM, 401, 403, 404, 405}),
-        ((), 302, {OPEN, FORUM, 401, 405}),
+        ((111,), STRANGER, {OPEN, FORUM, 401, 403, 404, 405}),
+        ((), STRANGER, {OPEN, FORUM, 401, 405}),
         ((), OWNER, {OPEN, SECRET, STAFF, FORUM, 401, 402, 403, 404, 405}),
     ],
 )

@@ -1,0 +1,38 @@
+"""`python -m tests.benchmarks`: every benchmark in turn, or those named. Absolute figures are this machine's; ratios travel."""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+
+from rich.console import Console
+
+from pipeline.logs import configure_logging
+from tests.benchmarks import bench_vectors, pipeline_clip, pipeline_noop, search_latency
+
+BENCHMARKS: Mapping[str, Callable[[bool], None]] = {
+    "vectors": bench_vectors.main,
+    "pipeline_noop": pipeline_noop.main,
+    "pipeline_clip": pipeline_clip.main,
+    "search_latency": search_latency.main,
+}
+
+
+def main() -> None:
+    """Run them one after the other, so that none disturbs another."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a smoke run of a minute: small models, few images, figures without weight")
+    parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; may be repeated")
+    options = parser.parse_args()
+    configure_logging("auto", "error")
+    console = Console()
+    console.print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}")
+    for name in options.only or BENCHMARKS:
+        started = time.perf_counter()
+        BENCHMARKS[name](options.quick)
+        console.print(f"{name}: {time.perf_counter() - started:.0f} s\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What the benchmarks share: pictures to archive, posts of them on the log, and watching a process work them off."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from contracts.envelope import Origin
+from contracts.events import ImagePosted, Person, StoredFile
+from contracts.ports import BlobStore, Journal
+from infra.art.distort import png
+from infra.art.generate import KINDS, MAP
+from infra.art.palette import quantise
+from pipeline.process import Process
+from pipeline.settings import Settings
+
+POSTED_AT = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)
+AT_ONCE = 64
+PATIENCE_S = 900.0
+
+
+@cache
+def picture(seed: int) -> bytes:
+    """A piece of map art on one map, 128 pixels a side, as PNG."""
+    drawn = KINDS[seed % len(KINDS)](np.random.default_rng(seed), MAP, MAP)
+    return png(quantise(drawn, "flat", dither=bool(seed % 2)))
+
+
+def settings_on(folder: Path, **values: object) -> Settings:
+    """Settings on a folder of the benchmark's own; nothing of the developer's `.env` reaches it."""
+    return Settings(**{"data_dir": folder, "http_port": 0, "nats_url": None, "_env_file": None, **values})  # type: ignore[arg-type]
+
+
+async def store(blobs: BlobStore, seeds: Sequence[int]) -> list[str]:
+    """Put the pictures of these seeds into the blob store; their names in order."""
+
+    async def put(seed: int) -> str:
+        return await blobs.put(await asyncio.to_thread(picture, seed))
+
+    return [name for start in range(0, len(seeds), AT_ONCE) for name in await asyncio.gather(*map(put, seeds[start:][:AT_ONCE]))]
+
+
+async def post(
+    journal: Journal, names: Sequence[str], *, first: int = 0, guild_id: str = "7", channel_id: str = "8"
+) -> None:
+    """Record a post of each blob, with image ids from `first` on: the archive lane finds them waiting."""
+
+    async def record(number: int, blob: str) -> None:
+        image_id = f"bench-{number}"
+        fact = ImagePosted(
+            guild_id=guild_id,
+            channel_id=channel_id,
+            image_id=image_id,
+            message_id=image_id,
+            author=Person(id="5", name="Alex"),
+            posted_at=POSTED_AT,
+            filename=f"{image_id}.png",
+            message_link=f"https://discord.com/channels/{guild_id}/{channel_id}/{number}",
+            source=StoredFile(blob=blob),
+        )
+        await journal.record(fact, Origin(image_id))
+
+    for start in range(0, len(names), AT_ONCE):
+        await asyncio.gather(*(record(first + start + place, name) for place, name in enumerate(names[start:][:AT_ONCE])))
+
+
+def succeeded(process: Process, stage: str, lane: str = "image") -> int:
+    """How many messages a stage of this process has done."""
+    samples = (sample for family in process.runtime.metrics.succeeded.collect() for sample in family.samples)
+    wanted = {"stage": stage, "lane": lane}
+    return sum(int(sample.value) for sample in samples if sample.labels == wanted and sample.name.endswith("_total"))
+
+
+async def until_done(process: Process, stage: str, messages: int) -> None:
+    """Return once a stage has done so many messages in the archive lane. Raises TimeoutError."""
+    async with asyncio.timeout(PATIENCE_S):
+        while succeeded(process, stage) < messages:  # noqa: ASYNC110  (counters wake nobody)
+            await asyncio.sleep(0.02)

@@ -1,0 +1,184 @@
+"""What the pipeline itself costs, without a model: images a second from download to persist, and CPU time by stage.
+
+The stages run alone, one after the other, each on a log that the one before has filled, so that what the process burns is that
+stage's. Beside them, in the same run: the runner with a stage that does no work, and a raw nats-py loop that fetches, publishes and
+acknowledges as many facts as carefully (one at a time in each worker, every publication awaited, each fact once).
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nats.aio.client import Client
+from nats.js.api import AckPolicy, ConsumerConfig, Header, StorageType, StreamConfig
+from rich.console import Console
+from rich.table import Table
+
+from contracts.events import Calibration, Fact, ImageIndexed, ImagePosted
+from contracts.ports import Encoder
+from contracts.stage import Stage
+from contracts.subjects import IMAGES, kind_filter
+from infra.blobs.files import open_blob_store
+from infra.nats.connection import connect
+from infra.nats.journal import JetStreamJournal
+from infra.nats.server import embedded_server
+from pipeline import topology
+from pipeline.clock import utc_now
+from pipeline.process import running
+from pipeline.registry import STAGES
+from stages import download, embed, persist, preprocess
+from tests.benchmarks.archive import post, settings_on, store, until_done
+from tests.benchmarks.cost import Cost, Meter
+from tests.suites.bench_stage import count, downloaded, working
+
+WORKERS = 8
+DIMENSIONS = 512
+CHAIN = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, persist.STAGE: 3}
+"""The stages of the archive lane, with how many messages an image is to each."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoModel:
+    """An encoder that answers every picture at once with the same vector."""
+
+    encoder: Encoder = Encoder("none", "0" * 64, DIMENSIONS, trained=False, calibration=Calibration(match_at=1, possible_at=1))
+    vector: bytes = np.full(DIMENSIONS, DIMENSIONS**-0.5, "<f4").tobytes()
+
+    async def encode(self, image: bytes, *, urgent: bool) -> bytes:
+        return self.vector
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the table: what was run, for how many images or facts, as how many messages each, at what cost."""
+
+    what: str
+    images: int
+    messages: int
+    cost: Cost
+
+    @property
+    def cpu_ms(self) -> float:
+        """Of this process, for one message."""
+        return self.cost.ours * 1000 / self.images / self.messages
+
+
+@asynccontextmanager
+async def log_on(folder: Path) -> AsyncIterator[tuple[str, Client, JetStreamJournal]]:
+    """A new log on a server of its own, with all streams and durables."""
+    async with embedded_server(folder / "nats") as url:
+        client = await connect(url, "benchmark")
+        try:
+            await topology.ensure(client, STAGES)
+            yield url, client, JetStreamJournal(client, source="benchmark", now=utc_now)
+        finally:
+            await client.close()
+
+
+async def baseline(folder: Path, facts: int) -> list[Line]:
+    """The raw loop, before and after the runner, and the runner with a stage without work, all on one log."""
+    async with log_on(folder) as (url, client, journal):
+        await post(journal, ["ab" * 32] * facts)
+
+        async def raw(stream: str) -> Cost:
+            meter = Meter(folder / "nats")
+            await raw_loop(client, facts, stream)
+            return meter.read()
+
+        before = await raw("RAW1")
+        meter = Meter(folder / "nats")
+        await without_work(url, client, journal, facts)
+        idle = meter.read()
+        after = await raw("RAW2")
+    return [
+        Line("raw nats-py loop", facts, 1, Cost.mean(before, after)),
+        Line("the runner, without work", facts, 1, idle),
+    ]
+
+
+async def raw_loop(client: Client, facts: int, stream: str) -> None:
+    """Fetch every post on the log, publish its bytes once, on a subject of its own in another stream, and acknowledge."""
+    js = client.jetstream()
+    await js.add_stream(StreamConfig(name=stream, subjects=[f"{stream}.>"], storage=StorageType.FILE))
+    durable = ConsumerConfig(durable_name=stream, filter_subject=kind_filter(ImagePosted), ack_policy=AckPolicy.EXPLICIT)
+    await js.add_consumer(IMAGES, durable)
+    left = facts
+
+    async def work() -> None:
+        nonlocal left
+        subscription = await js.pull_subscribe_bind(stream, stream=IMAGES)
+        while left > 0:
+            left -= 1
+            [message] = await subscription.fetch(1, timeout=5)
+            headers = {**(message.headers or {}), Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0"}
+            await js.publish(f"{stream}.{message.metadata.sequence.stream}", message.data, stream=stream, headers=headers)
+            await message.ack()
+
+    await asyncio.gather(*(work() for _ in range(WORKERS)))
+
+
+async def without_work(url: str, client: Client, journal: JetStreamJournal, facts: int) -> None:
+    """The runner with a stage that returns its fact at once."""
+    done = asyncio.Event()
+    handled = 0
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        nonlocal handled
+        handled += 1
+        if handled == facts:
+            done.set()
+        return [downloaded(event)]
+
+    async with working(url, client, journal, work, workers=WORKERS):
+        await done.wait()
+
+
+async def archived(folder: Path, images: int, runs: Sequence[tuple[str, Sequence[Stage[Any]]]]) -> list[Line]:
+    """Fill a log with posts, then let these stages work it off, one run after the other, each in one process."""
+    settings = settings_on(folder, workers=WORKERS)
+    lines = []
+    async with log_on(folder) as (url, client, journal):
+        await post(journal, await store(open_blob_store(folder / "blobs"), range(images)))
+        for what, stages in runs:
+            async with running(settings, url, stages, encoder=NoModel()) as process:
+                meter = Meter(folder / "nats")
+                await until_done(process, stages[-1].name, images * CHAIN[stages[-1]])
+                lines.append(Line(what, images, sum(CHAIN[stage] for stage in stages), meter.read()))
+        if (indexed := await count(client, IMAGES, kind_filter(ImageIndexed))) != images:
+            raise RuntimeError(f"{indexed} of {images} images were indexed: the figures say nothing")
+    return lines
+
+
+async def measure(images: int) -> list[Line]:
+    """All lines, the baseline first."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = await baseline(Path(folder, "baseline"), images)
+        lines += await archived(Path(folder, "alone"), images, [(f"{stage.name}, alone", [stage]) for stage in CHAIN])
+        lines += await archived(Path(folder, "together"), images, [("download to persist, together", list(CHAIN))])
+    return lines
+
+
+def main(quick: bool = False) -> None:
+    """Measure and print."""
+    images = 100 if quick else 2_000
+    lines = asyncio.run(measure(images))
+    table = Table(title=f"The pipeline without a model: {images:,} images of one map, {WORKERS} workers a stage, one process")
+    for column in ("", "images/s", "messages an image", "CPU ms an image", "CPU ms a message", "to the raw loop", "nats-server ms an image"):
+        table.add_column(column, justify="right" if column else "left")
+    for line in lines:
+        cost = line.cost
+        table.add_row(
+            line.what,
+            f"{line.images / cost.wall:,.0f}",
+            str(line.messages),
+            f"{cost.ours * 1000 / line.images:.2f}",
+            f"{line.cpu_ms:.2f}",
+            f"{line.cpu_ms / lines[0].cpu_ms:.1f}",
+            f"{cost.servers * 1000 / line.images:.2f}",
+        )
+    Console().print(table)

@@ -1,0 +1,153 @@
+"""docker-compose.yml brought up with a real engine: members post and ask in a simulated Discord, and containers answer."""
+
+import asyncio
+import json
+import os
+import secrets
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from infra.art.distort import jpeg, png, resize
+from infra.art.generate import piece
+from infra.simulator import Answer, Channel, Member, Simulator
+from tests.suites.containers import COMPOSE_FILE, own_services, services
+from tests.suites.docker_engine import (
+    Project,
+    built_from_other_sources,
+    compose_project,
+    host_address,
+    images_not_here,
+    is_standin,
+    why_no_engine,
+)
+from tests.suites.waiting import eventually
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(420)]
+
+STARTED = {name: service for name, service in services().items() if "profiles" not in service}
+MONGODB = STARTED["mongodb"]["image"]
+PIECES = 4
+
+
+class ReachableSimulator(Simulator):
+    """The simulated Discord on an address of this machine that containers reach as well."""
+
+    def __init__(self, address: str) -> None:
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            port = probe.getsockname()[1]
+        super().__init__(port=port)
+        self._address = address
+
+    @property
+    def cdn_origin(self) -> str:
+        return f"http://{self._address}:{self._port}"
+
+    async def start(self) -> None:
+        await super().start()
+        assert self._runner is not None
+        await web.TCPSite(self._runner, self._address, self._port).start()
+        self._world.gateway.url = f"ws://{self._address}:{self._port}/gateway/"
+
+
+@pytest.fixture
+def address() -> str:
+    """Where the containers find us. Skips, and says why, where the project cannot be brought up as it is in this checkout."""
+    if missing := why_no_engine():
+        pytest.skip(f"compose is not brought up: {missing}")
+    if absent := images_not_here([service["image"] for service in STARTED.values()]):
+        pytest.skip(f"compose is not brought up, and nothing is pulled in a test; images that are not here: {', '.join(absent)}")
+    if stale := built_from_other_sources([service["image"] for service in own_services().values()]):
+        pytest.skip(f"compose is not brought up: built from other sources than these: {', '.join(stale)} (`docker compose build`)")
+    found = host_address(STARTED["gateway"]["image"])
+    with socket.socket() as probe:
+        try:
+            probe.bind((found, 0))
+        except OSError:
+            pytest.skip(f"compose is not brought up: the engine's bridge address {found} is not this machine's")
+    return found
+
+
+@pytest.fixture
+async def discord(address: str) -> AsyncIterator[Simulator]:
+    async with ReachableSimulator(address) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def project(discord: Simulator, tmp_path: Path) -> Iterator[Project]:
+    variables = {
+        "DISCORD_TOKEN": discord.token,
+        "MAPSEEK_CHANNELS": "all",
+        "MAPSEEK_DISCORD_API": discord.api_base,
+        "MAPSEEK_CDN_ORIGINS": discord.cdn_origin,
+        "MONGODB_PASSWORD": (password := secrets.token_hex(16)),
+        # The stand-in knows no users.
+        "MONGODB_URI": f"mongodb://{'' if is_standin(MONGODB) else f'mapseek:{password}@'}mongodb:27017/?directConnection=true",
+    }
+    files = [COMPOSE_FILE, Path(__file__).with_name("compose.override.yml")]
+    with compose_project(f"mapseek-test-{os.getpid()}", files, variables, tmp_path) as project:
+        yield project
+
+
+async def test_a_picture_posted_and_asked_for_is_found_by_containers_that_scale_and_stop_cleanly(
+    discord: Simulator, project: Project
+) -> None:
+    guild = discord.add_guild("Cartographers")
+    channel = discord.add_text_channel(guild, "maps")
+    author, asker = discord.add_member(guild, "Mira"), discord.add_member(guild, "Tom")
+    try:
+        await asyncio.to_thread(project.compose, "up", "--detach", "--no-build")
+        await _all_healthy(project, copies=1)
+        await discord.wait_for_command("find", timeout=60)
+
+        posts = [await discord.post(channel, author, files=[(f"{seed}.png", png(piece(seed)))]) for seed in range(1, PIECES + 1)]
+        await eventually(lambda: _finished(project, "persist", "image") >= PIECES, timeout=90, every=1)
+        assert str(posts[2].id) in _first_link(await _ask(discord, channel, asker, seed=3))
+
+        await asyncio.to_thread(project.compose, "up", "--detach", "--no-build", "--scale", "embed=3")
+        await _all_healthy(project, copies=3)
+        assert str(posts[0].id) in _first_link(await _ask(discord, channel, asker, seed=1))
+
+        await asyncio.to_thread(project.compose, "stop")
+        codes = project.containers("{{.State.ExitCode}}")
+        assert {name: code for name, code in codes.items() if _service(name) in own_services() and code != "0"} == {}
+    except (AssertionError, TimeoutError):
+        print(project.containers("{{.State.Status}} {{if .State.Health}}{{json .State.Health}}{{end}}"))
+        print(project.logs())
+        raise
+
+
+async def _all_healthy(project: Project, *, copies: int) -> None:
+    wanted = {name: copies if name == "embed" else 1 for name in STARTED}
+
+    def ready() -> bool:
+        healthy = [_service(name) for name, health in project.containers("{{.State.Health.Status}}").items() if health == "healthy"]
+        return {name: healthy.count(name) for name in STARTED} == wanted
+
+    await eventually(ready, timeout=180, every=1)
+
+
+def _service(container: str) -> str:
+    """`embed-2`, as newer Compose names a container, or `embed_2`."""
+    return container.rstrip("0123456789").rstrip("-_")
+
+
+def _finished(project: Project, stage: str, lane: str) -> int:
+    rows = json.loads(project.compose("exec", "-T", "gateway", "mapseek", "status", "--json"))
+    return next(int(row["done"]) for row in rows if (row["stage"], row["lane"]) == (stage, lane))
+
+
+async def _ask(discord: Simulator, channel: Channel, asker: Member, *, seed: int) -> Answer:
+    """Ask with a picture as chats make them: half the size, and JPEG."""
+    file = ("question.jpg", jpeg(resize(piece(seed), 0.5), 50))
+    interaction = await discord.slash(channel, asker, "find", attachments={"image": file})
+    return await discord.answer(interaction, timeout=60)
+
+
+def _first_link(answer: Answer) -> str:
+    return next((str(embed["url"]) for embed in answer.embeds if embed.get("url")), f"no link: {answer.embeds}")

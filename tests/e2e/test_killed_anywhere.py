@@ -1,0 +1,228 @@
+"""Killed anywhere, the projections equal those of an uninterrupted run: nothing lost, nothing doubled, nothing in FAILURES."""
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from contracts.envelope import Origin
+from contracts.events import (
+    Fact,
+    ImageDownloaded,
+    ImageEmbedded,
+    ImageIndexed,
+    ImagePosted,
+    ImagePreprocessed,
+    SearchAnswered,
+    SearchMatched,
+    SearchRequested,
+    StoredFile,
+)
+from contracts.subjects import IMAGES as IMAGES_STREAM
+from infra.blobs.files import open_blob_store
+from infra.nats.connection import connect
+from infra.nats.journal import JetStreamJournal
+from infra.nats.server import embedded_server
+from pipeline import topology
+from pipeline.clock import utc_now
+from pipeline.process import running
+from pipeline.registry import STAGES
+from pipeline.settings import Settings
+from pipeline.wiring import open_catalogue
+from tests.suites import impatient
+from tests.suites.facts import QUESTION, posted
+from tests.suites.mongo_server import MongoDouble
+from tests.suites.programs import IMPATIENT, Program, program
+from tests.suites.waiting import eventually
+from tests.suites.world import Discord, Log, art, mapseek_beside
+
+IMAGES = 120
+QUESTIONS = 24
+GOOD_WAY = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageIndexed)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The projections at the end: documents and vectors by image id, verdict and matches by search id."""
+
+    documents: dict[str, Any]
+    vectors: dict[str, bytes | None]
+    answers: dict[str, Any]
+
+
+@pytest.fixture
+def impatient_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same consumers in this process as in the programs that are killed."""
+    monkeypatch.setattr(topology, "ACK_WAIT_S", impatient.ACK_WAIT_S)
+
+
+async def record_posts(journal: JetStreamJournal, folder: Path) -> None:
+    blobs = open_blob_store(folder / "blobs")
+    for number in range(IMAGES):
+        source = StoredFile(blob=await blobs.put(art(number)))
+        image = posted(f"{number:03}").model_copy(update={"source": source, "filename": f"{number}.png"})
+        await journal.record(image, Origin(f"message-{number}"))
+
+
+async def record_questions(journal: JetStreamJournal, folder: Path) -> None:
+    blobs = open_blob_store(folder / "blobs")
+    for number in range(QUESTIONS):
+        source = StoredFile(blob=await blobs.put(art(number * 5)))
+        fact = SearchRequested(guild_id="7", search_id=f"{number}", question=QUESTION, filename="q.png", source=source)
+        await journal.record(fact, Origin(f"interaction-{number}"))
+
+
+async def outcome(log: Log, settings: Settings, folder: Path) -> Outcome:
+    catalogue = await open_catalogue(settings, folder)
+    try:
+        documents = {entry.image_id: entry.document async for entry in catalogue.scan()}
+        vectors = {image_id: await catalogue.vector(image_id, "g1") for image_id in documents}
+    finally:
+        await catalogue.close()
+    answers = {fact.search_id: (fact.verdict, fact.matches) for fact in await log.facts(SearchMatched)}
+    return Outcome(documents, vectors, answers)
+
+
+async def undisturbed(folder: Path, make: Any) -> Outcome:
+    settings = make(data_dir=folder, batch_size=1)
+    async with embedded_server(folder / "nats") as url, running(settings, url, STAGES) as process:
+        log = Log(process.wiring.client)
+        await record_posts(process.wiring.journal, folder)
+        await log.holds(ImageIndexed, IMAGES)
+        await record_questions(process.wiring.journal, folder)
+        await log.holds(SearchAnswered, QUESTIONS)
+        return await outcome(log, settings, folder)
+
+
+@dataclass
+class Workers:
+    """The stages in three processes of their own, that can be killed and come back."""
+
+    stack: AsyncExitStack
+    folder: Path
+    environment: dict[str, str]
+    log: Log
+    at_work: dict[str, Program] = field(default_factory=dict)
+    kills: int = 0
+
+    async def start(self, stages: str) -> None:
+        running = program(self.folder / f"{stages}.log", "run", *stages.split(), environment=self.environment, command=IMPATIENT)
+        self.at_work[stages] = await self.stack.enter_async_context(running)
+
+    async def kill_when(self, stages: str, kind: type[Fact], number: int, total: int) -> None:
+        """SIGKILL once so many facts are recorded, while more are to come; then start anew."""
+        await self.log.holds(kind, number, timeout=60)
+        await self.at_work[stages].kill()
+        assert await self.log.count(kind) < total, "the work was done before the kill: nothing was interrupted"
+        self.kills += 1
+        await self.start(stages)
+
+
+async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, settings: Any, impatient_log: None) -> None:
+    """Batches of one, since the last bits of a vector depend on the batch that its picture was in."""
+    expected = await undisturbed(tmp_path / "undisturbed", settings)
+    folder = tmp_path / "killed"
+    async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
+        client = await connect(url, "test")
+        stack.push_async_callback(client.close)
+        await topology.ensure(client, STAGES)
+        log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
+        await record_posts(journal, folder)
+
+        files, model, answers = "download preprocess persist", "embed", "match reply"
+        environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
+        workers = Workers(stack, folder, environment, log)
+        for stages in (files, model, answers):
+            await workers.start(stages)
+        await workers.kill_when(files, ImageDownloaded, 10, IMAGES)
+        await workers.kill_when(files, ImagePreprocessed, 40, IMAGES)
+        await workers.kill_when(model, ImageEmbedded, 10, IMAGES)
+        await workers.kill_when(files, ImageIndexed, 5, IMAGES)
+        await log.holds(ImageIndexed, IMAGES, timeout=60)
+        await record_questions(journal, folder)
+        await workers.kill_when(answers, SearchAnswered, 2, QUESTIONS)
+        await workers.kill_when(answers, SearchMatched, 10, QUESTIONS)
+        await log.holds(SearchAnswered, QUESTIONS, timeout=60)
+        await log.quiet()
+        await log.quiet("search")
+
+        for kind in GOOD_WAY:
+            assert await log.count(kind) == IMAGES, kind
+        for kind in (SearchMatched, SearchAnswered):
+            assert await log.count(kind) == QUESTIONS, kind
+        assert await log.dead_letters() == []
+        assert workers.kills == 6
+        result = await outcome(log, settings(data_dir=folder), folder)
+    assert result.documents == expected.documents
+    assert result.vectors == expected.vectors
+    assert result.answers == expected.answers
+
+
+async def test_the_log_server_killed_under_load(discord: Discord, tmp_path: Path) -> None:
+    """It is started again on its port; posts made meanwhile wait in the gateway."""
+    async with mapseek_beside(discord, tmp_path) as world:
+        client = world.log.client
+
+        async def back() -> bool:
+            with suppress(NatsError, JetStreamError, TimeoutError):
+                return bool(await client.jetstream(timeout=1).stream_info(IMAGES_STREAM))
+            return False
+
+        posts = []
+        for kill_at in (10, 40):
+            for _ in range(5):
+                posts.append(await discord.post(*((f"{len(posts)}-{seed}.png", art(seed)) for seed in range(8))))
+            await world.log.holds(ImageIndexed, kill_at)
+            assert await world.log.count(ImageIndexed) < 8 * len(posts)
+            os.kill(int((tmp_path / "nats" / "server.pid").read_text()), signal.SIGKILL)
+            posts.append(await discord.post(("meanwhile.png", art(9))))
+            await eventually(lambda: not client.is_connected)
+            await eventually(back)
+        images = sorted(str(file.id) for post in posts for file in post.attachments)
+        await world.log.holds(ImageIndexed, len(images), timeout=60)
+        await world.archived(len(images))
+        for kind in GOOD_WAY:
+            assert await world.log.count(kind) == len(images), kind
+        assert sorted(await world.indexed()) == images
+        catalogue = await world.process.wiring.catalogue()
+        assert [entry.image_id async for entry in catalogue.scan()] == images
+        assert await world.log.dead_letters() == []
+        answer = await discord.simulator.answer(await discord.ask(art(3)))
+        assert len(answer.embeds) == 4
+
+
+async def test_the_catalogues_database_down_for_a_while(discord: Discord, tmp_path: Path) -> None:
+    (tmp_path / "mongo").mkdir()
+    mongo = MongoDouble(tmp_path / "mongo")
+    await asyncio.to_thread(mongo.start)
+    try:
+        async with mapseek_beside(discord, tmp_path, catalogue="mongodb", mongodb_uri=mongo.uri) as world:
+            posts = [await discord.post(*((f"{seed}.png", art(seed)) for seed in range(10)))]
+            await world.log.holds(ImageIndexed, 5)
+            mongo.kill()
+            posts.append(await discord.post(*((f"{seed}.png", art(seed)) for seed in range(10, 20))))
+            await world.log.holds(ImageEmbedded, 20)
+            await eventually(lambda: world.process.runtime.waiting_for.get("persist") == "catalogue")
+            assert await world.log.count(ImageIndexed) < 20
+            await asyncio.to_thread(mongo.start)
+            await world.archived(20, timeout=60)
+            images = sorted(str(file.id) for post in posts for file in post.attachments)
+            assert sorted(await world.indexed()) == images
+            catalogue = await world.process.wiring.catalogue()
+            assert [entry.image_id async for entry in catalogue.scan()] == images
+            assert {fact.image_id: fact.vector for fact in await world.log.facts(ImageEmbedded)} == {
+                image_id: await catalogue.vector(image_id, "g1") for image_id in images
+            }
+            assert await world.log.dead_letters() == []
+            assert "persist" not in world.process.runtime.waiting_for
+            answer = await discord.simulator.answer(await discord.ask(art(3)))
+            assert answer.embeds[1]["url"] == posts[0].jump_url
+    finally:
+        mongo.kill()

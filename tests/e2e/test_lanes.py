@@ -1,0 +1,23 @@
+"""A person who asks never waits behind the archive."""
+
+from pathlib import Path
+
+from contracts.events import ImageIndexed, ImagePosted
+from contracts.subjects import IMAGES
+from tests.suites.bench_stage import unsettled
+from tests.suites.world import Discord, art, mapseek_beside
+
+WAITING = 300
+
+
+async def test_a_search_is_answered_while_three_hundred_images_wait(discord: Discord, tmp_path: Path) -> None:
+    async with mapseek_beside(discord, tmp_path, stages=()) as world:
+        for number in range(WAITING // 10):
+            await discord.post(*((f"{number}-{seed}.png", art(seed)) for seed in range(10)))
+        await world.log.holds(ImagePosted, WAITING)
+    async with mapseek_beside(discord, tmp_path) as world:
+        answer = await discord.simulator.answer(await discord.ask(art(1)))
+        archived = await world.log.count(ImageIndexed)
+        waiting = await unsettled(world.log.client, IMAGES, "download-image")
+        assert answer.edits == 1
+        assert waiting > WAITING // 3, f"{archived} of {WAITING} were archived when the answer came"

@@ -1,0 +1,100 @@
+"""A restart loses nothing: it ends in time, finds what was archived before, and does not trust a damaged snapshot."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from contracts.events import ImageIndexed, ImagePosted
+from infra.discord.embeds import HEADLINES
+from infra.nats.connection import connect
+from infra.nats.server import announced_url
+from tests.suites.programs import Program, program
+from tests.suites.world import Discord, Log, World, art, mapseek_beside
+
+STOPS_WITHIN_S = 20
+
+
+@asynccontextmanager
+async def up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
+    """`mapseek up` in a process of its own, logged in."""
+    async with program(folder / "log", "up", environment=discord.environment(folder / "data")) as running:
+        await discord.simulator.wait_for_command("find", timeout=60)
+        client = await connect(announced_url(folder / "data" / "nats") or "", "test")
+        yield running, Log(client)
+        await client.close()
+
+
+async def finds(discord: Discord, seed: int, link: str) -> None:
+    answer = await discord.simulator.answer(await discord.ask(art(seed)))
+    assert answer.embeds[0]["title"] == HEADLINES["match"]
+    assert answer.embeds[1]["url"] == link
+
+
+async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord: Discord, tmp_path: Path) -> None:
+    async with up(discord, tmp_path) as (running, log):
+        old = await discord.post(("old.png", art(1)))
+        await log.holds(ImageIndexed, 1)
+        for number in range(15):
+            await discord.post(*((f"{number}-{seed}.png", art(seed)) for seed in range(2, 12)))
+        await log.holds(ImagePosted, 40)
+        began = monotonic()
+        assert await running.stop(STOPS_WITHIN_S) == 0
+        assert monotonic() - began < STOPS_WITHIN_S
+        assert "Traceback" not in running.log.read_text()
+    assert not (tmp_path / "data" / "nats" / "server.json").exists()
+    assert announced_url(tmp_path / "data" / "nats") is None
+    manifest = orjson.loads((tmp_path / "data" / "vectors" / "manifest.json").read_bytes())["manifest"]
+    assert manifest["shards"][0]["count"] >= 1
+
+    async with up(discord, tmp_path) as (running, log):
+        [ready] = [line for line in running.lines() if line["event"] == "vector index ready" and line["restored_to"]]
+        assert ready["restored_to"] == manifest["position"]
+        await finds(discord, 1, old.jump_url)
+        new = await discord.post(("new.png", art(20)))
+        await log.holds(ImagePosted, 152)
+        await log.quiet()
+        assert await log.count(ImageIndexed) == 152
+        assert await log.dead_letters() == []
+        await finds(discord, 20, new.jump_url)
+        assert await running.stop(STOPS_WITHIN_S) == 0
+
+
+@pytest.mark.parametrize("damaged", ["manifest.json", "*.data"])
+@pytest.mark.parametrize("damage", ["cut", "overwritten", "missing"])
+async def test_a_damaged_snapshot_is_built_anew_from_the_log(discord: Discord, tmp_path: Path, damaged: str, damage: str) -> None:
+    async with mapseek_beside(discord, tmp_path) as world:
+        posted = await discord.post(("a.png", art(1)), ("b.png", art(2)))
+        await world.archived(2)
+    files = list((tmp_path / "vectors").glob(damaged))
+    assert files
+    for file in files:
+        data = file.read_bytes()
+        middle = len(data) // 2
+        match damage:
+            case "cut":
+                file.write_bytes(data[:middle])
+            case "overwritten":
+                file.write_bytes(data[:middle] + bytes([data[middle] ^ 0x55]) + data[middle + 1 :])
+            case "missing":
+                file.unlink()
+    with capture_logs() as lines:
+        async with mapseek_beside(discord, tmp_path) as world:
+            await finds(discord, 1, posted.jump_url)
+            await finds(discord, 2, posted.jump_url)
+    [ready] = [line for line in lines if line["event"] == "vector index ready"]
+    assert (ready["restored_to"], ready["vectors"]) == (0, 2)
+    assert await restored_position(discord, tmp_path) > 0
+
+
+async def restored_position(discord: Discord, folder: Path) -> int:
+    """Up to where the snapshot of one more start reaches: the one before has written a whole one again."""
+    with capture_logs() as lines:
+        async with mapseek_beside(discord, folder) as world:
+            assert isinstance(world, World)
+    [ready] = [line for line in lines if line["event"] == "vector index ready"]
+    return int(ready["restored_to"])

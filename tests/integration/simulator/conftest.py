@@ -1,0 +1,53 @@
+"""A simulated Discord with one guild, one channel and one member, and the real client in it."""
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import disnake
+import pytest
+
+from infra.simulator import Channel, Guild, Interaction, Member, Simulator
+from tests.suites.discord_client import Bot, logged_in, png
+
+
+@pytest.fixture
+async def sim(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Simulator]:
+    async with Simulator() as simulator:
+        monkeypatch.setattr(disnake.http.Route, "BASE", simulator.api_base)
+        yield simulator
+
+
+@pytest.fixture
+def guild(sim: Simulator) -> Guild:
+    return sim.add_guild("Mapmakers")
+
+
+@pytest.fixture
+def channel(sim: Simulator, guild: Guild) -> Channel:
+    return sim.add_text_channel(guild, "gallery")
+
+
+@pytest.fixture
+def steve(sim: Simulator, guild: Guild) -> Member:
+    return sim.add_member(guild, "Steve")
+
+
+@pytest.fixture
+async def bot(sim: Simulator, channel: Channel) -> AsyncIterator[Bot]:
+    async with logged_in(sim) as client:
+        yield client
+
+
+@pytest.fixture
+async def http(sim: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bot {sim.token}"}) as session:
+        yield session
+
+
+@pytest.fixture
+async def asked(sim: Simulator, bot: Bot, channel: Channel, steve: Member) -> Interaction:
+    """A `/find` that the bot has deferred, visibly."""
+    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    await bot.next("application_command")
+    await bot.next("slash_command_completion")
+    return interaction

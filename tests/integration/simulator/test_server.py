@@ -1,0 +1,32 @@
+"""The simulator as a server: what it does not know, its port, its restart."""
+
+import aiohttp
+import pytest
+
+from contracts.errors import MapSeekError
+from infra.simulator import Channel, Member, Simulator
+from tests.suites.discord_client import Bot
+
+
+async def test_what_is_not_simulated_says_so(sim: Simulator, http: aiohttp.ClientSession) -> None:
+    missing = await http.get(f"{sim.api_base}/stickers/1")
+    assert (missing.status, missing.headers["Content-Type"]) == (404, "application/json")
+    assert (await missing.json())["message"] == "404: Not Found"
+    assert (await http.delete(f"{sim.api_base}/users/@me")).status == 405
+
+
+async def test_a_taken_port_is_said_in_one_sentence(sim: Simulator) -> None:
+    with pytest.raises(MapSeekError, match="cannot listen on port"):
+        await Simulator(port=int(sim.cdn_origin.rsplit(":", 1)[1])).start()
+
+
+async def test_it_comes_back_on_the_same_port_and_the_client_with_it(
+    bot: Bot, sim: Simulator, channel: Channel, steve: Member
+) -> None:
+    before = sim.api_base
+    await sim.stop()
+    await sim.start()
+    assert sim.api_base == before
+    await bot.next("ready")
+    await sim.post(channel, steve, "back")
+    assert (await bot.next("message")).content == "back"

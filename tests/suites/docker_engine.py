@@ -1,0 +1,123 @@
+"""A Docker engine for tests: what it has, and a compose project that is gone afterwards. Nothing is ever pulled or built."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.suites.containers import ROOT
+
+PACKAGES = ("contracts", "infra", "pipeline", "stages")
+
+FINGERPRINT = """
+import hashlib, pathlib, sys
+root, sha = pathlib.Path(sys.argv[1]), hashlib.sha256()
+for package in sys.argv[2:]:
+    for path in sorted((root / package).rglob('*.py')):
+        sha.update(str(path.relative_to(root)).encode() + path.read_bytes())
+print(sha.hexdigest())
+"""
+"""Prints one digest of all modules of some packages; run here and inside an image to tell whether they are the same."""
+
+
+def docker(*arguments: str, timeout: float = 60) -> str:
+    """Run a docker command and return what it printed. Raises CalledProcessError, TimeoutExpired."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=timeout)
+    return done.stdout.strip()
+
+
+def why_no_engine() -> str | None:
+    """What of Docker itself is missing here; None when an engine answers and Compose is installed."""
+    if shutil.which("docker") is None:
+        return "the docker command is not installed"
+    try:
+        docker("version", "--format", "{{.Server.Version}}", timeout=10)
+    except (subprocess.SubprocessError, OSError):
+        return "no Docker engine answers `docker version`"
+    return None if _compose_command() else "neither `docker compose` nor `docker-compose` is installed"
+
+
+def images_not_here(names: Sequence[str]) -> list[str]:
+    """Those of the images that the engine does not have."""
+    here = set(docker("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines())
+    return sorted(set(names) - here)
+
+
+def is_standin(image: str) -> bool:
+    """Whether an image was made by tests/e2e/standins.py."""
+    labels = json.loads(docker("image", "inspect", image, "--format", "{{json .Config.Labels}}")) or {}
+    return "mapseek.standin" in labels
+
+
+def built_from_other_sources(images: Sequence[str]) -> list[str]:
+    """Those of MapSeek's images whose code is not the code of this checkout."""
+    ours = subprocess.run(
+        [sys.executable, "-c", FINGERPRINT, str(ROOT), *PACKAGES], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    place = "/opt/mapseek/lib/python3.11/site-packages"
+    inside = ("python", "-c", FINGERPRINT, place, *PACKAGES)
+    return [image for image in sorted(set(images)) if docker("run", "--rm", "--entrypoint", inside[0], image, *inside[1:]) != ours]
+
+
+def host_address(image: str) -> str:
+    """The address under which containers of any bridge network reach this machine, as one of that image sees it."""
+    routes = docker("run", "--rm", "--entrypoint", "cat", image, "/proc/net/route").splitlines()
+    gateway = next(route.split()[2] for route in routes if route.split()[1] == "00000000")
+    return socket.inet_ntoa(int(gateway, 16).to_bytes(4, "little"))
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A compose project under a name of its own."""
+
+    command: tuple[str, ...]
+    name: str
+    environment: Mapping[str, str]
+
+    def compose(self, *arguments: str, timeout: float = 240) -> str:
+        """Run a compose command on the project; fails the test with its output."""
+        done = subprocess.run(
+            [*self.command, *arguments], capture_output=True, text=True, timeout=timeout, env=dict(self.environment), cwd=ROOT
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"compose {' '.join(arguments)} failed:\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def containers(self, inspected: str) -> dict[str, str]:
+        """A field of each container (a template of `docker inspect`), by the container's name, stopped ones included."""
+        ids = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}").split()
+        lines = docker("inspect", "--format", "{{.Name}} " + inspected, *ids).splitlines() if ids else []
+        return {name.removeprefix(f"/{self.name}").strip("-_"): value for name, _, value in (line.partition(" ") for line in lines)}
+
+    def logs(self) -> str:
+        """The end of every container's log."""
+        return self.compose("logs", "--no-color", "--tail", "30")
+
+
+@contextmanager
+def compose_project(name: str, files: Sequence[Path], variables: Mapping[str, str], folder: Path) -> Iterator[Project]:
+    """A project of those files with those variables alone; its containers, volumes and networks are removed at the end."""
+    env_file = folder / "compose.env"
+    env_file.write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
+    chosen = [part for file in files for part in ("--file", str(file))]
+    # A variable of the developer's shell would win over the file.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAPSEEK_", "MONGODB_", "DISCORD_"))}
+    command = (*_compose_command(), "--project-name", name, "--env-file", str(env_file), *chosen)
+    project = Project(command, name, environment)
+    try:
+        yield project
+    finally:
+        project.compose("down", "--volumes", "--timeout", "5")
+
+
+def _compose_command() -> tuple[str, ...]:
+    for command in (("docker", "compose"), ("docker-compose",)):
+        if shutil.which(command[0]) and subprocess.run([*command, "version"], capture_output=True).returncode == 0:
+            return command
+    return ()
