@@ -22,7 +22,7 @@ class WebhookAnswers:
     """The Answering port on Discord's webhook API. Make it inside the event loop, close it after use."""
 
     def __init__(self, *, timeout: float = 15) -> None:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout), raise_for_status=_leave_waiting_to_us)
 
     async def __aenter__(self) -> Self:
         return self
@@ -48,19 +48,18 @@ class WebhookAnswers:
                 allowed_mentions=disnake.AllowedMentions.none(),
             )
         except disnake.HTTPException as error:
-            raise _verdict_on(error) from error
+            if error.status in (401, 404) or error.code == INVALID_TOKEN:
+                raise Reject(RejectCode.GONE, "The interaction is unknown to Discord or its token has expired.") from error
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retry(f"Discord did not take the answer: {type(error).__name__}") from error
         finally:
             async_context.reset(adapter)
 
 
-def _verdict_on(error: disnake.HTTPException) -> Exception:
-    if error.status in (401, 404) or error.code == INVALID_TOKEN:
-        return Reject(RejectCode.GONE, "The interaction is unknown to Discord or its token has expired.")
-    if error.status == 429:
-        after = error.response.headers.get("Retry-After")
-        return Retry("Discord limits the rate of answers", after=float(after) if after else None)
-    if error.status >= 500:
-        return Retry(f"Discord answered {error.status}")
-    return error
+async def _leave_waiting_to_us(response: aiohttp.ClientResponse) -> None:
+    """Raise before disnake sees what may work later: it would sleep and try again, for minutes where a rate limit says so."""
+    if response.status == 429 or response.status >= 500:
+        after = response.headers.get("Retry-After")
+        response.close()
+        raise Retry(f"Discord answered {response.status}", after=float(after) if after else None)

@@ -22,12 +22,18 @@ BENCHMARKS: Mapping[str, Callable[[bool], None]] = {
 def main() -> None:
     """Run them one after the other, so that none disturbs another."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke run of a minute: small models, few images, figures without weight")
-    parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; may be repeated")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke run of a minute: small models, few images, figures without weight"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; may be repeated"
+    )
     options = parser.parse_args()
     configure_logging("auto", "error")
     console = Console()
-    console.print(f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}")
+    console.print(
+        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
+    )
     for name in options.only or BENCHMARKS:
         started = time.perf_counter()
         BENCHMARKS[name](options.quick)

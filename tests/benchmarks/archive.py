@@ -14,7 +14,7 @@ from contracts.ports import BlobStore, Journal
 from infra.art.distort import png
 from infra.art.generate import KINDS, MAP
 from infra.art.palette import quantise
-from pipeline.process import Process
+from pipeline.runner import Runtime
 from pipeline.settings import Settings
 
 POSTED_AT = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)
@@ -43,9 +43,7 @@ async def store(blobs: BlobStore, seeds: Sequence[int]) -> list[str]:
     return [name for start in range(0, len(seeds), AT_ONCE) for name in await asyncio.gather(*map(put, seeds[start:][:AT_ONCE]))]
 
 
-async def post(
-    journal: Journal, names: Sequence[str], *, first: int = 0, guild_id: str = "7", channel_id: str = "8"
-) -> None:
+async def post(journal: Journal, names: Sequence[str], *, first: int = 0, guild_id: str = "7", channel_id: str = "8") -> None:
     """Record a post of each blob, with image ids from `first` on: the archive lane finds them waiting."""
 
     async def record(number: int, blob: str) -> None:
@@ -67,15 +65,15 @@ async def post(
         await asyncio.gather(*(record(first + start + place, name) for place, name in enumerate(names[start:][:AT_ONCE])))
 
 
-def succeeded(process: Process, stage: str, lane: str = "image") -> int:
+def succeeded(runtime: Runtime, stage: str, lane: str = "image") -> int:
     """How many messages a stage of this process has done."""
-    samples = (sample for family in process.runtime.metrics.succeeded.collect() for sample in family.samples)
+    samples = (sample for family in runtime.metrics.succeeded.collect() for sample in family.samples)
     wanted = {"stage": stage, "lane": lane}
     return sum(int(sample.value) for sample in samples if sample.labels == wanted and sample.name.endswith("_total"))
 
 
-async def until_done(process: Process, stage: str, messages: int) -> None:
+async def until_done(runtime: Runtime, stage: str, messages: int) -> None:
     """Return once a stage has done so many messages in the archive lane. Raises TimeoutError."""
     async with asyncio.timeout(PATIENCE_S):
-        while succeeded(process, stage) < messages:  # noqa: ASYNC110  (counters wake nobody)
+        while succeeded(runtime, stage) < messages:  # noqa: ASYNC110  (counters wake nobody)
             await asyncio.sleep(0.02)

@@ -165,7 +165,7 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
     assert result.answers == expected.answers
 
 
-async def test_the_log_server_killed_under_load(discord: Discord, tmp_path: Path) -> None:
+async def test_the_log_server_killed_under_load(discord: Discord, tmp_path: Path, impatient_log: None) -> None:
     """It is started again on its port; posts made meanwhile wait in the gateway."""
     async with mapseek_beside(discord, tmp_path) as world:
         client = world.log.client

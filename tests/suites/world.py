@@ -24,7 +24,8 @@ from pipeline.settings import Settings
 from tests.suites.bench_stage import count, unsettled
 from tests.suites.waiting import eventually
 
-IMPATIENT = Policy(image_retry=Backoff(0.05, 1, 0.05), search_retry=Backoff(0.05, 1, 0.05), hold=Backoff(0.05, 1, 0.05))
+AT_ONCE = Backoff(0.05, 1, 0.05)
+IMPATIENT = Policy(image_retry=AT_ONCE, search_retry=AT_ONCE, hold=AT_ONCE, keep_alive_every=0.5)
 
 F = TypeVar("F", bound=Fact)
 

@@ -1,0 +1,72 @@
+"""Makes local stand-ins for the pinned images, for a test machine where none can be pulled: `python -m tests.e2e.standins`.
+
+Run as root on Debian with debootstrap, against an engine of your own (DOCKER_HOST). The stand-ins carry the real images' names, so
+nothing that is there already is replaced. nats is the real server from its wheel, python is Debian's, and for MongoDB stands the
+wire-protocol double nx-27017. Packages come from where pip and apt find them on this machine; in the images pip finds these alone.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+from tests.suites.containers import ROOT, base_images, services
+from tests.suites.docker_engine import images_not_here, why_no_engine
+
+RECIPE = Path(__file__).with_name("standins.Dockerfile")
+DEBIAN = "bookworm"
+
+
+def main() -> None:
+    """Make those that are missing, and tell what to do next."""
+    if missing := why_no_engine():
+        sys.exit(f"Stand-ins cannot be made: {missing}.")
+    [python] = base_images()
+    names = {"python": python, "nats": services()["nats"]["image"], "mongodb": services()["mongodb"]["image"]}
+    absent = images_not_here(list(names.values()))
+    if absent:
+        with tempfile.TemporaryDirectory() as folder:
+            _import_root(Path(folder) / "root")
+            for target, name in names.items():
+                if name in absent:
+                    build = ["build", "--file", str(RECIPE), "--target", target, "--tag", name, str(_empty(folder))]
+                    # The classic builder looks for `root` in the engine alone.
+                    subprocess.run(["docker", *build], check=True, env={**os.environ, "DOCKER_BUILDKIT": "0"})
+    print(f"Made: {', '.join(absent) or 'nothing, all are here'}. Next: docker compose build.")
+
+
+def _import_root(root: Path) -> None:
+    """A minimal Debian with Python and with every wheel that the images are built from, as the image `root`."""
+    include = "--include=python3,python3-venv,busybox,ca-certificates"
+    subprocess.run(["debootstrap", "--variant=minbase", include, DEBIAN, str(root)], check=True)
+    wheels = root / "opt" / "wheels"
+    wheels.mkdir(parents=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--constraint", str(ROOT / "constraints.txt"), "--dest", str(wheels)]
+    subprocess.run([*pip, *_requirements()], check=True)
+    with subprocess.Popen(["tar", "--directory", str(root), "--create", "."], stdout=subprocess.PIPE) as tar:
+        subprocess.run(["docker", "import", "-", "root"], stdin=tar.stdout, check=True)
+    if tar.returncode != 0:
+        sys.exit("tar could not read the new root file system.")
+
+
+def _requirements() -> list[str]:
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = described["project"]
+    return [
+        *project["dependencies"],
+        *project["optional-dependencies"]["embed"],
+        *described["build-system"]["requires"],
+        "nx-27017",
+    ]
+
+
+def _empty(folder: str) -> Path:
+    context = Path(folder) / "context"
+    context.mkdir(exist_ok=True)
+    return context
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The container files name only what exists: commands, stages, settings, services, metrics; and they keep their own rules."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer.main
+import yaml  # type: ignore[import-untyped]
+from prometheus_client import CollectorRegistry
+
+from pipeline.cli import app
+from pipeline.monitoring.metrics import Metrics
+from pipeline.registry import STAGES
+from pipeline.settings import Settings
+from tests.suites.containers import (
+    ROOT,
+    base_images,
+    compose,
+    dockerfile_stages,
+    example_settings,
+    instructions_of,
+    interpolated,
+    own_services,
+    services,
+)
+
+OPS = ROOT / "infra" / "ops"
+IMAGE = re.compile(r"[\w./-]+:v?\d+(\.\d+)+[\w.-]*")
+SECRET_NAME = re.compile(r"TOKEN|PASSWORD|SECRET|_URI$")
+METRIC = re.compile(r"\bmapseek_\w+")
+
+
+def environments() -> Iterator[tuple[str, str, str]]:
+    """(service, name, value) of every variable of every service."""
+    for service, described in services().items():
+        for name, value in described.get("environment", {}).items():
+            yield service, name, str(value)
+
+
+def setting_names() -> set[str]:
+    """The environment names that Settings answers to."""
+    names = set()
+    for field, info in Settings.model_fields.items():
+        aliases = getattr(info.validation_alias, "choices", None)
+        names |= set(aliases) if aliases else {f"MAPSEEK_{field.upper()}"}
+    return names
+
+
+def test_every_stage_has_exactly_one_service_and_the_gateway_has_one() -> None:
+    commands = sorted(tuple(service["command"]) for service in own_services().values())
+    assert commands == sorted([("gateway",), *(("run", stage.name) for stage in STAGES)])
+    for name, service in own_services().items():
+        assert service["command"][-1] == name
+
+
+def test_every_command_parses_on_the_real_command_line() -> None:
+    group = typer.main.get_command(app)
+    for service in own_services().values():
+        name, *arguments = service["command"]
+        command = group.commands[name]  # type: ignore[attr-defined]
+        with command.make_context(name, list(arguments)) as context:
+            assert context.params.get("stages", []) == arguments
+
+
+def test_every_variable_of_our_services_is_a_setting() -> None:
+    ours = {(service, name) for service, name, _ in environments() if service in own_services()}
+    assert {entry for entry in ours if entry[1] not in setting_names()} == set()
+    assert {name for _, name in ours} >= {"NATS_URL", "DISCORD_TOKEN", "MONGODB_URI", "MAPSEEK_CATALOGUE", "MAPSEEK_VECTORS"}
+
+
+def test_every_variable_set_in_the_image_is_a_setting_or_somebody_elses() -> None:
+    names = {word for line in instructions_of("slim") for word in re.findall(r"(MAPSEEK_\w+)=", line)}
+    assert names == {"MAPSEEK_DATA_DIR", "MAPSEEK_HTTP_HOST", "MAPSEEK_HTTP_PORT"}
+    assert names <= setting_names()
+
+
+def test_the_example_has_every_variable_that_compose_reads_and_no_other() -> None:
+    assert set(example_settings()) == interpolated()
+    unknown = {name for name in example_settings() if name.startswith("MAPSEEK_")} - setting_names()
+    assert unknown == set()
+
+
+def test_the_example_and_compose_agree_with_the_defaults_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a line left out of .env, or left as it is, changes nothing."""
+    for name, value in example_settings().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MAPSEEK_DATA_DIR")
+    chosen, default = Settings(_env_file=None), Settings(_env_file=None, data_dir="x").model_fields  # type: ignore[call-arg]
+    on_purpose = {"catalogue", "mongodb_uri"}
+    differing = {
+        name for name in default if getattr(chosen, name) != Settings.model_fields[name].get_default(call_default_factory=True)
+    }
+    assert differing == on_purpose
+    for _, name, value in environments():
+        if written := re.fullmatch(r"\$\{(\w+):-(.*)\}", value):
+            assert written.groups() == (
+                name if name != "GF_SECURITY_ADMIN_PASSWORD" else "GRAFANA_PASSWORD",
+                example_settings()[written[1]],
+            )
+
+
+def test_no_secret_is_written_down() -> None:
+    secret = [(service, name, value) for service, name, value in environments() if SECRET_NAME.search(name)]
+    assert {name for _, name, _ in secret} >= {"DISCORD_TOKEN", "MONGODB_URI", "MONGODB_INITDB_ROOT_PASSWORD"}
+    assert [entry for entry in secret if not re.fullmatch(r"\$\{\w+(:[-?][^}]*)?\}", entry[2])] == []
+    kept = {name: value for name, value in example_settings().items() if SECRET_NAME.search(name)}
+    assert {name for name, value in kept.items() if value} == {"MONGODB_URI"}
+    assert "${MONGODB_PASSWORD}" in kept["MONGODB_URI"]
+
+
+def test_only_those_who_speak_as_the_bot_have_its_token() -> None:
+    assert {service for service, name, _ in environments() if name == "DISCORD_TOKEN"} == {"gateway", "download"}
+
+
+def test_every_image_is_pinned_and_ours_have_the_projects_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    images = {name: service["image"] for name, service in services().items()}
+    for image in [*images.values(), *base_images()]:
+        assert IMAGE.fullmatch(image), f"{image} is not pinned to a version"
+    assert {images[name] for name in own_services()} == {f"mapseek:{version}", f"mapseek-embed:{version}"}
+
+
+def test_torch_is_only_in_the_image_that_embeds() -> None:
+    targets = {name: service["build"]["target"] for name, service in own_services().items()}
+    assert targets == {name: "embed" if name == "embed" else "slim" for name in own_services()}
+    copied = {target: [line for line in instructions_of(target) if "--from=packages" in line] for target in ("slim", "embed")}
+    assert copied["slim"] == ["COPY --from=packages /opt/mapseek /opt/mapseek"]
+    assert copied["embed"] == ["COPY --from=packages-embed /opt/mapseek /opt/mapseek"]
+    assert any("optional-dependencies" in line for line in instructions_of("packages-embed"))
+    assert not any("optional-dependencies" in line for line in instructions_of("packages"))
+
+
+@pytest.mark.parametrize("target", ["slim", "embed"])
+def test_each_image_runs_mapseek_as_a_user_without_rights_and_asks_itself_whether_it_is_ready(target: str) -> None:
+    instructions = instructions_of(target)
+    users = [line.split()[1] for line in instructions if line.startswith("USER ")]
+    assert users[-1:] == ["mapseek"]
+    assert any(line.startswith("RUN useradd ") and " mapseek " in line for line in instructions)
+    assert 'ENTRYPOINT ["mapseek"]' in instructions
+    [check] = [line for line in instructions if line.startswith("HEALTHCHECK ")]
+    program = json.loads(check[check.index("[") :])
+    assert program[:2] == ["python", "-c"]
+    compile(program[2], "healthcheck", "exec")
+    assert "/readyz" in program[2]
+
+
+def test_every_package_is_installed_under_the_constraints() -> None:
+    installs = [line for _, lines in dockerfile_stages().values() for line in lines if "pip install" in line]
+    assert len(installs) == 4
+    assert all("--constraint constraints.txt" in line or "--no-deps --no-index" in line for line in installs)
+
+
+def test_every_service_has_a_health_check() -> None:
+    with_their_own = {name for name, service in services().items() if service.get("healthcheck", {}).get("test")}
+    assert with_their_own | set(own_services()) == set(services())
+    disabled = {name for name, service in services().items() if service.get("healthcheck", {}).get("disable")}
+    assert disabled == set()
+
+
+def test_every_service_waits_for_what_it_cannot_start_without() -> None:
+    for name, service in own_services().items():
+        waits = service["depends_on"]
+        assert all(condition == {"condition": "service_healthy"} for condition in waits.values())
+        assert set(waits) <= set(services())
+        assert ("mongodb" in waits) == ("MONGODB_URI" in service["environment"]), name
+        assert "nats" in waits
+
+
+def test_every_service_can_be_scaled_and_is_restarted() -> None:
+    for name, service in services().items():
+        assert "container_name" not in service, name
+        assert service["restart"] == "unless-stopped"
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+    assert all("ports" not in service and "hostname" not in service for service in own_services().values())
+
+
+def test_our_containers_have_no_rights_to_lose() -> None:
+    for service in own_services().values():
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["volumes"] == ["data:/data"]
+
+
+def test_every_named_volume_is_declared_and_every_mounted_file_exists() -> None:
+    used = set()
+    for service in services().values():
+        for mount in service.get("volumes", []):
+            source = mount.partition(":")[0]
+            if source.startswith("."):
+                assert (ROOT / source).exists(), source
+                assert mount.endswith(":ro"), mount
+            else:
+                used.add(source)
+    assert used == set(compose()["volumes"])
+
+
+def test_prometheus_asks_each_of_our_services_where_it_listens() -> None:
+    configuration = yaml.safe_load((OPS / "prometheus.yml").read_text())
+    [job] = configuration["scrape_configs"]
+    [found] = job["dns_sd_configs"]
+    assert set(found["names"]) == set(own_services())
+    assert f"MAPSEEK_HTTP_PORT={found['port']}" in " ".join(instructions_of("slim"))
+    mounted = {mount.split(":")[1] for mount in services()["prometheus"]["volumes"]}
+    assert set(configuration["rule_files"]) <= mounted
+
+
+def sample_names() -> set[str]:
+    """Every name that /metrics gives, whether or not a label has been used yet."""
+    suffixes = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_count", "_sum")}
+    registry = Metrics(CollectorRegistry()).registry
+    return {metric.name + suffix for metric in registry.collect() for suffix in suffixes[metric.type]}
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((OPS / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def panels() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((OPS / "grafana/dashboards/mapseek.json").read_text())["panels"]
+    return found
+
+
+def test_alerts_and_dashboard_use_only_metrics_that_exist() -> None:
+    expressions = [rule["expr"] for rule in alert_rules()]
+    expressions += [target["expr"] for panel in panels() for target in panel["targets"]]
+    used = {name for expression in expressions for name in METRIC.findall(expression)}
+    assert len(used) >= 8
+    assert used - sample_names() == set()
+
+
+def test_every_alert_says_what_is_wrong_and_a_service_that_is_gone_is_noticed() -> None:
+    assert all(rule["annotations"]["summary"].endswith(".") and rule["labels"]["severity"] for rule in alert_rules())
+    [missing] = [rule["expr"] for rule in alert_rules() if rule["alert"] == "ServiceMissing"]
+    assert sorted(re.findall(r'absent\(up\{service="(\w+)"\}\)', missing)) == sorted(own_services())
+
+
+def test_the_dashboard_is_where_grafana_looks_and_asks_the_data_source_that_is_set_up() -> None:
+    [source] = yaml.safe_load((OPS / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    assert {panel["datasource"]["uid"] for panel in panels()} == {source["uid"]}
+    assert source["url"] == "http://prometheus:9090"
+    [provider] = yaml.safe_load((OPS / "grafana/provisioning/dashboards/mapseek.yml").read_text())["providers"]
+    assert f"./infra/ops/grafana/dashboards:{provider['options']['path']}:ro" in services()["grafana"]["volumes"]
+
+
+def test_the_log_server_has_jetstream_and_room_for_our_messages() -> None:
+    configuration = (OPS / "nats.conf").read_text()
+    assert re.search(r"^jetstream \{$", configuration, re.MULTILINE)
+    assert "max_payload: 8MB" in configuration
+    assert 'store_dir: "/data"' in configuration
+    assert "log:/data" in services()["nats"]["volumes"]
