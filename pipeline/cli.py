@@ -34,7 +34,7 @@ def main() -> None:
     try:
         app()
     except MapSeekError as error:
-        err.print(f"mapseek: {error}", style="red", markup=False, highlight=False)
+        err.print(f"mapseek: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -29,6 +29,7 @@ from pipeline.registry import STAGES
 from pipeline.runner import Job, Runtime
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.wiring import Wiring
+from stages import embed
 
 log = structlog.get_logger()
 
@@ -91,8 +92,8 @@ async def running(
             checks["catalogue"] = answering(wiring.opened["catalogue"].ping)
 
         if jobs:
-            workers = {"image": settings.workers, "search": settings.search_workers}
-            broker = await start_workers(url, name, [(job, workers[job.family]) for job in jobs], runtime, fetches.happened)
+            workers = [(job, _workers(job, settings)) for job in jobs]
+            broker = await start_workers(url, name, workers, runtime, fetches.happened)
             stack.push_async_callback(broker.stop)
         background: tuple[asyncio.Task[None], ...] = ()
         if with_gateway:
@@ -107,6 +108,13 @@ async def running(
         log.info("running", stages=[stage.name for stage in stages], gateway=with_gateway, monitoring_port=port)
         yield Process(runtime, wiring, port, background)
         log.info("stopping")
+
+
+def _workers(job: Job, settings: Settings) -> int:
+    if job.family == "search":
+        return settings.search_workers
+    # The model never waits for the log only if a whole batch is at hand while the one before is with it, or being recorded.
+    return max(settings.workers, 2 * settings.batch_size) if job.stage is embed.STAGE else settings.workers
 
 
 def _busy(runtime: Runtime, job: Job) -> Any:

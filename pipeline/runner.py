@@ -21,6 +21,7 @@ from infra.nats.wire import Recorded, read
 from pipeline.deadletters import Cause, Delivery, bury
 from pipeline.monitoring.metrics import Metrics
 from pipeline.policy import Policy
+from pipeline.precedence import Precedence
 
 log = structlog.get_logger()
 
@@ -56,6 +57,7 @@ class Runtime:
     policy: Policy = field(default_factory=Policy)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     waiting_for: dict[str, str] = field(default_factory=dict)
+    precedence: Precedence = field(default_factory=Precedence)
 
 
 class Stopping(Exception):
@@ -72,7 +74,7 @@ async def run(message: Msg, job: Job, runtime: Runtime) -> None:
         bound_contextvars(correlation_id=correlation, stage=job.stage.name, lane=job.family, attempt=delivery.attempt),
         runtime.metrics.in_flight.labels(*job.labels).track_inprogress(),
     ):
-        async with _kept_alive(message, runtime.policy.keep_alive_every):
+        async with _kept_alive(message, runtime.policy.keep_alive_every), _in_turn(job, runtime):
             try:
                 while not await _settled(message, delivery, job, runtime):
                     continue
@@ -80,6 +82,17 @@ async def run(message: Msg, job: Job, runtime: Runtime) -> None:
                 log.info("left to the next process", subject=delivery.subject)
                 await message.nak()
         runtime.metrics.duration.labels(*job.labels).observe(monotonic() - started)
+
+
+@asynccontextmanager
+async def _in_turn(job: Job, runtime: Runtime) -> AsyncIterator[None]:
+    """An image waits until no question is worked on."""
+    if job.family == "search":
+        with runtime.precedence.question():
+            yield
+    else:
+        await runtime.precedence.stand_back()
+        yield
 
 
 async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime) -> bool:

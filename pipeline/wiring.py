@@ -7,7 +7,7 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import Answering, BlobStore, Catalogue, Downloader, ImageEncoder, VectorSearch
 from contracts.stage import Stage
 from infra.blobs.files import open_blob_store
@@ -49,7 +49,10 @@ class Wiring:
 
     async def _once(self, name: str, opening: Callable[[], Awaitable[Any]]) -> Any:
         if name not in self._opened:
-            self._opened[name] = await opening()
+            try:
+                self._opened[name] = await opening()
+            except Unavailable as outage:
+                raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
         return self._opened[name]
 
     @property

@@ -6,11 +6,11 @@ from typing import Self, cast
 import aiohttp
 import disnake
 from disnake.webhook import Webhook
-from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from contracts.errors import Reject, RejectCode, Retry
 from contracts.ports import Answer
 from infra.discord.embeds import answer_view
+from infra.discord.webhooks import forgetful
 
 ORIGINAL = cast(int, "@original")
 """The deferred answer's name in place of a message id."""
@@ -36,30 +36,34 @@ class WebhookAnswers:
     async def edit(self, application_id: str, token: str, answer: Answer) -> None:
         view = answer_view(answer)
         webhook = Webhook.partial(int(application_id), token, session=self._session)
-        # disnake's adapter keeps a lock for every token that it ever saw; one adapter an edit keeps no token.
-        adapter = async_context.set(AsyncWebhookAdapter())
         try:
-            await webhook.edit_message(
-                ORIGINAL,
-                content=None,
-                embeds=view.embeds,
-                files=[disnake.File(io.BytesIO(data), filename=name) for name, data in view.files.items()],
-                attachments=[],  # the files of an earlier delivery go, so that doing it again shows the same
-                allowed_mentions=disnake.AllowedMentions.none(),
-            )
+            with forgetful():
+                await webhook.edit_message(
+                    ORIGINAL,
+                    content=None,
+                    embeds=view.embeds,
+                    files=[disnake.File(io.BytesIO(data), filename=name) for name, data in view.files.items()],
+                    attachments=[],  # the files of an earlier delivery go, so that doing it again shows the same
+                    allowed_mentions=disnake.AllowedMentions.none(),
+                )
         except disnake.HTTPException as error:
             if error.status in (401, 404) or error.code == INVALID_TOKEN:
                 raise Reject(RejectCode.GONE, "The interaction is unknown to Discord or its token has expired.") from error
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retry(f"Discord did not take the answer: {type(error).__name__}") from error
-        finally:
-            async_context.reset(adapter)
 
 
 async def _leave_waiting_to_us(response: aiohttp.ClientResponse) -> None:
     """Raise before disnake sees what may work later: it would sleep and try again, for minutes where a rate limit says so."""
     if response.status == 429 or response.status >= 500:
-        after = response.headers.get("Retry-After")
         response.close()
-        raise Retry(f"Discord answered {response.status}", after=float(after) if after else None)
+        raise Retry(f"Discord answered {response.status}", after=_seconds(response.headers.get("Retry-After")))
+
+
+def _seconds(header: str | None) -> float | None:
+    """A number of seconds, as Discord gives it; the HTTP date that a proxy may give instead is left aside."""
+    try:
+        return float(header) if header else None
+    except ValueError:
+        return None

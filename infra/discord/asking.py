@@ -11,6 +11,7 @@ from contracts.envelope import Origin
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import Journal
 from infra.discord.translate import is_image, search_of
+from infra.discord.webhooks import forgetful
 
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ class Asking(commands.Cog):
         image: A picture of the map art, a screenshot will do.
         """
         correlation_id = f"interaction-{interaction.id}"
-        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+        with forgetful(), structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
             if not is_image(image):
                 await interaction.response.send_message(NOT_AN_IMAGE, ephemeral=True)
                 return
@@ -51,7 +52,8 @@ class Asking(commands.Cog):
         cause = error.original if isinstance(error, commands.CommandInvokeError) else error
         log.warning("search not recorded", interaction=interaction.id, exc_info=cause)
         if interaction.response.is_done():
-            await interaction.edit_original_response(_sentence(cause), allowed_mentions=disnake.AllowedMentions.none())
+            with forgetful():
+                await interaction.edit_original_response(_sentence(cause), allowed_mentions=disnake.AllowedMentions.none())
 
 
 def _sentence(cause: BaseException) -> str:

@@ -26,6 +26,7 @@ NO_INTENT = (
 )
 AUTHENTICATION_FAILED = 4004
 FLUSH_TIMEOUT = 10.0
+COMMANDS_TASK = "disnake: app_command_preparation"
 
 
 def _ignore(*_: object) -> None:
@@ -55,6 +56,13 @@ class Gateway(commands.InteractionBot):
         """Discord allows one IDENTIFY in five seconds."""
         if not initial:
             await asyncio.sleep(self._endpoint.identify_delay)
+
+    async def close(self) -> None:
+        """Log out, and end the task in which disnake would wait for ever for a first connection that did not come."""
+        await super().close()
+        for task in asyncio.all_tasks():
+            if task.get_name() == COMMANDS_TASK:
+                task.cancel()
 
     async def on_ready(self) -> None:
         """Called again after every new session."""

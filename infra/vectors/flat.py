@@ -37,7 +37,7 @@ def ranked(ids: Sequence[str], values: Floats, query: NDArray[np.float64], top: 
     for start in range(0, len(ids), CHUNK):
         part = values[start : start + CHUNK].astype(np.float64)
         scores[start : start + CHUNK] = (part * query).sum(axis=1) / np.sqrt((part * part).sum(axis=1))
-    cosines = np.minimum(scores.round(DIGITS), 1.0).tolist()
+    cosines = scores.round(DIGITS).tolist()
     best = sorted(zip(cosines, ids, strict=True), key=lambda scored: (-scored[0], scored[1]))[:top]
     return [Neighbour(image_id, cosine) for cosine, image_id in best]
 

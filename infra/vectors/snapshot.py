@@ -49,6 +49,13 @@ class Manifest(_Saved):
     shards: list[SavedShard]
 
 
+class SealedManifest(_Saved):
+    """A manifest and the SHA-256 of its JSON, by which a change to it shows."""
+
+    manifest: Manifest
+    sha256: str
+
+
 def save(index: EmbeddedIndex, folder: Path) -> None:
     """Write the index to a folder in place of what was saved there. Raises OSError when the disk refuses.
 
@@ -74,7 +81,7 @@ def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | Non
         manifest = _read_manifest(folder)
         shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved, graph_above) for saved in manifest.shards}
         removed = orjson.loads(_checked(folder, manifest.removed).read_bytes())
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         log.warning(
             "the snapshot of the vector index is unusable, it will be rebuilt from the log", folder=str(folder), reason=str(error)
         )
@@ -117,10 +124,9 @@ def _keep(temporary: Path) -> str:
 
 
 def _replace_manifest(folder: Path, manifest: Manifest) -> None:
-    content = manifest.model_dump()
     temporary = folder / f"{MANIFEST}.tmp"
-    sealed = {"manifest": content, "sha256": hashlib.sha256(orjson.dumps(content)).hexdigest()}
-    temporary.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2))
+    sealed = SealedManifest(manifest=manifest, sha256=_seal(manifest))
+    temporary.write_bytes(orjson.dumps(sealed.model_dump(), option=orjson.OPT_INDENT_2))
     _sync(temporary)
     _sync(folder)  # the data files' names before the manifest that needs them
     os.replace(temporary, folder / MANIFEST)
@@ -128,11 +134,14 @@ def _replace_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    sealed = orjson.loads((folder / MANIFEST).read_bytes())
-    content = sealed["manifest"]
-    if hashlib.sha256(orjson.dumps(content)).hexdigest() != sealed["sha256"]:
+    sealed = SealedManifest.model_validate(orjson.loads((folder / MANIFEST).read_bytes()))
+    if _seal(sealed.manifest) != sealed.sha256:
         raise ValueError(f"{MANIFEST} was changed after it was written")
-    return Manifest.model_validate(content)
+    return sealed.manifest
+
+
+def _seal(manifest: Manifest) -> str:
+    return hashlib.sha256(orjson.dumps(manifest.model_dump())).hexdigest()
 
 
 def _clear_away(folder: Path, manifest: Manifest) -> None:

@@ -81,7 +81,9 @@ async def find_paths(
             if as_json:
                 out.out(orjson.dumps(answer_json(answer)).decode(), highlight=False)
             else:
-                out.print(*answer_lines(answer), sep="\n", highlight=False)
+                out.print(*answer_lines(answer), sep="\n", highlight=False, soft_wrap=True)
     if untrained:
-        err.print("The model is untrained: it knows pictures that are nearly the same, and little else.", style="yellow")
+        err.print(
+            "The model is untrained: it knows pictures that are nearly the same, and little else.", style="yellow", soft_wrap=True
+        )
     return 1 if errors else 0

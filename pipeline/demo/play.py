@@ -50,7 +50,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Stageset:
+class Scenery:
     """The simulated Discord with its places and people, by the names in the script."""
 
     discord: Simulator
@@ -59,7 +59,7 @@ class Stageset:
 
 
 @asynccontextmanager
-async def everything_running(folder: Path) -> AsyncIterator[tuple[Stageset, Process]]:
+async def everything_running(folder: Path) -> AsyncIterator[tuple[Scenery, Process]]:
     """The simulator, the log server, every stage and the gateway, logged in."""
     async with Simulator() as discord:
         scenery = _scenery(discord)
@@ -80,17 +80,17 @@ async def everything_running(folder: Path) -> AsyncIterator[tuple[Stageset, Proc
             yield scenery, process
 
 
-def _scenery(discord: Simulator) -> Stageset:
+def _scenery(discord: Simulator) -> Scenery:
     channels: dict[tuple[str, str], Channel] = {}
     members: dict[tuple[str, str], Member] = {}
     for name, channel_names in GUILDS.items():
         guild = discord.add_guild(name)
         channels |= {(name, channel): discord.add_text_channel(guild, channel) for channel in channel_names}
         members |= {(name, member): discord.add_member(guild, member) for member in MEMBERS}
-    return Stageset(discord, channels, members)
+    return Scenery(discord, channels, members)
 
 
-async def post_all(scenery: Stageset, process: Process, progress: Progress) -> tuple[dict[int, str], int]:
+async def post_all(scenery: Scenery, process: Process, progress: Progress) -> tuple[dict[int, str], int]:
     """Post every piece and wait for the catalogue. Returns the link of each post by seed, and how many images arrived."""
     links: dict[int, str] = {}
     script = posts()
@@ -109,7 +109,7 @@ async def post_all(scenery: Stageset, process: Process, progress: Progress) -> t
     return links, min(indexed, await catalogue.count())
 
 
-async def _post(scenery: Stageset, post: Post) -> str:
+async def _post(scenery: Scenery, post: Post) -> str:
     data = await asyncio.to_thread(lambda: png(piece(post.seed)))
     channel = scenery.channels[post.guild, post.channel]
     message = await scenery.discord.post(
@@ -118,7 +118,7 @@ async def _post(scenery: Stageset, post: Post) -> str:
     return f"https://discord.com/channels/{channel.guild.id}/{channel.id}/{message.id}"
 
 
-async def ask_all(scenery: Stageset, links: dict[int, str], script: list[Question], progress: Progress) -> list[Asked]:
+async def ask_all(scenery: Scenery, links: dict[int, str], script: list[Question], progress: Progress) -> list[Asked]:
     """Ask each question with /find, one after the other, as different members."""
     asked = []
     for number, question in enumerate(script, 1):
@@ -128,7 +128,7 @@ async def ask_all(scenery: Stageset, links: dict[int, str], script: list[Questio
     return asked
 
 
-async def _ask(scenery: Stageset, question: Question, member: Member, links: dict[int, str]) -> Asked:
+async def _ask(scenery: Scenery, question: Question, member: Member, links: dict[int, str]) -> Asked:
     file = await asyncio.to_thread(question_file, question)
     channel = scenery.channels[question.guild, question.channel]
     interaction = await scenery.discord.slash(channel, member, "find", attachments={"image": ("question.png", file)})

@@ -29,9 +29,7 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("mapseek_messages_in_flight", "Messages being worked on.", LANE, registry=self.registry)
-        self.posts_lost = Counter(
-            "mapseek_posted_images_lost", "Posted images that could not be recorded.", registry=self.registry
-        )
+        self.posts_lost = Counter("mapseek_posted_images_lost", "Posted images that could not be recorded.", registry=self.registry)
         self.malformed_discord_events = Counter(
             "mapseek_discord_events_malformed", "Gateway events that could not be read.", registry=self.registry
         )

@@ -31,9 +31,8 @@ def main() -> None:
     options = parser.parse_args()
     configure_logging("auto", "error")
     console = Console()
-    console.print(
-        f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
-    )
+    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    console.print(f"{platform.machine()}, {cores} cores, load {load:.1f}, Python {platform.python_version()}")
     for name in options.only or BENCHMARKS:
         started = time.perf_counter()
         BENCHMARKS[name](options.quick)

@@ -47,11 +47,17 @@ CHAIN = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, persist.STAGE: 
 class NoModel:
     """An encoder that answers every picture at once with the same vector."""
 
-    encoder: Encoder = Encoder("none", "0" * 64, DIMENSIONS, trained=False, calibration=Calibration(match_at=1, possible_at=1))
-    vector: bytes = np.full(DIMENSIONS, DIMENSIONS**-0.5, "<f4").tobytes()
+    encoder: Encoder
+    vector: bytes
 
     async def encode(self, image: bytes, *, urgent: bool) -> bytes:
         return self.vector
+
+
+NO_MODEL = NoModel(
+    Encoder("none", "0" * 64, DIMENSIONS, trained=False, calibration=Calibration(match_at=1, possible_at=1)),
+    np.full(DIMENSIONS, DIMENSIONS**-0.5, "<f4").tobytes(),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,7 @@ async def archived(folder: Path, images: int, runs: Sequence[tuple[str, Sequence
     async with log_on(folder) as (url, client, journal):
         await post(journal, await store(open_blob_store(folder / "blobs"), range(images)))
         for what, stages in runs:
-            async with running(settings, url, stages, encoder=NoModel()) as process:
+            async with running(settings, url, stages, encoder=NO_MODEL) as process:
                 lines.append(await watched(what, folder, process.runtime, stages, images))
         if (indexed := await count(client, IMAGES, kind_filter(ImageIndexed))) != images:
             raise RuntimeError(f"{indexed} of {images} images were indexed: the figures say nothing")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from contracts.ports import Neighbour
 from infra.vectors import index as index_module
 from infra.vectors import shard as shard_module
 from infra.vectors.index import EmbeddedIndex
@@ -141,6 +142,14 @@ async def test_of_thousands_nearly_alike_the_nearest_are_found() -> None:
         expected = sorted(range(4000), key=lambda number: (-cosines[number], number))[:10]
         found = await index.search(GUILD, GENERATION, query.tobytes(), top=10, channels=None)
         assert ids_of(found) == [f"{number:04}" for number in expected]
+
+
+async def test_pictures_that_differ_by_less_than_is_told_are_equally_near() -> None:
+    index = EmbeddedIndex()
+    asked, beside = (np.array([np.cos(angle), np.sin(angle)], "<f4").tobytes() for angle in (0.3, 0.3007))
+    index.add(GUILD, GENERATION, "12", "1", asked)
+    index.add(GUILD, GENERATION, "11", "1", beside)
+    assert await index.search(GUILD, GENERATION, asked, top=1, channels=None) == [Neighbour("11", 1.0)]
 
 
 @pytest.mark.parametrize("channels", [None, ["public"]])

@@ -73,7 +73,7 @@ def test_the_best_score_is_read_by_the_encoders_calibration(score: float | None,
 
 
 def test_scores_are_clipped_rounded_and_kept_in_order() -> None:
-    found = [Neighbour("1", 1.0000002), Neighbour("2", 0.87654321), Neighbour("3", 0.6), Neighbour("4", 0.59)]
+    found = [Neighbour("1", 1.00001), Neighbour("2", 0.87654321), Neighbour("3", 0.6), Neighbour("4", 0.59)]
     assert matches_of(found, CALIBRATION) == (
         Match(image_id="1", score=1.0),
         Match(image_id="2", score=0.876543),

@@ -76,6 +76,13 @@ async def test_a_restored_index_goes_on_where_it_was(tmp_path: Path, graph_above
     assert await contents(restored) == await contents(built(600, graph_above))
 
 
+def test_new_shards_of_a_restored_index_become_graphs_at_the_same_size(tmp_path: Path) -> None:
+    save(EmbeddedIndex(), tmp_path)
+    restored = loaded(tmp_path, graph_above=0)
+    play(restored, 1, 5)
+    assert restored.shards["7", "g1"].approximate
+
+
 @FORMS
 def test_slots_that_were_free_are_used_again_after_a_restart(tmp_path: Path, graph_above: int) -> None:
     index = built(300, graph_above)
@@ -266,6 +273,12 @@ def test_a_missing_shortened_or_changed_file_is_never_loaded(tmp_path: Path) -> 
             assert refused(tmp_path)
         path.write_bytes(whole)
     assert load(tmp_path, graph_above=0) is not None
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[]", b"null", b"7", b"\xff", b'{"manifest": {}, "sha256": ""}'])
+def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    assert refused(tmp_path)
 
 
 def rewrite_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -1,0 +1,141 @@
+"""How much of the model's own speed the whole archive lane keeps.
+
+Rounds are interleaved, so that a change in the machine's mood meets all of them: the bare vision tower on prepared pictures in full
+batches; the same with CLIP's own preprocessing from PNG, one after the other in one thread; the encoder with its micro-batcher; and
+the whole pipeline, from posts on the log to the catalogue. Same batch size, same threads, same pictures' size for all.
+"""
+
+import asyncio
+import statistics
+import tempfile
+from collections.abc import Awaitable, Callable
+from io import BytesIO
+from pathlib import Path
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from contracts.ports import Encoder
+from infra.clip.calibration import calibration_of
+from infra.clip.encoder import OpenClipEncoder
+from infra.clip.loading import Tower, load_tower
+from pipeline.process import Process, log_server, running
+from pipeline.settings import Settings
+from stages import download, embed, persist, preprocess
+from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done
+from tests.benchmarks.cost import Cost, Meter
+
+CHAIN = [download.STAGE, preprocess.STAGE, embed.STAGE, persist.STAGE]
+TARGET = 0.9
+
+Way = Callable[[list[int]], Awaitable[None]]
+"""Something that embeds the pictures of these seeds, in one way or another."""
+
+
+def encoder_of(tower: Tower, settings: Settings) -> OpenClipEncoder:
+    """The encoder that a process opens with these settings, on a tower that is loaded already."""
+    encoder = Encoder(tower.name, tower.digest, tower.dimensions, False, calibration_of(settings.model, trained=False))
+    return OpenClipEncoder(tower, encoder, settings.batch_size, settings.batch_wait_ms)
+
+
+def bare(tower: Tower, batch: int) -> Way:
+    """Full batches of prepared pictures through the tower."""
+    prepared = [tower.prepare(opened(seed)) for seed in range(batch)]
+
+    async def way(seeds: list[int]) -> None:
+        for start in range(0, len(seeds), batch):
+            await asyncio.to_thread(tower.vectors, prepared[: len(seeds) - start])
+
+    return way
+
+
+def prepared_and_run(tower: Tower, batch: int) -> Way:
+    """Decode, prepare, run: nothing overlaps."""
+
+    async def way(seeds: list[int]) -> None:
+        for start in range(0, len(seeds), batch):
+            chunk = seeds[start : start + batch]
+            await asyncio.to_thread(lambda chunk=chunk: tower.vectors([tower.prepare(opened(seed)) for seed in chunk]))
+
+    return way
+
+
+def micro_batched(encoder: OpenClipEncoder) -> Way:
+    """All at once through the encoder, as the embed stage calls it."""
+
+    async def way(seeds: list[int]) -> None:
+        await asyncio.gather(*(encoder.encode(picture(seed), urgent=False) for seed in seeds))
+
+    return way
+
+
+def whole(process: Process) -> Way:
+    """Post them, and wait until they are in the catalogue."""
+
+    async def way(seeds: list[int]) -> None:
+        names = await store(await process.wiring.blobs(), seeds)
+        before = succeeded(process.runtime, persist.STAGE.name)
+        await post(process.wiring.journal, names, first=seeds[0])
+        await until_done(process.runtime, persist.STAGE.name, before + 3 * len(seeds))
+
+    return way
+
+
+def opened(seed: int) -> Image.Image:
+    """The picture of a seed, as a model takes it."""
+    return Image.open(BytesIO(picture(seed))).convert("RGB")
+
+
+async def measure(model: str, images: int, rounds: int) -> dict[str, list[Cost]]:
+    """The cost of every way for so many images, one for each round."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = settings_on(Path(folder), model=model)
+        tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
+        encoder = encoder_of(tower, settings)
+        costs: dict[str, list[Cost]] = {}
+        async with log_server(settings) as url, running(settings, url, CHAIN, encoder=encoder) as process:
+            ways = {
+                "the bare model": bare(tower, settings.batch_size),
+                "with preparing, in turn": prepared_and_run(tower, settings.batch_size),
+                "the encoder": micro_batched(encoder),
+                "the whole pipeline": whole(process),
+            }
+            seeds = iter(range(10**9))
+            for number in range(rounds + 1):
+                count = images if number else settings.batch_size
+                chosen = [next(seeds) for _ in range(count)]
+                for seed in chosen:
+                    await asyncio.to_thread(picture, seed)
+                for name, way in ways.items():
+                    meter = Meter(Path(folder, "nats"))
+                    await way(chosen)
+                    if number:  # the first round warms up
+                        costs.setdefault(name, []).append(meter.read())
+        await encoder.close()
+    return costs
+
+
+def main(quick: bool = False) -> None:
+    """Measure and print."""
+    model, images, rounds = ("mapseek-untrained", 64, 2) if quick else ("ViT-B-32", 96, 3)
+    costs = asyncio.run(measure(model, images, rounds))
+    (_, models), *_ = costs.items()
+    table = Table(title=f"{model}, random weights, {torch.get_num_threads()} torch threads: {rounds} rounds of {images} images")
+    for column in ("", "best images/s", "share of the model's speed", "rounds", "CPU ms/image", "the model's part"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=not column)
+    for name, each in costs.items():
+        shares = sorted(model.wall / cost.wall for model, cost in zip(models, each, strict=True))
+        cpu = min(cost.ours + cost.servers for cost in each)
+        table.add_row(
+            name,
+            f"{images / min(cost.wall for cost in each):.1f}",
+            f"{statistics.median(shares):.0%}",
+            " ".join(f"{share:.0%}" for share in shares),
+            f"{cpu * 1000 / images:.1f}",
+            f"{min(cost.ours for cost in models) / cpu:.0%}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"Target: the whole pipeline keeps {TARGET:.0%} of the model's speed.")

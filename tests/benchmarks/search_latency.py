@@ -1,0 +1,209 @@
+"""How long a person waits: from the command to the answer, alone and while thousands of images wait in the archive lane.
+
+Everything is real but Discord: the simulator on loopback, the gateway, the log and all stages, in one process. Searches are asked
+one after the other. A second table says where the time goes, by the times at which the facts of each search were recorded.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from nats.aio.client import Client
+from rich.console import Console
+from rich.table import Table
+
+from contracts.events import (
+    SearchAnswered,
+    SearchDownloaded,
+    SearchEmbedded,
+    SearchMatched,
+    SearchPreprocessed,
+    SearchRequested,
+)
+from contracts.subjects import SEARCHES
+from infra.clip.loading import Tower, load_tower
+from infra.nats.tail import follow, readable
+from infra.simulator import Channel, Member, Simulator
+from pipeline.process import log_server, running
+from pipeline.registry import STAGES
+from pipeline.runner import Runtime
+from stages import embed
+from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done
+from tests.benchmarks.pipeline_clip import encoder_of, opened
+
+FIRST_QUESTION = 1_000_000
+PATIENCE_S = 60.0
+WAY = [SearchRequested, SearchDownloaded, SearchPreprocessed, SearchEmbedded, SearchMatched, SearchAnswered]
+PARTS = ["asked to requested", "download", "preprocess", "embed", "match", "reply"]
+
+Pause = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Searches:
+    """What the askers saw: milliseconds from the command to the answer, and those that each part of the way took, (n, 6)."""
+
+    total: np.ndarray
+    parts: np.ndarray
+
+    def percentile(self, rank: float) -> float:
+        """Milliseconds from the command to the answer."""
+        return float(np.percentile(self.total, rank))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One model's. `batches` are seconds of a full batch on the bare model, before, between and after the searches."""
+
+    alone: Searches
+    loaded: Searches
+    batches: Sequence[float]
+    waiting: tuple[int, int]
+
+    @property
+    def batch_ms(self) -> float:
+        return float(np.median(self.batches)) * 1000
+
+    @property
+    def allowed_ms(self) -> float:
+        """What the 95th percentile under load may be."""
+        return 2 * self.alone.percentile(50) + self.batch_ms
+
+
+async def ask(discord: Simulator, channel: Channel, member: Member, client: Client, seeds: Sequence[int], pause: Pause) -> Searches:
+    """Ask about the pictures of these seeds, one after the other, each after a pause."""
+    began: dict[str, float] = {}
+    total = []
+    for seed in seeds:
+        file = await asyncio.to_thread(picture, seed)
+        await pause()
+        asked = time.time()
+        interaction = await discord.slash(channel, member, "find", attachments={"image": ("question.png", file)})
+        answer = await discord.answer(interaction, timeout=PATIENCE_S)
+        began[str(interaction.id)] = asked
+        total.append(answer.answered_after_s * 1000)
+    return Searches(np.array(total), await _parts(client, began))
+
+
+async def no_pause() -> None:
+    """Ask at once."""
+
+
+def until_busy_again(runtime: Runtime, more: int, batch_s: float) -> Pause:
+    """Wait until so many more images are embedded, so that the archive lane is at full speed, and then for some part of a batch."""
+    moments = np.random.default_rng(0)
+
+    async def pause() -> None:
+        await until_done(runtime, embed.STAGE.name, succeeded(runtime, embed.STAGE.name) + more)
+        await asyncio.sleep(moments.uniform(0, batch_s))
+
+    return pause
+
+
+async def _parts(client: Client, began: dict[str, float]) -> np.ndarray:
+    """Milliseconds between the facts of each search, the command itself before them."""
+    recorded: dict[str, dict[type, float]] = {search_id: {} for search_id in began}
+    answered = 0
+    async for message in follow(client, SEARCHES, ["mapseek.search.>"]):
+        entry = readable(message)
+        if entry is None or (search_id := entry.fact.key[1]) not in recorded:
+            continue
+        recorded[search_id][type(entry.fact)] = datetime.fromisoformat((message.headers or {})["ce-time"]).timestamp()
+        answered += isinstance(entry.fact, SearchAnswered)
+        if answered == len(began):
+            break
+    return np.array([np.diff([began[each], *(facts[kind] for kind in WAY)]) for each, facts in recorded.items()]) * 1000
+
+
+async def batch_seconds(tower: Tower, size: int) -> float:
+    """Seconds that the bare model takes for a full batch of prepared pictures; the better of two."""
+    prepared = [tower.prepare(opened(seed)) for seed in range(size)]
+
+    async def once() -> float:
+        started = time.perf_counter()
+        await asyncio.to_thread(tower.vectors, prepared)
+        return time.perf_counter() - started
+
+    return min(await once(), await once())
+
+
+async def measure(model: str, questions: int, images: int) -> Figures:
+    """Ask alone, fill the archive lane, ask again."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with Simulator() as discord:
+            guild = discord.add_guild("Benchmark")
+            channel, member = discord.add_text_channel(guild, "maps"), discord.add_member(guild, "Alex")
+            settings = settings_on(
+                Path(folder),
+                model=model,
+                discord_token=discord.token,
+                discord_api=discord.api_base,
+                cdn_origins=discord.cdn_origin,
+                channels="all",
+            )
+            tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
+            encoder = encoder_of(tower, settings)
+            async with (
+                log_server(settings) as url,
+                running(settings, url, STAGES, with_gateway=True, encoder=encoder) as process,
+            ):
+                await discord.wait_for_command("find")
+                names = await store(await process.wiring.blobs(), range(images))
+                places = {"guild_id": str(guild.id), "channel_id": str(channel.id)}
+                client, journal = process.wiring.client, process.wiring.journal
+
+                async def asked(first: int, count: int, pause: Pause) -> Searches:
+                    return await ask(discord, channel, member, client, range(first, first + count), pause)
+
+                await asked(FIRST_QUESTION, 3, no_pause)
+                batches = [await batch_seconds(tower, settings.batch_size)]
+                alone = await asked(FIRST_QUESTION + 100, questions, no_pause)
+                batches.append(await batch_seconds(tower, settings.batch_size))
+                await post(journal, names, **places)
+                busy = until_busy_again(process.runtime, images // questions // 2, batches[-1])
+                before = images - succeeded(process.runtime, embed.STAGE.name)
+                loaded = await asked(FIRST_QUESTION + 200, questions, busy)
+                after = images - succeeded(process.runtime, embed.STAGE.name)
+            await encoder.close()
+            batches.append(await batch_seconds(tower, settings.batch_size))
+    return Figures(alone, loaded, batches, (before, after))
+
+
+def main(quick: bool = False) -> None:
+    """Measure and print."""
+    questions, images = (5, 200) if quick else (40, 2_000)
+    console = Console()
+    for model in ("mapseek-untrained",) if quick else ("mapseek-untrained", "ViT-B-32"):
+        figures = asyncio.run(measure(model, questions, images))
+        console.print(_latencies(model, figures, questions, images))
+        console.print(_places(figures))
+
+
+def _latencies(model: str, figures: Figures, questions: int, images: int) -> Table:
+    table = Table(title=f"/find with {model}: {questions} searches alone, and {questions} while {images:,} images wait")
+    for column in ("ms from command to answer", "p50", "p95", "longest"):
+        table.add_column(column, justify="left" if "ms" in column else "right")
+    for name, searches in (("alone", figures.alone), ("under load", figures.loaded)):
+        table.add_row(name, *(f"{searches.percentile(rank):.0f}" for rank in (50, 95, 100)))
+    before, after = figures.waiting
+    verdict = "kept" if figures.loaded.percentile(95) <= figures.allowed_ms else "missed"
+    table.caption = (
+        f"One model batch: {figures.batch_ms:.0f} ms. Target for p95 under load, 2 x p50 alone + one batch: "
+        f"{figures.allowed_ms:.0f} ms, {verdict}. Images not embedded yet: {before:,} at the first question, {after:,} at the last."
+    )
+    return table
+
+
+def _places(figures: Figures) -> Table:
+    table = Table(title="Where the time goes, p50 / p95 ms")
+    for column in ("", *PARTS):
+        table.add_column(column, justify="right" if column else "left")
+    for name, searches in (("alone", figures.alone), ("under load", figures.loaded)):
+        cells = np.percentile(searches.parts, [50, 95], axis=0).T
+        table.add_row(name, *(f"{p50:.0f} / {p95:.0f}" for p50, p95 in cells))
+    return table

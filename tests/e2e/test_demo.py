@@ -1,0 +1,39 @@
+"""`mapseek demo`, as a newcomer runs it: exit code, table and a report that needs nothing from outside."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+
+from pipeline.demo.play import Asked
+from pipeline.demo.script import PIECES, posts, questions
+
+
+async def test_the_demo_archives_every_piece_and_answers_every_question(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).with_name("mapseek")),
+        *("demo", "--report", str(tmp_path)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 110)
+    text = output.decode()
+    assert process.returncode == 0, text
+    assert f"{PIECES} of {PIECES} posted pieces are archived; 20 of 20 questions answered" in text
+    assert "untrained" in text
+    report = (tmp_path / "index.html").read_text()
+    assert report.count("<article>") == 20
+    assert re.findall(r'(?:src|href)="(?!data:|https://discord\.com/channels/)', report) == []
+    assert report.count('<span class="right">') >= 18
+
+
+def test_a_question_without_an_answer_is_not_right() -> None:
+    asked = Asked(questions()[0], b"", None, "https://discord.com/channels/1/2/3", 0)
+    assert (asked.verdict, asked.link, asked.right) == ("no answer", None, False)
+
+
+def test_the_script_posts_in_two_guilds_and_asks_about_posted_and_unposted_pictures() -> None:
+    assert len({post.guild for post in posts()}) == 2
+    assert len(posts()) == PIECES
+    assert len(questions()) == 20
+    assert sum(question.answer is None for question in questions()) == 4

@@ -1,0 +1,330 @@
+"""The real disnake client against the simulated Discord: what the gateway hears is recorded, what is asked is deferred."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from disnake.http import Route
+from structlog.testing import capture_logs
+
+from contracts.envelope import Origin
+from contracts.errors import MapSeekError
+from contracts.events import DiscordReply, Fact, ImagePosted, SearchRequested
+from infra.discord.asking import NOT_AN_IMAGE, UNAVAILABLE
+from infra.discord.endpoint import simulated
+from infra.discord.gateway import run_gateway
+from infra.simulator import Channel, Guild, Member, Message, Overwrite, Permission, Simulator
+from tests.suites.fakes import MemoryJournal
+from tests.suites.waiting import eventually
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
+LINK = {"type": "image", "url": "https://a.example/b.png", "thumbnail": {"url": "https://a.example/b.png", "width": 9, "height": 8}}
+
+
+@dataclass
+class Discord:
+    """A simulator with a guild, two channels and a member."""
+
+    simulator: Simulator
+    guild: Guild
+    gallery: Channel
+    lounge: Channel
+    steve: Member
+
+    async def post(self, *names: str, channel: Channel | None = None, author: Member | None = None) -> Message:
+        files = [(name, PNG) for name in names]
+        return await self.simulator.post(channel or self.gallery, author or self.steve, "look", files=files)
+
+    async def find(self, name: str = "shot.png") -> Any:
+        return await self.simulator.slash(self.lounge, self.steve, "find", attachments={"image": (name, PNG)})
+
+
+@dataclass
+class Heard:
+    """What the gateway told its hooks."""
+
+    readies: int = 0
+    malformed: list[str] = field(default_factory=list)
+    lost: int = 0
+
+    def ready(self) -> None:
+        self.readies += 1
+
+    def lose(self) -> None:
+        self.lost += 1
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Route, "BASE", Route.BASE)
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[Discord]:
+    async with Simulator() as simulator:
+        guild = simulator.add_guild("Cartographers")
+        gallery, lounge = (simulator.add_text_channel(guild, name) for name in ("gallery", "lounge"))
+        yield Discord(simulator, guild, gallery, lounge, simulator.add_member(guild, "Steve"))
+
+
+@pytest.fixture
+def journal() -> MemoryJournal:
+    return MemoryJournal()
+
+
+@asynccontextmanager
+async def listening(discord: Discord, journal: MemoryJournal, *channels: Channel) -> AsyncIterator[Heard]:
+    """A gateway that watches these channels, or every one."""
+    heard = Heard()
+    watched = frozenset(str(channel.id) for channel in channels) or None
+    hooks = {"on_ready": heard.ready, "on_malformed": heard.malformed.append, "on_lost": heard.lose}
+    endpoint = simulated(discord.simulator.api_base)
+    task = asyncio.create_task(run_gateway(discord.simulator.token, journal, channels=watched, endpoint=endpoint, **hooks))
+    try:
+        await eventually(lambda: heard.readies or task.done())
+        await discord.simulator.wait_for_command("find")
+        yield heard
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@pytest.fixture
+async def heard(discord: Discord, journal: MemoryJournal) -> AsyncIterator[Heard]:
+    async with listening(discord, journal) as heard:
+        yield heard
+
+
+def posted(journal: MemoryJournal) -> list[ImagePosted]:
+    return [fact for fact in journal.facts if isinstance(fact, ImagePosted)]
+
+
+def filenames(journal: MemoryJournal) -> list[str]:
+    return [fact.filename for fact in posted(journal)]
+
+
+@pytest.mark.usefixtures("heard")
+async def test_every_image_of_a_message_is_recorded(discord: Discord, journal: MemoryJournal) -> None:
+    names = [f"{number}.png" for number in range(11)]
+    message = await discord.post(*names, "notes.txt")
+    await eventually(lambda: len(journal.facts) >= 11)
+    assert filenames(journal) == names
+    assert [fact.image_id for fact in posted(journal)] == [str(file.id) for file in message.attachments[:11]]
+    assert {(fact.author.name, fact.message_link, fact.posted_at) for fact in posted(journal)} == {
+        ("Steve", message.jump_url, message.posted_at)
+    }
+    assert {origin for _, origin in journal.recorded.values()} == {Origin(f"message-{message.id}")}
+
+
+@pytest.mark.usefixtures("heard")
+async def test_a_message_delivered_three_times_is_recorded_once(discord: Discord, journal: MemoryJournal) -> None:
+    message = await discord.post("a.png", "b.png")
+    await discord.simulator.redeliver(message)
+    await discord.simulator.redeliver(message)
+    await eventually(lambda: journal.attempts == 6)
+    assert filenames(journal) == ["a.png", "b.png"]
+
+
+async def test_only_watched_channels_are_archived(discord: Discord, journal: MemoryJournal) -> None:
+    async with listening(discord, journal, discord.gallery):
+        await discord.post("elsewhere.png", channel=discord.lounge)
+        await discord.post("here.png")
+        await eventually(lambda: journal.facts)
+    assert filenames(journal) == ["here.png"]
+
+
+@pytest.mark.usefixtures("heard")
+async def test_the_bots_own_pictures_are_no_art_but_those_of_other_bots_are(discord: Discord, journal: MemoryJournal) -> None:
+    other = discord.simulator.add_member(discord.guild, "Other bot")
+    other.user.bot = True
+    own = await discord.post("own.png", author=discord.simulator.me(discord.guild))
+    await discord.simulator.edit(own, embeds=[LINK])
+    await discord.post("other.png", author=other)
+    await eventually(lambda: journal.facts)
+    assert filenames(journal) == ["other.png"]
+
+
+@pytest.mark.usefixtures("heard")
+async def test_a_link_that_discord_unfolds_later_is_recorded_once(discord: Discord, journal: MemoryJournal) -> None:
+    message = await discord.simulator.post(discord.gallery, discord.steve, "https://a.example/b.png")
+    await discord.simulator.edit(message, content="nothing to see yet")
+    await discord.simulator.edit(message, embeds=[LINK])
+    await discord.simulator.edit(message, content="look: https://a.example/b.png")
+    await eventually(lambda: journal.attempts == 2)
+    (fact,) = posted(journal)
+    assert (fact.image_id, fact.filename, fact.author.name) == (f"{message.id}-0", "b.png", "Steve")
+    assert journal.recorded.popitem()[1][1] == Origin(f"message-{message.id}")
+
+
+async def test_what_is_edited_in_other_channels_is_left_alone(discord: Discord, journal: MemoryJournal) -> None:
+    async with listening(discord, journal, discord.gallery):
+        message = await discord.post(channel=discord.lounge)
+        await discord.simulator.edit(message, embeds=[LINK])
+        await discord.post("here.png")
+        await eventually(lambda: journal.facts)
+    assert filenames(journal) == ["here.png"]
+
+
+async def test_posts_outlive_an_outage_of_the_log(discord: Discord, journal: MemoryJournal, heard: Heard) -> None:
+    journal.down = True
+    with capture_logs() as lines:
+        for name in ("a.png", "b.png", "c.png"):
+            await discord.post(name)
+        await eventually(lambda: journal.attempts >= 2)
+        journal.down = False
+        await eventually(lambda: len(journal.facts) == 3)
+    assert filenames(journal) == ["a.png", "b.png", "c.png"]
+    assert [line["event"] for line in lines].count("the log is unreachable: posted images wait") == 1
+    assert heard.lost == 0
+
+
+async def test_what_was_heard_before_the_end_is_still_recorded(discord: Discord, journal: MemoryJournal) -> None:
+    journal.down = True
+    async with listening(discord, journal):
+        await discord.post("late.png")
+        await eventually(lambda: journal.attempts)
+        journal.down = False
+    assert filenames(journal) == ["late.png"]
+
+
+async def test_a_malformed_event_is_counted_and_the_next_one_heard(discord: Discord, journal: MemoryJournal, heard: Heard) -> None:
+    event = {"id": "1", "channel_id": str(discord.gallery.id), "guild_id": str(discord.guild.id), "attachments": "?"}
+    discord.simulator._world.gateway.dispatch("MESSAGE_CREATE", event)
+    discord.simulator._world.gateway.dispatch("MESSAGE_UPDATE", {**event, "embeds": [LINK]})
+    await discord.post("fine.png")
+    await eventually(lambda: journal.facts and len(heard.malformed) == 2)
+    assert sorted(heard.malformed) == ["MESSAGE_CREATE", "on_raw_message_edit"]
+
+
+async def test_a_new_session_is_as_good_as_the_first(discord: Discord, journal: MemoryJournal, heard: Heard) -> None:
+    await discord.simulator.disconnect(resumable=False)
+    async with asyncio.timeout(4.5):  # disnake alone would wait five seconds before it identifies anew
+        await eventually(lambda: heard.readies == 2)
+    await discord.post("again.png")
+    await eventually(lambda: journal.facts)
+    assert filenames(journal) == ["again.png"]
+
+
+async def test_a_question_is_deferred_before_it_is_recorded(discord: Discord) -> None:
+    may_record = asyncio.Event()
+
+    class Slow(MemoryJournal):
+        async def record(self, fact: Fact, origin: Origin) -> bool:
+            self.attempts += 1
+            await may_record.wait()
+            return await super().record(fact, origin)
+
+    journal = Slow()
+    hidden = Overwrite(discord.steve, deny=Permission.VIEW_CHANNEL)
+    discord.simulator.add_text_channel(discord.guild, "staff", [hidden])
+    async with listening(discord, journal):
+        interaction = await discord.find()
+        await eventually(lambda: journal.attempts)
+        assert interaction.deferred_after_s < 3
+        may_record.set()
+        await eventually(lambda: journal.facts)
+    ((fact, origin),) = journal.recorded.values()
+    assert isinstance(fact, SearchRequested)
+    assert origin == Origin(f"interaction-{interaction.id}")
+    assert (fact.search_id, fact.filename, fact.question.asker.name) == (str(interaction.id), "shot.png", "Steve")
+    assert fact.question.reply == DiscordReply(application_id=str(discord.simulator.application_id), token=interaction.token)
+    assert set(fact.question.readable_channels or ()) == {str(discord.gallery.id), str(discord.lounge.id)}
+    assert interaction.original.flags & 64  # ephemeral
+
+
+@pytest.mark.usefixtures("heard")
+async def test_what_is_no_image_is_refused_at_once(discord: Discord, journal: MemoryJournal) -> None:
+    answer = await discord.simulator.answer(await discord.find("notes.txt"))
+    assert (answer.content, answer.ephemeral, answer.deferred_after_s) == (NOT_AN_IMAGE, True, None)
+    assert journal.facts == []
+
+
+@pytest.mark.usefixtures("heard")
+async def test_a_question_during_an_outage_is_answered_with_a_sentence(discord: Discord, journal: MemoryJournal) -> None:
+    journal.down = True
+    answer = await discord.simulator.answer(await discord.find())
+    assert (answer.content, answer.ephemeral, answer.edits) == (UNAVAILABLE, True, 1)
+
+
+@pytest.mark.usefixtures("heard")
+async def test_the_gateway_downloads_nothing(discord: Discord, journal: MemoryJournal) -> None:
+    await discord.post("a.png")
+    await discord.find()
+    await eventually(lambda: len(journal.facts) == 2)
+    assert [request for request in discord.simulator.requests if "attachments" in request] == []
+    assert [request for request in discord.simulator.requests if request.endswith("/messages/{message}")] == []
+
+
+async def test_no_token_is_logged(discord: Discord, journal: MemoryJournal, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with listening(discord, journal):
+        interaction = await discord.find()
+        await eventually(lambda: journal.facts)
+    assert "disnake" in {record.name.split(".")[0] for record in caplog.records}
+    assert interaction.token not in caplog.text
+    assert discord.simulator.token not in caplog.text
+
+
+@asynccontextmanager
+async def nothing_left_open() -> AsyncIterator[None]:
+    """Fails on what a closed client leaves behind: sessions, connections, tasks that die unheard."""
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    before = asyncio.all_tasks()
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+    yield
+    await eventually(lambda: not {task for task in asyncio.all_tasks() - before if "disnake" in repr(task)}, timeout=5)
+    gc.collect()
+    assert complaints == []
+
+
+async def test_the_end_is_clean(discord: Discord, journal: MemoryJournal) -> None:
+    async with nothing_left_open():
+        async with listening(discord, journal):
+            await discord.post("a.png")
+            await eventually(lambda: journal.facts)
+        await eventually(lambda: not discord.simulator.connected)
+
+
+async def refusal(simulator: Simulator, token: str | None = None, base: Callable[[str], str] = str) -> str:
+    """The sentence with which the gateway gives up."""
+    async with nothing_left_open():
+        with pytest.raises(MapSeekError) as caught:
+            async with asyncio.timeout(10):
+                await run_gateway(
+                    token or simulator.token, MemoryJournal(), channels=None, endpoint=simulated(base(simulator.api_base))
+                )
+    return str(caught.value)
+
+
+async def test_a_bad_token_is_named() -> None:
+    async with Simulator() as simulator:
+        said = await refusal(simulator, "bad.token.altogether")
+    assert said.startswith("Discord refused the token")
+    assert "bad.token.altogether" not in said
+
+
+async def test_a_token_that_is_refused_later_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token may be reset between the login and the gateway's IDENTIFY."""
+    async with Simulator() as simulator:
+        simulator._world.gateway._token = "reset meanwhile"
+        assert (await refusal(simulator)).startswith("Discord refused the token")
+
+
+async def test_a_missing_intent_is_named_with_its_place() -> None:
+    async with Simulator(message_content_intent=False) as simulator:
+        said = await refusal(simulator)
+    assert "Message Content intent" in said
+    assert "Bot page" in said
+
+
+async def test_an_unreachable_discord_is_named() -> None:
+    async with Simulator() as simulator:
+        said = await refusal(simulator, base=lambda _: "http://127.0.0.1:9/api/v10")
+    assert "http://127.0.0.1:9/api/v10 cannot be reached" in said
