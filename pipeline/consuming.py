@@ -30,7 +30,7 @@ async def start_workers(url: str, name: str, jobs: Iterable[tuple[Job, int]], ru
         logger=None,
     )
     await broker.connect()
-    guarded_context(broker.config.connection_state.stream, fetched)
+    guarded_context(broker.config.connection_state.stream, fetched, runtime.stopping)
     for job, workers in jobs:
         for _ in range(workers):
             _subscribe(broker, job, runtime)

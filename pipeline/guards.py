@@ -2,7 +2,8 @@
 
 On a closed connection, a deleted consumer or a deleted stream fetch fails at once, and the loop calls it again at once: the process
 freezes (closed: it never yields) or floods the server (deleted). The guard waits before it lets the error through. Its tests fail
-once upstream no longer needs it. (The bare `asyncio.TimeoutError` of nats.py PR 1008 does not reach a fetch of one message.)
+once upstream no longer needs it. It also ends the fetching when the process is to stop, since FastStream drops what it is given while
+it stops, and what a stage puts back must not be fetched again by the same process. (The bare `asyncio.TimeoutError` of nats.py PR 1008 does not reach a fetch of one message.)
 """
 
 import asyncio
@@ -16,28 +17,36 @@ from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
 PAUSE_S = 0.5
+PUT_BACK_S = 1.0
+"""How long what came too late is kept from the fetches that other workers of this process still have under way."""
 
 Fetched = Callable[[str], None]
 
 
-def guarded_context(js: JetStreamContext, fetched: Fetched) -> None:
-    """Guard the fetches of every pull subscription made from this context; `fetched(consumer)` is told of each that worked."""
+def guarded_context(js: JetStreamContext, fetched: Fetched, stopping: asyncio.Event) -> None:
+    """Guard the fetches of every pull subscription made from this context.
+
+    `fetched(consumer)` is told of each that worked; once `stopping` is set nothing is fetched any more.
+    """
     bind = js.pull_subscribe_bind
 
     async def pull_subscribe_bind(*args: Any, **kwargs: Any) -> JetStreamContext.PullSubscription:
         subscription = await bind(*args, **kwargs)
-        subscription.fetch = guarded_fetch(subscription, fetched)  # type: ignore[method-assign]
+        subscription.fetch = guarded_fetch(subscription, fetched, stopping)  # type: ignore[method-assign]
         return subscription
 
     js.pull_subscribe_bind = pull_subscribe_bind  # type: ignore[method-assign]
 
 
-def guarded_fetch(subscription: JetStreamContext.PullSubscription, fetched: Fetched) -> Any:
+def guarded_fetch(subscription: JetStreamContext.PullSubscription, fetched: Fetched, stopping: asyncio.Event) -> Any:
     """The subscription's fetch with the guards of this module."""
     fetch = subscription.fetch
     consumer = str(subscription._consumer)
 
     async def guarded(batch: int = 1, timeout: float | None = 5, heartbeat: float | None = None) -> list[Msg]:
+        if stopping.is_set():
+            await asyncio.sleep(PAUSE_S)
+            return []
         started = monotonic()
         try:
             messages = await fetch(batch, timeout, heartbeat)
@@ -52,6 +61,10 @@ def guarded_fetch(subscription: JetStreamContext.PullSubscription, fetched: Fetc
                 fetched(consumer)
             raise
         fetched(consumer)
-        return messages
+        if not stopping.is_set():
+            return messages
+        for message in messages:
+            await message.nak(delay=PUT_BACK_S)
+        return []
 
     return guarded

@@ -46,7 +46,7 @@ class Answer:
 
 
 class Simulator:
-    """A local Discord on 127.0.0.1: REST v10, gateway and CDN on one port.
+    """A local Discord: REST v10, gateway and CDN on one port of `host`, an address of this machine.
 
     `message_content_intent` is the switch of the developer portal; `heartbeat_interval` is in seconds. `now` may be replaced at any
     time to move the clock that stamps ids, signs URLs and ends interaction tokens. `requests` counts by method and route
@@ -56,6 +56,7 @@ class Simulator:
     def __init__(
         self,
         *,
+        host: str = "127.0.0.1",
         port: int = 0,
         message_content_intent: bool = True,
         heartbeat_interval: float = 41.25,
@@ -65,6 +66,7 @@ class Simulator:
         self.faults = Faults()
         self.requests: Counter[str] = Counter()
         self.token = f"{base64.urlsafe_b64encode(secrets.token_bytes(14)).decode().rstrip('=')}.{secrets.token_urlsafe(32)}"
+        self._host = host
         self._port = port
         self._world = World(
             clock=lambda: self.now(),
@@ -97,13 +99,13 @@ class Simulator:
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.5)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+            await web.TCPSite(self._runner, self._host, self._port).start()
         except OSError as error:
             await self.stop()
             raise MapSeekError(f"The Discord simulator cannot listen on port {self._port}: {error.strerror}.") from None
         self._port = self._runner.addresses[0][1]
         world.cdn.origin = self.cdn_origin
-        world.gateway.url = f"ws://127.0.0.1:{self._port}/gateway/"
+        world.gateway.url = f"ws://{self._host}:{self._port}/gateway/"
 
     async def stop(self) -> None:
         """Close every connection and the port; what exists stays, for a later `start`."""
@@ -120,7 +122,7 @@ class Simulator:
     @property
     def cdn_origin(self) -> str:
         """The origin of every file's URL."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{self._host}:{self._port}"
 
     @property
     def application_id(self) -> int:

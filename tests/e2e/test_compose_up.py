@@ -4,12 +4,10 @@ import asyncio
 import json
 import os
 import secrets
-import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
 from infra.art.distort import jpeg, png, resize
 from infra.art.generate import piece
@@ -33,27 +31,6 @@ MONGODB = STARTED["mongodb"]["image"]
 PIECES = 4
 
 
-class ReachableSimulator(Simulator):
-    """The simulated Discord on an address of this machine that containers reach as well."""
-
-    def __init__(self, address: str) -> None:
-        with socket.socket() as probe:
-            probe.bind((address, 0))
-            port = probe.getsockname()[1]
-        super().__init__(port=port)
-        self._address = address
-
-    @property
-    def cdn_origin(self) -> str:
-        return f"http://{self._address}:{self._port}"
-
-    async def start(self) -> None:
-        await super().start()
-        assert self._runner is not None
-        await web.TCPSite(self._runner, self._address, self._port).start()
-        self._world.gateway.url = f"ws://{self._address}:{self._port}/gateway/"
-
-
 @pytest.fixture
 def address() -> str:
     """Where the containers find us. Skips, and says why, where the project cannot be brought up as it is in this checkout."""
@@ -74,7 +51,7 @@ def address() -> str:
 
 @pytest.fixture
 async def discord(address: str) -> AsyncIterator[Simulator]:
-    async with ReachableSimulator(address) as simulator:
+    async with Simulator(host=address) as simulator:
         yield simulator
 
 

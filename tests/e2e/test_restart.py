@@ -1,5 +1,6 @@
 """A restart loses nothing: it ends in time, finds what was archived before, and does not trust a damaged snapshot."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from contracts.events import ImageIndexed, ImagePosted
 from infra.discord.embeds import HEADLINES
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
+from tests.suites.mongo_server import MongoDouble
 from tests.suites.programs import Program, program
+from tests.suites.waiting import eventually
 from tests.suites.world import Discord, Log, World, art, mapseek_beside
 
 STOPS_WITHIN_S = 20
@@ -62,6 +65,28 @@ async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord:
         assert await log.dead_letters() == []
         await finds(discord, 20, new.jump_url)
         assert await running.stop(STOPS_WITHIN_S) == 0
+
+
+async def test_stopping_while_the_database_is_down_uses_up_no_attempt(discord: Discord, tmp_path: Path) -> None:
+    """What was held is left to the next start, however often that is tried in vain."""
+    (tmp_path / "mongo").mkdir()
+    mongo = MongoDouble(tmp_path / "mongo")
+    settings = {"catalogue": "mongodb", "mongodb_uri": mongo.uri}
+    await asyncio.to_thread(mongo.start)
+    try:
+        async with mapseek_beside(discord, tmp_path, **settings) as world:
+            await asyncio.to_thread(mongo.kill)
+            await discord.post(*((f"{seed}.png", art(seed)) for seed in range(10)))
+            await eventually(lambda: world.process.runtime.waiting_for.get("persist") == "catalogue")
+        await asyncio.to_thread(mongo.start)
+        async with mapseek_beside(discord, tmp_path, **settings) as world:
+            await world.archived(10)
+            assert await world.log.dead_letters() == []
+            assert await world.log.count(ImageIndexed) == 10
+            attempts = world.process.runtime.metrics.retried.labels("persist", "image")._value.get()
+            assert attempts == 0
+    finally:
+        mongo.kill()
 
 
 @pytest.mark.parametrize(("damaged", "damage"), [("manifest.json", "cut"), ("*.data", "overwritten"), ("*.data", "missing")])

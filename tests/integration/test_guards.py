@@ -10,10 +10,14 @@ from nats.errors import TimeoutError as NatsTimeout
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
+from contracts.envelope import Origin
 from infra.nats.connection import connect
+from infra.nats.journal import JetStreamJournal
 from pipeline import guards, topology
 from pipeline.guards import guarded_context, guarded_fetch
 from tests.suites.bench_stage import STAGE
+from tests.suites.facts import posted
+from tests.suites.waiting import eventually
 
 
 @pytest.fixture
@@ -25,7 +29,7 @@ async def subscription(client: Client) -> JetStreamContext.PullSubscription:
 async def test_a_quiet_consumer_counts_as_fetched_from(subscription: JetStreamContext.PullSubscription) -> None:
     fetched: list[str] = []
     with pytest.raises(NatsTimeout):
-        await guarded_fetch(subscription, fetched.append)(1, timeout=0.1)
+        await guarded_fetch(subscription, fetched.append, asyncio.Event())(1, timeout=0.1)
     assert fetched == ["download-image"]
 
 
@@ -46,7 +50,7 @@ async def test_the_guard_waits_when_the_consumer_is_deleted_and_does_not_call_it
     fetched: list[str] = []
     began = monotonic()
     with pytest.raises((APIError, NatsTimeout)):
-        await guarded_fetch(subscription, fetched.append)(1, timeout=5)
+        await guarded_fetch(subscription, fetched.append, asyncio.Event())(1, timeout=5)
     assert monotonic() - began >= guards.PAUSE_S
     assert fetched == []
 
@@ -84,7 +88,7 @@ async def test_the_guard_lets_the_others_run_on_a_closed_connection(nats_url: st
     subscription = await closed_subscription(nats_url)
     began = monotonic()
     with pytest.raises(ConnectionClosedError):
-        await guarded_fetch(subscription, lambda _consumer: None)(1, timeout=5)
+        await guarded_fetch(subscription, lambda _consumer: None, asyncio.Event())(1, timeout=5)
     assert monotonic() - began >= guards.PAUSE_S
 
 
@@ -92,8 +96,27 @@ async def test_the_guard_lets_the_others_run_on_a_closed_connection(nats_url: st
 async def test_every_subscription_of_a_guarded_context_is_guarded(client: Client) -> None:
     fetched: list[str] = []
     js = client.jetstream()
-    guarded_context(js, fetched.append)
+    guarded_context(js, fetched.append, asyncio.Event())
     subscription = await js.pull_subscribe("mapseek.image.>", durable="download-image", stream="IMAGES")
     with pytest.raises(NatsTimeout):
         await subscription.fetch(1, timeout=0.1)
     assert fetched == ["download-image"]
+
+
+async def test_what_comes_too_late_is_put_back_and_nothing_more_is_fetched(
+    client: Client, journal: JetStreamJournal, subscription: JetStreamContext.PullSubscription
+) -> None:
+    stopping = asyncio.Event()
+    fetch = guarded_fetch(subscription, lambda _consumer: None, stopping)
+    under_way = asyncio.create_task(fetch(1, timeout=5))
+    await eventually(lambda: waiting(client))
+    stopping.set()
+    await journal.record(posted(), Origin("m"))
+    assert await under_way == []
+    assert await fetch(1, timeout=5) == []
+    [message] = await subscription.fetch(1, timeout=5)
+    assert message.metadata.num_delivered == 2
+
+
+async def waiting(client: Client) -> bool:
+    return bool((await client.jetstream().consumer_info("IMAGES", "download-image")).num_waiting)
