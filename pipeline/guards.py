@@ -2,8 +2,10 @@
 
 On a closed connection, a deleted consumer or a deleted stream fetch fails at once, and the loop calls it again at once: the process
 freezes (closed: it never yields) or floods the server (deleted). The guard waits before it lets the error through. Its tests fail
-once upstream no longer needs it. It also ends the fetching when the process is to stop, since FastStream drops what it is given while
-it stops, and what a stage puts back must not be fetched again by the same process. (The bare `asyncio.TimeoutError` of nats.py PR 1008 does not reach a fetch of one message.)
+once upstream no longer needs it. (The bare `asyncio.TimeoutError` of nats.py PR 1008 does not reach a fetch of one message.)
+
+The guard also ends the fetching when the process is to stop: FastStream drops what it is given while it stops, and what a stage
+puts back then would come back to the same process again and again, until its attempts were used up.
 """
 
 import asyncio

@@ -19,6 +19,7 @@ from contracts.stage import Stage
 from infra.nats.journal import JetStreamJournal
 from infra.nats.wire import Recorded, read
 from pipeline.deadletters import Cause, Delivery, bury
+from pipeline.guards import PUT_BACK_S
 from pipeline.monitoring.metrics import Metrics
 from pipeline.policy import Policy
 from pipeline.precedence import Precedence
@@ -80,7 +81,7 @@ async def run(message: Msg, job: Job, runtime: Runtime) -> None:
                     continue
             except Stopping:
                 log.info("left to the next process", subject=delivery.subject)
-                await message.nak()
+                await message.nak(delay=PUT_BACK_S)
         runtime.metrics.duration.labels(*job.labels).observe(monotonic() - started)
 
 

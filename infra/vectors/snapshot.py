@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class _Saved(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True)
 
 
 class SavedShard(_Saved):

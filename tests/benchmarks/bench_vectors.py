@@ -133,10 +133,10 @@ def run(quick: bool) -> list[Result]:
 
 
 def main(quick: bool = False) -> None:
-    """Measure and print; quick takes a few seconds, the whole two minutes on two idle cores."""
+    """Measure and print; quick takes a few seconds, the whole two to three minutes on two cores."""
     started = time.perf_counter()
     table = Table(title=f"Search for the {TOP} nearest of {DIMENSIONS}-d vectors, one at a time")
-    for column in ("way", "vectors", "filter keeps", "p50 ms", "p99 ms", f"recall@{TOP}", "adds/s"):
+    for column in ("way", "vectors", "kept", "p50 ms", "p99 ms", f"recall@{TOP}", "adds/s"):
         table.add_column(column, justify="left" if column == "way" else "right", no_wrap=True)
     for result in run(quick):
         adds = "" if result.adds is None or result.kept != "none" else f"{result.adds:,.0f}"

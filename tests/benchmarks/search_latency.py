@@ -94,12 +94,15 @@ async def no_pause() -> None:
     """Ask at once."""
 
 
-def until_busy_again(runtime: Runtime, more: int, batch_s: float) -> Pause:
-    """Wait until so many more images are embedded, so that the archive lane is at full speed, and then for some part of a batch."""
+def until_busy_again(runtime: Runtime, images: int, more: int, batch_s: float) -> Pause:
+    """Wait until so many more of the images are embedded, so that the archive lane is at full speed, then for some part of a batch."""
     moments = np.random.default_rng(0)
 
     async def pause() -> None:
-        await until_done(runtime, embed.STAGE.name, succeeded(runtime, embed.STAGE.name) + more)
+        target = succeeded(runtime, embed.STAGE.name) + more
+        if target > images:
+            raise RuntimeError("the archive lane was empty before the last question: let more images wait")
+        await until_done(runtime, embed.STAGE.name, target)
         await asyncio.sleep(moments.uniform(0, batch_s))
 
     return pause
@@ -165,7 +168,7 @@ async def measure(model: str, questions: int, images: int) -> Figures:
                 alone = await asked(FIRST_QUESTION + 100, questions, no_pause)
                 batches.append(await batch_seconds(tower, settings.batch_size))
                 await post(journal, names, **places)
-                busy = until_busy_again(process.runtime, images // questions // 2, batches[-1])
+                busy = until_busy_again(process.runtime, images, images // questions // 4, batches[-1])
                 before = images - succeeded(process.runtime, embed.STAGE.name)
                 loaded = await asked(FIRST_QUESTION + 200, questions, busy)
                 after = images - succeeded(process.runtime, embed.STAGE.name)

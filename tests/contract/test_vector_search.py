@@ -11,6 +11,7 @@ import pytest
 from contracts.ports import Neighbour
 from infra.vectors import index as index_module
 from infra.vectors import shard as shard_module
+from infra.vectors.graph import Graph
 from infra.vectors.index import EmbeddedIndex
 from infra.vectors.shard import STEP, Shard
 from infra.vectors.table import Rows, Slots
@@ -87,6 +88,27 @@ async def test_a_shard_becomes_a_graph_a_little_with_each_add() -> None:
     assert max(np.diff(covered)) == STEP
     assert shard_of(index).approximate
     assert shard_of(index)._table.rows.values.dtype == np.float16  # half the memory from now on
+
+
+async def test_a_graph_that_is_being_made_passes_over_removed_images() -> None:
+    index = filled(101, graph_above=100)
+    flat = filled(101, graph_above=10_000)
+    for each in (index, flat):
+        for number in range(20, 80):
+            each.remove(f"{number:05}")
+        for number, vector in enumerate(vectors_of(30, seed=9), start=101):
+            each.add(GUILD, GENERATION, f"{number:05}", "1", vector.tobytes())
+    assert shard_of(index).approximate
+    assert await answers(index) == await answers(flat)
+
+
+def test_a_replay_leaves_the_graph_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = filled(50, graph_above=0)
+    dropped: list[int] = []
+    monkeypatch.setattr(Graph, "drop", lambda graph, slot: dropped.append(slot))
+    for number, vector in enumerate(vectors_of(50)):
+        index.add(GUILD, GENERATION, f"{number:05}", "1", vector.tobytes())
+    assert (len(index), dropped) == (50, [])
 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0])
@@ -230,13 +252,15 @@ def test_many_threads_may_search_while_one_changes() -> None:
 
     with ThreadPoolExecutor(4) as threads:
         searching = [threads.submit(search) for _ in range(4)]
-        for number, vector in enumerate(vectors_of(900, seed=6)):
-            index.add(GUILD, GENERATION, f"secret{number}", "secret", vector.tobytes())
-            if number % 2:
-                index.remove(f"secret{number - 1}")
-            if number % 10 == 0:
-                index.add(GUILD, GENERATION, f"more{number}", "1", vector.tobytes())
-        done.set()
+        try:
+            for number, vector in enumerate(vectors_of(900, seed=6)):
+                index.add(GUILD, GENERATION, f"secret{number}", "secret", vector.tobytes())
+                if number % 2:
+                    index.remove(f"secret{number - 1}")
+                if number % 10 == 0:
+                    index.add(GUILD, GENERATION, f"more{number}", "1", vector.tobytes())
+        finally:
+            done.set()
         assert all(turns.result(20) for turns in searching)
     assert shard.approximate
 

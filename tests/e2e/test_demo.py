@@ -16,7 +16,11 @@ async def test_the_demo_archives_every_piece_and_answers_every_question(tmp_path
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await asyncio.wait_for(process.communicate(), 110)
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), 110)
+    finally:
+        if process.returncode is None:
+            process.kill()
     text = output.decode()
     assert process.returncode == 0, text
     assert f"{PIECES} of {PIECES} posted pieces are archived; 20 of 20 questions answered" in text

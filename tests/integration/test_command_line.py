@@ -36,7 +36,11 @@ async def mapseek(*arguments: str | Path, **environment: str) -> Result:
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "MAPSEEK_HTTP_PORT": "0", **environment},
     )
-    out, err = await asyncio.wait_for(process.communicate(), 100)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 100)
+    finally:
+        if process.returncode is None:
+            process.kill()
     return Result(process.returncode or 0, out.decode(), err.decode())
 
 

@@ -35,14 +35,15 @@ def test_no_secret_is_shown_neither_as_a_value_nor_as_a_local_variable(style: st
     def fails(token: str) -> None:
         raise ValueError(f"a token of {len(token)} characters")
 
-    structlog.get_logger().info("login", token="s3cret")
+    secret = "s3" + "cret"
+    structlog.get_logger().info("login", token=secret)
     try:
-        fails("s3cret")
+        fails(secret)
     except ValueError:
         structlog.get_logger().exception("failed")
     shown = capsys.readouterr().err
     assert "ValueError" in shown
-    assert "s3cret" not in shown.replace('fails("s3cret")', "")
+    assert secret not in shown
 
 
 def test_levels_below_the_wanted_one_are_silent(capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,9 @@ async def test_a_restored_index_equals_a_rebuilt_one(tmp_path: Path, graph_above
     save(built(400, graph_above), tmp_path)
     restored = loaded(tmp_path, graph_above)
     assert await contents(restored) == await contents(built(400, graph_above))
-    assert restored.shards["7", "g1"].approximate == (graph_above == 0)
+    shard = restored.shards["7", "g1"]
+    assert shard.approximate == (graph_above == 0)
+    assert shard._table.rows.values.dtype == (np.float16 if shard.approximate else np.float32)
 
 
 @FORMS
@@ -74,6 +76,16 @@ async def test_a_restored_index_goes_on_where_it_was(tmp_path: Path, graph_above
     restored = loaded(tmp_path, graph_above)
     play(restored, restored.position + 1, 600)
     assert await contents(restored) == await contents(built(600, graph_above))
+
+
+def test_equal_pictures_of_which_the_first_was_removed_are_restored(tmp_path: Path) -> None:
+    index = EmbeddedIndex(graph_above=0)
+    index.add("7", "g1", "i1", "c1", ROWS[0].tobytes())
+    index.add("7", "g1", "i2", "c1", ROWS[0].tobytes())
+    index.remove("i1")
+    index.add("7", "g1", "i3", "c1", ROWS[0].tobytes())  # takes the first one's slot, while the second one's has the graph's node
+    save(index, tmp_path)
+    assert len(loaded(tmp_path, graph_above=0)) == 2
 
 
 def test_new_shards_of_a_restored_index_become_graphs_at_the_same_size(tmp_path: Path) -> None:
