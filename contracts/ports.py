@@ -50,7 +50,7 @@ class Downloader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """What makes vectors comparable: two encoders with the same id and digest give the same vector for the same pixels."""
+    """What makes vectors comparable: with the same id and digest, the same pixels give the same vector, up to rounding."""
 
     id: str
     digest: str

@@ -1,15 +1,18 @@
 """The command line: `mapseek up`, `run`, `gateway`, `archive`, `find`, `status`, `topology`, `schema`, `demo`."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from contracts.errors import MapSeekError
+from contracts.events.base import Id
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings, load_settings
 
@@ -26,7 +29,15 @@ app.add_typer(topology_app, name="topology")
 out = Console()
 err = Console(stderr=True)
 
-Guild = Annotated[str, typer.Option(help="The guild to archive to or search in.")]
+
+def _guild(value: str) -> str:
+    try:
+        return TypeAdapter(Id).validate_python(value)
+    except ValidationError:
+        raise typer.BadParameter("a guild is named by 1 to 64 letters, digits, hyphens or underscores") from None
+
+
+Guild = Annotated[str, typer.Option(help="The guild to archive to or search in.", callback=_guild)]
 
 
 def main() -> None:
@@ -39,7 +50,16 @@ def main() -> None:
 
 
 def _start(work: Coroutine[Any, Any, int | None]) -> None:
-    raise typer.Exit(asyncio.run(work) or 0)
+    async def started() -> int | None:
+        # SIGTERM unwinds like Ctrl-C does, so that nothing that was started is left behind.
+        if task := asyncio.current_task():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        raise typer.Exit(asyncio.run(started()) or 0)
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
 
 
 def _settings(*, quiet: bool = False) -> Settings:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from collections.abc import MutableMapping
 from typing import Any, Literal
 
@@ -47,5 +48,7 @@ def configure_logging(style: Literal["auto", "console", "json"], level: str) -> 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+    # Pillow warns of what preprocess then rejects with a code, or reads all the same.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     for noisy in ("disnake", "aiohttp.access", "nats", "pymongo", "httpx", "PIL"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

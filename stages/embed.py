@@ -1,4 +1,7 @@
-"""Embed: one preprocessed image becomes its vector. Replay-safe: same pixels, same encoder, same vector."""
+"""Embed: one preprocessed image becomes its vector. Replay-safe: same pixels, same encoder, same vector but for the last bit.
+
+A float sum depends a little on what else is in the batch; the vector that was recorded first stands.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -20,8 +20,8 @@ from contracts.events import (
 from contracts.ports import Catalogue
 from contracts.stage import Stage
 
-PATIENCE = 0.2
-"""Seconds until a vector that overtook its post is tried again; the post is earlier in the log, so it comes."""
+ATTEMPTS = 12
+"""A vector may overtake its post, which is earlier in the log and so comes; after a restart of the log, half a minute later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ async def _index(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
     if entry is None or "metadata" not in entry.document:
         if await catalogue.removed(event.image_id):
             return ()
-        raise Retry(f"image {event.image_id} has a vector, but its post has not been catalogued yet", after=PATIENCE)
+        raise Retry(f"image {event.image_id} has a vector, but its post has not been catalogued yet")
     await catalogue.put_vector(event.image_id, event.generation, event.vector)
     return (
         ImageIndexed(guild_id=event.guild_id, channel_id=event.channel_id, image_id=event.image_id, generation=event.generation),
@@ -95,4 +95,5 @@ STAGE = Stage(
     emits=(ImageIndexed,),
     handle=handle,
     deps=Deps,
+    attempts=ATTEMPTS,
 )

@@ -57,6 +57,7 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
     subscription = await js.pull_subscribe_bind(info.name, stream=stream)
     try:
         while True:
+            _end_if_cancelled()
             try:
                 messages = await subscription.fetch(BATCH, timeout=5)
             except TimeoutError:
@@ -69,6 +70,13 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
         with suppress(NatsError, JetStreamError, TimeoutError):
             await subscription.unsubscribe()
             await js.delete_consumer(stream, info.name)
+
+
+def _end_if_cancelled() -> None:
+    """Python 3.11's `asyncio.wait_for`, and so nats-py's fetch, loses a cancellation that comes together with a message."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def readable(message: Msg) -> Recorded | None:

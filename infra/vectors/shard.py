@@ -19,7 +19,7 @@ STEP = 4
 """Slots that each add brings into a graph that does not cover the table yet: a few ms an add, instead of half a minute at once."""
 
 OVERFETCH = 20
-"""The graph is asked for this many times what would do: at 12 a filter of 50 % missed two of a hundred neighbours in 100,000 vectors."""
+"""The graph is asked for this many times what would do: at 12, a filter of 50 % lost two of a hundred neighbours among 100,000."""
 
 
 class Shard:

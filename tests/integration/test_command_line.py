@@ -191,6 +191,12 @@ async def test_a_mistake_is_one_sentence(
     assert len(result.err.strip().splitlines()) == 1
 
 
+async def test_a_guild_that_cannot_be_a_subject_is_a_usage_error(tmp_path: Path) -> None:
+    result = await mapseek("find", "--guild", "my guild", tmp_path / "any.png", MAPSEEK_DATA_DIR=str(tmp_path))
+    assert result.code == 2
+    assert "letters, digits, hyphens or underscores" in result.err
+
+
 async def test_run_without_a_log_says_where_to_find_one(tmp_path: Path) -> None:
     result = await mapseek("run", "download", MAPSEEK_DATA_DIR=str(tmp_path))
     assert result.code == 1

@@ -45,17 +45,20 @@ class Program:
 async def program(
     log: Path, *arguments: str, environment: Mapping[str, str], command: Sequence[str] = MAPSEEK
 ) -> AsyncIterator[Program]:
-    """Run `mapseek` with these arguments; killed at the end if it is still there."""
+    """Run `mapseek` with these arguments. If it is still there at the end it is told to go, so that its log server goes with it."""
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=_environment(environment)
         )
+    running = Program(process, log)
     try:
-        yield Program(process, log)
+        yield running
     finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        if process.returncode is None:
+            try:
+                await running.stop()
+            except TimeoutError:
+                await running.kill()
 
 
 @dataclass(frozen=True)
