@@ -63,7 +63,7 @@ def as_thumbnail(image: Image.Image) -> bytes:
     """At most 256x256 as WebP, never enlarged. Lanczos: nearest would drop rows of pixel art and turn dithering into moiré."""
     small = image.copy()
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    return _encoded(small, "WEBP", quality=80)
+    return _encoded(small, "WEBP", quality=80, method=0)  # half the time of the default for an eighth more bytes
 
 
 def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:

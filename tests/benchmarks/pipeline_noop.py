@@ -39,7 +39,7 @@ from tests.suites.bench_stage import count, downloaded, working
 
 WORKERS = 8
 DIMENSIONS = 512
-CHAIN = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, persist.STAGE: 3}
+CHAIN: dict[Stage[Any], int] = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, persist.STAGE: 3}
 """The stages of the archive lane, with how many messages an image is to each."""
 
 
@@ -134,7 +134,7 @@ async def archived(folder: Path, images: int, runs: Sequence[tuple[str, Sequence
             async with running(settings, url, stages, encoder=NO_MODEL) as process:
                 lines.append(await watched(what, folder, process.runtime, stages, images))
         if (indexed := await count(client, IMAGES, kind_filter(ImageIndexed))) != images:
-            raise RuntimeError(f"{indexed} of {images} images were indexed: the figures say nothing")
+            raise RuntimeError(f"only {indexed} of {images} images were indexed: the figures say nothing")
     return lines
 
 
@@ -142,6 +142,8 @@ async def watched(what: str, folder: Path, runtime: Runtime, stages: Sequence[St
     """The cost until the last of these stages has had every image, without those that were done before it was looked at."""
     last = stages[-1]
     before = succeeded(runtime, last.name) / CHAIN[last]
+    if before >= images:
+        raise RuntimeError(f"{images} images are too few: they were done before they could be looked at")
     meter = Meter(folder / "nats")
     await until_done(runtime, last.name, images * CHAIN[last])
     return Line(what, images - before, sum(CHAIN[stage] for stage in stages), meter.read())
@@ -158,7 +160,7 @@ async def measure(images: int) -> list[Line]:
 
 def main(quick: bool = False) -> None:
     """Measure and print."""
-    images = 100 if quick else 2_000
+    images = 300 if quick else 2_000
     lines = asyncio.run(measure(images))
     table = Table(title=f"Download to persist without a model: {images:,} images, {WORKERS} workers a stage, one process")
     for column in ("", "images/s", "messages", "CPU ms/image", "CPU ms/message", "to raw", "nats-server ms/image"):

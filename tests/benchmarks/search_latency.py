@@ -95,7 +95,7 @@ async def no_pause() -> None:
 
 
 def until_busy_again(runtime: Runtime, images: int, more: int, batch_s: float) -> Pause:
-    """Wait until so many more of the images are embedded, so that the archive lane is at full speed, then for some part of a batch."""
+    """Wait until so many more images are embedded, so that the archive lane is at full speed, then for some part of a batch."""
     moments = np.random.default_rng(0)
 
     async def pause() -> None:
@@ -157,7 +157,6 @@ async def measure(model: str, questions: int, images: int) -> Figures:
             ):
                 await discord.wait_for_command("find")
                 names = await store(await process.wiring.blobs(), range(images))
-                places = {"guild_id": str(guild.id), "channel_id": str(channel.id)}
                 client, journal = process.wiring.client, process.wiring.journal
 
                 async def asked(first: int, count: int, pause: Pause) -> Searches:
@@ -167,7 +166,7 @@ async def measure(model: str, questions: int, images: int) -> Figures:
                 batches = [await batch_seconds(tower, settings.batch_size)]
                 alone = await asked(FIRST_QUESTION + 100, questions, no_pause)
                 batches.append(await batch_seconds(tower, settings.batch_size))
-                await post(journal, names, **places)
+                await post(journal, names, guild_id=str(guild.id), channel_id=str(channel.id))
                 busy = until_busy_again(process.runtime, images, images // questions // 4, batches[-1])
                 before = images - succeeded(process.runtime, embed.STAGE.name)
                 loaded = await asked(FIRST_QUESTION + 200, questions, busy)
