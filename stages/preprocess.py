@@ -24,14 +24,30 @@ class Deps:
     max_pixels: int = 50_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    png: bytes
+    thumbnail: bytes
+    width: int
+    height: int
+    format: str
+
+
+def _canonical(data: bytes, max_pixels: int, with_thumbnail: bool) -> _Made:
+    """Everything that costs processor time, in one go, for a thread."""
+    picture, file_format = decode(data, max_pixels)
+    thumbnail = as_thumbnail(picture) if with_thumbnail else b""
+    return _Made(as_png(picture), thumbnail, picture.width, picture.height, file_format)
+
+
 async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Sequence[Fact]:
     """Store the canonical picture, and a thumbnail for the archive. Raises Reject for bytes that are no usable picture.
 
     A blob that is lost is not the image's fault: BlobMissing goes up to become a dead letter, to be retried once the blob is back.
     """
     data = await deps.blobs.get(event.blob)
-    picture, file_format = await asyncio.to_thread(decode, data, deps.max_pixels)
-    pixels = await deps.blobs.put(await asyncio.to_thread(as_png, picture))
+    made = await asyncio.to_thread(_canonical, data, deps.max_pixels, isinstance(event, ImageDownloaded))
+    pixels = await deps.blobs.put(made.png)
     if isinstance(event, SearchDownloaded):
         return [
             SearchPreprocessed(
@@ -39,8 +55,8 @@ async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Seque
                 search_id=event.search_id,
                 question=event.question,
                 pixels=pixels,
-                width=picture.width,
-                height=picture.height,
+                width=made.width,
+                height=made.height,
                 preprocessing=PREPROCESSING,
             )
         ]
@@ -50,10 +66,10 @@ async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Seque
             channel_id=event.channel_id,
             image_id=event.image_id,
             pixels=pixels,
-            thumbnail=await deps.blobs.put(await asyncio.to_thread(as_thumbnail, picture)),
-            width=picture.width,
-            height=picture.height,
-            format=file_format,
+            thumbnail=await deps.blobs.put(made.thumbnail),
+            width=made.width,
+            height=made.height,
+            format=made.format,
             preprocessing=PREPROCESSING,
         )
     ]
