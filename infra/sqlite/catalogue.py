@@ -31,7 +31,7 @@ def _open(path: Path, busy_timeout: float) -> "SqliteCatalogue":
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with closing(connect(path, busy_timeout)) as database:
-            ensure_schema(database, path)
+            ensure_schema(database, path, busy_timeout)
         return SqliteCatalogue(path, busy_timeout)
     except OSError as error:
         raise MapSeekError(f"The folder {path.parent} cannot be made ({error.strerror}): choose another data folder.") from error

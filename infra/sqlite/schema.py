@@ -3,6 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
 from contracts.errors import MapSeekError
 from infra.sqlite.connection import transaction
 
@@ -29,8 +31,11 @@ _TABLES = (
 )
 
 
-def ensure_schema(database: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new file; raise MapSeekError for a file that is not ours or of another version."""
+def ensure_schema(database: sqlite3.Connection, path: Path, patience: float) -> None:
+    """Make the tables of a new file, waiting `patience` seconds at most for others that do.
+
+    Raises MapSeekError for a file that is not ours or of another version.
+    """
     with transaction(database):
         (objects,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if objects == 0:
@@ -45,4 +50,15 @@ def ensure_schema(database: sqlite3.Connection, path: Path) -> None:
             f"{path} has catalogue schema {version}, but this MapSeek reads {VERSION}: use the matching version, "
             "or delete the file and rebuild it from the log."
         )
-    database.execute("PRAGMA journal_mode = WAL")  # kept in the file: readers and other processes go on while one writes
+    _keep_write_ahead_log(database, patience)
+
+
+def _keep_write_ahead_log(database: sqlite3.Connection, patience: float) -> None:
+    """Readers and other processes go on while one writes; the file remembers it.
+
+    SQLite's busy timeout does not cover this switch: it fails at once while another process is opening the file.
+    """
+    busy = retry_if_exception(lambda error: getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY)
+    for attempt in Retrying(retry=busy, wait=wait_random(0.01, 0.05), stop=stop_after_delay(patience), reraise=True):
+        with attempt:
+            database.execute("PRAGMA journal_mode = WAL")
