@@ -30,7 +30,22 @@ def stream_of(fact: type[Fact] | Fact) -> str:
 
 def subject_of(fact: Fact) -> str:
     """The one subject on which this fact may be recorded, once."""
-    return ".".join(("mapseek", fact.family, fact.name, f"v{fact.version}", *fact.key))
+    return subject_for(type(fact), *fact.key)
+
+
+def subject_for(kind: type[Fact], *key: str) -> str:
+    """The subject of the fact of a kind that has this key."""
+    return ".".join(("mapseek", kind.family, kind.name, f"v{kind.version}", *key))
+
+
+def lane_filter(family: str) -> str:
+    """Every fact of one lane."""
+    return f"mapseek.{family}.>"
+
+
+def guild_lane_filter(family: Family, guild_id: str) -> str:
+    """Everything that happens in one lane of one guild."""
+    return f"mapseek.{family}.*.*.{guild_id}.>"
 
 
 def kind_filter(fact: type[Fact], version: str = "*") -> str:
@@ -68,5 +83,5 @@ def failure_subject(stage: str, family: str, sequence: int) -> str:
 
 
 def failure_filter(stage: str, family: str) -> str:
-    """The dead letters of one stage in one lane."""
+    """The dead letters of one stage (`*`: of all) in one lane."""
     return f"mapseek.failure.{stage}.{family}.*"

@@ -10,7 +10,7 @@ from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from nats.aio.msg import Msg
 
-from contracts.subjects import LANES, durable_name
+from contracts.subjects import LANES, durable_name, lane_filter
 from pipeline.guards import Fetched, guarded_context
 from pipeline.runner import Job, Runtime, run
 
@@ -43,7 +43,7 @@ def _subscribe(broker: NatsBroker, job: Job, runtime: Runtime) -> None:
         await run(message, job, runtime)
 
     broker.subscriber(
-        f"mapseek.{job.family}.>",
+        lane_filter(job.family),
         durable=durable_name(job.stage.name, job.family),
         stream=JStream(LANES[job.family], declare=False),
         pull_sub=PullSub(batch_size=1, timeout=FETCH_TIMEOUT_S),

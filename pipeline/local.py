@@ -32,7 +32,7 @@ from contracts.events import (
     Verdict,
 )
 from contracts.ports import BlobStore, Catalogue, Journal
-from contracts.subjects import FAILURES, IMAGES, SEARCHES, kind_filter
+from contracts.subjects import FAILURES, IMAGES, SEARCHES, failure_filter, guild_lane_filter, kind_filter
 from infra.nats.tail import follow, last_sequence, readable
 from pipeline.clock import utc_now
 
@@ -135,7 +135,7 @@ async def _ends(client: Client, after: int) -> AsyncIterator[tuple[str, str | No
                 ended.put_nowait((recorded.fact.image_id, problem))
 
     async def watch_failures() -> None:
-        async for message in follow(client, FAILURES, ["mapseek.failure.*.image.*"]):
+        async for message in follow(client, FAILURES, [failure_filter("*", "image")]):
             headers = message.headers or {}
             ended.put_nowait((_image_of(message), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}"))
 
@@ -197,7 +197,7 @@ async def _collect(
 ) -> None:
     """Resolve each question with its last word, when it is recorded as answered."""
     words: dict[str, SearchMatched | SearchRejected] = {}
-    async for message in follow(client, SEARCHES, [f"mapseek.search.*.*.{guild_id}.>"], after=after):
+    async for message in follow(client, SEARCHES, [guild_lane_filter("search", guild_id)], after=after):
         recorded = readable(message)
         if recorded is None or not isinstance(fact := recorded.fact, SearchFact) or fact.search_id not in waiting:
             continue

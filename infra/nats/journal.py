@@ -12,7 +12,7 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from contracts.envelope import Origin, headers_of
 from contracts.errors import Unavailable
 from contracts.events import Fact
-from contracts.subjects import stream_of, subject_of
+from contracts.subjects import stream_of, subject_for, subject_of
 from infra.nats.wire import body_of
 
 WRONG_LAST_SEQUENCE = 10071
@@ -48,7 +48,7 @@ class JetStreamJournal:
         return True
 
     async def holds(self, fact: type[Fact], *key: str) -> bool:
-        subject = ".".join(("mapseek", fact.family, fact.name, f"v{fact.version}", *key))
+        subject = subject_for(fact, *key)
         try:
             await self._js.get_last_msg(stream_of(fact), subject)
         except NotFoundError:

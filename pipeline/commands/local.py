@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from contracts.errors import MapSeekError
 from infra.nats.connection import connect
-from pipeline import topology
 from pipeline.console.answers import answer_json, answer_lines
 from pipeline.generations import active_generation
 from pipeline.local import archive, find, images_under
@@ -26,7 +25,6 @@ async def _at_work(settings: Settings, lane: str) -> AsyncIterator[Process]:
     async with log_server(settings) as url:
         client = await connect(url, "mapseek-local")
         try:
-            await topology.ensure(client, STAGES)
             idle = await idle_stages(client, [stage for stage in STAGES if lane in stage.families], lane)
         finally:
             await client.close()
