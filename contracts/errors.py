@@ -17,6 +17,7 @@ class RejectCode(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     DAMAGED = "damaged"
     TOO_MANY_PIXELS = "too_many_pixels"
+    NO_TEXT = "no_text"
     INTERNAL = "internal"
 
 

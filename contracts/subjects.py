@@ -5,27 +5,38 @@ filter and a second recording of the same fact is refused by the server.
 """
 
 from contracts.errors import Malformed
+from contracts.events import FACTS, AlertFact, ImagePosted, SearchJudged
 from contracts.events.base import Fact, Family
 
 IMAGES = "IMAGES"
 SEARCHES = "SEARCHES"
+JUDGEMENTS = "JUDGEMENTS"
+ALERTS = "ALERTS"
+REMOVALS = "REMOVALS"
 FAILURES = "FAILURES"
 
-LANES: dict[str, str] = {"image": IMAGES, "search": SEARCHES}
+LANES: dict[str, str] = {"image": IMAGES, "search": SEARCHES, "alert": ALERTS, "removal": REMOVALS}
 """The stream of each lane, by the family of the facts that flow in it."""
 
-STREAM_SUBJECTS: dict[str, tuple[str, ...]] = {
-    IMAGES: ("mapseek.image.>", "mapseek.generation.>"),
-    SEARCHES: ("mapseek.search.>",),
-    FAILURES: ("mapseek.failure.>",),
-}
+_STREAM_OF: dict[Family, str] = {**LANES, "generation": IMAGES}  # type: ignore[dict-item]
 
-_STREAM_OF: dict[Family, str] = {"image": IMAGES, "search": SEARCHES, "generation": IMAGES}
+STATE = "mapseek-state"
+"""The key-value bucket of what is kept beside the logs."""
 
 
 def stream_of(fact: type[Fact] | Fact) -> str:
-    """The log that keeps this kind of fact."""
-    return _STREAM_OF[fact.family]
+    """The log that keeps this kind of fact. Votes are kept for ever, unlike the searches that they are about."""
+    return JUDGEMENTS if fact.type_name() == SearchJudged.type_name() else _STREAM_OF[fact.family]
+
+
+STREAM_SUBJECTS: dict[str, tuple[str, ...]] = {
+    IMAGES: ("mapseek.image.>", "mapseek.generation.>"),
+    SEARCHES: tuple(f"mapseek.search.{kind.name}.>" for kind in FACTS.values() if stream_of(kind) == SEARCHES),
+    JUDGEMENTS: (f"mapseek.search.{SearchJudged.name}.>",),
+    ALERTS: ("mapseek.alert.>",),
+    REMOVALS: ("mapseek.removal.>",),
+    FAILURES: ("mapseek.failure.>",),
+}
 
 
 def subject_of(fact: Fact) -> str:
@@ -53,10 +64,32 @@ def kind_filter(fact: type[Fact], version: str = "*") -> str:
     return f"mapseek.{fact.family}.{fact.name}.{version}.>"
 
 
+def first_of(fact: Fact) -> str:
+    """What must still be empty when a fact is recorded: its own subject.
+
+    For a post, any fact that shares its key: ImageRemoved does, so the server refuses the post of a removed image for ever.
+    """
+    if isinstance(fact, ImagePosted):
+        return ".".join(("mapseek", fact.family, "*", "*", *fact.key))
+    return subject_of(fact)
+
+
 def entity_filters(family: Family, guild_id: str, entity_id: str) -> tuple[str, str]:
     """Everything that ever happened to one image or search; the second filter matches facts with a variant token."""
     history = f"mapseek.{family}.*.*.{guild_id}.{entity_id}"
-    return history, f"{history}.*"
+    return history, f"{history}.>"
+
+
+def posts_of_message_filter(guild_id: str, message_id: str) -> str:
+    """The posts of one message's images."""
+    return f"{kind_filter(ImagePosted).removesuffix('>')}{guild_id}.*.{message_id}"
+
+
+def person_filters(guild_id: str, person_id: str) -> dict[str, tuple[str, ...]]:
+    """What the logs keep for ever of what a person said in a guild, by stream: their votes and their alerts."""
+    alerts = f"mapseek.{AlertFact.family}.*.*.{guild_id}.*.{person_id}"
+    votes = f"{kind_filter(SearchJudged).removesuffix('>')}{guild_id}.*.{person_id}.*"
+    return {JUDGEMENTS: (votes,), ALERTS: (alerts, f"{alerts}.>")}
 
 
 def guild_filter(fact: type[Fact], guild_id: str) -> str:
@@ -85,3 +118,33 @@ def failure_subject(stage: str, family: str, sequence: int) -> str:
 def failure_filter(stage: str, family: str) -> str:
     """The dead letters of one stage (`*`: of all) in one lane."""
     return f"mapseek.failure.{stage}.{family}.*"
+
+
+def settings_key(guild_id: str) -> str:
+    """Where a guild's settings are kept."""
+    return f"settings.{guild_id}"
+
+
+def mark_key(guild_id: str, channel_id: str) -> str:
+    """Where a channel's high-water mark is kept."""
+    return f"mark.{guild_id}.{channel_id}"
+
+
+def backfill_key(guild_id: str, channel_id: str) -> str:
+    """Where the state of a channel's back-fill is kept."""
+    return f"backfill.{guild_id}.{channel_id}"
+
+
+def forgotten_key(guild_id: str, person_id: str) -> str:
+    """Where it is kept that a person's posts up to a moment are to stay out."""
+    return f"forgotten.{guild_id}.{person_id}"
+
+
+def owner_key() -> str:
+    """Where it is kept which bot this archive belongs to."""
+    return "owner"
+
+
+def requests_key(kind: str) -> str:
+    """Where all processes count their requests to Discord: `all` of them, or the `invalid` ones."""
+    return f"requests.{kind}"

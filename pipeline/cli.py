@@ -1,4 +1,4 @@
-"""The command line: `mapseek up`, `run`, `gateway`, `archive`, `find`, `status`, `topology`, `schema`, `demo`."""
+"""The command line: `mapseek up`, `run`, `gateway`, `archive`, `find`, `status`, `invite`, `topology`, `schema`, `demo`."""
 
 import asyncio
 import signal
@@ -123,6 +123,16 @@ def status(
     from pipeline.commands.inspect import show_status
 
     _start(show_status(_settings(quiet=True), watch=watch, as_json=as_json, out=out))
+
+
+@app.command()
+def invite(
+    guild: Annotated[int | None, typer.Option(min=1, help="The id of the server to choose beforehand.")] = None,
+) -> None:
+    """Print the link that adds the bot to a server with the least permissions, and what each is for. Needs DISCORD_TOKEN only."""
+    from pipeline.commands.invite import show_invite
+
+    show_invite(_settings(quiet=True), guild, out)
 
 
 @topology_app.command("diff")

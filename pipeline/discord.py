@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from contracts.ports import Journal
 from infra.discord.endpoint import DISCORD, Endpoint, simulated
 from infra.discord.gateway import run_gateway
+from infra.discord.services import Ports
 from pipeline.monitoring.health import Check
 from pipeline.monitoring.metrics import Metrics
 from pipeline.settings import Settings, require_token
@@ -33,17 +33,18 @@ class RunningGateway:
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, journal: Journal, metrics: Metrics) -> AsyncIterator[RunningGateway]:
+async def gateway(settings: Settings, ports: Ports, metrics: Metrics) -> AsyncIterator[RunningGateway]:
     """Run the gateway in the background; at the end it records what it has heard and logs out."""
     token = require_token(settings)
     if not settings.channels:
-        log.warning("no channel is watched, so nothing is archived: set MAPSEEK_CHANNELS to channel ids, or to `all`")
+        log.info("only channels that managers watch with `/archive watch add` are archived: MAPSEEK_CHANNELS names none")
     ready = asyncio.Event()
     task = asyncio.create_task(
         run_gateway(
             token,
-            journal,
+            ports,
             channels=settings.channels,
+            cdn_origins=settings.cdn_origins,
             endpoint=endpoint(settings),
             on_ready=ready.set,
             on_lost=metrics.posts_lost.inc,

@@ -2,6 +2,9 @@
 
 import random
 from dataclasses import dataclass
+from datetime import timedelta
+
+from stages import erase
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,17 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The runner's patience. A person waits in the search lane, so it tries again sooner."""
+    """The runner's patience. A person waits in the search lane, so it tries again sooner.
+
+    `blob_grace` is how long the blobs of a removed image are left, lest another image is about to use them.
+    """
 
     image_retry: Backoff = Backoff(first=2, factor=4, longest=300)
     search_retry: Backoff = Backoff(first=0.5, factor=2, longest=10)
     hold: Backoff = Backoff(first=0.5, factor=2, longest=15)
     keep_alive_every: float = 10
     breaker_limit: int = 25
+    blob_grace: timedelta = erase.GRACE
 
     def retry(self, family: str) -> Backoff:
         return self.search_retry if family == "search" else self.image_retry

@@ -20,6 +20,7 @@ from infra.nats.server import announced_url, embedded_server
 from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.consuming import start_workers
+from pipeline.dependencies import dependencies
 from pipeline.discord import endpoint, gateway
 from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, unblocked
 from pipeline.monitoring.http import monitoring_server
@@ -29,9 +30,12 @@ from pipeline.registry import STAGES
 from pipeline.runner import Job, Runtime
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.wiring import Wiring
-from stages import embed, preprocess
+from stages import alert, embed, erase, link, notify, preprocess, remove
 
 log = structlog.get_logger()
+
+SIDE_WORKERS = 2
+"""For what happens beside an image's way into the archive, where nobody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,8 @@ async def running(
         await topology.ensure(client, STAGES)
         journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
         runtime = Runtime(journal, Metrics(), policy or Policy())
-        wiring = Wiring(settings, folder, client, journal, stack, encoder)
-        jobs = [Job(stage, family, await wiring.deps(stage)) for stage in stages for family in stage.families]
+        wiring = Wiring(settings, folder, client, journal, stack, encoder, policy)
+        jobs = [Job(stage, family, await dependencies(stage, family, wiring)) for stage in stages for family in stage.families]
 
         checks: dict[str, Check] = {"log": connected(client), "dependencies": unblocked(runtime.waiting_for)}
         fetches = Fetches()
@@ -97,7 +101,7 @@ async def running(
             stack.push_async_callback(broker.stop)
         background: tuple[asyncio.Task[None], ...] = ()
         if with_gateway:
-            discord = await stack.enter_async_context(gateway(settings, journal, runtime.metrics))
+            discord = await stack.enter_async_context(gateway(settings, await wiring.gateway_ports(), runtime.metrics))
             checks["gateway"] = discord.check
             background = (discord.task,)
         port = None
@@ -113,6 +117,8 @@ async def running(
 def _workers(job: Job, settings: Settings) -> int:
     if job.family == "search":
         return settings.search_workers
+    if job.stage in (link.STAGE, alert.STAGE, notify.STAGE, remove.STAGE, erase.STAGE):
+        return SIDE_WORKERS
     if job.stage is embed.STAGE:
         # The model never waits for the log only if a whole batch is at hand while the one before is with it, or being recorded.
         return max(settings.workers, 2 * settings.batch_size)

@@ -46,6 +46,11 @@ class ProjectedIndex:
                 await self.reached(await self._last_vector_of(guild_id))
         return await self._index.search(guild_id, generation, vector, top=top, channels=channels)
 
+    async def like(
+        self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
+    ) -> Sequence[Neighbour]:
+        return await self._index.like(guild_id, generation, image_id, at_least=at_least, top=top, channels=channels)
+
     async def _last_vector_of(self, guild_id: str) -> int:
         try:
             message = await self._client.jetstream().get_last_msg(IMAGES, guild_filter(ImageEmbedded, guild_id))
@@ -83,7 +88,7 @@ class ProjectedIndex:
 
 def _apply(index: EmbeddedIndex, fact: Fact) -> None:
     if isinstance(fact, ImageEmbedded):
-        index.add(fact.guild_id, fact.generation, fact.image_id, fact.channel_id, fact.vector)
+        index.add(fact.guild_id, fact.generation, fact.image_id, fact.audience, fact.vector)
     elif isinstance(fact, ImageRemoved):
         index.remove(fact.image_id)
 

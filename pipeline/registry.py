@@ -4,9 +4,22 @@ from typing import Any
 
 from contracts.errors import MapSeekError
 from contracts.stage import Stage
-from stages import download, embed, match, persist, preprocess, reply
+from stages import alert, download, embed, erase, judge, link, match, notify, persist, preprocess, remove, reply
 
-STAGES: tuple[Stage[Any], ...] = (download.STAGE, preprocess.STAGE, embed.STAGE, persist.STAGE, match.STAGE, reply.STAGE)
+STAGES: tuple[Stage[Any], ...] = (
+    download.STAGE,
+    preprocess.STAGE,
+    embed.STAGE,
+    persist.STAGE,
+    link.STAGE,
+    match.STAGE,
+    reply.STAGE,
+    judge.STAGE,
+    alert.STAGE,
+    notify.STAGE,
+    remove.STAGE,
+    erase.STAGE,
+)
 
 
 def stages_named(names: list[str]) -> list[Stage[Any]]:

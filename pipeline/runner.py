@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import structlog
 from nats.aio.msg import Msg
@@ -29,8 +29,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
+@runtime_checkable
 class Rejectable(Protocol):
-    """A fact of a lane: it knows the fact that ends its entity's way."""
+    """A step of an image or of a question: it knows the fact that ends its entity's way."""
 
     def rejected(self, stage: str, code: RejectCode, reason: str) -> Fact: ...
 
@@ -142,8 +143,9 @@ async def _work(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
 
 
 def _rejection(fact: Fact, job: Job, code: RejectCode, reason: str) -> Fact:
-    lane: Rejectable = fact  # type: ignore[assignment]  # every fact that a stage consumes belongs to a lane
-    return lane.rejected(job.stage.name, code, reason)
+    if not isinstance(fact, Rejectable):
+        raise TypeError(f"{fact.type_name()} cannot be rejected")
+    return fact.rejected(job.stage.name, code, reason)
 
 
 async def _record(facts: Sequence[Fact], origin: Origin, cause: str, job: Job, runtime: Runtime) -> None:
@@ -226,7 +228,8 @@ async def _dead_letter(
         )
 
     await _until_available(record, job, runtime)
-    if job.family == "search" and (question := recorded or _readable(delivery)):
+    question = (recorded or _readable(delivery)) if job.family == "search" else None
+    if question is not None and isinstance(question.fact, Rejectable):
         apology = f"MapSeek could not work on this picture; the bot's owner finds the cause under {question.origin.correlation_id}."
         rejection = _rejection(question.fact, job, RejectCode.INTERNAL, apology)
         await _record((rejection,), question.origin, delivery.subject, job, runtime)

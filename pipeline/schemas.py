@@ -11,8 +11,27 @@ from contracts.subjects import STREAM_SUBJECTS, stream_of
 from pipeline.registry import STAGES
 
 CONTRACTS = Path(contracts.__file__).parent
-KEYS = {"image": "{guild}.{image}", "search": "{guild}.{search}", "generation": "{number}"}
-VARIANTS = {"image.preprocessed": ".{preprocessing}", "image.embedded": ".{generation}", "image.indexed": ".{generation}"}
+KEYS = {
+    "image": "{guild}.{image}",
+    "search": "{guild}.{search}",
+    "alert": "{guild}.{alert}.{person}",
+    "removal": "{guild}.{removal}",
+    "generation": "{number}",
+}
+VARIANTS = {
+    "image.posted": ".{message}",
+    "image.preprocessed": ".{preprocessing}",
+    "image.embedded": ".{generation}",
+    "image.indexed": ".{generation}",
+    "image.reposted": ".{generation}",
+    "image.removed": ".{message}",
+    "image.resurfaced": ".{late}",
+    "search.browsed": ".{interaction}",
+    "search.voted": ".{interaction}",
+    "search.judged": ".{voter}.{interaction}",
+    "alert.triggered": ".{image}",
+    "alert.delivered": ".{image}",
+}
 
 
 def documents() -> dict[Path, bytes]:

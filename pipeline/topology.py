@@ -14,7 +14,18 @@ from nats.js.errors import NotFoundError
 
 from contracts.errors import MapSeekError
 from contracts.stage import Stage
-from contracts.subjects import FAILURES, IMAGES, LANES, SEARCHES, STREAM_SUBJECTS, durable_name, kind_filter
+from contracts.subjects import (
+    ALERTS,
+    FAILURES,
+    IMAGES,
+    JUDGEMENTS,
+    LANES,
+    REMOVALS,
+    SEARCHES,
+    STREAM_SUBJECTS,
+    durable_name,
+    kind_filter,
+)
 
 ACK_WAIT_S = 30.0
 """A message that is silent for so long is delivered again; the runner keeps a working one alive."""
@@ -22,8 +33,16 @@ ACK_WAIT_S = 30.0
 MAX_ACK_PENDING = 1024
 """Across all processes of a stage. Each worker fetches one message at a time, so this bounds nothing in practice."""
 
-KEPT_FOR = {IMAGES: timedelta(0), SEARCHES: timedelta(days=7), FAILURES: timedelta(days=30)}
-"""How long a log keeps its entries; zero is for ever."""
+FOR_EVER = timedelta(0)
+KEPT_FOR = {
+    IMAGES: FOR_EVER,
+    SEARCHES: timedelta(days=7),
+    JUDGEMENTS: FOR_EVER,
+    ALERTS: FOR_EVER,
+    REMOVALS: timedelta(days=30),
+    FAILURES: timedelta(days=30),
+}
+"""How long a log keeps its entries."""
 
 _STREAM_FIELDS = ("subjects", "retention", "storage", "discard", "max_age", "max_msgs", "max_bytes", "max_msgs_per_subject")
 _CONSUMER_FIELDS = ("filter_subjects", "deliver_policy", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
@@ -58,14 +77,14 @@ class Difference:
 
 
 def streams() -> list[StreamConfig]:
-    """The three logs."""
+    """The logs."""
     return [
         StreamConfig(
             name=name,
             subjects=list(subjects),
             retention=RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW if name == IMAGES else DiscardPolicy.OLD,
+            discard=DiscardPolicy.NEW if KEPT_FOR[name] == FOR_EVER else DiscardPolicy.OLD,
             max_age=KEPT_FOR[name].total_seconds(),
             max_msgs=-1,
             max_bytes=-1,

@@ -1,5 +1,6 @@
 """Chooses and opens the adapters that the stages of a process need, each at most once, and closes them in reverse."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -8,21 +9,31 @@ from typing import Any
 from nats.aio.client import Client
 
 from contracts.errors import MapSeekError, Unavailable
-from contracts.ports import Answering, BlobStore, Catalogue, Downloader, ImageEncoder, VectorSearch
-from contracts.stage import Stage
-from infra.blobs.files import open_blob_store
-from infra.discord.answers import WebhookAnswers
-from infra.discord.attachments import AttachmentUrls
+from contracts.ports import Alerts, Answering, BlobStore, Catalogue, Downloader, ImageEncoder, Notifying, State, VectorSearch
+from infra.blobs.files import FileBlobStore, open_blob_store
+from infra.discord.answering.answers import WebhookAnswers
+from infra.discord.rest.attachments import AttachmentUrls
+from infra.discord.rest.budget import Budget
+from infra.discord.rest.login import RestLogin
+from infra.discord.rest.notices import DiscordNotices
+from infra.discord.services import Ports
 from infra.http.downloader import open_downloader
 from infra.mongo.catalogue import open_mongo_catalogue
 from infra.mongo.vectors import open_atlas_search
+from infra.nats.alerts import open_alerts
+from infra.nats.answered import answered
 from infra.nats.journal import JetStreamJournal
+from infra.nats.posts import LogPosts
+from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.clock import utc_now
-from pipeline.generations import active_generation, generation_for
+from pipeline.generations import active_generation
+from pipeline.overview import Overseer
+from pipeline.policy import Policy
 from pipeline.projections import projected_index
+from pipeline.questions import keep_sweeping
+from pipeline.registry import STAGES
 from pipeline.settings import Settings
-from stages import download, embed, match, persist, preprocess, reply
 
 
 class Wiring:
@@ -39,8 +50,10 @@ class Wiring:
         journal: JetStreamJournal,
         stack: AsyncExitStack,
         encoder: ImageEncoder | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.settings = settings
+        self.policy = policy or Policy()
         self.folder = folder
         self.client = client
         self.journal = journal
@@ -67,6 +80,18 @@ class Wiring:
         blobs: BlobStore = await self._once("blobs", opening)
         return blobs
 
+    async def questions(self) -> FileBlobStore:
+        """Where the pictures that people ask with are kept for as long as their questions."""
+
+        async def opening() -> FileBlobStore:
+            questions = open_blob_store(self.folder / "questions")
+            sweeping = asyncio.create_task(keep_sweeping(self.client, questions), name="sweep")
+            self._stack.push_async_callback(_ended, sweeping)
+            return questions
+
+        questions: FileBlobStore = await self._once("questions", opening)
+        return questions
+
     async def catalogue(self) -> Catalogue:
         async def opening() -> Catalogue:
             catalogue = await open_catalogue(self.settings, self.folder)
@@ -76,16 +101,24 @@ class Wiring:
         catalogue: Catalogue = await self._once("catalogue", opening)
         return catalogue
 
+    async def rest(self) -> RestLogin:
+        """Discord's REST API with the bot's token; nothing is asked of it before the first use."""
+
+        async def opening() -> RestLogin:
+            token = self.settings.discord_token
+            rest = RestLogin(token.get_secret_value() if token else "", Budget(await self.state()))
+            self._stack.push_async_callback(rest.close)
+            return rest
+
+        rest: RestLogin = await self._once("rest", opening)
+        return rest
+
     async def downloader(self) -> Downloader:
         async def opening() -> Downloader:
-            token = self.settings.discord_token
-            urls = AttachmentUrls(token.get_secret_value()) if token else None
-            if urls is not None:
-                self._stack.push_async_callback(urls.close)
             downloader = open_downloader(
                 origins=self.settings.cdn_origins,
                 max_bytes=self.settings.max_file_bytes,
-                fresh_url=urls.fresh_url if urls else None,
+                fresh_url=AttachmentUrls(await self.rest()).fresh_url if self.settings.discord_token else None,
             )
             return await self._stack.enter_async_context(downloader)
 
@@ -133,18 +166,53 @@ class Wiring:
         await atlas.ensure_index(active.generation, active.dimensions)
         return atlas
 
+    async def state(self) -> State:
+        async def opening() -> State:
+            return await open_state(self.client)
+
+        state: State = await self._once("state", opening)
+        return state
+
+    async def alerts(self) -> Alerts:
+        async def opening() -> Alerts:
+            return await self._stack.enter_async_context(open_alerts(self.client))
+
+        alerts: Alerts = await self._once("alerts", opening)
+        return alerts
+
+    async def gateway_ports(self) -> Ports:
+        """What the Discord gateway works with."""
+        overseer = Overseer(self.client, STAGES, await self.catalogue(), self.folder / "blobs")
+        return Ports(
+            journal=self.journal,
+            state=await self.state(),
+            posts=LogPosts(self.client),
+            alerts=await self.alerts(),
+            overseeing=overseer,
+            now=utc_now,
+            answered=lambda: answered(self.client),
+        )
+
     async def answering(self) -> Answering:
         async def opening() -> Answering:
-            answers = WebhookAnswers()
+            answers = WebhookAnswers(Budget(await self.state()))
             self._stack.push_async_callback(answers.close)
             return answers
 
         answering: Answering = await self._once("answering", opening)
         return answering
 
-    async def deps(self, stage: Stage[Any]) -> object:
-        """The dependencies of a stage."""
-        return await _DEPS[stage.name](self)
+    async def notifying(self) -> Notifying:
+        async def opening() -> Notifying:
+            return DiscordNotices(await self.rest())
+
+        notifying: Notifying = await self._once("notifying", opening)
+        return notifying
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def open_catalogue(settings: Settings, folder: Path) -> Catalogue:
@@ -158,39 +226,3 @@ def _mongodb_uri(settings: Settings) -> str:
     if settings.mongodb_uri is None:
         raise MapSeekError("MONGODB_URI is not set, but the settings choose MongoDB: set it, or set MAPSEEK_CATALOGUE=sqlite.")
     return settings.mongodb_uri.get_secret_value()
-
-
-async def _download(wiring: Wiring) -> download.Deps:
-    return download.Deps(await wiring.downloader(), await wiring.blobs())
-
-
-async def _preprocess(wiring: Wiring) -> preprocess.Deps:
-    return preprocess.Deps(await wiring.blobs(), wiring.settings.max_pixels)
-
-
-async def _embed(wiring: Wiring) -> embed.Deps:
-    encoder = await wiring.encoder()
-    generation = await generation_for(wiring.client, wiring.journal, encoder.encoder, preprocess.PREPROCESSING)
-    return embed.Deps(await wiring.blobs(), encoder, generation)
-
-
-async def _persist(wiring: Wiring) -> persist.Deps:
-    return persist.Deps(await wiring.catalogue())
-
-
-async def _match(wiring: Wiring) -> match.Deps:
-    return match.Deps(await wiring.vectors())
-
-
-async def _reply(wiring: Wiring) -> reply.Deps:
-    return reply.Deps(await wiring.answering(), await wiring.catalogue(), await wiring.blobs(), wiring.journal, utc_now)
-
-
-_DEPS: dict[str, Callable[[Wiring], Awaitable[object]]] = {
-    "download": _download,
-    "preprocess": _preprocess,
-    "embed": _embed,
-    "persist": _persist,
-    "match": _match,
-    "reply": _reply,
-}

@@ -24,9 +24,7 @@ async def handle(event: ImagePosted | SearchRequested, deps: Deps) -> Sequence[F
     """Record where the event's bytes are. Raises what the downloader raises, and Reject(GONE) for a stored file that is missing."""
     blob, size = await _stored(event.source, deps)
     if isinstance(event, ImagePosted):
-        return [
-            ImageDownloaded(guild_id=event.guild_id, channel_id=event.channel_id, image_id=event.image_id, blob=blob, size=size)
-        ]
+        return [ImageDownloaded(**event.identity, blob=blob, size=size)]
     return [SearchDownloaded(guild_id=event.guild_id, search_id=event.search_id, question=event.question, blob=blob, size=size)]
 
 

@@ -1,4 +1,9 @@
-"""Persist: what became of an image goes into its catalogue document. Replay-safe: parts are set, not added; a removal is final."""
+"""Persist: what became of an image goes into its catalogue document. Replay-safe: parts are set, not added; a removal is final.
+
+A stage that was at work on an image when it was removed may record one more fact behind the back of the erasure. Nearly every fact
+comes by here, so it is told as ImageResurfaced and erased too. That cannot go round for ever: nothing is made of an ImageResurfaced
+but an erasure. A late ImageIndexed may stay; it says no more than the tombstone.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +14,7 @@ from contracts.errors import Retry
 from contracts.events import (
     DiscordFile,
     Fact,
+    ImageDownloaded,
     ImageEmbedded,
     ImageFact,
     ImageIndexed,
@@ -16,6 +22,8 @@ from contracts.events import (
     ImagePreprocessed,
     ImageRejected,
     ImageRemoved,
+    ImageReposted,
+    ImageResurfaced,
 )
 from contracts.ports import Catalogue
 from contracts.stage import Stage
@@ -36,23 +44,27 @@ async def handle(event: ImageFact, deps: Deps) -> Sequence[Fact]:
     match event:
         case ImageRemoved():
             await deps.catalogue.remove(event.image_id)
+            return ()
         case ImageEmbedded():
             return await _index(event, deps.catalogue)
         case _:
-            await deps.catalogue.merge(event.image_id, fields_of(event))
-    return ()
+            kept = await deps.catalogue.merge(event.image_id, fields_of(event))
+            return () if kept else _late(event)
 
 
 async def _index(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
     entry = (await catalogue.entries([event.image_id])).get(event.image_id)
     if entry is None or "metadata" not in entry.document:
         if await catalogue.removed(event.image_id):
-            return ()
+            return _late(event)
         raise Retry(f"image {event.image_id} has a vector, but its post has not been catalogued yet")
     await catalogue.put_vector(event.image_id, event.generation, event.vector)
-    return (
-        ImageIndexed(guild_id=event.guild_id, channel_id=event.channel_id, image_id=event.image_id, generation=event.generation),
-    )
+    return (ImageIndexed(**event.identity, generation=event.generation),)
+
+
+def _late(event: ImageFact) -> Sequence[Fact]:
+    """What a fact about a removed image leads to. A post is never late: the log refuses one that comes after the tombstone."""
+    return () if isinstance(event, ImagePosted) else (ImageResurfaced(**event.identity, late=event.name),)
 
 
 def fields_of(event: ImageFact) -> dict[str, Any]:
@@ -60,11 +72,15 @@ def fields_of(event: ImageFact) -> dict[str, Any]:
     match event:
         case ImagePosted():
             return _post(event)
+        case ImageDownloaded():
+            return {"original": {"blob": event.blob, "size": event.size}}
         case ImagePreprocessed():
             media = ("pixels", "thumbnail", "width", "height", "format", "preprocessing")
             return {"media": {field: getattr(event, field) for field in media}}
         case ImageRejected():
             return {"rejection": {"stage": event.stage, "code": event.code.value, "reason": event.reason}}
+        case ImageReposted():
+            return {"repost_of": {"image_id": event.same_as, "score": event.score, "generation": event.generation}}
         case _:
             raise TypeError(f"{event.type_name()} settles no field of the catalogue")
 
@@ -81,6 +97,7 @@ def _post(event: ImagePosted) -> dict[str, Any]:
             "file_size": event.size,
             "guild_id": event.guild_id,
             "channel_id": event.channel_id,
+            "thread_of": event.thread_of,
             "user_id": event.author.id,
             "user_name": event.author.name,
             "filename": event.filename,
@@ -91,8 +108,8 @@ def _post(event: ImagePosted) -> dict[str, Any]:
 
 STAGE = Stage(
     name="persist",
-    consumes=(ImagePosted, ImagePreprocessed, ImageEmbedded, ImageRejected, ImageRemoved),
-    emits=(ImageIndexed,),
+    consumes=(ImagePosted, ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageRejected, ImageReposted, ImageRemoved),
+    emits=(ImageIndexed, ImageResurfaced),
     handle=handle,
     deps=Deps,
     attempts=ATTEMPTS,

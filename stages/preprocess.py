@@ -62,9 +62,7 @@ async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Seque
         ]
     return [
         ImagePreprocessed(
-            guild_id=event.guild_id,
-            channel_id=event.channel_id,
-            image_id=event.image_id,
+            **event.identity,
             pixels=pixels,
             thumbnail=await deps.blobs.put(made.thumbnail),
             width=made.width,

@@ -1,17 +1,38 @@
-"""Reply: a verdict becomes the asker's answer. Replay-safe: an answered question and one older than its token are passed over."""
+"""Reply: a verdict becomes the asker's answer, a press its next page. Replay-safe: an answered question is passed over, and so is
+what is older than its token; showing a page again shows the same.
+"""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from contracts.errors import BlobMissing, Reject
-from contracts.events import Fact, LocalReply, SearchAnswered, SearchMatched, SearchRejected, Verdict
-from contracts.ports import Answer, Answering, BlobStore, Catalogue, CatalogueEntry, Found, Journal
+from contracts.errors import BlobMissing, Reject, Retry
+from contracts.events import (
+    DiscordReply,
+    Fact,
+    Question,
+    SearchAnswered,
+    SearchBrowsed,
+    SearchDescribed,
+    SearchFact,
+    SearchMatched,
+    SearchPreprocessed,
+    SearchRejected,
+    SearchRequested,
+    Verdict,
+)
+from contracts.ports import Answer, Answering, BlobStore, Catalogue, Document, Journal, Step
 from contracts.stage import Stage
+from stages.pages import View, nothing, page_of
 
+Result = SearchMatched | SearchRejected
 Outcome = Literal["sent", "local", "expired"]
 TOKEN_LIFE = timedelta(minutes=15)
+
+STEPS: Mapping[type[Fact], Step] = {SearchRequested: "fetching", SearchDescribed: "comparing", SearchPreprocessed: "comparing"}
+"""What a waiting asker is told when these are recorded: two edits a search at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,51 +46,102 @@ class Deps:
     now: Callable[[], datetime]
 
 
-async def handle(event: SearchMatched | SearchRejected, deps: Deps) -> Sequence[Fact]:
-    """Answer once, and only while the interaction's token lives. Raises Retry and Unavailable as the ports do."""
+async def handle(event: SearchFact | SearchBrowsed, deps: Deps) -> Sequence[Fact]:
+    """Show what there is to show, while the interaction's token lives. Raises Retry and Unavailable as the ports do."""
+    match event:
+        case SearchMatched() | SearchRejected():
+            return await _answer_once(event, deps)
+        case SearchBrowsed():
+            await _turn(event, deps)
+        case SearchFact():
+            await _report(event, STEPS[type(event)], deps)
+    return ()
+
+
+async def _answer_once(event: Result, deps: Deps) -> Sequence[Fact]:
+    """Answer the asker, once."""
     reply = event.question.reply
-    if isinstance(reply, LocalReply):
-        return (_answered(event, _verdict_of(event), "local"),)
+    verdict: Verdict = event.verdict if isinstance(event, SearchMatched) else "error"
+    if not isinstance(reply, DiscordReply):
+        return (_answered(event, verdict, "local"),)
     if await deps.journal.holds(SearchAnswered, *event.key):
         return ()
-    if deps.now() - event.question.requested_at >= TOKEN_LIFE:
-        return (_answered(event, _verdict_of(event), "expired"),)
-    answer = await answer_to(event, deps)
+    if _too_late(event.question, deps):
+        return (_answered(event, verdict, "expired"),)
+    answer = await _result_page(event, deps)
+    return (_answered(event, answer.verdict, "sent" if await _show(reply, answer, deps) else "expired"),)
+
+
+async def _turn(event: SearchBrowsed, deps: Deps) -> None:
+    """Show the presser a page of what they may read now. A search that the log no longer has is answered with a sentence."""
+    question = event.question
+    if not isinstance(question.reply, DiscordReply) or _too_late(question, deps):
+        return
+    found = await deps.journal.fetch(SearchMatched, event.guild_id, event.search_id)
+    if found is None:
+        answer = nothing(event.search_id, question, "error")
+    else:
+        answer = await _page(found, question, deps, number=event.piece, view=event.view, page=event.page)
+    await _show(question.reply, answer, deps)
+
+
+async def _report(event: SearchFact, step: Step, deps: Deps) -> None:
+    """Say at what the search is, if it can be said. Not in follow-ups: all edits of one interaction share a rate limit."""
+    reply = event.question.reply
+    if not isinstance(reply, DiscordReply) or reply.message_id is not None or _too_late(event.question, deps):
+        return
+    if await _result_of(event, deps) is None:
+        with suppress(Reject, Retry):
+            await deps.answering.progress(reply.application_id, reply.token, step, event.question.locale)
+    elif not await deps.journal.holds(SearchAnswered, *event.key):
+        return
+    # The result may have been recorded and shown while our edit was on its way, so that the step now stands over the answer; and so
+    # may that of an earlier delivery that was cut off here. Only an edit that comes after ours is sure to stand: answer again.
+    result = await _result_of(event, deps)
+    if result is not None:
+        await _show(reply, await _result_page(result, deps), deps)
+
+
+async def _result_of(event: SearchFact, deps: Deps) -> Result | None:
+    return await deps.journal.fetch(SearchMatched, *event.key) or await deps.journal.fetch(SearchRejected, *event.key)
+
+
+async def _show(reply: DiscordReply, answer: Answer, deps: Deps) -> bool:
+    """False when the interaction is gone."""
     try:
-        await deps.answering.edit(reply.application_id, reply.token, answer)
+        await deps.answering.edit(reply.application_id, reply.token, answer, message_id=reply.message_id)
     except Reject:
-        return (_answered(event, answer.verdict, "expired"),)
-    return (_answered(event, answer.verdict, "sent"),)
+        return False
+    return True
 
 
-def _verdict_of(event: SearchMatched | SearchRejected) -> Verdict:
-    return event.verdict if isinstance(event, SearchMatched) else "error"
+def _too_late(question: Question, deps: Deps) -> bool:
+    return deps.now() - question.requested_at >= TOKEN_LIFE
 
 
-async def answer_to(event: SearchMatched | SearchRejected, deps: Deps) -> Answer:
-    """What the asker is shown now.
-
-    Images that were removed since the verdict are left out. The verdict was about the best of them: without that one, nothing
-    better than "possible" is claimed of the others, and with none left it is "none".
-    """
+async def _result_page(event: Result, deps: Deps) -> Answer:
+    """What the asker is shown at first."""
     if isinstance(event, SearchRejected):
-        return Answer(verdict="error", found=(), trained=True, problem=event)
-    if event.verdict not in ("match", "possible"):
-        return Answer(verdict=event.verdict, found=(), trained=event.trained)
-    entries = await deps.catalogue.entries([match.image_id for match in event.matches])
-    known = [match for match in event.matches if match.image_id in entries][: event.question.top]
-    found = [
-        Found(
-            match.image_id, match.score, entries[match.image_id].document, await _thumbnail_of(entries[match.image_id], deps.blobs)
-        )
-        for match in known
-    ]
-    verdict: Verdict = "none" if not found else event.verdict if found[0].image_id == event.matches[0].image_id else "possible"
-    return Answer(verdict=verdict, found=found, trained=event.trained)
+        return nothing(event.search_id, event.question, "error", event)
+    return await _page(event, event.question, deps)
 
 
-async def _thumbnail_of(entry: CatalogueEntry, blobs: BlobStore) -> bytes | None:
-    media = entry.document.get("media")
+async def _page(
+    event: SearchMatched, viewer: Question, deps: Deps, *, number: int = 0, view: View = "piece", page: int = 0
+) -> Answer:
+    """A piece as its viewer may see it now, with the thumbnail of the one post that is shown large."""
+    ids = {image_id for match in event.matches for image_id in (match.image_id, *match.posts)}
+    documents = {image_id: entry.document for image_id, entry in (await deps.catalogue.entries(ids)).items()}
+    answer = page_of(event, documents, viewer, number=number, view=view, page=page)
+    if answer.piece is None:
+        return answer
+    best = answer.piece.best
+    best = replace(best, thumbnail=await _thumbnail_of(best.document, deps.blobs))
+    return replace(answer, piece=replace(answer.piece, best=best))
+
+
+async def _thumbnail_of(document: Document, blobs: BlobStore) -> bytes | None:
+    media = document.get("media")
     if media is None:
         return None
     try:
@@ -78,10 +150,16 @@ async def _thumbnail_of(entry: CatalogueEntry, blobs: BlobStore) -> bytes | None
         return None
 
 
-def _answered(event: SearchMatched | SearchRejected, verdict: Verdict, outcome: Outcome) -> SearchAnswered:
+def _answered(event: Result, verdict: Verdict, outcome: Outcome) -> SearchAnswered:
     return SearchAnswered(
         guild_id=event.guild_id, search_id=event.search_id, question=event.question, verdict=verdict, outcome=outcome
     )
 
 
-STAGE = Stage(name="reply", consumes=(SearchMatched, SearchRejected), emits=(SearchAnswered,), handle=handle, deps=Deps)
+STAGE = Stage(
+    name="reply",
+    consumes=(SearchRequested, SearchDescribed, SearchPreprocessed, SearchMatched, SearchRejected, SearchBrowsed),
+    emits=(SearchAnswered,),
+    handle=handle,
+    deps=Deps,
+)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
-Family = Literal["image", "search", "generation"]
+Family = Literal["image", "search", "alert", "removal", "generation"]
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """An id that is safe as a subject token. A string, since snowflakes do not fit a JSON number."""

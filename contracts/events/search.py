@@ -8,14 +8,20 @@ from contracts.errors import RejectCode
 from contracts.events.base import Fact, Family, Id, Instant, Payload, Person, Sha256, Source, Vector
 
 Verdict = Literal["match", "possible", "none", "error"]
+By = Literal["image", "text"]
+"""What was asked with: a picture, or words."""
 
 
 class DiscordReply(Payload):
-    """Edit the deferred answer of this interaction; the token works for 15 minutes after `requested_at`."""
+    """Edit the deferred answer of this interaction; the token works for 15 minutes after `requested_at`.
+
+    `message_id` is a follow-up message to edit instead, where one interaction asks about several images.
+    """
 
     kind: Literal["discord"] = "discord"
     application_id: Id
     token: str = Field(repr=False)
+    message_id: Id | None = None
 
 
 class LocalReply(Payload):
@@ -24,11 +30,20 @@ class LocalReply(Payload):
     kind: Literal["local"] = "local"
 
 
+class Filters(Payload):
+    """What an answer is limited to, besides the channels: one author's posts, and posts within `after` <= time < `before`."""
+
+    author_id: Id | None = None
+    after: Instant | None = None
+    before: Instant | None = None
+
+
 class Question(Payload):
     """What travels with a search from the command to the reply.
 
-    `readable_channels` are the channels that the asker may read, computed when asked; None means all of the guild (the owner's
-    own command line).
+    `readable_channels` are the channels that may be shown, computed when asked from what the asker may read; None means all of the
+    guild (the owner's own command line). `channel_id` is where it was asked, `locale` is Discord's name of the answer's language,
+    `private` answers are seen by the asker alone, and `top` is how many pieces are wanted at most.
     """
 
     asker: Person
@@ -36,6 +51,10 @@ class Question(Payload):
     reply: Annotated[DiscordReply | LocalReply, Field(discriminator="kind")]
     readable_channels: tuple[Id, ...] | None = None
     top: int = Field(default=3, ge=1, le=100)
+    channel_id: Id | None = None
+    locale: str = "en-US"
+    private: bool = True
+    filters: Filters | None = None
 
 
 class SearchFact(Fact):
@@ -65,6 +84,15 @@ class SearchRequested(SearchFact):
 
     filename: str
     source: Source
+
+
+class SearchDescribed(SearchFact):
+    """A member described in words what they look for, and in `excluded` what it must not look like."""
+
+    name: ClassVar[str] = "described"
+
+    words: str
+    excluded: tuple[str, ...] = ()
 
 
 class SearchDownloaded(SearchFact):
@@ -103,17 +131,19 @@ class SearchEmbedded(SearchFact):
     vector: Vector
     calibration: Calibration
     trained: bool
+    by: By = "image"
 
 
 class Match(Payload):
-    """One archived image and its cosine similarity to the question."""
+    """One archived image and its cosine similarity to the question; `posts` are the other posts of the same piece."""
 
     image_id: Id
     score: float
+    posts: tuple[Id, ...] = ()
 
 
 class SearchMatched(SearchFact):
-    """The verdict and the nearest archived images that the asker may see, best first."""
+    """The verdict and the nearest archived pieces that the asker may see, best first."""
 
     name: ClassVar[str] = "matched"
 
@@ -121,6 +151,8 @@ class SearchMatched(SearchFact):
     verdict: Verdict
     matches: tuple[Match, ...]
     trained: bool
+    by: By = "image"
+    calibration: Calibration | None = None
 
 
 class SearchRejected(SearchFact):
@@ -140,3 +172,65 @@ class SearchAnswered(SearchFact):
 
     verdict: Verdict
     outcome: Literal["sent", "local", "expired"]
+
+
+class SearchPressed(Fact):
+    """A button under an answer was pressed. It is about a search, but answers nothing that is still open."""
+
+    family: ClassVar[Family] = "search"
+
+    guild_id: Id
+    search_id: Id
+    interaction_id: Id
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.guild_id, self.search_id, self.interaction_id)
+
+
+class SearchBrowsed(SearchPressed):
+    """Someone turned to another page of an answer. `question` is the presser's: what they may read now, and where to show it.
+
+    `view` is a piece among the matches, or the posts of that piece; `piece` and `page` count from 0.
+    """
+
+    name: ClassVar[str] = "browsed"
+
+    question: Question
+    view: Literal["piece", "posts"] = "piece"
+    piece: int = Field(default=0, ge=0)
+    page: int = Field(default=0, ge=0)
+
+
+class SearchVoted(SearchPressed):
+    """Someone said of an answered image that it is what was asked for, or that it is not."""
+
+    name: ClassVar[str] = "voted"
+
+    image_id: Id
+    right: bool
+    voter: Person
+    voted_at: Instant
+
+
+class SearchJudged(SearchPressed):
+    """A vote with all that is needed to ask again: kept for ever, it is the evaluation set.
+
+    The last vote of a person on an image of a search counts. `pixels` is the canonical picture that was asked with; a search by
+    words has `words` instead.
+    """
+
+    name: ClassVar[str] = "judged"
+
+    image_id: Id
+    right: bool
+    voter_id: Id
+    judged_at: Instant
+    generation: Id
+    score: float
+    pixels: Sha256 | None = None
+    words: str | None = None
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (self.guild_id, self.search_id, self.voter_id, self.interaction_id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 import os
 import re
 import tempfile
@@ -43,6 +44,13 @@ class FileBlobStore:
     async def delete(self, name: str) -> None:
         await asyncio.to_thread(self._delete, name)
 
+    async def untouched_for(self, name: str) -> float:
+        return await asyncio.to_thread(self._untouched_for, name)
+
+    async def untouched_since(self, seconds: float) -> list[str]:
+        """The names of all blobs that were last put longer ago than that."""
+        return await asyncio.to_thread(self._untouched_since, seconds)
+
     def _path(self, name: str) -> Path:
         if not _DIGEST.fullmatch(name):
             raise BlobMissing(f"{name!r} is not the name of a blob")
@@ -52,8 +60,7 @@ class FileBlobStore:
         name = hashlib.sha256(data).hexdigest()
         path = self._path(name)
         try:
-            # Comparing rather than looking for the name alone lets a second put heal a file that the disk has damaged.
-            if not (path.is_file() and path.read_bytes() == data):
+            if not _touched(path, data):
                 _write_durably(data, path, self._temporary)
         except OSError as error:
             raise Unavailable(_DEPENDENCY, f"cannot write: {error.strerror}") from error
@@ -74,14 +81,16 @@ class FileBlobStore:
         return data
 
     def _exists(self, name: str) -> bool:
+        return self._untouched_for(name) < math.inf
+
+    def _untouched_for(self, name: str) -> float:
         try:
-            self._path(name).stat()
+            return max(0.0, time.time() - self._path(name).stat().st_mtime)
         except (BlobMissing, FileNotFoundError):
             self._check_mounted()
-            return False
+            return math.inf
         except OSError as error:
             raise Unavailable(_DEPENDENCY, f"cannot read: {error.strerror}") from error
-        return True
 
     def _delete(self, name: str) -> None:
         try:
@@ -90,6 +99,16 @@ class FileBlobStore:
             self._check_mounted()
         except OSError as error:
             raise Unavailable(_DEPENDENCY, f"cannot delete: {error.strerror}") from error
+
+    def _untouched_since(self, seconds: float) -> list[str]:
+        self._check_mounted()
+        before = time.time() - seconds
+        found = []
+        for file in self._root.glob("??/??/*"):
+            with suppress(FileNotFoundError):  # deleted at this moment
+                if file.stat().st_mtime < before:
+                    found.append(file.name)
+        return found
 
     def _check_mounted(self) -> None:
         """An unmounted folder looks empty, but then its temporary folder is gone too: no blob may be called missing for that."""
@@ -122,6 +141,20 @@ def _clean(temporary: Path) -> None:
         with suppress(FileNotFoundError):  # another process cleans too, or its write has just ended
             if time.time() - leftover.stat().st_mtime > _STALE_AFTER:
                 leftover.unlink()
+
+
+def _touched(path: Path, data: bytes) -> bool:
+    """Whether the file holds these bytes already; then it counts as written now, so that nobody deletes it as long unused.
+
+    Comparing rather than looking for the name alone lets a second put heal a file that the disk has damaged.
+    """
+    try:
+        if path.read_bytes() != data:
+            return False
+        os.utime(path)
+    except FileNotFoundError:  # or deleted in between: it is to be written
+        return False
+    return True
 
 
 def _write_durably(data: bytes, path: Path, temporary: Path) -> None:

@@ -108,6 +108,19 @@ class MicroBatcher(Generic[T]):
         finally:
             self._open.discard(call)
 
+    async def between(self, work: Callable[[], bytes]) -> bytes:
+        """Run something else in the model's thread as soon as the batch that it is in has ended, and give its result.
+
+        Raises what `work` raised, and Unavailable once the batcher is closed.
+        """
+        if self._closed:
+            raise _closing()
+        running = asyncio.get_running_loop().run_in_executor(self._model, work)
+        await asyncio.wait([running])
+        if running.cancelled():
+            raise _closing()
+        return running.result()
+
     async def close(self) -> None:
         """Refuse every waiting and every later call; return when the model has ended the batch that it is in."""
         self._closed = True

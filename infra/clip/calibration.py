@@ -2,6 +2,9 @@
 
 from contracts.events import Calibration
 
+UNTRAINED = "untrained"
+"""What the weights are called in an encoder's id where they are seeded random ones."""
+
 UNTRAINED_MODEL = "mapseek-untrained"
 """The default until a trained one exists: a small tower with seeded random weights."""
 
@@ -15,9 +18,27 @@ OTHER_UNTRAINED = Calibration(match_at=0.975, possible_at=0.97)
 TRAINED = Calibration(match_at=0.92, possible_at=0.85)
 """CLIP's image towers: copies of a picture lie above 0.92 as a rule, pictures of the same kind between 0.6 and 0.85."""
 
+TEXT_POSSIBLE_AT = 0.2
+"""Words lie far from pictures, however well they fit: CLIP's two towers keep to cones of their own. LAION took a caption for one of
+its picture from 0.28 on (ViT-B/32), unrelated pairs lie between 0.1 and 0.2, and a few words say less than a caption."""
+
 
 def calibration_of(model: str, *, trained: bool) -> Calibration:
     """The thresholds for an encoder's similarities."""
     if trained:
         return TRAINED
     return SMALL_UNTRAINED if model == UNTRAINED_MODEL else OTHER_UNTRAINED
+
+
+def calibration_of_encoder(encoder_id: str) -> Calibration:
+    """The thresholds for an encoder by its id, `open_clip/<model>/<weights>/<precision>`, as a generation's activation names it."""
+    _, model, weights, _ = encoder_id.split("/")
+    return calibration_of(model, trained=weights != UNTRAINED)
+
+
+def text_calibration_of(encoder_id: str) -> Calibration:
+    """The thresholds for the similarity of words to pictures.
+
+    A match is what it is between pictures, for that is how the posts of one piece are found; no words come near to it.
+    """
+    return Calibration(match_at=calibration_of_encoder(encoder_id).match_at, possible_at=TEXT_POSSIBLE_AT)

@@ -1,4 +1,4 @@
-"""The image encoder: an open_clip vision tower behind a micro-batcher."""
+"""The image encoder: an open_clip vision tower, and the text tower where it has one, behind a micro-batcher."""
 
 import asyncio
 from io import BytesIO
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import torch
 
     from infra.clip.loading import Tower
+
+
+NO_WORDS = "This MapSeek's model understands pictures but no words, so /find-text is not available here."
 
 
 async def open_encoder(
@@ -40,7 +43,7 @@ async def open_encoder(
 
 
 class OpenClipEncoder:
-    """Pictures to vectors; many may be asked for at once, and those that are asked for together are run together."""
+    """Pictures and words to vectors; pictures that are asked for at the same time are run together."""
 
     def __init__(self, tower: "Tower", encoder: Encoder, batch_size: int, batch_wait_ms: float) -> None:
         self.encoder = encoder
@@ -53,6 +56,16 @@ class OpenClipEncoder:
         Raises Reject for a picture that cannot be decoded, and Unavailable when the encoder is closed.
         """
         return await self._batcher.submit(image, urgent=urgent)
+
+    async def encode_text(self, text: str) -> bytes:
+        """The words' L2-normalised vector as little-endian float32.
+
+        Raises Reject where the model knows no words, and Unavailable when the encoder is closed.
+        """
+        words = self._tower.words
+        if words is None:
+            raise Reject(RejectCode.NO_TEXT, NO_WORDS)
+        return await self._batcher.between(lambda: words.vector(text).numpy().astype("<f4").tobytes())
 
     async def close(self) -> None:
         """Refuse whoever waits, and end the threads."""

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from contracts.errors import MapSeekError
+from infra.clip.calibration import UNTRAINED
 from infra.clip.torchvision_ops import declare_missing
 
 declare_missing()
@@ -22,10 +23,10 @@ from open_clip.factory import load_state_dict  # noqa: E402
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 
 from infra.clip.hub import weights_of  # noqa: E402
+from infra.clip.words import Words, words_of  # noqa: E402
 
 SEED = 20_11_2026
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".npz"}
-UNTRAINED = "untrained"
 BROADEST = 8
 """An untrained filter is this many random patches wide and high, however large its kernel."""
 
@@ -34,7 +35,10 @@ open_clip.add_model_config(Path(__file__).parent / "models")
 
 @dataclass(frozen=True, slots=True)
 class Tower:
-    """A vision tower ready to run: pictures to (n, dimensions) float32 vectors of length 1 on the CPU."""
+    """A vision tower ready to run: pictures to (n, dimensions) float32 vectors of length 1 on the CPU.
+
+    `words` is the text tower beside it, if the model is trained and has one.
+    """
 
     name: str
     digest: str
@@ -43,6 +47,7 @@ class Tower:
     dtype: torch.dtype
     visual: torch.nn.Module
     transform: Callable[[Image.Image], torch.Tensor]
+    words: Words | None
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """CLIP's own preprocessing: an RGB picture to a (3, side, side) float32 tensor."""
@@ -76,7 +81,10 @@ def load_tower(model: str, pretrained: str | None, *, device: str, precision: st
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[number_format]
     transform = image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)
     dimensions = int(open_clip.get_model_config(name)["embed_dim"])
-    return Tower(f"open_clip/{name}/{tag}/{number_format}", digest, dimensions, where, dtype, visual.to(where, dtype), transform)
+    words = None if checkpoint is None else words_of(clip, name, where)
+    return Tower(
+        f"open_clip/{name}/{tag}/{number_format}", digest, dimensions, where, dtype, visual.to(where, dtype), transform, words
+    )
 
 
 def _known_model(model: str) -> str:

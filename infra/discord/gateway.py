@@ -10,12 +10,29 @@ import disnake
 import structlog
 from disnake.ext import commands
 
-from contracts.errors import MapSeekError
-from contracts.ports import Journal
-from infra.discord.archiving import Archiving
-from infra.discord.asking import Asking
+from contracts.errors import MapSeekError, Unavailable
+from contracts.ports import State
+from infra.discord.archiving.administration import Administration
+from infra.discord.archiving.catchup import CatchingUp
+from infra.discord.archiving.forgotten import Forgetting
+from infra.discord.archiving.left import Left
+from infra.discord.archiving.marks import Marks
+from infra.discord.archiving.posts import Archiving
+from infra.discord.archiving.recently import Recently
+from infra.discord.archiving.regained import Regained
+from infra.discord.archiving.removals import Removals
+from infra.discord.asking.alerts import Alerts
+from infra.discord.asking.commands import Asking
+from infra.discord.asking.presses import Presses
+from infra.discord.asking.text import Describing
 from infra.discord.endpoint import DISCORD, Endpoint
+from infra.discord.failures import Failures
+from infra.discord.guilds import Guilds
+from infra.discord.owner import claim
+from infra.discord.privacy.commands import Privacy
 from infra.discord.recorder import Recorder
+from infra.discord.rest.budget import Budget, limit
+from infra.discord.services import Ports, Services
 
 log = structlog.get_logger()
 
@@ -28,6 +45,22 @@ AUTHENTICATION_FAILED = 4004
 FLUSH_TIMEOUT = 10.0
 COMMANDS_TASK = "disnake: app_command_preparation"
 
+COGS: tuple[Callable[[commands.InteractionBot, Services], commands.Cog], ...] = (
+    Archiving,
+    Removals,
+    CatchingUp,
+    Regained,
+    Left,
+    Administration,
+    Asking,
+    Describing,
+    Presses,
+    Alerts,
+    Privacy,
+    Failures,
+)
+"""What the bot does, by area."""
+
 
 def _ignore(*_: object) -> None:
     """The default hook."""
@@ -39,7 +72,9 @@ class Gateway(commands.InteractionBot):
     `on_malformed` is told the name of every event that could not be read or handled.
     """
 
-    def __init__(self, endpoint: Endpoint, on_connected: Callable[[], None], on_malformed: Callable[[str], None]) -> None:
+    def __init__(
+        self, endpoint: Endpoint, state: State, on_connected: Callable[[], None], on_malformed: Callable[[str], None]
+    ) -> None:
         super().__init__(
             max_messages=None,
             intents=disnake.Intents(guilds=True, guild_messages=True, message_content=True),
@@ -47,10 +82,18 @@ class Gateway(commands.InteractionBot):
             member_cache_flags=disnake.MemberCacheFlags.none(),
             allowed_mentions=disnake.AllowedMentions.none(),
             guild_ready_timeout=endpoint.guild_ready_timeout,
+            owner_ids={0},  # no command is for the owner, so disnake need not ask who that is
         )
         self._endpoint = endpoint
+        self._state = state
         self._on_connected = on_connected
         self._on_malformed = on_malformed
+
+    async def login(self, token: str) -> None:
+        """From then on every request keeps to the limits that all processes share. Raises MapSeekError for another bot's token."""
+        await super().login(token)
+        limit(self.http, Budget(self._state))
+        await claim(self._state, str(self.user.id))
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:  # noqa: ARG002
         """Discord allows one IDENTIFY in five seconds."""
@@ -82,9 +125,10 @@ class Gateway(commands.InteractionBot):
 
 async def run_gateway(
     token: str,
-    journal: Journal,
+    ports: Ports,
     *,
     channels: frozenset[str] | None,
+    cdn_origins: frozenset[str] = frozenset(),
     endpoint: Endpoint = DISCORD,
     on_ready: Callable[[], None] = _ignore,
     on_malformed: Callable[[str], None] = _ignore,
@@ -93,22 +137,50 @@ async def run_gateway(
     """Listen until cancelled, then record what is still waiting and log out.
 
     `channels` are ids of channels or categories whose images are archived; None, or `all` among them, is every channel.
+    `cdn_origins` are trusted for pictures besides Discord's own.
     Raises MapSeekError when Discord refuses the token or the intents, or cannot be reached at the start.
     """
     endpoint.use()
-    recorder = Recorder(journal, on_lost)
-    bot = Gateway(endpoint, on_ready, on_malformed)
-    bot.add_cog(Archiving(bot, recorder, channels))
-    bot.add_cog(Asking(journal))
-    recording = asyncio.create_task(recorder.run(), name="recorder")
+    services = await _services(ports, channels, cdn_origins, on_lost)
+    recorder, marks = services.recorder, services.marks
+    bot = Gateway(endpoint, ports.state, on_ready, on_malformed)
+    for cog in COGS:
+        bot.add_cog(cog(bot, services))
+    working = [
+        asyncio.create_task(recorder.run(), name="recorder"),
+        asyncio.create_task(marks.run(), name="marks"),
+        asyncio.create_task(_free_slots(services), name="quotas"),
+    ]
     try:
         await _connect(bot, token, endpoint)
     finally:
         await bot.close()
         await recorder.flush(FLUSH_TIMEOUT)
-        recording.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await recording
+        for task in working:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        with contextlib.suppress(Unavailable):  # what is not saved is read again
+            await marks.save()
+
+
+async def _free_slots(services: Services) -> None:
+    """Let a member ask again as soon as one of their searches is answered."""
+    async for answer in services.ports.answered():
+        services.quotas.finished(answer.guild_id, answer.search_id, answer.question.asker.id)
+
+
+async def _services(
+    ports: Ports, channels: frozenset[str] | None, cdn_origins: frozenset[str], on_lost: Callable[[], None]
+) -> Services:
+    guilds, forgetting, marks = Guilds(ports.state), Forgetting(ports.state), Marks(ports.state, ports.now)
+    try:
+        for stored in (guilds, forgetting, marks):
+            await stored.load()
+    except Unavailable as outage:
+        raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
+    recorder = Recorder(ports.journal, on_lost, on_lost_fact=marks.lose)
+    return Services(ports, recorder, guilds, channels, forgetting, marks, Recently(), cdn_origins=cdn_origins)
 
 
 async def _connect(bot: Gateway, token: str, endpoint: Endpoint) -> None:

@@ -1,7 +1,9 @@
-"""Posted images on their way into the log: kept through an outage of it, in order, within bounded memory."""
+"""Facts on their way into the log: kept through an outage of it, in order, within bounded memory."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
@@ -13,33 +15,88 @@ from contracts.ports import Journal
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
+Finding = Callable[[], Awaitable[Sequence[Fact]]]
+"""Asks the log what there is to record, when all that was added before is in it. May raise Unavailable: it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Facts to record, or a way to find them, or a call to make when everything before is done."""
+
+    origin: Origin | None = None
+    fact: Fact | None = None
+    find: Finding | None = None
+    call: Callable[[], None] | None = None
+
+
+def _ignore(_: Fact) -> None:
+    """The default hook."""
+
 
 class Recorder:
     """A queue before the journal. `add` never waits; `run` records, and tries for ever while the log is down.
 
-    What cannot be kept or recorded is counted through `on_lost`: the backlog holds at most `backlog` facts (about 2 kB each).
+    What cannot be kept or recorded is counted through `on_lost`, and named to `on_lost_fact` before any later call is made. At most
+    `backlog` posts (about 2 kB each) wait; removals are never turned away.
     """
 
-    def __init__(self, journal: Journal, on_lost: Callable[[], None], *, backlog: int = 50_000, first_wait: float = 0.2) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        on_lost: Callable[[], None],
+        *,
+        on_lost_fact: Callable[[Fact], None] = _ignore,
+        backlog: int = 50_000,
+        first_wait: float = 0.2,
+    ) -> None:
         self._journal = journal
         self._on_lost = on_lost
-        self._queue: asyncio.Queue[tuple[Fact, Origin]] = asyncio.Queue(backlog)
+        self._on_lost_fact = on_lost_fact
+        self._queue: asyncio.Queue[_Work] = asyncio.Queue()
+        self._backlog = backlog
         self._first_wait = first_wait
 
     def add(self, fact: Fact, origin: Origin) -> None:
-        try:
-            self._queue.put_nowait((fact, origin))
-        except asyncio.QueueFull:
+        """Record a post, if there is still room."""
+        if self._is_full:
             log.error("posted image lost: too many wait for the log", waiting=self._queue.qsize())
-            self._on_lost()
+            self._lose(fact)
+        else:
+            self._queue.put_nowait(_Work(origin, fact=fact))
+
+    def add_removal(self, fact: Fact, origin: Origin) -> None:
+        """Record a removal, however many posts wait: it comes behind those that it is about."""
+        self._queue.put_nowait(_Work(origin, fact=fact))
+
+    def add_found(self, find: Finding, origin: Origin) -> None:
+        """Record what is found once everything added before is in the log."""
+        self._queue.put_nowait(_Work(origin, find=find))
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Call when everything added before is recorded or lost. Left out where too much waits: a later call must mean as much."""
+        if not self._is_full:
+            self._queue.put_nowait(_Work(call=call))
+
+    async def settled(self) -> None:
+        """Wait until everything added before is recorded or lost."""
+        done = asyncio.Event()
+        self._queue.put_nowait(_Work(call=done.set))
+        await done.wait()
 
     async def run(self) -> None:
         """Record what is added, one after the other, until cancelled."""
         while True:
-            fact, origin = await self._queue.get()
+            work = await self._queue.get()
             try:
-                with structlog.contextvars.bound_contextvars(correlation_id=origin.correlation_id):
-                    await self._record(fact, origin)
+                if work.call is not None:
+                    work.call()
+                elif work.origin is not None:
+                    with structlog.contextvars.bound_contextvars(correlation_id=work.origin.correlation_id):
+                        await self._work(work, work.origin)
+            except Exception:  # a fault of ours must not stop what waits behind it
+                log.exception("recording failed")
             finally:
                 self._queue.task_done()
 
@@ -48,26 +105,52 @@ class Recorder:
         try:
             await asyncio.wait_for(self._queue.join(), timeout)
         except TimeoutError:
-            waiting = self._queue.qsize() + 1
-            log.error("posted images lost: the log stayed unreachable until the end", count=waiting)
-            for _ in range(waiting):
+            waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
+            count = 1 + sum(work.call is None for work in waiting)
+            log.error("posted images lost: the log stayed unreachable until the end", count=count)
+            for _ in range(count):
                 self._on_lost()
 
+    @property
+    def _is_full(self) -> bool:
+        return self._queue.qsize() >= self._backlog
+
+    async def _work(self, work: _Work, origin: Origin) -> None:
+        facts = [work.fact] if work.fact is not None else await self._found(work.find) if work.find is not None else []
+        for fact in facts:
+            await self._record(fact, origin)
+
+    async def _found(self, find: Finding) -> Sequence[Fact]:
+        try:
+            return await self._insist(find)
+        except Exception:
+            log.exception("removal lost: what it is about could not be found")
+            self._on_lost()
+            return []
+
     async def _record(self, fact: Fact, origin: Origin) -> None:
+        async def record() -> bool:
+            return await self._journal.record(fact, origin)
+
+        try:
+            recorded = await self._insist(record)
+        except Exception:
+            log.exception("fact lost: it could not be recorded", fact=fact.type_name(), key=fact.key)
+            self._lose(fact)
+        else:
+            log.info("recorded" if recorded else "recorded before", fact=fact.type_name(), key=fact.key)
+
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_exponential(multiplier=self._first_wait, max=10) + wait_random(max=self._first_wait),
             before_sleep=self._warn_once,
         )
-        try:
-            async for attempt in retrying:
-                with attempt:
-                    recorded = await self._journal.record(fact, origin)
-        except Exception:  # a fault of ours must not stop the images that wait behind this one
-            log.exception("posted image lost: it could not be recorded", key=fact.key)
-            self._on_lost()
-        else:
-            log.info("image posted" if recorded else "image posted again", key=fact.key)
+        return await retrying(work)
+
+    def _lose(self, fact: Fact) -> None:
+        self._on_lost()
+        self._on_lost_fact(fact)
 
     def _warn_once(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:

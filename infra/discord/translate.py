@@ -1,19 +1,21 @@
 """From disnake's objects to facts: pure, and the only place where the two meet."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 import disnake
-from disnake.interactions import ApplicationCommandInteraction
+from disnake.interactions import Interaction
 
 from contracts.errors import MapSeekError
-from contracts.events import DiscordFile, DiscordReply, ImagePosted, Person, Question, SearchRequested
+from contracts.events import DiscordFile, DiscordReply, Filters, ImagePosted, Person, Question
+from infra.discord.wording import say
 
 IMAGE_EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
-READING = disnake.Permissions(view_channel=True, read_message_history=True)
+PIECES = 10
+"""How many pieces of map art an answer has at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,17 @@ def embed_id(message_id: int, position: int) -> str:
     return f"{message_id}-{position}"
 
 
+def forwarded_id(message_id: int, attachment_id: int) -> str:
+    """The image id of an attachment of a forwarded message: it belongs to the message that forwards it, not to the first one."""
+    return f"{message_id}-{attachment_id}"
+
+
 def facts_of_message(message: disnake.Message) -> list[ImagePosted]:
-    """One fact for every image that a guild's message shows; none for a direct message."""
+    """One fact for every image that a guild's message shows or forwards; none for a direct message."""
     if message.guild is None:
         return []
     guild_id, channel_id, message_id = str(message.guild.id), str(message.channel.id), str(message.id)
+    thread_of = public_thread_of(message.channel)
     author = Person(id=str(message.author.id), name=message.author.display_name)
     posted_at = disnake.utils.snowflake_time(message.id)
     message_link = f"https://discord.com/channels/{guild_id}/{channel_id}/{message_id}"
@@ -75,6 +83,7 @@ def facts_of_message(message: disnake.Message) -> list[ImagePosted]:
         return ImagePosted(
             guild_id=guild_id,
             channel_id=channel_id,
+            thread_of=thread_of,
             image_id=image_id,
             message_id=message_id,
             author=author,
@@ -88,53 +97,63 @@ def facts_of_message(message: disnake.Message) -> list[ImagePosted]:
             height=height,
         )
 
-    attached = [
-        posted(str(file.id), file.url, file.filename, file.width, file.height, file.content_type, file.size)
-        for file in message.attachments
-        if is_image(file)
-    ]
-    embedded = [
+    def of_file(image_id: str, file: disnake.Attachment) -> ImagePosted:
+        return posted(image_id, file.url, file.filename, file.width, file.height, file.content_type, file.size)
+
+    snapshots = message.message_snapshots
+    forwarded = [(forwarded_id(message.id, file.id), file) for snapshot in snapshots for file in snapshot.attachments]
+    attached = [(str(file.id), file) for file in message.attachments] + forwarded
+    embeds = [*message.embeds, *(embed for snapshot in snapshots for embed in snapshot.embeds)]
+    return [of_file(image_id, file) for image_id, file in attached if is_image(file)] + [
         posted(embed_id(message.id, image.position), image.url, _filename(image.url), image.width, image.height)
-        for image in images_of_embeds(message.embeds)
+        for image in images_of_embeds(embeds)
     ]
-    return attached + embedded
 
 
-def search_of(interaction: ApplicationCommandInteraction[Any], attachment: disnake.Attachment) -> SearchRequested:
-    """The question that a member asks with a slash command. Raises MapSeekError where the bot is no member of the guild."""
+def public_thread_of(channel: object) -> str | None:
+    """The id of the channel that a public thread or a forum's post belongs to; None for anything else."""
+    return str(channel.parent_id) if isinstance(channel, disnake.Thread) and not channel.is_private() else None
+
+
+def asked_in(interaction: Interaction[Any]) -> tuple[disnake.Guild, disnake.Member]:
+    """The guild of a command or a press, and who it is by. Raises MapSeekError where the bot is no member of the guild."""
     guild, asker = interaction.guild, interaction.author
     if guild is None or not isinstance(asker, disnake.Member):
-        raise MapSeekError("Searching works in a server that MapSeek was added to; ask there.")
-    return SearchRequested(
-        guild_id=str(guild.id),
-        search_id=str(interaction.id),
-        question=Question(
-            asker=Person(id=str(asker.id), name=asker.display_name),
-            requested_at=disnake.utils.snowflake_time(interaction.id),
-            reply=DiscordReply(application_id=str(interaction.application_id), token=interaction.token),
-            readable_channels=readable_channels(guild, asker),
-        ),
-        filename=attachment.filename,
-        source=DiscordFile(url=attachment.url, attachment_id=str(attachment.id)),
+        raise MapSeekError(say(str(interaction.locale), "asking-not-here"))
+    return guild, asker
+
+
+def person_of(user: disnake.User | disnake.Member) -> Person:
+    """Who somebody is, by the name that members of the guild see."""
+    return Person(id=str(user.id), name=user.display_name)
+
+
+def question_of(
+    interaction: Interaction[Any],
+    channels: Collection[str],
+    *,
+    locale: str,
+    private: bool,
+    message_id: int | None = None,
+    filters: Filters | None = None,
+) -> Question:
+    """What a member asks with a command or a press; the answer is shown in its first answer, or in a follow-up message."""
+    reply = DiscordReply(
+        application_id=str(interaction.application_id),
+        token=interaction.token,
+        message_id=None if message_id is None else str(message_id),
     )
-
-
-def readable_channels(guild: disnake.Guild, asker: disnake.Member) -> tuple[str, ...]:
-    """The ids of the channels and known threads of a guild whose history the asker may read."""
-    channels = [
-        str(channel.id)
-        for channel in guild.channels
-        if not isinstance(channel, disnake.CategoryChannel) and channel.permissions_for(asker) >= READING
-    ]
-    return (*channels, *(str(thread.id) for thread in guild.threads if _may_read_thread(thread, asker)))
-
-
-def _may_read_thread(thread: disnake.Thread, asker: disnake.Member) -> bool:
-    if thread.parent is None:
-        return False
-    permissions = thread.permissions_for(asker)
-    invited = not thread.is_private() or any(member.id == asker.id for member in thread.members)
-    return permissions >= READING and (invited or permissions.manage_threads)
+    return Question(
+        asker=person_of(interaction.author),
+        requested_at=disnake.utils.snowflake_time(interaction.id),
+        reply=reply,
+        readable_channels=tuple(channels),
+        top=PIECES,
+        channel_id=str(interaction.channel_id),
+        locale=locale,
+        private=private,
+        filters=filters,
+    )
 
 
 def _filename(url: str) -> str:

@@ -11,11 +11,12 @@ IMAGES = "images"
 TOMBSTONES = "removed_images"
 
 _PAGE = 500
+_BLOBS = ("original.blob", "media.pixels", "media.thumbnail")
 _WITHOUT_VECTORS = {"clip_embedding": 0}
 
 
 async def open_mongo_catalogue(uri: str, database: str = "mapseek", *, patience: float = 2.0) -> "MongoCatalogue":
-    """Connect and make the index that the catalogue needs. `patience` is how many seconds a call waits for a server.
+    """Connect and make the indexes that the catalogue needs. `patience` is how many seconds a call waits for a server.
 
     Raises MapSeekError for a connection string that cannot be used, Unavailable when the server does not answer.
     """
@@ -30,8 +31,9 @@ async def open_mongo_catalogue(uri: str, database: str = "mapseek", *, patience:
 
 
 async def ensure_indexes(images: Documents) -> None:
-    """Make the collection and its index where they are missing."""
-    await images.create_index("metadata.guild_id")
+    """Make the collection and its indexes where they are missing."""
+    for field in ("metadata.guild_id", *_BLOBS):
+        await images.create_index(field)
 
 
 class MongoCatalogue:
@@ -47,8 +49,8 @@ class MongoCatalogue:
         self._images = database[IMAGES]
         self._tombstones = database[TOMBSTONES]
 
-    async def merge(self, image_id: str, fields: Document) -> None:
-        await self._set(image_id, dict(fields))
+    async def merge(self, image_id: str, fields: Document) -> bool:
+        return await self._set(image_id, dict(fields))
 
     async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
         await self._set(image_id, {f"clip_embedding.{generation}": to_binary(vector)})
@@ -84,6 +86,13 @@ class MongoCatalogue:
         with outages("catalogue"):
             return await self._images.count_documents(_of_guild(guild_id))
 
+    async def uses(self, blob: str) -> bool:
+        with outages("catalogue"):
+            for field in _BLOBS:  # one after the other: each is answered by its own index
+                if await self._images.find_one({field: blob}, {"_id": 1}) is not None:
+                    return True
+        return False
+
     async def clear(self) -> None:
         with outages("catalogue"):
             await self._images.delete_many({})
@@ -96,11 +105,14 @@ class MongoCatalogue:
     async def close(self) -> None:
         self._client.close()
 
-    async def _set(self, image_id: str, fields: dict[str, Any]) -> None:
+    async def _set(self, image_id: str, fields: dict[str, Any]) -> bool:
+        """Whether the image is there to have them."""
         with outages("catalogue"):
             await self._images.update_one({"_id": image_id}, {"$set": fields}, upsert=True)
-            if await self._tombstones.find_one({"_id": image_id}) is not None:
-                await self._images.delete_one({"_id": image_id})
+            if await self._tombstones.find_one({"_id": image_id}) is None:
+                return True
+            await self._images.delete_one({"_id": image_id})
+        return False
 
     async def _page(self, guild_id: str | None, after: str) -> list[dict[str, Any]]:
         query = _of_guild(guild_id) | {"_id": {"$gt": after}}

@@ -12,10 +12,12 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import Neighbour
 from infra.mongo.catalogue import IMAGES, ensure_indexes
 from infra.mongo.client import Database, connect, outages
-from infra.mongo.vector_binary import to_binary
+from infra.mongo.vector_binary import from_binary, to_binary
 
-_GUILD, _CHANNEL = "metadata.guild_id", "metadata.channel_id"
+_GUILD, _CHANNEL, _THREAD_OF = "metadata.guild_id", "metadata.channel_id", "metadata.thread_of"
 _MOST_CANDIDATES = 10_000  # the server accepts no more
+_FEW = 16  # most pieces are posted less often: images like one are first sought among so many, then among more
+_BUILDING = "BUILDING"  # said of a changed index too, which goes on answering by its old definition meanwhile
 _ANY_VECTOR = struct.pack("<f", 1.0)
 _NO_SEARCH = frozenset({59, 115, 31082, 40324})
 """CommandNotFound, CommandNotSupported, SearchNotEnabled, unknown pipeline stage."""
@@ -41,6 +43,7 @@ def index_definition(generation: str, dimensions: int) -> dict[str, Any]:
             {"type": "vector", "path": path, "numDimensions": dimensions, "similarity": "cosine"},
             {"type": "filter", "path": _GUILD},
             {"type": "filter", "path": _CHANNEL},
+            {"type": "filter", "path": _THREAD_OF},
         ]
     }
 
@@ -48,10 +51,14 @@ def index_definition(generation: str, dimensions: int) -> dict[str, Any]:
 def search_pipeline(
     guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
 ) -> list[dict[str, Any]]:
-    """The aggregation that yields `{_id, score}`, best first. 20 candidates for each result is the least that MongoDB advises."""
+    """The aggregation that yields `{_id, score}`, best first. 20 candidates for each result is the least that MongoDB advises.
+
+    A public thread is read by whoever reads its channel, so either of the two may be named in `channels`.
+    """
     narrowed: dict[str, Any] = {_GUILD: guild_id}
     if channels is not None:
-        narrowed[_CHANNEL] = {"$in": sorted(channels)}
+        named = {"$in": sorted(channels)}
+        narrowed = {"$and": [narrowed, {"$or": [{_CHANNEL: named}, {_THREAD_OF: named}]}]}
     return [
         {
             "$vectorSearch": {
@@ -117,6 +124,25 @@ class AtlasSearch:
             found = await self._images.aggregate(pipeline).to_list(None)
         return [Neighbour(image_id=document["_id"], score=min(1.0, cosine(document["score"]))) for document in found]
 
+    async def like(
+        self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
+    ) -> Sequence[Neighbour]:
+        """As the port says: a search with the image's own vector. Raises as `search` does."""
+        path = f"clip_embedding.{generation}"
+        with _vector_search():
+            own = await self._images.find_one({"_id": image_id, _GUILD: guild_id}, {path: 1})
+        stored = (own or {}).get("clip_embedding", {}).get(generation)
+        if stored is None:
+            return ()
+        vector = from_binary(stored)
+        width = min(_FEW, top)
+        while True:
+            nearest = await self.search(guild_id, generation, vector, top=width + 1, channels=channels)
+            alike = [found for found in nearest if found.score >= at_least and found.image_id != image_id]
+            if width == top or len(nearest) <= width or nearest[-1].score < at_least:
+                return alike[:top]
+            width = min(4 * width, top)
+
     async def ping(self) -> None:
         with _vector_search():
             await self._client.admin.command("ping")
@@ -130,7 +156,7 @@ class AtlasSearch:
             return
         await self.ensure_index(generation, dimensions)
         index = await self._index(generation)
-        if index is None or not index.get("queryable"):
+        if index is None or not index.get("queryable") or index.get("status") == _BUILDING:
             raise Unavailable("vector search", f"MongoDB is still building the index of generation {generation}")
         self._queryable.add(generation)
 

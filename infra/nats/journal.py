@@ -4,21 +4,22 @@ from collections.abc import Callable
 from datetime import datetime
 
 from nats.aio.client import Client
-from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
-from nats.errors import TimeoutError as NatsTimeout
-from nats.js.api import Header
-from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from nats.js.api import Header, RawStreamMsg
+from nats.js.errors import APIError, NotFoundError
 
 from contracts.envelope import Origin, headers_of
 from contracts.errors import Unavailable
 from contracts.events import Fact
-from contracts.subjects import stream_of, subject_for, subject_of
-from infra.nats.wire import body_of
+from contracts.ports import F
+from contracts.subjects import first_of, stream_of, subject_for, subject_of
+from infra.nats.outages import UNREACHABLE, outages
+from infra.nats.wire import body_of, read
 
 WRONG_LAST_SEQUENCE = 10071
 """The server's error code when the subject already has a message, although none was expected."""
 
-UNREACHABLE = (NatsTimeout, TimeoutError, NoRespondersError, NoStreamResponseError, ConnectionClosedError, OutboundBufferLimitError)
+EXPECTED_ON = "Nats-Expected-Last-Subject-Sequence-Subject"
+"""The subjects, wildcards allowed, whose last sequence is expected, in place of the published one (NATS server 2.11 and later)."""
 
 
 class JetStreamJournal:
@@ -32,11 +33,15 @@ class JetStreamJournal:
 
     async def record(self, fact: Fact, origin: Origin) -> bool:
         headers = headers_of(fact, origin, self._source, self._now())
-        return await self.publish_once(subject_of(fact), body_of(fact), headers, stream_of(fact))
+        return await self.publish_once(subject_of(fact), body_of(fact), headers, stream_of(fact), empty=first_of(fact))
 
-    async def publish_once(self, subject: str, body: bytes, headers: dict[str, str], stream: str) -> bool:
-        """Publish on a subject that must still be empty; False when it is not."""
+    async def publish_once(
+        self, subject: str, body: bytes, headers: dict[str, str], stream: str, *, empty: str | None = None
+    ) -> bool:
+        """Publish on a subject; False when something is on the subjects that must still be `empty` (by default that subject)."""
         expecting_none = headers | {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0"}
+        if empty not in (None, subject):
+            expecting_none[EXPECTED_ON] = str(empty)
         try:
             await self._js.publish(subject, body, timeout=self._timeout, stream=stream, headers=expecting_none)
         except APIError as error:
@@ -48,11 +53,18 @@ class JetStreamJournal:
         return True
 
     async def holds(self, fact: type[Fact], *key: str) -> bool:
-        subject = subject_for(fact, *key)
-        try:
-            await self._js.get_last_msg(stream_of(fact), subject)
-        except NotFoundError:
-            return False
-        except (APIError, *UNREACHABLE) as error:
-            raise Unavailable("log", str(error) or type(error).__name__) from error
-        return True
+        return await self._last(fact, key) is not None
+
+    async def fetch(self, fact: type[F], *key: str) -> F | None:
+        message = await self._last(fact, key)
+        if message is None:
+            return None
+        found = read(message.subject or "", message.headers, message.data or b"").fact
+        return found if isinstance(found, fact) else None
+
+    async def _last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
+        with outages():
+            try:
+                return await self._js.get_last_msg(stream_of(fact), subject_for(fact, *key))
+            except NotFoundError:
+                return None

@@ -1,15 +1,18 @@
-"""Reading the log in order from any place on, without a durable: for projections and for those who wait for one fact."""
+"""Reading the log in order from any place on, without a durable: for projections, and for those who look for something in it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any
 
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
 
 from contracts.errors import Malformed
@@ -20,7 +23,7 @@ log = structlog.get_logger()
 BATCH = 256
 
 
-async def follow(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> AsyncIterator[Msg]:
+async def follow(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> AsyncGenerator[Msg, None]:
     """Every matching message with a stream sequence above `after`, in order, then the new ones as they come, for ever.
 
     Survives restarts of the server: the ephemeral consumer is made anew behind the last entry that was yielded.
@@ -43,19 +46,7 @@ async def follow(client: Client, stream: str, filters: Sequence[str], *, after: 
 
 async def _messages(client: Client, stream: str, filters: Sequence[str], after: int) -> AsyncIterator[Msg]:
     js = client.jetstream()
-    info = await js.add_consumer(
-        stream,
-        ConsumerConfig(
-            filter_subjects=list(filters),
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
-            ack_policy=AckPolicy.NONE,
-            inactive_threshold=30,
-            mem_storage=True,
-        ),
-    )
-    subscription = await js.pull_subscribe_bind(info.name, stream=stream)
-    try:
+    async with _reading(js, stream, filters, _behind(after)) as (subscription, info):
         while True:
             _end_if_cancelled()
             try:
@@ -66,6 +57,48 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
                 continue
             for message in messages:
                 yield message
+
+
+async def past(client: Client, stream: str, filters: Sequence[str], *, since: datetime | None = None) -> AsyncGenerator[Msg, None]:
+    """Every matching message that is in the log now, of those recorded since a moment, in order.
+
+    What is recorded or purged meanwhile is left out. Raises nats-py's errors when the server goes away.
+    """
+    js = client.jetstream()
+    until = await last_sequence(client, stream)
+    start = _behind(0) if since is None else {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": since}
+    async with _reading(js, stream, filters, start) as (subscription, info):
+        left = info.num_pending or 0
+        while left:
+            _end_if_cancelled()
+            try:
+                messages = await subscription.fetch(min(left, BATCH), timeout=1)
+            except TimeoutError:
+                left = (await js.consumer_info(stream, info.name)).num_pending or 0  # none when what was left has been purged
+                continue
+            for message in messages:
+                if message.metadata.sequence.stream > until:
+                    return
+                yield message
+            left = messages[-1].metadata.num_pending or 0
+
+
+def _behind(sequence: int) -> dict[str, Any]:
+    return {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": sequence + 1}
+
+
+@asynccontextmanager
+async def _reading(
+    js: JetStreamContext, stream: str, filters: Sequence[str], start: dict[str, Any]
+) -> AsyncIterator[tuple[JetStreamContext.PullSubscription, ConsumerInfo]]:
+    """A consumer of one's own, for as long as one reads."""
+    config = ConsumerConfig(
+        filter_subjects=list(filters), ack_policy=AckPolicy.NONE, inactive_threshold=30, mem_storage=True, **start
+    )
+    info = await js.add_consumer(stream, config)
+    subscription = await js.pull_subscribe_bind(info.name, stream=stream)
+    try:
+        yield subscription, info
     finally:
         with suppress(NatsError, JetStreamError, TimeoutError):
             await subscription.unsubscribe()

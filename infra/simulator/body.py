@@ -6,10 +6,11 @@ import orjson
 from aiohttp import web
 
 from infra.simulator.cdn import clean_filename
+from infra.simulator.components import numbered
+from infra.simulator.embeds import embedded_names
 from infra.simulator.errors import JSON, ApiError, invalid_form
 from infra.simulator.limits import check_files, check_message
 from infra.simulator.model import EPHEMERAL, Message
-from infra.simulator.payloads import embedded_names
 from infra.simulator.world import Upload, World
 
 
@@ -64,7 +65,7 @@ def apply_body(world: World, message: Message, payload: JSON, files: dict[int, U
     check_files([len(each.data) for each in kept] + [len(data) for _, data in files.values()])
     content = message.content if "content" not in payload else payload["content"] or ""
     embeds = message.embeds if "embeds" not in payload else payload["embeds"] or []
-    components = message.components if "components" not in payload else payload["components"] or []
+    components = message.components if "components" not in payload else numbered(payload["components"] or [])
     if not (content or embeds or components or kept or files):
         raise ApiError(400, 50006, "Cannot send an empty message")
     _check_references(embeds, {each.filename for each in kept} | {clean_filename(name) for name, _ in files.values()})

@@ -1,24 +1,32 @@
-"""Application commands: what Discord takes when a bot registers them, and what a member can put in when using one."""
+"""Application commands as a bot registers them: what Discord takes, and how it returns them."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from contracts.errors import MapSeekError
+from infra.simulator import fields
+from infra.simulator.declared import check_options
 from infra.simulator.errors import JSON, invalid_form
-from infra.simulator.model import Attachment
+from infra.simulator.texts import check_description, check_name
 
-ATTACHMENT = 11
-_NAME = re.compile(r"[-_'\w]{1,32}")
-_VALUES: dict[int, tuple[type, ...]] = {3: (str,), 4: (int,), 5: (bool,), 10: (int, float), ATTACHMENT: (Attachment,)}
-_MAX_COMMANDS = 100
-_MAX_OPTIONS = 25
+SLASH, USER, MESSAGE = 1, 2, 3
+"""The types of commands: typed with a slash, or chosen from the menu of a user or of a message."""
+
+LIMITS = {SLASH: 100, USER: 5, MESSAGE: 5}
+"""How many commands of a type there may be, globally and besides in each guild."""
+
+CHARACTERS = 8000
+"""How long the names, descriptions and values of one command may be together, each in its longest language."""
+
+_CONTEXTS = (0, 1, 2)
+_PERMISSIONS = re.compile(r"\d{1,20}")
 
 
 def registered(body: JSON, *, command_id: int, version: int, application_id: int, guild_id: int | None) -> JSON:
     """A command as Discord returns it: what was sent, checked, with ids and defaults."""
     command: JSON = {
-        "type": 1,
+        "type": SLASH,
         "description": "",
         "name_localizations": None,
         "description_localizations": None,
@@ -37,63 +45,48 @@ def registered(body: JSON, *, command_id: int, version: int, application_id: int
 
 def check_commands(commands: Sequence[JSON]) -> None:
     """Refuse a set of commands that Discord would not register. Raises ApiError 400."""
-    if len(commands) > _MAX_COMMANDS:
-        raise invalid_form([], "APPLICATION_COMMANDS_LIMIT", f"At most {_MAX_COMMANDS} commands are allowed")
+    kinds = Counter(command.get("type", SLASH) for command in commands)
+    for kind, limit in LIMITS.items():
+        if kinds[kind] > limit:
+            raise invalid_form([], "APPLICATION_COMMANDS_LIMIT", f"At most {limit} commands of type {kind} are allowed")
     seen: set[tuple[int, str]] = set()
     for index, command in enumerate(commands):
-        kind = command.get("type", 1)
-        _check_name(command, [index], slash=kind == 1)
-        if kind == 1:
-            _check_options(command.get("options") or [], [index, "options"])
-        if (kind, command["name"]) in seen:
+        _check(command, [index])
+        known = command.get("type", SLASH), command["name"]
+        if known in seen:
             raise invalid_form([index, "name"], "APPLICATION_COMMANDS_DUPLICATE_NAME", "Application command names must be unique")
-        seen.add((kind, command["name"]))
+        seen.add(known)
 
 
-def option_values(command: JSON, given: Mapping[str, Any]) -> list[JSON]:
-    """The options of an interaction. Raises MapSeekError if they are not those that the command declares."""
-    declared = {option["name"]: option for option in command.get("options") or []}
-    name = command["name"]
-    if stranger := next((key for key in given if key not in declared), None):
-        raise MapSeekError(f"/{name} has no option called {stranger!r}; it has {sorted(declared)}.")
-    if missing := next((key for key, option in declared.items() if option.get("required") and key not in given), None):
-        raise MapSeekError(f"/{name} needs its option {missing!r}, which was not given.")
-    return [_option(name, declared[key], value) for key, value in given.items()]
-
-
-def _option(command: str, option: JSON, value: Any) -> JSON:
-    kind = option["type"]
-    if kind not in _VALUES:
-        raise MapSeekError(
-            f"The simulator cannot fill option {option['name']!r} of /{command}: option type {kind} is not simulated."
+def _check(command: JSON, path: fields.Path) -> None:
+    kind = command.get("type", SLASH)
+    if kind not in LIMITS:
+        raise invalid_form([*path, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {tuple(LIMITS)}.")
+    check_name(command, path, slash=kind == SLASH)
+    if kind == SLASH:
+        check_description(command, path)
+        check_options(command.get("options"), [*path, "options"])
+    elif command.get("description") or command.get("options"):
+        message = "Context menu commands cannot have description or options"
+        raise invalid_form(path, "APPLICATION_COMMAND_CONTEXT_MENU_INVALID", message)
+    permissions = command.get("default_member_permissions")
+    if permissions is not None and not _PERMISSIONS.fullmatch(str(permissions)):
+        raise invalid_form(
+            [*path, "default_member_permissions"], "BITFIELD_TYPE_CONVERT", f'Value "{permissions}" is not a bitfield.'
         )
-    if not isinstance(value, _VALUES[kind]) or (isinstance(value, bool) and kind != 5):
-        raise MapSeekError(f"/{command} cannot take {value!r} as its option {option['name']!r} of type {kind}.")
-    choices = [choice["value"] for choice in option.get("choices") or []]
-    least, most = option.get("min_value"), option.get("max_value")
-    if (choices and value not in choices) or (least is not None and value < least) or (most is not None and value > most):
-        raise MapSeekError(f"/{command} does not allow {value!r} as its option {option['name']!r}.")
-    return {"name": option["name"], "type": kind, "value": str(value.id) if isinstance(value, Attachment) else value}
+    contexts = fields.items(command.get("contexts"), [*path, "contexts"], len(_CONTEXTS))
+    if any(context not in _CONTEXTS for context in contexts) or len(set(contexts)) < len(contexts):
+        raise invalid_form([*path, "contexts"], "BASE_TYPE_CHOICES", f"Values must be unique and of {_CONTEXTS}.")
+    if (size := sum(_sizes(command))) > CHARACTERS:
+        raise invalid_form(path, "APPLICATION_COMMAND_TOO_LARGE", f"Command exceeds maximum size ({size} > {CHARACTERS})")
 
 
-def _check_options(options: Sequence[JSON], path: list[str | int]) -> None:
-    if len(options) > _MAX_OPTIONS:
-        raise invalid_form(path, "BASE_TYPE_BAD_LENGTH", f"Must be {_MAX_OPTIONS} or fewer in length.")
-    optional_seen = False
-    for index, option in enumerate(options):
-        where = [*path, index]
-        _check_name(option, where, slash=True)
-        if option.get("type") not in range(1, 12):
-            raise invalid_form([*where, "type"], "BASE_TYPE_CHOICES", "Value must be one of 1 to 11.")
-        if option.get("required") and optional_seen:
-            message = "Required options must be placed before non-required options"
-            raise invalid_form(where, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message)
-        optional_seen = optional_seen or not option.get("required")
-
-
-def _check_name(item: JSON, path: list[str | int], *, slash: bool) -> None:
-    name, description = item.get("name"), item.get("description")
-    if not isinstance(name, str) or not name or len(name) > 32 or (slash and (not _NAME.fullmatch(name) or name != name.lower())):
-        raise invalid_form([*path, "name"], "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
-    if slash and (not isinstance(description, str) or not 1 <= len(description) <= 100):
-        raise invalid_form([*path, "description"], "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+def _sizes(item: JSON) -> Iterator[int]:
+    """The lengths that count for a command, an option or a choice; of a text in several languages the longest."""
+    for key in ("name", "description"):
+        yield max(len(text) for text in (item.get(key) or "", *(item.get(f"{key}_localizations") or {}).values()))
+    value: Any = item.get("value")
+    if isinstance(value, str):
+        yield len(value)
+    for part in (*(item.get("options") or ()), *(item.get("choices") or ())):
+        yield from _sizes(part)

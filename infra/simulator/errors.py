@@ -25,7 +25,16 @@ def unauthorized() -> ApiError:
 
 def unknown(what: str) -> ApiError:
     """Something that is not, or is no longer, there: `unknown("Message")`."""
-    codes = {"Application": 10002, "Channel": 10003, "Message": 10008, "Webhook": 10015, "Interaction": 10062}
+    codes = {
+        "Application": 10002,
+        "Channel": 10003,
+        "Member": 10007,
+        "Message": 10008,
+        "User": 10013,
+        "Emoji": 10014,
+        "Webhook": 10015,
+        "Interaction": 10062,
+    }
     return ApiError(404, codes[what], f"Unknown {what}")
 
 

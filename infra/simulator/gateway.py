@@ -16,6 +16,8 @@ from infra.simulator.errors import JSON
 
 GUILDS = 1 << 0
 GUILD_MESSAGES = 1 << 9
+GUILD_MESSAGE_REACTIONS = 1 << 10
+DIRECT_MESSAGES = 1 << 12
 MESSAGE_CONTENT = 1 << 15
 _NEVER_GRANTED = 1 << 1 | 1 << 8
 _REPLAYED_EVENTS = 10_000
@@ -207,7 +209,8 @@ class Gateway:
         )
         if intents & GUILDS:
             for guild in guilds:
-                session.dispatch("GUILD_CREATE", guild)
+                if not guild["unavailable"]:
+                    session.dispatch("GUILD_CREATE", guild)
         self._changed()
         return session
 

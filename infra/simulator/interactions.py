@@ -1,20 +1,19 @@
 """Interactions and their webhook: answered with the interaction's own token, without the bot's, for fifteen minutes."""
 
-import time
 from datetime import timedelta
 
 from aiohttp import web
 
 from infra.simulator import payloads
-from infra.simulator.body import Body, apply_body, read_body
-from infra.simulator.errors import ApiError, invalid_form, unknown
-from infra.simulator.model import EPHEMERAL, LOADING, Interaction, Message
+from infra.simulator.body import Body, read_body
+from infra.simulator.errors import ApiError, unknown
+from infra.simulator.model import LOADING, Interaction, Message
+from infra.simulator.responding import acknowledge, change, follow
 from infra.simulator.rest import BASE, json_response
 from infra.simulator.world import World
 
 FIRST_RESPONSE = timedelta(seconds=3)
 TOKEN_LIFETIME = timedelta(minutes=15)
-_MESSAGE, _DEFERRED = 4, 5
 
 
 class Interactions:
@@ -35,7 +34,7 @@ class Interactions:
         ]
 
     async def respond(self, request: web.Request) -> web.Response:
-        """The first response: a message, or the promise of one. It must come within three seconds, and once."""
+        """The first response: a message, a change of the button's message, or the promise of one; in three seconds, and once."""
         interaction = self.world.interactions.get(request.match_info["token"])
         if interaction is None or str(interaction.id) != request.match_info["interaction"]:
             raise unknown("Interaction")
@@ -44,22 +43,16 @@ class Interactions:
             raise ApiError(400, 40060, "Interaction has already been acknowledged.")
         if self.world.clock() - interaction.created_at > FIRST_RESPONSE:
             raise unknown("Interaction")
-        kind = body.payload.get("type")
-        if kind not in (_MESSAGE, _DEFERRED):
-            raise invalid_form(["type"], "BASE_TYPE_CHOICES", f"Value must be one of {{{_MESSAGE}, {_DEFERRED}}}.")
-        self._acknowledge(interaction, kind, body)
+        acknowledge(self.world, interaction, body)
         return web.Response(status=204)
 
     async def follow_up(self, request: web.Request) -> web.Response:
         """A further message; the first one after a deferral takes the deferred one's place, as on Discord."""
         interaction, body = self._live(request), await read_body(request)
         original = interaction.original
-        if original is not None and original.flags & LOADING:
+        if original is not None and original.flags & LOADING and not original.gone:
             return self._edit(interaction, original, body)
-        message = self._new(interaction, body)
-        interaction.followups[message.id] = message
-        self.world.create_message(message)
-        self.world.changed()
+        message = follow(self.world, interaction, body)
         if request.query.get("wait") not in ("1", "true"):
             return web.Response(status=204)
         return json_response(payloads.message(message, self.world.cdn.sign))
@@ -84,41 +77,8 @@ class Interactions:
         self.world.delete_message(message)
         return web.Response(status=204)
 
-    def _acknowledge(self, interaction: Interaction, kind: int, body: Body) -> None:
-        data = body.payload.get("data") or {}
-        if not isinstance(data, dict):
-            raise invalid_form(["data"], "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
-        content = Body(data, body.files)
-        elapsed = time.monotonic() - interaction.started
-        if kind == _DEFERRED:
-            message = self.world.new_message(interaction.channel, self.world.bot)
-            message.flags = LOADING | (_flags(content) & EPHEMERAL)
-            interaction.deferred_after_s = elapsed
-        else:
-            message = self._new(interaction, content)
-            interaction.answered_after_s = elapsed
-        message.interaction = interaction
-        interaction.callback, interaction.original = kind, message
-        self.world.create_message(message)
-        self.world.changed()
-
-    def _new(self, interaction: Interaction, body: Body) -> Message:
-        message = self.world.new_message(interaction.channel, self.world.bot)
-        message.interaction = interaction
-        message.flags = _flags(body)
-        apply_body(self.world, message, body.payload, body.files)
-        return message
-
     def _edit(self, interaction: Interaction, message: Message, body: Body) -> web.Response:
-        apply_body(self.world, message, body.payload, body.files)
-        message.flags &= ~LOADING
-        message.edited_at = self.world.clock()
-        if message is interaction.original:
-            interaction.edits += 1
-            if interaction.answered_after_s is None:
-                interaction.answered_after_s = time.monotonic() - interaction.started
-        self.world.announce(message, "MESSAGE_UPDATE")
-        self.world.changed()
+        change(self.world, interaction, message, body)
         return json_response(payloads.message(message, self.world.cdn.sign))
 
     def _live(self, request: web.Request) -> Interaction:
@@ -135,17 +95,9 @@ class Interactions:
     @staticmethod
     def _message(request: web.Request, interaction: Interaction) -> Message:
         wanted = request.match_info["message"]
-        original = interaction.original
-        if original is not None and wanted in ("@original", str(original.id)):
-            return original
-        message = interaction.followups.get(int(wanted)) if wanted.isdigit() else None
-        if message is None:
+        message = interaction.original
+        if message is None or wanted not in ("@original", str(message.id)):
+            message = interaction.followups.get(int(wanted)) if wanted.isdigit() else None
+        if message is None or message.gone:
             raise unknown("Message")
         return message
-
-
-def _flags(body: Body) -> int:
-    flags = body.payload.get("flags") or 0
-    if not isinstance(flags, int):
-        raise invalid_form(["flags"], "NUMBER_TYPE_COERCE", f'Value "{flags}" is not int.')
-    return flags

@@ -1,18 +1,10 @@
 """How the records look on the wire: Discord's objects, with every field that disnake reads."""
 
-from collections.abc import Callable
-
+from infra.simulator.embeds import Sign, embedded_names, shown_embed
 from infra.simulator.errors import JSON
-from infra.simulator.model import Attachment, Channel, Guild, Interaction, Member, Message, Role, User
-from infra.simulator.permissions import permissions_in
-
-Sign = Callable[[Attachment], str]
-"""Issues a fresh URL for a file."""
+from infra.simulator.model import DIRECT, Attachment, Interaction, Member, Message, Role, User
 
 FILE_SIZE_LIMIT = 10 * 1024 * 1024
-_SCHEME = "attachment://"
-_IMAGES = ("image", "thumbnail")
-_ICONS = ("author", "footer")
 
 
 def user(account: User) -> JSON:
@@ -67,82 +59,6 @@ def member(item: Member) -> JSON:
     return {**partial_member(item), "user": user(item.user)}
 
 
-def channel(item: Channel) -> JSON:
-    """A guild text channel object."""
-    last = item.last_message_id
-    return {
-        "id": str(item.id),
-        "type": 0,
-        "guild_id": str(item.guild.id),
-        "name": item.name,
-        "position": list(item.guild.channels).index(item.id),
-        "permission_overwrites": [
-            {
-                "id": str(overwrite.target.id),
-                "type": int(isinstance(overwrite.target, Member)),
-                "allow": str(int(overwrite.allow)),
-                "deny": str(int(overwrite.deny)),
-            }
-            for overwrite in item.overwrites
-        ],
-        "last_message_id": None if last is None else str(last),
-        "topic": None,
-        "nsfw": False,
-        "parent_id": None,
-        "rate_limit_per_user": 0,
-        "flags": 0,
-    }
-
-
-def guild(item: Guild, bot: Member) -> JSON:
-    """A guild as GUILD_CREATE brings it when the bot joins. Without the members intent it lists one member: the bot."""
-    return {
-        "id": str(item.id),
-        "name": item.name,
-        "owner_id": str(item.owner_id),
-        "joined_at": bot.joined_at.isoformat(),
-        "large": False,
-        "member_count": len(item.members),
-        "members": [member(bot)],
-        "roles": [role(each) for each in item.roles.values()],
-        "channels": [channel(each) for each in item.channels.values()],
-        "threads": [],
-        "presences": [],
-        "voice_states": [],
-        "stage_instances": [],
-        "guild_scheduled_events": [],
-        "soundboard_sounds": [],
-        "emojis": [],
-        "stickers": [],
-        "features": [],
-        "icon": None,
-        "splash": None,
-        "discovery_splash": None,
-        "banner": None,
-        "description": None,
-        "vanity_url_code": None,
-        "application_id": None,
-        "afk_channel_id": None,
-        "afk_timeout": 300,
-        "system_channel_id": None,
-        "system_channel_flags": 0,
-        "rules_channel_id": None,
-        "public_updates_channel_id": None,
-        "safety_alerts_channel_id": None,
-        "incidents_data": None,
-        "verification_level": 0,
-        "default_message_notifications": 0,
-        "explicit_content_filter": 0,
-        "mfa_level": 0,
-        "nsfw_level": 0,
-        "premium_tier": 0,
-        "premium_subscription_count": 0,
-        "premium_progress_bar_enabled": False,
-        "preferred_locale": "en-US",
-        "max_members": 500000,
-    }
-
-
 def attachment(item: Attachment, sign: Sign) -> JSON:
     """An attachment object with a URL issued now."""
     url = sign(item)
@@ -165,13 +81,6 @@ def attachment(item: Attachment, sign: Sign) -> JSON:
     return payload | {key: value for key, value in optional.items() if value is not None}
 
 
-def embedded_names(embeds: list[JSON]) -> set[str]:
-    """The files that embeds show by `attachment://name`."""
-    urls = [(embed.get(part) or {}).get("url") for embed in embeds for part in _IMAGES]
-    urls += [(embed.get(part) or {}).get("icon_url") for embed in embeds for part in _ICONS]
-    return {url.removeprefix(_SCHEME) for url in urls if url is not None and url.startswith(_SCHEME)}
-
-
 def message(item: Message, sign: Sign) -> JSON:
     """A message object. A file that an embed shows is not listed as an attachment besides, as on Discord."""
     embedded = embedded_names(item.embeds)
@@ -188,12 +97,18 @@ def message(item: Message, sign: Sign) -> JSON:
         "mentions": [],
         "mention_roles": [],
         "attachments": [attachment(each, sign) for each in item.attachments if each.filename not in embedded],
-        "embeds": [_embed(each, files, sign) for each in item.embeds],
+        "embeds": [shown_embed(each, files, sign) for each in item.embeds],
         "components": item.components,
         "pinned": False,
-        "type": 0,
+        "type": item.kind,
         "flags": item.flags,
     }
+    if item.nonce is not None:
+        payload["nonce"] = item.nonce
+    if item.reactions:
+        payload["reactions"] = [_reaction(item, emoji, users) for emoji, users in item.reactions.items()]
+    if item.reference is not None:
+        payload |= _reference_fields(item, item.reference, sign)
     if item.interaction is not None:
         payload |= _response_fields(item, item.interaction)
     return payload
@@ -201,6 +116,8 @@ def message(item: Message, sign: Sign) -> JSON:
 
 def guild_message(item: Message, sign: Sign) -> JSON:
     """A message as the gateway sends it, with its guild and its author's membership."""
+    if item.channel.kind == DIRECT:
+        return message(item, sign)
     payload = message(item, sign) | {"guild_id": str(item.channel.guild.id)}
     author = item.channel.guild.members.get(item.author.id)
     return payload if author is None else payload | {"member": partial_member(author)}
@@ -208,71 +125,65 @@ def guild_message(item: Message, sign: Sign) -> JSON:
 
 def without_content(payload: JSON) -> JSON:
     """A message as an application without the message content intent is shown it."""
-    return payload | {"content": "", "attachments": [], "embeds": [], "components": []}
+    hidden = payload | {"content": "", "attachments": [], "embeds": [], "components": []}
+    if payload.get("referenced_message"):
+        hidden["referenced_message"] = without_content(payload["referenced_message"])
+    if "message_snapshots" in payload:
+        hidden["message_snapshots"] = [{"message": without_content(each["message"])} for each in payload["message_snapshots"]]
+    return hidden
 
 
-def interaction(item: Interaction, application_id: int, bot: Member) -> JSON:
-    """A slash command as INTERACTION_CREATE brings it."""
-    where, guild_id = item.channel, str(item.channel.guild.id)
-    asker = permissions_in(where, item.member)
+_SNAPSHOT = (
+    "type",
+    "content",
+    "embeds",
+    "attachments",
+    "timestamp",
+    "edited_timestamp",
+    "flags",
+    "mentions",
+    "mention_roles",
+    "components",
+)
+
+
+def _reference_fields(item: Message, target: Message, sign: Sign) -> JSON:
+    """What a reply or a forwarded message tells of the message it refers to."""
+    reference: JSON = {"type": int(item.snapshot is not None), "message_id": str(target.id), "channel_id": str(target.channel.id)}
+    if target.channel.kind != DIRECT:
+        reference["guild_id"] = str(target.channel.guild.id)
+    if item.snapshot is not None:
+        copied = message(item.snapshot, sign)
+        return {"message_reference": reference, "message_snapshots": [{"message": {key: copied[key] for key in _SNAPSHOT}}]}
+    there = message(target, sign) if target.id in target.channel.messages else None
+    if there is not None:
+        there.pop("referenced_message", None)
+    return {"type": item.kind or 19, "message_reference": reference, "referenced_message": there}
+
+
+def _reaction(item: Message, emoji: str, users: set[int]) -> JSON:
+    accounts = item.channel.guild.members
     return {
-        "id": str(item.id),
-        "application_id": str(application_id),
-        "type": 2,
-        "token": item.token,
-        "version": 1,
-        "guild_id": guild_id,
-        "guild": {"id": guild_id, "locale": "en-US", "features": []},
-        "guild_locale": "en-US",
-        "locale": "en-GB",
-        "channel_id": str(where.id),
-        "channel": {
-            "id": str(where.id),
-            "type": 0,
-            "name": where.name,
-            "guild_id": guild_id,
-            "position": 0,
-            "permissions": str(int(asker)),
-        },
-        "member": {**member(item.member), "permissions": str(int(asker))},
-        "app_permissions": str(int(permissions_in(where, bot))),
-        "attachment_size_limit": FILE_SIZE_LIMIT,
-        "entitlements": [],
-        "authorizing_integration_owners": {"0": guild_id},
-        "context": 0,
-        "data": item.data,
+        "emoji": {"id": None, "name": emoji},
+        "count": len(users),
+        "count_details": {"burst": 0, "normal": len(users)},
+        "burst_colors": [],
+        "me": any(accounts[each].user.bot for each in users if each in accounts),
+        "me_burst": False,
     }
-
-
-def _embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
-    shown: JSON = {"type": "rich", **item}
-    for part in _IMAGES:
-        url = (item.get(part) or {}).get("url") or ""
-        if url.startswith(_SCHEME):
-            file = files[url.removeprefix(_SCHEME)]
-            signed = sign(file)
-            shown[part] = {"url": signed, "proxy_url": signed, "width": file.width or 0, "height": file.height or 0}
-    for part in _ICONS:
-        url = (item.get(part) or {}).get("icon_url") or ""
-        if url.startswith(_SCHEME):
-            signed = sign(files[url.removeprefix(_SCHEME)])
-            shown[part] = {**item[part], "icon_url": signed, "proxy_icon_url": signed}
-    return shown
 
 
 def _response_fields(item: Message, cause: Interaction) -> JSON:
-    application_id = str(item.author.id)
-    asker, name = user(cause.member.user), cause.command["name"]
-    return {
-        "type": 20 if item is cause.original else 0,
-        "application_id": application_id,
-        "webhook_id": application_id,
-        "interaction": {"id": str(cause.id), "type": 2, "name": name, "user": asker},
-        "interaction_metadata": {
-            "id": str(cause.id),
-            "type": 2,
-            "name": name,
-            "user": asker,
-            "authorizing_integration_owners": {"0": str(item.channel.guild.id)},
-        },
-    }
+    """What tells of the interaction that a message answers. The answer to a press is a reply to the message with the button."""
+    application_id, asker = str(item.author.id), user(cause.user)
+    installed = {"0": "0" if cause.member is None else str(item.channel.guild.id)}
+    metadata: JSON = {"id": str(cause.id), "type": cause.kind, "user": asker, "authorizing_integration_owners": installed}
+    if item is not cause.original and cause.original is not None:
+        metadata["original_response_message_id"] = str(cause.original.id)
+    payload: JSON = {"application_id": application_id, "webhook_id": application_id, "interaction_metadata": metadata}
+    if cause.message is not None:
+        metadata["interacted_message_id"] = str(cause.message.id)
+        return payload
+    metadata["name"] = cause.name
+    named = {"id": str(cause.id), "type": cause.kind, "name": cause.name, "user": asker}
+    return payload | {"type": 20 if item is cause.original else 0, "interaction": named}

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 import orjson
 from aiohttp import web
 
-from infra.simulator import payloads
+from infra.simulator import payloads, places
+from infra.simulator.access import Access, bounded, number, snowflake
 from infra.simulator.body import read_json
 from infra.simulator.commands import check_commands, registered
-from infra.simulator.errors import JSON, invalid_form, missing_access, unauthorized, unknown
-from infra.simulator.model import Channel, Message
+from infra.simulator.errors import JSON, ApiError, invalid_form, missing_access, unknown
+from infra.simulator.model import CATEGORY, FORUM, Channel, Message
 from infra.simulator.permissions import Permission
-from infra.simulator.world import World
 
 BASE = "/api/v10"
-_HISTORY_LIMIT = 100
 
 
 def json_response(body: object, status: int = 200) -> web.Response:
@@ -22,12 +21,8 @@ def json_response(body: object, status: int = 200) -> web.Response:
     return web.Response(status=status, body=orjson.dumps(body), headers={"Content-Type": "application/json"})
 
 
-class Rest:
-    """The calls that need the bot's token."""
-
-    def __init__(self, world: World, token: str) -> None:
-        self.world = world
-        self._token = token
+class Rest(Access):
+    """The calls about the bot itself, and those that read channels."""
 
     def routes(self) -> list[web.RouteDef]:
         """What to mount."""
@@ -41,14 +36,14 @@ class Rest:
             web.put(f"{application}/commands", self.register),
             web.get(f"{application}/guilds/{{guild}}/commands", self.commands),
             web.put(f"{application}/guilds/{{guild}}/commands", self.register),
-            web.get(f"{BASE}/channels/{{channel}}", self.channel),
+            web.get(f"{BASE}/channels/{{channel}}", self.read_channel),
             web.get(f"{BASE}/channels/{{channel}}/messages", self.history),
-            web.get(f"{BASE}/channels/{{channel}}/messages/{{message}}", self.message),
+            web.get(f"{BASE}/channels/{{channel}}/messages/{{message}}", self.read_message),
         ]
 
     async def me(self, request: web.Request) -> web.Response:
         """The bot's account."""
-        self._authenticate(request)
+        self.authenticate(request)
         return json_response(payloads.user(self.world.bot))
 
     async def gateway(self, _: web.Request) -> web.Response:
@@ -57,13 +52,13 @@ class Rest:
 
     async def gateway_bot(self, request: web.Request) -> web.Response:
         """Where the gateway is, and how many sessions may be started."""
-        self._authenticate(request)
+        self.authenticate(request)
         limit = {"total": 1000, "remaining": 1000, "reset_after": 86_400_000, "max_concurrency": 1}
         return json_response({"url": self.world.gateway.url, "shards": 1, "session_start_limit": limit})
 
     async def application(self, request: web.Request) -> web.Response:
         """The bot's application."""
-        self._authenticate(request)
+        self.authenticate(request)
         bot = payloads.user(self.world.bot)
         return json_response(
             {
@@ -94,53 +89,35 @@ class Rest:
         self.world.changed()
         return json_response(self.world.commands[scope])
 
-    async def channel(self, request: web.Request) -> web.Response:
+    async def read_channel(self, request: web.Request) -> web.Response:
         """A channel that the bot may see."""
-        return json_response(payloads.channel(self._visible(request)))
+        channel = self.channel(request)
+        return json_response(places.channel(channel, self.world.me(channel.guild)))
 
     async def history(self, request: web.Request) -> web.Response:
         """Messages of a channel, newest first; none at all without READ_MESSAGE_HISTORY."""
-        channel = self._visible(request)
-        limit = _number(request, "limit") or (50 if "limit" not in request.query else 0)
-        if not 1 <= limit <= _HISTORY_LIMIT:
-            raise invalid_form(["limit"], "NUMBER_TYPE_MAX", f"int value should be between 1 and {_HISTORY_LIMIT}.")
-        messages = self._page(request, channel, limit) if self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY) else []
+        channel = self.channel(request)
+        if channel.kind in (CATEGORY, FORUM):
+            raise ApiError(400, 50024, "Cannot execute action on this channel type")
+        limit = bounded(request, "limit", 1, 100, 50)
+        messages = _page(request, channel, limit) if self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY) else []
         return json_response([self.world.message_over_rest(each) for each in messages])
 
-    async def message(self, request: web.Request) -> web.Response:
+    async def read_message(self, request: web.Request) -> web.Response:
         """One message, its URLs signed anew."""
-        channel = self._visible(request)
-        if not self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY):
-            raise missing_access()
-        message = channel.messages.get(_snowflake(request.match_info["message"]))
-        if message is None:
-            raise unknown("Message")
-        return json_response(self.world.message_over_rest(message))
-
-    def _authenticate(self, request: web.Request) -> None:
-        if request.headers.get("Authorization") != f"Bot {self._token}":
-            raise unauthorized()
-
-    def _visible(self, request: web.Request) -> Channel:
-        self._authenticate(request)
-        channel = self.world.channels.get(_snowflake(request.match_info["channel"]))
-        if channel is None:
-            raise unknown("Channel")
-        if not self.world.bot_may(channel, Permission.VIEW_CHANNEL):
-            raise missing_access()
-        return channel
+        return json_response(self.world.message_over_rest(self.message(request, self.channel(request))))
 
     def _scope(self, request: web.Request) -> int | None:
         """The guild whose commands are meant, None for the global ones."""
-        self._authenticate(request)
-        if _snowflake(request.match_info["application"]) != self.world.application_id:
+        self.authenticate(request)
+        if snowflake(request.match_info["application"]) != self.world.application_id:
             raise unknown("Application")
         guild = request.match_info.get("guild")
         if guild is None:
             return None
-        if _snowflake(guild) not in self.world.guilds:
+        if snowflake(guild) not in self.world.guilds:
             raise missing_access()
-        return _snowflake(guild)
+        return snowflake(guild)
 
     def _registered(self, sent: JSON, scope: int | None) -> JSON:
         same = (each for each in self.world.commands[scope] if (each["name"], each["type"]) == (sent["name"], sent.get("type", 1)))
@@ -153,20 +130,9 @@ class Rest:
             guild_id=scope,
         )
 
-    @staticmethod
-    def _page(request: web.Request, channel: Channel, limit: int) -> Sequence[Message]:
-        around, before, after = (_number(request, key) for key in ("around", "before", "after"))
-        if around is not None:
-            return channel.around(around, limit)
-        return channel.after(after, limit) if after is not None else channel.before(before, limit)
 
-
-def _number(request: web.Request, key: str) -> int | None:
-    value = request.query.get(key)
-    return None if value is None else _snowflake(value, key)
-
-
-def _snowflake(value: str, key: str = "id") -> int:
-    if not (value.isascii() and value.isdigit()):
-        raise invalid_form([key], "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
-    return int(value)
+def _page(request: web.Request, channel: Channel, limit: int) -> Sequence[Message]:
+    around, before, after = (number(request, key) for key in ("around", "before", "after"))
+    if around is not None:
+        return channel.around(around, limit)
+    return channel.after(after, limit) if after is not None else channel.before(before, limit)

@@ -1,16 +1,25 @@
 """What happens in the simulated Discord: every change is kept and told to the gateway in one place."""
 
 import asyncio
-import secrets
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from infra.simulator import payloads
+from infra.simulator import payloads, places
 from infra.simulator.cdn import Cdn
 from infra.simulator.errors import JSON
-from infra.simulator.gateway import GUILD_MESSAGES, GUILDS, MESSAGE_CONTENT, Gateway
-from infra.simulator.model import EPHEMERAL, Attachment, Channel, Guild, Interaction, Member, Message, Overwrite, Role, User
+from infra.simulator.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, GUILDS, MESSAGE_CONTENT, Gateway
+from infra.simulator.model import (
+    DIRECT,
+    EPHEMERAL,
+    Attachment,
+    Channel,
+    Guild,
+    Interaction,
+    Member,
+    Message,
+    Role,
+    User,
+)
 from infra.simulator.permissions import Permission, permissions_in
 from infra.simulator.snowflake import Clock, snowflakes
 
@@ -28,6 +37,8 @@ class World:
         self.message_content = message_content
         self.guilds: dict[int, Guild] = {}
         self.channels: dict[int, Channel] = {}
+        self.direct: dict[int, Channel] = {}
+        self.closed_to_the_bot: set[int] = set()
         self.interactions: dict[str, Interaction] = {}
         self.commands: dict[int | None, list[JSON]] = {None: []}
         self.cdn = Cdn(clock)
@@ -36,7 +47,7 @@ class World:
             message_content=message_content,
             heartbeat_interval=heartbeat_interval,
             ready=self._ready,
-            guilds=lambda: [payloads.guild(guild, self.me(guild)) for guild in self.guilds.values()],
+            guilds=self._guilds,
             changed=self.changed,
         )
         self._waiting: set[asyncio.Event] = set()
@@ -71,6 +82,17 @@ class World:
         """No longer set this event."""
         self._waiting.discard(event)
 
+    async def until(self, condition: Callable[[], bool], timeout: float) -> None:
+        """Wait for something to become true. Raises TimeoutError."""
+        event = self.watch()
+        try:
+            async with asyncio.timeout(timeout):
+                while not condition():
+                    event.clear()
+                    await event.wait()
+        finally:
+            self.unwatch(event)
+
     def add_guild(self, name: str, everyone: Permission) -> Guild:
         """A guild with an owner and the bot in it, and no channel."""
         owner = User(self.new_id(None), f"Owner of {name}")
@@ -80,26 +102,24 @@ class World:
             guild.members[account.id] = Member(account, guild, [], self.clock())
         self.guilds[guild.id] = guild
         self.commands.setdefault(guild.id, [])
-        self.gateway.dispatch("GUILD_CREATE", payloads.guild(guild, self.me(guild)), intent=GUILDS)
+        self.gateway.dispatch("GUILD_CREATE", places.created_guild(guild, self.me(guild)), intent=GUILDS)
         return guild
 
     def add_role(self, guild: Guild, name: str, permissions: Permission) -> Role:
         """A role above those that are there."""
         role = Role(self.new_id(None), name, permissions, position=len(guild.roles))
         guild.roles[role.id] = role
-        self.gateway.dispatch("GUILD_ROLE_CREATE", {"guild_id": str(guild.id), "role": payloads.role(role)}, intent=GUILDS)
+        self.tell(guild, "GUILD_ROLE_CREATE", {"guild_id": str(guild.id), "role": payloads.role(role)})
         return role
 
-    def add_text_channel(self, guild: Guild, name: str, overwrites: Sequence[Overwrite]) -> Channel:
-        """A text channel below those that are there."""
-        channel = Channel(self.new_id(None), guild, name, list(overwrites))
-        guild.channels[channel.id] = self.channels[channel.id] = channel
-        self.gateway.dispatch("CHANNEL_CREATE", payloads.channel(channel), intent=GUILDS)
-        return channel
+    def tell(self, guild: Guild, event: str, payload: JSON, *, intent: int = GUILDS, without_content: JSON | None = None) -> None:
+        """Send an event of a guild, unless the guild is unavailable or the bot no longer in it."""
+        if guild.id in self.guilds and not guild.unavailable:
+            self.gateway.dispatch(event, payload, intent=intent, without_content=without_content)
 
-    def add_member(self, guild: Guild, name: str, roles: Sequence[Role]) -> Member:
-        """A person who joins. No event tells of it: that would need the members intent."""
-        member = Member(User(self.new_id(None), name), guild, list(roles), self.clock())
+    def add_member(self, guild: Guild, name: str, roles: Sequence[Role], account: User | None = None) -> Member:
+        """A person who joins, with an account of another guild or a new one. No event tells: that takes the members intent."""
+        member = Member(account or User(self.new_id(None), name), guild, list(roles), self.clock())
         guild.members[member.id] = member
         return member
 
@@ -111,6 +131,7 @@ class World:
         """Keep a new message and announce it; an ephemeral one is neither kept nor announced."""
         if not message.flags & EPHEMERAL:
             message.channel.add(message)
+            message.channel.sent += message.id != message.channel.id
             self.announce(message, "MESSAGE_CREATE")
 
     def announce(self, message: Message, event: str) -> None:
@@ -118,60 +139,56 @@ class World:
         if message.flags & EPHEMERAL or not self.bot_may(message.channel, Permission.VIEW_CHANNEL):
             return
         payload = payloads.guild_message(message, self.cdn.sign)
+        if message.channel.kind == DIRECT:
+            self.gateway.dispatch(event, payload, intent=DIRECT_MESSAGES)
+            return
         hidden = payload if message.author is self.bot else payloads.without_content(payload)
-        self.gateway.dispatch(event, payload, intent=GUILD_MESSAGES, without_content=hidden)
+        self.tell(message.channel.guild, event, payload, intent=GUILD_MESSAGES, without_content=hidden)
 
     def delete_message(self, message: Message) -> None:
         """Take a message and its files away."""
-        for attachment in message.attachments:
-            self.cdn.forget(attachment)
-        if message.flags & EPHEMERAL:
+        self.forget(message)
+        if message.flags & EPHEMERAL or not self.bot_may(message.channel, Permission.VIEW_CHANNEL):
             return
-        message.channel.remove(message)
-        if self.bot_may(message.channel, Permission.VIEW_CHANNEL):
-            ids = {"id": str(message.id), "channel_id": str(message.channel.id), "guild_id": str(message.channel.guild.id)}
-            self.gateway.dispatch("MESSAGE_DELETE", ids, intent=GUILD_MESSAGES)
+        ids = {"id": str(message.id), "channel_id": str(message.channel.id)}
+        if message.channel.kind == DIRECT:
+            self.gateway.dispatch("MESSAGE_DELETE", ids, intent=DIRECT_MESSAGES)
+        else:
+            guild = message.channel.guild
+            self.tell(guild, "MESSAGE_DELETE", ids | {"guild_id": str(guild.id)}, intent=GUILD_MESSAGES)
+
+    def forget(self, message: Message) -> None:
+        """Take a message and its files away, and tell nobody."""
+        message.deleted = True
+        for attachment in message.attachments:
+            if not attachment.forwarded:
+                self.cdn.forget(attachment)
+        if not message.flags & EPHEMERAL:
+            message.channel.remove(message)
 
     def message_over_rest(self, message: Message) -> JSON:
         """A message as REST shows it to the bot."""
         payload = payloads.message(message, self.cdn.sign)
-        shown = message.author is self.bot or self.content_over_rest
+        shown = message.author is self.bot or message.channel.kind == DIRECT or self.content_over_rest
         return payload if shown else payloads.without_content(payload)
 
     def bot_may(self, channel: Channel, wanted: Permission) -> bool:
-        """Whether the bot has these permissions in a channel."""
-        return permissions_in(channel, self.me(channel.guild)) & wanted == wanted
-
-    def command(self, guild: Guild, name: str) -> JSON | None:
-        """The slash command of that name that a guild's members see; the guild's own comes first."""
-        offered = (*self.commands[guild.id], *self.commands[None])
-        return next((each for each in offered if each["name"] == name and each["type"] == 1), None)
-
-    def create_interaction(
-        self, channel: Channel, member: Member, command: JSON, options: list[JSON], attachments: Sequence[Attachment]
-    ) -> Interaction:
-        """A member uses a command."""
-        data: JSON = {"id": command["id"], "name": command["name"], "type": 1, "options": options}
-        if attachments:
-            data["resolved"] = {"attachments": {str(each.id): payloads.attachment(each, self.cdn.sign) for each in attachments}}
-        interaction = Interaction(
-            id=self.new_id(None),
-            token=secrets.token_urlsafe(96),
-            channel=channel,
-            member=member,
-            command=command,
-            data=data,
-            created_at=self.clock(),
-            started=time.monotonic(),
-        )
-        self.interactions[interaction.token] = interaction
-        payload = payloads.interaction(interaction, self.application_id, self.me(channel.guild))
-        self.gateway.dispatch("INTERACTION_CREATE", payload)
-        return interaction
+        """Whether the bot has these permissions in a channel; it has none in a guild that it is not in."""
+        me = channel.guild.members.get(self.bot.id)
+        return me is not None and permissions_in(channel, me) & wanted == wanted
 
     def new_message(self, channel: Channel, author: User, at: datetime | None = None) -> Message:
         """An empty message with the id of a moment (None: now)."""
         return Message(self.new_id(at), channel, author)
+
+    def _guilds(self) -> list[JSON]:
+        """What GUILD_CREATE brings after READY; of an unavailable guild nothing but that."""
+        return [
+            {"id": str(guild.id), "unavailable": True}
+            if guild.unavailable
+            else {**places.created_guild(guild, self.me(guild)), "unavailable": False}
+            for guild in self.guilds.values()
+        ]
 
     def _ready(self) -> JSON:
         flags = (1 << 19) if self.message_content else 0

@@ -17,6 +17,7 @@ from infra.sqlite.writer import Writer
 
 _PAGE = 500
 _TOMBSTONE = "SELECT 1 FROM tombstones WHERE image_id = ?"
+_USES = "SELECT 1 FROM images WHERE original = ?1 OR pixels = ?1 OR thumbnail = ?1 LIMIT 1"
 
 
 async def open_sqlite_catalogue(path: Path, *, busy_timeout: float = 3.0) -> "SqliteCatalogue":
@@ -51,7 +52,7 @@ class SqliteCatalogue:
         self._writer = Writer(path, busy_timeout)
         self._reader = Connection(path, busy_timeout, "catalogue-reader")
 
-    async def merge(self, image_id: str, fields: Document) -> None:
+    async def merge(self, image_id: str, fields: Document) -> bool:
         def patch(database: sqlite3.Connection) -> None:
             row = database.execute("SELECT document FROM images WHERE image_id = ?", (image_id,)).fetchone()
             document = (orjson.loads(row[0]) if row else {}) | dict(fields)
@@ -60,7 +61,7 @@ class SqliteCatalogue:
                 (image_id, orjson.dumps(document).decode()),
             )
 
-        await self._write_unless_removed(image_id, patch)
+        return await self._write_unless_removed(image_id, patch)
 
     async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
         def put(database: sqlite3.Connection) -> None:
@@ -105,6 +106,9 @@ class SqliteCatalogue:
         ((count,),) = await self._rows(query, *parameters)
         return int(count)
 
+    async def uses(self, blob: str) -> bool:
+        return bool(await self._rows(_USES, blob))
+
     async def clear(self) -> None:
         def empty(database: sqlite3.Connection) -> None:
             for table in ("images", "embeddings", "tombstones"):
@@ -122,12 +126,18 @@ class SqliteCatalogue:
     async def _rows(self, query: str, *parameters: str) -> list[tuple[Any, ...]]:
         return await self._reader.run(lambda database: database.execute(query, parameters).fetchall())
 
-    async def _write_unless_removed(self, image_id: str, work: Callable[[sqlite3.Connection], None]) -> None:
+    async def _write_unless_removed(self, image_id: str, work: Callable[[sqlite3.Connection], None]) -> bool:
+        """Whether the work was done."""
+        done = False
+
         def unless_removed(database: sqlite3.Connection) -> None:
-            if database.execute(_TOMBSTONE, (image_id,)).fetchone() is None:
+            nonlocal done
+            done = database.execute(_TOMBSTONE, (image_id,)).fetchone() is None
+            if done:
                 work(database)
 
         await self._writer.write(unless_removed)
+        return done
 
 
 def _entry(image_id: str, document: str) -> CatalogueEntry:

@@ -50,10 +50,12 @@ def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
     """A connection in autocommit mode, for any one thread at a time.
 
     `synchronous` is FULL: a fact is acknowledged once it is catalogued and never delivered again, so what is committed must survive
-    a power cut too, or the projection would miss it in silence.
+    a power cut too, or the projection would miss it in silence. What is erased is overwritten (`secure_delete`), whatever SQLite's
+    own default is here.
     """
     database = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA synchronous = FULL")
+    database.execute("PRAGMA secure_delete = ON")
     return database
 
 

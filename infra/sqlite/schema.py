@@ -1,6 +1,7 @@
 """The catalogue's tables, and how a file is recognised as ours."""
 
 import sqlite3
+from itertools import chain
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
@@ -8,11 +9,10 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from contracts.errors import MapSeekError
 from infra.sqlite.connection import transaction
 
-VERSION = 1
 APPLICATION_ID = 0x4D415053
 """The letters MAPS: `file` shows it, and a database of another program is not mistaken for ours."""
 
-_TABLES = (
+_FIRST = (
     """CREATE TABLE images (
         image_id TEXT PRIMARY KEY,
         document TEXT NOT NULL,
@@ -27,25 +27,38 @@ _TABLES = (
     )""",
     "CREATE TABLE tombstones (image_id TEXT PRIMARY KEY) WITHOUT ROWID",
     f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {VERSION}",
 )
+_BLOBS = {"original": "$.original.blob", "pixels": "$.media.pixels", "thumbnail": "$.media.thumbnail"}
+_SECOND = tuple(
+    statement
+    for column, path in _BLOBS.items()
+    for statement in (
+        f"ALTER TABLE images ADD COLUMN {column} TEXT GENERATED ALWAYS AS (json_extract(document, '{path}')) VIRTUAL",
+        f"CREATE INDEX images_by_{column} ON images ({column})",
+    )
+)
+_STEPS = (_FIRST, _SECOND)
+"""What makes each version of the tables out of the one before."""
+
+VERSION = len(_STEPS)
 
 
 def ensure_schema(database: sqlite3.Connection, path: Path, patience: float) -> None:
-    """Make the tables of a new file, waiting `patience` seconds at most for others that do.
+    """Make the tables of a new file, or of an older one what they are now, waiting `patience` seconds at most for others that do.
 
-    Raises MapSeekError for a file that is not ours or of another version.
+    Raises MapSeekError for a file that is not ours or of a newer version.
     """
     with transaction(database):
         (objects,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if objects == 0:
-            for statement in _TABLES:
-                database.execute(statement)
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID:
+        ours = objects == 0 or application == APPLICATION_ID
+        if ours and version < VERSION:
+            for statement in (*chain(*_STEPS[version:]), f"PRAGMA user_version = {VERSION}"):
+                database.execute(statement)
+    if not ours:
         raise MapSeekError(f"{path} is the database of another program: move it away or choose another data folder.")
-    if version != VERSION:
+    if version > VERSION:
         raise MapSeekError(
             f"{path} has catalogue schema {version}, but this MapSeek reads {VERSION}: use the matching version, "
             "or delete the file and rebuild it from the log."

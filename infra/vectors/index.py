@@ -61,7 +61,10 @@ class EmbeddedIndex:
         return 0 if shard is None else len(shard)
 
     def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, vector: bytes) -> None:
-        """Put an image in, or in place of what it was. Raises MapSeekError when the vector does not fit its generation."""
+        """Put an image in, or in place of what it was; `channel_id` is the channel whose readers may see it.
+
+        Raises MapSeekError when the vector does not fit its generation.
+        """
         unit = _unit(vector)
         if image_id in self._removed:
             return
@@ -89,6 +92,18 @@ class EmbeddedIndex:
         if len(shard) <= INLINE_ROWS:
             return shard.search(query, top, readable)
         return await asyncio.to_thread(shard.search, query, top, readable)
+
+    async def like(
+        self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
+    ) -> Sequence[Neighbour]:
+        """At most `top` neighbours of an image in the index with a cosine of `at_least`, best first. See VectorSearch."""
+        shard = self._shards.get((guild_id, generation))
+        if shard is None:
+            return []
+        readable = None if channels is None else frozenset(channels)
+        if len(shard) <= INLINE_ROWS:
+            return shard.like(image_id, at_least, top, readable)
+        return await asyncio.to_thread(shard.like, image_id, at_least, top, readable)
 
 
 def _unit(vector: bytes) -> NDArray[np.float64]:

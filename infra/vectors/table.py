@@ -84,6 +84,11 @@ class Table:
         half: Half = self._values[slot].astype(np.float16)
         return half
 
+    def vector_of(self, image_id: str) -> Half | None:
+        """An image's vector, None if it is not here."""
+        slot = self._slot_of.get(image_id)
+        return None if slot is None else self.vector(slot)
+
     def allowed(self, channels: Collection[str] | None) -> Slots:
         """The slots in use whose image is in one of these channels (None: in any)."""
         codes = self._codes[: self.size]

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -14,35 +15,46 @@ from rich.table import Table
 
 from pipeline.clock import utc_now
 from pipeline.console.status import as_table, cells
-from pipeline.demo.play import Asked, Progress, ask_all, everything_running, post_all
+from pipeline.demo.play import Asked, Progress, ask_all, everything_running, post_all, simulated_discord
 from pipeline.demo.report import html
+from pipeline.demo.scenes import Scene, Stage, back_again, happen_while_away, play
 from pipeline.demo.script import PIECES, questions
 from pipeline.monitoring.status import status
+from pipeline.process import log_server
 from pipeline.registry import STAGES
 
 
 async def run_demo(report: Path, out: Console) -> int:
-    """Play the demo. 0 only if every posted image reached the catalogue and every question was answered."""
+    """Play the demo. 0 only if every posted image reached the catalogue, every question was answered and every scene went right."""
     began = monotonic()
     out.print("Starting nats-server, a simulated Discord, the gateway and every stage (the model takes a few seconds) ...")
     with tempfile.TemporaryDirectory(prefix="mapseek-demo-") as folder:
-        async with everything_running(Path(folder)) as (scenery, process):
+        async with simulated_discord(Path(folder)) as (scenery, settings), log_server(settings) as url:
             with _bars(out) as bars:
-                midway = asyncio.create_task(status(process.wiring.client, STAGES, sample_s=0.5))
-                links, archived = await post_all(scenery, process, _progress(bars))
-                asked = await ask_all(scenery, links, questions(), _progress(bars))
+                async with everything_running(scenery, settings, url) as process:
+                    midway = asyncio.create_task(status(process.wiring.client, STAGES, sample_s=0.5))
+                    links, archived = await post_all(scenery, process, _progress(bars))
+                    asked = await ask_all(scenery, links, questions(), _progress(bars))
+                    trained = (await process.wiring.encoder()).encoder.trained
+                    stage = Stage(scenery, process, links)
+                    scenes = [scene async for scene in play(stage, trained)]
+                last = await happen_while_away(stage)
+                async with everything_running(scenery, settings, url) as process:
+                    scenes += [scene async for scene in back_again(replace(stage, process=process), last)]
+                    final = await status(process.wiring.client, STAGES)
             out.print("[bold]mapseek status[/], while it worked:", as_table(await midway, utc_now()))
-            final = await status(process.wiring.client, STAGES)
             out.print("[bold]mapseek status[/], afterwards:", as_table(final, utc_now()))
-            trained = (await process.wiring.encoder()).encoder.trained
-    out.print(_table(asked))
-    path = _write(report, html(archived, asked, cells(final, utc_now()), trained))
+    out.print(_questions_table(asked))
+    out.print(_scenes_table(scenes))
+    path = _write(report, html(archived, asked, scenes, cells(final, utc_now()), trained))
     right, answered = sum(each.right for each in asked), sum(each.answer is not None for each in asked)
     out.print(f"{archived} of {PIECES} posted pieces are archived; {answered} of {len(asked)} questions answered, {right} rightly.")
+    out.print(f"{sum(scene.right for scene in scenes)} of {len(scenes)} scenes went as they should.")
     if not trained:
         out.print("[yellow]The model is untrained[/]: it knows pictures that are nearly the same, and little else.")
     out.print(f"Report: {path} ({monotonic() - began:.0f} s)", soft_wrap=True, highlight=False)
-    return 0 if archived == PIECES and answered == len(asked) else 1
+    complete = archived == PIECES and answered == len(asked) and all(scene.right for scene in scenes)
+    return 0 if complete else 1
 
 
 def _bars(out: Console) -> Bars:
@@ -60,7 +72,7 @@ def _progress(bars: Bars) -> Progress:
     return progress
 
 
-def _table(asked: Sequence[Asked]) -> Table:
+def _questions_table(asked: Sequence[Asked]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title="20 questions, asked with /find", title_justify="left")
     for heading in ("question", "verdict", "the link answered", "right"):
         table.add_column(heading, overflow="fold")
@@ -69,6 +81,15 @@ def _table(asked: Sequence[Asked]) -> Table:
         right = "[green]yes[/]" if each.right else "[red]no[/]"
         link = f".../{each.link.rpartition('/')[2]}" if each.link else "-"
         table.add_row(each.question.words, each.verdict, link, right, f"{each.milliseconds:.0f}")
+    return table
+
+
+def _scenes_table(scenes: Sequence[Scene]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="And besides", title_justify="left")
+    for heading in ("scene", "what was done", "right"):
+        table.add_column(heading, overflow="fold")
+    for scene in scenes:
+        table.add_row(scene.title, scene.did, "[green]yes[/]" if scene.right else "[red]no[/]")
     return table
 
 

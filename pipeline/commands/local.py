@@ -71,7 +71,7 @@ async def find_paths(
     async with _at_work(settings, "search") as process:
         client, wiring = process.wiring.client, process.wiring
         answers = find(
-            client, wiring.journal, await wiring.blobs(), await wiring.catalogue(), guild, paths, top=top, timeout=timeout
+            client, wiring.journal, await wiring.questions(), await wiring.catalogue(), guild, paths, top=top, timeout=timeout
         )
         async for answer in answers:
             errors += answer.verdict == "error"

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.monitoring.status import StageStatus
 
-LANE_NAMES = {"image": "archive", "search": "search"}
+LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal": "removal"}
 
 
 def as_json(statuses: Sequence[StageStatus]) -> str:

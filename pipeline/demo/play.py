@@ -1,20 +1,21 @@
 """Plays the demo's script through the simulated Discord and collects what a member would see."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.events import ImageIndexed
-from contracts.subjects import IMAGES, kind_filter
+from contracts.events import Fact, ImageIndexed
+from contracts.subjects import kind_filter, stream_of
 from infra.art.distort import png
 from infra.art.generate import piece
-from infra.nats.tail import follow
+from infra.nats.tail import follow, readable
+from infra.simulator.answers import Answer
 from infra.simulator.model import Channel, Member
-from infra.simulator.simulator import Answer, Simulator
+from infra.simulator.simulator import Simulator
 from pipeline.demo.script import GUILDS, MEMBERS, Post, Question, posts, question_file
-from pipeline.process import Process, log_server, running
+from pipeline.process import Process, running
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
 
@@ -59,10 +60,9 @@ class Scenery:
 
 
 @asynccontextmanager
-async def everything_running(folder: Path) -> AsyncIterator[tuple[Scenery, Process]]:
-    """The simulator, the log server, every stage and the gateway, logged in."""
+async def simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, Settings]]:
+    """The simulator with the script's places and people, and the settings with which MapSeek finds it."""
     async with Simulator() as discord:
-        scenery = _scenery(discord)
         settings = Settings(
             _env_file=None,
             data_dir=folder,
@@ -72,12 +72,15 @@ async def everything_running(folder: Path) -> AsyncIterator[tuple[Scenery, Proce
             channels="all",
             http_port=0,
         )
-        async with (
-            log_server(settings) as url,
-            running(settings, url, STAGES, with_gateway=True, monitored=True) as process,
-        ):
-            await discord.wait_for_command("find")
-            yield scenery, process
+        yield _scenery(discord), settings
+
+
+@asynccontextmanager
+async def everything_running(scenery: Scenery, settings: Settings, url: str) -> AsyncIterator[Process]:
+    """Every stage and the gateway, logged in, on a running log."""
+    async with running(settings, url, STAGES, with_gateway=True, monitored=True) as process:
+        await scenery.discord.wait_for_command("find")
+        yield process
 
 
 def _scenery(discord: Simulator) -> Scenery:
@@ -98,15 +101,28 @@ async def post_all(scenery: Scenery, process: Process, progress: Progress) -> tu
         links[post.seed] = await _post(scenery, post)
         progress("posted", done, len(script))
     indexed = 0
-    with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE_S):
-            async for _ in follow(process.wiring.client, IMAGES, [kind_filter(ImageIndexed)]):
-                indexed += 1
-                progress("archived", indexed, len(script))
-                if indexed == len(script):
-                    break
+    async for _ in recorded(process, ImageIndexed, len(script)):
+        indexed += 1
+        progress("archived", indexed, len(script))
     catalogue = await process.wiring.catalogue()
     return links, min(indexed, await catalogue.count())
+
+
+async def recorded(process: Process, kind: type[Fact], number: int) -> AsyncGenerator[Fact, None]:
+    """The facts of one kind from the beginning of the log, until there are so many or patience is at its end."""
+    found = 0
+    with suppress(TimeoutError):
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            aclosing(follow(process.wiring.client, stream_of(kind), [kind_filter(kind)])) as log,
+        ):
+            async for message in log:
+                entry = readable(message)
+                if entry is not None:
+                    yield entry.fact
+                found += 1
+                if found == number:
+                    break
 
 
 async def _post(scenery: Scenery, post: Post) -> str:
@@ -133,7 +149,7 @@ async def _ask(scenery: Scenery, question: Question, member: Member, links: dict
     channel = scenery.channels[question.guild, question.channel]
     interaction = await scenery.discord.slash(channel, member, "find", attachments={"image": ("question.png", file)})
     try:
-        answer = await scenery.discord.answer(interaction, timeout=PATIENCE_S)
+        answer = await scenery.discord.answer(interaction, embedded=True, timeout=PATIENCE_S)
     except TimeoutError:
         return Asked(question, file, None, None, PATIENCE_S * 1000)
     expected = None if question.answer is None else links[question.answer]

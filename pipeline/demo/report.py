@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from infra.simulator.simulator import Answer
+from infra.simulator.answers import Answer
+from infra.simulator.model import Message
 from pipeline.demo.play import Asked
+from pipeline.demo.scenes import Scene
 from pipeline.demo.script import PIECES
 
 STYLE = """
@@ -29,6 +31,9 @@ article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelate
   overflow: hidden; overflow-wrap: anywhere; }
 .embed b.title { display: block; } .embed .thumb { float: right; max-width: 72px; margin-left: .8rem; }
 .embed .large { max-height: 190px; margin-top: .5rem; } .footer { color: var(--dim); font-size: .8rem; margin-top: .4rem; }
+.button { display: inline-block; background: var(--line); border-radius: 5px; padding: .3rem .8rem; margin: 0 .4rem .4rem 0;
+  font-size: .85rem; } .primary { background: #5865f2; color: #fff; } .success { background: #2d7d46; color: #fff; }
+.danger { background: #c0392b; color: #fff; } .off { opacity: .5; } h1 + .scene { margin-top: 1rem; }
 .right { color: #3d8b37; } .wrong { color: #c0392b; font-weight: bold; }
 table { border-collapse: collapse; margin-bottom: 1.5rem; background: var(--card); } td, th { border: 1px solid var(--line);
   padding: .25rem .7rem; text-align: right; } td:first-child, th:first-child, td:nth-child(2) { text-align: left; }
@@ -36,7 +41,7 @@ table { border-collapse: collapse; margin-bottom: 1.5rem; background: var(--card
 """
 
 
-def html(archived: int, asked: Sequence[Asked], stages: Sequence[Sequence[str]], trained: bool) -> str:
+def html(archived: int, asked: Sequence[Asked], scenes: Sequence[Scene], stages: Sequence[Sequence[str]], trained: bool) -> str:
     """The whole page. `stages` are the rows of the status table, headings first."""
     right = sum(each.right for each in asked)
     untrained = (
@@ -50,7 +55,8 @@ def html(archived: int, asked: Sequence[Asked], stages: Sequence[Sequence[str]],
         f"<title>MapSeek demo</title><style>{STYLE}</style><h1>MapSeek demo</h1>"
         f'<p class="lead">{archived} of {PIECES} posted pieces archived; {right} of {len(asked)} questions answered rightly. '
         "Each question was asked with the slash command <code>/find</code>; beside it is what the member saw.</p>"
-        f"{untrained}{_table(stages)}{''.join(_article(number, each) for number, each in enumerate(asked, 1))}</html>\n"
+        f"{untrained}{_table(stages)}{''.join(_article(number, each) for number, each in enumerate(asked, 1))}"
+        f"<h1>And besides</h1>{''.join(map(_scene, scenes))}</html>\n"
     )
 
 
@@ -62,18 +68,43 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _article(number: int, asked: Asked) -> str:
-    mark = '<span class="right">right</span>' if asked.right else '<span class="wrong">wrong</span>'
+    mark = _mark(asked.right)
     heading = f"<h2>{number}. {escape(asked.question.words)} <small>{asked.milliseconds:.0f} ms, {mark}</small></h2>"
-    answer = "<p>No answer came in time.</p>" if asked.answer is None else _embeds(asked.answer)
+    answer = "<p>No answer came in time.</p>" if asked.answer is None else _message(asked.answer)
     return (
         f'<article><div class="question">{heading}<img alt="question {number}" src="{_data_uri(asked.file, "png")}"></div>'
         f"<div>{answer}</div></article>"
     )
 
 
-def _embeds(answer: Answer) -> str:
-    files = {name: _data_uri(data, "webp") for name, data in answer.attachments}
-    return "".join(_embed(embed, files) for embed in answer.embeds)
+def _scene(scene: Scene) -> str:
+    picture = "" if scene.picture is None else f'<img alt="the picture" src="{_data_uri(scene.picture, "png")}">'
+    words = f"<h2>{escape(scene.title)} <small>{_mark(scene.right)}</small></h2><p>{escape(scene.did)}.</p>"
+    return f'<article class="scene"><div class="question">{words}{picture}</div><div>{_message(scene.seen)}</div></article>'
+
+
+def _mark(right: bool) -> str:
+    return '<span class="right">right</span>' if right else '<span class="wrong">wrong</span>'
+
+
+def _message(seen: Answer | Message) -> str:
+    """A message with its text, embeds and buttons, as Discord's client would show it."""
+    attached = seen.attachments if isinstance(seen, Answer) else [(each.filename, each.data) for each in seen.attachments]
+    files = {name: _data_uri(data, "webp") for name, data in attached}
+    text = f"<p>{_markdown(seen.content)}</p>" if seen.content else ""
+    return text + "".join(_embed(embed, files) for embed in seen.embeds) + _buttons(seen.components)
+
+
+def _buttons(rows: Sequence[dict[str, Any]]) -> str:
+    kinds = {1: "primary", 3: "success", 4: "danger"}
+    shown = ""
+    for row in rows:
+        for button in row["components"]:
+            look = "off" if button.get("disabled") else kinds.get(button["style"], "")
+            emoji = escape(str((button.get("emoji") or {}).get("name") or ""))
+            shown += f'<span class="button {look}">{emoji} {escape(str(button.get("label") or ""))}</span>'
+        shown += "<br>"
+    return shown
 
 
 def _embed(embed: dict[str, Any], files: dict[str, str]) -> str:

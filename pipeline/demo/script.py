@@ -72,6 +72,19 @@ def posts() -> list[Post]:
     return [Post(seed, *places[seed % len(places)], MEMBERS[seed % len(MEMBERS)]) for seed in range(PIECES)]
 
 
+KNOWN = 0
+"""The piece with which the scenes after the questions are played: Alex posted it in the first server's first channel."""
+
+WANTED = NEVER_POSTED + 10
+"""Nobody has posted it when it is first asked for."""
+
+LATE = tuple(range(NEVER_POSTED + 20, NEVER_POSTED + 26))
+"""Pieces that are posted while the bot is switched off."""
+
+FORGETFUL = "Efe"
+"""The member who wants everything forgotten."""
+
+
 def questions() -> list[Question]:
     """Two of each distortion, three pictures that nobody posted, and one that only the other server knows."""
     posted = posts()

@@ -33,7 +33,7 @@ class StageStatus:
 
 
 async def status(client: Client, stages: Sequence[Stage[Any]], sample_s: float = 1.0) -> list[StageStatus]:
-    """The state of each stage; takes `sample_s` seconds, over which the rate is measured."""
+    """The state of each stage; takes `sample_s` seconds, over which the rate is measured (0: there is no rate)."""
     wanted = durables(stages)
     before = await asyncio.gather(*(_info(client, durable) for durable in wanted))
     await asyncio.sleep(sample_s)
@@ -72,7 +72,7 @@ def _status(durable: Durable, before: ConsumerInfo | None, after: ConsumerInfo |
         redelivered=after.num_redelivered or 0,
         dead_letters=dead,
         done=_finished(after),
-        rate=max(0, _finished(after) - _finished(before)) / sample_s,
+        rate=max(0, _finished(after) - _finished(before)) / sample_s if sample_s else 0.0,
         workers_waiting=after.num_waiting or 0,
         last_activity=after.delivered.last_active if after.delivered else None,
     )

@@ -84,7 +84,7 @@ async def ask(discord: Simulator, channel: Channel, member: Member, client: Clie
         await pause()
         asked = time.time()
         interaction = await discord.slash(channel, member, "find", attachments={"image": ("question.png", file)})
-        answer = await discord.answer(interaction, timeout=PATIENCE_S)
+        answer = await discord.answer(interaction, embedded=True, timeout=PATIENCE_S)
         began[str(interaction.id)] = asked
         total.append(answer.answered_after_s * 1000)
     return Searches(np.array(total), await _parts(client, began))

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.errors import BlobMissing, MapSeekError, Unavailable
+from contracts.ports import BlobStore
 from infra.blobs.files import FileBlobStore, open_blob_store
 from tests.suites.blob_store import HELLO, HELLO_NAME, BlobStoreSuite
 
@@ -47,6 +48,11 @@ class TestFileBlobStore(BlobStoreSuite):
 
         return overwrite
 
+    async def pass_time(self, store: BlobStore, seconds: float) -> None:
+        for path in files_under(store._root):  # type: ignore[attr-defined]
+            changed = path.stat().st_mtime - seconds
+            os.utime(path, (changed, changed))
+
 
 @contextmanager
 def no_file_may_exceed(size: int) -> Iterator[None]:
@@ -71,6 +77,21 @@ async def test_what_is_there_is_not_written_again(store: FileBlobStore, root: Pa
     before = path_of(root, HELLO_NAME).stat()
     await store.put(HELLO)
     assert path_of(root, HELLO_NAME).stat().st_ino == before.st_ino
+
+
+async def test_what_is_deleted_while_it_is_put_again_is_written_again(
+    store: FileBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.put(HELLO)
+    touch = os.utime
+
+    def touch_too_late(path: Path) -> None:
+        path.unlink()
+        touch(path)
+
+    monkeypatch.setattr(os, "utime", touch_too_late)
+    await store.put(HELLO)
+    assert await store.get(HELLO_NAME) == HELLO
 
 
 async def test_two_stores_on_one_folder_share_their_blobs(store: FileBlobStore, root: Path) -> None:
@@ -139,7 +160,13 @@ async def test_a_folder_that_went_away_is_an_outage_not_a_missing_blob(store: Fi
     await store.put(HELLO)
     root.rename(root.with_name("elsewhere"))
     root.mkdir()  # what an unmounted volume looks like
-    for call in (store.put(HELLO), store.get(HELLO_NAME), store.exists(HELLO_NAME), store.delete(HELLO_NAME)):
+    for call in (
+        store.put(HELLO),
+        store.get(HELLO_NAME),
+        store.exists(HELLO_NAME),
+        store.untouched_for(HELLO_NAME),
+        store.delete(HELLO_NAME),
+    ):
         with pytest.raises(Unavailable, match="blob store"):
             await call
 

@@ -1,6 +1,7 @@
 """The catalogue suite on SQLite and on MongoDB, and what each can do wrong by itself."""
 
 import asyncio
+import json
 import os
 import sqlite3
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ import pytest
 from contracts.errors import MapSeekError, Unavailable
 from infra.mongo.catalogue import MongoCatalogue, open_mongo_catalogue
 from infra.mongo.vectors import open_atlas_search
-from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
+from infra.sqlite import schema
+from infra.sqlite.catalogue import _USES, SqliteCatalogue, open_sqlite_catalogue
 from tests.suites.catalogue import MEDIA, POST, VECTOR, CatalogueSuite, Outage
 from tests.suites.mongo_server import MongoDouble, MongoServer, announce, drop_database, mongo_server
 
@@ -74,7 +77,7 @@ class TestSqlite(CatalogueSuite):
         outcomes = await asyncio.gather(
             *(catalogue.merge(str(number), {"media": value}) for number, value in enumerate(values)), return_exceptions=True
         )
-        assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [7]
+        assert [number for number, outcome in enumerate(outcomes) if outcome is not True] == [7]
         assert isinstance(outcomes[7], TypeError)
         assert await catalogue.count() == 19
 
@@ -156,6 +159,33 @@ class TestSqlite(CatalogueSuite):
         with pytest.raises(MapSeekError, match="another program"):
             await open_sqlite_catalogue(path)
         assert path.read_bytes() == before
+
+    async def test_a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(self, path: Path) -> None:
+        path.parent.mkdir()
+        with closing(sqlite3.connect(path)) as old:
+            for statement in (*schema._FIRST, "PRAGMA user_version = 1"):
+                old.execute(statement)
+            document = json.dumps(POST | {"media": {"pixels": "a" * 64, "thumbnail": "b" * 64}})
+            old.execute("INSERT INTO images (image_id, document) VALUES ('1', ?)", (document,))
+            old.execute("INSERT INTO embeddings VALUES ('1', 'g1', ?)", (VECTOR,))
+            old.execute("INSERT INTO tombstones VALUES ('2')")
+            old.commit()
+        for _ in range(2):
+            catalogue = await open_sqlite_catalogue(path)
+            assert await catalogue.count("7") == 1
+            assert await catalogue.vector("1", "g1") == VECTOR
+            assert await catalogue.removed("2")
+            assert [await catalogue.uses(blob) for blob in ("a" * 64, "b" * 64, "c" * 64)] == [True, True, False]
+            await catalogue.close()
+        with closing(sqlite3.connect(path)) as now:
+            assert now.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+
+    async def test_a_blob_is_found_by_index(self, catalogue: SqliteCatalogue) -> None:
+        plan = await catalogue._rows(f"EXPLAIN QUERY PLAN {_USES}", "a" * 64)
+        steps = [row[-1] for row in plan]
+        for column in ("original", "pixels", "thumbnail"):
+            assert any(f"images_by_{column}" in step for step in steps), steps
+        assert not any(step.startswith("SCAN") for step in steps), steps
 
     async def test_a_file_of_another_schema_version_is_refused(self, path: Path) -> None:
         await (await open_sqlite_catalogue(path)).close()
@@ -242,9 +272,10 @@ class TestMongo(CatalogueSuite):
         assert set(stored.pop("clip_embedding")) == {"g1", "g2"}
         assert stored == {"_id": "1"} | POST
 
-    async def test_a_guild_is_found_by_index(self, catalogue: MongoCatalogue) -> None:
+    async def test_a_guild_and_a_blob_are_found_by_index(self, catalogue: MongoCatalogue) -> None:
         indexes = await catalogue._images.index_information()
-        assert [("metadata.guild_id", 1)] in [index["key"] for index in indexes.values()]
+        for field in ("metadata.guild_id", "original.blob", "media.pixels", "media.thumbnail"):
+            assert [(field, 1)] in [index["key"] for index in indexes.values()]
 
     async def test_a_write_that_overlaps_a_removal_deletes_what_it_wrote(self, catalogue: MongoCatalogue) -> None:
         """The worst interleaving, step by step: the removal ends between the two steps of the write."""

@@ -124,7 +124,7 @@ async def _ask(discord: Simulator, channel: Channel, asker: Member, *, seed: int
     """Ask with a picture as chats make them: half the size, and JPEG."""
     file = ("question.jpg", jpeg(resize(piece(seed), 0.5), 50))
     interaction = await discord.slash(channel, asker, "find", attachments={"image": file})
-    return await discord.answer(interaction, timeout=60)
+    return await discord.answer(interaction, embedded=True, timeout=60)
 
 
 def _first_link(answer: Answer) -> str:

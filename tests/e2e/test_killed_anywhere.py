@@ -39,6 +39,7 @@ from pipeline.wiring import open_catalogue
 from tests.suites.facts import QUESTION, posted
 from tests.suites.mongo_server import MongoDouble
 from tests.suites.programs import IMPATIENT, Program, program
+from tests.suites.shown import headline, labels, link
 from tests.suites.waiting import eventually
 from tests.suites.world import Discord, Log, art, mapseek_beside
 
@@ -65,7 +66,7 @@ async def record_posts(journal: JetStreamJournal, folder: Path) -> None:
 
 
 async def record_questions(journal: JetStreamJournal, folder: Path) -> None:
-    blobs = open_blob_store(folder / "blobs")
+    blobs = open_blob_store(folder / "questions")
     for number in range(QUESTIONS):
         source = StoredFile(blob=await blobs.put(art(number * 5)))
         fact = SearchRequested(guild_id="7", search_id=f"{number}", question=QUESTION, filename="q.png", source=source)
@@ -129,14 +130,15 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
         log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
         await record_posts(journal, folder)
 
-        files, model, answers = "download preprocess persist", "embed", "match reply"
+        files, model, answers = "download preprocess persist", "embed", "match reply link alert"
         environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
         workers = Workers(stack, folder, environment, log)
-        for stages in (files, model, answers):
+        for stages in (files, model):
             await workers.start(stages)
         await workers.kill_when(files, ImageDownloaded, 10, IMAGES)
         await workers.kill_when(files, ImagePreprocessed, 40, IMAGES)
         await workers.kill_when(model, ImageEmbedded, 10, IMAGES)
+        await workers.start(answers)  # by now the model has said what it is
         await workers.kill_when(files, ImageIndexed, 5, IMAGES)
         await log.holds(ImageIndexed, IMAGES, timeout=60)
         await record_questions(journal, folder)
@@ -186,8 +188,10 @@ async def test_the_log_server_killed_under_load(discord: Discord, tmp_path: Path
         catalogue = await world.process.wiring.catalogue()
         assert [entry.image_id async for entry in catalogue.scan()] == images
         assert await world.log.dead_letters() == []
-        answer = await discord.simulator.answer(await discord.ask(art(3)))
-        assert len(answer.embeds) == 4
+        answer = await discord.simulator.answer(await discord.ask(art(3)), embedded=True)
+        assert headline(answer) == "Found it: first posted by Steve"
+        assert link(answer) == posts[0].jump_url
+        assert "Posted 10 times" in labels(answer)
 
 
 async def test_the_catalogues_database_down_for_a_while(discord: Discord, tmp_path: Path) -> None:
@@ -214,7 +218,7 @@ async def test_the_catalogues_database_down_for_a_while(discord: Discord, tmp_pa
             }
             assert await world.log.dead_letters() == []
             assert "persist" not in world.process.runtime.waiting_for
-            answer = await discord.simulator.answer(await discord.ask(art(3)))
-            assert answer.embeds[1]["url"] == posts[0].jump_url
+            answer = await discord.simulator.answer(await discord.ask(art(3)), embedded=True)
+            assert link(answer) == posts[0].jump_url
     finally:
         mongo.kill()

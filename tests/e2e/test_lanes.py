@@ -16,8 +16,8 @@ async def test_a_search_is_answered_while_three_hundred_images_wait(discord: Dis
             await discord.post(*((f"{number}-{seed}.png", art(seed)) for seed in range(10)))
         await world.log.holds(ImagePosted, WAITING)
     async with mapseek_beside(discord, tmp_path) as world:
-        answer = await discord.simulator.answer(await discord.ask(art(1)))
+        answer = await discord.simulator.answer(await discord.ask(art(1)), embedded=True)
         archived = await world.log.count(ImageIndexed)
         waiting = await unsettled(world.log.client, IMAGES, "download-image")
-        assert answer.edits == 1
+        assert answer.edits <= 3, "two steps and the answer"
         assert waiting > WAITING // 3, f"{archived} of {WAITING} were archived when the answer came"

@@ -13,12 +13,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from contracts.events import ImageIndexed, ImagePosted
-from infra.discord.embeds import HEADLINES
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
 from pipeline.policy import Backoff
 from tests.suites.mongo_server import MongoDouble
 from tests.suites.programs import Program, program
+from tests.suites.shown import headline, link
 from tests.suites.waiting import eventually
 from tests.suites.world import IMPATIENT, Discord, Log, World, art, mapseek_beside
 
@@ -38,10 +38,10 @@ async def up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log
         await client.close()
 
 
-async def finds(discord: Discord, seed: int, link: str) -> None:
-    answer = await discord.simulator.answer(await discord.ask(art(seed)))
-    assert answer.embeds[0]["title"] == HEADLINES["match"]
-    assert answer.embeds[1]["url"] == link
+async def finds(discord: Discord, seed: int, url: str) -> None:
+    answer = await discord.simulator.answer(await discord.ask(art(seed)), embedded=True)
+    assert headline(answer) == "Found it: first posted by Steve"
+    assert link(answer) == url
 
 
 async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord: Discord, tmp_path: Path) -> None:

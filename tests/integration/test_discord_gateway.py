@@ -4,8 +4,8 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,48 +15,16 @@ from structlog.testing import capture_logs
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.events import DiscordReply, Fact, ImagePosted, SearchRequested
-from infra.discord.asking import NOT_AN_IMAGE, UNAVAILABLE
 from infra.discord.endpoint import simulated
 from infra.discord.gateway import run_gateway
-from infra.simulator import Channel, Guild, Member, Message, Overwrite, Permission, Simulator
-from tests.suites.fakes import MemoryJournal
+from infra.discord.services import Ports
+from infra.discord.wording import say
+from infra.simulator import Overwrite, Permission, Simulator
+from tests.suites.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
+from tests.suites.gateway import Discord, Heard, listening, simulated_discord
 from tests.suites.waiting import eventually
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 LINK = {"type": "image", "url": "https://a.example/b.png", "thumbnail": {"url": "https://a.example/b.png", "width": 9, "height": 8}}
-
-
-@dataclass
-class Discord:
-    """A simulator with a guild, two channels and a member."""
-
-    simulator: Simulator
-    guild: Guild
-    gallery: Channel
-    lounge: Channel
-    steve: Member
-
-    async def post(self, *names: str, channel: Channel | None = None, author: Member | None = None) -> Message:
-        files = [(name, PNG) for name in names]
-        return await self.simulator.post(channel or self.gallery, author or self.steve, "look", files=files)
-
-    async def find(self, name: str = "shot.png") -> Any:
-        return await self.simulator.slash(self.lounge, self.steve, "find", attachments={"image": (name, PNG)})
-
-
-@dataclass
-class Heard:
-    """What the gateway told its hooks."""
-
-    readies: int = 0
-    malformed: list[str] = field(default_factory=list)
-    lost: int = 0
-
-    def ready(self) -> None:
-        self.readies += 1
-
-    def lose(self) -> None:
-        self.lost += 1
 
 
 @pytest.fixture(autouse=True)
@@ -66,33 +34,13 @@ def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def discord() -> AsyncIterator[Discord]:
-    async with Simulator() as simulator:
-        guild = simulator.add_guild("Cartographers")
-        gallery, lounge = (simulator.add_text_channel(guild, name) for name in ("gallery", "lounge"))
-        yield Discord(simulator, guild, gallery, lounge, simulator.add_member(guild, "Steve"))
+    async with simulated_discord() as discord:
+        yield discord
 
 
 @pytest.fixture
 def journal() -> MemoryJournal:
     return MemoryJournal()
-
-
-@asynccontextmanager
-async def listening(discord: Discord, journal: MemoryJournal, *channels: Channel) -> AsyncIterator[Heard]:
-    """A gateway that watches these channels, or every one."""
-    heard = Heard()
-    watched = frozenset(str(channel.id) for channel in channels) or None
-    hooks = {"on_ready": heard.ready, "on_malformed": heard.malformed.append, "on_lost": heard.lose}
-    endpoint = simulated(discord.simulator.api_base)
-    task = asyncio.create_task(run_gateway(discord.simulator.token, journal, channels=watched, endpoint=endpoint, **hooks))
-    try:
-        await eventually(lambda: heard.readies or task.done())
-        await discord.simulator.wait_for_command("find")
-        yield heard
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @pytest.fixture
@@ -132,7 +80,7 @@ async def test_a_message_delivered_three_times_is_recorded_once(discord: Discord
 
 
 async def test_only_watched_channels_are_archived(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal, discord.gallery):
+    async with listening(discord, journal, channels=[discord.gallery]):
         await discord.post("elsewhere.png", channel=discord.lounge)
         await discord.post("here.png")
         await eventually(lambda: journal.facts)
@@ -163,7 +111,7 @@ async def test_a_link_that_discord_unfolds_later_is_recorded_once(discord: Disco
 
 
 async def test_what_is_edited_in_other_channels_is_left_alone(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal, discord.gallery):
+    async with listening(discord, journal, channels=[discord.gallery]):
         message = await discord.post(channel=discord.lounge)
         await discord.simulator.edit(message, embeds=[LINK])
         await discord.post("here.png")
@@ -241,15 +189,17 @@ async def test_a_question_is_deferred_before_it_is_recorded(discord: Discord) ->
 @pytest.mark.usefixtures("heard")
 async def test_what_is_no_image_is_refused_at_once(discord: Discord, journal: MemoryJournal) -> None:
     answer = await discord.simulator.answer(await discord.find("notes.txt"))
-    assert (answer.content, answer.ephemeral, answer.deferred_after_s) == (NOT_AN_IMAGE, True, None)
+    assert (answer.content, answer.ephemeral, answer.deferred_after_s) == (say("en-US", "asking-not-an-image"), True, None)
     assert journal.facts == []
 
 
 @pytest.mark.usefixtures("heard")
 async def test_a_question_during_an_outage_is_answered_with_a_sentence(discord: Discord, journal: MemoryJournal) -> None:
     journal.down = True
-    answer = await discord.simulator.answer(await discord.find())
-    assert (answer.content, answer.ephemeral, answer.edits) == (UNAVAILABLE, True, 1)
+    interaction = await discord.find()
+    answer = await discord.simulator.answer(interaction)
+    sentence = say("en-US", "failures-unavailable", reference=f"interaction-{interaction.id}")
+    assert (answer.content, answer.ephemeral, answer.edits) == (sentence, True, 1)
 
 
 @pytest.mark.usefixtures("heard")
@@ -292,13 +242,26 @@ async def test_the_end_is_clean(discord: Discord, journal: MemoryJournal) -> Non
         await eventually(lambda: not discord.simulator.connected)
 
 
+def fake_ports() -> Ports:
+    journal = MemoryJournal()
+    return Ports(
+        journal,
+        MemoryState(),
+        MemoryPosts(journal),
+        MemoryAlerts(journal),
+        FixedOverview(),
+        lambda: datetime.now(UTC),
+        journal.answered,
+    )
+
+
 async def refusal(simulator: Simulator, token: str | None = None, base: Callable[[str], str] = str) -> str:
     """The sentence with which the gateway gives up."""
     async with nothing_left_open():
         with pytest.raises(MapSeekError) as caught:
             async with asyncio.timeout(10):
                 await run_gateway(
-                    token or simulator.token, MemoryJournal(), channels=None, endpoint=simulated(base(simulator.api_base))
+                    token or simulator.token, fake_ports(), channels=None, endpoint=simulated(base(simulator.api_base))
                 )
     return str(caught.value)
 

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,16 +14,16 @@ from disnake.http import Route
 from disnake.webhook.async_ import async_context
 
 from contracts.errors import Reject, RejectCode, Retry
-from contracts.events import DiscordFile, Verdict
-from contracts.ports import Answer, Found
-from infra.discord.answers import WebhookAnswers
-from infra.discord.attachments import AttachmentUrls
-from infra.discord.embeds import HEADLINES
+from contracts.events import DiscordFile
+from contracts.ports import Answer
+from infra.discord.answering.answers import WebhookAnswers
 from infra.discord.endpoint import simulated
-from infra.discord.gateway import run_gateway
+from infra.discord.rest.attachments import AttachmentUrls
+from infra.discord.rest.login import RestLogin
 from infra.simulator import REST, Channel, Interaction, Member, Message, Overwrite, Permission, Simulator, Stall, Status
-from tests.suites.fakes import MemoryJournal
-from tests.suites.waiting import eventually
+from infra.simulator.answers import Answer as Seen
+from tests.suites.answers import answer, found, piece, problem
+from tests.suites.discord_client import Bot, logged_in
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 WEBHOOKS = "*/webhooks/*"
@@ -35,14 +34,6 @@ class Place:
     simulator: Simulator
     channel: Channel
     steve: Member
-
-    async def ask(self) -> Interaction:
-        return await self.simulator.slash(self.channel, self.steve, "find", attachments={"image": ("shot.png", PNG)})
-
-    async def deferred(self) -> Interaction:
-        interaction = await self.ask()
-        await eventually(lambda: interaction.original)
-        return interaction
 
 
 @pytest.fixture
@@ -55,17 +46,25 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
 
 
 @pytest.fixture
-async def asked(place: Place) -> AsyncIterator[Interaction]:
-    """A question that the real gateway has deferred."""
-    gateway = run_gateway(
-        place.simulator.token, MemoryJournal(), channels=frozenset(), endpoint=simulated(place.simulator.api_base)
-    )
-    task = asyncio.create_task(gateway)
-    await place.simulator.wait_for_command("find")
-    yield await place.deferred()
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+async def bot(place: Place) -> AsyncIterator[Bot]:
+    """A client that only defers."""
+    async with logged_in(place.simulator) as bot:
+        yield bot
+
+
+@pytest.fixture
+async def deferred(place: Place, bot: Bot) -> tuple[Interaction, Any]:
+    """A deferred question: as Discord has it, and as the client has it."""
+    attachments = {"image": ("shot.png", PNG)}
+    interaction = await place.simulator.slash(place.channel, place.steve, "find", attachments=attachments, options={"top": 1})
+    heard = await bot.next("application_command")
+    await bot.next("slash_command_completion")
+    return interaction, heard
+
+
+@pytest.fixture
+def asked(deferred: tuple[Interaction, Any]) -> Interaction:
+    return deferred[0]
 
 
 @pytest.fixture
@@ -74,56 +73,113 @@ async def answers(place: Place) -> AsyncIterator[WebhookAnswers]:
         yield answers
 
 
-def answer(*numbers: int, verdict: Verdict = "match") -> Answer:
-    metadata = {"upload_timestamp": "2024-03-01T12:30:00+00:00", "user_name": "@everyone", "filename": "map.png"}
-    found = [
-        Found(
-            str(number),
-            0.9,
-            {"message_link": f"https://discord.com/channels/1/2/{number}", "metadata": metadata},
-            b"webp%d" % number,
-        )
-        for number in numbers
-    ]
-    return Answer(verdict=verdict, found=found, trained=True)
+FOUND = answer(piece(found(3, 0.97, b"webp3", user_name="@everyone"), found(1)), pieces=2)
+SECOND = answer(piece(found(2, 0.9, b"webp2")), number=1, pieces=2)
+NOTHING = answer(verdict="none")
 
 
-async def edit(answers: WebhookAnswers, place: Place, interaction: Interaction, what: Answer | None = None) -> None:
-    await answers.edit(str(place.simulator.application_id), interaction.token, what or answer(verdict="none"))
+async def edit(answers: WebhookAnswers, place: Place, interaction: Interaction, what: Answer = NOTHING) -> None:
+    await answers.edit(str(place.simulator.application_id), interaction.token, what)
 
 
-async def test_an_answer_shows_embeds_and_thumbnails(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
-    await edit(answers, place, asked, answer(1, 2))
+def look(seen: Seen) -> tuple[object, ...]:
+    """What people see, without the addresses that change."""
+    (embed,) = seen.embeds
+    return seen.content, embed.get("title"), embed.get("description"), seen.attachments, list(seen.buttons)
+
+
+async def test_an_answer_shows_an_embed_a_picture_and_buttons(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
+    await edit(answers, place, asked, FOUND)
     shown = await place.simulator.answer(asked)
-    summary, best, second = shown.embeds
-    assert summary["title"] == HEADLINES["match"]
-    assert (best["url"], second["url"]) == ("https://discord.com/channels/1/2/1", "https://discord.com/channels/1/2/2")
-    assert shown.attachments == [("match-1.webp", b"webp1"), ("match-2.webp", b"webp2")]
-    assert best["image"]["url"].startswith(place.simulator.cdn_origin)
-    assert second["thumbnail"]["url"].startswith(place.simulator.cdn_origin)
+    (embed,) = shown.embeds
+    assert (embed["title"], embed["url"]) == ("Found it: first posted by Steve", "https://discord.com/channels/1/77/1")
+    assert shown.attachments == [("map.webp", b"webp3")]
+    assert embed["image"]["url"].startswith(place.simulator.cdn_origin)
+    assert [button.label for button in shown.buttons.values()] == [
+        "Previous",
+        "Next",
+        "Posted 2 times",
+        "This is it",
+        "Not it",
+        "Go to the first post",
+    ]
     assert shown.ephemeral
+
+
+async def test_a_picture_is_described_for_those_who_do_not_see_it(
+    place: Place, asked: Interaction, answers: WebhookAnswers
+) -> None:
+    await edit(answers, place, asked, FOUND)
+    (attachment,) = (await place.simulator.answer(asked)).message.attachments
+    assert attachment.description == "The map art as @everyone posted it"
 
 
 async def test_the_same_answer_again_leaves_the_same_view(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
     views = []
     for _ in range(2):
-        await edit(answers, place, asked, answer(1, 2))
-        shown = await place.simulator.answer(asked)
-        views.append((shown.content, [embed.get("description") for embed in shown.embeds], shown.attachments))
+        await edit(answers, place, asked, FOUND)
+        views.append(look(await place.simulator.answer(asked)))
     assert views[0] == views[1]
-    assert shown.edits == 2
+    assert (await place.simulator.answer(asked)).edits == 2
 
 
 async def test_a_later_answer_takes_the_place_of_an_earlier_one(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
-    await edit(answers, place, asked, answer(1, 2))
-    await edit(answers, place, asked, answer(verdict="none"))
+    views = []
+    for what in (FOUND, SECOND, NOTHING, FOUND):
+        await edit(answers, place, asked, what)
+        views.append(look(await place.simulator.answer(asked)))
+    assert [attachments for _, _, _, attachments, _ in views] == [
+        [("map.webp", b"webp3")],
+        [("map.webp", b"webp2")],
+        [],
+        views[0][3],
+    ]
+    assert views[2][:2] == ("", "No match")
+    assert views[2][4] == ["ms1:alert:1234567890123456789-12"]
+    assert views[0] == views[3]
+
+
+async def test_a_rejected_question_has_no_buttons(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
+    await edit(answers, place, asked, problem(RejectCode.DAMAGED))
     shown = await place.simulator.answer(asked)
-    assert ([embed["title"] for embed in shown.embeds], shown.attachments) == ([HEADLINES["none"]], [])
+    assert (shown.embeds[0]["title"], shown.components) == ("This could not be searched", [])
+
+
+async def test_a_step_is_a_line_that_goes_when_the_answer_comes(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
+    application_id = str(place.simulator.application_id)
+    for step, line in (("fetching", "Fetching the picture …"), ("comparing", "Comparing with the archive …")):
+        await answers.progress(application_id, asked.token, step, "en-US")
+        shown = await place.simulator.answer(asked)
+        assert (shown.content, shown.embeds) == (line, [])
+    await edit(answers, place, asked, FOUND)
+    assert (await place.simulator.answer(asked)).content == ""
+
+
+async def test_a_step_that_comes_late_leaves_the_answer(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
+    await edit(answers, place, asked, FOUND)
+    before = look(await place.simulator.answer(asked))
+    await answers.progress(str(place.simulator.application_id), asked.token, "comparing", "de")
+    during = look(await place.simulator.answer(asked))
+    assert during == ("Vergleich mit dem Archiv …", *before[1:])
+    await edit(answers, place, asked, FOUND)
+    assert look(await place.simulator.answer(asked)) == before
+
+
+async def test_a_follow_up_message_has_an_answer_of_its_own(place: Place, deferred: Any, answers: WebhookAnswers) -> None:
+    interaction, heard = deferred
+    application_id = str(place.simulator.application_id)
+    await edit(answers, place, interaction, FOUND)
+    second = await heard.followup.send("2 of 2", ephemeral=True, wait=True)
+    await answers.progress(application_id, interaction.token, "fetching", "en-US", message_id=str(second.id))
+    await answers.edit(application_id, interaction.token, NOTHING, message_id=str(second.id))
+    assert look(await place.simulator.answer(interaction))[1] == "Found it: first posted by Steve"
+    (message,) = interaction.followups.values()
+    assert (message.content, message.embeds[0]["title"]) == ("", "No match")
 
 
 async def test_an_unknown_interaction_is_gone(place: Place, answers: WebhookAnswers) -> None:
     with pytest.raises(Reject) as caught:
-        await answers.edit("42", "no-such-token", answer(verdict="none"))
+        await answers.edit("42", "no-such-token", NOTHING)
     assert caught.value.code is RejectCode.GONE
     assert "no-such-token" not in f"{caught.value} {caught.value.__cause__}"
 
@@ -158,22 +214,23 @@ async def test_a_silent_discord_is_tried_again(place: Place, asked: Interaction)
 async def test_an_unreachable_discord_is_tried_again(place: Place, answers: WebhookAnswers) -> None:
     simulated("http://127.0.0.1:9/api/v10").use()
     with pytest.raises(Retry, match="Connector"):
-        await answers.edit("42", "token", answer(verdict="none"))
+        await answers.edit("42", "token", NOTHING)
 
 
 async def test_no_token_is_kept_or_logged(
     place: Place, asked: Interaction, answers: WebhookAnswers, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    kept = list(async_context.get()._locks)
     await edit(answers, place, asked)
     assert asked.token not in caplog.text
-    assert asked.token not in str(async_context.get()._locks)
+    assert list(async_context.get()._locks) == kept
 
 
 @pytest.fixture
 async def urls(place: Place) -> AsyncIterator[AttachmentUrls]:
-    async with AttachmentUrls(place.simulator.token, timeout=2) as urls:
-        yield urls
+    async with RestLogin(place.simulator.token, timeout=2) as rest:
+        yield AttachmentUrls(rest)
 
 
 def file_of(message: Message, image_id: object) -> DiscordFile:
@@ -236,7 +293,8 @@ async def test_a_rate_limit_is_waited_for(place: Place, urls: AttachmentUrls) ->
 async def test_trouble_at_discord_is_tried_again(place: Place, fault: Status | Stall) -> None:
     message = await place.simulator.post(place.channel, place.steve, files=[("a.png", PNG)])
     file = file_of(message, message.attachments[0].id)
-    async with AttachmentUrls(place.simulator.token, timeout=0.2) as impatient:
+    async with RestLogin(place.simulator.token, timeout=0.2) as rest:
+        impatient = AttachmentUrls(rest)
         place.simulator.faults.add(fault, REST, times=None)
         with pytest.raises(Retry):
             await impatient.fresh_url(file)
@@ -248,10 +306,11 @@ async def test_a_refused_token_is_no_secret_and_leaves_nothing_open(place: Place
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     message = await place.simulator.post(place.channel, place.steve, files=[("a.png", PNG)])
-    async with AttachmentUrls("refused.bot.token") as urls:
+    async with RestLogin("refused.bot.token") as rest:
+        urls = AttachmentUrls(rest)
         with pytest.raises(Retry, match="refused the bot token") as caught:
             await urls.fresh_url(file_of(message, message.attachments[0].id))
     assert "refused.bot.token" not in str(caught.value)
-    del urls, caught
+    del rest, urls, caught
     gc.collect()
     assert complaints == []

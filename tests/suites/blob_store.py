@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable
 
 import pytest
@@ -23,6 +24,10 @@ class BlobStoreSuite:
     @pytest.fixture
     def damage(self) -> Callable[[str], None]:
         """Overwrites the stored bytes of a name behind the store's back."""
+        raise NotImplementedError
+
+    async def pass_time(self, store: BlobStore, seconds: float) -> None:
+        """Make everything in the store this much older."""
         raise NotImplementedError
 
     async def test_bytes_are_named_by_their_sha256(self, store: BlobStore) -> None:
@@ -67,6 +72,21 @@ class BlobStoreSuite:
         await store.put(HELLO)
         assert await store.get(HELLO_NAME) == HELLO
 
+    async def test_putting_again_is_a_touch_and_reading_is_none(self, store: BlobStore) -> None:
+        await store.put(HELLO)
+        await self.pass_time(store, 100)
+        await store.get(HELLO_NAME)
+        await store.exists(HELLO_NAME)
+        assert 100 <= await store.untouched_for(HELLO_NAME) < 200
+        await store.put(HELLO)
+        assert 0 <= await store.untouched_for(HELLO_NAME) < 100
+
+    async def test_what_is_not_there_was_never_touched(self, store: BlobStore) -> None:
+        assert await store.untouched_for(HELLO_NAME) == math.inf
+        await store.put(HELLO)
+        await store.delete(HELLO_NAME)
+        assert await store.untouched_for(HELLO_NAME) == math.inf
+
     async def test_damaged_bytes_are_missing(self, store: BlobStore, damage: Callable[[str], None]) -> None:
         await store.put(HELLO)
         damage(HELLO_NAME)
@@ -95,6 +115,7 @@ class BlobStoreSuite:
     async def test_what_is_no_digest_names_nothing(self, store: BlobStore, name: str) -> None:
         await store.put(HELLO)
         assert not await store.exists(name)
+        assert await store.untouched_for(name) == math.inf
         with pytest.raises(BlobMissing):
             await store.get(name)
         await store.delete(name)

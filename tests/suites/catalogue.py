@@ -137,7 +137,7 @@ class CatalogueSuite:
     async def test_removal_wins_however_it_overlaps_with_writes(self, catalogue: Catalogue, other: Catalogue) -> None:
         chance = random.Random(7)
         images = [f"image-{number}" for number in range(60)]
-        calls: list[partial[Coroutine[Any, Any, None]]] = []
+        calls: list[partial[Coroutine[Any, Any, object]]] = []
         for image in images:
             overlapping = [
                 partial(catalogue.merge, image, POST),
@@ -178,6 +178,35 @@ class CatalogueSuite:
             4,
         )
 
+    async def test_a_merge_says_whether_the_image_is_there_to_have_it(self, catalogue: Catalogue, other: Catalogue) -> None:
+        assert await catalogue.merge("1", POST)
+        assert await catalogue.merge("1", MEDIA)
+        await other.remove("1")
+        for _ in range(2):
+            assert not await catalogue.merge("1", POST)
+        assert await catalogue.merge("2", POST)
+
+    async def test_a_blob_is_in_use_while_any_document_names_it(self, catalogue: Catalogue, other: Catalogue) -> None:
+        original, pixels, thumbnail = "0" * 64, "1" * 64, "2" * 64
+        for blob in (original, pixels, thumbnail):
+            assert not await catalogue.uses(blob)
+        for image in ("1", "2"):
+            await catalogue.merge(image, POST | {"original": {"blob": original, "size": 9}})
+            await catalogue.merge(image, {"media": {"pixels": pixels, "thumbnail": thumbnail, "width": 1}})
+        await catalogue.merge("3", {"metadata": {"filename": "3" * 64}})
+        for image in ("1", "2"):
+            for blob in (original, pixels, thumbnail):
+                assert await other.uses(blob)
+            await catalogue.remove(image)
+        for blob in (original, pixels, thumbnail, "3" * 64, ""):
+            assert not await other.uses(blob)
+
+    async def test_a_blob_is_not_in_use_any_more_when_its_field_was_replaced(self, catalogue: Catalogue) -> None:
+        for blob in ("0" * 64, "1" * 64):
+            await catalogue.merge("1", {"original": {"blob": blob, "size": 9}})
+        assert not await catalogue.uses("0" * 64)
+        assert await catalogue.uses("1" * 64)
+
     async def test_no_images_are_no_entries(self, catalogue: Catalogue) -> None:
         await catalogue.merge("1", POST)
         assert await catalogue.entries([]) == {}
@@ -201,7 +230,7 @@ class CatalogueSuite:
         await catalogue.merge("1", POST)
         await catalogue.put_vector("1", "g1", VECTOR)
         outage.begin()
-        down: list[Callable[[], Awaitable[None]]] = [
+        down: list[Callable[[], Awaitable[object]]] = [
             catalogue.ping,
             lambda: catalogue.merge("1", MEDIA),
             lambda: catalogue.put_vector("2", "g1", VECTOR),

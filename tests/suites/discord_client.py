@@ -49,8 +49,11 @@ class Bot(commands.InteractionBot):
 
 
 @asynccontextmanager
-async def logged_in(sim: Simulator, **options: Any) -> AsyncIterator[Bot]:
+async def logged_in(sim: Simulator, *, cog: commands.Cog | None = None, **options: Any) -> AsyncIterator[Bot]:
+    """The client, ready and with its commands registered; `cog` brings more of them."""
     bot = Bot(**options)
+    if cog is not None:
+        bot.add_cog(cog)
     run = asyncio.create_task(bot.start(sim.token))
     try:
         await bot.next("ready")

@@ -4,6 +4,11 @@ from datetime import UTC, datetime
 
 from contracts.errors import RejectCode
 from contracts.events import (
+    AlertCancelled,
+    AlertDelivered,
+    AlertRequested,
+    AlertSet,
+    AlertTriggered,
     Calibration,
     GenerationActivated,
     ImageDownloaded,
@@ -13,17 +18,24 @@ from contracts.events import (
     ImagePreprocessed,
     ImageRejected,
     ImageRemoved,
+    ImageReposted,
+    ImageResurfaced,
     LocalReply,
     Match,
     Person,
     Question,
+    RemovalRequested,
     SearchAnswered,
+    SearchBrowsed,
+    SearchDescribed,
     SearchDownloaded,
     SearchEmbedded,
+    SearchJudged,
     SearchMatched,
     SearchPreprocessed,
     SearchRejected,
     SearchRequested,
+    SearchVoted,
     StoredFile,
 )
 from contracts.events.base import Fact
@@ -32,7 +44,10 @@ MOMENT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 BLOB = "ab" * 32
 VECTOR = b"\x00\x00\x80\x3f" + bytes(12)
 IMAGE = {"guild_id": "7", "channel_id": "8", "image_id": "9"}
-QUESTION = Question(asker=Person(id="5", name="Alex"), requested_at=MOMENT, reply=LocalReply())
+ALEX = Person(id="5", name="Alex")
+QUESTION = Question(asker=ALEX, requested_at=MOMENT, reply=LocalReply())
+PRESS = {"guild_id": "7", "search_id": "11", "interaction_id": "12"}
+ALERT = {"guild_id": "7", "alert_id": "13", "person": ALEX}
 SEARCH = {"guild_id": "7", "search_id": "11", "question": QUESTION}
 
 
@@ -67,8 +82,11 @@ def one_of_each() -> list[Fact]:
         ImageEmbedded(**IMAGE, generation="g1", vector=VECTOR),
         ImageIndexed(**IMAGE, generation="g1"),
         ImageRejected(**IMAGE, stage="download", code=RejectCode.GONE, reason="The message is gone."),
-        ImageRemoved(**IMAGE, removed_at=MOMENT, cause="deleted"),
+        ImageReposted(**IMAGE, generation="g1", same_as="3", score=0.98),
+        ImageRemoved(**IMAGE, message_id="10", removed_at=MOMENT, cause="deleted"),
+        ImageResurfaced(**IMAGE, late="embedded"),
         requested(),
+        SearchDescribed(**SEARCH, words="a red dragon"),
         SearchDownloaded(**SEARCH, blob=BLOB, size=1234),
         SearchPreprocessed(**SEARCH, pixels=BLOB, width=128, height=128, preprocessing="p1"),
         SearchEmbedded(
@@ -77,5 +95,26 @@ def one_of_each() -> list[Fact]:
         SearchMatched(**SEARCH, generation="g1", verdict="match", matches=(Match(image_id="9", score=0.97),), trained=True),
         SearchRejected(**SEARCH, stage="preprocess", code=RejectCode.DAMAGED, reason="The file is damaged."),
         SearchAnswered(**SEARCH, verdict="match", outcome="local"),
+        SearchBrowsed(**PRESS, question=QUESTION),
+        SearchVoted(**PRESS, image_id="9", right=True, voter=ALEX, voted_at=MOMENT),
+        SearchJudged(
+            **PRESS, image_id="9", right=True, voter_id="5", judged_at=MOMENT, generation="g1", score=0.97, pixels=BLOB, words=None
+        ),
+        AlertRequested(**ALERT, search_id="11", channel_id="8", locale="de", age_restricted=False, requested_at=MOMENT),
+        AlertSet(
+            **ALERT,
+            channel_id="8",
+            locale="de",
+            age_restricted=False,
+            requested_at=MOMENT,
+            pixels=BLOB,
+            generation="g1",
+            vector=VECTOR,
+            calibration=Calibration(match_at=0.9, possible_at=0.8),
+        ),
+        AlertTriggered(**ALERT, image_id="9", score=0.97, channel_id="8", locale="de", age_restricted=False),
+        AlertDelivered(**ALERT, image_id="9", outcome="direct"),
+        AlertCancelled(**ALERT, cancelled_at=MOMENT),
+        RemovalRequested(guild_id="7", removal_id="deleted-10", scope="message", target="10", cause="deleted", requested_at=MOMENT),
         GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4),
     ]

@@ -1,13 +1,16 @@
 """In-memory adapters of our own ports, for tests of what uses a port. They keep the promises that contracts/ports.py makes."""
 
+import asyncio
 import hashlib
+import math
 from collections.abc import AsyncIterator, Collection
+from datetime import datetime
 from typing import Any
 
 from contracts.envelope import Origin
 from contracts.errors import BlobMissing, Unavailable
-from contracts.events import Fact
-from contracts.ports import Answer, CatalogueEntry, Document
+from contracts.events import AlertCancelled, AlertDelivered, AlertSet, Fact, ImageFact, ImagePosted, ImageRemoved, SearchAnswered
+from contracts.ports import Answer, CatalogueEntry, Document, Entry, F, Overview, Step
 from contracts.subjects import subject_of
 
 
@@ -28,16 +31,142 @@ class MemoryJournal:
         self._reach()
         if subject_of(fact) in self.recorded:
             return False
+        if isinstance(fact, ImagePosted) and any(isinstance(each, ImageRemoved) and each.key == fact.key for each in self.facts):
+            return False
         self.recorded[subject_of(fact)] = (fact, origin)
         return True
 
     async def holds(self, fact: type[Fact], *key: str) -> bool:
+        return await self.fetch(fact, *key) is not None
+
+    async def answered(self) -> AsyncIterator[SearchAnswered]:
+        """What is answered, for as long as anybody listens."""
+        told = 0
+        while True:
+            answers = [fact for fact in self.facts if isinstance(fact, SearchAnswered)]
+            for answer in answers[told:]:
+                yield answer
+            told = len(answers)
+            await asyncio.sleep(0.01)
+
+    async def fetch(self, fact: type[F], *key: str) -> F | None:
         self._reach()
-        return any(isinstance(each, fact) and each.key == key for each in self.facts)
+        return next((each for each in self.facts if isinstance(each, fact) and each.key == key), None)
 
     def _reach(self) -> None:
         if self.down:
             raise Unavailable("log", "switched off by the test")
+
+
+class MemoryState:
+    """Values by key; a revision is the number of the change that made it. While `down` is set, the log server cannot be reached."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.changes = 0
+        self.down = False
+
+    async def get(self, key: str) -> Entry | None:
+        self._reach()
+        return self.entries.get(key)
+
+    async def put(self, key: str, value: bytes) -> None:
+        self._reach()
+        self.changes += 1
+        self.entries[key] = Entry(value, self.changes)
+
+    async def swap(self, key: str, value: bytes, revision: int) -> bool:
+        self._reach()
+        if self._revision(key) != revision:
+            return False
+        await self.put(key, value)
+        return True
+
+    async def delete(self, key: str) -> None:
+        self._reach()
+        self.entries.pop(key, None)
+
+    async def under(self, prefix: str) -> dict[str, bytes]:
+        self._reach()
+        return {key: entry.value for key, entry in self.entries.items() if key.startswith(f"{prefix}.")}
+
+    def _revision(self, key: str) -> int:
+        return self.entries[key].revision if key in self.entries else 0
+
+    def _reach(self) -> None:
+        if self.down:
+            raise Unavailable("log", "switched off by the test")
+
+
+class MemoryPosts:
+    """The posts of a MemoryJournal."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+
+    async def of_message(self, guild_id: str, message_id: str) -> list[ImagePosted]:
+        return [post for post in self._posts() if (post.guild_id, post.message_id) == (guild_id, message_id)]
+
+    async def of_guild(
+        self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None
+    ) -> AsyncIterator[ImagePosted]:
+        for post in self._posts():
+            if (
+                post.guild_id == guild_id
+                and channel_id in (None, post.channel_id, post.thread_of)
+                and author_id in (None, post.author.id)
+                and (since is None or post.posted_at >= since)
+            ):
+                yield post
+
+    def _posts(self) -> list[ImagePosted]:
+        return [fact for fact in self._journal.facts if isinstance(fact, ImagePosted)]
+
+
+class MemoryErasure:
+    """Erases from a MemoryJournal; `persons` are those who were erased."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+        self.persons: list[tuple[str, str]] = []
+        self._read: list[list[ImageFact]] = []
+
+    async def history(self, guild_id: str, image_id: str) -> tuple[list[ImageFact], int]:
+        facts = [fact for fact in self._journal.facts if isinstance(fact, ImageFact)]
+        self._read.append([fact for fact in facts if (fact.guild_id, fact.image_id) == (guild_id, image_id)])
+        return self._read[-1], len(self._read) - 1
+
+    async def erase_image(self, guild_id: str, image_id: str, until: int) -> None:
+        for fact in self._read[until]:
+            if not isinstance(fact, ImageRemoved):
+                self._journal.recorded.pop(subject_of(fact), None)
+
+    async def erase_person(self, guild_id: str, person_id: str) -> None:
+        self.persons.append((guild_id, person_id))
+
+
+class MemoryAlerts:
+    """The open alerts of a MemoryJournal."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        self._journal = journal
+
+    async def open(self, guild_id: str, person_id: str | None = None) -> list[AlertSet]:
+        facts = self._journal.facts
+        closed = {fact.alert_id for fact in facts if isinstance(fact, AlertCancelled)}
+        closed |= {fact.alert_id for fact in facts if isinstance(fact, AlertDelivered) and fact.outcome in ("direct", "mention")}
+        alerts = [fact for fact in facts if isinstance(fact, AlertSet) and fact.alert_id not in closed]
+        return [each for each in alerts if each.guild_id == guild_id and person_id in (None, each.person.id)]
+
+
+class FixedOverview:
+    """An overview that the test sets."""
+
+    def __init__(self) -> None:
+        self.shown = Overview(images=0, stored_bytes=0, lags=())
+
+    async def overview(self, guild_id: str) -> Overview:
+        return self.shown
 
 
 class MemoryBlobs:
@@ -45,6 +174,7 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
+        self.untouched_s = 3600.0
 
     async def put(self, data: bytes) -> str:
         name = hashlib.sha256(data).hexdigest()
@@ -62,6 +192,9 @@ class MemoryBlobs:
     async def delete(self, name: str) -> None:
         self.blobs.pop(name, None)
 
+    async def untouched_for(self, name: str) -> float:
+        return self.untouched_s if name in self.blobs else math.inf
+
 
 class MemoryCatalogue:
     """Documents, vectors and tombstones in dictionaries. While `down` is set, every call raises Unavailable."""
@@ -69,17 +202,19 @@ class MemoryCatalogue:
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
         self.vectors: dict[tuple[str, str], bytes] = {}
-        self.removed: set[str] = set()
+        self.removed_ids: set[str] = set()
         self.down = False
 
-    async def merge(self, image_id: str, fields: Document) -> None:
+    async def merge(self, image_id: str, fields: Document) -> bool:
         self._reach()
-        if image_id not in self.removed:
-            self.documents.setdefault(image_id, {}).update(fields)
+        if image_id in self.removed_ids:
+            return False
+        self.documents.setdefault(image_id, {}).update(fields)
+        return True
 
     async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
         self._reach()
-        if image_id not in self.removed:
+        if image_id not in self.removed_ids:
             self.documents.setdefault(image_id, {})
             self.vectors[image_id, generation] = vector
 
@@ -89,9 +224,18 @@ class MemoryCatalogue:
 
     async def remove(self, image_id: str) -> None:
         self._reach()
-        self.removed.add(image_id)
+        self.removed_ids.add(image_id)
         self.documents.pop(image_id, None)
         self.vectors = {key: vector for key, vector in self.vectors.items() if key[0] != image_id}
+
+    async def removed(self, image_id: str) -> bool:
+        self._reach()
+        return image_id in self.removed_ids
+
+    async def uses(self, blob: str) -> bool:
+        self._reach()
+        named = ("original", "blob"), ("media", "pixels"), ("media", "thumbnail")
+        return any(document.get(part, {}).get(field) == blob for document in self.documents.values() for part, field in named)
 
     async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
         self._reach()
@@ -111,7 +255,7 @@ class MemoryCatalogue:
         self._reach()
         self.documents.clear()
         self.vectors.clear()
-        self.removed.clear()
+        self.removed_ids.clear()
 
     async def ping(self) -> None:
         self._reach()
@@ -132,9 +276,15 @@ class MemoryAnswers:
 
     def __init__(self) -> None:
         self.shown: list[tuple[str, str, Answer]] = []
+        self.steps: list[Step] = []
         self.failure: Exception | None = None
 
-    async def edit(self, application_id: str, token: str, answer: Answer) -> None:
+    async def edit(self, application_id: str, token: str, answer: Answer, *, message_id: str | None = None) -> None:
         if self.failure is not None:
             raise self.failure
         self.shown.append((application_id, token, answer))
+
+    async def progress(self, application_id: str, token: str, step: Step, locale: str, *, message_id: str | None = None) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.steps.append(step)

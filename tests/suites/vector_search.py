@@ -139,6 +139,56 @@ class VectorSearchSuite:
         assert list(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["public"])) == []
         assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["secret"])) == ["11"]
 
+    async def test_the_images_like_one_are_told_without_it_best_first(self, archive: Archive) -> None:
+        for image_id, cosine in [("10", 1.0), ("11", 0.92), ("12", 0.99), ("13", 0.5), ("14", 0.95)]:
+            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(cosine))
+        found = await archive.like(GUILD, GENERATION, "10", at_least=0.9, top=10, channels=None)
+        assert ids_of(found) == ["12", "14", "11"]
+        assert [neighbour.score for neighbour in found] == pytest.approx([0.99, 0.95, 0.92], abs=1e-3)
+        assert ids_of(await archive.like(GUILD, GENERATION, "10", at_least=0.94, top=10, channels=None)) == ["12", "14"]
+        assert ids_of(await archive.like(GUILD, GENERATION, "10", at_least=0.9, top=2, channels=None)) == ["12", "14"]
+        assert list(await archive.like(GUILD, GENERATION, "13", at_least=0.9, top=2, channels=None)) == []
+
+    async def test_all_images_like_one_are_told_however_many(self, archive: Archive) -> None:
+        for number in range(120):
+            archive.add(GUILD, GENERATION, f"b{number:03}", "1", at_cosine(0.8))
+            archive.add(GUILD, GENERATION, f"a{number:03}", "1", vectors_of(120)[number].tobytes())
+        copies = [f"b{number:03}" for number in range(120)]
+        for image_id, top in [("b000", 200), ("b119", 200), ("b060", 119), ("b060", 20), ("b119", 1)]:
+            expected = [copy for copy in copies if copy != image_id][:top]
+            assert ids_of(await archive.like(GUILD, GENERATION, image_id, at_least=0.99, top=top, channels=None)) == expected
+
+    @pytest.mark.parametrize(("channels", "expected"), [(None, ["11", "12"]), (["1"], ["11"]), (["2", "9"], ["12"]), ((), [])])
+    async def test_only_the_named_channels_have_images_like_one_which_may_be_elsewhere(
+        self, archive: Archive, channels: Collection[str] | None, expected: list[str]
+    ) -> None:
+        for image_id, channel_id, cosine in [("10", "3", 1.0), ("11", "1", 0.98), ("12", "2", 0.97)]:
+            archive.add(GUILD, GENERATION, image_id, channel_id, at_cosine(cosine))
+        found = await archive.like(GUILD, GENERATION, "10", at_least=0.9, top=10, channels=channels)
+        assert [image_id for image_id in ids_of(found) if image_id != "10"] == ids_of(found) == expected
+
+    async def test_what_is_like_an_image_is_of_its_guild_and_generation(self, archive: Archive) -> None:
+        for guild, generation, image_id in [
+            (GUILD, GENERATION, "10"),
+            (OTHER_GUILD, GENERATION, "11"),
+            (GUILD, OTHER_GENERATION, "12"),
+        ]:
+            archive.add(guild, generation, image_id, "1", at_cosine(1))
+        for guild, generation, image_id in [
+            (GUILD, GENERATION, "10"),
+            (GUILD, GENERATION, "11"),
+            (GUILD, OTHER_GENERATION, "10"),
+            ("702", GENERATION, "10"),
+        ]:
+            assert list(await archive.like(guild, generation, image_id, at_least=0.5, top=10, channels=None)) == []
+
+    async def test_a_removed_image_is_like_nothing_and_nothing_like_it(self, archive: Archive) -> None:
+        for image_id in ("10", "11", "12"):
+            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(1))
+        archive.remove("11")
+        assert list(await archive.like(GUILD, GENERATION, "11", at_least=0.5, top=10, channels=None)) == []
+        assert ids_of(await archive.like(GUILD, GENERATION, "10", at_least=0.5, top=10, channels=None)) == ["12"]
+
     async def test_a_vector_of_other_dimensions_is_refused_in_one_sentence(self, archive: Archive) -> None:
         archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
         short = vectors_of(1, dimensions=DIMENSIONS // 2)[0].tobytes()

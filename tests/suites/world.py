@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from contracts.events import Fact, ImageIndexed, ImagePosted
 from contracts.ports import CatalogueEntry
 from contracts.stage import Stage
-from contracts.subjects import FAILURES, kind_filter, stream_of
+from contracts.subjects import FAILURES, LANES, durable_name, kind_filter, stream_of
 from infra.art.distort import png
 from infra.art.generate import piece
 from infra.nats.tail import follow, readable
@@ -87,7 +87,7 @@ class Log:
         """Every fact of one kind, in the order of the log."""
         wanted, found = await self.count(kind), []
         if wanted:
-            async with aclosing(follow(self.client, stream_of(kind), [kind_filter(kind)])) as messages:  # type: ignore[type-var]
+            async with aclosing(follow(self.client, stream_of(kind), [kind_filter(kind)])) as messages:
                 async for message in messages:
                     recorded = readable(message)
                     assert recorded is not None
@@ -120,9 +120,8 @@ class Log:
         """Wait until no stage has anything left to do in a lane. A stage is looked at after those that feed it."""
 
         async def nothing_left() -> bool:
-            stream = "IMAGES" if family == "image" else "SEARCHES"
             for stage in STAGES:
-                if family in stage.families and await unsettled(self.client, stream, f"{stage.name}-{family}"):
+                if family in stage.families and await unsettled(self.client, LANES[family], durable_name(stage.name, family)):
                     return False
             return True
 

@@ -200,3 +200,49 @@ async def test_closing_refuses_waiting_and_later_calls_once_the_running_batch_ha
         with pytest.raises(Unavailable):
             await batcher.submit(b"c", urgent=True)
     assert gate.batches == [[b"a"]]
+
+
+async def test_other_work_waits_for_the_running_batch_alone() -> None:
+    gate = Gate()
+    gate.opened.clear()
+    order = list[str]()
+    async with batching(gate.run, size=1) as batcher:
+        asked = ask(batcher, b"a", b"b")
+        await until(lambda: gate.batches == [[b"a"]])
+
+        def work() -> bytes:
+            order.append(f"work after {len(gate.batches)}")
+            return b"done"
+
+        other = asyncio.create_task(batcher.between(work))
+        await asyncio.sleep(0)
+        assert order == []
+        gate.opened.set()
+        assert await other == b"done"
+        assert await asyncio.gather(*asked) == [b"A", b"B"]
+    assert order == ["work after 1"]
+
+
+async def test_other_work_is_told_of_its_failure_and_refused_when_closing() -> None:
+    gate = Gate()
+
+    def fail() -> bytes:
+        raise ValueError("no such words")
+
+    async with batching(gate.run) as batcher:
+        with pytest.raises(ValueError, match="no such words"):
+            await batcher.between(fail)
+        gate.opened.clear()
+        asked = ask(batcher, b"a")
+        await until(lambda: gate.batches == [[b"a"]])
+        waiting = asyncio.create_task(batcher.between(lambda: b"never"))
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(batcher.close())
+        with pytest.raises(Unavailable):
+            await asked[0]
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(waiting, 5)
+        gate.opened.set()
+        await closing
+        with pytest.raises(Unavailable):
+            await batcher.between(lambda: b"later")

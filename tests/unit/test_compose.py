@@ -53,10 +53,16 @@ def setting_names() -> set[str]:
 
 
 def test_every_stage_has_exactly_one_service_and_the_gateway_has_one() -> None:
-    commands = sorted(tuple(service["command"]) for service in own_services().values())
-    assert commands == sorted([("gateway",), *(("run", stage.name) for stage in STAGES)])
-    for name, service in own_services().items():
-        assert service["command"][-1] == name
+    commands = {name: service["command"] for name, service in own_services().items()}
+    assert commands.pop("gateway") == ["gateway"]
+    assert sorted(stage for _, *stages in commands.values() for stage in stages) == sorted(stage.name for stage in STAGES)
+    for name, (command, first, *_) in commands.items():
+        assert (command, first) == ("run", name)
+
+
+def test_the_stages_that_compare_pictures_share_one_service() -> None:
+    """Each process that compares holds the whole index and writes its snapshot into the one folder."""
+    assert own_services()["match"]["command"] == ["run", "match", "link", "alert"]
 
 
 def test_every_command_parses_on_the_real_command_line() -> None:
@@ -110,7 +116,7 @@ def test_no_secret_is_written_down() -> None:
 
 
 def test_only_those_who_speak_as_the_bot_have_its_token() -> None:
-    assert {service for service, name, _ in environments() if name == "DISCORD_TOKEN"} == {"gateway", "download"}
+    assert {service for service, name, _ in environments() if name == "DISCORD_TOKEN"} == {"gateway", "download", "notify"}
 
 
 def test_every_image_is_pinned_and_ours_have_the_projects_version() -> None:

@@ -10,7 +10,7 @@ from contracts.envelope import Origin, headers_of, origin_of
 from contracts.errors import Malformed
 from contracts.events import FACTS, ImagePosted
 from contracts.events.base import Fact
-from contracts.subjects import entity_filters, kind_filter, parse_subject, stream_of, subject_of
+from contracts.subjects import STREAM_SUBJECTS, entity_filters, kind_filter, parse_subject, stream_of, subject_of
 from contracts.upcast import fact_of
 from infra.nats.wire import body_of, read
 from pipeline.schemas import asyncapi, check_files
@@ -65,7 +65,7 @@ def test_asyncapi_knows_every_fact_and_every_reference_resolves() -> None:
 
 def test_a_fact_is_on_the_subject_of_its_entity() -> None:
     subjects = {fact.type_name(): subject_of(fact) for fact in one_of_each()}
-    assert subjects["image.posted"] == "mapseek.image.posted.v1.7.9"
+    assert subjects["image.posted"] == "mapseek.image.posted.v1.7.9.10"
     assert subjects["image.embedded"] == "mapseek.image.embedded.v1.7.9.g1"
     assert subjects["search.requested"] == "mapseek.search.requested.v1.7.11"
     assert subjects["generation.activated"] == "mapseek.generation.activated.v1.1"
@@ -74,12 +74,12 @@ def test_a_fact_is_on_the_subject_of_its_entity() -> None:
 @every_fact
 def test_a_subject_is_parsed_back(fact: Fact) -> None:
     assert parse_subject(subject_of(fact)) == (fact.type_name(), fact.version)
-    assert stream_of(fact) in {"IMAGES", "SEARCHES"}
+    assert stream_of(fact) in STREAM_SUBJECTS
 
 
 def test_filters() -> None:
     assert kind_filter(ImagePosted) == "mapseek.image.posted.*.>"
-    assert entity_filters("image", "7", "9") == ("mapseek.image.*.*.7.9", "mapseek.image.*.*.7.9.*")
+    assert entity_filters("image", "7", "9") == ("mapseek.image.*.*.7.9", "mapseek.image.*.*.7.9.>")
 
 
 @pytest.mark.parametrize("subject", ["mapseek.image", "other.image.posted.v1.7.9", "mapseek.image.posted.one.7.9", ""])
@@ -97,13 +97,13 @@ def test_an_id_that_would_change_the_subject_is_refused(hostile: str) -> None:
 @pytest.mark.parametrize(
     ("subject", "body", "reason"),
     [
-        ("mapseek.image.posted.v1.7.9", b"not json", "is not JSON"),
-        ("mapseek.image.posted.v1.7.9", b"\xff\xfe", "is not JSON"),
-        ("mapseek.image.posted.v1.7.9", b"[]", "not a JSON object"),
-        ("mapseek.image.posted.v1.7.9", b"{}", "Field required"),
-        ("mapseek.image.posted.v2.7.9", body_of(posted()), "newer MapSeek"),
+        ("mapseek.image.posted.v1.7.9.10", b"not json", "is not JSON"),
+        ("mapseek.image.posted.v1.7.9.10", b"\xff\xfe", "is not JSON"),
+        ("mapseek.image.posted.v1.7.9.10", b"[]", "not a JSON object"),
+        ("mapseek.image.posted.v1.7.9.10", b"{}", "Field required"),
+        ("mapseek.image.posted.v2.7.9.10", body_of(posted()), "newer MapSeek"),
         ("mapseek.image.vanished.v1.7.9", b"{}", "no fact is called"),
-        ("mapseek.image.posted.v1.7.10", body_of(posted()), "another entity"),
+        ("mapseek.image.posted.v1.7.9.11", body_of(posted()), "another entity"),
     ],
 )
 def test_unreadable_messages_are_malformed_with_a_reason(subject: str, body: bytes, reason: str) -> None:
@@ -113,7 +113,7 @@ def test_unreadable_messages_are_malformed_with_a_reason(subject: str, body: byt
 
 def test_a_newer_fact_with_an_unknown_field_is_read() -> None:
     document = orjson.loads(body_of(posted())) | {"mood": "proud"}
-    assert read("mapseek.image.posted.v1.7.9", {}, orjson.dumps(document)).fact == posted()
+    assert read("mapseek.image.posted.v1.7.9.10", {}, orjson.dumps(document)).fact == posted()
 
 
 class PostedV3(ImagePosted):
@@ -142,7 +142,7 @@ def test_headers_are_cloudevents_with_one_trace_for_one_origin() -> None:
     headers = headers_of(posted(), Origin("message-10"), "mapseek/test", MOMENT)
     assert headers["ce-specversion"] == "1.0"
     assert headers["ce-type"] == "mapseek.image.posted.v1"
-    assert headers["ce-id"] == "mapseek.image.posted.v1.7.9"
+    assert headers["ce-id"] == "mapseek.image.posted.v1.7.9.10"
     assert "ce-causationid" not in headers
     again = headers_of(posted("12"), Origin("message-10"), "mapseek/test", MOMENT)
     assert headers["traceparent"].split("-")[1] == again["traceparent"].split("-")[1]

@@ -15,11 +15,12 @@ from contracts.events import (
     LocalReply,
     Person,
     Question,
+    SearchDescribed,
     SearchEmbedded,
     SearchPreprocessed,
 )
 from contracts.ports import Encoder
-from stages.embed import STAGE, Deps, handle
+from stages.embed import EXCLUDED_WEIGHT, STAGE, Deps, handle
 from tests.suites.fakes import MemoryBlobs
 
 PIXELS, LOST = hashlib.sha256(b"png").hexdigest(), "b" * 64
@@ -32,12 +33,18 @@ class FixedEncoder:
     encoder: Encoder = field(default=Encoder("fixed", "0" * 64, 2, False, Calibration(match_at=0.9, possible_at=0.7)))
     asked: list[tuple[bytes, bool]] = field(default_factory=list)
     refuses: bool = False
+    words: dict[str, list[float]] = field(default_factory=dict)
 
     async def encode(self, image: bytes, *, urgent: bool) -> bytes:
         self.asked.append((image, urgent))
         if self.refuses:
             raise Reject(RejectCode.DAMAGED, "The picture cannot be decoded.")
         return VECTOR
+
+    async def encode_text(self, text: str) -> bytes:
+        if text not in self.words:
+            raise Reject(RejectCode.NO_TEXT, "No words are known here.")
+        return np.array(self.words[text], "<f4").tobytes()
 
 
 def stored() -> MemoryBlobs:
@@ -101,6 +108,54 @@ async def test_pixels_that_are_not_in_the_store_may_come_later(event: ImagePrepr
 async def test_a_picture_that_the_encoder_refuses_is_rejected() -> None:
     with pytest.raises(Reject):
         await handle(posted(), Deps(stored(), FixedEncoder(refuses=True), "g1"))
+
+
+TEXT = Calibration(match_at=0.9, possible_at=0.2)
+
+
+def described(words: str, *excluded: str) -> SearchDescribed:
+    return SearchDescribed(guild_id="1", search_id="4", question=QUESTION, words=words, excluded=excluded)
+
+
+async def test_words_get_their_vector_and_how_to_read_a_similarity_to_them() -> None:
+    encoder = FixedEncoder(words={"a dragon": [0.6, 0.8]})
+    assert await handle(described("a dragon"), Deps(stored(), encoder, "g1", TEXT)) == (
+        SearchEmbedded(
+            guild_id="1",
+            search_id="4",
+            question=QUESTION,
+            generation="g1",
+            vector=VECTOR,
+            calibration=TEXT,
+            trained=False,
+            by="text",
+        ),
+    )
+
+
+async def test_words_turn_away_from_what_is_excluded_but_not_from_what_is_wanted() -> None:
+    encoder = FixedEncoder(words={"wanted": [1, 0, 0], "red": [0.8, 0.6, 0], "big": [0.8, 0, 0.6]})
+    (fact,) = await handle(described("wanted", "red", "big"), Deps(stored(), encoder, "g1", TEXT))
+    assert isinstance(fact, SearchEmbedded)
+    vector = np.frombuffer(fact.vector, "<f4")
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+    direction = np.array([1 - EXCLUDED_WEIGHT * 0.8, -EXCLUDED_WEIGHT * 0.3, -EXCLUDED_WEIGHT * 0.3])
+    assert vector == pytest.approx(direction / np.linalg.norm(direction), abs=1e-6)
+    assert vector[0] > 0.85 > 0.8 > vector @ [0.8, 0.6, 0]
+
+
+async def test_excluding_the_very_words_that_are_wanted_still_finds_them() -> None:
+    encoder = FixedEncoder(words={"a dragon": [0.6, 0.8]})
+    (fact,) = await handle(described("a dragon", "a dragon"), Deps(stored(), encoder, "g1", TEXT))
+    assert isinstance(fact, SearchEmbedded)
+    assert np.frombuffer(fact.vector, "<f4") == pytest.approx(np.array([0.6, 0.8]), abs=1e-6)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [(TEXT, "No words are known here"), (None, "/find-text is not available here")])
+async def test_words_are_rejected_where_none_are_known(text: Calibration | None, sentence: str) -> None:
+    with pytest.raises(Reject, match=sentence) as refused:
+        await handle(described("a dragon"), Deps(stored(), FixedEncoder(), "g1", text))
+    assert refused.value.code is RejectCode.NO_TEXT
 
 
 async def test_the_stage_emits_what_it_declares_in_both_lanes() -> None:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from contracts.events import Calibration, LocalReply, Match, Person, Question, SearchEmbedded, SearchMatched
-from contracts.ports import Neighbour
+from contracts.events import By, Calibration, Filters, LocalReply, Match, Person, Question, SearchEmbedded, SearchMatched
+from contracts.ports import Neighbour, VectorSearch
 from infra.vectors.index import EmbeddedIndex
-from stages.match import STAGE, Deps, handle, matches_of, verdict_of
+from stages.match import MOST_POSTS, STAGE, Deps, handle, matches_of, passes, verdict_of
+from tests.suites.fakes import MemoryCatalogue
 
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.6)
 
@@ -18,38 +19,73 @@ def at_cosine(cosine: float) -> bytes:
     return np.array([cosine, np.sqrt(1 - cosine**2), 0, 0], "<f4").tobytes()
 
 
-def question(channels: tuple[str, ...] | None = None, top: int = 3) -> Question:
+def in_direction(degrees: float) -> bytes:
+    """The question lies at 0 degrees; 25 degrees are a match by CALIBRATION, 53 possible."""
+    return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0, 0], "<f4").tobytes()
+
+
+def question(channels: tuple[str, ...] | None = None, top: int = 3, filters: Filters | None = None) -> Question:
     return Question(
         asker=Person(id="5", name="Ada"),
         requested_at=datetime(2026, 11, 21, tzinfo=UTC),
         reply=LocalReply(),
         readable_channels=channels,
         top=top,
+        filters=filters,
     )
 
 
 def embedded(
-    channels: tuple[str, ...] | None = None, *, guild: str = "7", generation: str = "g1", top: int = 3, trained: bool = True
+    channels: tuple[str, ...] | None = None,
+    *,
+    guild: str = "7",
+    generation: str = "g1",
+    top: int = 3,
+    trained: bool = True,
+    filters: Filters | None = None,
+    by: By = "image",
 ) -> SearchEmbedded:
     return SearchEmbedded(
         guild_id=guild,
         search_id="99",
-        question=question(channels, top),
+        question=question(channels, top, filters),
         generation=generation,
         vector=at_cosine(1),
         calibration=CALIBRATION,
         trained=trained,
+        by=by,
     )
 
 
 async def matched(event: SearchEmbedded, *images: tuple[str, str, float]) -> SearchMatched:
-    """What is matched when guild 7 holds these (id, channel, cosine) in generation g1."""
+    """What is matched when guild 7 holds these (id, channel, cosine) in generation g1: different pieces, unless they are copies."""
     index = EmbeddedIndex()
-    for image_id, channel_id, cosine in images:
-        index.add("7", "g1", image_id, channel_id, at_cosine(cosine))
-    (fact,) = await handle(event, Deps(vectors=index))
+    for axis, (image_id, channel_id, cosine) in enumerate(images, start=1):
+        vector = np.zeros(4, "<f4")
+        vector[0], vector[axis] = cosine, np.sqrt(1 - cosine**2)
+        index.add("7", "g1", image_id, channel_id, vector.tobytes())
+    return await matched_in(index, event)
+
+
+async def matched_in(index: VectorSearch, event: SearchEmbedded, catalogue: MemoryCatalogue | None = None) -> SearchMatched:
+    unread = MemoryCatalogue()
+    unread.down = True
+    (fact,) = await handle(event, Deps(vectors=index, catalogue=catalogue or unread))
     assert isinstance(fact, SearchMatched)
     return fact
+
+
+def circle(*images: tuple[str, float], channel: str = "1") -> EmbeddedIndex:
+    """Guild 7's index with images (id, degrees)."""
+    index = EmbeddedIndex()
+    for image_id, degrees in images:
+        index.add("7", "g1", image_id, channel, in_direction(degrees))
+    return index
+
+
+def pieces(fact: SearchMatched) -> list[tuple[str, ...]]:
+    """Each piece as the ids of its posts, the best one first."""
+    return [(match.image_id, *match.posts) for match in fact.matches]
 
 
 class Returns:
@@ -62,6 +98,11 @@ class Returns:
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
         return [Neighbour(str(number), score) for number, score in enumerate(self.scores)]
+
+    async def like(
+        self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
+    ) -> Sequence[Neighbour]:
+        return []
 
 
 @pytest.mark.parametrize(
@@ -99,8 +140,7 @@ async def test_an_honest_no_match_shows_nothing(images: tuple[tuple[str, str, fl
 
 
 async def test_a_score_that_is_told_as_a_match_is_judged_as_one() -> None:
-    (fact,) = await handle(embedded(), Deps(vectors=Returns(0.8999999)))
-    assert isinstance(fact, SearchMatched)
+    fact = await matched_in(Returns(0.8999999), embedded())
     assert (fact.verdict, fact.matches[0].score) == ("match", 0.9)
 
 
@@ -110,13 +150,13 @@ async def test_a_score_that_is_told_as_a_match_is_judged_as_one() -> None:
     ids=["all", "one", "another", "none"],
 )
 async def test_only_what_the_asker_may_read_is_matched(channels: tuple[str, ...] | None, shown: list[str]) -> None:
-    fact = await matched(embedded(channels), ("10", "1", 0.99), ("11", "2", 0.95))
+    fact = await matched(embedded(channels), ("10", "1", 0.94), ("11", "2", 0.92))
     assert [match.image_id for match in fact.matches] == shown
     assert fact.verdict == ("match" if shown else "none")
 
 
 async def test_the_question_s_top_bounds_the_matches() -> None:
-    fact = await matched(embedded(top=2), ("10", "1", 0.99), ("11", "1", 0.98), ("12", "1", 0.97))
+    fact = await matched(embedded(top=2), ("10", "1", 0.94), ("11", "1", 0.93), ("12", "1", 0.92))
     assert [match.image_id for match in fact.matches] == ["10", "11"]
 
 
@@ -131,7 +171,89 @@ async def test_what_belongs_to_the_question_travels_on(trained: bool) -> None:
     event = embedded(("1",), trained=trained)
     fact = await matched(event, ("10", "1", 0.99))
     assert (fact.guild_id, fact.search_id, fact.question, fact.generation) == ("7", "99", event.question, "g1")
-    assert fact.trained is trained
+    assert (fact.trained, fact.calibration, fact.by) == (trained, CALIBRATION, "image")
+
+
+async def test_copies_are_posts_of_one_piece_shown_by_the_one_that_is_most_like_the_question() -> None:
+    fact = await matched_in(circle(("10", 5), ("11", 2), ("12", -45), ("13", -50), ("14", 45)), embedded())
+    assert pieces(fact) == [("11", "10"), ("12", "13"), ("14",)]
+    assert [match.score for match in fact.matches] == pytest.approx([0.9994, 0.7071, 0.7071], abs=1e-3)
+
+
+async def test_a_piece_has_all_its_posts_also_those_that_are_nothing_like_the_question() -> None:
+    fact = await matched_in(circle(("10", 45), ("11", 65)), embedded())
+    assert pieces(fact) == [("10", "11")]
+    assert fact.verdict == "possible"
+
+
+async def test_a_post_belongs_to_the_first_piece_that_it_is_like() -> None:
+    fact = await matched_in(circle(("10", 0), ("11", 20), ("12", 40), ("13", 50)), embedded())
+    assert pieces(fact) == [("10", "11"), ("12", "13")]
+
+
+async def test_a_piece_posted_hundreds_of_times_hides_no_other() -> None:
+    copies = [(f"a{number:03}", 1.0) for number in range(300)]
+    fact = await matched_in(circle(*copies, ("b", 40), ("c", -40)), embedded())
+    assert [match.image_id for match in fact.matches] == ["a000", "b", "c"]
+    assert fact.matches[0].posts == tuple(f"a{number:03}" for number in range(1, MOST_POSTS + 1))
+
+
+async def test_posts_that_the_asker_may_not_read_are_not_told() -> None:
+    index = circle(("10", 1), ("12", 3))
+    index.add("7", "g1", "11", "2", in_direction(0))
+    assert pieces(await matched_in(index, embedded(("1",)))) == [("10", "12")]
+    assert pieces(await matched_in(index, embedded(("2",)))) == [("11",)]
+
+
+def document(author: str, day: int) -> dict[str, object]:
+    return {"metadata": {"user_id": author, "upload_timestamp": f"2026-01-{day:02}T12:00:00+00:00"}}
+
+
+def moment(day: int, hour: int = 12) -> datetime:
+    return datetime(2026, 1, day, hour, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("filters", "let_through"),
+    [
+        (Filters(), True),
+        (Filters(author_id="5"), True),
+        (Filters(author_id="6"), False),
+        (Filters(after=moment(3)), True),
+        (Filters(after=moment(3, 13)), False),
+        (Filters(before=moment(3)), False),
+        (Filters(before=moment(3, 13)), True),
+        (Filters(after=moment(3), before=moment(4), author_id="5"), True),
+        (Filters(after=moment(3), before=moment(4), author_id="6"), False),
+    ],
+)
+def test_filters_are_about_the_author_and_the_time_of_the_post(filters: Filters, let_through: bool) -> None:
+    assert passes(document("5", 3), filters) is let_through
+    assert not passes({"media": {}}, filters)
+
+
+async def test_an_answer_is_limited_to_what_the_filters_let_through() -> None:
+    catalogue = MemoryCatalogue()
+    catalogue.documents = {"10": document("5", 1), "11": document("6", 2), "12": document("6", 3), "13": document("5", 4)}
+    index = circle(("10", 0), ("11", 4), ("12", 8), ("13", 40), ("14", 1))
+    by_author = await matched_in(index, embedded(filters=Filters(author_id="6")), catalogue)
+    assert (pieces(by_author), by_author.verdict) == ([("11", "12")], "match")
+    later = await matched_in(index, embedded(filters=Filters(after=moment(3))), catalogue)
+    assert pieces(later) == [("12",), ("13",)]
+    assert pieces(await matched_in(index, embedded(filters=Filters(author_id="7")), catalogue)) == []
+
+
+async def test_what_filters_let_through_is_found_behind_much_that_they_do_not() -> None:
+    catalogue = MemoryCatalogue()
+    nearer = {f"a{number:03}": number / 100 for number in range(900)}
+    catalogue.documents = {image_id: document("5", 1) for image_id in nearer} | {"b": document("6", 1)}
+    fact = await matched_in(circle(*nearer.items(), ("b", 30)), embedded(filters=Filters(author_id="6")), catalogue)
+    assert pieces(fact) == [("b",)]
+
+
+async def test_words_find_pieces_but_never_prove_a_match() -> None:
+    fact = await matched_in(circle(("10", 0), ("11", 3), ("12", 40)), embedded(by="text"))
+    assert (fact.verdict, fact.by, pieces(fact)) == ("possible", "text", [("10", "11"), ("12",)])
 
 
 def test_the_stage_is_declared() -> None:

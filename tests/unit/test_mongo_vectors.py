@@ -31,7 +31,10 @@ def test_the_pipeline_searches_one_generation_in_one_guild() -> None:
 
 def test_the_pipeline_keeps_to_the_readable_channels() -> None:
     search, _ = search_pipeline("7", "g1", VECTOR, top=3, channels={"71", "70"})
-    assert search["$vectorSearch"]["filter"] == {"metadata.guild_id": "7", "metadata.channel_id": {"$in": ["70", "71"]}}
+    named = {"$in": ["70", "71"]}
+    assert search["$vectorSearch"]["filter"] == {
+        "$and": [{"metadata.guild_id": "7"}, {"$or": [{"metadata.channel_id": named}, {"metadata.thread_of": named}]}]
+    }
 
 
 @pytest.mark.parametrize("top", [1, 3, 10, 100, 500, 9000])
@@ -45,7 +48,8 @@ def test_every_filtered_field_is_declared_in_the_index() -> None:
     fields = index_definition("g1", 512)["fields"]
     assert fields[0] == {"type": "vector", "path": "clip_embedding.g1", "numDimensions": 512, "similarity": "cosine"}
     declared = {field["path"] for field in fields if field["type"] == "filter"}
-    assert set(search_pipeline("7", "g1", VECTOR, top=1, channels=["70"])[0]["$vectorSearch"]["filter"]) == declared
+    guild, channels = search_pipeline("7", "g1", VECTOR, top=1, channels=["70"])[0]["$vectorSearch"]["filter"]["$and"]
+    assert {field for clause in (guild, *channels["$or"]) for field in clause} == declared
 
 
 @pytest.mark.parametrize(("score", "similarity"), [(1.0, 1.0), (0.5, 0.0), (0.0, -1.0), (0.95, 0.9)])
@@ -75,6 +79,9 @@ class SearchServer:
     client = None
 
     def __init__(self) -> None:
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.found: list[dict[str, Any]] = [{"_id": "1", "score": 1.0000001}, {"_id": "2", "score": 0.75}]
+        self.limits: list[int] = []
         self.indexes: list[dict[str, Any]] = []
         self.changed: list[str] = []
         self.refusal: OperationFailure | None = None
@@ -102,7 +109,12 @@ class SearchServer:
     def aggregate(self, pipeline: list[dict[str, Any]]) -> Answers:
         if not any(index["queryable"] for index in self.indexes):
             return Answers()
-        return Answers({"_id": "1", "score": 1.0000001}, {"_id": "2", "score": 0.75})
+        limit = pipeline[0]["$vectorSearch"]["limit"]
+        self.limits.append(limit)
+        return Answers(*self.found[:limit])
+
+    async def find_one(self, wanted: dict[str, Any], fields: dict[str, int]) -> dict[str, Any] | None:
+        return self.documents.get(wanted["_id"]) if wanted["metadata.guild_id"] == "7" else None
 
 
 @pytest.fixture
@@ -124,6 +136,49 @@ async def test_the_first_search_asks_for_its_index_and_is_held_until_it_is_built
     assert [index["definition"] for index in server.indexes] == [index_definition("g1", 2)]
     server.indexes[0]["queryable"] = True
     assert await vectors.search("7", "g1", VECTOR, top=3, channels=None) == [Neighbour("1", 1.0), Neighbour("2", 0.5)]
+
+
+async def test_an_index_that_is_being_changed_is_waited_for(server: SearchServer, vectors: AtlasSearch) -> None:
+    await vectors.ensure_index("g1", 2)
+    server.indexes[0] |= {"queryable": True, "status": "BUILDING"}  # it would answer by its old definition
+    with pytest.raises(Unavailable, match="still building"):
+        await vectors.search("7", "g1", VECTOR, top=3, channels=["70"])
+    server.indexes[0]["status"] = "READY"
+    assert len(await vectors.search("7", "g1", VECTOR, top=3, channels=["70"])) == 2
+
+
+@pytest.fixture
+async def built(server: SearchServer, vectors: AtlasSearch) -> SearchServer:
+    await vectors.ensure_index("g1", 2)
+    server.indexes[0]["queryable"] = True
+    server.documents["1"] = {"_id": "1", "clip_embedding": {"g1": bytes(to_binary(VECTOR))}}
+    server.documents["2"] = {"_id": "2"}
+    return server
+
+
+async def like(vectors: AtlasSearch, image_id: str, *, guild: str = "7", at_least: float = 0.5, top: int = 200) -> list[Neighbour]:
+    return list(await vectors.like(guild, "g1", image_id, at_least=at_least, top=top, channels=None))
+
+
+@pytest.mark.usefixtures("built")
+async def test_an_image_is_no_neighbour_of_itself(vectors: AtlasSearch) -> None:
+    assert await like(vectors, "1") == [Neighbour("2", 0.5)]
+    assert await like(vectors, "1", at_least=0.51) == []
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(("guild", "image_id"), [("7", "2"), ("7", "3"), ("8", "1")], ids=["no vector", "unknown", "elsewhere"])
+async def test_an_image_without_a_vector_is_like_nothing(vectors: AtlasSearch, guild: str, image_id: str) -> None:
+    assert await like(vectors, image_id, guild=guild) == []
+
+
+async def test_an_image_with_many_alike_is_asked_about_until_there_are_enough(built: SearchServer, vectors: AtlasSearch) -> None:
+    built.found = [{"_id": str(number), "score": 0.9} for number in range(1, 500)]
+    assert [found.image_id for found in await like(vectors, "1", top=100)] == [str(number) for number in range(2, 102)]
+    assert built.limits == [17, 65, 101]
+    built.found[20:] = [{"_id": "x", "score": 0.6}] * 100
+    assert [found.image_id for found in await like(vectors, "1", top=100)] == [str(number) for number in range(2, 21)]
+    assert built.limits[3:] == [17, 65]
 
 
 async def test_an_asker_who_may_read_nothing_finds_nothing(vectors: AtlasSearch) -> None:

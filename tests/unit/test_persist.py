@@ -21,6 +21,8 @@ from contracts.events import (
     ImagePreprocessed,
     ImageRejected,
     ImageRemoved,
+    ImageReposted,
+    ImageResurfaced,
     Person,
     StoredFile,
 )
@@ -44,12 +46,14 @@ POSTED = ImagePosted(
     width=128,
     height=256,
 )
+DOWNLOADED = ImageDownloaded(**WHERE, blob="c" * 64, size=12_345)
 PREPROCESSED = ImagePreprocessed(
     **WHERE, pixels="a" * 64, thumbnail="b" * 64, width=127, height=255, format="PNG", preprocessing="p1"
 )
 EMBEDDED = ImageEmbedded(**WHERE, generation="g1", vector=VECTOR)
 REJECTED = ImageRejected(**WHERE, stage="preprocess", code=RejectCode.DAMAGED, reason="The file ends too early.")
-REMOVED = ImageRemoved(**WHERE, removed_at=WHEN, cause="deleted")
+REPOSTED = ImageReposted(**WHERE, generation="g1", same_as="0", score=0.98)
+REMOVED = ImageRemoved(**WHERE, message_id="88", removed_at=WHEN, cause="deleted")
 
 POST_FIELDS: dict[str, Any] = {
     "discord_message_id": "88",
@@ -61,6 +65,7 @@ POST_FIELDS: dict[str, Any] = {
         "file_size": 12_345,
         "guild_id": "7",
         "channel_id": "70",
+        "thread_of": None,
         "user_id": "42",
         "user_name": "Zoë 🗺️",
         "filename": "map.png",
@@ -77,6 +82,8 @@ MEDIA_FIELDS: dict[str, Any] = {
         "preprocessing": "p1",
     }
 }
+ORIGINAL_FIELDS = {"original": {"blob": "c" * 64, "size": 12_345}}
+REPOST_FIELDS = {"repost_of": {"image_id": "0", "score": 0.98, "generation": "g1"}}
 REJECTION_FIELDS = {"rejection": {"stage": "preprocess", "code": "damaged", "reason": "The file ends too early."}}
 
 
@@ -103,7 +110,16 @@ async def play(catalogue: SqliteCatalogue, *facts: ImageFact) -> list[Fact]:
     return recorded
 
 
-@pytest.mark.parametrize(("fact", "fields"), [(POSTED, POST_FIELDS), (PREPROCESSED, MEDIA_FIELDS), (REJECTED, REJECTION_FIELDS)])
+@pytest.mark.parametrize(
+    ("fact", "fields"),
+    [
+        (POSTED, POST_FIELDS),
+        (DOWNLOADED, ORIGINAL_FIELDS),
+        (PREPROCESSED, MEDIA_FIELDS),
+        (REJECTED, REJECTION_FIELDS),
+        (REPOSTED, REPOST_FIELDS),
+    ],
+)
 def test_each_fact_settles_its_fields(fact: ImageFact, fields: dict[str, Any]) -> None:
     assert fields_of(fact) == fields
 
@@ -118,14 +134,21 @@ def test_what_discord_did_not_tell_is_none() -> None:
 
 
 def test_a_fact_without_fields_is_a_mistake_of_the_caller() -> None:
-    with pytest.raises(TypeError, match=r"image\.downloaded"):
-        fields_of(ImageDownloaded(**WHERE, blob="a" * 64, size=1))
+    with pytest.raises(TypeError, match=r"image\.indexed"):
+        fields_of(ImageIndexed(**WHERE, generation="g1"))
+
+
+async def test_an_image_of_a_thread_is_known_by_the_channel_whose_readers_may_see_it(catalogue: SqliteCatalogue) -> None:
+    in_thread = {"thread_of": "60"}
+    recorded = await play(catalogue, POSTED.model_copy(update=in_thread), EMBEDDED.model_copy(update=in_thread))
+    assert (await catalogue.entries(["1"]))["1"].document["metadata"]["thread_of"] == "60"
+    assert recorded == [ImageIndexed(**WHERE, **in_thread, generation="g1")]
 
 
 async def test_the_whole_way_ends_indexed(catalogue: SqliteCatalogue) -> None:
-    recorded = await play(catalogue, POSTED, PREPROCESSED, EMBEDDED)
+    recorded = await play(catalogue, POSTED, DOWNLOADED, PREPROCESSED, EMBEDDED, REPOSTED)
     assert recorded == [ImageIndexed(**WHERE, generation="g1")]
-    assert (await catalogue.entries(["1"]))["1"].document == POST_FIELDS | MEDIA_FIELDS
+    assert (await catalogue.entries(["1"]))["1"].document == POST_FIELDS | ORIGINAL_FIELDS | MEDIA_FIELDS | REPOST_FIELDS
     assert await catalogue.vector("1", "g1") == VECTOR
 
 
@@ -160,18 +183,29 @@ async def test_each_generation_is_indexed(catalogue: SqliteCatalogue) -> None:
 
 
 @pytest.mark.parametrize("before", [(), (POSTED, PREPROCESSED), (POSTED, PREPROCESSED, EMBEDDED)], ids=len)
-async def test_a_removed_image_is_never_indexed_again(catalogue: SqliteCatalogue, before: tuple[ImageFact, ...]) -> None:
-    await play(catalogue, *before, REMOVED)
-    assert await play(catalogue, POSTED, PREPROCESSED, EMBEDDED, REJECTED, REMOVED) == []
+async def test_a_removed_image_is_never_indexed_again_and_what_came_too_late_is_told(
+    catalogue: SqliteCatalogue, before: tuple[ImageFact, ...]
+) -> None:
+    assert not [fact for fact in await play(catalogue, *before, REMOVED) if isinstance(fact, ImageResurfaced)]
+    late = (DOWNLOADED, PREPROCESSED, EMBEDDED, REJECTED, REPOSTED)
+    assert await play(catalogue, *late) == [ImageResurfaced(**WHERE, late=fact.name) for fact in late]
     assert await catalogue.entries(["1"]) == {}
     assert await catalogue.vector("1", "g1") is None
     assert await catalogue.removed("1")
 
 
+async def test_neither_the_post_nor_the_removal_of_a_removed_image_is_told_so_that_nothing_goes_round_for_ever(
+    catalogue: SqliteCatalogue,
+) -> None:
+    assert await play(catalogue, REMOVED, POSTED, REMOVED, POSTED) == []
+    assert ImageResurfaced not in STAGE.consumes
+
+
 def test_the_stage_says_what_it_does() -> None:
     assert STAGE.families == ("image",)
-    assert STAGE.emits == (ImageIndexed,)
-    assert set(STAGE.consumes) == {ImagePosted, ImagePreprocessed, ImageEmbedded, ImageRejected, ImageRemoved}
+    assert STAGE.emits == (ImageIndexed, ImageResurfaced)
+    settled = {ImagePosted, ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageRejected, ImageReposted}
+    assert set(STAGE.consumes) == settled | {ImageRemoved}
 
 
 def test_the_time_is_that_of_the_post_in_utc() -> None:

@@ -1,49 +1,34 @@
-from datetime import UTC, datetime, timedelta
+"""Reply: each question is answered once, while there is somebody to answer."""
+
+from datetime import timedelta
 
 import pytest
 
-from contracts.envelope import Origin
-from contracts.errors import Reject, RejectCode, Retry, Unavailable
+from contracts.errors import Retry, Unavailable
 from contracts.events import (
     DiscordReply,
-    Fact,
     LocalReply,
-    Match,
-    Person,
-    Question,
     SearchAnswered,
+    SearchDownloaded,
     SearchMatched,
     SearchRejected,
-    Verdict,
 )
-from stages.reply import STAGE, Deps, handle
-from tests.suites.fakes import MemoryAnswers, MemoryBlobs, MemoryCatalogue, MemoryJournal
-
-ASKED = datetime(2026, 11, 21, 12, tzinfo=UTC)
-THUMBNAIL = b"a small picture"
-
-
-class Desk:
-    """The stage with everything around it in memory, and the runner's part: what is returned is recorded."""
-
-    def __init__(self) -> None:
-        self.answers, self.catalogue = MemoryAnswers(), MemoryCatalogue()
-        self.blobs, self.journal = MemoryBlobs(), MemoryJournal()
-        self.now = ASKED + timedelta(seconds=2)
-        self.deps = Deps(
-            answering=self.answers, catalogue=self.catalogue, blobs=self.blobs, journal=self.journal, now=lambda: self.now
-        )
-
-    async def archive(self, *image_ids: str, thumbnail: bytes | None = THUMBNAIL) -> None:
-        for image_id in image_ids:
-            name = await self.blobs.put(thumbnail) if thumbnail else "0" * 64
-            await self.catalogue.merge(image_id, {"message_link": f"https://x/{image_id}", "media": {"thumbnail": name}})
-
-    async def deliver(self, event: Fact) -> list[Fact]:
-        facts = list(await handle(event, self.deps))
-        for fact in facts:
-            await self.journal.record(fact, Origin("interaction-9"))
-        return facts
+from contracts.ports import Answer
+from stages.reply import STAGE, handle
+from tests.suites.desk import (
+    ASKED,
+    GONE,
+    Desk,
+    browsed,
+    described,
+    matched,
+    outcome,
+    piece,
+    preprocessed,
+    question,
+    rejected,
+    requested,
+)
 
 
 @pytest.fixture
@@ -51,141 +36,171 @@ def desk() -> Desk:
     return Desk()
 
 
-def question(reply: DiscordReply | LocalReply | None = None, top: int = 3) -> Question:
-    reply = reply or DiscordReply(application_id="42", token="secret")
-    return Question(asker=Person(id="7", name="Steve"), requested_at=ASKED, reply=reply, top=top)
+class TestAnswering:
+    async def test_the_best_piece_is_sent_with_its_thumbnail(self, desk: Desk) -> None:
+        await desk.archive("a", day=2)
+        await desk.archive("a1", "b")
+        assert outcome(await desk.deliver(matched(piece("a", 0.99, "a1"), piece("b", 0.8), trained=False))) == ("match", "sent")
+        ((application_id, token, answer),) = desk.answers.shown
+        assert (application_id, token) == ("42", "secret")
+        assert (answer.search_id, answer.asker_id, answer.locale) == ("9", "7", "en-US")
+        assert (answer.verdict, answer.piece_verdict, answer.trained, answer.problem) == ("match", "match", False, None)
+        assert (answer.number, answer.pieces, answer.view, answer.by) == (0, 2, "piece", "image")
+        assert answer.piece is not None
+        best = answer.piece.best
+        assert (best.image_id, best.score, best.document["message_link"], best.thumbnail) == ("a", 0.99, "https://x/a", b"a")
+        assert [(post.image_id, post.thumbnail) for post in answer.piece.posts] == [("a1", None), ("a", None)]
 
+    async def test_the_first_post_is_first_by_post_time(self, desk: Desk) -> None:
+        for image_id, moment in (("a", "10:00:00.500000+00:00"), ("b", "12:00:00+02:00"), ("c", "10:00:00.200000+00:00")):
+            await desk.archive(image_id, upload_timestamp=f"2024-03-01T{moment}")
+        await desk.deliver(matched(piece("a", 0.99, "b", "c")))
+        assert desk.answer.piece is not None
+        assert [post.image_id for post in desk.answer.piece.posts] == ["b", "c", "a"]
+        assert desk.answer.piece.first.image_id == "b"
+        assert [post.score for post in desk.answer.piece.posts] == [None, None, 0.99]
 
-def matched(
-    *matches: tuple[str, float], verdict: Verdict = "match", trained: bool = True, asked: Question | None = None
-) -> SearchMatched:
-    return SearchMatched(
-        guild_id="1",
-        search_id="9",
-        question=asked or question(),
-        generation="g1",
-        verdict=verdict,
-        matches=tuple(Match(image_id=image_id, score=score) for image_id, score in matches),
-        trained=trained,
+    async def test_the_askers_language_and_way_of_asking_travel_along(self, desk: Desk) -> None:
+        await desk.archive("a")
+        await desk.deliver(matched(piece("a", 0.99), by="text", verdict="possible", asked=question(locale="de")))
+        assert (desk.answer.by, desk.answer.locale, desk.answer.piece_verdict) == ("text", "de", "possible")
+
+    async def test_a_redelivered_verdict_is_not_answered_twice(self, desk: Desk) -> None:
+        await desk.archive("a")
+        await desk.deliver(matched(piece("a", 0.99)))
+        assert await desk.deliver(matched(piece("a", 0.99))) == []
+        assert await desk.deliver(rejected()) == []
+        assert len(desk.answers.shown) == 1
+
+    @pytest.mark.parametrize(
+        ("late", "expected"), [(timedelta(minutes=14, seconds=59), "sent"), (timedelta(minutes=15), "expired")]
     )
+    async def test_nothing_is_sent_after_fifteen_minutes(self, desk: Desk, late: timedelta, expected: str) -> None:
+        await desk.archive("a")
+        desk.now = ASKED + late
+        assert outcome(await desk.deliver(matched(piece("a", 0.99)))) == ("match", expected)
+        assert len(desk.answers.shown) == (expected == "sent")
+
+    async def test_a_local_question_is_answered_in_the_log_alone(self, desk: Desk) -> None:
+        local = question(LocalReply())
+        desk.now = ASKED + timedelta(days=2)
+        assert outcome(await desk.deliver(matched(piece("a", 0.99), verdict="possible", asked=local))) == ("possible", "local")
+        assert outcome(await desk.deliver(rejected(local))) == ("error", "local")
+        for event in (requested(local), preprocessed(local), browsed(local)):
+            assert await desk.deliver(event) == []
+        assert (desk.answers.shown, desk.answers.steps) == ([], [])
+
+    async def test_no_match_shows_no_piece(self, desk: Desk) -> None:
+        await desk.archive("a")
+        assert outcome(await desk.deliver(matched(piece("a", 0.2), verdict="none"))) == ("none", "sent")
+        assert (desk.answer.piece, desk.answer.pieces) == (None, 0)
+
+    async def test_no_more_pieces_than_were_asked_for(self, desk: Desk) -> None:
+        await desk.archive("b", "c", "d")
+        await desk.deliver(matched(*(piece(image_id, 0.9) for image_id in "abcd"), asked=question(top=2)))
+        assert (desk.large, desk.answer.pieces) == ("b", 2)
+
+    async def test_a_lost_thumbnail_is_no_obstacle(self, desk: Desk) -> None:
+        await desk.archive("a", thumbnail=False)
+        assert outcome(await desk.deliver(matched(piece("a", 0.9)))) == ("match", "sent")
+        del desk.catalogue.documents["a"]["media"]
+        await desk.browse()
+        assert [answer.piece and answer.piece.best.thumbnail for _, _, answer in desk.answers.shown] == [None, None]
+
+    async def test_a_rejected_question_is_answered_with_its_problem(self, desk: Desk) -> None:
+        event = rejected()
+        assert outcome(await desk.deliver(event)) == ("error", "sent")
+        assert (desk.answer.verdict, desk.answer.problem, desk.answer.piece) == ("error", event, None)
+
+    async def test_a_gone_interaction_has_expired(self, desk: Desk) -> None:
+        desk.answers.failure = GONE
+        assert outcome(await desk.deliver(rejected())) == ("error", "expired")
+        assert await desk.deliver(browsed()) == []
+
+    async def test_what_may_work_later_is_left_to_the_runner(self, desk: Desk) -> None:
+        desk.answers.failure = Retry("busy", after=3)
+        for event in (rejected(), browsed()):
+            with pytest.raises(Retry):
+                await handle(event, desk.deps)
+        desk.catalogue.down = True
+        with pytest.raises(Unavailable):
+            await handle(matched(piece("a", 0.9)), desk.deps)
+        desk.journal.down = True
+        for event in (rejected(), browsed(), requested()):
+            with pytest.raises(Unavailable):
+                await handle(event, desk.deps)
+        assert desk.journal.recorded == {}
+
+    @pytest.mark.parametrize("message_id", [None, "5"])
+    async def test_the_answer_goes_into_the_message_that_waits_for_it(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, message_id: str | None
+    ) -> None:
+        edited: list[str | None] = []
+
+        async def edit(_application_id: str, _token: str, _answer: Answer, *, message_id: str | None = None) -> None:
+            edited.append(message_id)
+
+        monkeypatch.setattr(desk.answers, "edit", edit)
+        reply = DiscordReply(application_id="42", token="secret", message_id=message_id)
+        for event in (matched(asked=question(reply)), browsed(question(reply))):
+            await desk.deliver(event)
+        assert edited == [message_id, message_id]
 
 
-def rejected(asked: Question | None = None) -> SearchRejected:
-    return SearchRejected(
-        guild_id="1",
-        search_id="9",
-        question=asked or question(),
-        stage="preprocess",
-        code=RejectCode.DAMAGED,
-        reason="The picture is cut short.",
-    )
+class TestProgress:
+    async def test_a_waiting_asker_is_told_twice_at_most(self, desk: Desk) -> None:
+        for event in (requested(), preprocessed()):
+            assert await desk.deliver(event) == []
+        assert (desk.answers.steps, desk.answers.shown) == (["fetching", "comparing"], [])
 
+    async def test_words_are_compared_at_once(self, desk: Desk) -> None:
+        await desk.deliver(described())
+        assert desk.answers.steps == ["comparing"]
 
-def outcome(facts: list[Fact]) -> tuple[Verdict, str]:
-    (fact,) = facts
-    assert isinstance(fact, SearchAnswered)
-    assert fact.key == ("1", "9")
-    return fact.verdict, fact.outcome
+    @pytest.mark.parametrize("result", [matched(piece("a", 0.99)), rejected()])
+    async def test_a_step_that_is_over_is_not_told(self, desk: Desk, result: SearchMatched | SearchRejected) -> None:
+        await desk.record(result)
+        await desk.deliver(preprocessed())
+        assert (desk.answers.steps, desk.answers.shown) == ([], [])
 
+    @pytest.mark.parametrize("late", [timedelta(minutes=15), timedelta(days=3)])
+    async def test_nobody_waits_after_fifteen_minutes(self, desk: Desk, late: timedelta) -> None:
+        desk.now = ASKED + late
+        await desk.deliver(requested())
+        assert desk.answers.steps == []
 
-async def test_a_match_is_sent_with_documents_and_thumbnails(desk: Desk) -> None:
-    await desk.archive("a", "b")
-    assert outcome(await desk.deliver(matched(("a", 0.99), ("b", 0.9), trained=False))) == ("match", "sent")
-    ((application_id, token, answer),) = desk.answers.shown
-    assert (application_id, token) == ("42", "secret")
-    assert (answer.verdict, answer.trained, answer.problem) == ("match", False, None)
-    assert [(each.image_id, each.score, each.document["message_link"], each.thumbnail) for each in answer.found] == [
-        ("a", 0.99, "https://x/a", THUMBNAIL),
-        ("b", 0.9, "https://x/b", THUMBNAIL),
-    ]
+    async def test_a_follow_up_message_shows_no_steps(self, desk: Desk) -> None:
+        await desk.deliver(requested(question(DiscordReply(application_id="42", token="secret", message_id="5"))))
+        assert desk.answers.steps == []
 
+    @pytest.mark.parametrize("failure", [GONE, Retry("busy", after=3)])
+    async def test_a_step_that_cannot_be_told_is_no_loss(self, desk: Desk, failure: Exception) -> None:
+        desk.answers.failure = failure
+        assert await desk.deliver(requested()) == []
 
-async def test_a_redelivered_verdict_is_not_answered_twice(desk: Desk) -> None:
-    await desk.archive("a")
-    await desk.deliver(matched(("a", 0.99)))
-    assert await desk.deliver(matched(("a", 0.99))) == []
-    assert await desk.deliver(rejected()) == []
-    assert len(desk.answers.shown) == 1
+    @pytest.mark.parametrize("result", [matched(piece("a", 0.99)), rejected()])
+    async def test_a_step_that_lands_on_the_answer_is_followed_by_the_answer(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, result: SearchMatched | SearchRejected
+    ) -> None:
+        await desk.archive("a")
 
+        async def overtaken(*_: object) -> None:
+            await desk.deliver(result)
+            desk.answers.steps.append("comparing")
 
-@pytest.mark.parametrize(("late", "expected"), [(timedelta(minutes=14, seconds=59), "sent"), (timedelta(minutes=15), "expired")])
-async def test_nothing_is_sent_after_fifteen_minutes(desk: Desk, late: timedelta, expected: str) -> None:
-    await desk.archive("a")
-    desk.now = ASKED + late
-    assert outcome(await desk.deliver(matched(("a", 0.99)))) == ("match", expected)
-    assert len(desk.answers.shown) == (expected == "sent")
+        monkeypatch.setattr(desk.answers, "progress", overtaken)
+        assert await desk.deliver(preprocessed()) == []
+        first, second = (answer for _, _, answer in desk.answers.shown)
+        assert first == second
 
-
-async def test_a_local_question_is_answered_in_the_log_alone(desk: Desk) -> None:
-    local = question(LocalReply())
-    desk.now = ASKED + timedelta(days=2)
-    assert outcome(await desk.deliver(matched(("a", 0.99), verdict="possible", asked=local))) == ("possible", "local")
-    assert outcome(await desk.deliver(rejected(local))) == ("error", "local")
-    assert desk.answers.shown == []
-
-
-async def test_an_image_removed_meanwhile_is_left_out(desk: Desk) -> None:
-    await desk.archive("a", "b", "c", "d")
-    await desk.catalogue.remove("b")
-    assert outcome(await desk.deliver(matched(("a", 0.9), ("b", 0.8), ("c", 0.7), ("d", 0.6)))) == ("match", "sent")
-    assert [each.image_id for each in desk.answers.shown[0][2].found] == ["a", "c", "d"]
-
-
-async def test_without_the_best_one_only_a_possible_match_is_claimed(desk: Desk) -> None:
-    await desk.archive("b")
-    assert outcome(await desk.deliver(matched(("a", 0.99), ("b", 0.4)))) == ("possible", "sent")
-    assert desk.answers.shown[0][2].verdict == "possible"
-
-
-async def test_with_every_match_removed_there_is_no_match(desk: Desk) -> None:
-    assert outcome(await desk.deliver(matched(("a", 0.99), verdict="possible"))) == ("none", "sent")
-    assert desk.answers.shown[0][2].found == []
-
-
-async def test_no_match_shows_no_picture(desk: Desk) -> None:
-    await desk.archive("a")
-    assert outcome(await desk.deliver(matched(("a", 0.2), verdict="none"))) == ("none", "sent")
-    assert len(desk.answers.shown[0][2].found) == 0
-
-
-async def test_no_more_matches_than_were_asked_for(desk: Desk) -> None:
-    await desk.archive("a", "b", "c")
-    await desk.deliver(matched(("a", 0.9), ("b", 0.8), ("c", 0.7), asked=question(top=2)))
-    assert [each.image_id for each in desk.answers.shown[0][2].found] == ["a", "b"]
-
-
-async def test_a_lost_thumbnail_is_no_obstacle(desk: Desk) -> None:
-    await desk.archive("a", thumbnail=None)
-    await desk.catalogue.merge("b", {"message_link": "https://x/b"})
-    assert outcome(await desk.deliver(matched(("a", 0.9), ("b", 0.8)))) == ("match", "sent")
-    assert [each.thumbnail for each in desk.answers.shown[0][2].found] == [None, None]
-
-
-async def test_a_rejected_question_is_answered_with_its_reason(desk: Desk) -> None:
-    event = rejected()
-    assert outcome(await desk.deliver(event)) == ("error", "sent")
-    answer = desk.answers.shown[0][2]
-    assert (answer.verdict, answer.problem, list(answer.found)) == ("error", event, [])
-
-
-async def test_a_gone_interaction_has_expired(desk: Desk) -> None:
-    desk.answers.failure = Reject(RejectCode.GONE, "gone")
-    assert outcome(await desk.deliver(rejected())) == ("error", "expired")
-
-
-async def test_what_may_work_later_is_left_to_the_runner(desk: Desk) -> None:
-    desk.answers.failure = Retry("busy", after=3)
-    with pytest.raises(Retry):
-        await desk.deliver(rejected())
-    desk.catalogue.down = True
-    with pytest.raises(Unavailable):
-        await desk.deliver(matched(("a", 0.9)))
-    desk.journal.down = True
-    with pytest.raises(Unavailable):
-        await desk.deliver(rejected())
-    assert desk.journal.recorded == {}
+    async def test_a_delivery_that_was_cut_off_after_its_edit_is_made_good(self, desk: Desk) -> None:
+        await desk.archive("a")
+        await desk.deliver(matched(piece("a", 0.99)))
+        await desk.deliver(preprocessed())
+        assert (desk.answers.steps, len(desk.answers.shown)) == ([], 2)
 
 
 def test_the_stage_ends_the_search_lane_alone() -> None:
     assert STAGE.families == ("search",)
     assert STAGE.emits == (SearchAnswered,)
+    assert SearchDownloaded not in STAGE.consumes

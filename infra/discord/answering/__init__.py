@@ -1,0 +1,1 @@
+"""Answers: how they look, and how they are delivered from any process."""

@@ -1,0 +1,104 @@
+"""Answers to slash commands, delivered from any process: the interaction's token is all that is needed, no login."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self, cast
+
+import aiohttp
+import disnake
+from disnake.webhook import Webhook
+
+from contracts.errors import Reject, RejectCode, Retry
+from contracts.ports import Answer, Step
+from infra.discord.answering.views import answer_view
+from infra.discord.rest.budget import Budget, limiting
+from infra.discord.webhooks import forgetful
+from infra.discord.wording import say
+
+ORIGINAL = cast(int, "@original")
+"""The deferred answer's name in place of a message id."""
+
+INVALID_TOKEN = 50027
+
+
+class WebhookAnswers:
+    """The Answering port on Discord's webhook API. Make it inside the event loop, close it after use.
+
+    Answers are exempt from the bot's rate limit; refused ones count in the `budget` all the same.
+    """
+
+    def __init__(self, budget: Budget | None = None, *, timeout: float = 15) -> None:
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            raise_for_status=_leave_waiting_to_us,
+            trace_configs=[] if budget is None else [limiting(budget)],
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def edit(self, application_id: str, token: str, answer: Answer, *, message_id: str | None = None) -> None:
+        view = answer_view(answer)
+        with _delivering():
+            await self._webhook(application_id, token).edit_message(
+                _number(message_id),
+                content=None,  # at what the search was
+                embeds=view.embeds,
+                files=[
+                    disnake.File(io.BytesIO(picture.data), filename=name, description=picture.description)
+                    for name, picture in view.files.items()
+                ],
+                attachments=[],  # the files of an earlier delivery go, so that doing it again shows the same
+                components=view.components,
+                allowed_mentions=disnake.AllowedMentions.none(),
+            )
+
+    async def progress(self, application_id: str, token: str, step: Step, locale: str, *, message_id: str | None = None) -> None:
+        """Set the content alone: should it come after the answer, the answer stays."""
+        with _delivering():
+            await self._webhook(application_id, token).edit_message(
+                _number(message_id), content=say(locale, f"answers-step-{step}"), allowed_mentions=disnake.AllowedMentions.none()
+            )
+
+    def _webhook(self, application_id: str, token: str) -> Webhook:
+        return Webhook.partial(int(application_id), token, session=self._session)
+
+
+def _number(message_id: str | None) -> int:
+    return ORIGINAL if message_id is None else int(message_id)
+
+
+@contextmanager
+def _delivering() -> Iterator[None]:
+    """What goes wrong with Discord, in our own words."""
+    try:
+        with forgetful():
+            yield
+    except disnake.HTTPException as error:
+        if error.status in (401, 404) or error.code == INVALID_TOKEN:
+            raise Reject(RejectCode.GONE, "The interaction is unknown to Discord or its token has expired.") from error
+        raise
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Retry(f"Discord did not take the answer: {type(error).__name__}") from error
+
+
+async def _leave_waiting_to_us(response: aiohttp.ClientResponse) -> None:
+    """Raise before disnake sees what may work later: it would sleep and try again, for minutes where a rate limit says so."""
+    if response.status == 429 or response.status >= 500:
+        response.close()
+        raise Retry(f"Discord answered {response.status}", after=_seconds(response.headers.get("Retry-After")))
+
+
+def _seconds(header: str | None) -> float | None:
+    """A number of seconds, as Discord gives it; the HTTP date that a proxy may give instead is left aside."""
+    try:
+        return float(header) if header else None
+    except ValueError:
+        return None

@@ -1,0 +1,78 @@
+"""The buttons under an answer. Each carries all that is needed to act on it (`custom_ids`), so it works after any restart: pure."""
+
+from collections.abc import Callable
+
+import disnake
+from disnake.ui import ActionRow, Button, MessageActionRow
+
+from contracts.ports import Answer, Found, Piece
+from infra.discord.custom_ids import ALERT, BROWSE, VOTE, custom_id
+from infra.discord.wording import say
+
+POSTS_A_PAGE = 10
+LONGEST_URL = 512
+
+
+def last_page(piece: Piece) -> int:
+    """The number, from 0, of the last page of a piece's posts."""
+    return (len(piece.posts) - 1) // POSTS_A_PAGE
+
+
+def web_link(post: Found) -> str | None:
+    """The link to a post's message; None for what was archived from a file."""
+    link = str(post.document["message_link"])
+    return link if link.startswith(("https://", "http://")) and len(link) <= LONGEST_URL else None
+
+
+def piece_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
+    """Under a piece: the pieces before and after it, its posts, a vote on the post that is shown, and the way to the first one."""
+    several = len(piece.posts) > 1
+    turning = _turning(answer, answer.number, answer.pieces - 1, lambda number: _browse(answer, "piece", number, 0))
+    if several:
+        label = say(answer.locale, "answers-button-posts", count=len(piece.posts))
+        turning.append(Button(label=label, custom_id=_browse(answer, "posts", answer.number, 0)))
+    deciding = [_vote(answer, piece.best, right=True), _vote(answer, piece.best, right=False)]
+    link = web_link(piece.first)
+    if link is not None:
+        deciding.append(Button(label=say(answer.locale, "answers-button-go-first" if several else "answers-button-go"), url=link))
+    return [ActionRow(*buttons) for buttons in (turning, deciding) if buttons]
+
+
+def posts_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
+    """Under a page of a piece's posts: the pages before and after it, and the way back."""
+    last = last_page(piece)
+    turning = _turning(answer, min(answer.page, last), last, lambda page: _browse(answer, "posts", answer.number, page))
+    back = Button[None](label=say(answer.locale, "answers-button-back"), custom_id=_browse(answer, "piece", answer.number, 0))
+    return [ActionRow(*turning, back)]
+
+
+def no_match_row(answer: Answer) -> MessageActionRow:
+    """Under an answer without a match."""
+    label = say(answer.locale, "answers-button-alert")
+    return ActionRow(Button(label=label, style=disnake.ButtonStyle.primary, custom_id=custom_id(ALERT, answer.search_id)))
+
+
+def _turning(answer: Answer, current: int, last: int, target: Callable[[int], str]) -> list[Button[None]]:
+    """To the page before and the page after, from 0 to `last`; none where there is one page.
+
+    At an end the button is disabled and names the page that is shown, since no two buttons of a message may have one id.
+    """
+    if last < 1:
+        return []
+    before, after = max(current - 1, 0), min(current + 1, last)
+    return [
+        Button(label=say(answer.locale, "answers-button-previous"), custom_id=target(before), disabled=before == current),
+        Button(label=say(answer.locale, "answers-button-next"), custom_id=target(after), disabled=after == current),
+    ]
+
+
+def _browse(answer: Answer, view: str, piece: int, page: int) -> str:
+    return custom_id(BROWSE, answer.search_id, answer.asker_id, view, str(piece), str(page))
+
+
+def _vote(answer: Answer, post: Found, *, right: bool) -> Button[None]:
+    return Button(
+        label=say(answer.locale, "answers-button-right" if right else "answers-button-wrong"),
+        style=disnake.ButtonStyle.success if right else disnake.ButtonStyle.secondary,
+        custom_id=custom_id(VOTE, answer.search_id, post.image_id, "1" if right else "0"),
+    )

@@ -1,0 +1,169 @@
+"""The look of an answer, one piece of map art a page: pure. Its words come from the catalogues, its buttons from `buttons`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import disnake
+from disnake.ui import MessageActionRow
+
+from contracts.errors import RejectCode
+from contracts.events import SearchRejected, Verdict
+from contracts.ports import Answer, Found, Piece
+from infra.discord.answering.buttons import POSTS_A_PAGE, last_page, no_match_row, piece_rows, posts_rows, web_link
+from infra.discord.wording import say
+
+COLOURS: Mapping[Verdict, disnake.Colour] = {
+    "match": disnake.Colour(0x7FB238),
+    "possible": disnake.Colour(0xE5E533),
+    "none": disnake.Colour(0x707070),
+    "error": disnake.Colour(0xB4372A),
+}
+LONGEST_NAME = 100
+LONGEST_IN_A_TITLE = 60
+LONGEST_IN_A_LIST = 40
+LONGEST_REASON = 1000
+FILENAME = "map.webp"
+"""What the embed calls the attached picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A WebP picture, and what it shows for those who do not see it."""
+
+    data: bytes
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A message to show; `files` are by the file name that the embeds refer to."""
+
+    embeds: list[disnake.Embed]
+    files: dict[str, Picture] = field(default_factory=dict)
+    components: list[MessageActionRow] = field(default_factory=list)
+
+
+def answer_view(answer: Answer) -> View:
+    """An answer as a message. It is the same for the asker, for another who pressed a button, and for one who is told again."""
+    if answer.piece is None:
+        return _nothing_view(answer)
+    if answer.view == "posts":
+        view = View([_posts_embed(answer, answer.piece)], components=posts_rows(answer, answer.piece))
+    else:
+        view = View([_piece_embed(answer, answer.piece)], components=piece_rows(answer, answer.piece))
+    best = answer.piece.best
+    if best.thumbnail is not None:
+        author = cut(best.document["metadata"]["user_name"])
+        view.files[FILENAME] = Picture(best.thumbnail, say(answer.locale, "answers-picture", author=author))
+        place = view.embeds[0].set_thumbnail if answer.view == "posts" else view.embeds[0].set_image
+        place(url=f"attachment://{FILENAME}")
+    return view
+
+
+def cut(text: str, longest: int = LONGEST_NAME) -> str:
+    """A member's text on one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def plain(text: str, longest: int = LONGEST_NAME) -> str:
+    """A member's text on one line, cut, with nothing in it that Discord would format."""
+    return disnake.utils.escape_mentions(disnake.utils.escape_markdown(cut(text, longest), ignore_links=False))
+
+
+def percentage(score: float) -> int:
+    """A similarity in whole per cent, rounded down so that only equality shows as 100."""
+    return int(max(score, 0.0) * 100 + 1e-6)
+
+
+def _nothing_view(answer: Answer) -> View:
+    if answer.verdict == "error":
+        description = _problem(answer.locale, answer.problem)
+        title = say(answer.locale, "answers-error")
+        return View([disnake.Embed(title=title, description=description, colour=COLOURS["error"])])
+    by_image = answer.by == "image"
+    embed = disnake.Embed(
+        title=say(answer.locale, "answers-none"),
+        description=say(answer.locale, "answers-none-image" if by_image else "answers-none-text"),
+        colour=COLOURS["none"],
+    )
+    _set_footer(embed, answer)
+    return View([embed], components=[no_match_row(answer)] if by_image else [])
+
+
+def _problem(locale: str, problem: SearchRejected | None) -> str:
+    """Why there is no answer. Only of what is our own mistake is the English reason shown: it names a reference for the owner."""
+    if problem is None:
+        return say(locale, "answers-too-old")
+    sentence = say(locale, f"answers-rejected-{problem.code.value.replace('_', '-')}")
+    return f"{sentence}\n{plain(problem.reason, LONGEST_REASON)}" if problem.code is RejectCode.INTERNAL else sentence
+
+
+def _piece_embed(answer: Answer, piece: Piece) -> disnake.Embed:
+    locale, first, best = answer.locale, piece.first, piece.best
+    lines = [_likeness(answer, best.score)]
+    several = len(piece.posts) > 1
+    lines.append(say(locale, "answers-first-post" if several else "answers-only-post", **_post(first), ago=_moment(first, "R")))
+    if best.image_id != first.image_id:
+        lines.append(say(locale, "answers-best-post", **_post(best), link=_link(locale, best)))
+    if several:
+        lines.append(say(locale, "answers-again", count=len(piece.posts) - 1))
+    lines.append(say(locale, "answers-file", filename=plain(best.document["metadata"]["filename"])))
+    embed = disnake.Embed(
+        title=say(locale, _headline(answer), author=plain(first.document["metadata"]["user_name"], LONGEST_IN_A_TITLE)),
+        url=web_link(first),
+        description="\n".join(lines),
+        colour=COLOURS[answer.piece_verdict],
+    )
+    position = say(locale, "answers-result-of", number=answer.number + 1, count=answer.pieces) if answer.pieces > 1 else None
+    return _set_footer(embed, answer, position)
+
+
+def _headline(answer: Answer) -> str:
+    if answer.number > 0:
+        return "answers-further"
+    if answer.by == "text":
+        return "answers-words"
+    return "answers-match" if answer.verdict == "match" else "answers-possible"
+
+
+def _likeness(answer: Answer, score: float | None) -> str:
+    if answer.by == "text":
+        name = "answers-unmeasured-words" if score is None else "answers-similar-words"
+    else:
+        name = "answers-unmeasured" if score is None else "answers-similar"
+    return say(answer.locale, name, percent=percentage(score or 0.0), verdict=answer.piece_verdict)
+
+
+def _posts_embed(answer: Answer, piece: Piece) -> disnake.Embed:
+    locale, page, last = answer.locale, min(answer.page, last_page(piece)), last_page(piece)
+    shown = piece.posts[page * POSTS_A_PAGE : (page + 1) * POSTS_A_PAGE]
+    lines = [say(locale, "answers-post", **_post(post, LONGEST_IN_A_LIST), link=_link(locale, post)) for post in shown]
+    embed = disnake.Embed(
+        title=say(locale, "answers-posts", count=len(piece.posts)),
+        description="\n".join(f"**{page * POSTS_A_PAGE + rank}.** {line}" for rank, line in enumerate(lines, start=1)),
+        colour=COLOURS[answer.piece_verdict],
+    )
+    return _set_footer(embed, answer, say(locale, "answers-page-of", number=page + 1, count=last + 1) if last else None)
+
+
+def _set_footer(embed: disnake.Embed, answer: Answer, position: str | None = None) -> disnake.Embed:
+    parts = [position, None if answer.trained else say(answer.locale, "answers-untrained")]
+    text = " · ".join(part for part in parts if part)
+    return embed.set_footer(text=text) if text else embed
+
+
+def _post(post: Found, longest: int = LONGEST_NAME) -> dict[str, str]:
+    """Who posted, when and where."""
+    metadata = post.document["metadata"]
+    return {"author": plain(metadata["user_name"], longest), "date": _moment(post, "D"), "channel": f"<#{metadata['channel_id']}>"}
+
+
+def _moment(post: Found, style: disnake.utils.TimestampStyle) -> str:
+    return disnake.utils.format_dt(datetime.fromisoformat(post.document["metadata"]["upload_timestamp"]), style)
+
+
+def _link(locale: str, post: Found) -> str:
+    text, url = say(locale, "answers-go-to-message"), web_link(post)
+    return f"[{text}]({url})" if url else text

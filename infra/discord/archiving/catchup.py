@@ -1,0 +1,199 @@
+"""Catching up: what was posted and deleted while the bot was away. In the background: live posts and commands do not wait."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+import aiohttp
+import disnake
+import structlog
+from disnake.ext import commands
+
+from contracts.errors import Unavailable
+from infra.discord.archiving.backfill import Unreadable
+from infra.discord.archiving.history import NO_MESSAGES, WITH_THREADS, archived_threads, may_read, newest_of, pages_after, place_of
+from infra.discord.archiving.intake import WITH_MESSAGES, Intake
+from infra.discord.archiving.marks import Place
+from infra.discord.archiving.rescan import rescan
+from infra.discord.archiving.watching import watches
+from infra.discord.services import Services
+
+log = structlog.get_logger()
+
+AT_ONCE = 4
+"""Channels that are read at the same time."""
+AGAIN_AFTER = timedelta(minutes=1)
+SLACK = timedelta(minutes=5)
+"""By how much Discord's clock and ours may differ."""
+
+FAULTS = (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, Unavailable)
+
+
+class CatchingUp(commands.Cog):
+    """Reads every watched channel from its mark, once in every session, and any channel that becomes watched later."""
+
+    def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
+        self._bot = bot
+        self._services = services
+        self._intake = Intake(bot, services)
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._reading: dict[Place, asyncio.Task[None]] = {}
+        self._guilds: dict[int, asyncio.Task[None]] = {}
+        self._tried: dict[Place, datetime] = {}
+        self._newest: dict[int, int] = {}
+
+    def cog_unload(self) -> None:
+        """The client closes."""
+        self._cancel()
+
+    @commands.Cog.listener()
+    async def on_connect(self) -> None:
+        """A new session begins, which is told nothing of what happened before: no mark moves until its channel is read."""
+        self._cancel()
+        self._tried.clear()
+        self._newest.clear()
+        self._services.marks.close_all()
+
+    @commands.Cog.listener()
+    async def on_ready(self) -> None:
+        """Every guild is known: read what was missed."""
+        for guild in self._bot.guilds:
+            self._catch_up_guild(guild)
+
+    @commands.Cog.listener()
+    async def on_guild_available(self, guild: disnake.Guild) -> None:
+        """A guild is back after an outage of it."""
+        self._catch_up_guild(guild)
+
+    @commands.Cog.listener("on_guild_channel_create")
+    @commands.Cog.listener("on_thread_create")
+    async def on_new_place(self, channel: Any) -> None:
+        """A new channel, thread or forum post has no past."""
+        if isinstance(channel, (*WITH_MESSAGES, *WITH_THREADS)) and watches(self._services, channel):
+            self._begin(channel, channel.id - 1)
+
+    @commands.Cog.listener()
+    async def on_message(self, message: disnake.Message) -> None:
+        """A channel that is not open yet was read in vain, or is watched or heard of for the first time."""
+        if message.guild is not None and isinstance(message.channel, WITH_MESSAGES) and watches(self._services, message.channel):
+            self.request(message.channel)
+
+    @commands.Cog.listener()
+    async def on_history_readable(self, channel: Any) -> None:
+        """Our own event: the bot may read a channel that it could not."""
+        self.request(channel)
+
+    @commands.Cog.listener()
+    async def on_watch_change(self, guild: disnake.Guild) -> None:
+        """Our own event: what is watched from now on has no past, and what is not watched any more has no mark."""
+        for channel_id in self._services.marks.of_guild(str(guild.id)):
+            channel = guild.get_channel_or_thread(int(channel_id))
+            if channel is not None and not watches(self._services, channel):
+                self._services.marks.drop(place_of(channel))
+        for channel in self._watched(guild):
+            if self._services.marks.of(place_of(channel)) is None:
+                self._begin(channel, newest_of(channel))
+            else:
+                self.request(channel)
+
+    def request(self, channel: Any) -> asyncio.Task[None] | None:
+        """Catch up a watched channel, unless nothing of it is missing or it was tried a moment ago. One without a mark begins."""
+        place, now = place_of(channel), self._services.ports.now()
+        if self._services.marks.is_open(place) or place in self._reading:
+            return self._reading.get(place)
+        if not may_read(channel):
+            self._report(place)
+        elif now - self._tried.get(place, now - AGAIN_AFTER) >= AGAIN_AFTER:
+            self._tried[place] = now
+            task = asyncio.create_task(self._catch_up(channel, place), name=f"catch-up-{channel.id}")
+            self._reading[place] = task
+            task.add_done_callback(lambda done: self._reading.pop(place) if self._reading.get(place) is done else None)
+        return self._reading.get(place)
+
+    def _catch_up_guild(self, guild: disnake.Guild) -> None:
+        if not guild.unavailable and guild.id not in self._guilds:
+            self._newest.setdefault(guild.id, self._services.marks.newest(str(guild.id)))
+            task = asyncio.create_task(self._whole_guild(guild), name=f"catch-up-guild-{guild.id}")
+            self._guilds[guild.id] = task
+            task.add_done_callback(lambda done: self._guilds.pop(guild.id) if self._guilds.get(guild.id) is done else None)
+
+    async def _whole_guild(self, guild: disnake.Guild) -> None:
+        reading = [self.request(channel) for channel in self._watched(guild)]
+        await asyncio.gather(*(task for task in reading if task is not None))
+        await self._kept_alive(rescan(self._bot, self._services, guild), guild=guild.id)
+
+    def _watched(self, guild: disnake.Guild) -> list[Any]:
+        places = [*guild.channels, *guild.threads]
+        return [each for each in places if isinstance(each, (*WITH_MESSAGES, *WITH_THREADS)) and watches(self._services, each)]
+
+    async def _catch_up(self, channel: Any, place: Place) -> None:
+        async with self._slots:
+            self._services.marks.start_over(place)
+            try:
+                await self._kept_alive(self._read(channel, place), channel=channel.id)
+            except Unreadable:
+                self._report(place)
+
+    def _report(self, place: Place) -> None:
+        if place not in self._services.marks.unreadable:
+            self._services.marks.unreadable.add(place)
+            log.warning("history that the bot may not read: grant it Read Message History", guild=place[0], channel=place[1])
+
+    async def _read(self, channel: Any, place: Place) -> None:
+        marks, recorder = self._services.marks, self._services.recorder
+        mark = marks.of(place)
+        if not may_read(channel):
+            raise Unreadable
+        after = self._from(channel)
+        if after is None:
+            recorder.then(partial(marks.read, place, newest_of(channel)))
+        elif not isinstance(channel, NO_MESSAGES):
+            await self._read_after(channel, after)
+        if mark is not None and isinstance(channel, WITH_THREADS):
+            async for thread in archived_threads(channel, since=mark.heard_at - SLACK):
+                await self._read_archived(thread)
+        recorder.then(partial(marks.open, place))
+        await recorder.settled()
+
+    async def _read_after(self, channel: Any, after: int) -> None:
+        if channel.last_message_id is not None and channel.last_message_id <= after:
+            return
+        async for page in pages_after(channel, after):
+            count = self._intake.take(page)
+            self._services.recorder.then(partial(self._services.marks.read, place_of(channel), page[-1].id))
+            await self._services.recorder.settled()
+            log.info("caught up", channel=channel.id, messages=len(page), images=count)
+
+    async def _read_archived(self, thread: disnake.Thread) -> None:
+        """A thread that may have come and gone meanwhile."""
+        after = self._from(thread)
+        if after is not None:
+            self._services.marks.start_over(place_of(thread))
+            await self._read_after(thread, after)
+
+    def _from(self, channel: Any) -> int | None:
+        """Where to begin: at the mark; without one at the start of a channel that came while nobody listened, or now (None)."""
+        mark, newest = self._services.marks.of(place_of(channel)), self._newest.get(channel.guild.id, 0)
+        if mark is not None:
+            return int(mark.message_id)
+        return channel.id - 1 if newest and channel.id > newest else None
+
+    def _begin(self, channel: Any, message_id: int) -> None:
+        place, marks = place_of(channel), self._services.marks
+        self._services.recorder.then(partial(marks.read, place, message_id))
+        self._services.recorder.then(partial(marks.open, place))
+
+    async def _kept_alive(self, work: Coroutine[Any, Any, None], **about: Any) -> None:
+        """What Discord or the log does not answer now is read at the next message there, or in the next session."""
+        try:
+            await work
+        except FAULTS as error:
+            log.warning("not caught up", error=str(error), **about)
+
+    def _cancel(self) -> None:
+        for task in (*self._guilds.values(), *self._reading.values()):
+            task.cancel()
+        self._guilds.clear()
+        self._reading.clear()

@@ -1,0 +1,54 @@
+"""Which channels are watched: those that the owner of the installation named, and those that the managers of a guild did."""
+
+from typing import Any
+
+import disnake
+
+from contracts.state import GuildSettings
+from infra.discord.services import Services
+from infra.discord.wording import say
+
+EVERY_CHANNEL = "all"
+MOST_LISTED = 60
+"""Channels named in one message of at most 2,000 characters."""
+
+
+def is_watched(channel: Any, channels: frozenset[str] | None) -> bool:
+    """Whether a channel, its category or, for a thread, its parent is in the list; None and `all` mean every channel."""
+    if channels is None or EVERY_CHANNEL in channels:
+        return True
+    parent = channel.parent if isinstance(channel, disnake.Thread) else None
+    parent_id = channel.parent_id if isinstance(channel, disnake.Thread) else None
+    ids = (channel.id, parent_id, getattr(parent or channel, "category_id", None))
+    return not channels.isdisjoint(str(known) for known in ids if known is not None)
+
+
+def watches(services: Services, channel: Any) -> bool:
+    """Whether what is posted in a guild's channel or thread is archived."""
+    if is_watched(channel, services.watched):
+        return True
+    guild = getattr(channel, "guild", None)
+    return guild is not None and is_watched(channel, frozenset(services.guilds.of(guild.id).watched))
+
+
+def with_watched(settings: GuildSettings, channel_id: int) -> GuildSettings:
+    """The settings with one more watched place."""
+    return settings.model_copy(update={"watched": tuple(dict.fromkeys((*settings.watched, str(channel_id))))})
+
+
+def without_watched(settings: GuildSettings, channel_id: int) -> GuildSettings:
+    """The settings without a watched place."""
+    return settings.model_copy(update={"watched": tuple(each for each in settings.watched if each != str(channel_id))})
+
+
+def watched_view(services: Services, guild: disnake.Guild, locale: str) -> str:
+    """What is watched in a guild, in words: by the owner of the installation, and by the managers of the guild."""
+    owners = services.watched
+    if owners is None or EVERY_CHANNEL in owners:
+        return say(locale, "archive-watching-all")
+    named = [str(each.id) for each in (*guild.channels, *guild.threads) if str(each.id) in owners]
+    places = list(dict.fromkeys((*named, *services.guilds.of(guild.id).watched)))
+    if not places:
+        return say(locale, "archive-watching-none")
+    shown = " ".join(f"<#{each}>" for each in places[:MOST_LISTED])
+    return say(locale, "archive-watching", channels=shown, more=max(0, len(places) - MOST_LISTED))

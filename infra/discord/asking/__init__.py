@@ -1,0 +1,1 @@
+"""Questions: commands, buttons under answers, and how much anyone may ask."""

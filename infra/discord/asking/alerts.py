@@ -1,0 +1,114 @@
+"""Alerts: "tell me if it turns up" under an answer without a match, and every way to take that back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import disnake
+import structlog
+from disnake.ext import commands
+from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
+
+from contracts.envelope import Origin
+from contracts.events import AlertCancelled, AlertRequested, AlertSet
+from infra.discord.asking.occasion import admit_press, interacting, occasion_of, refused
+from infra.discord.asking.options import IN_GUILDS, described
+from infra.discord.audience import is_age_restricted
+from infra.discord.custom_ids import ALERT, CANCEL_ALERT, custom_id, parsed
+from infra.discord.failures import reference_of, telling_failures
+from infra.discord.services import Services
+from infra.discord.translate import person_of
+from infra.discord.wording import say
+
+log = structlog.get_logger()
+
+MOST_ALERTS = 25
+"""Open alerts of one member in a guild: as many as one message has room for buttons."""
+
+
+class Alerts(commands.Cog):
+    """Records what members want to be told of, and what no longer."""
+
+    def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
+        self._bot = bot
+        self._services = services
+
+    @commands.slash_command(**described("alerts"), **IN_GUILDS)
+    async def alerts(self, interaction: ApplicationCommandInteraction[Any]) -> None:
+        with interacting(interaction):
+            occasion = occasion_of(interaction, self._services, private=True)
+            await interaction.response.defer(ephemeral=True)
+            opened = await self._services.ports.alerts.open(str(occasion.guild.id), str(occasion.asker.id))
+            text, buttons = _list(opened[:MOST_ALERTS], occasion.locale)
+            await interaction.edit_original_response(text, components=buttons)
+
+    @commands.Cog.listener()
+    async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
+        pressed = interaction.component.custom_id or ""
+        async with telling_failures(interaction):
+            with interacting(interaction):
+                await self._pressed(interaction, pressed)
+
+    async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
+        if (asked := parsed(pressed, ALERT, 1)) is not None:
+            await self._request(interaction, *asked)
+        elif (cancelled := parsed(pressed, CANCEL_ALERT, 2)) is not None:
+            await self._cancel(interaction, *cancelled)
+
+    async def _request(self, interaction: MessageInteraction[Any], search_id: str) -> None:
+        occasion = occasion_of(interaction, self._services, private=True)
+        admit_press(occasion, self._services)
+        await interaction.response.defer(with_message=True, ephemeral=True)
+        guild_id, ports = str(occasion.guild.id), self._services.ports
+        if len(await ports.alerts.open(guild_id, str(occasion.asker.id))) >= MOST_ALERTS:
+            raise refused(occasion, "asking-alerts-full", most=MOST_ALERTS)
+        fact = AlertRequested(
+            guild_id=guild_id,
+            alert_id=str(interaction.id),
+            person=person_of(occasion.asker),
+            search_id=search_id,
+            channel_id=str(interaction.channel_id),
+            locale=occasion.locale,
+            age_restricted=is_age_restricted(occasion.guild.get_channel_or_thread(interaction.channel_id)),
+            requested_at=disnake.utils.snowflake_time(interaction.id),
+        )
+        await ports.journal.record(fact, occasion.origin)
+        log.info("alert requested", guild=guild_id, search=search_id)
+        cancel = _button(guild_id, fact.alert_id, say(occasion.locale, "asking-alert-cancel"))
+        await interaction.edit_original_response(say(occasion.locale, "asking-alert-noted"), components=cancel)
+
+    async def _cancel(self, interaction: MessageInteraction[Any], guild_id: str, alert_id: str) -> None:
+        """Also in a direct message. That the presser asked for the alert is seen by its key, which they are part of."""
+        await interaction.response.defer(with_message=True, ephemeral=True)
+        locale, presser, journal = str(interaction.locale), person_of(interaction.author), self._services.ports.journal
+        if not await journal.holds(AlertRequested, guild_id, alert_id, presser.id):
+            await interaction.edit_original_response(say(locale, "asking-alert-not-yours"))
+            return
+        fact = AlertCancelled(
+            guild_id=guild_id, alert_id=alert_id, person=presser, cancelled_at=disnake.utils.snowflake_time(interaction.id)
+        )
+        await journal.record(fact, Origin(reference_of(interaction)))
+        log.info("alert cancelled", guild=guild_id, alert=alert_id)
+        await interaction.edit_original_response(say(locale, "asking-alert-cancelled"))
+
+
+def _list(opened: Sequence[AlertSet], locale: str) -> tuple[str, list[disnake.ui.Button[Any]]]:
+    """A line and a button for each alert."""
+    if not opened:
+        return say(locale, "asking-alerts-none"), []
+    lines = [say(locale, "asking-alerts-some", count=len(opened))]
+    buttons = []
+    for number, alert in enumerate(opened, start=1):
+        lines.append(_line(number, alert, locale))
+        buttons.append(_button(alert.guild_id, alert.alert_id, say(locale, "asking-alerts-cancel", number=number)))
+    return "\n".join(lines), buttons
+
+
+def _line(number: int, alert: AlertSet, locale: str) -> str:
+    since = disnake.utils.format_dt(alert.requested_at, "R")
+    return say(locale, "asking-alerts-line", number=number, since=since, channel=f"<#{alert.channel_id}>")
+
+
+def _button(guild_id: str, alert_id: str, label: str) -> disnake.ui.Button[Any]:
+    return disnake.ui.Button(
+        label=label, style=disnake.ButtonStyle.secondary, custom_id=custom_id(CANCEL_ALERT, guild_id, alert_id)
+    )

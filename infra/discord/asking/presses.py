@@ -1,0 +1,103 @@
+"""The buttons under an answer: turning its pages, and saying whether it is right. Whoever presses is looked at anew."""
+
+from typing import Any, Literal, cast
+
+import disnake
+import structlog
+from disnake.ext import commands
+from disnake.interactions import MessageInteraction
+
+from contracts.errors import MapSeekError
+from contracts.events import SearchBrowsed, SearchVoted
+from infra.discord.asking.occasion import Occasion, admit_press, interacting, occasion_of, refused
+from infra.discord.custom_ids import ALERT, BACKFILL, BROWSE, CANCEL_ALERT, FORGET, PREFIX, VOTE, parsed
+from infra.discord.failures import telling_failures
+from infra.discord.services import Services
+from infra.discord.translate import person_of, question_of
+from infra.discord.wording import say
+
+log = structlog.get_logger()
+
+KINDS = frozenset({BROWSE, VOTE, ALERT, CANCEL_ALERT, BACKFILL, FORGET})
+"""The buttons that somebody answers; any other one of ours is of a version that is gone."""
+VIEWS = ("piece", "posts")
+HIGHEST = 999
+
+
+class Presses(commands.Cog):
+    """Records page turns and votes; the page itself comes from elsewhere."""
+
+    def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
+        self._bot = bot
+        self._services = services
+
+    @commands.Cog.listener()
+    async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
+        pressed = interaction.component.custom_id or ""
+        async with telling_failures(interaction):
+            with interacting(interaction):
+                await self._pressed(interaction, pressed)
+
+    async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
+        if (turned := parsed(pressed, BROWSE, 5)) is not None:
+            await self._browse(interaction, *turned)
+        elif (vote := parsed(pressed, VOTE, 3)) is not None:
+            await self._vote(interaction, *vote)
+        elif is_outdated(pressed):
+            raise MapSeekError(say(str(interaction.locale), "asking-button-unknown"))
+
+    async def _browse(
+        self, interaction: MessageInteraction[Any], search_id: str, asker_id: str, view: str, piece: str, page: str
+    ) -> None:
+        """The asker's own answer changes, if they press; anybody else gets a copy that they alone see."""
+        own = str(interaction.author.id) == asker_id
+        private = interaction.message.flags.ephemeral or not own
+        occasion = occasion_of(interaction, self._services, private=private)
+        if view not in VIEWS or not _counts(piece) or not _counts(page):
+            raise refused(occasion, "asking-button-unknown")
+        admit_press(occasion, self._services)
+        await interaction.response.defer(with_message=not own, ephemeral=not own)
+        question = question_of(interaction, await occasion.channels(), locale=occasion.locale, private=private)
+        fact = SearchBrowsed(
+            guild_id=str(occasion.guild.id),
+            search_id=search_id,
+            interaction_id=str(interaction.id),
+            question=question,
+            view=cast(Literal["piece", "posts"], view),
+            piece=int(piece),
+            page=int(page),
+        )
+        await self._services.ports.journal.record(fact, occasion.origin)
+
+    async def _vote(self, interaction: MessageInteraction[Any], search_id: str, image_id: str, right: str) -> None:
+        """A second vote of the same person replaces the first."""
+        occasion = _alone(interaction, self._services)
+        await interaction.response.defer(with_message=True, ephemeral=True)
+        fact = SearchVoted(
+            guild_id=str(occasion.guild.id),
+            search_id=search_id,
+            interaction_id=str(interaction.id),
+            image_id=image_id,
+            right=right == "1",
+            voter=person_of(occasion.asker),
+            voted_at=disnake.utils.snowflake_time(interaction.id),
+        )
+        await self._services.ports.journal.record(fact, occasion.origin)
+        log.info("vote given", guild=fact.guild_id, search=search_id, right=fact.right)
+        await interaction.edit_original_response(say(occasion.locale, "asking-voted", right="yes" if fact.right else "no"))
+
+
+def is_outdated(pressed: str) -> bool:
+    """Whether a button is of ours, but of a version or a kind that nobody answers any more."""
+    prefix, _, rest = pressed.partition(":")
+    return prefix.startswith("ms") and prefix[2:].isdigit() and (prefix != PREFIX or rest.partition(":")[0] not in KINDS)
+
+
+def _alone(interaction: MessageInteraction[Any], services: Services) -> Occasion:
+    occasion = occasion_of(interaction, services, private=True)
+    admit_press(occasion, services)
+    return occasion
+
+
+def _counts(number: str) -> bool:
+    return number.isascii() and number.isdigit() and int(number) <= HIGHEST

@@ -1,0 +1,10 @@
+failures-unavailable = MapSeek kann gerade keine Fragen annehmen. Bitte versuch es in ein paar Minuten noch einmal. (Kennung: { $reference })
+failures-broken = Bei uns ist etwas schiefgegangen. Bitte versuch es noch einmal; wenn es wieder passiert, nenne der Person, die den Bot betreibt, diese Kennung: { $reference }
+failures-discord-refused = Discord lässt mich das nicht tun: Mir fehlt eine Berechtigung. Wer diesen Server verwaltet, kann sie mir geben. (Kennung: { $reference })
+failures-input = Mit einer der Optionen kann ich so nichts anfangen. Bitte prüf sie und versuch es noch einmal. (Kennung: { $reference })
+failures-only-in-servers = Das geht nur auf einem Server, nicht in Direktnachrichten.
+failures-you-lack = Dafür brauchst du eine Berechtigung: { $permissions }.
+failures-bot-lacks = Dafür brauche ich eine Berechtigung, die ich hier nicht habe: { $permissions }.
+failures-not-allowed = Das darfst du hier nicht.
+failures-manage-guild = Server verwalten
+failures-manage-messages = Nachrichten verwalten

@@ -1,0 +1,10 @@
+failures-unavailable = MapSeek cannot take questions at the moment. Please try again in a few minutes. (Reference: { $reference })
+failures-broken = Something went wrong on our side. Please try again; if it happens again, tell the owner of the bot this reference: { $reference }
+failures-discord-refused = Discord does not let me do that: a permission is missing. The owner of this server can give it to me. (Reference: { $reference })
+failures-input = I cannot use one of the options as you typed it. Please check them and try again. (Reference: { $reference })
+failures-only-in-servers = This works in a server only, not in direct messages.
+failures-you-lack = You need a permission for this: { $permissions }.
+failures-bot-lacks = I need a permission for this that I do not have here: { $permissions }.
+failures-not-allowed = You may not do that here.
+failures-manage-guild = Manage Server
+failures-manage-messages = Manage Messages

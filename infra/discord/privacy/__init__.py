@@ -1,0 +1,1 @@
+"""What members may have forgotten, and what they are told of what is kept."""

@@ -1,0 +1,137 @@
+"""`/forget` and `/privacy`: what members may have forgotten, and what is kept of them. Nothing is removed here; the log is told."""
+
+from typing import Any
+
+import disnake
+import structlog
+from disnake.ext import commands
+from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
+
+from contracts.events import ImagePosted
+from infra.discord.asking.occasion import Occasion, interacting, occasion_of, refused
+from infra.discord.custom_ids import FORGET, custom_id, parsed
+from infra.discord.failures import telling_failures
+from infra.discord.privacy.targets import message_named, removal_of_author, removal_of_message
+from infra.discord.services import Services
+from infra.discord.wording import localized, say
+
+log = structlog.get_logger()
+
+Interaction = ApplicationCommandInteraction[Any]
+IN_GUILDS: dict[str, Any] = {
+    "contexts": disnake.InteractionContextTypes(guild=True),
+    "install_types": disnake.ApplicationInstallTypes(guild=True),
+}
+MODERATING = disnake.Permissions(view_channel=True, manage_messages=True)
+
+
+class Privacy(commands.Cog):
+    """For every member; removing what somebody else posted is for moderators."""
+
+    def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
+        self._bot = bot
+        self._services = services
+
+    @commands.slash_command(name=localized("privacy-name"), description=localized("privacy-description"), **IN_GUILDS)
+    async def privacy(self, interaction: Interaction) -> None:
+        with interacting(interaction):
+            locale = str(interaction.locale)
+            embed = disnake.Embed(title=say(locale, "privacy-title"), description=say(locale, "privacy-kept"))
+            for part in ("asking", "removal", "readers"):
+                embed.add_field(say(locale, f"privacy-{part}-title"), say(locale, f"privacy-{part}"), inline=False)
+            await interaction.response.send_message(embed=embed, ephemeral=True)
+
+    @commands.slash_command(name=localized("privacy-forget-name"), description=localized("privacy-forget-description"), **IN_GUILDS)
+    async def forget(self, interaction: Interaction) -> None:
+        """Only subcommands can be used."""
+
+    @forget.sub_command(name=localized("privacy-me-name"), description=localized("privacy-me-description"))
+    async def me(self, interaction: Interaction) -> None:
+        """Say how much there is to forget, and ask whether that is meant."""
+        with interacting(interaction):
+            occasion = occasion_of(interaction, self._services, private=True)
+            await interaction.response.defer(ephemeral=True)
+            guild_id, person_id = str(occasion.guild.id), str(occasion.asker.id)
+            posts = self._services.ports.posts.of_guild(guild_id, author_id=person_id)
+            count = len({post.image_id async for post in posts})
+            await interaction.edit_original_response(
+                say(occasion.locale, "privacy-me-sure", count=count), components=_yes_or_no(occasion.locale, person_id)
+            )
+
+    @forget.sub_command(name=localized("privacy-message-name"), description=localized("privacy-message-description"))
+    async def message(
+        self,
+        interaction: Interaction,
+        message: str = commands.Param(
+            name=localized("privacy-message-option-name"),
+            description=localized("privacy-message-option-description"),
+            max_length=200,
+        ),
+    ) -> None:
+        """Forget the images of one message. Whoever may not do that is not told whether there are any."""
+        with interacting(interaction):
+            occasion = occasion_of(interaction, self._services, private=True)
+            message_id = message_named(message, str(occasion.guild.id))
+            if message_id is None:
+                raise refused(occasion, "privacy-message-unknown")
+            await interaction.response.defer(ephemeral=True)
+            posts = await self._services.ports.posts.of_message(str(occasion.guild.id), message_id)
+            if not posts or not _may_remove(posts[0], occasion):
+                raise refused(occasion, "privacy-message-none")
+            self._services.recorder.add_removal(removal_of_message(posts[0], self._services.ports.now()), occasion.origin)
+            log.info("a message is to be forgotten", guild=posts[0].guild_id, message=message_id, by=str(occasion.asker.id))
+            await interaction.edit_original_response(say(occasion.locale, "privacy-message-forgotten", count=len(posts)))
+
+    @commands.Cog.listener()
+    async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
+        pressed = parsed(interaction.component.custom_id or "", FORGET, 2)
+        if pressed is not None:
+            async with telling_failures(interaction):
+                with interacting(interaction):
+                    await self._decided(interaction, *pressed)
+
+    async def _decided(self, interaction: MessageInteraction[Any], decision: str, person_id: str) -> None:
+        occasion = occasion_of(interaction, self._services, private=True)
+        if str(occasion.asker.id) != person_id:
+            raise refused(occasion, "privacy-not-yours")
+        await interaction.response.defer(with_message=False)
+        if decision == "yes":
+            await self._forget(occasion)
+        text = say(occasion.locale, "privacy-me-forgotten" if decision == "yes" else "privacy-me-kept")
+        await interaction.edit_original_response(text, components=[])
+
+    async def _forget(self, occasion: Occasion) -> None:
+        """First what is still to come is kept out, so that a back-fill that is at work brings nothing back behind the removal."""
+        guild_id, person_id, now = str(occasion.guild.id), str(occasion.asker.id), self._services.ports.now()
+        await self._services.forgetting.forget(guild_id, person_id, now)
+        removal = removal_of_author(guild_id, person_id, str(occasion.interaction.id), now)
+        self._services.recorder.add_removal(removal, occasion.origin)
+        log.info("a member is to be forgotten", guild=guild_id)
+
+
+def _may_remove(post: ImagePosted, occasion: Occasion) -> bool:
+    """Authors may, and who moderates the channel of the post; where that channel is not known, who moderates the whole guild."""
+    if post.author.id == str(occasion.asker.id):
+        return True
+    known = occasion.guild.get_channel_or_thread(int(post.channel_id))
+    if known is None and post.thread_of is not None:
+        known = occasion.guild.get_channel(int(post.thread_of))
+    if known is None:
+        return occasion.asker.guild_permissions.manage_messages
+    try:
+        return known.permissions_for(occasion.asker) >= MODERATING
+    except disnake.ClientException:  # a thread of a channel that is gone
+        return occasion.asker.guild_permissions.manage_messages
+
+
+def _yes_or_no(locale: str, person_id: str) -> list[disnake.ui.Button[Any]]:
+    return [
+        disnake.ui.Button(
+            label=say(locale, "privacy-button-yes"), style=disnake.ButtonStyle.danger, custom_id=custom_id(FORGET, "yes", person_id)
+        ),
+        disnake.ui.Button(
+            label=say(locale, "privacy-button-no"),
+            style=disnake.ButtonStyle.secondary,
+            custom_id=custom_id(FORGET, "no", person_id),
+        ),
+    ]

@@ -1,0 +1,96 @@
+"""Who may read what now, asked of Discord by REST: for processes without a gateway, which know no guilds and members."""
+
+import asyncio
+from typing import Any
+
+import disnake
+from disnake.channel import _guild_channel_factory
+from disnake.http import HTTPClient
+from disnake.state import ConnectionState
+
+from infra.discord.audience import WITH_POSTS, may_open
+from infra.discord.onlookers import all_may_read, needed
+
+THREADS = frozenset({10, 11, 12})
+PRIVATE_THREAD = 12
+
+
+async def may_read(client: HTTPClient, guild_id: str, channel_id: str, person_id: str, *, age_restricted: bool) -> bool:
+    """Whether a person may read a channel's or thread's history now. Whoever has left the guild may read nothing of it.
+
+    The guild's own id in place of a person's means all members, whatever their roles. What the bot itself may not see is read by
+    nobody. Raises as the client does, NotFound and Forbidden left out.
+    """
+    try:
+        guild = guild_from(client, await client.get_guild(int(guild_id), with_counts=False))
+        channel, private = await _channel_of(client, guild, channel_id)
+        if person_id == guild_id:
+            return not private and _open_to_all(channel, age_restricted=age_restricted)
+        member_payload: Any = await client.get_member(int(guild_id), int(person_id))
+        member = disnake.Member(data=member_payload, guild=guild, state=guild._state)
+        if not may_open(channel, member, age_restricted=age_restricted):
+            return False
+        return not private or channel.permissions_for(member).manage_threads or await _is_in(client, channel_id, person_id)
+    except (disnake.NotFound, disnake.Forbidden):
+        return False
+
+
+async def onlookers_may_read(client: HTTPClient, guild_id: str, channel_id: str, place_id: str) -> bool:
+    """Whether everyone who sees what the bot says in a place may read a channel's or thread's history now.
+
+    Raises as the client does, NotFound and Forbidden left out.
+    """
+    try:
+        guild = guild_from(client, await client.get_guild(int(guild_id), with_counts=False))
+        channel, private = await _channel_of(client, guild, channel_id)
+        home, _ = await _channel_of(client, guild, place_id)
+    except (disnake.NotFound, disnake.Forbidden):
+        return False
+    if not isinstance(channel, WITH_POSTS) or not isinstance(home, WITH_POSTS) or (private and channel_id != place_id):
+        return False
+    return (home.is_nsfw() or not channel.is_nsfw()) and all_may_read(channel, home)
+
+
+async def _channel_of(client: HTTPClient, guild: disnake.Guild, channel_id: str) -> tuple[Any, bool]:
+    """The channel whose permissions hold in a channel or thread, None if of another guild; and whether it is a private thread."""
+    payload: Any = await client.get_channel(int(channel_id))
+    private = payload["type"] == PRIVATE_THREAD
+    if payload["type"] in THREADS:
+        payload = await client.get_channel(int(payload["parent_id"]))
+    return (_channel(guild, payload) if str(payload.get("guild_id")) == str(guild.id) else None), private
+
+
+def guild_from(client: HTTPClient, payload: Any) -> disnake.Guild:
+    """A guild with its roles, as a gateway would know it, but without channels and members."""
+    state = ConnectionState(
+        dispatch=lambda *_: None,
+        handlers={},
+        hooks={},
+        http=client,
+        loop=asyncio.get_running_loop(),
+        intents=disnake.Intents(guilds=True),
+        max_messages=None,
+    )
+    return disnake.Guild(data=payload, state=state)
+
+
+def _channel(guild: disnake.Guild, payload: Any) -> Any:
+    kind, _ = _guild_channel_factory(payload["type"])
+    return None if kind is None else kind(guild=guild, state=guild._state, data=payload)
+
+
+def _open_to_all(channel: Any, *, age_restricted: bool) -> bool:
+    """Whether everyone may read a channel, and no overwrite takes that from anyone."""
+    if not isinstance(channel, WITH_POSTS):
+        return False
+    everyone: Any = channel.guild.default_role
+    denied = (each.deny for each in channel._overwrites if each.id != channel.guild.id)
+    return may_open(channel, everyone, age_restricted=age_restricted) and not any(deny & needed(channel) for deny in denied)
+
+
+async def _is_in(client: HTTPClient, thread_id: str, person_id: str) -> bool:
+    try:
+        await client.get_thread_member(int(thread_id), int(person_id))
+    except disnake.NotFound:
+        return False
+    return True

@@ -1,0 +1,67 @@
+"""Discord's REST API with the bot's token, logged in at first use and without a gateway."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+import aiohttp
+import disnake
+from disnake.http import HTTPClient
+
+from contracts.errors import Retry
+from infra.discord.rest.budget import Budget, limit
+
+
+class RestLogin:
+    """One client for all that a process asks of Discord. Rate limits are waited for, at most `timeout` seconds.
+
+    Without a `budget` nothing is counted with the other processes.
+    """
+
+    def __init__(self, token: str, budget: Budget | None = None, *, timeout: float = 30) -> None:
+        self._token = token
+        self._budget = budget
+        self._timeout = timeout
+        self._client: HTTPClient | None = None
+        self._login = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    @asynccontextmanager
+    async def asking(self, purpose: str) -> AsyncIterator[HTTPClient]:
+        """The client, to ask for what the purpose says. NotFound and Forbidden come through; Retry is for what may work later."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                yield await self._logged_in()
+        except (disnake.NotFound, disnake.Forbidden, Retry):
+            raise
+        except disnake.LoginFailure as error:
+            raise Retry(f"Discord refused the bot token, which is needed {purpose}") from error
+        except disnake.HTTPException as error:
+            raise Retry(f"Discord answered {error.status} when asked {purpose}") from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Retry(f"Discord did not answer when asked {purpose}: {type(error).__name__}") from error
+
+    async def _logged_in(self) -> HTTPClient:
+        async with self._login:
+            if self._client is None:
+                client = HTTPClient(loop=asyncio.get_running_loop())
+                try:
+                    await client.static_login(self._token)
+                except BaseException:
+                    await client.close()
+                    raise
+                if self._budget is not None:
+                    limit(client, self._budget)
+                self._client = client
+            return self._client

@@ -1,0 +1,132 @@
+"""The Alerts port: open alerts as a projection of the log in memory, made anew at every start."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+
+import structlog
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from contracts.events import AlertCancelled, AlertDelivered, AlertSet, Fact, RemovalRequested
+from contracts.subjects import ALERTS, REMOVALS, guild_filter, guild_lane_filter, kind_filter, lane_filter
+from infra.nats.outages import outages
+from infra.nats.tail import follow, readable
+
+log = structlog.get_logger()
+
+FRESH_WITHIN_S = 1.0
+FOLLOWED = {ALERTS: lane_filter("alert"), REMOVALS: kind_filter(RemovalRequested)}
+"""What the projection is made of. Nobody hears of a purge, so that of a forgotten person's alerts is known by its request."""
+
+
+class OpenAlerts:
+    """What alerts are open, by guild."""
+
+    def __init__(self) -> None:
+        self._set: dict[str, dict[str, AlertSet]] = {}
+        self._ended: set[tuple[str, str]] = set()
+        self._forgotten: dict[tuple[str, str], datetime] = {}
+
+    def apply(self, fact: Fact) -> None:
+        """Take a fact into account; those of the two logs may come in any order."""
+        match fact:
+            case AlertSet():
+                if (fact.guild_id, fact.alert_id) not in self._ended and not self._is_forgotten(fact):
+                    self._set.setdefault(fact.guild_id, {})[fact.alert_id] = fact
+            case AlertCancelled() | AlertDelivered(outcome="direct" | "mention"):
+                self._ended.add((fact.guild_id, fact.alert_id))
+                self._set.get(fact.guild_id, {}).pop(fact.alert_id, None)
+            case RemovalRequested(scope="author"):
+                person = fact.guild_id, fact.target
+                self._forgotten[person] = max(fact.requested_at, self._forgotten.get(person, fact.requested_at))
+                alerts = self._set.get(fact.guild_id, {})
+                self._set[fact.guild_id] = {name: alert for name, alert in alerts.items() if not self._is_forgotten(alert)}
+
+    def of(self, guild_id: str, person_id: str | None) -> list[AlertSet]:
+        """A guild's, or one person's, oldest first."""
+        alerts = self._set.get(guild_id, {}).values()
+        return sorted((each for each in alerts if person_id in (None, each.person.id)), key=lambda each: each.requested_at)
+
+    def _is_forgotten(self, alert: AlertSet) -> bool:
+        until = self._forgotten.get((alert.guild_id, alert.person.id))
+        return until is not None and alert.requested_at <= until
+
+
+class FollowedAlerts:
+    """The Alerts port over what was read of the logs so far. Open it with `open_alerts`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._alerts = OpenAlerts()
+        self._positions = dict.fromkeys(FOLLOWED, 0)
+        self._moved = asyncio.Condition()
+        self._failure: Exception | None = None
+
+    async def open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
+        """Raises Unavailable. What it cannot read within a second it leaves out, to be found the next time."""
+        wanted = {
+            ALERTS: await self._last(ALERTS, guild_lane_filter("alert", guild_id)),
+            REMOVALS: await self._last(REMOVALS, guild_filter(RemovalRequested, guild_id)),
+        }
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FRESH_WITHIN_S):
+                await self._reached(wanted)
+        return self._alerts.of(guild_id, person_id)
+
+    async def caught_up(self) -> None:
+        """Wait until all that is in the logs is applied; an entry that is purged meanwhile is not waited for."""
+        while True:
+            wanted = {stream: await self._last(stream, subjects) for stream, subjects in FOLLOWED.items()}
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FRESH_WITHIN_S):
+                    return await self._reached(wanted)
+
+    async def keep_up(self, stream: str) -> None:
+        """Apply one of the logs for ever. If that fails, every later question fails too, rather than be answered from the past."""
+        try:
+            async for message in follow(self._client, stream, [FOLLOWED[stream]]):
+                recorded = readable(message)
+                if recorded is not None:
+                    self._alerts.apply(recorded.fact)
+                await self._move(stream, message.metadata.sequence.stream)
+        except Exception as error:
+            log.exception("the alerts are not followed any more", stream=stream)
+            self._failure = error
+            await self._move(stream, 0)
+
+    async def _move(self, stream: str, position: int) -> None:
+        async with self._moved:
+            self._positions[stream] = max(position, self._positions[stream])
+            self._moved.notify_all()
+
+    async def _reached(self, wanted: dict[str, int]) -> None:
+        def there() -> bool:
+            return self._failure is not None or all(self._positions[stream] >= last for stream, last in wanted.items())
+
+        async with self._moved:
+            await self._moved.wait_for(there)
+        if self._failure is not None:
+            raise RuntimeError("the alerts are not followed any more") from self._failure
+
+    async def _last(self, stream: str, subjects: str) -> int:
+        with outages():
+            try:
+                return (await self._client.jetstream().get_last_msg(stream, subjects)).seq or 0
+            except NotFoundError:
+                return 0
+
+
+@asynccontextmanager
+async def open_alerts(client: Client) -> AsyncIterator[FollowedAlerts]:
+    """Read the logs, then keep following them. Raises Unavailable when they cannot be reached."""
+    alerts = FollowedAlerts(client)
+    tasks = [asyncio.create_task(alerts.keep_up(stream)) for stream in FOLLOWED]
+    try:
+        await alerts.caught_up()
+        yield alerts
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

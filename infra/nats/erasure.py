@@ -1,0 +1,74 @@
+"""The Erasure port: facts are overwritten on disk and purged from the logs.
+
+A purge alone makes them unreadable for everybody but leaves their bytes in the log's files until those are rewritten, some day.
+"""
+
+from collections.abc import Sequence
+
+from nats.aio.client import Client
+from nats.js.errors import APIError
+
+from contracts.events import ImageFact, ImageRemoved, ImageResurfaced
+from contracts.subjects import FAILURES, IMAGES, entity_filters, failure_subject, parse_subject, person_filters
+from infra.nats.lookup import facts_under, message_on, subjects_under
+from infra.nats.outages import outages
+
+NOT_THERE = (10043, 10057)
+"""The server's codes for a message that is gone already."""
+
+
+class LogErasure:
+    """Erases what is about an image or a person. Any number of processes may do so at once, and again."""
+
+    def __init__(self, client: Client, *, timeout: float = 5) -> None:
+        self._js = client.jetstream(timeout=timeout)
+
+    async def history(self, guild_id: str, image_id: str) -> tuple[Sequence[ImageFact], int]:
+        with outages():
+            facts, until = await facts_under(self._js, IMAGES, entity_filters("image", guild_id, image_id))
+        return [fact for fact in facts if isinstance(fact, ImageFact)], until
+
+    async def erase_image(self, guild_id: str, image_id: str, until: int) -> None:
+        """Erases the dead letters of those facts too, since they hold all that the facts do.
+
+        ImageResurfaced goes last: it is what an erasure that was cut short is begun again for.
+        """
+        with outages():
+            subjects, _ = await subjects_under(self._js, IMAGES, entity_filters("image", guild_id, image_id))
+            for subject in sorted(subjects, key=lambda each: _is(ImageResurfaced, each)):
+                if not _is(ImageRemoved, subject):
+                    await self._erase(subject, until)
+
+    async def erase_person(self, guild_id: str, person_id: str) -> None:
+        with outages():
+            for stream, filters in person_filters(guild_id, person_id).items():
+                for subjects in filters:
+                    await self._erase_all(stream, subjects)
+
+    async def _erase(self, subject: str, until: int) -> None:
+        message = await message_on(self._js, IMAGES, subject)
+        if message is not None and message.seq is not None and message.seq <= until:
+            await self._erase_all(FAILURES, failure_subject("*", ImageFact.family, message.seq))
+            await self._overwrite(IMAGES, message.seq)
+            await self._js.purge_stream(IMAGES, subject=subject, seq=message.seq + 1)
+
+    async def _erase_all(self, stream: str, subjects: str) -> None:
+        """Everything on the subjects that match; each has one message, as every fact has."""
+        found, _ = await subjects_under(self._js, stream, [subjects])
+        for subject in found:
+            message = await message_on(self._js, stream, subject)
+            if message is not None and message.seq is not None:
+                await self._overwrite(stream, message.seq)
+        await self._js.purge_stream(stream, subject=subjects)
+
+    async def _overwrite(self, stream: str, sequence: int) -> None:
+        """Delete a message and fill its place with noise, which is what the server does unless told otherwise."""
+        try:
+            await self._js.delete_msg(stream, sequence)
+        except APIError as error:
+            if error.err_code not in NOT_THERE:
+                raise
+
+
+def _is(kind: type[ImageFact], subject: str) -> bool:
+    return parse_subject(subject)[0] == kind.type_name()

@@ -1,0 +1,68 @@
+"""The State port on a JetStream key-value bucket: one value a key, without its past."""
+
+import asyncio
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import KeyValueConfig, StorageType
+from nats.js.errors import BucketNotFoundError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from contracts.ports import Entry
+from contracts.subjects import STATE
+from infra.nats.lookup import subjects_under
+from infra.nats.outages import outages
+
+_SUBJECTS = f"$KV.{STATE}."
+
+
+async def open_state(client: Client, *, timeout: float = 5) -> "JetStreamState":
+    """The bucket, made if it is missing. `timeout` is how many seconds a call waits for the server. Raises Unavailable."""
+    js = client.jetstream(timeout=timeout)
+    with outages():
+        try:
+            return JetStreamState(js, await js.key_value(STATE))
+        except BucketNotFoundError:
+            config = KeyValueConfig(bucket=STATE, history=1, storage=StorageType.FILE)
+            return JetStreamState(js, await js.create_key_value(config))
+
+
+class JetStreamState:
+    """Values by key in one bucket; a revision is the sequence of the entry in the stream beneath."""
+
+    def __init__(self, js: JetStreamContext, bucket: KeyValue) -> None:
+        self._js = js
+        self._bucket = bucket
+
+    async def get(self, key: str) -> Entry | None:
+        with outages():
+            try:
+                entry = await self._bucket.get(key)
+            except KeyNotFoundError:
+                return None
+        return Entry(entry.value or b"", entry.revision or 0)
+
+    async def put(self, key: str, value: bytes) -> None:
+        with outages():
+            await self._bucket.put(key, value)
+
+    async def swap(self, key: str, value: bytes, revision: int) -> bool:
+        with outages():
+            try:
+                # A deleted key has a revision too, that of its deletion: `create` knows it.
+                await (self._bucket.update(key, value, revision) if revision else self._bucket.create(key, value))
+            except KeyWrongLastSequenceError:
+                return False
+        return True
+
+    async def delete(self, key: str) -> None:
+        with outages():
+            await self._bucket.delete(key)
+
+    async def under(self, prefix: str) -> dict[str, bytes]:
+        """Lists the keys and gets them one by one; nats-py's own watcher may say that it is at the end before it has begun."""
+        with outages():
+            subjects, _ = await subjects_under(self._js, f"KV_{STATE}", [f"{_SUBJECTS}{prefix}.>"])
+        keys = [subject.removeprefix(_SUBJECTS) for subject in subjects]
+        entries = await asyncio.gather(*(self.get(key) for key in keys))
+        return {key: entry.value for key, entry in zip(keys, entries, strict=True) if entry is not None}

@@ -1,0 +1,89 @@
+"""What Discord's own client lets a member do with a bot: which command, in which channel, on which message, which button."""
+
+from contracts.errors import MapSeekError
+from infra.simulator.answers import Button, buttons_of
+from infra.simulator.commands import SLASH
+from infra.simulator.errors import JSON
+from infra.simulator.locales import LOCALES
+from infra.simulator.model import CATEGORY, DIRECT, EPHEMERAL, FORUM, Channel, Member, Message
+from infra.simulator.permissions import Permission, permissions_in
+
+_GUILD_CONTEXT, _DIRECT_CONTEXT = 0, 1
+
+
+def check_use(command: JSON, channel: Channel, member: Member) -> None:
+    """Refuse a command that the client would not offer the member there. Raises MapSeekError."""
+    name = f"/{command['name']}" if command["type"] == SLASH else command["name"]
+    direct = channel.kind == DIRECT
+    check_visible(channel, member)
+    if channel.kind in (CATEGORY, FORUM):
+        raise MapSeekError(
+            f"Nobody writes in #{channel.name} itself, which is no text channel or thread; {name} has no place there."
+        )
+    allowed = permissions_in(channel, member)
+    if not direct and Permission.USE_APPLICATION_COMMANDS not in allowed:
+        raise MapSeekError(f"{member.user.name} may not use commands in #{channel.name}; use a channel that the member can see.")
+    contexts = command.get("contexts")
+    if contexts is None:
+        contexts = [_GUILD_CONTEXT, _DIRECT_CONTEXT] if command.get("dm_permission") is not False else [_GUILD_CONTEXT]
+    if (_DIRECT_CONTEXT if direct else _GUILD_CONTEXT) not in contexts:
+        raise MapSeekError(f"{name} is not offered in {'direct messages' if direct else 'guilds'}: its contexts are {contexts}.")
+    wanted = command.get("default_member_permissions")
+    if wanted is not None and not direct:
+        needed = Permission(int(wanted) or Permission.ADMINISTRATOR)
+        if allowed & needed != needed:
+            raise MapSeekError(f"{member.user.name} may not use {name}: it takes the permissions {needed!r}.")
+    if command.get("nsfw") and not (direct or (channel.parent or channel).nsfw):
+        raise MapSeekError(f"{name} is age-restricted, and #{channel.name} is not.")
+
+
+def check_visible(channel: Channel, member: Member) -> None:
+    """Refuse a channel that the member does not see. Raises MapSeekError."""
+    if channel.kind == DIRECT:
+        if channel.recipient is not member.user:
+            raise MapSeekError(f"{member.user.name} does not see the direct messages of somebody else.")
+    elif channel.guild is not member.guild or member.guild.members.get(member.id) is not member:
+        raise MapSeekError(f"{member.user.name} is not asking as a member of {channel.guild.name}.")
+    elif Permission.VIEW_CHANNEL not in permissions_in(channel, member):
+        raise MapSeekError(f"{member.user.name} may not use commands in #{channel.name}, nor see it.")
+
+
+def check_readable(message: Message, member: Member) -> None:
+    """Refuse a message that the member has not on the screen. Raises MapSeekError."""
+    check_visible(message.channel, member)
+    if message.gone:
+        raise MapSeekError("The message is no longer there.")
+    if message.flags & EPHEMERAL and (message.interaction is None or message.interaction.user is not member.user):
+        raise MapSeekError(f"{member.user.name} does not see the message: it is ephemeral, and the answer to somebody else.")
+
+
+def check_locale(locale: str) -> None:
+    """Refuse a language that no client has. Raises MapSeekError."""
+    if locale not in LOCALES:
+        raise MapSeekError(f"Discord's clients know no language {locale!r}; they know {sorted(LOCALES)}.")
+
+
+def pressed_button(message: Message, custom_id: str | None, label: str | None) -> str:
+    """The custom id of the button that is meant, by its id, by the beginning of its id, or by its label.
+
+    Raises MapSeekError if it is not there, not the only one, disabled, or a link.
+    """
+    there = buttons_of(message.components)
+    found = [each for each in there if _fits(each, custom_id, label)]
+    exact = [each for each in found if each.custom_id == custom_id or label is not None]
+    chosen = exact or found
+    if len(chosen) != 1:
+        names = [(each.label, each.custom_id or each.url) for each in there]
+        count = "no button" if not chosen else f"{len(chosen)} buttons"
+        raise MapSeekError(f"The message has {count} {custom_id or label!r}; it has {names}.")
+    (button,) = chosen
+    if button.custom_id is None:
+        raise MapSeekError(f"The button {button.label!r} is a link: pressing it opens {button.url}, and no bot is told.")
+    if button.disabled:
+        raise MapSeekError(f"The button {button.label!r} is disabled.")
+    return button.custom_id
+
+
+def _fits(button: Button, custom_id: str | None, label: str | None) -> bool:
+    named = custom_id is None or (button.custom_id or button.url or "").startswith(custom_id)
+    return named and (label is None or button.label == label) and (custom_id, label) != (None, None)

@@ -1,0 +1,87 @@
+"""The components of a message: rows of buttons. Select menus, text and containers are refused, because they are not simulated."""
+
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+from infra.simulator import fields
+from infra.simulator.errors import JSON, invalid_form
+
+ROW, BUTTON, LINK = 1, 2, 5
+"""The types of a row and of a button; the style of a button that is a link."""
+
+ROWS = 5
+BUTTONS = 5
+LABEL = 80
+CUSTOM_ID = 100
+URL = 512
+_STYLES = range(1, LINK + 1)
+
+
+def check_components(value: Any) -> None:
+    """Refuse components that Discord would refuse, or that are no rows of buttons. Raises ApiError 400."""
+    seen: set[str] = set()
+    for index, item in enumerate(fields.items(value, ["components"], ROWS)):
+        path: fields.Path = ["components", index]
+        row = fields.obj(item, path)
+        _type(row, path, ROW)
+        where: fields.Path = [*path, "components"]
+        children = fields.items(row.get("components"), where, BUTTONS)
+        if not children:
+            raise invalid_form(where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {BUTTONS} in length.")
+        for place, child in enumerate(children):
+            _check_button(fields.obj(child, [*where, place]), [*where, place], seen)
+
+
+def buttons(components: list[JSON]) -> Iterator[JSON]:
+    """Every button, row by row."""
+    return (button for row in components for button in row["components"])
+
+
+def numbered(components: list[JSON]) -> list[JSON]:
+    """The components as Discord returns them: each with an id of its own, counted from 1, where none was given."""
+    taken = {each.get("id") for row in components for each in (row, *row["components"])}
+    numbers = (number for number in count(1) if number not in taken)
+    return [
+        {
+            **row,
+            "id": row.get("id") or next(numbers),
+            "components": [{**each, "id": each.get("id") or next(numbers)} for each in row["components"]],
+        }
+        for row in components
+    ]
+
+
+def _check_button(button: JSON, path: fields.Path, seen: set[str]) -> None:
+    _type(button, path, BUTTON)
+    style, custom_id, url = button.get("style"), button.get("custom_id"), button.get("url")
+    if isinstance(style, bool) or style not in _STYLES:
+        raise invalid_form([*path, "style"], "BASE_TYPE_CHOICES", f"Value must be one of {{{', '.join(map(str, _STYLES))}}}.")
+    labelled = fields.text(button.get("label"), [*path, "label"], LABEL)
+    emoji = fields.obj(button.get("emoji"), [*path, "emoji"])
+    if not (labelled or emoji.get("name") or emoji.get("id")):
+        raise invalid_form(path, "BUTTON_COMPONENT_LABEL_OR_EMOJI_REQUIRED", "A button needs a label or an emoji")
+    if not isinstance(button.get("disabled", False), bool):
+        raise invalid_form([*path, "disabled"], "BOOLEAN_TYPE_CONVERT", "Must be either true or false.")
+    if custom_id is not None and url is not None:
+        message = "A custom id and url cannot both be specified"
+        raise invalid_form(path, "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE", message)
+    if style == LINK:
+        if fields.text(custom_id, [*path, "custom_id"], CUSTOM_ID):
+            raise invalid_form([*path, "custom_id"], "BUTTON_COMPONENT_INVALID", "A link button has no custom id")
+        fields.text(url, [*path, "url"], URL, required=True)
+        fields.url(url, [*path, "url"], ("http", "https", "discord"))
+        return
+    if url is not None:
+        raise invalid_form([*path, "url"], "BUTTON_COMPONENT_INVALID", "Only a link button has a url")
+    if not fields.text(custom_id, [*path, "custom_id"], CUSTOM_ID):
+        raise invalid_form([*path, "custom_id"], "BUTTON_COMPONENT_CUSTOM_ID_REQUIRED", "A custom id is required")
+    if custom_id in seen:
+        message = "Component custom id cannot be duplicated"
+        raise invalid_form([*path, "custom_id"], "COMPONENT_CUSTOM_ID_DUPLICATED", message)
+    seen.add(str(custom_id))
+
+
+def _type(item: JSON, path: fields.Path, wanted: int) -> None:
+    if item.get("type") != wanted:
+        raise invalid_form([*path, "type"], "UNION_TYPE_CHOICES", f'Value of field "type" must be one of ({wanted},).')

@@ -1,0 +1,46 @@
+"""How a guild's archive does: what `/archive status` shows its managers."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from contracts.errors import Unavailable
+from contracts.ports import Catalogue, Lag, Overview
+from contracts.stage import Stage
+from pipeline.monitoring.status import status
+
+
+class Overseer:
+    """The Overseeing port: the catalogue counts, the folder of blobs is measured, the log knows what waits."""
+
+    def __init__(self, client: Client, stages: Sequence[Stage[Any]], catalogue: Catalogue, blobs: Path) -> None:
+        self._client = client
+        self._stages = stages
+        self._catalogue = catalogue
+        self._blobs = blobs
+
+    async def overview(self, guild_id: str) -> Overview:
+        try:
+            stages = await status(self._client, self._stages, sample_s=0)
+        except (NatsError, JetStreamError, TimeoutError) as error:
+            raise Unavailable("log", str(error) or type(error).__name__) from error
+        return Overview(
+            images=await self._catalogue.count(guild_id),
+            stored_bytes=await asyncio.to_thread(_size_of, self._blobs),
+            lags=[Lag(each.stage, each.lane, each.pending + each.in_flight, each.dead_letters) for each in stages],
+        )
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it was being written, or was forgotten, just now
+            total += file.stat().st_size if file.is_file() else 0
+    return total

@@ -1,0 +1,101 @@
+"""Alert: a wish to be told becomes an alert, and an image that matches an alert triggers it. Replay-safe: it only reads.
+
+Every image that comes while an alert is open counts, however long ago it was posted: it turned up. So do those that came between
+the search and the wish, for which the archive is looked through once the alert is in the log and no image can slip by any more.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from contracts.events import AlertRequested, AlertSet, AlertTriggered, Fact, ImageEmbedded, SearchEmbedded, SearchPreprocessed
+from contracts.ports import Alerts, Journal, VectorSearch
+from contracts.stage import Stage
+
+DIGITS = 6
+"""Decimals of a score that are told; what is told is also what is judged."""
+
+MISSED = 10
+"""Images looked at that came before the alert: the first that the person may see ends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The log, which holds the search for a week, the alerts that are open, and the archive's vectors."""
+
+    journal: Journal
+    alerts: Alerts
+    vectors: VectorSearch
+
+
+async def handle(event: AlertRequested | AlertSet | ImageEmbedded, deps: Deps) -> Sequence[Fact]:
+    """Set the alert that was asked for, trigger a new one by what came before it, or all open ones that an image matches."""
+    match event:
+        case AlertRequested():
+            return await _set(event, deps.journal)
+        case AlertSet():
+            if event.alert_id not in {alert.alert_id for alert in await deps.alerts.open(event.guild_id, event.person.id)}:
+                return ()
+            nearest = await deps.vectors.search(event.guild_id, event.generation, event.vector, top=MISSED, channels=None)
+            return _triggered((event, found.image_id, found.score) for found in nearest)
+        case ImageEmbedded():
+            waiting = [alert for alert in await deps.alerts.open(event.guild_id) if alert.generation == event.generation]
+            return _triggered((alert, event.image_id, cosine(alert.vector, event.vector)) for alert in waiting)
+
+
+async def _set(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
+    """Nothing when the search was by words, or is gone from the log."""
+    search = (event.guild_id, event.search_id)
+    embedded = await journal.fetch(SearchEmbedded, *search)
+    preprocessed = await journal.fetch(SearchPreprocessed, *search)
+    if embedded is None or preprocessed is None or embedded.by != "image":
+        return ()
+    return (
+        AlertSet(
+            guild_id=event.guild_id,
+            alert_id=event.alert_id,
+            person=event.person,
+            channel_id=event.channel_id,
+            locale=event.locale,
+            age_restricted=event.age_restricted,
+            requested_at=event.requested_at,
+            pixels=preprocessed.pixels,
+            generation=embedded.generation,
+            vector=embedded.vector,
+            calibration=embedded.calibration,
+        ),
+    )
+
+
+def _triggered(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[AlertTriggered]:
+    """Those alerts whose image matches, of (alert, image id, similarity)."""
+    told = [(alert, image_id, round(min(similarity, 1.0), DIGITS)) for alert, image_id, similarity in compared]
+    return [
+        AlertTriggered(
+            guild_id=alert.guild_id,
+            alert_id=alert.alert_id,
+            person=alert.person,
+            image_id=image_id,
+            score=score,
+            channel_id=alert.channel_id,
+            locale=alert.locale,
+            age_restricted=alert.age_restricted,
+        )
+        for alert, image_id, score in told
+        if score >= alert.calibration.match_at
+    ]
+
+
+def cosine(vector: bytes, other: bytes) -> float:
+    """The similarity of two unit vectors of one generation."""
+    return float(np.dot(np.frombuffer(vector, "<f4"), np.frombuffer(other, "<f4")))
+
+
+STAGE = Stage(
+    name="alert",
+    consumes=(AlertRequested, AlertSet, ImageEmbedded),
+    emits=(AlertSet, AlertTriggered),
+    handle=handle,
+    deps=Deps,
+)

@@ -1,0 +1,102 @@
+"""The pages of an answer: what of a matched search someone may look at now, and in which words. Pure.
+
+It is worked out anew for each one who looks: what was removed since the search, and what this person may not read, is left out.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from contracts.events import Match, Question, SearchMatched, SearchRejected, Verdict
+from contracts.ports import Answer, Document, Found, Piece
+
+View = Literal["piece", "posts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A piece of which something may be seen, and what its score means."""
+
+    piece: Piece
+    verdict: Verdict
+
+
+def nothing(search_id: str, viewer: Question, verdict: Verdict, problem: SearchRejected | None = None) -> Answer:
+    """An answer without a piece. An error without a problem is about a search that the log no longer has."""
+    return Answer(
+        search_id=search_id, asker_id=viewer.asker.id, verdict=verdict, trained=True, locale=viewer.locale, problem=problem
+    )
+
+
+def page_of(
+    event: SearchMatched,
+    documents: Mapping[str, Document],
+    viewer: Question,
+    *,
+    number: int = 0,
+    view: View = "piece",
+    page: int = 0,
+) -> Answer:
+    """A piece as its viewer may see it, without its thumbnail; the last one where there are not so many.
+
+    The verdict on the whole search follows the best piece that is left.
+    """
+    answer = replace(nothing(event.search_id, viewer, "none"), trained=event.trained, by=event.by)
+    shown = pieces_of(event, documents, viewer.readable_channels)
+    if not shown:
+        return answer
+    number = min(number, len(shown) - 1)
+    return replace(
+        answer,
+        verdict=shown[0].verdict,
+        piece=shown[number].piece,
+        piece_verdict=shown[number].verdict,
+        number=number,
+        pieces=len(shown),
+        view=view,
+        page=page,
+    )
+
+
+def pieces_of(event: SearchMatched, documents: Mapping[str, Document], readable: Collection[str] | None) -> Sequence[Shown]:
+    """The pieces that are left, best first, at most as many as were asked for. `readable` are channels (None: all).
+
+    Large is the matched post; where it may not be seen, the first one. That was never compared with the question: it has no score.
+    """
+    if event.verdict not in ("match", "possible"):
+        return ()
+    pieces = []
+    for rank, match in enumerate(event.matches):
+        posts = [
+            Found(image_id, match.score if image_id == match.image_id else None, documents[image_id], None)
+            for image_id in {match.image_id, *match.posts}
+            if image_id in documents and _may_be_seen(documents[image_id], event.guild_id, readable)
+        ]
+        posts.sort(key=lambda post: (_posted_at(post.document), post.image_id))
+        matched = next((post for post in posts if post.image_id == match.image_id), None)
+        if posts:
+            pieces.append(Shown(Piece(matched or posts[0], posts), _verdict_of(event, match, rank) if matched else "possible"))
+    return pieces[: event.question.top]
+
+
+def _may_be_seen(document: Document, guild_id: str, readable: Collection[str] | None) -> bool:
+    """Whether the post is of this guild and in a channel, or in a public thread of a channel, that may be read."""
+    metadata = document.get("metadata")
+    if metadata is None or metadata["guild_id"] != guild_id:
+        return False
+    return readable is None or (metadata.get("thread_of") or metadata["channel_id"]) in readable
+
+
+def _posted_at(document: Document) -> datetime:
+    return datetime.fromisoformat(document["metadata"]["upload_timestamp"])
+
+
+def _verdict_of(event: SearchMatched, match: Match, rank: int) -> Verdict:
+    """What the score of a piece means; words never prove a match.
+
+    An older fact does not say how to read a score: its verdict was about the best piece alone.
+    """
+    if event.calibration is None:
+        return event.verdict if rank == 0 else "possible"
+    return "match" if event.by == "image" and match.score >= event.calibration.match_at else "possible"

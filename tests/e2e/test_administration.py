@@ -1,0 +1,244 @@
+"""Managers decide with `/archive` what is archived and how MapSeek behaves, see how it does, and Discord's limits are kept."""
+
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pytest
+from PIL import Image
+
+from contracts.errors import MapSeekError
+from contracts.events import ImagePosted
+from infra.discord.wording import say
+from infra.simulator import Channel, Member, Status
+from pipeline.process import log_server, running
+from pipeline.registry import STAGES
+from tests.suites.archives import FORGETFUL, Held, Past, holds_exactly, manager, said, tiny
+from tests.suites.pictures import saved
+from tests.suites.programs import program
+from tests.suites.world import Discord, World, art, mapseek_beside, simulated_discord
+
+EN, DE = "en-US", "de"
+
+
+@pytest.fixture
+def mia(discord: Discord) -> Member:
+    return manager(discord)
+
+
+@pytest.fixture
+def office(discord: Discord) -> Channel:
+    return discord.simulator.add_text_channel(discord.guild, "office")
+
+
+async def archive(discord: Discord, office: Channel, by: Member, command: str, *, locale: str = EN, **options: object) -> str:
+    """What `/archive` answers, to the one alone who used it."""
+    interaction = await discord.simulator.slash(office, by, f"archive {command}", options=options, locale=locale)
+    answer = await discord.simulator.answer(interaction)
+    assert answer.ephemeral
+    return await said(discord, interaction)
+
+
+async def place_and_room(discord: Discord, kind: str) -> tuple[Channel, Channel]:
+    """Something to watch, and where to post in it."""
+    simulator = discord.simulator
+    match kind:
+        case "channel":
+            return discord.gallery, discord.gallery
+        case "thread":
+            thread = await simulator.add_thread(discord.gallery, "wip", owner=discord.steve)
+            return thread, thread
+        case "thread of a channel":
+            return discord.gallery, await simulator.add_thread(discord.gallery, "wip", owner=discord.steve)
+        case "forum":
+            forum = simulator.add_forum(discord.guild, "projects")
+            return forum, await simulator.add_thread(forum, "castle", owner=discord.steve)
+        case _:
+            category = simulator.add_category(discord.guild, "art")
+            return category, simulator.add_text_channel(discord.guild, "maps", category=category)
+
+
+@pytest.mark.parametrize("kind", ["channel", "thread", "thread of a channel", "forum", "category"])
+async def test_what_is_watched_is_archived_from_then_on_until_it_is_no_longer(
+    discord: Discord, mia: Member, office: Channel, tmp_path: Path, kind: str
+) -> None:
+    """MAPSEEK_CHANNELS names nothing, so nothing is archived before, nor anywhere else. A restart changes nothing."""
+    past, elsewhere = Past(discord), Past(discord)
+    place, room = await place_and_room(discord, kind)
+    name = f"<#{place.id}>"
+    async with mapseek_beside(discord, tmp_path, channels="") as world:
+        assert await archive(discord, office, mia, "watch list") == say(EN, "archive-watching-none")
+        await elsewhere.post(room)
+        assert await archive(discord, office, mia, "watch add", channel=place) == say(EN, "archive-added", channel=name)
+        assert await archive(discord, office, mia, "watch list") == say(EN, "archive-watching", channels=name, more=0)
+        await elsewhere.post(office)
+        await past.post(room)
+        await holds_exactly(world, past.there)
+    async with mapseek_beside(discord, tmp_path, channels="") as world:
+        await past.post(room)
+        await world.archived(2)
+        assert await archive(discord, office, mia, "watch remove", channel=place) == say(EN, "archive-removed", channel=name)
+        assert await archive(discord, office, mia, "watch list") == say(EN, "archive-watching-none")
+        assert await archive(discord, office, mia, "watch remove", channel=place) == say(EN, "archive-not-watched", channel=name)
+        await elsewhere.post(room)
+        await archive(discord, office, mia, "watch add", channel=office)
+        await past.post(office)
+        await holds_exactly(world, past.there)
+
+
+async def test_the_status_tells_images_storage_lag_failures_and_what_was_seen_last(
+    discord: Discord, mia: Member, office: Channel, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    held = Held()
+    discord.simulator.faults.add(Status(500, retry_after=0.01), "*/broken.png", times=None)
+    discord.simulator.faults.add(held, "*/waiting.png")
+    async with mapseek_beside(discord, tmp_path) as world:
+        assert say(EN, "archive-status-idle") in await archive(discord, office, mia, "status")
+        last = await discord.post(("noise.png", saved(Image.fromarray(noise), "PNG")))
+        await world.archived(1)
+        await discord.post(("broken.png", tiny(1)), channel=office)
+        await world.log.dead_letters(1)
+        await discord.post(("waiting.png", tiny(2)), channel=office)
+        await held.arrived.wait()
+        text = await archive(discord, office, mia, "status")
+        stored = sum(file.stat().st_size for file in (tmp_path / "blobs").rglob("*") if file.is_file())
+        assert stored > 500_000
+        assert say(EN, "archive-status-images", count=3) in text
+        assert say(EN, "archive-status-stored", megabytes=round(stored / 1e6, 1)) in text
+        assert say(EN, "archive-status-failures", count=1) in text
+        assert say(EN, "archive-status-lag", stage="download", lane="image", pending=1, failures=1) in text
+        seen_at = f"<t:{int(last.posted_at.timestamp())}:R>"
+        assert say(EN, "archive-status-seen", channel=f"<#{discord.gallery.id}>", when=seen_at) in text
+        held.released.set()
+
+
+async def test_settings_change_what_find_does_and_outlast_a_restart(
+    discord: Discord, mia: Member, office: Channel, tmp_path: Path
+) -> None:
+    simulator = discord.simulator
+    async with mapseek_beside(discord, tmp_path):
+        private = await simulator.answer(await discord.ask(art(1)), embedded=True)
+        assert private.ephemeral
+        text = await archive(discord, office, mia, "settings", **{"private-answers": False, "language": "de", "per-member": 2})
+        assert say(EN, "archive-shown-private", private="no") in text
+        assert say(EN, "archive-shown-language", language="German") in text
+        assert say(EN, "archive-shown-member", count=2) in text
+    async with mapseek_beside(discord, tmp_path):
+        assert await archive(discord, office, mia, "settings") == text
+        for _ in range(2):
+            public = await simulator.answer(await discord.ask(art(1)), embedded=True)
+            assert not public.ephemeral
+            assert public.embeds[0]["title"] == say(DE, "answers-none")
+        refused = await simulator.answer(await discord.ask(art(1)))
+        assert refused.ephemeral
+        assert refused.content.partition("<t:")[0] == say(EN, "asking-too-many-searches", when="<t:").partition("<t:")[0]
+        other = await simulator.answer(await discord.ask(art(1), member=discord.steve), embedded=True)
+        assert not other.ephemeral
+
+
+COMMANDS: dict[str, dict[str, Any]] = {
+    "watch add": {"channel": None},
+    "watch remove": {"channel": None},
+    "watch list": {},
+    "backfill": {"channel": None},
+    "status": {},
+    "settings": {},
+}
+
+
+async def test_ordinary_members_are_not_offered_any_of_it(world: World) -> None:
+    discord = world.discord
+    for command, options in COMMANDS.items():
+        filled = dict.fromkeys(options, discord.gallery)
+        with pytest.raises(MapSeekError, match="Alex may not use /archive"):
+            await discord.simulator.slash(discord.gallery, discord.alex, f"archive {command}", options=filled)
+
+
+async def test_a_german_client_reads_german_names_and_answers(world: World) -> None:
+    discord, mia = world.discord, manager(world.discord)
+    wanted = {
+        "watch list": "archive-watching-all",
+        "status": "archive-status-title",
+        "settings": "archive-settings-title",
+    }
+    for command, message in wanted.items():
+        assert say(DE, message) in await archive(discord, discord.gallery, mia, command, locale=DE)
+    declared = [each for command in await registered(discord) for each in (command, *below(command))]
+    assert len(declared) > 30
+    for each in declared:
+        assert each["name_localizations"]["de"], each["name"]
+        if each.get("description") not in (None, "", "-"):  # nobody is shown that of a group
+            assert each["description_localizations"]["de"] != each["description"], each["name"]
+    named = {each["name"]: each["name_localizations"]["de"] for each in declared}
+    assert (named["find"], named["archive"], named["backfill"]) == ("finden", "archiv", "nachholen")
+
+
+async def test_the_commands_are_within_discords_limits(world: World) -> None:
+    """The simulator refuses what Discord refuses; this is how much room there is."""
+    commands = await registered(world.discord)
+    slash = [command for command in commands if command["type"] == 1]
+    menus = [command for command in commands if command["type"] == 3]
+    assert 0 < len(slash) <= 100
+    assert 0 < len(menus) <= 5
+    for each in (part for command in commands for part in (command, *below(command))):
+        assert len(each.get("options", ())) <= 25
+        assert len(each.get("choices", ())) <= 25
+
+
+async def registered(discord: Discord) -> list[dict[str, Any]]:
+    """The commands as Discord has them."""
+    simulator = discord.simulator
+    url = f"{simulator.api_base}/applications/{simulator.application_id}/commands"
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bot {simulator.token}"}) as session, session.get(url) as response:
+        commands: list[dict[str, Any]] = await response.json()
+    return commands
+
+
+def below(command: dict[str, Any]) -> list[dict[str, Any]]:
+    """Subcommands and options, at every depth."""
+    parts = command.get("options") or []
+    return [each for part in parts for each in (part, *below(part))]
+
+
+async def test_with_rate_limits_a_start_archives_and_answers_without_one_refused_request(tmp_path: Path) -> None:
+    async with simulated_discord(rate_limits=True) as discord:
+        simulator, past = discord.simulator, Past(discord)
+        channels = [simulator.add_text_channel(discord.guild, f"maps-{number}") for number in range(20)]
+        async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
+            for channel in channels:
+                await past.post(channel)
+            await holds_exactly(world, past.there)
+        for channel in channels:
+            await past.post(channel, 3)
+        await past.post(discord.gallery, 5)
+        simulator.expire_urls()
+        async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
+            live = await discord.post(("live.png", art(1)))
+            past.there.append(live)
+            await holds_exactly(world, past.there)
+            answer = await simulator.answer(await discord.ask(art(1)), embedded=True)
+            assert answer.embeds[0]["url"] == live.jump_url
+        assert simulator.invalid_requests == 0
+
+
+async def test_a_stage_process_and_the_gateways_together_ask_discord_at_most_fifty_times_a_second(tmp_path: Path) -> None:
+    """Both have much to ask: one reads what was missed in forty channels, the other needs a fresh URL for every picture."""
+    async with simulated_discord(rate_limits=True) as discord:
+        simulator, past, settings = discord.simulator, Past(discord), discord.settings(tmp_path / "data")
+        channels = [simulator.add_text_channel(discord.guild, f"maps-{number}") for number in range(40)]
+        async with mapseek_beside(discord, settings.data_dir, stages=()) as world:
+            for channel in channels:
+                await past.post(channel, 2)
+            await world.log.holds(ImagePosted, 80)
+        for channel in channels:
+            await past.post(channel)
+        simulator.expire_urls()
+        async with log_server(settings) as url, running(settings, url, STAGES, policy=FORGETFUL) as process:
+            environment = discord.environment(settings.data_dir, NATS_URL=url)
+            async with program(tmp_path / "gateway.log", "gateway", environment=environment):
+                await holds_exactly(World(discord, process, settings), past.there, timeout=60)
+        assert simulator.requests["GET /channels/{channel}/messages/{message}"] >= 80
+        assert simulator.requests["GET /channels/{channel}/messages"] >= 40
+        assert simulator.invalid_requests == 0

@@ -1,0 +1,220 @@
+"""Who asked to be told is told of the picture once it turns up: once, and only of what they may see."""
+
+from pathlib import Path
+
+import pytest
+
+from contracts.events import AlertCancelled, AlertDelivered, AlertSet, AlertTriggered
+from infra.discord.wording import say
+from infra.simulator import Answer, Channel, Member, Message, Overwrite, Permission
+from tests.suites.waiting import eventually
+from tests.suites.world import Discord, World, art, mapseek_beside
+
+EN = "en-US"
+WANTED = 7
+
+
+async def wish(world: World, *, channel: Channel | None = None, member: Member | None = None) -> Answer:
+    """Ask for what nobody posted, and press "Tell me if it turns up"; returns what the presser is told."""
+    discord, simulator = world.discord, world.discord.simulator
+    answer = await simulator.answer(await discord.ask(art(WANTED), channel=channel, member=member), embedded=True)
+    assert answer.embeds[0]["title"] == say(EN, "answers-none")
+    return await press_wish(world, answer, member or discord.alex)
+
+
+async def press_wish(world: World, answer: Answer, member: Member) -> Answer:
+    pressed = await world.discord.simulator.press(answer, member, label=say(EN, "answers-button-alert"))
+    noted = await world.discord.simulator.answer(pressed)
+    assert noted.content == say(EN, "asking-alert-noted")
+    assert noted.ephemeral
+    return noted
+
+
+async def told(discord: Discord, member: Member, number: int = 1) -> list[str]:
+    """The person's direct messages, once there are so many."""
+    messages = discord.simulator.direct_messages
+    await eventually(lambda: len(messages(member)) >= number)
+    return [message.content for message in messages(member)]
+
+
+async def at_rest(world: World) -> list[str]:
+    """Wait until nobody can be told of anything any more; returns what became of every image that was waited for."""
+    for family in ("removal", "image", "alert"):
+        await world.log.quiet(family)
+    assert await world.log.dead_letters() == []
+    return [fact.outcome for fact in await world.log.facts(AlertDelivered)]
+
+
+def found(message: Message) -> str:
+    return say(EN, "notices-alert-direct", link=message.jump_url)
+
+
+async def test_whoever_asked_in_vain_is_told_directly_and_once_when_it_is_posted_later(world: World) -> None:
+    discord = world.discord
+    await wish(world)
+    await discord.post(("other.png", art(1)))
+    message = await discord.post(("wanted.png", art(WANTED)))
+    assert await told(discord, discord.alex) == [found(message)]
+    await world.log.holds(AlertDelivered, 1)
+    await discord.post(("again.png", art(WANTED)))
+    await world.archived(3)
+    assert await at_rest(world) == ["direct"]
+    assert discord.simulator.direct_messages(discord.alex)[0].content == found(message)
+    assert len(discord.simulator.direct_messages(discord.alex)) == 1
+    assert discord.simulator.direct_messages(discord.steve) == []
+
+
+async def test_two_posts_at_the_same_moment_are_told_once(world: World) -> None:
+    discord = world.discord
+    await wish(world)
+    message = await discord.post(("one.png", art(WANTED)), ("two.png", art(WANTED)))
+    assert await told(discord, discord.alex) == [found(message)]
+    await world.archived(2)
+    await at_rest(world)
+    assert len(discord.simulator.direct_messages(discord.alex)) == 1
+
+
+async def test_what_was_posted_between_the_answer_and_the_press_is_told_at_once(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    answer = await simulator.answer(await discord.ask(art(WANTED)), embedded=True)
+    message = await discord.post(("wanted.png", art(WANTED)))
+    await world.archived(1)
+    await press_wish(world, answer, discord.alex)
+    assert await told(discord, discord.alex) == [found(message)]
+
+
+async def test_a_person_who_takes_no_direct_messages_is_mentioned_where_they_asked(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    simulator.close_dms(discord.alex)
+    lobby = simulator.add_text_channel(discord.guild, "lobby")
+    await wish(world, channel=lobby)
+    message = await discord.post(("wanted.png", art(WANTED)))
+    await world.log.holds(AlertDelivered, 1)
+    assert await at_rest(world) == ["mention"]
+    [mention] = [each for each in lobby.messages.values() if each.author.bot and each.content]
+    assert mention.content == say(EN, "notices-alert-mention", member=f"<@{discord.alex.id}>", link=message.jump_url)
+
+
+async def test_of_a_channel_that_the_person_may_not_read_nothing_is_told_until_it_turns_up_in_one_that_they_may(
+    world: World,
+) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    bot = Overwrite(simulator.me(discord.guild), allow=Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY)
+    hidden = simulator.add_text_channel(
+        discord.guild, "hidden", [Overwrite(discord.guild.everyone, deny=Permission.VIEW_CHANNEL), bot]
+    )
+    await wish(world)
+    await discord.post(("secret.png", art(WANTED)), channel=hidden)
+    await world.log.holds(AlertDelivered, 1)
+    assert await at_rest(world) == ["withheld"]
+    assert simulator.direct_messages(discord.alex) == []
+    message = await discord.post(("wanted.png", art(WANTED)))
+    assert await told(discord, discord.alex) == [found(message)]
+    await world.log.holds(AlertDelivered, 2)
+    assert await at_rest(world) == ["withheld", "direct"]
+
+
+async def test_a_private_threads_post_is_told_to_its_members_alone(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    thread = await simulator.add_thread(discord.gallery, "workshop", owner=discord.steve, private=True)
+    await simulator.join_thread(thread, simulator.me(discord.guild))
+    await wish(world)
+    await wish(world, member=discord.steve)
+    await world.log.holds(AlertSet, 2)
+    message = await discord.post(("secret.png", art(WANTED)), channel=thread)
+    assert await told(discord, discord.steve) == [found(message)]
+    await world.log.holds(AlertDelivered, 2)
+    assert sorted(await at_rest(world)) == ["direct", "withheld"]
+    assert simulator.direct_messages(discord.alex) == []
+
+
+async def test_age_restricted_posts_are_told_to_those_alone_who_asked_in_such_a_channel(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    tavern = simulator.add_text_channel(discord.guild, "tavern", nsfw=True)
+    await wish(world)
+    await wish(world, channel=tavern, member=discord.steve)
+    await world.log.holds(AlertSet, 2)
+    there = await discord.post(("adult.png", art(WANTED)), channel=tavern)
+    assert await told(discord, discord.steve) == [found(there)]
+    await world.log.holds(AlertDelivered, 2)
+    assert sorted(await at_rest(world)) == ["direct", "withheld"]
+    assert simulator.direct_messages(discord.alex) == []
+    here = await discord.post(("wanted.png", art(WANTED)))
+    assert await told(discord, discord.alex) == [found(here)]
+
+
+@pytest.mark.parametrize("way", ["the button under the note", "the list of /alerts"])
+async def test_a_cancelled_alert_tells_nothing(world: World, way: str) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    noted = await wish(world)
+    await world.log.holds(AlertSet, 1)
+    if way == "the button under the note":
+        pressed = await simulator.press(noted, discord.alex, label=say(EN, "asking-alert-cancel"))
+    else:
+        listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
+        assert say(EN, "asking-alerts-some", count=1) in listed.content
+        assert f"<#{discord.gallery.id}>" in listed.content
+        pressed = await simulator.press(listed, discord.alex, label=say(EN, "asking-alerts-cancel", number=1))
+    assert (await simulator.answer(pressed)).content == say(EN, "asking-alert-cancelled")
+    await world.log.holds(AlertCancelled, 1)
+    listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
+    assert (listed.content, listed.buttons) == (say(EN, "asking-alerts-none"), {})
+    await discord.post(("wanted.png", art(WANTED)))
+    await world.archived(1)
+    assert await at_rest(world) == []
+    assert await world.log.count(AlertTriggered) == 0
+    assert simulator.direct_messages(discord.alex) == []
+
+
+async def test_an_alert_that_ended_is_not_listed_any_more_and_does_not_end_anybody_elses(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    mine, theirs = await wish(world), await wish(world, member=discord.steve)
+    await world.log.holds(AlertSet, 2)
+    await simulator.answer(await simulator.press(theirs, discord.steve, label=say(EN, "asking-alert-cancel")))
+    message = await discord.post(("wanted.png", art(WANTED)))
+    assert await told(discord, discord.alex) == [found(message)]
+    await world.log.holds(AlertDelivered, 1)
+    assert await at_rest(world) == ["direct"]
+    listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
+    assert listed.content == say(EN, "asking-alerts-none")
+    again = await simulator.answer(await simulator.press(mine, discord.alex, label=say(EN, "asking-alert-cancel")))
+    assert again.content == say(EN, "asking-alert-cancelled")
+    assert simulator.direct_messages(discord.steve) == []
+
+
+async def test_an_image_that_is_filled_in_tells_too(discord: Discord, tmp_path: Path) -> None:
+    simulator = discord.simulator
+    before = await discord.post(("wanted.png", art(WANTED)))
+    manager = simulator.add_member(discord.guild, "Mo", [simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)])
+    async with mapseek_beside(discord, tmp_path) as world:
+        await wish(world)
+        await simulator.slash(discord.gallery, manager, "archive backfill", options={"channel": discord.gallery})
+        assert await told(discord, discord.alex) == [found(before)]
+        await world.log.holds(AlertDelivered, 1)
+        assert await at_rest(world) == ["direct"]
+
+
+@pytest.mark.parametrize("posted", ["after the restart", "while MapSeek was away"])
+async def test_a_wish_outlives_a_restart_of_everything(discord: Discord, tmp_path: Path, posted: str) -> None:
+    message = None
+    async with mapseek_beside(discord, tmp_path) as world:
+        await discord.post(("other.png", art(1)))
+        await world.archived(1)
+        noted = await wish(world)
+        await world.log.holds(AlertSet, 1)
+    if posted == "while MapSeek was away":
+        message = await discord.post(("wanted.png", art(WANTED)))
+    async with mapseek_beside(discord, tmp_path) as world:
+        message = message or await discord.post(("wanted.png", art(WANTED)))
+        assert await told(discord, discord.alex) == [found(message)]
+        await world.log.holds(AlertDelivered, 1)
+        assert await at_rest(world) == ["direct"]
+    async with mapseek_beside(discord, tmp_path) as world:
+        await discord.post(("again.png", art(WANTED)))
+        await world.archived(3)
+        assert await at_rest(world) == ["direct"]
+        late = await discord.simulator.answer(
+            await discord.simulator.press(noted, discord.alex, label=say(EN, "asking-alert-cancel"))
+        )
+        assert late.content == say(EN, "asking-alert-cancelled")
+    assert len(discord.simulator.direct_messages(discord.alex)) == 1

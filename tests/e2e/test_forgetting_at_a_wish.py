@@ -1,0 +1,209 @@
+"""`/forget me` and `/forget message` remove what they say and nothing else, and what was forgotten never comes back."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from contracts.events import AlertDelivered, AlertRequested, AlertSet, ImageRemoved, SearchJudged
+from contracts.subjects import ALERTS, JUDGEMENTS
+from infra.discord.wording import say
+from infra.simulator import Answer, Channel, Member, Message, Permission
+from tests.suites.replaying import begin_all_stages_anew
+from tests.suites.traces import SOON, at_rest, everything, finds, nothing_left, traces_of
+from tests.suites.waiting import eventually
+from tests.suites.world import Discord, World, art, mapseek_beside
+
+EN = "en-US"
+
+
+@pytest.fixture
+async def world(discord: Discord, tmp_path: Path) -> AsyncIterator[World]:
+    """The whole of MapSeek, which is soon done with erasing."""
+    async with mapseek_beside(discord, tmp_path / "data", policy=SOON) as world:
+        yield world
+
+
+async def forget_me(world: World, member: Member) -> Answer:
+    """The question whether that is meant."""
+    simulator = world.discord.simulator
+    return await simulator.answer(await simulator.slash(world.discord.gallery, member, "forget me"))
+
+
+async def press(world: World, answer: Answer, member: Member, button: str) -> Answer:
+    pressed = await world.discord.simulator.press(answer, member, label=say(EN, button))
+    return await world.discord.simulator.answer(pressed)
+
+
+async def forget_message(world: World, member: Member, message: Message) -> str:
+    """What a member is told who wants a message forgotten."""
+    simulator = world.discord.simulator
+    answer = await simulator.answer(
+        await simulator.slash(world.discord.gallery, member, "forget message", options={"message": message.jump_url})
+    )
+    assert answer.ephemeral
+    return answer.content
+
+
+def moderator_of(discord: Discord) -> Member:
+    moderators = discord.simulator.add_role(discord.guild, "moderators", Permission.MANAGE_MESSAGES | Permission.MANAGE_GUILD)
+    return discord.simulator.add_member(discord.guild, "Mo", [moderators])
+
+
+async def fill_back(world: World, channel: Channel, manager: Member) -> None:
+    """Archive the past of a channel, and wait until that is done."""
+    simulator = world.discord.simulator
+    asked = await simulator.slash(world.discord.gallery, manager, "archive backfill", options={"channel": channel})
+
+    async def finished() -> bool:
+        answer = await simulator.answer(asked, embedded=True)
+        return say(EN, "archive-backfill-finished", channel=f"<#{channel.id}>") in str(answer.embeds[0])
+
+    await eventually(finished)
+    await at_rest(world)
+
+
+async def vote(world: World, member: Member, seed: int) -> None:
+    """Ask for an archived picture, and say that the answer is right."""
+    answer = await world.discord.simulator.answer(await world.discord.ask(art(seed), member=member), embedded=True)
+    await press(world, answer, member, "answers-button-right")
+
+
+async def wish(world: World, member: Member, seed: int) -> None:
+    """Ask for a picture that nobody posted, and to be told of it."""
+    answer = await world.discord.simulator.answer(await world.discord.ask(art(seed), member=member), embedded=True)
+    await press(world, answer, member, "answers-button-alert")
+
+
+async def test_a_moderator_may_have_a_message_forgotten_and_others_are_not_told_whether_there_is_one(world: World) -> None:
+    discord = world.discord
+    moderator = moderator_of(discord)
+    unknown = await discord.simulator.post(discord.gallery, discord.steve, "no picture")
+    message, stays = await discord.post(("a.png", art(1)), ("b.png", art(2))), await discord.post(("stays.png", art(3)))
+    await world.archived(3)
+    traces = await traces_of(world, message)
+    refusal = say(EN, "privacy-message-none")
+    assert await forget_message(world, discord.alex, message) == refusal
+    assert await forget_message(world, discord.alex, unknown) == refusal
+    assert await forget_message(world, moderator, unknown) == refusal
+    await at_rest(world)
+    assert len(await world.entries()) == 3
+    assert await forget_message(world, moderator, message) == say(EN, "privacy-message-forgotten", count=2)
+    await nothing_left(world, traces)
+    assert set(await world.entries()) == {"stays.png"}
+    assert await finds(world, 1) is None
+    assert await finds(world, 3) == stays.jump_url
+    assert message.id in discord.gallery.messages
+    assert {fact.cause for fact in await world.log.facts(ImageRemoved)} == {"forgotten"}
+
+
+async def test_authors_may_have_their_own_message_forgotten(world: World) -> None:
+    message = await world.discord.post(("mine.png", art(1)))
+    await world.archived(1)
+    traces = await traces_of(world, message)
+    assert await forget_message(world, world.discord.steve, message) == say(EN, "privacy-message-forgotten", count=1)
+    await nothing_left(world, traces)
+
+
+async def test_forget_me_counts_and_asks_and_does_nothing_without_a_yes(world: World) -> None:
+    discord = world.discord
+    await discord.post(("a.png", art(1)), ("b.png", art(2)))
+    await world.archived(2)
+    nothing = await forget_me(world, discord.alex)
+    assert nothing.content == say(EN, "privacy-me-sure", count=0)
+    asked = await forget_me(world, discord.steve)
+    assert asked.ephemeral
+    assert asked.content == say(EN, "privacy-me-sure", count=2)
+    kept = await press(world, asked, discord.steve, "privacy-button-no")
+    assert (kept.content, kept.buttons) == (say(EN, "privacy-me-kept"), {})
+    await at_rest(world)
+    assert set(await world.entries()) == {"a.png", "b.png"}
+    assert await world.log.count(ImageRemoved) == 0
+
+
+async def test_forget_me_takes_all_that_a_person_posted_with_their_votes_and_alerts_and_nothing_of_others(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    thread = await simulator.add_thread(discord.gallery, "drafts", owner=discord.steve)
+    mine = [
+        await discord.post(("mine-1.png", art(1)), ("mine-2.png", art(2))),
+        await discord.post(("mine-3.png", art(3)), channel=thread),
+    ]
+    theirs = await discord.post(("theirs.png", art(4)), ("theirs-too.png", art(1)), author=discord.alex)
+    await world.archived(5)
+    traces = await traces_of(world, *mine)
+    for member in (discord.steve, discord.alex):
+        await vote(world, member, 4)
+        await wish(world, member, 8)
+    await world.log.holds(SearchJudged, 2)
+    await world.log.holds(AlertSet, 2)
+
+    asked = await forget_me(world, discord.steve)
+    assert asked.content == say(EN, "privacy-me-sure", count=3)
+    done = await press(world, asked, discord.steve, "privacy-button-yes")
+    assert (done.content, done.buttons) == (say(EN, "privacy-me-forgotten"), {})
+    await nothing_left(world, traces)
+    assert set(await world.entries()) == {"theirs.png", "theirs-too.png"}
+    assert [await finds(world, seed) for seed in (1, 2, 3, 4)] == [theirs.jump_url, None, None, theirs.jump_url]
+
+    kept = [message async for message in everything(world.process.wiring.client, JUDGEMENTS, ALERTS)]
+    assert [message.subject for message in kept if str(discord.steve.id).encode() in (message.data or b"")] == []
+    assert [message.subject for message in kept if str(discord.steve.id) in (message.subject or "")] == []
+    assert [fact.voter_id for fact in await world.log.facts(SearchJudged)] == [str(discord.alex.id)]
+    assert {fact.person.id for fact in await world.log.facts(AlertRequested)} == {str(discord.alex.id)}
+    again = await discord.post(("posted-anew.png", art(8)))
+    await world.log.holds(AlertDelivered, 1)
+    await at_rest(world)
+    assert len(simulator.direct_messages(discord.alex)) == 1
+    assert simulator.direct_messages(discord.steve) == []
+    assert await finds(world, 8) == again.jump_url
+
+
+async def test_what_a_person_posted_before_they_were_forgotten_is_not_filled_in_later(discord: Discord, tmp_path: Path) -> None:
+    manager = moderator_of(discord)
+    await discord.post(("steves-old.png", art(1)))
+    await discord.post(("alexs-old.png", art(2)), author=discord.alex)
+    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
+        await press(world, await forget_me(world, discord.steve), discord.steve, "privacy-button-yes")
+        await fill_back(world, discord.gallery, manager)
+        assert set(await world.entries()) == {"alexs-old.png"}
+    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
+        await discord.post(("steves-new.png", art(3)))
+        await world.archived(2)
+        await fill_back(world, discord.gallery, manager)
+        assert set(await world.entries()) == {"alexs-old.png", "steves-new.png"}
+
+
+async def test_what_is_forgotten_stays_out_when_it_is_met_again_by_discord_history_or_replay(
+    discord: Discord, tmp_path: Path
+) -> None:
+    """Its messages are still on Discord. Afterwards every stage works through the logs anew, on an empty catalogue and index."""
+    manager = moderator_of(discord)
+    forgotten = await discord.post(("forgotten.png", art(1)), ("forgotten-too.png", art(2)))
+    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
+        await fill_back(world, discord.gallery, manager)
+        mine = await discord.post(("mine.png", art(3)), author=discord.alex)
+        stays = await discord.post(("stays.png", art(4)))
+        deleted = await discord.post(("deleted.png", art(5)))
+        await world.archived(5)
+        traces = await traces_of(world, forgotten, mine, deleted)
+        await forget_message(world, manager, forgotten)
+        await press(world, await forget_me(world, discord.alex), discord.alex, "privacy-button-yes")
+        await discord.simulator.delete(deleted)
+        await nothing_left(world, traces)
+
+        for message in (forgotten, mine):
+            await discord.simulator.redeliver(message)
+            await discord.simulator.edit(message, content="look again")
+        await fill_back(world, discord.gallery, manager)
+        await nothing_left(world, traces)
+        assert set(await world.entries()) == {"stays.png"}
+        answered = await world.log.count(SearchJudged)
+
+    await begin_all_stages_anew(discord, tmp_path)
+    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
+        await nothing_left(world, traces)
+        await fill_back(world, discord.gallery, manager)
+        await nothing_left(world, traces)
+        assert set(await world.entries()) == {"stays.png"}
+        assert [await finds(world, seed) for seed in range(1, 6)] == [None, None, None, stays.jump_url, None]
+        assert await world.log.count(SearchJudged) == answered

@@ -1,0 +1,75 @@
+"""What people say of an answer is kept for ever with all that is needed to ask again: one vote a person, the last one."""
+
+import pytest
+
+from contracts.events import SearchJudged
+from infra.simulator import Answer, Member, Message
+from tests.suites.shown import labels
+from tests.suites.world import World, art
+
+YES, NO = "This is it", "Not it"
+THANKS = "Noted: this is it. Thank you! Press “Not it” if you change your mind."
+THANKS_ANYWAY = "Noted: this is not it. Thank you! Press “This is it” if you change your mind."
+
+
+@pytest.fixture
+async def posted(world: World) -> Message:
+    message = await world.discord.post(("dragon.png", art(5)))
+    await world.archived(1)
+    return message
+
+
+async def ask(world: World) -> Answer:
+    """Alex asks before everybody."""
+    discord = world.discord
+    files = {"image": ("shot.png", art(5))}
+    asked = await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options={"private": False})
+    return await discord.simulator.answer(asked, embedded=True)
+
+
+async def vote(world: World, answer: Answer, member: Member, label: str, locale: str = "en-US") -> str:
+    """Press, and read what the voter alone is told."""
+    pressed = await world.discord.simulator.press(answer, member, label=label, locale=locale)
+    told = await world.discord.simulator.answer(pressed)
+    await world.log.quiet("search")
+    assert told.ephemeral
+    assert told.message is not answer.message
+    return told.content
+
+
+def verdicts(judged: list[SearchJudged]) -> dict[str, bool]:
+    """Every person's last vote."""
+    return {fact.voter_id: fact.right for fact in sorted(judged, key=lambda fact: (fact.judged_at, fact.interaction_id))}
+
+
+async def test_a_vote_is_kept_with_the_picture_that_was_asked_with(world: World, posted: Message) -> None:
+    discord = world.discord
+    assert await vote(world, await ask(world), discord.alex, YES) == THANKS
+    [judged] = await world.log.facts(SearchJudged)
+    assert (judged.image_id, judged.right) == (str(posted.attachments[0].id), True)
+    assert (judged.voter_id, judged.guild_id) == (str(discord.alex.id), str(discord.guild.id))
+    assert (judged.generation, judged.score > 0.99, judged.words) == ("g1", True, None)
+    assert judged.pixels is not None
+    assert await (await world.process.wiring.questions()).exists(judged.pixels)
+
+
+async def test_a_vote_may_be_changed_and_the_last_one_counts(world: World, posted: Message) -> None:
+    answer = await ask(world)
+    told = [await vote(world, answer, world.discord.alex, label) for label in (YES, YES, NO)]
+    assert told == [THANKS, THANKS, THANKS_ANYWAY]
+    assert verdicts(await world.log.facts(SearchJudged)) == {str(world.discord.alex.id): False}
+    assert {"This is it", "Not it"} <= set(labels(answer))
+
+
+async def test_several_people_judge_the_same_answer_each_for_themselves(world: World, posted: Message) -> None:
+    discord = world.discord
+    answer = await ask(world)
+    noor = discord.simulator.add_member(discord.guild, "Noor")
+    await vote(world, answer, discord.alex, YES)
+    await vote(world, answer, discord.steve, NO)
+    thanks = await vote(world, answer, noor, NO, locale="de")
+    assert thanks == "Notiert: Das ist es nicht. Danke! Drück „Das ist es“, wenn du deine Meinung änderst."
+    await vote(world, answer, noor, YES)
+    expected = {str(discord.alex.id): True, str(discord.steve.id): False, str(noor.id): True}
+    assert verdicts(await world.log.facts(SearchJudged)) == expected
+    assert await world.log.dead_letters() == []

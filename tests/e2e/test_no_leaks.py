@@ -1,0 +1,83 @@
+"""No answer ever shows what those who see it may not read: any guild, any roles, any thread, whatever changes in between.
+
+The other way round, too: what an asker may read and is what they look for, they find. What that means is written down in
+`tests/suites/rules.py` from Discord's documentation, apart from our own code.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from infra.simulator import Guild
+from tests.suites.leak_examples import EXAMPLES
+from tests.suites.leak_plans import PIECES, Plan, plans
+from tests.suites.leak_play import Company, Ledger, founded
+from tests.suites.leak_steps import take
+from tests.suites.world import whole_world
+
+QUICK = settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class Stage:
+    """One MapSeek for all plans, in an event loop that stands still while hypothesis thinks."""
+
+    def __init__(self, runner: asyncio.Runner, ledger: Ledger, elsewhere: Guild) -> None:
+        self.runner, self.ledger, self.elsewhere = runner, ledger, elsewhere
+
+    def play(self, plan: Plan) -> None:
+        self.runner.run(self._play(plan))
+
+    async def _play(self, plan: Plan) -> None:
+        company = await founded(self.ledger, plan, self.elsewhere)
+        for step in plan.steps:
+            await take(company, step)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with pytest.MonkeyPatch.context() as environment, asyncio.Runner() as runner:
+        environment.delenv("NATS_URL", raising=False)
+        opening = whole_world(tmp_path_factory.mktemp("leaks"))
+        world = runner.run(opening.__aenter__())
+        ledger = Ledger(world)
+        yield Stage(runner, ledger, runner.run(_other_guild(ledger)))
+        runner.run(opening.__aexit__(None, None, None))
+
+
+async def _other_guild(ledger: Ledger) -> Guild:
+    """A guild with a post of every piece, which no answer elsewhere may tell of."""
+    simulator = ledger.world.discord.simulator
+    guild = simulator.add_guild("Elsewhere")
+    company = Company(ledger, guild, [], [], False, frozenset())
+    company.rooms.append(simulator.add_text_channel(guild, "elsewhere"))
+    for piece in range(PIECES + 1):
+        await company.post(company.rooms[0], [piece], None)
+    await company.settle()
+    return guild
+
+
+@pytest.mark.parametrize("plan", EXAMPLES.values(), ids=EXAMPLES)
+def test_no_known_way_to_leak_is_open(stage: Stage, plan: Plan) -> None:
+    stage.play(plan)
+
+
+@QUICK
+@given(plan=plans(12))
+def test_nobody_is_shown_what_they_may_not_read_and_everybody_finds_what_they_may(stage: Stage, plan: Plan) -> None:
+    stage.play(plan)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(QUICK, max_examples=300, derandomize=False, phases=list(Phase))
+@given(plan=plans(16))
+def test_nobody_is_shown_what_they_may_not_read_in_many_more_guilds(stage: Stage, plan: Plan) -> None:
+    stage.play(plan)

@@ -1,0 +1,186 @@
+"""An answer is turned page by page, shows each who presses what they may read now, and outlives every restart."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from PIL import Image
+
+from contracts.subjects import SEARCHES
+from infra.art.distort import png, reencode
+from infra.art.generate import piece
+from infra.simulator import Answer, Channel, Interaction, Member, Message, Overwrite, Permission
+from tests.suites.shown import headline, labels, lines, link, words
+from tests.suites.waiting import eventually
+from tests.suites.world import Discord, World, art, mapseek_beside
+
+LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
+NEVER = "No match"
+
+
+def cousin(other: int, share: float) -> bytes:
+    """A piece of its own that is possibly the fifth one: there is so much of another piece in it."""
+    fifth = piece(5)
+    return png(Image.blend(fifth, piece(other).resize(fifth.size), share))
+
+
+THREE_PIECES = (art(5), cousin(7, 0.3), cousin(11, 0.45))
+"""In the order in which they are like the fifth piece."""
+
+
+def copy(quality: int = 60) -> bytes:
+    return png(reencode(piece(5), quality))
+
+
+async def post(discord: Discord, picture: bytes, *, at: datetime | None = None, channel: Channel | None = None) -> Message:
+    return await discord.simulator.post(channel or discord.gallery, discord.steve, files=[("map.png", picture)], at=at)
+
+
+async def ask(world: World, **options: object) -> Answer:
+    """Alex looks for the fifth piece."""
+    discord = world.discord
+    files = {"image": ("shot.png", art(5))}
+    asked = await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options=options)
+    return await shown(world, asked)
+
+
+async def shown(world: World, interaction: Interaction) -> Answer:
+    """What is there to see once nothing is left to do."""
+    await world.discord.simulator.answer(interaction, embedded=True)
+    await world.log.quiet("search")
+    return await world.discord.simulator.answer(interaction, embedded=True)
+
+
+async def press(world: World, answer: Answer, label: str, member: Member | None = None) -> Answer:
+    return await shown(world, await world.discord.simulator.press(answer, member or world.discord.alex, label=label))
+
+
+async def test_the_pieces_are_turned_over_one_by_one_on_the_same_message(world: World) -> None:
+    posts = [await post(world.discord, picture) for picture in THREE_PIECES]
+    await world.archived(3)
+    first = await ask(world)
+    assert (headline(first), link(first)) == ("Found it: first posted by Steve", posts[0].jump_url)
+    second = await press(world, first, "Next")
+    third = await press(world, second, "Next")
+    assert [link(answer) for answer in (first, second, third)] == [message.jump_url for message in posts]
+    assert headline(second) == headline(third) == "Another result: first posted by Steve"
+    assert [re.findall(r"Result \d of \d", words(each)) for each in (first, second, third)] == [
+        ["Result 1 of 3"],
+        ["Result 2 of 3"],
+        ["Result 3 of 3"],
+    ]
+    turning = [[label for label in labels(each) if label in ("Previous", "Next")] for each in (first, second, third)]
+    assert turning == [["Next"], ["Previous", "Next"], ["Previous"]]
+    back = await press(world, await press(world, third, "Previous"), "Previous")
+    assert (words(back), back.message, back.attachments) == (words(first), first.message, first.attachments)
+    assert len({answer.attachments[0][1] for answer in (first, second, third)}) == 3
+
+
+async def test_the_first_post_is_named_though_it_was_archived_later(world: World) -> None:
+    later = await post(world.discord, art(5))
+    await world.archived(1)
+    first = await post(world.discord, copy(), at=LONG_AGO)
+    await world.archived(2)
+    answer = await ask(world)
+    assert link(answer) == first.jump_url
+    moment, today = int(LONG_AGO.timestamp()), int(later.posted_at.timestamp())
+    gallery = f"<#{world.discord.gallery.id}>"
+    assert lines(answer) == [
+        "**100 %** similar, a match",
+        f"First posted by **Steve** on <t:{moment}:D> (<t:{moment}:R>) in {gallery}",
+        f"The picture below was posted by **Steve** on <t:{today}:D> in {gallery}, [go to the message]({later.jump_url})",
+        "Also posted once",
+        "File: map.png",
+    ]
+    assert labels(answer) == ["Posted 2 times", "This is it", "Not it", "Go to the first post"]
+
+
+async def test_all_posts_of_a_piece_have_pages_of_their_own_in_order_of_time(world: World) -> None:
+    days = [LONG_AGO + timedelta(days=day) for day in (3, 1, 2, *range(4, 13))]
+    posts = [await post(world.discord, copy(40 + number), at=day) for number, day in enumerate(days)]
+    await world.archived(12)
+    in_order = [message.jump_url for message in sorted(posts, key=lambda message: message.posted_at)]
+    answer = await ask(world)
+    assert link(answer) == in_order[0]
+    page = await press(world, answer, "Posted 12 times")
+    assert (headline(page), len(lines(page))) == ("Posted 12 times", 10)
+    assert "Page 1 of 2" in words(page)
+    rest = await press(world, page, "Next")
+    assert re.findall(r"\((https://[^)]+)\)", words(page) + words(rest)) == in_order
+    assert [line.partition(" ")[0] for line in lines(rest)] == ["**11.**", "**12.**"]
+    again = await press(world, rest, "Back to the result")
+    assert (words(again), again.message) == (words(answer), answer.message)
+
+
+async def test_old_buttons_work_after_a_restart_of_everything(discord: Discord, tmp_path: Path) -> None:
+    async with mapseek_beside(discord, tmp_path) as world:
+        posts = [await post(discord, picture) for picture in THREE_PIECES]
+        await post(discord, copy(), at=LONG_AGO)
+        await world.archived(4)
+        answer = await ask(world)
+    async with mapseek_beside(discord, tmp_path) as world:
+        second = await press(world, answer, "Next")
+        assert (link(second), second.message) == (posts[1].jump_url, answer.message)
+        first = await press(world, second, "Previous")
+        assert words(first) == words(answer)
+        assert headline(await press(world, first, "Posted 2 times")) == "Posted 2 times"
+
+
+async def test_what_may_no_longer_be_read_is_gone_at_the_next_press(world: World) -> None:
+    """Also the first post of a piece, and the number of its posts; and in the end the whole answer."""
+    discord, simulator = world.discord, world.discord.simulator
+    vault = simulator.add_text_channel(discord.guild, "vault")
+    await post(discord, copy(), at=LONG_AGO, channel=vault)
+    in_gallery = await post(discord, art(5))
+    secret = await post(discord, THREE_PIECES[1], channel=vault)
+    await world.archived(3)
+    before = await ask(world)
+    assert "Posted 2 times" in labels(before)
+    withdrawn = Overwrite(discord.alex, deny=Permission.READ_MESSAGE_HISTORY)
+    await simulator.set_overwrites(vault, [withdrawn])
+    after = await press(world, before, "Next")
+    assert (link(after), after.message) == (in_gallery.jump_url, before.message)
+    assert str(vault.id) not in words(after) + str(after.buttons)
+    assert secret.jump_url not in words(after)
+    assert labels(after) == ["This is it", "Not it", "Go to the post"]
+    await simulator.set_overwrites(vault, [])
+    everything = await ask(world)
+    await simulator.set_overwrites(vault, [withdrawn])
+    await simulator.delete(in_gallery)
+    catalogue = await world.process.wiring.catalogue()
+    await eventually(lambda: catalogue.removed(str(in_gallery.attachments[0].id)))
+    nothing = await press(world, everything, "Posted 2 times")
+    assert (headline(nothing), nothing.attachments) == (NEVER, [])
+
+
+async def test_a_stranger_gets_a_private_copy_with_what_the_stranger_may_read(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    vault = simulator.add_text_channel(discord.guild, "vault")
+    stranger = simulator.add_member(discord.guild, "Noor")
+    posts = [await post(discord, THREE_PIECES[0]), await post(discord, THREE_PIECES[1], channel=vault)]
+    posts.append(await post(discord, THREE_PIECES[2]))
+    await world.archived(3)
+    answer = await ask(world, private=False)
+    assert not answer.ephemeral
+    await simulator.set_overwrites(vault, [Overwrite(stranger, deny=Permission.VIEW_CHANNEL)])
+    copied = await press(world, answer, "Next", stranger)
+    assert copied.ephemeral
+    assert copied.message is not answer.message
+    assert (link(copied), "Result 2 of 2" in words(copied)) == (posts[2].jump_url, True)
+    turned = await press(world, copied, "Previous", stranger)
+    assert (link(turned), turned.message is not answer.message) == (posts[0].jump_url, True)
+    assert answer.message.embeds[0]["url"] == posts[0].jump_url
+    own = await press(world, answer, "Next")
+    assert (own.message, own.ephemeral) == (answer.message, False)
+
+
+async def test_a_page_of_a_search_that_the_log_has_dropped_says_so(world: World) -> None:
+    """After seven days the log forgets what was asked."""
+    for picture in THREE_PIECES:
+        await post(world.discord, picture)
+    await world.archived(3)
+    answer = await ask(world)
+    await world.log.client.jetstream().purge_stream(SEARCHES)
+    late = await press(world, answer, "Next")
+    assert lines(late) == ["This search is too old. Please ask again."]
+    assert (labels(late), late.attachments) == ([], [])

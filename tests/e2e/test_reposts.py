@@ -1,0 +1,258 @@
+"""A piece that is posted again: linked to its first post, marked where the guild wants that, and told with its first post."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from contracts.events import ImageReposted
+from infra.art.distort import png, reencode
+from infra.art.generate import piece
+from infra.discord.rest.notices import REPOST
+from infra.discord.wording import say
+from infra.simulator import Answer, Channel, Member, Message, Overwrite, Permission
+from tests.suites.replaying import begin_all_stages_anew
+from tests.suites.traces import at_rest
+from tests.suites.waiting import eventually
+from tests.suites.world import Discord, World, art, mapseek_beside
+
+EN = "en-US"
+PIECE = 3
+COPY = png(reencode(piece(PIECE), 60))
+"""The same piece, saved again as a JPEG."""
+
+
+NONCES_ARE_FORGOTTEN_AFTER = timedelta(minutes=10)
+"""By then Discord itself would let the same message be sent again."""
+
+
+def manager_of(discord: Discord) -> Member:
+    managers = discord.simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)
+    return discord.simulator.add_member(discord.guild, "Mo", [managers])
+
+
+def hidden_from_all(discord: Discord, *but: Member) -> Channel:
+    """A channel for the bot and these members."""
+    reading = Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY
+    allowed = [Overwrite(member, allow=reading) for member in (discord.simulator.me(discord.guild), *but)]
+    rules = [Overwrite(discord.guild.everyone, deny=Permission.VIEW_CHANNEL), *allowed]
+    return discord.simulator.add_text_channel(discord.guild, "hidden", rules)
+
+
+async def choose(world: World, style: str, manager: Member | None = None) -> None:
+    """/archive settings: what to do about reposts."""
+    simulator = world.discord.simulator
+    asked = await simulator.slash(
+        world.discord.gallery, manager or manager_of(world.discord), "archive settings", options={"repost-notice": style}
+    )
+    shown = await simulator.answer(asked, embedded=True)
+    assert say(EN, f"archive-notice-{style}") in shown.embeds[0]["description"]
+
+
+async def again(world: World, *, channel: Channel | None = None) -> Message:
+    """Post the piece once more, and wait until it is linked to an earlier post."""
+    known = await world.log.count(ImageReposted)
+    message = await world.discord.post(("again.png", COPY), channel=channel)
+    await world.log.holds(ImageReposted, known + 1)
+    await at_rest(world)
+    return message
+
+
+def marks(world: World, message: Message) -> tuple[bool, list[str]]:
+    """Whether the bot reacted to a message, and what it answered to it."""
+    bot = world.discord.simulator.me(world.discord.guild).id
+    assert set(message.reactions) <= {REPOST}
+    replies = [each for each in message.channel.messages.values() if each.reference is message and each.author.id == bot]
+    return bot in message.reactions.get(REPOST, set()), [each.content for each in replies]
+
+
+def own_messages(world: World, *channels: Channel) -> Sequence[str]:
+    """What the bot wrote of its own accord in these channels."""
+    bot = world.discord.simulator.me(world.discord.guild).id
+    return [
+        each.content
+        for channel in channels
+        for each in channel.messages.values()
+        if each.author.id == bot and each.interaction is None
+    ]
+
+
+async def ask(world: World, member: Member | None = None) -> Answer:
+    return await world.discord.simulator.answer(await world.discord.ask(COPY, member=member), embedded=True)
+
+
+async def test_a_repost_is_linked_to_the_earliest_post_by_post_time_whenever_that_was_archived(world: World) -> None:
+    discord, now = world.discord, datetime.now(UTC)
+    later = await discord.simulator.post(discord.gallery, discord.alex, files=[("b.png", COPY)], at=now - timedelta(days=1))
+    await world.archived(1)
+    first = await discord.simulator.post(discord.gallery, discord.steve, files=[("a.png", art(PIECE))], at=now - timedelta(days=9))
+    await world.archived(2)
+    await discord.post(("other.png", art(4)))
+    await world.archived(3)
+    assert await world.log.count(ImageReposted) == 0
+    newest = await again(world)
+    [fact] = await world.log.facts(ImageReposted)
+    assert (fact.image_id, fact.same_as) == (str(newest.attachments[0].id), str(first.attachments[0].id))
+    assert fact.score > 0.9
+    entry = (await world.entries())["again.png"]
+    assert entry.document["repost_of"]["image_id"] == str(first.attachments[0].id)
+    assert later.attachments[0].id != first.attachments[0].id
+
+
+async def test_one_message_with_a_piece_twice_is_no_repost(world: World) -> None:
+    await world.discord.post(("one.png", art(PIECE)), ("two.png", COPY))
+    await world.archived(2)
+    assert await world.log.count(ImageReposted) == 0
+
+
+async def test_nothing_is_said_of_a_repost_unless_the_guild_wants_it(world: World) -> None:
+    await world.discord.post(("first.png", art(PIECE)))
+    await world.archived(1)
+    message = await again(world)
+    assert marks(world, message) == (False, [])
+    assert own_messages(world, world.discord.gallery) == []
+
+
+async def test_with_reactions_a_repost_gets_one_and_its_first_post_none(world: World) -> None:
+    await choose(world, "reaction")
+    first = await world.discord.post(("first.png", art(PIECE)))
+    await world.archived(1)
+    message = await again(world)
+    assert marks(world, message) == (True, [])
+    assert marks(world, first) == (False, [])
+    assert own_messages(world, world.discord.gallery) == []
+
+
+async def test_with_replies_a_repost_is_answered_with_the_link_of_the_first_post_until_that_is_switched_off(world: World) -> None:
+    manager = manager_of(world.discord)
+    await choose(world, "reply", manager)
+    first = await world.discord.post(("first.png", art(PIECE)))
+    await world.archived(1)
+    lobby = world.discord.simulator.add_text_channel(world.discord.guild, "lobby")
+    for channel in (world.discord.gallery, lobby):
+        message = await again(world, channel=channel)
+        assert marks(world, message) == (False, [say(EN, "notices-repost", link=first.jump_url)])
+    await choose(world, "none", manager)
+    assert marks(world, await again(world)) == (False, [])
+
+
+async def test_a_reply_never_names_a_post_that_a_reader_of_the_channel_may_not_read(world: World) -> None:
+    """Then a reaction must do, which names nothing. In the hidden channel itself the reply may name it."""
+    discord = world.discord
+    await choose(world, "reply")
+    hidden = hidden_from_all(discord, discord.steve)
+    secret = await discord.post(("secret.png", art(PIECE)), channel=hidden)
+    await world.archived(1)
+    assert marks(world, await again(world)) == (True, [])
+    assert own_messages(world, discord.gallery) == []
+    within = await again(world, channel=hidden)
+    assert marks(world, within) == (False, [say(EN, "notices-repost", link=secret.jump_url)])
+
+
+async def test_a_reply_never_names_a_private_threads_post(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    await choose(world, "reply")
+    thread = await simulator.add_thread(discord.gallery, "workshop", owner=discord.steve, private=True)
+    await simulator.join_thread(thread, simulator.me(discord.guild))
+    await discord.post(("secret.png", art(PIECE)), channel=thread)
+    await world.archived(1)
+    assert marks(world, await again(world)) == (True, [])
+    assert own_messages(world, discord.gallery) == []
+
+
+@pytest.mark.parametrize("style", ["reaction", "reply"])
+async def test_what_was_posted_long_ago_makes_no_noise_when_it_is_filled_in(discord: Discord, tmp_path: Path, style: str) -> None:
+    manager, now = manager_of(discord), datetime.now(UTC)
+    for age in (90, 60, 16):
+        await discord.simulator.post(
+            discord.gallery, discord.steve, files=[(f"{age}.png", art(PIECE))], at=now - timedelta(minutes=age)
+        )
+    async with mapseek_beside(discord, tmp_path) as world:
+        await choose(world, style, manager)
+        asked = await discord.simulator.slash(discord.gallery, manager, "archive backfill", options={"channel": discord.gallery})
+        await world.archived(3)
+        await world.log.holds(ImageReposted, 1)
+        await at_rest(world)
+        await discord.simulator.answer(asked, embedded=True)
+        assert [marks(world, message) for message in discord.gallery.messages.values()] == [(False, [])] * 4
+        assert own_messages(world, discord.gallery) == []
+
+
+@pytest.mark.parametrize("style", ["reaction", "reply"])
+async def test_a_replay_of_everything_says_nothing_again(discord: Discord, tmp_path: Path, style: str) -> None:
+    async with mapseek_beside(discord, tmp_path) as world:
+        await choose(world, style)
+        await discord.post(("first.png", art(PIECE)))
+        await world.archived(1)
+        message = await again(world)
+        once = marks(world, message)
+        assert once != (False, [])
+        said = own_messages(world, discord.gallery)
+    await begin_all_stages_anew(discord, tmp_path, emptied=False)
+    discord.simulator.now = lambda: datetime.now(UTC) + NONCES_ARE_FORGOTTEN_AFTER
+    async with mapseek_beside(discord, tmp_path) as world:
+        await at_rest(world)
+        await eventually(lambda: discord.simulator.connected)
+        assert set(await world.entries()) == {"first.png", "again.png"}
+        assert marks(world, message) == once
+        assert own_messages(world, discord.gallery) == said
+
+
+async def test_the_answer_names_the_first_post_by_post_time_and_how_often_the_piece_was_posted(world: World) -> None:
+    discord, simulator = world.discord, world.discord.simulator
+    now = datetime.now(UTC)
+    posted = [
+        await simulator.post(discord.gallery, author, files=[(f"{days}.png", picture)], at=now - timedelta(days=days))
+        for days, author, picture in ((2, discord.alex, COPY), (9, discord.steve, art(PIECE)), (5, discord.alex, COPY))
+    ]
+    await world.archived(3)
+    answer = await ask(world)
+    [embed] = answer.embeds
+    assert embed["title"] == say(EN, "answers-match", author="Steve")
+    assert embed["url"] == posted[1].jump_url
+    assert say(EN, "answers-again", count=2) in embed["description"]
+    pressed = await simulator.press(answer, discord.alex, label=say(EN, "answers-button-posts", count=3))
+
+    async def shows_all_posts() -> bool:
+        page = await simulator.answer(pressed, embedded=True)
+        return page.embeds[0]["title"] == say(EN, "answers-posts", count=3)
+
+    await eventually(shows_all_posts)
+    page = (await simulator.answer(pressed, embedded=True)).embeds[0]["description"]
+    positions = [page.index(posted[place].jump_url) for place in (1, 2, 0)]
+    assert positions == sorted(positions)
+
+
+async def test_when_the_first_post_is_deleted_the_next_one_takes_its_place(world: World) -> None:
+    discord, now = world.discord, datetime.now(UTC)
+    posted = [
+        await discord.simulator.post(discord.gallery, discord.steve, files=[(f"{days}.png", COPY)], at=now - timedelta(days=days))
+        for days in (9, 5, 2)
+    ]
+    await world.archived(3)
+    assert (await ask(world)).embeds[0]["url"] == posted[0].jump_url
+    await discord.simulator.delete(posted[0])
+
+    async def next_one() -> bool:
+        return len(await world.entries()) == 2
+
+    await eventually(next_one)
+    answer = await ask(world)
+    assert answer.embeds[0]["url"] == posted[1].jump_url
+    assert say(EN, "answers-button-posts", count=2) in {button.label for button in answer.buttons.values()}
+    newest = await again(world)
+    assert (await world.log.facts(ImageReposted))[-1].same_as == str(posted[1].attachments[0].id)
+    assert newest.channel is discord.gallery
+
+
+async def test_first_posts_and_their_number_are_those_that_the_asker_may_read(world: World) -> None:
+    discord = world.discord
+    hidden = hidden_from_all(discord, discord.steve)
+    secret = await discord.post(("secret.png", art(PIECE)), channel=hidden)
+    await world.archived(1)
+    open_posts = [await again(world), await again(world)]
+    for member, first, count in ((discord.alex, open_posts[0], 2), (discord.steve, secret, 3)):
+        answer = await ask(world, member)
+        assert answer.embeds[0]["url"] == first.jump_url
+        assert say(EN, "answers-button-posts", count=count) in {button.label for button in answer.buttons.values()}

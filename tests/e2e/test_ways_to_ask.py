@@ -1,0 +1,218 @@
+"""Whatever way somebody asks, by picture, link, message or words, they are answered: in their language, and to whom they want."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contracts.events import ImageEmbedded, SearchEmbedded, SearchMatched
+from contracts.stage import Stage
+from infra.art.distort import png, reencode
+from infra.art.generate import piece
+from infra.simulator import Answer, Interaction
+from pipeline.registry import STAGES
+from tests.suites.archives import manager
+from tests.suites.models import tiny_model
+from tests.suites.shown import headline, labels, lines, link
+from tests.suites.waiting import eventually
+from tests.suites.world import Discord, World, art, mapseek_beside, whole_world
+
+LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
+NEVER_POSTED = art(9_000)
+
+
+def copy(seed: int) -> bytes:
+    """The same piece in another file."""
+    return png(reencode(piece(seed), 60))
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[World]:
+    """Three pieces, posted long ago by Steve."""
+    async with whole_world(tmp_path / "data") as world:
+        for seed in range(1, 4):
+            await world.discord.simulator.post(
+                world.discord.gallery, world.discord.steve, files=[(f"{seed}.png", art(seed))], at=LONG_AGO
+            )
+        await world.archived(3)
+        yield world
+
+
+def originals(world: World) -> list[str]:
+    """The links to the three pieces."""
+    return [message.jump_url for message in list(world.discord.gallery.messages.values())[:3]]
+
+
+async def find(world: World, picture: bytes = NEVER_POSTED, *, locale: str = "en-US", **options: object) -> Interaction:
+    discord = world.discord
+    files = {"image": ("shot.png", picture)}
+    return await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options=options, locale=locale)
+
+
+async def all_answers(world: World, interaction: Interaction, count: int) -> list[Answer]:
+    """The answer and those that follow it."""
+    first = await world.discord.simulator.answer(interaction, embedded=True)
+    return [first, *await world.discord.simulator.followups(interaction, count - 1, embedded=True)]
+
+
+def all_but(stage: str) -> list[Stage[Any]]:
+    return [each for each in STAGES if each.name != stage]
+
+
+def said(interaction: Interaction) -> str | None:
+    """What stands in the deferred answer now."""
+    return interaction.original and interaction.original.content
+
+
+async def settings(discord: Discord, **options: object) -> None:
+    wanted = {name.replace("_", "-"): value for name, value in options.items()}
+    changed = await discord.simulator.slash(discord.gallery, manager(discord), "archive settings", options=wanted)
+    await discord.simulator.answer(changed, embedded=True)
+
+
+async def test_a_link_to_a_message_with_several_pictures_has_an_answer_for_each(archive: World) -> None:
+    lounge = archive.discord.simulator.add_text_channel(archive.discord.guild, "lounge")
+    asked_about = await archive.discord.post(("a.png", copy(2)), ("b.png", NEVER_POSTED), ("c.png", copy(1)), channel=lounge)
+    interaction = await archive.discord.simulator.slash(
+        lounge, archive.discord.alex, "find", options={"link": asked_about.jump_url}
+    )
+    answers = await all_answers(archive, interaction, 3)
+    first, second, _ = originals(archive)
+    assert {link(answers[0]), link(answers[2])} == {first, second}
+    assert link(answers[0]) == second
+    assert all(answer.ephemeral and answer.content == "" for answer in answers)
+
+
+async def test_a_link_to_a_picture_on_discord_is_looked_for(archive: World) -> None:
+    elsewhere = archive.discord.simulator.add_guild("Elsewhere")
+    harbour = archive.discord.simulator.add_text_channel(elsewhere, "harbour")
+    visitor = archive.discord.simulator.add_member(elsewhere, "Noor")
+    shared = await archive.discord.simulator.post(harbour, visitor, files=[("shared.png", copy(3))])
+    interaction = await archive.discord.simulator.slash(
+        archive.discord.gallery, archive.discord.alex, "find", options={"link": shared.attachments[0].url}
+    )
+    answer = await archive.discord.simulator.answer(interaction, embedded=True)
+    assert (headline(answer), link(answer)) == ("Found it: first posted by Steve", originals(archive)[2])
+
+
+async def test_find_this_map_answers_each_of_three_pictures_of_a_message(archive: World) -> None:
+    message = await archive.discord.post(*((f"{seed}.png", copy(seed)) for seed in (3, 1, 2)))
+    interaction = await archive.discord.simulator.message_command(
+        archive.discord.gallery, archive.discord.alex, "Find this map", message
+    )
+    answers = await all_answers(archive, interaction, 3)
+    first, second, third = originals(archive)
+    assert [link(answer) for answer in answers] == [third, first, second]
+    assert all("This is it" in labels(answer) for answer in answers)
+
+
+async def test_words_on_a_model_that_knows_none_are_answered_with_a_clear_sentence(archive: World) -> None:
+    interaction = await archive.discord.simulator.slash(
+        archive.discord.gallery, archive.discord.alex, "find-text", options={"query": "a red dragon"}
+    )
+    answer = await archive.discord.simulator.answer(interaction, embedded=True)
+    assert lines(answer) == ["The model that this bot uses does not understand words. Please ask with a picture."]
+    assert answer.ephemeral
+    assert labels(answer) == []
+
+
+async def test_words_find_pictures_where_the_model_knows_some(discord: Discord, tmp_path: Path) -> None:
+    """A tiny model with random weights knows no words' sense: what is looked for is the word that it puts nearest to a picture."""
+    checkpoint = tiny_model(tmp_path, "tiny-words")
+    async with mapseek_beside(discord, tmp_path / "data", model="tiny-words", pretrained=str(checkpoint)) as world:
+        old = await discord.simulator.post(discord.gallery, discord.steve, files=[("old.png", art(1))], at=LONG_AGO)
+        new = await discord.post(("new.png", art(2)), author=discord.alex)
+        await world.archived(2)
+        encoder = await world.process.wiring.encoder()
+        vectors = {fact.image_id: np.frombuffer(fact.vector, "<f4") for fact in await world.log.facts(ImageEmbedded)}
+
+        async def nearness(word: str) -> float:
+            vector = np.frombuffer(await encoder.encode_text(word), "<f4")
+            return float(min(vector @ each for each in vectors.values()))
+
+        known = {word: await nearness(word) for word in ("dragon", "fox", "sunset", "castle", "cat", "sea", "skull", "moon")}
+        word = max(known, key=lambda each: known[each])
+
+        async def asked(**options: object) -> Answer:
+            used = await discord.simulator.slash(discord.gallery, discord.alex, "find-text", options={"query": word, **options})
+            return await discord.simulator.answer(used, embedded=True)
+
+        found = await asked()
+        assert re.fullmatch(r"Best result for your words: first posted by (Steve|Alex)", headline(found))
+        assert re.fullmatch(r"Fits your words: \*\*\d+ %\*\*", lines(found)[0])
+        assert link(await asked(author=discord.alex)) == new.jump_url
+        assert link(await asked(before="2024-03")) == old.jump_url
+        assert link(await asked(after="2024-03")) == new.jump_url
+        assert lines(await asked(before="2023")) == ["Nothing that you can read in this server fits these words."]
+
+
+async def test_an_answer_is_private_unless_the_asker_or_the_server_wants_it_visible(archive: World) -> None:
+    async def private(**options: object) -> bool:
+        return (await archive.discord.simulator.answer(await find(archive, **options), embedded=True)).ephemeral
+
+    assert await private()
+    assert not await private(private=False)
+    await settings(archive.discord, private_answers=False)
+    assert not await private()
+    assert await private(private=True)
+
+
+async def test_who_waits_is_told_at_what_the_search_is(discord: Discord, tmp_path: Path) -> None:
+    """The stages come one after the other, as when there is much to do."""
+    async with mapseek_beside(discord, tmp_path, stages=all_but("download")) as world:
+        interaction = await find(world)
+        await eventually(lambda: said(interaction) == "Fetching the picture …")
+    async with mapseek_beside(discord, tmp_path, stages=all_but("match")):
+        await eventually(lambda: said(interaction) == "Comparing with the archive …")
+    async with mapseek_beside(discord, tmp_path):
+        answer = await discord.simulator.answer(interaction, embedded=True)
+        assert (answer.content, headline(answer)) == ("", "No match")
+
+
+async def test_a_german_client_is_answered_in_german_where_nobody_else_reads_it(archive: World) -> None:
+    private = await archive.discord.simulator.answer(await find(archive, art(1), locale="de"), embedded=True)
+    assert headline(private) == "Gefunden: zuerst gepostet von Steve"
+    assert re.fullmatch(r"Zu \*\*\d+ %\*\* ähnlich, ein Treffer", lines(private)[0])
+    assert [button.label for button in private.buttons.values()] == ["Das ist es", "Das ist es nicht", "Zum Post"]
+    visible = await archive.discord.simulator.answer(await find(archive, art(1), locale="de", private=False), embedded=True)
+    assert headline(visible) == "Found it: first posted by Steve"
+    nothing = await archive.discord.simulator.answer(await find(archive, locale="de"), embedded=True)
+    assert lines(nothing) == ["Nichts, was du auf diesem Server lesen kannst, sieht aus wie dieses Bild."]
+    await settings(archive.discord, language="de")
+    for locale, headline_for_all in (("en-US", "Kein Treffer"), ("de", "Kein Treffer")):
+        answer = await archive.discord.simulator.answer(await find(archive, locale=locale, private=False), embedded=True)
+        assert headline(answer) == headline_for_all
+
+
+async def test_who_asks_too_much_is_told_politely_when_to_ask_again(archive: World) -> None:
+    await settings(archive.discord, per_member=2)
+    for _ in range(2):
+        await archive.discord.simulator.answer(await find(archive), embedded=True)
+    refusal = await archive.discord.simulator.answer(await find(archive, private=False))
+    told = re.fullmatch(r"That was a lot of questions in a short time\. Please ask again <t:(\d+):R>\.", refusal.content)
+    assert told
+    assert refusal.ephemeral
+    assert 0 < int(told[1]) - datetime.now(UTC).timestamp() <= 31
+    german = await archive.discord.simulator.answer(await find(archive, locale="de"))
+    assert re.fullmatch(r"Das waren viele Fragen in kurzer Zeit\. Bitte frag <t:\d+:R> noch einmal\.", german.content)
+    steves = await archive.discord.ask(art(1), member=archive.discord.steve)
+    assert link(await archive.discord.simulator.answer(steves, embedded=True)) == originals(archive)[0]
+
+
+async def test_three_searches_at_once_are_answered_and_a_fourth_has_to_wait(discord: Discord, tmp_path: Path) -> None:
+    async with mapseek_beside(discord, tmp_path, stages=all_but("match")) as world:
+        posts = [await discord.post((f"{seed}.png", art(seed))) for seed in range(1, 4)]
+        await world.archived(3)
+        asked = await asyncio.gather(*(find(world, copy(seed)) for seed in range(1, 4)))
+        await world.log.holds(SearchEmbedded, 3)
+        fourth = await discord.simulator.answer(await find(world))
+        assert fourth.content.startswith("That was a lot of questions")
+    async with mapseek_beside(discord, tmp_path) as world:
+        answers = [await discord.simulator.answer(each, embedded=True) for each in asked]
+        assert [link(answer) for answer in answers] == [post.jump_url for post in posts]
+        assert await world.log.count(SearchMatched) == 3

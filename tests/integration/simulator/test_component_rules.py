@@ -1,0 +1,58 @@
+"""Rows of buttons: refused where they break a rule, and taken at the limits."""
+
+from typing import Any
+
+import aiohttp
+import pytest
+
+from infra.simulator import Interaction, Simulator
+from tests.suites.buttons import LINK, NEXT
+
+
+def row(*buttons: dict[str, Any]) -> dict[str, Any]:
+    return {"type": 1, "components": list(buttons)}
+
+
+@pytest.mark.parametrize(
+    ("components", "where"),
+    [
+        ([row(NEXT)] * 6, "components"),
+        ([NEXT], "components.0.type"),
+        ([row()], "components.0.components"),
+        ([row(*[{**NEXT, "custom_id": str(n)} for n in range(6)])], "components.0.components"),
+        ([row({"type": 3, "custom_id": "menu"})], "components.0.components.0.type"),
+        ([row({**NEXT, "style": 6})], "components.0.components.0.style"),
+        ([row({**NEXT, "label": "x" * 81})], "components.0.components.0.label"),
+        ([row({**NEXT, "label": None})], "components.0.components.0"),
+        ([row({**NEXT, "custom_id": None})], "components.0.components.0.custom_id"),
+        ([row({**NEXT, "custom_id": "x" * 101})], "components.0.components.0.custom_id"),
+        ([row({**NEXT, "disabled": "no"})], "components.0.components.0.disabled"),
+        ([row(NEXT), row(NEXT)], "components.1.components.0.custom_id"),
+        ([row({**NEXT, "url": LINK["url"]})], "components.0.components.0"),
+        ([row({**NEXT, "custom_id": None, "url": LINK["url"]})], "components.0.components.0.url"),
+        ([row({**LINK, "url": None})], "components.0.components.0.url"),
+        ([row({**LINK, "url": "ftp://x"})], "components.0.components.0.url"),
+        ([row({**LINK, "url": f"https://{'x' * 512}"})], "components.0.components.0.url"),
+        ([row({**LINK, "url": None, "custom_id": "a"})], "components.0.components.0.custom_id"),
+    ],
+)
+async def test_components_against_the_rules_are_refused(
+    sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, components: Any, where: str
+) -> None:
+    url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
+    response = await http.patch(url, json={"content": "x", "components": components})
+    error = await response.json()
+    assert (response.status, error["code"]) == (400, 50035)
+    errors = error["errors"]
+    for key in where.split("."):
+        errors = errors[key]
+    assert errors["_errors"][0]["code"]
+
+
+async def test_components_at_the_limits_are_taken(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
+    rows = [row(*[{**NEXT, "label": "x" * 80, "custom_id": f"{r}{n}".ljust(100)} for n in range(5)]) for r in range(5)]
+    rows[0]["components"][0] |= {"label": "", "emoji": {"name": "🗺️"}}
+    url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
+    assert (await http.patch(url, json={"content": "x", "components": rows})).status == 200
+    buttons = (await sim.answer(asked)).buttons
+    assert (len(buttons), buttons["00".ljust(100)].emoji) == (25, "🗺️")

@@ -1,0 +1,125 @@
+"""Presses that Discord's client does not let happen, and responses to a press that Discord does not take."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import disnake
+import pytest
+
+from contracts.errors import MapSeekError
+from infra.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
+from tests.suites.buttons import BACK, LINK, NEXT, Turning, answered, button
+from tests.suites.discord_client import Bot, logged_in, png, webhook
+
+
+@pytest.fixture
+async def bot(sim: Simulator, channel: Channel) -> AsyncIterator[Bot]:
+    async with logged_in(sim, cog=Turning()) as client:
+        yield client
+
+
+@pytest.fixture
+def alex(sim: Simulator, steve: Member) -> Member:
+    return sim.add_member(steve.guild, "Alex")
+
+
+async def test_a_deleted_answer_is_not_edited(
+    sim: Simulator, asked: Interaction, steve: Member, http: aiohttp.ClientSession
+) -> None:
+    await sim.delete(await answered(sim, asked, http, NEXT))
+    with pytest.raises(disnake.NotFound) as refused:
+        await webhook(sim, http, asked.token).edit_message("@original", content="too late")
+    assert refused.value.code == 10008
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "label", "message"),
+    [
+        ("turn:1", None, "'Previous' is disabled"),
+        ("turn:3", None, "no button 'turn:3'"),
+        ("turn", None, "2 buttons 'turn'"),
+        (None, "Open", "'Open' is a link"),
+        (None, "Away", "no button 'Away'"),
+        (None, None, "no button"),
+    ],
+)
+async def test_what_cannot_be_pressed(
+    sim: Simulator,
+    asked: Interaction,
+    steve: Member,
+    http: aiohttp.ClientSession,
+    custom_id: str | None,
+    label: str | None,
+    message: str,
+) -> None:
+    with pytest.raises(MapSeekError, match=message):
+        await sim.press(await answered(sim, asked, http, BACK, NEXT, LINK), steve, custom_id, label=label)
+
+
+async def test_nobody_presses_what_they_do_not_see(
+    sim: Simulator, asked: Interaction, channel: Channel, steve: Member, alex: Member, http: aiohttp.ClientSession
+) -> None:
+    message = await answered(sim, asked, http, NEXT)
+    await sim.set_overwrites(channel, [Overwrite(alex, deny=Permission.VIEW_CHANNEL)])
+    with pytest.raises(MapSeekError, match="nor see it"):
+        await sim.press(message, alex, "turn:2")
+    stranger = sim.add_member(sim.add_guild("Elsewhere"), "Herobrine")
+    with pytest.raises(MapSeekError, match="not asking as a member"):
+        await sim.press(message, stranger, "turn:2")
+
+
+async def test_an_ephemeral_message_has_no_commands_in_its_menu(
+    sim: Simulator, asked: Interaction, channel: Channel, steve: Member, http: aiohttp.ClientSession
+) -> None:
+    url = f"{sim.api_base}/applications/{sim.application_id}/commands"
+    assert (await http.put(url, json=[{"name": "Find this map", "type": 3}])).status == 200
+    copy = await sim.answer(await sim.press(await answered(sim, asked, http, button("copy")), steve, "copy"))
+    with pytest.raises(MapSeekError, match="ephemeral message has no commands"):
+        await sim.message_command(channel, steve, "Find this map", copy.message)
+
+
+async def test_a_bot_that_was_removed_is_not_reached(
+    sim: Simulator, asked: Interaction, guild: Guild, steve: Member, http: aiohttp.ClientSession
+) -> None:
+    message = await answered(sim, asked, http, NEXT)
+    await sim.remove_guild(guild)
+    with pytest.raises(MapSeekError, match="no longer in Mapmakers"):
+        await sim.press(message, steve, "turn:2")
+
+
+async def test_a_press_is_answered_in_time_and_once(
+    sim: Simulator, asked: Interaction, bot: Bot, steve: Member, http: aiohttp.ClientSession
+) -> None:
+    message = await answered(sim, asked, http, button("silent"))
+    press = await sim.press(message, steve, "silent")
+    url = f"{sim.api_base}/interactions/{press.id}/{press.token}/callback"
+
+    async def respond(body: Any) -> int:
+        return (await http.post(url, json=body)).status
+
+    created = press.created_at
+    sim.now = lambda: created + timedelta(seconds=3.1)
+    assert await respond({"type": 6}) == 404
+    sim.now = lambda: created + timedelta(seconds=1)
+    assert await respond({"type": 9}) == 400
+    assert await respond({"type": 7, "data": {"content": "x" * 2001}}) == 400
+    assert message.content == "page 1"
+    assert await respond({"type": 7, "data": {"content": "2"}}) == 204
+    assert await respond({"type": 6}) == 400
+    sim.now = lambda: created + timedelta(minutes=15, seconds=1)
+    with pytest.raises(disnake.HTTPException) as refused:
+        await webhook(sim, http, press.token).edit_message("@original", content="too late")
+    assert (refused.value.status, message.content) == (401, "2")
+
+
+async def test_a_command_is_not_answered_by_an_update(
+    sim: Simulator, bot: Bot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+) -> None:
+    bot.remove_slash_command("find")
+    asked = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    url = f"{sim.api_base}/interactions/{asked.id}/{asked.token}/callback"
+    for kind in (6, 7):
+        response = await http.post(url, json={"type": kind, "data": {"content": "x"}})
+        assert (response.status, (await response.json())["code"]) == (400, 50035)

@@ -1,0 +1,237 @@
+"""The open alerts on a real nats-server: never behind what was recorded, and the same after a restart."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.errors import Unavailable
+from contracts.events import (
+    AlertCancelled,
+    AlertDelivered,
+    AlertSet,
+    AlertTriggered,
+    Calibration,
+    Fact,
+    Person,
+    RemovalRequested,
+)
+from contracts.subjects import ALERTS, REMOVALS
+from infra.nats import alerts as module
+from infra.nats.alerts import FollowedAlerts, OpenAlerts, open_alerts
+from infra.nats.erasure import LogErasure
+from infra.nats.journal import JetStreamJournal
+from pipeline import topology
+from tests.suites.facts import ALEX, BLOB, MOMENT, VECTOR
+from tests.suites.waiting import eventually
+
+Record = Callable[..., Coroutine[Any, Any, None]]
+STEVE = Person(id="6", name="Steve")
+
+
+def alert(alert_id: str, person: Person = ALEX, *, guild: str = "7", minute: int = 0) -> AlertSet:
+    return AlertSet(
+        guild_id=guild,
+        alert_id=alert_id,
+        person=person,
+        channel_id="8",
+        locale="de",
+        age_restricted=False,
+        requested_at=MOMENT + timedelta(minutes=minute),
+        pixels=BLOB,
+        generation="g1",
+        vector=VECTOR,
+        calibration=Calibration(match_at=0.9, possible_at=0.8),
+    )
+
+
+def cancelled(of: AlertSet) -> AlertCancelled:
+    return AlertCancelled(guild_id=of.guild_id, alert_id=of.alert_id, person=of.person, cancelled_at=MOMENT)
+
+
+def delivered(of: AlertSet, outcome: Any) -> AlertDelivered:
+    return AlertDelivered(guild_id=of.guild_id, alert_id=of.alert_id, person=of.person, image_id="9", outcome=outcome)
+
+
+def forget(person: Person, *, minute: int = 0) -> RemovalRequested:
+    return RemovalRequested(
+        guild_id="7",
+        removal_id=f"forget-{person.id}-{minute}",
+        scope="author",
+        target=person.id,
+        cause="forgotten",
+        requested_at=MOMENT + timedelta(minutes=minute),
+    )
+
+
+@pytest.fixture(autouse=True)
+async def logs(client: Client) -> None:
+    await topology.ensure(client, [])
+
+
+@pytest.fixture
+def record(journal: JetStreamJournal) -> Record:
+    async def record(*facts: Fact) -> None:
+        for fact in facts:
+            assert await journal.record(fact, Origin("m"))
+
+    return record
+
+
+@pytest.fixture
+async def alerts(client: Client, logs: None) -> AsyncIterator[FollowedAlerts]:
+    async with open_alerts(client) as alerts:
+        yield alerts
+
+
+async def test_an_alert_is_open_as_soon_as_it_is_recorded_until_it_has_ended(alerts: FollowedAlerts, record: Record) -> None:
+    assert await alerts.open("7") == []
+    kept, called_off, told, mentioned = (alert(str(number), minute=number) for number in range(4))
+    for each in (mentioned, kept, told, called_off):
+        await record(each)
+        assert each in await alerts.open("7")
+    assert await alerts.open("7") == [kept, called_off, told, mentioned]
+    for end in (cancelled(called_off), delivered(told, "direct"), delivered(mentioned, "mention")):
+        await record(end)
+        assert end.alert_id not in [each.alert_id for each in await alerts.open("7")]
+    assert await alerts.open("7") == [kept]
+
+
+async def test_alerts_are_told_apart_by_guild_and_person(alerts: FollowedAlerts, record: Record) -> None:
+    mine, theirs, elsewhere = alert("1"), alert("2", STEVE, minute=1), alert("3", guild="8")
+    await record(mine, theirs, elsewhere)
+    assert await alerts.open("7") == [mine, theirs]
+    assert await alerts.open("7", "6") == [theirs]
+    assert await alerts.open("8", "6") == []
+    assert await alerts.open("8") == [elsewhere]
+
+
+@pytest.mark.parametrize("outcome", ["withheld", "undeliverable"])
+async def test_an_image_that_the_person_was_not_told_of_ends_nothing(alerts: FollowedAlerts, record: Record, outcome: str) -> None:
+    each = alert("1")
+    triggered = AlertTriggered(
+        guild_id="7", alert_id="1", person=ALEX, image_id="9", score=0.9, channel_id="8", locale="de", age_restricted=False
+    )
+    await record(each, triggered, delivered(each, outcome))
+    assert await alerts.open("7") == [each]
+
+
+async def test_an_alert_that_was_cancelled_before_it_was_set_stays_out(alerts: FollowedAlerts, record: Record) -> None:
+    await record(cancelled(alert("1")), alert("1"))
+    assert await alerts.open("7") == []
+
+
+async def test_a_forgotten_persons_alerts_are_gone_at_once_and_new_ones_may_be_set(
+    client: Client, alerts: FollowedAlerts, record: Record
+) -> None:
+    before, theirs, after = alert("1", minute=1), alert("2", STEVE, minute=1), alert("3", minute=3)
+    await record(before, theirs, forget(ALEX, minute=2))
+    assert await alerts.open("7") == [theirs]
+    await LogErasure(client).erase_person("7", ALEX.id)
+    assert await alerts.open("7") == [theirs]
+    await record(after)
+    assert await alerts.open("7") == [theirs, after]
+
+
+def test_the_two_logs_may_come_in_any_order() -> None:
+    facts = [alert("1", minute=1), forget(ALEX, minute=2), forget(ALEX, minute=0), alert("2", minute=3)]
+    for order in (facts, facts[::-1], facts[2:] + facts[:2]):
+        projection = OpenAlerts()
+        for fact in order:
+            projection.apply(fact)
+        assert [each.alert_id for each in projection.of("7", None)] == ["2"]
+
+
+async def test_a_new_process_knows_the_same(client: Client, alerts: FollowedAlerts, record: Record) -> None:
+    for number in range(300):
+        await record(alert(str(number), minute=number))
+    await record(cancelled(alert("7")))
+    known = await alerts.open("7")
+    assert len(known) == 299
+    async with open_alerts(client) as again:
+        assert await again.open("7") == known
+
+
+async def test_opening_does_not_wait_for_what_is_purged_meanwhile(
+    client: Client, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FRESH_WITHIN_S", 0.2)
+    await record(alert("1"), forget(ALEX))
+    js = client.jetstream()
+    follow, reached = module.follow, FollowedAlerts._reached
+    asked_for, erased = asyncio.Event(), asyncio.Event()
+
+    async def follow_late(*args: Any, **options: Any) -> AsyncIterator[Any]:
+        await erased.wait()
+        async for message in follow(*args, **options):
+            yield message
+
+    async def reached_after(self: FollowedAlerts, wanted: dict[str, int]) -> None:
+        asked_for.set()
+        await reached(self, wanted)
+
+    monkeypatch.setattr(module, "follow", follow_late)
+    monkeypatch.setattr(FollowedAlerts, "_reached", reached_after)
+
+    async def erase() -> None:
+        await asked_for.wait()
+        for stream in (ALERTS, REMOVALS):
+            await js.purge_stream(stream)
+        erased.set()
+
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(erase())
+        async with open_alerts(client) as alerts:
+            assert await alerts.open("7") == []
+
+
+async def test_a_server_that_is_down_is_unavailable_and_followed_again_afterwards(
+    client: Client, alerts: FollowedAlerts, record: Record, tmp_path: Path
+) -> None:
+    await record(alert("1"))
+    folder = tmp_path / "nats-server"
+    os.kill(int((folder / "server.pid").read_text()), signal.SIGKILL)
+
+    async def unavailable() -> bool:
+        try:
+            await alerts.open("7")
+        except Unavailable:
+            return True
+        return False
+
+    async def known() -> bool:
+        try:
+            return len(await alerts.open("7")) == 2
+        except Unavailable:
+            return False
+
+    async def recorded() -> bool:
+        try:
+            await record(alert("2", minute=1))
+        except Unavailable:
+            return False
+        return True
+
+    await eventually(unavailable)
+    await eventually(recorded)
+    await eventually(known)
+
+
+async def test_a_projection_that_failed_says_so_rather_than_answer_from_the_past(
+    client: Client, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a bug")
+
+    async with open_alerts(client) as alerts:
+        monkeypatch.setattr(alerts._alerts, "apply", fail)
+        await record(alert("1"))
+        with pytest.raises(RuntimeError, match="not followed any more"):
+            await alerts.open("7")

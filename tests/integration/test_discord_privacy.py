@@ -1,0 +1,139 @@
+"""/forget and /privacy, with the real client against the simulated Discord."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from contracts.events import ImagePosted, RemovalRequested
+from contracts.state import Forgotten, read
+from contracts.subjects import forgotten_key
+from infra.discord.wording import say
+from infra.simulator import Interaction, Member, Message, Overwrite, Permission
+from tests.suites.fakes import MemoryJournal, MemoryState
+from tests.suites.gateway import Discord, listening, simulated_discord
+from tests.suites.waiting import eventually
+
+
+@dataclass
+class Place:
+    discord: Discord
+    journal: MemoryJournal
+    state: MemoryState
+
+    async def archived(self, *names: str, **where: Any) -> Message:
+        message = await self.discord.post(*names, **where)
+        await eventually(lambda: len([post for post in self.posts if post.message_id == str(message.id)]) == len(names))
+        return message
+
+    async def use(self, command: str, member: Member | None = None, locale: str = "en-US", **options: Any) -> Interaction:
+        return await self.discord.simulator.slash(
+            self.discord.lounge, member or self.discord.steve, command, options=options, locale=locale
+        )
+
+    async def told(self, interaction: Interaction) -> str:
+        answer = await self.discord.simulator.answer(interaction)
+        assert answer.ephemeral
+        return answer.content
+
+    async def press(self, interaction: Interaction, label: str) -> Interaction:
+        answer = await self.discord.simulator.answer(interaction)
+        return await self.discord.simulator.press(answer, self.discord.steve, label=label)
+
+    @property
+    def posts(self) -> list[ImagePosted]:
+        return [fact for fact in self.journal.facts if isinstance(fact, ImagePosted)]
+
+    @property
+    def removals(self) -> list[RemovalRequested]:
+        return [fact for fact in self.journal.facts if isinstance(fact, RemovalRequested)]
+
+    @property
+    def guild_id(self) -> str:
+        return str(self.discord.guild.id)
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    async with simulated_discord() as discord:
+        journal, state = MemoryJournal(), MemoryState()
+        async with listening(discord, journal, state=state):
+            await discord.simulator.wait_for_command("forget")
+            yield Place(discord, journal, state)
+
+
+async def test_forget_me_counts_asks_and_forgets(place: Place) -> None:
+    await place.archived("a.png", "b.png")
+    await place.archived("c.png", author=place.discord.simulator.add_member(place.discord.guild, "Alex"))
+    asked = await place.use("forget me")
+    assert "**2 pictures**" in await place.told(asked)
+    assert place.removals == []
+    pressed = await place.press(asked, say("en", "privacy-button-yes"))
+    [removal] = await eventually(lambda: place.removals)
+    steve = str(place.discord.steve.id)
+    assert (removal.scope, removal.target, removal.cause, removal.removal_id) == ("author", steve, "forgotten", str(pressed.id))
+    assert await read(place.state, forgotten_key(place.guild_id, steve), Forgotten) == Forgotten(until=removal.requested_at)
+    answer = await eventually(lambda: _changed(place, asked, "privacy-me-forgotten"))
+    assert answer.buttons == {}
+
+
+async def test_no_changes_nothing(place: Place) -> None:
+    await place.archived("a.png")
+    asked = await place.use("forget me")
+    assert "**one picture**" in await place.told(asked)
+    await place.press(asked, say("en", "privacy-button-no"))
+    assert (await eventually(lambda: _changed(place, asked, "privacy-me-kept"))).buttons == {}
+    assert (place.removals, place.state.entries.get(forgotten_key(place.guild_id, str(place.discord.steve.id)))) == ([], None)
+
+
+async def test_whoever_posted_nothing_is_told_so_in_their_language(place: Place) -> None:
+    asked = await place.use("forget me", locale="de")
+    assert "kein Bild" in await place.told(asked)
+    assert say("de", "privacy-button-yes") in [
+        button.label for button in (await place.discord.simulator.answer(asked)).buttons.values()
+    ]
+
+
+async def test_a_moderator_forgets_a_message_by_link_or_id_once(place: Place) -> None:
+    message = await place.archived("a.png", "b.png")
+    mods = place.discord.simulator.add_role(place.discord.guild, "mods", Permission.MANAGE_MESSAGES)
+    alex = place.discord.simulator.add_member(place.discord.guild, "Alex", [mods])
+    for name in (message.jump_url, str(message.id)):
+        assert "2 pictures" in await place.told(await place.use("forget message", alex, message=name))
+    [removal] = await eventually(lambda: place.removals)
+    assert (removal.scope, removal.target, removal.removal_id) == ("message", str(message.id), f"forgotten-{message.id}")
+
+
+async def test_who_may_not_moderate_learns_nothing_and_removes_nothing(place: Place) -> None:
+    message = await place.archived("a.png")
+    mods = place.discord.simulator.add_role(place.discord.guild, "mods", Permission.MANAGE_MESSAGES)
+    alex = place.discord.simulator.add_member(place.discord.guild, "Alex")
+    robin = place.discord.simulator.add_member(place.discord.guild, "Robin", [mods])
+    await place.discord.simulator.set_overwrites(place.discord.gallery, [Overwrite(mods, deny=Permission.MANAGE_MESSAGES)])
+    none = say("en", "privacy-message-none")
+    for member in (alex, robin):
+        assert await place.told(await place.use("forget message", member, message=str(message.id))) == none
+    assert await place.told(await place.use("forget message", robin, message="1234567890123456789")) == none
+    assert await place.told(await place.use("forget message", robin, message="dragon")) == say("en", "privacy-message-unknown")
+    assert place.removals == []
+
+
+async def test_an_author_forgets_a_message_of_their_own(place: Place) -> None:
+    message = await place.archived("a.png")
+    assert "the picture" in await place.told(await place.use("forget message", message=message.jump_url))
+    await eventually(lambda: place.removals)
+
+
+@pytest.mark.parametrize("locale", ["en-US", "de"])
+async def test_privacy_says_what_is_kept(place: Place, locale: str) -> None:
+    answer = await place.discord.simulator.answer(await place.use("privacy", locale=locale))
+    [embed] = answer.embeds
+    assert embed["title"] == say(locale, "privacy-title")
+    assert len(embed["fields"]) == 3
+    assert answer.ephemeral
+
+
+async def _changed(place: Place, asked: Interaction, message: str) -> Any:
+    answer = await place.discord.simulator.answer(asked)
+    return answer if answer.content == say("en", message) else None

@@ -1,0 +1,189 @@
+"""Forgetting by the real stages on a real log, store and catalogue: whenever it happens, only the tombstone is left of an image."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from PIL import Image
+
+from contracts.envelope import Origin
+from contracts.events import (
+    DiscordFile,
+    ImageDownloaded,
+    ImageFact,
+    ImagePosted,
+    ImageRemoved,
+    Person,
+    RemovalRequested,
+    StoredFile,
+)
+from contracts.subjects import durable_name
+from infra.blobs.files import FileBlobStore, open_blob_store
+from infra.nats.erasure import LogErasure
+from infra.nats.journal import JetStreamJournal
+from infra.nats.posts import LogPosts
+from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
+from pipeline import topology
+from pipeline.consuming import start_workers
+from pipeline.monitoring.metrics import Metrics
+from pipeline.runner import Job, Runtime
+from stages import download, erase, persist, preprocess, remove
+from tests.suites.bench_stage import IMPATIENT, unsettled
+from tests.suites.facts import MOMENT, posted
+from tests.suites.pictures import saved
+from tests.suites.waiting import eventually
+
+STAGES = (download.STAGE, preprocess.STAGE, persist.STAGE, remove.STAGE, erase.STAGE)
+PICTURES = [saved(Image.new("RGB", (8, 8), (shade, 0, 0)), "PNG") for shade in range(10)]
+
+
+class NoCdn:
+    """Every picture of these tests is stored already."""
+
+    async def fetch(self, file: DiscordFile) -> bytes:
+        raise AssertionError(file)
+
+
+class Archive:
+    """A pipeline without an encoder."""
+
+    def __init__(self, client: Client, journal: JetStreamJournal, catalogue: SqliteCatalogue, root: Path) -> None:
+        self.client = client
+        self.journal = journal
+        self.catalogue = catalogue
+        self.root = root
+        self.blobs: FileBlobStore = open_blob_store(root)
+        self.log = LogErasure(client)
+
+    @asynccontextmanager
+    async def working(self, url: str) -> AsyncIterator[None]:
+        """All stages at work, with so little grace that blobs go at once when they may."""
+        await topology.ensure(self.client, STAGES)
+        deps: list[object] = [
+            download.Deps(NoCdn(), self.blobs),
+            preprocess.Deps(self.blobs),
+            persist.Deps(self.catalogue),
+            remove.Deps(LogPosts(self.client), self.log),
+            erase.Deps(self.catalogue, self.blobs, self.log, grace=timedelta(seconds=0.3)),
+        ]
+        runtime = Runtime(self.journal, Metrics(), IMPATIENT)
+        jobs = [(Job(stage, stage.families[0], each), 2) for stage, each in zip(STAGES, deps, strict=True)]
+        broker = await start_workers(url, "test", jobs, runtime, lambda _consumer: None)
+        try:
+            yield
+        finally:
+            runtime.stopping.set()
+            await broker.stop()
+
+    async def post(self, image_id: str, picture: bytes, **fields: object) -> ImagePosted:
+        source = StoredFile(blob=await self.blobs.put(picture))
+        post = posted(image_id).model_copy(update={"source": source, "message_id": f"1{image_id}", **fields})
+        assert await self.journal.record(post, Origin("m"))
+        return post
+
+    async def request(self, scope: str, target: str) -> None:
+        request = RemovalRequested(
+            guild_id="7",
+            removal_id=f"deleted-{target}",
+            scope=scope,  # type: ignore[arg-type]
+            target=target,
+            cause="deleted",
+            requested_at=MOMENT,
+        )
+        await self.journal.record(request, Origin("r"))
+
+    async def quiet(self) -> bool:
+        """Whether no stage has anything left to do in its first lane."""
+        for stage in STAGES:
+            stream = "REMOVALS" if stage is remove.STAGE else "IMAGES"
+            if await unsettled(self.client, stream, durable_name(stage.name, stage.families[0])):
+                return False
+        return True
+
+    async def kinds(self, image_id: str) -> set[type[ImageFact]]:
+        return {type(fact) for fact in await self.history(image_id)}
+
+    async def history(self, image_id: str) -> Sequence[ImageFact]:
+        facts, _ = await self.log.history("7", image_id)
+        return facts
+
+    async def named(self, image_ids: list[str]) -> set[str]:
+        return {blob for image in image_ids for blob in erase.blobs_of(await self.history(image))}
+
+    def stored(self) -> set[str]:
+        return {path.name for path in self.root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(autouse=True)
+def _redelivered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While messages are purged, some that were put back come again only when their acknowledgement is overdue."""
+    monkeypatch.setattr(topology, "ACK_WAIT_S", 1.0)
+
+
+@pytest.fixture
+async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> AsyncIterator[Archive]:
+    catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
+    yield Archive(client, journal, catalogue, tmp_path / "blobs")
+    await catalogue.close()
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_nothing_is_left_of_images_that_are_removed_at_any_moment_and_the_others_stay_whole(
+    archive: Archive, nats_url: str, seed: int
+) -> None:
+    chance = random.Random(seed)
+    kept = [f"{number:03}" for number in range(10)]
+    removed = [f"{number:03}" for number in range(10, 50)]
+    async with archive.working(nats_url):
+        for image in kept:
+            await archive.post(image, chance.choice(PICTURES[:5]))
+        await eventually(archive.quiet)
+
+        async def come_and_go(image: str) -> None:
+            post = await archive.post(image, chance.choice(PICTURES))
+            await asyncio.sleep(chance.choice([0, 0, 0.01, 0.05, 0.2]))
+            await archive.request("message", post.message_id)
+
+        await asyncio.gather(*(come_and_go(image) for image in removed))
+        await eventually(archive.quiet, timeout=60)
+    for image in removed:
+        assert await archive.kinds(image) == {ImageRemoved}
+        assert await archive.catalogue.removed(image)
+        assert not await archive.journal.record(posted(image).model_copy(update={"message_id": f"1{image}"}), Origin("back-fill"))
+    for image in kept:
+        assert await archive.kinds(image) >= {ImagePosted, ImageDownloaded}
+    assert [entry.image_id async for entry in archive.catalogue.scan()] == kept
+    assert archive.stored() == await archive.named(kept)
+
+
+async def test_what_a_stage_that_was_at_work_records_after_the_erasure_is_erased_too(archive: Archive, nats_url: str) -> None:
+    async with archive.working(nats_url):
+        post = await archive.post("1", PICTURES[0])
+        await archive.request("message", post.message_id)
+        await eventually(archive.quiet)
+        assert await archive.kinds("1") == {ImageRemoved}
+        blob = await archive.blobs.put(PICTURES[0])
+        await archive.journal.record(ImageDownloaded(**post.identity, blob=blob, size=1), Origin("late"))
+        await eventually(archive.quiet)
+    assert await archive.kinds("1") == {ImageRemoved}
+    assert archive.stored() == set()
+
+
+async def test_a_catalogue_that_is_built_anew_brings_nothing_back(archive: Archive, nats_url: str) -> None:
+    async with archive.working(nats_url):
+        await archive.post("1", PICTURES[0])
+        await archive.post("2", PICTURES[1], author=Person(id="6", name="Alex"))
+        await eventually(archive.quiet)
+        await archive.request("author", "5")
+        await eventually(archive.quiet)
+    await archive.catalogue.clear()
+    await archive.client.jetstream().delete_consumer("IMAGES", durable_name("persist", "image"))
+    async with archive.working(nats_url):
+        await eventually(archive.quiet)
+    assert [entry.image_id async for entry in archive.catalogue.scan()] == ["2"]
+    assert await archive.catalogue.removed("1")

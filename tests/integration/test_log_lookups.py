@@ -1,0 +1,276 @@
+"""Posts, Erasure and the Journal's look-ups on a real nats-server: what was just recorded is found, what was removed stays out."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.errors import Unavailable
+from contracts.events import (
+    AlertCancelled,
+    Fact,
+    ImageDownloaded,
+    ImageEmbedded,
+    ImageFact,
+    ImagePosted,
+    ImagePreprocessed,
+    ImageRemoved,
+    Person,
+)
+from contracts.subjects import ALERTS, FAILURES, IMAGES, JUDGEMENTS, SEARCHES, failure_subject
+from infra.nats import tail
+from infra.nats.erasure import LogErasure
+from infra.nats.journal import JetStreamJournal
+from infra.nats.posts import LogPosts
+from pipeline import topology
+from tests.suites.bench_stage import count
+from tests.suites.facts import MOMENT, one_of_each, posted
+
+
+@pytest.fixture(autouse=True)
+async def logs(client: Client) -> None:
+    await topology.ensure(client, [])
+
+
+@pytest.fixture
+def posts(client: Client) -> LogPosts:
+    return LogPosts(client)
+
+
+@pytest.fixture
+def erasure(client: Client) -> LogErasure:
+    return LogErasure(client)
+
+
+@pytest.fixture
+def record(journal: JetStreamJournal) -> Callable[..., Any]:
+    async def record(image_id: str, **fields: Any) -> ImagePosted:
+        post = posted(image_id).model_copy(update=fields)
+        assert await journal.record(post, Origin("m"))
+        return post
+
+    return record
+
+
+def removal_of(post: ImagePosted) -> ImageRemoved:
+    return ImageRemoved(**post.identity, message_id=post.message_id, removed_at=MOMENT, cause="deleted")
+
+
+async def erase(erasure: LogErasure, image_id: str) -> None:
+    _, until = await erasure.history("7", image_id)
+    await erasure.erase_image("7", image_id, until)
+
+
+async def ids(found: AsyncIterator[ImagePosted]) -> list[str]:
+    return [post.image_id async for post in found]
+
+
+async def test_a_messages_images_are_found_in_the_order_in_which_they_were_recorded(posts: LogPosts, record: Any) -> None:
+    for image in ("3", "1", "10-0", "2"):
+        await record(image)
+    await record("4", message_id="11")
+    await record("5", guild_id="8")
+    assert [post.image_id for post in await posts.of_message("7", "10")] == ["3", "1", "10-0", "2"]
+    assert await posts.of_message("7", "12") == []
+    assert await posts.of_message("7", "10") == [posted(image) for image in ("3", "1", "10-0", "2")]
+
+
+async def test_a_guilds_posts_are_read_up_to_where_the_log_ended(posts: LogPosts, record: Any) -> None:
+    for number in range(600):
+        await record(str(number), guild_id="78" if number % 3 else "7")
+    found: list[str] = []
+    async for post in posts.of_guild("7"):
+        if not found:
+            await record("later")
+        found.append(post.image_id)
+    assert found == [str(number) for number in range(0, 600, 3)]
+    assert await ids(posts.of_guild("9")) == []
+
+
+async def test_posts_are_told_apart_by_channel_thread_and_author(posts: LogPosts, record: Any) -> None:
+    await record("1")
+    await record("2", channel_id="81", thread_of="8")
+    await record("3", channel_id="9", author=Person(id="6", name="Alex"))
+    assert await ids(posts.of_guild("7", channel_id="8")) == ["1", "2"]
+    assert await ids(posts.of_guild("7", channel_id="81")) == ["2"]
+    assert await ids(posts.of_guild("7", author_id="5")) == ["1", "2"]
+    assert await ids(posts.of_guild("7", author_id="6", channel_id="8")) == []
+
+
+async def test_posts_since_a_moment_are_those_recorded_since_then(posts: LogPosts, record: Any) -> None:
+    await record("1")
+    moment = datetime.now(UTC)
+    await record("2", posted_at=MOMENT - timedelta(days=900))
+    assert await ids(posts.of_guild("7", since=moment)) == ["2"]
+    assert await ids(posts.of_guild("7", since=moment - timedelta(hours=1))) == ["1", "2"]
+    assert await ids(posts.of_guild("7", since=datetime.now(UTC))) == []
+
+
+async def test_what_is_purged_while_it_is_read_is_not_waited_for(
+    posts: LogPosts, erasure: LogErasure, record: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "BATCH", 2)
+    for number in range(6):
+        await record(str(number))
+    found: list[str] = []
+    async for post in posts.of_guild("7"):
+        found.append(post.image_id)
+        for number in ("3", "4", "5"):
+            await erase(erasure, number)
+    assert found[:2] == ["0", "1"]
+    assert "5" not in found
+
+
+async def test_an_unreadable_entry_is_passed_over(client: Client, posts: LogPosts, record: Any) -> None:
+    await client.jetstream().publish("mapseek.image.posted.v1.7.0.10", b"unreadable")
+    await record("1")
+    assert await ids(posts.of_guild("7")) == ["1"]
+    assert [post.image_id for post in await posts.of_message("7", "10")] == ["1"]
+
+
+async def test_the_post_of_a_removed_image_is_refused_for_ever(
+    journal: JetStreamJournal, erasure: LogErasure, posts: LogPosts, record: Any
+) -> None:
+    post = await record("1")
+    assert await journal.record(removal_of(post), Origin("m"))
+    assert not await journal.record(post, Origin("m"))
+    await erase(erasure, "1")
+    assert await posts.of_message("7", "10") == []
+    assert not await journal.record(post, Origin("m"))
+    assert not await journal.record(removal_of(post), Origin("m"))
+    assert await journal.fetch(ImageRemoved, *post.key) == removal_of(post)
+
+
+async def test_the_post_of_an_image_that_was_removed_before_it_was_known_is_refused(journal: JetStreamJournal) -> None:
+    assert await journal.record(removal_of(posted("1")), Origin("m"))
+    assert not await journal.record(posted("1"), Origin("m"))
+    assert await journal.record(posted("2"), Origin("m"))
+
+
+async def test_other_facts_of_an_image_do_not_stand_in_the_way_of_its_post(journal: JetStreamJournal) -> None:
+    """The message is the last token of a post's subject, where others have their variant."""
+    await journal.record(ImageEmbedded(**posted("1").identity, generation="g1", vector=b"\0\0\0\0"), Origin("m"))
+    assert await journal.record(posted("1"), Origin("m"))
+
+
+async def test_a_fact_is_fetched_by_its_kind_and_key(journal: JetStreamJournal) -> None:
+    for fact in one_of_each():
+        await journal.record(fact, Origin("m"))
+        if isinstance(fact, ImageRemoved):
+            continue
+        assert await journal.holds(type(fact), *fact.key)
+        assert await journal.fetch(type(fact), *fact.key) == fact
+    assert await journal.fetch(ImageDownloaded, "7", "none") is None
+    assert not await journal.holds(ImageDownloaded, "7", "none")
+
+
+def whole_history(image_id: str) -> list[ImageFact]:
+    facts: list[Fact] = [fact for fact in one_of_each() if isinstance(fact, ImageFact)]
+    second = [fact.model_copy(update={"preprocessing": "p2"}) for fact in facts if isinstance(fact, ImagePreprocessed)]
+    return [fact.model_copy(update={"image_id": image_id}) for fact in (*facts, *second) if isinstance(fact, ImageFact)]
+
+
+async def test_a_history_is_everything_about_one_image_in_order(journal: JetStreamJournal, erasure: LogErasure) -> None:
+    facts = whole_history("1")
+    for fact in facts:
+        for image in ("1", "11"):
+            assert await journal.record(fact.model_copy(update={"image_id": image}), Origin("m"))
+    assert (await erasure.history("7", "1"))[0] == facts
+    assert (await erasure.history("8", "1"))[0] == []
+
+
+async def test_erasing_an_image_leaves_its_tombstone_and_all_other_images(
+    client: Client, journal: JetStreamJournal, erasure: LogErasure
+) -> None:
+    for image in ("1", "11"):
+        for fact in whole_history(image):
+            await journal.record(fact, Origin("m"))
+    for _ in range(2):
+        await erase(erasure, "1")
+        assert [type(fact) for fact in (await erasure.history("7", "1"))[0]] == [ImageRemoved]
+    assert (await erasure.history("7", "11"))[0] == whole_history("11")
+    assert await count(client, IMAGES) == 1 + len(whole_history("11"))
+
+
+async def test_the_dead_letters_of_an_image_go_with_it(
+    client: Client, journal: JetStreamJournal, erasure: LogErasure, record: Any
+) -> None:
+    """A letter is named after the entry of the log that a stage could not work on, and holds all of it."""
+    for image in ("1", "2"):
+        await record(image)
+    for stage, sequence in (("download", 1), ("persist", 1), ("download", 2), ("download", 11)):
+        await client.jetstream().publish(failure_subject(stage, "image", sequence), b"the post")
+    await client.jetstream().publish(failure_subject("download", "search", 1), b"a question")
+    await erase(erasure, "1")
+    left = await client.jetstream().stream_info(FAILURES, subjects_filter="mapseek.failure.>")
+    assert set(left.state.subjects or {}) == {
+        failure_subject("download", "image", 2),
+        failure_subject("download", "image", 11),
+        failure_subject("download", "search", 1),
+    }
+
+
+async def test_what_was_recorded_after_the_log_was_read_is_not_erased(journal: JetStreamJournal, erasure: LogErasure) -> None:
+    post = posted("1")
+    await journal.record(post, Origin("m"))
+    _, until = await erasure.history("7", "1")
+    late = ImageDownloaded(**post.identity, blob="a" * 64, size=1)
+    await journal.record(late, Origin("m"))
+    await erasure.erase_image("7", "1", until)
+    assert (await erasure.history("7", "1"))[0] == [late]
+    await erase(erasure, "1")
+    assert (await erasure.history("7", "1"))[0] == []
+
+
+async def test_erasing_a_person_takes_their_votes_and_alerts_in_this_guild(
+    client: Client, journal: JetStreamJournal, erasure: LogErasure
+) -> None:
+    for fact in one_of_each():
+        await journal.record(fact, Origin("m"))
+    elsewhere = AlertCancelled(guild_id="8", alert_id="13", person=Person(id="5", name="Alex"), cancelled_at=MOMENT)
+    of_another = AlertCancelled(guild_id="7", alert_id="14", person=Person(id="55", name="Steve"), cancelled_at=MOMENT)
+    for fact in (elsewhere, of_another):
+        await journal.record(fact, Origin("m"))
+    before = {stream: await count(client, stream) for stream in (IMAGES, SEARCHES)}
+    assert await count(client, JUDGEMENTS) == 1
+    for _ in range(2):
+        await erasure.erase_person("7", "5")
+        assert await count(client, JUDGEMENTS) == 0
+        assert await count(client, ALERTS) == 2
+    assert {stream: await count(client, stream) for stream in (IMAGES, SEARCHES)} == before
+
+
+async def test_a_server_that_is_down_is_unavailable(client: Client, record: Any, tmp_path: Path) -> None:
+    await record("1")
+    pid = int((tmp_path / "nats-server" / "server.pid").read_text())
+    journal = JetStreamJournal(client, source="test", now=lambda: MOMENT, timeout=0.3)
+    posts, erasure = LogPosts(client, timeout=0.3), LogErasure(client, timeout=0.3)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for call in (
+            journal.record(posted("2"), Origin("m")),
+            journal.holds(ImagePosted, "7", "1", "10"),
+            journal.fetch(ImagePosted, "7", "1", "10"),
+            posts.of_message("7", "10"),
+            erasure.history("7", "1"),
+            erasure.erase_image("7", "1", 1),
+            erasure.erase_person("7", "5"),
+        ):
+            with pytest.raises(Unavailable, match="log is unavailable"):
+                await call
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert await journal.fetch(ImagePosted, "7", "1", "10") == posted("1")
+
+
+async def test_reading_a_guild_from_a_server_that_is_gone_is_unavailable(client: Client, posts: LogPosts, record: Any) -> None:
+    await record("1")
+    await client.close()
+    with pytest.raises(Unavailable):
+        await ids(posts.of_guild("7"))

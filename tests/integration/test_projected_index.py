@@ -1,0 +1,93 @@
+"""The vector index that follows a real log: who may see what in it, and what it takes back."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.events import Calibration, ImageEmbedded, ImageRemoved, ImageReposted
+from infra.nats.journal import JetStreamJournal
+from pipeline import topology
+from pipeline.projections import ProjectedIndex, projected_index
+from stages import link
+from tests.suites.facts import MOMENT
+from tests.suites.fakes import MemoryCatalogue
+from tests.suites.vector_search import ids_of
+from tests.suites.waiting import eventually
+
+
+def vector(degrees: float = 0) -> bytes:
+    return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], "<f4").tobytes()
+
+
+def embedded(image_id: str, channel_id: str, thread_of: str | None = None, degrees: float = 0) -> ImageEmbedded:
+    return ImageEmbedded(
+        guild_id="7", channel_id=channel_id, image_id=image_id, thread_of=thread_of, generation="g1", vector=vector(degrees)
+    )
+
+
+@pytest.fixture(autouse=True)
+async def logs(client: Client) -> None:
+    await topology.ensure(client, [])
+
+
+@pytest.fixture
+async def index(client: Client, tmp_path: Path) -> AsyncIterator[ProjectedIndex]:
+    async with projected_index(client, tmp_path / "vectors") as projected:
+        yield projected
+
+
+async def record(journal: JetStreamJournal, *facts: ImageEmbedded | ImageRemoved) -> None:
+    for fact in facts:
+        assert await journal.record(fact, Origin("1"))
+
+
+@pytest.mark.parametrize(
+    ("channels", "seen"),
+    [
+        (None, ["1", "2", "3"]),
+        (["70"], ["1", "2"]),
+        (["71"], []),
+        (["72"], ["3"]),
+    ],
+    ids=["all", "a channel with its public thread", "the public thread's own id", "a private thread"],
+)
+async def test_a_public_thread_is_seen_by_its_channels_readers_and_a_private_one_by_its_own(
+    index: ProjectedIndex, journal: JetStreamJournal, channels: list[str] | None, seen: list[str]
+) -> None:
+    await record(journal, embedded("1", "70"), embedded("2", "71", "70", 5), embedded("3", "72", degrees=10))
+    assert ids_of(await index.search("7", "g1", vector(), top=5, channels=channels)) == seen
+    alike = await index.like("7", "g1", "1", at_least=0.9, top=5, channels=channels)
+    assert ids_of(alike) == [image_id for image_id in seen if image_id != "1"]
+
+
+async def test_what_is_removed_is_like_nothing(index: ProjectedIndex, journal: JetStreamJournal) -> None:
+    await record(journal, embedded("1", "70"), embedded("2", "70"))
+    await index.search("7", "g1", vector(), top=5, channels=None)
+    gone = ImageRemoved(guild_id="7", channel_id="70", image_id="2", message_id="9", removed_at=MOMENT, cause="deleted")
+    await record(journal, gone)
+
+    async def forgotten() -> bool:
+        return not await index.like("7", "g1", "1", at_least=0.9, top=5, channels=None)
+
+    await eventually(forgotten)
+    assert list(await index.like("7", "g1", "2", at_least=0.9, top=5, channels=None)) == []
+
+
+async def test_a_repost_is_linked_to_a_post_that_was_embedded_a_moment_before(
+    index: ProjectedIndex, journal: JetStreamJournal
+) -> None:
+    catalogue = MemoryCatalogue()
+    for day, image_id in [(1, "1"), (2, "2")]:
+        metadata = {"upload_timestamp": f"2026-01-{day:02}T12:00:00+00:00"}
+        catalogue.documents[image_id] = {"discord_message_id": f"m{image_id}", "metadata": metadata}
+    first, second = embedded("1", "70"), embedded("2", "72", degrees=3)
+    await record(journal, first, second)
+    deps = link.Deps(index, catalogue, Calibration(match_at=0.9, possible_at=0.6))
+    assert await link.handle(first, deps) == ()
+    (fact,) = await link.handle(second, deps)
+    assert isinstance(fact, ImageReposted)
+    assert (fact.image_id, fact.same_as) == ("2", "1")

@@ -1,0 +1,88 @@
+"""The shared request budget on real clients: disnake's in the gateway, disnake's without one, and a session of aiohttp."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from disnake.http import HTTPClient, Route
+
+from contracts.errors import Retry
+from infra.discord.endpoint import simulated
+from infra.discord.rest.budget import Budget, Held, limiting
+from infra.discord.rest.login import RestLogin
+from infra.discord.rest.refusals import MOST
+from infra.simulator import Overwrite, Permission
+from tests.suites.fakes import MemoryJournal, MemoryState
+from tests.suites.gateway import Discord, listening, simulated_discord
+
+
+@pytest.fixture
+async def discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Discord]:
+    monkeypatch.setattr(Route, "BASE", Route.BASE)
+    async with simulated_discord(rate_limits=True) as discord:
+        simulated(discord.simulator.api_base).use()
+        yield discord
+
+
+async def test_several_processes_stay_below_the_global_limit(discord: Discord) -> None:
+    state = MemoryState()
+    channels = [discord.simulator.add_text_channel(discord.guild, f"channel-{number}") for number in range(50)]
+    logins = [RestLogin(discord.simulator.token, Budget(state)) for _ in range(3)]
+
+    async def ask(login: RestLogin, channel_id: int) -> None:
+        async with login.asking("for a channel") as client:
+            await client.get_channel(channel_id)
+
+    try:
+        await asyncio.gather(*(ask(login, channel.id) for channel in channels for login in logins))
+    finally:
+        for login in logins:
+            await login.close()
+    assert discord.simulator.requests["GET /channels/{channel}"] == 150
+    assert discord.simulator.invalid_requests == 0
+
+
+def test_disnake_takes_no_tracing_yet() -> None:
+    """Once it does, `limit` is to go, and tracing to be given to its clients instead."""
+    assert not [name for name in inspect.signature(HTTPClient.__init__).parameters if "trace" in name]
+
+
+async def test_the_gateway_counts_with_the_others(discord: Discord) -> None:
+    state = MemoryState()
+    async with listening(discord, MemoryJournal(), state=state):
+        assert state.entries["requests.all"]
+
+
+async def test_refusals_are_counted_and_in_the_end_nothing_is_sent(discord: Discord) -> None:
+    state, clock = MemoryState(), 1_795_000_000.0
+    budget = Budget(state, clock=lambda: clock)
+    me = discord.simulator.me(discord.guild)
+    secret = discord.simulator.add_text_channel(discord.guild, "secret", [Overwrite(me, deny=Permission.VIEW_CHANNEL)])
+    async with aiohttp.ClientSession(trace_configs=[limiting(budget)]) as session:
+        url = f"{discord.simulator.api_base}/channels/{secret.id}"
+        async with session.get(url, headers={"Authorization": f"Bot {discord.simulator.token}"}) as response:
+            assert response.status == 403
+        assert b'"29916666":1' in state.entries["requests.invalid"].value
+        for _ in range(MOST - 1):
+            await budget.told(url, 403)
+        sent = sum(discord.simulator.requests.values())
+        with pytest.raises(Held) as caught:
+            await session.get(url)
+    assert caught.value.after is not None
+    assert caught.value.after > 600
+    assert sum(discord.simulator.requests.values()) == sent
+
+
+async def test_what_is_held_is_tried_again_when_the_window_has_ended(discord: Discord) -> None:
+    budget = Budget(MemoryState())
+    async with RestLogin(discord.simulator.token, budget) as rest:
+        async with rest.asking("for nothing"):
+            pass
+        for _ in range(MOST):
+            await budget.told(f"{discord.simulator.api_base}/channels/1", 429)
+        with pytest.raises(Retry) as caught:
+            async with rest.asking("for a channel") as client:
+                await client.get_channel(discord.gallery.id)
+    assert caught.value.after is not None

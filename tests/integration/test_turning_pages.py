@@ -1,0 +1,167 @@
+"""The reply stage and a real client beside the simulated Discord: steps, the answer, and its pages at the press of a button."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from disnake.http import Route
+
+from contracts.envelope import Origin
+from contracts.events import DiscordReply, Fact, Match, Person, Question, SearchBrowsed, SearchMatched, SearchPreprocessed
+from infra.discord.answering.answers import WebhookAnswers
+from infra.discord.custom_ids import BROWSE, parsed
+from infra.discord.endpoint import simulated
+from infra.simulator import Channel, Interaction, Member, Simulator
+from infra.simulator.answers import Answer
+from stages.reply import Deps, handle
+from tests.suites.discord_client import Bot, logged_in, png
+from tests.suites.fakes import MemoryBlobs, MemoryCatalogue, MemoryJournal
+
+
+@dataclass
+class Place:
+    simulator: Simulator
+    channel: Channel
+    steve: Member
+    alex: Member
+    bot: Bot
+    deps: Deps
+    journal: MemoryJournal
+
+    async def deliver(self, fact: Fact) -> None:
+        await self.journal.record(fact, Origin("test"))
+        for caused in await handle(fact, self.deps):
+            await self.journal.record(caused, Origin("test"))
+
+    async def ask(self) -> tuple[Interaction, Question]:
+        """A question that Steve asked and the client deferred."""
+        attachments = {"image": ("shot.png", png())}
+        interaction = await self.simulator.slash(self.channel, self.steve, "find", attachments=attachments)
+        heard = await self.bot.next("application_command")
+        await self.bot.next("slash_command_completion")
+        return interaction, question(heard)
+
+    async def press(self, shown: Answer, member: Member, label: str, *, readable: tuple[str, ...] | None = None) -> Answer:
+        """What a member sees after a press: the asker on the same message, anybody else on a copy of their own."""
+        interaction = await self.simulator.press(shown.message, member, label=label)
+        heard = await self.bot.next("button_click")
+        parts = parsed(heard.component.custom_id, BROWSE, 5)
+        assert parts is not None
+        search_id, asker_id, view, piece, page = parts
+        if asker_id == str(member.id):
+            await heard.response.defer()
+        else:
+            await heard.response.defer(with_message=True, ephemeral=True)
+        await self.deliver(
+            SearchBrowsed(
+                guild_id=str(self.channel.guild.id),
+                search_id=search_id,
+                interaction_id=str(heard.id),
+                question=question(heard, readable),
+                view=view,
+                piece=int(piece),
+                page=int(page),
+            )
+        )
+        return await self.simulator.answer(interaction)
+
+
+def question(heard: Any, readable: tuple[str, ...] | None = None) -> Question:
+    reply = DiscordReply(application_id=str(heard.application_id), token=heard.token)
+    asker = Person(id=str(heard.author.id), name=heard.author.name)
+    return Question(asker=asker, requested_at=datetime.now(UTC), reply=reply, readable_channels=readable)
+
+
+@pytest.fixture
+async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
+    monkeypatch.setattr(Route, "BASE", Route.BASE)
+    async with Simulator() as simulator, WebhookAnswers() as answers:
+        simulated(simulator.api_base).use()
+        guild = simulator.add_guild("G")
+        channel = simulator.add_text_channel(guild, "gallery")
+        steve, alex = (simulator.add_member(guild, name) for name in ("Steve", "Alex"))
+        catalogue, blobs, journal = MemoryCatalogue(), MemoryBlobs(), MemoryJournal()
+        for day, (image_id, channel_id) in enumerate((("1", "77"), ("2", "88"), ("3", "77")), start=1):
+            metadata = {
+                "guild_id": str(guild.id),
+                "channel_id": channel_id,
+                "user_name": f"Painter {image_id}",
+                "filename": "map.png",
+                "upload_timestamp": f"2024-03-{day:02}T12:30:00+00:00",
+            }
+            link = f"https://discord.com/channels/{guild.id}/{channel_id}/{image_id}"
+            media = {"thumbnail": await blobs.put(b"webp" + image_id.encode())}
+            await catalogue.merge(image_id, {"message_link": link, "metadata": metadata, "media": media})
+        deps = Deps(answers, catalogue, blobs, journal, lambda: datetime.now(UTC))
+        async with logged_in(simulator) as bot:
+            yield Place(simulator, channel, steve, alex, bot, deps, journal)
+
+
+def matched(place: Place, asked: Question) -> SearchMatched:
+    """Two pieces: posts 3 and 2 are one, of which 3 is the most alike; post 1 is the other."""
+    matches = (Match(image_id="3", score=0.97, posts=("2",)), Match(image_id="1", score=0.6))
+    return SearchMatched(
+        guild_id=str(place.channel.guild.id),
+        search_id="9",
+        question=asked,
+        generation="g1",
+        verdict="match",
+        matches=matches,
+        trained=True,
+    )
+
+
+def headline(shown: Answer) -> str:
+    return str(shown.embeds[0]["title"])
+
+
+async def test_the_asker_is_told_the_steps_and_turns_the_pages_in_place(place: Place) -> None:
+    interaction, asked = await place.ask()
+    step = SearchPreprocessed(
+        guild_id=str(place.channel.guild.id),
+        search_id="9",
+        question=asked,
+        pixels="0" * 64,
+        width=1,
+        height=1,
+        preprocessing="p1",
+    )
+    await place.deliver(step)
+    assert (await place.simulator.answer(interaction)).content == "Comparing with the archive …"
+    await place.deliver(matched(place, asked))
+    first = await place.simulator.answer(interaction)
+    assert (first.content, headline(first), first.attachments) == (
+        "",
+        "Found it: first posted by Painter 2",
+        [("map.webp", b"webp3")],
+    )
+    second = await place.press(first, place.steve, "Next")
+    assert (second.message, headline(second), second.attachments) == (
+        first.message,
+        "Another result: first posted by Painter 1",
+        [("map.webp", b"webp1")],
+    )
+    back = await place.press(second, place.steve, "Previous")
+    posts = await place.press(back, place.steve, "Posted 2 times")
+    assert (headline(posts), [line.split()[2] for line in posts.embeds[0]["description"].split("\n")]) == (
+        "Posted 2 times",
+        ["**Painter", "**Painter"],
+    )
+    again = await place.press(posts, place.steve, "Back to the result")
+    assert (again.message, again.embeds[0]["title"], list(again.buttons)) == (first.message, headline(first), list(first.buttons))
+
+
+async def test_another_one_turns_pages_of_a_copy_with_what_they_may_read(place: Place) -> None:
+    interaction, asked = await place.ask()
+    await place.deliver(matched(place, asked))
+    original = await place.simulator.answer(interaction)
+    copy = await place.press(original, place.alex, "Posted 2 times", readable=("77",))
+    assert copy.ephemeral
+    assert copy.message is not original.message
+    assert copy.embeds[0]["description"].count("**Painter") == 1
+    turned = await place.press(copy, place.alex, "Back to the result", readable=("77",))
+    assert (turned.message, headline(turned)) == (copy.message, "Found it: first posted by Painter 3")
+    assert "Painter 2" not in str(turned.embeds)
+    assert headline(await place.simulator.answer(interaction)) == "Found it: first posted by Painter 2"

@@ -1,0 +1,145 @@
+"""What the suites of the archive share: many small pictures, history held back, managers, and a look at what is archived."""
+
+import asyncio
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
+from itertools import count, islice
+
+import numpy as np
+from aiohttp import web
+from PIL import Image
+
+from contracts.events import ImageEmbedded, ImageIndexed, ImagePosted
+from infra.simulator import Channel, Interaction, Member, Message, Permission, Simulator
+from infra.simulator.faults import Handler
+from tests.suites.world import IMPATIENT, Discord, World
+
+FORGETFUL = replace(IMPATIENT, blob_grace=timedelta(0))
+"""Erases at once what is removed."""
+
+
+@cache
+def tiny(number: int) -> bytes:
+    """A picture of 8 by 8 pixels as a PNG file, another one for each number."""
+    pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclass
+class Past:
+    """Posts small pictures, another one every time, and remembers the messages that are there."""
+
+    discord: Discord
+    there: list[Message] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=count)
+
+    async def post(
+        self,
+        channel: Channel,
+        messages: int = 1,
+        *,
+        pictures: int = 1,
+        begin: datetime | None = None,
+        every: timedelta = timedelta(minutes=1),
+    ) -> list[Message]:
+        """So many messages, now or from a moment on."""
+        posted = []
+        for number in range(messages):
+            files = [(f"{each}.png", tiny(each)) for each in islice(self.numbers, pictures)]
+            at = begin and begin + number * every
+            posted.append(await self.discord.simulator.post(channel, self.discord.steve, files=files, at=at))
+        self.there += posted
+        return posted
+
+    def gone(self, *messages: Message) -> None:
+        """These are deleted, or are not to be archived."""
+        self.there = [message for message in self.there if message not in messages]
+
+
+@dataclass
+class Held:
+    """A fault that keeps requests waiting until it is released, and then answers them rightly."""
+
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.arrived.set()
+        await self.released.wait()
+        return await handler(request)
+
+
+@dataclass
+class Counted:
+    """A fault that answers rightly; after so many requests it holds them back as `Held` does."""
+
+    let_through: int
+    held: Held = field(default_factory=Held)
+    seen: int = 0
+
+    async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.seen += 1
+        return await (handler(request) if self.seen <= self.let_through else self.held.answer(request, handler))
+
+
+def hold_history(simulator: Simulator, channel: Channel, *, after_pages: int = 0) -> Held:
+    """Hold back the pages of a channel's history, all or those that follow so many."""
+    fault = Counted(after_pages)
+    simulator.faults.add(fault, f"*/channels/{channel.id}/messages", method="GET", times=None)
+    return fault.held
+
+
+def manager(discord: Discord, name: str = "Mia") -> Member:
+    """Somebody who may manage the server."""
+    role = discord.simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)
+    return discord.simulator.add_member(discord.guild, name, [role])
+
+
+def files_of(messages: Sequence[Message]) -> list[str]:
+    """The ids of all pictures of messages, in order."""
+    return sorted(str(file.id) for message in messages for file in message.attachments)
+
+
+async def holds_exactly(world: World, messages: Sequence[Message], timeout: float = 30) -> None:
+    """Wait until nothing is left to do; then log, catalogue and index have every picture of these messages once, and no other."""
+    wanted = files_of(messages)
+    await world.log.holds(ImagePosted, len(wanted), timeout)
+    for family in ("removal", "image", "alert"):
+        await world.log.quiet(family, timeout)
+    assert [letter["mapseek-reason"] for letter in await world.log.dead_letters()] == []
+    for kind in (ImagePosted, ImageIndexed):
+        assert sorted(fact.image_id for fact in await world.log.facts(kind)) == wanted, kind
+    catalogue = await world.process.wiring.catalogue()
+    assert [entry.image_id async for entry in catalogue.scan()] == wanted
+    assert sorted(await index_of(world)) == wanted
+
+
+async def index_of(world: World) -> list[str]:
+    """The ids of all images that the vector index has of the guild."""
+    embedded = (await world.log.facts(ImageEmbedded))[0]
+    vectors = await world.process.wiring.vectors()
+    everything = {"top": 10_000, "channels": None}
+    found = await vectors.search(embedded.guild_id, embedded.generation, embedded.vector, **everything)  # type: ignore[arg-type]
+    return [neighbour.image_id for neighbour in found]
+
+
+async def said(discord: Discord, interaction: Interaction, *, words: str = "", timeout: float = 30) -> str:
+    """The text of an answer, content and embeds, once it has these words, or any."""
+    await discord.simulator.until(lambda: bool(text := seen(interaction.original)) and words in text, timeout=timeout)
+    return seen(interaction.original)
+
+
+def seen(message: Message | None) -> str:
+    """Everything that is written in a message."""
+    if message is None:
+        return ""
+    lines = [message.content]
+    for embed in message.embeds:
+        lines += [embed.get("title", ""), embed.get("description", "")]
+        lines += [part for each in embed.get("fields", ()) for part in (each["name"], each["value"])]
+    return "\n".join(line for line in lines if line)

@@ -1,0 +1,138 @@
+"""The reply stage at its desk: everything around it in memory, and the facts that it is given."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from contracts.envelope import Origin
+from contracts.errors import Reject, RejectCode
+from contracts.events import (
+    Calibration,
+    DiscordReply,
+    Fact,
+    LocalReply,
+    Match,
+    Person,
+    Question,
+    SearchAnswered,
+    SearchBrowsed,
+    SearchDescribed,
+    SearchMatched,
+    SearchPreprocessed,
+    SearchRejected,
+    SearchRequested,
+    StoredFile,
+    Verdict,
+)
+from contracts.ports import Answer
+from stages.reply import Deps, handle
+from tests.suites.fakes import MemoryAnswers, MemoryBlobs, MemoryCatalogue, MemoryJournal
+
+ASKED = datetime(2026, 11, 21, 12, tzinfo=UTC)
+CALIBRATION = Calibration(match_at=0.9, possible_at=0.5)
+GONE = Reject(RejectCode.GONE, "gone")
+
+
+class Desk:
+    """The stage with everything around it in memory, and the runner's part: what is consumed and what is returned is recorded."""
+
+    def __init__(self) -> None:
+        self.answers, self.catalogue = MemoryAnswers(), MemoryCatalogue()
+        self.blobs, self.journal = MemoryBlobs(), MemoryJournal()
+        self.now = ASKED + timedelta(seconds=2)
+        self.deps = Deps(
+            answering=self.answers, catalogue=self.catalogue, blobs=self.blobs, journal=self.journal, now=lambda: self.now
+        )
+
+    async def archive(self, *image_ids: str, thumbnail: bool = True, day: int = 1, **metadata: Any) -> None:
+        """Catalogue images of the guild, in channel 2 unless it is said otherwise, posted on a day of March 2024."""
+        known = {"guild_id": "1", "channel_id": "2", "upload_timestamp": f"2024-03-{day:02}T12:30:00+00:00"}
+        for image_id in image_ids:
+            name = await self.blobs.put(image_id.encode()) if thumbnail else "0" * 64
+            document = {"message_link": f"https://x/{image_id}", "media": {"thumbnail": name}, "metadata": known | metadata}
+            await self.catalogue.merge(image_id, document)
+
+    async def record(self, fact: Fact) -> None:
+        await self.journal.record(fact, Origin("interaction-9"))
+
+    async def deliver(self, event: Fact) -> list[Fact]:
+        await self.record(event)
+        facts = list(await handle(event, self.deps))
+        for fact in facts:
+            await self.record(fact)
+        return facts
+
+    async def browse(self, **what: Any) -> Answer:
+        """The page that a press shows."""
+        assert await self.deliver(browsed(**what)) == []
+        return self.answer
+
+    @property
+    def answer(self) -> Answer:
+        """What was shown last."""
+        return self.answers.shown[-1][2]
+
+    @property
+    def large(self) -> str | None:
+        """The post that is shown large."""
+        return self.answer.piece.best.image_id if self.answer.piece else None
+
+
+def question(reply: DiscordReply | LocalReply | None = None, **more: Any) -> Question:
+    reply = reply or DiscordReply(application_id="42", token="secret")
+    return Question(asker=Person(id="7", name="Steve"), requested_at=ASKED, reply=reply, **more)
+
+
+def presser(*channels: str, **more: Any) -> Question:
+    """Another one, who pressed a button and may read these channels (none given: all)."""
+    reply = DiscordReply(application_id="42", token="pressed")
+    asker = Person(id="8", name="Alex")
+    return Question(asker=asker, requested_at=ASKED, reply=reply, readable_channels=channels or None, **more)
+
+
+def piece(image_id: str, score: float, *posts: str) -> Match:
+    return Match(image_id=image_id, score=score, posts=posts)
+
+
+def matched(*matches: Match, verdict: Verdict = "match", asked: Question | None = None, **more: Any) -> SearchMatched:
+    known = {"generation": "g1", "trained": True, "calibration": CALIBRATION}
+    return SearchMatched(
+        guild_id="1", search_id="9", question=asked or question(), verdict=verdict, matches=matches, **(known | more)
+    )
+
+
+def rejected(asked: Question | None = None) -> SearchRejected:
+    return SearchRejected(
+        guild_id="1",
+        search_id="9",
+        question=asked or question(),
+        stage="preprocess",
+        code=RejectCode.DAMAGED,
+        reason="The picture is cut short.",
+    )
+
+
+def requested(asked: Question | None = None) -> SearchRequested:
+    return SearchRequested(
+        guild_id="1", search_id="9", question=asked or question(), filename="a.png", source=StoredFile(blob="0" * 64)
+    )
+
+
+def described(asked: Question | None = None) -> SearchDescribed:
+    return SearchDescribed(guild_id="1", search_id="9", question=asked or question(), words="a fox")
+
+
+def preprocessed(asked: Question | None = None) -> SearchPreprocessed:
+    return SearchPreprocessed(
+        guild_id="1", search_id="9", question=asked or question(), pixels="0" * 64, width=1, height=1, preprocessing="p1"
+    )
+
+
+def browsed(asked: Question | None = None, **what: Any) -> SearchBrowsed:
+    return SearchBrowsed(guild_id="1", search_id="9", interaction_id="55", question=asked or presser(), **what)
+
+
+def outcome(facts: list[Fact]) -> tuple[Verdict, str]:
+    (fact,) = facts
+    assert isinstance(fact, SearchAnswered)
+    assert fact.key == ("1", "9")
+    return fact.verdict, fact.outcome

@@ -1,0 +1,185 @@
+"""Plays a plan of the leak suite on a whole MapSeek, and judges everything that anyone sees on the way."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+from contracts.errors import MapSeekError
+from contracts.subjects import LANES, durable_name
+from infra.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Role, Simulator
+from infra.simulator.model import EPHEMERAL, TEXT
+from infra.simulator.permissions import ALL, DEFAULT
+from pipeline.registry import STAGES
+from tests.suites.bench_stage import unsettled
+from tests.suites.leak_plans import All, Plan, Rule
+from tests.suites.leaks import Posted, author_name, file_name, leaks_of, picture, seen, sees
+from tests.suites.waiting import eventually
+from tests.suites.world import World
+
+LONG_AGO = datetime(2024, 3, 1, tzinfo=UTC)
+GENEROUS = {"per-member": 600, "per-server": 6000, "at-once": 20, "repost-notice": "reply"}
+
+
+@dataclass
+class Ledger:
+    """Everything that was posted and answered so far, in every guild; how many looks were judged, and how many finds required."""
+
+    world: World
+    posts: list[Posted] = field(default_factory=list)
+    answers: list[Interaction] = field(default_factory=list)
+    numbers: "count[int]" = field(default_factory=count)
+    judged: int = 0
+    required: int = 0
+
+
+@dataclass
+class Wish:
+    """An alert that somebody asked for, who had been told so often before. Of what picture is not always known."""
+
+    member: Member
+    piece: int | None
+    adults: bool
+    before: int
+
+
+@dataclass
+class Company:
+    """One guild with its people, and what they have before their eyes. `looked` is when a message last looked different."""
+
+    ledger: Ledger
+    guild: Guild
+    roles: list[Role]
+    people: list[Member]
+    common: bool
+    silent: frozenset[int]
+    rooms: list[Channel] = field(default_factory=list)
+    threads: list[Channel] = field(default_factory=list)
+    answers: list[Interaction] = field(default_factory=list)
+    wishes: list[Wish] = field(default_factory=list)
+    looked: dict[int, datetime | None] = field(default_factory=dict)
+
+    @property
+    def world(self) -> World:
+        return self.ledger.world
+
+    @property
+    def discord(self) -> Simulator:
+        return self.ledger.world.discord.simulator
+
+    @property
+    def spots(self) -> list[Channel]:
+        """Where messages can be, now."""
+        there = {**self.guild.channels, **self.guild.threads}
+        return [each for each in (*self.rooms, *self.threads) if each.id in there and (each.is_thread or each.kind == TEXT)]
+
+    @property
+    def posts(self) -> list[Posted]:
+        return [post for post in self.ledger.posts if post.guild is self.guild]
+
+    async def post(self, spot: Channel, pieces: Iterable[int], at: datetime | None) -> None:
+        """Post pictures by somebody new, and wait until they are archived."""
+        simulator, numbers = self.world.discord.simulator, [(next(self.ledger.numbers), piece) for piece in pieces]
+        author = simulator.add_member(self.guild, author_name(numbers[0][0]))
+        files = [(file_name(number), picture(number, piece)) for number, piece in numbers]
+        message = await simulator.post(spot, author, files=files, at=at)
+        self.ledger.posts += [
+            Posted(number, piece, message, spot, author, position) for position, (number, piece) in enumerate(numbers)
+        ]
+
+    async def settle(self) -> None:
+        """Wait until what is on Discord is what is in the archive, and nothing is left to do but to erase files, which waits."""
+        catalogue = await self.world.process.wiring.catalogue()
+        ids = {post.image_id: post.there for post in self.posts}
+
+        async def told() -> bool:
+            known = await catalogue.entries(ids)
+            return {each for each, there in ids.items() if there} == {
+                each for each, entry in known.items() if "metadata" in entry.document
+            }
+
+        async def idle() -> bool:
+            for stage in STAGES:
+                for family in {*stage.families} - {"search"} if stage.name != "erase" else ():
+                    if await unsettled(self.world.log.client, LANES[family], durable_name(stage.name, family)):
+                        return False
+            return True
+
+        await eventually(told)
+        await eventually(idle)
+
+    def look(self) -> None:
+        """Judge all that looks different from when this was last called."""
+        simulator = self.world.discord.simulator
+        bot = simulator.me(self.guild)
+        for channel in self.spots:
+            eyes = [each for each in self.guild.members.values() if each is not bot and sees(channel, each)]
+            for message in channel.messages.values():
+                if message.author is bot.user:
+                    self._judge(message, eyes, is_adult(channel))
+        for interaction in self.answers:
+            for message in (interaction.original, *interaction.followups.values()):
+                if message is not None and message.flags & EPHEMERAL and interaction.member is not None:
+                    self._judge(message, [interaction.member], is_adult(interaction.channel))
+        for member in self.people:
+            for message in simulator.direct_messages(member):
+                self._judge(message, [member], any(wish.adults for wish in self.wishes if wish.member is member))
+
+    def _judge(self, message: Message, eyes: list[Member], adults: bool) -> None:
+        if message.id in self.looked and self.looked[message.id] == message.edited_at:
+            return
+        self.looked[message.id] = message.edited_at
+        shown = seen(message, eyes)
+        leaks = leaks_of(shown, self.ledger.posts, adults)
+        assert leaks == [], f"in #{shown.place.name}: {leaks}\n{shown.text}"
+        self.ledger.judged += len(eyes)
+
+
+def is_adult(place: Channel) -> bool:
+    """Whether a channel, or the one that a thread is in, is age-restricted."""
+    return (place.parent or place).nsfw
+
+
+def overwrites(company: Company, rules: Iterable[Rule]) -> list[Overwrite]:
+    """Of the guild's own roles and people; no two for one target."""
+    targets = [company.guild.everyone, *company.roles, *company.people]
+    return [Overwrite(targets[rule.target], rule.allow, rule.deny) for rule in rules]
+
+
+async def founded(ledger: Ledger, plan: Plan, elsewhere: Guild) -> Company:
+    """The guild of a plan, with what is posted in it; its first asker is in another guild, too."""
+    simulator = ledger.world.discord.simulator
+    guild = simulator.add_guild(f"Guild {next(ledger.numbers)}", everyone=DEFAULT & ~All | plan.everyone)
+    await simulator.set_roles(simulator.me(guild), [simulator.add_role(guild, "MapSeek", ALL)])
+    roles = [simulator.add_role(guild, f"role {number}", granted) for number, granted in enumerate(plan.roles)]
+    people = [
+        simulator.add_member(guild, f"Asker{number}", [roles[each] for each in theirs])
+        for number, theirs in enumerate(plan.members)
+    ]
+    simulator.add_member(elsewhere, "Asker0", same_as=people[0])
+    for each in plan.silent:
+        simulator.close_dms(people[each])
+    silent = frozenset(people[each].id for each in plan.silent)
+    company = Company(ledger, guild, roles, [*people, guild.members[guild.owner_id]], plan.common, silent)
+    for number, room in enumerate(plan.rooms):
+        add = simulator.add_forum if room.forum else simulator.add_text_channel
+        company.rooms.append(add(guild, f"room-{number}", overwrites(company, room.rules), nsfw=room.adults))
+    for number, thread in enumerate(plan.threads):
+        parent = company.rooms[thread.room % len(company.rooms)]
+        opened = await simulator.add_thread(parent, f"thread-{number}", private=thread.private and parent.kind == TEXT)
+        company.threads.append(opened)
+        for member in sorted(thread.members):
+            with suppress(MapSeekError):
+                await simulator.join_thread(opened, people[member])
+    options = GENEROUS | {"private-answers": not plan.common}
+    await simulator.answer(await simulator.slash(company.rooms[0], company.people[-1], "archive settings", options=options))
+    for post in plan.posts:
+        pieces = [post.piece, post.piece + 1][: 1 + post.twice]
+        at = LONG_AGO + timedelta(hours=post.age, seconds=next(ledger.numbers))
+        await company.post(company.spots[post.spot % len(company.spots)], pieces, at)
+    for thread, opened in zip(plan.threads, company.threads, strict=True):
+        if thread.archived:
+            await simulator.archive_thread(opened)
+    await company.settle()
+    return company

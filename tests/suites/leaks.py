@@ -1,0 +1,168 @@
+"""What a message gives away, and to whom it may: the judge of the leak suite.
+
+It looks at the simulator's records and at `rules` alone.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+
+from PIL import Image
+
+from infra.art.distort import png
+from infra.art.generate import piece
+from infra.simulator import Channel, Guild, Member, Message
+from stages.canonical import as_thumbnail, decode
+from tests.suites import rules
+
+CHANNEL = re.compile(r"<#(\d+)>|/channels/\d+/(\d+)")
+WIDEST = 10**9
+
+
+@dataclass(frozen=True, eq=False)
+class Posted:
+    """A picture in a message, unlike every other one: its author, its file's name and its very pixels appear nowhere else."""
+
+    number: int
+    piece: int
+    message: Message
+    channel: Channel
+    author: Member
+    position: int
+
+    @property
+    def guild(self) -> Guild:
+        return self.channel.guild
+
+    @property
+    def image_id(self) -> str:
+        return str(self.message.attachments[self.position].id)
+
+    @property
+    def there(self) -> bool:
+        """Whether it is still on Discord."""
+        return not self.message.gone and self.channel.id in {**self.guild.channels, **self.guild.threads}
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """What gives it away."""
+        moment = f"<t:{int(self.message.posted_at.timestamp())}:"
+        return frozenset(
+            {str(self.message.id), self.image_id, self.author.user.name, str(self.author.id), file_name(self.number), moment}
+        )
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What eyes saw, where: a message as it was at that moment."""
+
+    text: str
+    pictures: frozenset[str]
+    eyes: tuple[Member, ...]
+    place: Channel
+
+    def tells_of(self, post: Posted) -> bool:
+        return str(post.message.id) in self.text
+
+
+def file_name(number: int) -> str:
+    return f"sheet{number:05}x.png"
+
+
+def author_name(number: int) -> str:
+    return f"Painter{number:05}x"
+
+
+@cache
+def plain_picture(number: int) -> Image.Image:
+    """The pieces: 0 and 1 are possible results for each other, any others have nothing in common."""
+    if number == 1:
+        return Image.blend(piece(1), piece(3).resize(piece(1).size), 0.35)
+    return piece(number + 1)
+
+
+def picture(number: int, piece_number: int) -> bytes:
+    """A piece with a corner of its own, far too small to make it another piece."""
+    image = plain_picture(piece_number).copy()
+    for place in range(2):
+        shade = (number * 37 + 11) >> (8 * place) & 255
+        image.paste((shade, 255 - shade, shade ^ 0x55), (12 * place, 0, 12 * place + 12, 12))
+    return png(image)
+
+
+@cache
+def digest(number: int, piece_number: int) -> str:
+    """Of the picture as answers show it."""
+    image, _ = decode(picture(number, piece_number), WIDEST)
+    return digest_of(as_thumbnail(image))
+
+
+def digest_of(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+def seen(message: Message, eyes: Iterable[Member]) -> Shown:
+    """All that a message shows; ids stand in links, mentions and buttons."""
+    names = [(each.filename, each.title, each.description) for each in message.attachments]
+    text = json.dumps([message.content, message.embeds, message.components, names], default=str)
+    pictures = frozenset(digest_of(each.data) for each in message.attachments)
+    return Shown(text, pictures, tuple(eyes), message.channel)
+
+
+def server_of(guild: Guild) -> rules.Server:
+    return rules.Server(guild.id, guild.owner_id, {role.id: int(role.permissions) for role in guild.roles.values()})
+
+
+def spot_of(channel: Channel) -> rules.Spot:
+    room = channel.parent or channel
+    overrules = tuple(rules.Overrule(each.target.id, int(each.allow), int(each.deny)) for each in room.overwrites)
+    return rules.Spot(channel.id, rules.Room(room.id, overrules, room.nsfw), frozenset(channel.joined) if channel.private else None)
+
+
+def person_of(member: Member) -> rules.Person:
+    return rules.Person(member.id, frozenset(role.id for role in member.roles))
+
+
+def sees(channel: Channel, member: Member) -> bool:
+    """Whether a member has a channel before their eyes now."""
+    return member.id in channel.guild.members and rules.sees(server_of(channel.guild), spot_of(channel), person_of(member))
+
+
+def may_read(channel: Channel, member: Member, adults: bool) -> bool:
+    """Whether a member may look up what was posted in a channel, in a place that is for adults or is not."""
+    guild, spot = channel.guild, spot_of(channel)
+    return (
+        member.id in guild.members
+        and channel.id in {**guild.channels, **guild.threads}
+        and (adults or not spot.room.restricted)
+        and rules.reads(server_of(guild), spot, person_of(member))
+    )
+
+
+def leaks_of(shown: Shown, posts: Iterable[Posted], adults: bool) -> list[str]:
+    """What a message gives away to anyone who sees it that they may not have; `adults`: it was asked for in a place for them.
+
+    What an allowed post has in common with another one (the second at which both were posted) gives nothing away.
+    """
+    found, posts = [], list(posts)
+    known = {digest(post.number, post.piece) for post in posts}
+    found += [f"a picture that nobody posted: {each}" for each in shown.pictures - known]
+    for member in shown.eyes:
+        allowed = {post for post in posts if post.guild is member.guild and post.there and may_read(post.channel, member, adults)}
+        innocent = {mark for post in allowed for mark in post.marks}
+        harmless = {digest(post.number, post.piece) for post in allowed}
+        for post in posts:
+            if post not in allowed:
+                marks = sorted(mark for mark in post.marks - innocent if mark in shown.text)
+                if digest(post.number, post.piece) in shown.pictures - harmless:
+                    marks.append("its picture")
+                if marks:
+                    found.append(f"{member.user.name} is told of {file_name(post.number)} in #{post.channel.name}: {marks}")
+        rooms = {str(each.id): each for each in (*member.guild.channels.values(), *member.guild.threads.values())}
+        for named in {first or second for first, second in CHANNEL.findall(shown.text)}:
+            if named not in rooms or not may_read(rooms[named], member, adults):
+                found.append(f"{member.user.name} is told of the channel {rooms[named].name if named in rooms else named}")
+    return found

@@ -1,0 +1,127 @@
+"""The alert stage: what becomes an alert, and what triggers it."""
+
+import numpy as np
+import pytest
+
+from contracts.envelope import Origin
+from contracts.events import (
+    AlertCancelled,
+    AlertDelivered,
+    AlertRequested,
+    AlertSet,
+    AlertTriggered,
+    Calibration,
+    Fact,
+    ImageEmbedded,
+    SearchEmbedded,
+    SearchPreprocessed,
+)
+from infra.vectors.index import EmbeddedIndex
+from stages.alert import STAGE, Deps, cosine, handle
+from tests.suites.facts import ALERT, ALEX, BLOB, MOMENT, SEARCH
+from tests.suites.fakes import MemoryAlerts, MemoryJournal
+
+CALIBRATION = Calibration(match_at=0.9, possible_at=0.6)
+
+
+def direction(degrees: float) -> bytes:
+    """Vectors of up to 25 degrees apart match."""
+    return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], "<f4").tobytes()
+
+
+WISH = AlertRequested(**ALERT, search_id="11", channel_id="8", locale="de", age_restricted=True, requested_at=MOMENT)
+EMBEDDED = SearchEmbedded(**SEARCH, generation="g1", vector=direction(0), calibration=CALIBRATION, trained=True)
+PREPROCESSED = SearchPreprocessed(**SEARCH, pixels=BLOB, width=128, height=128, preprocessing="p1")
+
+
+def alert(alert_id: str = "13", *, degrees: float = 0, guild: str = "7", generation: str = "g1") -> AlertSet:
+    return AlertSet(
+        guild_id=guild,
+        alert_id=alert_id,
+        person=ALEX,
+        channel_id="8",
+        locale="de",
+        age_restricted=True,
+        requested_at=MOMENT,
+        pixels=BLOB,
+        generation=generation,
+        vector=direction(degrees),
+        calibration=CALIBRATION,
+    )
+
+
+def image(degrees: float = 0) -> ImageEmbedded:
+    return ImageEmbedded(guild_id="7", channel_id="9", image_id="20", generation="g1", vector=direction(degrees))
+
+
+async def made_of(event: AlertRequested | AlertSet | ImageEmbedded, *log: Fact, archive: EmbeddedIndex | None = None) -> list[Fact]:
+    journal = MemoryJournal()
+    for fact in log:
+        await journal.record(fact, Origin("1"))
+    return list(await handle(event, Deps(journal, MemoryAlerts(journal), archive or EmbeddedIndex())))
+
+
+async def test_a_wish_becomes_an_alert_with_all_that_is_needed_when_the_search_is_gone() -> None:
+    assert await made_of(WISH, EMBEDDED, PREPROCESSED) == [alert()]
+
+
+@pytest.mark.parametrize(
+    "log",
+    [(), (EMBEDDED,), (PREPROCESSED,), (EMBEDDED.model_copy(update={"by": "text"}), PREPROCESSED)],
+    ids=["gone", "no picture", "no vector", "by words"],
+)
+async def test_a_wish_about_no_picture_becomes_nothing(log: tuple[Fact, ...]) -> None:
+    assert await made_of(WISH, *log) == []
+
+
+@pytest.mark.parametrize(("degrees", "triggered"), [(0, True), (25, True), (26, False), (180, False)])
+async def test_an_image_that_matches_triggers(degrees: float, triggered: bool) -> None:
+    facts = await made_of(image(degrees), alert())
+    score = round(cosine(direction(0), direction(degrees)), 6)
+    expected = AlertTriggered(**ALERT, image_id="20", score=score, channel_id="8", locale="de", age_restricted=True)
+    assert facts == ([expected] if triggered else [])
+
+
+async def test_every_open_alert_of_the_guild_and_generation_is_triggered() -> None:
+    log = (
+        alert("1"),
+        alert("2", degrees=10),
+        alert("3", degrees=90),
+        alert("4", guild="8"),
+        alert("5", generation="g2"),
+        alert("6"),
+        AlertCancelled(guild_id="7", alert_id="6", person=ALEX, cancelled_at=MOMENT),
+        alert("7"),
+        AlertDelivered(guild_id="7", alert_id="7", person=ALEX, image_id="2", outcome="direct"),
+        alert("8"),
+        AlertDelivered(guild_id="7", alert_id="8", person=ALEX, image_id="2", outcome="withheld"),
+    )
+    assert [fact.key for fact in await made_of(image(), *log)] == [("7", number, "5", "20") for number in ("1", "2", "8")]
+
+
+async def test_an_image_that_came_between_the_search_and_the_wish_triggers() -> None:
+    archive = EmbeddedIndex()
+    for guild, generation, image_id, degrees in [
+        ("7", "g1", "20", 5),
+        ("7", "g1", "21", 60),
+        ("8", "g1", "2", 0),
+        ("7", "g2", "3", 0),
+    ]:
+        archive.add(guild, generation, image_id, "70", direction(degrees))
+    (fact,) = await made_of(alert(), alert(), archive=archive)
+    assert isinstance(fact, AlertTriggered)
+    assert (fact.key, fact.score) == (("7", "13", "5", "20"), pytest.approx(np.cos(np.radians(5)), abs=1e-3))
+    cancelled = AlertCancelled(guild_id="7", alert_id="13", person=ALEX, cancelled_at=MOMENT)
+    assert await made_of(alert(), alert(), cancelled, archive=archive) == []
+
+
+async def test_a_score_that_is_told_is_at_most_one_and_what_is_judged() -> None:
+    longer = alert().model_copy(update={"vector": np.array([1.001, 0], "<f4").tobytes()})
+    barely = alert("14").model_copy(update={"vector": np.array([0.8999999, 0], "<f4").tobytes()})
+    facts = await made_of(image(), longer, barely)
+    assert [fact.score for fact in facts if isinstance(fact, AlertTriggered)] == [1, 0.9]
+
+
+async def test_the_stage_works_in_both_lanes() -> None:
+    assert (STAGE.consumes, STAGE.emits) == ((AlertRequested, AlertSet, ImageEmbedded), (AlertSet, AlertTriggered))
+    assert STAGE.families == ("alert", "image")

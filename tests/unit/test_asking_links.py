@@ -1,0 +1,58 @@
+import pytest
+
+from infra.discord.asking.links import MessageLink, NotAskable, PictureLink, parse_link
+
+PICTURE = "https://cdn.discordapp.com/attachments/1/2/map.PNG?ex=6&is=5&hm=abc&"
+
+
+@pytest.mark.parametrize("host", ["discord.com", "ptb.discord.com", "canary.discord.com", "discordapp.com", "Discord.com"])
+def test_message_links_of_every_client_are_known(host: str) -> None:
+    assert parse_link(f" https://{host}/channels/1/22/333 ") == MessageLink(1, 22, 333)
+    assert parse_link(f"<https://{host}/channels/1/22/333/?x=1>") == MessageLink(1, 22, 333)
+
+
+def test_a_picture_keeps_its_signature_and_belongs_to_no_message() -> None:
+    link = parse_link(PICTURE)
+    assert link == PictureLink(PICTURE, "map.PNG")
+    assert (link.file.url, link.file.channel_id, link.file.message_id) == (PICTURE, None, None)
+
+
+def test_a_picture_that_discord_passes_on_may_have_no_suffix() -> None:
+    url = "https://media.discordapp.net/external/abc/https/a.example/picture"
+    assert parse_link(url) == PictureLink(url, "picture")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "map",
+        "https://discord.com/channels/@me/22/333",
+        "https://discord.com/channels/1/22",
+        "https://discord.com.evil.example/channels/1/22/333",
+        "http://cdn.discordapp.com/attachments/1/2/map.png",
+        "https://cdn.discordapp.com.evil.example/attachments/1/2/map.png",
+        "https://cdn.discordapp.com:444/attachments/1/2/map.png",
+        "https://me@cdn.discordapp.com/attachments/1/2/map.png",
+        "https://cdn.discordapp.com@evil.example/map.png",
+        "https://evil.example/?https://cdn.discordapp.com/attachments/1/2/map.png",
+        "https://cdn.discordapp.com/attachments/1/2/map.png https://evil.example",
+        "https://[::1/map.png",
+        "http://127.0.0.1:8080/attachments/1/2/map.png",
+        "file:///etc/passwd.png",
+    ],
+)
+def test_other_places_are_refused(text: str) -> None:
+    with pytest.raises(NotAskable, match="asking-link-unknown"):
+        parse_link(text)
+
+
+def test_an_origin_may_be_trusted_besides() -> None:
+    url = "http://127.0.0.1:8080/attachments/1/2/map.png"
+    assert parse_link(url, {"http://127.0.0.1:8080"}) == PictureLink(url, "map.png")
+
+
+@pytest.mark.parametrize("path", ["attachments/1/2/map.litematic", "attachments/1/2/notes.txt?ex=1.png", ""])
+def test_what_is_no_picture_is_refused(path: str) -> None:
+    with pytest.raises(NotAskable, match="asking-link-no-picture"):
+        parse_link(f"https://cdn.discordapp.com/{path}")

@@ -1,0 +1,177 @@
+"""What a command carries into the log, and how a failure is worded."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import disnake
+import pytest
+from disnake.ext import commands
+from disnake.interactions import ApplicationCommandInteraction
+
+from contracts.errors import MapSeekError, Unavailable
+from contracts.events import DiscordFile, DiscordReply, Filters
+from infra.discord import custom_ids
+from infra.discord.asking.pictures import MOST_PICTURES, picture_of, pictures_of
+from infra.discord.asking.presses import KINDS, is_outdated
+from infra.discord.asking.text import within
+from infra.discord.failures import worded
+from infra.discord.translate import PIECES, asked_in, question_of
+from infra.discord.wording import say
+from tests.suites.payloads import (
+    CATEGORY,
+    FORUM,
+    GUILD,
+    GUILD_PAYLOAD,
+    MESSAGE,
+    OPEN,
+    SECRET,
+    STAFF,
+    Json,
+    attachment,
+    member_payload,
+    message_payload,
+    user,
+)
+
+
+@pytest.fixture
+async def state() -> Any:
+    state: Any = disnake.Client(intents=disnake.Intents(guilds=True))._connection
+    bot: Any = user(1, username="MapSeek", bot=True)
+    state.user = disnake.ClientUser(state=state, data=bot)
+    return state
+
+
+@pytest.fixture
+def guild(state: Any) -> disnake.Guild:
+    guild: disnake.Guild = state._add_guild_from_data(GUILD_PAYLOAD)
+    return guild
+
+
+def interaction(state: Any, **fields: Any) -> Any:
+    payload: Any = {
+        "id": str(MESSAGE),
+        "type": 2,
+        "token": "interaction-token",
+        "version": 1,
+        "application_id": "42",
+        "guild_id": str(GUILD),
+        "locale": "de",
+        "channel": {"id": str(OPEN), "type": 0, "name": "open", "permissions": "0"},
+        "member": {**member_payload(), "permissions": "0"},
+        "attachment_size_limit": 10,
+        "authorizing_integration_owners": {"0": str(GUILD)},
+        "data": {"id": "1", "name": "find", "type": 1},
+        **fields,
+    }
+    return ApplicationCommandInteraction(data=payload, state=state)
+
+
+@pytest.mark.usefixtures("guild")
+def test_a_command_becomes_a_question(state: Any) -> None:
+    filters = Filters(author_id="300")
+    question = question_of(interaction(state), ["201", "204"], locale="de", private=False, message_id=9, filters=filters)
+    assert (question.asker.id, question.asker.name, question.top) == ("300", "Steve", PIECES)
+    assert question.requested_at == datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
+    assert question.reply == DiscordReply(application_id="42", token="interaction-token", message_id="9")
+    assert (question.channel_id, question.locale, question.private, question.filters) == ("201", "de", False, filters)
+    assert question.readable_channels == ("201", "204")
+    assert "interaction-token" not in repr(question)
+
+
+def test_a_server_without_the_bot_cannot_be_searched(state: Any) -> None:
+    with pytest.raises(MapSeekError) as caught:
+        asked_in(interaction(state))
+    assert str(caught.value) == say("de", "asking-not-here")
+
+
+def message(guild: disnake.Guild, attachments: list[Json], embeds: list[Json] | None = None, **fields: Any) -> disnake.Message:
+    payload: Any = message_payload(attachments, embeds, **fields)
+    place: Any = guild.get_channel(OPEN)
+    return disnake.Message(state=guild._state, channel=place, data=payload)
+
+
+def test_a_messages_pictures_are_attached_embedded_or_forwarded(guild: disnake.Guild) -> None:
+    embed = {"type": "image", "thumbnail": {"url": "https://a.example/b.png", "proxy_url": "https://p.example/b.png"}}
+    forwarded = {
+        "message": {
+            "type": 0,
+            "content": "",
+            "mentions": [],
+            "embeds": [],
+            "attachments": [attachment(9, filename="forwarded.png"), attachment(8)],
+            "timestamp": "2024-03-01T00:00:00+00:00",
+            "edited_timestamp": None,
+        }
+    }
+    shown = pictures_of(
+        message(guild, [attachment(7), attachment(8, content_type="text/plain")], [embed], message_snapshots=[forwarded])
+    )
+    assert [(each.filename, each.source.attachment_id) for each in shown] == [
+        ("map.png", "7"),
+        ("forwarded.png", "9"),
+        ("map.png", "8"),
+        ("b.png", f"{MESSAGE}-0"),
+    ]
+    assert {(each.source.channel_id, each.source.message_id) for each in shown} == {(str(OPEN), str(MESSAGE))}
+
+
+def test_only_so_many_pictures_are_asked_about(guild: disnake.Guild) -> None:
+    shown = pictures_of(message(guild, [attachment(number) for number in range(1, 14)]))
+    assert len(shown) == MOST_PICTURES
+
+
+def test_an_attached_picture_is_of_no_message(state: Any) -> None:
+    data: Any = attachment(7, filename="shot.png", ephemeral=True)
+    picture = picture_of(disnake.Attachment(data=data, state=state))
+    assert picture.filename == "shot.png"
+    assert picture.source == DiscordFile(url=data["url"], attachment_id="7")
+
+
+def test_a_category_is_narrowed_to_its_channels(guild: disnake.Guild) -> None:
+    assert within(guild, CATEGORY) == {str(each) for each in (CATEGORY, OPEN, SECRET, STAFF)}
+    assert within(guild, FORUM) == {str(FORUM)}
+
+
+def test_every_kind_of_button_is_answered_by_somebody() -> None:
+    named = {value for name, value in vars(custom_ids).items() if name.isupper() and name != "PREFIX" and isinstance(value, str)}
+    assert named == KINDS
+
+
+@pytest.mark.parametrize(
+    ("pressed", "outdated"),
+    [
+        ("ms0:browse:1", True),
+        ("ms2:browse:1:2:piece:0:0", True),
+        ("ms1:gone", True),
+        ("ms1", True),
+        ("ms1:browse:1:2:piece:0:0", False),
+        ("ms1:forget:yes:3", False),
+        ("msx:browse", False),
+        ("other", False),
+        ("", False),
+    ],
+)
+def test_buttons_of_other_versions_are_known(pressed: str, outdated: bool) -> None:
+    assert is_outdated(pressed) == outdated
+
+
+@pytest.mark.parametrize(
+    ("cause", "sentence"),
+    [
+        (MapSeekError("As it is."), "As it is."),
+        (Unavailable("log", "secret"), say("en", "failures-unavailable", reference="interaction-7")),
+        (commands.NoPrivateMessage(), say("en", "failures-only-in-servers")),
+        (commands.MissingPermissions(["manage_guild"]), "You need a permission for this: Manage Server."),
+        (
+            commands.BotMissingPermissions(["add_reactions", "manage_messages"]),
+            say("en", "failures-bot-lacks", permissions="add reactions, Manage Messages"),
+        ),
+        (commands.CheckFailure(), say("en", "failures-not-allowed")),
+        (commands.BadArgument("secret"), say("en", "failures-input", reference="interaction-7")),
+        (RuntimeError("secret"), say("en", "failures-broken", reference="interaction-7")),
+    ],
+)
+def test_failures_are_worded(cause: Exception, sentence: str) -> None:
+    assert worded(cause, "en-US", "interaction-7") == sentence
+    assert "secret" not in worded(cause, "de", "interaction-7")

@@ -1,0 +1,45 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from infra.discord.asking.dates import beginning_of
+from infra.discord.asking.words import Words, words_of
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted", "excluded"),
+    [
+        ("a red dragon", "a red dragon", ()),
+        ("dragon -night", "dragon", ("night",)),
+        ('dragon -"stone  wall" -night', "dragon", ("stone wall", "night")),
+        ("dragon -„stone wall“", "dragon", ("stone wall",)),
+        ("dragon \N{MINUS SIGN}night", "dragon", ("night",)),
+        ("-night dragon -night", "dragon", ("night",)),
+        ("a mid-air dragon -mid-air", "a mid-air dragon", ("mid-air",)),
+        ("dragon - night", "dragon - night", ()),
+        ("dragon --", "dragon --", ()),
+        ('dragon -""', "dragon", ()),
+        ("  a \n b ", "a b", ()),
+        ("-night", "", ("night",)),
+        ("", "", ()),
+    ],
+)
+def test_words_with_a_minus_are_excluded(query: str, wanted: str, excluded: tuple[str, ...]) -> None:
+    assert words_of(query) == Words(wanted, excluded)
+
+
+@pytest.mark.parametrize(
+    ("typed", "moment"),
+    [
+        ("2024", datetime(2024, 1, 1, tzinfo=UTC)),
+        ("2024-03", datetime(2024, 3, 1, tzinfo=UTC)),
+        (" 2024-3-5 ", datetime(2024, 3, 5, tzinfo=UTC)),
+        ("2024-02-29", datetime(2024, 2, 29, tzinfo=UTC)),
+        *(
+            (wrong, None)
+            for wrong in ("2023-02-29", "2024-13", "0000", "24", "2024-03-31T10", "31.03.2024", "yesterday", "", "２０２４")
+        ),
+    ],
+)
+def test_dates_begin_at_midnight_utc(typed: str, moment: datetime | None) -> None:
+    assert beginning_of(typed) == moment

@@ -1,0 +1,232 @@
+"""Erase: what goes, what stays because others need it, and that a crash between any two steps loses nothing."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from contracts.envelope import Origin
+from contracts.errors import Retry
+from contracts.events import (
+    Fact,
+    ImageDownloaded,
+    ImageEmbedded,
+    ImageFact,
+    ImagePosted,
+    ImagePreprocessed,
+    ImageRemoved,
+    ImageResurfaced,
+    StoredFile,
+)
+from stages import erase
+from stages.persist import fields_of
+from tests.suites.facts import MOMENT, VECTOR, posted
+from tests.suites.fakes import MemoryBlobs, MemoryCatalogue, MemoryErasure, MemoryJournal
+
+ORIGINAL, PIXELS, THUMBNAIL = b"as posted", b"as RGB", b"small"
+
+
+class World:
+    """A store, a catalogue and a log with images in them."""
+
+    def __init__(self) -> None:
+        self.blobs = MemoryBlobs()
+        self.catalogue = MemoryCatalogue()
+        self.journal = MemoryJournal()
+        self.erasure = MemoryErasure(self.journal)
+        self.deps = erase.Deps(self.catalogue, self.blobs, self.erasure)
+
+    async def archive(self, image_id: str, *, pixels: bytes = PIXELS, original: bytes = ORIGINAL) -> None:
+        """What the stages make of an image."""
+        blob = await self.blobs.put(original)
+        post = posted(image_id).model_copy(update={"source": StoredFile(blob=blob)})
+        await self.record(post)
+        await self.record(ImageDownloaded(**post.identity, blob=blob, size=len(original)))
+        await self.preprocess(post, "p1", pixels)
+        await self.record(ImageEmbedded(**post.identity, generation="g1", vector=VECTOR))
+
+    async def preprocess(self, post: ImagePosted, version: str, pixels: bytes) -> None:
+        await self.record(
+            ImagePreprocessed(
+                **post.identity,
+                pixels=await self.blobs.put(pixels),
+                thumbnail=await self.blobs.put(THUMBNAIL),
+                width=1,
+                height=1,
+                format="png",
+                preprocessing=version,
+            )
+        )
+
+    async def record(self, fact: ImageFact) -> None:
+        await self.journal.record(fact, Origin("m"))
+        if isinstance(fact, ImagePosted | ImageDownloaded | ImagePreprocessed):
+            await self.catalogue.merge(fact.image_id, fields_of(fact))
+
+    async def remove(self, image_id: str) -> ImageRemoved:
+        post = posted(image_id)
+        tombstone = ImageRemoved(**post.identity, message_id=post.message_id, removed_at=MOMENT, cause="deleted")
+        await self.record(tombstone)
+        return tombstone
+
+    def kinds(self, image_id: str) -> list[str]:
+        return [fact.name for fact in self.journal.facts if isinstance(fact, ImageFact) and fact.image_id == image_id]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_the_blobs_the_entry_and_the_facts_go_and_the_tombstone_stays(world: World) -> None:
+    await world.archive("1")
+    assert await erase.handle(await world.remove("1"), world.deps) == ()
+    assert world.blobs.blobs == {}
+    assert await world.catalogue.removed("1")
+    assert world.kinds("1") == ["removed"]
+
+
+async def test_blobs_that_another_image_uses_stay_until_that_goes_too(world: World) -> None:
+    await world.archive("1")
+    await world.archive("2", pixels=b"other pixels")
+    await erase.handle(await world.remove("1"), world.deps)
+    assert set(world.blobs.blobs.values()) == {ORIGINAL, b"other pixels", THUMBNAIL}
+    assert world.kinds("2") == ["posted", "downloaded", "preprocessed", "embedded"]
+    await erase.handle(await world.remove("2"), world.deps)
+    assert world.blobs.blobs == {}
+
+
+async def test_two_posts_of_the_same_bytes_that_go_together_leave_nothing(world: World) -> None:
+    for image in ("1", "2"):
+        await world.archive(image)
+    tombstones = [await world.remove(image) for image in ("1", "2")]
+    for tombstone in tombstones:
+        await erase.handle(tombstone, world.deps)
+    assert world.blobs.blobs == {}
+
+
+async def test_the_pictures_of_every_preprocessing_go(world: World) -> None:
+    await world.archive("1")
+    await world.preprocess(posted("1"), "p2", b"as RGB, made otherwise")
+    await erase.handle(await world.remove("1"), world.deps)
+    assert world.blobs.blobs == {}
+
+
+async def test_a_blob_that_was_put_lately_is_waited_for_and_the_facts_that_name_it_stay_until_then(world: World) -> None:
+    await world.archive("1")
+    tombstone = await world.remove("1")
+    world.blobs.untouched_s = 540
+    with pytest.raises(Retry, match="a short while ago") as retry:
+        await erase.handle(tombstone, world.deps)
+    assert retry.value.after == pytest.approx(60)
+    assert len(world.kinds("1")) == 5
+    world.blobs.untouched_s = 600
+    await erase.handle(tombstone, world.deps)
+    assert world.blobs.blobs == {}
+    assert world.kinds("1") == ["removed"]
+
+
+async def test_the_grace_may_be_set(world: World) -> None:
+    await world.archive("1")
+    world.blobs.untouched_s = 0
+    deps = erase.Deps(world.catalogue, world.blobs, world.erasure, grace=timedelta(0))
+    await erase.handle(await world.remove("1"), deps)
+    assert world.blobs.blobs == {}
+
+
+@pytest.mark.parametrize("persist_was_first", [True, False])
+async def test_it_does_not_matter_whether_persist_was_there_first(world: World, persist_was_first: bool) -> None:
+    await world.archive("1")
+    tombstone = await world.remove("1")
+    if persist_was_first:
+        await world.catalogue.remove("1")
+    await erase.handle(tombstone, world.deps)
+    assert world.blobs.blobs == {}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+async def test_a_crash_at_any_step_is_made_good_by_the_next_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+    for survived in range(20):
+        world = World()
+        await world.archive("1")
+        tombstone = await world.remove("1")
+        steps = 0
+
+        def fatal(target: object, name: str, survived: int = survived) -> None:
+            original = getattr(target, name)
+
+            async def call(*arguments: Any) -> Any:
+                nonlocal steps
+                if steps == survived:
+                    raise Killed
+                steps += 1
+                return await original(*arguments)
+
+            monkeypatch.setattr(target, name, call)
+
+        for target, name in (
+            (world.catalogue, "remove"),
+            (world.blobs, "delete"),
+            (world.erasure, "history"),
+            (world.erasure, "erase_image"),
+        ):
+            fatal(target, name)
+        try:
+            await erase.handle(tombstone, world.deps)
+        except Killed:
+            steps = survived + 1
+            await erase.handle(tombstone, world.deps)
+        else:
+            assert survived > 5
+            return
+        assert world.blobs.blobs == {}
+        assert world.kinds("1") == ["removed"]
+    raise AssertionError("there is no end of steps")
+
+
+async def test_what_a_stage_recorded_behind_its_back_is_erased_too(world: World) -> None:
+    await world.archive("1")
+    await erase.handle(await world.remove("1"), world.deps)
+    identity = posted("1").identity
+    late = ImageDownloaded(**identity, blob=await world.blobs.put(ORIGINAL), size=1)
+    resurfaced = ImageResurfaced(**identity, late=late.name)
+    for fact in (late, resurfaced):
+        await world.journal.record(fact, Origin("m"))
+    assert world.kinds("1") == ["removed", "downloaded", "resurfaced"]
+    await erase.handle(resurfaced, world.deps)
+    assert world.blobs.blobs == {}
+    assert world.kinds("1") == ["removed"]
+
+
+async def test_what_a_stage_records_while_the_image_is_erased_loses_no_blob(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fact comes after the log was read and before it is purged: its blobs would have no name any more."""
+    await world.archive("1")
+    delete = world.blobs.delete
+    late = b"as RGB, by a stage that was at work"
+
+    async def delete_and_be_late(name: str) -> None:
+        await delete(name)
+        if "p2" not in [fact.preprocessing for fact in world.journal.facts if isinstance(fact, ImagePreprocessed)]:
+            monkeypatch.setattr(world.blobs, "delete", delete)
+            await world.preprocess(posted("1"), "p2", late)
+
+    tombstone = await world.remove("1")
+    monkeypatch.setattr(world.blobs, "delete", delete_and_be_late)
+    await erase.handle(tombstone, world.deps)
+    assert world.blobs.blobs == {}
+    assert world.kinds("1") == ["removed"]
+
+
+async def test_an_image_of_which_nothing_is_left_is_no_error(world: World) -> None:
+    tombstone = await world.remove("1")
+    results: list[Sequence[Fact]] = [await erase.handle(tombstone, world.deps) for _ in range(2)]
+    assert results == [(), ()]
+
+
+def test_the_stage_says_what_it_does() -> None:
+    assert erase.STAGE.consumes == (ImageRemoved, ImageResurfaced)
+    assert erase.STAGE.emits == ()

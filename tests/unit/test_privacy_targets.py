@@ -1,0 +1,47 @@
+"""What members may name in /forget message."""
+
+import pytest
+
+from infra.discord.privacy.targets import message_named, removal_of_author, removal_of_message
+from tests.suites.facts import MOMENT, posted
+
+MESSAGE = "1234567890123456789"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        MESSAGE,
+        f"  {MESSAGE}\n",
+        f"9234567890123456789-{MESSAGE}",
+        f"https://discord.com/channels/7/8/{MESSAGE}",
+        f"<https://discord.com/channels/7/8/{MESSAGE}>",
+        f"https://ptb.discord.com/channels/7/8/{MESSAGE}/",
+        f"https://canary.discordapp.com/channels/7/8/{MESSAGE}?x=1",
+    ],
+)
+def test_a_message_is_named_by_link_or_id(typed: str) -> None:
+    assert message_named(typed, "7") == MESSAGE
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "dragon",
+        "12",
+        f"https://discord.com/channels/77/8/{MESSAGE}",
+        f"https://discord.com/channels/@me/8/{MESSAGE}",
+        f"https://evil.example/channels/7/8/{MESSAGE}",
+        f"https://discord.com.evil.example/channels/7/8/{MESSAGE}",
+        f"{MESSAGE} {MESSAGE}",
+        "١٢٣٤٥٦٧٨٩٠١٢٣٤٥٦٧٨",
+    ],
+)
+def test_anything_else_names_no_message_of_this_guild(typed: str) -> None:
+    assert message_named(typed, "7") is None
+
+
+def test_a_message_is_asked_to_be_forgotten_once_and_a_person_each_time() -> None:
+    assert removal_of_message(posted("9"), MOMENT).key == removal_of_message(posted("19"), MOMENT).key == ("7", "forgotten-10")
+    assert removal_of_author("7", "5", "100", MOMENT).key != removal_of_author("7", "5", "101", MOMENT).key

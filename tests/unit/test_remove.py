@@ -1,0 +1,127 @@
+"""Remove: which images a request is about, and that the tombstones say the same however often it is worked on."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from contracts.envelope import Origin
+from contracts.events import Fact, ImagePosted, ImageRemoved, Person, RemovalRequested
+from stages.remove import SKEW, STAGE, Deps, handle
+from tests.suites.facts import MOMENT, posted
+from tests.suites.fakes import MemoryErasure, MemoryJournal, MemoryPosts
+
+
+@pytest.fixture
+def journal() -> MemoryJournal:
+    return MemoryJournal()
+
+
+@pytest.fixture
+def erasure(journal: MemoryJournal) -> MemoryErasure:
+    return MemoryErasure(journal)
+
+
+@pytest.fixture
+def deps(journal: MemoryJournal, erasure: MemoryErasure) -> Deps:
+    return Deps(MemoryPosts(journal), erasure)
+
+
+async def record(journal: MemoryJournal, image_id: str, **fields: Any) -> ImagePosted:
+    post = posted(image_id).model_copy(update=fields)
+    await journal.record(post, Origin("m"))
+    return post
+
+
+def request(scope: str, target: str, **fields: Any) -> RemovalRequested:
+    values = {"guild_id": "7", "removal_id": f"deleted-{target}", "cause": "deleted", "requested_at": MOMENT} | fields
+    return RemovalRequested(scope=scope, target=target, **values)
+
+
+def ids(facts: Any) -> list[str]:
+    return [fact.image_id for fact in facts]
+
+
+async def test_a_deleted_message_takes_all_of_its_images_out_and_no_others(journal: MemoryJournal, deps: Deps) -> None:
+    for image in ("1", "2", "10-0"):
+        await record(journal, image)
+    await record(journal, "3", message_id="11")
+    await record(journal, "4", guild_id="8")
+    assert ids(await handle(request("message", "10"), deps)) == ["1", "2", "10-0"]
+    assert ids(await handle(request("message", "12"), deps)) == []
+
+
+async def test_a_tombstone_is_made_of_the_post_and_the_request_alone(journal: MemoryJournal, deps: Deps) -> None:
+    await record(journal, "1", thread_of="6")
+    event = request("message", "10", cause="forgotten")
+    facts = await handle(event, deps)
+    assert facts == [
+        ImageRemoved(
+            guild_id="7", channel_id="8", image_id="1", thread_of="6", message_id="10", removed_at=MOMENT, cause="forgotten"
+        )
+    ]
+    assert await handle(event, deps) == facts
+
+
+@pytest.mark.parametrize(("keep", "removed"), [(("1", "2"), []), (("2",), ["1"]), ((), ["1", "2"])])
+async def test_an_edit_keeps_what_is_still_attached_and_every_embed(
+    journal: MemoryJournal, deps: Deps, keep: tuple[str, ...], removed: list[str]
+) -> None:
+    for image in ("1", "2", "10-0"):
+        await record(journal, image)
+    assert ids(await handle(request("message", "10", removal_id="edited-10-99", keep=keep), deps)) == removed
+
+
+async def test_a_deleted_channel_takes_its_threads_with_it(journal: MemoryJournal, deps: Deps) -> None:
+    await record(journal, "1", channel_id="8")
+    await record(journal, "2", channel_id="81", thread_of="8")
+    await record(journal, "3", channel_id="9")
+    assert ids(await handle(request("channel", "8"), deps)) == ["1", "2"]
+    assert ids(await handle(request("channel", "81"), deps)) == ["2"]
+
+
+async def test_an_author_is_forgotten_with_votes_and_alerts_and_in_this_guild_only(
+    journal: MemoryJournal, deps: Deps, erasure: MemoryErasure
+) -> None:
+    await record(journal, "1")
+    await record(journal, "2", author=Person(id="6", name="Alex"))
+    await record(journal, "3", guild_id="8")
+    assert ids(await handle(request("author", "5", cause="forgotten"), deps)) == ["1"]
+    assert erasure.persons == [("7", "5")]
+
+
+@pytest.mark.parametrize("scope", ["message", "channel", "guild"])
+async def test_nothing_else_that_people_said_is_touched_by_what_was_deleted(deps: Deps, erasure: MemoryErasure, scope: str) -> None:
+    await handle(request(scope, "7"), deps)
+    assert erasure.persons == []
+
+
+async def test_a_guild_that_the_bot_has_left_is_taken_out_whole(journal: MemoryJournal, deps: Deps) -> None:
+    for image, channel in (("1", "8"), ("2", "9")):
+        await record(journal, image, channel_id=channel)
+    await record(journal, "3", guild_id="8")
+    assert ids(await handle(request("guild", "7"), deps)) == ["1", "2"]
+
+
+@pytest.mark.parametrize(("scope", "target"), [("author", "5"), ("guild", "7")])
+async def test_what_was_posted_after_the_request_stays_however_late_it_is_worked_on(
+    journal: MemoryJournal, deps: Deps, scope: str, target: str
+) -> None:
+    await record(journal, "1", posted_at=MOMENT)
+    await record(journal, "2", posted_at=MOMENT + SKEW)
+    await record(journal, "3", posted_at=MOMENT + timedelta(hours=1))
+    assert ids(await handle(request(scope, target), deps)) == ["1", "2"]
+
+
+@pytest.mark.parametrize(("scope", "target"), [("message", "10"), ("channel", "8")])
+async def test_what_is_gone_from_discord_goes_whatever_the_clocks_say(
+    journal: MemoryJournal, deps: Deps, scope: str, target: str
+) -> None:
+    await record(journal, "1", posted_at=MOMENT + timedelta(hours=1))
+    assert ids(await handle(request(scope, target), deps)) == ["1"]
+
+
+def test_the_stage_says_what_it_does() -> None:
+    emitted: tuple[type[Fact], ...] = (ImageRemoved,)
+    assert STAGE.families == ("removal",)
+    assert STAGE.emits == emitted

@@ -1,0 +1,115 @@
+"""Reply: what is left of an answer for the one who looks, on the page that they turned to."""
+
+from datetime import timedelta
+
+import pytest
+
+from contracts.events import (
+    SearchAnswered,
+    Verdict,
+)
+from tests.suites.desk import ASKED, Desk, browsed, matched, outcome, piece, presser, question
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+class TestWhatIsLeft:
+    async def test_a_removed_piece_is_left_out(self, desk: Desk) -> None:
+        await desk.archive("a", "b", "c")
+        await desk.catalogue.remove("b")
+        assert outcome(await desk.deliver(matched(piece("a", 0.99), piece("b", 0.95), piece("c", 0.7)))) == ("match", "sent")
+        assert (desk.answer.pieces, desk.large) == (2, "a")
+        second = await desk.browse(piece=1)
+        assert (second.number, desk.large, second.piece_verdict, second.verdict) == (1, "c", "possible", "match")
+
+    async def test_the_verdict_follows_the_best_piece_that_is_left(self, desk: Desk) -> None:
+        await desk.archive("b")
+        assert outcome(await desk.deliver(matched(piece("a", 0.99), piece("b", 0.6)))) == ("possible", "sent")
+        await desk.catalogue.remove("b")
+        assert (await desk.browse()).verdict == "none"
+
+    @pytest.mark.parametrize(("left", "verdict"), [("ab", "match"), ("b", "possible")])
+    async def test_without_a_calibration_only_the_best_is_called_a_match(self, desk: Desk, left: str, verdict: Verdict) -> None:
+        await desk.archive(*left)
+        assert outcome(await desk.deliver(matched(piece("a", 0.99), piece("b", 0.98), calibration=None))) == (verdict, "sent")
+        assert desk.answer.piece_verdict == verdict
+
+    async def test_another_post_takes_the_place_of_one_that_is_gone_without_its_score(self, desk: Desk) -> None:
+        await desk.archive("c", day=2)
+        await desk.archive("b", day=3)
+        assert outcome(await desk.deliver(matched(piece("a", 0.99, "b", "c")))) == ("possible", "sent")
+        assert desk.answer.piece is not None
+        assert (desk.large, desk.answer.piece.best.score, desk.answer.piece.best.thumbnail) == ("c", None, b"c")
+        assert [post.image_id for post in desk.answer.piece.posts] == ["c", "b"]
+
+    async def test_with_everything_removed_there_is_no_match(self, desk: Desk) -> None:
+        assert outcome(await desk.deliver(matched(piece("a", 0.99, "b"), verdict="possible"))) == ("none", "sent")
+        assert (desk.answer.piece, desk.answer.pieces) == (None, 0)
+
+    async def test_an_unreadable_channel_is_left_out(self, desk: Desk) -> None:
+        await desk.archive("secret", channel_id="3")
+        await desk.archive("open", day=2)
+        both = matched(piece("secret", 0.99, "open"), asked=question(readable_channels=("2",)))
+        assert outcome(await desk.deliver(both)) == ("possible", "sent")
+        assert (desk.large, len(desk.answer.piece.posts if desk.answer.piece else ())) == ("open", 1)
+
+    async def test_a_public_thread_is_read_with_its_channel_and_a_private_one_by_its_members(self, desk: Desk) -> None:
+        await desk.archive("public", channel_id="30", thread_of="2")
+        await desk.archive("private", channel_id="31", thread_of=None)
+        pieces = matched(piece("public", 0.99), piece("private", 0.98))
+        for channels, shown in ((("2",), "public"), (("31",), "private"), (("30",), None), ((), None)):
+            asked = presser().model_copy(update={"readable_channels": channels})
+            await desk.record(pieces)
+            answer = await desk.browse(asked=asked)
+            assert (desk.large, answer.pieces) == (shown, 1 if shown else 0)
+
+    async def test_another_guilds_image_is_never_shown(self, desk: Desk) -> None:
+        await desk.archive("a", guild_id="666")
+        await desk.catalogue.merge("b", {"message_link": "https://x/b"})
+        assert outcome(await desk.deliver(matched(piece("a", 0.99), piece("b", 0.99)))) == ("none", "sent")
+
+
+class TestTurningPages:
+    async def test_the_presser_is_shown_what_they_may_read(self, desk: Desk) -> None:
+        await desk.archive("a", channel_id="3")
+        await desk.archive("b")
+        await desk.record(matched(piece("a", 0.99), piece("b", 0.95)))
+        answer = await desk.browse(asked=presser("2", locale="de"), piece=1)
+        assert desk.answers.shown == [("42", "pressed", answer)]
+        assert (desk.large, answer.number, answer.pieces, answer.asker_id, answer.locale) == ("b", 0, 1, "8", "de")
+
+    async def test_the_posts_of_a_piece(self, desk: Desk) -> None:
+        await desk.archive("a", "b", "c")
+        await desk.record(matched(piece("a", 0.99), piece("b", 0.95, "c")))
+        answer = await desk.browse(piece=1, view="posts", page=3)
+        assert (answer.view, answer.page, answer.number, answer.piece_verdict) == ("posts", 3, 1, "match")
+
+    async def test_beyond_the_last_piece_is_the_last_piece(self, desk: Desk) -> None:
+        await desk.archive("a", "b")
+        await desk.record(matched(piece("a", 0.99), piece("b", 0.95)))
+        assert (await desk.browse(piece=9)).number == 1
+        assert desk.large == "b"
+
+    async def test_a_page_shown_again_is_the_same_and_nothing_is_recorded(self, desk: Desk) -> None:
+        await desk.archive("a")
+        await desk.record(matched(piece("a", 0.99)))
+        first, second = await desk.browse(), await desk.browse()
+        assert first == second
+        assert not await desk.journal.holds(SearchAnswered, "1", "9")
+
+    async def test_a_search_that_the_log_no_longer_has_is_too_old(self, desk: Desk) -> None:
+        answer = await desk.browse()
+        assert (answer.verdict, answer.problem, answer.piece) == ("error", None, None)
+
+    async def test_a_search_of_another_guild_is_not_found(self, desk: Desk) -> None:
+        await desk.archive("a")
+        await desk.record(matched(piece("a", 0.99)).model_copy(update={"guild_id": "2"}))
+        assert (await desk.browse()).verdict == "error"
+
+    async def test_a_press_of_fifteen_minutes_ago_is_passed_over(self, desk: Desk) -> None:
+        desk.now = ASKED + timedelta(minutes=15)
+        assert await desk.deliver(browsed()) == []
+        assert desk.answers.shown == []

@@ -1,0 +1,274 @@
+"""What an answer looks like: every kind of page, in the reader's language, within Discord's limits whatever the names are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import disnake
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.errors import RejectCode
+from contracts.ports import Answer, Found
+from infra.discord.answering.views import COLOURS, FILENAME, View, answer_view, percentage, plain
+from infra.discord.custom_ids import ALERT, BROWSE, VOTE, parsed
+from infra.discord.wording import LANGUAGES, say
+from infra.simulator.limits import check_message
+from tests.suites.answers import ASKER, SEARCH, THUMBNAIL, answer, found, piece, problem
+
+BEST = found(3, 0.97, THUMBNAIL, user_name="Alex", filename="sunset.png", channel_id="88")
+FIRST = found(1)
+MANY = piece(found(20, 0.9), *(found(number) for number in range(1, 13)))
+
+
+def embed_of(shown: Answer) -> disnake.Embed:
+    (embed,) = answer_view(shown).embeds
+    return embed
+
+
+def lines(shown: Answer) -> list[str]:
+    return (embed_of(shown).description or "").split("\n")
+
+
+def body(view: View) -> dict[str, Any]:
+    return {
+        "embeds": [embed.to_dict() for embed in view.embeds],
+        "components": [row.to_component_dict() for row in view.components],
+    }
+
+
+def buttons(shown: Answer) -> list[dict[str, Any]]:
+    return [button for row in body(answer_view(shown))["components"] for button in row["components"]]
+
+
+def labels(shown: Answer) -> list[str]:
+    return [button["label"] for button in buttons(shown)]
+
+
+def button(shown: Answer, label: str) -> dict[str, Any]:
+    (found,) = [each for each in buttons(shown) if each["label"] == label]
+    return found
+
+
+class TestAPiece:
+    def test_a_single_post_says_who_when_and_where(self) -> None:
+        embed = embed_of(answer(piece(BEST)))
+        assert (embed.title, embed.url) == ("Found it: first posted by Alex", "https://discord.com/channels/1/77/3")
+        assert (embed.description or "").split("\n") == [
+            "**97 %** similar, a match",
+            "Posted by **Alex** on <t:1709469000:D> (<t:1709469000:R>) in <#88>",
+            "File: sunset.png",
+        ]
+        assert (embed.colour, embed.footer.text) == (COLOURS["match"], None)
+
+    def test_the_headline_names_the_first_post_and_the_picture_is_the_most_alike(self) -> None:
+        shown = answer(piece(BEST, FIRST, found(2)))
+        embed = embed_of(shown)
+        assert (embed.title, embed.url) == ("Found it: first posted by Steve", "https://discord.com/channels/1/77/1")
+        assert lines(shown)[1:4] == [
+            "First posted by **Steve** on <t:1709296200:D> (<t:1709296200:R>) in <#77>",
+            "The picture below was posted by **Alex** on <t:1709469000:D> in <#88>, "
+            "[go to the message](https://discord.com/channels/1/77/3)",
+            "Also posted 2 times",
+        ]
+        assert embed.image.url == f"attachment://{FILENAME}"
+        view = answer_view(shown)
+        assert (view.files[FILENAME].data, view.files[FILENAME].description) == (THUMBNAIL, "The map art as Alex posted it")
+
+    def test_the_first_post_may_be_the_most_alike(self) -> None:
+        shown = answer(piece(found(1, 0.97), found(2)))
+        assert [line.split()[0] for line in lines(shown)] == ["**97", "First", "Also", "File:"]
+        assert lines(shown)[2] == "Also posted once"
+
+    def test_a_possible_match_is_not_called_a_match(self) -> None:
+        shown = answer(piece(found(1, 0.7)), verdict="possible")
+        assert (embed_of(shown).title, lines(shown)[0]) == (
+            "This may be it: first posted by Steve",
+            "**70 %** similar, possibly a match",
+        )
+        assert embed_of(shown).colour == COLOURS["possible"]
+
+    def test_each_page_has_the_verdict_of_its_own_piece(self) -> None:
+        shown = answer(piece(found(1, 0.7)), piece_verdict="possible", number=1, pieces=2)
+        assert embed_of(shown).title == "Another result: first posted by Steve"
+        assert lines(shown)[0] == "**70 %** similar, possibly a match"
+        assert embed_of(shown).footer.text == "Result 2 of 2"
+
+    def test_what_was_not_compared_has_no_percentage(self) -> None:
+        for by, said in (("image", "Possibly a match"), ("text", "Possibly what you are looking for")):
+            shown = answer(piece(FIRST, found(2)), verdict="possible", by=by)
+            assert lines(shown)[0] == said
+            assert "%" not in str(embed_of(shown).to_dict())
+
+    def test_words_have_a_headline_of_their_own(self) -> None:
+        shown = answer(piece(found(1, 0.31)), by="text")
+        assert embed_of(shown).title == "Best result for your words: first posted by Steve"
+        assert lines(shown)[0] == "Fits your words: **31 %**"
+        assert {"This is it", "Not it"} <= set(labels(shown))
+
+    def test_a_lost_thumbnail_is_no_obstacle(self) -> None:
+        view = answer_view(answer(piece(found(1, 0.97))))
+        assert (view.embeds[0].image.url, view.files) == (None, {})
+
+    def test_an_archived_file_has_no_link(self) -> None:
+        local = Found("local-1", 0.9, {**FIRST.document, "message_link": "file:///a.png"}, None)
+        shown = answer(piece(local))
+        assert embed_of(shown).url is None
+        assert labels(shown) == ["This is it", "Not it"]
+
+    @pytest.mark.parametrize(("score", "shown"), [(1.0, 100), (0.9999, 99), (0.29, 29), (0.0, 0), (-0.3, 0)])
+    def test_percentages_are_rounded_down(self, score: float, shown: int) -> None:
+        assert percentage(score) == shown
+
+
+class TestButtons:
+    def test_one_post_of_one_piece_can_be_judged_and_gone_to(self) -> None:
+        shown = answer(piece(BEST))
+        assert labels(shown) == ["This is it", "Not it", "Go to the post"]
+        assert parsed(button(shown, "This is it")["custom_id"], VOTE, 3) == (SEARCH, "300", "1")
+        assert parsed(button(shown, "Not it")["custom_id"], VOTE, 3) == (SEARCH, "300", "0")
+        assert button(shown, "Go to the post")["url"] == "https://discord.com/channels/1/77/3"
+
+    def test_the_post_that_is_shown_is_judged_and_the_first_one_gone_to(self) -> None:
+        shown = answer(piece(BEST, FIRST))
+        assert parsed(button(shown, "This is it")["custom_id"], VOTE, 3) == (SEARCH, "300", "1")
+        assert button(shown, "Go to the first post")["url"] == "https://discord.com/channels/1/77/1"
+        assert parsed(button(shown, "Posted 2 times")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "posts", "0", "0")
+
+    @pytest.mark.parametrize(
+        ("number", "previous", "following"),
+        [(0, ("0", True), ("1", False)), (1, ("0", False), ("2", False)), (2, ("1", False), ("2", True))],
+    )
+    def test_pieces_are_turned_to_and_fro(self, number: int, previous: tuple[str, bool], following: tuple[str, bool]) -> None:
+        shown = answer(piece(BEST), number=number, pieces=3)
+        for label, (target, disabled) in (("Previous", previous), ("Next", following)):
+            pressed = button(shown, label)
+            assert parsed(pressed["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "piece", target, "0")
+            assert pressed["disabled"] is disabled
+
+    def test_the_posts_of_the_piece_that_is_shown(self) -> None:
+        shown = answer(piece(BEST, FIRST), number=4, pieces=5)
+        assert parsed(button(shown, "Posted 2 times")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "posts", "4", "0")
+
+    def test_no_match_can_be_watched_for(self) -> None:
+        shown = answer(verdict="none")
+        assert labels(shown) == ["Tell me if it turns up"]
+        assert parsed(buttons(shown)[0]["custom_id"], ALERT, 1) == (SEARCH,)
+
+
+class TestPosts:
+    def test_ten_a_page_first_posted_first(self) -> None:
+        shown = answer(MANY, view="posts", number=1, pieces=2)
+        assert embed_of(shown).title == "Posted 13 times"
+        assert lines(shown)[0] == (
+            "**1.** <t:1709296200:D>: **Steve** in <#77>, [go to the message](https://discord.com/channels/1/77/1)"
+        )
+        assert [line.split()[0] for line in lines(shown)] == [f"**{rank}.**" for rank in range(1, 11)]
+        assert embed_of(shown).footer.text == "Page 1 of 2"
+        assert labels(shown) == ["Previous", "Next", "Back to the result"]
+        assert parsed(button(shown, "Previous")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "posts", "1", "0")
+        assert parsed(button(shown, "Next")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "posts", "1", "1")
+        assert parsed(button(shown, "Back to the result")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "piece", "1", "0")
+
+    @pytest.mark.parametrize("page", [1, 2, 1000])
+    def test_beyond_the_last_page_is_the_last_page(self, page: int) -> None:
+        shown = answer(MANY, view="posts", page=page)
+        assert [line.split()[0] for line in lines(shown)] == ["**11.**", "**12.**", "**13.**"]
+        assert (button(shown, "Previous")["disabled"], button(shown, "Next")["disabled"]) == (False, True)
+
+    def test_one_page_is_not_turned(self) -> None:
+        shown = answer(piece(BEST, FIRST), view="posts")
+        assert (labels(shown), embed_of(shown).footer.text) == (["Back to the result"], None)
+        assert embed_of(shown).thumbnail.url == f"attachment://{FILENAME}"
+
+
+class TestNothing:
+    def test_no_match_says_so(self) -> None:
+        embed = embed_of(answer(verdict="none"))
+        assert embed.title == "No match"
+        assert embed.description == "Nothing that you can read in this server looks like this picture."
+
+    def test_no_words_are_watched_for(self) -> None:
+        shown = answer(verdict="none", by="text")
+        assert embed_of(shown).description == "Nothing that you can read in this server fits these words."
+        assert buttons(shown) == []
+
+    @pytest.mark.parametrize("code", RejectCode)
+    @pytest.mark.parametrize("locale", LANGUAGES)
+    def test_every_rejection_has_a_sentence_in_the_askers_language(self, code: RejectCode, locale: str) -> None:
+        embed = embed_of(answer(verdict="error", locale=locale, problem=problem(code, "English.").problem))
+        assert embed.title == say(locale, "answers-error")
+        sentence = say(locale, f"answers-rejected-{code.value.replace('_', '-')}")
+        assert embed.description == (f"{sentence}\nEnglish." if code is RejectCode.INTERNAL else sentence)
+        assert buttons(problem(code)) == []
+
+    def test_a_search_that_is_gone_is_too_old(self) -> None:
+        assert embed_of(answer(verdict="error")).description == "This search is too old. Please ask again."
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [answer(piece(BEST, FIRST), trained=False), answer(MANY, view="posts", trained=False), answer(verdict="none", trained=False)],
+)
+def test_an_untrained_model_is_named_on_every_result(shown: Answer) -> None:
+    assert (embed_of(shown).footer.text or "").endswith("untrained model: this result is of demo quality")
+
+
+def test_the_footer_has_both_the_position_and_the_warning() -> None:
+    shown = answer(piece(BEST), pieces=2, trained=False)
+    assert embed_of(shown).footer.text == "Result 1 of 2 · untrained model: this result is of demo quality"
+
+
+def test_a_german_asker_reads_german() -> None:
+    shown = answer(piece(BEST, FIRST), locale="de", pieces=2)
+    assert embed_of(shown).title == "Gefunden: zuerst gepostet von Steve"
+    assert lines(shown)[0] == "Zu **97 %** ähnlich, ein Treffer"
+    assert labels(shown) == ["Zurück", "Weiter", "2-mal gepostet", "Das ist es", "Das ist es nicht", "Zum ersten Post"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("**bold** _a_ ~~x~~ `c` ||s||", r"\*\*bold\*\* \_a\_ \~\~x\~\~ \`c\` \|\|s\|\|"),
+        ("[click](https://evil.example)", r"\[click](https://evil.example)"),
+        ("https://evil.example/a_b_", r"https://evil.example/a\_b\_"),
+        ("two\n# lines", "two # lines"),
+        ("# heading", "# heading"),
+        ("{ $filename }", "{ $filename }"),
+    ],
+)
+def test_names_are_shown_as_they_are(name: str, shown: str) -> None:
+    page = answer(piece(found(1, 0.9, user_name=name, filename=name)))
+    assert (embed_of(page).title or "").endswith(shown)
+    assert f"**{shown}**" in lines(page)[1]
+    assert lines(page)[2] == f"File: {shown}"
+
+
+@pytest.mark.parametrize("name", ["@everyone", "<@123456789012345678>", "<@&123456789012345678>"])
+def test_nobody_is_mentioned(name: str) -> None:
+    assert name not in str(embed_of(answer(piece(found(1, 0.9, user_name=name, filename=name)))).to_dict())
+
+
+names = st.one_of(st.text(max_size=300), st.sampled_from("*_~`|[<>@#\\").map(lambda each: each * 300), st.just("@everyone" * 60))
+
+
+@given(names, names, st.sampled_from(["en-US", "de"]), st.sampled_from(["image", "text"]), st.booleans(), st.integers(0, 3))
+def test_every_page_fits_in_a_message(name: str, filename: str, locale: str, by: str, several: bool, number: int) -> None:
+    called: dict[str, Any] = {"user_name": name, "filename": filename, "channel_id": "9" * 19}
+    others: Sequence[Found] = [found(day, **called) for day in range(1, 25)] if several else []
+    shown = piece(found(28, 0.9, THUMBNAIL, **called), *others)
+    common: dict[str, Any] = {"locale": locale, "by": by, "trained": False, "number": number, "pieces": 4}
+    for page in (answer(shown, **common), *(answer(shown, view="posts", page=each, **common) for each in range(3))):
+        view = answer_view(page)
+        check_message(body(view))
+        assert all(len(picture.description) <= 1024 for picture in view.files.values())
+        assert max(len(each.get("custom_id", "")) for each in buttons(page)) <= 100
+    check_message(body(answer_view(problem(RejectCode.INTERNAL, name * 300))))
+
+
+@given(names)
+def test_plain_text_is_one_short_line(name: str) -> None:
+    shown = plain(name)
+    assert "\n" not in shown
+    assert len(shown) <= 220
+    assert disnake.utils.escape_mentions(shown) == shown
