@@ -3,13 +3,16 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test check bench schema clean
+.PHONY: demo test soak check bench schema clean
 
 demo: .venv/ready
 	$(BIN)/mapseek demo
 
 test: .venv/ready
 	$(BIN)/pytest
+
+soak: .venv/ready
+	$(BIN)/pytest -m soak
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

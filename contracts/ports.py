@@ -274,9 +274,9 @@ class Piece:
 class Answer:
     """One page of what the asker is told.
 
-    `verdict` is about the whole search, `piece_verdict` about the piece on this page. `piece` is the one shown, the `number`th (from
-    0) of `pieces`; None when nothing was found, or nothing that the asker may see. With `view` "posts" it is page number `page` of
-    that piece's posts. `problem` is the sentence of a rejection.
+    `verdict` is about the whole search, `piece_verdict` about the piece on this page. `piece` is the one shown, the `number`th
+    (from 0) of `pieces`; None when nothing was found, or nothing that the asker may see. With `view` "posts" it is page number
+    `page` of the piece's posts. `problem` is the sentence of a rejection.
     """
 
     search_id: str

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     discord_api: str | None = Field(None, description="Another Discord REST endpoint (the simulator's).")
     channels: Words = Field(
         frozenset(),
-        description="What is archived: channel or category ids, separated by commas, or `all`.",
+        description="Archived besides what is watched: channel or category ids, separated by commas, or `all`.",
     )
     cdn_origins: Words = Field(frozenset(), description="Origins trusted for downloads besides Discord's (the simulator's).")
     max_file_bytes: int = Field(25 * 1024 * 1024, gt=0, description="Larger images are rejected.")

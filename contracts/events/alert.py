@@ -7,7 +7,7 @@ from contracts.events.search import Calibration
 
 
 class AlertFact(Fact):
-    """Something that happened to an alert: its id is that of the interaction that asked for it.
+    """Something that happened to an alert: its id is that of the search, or of the press for one more after it ended.
 
     The person is part of the key, so that all of a person's alerts are erased by one filter.
     """

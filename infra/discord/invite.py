@@ -13,7 +13,6 @@ PERMISSIONS: dict[str, str] = {
     "send_messages": "show the progress of a long back-fill, answer a repost with a link, mention whoever waits for a picture",
     "send_messages_in_threads": "the same in threads and forum posts",
     "embed_links": "show a back-fill's progress as more than plain text",
-    "attach_files": "show pictures in messages of its own",
     "add_reactions": "mark a repost with a quiet reaction",
 }
 """What the bot may do in every channel, and what for. Answers to commands need none of it."""

@@ -46,7 +46,7 @@ async def run_demo(report: Path, out: Console) -> int:
             out.print("[bold]mapseek status[/], afterwards:", as_table(final, utc_now()))
     out.print(_questions_table(asked))
     out.print(_scenes_table(scenes))
-    path = _write(report, html(archived, asked, scenes, cells(final, utc_now()), trained))
+    path = _write(report, html(archived, asked, scenes, cells(final, utc_now()), scenery.channel_names, trained))
     right, answered = sum(each.right for each in asked), sum(each.answer is not None for each in asked)
     out.print(f"{archived} of {PIECES} posted pieces are archived; {answered} of {len(asked)} questions answered, {right} rightly.")
     out.print(f"{sum(scene.right for scene in scenes)} of {len(scenes)} scenes went as they should.")

@@ -58,6 +58,11 @@ class Scenery:
     channels: dict[tuple[str, str], Channel]
     members: dict[tuple[str, str], Member]
 
+    @property
+    def channel_names(self) -> dict[str, str]:
+        """What the channels are called, by their ids."""
+        return {str(channel.id): channel.name for channel in self.channels.values()}
+
 
 @asynccontextmanager
 async def simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, Settings]]:

@@ -1,14 +1,9 @@
 """The demo's report: one HTML file without any reference to the outside, each question beside the answer that a member saw."""
 
-import base64
-import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from html import escape
-from typing import Any
 
-from infra.simulator.answers import Answer
-from infra.simulator.model import Message
+from pipeline.demo.look import Names, data_uri, message_html
 from pipeline.demo.play import Asked
 from pipeline.demo.scenes import Scene
 from pipeline.demo.script import PIECES
@@ -28,9 +23,11 @@ article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelate
 .question img { max-height: 260px; margin: 0 auto; } h2 { font-size: 1rem; margin: 0 0 .5rem; } h2 small { color: var(--dim);
   font-weight: normal; }
 .embed { border-left: 4px solid var(--c); background: var(--paper); border-radius: 4px; padding: .6rem .8rem; margin-bottom: .5rem;
-  overflow: hidden; overflow-wrap: anywhere; }
+  overflow: hidden; }
+article > div { overflow-wrap: anywhere; }
 .embed b.title { display: block; } .embed .thumb { float: right; max-width: 72px; margin-left: .8rem; }
 .embed .large { max-height: 190px; margin-top: .5rem; } .footer { color: var(--dim); font-size: .8rem; margin-top: .4rem; }
+.channel { background: #5865f233; border-radius: 4px; padding: 0 .2rem; }
 .button { display: inline-block; background: var(--line); border-radius: 5px; padding: .3rem .8rem; margin: 0 .4rem .4rem 0;
   font-size: .85rem; } .primary { background: #5865f2; color: #fff; } .success { background: #2d7d46; color: #fff; }
 .danger { background: #c0392b; color: #fff; } .off { opacity: .5; } h1 + .scene { margin-top: 1rem; }
@@ -41,8 +38,10 @@ table { border-collapse: collapse; margin-bottom: 1.5rem; background: var(--card
 """
 
 
-def html(archived: int, asked: Sequence[Asked], scenes: Sequence[Scene], stages: Sequence[Sequence[str]], trained: bool) -> str:
-    """The whole page. `stages` are the rows of the status table, headings first."""
+def html(
+    archived: int, asked: Sequence[Asked], scenes: Sequence[Scene], stages: Sequence[Sequence[str]], channels: Names, trained: bool
+) -> str:
+    """The whole page. `stages` are the rows of the status table, headings first; `channels` are names by id."""
     right = sum(each.right for each in asked)
     untrained = (
         ""
@@ -55,8 +54,8 @@ def html(archived: int, asked: Sequence[Asked], scenes: Sequence[Scene], stages:
         f"<title>MapSeek demo</title><style>{STYLE}</style><h1>MapSeek demo</h1>"
         f'<p class="lead">{archived} of {PIECES} posted pieces archived; {right} of {len(asked)} questions answered rightly. '
         "Each question was asked with the slash command <code>/find</code>; beside it is what the member saw.</p>"
-        f"{untrained}{_table(stages)}{''.join(_article(number, each) for number, each in enumerate(asked, 1))}"
-        f"<h1>And besides</h1>{''.join(map(_scene, scenes))}</html>\n"
+        f"{untrained}{_table(stages)}{''.join(_article(number, each, channels) for number, each in enumerate(asked, 1))}"
+        f"<h1>And besides</h1>{''.join(_scene(scene, channels) for scene in scenes)}</html>\n"
     )
 
 
@@ -67,78 +66,22 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _article(number: int, asked: Asked) -> str:
+def _article(number: int, asked: Asked, channels: Names) -> str:
     mark = _mark(asked.right)
     heading = f"<h2>{number}. {escape(asked.question.words)} <small>{asked.milliseconds:.0f} ms, {mark}</small></h2>"
-    answer = "<p>No answer came in time.</p>" if asked.answer is None else _message(asked.answer)
+    answer = "<p>No answer came in time.</p>" if asked.answer is None else message_html(asked.answer, channels)
     return (
-        f'<article><div class="question">{heading}<img alt="question {number}" src="{_data_uri(asked.file, "png")}"></div>'
+        f'<article><div class="question">{heading}<img alt="question {number}" src="{data_uri(asked.file, "png")}"></div>'
         f"<div>{answer}</div></article>"
     )
 
 
-def _scene(scene: Scene) -> str:
-    picture = "" if scene.picture is None else f'<img alt="the picture" src="{_data_uri(scene.picture, "png")}">'
+def _scene(scene: Scene, channels: Names) -> str:
+    picture = "" if scene.picture is None else f'<img alt="the picture" src="{data_uri(scene.picture, "png")}">'
     words = f"<h2>{escape(scene.title)} <small>{_mark(scene.right)}</small></h2><p>{escape(scene.did)}.</p>"
-    return f'<article class="scene"><div class="question">{words}{picture}</div><div>{_message(scene.seen)}</div></article>'
+    seen = message_html(scene.seen, channels)
+    return f'<article class="scene"><div class="question">{words}{picture}</div><div>{seen}</div></article>'
 
 
 def _mark(right: bool) -> str:
     return '<span class="right">right</span>' if right else '<span class="wrong">wrong</span>'
-
-
-def _message(seen: Answer | Message) -> str:
-    """A message with its text, embeds and buttons, as Discord's client would show it."""
-    attached = seen.attachments if isinstance(seen, Answer) else [(each.filename, each.data) for each in seen.attachments]
-    files = {name: _data_uri(data, "webp") for name, data in attached}
-    text = f"<p>{_markdown(seen.content)}</p>" if seen.content else ""
-    return text + "".join(_embed(embed, files) for embed in seen.embeds) + _buttons(seen.components)
-
-
-def _buttons(rows: Sequence[dict[str, Any]]) -> str:
-    kinds = {1: "primary", 3: "success", 4: "danger"}
-    shown = ""
-    for row in rows:
-        for button in row["components"]:
-            look = "off" if button.get("disabled") else kinds.get(button["style"], "")
-            emoji = escape(str((button.get("emoji") or {}).get("name") or ""))
-            shown += f'<span class="button {look}">{emoji} {escape(str(button.get("label") or ""))}</span>'
-        shown += "<br>"
-    return shown
-
-
-def _embed(embed: dict[str, Any], files: dict[str, str]) -> str:
-    title = escape(str(embed.get("title", "")))
-    if url := embed.get("url"):
-        title = f'<a href="{escape(str(url))}">{title}</a>'
-    thumb = _image(embed.get("thumbnail"), files, "thumb")
-    large = _image(embed.get("image"), files, "large")
-    footer = embed.get("footer", {}).get("text")
-    return (
-        f'<div class="embed" style="--c: #{int(embed.get("color") or 0):06x}">{thumb}<b class="title">{title}</b>'
-        f"{_markdown(str(embed.get('description') or ''))}{large}"
-        + (f'<div class="footer">{escape(str(footer))}</div>' if footer else "")
-        + "</div>"
-    )
-
-
-def _image(picture: dict[str, Any] | None, files: dict[str, str], kind: str) -> str:
-    name = str((picture or {}).get("url", "")).split("?")[0].rpartition("/")[2]
-    return f'<img class="{kind}" alt="the archived picture" src="{files[name]}">' if name in files else ""
-
-
-def _markdown(text: str) -> str:
-    """The little of Discord's markup that answers use: bold, and timestamps."""
-    shown = escape(text)
-    shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", shown)
-    shown = re.sub(r" \(&lt;t:\d+:R&gt;\)", "", shown)
-    shown = re.sub(r"&lt;t:(\d+):D&gt;", lambda found: _date(int(found[1])), shown)
-    return re.sub(r"\\([*_~`|>\\])", r"\1", shown).replace("\n", "<br>")
-
-
-def _date(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %B %Y")
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

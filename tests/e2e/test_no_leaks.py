@@ -75,7 +75,7 @@ def test_nobody_is_shown_what_they_may_not_read_and_everybody_finds_what_they_ma
     stage.play(plan)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 @settings(QUICK, max_examples=300, derandomize=False, phases=list(Phase))
 @given(plan=plans(16))

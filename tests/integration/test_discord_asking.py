@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from disnake.http import Route
 
+from contracts.envelope import Origin
 from contracts.events import (
     AlertCancelled,
     AlertRequested,
@@ -16,7 +17,9 @@ from contracts.events import (
     DiscordFile,
     Person,
     SearchDescribed,
+    SearchMatched,
     SearchRequested,
+    SearchVoted,
 )
 from contracts.state import GuildSettings
 from contracts.subjects import settings_key
@@ -24,6 +27,7 @@ from infra.discord import custom_ids
 from infra.discord.custom_ids import custom_id
 from infra.discord.wording import say
 from infra.simulator import Channel, Member, Message, Overwrite, Permission
+from tests.suites.facts import QUESTION
 from tests.suites.fakes import MemoryJournal, MemoryState
 from tests.suites.gateway import PNG, Discord, Heard, listening, simulated_discord
 from tests.suites.waiting import eventually
@@ -64,6 +68,20 @@ def asked(journal: MemoryJournal) -> list[SearchRequested]:
 
 async def found(discord: Discord, *, member: Member | None = None, channel: Channel | None = None, **options: Any) -> Any:
     return await discord.simulator.slash(channel or discord.lounge, member or discord.steve, "find", options=options)
+
+
+async def matched(discord: Discord, journal: MemoryJournal) -> None:
+    """Search 77 is answered."""
+    fact = SearchMatched(
+        guild_id=str(discord.guild.id),
+        search_id="77",
+        question=QUESTION,
+        generation="g1",
+        verdict="none",
+        matches=(),
+        trained=True,
+    )
+    await journal.record(fact, Origin("interaction-77"))
 
 
 async def said(discord: Discord, interaction: Any) -> str:
@@ -398,6 +416,7 @@ async def test_buttons_of_another_version_are_answered_with_a_sentence(discord: 
 
 @pytest.mark.usefixtures("heard")
 async def test_votes_are_noted_and_may_change(discord: Discord, journal: MemoryJournal) -> None:
+    await matched(discord, journal)
     right, wrong = (custom_id(custom_ids.VOTE, "77", "88", each) for each in "10")
     message = await answered_with(discord, right, wrong)
     for pressed, word in ((right, "yes"), (wrong, "no")):
@@ -410,7 +429,33 @@ async def test_votes_are_noted_and_may_change(discord: Discord, journal: MemoryJ
     ]
 
 
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("pressed", [custom_id(custom_ids.VOTE, "77", "88", "1"), custom_id(custom_ids.ALERT, "77")])
+async def test_a_search_that_the_log_has_dropped_is_too_old(discord: Discord, journal: MemoryJournal, pressed: str) -> None:
+    interaction = await discord.simulator.press(await answered_with(discord, pressed), discord.steve, pressed)
+    assert await said(discord, interaction) == sentence("answers-too-old")
+    assert not any(isinstance(fact, SearchVoted | AlertRequested) for fact in journal.facts)
+
+
+@pytest.mark.usefixtures("heard")
+async def test_an_alert_is_one_however_often_it_is_asked_for_until_it_is_cancelled(
+    discord: Discord, journal: MemoryJournal
+) -> None:
+    await matched(discord, journal)
+    alert = custom_id(custom_ids.ALERT, "77")
+    message = await answered_with(discord, alert)
+    for _ in range(2):
+        answer = await discord.simulator.answer(await discord.simulator.press(message, discord.steve, alert))
+        (cancel,) = answer.buttons
+    assert [fact.alert_id for fact in journal.facts if isinstance(fact, AlertRequested)] == ["77"]
+    await said(discord, await discord.simulator.press(answer, discord.steve, cancel))
+    again = await discord.simulator.press(message, discord.steve, alert)
+    assert await said(discord, again) == sentence("asking-alert-noted")
+    assert [fact.alert_id for fact in journal.facts if isinstance(fact, AlertRequested)] == ["77", str(again.id)]
+
+
 async def test_an_alert_is_asked_for_and_cancelled(discord: Discord, journal: MemoryJournal) -> None:
+    await matched(discord, journal)
     alex = discord.simulator.add_member(discord.guild, "Alex")
     alert = custom_id(custom_ids.ALERT, "77")
     async with listening(discord, journal):
@@ -419,7 +464,7 @@ async def test_an_alert_is_asked_for_and_cancelled(discord: Discord, journal: Me
         answer = await discord.simulator.answer(interaction)
         assert (answer.content, answer.ephemeral) == (sentence("asking-alert-noted"), True)
         fact: Any = next(each for each in journal.facts if isinstance(each, AlertRequested))
-        assert (fact.alert_id, fact.person.name, fact.search_id) == (str(interaction.id), "Steve", "77")
+        assert (fact.alert_id, fact.person.name, fact.search_id) == ("77", "Steve", "77")
         assert (fact.channel_id, fact.locale, fact.age_restricted) == (str(discord.lounge.id), "en-US", False)
         (cancel,) = answer.buttons
     async with listening(discord, journal):
@@ -454,6 +499,7 @@ async def test_open_alerts_are_listed_with_a_way_out(discord: Discord, journal: 
     async def alerts() -> Any:
         return await discord.simulator.answer(await discord.simulator.slash(discord.lounge, discord.steve, "alerts"))
 
+    await matched(discord, journal)
     none = await alerts()
     assert (none.content, none.ephemeral, none.buttons) == (sentence("asking-alerts-none"), True, {})
     for number in range(1, 31):
@@ -485,6 +531,7 @@ async def direct_message(discord: Discord, button: str) -> Message:
 
 @pytest.mark.usefixtures("heard")
 async def test_an_alert_is_cancelled_in_a_direct_message(discord: Discord, journal: MemoryJournal) -> None:
+    await matched(discord, journal)
     alert = custom_id(custom_ids.ALERT, "77")
     interaction = await discord.simulator.press(await answered_with(discord, alert), discord.steve, alert)
     answer = await discord.simulator.answer(interaction)

@@ -43,7 +43,6 @@ def test_the_link_asks_for_the_least() -> None:
         "send_messages",
         "send_messages_in_threads",
         "embed_links",
-        "attach_files",
         "add_reactions",
     }
     assert (query["client_id"], query["scope"], query["guild_id"]) == (["42"], ["bot applications.commands"], ["7"])

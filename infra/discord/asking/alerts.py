@@ -9,13 +9,13 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
 
 from contracts.envelope import Origin
-from contracts.events import AlertCancelled, AlertRequested, AlertSet
+from contracts.events import AlertCancelled, AlertRequested, AlertSet, SearchMatched
 from infra.discord.asking.occasion import admit_press, interacting, occasion_of, refused
 from infra.discord.asking.options import IN_GUILDS, described
 from infra.discord.audience import is_age_restricted
 from infra.discord.custom_ids import ALERT, CANCEL_ALERT, custom_id, parsed
 from infra.discord.failures import reference_of, telling_failures
-from infra.discord.services import Services
+from infra.discord.services import Ports, Services
 from infra.discord.translate import person_of
 from infra.discord.wording import say
 
@@ -59,11 +59,13 @@ class Alerts(commands.Cog):
         admit_press(occasion, self._services)
         await interaction.response.defer(with_message=True, ephemeral=True)
         guild_id, ports = str(occasion.guild.id), self._services.ports
+        if not await ports.journal.holds(SearchMatched, guild_id, search_id):
+            raise refused(occasion, "answers-too-old")
         if len(await ports.alerts.open(guild_id, str(occasion.asker.id))) >= MOST_ALERTS:
             raise refused(occasion, "asking-alerts-full", most=MOST_ALERTS)
         fact = AlertRequested(
             guild_id=guild_id,
-            alert_id=str(interaction.id),
+            alert_id=await _alert_id(interaction, guild_id, search_id, ports),
             person=person_of(occasion.asker),
             search_id=search_id,
             channel_id=str(interaction.channel_id),
@@ -89,6 +91,16 @@ class Alerts(commands.Cog):
         await journal.record(fact, Origin(reference_of(interaction)))
         log.info("alert cancelled", guild=guild_id, alert=alert_id)
         await interaction.edit_original_response(say(locale, "asking-alert-cancelled"))
+
+
+async def _alert_id(interaction: MessageInteraction[Any], guild_id: str, search_id: str, ports: Ports) -> str:
+    """One alert for a person and a search, however often they press; another one only after the first has ended."""
+    key = (guild_id, search_id, str(interaction.author.id))
+    if not await ports.journal.holds(AlertRequested, *key):
+        return search_id
+    opened = {alert.alert_id for alert in await ports.alerts.open(guild_id, key[2])}
+    ended = search_id not in opened and await ports.journal.holds(AlertSet, *key)
+    return str(interaction.id) if ended or await ports.journal.holds(AlertCancelled, *key) else search_id
 
 
 def _list(opened: Sequence[AlertSet], locale: str) -> tuple[str, list[disnake.ui.Button[Any]]]:

@@ -8,7 +8,7 @@ from disnake.ext import commands
 from disnake.interactions import MessageInteraction
 
 from contracts.errors import MapSeekError
-from contracts.events import SearchBrowsed, SearchVoted
+from contracts.events import SearchBrowsed, SearchMatched, SearchVoted
 from infra.discord.asking.occasion import Occasion, admit_press, interacting, occasion_of, refused
 from infra.discord.custom_ids import ALERT, BACKFILL, BROWSE, CANCEL_ALERT, FORGET, PREFIX, VOTE, parsed
 from infra.discord.failures import telling_failures
@@ -73,6 +73,8 @@ class Presses(commands.Cog):
         """A second vote of the same person replaces the first."""
         occasion = _alone(interaction, self._services)
         await interaction.response.defer(with_message=True, ephemeral=True)
+        if not await self._services.ports.journal.holds(SearchMatched, str(occasion.guild.id), search_id):
+            raise refused(occasion, "answers-too-old")
         fact = SearchVoted(
             guild_id=str(occasion.guild.id),
             search_id=search_id,

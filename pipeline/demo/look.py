@@ -1,0 +1,76 @@
+"""How a message looks in Discord's client, as HTML: near enough to be read as a user reads it."""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+from infra.simulator.answers import Answer
+from infra.simulator.model import Message
+
+Names = Mapping[str, str]
+
+
+def message_html(seen: Answer | Message, channels: Names) -> str:
+    """A message with its text, embeds and buttons, as Discord's client shows it. `channels` are names by id."""
+    attached = seen.attachments if isinstance(seen, Answer) else [(each.filename, each.data) for each in seen.attachments]
+    files = {name: data_uri(data, "webp") for name, data in attached}
+    text = f"<p>{_markdown(seen.content, channels)}</p>" if seen.content else ""
+    return text + "".join(_embed(embed, files, channels) for embed in seen.embeds) + _buttons(seen.components)
+
+
+def _buttons(rows: Sequence[dict[str, Any]]) -> str:
+    kinds = {1: "primary", 3: "success", 4: "danger"}
+    shown = ""
+    for row in rows:
+        for button in row["components"]:
+            look = "off" if button.get("disabled") else kinds.get(button["style"], "")
+            emoji = escape(str((button.get("emoji") or {}).get("name") or ""))
+            shown += f'<span class="button {look}">{emoji} {escape(str(button.get("label") or ""))}</span>'
+        shown += "<br>"
+    return shown
+
+
+def _embed(embed: dict[str, Any], files: dict[str, str], channels: Names) -> str:
+    title = escape(str(embed.get("title", "")))
+    if url := embed.get("url"):
+        title = f'<a href="{escape(str(url))}">{title}</a>'
+    thumb = _image(embed.get("thumbnail"), files, "thumb")
+    large = _image(embed.get("image"), files, "large")
+    footer = embed.get("footer", {}).get("text")
+    return (
+        f'<div class="embed" style="--c: #{int(embed.get("color") or 0):06x}">{thumb}<b class="title">{title}</b>'
+        f"{_markdown(str(embed.get('description') or ''), channels)}{large}"
+        + (f'<div class="footer">{escape(str(footer))}</div>' if footer else "")
+        + "</div>"
+    )
+
+
+def _image(picture: dict[str, Any] | None, files: dict[str, str], kind: str) -> str:
+    name = str((picture or {}).get("url", "")).split("?")[0].rpartition("/")[2]
+    return f'<img class="{kind}" alt="the archived picture" src="{files[name]}">' if name in files else ""
+
+
+def _markdown(text: str, channels: Names) -> str:
+    """The little of Discord's markup that the bot uses: bold, small, links, channels, and timestamps."""
+    shown = escape(text)
+    shown = re.sub(r"\[([^\]]+)\]\((https?://[^\s)]+)\)", r'<a href="\2">\1</a>', shown)
+    shown = re.sub(r'(?<!")(https?://[^\s<]+)', r'<a href="\1">\1</a>', shown)
+    shown = re.sub(
+        r"&lt;#(\d+)&gt;", lambda found: f'<span class="channel">#{escape(channels.get(found[1], "unknown"))}</span>', shown
+    )
+    shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", shown)
+    shown = re.sub(r" \(&lt;t:\d+:R&gt;\)", "", shown)
+    shown = re.sub(r"&lt;t:(\d+):D&gt;", lambda found: _date(int(found[1])), shown)
+    return re.sub(r"\\([*_~`|>\\])", r"\1", shown).replace("\n", "<br>")
+
+
+def _date(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %B %Y")
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """A picture inside the page; `kind` is png or webp."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
