@@ -19,7 +19,7 @@ WRONG_LAST_SEQUENCE = 10071
 """The server's error code when the subject already has a message, although none was expected."""
 
 EXPECTED_ON = "Nats-Expected-Last-Subject-Sequence-Subject"
-"""The subjects, wildcards allowed, whose last sequence is expected, in place of the published one (NATS server 2.11 and later)."""
+"""The subjects, wildcards allowed, whose last sequence is expected in place of the published one's (docs/adr/0005)."""
 
 
 class JetStreamJournal:

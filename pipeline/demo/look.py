@@ -39,10 +39,14 @@ def _embed(embed: dict[str, Any], files: dict[str, str], channels: Names) -> str
         title = f'<a href="{escape(str(url))}">{title}</a>'
     thumb = _image(embed.get("thumbnail"), files, "thumb")
     large = _image(embed.get("image"), files, "large")
+    fields = "".join(
+        f'<p class="field"><b>{_markdown(str(field["name"]), channels)}</b><br>{_markdown(str(field["value"]), channels)}</p>'
+        for field in embed.get("fields") or []
+    )
     footer = embed.get("footer", {}).get("text")
     return (
         f'<div class="embed" style="--c: #{int(embed.get("color") or 0):06x}">{thumb}<b class="title">{title}</b>'
-        f"{_markdown(str(embed.get('description') or ''), channels)}{large}"
+        f"{_markdown(str(embed.get('description') or ''), channels)}{fields}{large}"
         + (f'<div class="footer">{escape(str(footer))}</div>' if footer else "")
         + "</div>"
     )
@@ -63,7 +67,7 @@ def _markdown(text: str, channels: Names) -> str:
     )
     shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", shown)
     shown = re.sub(r" \(&lt;t:\d+:R&gt;\)", "", shown)
-    shown = re.sub(r"&lt;t:(\d+):D&gt;", lambda found: _date(int(found[1])), shown)
+    shown = re.sub(r"&lt;t:(\d+):[DR]&gt;", lambda found: _date(int(found[1])), shown)
     return re.sub(r"\\([*_~`|>\\])", r"\1", shown).replace("\n", "<br>")
 
 

@@ -39,7 +39,7 @@ privacy-kept =
     This stays until it is removed.
 privacy-asking-title = When you ask, vote or wait
 privacy-asking =
-    Your **questions** (who asked, when, with which file name or words) are kept for 7 days. The **picture that you asked with** stays in the storage of the bot's owner, under a name that does not lead to you once the question is gone.
+    Your **questions** (who asked, when, with which picture or words) are kept for 7 days, the picture a day longer at most.
     Your **votes** (“This is it”, “Not it”) are kept for good with your id and the picture or the words that were asked with, to measure how good the search is. Your **alerts** are kept with your id, name and picture, also when they are over. `/forget me` erases both.
     Records of **failures** may hold the same details for 30 days.
 privacy-removal-title = How to have it removed
