@@ -52,7 +52,7 @@ async def test_a_fact_becomes_facts_that_say_where_they_come_from(
     message = await client.jetstream().get_last_msg("IMAGES", DOWNLOADED)
     assert message.headers is not None
     assert message.headers["ce-correlationid"] == "message-10"
-    assert message.headers["ce-causationid"] == "mapseek.image.posted.v1.7.9"
+    assert message.headers["ce-causationid"] == "mapseek.image.posted.v1.7.9.10"
     assert await recorded(client, DOWNLOADED) == downloaded(posted())
 
 

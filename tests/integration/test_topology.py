@@ -39,14 +39,29 @@ def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
         "embed-image",
         "embed-search",
         "persist-image",
+        "link-image",
         "match-search",
         "reply-search",
+        "judge-search",
+        "alert-alert",
+        "alert-image",
+        "notify-image",
+        "notify-alert",
+        "remove-removal",
+        "erase-image",
     }
 
 
 def test_posts_are_kept_for_ever_and_questions_for_seven_days() -> None:
     ages = {stream.name: stream.max_age for stream in topology.streams()}
-    assert ages == {"IMAGES": 0, "SEARCHES": 7 * 86400, "FAILURES": 30 * 86400}
+    assert ages == {
+        "IMAGES": 0,
+        "SEARCHES": 7 * 86400,
+        "JUDGEMENTS": 0,
+        "ALERTS": 0,
+        "REMOVALS": 30 * 86400,
+        "FAILURES": 30 * 86400,
+    }
 
 
 async def test_a_stream_that_differs_is_refused_with_one_sentence_and_applied_on_request(
