@@ -1,4 +1,4 @@
-"""In-memory adapters of our own ports, for tests of what uses a port. They keep the promises that contracts/ports.py makes."""
+"""In-memory adapters of our own ports, for tests of what uses a port. They keep the promises that contracts/ports makes."""
 
 import asyncio
 import hashlib

@@ -1,0 +1,38 @@
+"""What the stages need from the outside world. Each port has one behaviour suite, run against every adapter."""
+
+from contracts.ports.answers import Answer, Answering, Found, Piece, Step
+from contracts.ports.archive import Catalogue, CatalogueEntry, Document, Neighbour, VectorSearch
+from contracts.ports.log import Alerts, Erasure, F, Journal, Posts
+from contracts.ports.notices import Notice, Notifying
+from contracts.ports.overview import Lag, Overseeing, Overview
+from contracts.ports.pictures import BlobStore, Downloader, Encoder, ImageEncoder
+from contracts.ports.state import Entry, State
+
+__all__ = [
+    "Alerts",
+    "Answer",
+    "Answering",
+    "BlobStore",
+    "Catalogue",
+    "CatalogueEntry",
+    "Document",
+    "Downloader",
+    "Encoder",
+    "Entry",
+    "Erasure",
+    "F",
+    "Found",
+    "ImageEncoder",
+    "Journal",
+    "Lag",
+    "Neighbour",
+    "Notice",
+    "Notifying",
+    "Overseeing",
+    "Overview",
+    "Piece",
+    "Posts",
+    "State",
+    "Step",
+    "VectorSearch",
+]

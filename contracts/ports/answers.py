@@ -1,0 +1,77 @@
+"""What an asker is told, and how it is delivered."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from contracts.events import SearchRejected, Verdict
+from contracts.ports.archive import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One archived post as the asker is shown it. `thumbnail` is a small WebP picture, None where the blob is lost.
+
+    `score` is None for a post that was not itself compared with the question: the other posts of a piece.
+    """
+
+    image_id: str
+    score: float | None
+    document: Document
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of map art among the results: the post that is most like the question, and all its posts, first posted first."""
+
+    best: Found
+    posts: Sequence[Found]
+
+    @property
+    def first(self) -> Found:
+        """The post by which the piece was first shown."""
+        return self.posts[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One page of what the asker is told.
+
+    `verdict` is about the whole search, `piece_verdict` about the piece on this page. `piece` is the one shown, the `number`th
+    (from 0) of `pieces`; None when nothing was found, or nothing that the asker may see. With `view` "posts" it is page number
+    `page` of the piece's posts. `problem` is the sentence of a rejection.
+    """
+
+    search_id: str
+    asker_id: str
+    verdict: Verdict
+    trained: bool
+    locale: str
+    by: Literal["image", "text"] = "image"
+    piece: Piece | None = None
+    piece_verdict: Verdict = "none"
+    number: int = 0
+    pieces: int = 0
+    view: Literal["piece", "posts"] = "piece"
+    page: int = 0
+    problem: SearchRejected | None = None
+
+
+Step = Literal["fetching", "reading", "comparing"]
+"""At what a search is while the asker waits."""
+
+
+class Answering(Protocol):
+    """Delivers an answer to the one who asked. `message_id` is a follow-up message; None is the interaction's first answer."""
+
+    async def edit(self, application_id: str, token: str, answer: Answer, *, message_id: str | None = None) -> None:
+        """Show the answer in place of the deferred one; doing it again shows the same.
+
+        Raises Reject when the interaction is gone, Retry for what may work later.
+        """
+        ...
+
+    async def progress(self, application_id: str, token: str, step: Step, locale: str, *, message_id: str | None = None) -> None:
+        """Say in the deferred answer at what the search is. Raises as `edit` does."""
+        ...

@@ -1,0 +1,95 @@
+"""The two projections that answer questions: the catalogue of documents, and the index of vectors."""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """What people may know of an image, in the catalogue's document shape without the vectors.
+
+    `document` holds `discord_message_id`, `message_link`, `image_url`, `metadata` and, as far as the image got, `media`
+    (blobs and true dimensions) or `rejection` (stage, code, reason).
+    """
+
+    image_id: str
+    document: Document
+
+
+class Catalogue(Protocol):
+    """Documents for people, one an image; a projection of the log, so every call may be repeated."""
+
+    async def merge(self, image_id: str, fields: Document) -> bool:
+        """Set top-level fields of the image's document, making it if there is none. False when the image is removed for good."""
+        ...
+
+    async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
+        """Set the image's vector in one generation (`clip_embedding.<generation>`)."""
+        ...
+
+    async def vector(self, image_id: str, generation: str) -> bytes | None: ...
+
+    async def remove(self, image_id: str) -> None:
+        """Erase the image and remember its id, so that no replay brings it back."""
+        ...
+
+    async def removed(self, image_id: str) -> bool:
+        """Whether the image was erased, as against never catalogued."""
+        ...
+
+    async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
+        """The documents of those images that are known and not removed, by image id."""
+        ...
+
+    def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
+        """Every document, or one guild's, in order of image id."""
+        ...
+
+    async def count(self, guild_id: str | None = None) -> int: ...
+
+    async def uses(self, blob: str) -> bool:
+        """Whether any document names this blob: as what was posted, as its pixels or as its thumbnail."""
+        ...
+
+    async def clear(self) -> None:
+        """Empty the projection, tombstones included: the log plays it anew."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the database answers; raise Unavailable otherwise. Every other call raises Unavailable too when it is down."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """An archived image and its cosine similarity to what was searched, at most 1."""
+
+    image_id: str
+    score: float
+
+
+class VectorSearch(Protocol):
+    """Nearest archived images, within one guild and one generation."""
+
+    async def search(
+        self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
+    ) -> Sequence[Neighbour]:
+        """At most `top` neighbours by cosine, best first, only from `channels` (None: all). Unknown guilds have none.
+
+        An image in a public thread counts as posted in the thread's parent channel (`ImageFact.audience`).
+        """
+        ...
+
+    async def like(
+        self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
+    ) -> Sequence[Neighbour]:
+        """At most `top` neighbours of an archived image, best first, itself left out, with a similarity of `at_least`.
+
+        Empty for an image that has no vector of this generation.
+        """
+        ...

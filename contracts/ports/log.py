@@ -1,0 +1,67 @@
+"""What the logs can do, for those who record, look up, follow and forget."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Protocol, TypeVar
+
+from contracts.envelope import Origin
+from contracts.events import AlertSet, Fact, ImageFact, ImagePosted
+
+F = TypeVar("F", bound=Fact)
+
+
+class Journal(Protocol):
+    """The log, for those who record facts."""
+
+    async def record(self, fact: Fact, origin: Origin) -> bool:
+        """Record a fact once, for ever. False when it was recorded before, and for a post whose image was removed.
+
+        Raises Unavailable when the log cannot be reached.
+        """
+        ...
+
+    async def holds(self, fact: type[Fact], *key: str) -> bool:
+        """Whether a fact of this kind is recorded under this key. Raises Unavailable when the log cannot be reached."""
+        ...
+
+    async def fetch(self, fact: type[F], *key: str) -> F | None:
+        """The fact of this kind under this key, None where there is none. Raises Unavailable when the log cannot be reached."""
+        ...
+
+
+class Posts(Protocol):
+    """What the log knows of posted images, in the order in which they were recorded. Removed ones are gone or soon will be."""
+
+    async def of_message(self, guild_id: str, message_id: str) -> Sequence[ImagePosted]:
+        """The images of one message, those that were just recorded too. Raises Unavailable."""
+        ...
+
+    def of_guild(
+        self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None
+    ) -> AsyncIterator[ImagePosted]:
+        """Everything posted in a guild, in one channel (or in the public threads of it), by one author, recorded since a moment."""
+        ...
+
+
+class Alerts(Protocol):
+    """The alerts that are neither delivered nor cancelled."""
+
+    async def open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
+        """A guild's open alerts, or one person's, oldest first; it knows of everything that was recorded before the call."""
+        ...
+
+
+class Erasure(Protocol):
+    """Takes out of the logs what is to be forgotten."""
+
+    async def history(self, guild_id: str, image_id: str) -> tuple[Sequence[ImageFact], int]:
+        """Every fact about an image that this version can read, in order, and up to where the log was read. Raises Unavailable."""
+        ...
+
+    async def erase_image(self, guild_id: str, image_id: str, until: int) -> None:
+        """Erase what was read about an image but its tombstone; doing it again changes nothing. Raises Unavailable."""
+        ...
+
+    async def erase_person(self, guild_id: str, person_id: str) -> None:
+        """Erase a person's votes and alerts in a guild. Raises Unavailable."""
+        ...
