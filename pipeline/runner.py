@@ -1,6 +1,7 @@
 """What happens to every message of every stage, once for all: decode, work, record, acknowledge; or retry, hold, bury."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -195,7 +196,8 @@ async def _put_back(
     reason = str(error) or type(error).__name__
     delay = runtime.policy.retry(job.family).delay(delivery.attempt, after)
     if delivery.attempt < job.stage.attempts:
-        log.warning("tried again later", reason=reason, delay_s=round(delay, 2))
+        # One that names its time is an appointment, not a failure: a rate limit, or a blob that is too young to be deleted.
+        log.log(logging.WARNING if after is None else logging.INFO, "tried again later", reason=reason, delay_s=round(delay, 2))
         runtime.metrics.retried.labels(*job.labels).inc()
         await message.nak(delay=delay)
     elif job.in_a_row < runtime.policy.breaker_limit:

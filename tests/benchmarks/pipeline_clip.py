@@ -84,7 +84,7 @@ def whole(process: Process) -> Way:
         names = await store(await process.wiring.blobs(), seeds)
         before = succeeded(process.runtime, persist.STAGE.name)
         await post(process.wiring.journal, names, first=seeds[0])
-        await until_done(process.runtime, persist.STAGE.name, before + 3 * len(seeds))
+        await until_done(process.runtime, persist.STAGE.name, before + 4 * len(seeds))
 
     return way
 

@@ -39,7 +39,7 @@ from tests.suites.bench_stage import count, downloaded, working
 
 WORKERS = 8
 DIMENSIONS = 512
-CHAIN: dict[Stage[Any], int] = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, persist.STAGE: 3}
+CHAIN: dict[Stage[Any], int] = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, persist.STAGE: 4}
 """The stages of the archive lane, with how many messages an image is to each."""
 
 
