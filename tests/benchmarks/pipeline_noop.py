@@ -55,7 +55,9 @@ class NoModel:
 
 
 NO_MODEL = NoModel(
-    Encoder("none", "0" * 64, DIMENSIONS, trained=False, calibration=Calibration(match_at=1, possible_at=1)),
+    Encoder(
+        "open_clip/none/untrained/fp32", "0" * 64, DIMENSIONS, trained=False, calibration=Calibration(match_at=1, possible_at=1)
+    ),
     np.full(DIMENSIONS, DIMENSIONS**-0.5, "<f4").tobytes(),
 )
 

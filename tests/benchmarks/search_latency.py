@@ -75,6 +75,12 @@ class Figures:
         return 2 * self.alone.percentile(50) + self.batch_ms
 
 
+async def lift_quotas(discord: Simulator, channel: Channel, owner: Member) -> None:
+    """One member asks more than a member may by default."""
+    quotas = {"per-member": 600, "per-server": 6000, "at-once": 20}
+    await discord.answer(await discord.slash(channel, owner, "archive settings", options=quotas))
+
+
 async def ask(discord: Simulator, channel: Channel, member: Member, client: Client, seeds: Sequence[int], pause: Pause) -> Searches:
     """Ask about the pictures of these seeds, one after the other, each after a pause."""
     began: dict[str, float] = {}
@@ -156,6 +162,7 @@ async def measure(model: str, questions: int, images: int) -> Figures:
                 running(settings, url, STAGES, with_gateway=True, encoder=encoder) as process,
             ):
                 await discord.wait_for_command("find")
+                await lift_quotas(discord, channel, guild.members[guild.owner_id])
                 names = await store(await process.wiring.blobs(), range(images))
                 client, journal = process.wiring.client, process.wiring.journal
 
