@@ -1,10 +1,8 @@
 """`/archive` through the real disnake client: watching, back-fill with its message and buttons, status and settings."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from disnake.http import Route
 
 from contracts.events import ImagePosted
 from contracts.ports import Lag, Overview
@@ -14,19 +12,8 @@ from infra.discord.archiving.forgotten import Forgetting
 from infra.discord.custom_ids import BACKFILL, custom_id
 from infra.simulator import Channel, Member, Overwrite, Permission
 from tests.suites.fakes import FixedOverview, MemoryJournal, MemoryState
-from tests.suites.gateway import PNG, Discord, listening, simulated_discord
+from tests.suites.gateway import PNG, Discord, listening
 from tests.suites.waiting import eventually
-
-
-@pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Route, "BASE", Route.BASE)
-
-
-@pytest.fixture
-async def discord() -> AsyncIterator[Discord]:
-    async with simulated_discord() as discord:
-        yield discord
 
 
 @pytest.fixture
@@ -34,16 +21,6 @@ def alex(discord: Discord) -> Member:
     """Somebody who may manage the server."""
     managers = discord.simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)
     return discord.simulator.add_member(discord.guild, "Alex", [managers])
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
-@pytest.fixture
-def state() -> MemoryState:
-    return MemoryState()
 
 
 def filenames(journal: MemoryJournal) -> list[str]:

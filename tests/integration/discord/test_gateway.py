@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from disnake.http import Route
 from structlog.testing import capture_logs
 
 from contracts.envelope import Origin
@@ -21,32 +20,10 @@ from infra.discord.services import Ports
 from infra.discord.wording import say
 from infra.simulator import Overwrite, Permission, Simulator
 from tests.suites.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
-from tests.suites.gateway import Discord, Heard, listening, simulated_discord
+from tests.suites.gateway import Discord, Heard, listening
 from tests.suites.waiting import eventually
 
 LINK = {"type": "image", "url": "https://a.example/b.png", "thumbnail": {"url": "https://a.example/b.png", "width": 9, "height": 8}}
-
-
-@pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Route, "BASE", Route.BASE)
-
-
-@pytest.fixture
-async def discord() -> AsyncIterator[Discord]:
-    async with simulated_discord() as discord:
-        yield discord
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
-@pytest.fixture
-async def heard(discord: Discord, journal: MemoryJournal) -> AsyncIterator[Heard]:
-    async with listening(discord, journal) as heard:
-        yield heard
 
 
 def posted(journal: MemoryJournal) -> list[ImagePosted]:

@@ -1,38 +1,12 @@
 """The archive through the real disnake client: what was missed is caught up, what is deleted goes, the past is filled in."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-from disnake.http import Route
-
 from contracts.events import ImagePosted, RemovalRequested
 from contracts.state import Mark
 from contracts.subjects import mark_key
 from infra.simulator import Overwrite, Permission
 from tests.suites.fakes import MemoryJournal, MemoryState
-from tests.suites.gateway import Discord, listening, simulated_discord
+from tests.suites.gateway import Discord, listening
 from tests.suites.waiting import eventually
-
-
-@pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Route, "BASE", Route.BASE)
-
-
-@pytest.fixture
-async def discord() -> AsyncIterator[Discord]:
-    async with simulated_discord() as discord:
-        yield discord
-
-
-@pytest.fixture
-def journal() -> MemoryJournal:
-    return MemoryJournal()
-
-
-@pytest.fixture
-def state() -> MemoryState:
-    return MemoryState()
 
 
 def filenames(journal: MemoryJournal) -> list[str]:

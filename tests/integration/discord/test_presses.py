@@ -1,0 +1,249 @@
+"""What members press under an answer, through the real disnake client: what is recorded, and what they are told at once."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import pytest
+
+from contracts.envelope import Origin
+from contracts.events import (
+    AlertCancelled,
+    AlertRequested,
+    AlertSet,
+    Calibration,
+    Person,
+    SearchMatched,
+    SearchVoted,
+)
+from infra.discord import custom_ids
+from infra.discord.custom_ids import custom_id
+from infra.simulator import Message, Overwrite, Permission
+from tests.suites.facts import QUESTION
+from tests.suites.fakes import MemoryJournal
+from tests.suites.gateway import PNG, Discord, listening
+from tests.suites.told import said, sentence
+from tests.suites.waiting import eventually
+
+CALIBRATION = Calibration(match_at=0.9, possible_at=0.8)
+
+
+async def matched(discord: Discord, journal: MemoryJournal) -> None:
+    """Search 77 is answered."""
+    fact = SearchMatched(
+        guild_id=str(discord.guild.id),
+        search_id="77",
+        question=QUESTION,
+        generation="g1",
+        verdict="none",
+        matches=(),
+        trained=True,
+    )
+    await journal.record(fact, Origin("interaction-77"))
+
+
+async def show_buttons(discord: Discord, interaction: Any, *pressable: str) -> Message:
+    """Answer an interaction with buttons, as the reply stage does."""
+    buttons = [{"type": 2, "style": 2, "label": str(number), "custom_id": each} for number, each in enumerate(pressable)]
+    url = f"{discord.simulator.api_base}/webhooks/{discord.simulator.application_id}/{interaction.token}/messages/@original"
+    body = {"content": "an answer", "components": [{"type": 1, "components": buttons}]}
+    async with aiohttp.ClientSession() as session, session.patch(url, json=body) as response:
+        assert response.status == 200, await response.text()
+    answer = await discord.simulator.answer(interaction)
+    return answer.message
+
+
+async def answered_with(discord: Discord, *pressable: str, private: bool = True) -> Message:
+    interaction = await discord.simulator.slash(
+        discord.lounge, discord.steve, "find", attachments={"image": ("shot.png", PNG)}, options={"private": private}
+    )
+    await eventually(lambda: interaction.original)
+    return await show_buttons(discord, interaction, *pressable)
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("private", [True, False])
+async def test_the_asker_turns_the_page_of_their_own_answer(discord: Discord, journal: MemoryJournal, private: bool) -> None:
+    page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "posts", "2", "1")
+    message = await answered_with(discord, page, private=private)
+    hidden = discord.gallery
+    await discord.simulator.set_overwrites(hidden, [Overwrite(discord.steve, deny=Permission.VIEW_CHANNEL)])
+    interaction = await discord.simulator.press(message, discord.steve, page)
+    fact: Any = await eventually(lambda: next((each for each in journal.facts if each.name == "browsed"), None))
+    assert interaction.callback == 6
+    assert (fact.search_id, fact.interaction_id, fact.view, fact.piece, fact.page) == ("77", str(interaction.id), "posts", 2, 1)
+    assert (fact.question.asker.id, fact.question.private) == (str(discord.steve.id), private)
+    assert fact.question.readable_channels == (str(discord.lounge.id),)
+    assert fact.question.reply.token == interaction.token
+
+
+@pytest.mark.usefixtures("heard")
+async def test_anybody_else_gets_a_page_of_their_own(discord: Discord, journal: MemoryJournal) -> None:
+    page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
+    message = await answered_with(discord, page, private=False)
+    alex = discord.simulator.add_member(discord.guild, "Alex")
+    await discord.simulator.set_overwrites(discord.gallery, [Overwrite(alex, deny=Permission.READ_MESSAGE_HISTORY)])
+    interaction = await discord.simulator.press(message, alex, page, locale="de")
+    fact: Any = await eventually(lambda: next((each for each in journal.facts if each.name == "browsed"), None))
+    assert interaction.callback == 5
+    assert interaction.original is not None
+    assert interaction.original.flags & 64
+    assert (fact.question.asker.name, fact.question.private, fact.question.locale) == ("Alex", True, "de")
+    assert fact.question.readable_channels == (str(discord.lounge.id),)
+
+
+async def test_an_old_button_works_after_a_restart(discord: Discord, journal: MemoryJournal) -> None:
+    page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
+    async with listening(discord, journal):
+        message = await answered_with(discord, page)
+    async with listening(discord, journal):
+        await discord.simulator.press(message, discord.steve, page)
+        await eventually(lambda: any(fact.name == "browsed" for fact in journal.facts))
+
+
+@pytest.mark.usefixtures("heard")
+async def test_a_page_that_cannot_be_turned_leaves_the_answer_as_it_is(discord: Discord, journal: MemoryJournal) -> None:
+    page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
+    message = await answered_with(discord, page)
+    journal.down = True
+    interaction = await discord.simulator.press(message, discord.steve, page)
+    (told,) = await discord.simulator.followups(interaction, 1)
+    assert (told.content, told.ephemeral) == (sentence("failures-unavailable", reference=f"interaction-{interaction.id}"), True)
+    assert message.content == "an answer"
+
+
+@pytest.mark.usefixtures("heard")
+async def test_buttons_of_another_version_are_answered_with_a_sentence(discord: Discord, journal: MemoryJournal) -> None:
+    strange = ("ms0:browse:1", "ms1:gone:1", custom_id(custom_ids.BROWSE, "77", "1", "piece", "x", "0"))
+    message = await answered_with(discord, *strange)
+    for pressed in strange:
+        interaction = await discord.simulator.press(message, discord.steve, pressed)
+        assert await said(discord, interaction) == sentence("asking-button-unknown")
+    assert [fact.name for fact in journal.facts] == ["requested"]
+
+
+@pytest.mark.usefixtures("heard")
+async def test_votes_are_noted_and_may_change(discord: Discord, journal: MemoryJournal) -> None:
+    await matched(discord, journal)
+    right, wrong = (custom_id(custom_ids.VOTE, "77", "88", each) for each in "10")
+    message = await answered_with(discord, right, wrong)
+    for pressed, word in ((right, "yes"), (wrong, "no")):
+        interaction = await discord.simulator.press(message, discord.steve, pressed)
+        assert await said(discord, interaction) == sentence("asking-voted", right=word)
+    votes: list[Any] = [fact for fact in journal.facts if fact.name == "voted"]
+    assert [(vote.search_id, vote.image_id, vote.right, vote.voter.name) for vote in votes] == [
+        ("77", "88", True, "Steve"),
+        ("77", "88", False, "Steve"),
+    ]
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("pressed", [custom_id(custom_ids.VOTE, "77", "88", "1"), custom_id(custom_ids.ALERT, "77")])
+async def test_a_search_that_the_log_has_dropped_is_too_old(discord: Discord, journal: MemoryJournal, pressed: str) -> None:
+    interaction = await discord.simulator.press(await answered_with(discord, pressed), discord.steve, pressed)
+    assert await said(discord, interaction) == sentence("answers-too-old")
+    assert not any(isinstance(fact, SearchVoted | AlertRequested) for fact in journal.facts)
+
+
+@pytest.mark.usefixtures("heard")
+async def test_an_alert_is_one_however_often_it_is_asked_for_until_it_is_cancelled(
+    discord: Discord, journal: MemoryJournal
+) -> None:
+    await matched(discord, journal)
+    alert = custom_id(custom_ids.ALERT, "77")
+    message = await answered_with(discord, alert)
+    for _ in range(2):
+        answer = await discord.simulator.answer(await discord.simulator.press(message, discord.steve, alert))
+        (cancel,) = answer.buttons
+    assert [fact.alert_id for fact in journal.facts if isinstance(fact, AlertRequested)] == ["77"]
+    await said(discord, await discord.simulator.press(answer, discord.steve, cancel))
+    again = await discord.simulator.press(message, discord.steve, alert)
+    assert await said(discord, again) == sentence("asking-alert-noted")
+    assert [fact.alert_id for fact in journal.facts if isinstance(fact, AlertRequested)] == ["77", str(again.id)]
+
+
+async def test_an_alert_is_asked_for_and_cancelled(discord: Discord, journal: MemoryJournal) -> None:
+    await matched(discord, journal)
+    alex = discord.simulator.add_member(discord.guild, "Alex")
+    alert = custom_id(custom_ids.ALERT, "77")
+    async with listening(discord, journal):
+        message = await answered_with(discord, alert)
+        interaction = await discord.simulator.press(message, discord.steve, alert)
+        answer = await discord.simulator.answer(interaction)
+        assert (answer.content, answer.ephemeral) == (sentence("asking-alert-noted"), True)
+        fact: Any = next(each for each in journal.facts if isinstance(each, AlertRequested))
+        assert (fact.alert_id, fact.person.name, fact.search_id) == ("77", "Steve", "77")
+        assert (fact.channel_id, fact.locale, fact.age_restricted) == (str(discord.lounge.id), "en-US", False)
+        (cancel,) = answer.buttons
+    async with listening(discord, journal):
+        other = await discord.find(member=alex)
+        await eventually(lambda: other.original)
+        theft = await show_buttons(discord, other, cancel)
+        assert await said(discord, await discord.simulator.press(theft, alex, cancel)) == sentence("asking-alert-not-yours")
+        pressed = await discord.simulator.press(answer, discord.steve, cancel)
+        assert await said(discord, pressed) == sentence("asking-alert-cancelled")
+    (cancelled,) = [each for each in journal.facts if isinstance(each, AlertCancelled)]
+    assert cancelled.key == fact.key
+
+
+def alert_set(discord: Discord, number: int) -> AlertSet:
+    return AlertSet(
+        guild_id=str(discord.guild.id),
+        alert_id=str(number),
+        person=Person(id=str(discord.steve.id), name="Steve"),
+        channel_id=str(discord.lounge.id),
+        locale="en-US",
+        age_restricted=False,
+        requested_at=datetime(2026, 1, 1, tzinfo=UTC),
+        pixels="0" * 64,
+        generation="g1",
+        vector=bytes(4),
+        calibration=CALIBRATION,
+    )
+
+
+@pytest.mark.usefixtures("heard")
+async def test_open_alerts_are_listed_with_a_way_out(discord: Discord, journal: MemoryJournal) -> None:
+    async def alerts() -> Any:
+        return await discord.simulator.answer(await discord.simulator.slash(discord.lounge, discord.steve, "alerts"))
+
+    await matched(discord, journal)
+    none = await alerts()
+    assert (none.content, none.ephemeral, none.buttons) == (sentence("asking-alerts-none"), True, {})
+    for number in range(1, 31):
+        fact = alert_set(discord, number)
+        journal.recorded[f"alert-{number}"] = (fact, None)  # type: ignore[assignment]
+    some = await alerts()
+    assert list(some.buttons) == [custom_id(custom_ids.CANCEL_ALERT, str(discord.guild.id), str(number)) for number in range(1, 26)]
+    pressed = custom_id(custom_ids.ALERT, "77")
+    message = await answered_with(discord, pressed)
+    interaction = await discord.simulator.press(message, discord.steve, pressed)
+    assert await said(discord, interaction) == sentence("asking-alerts-full", most=25)
+
+
+async def direct_message(discord: Discord, button: str) -> Message:
+    """The bot writes to Steve directly, as the notify stage does."""
+    simulator = discord.simulator
+    headers = {"Authorization": f"Bot {simulator.token}"}
+    components = [{"type": 1, "components": [{"type": 2, "style": 2, "label": "Cancel", "custom_id": button}]}]
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.post(
+            f"{simulator.api_base}/users/@me/channels", json={"recipient_id": str(discord.steve.id)}
+        ) as response:
+            channel = await response.json()
+        url = f"{simulator.api_base}/channels/{channel['id']}/messages"
+        async with session.post(url, json={"content": "it turned up", "components": components}) as response:
+            assert response.status == 200, await response.text()
+    return simulator.direct_messages(discord.steve)[-1]
+
+
+@pytest.mark.usefixtures("heard")
+async def test_an_alert_is_cancelled_in_a_direct_message(discord: Discord, journal: MemoryJournal) -> None:
+    await matched(discord, journal)
+    alert = custom_id(custom_ids.ALERT, "77")
+    interaction = await discord.simulator.press(await answered_with(discord, alert), discord.steve, alert)
+    answer = await discord.simulator.answer(interaction)
+    (cancel,) = answer.buttons
+    message = await direct_message(discord, cancel)
+    assert await said(discord, await discord.simulator.press(message, discord.steve, cancel)) == sentence("asking-alert-cancelled")
+    assert any(isinstance(fact, AlertCancelled) for fact in journal.facts)
