@@ -9,16 +9,20 @@ from typing import IO
 
 import structlog
 from nats.aio.client import Client
-from nats.js.errors import NotFoundError
 
 from contracts.events import Fact, ImageEmbedded, ImageRemoved
 from contracts.ports import Neighbour
 from contracts.subjects import IMAGES, guild_filter, kind_filter
+from infra.nats.following import Following
+from infra.nats.lookup import last_on
 from infra.nats.tail import follow, readable
 from infra.vectors.index import EmbeddedIndex
 from infra.vectors.snapshot import load, save
 
 log = structlog.get_logger()
+
+FOLLOWED = (kind_filter(ImageEmbedded), kind_filter(ImageRemoved))
+"""What the index is made of."""
 
 SNAPSHOT_EVERY_S = 60.0
 FRESH_WITHIN_S = 1.0
@@ -30,8 +34,7 @@ class ProjectedIndex:
     def __init__(self, client: Client, index: EmbeddedIndex) -> None:
         self._client = client
         self._index = index
-        self._moved = asyncio.Condition()
-        self._failure: Exception | None = None
+        self._following = Following("the vector index does not follow the log any more")
 
     @property
     def position(self) -> int:
@@ -43,7 +46,7 @@ class ProjectedIndex:
     ) -> Sequence[Neighbour]:
         with suppress(TimeoutError):
             async with asyncio.timeout(FRESH_WITHIN_S):
-                await self.reached(await self._last_vector_of(guild_id))
+                await self.reached(await last_on(self._client.jetstream(), IMAGES, guild_filter(ImageEmbedded, guild_id)))
         return await self._index.search(guild_id, generation, vector, top=top, channels=channels)
 
     async def like(
@@ -51,19 +54,9 @@ class ProjectedIndex:
     ) -> Sequence[Neighbour]:
         return await self._index.like(guild_id, generation, image_id, at_least=at_least, top=top, channels=channels)
 
-    async def _last_vector_of(self, guild_id: str) -> int:
-        try:
-            message = await self._client.jetstream().get_last_msg(IMAGES, guild_filter(ImageEmbedded, guild_id))
-        except NotFoundError:
-            return 0
-        return message.seq or 0
-
     async def reached(self, sequence: int) -> None:
         """Wait until the log is applied up to that sequence."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._failure is not None or self._index.position >= sequence)
-        if self._failure is not None:
-            raise RuntimeError("the vector index does not follow the log any more") from self._failure
+        await self._following.until(lambda: self._index.position >= sequence)
 
     async def catch_up(self) -> None:
         """Apply the log for ever. If that fails, every later search fails too, rather than answer from an old index."""
@@ -71,19 +64,15 @@ class ProjectedIndex:
             await self._apply_log()
         except Exception as error:
             log.exception("the vector index stopped")
-            self._failure = error
-            async with self._moved:
-                self._moved.notify_all()
+            await self._following.failed(error)
 
     async def _apply_log(self) -> None:
-        filters = [kind_filter(ImageEmbedded), kind_filter(ImageRemoved)]
-        async for message in follow(self._client, IMAGES, filters, after=self._index.position):
+        async for message in follow(self._client, IMAGES, FOLLOWED, after=self._index.position):
             recorded = readable(message)
             if recorded is not None:
                 _apply(self._index, recorded.fact)
             self._index.advance(message.metadata.sequence.stream)
-            async with self._moved:
-                self._moved.notify_all()
+            await self._following.moved()
 
 
 def _apply(index: EmbeddedIndex, fact: Fact) -> None:
@@ -131,12 +120,7 @@ def _takes(lock: IO[str]) -> bool:
 
 async def _last_change(client: Client) -> int:
     """The sequence of the last entry that the index is made of."""
-    last = 0
-    for kind in (ImageEmbedded, ImageRemoved):
-        with suppress(NotFoundError):
-            message = await client.jetstream().get_last_msg(IMAGES, kind_filter(kind))
-            last = max(last, message.seq or 0)
-    return last
+    return max([await last_on(client.jetstream(), IMAGES, subjects) for subjects in FOLLOWED])
 
 
 async def _keep_saving(index: EmbeddedIndex, folder: Path) -> None:

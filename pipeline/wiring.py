@@ -101,12 +101,21 @@ class Wiring:
         catalogue: Catalogue = await self._once("catalogue", opening)
         return catalogue
 
+    async def budget(self) -> Budget:
+        """What this process may ask of Discord, by what all of them asked."""
+
+        async def opening() -> Budget:
+            return Budget(await self.state())
+
+        budget: Budget = await self._once("budget", opening)
+        return budget
+
     async def rest(self) -> RestLogin:
         """Discord's REST API with the bot's token; nothing is asked of it before the first use."""
 
         async def opening() -> RestLogin:
             token = self.settings.discord_token
-            rest = RestLogin(token.get_secret_value() if token else "", Budget(await self.state()))
+            rest = RestLogin(token.get_secret_value() if token else "", await self.budget())
             self._stack.push_async_callback(rest.close)
             return rest
 
@@ -195,7 +204,7 @@ class Wiring:
 
     async def answering(self) -> Answering:
         async def opening() -> Answering:
-            answers = WebhookAnswers(Budget(await self.state()))
+            answers = WebhookAnswers(await self.budget())
             self._stack.push_async_callback(answers.close)
             return answers
 

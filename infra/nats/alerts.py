@@ -7,10 +7,11 @@ from datetime import datetime
 
 import structlog
 from nats.aio.client import Client
-from nats.js.errors import NotFoundError
 
 from contracts.events import AlertCancelled, AlertDelivered, AlertSet, Fact, RemovalRequested
 from contracts.subjects import ALERTS, REMOVALS, guild_filter, guild_lane_filter, kind_filter, lane_filter
+from infra.nats.following import Following
+from infra.nats.lookup import last_on
 from infra.nats.outages import outages
 from infra.nats.tail import follow, readable
 
@@ -61,8 +62,7 @@ class FollowedAlerts:
         self._client = client
         self._alerts = OpenAlerts()
         self._positions = dict.fromkeys(FOLLOWED, 0)
-        self._moved = asyncio.Condition()
-        self._failure: Exception | None = None
+        self._following = Following("the alerts are not followed any more")
 
     async def open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
         """Raises Unavailable. What it cannot read within a second it leaves out, to be found the next time."""
@@ -90,32 +90,18 @@ class FollowedAlerts:
                 recorded = readable(message)
                 if recorded is not None:
                     self._alerts.apply(recorded.fact)
-                await self._move(stream, message.metadata.sequence.stream)
+                self._positions[stream] = message.metadata.sequence.stream
+                await self._following.moved()
         except Exception as error:
             log.exception("the alerts are not followed any more", stream=stream)
-            self._failure = error
-            await self._move(stream, 0)
-
-    async def _move(self, stream: str, position: int) -> None:
-        async with self._moved:
-            self._positions[stream] = max(position, self._positions[stream])
-            self._moved.notify_all()
+            await self._following.failed(error)
 
     async def _reached(self, wanted: dict[str, int]) -> None:
-        def there() -> bool:
-            return self._failure is not None or all(self._positions[stream] >= last for stream, last in wanted.items())
-
-        async with self._moved:
-            await self._moved.wait_for(there)
-        if self._failure is not None:
-            raise RuntimeError("the alerts are not followed any more") from self._failure
+        await self._following.until(lambda: all(self._positions[stream] >= last for stream, last in wanted.items()))
 
     async def _last(self, stream: str, subjects: str) -> int:
         with outages():
-            try:
-                return (await self._client.jetstream().get_last_msg(stream, subjects)).seq or 0
-            except NotFoundError:
-                return 0
+            return await last_on(self._client.jetstream(), stream, subjects)
 
 
 @asynccontextmanager

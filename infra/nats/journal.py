@@ -5,13 +5,14 @@ from datetime import datetime
 
 from nats.aio.client import Client
 from nats.js.api import Header, RawStreamMsg
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError
 
 from contracts.envelope import Origin, headers_of
 from contracts.errors import Unavailable
 from contracts.events import Fact
 from contracts.ports import F
 from contracts.subjects import first_of, stream_of, subject_for, subject_of
+from infra.nats.lookup import message_on
 from infra.nats.outages import UNREACHABLE, outages
 from infra.nats.wire import body_of, read
 
@@ -64,7 +65,4 @@ class JetStreamJournal:
 
     async def _last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
         with outages():
-            try:
-                return await self._js.get_last_msg(stream_of(fact), subject_for(fact, *key))
-            except NotFoundError:
-                return None
+            return await message_on(self._js, stream_of(fact), subject_for(fact, *key))

@@ -39,6 +39,12 @@ async def message_on(js: JetStreamContext, stream: str, subject: str) -> RawStre
         return None
 
 
+async def last_on(js: JetStreamContext, stream: str, subjects: str) -> int:
+    """The sequence of the last message on some subjects, 0 where there is none. Raises nats-py's errors as the others do."""
+    message = await message_on(js, stream, subjects)
+    return 0 if message is None else message.seq or 0
+
+
 def _fact(message: RawStreamMsg) -> Fact | None:
     try:
         return read(message.subject or "", message.headers, message.data or b"").fact

@@ -10,7 +10,7 @@ from contracts.events import Fact, ImageIndexed
 from contracts.subjects import kind_filter, stream_of
 from infra.art.distort import png
 from infra.art.generate import piece
-from infra.nats.tail import follow, readable
+from infra.nats.tail import follow
 from infra.simulator.answers import Answer
 from infra.simulator.model import Channel, Member
 from infra.simulator.simulator import Simulator
@@ -106,26 +106,23 @@ async def post_all(scenery: Scenery, process: Process, progress: Progress) -> tu
         links[post.seed] = await _post(scenery, post)
         progress("posted", done, len(script))
     indexed = 0
-    async for _ in recorded(process, ImageIndexed, len(script)):
-        indexed += 1
+    async for indexed in recorded(process, ImageIndexed, len(script)):
         progress("archived", indexed, len(script))
     catalogue = await process.wiring.catalogue()
     return links, min(indexed, await catalogue.count())
 
 
-async def recorded(process: Process, kind: type[Fact], number: int) -> AsyncGenerator[Fact, None]:
-    """The facts of one kind from the beginning of the log, until there are so many or patience is at its end."""
+async def recorded(process: Process, kind: type[Fact], number: int) -> AsyncGenerator[int, None]:
+    """Count the facts of one kind from the beginning of the log, until there are so many or patience is at its end."""
     found = 0
     with suppress(TimeoutError):
         async with (
             asyncio.timeout(PATIENCE_S),
             aclosing(follow(process.wiring.client, stream_of(kind), [kind_filter(kind)])) as log,
         ):
-            async for message in log:
-                entry = readable(message)
-                if entry is not None:
-                    yield entry.fact
+            async for _ in log:
                 found += 1
+                yield found
                 if found == number:
                     break
 

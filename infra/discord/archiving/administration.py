@@ -14,9 +14,8 @@ from infra.discord.archiving.settings import changed_settings, settings_view
 from infra.discord.archiving.views import view_of
 from infra.discord.archiving.watching import watched_view, with_watched, without_watched
 from infra.discord.asking.dates import beginning_of
-from infra.discord.asking.occasion import interacting
+from infra.discord.asking.occasion import interacting, pressing
 from infra.discord.custom_ids import BACKFILL, parsed
-from infra.discord.failures import telling_failures
 from infra.discord.services import Services
 from infra.discord.wording import LANGUAGES, localized, say
 
@@ -116,9 +115,8 @@ class Administration(commands.Cog):
         parts = parsed(interaction.component.custom_id or "", BACKFILL, 2)
         if parts is None or parts[0] not in ("pause", "resume", "cancel") or interaction.guild is None:
             return
-        async with telling_failures(interaction):
-            with interacting(interaction):
-                await self._steer(interaction, str(interaction.guild.id), *parts)
+        async with pressing(interaction):
+            await self._steer(interaction, str(interaction.guild.id), *parts)
 
     async def _steer(self, interaction: MessageInteraction[Any], guild_id: str, action: str, channel_id: str) -> None:
         locale = str(interaction.locale)

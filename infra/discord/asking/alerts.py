@@ -10,11 +10,11 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 
 from contracts.envelope import Origin
 from contracts.events import AlertCancelled, AlertRequested, AlertSet, SearchMatched
-from infra.discord.asking.occasion import admit_press, interacting, occasion_of, refused
+from infra.discord.asking.occasion import admit_press, interacting, occasion_of, pressing, refused
 from infra.discord.asking.options import IN_GUILDS, described
 from infra.discord.audience import is_age_restricted
 from infra.discord.custom_ids import ALERT, CANCEL_ALERT, custom_id, parsed
-from infra.discord.failures import reference_of, telling_failures
+from infra.discord.failures import reference_of
 from infra.discord.services import Ports, Services
 from infra.discord.translate import person_of
 from infra.discord.wording import say
@@ -44,9 +44,8 @@ class Alerts(commands.Cog):
     @commands.Cog.listener()
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         pressed = interaction.component.custom_id or ""
-        async with telling_failures(interaction):
-            with interacting(interaction):
-                await self._pressed(interaction, pressed)
+        async with pressing(interaction):
+            await self._pressed(interaction, pressed)
 
     async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
         if (asked := parsed(pressed, ALERT, 1)) is not None:

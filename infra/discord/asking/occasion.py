@@ -1,8 +1,8 @@
 """The circumstances of a question: who asks, where, in which language, and who sees the answer."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import structlog
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from infra.discord.audience import readable_channels
-from infra.discord.failures import Interaction, reference_of
+from infra.discord.failures import Interaction, reference_of, telling_failures
 from infra.discord.services import Services
 from infra.discord.translate import asked_in
 from infra.discord.webhooks import forgetful
@@ -45,6 +45,14 @@ def interacting(interaction: Interaction) -> Iterator[None]:
     """Everything that is logged inside bears the interaction's reference, and disnake keeps nothing of it."""
     with forgetful(), structlog.contextvars.bound_contextvars(correlation_id=reference_of(interaction)):
         yield
+
+
+@asynccontextmanager
+async def pressing(interaction: Interaction) -> AsyncIterator[None]:
+    """The same around the listener of a button, whose failures are told as well."""
+    async with telling_failures(interaction):
+        with interacting(interaction):
+            yield
 
 
 def occasion_of(interaction: Interaction, services: Services, *, private: bool | None = None) -> Occasion:

@@ -9,9 +9,8 @@ from disnake.interactions import MessageInteraction
 
 from contracts.errors import MapSeekError
 from contracts.events import SearchBrowsed, SearchMatched, SearchVoted
-from infra.discord.asking.occasion import Occasion, admit_press, interacting, occasion_of, refused
+from infra.discord.asking.occasion import Occasion, admit_press, occasion_of, pressing, refused
 from infra.discord.custom_ids import ALERT, BACKFILL, BROWSE, CANCEL_ALERT, FORGET, PREFIX, VOTE, parsed
-from infra.discord.failures import telling_failures
 from infra.discord.services import Services
 from infra.discord.translate import person_of, question_of
 from infra.discord.wording import say
@@ -34,9 +33,8 @@ class Presses(commands.Cog):
     @commands.Cog.listener()
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         pressed = interaction.component.custom_id or ""
-        async with telling_failures(interaction):
-            with interacting(interaction):
-                await self._pressed(interaction, pressed)
+        async with pressing(interaction):
+            await self._pressed(interaction, pressed)
 
     async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
         if (turned := parsed(pressed, BROWSE, 5)) is not None:

@@ -8,9 +8,8 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
 
 from contracts.events import ImagePosted
-from infra.discord.asking.occasion import Occasion, interacting, occasion_of, refused
+from infra.discord.asking.occasion import Occasion, interacting, occasion_of, pressing, refused
 from infra.discord.custom_ids import FORGET, custom_id, parsed
-from infra.discord.failures import telling_failures
 from infra.discord.privacy.targets import message_named, removal_of_author, removal_of_message
 from infra.discord.services import Services
 from infra.discord.wording import localized, say
@@ -86,9 +85,8 @@ class Privacy(commands.Cog):
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         pressed = parsed(interaction.component.custom_id or "", FORGET, 2)
         if pressed is not None:
-            async with telling_failures(interaction):
-                with interacting(interaction):
-                    await self._decided(interaction, *pressed)
+            async with pressing(interaction):
+                await self._decided(interaction, *pressed)
 
     async def _decided(self, interaction: MessageInteraction[Any], decision: str, person_id: str) -> None:
         occasion = occasion_of(interaction, self._services, private=True)
