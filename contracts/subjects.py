@@ -23,6 +23,9 @@ _STREAM_OF: dict[Family, str] = {**LANES, "generation": IMAGES}  # type: ignore[
 STATE = "mapseek-state"
 """The key-value bucket of what is kept beside the logs."""
 
+SETTINGS, MARKS, BACKFILLS, FORGOTTEN = "settings", "mark", "backfill", "forgotten"
+"""The first tokens of its keys: everything of one sort is under it."""
+
 
 def stream_of(fact: type[Fact] | Fact) -> str:
     """The log that keeps this kind of fact. Votes are kept for ever, unlike the searches that they are about."""
@@ -122,22 +125,27 @@ def failure_filter(stage: str, family: str) -> str:
 
 def settings_key(guild_id: str) -> str:
     """Where a guild's settings are kept."""
-    return f"settings.{guild_id}"
+    return f"{SETTINGS}.{guild_id}"
 
 
 def mark_key(guild_id: str, channel_id: str) -> str:
     """Where a channel's high-water mark is kept."""
-    return f"mark.{guild_id}.{channel_id}"
+    return f"{MARKS}.{guild_id}.{channel_id}"
 
 
 def backfill_key(guild_id: str, channel_id: str) -> str:
     """Where the state of a channel's back-fill is kept."""
-    return f"backfill.{guild_id}.{channel_id}"
+    return f"{backfills_of(guild_id)}.{channel_id}"
+
+
+def backfills_of(guild_id: str) -> str:
+    """What the keys of a guild's back-fills are under."""
+    return f"{BACKFILLS}.{guild_id}"
 
 
 def forgotten_key(guild_id: str, person_id: str) -> str:
     """Where it is kept that a person's posts up to a moment are to stay out."""
-    return f"forgotten.{guild_id}.{person_id}"
+    return f"{FORGOTTEN}.{guild_id}.{person_id}"
 
 
 def owner_key() -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from contracts.ports import State
 from contracts.state import GuildSettings, amend
-from contracts.subjects import settings_key
+from contracts.subjects import SETTINGS, settings_key
 
 
 class Guilds:
@@ -16,7 +16,7 @@ class Guilds:
 
     async def load(self) -> None:
         """Read the settings of every guild. Raises Unavailable."""
-        stored = await self._state.under(settings_key("").rstrip("."))
+        stored = await self._state.under(SETTINGS)
         self._settings = {key.rpartition(".")[2]: GuildSettings.model_validate_json(value) for key, value in stored.items()}
 
     def of(self, guild_id: int | str) -> GuildSettings:

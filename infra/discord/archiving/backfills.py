@@ -14,7 +14,7 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from contracts.state import Backfill, amend, read
-from contracts.subjects import backfill_key
+from contracts.subjects import backfill_key, backfills_of
 from infra.discord.archiving.backfill import Backfilling
 from infra.discord.archiving.intake import Intake
 from infra.discord.archiving.marks import Place
@@ -76,7 +76,7 @@ class Backfills:
 
     async def of_guild(self, guild_id: str) -> list[Backfill]:
         """The back-fills of a guild that are running or paused. Raises Unavailable."""
-        stored = await self._state.under(backfill_key(guild_id, "").rstrip("."))
+        stored = await self._state.under(backfills_of(guild_id))
         backfills = [Backfill.model_validate_json(value) for value in stored.values()]
         return [backfill for backfill in backfills if backfill.state in ACTIVE]
 
@@ -90,7 +90,7 @@ class Backfills:
         """The bot was removed from a guild. Raises Unavailable."""
         for place in [place for place in self._tasks if place[0] == guild_id]:
             self._tasks[place].cancel()
-        for key in await self._state.under(backfill_key(guild_id, "").rstrip(".")):
+        for key in await self._state.under(backfills_of(guild_id)):
             await self._state.delete(key)
 
     def stop(self) -> None:

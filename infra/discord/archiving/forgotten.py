@@ -4,7 +4,7 @@ from datetime import datetime
 
 from contracts.ports import State
 from contracts.state import Forgotten, amend
-from contracts.subjects import forgotten_key
+from contracts.subjects import FORGOTTEN, forgotten_key
 
 
 class Forgetting:
@@ -16,7 +16,7 @@ class Forgetting:
 
     async def load(self) -> None:
         """Read whom every guild has forgotten. Raises Unavailable."""
-        stored = await self._state.under(forgotten_key("", "").rstrip("."))
+        stored = await self._state.under(FORGOTTEN)
         for key, value in stored.items():
             _, guild_id, person_id = key.split(".")
             self._until[guild_id, person_id] = Forgotten.model_validate_json(value).until

@@ -6,7 +6,7 @@ import structlog
 from disnake.ext import commands
 
 from contracts.errors import Unavailable
-from contracts.subjects import backfill_key
+from contracts.subjects import BACKFILLS
 from infra.discord.services import Services
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ class Left(commands.Cog):
     async def on_ready(self) -> None:
         """Every guild is known, those with an outage too."""
         try:
-            filled = await self._services.ports.state.under(backfill_key("", "").rstrip("."))
+            filled = await self._services.ports.state.under(BACKFILLS)
             guilds = self._services.marks.guilds() | {key.split(".")[1] for key in filled}
             for guild_id in sorted(guilds):
                 if self._bot.get_guild(int(guild_id)) is None and await self._is_left(int(guild_id)):

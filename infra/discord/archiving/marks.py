@@ -10,7 +10,7 @@ from contracts.errors import Unavailable
 from contracts.events import Fact, ImagePosted
 from contracts.ports import State
 from contracts.state import Mark
-from contracts.subjects import mark_key
+from contracts.subjects import MARKS, mark_key
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Marks:
 
     async def load(self) -> None:
         """Read the marks of every channel. Raises Unavailable."""
-        stored = await self._state.under(mark_key("", "").rstrip("."))
+        stored = await self._state.under(MARKS)
         for key, value in stored.items():
             _, guild_id, channel_id = key.split(".")
             self._marks[guild_id, channel_id] = Mark.model_validate_json(value)
