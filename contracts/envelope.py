@@ -12,10 +12,14 @@ from contracts.subjects import subject_of
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a fact belongs to: the Discord message or interaction that began it all, and the fact that caused this one."""
+    """What a fact belongs to: the Discord message or interaction that began it all, and the fact that caused this one.
+
+    `replayed` is set on what a replay records and on all that follows from it: nobody is told of it.
+    """
 
     correlation_id: str
     causation_id: str | None = None
+    replayed: bool = False
 
 
 def headers_of(fact: Fact, origin: Origin, source: str, recorded_at: datetime) -> dict[str, str]:
@@ -33,12 +37,18 @@ def headers_of(fact: Fact, origin: Origin, source: str, recorded_at: datetime) -
     }
     if origin.causation_id is not None:
         headers["ce-causationid"] = origin.causation_id
+    if origin.replayed:
+        headers["mapseek-replayed"] = "1"
     return headers
 
 
 def origin_of(headers: Mapping[str, str], subject: str) -> Origin:
     """The origin that a recorded fact carries; a fact recorded without one is its own origin."""
-    return Origin(correlation_id=headers.get("ce-correlationid", subject), causation_id=headers.get("ce-causationid"))
+    return Origin(
+        correlation_id=headers.get("ce-correlationid", subject),
+        causation_id=headers.get("ce-causationid"),
+        replayed="mapseek-replayed" in headers,
+    )
 
 
 def traceparent(correlation_id: str) -> str:

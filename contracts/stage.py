@@ -13,7 +13,9 @@ D = TypeVar("D")
 class Stage(Generic[D]):
     """A step of the pipeline. `handle` returns the facts to record and raises Reject, Retry or Unavailable.
 
+    `by_generation` are those of `consumes` that it works on once for every generation, at each one's own place in the log.
     `attempts` bounds the deliveries of one message, crashes of the process included, before it is dead-lettered.
+    A stage that is `live_only` speaks to people, or leads to it: what a replay records is passed over, and it cannot be replayed.
     """
 
     name: str
@@ -22,12 +24,14 @@ class Stage(Generic[D]):
     handle: Callable[[Any, D], Coroutine[Any, Any, Sequence[Fact]]]
     deps: type[D]
     attempts: int = 5
+    by_generation: tuple[type[Fact], ...] = ()
+    live_only: bool = False
 
     @property
     def families(self) -> tuple[str, ...]:
         """The lanes that the stage works in, in the order of `consumes`."""
         return tuple(dict.fromkeys(fact.family for fact in self.consumes))
 
-    def consumed_in(self, family: str) -> tuple[type[Fact], ...]:
-        """The kinds of fact that the stage consumes in one lane."""
-        return tuple(fact for fact in self.consumes if fact.family == family)
+    def consumed_in(self, family: str, *, by_generation: bool) -> tuple[type[Fact], ...]:
+        """The kinds of fact that the stage consumes in one lane: once for each generation, or once for all."""
+        return tuple(fact for fact in self.consumes if fact.family == family and (fact in self.by_generation) == by_generation)

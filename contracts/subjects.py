@@ -7,6 +7,7 @@ filter and a second recording of the same fact is refused by the server.
 from contracts.errors import Malformed
 from contracts.events import FACTS, AlertFact, ImagePosted, SearchJudged
 from contracts.events.base import Fact, Family
+from contracts.generations import Generation
 
 IMAGES = "IMAGES"
 SEARCHES = "SEARCHES"
@@ -14,16 +15,24 @@ JUDGEMENTS = "JUDGEMENTS"
 ALERTS = "ALERTS"
 REMOVALS = "REMOVALS"
 FAILURES = "FAILURES"
+RETRIES = "RETRIES"
+INCIDENTS = "INCIDENTS"
 
 LANES: dict[str, str] = {"image": IMAGES, "search": SEARCHES, "alert": ALERTS, "removal": REMOVALS}
 """The stream of each lane, by the family of the facts that flow in it."""
 
-_STREAM_OF: dict[Family, str] = {**LANES, "generation": IMAGES}  # type: ignore[dict-item]
+_STREAM_OF: dict[Family, str] = {**LANES, "generation": IMAGES, "incident": INCIDENTS}  # type: ignore[dict-item]
+
+REBUILD_INDEX = "mapseek.control.rebuild-index"
+"""Outside the logs: where every process that holds a vector index is asked to rebuild it, or to compare it with the log."""
+
+REBUILDING_CATALOGUE = "mapseek.control.rebuilding-catalogue"
+"""Outside the logs: where whoever rebuilds the catalogue says so when asked, since only one may do it at a time."""
 
 STATE = "mapseek-state"
 """The key-value bucket of what is kept beside the logs."""
 
-SETTINGS, MARKS, BACKFILLS, FORGOTTEN = "settings", "mark", "backfill", "forgotten"
+SETTINGS, MARKS, BACKFILLS, FORGOTTEN, REQUESTS = "settings", "mark", "backfill", "forgotten", "requests"
 """The first tokens of its keys: everything of one sort is under it."""
 
 
@@ -39,6 +48,8 @@ STREAM_SUBJECTS: dict[str, tuple[str, ...]] = {
     ALERTS: ("mapseek.alert.>",),
     REMOVALS: ("mapseek.removal.>",),
     FAILURES: ("mapseek.failure.>",),
+    RETRIES: ("mapseek.retry.>",),
+    INCIDENTS: ("mapseek.incident.>",),
 }
 
 
@@ -67,6 +78,12 @@ def kind_filter(fact: type[Fact], version: str = "*") -> str:
     return f"mapseek.{fact.family}.{fact.name}.{version}.>"
 
 
+def is_subject_of(fact: Fact, subject: str) -> bool:
+    """Whether this fact may be recorded on a subject, of whatever version. The first release's posts do not name their message."""
+    key = tuple(subject.split(".")[4:])
+    return key == fact.key or (isinstance(fact, ImagePosted) and key == fact.key[:2])
+
+
 def first_of(fact: Fact) -> str:
     """What must still be empty when a fact is recorded: its own subject.
 
@@ -86,6 +103,11 @@ def entity_filters(family: Family, guild_id: str, entity_id: str) -> tuple[str, 
 def posts_of_message_filter(guild_id: str, message_id: str) -> str:
     """The posts of one message's images."""
     return f"{kind_filter(ImagePosted).removesuffix('>')}{guild_id}.*.{message_id}"
+
+
+def images_of_message_filter(guild_id: str, message_id: str) -> str:
+    """All that says which images a message has, or had: their posts, and the tombstones of those that were removed."""
+    return f"mapseek.{ImagePosted.family}.*.*.{guild_id}.*.{message_id}"
 
 
 def person_filters(guild_id: str, person_id: str) -> dict[str, tuple[str, ...]]:
@@ -108,19 +130,72 @@ def parse_subject(subject: str) -> tuple[str, int]:
     return f"{tokens[1]}.{tokens[2]}", int(tokens[3][1:])
 
 
-def durable_name(stage: str, family: str) -> str:
-    """The durable consumer of a stage in one lane: `embed-image`, `embed-search`."""
-    return f"{stage}-{family}"
+def durable_name(stage: str, family: str, generation: str | None = None) -> str:
+    """The durable consumer of a stage in one lane, or for one generation there: `download-image`, `embed-image-g1`."""
+    return "-".join(filter(None, (stage, family, generation)))
 
 
-def failure_subject(stage: str, family: str, sequence: int) -> str:
-    """Where the dead letter of one log entry lies: one for each stage and stream sequence."""
-    return f"mapseek.failure.{stage}.{family}.{sequence}"
+def past_name(durable: str) -> str:
+    """The durable consumer of the replay that builds what a generation's own durable is too late for."""
+    return f"{durable}-past"
 
 
-def failure_filter(stage: str, family: str) -> str:
-    """The dead letters of one stage (`*`: of all) in one lane."""
-    return f"mapseek.failure.{stage}.{family}.*"
+def retry_name(stage: str) -> str:
+    """The durable consumer of the dead letters of a stage that somebody put back."""
+    return f"{stage}-retry"
+
+
+def bound_filter(kind: type[Fact], generation: Generation) -> str:
+    """Every fact of one kind that is for a generation: `mapseek.image.embedded.*.*.*.g2`; all of a kind that has no variant."""
+    if kind.variant is None:
+        return kind_filter(kind)
+    return variant_filter(kind, generation.token(kind.variant))
+
+
+def variant_filter(kind: type[Fact], variant: str) -> str:
+    """Every fact of one kind with that last token of its key; the shortest key of such a kind is guild, entity, variant."""
+    entity = "*.*.*" if kind.family == AlertFact.family else "*.*"
+    return f"mapseek.{kind.family}.{kind.name}.*.{entity}.{variant}"
+
+
+def variants_filter(kind: type[Fact], *entity: str) -> str:
+    """Every fact of one kind about one entity, whatever its variant: `mapseek.image.reposted.*.7.9.*`."""
+    return f"{kind_filter(kind).removesuffix('>')}{'.'.join(entity)}.*"
+
+
+def part_filters(kind: type[Fact], variant: str | None, guild_id: str | None, entity_id: str | None) -> tuple[str, ...]:
+    """Every fact of one kind, with that variant, of that guild, about that image or search, as far as each is named."""
+    about = f"mapseek.{kind.family}.{kind.name}.*.{guild_id or '*'}.{entity_id or '*'}"
+    if variant is not None:
+        return (f"{about}.{variant}",)
+    if entity_id is not None:
+        return about, f"{about}.>"
+    return (guild_filter(kind, guild_id) if guild_id else kind_filter(kind),)
+
+
+def failure_subject(stage: str, family: str, sequence: int | str, generation: str | None = None) -> str:
+    """Where the dead letter of one log entry lies: one for each stage, stream sequence and, where it has some, generation."""
+    return ".".join(filter(None, ("mapseek", "failure", stage, family, str(sequence), generation)))
+
+
+def failure_filter(stage: str, family: str, generation: str | None = None) -> str:
+    """The dead letters of one stage (`*`: of all) in one lane, those of a generation apart."""
+    return failure_subject(stage, family, "*", generation)
+
+
+def retry_subject(stage: str, family: str, sequence: int | str, generation: str | None = None) -> str:
+    """Where a dead letter is put back for its stage."""
+    return ".".join(filter(None, ("mapseek", "retry", stage, family, str(sequence), generation)))
+
+
+def retry_filter(stage: str) -> str:
+    """All that is put back for a stage."""
+    return f"mapseek.retry.{stage}.>"
+
+
+def incident_filter(guild_id: str, entity_id: str) -> str:
+    """All that went wrong with one image, search, alert or removal."""
+    return f"mapseek.incident.*.*.{guild_id}.{entity_id}.>"
 
 
 def settings_key(guild_id: str) -> str:
@@ -153,6 +228,11 @@ def owner_key() -> str:
     return "owner"
 
 
+def import_key() -> str:
+    """Where it is kept, while an archive is imported, which one."""
+    return "import"
+
+
 def requests_key(kind: str) -> str:
     """Where all processes count their requests to Discord: `all` of them, or the `invalid` ones."""
-    return f"requests.{kind}"
+    return f"{REQUESTS}.{kind}"

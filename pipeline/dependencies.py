@@ -1,22 +1,28 @@
 """What each stage is given to work with."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
+from contracts.generations import Generation
 from contracts.ports import BlobStore
 from contracts.stage import Stage
 from infra.clip.calibration import calibration_of_encoder, text_calibration_of
 from infra.nats.erasure import LogErasure
 from infra.nats.posts import LogPosts
 from pipeline.clock import utc_now
-from pipeline.generations import active_generation, generation_for
 from pipeline.wiring import Wiring
 from stages import alert, download, embed, erase, judge, link, match, notify, persist, preprocess, remove, reply
 
 
-async def dependencies(stage: Stage[Any], family: str, wiring: Wiring) -> object:
-    """The dependencies of a stage in one lane, opened if need be. Raises MapSeekError where one cannot be."""
+async def dependencies(stage: Stage[Any], family: str, wiring: Wiring, generation: Generation | None = None) -> object:
+    """The dependencies of a stage in one lane, or for one generation there, opened if need be.
+
+    Raises MapSeekError where one cannot be.
+    """
+    if generation is not None:
+        return await _OF_GENERATION[stage.name](wiring, family, generation)
     return await _OF[stage.name](wiring, family)
 
 
@@ -30,24 +36,67 @@ async def _download(wiring: Wiring, family: str) -> download.Deps:
 
 
 async def _preprocess(wiring: Wiring, family: str) -> preprocess.Deps:
-    return preprocess.Deps(await _pictures(wiring, family), wiring.settings.max_pixels)
+    """An image is preprocessed for every generation that lives, a question for the one that answers."""
+    generations = await wiring.generations()
+
+    def needed() -> tuple[Generation, ...]:
+        now = generations.now
+        return now.alive if family == "image" else tuple(filter(None, [now.active]))
+
+    def versions() -> Sequence[str]:
+        return tuple(dict.fromkeys(each.preprocessing for each in needed())) or (preprocess.PREPROCESSING,)
+
+    for each in needed():
+        _refuse_unknown_version(each)
+    return preprocess.Deps(await _pictures(wiring, family), versions, wiring.settings.max_pixels)
+
+
+def _refuse_unknown_version(generation: Generation) -> None:
+    if generation.preprocessing not in preprocess.VERSIONS:
+        raise MapSeekError(
+            f"Generation {generation.name} is made of pictures preprocessed as {generation.preprocessing}, which this release does "
+            f"not know: start the newer one that made it, or give it up with `mapseek drop {generation.name}`."
+        )
 
 
 async def _embed(wiring: Wiring, family: str) -> embed.Deps:
-    encoder = await wiring.encoder()
-    generation = await generation_for(wiring.client, wiring.journal, encoder.encoder, preprocess.PREPROCESSING)
-    return embed.Deps(await _pictures(wiring, family), encoder, generation, text_calibration_of(encoder.encoder.id))
+    """Questions are embedded in the newest activated generation whose encoder is open here: a model takes seconds to load."""
+    generations, pictures = await wiring.generations(), await _pictures(wiring, family)
+
+    def answering(preprocessing: str | None) -> embed.Hosted:
+        now = generations.now
+        fitting = [
+            name
+            for name in reversed(now.activations)
+            if now.serves(name) and preprocessing in (None, now.known[name].preprocessing)
+        ]
+        for name in fitting:
+            if (encoder := wiring.encoders.of(name)) is not None:
+                return embed.Hosted(name, encoder, text_calibration_of(encoder.encoder.id))
+        if now.active is not None and not fitting:
+            raise Reject(RejectCode.INTERNAL, "MapSeek has just learned to see pictures in another way: please ask again.")
+        raise Unavailable("the encoder", "no generation that answers is loaded here yet")
+
+    return embed.Deps(pictures, answering)
 
 
-async def _persist(wiring: Wiring, _: str) -> persist.Deps:
+async def _embed_in(wiring: Wiring, family: str, generation: Generation) -> embed.Deps:
+    _refuse_unknown_version(generation)
+    hosted = embed.Hosted(generation.name, await wiring.encoders.open(generation))
+    pictures = await (wiring.questions() if family == "alert" else _pictures(wiring, family))
+    again = partial(preprocess.preprocessed_again, version=generation.preprocessing, max_pixels=wiring.settings.max_pixels)
+    return embed.Deps(pictures, lambda _: hosted, again)
+
+
+async def _persist(wiring: Wiring, _: str, __: Generation | None = None) -> persist.Deps:
     return persist.Deps(await wiring.catalogue())
 
 
-async def _link(wiring: Wiring, _: str) -> link.Deps:
-    active = await active_generation(wiring.client)
-    if active is None:
-        raise MapSeekError("Linking reposts needs to know the model first: start the embed stage before the link stage.")
-    return link.Deps(await wiring.vectors(), await wiring.catalogue(), calibration_of_encoder(active.encoder))
+async def _link_in(wiring: Wiring, _: str, generation: Generation) -> link.Deps:
+    vectors, catalogue, generations = await wiring.vectors(), await wiring.catalogue(), await wiring.generations()
+    return link.Deps(
+        vectors, catalogue, calibration_of_encoder(generation.encoder), lambda: generations.now.serves(generation.name)
+    )
 
 
 async def _match(wiring: Wiring, _: str) -> match.Deps:
@@ -58,8 +107,9 @@ async def _judge(wiring: Wiring, _: str) -> judge.Deps:
     return judge.Deps(wiring.journal)
 
 
-async def _alert(wiring: Wiring, _: str) -> alert.Deps:
-    return alert.Deps(wiring.journal, await wiring.alerts(), await wiring.vectors())
+async def _alert(wiring: Wiring, _: str, __: Generation | None = None) -> alert.Deps:
+    generations = await wiring.generations()
+    return alert.Deps(wiring.journal, await wiring.alerts(), await wiring.vectors(), lambda: generations.now)
 
 
 async def _notify(wiring: Wiring, _: str) -> notify.Deps:
@@ -85,7 +135,6 @@ _OF: dict[str, Callable[[Wiring, str], Awaitable[object]]] = {
     "preprocess": _preprocess,
     "embed": _embed,
     "persist": _persist,
-    "link": _link,
     "match": _match,
     "reply": _reply,
     "judge": _judge,
@@ -93,4 +142,11 @@ _OF: dict[str, Callable[[Wiring, str], Awaitable[object]]] = {
     "notify": _notify,
     "remove": _remove,
     "erase": _erase,
+}
+
+_OF_GENERATION: dict[str, Callable[[Wiring, str, Generation], Awaitable[object]]] = {
+    "embed": _embed_in,
+    "persist": _persist,
+    "link": _link_in,
+    "alert": _alert,
 }

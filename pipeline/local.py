@@ -135,7 +135,7 @@ async def _ends(client: Client, after: int) -> AsyncIterator[tuple[str, str | No
                 ended.put_nowait((recorded.fact.image_id, problem))
 
     async def watch_failures() -> None:
-        async for message in follow(client, FAILURES, [failure_filter("*", "image")]):
+        async for message in follow(client, FAILURES, [failure_filter("*", "image"), failure_filter("*", "image", "*")]):
             headers = message.headers or {}
             ended.put_nowait((_image_of(message), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}"))
 

@@ -13,7 +13,7 @@ from nats.js.errors import Error as JetStreamError
 from contracts.errors import Unavailable
 from contracts.ports import Catalogue, Lag, Overview
 from contracts.stage import Stage
-from pipeline.monitoring.status import status
+from pipeline.monitoring.status import StageStatus, status
 
 
 class Overseer:
@@ -33,8 +33,18 @@ class Overseer:
         return Overview(
             images=await self._catalogue.count(guild_id),
             stored_bytes=await asyncio.to_thread(_size_of, self._blobs),
-            lags=[Lag(each.stage, each.lane, each.pending + each.in_flight, each.dead_letters) for each in stages],
+            lags=_lags(stages),
         )
+
+
+def _lags(stages: Sequence[StageStatus]) -> list[Lag]:
+    """What each stage has to do in each lane, for all generations together."""
+    lags: dict[tuple[str, str], Lag] = {}
+    for each in stages:
+        before = lags.get((each.stage, each.lane), Lag(each.stage, each.lane, 0, 0))
+        pending = before.pending + each.pending + each.in_flight
+        lags[each.stage, each.lane] = Lag(each.stage, each.lane, pending, before.failures + each.dead_letters)
+    return list(lags.values())
 
 
 def _size_of(folder: Path) -> int:

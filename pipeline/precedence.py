@@ -51,6 +51,8 @@ class Precedence:
 
     async def stand_back(self) -> None:
         """Return when no question is worked on, or when patience is at its end."""
+        if self._clear.is_set():
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
                 await self._clear.wait()

@@ -11,17 +11,20 @@ from typing import Any
 
 import structlog
 
+from contracts.generations import Generation
 from contracts.ports import ImageEncoder
 from contracts.stage import Stage
-from contracts.subjects import LANES, durable_name
+from contracts.subjects import LANES, RETRIES, retry_name
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import announced_url, embedded_server
 from pipeline import topology
 from pipeline.clock import utc_now
-from pipeline.consuming import start_workers
+from pipeline.consuming import workers
 from pipeline.dependencies import dependencies
 from pipeline.discord import endpoint, gateway
+from pipeline.generations.founding import ensure_founded
+from pipeline.generations.hosting import Ending, hosting
 from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, unblocked
 from pipeline.monitoring.http import monitoring_server
 from pipeline.monitoring.metrics import Metrics
@@ -68,12 +71,12 @@ async def running(
     with_gateway: bool = False,
     monitored: bool = False,
     policy: Policy | None = None,
-    encoder: ImageEncoder | None = None,
+    encoders: Sequence[ImageEncoder] = (),
 ) -> AsyncIterator[Process]:
     """Open what the stages need, start their workers, the gateway if asked for and the monitoring; stop all in reverse.
 
-    An `encoder` that is given takes the place of the one that the settings name, and is left open. Raises MapSeekError when
-    something cannot be opened. In-flight messages are finished at the end, or left to the next process.
+    `encoders` that are given are used for the generations that they fit, and left open. Raises MapSeekError when something cannot
+    be opened. In-flight messages are finished at the end, or left to the next process.
     """
     folder = prepared_data_dir(settings)
     endpoint(settings).use()
@@ -84,21 +87,17 @@ async def running(
         await topology.ensure(client, STAGES)
         journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
         runtime = Runtime(journal, Metrics(), policy or Policy())
-        wiring = Wiring(settings, folder, client, journal, stack, encoder, policy)
-        jobs = [Job(stage, family, await dependencies(stage, family, wiring)) for stage in stages for family in stage.families]
+        wiring = Wiring(settings, folder, client, journal, stack, encoders, policy)
+        generations = await wiring.generations()
+        if embed.STAGE in stages:
+            await ensure_founded(generations, wiring.encoders, journal, preprocess.PREPROCESSING, settings)
 
         checks: dict[str, Check] = {"log": connected(client), "dependencies": unblocked(runtime.waiting_for)}
-        fetches = Fetches()
-        for job in jobs:
-            consumer = durable_name(job.stage.name, job.family)
-            checks[consumer] = consuming(client, LANES[job.family], consumer, fetches, _busy(runtime, job))
+        if stages:
+            await stack.enter_async_context(_at_work(url, name, stages, wiring, runtime, checks))
         if "catalogue" in wiring.opened:
             checks["catalogue"] = answering(wiring.opened["catalogue"].ping)
 
-        if jobs:
-            workers = [(job, _workers(job, settings)) for job in jobs]
-            broker = await start_workers(url, name, workers, runtime, fetches.happened)
-            stack.push_async_callback(broker.stop)
         background: tuple[asyncio.Task[None], ...] = ()
         if with_gateway:
             discord = await stack.enter_async_context(gateway(settings, await wiring.gateway_ports(), runtime.metrics))
@@ -114,10 +113,59 @@ async def running(
         log.info("stopping")
 
 
+@asynccontextmanager
+async def _at_work(
+    url: str, name: str, stages: Sequence[Stage[Any]], wiring: Wiring, runtime: Runtime, checks: dict[str, Check]
+) -> AsyncIterator[None]:
+    """Workers for what the stages do, once for all and in each generation, and for what somebody puts back."""
+    fetches, generations, jobs = Fetches(), await wiring.generations(), await _jobs(stages, wiring)
+    async with workers(url, name, runtime, fetches.happened) as crew:
+
+        async def begin(job: Job) -> Ending:
+            busy = _busy(runtime, job.stage.name, job.family)
+            checks[job.consumer] = consuming(wiring.client, LANES[job.family], job.consumer, fetches, busy)
+            return await crew.add(job, _workers(job, wiring.settings))
+
+        async def begin_generation(generation: Generation) -> Ending:
+            await topology.ensure_generation(wiring.client, STAGES, generations.now, generation.name)
+            await wiring.vectors_of(generation)
+            bound = await _jobs(stages, wiring, generation)
+            endings = [await begin(job) for job in bound]
+
+            async def end() -> None:
+                for job in bound:
+                    checks.pop(job.consumer, None)
+                await asyncio.gather(*(ending() for ending in endings))
+                await wiring.encoders.close(generation.name)
+
+            return end
+
+        async with hosting(generations, begin_generation) as hosted:
+            checks["generations"] = hosted.check
+            for job in jobs:
+                await begin(job)
+            for stage in stages:
+                retries = retry_name(stage.name)
+                checks[retries] = consuming(wiring.client, RETRIES, retries, fetches, _busy(runtime, stage.name, *stage.families))
+                await crew.add_retries(stage, lambda name: name in generations.now.dropped)
+            yield
+
+
+async def _jobs(stages: Sequence[Stage[Any]], wiring: Wiring, generation: Generation | None = None) -> list[Job]:
+    """What these stages do for a generation, or for all of them at once, with what they need opened."""
+    by_generation = generation is not None
+    return [
+        Job(stage, family, await dependencies(stage, family, wiring, generation), generation.name if generation else None)
+        for stage in stages
+        for family in stage.families
+        if stage.consumed_in(family, by_generation=by_generation)
+    ]
+
+
 def _workers(job: Job, settings: Settings) -> int:
     if job.family == "search":
         return settings.search_workers
-    if job.stage in (link.STAGE, alert.STAGE, notify.STAGE, remove.STAGE, erase.STAGE):
+    if job.family == "alert" or job.stage in (link.STAGE, alert.STAGE, notify.STAGE, remove.STAGE, erase.STAGE):
         return SIDE_WORKERS
     if job.stage is embed.STAGE:
         # The model never waits for the log only if a whole batch is at hand while the one before is with it, or being recorded.
@@ -128,9 +176,9 @@ def _workers(job: Job, settings: Settings) -> int:
     return settings.workers
 
 
-def _busy(runtime: Runtime, job: Job) -> Any:
-    gauge = runtime.metrics.in_flight.labels(*job.labels)
-    return lambda: gauge._value.get() > 0
+def _busy(runtime: Runtime, stage: str, *families: str) -> Any:
+    gauges = [runtime.metrics.in_flight.labels(stage, family) for family in families]
+    return lambda: any(gauge._value.get() > 0 for gauge in gauges)
 
 
 async def until_stopped(process: Process) -> None:

@@ -25,12 +25,16 @@ AGE_S = (KEPT_FOR[SEARCHES] + timedelta(hours=1)).total_seconds()
 
 async def sweep(client: Client, questions: FileBlobStore, age_s: float = AGE_S) -> int:
     """Delete the pictures of questions that the log has dropped; returns how many went."""
-    old = set(await questions.untouched_since(age_s))
-    if old:
-        old -= await _kept(client)
+    old = await old_pictures(client, questions, age_s)
     for name in old:
         await questions.delete(name)
     return len(old)
+
+
+async def old_pictures(client: Client, questions: FileBlobStore, age_s: float = AGE_S) -> set[str]:
+    """The pictures of questions that the log has dropped."""
+    old = set(await questions.untouched_since(age_s))
+    return old - await _kept(client) if old else old
 
 
 async def _kept(client: Client) -> set[str]:

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 import contracts
-from contracts.events import FACTS, Fact
+from contracts.events import FACTS, Fact, GenerationActivated
 from contracts.subjects import STREAM_SUBJECTS, stream_of
 from pipeline.registry import STAGES
 
@@ -16,7 +16,8 @@ KEYS = {
     "search": "{guild}.{search}",
     "alert": "{guild}.{alert}.{person}",
     "removal": "{guild}.{removal}",
-    "generation": "{number}",
+    "generation": "{generation}",
+    "incident": "{guild}.{entity}.{consumer}.{sequence}.{round}.{attempt}",
 }
 VARIANTS = {
     "image.posted": ".{message}",
@@ -29,6 +30,7 @@ VARIANTS = {
     "search.browsed": ".{interaction}",
     "search.voted": ".{interaction}",
     "search.judged": ".{voter}.{interaction}",
+    "alert.embedded": ".{generation}",
     "alert.triggered": ".{image}",
     "alert.delivered": ".{image}",
 }
@@ -83,7 +85,8 @@ def asyncapi() -> dict[str, Any]:
 
 
 def _channel(name: str, fact: type[Fact]) -> dict[str, Any]:
-    address = f"mapseek.{name}.v{fact.version}.{KEYS[fact.family]}{VARIANTS.get(name, '')}"
+    key = "{number}" if fact is GenerationActivated else KEYS[fact.family]
+    address = f"mapseek.{name}.v{fact.version}.{key}{VARIANTS.get(name, '')}"
     parameters: dict[str, Any] = {part.strip("{}"): {} for part in address.split(".") if part.startswith("{")}
     return {
         "address": address,

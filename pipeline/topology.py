@@ -1,6 +1,7 @@
 """The streams and durable consumers that the stages need: described here, compared with the server, applied on request."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -8,30 +9,29 @@ from typing import Any
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import ConsumerConfig, ConsumerInfo, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from contracts.errors import MapSeekError
+from contracts.generations import Generations
 from contracts.stage import Stage
 from contracts.subjects import (
     ALERTS,
     FAILURES,
     IMAGES,
+    INCIDENTS,
     JUDGEMENTS,
-    LANES,
     REMOVALS,
+    RETRIES,
     SEARCHES,
     STREAM_SUBJECTS,
     durable_name,
-    kind_filter,
 )
-
-ACK_WAIT_S = 30.0
-"""A message that is silent for so long is delivered again; the runner keeps a working one alive."""
-
-MAX_ACK_PENDING = 1024
-"""Across all processes of a stage. Each worker fetches one message at a time, so this bounds nothing in practice."""
+from infra.nats.generations import read_generations
+from infra.nats.outages import outages
+from pipeline.backup.importing import refuse_half_imported
+from pipeline.durables import CONSUMER_FIELDS, Durable, durables, retry_durables
 
 FOR_EVER = timedelta(0)
 KEPT_FOR = {
@@ -41,25 +41,12 @@ KEPT_FOR = {
     ALERTS: FOR_EVER,
     REMOVALS: timedelta(days=30),
     FAILURES: timedelta(days=30),
+    RETRIES: timedelta(days=30),
+    INCIDENTS: timedelta(days=30),
 }
 """How long a log keeps its entries."""
 
 _STREAM_FIELDS = ("subjects", "retention", "storage", "discard", "max_age", "max_msgs", "max_bytes", "max_msgs_per_subject")
-_CONSUMER_FIELDS = ("filter_subjects", "deliver_policy", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
-
-
-@dataclass(frozen=True, slots=True)
-class Durable:
-    """One stage's place in one lane."""
-
-    stage: str
-    family: str
-    stream: str
-    config: ConsumerConfig
-
-    @property
-    def name(self) -> str:
-        return durable_name(self.stage, self.family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +69,7 @@ def streams() -> list[StreamConfig]:
         StreamConfig(
             name=name,
             subjects=list(subjects),
-            retention=RetentionPolicy.LIMITS,
+            retention=RetentionPolicy.WORK_QUEUE if name == RETRIES else RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
             discard=DiscardPolicy.NEW if KEPT_FOR[name] == FOR_EVER else DiscardPolicy.OLD,
             max_age=KEPT_FOR[name].total_seconds(),
@@ -92,29 +79,6 @@ def streams() -> list[StreamConfig]:
             allow_direct=True,
         )
         for name, subjects in STREAM_SUBJECTS.items()
-    ]
-
-
-def durables(stages: Iterable[Stage[Any]]) -> list[Durable]:
-    """One durable for each lane of each stage."""
-    return [
-        Durable(
-            stage.name,
-            family,
-            LANES[family],
-            ConsumerConfig(
-                durable_name=durable_name(stage.name, family),
-                name=durable_name(stage.name, family),
-                filter_subjects=sorted(kind_filter(fact) for fact in stage.consumed_in(family)),
-                deliver_policy=DeliverPolicy.ALL,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=ACK_WAIT_S,
-                max_deliver=-1,
-                max_ack_pending=MAX_ACK_PENDING,
-            ),
-        )
-        for stage in stages
-        for family in stage.families
     ]
 
 
@@ -128,10 +92,11 @@ async def differences(client: Client, stages: Sequence[Stage[Any]]) -> list[Diff
             found += _changed(what, _STREAM_FIELDS, wanted, (await js.stream_info(str(wanted.name))).config)
         except NotFoundError:
             found.append(Difference(what, missing=True))
-    for durable in durables(stages):
+    generations = await generations_on(client)
+    for durable in (*durables(stages, generations), *retry_durables(stages)):
         what = f"consumer {durable.name} of {durable.stream}"
         try:
-            found += _changed(what, _CONSUMER_FIELDS, durable.config, (await js.consumer_info(durable.stream, durable.name)).config)
+            found += _changed(what, CONSUMER_FIELDS, durable.config, (await js.consumer_info(durable.stream, durable.name)).config)
         except NotFoundError:
             found.append(Difference(what, missing=True))
     return found
@@ -151,13 +116,80 @@ def _plain(value: object) -> object:
     return getattr(value, "value", value) or 0
 
 
+async def generations_on(client: Client) -> Generations:
+    """The generations that the log knows, none where there is no log yet."""
+    try:
+        await client.jetstream().stream_info(IMAGES)
+    except NotFoundError:
+        return Generations()
+    return await read_generations(client)
+
+
 async def apply(client: Client, stages: Sequence[Stage[Any]]) -> None:
-    """Make the server as the stages need it, changing what differs. Entries of a log and places of consumers stay."""
+    """Make the server as the stages need it, changing what differs. Entries of a log and places of consumers stay.
+
+    Raises MapSeekError where an import was broken off.
+    """
     js = client.jetstream()
+    if stages:
+        await refuse_half_imported(client)
     for wanted in streams():
         await _upsert_stream(js, wanted)
-    for durable in durables(stages):
-        await js.add_consumer(durable.stream, durable.config)
+    wanted_durables = [*durables(stages, await generations_on(client)), *retry_durables(stages)]
+    # Those of generations first: they may take over from one that is about to be narrowed.
+    for durable in sorted(wanted_durables, key=lambda each: each.generation is None):
+        await upsert_durable(js, durable)
+    await _delete_leftovers(js, wanted_durables)
+
+
+async def ensure_generation(client: Client, stages: Sequence[Stage[Any]], generations: Generations, name: str) -> None:
+    """Make the durables of one generation that are missing. Raises Unavailable when the server cannot be reached."""
+    with outages():
+        for durable in durables(stages, generations):
+            if durable.generation_name == name:
+                await upsert_durable(client.jetstream(), durable)
+
+
+async def upsert_durable(js: JetStreamContext, durable: Durable) -> None:
+    """Make a durable, or change it to what it should be; one that exists stays at its place."""
+    try:
+        current = (await js.consumer_info(durable.stream, durable.name)).config
+    except NotFoundError:
+        await js.add_consumer(durable.stream, await _inheriting(js, durable))
+        return
+    await js.add_consumer(durable.stream, current.evolve(**{field: getattr(durable.config, field) for field in CONSUMER_FIELDS}))
+
+
+async def _inheriting(js: JetStreamContext, durable: Durable) -> ConsumerConfig:
+    """In the first release one durable served what is by generation now: go on where it is, rather than do all of it again."""
+    predecessor = await _predecessor(js, durable)
+    if predecessor is None or predecessor.ack_floor is None:
+        return durable.config
+    start = predecessor.ack_floor.stream_seq + 1
+    return durable.config.evolve(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start)
+
+
+async def _predecessor(js: JetStreamContext, durable: Durable) -> ConsumerInfo | None:
+    """The durable of the first release that consumed the same for all generations, of which there was one."""
+    if durable.generation is None or durable.generation.model is not None:
+        return None
+    try:
+        info: ConsumerInfo = await js.consumer_info(durable.stream, durable_name(durable.stage, durable.family))
+    except NotFoundError:
+        return None
+    old = set(info.config.filter_subjects or [])
+    kinds = {".".join([*each.split(".")[:4], ">"]) for each in durable.config.filter_subjects or []}
+    return info if kinds <= old else None
+
+
+async def _delete_leftovers(js: JetStreamContext, wanted: Sequence[Durable]) -> None:
+    """Delete durables of the first release whose whole work is by generation now."""
+    names = {(durable.stream, durable.name) for durable in wanted}
+    for durable in wanted:
+        old = durable.stream, durable_name(durable.stage, durable.family)
+        if durable.generation is not None and old not in names:
+            with suppress(NotFoundError):
+                await js.delete_consumer(*old)
 
 
 async def _upsert_stream(js: JetStreamContext, wanted: StreamConfig) -> None:

@@ -1,7 +1,7 @@
 """Chooses and opens the adapters that the stages of a process need, each at most once, and closes them in reverse."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from nats.aio.client import Client
 
 from contracts.errors import MapSeekError, Unavailable
+from contracts.generations import Generation
 from contracts.ports import Alerts, Answering, BlobStore, Catalogue, Downloader, ImageEncoder, Notifying, State, VectorSearch
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.answering.answers import WebhookAnswers
@@ -19,18 +20,19 @@ from infra.discord.rest.notices import DiscordNotices
 from infra.discord.services import Ports
 from infra.http.downloader import open_downloader
 from infra.mongo.catalogue import open_mongo_catalogue
-from infra.mongo.vectors import open_atlas_search
+from infra.mongo.vectors import AtlasSearch, open_atlas_search
 from infra.nats.alerts import open_alerts
 from infra.nats.answered import answered
+from infra.nats.generations import FollowedGenerations, open_generations
 from infra.nats.journal import JetStreamJournal
 from infra.nats.posts import LogPosts
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.clock import utc_now
-from pipeline.generations import active_generation
+from pipeline.generations.encoders import Encoders
+from pipeline.index.opening import projected_index
 from pipeline.overview import Overseer
 from pipeline.policy import Policy
-from pipeline.projections import projected_index
 from pipeline.questions import keep_sweeping
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
@@ -39,7 +41,7 @@ from pipeline.settings import Settings
 class Wiring:
     """The adapters of one process. Every method opens its adapter on the first call and returns the same one afterwards.
 
-    An `encoder` that is given is used in place of the one that the settings name; whoever opened it closes it.
+    `encoders` that are given are used for the generations that they fit, the first one for founding; who opened them closes them.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Wiring:
         client: Client,
         journal: JetStreamJournal,
         stack: AsyncExitStack,
-        encoder: ImageEncoder | None = None,
+        encoders: Sequence[ImageEncoder] = (),
         policy: Policy | None = None,
     ) -> None:
         self.settings = settings
@@ -58,7 +60,9 @@ class Wiring:
         self.client = client
         self.journal = journal
         self._stack = stack
-        self._opened: dict[str, Any] = {} if encoder is None else {"encoder": encoder}
+        self.encoders = Encoders(settings, encoders)
+        stack.push_async_callback(self.encoders.close_all)
+        self._opened: dict[str, Any] = {}
 
     async def _once(self, name: str, opening: Callable[[], Awaitable[Any]]) -> Any:
         if name not in self._opened:
@@ -134,25 +138,21 @@ class Wiring:
         downloader: Downloader = await self._once("downloader", opening)
         return downloader
 
+    async def generations(self) -> FollowedGenerations:
+        """Which encoders' vectors there are, and which of them answer."""
+
+        async def opening() -> FollowedGenerations:
+            return await self._stack.enter_async_context(open_generations(self.client))
+
+        generations: FollowedGenerations = await self._once("generations", opening)
+        return generations
+
     async def encoder(self) -> ImageEncoder:
-        async def opening() -> ImageEncoder:
-            # Deferred: only a process that embeds pays for importing torch.
-            from infra.clip.encoder import open_encoder
-
-            settings = self.settings
-            encoder = await open_encoder(
-                settings.model,
-                settings.pretrained,
-                device=settings.device,
-                precision=settings.precision,
-                batch_size=settings.batch_size,
-                batch_wait_ms=settings.batch_wait_ms,
-            )
-            self._stack.push_async_callback(encoder.close)
-            return encoder
-
-        encoder: ImageEncoder = await self._once("encoder", opening)
-        return encoder
+        """The active generation's. Raises MapSeekError where there is none yet."""
+        active = (await self.generations()).now.active
+        if active is None:
+            raise MapSeekError("This archive has no model yet: start the embed stage first.")
+        return await self.encoders.open(active)
 
     async def vectors(self) -> VectorSearch:
         async def opening() -> VectorSearch:
@@ -167,13 +167,18 @@ class Wiring:
     async def _atlas(self) -> VectorSearch:
         atlas = await open_atlas_search(_mongodb_uri(self.settings), self.settings.mongodb_database)
         self._stack.push_async_callback(atlas.close)
-        active = await active_generation(self.client)
-        if active is None:
-            raise MapSeekError(
-                "MongoDB's vector index needs to know the model first: start the embed stage before the match stage."
-            )
-        await atlas.ensure_index(active.generation, active.dimensions)
         return atlas
+
+    async def vectors_of(self, generation: Generation) -> None:
+        """Have what searches a generation's vectors made, where a server does that, before the first search needs it."""
+        vectors = self._opened.get("vectors")
+        if isinstance(vectors, AtlasSearch):
+            await vectors.ensure_index(generation.name, generation.dimensions)
+
+    async def vectors_dropped(self, generation: str) -> None:
+        """Have what searches a dropped generation's vectors deleted, where a server keeps that: it has room for a few."""
+        if self.settings.vectors == "atlas" and isinstance(vectors := await self.vectors(), AtlasSearch):
+            await vectors.drop_index(generation)
 
     async def state(self) -> State:
         async def opening() -> State:

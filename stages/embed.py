@@ -1,10 +1,11 @@
-"""Embed: one preprocessed image, or a question's words, becomes its vector.
+"""Embed: one preprocessed image, or a question's words, becomes its vector; and an alert's picture one in every other generation.
 
 Replay-safe: same input, same encoder, same vector but for the last bit. A float sum depends a little on what else is in the batch;
 the vector that was recorded first stands.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from contracts.errors import BlobMissing, Reject, RejectCode, Retry
 from contracts.events import (
+    AlertEmbedded,
+    AlertSet,
     By,
     Calibration,
     Fact,
@@ -36,36 +39,73 @@ NO_WORDS = "This MapSeek compares pictures only, so /find-text is not available 
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
-    """What embed needs: `generation` is the one that the encoder's vectors belong to.
+class Hosted:
+    """A generation's encoder. `text` is how to read the similarity of words to its pictures; None: words are not compared."""
 
-    `text` is how to read the similarity of words to its pictures; None where words are not compared.
-    """
-
-    blobs: BlobStore
-    encoder: ImageEncoder
     generation: str
+    encoder: ImageEncoder
     text: Calibration | None = None
 
 
-async def handle(event: ImagePreprocessed | SearchPreprocessed | SearchDescribed, deps: Deps) -> Sequence[Fact]:
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What embed needs. `hosted` gives the generation to embed in now, among those of a preprocessing version where it is named.
+
+    For an archived image and an alert that is always the same one, for a question the one that answers at the moment.
+    `preprocessed_again` makes of an alert's picture, which was preprocessed for another generation, what this one compares.
+    `hosted` raises Unavailable while none is loaded here, and Reject where none that answers is made of that version any more.
+    """
+
+    blobs: BlobStore
+    hosted: Callable[[str | None], Hosted]
+    preprocessed_again: Callable[[bytes], bytes] = bytes
+
+
+async def handle(event: ImagePreprocessed | SearchPreprocessed | SearchDescribed | AlertSet, deps: Deps) -> Sequence[Fact]:
     """Give a picture or words their vector; a question goes before the archive.
 
-    Raises Retry while the pixels are not in the blob store, Reject where the encoder knows no words.
+    Raises Retry while the pixels are not in the blob store, Reject where the encoder knows no words, and as `hosted` does.
     """
     match event:
         case ImagePreprocessed():
-            vector = await deps.encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=False)
-            return (ImageEmbedded(**event.identity, generation=deps.generation, vector=vector),)
+            hosted = deps.hosted(event.preprocessing)
+            vector = await hosted.encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=False)
+            return (ImageEmbedded(**event.identity, generation=hosted.generation, vector=vector),)
         case SearchPreprocessed():
-            vector = await deps.encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=True)
-            return (_question(event, vector, deps.encoder.encoder.calibration, "image", deps),)
+            hosted = deps.hosted(event.preprocessing)
+            vector = await hosted.encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=True)
+            return (_question(event, vector, hosted.encoder.encoder.calibration, "image", hosted),)
         case SearchDescribed():
-            if deps.text is None:
+            hosted = deps.hosted(None)
+            if hosted.text is None:
                 raise Reject(RejectCode.NO_TEXT, NO_WORDS)
-            wanted = await deps.encoder.encode_text(event.words)
-            excluded = [await deps.encoder.encode_text(words) for words in event.excluded]
-            return (_question(event, without(wanted, excluded), deps.text, "text", deps),)
+            wanted = await hosted.encoder.encode_text(event.words)
+            excluded = [await hosted.encoder.encode_text(words) for words in event.excluded]
+            return (_question(event, without(wanted, excluded), hosted.text, "text", hosted),)
+        case AlertSet():
+            return await _alert(event, deps)
+
+
+async def _alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
+    """Nothing in the generation that the alert was set in, nor where its picture is gone."""
+    hosted = deps.hosted(None)
+    if event.generation == hosted.generation:
+        return ()
+    try:
+        kept = await deps.blobs.get(event.pixels)
+    except BlobMissing:
+        return ()
+    pixels = await asyncio.to_thread(deps.preprocessed_again, kept)
+    return (
+        AlertEmbedded(
+            guild_id=event.guild_id,
+            alert_id=event.alert_id,
+            person=event.person,
+            generation=hosted.generation,
+            vector=await hosted.encoder.encode(pixels, urgent=False),
+            calibration=hosted.encoder.encoder.calibration,
+        ),
+    )
 
 
 async def _pixels(blob: str, blobs: BlobStore) -> bytes:
@@ -76,16 +116,16 @@ async def _pixels(blob: str, blobs: BlobStore) -> bytes:
 
 
 def _question(
-    event: SearchPreprocessed | SearchDescribed, vector: bytes, calibration: Calibration, by: By, deps: Deps
+    event: SearchPreprocessed | SearchDescribed, vector: bytes, calibration: Calibration, by: By, hosted: Hosted
 ) -> SearchEmbedded:
     return SearchEmbedded(
         guild_id=event.guild_id,
         search_id=event.search_id,
         question=event.question,
-        generation=deps.generation,
+        generation=hosted.generation,
         vector=vector,
         calibration=calibration,
-        trained=deps.encoder.encoder.trained,
+        trained=hosted.encoder.encoder.trained,
         by=by,
     )
 
@@ -106,8 +146,9 @@ def _components(vector: bytes) -> NDArray[np.float64]:
 
 STAGE = Stage(
     name="embed",
-    consumes=(ImagePreprocessed, SearchPreprocessed, SearchDescribed),
-    emits=(ImageEmbedded, SearchEmbedded),
+    consumes=(ImagePreprocessed, SearchPreprocessed, SearchDescribed, AlertSet),
+    emits=(ImageEmbedded, SearchEmbedded, AlertEmbedded),
     handle=handle,
     deps=Deps,
+    by_generation=(ImagePreprocessed, AlertSet),
 )

@@ -50,10 +50,20 @@ async def handle(event: ImageRemoved | ImageResurfaced, deps: Deps) -> Sequence[
     left = True
     while left:
         facts, until = await deps.erasure.history(event.guild_id, event.image_id)
-        await _delete(blobs_of(facts), deps)
+        await _delete(await _unshared(facts, deps.catalogue), deps)
         await deps.erasure.erase_image(event.guild_id, event.image_id, until)
         left = any(not isinstance(fact, ImageRemoved) for fact in facts)
     return ()
+
+
+async def _unshared(facts: Sequence[ImageFact], catalogue: Catalogue) -> set[str]:
+    """The blobs of an image but for the pictures that another post shares.
+
+    A document names the pictures of the newest preprocessing alone, so posts that share those share the older ones too.
+    """
+    pictures = [fact for fact in facts if isinstance(fact, ImagePreprocessed)]
+    shared = [await catalogue.uses(picture.pixels) for picture in pictures]
+    return blobs_of(facts) - (blobs_of(pictures) if any(shared) else set())
 
 
 async def _delete(blobs: Collection[str], deps: Deps) -> None:

@@ -1,9 +1,12 @@
 """Link: an image that shows an archived piece again becomes a repost of its first post. Replay-safe: it only reads.
 
 Who looks at a piece is told its first post as it is known then; this fact is about what was known when the image came.
+
+While two generations serve, both look at each image. The one that finds its document linked by the other says nothing more. Two
+that look at the same moment may both say so, which costs one more fact: the post is marked once (stages/notify.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,15 +30,21 @@ MOST = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The archive's vectors and documents, and how to read a similarity of the active generation."""
+    """The archive's vectors and documents, how to read a similarity of the generation, and whether it serves people already."""
 
     vectors: VectorSearch
     catalogue: Catalogue
     calibration: Calibration
+    serves: Callable[[], bool]
 
 
 async def handle(event: ImageEmbedded, deps: Deps) -> Sequence[Fact]:
-    """Find the first post of the piece, if this is a later one. Raises Retry while the image's own post is not catalogued."""
+    """Find the first post of the piece, if this is a later one. Raises Retry while the image's own post is not catalogued.
+
+    A generation that is still being built is passed over: the one that serves meanwhile has said so already.
+    """
+    if not deps.serves():
+        return ()
     scores = await scores_of_posts(event, deps)
     if not scores:
         return ()
@@ -46,6 +55,8 @@ async def handle(event: ImageEmbedded, deps: Deps) -> Sequence[Fact]:
         if await deps.catalogue.removed(event.image_id):
             return ()
         raise Retry(f"image {event.image_id} has a vector, but its post has not been catalogued yet")
+    if linked_by(own) not in (None, event.generation):
+        return ()
     first = first_before(own, documents)
     if first is None:
         return ()
@@ -78,9 +89,23 @@ def first_before(own: Document, others: Mapping[str, Document]) -> str | None:
     return min(times, key=lambda image_id: (times[image_id], image_id), default=None)
 
 
+def linked_by(document: Document) -> str | None:
+    """The generation that told of what the image is a repost, if one did."""
+    generation: str | None = document.get("repost_of", {}).get("generation")
+    return generation
+
+
 def posted_at(document: Document) -> datetime:
     """When the image of a catalogue document was posted."""
     return datetime.fromisoformat(document["metadata"]["upload_timestamp"])
 
 
-STAGE = Stage(name="link", consumes=(ImageEmbedded,), emits=(ImageReposted,), handle=handle, deps=Deps, attempts=ATTEMPTS)
+STAGE = Stage(
+    name="link",
+    consumes=(ImageEmbedded,),
+    emits=(ImageReposted,),
+    handle=handle,
+    deps=Deps,
+    attempts=ATTEMPTS,
+    by_generation=(ImageEmbedded,),
+)

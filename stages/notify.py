@@ -1,8 +1,9 @@
 """Notify: a repost is marked where a guild wants that, and a person is told that what they wait for turned up.
 
-Replay-safe: a repost is marked only while it is young, so that neither replay nor back-fill speaks up, and a person is told only
-while the alert is open and that image was not told yet. What remains: a process that dies between telling and recording tells
-again, and so do two that tell of two images for one alert at once; for a few minutes Discord itself drops such a second message.
+Replay-safe: a repost is marked only while it is young, so that neither replay nor back-fill speaks up, and of the facts that two
+generations record of it the first in the log alone counts. A person is told only while the alert is open and that image was not
+told yet. What remains: a process that dies between telling and recording tells again, and so do two that tell of two images for
+one alert at once; for a few minutes Discord itself drops such a second message.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,9 @@ async def handle(event: ImageReposted | AlertTriggered, deps: Deps) -> Sequence[
 async def _mark(event: ImageReposted, deps: Deps) -> None:
     settings = await read(deps.state, settings_key(event.guild_id), GuildSettings) or GuildSettings()
     if settings.repost_notice == "none":
+        return
+    first = await deps.journal.first(ImageReposted, event.guild_id, event.image_id)
+    if first is not None and first.generation != event.generation:
         return
     entries = await deps.catalogue.entries([event.image_id, event.same_as])
     post, earlier = _posted(entries, event.image_id), _posted(entries, event.same_as)
@@ -107,4 +111,5 @@ STAGE = Stage(
     handle=handle,
     deps=Deps,
     attempts=12,
+    live_only=True,
 )

@@ -3,9 +3,13 @@
 A stage that was at work on an image when it was removed may record one more fact behind the back of the erasure. Nearly every fact
 comes by here, so it is told as ImageResurfaced and erased too. That cannot go round for ever: nothing is made of an ImageResurfaced
 but an erasure. A late ImageIndexed may stay; it says no more than the tombstone.
+
+Facts are worked on at the same time and in any order, and the document is the same in the end. So where two facts settle one field,
+which of them holds is a matter of what they say, never of which came last: the pictures of the latest preprocessing; and of what
+several generations say an image repeats, the earliest image, since the question is where a piece was posted first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -25,7 +29,7 @@ from contracts.events import (
     ImageReposted,
     ImageResurfaced,
 )
-from contracts.ports import Catalogue
+from contracts.ports import Catalogue, Document
 from contracts.stage import Stage
 
 ATTEMPTS = 12
@@ -48,7 +52,7 @@ async def handle(event: ImageFact, deps: Deps) -> Sequence[Fact]:
         case ImageEmbedded():
             return await _index(event, deps.catalogue)
         case _:
-            kept = await deps.catalogue.merge(event.image_id, fields_of(event))
+            kept = await deps.catalogue.merge(event.image_id, fields_of(event), unless=_outranked(event))
             return () if kept else _late(event)
 
 
@@ -65,6 +69,31 @@ async def _index(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
 def _late(event: ImageFact) -> Sequence[Fact]:
     """What a fact about a removed image leads to. A post is never late: the log refuses one that comes after the tombstone."""
     return () if isinstance(event, ImagePosted) else (ImageResurfaced(**event.identity, late=event.name),)
+
+
+def _outranked(event: ImageFact) -> Callable[[Document], bool] | None:
+    """Whether a document has a fact of the same field that goes before this one; None where there is one such fact at most."""
+    match event:
+        case ImagePreprocessed():
+            own = _number(event.preprocessing)
+            return lambda document: "media" in document and _number(document["media"]["preprocessing"]) > own
+        case ImageReposted():
+            link = _age(fields_of(event)["repost_of"])
+            return lambda document: "repost_of" in document and _age(document["repost_of"]) < link
+        case _:
+            return None
+
+
+def _number(preprocessing: str) -> tuple[int, str]:
+    """Later versions are greater: `p10` is after `p9`."""
+    digits = preprocessing.removeprefix("p")
+    return (int(digits) if digits.isdecimal() else 0, preprocessing)
+
+
+def _age(repost_of: Mapping[str, Any]) -> tuple[int, str, str]:
+    """Earlier images are less: ids are snowflakes, and a shorter one is earlier. Then the generation decides: no two are equal."""
+    image_id = repost_of["image_id"]
+    return len(image_id), image_id, repost_of["generation"]
 
 
 def fields_of(event: ImageFact) -> dict[str, Any]:
@@ -113,4 +142,5 @@ STAGE = Stage(
     handle=handle,
     deps=Deps,
     attempts=ATTEMPTS,
+    by_generation=(ImageEmbedded,),
 )

@@ -1,26 +1,39 @@
-"""Preprocess: a downloaded file becomes its canonical picture. Replay-safe: same bytes, same version, same pixels, same blobs."""
+"""Preprocess: a downloaded file becomes its canonical picture, in every version that a generation is made of.
+
+Replay-safe: same bytes, same version, same pixels, same blobs.
+"""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from PIL import Image
+
+from contracts.errors import Unavailable
 from contracts.events import Fact, ImageDownloaded, ImagePreprocessed, SearchDownloaded, SearchPreprocessed
 from contracts.ports import BlobStore
 from contracts.stage import Stage
 from stages.canonical import as_png, as_thumbnail, decode
 
-PREPROCESSING: Final = "p1"
-"""The version of the canonical picture. Raise it whenever any file's canonical pixels change: other handling of colour,
-transparency, orientation or frames, or a Pillow that decodes otherwise. Vectors of two versions never share an index. Another
-thumbnail or another compression of the PNG is no reason."""
+VERSIONS: Final[Mapping[str, Callable[[bytes, int], tuple[Image.Image, str]]]] = {"p1": decode}
+"""How the canonical picture of a file is made, by version, the newest last. Add one whenever any file's canonical pixels change:
+other handling of colour, transparency, orientation or frames, or a Pillow that decodes otherwise; an earlier one stays as long as
+archives may have a generation that is made of it. Another thumbnail or another compression of the PNG is no reason."""
+
+PREPROCESSING: Final = [*VERSIONS][-1]
+"""The version that new generations are made of. Vectors of two versions never share an index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`max_pixels` is width times height beyond which no picture is decoded (a 50-megapixel phone photograph just fits)."""
+    """`versions` are those to make now: for the archive all that generations are made of, for a question the one that answers.
+
+    `max_pixels` is width times height beyond which no picture is decoded (a 50-megapixel phone photograph just fits).
+    """
 
     blobs: BlobStore
+    versions: Callable[[], Sequence[str]]
     max_pixels: int = 50_000_000
 
 
@@ -33,44 +46,53 @@ class _Made:
     format: str
 
 
-def _canonical(data: bytes, max_pixels: int, with_thumbnail: bool) -> _Made:
+def _canonical(data: bytes, version: str, max_pixels: int, with_thumbnail: bool) -> _Made:
     """Everything that costs processor time, in one go, for a thread."""
-    picture, file_format = decode(data, max_pixels)
+    picture, file_format = VERSIONS[version](data, max_pixels)
     thumbnail = as_thumbnail(picture) if with_thumbnail else b""
     return _Made(as_png(picture), thumbnail, picture.width, picture.height, file_format)
 
 
+def preprocessed_again(picture: bytes, version: str, max_pixels: int) -> bytes:
+    """A canonical picture of any version as nearly as can be what another version makes of its file, which is not kept."""
+    return _canonical(picture, version, max_pixels, with_thumbnail=False).png
+
+
 async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Sequence[Fact]:
-    """Store the canonical picture, and a thumbnail for the archive. Raises Reject for bytes that are no usable picture.
+    """Store the canonical pictures, and thumbnails for the archive. Raises Reject for bytes that are no usable picture.
 
     A blob that is lost is not the image's fault: BlobMissing goes up to become a dead letter, to be retried once the blob is back.
+    Raises Unavailable while a newer release makes a version that this one does not know: left out, it would be missed for ever.
     """
+    versions = deps.versions()
+    if unknown := [version for version in versions if version not in VERSIONS]:
+        raise Unavailable(f"preprocessing {unknown[0]}", "this release of MapSeek does not know it, and must be updated")
     data = await deps.blobs.get(event.blob)
-    made = await asyncio.to_thread(_canonical, data, deps.max_pixels, isinstance(event, ImageDownloaded))
+    return [await _preprocessed(event, data, version, deps) for version in versions]
+
+
+async def _preprocessed(event: ImageDownloaded | SearchDownloaded, data: bytes, version: str, deps: Deps) -> Fact:
+    made = await asyncio.to_thread(_canonical, data, version, deps.max_pixels, isinstance(event, ImageDownloaded))
     pixels = await deps.blobs.put(made.png)
     if isinstance(event, SearchDownloaded):
-        return [
-            SearchPreprocessed(
-                guild_id=event.guild_id,
-                search_id=event.search_id,
-                question=event.question,
-                pixels=pixels,
-                width=made.width,
-                height=made.height,
-                preprocessing=PREPROCESSING,
-            )
-        ]
-    return [
-        ImagePreprocessed(
-            **event.identity,
+        return SearchPreprocessed(
+            guild_id=event.guild_id,
+            search_id=event.search_id,
+            question=event.question,
             pixels=pixels,
-            thumbnail=await deps.blobs.put(made.thumbnail),
             width=made.width,
             height=made.height,
-            format=made.format,
-            preprocessing=PREPROCESSING,
+            preprocessing=version,
         )
-    ]
+    return ImagePreprocessed(
+        **event.identity,
+        pixels=pixels,
+        thumbnail=await deps.blobs.put(made.thumbnail),
+        width=made.width,
+        height=made.height,
+        format=made.format,
+        preprocessing=version,
+    )
 
 
 STAGE = Stage(

@@ -162,4 +162,5 @@ STAGE = Stage(
     emits=(SearchAnswered,),
     handle=handle,
     deps=Deps,
+    live_only=True,
 )

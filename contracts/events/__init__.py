@@ -1,8 +1,16 @@
 """Every fact, by family, and the table that finds one by its type name and version."""
 
-from contracts.events.alert import AlertCancelled, AlertDelivered, AlertFact, AlertRequested, AlertSet, AlertTriggered
+from contracts.events.alert import (
+    AlertCancelled,
+    AlertDelivered,
+    AlertEmbedded,
+    AlertFact,
+    AlertRequested,
+    AlertSet,
+    AlertTriggered,
+)
 from contracts.events.base import DiscordFile, Fact, Person, Source, StoredFile
-from contracts.events.generation import GenerationActivated
+from contracts.events.generation import GenerationActivated, GenerationDropped, GenerationFact, GenerationStarted
 from contracts.events.image import (
     ImageDownloaded,
     ImageEmbedded,
@@ -15,6 +23,7 @@ from contracts.events.image import (
     ImageReposted,
     ImageResurfaced,
 )
+from contracts.events.incident import AttemptFailed, Incident, MessageBuried, MessageDiscarded, MessageRequeued
 from contracts.events.removal import RemovalRequested
 from contracts.events.search import (
     By,
@@ -65,11 +74,18 @@ FACTS: dict[str, type[Fact]] = {
         SearchJudged,
         AlertRequested,
         AlertSet,
+        AlertEmbedded,
         AlertTriggered,
         AlertDelivered,
         AlertCancelled,
         RemovalRequested,
+        GenerationStarted,
         GenerationActivated,
+        GenerationDropped,
+        AttemptFailed,
+        MessageBuried,
+        MessageRequeued,
+        MessageDiscarded,
     )
 }
 """The current version of every fact, by type name."""
@@ -78,10 +94,12 @@ __all__ = [
     "FACTS",
     "AlertCancelled",
     "AlertDelivered",
+    "AlertEmbedded",
     "AlertFact",
     "AlertRequested",
     "AlertSet",
     "AlertTriggered",
+    "AttemptFailed",
     "By",
     "Calibration",
     "DiscordFile",
@@ -89,6 +107,9 @@ __all__ = [
     "Fact",
     "Filters",
     "GenerationActivated",
+    "GenerationDropped",
+    "GenerationFact",
+    "GenerationStarted",
     "ImageDownloaded",
     "ImageEmbedded",
     "ImageFact",
@@ -99,8 +120,12 @@ __all__ = [
     "ImageRemoved",
     "ImageReposted",
     "ImageResurfaced",
+    "Incident",
     "LocalReply",
     "Match",
+    "MessageBuried",
+    "MessageDiscarded",
+    "MessageRequeued",
     "Person",
     "Question",
     "RemovalRequested",

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, Literal
 
-from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Vector
+from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Variant, Vector
 from contracts.events.search import Calibration
 
 
@@ -48,6 +48,21 @@ class AlertSet(AlertFact):
     generation: Id
     vector: Vector
     calibration: Calibration
+
+
+class AlertEmbedded(AlertFact):
+    """The picture's vector in another generation than the one that the alert was set in."""
+
+    name: ClassVar[str] = "embedded"
+    variant: ClassVar[Variant] = "generation"
+
+    generation: Id
+    vector: Vector
+    calibration: Calibration
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (*super().key, self.generation)
 
 
 class AlertTriggered(AlertFact):

@@ -6,7 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
-Family = Literal["image", "search", "alert", "removal", "generation"]
+Family = Literal["image", "search", "alert", "removal", "generation", "incident"]
+
+Variant = Literal["generation", "preprocessing"]
+"""What an entity may have several facts of one kind for."""
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 """An id that is safe as a subject token. A string, since snowflakes do not fit a JSON number."""
@@ -40,6 +43,8 @@ class Fact(Payload):
     family: ClassVar[Family]
     name: ClassVar[str]
     version: ClassVar[int] = 1
+    variant: ClassVar[Variant | None] = None
+    """The field that is the last token of the key, where an entity has one such fact for each generation or preprocessing."""
 
     @property
     @abstractmethod
@@ -84,4 +89,17 @@ Source = Annotated[DiscordFile | StoredFile, Field(discriminator="kind")]
 Instant = AwareDatetime
 """A moment with its offset; facts carry UTC."""
 
-__all__ = ["DiscordFile", "Fact", "Family", "Id", "Instant", "Payload", "Person", "Sha256", "Source", "StoredFile", "Vector"]
+__all__ = [
+    "DiscordFile",
+    "Fact",
+    "Family",
+    "Id",
+    "Instant",
+    "Payload",
+    "Person",
+    "Sha256",
+    "Source",
+    "StoredFile",
+    "Variant",
+    "Vector",
+]

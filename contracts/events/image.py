@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 from contracts.errors import RejectCode
-from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Source, Vector
+from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Source, Variant, Vector
 
 
 class ImageFact(Fact):
@@ -81,6 +81,7 @@ class ImagePreprocessed(ImageFact):
     """The picture as canonical RGB (lossless PNG) and a thumbnail (WebP) are in the blob store."""
 
     name: ClassVar[str] = "preprocessed"
+    variant: ClassVar[Variant] = "preprocessing"
 
     pixels: Sha256
     thumbnail: Sha256
@@ -98,6 +99,7 @@ class ImageEmbedded(ImageFact):
     """One generation's vector of the picture."""
 
     name: ClassVar[str] = "embedded"
+    variant: ClassVar[Variant] = "generation"
 
     generation: Id
     vector: Vector
@@ -111,6 +113,7 @@ class ImageIndexed(ImageFact):
     """The catalogue knows who posted the image, when and where, and holds its vector: the end of a good way."""
 
     name: ClassVar[str] = "indexed"
+    variant: ClassVar[Variant] = "generation"
 
     generation: Id
 
@@ -133,6 +136,7 @@ class ImageReposted(ImageFact):
     """The image shows the same piece as one that was archived before: `same_as` is the earliest such post, by post time."""
 
     name: ClassVar[str] = "reposted"
+    variant: ClassVar[Variant] = "generation"
 
     generation: Id
     same_as: Id

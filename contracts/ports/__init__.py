@@ -1,7 +1,7 @@
 """What the stages need from the outside world. Each port has one behaviour suite, run against every adapter."""
 
 from contracts.ports.answers import Answer, Answering, Found, Piece, Step
-from contracts.ports.archive import Catalogue, CatalogueEntry, Document, Neighbour, VectorSearch
+from contracts.ports.archive import Catalogue, CatalogueEntry, Document, Kept, Neighbour, VectorSearch
 from contracts.ports.log import Alerts, Erasure, F, Journal, Posts
 from contracts.ports.notices import Notice, Notifying
 from contracts.ports.overview import Lag, Overseeing, Overview
@@ -24,6 +24,7 @@ __all__ = [
     "Found",
     "ImageEncoder",
     "Journal",
+    "Kept",
     "Lag",
     "Neighbour",
     "Notice",

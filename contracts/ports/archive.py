@@ -1,6 +1,6 @@
 """The two projections that answer questions: the catalogue of documents, and the index of vectors."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,11 +19,24 @@ class CatalogueEntry:
     document: Document
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All that a catalogue keeps of an image: its document and its vectors by generation, or that it was removed for good."""
+
+    image_id: str
+    document: Document
+    vectors: Mapping[str, bytes]
+    removed: bool = False
+
+
 class Catalogue(Protocol):
     """Documents for people, one an image; a projection of the log, so every call may be repeated."""
 
-    async def merge(self, image_id: str, fields: Document) -> bool:
-        """Set top-level fields of the image's document, making it if there is none. False when the image is removed for good."""
+    async def merge(self, image_id: str, fields: Document, *, unless: Callable[[Document], bool] | None = None) -> bool:
+        """Set top-level fields of the image's document, making it if there is none. False when the image is removed for good.
+
+        A document of which `unless` is true keeps what it has; nothing else is written between that question and the setting.
+        """
         ...
 
     async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
@@ -56,6 +69,26 @@ class Catalogue(Protocol):
 
     async def clear(self) -> None:
         """Empty the projection, tombstones included: the log plays it anew."""
+        ...
+
+    def contents(self) -> AsyncIterator[Kept]:
+        """All that is kept, tombstones included, in order of image id: what two catalogues are compared by."""
+        ...
+
+    async def drop_generation(self, generation: str) -> int:
+        """Erase every vector of a generation; returns how many there were."""
+        ...
+
+    async def beside(self) -> "Catalogue":
+        """An empty catalogue on the same database, to be filled while this one answers. What an earlier one left is gone."""
+        ...
+
+    async def replace_with(self, other: "Catalogue") -> None:
+        """Let a catalogue that was made by `beside` take the place of this one, for every process that has it open.
+
+        Whoever calls sees to it that nothing is written meanwhile; reads go on, and never find it empty or an image half replaced.
+        `other` is not to be used afterwards, but closed; a catalogue beside that is closed without this is gone.
+        """
         ...
 
     async def ping(self) -> None:

@@ -28,6 +28,10 @@ class Journal(Protocol):
         """The fact of this kind under this key, None where there is none. Raises Unavailable when the log cannot be reached."""
         ...
 
+    async def first(self, fact: type[F], *entity: str) -> F | None:
+        """Of the facts of this kind about an entity, one for each variant, the one that was recorded first. Raises Unavailable."""
+        ...
+
 
 class Posts(Protocol):
     """What the log knows of posted images, in the order in which they were recorded. Removed ones are gone or soon will be."""
@@ -48,6 +52,10 @@ class Alerts(Protocol):
 
     async def open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
         """A guild's open alerts, or one person's, oldest first; it knows of everything that was recorded before the call."""
+        ...
+
+    async def comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
+        """A guild's open alerts that have a vector of a generation, each as if it had been set in that one; as fresh as `open`."""
         ...
 
 

@@ -63,3 +63,7 @@ class ImageEncoder(Protocol):
         Raises Reject(NO_TEXT) with a sentence for the asker where the model cannot.
         """
         ...
+
+    async def close(self) -> None:
+        """Let go of the model; whoever still waits is refused with Unavailable."""
+        ...

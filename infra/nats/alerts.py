@@ -1,14 +1,14 @@
 """The Alerts port: open alerts as a projection of the log in memory, made anew at every start."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 import structlog
 from nats.aio.client import Client
 
-from contracts.events import AlertCancelled, AlertDelivered, AlertSet, Fact, RemovalRequested
+from contracts.events import AlertCancelled, AlertDelivered, AlertEmbedded, AlertFact, AlertSet, Fact, RemovalRequested
 from contracts.subjects import ALERTS, REMOVALS, guild_filter, guild_lane_filter, kind_filter, lane_filter
 from infra.nats.following import Following
 from infra.nats.lookup import last_on
@@ -23,36 +23,55 @@ FOLLOWED = {ALERTS: lane_filter("alert"), REMOVALS: kind_filter(RemovalRequested
 
 
 class OpenAlerts:
-    """What alerts are open, by guild."""
+    """What alerts are open, by guild: each by its key, as it was set and as if it had been set in every other generation."""
 
     def __init__(self) -> None:
-        self._set: dict[str, dict[str, AlertSet]] = {}
-        self._ended: set[tuple[str, str]] = set()
+        self._open: dict[str, dict[tuple[str, ...], dict[str, AlertSet]]] = {}
+        self._ended: set[tuple[str, ...]] = set()
         self._forgotten: dict[tuple[str, str], datetime] = {}
 
     def apply(self, fact: Fact) -> None:
         """Take a fact into account; those of the two logs may come in any order."""
         match fact:
             case AlertSet():
-                if (fact.guild_id, fact.alert_id) not in self._ended and not self._is_forgotten(fact):
-                    self._set.setdefault(fact.guild_id, {})[fact.alert_id] = fact
+                if fact.key not in self._ended and not self._is_forgotten(fact):
+                    self._open.setdefault(fact.guild_id, {})[fact.key] = {fact.generation: fact}
+            case AlertEmbedded():
+                if (vectors := self._open.get(fact.guild_id, {}).get(_alert(fact))) is not None:
+                    as_set = next(iter(vectors.values()))
+                    update = {"generation": fact.generation, "vector": fact.vector, "calibration": fact.calibration}
+                    vectors.setdefault(fact.generation, as_set.model_copy(update=update))
             case AlertCancelled() | AlertDelivered(outcome="direct" | "mention"):
-                self._ended.add((fact.guild_id, fact.alert_id))
-                self._set.get(fact.guild_id, {}).pop(fact.alert_id, None)
+                self._ended.add(_alert(fact))
+                self._open.get(fact.guild_id, {}).pop(_alert(fact), None)
             case RemovalRequested(scope="author"):
                 person = fact.guild_id, fact.target
                 self._forgotten[person] = max(fact.requested_at, self._forgotten.get(person, fact.requested_at))
-                alerts = self._set.get(fact.guild_id, {})
-                self._set[fact.guild_id] = {name: alert for name, alert in alerts.items() if not self._is_forgotten(alert)}
+                for alert in self.of(fact.guild_id, fact.target):
+                    if self._is_forgotten(alert):
+                        del self._open[fact.guild_id][alert.key]
 
     def of(self, guild_id: str, person_id: str | None) -> list[AlertSet]:
-        """A guild's, or one person's, oldest first."""
-        alerts = self._set.get(guild_id, {}).values()
-        return sorted((each for each in alerts if person_id in (None, each.person.id)), key=lambda each: each.requested_at)
+        """A guild's, or one person's, oldest first, as they were set."""
+        alerts = [next(iter(vectors.values())) for vectors in self._open.get(guild_id, {}).values()]
+        return _by_age(alert for alert in alerts if person_id in (None, alert.person.id))
+
+    def in_generation(self, guild_id: str, generation: str) -> list[AlertSet]:
+        """A guild's that have a vector of a generation, oldest first, with that one."""
+        return _by_age(vectors[generation] for vectors in self._open.get(guild_id, {}).values() if generation in vectors)
 
     def _is_forgotten(self, alert: AlertSet) -> bool:
         until = self._forgotten.get((alert.guild_id, alert.person.id))
         return until is not None and alert.requested_at <= until
+
+
+def _alert(fact: AlertFact) -> tuple[str, ...]:
+    """The key of the alert that a fact is about."""
+    return (fact.guild_id, fact.alert_id, fact.person.id)
+
+
+def _by_age(alerts: Iterable[AlertSet]) -> list[AlertSet]:
+    return sorted(alerts, key=lambda each: each.requested_at)
 
 
 class FollowedAlerts:
@@ -66,6 +85,15 @@ class FollowedAlerts:
 
     async def open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
         """Raises Unavailable. What it cannot read within a second it leaves out, to be found the next time."""
+        await self._refreshed(guild_id)
+        return self._alerts.of(guild_id, person_id)
+
+    async def comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
+        """As `open`."""
+        await self._refreshed(guild_id)
+        return self._alerts.in_generation(guild_id, generation)
+
+    async def _refreshed(self, guild_id: str) -> None:
         wanted = {
             ALERTS: await self._last(ALERTS, guild_lane_filter("alert", guild_id)),
             REMOVALS: await self._last(REMOVALS, guild_filter(RemovalRequested, guild_id)),
@@ -73,7 +101,6 @@ class FollowedAlerts:
         with suppress(TimeoutError):
             async with asyncio.timeout(FRESH_WITHIN_S):
                 await self._reached(wanted)
-        return self._alerts.of(guild_id, person_id)
 
     async def caught_up(self) -> None:
         """Wait until all that is in the logs is applied; an entry that is purged meanwhile is not waited for."""

@@ -8,8 +8,20 @@ from collections.abc import Sequence
 from nats.aio.client import Client
 from nats.js.errors import APIError
 
-from contracts.events import ImageFact, ImageRemoved, ImageResurfaced
-from contracts.subjects import FAILURES, IMAGES, entity_filters, failure_subject, parse_subject, person_filters
+from contracts.events import AlertFact, ImageFact, ImageRemoved, ImageResurfaced
+from contracts.subjects import (
+    ALERTS,
+    FAILURES,
+    IMAGES,
+    INCIDENTS,
+    RETRIES,
+    entity_filters,
+    failure_subject,
+    incident_filter,
+    parse_subject,
+    person_filters,
+    retry_subject,
+)
 from infra.nats.lookup import facts_under, message_on, subjects_under
 from infra.nats.outages import outages
 
@@ -29,35 +41,55 @@ class LogErasure:
         return [fact for fact in facts if isinstance(fact, ImageFact)], until
 
     async def erase_image(self, guild_id: str, image_id: str, until: int) -> None:
-        """Erases the dead letters of those facts too, since they hold all that the facts do.
+        """Erases the dead letters of those facts too, since they hold all that the facts do, and what went wrong with them.
 
         ImageResurfaced goes last: it is what an erasure that was cut short is begun again for.
         """
         with outages():
             subjects, _ = await subjects_under(self._js, IMAGES, entity_filters("image", guild_id, image_id))
-            for subject in sorted(subjects, key=lambda each: _is(ImageResurfaced, each)):
-                if not _is(ImageRemoved, subject):
+            last = [subject for subject in subjects if _is(ImageResurfaced, subject)]
+            for subject in subjects:
+                if subject not in last and not _is(ImageRemoved, subject):
                     await self._erase(subject, until)
+            await self._erase_all(INCIDENTS, incident_filter(guild_id, image_id))
+            for subject in last:
+                await self._erase(subject, until)
 
     async def erase_person(self, guild_id: str, person_id: str) -> None:
+        """What went wrong with their alerts, and with the searches that these and their votes are about, goes with them."""
         with outages():
             for stream, filters in person_filters(guild_id, person_id).items():
-                for subjects in filters:
-                    await self._erase_all(stream, subjects)
+                for each in filters:
+                    subjects, _ = await subjects_under(self._js, stream, [each])
+                    for entity_id in {subject.split(".")[5] for subject in subjects}:
+                        await self._erase_all(INCIDENTS, incident_filter(guild_id, entity_id))
+                    await self._erase_all(stream, each)
+
+    async def erase_entry(self, stream: str, sequence: int) -> None:
+        """Erase one entry of a log; it is no error if it is gone already. Raises Unavailable."""
+        with outages():
+            await self._overwrite(stream, sequence)
 
     async def _erase(self, subject: str, until: int) -> None:
         message = await message_on(self._js, IMAGES, subject)
         if message is not None and message.seq is not None and message.seq <= until:
-            await self._erase_all(FAILURES, failure_subject("*", ImageFact.family, message.seq))
+            await self._erase_copies(ImageFact.family, message.seq)
             await self._overwrite(IMAGES, message.seq)
             await self._js.purge_stream(IMAGES, subject=subject, seq=message.seq + 1)
 
+    async def _erase_copies(self, family: str, sequence: int) -> None:
+        """The dead letters of a log entry, and those that are put back."""
+        for generation in (None, "*"):
+            await self._erase_all(FAILURES, failure_subject("*", family, sequence, generation))
+            await self._erase_all(RETRIES, retry_subject("*", family, sequence, generation))
+
     async def _erase_all(self, stream: str, subjects: str) -> None:
-        """Everything on the subjects that match; each has one message, as every fact has."""
+        """Everything on the subjects that match."""
         found, _ = await subjects_under(self._js, stream, [subjects])
         for subject in found:
-            message = await message_on(self._js, stream, subject)
-            if message is not None and message.seq is not None:
+            while (message := await message_on(self._js, stream, subject)) is not None and message.seq is not None:
+                if stream == ALERTS:
+                    await self._erase_copies(AlertFact.family, message.seq)
                 await self._overwrite(stream, message.seq)
         await self._js.purge_stream(stream, subject=subjects)
 

@@ -11,8 +11,8 @@ from contracts.envelope import Origin, headers_of
 from contracts.errors import Unavailable
 from contracts.events import Fact
 from contracts.ports import F
-from contracts.subjects import first_of, stream_of, subject_for, subject_of
-from infra.nats.lookup import message_on
+from contracts.subjects import first_of, stream_of, subject_for, subject_of, variants_filter
+from infra.nats.lookup import first_on, message_on
 from infra.nats.outages import UNREACHABLE, outages
 from infra.nats.wire import body_of, read
 
@@ -28,23 +28,26 @@ class JetStreamJournal:
 
     def __init__(self, client: Client, *, source: str, now: Callable[[], datetime], timeout: float = 5) -> None:
         self._js = client.jetstream(timeout=timeout)
-        self._source = source
+        self.source = source
         self._now = now
         self._timeout = timeout
 
     async def record(self, fact: Fact, origin: Origin) -> bool:
-        headers = headers_of(fact, origin, self._source, self._now())
+        headers = headers_of(fact, origin, self.source, self._now())
         return await self.publish_once(subject_of(fact), body_of(fact), headers, stream_of(fact), empty=first_of(fact))
 
     async def publish_once(
-        self, subject: str, body: bytes, headers: dict[str, str], stream: str, *, empty: str | None = None
+        self, subject: str, body: bytes, headers: dict[str, str], stream: str, *, empty: str | None = None, expected: int = 0
     ) -> bool:
-        """Publish on a subject; False when something is on the subjects that must still be `empty` (by default that subject)."""
-        expecting_none = headers | {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0"}
+        """Publish on a subject; False when something is on the subjects that must still be `empty` (by default that subject).
+
+        `expected` is the sequence of the message that is there and may be.
+        """
+        expecting = headers | {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected)}
         if empty not in (None, subject):
-            expecting_none[EXPECTED_ON] = str(empty)
+            expecting[EXPECTED_ON] = str(empty)
         try:
-            await self._js.publish(subject, body, timeout=self._timeout, stream=stream, headers=expecting_none)
+            await self._js.publish(subject, body, timeout=self._timeout, stream=stream, headers=expecting)
         except APIError as error:
             if error.err_code == WRONG_LAST_SEQUENCE:
                 return False
@@ -53,16 +56,29 @@ class JetStreamJournal:
             raise Unavailable("log", f"no acknowledgement within {self._timeout:g} s") from error
         return True
 
+    async def last_on(self, stream: str, subject: str) -> tuple[dict[str, str] | None, int]:
+        """Headers and sequence of the last message on a subject; None and 0 where there is none. Raises Unavailable."""
+        with outages():
+            message = await message_on(self._js, stream, subject)
+        return (None, 0) if message is None else (dict(message.headers or {}), message.seq or 0)
+
     async def holds(self, fact: type[Fact], *key: str) -> bool:
         return await self._last(fact, key) is not None
 
     async def fetch(self, fact: type[F], *key: str) -> F | None:
-        message = await self._last(fact, key)
-        if message is None:
-            return None
-        found = read(message.subject or "", message.headers, message.data or b"").fact
-        return found if isinstance(found, fact) else None
+        return _fact_of(await self._last(fact, key), fact)
+
+    async def first(self, fact: type[F], *entity: str) -> F | None:
+        with outages():
+            return _fact_of(await first_on(self._js, stream_of(fact), variants_filter(fact, *entity)), fact)
 
     async def _last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
         with outages():
             return await message_on(self._js, stream_of(fact), subject_for(fact, *key))
+
+
+def _fact_of(message: RawStreamMsg | None, kind: type[F]) -> F | None:
+    if message is None:
+        return None
+    found = read(message.subject or "", message.headers, message.data or b"").fact
+    return found if isinstance(found, kind) else None

@@ -1,6 +1,8 @@
 """Looking facts up by filter. Each fact has a subject of its own, so the last message of every subject is all there is."""
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
@@ -16,8 +18,25 @@ async def subjects_under(js: JetStreamContext, stream: str, filters: Sequence[st
 
     Raises nats-py's errors when the server cannot be reached.
     """
-    infos = [await js.stream_info(stream, subjects_filter=each) for each in filters]
-    return [subject for info in infos for subject in info.state.subjects or {}], infos[0].state.last_seq
+    pages = [page for each in filters for page in await _pages(js, stream, each)]
+    return [subject for page in pages for subject in page.get("subjects") or ()], min(page["last_seq"] for page in pages)
+
+
+async def _pages(js: JetStreamContext, stream: str, subjects: str) -> list[dict[str, Any]]:
+    """The stream's state as the server tells it with some subjects, of which it names at most 100,000 in one answer.
+
+    nats-py cannot ask for the pages that follow the first one.
+    """
+    pages: list[dict[str, Any]] = []
+    listed = 0
+    while True:
+        question = json.dumps({"subjects_filter": subjects, "offset": listed}).encode()
+        answer = await js._api_request(f"{js._prefix}.STREAM.INFO.{stream}", question, timeout=js._timeout)
+        pages.append(answer["state"])
+        named = len(answer["state"].get("subjects") or ())
+        listed += named
+        if not named or listed >= answer.get("total", listed):
+            return pages
 
 
 async def facts_under(js: JetStreamContext, stream: str, filters: Sequence[str]) -> tuple[list[Fact], int]:
@@ -35,6 +54,14 @@ async def message_on(js: JetStreamContext, stream: str, subject: str) -> RawStre
     """The last message on a subject, None where there is none. Raises nats-py's errors when the server cannot be reached."""
     try:
         return await js.get_last_msg(stream, subject)
+    except NotFoundError:
+        return None
+
+
+async def first_on(js: JetStreamContext, stream: str, subjects: str) -> RawStreamMsg | None:
+    """The earliest message on some subjects, None where there is none. Raises nats-py's errors as the others do."""
+    try:
+        return await js.get_msg(stream, seq=1, subject=subjects, next=True)
     except NotFoundError:
         return None
 

@@ -60,9 +60,16 @@ class JetStreamState:
             await self._bucket.delete(key)
 
     async def under(self, prefix: str) -> dict[str, bytes]:
+        return await self._matching(f"{prefix}.>")
+
+    async def everything(self) -> dict[str, bytes]:
+        """The whole bucket, by key. Raises Unavailable."""
+        return await self._matching(">")
+
+    async def _matching(self, pattern: str) -> dict[str, bytes]:
         """Lists the keys and gets them one by one; nats-py's own watcher may say that it is at the end before it has begun."""
         with outages():
-            subjects, _ = await subjects_under(self._js, f"KV_{STATE}", [f"{_SUBJECTS}{prefix}.>"])
+            subjects, _ = await subjects_under(self._js, f"KV_{STATE}", [f"{_SUBJECTS}{pattern}"])
         keys = [subject.removeprefix(_SUBJECTS) for subject in subjects]
         entries = await asyncio.gather(*(self.get(key) for key in keys))
         return {key: entry.value for key, entry in zip(keys, entries, strict=True) if entry is not None}

@@ -48,7 +48,7 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
     js = client.jetstream()
     async with _reading(js, stream, filters, _behind(after)) as (subscription, info):
         while True:
-            _end_if_cancelled()
+            end_if_cancelled()
             try:
                 messages = await subscription.fetch(BATCH, timeout=5)
             except TimeoutError:
@@ -59,18 +59,22 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
                 yield message
 
 
-async def past(client: Client, stream: str, filters: Sequence[str], *, since: datetime | None = None) -> AsyncGenerator[Msg, None]:
-    """Every matching message that is in the log now, of those recorded since a moment, in order.
+async def past(
+    client: Client, stream: str, filters: Sequence[str], *, since: datetime | None = None, after: int = 0, bodies: bool = True
+) -> AsyncGenerator[Msg, None]:
+    """Every matching message that is in the log now, in order: of those recorded since a moment, or behind a stream sequence.
 
+    Without `bodies` their data is empty, which spares the way for those who need only subjects and headers.
     What is recorded or purged meanwhile is left out. Raises nats-py's errors when the server goes away.
     """
     js = client.jetstream()
     until = await last_sequence(client, stream)
-    start = _behind(0) if since is None else {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": since}
+    start = _behind(after) if since is None else {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": since}
+    start |= {"headers_only": not bodies}
     async with _reading(js, stream, filters, start) as (subscription, info):
         left = info.num_pending or 0
         while left:
-            _end_if_cancelled()
+            end_if_cancelled()
             try:
                 messages = await subscription.fetch(min(left, BATCH), timeout=1)
             except TimeoutError:
@@ -105,7 +109,7 @@ async def _reading(
             await js.delete_consumer(stream, info.name)
 
 
-def _end_if_cancelled() -> None:
+def end_if_cancelled() -> None:
     """Python 3.11's `asyncio.wait_for`, and so nats-py's fetch, loses a cancellation that comes together with a message."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -9,7 +9,7 @@ import orjson
 from contracts.envelope import Origin, origin_of
 from contracts.errors import Malformed
 from contracts.events import Fact
-from contracts.subjects import parse_subject, subject_of
+from contracts.subjects import is_subject_of, parse_subject, subject_of
 from contracts.upcast import fact_of
 
 
@@ -34,6 +34,6 @@ def read(subject: str, headers: Mapping[str, str] | None, body: bytes) -> Record
     except orjson.JSONDecodeError as error:
         raise Malformed(f"the body on {subject} is not JSON: {error}") from None
     fact = fact_of(type_name, version, document)
-    if subject_of(fact).split(".")[4:] != subject.split(".")[4:]:
+    if not is_subject_of(fact, subject):
         raise Malformed(f"the body on {subject} is about another entity: {subject_of(fact)}")
     return Recorded(fact, origin_of(headers or {}, subject))

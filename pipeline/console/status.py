@@ -42,7 +42,8 @@ def as_table(statuses: Sequence[StageStatus], now: datetime) -> Table:
 def _row(status: StageStatus, now: datetime) -> tuple[str, ...]:
     counts = (status.pending, status.in_flight, status.redelivered, status.dead_letters, status.done)
     last = _ago(status.last_activity, now)
-    return (status.stage, LANE_NAMES[status.lane], *map(str, counts), f"{status.rate:.1f}", last)
+    lane = " ".join(filter(None, (LANE_NAMES[status.lane], status.generation)))
+    return (status.stage, lane, *map(str, counts), f"{status.rate:.1f}", last)
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:

@@ -75,5 +75,5 @@ def unblocked(waiting_for: Mapping[str, str]) -> Check:
 
 async def problems(checks: Mapping[str, Check]) -> dict[str, str]:
     """What is wrong now, by the name of the check; empty when ready."""
-    found = {name: await check() for name, check in checks.items()}
+    found = {name: await check() for name, check in list(checks.items())}
     return {name: problem for name, problem in found.items() if problem is not None}

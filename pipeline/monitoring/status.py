@@ -13,15 +13,20 @@ from nats.js.errors import NotFoundError
 
 from contracts.stage import Stage
 from contracts.subjects import FAILURES, failure_filter
-from pipeline.topology import Durable, durables
+from pipeline.durables import Durable, durables
+from pipeline.topology import generations_on
 
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
-    """One stage in one lane. Counts are messages; `rate` is finished messages a second over the sample."""
+    """One stage in one lane, or for one generation there.
+
+    Counts are messages; `rate` is finished messages a second over the sample.
+    """
 
     stage: str
     lane: str
+    generation: str | None
     pending: int
     in_flight: int
     redelivered: int
@@ -34,7 +39,7 @@ class StageStatus:
 
 async def status(client: Client, stages: Sequence[Stage[Any]], sample_s: float = 1.0) -> list[StageStatus]:
     """The state of each stage; takes `sample_s` seconds, over which the rate is measured (0: there is no rate)."""
-    wanted = durables(stages)
+    wanted = durables(stages, await generations_on(client))
     before = await asyncio.gather(*(_info(client, durable) for durable in wanted))
     await asyncio.sleep(sample_s)
     after = await asyncio.gather(*(_info(client, durable) for durable in wanted))
@@ -55,7 +60,8 @@ async def _info(client: Client, durable: Durable) -> ConsumerInfo | None:
 
 async def _dead_letters(client: Client, durable: Durable) -> int:
     try:
-        info = await client.jetstream().stream_info(FAILURES, subjects_filter=failure_filter(durable.stage, durable.family))
+        letters = failure_filter(durable.stage, durable.family, durable.generation_name)
+        info = await client.jetstream().stream_info(FAILURES, subjects_filter=letters)
     except NotFoundError:
         return 0
     return sum((info.state.subjects or {}).values())
@@ -63,10 +69,11 @@ async def _dead_letters(client: Client, durable: Durable) -> int:
 
 def _status(durable: Durable, before: ConsumerInfo | None, after: ConsumerInfo | None, dead: int, sample_s: float) -> StageStatus:
     if before is None or after is None:
-        return StageStatus(durable.stage, durable.family, 0, 0, 0, dead, 0, 0.0, 0, None)
+        return StageStatus(durable.stage, durable.family, durable.generation_name, 0, 0, 0, dead, 0, 0.0, 0, None)
     return StageStatus(
         stage=durable.stage,
         lane=durable.family,
+        generation=durable.generation_name,
         pending=after.num_pending or 0,
         in_flight=after.num_ack_pending or 0,
         redelivered=after.num_redelivered or 0,
@@ -84,20 +91,30 @@ def _finished(info: ConsumerInfo) -> int:
     return delivered - (info.num_ack_pending or 0)
 
 
-async def idle_stages(client: Client, stages: Sequence[Stage[Any]], family: str, within_s: float = 1.0) -> list[Stage[Any]]:
-    """The stages on whose durable in one lane no worker of any process waits or works."""
+async def unsettled(client: Client, durable: Durable) -> int:
+    """Messages that a durable has still to work on, or is at work on."""
+    info = await _info(client, durable)
+    return 0 if info is None else (info.num_pending or 0) + (info.num_ack_pending or 0)
+
+
+async def idle_stages(
+    client: Client, stages: Sequence[Stage[Any]], family: str, *, generation: str | None = None, within_s: float = 1.0
+) -> list[Stage[Any]]:
+    """The stages on whose durables in one lane, or for one generation there, no worker of any process waits or works."""
 
     async def worked_on(stage: Stage[Any]) -> bool:
-        [durable] = [durable for durable in durables([stage]) if durable.family == family]
+        in_lane = [durable for durable in durables([stage], generations) if durable.family == family]
+        own = [durable for durable in in_lane if generation in (None, durable.generation_name)]
         deadline = monotonic() + within_s
         while True:
-            info = await _info(client, durable)
-            if info is not None and info.num_waiting:
+            infos = [info for durable in own if (info := await _info(client, durable)) is not None]
+            if any(info.num_waiting for info in infos):
                 return True
-            if info is None or not info.num_ack_pending or monotonic() > deadline:
+            if not any(info.num_ack_pending for info in infos) or monotonic() > deadline:
                 return False
             # Every worker may be busy for a moment, or dead: a short look tells which.
             await asyncio.sleep(0.05)
 
+    generations = await generations_on(client)
     worked = await asyncio.gather(*(worked_on(stage) for stage in stages))
     return [stage for stage, busy in zip(stages, worked, strict=True) if not busy]

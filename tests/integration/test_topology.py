@@ -9,9 +9,12 @@ from nats.js.api import ConsumerConfig, StreamConfig
 
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
+from contracts.events import GenerationActivated
+from contracts.generations import Generations
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
+from pipeline.durables import durables
 from pipeline.registry import STAGES
 from tests.suites.bench_stage import STAGE, count
 from tests.suites.facts import posted
@@ -30,21 +33,25 @@ async def test_a_new_server_gets_everything_and_then_differs_in_nothing(client: 
 
 
 def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
-    names = {durable.name for durable in topology.durables(STAGES)}
+    first = GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4)
+    generations = Generations().after(first, 1)
+    names = {durable.name for durable in durables(STAGES, generations)}
     assert names == {
         "download-image",
         "download-search",
         "preprocess-image",
         "preprocess-search",
-        "embed-image",
+        "embed-image-g1",
         "embed-search",
+        "embed-alert-g1",
         "persist-image",
-        "link-image",
+        "persist-image-g1",
+        "link-image-g1",
         "match-search",
         "reply-search",
         "judge-search",
         "alert-alert",
-        "alert-image",
+        "alert-image-g1",
         "notify-image",
         "notify-alert",
         "remove-removal",
@@ -61,6 +68,8 @@ def test_posts_are_kept_for_ever_and_questions_for_seven_days() -> None:
         "ALERTS": 0,
         "REMOVALS": 30 * 86400,
         "FAILURES": 30 * 86400,
+        "RETRIES": 30 * 86400,
+        "INCIDENTS": 30 * 86400,
     }
 
 

@@ -13,7 +13,7 @@ from contracts.stage import Stage
 from contracts.subjects import FAILURES
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
-from pipeline.consuming import start_workers
+from pipeline.consuming import workers
 from pipeline.monitoring.metrics import Metrics
 from pipeline.policy import Backoff, Policy
 from pipeline.runner import Job, Runtime
@@ -53,18 +53,19 @@ def downloaded(event: Fact) -> ImageDownloaded | SearchDownloaded:
 
 @asynccontextmanager
 async def working(
-    url: str, client: Client, journal: JetStreamJournal, work: Work, *, workers: int = 2, policy: Policy = IMPATIENT
+    url: str, client: Client, journal: JetStreamJournal, work: Work, *, number: int = 2, policy: Policy = IMPATIENT
 ) -> AsyncIterator[Runtime]:
     """The stage at work in both lanes."""
     await topology.ensure(client, [STAGE])
     runtime = Runtime(journal, Metrics(), policy)
-    jobs = [(Job(STAGE, family, Deps(work)), workers) for family in STAGE.families]
-    broker = await start_workers(url, "test", jobs, runtime, lambda _consumer: None)
-    try:
-        yield runtime
-    finally:
-        runtime.stopping.set()
-        await broker.stop()
+    async with workers(url, "test", runtime, lambda _consumer: None) as crew:
+        for family in STAGE.families:
+            await crew.add(Job(STAGE, family, Deps(work)), number)
+        await crew.add_retries(STAGE, lambda generation: generation == "dropped")
+        try:
+            yield runtime
+        finally:
+            runtime.stopping.set()
 
 
 async def count(client: Client, stream: str, subject: str = ">") -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import Unavailable
-from contracts.ports import Catalogue
+from contracts.ports import Catalogue, Document, Kept
 
 POST: dict[str, Any] = {
     "discord_message_id": "88",
@@ -43,6 +43,25 @@ def post_in(guild_id: str) -> dict[str, Any]:
 async def ids(catalogue: Catalogue, guild_id: str | None = None) -> list[str]:
     """The image ids in the order of a scan."""
     return [entry.image_id async for entry in catalogue.scan(guild_id)]
+
+
+async def contents(catalogue: Catalogue) -> list[Kept]:
+    """All that it keeps."""
+    return [kept async for kept in catalogue.contents()]
+
+
+def higher_than(number: int) -> Callable[[Document], bool]:
+    """Whether a document has a higher part than this one."""
+    return lambda document: document.get("part", {"number": 0})["number"] > number
+
+
+async def fill(catalogue: Catalogue, number: int, version: str) -> list[str]:
+    """Images with a document and a vector each, and a tombstone."""
+    images = [f"{each:04}" for each in range(number)]
+    await asyncio.gather(*(catalogue.merge(image, POST | {"version": {"of": version}}) for image in images))
+    await asyncio.gather(*(catalogue.put_vector(image, "g1", VECTOR) for image in images))
+    await catalogue.remove(f"removed in {version}")
+    return images
 
 
 @dataclass(frozen=True)
@@ -221,6 +240,130 @@ class CatalogueSuite:
         assert not await catalogue.removed("2")
         await catalogue.merge("2", POST)
         assert await ids(catalogue) == ["2"]
+
+    async def test_a_merge_may_depend_on_what_is_there(self, catalogue: Catalogue) -> None:
+        assert await catalogue.merge("1", {"part": {"number": 2}}, unless=higher_than(2))
+        assert await catalogue.merge("1", {"part": {"number": 1}}, unless=higher_than(1))
+        assert (await catalogue.entries(["1"]))["1"].document == {"part": {"number": 2}}
+        assert await catalogue.merge("1", {"part": {"number": 3}}, unless=higher_than(3))
+        assert (await catalogue.entries(["1"]))["1"].document == {"part": {"number": 3}}
+        await catalogue.remove("1")
+        assert not await catalogue.merge("1", {"part": {"number": 4}}, unless=higher_than(4))
+        assert await catalogue.entries(["1"]) == {}
+
+    async def test_nothing_comes_between_the_question_and_the_merge(self, catalogue: Catalogue, other: Catalogue) -> None:
+        numbers = [*range(1, 41)]
+        random.Random(7).shuffle(numbers)
+        both = (catalogue, other)
+        merges = [both[each % 2].merge("1", {"part": {"number": each}}, unless=higher_than(each)) for each in numbers]
+        await asyncio.gather(*merges)
+        assert (await catalogue.entries(["1"]))["1"].document == {"part": {"number": 40}}
+
+    async def test_the_contents_are_all_that_is_kept_in_order(self, catalogue: Catalogue) -> None:
+        for image in ("5", "3", "1"):
+            await catalogue.merge(image, POST)
+        await catalogue.put_vector("3", "g2", OTHER_VECTOR)
+        await catalogue.put_vector("3", "g1", VECTOR)
+        for image in ("4", "1", "0", "9"):
+            await catalogue.remove(image)
+        assert await contents(catalogue) == [
+            Kept("0", {}, {}, removed=True),
+            Kept("1", {}, {}, removed=True),
+            Kept("3", POST, {"g1": VECTOR, "g2": OTHER_VECTOR}),
+            Kept("4", {}, {}, removed=True),
+            Kept("5", POST, {}),
+            Kept("9", {}, {}, removed=True),
+        ]
+
+    async def test_the_contents_are_whole(self, catalogue: Catalogue) -> None:
+        images = await fill(catalogue, 1003, "v1")
+        assert [kept.image_id for kept in await contents(catalogue)] == [*images, "removed in v1"]
+
+    async def test_a_dropped_generation_is_gone_from_every_image_and_nothing_else(self, catalogue: Catalogue) -> None:
+        for image in ("1", "2", "3"):
+            await catalogue.merge(image, POST)
+            await catalogue.put_vector(image, "g1", VECTOR)
+        for image in ("1", "2"):
+            await catalogue.put_vector(image, "g2", OTHER_VECTOR)
+        assert await catalogue.drop_generation("g2") == 2
+        assert await catalogue.drop_generation("g2") == 0
+        assert await catalogue.drop_generation("g3") == 0
+        assert await contents(catalogue) == [Kept(image, POST, {"g1": VECTOR}) for image in ("1", "2", "3")]
+
+    async def test_a_catalogue_beside_is_empty_and_apart(self, catalogue: Catalogue) -> None:
+        await fill(catalogue, 3, "v1")
+        before = await contents(catalogue)
+        beside = await catalogue.beside()
+        assert await contents(beside) == []
+        await fill(beside, 2, "v2")
+        await beside.clear()
+        await fill(beside, 2, "v3")
+        assert await contents(catalogue) == before
+        assert len(await contents(beside)) == 3
+        await beside.close()
+        assert await contents(catalogue) == before
+        again = await catalogue.beside()
+        assert await contents(again) == []
+        await again.close()
+
+    async def test_what_was_left_beside_is_gone_from_the_next(self, catalogue: Catalogue) -> None:
+        left = await catalogue.beside()
+        await fill(left, 2, "v2")
+        beside = await catalogue.beside()
+        assert await contents(beside) == []
+        for each in (left, beside):
+            await each.close()
+
+    async def test_what_is_removed_is_gone_from_beside_too(self, catalogue: Catalogue) -> None:
+        await fill(catalogue, 3, "v1")
+        beside = await catalogue.beside()
+        await fill(beside, 3, "v2")
+        await catalogue.remove("0001")
+        assert [kept.image_id for kept in await contents(beside)] == ["0000", "0002", "removed in v2"]
+        await beside.close()
+
+    async def test_the_one_beside_takes_the_place_of_the_other_for_everyone(self, catalogue: Catalogue, other: Catalogue) -> None:
+        await fill(catalogue, 5, "v1")
+        await catalogue.put_vector("0002", "g2", OTHER_VECTOR)
+        await catalogue.remove("0000")
+        await catalogue.merge("0001", {"gone": {"soon": 1}})
+        for version in ("v2", "v3", "v4"):
+            beside = await catalogue.beside()
+            await fill(beside, 3, version)
+            await beside.merge("0000", {"original": {"blob": "c" * 64, "size": 9}})
+            wanted = await contents(beside)
+            await catalogue.replace_with(beside)
+            await beside.close()
+            for each in (catalogue, other):
+                assert await contents(each) == wanted
+                assert await each.count("7") == 3
+                assert await each.uses("c" * 64)
+                assert not await each.removed("removed in v1")
+                assert await each.removed(f"removed in {version}")
+        await other.merge("5", POST)
+        await other.remove("0000")
+        await other.put_vector("0001", "g2", VECTOR)
+        assert await catalogue.count() == 3
+        assert await catalogue.vector("0001", "g2") == VECTOR
+
+    async def test_a_reader_never_finds_an_empty_or_a_half_catalogue(self, catalogue: Catalogue, other: Catalogue) -> None:
+        images = await fill(catalogue, 60, "v1")
+        beside = await catalogue.beside()
+        await fill(beside, 60, "v2")
+        versions: list[str] = []
+        replacing = asyncio.create_task(catalogue.replace_with(beside))
+        while not replacing.done() or "v2" not in versions:
+            entries = await other.entries(images)
+            assert len(entries) == len(images)
+            for entry in entries.values():
+                assert entry.document["metadata"] == POST["metadata"]
+                versions.append(entry.document["version"]["of"])
+            assert await other.count("7") == len(images)
+            assert await other.vector(images[-1], "g1") == VECTOR
+            await asyncio.sleep(0)  # one in memory waits for nothing
+        await replacing
+        await beside.close()
+        assert {entry.document["version"]["of"] async for entry in other.scan()} == {"v2"}
 
     async def test_it_answers_a_ping(self, catalogue: Catalogue) -> None:
         await catalogue.ping()

@@ -1,16 +1,21 @@
 """Facts to test with."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from contracts.errors import RejectCode
 from contracts.events import (
     AlertCancelled,
     AlertDelivered,
+    AlertEmbedded,
     AlertRequested,
     AlertSet,
     AlertTriggered,
+    AttemptFailed,
     Calibration,
     GenerationActivated,
+    GenerationDropped,
+    GenerationStarted,
     ImageDownloaded,
     ImageEmbedded,
     ImageIndexed,
@@ -22,6 +27,9 @@ from contracts.events import (
     ImageResurfaced,
     LocalReply,
     Match,
+    MessageBuried,
+    MessageDiscarded,
+    MessageRequeued,
     Person,
     Question,
     RemovalRequested,
@@ -73,6 +81,19 @@ def requested(search_id: str = "11") -> SearchRequested:
     return SearchRequested(guild_id="7", search_id=search_id, question=QUESTION, filename="q.png", source=StoredFile(blob=BLOB))
 
 
+INCIDENT: dict[str, Any] = {
+    "guild_id": "7",
+    "entity_id": "9",
+    "lane": "image",
+    "stage": "embed",
+    "consumer": "embed-image-g2",
+    "generation": "g2",
+    "sequence": 12,
+    "happened_at": MOMENT,
+    "process": "mapseek/host/1",
+}
+
+
 def one_of_each() -> list[Fact]:
     """Every kind of fact, with every field that has no default."""
     return [
@@ -116,5 +137,22 @@ def one_of_each() -> list[Fact]:
         AlertDelivered(**ALERT, image_id="9", outcome="direct"),
         AlertCancelled(**ALERT, cancelled_at=MOMENT),
         RemovalRequested(guild_id="7", removal_id="deleted-10", scope="message", target="10", cause="deleted", requested_at=MOMENT),
+        AlertEmbedded(**ALERT, generation="g2", vector=VECTOR, calibration=Calibration(match_at=0.9, possible_at=0.8)),
         GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4),
+        GenerationStarted(
+            generation="g2",
+            encoder="e2",
+            digest="d2",
+            preprocessing="p1",
+            dimensions=4,
+            model="ViT-B-32",
+            pretrained="laion2b_s34b_b79k",
+            precision="fp32",
+            started_at=MOMENT,
+        ),
+        GenerationDropped(generation="g1"),
+        AttemptFailed(**INCIDENT, attempt=1, reason="the CDN answered 503", delay_s=2.0),
+        MessageBuried(**INCIDENT, attempt=5, cause="exhausted", reason="the CDN answered 503"),
+        MessageRequeued(**INCIDENT, attempt=5),
+        MessageDiscarded(**INCIDENT, attempt=5),
     ]

@@ -3,14 +3,24 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import datetime
 from typing import Any
 
 from contracts.envelope import Origin
 from contracts.errors import BlobMissing, Unavailable
-from contracts.events import AlertCancelled, AlertDelivered, AlertSet, Fact, ImageFact, ImagePosted, ImageRemoved, SearchAnswered
-from contracts.ports import Answer, CatalogueEntry, Document, Entry, F, Overview, Step
+from contracts.events import (
+    AlertCancelled,
+    AlertDelivered,
+    AlertEmbedded,
+    AlertSet,
+    Fact,
+    ImageFact,
+    ImagePosted,
+    ImageRemoved,
+    SearchAnswered,
+)
+from contracts.ports import Answer, Catalogue, CatalogueEntry, Document, Entry, F, Kept, Overview, Step
 from contracts.subjects import subject_of
 
 
@@ -52,6 +62,10 @@ class MemoryJournal:
     async def fetch(self, fact: type[F], *key: str) -> F | None:
         self._reach()
         return next((each for each in self.facts if isinstance(each, fact) and each.key == key), None)
+
+    async def first(self, fact: type[F], *entity: str) -> F | None:
+        self._reach()
+        return next((each for each in self.facts if isinstance(each, fact) and each.key[:-1] == entity), None)
 
     def _reach(self) -> None:
         if self.down:
@@ -153,10 +167,20 @@ class MemoryAlerts:
 
     async def open(self, guild_id: str, person_id: str | None = None) -> list[AlertSet]:
         facts = self._journal.facts
-        closed = {fact.alert_id for fact in facts if isinstance(fact, AlertCancelled)}
-        closed |= {fact.alert_id for fact in facts if isinstance(fact, AlertDelivered) and fact.outcome in ("direct", "mention")}
-        alerts = [fact for fact in facts if isinstance(fact, AlertSet) and fact.alert_id not in closed]
+        closed = {fact.key for fact in facts if isinstance(fact, AlertCancelled)}
+        closed |= {fact.key[:3] for fact in facts if isinstance(fact, AlertDelivered) and fact.outcome in ("direct", "mention")}
+        alerts = [fact for fact in facts if isinstance(fact, AlertSet) and fact.key not in closed]
         return [each for each in alerts if each.guild_id == guild_id and person_id in (None, each.person.id)]
+
+    async def comparable(self, guild_id: str, generation: str) -> list[AlertSet]:
+        found = {alert.key: alert for alert in await self.open(guild_id)}
+        embedded = {fact.key: fact for fact in self._journal.facts if isinstance(fact, AlertEmbedded)}
+        as_set = [alert for alert in found.values() if alert.generation == generation]
+        return as_set + [
+            alert.model_copy(update=dict(embedded[*key, generation]))
+            for key, alert in found.items()
+            if (*key, generation) in embedded and alert not in as_set
+        ]
 
 
 class FixedOverview:
@@ -204,12 +228,15 @@ class MemoryCatalogue:
         self.vectors: dict[tuple[str, str], bytes] = {}
         self.removed_ids: set[str] = set()
         self.down = False
+        self._beside: MemoryCatalogue | None = None
 
-    async def merge(self, image_id: str, fields: Document) -> bool:
+    async def merge(self, image_id: str, fields: Document, *, unless: Callable[[Document], bool] | None = None) -> bool:
         self._reach()
         if image_id in self.removed_ids:
             return False
-        self.documents.setdefault(image_id, {}).update(fields)
+        document = self.documents.setdefault(image_id, {})
+        if unless is None or not unless(document):
+            document.update(fields)
         return True
 
     async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
@@ -225,8 +252,10 @@ class MemoryCatalogue:
     async def remove(self, image_id: str) -> None:
         self._reach()
         self.removed_ids.add(image_id)
-        self.documents.pop(image_id, None)
-        self.vectors = {key: vector for key, vector in self.vectors.items() if key[0] != image_id}
+        for each in (self, self._beside):
+            if each is not None:
+                each.documents.pop(image_id, None)
+                each.vectors = {key: vector for key, vector in each.vectors.items() if key[0] != image_id}
 
     async def removed(self, image_id: str) -> bool:
         self._reach()
@@ -257,6 +286,29 @@ class MemoryCatalogue:
         self.vectors.clear()
         self.removed_ids.clear()
 
+    async def contents(self) -> AsyncIterator[Kept]:
+        self._reach()
+        for image_id in sorted({*self.documents, *self.removed_ids}):
+            vectors = {generation: vector for (owner, generation), vector in self.vectors.items() if owner == image_id}
+            yield Kept(image_id, dict(self.documents.get(image_id, {})), vectors, image_id in self.removed_ids)
+
+    async def drop_generation(self, generation: str) -> int:
+        self._reach()
+        kept = {key: vector for key, vector in self.vectors.items() if key[1] != generation}
+        dropped = len(self.vectors) - len(kept)
+        self.vectors = kept
+        return dropped
+
+    async def beside(self) -> "MemoryCatalogue":
+        self._reach()
+        self._beside = MemoryCatalogue()
+        return self._beside
+
+    async def replace_with(self, other: Catalogue) -> None:
+        self._reach()
+        assert isinstance(other, MemoryCatalogue)
+        self.documents, self.vectors, self.removed_ids = other.documents, other.vectors, other.removed_ids
+
     async def ping(self) -> None:
         self._reach()
 
@@ -268,7 +320,7 @@ class MemoryCatalogue:
 
     def _reach(self) -> None:
         if self.down:
-            raise Unavailable("database", "switched off by the test")
+            raise Unavailable("catalogue", "switched off by the test")
 
 
 class MemoryAnswers:

@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from pipeline import cli, process, topology
+from pipeline import cli, durables, process
 from pipeline.policy import Policy
 
 ACK_WAIT_S = 2.0
 
 
 def make_impatient() -> None:
-    topology.ACK_WAIT_S = ACK_WAIT_S
+    durables.ACK_WAIT_S = ACK_WAIT_S
     setattr(process, "Policy", partial(Policy, keep_alive_every=ACK_WAIT_S / 4))  # noqa: B010 - the process makes its own
 
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from contracts.errors import MapSeekError
-from contracts.subjects import LANES, durable_name
+from infra.nats.generations import read_generations
 from infra.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Role, Simulator
 from infra.simulator.model import EPHEMERAL, TEXT
 from infra.simulator.permissions import ALL, DEFAULT
+from pipeline.durables import durables
 from pipeline.registry import STAGES
 from tests.suites.bench_stage import unsettled
 from tests.suites.leak_plans import All, Plan, Rule
@@ -100,10 +101,10 @@ class Company:
             }
 
         async def idle() -> bool:
-            for stage in STAGES:
-                for family in {*stage.families} - {"search"} if stage.name != "erase" else ():
-                    if await unsettled(self.world.log.client, LANES[family], durable_name(stage.name, family)):
-                        return False
+            client = self.world.log.client
+            for durable in durables([stage for stage in STAGES if stage.name != "erase"], await read_generations(client)):
+                if durable.family != "search" and await unsettled(client, durable.stream, durable.name):
+                    return False
             return True
 
         await eventually(told)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from stages.canonical import decode
+
 
 def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -53,3 +55,9 @@ WRITTEN = {
     "bmp": saved(Image.fromarray(noise()), "BMP"),
 }
 """One file of each kind, by a name of its own: all hold `noise()`."""
+
+
+def mirrored(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
+    """Another version of the canonical picture."""
+    image, kind = decode(data, max_pixels)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), kind

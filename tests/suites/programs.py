@@ -70,11 +70,11 @@ class Ended:
     err: str
 
 
-async def ended(*arguments: str, environment: Mapping[str, str], timeout: float = 60) -> Ended:
+async def ended(*arguments: str, environment: Mapping[str, str], timeout: float = 60, command: Sequence[str] = MAPSEEK) -> Ended:
     """Run `mapseek` until it ends; fails if it does not within `timeout` seconds."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        *MAPSEEK, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=_environment(environment)
+        *command, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=_environment(environment)
     )
     try:
         out, err = await asyncio.wait_for(process.communicate(), timeout)

@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 from infra.nats.connection import connect
-from pipeline import topology
+from infra.nats.generations import read_generations
+from pipeline.durables import durables
 from pipeline.process import log_server
 from pipeline.registry import STAGES
 from tests.suites.world import Discord
@@ -14,7 +15,7 @@ async def begin_all_stages_anew(discord: Discord, folder: Path, *, emptied: bool
     """Forget how far the stages have come and, unless catalogue and index stay as they are, what they made of the logs."""
     async with log_server(discord.settings(folder)) as url:
         client = await connect(url, "test")
-        for durable in topology.durables(STAGES):
+        for durable in durables(STAGES, await read_generations(client)):
             await client.jetstream().delete_consumer(durable.stream, durable.name)
         await client.close()
     if not emptied:

@@ -9,7 +9,7 @@ from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from contracts.events import ImageEmbedded, ImageRemoved
-from contracts.subjects import STREAM_SUBJECTS
+from contracts.subjects import INCIDENTS, STREAM_SUBJECTS
 from infra.nats.erasure import LogErasure
 from infra.simulator import Message
 from stages.erase import blobs_of
@@ -73,6 +73,7 @@ async def nothing_left(world: World, traces: Iterable[Trace]) -> None:
     catalogue, blobs = await world.process.wiring.catalogue(), await world.process.wiring.blobs()
     catalogued = {entry.image_id async for entry in catalogue.scan()}
     recorded = [message async for message in everything(world.process.wiring.client)]
+    incidents = [message.subject or "" async for message in everything(world.process.wiring.client, INCIDENTS)]
     for trace in traces:
         assert trace.image_id not in catalogued
         assert await catalogue.removed(trace.image_id)
@@ -82,6 +83,7 @@ async def nothing_left(world: World, traces: Iterable[Trace]) -> None:
         history, _ = await LogErasure(world.process.wiring.client).history(trace.guild_id, trace.image_id)
         assert [type(fact) for fact in history] == [ImageRemoved]
         assert [message.subject for message in recorded if trace.filename.encode() in (message.data or b"")] == []
+        assert [subject for subject in incidents if trace.image_id in subject.split(".")] == []
 
 
 async def neighbours(world: World, trace: Trace) -> list[str]:

@@ -12,11 +12,13 @@ from nats.aio.client import Client
 from contracts.events import Fact, ImageIndexed, ImagePosted
 from contracts.ports import CatalogueEntry
 from contracts.stage import Stage
-from contracts.subjects import FAILURES, LANES, durable_name, kind_filter, stream_of
+from contracts.subjects import FAILURES, kind_filter, stream_of
 from infra.art.distort import png
 from infra.art.generate import piece
+from infra.nats.generations import read_generations
 from infra.nats.tail import follow, readable
 from infra.simulator import Channel, Guild, Interaction, Member, Message, Simulator
+from pipeline.durables import durables
 from pipeline.policy import Backoff, Policy
 from pipeline.process import Process, log_server, running
 from pipeline.registry import STAGES
@@ -120,8 +122,8 @@ class Log:
         """Wait until no stage has anything left to do in a lane. A stage is looked at after those that feed it."""
 
         async def nothing_left() -> bool:
-            for stage in STAGES:
-                if family in stage.families and await unsettled(self.client, LANES[family], durable_name(stage.name, family)):
+            for durable in durables(STAGES, await read_generations(self.client)):
+                if durable.family == family and await unsettled(self.client, durable.stream, durable.name):
                     return False
             return True
 

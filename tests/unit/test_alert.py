@@ -7,15 +7,18 @@ from contracts.envelope import Origin
 from contracts.events import (
     AlertCancelled,
     AlertDelivered,
+    AlertEmbedded,
     AlertRequested,
     AlertSet,
     AlertTriggered,
     Calibration,
     Fact,
     ImageEmbedded,
+    Person,
     SearchEmbedded,
     SearchPreprocessed,
 )
+from contracts.generations import Generation, Generations
 from infra.vectors.index import EmbeddedIndex
 from stages.alert import STAGE, Deps, cosine, handle
 from tests.suites.facts import ALERT, ALEX, BLOB, MOMENT, SEARCH
@@ -50,15 +53,34 @@ def alert(alert_id: str = "13", *, degrees: float = 0, guild: str = "7", generat
     )
 
 
-def image(degrees: float = 0) -> ImageEmbedded:
-    return ImageEmbedded(guild_id="7", channel_id="9", image_id="20", generation="g1", vector=direction(degrees))
+def in_generation(generation: str, *, degrees: float = 0, match_at: float = 0.9) -> AlertEmbedded:
+    calibration = Calibration(match_at=match_at, possible_at=0.6)
+    return AlertEmbedded(**ALERT, generation=generation, vector=direction(degrees), calibration=calibration)
 
 
-async def made_of(event: AlertRequested | AlertSet | ImageEmbedded, *log: Fact, archive: EmbeddedIndex | None = None) -> list[Fact]:
+def image(degrees: float = 0, generation: str = "g1") -> ImageEmbedded:
+    return ImageEmbedded(guild_id="7", channel_id="9", image_id="20", generation=generation, vector=direction(degrees))
+
+
+def generations(*activations: str, dropped: str = "") -> Generations:
+    known = {name: Generation(name, "e", "d", "p1", 2, 1) for name in ("g1", "g2")}
+    return Generations(known, activations, frozenset(filter(None, [dropped])))
+
+
+FIRST = generations("g1")
+SECOND = generations("g1", "g2", dropped="g1")
+
+
+async def made_of(
+    event: AlertRequested | AlertSet | AlertEmbedded | ImageEmbedded,
+    *log: Fact,
+    archive: EmbeddedIndex | None = None,
+    now: Generations = FIRST,
+) -> list[Fact]:
     journal = MemoryJournal()
     for fact in log:
         await journal.record(fact, Origin("1"))
-    return list(await handle(event, Deps(journal, MemoryAlerts(journal), archive or EmbeddedIndex())))
+    return list(await handle(event, Deps(journal, MemoryAlerts(journal), archive or EmbeddedIndex(), lambda: now)))
 
 
 async def test_a_wish_becomes_an_alert_with_all_that_is_needed_when_the_search_is_gone() -> None:
@@ -115,6 +137,42 @@ async def test_an_image_that_came_between_the_search_and_the_wish_triggers() -> 
     assert await made_of(alert(), alert(), cancelled, archive=archive) == []
 
 
+async def test_an_alert_outlives_the_generation_that_it_was_set_in() -> None:
+    log = (alert(), in_generation("g2", degrees=90, match_at=0.8))
+    (fact,) = await made_of(image(90 + 30, "g2"), *log, now=SECOND)
+    assert isinstance(fact, AlertTriggered)
+    assert (fact.key, fact.score) == (("7", "13", "5", "20"), pytest.approx(np.cos(np.radians(30)), abs=1e-6))
+    assert await made_of(image(90 + 40, "g2"), *log, now=SECOND) == []
+    assert await made_of(image(0), *log, now=SECOND) == []
+
+
+async def test_a_generation_that_is_being_built_triggers_nothing_and_an_earlier_one_goes_on_until_it_is_dropped() -> None:
+    log = (alert(), in_generation("g2"))
+    assert await made_of(image(generation="g2"), *log) == []
+    both = [await made_of(image(generation=name), *log, now=generations("g1", "g2")) for name in ("g1", "g2")]
+    assert [len(facts) for facts in both] == [1, 1]
+    assert both[0][0].key == both[1][0].key
+
+
+async def test_an_image_that_came_before_the_alert_had_a_vector_in_the_generation_that_answers_triggers() -> None:
+    archive = EmbeddedIndex()
+    archive.add("7", "g2", "20", "70", direction(95))
+    embedded = in_generation("g2", degrees=90)
+    for now, found in ((SECOND, ["20"]), (generations("g1", "g2"), ["20"]), (FIRST, []), (generations("g1", "g2", "g1"), [])):
+        facts = await made_of(embedded, alert(), embedded, archive=archive, now=now)
+        assert [fact.image_id for fact in facts if isinstance(fact, AlertTriggered)] == found
+    cancelled = AlertCancelled(guild_id="7", alert_id="13", person=ALEX, cancelled_at=MOMENT)
+    assert await made_of(embedded, alert(), embedded, cancelled, archive=archive, now=SECOND) == []
+
+
+async def test_two_people_who_wait_for_the_picture_of_one_search_are_two_alerts() -> None:
+    steve = alert().model_copy(update={"person": Person(id="6", name="Steve")})
+    archive = EmbeddedIndex()
+    archive.add("7", "g1", "20", "70", direction(0))
+    assert [fact.key for fact in await made_of(alert(), alert(), steve, archive=archive)] == [("7", "13", "5", "20")]
+    assert [fact.key[2] for fact in await made_of(image(), alert(), steve)] == ["5", "6"]
+
+
 async def test_a_score_that_is_told_is_at_most_one_and_what_is_judged() -> None:
     longer = alert().model_copy(update={"vector": np.array([1.001, 0], "<f4").tobytes()})
     barely = alert("14").model_copy(update={"vector": np.array([0.8999999, 0], "<f4").tobytes()})
@@ -123,5 +181,6 @@ async def test_a_score_that_is_told_is_at_most_one_and_what_is_judged() -> None:
 
 
 async def test_the_stage_works_in_both_lanes() -> None:
-    assert (STAGE.consumes, STAGE.emits) == ((AlertRequested, AlertSet, ImageEmbedded), (AlertSet, AlertTriggered))
+    assert STAGE.consumes == (AlertRequested, AlertSet, AlertEmbedded, ImageEmbedded)
+    assert (STAGE.emits, STAGE.by_generation, STAGE.live_only) == ((AlertSet, AlertTriggered), (ImageEmbedded,), True)
     assert STAGE.families == ("alert", "image")

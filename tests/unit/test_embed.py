@@ -1,7 +1,7 @@
 """The embed stage: which facts it makes of a picture, and what it does when the picture is not there."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -9,6 +9,8 @@ import pytest
 
 from contracts.errors import Reject, RejectCode, Retry
 from contracts.events import (
+    AlertEmbedded,
+    AlertSet,
     Calibration,
     ImageEmbedded,
     ImagePreprocessed,
@@ -20,7 +22,8 @@ from contracts.events import (
     SearchPreprocessed,
 )
 from contracts.ports import Encoder
-from stages.embed import EXCLUDED_WEIGHT, STAGE, Deps, handle
+from stages.embed import EXCLUDED_WEIGHT, STAGE, Deps, Hosted, handle
+from tests.suites.facts import ALERT, MOMENT
 from tests.suites.fakes import MemoryBlobs
 
 PIXELS, LOST = hashlib.sha256(b"png").hexdigest(), "b" * 64
@@ -46,11 +49,18 @@ class FixedEncoder:
             raise Reject(RejectCode.NO_TEXT, "No words are known here.")
         return np.array(self.words[text], "<f4").tobytes()
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
 
 def stored() -> MemoryBlobs:
     blobs = MemoryBlobs()
     blobs.blobs[PIXELS] = b"png"
     return blobs
+
+
+def hosting(encoder: FixedEncoder, text: Calibration | None = None) -> Deps:
+    return Deps(stored(), lambda _: Hosted("g1", encoder, text))
 
 
 def posted(pixels: str = PIXELS) -> ImagePreprocessed:
@@ -75,14 +85,14 @@ def asked(pixels: str = PIXELS) -> SearchPreprocessed:
 
 async def test_a_posted_picture_gets_its_vector_of_the_generation_and_gives_way_to_searches() -> None:
     encoder = FixedEncoder()
-    facts = await handle(posted(), Deps(stored(), encoder, "g1"))
+    facts = await handle(posted(), hosting(encoder))
     assert facts == (ImageEmbedded(guild_id="1", channel_id="2", image_id="3", generation="g1", vector=VECTOR),)
     assert encoder.asked == [(b"png", False)]
 
 
 async def test_a_question_goes_first_and_takes_along_how_to_read_a_similarity() -> None:
     encoder = FixedEncoder()
-    facts = await handle(asked(), Deps(stored(), encoder, "g1"))
+    facts = await handle(asked(), hosting(encoder))
     assert facts == (
         SearchEmbedded(
             guild_id="1",
@@ -101,13 +111,46 @@ async def test_a_question_goes_first_and_takes_along_how_to_read_a_similarity() 
 async def test_pixels_that_are_not_in_the_store_may_come_later(event: ImagePreprocessed | SearchPreprocessed) -> None:
     encoder = FixedEncoder()
     with pytest.raises(Retry, match=LOST):
-        await handle(event, Deps(stored(), encoder, "g1"))
+        await handle(event, hosting(encoder))
     assert encoder.asked == []
 
 
 async def test_a_picture_that_the_encoder_refuses_is_rejected() -> None:
     with pytest.raises(Reject):
-        await handle(posted(), Deps(stored(), FixedEncoder(refuses=True), "g1"))
+        await handle(posted(), hosting(FixedEncoder(refuses=True)))
+
+
+def wanted(pixels: str = PIXELS, generation: str = "g0") -> AlertSet:
+    return AlertSet(
+        **ALERT,
+        channel_id="8",
+        locale="de",
+        age_restricted=False,
+        requested_at=MOMENT,
+        pixels=pixels,
+        generation=generation,
+        vector=np.array([1, 0], "<f4").tobytes(),
+        calibration=Calibration(match_at=0.5, possible_at=0.4),
+    )
+
+
+async def test_the_picture_of_an_alert_gets_a_vector_in_every_generation_but_its_own() -> None:
+    encoder = FixedEncoder()
+    assert await handle(wanted(), hosting(encoder)) == (
+        AlertEmbedded(**ALERT, generation="g1", vector=VECTOR, calibration=Calibration(match_at=0.9, possible_at=0.7)),
+    )
+    assert await handle(wanted(generation="g1"), hosting(encoder)) == ()
+    assert encoder.asked == [(b"png", False)]
+
+
+async def test_the_picture_of_an_alert_is_preprocessed_as_the_generation_compares_it() -> None:
+    encoder = FixedEncoder()
+    await handle(wanted(), replace(hosting(encoder), preprocessed_again=lambda picture: picture[::-1]))
+    assert encoder.asked == [(b"gnp", False)]
+
+
+async def test_an_alert_whose_picture_is_gone_is_passed_over() -> None:
+    assert await handle(wanted(LOST), hosting(FixedEncoder())) == ()
 
 
 TEXT = Calibration(match_at=0.9, possible_at=0.2)
@@ -119,7 +162,7 @@ def described(words: str, *excluded: str) -> SearchDescribed:
 
 async def test_words_get_their_vector_and_how_to_read_a_similarity_to_them() -> None:
     encoder = FixedEncoder(words={"a dragon": [0.6, 0.8]})
-    assert await handle(described("a dragon"), Deps(stored(), encoder, "g1", TEXT)) == (
+    assert await handle(described("a dragon"), hosting(encoder, TEXT)) == (
         SearchEmbedded(
             guild_id="1",
             search_id="4",
@@ -135,7 +178,7 @@ async def test_words_get_their_vector_and_how_to_read_a_similarity_to_them() -> 
 
 async def test_words_turn_away_from_what_is_excluded_but_not_from_what_is_wanted() -> None:
     encoder = FixedEncoder(words={"wanted": [1, 0, 0], "red": [0.8, 0.6, 0], "big": [0.8, 0, 0.6]})
-    (fact,) = await handle(described("wanted", "red", "big"), Deps(stored(), encoder, "g1", TEXT))
+    (fact,) = await handle(described("wanted", "red", "big"), hosting(encoder, TEXT))
     assert isinstance(fact, SearchEmbedded)
     vector = np.frombuffer(fact.vector, "<f4")
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
@@ -146,7 +189,7 @@ async def test_words_turn_away_from_what_is_excluded_but_not_from_what_is_wanted
 
 async def test_excluding_the_very_words_that_are_wanted_still_finds_them() -> None:
     encoder = FixedEncoder(words={"a dragon": [0.6, 0.8]})
-    (fact,) = await handle(described("a dragon", "a dragon"), Deps(stored(), encoder, "g1", TEXT))
+    (fact,) = await handle(described("a dragon", "a dragon"), hosting(encoder, TEXT))
     assert isinstance(fact, SearchEmbedded)
     assert np.frombuffer(fact.vector, "<f4") == pytest.approx(np.array([0.6, 0.8]), abs=1e-6)
 
@@ -154,12 +197,13 @@ async def test_excluding_the_very_words_that_are_wanted_still_finds_them() -> No
 @pytest.mark.parametrize(("text", "sentence"), [(TEXT, "No words are known here"), (None, "/find-text is not available here")])
 async def test_words_are_rejected_where_none_are_known(text: Calibration | None, sentence: str) -> None:
     with pytest.raises(Reject, match=sentence) as refused:
-        await handle(described("a dragon"), Deps(stored(), FixedEncoder(), "g1", text))
+        await handle(described("a dragon"), hosting(FixedEncoder(), text))
     assert refused.value.code is RejectCode.NO_TEXT
 
 
-async def test_the_stage_emits_what_it_declares_in_both_lanes() -> None:
-    deps = Deps(stored(), FixedEncoder(), "g1")
-    made = [type(fact) for event in (posted(), asked()) for fact in await handle(event, deps)]
+async def test_the_stage_emits_what_it_declares_in_all_lanes() -> None:
+    deps = hosting(FixedEncoder())
+    made = [type(fact) for event in (posted(), asked(), wanted()) for fact in await handle(event, deps)]
     assert tuple(made) == STAGE.emits
-    assert STAGE.families == ("image", "search")
+    assert STAGE.families == ("image", "search", "alert")
+    assert STAGE.by_generation == (ImagePreprocessed, AlertSet)

@@ -113,6 +113,15 @@ async def test_the_pictures_of_every_preprocessing_go(world: World) -> None:
     assert world.blobs.blobs == {}
 
 
+async def test_the_pictures_of_an_older_preprocessing_stay_while_another_post_of_the_piece_does(world: World) -> None:
+    for image_id in ("1", "2"):
+        await world.archive(image_id)
+        await world.preprocess(posted(image_id), "p2", b"as RGB, made otherwise")
+    for image_id, left in (("1", {ORIGINAL, PIXELS, THUMBNAIL, b"as RGB, made otherwise"}), ("2", set())):
+        await erase.handle(await world.remove(image_id), world.deps)
+        assert set(world.blobs.blobs.values()) == left
+
+
 async def test_a_blob_that_was_put_lately_is_waited_for_and_the_facts_that_name_it_stay_until_then(world: World) -> None:
     await world.archive("1")
     tombstone = await world.remove("1")

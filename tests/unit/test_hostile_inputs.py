@@ -19,11 +19,15 @@ from infra.blobs.files import open_blob_store
 from infra.http.downloader import open_downloader
 from stages import download
 from stages.canonical import as_png, as_thumbnail, decode
-from stages.preprocess import Deps, handle
+from stages.preprocess import PREPROCESSING, Deps, handle
 from tests.suites.pictures import WRITTEN, chunk, noise, raw_png, saved
 
 LIMIT = 50_000_000
 Rejection = Callable[[bytes], Awaitable[RejectCode]]
+
+
+def newest() -> tuple[str, ...]:
+    return (PREPROCESSING,)
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def rejection(tmp_path: Path) -> Rejection:
         blob = await blobs.put(data)
         event = ImageDownloaded(guild_id="1", channel_id="2", image_id="3", blob=blob, size=len(data))
         with pytest.raises(Reject) as info:
-            await handle(event, Deps(blobs, LIMIT))
+            await handle(event, Deps(blobs, newest, LIMIT))
         return info.value.code
 
     return handled
@@ -71,7 +75,7 @@ class TestUnusable:
         async with open_downloader() as downloader:
             (found,) = await download.handle(posted, download.Deps(downloader, blobs))
         assert isinstance(found, ImageDownloaded)
-        (fact,) = await handle(found, Deps(blobs))
+        (fact,) = await handle(found, Deps(blobs, newest))
         assert isinstance(fact, ImagePreprocessed)
         assert fact.format == "jpeg"
 

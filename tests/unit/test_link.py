@@ -7,6 +7,7 @@ from contracts.errors import Retry
 from contracts.events import Calibration, ImageEmbedded, ImageReposted
 from infra.vectors.index import EmbeddedIndex
 from stages.link import FEW, STAGE, Deps, handle
+from stages.persist import fields_of
 from tests.suites.fakes import MemoryCatalogue
 
 MATCHING = Calibration(match_at=0.9, possible_at=0.6)
@@ -23,6 +24,7 @@ class Guild:
     def __init__(self) -> None:
         self.index = EmbeddedIndex()
         self.catalogue = MemoryCatalogue()
+        self.serves = True
 
     def post(self, image_id: str, *, day: int, degrees: float = 0, message_id: str | None = None, guild: str = "7") -> None:
         self.index.add(guild, "g1", image_id, "70", direction(degrees))
@@ -44,7 +46,7 @@ class Guild:
 
     @property
     def deps(self) -> Deps:
-        return Deps(self.index, self.catalogue, MATCHING)
+        return Deps(self.index, self.catalogue, MATCHING, lambda: self.serves)
 
 
 @pytest.fixture
@@ -137,5 +139,24 @@ async def test_a_removed_image_is_no_repost(guild: Guild) -> None:
     assert await guild.link("20") == []
 
 
+async def test_a_generation_that_does_not_serve_yet_says_nothing(guild: Guild) -> None:
+    guild.post("10", day=1)
+    guild.post("20", day=2)
+    guild.serves = False
+    guild.catalogue.down = True
+    assert await guild.link("20") == []
+
+
+async def test_what_another_generation_linked_is_not_linked_again_but_the_same_one_says_the_same(guild: Guild) -> None:
+    guild.post("10", day=1)
+    guild.post("20", day=2)
+    guild.index.add("7", "g2", "10", "70", direction(0))
+    (fact,) = await guild.link("20")
+    await guild.catalogue.merge("20", fields_of(fact))
+    assert await guild.link("20", generation="g2") == []
+    assert await guild.link("20") == [fact]
+
+
 def test_the_stage_is_declared() -> None:
+    assert STAGE.by_generation == (ImageEmbedded,)
     assert (STAGE.name, STAGE.consumes, STAGE.emits) == ("link", (ImageEmbedded,), (ImageReposted,))

@@ -1,6 +1,7 @@
 """Log lines: one format for ours and the libraries', correlation ids, and no secret."""
 
 import logging
+from collections.abc import Iterator
 
 import orjson
 import pytest
@@ -10,11 +11,14 @@ from pipeline.logs import configure_logging
 
 
 @pytest.fixture(autouse=True)
-def _root_logger_as_it_was() -> object:
+def _loggers_as_they_were() -> Iterator[None]:
     root = logging.getLogger()
-    before = root.handlers[:], root.level
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logger.level for name, logger in root.manager.loggerDict.items() if isinstance(logger, logging.Logger)}
     yield
-    root.handlers, root.level = before[0], before[1]
+    root.handlers, root.level = handlers, level
+    for name in root.manager.loggerDict:
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
 
 
 def test_json_lines_carry_the_correlation_id_of_their_message(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,10 +1,15 @@
 """What is asked of `$vectorSearch`, and that an index which cannot answer is never taken for an empty archive."""
 
 import struct
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, cast
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from bson.binary import Binary, BinaryVectorDtype
+from nats.aio.client import Client
 from pymongo.errors import OperationFailure
 
 from contracts.errors import MapSeekError, Unavailable
@@ -12,6 +17,9 @@ from contracts.ports import Neighbour
 from infra.mongo.client import Database
 from infra.mongo.vector_binary import from_binary, to_binary
 from infra.mongo.vectors import AtlasSearch, cosine, index_definition, search_pipeline
+from infra.nats.journal import JetStreamJournal
+from pipeline.settings import Settings
+from pipeline.wiring import Wiring
 
 VECTOR = struct.pack("<2f", 0.6, -0.8)
 
@@ -76,7 +84,7 @@ class Answers:
 class SearchServer:
     """A database whose one collection lists the search indexes it was given, and finds two images."""
 
-    client = None
+    client = Mock()
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
@@ -105,6 +113,9 @@ class SearchServer:
 
     async def update_search_index(self, name: str, definition: dict[str, Any]) -> None:
         self.changed.append(name)
+
+    async def drop_search_index(self, name: str) -> None:
+        self.indexes.remove(*(index for index in self.indexes if index["name"] == name))
 
     def aggregate(self, pipeline: list[dict[str, Any]]) -> Answers:
         if not any(index["queryable"] for index in self.indexes):
@@ -194,6 +205,34 @@ async def test_an_index_is_made_once_and_changed_only_when_it_differs(server: Se
     assert server.changed == ["clip_embedding_g1"]
     await vectors.ensure_index("g1", 3)
     assert server.changed == ["clip_embedding_g1"] * 2
+
+
+async def test_the_index_of_a_dropped_generation_is_deleted_and_no_other(built: SearchServer, vectors: AtlasSearch) -> None:
+    await vectors.ensure_index("g2", 2)
+    assert len(await vectors.search("7", "g1", VECTOR, top=3, channels=None)) == 2
+    for _ in range(2):  # an earlier call may have been broken off behind it
+        await vectors.drop_index("g1")
+        assert [index["name"] for index in built.indexes] == ["clip_embedding_g2"]
+    with pytest.raises(Unavailable, match="still building"):  # what is there no more is not believed to answer
+        await vectors.search("7", "g1", VECTOR, top=3, channels=None)
+
+
+@pytest.mark.parametrize(("searched_by", "left"), [("atlas", []), ("embedded", ["clip_embedding_g1"])])
+async def test_whoever_drops_a_generation_has_its_index_deleted_where_the_server_searches(
+    built: SearchServer,
+    vectors: AtlasSearch,
+    settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    searched_by: str,
+    left: list[str],
+) -> None:
+    monkeypatch.setattr("pipeline.wiring.open_atlas_search", AsyncMock(return_value=vectors))
+    chosen = settings(vectors=searched_by, mongodb_uri="mongodb://localhost")
+    async with AsyncExitStack() as stack:
+        wiring = Wiring(chosen, tmp_path, cast(Client, None), cast(JetStreamJournal, None), stack)
+        await wiring.vectors_dropped("g1")
+        assert [index["name"] for index in built.indexes] == left
 
 
 @pytest.mark.parametrize(

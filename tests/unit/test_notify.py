@@ -91,6 +91,18 @@ async def test_replay_and_back_fill_mark_nothing(world: World, age: timedelta, c
     assert len(world.notices.marked) == count
 
 
+async def test_a_repost_that_two_generations_found_is_marked_once(world: World) -> None:
+    await world.want(repost_notice="reaction")
+    await world.post("9", "8")
+    await world.post("3", "8")
+    facts = [REPOSTED.model_copy(update={"generation": generation}) for generation in ("g2", "g1", "g3")]
+    for fact in facts:
+        await world.journal.record(fact, ORIGIN)
+    for fact in reversed(facts):
+        await notify.handle(fact, world.deps)
+    assert len(world.notices.marked) == 1
+
+
 @pytest.mark.parametrize("missing", ["9", "3"])
 async def test_a_removed_post_is_not_spoken_of(world: World, missing: str) -> None:
     await world.want(repost_notice="reply")

@@ -176,6 +176,29 @@ async def test_any_order_and_any_repetition_give_the_same_document(
     assert await catalogue.count() == 1
 
 
+def preprocessed(version: str) -> ImagePreprocessed:
+    return PREPROCESSED.model_copy(update={"preprocessing": version, "pixels": version.ljust(64, "0")})
+
+
+def reposted(generation: str, same_as: str, score: float = 0.9) -> ImageReposted:
+    return REPOSTED.model_copy(update={"generation": generation, "same_as": same_as, "score": score})
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(["p2", "p10", "p9"])], ids=lambda order: "-".join(order))
+async def test_the_pictures_are_those_of_the_latest_preprocessing(catalogue: SqliteCatalogue, order: tuple[str, ...]) -> None:
+    await play(catalogue, POSTED, *(preprocessed(version) for version in order))
+    assert (await catalogue.entries(["1"]))["1"].document["media"]["preprocessing"] == "p10"
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(["g1", "g2", "g3"])], ids=lambda order: "-".join(order))
+async def test_the_earliest_of_the_first_posts_that_generations_found_is_shown(
+    catalogue: SqliteCatalogue, order: tuple[str, ...]
+) -> None:
+    found = {"g1": reposted("g1", "1000"), "g2": reposted("g2", "999", 0.8), "g3": reposted("g3", "999", 0.99)}
+    await play(catalogue, POSTED, *(found[generation] for generation in order))
+    assert (await catalogue.entries(["1"]))["1"].document["repost_of"] == {"image_id": "999", "score": 0.8, "generation": "g2"}
+
+
 async def test_each_generation_is_indexed(catalogue: SqliteCatalogue) -> None:
     second = EMBEDDED.model_copy(update={"generation": "g2"})
     recorded = await play(catalogue, POSTED, EMBEDDED, second)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from contracts.errors import BlobMissing, Reject, RejectCode
+from contracts.errors import BlobMissing, Reject, RejectCode, Unavailable
 from contracts.events import (
     ImageDownloaded,
     ImagePreprocessed,
@@ -21,9 +21,10 @@ from contracts.events import (
     SearchPreprocessed,
 )
 from infra.blobs.files import FileBlobStore, open_blob_store
+from stages import preprocess
 from stages.canonical import as_png, as_thumbnail, decode
 from stages.preprocess import PREPROCESSING, STAGE, Deps, handle
-from tests.suites.pictures import WRITTEN, as_ycck, chunk, noise, raw_png, saved
+from tests.suites.pictures import WRITTEN, as_ycck, chunk, mirrored, noise, raw_png, saved
 
 LIMIT = 50_000_000
 WHITE, BLACK, RED, GREEN, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -259,9 +260,13 @@ def asked(blob: str) -> SearchDownloaded:
     return SearchDownloaded(guild_id="1", search_id="9", question=QUESTION, blob=blob, size=1)
 
 
+def newest() -> tuple[str, ...]:
+    return (PREPROCESSING,)
+
+
 class TestStage:
     async def test_an_archived_image_gets_pixels_and_a_thumbnail(self, blobs: FileBlobStore) -> None:
-        (fact,) = await handle(downloaded(await blobs.put(WRITTEN["png"])), Deps(blobs))
+        (fact,) = await handle(downloaded(await blobs.put(WRITTEN["png"])), Deps(blobs, newest))
         assert isinstance(fact, ImagePreprocessed)
         assert (fact.guild_id, fact.channel_id, fact.image_id) == ("1", "2", "3")
         assert (fact.width, fact.height, fact.format, fact.preprocessing) == (60, 40, "png", PREPROCESSING)
@@ -269,7 +274,7 @@ class TestStage:
         assert Image.open(io.BytesIO(await blobs.get(fact.thumbnail))).size == (60, 40)
 
     async def test_an_asked_image_gets_pixels_only(self, blobs: FileBlobStore, tmp_path: Path) -> None:
-        (fact,) = await handle(asked(await blobs.put(WRITTEN["png"])), Deps(blobs))
+        (fact,) = await handle(asked(await blobs.put(WRITTEN["png"])), Deps(blobs, newest))
         assert isinstance(fact, SearchPreprocessed)
         assert (fact.guild_id, fact.search_id, fact.question) == ("1", "9", QUESTION)
         assert (fact.width, fact.height, fact.preprocessing) == (60, 40, PREPROCESSING)
@@ -277,26 +282,57 @@ class TestStage:
 
     async def test_both_lanes_give_the_same_pixels(self, blobs: FileBlobStore) -> None:
         blob = await blobs.put(WRITTEN["jpeg"])
-        (image,) = await handle(downloaded(blob), Deps(blobs))
-        (search,) = await handle(asked(blob), Deps(blobs))
+        (image,) = await handle(downloaded(blob), Deps(blobs, newest))
+        (search,) = await handle(asked(blob), Deps(blobs, newest))
         assert isinstance(image, ImagePreprocessed)
         assert isinstance(search, SearchPreprocessed)
         assert image.pixels == search.pixels
 
     async def test_a_replay_gives_the_same_fact(self, blobs: FileBlobStore) -> None:
         event = downloaded(await blobs.put(WRITTEN["jpeg"]))
-        assert await handle(event, Deps(blobs)) == await handle(event, Deps(blobs))
+        assert await handle(event, Deps(blobs, newest)) == await handle(event, Deps(blobs, newest))
 
     async def test_the_pixel_limit_is_a_dependency(self, blobs: FileBlobStore) -> None:
         event = downloaded(await blobs.put(WRITTEN["png"]))
         with pytest.raises(Reject) as info:
-            await handle(event, Deps(blobs, max_pixels=2399))
+            await handle(event, Deps(blobs, newest, max_pixels=2399))
         assert info.value.code is RejectCode.TOO_MANY_PIXELS
-        assert await handle(event, Deps(blobs, max_pixels=2400))
+        assert await handle(event, Deps(blobs, newest, max_pixels=2400))
 
     async def test_a_lost_blob_is_not_the_images_fault(self, blobs: FileBlobStore) -> None:
         with pytest.raises(BlobMissing):
-            await handle(downloaded("0" * 64), Deps(blobs))
+            await handle(downloaded("0" * 64), Deps(blobs, newest))
+
+    async def test_every_version_that_is_needed_now_is_made(self, blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)  # type: ignore[arg-type]
+        needed = ["p1"]
+        event, deps = downloaded(await blobs.put(WRITTEN["png"])), Deps(blobs, lambda: tuple(needed))
+        (before,) = await handle(event, deps)
+        needed.append("p2")
+        first, second = await handle(event, deps)
+        assert first == before
+        assert isinstance(first, ImagePreprocessed)
+        assert isinstance(second, ImagePreprocessed)
+        assert (first.key, second.key) == (("1", "3", "p1"), ("1", "3", "p2"))
+        for fact, pixels in ((first, noise()), (second, noise()[:, ::-1])):
+            assert np.array_equal(np.asarray(Image.open(io.BytesIO(await blobs.get(fact.pixels)))), pixels)
+
+    def test_a_canonical_picture_is_made_of_the_same_version_as_it_is_and_of_another_anew(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)  # type: ignore[arg-type]
+        kept = as_png(canonical(WRITTEN["jpeg"]))
+        assert preprocess.preprocessed_again(kept, "p1", LIMIT) == kept
+        again = Image.open(io.BytesIO(preprocess.preprocessed_again(kept, "p2", LIMIT)))
+        assert np.array_equal(np.asarray(again), np.asarray(canonical(kept))[:, ::-1])
+
+    async def test_a_version_of_a_newer_release_is_waited_for_rather_than_left_out(self, blobs: FileBlobStore) -> None:
+        event = downloaded(await blobs.put(WRITTEN["png"]))
+        with pytest.raises(Unavailable, match="preprocessing p9 is unavailable"):
+            await handle(event, Deps(blobs, lambda: (PREPROCESSING, "p9")))
+
+    def test_new_generations_are_made_of_the_newest_version(self) -> None:
+        assert [*preprocess.VERSIONS][-1] == PREPROCESSING
 
     def test_it_is_one_stage_in_two_lanes(self) -> None:
         assert STAGE.families == ("image", "search")

@@ -30,7 +30,7 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
 def test_every_mapseek_command_in_it_exists() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     groups = {group.name for group in app.registered_groups}
-    named = set(re.findall(r"`mapseek ([a-z]+)|^\s*mapseek ([a-z]+)", README, re.MULTILINE))
+    named = set(re.findall(r"`mapseek ([a-z]+)|^\s*(?:\$ )?mapseek ([a-z]+)", README, re.MULTILINE))
     assert {first or second for first, second in named} <= commands | {name for name in groups if name}
 
 

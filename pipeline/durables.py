@@ -1,0 +1,108 @@
+"""The durable consumers of the stages: one for each lane of a stage, one for each generation where it works by generation."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from contracts.events import ImagePreprocessed
+from contracts.generations import Generation, Generations
+from contracts.stage import Stage
+from contracts.subjects import LANES, RETRIES, bound_filter, durable_name, kind_filter, past_name, retry_filter, retry_name
+
+ACK_WAIT_S = 30.0
+"""A message that is silent for so long is delivered again; the runner keeps a working one alive."""
+
+MAX_ACK_PENDING = 1024
+"""Across all processes of a stage. Each worker fetches one message at a time, so this bounds nothing in practice."""
+
+CONSUMER_FIELDS = ("filter_subjects", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
+"""What is compared with the server, and changed there. Not where a durable begins: that is its own story."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """One stage's place in one lane: in all of it, or in what is for one generation."""
+
+    stage: str
+    family: str
+    stream: str
+    config: ConsumerConfig
+
+    generation: Generation | None = None
+
+    @property
+    def generation_name(self) -> str | None:
+        return self.generation.name if self.generation else None
+
+    @property
+    def name(self) -> str:
+        return str(self.config.durable_name)
+
+
+def durables(stages: Sequence[Stage[Any]], generations: Generations) -> list[Durable]:
+    """One durable for each lane of each stage, and one more for each generation that lives, where the stage works by generation."""
+    shared = [
+        _durable(stage, family, [kind_filter(kind) for kind in kinds])
+        for stage in stages
+        for family in stage.families
+        if (kinds := stage.consumed_in(family, by_generation=False))
+    ]
+    bound = [durable for generation in generations.alive for durable in bound_durables(stages, generation, generations)]
+    places = {stage.name: place for place, stage in enumerate(stages)}
+    return sorted(shared + bound, key=lambda durable: places[durable.stage])
+
+
+def bound_durables(stages: Iterable[Stage[Any]], generation: Generation, generations: Generations) -> list[Durable]:
+    """The durables that there are for one generation."""
+    return [
+        bound_durable(stage, family, generation, generations)
+        for stage in stages
+        for family in stage.families
+        if stage.consumed_in(family, by_generation=True)
+    ]
+
+
+def bound_durable(stage: Stage[Any], family: str, generation: Generation, generations: Generations) -> Durable:
+    """A stage's place in what is for one generation.
+
+    It begins at the start of the log, but for pictures that were there before the generation was: those are a replay's.
+    """
+    kinds = stage.consumed_in(family, by_generation=True)
+    filters = [bound_filter(kind, generation) for kind in kinds]
+    first = next(iter(generations.known)) == generation.name
+    after = generation.sequence if ImagePreprocessed in kinds and not first else 0
+    return _durable(stage, family, filters, generation, after)
+
+
+def past_durable(stage: Stage[Any], family: str, generation: Generation) -> Durable:
+    """The place of a generation's replay: from the start of the log. Whoever works on it leaves what is newer to the other."""
+    filters = [bound_filter(kind, generation) for kind in stage.consumed_in(family, by_generation=True)]
+    durable = _durable(stage, family, filters, generation)
+    name = past_name(durable.name)
+    return replace(durable, config=durable.config.evolve(durable_name=name, name=name))
+
+
+def retry_durables(stages: Iterable[Stage[Any]]) -> list[Durable]:
+    """Where each stage finds the dead letters that somebody put back, of all its lanes and generations."""
+    return [Durable(stage.name, "retry", RETRIES, _config(retry_name(stage.name), [retry_filter(stage.name)])) for stage in stages]
+
+
+def _durable(stage: Stage[Any], family: str, filters: list[str], generation: Generation | None = None, after: int = 0) -> Durable:
+    name = durable_name(stage.name, family, generation.name if generation else None)
+    return Durable(stage.name, family, LANES[family], _config(name, filters, after), generation)
+
+
+def _config(name: str, filters: list[str], after: int = 0) -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name=name,
+        name=name,
+        filter_subjects=sorted(filters),
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE if after else DeliverPolicy.ALL,
+        opt_start_seq=after + 1 if after else None,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ACK_WAIT_S,
+        max_deliver=-1,
+        max_ack_pending=MAX_ACK_PENDING,
+    )

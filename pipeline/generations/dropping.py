@@ -1,0 +1,79 @@
+"""Giving up a generation: its vectors leave the log, the catalogue and the index; its consumers and search index go too."""
+
+import asyncio
+from contextlib import suppress
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from contracts.envelope import Origin
+from contracts.errors import MapSeekError
+from contracts.events import AlertEmbedded, GenerationDropped, ImageEmbedded, ImageIndexed
+from contracts.generations import Generation, Generations
+from contracts.subjects import FAILURES, RETRIES, failure_filter, past_name, retry_subject, stream_of, variant_filter
+from infra.nats.outages import outages
+from pipeline.durables import Durable, bound_durables
+from pipeline.generations.activation import known
+from pipeline.monitoring.status import unsettled
+from pipeline.registry import STAGES
+from pipeline.searching import finished
+from pipeline.wiring import Wiring
+from stages import alert, embed
+
+LET_GO_WITHIN_S = 20.0
+
+
+async def drop(wiring: Wiring, name: str) -> int:
+    """Give up a generation, or finish what an earlier call began; returns how many vectors left the catalogue.
+
+    Searches that began in it are answered first, and images on their way through it are compared with the alerts, as long as
+    somebody works on that. A stage that is at work at this moment may record one more vector behind our back:
+    every process passes it over, and dropping again erases it. Raises MapSeekError for the active one and for one that never was.
+    """
+    client, generations = wiring.client, await wiring.generations()
+    generation = known(generations.now, name)
+    if generations.now.active == generation:
+        raise MapSeekError(f"Generation {name} answers the searches: activate another one first.")
+    if name not in generations.now.dropped:
+        await finished(client)
+        if generations.now.serves(name):
+            await _compared(client, generation, generations.now)
+        await wiring.journal.record(GenerationDropped(generation=name), Origin(name))
+        await generations.until(lambda now: name in now.dropped)
+    with outages():
+        await _erase(client.jetstream(), generation, generations.now)
+    await wiring.vectors_dropped(name)
+    return await (await wiring.catalogue()).drop_generation(name)
+
+
+async def _compared(client: Client, generation: Generation, generations: Generations) -> None:
+    """Wait for what was posted while the generation still answered, or for as long as a person waits."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LET_GO_WITHIN_S):
+            for durable in bound_durables([embed.STAGE, alert.STAGE], generation, generations):
+                while await unsettled(client, durable):  # noqa: ASYNC110 - a server tells nobody
+                    await asyncio.sleep(0.1)
+
+
+async def _erase(js: JetStreamContext, generation: Generation, generations: Generations) -> None:
+    """Consumers first, once nobody works on them, so that little comes after what is erased."""
+    own = bound_durables(STAGES, generation, generations)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LET_GO_WITHIN_S):
+            for durable in own:
+                await _let_go(js, durable)
+    for durable in own:
+        for consumer in (durable.name, past_name(durable.name)):
+            with suppress(NotFoundError):
+                await js.delete_consumer(durable.stream, consumer)
+    for kind in (ImageEmbedded, ImageIndexed, AlertEmbedded):
+        await js.purge_stream(stream_of(kind), subject=variant_filter(kind, generation.name))
+    await js.purge_stream(FAILURES, subject=failure_filter("*", "*", generation.name))
+    await js.purge_stream(RETRIES, subject=retry_subject("*", "*", "*", generation.name))
+
+
+async def _let_go(js: JetStreamContext, durable: Durable) -> None:
+    with suppress(NotFoundError):
+        while (await js.consumer_info(durable.stream, durable.name)).num_waiting:  # noqa: ASYNC110 - a server tells nobody
+            await asyncio.sleep(0.1)

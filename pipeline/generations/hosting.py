@@ -1,0 +1,90 @@
+"""A process works on every generation that lives: what is recorded is embedded, kept and linked in each of them, side by side."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from contracts.errors import MapSeekError, Unavailable
+from contracts.generations import Generation
+from infra.nats.generations import FollowedGenerations
+from infra.nats.tail import end_if_cancelled
+
+log = structlog.get_logger()
+
+Ending = Callable[[], Awaitable[None]]
+"""What gives up what was begun for a generation."""
+
+TRY_AGAIN_S = 30.0
+"""A model that could not be loaded may be put there yet."""
+
+
+class Hosting:
+    """Begins the work on generations as they come, and ends it as they go. `failed` says which could not be begun, and why."""
+
+    def __init__(self, generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[Ending]]) -> None:
+        self._generations = generations
+        self._begin = begin
+        self._ends: dict[str, Ending] = {}
+        self.failed: dict[str, str] = {}
+
+    async def begin(self, generation: Generation) -> None:
+        """Raises MapSeekError when the generation cannot be worked on here."""
+        self._ends[generation.name] = await self._begin(generation)
+        self.failed.pop(generation.name, None)
+        log.info("working on a generation", generation=generation.name, encoder=generation.encoder)
+
+    async def check(self) -> str | None:
+        """What is wrong, for readiness."""
+        return "; ".join(f"{name}: {reason}" for name, reason in self.failed.items()) or None
+
+    async def keep_up(self) -> None:
+        """Follow the log for ever."""
+        while True:
+            await self._end_dropped()
+            await self._begin_new()
+            end_if_cancelled()
+            try:
+                async with asyncio.timeout(TRY_AGAIN_S if self.failed else None):
+                    await self._generations.until(lambda now: {each.name for each in now.alive} != self._looked_after)
+            except TimeoutError:
+                self.failed.clear()
+
+    @property
+    def _looked_after(self) -> set[str]:
+        return self._ends.keys() | self.failed.keys()
+
+    async def _end_dropped(self) -> None:
+        alive = {each.name for each in self._generations.now.alive}
+        for name in self._looked_after - alive:
+            self.failed.pop(name, None)
+            if end := self._ends.pop(name, None):
+                await end()
+                log.info("gave up a generation", generation=name)
+
+    async def _begin_new(self) -> None:
+        for generation in self._generations.now.alive:
+            if generation.name not in self._looked_after:
+                try:
+                    await self.begin(generation)
+                except (MapSeekError, Unavailable) as error:
+                    self.failed[generation.name] = str(error)
+                    log.error("a generation cannot be worked on here", generation=generation.name, reason=str(error))
+
+
+@asynccontextmanager
+async def hosting(generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[Ending]]) -> AsyncIterator[Hosting]:
+    """Work on the active generation at once, or raise MapSeekError; then on all others, and on those to come.
+
+    What is begun at the end is its caller's to stop, with all else that works.
+    """
+    hosted = Hosting(generations, begin)
+    if (active := generations.now.active) is not None:
+        await hosted.begin(active)
+    following = asyncio.create_task(hosted.keep_up(), name="generations")
+    try:
+        yield hosted
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)

@@ -1,0 +1,38 @@
+"""The searches that are under way."""
+
+import asyncio
+from contextlib import suppress
+
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from contracts.subjects import SEARCHES, durable_name
+from infra.nats.outages import outages
+from infra.nats.tail import last_sequence
+from stages import embed, match
+
+WITHIN_S = 30.0
+
+
+async def finished(client: Client) -> None:
+    """Return when every search that was asked before is matched, or after half a minute: what then still waits, waits for more.
+
+    Raises Unavailable when the log cannot be reached.
+    """
+    with outages(), suppress(TimeoutError):
+        async with asyncio.timeout(WITHIN_S):
+            for stage in (embed.STAGE, match.STAGE):
+                until = await last_sequence(client, SEARCHES)
+                while await _first_open(client, durable_name(stage.name, "search")) <= until:  # noqa: ASYNC110 - a server tells nobody
+                    await asyncio.sleep(0.1)
+
+
+async def _first_open(client: Client, durable: str) -> float:
+    """The place of the first entry that this durable has not settled yet; beyond all where it has nothing to do."""
+    try:
+        info = await client.jetstream().consumer_info(SEARCHES, durable)
+    except NotFoundError:
+        return float("inf")
+    if not info.num_pending and not info.num_ack_pending:
+        return float("inf")
+    return (info.ack_floor.stream_seq if info.ack_floor else 0) + 1

@@ -1,0 +1,125 @@
+"""Somebody who asks one question after the other through the log, and notes what came of each."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from time import monotonic
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from contracts.envelope import Origin
+from contracts.errors import Unavailable
+from contracts.events import (
+    LocalReply,
+    Person,
+    Question,
+    SearchAnswered,
+    SearchEmbedded,
+    SearchFact,
+    SearchMatched,
+    SearchRejected,
+    SearchRequested,
+    StoredFile,
+)
+from contracts.ports import BlobStore, Journal
+from contracts.subjects import SEARCHES, guild_lane_filter
+from infra.nats.tail import follow, last_sequence, readable
+from pipeline.clock import utc_now
+
+
+@dataclass(frozen=True)
+class Told:
+    """What came of a question: what was expected, what was found, in which generation it was embedded and matched."""
+
+    expected: str
+    found: str | None
+    verdict: str
+    embedded_in: str | None
+    matched_in: str | None
+    asked_at: float
+    seconds: float
+
+    @property
+    def right(self) -> bool:
+        return self.verdict == "match" and self.found == self.expected and self.embedded_in == self.matched_in is not None
+
+
+@dataclass
+class Asker:
+    """Asks with pictures whose answer is known: (image id, file). Open it with `asker`."""
+
+    journal: Journal
+    blobs: BlobStore
+    guild_id: str
+    seen: dict[str, dict[type[SearchFact], SearchFact]] = field(default_factory=dict)
+    answered: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    async def ask(self, expected: str, picture: bytes, timeout: float = 60) -> Told:
+        search_id = f"q{len(self.answered)}"
+        self.answered[search_id] = asyncio.Event()
+        question = Question(asker=Person(id="5", name="Alex"), requested_at=utc_now(), reply=LocalReply())
+        source = StoredFile(blob=await self.blobs.put(picture))
+        fact = SearchRequested(guild_id=self.guild_id, search_id=search_id, question=question, filename="q.jpg", source=source)
+        began = monotonic()
+        await self._recorded(fact)
+        await asyncio.wait_for(self.answered[search_id].wait(), timeout)
+        return self._told(search_id, expected, began)
+
+    async def ask_all(self, questions: Sequence[tuple[str, bytes]], pause: float = 0.05) -> list[Told]:
+        told = []
+        for expected, picture in questions:
+            told.append(await self.ask(expected, picture))
+            await asyncio.sleep(pause)
+        return told
+
+    async def _recorded(self, fact: SearchRequested) -> None:
+        """A person's client tries again for a while, as Discord does while the gateway is away."""
+        while True:
+            with suppress(Unavailable):
+                await self.journal.record(fact, Origin(fact.search_id))
+                return
+            await asyncio.sleep(0.1)
+
+    def _told(self, search_id: str, expected: str, began: float) -> Told:
+        facts = self.seen[search_id]
+        embedded, matched = facts.get(SearchEmbedded), facts.get(SearchMatched)
+        found = matched.matches[0].image_id if isinstance(matched, SearchMatched) and matched.matches else None
+        return Told(
+            expected=expected,
+            found=found,
+            verdict=matched.verdict if isinstance(matched, SearchMatched) else "error",
+            embedded_in=embedded.generation if isinstance(embedded, SearchEmbedded) else None,
+            matched_in=matched.generation if isinstance(matched, SearchMatched) else None,
+            asked_at=began,
+            seconds=monotonic() - began,
+        )
+
+    async def listen(self, client: Client, after: int) -> None:
+        async for message in follow(client, SEARCHES, [guild_lane_filter("search", self.guild_id)], after=after):
+            recorded = readable(message)
+            if recorded is None or not isinstance(fact := recorded.fact, SearchFact):
+                continue
+            self.seen.setdefault(fact.search_id, {})[type(fact)] = fact
+            if isinstance(fact, SearchAnswered | SearchRejected) and fact.search_id in self.answered:
+                self.answered[fact.search_id].set()
+
+
+@asynccontextmanager
+async def asker(client: Client, journal: Journal, questions: BlobStore, guild_id: str) -> AsyncIterator[Asker]:
+    """Somebody who listens for the answers while the log's server comes and goes."""
+    asking = Asker(journal, questions, guild_id)
+    listening = asyncio.create_task(asking.listen(client, await last_sequence(client, SEARCHES)))
+    try:
+        yield asking
+    finally:
+        listening.cancel()
+        with suppress(asyncio.CancelledError, NatsError, JetStreamError):
+            await listening
+
+
+def p95(told: Sequence[Told]) -> float:
+    """Seconds that 95 % of the answers took at most."""
+    return sorted(each.seconds for each in told)[int(0.95 * len(told))]

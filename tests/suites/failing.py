@@ -1,0 +1,61 @@
+"""A stage that fails until it is mended, and its dead letters."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client
+
+from contracts.errors import Retry
+from contracts.events import Incident
+from contracts.events.base import Fact
+from contracts.subjects import INCIDENTS, RETRIES
+from infra.nats.erasure import LogErasure
+from infra.nats.journal import JetStreamJournal
+from infra.nats.wire import read
+from pipeline.failures.letters import Letter, letters, put_back
+from tests.suites.bench_stage import count, downloaded, working
+from tests.suites.traces import everything
+from tests.suites.waiting import eventually
+
+DOWNLOADED = "mapseek.image.downloaded.>"
+
+
+class Bench:
+    """A stage that fails until it is mended."""
+
+    def __init__(self, url: str, client: Client, journal: JetStreamJournal) -> None:
+        self.url, self.client, self.journal = url, client, journal
+        self.erasure = LogErasure(client)
+        self.broken = True
+        self.calls = 0
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        async def work(event: Fact) -> Sequence[Fact]:
+            self.calls += 1
+            if self.broken:
+                raise Retry("the CDN answered 503")
+            return [downloaded(event)]
+
+        async with working(self.url, self.client, self.journal, work):
+            yield
+
+    async def incidents(self) -> list[Incident]:
+        found = [read(each.subject or "", each.headers, each.data or b"").fact async for each in everything(self.client, INCIDENTS)]
+        return [fact for fact in found if isinstance(fact, Incident)]
+
+    async def buried(self, number: int = 1) -> list[Letter]:
+        async def enough() -> list[Letter]:
+            found = await letters(self.client)
+            return found if len(found) >= number else []
+
+        return await eventually(enough)
+
+    async def put_back(self, letter: Letter) -> None:
+        await put_back(letter, self.journal, self.erasure)
+
+    async def recorded(self) -> bool:
+        return await count(self.client, "IMAGES", DOWNLOADED) == 1
+
+    async def nothing_waits(self) -> bool:
+        return await count(self.client, RETRIES) == 0

@@ -1,0 +1,129 @@
+"""The comparisons of an audit: what should have followed, what is on the way, and what closes the rest."""
+
+from collections.abc import Collection
+
+import pytest
+
+from contracts.events import RemovalRequested
+from infra.discord.rest.comparing import Difference
+from pipeline.audit import comparisons
+from pipeline.audit.auditing import lost_blobs
+from pipeline.audit.blobs import Stored
+from pipeline.audit.chain import Chain, Ends
+from pipeline.audit.comparisons import Kept
+from pipeline.audit.discord import Seen, leaving
+from pipeline.audit.gaps import Missing, closing, settled
+from tests.suites.facts import MOMENT
+
+ALL = frozenset({"1", "2", "3"})
+NOTHING: frozenset[str] = frozenset()
+
+
+def chain(**sets: Collection[str]) -> Chain:
+    """Three images that went all the way, but for what is said."""
+    whole = dict.fromkeys(("posted", "downloaded", "preprocessed", "embedded", "indexed"), ALL)
+    return Chain(**{**whole, "rejected": NOTHING, "removed": NOTHING, "waiting": {}, **sets})  # type: ignore[arg-type]
+
+
+def ends(**sets: Collection[str]) -> Ends:
+    return Ends(**{"posted": ALL, "rejected": NOTHING, "removed": NOTHING, **sets})  # type: ignore[arg-type]
+
+
+def kept(**sets: Collection[str]) -> Kept:
+    whole = dict.fromkeys(("documents", "posts", "originals", "pictures", "vectors"), ALL)
+    return Kept(**{**whole, "rejections": NOTHING, "tombstones": NOTHING, **sets})  # type: ignore[arg-type]
+
+
+def test_nothing_is_missing_of_what_is_whole() -> None:
+    assert comparisons.missing_downloads(chain(), ends()).images == NOTHING
+    assert comparisons.missing_pictures(chain(), ends()).images == NOTHING
+    assert comparisons.missing_vectors(chain(), ends(), "g1").images == NOTHING
+    assert comparisons.missing_ends(chain(), ends()).images == NOTHING
+    assert comparisons.missing_documents(chain(), ends(), kept()).images == NOTHING
+    assert comparisons.missing_parts(chain(), ends(), kept()).images == NOTHING
+    assert comparisons.missing_kept_vectors(chain(), ends(), kept()).images == NOTHING
+    assert comparisons.undead(chain(), kept()).images == NOTHING
+    assert comparisons.unburied(chain(), kept()).images == NOTHING
+    assert comparisons.unknown(ends(), kept()) == NOTHING
+
+
+@pytest.mark.parametrize("end", ["rejected", "removed"])
+def test_what_should_have_followed_is_missing_unless_the_image_is_at_its_end(end: str) -> None:
+    behind = chain(downloaded={"1", "2"}, preprocessed={"1"}, embedded=NOTHING, indexed=NOTHING)
+    assert comparisons.missing_downloads(behind, ends()).images == {"3"}
+    assert comparisons.missing_pictures(behind, ends()).images == {"2"}
+    assert comparisons.missing_vectors(behind, ends(), "g1").images == {"1"}
+    ended = ends(**{end: ALL})
+    for missing in (comparisons.missing_downloads, comparisons.missing_pictures):
+        assert missing(behind, ended).images == NOTHING
+    assert comparisons.missing_vectors(behind, ended, "g1").images == NOTHING
+    assert comparisons.missing_ends(chain(indexed={"1"}), ends()).images == {"2", "3"}
+
+
+def test_the_catalogue_should_have_all_that_the_log_tells() -> None:
+    assert comparisons.missing_documents(chain(), ends(removed={"2"}), kept(posts={"1"})).images == {"3"}
+    lacking = kept(posts={"1", "2"}, originals={"1"}, pictures={"2"})
+    assert comparisons.missing_parts(chain(), ends(), lacking).images == {"1", "2"}
+    rejected = chain(rejected={"3"}, preprocessed={"1", "2"})
+    assert comparisons.missing_parts(rejected, ends(), kept()).images == {"3"}
+    assert comparisons.missing_kept_vectors(chain(), ends(), kept(posts={"1", "2"}, vectors={"1"})).images == {"2"}
+
+
+def test_what_is_removed_is_nowhere_but_a_tombstone_stays() -> None:
+    removed = chain(removed={"2", "4"})
+    assert comparisons.undead(removed, kept()).images == {"2"}
+    assert comparisons.unburied(removed, kept()).images == {"4"}
+    assert comparisons.unburied(removed, kept(documents={"1", "3"}, vectors={"1"}, tombstones={"2", "4"})).images == NOTHING
+    assert comparisons.unknown(ends(posted={"1"}, removed={"2"}), kept()) == {"3"}
+
+
+def test_what_waits_is_no_gap_and_a_dead_letter_explains_one() -> None:
+    missing = Missing("not-embedded", "preprocessed, but not embedded in g1", "embed", ALL)
+    moving, (buried, still) = settled(missing, {"1"}, {"1": "embed/image/11/g1", "2": "embed/image/12/g1"})
+    assert moving == {"1"}
+    assert (buried.found, buried.commands) == (("2",), ("mapseek failures retry embed/image/12/g1",))
+    assert (still.found, still.commands) == (("3",), ("mapseek replay --stage embed --image 3",))
+    assert settled(missing, ALL, {}) == (ALL, [])
+
+
+def test_few_are_closed_one_by_one_and_many_all_at_once() -> None:
+    few, many = [str(number) for number in range(20)], [str(number) for number in range(21)]
+    assert len(closing(few, str, "all")) == 20
+    assert closing(many, str, "all") == ("all",)
+    _, (gap,) = settled(Missing("no-document", "", "persist", many), (), {})
+    assert gap.commands == ("mapseek rebuild catalogue",)
+    _, (gap,) = settled(Missing("not-downloaded", "", "download", many), (), {}, "7")
+    assert gap.commands == ("mapseek replay --stage download --guild 7",)
+
+
+def test_a_lost_blob_is_fetched_or_made_again() -> None:
+    stored = Stored(9, frozenset("123"), frozenset("14"), ("ab" * 32,), {"3": "mapseek archive /maps/a.png --guild local"})
+    posted, made, orphan = lost_blobs(stored, ends(rejected={"2"}, removed={"4"}), None)
+    assert posted.found == ("1", "3")
+    assert posted.commands == ("mapseek archive /maps/a.png --guild local", "mapseek replay --stage download --image 1")
+    assert (made.found, made.commands) == (("1",), ("mapseek replay --stage preprocess --image 1",))
+    assert (orphan.of, orphan.commands) == ("blob", ("mapseek sweep",))
+
+
+def test_on_discord_only_that_counts_which_nothing_has_settled_meanwhile() -> None:
+    seen = Seen()
+    seen.add(Difference("7", "8", "#gallery", images=5, gone=("1", "2", "3")))
+    seen.add(Difference("7", "9", "#vault", unreadable=True))
+    seen.add(Difference("6", "", unreadable=True))
+    (gap,) = seen.gaps(ALL, {"1"}, {"2"})
+    assert (gap.kind, gap.found, gap.commands) == ("gone", ("3",), ("mapseek sync --channel 8",))
+    assert seen.images == 5
+    assert seen.unreadable == ["#vault (9)", "the whole guild 6"]
+
+
+def test_images_are_leaving_whose_removal_is_still_to_be_worked_on() -> None:
+    posted = {"7": {8: {10: ["1"], 11: ["2"]}, 9: {12: ["3"]}}, "6": {5: {13: ["4"]}}}
+
+    def removal(scope: str, target: str, guild_id: str = "7") -> RemovalRequested:
+        values = {"removal_id": "r", "scope": scope, "target": target, "cause": "deleted", "requested_at": MOMENT}
+        return RemovalRequested(guild_id=guild_id, **values)  # type: ignore[arg-type]
+
+    assert leaving(posted, [removal("message", "11")]) == {"2"}
+    assert leaving(posted, [removal("channel", "8")]) == {"1", "2"}
+    assert leaving(posted, [removal("guild", "6", "6")]) == {"4"}
+    assert leaving(posted, []) == set()

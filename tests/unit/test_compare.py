@@ -1,0 +1,169 @@
+"""What generations are compared by, and how their answers are counted."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from contracts.errors import MapSeekError
+from contracts.events import GenerationActivated, GenerationDropped, Match, SearchJudged, Verdict
+from contracts.generations import Generation, Generations
+from pipeline.compare.asking import Answer
+from pipeline.compare.pictures import Pictures, Shown
+from pipeline.compare.queries import Query, judged_queries
+from pipeline.compare.report import html
+from pipeline.compare.running import named
+from pipeline.compare.score import Change, Result, changes, claims_wrongly, found_within, is_right, rows
+from tests.suites.facts import BLOB, MOMENT
+
+G1 = Generation("g1", "open_clip/a/untrained/fp32", "d1", "p1", 512, 1)
+G2 = Generation("g2", "open_clip/b/untrained/fp32", "d2", "p1", 384, 9)
+
+
+def query(*expected: str, wrong: tuple[str, ...] = (), kind: str = "judged searches") -> Query:
+    return Query("search 1", kind, "7", picture=BLOB, expected=frozenset(expected), wrong=frozenset(wrong))
+
+
+def answer(verdict: Verdict, *pieces: str | tuple[str, ...], sure: int | None = None, ms: float = 1) -> Answer:
+    """Pieces by their ids, the best post first; in a match the first piece is sure."""
+    matches = [Match(image_id=piece, score=0.9) if isinstance(piece, str) else piece_of(*piece) for piece in pieces]
+    return Answer(verdict, matches, matches[: (verdict == "match") if sure is None else sure], ms)
+
+
+def piece_of(best: str, *posts: str) -> Match:
+    return Match(image_id=best, score=0.9, posts=posts)
+
+
+def vote(image_id: str, right: bool, voter_id: str = "5", minute: int = 0, **changed: Any) -> SearchJudged:
+    values: dict[str, Any] = {
+        "guild_id": "7",
+        "search_id": "11",
+        "interaction_id": f"i{minute}",
+        "generation": "g1",
+        "score": 0.9,
+        "pixels": BLOB,
+        "judged_at": MOMENT + timedelta(minutes=minute),
+    }
+    return SearchJudged(**{**values, "image_id": image_id, "right": right, "voter_id": voter_id, **changed})
+
+
+@pytest.mark.parametrize(
+    ("votes", "expected", "wrong"),
+    [
+        ([vote("1", True), vote("2", False, minute=1)], {"1"}, {"2"}),
+        ([vote("1", True, minute=2), vote("1", False, minute=1)], {"1"}, set()),
+        ([vote("1", True), vote("1", False, "6"), vote("1", False, "8")], set(), {"1"}),
+        ([vote("1", True), vote("gone", False, minute=1)], {"1"}, set()),
+    ],
+    ids=["right and wrong", "the last vote", "the majority", "what is not archived any more"],
+)
+def test_votes_become_what_is_expected(votes: list[SearchJudged], expected: set[str], wrong: set[str]) -> None:
+    [found] = judged_queries(votes, {"1", "2"})
+    assert (found.expected, found.wrong, found.picture, found.guild_id) == (expected, wrong, BLOB, "7")
+    assert not found.unmatched
+
+
+@pytest.mark.parametrize(
+    "votes",
+    [[vote("1", True), vote("1", False, "6")], [vote("gone", True)], [vote("1", True, pixels=None)]],
+    ids=["a tie", "only what is not archived any more", "nothing to ask with"],
+)
+def test_a_search_of_which_nothing_is_known_is_no_question(votes: list[SearchJudged]) -> None:
+    assert judged_queries(votes, {"1"}) == []
+
+
+def test_the_same_search_id_in_another_guild_is_another_search() -> None:
+    queries = judged_queries([vote("1", True), vote("2", True, guild_id="8", words="a dragon", pixels=None)], {"1", "2"})
+    assert [(each.guild_id, each.name) for each in queries] == [("7", "search 11"), ("8", "“a dragon”")]
+
+
+def test_a_piece_counts_when_the_right_image_is_its_best_or_among_its_posts() -> None:
+    shown = answer("match", "3", ("4", "1", "5"), "6")
+    assert [found_within(query("1"), shown, top) for top in (1, 3)] == [False, True]
+    assert found_within(query("6", "3"), shown, 1)
+    assert not found_within(query("9"), shown, 3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "false"),
+    [
+        (query("1"), answer("match", "2"), True),
+        (query("1"), answer("match", "2", "1", sure=2), False),
+        (query("1"), answer("match", "2", "1", sure=1), True),
+        (query("1"), answer("possible", "2"), False),
+        (query(), answer("match", "2"), True),
+        (query(), answer("possible", "2"), False),
+        (query(wrong=("2",)), answer("match", "2"), True),
+        (query(wrong=("2",)), answer("match", "3"), False),
+    ],
+)
+def test_a_match_is_false_where_nothing_that_is_called_so_is_right(asked: Query, given: Answer, false: bool) -> None:
+    assert claims_wrongly(asked, given) is false
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "right"),
+    [
+        (query("1"), answer("possible", "1"), True),
+        (query("1"), answer("none"), False),
+        (query(), answer("none"), True),
+        (query(), answer("match", "1"), False),
+        (query(wrong=("1",)), answer("possible", "1"), False),
+        (query(wrong=("1",)), answer("none"), None),
+        (query("1"), answer("error"), False),
+    ],
+)
+def test_an_answer_is_right_wrong_or_not_judged(asked: Query, given: Answer, right: bool | None) -> None:
+    assert is_right(asked, given) is right
+
+
+def compared() -> tuple[list[Query], Result, Result]:
+    queries = [query("1"), query("2"), query("3"), query(kind="held pictures"), query("4", kind="held pictures")]
+    before = [answer("match", "1"), answer("none"), answer("match", "3"), answer("match", "9"), answer("possible", "8", "4", ms=9)]
+    after = [answer("none"), answer("match", "2"), answer("possible", "3"), answer("none"), answer("possible", "8", "4")]
+    return queries, Result(G1, 1000, before), Result(G2, 1000, after)
+
+
+def test_what_changed_is_told_with_the_worst_first() -> None:
+    queries, first, second = compared()
+    found = changes(queries, first, second)
+    assert [(each.query.expected, each.gain) for each in found] == [({"1"}, -2), ({"2"}, 2), (set(), 2), ({"3"}, 0)]
+
+
+def test_the_numbers_stand_side_by_side() -> None:
+    table = {name: values for name, *values in rows(*compared())}
+    assert table["encoder"] == [G1.encoder, G2.encoder]
+    assert table["right piece first (recall@1)"] == ["2 of 4 (50%)", "2 of 4 (50%)"]
+    assert table["right piece among 3 (recall@3)"] == ["3 of 4 (75%)", "3 of 4 (75%)"]
+    assert table["false matches"] == ["1 of 5 (20%)", "0 of 5 (0%)"]
+    assert table["first, of held pictures"] == ["0 of 1 (0%)", "0 of 1 (0%)"]
+    assert table["embed and search, p50"] == ["1.0 ms", "1.0 ms"]
+    assert table["embed and search, p95"] == ["7.4 ms", "1.0 ms"]
+    assert table["vectors"] == ["1,000 of 512 numbers", "1,000 of 384 numbers"]
+    assert table["storage"] == ["2.0 MiB", "1.5 MiB"]
+
+
+def test_without_a_known_answer_there_is_no_recall() -> None:
+    table = {name: values for name, *values in rows([query()], Result(G1, 1, [answer("none")]))}
+    assert table["right piece first (recall@1)"] == ["-"]
+
+
+def test_nothing_that_people_wrote_is_markup_in_the_report() -> None:
+    hostile = '<script>alert("1")</script>'
+    asked = Query(hostile, "judged searches", "7", words=hostile, expected=frozenset({"1"}))
+    change = Change(asked, answer("none"), answer("match", "1"))
+    page = html(("g1", "g2"), [("", "g1", "g2")], 1, [change], Pictures({"1": Shown(hostile, hostile, "")}, {}), hostile)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_a_generation_that_is_not_there_is_refused_in_one_sentence() -> None:
+    facts = [
+        GenerationActivated(number=n, generation=f"g{n}", encoder="e", digest="d", preprocessing="p1", dimensions=4) for n in (1, 2)
+    ]
+    generations = Generations().after(facts[0], 1).after(facts[1], 2).after(GenerationDropped(generation="g1"), 3)
+    assert named(generations, "g2").name == "g2"
+    with pytest.raises(MapSeekError, match=r"no generation 'g9' \(there is g2\)"):
+        named(generations, "g9")
+    with pytest.raises(MapSeekError, match="g1 was dropped"):
+        named(generations, "g1")

@@ -1,0 +1,93 @@
+"""What is shown of a dead letter: everything but the tokens by which anybody could answer in our name."""
+
+from typing import Any
+
+import orjson
+import pytest
+
+from contracts.events import AttemptFailed, DiscordReply, Question
+from pipeline.deadletters import Delivery, Worker, one_line
+from pipeline.failures.incidents import incident
+from pipeline.failures.letters import Letter
+from pipeline.failures.shown import by_reason, full, summary, tokens_in
+from tests.suites.facts import ALEX, MOMENT, posted, requested
+
+TOKEN = "aW50ZXJhY3Rpb24"
+WORKER = Worker("download", "image", "download-image")
+
+
+def letter(body: bytes, place: str = "mapseek.failure.download.search.4", **headers: str) -> Letter:
+    given = {"mapseek-stream": "SEARCHES", "mapseek-sequence": "4", "mapseek-attempts": "5", "mapseek-reason": "no"}
+    return Letter(9, place, {**given, **{f"mapseek-{name}": value for name, value in headers.items()}}, body)
+
+
+def search() -> bytes:
+    reply = DiscordReply(application_id="1", token=TOKEN)
+    question = Question(asker=ALEX, requested_at=MOMENT, reply=reply)
+    return orjson.dumps(requested().model_copy(update={"question": question}).model_dump(mode="json"))
+
+
+def test_a_token_is_shown_nowhere() -> None:
+    shown = full(letter(search(), reason=f"POST /webhooks/1/{TOKEN} failed", traceback=f"line 1\\nline {TOKEN}"))
+    assert TOKEN not in orjson.dumps(shown).decode()
+    assert shown["payload"]["question"]["reply"]["token"] == "***"
+    assert shown["reason"] == "POST /webhooks/1/*** failed"
+    assert shown["traceback"] == "line 1\nline ***"
+
+
+def test_long_values_are_shown_by_their_beginning() -> None:
+    shown = full(letter(orjson.dumps({"vector": "A" * 3000, "all": ["b" * 3000]})))
+    assert shown["payload"] == {"vector": f"{'A' * 40}... (3000 characters)", "all": [f"{'b' * 40}... (3000 characters)"]}
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"[1]", b"3"])
+def test_a_body_that_nobody_can_read_is_shown_all_the_same(body: bytes) -> None:
+    assert full(letter(body))["payload"] == {b"": "", b"{": "{", b"\xff\xfe\x00": "\\xff\\xfe\x00", b"[1]": [1], b"3": 3}[body]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [({"token": "a"}, ["a"]), ({"x": [{"token": "a", "y": {"token": "b"}}]}, ["a", "b"]), ({"token": ""}, []), (3, [])],
+)
+def test_tokens_are_found_wherever_they_are(value: Any, found: list[str]) -> None:
+    assert list(tokens_in(value)) == found
+
+
+def test_an_id_names_stage_lane_place_and_generation() -> None:
+    bound = letter(b"{}", "mapseek.failure.embed.image.12.g2", subject="mapseek.image.preprocessed.v1.7.9.p1")
+    assert (bound.id, bound.about) == ("embed/image/12/g2", ("7", "9"))
+    assert bound.worker == Worker("embed", "image", "embed-image-g2", "g2")
+    assert summary(bound)["entity"] == "9"
+
+
+def test_a_letter_of_the_first_release_is_round_nought_and_its_consumer_is_known() -> None:
+    old = letter(b"{}", "mapseek.failure.persist.image.12")
+    assert summary(old)["round"] == 0
+    assert old.worker.consumer == "persist-image"
+    assert old.about == ("", "")
+
+
+@pytest.mark.parametrize("subject", ["mapseek.image", "mapseek.image.posted.v1.7", "mapseek.image.posted.v1.7.n ine", "x"])
+def test_what_names_nothing_has_no_incident(subject: str) -> None:
+    delivery = Delivery("IMAGES", 3, 1, subject, {}, b"")
+    assert incident(AttemptFailed, delivery, WORKER, "host/1", reason="no", delay_s=1.0) is None
+
+
+def test_an_incident_says_what_where_and_when() -> None:
+    delivery = Delivery("IMAGES", 3, 2, "mapseek.image.posted.v1.7.9.10", {}, b"unreadable", round=1)
+    fact = incident(AttemptFailed, delivery, WORKER, "mapseek/host/1", reason="no", delay_s=1.0)
+    assert fact is not None
+    assert fact.key == (posted().guild_id, "9", "download-image", "3", "1", "2")
+    assert fact.process == "mapseek/host/1"
+
+
+def test_reasons_are_counted_whichever_image_or_blob_they_name() -> None:
+    reasons = [f"the pixels {digit * 64} are lost" for digit in "abc"] + ["image 1573617967382396952 is lost", "no"]
+    counted = by_reason(letter(b"{}", reason=reason) for reason in reasons)
+    assert counted == {"download: the pixels * are lost": 3, "download: image * is lost": 1, "download: no": 1}
+
+
+def test_a_reason_is_one_line() -> None:
+    assert one_line("a\n  b\tc") == "a b c"
+    assert one_line(" \n") == "no reason given"
+    assert len(one_line("x" * 1000)) == 500

@@ -1,0 +1,20 @@
+"""The catalogue suite on the fake, which keeps the promises of the real ones or the tests that stand on it prove nothing."""
+
+import pytest
+
+from tests.suites.catalogue import CatalogueSuite, Outage
+from tests.suites.fakes import MemoryCatalogue
+
+
+class TestMemory(CatalogueSuite):
+    @pytest.fixture
+    def catalogue(self) -> MemoryCatalogue:
+        return MemoryCatalogue()
+
+    @pytest.fixture
+    def other(self, catalogue: MemoryCatalogue) -> MemoryCatalogue:
+        return catalogue
+
+    @pytest.fixture
+    def outage(self, catalogue: MemoryCatalogue) -> Outage:
+        return Outage(catalogue, lambda: setattr(catalogue, "down", True), lambda: setattr(catalogue, "down", False))

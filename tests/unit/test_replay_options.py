@@ -1,0 +1,95 @@
+"""What a replay is asked for, and when it may begin the next batch."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from contracts.errors import MapSeekError
+from contracts.events import GenerationDropped, GenerationStarted
+from contracts.generations import Generations
+from pipeline.commands.replay import Pace
+from pipeline.precedence import Precedence
+from pipeline.replay import limits
+from pipeline.replay.building import named, unused_name
+from pipeline.replay.limits import Limits
+from pipeline.replay.parts import Part, moment
+from tests.suites.facts import MOMENT
+
+
+def known(*names: str) -> Generations:
+    generations = Generations()
+    for number, name in enumerate(names):
+        about = {"encoder": "e", "digest": name, "preprocessing": "p1", "dimensions": 4, "model": "m", "precision": "fp32"}
+        generations = generations.after(GenerationStarted(generation=name, started_at=MOMENT, **about), number)  # type: ignore[arg-type]
+    return generations
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("90m", MOMENT - timedelta(minutes=90)),
+        ("2d", MOMENT - timedelta(days=2)),
+        ("1w", MOMENT - timedelta(weeks=1)),
+        ("2026-11-20", datetime(2026, 11, 20, tzinfo=UTC)),
+        ("2026-11-20T15:30+01:00", datetime(2026, 11, 20, 14, 30, tzinfo=UTC)),
+        ("2026-11-20T15:30Z", datetime(2026, 11, 20, 15, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_a_date_a_time_or_how_long_ago(text: str, wanted: datetime) -> None:
+    assert moment(text, MOMENT) == wanted
+
+
+@pytest.mark.parametrize(("text", "why"), [("yesterday", "no moment"), ("2 d", "no moment"), ("2026-11-20T15:30", "time zone")])
+def test_what_is_no_moment_is_refused_with_an_example(text: str, why: str) -> None:
+    with pytest.raises(MapSeekError, match=why):
+        moment(text, MOMENT)
+
+
+def test_the_same_part_has_the_same_place_and_another_one_has_its_own() -> None:
+    assert Part(since="2d").digest == Part(since="2d").digest
+    assert len({part.digest for part in (Part(), Part(since="2d"), Part(until="2d"), Part(image="2d"), Part(from_seq=2))}) == 5
+
+
+def test_a_name_is_the_number_after_the_highest_that_was_ever_used() -> None:
+    assert unused_name(Generations()) == "g1"
+    assert unused_name(known("g1", "g7", "mine", "g2x")) == "g8"
+    assert unused_name(known("g1", "g2").after(GenerationDropped(generation="g2"), 9)) == "g3"
+
+
+def test_only_a_generation_that_is_there_is_gone_on_with() -> None:
+    dropped = known("g1", "g2").after(GenerationDropped(generation="g2"), 9)
+    assert named(dropped, "g1").name == "g1"
+    with pytest.raises(MapSeekError, match="was dropped"):
+        named(dropped, "g2")
+    with pytest.raises(MapSeekError, match="there is g1"):
+        named(dropped, "g3")
+
+
+def test_a_slow_replay_works_in_small_batches() -> None:
+    assert [Pace(rate).batch(16) for rate in (None, 100, 5.5, 0.2)] == [16, 16, 5, 1]
+
+
+async def test_a_rate_is_kept_over_all_hands() -> None:
+    slow = Limits(rate=100)
+    began = asyncio.get_running_loop().time()
+    await asyncio.gather(*(slow.turn(5) for _ in range(5)))
+    assert 0.19 <= asyncio.get_running_loop().time() - began < 2
+
+
+async def test_nothing_begins_above_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOOK_AGAIN_S", 0.01)
+    loads = [3.0, 2.5, 2.0]
+    busy = Limits(max_load=2.0, load=lambda: loads.pop(0))
+    await busy.turn(1)
+    assert loads == []
+
+
+async def test_a_question_goes_first_but_not_for_ever() -> None:
+    questions = Precedence(grace=0, patience=0.05)
+    limited = Limits(questions=questions)
+    with questions.question():
+        turn = asyncio.create_task(limited.turn(1))
+        await asyncio.sleep(0)
+        assert not turn.done()
+        await asyncio.wait_for(turn, 2)

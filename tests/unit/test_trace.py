@@ -1,0 +1,115 @@
+"""Where an image or a search stands, in one line."""
+
+from typing import Any
+
+import pytest
+
+from contracts.errors import RejectCode
+from contracts.events import (
+    Fact,
+    GenerationActivated,
+    GenerationStarted,
+    ImageDownloaded,
+    ImageEmbedded,
+    ImageIndexed,
+    ImagePreprocessed,
+    ImageRemoved,
+    SearchAnswered,
+    SearchDescribed,
+)
+from contracts.generations import Generations
+from pipeline.failures.letters import Letter
+from pipeline.trace.finding import LINK, Entity, Found
+from pipeline.trace.standing import InCatalogue, Standing, standing_of
+from tests.suites.facts import IMAGE, SEARCH, one_of_each, posted, requested
+
+KINDS: dict[type[Fact], Fact] = {type(fact): fact for fact in one_of_each()}
+WAY = [posted(), KINDS[ImageDownloaded], KINDS[ImagePreprocessed], KINDS[ImageEmbedded], KINDS[ImageIndexed]]
+
+
+def generations(number: int = 1) -> Generations:
+    first = GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4)
+    now = Generations().after(first, 1)
+    return now.after(KINDS[GenerationStarted], 2) if number == 2 else now
+
+
+def stands(
+    facts: list[Any], *, kind: str = "image", letters: tuple[str, ...] = (), waiting: tuple[str, ...] = (), **more: Any
+) -> Standing:
+    def open_ends(subjects: tuple[str, ...]) -> list[Letter]:
+        return [Letter(1, f"mapseek.failure.{subject}", {}, b"{}") for subject in subjects]
+
+    entity = Entity(kind, "7", "9")  # type: ignore[arg-type]
+    found = Found(entity, [], [], open_ends(letters), open_ends(waiting))
+    return standing_of(found, facts, more.get("known", generations()), InCatalogue(there=True, vectors=frozenset({"g1"})))
+
+
+@pytest.mark.parametrize(("number", "stage"), [(1, "download"), (2, "preprocess"), (3, "embed"), (4, "persist")])
+def test_an_image_on_its_way_waits_for_the_next_stage(number: int, stage: str) -> None:
+    assert stands(WAY[:number]).line == f"waits for {stage}"
+    assert stands(WAY[:number]).well
+
+
+def test_an_image_at_the_end_of_its_way_is_found() -> None:
+    assert stands(WAY).line == "in the catalogue and findable in g1"
+    assert stands(WAY, known=generations(2)).line == "in the catalogue and findable in g1, not yet in g2"
+
+
+def test_open_ends_are_told_and_take_the_place_of_waiting() -> None:
+    failed = stands(WAY[:3], letters=("embed.image.3.g1",))
+    assert (failed.line, failed.well) == ("lies in FAILURES: mapseek failures show embed/image/3/g1", False)
+    assert stands(WAY[:3], waiting=("embed.image.3.g1",)).line == "is put back by hand and waits for embed in g1"
+    both = stands(WAY, letters=("embed.image.3.g2",), known=generations(2))
+    assert both.line == (
+        "in the catalogue and findable in g1, not yet in g2; lies in FAILURES: mapseek failures show embed/image/3/g2"
+    )
+
+
+def test_a_rejected_image_says_why() -> None:
+    rejected = stands([*WAY[:1], posted().rejected("download", RejectCode.GONE, "The message is gone.")])
+    assert (rejected.line, rejected.well) == ("rejected by download (gone): The message is gone.", False)
+
+
+def test_a_removed_image_stands_nowhere_else() -> None:
+    assert stands([KINDS[ImageRemoved], *WAY], letters=("embed.image.3",)).line == "removed on 2026-11-21 12:00:00 UTC (deleted)"
+
+
+def test_a_search_is_answered_or_on_its_way() -> None:
+    assert stands([requested()], kind="search").line == "waits for download"
+    assert stands([SearchDescribed(**SEARCH, words="a red dragon")], kind="search").line == "waits for embed"
+    assert stands([requested(), KINDS[SearchAnswered]], kind="search").line == "answered for the command line: match"
+    assert stands([], kind="search").line == "nothing is left of its way"
+
+
+def test_the_generations_say_how_far_it_is_in_each() -> None:
+    embedded = ImageEmbedded(**IMAGE, generation="g2", vector=b"\0\0\0\0")
+    first, second = stands([*WAY, embedded], known=generations(2)).generations
+    assert (first.name, first.active, first.embedded, first.indexed, first.in_catalogue) == ("g1", True, True, True, True)
+    assert (second.name, second.active, second.embedded, second.indexed, second.in_catalogue) == ("g2", False, True, False, False)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://discord.com/channels/7/8/10",
+        "<https://canary.discord.com/channels/7/8/10>",
+        "https://discordapp.com/channels/7/8/10/",
+    ],
+)
+def test_a_link_names_guild_and_message(link: str) -> None:
+    match = LINK.match(link)
+    assert match is not None
+    assert match.groups() == ("7", "10")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://discord.com/channels/7/8",
+        "https://example.org/channels/7/8/10",
+        "10",
+        "https://discord.com.evil.org/channels/7/8/10",
+    ],
+)
+def test_other_links_do_not(link: str) -> None:
+    assert LINK.match(link) is None
