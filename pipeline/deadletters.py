@@ -4,18 +4,27 @@ import traceback
 from dataclasses import dataclass
 from typing import Literal
 
-from contracts.subjects import FAILURES, failure_subject
+from nats.aio.msg import Msg
+
+from contracts.subjects import FAILURES, RETRIES, failure_subject
 from infra.nats.journal import JetStreamJournal
+from pipeline.clock import utc_now
 
 Cause = Literal["malformed", "error", "exhausted", "poison"]
 """Unreadable bytes; a bug; retried in vain; delivered again and again without an end (the process died of it, or hung)."""
 
 MAX_TRACEBACK = 8_000
 
+OWN, REPLAYED = "mapseek-", "mapseek-replayed"
+"""What the headers of a dead letter that say how it came to be begin with; and the one of them that is the entry's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery of one log entry to one stage. `attempt` counts from 1, over all processes."""
+    """One delivery of one log entry to one stage. `attempt` counts from 1, over all processes, in each `round`.
+
+    A round begins when somebody puts the entry's dead letter back by hand.
+    """
 
     stream: str
     sequence: int
@@ -23,34 +32,74 @@ class Delivery:
     subject: str
     headers: dict[str, str]
     body: bytes
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who could not work on it."""
+
+    stage: str
+    family: str
+    consumer: str
+    generation: str | None = None
+    replaying: bool = False
+
+
+def delivery_of(message: Msg) -> Delivery:
+    """What is delivered: an entry of a log, or one that was put back and says in its headers where it is from."""
+    metadata, headers = message.metadata, dict(message.headers or {})
+    stream, sequence, subject, attempt = metadata.stream, metadata.sequence.stream, message.subject, metadata.num_delivered or 1
+    if stream != RETRIES:
+        return Delivery(stream, sequence, attempt, subject, headers, message.data)
+    return Delivery(
+        stream=headers["mapseek-stream"],
+        sequence=int(headers["mapseek-sequence"]),
+        attempt=attempt,
+        subject=headers["mapseek-subject"],
+        headers={name: value for name, value in headers.items() if not name.startswith(OWN) or name == REPLAYED},
+        body=message.data,
+        round=round_of(headers) + 1,
+    )
+
+
+def round_of(headers: dict[str, str]) -> int:
+    """How often what lies in a dead letter had been put back; the first release did not count."""
+    return int(headers.get("mapseek-round", "0"))
 
 
 async def bury(
-    journal: JetStreamJournal,
-    delivery: Delivery,
-    *,
-    stage: str,
-    family: str,
-    cause: Cause,
-    reason: str,
-    error: BaseException | None,
-) -> bool:
-    """Record a dead letter, once for each stage and log entry. The body and `ce-*` headers are those of the entry itself."""
+    journal: JetStreamJournal, delivery: Delivery, worker: Worker, *, cause: Cause, reason: str, error: BaseException | None
+) -> None:
+    """Record a dead letter, once for each stage, log entry and round. The body and `ce-*` headers are those of the entry itself."""
     headers = {
         **{name: value for name, value in delivery.headers.items() if not name.lower().startswith("nats-")},
-        "mapseek-stage": stage,
+        "mapseek-stage": worker.stage,
+        "mapseek-family": worker.family,
+        "mapseek-consumer": worker.consumer,
         "mapseek-cause": cause,
-        "mapseek-reason": _one_line(reason),
+        "mapseek-reason": one_line(reason),
         "mapseek-subject": delivery.subject,
         "mapseek-stream": delivery.stream,
         "mapseek-sequence": str(delivery.sequence),
         "mapseek-attempts": str(delivery.attempt),
+        "mapseek-round": str(delivery.round),
+        "mapseek-buried-at": utc_now().isoformat(),
     }
+    if worker.generation is not None:
+        headers["mapseek-generation"] = worker.generation
+    if worker.replaying:
+        headers[REPLAYED] = "1"
     if error is not None:
         trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
         headers["mapseek-traceback"] = trace.replace("\r", "").replace("\n", "\\n")
-    return await journal.publish_once(failure_subject(stage, family, delivery.sequence), delivery.body, headers, FAILURES)
+    subject = failure_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
+    # The letter of an earlier round may be there still: who put it back deletes it after that, and knows it by its sequence.
+    known, buried = await journal.last_on(FAILURES, subject)
+    if known is None or round_of(known) < delivery.round:
+        await journal.publish_once(subject, delivery.body, headers, FAILURES, expected=buried)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A reason as it fits into a header and a table."""
     return " ".join(text.split())[:500] or "no reason given"

@@ -13,7 +13,7 @@ from contracts.events.base import Fact
 from contracts.subjects import subject_of
 from infra.nats.journal import JetStreamJournal
 from infra.nats.wire import body_of, read
-from pipeline import topology
+from pipeline import durables, topology
 from tests.suites.bench_stage import STAGE, count, dead_letter, downloaded, unsettled, working
 from tests.suites.facts import posted, requested
 from tests.suites.waiting import eventually
@@ -257,7 +257,7 @@ async def test_the_circuit_breaker_keeps_a_log_from_being_emptied_into_failures(
 
     for number in range(30):
         await journal.record(posted(str(number)), Origin("m"))
-    async with working(nats_url, client, journal, work, workers=1) as runtime:
+    async with working(nats_url, client, journal, work, number=1) as runtime:
         await eventually(lambda: runtime.waiting_for.get("download") == "circuit breaker")
         buried = await count(client, "FAILURES")
         assert buried == 3
@@ -285,7 +285,7 @@ async def test_one_who_waits_for_an_answer_is_told_of_the_dead_letter(
 async def test_work_that_takes_longer_than_the_acknowledgement_timer_is_done_once(
     nats_url: str, client: Client, journal: JetStreamJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(topology, "ACK_WAIT_S", 1.0)
+    monkeypatch.setattr(durables, "ACK_WAIT_S", 1.0)
     calls = 0
     redelivered = asyncio.Event()
 

@@ -1,0 +1,1 @@
+"""What happens to work that fails: incidents, dead letters, and their way back."""

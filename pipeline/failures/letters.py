@@ -1,0 +1,130 @@
+"""The dead letters that lie open: read, found by id, chosen by what they say, put back, thrown away."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import monotonic
+
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+
+from contracts.errors import MapSeekError
+from contracts.events import MessageDiscarded, MessageRequeued
+from contracts.subjects import FAILURES, RETRIES, durable_name, failure_subject, retry_name, retry_subject
+from infra.nats.erasure import LogErasure
+from infra.nats.journal import JetStreamJournal
+from infra.nats.outages import outages
+from infra.nats.tail import past
+from pipeline.deadletters import Delivery, Worker, round_of
+from pipeline.failures.incidents import record_incident
+
+_ANY = failure_subject(">", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter. Its id, like `embed/image/123` or `embed/image/123/g2`, is the same in every round."""
+
+    position: int
+    subject: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def id(self) -> str:
+        return "/".join(self.subject.split(".")[2:])
+
+    @property
+    def worker(self) -> Worker:
+        stage, family, _, *rest = self.id.split("/")
+        generation = rest[0] if rest else None
+        return Worker(stage, family, self.headers.get("mapseek-consumer", durable_name(stage, family, generation)), generation)
+
+    @property
+    def delivery(self) -> Delivery:
+        """The last delivery of the entry, which ended here."""
+        return Delivery(
+            stream=self.headers["mapseek-stream"],
+            sequence=int(self.headers["mapseek-sequence"]),
+            attempt=int(self.headers["mapseek-attempts"]),
+            subject=self.headers["mapseek-subject"],
+            headers=self.headers,
+            body=self.body,
+            round=round_of(self.headers),
+        )
+
+    @property
+    def reason(self) -> str:
+        return self.headers.get("mapseek-reason", "")
+
+    @property
+    def about(self) -> tuple[str, str]:
+        """Guild and image, search, alert or removal; empty where the entry's subject names none."""
+        tokens = self.headers.get("mapseek-subject", "").split(".")
+        return (tokens[4], tokens[5]) if len(tokens) > 5 else ("", "")
+
+
+async def letters(client: Client, *, stage: str | None = None, reason: str | None = None, guild: str | None = None) -> list[Letter]:
+    """Those of one stage, with a text in their reason, about one guild; oldest first. Raises Unavailable."""
+    filters = [_ANY if stage is None else failure_subject(stage, ">", "")]
+    found: dict[str, Letter] = {}
+    with outages():
+        async with aclosing(past(client, FAILURES, filters)) as messages:
+            async for message in messages:
+                position = message.metadata.sequence.stream
+                found[message.subject] = Letter(position, message.subject, dict(message.headers or {}), message.data)
+    return [
+        letter
+        for letter in found.values()
+        if (reason or "").casefold() in letter.reason.casefold() and guild in (None, letter.about[0])
+    ]
+
+
+async def letter_of(client: Client, letter_id: str) -> Letter:
+    """The dead letter of an id. Raises MapSeekError where there is none, Unavailable."""
+    tokens = letter_id.strip().split("/")
+    if len(tokens) in (3, 4) and all(token and not set(token) & set(" .*>\t\r\n") for token in tokens):
+        subject = failure_subject(tokens[0], tokens[1], *tokens[2:])
+        with outages():
+            try:
+                message = await client.jetstream().get_last_msg(FAILURES, subject)
+                return Letter(message.seq or 0, subject, dict(message.headers or {}), message.data or b"")
+            except NotFoundError:
+                pass
+    raise MapSeekError(f"There is no dead letter {letter_id!r}: `mapseek failures list` shows those that there are.")
+
+
+async def put_back(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
+    """Let the stage work on it again. Cut short anywhere, nothing is lost, and doing it again is harmless. Raises Unavailable."""
+    worker, delivery = letter.worker, letter.delivery
+    await record_incident(MessageRequeued, delivery, worker, journal)
+    subject = retry_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
+    await journal.publish_once(subject, letter.body, _without_servers(letter.headers), RETRIES)
+    await erasure.erase_entry(FAILURES, letter.position)
+
+
+async def discard(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
+    """Throw it away: nothing is left of it but that somebody did. Raises Unavailable."""
+    await record_incident(MessageDiscarded, letter.delivery, letter.worker, journal)
+    await erasure.erase_entry(FAILURES, letter.position)
+
+
+async def without_workers(client: Client, stages: Iterable[str], within_s: float = 1.0) -> list[str]:
+    """Those of the stages that no process works on now: between two fetches none seems to, for a moment. Raises Unavailable."""
+    with outages():
+        return [stage for stage in dict.fromkeys(stages) if not await _worked_on(client, stage, monotonic() + within_s)]
+
+
+async def _worked_on(client: Client, stage: str, deadline: float) -> bool:
+    while True:
+        info = await client.jetstream().consumer_info(RETRIES, retry_name(stage))
+        if info.num_waiting:
+            return True
+        if monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.05)
+
+
+def _without_servers(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if not name.lower().startswith("nats-")}

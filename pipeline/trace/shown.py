@@ -1,0 +1,88 @@
+"""A trace for people and for programs."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from contracts.events import ImagePosted
+from pipeline.failures.shown import briefly
+from pipeline.trace.finding import Found
+from pipeline.trace.standing import InCatalogue, Standing
+from pipeline.trace.story import Step, Story
+
+
+def as_page(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> RenderableType:
+    """A row for each step, and where it stands; at home in 100 columns."""
+    entity = found.entity
+    first = next((step.at for step in story.steps if step.at), None)
+    since = f", since {first:%Y-%m-%d} (UTC)" if first else ""
+    title = Text.assemble((f"{entity.kind} {entity.id}", "bold"), f" of guild {entity.guild_id}{since}")
+    steps = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    steps.add_column("time", no_wrap=True)
+    steps.add_column("after", justify="right", no_wrap=True)
+    steps.add_column("stage", no_wrap=True)
+    steps.add_column("what", overflow="fold", min_width=12)
+    steps.add_column("details", overflow="fold", ratio=1)
+    steps.add_column("process", overflow="fold", max_width=20)
+    day = first
+    for step in story.steps:
+        new_day = step.at is not None and day is not None and step.at.date() != day.date()
+        day = step.at or day
+        steps.add_row(*_cells(step, new_day), style="red" if step.bad else "")
+    posts = [Text(fact.message_link) for fact in story.facts if isinstance(fact, ImagePosted)]
+    parts: list[RenderableType] = [title, *posts, steps]
+    if entity.kind == "image":
+        parts += [_kept(standing, catalogue), Text()]
+    parts.append(Text.assemble(("-> ", "bold"), (standing.line, "green" if standing.well else "yellow"), overflow="fold"))
+    return Group(*parts)
+
+
+def _cells(step: Step, new_day: bool) -> list[Text]:
+    time = "-" if step.at is None else f"{step.at:%Y-%m-%d %H:%M:%S}" if new_day else f"{step.at:%H:%M:%S.%f}"[:-3]
+    after = "" if step.after_s is None else _seconds(step.after_s)
+    what = " ".join(
+        filter(None, (step.what, f"[{step.generation}]" if step.generation else "", "(replay)" if step.replayed else ""))
+    )
+    return [Text(cell) for cell in (time, after, step.stage, what, briefly(step.detail), step.process)]
+
+
+def _seconds(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"+{seconds / size:.1f} {unit}"
+    return f"+{seconds:.3f} s"
+
+
+def _kept(standing: Standing, catalogue: InCatalogue) -> RenderableType:
+    """What is kept of an image."""
+    lines = []
+    if catalogue.problem:
+        lines.append(f"catalogue: cannot be asked ({catalogue.problem})")
+    else:
+        lines.append(f"catalogue: {'removed for good' if catalogue.removed else 'there' if catalogue.there else 'not there'}")
+    for each in standing.generations:
+        said = ["embedded" if each.embedded else "not embedded", "indexed" if each.indexed else "not indexed"]
+        if not catalogue.problem:
+            said.append("vector in the catalogue" if each.in_catalogue else "no vector in the catalogue")
+        lines.append(f"{each.name}{' (answers)' if each.active else ''}: {', '.join(said)}")
+    return Text("\n".join(lines))
+
+
+def as_json(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "kind": found.entity.kind,
+        "guild_id": found.entity.guild_id,
+        "id": found.entity.id,
+        "steps": [asdict(step) for step in story.steps],
+        "dead_letters": [letter.id for letter in found.letters],
+        "put_back": [letter.headers.get("mapseek-stage", "") for letter in found.waiting],
+        "catalogue": asdict(catalogue) | {"vectors": sorted(catalogue.vectors)},
+        "generations": [asdict(each) for each in standing.generations],
+        "standing": standing.line,
+        "well": standing.well,
+    }

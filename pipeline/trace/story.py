@@ -1,0 +1,151 @@
+"""The story of an image or a search: every step with its time, who took it, and how long after its cause."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from nats.js.api import RawStreamMsg
+
+from contracts.errors import Malformed
+from contracts.events import (
+    AttemptFailed,
+    Fact,
+    ImagePosted,
+    ImageRejected,
+    ImageRemoved,
+    ImageReposted,
+    Incident,
+    MessageBuried,
+    MessageDiscarded,
+    MessageRequeued,
+    SearchAnswered,
+    SearchDescribed,
+    SearchFact,
+    SearchMatched,
+    SearchRejected,
+    SearchRequested,
+)
+from contracts.stage import Stage
+from infra.nats.wire import read
+from pipeline.failures.shown import tokens_in, without_tokens
+from pipeline.trace.finding import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened. `after_s` is the time since the fact that caused it was recorded, None where that is not known."""
+
+    at: datetime | None
+    stage: str
+    what: str
+    process: str
+    after_s: float | None = None
+    generation: str | None = None
+    detail: str = ""
+    bad: bool = False
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All steps in order, and the facts among them that this version can read."""
+
+    steps: Sequence[Step]
+    facts: Sequence[Fact]
+
+
+def story_of(found: Found, stages: Iterable[Stage[Any]]) -> Story:
+    """Facts and incidents in the order of their times."""
+    emitters = {kind: stage.name for stage in stages for kind in stage.emits}
+    times = {message.subject or "": _time(message) for message in found.facts}
+    facts = {message.subject: fact for message in (*found.facts, *found.incidents) if (fact := _fact(message)) is not None}
+    tokens = {token for fact in facts.values() for token in tokens_in(fact.model_dump(mode="json"))}
+    steps = [_of_fact(message, facts.get(message.subject), emitters, times) for message in found.facts]
+    steps += [
+        _of_incident(fact, times.get((message.headers or {}).get("ce-causationid", "")))
+        for message in found.incidents
+        if isinstance(fact := facts.get(message.subject), Incident)
+    ]
+    steps.sort(key=lambda step: (step.at is None, step.at.timestamp() if step.at else 0.0))
+    shown = [replace(step, detail=without_tokens(step.detail, tokens)) for step in steps]
+    return Story(shown, [fact for fact in facts.values() if not isinstance(fact, Incident)])
+
+
+def _of_fact(
+    message: RawStreamMsg, fact: Fact | None, emitters: Mapping[type[Fact], str], times: Mapping[str, datetime | None]
+) -> Step:
+    headers, at = message.headers or {}, _time(message)
+    cause = times.get(headers.get("ce-causationid", ""))
+    name = ".".join((message.subject or "").split(".")[1:3])
+    stage = fact.stage if isinstance(fact, ImageRejected | SearchRejected) else emitters.get(type(fact), "") if fact else ""
+    return Step(
+        at=at,
+        stage=stage or _entrance(fact, headers),
+        what=name.partition(".")[2],
+        process=headers.get("ce-source", "").removeprefix("mapseek/"),
+        after_s=(at - cause).total_seconds() if at and cause else None,
+        generation=getattr(fact, "generation", None),
+        detail="cannot be read by this version" if fact is None else _detail(fact),
+        bad=fact is None or isinstance(fact, ImageRejected | SearchRejected),
+        replayed="mapseek-replayed" in headers,
+    )
+
+
+def _entrance(fact: Fact | None, headers: Mapping[str, str]) -> str:
+    """What comes from outside is recorded by no stage."""
+    return "gateway" if fact is not None and "ce-causationid" not in headers else "-"
+
+
+def _of_incident(fact: Incident, cause: datetime | None) -> Step:
+    after = (fact.happened_at - cause).total_seconds() if cause else None
+    step = Step(fact.happened_at, fact.stage, "", fact.process.removeprefix("mapseek/"), after, fact.generation, bad=True)
+    which = f"attempt {fact.attempt}" + (f" of round {fact.round + 1}" if fact.round else "")
+    match fact:
+        case AttemptFailed():
+            return replace(step, what=f"{which} failed", detail=f"{fact.reason}; tried again after {fact.delay_s:.3g} s")
+        case MessageBuried():
+            return replace(step, what="dead letter", detail=f"{which} was the last ({fact.cause}): {fact.reason}")
+        case MessageRequeued():
+            return replace(step, what="put back by hand", bad=False)
+        case MessageDiscarded():
+            return replace(step, what="thrown away by hand")
+    return replace(step, what=fact.name)
+
+
+def _detail(fact: Fact) -> str:
+    match fact:
+        case ImagePosted():
+            return f"{fact.filename} by {fact.author.name}"
+        case ImageRejected() | SearchRejected():
+            return fact.reason
+        case ImageReposted():
+            return f"the same piece as {fact.same_as} ({fact.score:.3f})"
+        case ImageRemoved():
+            return f"{fact.cause}: nothing else of it is kept"
+        case SearchDescribed():
+            return f"{fact.words!r} by {fact.question.asker.name}"
+        case SearchRequested():
+            return f"{fact.filename} by {fact.question.asker.name}"
+        case SearchMatched():
+            return ", ".join([fact.verdict, *(f"{match.image_id} ({match.score:.3f})" for match in fact.matches)])
+        case SearchAnswered():
+            return f"{fact.verdict}, {fact.outcome}"
+        case SearchFact():
+            return ""
+    return f"{size} bytes" if (size := getattr(fact, "size", None)) else ""
+
+
+def _time(message: RawStreamMsg) -> datetime | None:
+    """When it was recorded, by the clock of who did."""
+    try:
+        return datetime.fromisoformat((message.headers or {}).get("ce-time", ""))
+    except ValueError:
+        return None
+
+
+def _fact(message: RawStreamMsg) -> Fact | None:
+    try:
+        return read(message.subject or "", message.headers, message.data or b"").fact
+    except Malformed:
+        return None

@@ -1,0 +1,186 @@
+"""`mapseek trace` and `mapseek failures` tell what really happened, and nothing else."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from rich.console import Console
+
+from contracts.errors import MapSeekError
+from contracts.events import ImageIndexed, ImagePreprocessed, ImageRemoved, SearchAnswered, SearchMatched
+from contracts.subjects import RETRIES
+from infra.simulator import CDN, Status
+from pipeline.commands.failures import Choice, list_failures, retry_failures, show_failure
+from pipeline.commands.trace import trace_entities
+from pipeline.settings import Settings
+from stages import download, preprocess
+from tests.suites.bench_stage import count
+from tests.suites.traces import SOON
+from tests.suites.waiting import eventually
+from tests.suites.world import Discord, World, art, mapseek_beside
+
+
+def screen() -> Console:
+    return Console(file=io.StringIO(), width=100, color_system=None)
+
+
+def text_of(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+async def traced(settings: Settings, what: str) -> list[dict[str, Any]]:
+    console = screen()
+    assert await trace_entities(settings, what, as_json=True, out=console) == 0
+    found: list[dict[str, Any]] = orjson.loads(text_of(console))
+    return found
+
+
+async def page(settings: Settings, what: str) -> str:
+    console = screen()
+    assert await trace_entities(settings, what, as_json=False, out=console) == 0
+    assert max(map(len, text_of(console).splitlines())) <= 100
+    return text_of(console)
+
+
+async def failures(settings: Settings) -> list[dict[str, Any]]:
+    console = screen()
+    await list_failures(settings, Choice(), as_json=True, out=console)
+    found: list[dict[str, Any]] = orjson.loads(text_of(console))
+    return found
+
+
+def steps(story: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(step["stage"], step["what"]) for step in story["steps"]]
+
+
+async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exactly_that(discord: Discord, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    async with mapseek_beside(discord, folder, stages=(download.STAGE, preprocess.STAGE)) as world:
+        message = await discord.post(("dragon.png", art(1)))
+        await world.log.holds(ImagePreprocessed, 1)
+        [preprocessed] = await world.log.facts(ImagePreprocessed)
+        [waiting] = await traced(world.settings, preprocessed.image_id)
+        assert waiting["standing"] == "waits for embed"
+    image = preprocessed.image_id
+    [pixels] = (folder / "blobs").rglob(preprocessed.pixels)
+    hidden = pixels.rename(tmp_path / "hidden")
+
+    async with mapseek_beside(discord, folder) as world:
+        await world.log.dead_letters(1)
+        [letter] = await eventually(lambda: failures(world.settings))
+        assert (letter["stage"], letter["generation"], letter["entity"]) == ("embed", "g1", image)
+        assert f"mapseek failures show {letter['id']}" in await page(world.settings, image)
+        console = screen()
+        await show_failure(world.settings, letter["id"], as_json=False, out=console)
+        shown = text_of(console)
+        assert "Traceback (most recent call last):\n" in shown
+        assert '"preprocessing": "' in shown
+
+        hidden.rename(pixels)
+        await retry_failures(world.settings, Choice(ids=(letter["id"],)), screen())
+        await world.log.holds(ImageIndexed, 1)
+        await world.log.quiet()
+        assert await failures(world.settings) == []
+        assert await count(world.log.client, RETRIES) == 0
+
+        [story] = await traced(world.settings, image)
+        assert [step for step in steps(story) if step[0] != "link"] == [
+            ("gateway", "posted"),
+            ("download", "downloaded"),
+            ("preprocess", "preprocessed"),
+            *(("embed", f"attempt {number} failed") for number in range(1, 5)),
+            ("embed", "dead letter"),
+            ("embed", "put back by hand"),
+            ("embed", "embedded"),
+            ("persist", "indexed"),
+        ]
+        assert story["standing"] == "in the catalogue and findable in g1"
+        assert story["well"]
+        assert story["dead_letters"] == story["put_back"] == []
+        errors = [step["detail"] for step in story["steps"] if step["bad"]]
+        assert len(errors) == 5
+        assert all(f"the pixels {preprocessed.pixels} are not in the blob store" in error for error in errors)
+        assert all(step["process"].count("/") == 1 for step in story["steps"])
+        times = [step["at"] for step in story["steps"]]
+        assert times == sorted(times)
+        assert {step["what"] for step in story["steps"] if step["after_s"] is not None} >= {"downloaded", "embedded", "indexed"}
+        told = await page(world.settings, message.jump_url)
+        for word in (
+            image,
+            "dragon.png by Steve",
+            message.jump_url,
+            "attempt 4 failed",
+            "put back by hand",
+            "g1 (answers): embedded, indexed",
+        ):
+            assert word in told
+
+
+async def test_a_search_tells_its_way_and_never_its_token(world: World) -> None:
+    await world.discord.post(("dragon.png", art(1)))
+    await world.archived(1)
+    interaction = await world.discord.ask(art(1))
+    await world.log.holds(SearchAnswered, 1)
+    [answered] = await world.log.facts(SearchAnswered)
+    [story] = await traced(world.settings, answered.search_id)
+    assert steps(story) == [
+        ("gateway", "requested"),
+        ("download", "downloaded"),
+        ("preprocess", "preprocessed"),
+        ("embed", "embedded"),
+        ("match", "matched"),
+        ("reply", "answered"),
+    ]
+    assert story["standing"] == "answered on Discord: match"
+    told = await page(world.settings, answered.search_id)
+    assert "question.png by Alex" in told
+    assert interaction.token not in told + orjson.dumps(story).decode()
+
+
+async def test_a_dead_letter_of_a_search_hides_its_token_and_is_answered_when_it_is_put_back(
+    discord: Discord, tmp_path: Path
+) -> None:
+    discord.simulator.faults.add(Status(500, retry_after=0.01), CDN, times=None)
+    async with mapseek_beside(discord, tmp_path) as world:
+        interaction = await discord.ask(art(1))
+        await world.log.holds(SearchAnswered, 1)
+        [letter] = await failures(world.settings)
+        for as_json in (False, True):
+            console = screen()
+            await show_failure(world.settings, letter["id"], as_json=as_json, out=console)
+            assert interaction.token not in text_of(console)
+            assert "***" in text_of(console)
+        discord.simulator.faults.clear()
+        await retry_failures(world.settings, Choice(all=True), screen())
+        await world.log.holds(SearchMatched, 1)
+        await world.log.quiet("search")
+        [story] = await traced(world.settings, letter["entity"])
+        assert {("download", "dead letter"), ("download", "put back by hand"), ("match", "matched")} <= set(steps(story))
+        assert interaction.token not in orjson.dumps(story).decode()
+
+
+async def test_of_a_removed_image_only_the_removal_is_told(discord: Discord, tmp_path: Path) -> None:
+    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
+        message = await discord.post(("secret-name.png", art(1)))
+        await world.archived(1)
+        [image] = await world.indexed()
+        await discord.simulator.delete(message)
+        await world.log.holds(ImageRemoved, 1)
+        for family in ("removal", "image"):
+            await world.log.quiet(family)
+        for what in (image, message.jump_url):
+            [story] = await traced(world.settings, what)
+            assert steps(story) == [("remove", "removed")]
+            assert story["standing"].startswith("removed on 20")
+            assert story["catalogue"]["removed"]
+        assert "secret-name.png" not in await page(world.settings, image)
+
+
+@pytest.mark.parametrize("what", ["123", "https://discord.com/channels/1/2/3", "two words", "g*"])
+async def test_what_nobody_knows_is_one_sentence(world: World, what: str) -> None:
+    with pytest.raises(MapSeekError, match=r"The log knows no image|is neither an id nor the link") as caught:
+        await traced(world.settings, what)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,124 @@
+"""Dead letters on a real nats-server: their incidents, and how they are looked at and thrown away."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.errors import MapSeekError, Retry, Unavailable
+from contracts.events import AttemptFailed, Incident, MessageBuried, MessageDiscarded
+from contracts.events.base import Fact
+from contracts.subjects import RETRIES, retry_filter
+from infra.nats.erasure import LogErasure
+from infra.nats.journal import JetStreamJournal
+from pipeline import topology
+from pipeline.failures.letters import discard, letter_of, letters, put_back, without_workers
+from tests.suites.bench_stage import STAGE, count, dead_letter, downloaded, working
+from tests.suites.facts import posted, requested
+from tests.suites.failing import Bench
+from tests.suites.frozen import freeze, thaw
+from tests.suites.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+async def _provisioned(client: Client) -> None:
+    await topology.ensure(client, [STAGE])
+
+
+@pytest.fixture
+def bench(nats_url: str, client: Client, journal: JetStreamJournal) -> Bench:
+    return Bench(nats_url, client, journal)
+
+
+async def test_every_failed_attempt_and_the_burial_are_recorded(bench: Bench) -> None:
+    await bench.journal.record(posted(), Origin("message-10"))
+    async with bench.working():
+        await bench.buried()
+        found = await eventually(lambda: _at_least(bench, 3))
+    assert [(type(fact), fact.attempt, fact.round) for fact in found] == [
+        (AttemptFailed, 1, 0),
+        (AttemptFailed, 2, 0),
+        (MessageBuried, 3, 0),
+    ]
+    for fact in found:
+        assert (fact.guild_id, fact.entity_id, fact.lane, fact.stage) == ("7", "9", "image", "download")
+        assert (fact.consumer, fact.sequence, fact.process) == ("download-image", 1, "test")
+        assert fact.model_dump()["reason"] == "the CDN answered 503"
+
+
+async def _at_least(bench: Bench, number: int) -> list[Incident]:
+    found = await bench.incidents()
+    return found if len(found) >= number else []
+
+
+async def test_an_appointment_is_no_incident(bench: Bench, nats_url: str) -> None:
+    asked = 0
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise Retry("rate limited", after=0.01)
+        return [downloaded(event)]
+
+    await bench.journal.record(posted(), Origin("m"))
+    async with working(nats_url, bench.client, bench.journal, work):
+        await eventually(bench.recorded)
+    assert await bench.incidents() == []
+
+
+async def test_letters_are_chosen_by_what_they_say(bench: Bench) -> None:
+    for number in range(3):
+        await bench.journal.record(posted(str(number), guild_id=str(number)), Origin("m"))
+    await bench.journal.record(requested(), Origin("s"))
+    async with bench.working():
+        await bench.buried(4)
+    assert len(await letters(bench.client, stage="download")) == 4
+    assert await letters(bench.client, stage="embed") == []
+    assert len(await letters(bench.client, reason="answered 503")) == 4
+    assert await letters(bench.client, reason="answered 404") == []
+    assert [letter.about for letter in await letters(bench.client, guild="2")] == [("2", "2")]
+    assert {letter.id for letter in await letters(bench.client, guild="7")} == {"download/search/1"}
+    for unknown in ("download/image/99", "download/image/1/g2", "nonsense", "", "a/*/1", "a/b/c/d/e", "download/image/ 1"):
+        with pytest.raises(MapSeekError, match=r"There is no dead letter .*mapseek failures list"):
+            await letter_of(bench.client, unknown)
+
+
+async def test_nothing_is_left_of_what_is_discarded_but_the_incident(bench: Bench, tmp_path: Path) -> None:
+    await bench.journal.record(posted(), Origin("m"))
+    async with bench.working():
+        [letter] = await bench.buried()
+    for _ in range(2):
+        await discard(letter, bench.journal, bench.erasure)
+    assert await letters(bench.client) == []
+    assert [type(fact) for fact in await bench.incidents()][-1] == MessageDiscarded
+    blocks = (tmp_path / "nats-server").rglob("streams/FAILURES/msgs/*.blk")
+    assert all(b"dragon.png" not in block.read_bytes() for block in blocks)
+
+
+async def test_it_is_told_which_stages_nobody_works_on(bench: Bench) -> None:
+    assert await without_workers(bench.client, ["download", "download"]) == ["download"]
+    async with bench.working():
+        await eventually(lambda: _worked_on(bench))
+
+
+async def _worked_on(bench: Bench) -> bool:
+    return await without_workers(bench.client, ["download"]) == []
+
+
+async def test_a_server_that_is_down_is_unavailable(bench: Bench, tmp_path: Path) -> None:
+    await bench.journal.record(posted(), Origin("m"))
+    async with bench.working():
+        [letter] = await bench.buried()
+    pid = int((tmp_path / "nats-server" / "server.pid").read_text())
+    journal = JetStreamJournal(bench.client, source="test", now=bench.journal._now, timeout=0.3)
+    freeze(pid)
+    try:
+        with pytest.raises(Unavailable):
+            await put_back(letter, journal, LogErasure(bench.client, timeout=0.3))
+    finally:
+        thaw(pid)
+    assert await dead_letter(bench.client) is not None
+    assert await count(bench.client, RETRIES, retry_filter("download")) == 0

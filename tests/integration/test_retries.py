@@ -1,0 +1,188 @@
+"""The way back of a dead letter on a real nats-server: worked on as it was, and lost nowhere on it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.events import AttemptFailed, MessageBuried, MessageDiscarded, MessageRequeued
+from contracts.subjects import FAILURES, RETRIES, failure_subject, retry_subject
+from infra.nats.erasure import LogErasure
+from infra.nats.journal import JetStreamJournal
+from infra.nats.wire import body_of
+from pipeline import topology
+from pipeline.failures.letters import letter_of, letters, put_back
+from tests.suites.bench_stage import STAGE, count
+from tests.suites.facts import posted
+from tests.suites.failing import DOWNLOADED, Bench
+from tests.suites.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+async def _provisioned(client: Client) -> None:
+    await topology.ensure(client, [STAGE])
+
+
+@pytest.fixture
+def bench(nats_url: str, client: Client, journal: JetStreamJournal) -> Bench:
+    return Bench(nats_url, client, journal)
+
+
+async def test_what_is_put_back_is_worked_on_as_it_was(bench: Bench) -> None:
+    await bench.journal.record(posted(), Origin("message-10"))
+    async with bench.working():
+        [letter] = await bench.buried()
+        assert letter.id == "download/image/1"
+        assert letter.headers["mapseek-consumer"] == "download-image"
+        assert (letter.headers["mapseek-family"], letter.headers["mapseek-round"]) == ("image", "0")
+        bench.broken = False
+        await bench.put_back(letter)
+        await eventually(bench.recorded)
+        await eventually(bench.nothing_waits)
+    assert await letters(bench.client) == []
+    message = await bench.client.jetstream().get_last_msg("IMAGES", DOWNLOADED)
+    assert message.headers is not None
+    assert message.headers["ce-correlationid"] == "message-10"
+    assert message.headers["ce-causationid"] == "mapseek.image.posted.v1.7.9.10"
+    assert [type(fact) for fact in await bench.incidents()] == [AttemptFailed, AttemptFailed, MessageBuried, MessageRequeued]
+
+
+async def test_what_fails_again_is_buried_again_however_soon(bench: Bench) -> None:
+    """The new letter may be there before the one that was put back is deleted: that must not take it along."""
+    await bench.journal.record(posted(), Origin("m"))
+    async with bench.working():
+        for number in range(5):
+            [letter] = await bench.buried()
+            assert letter.delivery.round == number
+            await bench.put_back(letter)
+            await eventually(lambda number=number: _round(bench, number + 1))
+            await eventually(bench.nothing_waits)
+    assert await count(bench.client, FAILURES) == 1
+    found = await bench.incidents()
+    assert [(fact.round, fact.attempt) for fact in found if isinstance(fact, MessageBuried)] == [(each, 3) for each in range(6)]
+
+
+async def _round(bench: Bench, number: int) -> bool:
+    return [letter.delivery.round for letter in await letters(bench.client)] == [number]
+
+
+async def test_many_that_fail_again_open_no_circuit_breaker(bench: Bench) -> None:
+    """What was put back by hand is as much as somebody put back, and says nothing of the stage's other messages."""
+    await bench.journal.record(posted("0"), Origin("m"))
+    await bench.journal.record(posted("1"), Origin("m"))
+    async with bench.working():
+        await bench.buried(2)
+        for _ in range(4):
+            for letter in await letters(bench.client):
+                await bench.put_back(letter)
+            await eventually(bench.nothing_waits)
+    assert [letter.delivery.round for letter in await letters(bench.client)] == [4, 4]
+
+
+class Cut(Exception):
+    """The process is killed here."""
+
+
+@pytest.mark.parametrize("cut", ["record", "publish_once", "erase_entry"])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("mended", [False, True])
+async def test_whoever_is_killed_while_putting_back_loses_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, cut: str, after: bool, mended: bool
+) -> None:
+    await bench.journal.record(posted(), Origin("m"))
+    async with bench.working():
+        [letter] = await bench.buried()
+        bench.broken = not mended
+        erasure, journal = LogErasure(bench.client), JetStreamJournal(bench.client, source="test", now=bench.journal._now)
+        target: Any = erasure if cut == "erase_entry" else journal
+        real: Callable[..., Any] = getattr(target, cut)
+
+        async def killed(*args: Any, **more: Any) -> None:
+            if after:
+                await real(*args, **more)
+            raise Cut
+
+        monkeypatch.setattr(target, cut, killed)
+        with pytest.raises(Cut):
+            await put_back(letter, journal, erasure)
+        await eventually(bench.nothing_waits)
+        if not await bench.recorded():
+            [again] = await bench.buried()
+            await bench.put_back(again)
+            await eventually(bench.nothing_waits)
+        if mended:
+            await eventually(bench.recorded)
+            for left in await letters(bench.client):  # it lies there still, although the work is done: once more does no harm
+                await bench.put_back(left)
+            await eventually(bench.nothing_waits)
+            assert await letters(bench.client) == []
+        else:
+            assert len(await bench.buried()) == 1
+    assert await count(bench.client, "IMAGES", DOWNLOADED) == int(mended)
+
+
+async def test_putting_back_twice_at_once_is_harmless(bench: Bench) -> None:
+    await bench.journal.record(posted(), Origin("m"))
+    async with bench.working():
+        [letter] = await bench.buried()
+    await bench.put_back(letter)
+    await bench.put_back(letter)
+    assert await count(bench.client, RETRIES) == 1
+    bench.broken = False
+    async with bench.working():
+        await eventually(bench.nothing_waits)
+    assert await bench.recorded()
+    assert await letters(bench.client) == []
+
+
+async def test_a_process_that_dies_of_it_again_leaves_it_as_a_dead_letter(bench: Bench) -> None:
+    await bench.journal.record(posted(), Origin("m"))
+    async with bench.working():
+        [letter] = await bench.buried()
+    await bench.put_back(letter)
+    deaths = await bench.client.jetstream().pull_subscribe_bind("download-retry", stream=RETRIES)
+    for _ in range(STAGE.attempts):
+        [message] = await deaths.fetch(1)
+        await message.nak()
+    calls = bench.calls
+    async with bench.working():
+        [again] = await bench.buried()
+    assert bench.calls == calls
+    assert (again.headers["mapseek-cause"], again.delivery.round) == ("poison", 1)
+    assert "mapseek-traceback" not in again.headers
+
+
+async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench: Bench) -> None:
+    headers = {
+        "mapseek-stage": "download",
+        "mapseek-family": "image",
+        "mapseek-generation": "dropped",
+        "mapseek-subject": "mapseek.image.posted.v1.7.9.10",
+        "mapseek-stream": "IMAGES",
+        "mapseek-sequence": "1",
+        "mapseek-attempts": "3",
+    }
+    subject = failure_subject("download", "image", 1, "dropped")
+    await bench.journal.publish_once(subject, body_of(posted()), headers, FAILURES)
+    await bench.put_back(await letter_of(bench.client, "download/image/1/dropped"))
+    assert await count(bench.client, RETRIES, retry_subject("download", "image", 1, "dropped")) == 1
+    async with bench.working():
+        await eventually(bench.nothing_waits)
+    assert [(type(fact), fact.generation) for fact in await bench.incidents()] == [
+        (MessageRequeued, "dropped"),
+        (MessageDiscarded, "dropped"),
+    ]
+    assert await letters(bench.client) == []
+
+
+async def test_what_a_replay_buried_speaks_to_nobody_when_it_is_put_back(bench: Bench) -> None:
+    await bench.journal.record(posted(), Origin("m", replayed=True))
+    async with bench.working():
+        [letter] = await bench.buried()
+        bench.broken = False
+        await bench.put_back(letter)
+        await eventually(bench.recorded)
+    message = await bench.client.jetstream().get_last_msg("IMAGES", DOWNLOADED)
+    assert "mapseek-replayed" in (message.headers or {})
