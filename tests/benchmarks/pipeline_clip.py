@@ -101,7 +101,7 @@ async def measure(model: str, images: int, rounds: int) -> dict[str, list[Cost]]
         tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
         encoder = encoder_of(tower, settings)
         costs: dict[str, list[Cost]] = {}
-        async with log_server(settings) as url, running(settings, url, CHAIN, encoder=encoder) as process:
+        async with log_server(settings) as url, running(settings, url, CHAIN, encoders=[encoder]) as process:
             ways = {
                 "the bare model": bare(tower, settings.batch_size),
                 "with preparing, in turn": prepared_and_run(tower, settings.batch_size),

@@ -53,6 +53,9 @@ class NoModel:
     async def encode(self, image: bytes, *, urgent: bool) -> bytes:
         return self.vector
 
+    async def close(self) -> None:
+        """Nothing is open."""
+
 
 NO_MODEL = NoModel(
     Encoder(
@@ -98,7 +101,7 @@ async def baseline(folder: Path, facts: int) -> list[Line]:
     async with log_on(folder) as (url, client, journal):
         await post(journal, ["ab" * 32] * facts)
         before = await raw_loop(client, facts, "RAW1", Meter(folder / "nats"))
-        async with working(url, client, journal, work, workers=WORKERS) as runtime:
+        async with working(url, client, journal, work, number=WORKERS) as runtime:
             idle = await watched("the runner, without work", folder, runtime, [download.STAGE], facts)
         after = await raw_loop(client, facts, "RAW2", Meter(folder / "nats"))
     return [Line("raw nats-py loop", facts, 1, Cost.mean(before, after)), idle]
@@ -133,7 +136,7 @@ async def archived(folder: Path, images: int, runs: Sequence[tuple[str, Sequence
     async with log_on(folder) as (url, client, journal):
         await post(journal, await store(open_blob_store(folder / "blobs"), range(images)))
         for what, stages in runs:
-            async with running(settings, url, stages, encoder=NO_MODEL) as process:
+            async with running(settings, url, stages, encoders=[NO_MODEL]) as process:
                 lines.append(await watched(what, folder, process.runtime, stages, images))
         if (indexed := await count(client, IMAGES, kind_filter(ImageIndexed))) != images:
             raise RuntimeError(f"only {indexed} of {images} images were indexed: the figures say nothing")

@@ -159,7 +159,7 @@ async def measure(model: str, questions: int, images: int) -> Figures:
             encoder = encoder_of(tower, settings)
             async with (
                 log_server(settings) as url,
-                running(settings, url, STAGES, with_gateway=True, encoder=encoder) as process,
+                running(settings, url, STAGES, with_gateway=True, encoders=[encoder]) as process,
             ):
                 await discord.wait_for_command("find")
                 await lift_quotas(discord, channel, guild.members[guild.owner_id])

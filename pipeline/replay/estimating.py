@@ -1,0 +1,99 @@
+"""What building a generation will take: counted on the log, computed from the model's dimensions, and timed on some pictures."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import cycle, islice
+from time import perf_counter
+
+from contracts.envelope import Origin, headers_of
+from contracts.errors import BlobMissing, MapSeekError, Reject
+from contracts.events import ImageEmbedded, ImageIndexed, ImagePreprocessed
+from contracts.ports import BlobStore, ImageEncoder
+from contracts.subjects import IMAGES, subject_of, variant_filter
+from infra.nats.tail import past, readable
+from infra.nats.wire import body_of
+from pipeline.clock import utc_now
+from pipeline.process import Process
+from stages import preprocess
+
+SAMPLE = 32
+FLOAT_BYTES, HALF_BYTES = 4, 2
+RECORD_BYTES = 32
+"""What the log's files hold of an entry besides its subject, headers and body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """For a number of pictures: bytes in the log, in the catalogue and in the index, and pictures a second by a sample of some."""
+
+    pictures: int
+    log_bytes: int
+    catalogue_bytes: int
+    index_bytes: int
+    sampled: int
+    rate: float
+
+    @property
+    def seconds(self) -> float:
+        return self.pictures / self.rate
+
+
+async def estimate(process: Process, encoder: ImageEncoder, pictures: int, batch: int) -> Estimate:
+    """Embed some archived pictures for real, and record nothing. Raises MapSeekError where none of them can be embedded."""
+    wiring = process.wiring
+    sample = await _sample(process)
+    blobs = await wiring.blobs()
+    await _embedded(encoder, blobs, list(islice(cycle(sample), batch)))  # the first batch also warms the model up
+    began = perf_counter()
+    done = await _embedded(encoder, blobs, sample)
+    took = perf_counter() - began
+    if not done:
+        raise MapSeekError("None of the archived pictures that were tried could be embedded: are their blobs on this machine?")
+    dimensions = encoder.encoder.dimensions
+    return Estimate(
+        pictures=pictures,
+        log_bytes=pictures * _logged(sample[0], dimensions),
+        catalogue_bytes=pictures * dimensions * FLOAT_BYTES,
+        index_bytes=pictures * dimensions * HALF_BYTES,
+        sampled=done,
+        rate=done / took,
+    )
+
+
+async def _sample(process: Process) -> list[ImagePreprocessed]:
+    found: list[ImagePreprocessed] = []
+    filters = [variant_filter(ImagePreprocessed, preprocess.PREPROCESSING)]
+    async with aclosing(past(process.wiring.client, IMAGES, filters)) as messages:
+        async for message in messages:
+            recorded = readable(message)
+            if recorded is not None and isinstance(recorded.fact, ImagePreprocessed):
+                found.append(recorded.fact)
+            if len(found) == SAMPLE:
+                break
+    return found
+
+
+async def _embedded(encoder: ImageEncoder, blobs: BlobStore, pictures: list[ImagePreprocessed]) -> int:
+    """How many of these could be embedded."""
+
+    async def embedded(picture: ImagePreprocessed) -> bool:
+        try:
+            await encoder.encode(await blobs.get(picture.pixels), urgent=False)
+        except (BlobMissing, Reject):
+            return False
+        return True
+
+    return sum(await asyncio.gather(*map(embedded, pictures)))
+
+
+def _logged(picture: ImagePreprocessed, dimensions: int) -> int:
+    """Bytes that the two facts of one more vector take in the log."""
+    embedded = ImageEmbedded(**picture.identity, generation="g0", vector=bytes(dimensions * FLOAT_BYTES))
+    indexed = ImageIndexed(**picture.identity, generation="g0")
+    size = 0
+    for fact in (embedded, indexed):
+        headers = headers_of(fact, Origin(picture.image_id, subject_of(picture), replayed=True), "mapseek/host/1", utc_now())
+        written = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        size += RECORD_BYTES + len(subject_of(fact)) + len(written) + len(body_of(fact))
+    return size

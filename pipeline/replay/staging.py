@@ -1,0 +1,172 @@
+"""A stage goes through a part of the log again. Facts that are there are refused by the log: it makes up for what is missing.
+
+A durable that is named after the stage and the part keeps the place, so that a replay that was interrupted goes on where it was;
+its end is the last entry at its start.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from nats.aio.client import Client
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.errors import NotFoundError
+
+from contracts.errors import MapSeekError
+from contracts.events import Fact, ImageFact
+from contracts.generations import Generation
+from contracts.stage import Stage
+from contracts.subjects import LANES, durable_name, part_filters
+from infra.nats.counting import count_of, last_before
+from infra.nats.outages import outages
+from infra.nats.tail import last_sequence
+from pipeline import durables
+from pipeline.clock import utc_now
+from pipeline.dependencies import dependencies
+from pipeline.process import Process
+from pipeline.replay.limits import Limits
+from pipeline.replay.parts import Part, moment
+from pipeline.replay.playing import Gone, Hands, Track, play
+from pipeline.runner import Job
+
+KEPT_FOR = timedelta(days=30)
+"""A replay that was interrupted and never gone on with is forgotten after so long."""
+
+END, TOTAL = "mapseek-end", "mapseek-total"
+"""What a durable's metadata say of its replay."""
+
+SPEAKS = {
+    "alert": "it decides who is told of an image",
+    "notify": "it posts on Discord and sends direct messages",
+    "reply": "it answers people on Discord, who were answered long ago",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A part of the log for a stage, in one lane and for one generation where it works by generation.
+
+    `begun` says that a replay that was interrupted is gone on with.
+    """
+
+    track: Track
+    family: str
+    filters: tuple[str, ...]
+    after: int
+    total: int
+    left: int
+    generation: Generation | None = None
+    begun: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a replay came to: facts that the stage made again, and what its messages ended in."""
+
+    made: int = 0
+
+    def counting(self, stage: Stage[Any]) -> Stage[Any]:
+        """The stage, with its facts counted."""
+
+        async def handle(event: Any, deps: Any) -> Sequence[Fact]:
+            facts = await stage.handle(event, deps)
+            self.made += len(facts)
+            return facts
+
+        return replace(stage, handle=handle)
+
+
+def check_stage(stage: Stage[Any], part: Part) -> None:
+    """Raises MapSeekError for a stage that a replay must not touch, and for a part that it has nothing to do with."""
+    part.check()
+    if stage.live_only:
+        why = SPEAKS.get(stage.name, "it speaks to people")
+        raise MapSeekError(f"The stage {stage.name} cannot be replayed: {why}, and a replay tells nobody of anything.")
+    if part.image is not None and lane_of(stage) != ImageFact.family:
+        raise MapSeekError(f"--image picks an archived image, but {stage.name} works in the {lane_of(stage)} lane: leave it out.")
+
+
+def lane_of(stage: Stage[Any]) -> str:
+    """The lane that is replayed: the archive, where the stage has anything to do with it, and not old questions."""
+    return ImageFact.family if ImageFact.family in stage.families else stage.families[0]
+
+
+async def legs(client: Client, stage: Stage[Any], part: Part, generations: Sequence[Generation]) -> list[Leg]:
+    """What there is to play, for all generations at once and for each of these. Raises MapSeekError and Unavailable."""
+    family = lane_of(stage)
+    stream = LANES[family]
+    now = utc_now()
+    with outages():
+        after = max(0, (part.from_seq or 1) - 1)
+        end = await last_sequence(client, stream)
+        if part.since is not None:
+            after = await last_before(client, stream, min(now, moment(part.since, now)))
+        if part.until is not None:
+            end = min(end, await last_before(client, stream, min(now, moment(part.until, now))))
+        found = []
+        for generation in (None, *generations):
+            if kinds := stage.consumed_in(family, by_generation=generation is not None):
+                filters = tuple(each for kind in kinds for each in _filters(kind, part, generation))
+                name = durable_name(f"replay-{stage.name}", family, generation.name if generation else None)
+                track = Track(stream, f"{name}-{part.digest}", end)
+                found.append(await _as_it_stands(client, Leg(track, family, filters, after, 0, 0, generation)))
+    return found
+
+
+def _filters(kind: type[Fact], part: Part, generation: Generation | None) -> tuple[str, ...]:
+    variant = generation.token(kind.variant) if generation and kind.variant else None
+    return part_filters(kind, variant, part.guild, part.image)
+
+
+async def _as_it_stands(client: Client, leg: Leg) -> Leg:
+    """With how much there is to play; one that was begun keeps its end and knows what is left."""
+    js = client.jetstream()
+    try:
+        info = await js.consumer_info(leg.track.stream, leg.track.durable)
+    except NotFoundError:
+        total = await _between(client, leg, leg.after, leg.track.end)
+        return replace(leg, total=total, left=total)
+    kept = info.config.metadata or {}
+    track = replace(leg.track, end=int(kept[END]))
+    place = info.delivered.stream_seq if info.delivered else 0
+    left = await _between(client, leg, place, track.end) + (info.num_ack_pending or 0)
+    return replace(leg, track=track, total=int(kept[TOTAL]), left=left, begun=True)
+
+
+async def _between(client: Client, leg: Leg, after: int, end: int) -> int:
+    stream = leg.track.stream
+    return await count_of(client, stream, leg.filters, after=after) - await count_of(
+        client, stream, leg.filters, after=max(after, end)
+    )
+
+
+async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits, hands: Hands) -> None:
+    """Work until a leg is settled, and forget its durable. Raises MapSeekError where what the stage needs cannot be opened."""
+    wiring, js = process.wiring, process.wiring.client.jetstream()
+    deps = await dependencies(stage, leg.family, wiring, leg.generation)
+    job = Job(stage, leg.family, deps, leg.generation.name if leg.generation else None, replaying=True)
+    if leg.total and not leg.begun:
+        with outages():
+            await js.add_consumer(leg.track.stream, _consumer(leg))
+    with suppress(Gone, NotFoundError):  # another process was through with it first
+        if leg.left:
+            await play(wiring.client, leg.track, job, process.runtime, limits, hands)
+        await js.delete_consumer(leg.track.stream, leg.track.durable)
+
+
+def _consumer(leg: Leg) -> ConsumerConfig:
+    return ConsumerConfig(
+        durable_name=leg.track.durable,
+        name=leg.track.durable,
+        filter_subjects=list(leg.filters),
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=leg.after + 1,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=durables.ACK_WAIT_S,
+        max_deliver=-1,
+        max_ack_pending=durables.MAX_ACK_PENDING,
+        inactive_threshold=KEPT_FOR.total_seconds(),
+        metadata={END: str(leg.track.end), TOTAL: str(leg.total)},
+    )

@@ -1,0 +1,215 @@
+"""How fast a generation is built: as a share of the encoder's own batch rate, and in events a second against a raw nats-py loop.
+
+The replay is the one that `mapseek replay` runs: the same hands, the same runner, facts recorded once. The raw loop fetches batches
+of the same events with as many hands, publishes a vector for each on a subject that must be empty, all of a batch at once, and
+acknowledges: what no bulk reader can do without. Rounds are interleaved, so that a change in the machine's mood meets all of them.
+"""
+
+import asyncio
+import statistics
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import Header
+from rich.console import Console
+from rich.table import Table
+
+from contracts.envelope import Origin
+from contracts.events import ImageEmbedded, ImagePreprocessed
+from contracts.generations import Generation
+from contracts.ports import BlobStore, ImageEncoder, Journal
+from contracts.subjects import IMAGES, subject_for, variant_filter
+from infra.blobs.files import open_blob_store
+from infra.clip.encoder import OpenClipEncoder
+from infra.clip.loading import load_tower
+from infra.nats.journal import JetStreamJournal
+from infra.nats.wire import body_of
+from pipeline.durables import past_durable
+from pipeline.monitoring.metrics import Metrics
+from pipeline.replay.building import IN_FLIGHT, made
+from pipeline.replay.limits import Limits
+from pipeline.replay.playing import Hands, Track, play
+from pipeline.runner import Job, Runtime
+from stages import embed
+from tests.benchmarks.archive import AT_ONCE, picture, settings_on, store
+from tests.benchmarks.pipeline_clip import encoder_of
+from tests.benchmarks.pipeline_noop import NO_MODEL, log_on
+from tests.suites.bench_stage import count
+
+BULK = Hands(4, 64)
+PREPROCESSING = "p1"
+SHARE_TARGET, RAW_TARGET = 0.95, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class NoBlobs:
+    """A blob store without a disk, beside which only the replay itself is left."""
+
+    async def get(self, name: str) -> bytes:
+        return b""
+
+
+@dataclass(slots=True)
+class Bench:
+    """A log with pictures that are ready to be embedded, and a number that names the next generation."""
+
+    client: Client
+    journal: JetStreamJournal
+    blobs: BlobStore
+    names: Sequence[str]
+    generations: int = 0
+
+    @property
+    def events(self) -> int:
+        return len(self.names)
+
+    async def replay(self, encoder: ImageEncoder, hands: Hands, blobs: object = None) -> float:
+        """Pictures a second of a whole build."""
+        self.generations += 1
+        name = f"g{self.generations}"
+        dimensions = encoder.encoder.dimensions
+        generation = Generation(name, encoder.encoder.id, encoder.encoder.digest, PREPROCESSING, dimensions, self.events)
+        durable = past_durable(embed.STAGE, "image", generation)
+        await made(self.client, durable)
+        hosted = embed.Hosted(name, encoder)
+        deps = embed.Deps(blobs or self.blobs, lambda _: hosted)  # type: ignore[arg-type]
+        job = Job(embed.STAGE, "image", deps, name, replaying=True)
+        track = Track(durable.stream, durable.name, self.events)
+        began = perf_counter()
+        await play(self.client, track, job, Runtime(self.journal, Metrics()), Limits(), hands)
+        took = perf_counter() - began
+        if (found := await count(self.client, IMAGES, variant_filter(ImageEmbedded, name))) != self.events:
+            raise RuntimeError(f"only {found} of {self.events} pictures were embedded: the figures say nothing")
+        return self.events / took
+
+    async def raw(self, hands: Hands) -> float:
+        """Events a second of a loop that fetches, publishes and acknowledges, and does nothing else."""
+        self.generations += 1
+        name = f"g{self.generations}"
+        durable = past_durable(embed.STAGE, "image", Generation(name, "", "", PREPROCESSING, 1, self.events))
+        await made(self.client, durable)
+        js, left = self.client.jetstream(), self.events
+        body = body_of(ImageEmbedded(guild_id="7", channel_id="8", image_id="bench-0", generation=name, vector=NO_MODEL.vector))
+
+        async def settle(message: Msg) -> None:
+            headers = {**(message.headers or {}), Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0"}
+            subject = subject_for(ImageEmbedded, "7", f"bench-{message.metadata.sequence.stream}", name)
+            await js.publish(subject, body, stream=IMAGES, headers=headers)
+            await message.ack()
+
+        async def work() -> None:
+            nonlocal left
+            subscription = await js.pull_subscribe_bind(durable.name, stream=IMAGES)
+            while left > 0:
+                wanted = min(hands.batch, left)
+                left -= wanted
+                while wanted:
+                    messages = await subscription.fetch(wanted, timeout=5)
+                    wanted -= len(messages)
+                    await asyncio.gather(*map(settle, messages))
+
+        began = perf_counter()
+        await asyncio.gather(*(work() for _ in range(hands.number)))
+        return self.events / (perf_counter() - began)
+
+    async def encode(self, encoder: ImageEncoder) -> float:
+        """Pictures a second of the encoder alone, which has all of them at once."""
+        pictures = [await self.blobs.get(name) for name in self.names]
+        began = perf_counter()
+        await asyncio.gather(*(encoder.encode(each, urgent=False) for each in pictures))
+        return self.events / (perf_counter() - began)
+
+
+@asynccontextmanager
+async def bench(events: int) -> AsyncIterator[Bench]:
+    """A log with so many preprocessed pictures."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with log_on(folder) as (_, client, journal):
+            blobs = open_blob_store(folder / "blobs")
+            pictures = await store(blobs, range(min(events, 400)))
+            names = [pictures[number % len(pictures)] for number in range(events)]
+            for start in range(0, events, AT_ONCE):
+                await asyncio.gather(*(record(journal, start + place, each) for place, each in enumerate(names[start:][:AT_ONCE])))
+            yield Bench(client, journal, blobs, names)
+
+
+async def record(journal: Journal, number: int, blob: str) -> None:
+    """A picture that is ready to be embedded."""
+    image_id = f"bench-{number}"
+    fact = ImagePreprocessed(
+        guild_id="7",
+        channel_id="8",
+        image_id=image_id,
+        pixels=blob,
+        thumbnail=blob,
+        width=128,
+        height=128,
+        format="PNG",
+        preprocessing=PREPROCESSING,
+    )
+    await journal.record(fact, Origin(image_id))
+
+
+async def without_model(events: int, rounds: int) -> dict[str, list[float]]:
+    """Events a second, one for each round: the raw loop, and the replay with an encoder that does nothing."""
+    rates: dict[str, list[float]] = {"raw nats-py loop": [], "replay, no-op encoder": [], "the same, blobs read from disk": []}
+    async with bench(events) as log:
+        for _ in range(rounds):
+            for name, running in zip(
+                rates, (log.raw(BULK), log.replay(NO_MODEL, BULK, NoBlobs()), log.replay(NO_MODEL, BULK)), strict=True
+            ):
+                rates[name].append(await running)
+    return rates
+
+
+async def with_model(model: str, pictures: int, rounds: int) -> dict[str, list[float]]:
+    """Pictures a second, one for each round: the encoder alone, and the replay with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = settings_on(Path(folder), model=model)
+    tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
+    encoder: OpenClipEncoder = encoder_of(tower, settings)
+    rates: dict[str, list[float]] = {"the encoder alone": [], f"replay, {model}": []}
+    try:
+        await asyncio.gather(*(encoder.encode(picture(seed), urgent=False) for seed in range(2 * settings.batch_size)))
+        async with bench(pictures) as log:
+            for _ in range(rounds):
+                for name, running in zip(
+                    rates, (log.encode(encoder), log.replay(encoder, Hands(IN_FLIGHT, settings.batch_size))), strict=True
+                ):
+                    rates[name].append(await running)
+    finally:
+        await encoder.close()
+    return rates
+
+
+def table_of(title: str, rates: dict[str, list[float]]) -> Table:
+    """Medians, and shares of the first line in each round."""
+    (_, first), *_ = rates.items()
+    table = Table(title=title)
+    for column in ("", "median /s", "share of the first", "rounds"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=not column)
+    for name, each in rates.items():
+        shares = [rate / whole for rate, whole in zip(each, first, strict=True)]
+        rounds = " ".join(f"{share:.0%}" for share in shares)
+        table.add_row(name, f"{statistics.median(each):,.1f}", f"{statistics.median(shares):.0%}", rounds)
+    return table
+
+
+def main(quick: bool = False) -> None:
+    """Measure and print."""
+    console = Console()
+    events, rounds = (500, 2) if quick else (4_000, 5)
+    rates = asyncio.run(without_model(events, rounds))
+    console.print(table_of(f"A replay without a model: {events:,} events, {BULK.number} hands of {BULK.batch}", rates))
+    models = [("mapseek-untrained", 128, 2)] if quick else [("mapseek-untrained", 1_000, 3), ("ViT-B-32", 192, 3)]
+    for model, pictures, times in models:
+        rates = asyncio.run(with_model(model, pictures, times))
+        console.print(table_of(f"A replay with {model}, random weights: {times} rounds of {pictures} pictures", rates))
+    console.print(f"Targets: {RAW_TARGET:.0%} of the raw loop, {SHARE_TARGET:.0%} of the encoder's own rate.")

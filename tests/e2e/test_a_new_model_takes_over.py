@@ -1,0 +1,209 @@
+"""A new model takes over an archive of two thousand images while people ask, and everything that can be killed is."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from contracts.envelope import Origin
+from contracts.errors import Unavailable
+from contracts.events import GenerationActivated, ImageEmbedded, ImageIndexed, StoredFile
+from contracts.ports import Journal
+from contracts.subjects import IMAGES as IMAGES_STREAM
+from contracts.subjects import variant_filter
+from infra.art.distort import jpeg, png
+from infra.art.generate import piece
+from infra.blobs.files import FileBlobStore, open_blob_store
+from infra.clip.calibration import UNTRAINED_MODEL
+from infra.nats.connection import connect
+from infra.nats.counting import count_of
+from infra.nats.generations import read_generations
+from infra.nats.journal import JetStreamJournal
+from infra.nats.server import embedded_server
+from pipeline import topology
+from pipeline.clock import utc_now
+from pipeline.registry import STAGES
+from tests.suites.asking import Asker, Told, asker, p95
+from tests.suites.facts import posted
+from tests.suites.programs import IMPATIENT, Program, ended, program
+from tests.suites.waiting import eventually
+from tests.suites.world import Log
+
+IMAGES = 2_000
+LATER = 20
+"""Images that are posted while the new generation is built."""
+
+GUILD = "7"
+SECOND_MODEL = f"{UNTRAINED_MODEL}-fine"
+FILES, MODEL, ANSWERS = "download preprocess persist", "embed", "match reply link alert"
+
+
+@dataclass
+class Installation:
+    """The stages as processes that are killed and come back, the log beside them, and a folder for all."""
+
+    stack: AsyncExitStack
+    folder: Path
+    environment: dict[str, str]
+    client: Client
+    journal: Journal
+    at_work: dict[str, Program]
+
+    @property
+    def log(self) -> Log:
+        return Log(self.client)
+
+    async def start(self, *command: str) -> Program:
+        name = " ".join(command)
+        log = self.folder / f"{name.replace('/', '-')}.log"
+        started = await self.stack.enter_async_context(program(log, *command, environment=self.environment, command=IMPATIENT))
+        self.at_work[name] = started
+        return started
+
+    async def kill_and_start(self, *command: str) -> None:
+        await self.at_work[" ".join(command)].kill()
+        await self.start(*command)
+
+    async def kill_log_server(self) -> None:
+        """Its keeper starts it again; return when it answers."""
+        os.kill(int((self.folder / "nats" / "server.pid").read_text()), signal.SIGKILL)
+        await eventually(lambda: not self.client.is_connected)
+
+        async def back() -> bool:
+            with suppress(NatsError, JetStreamError, TimeoutError):
+                return bool(await self.client.jetstream(timeout=1).stream_info(IMAGES_STREAM))
+            return False
+
+        await eventually(back)
+
+    async def embedded_in(self, generation: str) -> int:
+        """How many images have a vector in a generation; the last count while the server is away."""
+        with suppress(Unavailable):
+            return await count_of(self.client, IMAGES_STREAM, [variant_filter(ImageEmbedded, generation)])
+        return 0
+
+    async def post(self, numbers: range, blobs: FileBlobStore) -> None:
+        loop = asyncio.get_running_loop()
+        with ProcessPoolExecutor(2) as pool:
+            pictures = [loop.run_in_executor(pool, picture, number) for number in numbers]
+            for number, drawn in zip(numbers, pictures, strict=True):
+                image = posted(f"{number:05}").model_copy(update={"source": StoredFile(blob=await blobs.put(await drawn))})
+                await self.journal.record(image, Origin(f"message-{number}"))
+
+    async def run(self, *command: str) -> str:
+        """A command that must go well, and what it printed."""
+        done = await ended(*command, environment=self.environment, command=IMPATIENT)
+        assert done.code == 0, done.err
+        return done.out
+
+
+def picture(number: int) -> bytes:
+    return png(piece(number))
+
+
+def question(number: int) -> tuple[str, bytes]:
+    return f"{number:05}", jpeg(piece(number), 85)
+
+
+@asynccontextmanager
+async def installation(folder: Path) -> AsyncIterator[Installation]:
+    async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
+        client = await connect(url, "test")
+        stack.push_async_callback(client.close)
+        await topology.ensure(client, STAGES)
+        journal = JetStreamJournal(client, source="test", now=utc_now)
+        environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url}
+        yield Installation(stack, folder, environment, client, journal, {})
+
+
+@asynccontextmanager
+async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]]) -> AsyncIterator[list[Told]]:
+    """What was asked and told meanwhile, one question after the other."""
+    told: list[Told] = []
+
+    async def ask() -> None:
+        while True:
+            for expected, file in questions:
+                told.append(await asking.ask(expected, file))
+                await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(ask())
+    try:
+        yield told
+        assert not task.done(), task.exception()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def when(
+    reached: Callable[[], Coroutine[Any, Any, int]], number: int, act: Callable[[], Coroutine[Any, Any, Any]], below: int = IMAGES
+) -> None:
+    """Act once so many images are done, while more are to come."""
+
+    async def enough() -> bool:
+        return await reached() >= number
+
+    await eventually(enough, timeout=120)
+    assert await reached() < below, "the work was done before it could be disturbed"
+    await act()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and_switched_on(
+    tmp_path: Path, impatient_log: None
+) -> None:
+    async with installation(tmp_path) as here:
+        blobs, asked_with = open_blob_store(tmp_path / "blobs"), open_blob_store(tmp_path / "questions")
+        for stages in (FILES, MODEL, ANSWERS):
+            await here.start("run", *stages.split())
+        await here.post(range(IMAGES), blobs)
+        await here.log.holds(ImageIndexed, IMAGES, timeout=180)
+        questions = [await asyncio.to_thread(question, number) for number in range(0, IMAGES, 20)]
+
+        async with asker(here.client, here.journal, asked_with, GUILD) as asking:
+            idle = await asking.ask_all(questions)
+            assert all(each.right for each in idle), [each for each in idle if not each.right][:3]
+
+            async def done() -> int:
+                return await here.embedded_in("g2")
+
+            async with asked_all_the_time(asking, questions) as meanwhile:
+                replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2")
+                await here.start(*replay)
+                await when(done, 200, lambda: here.kill_and_start(*replay))
+                await here.post(range(IMAGES, IMAGES + LATER), blobs)
+                await when(done, 600, here.kill_log_server)
+                await when(done, 1_000, lambda: here.kill_and_start("run", *MODEL.split()))
+                await when(done, 1_400, lambda: here.kill_and_start("run", *ANSWERS.split()))
+                assert await asyncio.wait_for(here.at_work[" ".join(replay)].process.wait(), 240) == 0
+                await here.log.holds(ImageIndexed, 2 * (IMAGES + LATER), timeout=60)
+                while_built = len(meanwhile)
+                assert "g2" in await here.run("activate", "g2")
+                activated_at = asyncio.get_running_loop().time()
+                await eventually(lambda: len(meanwhile) >= while_built + 30, timeout=60)
+
+        for generation in ("g1", "g2"):
+            assert await here.embedded_in(generation) == IMAGES + LATER
+        assert await here.log.count(GenerationActivated) == 2
+        assert await here.log.dead_letters() == []
+        generations = await read_generations(here.client)
+        assert generations.active is not None
+        assert generations.active.name == "g2"
+
+        assert [each for each in meanwhile if not each.right] == []
+        assert {each.matched_in for each in meanwhile[:while_built]} == {"g1"}
+        assert {each.matched_in for each in meanwhile if each.asked_at > activated_at + 1} == {"g2"}
+        print(f"p95 idle {p95(idle):.3f} s, meanwhile {p95(meanwhile[:while_built]):.3f} s, {while_built} questions")
+        assert p95(meanwhile[:while_built]) <= 2 * p95(idle)
