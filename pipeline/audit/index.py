@@ -1,0 +1,63 @@
+"""Whether the index has every vector, and no other: its snapshot, and in memory where it is searched.
+
+A process that searches loads the snapshot and follows the log from there. What the snapshot should have had when it was written is
+never made up for. The processes themselves can only be asked whether all is as the log says, for which they play all of it anew.
+"""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+
+from nats.aio.client import Client
+
+from contracts.events import ImageEmbedded, ImageRemoved
+from contracts.subjects import IMAGES, kind_filter, variant_filter
+from infra.nats.tail import past
+from infra.vectors.snapshot import saved_images
+from pipeline.audit.chain import Chain, Ends, Images, Scope, image_of
+from pipeline.audit.gaps import Gap
+from pipeline.rebuild.asking import ask_processes
+
+REBUILD = ("mapseek rebuild index",)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`images` are in the snapshot, `later` are those that the log behind it says something of."""
+
+    images: Images
+    later: Images
+
+
+async def read_index(scope: Scope, folder: Path) -> Index | None:
+    """The index of the scope's generation as it was saved; None where none was, as then it is made anew from the log."""
+    saved = await asyncio.to_thread(saved_images, folder, scope.generation.name, scope.guild)
+    if saved is None:
+        return None
+    position, images = saved
+    told = [variant_filter(ImageEmbedded, scope.generation.name), kind_filter(ImageRemoved)]
+    async with aclosing(past(scope.client, IMAGES, told, after=position, bodies=False)) as messages:
+        return Index(images, {image_of(message.subject) async for message in messages})
+
+
+async def ask_for_gaps(client: Client) -> tuple[list[Gap], list[str]]:
+    """Have every process that searches compare its index with the log; the gaps, and notes of those that could not."""
+    reports = await ask_processes(client, verify=True, heard=lambda _: None)
+    compared = [(report.process, report.comparison) for report in reports if report.comparison is not None]
+    others = tuple(process for process, comparison in compared if comparison.before != comparison.after)
+    gaps = [Gap("index-differs", "whose index is not what the log says", others, REBUILD, of="process")] if others else []
+    failed = [report for report in reports if report.comparison is None]
+    return gaps, [f"The index of {report.process} could not be compared with the log: {report.reason}." for report in failed]
+
+
+def index_gaps(chain: Chain, ends: Ends, index: Index) -> list[Gap]:
+    """Embedded images that the index lacks, and images of it that were never posted or are removed."""
+    lacking = chain.embedded - index.images - index.later - ends.removed
+    too_many = (index.images - index.later) - (ends.posted - ends.removed)
+    found = []
+    if lacking:
+        found.append(Gap("not-in-index", "embedded, but not in the index", tuple(sorted(lacking)), REBUILD))
+    if too_many:
+        found.append(Gap("index-too-much", "in the index, but removed or never posted", tuple(sorted(too_many)), REBUILD))
+    return found

@@ -1,0 +1,182 @@
+"""`mapseek audit` finds every gap that is made, and the commands that it prints close them."""
+
+import os
+import re
+import shlex
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import orjson
+import pytest
+
+from contracts.events import ImageDownloaded, ImageEmbedded, ImagePreprocessed, ImageRemoved
+from contracts.subjects import IMAGES, subject_for
+from pipeline.index.projected import ProjectedIndex
+from pipeline.process import log_server, running
+from pipeline.registry import STAGES
+from tests.suites.archives import FORGETFUL, Past, files_of
+from tests.suites.programs import Ended, ended
+from tests.suites.world import Discord, World, mapseek_beside
+
+
+@asynccontextmanager
+async def without_gateway(discord: Discord, folder: Path) -> AsyncIterator[World]:
+    """Every stage at work, but nobody hears Discord."""
+    settings = discord.settings(folder)
+    async with log_server(settings) as url, running(settings, url, STAGES, policy=FORGETFUL) as process:
+        yield World(discord, process, settings)
+
+
+async def mapseek(world: World, *arguments: str) -> Ended:
+    found = await ended(*arguments, environment=world.discord.environment(world.settings.data_dir, COLUMNS="100"))
+    assert "Traceback" not in found.err, found.err
+    return found
+
+
+async def audited(world: World) -> dict[str, dict[str, object]]:
+    """The gaps by kind."""
+    found = await mapseek(world, "audit", "--json")
+    report = orjson.loads(found.out)
+    assert found.code == (0 if report["clean"] else 1), found.err
+    assert report["clean"] == (not report["gaps"])
+    return {gap["kind"]: gap for gap in report["gaps"]}
+
+
+async def settled(world: World) -> None:
+    for family in ("removal", "image", "alert", "image"):
+        await world.log.quiet(family)
+
+
+async def close_gaps(world: World) -> str:
+    """Run the commands as they are printed; returns what was printed."""
+    found = await mapseek(world, "audit")
+    assert found.code == 1, found.out
+    commands = re.findall(r"^ +mapseek (.+)$", found.out, re.MULTILINE)
+    assert commands, found.out
+    for command in commands:
+        result = await mapseek(world, *shlex.split(command))
+        assert result.code == 0, (command, result.err, result.out)
+        await settled(world)
+    return found.out
+
+
+def change_catalogue(world: World, statement: str, image_id: str) -> None:
+    with closing(sqlite3.connect(world.settings.data_dir / "catalogue.sqlite")) as database:
+        assert database.execute(statement, (image_id,)).rowcount == 1
+        database.commit()
+
+
+def blob(world: World, name: str) -> Path:
+    return world.settings.data_dir / "blobs" / name[:2] / name[2:4] / name
+
+
+@pytest.mark.slow
+async def test_every_planted_gap_is_found_and_closed(discord: Discord, tmp_path: Path) -> None:
+    past = Past(discord)
+    async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
+        await past.post(discord.gallery, 8)
+        await world.archived(8)
+        assert await audited(world) == {}
+    deleted, *there = past.there
+    await discord.simulator.delete(deleted)
+    past.gone(deleted)
+    missed = await past.post(discord.gallery, pictures=2)
+    images = files_of(there)
+
+    async with without_gateway(discord, tmp_path) as world:
+        await settled(world)
+        gaps = await audited(world)
+        assert {kind: sorted(gap["found"]) for kind, gap in gaps.items()} == {  # type: ignore[call-overload]
+            "not-posted": files_of(missed),
+            "gone": files_of([deleted]),
+        }
+
+        guild = str(discord.guild.id)
+        js = world.process.wiring.client.jetstream()
+        await js.purge_stream(IMAGES, subject=subject_for(ImageEmbedded, guild, images[0], "g1"))
+        change_catalogue(world, "DELETE FROM embeddings WHERE image_id = ?", images[1])
+        change_catalogue(world, "DELETE FROM images WHERE image_id = ?", images[2])
+        originals = {fact.image_id: fact.blob for fact in await world.log.facts(ImageDownloaded)}
+        pictures = {fact.image_id: fact for fact in await world.log.facts(ImagePreprocessed)}
+        blob(world, originals[images[3]]).unlink()
+        blob(world, pictures[images[4]].thumbnail).write_bytes(b"damaged")
+        blob(world, pictures[images[5]].pixels).unlink()
+        orphan = await (await world.process.wiring.blobs()).put(b"nobody needs this")
+        an_hour_ago = time.time() - 3600
+        os.utime(blob(world, orphan), (an_hour_ago, an_hour_ago))
+
+        gaps = await audited(world)
+        assert gaps.pop("index-differs")["of"] == "process", "the index has what was purged from the log"
+        assert {kind: sorted(gap["found"]) for kind, gap in gaps.items()} == {  # type: ignore[call-overload]
+            "not-posted": files_of(missed),
+            "gone": files_of([deleted]),
+            "not-embedded": [images[0]],
+            "no-vector": [images[1]],
+            "no-document": [images[2]],
+            "blob-lost-download": [images[3]],
+            "blob-lost-preprocess": [images[4], images[5]],
+            "blob-orphan": [orphan],
+        }
+        await close_gaps(world)
+        assert await audited(world) == {}
+        assert sorted(entry.image_id for entry in (await world.entries()).values()) == files_of([*there, *missed])
+
+
+@pytest.mark.slow
+async def test_what_is_wrong_with_the_index_and_with_removed_images_is_found_and_closed(discord: Discord, tmp_path: Path) -> None:
+    past = Past(discord)
+    async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
+        first, second, third = await past.post(discord.gallery, 3)
+        await world.archived(3)
+        await discord.simulator.delete(first)
+        await world.log.holds(ImageRemoved, 1)
+        await settled(world)
+        index = await world.process.wiring.vectors()
+        assert isinstance(index, ProjectedIndex)
+        [image], [removed], [kept] = files_of([second]), files_of([first]), files_of([third])
+        for shard in index.index.shards.values():
+            shard.remove(image)
+        change_catalogue(world, "INSERT INTO images (image_id, document) VALUES (?, '{}')", removed)
+        change_catalogue(world, "UPDATE images SET document = json_remove(document, '$.media') WHERE image_id = ?", kept)
+        gaps = await audited(world)
+        assert {kind: gap["found"] for kind, gap in gaps.items() if kind != "index-differs"} == {
+            "removed-catalogued": [removed],
+            "incomplete-document": [kept],
+        }
+        assert gaps["index-differs"]["commands"] == ["mapseek rebuild index"]
+        await close_gaps(world)
+        assert await audited(world) == {}
+
+
+async def test_without_a_token_discord_is_left_out_and_that_is_said(discord: Discord, tmp_path: Path) -> None:
+    async with mapseek_beside(discord, tmp_path) as world:
+        await Past(discord).post(discord.gallery)
+        await world.archived(1)
+        for arguments, environment in ((("audit",), {"DISCORD_TOKEN": ""}), (("audit", "--no-discord"), {})):
+            found = await ended(*arguments, environment=discord.environment(tmp_path, **environment))
+            assert (found.code, found.err) == (0, "")
+            assert "Discord was not looked at" in found.out
+            assert "Clean: everything is where it should be." in found.out
+
+
+async def test_a_token_or_a_channel_that_is_wrong_is_one_sentence(discord: Discord, tmp_path: Path) -> None:
+    async with mapseek_beside(discord, tmp_path) as world:
+        await Past(discord).post(discord.gallery)
+        await world.archived(1)
+        for arguments, environment, words in (
+            (("audit",), {"DISCORD_TOKEN": "wrong"}, "Discord refused the bot token"),
+            (("sync", "--channel", "123"), {}, "Neither the log nor the bot knows a channel 123"),
+            (("sync", "--channel", str(discord.gallery.id)), {"DISCORD_TOKEN": ""}, "DISCORD_TOKEN is not set"),
+        ):
+            found = await ended(*arguments, environment=discord.environment(tmp_path, **environment))
+            assert found.code == 1
+            assert words in found.err
+            assert "Traceback" not in found.err
+        for arguments in (("audit", "--guild", "7.>"), ("sync", "--channel", "gallery")):
+            assert (await mapseek(world, *arguments)).code == 2
+        assert (await mapseek(world, "audit", "--guild", "local")).code == 0, "no guild of Discord's"
+    nothing = await ended("audit", environment=discord.environment(tmp_path / "empty"))
+    assert (nothing.code, "There is no archive here yet" in nothing.err) == (1, True)

@@ -1,0 +1,216 @@
+"""An audit on a real log, SQLite and blobs: what waits is on the way, what stands still is a gap, and dead letters explain one."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.events import (
+    Fact,
+    GenerationActivated,
+    GenerationStarted,
+    ImageDownloaded,
+    ImageEmbedded,
+    ImageFact,
+    ImageIndexed,
+    ImagePosted,
+    ImagePreprocessed,
+    ImageRemoved,
+)
+from contracts.subjects import FAILURES, IMAGES, RETRIES, failure_subject, kind_filter, retry_subject, subject_of
+from infra.blobs.files import FileBlobStore, open_blob_store
+from infra.nats.generations import read_generations
+from infra.nats.journal import JetStreamJournal
+from infra.nats.lookup import subjects_under
+from infra.nats.state import open_state
+from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
+from pipeline import topology
+from pipeline.audit.auditing import Sources, audit
+from pipeline.audit.chain import Scope
+from pipeline.audit.report import Report
+from pipeline.durables import durables
+from pipeline.registry import STAGES
+from stages import persist
+from tests.suites.facts import MOMENT, VECTOR, posted
+
+MODEL = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4}
+
+
+@dataclass
+class Archive:
+    """An archive that no process works on: facts are recorded, catalogued and settled by hand."""
+
+    client: Client
+    journal: JetStreamJournal
+    catalogue: SqliteCatalogue
+    blobs: FileBlobStore
+
+    async def record(self, *facts: Fact) -> None:
+        for fact in facts:
+            assert await self.journal.record(fact, Origin("m"))
+
+    async def has(self, *facts: ImageFact) -> None:
+        """Record and catalogue them."""
+        await self.record(*facts)
+        for fact in facts:
+            if type(fact) in persist.STAGE.consumes:
+                await persist.handle(fact, persist.Deps(self.catalogue))
+
+    async def whole(self, image_id: str, guild_id: str = "7") -> list[ImageFact]:
+        """An image that went all the way."""
+        post = posted(image_id, guild_id)
+        picture = await self.blobs.put(image_id.encode())
+        media = {"pixels": picture, "thumbnail": picture, "width": 1, "height": 1, "format": "PNG", "preprocessing": "p1"}
+        facts = [
+            post.model_copy(update={"source": post.source.model_copy(update={"blob": picture})}),
+            ImageDownloaded(**post.identity, blob=picture, size=1),
+            ImagePreprocessed(**post.identity, **media),  # type: ignore[arg-type]
+            ImageEmbedded(**post.identity, generation="g1", vector=VECTOR),
+            ImageIndexed(**post.identity, generation="g1"),
+        ]
+        await self.has(*facts)
+        return facts
+
+    async def settle(self) -> None:
+        """Acknowledge all that the stages have to do."""
+        js = self.client.jetstream()
+        for durable in durables(STAGES, await read_generations(self.client)):
+            subscription = await js.pull_subscribe_bind(durable.name, stream=durable.stream)
+            while (await js.consumer_info(durable.stream, durable.name)).num_pending:
+                for message in await subscription.fetch(100):
+                    await message.ack_sync()
+            await subscription.unsubscribe()
+
+    async def audit(self, guild: str | None = None) -> Report:
+        generation = (await read_generations(self.client)).active
+        assert generation is not None
+        state = await open_state(self.client)
+        scope = Scope(self.client, generation, guild)
+        return await audit(Sources(scope, self.catalogue, self.blobs, 0, state, frozenset({"all"}), None, None))
+
+
+@pytest.fixture
+async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> AsyncIterator[Archive]:
+    await topology.ensure(client, [])
+    started = GenerationStarted(generation="g1", **MODEL, model="m", precision="fp32", started_at=MOMENT)  # type: ignore[arg-type]
+    await journal.record(started, Origin("g1"))
+    await journal.record(GenerationActivated(number=1, generation="g1", **MODEL), Origin("g1"))  # type: ignore[arg-type]
+    await topology.ensure(client, STAGES)
+    catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
+    yield Archive(client, journal, catalogue, open_blob_store(tmp_path / "blobs"))
+    await catalogue.close()
+
+
+def found(report: Report) -> dict[str, Sequence[str]]:
+    return {gap.kind: gap.found for gap in report.gaps}
+
+
+def on_the_way(report: Report) -> dict[str, int]:
+    return {step.name: step.on_the_way for step in report.steps if step.on_the_way}
+
+
+async def test_an_archive_that_is_whole_is_clean_and_says_its_counts(archive: Archive) -> None:
+    await archive.whole("1")
+    await archive.whole("2", guild_id="8")
+    for _ in range(2):
+        report = await archive.audit()
+        assert report.clean, report.gaps
+        there = {step.name: step.there for step in report.steps}
+        assert {
+            there[name] for name in ("posted", "downloaded", "preprocessed", "embedded in g1", "indexed", "in the catalogue")
+        } == {2}
+        await archive.settle()
+    assert {step.there for step in (await archive.audit("8")).steps if step.name in ("posted", "indexed", "with their vector")} == {
+        1
+    }
+
+
+async def test_what_waits_is_on_the_way_and_what_stands_still_is_a_gap(archive: Archive) -> None:
+    await archive.whole("1")
+    post = posted("2")
+    await archive.has(post, ImageDownloaded(**post.identity, blob=await archive.blobs.put(b"2"), size=1))
+    await archive.record(posted("3"))
+    report = await archive.audit()
+    assert report.clean, report.gaps
+    assert on_the_way(report) == {"downloaded": 1, "preprocessed": 1, "in the catalogue": 1}
+    await archive.settle()
+    report = await archive.audit()
+    assert found(report) == {"not-downloaded": ("3",), "not-preprocessed": ("2",), "no-document": ("3",)}
+    assert on_the_way(report) == {}
+    assert (await archive.audit("8")).clean
+
+
+async def test_one_that_is_being_worked_on_is_on_the_way_though_later_ones_are_settled(archive: Archive) -> None:
+    await archive.has(posted("1"), posted("2"))
+    js = archive.client.jetstream()
+    subscription = await js.pull_subscribe_bind("download-image", stream=IMAGES)
+    first, second = await subscription.fetch(2)
+    await second.ack_sync()
+    assert on_the_way(await archive.audit())["downloaded"] == 2, "what is behind the first unsettled one may be"
+    await first.ack_sync()
+    assert found(await archive.audit()) == {"not-downloaded": ("1", "2")}
+
+
+async def test_a_dead_letter_explains_a_gap_until_it_is_put_back(archive: Archive) -> None:
+    post = posted("1")
+    await archive.has(post)
+    await archive.settle()
+    js, headers = archive.client.jetstream(), {"mapseek-subject": subject_of(post)}
+    await js.publish(failure_subject("download", "image", 3), b"{}", headers=headers, stream=FAILURES)
+    report = await archive.audit()
+    assert found(report) == {"not-downloaded-dead-letter": ("1",)}
+    assert report.gaps[0].commands == ("mapseek failures retry download/image/3",)
+    await js.publish(retry_subject("download", "image", 3), b"{}", headers=headers, stream=RETRIES)
+    report = await archive.audit()
+    assert report.clean
+    assert on_the_way(report) == {"downloaded": 1}
+
+
+async def test_what_is_removed_must_be_nowhere(archive: Archive) -> None:
+    facts = await archive.whole("1")
+    await archive.settle()
+    removal = ImageRemoved(**facts[0].identity, message_id="10", removed_at=MOMENT, cause="deleted")
+    await archive.record(removal.model_copy(update={"message_id": "11"}))
+    report = await archive.audit()
+    assert report.clean, report.gaps
+    await archive.settle()
+    report = await archive.audit()
+    assert found(report) == {"not-erased": ("1",), "removed-catalogued": ("1",)}
+    assert {command for gap in report.gaps for command in gap.commands} == {"mapseek replay --stage erase --image 1"}
+    js = archive.client.jetstream()
+    for fact in facts:
+        await js.purge_stream(IMAGES, subject=subject_of(fact))
+    await archive.catalogue.remove("1")
+    report = await archive.audit()
+    assert list(found(report)) == ["blob-orphan"], "nobody knows any more whose it was"
+
+
+async def test_a_document_that_nobody_posted_and_blobs_that_are_lost_are_found(archive: Archive) -> None:
+    facts = await archive.whole("1")
+    await archive.catalogue.merge("2", {"metadata": {"guild_id": "7"}})
+    await archive.settle()
+    assert isinstance(facts[1], ImageDownloaded)
+    await archive.blobs.delete(facts[1].blob)
+    orphan = await archive.blobs.put(b"nobody's")
+    report = await archive.audit()
+    assert found(report) == {
+        "never-posted": ("2",),
+        "blob-lost-download": ("1",),
+        "blob-lost-preprocess": ("1",),
+        "blob-orphan": (orphan,),
+    }
+
+
+@pytest.mark.slow
+async def test_more_subjects_than_the_server_names_in_one_answer_are_all_listed(archive: Archive) -> None:
+    js = archive.client.jetstream()
+    for number in range(100_002):
+        await js.publish_async(f"mapseek.image.posted.v1.7.{number}.{number}", b"", stream=IMAGES)
+    await js.publish_async_completed()
+    subjects, last = await subjects_under(js, IMAGES, [kind_filter(ImagePosted)])
+    assert len(set(subjects)) == len(subjects) == 100_002
+    assert last >= 100_002
+    assert await subjects_under(js, IMAGES, [kind_filter(ImageRemoved)]) == ([], last)
