@@ -1,0 +1,140 @@
+"""Import: an archive becomes the log, the blobs and the settings of an empty installation.
+
+It may be killed anywhere and begun again: the log tells how far it came, and the server takes each entry in its place only. The
+consumers come last, so that until then no stage has anything to work on.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import islice
+
+from nats.aio.client import Client
+from nats.js.api import Header, PubAck
+from nats.js.errors import APIError
+
+from contracts.errors import MapSeekError, Unavailable
+from contracts.ports import BlobStore, Catalogue, State
+from contracts.subjects import SEARCHES, import_key
+from infra.nats.outages import UNREACHABLE, outages
+from infra.nats.state import open_state
+from pipeline.backup.archive import identity
+from pipeline.backup.durables import restore_durables
+from pipeline.backup.entries import Entry, entries
+from pipeline.backup.exporting import EXPORTED
+from pipeline.backup.places import Places, moved
+from pipeline.backup.summary import Progress, Summary
+
+AT_ONCE = 256
+"""Entries that may be on their way to the server."""
+
+
+async def begin_import(database: sqlite3.Connection, client: Client, catalogue: Catalogue) -> bool:
+    """Claim the installation for this archive; False if that was done before. Raises MapSeekError if it is not empty."""
+    state = await open_state(client)
+    wanted = str(identity(database)).encode()
+    begun = await state.get(import_key())
+    if begun is not None and begun.value == wanted:
+        return False
+    if begun is not None:
+        raise MapSeekError("Another archive is half imported here: run `mapseek import` with that one, or empty the installation.")
+    if await _used(client) or await state.everything() or await catalogue.count():
+        raise MapSeekError(
+            "Something is archived here already: import into an empty installation, with MAPSEEK_DATA_DIR or NATS_URL."
+        )
+    await state.put(import_key(), wanted)
+    return True
+
+
+async def _used(client: Client) -> bool:
+    with outages():
+        infos = [await client.jetstream().stream_info(stream) for stream in (*EXPORTED, SEARCHES)]
+    return any(info.state.last_seq for info in infos)
+
+
+async def import_from(database: sqlite3.Connection, client: Client, stores: Mapping[str, BlobStore], progress: Progress) -> Summary:
+    """Restore everything but the projections; the summary counts what the archive holds. Raises MapSeekError and Unavailable."""
+    summary = Summary()
+    places = Places(database)
+    for stream in EXPORTED:
+        summary.entries[stream] = await _record(
+            client, stream, _moved(database, stream, places), _count(database, stream), progress
+        )
+    await _store(database, stores, progress, summary)
+    await _set(database, await open_state(client))
+    with outages():
+        await restore_durables(database, client, places)
+    return summary
+
+
+async def end_import(client: Client) -> None:
+    """All is there: the installation is like any other."""
+    await (await open_state(client)).delete(import_key())
+
+
+async def refuse_half_imported(client: Client) -> None:
+    """Consumers made now would begin at the start of the log, and do everything again that was done when it was exported."""
+    with suppress(Unavailable):  # which those tell of who need the streams
+        if await (await open_state(client)).get(import_key()) is not None:
+            raise MapSeekError("An import into this installation was broken off: run `mapseek import` with the same file again.")
+
+
+def _count(database: sqlite3.Connection, stream: str) -> int:
+    [[count]] = database.execute("SELECT count(*) FROM entries WHERE stream = ?", (stream,))
+    return int(count)
+
+
+def _moved(database: sqlite3.Connection, stream: str, places: Places) -> Iterator[Entry]:
+    for entry in entries(database, stream):
+        if (there := moved(entry, places)) is not None:
+            yield there
+
+
+async def _record(client: Client, stream: str, restored: Iterator[Entry], total: int, progress: Progress) -> int:
+    """Record entries behind those that an import recorded before, each in its place; returns how many there are in all."""
+    js = client.jetstream(publish_async_max_pending=AT_ONCE)
+    with outages():
+        done = (await js.stream_info(stream)).state.last_seq
+    on_their_way: list[asyncio.Future[PubAck]] = []
+    for entry in islice(restored, done, None):
+        headers = {**entry.headers, Header.EXPECTED_LAST_SEQUENCE.value: str(done)}
+        on_their_way.append(await js.publish_async(entry.subject, entry.body, stream=stream, headers=headers))
+        done += 1
+        if len(on_their_way) == AT_ONCE:
+            await _taken(on_their_way, stream)
+            progress(stream, done, total)
+    await _taken(on_their_way, stream)
+    progress(stream, done, total)
+    return done
+
+
+async def _taken(on_their_way: list[asyncio.Future[PubAck]], stream: str) -> None:
+    try:
+        async with asyncio.timeout(30):
+            await asyncio.gather(*on_their_way)
+    except UNREACHABLE as error:
+        raise Unavailable("log", str(error) or type(error).__name__) from error
+    except APIError as error:
+        raise MapSeekError(
+            f"The log {stream} refused an entry ({error.description}): stop whatever else works on it, then import again."
+        ) from None
+    on_their_way.clear()
+
+
+async def _store(database: sqlite3.Connection, stores: Mapping[str, BlobStore], progress: Progress, summary: Summary) -> None:
+    rows = database.execute("SELECT rowid, store, name, data IS NULL FROM blobs ORDER BY rowid").fetchall()
+    for number, (row, store, name, missing) in enumerate(rows, start=1):
+        if missing:
+            summary.missing.append(name)
+            continue
+        [[data]] = database.execute("SELECT data FROM blobs WHERE rowid = ?", (row,))
+        await stores[store].put(data)
+        summary.blobs += 1
+        summary.blob_bytes += len(data)
+        progress("blobs", number, len(rows))
+
+
+async def _set(database: sqlite3.Connection, state: State) -> None:
+    for key, value in database.execute("SELECT key, value FROM state").fetchall():
+        await state.put(key, value)

@@ -1,0 +1,60 @@
+"""Where entries lie in the new log: an import closes the gaps that were left by what is gone, so sequences differ."""
+
+import sqlite3
+from dataclasses import replace
+
+from contracts.events import Incident
+from contracts.subjects import FAILURES, INCIDENTS, LANES, RETRIES, subject_of
+from infra.nats.wire import body_of
+from pipeline.backup.entries import Entry, fact_in
+
+
+class Places:
+    """The new sequence of every archived entry."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        database.execute(
+            "CREATE TEMP TABLE places (stream TEXT, sequence INTEGER, place INTEGER, PRIMARY KEY (stream, sequence)) WITHOUT ROWID"
+        )
+        database.execute(
+            "INSERT INTO places SELECT stream, sequence, row_number() OVER (PARTITION BY stream ORDER BY sequence) FROM entries"
+        )
+        self._database = database
+
+    def of(self, stream: str, sequence: int) -> int | None:
+        """That of an entry, None if it is not in the archive."""
+        query = "SELECT place FROM places WHERE stream = ? AND sequence = ?"
+        found = self._database.execute(query, (stream, sequence)).fetchone()
+        return found[0] if found else None
+
+    def up_to(self, stream: str, sequence: int) -> int:
+        """That of the last entry up to a sequence, 0 if there is none."""
+        query = "SELECT place FROM places WHERE stream = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1"
+        found = self._database.execute(query, (stream, sequence)).fetchone()
+        return found[0] if found else 0
+
+
+def moved(entry: Entry, places: Places) -> Entry | None:
+    """The entry as it is in the new log; None for what is about work on an entry that is not there any more."""
+    if entry.stream in (FAILURES, RETRIES):
+        return _letter(entry, places)
+    return _incident(entry, places) if entry.stream == INCIDENTS else entry
+
+
+def _letter(entry: Entry, places: Places) -> Entry | None:
+    tokens = entry.subject.split(".")
+    place = places.of(LANES[tokens[3]], int(tokens[4]))
+    if place is None:
+        return None
+    headers = {**entry.headers, "mapseek-sequence": str(place)} if "mapseek-sequence" in entry.headers else entry.headers
+    return replace(entry, subject=".".join([*tokens[:4], str(place), *tokens[5:]]), headers=headers)
+
+
+def _incident(entry: Entry, places: Places) -> Entry | None:
+    incident = fact_in(entry)
+    if not isinstance(incident, Incident) or (place := places.of(LANES[incident.lane], incident.sequence)) is None:
+        return None
+    if place == incident.sequence:
+        return entry
+    there = incident.model_copy(update={"sequence": place})
+    return replace(entry, subject=subject_of(there), headers={**entry.headers, "ce-id": subject_of(there)}, body=body_of(there))

@@ -1,0 +1,168 @@
+"""An installation that was exported, lost and imported answers as it did, and goes on where it was."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from contracts.events import ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
+from contracts.subjects import IMAGES
+from infra.art.distort import crop, jpeg, png, resize
+from infra.art.generate import piece
+from pipeline.backup.archive import open_archive
+from pipeline.backup.entries import BLOBS, QUESTIONS
+from pipeline.backup.exporting import export_to
+from pipeline.local import LocalAnswer, archive, find
+from pipeline.process import Process, log_server, running
+from pipeline.registry import STAGES
+from pipeline.settings import Settings
+from tests.suites.programs import Ended, ended
+from tests.suites.world import IMPATIENT, Log
+
+PIECES, ASKED = 20, 50
+GUILD = "local"
+
+
+@pytest.mark.slow
+async def test_the_same_answers_after_export_and_import(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "mapseek.archive"
+    pieces, asked = pictures(tmp_path / "pieces"), questions(tmp_path / "questions")
+    async with mapseek(data) as process:
+        await archived(process, pieces[: PIECES // 2])
+        assert (await told("export", file, data)).code == 0
+        size = file.stat().st_size
+        await archived(process, pieces[PIECES // 2 :])
+        before = await answers(process, asked)
+        await audited(data, PIECES)
+        exported = await told("export", file, data)
+    assert exported.code == 0, exported.err
+    assert size < file.stat().st_size
+    assert {each.verdict for each in before} >= {"match", "none"}
+
+    shutil.rmtree(data)
+    imported = await told("import", file, data)
+    assert imported.code == 0, imported.err
+    again = await told("import", file, data)
+    assert (again.code, "empty installation" in again.err, "Traceback" in again.err) == (1, True, False)
+    await audited(data, PIECES)
+
+    async with mapseek(data) as process:
+        log = Log(process.wiring.client)
+        await log.quiet("image")
+        await audited(data, PIECES)
+        assert await log.count(ImageIndexed) == PIECES
+        for durable in ("download-image", "preprocess-image", "embed-image-g1"):
+            info = await log.client.jetstream().consumer_info(IMAGES, durable)
+            assert (info.num_pending, info.delivered and info.delivered.consumer_seq) == (0, 0), durable
+        after = await answers(process, asked)
+        assert len(after) == ASKED
+        for here, there in zip(before, after, strict=True):
+            assert (there.verdict, there.documents, list(there.found)) == (here.verdict, here.documents, list(here.found))
+            assert there.found == pytest.approx(here.found, abs=1e-4)
+        newest = tmp_path / "newest.png"
+        newest.write_bytes(png(piece(1000)))
+        await archived(process, [newest])
+        assert await log.count(ImageDownloaded) == PIECES + 1
+        [answer] = await answers(process, [newest])
+        assert next(iter(answer.found)).startswith("local-")
+        refused = await told("export", file, data)
+    assert (refused.code, "another log" in refused.err) == (1, True)
+
+
+async def test_an_export_while_everything_goes_on_forgets_no_work(tmp_path: Path) -> None:
+    """Wherever an image was on its way: it comes to its end after the restore."""
+    data, file = tmp_path / "data", tmp_path / "mapseek.archive"
+    pieces = pictures(tmp_path / "pieces")
+    async with mapseek(data) as process:
+        archiving = asyncio.create_task(archived(process, pieces))
+        await Log(process.wiring.client).holds(ImageEmbedded, 2)
+        with open_archive(file, new=True) as database:
+            stores = {BLOBS: await process.wiring.blobs(), QUESTIONS: await process.wiring.questions()}
+            exported = await export_to(database, process.wiring.client, stores, lambda _what, _done, _total: None)
+        await archiving
+    assert exported.missing == []
+    shutil.rmtree(data)
+    assert (await told("import", file, data)).code == 0
+    async with mapseek(data) as process:
+        log = Log(process.wiring.client)
+        await log.quiet("image")
+        posted = sorted(fact.image_id for fact in await log.facts(ImagePosted))
+        assert sorted(fact.image_id for fact in await log.facts(ImageIndexed)) == posted
+        assert [entry.image_id async for entry in (await process.wiring.catalogue()).scan()] == posted
+        assert await log.dead_letters() == []
+
+
+@asynccontextmanager
+async def mapseek(folder: Path) -> AsyncIterator[Process]:
+    settings = Settings(data_dir=folder, http_port=0, _env_file=None)  # type: ignore[call-arg]
+    async with log_server(settings) as url, running(settings, url, STAGES, policy=IMPATIENT) as process:
+        yield process
+
+
+async def told(command: str, file: Path, folder: Path) -> Ended:
+    return await ended(command, str(file), environment={"MAPSEEK_DATA_DIR": str(folder)})
+
+
+async def audited(folder: Path, images: int) -> None:
+    """`mapseek audit` counts so many images at every step, none of them on the way, and finds no gap."""
+    found = await ended("audit", "--no-discord", "--json", environment={"MAPSEEK_DATA_DIR": str(folder)})
+    report = orjson.loads(found.out)
+    assert (found.code, report["clean"], report["gaps"]) == (0, True, []), found
+    there = {step["name"]: (step["there"], step["on_the_way"]) for step in report["steps"]}
+    whole = ("posted", "downloaded", "preprocessed", "embedded in g1", "indexed", "in the catalogue", "with their vector")
+    assert {name: there[name] for name in whole} == dict.fromkeys(whole, (images, 0))
+
+
+def pictures(folder: Path) -> list[Path]:
+    folder.mkdir()
+    return [written(folder / f"piece-{seed}.png", png(piece(seed))) for seed in range(PIECES)]
+
+
+def questions(folder: Path) -> list[Path]:
+    """Pieces as they are, smaller, as JPEG and cropped, and some that were never archived."""
+    folder.mkdir()
+    found = []
+    for number in range(ASKED):
+        image = piece(number % (PIECES + 5))
+        data = (png(image), jpeg(image, 60), png(resize(image, 0.5)), png(crop(image, 0.1)))[number % 4]
+        found.append(written(folder / f"question-{number}", data))
+    return found
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+async def archived(process: Process, paths: Sequence[Path]) -> None:
+    wiring = process.wiring
+    ends = [each async for each in archive(wiring.client, wiring.journal, await wiring.blobs(), "g1", GUILD, paths)]
+    assert [each.problem for each in ends] == [None] * len(paths)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What was answered, without what may differ: how long it took."""
+
+    verdict: str
+    found: dict[str, float]
+    documents: dict[str, Any]
+
+
+async def answers(process: Process, paths: Sequence[Path]) -> list[Said]:
+    wiring = process.wiring
+    found = find(
+        wiring.client, wiring.journal, await wiring.questions(), await wiring.catalogue(), GUILD, paths, top=5, timeout=100
+    )
+    return [said(answer) async for answer in found]
+
+
+def said(answer: LocalAnswer) -> Said:
+    matches = {match.image_id: match.score for match in answer.matches}
+    return Said(answer.verdict, matches, {name: dict(document) for name, document in answer.documents.items()})

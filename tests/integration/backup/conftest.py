@@ -1,0 +1,25 @@
+"""Two installations and an archive."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.suites.backups import Installation, installation
+
+
+@pytest.fixture
+async def source(tmp_path: Path) -> AsyncIterator[Installation]:
+    async with installation(tmp_path / "source") as source:
+        yield source
+
+
+@pytest.fixture
+async def target(tmp_path: Path) -> AsyncIterator[Installation]:
+    async with installation(tmp_path / "target", new=False) as target:
+        yield target
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    return tmp_path / "mapseek.archive"

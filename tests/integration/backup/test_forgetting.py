@@ -1,0 +1,66 @@
+"""What was forgotten is forgotten by archives too."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from contracts.state import Forgotten
+from contracts.subjects import FAILURES, IMAGES, INCIDENTS, JUDGEMENTS, RETRIES, forgotten_key
+from infra.nats.erasure import LogErasure
+from infra.nats.state import open_state
+from pipeline.backup.entries import BLOBS
+from pipeline.clock import utc_now
+from tests.suites.backups import Installation, names_of
+from tests.suites.lives import lived, remove, said
+
+
+async def test_a_removal_between_two_exports_leaves_no_trace(source: Installation, target: Installation, archive: Path) -> None:
+    """Whether the log is rid of the image already or not."""
+    await lived(source)
+    await source.export(archive)
+    traces = [b"map-2.png", b"Steve the 2th", b"pixels of 2", b"thumbnail of 2", b"file of 2"]
+    assert all(trace in archive.read_bytes() for trace in traces)
+    await remove(source, 2)
+    await remove(source, 3)
+    await LogErasure(source.client).erase_image("7", "image-2", 10_000)
+    exported = await source.export(archive)
+    assert exported.missing == []
+    data = archive.read_bytes()
+    assert [trace for trace in [*traces, b"map-3.png", b"pixels of 3"] if trace in data] == []
+    assert b"map-1.png" in data
+    await target.restore(archive)
+    subjects = [subject for subject, _, _ in await target.dump(IMAGES)]
+    assert [subject.split(".")[2] for subject in subjects if "image-2" in subject or "image-3" in subject] == ["removed", "removed"]
+    for stream in (FAILURES, RETRIES, INCIDENTS):
+        left = str(await target.dump(stream))
+        assert ("image-1" in left, "image-2" in left, "image-3" in left) == (True, False, False)
+    assert [entry.image_id async for entry in target.catalogue.scan()] == ["image-1"]
+    assert await target.catalogue.removed("image-2")
+    assert len((await names_of(target))[BLOBS]) == 3
+
+
+async def test_forgotten_people_are_forgotten(source: Installation, archive: Path) -> None:
+    await lived(source)
+    await said(source, "6", 2)
+    await source.export(archive)
+    assert b"Alex the 1th" in archive.read_bytes()
+    until = Forgotten(until=utc_now() + timedelta(seconds=1))
+    await (await open_state(source.client)).put(forgotten_key("7", "5"), until.model_dump_json().encode())
+    await source.export(archive)
+    data = archive.read_bytes()
+    assert b"Alex the 1th" not in data
+    assert b"voted 1" not in data
+    assert b"Alex the 2th" in data
+
+
+async def test_what_was_purged_from_the_log_leaves_the_archive(source: Installation, archive: Path) -> None:
+    await lived(source)
+    await source.export(archive)
+    await source.client.jetstream().purge_stream(JUDGEMENTS)
+    await source.client.jetstream().purge_stream(FAILURES)
+    await source.client.jetstream().purge_stream(RETRIES)
+    await source.export(archive)
+    data = archive.read_bytes()
+    assert b"voted 1" not in data
+    assert b"mapseek.failure." not in data
+    assert b"mapseek.retry." not in data
+    assert b"awaited 1" in data

@@ -1,0 +1,93 @@
+"""Exports and imports that are cut short: nothing is lost, and the next one goes on."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from nats.js.errors import NotFoundError
+
+from contracts.subjects import IMAGES
+from pipeline import topology
+from pipeline.backup import importing
+from pipeline.backup.archive import open_archive
+from pipeline.backup.entries import BLOBS
+from pipeline.backup.importing import begin_import, import_from
+from tests.suites.backups import Installation, installation, names_of
+from tests.suites.lives import lived, post
+from tests.suites.programs import ended, program
+from tests.suites.waiting import eventually
+
+
+@pytest.mark.parametrize("killed_after", [1, 2, 5, 8, 12, 20, 28])
+async def test_a_killed_import_goes_on(
+    source: Installation, target: Installation, archive: Path, killed_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "AT_ONCE", 2)
+
+    class Killed(Exception):
+        pass
+
+    steps = 0
+
+    def dies(_what: str, _done: int, _total: int | None) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == killed_after:
+            raise Killed
+
+    await lived(source)
+    await source.export(archive)
+    with open_archive(archive) as database:
+        await topology.ensure(target.client, ())
+        assert await begin_import(database, target.client, target.catalogue)
+        with pytest.raises(Killed):
+            await import_from(database, target.client, target.stores, dies)
+    await target.restore(archive)
+    assert await target.dumps() == await source.dumps()
+
+
+@pytest.mark.slow
+async def test_a_program_that_is_killed_goes_on(source: Installation, archive: Path, tmp_path: Path) -> None:
+    for number in range(200):
+        await post(source, number)
+    await source.export(archive)
+    async with installation(tmp_path / "target", new=False) as target:
+        environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "target"), "NATS_URL": target.client.connected_url.geturl()}
+        async with program(tmp_path / "log", "import", str(archive), environment=environment) as first:
+
+            async def begun() -> bool:
+                try:
+                    return (await target.client.jetstream().stream_info(IMAGES)).state.messages > 0
+                except NotFoundError:
+                    return False
+
+            await eventually(begun, every=0.001)
+            await first.kill()
+        second = await ended("import", str(archive), environment=environment)
+        assert second.code == 0, second.err
+        assert "IMAGES" in second.out
+        assert await target.dump(IMAGES) == await source.dump(IMAGES)
+        assert len((await names_of(target))[BLOBS]) == 600
+        third = await ended("import", str(archive), environment=environment)
+        assert (third.code, "Something is archived here already" in third.err) == (1, True)
+
+
+async def test_a_killed_export_leaves_the_archive_as_it_was(source: Installation, target: Installation, archive: Path) -> None:
+    await lived(source)
+    await source.export(archive)
+    before = await source.dumps()
+    await post(source, 4)
+    copy = archive.with_name("killed.archive")
+    half = sqlite3.connect(archive, isolation_level=None)
+    half.execute("PRAGMA cache_size = 1")
+    half.execute("BEGIN")
+    half.execute("DELETE FROM entries")
+    half.execute("INSERT INTO blobs VALUES ('blobs', 'x', randomblob(1000000))")
+    for file in archive.parent.glob("mapseek.archive*"):
+        shutil.copy(file, file.with_name(file.name.replace("mapseek", "killed")))
+    half.close()
+    assert copy.with_name("killed.archive-journal").exists()
+    assert copy.read_bytes() != archive.read_bytes()
+    await target.restore(copy)
+    assert await target.dumps() == before

@@ -1,0 +1,111 @@
+"""What is no archive, is damaged, or does not belong here is refused with one sentence."""
+
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import MapSeekError
+from contracts.subjects import IMAGES
+from infra.nats.state import open_state
+from pipeline import topology
+from pipeline.backup.archive import checked, open_archive
+from pipeline.registry import STAGES
+from tests.suites.backups import Installation
+from tests.suites.lives import lived, post
+
+
+def cut_short(archive: Path) -> None:
+    archive.write_bytes(archive.read_bytes()[:-5000])
+
+
+def change(words: bytes) -> Callable[[Path], None]:
+    def changed(archive: Path) -> None:
+        data = archive.read_bytes()
+        assert words in data
+        archive.write_bytes(data.replace(words, words[:-1] + b"X"))
+
+    return changed
+
+
+def scribble(archive: Path) -> None:
+    archive.write_bytes(b"not an archive at all" * 100)
+
+
+def another_database(archive: Path) -> None:
+    archive.unlink()
+    with sqlite3.connect(archive) as database:
+        database.execute("CREATE TABLE other (thing TEXT)")
+
+
+@pytest.mark.parametrize(
+    "damage", [cut_short, change(b"pixels of 1"), change(b"map-1.png"), change(b'"locale": "de'), scribble, another_database]
+)
+async def test_a_damaged_archive_is_refused(source: Installation, archive: Path, damage: Callable[[Path], None]) -> None:
+    await lived(source)
+    await source.export(archive)
+    damage(archive)
+    with pytest.raises(MapSeekError, match="damaged or no archive"), open_archive(archive) as database:
+        list(checked(database, archive))
+
+
+async def test_a_whole_archive_is_not_refused(source: Installation, archive: Path) -> None:
+    await lived(source)
+    await source.export(archive)
+    with open_archive(archive) as database:
+        assert list(checked(database, archive))[-1] == 28 + 11
+
+
+async def test_no_archive_there(tmp_path: Path) -> None:
+    with pytest.raises(MapSeekError, match="There is no archive"), open_archive(tmp_path / "nothing"):
+        pass
+    with pytest.raises(MapSeekError, match="cannot be"), open_archive(tmp_path / "no" / "folder", new=True):
+        pass
+
+
+async def archived_before(target: Installation) -> None:
+    await topology.ensure(target.client, STAGES)
+    await post(target, 1)
+
+
+async def set_up_before(target: Installation) -> None:
+    await (await open_state(target.client)).put("settings.7", b"{}")
+
+
+async def half_imported(target: Installation) -> None:
+    await (await open_state(target.client)).put("import", b"another")
+
+
+@pytest.mark.parametrize("before", [archived_before, set_up_before, half_imported])
+async def test_only_an_empty_installation_takes_an_archive(
+    source: Installation, target: Installation, archive: Path, before: Callable[[Installation], Awaitable[None]]
+) -> None:
+    await lived(source)
+    await source.export(archive)
+    await before(target)
+    was = await (await open_state(target.client)).everything()
+    with pytest.raises(MapSeekError, match="empty"):
+        await target.restore(archive)
+    assert await (await open_state(target.client)).everything() == was
+
+
+async def test_nobody_makes_consumers_in_a_half_imported_installation(target: Installation) -> None:
+    """They would begin at the start of the log, and the import that goes on would find them in its way."""
+    await topology.ensure(target.client, ())
+    await half_imported(target)
+    for asked in (topology.ensure, topology.apply):
+        with pytest.raises(MapSeekError, match="broken off: run `mapseek import`"):
+            await asked(target.client, STAGES)
+    assert await target.client.jetstream().consumers_info(IMAGES) == []
+
+
+async def test_another_logs_archive_is_refused(source: Installation, target: Installation, archive: Path) -> None:
+    """An empty log must not make an archive forget everything."""
+    await lived(source)
+    await source.export(archive)
+    before = archive.read_bytes()
+    await topology.ensure(target.client, STAGES)
+    with pytest.raises(MapSeekError, match="another log"):
+        await target.export(archive)
+    assert archive.read_bytes() == before

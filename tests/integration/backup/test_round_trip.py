@@ -1,0 +1,114 @@
+"""What is restored equals what was exported, and its stages go on where they were."""
+
+from pathlib import Path
+
+from contracts.events import GenerationDropped, ImageEmbedded
+from contracts.subjects import FAILURES, IMAGES, INCIDENTS, RETRIES
+from infra.nats.generations import read_generations
+from infra.nats.state import open_state
+from pipeline import topology
+from pipeline.backup.entries import BLOBS
+from pipeline.registry import STAGES
+from tests.suites.backups import Installation, incidents, names_of
+from tests.suites.facts import VECTOR
+from tests.suites.lives import lived, post
+
+
+async def test_what_is_restored_equals_what_was_exported(source: Installation, target: Installation, archive: Path) -> None:
+    await lived(source)
+    exported = await source.export(archive)
+    assert exported.entries == {
+        "FAILURES": 3,
+        "RETRIES": 3,
+        "IMAGES": 13,
+        "JUDGEMENTS": 1,
+        "ALERTS": 1,
+        "REMOVALS": 1,
+        "INCIDENTS": 6,
+    }
+    assert (exported.blobs, exported.missing) == (11, [])
+    restored = await target.restore(archive)
+    assert (restored.entries, restored.blobs, restored.blob_bytes) == (exported.entries, 11, exported.blob_bytes)
+    assert await target.dumps() == await source.dumps()
+    assert await (await open_state(target.client)).everything() == {"settings.7": b'{"locale": "de"}'}
+    for store, names in (await names_of(source)).items():
+        for name in names:
+            assert await target.stores[store].get(name) == await source.stores[store].get(name)
+    assert [entry.image_id async for entry in target.catalogue.scan()] == ["image-1", "image-2", "image-3"]
+    assert (await read_generations(target.client)).active == (await read_generations(source.client)).active
+
+
+async def test_a_second_export_adds_only_what_is_new(source: Installation, target: Installation, archive: Path) -> None:
+    await lived(source)
+    await source.export(archive)
+    nothing = await source.export(archive)
+    assert (set(nothing.entries.values()), nothing.blobs) == ({0}, 0)
+    await post(source, 4)
+    await (await open_state(source.client)).put("settings.7", b"{}")
+    more = await source.export(archive)
+    assert {stream: number for stream, number in more.entries.items() if number} == {IMAGES: 4}
+    assert more.blobs == 3
+    await target.restore(archive)
+    assert await target.dumps() == await source.dumps()
+    assert await (await open_state(target.client)).everything() == {"settings.7": b"{}"}
+
+
+async def test_vectors_of_a_dropped_generation_stay_out_of_the_catalogue(
+    source: Installation, target: Installation, archive: Path
+) -> None:
+    """A stage that was at work when it was dropped may have recorded one more."""
+    await lived(source)
+    image = {"guild_id": "7", "channel_id": "8", "image_id": "image-1"}
+    await source.record(GenerationDropped(generation="g2"), ImageEmbedded(**image, generation="g2", vector=VECTOR))
+    await source.export(archive)
+    await target.restore(archive)
+    assert await target.catalogue.vector("image-1", "g1") == VECTOR
+    assert await target.catalogue.vector("image-1", "g2") is None
+
+
+async def test_stages_go_on_where_they_were(source: Installation, target: Installation, archive: Path) -> None:
+    """Also in a log without the gaps that the old one had."""
+    await lived(source)
+    await topology.ensure(source.client, STAGES)
+    await source.worked("download-image", 2)
+    await source.worked("persist-image", 3)
+    await source.client.jetstream().delete_msg(IMAGES, 2)
+    await source.export(archive)
+    await target.restore(archive)
+    for durable in ("download-image", "persist-image", "embed-image-g1", "erase-image"):
+        there = await target.client.jetstream().consumer_info(IMAGES, durable)
+        here = await source.client.jetstream().consumer_info(IMAGES, durable)
+        assert (there.num_pending, there.config.filter_subjects) == (here.num_pending, here.config.filter_subjects), durable
+    assert await target.next_of("download-image") == await source.next_of("download-image")
+    await topology.ensure(target.client, STAGES)
+
+
+async def test_dead_letters_and_incidents_follow_their_entries(source: Installation, target: Installation, archive: Path) -> None:
+    await lived(source)
+    await source.client.jetstream().delete_msg(IMAGES, 4)
+    await source.export(archive)
+    await target.restore(archive)
+    for stream in (FAILURES, RETRIES):
+        for subject, headers, body in await target.dump(stream):
+            entry = await target.client.jetstream().get_last_msg(IMAGES, headers["mapseek-subject"])
+            assert (subject.split(".")[4], headers["mapseek-sequence"]) == (str(entry.seq), str(entry.seq))
+            assert body == (entry.data or b"") + b"\xff"
+    places = {}
+    for incident in incidents(await target.dump(INCIDENTS)):
+        places.setdefault(incident.entity_id, set()).add(incident.sequence)
+    letters = {
+        headers["mapseek-subject"].split(".")[5]: {int(headers["mapseek-sequence"])}
+        for _, headers, _ in await target.dump(FAILURES)
+    }
+    assert places == letters
+
+
+async def test_a_missing_blob_is_named_and_the_rest_is_kept(source: Installation, target: Installation, archive: Path) -> None:
+    await lived(source)
+    name = await source.stores[BLOBS].put(b"pixels of 1")
+    await source.stores[BLOBS].delete(name)
+    exported = await source.export(archive)
+    assert (exported.blobs, exported.missing) == (10, [name])
+    await source.stores[BLOBS].put(b"pixels of 1")
+    assert (await source.export(archive)).blobs == 1
+    assert (await target.restore(archive)).missing == []
