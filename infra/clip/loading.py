@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from contracts.errors import MapSeekError
-from infra.clip.calibration import UNTRAINED
+from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED
 from infra.clip.torchvision_ops import declare_missing
 
 declare_missing()
@@ -29,6 +29,9 @@ SEED = 20_11_2026
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".npz"}
 BROADEST = 8
 """An untrained filter is this many random patches wide and high, however large its kernel."""
+
+SEEN = {FINE_UNTRAINED_MODEL: {"resize_mode": "squash"}}
+"""How our own models look at a picture, where that is not CLIP's way, to which the square in its middle is all there is."""
 
 open_clip.add_model_config(Path(__file__).parent / "models")
 
@@ -121,7 +124,10 @@ def _weights(model: str, pretrained: str | None) -> tuple[str, Path | None, dict
 def _random_model(name: str, source: dict[str, Any]) -> Any:
     try:
         return open_clip.create_model(
-            name, pretrained_text=False, force_quick_gelu=bool(source.get("quick_gelu")), force_preprocess_cfg=source
+            name,
+            pretrained_text=False,
+            force_quick_gelu=bool(source.get("quick_gelu")),
+            force_preprocess_cfg=source or SEEN.get(name),
         )
     except Exception as error:
         raise MapSeekError(f"open_clip cannot build {name} here ({error}): choose another MAPSEEK_MODEL.") from error

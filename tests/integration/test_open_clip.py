@@ -17,7 +17,7 @@ from PIL import Image
 from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
 from infra.art import distort
 from infra.art.generate import piece
-from infra.clip.calibration import TRAINED, UNTRAINED_MODEL
+from infra.clip.calibration import FINE_UNTRAINED_MODEL, TRAINED, UNTRAINED_MODEL, calibration_of_encoder
 from infra.clip.encoder import OpenClipEncoder, open_encoder
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,6 +29,13 @@ SEEDS = range(900_000, 900_030)
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def encoder() -> AsyncIterator[OpenClipEncoder]:
     opened = await open_encoder(UNTRAINED_MODEL, None, device="cpu")
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fine() -> AsyncIterator[OpenClipEncoder]:
+    opened = await open_encoder(FINE_UNTRAINED_MODEL, None, device="cpu")
     yield opened
     await opened.close()
 
@@ -97,10 +104,14 @@ async def test_a_picture_gives_the_same_vector_alone_and_in_a_batch(encoder: Ope
     assert float(alone[0] @ together[1]) < 0.9
 
 
-async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(encoder: OpenClipEncoder) -> None:
+@pytest.mark.parametrize("model", ["encoder", "fine"])
+async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(
+    model: str, encoder: OpenClipEncoder, fine: OpenClipEncoder
+) -> None:
+    tower = {"encoder": encoder, "fine": fine}[model]
     archived = [piece(seed) for seed in SEEDS]
-    gallery = await vectors(encoder, archived)
-    calibration = encoder.encoder.calibration
+    gallery = await vectors(tower, archived)
+    calibration = tower.encoder.calibration
     same = {
         "jpeg 50": [distort.reencode(image, 50) for image in archived],
         "half": [distort.resize(image, 0.5) for image in archived],
@@ -108,15 +119,46 @@ async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(enc
         "lighter": [distort.brightness(image, 1.3) for image in archived],
     }
     for how, queries in same.items():
-        similar = await vectors(encoder, queries) @ gallery.T
+        similar = await vectors(tower, queries) @ gallery.T
         assert (similar.argmax(1) == np.arange(len(archived))).all(), how
         assert similar.diagonal().min() >= calibration.match_at, how
-    cropped = await vectors(encoder, [distort.crop(image, 0.1) for image in archived]) @ gallery.T
+    cropped = await vectors(tower, [distort.crop(image, 0.1) for image in archived]) @ gallery.T
     assert (cropped.argmax(1) == np.arange(len(archived))).mean() >= 0.95
     assert (cropped.diagonal() >= calibration.possible_at).mean() >= 0.8
-    never = await vectors(encoder, [piece(seed + 1000) for seed in SEEDS]) @ gallery.T
+    never = await vectors(tower, [piece(seed + 1000) for seed in SEEDS]) @ gallery.T
     assert never.max() < calibration.match_at
     assert (never.max(1) >= calibration.possible_at).mean() <= 0.1
+
+
+async def test_the_second_small_one_is_another_encoder_with_thresholds_of_its_own(
+    encoder: OpenClipEncoder, fine: OpenClipEncoder
+) -> None:
+    about = fine.encoder
+    assert (about.id, about.dimensions, about.trained) == ("open_clip/mapseek-untrained-fine/untrained/fp32", 384, False)
+    assert about.digest != encoder.encoder.digest
+    assert calibration_of_encoder(about.id) == about.calibration != encoder.encoder.calibration
+
+
+async def test_the_second_small_one_sees_all_of_a_wide_picture(encoder: OpenClipEncoder, fine: OpenClipEncoder) -> None:
+    wide, other = (piece(seed).resize((384, 128)) for seed in SEEDS[:2])
+    changed = wide.copy()
+    changed.paste(other.crop((0, 0, 120, 128)), (0, 0))
+    alike = [float(first @ second) for first, second in [await vectors(tower, [wide, changed]) for tower in (encoder, fine)]]
+    assert alike[0] == pytest.approx(1, abs=1e-4), "the square in the middle is all that the first one sees"
+    assert alike[1] < 0.95
+
+
+async def test_the_second_small_one_finds_more_of_what_is_cropped_off_centre(
+    encoder: OpenClipEncoder, fine: OpenClipEncoder
+) -> None:
+    archived = [piece(seed) for seed in SEEDS]
+    corners = [((number * 7) % 11 / 10, (number * 3) % 11 / 10) for number in range(len(archived))]
+    cropped = [distort.crop(image, 0.1, anchor=corner) for image, corner in zip(archived, corners, strict=True)]
+    found = []
+    for tower in (encoder, fine):
+        similar = (await vectors(tower, cropped) @ (await vectors(tower, archived)).T).diagonal()
+        found.append((similar >= tower.encoder.calibration.possible_at).mean())
+    assert found[1] > found[0] > 0.5
 
 
 async def test_a_picture_that_cannot_be_decoded_fails_alone(encoder: OpenClipEncoder) -> None:

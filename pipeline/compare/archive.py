@@ -1,0 +1,37 @@
+"""What a comparison reads: the archive, and the store of what people ask with, to which it adds its own questions."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nats.aio.client import Client
+
+from contracts.ports import BlobStore, Catalogue
+from infra.blobs.files import open_blob_store
+from pipeline.index.opening import projected_index
+from pipeline.index.projected import ProjectedIndex
+from pipeline.settings import Settings
+from pipeline.wiring import open_catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The open archive. `questions` keeps a picture for a week after it was last asked with."""
+
+    client: Client
+    catalogue: Catalogue
+    blobs: BlobStore
+    questions: BlobStore
+    vectors: ProjectedIndex
+
+
+@asynccontextmanager
+async def open_archive(client: Client, settings: Settings, folder: Path) -> AsyncIterator[Archive]:
+    """Open what lies in the data folder, beside whoever works on it."""
+    catalogue = await open_catalogue(settings, folder)
+    try:
+        async with projected_index(client, folder / "vectors") as vectors:
+            yield Archive(client, catalogue, open_blob_store(folder / "blobs"), open_blob_store(folder / "questions"), vectors)
+    finally:
+        await catalogue.close()

@@ -1,0 +1,103 @@
+"""Asks one generation all questions, through the very stages that answer people."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from contracts.errors import Reject
+from contracts.events import (
+    Fact,
+    LocalReply,
+    Match,
+    Person,
+    Question,
+    SearchDescribed,
+    SearchDownloaded,
+    SearchEmbedded,
+    SearchMatched,
+    SearchPreprocessed,
+    Verdict,
+)
+from contracts.generations import Generation
+from contracts.ports import F, ImageEncoder
+from infra.clip.calibration import text_calibration_of
+from infra.discord.asking.words import words_of
+from pipeline.clock import utc_now
+from pipeline.compare.archive import Archive
+from pipeline.compare.queries import Query
+from stages import embed, match, preprocess
+
+TOP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a generation answers: `sure` are the pieces that it calls a match. The verdict is `error` for words it cannot read."""
+
+    verdict: Verdict
+    pieces: Sequence[Match]
+    sure: Sequence[Match]
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Stages:
+    """What the stages work with while they answer for one generation."""
+
+    preprocess: preprocess.Deps
+    embed: embed.Deps
+    match: match.Deps
+
+
+async def answers(
+    generation: Generation, encoder: ImageEncoder, queries: Sequence[Query], archive: Archive, max_pixels: int
+) -> AsyncIterator[Answer]:
+    """The answer to each question in turn; the first one is asked twice, lest its time be that of warming up.
+
+    Raises Unavailable for a generation of pictures that this release cannot make.
+    """
+    hosted = embed.Hosted(generation.name, encoder, text_calibration_of(encoder.encoder.id))
+    stages = _Stages(
+        preprocess.Deps(archive.questions, lambda: [generation.preprocessing], max_pixels),
+        embed.Deps(archive.questions, lambda _: hosted),
+        match.Deps(archive.vectors, archive.catalogue),
+    )
+    for query in queries[:1]:
+        await _answer(query, stages)
+    for query in queries:
+        yield await _answer(query, stages)
+
+
+async def _answer(query: Query, stages: _Stages) -> Answer:
+    asked = await _asked(query, stages.preprocess)
+    began = perf_counter()
+    try:
+        embedded = _only(SearchEmbedded, await embed.handle(asked, stages.embed))
+    except Reject:
+        return Answer("error", (), (), _since(began))
+    matched = _only(SearchMatched, await match.handle(embedded, stages.match))
+    took = _since(began)
+    sure = [piece for piece in matched.matches if matched.verdict == "match" and piece.score >= embedded.calibration.match_at]
+    return Answer(matched.verdict, matched.matches, sure, took)
+
+
+def _only(kind: type[F], facts: Sequence[Fact]) -> F:
+    (fact,) = facts
+    if not isinstance(fact, kind):
+        raise TypeError(f"{fact.type_name()} came where {kind.type_name()} should")
+    return fact
+
+
+async def _asked(query: Query, preprocessing: preprocess.Deps) -> SearchPreprocessed | SearchDescribed:
+    question = Question(asker=Person(id="local", name="compare"), requested_at=utc_now(), reply=LocalReply(), top=TOP)
+    search = {"guild_id": query.guild_id, "search_id": secrets.token_hex(16), "question": question}
+    if query.picture is None:
+        words = words_of(query.words or "")
+        return SearchDescribed.model_validate({**search, "words": words.wanted, "excluded": words.excluded})
+    downloaded = SearchDownloaded.model_validate({**search, "blob": query.picture, "size": 0})
+    return _only(SearchPreprocessed, await preprocess.handle(downloaded, preprocessing))
+
+
+def _since(began: float) -> float:
+    return (perf_counter() - began) * 1000

@@ -1,0 +1,119 @@
+"""The report of a comparison: one HTML file without any reference to the outside but the links of messages."""
+
+from collections.abc import Sequence
+from html import escape
+
+from contracts.events import Match
+from pipeline.compare.asking import Answer
+from pipeline.compare.pictures import Pictures, Shown
+from pipeline.compare.queries import Query
+from pipeline.compare.score import Change, shows
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78;
+  --good: #3d8b37; --bad: #c0392b; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e9e7e1; --paper: #17181b; --card: #212327; --line: #35383e; --dim: #9a9ea8; --good: #6cbf63; --bad: #e8705f; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1180px; padding: 2rem 1rem; background: var(--paper);
+  color: var(--ink); overflow-wrap: anywhere; }
+h1 { margin: 0 0 .2rem; } .lead { color: var(--dim); margin: 0 0 1.2rem; } h2 { margin: 2rem 0 .8rem; }
+h3 { font-size: 1rem; margin: 0 0 .6rem; } small, .dim { color: var(--dim); font-weight: normal; font-size: .85rem; }
+table { border-collapse: collapse; background: var(--card); width: 100%; }
+td, th { border: 1px solid var(--line); padding: .3rem .8rem; text-align: left; } th { font-weight: 600; }
+td + td { font-variant-numeric: tabular-nums; }
+.note { border-left: 4px solid #e5a700; padding: .5rem .8rem; background: var(--card); }
+article { display: grid; grid-template-columns: 300px 1fr 1fr; gap: 1.2rem; background: var(--card); border: 1px solid var(--line);
+  border-left: 5px solid var(--line); border-radius: 10px; padding: 1rem; margin-bottom: 1rem; }
+article.better { border-left-color: var(--good); } article.worse { border-left-color: var(--bad); }
+article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }
+.question > img { max-height: 260px; min-width: 160px; object-fit: contain; object-position: left; margin-bottom: .8rem; }
+.words { font-size: 1.2rem; }
+.piece { display: grid; grid-template-columns: 72px 1fr; gap: .7rem; align-items: start; padding: .5rem;
+  border: 1px solid var(--line); border-radius: 6px; margin-bottom: .5rem; font-size: .9rem; }
+.piece.expected { border-color: var(--good); } .piece.refused { border-color: var(--bad); } .piece a { color: inherit; }
+.chip { border-radius: 5px; padding: .1rem .5rem; background: var(--line); font-size: .85rem; }
+.right { color: var(--good); font-weight: 600; } .wrong { color: var(--bad); font-weight: 600; }
+@media (max-width: 800px) { article { grid-template-columns: 1fr; } }
+"""
+
+VERDICTS = {"match": "match", "possible": "possible", "none": "no match", "error": "cannot read words"}
+HEADINGS = {-1: "Worse", 1: "Better", 0: "Different"}
+
+
+def html(
+    names: tuple[str, str],
+    table: Sequence[Sequence[str]],
+    asked: int,
+    changes: Sequence[Change],
+    pictures: Pictures,
+    note: str | None,
+) -> str:
+    """The whole page. `table` is the numbers as text, headings first; `note` is a caution to read them with."""
+    first, second = map(escape, names)
+    warning = f'<p class="note">{escape(note)}</p>' if note else ""
+    sections = "".join(_section(sign, [each for each in changes if _sign(each) == sign], names, pictures) for sign in HEADINGS)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{first} and {second}</title><style>{STYLE}</style><h1>{first} and {second}</h1>"
+        f'<p class="lead">{asked} questions, asked in both generations; {len(changes)} of them are answered otherwise.</p>'
+        f"{warning}{_table(table)}{sections}</html>\n"
+    )
+
+
+def _sign(change: Change) -> int:
+    return (change.gain > 0) - (change.gain < 0)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = rows
+    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _section(sign: int, changes: Sequence[Change], names: tuple[str, str], pictures: Pictures) -> str:
+    if not changes:
+        return ""
+    articles = "".join(_article(change, names, pictures) for change in changes)
+    return f"<h2>{HEADINGS[sign]} in {escape(names[1])} <small>{len(changes)}</small></h2>{articles}"
+
+
+def _article(change: Change, names: tuple[str, str], pictures: Pictures) -> str:
+    look = {-1: "worse", 1: "better", 0: "different"}[_sign(change)]
+    answers = zip(names, (change.before, change.after), change.right, strict=True)
+    cards = "".join(_card(name, answer, right, change.query, pictures) for name, answer, right in answers)
+    return f'<article class="{look}">{_question(change.query, pictures)}{cards}</article>'
+
+
+def _question(query: Query, pictures: Pictures) -> str:
+    if query.picture is None:
+        picture = f'<p class="words">{escape(query.name)}</p>'
+    else:
+        picture = f'<img alt="what was asked with" src="{pictures.asked[query.picture]}">'
+    known = [pictures.images[image_id] for image_id in sorted(query.expected) if image_id in pictures.images]
+    if known:
+        right = '<p class="dim">The right answer:</p>' + "".join(_piece(each, "", "") for each in known[:1])
+    else:
+        right = f'<p class="dim">{"Nothing in the archive is right." if query.unmatched else "Only wrong answers are known."}</p>'
+    return f'<div class="question"><h3>{escape(query.name)} <small>{escape(query.kind)}</small></h3>{picture}{right}</div>'
+
+
+def _card(name: str, answer: Answer, right: bool | None, query: Query, pictures: Pictures) -> str:
+    mark = {True: '<span class="right">right</span>', False: '<span class="wrong">wrong</span>', None: "not judged"}[right]
+    heading = f'<h3>{escape(name)} <span class="chip">{VERDICTS[answer.verdict]}</span> {mark}</h3>'
+    pieces = "".join(_answered(piece, query, pictures) for piece in answer.pieces) or '<p class="dim">Nothing was shown.</p>'
+    return f"<div>{heading}{pieces}<small>{answer.milliseconds:.1f} ms</small></div>"
+
+
+def _answered(piece: Match, query: Query, pictures: Pictures) -> str:
+    look = "expected" if shows(piece, query.expected) else "refused" if shows(piece, query.wrong) else ""
+    image = pictures.images.get(piece.image_id, Shown(piece.image_id, "", ""))
+    more = f" and {len(piece.posts)} more post{'s' if len(piece.posts) > 1 else ''}" if piece.posts else ""
+    return _piece(image, look, f"<b>{piece.score:.4f}</b>{more}<br>")
+
+
+def _piece(image: Shown, look: str, words: str) -> str:
+    thumbnail = f'<img alt="an archived picture" src="{image.thumbnail}">' if image.thumbnail else ""
+    link = f'<a href="{escape(image.link)}">{escape(image.link)}</a>' if image.link else ""
+    return f'<div class="piece {look}"><div>{thumbnail}</div><div>{words}{escape(image.caption)}<br>{link}</div></div>'

@@ -1,0 +1,142 @@
+"""How good answers are: what was found, what was claimed wrongly, and where two generations differ. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from contracts.events import Match
+from contracts.generations import Generation
+from pipeline.compare.asking import Answer
+from pipeline.compare.queries import Query
+
+BYTES_A_NUMBER = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many of so many."""
+
+    part: int
+    whole: int
+
+    def __str__(self) -> str:
+        return f"{self.part} of {self.whole} ({self.part / self.whole:.0%})" if self.whole else "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One generation's answers in the order of the questions, and how many images have a vector of it."""
+
+    generation: Generation
+    vectors: int
+    answers: Sequence[Answer]
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.vectors * self.generation.dimensions * BYTES_A_NUMBER
+
+    def milliseconds(self, percentile: float) -> float:
+        """The time to embed a question and to search, which that share of the questions stayed below."""
+        return float(np.percentile([answer.milliseconds for answer in self.answers], percentile))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A question that two generations answer with other verdicts, or one rightly and the other one not."""
+
+    query: Query
+    before: Answer
+    after: Answer
+
+    @property
+    def right(self) -> tuple[bool | None, bool | None]:
+        """Whether each answer is right."""
+        return is_right(self.query, self.before), is_right(self.query, self.after)
+
+    @property
+    def gain(self) -> int:
+        """Above zero where the second answer is better, below where it is worse."""
+        before, after = (_RANK[right] for right in self.right)
+        return after - before
+
+
+_RANK = {False: 0, None: 1, True: 2}
+
+
+def shows(piece: Match, images: frozenset[str]) -> bool:
+    """Whether one of the images is the best of a piece, or among its posts."""
+    return not images.isdisjoint((piece.image_id, *piece.posts))
+
+
+def found_within(query: Query, answer: Answer, top: int) -> bool:
+    """Whether a right image is in one of the first pieces."""
+    return any(shows(piece, query.expected) for piece in answer.pieces[:top])
+
+
+def claims_wrongly(query: Query, answer: Answer) -> bool:
+    """Whether the answer calls something a match, and nothing that it calls so is right.
+
+    Where only wrong images are known, the first piece must be one of them: what nobody judged may be right.
+    """
+    if not answer.sure:
+        return False
+    if query.expected or query.unmatched:
+        return not any(shows(piece, query.expected) for piece in answer.sure)
+    return shows(answer.sure[0], query.wrong)
+
+
+def is_right(query: Query, answer: Answer) -> bool | None:
+    """Whether the first piece is right, or rightly nothing is called a match; None where that is not known."""
+    if query.expected:
+        return found_within(query, answer, 1)
+    if query.unmatched:
+        return not claims_wrongly(query, answer)
+    return False if answer.pieces and shows(answer.pieces[0], query.wrong) else None
+
+
+def changes(queries: Sequence[Query], first: Result, second: Result) -> list[Change]:
+    """Where the two differ: what got worse first, then what got better, then the rest."""
+    pairs = [Change(*each) for each in zip(queries, first.answers, second.answers, strict=True)]
+    differing = [each for each in pairs if each.before.verdict != each.after.verdict or each.right[0] != each.right[1]]
+    return sorted(differing, key=lambda change: (change.gain >= 0, change.gain == 0))
+
+
+def rows(queries: Sequence[Query], *results: Result) -> list[tuple[str, ...]]:
+    """The numbers side by side, as text, headings first."""
+    answerable = [number for number, query in enumerate(queries) if query.expected]
+    kinds = list(dict.fromkeys(queries[number].kind for number in answerable))
+
+    def found(result: Result, top: int, kind: str | None = None) -> str:
+        asked = [number for number in answerable if kind in (None, queries[number].kind)]
+        return str(Share(sum(found_within(queries[number], result.answers[number], top) for number in asked), len(asked)))
+
+    def false_matches(result: Result) -> str:
+        wrong = sum(claims_wrongly(query, answer) for query, answer in zip(queries, result.answers, strict=True))
+        return str(Share(wrong, len(queries)))
+
+    table = [
+        ("", *(result.generation.name for result in results)),
+        ("encoder", *(result.generation.encoder for result in results)),
+        ("right piece first (recall@1)", *(found(result, 1) for result in results)),
+        ("right piece among 3 (recall@3)", *(found(result, 3) for result in results)),
+        ("false matches", *(false_matches(result) for result in results)),
+    ]
+    if len(kinds) > 1:
+        table += [(f"first, of {kind}", *(found(result, 1, kind) for result in results)) for kind in kinds]
+    return [
+        *table,
+        ("embed and search, p50", *(f"{result.milliseconds(50):.1f} ms" for result in results)),
+        ("embed and search, p95", *(f"{result.milliseconds(95):.1f} ms" for result in results)),
+        ("vectors", *(f"{result.vectors:,} of {result.generation.dimensions} numbers" for result in results)),
+        ("storage", *(_size(result.stored_bytes) for result in results)),
+    ]
+
+
+def _size(count: int) -> str:
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:,.1f} {unit}" if unit != "B" else f"{count} B"

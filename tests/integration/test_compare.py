@@ -1,0 +1,300 @@
+"""`mapseek compare` on a real log, with two real encoders: what it asks, what it counts, what it refuses, and its report."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from PIL import Image
+from rich.console import Console
+
+from contracts.envelope import Origin
+from contracts.errors import MapSeekError
+from contracts.events import (
+    GenerationDropped,
+    ImageEmbedded,
+    ImagePosted,
+    ImagePreprocessed,
+    ImageRemoved,
+    Person,
+    SearchJudged,
+    StoredFile,
+)
+from infra.art.distort import brightness, crop, reencode
+from infra.art.generate import piece
+from infra.blobs.files import open_blob_store
+from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED_MODEL
+from infra.clip.encoder import open_encoder
+from infra.nats.generations import read_generations
+from infra.nats.journal import JetStreamJournal
+from infra.sqlite.catalogue import open_sqlite_catalogue
+from pipeline import topology
+from pipeline.commands.compare import compare_generations
+from pipeline.generations.founding import activated, started
+from pipeline.settings import Settings
+from stages.canonical import as_png, as_thumbnail
+from stages.persist import fields_of
+from tests.suites.facts import BLOB, MOMENT
+from tests.suites.programs import ended
+
+SEEDS = range(930_000, 930_026)
+NEVER = 931_000
+SOME_VECTOR = b"\0\0\x80\x3f" + bytes(4 * 511)
+
+
+def image_id(number: int) -> str:
+    return str(5000 + number)
+
+
+def link(number: int) -> str:
+    return f"https://discord.com/channels/7/8/{6000 + number}"
+
+
+def off_centre(image: Image.Image) -> Image.Image:
+    return crop(image, 0.1, anchor=(0.1, 0.9))
+
+
+@dataclass
+class Printed:
+    code: int
+    out: str
+    page: str
+
+    def row(self, heading: str) -> list[str]:
+        """The cells of the table beside this heading, as printed."""
+        line = next(line for line in self.out.splitlines() if line.strip().startswith(heading))
+        return re.split(r"\s{2,}", line.strip())[1:]
+
+
+@dataclass
+class Archive:
+    """An archive of two generations, with everything a comparison reads, and no stage at work."""
+
+    settings: Settings
+    journal: JetStreamJournal
+    folder: Path
+
+    async def judge(self, search: int, picture: Image.Image, image: int, *, right: bool) -> None:
+        pixels = await open_blob_store(self.folder / "questions").put(as_png(picture))
+        judged = SearchJudged(
+            guild_id="7",
+            search_id=f"s{search}",
+            interaction_id=f"i{search}-{image}-{right}",
+            image_id=image_id(image),
+            right=right,
+            voter_id="5",
+            judged_at=MOMENT,
+            generation="g1",
+            score=0.9,
+            pixels=pixels,
+        )
+        assert await self.journal.record(judged, Origin(judged.search_id))
+
+    async def compare(self, *names: str, queries: Path | None = None, sample: int | None = None) -> Printed:
+        printed = io.StringIO()
+        out, err = Console(file=printed, width=160), Console(file=io.StringIO())
+        first, second = names or ("g1", "g2")
+        report = self.folder / "report"
+        code = await compare_generations(self.settings, first, second, queries, sample, report, out, err)
+        return Printed(code, printed.getvalue(), (report / "index.html").read_text())
+
+
+@pytest.fixture
+async def archive(
+    client: Client, nats_url: str, journal: JetStreamJournal, settings: Callable[..., Settings], tmp_path: Path
+) -> Archive:
+    await topology.ensure(client, [])
+    made = settings(nats_url=nats_url, device="cpu")
+    folder = made.data_dir
+    blobs, catalogue = open_blob_store(folder / "blobs"), await open_sqlite_catalogue(folder / "catalogue.sqlite")
+    pictures = {number: piece(seed) for number, seed in enumerate(SEEDS)}
+    for number, picture in pictures.items():
+        for fact in await facts(number, picture, await blobs.put(as_png(picture)), await blobs.put(as_thumbnail(picture))):
+            await catalogue.merge(fact.image_id, fields_of(fact))
+    await catalogue.close()
+    for name, model in (("g1", UNTRAINED_MODEL), ("g2", FINE_UNTRAINED_MODEL)):
+        encoder = await open_encoder(model, None, device="cpu")
+        await journal.record(started(name, encoder.encoder, model, None, "p1"), Origin(name))
+        for number, picture in pictures.items():
+            vector = await encoder.encode(as_png(picture), urgent=False)
+            embedded = ImageEmbedded(guild_id="7", channel_id="8", image_id=image_id(number), generation=name, vector=vector)
+            assert await journal.record(embedded, Origin("1"))
+        await encoder.close()
+    await journal.record(activated(await read_generations(client), "g1"), Origin("g1"))
+    return Archive(made, journal, folder)
+
+
+async def facts(number: int, picture: Image.Image, pixels: str, thumbnail: str) -> tuple[ImagePosted, ImagePreprocessed]:
+    image = {"guild_id": "7", "channel_id": "8", "image_id": image_id(number)}
+    posted = ImagePosted(
+        **image,
+        message_id=str(6000 + number),
+        author=Person(id="5", name="Steve & Alex"),
+        posted_at=MOMENT,
+        filename=f"map-{number}.png",
+        message_link=link(number),
+        source=StoredFile(blob=BLOB),
+    )
+    sizes = {"width": picture.width, "height": picture.height, "format": "png", "preprocessing": "p1"}
+    return posted, ImagePreprocessed(**image, pixels=pixels, thumbnail=thumbnail, **sizes)
+
+
+class Page(HTMLParser):
+    """What a report shows: its articles' classes, its pictures, its links, and whatever it would load from elsewhere."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.articles, self.pictures, self.links, self.loads = list[str](), list[str](), list[str](), list[str]()
+        self.open = list[str]()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attrs}
+        if tag not in ("img", "meta", "br"):
+            self.open.append(tag)
+        if tag == "article":
+            self.articles.append(values["class"])
+        if tag == "img":
+            self.pictures.append(values["src"])
+        if tag == "a":
+            self.links.append(values["href"])
+        if tag in ("link", "script", "iframe"):
+            self.loads.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+async def test_judged_searches_decide_and_the_report_shows_what_changed(archive: Archive) -> None:
+    for number, seed in enumerate(SEEDS):
+        how = (off_centre, lambda image: reencode(image, 30), lambda image: brightness(image, 0.7))[number % 3]
+        await archive.judge(number, how(piece(seed)), number, right=True)
+    await archive.judge(100, piece(NEVER), 0, right=False)
+    printed = await archive.compare()
+    assert printed.code == 0
+    assert "  g1  " in printed.out
+    assert printed.row("encoder") == [f"open_clip/{model}/untrained/fp32" for model in (UNTRAINED_MODEL, FINE_UNTRAINED_MODEL)]
+    small, fine = (int(cell.split(" of ")[0]) for cell in printed.row("right piece first"))
+    assert len(SEEDS) >= fine >= small >= len(SEEDS) * 2 // 3
+    assert printed.row("vectors") == [f"{len(SEEDS)} of 512 numbers", f"{len(SEEDS)} of 384 numbers"]
+    assert printed.row("storage") == ["52.0 KiB", "39.0 KiB"]
+
+    page = Page(printed.page)
+    assert page.open == []
+    assert page.loads == []
+    assert page.articles, "two different towers answer something otherwise"
+    assert f"{len(page.articles)} questions answered otherwise" in printed.out
+    assert len(page.pictures) >= 2 * len(page.articles)
+    assert all(each.startswith("data:image/webp;base64,") for each in page.pictures)
+    assert set(page.links) <= {link(number) for number in range(len(SEEDS))}
+    assert "Steve &amp; Alex" in printed.page
+
+
+async def test_a_sample_is_the_same_each_time_and_stands_in_where_nobody_judged(archive: Archive) -> None:
+    first, second = await archive.compare(), await archive.compare()
+    assert printed_asked(first) == printed_asked(second) == len(SEEDS)
+    assert first.row("right piece first") == second.row("right piece first")
+    assert first.row("first, of sample, JPEG quality 40") == ["9 of 9 (100%)"] * 2
+    assert first.row("first, of sample, 25 % darker") == ["8 of 8 (100%)"] * 2
+    assert printed_asked(await archive.compare(sample=6)) == 6
+
+
+def printed_asked(printed: Printed) -> int:
+    found = re.search(r"(\d+) questions, asked in both", printed.page)
+    assert found
+    return int(found[1])
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Callable[..., Path]:
+    def make(*rows: tuple[str, ...], header: tuple[str, ...] = ("file", "expected")) -> Path:
+        folder = tmp_path / "held"
+        folder.mkdir(exist_ok=True)
+        piece(SEEDS[3]).convert("RGB").save(folder / "by-link.jpg", quality=60)
+        piece(SEEDS[4]).save(folder / "by-id.png")
+        piece(NEVER).save(folder / "never.png")
+        (folder / "text.png").write_text("no picture")
+        with (folder / "queries.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
+        return folder
+
+    return make
+
+
+async def test_held_pictures_are_asked_beside_what_is_judged(archive: Archive, held: Callable[..., Path]) -> None:
+    await archive.judge(1, off_centre(piece(SEEDS[0])), 0, right=True)
+    folder = held(("by-link.jpg", link(3)), ("by-id.png", image_id(4)), ("never.png", ""))
+    printed = await archive.compare(queries=folder)
+    assert printed_asked(printed) == 4
+    assert printed.row("first, of held pictures") == ["2 of 2 (100%)"] * 2
+    assert printed.row("false matches") == ["0 of 4 (0%)"] * 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "header", "sentence"),
+    [
+        ([("by-id.png", "404")], ("file", "expected"), r"queries.csv, line 2: no archived image has the id .* 404: correct it"),
+        ([("none.png", "")], ("file", "expected"), r"none.png cannot be read \(No such file"),
+        ([("text.png", "")], ("file", "expected"), r"text.png cannot be used: The file is not a PNG"),
+        ([("by-id.png", "1")], ("picture", "answer"), "no columns called file and expected"),
+        ([], ("file", "expected"), "names no picture"),
+    ],
+)
+async def test_a_mistake_in_the_held_pictures_is_told(
+    archive: Archive, held: Callable[..., Path], rows: list[tuple[str, ...]], header: tuple[str, ...], sentence: str
+) -> None:
+    with pytest.raises(MapSeekError, match=sentence):
+        await archive.compare(queries=held(*rows, header=header))
+
+
+async def test_what_cannot_be_compared_is_refused_in_one_sentence(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(MapSeekError, match="g1 cannot be compared with itself"):
+        await archive.compare("g1", "g1")
+    with pytest.raises(MapSeekError, match=r"no generation 'g7' \(there is g1, g2\)"):
+        await archive.compare("g1", "g7")
+    with pytest.raises(MapSeekError, match=r"queries.csv cannot be read \(FileNotFoundError\)"):
+        await archive.compare(queries=tmp_path)
+    encoder = await open_encoder(UNTRAINED_MODEL, None, device="cpu")
+    await archive.journal.record(started("g3", encoder.encoder, UNTRAINED_MODEL, None, "p1"), Origin("g3"))
+    await encoder.close()
+    with pytest.raises(MapSeekError, match="g3 has no vectors yet: build it with `mapseek replay`"):
+        await archive.compare("g1", "g3")
+    await archive.journal.record(GenerationDropped(generation="g2"), Origin("g2"))
+    with pytest.raises(MapSeekError, match="g2 was dropped"):
+        await archive.compare("g1", "g2")
+
+
+async def test_the_command_says_what_it_found_or_what_is_wrong(archive: Archive, nats_url: str, tmp_path: Path) -> None:
+    environment = {"NATS_URL": nats_url, "MAPSEEK_DATA_DIR": str(archive.folder), "MAPSEEK_DEVICE": "cpu"}
+    report = tmp_path / "elsewhere"
+    done = await ended("compare", "g1", "g2", "--sample", "4", "--report", str(report), environment=environment)
+    assert (done.code, "right piece first" in done.out, (report / "index.html").exists()) == (0, True, True), done.err
+    wrong = await ended("compare", "g1", "g9", environment=environment)
+    assert wrong.code == 1
+    assert wrong.err == "mapseek: There is no generation 'g9' (there is g1, g2): see `mapseek generations`.\n"
+
+
+async def test_an_encoder_that_is_another_one_here_is_refused(archive: Archive) -> None:
+    encoder = await open_encoder(UNTRAINED_MODEL, None, device="cpu")
+    other = started("g3", encoder.encoder, UNTRAINED_MODEL, None, "p1").model_copy(update={"digest": "0" * 64})
+    await encoder.close()
+    await archive.journal.record(other, Origin("g3"))
+    embedded = ImageEmbedded(guild_id="7", channel_id="8", image_id=image_id(0), generation="g3", vector=SOME_VECTOR)
+    await archive.journal.record(embedded, Origin("1"))
+    with pytest.raises(MapSeekError, match=r"g3 was made with .* \(000000000000\)"):
+        await archive.compare("g1", "g3")
+
+
+async def test_images_that_one_generation_lacks_are_told_of(archive: Archive) -> None:
+    removed = ImageRemoved(guild_id="7", channel_id="8", image_id="99", message_id="1", removed_at=MOMENT, cause="deleted")
+    await archive.journal.record(removed, Origin("1"))
+    one_more = ImageEmbedded(guild_id="7", channel_id="8", image_id="98", generation="g1", vector=SOME_VECTOR)
+    await archive.journal.record(one_more, Origin("1"))
+    printed = await archive.compare(sample=3)
+    assert "g2 has vectors of 26 images, g1 of 27: what is missing cannot be found." in printed.out
+    assert "what is missing cannot be found" in printed.page
