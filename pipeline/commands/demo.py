@@ -19,6 +19,7 @@ from pipeline.demo.play import Asked, Progress, ask_all, everything_running, pos
 from pipeline.demo.report import html
 from pipeline.demo.scenes import Scene, Stage, back_again, happen_while_away, play
 from pipeline.demo.script import PIECES, questions
+from pipeline.demo.takeover import take_over
 from pipeline.monitoring.status import status
 from pipeline.process import log_server
 from pipeline.registry import STAGES
@@ -40,20 +41,26 @@ async def run_demo(report: Path, out: Console) -> int:
                     scenes = [scene async for scene in play(stage, trained)]
                 last = await happen_while_away(stage)
                 async with everything_running(scenery, settings, url) as process:
-                    scenes += [scene async for scene in back_again(replace(stage, process=process), last)]
+                    stage = replace(stage, process=process)
+                    scenes += [scene async for scene in back_again(stage, last)]
+                    own = settings.model_copy(update={"nats_url": url})
+                    taken_over = [scene async for scene in take_over(stage, own, asked, report.absolute() / "comparison")]
                     final = await status(process.wiring.client, STAGES)
             out.print("[bold]mapseek status[/], while it worked:", as_table(await midway, utc_now()))
             out.print("[bold]mapseek status[/], afterwards:", as_table(final, utc_now()))
     out.print(_questions_table(asked))
-    out.print(_scenes_table(scenes))
-    path = _write(report, html(archived, asked, scenes, cells(final, utc_now()), scenery.channel_names, trained))
+    acts = {"And besides": scenes, "A new model takes over": taken_over}
+    for heading, act in acts.items():
+        out.print(_scenes_table(heading, act))
+    path = _write(report, html(archived, asked, acts, cells(final, utc_now()), scenery.channel_names, trained))
+    played = [scene for act in acts.values() for scene in act]
     right, answered = sum(each.right for each in asked), sum(each.answer is not None for each in asked)
     out.print(f"{archived} of {PIECES} posted pieces are archived; {answered} of {len(asked)} questions answered, {right} rightly.")
-    out.print(f"{sum(scene.right for scene in scenes)} of {len(scenes)} scenes went as they should.")
+    out.print(f"{sum(scene.right for scene in played)} of {len(played)} scenes went as they should.")
     if not trained:
         out.print("[yellow]The model is untrained[/]: it knows pictures that are nearly the same, and little else.")
     out.print(f"Report: {path} ({monotonic() - began:.0f} s)", soft_wrap=True, highlight=False)
-    complete = archived == PIECES and answered == len(asked) and all(scene.right for scene in scenes)
+    complete = archived == PIECES and answered == len(asked) and all(scene.right for scene in played)
     return 0 if complete else 1
 
 
@@ -84,10 +91,10 @@ def _questions_table(asked: Sequence[Asked]) -> Table:
     return table
 
 
-def _scenes_table(scenes: Sequence[Scene]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="And besides", title_justify="left")
-    for heading in ("scene", "what was done", "right"):
-        table.add_column(heading, overflow="fold")
+def _scenes_table(heading: str, scenes: Sequence[Scene]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=heading, title_justify="left")
+    for column in ("scene", "what was done", "right"):
+        table.add_column(column, overflow="fold")
     for scene in scenes:
         table.add_row(scene.title, scene.did, "[green]yes[/]" if scene.right else "[red]no[/]")
     return table

@@ -11,7 +11,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contracts.errors import MapSeekError
 from infra.nats.connection import connect
 from pipeline.console.answers import answer_json, answer_lines
-from pipeline.generations import active_generation
 from pipeline.local import archive, find, images_under
 from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running
@@ -41,8 +40,8 @@ async def archive_paths(settings: Settings, paths: Sequence[Path], guild: str, e
     columns = (TextColumn("archiving"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with _at_work(settings, "image") as process:
         client, wiring = process.wiring.client, process.wiring
-        generation = await active_generation(client)
-        name = generation.generation if generation else ""
+        active = (await wiring.generations()).now.active
+        name = active.name if active else ""
         with Progress(*columns, console=err) as progress:
             task = progress.add_task("archiving", total=len(files))
             async for archived in archive(client, wiring.journal, await wiring.blobs(), name, guild, files):

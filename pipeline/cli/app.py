@@ -1,0 +1,68 @@
+"""What all commands share: the application, the consoles, the settings, and how a command is run and ended."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+
+from contracts.errors import MapSeekError
+from contracts.events.base import Id
+from pipeline.logs import configure_logging
+from pipeline.settings import Settings, load_settings
+
+app = typer.Typer(
+    name="mapseek",
+    help="Find who made a piece of map art, and where it was first posted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+out = Console()
+err = Console(stderr=True)
+
+
+def _guild(value: str) -> str:
+    try:
+        return TypeAdapter(Id).validate_python(value)
+    except ValidationError:
+        raise typer.BadParameter("a guild is named by 1 to 64 letters, digits, hyphens or underscores") from None
+
+
+Guild = Annotated[str, typer.Option(help="The guild to archive to or search in.", callback=_guild)]
+
+
+def run_app() -> None:
+    """Run a command; what a person can act on is one sentence on standard error, without a traceback."""
+    try:
+        app()
+    except MapSeekError as error:
+        err.print(f"mapseek: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def start(work: Coroutine[Any, Any, int | None]) -> None:
+    """Run a command's work to its end, and end with the exit code that it returns."""
+
+    async def started() -> int | None:
+        # SIGTERM unwinds like Ctrl-C does, so that nothing that was started is left behind.
+        if task := asyncio.current_task():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    try:
+        raise typer.Exit(asyncio.run(started()) or 0)
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
+
+
+def configured(*, quiet: bool = False) -> Settings:
+    """The settings, with logging as they say; `quiet` commands print what they find and log warnings only."""
+    settings = load_settings()
+    configure_logging(settings.log_format, "warning" if quiet and settings.log_level == "info" else settings.log_level)
+    return settings

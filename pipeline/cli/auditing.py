@@ -1,0 +1,52 @@
+"""`mapseek audit`, and `sync` and `sweep`, which close what nothing else does."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, err, out, start
+
+
+def _id(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise typer.BadParameter("a guild is named by 1 to 64 letters, digits, hyphens or underscores")
+    return value
+
+
+def _snowflake(value: str) -> str:
+    if not value.isdigit():
+        raise typer.BadParameter("a channel is named by its id, which is a number")
+    return value
+
+
+@app.command()
+def audit(
+    guild: Annotated[str | None, typer.Option(help="Look at one guild only.", callback=_id)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    no_discord: Annotated[bool, typer.Option("--no-discord", help="Ask nothing of Discord.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Read no blob, and do not compare the index in memory.")] = False,
+) -> None:
+    """Check that every image is in the log, the blobs, the catalogue and the index; exit code 1 if one is not."""
+    from pipeline.commands.audit import show_audit
+
+    work = show_audit(
+        configured(quiet=True), guild=guild, use_discord=not no_discord, whole=not quick, json=as_json, out=out, err=err
+    )
+    start(work)
+
+
+@app.command()
+def sync(channel: Annotated[str, typer.Option(help="The id of the channel or thread.", callback=_snowflake)]) -> None:
+    """Record what was posted and deleted in a channel without the bot's hearing of it."""
+    from pipeline.commands.sync import sync_channel
+
+    start(sync_channel(configured(quiet=True), channel, out, err))
+
+
+@app.command()
+def sweep(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False) -> None:
+    """Delete the blobs that no image needs, and the pictures of questions that are over."""
+    from pipeline.commands.sweep import sweep_blobs
+
+    start(sweep_blobs(configured(quiet=True), dry_run=dry_run, out=out))

@@ -1,0 +1,24 @@
+"""`mapseek export` and `mapseek import`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, err, out, start
+
+
+@app.command("export")
+def export_command(file: Annotated[Path, typer.Argument(help="The archive; an earlier one is brought up to date.")]) -> None:
+    """Write the log, its pictures and the settings to one file, or add what is new to it. Everything may go on meanwhile."""
+    from pipeline.commands.backup import export_archive
+
+    start(export_archive(configured(quiet=True), file, out, err))
+
+
+@app.command("import")
+def import_command(file: Annotated[Path, typer.Argument(help="What `mapseek export` wrote.")]) -> None:
+    """Restore an exported archive into an empty installation. Killed anywhere, it goes on where it was."""
+    from pipeline.commands.backup import import_archive
+
+    start(import_archive(configured(quiet=True), file, out, err))

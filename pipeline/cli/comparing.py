@@ -1,0 +1,30 @@
+"""`mapseek compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, err, out, start
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="G1", help="The generation to compare with, as a rule the active one.")],
+    second: Annotated[str, typer.Argument(metavar="G2", help="The generation that is to be better.")],
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of pictures and a queries.csv with the columns file and expected: a message link or an image id."
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=0, help="So many archived pictures, changed a little; 50 if there are no other questions."),
+    ] = None,
+    report: Annotated[Path, typer.Option(help="Where the HTML report is written.")] = Path("compare-report"),
+) -> None:
+    """Ask two generations the same questions, the judged searches first, and show which of them is right more often."""
+    from pipeline.commands.compare import compare_generations
+
+    start(compare_generations(configured(quiet=True), first, second, queries, sample, report, out, err))

@@ -1,0 +1,43 @@
+"""`mapseek generations`, `activate`, `rollback` and `drop`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, out, start
+
+Name = Annotated[str, typer.Argument(help="The generation, as `mapseek generations` names it.")]
+
+
+@app.command()
+def generations(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False) -> None:
+    """List the generations of vectors: encoder, weights, preprocessing, state, images, missing ones, size."""
+    from pipeline.commands.generations import show_generations
+
+    start(show_generations(configured(quiet=True), as_json=as_json, out=out))
+
+
+@app.command()
+def activate(
+    name: Name, force: Annotated[bool, typer.Option("--force", help="Do so although images are missing, and say how many.")] = False
+) -> None:
+    """Answer searches from this generation from now on, in every process and without a restart."""
+    from pipeline.commands.generations import activate_generation
+
+    start(activate_generation(configured(quiet=True), name, force=force, out=out))
+
+
+@app.command()
+def rollback() -> None:
+    """Answer searches from the generation that was active before this one."""
+    from pipeline.commands.generations import roll_back
+
+    start(roll_back(configured(quiet=True), out))
+
+
+@app.command()
+def drop(name: Name) -> None:
+    """Erase a generation that does not answer: its vectors leave the log, the catalogue and the index."""
+    from pipeline.commands.generations import drop_generation
+
+    start(drop_generation(configured(quiet=True), name, out))

@@ -1,0 +1,69 @@
+"""`mapseek failures` and `trace`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, out, start
+
+failures_app = typer.Typer(help="Dead letters: what a stage gave up, why, and its way back.", no_args_is_help=True)
+app.add_typer(failures_app, name="failures")
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `mapseek failures list` names them.")]
+Stage = Annotated[str | None, typer.Option(help="Those of this stage.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Those with this text in their reason.")]
+Guild = Annotated[str | None, typer.Option(help="Those about this guild.")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@failures_app.command("list")
+def list_command(stage: Stage = None, reason: Reason = None, guild: Guild = None, as_json: Json = False) -> None:
+    """List the dead letters that lie open, and how many there are of each reason."""
+    from pipeline.commands.failures import Choice, list_failures
+
+    start(list_failures(configured(quiet=True), Choice(stage=stage, reason=reason, guild=guild), as_json=as_json, out=out))
+
+
+@failures_app.command()
+def show(
+    letter: Annotated[str, typer.Argument(metavar="ID", help="As `mapseek failures list` names it.")], as_json: Json = False
+) -> None:
+    """Show all of a dead letter: headers, traceback, payload."""
+    from pipeline.commands.failures import show_failure
+
+    start(show_failure(configured(quiet=True), letter, as_json=as_json, out=out))
+
+
+@failures_app.command()
+def retry(ids: Ids = None, stage: Stage = None, reason: Reason = None, guild: Guild = None, everything: All = False) -> None:
+    """Put dead letters back where they failed. They are never lost on the way."""
+    from pipeline.commands.failures import Choice, retry_failures
+
+    start(retry_failures(configured(quiet=True), Choice(tuple(ids or ()), stage, reason, guild, everything), out))
+
+
+@failures_app.command()
+def discard(
+    ids: Ids = None,
+    stage: Stage = None,
+    reason: Reason = None,
+    guild: Guild = None,
+    everything: All = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Throw dead letters away for good."""
+    from pipeline.commands.failures import Choice, discard_failures
+
+    choice = Choice(tuple(ids or ()), stage, reason, guild, everything)
+    start(discard_failures(configured(quiet=True), choice, yes=yes, out=out))
+
+
+@app.command()
+def trace(
+    what: Annotated[str, typer.Argument(help="An image's id, a message's link, or a search's id.")], as_json: Json = False
+) -> None:
+    """Tell everything that happened to an image, to the images of a message, or to a search, and where it stands."""
+    from pipeline.commands.trace import trace_entities
+
+    start(trace_entities(configured(quiet=True), what, as_json=as_json, out=out))

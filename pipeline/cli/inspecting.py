@@ -1,0 +1,60 @@
+"""`mapseek status`, `invite`, `topology` and `schema`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, out, start
+
+topology_app = typer.Typer(help="The streams and consumers on the NATS server.", no_args_is_help=True)
+app.add_typer(topology_app, name="topology")
+
+
+@app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+) -> None:
+    """Show every stage in both lanes: pending, in flight, redelivered, dead letters, rate, last activity."""
+    from pipeline.commands.inspect import show_status
+
+    start(show_status(configured(quiet=True), watch=watch, as_json=as_json, out=out))
+
+
+@app.command()
+def invite(
+    guild: Annotated[int | None, typer.Option(min=1, help="The id of the server to choose beforehand.")] = None,
+) -> None:
+    """Print the link that adds the bot to a server with the least permissions, and what each is for. Needs DISCORD_TOKEN only."""
+    from pipeline.commands.invite import show_invite
+
+    show_invite(configured(quiet=True), guild, out)
+
+
+@topology_app.command("diff")
+def topology_diff() -> None:
+    """Show how the server differs from what this version needs; exit code 1 if it does."""
+    from pipeline.commands.inspect import topology_differences
+
+    start(topology_differences(configured(quiet=True), out))
+
+
+@topology_app.command("apply")
+def topology_apply() -> None:
+    """Change the server to what this version needs. No log entry is lost."""
+    from pipeline.commands.inspect import apply_topology
+
+    start(apply_topology(configured(quiet=True), out))
+
+
+@app.command()
+def schema(
+    check: Annotated[bool, typer.Option("--check", help="Only tell what is out of date.")] = False,
+) -> None:
+    """Write the JSON Schemas and the AsyncAPI document from the contracts (in a source checkout)."""
+    from pipeline.schemas import check_files, write_files
+
+    stale = check_files() if check else write_files()
+    for path in stale:
+        out.print(f"{'out of date' if check else 'written'}: {path}")
+    raise typer.Exit(1 if check and stale else 0)

@@ -1,0 +1,40 @@
+"""`mapseek archive`, `find` and `demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import Guild, app, configured, err, out, start
+from pipeline.logs import configure_logging
+
+
+@app.command()
+def archive(paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")], guild: Guild = "local") -> None:
+    """Record local images as posts and wait until they can be found."""
+    from pipeline.commands.local import archive_paths
+
+    start(archive_paths(configured(quiet=True), paths, guild, err))
+
+
+@app.command()
+def find(
+    images: Annotated[list[Path], typer.Argument(help="The images to look for.")],
+    top: Annotated[int, typer.Option(min=1, max=100, help="The most matches to show for each.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    guild: Guild = "local",
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for an answer.")] = 60,
+) -> None:
+    """Ask where images were first posted."""
+    from pipeline.commands.local import find_paths
+
+    start(find_paths(configured(quiet=True), images, guild, top=top, timeout=timeout, as_json=as_json, out=out, err=err))
+
+
+@app.command()
+def demo(report: Annotated[Path, typer.Option(help="Where the HTML report is written.")] = Path("demo-report")) -> None:
+    """Post 60 pieces of map art to a simulated Discord, ask 20 questions, and show the answers."""
+    from pipeline.commands.demo import run_demo
+
+    configure_logging("auto", "warning")
+    start(run_demo(report, out))

@@ -1,0 +1,28 @@
+"""`mapseek rebuild catalogue` and `mapseek rebuild index`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, err, out, start
+
+rebuild_app = typer.Typer(help="Make a projection anew from the log; searches are answered all the time.", no_args_is_help=True)
+app.add_typer(rebuild_app, name="rebuild")
+
+Verify = Annotated[bool, typer.Option("--verify", help="Only compare what there is with the log; exit code 1 if it differs.")]
+
+
+@rebuild_app.command("catalogue")
+def rebuild_catalogue(verify: Verify = False) -> None:
+    """Make the catalogue anew beside the one that answers, and let it take its place."""
+    from pipeline.commands.rebuild import rebuild_the_catalogue
+
+    start(rebuild_the_catalogue(configured(quiet=True), verify=verify, out=out, err=err))
+
+
+@rebuild_app.command("index")
+def rebuild_index(verify: Verify = False) -> None:
+    """Make the vector index anew in every process that holds it, or its snapshot where none does."""
+    from pipeline.commands.rebuild import rebuild_the_index
+
+    start(rebuild_the_index(configured(quiet=True), verify=verify, out=out, err=err))

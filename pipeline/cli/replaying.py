@@ -1,0 +1,113 @@
+"""`mapseek replay`."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from contracts.errors import MapSeekError
+from pipeline.cli.app import app, configured, err, out, start
+
+replay_app = typer.Typer(help="Build a generation with another model, or play a stage again.", invoke_without_command=True)
+app.add_typer(replay_app, name="replay")
+
+Name = Annotated[str, typer.Argument(help="The generation that is being built.")]
+
+
+def _id(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise typer.BadParameter("an id has 1 to 64 letters, digits, hyphens or underscores")
+    return value
+
+
+def _name(value: str | None) -> str | None:
+    if value is not None and value.endswith("-past"):
+        raise typer.BadParameter("that ending is taken: consumers of replays have it")
+    return _id(value)
+
+
+@replay_app.callback()
+def replay(
+    context: typer.Context,
+    encoder: Annotated[str | None, typer.Option(metavar="MODEL", help="Build a generation with this open_clip model.")] = None,
+    pretrained: Annotated[
+        str | None, typer.Option(metavar="TAG_OR_FILE", help="Its weights: a tag of the model, or a checkpoint; none: random ones.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(callback=_name, help="What to call it; or the one to go on with. Default: the next g<N>.")
+    ] = None,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Play this stage again.")] = None,
+    since: Annotated[str | None, typer.Option(help="What was recorded since: a date, a time with offset, or `2d` ago.")] = None,
+    until: Annotated[str | None, typer.Option(help="What was recorded before.")] = None,
+    from_seq: Annotated[int | None, typer.Option("--from-seq", min=1, help="From this sequence of the log on.")] = None,
+    image: Annotated[str | None, typer.Option(callback=_id, help="This image alone.")] = None,
+    guild: Annotated[str | None, typer.Option(callback=_id, help="This guild alone.")] = None,
+    generation: Annotated[
+        str | None, typer.Option(callback=_id, help="This generation alone, where the stage works by generation.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many a second, in this process.")] = None,
+    max_load: Annotated[
+        float | None, typer.Option("--max-load", min=0, help="Begin nothing while the load average is above.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and record nothing.")] = False,
+) -> None:
+    """Build a generation with another model (--encoder), go on with one (--name), or play a stage again (--stage).
+
+    Nothing is downloaded for a generation, nobody is told of anything, and whoever searches goes first. Killed anywhere, the same
+    command goes on where it was; started several times, the processes share the work.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    part = {"since": since, "until": until, "from_seq": from_seq, "image": image, "guild": guild}
+    if stage is not None:
+        _refuse({"encoder": encoder, "pretrained": pretrained, "name": name}, "--stage plays a stage again")
+        from pipeline.commands.replay import Pace
+        from pipeline.commands.replay_stage import replay_stage
+        from pipeline.replay.parts import Part
+
+        chosen = Part(**part)  # type: ignore[arg-type]
+        pace = Pace(rate, max_load)
+        start(replay_stage(configured(quiet=True), stage, chosen, generation, pace=pace, dry_run=dry_run, out=out, err=err))
+    if encoder is None and name is None:
+        raise MapSeekError(
+            "Say what to replay: --encoder MODEL builds a generation, --name goes on with one, --stage plays a stage again."
+        )
+    _refuse({**part, "generation": generation}, "a generation is built of the whole archive")
+    if encoder is None:
+        _refuse({"pretrained": pretrained}, "a generation that is gone on with has its weights")
+    from pipeline.commands.replay import Pace, build_generation, estimate_generation
+
+    if dry_run:
+        start(estimate_generation(configured(quiet=True), encoder, pretrained, name, out=out))
+    pace = Pace(rate, max_load)
+    start(build_generation(configured(quiet=True), encoder, pretrained, name, pace=pace, out=out, err=err))
+
+
+def _refuse(options: dict[str, object], why: str) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise MapSeekError(f"--{option.replace('_', '-')} does not go with that: {why}.")
+
+
+@replay_app.command()
+def pause(name: Name) -> None:
+    """Let no process begin another batch of a build, until it is resumed."""
+    from pipeline.commands.replay import pause_build
+
+    start(pause_build(configured(quiet=True), name, out))
+
+
+@replay_app.command()
+def resume(name: Name) -> None:
+    """Let a paused build go on."""
+    from pipeline.commands.replay import resume_build
+
+    start(resume_build(configured(quiet=True), name, out))
+
+
+@replay_app.command()
+def cancel(name: Name) -> None:
+    """Give up a generation that is being built, and erase what there is of it."""
+    from pipeline.commands.replay import cancel_build
+
+    start(cancel_build(configured(quiet=True), name, out))

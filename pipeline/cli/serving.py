@@ -1,0 +1,31 @@
+"""`mapseek up`, `run` and `gateway`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, start
+
+
+@app.command()
+def up() -> None:
+    """Run everything: the gateway, every stage, and the log server unless NATS_URL names one."""
+    from pipeline.commands.serve import serve_all
+
+    start(serve_all(configured()))
+
+
+@app.command()
+def run(stages: Annotated[list[str], typer.Argument(help="download, preprocess, embed, persist, match, reply")]) -> None:
+    """Run the named stages alone, on the log in NATS_URL or of a running `mapseek up`."""
+    from pipeline.commands.serve import serve_stages
+
+    start(serve_stages(configured(), stages))
+
+
+@app.command()
+def gateway() -> None:
+    """Run the Discord gateway alone, on the log in NATS_URL or of a running `mapseek up`."""
+    from pipeline.commands.serve import serve_gateway
+
+    start(serve_gateway(configured()))

@@ -1,0 +1,110 @@
+"""`mapseek export` and `mapseek import`: an installation as one file, and an installation from it."""
+
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from time import monotonic
+
+from nats.aio.client import Client
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from contracts.errors import MapSeekError, Unavailable
+from contracts.ports import BlobStore
+from infra.blobs.files import open_blob_store
+from infra.nats.connection import connect
+from pipeline import topology
+from pipeline.backup.archive import checked, open_archive
+from pipeline.backup.catalogue import fill
+from pipeline.backup.entries import BLOBS, QUESTIONS
+from pipeline.backup.exporting import export_to
+from pipeline.backup.importing import begin_import, end_import, import_from
+from pipeline.backup.summary import Progress, Summary
+from pipeline.process import log_server
+from pipeline.settings import Settings, prepared_data_dir
+from pipeline.wiring import open_catalogue
+
+
+async def export_archive(settings: Settings, path: Path, out: Console, err: Console) -> int:
+    """Bring the archive at `path` up to date. 1 if a blob is missing."""
+    began = monotonic()
+    with open_archive(path, new=True) as database, _shown(err) as progress:
+        async with _client(settings) as client:
+            summary = await export_to(database, client, _stores(settings), progress)
+    out.print(_table(summary, monotonic() - began))
+    return _told(summary, "is missing or damaged in the blob store", err)
+
+
+async def import_archive(settings: Settings, path: Path, out: Console, err: Console) -> int:
+    """Restore the archive at `path` into an empty installation. 1 if the archive lacks a blob."""
+    began = monotonic()
+    with open_archive(path) as database, _shown(err) as progress:
+        for whole in checked(database, path):
+            progress("checking", whole, None)
+        async with _client(settings) as client:
+            await topology.ensure(client, ())
+            catalogue = await open_catalogue(settings, prepared_data_dir(settings))
+            try:
+                if await begin_import(database, client, catalogue):
+                    # A snapshot of the index says how much of the log it has seen, which was another log.
+                    shutil.rmtree(prepared_data_dir(settings) / "vectors", ignore_errors=True)
+                summary = await import_from(database, client, _stores(settings), progress)
+                await fill(catalogue, client, progress)
+                await end_import(client)
+            finally:
+                await catalogue.close()
+    out.print(_table(summary, monotonic() - began))
+    return _told(summary, "is missing in the archive", err)
+
+
+@asynccontextmanager
+async def _client(settings: Settings) -> AsyncIterator[Client]:
+    try:
+        async with log_server(settings) as url:
+            client = await connect(url, "mapseek-backup")
+            try:
+                yield client
+            finally:
+                await client.close()
+    except Unavailable as outage:
+        raise MapSeekError(f"The {outage}: see to it, then run the command again; it goes on where it was.") from None
+
+
+def _stores(settings: Settings) -> Mapping[str, BlobStore]:
+    return {store: open_blob_store(prepared_data_dir(settings) / store) for store in (BLOBS, QUESTIONS)}
+
+
+@contextmanager
+def _shown(err: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=err, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, total: int | None) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what.lower(), total=total)
+            bars.update(tasks[what], completed=done, total=total)
+
+        yield progress
+
+
+def _table(summary: Summary, seconds: float) -> Table:
+    table = Table(box=SIMPLE_HEAD, caption=f"{seconds:.1f} s", caption_justify="left")
+    table.add_column("")
+    table.add_column("entries", justify="right")
+    table.add_column("bytes", justify="right")
+    for stream, number in summary.entries.items():
+        table.add_row(stream, str(number), "")
+    table.add_row("blobs", str(summary.blobs), decimal(summary.blob_bytes))
+    return table
+
+
+def _told(summary: Summary, what: str, err: Console) -> int:
+    for name in summary.missing:
+        err.print(f"Blob {name} {what}.", style="yellow", highlight=False, soft_wrap=True)
+    return 1 if summary.missing else 0

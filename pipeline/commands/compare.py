@@ -1,0 +1,120 @@
+"""`mapseek compare`: two generations side by side, on the terminal and in a report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from contracts.errors import MapSeekError, Unavailable
+from infra.nats.connection import connect
+from pipeline.compare.archive import open_archive
+from pipeline.compare.gathering import gathered
+from pipeline.compare.report import VERDICTS, html
+from pipeline.compare.running import Comparison, Progress, check_vectors, compared, named
+from pipeline.compare.score import Change, rows
+from pipeline.process import log_server
+from pipeline.settings import Settings, prepared_data_dir
+from pipeline.topology import generations_on
+
+LISTED = 20
+"""Changes that are printed; the report has them all."""
+
+
+async def compare_generations(
+    settings: Settings, first: str, second: str, queries: Path | None, sample: int | None, report: Path, out: Console, err: Console
+) -> int:
+    """Ask both the same questions, print the numbers and what changed, and write the report."""
+    if first == second:
+        raise MapSeekError(f"{first} cannot be compared with itself: name two generations, see `mapseek generations`.")
+    try:
+        comparison = await _compared(settings, first, second, queries, sample, err)
+    except Unavailable as outage:
+        raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
+    table = rows(comparison.queries, comparison.first, comparison.second)
+    out.print(_table(table))
+    if comparison.note:
+        out.print(comparison.note, style="yellow", highlight=False)
+    if comparison.changes:
+        out.print(_changes_table(comparison))
+    page = html(comparison.names, table, len(comparison.queries), comparison.changes, comparison.pictures, comparison.note)
+    out.print(f"Report: {_written(report, page)}", soft_wrap=True, highlight=False)
+    return 0
+
+
+async def _compared(
+    settings: Settings, first: str, second: str, queries: Path | None, sample: int | None, err: Console
+) -> Comparison:
+    async with log_server(settings) as url:
+        client = await connect(url, "mapseek-compare")
+        try:
+            generations = await generations_on(client)
+            pair = named(generations, first), named(generations, second)
+            async with open_archive(client, settings, prepared_data_dir(settings)) as archive:
+                check_vectors(archive, pair)
+                asked = await gathered(archive, queries, sample, settings.max_pixels)
+                columns = (TextColumn("asking {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+                with Bars(*columns, console=err) as bars:
+                    return await compared(archive, pair, asked, settings, _progress(bars))
+        finally:
+            await client.close()
+
+
+def _progress(bars: Bars) -> Progress:
+    tasks: dict[str, TaskID] = {}
+
+    def progress(name: str, done: int, total: int) -> None:
+        if name not in tasks:
+            tasks[name] = bars.add_task(name, total=total)
+        bars.update(tasks[name], completed=done)
+
+    return progress
+
+
+def _table(table: Sequence[Sequence[str]]) -> Table:
+    head, *body = table
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in head:
+        shown.add_column(escape(heading), overflow="fold")
+    for row in body:
+        shown.add_row(*map(escape, row))
+    return shown
+
+
+def _changes_table(comparison: Comparison) -> Table:
+    changes, (first, second) = comparison.changes, comparison.names
+    more = f", the first {LISTED} of them" if len(changes) > LISTED else ""
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{len(changes)} questions answered otherwise{more}", title_justify="left")
+    for heading in ("question", first, second, ""):
+        shown.add_column(heading, overflow="fold")
+    for change in changes[:LISTED]:
+        shown.add_row(escape(change.query.name), *_verdicts(change), _judgement(change))
+    return shown
+
+
+def _verdicts(change: Change) -> list[str]:
+    marks = {True: "right", False: "wrong", None: "not judged"}
+    answers = zip((change.before, change.after), change.right, strict=True)
+    return [f"{VERDICTS[answer.verdict]}, {marks[right]}" for answer, right in answers]
+
+
+def _judgement(change: Change) -> str:
+    if change.gain == 0:
+        return ""
+    return "[green]better[/]" if change.gain > 0 else "[red]worse[/]"
+
+
+def _written(folder: Path, page: str) -> Path:
+    path = folder.absolute() / "index.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise MapSeekError(
+            f"The report cannot be written to {folder} ({error.strerror}): choose another folder with --report."
+        ) from None
+    return path

@@ -1,0 +1,131 @@
+"""`mapseek failures`: looking at dead letters, putting them back, throwing them away."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import typer
+from nats.aio.client import Client
+from rich.console import Console
+
+from contracts.errors import MapSeekError, Unavailable
+from infra.nats.connection import connect
+from infra.nats.erasure import LogErasure
+from infra.nats.journal import JetStreamJournal
+from pipeline import topology
+from pipeline.clock import utc_now
+from pipeline.failures import shown
+from pipeline.failures.letters import Letter, discard, letter_of, letters, put_back, without_workers
+from pipeline.process import log_server
+from pipeline.registry import STAGES, stages_named
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which dead letters: those of these ids, or all that are of this stage, reason and guild."""
+
+    ids: tuple[str, ...] = ()
+    stage: str | None = None
+    reason: str | None = None
+    guild: str | None = None
+    all: bool = False
+
+    @property
+    def by_what_they_say(self) -> bool:
+        return bool(self.stage or self.reason or self.guild)
+
+
+@asynccontextmanager
+async def _client(settings: Settings) -> AsyncIterator[Client]:
+    try:
+        async with log_server(settings) as url:
+            client = await connect(url, "mapseek-failures")
+            try:
+                await topology.ensure(client, STAGES)
+                yield client
+            finally:
+                await client.close()
+    except Unavailable as outage:
+        raise MapSeekError(f"The {outage}: see to it, then run the command again.") from None
+
+
+async def _chosen(client: Client, choice: Choice) -> Sequence[Letter]:
+    if choice.stage is not None:
+        stages_named([choice.stage])
+    if choice.ids:
+        return [await letter_of(client, each) for each in dict.fromkeys(choice.ids)]
+    return await letters(client, stage=choice.stage, reason=choice.reason, guild=choice.guild)
+
+
+def _checked(choice: Choice) -> Choice:
+    if bool(choice.ids) + choice.all + choice.by_what_they_say != 1:
+        raise MapSeekError("Say which dead letters: by their ids, by --stage, --reason or --guild, or --all of them.")
+    return choice
+
+
+def _journal(client: Client) -> JetStreamJournal:
+    return JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
+
+
+async def list_failures(settings: Settings, choice: Choice, *, as_json: bool, out: Console) -> int:
+    """Print those that lie open."""
+    async with _client(settings) as client:
+        found = await _chosen(client, choice)
+    if as_json:
+        _print_json([shown.summary(letter) for letter in found], out)
+    elif found:
+        out.print(shown.as_table(found))
+    else:
+        out.print("No dead letter lies open." if choice == Choice() else "No such dead letter lies open.")
+    return 0
+
+
+async def show_failure(settings: Settings, letter_id: str, *, as_json: bool, out: Console) -> int:
+    """Print all of one."""
+    async with _client(settings) as client:
+        letter = await letter_of(client, letter_id)
+    if as_json:
+        _print_json(shown.full(letter), out)
+    else:
+        out.print(shown.as_page(letter))
+    return 0
+
+
+async def retry_failures(settings: Settings, choice: Choice, out: Console) -> int:
+    """Put them back, and say where they wait for a process."""
+    _checked(choice)
+    async with _client(settings) as client:
+        found, journal, erasure = await _chosen(client, choice), _journal(client), LogErasure(client)
+        for letter in found:
+            await put_back(letter, journal, erasure)
+            out.print(f"put back: {letter.id}", markup=False, highlight=False, soft_wrap=True)
+        idle = await without_workers(client, [letter.worker.stage for letter in found])
+    if not found:
+        out.print("No such dead letter lies open.")
+    for stage in idle:
+        out.print(f"No process works on {stage} now: what was put back waits for `mapseek run {stage}` or `mapseek up`.")
+    return 0
+
+
+async def discard_failures(settings: Settings, choice: Choice, *, yes: bool, out: Console) -> int:
+    """Throw them away; more than one only if that is confirmed."""
+    _checked(choice)
+    async with _client(settings) as client:
+        found, journal, erasure = await _chosen(client, choice), _journal(client), LogErasure(client)
+        if len(found) > 1 and not yes:
+            typer.confirm(f"Throw {len(found)} dead letters away for good?", abort=True)
+        for letter in found:
+            await discard(letter, journal, erasure)
+            out.print(f"discarded: {letter.id}", markup=False, highlight=False, soft_wrap=True)
+    if not found:
+        out.print("No such dead letter lies open.")
+    return 0
+
+
+def _print_json(value: Any, out: Console) -> None:
+    out.print(orjson.dumps(value).decode(), soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,64 @@
+"""`mapseek generations`, `activate`, `rollback` and `drop`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from rich.console import Console
+
+from pipeline.console.generations import as_json as generations_json
+from pipeline.console.generations import as_table
+from pipeline.generations import activation, dropping
+from pipeline.generations.listing import listed
+from pipeline.process import log_server, running
+from pipeline.settings import Settings
+from pipeline.wiring import Wiring
+
+
+@asynccontextmanager
+async def _wired(settings: Settings) -> AsyncIterator[Wiring]:
+    async with log_server(settings) as url, running(settings, url, ()) as process:
+        yield process.wiring
+
+
+async def show_generations(settings: Settings, *, as_json: bool, out: Console) -> int:
+    """Print what generations there are."""
+    async with _wired(settings) as wiring:
+        found = await listed(wiring.client, (await wiring.generations()).now)
+    if as_json:
+        out.print(generations_json(found), soft_wrap=True, markup=False, highlight=False)
+    elif found:
+        out.print(as_table(found))
+    else:
+        out.print("There is no generation yet: the first process that embeds founds it.")
+    return 0
+
+
+async def activate_generation(settings: Settings, name: str, *, force: bool, out: Console) -> int:
+    """Switch, and say what that means."""
+    async with _wired(settings) as wiring:
+        generations = await wiring.generations()
+        before = generations.now.active
+        missing = await activation.activate(wiring.client, wiring.journal, generations, name, force=force)
+    out.print(f"Searches are answered from generation {name} now, in every process.", highlight=False)
+    if missing:
+        out.print(f"[yellow]{missing} images are not in it[/] and are not found until `mapseek replay --name {name}` has finished.")
+    if before is not None:
+        out.print(
+            f"New images are kept up in {before.name} too: `mapseek rollback` goes back, `mapseek drop {before.name}` ends that."
+        )
+    return 0
+
+
+async def roll_back(settings: Settings, out: Console) -> int:
+    """Activate what was active before, however little of it there is."""
+    async with _wired(settings) as wiring:
+        name = activation.earlier((await wiring.generations()).now).name
+    return await activate_generation(settings, name, force=True, out=out)
+
+
+async def drop_generation(settings: Settings, name: str, out: Console) -> int:
+    """Erase a generation, and say how much that was."""
+    async with _wired(settings) as wiring:
+        erased = await dropping.drop(wiring, name)
+    out.print(f"Generation {name} is dropped: {erased} vectors erased.", highlight=False)
+    return 0

@@ -1,0 +1,78 @@
+"""What the commands share that look at the whole archive from outside: the log, the catalogue, the blobs and Discord."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.errors import Error as JetStreamError
+
+from contracts.errors import MapSeekError, Unavailable
+from contracts.generations import Generation
+from contracts.ports import Catalogue, State
+from infra.blobs.files import FileBlobStore, open_blob_store
+from infra.discord.rest.budget import Budget
+from infra.discord.rest.login import RestLogin
+from infra.nats.connection import connect
+from infra.nats.generations import read_generations
+from infra.nats.journal import JetStreamJournal
+from infra.nats.state import open_state
+from pipeline import topology
+from pipeline.clock import utc_now
+from pipeline.discord import endpoint
+from pipeline.process import log_server
+from pipeline.registry import STAGES
+from pipeline.settings import Settings, prepared_data_dir
+from pipeline.wiring import open_catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is open. `rest` is None without a bot token."""
+
+    folder: Path
+    client: Client
+    journal: JetStreamJournal
+    state: State
+    generation: Generation
+    catalogue: Catalogue
+    blobs: FileBlobStore
+    rest: RestLogin | None
+
+
+@asynccontextmanager
+async def looking(settings: Settings) -> AsyncIterator[Look]:
+    """Open everything. Raises MapSeekError where something cannot be, or is lost on the way."""
+    try:
+        async with AsyncExitStack() as stack:
+            yield await _look(settings, stack)
+    except Unavailable as outage:
+        raise MapSeekError(f"The {outage}: see to it, then try again.") from outage
+    except (NatsError, JetStreamError, TimeoutError) as error:
+        raise MapSeekError(
+            f"The log server did not answer ({error or type(error).__name__}): see to it, then try again."
+        ) from error
+
+
+async def _look(settings: Settings, stack: AsyncExitStack) -> Look:
+    folder = prepared_data_dir(settings)
+    client = await connect(await stack.enter_async_context(log_server(settings)), "mapseek-look")
+    stack.push_async_callback(client.close)
+    await topology.ensure(client, STAGES)
+    generation = (await read_generations(client)).active
+    if generation is None:
+        raise MapSeekError("There is no archive here yet: no model was ever started (`mapseek up`, or `mapseek archive`).")
+    state = await open_state(client)
+    catalogue = await open_catalogue(settings, folder)
+    stack.push_async_callback(catalogue.close)
+    rest = None
+    if settings.discord_token is not None:
+        endpoint(settings).use()
+        rest = RestLogin(settings.discord_token.get_secret_value(), Budget(state))
+        stack.push_async_callback(rest.close)
+    journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
+    return Look(folder, client, journal, state, generation, catalogue, open_blob_store(folder / "blobs"), rest)

@@ -1,0 +1,115 @@
+"""`mapseek rebuild`: a projection made anew from the log while it answers, or compared with it."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+from nats.aio.client import Client
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from contracts.errors import MapSeekError, Unavailable
+from infra.nats.outages import outages
+from pipeline.index.answering import Report
+from pipeline.process import log_server, running
+from pipeline.rebuild.asking import ask_processes
+from pipeline.rebuild.catalogue import rebuild_catalogue
+from pipeline.rebuild.snapshot import rebuild_snapshot
+from pipeline.settings import Settings
+from pipeline.wiring import Wiring
+
+SNAPSHOT = "snapshot"
+
+
+async def rebuild_the_catalogue(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
+    """Print both digests, or what differs. 1 if it was to be verified and differs."""
+    async with _wired(settings) as wiring:
+        catalogue = await wiring.catalogue()
+        with _bars(err) as bars:
+            task = bars.add_task("catalogue", total=None)
+            result = await rebuild_catalogue(
+                wiring.client,
+                catalogue,
+                verify=verify,
+                progress=lambda done, total: bars.update(task, completed=done, total=total),
+            )
+    found = result.comparison
+    if found.before == found.after:
+        _say(out, f"identical: {found.after} ({found.images} images)")
+    else:
+        _say(out, f"before: {found.before}", f"{'log' if verify else 'after'}:    {found.after} ({found.images} images)")
+        _say(out, f"{found.different} {'differ' if verify else 'differed'}:", *found.examples)
+    if result.unsettled:
+        facts = f"{result.unsettled} facts are with a process that works on them, or that ended before it had"
+        _say(out, f"{facts}: the catalogue may lack them until the persist stage has them again.")
+    if verify and found.before != found.after:
+        _say(out, "`mapseek rebuild catalogue` makes it what the log says.")
+    return 1 if verify and found.before != found.after else 0
+
+
+async def rebuild_the_index(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
+    """Print both digests for every process that holds the index. 1 if one failed, or was to be verified and differs."""
+    if settings.vectors == "atlas":
+        raise MapSeekError("With MAPSEEK_VECTORS=atlas the vectors are those of the catalogue: use `mapseek rebuild catalogue`.")
+    async with _wired(settings) as wiring:
+        with _bars(err) as bars, outages():
+            reports = await _reports(wiring.client, wiring, verify, bars)
+    if not reports:
+        _say(out, "There is no snapshot of the index to compare: the next process that needs it makes it from the log.")
+    return max([_told(report, verify, out) for report in reports], default=0)
+
+
+async def _reports(client: Client, wiring: Wiring, verify: bool, bars: Progress) -> Sequence[Report]:
+    tasks: dict[str, TaskID] = {}
+
+    def heard(report: Report) -> None:
+        task = tasks.setdefault(report.process, TaskID(-1))
+        if task == -1:
+            task = tasks[report.process] = bars.add_task(report.process, total=None)
+        bars.update(task, completed=report.done, total=report.total or None)
+
+    reports = await ask_processes(client, verify=verify, heard=heard)
+    if reports:
+        return reports
+
+    def progress(done: int, total: int) -> None:
+        heard(Report(process=SNAPSHOT, done=done, total=total))
+
+    comparison = await rebuild_snapshot(client, wiring.folder / "vectors", verify=verify, progress=progress)
+    return [Report(process=SNAPSHOT, state="done", comparison=comparison)] if comparison else []
+
+
+def _told(report: Report, verify: bool, out: Console) -> int:
+    found = report.comparison
+    if found is None:
+        _say(out, f"{report.process}: not rebuilt, {report.reason}. Run the command again.")
+        return 1
+    place = f"{found.vectors} vectors, log up to {found.position}"
+    if found.before == found.after:
+        _say(out, f"{report.process}: identical: {found.after} ({place})")
+        return 0
+    _say(out, f"{report.process}: before: {found.before} ({found.vectors_before} vectors)")
+    _say(out, f"{report.process}: {'log' if verify else 'after'}:    {found.after} ({place})")
+    if verify:
+        _say(out, "`mapseek rebuild index` makes it what the log says.")
+    return 1 if verify else 0
+
+
+@asynccontextmanager
+async def _wired(settings: Settings) -> AsyncIterator[Wiring]:
+    try:
+        async with log_server(settings) as url, running(settings, url, ()) as process:
+            yield process.wiring
+    except Unavailable as outage:
+        raise MapSeekError(f"The {outage}: see to it, then rebuild again.") from None
+
+
+@contextmanager
+def _bars(err: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        yield bars
+
+
+def _say(out: Console, *lines: str) -> None:
+    for line in lines:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
