@@ -71,6 +71,9 @@ async def simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, Settin
         settings = Settings(
             _env_file=None,
             data_dir=folder,
+            nats_url=None,
+            catalogue="sqlite",
+            vectors="embedded",
             discord_token=discord.token,
             discord_api=discord.api_base,
             cdn_origins=discord.cdn_origin,
@@ -141,12 +144,13 @@ async def ask_all(scenery: Scenery, links: dict[int, str], script: list[Question
     asked = []
     for number, question in enumerate(script, 1):
         member = scenery.members[question.guild, MEMBERS[number % len(MEMBERS)]]
-        asked.append(await _ask(scenery, question, member, links))
+        asked.append(await ask(scenery, question, member, links))
         progress("answered", number, len(script))
     return asked
 
 
-async def _ask(scenery: Scenery, question: Question, member: Member, links: dict[int, str]) -> Asked:
+async def ask(scenery: Scenery, question: Question, member: Member, links: dict[int, str]) -> Asked:
+    """Ask one question with /find, and wait for the answer. `links` are those of the posts, by seed."""
     file = await asyncio.to_thread(question_file, question)
     channel = scenery.channels[question.guild, question.channel]
     interaction = await scenery.discord.slash(channel, member, "find", attachments={"image": ("question.png", file)})

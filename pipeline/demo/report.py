@@ -1,12 +1,13 @@
 """The demo's report: one HTML file without any reference to the outside, each question beside the answer that a member saw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from pipeline.demo.look import Names, data_uri, message_html
 from pipeline.demo.play import Asked
 from pipeline.demo.scenes import Scene
 from pipeline.demo.script import PIECES
+from pipeline.demo.terminal import Terminal
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78; }
@@ -31,6 +32,8 @@ article > div { overflow-wrap: anywhere; }
 .button { display: inline-block; background: var(--line); border-radius: 5px; padding: .3rem .8rem; margin: 0 .4rem .4rem 0;
   font-size: .85rem; } .primary { background: #5865f2; color: #fff; } .success { background: #2d7d46; color: #fff; }
 .danger { background: #c0392b; color: #fff; } .off { opacity: .5; } h1 + .scene { margin-top: 1rem; }
+.wide { grid-template-columns: minmax(0, 1fr); gap: .6rem; } pre { font: 12.5px/1.35 ui-monospace, monospace; margin: 0;
+  padding: .7rem .9rem; background: #1e2024; color: #dedbd2; border-radius: 6px; overflow-x: auto; }
 .right { color: #3d8b37; } .wrong { color: #c0392b; font-weight: bold; }
 table { border-collapse: collapse; margin-bottom: 1.5rem; background: var(--card); } td, th { border: 1px solid var(--line);
   padding: .25rem .7rem; text-align: right; } td:first-child, th:first-child, td:nth-child(2) { text-align: left; }
@@ -39,9 +42,14 @@ table { border-collapse: collapse; margin-bottom: 1.5rem; background: var(--card
 
 
 def html(
-    archived: int, asked: Sequence[Asked], scenes: Sequence[Scene], stages: Sequence[Sequence[str]], channels: Names, trained: bool
+    archived: int,
+    asked: Sequence[Asked],
+    acts: Mapping[str, Sequence[Scene]],
+    stages: Sequence[Sequence[str]],
+    channels: Names,
+    trained: bool,
 ) -> str:
-    """The whole page. `stages` are the rows of the status table, headings first; `channels` are names by id."""
+    """The whole page. `acts` are scenes by heading, `stages` rows of the status table, headings first, `channels` names by id."""
     right = sum(each.right for each in asked)
     untrained = (
         ""
@@ -55,7 +63,7 @@ def html(
         f'<p class="lead">{archived} of {PIECES} posted pieces archived; {right} of {len(asked)} questions answered rightly. '
         "Each question was asked with the slash command <code>/find</code>; beside it is what the member saw.</p>"
         f"{untrained}{_table(stages)}{''.join(_article(number, each, channels) for number, each in enumerate(asked, 1))}"
-        f"<h1>And besides</h1>{''.join(_scene(scene, channels) for scene in scenes)}</html>\n"
+        f"{''.join(_act(heading, scenes, channels) for heading, scenes in acts.items())}</html>\n"
     )
 
 
@@ -76,9 +84,15 @@ def _article(number: int, asked: Asked, channels: Names) -> str:
     )
 
 
+def _act(heading: str, scenes: Sequence[Scene], channels: Names) -> str:
+    return f"<h1>{escape(heading)}</h1>{''.join(_scene(scene, channels) for scene in scenes)}"
+
+
 def _scene(scene: Scene, channels: Names) -> str:
     picture = "" if scene.picture is None else f'<img alt="the picture" src="{data_uri(scene.picture, "png")}">'
     words = f"<h2>{escape(scene.title)} <small>{_mark(scene.right)}</small></h2><p>{escape(scene.did)}.</p>"
+    if isinstance(scene.seen, Terminal):
+        return f'<article class="scene wide"><div class="question">{words}</div><pre>{escape(scene.seen.text)}</pre></article>'
     seen = message_html(scene.seen, channels)
     return f'<article class="scene"><div class="question">{words}{picture}</div><div>{seen}</div></article>'
 

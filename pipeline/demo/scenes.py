@@ -11,6 +11,7 @@ from infra.simulator.answers import Answer
 from infra.simulator.model import Channel, Member, Message
 from pipeline.demo.play import PATIENCE_S, Scenery, recorded
 from pipeline.demo.script import FORGETFUL, GUILDS, KNOWN, LATE, PIECES, WANTED, posts
+from pipeline.demo.terminal import Terminal
 from pipeline.process import Process
 
 HOME = next(iter(GUILDS))
@@ -25,7 +26,7 @@ class Scene:
 
     title: str
     did: str
-    seen: Answer | Message
+    seen: Answer | Message | Terminal
     right: bool
     picture: bytes | None = None
 

@@ -3,13 +3,17 @@
 import asyncio
 import re
 import sys
+from html import unescape
 from pathlib import Path
+
+import pytest
 
 from pipeline.demo.play import Asked
 from pipeline.demo.script import PIECES, posts, questions
 
 
-async def test_the_demo_archives_every_piece_and_answers_every_question(tmp_path: Path) -> None:
+@pytest.mark.timeout(240)
+async def test_the_demo_archives_every_piece_answers_every_question_and_changes_the_model(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("mapseek")),
         *("demo", "--report", str(tmp_path)),
@@ -17,7 +21,7 @@ async def test_the_demo_archives_every_piece_and_answers_every_question(tmp_path
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), 110)
+        output, _ = await asyncio.wait_for(process.communicate(), 220)
     finally:
         if process.returncode is None:
             process.kill()
@@ -29,6 +33,12 @@ async def test_the_demo_archives_every_piece_and_answers_every_question(tmp_path
     assert report.count("<article>") == 20
     assert re.findall(r'(?:src|href)="(?!data:|https://discord\.com/channels/)', report) == []
     assert report.count('<span class="right">') >= 18
+    takeover = unescape(report.partition("<h1>A new model takes over</h1>")[2])
+    assert takeover.count('<span class="right">') == 6
+    assert "$ mapseek activate g2" in takeover
+    assert "answered from g2" in takeover
+    assert "Clean: everything is where it should be." in takeover
+    assert (tmp_path / "comparison" / "index.html").exists()
 
 
 def test_a_question_without_an_answer_is_not_right() -> None:
