@@ -1,16 +1,21 @@
 """The catalogue in MongoDB: a document an image with its vectors under `clip_embedding.<generation>`, and tombstones."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
-from contracts.ports import CatalogueEntry, Document
+from pymongo.errors import DuplicateKeyError
+
+from contracts.ports import Catalogue, CatalogueEntry, Document, Kept
 from infra.mongo.client import Database, Documents, connect, outages
+from infra.mongo.contents import contents, page_behind
+from infra.mongo.replacing import as_it_was, replace
 from infra.mongo.vector_binary import from_binary, to_binary
 
 IMAGES = "images"
 TOMBSTONES = "removed_images"
+BESIDE = "_beside"
+"""What ends the names of the collections that are filled while those without it answer."""
 
-_PAGE = 500
 _BLOBS = ("original.blob", "media.pixels", "media.thumbnail")
 _WITHOUT_VECTORS = {"clip_embedding": 0}
 
@@ -44,13 +49,18 @@ class MongoCatalogue:
     and a write that dies before its last step is not acknowledged, so it is done again.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._client = database.client
-        self._images = database[IMAGES]
-        self._tombstones = database[TOMBSTONES]
+    def __init__(self, database: Database, ending: str = "") -> None:
+        self._database = database
+        self._ending = ending
+        self._images = database[f"{IMAGES}{ending}"]
+        self._tombstones = database[f"{TOMBSTONES}{ending}"]
 
-    async def merge(self, image_id: str, fields: Document) -> bool:
-        return await self._set(image_id, dict(fields))
+    async def merge(self, image_id: str, fields: Document, *, unless: Callable[[Document], bool] | None = None) -> bool:
+        if unless is None:
+            return await self._set(image_id, dict(fields))
+        while not await self._tried(image_id, dict(fields), unless):
+            pass  # somebody else was quicker: ask again, with what is there now
+        return await self._not_removed(image_id)
 
     async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
         await self._set(image_id, {f"clip_embedding.{generation}": to_binary(vector)})
@@ -65,6 +75,8 @@ class MongoCatalogue:
         with outages("catalogue"):
             await self._tombstones.update_one({"_id": image_id}, {"$set": {"removed": True}}, upsert=True)
             await self._images.delete_one({"_id": image_id})
+            # What stands beside, perhaps left behind for ever, must not keep it either.
+            await self._database[f"{IMAGES}{BESIDE}"].delete_one({"_id": image_id})
 
     async def removed(self, image_id: str) -> bool:
         with outages("catalogue"):
@@ -77,10 +89,13 @@ class MongoCatalogue:
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         last = ""
-        while documents := await self._page(guild_id, last):  # pages by key, not one cursor: a cursor dies with its server
+        while documents := await page_behind(self._images, last, _of_guild(guild_id), _WITHOUT_VECTORS):
             for document in documents:
                 yield _entry(document)
             last = documents[-1]["_id"]
+
+    def contents(self) -> AsyncIterator[Kept]:
+        return contents(self._images, self._tombstones)
 
     async def count(self, guild_id: str | None = None) -> int:
         with outages("catalogue"):
@@ -93,31 +108,67 @@ class MongoCatalogue:
                     return True
         return False
 
+    async def drop_generation(self, generation: str) -> int:
+        path = f"clip_embedding.{generation}"
+        with outages("catalogue"):
+            dropped = await self._images.update_many({path: {"$exists": True}}, {"$unset": {path: ""}})
+        return dropped.modified_count
+
     async def clear(self) -> None:
         with outages("catalogue"):
             await self._images.delete_many({})
             await self._tombstones.delete_many({})
 
+    async def beside(self) -> "MongoCatalogue":
+        beside = MongoCatalogue(self._database, BESIDE)
+        await beside._drop()
+        return beside
+
+    async def replace_with(self, other: Catalogue) -> None:
+        await replace(self._images, self._tombstones, self.contents(), other.contents())
+
     async def ping(self) -> None:
         with outages("catalogue"):
-            await self._client.admin.command("ping")
+            await self._database.client.admin.command("ping")
 
     async def close(self) -> None:
-        self._client.close()
+        """End the connection; a catalogue beside has none of its own, but is gone."""
+        if self._ending:
+            await self._drop()
+        else:
+            self._database.client.close()
+
+    async def _drop(self) -> None:
+        with outages("catalogue"):
+            await self._images.drop()
+            await self._tombstones.drop()
 
     async def _set(self, image_id: str, fields: dict[str, Any]) -> bool:
         """Whether the image is there to have them."""
         with outages("catalogue"):
             await self._images.update_one({"_id": image_id}, {"$set": fields}, upsert=True)
+        return await self._not_removed(image_id)
+
+    async def _tried(self, image_id: str, fields: dict[str, Any], unless: Callable[[Document], bool]) -> bool:
+        """Set fields of a document as it was read, or find that it needs none. False if it was changed meanwhile."""
+        with outages("catalogue"):
+            stored = await self._images.find_one({"_id": image_id}, _WITHOUT_VECTORS)
+            if stored is not None and unless(_entry(stored).document):
+                return True
+            unchanged = {"_id": image_id, **as_it_was(fields, stored or {})}
+            try:
+                result = await self._images.update_one(unchanged, {"$set": fields}, upsert=stored is None)
+            except DuplicateKeyError:
+                return False
+        return result.matched_count > 0 or result.upserted_id is not None
+
+    async def _not_removed(self, image_id: str) -> bool:
+        """Whether there is no tombstone of the image; if there is one, what was just written is deleted."""
+        with outages("catalogue"):
             if await self._tombstones.find_one({"_id": image_id}) is None:
                 return True
             await self._images.delete_one({"_id": image_id})
         return False
-
-    async def _page(self, guild_id: str | None, after: str) -> list[dict[str, Any]]:
-        query = _of_guild(guild_id) | {"_id": {"$gt": after}}
-        with outages("catalogue"):
-            return await self._images.find(query, _WITHOUT_VECTORS).sort("_id", 1).limit(_PAGE).to_list(None)
 
 
 def _of_guild(guild_id: str | None) -> dict[str, Any]:

@@ -112,6 +112,13 @@ class AtlasSearch:
                     "that is not needed any more."
                 ) from error
 
+    async def drop_index(self, generation: str) -> None:
+        """Have the generation's index deleted, if there is one. Raises as `ensure_index` does."""
+        with _vector_search():
+            if await self._index(generation) is not None:
+                await self._images.drop_search_index(index_name(generation))
+        self._queryable.discard(generation)
+
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:

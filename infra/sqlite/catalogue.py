@@ -10,14 +10,20 @@ from typing import Any
 import orjson
 
 from contracts.errors import MapSeekError
-from contracts.ports import CatalogueEntry, Document
+from contracts.ports import Catalogue, CatalogueEntry, Document, Kept
 from infra.sqlite.connection import Connection, connect, is_outage
-from infra.sqlite.schema import ensure_schema
+from infra.sqlite.contents import PAGE, page_behind
+from infra.sqlite.schema import BESIDE, drop_beside, ensure_schema, make_beside, put_in_place, stands_beside
+from infra.sqlite.statements import Statements
 from infra.sqlite.writer import Writer
 
-_PAGE = 500
-_TOMBSTONE = "SELECT 1 FROM tombstones WHERE image_id = ?"
-_USES = "SELECT 1 FROM images WHERE original = ?1 OR pixels = ?1 OR thumbnail = ?1 LIMIT 1"
+_TOMBSTONE = "SELECT 1 FROM {tombstones} WHERE image_id = ?"
+_DOCUMENT = "SELECT document FROM {images} WHERE image_id = ?"
+_SET = "INSERT INTO {images} (image_id, document) VALUES (?, ?) ON CONFLICT DO UPDATE SET document = excluded.document"
+_MAKE = "INSERT INTO {images} (image_id, document) VALUES (?, '{{}}') ON CONFLICT DO NOTHING"
+_ERASE = ("DELETE FROM {images} WHERE image_id = ?", "DELETE FROM {embeddings} WHERE image_id = ?")
+_BURY = "INSERT INTO {tombstones} VALUES (?) ON CONFLICT DO NOTHING"
+_USES = "SELECT 1 FROM {images} WHERE original = ?1 OR pixels = ?1 OR thumbnail = ?1 LIMIT 1"
 
 
 async def open_sqlite_catalogue(path: Path, *, busy_timeout: float = 3.0) -> "SqliteCatalogue":
@@ -46,40 +52,48 @@ def _open(path: Path, busy_timeout: float) -> "SqliteCatalogue":
 
 
 class SqliteCatalogue:
-    """Catalogue on SQLite. One thread writes and one reads, so that an answer does not wait behind the archive."""
+    """Catalogue on SQLite. One thread writes and one reads, so that an answer does not wait behind the archive.
 
-    def __init__(self, path: Path, busy_timeout: float) -> None:
+    One that is made by `beside` stands in the same file, in tables whose names have another ending.
+    """
+
+    def __init__(self, path: Path, busy_timeout: float, ending: str = "") -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._ending = ending
+        self._sql = Statements(ending)
         self._writer = Writer(path, busy_timeout)
         self._reader = Connection(path, busy_timeout, "catalogue-reader")
 
-    async def merge(self, image_id: str, fields: Document) -> bool:
+    async def merge(self, image_id: str, fields: Document, *, unless: Callable[[Document], bool] | None = None) -> bool:
         def patch(database: sqlite3.Connection) -> None:
-            row = database.execute("SELECT document FROM images WHERE image_id = ?", (image_id,)).fetchone()
-            document = (orjson.loads(row[0]) if row else {}) | dict(fields)
-            database.execute(
-                "INSERT INTO images (image_id, document) VALUES (?, ?) ON CONFLICT DO UPDATE SET document = excluded.document",
-                (image_id, orjson.dumps(document).decode()),
-            )
+            row = database.execute(self._sql(_DOCUMENT), (image_id,)).fetchone()
+            document = orjson.loads(row[0]) if row else {}
+            if unless is None or not unless(document):
+                database.execute(self._sql(_SET), (image_id, orjson.dumps(document | dict(fields)).decode()))
 
         return await self._write_unless_removed(image_id, patch)
 
     async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
         def put(database: sqlite3.Connection) -> None:
-            database.execute("INSERT INTO images (image_id, document) VALUES (?, '{}') ON CONFLICT DO NOTHING", (image_id,))
-            database.execute("INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)", (image_id, generation, vector))
+            database.execute(self._sql(_MAKE), (image_id,))
+            database.execute(self._sql("INSERT OR REPLACE INTO {embeddings} VALUES (?, ?, ?)"), (image_id, generation, vector))
 
         await self._write_unless_removed(image_id, put)
 
     async def vector(self, image_id: str, generation: str) -> bytes | None:
-        query = "SELECT vector FROM embeddings WHERE image_id = ? AND generation = ?"
+        query = "SELECT vector FROM {embeddings} WHERE image_id = ? AND generation = ?"
         rows = await self._rows(query, image_id, generation)
         return rows[0][0] if rows else None
 
     async def remove(self, image_id: str) -> None:
         def erase(database: sqlite3.Connection) -> None:
-            database.execute("INSERT INTO tombstones VALUES (?) ON CONFLICT DO NOTHING", (image_id,))
-            database.execute("DELETE FROM images WHERE image_id = ?", (image_id,))
-            database.execute("DELETE FROM embeddings WHERE image_id = ?", (image_id,))
+            database.execute(self._sql(_BURY), (image_id,))
+            # What stands beside, perhaps left behind for ever, must not keep it either.
+            places = (self._sql, Statements(BESIDE)) if stands_beside(database) else (self._sql,)
+            for sql in places:
+                for statement in _ERASE:
+                    database.execute(sql(statement), (image_id,))
 
         await self._writer.write(erase)
 
@@ -88,56 +102,87 @@ class SqliteCatalogue:
 
     async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
         wanted = orjson.dumps(list(image_ids)).decode()
-        query = "SELECT image_id, document FROM images WHERE image_id IN (SELECT value FROM json_each(?))"
+        query = "SELECT image_id, document FROM {images} WHERE image_id IN (SELECT value FROM json_each(?))"
         return {image_id: _entry(image_id, document) for image_id, document in await self._rows(query, wanted)}
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         of_guild, parameters = ("", ()) if guild_id is None else ("guild_id = ? AND", (guild_id,))
-        query = f"SELECT image_id, document FROM images WHERE {of_guild} image_id > ? ORDER BY image_id LIMIT {_PAGE}"  # noqa: S608
+        query = f"SELECT image_id, document FROM {{images}} WHERE {of_guild} image_id > ? ORDER BY image_id LIMIT {PAGE}"  # noqa: S608
         last = ""
         while rows := await self._rows(query, *parameters, last):
             for image_id, document in rows:
                 yield _entry(image_id, document)
             last = rows[-1][0]
 
+    async def contents(self) -> AsyncIterator[Kept]:
+        last = ""
+        while page := await self._reader.run(lambda database, last=last: page_behind(database, self._sql, last)):  # type: ignore[misc]
+            for kept in page:
+                yield kept
+            last = page[-1].image_id
+
     async def count(self, guild_id: str | None = None) -> int:
         of_guild, parameters = ("", ()) if guild_id is None else ("WHERE guild_id = ?", (guild_id,))
-        query = f"SELECT count(*) FROM images {of_guild}"  # noqa: S608
+        query = f"SELECT count(*) FROM {{images}} {of_guild}"  # noqa: S608
         ((count,),) = await self._rows(query, *parameters)
         return int(count)
 
     async def uses(self, blob: str) -> bool:
         return bool(await self._rows(_USES, blob))
 
+    async def drop_generation(self, generation: str) -> int:
+        dropped = 0
+
+        def drop(database: sqlite3.Connection) -> None:
+            nonlocal dropped
+            dropped = database.execute(self._sql("DELETE FROM {embeddings} WHERE generation = ?"), (generation,)).rowcount
+
+        await self._writer.write(drop)
+        return dropped
+
     async def clear(self) -> None:
         def empty(database: sqlite3.Connection) -> None:
-            for table in ("images", "embeddings", "tombstones"):
-                database.execute(f"DELETE FROM {table}")  # noqa: S608
+            for table in ("{images}", "{embeddings}", "{tombstones}"):
+                database.execute(self._sql(f"DELETE FROM {table}"))  # noqa: S608
 
         await self._writer.write(empty)
+
+    async def beside(self) -> "SqliteCatalogue":
+        await self._writer.write(make_beside)
+        return await asyncio.to_thread(SqliteCatalogue, self._path, self._busy_timeout, BESIDE)
+
+    async def replace_with(self, other: Catalogue) -> None:
+        if not isinstance(other, SqliteCatalogue) or not other._ending:
+            raise TypeError("only a catalogue that was made by `beside` takes the place of another")
+        await self._writer.write(put_in_place)
 
     async def ping(self) -> None:
         await self._writer.write(lambda _: None)
 
     async def close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        """Let the work in hand end, then close. What stands beside and was not put in place is gone."""
+        try:
+            if self._ending:
+                await self._writer.write(drop_beside)
+        finally:
+            await self._reader.close()
+            await self._writer.close()
 
     async def _rows(self, query: str, *parameters: str) -> list[tuple[Any, ...]]:
-        return await self._reader.run(lambda database: database.execute(query, parameters).fetchall())
+        return await self._reader.run(lambda database: database.execute(self._sql(query), parameters).fetchall())
 
     async def _write_unless_removed(self, image_id: str, work: Callable[[sqlite3.Connection], None]) -> bool:
-        """Whether the work was done."""
-        done = False
+        """Whether the image is there to be worked on."""
+        there = False
 
         def unless_removed(database: sqlite3.Connection) -> None:
-            nonlocal done
-            done = database.execute(_TOMBSTONE, (image_id,)).fetchone() is None
-            if done:
+            nonlocal there
+            there = database.execute(self._sql(_TOMBSTONE), (image_id,)).fetchone() is None
+            if there:
                 work(database)
 
         await self._writer.write(unless_removed)
-        return done
+        return there
 
 
 def _entry(image_id: str, document: str) -> CatalogueEntry:

@@ -1,7 +1,7 @@
 """The catalogue's tables, and how a file is recognised as ours."""
 
 import sqlite3
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
@@ -12,33 +12,45 @@ from infra.sqlite.connection import transaction
 APPLICATION_ID = 0x4D415053
 """The letters MAPS: `file` shows it, and a database of another program is not mistaken for ours."""
 
-_FIRST = (
-    """CREATE TABLE images (
+TABLES = ("images", "embeddings", "tombstones")
+BESIDE = "_beside"
+"""What ends the names of the tables that are filled while those without it answer."""
+
+_BLOBS = {"original": "$.original.blob", "pixels": "$.media.pixels", "thumbnail": "$.media.thumbnail"}
+
+
+def _first(tables: str, indexes: str) -> tuple[str, ...]:
+    return (
+        f"""CREATE TABLE images{tables} (
         image_id TEXT PRIMARY KEY,
         document TEXT NOT NULL,
         guild_id TEXT GENERATED ALWAYS AS (json_extract(document, '$.metadata.guild_id')) VIRTUAL
     )""",
-    "CREATE INDEX images_by_guild ON images (guild_id, image_id)",
-    """CREATE TABLE embeddings (
+        f"CREATE INDEX images_by_guild{indexes} ON images{tables} (guild_id, image_id)",
+        f"""CREATE TABLE embeddings{tables} (
         image_id TEXT NOT NULL,
         generation TEXT NOT NULL,
         vector BLOB NOT NULL,
         PRIMARY KEY (image_id, generation)
     )""",
-    "CREATE TABLE tombstones (image_id TEXT PRIMARY KEY) WITHOUT ROWID",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-)
-_BLOBS = {"original": "$.original.blob", "pixels": "$.media.pixels", "thumbnail": "$.media.thumbnail"}
-_SECOND = tuple(
-    statement
-    for column, path in _BLOBS.items()
-    for statement in (
-        f"ALTER TABLE images ADD COLUMN {column} TEXT GENERATED ALWAYS AS (json_extract(document, '{path}')) VIRTUAL",
-        f"CREATE INDEX images_by_{column} ON images ({column})",
+        f"CREATE TABLE tombstones{tables} (image_id TEXT PRIMARY KEY) WITHOUT ROWID",
+        f"PRAGMA application_id = {APPLICATION_ID}",
     )
-)
-_STEPS = (_FIRST, _SECOND)
-"""What makes each version of the tables out of the one before."""
+
+
+def _second(tables: str, indexes: str) -> tuple[str, ...]:
+    return tuple(
+        statement
+        for column, path in _BLOBS.items()
+        for statement in (
+            f"ALTER TABLE images{tables} ADD COLUMN {column} TEXT GENERATED ALWAYS AS (json_extract(document, '{path}')) VIRTUAL",
+            f"CREATE INDEX images_by_{column}{indexes} ON images{tables} ({column})",
+        )
+    )
+
+
+_STEPS = (_first, _second)
+"""What makes each version of the tables out of the one before, given what ends the names of tables and indexes."""
 
 VERSION = len(_STEPS)
 
@@ -54,8 +66,9 @@ def ensure_schema(database: sqlite3.Connection, path: Path, patience: float) -> 
         (version,) = database.execute("PRAGMA user_version").fetchone()
         ours = objects == 0 or application == APPLICATION_ID
         if ours and version < VERSION:
-            for statement in (*chain(*_STEPS[version:]), f"PRAGMA user_version = {VERSION}"):
+            for statement in _statements(_STEPS[version:]):
                 database.execute(statement)
+            database.execute(f"PRAGMA user_version = {VERSION}")
     if not ours:
         raise MapSeekError(f"{path} is the database of another program: move it away or choose another data folder.")
     if version > VERSION:
@@ -64,6 +77,40 @@ def ensure_schema(database: sqlite3.Connection, path: Path, patience: float) -> 
             "or delete the file and rebuild it from the log."
         )
     _keep_write_ahead_log(database, patience)
+
+
+def make_beside(database: sqlite3.Connection) -> None:
+    """Make empty tables beside those that answer, in a transaction; what earlier ones held is gone.
+
+    SQLite cannot rename an index, so those of the two sets take turns to have the longer names.
+    """
+    drop_beside(database)
+    plain_names_taken = database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'images_by_guild'").fetchone()
+    for statement in _statements(_STEPS, BESIDE, BESIDE if plain_names_taken else ""):
+        database.execute(statement)
+
+
+def drop_beside(database: sqlite3.Connection) -> None:
+    """Drop the tables beside, if there are any, in a transaction."""
+    for table in TABLES:
+        database.execute(f"DROP TABLE IF EXISTS {table}{BESIDE}")
+
+
+def put_in_place(database: sqlite3.Connection) -> None:
+    """Let the tables beside take the place of those that answer, in a transaction."""
+    for table in TABLES:
+        database.execute(f"DROP TABLE {table}")
+        database.execute(f"ALTER TABLE {table}{BESIDE} RENAME TO {table}")
+
+
+def stands_beside(database: sqlite3.Connection) -> bool:
+    """Whether there are tables beside those that answer."""
+    return database.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (f"{TABLES[0]}{BESIDE}",)).fetchone() is not None
+
+
+def _statements(steps: Iterable[Callable[[str, str], Iterable[str]]], tables: str = "", indexes: str = "") -> Iterator[str]:
+    for step in steps:
+        yield from step(tables, indexes)
 
 
 def _keep_write_ahead_log(database: sqlite3.Connection, patience: float) -> None:

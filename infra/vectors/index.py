@@ -18,7 +18,8 @@ INLINE_ROWS = 4_000
 class EmbeddedIndex:
     """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. Searched through VectorSearch.
 
-    `removed` are the ids that were removed: an add that comes later, in a replay or out of order, does not bring them back.
+    `removed` are the ids that were removed, `dropped` the generations that were given up: an add that comes later, in a replay or
+    out of order, does not bring them back.
     """
 
     def __init__(
@@ -27,11 +28,13 @@ class EmbeddedIndex:
         graph_above: int = GRAPH_ABOVE,
         position: int = 0,
         removed: Iterable[str] = (),
+        dropped: Iterable[str] = (),
         shards: dict[tuple[str, str], Shard] | None = None,
     ) -> None:
         self._graph_above = graph_above
         self._position = position
         self._removed = set(removed)
+        self._dropped = set(dropped)
         self._shards = shards if shards is not None else {}
 
     def __len__(self) -> int:
@@ -45,6 +48,10 @@ class EmbeddedIndex:
     @property
     def removed(self) -> frozenset[str]:
         return frozenset(self._removed)
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        return frozenset(self._dropped)
 
     @property
     def shards(self) -> dict[tuple[str, str], Shard]:
@@ -66,7 +73,7 @@ class EmbeddedIndex:
         Raises MapSeekError when the vector does not fit its generation.
         """
         unit = _unit(vector)
-        if image_id in self._removed:
+        if image_id in self._removed or generation in self._dropped:
             return
         shard = self._shards.get((guild_id, generation))
         if shard is None:
@@ -79,6 +86,11 @@ class EmbeddedIndex:
         self._removed.add(image_id)
         for shard in self._shards.values():
             shard.remove(image_id)
+
+    def drop_generation(self, generation: str) -> None:
+        """Erase a generation's vectors, for ever."""
+        self._dropped.add(generation)
+        self._shards = {key: shard for key, shard in self._shards.items() if key[1] != generation}
 
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None

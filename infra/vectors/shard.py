@@ -88,6 +88,11 @@ class Shard:
                 return alike[:top]
             width = min(4 * width, top)
 
+    def table(self) -> dict[str, NDArray[Any]]:
+        """The table's arrays (see Table.dump) as they are now."""
+        with self._lock:
+            return self._table.dump()
+
     def dump(self, graph_path: Path) -> tuple[dict[str, NDArray[Any]], int]:
         """The table's arrays, and how many slots the graph written to `graph_path` covers: 0 when there is none."""
         with self._lock:

@@ -46,6 +46,7 @@ class Manifest(_Saved):
     format: Literal[1] = 1
     position: int
     removed: str
+    dropped: list[str] = []
     shards: list[SavedShard]
 
 
@@ -66,7 +67,7 @@ def save(index: EmbeddedIndex, folder: Path) -> None:
     shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
     temporary = folder / "removed.tmp"
     temporary.write_bytes(orjson.dumps(sorted(index.removed)))
-    manifest = Manifest(position=position, removed=_keep(temporary), shards=shards)
+    manifest = Manifest(position=position, removed=_keep(temporary), dropped=sorted(index.dropped), shards=shards)
     _replace_manifest(folder, manifest)
     _clear_away(folder, manifest)
     log.info("vector index saved", position=position, vectors=sum(shard.count for shard in shards))
@@ -86,7 +87,23 @@ def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | Non
             "the snapshot of the vector index is unusable, it will be rebuilt from the log", folder=str(folder), reason=str(error)
         )
         return None
-    return EmbeddedIndex(graph_above=graph_above, position=manifest.position, removed=removed, shards=shards)
+    return EmbeddedIndex(
+        graph_above=graph_above, position=manifest.position, removed=removed, dropped=manifest.dropped, shards=shards
+    )
+
+
+def saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:
+    """The position of a snapshot, and the images that it has of a generation, without the vectors; None as `load`."""
+    try:
+        manifest = _read_manifest(folder)
+        images: set[str] = set()
+        for saved in manifest.shards:
+            if saved.generation == generation and guild_id in (None, saved.guild_id):
+                with np.load(_checked(folder, saved.table), allow_pickle=False) as file:
+                    images.update(filter(None, file["ids"].astype(np.str_).tolist()))
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return None
+    return manifest.position, images
 
 
 def _save_shard(folder: Path, guild_id: str, generation: str, shard: Shard) -> SavedShard:
@@ -125,8 +142,8 @@ def _keep(temporary: Path) -> str:
 
 def _replace_manifest(folder: Path, manifest: Manifest) -> None:
     temporary = folder / f"{MANIFEST}.tmp"
-    sealed = SealedManifest(manifest=manifest, sha256=_seal(manifest))
-    temporary.write_bytes(orjson.dumps(sealed.model_dump(), option=orjson.OPT_INDENT_2))
+    sealed = {"manifest": _plain(manifest), "sha256": _seal(manifest)}
+    temporary.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2))
     _sync(temporary)
     _sync(folder)  # the data files' names before the manifest that needs them
     os.replace(temporary, folder / MANIFEST)
@@ -141,7 +158,12 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _seal(manifest: Manifest) -> str:
-    return hashlib.sha256(orjson.dumps(manifest.model_dump())).hexdigest()
+    return hashlib.sha256(orjson.dumps(_plain(manifest))).hexdigest()
+
+
+def _plain(manifest: Manifest) -> dict[str, object]:
+    """What is written and sealed. Without dropped generations it is as the first release wrote it, which knew of none."""
+    return manifest.model_dump(exclude=None if manifest.dropped else {"dropped"})
 
 
 def _clear_away(folder: Path, manifest: Manifest) -> None:

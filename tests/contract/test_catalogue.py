@@ -163,7 +163,7 @@ class TestSqlite(CatalogueSuite):
     async def test_a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(self, path: Path) -> None:
         path.parent.mkdir()
         with closing(sqlite3.connect(path)) as old:
-            for statement in (*schema._FIRST, "PRAGMA user_version = 1"):
+            for statement in (*schema._first("", ""), "PRAGMA user_version = 1"):
                 old.execute(statement)
             document = json.dumps(POST | {"media": {"pixels": "a" * 64, "thumbnail": "b" * 64}})
             old.execute("INSERT INTO images (image_id, document) VALUES ('1', ?)", (document,))
@@ -181,11 +181,39 @@ class TestSqlite(CatalogueSuite):
             assert now.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
     async def test_a_blob_is_found_by_index(self, catalogue: SqliteCatalogue) -> None:
-        plan = await catalogue._rows(f"EXPLAIN QUERY PLAN {_USES}", "a" * 64)
-        steps = [row[-1] for row in plan]
-        for column in ("original", "pixels", "thumbnail"):
-            assert any(f"images_by_{column}" in step for step in steps), steps
-        assert not any(step.startswith("SCAN") for step in steps), steps
+        for _ in range(3):
+            plan = await catalogue._rows(f"EXPLAIN QUERY PLAN {_USES}", "a" * 64)
+            steps = [row[-1] for row in plan]
+            for column in ("original", "pixels", "thumbnail"):
+                assert any(f"images_by_{column}" in step for step in steps), steps
+            assert not any(step.startswith("SCAN") for step in steps), steps
+            beside = await catalogue.beside()
+            await catalogue.replace_with(beside)
+            await beside.close()
+
+    async def test_a_swapped_file_has_the_tables_of_a_new_one(self, catalogue: SqliteCatalogue, path: Path, tmp_path: Path) -> None:
+        def shape(file: Path) -> object:
+            with closing(sqlite3.connect(file)) as database:
+                tables = ("images", "embeddings", "tombstones")
+                columns = [database.execute(f"PRAGMA table_xinfo({table})").fetchall() for table in tables]
+                return columns, database.execute("SELECT type, tbl_name FROM sqlite_schema ORDER BY 1, 2").fetchall()
+
+        beside = await catalogue.beside()
+        await catalogue.replace_with(beside)
+        await beside.close()
+        await (await open_sqlite_catalogue(tmp_path / "new.sqlite")).close()
+        assert shape(path) == shape(tmp_path / "new.sqlite")
+
+    async def test_what_a_killed_process_left_beside_hinders_nobody(self, catalogue: SqliteCatalogue, path: Path) -> None:
+        left = await catalogue.beside()
+        await left.merge("1", POST)
+        opened = await open_sqlite_catalogue(path)
+        await opened.merge("2", POST)
+        assert await opened.count() == 1
+        beside = await opened.beside()
+        await opened.replace_with(beside)
+        for each in (left, beside, opened):
+            await each.close()
 
     async def test_a_file_of_another_schema_version_is_refused(self, path: Path) -> None:
         await (await open_sqlite_catalogue(path)).close()

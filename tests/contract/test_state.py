@@ -1,8 +1,6 @@
 """The state suite on a JetStream key-value bucket, and on the fake that other tests use in its place."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from contracts.subjects import STATE
 from infra.nats.connection import connect
 from infra.nats.state import JetStreamState, open_state
 from tests.suites.fakes import MemoryState
+from tests.suites.frozen import freeze, thaw
 from tests.suites.state import KEY, Outage, StateSuite
 
 
@@ -47,7 +46,7 @@ class TestJetStream(StateSuite):
     async def outage(self, client: Client, tmp_path: Path) -> Outage:
         pid = int((tmp_path / "nats-server" / "server.pid").read_text())
         state = await open_state(client, timeout=0.3)
-        return Outage(state, lambda: os.kill(pid, signal.SIGSTOP), lambda: os.kill(pid, signal.SIGCONT))
+        return Outage(state, lambda: freeze(pid), lambda: thaw(pid))
 
     async def test_the_bucket_is_on_disk_and_keeps_no_past(self, client: Client, state: JetStreamState) -> None:
         await state.put(KEY, b"personal")

@@ -1,0 +1,1 @@
+"""Rebuilding a projection from the log beside the one that answers, and comparing the two."""

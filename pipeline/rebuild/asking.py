@@ -1,0 +1,51 @@
+"""Asking every process that holds the vector index to rebuild it, and hearing how each of them gets on."""
+
+from collections.abc import Callable
+from time import monotonic
+
+from nats.aio.client import Client
+
+from contracts.subjects import REBUILD_INDEX
+from pipeline.index.answering import Report, Request
+
+ANSWER_WITHIN_S = 10.0
+"""The server says at once when nobody listens; else somebody answers by then."""
+
+FOUND_WITHIN_S = 2.0
+"""Once one has answered, who has not said a word by then does not hold the index."""
+
+SILENT_FOR_S = 20.0
+"""A process at work that says nothing for so long has ended."""
+
+
+async def ask_processes(
+    client: Client, *, verify: bool, heard: Callable[[Report], None], silent_for: float = SILENT_FOR_S
+) -> list[Report]:
+    """The last report of every process that holds the index, none where nobody does. `heard` is called with each report."""
+    inbox = client.new_inbox()
+    reports: dict[str, Report] = {}
+    last_heard: dict[str, float] = {}
+    subscription = await client.subscribe(inbox)
+    try:
+        await client.publish(REBUILD_INDEX, Request(verify=verify).model_dump_json().encode(), reply=inbox)
+        begun = monotonic()
+        while monotonic() - begun < (FOUND_WITHIN_S if reports else ANSWER_WITHIN_S) or any(
+            report.state == "working" for report in reports.values()
+        ):
+            try:
+                message = await subscription.next_msg(timeout=0.25)
+            except TimeoutError:
+                message = None
+            if message is not None and not message.data:
+                return []  # the server says that nobody listens
+            if message is not None:
+                report = Report.model_validate_json(message.data)
+                reports[report.process], last_heard[report.process] = report, monotonic()
+                heard(report)
+            for process, report in reports.items():
+                if report.state == "working" and monotonic() - last_heard[process] > silent_for:
+                    ended = {"state": "failed", "reason": "it ended in the middle of it, or is not reached any more"}
+                    reports[process] = report.model_copy(update=ended)
+    finally:
+        await subscription.unsubscribe()
+    return [reports[process] for process in sorted(reports)]

@@ -1,0 +1,94 @@
+"""A log to make projections anew from, the catalogue that the persist stage filled, and an index that follows it."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.ports import Catalogue
+from infra.mongo.catalogue import open_mongo_catalogue
+from infra.nats.connection import connect
+from infra.nats.journal import JetStreamJournal
+from infra.sqlite.catalogue import open_sqlite_catalogue
+from pipeline.index.opening import projected_index
+from pipeline.index.projected import ProjectedIndex
+from tests.suites.mongo_server import mongo_server
+from tests.suites.rebuilding import Held, Opened, lived, persisting
+
+
+@pytest.fixture
+async def log(client: Client, journal: JetStreamJournal) -> JetStreamJournal:
+    await lived(client, journal)
+    return journal
+
+
+@pytest.fixture(scope="package")
+def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mongo_server(tmp_path_factory.mktemp("mongo")) as server:
+        yield server.uri
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """The data folder of every process."""
+    return tmp_path / "data"
+
+
+@pytest.fixture(params=["sqlite", "mongodb"])
+def environment(request: pytest.FixtureRequest, data: Path, nats_url: str) -> Mapping[str, str]:
+    """The settings of a `mapseek` that works on this log."""
+    ours = {"MAPSEEK_DATA_DIR": str(data), "NATS_URL": nats_url, "MAPSEEK_CATALOGUE": request.param}
+    if request.param == "mongodb":
+        name = f"rebuild_{data.parent.name[:30]}"
+        ours |= {"MONGODB_URI": request.getfixturevalue("mongodb"), "MAPSEEK_MONGODB_DATABASE": name}
+    return ours
+
+
+@pytest.fixture
+async def opened(environment: Mapping[str, str], data: Path) -> AsyncIterator[Opened]:
+    """Opens the catalogue, as each process does for itself."""
+    async with AsyncExitStack() as stack:
+
+        async def opening() -> Catalogue:
+            if "MONGODB_URI" in environment:
+                named = environment["MONGODB_URI"], environment["MAPSEEK_MONGODB_DATABASE"]
+                catalogue: Catalogue = await open_mongo_catalogue(*named)
+            else:
+                catalogue = await open_sqlite_catalogue(data / "catalogue.sqlite")
+            stack.push_async_callback(catalogue.close)
+            return catalogue
+
+        yield opening
+
+
+@pytest.fixture
+async def catalogue(opened: Opened, log: JetStreamJournal, client: Client) -> Catalogue:
+    """A catalogue that the persist stage filled."""
+    catalogue = await opened()
+    async with persisting(client, catalogue):
+        pass
+    return catalogue
+
+
+@pytest.fixture
+def folder(data: Path) -> Path:
+    """Where the snapshot of the index is."""
+    return data / "vectors"
+
+
+@pytest.fixture
+def held(nats_url: str, folder: Path) -> Held:
+    """Opens the index, as each process that searches does."""
+
+    @asynccontextmanager
+    async def opening() -> AsyncIterator[ProjectedIndex]:
+        connection = await connect(nats_url, "a process")
+        try:
+            async with projected_index(connection, folder) as index:
+                yield index
+        finally:
+            await connection.close()
+
+    return opening

@@ -1,0 +1,129 @@
+"""The catalogue made anew from a real log while it answers, and what is not as the log says."""
+
+import asyncio
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.errors import MapSeekError
+from contracts.events import GenerationDropped
+from contracts.ports import Catalogue
+from contracts.subjects import IMAGES
+from infra.nats.journal import JetStreamJournal
+from pipeline.rebuild.catalogue import Rebuilt, rebuild_catalogue
+from pipeline.rebuild.standstill import standstill
+from tests.suites.fakes import MemoryCatalogue
+from tests.suites.rebuilding import IMAGES_POSTED, Opened, answering, history, persisting, record, vector
+
+POSTED_MEANWHILE = 10
+
+
+def ignored(_: int, __: int) -> None:
+    """Nobody looks at the progress."""
+
+
+async def verified(client: Client, catalogue: Catalogue) -> Rebuilt:
+    return await rebuild_catalogue(client, catalogue, verify=True, progress=ignored)
+
+
+async def test_what_was_persisted_in_any_order_is_what_the_log_says(client: Client, catalogue: Catalogue, opened: Opened) -> None:
+    async with answering(await opened()):
+        found = await verified(client, catalogue)
+    assert (found.comparison.before, found.comparison.different) == (found.comparison.after, 0), found
+    assert found.comparison.images == IMAGES_POSTED
+    assert found.unsettled == 0
+
+
+async def test_a_rebuilt_catalogue_is_identical_and_answers_all_the_time(
+    client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: Opened
+) -> None:
+    reader, writer = await opened(), await opened()
+    places: list[tuple[int, int]] = []
+    async with answering(reader), persisting(client, writer):
+        rebuild = asyncio.create_task(
+            rebuild_catalogue(client, catalogue, verify=False, progress=lambda done, total: places.append((done, total)))
+        )
+        for number in range(100, 100 + POSTED_MEANWHILE):
+            await record(log, *history(str(number)))
+        found = await rebuild
+    assert found.comparison.before == found.comparison.after, found
+    assert places[-1][0] == places[-1][1] > 0
+    assert await reader.count() == IMAGES_POSTED - 1 + POSTED_MEANWHILE
+    after = await verified(client, catalogue)
+    assert after.comparison.before == after.comparison.after, after
+    assert after.comparison.images == IMAGES_POSTED + POSTED_MEANWHILE
+
+
+async def test_planted_differences_are_found_and_a_rebuild_heals_them(client: Client, catalogue: Catalogue) -> None:
+    await catalogue.put_vector("10", "g1", vector(77))
+    await catalogue.merge("11", {"media": {"pixels": "e" * 64}})
+    await catalogue.remove("13")
+    await catalogue.merge("never posted", {"metadata": {"guild_id": "7"}})
+    found = (await verified(client, catalogue)).comparison
+    assert found.before != found.after
+    assert (found.different, found.examples) == (
+        4,
+        (
+            "Image 10 is not as the log says: the vector of g1.",
+            "Image 11 is not as the log says: media.",
+            "Image 13 is removed, but the log says otherwise.",
+            "Image never posted is not in the log.",
+        ),
+    )
+    healed = (await rebuild_catalogue(client, catalogue, verify=False, progress=ignored)).comparison
+    assert (healed.before, healed.after) == (found.before, found.after)
+    again = (await verified(client, catalogue)).comparison
+    assert again.before == again.after == found.after
+
+
+async def test_a_lost_catalogue_comes_back(client: Client, catalogue: Catalogue) -> None:
+    before = (await verified(client, catalogue)).comparison
+    await catalogue.clear()
+    await rebuild_catalogue(client, catalogue, verify=False, progress=ignored)
+    after = (await verified(client, catalogue)).comparison
+    assert (after.before, after.after) == (before.after, before.after)
+    assert await catalogue.removed("12")
+
+
+async def test_a_dropped_generation_stays_out(client: Client, log: JetStreamJournal, catalogue: Catalogue) -> None:
+    await record(log, GenerationDropped(generation="g2"))
+    await catalogue.drop_generation("g2")
+    found = (await rebuild_catalogue(client, catalogue, verify=False, progress=ignored)).comparison
+    assert found.before == found.after
+    assert await catalogue.vector("10", "g2") is None
+    assert await catalogue.vector("10", "g1") == vector(10)
+
+
+async def test_only_one_rebuilds_at_a_time(client: Client, log: JetStreamJournal) -> None:
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryCatalogue):
+        async def beside(self) -> MemoryCatalogue:
+            begun.set()
+            await goes_on.wait()
+            return await super().beside()
+
+    first = asyncio.create_task(verified(client, Slow()))
+    await begun.wait()
+    with pytest.raises(MapSeekError, match="being rebuilt already"):
+        await verified(client, MemoryCatalogue())
+    goes_on.set()
+    await first
+    await verified(client, MemoryCatalogue())
+
+
+async def test_whoever_writes_is_held_for_a_while_only_and_a_killed_rebuild_holds_nobody_for_ever(
+    client: Client, log: JetStreamJournal
+) -> None:
+    js = client.jetstream()
+
+    async def paused() -> dict[str, float]:
+        infos = await js.consumers_info(IMAGES)
+        return {info.name: info.pause_remaining or 0 for info in infos if info.paused}
+
+    async with standstill(js) as (held_at, unsettled):
+        remaining = await paused()
+        assert sorted(remaining) == ["erase-image", "persist-image", "persist-image-g1", "persist-image-g2"]
+        assert {place.durable for place in held_at} == set(remaining)
+        assert unsettled == 0
+    assert await paused() == {}

@@ -1,0 +1,120 @@
+"""The vector index made anew from a real log, in every process that holds it or where none does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.errors import MapSeekError
+from contracts.events import GenerationDropped, ImageEmbedded
+from contracts.subjects import REBUILD_INDEX
+from infra.nats.journal import JetStreamJournal
+from infra.vectors.snapshot import load
+from pipeline.index.answering import Report
+from pipeline.rebuild.asking import ask_processes
+from pipeline.rebuild.snapshot import rebuild_snapshot
+from tests.suites.rebuilding import IMAGES_POSTED, Held, history, record, searching, vector
+from tests.suites.vector_search import ids_of
+
+
+def ignored(_: int, __: int) -> None:
+    """Nobody looks at the progress."""
+
+
+async def asked(client: Client, *, verify: bool, **more: Any) -> list[Report]:
+    return await ask_processes(client, verify=verify, heard=lambda _: None, **more)
+
+
+async def test_every_process_that_holds_the_index_compares_it_with_the_log(
+    client: Client, log: JetStreamJournal, held: Held
+) -> None:
+    async with held() as one, held() as other, searching(one), searching(other):
+        reports = await asked(client, verify=True)
+    assert [report.state for report in reports] == ["done", "done"]
+    digests = {digest for report in reports if report.comparison for digest in (report.comparison.before, report.comparison.after)}
+    assert len(digests) == 1
+    assert {report.comparison.vectors for report in reports if report.comparison} == {2 * (IMAGES_POSTED - 1)}
+
+
+async def test_a_rebuilt_index_answers_all_the_time_and_follows_the_log(
+    client: Client, log: JetStreamJournal, held: Held, folder: Path
+) -> None:
+    async with held() as index:
+        before = index.index
+        async with searching(index):
+            (report,) = await asked(client, verify=False)
+        assert report.comparison is not None
+        assert report.comparison.before == report.comparison.after
+        assert index.index is not before
+        (saved,) = [load(folder)]
+        assert saved is not None
+        assert saved.position == report.comparison.position
+        await record(log, *history("99"))
+        assert ids_of(await index.search("7", "g1", vector(99), top=1, channels=None)) == ["99"]
+        (after,) = await asked(client, verify=True)
+        assert after.comparison is not None
+        assert after.comparison.before == after.comparison.after != report.comparison.after
+
+
+async def test_a_planted_difference_in_an_index_is_found_and_a_rebuild_heals_it(
+    client: Client, log: JetStreamJournal, held: Held
+) -> None:
+    async with held() as index:
+        index.index.add("7", "g1", "10", "8", vector(77))
+        for verify, identical in ((True, False), (True, False), (False, False), (True, True)):
+            (report,) = await asked(client, verify=verify)
+            assert report.comparison is not None
+            assert (report.comparison.before == report.comparison.after) is identical
+
+
+async def test_where_no_process_holds_the_index_the_snapshot_is_rebuilt(
+    client: Client, log: JetStreamJournal, held: Held, folder: Path
+) -> None:
+    assert await asked(client, verify=True) == []
+    assert await rebuild_snapshot(client, folder, verify=True, progress=ignored) is None
+    made = await rebuild_snapshot(client, folder, verify=False, progress=ignored)
+    assert made is not None
+    async with held() as index:
+        index.index.remove("11")
+        with pytest.raises(MapSeekError, match="has the vector index open"):
+            await rebuild_snapshot(client, folder, verify=True, progress=ignored)
+        await record(log, *history("99"))
+        await index.search("7", "g1", vector(99), top=1, channels=None)
+    for verify, identical in ((True, False), (False, False), (True, True)):
+        found = await rebuild_snapshot(client, folder, verify=verify, progress=ignored)
+        assert found is not None
+        assert (found.before == found.after) is identical
+        assert found.vectors == made.vectors + 2
+
+
+async def test_a_process_that_dies_in_the_middle_is_told_of(client: Client, log: JetStreamJournal) -> None:
+    async def dies(message: Any) -> None:
+        await message.respond(Report(process="elsewhere/1").model_dump_json().encode())
+
+    await client.subscribe(REBUILD_INDEX, cb=dies)
+    (report,) = await asked(client, verify=True, silent_for=0.5)
+    assert report.state == "failed"
+    assert "it ended" in report.reason
+
+
+async def test_a_dropped_generation_leaves_the_index_and_its_snapshot_for_ever(
+    client: Client, log: JetStreamJournal, held: Held, folder: Path
+) -> None:
+    async with held() as index:
+        assert await index.search("7", "g2", vector(10), top=1, channels=None)
+        await record(log, GenerationDropped(generation="g2"))
+        late = ImageEmbedded(guild_id="7", channel_id="8", image_id="99", generation="g2", vector=vector(99))
+        await record(log, late)
+        assert list(await index.search("7", "g2", vector(10), top=1, channels=None)) == []
+        assert index.count("g1") == IMAGES_POSTED - 1
+    saved = load(folder)
+    assert saved is not None
+    assert saved.dropped == {"g2"}
+    assert {generation for _, generation in saved.shards} == {"g1"}
+    async with held() as index:
+        await record(log, late.model_copy(update={"image_id": "98"}))
+        assert list(await index.search("7", "g2", vector(10), top=1, channels=None)) == []
+        (report,) = await asked(client, verify=True)
+        assert report.comparison is not None
+        assert report.comparison.before == report.comparison.after
