@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import topology
+from pipeline import durables
 from tests.suites import impatient
 from tests.suites.world import Discord, World, simulated_discord, whole_world
 
@@ -27,4 +27,4 @@ async def discord() -> AsyncIterator[Discord]:
 @pytest.fixture
 def impatient_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same consumers in this process as in the programs that are killed."""
-    monkeypatch.setattr(topology, "ACK_WAIT_S", impatient.ACK_WAIT_S)
+    monkeypatch.setattr(durables, "ACK_WAIT_S", impatient.ACK_WAIT_S)

@@ -203,7 +203,7 @@ async def test_the_deferral_comes_in_time_while_the_archive_lane_is_flooded(worl
     await world.log.holds(ImagePosted, 20)
     interaction = await world.discord.ask(art(1))
     await eventually(lambda: interaction.deferred_after_s is not None)
-    busy = await unsettled(world.log.client, IMAGES, "embed-image") + await unsettled(world.log.client, IMAGES, "download-image")
+    busy = await unsettled(world.log.client, IMAGES, "embed-image-g1") + await unsettled(world.log.client, IMAGES, "download-image")
     assert busy > 0
     assert interaction.deferred_after_s is not None
     assert interaction.deferred_after_s < 3

@@ -84,7 +84,7 @@ async def test_a_picture_posted_and_asked_for_is_found_by_containers_that_scale_
         await discord.wait_for_command("find", timeout=60)
 
         posts = [await discord.post(channel, author, files=[(f"{seed}.png", png(piece(seed)))]) for seed in range(1, PIECES + 1)]
-        await eventually(lambda: _finished(project, "persist", "image") >= PIECES, timeout=90, every=1)
+        await eventually(lambda: _indexed(project) >= PIECES, timeout=90, every=1)
         assert str(posts[2].id) in _first_link(await _ask(discord, channel, asker, seed=3))
 
         await asyncio.to_thread(project.compose, "up", "--detach", "--no-build", "--scale", "embed=3")
@@ -115,9 +115,10 @@ def _service(container: str) -> str:
     return container.rstrip("0123456789").rstrip("-_")
 
 
-def _finished(project: Project, stage: str, lane: str) -> int:
+def _indexed(project: Project) -> int:
+    """How many vectors have come into the catalogue."""
     rows = json.loads(project.compose("exec", "-T", "gateway", "mapseek", "status", "--json"))
-    return next(int(row["done"]) for row in rows if (row["stage"], row["lane"]) == (stage, lane))
+    return next((int(row["done"]) for row in rows if (row["stage"], row["generation"]) == ("persist", "g1")), 0)
 
 
 async def _ask(discord: Simulator, channel: Channel, asker: Member, *, seed: int) -> Answer:

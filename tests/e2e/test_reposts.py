@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from contracts.events import ImageReposted
+from contracts.events import ImageEmbedded, ImageReposted
 from infra.art.distort import png, reencode
 from infra.art.generate import piece
 from infra.discord.rest.notices import REPOST
 from infra.discord.wording import say
 from infra.simulator import Answer, Channel, Member, Message, Overwrite, Permission
+from tests.suites.generations import activate, begin, holds
 from tests.suites.replaying import begin_all_stages_anew
 from tests.suites.traces import at_rest
 from tests.suites.waiting import eventually
@@ -98,6 +99,21 @@ async def test_a_repost_is_linked_to_the_earliest_post_by_post_time_whenever_tha
     entry = (await world.entries())["again.png"]
     assert entry.document["repost_of"]["image_id"] == str(first.attachments[0].id)
     assert later.attachments[0].id != first.attachments[0].id
+
+
+@pytest.mark.parametrize("style", ["reaction", "reply"])
+async def test_a_repost_that_two_models_find_is_marked_once(world: World, style: str) -> None:
+    await begin(world, "g2")
+    await choose(world, style)
+    first = await world.discord.post(("first.png", art(PIECE)))
+    for generation in ("g1", "g2"):
+        await holds(world, ImageEmbedded, generation, 1)
+    await world.archived(1)
+    await activate(world, "g2")
+    message = await again(world)
+    assert {fact.same_as for fact in await world.log.facts(ImageReposted)} == {str(first.attachments[0].id)}
+    reacted, replies = marks(world, message)
+    assert (reacted, len(replies)) == ((True, 0) if style == "reaction" else (False, 1))
 
 
 async def test_one_message_with_a_piece_twice_is_no_repost(world: World) -> None:

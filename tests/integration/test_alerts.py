@@ -16,6 +16,7 @@ from contracts.errors import Unavailable
 from contracts.events import (
     AlertCancelled,
     AlertDelivered,
+    AlertEmbedded,
     AlertSet,
     AlertTriggered,
     Calibration,
@@ -23,17 +24,20 @@ from contracts.events import (
     Person,
     RemovalRequested,
 )
-from contracts.subjects import ALERTS, REMOVALS
+from contracts.subjects import ALERTS, REMOVALS, kind_filter
 from infra.nats import alerts as module
 from infra.nats.alerts import FollowedAlerts, OpenAlerts, open_alerts
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
+from tests.suites.bench_stage import count
 from tests.suites.facts import ALEX, BLOB, MOMENT, VECTOR
 from tests.suites.waiting import eventually
 
 Record = Callable[..., Coroutine[Any, Any, None]]
 STEVE = Person(id="6", name="Steve")
+OTHER, FINE = VECTOR[::-1], Calibration(match_at=0.95, possible_at=0.7)
+"""What an alert has in another generation."""
 
 
 def alert(alert_id: str, person: Person = ALEX, *, guild: str = "7", minute: int = 0) -> AlertSet:
@@ -54,6 +58,12 @@ def alert(alert_id: str, person: Person = ALEX, *, guild: str = "7", minute: int
 
 def cancelled(of: AlertSet) -> AlertCancelled:
     return AlertCancelled(guild_id=of.guild_id, alert_id=of.alert_id, person=of.person, cancelled_at=MOMENT)
+
+
+def embedded(of: AlertSet, generation: str) -> AlertEmbedded:
+    return AlertEmbedded(
+        guild_id=of.guild_id, alert_id=of.alert_id, person=of.person, generation=generation, vector=OTHER, calibration=FINE
+    )
 
 
 def delivered(of: AlertSet, outcome: Any) -> AlertDelivered:
@@ -113,6 +123,28 @@ async def test_alerts_are_told_apart_by_guild_and_person(alerts: FollowedAlerts,
     assert await alerts.open("8") == [elsewhere]
 
 
+async def test_an_alert_is_comparable_in_every_generation_that_it_has_a_vector_of(alerts: FollowedAlerts, record: Record) -> None:
+    older, newer = alert("1"), alert("2", minute=1)
+    await record(newer, older, embedded(newer, "g2"))
+    assert await alerts.comparable("7", "g1") == [older, newer]
+    in_second = newer.model_copy(update={"generation": "g2", "vector": OTHER, "calibration": FINE})
+    assert await alerts.comparable("7", "g2") == [in_second]
+    assert await alerts.comparable("7", "g3") == await alerts.comparable("8", "g1") == []
+    assert await alerts.open("7") == [older, newer]
+    await record(cancelled(newer), embedded(newer, "g3"))
+    assert await alerts.comparable("7", "g2") == await alerts.comparable("7", "g3") == []
+    assert await alerts.comparable("7", "g1") == [older]
+
+
+async def test_two_people_who_wait_for_the_picture_of_one_search_have_an_alert_each(alerts: FollowedAlerts, record: Record) -> None:
+    mine, theirs = alert("1"), alert("1", STEVE, minute=1)
+    await record(mine, theirs, embedded(theirs, "g2"))
+    assert await alerts.open("7") == [mine, theirs]
+    assert [each.person for each in await alerts.comparable("7", "g2")] == [STEVE]
+    await record(cancelled(theirs))
+    assert await alerts.open("7") == [mine]
+
+
 @pytest.mark.parametrize("outcome", ["withheld", "undeliverable"])
 async def test_an_image_that_the_person_was_not_told_of_ends_nothing(alerts: FollowedAlerts, record: Record, outcome: str) -> None:
     each = alert("1")
@@ -132,10 +164,12 @@ async def test_a_forgotten_persons_alerts_are_gone_at_once_and_new_ones_may_be_s
     client: Client, alerts: FollowedAlerts, record: Record
 ) -> None:
     before, theirs, after = alert("1", minute=1), alert("2", STEVE, minute=1), alert("3", minute=3)
-    await record(before, theirs, forget(ALEX, minute=2))
+    await record(before, embedded(before, "g2"), theirs, forget(ALEX, minute=2))
     assert await alerts.open("7") == [theirs]
     await LogErasure(client).erase_person("7", ALEX.id)
     assert await alerts.open("7") == [theirs]
+    assert await alerts.comparable("7", "g2") == []
+    assert await count(client, ALERTS, kind_filter(AlertEmbedded)) == 0
     await record(after)
     assert await alerts.open("7") == [theirs, after]
 

@@ -167,7 +167,7 @@ async def test_another_model_is_refused_on_an_archive_that_has_one(pictures: Pat
     await asyncio.to_thread(shutil.copytree, archive_folder, copy, ignore=shutil.ignore_patterns("server.*"))
     other = await mapseek("find", pictures / "piece-03.png", MAPSEEK_MODEL="ViT-S-32-alt", MAPSEEK_DATA_DIR=str(copy))
     assert other.code == 1
-    assert "This archive was embedded with" in other.err
+    assert "but this archive answers with mapseek-untrained (untrained)" in other.err
     assert len(other.err.strip().splitlines()) == 1
 
 

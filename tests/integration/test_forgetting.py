@@ -28,8 +28,8 @@ from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.posts import LogPosts
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
-from pipeline import topology
-from pipeline.consuming import start_workers
+from pipeline import durables, topology
+from pipeline.consuming import workers
 from pipeline.monitoring.metrics import Metrics
 from pipeline.runner import Job, Runtime
 from stages import download, erase, persist, preprocess, remove
@@ -66,19 +66,19 @@ class Archive:
         await topology.ensure(self.client, STAGES)
         deps: list[object] = [
             download.Deps(NoCdn(), self.blobs),
-            preprocess.Deps(self.blobs),
+            preprocess.Deps(self.blobs, lambda: (preprocess.PREPROCESSING,)),
             persist.Deps(self.catalogue),
             remove.Deps(LogPosts(self.client), self.log),
             erase.Deps(self.catalogue, self.blobs, self.log, grace=timedelta(seconds=0.3)),
         ]
         runtime = Runtime(self.journal, Metrics(), IMPATIENT)
-        jobs = [(Job(stage, stage.families[0], each), 2) for stage, each in zip(STAGES, deps, strict=True)]
-        broker = await start_workers(url, "test", jobs, runtime, lambda _consumer: None)
-        try:
-            yield
-        finally:
-            runtime.stopping.set()
-            await broker.stop()
+        async with workers(url, "test", runtime, lambda _consumer: None) as crew:
+            for stage, each in zip(STAGES, deps, strict=True):
+                await crew.add(Job(stage, stage.families[0], each), 2)
+            try:
+                yield
+            finally:
+                runtime.stopping.set()
 
     async def post(self, image_id: str, picture: bytes, **fields: object) -> ImagePosted:
         source = StoredFile(blob=await self.blobs.put(picture))
@@ -122,7 +122,7 @@ class Archive:
 @pytest.fixture(autouse=True)
 def _redelivered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """While messages are purged, some that were put back come again only when their acknowledgement is overdue."""
-    monkeypatch.setattr(topology, "ACK_WAIT_S", 1.0)
+    monkeypatch.setattr(durables, "ACK_WAIT_S", 1.0)
 
 
 @pytest.fixture

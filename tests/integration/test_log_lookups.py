@@ -1,7 +1,5 @@
 """Posts, Erasure and the Journal's look-ups on a real nats-server: what was just recorded is found, what was removed stays out."""
 
-import os
-import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +12,8 @@ from contracts.envelope import Origin
 from contracts.errors import Unavailable
 from contracts.events import (
     AlertCancelled,
+    AlertFact,
+    AttemptFailed,
     Fact,
     ImageDownloaded,
     ImageEmbedded,
@@ -21,16 +21,29 @@ from contracts.events import (
     ImagePosted,
     ImagePreprocessed,
     ImageRemoved,
+    ImageReposted,
     Person,
 )
-from contracts.subjects import ALERTS, FAILURES, IMAGES, JUDGEMENTS, SEARCHES, failure_subject
+from contracts.subjects import (
+    ALERTS,
+    FAILURES,
+    IMAGES,
+    INCIDENTS,
+    JUDGEMENTS,
+    RETRIES,
+    SEARCHES,
+    failure_subject,
+    incident_filter,
+    retry_subject,
+)
 from infra.nats import tail
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.posts import LogPosts
 from pipeline import topology
 from tests.suites.bench_stage import count
-from tests.suites.facts import MOMENT, one_of_each, posted
+from tests.suites.facts import INCIDENT, MOMENT, one_of_each, posted
+from tests.suites.frozen import freeze, thaw
 
 
 @pytest.fixture(autouse=True)
@@ -170,6 +183,18 @@ async def test_a_fact_is_fetched_by_its_kind_and_key(journal: JetStreamJournal) 
     assert not await journal.holds(ImageDownloaded, "7", "none")
 
 
+async def test_of_the_facts_that_an_entity_has_for_each_variant_the_first_in_the_log_is_found(journal: JetStreamJournal) -> None:
+    facts = [
+        ImageReposted(guild_id="7", channel_id="8", image_id=image_id, generation=generation, same_as="1", score=0.9)
+        for image_id, generation in (("11", "g1"), ("9", "g2"), ("9", "g1"), ("9", "g3"))
+    ]
+    for fact in facts:
+        await journal.record(fact, Origin("m"))
+    assert await journal.first(ImageReposted, "7", "9") == facts[1]
+    assert await journal.first(ImageReposted, "7", "1") is None
+    assert await journal.first(ImageEmbedded, "7", "9") is None
+
+
 def whole_history(image_id: str) -> list[ImageFact]:
     facts: list[Fact] = [fact for fact in one_of_each() if isinstance(fact, ImageFact)]
     second = [fact.model_copy(update={"preprocessing": "p2"}) for fact in facts if isinstance(fact, ImagePreprocessed)]
@@ -204,16 +229,34 @@ async def test_the_dead_letters_of_an_image_go_with_it(
     """A letter is named after the entry of the log that a stage could not work on, and holds all of it."""
     for image in ("1", "2"):
         await record(image)
-    for stage, sequence in (("download", 1), ("persist", 1), ("download", 2), ("download", 11)):
-        await client.jetstream().publish(failure_subject(stage, "image", sequence), b"the post")
-    await client.jetstream().publish(failure_subject("download", "search", 1), b"a question")
+    copies = {FAILURES: failure_subject, RETRIES: retry_subject}
+    for subject in copies.values():
+        for stage, sequence in (("download", 1), ("persist", 1), ("download", 2), ("download", 11)):
+            await client.jetstream().publish(subject(stage, "image", sequence), b"the post")
+        await client.jetstream().publish(subject("embed", "image", 1, "g2"), b"the post")
+        await client.jetstream().publish(subject("download", "search", 1), b"a question")
+    await client.jetstream().publish(failure_subject("download", "image", 1), b"the post, buried anew")
     await erase(erasure, "1")
-    left = await client.jetstream().stream_info(FAILURES, subjects_filter="mapseek.failure.>")
-    assert set(left.state.subjects or {}) == {
-        failure_subject("download", "image", 2),
-        failure_subject("download", "image", 11),
-        failure_subject("download", "search", 1),
-    }
+    for stream, subject in copies.items():
+        left = await client.jetstream().stream_info(stream, subjects_filter=">")
+        assert set(left.state.subjects or {}) == {
+            subject("download", "image", 2),
+            subject("download", "image", 11),
+            subject("download", "search", 1),
+        }
+
+
+async def test_what_went_wrong_with_an_image_goes_with_it(
+    client: Client, journal: JetStreamJournal, erasure: LogErasure, record: Any
+) -> None:
+    for image in ("1", "11"):
+        await record(image)
+        for number in (1, 2):
+            about = INCIDENT | {"entity_id": image, "attempt": number}
+            await journal.record(AttemptFailed(**about, reason="no", delay_s=1.0), Origin("m"))
+    for _ in range(2):
+        await erase(erasure, "1")
+        assert await count(client, INCIDENTS) == await count(client, INCIDENTS, incident_filter("7", "11")) == 2
 
 
 async def test_what_was_recorded_after_the_log_was_read_is_not_erased(journal: JetStreamJournal, erasure: LogErasure) -> None:
@@ -237,12 +280,20 @@ async def test_erasing_a_person_takes_their_votes_and_alerts_in_this_guild(
     of_another = AlertCancelled(guild_id="7", alert_id="14", person=Person(id="55", name="Steve"), cancelled_at=MOMENT)
     for fact in (elsewhere, of_another):
         await journal.record(fact, Origin("m"))
+    theirs, alerts = {"11", "13"}, 2 + len([fact for fact in one_of_each() if isinstance(fact, AlertFact)])
+    for entity in (*theirs, "14"):
+        about = INCIDENT | {"entity_id": entity, "lane": "alert"}
+        await journal.record(AttemptFailed(**about, attempt=9, reason="no", delay_s=1.0), Origin("m"))
+    for sequence in range(1, alerts + 1):
+        await client.jetstream().publish(failure_subject("notify", "alert", sequence), b"the alert")
     before = {stream: await count(client, stream) for stream in (IMAGES, SEARCHES)}
     assert await count(client, JUDGEMENTS) == 1
     for _ in range(2):
         await erasure.erase_person("7", "5")
         assert await count(client, JUDGEMENTS) == 0
         assert await count(client, ALERTS) == 2
+        assert await count(client, FAILURES) == 2
+        assert [await count(client, INCIDENTS, incident_filter("7", each)) for each in (*theirs, "14")] == [0, 0, 1]
     assert {stream: await count(client, stream) for stream in (IMAGES, SEARCHES)} == before
 
 
@@ -251,12 +302,13 @@ async def test_a_server_that_is_down_is_unavailable(client: Client, record: Any,
     pid = int((tmp_path / "nats-server" / "server.pid").read_text())
     journal = JetStreamJournal(client, source="test", now=lambda: MOMENT, timeout=0.3)
     posts, erasure = LogPosts(client, timeout=0.3), LogErasure(client, timeout=0.3)
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     try:
         for call in (
             journal.record(posted("2"), Origin("m")),
             journal.holds(ImagePosted, "7", "1", "10"),
             journal.fetch(ImagePosted, "7", "1", "10"),
+            journal.first(ImageReposted, "7", "1"),
             posts.of_message("7", "10"),
             erasure.history("7", "1"),
             erasure.erase_image("7", "1", 1),
@@ -265,7 +317,7 @@ async def test_a_server_that_is_down_is_unavailable(client: Client, record: Any,
             with pytest.raises(Unavailable, match="log is unavailable"):
                 await call
     finally:
-        os.kill(pid, signal.SIGCONT)
+        thaw(pid)
     assert await journal.fetch(ImagePosted, "7", "1", "10") == posted("1")
 
 

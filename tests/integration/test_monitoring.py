@@ -116,7 +116,7 @@ async def test_status_tells_pending_in_flight_dead_letters_and_rate(
         await release.wait()
         return []
 
-    async with working(nats_url, client, journal, work, workers=2):
+    async with working(nats_url, client, journal, work, number=2):
         await journal.record(posted("0"), Origin("m"))
 
         async def image_lane() -> Any:

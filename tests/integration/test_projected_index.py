@@ -11,7 +11,8 @@ from contracts.envelope import Origin
 from contracts.events import Calibration, ImageEmbedded, ImageRemoved, ImageReposted
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
-from pipeline.projections import ProjectedIndex, projected_index
+from pipeline.index.opening import projected_index
+from pipeline.index.projected import ProjectedIndex
 from stages import link
 from tests.suites.facts import MOMENT
 from tests.suites.fakes import MemoryCatalogue
@@ -86,7 +87,7 @@ async def test_a_repost_is_linked_to_a_post_that_was_embedded_a_moment_before(
         catalogue.documents[image_id] = {"discord_message_id": f"m{image_id}", "metadata": metadata}
     first, second = embedded("1", "70"), embedded("2", "72", degrees=3)
     await record(journal, first, second)
-    deps = link.Deps(index, catalogue, Calibration(match_at=0.9, possible_at=0.6))
+    deps = link.Deps(index, catalogue, Calibration(match_at=0.9, possible_at=0.6), lambda: True)
     assert await link.handle(first, deps) == ()
     (fact,) = await link.handle(second, deps)
     assert isinstance(fact, ImageReposted)

@@ -1,0 +1,90 @@
+"""Who waits for a picture is told of it whatever the model is by then, and once."""
+
+import pytest
+
+from contracts.events import AlertDelivered, AlertEmbedded, AlertSet, AlertTriggered, ImageEmbedded, ImagePreprocessed
+from infra.discord.wording import say
+from infra.simulator import Answer, Message
+from stages import preprocess
+from tests.suites.generations import activate, begin, give_up, holds
+from tests.suites.pictures import mirrored
+from tests.suites.traces import at_rest
+from tests.suites.world import Discord, World, art
+
+EN = "en-US"
+WANTED = 7
+
+
+async def ask_in_vain(world: World) -> Answer:
+    answer = await world.discord.simulator.answer(await world.discord.ask(art(WANTED)), embedded=True)
+    assert answer.embeds[0]["title"] == say(EN, "answers-none")
+    return answer
+
+
+async def wish(world: World, answer: Answer) -> None:
+    pressed = await world.discord.simulator.press(answer, world.discord.alex, label=say(EN, "answers-button-alert"))
+    assert (await world.discord.simulator.answer(pressed)).content == say(EN, "asking-alert-noted")
+    await world.log.holds(AlertSet, 1)
+
+
+async def told_once(world: World, message: Message) -> None:
+    await world.log.holds(AlertDelivered, 1)
+    await world.log.quiet()
+    await world.log.quiet("alert")
+    assert await world.log.dead_letters() == []
+    assert direct(world.discord) == [say(EN, "notices-alert-direct", link=message.jump_url)]
+    assert await world.log.count(AlertTriggered) == await world.log.count(AlertDelivered) == 1
+
+
+def direct(discord: Discord) -> list[str]:
+    return [message.content for message in discord.simulator.direct_messages(discord.alex)]
+
+
+async def test_an_alert_of_a_model_that_is_gone_triggers_in_the_one_that_took_over(world: World) -> None:
+    await world.discord.post(("other.png", art(1)))
+    await world.archived(1)
+    await wish(world, await ask_in_vain(world))
+    await begin(world, "g2")
+    await holds(world, AlertEmbedded, "g2", 1)
+    await activate(world, "g2")
+    await give_up(world, "g1")
+    message = await world.discord.post(("wanted.png", art(WANTED)))
+    await told_once(world, message)
+    assert await world.log.count(ImageEmbedded) == 1
+
+
+async def test_an_image_that_came_before_its_alert_had_a_vector_of_the_new_model_is_told_too(world: World) -> None:
+    """The question was answered by a model that is gone by the time at which its asker wants to be told."""
+    answer = await ask_in_vain(world)
+    await begin(world, "g2")
+    await activate(world, "g2")
+    await give_up(world, "g1")
+    message = await world.discord.post(("wanted.png", art(WANTED)))
+    await holds(world, ImageEmbedded, "g2", 1)
+    await at_rest(world)
+    assert direct(world.discord) == []
+    await wish(world, answer)
+    await told_once(world, message)
+
+
+async def test_an_alert_outlives_a_preprocessing_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)  # type: ignore[arg-type]
+    await wish(world, await ask_in_vain(world))
+    await begin(world, "g2", preprocessing="p2")
+    await holds(world, AlertEmbedded, "g2", 1)
+    await activate(world, "g2")
+    await give_up(world, "g1")
+    message = await world.discord.post(("wanted.png", art(WANTED)))
+    await told_once(world, message)
+    assert [fact.preprocessing for fact in await world.log.facts(ImagePreprocessed)] == ["p2"]
+
+
+async def test_while_two_models_serve_an_image_is_told_once(world: World) -> None:
+    await wish(world, await ask_in_vain(world))
+    await begin(world, "g2")
+    await activate(world, "g2")
+    await holds(world, AlertEmbedded, "g2", 1)
+    message = await world.discord.post(("wanted.png", art(WANTED)))
+    for generation in ("g1", "g2"):
+        await holds(world, ImageEmbedded, generation, 1)
+    await told_once(world, message)
