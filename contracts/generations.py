@@ -40,8 +40,11 @@ class Generations:
 
     @property
     def active(self) -> Generation | None:
-        """The one that answers, None before the first activation."""
-        return self.known[self.activations[-1]] if self.activations else None
+        """The one that answers, None before the first activation: the last that was activated and lives.
+
+        Where somebody activates what another is dropping at that moment, searches are answered from the one before.
+        """
+        return next((self.known[name] for name in reversed(self.activations) if name not in self.dropped), None)
 
     @property
     def alive(self) -> tuple[Generation, ...]:

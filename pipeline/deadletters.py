@@ -18,6 +18,9 @@ MAX_TRACEBACK = 8_000
 OWN, REPLAYED = "mapseek-", "mapseek-replayed"
 """What the headers of a dead letter that say how it came to be begin with; and the one of them that is the entry's."""
 
+TRIED = "mapseek-tried"
+"""How often what is put back was tried before it was put back once more, since the process that it came to could not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -55,7 +58,7 @@ def delivery_of(message: Msg) -> Delivery:
     return Delivery(
         stream=headers["mapseek-stream"],
         sequence=int(headers["mapseek-sequence"]),
-        attempt=attempt,
+        attempt=attempt + int(headers.get(TRIED, "0")),
         subject=headers["mapseek-subject"],
         headers={name: value for name, value in headers.items() if not name.startswith(OWN) or name == REPLAYED},
         body=message.data,
@@ -73,7 +76,7 @@ async def bury(
 ) -> None:
     """Record a dead letter, once for each stage, log entry and round. The body and `ce-*` headers are those of the entry itself."""
     headers = {
-        **{name: value for name, value in delivery.headers.items() if not name.lower().startswith("nats-")},
+        **without_servers(delivery.headers),
         "mapseek-stage": worker.stage,
         "mapseek-family": worker.family,
         "mapseek-consumer": worker.consumer,
@@ -98,6 +101,11 @@ async def bury(
     known, buried = await journal.last_on(FAILURES, subject)
     if known is None or round_of(known) < delivery.round:
         await journal.publish_once(subject, delivery.body, headers, FAILURES, expected=buried)
+
+
+def without_servers(headers: dict[str, str]) -> dict[str, str]:
+    """The headers that are ours to publish again."""
+    return {name: value for name, value in headers.items() if not name.lower().startswith("nats-")}
 
 
 def one_line(text: str) -> str:

@@ -26,15 +26,15 @@ T = TypeVar("T")
 class Job:
     """One stage in one lane in this process, or in what is there for one generation.
 
-    A `replaying` one goes through the past again, so that nobody is told of what it records. `in_a_row` counts dead letters since
-    the last success, for the circuit breaker.
+    One with a `replay`, which is that one's own durable, goes through the past again: nobody is told of what it records. `in_a_row`
+    counts dead letters since the last success, for the circuit breaker.
     """
 
     stage: Stage[Any]
     family: str
     deps: object
     generation: str | None = None
-    replaying: bool = False
+    replay: str | None = None
     in_a_row: int = 0
 
     @property
@@ -44,7 +44,11 @@ class Job:
     @property
     def consumer(self) -> str:
         """The durable that it works on."""
-        return durable_name(self.stage.name, self.family, self.generation)
+        return self.replay or durable_name(self.stage.name, self.family, self.generation)
+
+    @property
+    def replaying(self) -> bool:
+        return self.replay is not None
 
     @property
     def worker(self) -> Worker:

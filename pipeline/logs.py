@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import MutableMapping
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import structlog
 
@@ -15,6 +15,14 @@ def _without_secrets(_logger: object, _method: str, event: MutableMapping[str, A
     for key in SECRETS & event.keys():
         event[key] = "***"
     return event
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at the moment: above a progress bar, while there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def configure_logging(style: Literal["auto", "console", "json"], level: str) -> None:
@@ -29,7 +37,7 @@ def configure_logging(style: Literal["auto", "console", "json"], level: str) -> 
     ]
     renderer: list[structlog.typing.Processor] = (
         # Plain tracebacks: the pretty ones show local variables, tokens among them.
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -39,7 +47,7 @@ def configure_logging(style: Literal["auto", "console", "json"], level: str) -> 
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer]

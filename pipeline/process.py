@@ -15,7 +15,7 @@ from contracts.generations import Generation
 from contracts.ports import ImageEncoder
 from contracts.stage import Stage
 from contracts.subjects import LANES, RETRIES, retry_name
-from infra.nats.connection import connect
+from infra.nats.connection import connect, disconnect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import announced_url, embedded_server
 from pipeline import topology
@@ -83,7 +83,7 @@ async def running(
     name = f"mapseek-{'-'.join(stage.name for stage in stages) or 'gateway'}"
     async with AsyncExitStack() as stack:
         client = await connect(url, name)
-        stack.push_async_callback(client.close)
+        stack.push_async_callback(disconnect, client)
         await topology.ensure(client, STAGES)
         journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
         runtime = Runtime(journal, Metrics(), policy or Policy())
@@ -129,16 +129,12 @@ async def _at_work(
         async def begin_generation(generation: Generation) -> Ending:
             await topology.ensure_generation(wiring.client, STAGES, generations.now, generation.name)
             await wiring.vectors_of(generation)
-            bound = await _jobs(stages, wiring, generation)
-            endings = [await begin(job) for job in bound]
-
-            async def end() -> None:
-                for job in bound:
-                    checks.pop(job.consumer, None)
-                await asyncio.gather(*(ending() for ending in endings))
-                await wiring.encoders.close(generation.name)
-
-            return end
+            async with AsyncExitStack() as begun:
+                begun.push_async_callback(wiring.encoders.close, generation.name)
+                for job in await _jobs(stages, wiring, generation):
+                    begun.push_async_callback(await begin(job))
+                    begun.callback(checks.pop, job.consumer, None)
+                return begun.pop_all().aclose
 
         async with hosting(generations, begin_generation) as hosted:
             checks["generations"] = hosted.check

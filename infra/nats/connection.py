@@ -1,6 +1,7 @@
 """Connections to the log: they reconnect for ever, and say in one sentence when there is nothing to connect to."""
 
 import asyncio
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 import nats
@@ -17,10 +18,20 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
     """Connect to the server at `url`. Raises MapSeekError when none answers within `timeout` seconds."""
 
     connected = False
+    reported = ""
 
     async def report(error: Exception) -> None:
-        if connected:  # before that, the caller is told
-            log.warning("log connection trouble", error=str(error) or type(error).__name__)
+        nonlocal reported
+        trouble = str(error) or type(error).__name__
+        if connected and trouble != reported:  # before that, the caller is told; and four times a second is no news
+            log.warning("log connection trouble", error=trouble)
+            reported = trouble
+
+    async def over() -> None:
+        nonlocal reported
+        if reported:
+            log.info("connected to the log again")
+            reported = ""
 
     try:
         async with asyncio.timeout(timeout):
@@ -31,6 +42,7 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
                 reconnect_time_wait=0.25,
                 connect_timeout=2,
                 error_cb=report,
+                reconnected_cb=over,
                 allow_reconnect=True,
             )
             connected = True
@@ -39,6 +51,12 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
         raise MapSeekError(
             f"No NATS server answers at {without_password(url)}: start it, or correct NATS_URL ({type(error).__name__})."
         ) from None
+
+
+async def disconnect(client: Client) -> None:
+    """End a connection. A server that is gone needs no goodbye."""
+    with suppress(OSError, NatsError):
+        await client.close()
 
 
 def without_password(url: str) -> str:

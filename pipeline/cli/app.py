@@ -10,7 +10,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, Unavailable
 from contracts.events.base import Id
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings, load_settings
@@ -42,18 +42,29 @@ def run_app() -> None:
     try:
         app()
     except MapSeekError as error:
-        err.print(f"mapseek: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        sentence = str(error)
+    except Unavailable as outage:
+        sentence = f"The {outage}: see to it, then run the command again."
+    else:
+        return
+    err.print(f"mapseek: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 def start(work: Coroutine[Any, Any, int | None]) -> None:
     """Run a command's work to its end, and end with the exit code that it returns."""
+    # Deferred: `--help` needs no client.
+    from nats.errors import Error as NatsError
+    from nats.js.errors import Error as JetStreamError
 
     async def started() -> int | None:
         # SIGTERM unwinds like Ctrl-C does, so that nothing that was started is left behind.
         if task := asyncio.current_task():
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await work
+        try:
+            return await work
+        except (NatsError, JetStreamError) as error:
+            raise Unavailable("log", str(error) or type(error).__name__) from error
 
     try:
         raise typer.Exit(asyncio.run(started()) or 0)
@@ -62,7 +73,8 @@ def start(work: Coroutine[Any, Any, int | None]) -> None:
 
 
 def configured(*, quiet: bool = False) -> Settings:
-    """The settings, with logging as they say; `quiet` commands print what they find and log warnings only."""
+    """The settings, with logging as they say; `quiet` commands print what they find, and log warnings only and for people."""
     settings = load_settings()
-    configure_logging(settings.log_format, "warning" if quiet and settings.log_level == "info" else settings.log_level)
+    style = "console" if quiet and settings.log_format == "auto" else settings.log_format
+    configure_logging(style, "warning" if quiet and settings.log_level == "info" else settings.log_level)
     return settings

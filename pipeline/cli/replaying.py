@@ -8,7 +8,7 @@ import typer
 from contracts.errors import MapSeekError
 from pipeline.cli.app import app, configured, err, out, start
 
-replay_app = typer.Typer(help="Build a generation with another model, or play a stage again.", invoke_without_command=True)
+replay_app = typer.Typer(invoke_without_command=True)
 app.add_typer(replay_app, name="replay")
 
 Name = Annotated[str, typer.Argument(help="The generation that is being built.")]
@@ -21,9 +21,12 @@ def _id(value: str | None) -> str | None:
 
 
 def _name(value: str | None) -> str | None:
+    """The consumers of a generation are named after it, and their names are ids too."""
     if value is not None and value.endswith("-past"):
         raise typer.BadParameter("that ending is taken: consumers of replays have it")
-    return _id(value)
+    if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", value):
+        raise typer.BadParameter("a generation's name has 1 to 32 letters, digits, hyphens or underscores")
+    return value
 
 
 @replay_app.callback()
@@ -34,20 +37,23 @@ def replay(
         str | None, typer.Option(metavar="TAG_OR_FILE", help="Its weights: a tag of the model, or a checkpoint; none: random ones.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(callback=_name, help="What to call it; or the one to go on with. Default: the next g<N>.")
+        str | None,
+        typer.Option(metavar="NAME", callback=_name, help="What to call it; or the one to go on with. Default: the next g<N>."),
     ] = None,
     stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Play this stage again.")] = None,
-    since: Annotated[str | None, typer.Option(help="What was recorded since: a date, a time with offset, or `2d` ago.")] = None,
-    until: Annotated[str | None, typer.Option(help="What was recorded before.")] = None,
-    from_seq: Annotated[int | None, typer.Option("--from-seq", min=1, help="From this sequence of the log on.")] = None,
-    image: Annotated[str | None, typer.Option(callback=_id, help="This image alone.")] = None,
-    guild: Annotated[str | None, typer.Option(callback=_id, help="This guild alone.")] = None,
-    generation: Annotated[
-        str | None, typer.Option(callback=_id, help="This generation alone, where the stage works by generation.")
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="What was recorded since: a date, a time with offset, or `2d` ago.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many a second, in this process.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="What was recorded before.")] = None,
+    from_seq: Annotated[int | None, typer.Option("--from-seq", min=1, help="From this sequence of the log on.")] = None,
+    image: Annotated[str | None, typer.Option(metavar="ID", callback=_id, help="This image alone.")] = None,
+    guild: Annotated[str | None, typer.Option(metavar="ID", callback=_id, help="This guild alone.")] = None,
+    generation: Annotated[
+        str | None, typer.Option(metavar="NAME", callback=_id, help="This generation alone, where the stage works by generation.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many messages a second, in this process.")] = None,
     max_load: Annotated[
-        float | None, typer.Option("--max-load", min=0, help="Begin nothing while the load average is above.")
+        float | None, typer.Option("--max-load", min=0, help="Begin nothing while the machine's load average is above this.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and record nothing.")] = False,
 ) -> None:

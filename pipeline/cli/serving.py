@@ -16,7 +16,7 @@ def up() -> None:
 
 
 @app.command()
-def run(stages: Annotated[list[str], typer.Argument(help="download, preprocess, embed, persist, match, reply")]) -> None:
+def run(stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.")]) -> None:
     """Run the named stages alone, on the log in NATS_URL or of a running `mapseek up`."""
     from pipeline.commands.serve import serve_stages
 

@@ -12,8 +12,8 @@ import typer
 from nats.aio.client import Client
 from rich.console import Console
 
-from contracts.errors import MapSeekError, Unavailable
-from infra.nats.connection import connect
+from contracts.errors import MapSeekError
+from infra.nats.connection import connect, disconnect
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
@@ -42,16 +42,13 @@ class Choice:
 
 @asynccontextmanager
 async def _client(settings: Settings) -> AsyncIterator[Client]:
-    try:
-        async with log_server(settings) as url:
-            client = await connect(url, "mapseek-failures")
-            try:
-                await topology.ensure(client, STAGES)
-                yield client
-            finally:
-                await client.close()
-    except Unavailable as outage:
-        raise MapSeekError(f"The {outage}: see to it, then run the command again.") from None
+    async with log_server(settings) as url:
+        client = await connect(url, "mapseek-failures")
+        try:
+            await topology.ensure(client, STAGES)
+            yield client
+        finally:
+            await disconnect(client)
 
 
 async def _chosen(client: Client, choice: Choice) -> Sequence[Letter]:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from pipeline.console.generations import as_json as generations_json
 from pipeline.console.generations import as_table
+from pipeline.console.wording import counted
 from pipeline.generations import activation, dropping
 from pipeline.generations.listing import listed
 from pipeline.process import log_server, running
@@ -36,29 +37,37 @@ async def show_generations(settings: Settings, *, as_json: bool, out: Console) -
 async def activate_generation(settings: Settings, name: str, *, force: bool, out: Console) -> int:
     """Switch, and say what that means."""
     async with _wired(settings) as wiring:
-        generations = await wiring.generations()
-        before = generations.now.active
-        missing = await activation.activate(wiring.client, wiring.journal, generations, name, force=force)
-    out.print(f"Searches are answered from generation {name} now, in every process.", highlight=False)
-    if missing:
-        out.print(f"[yellow]{missing} images are not in it[/] and are not found until `mapseek replay --name {name}` has finished.")
-    if before is not None:
-        out.print(
-            f"New images are kept up in {before.name} too: `mapseek rollback` goes back, `mapseek drop {before.name}` ends that."
-        )
+        await _activate(wiring, name, force=force, out=out)
     return 0
 
 
 async def roll_back(settings: Settings, out: Console) -> int:
     """Activate what was active before, however little of it there is."""
     async with _wired(settings) as wiring:
-        name = activation.earlier((await wiring.generations()).now).name
-    return await activate_generation(settings, name, force=True, out=out)
+        before = activation.earlier((await wiring.generations()).now)
+        await _activate(wiring, before.name, force=True, out=out)
+    return 0
+
+
+async def _activate(wiring: Wiring, name: str, *, force: bool, out: Console) -> None:
+    generations = await wiring.generations()
+    before = generations.now.active
+    missing = await activation.activate(wiring.client, wiring.journal, generations, name, force=force)
+    out.print(f"Searches are answered from generation {name} now, in every process.", highlight=False)
+    if missing:
+        lacks = counted(missing, "image")
+        out.print(
+            f"[yellow]It lacks {lacks}[/], not to be found until `mapseek replay --name {name}` has finished.", highlight=False
+        )
+    if before is not None:
+        out.print(
+            f"New images are kept up in {before.name} too: `mapseek rollback` goes back, `mapseek drop {before.name}` ends that."
+        )
 
 
 async def drop_generation(settings: Settings, name: str, out: Console) -> int:
     """Erase a generation, and say how much that was."""
     async with _wired(settings) as wiring:
         erased = await dropping.drop(wiring, name)
-    out.print(f"Generation {name} is dropped: {erased} vectors erased.", highlight=False)
+    out.print(f"Generation {name} is dropped: {counted(erased, 'vector')} erased.", highlight=False)
     return 0

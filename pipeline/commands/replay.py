@@ -12,12 +12,14 @@ from rich.progress import Progress, TaskID
 from contracts.errors import Unavailable
 from contracts.generations import Generation, Generations
 from contracts.ports import ImageEncoder
-from pipeline.console.replay import bar, estimate_table
-from pipeline.generations.encoders import open_encoder_named
+from pipeline.console.replay import bar, estimate_page, headline
+from pipeline.console.wording import counted
+from pipeline.generations.encoders import open_encoder_wished
+from pipeline.generations.naming import living
 from pipeline.generations.standing import is_paused, standing
 from pipeline.process import Process, log_server, running
 from pipeline.replay import control
-from pipeline.replay.building import begin, build, named, require_pictures, to_join, unused_name
+from pipeline.replay.building import begin, build, require_pictures, to_join, unused_name
 from pipeline.replay.estimating import estimate
 from pipeline.replay.limits import Limits, be_nice, give_way
 from pipeline.settings import Settings
@@ -61,13 +63,13 @@ async def build_generation(
     async with at_work(settings, pace) as (process, limits):
         generations = await process.wiring.generations()
         if model is None:
-            generation = named(generations.now, name or "")
+            generation = living(generations.now, name or "")
             encoder = await process.wiring.encoders.open(generation)
         else:
             await require_pictures(process.wiring.client)
-            encoder = await open_encoder_named(model, pretrained, settings.precision, settings)
+            encoder = await open_encoder_wished(model, pretrained, settings)
             generation = await _begun(process, encoder, model, pretrained, name)
-        err.print(f"Generation {generation.name}: {generation.encoder} ({generation.digest[:12]}).", highlight=False)
+        err.print(headline(generation.name, generation.encoder, generation.digest), highlight=False)
         with bar(err) as bars:
             task = bars.add_task(generation.name)
             looking = asyncio.create_task(_look(process, generation, bars, task))
@@ -93,9 +95,8 @@ async def _begun(process: Process, encoder: ImageEncoder, model: str, pretrained
 
 def _tell_end(generation: Generation, missing: int, now: Generations, out: Console) -> int:
     if missing:
-        out.print(
-            f"[red]{missing} pictures are missing in {generation.name}[/]: `mapseek failures list` says why.", highlight=False
-        )
+        lacks = counted(missing, "picture")
+        out.print(f"[red]Generation {generation.name} lacks {lacks}[/]: `mapseek failures list` says why.", highlight=False)
         return 1
     out.print(f"Generation {generation.name} is complete.", highlight=False)
     if now.active is not None and not now.serves(generation.name):
@@ -130,18 +131,18 @@ async def estimate_generation(
         now = (await process.wiring.generations()).now
         pictures = await require_pictures(process.wiring.client)
         if model is None:
-            generation = named(now, name or "")
+            generation = living(now, name or "")
             encoder = await process.wiring.encoders.open(generation)
             title, pictures = generation.name, (await standing(process.wiring.client, generation)).missing
-            out.print(estimate_table(encoder.encoder, title, await estimate(process, encoder, pictures, settings.batch_size)))
+            out.print(estimate_page(encoder.encoder, title, await estimate(process, encoder, pictures, settings.batch_size)))
             return 0
-        encoder = await open_encoder_named(model, pretrained, settings.precision, settings)
+        encoder = await open_encoder_wished(model, pretrained, settings)
         try:
             joined = to_join(now, encoder, name)
             if joined is not None:
                 pictures = (await standing(process.wiring.client, joined)).missing
             title = joined.name if joined else name or unused_name(now)
-            out.print(estimate_table(encoder.encoder, title, await estimate(process, encoder, pictures, settings.batch_size)))
+            out.print(estimate_page(encoder.encoder, title, await estimate(process, encoder, pictures, settings.batch_size)))
         finally:
             await encoder.close()
     return 0
@@ -165,7 +166,7 @@ async def cancel_build(settings: Settings, name: str, out: Console) -> int:
     """Give a build up, and say how much of it there was."""
     async with log_server(settings) as url, running(settings, url, ()) as process:
         erased = await control.cancel(process, name)
-    out.print(f"Generation {name} is given up: {erased} vectors erased.", highlight=False)
+    out.print(f"Generation {name} is given up: {counted(erased, 'vector')} erased.", highlight=False)
     return 0
 
 

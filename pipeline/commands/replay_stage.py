@@ -12,9 +12,10 @@ from contracts.generations import Generation, Generations
 from contracts.stage import Stage
 from pipeline.commands.replay import LOOK_EVERY_S, Pace, at_work
 from pipeline.console.replay import bar, summary_table
+from pipeline.generations.naming import living
 from pipeline.monitoring.metrics import Metrics
 from pipeline.registry import stages_named
-from pipeline.replay.building import IN_FLIGHT, named
+from pipeline.replay.building import IN_FLIGHT
 from pipeline.replay.parts import Part
 from pipeline.replay.playing import Hands
 from pipeline.replay.staging import Leg, Tally, check_stage, legs, play_leg
@@ -31,6 +32,9 @@ async def replay_stage(
     async with at_work(settings, pace) as (process, limits):
         chosen = _chosen((await process.wiring.generations()).now, generation)
         found = await legs(process.wiring.client, stage, part, chosen)
+        if not any(leg.total for leg in found):
+            out.print(f"That part of the log has nothing for {stage.name}.")
+            return 0
         if dry_run:
             _tell_plan(stage, found, out)
             return 0
@@ -60,7 +64,7 @@ async def replay_stage(
 
 
 def _chosen(generations: Generations, name: str | None) -> Sequence[Generation]:
-    return generations.alive if name is None else [named(generations, name)]
+    return generations.alive if name is None else [living(generations, name)]
 
 
 def _hands(stage: Stage[Any], settings: Settings, pace: Pace) -> Hands:

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generations
-from infra.nats.connection import connect
+from infra.nats.connection import connect, disconnect
 from infra.nats.generations import read_generations
 from pipeline import topology
 from pipeline.process import log_server
@@ -21,17 +21,14 @@ from pipeline.wiring import open_catalogue
 
 async def trace_entities(settings: Settings, what: str, *, as_json: bool, out: Console) -> int:
     """Print the story of each image or search that is meant."""
-    try:
-        async with log_server(settings) as url:
-            client = await connect(url, "mapseek-trace")
-            try:
-                await topology.ensure(client, STAGES)
-                generations = await read_generations(client)
-                found = [await history(client, entity) for entity in await entities(client, what)]
-            finally:
-                await client.close()
-    except Unavailable as outage:
-        raise MapSeekError(f"The {outage}: see to it, then run the command again.") from None
+    async with log_server(settings) as url:
+        client = await connect(url, "mapseek-trace")
+        try:
+            await topology.ensure(client, STAGES)
+            generations = await read_generations(client)
+            found = [await history(client, entity) for entity in await entities(client, what)]
+        finally:
+            await disconnect(client)
     told = []
     for each in found:
         story, catalogue = story_of(each, STAGES), await _in_catalogue(settings, each.entity, generations)

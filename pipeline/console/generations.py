@@ -7,6 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.filesize import decimal
 from rich.table import Table
 
+from pipeline.generations.encoders import said
 from pipeline.generations.listing import Listed
 
 COLOURS = {"active": "green", "ready": "cyan", "building": "yellow", "paused": "yellow"}
@@ -20,14 +21,15 @@ def as_json(listed: Sequence[Listed]) -> str:
 def as_table(listed: Sequence[Listed]) -> Table:
     """The table for a terminal of 80 columns."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in ("name", "state", "encoder", "digest", "pixels"):
+    for heading in ("name", "state", "encoder and weights", "pixels"):
         table.add_column(heading, overflow="fold")
     for heading in ("images", "missing", "vectors"):
         table.add_column(heading, justify="right")
     for each in listed:
         state = f"[{COLOURS[each.state]}]{each.state}[/]" if each.state in COLOURS else each.state
-        about = (each.encoder, each.digest[:12], each.preprocessing)
-        table.add_row(each.name, state, *about, f"{each.images:,}", f"{each.missing:,}", decimal(each.vector_bytes))
+        encoder = f"{said(each.encoder)} {each.digest[:12]}"
+        counts = (f"{each.images:,}", f"{each.missing:,}", decimal(each.vector_bytes))
+        table.add_row(each.name, state, encoder, each.preprocessing, *counts)
     return table
 
 

@@ -4,13 +4,14 @@ from datetime import timedelta
 from math import ceil
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from contracts.ports import Encoder
+from pipeline.generations.encoders import said
 from pipeline.replay.estimating import Estimate
 
 
@@ -27,9 +28,9 @@ def bar(console: Console) -> Progress:
     return Progress(*columns, console=console, speed_estimate_period=60)
 
 
-def estimate_table(encoder: Encoder, name: str, estimate: Estimate) -> Table:
+def estimate_page(encoder: Encoder, name: str, estimate: Estimate) -> RenderableType:
     """What building a generation will take."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{name}: {encoder.id} ({encoder.digest[:12]})", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("what it would take")
     table.add_column("", justify="right")
     table.add_row("pictures to embed", f"{estimate.pictures:,}")
@@ -38,7 +39,12 @@ def estimate_table(encoder: Encoder, name: str, estimate: Estimate) -> Table:
     table.add_row("more in the index (memory and snapshot)", decimal(estimate.index_bytes))
     table.add_row(f"pictures a second, by {estimate.sampled} of them", f"{estimate.rate:,.1f}")
     table.add_row("time, in one process", str(timedelta(seconds=ceil(estimate.seconds))))
-    return table
+    return Group(Text(headline(name, encoder.id, encoder.digest)), table)
+
+
+def headline(name: str, encoder_id: str, digest: str) -> str:
+    """Which generation it is about."""
+    return f"Generation {name}: {said(encoder_id)} {digest[:12]}"
 
 
 def summary_table(events: int, new: int, known: int, rejected: int, dead_letters: int) -> Table:

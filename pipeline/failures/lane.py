@@ -7,16 +7,16 @@ from nats.aio.msg import Msg
 
 from contracts.errors import Unavailable
 from contracts.events import MessageDiscarded
-from contracts.subjects import durable_name
-from pipeline.deadletters import Worker, delivery_of
+from contracts.subjects import RETRIES, durable_name
+from pipeline.deadletters import TRIED, Worker, delivery_of, without_servers
 from pipeline.failures.incidents import record_incident
-from pipeline.jobs import Job, Runtime
+from pipeline.jobs import Job, Runtime, Stopping, pause
 from pipeline.runner import run
 
 log = structlog.get_logger()
 
-NOT_HERE_S = 5.0
-"""When work on a generation that this process has not opened is offered again: to it, or to another one."""
+NOT_HERE_S = 1.0
+"""How long work on a generation that this process has not opened is kept from it, and from the others of its stage."""
 
 
 async def run_again(message: Msg, jobs: Iterable[Job], dropped: Callable[[str], bool], runtime: Runtime) -> None:
@@ -37,7 +37,24 @@ async def run_again(message: Msg, jobs: Iterable[Job], dropped: Callable[[str], 
         log.info("a dead letter of a dropped generation is discarded", subject=message.subject)
     else:
         log.info("what was put back cannot be worked on here yet", subject=message.subject)
+        await _offer_again(message, runtime)
+
+
+async def _offer_again(message: Msg, runtime: Runtime) -> None:
+    """Leave it to whoever can: to another process, or to this one once it has loaded the model.
+
+    The server counts this delivery, although nothing was tried. A copy, which takes the place of the message, says so: else work
+    that waits for a model would be buried as work that kills every process.
+    """
+    headers = without_servers(dict(message.headers or {})) | {TRIED: str(delivery_of(message).attempt - 1)}
+    try:
+        await pause(NOT_HERE_S, runtime)
+        here = message.metadata.sequence.stream
+        await runtime.journal.publish_once(message.subject, message.data, headers, RETRIES, expected=here)
+    except (Stopping, Unavailable):
         await message.nak(delay=NOT_HERE_S)
+    else:
+        await message.ack()
 
 
 def _job_for(family: str, generation: str | None, jobs: Iterable[Job]) -> Job | None:

@@ -16,7 +16,7 @@ from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.outages import outages
 from infra.nats.tail import past
-from pipeline.deadletters import Delivery, Worker, round_of
+from pipeline.deadletters import Delivery, Worker, round_of, without_servers
 from pipeline.failures.incidents import record_incident
 
 _ANY = failure_subject(">", "", "")
@@ -100,7 +100,7 @@ async def put_back(letter: Letter, journal: JetStreamJournal, erasure: LogErasur
     worker, delivery = letter.worker, letter.delivery
     await record_incident(MessageRequeued, delivery, worker, journal)
     subject = retry_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
-    await journal.publish_once(subject, letter.body, _without_servers(letter.headers), RETRIES)
+    await journal.publish_once(subject, letter.body, without_servers(letter.headers), RETRIES)
     await erasure.erase_entry(FAILURES, letter.position)
 
 
@@ -124,7 +124,3 @@ async def _worked_on(client: Client, stage: str, deadline: float) -> bool:
         if monotonic() > deadline:
             return False
         await asyncio.sleep(0.05)
-
-
-def _without_servers(headers: dict[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if not name.lower().startswith("nats-")}

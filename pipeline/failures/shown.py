@@ -12,7 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.deadletters import round_of
+from pipeline.deadletters import round_of, without_servers
 from pipeline.failures.letters import Letter
 
 HIDDEN = "***"
@@ -21,6 +21,9 @@ LONGEST = 200
 
 NAMES = re.compile(r"\b(?:[0-9a-f]{64}|\d{15,20}(?:-\d+)?)\b")
 """Blobs, and what Discord numbers."""
+
+TOKEN = re.compile(r'("token"\s*:\s*")[^"]*')
+"""In a body that nobody can read."""
 
 DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
@@ -86,8 +89,7 @@ def summary(letter: Letter) -> dict[str, Any]:
 def full(letter: Letter) -> dict[str, Any]:
     """All of one: what a program is told."""
     mask = Mask(letter)
-    ours = {name: value for name, value in letter.headers.items() if not name.lower().startswith("nats-")}
-    headers = {name: mask(value) for name, value in ours.items() if name != "mapseek-traceback"}
+    headers = {name: mask(value) for name, value in without_servers(letter.headers).items() if name != "mapseek-traceback"}
     return summary(letter) | {"headers": headers, "traceback": mask(_traceback(letter)), "payload": mask.payload}
 
 
@@ -112,7 +114,7 @@ class Mask:
         try:
             body = orjson.loads(letter.body)
         except orjson.JSONDecodeError:
-            body = letter.body.decode(errors="backslashreplace")
+            body = TOKEN.sub(rf"\1{HIDDEN}", letter.body.decode(errors="backslashreplace"))
         self._tokens = set(tokens_in(body))
         self.payload: Any = shown_of(body)
 

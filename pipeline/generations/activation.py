@@ -7,8 +7,11 @@ from contracts.errors import MapSeekError
 from contracts.generations import Generation, Generations
 from contracts.ports import Journal
 from infra.nats.generations import FollowedGenerations
+from pipeline.console.wording import counted
 from pipeline.durables import durables
+from pipeline.generations.encoders import said
 from pipeline.generations.founding import activated
+from pipeline.generations.naming import living
 from pipeline.generations.standing import standing
 from pipeline.monitoring.status import idle_stages, unsettled
 from pipeline.registry import STAGES
@@ -21,18 +24,19 @@ async def activate(client: Client, journal: Journal, generations: FollowedGenera
     Raises MapSeekError when there is no such generation, when it answers already, and when images are missing or no process has its
     model at hand, unless that is to be by `force`.
     """
-    generation = known(generations.now, name)
+    generation = living(generations.now, name)
     if generations.now.active == generation:
         raise MapSeekError(f"Generation {name} is the active one already.")
-    if name in generations.now.dropped:
-        raise MapSeekError(f"Generation {name} was dropped: build a new one with `mapseek replay`.")
     missing = (await standing(client, generation)).missing
     if not force:
         await _refuse_incomplete(client, generations.now, generation, missing)
         await _refuse_unloaded(client, generation)
-    if not await journal.record(activated(generations.now, name), Origin(name)):
+    fact = activated(generations.now, name)
+    if not await journal.record(fact, Origin(name)):
         raise MapSeekError("Somebody else changed the active generation at this moment: look at `mapseek generations`.")
-    await generations.until(lambda now: name in now.activations and now.active is not None)
+    now = await generations.until(lambda now: len(now.activations) >= fact.number)
+    if name in now.dropped:
+        raise MapSeekError(f"Somebody dropped generation {name} at this moment: searches are answered as before.")
     return missing
 
 
@@ -45,18 +49,10 @@ def earlier(generations: Generations) -> Generation:
     return before
 
 
-def known(generations: Generations, name: str) -> Generation:
-    """The generation of that name. Raises MapSeekError where there never was one."""
-    if name not in generations.known:
-        names = ", ".join(each.name for each in generations.alive) or "none yet"
-        raise MapSeekError(f"There is no generation {name!r}: there is {names}.")
-    return generations.known[name]
-
-
 async def _refuse_incomplete(client: Client, generations: Generations, generation: Generation, missing: int) -> None:
     if missing:
         raise MapSeekError(
-            f"Generation {generation.name} lacks {missing} images, which would not be found any more: finish it with "
+            f"Generation {generation.name} lacks {counted(missing, 'image')}, not to be found any more then: finish it with "
             f"`mapseek replay --name {generation.name}`, or do without them with --force."
         )
     for durable in durables(STAGES, generations):
@@ -64,8 +60,8 @@ async def _refuse_incomplete(client: Client, generations: Generations, generatio
             waiting = await unsettled(client, durable)
             if waiting:
                 raise MapSeekError(
-                    f"{waiting} vectors of generation {generation.name} are still on their way into the catalogue: wait a moment, "
-                    "or activate it with --force."
+                    f"{counted(waiting, 'vector')} of generation {generation.name} must still get into the catalogue: wait a "
+                    "moment, or activate it with --force."
                 )
 
 
@@ -75,6 +71,6 @@ async def _refuse_unloaded(client: Client, generation: Generation) -> None:
         return
     if await idle_stages(client, [embed.STAGE], "image", generation=generation.name):
         raise MapSeekError(
-            f"No running process has loaded the model of generation {generation.name} ({generation.encoder}): look into their "
-            "logs, or activate it with --force."
+            f"No running process has loaded the model of generation {generation.name} ({said(generation.encoder)}): look into "
+            "their logs, or activate it with --force."
         )

@@ -14,7 +14,7 @@ from contracts.generations import Generation, Generations
 from contracts.subjects import FAILURES, RETRIES, failure_filter, past_name, retry_subject, stream_of, variant_filter
 from infra.nats.outages import outages
 from pipeline.durables import Durable, bound_durables
-from pipeline.generations.activation import known
+from pipeline.generations.naming import known
 from pipeline.monitoring.status import unsettled
 from pipeline.registry import STAGES
 from pipeline.searching import finished

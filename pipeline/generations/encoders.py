@@ -40,6 +40,21 @@ async def open_encoder_named(model: str, pretrained: str | None, precision: str,
     )
 
 
+def said(encoder_id: str) -> str:
+    """An encoder as people name it, `ViT-B-32 (laion2b_s34b_b79k)`: model, weights, and an unusual number format."""
+    model, weights, number_format = encoder_id.removeprefix("open_clip/").rsplit("/", 2)
+    return f"{model} ({weights})" if number_format == "fp32" else f"{model} ({weights}, {number_format})"
+
+
+async def open_encoder_wished(model: str, pretrained: str | None, settings: Settings) -> ImageEncoder:
+    """The model that somebody wants a generation of. Raises MapSeekError, which names the options that it was given by."""
+    try:
+        return await open_encoder_named(model, pretrained, settings.precision, settings)
+    except MapSeekError as error:
+        sentence = str(error).replace("MAPSEEK_MODEL", "--encoder").replace("MAPSEEK_PRETRAINED", "--pretrained")
+        raise MapSeekError(sentence) from error
+
+
 def makes(encoder: ImageEncoder, generation: Generation) -> bool:
     """Whether an encoder's vectors may be compared with a generation's."""
     return (encoder.encoder.id, encoder.encoder.digest) == (generation.encoder, generation.digest)

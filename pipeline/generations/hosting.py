@@ -40,16 +40,24 @@ class Hosting:
         return "; ".join(f"{name}: {reason}" for name, reason in self.failed.items()) or None
 
     async def keep_up(self) -> None:
-        """Follow the log for ever."""
-        while True:
-            await self._end_dropped()
-            await self._begin_new()
-            end_if_cancelled()
-            try:
-                async with asyncio.timeout(TRY_AGAIN_S if self.failed else None):
-                    await self._generations.until(lambda now: {each.name for each in now.alive} != self._looked_after)
-            except TimeoutError:
-                self.failed.clear()
+        """Follow the log for ever, or say why that ended."""
+        try:
+            while True:
+                await self._end_dropped()
+                await self._begin_new()
+                end_if_cancelled()
+                await self._changed()
+        except Exception as error:
+            log.exception("generations that come and go are not noticed any more")
+            self.failed["those to come"] = str(error) or type(error).__name__
+
+    async def _changed(self) -> None:
+        """Return when generations came or went, or when it is time to try again what failed."""
+        try:
+            async with asyncio.timeout(TRY_AGAIN_S if self.failed else None):
+                await self._generations.until(lambda now: {each.name for each in now.alive} != self._looked_after)
+        except TimeoutError:
+            self.failed.clear()
 
     @property
     def _looked_after(self) -> set[str]:
@@ -71,6 +79,10 @@ class Hosting:
                 except (MapSeekError, Unavailable) as error:
                     self.failed[generation.name] = str(error)
                     log.error("a generation cannot be worked on here", generation=generation.name, reason=str(error))
+                except Exception as error:
+                    # A bug of one generation's must not keep the others from coming and going.
+                    self.failed[generation.name] = str(error) or type(error).__name__
+                    log.exception("a generation cannot be worked on here", generation=generation.name)
 
 
 @asynccontextmanager

@@ -24,14 +24,13 @@ from infra.nats.tail import last_sequence, readable
 from pipeline import topology
 from pipeline.dependencies import dependencies
 from pipeline.durables import Durable, durables, past_durable
-from pipeline.generations.activation import known
-from pipeline.generations.encoders import makes
+from pipeline.generations.encoders import makes, said
 from pipeline.generations.founding import started
 from pipeline.generations.standing import standing
 from pipeline.process import Process
 from pipeline.registry import STAGES
 from pipeline.replay.limits import Limits
-from pipeline.replay.playing import Gone, Hands, Skip, Track, play
+from pipeline.replay.playing import Gone, Hands, Skip, Track, play, through_outages
 from pipeline.runner import Job
 from stages import embed, persist, preprocess
 
@@ -60,7 +59,7 @@ def to_join(generations: Generations, encoder: ImageEncoder, name: str | None) -
         if makes(encoder, generation) and generation.preprocessing == preprocess.PREPROCESSING:
             if generations.serves(generation.name):
                 raise MapSeekError(
-                    f"Generation {generation.name} has these very vectors ({generation.encoder}): there is nothing to build. "
+                    f"Generation {generation.name} has these very vectors ({said(generation.encoder)}): there is nothing to build. "
                     f"`mapseek replay --name {generation.name}` makes up for what it lacks."
                 )
             if name not in (None, generation.name):
@@ -90,13 +89,6 @@ async def begin(process: Process, encoder: ImageEncoder, model: str, pretrained:
     return generation
 
 
-def named(generations: Generations, name: str) -> Generation:
-    """A generation to go on with. Raises MapSeekError where there is none of that name, or no more."""
-    if name in generations.dropped:
-        raise MapSeekError(f"Generation {name} was dropped: build another one with `mapseek replay --encoder MODEL`.")
-    return known(generations, name)
-
-
 async def require_pictures(client: Client) -> int:
     """How many pictures there are to embed. Raises MapSeekError where there is none."""
     pictures = await count_of(client, IMAGES, [variant_filter(ImagePreprocessed, preprocess.PREPROCESSING)])
@@ -111,11 +103,12 @@ async def require_pictures(client: Client) -> int:
 async def build(process: Process, generation: Generation, limits: Limits, batch: int) -> None:
     """Work until the generation has all pictures. Raises MapSeekError when it is given up meanwhile."""
     generations = await process.wiring.generations()
-    work = asyncio.create_task(_build(process, generation, limits, batch))
+    work = asyncio.create_task(through_outages(lambda: _build(process, generation, limits, batch)))
     dropped = asyncio.create_task(generations.until(lambda now: generation.name in now.dropped))
     try:
         await asyncio.wait({work, dropped}, return_when=asyncio.FIRST_COMPLETED)
         if dropped.done():
+            dropped.result()
             raise MapSeekError(f"Generation {generation.name} was given up by `mapseek replay cancel` or `mapseek drop`.")
         work.result()
     finally:
@@ -145,7 +138,7 @@ async def _embed_past(process: Process, generation: Generation, now: Generations
     durable = past_durable(embed.STAGE, ImageFact.family, generation)
     await made(client, durable)
     deps = await dependencies(embed.STAGE, ImageFact.family, wiring, generation)
-    job = Job(embed.STAGE, ImageFact.family, deps, generation.name, replaying=True)
+    job = Job(embed.STAGE, ImageFact.family, deps, generation.name, replay=durable.name)
     skip = _embedded_in(process, generation) if found.done else None
     try:
         await play(client, Track(durable.stream, durable.name, end), job, process.runtime, limits, hands, skip=skip)

@@ -5,8 +5,8 @@ from nats.js.errors import NotFoundError
 from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES
 from infra.nats.outages import outages
-from pipeline.generations.activation import known
 from pipeline.generations.dropping import drop
+from pipeline.generations.naming import known
 from pipeline.generations.standing import build_name
 from pipeline.process import Process
 

@@ -33,6 +33,13 @@ class Part:
 
 def moment(text: str, now: datetime) -> datetime:
     """A time with its offset, a date (its first moment in UTC), or how long ago (`90m`, `2d`). Raises MapSeekError."""
+    try:
+        return _moment(text, now)
+    except OverflowError:
+        raise MapSeekError(f"{text!r} is before all calendars: leave it out to mean everything.") from None
+
+
+def _moment(text: str, now: datetime) -> datetime:
     if ago := re.fullmatch(r"(\d{1,6})([smhdw])", text.strip()):
         return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:

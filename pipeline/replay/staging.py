@@ -28,7 +28,7 @@ from pipeline.dependencies import dependencies
 from pipeline.process import Process
 from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part, moment
-from pipeline.replay.playing import Gone, Hands, Track, play
+from pipeline.replay.playing import Gone, Hands, Track, play, through_outages
 from pipeline.runner import Job
 
 KEPT_FOR = timedelta(days=30)
@@ -146,14 +146,18 @@ async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits
     """Work until a leg is settled, and forget its durable. Raises MapSeekError where what the stage needs cannot be opened."""
     wiring, js = process.wiring, process.wiring.client.jetstream()
     deps = await dependencies(stage, leg.family, wiring, leg.generation)
-    job = Job(stage, leg.family, deps, leg.generation.name if leg.generation else None, replaying=True)
+    job = Job(stage, leg.family, deps, leg.generation.name if leg.generation else None, replay=leg.track.durable)
     if leg.total and not leg.begun:
         with outages():
             await js.add_consumer(leg.track.stream, _consumer(leg))
-    with suppress(Gone, NotFoundError):  # another process was through with it first
-        if leg.left:
-            await play(wiring.client, leg.track, job, process.runtime, limits, hands)
-        await js.delete_consumer(leg.track.stream, leg.track.durable)
+
+    async def to_the_end() -> None:
+        with suppress(Gone, NotFoundError):  # another process was through with it first
+            if leg.left:
+                await play(wiring.client, leg.track, job, process.runtime, limits, hands)
+            await js.delete_consumer(leg.track.stream, leg.track.durable)
+
+    await through_outages(to_the_end)
 
 
 def _consumer(leg: Leg) -> ConsumerConfig:

@@ -27,6 +27,7 @@ from contracts.subjects import (
 )
 from infra.nats.lookup import message_on, subjects_under
 from infra.nats.outages import outages
+from infra.nats.posts import LogPosts
 from pipeline.failures.letters import Letter
 
 LINK = re.compile(r"^<?https?://(?:\w+\.)?discord(?:app)?\.com/channels/(\w+)/\d+/(\d+)/?>?$")
@@ -66,7 +67,10 @@ async def entities(client: Client, what: str) -> list[Entity]:
     with outages():
         if link := LINK.match(what):
             subjects, _ = await subjects_under(js, IMAGES, [images_of_message_filter(*link.groups())])
-            found = {Entity("image", link[1], subject.split(".")[5]) for subject in subjects}
+            # A post of the first release has no message in its subject; a removal has, whatever it is of.
+            posts = await LogPosts(client).of_message(*link.groups())
+            image_ids = {post.image_id for post in posts} | {subject.split(".")[5] for subject in subjects}
+            found = {Entity("image", link[1], image_id) for image_id in image_ids}
         elif _is_id(what):
             found = {each for kind in LOGS for each in await _named(js, kind, what)}
         else:

@@ -79,7 +79,7 @@ class Bench:
         await made(self.client, durable)
         hosted = embed.Hosted(name, encoder)
         deps = embed.Deps(blobs or self.blobs, lambda _: hosted)  # type: ignore[arg-type]
-        job = Job(embed.STAGE, "image", deps, name, replaying=True)
+        job = Job(embed.STAGE, "image", deps, name, replay=durable.name)
         track = Track(durable.stream, durable.name, self.events)
         began = perf_counter()
         await play(self.client, track, job, Runtime(self.journal, Metrics()), Limits(), hands)

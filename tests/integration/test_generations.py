@@ -65,7 +65,7 @@ async def test_an_incomplete_generation_is_refused_unless_it_is_forced(world: Wo
         await activate_generation(world.settings, "g2", force=False, out=Console(record=True))
     told = await run(lambda out: activate_generation(world.settings, "g2", force=True, out=out))
     assert "answered from generation g2 now" in told
-    assert "3 images are not in it" in told
+    assert "It lacks 3 images" in told
 
 
 async def test_switching_going_back_and_giving_up(world: World) -> None:

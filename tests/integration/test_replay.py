@@ -11,23 +11,27 @@ import numpy as np
 import pytest
 
 from contracts.envelope import Origin
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, Retry, Unavailable
 from contracts.events import Calibration, GenerationStarted, ImageEmbedded, ImageIndexed, ImagePreprocessed, SearchAnswered
 from contracts.generations import Generation
 from contracts.ports import Encoder
 from contracts.subjects import IMAGES, kind_filter, variant_filter
 from infra.blobs.files import open_blob_store
+from infra.nats.erasure import LogErasure
 from infra.nats.tail import last_sequence
 from pipeline import durables
+from pipeline.dependencies import dependencies
+from pipeline.failures.letters import letters, put_back
 from pipeline.generations.standing import Standing, is_paused, standing
 from pipeline.process import Process, running
 from pipeline.registry import STAGES
 from pipeline.replay import control
-from pipeline.replay.building import begin, build
+from pipeline.replay.building import begin, build, made
 from pipeline.replay.limits import Limits, give_way
 from pipeline.replay.parts import Part
-from pipeline.replay.playing import Hands
+from pipeline.replay.playing import Hands, Track, play
 from pipeline.replay.staging import Tally, check_stage, legs, play_leg
+from pipeline.runner import Job
 from pipeline.settings import Settings
 from stages import alert, embed, match, notify, persist, reply
 from tests.suites import impatient
@@ -44,11 +48,12 @@ LIVE = (embed.STAGE, persist.STAGE)
 
 @dataclass
 class Model:
-    """An encoder whose vectors are digests; it waits while it is closed, and knows what it was given."""
+    """An encoder whose vectors are digests; it waits while it is closed, and knows what it was given and what it cannot do."""
 
     name: str
     given: list[bytes] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
+    cannot: bytes | None = None
 
     def __post_init__(self) -> None:
         self.open.set()
@@ -59,6 +64,8 @@ class Model:
 
     async def encode(self, image: bytes, *, urgent: bool) -> bytes:
         self.given.append(image)
+        if image == self.cannot:
+            raise Retry("out of memory")
         await self.open.wait()
         values = np.frombuffer(hashlib.sha256(self.name.encode() + image).digest(), "u1")[:8].astype("<f4") + 1
         return (values / np.linalg.norm(values)).astype("<f4").tobytes()
@@ -257,6 +264,66 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(impatient_log: None,
             assert await count(client, IMAGES, variant_filter(kind, "g2")) == IMAGES_THERE
         assert await count(client, IMAGES, kind_filter(GenerationStarted)) == 2
         assert await count(client, "FAILURES") == 0
+
+
+async def test_what_comes_while_a_build_helps_others_is_worked_on_too(archive: Archive) -> None:
+    """The durables that a generation shares with every process are nobody's to acknowledge things away on."""
+    model = Model("first")
+    async with archive.process(model) as process:
+        wiring = process.wiring
+        client = wiring.client
+        now = (await wiring.generations()).now
+        durable = durables.bound_durable(embed.STAGE, "image", now.known["g1"], now)
+        track = Track(durable.stream, durable.name, await last_sequence(client, IMAGES), patience=5)
+        await post(process, IMAGES_THERE)
+        job = Job(embed.STAGE, "image", await dependencies(embed.STAGE, "image", wiring, now.known["g1"]), "g1")
+        await play(client, track, job, process.runtime, Limits(), Hands(1, 4))
+        await holds(process, ImageEmbedded, IMAGES_THERE + 1)
+
+
+async def test_what_a_build_buries_names_the_build_and_is_retried_in_its_generation(archive: Archive) -> None:
+    model = Model("second")
+    model.cannot = tiny(7)
+    async with archive.process(model) as process:
+        client, journal = process.wiring.client, process.wiring.journal
+        generation = await started(process, model)
+        await build(process, generation, Limits(), 4)
+        assert (await standing(client, generation)).missing == 1
+        [letter] = await letters(client)
+        assert letter.id.startswith("embed/image/")
+        assert letter.id.endswith("/g2")
+        assert letter.worker.consumer == "embed-image-g2-past"
+        incidents = await client.jetstream().stream_info("INCIDENTS", subjects_filter="mapseek.incident.*.*.7.007.>")
+        assert {subject.split(".")[6] for subject in incidents.state.subjects or {}} == {"embed-image-g2-past"}
+        model.cannot = None
+        await put_back(letter, journal, LogErasure(client))
+    async with archive.live(model, Model("first")) as process:
+        await holds(process, ImageIndexed, IMAGES_THERE, "g2")
+        told = await process.wiring.client.jetstream().get_last_msg(IMAGES, "mapseek.image.embedded.v1.7.007.g2")
+        assert "mapseek-replayed" in (told.headers or {})
+
+
+async def test_a_log_that_is_away_while_a_build_looks_what_is_done_is_waited_for(impatient_log: None, archive: Archive) -> None:
+    model = Model("second")
+    async with archive.process(model) as process:
+        generation = await started(process, model)
+        away = 3
+
+        async def skip(_: object) -> bool:
+            nonlocal away
+            away -= 1
+            if away >= 0:
+                raise Unavailable("log", "no acknowledgement within 5 s")
+            return False
+
+        durable = durables.past_durable(embed.STAGE, "image", generation)
+        await made(process.wiring.client, durable)
+        job = Job(
+            embed.STAGE, "image", await dependencies(embed.STAGE, "image", process.wiring, generation), "g2", replay=durable.name
+        )
+        track = Track(durable.stream, durable.name, generation.sequence)
+        await play(process.wiring.client, track, job, process.runtime, Limits(), Hands(2, 4), skip=skip)
+        await holds(process, ImageEmbedded, IMAGES_THERE, "g2")
 
 
 async def test_a_stage_replayed_again_goes_on_where_it_was_and_records_nothing_twice(archive: Archive) -> None:

@@ -1,20 +1,25 @@
 """The way back of a dead letter on a real nats-server: worked on as it was, and lost nowhere on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Origin
+from contracts.errors import Retry
 from contracts.events import AttemptFailed, MessageBuried, MessageDiscarded, MessageRequeued
+from contracts.events.base import Fact
 from contracts.subjects import FAILURES, RETRIES, failure_subject, retry_subject
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.wire import body_of
 from pipeline import topology
+from pipeline.failures import lane
 from pipeline.failures.letters import letter_of, letters, put_back
-from tests.suites.bench_stage import STAGE, count
+from pipeline.monitoring.metrics import Metrics
+from pipeline.runner import Job, Runtime
+from tests.suites.bench_stage import IMPATIENT, STAGE, Deps, count, downloaded
 from tests.suites.facts import posted
 from tests.suites.failing import DOWNLOADED, Bench
 from tests.suites.waiting import eventually
@@ -175,6 +180,39 @@ async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench
         (MessageDiscarded, "dropped"),
     ]
     assert await letters(bench.client) == []
+
+
+async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "NOT_HERE_S", 0.01)
+    headers = {
+        "mapseek-stage": "download",
+        "mapseek-family": "image",
+        "mapseek-subject": "mapseek.image.posted.v1.7.9.10",
+        "mapseek-stream": "IMAGES",
+        "mapseek-sequence": "1",
+        "mapseek-attempts": "3",
+    }
+    subject = failure_subject("download", "image", 1, "late")
+    await bench.journal.publish_once(subject, body_of(posted("9")), headers, FAILURES)
+    await bench.put_back(await letter_of(bench.client, "download/image/1/late"))
+    runtime = Runtime(bench.journal, Metrics(), IMPATIENT)
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        bench.calls += 1
+        if bench.calls == 1:
+            raise Retry("the CDN answered 503")
+        return [downloaded(event)]
+
+    job = Job(STAGE, "image", Deps(work), "late")
+    offered = await bench.client.jetstream().pull_subscribe_bind("download-retry", stream=RETRIES)
+    turns: list[list[Job]] = [[]] * STAGE.attempts + [[job]] + [[]] * STAGE.attempts + [[job]]
+    for jobs in turns:
+        [message] = await offered.fetch(1)
+        await lane.run_again(message, jobs, lambda _: False, runtime)
+    assert bench.calls == 2
+    assert await bench.recorded()
+    await eventually(bench.nothing_waits)
+    assert [(type(fact), fact.attempt) for fact in await bench.incidents()] == [(MessageRequeued, 3), (AttemptFailed, 1)]
 
 
 async def test_what_a_replay_buried_speaks_to_nobody_when_it_is_put_back(bench: Bench) -> None:

@@ -35,6 +35,14 @@ def test_a_token_is_shown_nowhere() -> None:
     assert shown["traceback"] == "line 1\nline ***"
 
 
+def test_a_token_in_a_body_that_nobody_can_read_is_not_shown_either() -> None:
+    cut = search()[:-20]
+    assert TOKEN.encode() in cut
+    shown = full(letter(cut))
+    assert TOKEN[:8] not in orjson.dumps(shown).decode()
+    assert TOKEN not in orjson.dumps(full(letter(b'{"token":"' + TOKEN.encode()))).decode()
+
+
 def test_long_values_are_shown_by_their_beginning() -> None:
     shown = full(letter(orjson.dumps({"vector": "A" * 3000, "all": ["b" * 3000]})))
     assert shown["payload"] == {"vector": f"{'A' * 40}... (3000 characters)", "all": [f"{'b' * 40}... (3000 characters)"]}

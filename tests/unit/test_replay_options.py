@@ -9,9 +9,10 @@ from contracts.errors import MapSeekError
 from contracts.events import GenerationDropped, GenerationStarted
 from contracts.generations import Generations
 from pipeline.commands.replay import Pace
+from pipeline.generations.naming import living
 from pipeline.precedence import Precedence
 from pipeline.replay import limits
-from pipeline.replay.building import named, unused_name
+from pipeline.replay.building import unused_name
 from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part, moment
 from tests.suites.facts import MOMENT
@@ -40,7 +41,16 @@ def test_a_moment_is_a_date_a_time_or_how_long_ago(text: str, wanted: datetime) 
     assert moment(text, MOMENT) == wanted
 
 
-@pytest.mark.parametrize(("text", "why"), [("yesterday", "no moment"), ("2 d", "no moment"), ("2026-11-20T15:30", "time zone")])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("yesterday", "no moment"),
+        ("2 d", "no moment"),
+        ("2026-11-20T15:30", "time zone"),
+        ("999999w", "before all calendars"),
+        ("0001-01-01T00:00+01:00", "before all calendars"),
+    ],
+)
 def test_what_is_no_moment_is_refused_with_an_example(text: str, why: str) -> None:
     with pytest.raises(MapSeekError, match=why):
         moment(text, MOMENT)
@@ -59,11 +69,11 @@ def test_a_name_is_the_number_after_the_highest_that_was_ever_used() -> None:
 
 def test_only_a_generation_that_is_there_is_gone_on_with() -> None:
     dropped = known("g1", "g2").after(GenerationDropped(generation="g2"), 9)
-    assert named(dropped, "g1").name == "g1"
+    assert living(dropped, "g1").name == "g1"
     with pytest.raises(MapSeekError, match="was dropped"):
-        named(dropped, "g2")
+        living(dropped, "g2")
     with pytest.raises(MapSeekError, match="there is g1"):
-        named(dropped, "g3")
+        living(dropped, "g3")
 
 
 def test_a_slow_replay_works_in_small_batches() -> None:

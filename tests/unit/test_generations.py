@@ -1,0 +1,88 @@
+"""What the facts about generations come to, in whatever order people let them happen."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from contracts.errors import MapSeekError
+from contracts.events import GenerationActivated, GenerationDropped, GenerationStarted
+from contracts.generations import Generation, Generations
+from infra.nats.generations import FollowedGenerations
+from pipeline.generations.founding import activated
+from pipeline.generations.hosting import hosting
+from pipeline.generations.naming import living
+from tests.suites.facts import MOMENT
+from tests.suites.waiting import eventually
+
+ABOUT = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4}
+
+
+def of(*facts: GenerationStarted | GenerationActivated | GenerationDropped) -> Generations:
+    generations = Generations()
+    for sequence, fact in enumerate(facts, start=1):
+        generations = generations.after(fact, sequence)
+    return generations
+
+
+def started(name: str) -> GenerationStarted:
+    return GenerationStarted(generation=name, model="m", precision="fp32", started_at=MOMENT, **ABOUT)
+
+
+def activation(number: int, name: str) -> GenerationActivated:
+    return GenerationActivated(number=number, generation=name, **ABOUT)
+
+
+def test_the_last_that_was_activated_answers() -> None:
+    now = of(started("g1"), activation(1, "g1"), started("g2"))
+    assert (now.active, now.before("g1")) == (now.known["g1"], None)
+    now = now.after(activation(2, "g2"), 4)
+    assert (now.active, now.before("g2")) == (now.known["g2"], now.known["g1"])
+
+
+def test_one_that_is_activated_while_somebody_drops_it_answers_in_neither_order() -> None:
+    """A drop takes a while: a rollback to the same generation may come between its look and its fact."""
+    began = (started("g1"), activation(1, "g1"), started("g2"), activation(2, "g2"))
+    for last in (
+        (activation(3, "g1"), GenerationDropped(generation="g1")),
+        (GenerationDropped(generation="g1"), activation(3, "g1")),
+    ):
+        now = of(*began, *last)
+        assert now.active == now.known["g2"]
+        assert now.alive == (now.known["g2"],)
+        assert activated(now, "g2").number == 4  # the number is used up all the same
+
+
+async def test_a_generation_that_cannot_be_worked_on_keeps_no_other_from_coming_and_is_told_of() -> None:
+    ended = []
+
+    async def begin(generation: Generation) -> Callable[[], Awaitable[None]]:
+        if generation.name == "g2":
+            raise ValueError("a bug")
+
+        async def end() -> None:
+            ended.append(generation.name)
+            raise ValueError("another bug")
+
+        return end
+
+    followed = FollowedGenerations(of(started("g1"), activation(1, "g1"), started("g2"), started("g3")))
+    async with hosting(followed, begin) as hosted:
+        await eventually(lambda: "g3" in hosted._ends)
+        assert await hosted.check() == "g2: a bug"
+        followed.now = followed.now.after(GenerationDropped(generation="g3"), 5)
+        await followed._following.moved()
+        await eventually(lambda: ended == ["g3"])
+        await eventually(lambda: "those to come" in hosted.failed)
+        assert "those to come: another bug" in (await hosted.check() or "")
+
+
+def test_a_generation_that_is_not_there_is_refused_in_one_sentence() -> None:
+    facts = [
+        GenerationActivated(number=n, generation=f"g{n}", encoder="e", digest="d", preprocessing="p1", dimensions=4) for n in (1, 2)
+    ]
+    generations = Generations().after(facts[0], 1).after(facts[1], 2).after(GenerationDropped(generation="g1"), 3)
+    assert living(generations, "g2").name == "g2"
+    with pytest.raises(MapSeekError, match="There is no generation 'g9': there is g2"):
+        living(generations, "g9")
+    with pytest.raises(MapSeekError, match="g1 was dropped"):
+        living(generations, "g1")
