@@ -105,6 +105,11 @@ def posts_of_message_filter(guild_id: str, message_id: str) -> str:
     return f"{kind_filter(ImagePosted).removesuffix('>')}{guild_id}.*.{message_id}"
 
 
+def first_release_posts_filter(guild_id: str, image_id: str = "*") -> str:
+    """Posts as the first release recorded them, which do not name their message."""
+    return f"{kind_filter(ImagePosted).removesuffix('>')}{guild_id}.{image_id}"
+
+
 def images_of_message_filter(guild_id: str, message_id: str) -> str:
     """All that says which images a message has, or had: their posts, and the tombstones of those that were removed."""
     return f"mapseek.{ImagePosted.family}.*.*.{guild_id}.*.{message_id}"

@@ -54,14 +54,21 @@ async def _posts(event: RemovalRequested, posts: Posts) -> AsyncIterator[ImagePo
         yield post
 
 
+def keeps(event: RemovalRequested, image_id: str) -> bool:
+    """Whether an image of the message stays there.
+
+    An edited message keeps what is still attached, and its embeds, whose ids have a dash: Discord clears those and puts them back.
+    """
+    return image_id in event.keep or (event.removal_id.startswith(EDITED) and "-" in image_id)
+
+
 def _stays(post: ImagePosted, event: RemovalRequested) -> bool:
     """Whether the request is not about this post after all.
 
-    An edited message keeps what is still attached, and its embeds, whose ids have a dash: Discord clears those and puts them back.
     Whoever asked to be forgotten, or invites the bot again, may post anew, however late or often the request is worked on.
     """
     if event.scope == "message":
-        return post.image_id in event.keep or (event.removal_id.startswith(EDITED) and "-" in post.image_id)
+        return keeps(event, post.image_id)
     return event.scope in ("author", "guild") and post.posted_at > event.requested_at + SKEW
 
 

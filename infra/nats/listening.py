@@ -1,0 +1,23 @@
+"""Listening on a subject that is no log's: for what is asked of processes, and answered by whoever is there."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+
+@asynccontextmanager
+async def listening(client: Client, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> AsyncIterator[None]:
+    """Have `heard` called with every message on a subject. Inside, the server knows that somebody listens.
+
+    nats-py writes the ping of a `flush` past what waits to be written, so the first one proves nothing: it only empties that.
+    """
+    subscription = await client.subscribe(subject, cb=heard)
+    try:
+        for _ in range(2):
+            await client.flush()
+        yield
+    finally:
+        if not client.is_closed:
+            await subscription.unsubscribe()
