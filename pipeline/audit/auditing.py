@@ -10,13 +10,15 @@ from infra.discord.rest.login import RestLogin
 from pipeline.audit import comparisons
 from pipeline.audit.blobs import Stored, compare_blobs
 from pipeline.audit.catalogue import read_kept
-from pipeline.audit.chain import Chain, Ends, Images, Scope, not_erased, read_chain, read_ends
+from pipeline.audit.chain import Chain, Ends, Scope, not_erased, read_chain, read_ends
 from pipeline.audit.comparisons import Kept
-from pipeline.audit.discord import Seen, compare_discord, leaving, read_posted
+from pipeline.audit.discord import Seen, compare_discord
 from pipeline.audit.gaps import Gap, Missing, closing, replayed, replayed_all, settled
 from pipeline.audit.index import ask_for_gaps, index_gaps, read_index
+from pipeline.audit.posted import read_posted
+from pipeline.audit.removals import Removals, read_removals
 from pipeline.audit.report import Report
-from pipeline.audit.waiting import dead_letters, waiting_removals
+from pipeline.audit.waiting import dead_letters
 from pipeline.clock import utc_now
 
 
@@ -41,7 +43,7 @@ class Sources:
 async def audit(sources: Sources) -> Report:
     """Look at everything. Raises MapSeekError and Unavailable where something cannot be read."""
     scope, report = sources.scope, Report(sources.scope.generation.name)
-    seen, departing = await _seen(sources)
+    seen, removals = await _seen(sources)
     sources.told("the log")
     chain = await read_chain(scope)
     sources.told("the catalogue")
@@ -54,13 +56,10 @@ async def audit(sources: Sources) -> Report:
     ends = await read_ends(scope)
     comparing = _Comparing(scope, chain, ends, kept, await dead_letters(scope.client, scope.generation))
     if sources.rest is not None:
-        gaps = seen.gaps(ends.posted, ends.removed, departing)
-        report.add("on Discord", seen.images, gaps)
-        report.notes.extend(
-            f"Discord does not show {place}: grant the bot Read Message History there." for place in seen.unreadable
-        )
+        report.add("on Discord", seen.images, seen.gaps(ends.posted, ends.removed, removals))
+        report.notes.extend(seen.notes)
     comparing.add_chain(report)
-    suspects = chain.removed & (chain.posted | chain.downloaded | chain.preprocessed | chain.embedded)
+    suspects = chain.removed & (chain.posted | chain.downloaded | chain.preprocessed | chain.embedded | chain.rejected)
     report.gaps.extend(comparing.standing_still(await not_erased(scope, suspects)))
     comparing.add_catalogue(report)
     if index is not None:
@@ -74,17 +73,17 @@ async def audit(sources: Sources) -> Report:
     return report
 
 
-async def _seen(sources: Sources) -> tuple[Seen, Images]:
-    """What Discord shows, and the images that it does not show since they are about to be removed."""
+async def _seen(sources: Sources) -> tuple[Seen, Removals]:
+    """What Discord shows, and what was asked for the removal of that which it does not show any more."""
     seen, scope = Seen(), sources.scope
     if sources.rest is None:
-        return seen, frozenset()
+        return seen, Removals()
     sources.told("Discord")
     posted = await read_posted(scope.client, scope.guild)
     found = compare_discord(sources.rest, sources.state, sources.channels, posted, utc_now, guild=scope.guild)
     async for difference in found:
         seen.add(difference)
-    return seen, leaving(posted, await waiting_removals(scope.client))
+    return seen, await read_removals(scope.client, posted)
 
 
 @dataclass(frozen=True, slots=True)

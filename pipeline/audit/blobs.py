@@ -1,11 +1,11 @@
 """Whether the store has the blobs that the log names, whole, and no others.
 
-One pass over the log compares the two: of the names in the store, those that come by are taken out, and what is left is an orphan.
-A name that is not among them was put just now, or came by before, so the store is asked for it.
+One pass over the log compares the two: a name that the store does not have was put just now, so it is asked for again; what never
+comes by is an orphan.
 """
 
 import shlex
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -17,6 +17,7 @@ from contracts.events import ImageDownloaded, ImageFact, ImagePosted, ImagePrepr
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.blobs.files import FileBlobStore
+from infra.nats.generations import read_generations
 from infra.nats.tail import past, readable
 from stages.erase import blobs_of
 
@@ -46,24 +47,25 @@ async def compare_blobs(
     grace_s: float,
     guild: str | None = None,
     whole: bool = True,
-    advance: Callable[[], None] = lambda: None,
 ) -> Stored:
     """Look for every blob that the log names; `whole` reads each of them, as only so a damaged one is found.
 
     Orphans belong to no guild, so they are looked for only when all are. Raises Unavailable.
     """
-    unseen = await _names(store)
-    found, lost, again = 0, dict[type[ImageFact], set[str]](), dict[str, str]()
+    stored = await _names(store)
+    unseen = set(stored)
+    found, damaged = 0, set[str]()
+    versions = {each.preprocessing for each in (await read_generations(client)).alive}
+    lost, again = dict[type[ImageFact], set[str]](), dict[str, str]()
     async for fact in _facts_with_blobs(client, guild):
-        advance()
-        if isinstance(fact, ImagePosted):
-            if isinstance(fact.source, StoredFile):
-                path = shlex.quote(unquote(urlsplit(fact.message_link).path))
-                again[fact.image_id] = f"mapseek archive {path} --guild {fact.guild_id}"
-            continue
+        if isinstance(fact, ImagePosted) and isinstance(fact.source, StoredFile):
+            again[fact.image_id] = _archive_again(fact)
         for name in blobs_of([fact]):
-            first = _taken_out(unseen, name)
-            if await (_is_whole(store, name) if first and whole else store.exists(name)):
+            if _taken_out(unseen, name) and whole and not await _is_whole(store, name):
+                damaged.add(name)
+            if not _missed(fact, versions):
+                continue
+            if name not in damaged and (bytes.fromhex(name) in stored or await store.exists(name)):
                 found += 1
             else:
                 lost.setdefault(type(fact), set()).add(fact.image_id)
@@ -114,6 +116,15 @@ async def _unused(left: Collection[bytes], store: FileBlobStore, catalogue: Cata
     """
     old = [name for each in left if await store.untouched_for(name := each.hex()) > grace_s]
     return tuple([name for name in sorted(old) if not await catalogue.uses(name)])
+
+
+def _missed(fact: ImageFact, versions: Collection[str]) -> bool:
+    """Whether its blobs should be there: a local file once it is downloaded, and pictures as long as a generation compares them."""
+    return isinstance(fact, ImageDownloaded) or (isinstance(fact, ImagePreprocessed) and fact.preprocessing in versions)
+
+
+def _archive_again(post: ImagePosted) -> str:
+    return f"mapseek archive {shlex.quote(unquote(urlsplit(post.message_link).path))} --guild {post.guild_id}"
 
 
 async def _is_whole(store: FileBlobStore, name: str) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from nats.aio.client import Client
 
 from contracts.events import (
+    FACTS,
     ImageDownloaded,
     ImageEmbedded,
     ImageFact,
@@ -24,7 +25,7 @@ from contracts.events import (
     ImageRemoved,
 )
 from contracts.generations import Generation
-from contracts.subjects import IMAGES, entity_filters, guild_filter, kind_filter, parse_subject, variant_filter
+from contracts.subjects import IMAGES, guild_filter, kind_filter, variant_filter
 from infra.nats.lookup import subjects_under
 from pipeline.audit.waiting import waiting_at
 from stages import download, embed, erase, persist, preprocess
@@ -96,24 +97,23 @@ async def read_ends(scope: Scope) -> Ends:
 async def images_with(scope: Scope, kind: type[ImageFact]) -> Images:
     """The images that have a fact of this kind, for the scope's generation where there is one for each."""
     variant = None if kind.variant is None else scope.generation.token(kind.variant)
+    return {image_of(subject) for subject in await _subjects_of(scope, kind, variant)}
+
+
+async def not_erased(scope: Scope, removed: Images) -> Images:
+    """Those of removed images of which the log keeps more than it should: a late ImageIndexed says no more than the tombstone."""
+    kinds = [kind for kind in FACTS.values() if issubclass(kind, ImageFact) and kind not in (ImageRemoved, ImageIndexed)]
+    left = [removed & {image_of(subject) for subject in await _subjects_of(scope, kind)} for kind in kinds if removed]
+    return frozenset().union(*left)
+
+
+async def _subjects_of(scope: Scope, kind: type[ImageFact], variant: str | None = None) -> list[str]:
     if scope.guild is not None:
         subjects = guild_filter(kind, scope.guild)
     else:
         subjects = kind_filter(kind) if variant is None else variant_filter(kind, variant)
     found, _ = await subjects_under(scope.client.jetstream(timeout=PATIENCE_S), IMAGES, [subjects])
-    return {image_of(subject) for subject in found if variant is None or subject.endswith(f".{variant}")}
-
-
-async def not_erased(scope: Scope, removed: Images) -> Images:
-    """Those of removed images of which the log keeps more than it should: a late ImageIndexed says no more than the tombstone."""
-    kept = {ImageRemoved.type_name(), ImageIndexed.type_name()}
-    found = set()
-    for image_id in removed:
-        filters = entity_filters("image", scope.guild or "*", image_id)
-        subjects, _ = await subjects_under(scope.client.jetstream(), IMAGES, filters)
-        if any(parse_subject(subject)[0] not in kept for subject in subjects):
-            found.add(image_id)
-    return found
+    return [subject for subject in found if variant is None or subject.endswith(f".{variant}")]
 
 
 def image_of(subject: str) -> str:

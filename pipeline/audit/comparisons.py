@@ -32,8 +32,8 @@ def missing_pictures(chain: Chain, ends: Ends) -> Missing:
 
 
 def missing_vectors(chain: Chain, ends: Ends, generation: str) -> Missing:
-    """Preprocessed: it should be embedded in the active generation."""
-    images = chain.preprocessed - chain.embedded - ends.rejected - ends.removed
+    """Preprocessed: it should be embedded in the active generation. One that is indexed was, and got over any rejection."""
+    images = chain.preprocessed - chain.embedded - (ends.rejected - chain.indexed) - ends.removed
     return Missing("not-embedded", f"preprocessed, but not embedded in {generation}", "embed", images)
 
 

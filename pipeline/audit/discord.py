@@ -1,40 +1,21 @@
 """What was posted on Discord against what the log has: every watched channel is read from where it was first watched."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Any
 
-from nats.aio.client import Client
-
 from contracts.errors import MapSeekError, Retry
-from contracts.events import ImagePosted, RemovalRequested
 from contracts.ports import State
-from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.discord.owner import claim
 from infra.discord.rest.comparing import Difference, differences
 from infra.discord.rest.guilds import bot_of, guild_id_of
 from infra.discord.rest.login import RestLogin
 from infra.discord.rest.watching import read_watching
-from infra.nats.tail import past, readable
 from pipeline.audit.chain import Images
-from pipeline.audit.gaps import Gap
-
-Posted = dict[str, dict[int, dict[int, list[str]]]]
-"""The images that the log has, by guild, channel and message; local ones are no matter of Discord's."""
-
-
-async def read_posted(client: Client, guild: str | None = None) -> Posted:
-    """Read the posts. Raises nats-py's errors when the server cannot be reached."""
-    posted: Posted = {}
-    filters = [kind_filter(ImagePosted) if guild is None else guild_filter(ImagePosted, guild)]
-    async with aclosing(past(client, IMAGES, filters)) as messages:
-        async for message in messages:
-            recorded = readable(message)
-            if recorded is not None and isinstance(post := recorded.fact, ImagePosted) and post.message_id.isdigit():
-                channel = posted.setdefault(post.guild_id, {}).setdefault(int(post.channel_id), {})
-                channel.setdefault(int(post.message_id), []).append(post.image_id)
-    return posted
+from pipeline.audit.gaps import Gap, unique
+from pipeline.audit.posted import Posted
+from pipeline.audit.removals import Removals
+from stages import remove
 
 
 async def compare_discord(
@@ -91,6 +72,7 @@ class Seen:
     def __init__(self) -> None:
         self.images = 0
         self.names: dict[str, str] = {}
+        self.guilds: dict[str, str] = {}
         self.missed: dict[str, list[str]] = {}
         self.gone: dict[str, list[str]] = {}
         self.unreadable: list[str] = []
@@ -100,29 +82,43 @@ class Seen:
         channel = difference.channel_id
         self.images += difference.images
         self.names[channel] = difference.name or channel
+        self.guilds[channel] = difference.guild_id
         self.missed.setdefault(channel, []).extend(post.image_id for post in difference.missed)
         self.gone.setdefault(channel, []).extend(difference.gone)
         if difference.unreadable:
             self.unreadable.append(f"{difference.name} ({channel})" if channel else f"the whole guild {difference.guild_id}")
 
-    def gaps(self, posted: Images, removed: Images, leaving: Images) -> list[Gap]:
+    @property
+    def notes(self) -> list[str]:
+        """What could not be looked at."""
+        return [f"Discord does not show {place}: grant the bot Read Message History there." for place in self.unreadable]
+
+    def gaps(self, posted: Images, removed: Images, removals: Removals) -> list[Gap]:
         """What is left of the differences when that is taken off which was recorded or removed meanwhile, or is about to be."""
         found = []
         for channel, name in self.names.items():
-            command = (f"mapseek sync --channel {channel}",)
             if missed := [each for each in self.missed[channel] if each not in posted and each not in removed]:
-                found.append(Gap("not-posted", f"on Discord in {name}, but not in the log", tuple(missed), command))
-            if gone := [each for each in self.gone[channel] if each not in removed and each not in leaving]:
-                found.append(Gap("gone", f"in the log, but gone from {name} on Discord", tuple(gone), command))
+                what = f"on Discord in {name}, but not in the log"
+                found.append(Gap("not-posted", what, tuple(missed), (_sync(channel),)))
+            gone = [each for each in self.gone[channel] if each not in removed and each not in removals.leaving]
+            found += self._of_gone(channel, gone, removals)
         return found
 
+    def _of_gone(self, channel: str, gone: list[str], removals: Removals) -> list[Gap]:
+        """A removal is recorded once: where it led to nothing, it is to be worked on again rather than to be requested."""
+        what = f"in the log, but gone from {self.names[channel]} on Discord"
+        buried = tuple(each for each in gone if each in removals.letters)
+        asked = tuple(each for each in gone if each in removals.asked and each not in removals.letters)
+        unasked = tuple(each for each in gone if each not in removals.asked and each not in removals.letters)
+        retries = unique(f"mapseek failures retry {removals.letters[each]}" for each in buried)
+        again = f"mapseek replay --stage {remove.STAGE.name} --guild {self.guilds[channel]}"
+        kinds = (
+            Gap("gone", what, unasked, (_sync(channel),)),
+            Gap("gone-asked", f"{what}: the removal that was requested left them", asked, (again,)),
+            Gap("gone-dead-letter", f"{what}: given up as dead letters", buried, retries),
+        )
+        return [gap for gap in kinds if gap.found]
 
-def leaving(posted: Posted, removals: Iterable[RemovalRequested]) -> set[str]:
-    """The images that a removal which is still to be worked on may be about."""
-    found: set[str] = set()
-    for removal in removals:
-        for channel, messages in posted.get(removal.guild_id, {}).items():
-            for message, images in messages.items():
-                if removal.scope in ("guild", "author") or int(removal.target) in (channel, message):
-                    found.update(images)
-    return found
+
+def _sync(channel: str) -> str:
+    return f"mapseek sync --channel {channel}"

@@ -50,7 +50,8 @@ def settled(
     still = [image for image in left if image not in letters]
     gaps = []
     if buried:
-        retries = tuple(f"mapseek failures retry {letters[image]}" for image in buried)
+        every = f"mapseek failures retry --stage {missing.stage}" + (f" --guild {guild}" if guild else "")
+        retries = closing(buried, lambda image: f"mapseek failures retry {letters[image]}", every)
         what = f"{missing.what}: given up as dead letters"
         gaps.append(Gap(f"{missing.kind}-dead-letter", what, tuple(buried), retries))
     if still:

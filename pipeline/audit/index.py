@@ -52,9 +52,13 @@ async def ask_for_gaps(client: Client) -> tuple[list[Gap], list[str]]:
 
 
 def index_gaps(chain: Chain, ends: Ends, index: Index) -> list[Gap]:
-    """Embedded images that the index lacks, and images of it that were never posted or are removed."""
+    """Embedded images that the index lacks, and images of it that were never posted or are removed.
+
+    Of the latter only what was removed before the index was read: it could not know of the others.
+    """
     lacking = chain.embedded - index.images - index.later - ends.removed
-    too_many = (index.images - index.later) - (ends.posted - ends.removed)
+    settled = index.images - index.later
+    too_many = (settled - ends.posted - ends.removed) | (settled & chain.removed)
     found = []
     if lacking:
         found.append(Gap("not-in-index", "embedded, but not in the index", tuple(sorted(lacking)), REBUILD))

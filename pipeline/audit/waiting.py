@@ -8,23 +8,19 @@ from typing import Any
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
-from contracts.events import RemovalRequested
 from contracts.generations import Generation
 from contracts.stage import Stage
 from contracts.subjects import (
     FAILURES,
     IMAGES,
-    REMOVALS,
     RETRIES,
     durable_name,
     failure_filter,
-    kind_filter,
     past_name,
     retry_filter,
 )
 from infra.nats.lookup import message_on, subjects_under
-from infra.nats.tail import past, readable
-from stages import remove
+from infra.nats.tail import past
 
 LANE = "image"
 
@@ -79,17 +75,3 @@ async def dead_letters(client: Client, generation: Generation) -> dict[str, dict
 def _image_of(headers: Mapping[str, str] | None) -> str:
     tokens = (headers or {}).get("mapseek-subject", "").split(".")
     return tokens[5] if len(tokens) > 5 else ""
-
-
-async def waiting_removals(client: Client) -> list[RemovalRequested]:
-    """The removals that the remove stage has not settled yet."""
-    try:
-        info = await client.jetstream().consumer_info(REMOVALS, durable_name(remove.STAGE.name, RemovalRequested.family))
-    except NotFoundError:
-        return []
-    if not (info.num_pending or info.num_ack_pending):
-        return []
-    floor = info.ack_floor.stream_seq if info.ack_floor else 0
-    async with aclosing(past(client, REMOVALS, [kind_filter(RemovalRequested)], after=floor)) as messages:
-        found = [readable(message) async for message in messages]
-    return [each.fact for each in found if each is not None and isinstance(each.fact, RemovalRequested)]

@@ -15,8 +15,9 @@ from infra.nats.connection import connect
 from pipeline.compare.archive import open_archive
 from pipeline.compare.gathering import gathered
 from pipeline.compare.report import VERDICTS, html
-from pipeline.compare.running import Comparison, Progress, check_vectors, compared, named
+from pipeline.compare.running import Comparison, Progress, check_vectors, compared
 from pipeline.compare.score import Change, rows
+from pipeline.generations.naming import living
 from pipeline.process import log_server
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.topology import generations_on
@@ -53,7 +54,7 @@ async def _compared(
         client = await connect(url, "mapseek-compare")
         try:
             generations = await generations_on(client)
-            pair = named(generations, first), named(generations, second)
+            pair = living(generations, first), living(generations, second)
             async with open_archive(client, settings, prepared_data_dir(settings)) as archive:
                 check_vectors(archive, pair)
                 asked = await gathered(archive, queries, sample, settings.max_pixels)

@@ -17,7 +17,7 @@ from contracts.ports import Catalogue, State
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.rest.budget import Budget
 from infra.discord.rest.login import RestLogin
-from infra.nats.connection import connect
+from infra.nats.connection import connect, disconnect
 from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal
 from infra.nats.state import open_state
@@ -61,7 +61,7 @@ async def looking(settings: Settings) -> AsyncIterator[Look]:
 async def _look(settings: Settings, stack: AsyncExitStack) -> Look:
     folder = prepared_data_dir(settings)
     client = await connect(await stack.enter_async_context(log_server(settings)), "mapseek-look")
-    stack.push_async_callback(client.close)
+    stack.push_async_callback(disconnect, client)
     await topology.ensure(client, STAGES)
     generation = (await read_generations(client)).active
     if generation is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from stages.canonical import decode
 
 TABLE = "queries.csv"
 COLUMNS = ("file", "expected")
+GUILD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ def _read(table: Path) -> list[_Line]:
     lines = [_Line(number, row["file"], row["expected"], row.get("guild", "")) for number, row in enumerate(rows, 2)]
     if not lines:
         raise MapSeekError(f"{table} names no picture: add a line for each.")
+    for line in lines:
+        if line.guild and not GUILD.fullmatch(line.guild):
+            raise MapSeekError(f"{table}, line {line.number}: {line.guild!r} is no id of a guild: correct it, or leave it empty.")
     return lines
 
 

@@ -11,7 +11,7 @@ from contracts.errors import BlobMissing
 from contracts.ports import BlobStore, Document
 from pipeline.compare.archive import Archive
 from pipeline.compare.score import Change
-from pipeline.demo.look import data_uri
+from pipeline.inline import data_uri
 from stages.canonical import as_thumbnail
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from contracts.errors import MapSeekError
-from contracts.generations import Generation, Generations
+from contracts.generations import Generation
 from pipeline.compare.archive import Archive
 from pipeline.compare.asking import Answer, answers
 from pipeline.compare.pictures import Pictures, pictures_of
@@ -41,17 +41,6 @@ class Comparison:
             f"{fewer.generation.name} has vectors of {fewer.vectors:,} images, {more.generation.name} of {more.vectors:,}: "
             "what is missing cannot be found."
         )
-
-
-def named(generations: Generations, name: str) -> Generation:
-    """The generation of that name. Raises MapSeekError where there is none any more, or never was one."""
-    generation = generations.known.get(name)
-    if generation is None:
-        known = ", ".join(each.name for each in generations.alive) or "none yet"
-        raise MapSeekError(f"There is no generation {name!r} (there is {known}): see `mapseek generations`.")
-    if name in generations.dropped:
-        raise MapSeekError(f"The generation {name} was dropped and its vectors are gone: see `mapseek generations`.")
-    return generation
 
 
 async def compared(

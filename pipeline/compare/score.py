@@ -9,6 +9,7 @@ from contracts.events import Match
 from contracts.generations import Generation
 from pipeline.compare.asking import Answer
 from pipeline.compare.queries import Query
+from pipeline.generations.encoders import said
 
 BYTES_A_NUMBER = 4
 
@@ -117,7 +118,7 @@ def rows(queries: Sequence[Query], *results: Result) -> list[tuple[str, ...]]:
 
     table = [
         ("", *(result.generation.name for result in results)),
-        ("encoder", *(result.generation.encoder for result in results)),
+        ("encoder", *(said(result.generation.encoder) for result in results)),
         ("right piece first (recall@1)", *(found(result, 1) for result in results)),
         ("right piece among 3 (recall@3)", *(found(result, 3) for result in results)),
         ("false matches", *(false_matches(result) for result in results)),

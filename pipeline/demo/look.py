@@ -1,6 +1,5 @@
 """How a message looks in Discord's client, as HTML: near enough to be read as a user reads it."""
 
-import base64
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from typing import Any
 
 from infra.simulator.answers import Answer
 from infra.simulator.model import Message
+from pipeline.inline import data_uri
 
 Names = Mapping[str, str]
 
@@ -73,8 +73,3 @@ def _markdown(text: str, channels: Names) -> str:
 
 def _date(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%-d %B %Y")
-
-
-def data_uri(data: bytes, kind: str) -> str:
-    """A picture inside the page; `kind` is png or webp."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -8,6 +8,7 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Origin
+from contracts.errors import RejectCode
 from contracts.events import (
     Fact,
     GenerationActivated,
@@ -18,7 +19,9 @@ from contracts.events import (
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
+    ImageRejected,
     ImageRemoved,
+    StoredFile,
 )
 from contracts.subjects import FAILURES, IMAGES, RETRIES, failure_subject, kind_filter, retry_subject, subject_of
 from infra.blobs.files import FileBlobStore, open_blob_store
@@ -47,6 +50,7 @@ class Archive:
     journal: JetStreamJournal
     catalogue: SqliteCatalogue
     blobs: FileBlobStore
+    folder: Path
 
     async def record(self, *facts: Fact) -> None:
         for fact in facts:
@@ -100,7 +104,7 @@ async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> 
     await journal.record(GenerationActivated(number=1, generation="g1", **MODEL), Origin("g1"))  # type: ignore[arg-type]
     await topology.ensure(client, STAGES)
     catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
-    yield Archive(client, journal, catalogue, open_blob_store(tmp_path / "blobs"))
+    yield Archive(client, journal, catalogue, open_blob_store(tmp_path / "blobs"), tmp_path / "blobs")
     await catalogue.close()
 
 
@@ -202,6 +206,45 @@ async def test_a_document_that_nobody_posted_and_blobs_that_are_lost_are_found(a
         "blob-lost-preprocess": ("1",),
         "blob-orphan": (orphan,),
     }
+
+
+async def test_a_local_file_that_waits_for_its_download_is_no_orphan(archive: Archive) -> None:
+    blob = await archive.blobs.put(b"local")
+    await archive.record(posted("1").model_copy(update={"source": StoredFile(blob=blob)}))
+    report = await archive.audit()
+    assert report.clean, report.gaps
+
+
+async def test_pictures_that_no_generation_compares_any_more_are_not_missed(archive: Archive) -> None:
+    """Nobody could make them again."""
+    *_, picture, _, _ = await archive.whole("1")
+    await archive.record(picture.model_copy(update={"preprocessing": "p0", "pixels": "ab" * 32, "thumbnail": "cd" * 32}))
+    await archive.settle()
+    report = await archive.audit()
+    assert report.clean, report.gaps
+
+
+async def test_a_damaged_file_is_told_of_every_image_that_shares_it(archive: Archive) -> None:
+    blob = await archive.blobs.put(b"shared")
+    for image in ("1", "2", "3"):
+        post = posted(image)
+        await archive.has(post, ImageDownloaded(**post.identity, blob=blob, size=1))
+    await archive.record(ImageRejected(**posted("1").identity, stage="preprocess", code=RejectCode.NOT_AN_IMAGE, reason="no"))
+    (file,) = archive.folder.glob(f"*/*/{blob}")
+    file.write_bytes(b"damaged")
+    assert found(await archive.audit())["blob-lost-download"] == ("2", "3")
+
+
+async def test_what_a_removal_has_left_is_told_however_much_it_is(archive: Archive) -> None:
+    """A rejected image's facts are erased as well."""
+    for number in range(3):
+        post = posted(str(number))
+        await archive.catalogue.remove(post.image_id)
+        rejected = ImageRejected(**post.identity, stage="download", code=RejectCode.NOT_AN_IMAGE, reason="no")
+        removal = ImageRemoved(**post.identity, message_id="11", removed_at=MOMENT, cause="deleted")
+        await archive.record(rejected, removal, ImageIndexed(**post.identity, generation="g1"))
+    await archive.settle()
+    assert found(await archive.audit()) == {"not-erased": ("0", "1", "2")}
 
 
 @pytest.mark.slow

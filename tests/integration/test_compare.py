@@ -178,7 +178,7 @@ async def test_judged_searches_decide_and_the_report_shows_what_changed(archive:
     printed = await archive.compare()
     assert printed.code == 0
     assert "  g1  " in printed.out
-    assert printed.row("encoder") == [f"open_clip/{model}/untrained/fp32" for model in (UNTRAINED_MODEL, FINE_UNTRAINED_MODEL)]
+    assert printed.row("encoder") == [f"{model} (untrained)" for model in (UNTRAINED_MODEL, FINE_UNTRAINED_MODEL)]
     small, fine = (int(cell.split(" of ")[0]) for cell in printed.row("right piece first"))
     assert len(SEEDS) >= fine >= small >= len(SEEDS) * 2 // 3
     assert printed.row("vectors") == [f"{len(SEEDS)} of 512 numbers", f"{len(SEEDS)} of 384 numbers"]
@@ -239,6 +239,7 @@ async def test_held_pictures_are_asked_beside_what_is_judged(archive: Archive, h
     ("rows", "header", "sentence"),
     [
         ([("by-id.png", "404")], ("file", "expected"), r"queries.csv, line 2: no archived image has the id .* 404: correct it"),
+        ([("never.png", "", "my guild")], ("file", "expected", "guild"), "queries.csv, line 2: 'my guild' is no id of a guild"),
         ([("none.png", "")], ("file", "expected"), r"none.png cannot be read \(No such file"),
         ([("text.png", "")], ("file", "expected"), r"text.png cannot be used: The file is not a PNG"),
         ([("by-id.png", "1")], ("picture", "answer"), "no columns called file and expected"),
@@ -255,7 +256,7 @@ async def test_a_mistake_in_the_held_pictures_is_told(
 async def test_what_cannot_be_compared_is_refused_in_one_sentence(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(MapSeekError, match="g1 cannot be compared with itself"):
         await archive.compare("g1", "g1")
-    with pytest.raises(MapSeekError, match=r"no generation 'g7' \(there is g1, g2\)"):
+    with pytest.raises(MapSeekError, match="no generation 'g7': there is g1, g2"):
         await archive.compare("g1", "g7")
     with pytest.raises(MapSeekError, match=r"queries.csv cannot be read \(FileNotFoundError\)"):
         await archive.compare(queries=tmp_path)
@@ -276,7 +277,7 @@ async def test_the_command_says_what_it_found_or_what_is_wrong(archive: Archive,
     assert (done.code, "right piece first" in done.out, (report / "index.html").exists()) == (0, True, True), done.err
     wrong = await ended("compare", "g1", "g9", environment=environment)
     assert wrong.code == 1
-    assert wrong.err == "mapseek: There is no generation 'g9' (there is g1, g2): see `mapseek generations`.\n"
+    assert wrong.err == "mapseek: There is no generation 'g9': there is g1, g2.\n"
 
 
 async def test_an_encoder_that_is_another_one_here_is_refused(archive: Archive) -> None:

@@ -100,6 +100,17 @@ async def test_only_what_is_older_than_the_call_and_younger_than_the_watch_count
     assert missed(await comparing.compare()) == files_of([old, watched, late])
 
 
+async def test_with_a_clock_that_is_slow_nothing_of_what_was_heard_since_is_gone(comparing: Comparing) -> None:
+    """A full page reaches beyond what counts, and what the log knows there is left alone too."""
+    messages = await comparing.past.post(comparing.discord.gallery, 60, begin=NOW - timedelta(days=1), every=timedelta(minutes=1))
+    await comparing.mark(comparing.discord.gallery)
+    later = await comparing.past.post(comparing.discord.gallery, 60, begin=NOW - timedelta(hours=1), every=timedelta(minutes=1))
+    comparing.know(*messages, *later)
+    await comparing.discord.simulator.delete(messages[5])
+    [difference] = await comparing.compare(until=NOW - timedelta(hours=2))
+    assert difference.deleted == [messages[5].id]
+
+
 async def test_only_watched_channels_are_missed_but_what_is_gone_is_gone_everywhere(comparing: Comparing) -> None:
     simulator, guild = comparing.discord.simulator, comparing.discord.guild
     annex = simulator.add_text_channel(guild, "annex")

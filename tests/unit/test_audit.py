@@ -4,16 +4,16 @@ from collections.abc import Collection
 
 import pytest
 
-from contracts.events import RemovalRequested
 from infra.discord.rest.comparing import Difference
 from pipeline.audit import comparisons
 from pipeline.audit.auditing import lost_blobs
 from pipeline.audit.blobs import Stored
 from pipeline.audit.chain import Chain, Ends
 from pipeline.audit.comparisons import Kept
-from pipeline.audit.discord import Seen, leaving
+from pipeline.audit.discord import Seen
 from pipeline.audit.gaps import Missing, closing, settled
-from tests.suites.facts import MOMENT
+from pipeline.audit.index import Index, index_gaps
+from pipeline.audit.removals import Removals
 
 ALL = frozenset({"1", "2", "3"})
 NOTHING: frozenset[str] = frozenset()
@@ -60,6 +60,12 @@ def test_what_should_have_followed_is_missing_unless_the_image_is_at_its_end(end
     assert comparisons.missing_ends(chain(indexed={"1"}), ends()).images == {"2", "3"}
 
 
+def test_a_rejection_that_was_overcome_later_excuses_no_lost_vector() -> None:
+    """A later release can read the file, or one generation's preprocessing where another's cannot."""
+    lost = chain(embedded={"3"}, indexed={"1"})
+    assert comparisons.missing_vectors(lost, ends(rejected=ALL), "g1").images == {"1"}
+
+
 def test_the_catalogue_should_have_all_that_the_log_tells() -> None:
     assert comparisons.missing_documents(chain(), ends(removed={"2"}), kept(posts={"1"})).images == {"3"}
     lacking = kept(posts={"1", "2"}, originals={"1"}, pictures={"2"})
@@ -94,6 +100,8 @@ def test_few_are_closed_one_by_one_and_many_all_at_once() -> None:
     assert gap.commands == ("mapseek rebuild catalogue",)
     _, (gap,) = settled(Missing("not-downloaded", "", "download", many), (), {}, "7")
     assert gap.commands == ("mapseek replay --stage download --guild 7",)
+    _, (gap,) = settled(Missing("not-downloaded", "", "download", many), (), dict.fromkeys(many, "download/image/5"))
+    assert gap.commands == ("mapseek failures retry --stage download",)
 
 
 def test_a_lost_blob_is_fetched_or_made_again() -> None:
@@ -110,20 +118,25 @@ def test_on_discord_only_that_counts_which_nothing_has_settled_meanwhile() -> No
     seen.add(Difference("7", "8", "#gallery", images=5, gone=("1", "2", "3")))
     seen.add(Difference("7", "9", "#vault", unreadable=True))
     seen.add(Difference("6", "", unreadable=True))
-    (gap,) = seen.gaps(ALL, {"1"}, {"2"})
+    (gap,) = seen.gaps(ALL, {"1"}, Removals(leaving={"2"}))
     assert (gap.kind, gap.found, gap.commands) == ("gone", ("3",), ("mapseek sync --channel 8",))
     assert seen.images == 5
     assert seen.unreadable == ["#vault (9)", "the whole guild 6"]
 
 
-def test_images_are_leaving_whose_removal_is_still_to_be_worked_on() -> None:
-    posted = {"7": {8: {10: ["1"], 11: ["2"]}, 9: {12: ["3"]}}, "6": {5: {13: ["4"]}}}
+def test_a_removal_that_led_to_nothing_is_worked_on_again_rather_than_requested_again() -> None:
+    seen = Seen()
+    seen.add(Difference("7", "8", "#gallery", gone=("1", "2", "3")))
+    unasked, asked, buried = seen.gaps(ALL, NOTHING, Removals(asked={"2"}, letters={"3": "remove/removal/5"}))
+    assert (unasked.found, unasked.commands) == (("1",), ("mapseek sync --channel 8",))
+    assert (asked.found, asked.commands) == (("2",), ("mapseek replay --stage remove --guild 7",))
+    assert (buried.found, buried.commands) == (("3",), ("mapseek failures retry remove/removal/5",))
 
-    def removal(scope: str, target: str, guild_id: str = "7") -> RemovalRequested:
-        values = {"removal_id": "r", "scope": scope, "target": target, "cause": "deleted", "requested_at": MOMENT}
-        return RemovalRequested(guild_id=guild_id, **values)  # type: ignore[arg-type]
 
-    assert leaving(posted, [removal("message", "11")]) == {"2"}
-    assert leaving(posted, [removal("channel", "8")]) == {"1", "2"}
-    assert leaving(posted, [removal("guild", "6", "6")]) == {"4"}
-    assert leaving(posted, []) == set()
+def test_what_is_removed_while_the_index_is_compared_is_no_gap() -> None:
+    index = Index(images=ALL, later=NOTHING)
+    assert index_gaps(chain(), ends(posted={"1", "2"}, removed={"3"}), index) == []
+    (gap,) = index_gaps(chain(removed={"3"}), ends(posted={"1", "2"}, removed={"3"}), index)
+    assert (gap.kind, gap.found) == ("index-too-much", ("3",))
+    (gap,) = index_gaps(chain(embedded={"1", "2"}), ends(posted={"1", "2"}), index)
+    assert (gap.kind, gap.found) == ("index-too-much", ("3",))

@@ -109,7 +109,7 @@ async def _of_channel(
         while True:
             async with rest.asking("for a channel's history"):
                 page = await page_after(channel, begin)
-            end = page[-1].id if len(page) == PAGE else until
+            end = min(page[-1].id, until) if len(page) == PAGE else until
             here = order[bisect_right(order, begin) : bisect_right(order, end)]
             difference = compared(
                 place, [each for each in page if each.id <= until], {each: messages[each] for each in here}, images

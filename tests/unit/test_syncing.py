@@ -1,0 +1,23 @@
+"""What `mapseek sync` records and counts: a removal that was requested before is not counted as requested now."""
+
+from infra.discord.rest.comparing import Difference
+from infra.discord.rest.syncing import record
+from tests.suites.facts import MOMENT, posted
+from tests.suites.fakes import MemoryJournal, MemoryPosts
+
+
+async def test_what_is_recorded_now_is_counted_and_what_was_requested_before_is_not() -> None:
+    journal = MemoryJournal()
+    missed, known = posted("1"), posted("2").model_copy(update={"message_id": "11"})
+    other = posted("3").model_copy(update={"message_id": "12"})
+    differences = (
+        Difference("7", "8", missed=(missed, known, other)),
+        Difference("7", "8", deleted=(11,), edited={12: frozenset()}, gone=("2", "3")),
+        Difference("7", "8", gone=("1", "2", "3"), vanished=True),
+    )
+
+    async def synced() -> list[tuple[int, int]]:
+        return [await record(each, journal, MemoryPosts(journal), lambda: MOMENT) for each in differences]
+
+    assert await synced() == [(3, 0), (0, 2), (0, 3)]
+    assert await synced() == [(0, 0), (0, 0), (0, 0)]
