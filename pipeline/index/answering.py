@@ -13,6 +13,7 @@ from nats.aio.msg import Msg
 from pydantic import BaseModel
 
 from contracts.subjects import REBUILD_INDEX
+from infra.nats.listening import listening
 from pipeline.index.comparing import IndexComparison
 
 log = structlog.get_logger()
@@ -53,13 +54,10 @@ async def answering(client: Client, index: Rebuildable, rebuilt: Callable[[], Aw
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    subscription = await client.subscribe(REBUILD_INDEX, cb=asked)
-    await client.flush()
     try:
-        yield
+        async with listening(client, REBUILD_INDEX, asked):
+            yield
     finally:
-        if not client.is_closed:
-            await subscription.unsubscribe()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -8,6 +8,7 @@ from nats.aio.msg import Msg
 from nats.errors import NoRespondersError
 
 from contracts.errors import MapSeekError
+from infra.nats.listening import listening
 
 
 @asynccontextmanager
@@ -23,9 +24,5 @@ async def alone(client: Client, subject: str, refusal: str) -> AsyncIterator[Non
     async def at_it(message: Msg) -> None:
         await message.respond(b"")
 
-    subscription = await client.subscribe(subject, cb=at_it)
-    await client.flush()
-    try:
+    async with listening(client, subject, at_it):
         yield
-    finally:
-        await subscription.unsubscribe()

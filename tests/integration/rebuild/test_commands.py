@@ -1,0 +1,82 @@
+"""`mapseek rebuild` as an owner runs it: what it says, and its exit code."""
+
+from collections.abc import Mapping
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.ports import Catalogue
+from infra.nats.journal import JetStreamJournal
+from tests.suites.programs import Ended, ended
+from tests.suites.rebuilding import IMAGES_POSTED, Held, vector
+
+SQLITE = pytest.mark.parametrize("environment", ["sqlite"], indirect=True)
+VECTORS = 2 * (IMAGES_POSTED - 1)
+
+
+async def rebuild(environment: Mapping[str, str], *arguments: str, code: int = 0) -> str:
+    """What it prints. Nothing goes to standard error but a progress bar that is gone at the end."""
+    found: Ended = await ended("rebuild", *arguments, environment=environment)
+    assert (found.code, "Traceback" in found.err) == (code, False), found
+    return found.out
+
+
+async def test_the_catalogue(client: Client, catalogue: Catalogue, environment: Mapping[str, str]) -> None:
+    said = await rebuild(environment, "catalogue", "--verify")
+    assert said.startswith("identical: ")
+    assert said.endswith(f" ({IMAGES_POSTED} images)\n")
+    digest = said.split()[1]
+
+    await catalogue.put_vector("10", "g1", vector(77))
+    await catalogue.remove("13")
+    said = await rebuild(environment, "catalogue", "--verify", code=1)
+    assert said.splitlines()[1:] == [
+        f"log:    {digest} ({IMAGES_POSTED} images)",
+        "2 differ:",
+        "Image 10 is not as the log says: the vector of g1.",
+        "Image 13 is removed, but the log says otherwise.",
+        "`mapseek rebuild catalogue` makes it what the log says.",
+    ]
+
+    said = await rebuild(environment, "catalogue")
+    assert said.splitlines()[1:3] == [f"after:    {digest} ({IMAGES_POSTED} images)", "2 differed:"]
+    assert await catalogue.vector("10", "g1") == vector(10)
+    assert digest in await rebuild(environment, "catalogue", "--verify")
+
+
+@SQLITE
+async def test_the_index_where_no_process_holds_it(log: JetStreamJournal, environment: Mapping[str, str]) -> None:
+    nothing = "There is no snapshot of the index to compare: the next process that needs it makes it from the log.\n"
+    assert await rebuild(environment, "index", "--verify") == nothing
+    assert f"({VECTORS} vectors, log up to " in await rebuild(environment, "index")
+    assert (await rebuild(environment, "index", "--verify")).startswith("snapshot: identical: ")
+
+
+@SQLITE
+async def test_the_index_of_a_process_that_runs(log: JetStreamJournal, environment: Mapping[str, str], held: Held) -> None:
+    async with held() as index:
+        said = await rebuild(environment, "index", "--verify")
+        assert ": identical: " in said
+        assert not said.startswith("snapshot")
+        index.index.add("7", "g1", "10", "8", vector(77))
+        said = await rebuild(environment, "index", "--verify", code=1)
+        assert said.endswith("`mapseek rebuild index` makes it what the log says.\n")
+        assert ": after: " in await rebuild(environment, "index")
+        assert ": identical: " in await rebuild(environment, "index", "--verify")
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("projection", "more", "said"),
+    [
+        ("catalogue", {"NATS_URL": "nats://127.0.0.1:9"}, "127.0.0.1:9"),
+        ("catalogue", {"MAPSEEK_CATALOGUE": "mongodb"}, "MONGODB_URI is not set"),
+        ("index", {"MAPSEEK_CATALOGUE": "mongodb", "MAPSEEK_VECTORS": "atlas"}, "use `mapseek rebuild catalogue`"),
+    ],
+)
+async def test_what_cannot_be_done_is_a_sentence(
+    environment: Mapping[str, str], projection: str, more: dict[str, str], said: str
+) -> None:
+    found = await ended("rebuild", projection, environment={**environment, **more})
+    assert (found.code, found.out, "Traceback" in found.err) == (1, "", False)
+    assert said in found.err

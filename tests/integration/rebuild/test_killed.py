@@ -1,0 +1,85 @@
+"""A rebuild that is killed: what answers is as it was, nothing is held for long, and the next one goes through."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from nats.js.api import ConsumerInfo
+
+from contracts.events import ImageDownloaded
+from contracts.ports import Catalogue, Kept
+from contracts.subjects import IMAGES, kind_filter
+from infra.nats.journal import JetStreamJournal
+from pipeline.rebuild.standstill import PAUSED_FOR
+from stages import persist
+from tests.suites.facts import posted
+from tests.suites.programs import ended, program
+from tests.suites.rebuilding import Opened, history, persisting, record, vector
+from tests.suites.waiting import eventually
+
+
+async def everything(catalogue: Catalogue) -> list[Kept]:
+    return [kept async for kept in catalogue.contents()]
+
+
+async def paused(client: Client) -> list[ConsumerInfo]:
+    return [info for info in await client.jetstream().consumers_info(IMAGES) if info.paused]
+
+
+async def finishes(environment: Mapping[str, str], client: Client, catalogue: Catalogue) -> None:
+    """The next rebuild is through, those who write go on, and all is as the log says."""
+    again = await ended("rebuild", "catalogue", environment=environment)
+    assert again.code == 0, again
+    assert await paused(client) == []
+    async with persisting(client, catalogue):
+        pass
+    verified = await ended("rebuild", "catalogue", "--verify", environment=environment)
+    assert (verified.code, verified.out.startswith("identical: ")) == (0, True), verified
+
+
+@pytest.mark.slow
+async def test_while_it_fills_the_new_one(
+    client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: Opened, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    for number in range(100, 200):
+        await record(log, *history(str(number)))
+    async with persisting(client, catalogue):
+        pass
+    await catalogue.put_vector("10", "g1", vector(77))
+    before = await everything(catalogue)
+    async with program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
+
+        async def plays() -> bool:
+            """It reads what a catalogue is made of."""
+            readers = [info.config for info in await client.jetstream().consumers_info(IMAGES) if not info.config.durable_name]
+            return any(kind_filter(ImageDownloaded) in (reader.filter_subjects or ()) for reader in readers)
+
+        await eventually(plays, every=0.001)
+        await rebuild.kill()
+    assert await paused(client) == []
+    assert await everything(await opened()) == before
+    await finishes(environment, client, catalogue)
+    assert await catalogue.vector("10", "g1") == vector(10)
+
+
+@pytest.mark.slow
+async def test_while_it_holds_those_who_write(
+    client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: Opened, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    """One of them has a fact in hand, for which it waits a while."""
+    await record(log, *history("99"))
+    writer = await client.jetstream().pull_subscribe_bind("persist-image", stream=IMAGES)
+    [in_hand] = await writer.fetch(1, timeout=5)
+    before = await everything(catalogue)
+    async with program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
+        held = await eventually(lambda: paused(client), every=0.01)
+        await rebuild.kill()
+    assert {info.name for info in held} <= {"erase-image", "persist-image", "persist-image-g1", "persist-image-g2"}
+    assert all(0 < int(info.pause_remaining or 0) / 1e9 <= PAUSED_FOR.total_seconds() for info in held)
+    assert await everything(await opened()) == before
+    await catalogue.merge("99", persist.fields_of(posted("99")))
+    await in_hand.ack_sync()
+    await writer.unsubscribe()
+    await finishes(environment, client, catalogue)
+    assert await catalogue.vector("99", "g2") == vector(100)
