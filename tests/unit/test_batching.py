@@ -78,7 +78,8 @@ async def test_urgent_calls_overtake_waiting_ones_and_share_no_batch_with_them()
         await until(lambda: len(gate.batches) == 1)
         rest = ask(batcher, b"e", b"f", b"g", b"h", b"i")
         urgent = ask(batcher, b"u", b"v", urgent=True)
-        await until(lambda: len(batcher._ready._patient) == 5 and len(batcher._ready._urgent) == 2)
+        # On a busy machine the first batch is not of all four that were asked first.
+        await until(lambda: len(gate.batches[0]) + len(batcher._ready._patient) == 9 and len(batcher._ready._urgent) == 2)
         gate.opened.set()
         await asyncio.gather(*first, *rest, *urgent)
     assert gate.batches[1] == [b"u", b"v"]
