@@ -130,9 +130,13 @@ async def apply(client: Client, stages: Sequence[Stage[Any]]) -> None:
 
     Raises MapSeekError where an import was broken off.
     """
-    js = client.jetstream()
     if stages:
         await refuse_half_imported(client)
+    await _make(client, stages)
+
+
+async def _make(client: Client, stages: Sequence[Stage[Any]]) -> None:
+    js = client.jetstream()
     for wanted in streams():
         await _upsert_stream(js, wanted)
     wanted_durables = [*durables(stages, await generations_on(client)), *retry_durables(stages)]
@@ -157,7 +161,9 @@ async def upsert_durable(js: JetStreamContext, durable: Durable) -> None:
     except NotFoundError:
         await js.add_consumer(durable.stream, await _inheriting(js, durable))
         return
-    await js.add_consumer(durable.stream, current.evolve(**{field: getattr(durable.config, field) for field in CONSUMER_FIELDS}))
+    if _changed(durable.name, CONSUMER_FIELDS, durable.config, current):
+        fields = {field: getattr(durable.config, field) for field in CONSUMER_FIELDS}
+        await js.add_consumer(durable.stream, current.evolve(**fields))
 
 
 async def _inheriting(js: JetStreamContext, durable: Durable) -> ConsumerConfig:
@@ -204,13 +210,16 @@ async def _upsert_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
 async def ensure(client: Client, stages: Sequence[Stage[Any]]) -> None:
     """Make what is missing; refuse to start on what differs. Raises MapSeekError with one sentence."""
     try:
-        drift = [difference for difference in await differences(client, stages) if not difference.missing]
-        if drift:
+        found = await differences(client, stages)
+        if drift := [difference for difference in found if not difference.missing]:
             raise MapSeekError(
                 f"The log on the server is not as this version needs it ({drift[0]}): "
                 "see `mapseek topology diff`, then run `mapseek topology apply`."
             )
-        await apply(client, stages)
+        if stages:
+            await refuse_half_imported(client)
+        if found:
+            await _make(client, stages)
     except (NatsError, JetStreamError, TimeoutError) as error:
         raise MapSeekError(
             f"The NATS server could not make the streams ({error or type(error).__name__}): is JetStream switched on (`-js`)?"

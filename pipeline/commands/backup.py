@@ -10,14 +10,13 @@ from nats.aio.client import Client
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
-from infra.nats.connection import connect
 from pipeline import topology
 from pipeline.backup.archive import checked, open_archive
 from pipeline.backup.catalogue import fill
@@ -25,7 +24,8 @@ from pipeline.backup.entries import BLOBS, QUESTIONS
 from pipeline.backup.exporting import export_to
 from pipeline.backup.importing import begin_import, end_import, import_from
 from pipeline.backup.summary import Progress, Summary
-from pipeline.process import log_server
+from pipeline.commands.opened import log_client
+from pipeline.console.bars import told_on
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.wiring import open_catalogue
 
@@ -65,12 +65,8 @@ async def import_archive(settings: Settings, path: Path, out: Console, err: Cons
 @asynccontextmanager
 async def _client(settings: Settings) -> AsyncIterator[Client]:
     try:
-        async with log_server(settings) as url:
-            client = await connect(url, "mapseek-backup")
-            try:
-                yield client
-            finally:
-                await client.close()
+        async with log_client(settings, "mapseek-backup") as client:
+            yield client
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: see to it, then run the command again; it goes on where it was.") from None
 
@@ -83,14 +79,8 @@ def _stores(settings: Settings) -> Mapping[str, BlobStore]:
 def _shown(err: Console) -> Iterator[Progress]:
     columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=err, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(what: str, done: int, total: int | None) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what.lower(), total=total)
-            bars.update(tasks[what], completed=done, total=total)
-
-        yield progress
+        told = told_on(bars)
+        yield lambda what, done, total: told(what.lower(), done, total)
 
 
 def _table(summary: Summary, seconds: float) -> Table:

@@ -6,19 +6,19 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from contracts.errors import MapSeekError, Unavailable
-from infra.nats.connection import connect
+from pipeline.commands.opened import log_client
 from pipeline.compare.archive import open_archive
 from pipeline.compare.gathering import gathered
 from pipeline.compare.report import VERDICTS, html
-from pipeline.compare.running import Comparison, Progress, check_vectors, compared
+from pipeline.compare.running import Comparison, check_vectors, compared
 from pipeline.compare.score import Change, rows
+from pipeline.console.bars import told_on
 from pipeline.generations.naming import living
-from pipeline.process import log_server
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.topology import generations_on
 
@@ -50,30 +50,15 @@ async def compare_generations(
 async def _compared(
     settings: Settings, first: str, second: str, queries: Path | None, sample: int | None, err: Console
 ) -> Comparison:
-    async with log_server(settings) as url:
-        client = await connect(url, "mapseek-compare")
-        try:
-            generations = await generations_on(client)
-            pair = living(generations, first), living(generations, second)
-            async with open_archive(client, settings, prepared_data_dir(settings)) as archive:
-                check_vectors(archive, pair)
-                asked = await gathered(archive, queries, sample, settings.max_pixels)
-                columns = (TextColumn("asking {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-                with Bars(*columns, console=err) as bars:
-                    return await compared(archive, pair, asked, settings, _progress(bars))
-        finally:
-            await client.close()
-
-
-def _progress(bars: Bars) -> Progress:
-    tasks: dict[str, TaskID] = {}
-
-    def progress(name: str, done: int, total: int) -> None:
-        if name not in tasks:
-            tasks[name] = bars.add_task(name, total=total)
-        bars.update(tasks[name], completed=done)
-
-    return progress
+    async with log_client(settings, "mapseek-compare") as client:
+        generations = await generations_on(client)
+        pair = living(generations, first), living(generations, second)
+        async with open_archive(client, settings, prepared_data_dir(settings)) as archive:
+            check_vectors(archive, pair)
+            asked = await gathered(archive, queries, sample, settings.max_pixels)
+            columns = (TextColumn("asking {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            with Bars(*columns, console=err) as bars:
+                return await compared(archive, pair, asked, settings, told_on(bars))
 
 
 def _table(table: Sequence[Sequence[str]]) -> Table:

@@ -9,13 +9,14 @@ from time import monotonic
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
 from pipeline.clock import utc_now
+from pipeline.console.bars import told_on
 from pipeline.console.status import as_table, cells
-from pipeline.demo.play import Asked, Progress, ask_all, everything_running, post_all, simulated_discord
+from pipeline.demo.play import Asked, ask_all, everything_running, post_all, simulated_discord
 from pipeline.demo.report import html
 from pipeline.demo.scenes import Scene, Stage, back_again, happen_while_away, play
 from pipeline.demo.script import PIECES, questions
@@ -34,8 +35,8 @@ async def run_demo(report: Path, out: Console) -> int:
             with _bars(out) as bars:
                 async with everything_running(scenery, settings, url) as process:
                     midway = asyncio.create_task(status(process.wiring.client, STAGES, sample_s=0.5))
-                    links, archived = await post_all(scenery, process, _progress(bars))
-                    asked = await ask_all(scenery, links, questions(), _progress(bars))
+                    links, archived = await post_all(scenery, process, told_on(bars))
+                    asked = await ask_all(scenery, links, questions(), told_on(bars))
                     trained = (await process.wiring.encoder()).encoder.trained
                     stage = Stage(scenery, process, links)
                     scenes = [scene async for scene in play(stage, trained)]
@@ -66,17 +67,6 @@ async def run_demo(report: Path, out: Console) -> int:
 
 def _bars(out: Console) -> Bars:
     return Bars(TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out)
-
-
-def _progress(bars: Bars) -> Progress:
-    tasks: dict[str, TaskID] = {}
-
-    def progress(what: str, done: int, total: int) -> None:
-        if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total)
-        bars.update(tasks[what], completed=done)
-
-    return progress
 
 
 def _questions_table(asked: Sequence[Asked]) -> Table:

@@ -13,14 +13,13 @@ from nats.aio.client import Client
 from rich.console import Console
 
 from contracts.errors import MapSeekError
-from infra.nats.connection import connect, disconnect
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
 from pipeline.clock import utc_now
+from pipeline.commands.opened import log_client
 from pipeline.failures import shown
 from pipeline.failures.letters import Letter, discard, letter_of, letters, put_back, without_workers
-from pipeline.process import log_server
 from pipeline.registry import STAGES, stages_named
 from pipeline.settings import Settings
 
@@ -42,13 +41,9 @@ class Choice:
 
 @asynccontextmanager
 async def _client(settings: Settings) -> AsyncIterator[Client]:
-    async with log_server(settings) as url:
-        client = await connect(url, "mapseek-failures")
-        try:
-            await topology.ensure(client, STAGES)
-            yield client
-        finally:
-            await disconnect(client)
+    async with log_client(settings, "mapseek-failures") as client:
+        await topology.ensure(client, STAGES)
+        yield client
 
 
 async def _chosen(client: Client, choice: Choice) -> Sequence[Letter]:

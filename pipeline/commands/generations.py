@@ -1,29 +1,20 @@
 """`mapseek generations`, `activate`, `rollback` and `drop`."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 from rich.console import Console
 
+from pipeline.commands.opened import wired
 from pipeline.console.generations import as_json as generations_json
 from pipeline.console.generations import as_table
 from pipeline.console.wording import counted
 from pipeline.generations import activation, dropping
 from pipeline.generations.listing import listed
-from pipeline.process import log_server, running
 from pipeline.settings import Settings
 from pipeline.wiring import Wiring
 
 
-@asynccontextmanager
-async def _wired(settings: Settings) -> AsyncIterator[Wiring]:
-    async with log_server(settings) as url, running(settings, url, ()) as process:
-        yield process.wiring
-
-
 async def show_generations(settings: Settings, *, as_json: bool, out: Console) -> int:
     """Print what generations there are."""
-    async with _wired(settings) as wiring:
+    async with wired(settings) as wiring:
         found = await listed(wiring.client, (await wiring.generations()).now)
     if as_json:
         out.print(generations_json(found), soft_wrap=True, markup=False, highlight=False)
@@ -36,14 +27,14 @@ async def show_generations(settings: Settings, *, as_json: bool, out: Console) -
 
 async def activate_generation(settings: Settings, name: str, *, force: bool, out: Console) -> int:
     """Switch, and say what that means."""
-    async with _wired(settings) as wiring:
+    async with wired(settings) as wiring:
         await _activate(wiring, name, force=force, out=out)
     return 0
 
 
 async def roll_back(settings: Settings, out: Console) -> int:
     """Activate what was active before, however little of it there is."""
-    async with _wired(settings) as wiring:
+    async with wired(settings) as wiring:
         before = activation.earlier((await wiring.generations()).now)
         await _activate(wiring, before.name, force=True, out=out)
     return 0
@@ -67,7 +58,7 @@ async def _activate(wiring: Wiring, name: str, *, force: bool, out: Console) -> 
 
 async def drop_generation(settings: Settings, name: str, out: Console) -> int:
     """Erase a generation, and say how much that was."""
-    async with _wired(settings) as wiring:
+    async with wired(settings) as wiring:
         erased = await dropping.drop(wiring, name)
     out.print(f"Generation {name} is dropped: {counted(erased, 'vector')} erased.", highlight=False)
     return 0

@@ -1,38 +1,23 @@
 """`mapseek status` and `mapseek topology`: looking at the log's server."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-from nats.aio.client import Client
 from rich.console import Console
 from rich.live import Live
 
-from infra.nats.connection import connect
 from pipeline import topology
 from pipeline.clock import utc_now
+from pipeline.commands.opened import log_client
 from pipeline.console.status import as_json as status_json
 from pipeline.console.status import as_table
 from pipeline.monitoring.status import status
-from pipeline.process import log_server
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
 
 WATCH_SAMPLE_S = 2.0
 
 
-@asynccontextmanager
-async def _client(settings: Settings) -> AsyncIterator[Client]:
-    async with log_server(settings) as url:
-        client = await connect(url, "mapseek-inspect")
-        try:
-            yield client
-        finally:
-            await client.close()
-
-
 async def show_status(settings: Settings, *, watch: bool, as_json: bool, out: Console) -> int:
     """Print the status once, or again and again until interrupted."""
-    async with _client(settings) as client:
+    async with log_client(settings, "mapseek-inspect") as client:
         if watch and not as_json:
             with Live(console=out, auto_refresh=False) as live:
                 while True:
@@ -47,7 +32,7 @@ async def show_status(settings: Settings, *, watch: bool, as_json: bool, out: Co
 
 async def topology_differences(settings: Settings, out: Console) -> int:
     """Print what differs; 1 if anything does."""
-    async with _client(settings) as client:
+    async with log_client(settings, "mapseek-inspect") as client:
         found = await topology.differences(client, STAGES)
     for difference in found:
         out.print(str(difference), markup=False, highlight=False)
@@ -58,7 +43,7 @@ async def topology_differences(settings: Settings, out: Console) -> int:
 
 async def apply_topology(settings: Settings, out: Console) -> int:
     """Change what differs, and say so."""
-    async with _client(settings) as client:
+    async with log_client(settings, "mapseek-inspect") as client:
         found = await topology.differences(client, STAGES)
         await topology.apply(client, STAGES)
     out.print(f"{len(found)} differences applied.")

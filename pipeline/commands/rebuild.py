@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from contracts.errors import MapSeekError, Unavailable
 from infra.nats.outages import outages
+from pipeline.commands.opened import wired
 from pipeline.index.answering import Report
-from pipeline.process import log_server, running
 from pipeline.rebuild.asking import ask_processes
 from pipeline.rebuild.catalogue import rebuild_catalogue
 from pipeline.rebuild.snapshot import rebuild_snapshot
@@ -97,8 +97,8 @@ def _told(report: Report, verify: bool, out: Console) -> int:
 @asynccontextmanager
 async def _wired(settings: Settings) -> AsyncIterator[Wiring]:
     try:
-        async with log_server(settings) as url, running(settings, url, ()) as process:
-            yield process.wiring
+        async with wired(settings) as wiring:
+            yield wiring
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: see to it, then rebuild again.") from None
 

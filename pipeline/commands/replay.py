@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from rich.progress import Progress, TaskID
 from contracts.errors import Unavailable
 from contracts.generations import Generation, Generations
 from contracts.ports import ImageEncoder
+from pipeline.commands.opened import wired
 from pipeline.console.replay import bar, estimate_page, headline
 from pipeline.console.wording import counted
 from pipeline.generations.encoders import open_encoder_wished
@@ -150,26 +151,23 @@ async def estimate_generation(
 
 async def pause_build(settings: Settings, name: str, out: Console) -> int:
     """Pause, and say what that means."""
-    await _controlled(settings, lambda process: control.pause(process, name))
+    async with wired(settings) as wiring:
+        await control.pause(wiring, name)
     out.print(f"The build of {name} is paused, in every process: `mapseek replay resume {name}` goes on.", highlight=False)
     return 0
 
 
 async def resume_build(settings: Settings, name: str, out: Console) -> int:
     """Resume, and say what that means."""
-    await _controlled(settings, lambda process: control.resume(process, name))
+    async with wired(settings) as wiring:
+        await control.resume(wiring, name)
     out.print(f"The build of {name} goes on where `mapseek replay --name {name}` runs.", highlight=False)
     return 0
 
 
 async def cancel_build(settings: Settings, name: str, out: Console) -> int:
     """Give a build up, and say how much of it there was."""
-    async with log_server(settings) as url, running(settings, url, ()) as process:
-        erased = await control.cancel(process, name)
+    async with wired(settings) as wiring:
+        erased = await control.cancel(wiring, name)
     out.print(f"Generation {name} is given up: {counted(erased, 'vector')} erased.", highlight=False)
     return 0
-
-
-async def _controlled(settings: Settings, work: Callable[[Process], Awaitable[None]]) -> None:
-    async with log_server(settings) as url, running(settings, url, ()) as process:
-        await work(process)

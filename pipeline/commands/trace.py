@@ -5,10 +5,9 @@ from rich.console import Console
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generations
-from infra.nats.connection import connect, disconnect
 from infra.nats.generations import read_generations
 from pipeline import topology
-from pipeline.process import log_server
+from pipeline.commands.opened import log_client
 from pipeline.registry import STAGES
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.trace.finding import Entity, entities, history
@@ -21,14 +20,10 @@ from pipeline.wiring import open_catalogue
 
 async def trace_entities(settings: Settings, what: str, *, as_json: bool, out: Console) -> int:
     """Print the story of each image or search that is meant."""
-    async with log_server(settings) as url:
-        client = await connect(url, "mapseek-trace")
-        try:
-            await topology.ensure(client, STAGES)
-            generations = await read_generations(client)
-            found = [await history(client, entity) for entity in await entities(client, what)]
-        finally:
-            await disconnect(client)
+    async with log_client(settings, "mapseek-trace") as client:
+        await topology.ensure(client, STAGES)
+        generations = await read_generations(client)
+        found = [await history(client, entity) for entity in await entities(client, what)]
     told = []
     for each in found:
         story, catalogue = story_of(each, STAGES), await _in_catalogue(settings, each.entity, generations)

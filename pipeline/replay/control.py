@@ -8,28 +8,27 @@ from infra.nats.outages import outages
 from pipeline.generations.dropping import drop
 from pipeline.generations.naming import known
 from pipeline.generations.standing import build_name
-from pipeline.process import Process
+from pipeline.wiring import Wiring
 
 FOR_EVER = "9999-12-31T00:00:00Z"
 
 
-async def pause(process: Process, name: str) -> None:
+async def pause(wiring: Wiring, name: str) -> None:
     """Let no process begin another batch of a build. Raises MapSeekError when that generation is not being built."""
-    durable = await _past_of(process, name)
+    durable = await _past_of(wiring, name)
     with outages():
-        await process.wiring.client.jetstream().pause_consumer(IMAGES, durable, FOR_EVER)
+        await wiring.client.jetstream().pause_consumer(IMAGES, durable, FOR_EVER)
 
 
-async def resume(process: Process, name: str) -> None:
+async def resume(wiring: Wiring, name: str) -> None:
     """Let a build go on. Raises MapSeekError when that generation is not being built."""
-    durable = await _past_of(process, name)
+    durable = await _past_of(wiring, name)
     with outages():
-        await process.wiring.client.jetstream().resume_consumer(IMAGES, durable)
+        await wiring.client.jetstream().resume_consumer(IMAGES, durable)
 
 
-async def cancel(process: Process, name: str) -> int:
+async def cancel(wiring: Wiring, name: str) -> int:
     """Give up a generation that never answered; returns how many vectors were erased. Raises MapSeekError for one that did."""
-    wiring = process.wiring
     generations = await wiring.generations()
     known(generations.now, name)
     if name in generations.now.activations:
@@ -37,12 +36,12 @@ async def cancel(process: Process, name: str) -> int:
     return await drop(wiring, name)
 
 
-async def _past_of(process: Process, name: str) -> str:
-    known((await process.wiring.generations()).now, name)
+async def _past_of(wiring: Wiring, name: str) -> str:
+    known((await wiring.generations()).now, name)
     durable = build_name(name)
     with outages():
         try:
-            await process.wiring.client.jetstream().consumer_info(IMAGES, durable)
+            await wiring.client.jetstream().consumer_info(IMAGES, durable)
         except NotFoundError:
             raise MapSeekError(f"Generation {name} is not being built: see `mapseek generations`.") from None
     return durable

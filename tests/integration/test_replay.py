@@ -149,7 +149,7 @@ async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(arch
         assert "mapseek-replayed" not in (new.headers or {})
         assert await journal.holds(ImageEmbedded, "7", "000", "g1")
         with pytest.raises(MapSeekError, match="not being built"):
-            await control.pause(process, "g2")
+            await control.pause(process.wiring, "g2")
 
 
 async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archive: Archive) -> None:
@@ -173,7 +173,7 @@ async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
         generation = await started(process, model)
         building = asyncio.create_task(build(process, generation, Limits(), 4))
         await eventually(lambda: len(model.given) == 12)
-        await control.pause(process, "g2")
+        await control.pause(process.wiring, "g2")
         model.open.set()
         await holds(process, ImageEmbedded, 12, "g2")
         assert await is_paused(process.wiring.client, generation)
@@ -184,7 +184,7 @@ async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
         await asyncio.gather(building, return_exceptions=True)
     async with archive.process(model) as process:
         assert await is_paused(process.wiring.client, generation)
-        await control.resume(process, "g2")
+        await control.resume(process.wiring, "g2")
         await build(process, generation, Limits(), 4)
         assert (await standing(process.wiring.client, generation)).missing == 0
         assert len(model.given) == IMAGES_THERE
@@ -196,7 +196,7 @@ async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive:
         generation = await started(process, model)
         building = asyncio.create_task(build(process, generation, Limits(rate=20), 4))
         await eventually(lambda: len(model.given) >= 12)
-        await control.cancel(beside, "g2")
+        await control.cancel(beside.wiring, "g2")
         with pytest.raises(MapSeekError, match="given up"):
             await building
         for kind in (ImageEmbedded, ImageIndexed):
@@ -205,7 +205,7 @@ async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive:
             await begin(beside, other, "fake", None, "g2")  # type: ignore[arg-type]
         assert (await started(beside, other)).name == "g3"
         with pytest.raises(MapSeekError, match="Searches were answered from generation g1"):
-            await control.cancel(beside, "g1")
+            await control.cancel(beside.wiring, "g1")
 
 
 async def test_the_same_vectors_once_more_are_refused(archive: Archive) -> None:
