@@ -31,9 +31,7 @@ from contracts.events import (
 from contracts.generations import Generations
 from contracts.ports import Alerts, Journal, VectorSearch
 from contracts.stage import Stage
-
-DIGITS = 6
-"""Decimals of a score that are told; what is told is also what is judged."""
+from stages.scores import score_of
 
 MISSED = 10
 """Images looked at that came before the alert: the first that the person may see ends it."""
@@ -106,7 +104,7 @@ async def _set(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
 
 def _triggered(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[AlertTriggered]:
     """Those alerts whose image matches, of (alert, image id, similarity)."""
-    told = [(alert, image_id, round(min(similarity, 1.0), DIGITS)) for alert, image_id, similarity in compared]
+    told = [(alert, image_id, score_of(similarity)) for alert, image_id, similarity in compared]
     return [
         AlertTriggered(
             guild_id=alert.guild_id,

@@ -14,12 +14,10 @@ from contracts.errors import Retry
 from contracts.events import Calibration, Fact, ImageEmbedded, ImageReposted
 from contracts.ports import Catalogue, Document, VectorSearch
 from contracts.stage import Stage
+from stages.scores import score_of
 
 ATTEMPTS = 12
 """A vector may overtake its post, which is earlier in the log and so comes."""
-
-DIGITS = 6
-"""Decimals of a score that are told."""
 
 FEW = 16
 """Neighbours looked at first; while all of them match, four times as many are."""
@@ -71,7 +69,7 @@ async def scores_of_posts(event: ImageEmbedded, deps: Deps) -> dict[str, float]:
     wanted = FEW
     while True:
         nearest = await deps.vectors.search(event.guild_id, event.generation, event.vector, top=wanted, channels=None)
-        scores = {found.image_id: round(min(found.score, 1.0), DIGITS) for found in nearest}
+        scores = {found.image_id: score_of(found.score) for found in nearest}
         matching = {image_id: score for image_id, score in scores.items() if score >= deps.calibration.match_at}
         if len(matching) < wanted or wanted == MOST:
             matching.pop(event.image_id, None)

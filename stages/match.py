@@ -7,9 +7,7 @@ from datetime import datetime
 from contracts.events import By, Calibration, Fact, Filters, Match, SearchEmbedded, SearchMatched, Verdict
 from contracts.ports import Catalogue, Document, Neighbour, VectorSearch
 from contracts.stage import Stage
-
-DIGITS = 6
-"""Decimals of a score that are told; what is told is also what is judged."""
+from stages.scores import score_of
 
 AT_FIRST = 4
 """Neighbours looked at for each piece that is wanted. If they are posts of too few pieces, four times as many are, and so on."""
@@ -38,7 +36,7 @@ def verdict_of(score: float | None, calibration: Calibration, by: By = "image") 
 
 def matches_of(neighbours: Sequence[Neighbour], calibration: Calibration) -> tuple[Match, ...]:
     """The neighbours that are at least possible, in their order, with scores of at most 1."""
-    scored = (Match(image_id=found.image_id, score=round(min(found.score, 1.0), DIGITS)) for found in neighbours)
+    scored = (Match(image_id=found.image_id, score=score_of(found.score)) for found in neighbours)
     return tuple(match for match in scored if match.score >= calibration.possible_at)
 
 

@@ -10,8 +10,10 @@ from nats.aio.client import Client
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
+from pipeline import durables
 from pipeline.clock import utc_now
 from pipeline.settings import Settings
+from tests.suites import impatient
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +58,9 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
         return Settings(**{"data_dir": tmp_path / "data", "http_port": 0, "_env_file": None, **values})  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def impatient_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same consumers in this process as in the programs that are killed."""
+    monkeypatch.setattr(durables, "ACK_WAIT_S", impatient.ACK_WAIT_S)

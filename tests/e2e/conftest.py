@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import durables
-from tests.suites import impatient
 from tests.suites.world import Discord, World, simulated_discord, whole_world
 
 
@@ -22,9 +20,3 @@ async def discord() -> AsyncIterator[Discord]:
     """A simulated Discord alone."""
     async with simulated_discord() as discord:
         yield discord
-
-
-@pytest.fixture
-def impatient_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same consumers in this process as in the programs that are killed."""
-    monkeypatch.setattr(durables, "ACK_WAIT_S", impatient.ACK_WAIT_S)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from nats.aio.client import Client
 
 from contracts.envelope import Origin
 from contracts.errors import Retry
@@ -14,7 +13,6 @@ from contracts.subjects import FAILURES, RETRIES, failure_subject, retry_subject
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.wire import body_of
-from pipeline import topology
 from pipeline.failures import lane
 from pipeline.failures.letters import letter_of, letters, put_back
 from pipeline.monitoring.metrics import Metrics
@@ -23,16 +21,6 @@ from tests.suites.bench_stage import IMPATIENT, STAGE, Deps, count, downloaded
 from tests.suites.facts import posted
 from tests.suites.failing import DOWNLOADED, Bench
 from tests.suites.waiting import eventually
-
-
-@pytest.fixture(autouse=True)
-async def _provisioned(client: Client) -> None:
-    await topology.ensure(client, [STAGE])
-
-
-@pytest.fixture
-def bench(nats_url: str, client: Client, journal: JetStreamJournal) -> Bench:
-    return Bench(nats_url, client, journal)
 
 
 async def test_what_is_put_back_is_worked_on_as_it_was(bench: Bench) -> None:

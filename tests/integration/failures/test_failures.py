@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from nats.aio.client import Client
 
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError, Retry, Unavailable
@@ -13,23 +12,12 @@ from contracts.events.base import Fact
 from contracts.subjects import RETRIES, retry_filter
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from pipeline import topology
 from pipeline.failures.letters import discard, letter_of, letters, put_back, without_workers
-from tests.suites.bench_stage import STAGE, count, dead_letter, downloaded, working
+from tests.suites.bench_stage import count, dead_letter, downloaded, working
 from tests.suites.facts import posted, requested
 from tests.suites.failing import Bench
 from tests.suites.frozen import freeze, thaw
 from tests.suites.waiting import eventually
-
-
-@pytest.fixture(autouse=True)
-async def _provisioned(client: Client) -> None:
-    await topology.ensure(client, [STAGE])
-
-
-@pytest.fixture
-def bench(nats_url: str, client: Client, journal: JetStreamJournal) -> Bench:
-    return Bench(nats_url, client, journal)
 
 
 async def test_every_failed_attempt_and_the_burial_are_recorded(bench: Bench) -> None:

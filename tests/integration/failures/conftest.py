@@ -1,0 +1,19 @@
+"""A log with the consumers of a stage that fails until it is mended."""
+
+import pytest
+from nats.aio.client import Client
+
+from infra.nats.journal import JetStreamJournal
+from pipeline import topology
+from tests.suites.bench_stage import STAGE
+from tests.suites.failing import Bench
+
+
+@pytest.fixture(autouse=True)
+async def _provisioned(client: Client) -> None:
+    await topology.ensure(client, [STAGE])
+
+
+@pytest.fixture
+def bench(nats_url: str, client: Client, journal: JetStreamJournal) -> Bench:
+    return Bench(nats_url, client, journal)

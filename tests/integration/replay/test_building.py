@@ -1,0 +1,119 @@
+"""A generation is built by any number of processes, and may be paused, cancelled or refused."""
+
+import asyncio
+
+import pytest
+
+from contracts.errors import MapSeekError
+from contracts.events import ImageEmbedded, ImageIndexed
+from contracts.subjects import IMAGES, variant_filter
+from pipeline.generations.standing import Standing, is_paused, standing
+from pipeline.replay import control
+from pipeline.replay.building import begin, build
+from pipeline.replay.limits import Limits
+from tests.suites.bench_stage import count
+from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post, started
+from tests.suites.waiting import eventually
+
+
+async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(archive: Archive) -> None:
+    model = Model("second")
+    async with archive.process(model) as process:
+        client, journal = process.wiring.client, process.wiring.journal
+        generation = await started(process, model)
+        assert generation.name == "g2"
+        assert await standing(client, generation) == Standing(IMAGES_THERE, 0)
+        await post(process, IMAGES_THERE)  # one that comes meanwhile
+        await build(process, generation, Limits(), 4)
+        assert await standing(client, generation) == Standing(IMAGES_THERE + 1, IMAGES_THERE + 1)
+        await holds(process, ImageIndexed, IMAGES_THERE + 1, "g2")
+        assert len(model.given) == IMAGES_THERE + 1
+        catalogue = await process.wiring.catalogue()
+        assert await catalogue.vector("000", "g2") is not None
+        past = await client.jetstream().get_last_msg(IMAGES, "mapseek.image.embedded.v1.7.000.g2")
+        new = await client.jetstream().get_last_msg(IMAGES, f"mapseek.image.embedded.v1.7.{IMAGES_THERE:03}.g2")
+        assert "mapseek-replayed" in (past.headers or {})
+        assert "mapseek-replayed" not in (new.headers or {})
+        assert await journal.holds(ImageEmbedded, "7", "000", "g1")
+        with pytest.raises(MapSeekError, match="not being built"):
+            await control.pause(process.wiring, "g2")
+
+
+async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archive: Archive) -> None:
+    models = [Model("second") for _ in range(3)]
+    async with archive.process(models[0]) as one, archive.process(models[1]) as two, archive.process(models[2]) as three:
+        generation = await started(one, models[0])
+        assert await started(two, models[1]) == generation
+        await asyncio.gather(*(build(process, generation, Limits(rate=400), 4) for process in (one, two)))
+        assert await standing(one.wiring.client, generation) == Standing(IMAGES_THERE, IMAGES_THERE)
+        assert models[0].given
+        assert models[1].given
+        assert len(models[0].given) + len(models[1].given) == IMAGES_THERE
+        await build(three, await started(three, models[2]), Limits(), 4)
+        assert models[2].given == []
+
+
+async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
+    model = Model("second")
+    model.open.clear()
+    async with archive.process(model) as process:
+        generation = await started(process, model)
+        building = asyncio.create_task(build(process, generation, Limits(), 4))
+        await eventually(lambda: len(model.given) == 12)
+        await control.pause(process.wiring, "g2")
+        model.open.set()
+        await holds(process, ImageEmbedded, 12, "g2")
+        assert await is_paused(process.wiring.client, generation)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(building), 2)
+        assert len(model.given) == 12
+        building.cancel()
+        await asyncio.gather(building, return_exceptions=True)
+    async with archive.process(model) as process:
+        assert await is_paused(process.wiring.client, generation)
+        await control.resume(process.wiring, "g2")
+        await build(process, generation, Limits(), 4)
+        assert (await standing(process.wiring.client, generation)).missing == 0
+        assert len(model.given) == IMAGES_THERE
+
+
+async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive: Archive) -> None:
+    model, other = Model("second"), Model("other")
+    async with archive.process(model) as process, archive.process(other) as beside:
+        generation = await started(process, model)
+        building = asyncio.create_task(build(process, generation, Limits(rate=20), 4))
+        await eventually(lambda: len(model.given) >= 12)
+        await control.cancel(beside.wiring, "g2")
+        with pytest.raises(MapSeekError, match="given up"):
+            await building
+        for kind in (ImageEmbedded, ImageIndexed):
+            assert await count(process.wiring.client, IMAGES, variant_filter(kind, "g2")) == 0
+        with pytest.raises(MapSeekError, match="used before"):
+            await begin(beside, other, "fake", None, "g2")  # type: ignore[arg-type]
+        assert (await started(beside, other)).name == "g3"
+        with pytest.raises(MapSeekError, match="Searches were answered from generation g1"):
+            await control.cancel(beside.wiring, "g1")
+
+
+async def test_the_same_vectors_once_more_are_refused(archive: Archive) -> None:
+    async with archive.process(Model("first")) as process:
+        with pytest.raises(MapSeekError, match=r"g1 has these very vectors.*nothing to build"):
+            await started(process, Model("first"))
+        await started(process, Model("second"))
+        with pytest.raises(MapSeekError, match=r"being built already.*--name g2"):
+            await begin(process, Model("second"), "fake", None, "mine")  # type: ignore[arg-type]
+
+
+async def test_what_a_build_held_when_it_was_interrupted_is_given_back_at_once(archive: Archive) -> None:
+    model = Model("second")
+    model.open.clear()
+    async with archive.process(model) as process:
+        generation = await started(process, model)
+        building = asyncio.create_task(build(process, generation, Limits(), 4))
+        await eventually(lambda: len(model.given) == 12)
+        building.cancel()
+        await asyncio.gather(building, return_exceptions=True)
+        model.open.set()
+        async with asyncio.timeout(10):  # and not after the half minute that a silent process gets
+            await build(process, generation, Limits(), 4)
+        assert await standing(process.wiring.client, generation) == Standing(IMAGES_THERE, IMAGES_THERE)

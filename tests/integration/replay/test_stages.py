@@ -1,0 +1,111 @@
+"""Any stage is played again over any part of the log, but those that speak to people."""
+
+import asyncio
+
+import pytest
+
+from contracts.envelope import Origin
+from contracts.errors import MapSeekError
+from contracts.events import SearchAnswered
+from contracts.subjects import IMAGES
+from infra.nats.tail import last_sequence
+from pipeline.registry import STAGES
+from pipeline.replay.limits import Limits, give_way
+from pipeline.replay.parts import Part
+from pipeline.replay.playing import Hands
+from pipeline.replay.staging import Tally, check_stage, legs, play_leg
+from stages import alert, embed, match, notify, persist, reply
+from tests.suites.facts import QUESTION, requested
+from tests.suites.replays import IMAGES_THERE, Archive, Model
+from tests.suites.waiting import eventually
+
+
+async def test_a_stage_replayed_again_goes_on_where_it_was_and_records_nothing_twice(archive: Archive) -> None:
+    model = Model("first")
+    async with archive.process(model) as process:
+        client = process.wiring.client
+        generations = (await process.wiring.generations()).now.alive
+        before = await last_sequence(client, IMAGES)
+        tally, part = Tally(), Part(guild="7")
+        [leg] = await legs(client, embed.STAGE, part, generations)
+        assert (leg.total, leg.left, leg.begun) == (IMAGES_THERE, IMAGES_THERE, False)
+        model.open.clear()
+        playing = asyncio.create_task(play_leg(process, tally.counting(embed.STAGE), leg, Limits(), Hands(1, 8)))
+        await eventually(lambda: len(model.given) == 8)
+        model.open.set()
+        await eventually(lambda: len(model.given) > 8)
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+        [leg] = await legs(client, embed.STAGE, part, generations)
+        assert leg.begun
+        assert leg.left < IMAGES_THERE
+        await play_leg(process, tally.counting(embed.STAGE), leg, Limits(), Hands(2, 8))
+        assert len(set(model.given)) == IMAGES_THERE
+        assert process.runtime.metrics.known.labels("embed", "image")._value.get() >= IMAGES_THERE
+        assert await last_sequence(client, IMAGES) == before
+        [leg] = await legs(client, embed.STAGE, part, generations)
+        assert not leg.begun
+
+
+async def test_a_part_is_what_was_asked_for(archive: Archive) -> None:
+    async with archive.process(Model("first")) as process:
+        client = process.wiring.client
+        generations = (await process.wiring.generations()).now.alive
+
+        async def entries(part: Part) -> int:
+            return sum(leg.left for leg in await legs(client, persist.STAGE, part, generations))
+
+        assert await entries(Part()) == 3 * IMAGES_THERE
+        assert await entries(Part(image="007")) == 3
+        assert await entries(Part(guild="8")) == 0
+        assert await entries(Part(since="1d")) == 3 * IMAGES_THERE
+        assert await entries(Part(until="1d")) == 0
+        assert await entries(Part(since="2026-01-01", until="2999-01-01")) == 3 * IMAGES_THERE
+        last = await last_sequence(client, IMAGES)
+        assert await entries(Part(from_seq=last + 1)) == 0
+
+
+@pytest.mark.parametrize("stage", [alert.STAGE, notify.STAGE, reply.STAGE])
+def test_a_stage_that_speaks_to_people_is_not_replayed(stage: object) -> None:
+    with pytest.raises(MapSeekError, match="cannot be replayed"):
+        check_stage(stage, Part())  # type: ignore[arg-type]
+
+
+def test_an_image_of_a_stage_that_has_none_is_refused() -> None:
+    with pytest.raises(MapSeekError, match="search lane"):
+        check_stage(match.STAGE, Part(image="9"))
+    with pytest.raises(MapSeekError, match="one of them"):
+        check_stage(persist.STAGE, Part(since="2d", from_seq=7))
+
+
+async def test_no_batch_begins_while_a_question_is_worked_on_anywhere(archive: Archive) -> None:
+    async with archive.process(Model("first")) as process:
+        limits, journal = Limits(), process.wiring.journal
+        watching = asyncio.create_task(give_way(process.wiring.client, limits.questions, patience=30))
+        number = 0
+
+        async def noticed() -> bool:
+            nonlocal number
+            number += 1
+            await journal.record(requested(f"s{number}"), Origin("s"))
+            try:
+                await asyncio.wait_for(limits.turn(1), 0.2)
+            except TimeoutError:
+                return True
+            return False
+
+        await eventually(noticed)
+        turn = asyncio.create_task(limits.turn(1))
+        for each in range(1, number + 1):
+            assert not turn.done()
+            answer = SearchAnswered(guild_id="7", search_id=f"s{each}", question=QUESTION, verdict="none", outcome="local")
+            await journal.record(answer, Origin("s"))
+        await asyncio.wait_for(turn, 2)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+def test_every_stage_that_may_be_replayed_has_a_lane() -> None:
+    for stage in STAGES:
+        if not stage.live_only:
+            check_stage(stage, Part())
