@@ -4,6 +4,8 @@ A fact is a message on the subject of its entity, `mapseek.<family>.<name>.v<N>.
 filter and a second recording of the same fact is refused by the server.
 """
 
+from typing import NamedTuple
+
 from contracts.errors import Malformed
 from contracts.events import FACTS, AlertFact, ImagePosted, SearchJudged
 from contracts.events.base import Fact, Family
@@ -133,6 +135,31 @@ def parse_subject(subject: str) -> tuple[str, int]:
     if len(tokens) < 5 or tokens[0] != "mapseek" or not (tokens[3].startswith("v") and tokens[3][1:].isdigit()):
         raise Malformed(f"{subject!r} is not the subject of a fact")
     return f"{tokens[1]}.{tokens[2]}", int(tokens[3][1:])
+
+
+def entity_of(subject: str) -> tuple[str, str]:
+    """Guild and image, search, alert or removal that a fact's subject is about; empty where it names none."""
+    tokens = subject.split(".")
+    return (tokens[4], tokens[5]) if len(tokens) > 5 else ("", "")
+
+
+class LetterKey(NamedTuple):
+    """What a dead letter is the letter of: a log entry that a stage could not work on, for one generation or for all."""
+
+    stage: str
+    family: str
+    sequence: str
+    generation: str | None = None
+
+    @property
+    def id(self) -> str:
+        """By which people name it: `embed/image/123`, `embed/image/123/g2`."""
+        return "/".join(filter(None, self))
+
+
+def parse_letter(subject: str) -> LetterKey:
+    """What `failure_subject` or `retry_subject` was given to make the subject of a dead letter, or of one that was put back."""
+    return LetterKey(*subject.split(".")[2:])
 
 
 def durable_name(stage: str, family: str, generation: str | None = None) -> str:

@@ -32,7 +32,7 @@ from contracts.events import (
     Verdict,
 )
 from contracts.ports import BlobStore, Catalogue, Journal
-from contracts.subjects import FAILURES, IMAGES, SEARCHES, failure_filter, guild_lane_filter, kind_filter
+from contracts.subjects import FAILURES, IMAGES, SEARCHES, entity_of, failure_filter, guild_lane_filter, kind_filter
 from infra.nats.tail import follow, last_sequence, readable
 from pipeline.clock import utc_now
 
@@ -150,8 +150,7 @@ async def _ends(client: Client, after: int) -> AsyncIterator[tuple[str, str | No
 
 
 def _image_of(message: Msg) -> str:
-    tokens = (message.headers or {}).get("mapseek-subject", "").split(".")
-    return tokens[5] if len(tokens) > 5 else ""
+    return entity_of((message.headers or {}).get("mapseek-subject", ""))[1]
 
 
 async def find(

@@ -16,6 +16,7 @@ from contracts.subjects import (
     INCIDENTS,
     RETRIES,
     entity_filters,
+    entity_of,
     failure_subject,
     incident_filter,
     parse_subject,
@@ -61,7 +62,7 @@ class LogErasure:
             for stream, filters in person_filters(guild_id, person_id).items():
                 for each in filters:
                     subjects, _ = await subjects_under(self._js, stream, [each])
-                    for entity_id in {subject.split(".")[5] for subject in subjects}:
+                    for entity_id in {entity_of(subject)[1] for subject in subjects}:
                         await self._erase_all(INCIDENTS, incident_filter(guild_id, entity_id))
                     await self._erase_all(stream, each)
 

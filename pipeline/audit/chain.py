@@ -25,7 +25,7 @@ from contracts.events import (
     ImageRemoved,
 )
 from contracts.generations import Generation
-from contracts.subjects import IMAGES, guild_filter, kind_filter, variant_filter
+from contracts.subjects import IMAGES, entity_of, guild_filter, kind_filter, variant_filter
 from infra.nats.lookup import subjects_under
 from pipeline.audit.waiting import waiting_at
 from stages import download, embed, erase, persist, preprocess
@@ -118,4 +118,4 @@ async def _subjects_of(scope: Scope, kind: type[ImageFact], variant: str | None 
 
 def image_of(subject: str) -> str:
     """The image that a fact's subject is about; every id is kept in memory once."""
-    return sys.intern(subject.split(".")[5])
+    return sys.intern(entity_of(subject)[1])

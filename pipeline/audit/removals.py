@@ -8,7 +8,7 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from contracts.events import RemovalRequested
-from contracts.subjects import FAILURES, REMOVALS, RETRIES, durable_name, failure_filter, kind_filter, retry_filter
+from contracts.subjects import FAILURES, REMOVALS, RETRIES, durable_name, failure_filter, kind_filter, parse_letter, retry_filter
 from infra.nats.lookup import message_on, subjects_under
 from infra.nats.tail import past, readable
 from pipeline.audit.posted import Posted
@@ -84,5 +84,5 @@ async def _letters(client: Client) -> dict[str, str]:
     letters = past(client, FAILURES, [failure_filter(remove.STAGE.name, RemovalRequested.family)], bodies=False)
     async with aclosing(letters) as messages:
         async for message in messages:
-            found[(message.headers or {}).get("mapseek-subject", "")] = "/".join(message.subject.split(".")[2:])
+            found[(message.headers or {}).get("mapseek-subject", "")] = parse_letter(message.subject).id
     return found

@@ -15,7 +15,9 @@ from contracts.subjects import (
     IMAGES,
     RETRIES,
     durable_name,
+    entity_of,
     failure_filter,
+    parse_letter,
     past_name,
     retry_filter,
 )
@@ -48,13 +50,13 @@ async def _unsettled(client: Client, consumer: str, until: float = math.inf) -> 
     floor = info.ack_floor.stream_seq if info.ack_floor else 0
     filters = info.config.filter_subjects or [info.config.filter_subject or ">"]
     async with aclosing(past(client, IMAGES, filters, after=floor, bodies=False)) as messages:
-        return {message.subject.split(".")[5] async for message in messages if message.metadata.sequence.stream <= until}
+        return {entity_of(message.subject)[1] async for message in messages if message.metadata.sequence.stream <= until}
 
 
 async def _put_back(client: Client, stage: str) -> set[str]:
     js = client.jetstream()
     subjects, _ = await subjects_under(js, RETRIES, [retry_filter(stage)])
-    messages = [await message_on(js, RETRIES, subject) for subject in subjects if subject.split(".")[3] == LANE]
+    messages = [await message_on(js, RETRIES, subject) for subject in subjects if parse_letter(subject).family == LANE]
     return {_image_of(message.headers) for message in messages if message is not None}
 
 
@@ -67,11 +69,10 @@ async def dead_letters(client: Client, generation: Generation) -> dict[str, dict
     filters = [failure_filter("*", LANE), failure_filter("*", LANE, generation.name)]
     async with aclosing(past(client, FAILURES, filters, bodies=False)) as messages:
         async for message in messages:
-            _, _, *where = message.subject.split(".")
-            found.setdefault(where[0], {})[_image_of(message.headers)] = "/".join(where)
+            letter = parse_letter(message.subject)
+            found.setdefault(letter.stage, {})[_image_of(message.headers)] = letter.id
     return found
 
 
 def _image_of(headers: Mapping[str, str] | None) -> str:
-    tokens = (headers or {}).get("mapseek-subject", "").split(".")
-    return tokens[5] if len(tokens) > 5 else ""
+    return entity_of((headers or {}).get("mapseek-subject", ""))[1]

@@ -19,7 +19,7 @@ from contracts.events import (
     SearchFact,
     SearchJudged,
 )
-from contracts.subjects import FAILURES, INCIDENTS, RETRIES, kind_filter, parse_subject
+from contracts.subjects import FAILURES, INCIDENTS, RETRIES, kind_filter, parse_letter, parse_subject
 from infra.nats.wire import read
 from pipeline.backup.archive import checksum
 from stages.erase import blobs_of
@@ -61,7 +61,7 @@ def entry_of(stream: str, sequence: int, subject: str, headers: Mapping[str, str
 def is_of_a_search(entry: Entry) -> bool:
     """Whether it is about work on a question: those are personal and gone after a week, so they stay out of archives."""
     if entry.stream in (FAILURES, RETRIES):
-        return entry.subject.split(".")[3] == SearchFact.family
+        return parse_letter(entry.subject).family == SearchFact.family
     incident = fact_in(entry) if entry.stream == INCIDENTS else None
     return isinstance(incident, Incident) and incident.lane == SearchFact.family
 

@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import replace
 
 from contracts.events import Incident
-from contracts.subjects import FAILURES, INCIDENTS, LANES, RETRIES, subject_of
+from contracts.subjects import FAILURES, INCIDENTS, LANES, RETRIES, failure_subject, parse_letter, retry_subject, subject_of
 from infra.nats.wire import body_of
 from pipeline.backup.entries import Entry, fact_in
 
@@ -42,12 +42,13 @@ def moved(entry: Entry, places: Places) -> Entry | None:
 
 
 def _letter(entry: Entry, places: Places) -> Entry | None:
-    tokens = entry.subject.split(".")
-    place = places.of(LANES[tokens[3]], int(tokens[4]))
+    stage, family, sequence, generation = parse_letter(entry.subject)
+    place = places.of(LANES[family], int(sequence))
     if place is None:
         return None
     headers = {**entry.headers, "mapseek-sequence": str(place)} if "mapseek-sequence" in entry.headers else entry.headers
-    return replace(entry, subject=".".join([*tokens[:4], str(place), *tokens[5:]]), headers=headers)
+    there = failure_subject if entry.stream == FAILURES else retry_subject
+    return replace(entry, subject=there(stage, family, place, generation), headers=headers)
 
 
 def _incident(entry: Entry, places: Places) -> Entry | None:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from contracts.envelope import Origin
 from contracts.events import Incident
+from contracts.subjects import entity_of
 from infra.nats.journal import JetStreamJournal
 from pipeline.clock import utc_now
 from pipeline.deadletters import Delivery, Worker
@@ -27,13 +28,11 @@ async def record_incident(kind: type[I], delivery: Delivery, worker: Worker, jou
 
 def incident(kind: type[I], delivery: Delivery, worker: Worker, process: str, **more: Any) -> I | None:
     """The fact. What it is about is told by the entry's subject, so that a body that nobody can read has incidents too."""
-    tokens = delivery.subject.split(".")
-    if len(tokens) < 6:
-        return None
+    guild_id, entity_id = entity_of(delivery.subject)
     try:
         return kind(
-            guild_id=tokens[4],
-            entity_id=tokens[5],
+            guild_id=guild_id,
+            entity_id=entity_id,
             lane=worker.family,
             stage=worker.stage,
             consumer=worker.consumer,

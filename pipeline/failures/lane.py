@@ -7,7 +7,7 @@ from nats.aio.msg import Msg
 
 from contracts.errors import Unavailable
 from contracts.events import MessageDiscarded
-from contracts.subjects import RETRIES, durable_name
+from contracts.subjects import RETRIES, durable_name, parse_letter
 from pipeline.deadletters import TRIED, Worker, delivery_of, without_servers
 from pipeline.failures.incidents import record_incident
 from pipeline.jobs import Job, Runtime, Stopping, pause
@@ -21,8 +21,7 @@ NOT_HERE_S = 1.0
 
 async def run_again(message: Msg, jobs: Iterable[Job], dropped: Callable[[str], bool], runtime: Runtime) -> None:
     """Work on what was put back. What is for a generation that was dropped since is thrown away, and said to be."""
-    stage, family, _, *rest = message.subject.split(".")[2:]
-    generation = rest[0] if rest else None
+    stage, family, _, generation = parse_letter(message.subject)
     job = _job_for(family, generation, jobs)
     if job is not None:
         await run(message, job, runtime)

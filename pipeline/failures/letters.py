@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 
 from contracts.errors import MapSeekError
 from contracts.events import MessageDiscarded, MessageRequeued
-from contracts.subjects import FAILURES, RETRIES, durable_name, failure_subject, retry_name, retry_subject
+from contracts.subjects import FAILURES, RETRIES, durable_name, entity_of, failure_subject, parse_letter, retry_name, retry_subject
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.outages import outages
@@ -33,12 +33,11 @@ class Letter:
 
     @property
     def id(self) -> str:
-        return "/".join(self.subject.split(".")[2:])
+        return parse_letter(self.subject).id
 
     @property
     def worker(self) -> Worker:
-        stage, family, _, *rest = self.id.split("/")
-        generation = rest[0] if rest else None
+        stage, family, _, generation = parse_letter(self.subject)
         return Worker(stage, family, self.headers.get("mapseek-consumer", durable_name(stage, family, generation)), generation)
 
     @property
@@ -61,8 +60,7 @@ class Letter:
     @property
     def about(self) -> tuple[str, str]:
         """Guild and image, search, alert or removal; empty where the entry's subject names none."""
-        tokens = self.headers.get("mapseek-subject", "").split(".")
-        return (tokens[4], tokens[5]) if len(tokens) > 5 else ("", "")
+        return entity_of(self.headers.get("mapseek-subject", ""))
 
 
 async def letters(client: Client, *, stage: str | None = None, reason: str | None = None, guild: str | None = None) -> list[Letter]:

@@ -19,6 +19,7 @@ from contracts.ports import ImageEncoder
 from contracts.stage import Stage
 from contracts.subjects import IMAGES, variant_filter
 from infra.nats.counting import count_of
+from infra.nats.generations import read_generations
 from infra.nats.outages import outages
 from infra.nats.tail import last_sequence, readable
 from pipeline import topology
@@ -76,15 +77,19 @@ async def begin(process: Process, encoder: ImageEncoder, model: str, pretrained:
     """Start a generation of an encoder's vectors, or join in with who did. Raises MapSeekError as `to_join` does."""
     wiring = process.wiring
     generations = await wiring.generations()
-    generation = to_join(generations.now, encoder, name)
+    # What is followed may lag behind another process that has just begun: the log itself is asked, once for both answers.
+    there = await read_generations(wiring.client)
+    generation = to_join(there, encoder, name)
     if generation is None:
         await require_pictures(wiring.client)
-        name = name or unused_name(generations.now)
+        name = name or unused_name(there)
         fact = started(name, encoder.encoder, model, pretrained, preprocess.PREPROCESSING)
         await wiring.journal.record(fact, Origin(name))
         # Another process may have been first, with another model: then the name is taken after all.
-        await generations.until(lambda now: name in now.known)
-        generation = to_join(generations.now, encoder, name) or generations.now.known[name]
+        now = await generations.until(lambda now: name in now.known)
+        generation = to_join(now, encoder, name) or now.known[name]
+    else:
+        await generations.until(lambda now: generation.name in now.known)
     await wiring.encoders.adopt_if_fits(generation, encoder)
     return generation
 

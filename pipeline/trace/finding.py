@@ -20,6 +20,7 @@ from contracts.subjects import (
     RETRIES,
     SEARCHES,
     entity_filters,
+    entity_of,
     failure_subject,
     images_of_message_filter,
     incident_filter,
@@ -69,7 +70,7 @@ async def entities(client: Client, what: str) -> list[Entity]:
             subjects, _ = await subjects_under(js, IMAGES, [images_of_message_filter(*link.groups())])
             # A post of the first release has no message in its subject; a removal has, whatever it is of.
             posts = await LogPosts(client).of_message(*link.groups())
-            image_ids = {post.image_id for post in posts} | {subject.split(".")[5] for subject in subjects}
+            image_ids = {post.image_id for post in posts} | {entity_of(subject)[1] for subject in subjects}
             found = {Entity("image", link[1], image_id) for image_id in image_ids}
         elif _is_id(what):
             found = {each for kind in LOGS for each in await _named(js, kind, what)}
@@ -117,7 +118,7 @@ async def _named(js: JetStreamContext, kind: Kind, name: str) -> set[Entity]:
     found = set()
     for stream, family in LOGS[kind]:
         subjects, _ = await subjects_under(js, stream, entity_filters(family, "*", name))
-        found |= {Entity(kind, subject.split(".")[4], name) for subject in subjects}
+        found |= {Entity(kind, entity_of(subject)[0], name) for subject in subjects}
     return found
 
 

@@ -44,10 +44,15 @@ async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archi
     async with archive.process(models[0]) as one, archive.process(models[1]) as two, archive.process(models[2]) as three:
         generation = await started(one, models[0])
         assert await started(two, models[1]) == generation
-        await asyncio.gather(*(build(process, generation, Limits(rate=400), 4) for process in (one, two)))
+        for model in models[:2]:
+            model.open.clear()
+        building = asyncio.gather(*(build(process, generation, Limits(), 4) for process in (one, two)))
+        # Neither can be done before the other has had its share, however busy the machine is.
+        await eventually(lambda: all(model.given for model in models[:2]))
+        for model in models[:2]:
+            model.open.set()
+        await building
         assert await standing(one.wiring.client, generation) == Standing(IMAGES_THERE, IMAGES_THERE)
-        assert models[0].given
-        assert models[1].given
         assert len(models[0].given) + len(models[1].given) == IMAGES_THERE
         await build(three, await started(three, models[2]), Limits(), 4)
         assert models[2].given == []
