@@ -9,7 +9,7 @@ from contracts.events.generation import GenerationActivated, GenerationDropped, 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """All vectors that one encoder makes of one preprocessing's pictures.
+    """All vectors that one encoder makes of one preprocessing's pictures, and the fingerprints of one version beside them.
 
     `sequence` is where it started on the log of images: what is recorded later is embedded as it comes, what is earlier is for a
     replay. `model` is None for the generation of a first release, whose encoder is the one that the settings name.
@@ -24,6 +24,7 @@ class Generation:
     model: str | None = None
     pretrained: str | None = None
     precision: str = "auto"
+    fingerprint: str = "f1"
 
     def token(self, variant: Variant) -> str:
         """What stands for this generation in the key of a fact that has such a variant."""
@@ -87,8 +88,11 @@ def _started(fact: GenerationStarted, sequence: int) -> Generation:
         fact.model,
         fact.pretrained,
         fact.precision,
+        fact.fingerprint,
     )
 
 
 def _founded(fact: GenerationActivated, sequence: int) -> Generation:
-    return Generation(fact.generation, fact.encoder, fact.digest, fact.preprocessing, fact.dimensions, sequence)
+    return Generation(
+        fact.generation, fact.encoder, fact.digest, fact.preprocessing, fact.dimensions, sequence, fingerprint=fact.fingerprint
+    )

@@ -84,6 +84,10 @@ class StoredFile(Payload):
     blob: Sha256
 
 
+Quad = tuple[float, float, float, float, float, float, float, float]
+"""The corners x, y of a quadrilateral in a picture, clockwise from the one that is the top left of what it shows, as fractions of
+the picture's width and height; a corner may lie outside, below 0 or above 1."""
+
 Source = Annotated[DiscordFile | StoredFile, Field(discriminator="kind")]
 
 Instant = AwareDatetime
@@ -97,6 +101,7 @@ __all__ = [
     "Instant",
     "Payload",
     "Person",
+    "Quad",
     "Sha256",
     "Source",
     "StoredFile",

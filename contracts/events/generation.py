@@ -8,7 +8,7 @@ from contracts.events.base import Fact, Family, Id, Instant
 
 
 class GenerationFact(Fact):
-    """Something that happened to a generation: all vectors that one encoder makes of one preprocessing's pictures."""
+    """Something that happened to a generation: all that one encoder and one fingerprint make of one preprocessing's pictures."""
 
     family: ClassVar[Family] = "generation"
 
@@ -36,6 +36,7 @@ class GenerationStarted(GenerationFact):
     pretrained: str | None = None
     precision: str
     started_at: Instant
+    fingerprint: Id = "f1"
 
 
 class GenerationActivated(GenerationFact):
@@ -52,6 +53,7 @@ class GenerationActivated(GenerationFact):
     digest: str
     preprocessing: Id
     dimensions: int
+    fingerprint: Id = "f1"
 
     @property
     def key(self) -> tuple[str, ...]:

@@ -109,6 +109,28 @@ class ImageEmbedded(ImageFact):
         return (*super().key, self.generation)
 
 
+class ImageFingerprinted(ImageFact):
+    """What one generation knows the picture by besides its vector is in the blob store: its hash and its local features.
+
+    `hash` is PDQ's 256 bits in hex and `quality` PDQ's figure (0 to 100; below 50 the hash says little); `features` counts the
+    local features. `method` says how the blob was made: those of two methods are never compared.
+    """
+
+    name: ClassVar[str] = "fingerprinted"
+    variant: ClassVar[Variant] = "generation"
+
+    generation: Id
+    method: Id
+    fingerprint: Sha256
+    hash: Sha256
+    quality: int
+    features: int
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return (*super().key, self.generation)
+
+
 class ImageIndexed(ImageFact):
     """The catalogue knows who posted the image, when and where, and holds its vector: the end of a good way."""
 

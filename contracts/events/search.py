@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from contracts.errors import RejectCode
-from contracts.events.base import Fact, Family, Id, Instant, Payload, Person, Sha256, Source, Vector
+from contracts.events.base import Fact, Family, Id, Instant, Payload, Person, Quad, Sha256, Source, Vector
 
 Verdict = Literal["match", "possible", "none", "error"]
 By = Literal["image", "text"]
@@ -115,6 +115,23 @@ class SearchPreprocessed(SearchFact):
     preprocessing: Id
 
 
+class SearchFingerprinted(SearchFact):
+    """What the question is compared by besides its vector: its fingerprint as a blob, and where in it map art may lie.
+
+    `places` are the outlines that look like those of maps or screens, the likeliest first; the whole picture is not among them.
+    """
+
+    name: ClassVar[str] = "fingerprinted"
+
+    pixels: Sha256
+    width: int
+    height: int
+    preprocessing: Id
+    method: Id
+    fingerprint: Sha256
+    places: tuple[Quad, ...] = ()
+
+
 class Calibration(Payload):
     """From which cosine similarity on an encoder's vectors mean a match, and from which a possible one."""
 
@@ -123,7 +140,11 @@ class Calibration(Payload):
 
 
 class SearchEmbedded(SearchFact):
-    """The question's vector, the generation that it may be compared with, and how to read a similarity there."""
+    """The question's vector, the generation that it may be compared with, and how to read a similarity there.
+
+    `views` are the vectors of the places in it where map art may lie, in the order of SearchFingerprinted.places; `fingerprint`
+    and its `method` are the question's, None for words.
+    """
 
     name: ClassVar[str] = "embedded"
 
@@ -132,14 +153,57 @@ class SearchEmbedded(SearchFact):
     calibration: Calibration
     trained: bool
     by: By = "image"
+    views: tuple[Vector, ...] = ()
+    fingerprint: Sha256 | None = None
+    method: Id | None = None
+
+
+class Panel(Payload):
+    """The maps of a larger piece that the question shows, from `row` and `column` on, counted from 1 at the top left.
+
+    The piece has `rows` x `columns` maps, of which the question shows `height` x `width`.
+    """
+
+    row: int
+    column: int
+    rows: int
+    columns: int
+    height: int = 1
+    width: int = 1
+
+
+class Evidence(Payload):
+    """Why an archived image is taken for what was asked for.
+
+    `by` is what told: the perceptual hash, local features that lie in the same way to each other, the comparison of the two
+    pictures laid over each other, or no more than the vectors of both. `points` is how many local features agree, `agreement` the
+    correlation (-1 to 1) of the two pictures laid over each other, None where they were not. The question shows the archived
+    picture turned clockwise by `turn` degrees after it was `mirrored` left to right, seen at an `angle` when it is no rectangle
+    any more; `place` is where in the question the whole of it lies, `shown` the fraction of it that is inside.
+    """
+
+    by: Literal["hash", "points", "overlay", "vector"]
+    points: int = 0
+    agreement: float | None = None
+    turn: Literal[0, 90, 180, 270] = 0
+    mirrored: bool = False
+    angle: bool = False
+    place: Quad | None = None
+    shown: float = 1.0
+    panel: Panel | None = None
 
 
 class Match(Payload):
-    """One archived image and its cosine similarity to the question; `posts` are the other posts of the same piece."""
+    """One archived image; `posts` are the other posts of the same piece.
+
+    `score` is how sure it is (0 to 1) where there is `evidence`: the calibrated probability that the question shows this piece.
+    Before there were fingerprints, and for words, it is the cosine similarity to the question.
+    """
 
     image_id: Id
     score: float
     posts: tuple[Id, ...] = ()
+    evidence: Evidence | None = None
 
 
 class SearchMatched(SearchFact):
@@ -191,13 +255,13 @@ class SearchPressed(Fact):
 class SearchBrowsed(SearchPressed):
     """Someone turned to another page of an answer. `question` is the presser's: what they may read now, and where to show it.
 
-    `view` is a piece among the matches, or the posts of that piece; `piece` and `page` count from 0.
+    `view` is a piece among the matches, the posts of that piece, or why it was found; `piece` and `page` count from 0.
     """
 
     name: ClassVar[str] = "browsed"
 
     question: Question
-    view: Literal["piece", "posts"] = "piece"
+    view: Literal["piece", "posts", "why"] = "piece"
     piece: int = Field(default=0, ge=0)
     page: int = Field(default=0, ge=0)
 

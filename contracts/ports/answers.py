@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from contracts.events import SearchRejected, Verdict
+from contracts.events import Evidence, SearchRejected, Verdict
 from contracts.ports.archive import Document
 
 
@@ -12,13 +12,15 @@ from contracts.ports.archive import Document
 class Found:
     """One archived post as the asker is shown it. `thumbnail` is a small WebP picture, None where the blob is lost.
 
-    `score` is None for a post that was not itself compared with the question: the other posts of a piece.
+    `score` is None for a post that was not itself compared with the question: the other posts of a piece. With `evidence`, which
+    is why it was found, it is how sure that is (0 to 1); without, the similarity.
     """
 
     image_id: str
     score: float | None
     document: Document
     thumbnail: bytes | None
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ class Answer:
 
     `verdict` is about the whole search, `piece_verdict` about the piece on this page. `piece` is the one shown, the `number`th
     (from 0) of `pieces`; None when nothing was found, or nothing that the asker may see. With `view` "posts" it is page number
-    `page` of the piece's posts. `problem` is the sentence of a rejection.
+    `page` of the piece's posts, and with "why" the reason for which the best post was found: `explanation` is a PNG picture of it,
+    None where the pictures are gone. `problem` is the sentence of a rejection.
     """
 
     search_id: str
@@ -53,8 +56,9 @@ class Answer:
     piece_verdict: Verdict = "none"
     number: int = 0
     pieces: int = 0
-    view: Literal["piece", "posts"] = "piece"
+    view: Literal["piece", "posts", "why"] = "piece"
     page: int = 0
+    explanation: bytes | None = None
     problem: SearchRejected | None = None
 
 
