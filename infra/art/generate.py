@@ -35,6 +35,15 @@ KINDS: tuple[Callable[[Rng, int, int], Image.Image], ...] = (
 def piece(seed: int) -> Image.Image:
     """The piece of that seed: RGB, 128 pixels a map, 1x1 to 3x2 maps, in map colours only. Kinds take turns from seed to seed."""
     rng = np.random.default_rng(seed)
+    art = _drawn(seed, rng)
+    return quantise(art, "flat" if rng.random() < 0.5 else "staircase", dither=bool(rng.random() < 0.5))
+
+
+def drawn(seed: int) -> Image.Image:
+    """The art that the piece of that seed is made of, in its own colours and in the piece's size."""
+    return _drawn(seed, np.random.default_rng(seed))
+
+
+def _drawn(seed: int, rng: Rng) -> Image.Image:
     width, height = SIZES[rng.integers(len(SIZES))]
-    drawn = KINDS[seed % len(KINDS)](rng, width * MAP, height * MAP)
-    return quantise(drawn, "flat" if rng.random() < 0.5 else "staircase", dither=bool(rng.random() < 0.5))
+    return KINDS[seed % len(KINDS)](rng, width * MAP, height * MAP)

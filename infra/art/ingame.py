@@ -1,0 +1,195 @@
+"""Screenshots of the game with map art on a wall: what players post when they ask who made it.
+
+Maps fill their item frames, one block each, and the game draws them without any smoothing, however far away they are. Walls,
+floors and neighbours are others each time; so are the field of view, the light, the fog, the interface and what is saved.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from infra.art import hud
+from infra.art.camera import Camera, Pixels, Scene, View, looking
+from infra.art.canvas import Array, Rng, noise
+from infra.art.generate import MAP
+from infra.art.textures import SIDE, block, grass, laid
+
+SCREENS = ((1920, 1080), (1920, 1080), (1280, 720), (1366, 768), (1600, 900), (1536, 864), (1920, 1200), (1024, 768))
+YAW, LIFT = (10, 24, 35), (6, 12, 20)
+"""The most degrees to the side and up or down, by severity."""
+FILLED = ((0.45, 0.92), (0.28, 0.7), (0.14, 0.45))
+"""How much of the screen's height or width the piece takes, by severity."""
+AROUND = 12
+"""Blocks of wall to each side of a piece."""
+EYES = 1.62
+THICK = 1 / 16
+WOOD = (162, 130, 78)
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """A piece on a wall: its width and height in blocks and the height of its lower edge above the floor."""
+
+    width: int
+    height: int
+    floor: float
+
+    @property
+    def corners(self) -> Array:
+        """Clockwise from the top left, the piece's middle being the origin; maps hang a little before the wall."""
+        x, y = self.width / 2, self.height / 2
+        return np.array([(-x, y, THICK), (x, y, THICK), (x, -y, THICK), (-x, -y, THICK)], np.float32)
+
+
+def screenshot(piece: Image.Image, rng: Rng, severity: int, *, beside: Sequence[Image.Image] = ()) -> Scene:
+    """A picture of the game in which the piece hangs on a wall. `severity` 1 to 3: from near and straight to far and askew.
+
+    A piece of 128 pixels a map is what the game shows; others are taken for as many maps as that makes. `beside` are pieces that
+    hang next to it.
+    """
+    build = _Build(max(1, round(piece.width / MAP)), max(1, round(piece.height / MAP)), float(rng.integers(0, 4)))
+    camera = _camera(rng, severity, build)
+    light = rng.uniform(0.95, 1.0) if rng.random() < 0.6 else rng.uniform((0.7, 0.45, 0.28)[severity - 1], 0.95)
+    glowing = rng.random() < 0.25
+    view = View.onto(camera, _sky(rng, camera, light))
+    _surroundings(view, rng, build, light)
+    _frames(view, rng, build, piece, beside, 1.0 if glowing else light)
+    pixels = _through_the_air(view, rng, severity)
+    place = camera.outline(build.corners)
+    image = Image.fromarray(pixels)
+    if rng.random() < 0.65:
+        image = hud.drawn_on(image, rng, chat=rng.random() < 0.35, figures=rng.random() < 0.06 * severity, hand=rng.random() < 0.6)
+    return _saved(Scene(image, place), rng, severity)
+
+
+def _camera(rng: Rng, severity: int, build: _Build) -> Camera:
+    width, height = SCREENS[int(rng.integers(len(SCREENS)))]
+    focal = height / 2 / np.tan(np.radians(rng.choice([70, 70, 70, 60, 80, 90, 50, 30])) / 2)
+    filled = rng.uniform(*FILLED[severity - 1])
+    distance = max(build.height * focal / (height * filled), build.width * focal / (width * filled))
+    yaw, lift = np.radians(rng.uniform(-1, 1) * YAW[severity - 1]), np.radians(rng.uniform(-1, 1) * LIFT[severity - 1])
+    away = np.array([np.sin(yaw) * np.cos(lift), np.sin(lift), np.cos(yaw) * np.cos(lift)]) * distance
+    away[1] = max(away[1], EYES - build.floor - build.height / 2)
+    slack = (0.04, 0.12, 0.3)[severity - 1] * distance * np.array([width, height]) / focal / 2
+    at = np.array([*(rng.uniform(-1, 1, 2) * slack), 0.0])
+    return looking(away, at, size=(width, height), focal=float(focal))
+
+
+def _sky(rng: Rng, camera: Camera, light: float) -> Pixels:
+    """A sky from the horizon up; in a hall it is a dark ceiling far above."""
+    up = np.clip(camera.rays[..., 1] * 1.5 + 0.3, 0, 1)[..., None]
+    high, low = ((90, 140, 255), (190, 212, 255)) if rng.random() < 0.7 else ((18, 18, 22), (50, 48, 52))
+    return np.asarray(light * (np.array(high) * up + np.array(low) * (1 - up)), np.uint8)
+
+
+def _lit(pixels: Pixels, rng: Rng, light: float, shade: float) -> Pixels:
+    """A wall in the light of lamps: a smooth pattern, a little warm where it is dark."""
+    height, width = pixels.shape[:2]
+    lamps = noise(rng, max(2, width // SIDE), max(2, height // SIDE), cells=2, octaves=2)
+    field = cv2.resize(lamps, (width, height), interpolation=cv2.INTER_LINEAR)
+    level = (light * shade * (1 - (1 - light) * 0.8 * field))[..., None]
+    warm = np.array([1.0, 1 - 0.1 * (1 - light), 1 - 0.25 * (1 - light)])
+    return np.asarray(np.clip(pixels * level * warm, 0, 255), np.uint8)
+
+
+def _surroundings(view: View, rng: Rng, build: _Build, light: float) -> None:
+    """The wall, the floor and at times a wall to the side."""
+    texture = block(rng)
+    columns, above = build.width + 2 * AROUND, int(rng.integers(1, 7))
+    rows = int(build.floor) + build.height + above
+    wall = laid(rng, columns, rows, texture)
+    small = view.camera.focal / float(np.linalg.norm(view.camera.place)) / SIDE
+    if small < 1:  # blocks, unlike maps, are drawn from smaller copies of their textures when they are far away
+        level = 2 ** int(np.ceil(-np.log2(max(small, 0.13))))
+        wall = np.asarray(cv2.resize(wall, None, fx=1 / level, fy=1 / level, interpolation=cv2.INTER_AREA), np.uint8)
+    left, top, bottom = -build.width / 2 - AROUND, build.height / 2 + above, -build.height / 2 - build.floor
+    if rng.random() < 0.25:
+        edging = laid(rng, build.width + 2, build.height + 2, block(rng), accents=0)
+        _paste(wall, edging, (AROUND - 1) / columns, (above - 1) / rows, (build.width + 2) / columns, (build.height + 2) / rows)
+    view.hang(_lit(wall, rng, light, 0.8), (left, top, 0), (columns, 0, 0), (0, bottom - top, 0))
+    deep = 24
+    ground = laid(rng, columns, deep, grass(rng) if rng.random() < 0.3 else block(rng), accents=0.3)
+    view.hang(_lit(ground, rng, light, 1.0), (left, bottom, 0), (columns, 0, 0), (0, 0, deep))
+    if rng.random() < 0.35:
+        way = int(rng.choice([-1, 1]))
+        side = way * max(build.width / 2 + int(rng.integers(1, 5)), way * float(view.camera.place[0]) + 1)
+        view.hang(_lit(laid(rng, deep, rows, texture), rng, light, 0.6), (side, top, 0), (0, 0, deep), (0, bottom - top, 0))
+
+
+def _paste(wall: Pixels, picture: Pixels, x: float, y: float, width: float, height: float) -> None:
+    rows, columns = wall.shape[:2]
+    left, top = max(0, round(x * columns)), max(0, round(y * rows))
+    size = min(columns - left, round(width * columns)), min(rows - top, round(height * rows))
+    wall[top : top + size[1], left : left + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
+
+
+def _frames(view: View, rng: Rng, build: _Build, piece: Image.Image, beside: Sequence[Image.Image], light: float) -> None:
+    """The maps in their frames: as a rule edge to edge, at times with the frames' wood around each."""
+    bordered = rng.random() < 0.15
+    corner = build.corners[0]
+    _hang_maps(view, piece, build.width, build.height, corner, light, bordered)
+    edge = {-1: corner[0], 1: -corner[0]}
+    for other in beside:
+        way = int(rng.choice([-1, 1]))
+        width, height = max(1, round(other.width / MAP)), max(1, round(other.height / MAP))
+        gap = int(rng.choice([0, 1, 1, 2, 3]))
+        left = edge[way] + gap if way > 0 else edge[way] - gap - width
+        edge[way] += way * (gap + width)
+        top = corner[1] + int(rng.integers(-1, 2))
+        _hang_maps(view, other, width, height, np.array([left, top, THICK]), light, bordered)
+
+
+def _hang_maps(view: View, piece: Image.Image, width: int, height: int, corner: Array, light: float, bordered: bool) -> None:
+    maps = np.asarray(piece.convert("RGB").resize((width * MAP, height * MAP), Image.Resampling.NEAREST)).copy()
+    if bordered:
+        thin = MAP // SIDE // 2
+        for number in range(width + 1):
+            maps[:, max(0, number * MAP - thin) : number * MAP + thin] = WOOD
+        for number in range(height + 1):
+            maps[max(0, number * MAP - thin) : number * MAP + thin] = WOOD
+    x, y, _ = corner
+    view.hang((maps * light).astype(np.uint8), corner, (width, 0, 0), (0, -height, 0))
+    wood = np.full((SIDE, SIDE, 3), np.array(WOOD) * light * 0.6, np.uint8)
+    for start, along in (((x, y, 0), (0, -height, 0)), ((x + width, y, 0), (0, -height, 0)),
+                         ((x, y, 0), (width, 0, 0)), ((x, y - height, 0), (width, 0, 0))):  # fmt: skip
+        view.hang(wood, start, (0, 0, THICK), along)
+
+
+def _through_the_air(view: View, rng: Rng, severity: int) -> Pixels:
+    """Fog that thickens with distance, the darker edges of the game's own vignette, the screen's brightness, at times smoothing."""
+    pixels = view.pixels.astype(np.float32)
+    if rng.random() < 0.12 * severity:
+        depth = np.minimum(view.depth, 1e3)[..., None]
+        thick = 1 - np.exp(-depth * rng.uniform(0.1, 0.5) * severity / 3 / np.linalg.norm(view.camera.place))
+        pixels = pixels * (1 - thick) + np.array(rng.choice([(190, 205, 230), (30, 30, 34), (150, 150, 155)])) * thick
+    if rng.random() < 0.5:
+        rays = view.camera.rays @ view.camera.turned.T
+        pixels *= np.clip(1.05 - rng.uniform(0.1, 0.35) * np.hypot(rays[..., 0], rays[..., 1])[..., None] ** 2, 0.3, 1)
+    gamma = rng.uniform(0.75, 1.1)
+    seen: Pixels = (255 * np.clip(pixels / 255, 0, 1) ** gamma).astype(np.uint8)
+    if rng.random() < 0.2 * severity:  # antialiasing of a shader pack, or a screen that is not shown at its own size
+        seen = cv2.GaussianBlur(seen, (0, 0), rng.uniform(0.4, 0.5 + 0.25 * severity)).astype(np.uint8)
+    return seen
+
+
+def _saved(scene: Scene, rng: Rng, severity: int) -> Scene:
+    """Cut out around the piece at times, made smaller at times, as PNG or JPEG."""
+    image, place = scene.image, np.array(scene.place).reshape(4, 2) * scene.image.size
+    if rng.random() < 0.2:
+        margin = rng.uniform(0.02, 0.5, 4) * np.ptp(place, axis=0).max()
+        low, high = place.min(0) - margin[:2], place.max(0) + margin[2:]
+        left, top = (int(max(0, each)) for each in low)
+        right, bottom = (int(min(side, each)) for each, side in zip(high, image.size, strict=True))
+        image, place = image.crop((left, top, right, bottom)), place - (left, top)
+    if max(image.size) > 1200 and rng.random() < 0.15 * severity:
+        factor = rng.uniform(0.55, 0.85)
+        size = round(image.width * factor), round(image.height * factor)
+        place = place * (size[0] / image.width, size[1] / image.height)
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    fractions = (place / image.size).ravel()
+    x0, y0, x1, y1, x2, y2, x3, y3 = (float(each) for each in fractions)
+    quality = None if rng.random() < 0.5 else int(rng.integers((85, 75, 60)[severity - 1], 96))
+    return Scene(image, (x0, y0, x1, y1, x2, y2, x3, y3), quality)

@@ -1,0 +1,82 @@
+"""Scenes with map art: the same for a seed, and the piece is where they say."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infra.art.camera import Scene, View, looking
+from infra.art.generate import piece
+from infra.art.ingame import screenshot
+from infra.art.phone import photo
+
+SIDE = 128
+
+
+def marked() -> Image.Image:
+    """A piece of two maps in four strong colours, one in each quarter."""
+    pixels = np.zeros((SIDE, 2 * SIDE, 3), np.uint8)
+    for row, column, colour in ((0, 0, (255, 0, 0)), (0, 1, (0, 255, 0)), (1, 0, (0, 0, 255)), (1, 1, (255, 255, 0))):
+        pixels[row * 64 :, column * SIDE :][:64, :SIDE] = colour
+    return Image.fromarray(pixels)
+
+
+def inside(scene: Scene, right: float, down: float) -> tuple[float, float]:
+    """Where a point of the piece (fractions) is in the picture, in pixels."""
+    corners = np.array(scene.place).reshape(4, 2) * scene.image.size
+    square = np.array([(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)], float)
+    rows = []
+    for (x, y, _), (u, v) in zip(square, corners, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+    h = np.append(np.linalg.solve(np.array(rows), corners.ravel()), 1).reshape(3, 3)
+    u, v, w = h @ (right, down, 1)
+    return u / w, v / w
+
+
+@pytest.mark.parametrize("make", [screenshot, photo])
+def test_a_seed_gives_the_same_scene(make) -> None:
+    one, other = (make(piece(3), np.random.default_rng(5), 2) for _ in range(2))
+    assert one.image.tobytes() == other.image.tobytes()
+    assert (one.place, one.quality) == (other.place, other.quality)
+
+
+@pytest.mark.parametrize("make", [screenshot, photo])
+@pytest.mark.parametrize("severity", [1, 2, 3])
+def test_the_piece_is_where_the_scene_says(make, severity: int) -> None:
+    strongest = {(0.25, 0.25): {0}, (0.75, 0.25): {1}, (0.25, 0.75): {2}, (0.75, 0.75): {0, 1}}
+    right = seen = 0
+    for seed in range(2):
+        scene = make(marked(), np.random.default_rng([seed, severity]), severity)
+        pixels = np.asarray(scene.image, float)
+        for place, channels in strongest.items():
+            x, y = inside(scene, *place)
+            if 3 < x < scene.image.width - 4 and 3 < y < scene.image.height - 4:
+                colour = pixels[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4].mean((0, 1))
+                seen += 1
+                right += min(colour[list(channels)]) >= max(colour[list({0, 1, 2} - channels)])
+    assert seen >= 5
+    assert right >= 0.8 * seen, "chat, the hand or glare may lie over some, not over most"
+
+
+def test_corners_run_clockwise_from_the_top_left() -> None:
+    x0, y0, x1, y1, x2, y2, x3, y3 = screenshot(marked(), np.random.default_rng(1), 1).place
+    assert x0 < x1
+    assert x3 < x2
+    assert y0 < y3
+    assert y1 < y2
+
+
+def test_what_a_lens_bends_is_where_its_rays_hit() -> None:
+    camera = looking((0.3, 0.2, 2.0), (0, 0, 0), size=(200, 150), focal=180, roll=7, bend=0.12)
+    spot = (0.31, -0.22, 0.0)
+    x, y = camera.seen([spot])[0]
+    ray = camera.rays[int(y), int(x)]
+    hit = camera.place + ray * (-camera.place[2] / ray[2])
+    assert np.abs(hit - spot).max() < 0.02
+
+
+def test_what_is_nearer_stays_before_what_is_hung_later() -> None:
+    camera = looking((0, 0, 2.0), (0, 0, 0), size=(40, 30), focal=30)
+    view = View.onto(camera, np.zeros((30, 40, 3), np.uint8))
+    for colour, z in ((200, 0.0), (90, -1.0)):
+        view.hang(np.full((4, 4, 3), colour, np.uint8), (-9, 9, z), (18, 0, 0), (0, -18, 0))
+    assert (view.pixels == 200).all()
