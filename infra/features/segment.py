@@ -1,0 +1,123 @@
+"""A segment: the postings of some images, in order of their visual words, and never changed.
+
+12 bytes a posting: the number of the image and the signature of the feature. Large ones are mapped from a file, so that only what
+questions touch is in memory, and the system may take it back.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WORDS = 1 << 14
+"""As many as infra/vision/words.py knows."""
+
+MAPPED_FROM = 500_000
+"""Postings (6 MB) from which a new segment lies in a file without a name, until a snapshot keeps it, rather than in memory."""
+
+_BLOCK = 256
+"""Words that are merged at once: it bounds the memory that a merge takes."""
+
+_HEAD = 8 * (WORDS + 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """`starts` (WORDS + 1,) is where the postings of each word begin. `name` is the digest of the file that keeps it, if one does.
+
+    `first` and `last` are the lowest and the highest number of an image in it.
+    """
+
+    starts: NDArray[np.int64]
+    signatures: NDArray[np.uint64]
+    images: NDArray[np.uint32]
+    first: int
+    last: int
+    name: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def sealed(words: NDArray[np.uint16], signatures: NDArray[np.uint64], images: NDArray[np.uint32]) -> Segment:
+    """A segment in memory of postings, at least one, in order of their images. Raises ValueError for a word that there is not."""
+    if words.max() >= WORDS:
+        raise ValueError(f"there is no visual word {words.max()}")
+    order = np.argsort(words, kind="stable")
+    starts = _starts(np.bincount(words, minlength=WORDS))
+    return Segment(starts, signatures[order], images[order], int(images[0]), int(images[-1]))
+
+
+def merged(segments: Sequence[Segment], alive: NDArray[np.bool_], folder: Path | None) -> Segment:
+    """One segment of several that follow each other, without the images that are not `alive`, on disk if it is large.
+
+    `alive` says it by number; higher numbers are alive.
+    """
+    kept = np.ones(max(len(alive), *(segment.last + 1 for segment in segments)), bool)
+    kept[: len(alive)] = alive
+    counts = np.zeros(WORDS, np.int64)
+    for segment in segments:
+        words = np.repeat(np.arange(WORDS, dtype=np.uint16), np.diff(segment.starts))
+        counts += np.bincount(words[kept[segment.images]], minlength=WORDS)
+    starts = _starts(counts)
+    result = _mapped(_room(int(starts[-1]), folder), segments[0].first, segments[-1].last)
+    result.starts[:] = starts
+    for low in range(0, WORDS, _BLOCK):
+        _merge_block(segments, kept, result, low, min(low + _BLOCK, WORDS))
+    return result
+
+
+def write(segment: Segment, file: IO[bytes]) -> None:
+    """Write what `opened` reads."""
+    arrays: tuple[NDArray[Any], ...] = (segment.starts, segment.signatures, segment.images)
+    for array in arrays:
+        file.write(array.data)
+
+
+def opened(path: Path, name: str, first: int, last: int) -> Segment:
+    """The segment that was written to a file. Raises ValueError when it holds anything else, OSError when it cannot be read."""
+    segment = _mapped(np.memmap(path, np.uint8, "r"), first, last, name)
+    if segment.starts[0] != 0 or segment.starts[-1] != len(segment) or (np.diff(segment.starts) < 0).any():
+        raise ValueError(f"{path.name} is no segment of an index")
+    return segment
+
+
+def _merge_block(segments: Sequence[Segment], kept: NDArray[np.bool_], result: Segment, low: int, high: int) -> None:
+    words, signatures, images = [], [], []
+    for segment in segments:
+        span = slice(int(segment.starts[low]), int(segment.starts[high]))
+        stays = kept[segment.images[span]]
+        of_words = np.repeat(np.arange(low, high, dtype=np.uint16), np.diff(segment.starts[low : high + 1]))
+        words.append(of_words[stays])
+        signatures.append(segment.signatures[span][stays])
+        images.append(segment.images[span][stays])
+    order = np.argsort(np.concatenate(words), kind="stable")
+    span = slice(int(result.starts[low]), int(result.starts[high]))
+    result.signatures[span] = np.concatenate(signatures)[order]
+    result.images[span] = np.concatenate(images)[order]
+
+
+def _room(postings: int, folder: Path | None) -> NDArray[np.uint8]:
+    """Space for a segment: in memory, or in a file that is gone as soon as nobody uses it."""
+    size = _HEAD + 12 * postings
+    if folder is None or postings < MAPPED_FROM:
+        return np.zeros(size, np.uint8)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.truncate(size)
+        return np.memmap(file, np.uint8, "r+", shape=(size,))
+
+
+def _mapped(content: NDArray[np.uint8], first: int, last: int, name: str | None = None) -> Segment:
+    if len(content) < _HEAD or (len(content) - _HEAD) % 12:
+        raise ValueError("a segment of an index is not as long as it should be")
+    plain: NDArray[Any] = np.asarray(content)
+    between = _HEAD + 8 * ((len(content) - _HEAD) // 12)
+    return Segment(plain[:_HEAD].view("<i8"), plain[_HEAD:between].view("<u8"), plain[between:].view("<u4"), first, last, name)
+
+
+def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])

@@ -1,0 +1,1 @@
+"""What is seen in pictures: local features, hashes, outlines, and how two pictures are compared."""

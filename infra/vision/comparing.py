@@ -1,0 +1,206 @@
+"""Comparing a question with archived pictures by their prints: points first, then the pictures laid over each other.
+
+The work is bounded by counts and not by a clock, so that the same question gets the same answer on a busy machine.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from contracts.events import Evidence, Panel
+from contracts.ports import Compared
+from infra.vision import hashes, overlay, panels
+from infra.vision.confidence import Found, probability
+from infra.vision.homography import Matrix, aligned, flipped, supported
+from infra.vision.matching import Features, features
+from infra.vision.overlay import Picture
+from infra.vision.placing import Proposal, Views, proposals, views_of, window
+from infra.vision.prints import Print, unpacked
+from infra.vision.sift import mirrored
+
+ENOUGH_POINTS: Final = 12
+"""Points from which neither the mirror image nor other places are looked at any more, if the pictures agree too."""
+
+ENOUGH_AGREEMENT: Final = 0.6
+
+MOST_OVERLAYS: Final = 16
+"""Proposals that are refined and compared, over all candidates."""
+
+LEAST_ALIKE: Final = 0.35
+"""How alike small copies must be for a place to be looked at."""
+
+
+class Question(NamedTuple):
+    """A question's print, its features and those of its mirror image, and its places."""
+
+    print: Print
+    picture: Picture
+    straight: Features
+    flipped: Features
+    views: Views
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to see an archived picture in the question: the frame (None: none was found) and what speaks for it."""
+
+    found: Found
+    frame: Matrix | None = None
+    panel: Panel | None = None
+
+
+class Comparer:
+    """Comparing of contracts.ports, on the processor."""
+
+    async def compare(
+        self, asked: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, among: int
+    ) -> Mapping[str, Compared]:
+        return await asyncio.to_thread(compared, asked, archived, similarities, among=among)
+
+
+def compared(asked: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, among: int) -> dict[str, Compared]:
+    """Each archived image with how sure it is that the question shows it; prints that cannot be read are left out."""
+    prints = {image_id: made for image_id, data in archived.items() if (made := _readable(data)) is not None}
+    if (asking := _readable(asked)) is None:
+        return {}
+    question = question_of(asking)
+    readings = readings_of(question, prints, similarities, among)
+    return {image_id: _told(question, prints[image_id], reading) for image_id, reading in readings.items()}
+
+
+def readings_of(
+    question: Question, prints: Mapping[str, Print], similarities: Mapping[str, float], among: int
+) -> dict[str, Reading]:
+    """The best way to see each archived picture in the question."""
+    usual = median(similarities.values()) if similarities else 0.0
+    best: dict[str, Reading] = {}
+    ways: tuple[bool, ...] = (False, True)
+    for image_id, made in prints.items():
+        margin = similarities[image_id] - usual if image_id in similarities else 0.0
+        start = Found(distance=hashes.distance(question.print, made), margin=margin, among=among)
+        best[image_id] = reading = _by_points(question, made, Reading(start), ways)
+        if reading.frame is not None and _sure(reading):
+            ways = (_is_mirrored(reading.frame),)  # other pieces in the picture are seen as this one is
+    if any(_sure(reading) for reading in best.values()):
+        return best
+    for image_id, proposal in _proposed(question, prints):
+        nothing = best[image_id].found._replace(points=0, agreement=0.0, strain=0.0)
+        best[image_id] = _better(best[image_id], _supported(question, prints[image_id], proposal.frame, nothing))
+    return best
+
+
+def _by_points(question: Question, archived: Print, start: Reading, ways: Sequence[bool]) -> Reading:
+    """The best reading that points give. `ways` says whether the question is looked at as it is (False), or mirrored (True)."""
+    best, theirs = start, features(archived.points, archived.descriptors)
+    for is_mirrored in ways:
+        asked = question.flipped if is_mirrored else question.straight
+        alignment = aligned(asked, question.print.size, theirs, archived.size, mirrored=is_mirrored)
+        if alignment is not None:
+            found = start.found._replace(points=alignment.points)
+            best = _better(best, _laid_over(question, archived, alignment.frame, found))
+        if best.found.points >= ENOUGH_POINTS:
+            break
+    return best
+
+
+def _laid_over(question: Question, archived: Print, frame: Matrix, found: Found) -> Reading:
+    """The agreement through that frame; one that few points or none speak for is refined first, and its points count no more."""
+    reading = _through(question, archived, frame, found)
+    if found.points < ENOUGH_POINTS:
+        finer = overlay.refined(question.picture, archived.thumb, frame)
+        again = _through(question, archived, finer, found)
+        if again.found.agreement > reading.found.agreement:
+            return again
+    return reading
+
+
+def _through(question: Question, archived: Print, frame: Matrix, found: Found) -> Reading:
+    """The agreement through exactly that frame: over the maps that are seen, if they are some of a larger piece."""
+    within = overlay.inside(frame)
+    values, weights = overlay.blocks(overlay.seen_through(question.picture, frame), archived.thumb, within)
+    panel = panels.panel_of(archived.size, within, values, weights)
+    at = overlay.agreement(values, weights if panel is None else panels.seen(panel, weights))
+    slanting = panels.strain(frame, panels.box_of(within), question.print.size, archived.size)
+    return Reading(found._replace(agreement=at, strain=slanting), frame, panel)
+
+
+def _supported(question: Question, archived: Print, frame: Matrix, nothing: Found) -> Reading:
+    """The agreement through a proposed frame, and the points that lie as it says."""
+    reading = _laid_over(question, archived, frame, nothing)
+    if reading.frame is None or reading.found.agreement < LEAST_ALIKE:
+        return reading
+    theirs, size = features(archived.points, archived.descriptors), question.print.size
+    is_mirrored = _is_mirrored(reading.frame)
+    ours = question.flipped if is_mirrored else question.straight
+    seen = supported(reading.frame, ours, size, theirs, archived.size, mirrored=is_mirrored)
+    return replace(reading, found=reading.found._replace(points=seen.points))
+
+
+def _proposed(question: Question, prints: Mapping[str, Print]) -> list[tuple[str, Proposal]]:
+    """The likeliest proposals over all candidates."""
+    found = [
+        (image_id, proposal)
+        for image_id, made in prints.items()
+        for proposal in (*proposals(question.views, made), window(question.print, made))
+        if proposal is not None and proposal.alike >= LEAST_ALIKE
+    ]
+    return sorted(found, key=lambda each: -each[1].alike)[:MOST_OVERLAYS]
+
+
+def _better(one: Reading, other: Reading) -> Reading:
+    return other if probability(other.found) > probability(one.found) else one
+
+
+def _is_mirrored(frame: Matrix) -> bool:
+    return bool(np.linalg.det(frame) < 0)
+
+
+def _sure(reading: Reading) -> bool:
+    return reading.found.points >= ENOUGH_POINTS and reading.found.agreement >= ENOUGH_AGREEMENT
+
+
+def _told(question: Question, archived: Print, reading: Reading) -> Compared:
+    """The reading as the log tells it."""
+    found, frame = reading.found, reading.frame
+    sure = probability(found)
+    if frame is None:
+        return Compared(sure, Evidence(by="vector"))
+    within = overlay.inside(frame)
+    asked = question.print
+    turn, is_mirrored = panels.turn_of(frame, asked.size, archived.size)
+    whole = hashes.near(question.print, archived)
+    return Compared(
+        sure,
+        Evidence(
+            by="hash" if whole and found.agreement >= ENOUGH_AGREEMENT else "points" if found.points else "overlay",
+            points=found.points,
+            agreement=round(found.agreement, 4),
+            turn=turn,
+            mirrored=is_mirrored,
+            angle=panels.angled(frame, within, asked.size),
+            place=panels.place_of(frame, mirrored=is_mirrored),
+            shown=round(float(within.mean()), 4),
+            panel=reading.panel,
+        ),
+    )
+
+
+def question_of(asked: Print) -> Question:
+    """What is asked with; an archived picture has its thumb alone to lay over another, and the hash of one turn."""
+    picture = asked.thumb if asked.picture is None else asked.picture
+    if asked.picture is None:
+        asked = replace(asked, picture=picture, place_hashes=np.frombuffer(asked.hash, np.uint8).reshape(1, 1, -1))
+    straight = features(asked.points, asked.descriptors)
+    other = flipped(features(asked.points, mirrored(asked.descriptors)), asked.size[0])
+    return Question(asked, picture, straight, other, views_of(asked))
+
+
+def _readable(data: bytes) -> Print | None:
+    try:
+        return unpacked(data)
+    except ValueError:
+        return None

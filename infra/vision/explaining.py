@@ -1,0 +1,192 @@
+"""Why two pictures are taken for one piece, as a picture: the outline, the points that agree, and one laid over the other."""
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import Evidence, Panel
+from infra.vision.homography import CORNERS, Matrix, flipped, pixels, supported
+from infra.vision.matching import features
+from infra.vision.panels import frame_of
+from infra.vision.prints import Print, unpacked
+from infra.vision.sift import mirrored, resized
+
+Picture = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+WIDTH: Final = 1_200
+MOST_LINES: Final = 60
+
+_GAP: Final = 24
+_CAPTION: Final = 30
+_UPPER: Final = 520
+_LOWER: Final = 300
+_PAPER: Final = (250, 250, 250)
+_INK: Final = (40, 40, 40)
+_OUTLINE: Final = (0, 230, 90)
+_UNSEEN: Final = (205, 205, 205)
+_SOLID: Final = 0.75
+_FRACTION: Final = 4
+"""Bits after the point in the coordinates that are drawn with."""
+
+
+def explanation(asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence) -> bytes:
+    """A PNG: both pictures with the outline and the points that agree; below, one through the other's frame, and their difference.
+
+    The pictures are PNGs, the prints those that were compared. Without points there are no lines, and without a place the pictures
+    stand side by side. Raises ValueError for a picture that cannot be decoded.
+    """
+    question, piece, box = _decoded(asked), _decoded(archived), _box(evidence.panel)
+    frame = None if evidence.place is None else frame_of(evidence.place, mirrored=evidence.mirrored)
+    pairs = _agreeing(asked_print, archived_print, frame, mirrored_too=evidence.mirrored) if frame is not None else np.empty((0, 4))
+    sheets = [_side_by_side(question, piece, frame, pairs, box)]
+    if frame is not None:
+        left, top, right, bottom = (box[[0, 2]] * piece.shape[1::-1]).round().astype(int).ravel().tolist()
+        part = np.column_stack([np.vstack([np.diag(box[2] - box[0]), [0, 0]]), [*box[0], 1]])
+        sheets.append(_laid_over(question, piece[top:bottom, left:right], frame @ part))
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(np.vstack(sheets), cv2.COLOR_RGB2BGR))
+    return encoded.tobytes()
+
+
+def _side_by_side(question: Picture, piece: Picture, frame: Matrix | None, pairs: Floats, box: Floats) -> Picture:
+    """The question on the left with the outline, the archived picture on the right, and lines between what agrees.
+
+    `box` are the corners of what is outlined, as fractions of the archived picture: all of it, or the maps that are shown.
+    """
+    height = min(_UPPER, int((WIDTH - 3 * _GAP) / (_aspect(question) + _aspect(piece))))
+    left, right = (_fit(each, height) for each in (question, piece))
+    at = (WIDTH - left.shape[1] - right.shape[1] - _GAP) // 2
+    corners = np.array([[at, _CAPTION], [at + left.shape[1] + _GAP, _CAPTION]])
+    sheet = _sheet(max(left.shape[0], right.shape[0]))
+    for picture, corner, caption in zip((left, right), corners, ("The question", "The archived picture"), strict=True):
+        _put(sheet, picture, corner, caption)
+    ours, theirs = (np.array(each.shape[1::-1]) for each in (left, right))
+    if frame is not None:
+        view = sheet[corners[0][1] : corners[0][1] + ours[1], corners[0][0] : corners[0][0] + ours[0]]
+        for thick, colour in ((7, (0, 0, 0)), (3, _OUTLINE)):
+            _outline(view, frame, box, colour, thick)
+            first, last = (corners[1] + box[[0, 2]] * (theirs - 1)).round().astype(int).tolist()
+            cv2.rectangle(sheet, first, last, colour, thick, cv2.LINE_AA)
+    lines = sheet.copy()
+    for number, (x, y, u, v) in enumerate(pairs):
+        one, other = corners[1] + np.array([x, y]) * theirs, corners[0] + np.array([u, v]) * ours
+        colour = _colour(number, len(pairs))
+        cv2.line(lines, _fine(one), _fine(other), colour, 1, cv2.LINE_AA, _FRACTION)
+        for end in (one, other):
+            cv2.circle(lines, _fine(end), 4 << _FRACTION, (0, 0, 0), -1, cv2.LINE_AA, _FRACTION)
+            cv2.circle(lines, _fine(end), 3 << _FRACTION, colour, -1, cv2.LINE_AA, _FRACTION)
+    return np.asarray(cv2.addWeighted(lines, _SOLID, sheet, 1 - _SOLID, 0), np.uint8)
+
+
+def _box(panel: Panel | None) -> Floats:
+    """The corners of the maps that are shown, as fractions of the archived picture."""
+    if panel is None:
+        return CORNERS
+    start, size = np.array([panel.column - 1, panel.row - 1]), np.array([panel.width, panel.height])
+    return np.asarray((start + CORNERS * size) / np.array([panel.columns, panel.rows]))
+
+
+def _laid_over(question: Picture, piece: Picture, frame: Matrix) -> Picture:
+    """What the question shows within the outline, set straight; the archived picture; and where the two differ."""
+    height = min(_LOWER, int((WIDTH - 4 * _GAP) / 3 / _aspect(piece)))
+    theirs = _fit(piece, height)
+    size = (theirs.shape[1], theirs.shape[0])
+    matrix = pixels((question.shape[1], question.shape[0])) @ frame @ np.linalg.inv(pixels((2 * size[0], 2 * size[1])))
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    double = (2 * size[0], 2 * size[1])
+    ours = resized(np.asarray(cv2.warpPerspective(question, matrix, double, flags=flags), np.uint8), *size)
+    seen = cv2.warpPerspective(np.full(question.shape[:2], 255, np.uint8), matrix, double, flags=flags)
+    within = resized(np.asarray(seen, np.uint8), *size) > 127
+    difference = _difference(ours, theirs, within)
+    for picture in (ours, difference):
+        picture[~within] = _UNSEEN
+    sheet = _sheet(size[1])
+    at = (WIDTH - 3 * size[0] - 2 * _GAP) // 2
+    captions = ("The question, set straight", "The archived picture", "Difference (black: none)")
+    for number, (picture, caption) in enumerate(zip((ours, theirs, difference), captions, strict=True)):
+        _put(sheet, picture, np.array([at + number * (size[0] + _GAP), _CAPTION]), caption)
+    return sheet
+
+
+def _difference(ours: Picture, theirs: Picture, within: NDArray[np.bool_]) -> Picture:
+    """How far apart the two are once the question has the archived picture's mean colours and contrast: a lamp is no difference."""
+    if not within.any():
+        return np.zeros_like(ours)
+    soft = [cv2.GaussianBlur(each, (0, 0), 1.5).astype(np.float64) for each in (ours, theirs)]
+    mine, other = soft[0][within], soft[1][within]
+    gain = other.std(axis=0) / np.maximum(mine.std(axis=0), 4.0)
+    matched = (soft[0] - mine.mean(axis=0)) * np.clip(gain, 0.3, 3.0) + other.mean(axis=0)
+    return np.asarray(np.clip(np.abs(matched - soft[1]) * 1.5, 0, 255), np.uint8)
+
+
+def _agreeing(asked: bytes, archived: bytes, frame: Matrix, *, mirrored_too: bool) -> Floats:
+    """At most MOST_LINES of the points that agree, spread over all of them; none where a print cannot be read."""
+    ours, theirs = _readable(asked), _readable(archived)
+    if ours is None or theirs is None:
+        return np.empty((0, 4))
+    mine = features(ours.points, ours.descriptors)
+    if mirrored_too:
+        mine = flipped(features(ours.points, mirrored(ours.descriptors)), ours.size[0])
+    other = features(theirs.points, theirs.descriptors)
+    pairs = supported(frame, mine, ours.size, other, theirs.size, mirrored=mirrored_too).pairs.astype(np.float64)
+    pairs = pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
+    return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(MOST_LINES, len(pairs))).round().astype(np.intp))]
+
+
+def _outline(view: Picture, frame: Matrix, box: Floats, colour: tuple[int, int, int], thick: int) -> None:
+    """Draws the outline as far as it lies before the camera and near enough to be drawn."""
+    edge = np.concatenate([np.linspace(a, b, 24, endpoint=False) for a, b in zip(box, np.roll(box, -1, axis=0), strict=True)])
+    through = np.column_stack([edge, np.ones(len(edge))]) @ frame.T
+    depth = through[:, 2:]
+    at = np.where(depth > 1e-6, through[:, :2] / np.maximum(depth, 1e-6), np.nan) * np.array(view.shape[1::-1])
+    drawn = np.ascontiguousarray(view)
+    for one, other in zip(at, np.roll(at, -1, axis=0), strict=True):
+        if np.isfinite([one, other]).all() and np.abs([one, other]).max() < 20 * WIDTH:
+            cv2.line(drawn, _fine(one), _fine(other), colour, thick, cv2.LINE_AA, _FRACTION)
+    view[:] = drawn
+
+
+def _put(sheet: Picture, picture: Picture, corner: NDArray[np.integer], caption: str) -> None:
+    x, y = corner.tolist()
+    sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+    cv2.putText(sheet, caption, (x, y - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _INK, 1, cv2.LINE_AA)
+
+
+def _sheet(height: int) -> Picture:
+    return np.full((_CAPTION + height + _GAP // 2, WIDTH, 3), _PAPER, np.uint8)
+
+
+def _fit(picture: Picture, height: int) -> Picture:
+    return resized(picture, max(1, min(WIDTH - 3 * _GAP, round(_aspect(picture) * height))), max(1, height))
+
+
+def _aspect(picture: Picture) -> float:
+    return float(picture.shape[1] / picture.shape[0])
+
+
+def _colour(number: int, count: int) -> tuple[int, int, int]:
+    """A bright colour of its own for each line, by its place among them."""
+    hue = np.array([[[int(170 * number / max(count, 1)), 230, 255]]], np.uint8)
+    red, green, blue = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0].tolist()
+    return red, green, blue
+
+
+def _fine(point: Floats) -> tuple[int, int]:
+    x, y = (point * (1 << _FRACTION)).round().astype(int).tolist()
+    return x, y
+
+
+def _decoded(png: bytes) -> Picture:
+    decoded = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR) if png else None
+    if decoded is None:
+        raise ValueError("a picture of the explanation cannot be decoded: its bytes are no PNG")
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _readable(data: bytes) -> Print | None:
+    try:
+        return unpacked(data)
+    except ValueError:
+        return None

@@ -1,0 +1,200 @@
+"""How an archived picture lies in a question: a homography through local features, if one is plausible.
+
+A *frame* is a 3x3 matrix that takes the archived picture's fractions (0 to 1 across and down) to the question's. All else
+follows from it.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.vision.matching import Features, Floats, Pairs, by_chance, cosines, guided, near, putative
+
+Matrix = NDArray[np.float64]
+
+FEWEST: Final = 5
+"""Pairs below which no homography is tried: four points always have one."""
+
+LATTICE: Final = 40
+"""Agreeing points in one cell of a lattice of this many cells across the archived picture count once."""
+
+_STEEPEST: Final = 5.0
+"""How differently the two directions of the picture may be scaled: it is seen at 78 degrees then."""
+
+OFF: Final = 2.5
+FINEST: Final = 0.7
+"""How far off a point may be, in what points are exact to, and what that is at best in pixels of its own picture."""
+
+_SIDE: Final = 700
+_ITERATIONS: Final = 1_000
+_CONFIDENCE: Final = 0.999
+
+MIRROR: Final = np.array([[-1, 0, 1], [0, 1, 0], [0, 0, 1]], np.float64)
+"""From a picture's fractions to those of its mirror image."""
+
+CORNERS: Final = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """`frame` says where the archived picture lies; `points` agree, in places of their own.
+
+    `pairs` (n, 4) are the agreeing points, x, y in the archived picture and x, y in the question, as fractions.
+    """
+
+    frame: Matrix
+    points: int
+    pairs: Floats
+
+
+def moved(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
+    """Points (n, 2) through a homography; those at or behind the horizon come out as not-a-number."""
+    through = np.column_stack([points, np.ones(len(points))]) @ matrix.T
+    depth = np.where(through[:, 2:] > 1e-9, through[:, 2:], np.nan)
+    out: Matrix = through[:, :2] / depth
+    return out
+
+
+def jacobian(matrix: Matrix, at: NDArray[np.floating]) -> Matrix:
+    """The linear part (n, 2, 2) of a homography at each point."""
+    through = np.column_stack([at, np.ones(len(at))]) @ matrix.T
+    depth = through[:, 2, None, None]
+    out: Matrix = (matrix[None, :2, :2] - (through[:, :2, None] / depth) * matrix[None, 2:, :2]) / depth
+    return out
+
+
+def pixels(size: tuple[int, int]) -> Matrix:
+    """From fractions of a picture to the coordinates of its pixels' centres."""
+    return np.array([[size[0], 0, -0.5], [0, size[1], -0.5], [0, 0, 1]], np.float64)
+
+
+def flipped(features: Features, width: int) -> Features:
+    """The points of a picture in its mirror image; the descriptors are as given."""
+    points = features.points.copy()
+    points[:, 0] = width - 1 - points[:, 0]
+    points[:, 3] = (180 - points[:, 3]) % 360
+    return Features(points, features.descriptors)
+
+
+def aligned(
+    asked: Features, asked_size: tuple[int, int], archived: Features, archived_size: tuple[int, int], *, mirrored: bool = False
+) -> Alignment | None:
+    """How the archived picture lies in the question, or None. `mirrored` says that `asked` is of the question's mirror image."""
+    if min(len(asked.points), len(archived.points)) < FEWEST:
+        return None
+    alike = cosines(asked, archived)
+    pairs = putative(alike, asked, archived)
+    if len(pairs.asked) < FEWEST:
+        return None
+    scales = asked.points[pairs.asked, 2] / np.maximum(archived.points[pairs.archived, 2], 1e-3)
+    within = _tolerance(float(np.median(scales)), asked_size, archived_size)
+    matrix, chosen = _fitted(asked, archived, pairs, within)
+    if matrix is None or not _plausible(matrix, archived.points[chosen.archived], archived_size, asked_size):
+        return None
+    similar = near(alike)
+    more = guided(similar, _expected(matrix, archived.points), asked.points, within)
+    if len(more.asked) >= len(chosen.asked):
+        again, agreeing = _fitted(asked, archived, more, within)
+        if again is not None and _plausible(again, archived.points[agreeing.archived], archived_size, asked_size):
+            matrix, chosen = again, agreeing
+    pair = _paired(asked, asked_size, archived, archived_size, chosen)
+    chance = by_chance(similar, _expected(matrix, archived.points), asked.points, within)
+    frame = np.linalg.inv(pixels(asked_size)) @ matrix @ pixels(archived_size)
+    if mirrored:
+        frame = MIRROR @ frame
+        pair[:, 2] = 1 - pair[:, 2]
+    return Alignment(frame / frame[2, 2], _more(pair, chance), pair.astype(np.float32))
+
+
+def supported(
+    frame: Matrix,
+    asked: Features,
+    asked_size: tuple[int, int],
+    archived: Features,
+    archived_size: tuple[int, int],
+    *,
+    mirrored: bool = False,
+) -> Alignment:
+    """The points that agree with a frame that something else than points told. `mirrored` as for `aligned`."""
+    matrix = pixels(asked_size) @ (MIRROR @ frame if mirrored else frame) @ np.linalg.inv(pixels(archived_size))
+    nothing = Alignment(frame, 0, np.empty((0, 4), np.float32))
+    if not len(asked.points) or not len(archived.points):
+        return nothing
+    expected = _expected(matrix, archived.points)
+    if not np.isfinite(expected).all():
+        return nothing
+    similar = near(cosines(asked, archived))
+    within = _tolerance(float(np.median(expected[:, 2] / np.maximum(archived.points[:, 2], 1e-3))), asked_size, archived_size)
+    pairs = guided(similar, expected, asked.points, within)
+    chance = by_chance(similar, expected, asked.points, within)
+    pair = _paired(asked, asked_size, archived, archived_size, pairs)
+    if mirrored:
+        pair[:, 2] = 1 - pair[:, 2]
+    return Alignment(frame, _more(pair, chance), pair.astype(np.float32))
+
+
+def _fitted(asked: Features, archived: Features, pairs: Pairs, within: float) -> tuple[Matrix | None, Pairs]:
+    """The homography from the archived pixels to the question's through most of the pairs, and those pairs. Always the same."""
+    if len(pairs.asked) < FEWEST:
+        return None, pairs
+    source, target = archived.points[pairs.archived, :2], asked.points[pairs.asked, :2]
+    try:
+        matrix, inliers = cv2.findHomography(source, target, cv2.USAC_MAGSAC, within, maxIters=_ITERATIONS, confidence=_CONFIDENCE)
+    except cv2.error:
+        return None, pairs
+    if matrix is None or not np.isfinite(matrix).all() or abs(matrix[2, 2]) < 1e-9:
+        return None, pairs
+    agreeing = np.flatnonzero(np.asarray(inliers).ravel())
+    return np.asarray(matrix, np.float64) / matrix[2, 2], Pairs(pairs.asked[agreeing], pairs.archived[agreeing])
+
+
+def _tolerance(grown: float, asked_size: tuple[int, int], archived_size: tuple[int, int]) -> float:
+    """How many of the question's pixels a point may be off: it is found to about a pixel of what it was sought in, in both."""
+    ours, theirs = (max(FINEST, max(size) / _SIDE) for size in (asked_size, archived_size))
+    return OFF * max(ours, grown * theirs)
+
+
+def _expected(matrix: Matrix, points: Floats) -> Floats:
+    """Archived points as the homography moves, scales and turns them."""
+    local = jacobian(matrix, points[:, :2])
+    angle = np.radians(points[:, 3])
+    along = np.einsum("nij,nj->ni", local, np.column_stack([np.cos(angle), np.sin(angle)]))
+    scale = points[:, 2] * np.sqrt(np.abs(np.linalg.det(local)))
+    turned = np.degrees(np.arctan2(along[:, 1], along[:, 0]))
+    return np.column_stack([moved(matrix, points[:, :2]), scale, turned]).astype(np.float32)
+
+
+def _plausible(matrix: Matrix, points: Floats, archived_size: tuple[int, int], asked_size: tuple[int, int]) -> bool:
+    """Whether a camera could see it so: not folded, not a line, not a dot, and through points that are spread out."""
+    if len(points) < FEWEST:
+        return False
+    low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
+    if np.linalg.eigvalsh(np.cov(points[:, :2].T))[0] < (0.015 * min(archived_size)) ** 2:
+        return False
+    box = low + CORNERS * (high - low)
+    local = jacobian(matrix, np.vstack([box, points[:, :2]]))
+    stretch = np.linalg.svd(local, compute_uv=False)
+    if not (np.linalg.det(local) > 0).all() or (stretch[:, 0] > _STEEPEST * stretch[:, 1]).any():
+        return False
+    area = float(cv2.contourArea(moved(matrix, box).astype(np.float32)))
+    outline = moved(matrix, CORNERS * np.array(archived_size))
+    seen = np.isfinite(outline).all() and cv2.isContourConvex(outline.astype(np.float32))
+    return bool(seen and area >= 64 and area >= 1e-4 * asked_size[0] * asked_size[1])
+
+
+def _paired(
+    asked: Features, asked_size: tuple[int, int], archived: Features, archived_size: tuple[int, int], pairs: Pairs
+) -> Matrix:
+    """The points of each pair, x, y in the archived picture and x, y in the question, as fractions."""
+    theirs = (archived.points[pairs.archived, :2].astype(np.float64) + 0.5) / np.array(archived_size)
+    ours = (asked.points[pairs.asked, :2].astype(np.float64) + 0.5) / np.array(asked_size)
+    return np.column_stack([theirs, ours])
+
+
+def _more(pairs: Matrix, chance: float) -> int:
+    """How many of the agreeing points lie in places of their own, beyond those that would by chance."""
+    distinct = len(np.unique((np.clip(pairs[:, :2], 0, 0.9999) * LATTICE).astype(np.intp), axis=0))
+    return max(0, round(distinct - chance))

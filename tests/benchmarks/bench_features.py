@@ -1,0 +1,168 @@
+"""What the index of local features costs and finds: bytes and milliseconds by size, and the true image among its candidates.
+
+Run `python -m tests.benchmarks --only features`, or `python -m tests.benchmarks.bench_features [--quick] [FOLDER]` with a folder of
+pictures to archive besides the procedural ones. Real pieces are asked for as screenshots that show them small, turned, at an angle
+and some as in a mirror, in front of something else; all other images of an archive are made up of their features, altered. Use one
+core (OMP_NUM_THREADS=1) to get the figures that are written down.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from infra.art.generate import MAP, piece
+from infra.art.palette import quantise
+from infra.features.asked import Asked, asked_of
+from infra.features.index import FeatureIndex
+from infra.features.shard import Shard
+from infra.features.snapshot import load, save
+from infra.features.table import Entry
+from infra.vision.prints import Print
+from infra.vision.sift import ARCHIVED, ASKED, features_of
+from infra.vision.words import words_of
+
+TOP = 16
+FRAME = (640, 360)
+ALTERED = 0.38
+"""The share of bits that differ between a made-up image's feature and the real one that it was taken from."""
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One line of the table."""
+
+    images: int
+    bytes_on_disk: float
+    adds: float
+    p50: float
+    p95: float
+    words_ms: float
+    recall_first: float
+    recall: float
+
+
+def pictures(count: int, folder: Path | None, random: np.random.Generator) -> list[Pixels]:
+    """Pieces to archive: procedural ones, and the pictures of a folder in map colours."""
+    paths = sorted(folder.glob("*.[jp][pn]g"))[: count // 2] if folder else []
+    made = [np.asarray(piece(9_000_000 + seed)) for seed in range(count - len(paths))]
+    for path in paths:
+        maps = int(random.integers(1, 4))
+        with Image.open(path) as opened:
+            small = opened.convert("RGB").resize((maps * MAP, max(1, round(maps * 0.75)) * MAP), Image.Resampling.LANCZOS)
+        made.append(np.asarray(quantise(small, "staircase", dither=bool(random.random() < 0.5))))
+    return made
+
+
+def screenshot(picture: Pixels, behind: Pixels, random: np.random.Generator) -> Pixels:
+    """A frame that shows a picture on an eighth to a half of it; one in five mirrored, one in five a quarter turned."""
+    lot = random.random()
+    shown = picture[:, ::-1] if lot < 0.2 else np.rot90(picture) if lot < 0.4 else picture
+    height, width = shown.shape[:2]
+    side = np.sqrt(random.uniform(0.12, 0.5) * FRAME[0] * FRAME[1] / (width * height))
+    side = min(side, 0.95 * FRAME[0] / width, 0.95 * FRAME[1] / height)
+    box = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (width, height)
+    corners = box * side + random.uniform(-0.12, 0.12, (4, 2)) * side * min(width, height)
+    corners += random.uniform(0, 1, 2) * np.maximum(np.array(FRAME) - side * np.array([width, height]), 0)
+    turn = cv2.getPerspectiveTransform(box.astype(np.float32), corners.astype(np.float32))
+    frame = cv2.GaussianBlur(cv2.resize(np.ascontiguousarray(behind), FRAME), (0, 0), 1.0)
+    cv2.warpPerspective(np.ascontiguousarray(shown), turn, FRAME, frame, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
+    frame = cv2.GaussianBlur(frame, (0, 0), random.uniform(0.3, 1.2)) * random.uniform(0.55, 1.1) + random.normal(0, 3, frame.shape)
+    coded = cv2.imencode(".jpg", frame.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(50, 90))])[1]
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+
+
+def print_of(picture: Pixels, most: int, seed: int) -> Print:
+    """A print without what this benchmark has no use for; its hash is no other's."""
+    points, descriptors = features_of(picture, most)
+    digest = np.random.default_rng(seed).bytes(32)
+    thumb = np.zeros((64, 64, 3), np.uint8)
+    return Print(picture.shape[1::-1], points, descriptors, *words_of(descriptors), digest, 100, thumb)
+
+
+def entry(made: Print) -> Entry:
+    return Entry(made.hash.hex(), made.hash.hex(), made.quality, made.words, made.signatures)
+
+
+def made_up(real: list[Entry], count: int, random: np.random.Generator) -> Iterator[Entry]:
+    """Images of features that are like real ones and none of them."""
+    words, signatures = np.concatenate([each.words for each in real]), np.concatenate([each.signatures for each in real])
+    for _ in range(count):
+        some = random.integers(0, len(words), ARCHIVED)
+        noise = np.packbits(random.random((ARCHIVED, 64)) < ALTERED, axis=1).view("<u8")[:, 0]
+        name = random.bytes(32).hex()
+        yield Entry(name, name, 100, words[some], signatures[some] ^ noise)
+
+
+def measure(size: int, real: list[Entry], questions: list[Asked], words_ms: float, folder: Path) -> Result:
+    """Fill an index with the real images among others, save and load it, and ask it."""
+    random = np.random.default_rng(size)
+    index = FeatureIndex(folder)
+    started = time.perf_counter()
+    places = set(random.choice(size, len(real), replace=False).tolist())
+    mine, others = iter(enumerate(real)), made_up(real, size - len(real), random)
+    taken = 0.0
+    for number in range(size):
+        name, each = next(mine) if number in places else (f"other{number}", next(others))
+        before = time.perf_counter()
+        index.add("7", "g1", str(name), str(number % 5), each)
+        taken += time.perf_counter() - before
+    started = time.perf_counter()
+    save(index, folder)
+    taken += time.perf_counter() - started
+    on_disk = sum(path.stat().st_size for path in folder.iterdir())
+    restored = load(folder)
+    assert restored is not None
+    shard: Shard = restored.shards["7", "g1"]
+    ranks, times = [], []
+    shard.search(questions[0], TOP, None)
+    for number, question in enumerate(questions):
+        before = time.perf_counter()
+        found = [candidate.image_id for candidate in shard.search(question, TOP, None)]
+        times.append((time.perf_counter() - before) * 1000)
+        ranks.append(found.index(str(number)) if str(number) in found else TOP)
+    p50, p95 = np.percentile(times, [50, 95]).tolist()
+    recall = [float(np.mean(np.array(ranks) < rank)) for rank in (1, TOP)]
+    return Result(size, on_disk / size, size / taken, p50, p95, words_ms, *recall)
+
+
+def main(quick: bool = False, folder: Path | None = None) -> None:
+    """Measure and print; quick takes half a minute, the whole about five minutes and 600 MB of temporary files."""
+    cv2.setNumThreads(1)
+    random = np.random.default_rng(11)
+    archived = pictures(60 if quick else 300, folder, random)
+    real = [entry(print_of(picture, ARCHIVED, seed)) for seed, picture in enumerate(archived)]
+    asked, spent = [], 0.0
+    for number, picture in enumerate(archived):
+        seen = print_of(screenshot(picture, archived[(number * 7 + 3) % len(archived)], random), ASKED, 10**6 + number)
+        before = time.perf_counter()
+        asked.append(asked_of(seen))
+        spent += time.perf_counter() - before
+    table = Table(title=f"Candidates of a screenshot, {np.mean([each.words[0].size for each in asked]):.0f} words looked up each")
+    for column in ("images", "bytes/image", "adds/s", "vote p50 ms", "p95 ms", "words ms", "recall@1", f"recall@{TOP}"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for size in (2_000,) if quick else (2_000, 20_000, 100_000):
+        with tempfile.TemporaryDirectory() as temporary:
+            got = measure(size, real, asked, spent * 1000 / len(asked), Path(temporary))
+        figures = (f"{got.images:,}", f"{got.bytes_on_disk:,.0f}", f"{got.adds:,.0f}", f"{got.p50:.0f}", f"{got.p95:.0f}")
+        table.add_row(*figures, f"{got.words_ms:.0f}", f"{got.recall_first:.3f}", f"{got.recall:.3f}")
+    console = Console()
+    console.print(table)
+    console.print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB of memory at most")
+
+
+if __name__ == "__main__":
+    rest = [each for each in sys.argv[1:] if each != "--quick"]
+    main(quick="--quick" in sys.argv[1:], folder=Path(rest[0]) if rest else None)

@@ -1,0 +1,69 @@
+"""The feature search suite on the index: with all in memory, with segments of every size, and as it comes back from a snapshot."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from infra.features import segment as segment_module
+from infra.features import shard as shard_module
+from infra.features.index import FeatureIndex, entry_of
+from infra.features.snapshot import load, save
+from infra.vision.prints import unpacked
+from tests.suites.feature_search import FeatureSearchSuite
+
+
+class Fillable(FeatureIndex):
+    """An index that is given fingerprints as their bytes."""
+
+    def put(self, guild_id: str, generation: str, image_id: str, channel_id: str, data: bytes) -> None:
+        made = unpacked(data)
+        entry = entry_of(hashlib.sha256(data).hexdigest(), made.hash.hex(), made.quality, data)
+        self.add(guild_id, generation, image_id, channel_id, entry)
+
+
+class TestFeatureIndex(FeatureSearchSuite):
+    @pytest.fixture
+    def archive(self) -> Fillable:
+        return Fillable()
+
+
+class TestFeatureIndexInSegments(FeatureSearchSuite):
+    """The same with a segment for every few images, all of them in files."""
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fillable:
+        monkeypatch.setattr(shard_module, "SEALED_AT", 4)
+        monkeypatch.setattr(segment_module, "MAPPED_FROM", 1)
+        return Fillable(tmp_path)
+
+
+class Saving(Fillable):
+    """An index that is saved and loaded after every few changes."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.changes = 0
+
+    def put(self, guild_id: str, generation: str, image_id: str, channel_id: str, data: bytes) -> None:
+        super().put(guild_id, generation, image_id, channel_id, data)
+        self._changed()
+
+    def remove(self, image_id: str) -> None:
+        super().remove(image_id)
+        self._changed()
+
+    def _changed(self) -> None:
+        self.changes += 1
+        if self.changes % 7 == 0:
+            assert self._folder is not None
+            save(self, self._folder)
+            loaded = load(self._folder)
+            assert loaded is not None
+            self._shards, self._removed = loaded.shards, set(loaded.removed)
+
+
+class TestFeatureIndexFromSnapshots(FeatureSearchSuite):
+    @pytest.fixture
+    def archive(self, tmp_path: Path) -> Saving:
+        return Saving(tmp_path)

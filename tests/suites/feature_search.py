@@ -1,0 +1,202 @@
+"""What every FeatureSearch does. A test module subclasses FeatureSearchSuite and gives the fixture `archive`.
+
+Fingerprints here are of pictures that nobody drew: each has 120 features of its own, made from a number.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pytest
+
+from contracts.errors import MapSeekError
+from contracts.ports import Candidate, FeatureSearch
+from infra.vision.prints import Print, packed
+from infra.vision.sift import mirrored
+from infra.vision.words import words_of
+
+GUILD, OTHER_GUILD = "700", "701"
+GENERATION, OTHER_GENERATION = "g1", "g2"
+FEATURES = 120
+
+
+class Archive(FeatureSearch, Protocol):
+    """A FeatureSearch that tests can fill with fingerprints."""
+
+    def put(self, guild_id: str, generation: str, image_id: str, channel_id: str, data: bytes) -> None: ...
+
+    def remove(self, image_id: str) -> None: ...
+
+
+def descriptors(seed: int, count: int = FEATURES) -> np.ndarray:
+    """Descriptors that are like no others', (count, 128) uint8."""
+    rows = np.random.default_rng(seed).gamma(0.4, 1, (count, 128))
+    rows = np.sqrt(rows / rows.sum(axis=1, keepdims=True))
+    return np.rint(rows * 255).astype(np.uint8)
+
+
+def altered(rows: np.ndarray, seed: int = 0, by: float = 6) -> np.ndarray:
+    """The same spots seen another time."""
+    noise = np.random.default_rng(seed).normal(0, by, rows.shape)
+    return (rows + noise).round().clip(0, 255).astype(np.uint8)
+
+
+def hash_of(seed: int, bits: int = 0) -> bytes:
+    """A hash that is far from those of other seeds, with the first `bits` of its bits turned over."""
+    whole = np.unpackbits(np.frombuffer(np.random.default_rng(10**6 + seed).bytes(32), np.uint8))
+    whole[:bits] ^= 1
+    return np.packbits(whole).tobytes()
+
+
+def fingerprint(rows: np.ndarray, pdq: bytes, quality: int = 100, places: Sequence[bytes] | None = None) -> bytes:
+    """A fingerprint; with `places` it is a question's, which has these hashes, each in all turns."""
+    more = {}
+    if places is not None:
+        hashes = np.frombuffer(b"".join(each * 8 for each in places), np.uint8).reshape(len(places), 8, 32)
+        outlines = np.zeros((len(places) - 1, 8), np.float32)
+        more = {"picture": np.zeros((4, 4, 3), np.uint8), "places": outlines, "place_hashes": hashes}
+    return packed(
+        Print(
+            (4, 4),
+            np.zeros((len(rows), 4), np.float32),
+            rows,
+            *words_of(rows),
+            pdq,
+            quality,
+            np.zeros((64, 64, 3), np.uint8),
+            **more,
+        )
+    )
+
+
+def archived(seed: int, count: int = FEATURES) -> bytes:
+    return fingerprint(descriptors(seed, count), hash_of(seed))
+
+
+def asked(seed: int) -> bytes:
+    """A question that shows what `archived` of that number is of, as a part of another picture."""
+    return fingerprint(altered(descriptors(seed), seed), hash_of(seed + 5000))
+
+
+def ids_of(found: Sequence[Candidate]) -> list[str]:
+    return [candidate.image_id for candidate in found]
+
+
+class FeatureSearchSuite:
+    """What may be the picture that is asked for comes back, best first, and never anything from elsewhere."""
+
+    @pytest.fixture
+    def archive(self) -> Archive:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def filled(self, archive: Archive) -> Archive:
+        for number in range(30):
+            archive.put(GUILD, GENERATION, str(number), str(number % 3), archived(number))
+        return archive
+
+    async def test_the_image_that_shares_most_features_comes_first(self, filled: Archive) -> None:
+        for number in (0, 7, 29):
+            (first, *_) = await filled.candidates(GUILD, GENERATION, asked(number), top=5, channels=None)
+            assert first.image_id == str(number)
+            assert first.votes > 0
+            assert first.fingerprint == hashlib.sha256(archived(number)).hexdigest()
+
+    async def test_two_pieces_in_one_picture_are_both_found(self, filled: Archive) -> None:
+        both = np.concatenate([altered(descriptors(3)), altered(descriptors(12))])
+        found = await filled.candidates(GUILD, GENERATION, fingerprint(both, hash_of(999)), top=2, channels=None)
+        assert sorted(ids_of(found)) == ["12", "3"]
+
+    async def test_a_mirrored_picture_is_found_as_well(self, filled: Archive) -> None:
+        question = fingerprint(mirrored(altered(descriptors(5))), hash_of(999))
+        (first, *_) = await filled.candidates(GUILD, GENERATION, question, top=3, channels=None)
+        assert first.image_id == "5"
+
+    async def test_a_near_hash_comes_before_any_number_of_features(self, filled: Archive) -> None:
+        question = fingerprint(altered(descriptors(4)), hash_of(8, bits=20))
+        found = await filled.candidates(GUILD, GENERATION, question, top=4, channels=None)
+        assert ids_of(found)[:2] == ["8", "4"]
+
+    async def test_the_hash_of_any_place_in_a_question_counts(self, filled: Archive) -> None:
+        nothing = np.zeros((0, 128), np.uint8)
+        question = fingerprint(nothing, hash_of(999), places=[hash_of(999), hash_of(998), hash_of(6, bits=30)])
+        assert ids_of(await filled.candidates(GUILD, GENERATION, question, top=4, channels=None)) == ["6"]
+
+    @pytest.mark.parametrize(("quality", "bits", "near"), [(100, 40, True), (100, 44, False), (20, 10, True), (20, 30, False)])
+    async def test_how_near_a_hash_must_be_depends_on_what_it_says(
+        self, archive: Archive, quality: int, bits: int, near: bool
+    ) -> None:
+        nothing = np.zeros((0, 128), np.uint8)
+        archive.put(GUILD, GENERATION, "1", "0", fingerprint(nothing, hash_of(1), quality))
+        question = fingerprint(nothing, hash_of(1, bits=bits))
+        assert ids_of(await archive.candidates(GUILD, GENERATION, question, top=4, channels=None)) == (["1"] if near else [])
+
+    async def test_copies_by_hash_leave_room_for_what_features_say(self, archive: Archive) -> None:
+        for number in range(20):
+            archive.put(GUILD, GENERATION, f"copy{number}", "0", fingerprint(descriptors(100 + number), hash_of(1)))
+        archive.put(GUILD, GENERATION, "other", "0", archived(2))
+        question = fingerprint(altered(descriptors(2)), hash_of(1))
+        found = ids_of(await archive.candidates(GUILD, GENERATION, question, top=8, channels=None))
+        assert all(image_id.startswith("copy") for image_id in found[:4])
+        assert found[4] == "other"
+
+    async def test_there_are_never_more_than_asked_for(self, filled: Archive) -> None:
+        several = np.concatenate([altered(descriptors(number)) for number in range(10)])
+        assert len(await filled.candidates(GUILD, GENERATION, fingerprint(several, hash_of(999)), top=4, channels=None)) == 4
+
+    async def test_only_allowed_channels_answer(self, filled: Archive) -> None:
+        assert ids_of(await filled.candidates(GUILD, GENERATION, asked(7), top=1, channels=["1"])) == ["7"]
+        for channels in (["0", "2"], [], ["nowhere"]):
+            found = await filled.candidates(GUILD, GENERATION, asked(7), top=30, channels=channels)
+            assert "7" not in ids_of(found)
+            assert all(str(int(image_id) % 3) in channels for image_id in ids_of(found))
+
+    async def test_guilds_and_generations_are_apart(self, filled: Archive) -> None:
+        for guild_id, generation in ((OTHER_GUILD, GENERATION), (GUILD, OTHER_GENERATION)):
+            assert list(await filled.candidates(guild_id, generation, asked(7), top=5, channels=None)) == []
+            assert await filled.size(guild_id, generation) == 0
+            assert dict(await filled.fingerprints(guild_id, generation, ["7"])) == {}
+        filled.put(OTHER_GUILD, GENERATION, "70", "0", archived(7))
+        assert ids_of(await filled.candidates(OTHER_GUILD, GENERATION, asked(7), top=5, channels=None)) == ["70"]
+
+    async def test_a_removed_image_never_answers_again(self, filled: Archive) -> None:
+        filled.remove("7")
+        filled.put(GUILD, GENERATION, "7", "0", archived(7))
+        assert "7" not in ids_of(await filled.candidates(GUILD, GENERATION, asked(7), top=30, channels=None))
+        assert await filled.size(GUILD, GENERATION) == 29
+        assert dict(await filled.fingerprints(GUILD, GENERATION, ["7"])) == {}
+
+    async def test_putting_the_same_again_changes_nothing_and_another_fingerprint_replaces(self, filled: Archive) -> None:
+        filled.put(GUILD, GENERATION, "7", "1", archived(7))
+        assert await filled.size(GUILD, GENERATION) == 30
+        filled.put(GUILD, GENERATION, "7", "1", archived(77))
+        assert await filled.size(GUILD, GENERATION) == 30
+        assert ids_of(await filled.candidates(GUILD, GENERATION, asked(77), top=1, channels=None)) == ["7"]
+        assert "7" not in ids_of(await filled.candidates(GUILD, GENERATION, asked(7), top=30, channels=None))[:1]
+
+    async def test_fingerprints_are_looked_up_without_votes(self, filled: Archive) -> None:
+        found = await filled.fingerprints(GUILD, GENERATION, ["3", "4", "never posted"])
+        assert {image_id: candidate.votes for image_id, candidate in found.items()} == {"3": 0, "4": 0}
+        assert found["3"].fingerprint == hashlib.sha256(archived(3)).hexdigest()
+
+    async def test_an_image_without_features_is_known_all_the_same(self, archive: Archive) -> None:
+        archive.put(GUILD, GENERATION, "1", "0", archived(1, count=0))
+        assert await archive.size(GUILD, GENERATION) == 1
+        assert ids_of(await archive.candidates(GUILD, GENERATION, asked(1), top=5, channels=None)) == []
+
+    async def test_rubbish_is_refused_with_a_sentence(self, filled: Archive) -> None:
+        with pytest.raises(MapSeekError, match="ask again"):
+            await filled.candidates(GUILD, GENERATION, b"rubbish", top=5, channels=None)
+
+    async def test_searches_and_adds_go_on_together(self, filled: Archive) -> None:
+        async def ask(number: int) -> list[str]:
+            return ids_of(await filled.candidates(GUILD, GENERATION, asked(number), top=1, channels=None))
+
+        asking = [asyncio.create_task(ask(number)) for number in range(20)]
+        for number in range(200, 230):
+            filled.put(GUILD, GENERATION, str(number), "0", archived(number))
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*asking) == [[str(number)] for number in range(20)]
+        assert await ask(229) == ["229"]

@@ -1,0 +1,112 @@
+"""Segments of an index of features: sealed, merged, written and mapped again, they hold the same postings."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.features import segment as segment_module
+from infra.features.segment import WORDS, Segment, merged, opened, sealed, write
+from infra.features.tiers import RATIO, groups
+from infra.features.voting import votes
+
+Posting = tuple[int, int, int]
+
+
+def made(first: int, images: int, each: int = 40) -> Segment:
+    random = np.random.default_rng(first)
+    numbers = np.repeat(np.arange(first, first + images, dtype=np.uint32), each)
+    words = random.integers(0, WORDS, len(numbers)).astype(np.uint16)
+    return sealed(words, random.integers(0, 2**63, len(numbers), dtype=np.uint64), numbers)
+
+
+def postings(*segments: Segment) -> list[Posting]:
+    return sorted(
+        (int(word), int(image), int(signature))
+        for segment in segments
+        for word, image, signature in zip(
+            np.repeat(np.arange(WORDS), np.diff(segment.starts)), segment.images, segment.signatures, strict=True
+        )
+    )
+
+
+@pytest.mark.parametrize("mapped_from", [1, 10**9], ids=["in files", "in memory"])
+def test_merging_keeps_all_postings_but_those_of_removed_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped_from: int
+) -> None:
+    monkeypatch.setattr(segment_module, "MAPPED_FROM", mapped_from)
+    parts = [made(0, 5), made(5, 3), made(8, 20)]
+    alive = np.ones(10, bool)
+    alive[[2, 6]] = False
+    whole = merged(parts, alive, tmp_path)
+    assert postings(whole) == [posting for posting in postings(*parts) if posting[1] not in (2, 6)]
+    assert (whole.first, whole.last) == (0, 27)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_of_which_everything_was_removed_is_empty(tmp_path: Path) -> None:
+    assert len(merged([made(0, 3)], np.zeros(3, bool), tmp_path)) == 0
+
+
+def test_what_was_written_is_mapped_again(tmp_path: Path) -> None:
+    segment = made(3, 9)
+    with (tmp_path / "segment").open("wb") as file:
+        write(segment, file)
+    again = opened(tmp_path / "segment", "name", segment.first, segment.last)
+    assert postings(again) == postings(segment)
+    assert (tmp_path / "segment").stat().st_size == 12 * len(segment) + 8 * (WORDS + 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(8 * (WORDS + 1) + 5), bytes(8 * WORDS) + b"\x01" + bytes(7)])
+def test_a_file_that_is_no_segment_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "segment").write_bytes(content)
+    with pytest.raises(ValueError, match=r"segment|empty"):
+        opened(tmp_path / "segment", "name", 0, 0)
+
+
+def test_a_word_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="no visual word"):
+        sealed(np.array([WORDS], np.uint16), np.zeros(1, np.uint64), np.zeros(1, np.uint32))
+
+
+def test_few_segments_remain_however_many_are_sealed() -> None:
+    sizes: list[int] = []
+    rewritten = 0
+    for _ in range(2000):
+        sizes.append(1)
+        count = groups(sizes)[-1]
+        merging = sizes[len(sizes) - count :]
+        rewritten += sum(merging)
+        sizes[len(sizes) - count :] = [sum(merging)]
+        assert all(before >= RATIO * after for before, after in pairwise(sizes))
+    assert len(sizes) < 8
+    assert rewritten < 2000 * 25
+
+
+def test_segments_that_were_left_for_later_are_merged_as_well() -> None:
+    assert groups([]) == []
+    assert groups([900, 300, 100, 30]) == [1, 1, 1, 1]
+    assert groups([1000, 100, 100, 100, 20]) == [1, 3, 1]
+    assert groups([500, 100, 100, 100]) == [3, 1]
+
+
+@pytest.mark.parametrize("long", [1, 10**6], ids=["where they lie", "copied together"])
+def test_a_feature_speaks_once_for_an_image_by_its_most_alike_pair(monkeypatch: pytest.MonkeyPatch, long: int) -> None:
+    monkeypatch.setattr("infra.features.voting._LONG", long)
+    words = np.array([5, 5, 5, 9], np.uint16)
+    marks = np.array([0, 0b11, 0b1, 2**64 - 1], np.uint64)
+    one = sealed(words, marks, np.array([0, 0, 1, 2], np.uint32))
+    probes, asked = np.array([[5, 9]], np.uint16), np.zeros((1, 2), np.uint64)
+    spoken = votes([one], probes, asked, 4)
+    assert spoken[0] > spoken[1] > 0
+    assert spoken[2] == spoken[3] == 0
+    assert votes([one], np.repeat(probes, 2, axis=0), np.repeat(asked, 2, axis=0), 4)[0] == pytest.approx(2 * spoken[0], rel=1e-5)
+
+
+def test_no_question_compares_more_than_so_many_postings(monkeypatch: pytest.MonkeyPatch) -> None:
+    common = sealed(np.zeros(50, np.uint16), np.zeros(50, np.uint64), np.arange(50, dtype=np.uint32))
+    rare = sealed(np.ones(1, np.uint16), np.zeros(1, np.uint64), np.array([50], np.uint32))
+    probes = np.array([[0], [1]], np.uint16)
+    monkeypatch.setattr("infra.features.voting.POSTINGS_AT_MOST", 40)
+    assert np.flatnonzero(votes([common, rare], probes, np.zeros((2, 1), np.uint64), 51)).tolist() == [50]

@@ -1,0 +1,185 @@
+"""The index of features on disk: restored it equals the one that was saved, a crash loses nothing, and damage is never loaded."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from infra.features import segment as segment_module
+from infra.features import shard as shard_module
+from infra.features.digest import digest_of
+from infra.features.index import FeatureIndex
+from infra.features.segment import WORDS
+from infra.features.snapshot import load, save
+from infra.features.table import Entry
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Segments of a few images, in files."""
+    monkeypatch.setattr(shard_module, "SEALED_AT", 8)
+    monkeypatch.setattr(segment_module, "MAPPED_FROM", 500)
+
+
+def entry(number: int) -> Entry:
+    random = np.random.default_rng(number)
+    name = random.bytes(32).hex()
+    words = random.integers(0, WORDS, 30).astype(np.uint16)
+    return Entry(name, name, 80, words, random.integers(0, 2**63, 30, dtype=np.uint64))
+
+
+def play(index: FeatureIndex, start: int, stop: int) -> None:
+    """A stretch of a log: each number a sequence; every tenth removes an earlier image, one in four is of another guild."""
+    for sequence in range(start, stop):
+        index.add("8" if sequence % 4 == 0 else "7", "g1", f"i{sequence}", f"c{sequence % 3}", entry(sequence))
+        if sequence % 10 == 9:
+            index.remove(f"i{sequence - 5}")
+        index.advance(sequence)
+
+
+def built(stop: int, folder: Path | None = None) -> FeatureIndex:
+    index = FeatureIndex(folder)
+    play(index, 1, stop)
+    return index
+
+
+def loaded(folder: Path) -> FeatureIndex:
+    index = load(folder)
+    assert index is not None
+    return index
+
+
+def test_a_restored_index_equals_the_one_that_was_saved_and_goes_on(tmp_path: Path) -> None:
+    save(built(200, tmp_path), tmp_path)
+    restored = loaded(tmp_path)
+    assert (restored.position, len(restored)) == (199, len(built(200)))
+    assert digest_of(restored) == digest_of(built(200))
+    play(restored, 200, 400)
+    save(restored, tmp_path)
+    assert digest_of(loaded(tmp_path)) == digest_of(restored) == digest_of(built(400))
+
+
+def test_the_digest_tells_of_any_difference() -> None:
+    whole = digest_of(built(50))
+    for change in (
+        lambda index: index.remove("i49"),
+        lambda index: index.add("7", "g1", "i50", "c1", entry(50)),
+        lambda index: index.add("7", "g1", "i49", "other channel", entry(49)),
+        lambda index: index.add("7", "g1", "i49", "c1", entry(50)),
+    ):
+        index = built(50)
+        change(index)
+        assert digest_of(index) != whole
+
+
+def test_what_is_saved_already_is_not_written_again(tmp_path: Path) -> None:
+    index = built(400, tmp_path)
+    save(index, tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.data")}
+    play(index, 400, 404)
+    save(index, tmp_path)
+    manifest = orjson.loads((tmp_path / "manifest.json").read_bytes())["manifest"]
+    largest = [shard["segments"][0]["name"] for shard in manifest["shards"]]
+    assert {f"{name}.data" for name in largest} <= before.keys()
+    assert all((tmp_path / f"{name}.data").stat().st_mtime_ns == before[f"{name}.data"] for name in largest)
+
+
+def test_postings_of_removed_images_go_with_the_next_snapshot(tmp_path: Path) -> None:
+    index = built(100, tmp_path)
+    save(index, tmp_path)
+    for sequence in range(1, 90):
+        index.remove(f"i{sequence}")
+    save(index, tmp_path)
+    restored = loaded(tmp_path)
+    for shard in restored.shards.values():
+        table, segments = shard.contents()
+        numbers = {number for segment in segments for number in segment.images.tolist()}
+        assert numbers == set(np.flatnonzero(table["codes"] >= 0).tolist())
+    assert len(restored) == 9
+
+
+def test_only_the_files_of_the_snapshot_remain(tmp_path: Path) -> None:
+    for stop in (100, 200, 300):
+        save(built(stop, tmp_path), tmp_path)
+        (tmp_path / "segment.tmp").write_bytes(b"half")
+    save(built(300, tmp_path), tmp_path)
+    manifest = orjson.loads((tmp_path / "manifest.json").read_bytes())["manifest"]
+    names = {manifest["removed"]} | {shard["table"] for shard in manifest["shards"]}
+    names |= {segment["name"] for shard in manifest["shards"] for segment in shard["segments"]}
+    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json"} | {f"{name}.data" for name in names}
+
+
+def test_removed_images_and_dropped_generations_stay_out_after_a_restart(tmp_path: Path) -> None:
+    index = built(20, tmp_path)
+    index.remove("i1")
+    index.drop_generation("g2")
+    save(index, tmp_path)
+    restored = loaded(tmp_path)
+    before = len(restored)
+    restored.add("7", "g1", "i1", "c1", entry(1))
+    restored.add("7", "g2", "i2", "c1", entry(2))
+    assert len(restored) == before
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+def test_a_crash_between_any_two_steps_leaves_the_old_snapshot_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {99: digest_of(built(100)), 149: digest_of(built(150))}
+    found = []
+    for steps in range(1000):
+        folder = tmp_path / str(steps)
+        index = built(100, folder.parent)
+        save(index, folder)
+        play(index, 100, 150)
+        left = steps
+
+        def deadly(step: Callable[..., Any]) -> Callable[..., Any]:
+            def counted(*arguments: Any, **options: Any) -> Any:
+                nonlocal left
+                if left == 0:
+                    raise Killed
+                left -= 1
+                return step(*arguments, **options)
+
+            return counted
+
+        with monkeypatch.context() as patch:
+            for owner, name in [(os, "replace"), (os, "fsync"), (np, "savez"), (Path, "unlink"), (Path, "write_bytes")]:
+                patch.setattr(owner, name, deadly(getattr(owner, name)))
+            try:
+                save(index, folder)
+                break
+            except Killed:
+                pass
+        restored = loaded(folder)
+        assert digest_of(restored) == expected[restored.position]
+        found.append(restored.position)
+    assert found == sorted(found)
+    assert set(found) == {99, 149}
+
+
+def test_a_missing_shortened_or_changed_file_is_never_loaded(tmp_path: Path) -> None:
+    save(built(100), tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        for damaged in (whole[:-1], b"", whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+            path.write_bytes(damaged)
+            with capture_logs() as logs:
+                assert load(tmp_path) is None
+            assert [line["log_level"] for line in logs] == ["warning"]
+        path.write_bytes(whole)
+    assert load(tmp_path) is not None
+
+
+def test_no_snapshot_is_no_reason_to_warn(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        assert load(tmp_path / "nowhere") is None
+    assert [line["log_level"] for line in logs] == ["info"]

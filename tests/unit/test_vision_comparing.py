@@ -1,0 +1,142 @@
+"""A question compared with archived pictures: surest of the one that it shows, with the reason, whatever the question is."""
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from contracts.events import Panel
+from contracts.ports import Comparing
+from infra.art.generate import piece
+from infra.vision.comparing import Comparer, compared
+from infra.vision.confidence import MATCH_AT, POSSIBLE_AT
+from infra.vision.fingerprinting import archived_print, asked_print
+from infra.vision.prints import packed
+
+SEEDS = (4, 7, 8, 17, 20, 21)
+
+
+def pixels_of(seed):
+    return np.asarray(piece(seed))
+
+
+def asked_for(picture):
+    return packed(asked_print(np.ascontiguousarray(picture)))
+
+
+@pytest.fixture(scope="module")
+def archive():
+    return {str(seed): packed(archived_print(pixels_of(seed))) for seed in SEEDS}
+
+
+def on_a_wall(picture, corners=((0.2, 0.1), (0.8, 0.2), (0.75, 0.9), (0.22, 0.8)), size=(800, 600)):
+    height, width = picture.shape[:2]
+    source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    matrix = cv2.getPerspectiveTransform(source - 0.5, (np.array(corners) * size).astype(np.float32) - 0.5)
+    wall = np.full((size[1], size[0], 3), 90, np.uint8)
+    return cv2.warpPerspective(picture, matrix, size, wall, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_TRANSPARENT)
+
+
+def only_match(told, image_id):
+    return told[image_id].probability >= MATCH_AT and all(
+        other.probability < POSSIBLE_AT for one, other in told.items() if one != image_id
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_same_file_is_told_by_its_hash(archive, seed):
+    told = compared(asked_for(pixels_of(seed)), archive, {}, among=2_000)
+    evidence = told[str(seed)].evidence
+
+    assert only_match(told, str(seed))
+    assert evidence.by == "hash"
+    assert (evidence.turn, evidence.mirrored, evidence.angle, evidence.panel) == (0, False, False, None)
+    assert evidence.shown > 0.95
+    assert evidence.place == pytest.approx((0, 0, 1, 0, 1, 1, 0, 1), abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [4, 7, 8])
+def test_a_picture_on_a_wall_is_told_by_its_points_and_its_place(archive, seed):
+    told = compared(asked_for(on_a_wall(pixels_of(seed))), archive, {}, among=2_000)
+    evidence = told[str(seed)].evidence
+
+    assert only_match(told, str(seed))
+    assert evidence.by == "points"
+    assert evidence.points >= 12
+    assert evidence.angle
+    assert evidence.place == pytest.approx((0.2, 0.1, 0.8, 0.2, 0.75, 0.9, 0.22, 0.8), abs=0.02)
+
+
+@pytest.mark.parametrize(("quarters", "mirrored"), [(1, False), (2, False), (3, True), (0, True)])
+def test_turned_and_mirrored_pictures_are_named(archive, quarters, mirrored):
+    picture = pixels_of(7)
+    turned = np.rot90(picture[:, ::-1] if mirrored else picture, -quarters)
+    told = compared(asked_for(turned), archive, {}, among=2_000)
+
+    assert only_match(told, "7")
+    assert (told["7"].evidence.turn, told["7"].evidence.mirrored) == (90 * quarters, mirrored)
+
+
+def test_one_map_of_a_larger_piece_is_told():
+    large = next(np.asarray(made) for made in (piece(seed) for seed in range(7, 400, 13)) if made.size == (384, 256))
+    told = compared(asked_for(large[128:, 128:256]), {"1": packed(archived_print(large))}, {}, among=2_000)
+
+    assert told["1"].probability > POSSIBLE_AT
+    assert told["1"].evidence.panel == Panel(row=2, column=2, rows=2, columns=3)
+
+
+def test_a_variant_ranks_below_the_piece_itself():
+    picture = pixels_of(4)
+    variant = picture.copy()
+    height, width = variant.shape[:2]
+    variant[height // 3 : height // 2, width // 4 : width // 2] = (250, 40, 40)
+    archive = {"variant": packed(archived_print(variant)), "piece": packed(archived_print(picture))}
+    told = compared(asked_for(on_a_wall(picture)), archive, {}, among=2_000)
+    assert told["piece"].probability > told["variant"].probability
+
+
+def test_what_is_not_archived_is_no_match(archive):
+    for seed in (30, 33, 34, 5, 11):
+        told = compared(asked_for(on_a_wall(pixels_of(seed))), archive, {"4": 0.99}, among=2_000)
+        assert max(each.probability for each in told.values()) < MATCH_AT
+
+
+@pytest.mark.parametrize("hostile", ["blank", "noise", "tiny", "lattice", "line"])
+def test_hostile_questions_are_answered_in_time_and_with_no_match(archive, hostile):
+    rng = np.random.default_rng(0)
+    picture = {
+        "blank": np.full((300, 400, 3), 128, np.uint8),
+        "noise": rng.integers(0, 256, (600, 800, 3), np.uint8),
+        "tiny": rng.integers(0, 256, (10, 10, 3), np.uint8),
+        "lattice": np.kron(np.indices((60, 80)).sum(axis=0) % 2 * 255, np.ones((10, 10)))[..., None]
+        .repeat(3, axis=2)
+        .astype(np.uint8),
+        "line": rng.integers(0, 256, (1, 900, 3), np.uint8),
+    }[hostile]
+    candidates = {f"{number}-{image_id}": data for number in range(4) for image_id, data in archive.items()}
+    asked = asked_for(picture)
+    started = time.thread_time()
+    told = compared(asked, candidates, {}, among=2_000)
+    assert time.thread_time() - started < 2
+    assert max(each.probability for each in told.values()) < POSSIBLE_AT
+
+
+def test_what_cannot_be_read_is_left_out(archive):
+    told = compared(asked_for(pixels_of(4)), archive | {"rubbish": b"rubbish", "none": b""}, {}, among=10)
+    assert set(told) == set(archive)
+    assert compared(b"rubbish", archive, {}, among=10) == {}
+    assert compared(asked_for(pixels_of(4)), {}, {}, among=0) == {}
+
+
+def test_two_archived_pictures_are_compared_as_well(archive):
+    darker = cv2.GaussianBlur((pixels_of(4) * 0.9).astype(np.uint8), (0, 0), 0.6)
+    assert only_match(compared(packed(archived_print(darker)), archive, {}, among=2_000), "4")
+
+
+async def test_the_comparer_says_the_same_each_time(archive):
+    comparer: Comparing = Comparer()
+    asked = asked_for(on_a_wall(pixels_of(8)))
+    assert await comparer.compare(asked, archive, {"8": 0.9}, among=9) == await comparer.compare(
+        asked, archive, {"8": 0.9}, among=9
+    )

@@ -1,0 +1,52 @@
+"""The probability rises with all that speaks for a piece, falls with the archive's size, and its bars are conservative."""
+
+import pytest
+
+from infra.vision.confidence import MATCH_AT, POSSIBLE_AT, Found, probability
+
+USUAL = Found(points=20, agreement=0.6, distance=110, among=2_000)
+
+
+@pytest.mark.parametrize(
+    "better",
+    [
+        USUAL._replace(points=30),
+        USUAL._replace(agreement=0.75),
+        USUAL._replace(distance=20),
+        USUAL._replace(margin=0.1),
+        USUAL._replace(among=50),
+    ],
+)
+def test_whatever_speaks_for_a_piece_makes_it_surer(better):
+    assert probability(better) > probability(USUAL)
+
+
+def test_what_no_camera_sees_as_a_rule_is_less_sure():
+    assert probability(USUAL._replace(strain=1.0)) < probability(USUAL)
+
+
+def test_nothing_in_common_is_no_match():
+    assert probability(Found(among=2_000)) < 0.01
+    assert probability(Found(among=1)) < POSSIBLE_AT
+    assert probability(Found(points=4, among=2_000)) < POSSIBLE_AT
+
+
+def test_a_picture_re_encoded_is_a_match_in_any_archive():
+    assert probability(Found(points=150, agreement=0.8, distance=10, among=1_000_000)) > MATCH_AT
+
+
+def test_a_screenshot_is_a_match():
+    assert probability(Found(points=40, agreement=0.7, among=2_000)) > MATCH_AT
+
+
+def test_many_points_without_an_agreement_prove_nothing():
+    assert probability(Found(points=28, agreement=0.24, among=2_000)) < MATCH_AT
+
+
+def test_a_strong_agreement_alone_is_at_least_possible():
+    assert probability(Found(agreement=0.95, among=2_000)) > POSSIBLE_AT
+
+
+def test_absurd_figures_are_probabilities_all_the_same():
+    for found in (Found(points=10**9, agreement=9.0, distance=-5, margin=9.0, among=0), Found(agreement=-1, among=10**12)):
+        assert 0 <= probability(found) <= 1

@@ -1,0 +1,115 @@
+"""The port: fingerprints are the same each time, questions come first, places are looked at again, and nothing breaks it."""
+
+import asyncio
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contracts.errors import Reject
+from infra.art.generate import piece
+from infra.vision import fingerprinting
+from infra.vision.fingerprinting import Fingerprinter, asked_print, closer_features
+from infra.vision.pdq import pdq
+from infra.vision.prints import PICTURE, unpacked
+from infra.vision.sift import ARCHIVED_AT_MOST
+
+
+def png(rgb: NDArray[np.uint8]) -> bytes:
+    return cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes()
+
+
+def noise(height: int, width: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def framed(seed: int) -> NDArray[np.uint8]:
+    """One map, small in a wide picture."""
+    wide = np.full((720, 1280, 3), 70, np.uint8)
+    wide[300:460, 500:660] = cv2.resize(np.array(piece(seed))[:128, :128], (160, 160))
+    return wide
+
+
+async def test_an_archived_picture_has_one_fingerprint() -> None:
+    art = np.array(piece(3))
+    port = Fingerprinter()
+    made = await port.fingerprint(png(art))
+    assert made == await port.fingerprint(png(art))
+    read = unpacked(made.data)
+    assert (read.size, read.picture, len(read.places)) == ((art.shape[1], art.shape[0]), None, 0)
+    assert (made.features, made.quality, made.hash) == (len(read.points), read.quality, pdq(art)[0].hex())
+    assert 0 < made.features <= ARCHIVED_AT_MOST
+    assert len(made.data) < 62_000
+
+
+async def test_a_question_has_its_places_and_its_picture_too() -> None:
+    asked = await Fingerprinter().examine(png(framed(1)))
+    read = unpacked(asked.fingerprint.data)
+    assert read.size == (1280, 720)
+    assert read.picture is not None
+    assert max(read.picture.shape) == PICTURE
+    assert 0 < len(asked.places) == len(read.places) <= 6
+    assert read.place_hashes.shape == (len(read.places) + 1, 8, 32)
+    assert read.place_hashes[0, 0].tobytes() == read.hash
+
+
+def test_a_small_place_gives_more_features_that_lie_in_it() -> None:
+    place = np.array([[500, 300, 660, 300, 660, 460, 500, 460]], np.float32) / np.tile([1280, 720], 4)
+    nothing = np.empty((0, 4), np.float32)
+    ((points, descriptors),) = closer_features(framed(1), place.astype(np.float32), nothing)
+    assert closer_features(framed(1), place.astype(np.float32), np.tile(points, (10, 1))) == []
+    assert len(points) == len(descriptors) > 30
+    assert (points[:, :2] >= (495, 295)).all()
+    assert (points[:, :2] <= (665, 465)).all()
+    whole = asked_print(framed(1))
+    nearest = np.linalg.norm(points[:, None, :2] - whole.points[None, :, :2], axis=2).min(axis=1)
+    assert (nearest < 1.5).mean() > 0.5
+
+
+def test_scales_and_angles_come_back_with_the_points() -> None:
+    points = np.array([[10, 20, 8, 30], [40, 5, 4, 350]], np.float32)
+    quarter = np.array([[0, -2, 100], [2, 0, 50], [0, 0, 1]], np.float64)
+    assert np.allclose(fingerprinting._back(points, quarter), [[60, 70, 16, 120], [90, 130, 8, 80]], atol=1e-3)
+
+
+async def test_a_question_goes_before_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    real_archived, real_asked = fingerprinting.archived_print, fingerprinting._examined
+    monkeypatch.setattr(fingerprinting, "archived_print", lambda rgb: (order.append("archived"), real_archived(rgb))[1])
+    monkeypatch.setattr(fingerprinting, "_examined", lambda png: (order.append("asked"), real_asked(png))[1])
+    port, picture = Fingerprinter(), png(np.array(piece(1)))
+    asked = [asyncio.create_task(port.examine(picture)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await asyncio.gather(port.fingerprint(picture), port.fingerprint(picture), *asked)
+    assert order == ["asked"] * 3 + ["archived"] * 2
+
+
+HOSTILE = {
+    "blank": np.full((600, 800, 3), 90, np.uint8),
+    "noise": noise(1080, 1920),
+    "tiny": noise(10, 10),
+    "one pixel": noise(1, 1),
+    "one row": noise(1, 5000),
+    "one column": noise(5000, 1),
+    "huge": np.tile(noise(500, 500), (12, 12, 1)),
+    "corners everywhere": np.kron(np.indices((60, 80)).sum(0) % 2, np.ones((13, 13)))[..., None].repeat(3, 2).astype(np.uint8)
+    * 255,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_pictures_have_fingerprints(name: str) -> None:
+    port, picture = Fingerprinter(), png(HOSTILE[name])
+    made, asked = await port.fingerprint(picture), await port.examine(picture)
+    assert unpacked(made.data).size == unpacked(asked.fingerprint.data).size == HOSTILE[name].shape[1::-1]
+    assert made.features <= ARCHIVED_AT_MOST
+    assert asked.fingerprint.features <= 1400
+    assert (made.quality == 0) == (name in {"blank", "one pixel"})
+
+
+async def test_what_cannot_be_decoded_is_rejected() -> None:
+    port = Fingerprinter()
+    for work in (port.fingerprint, port.examine):
+        with pytest.raises(Reject, match="decoded"):
+            await work(b"no picture")

@@ -1,0 +1,89 @@
+"""Two pictures laid over each other agree where they are one piece, and flat or foreign ones do not."""
+
+import cv2
+import numpy as np
+import pytest
+
+from infra.art.generate import piece
+from infra.vision.overlay import agreement, blocks, inside, refined, seen_through
+from infra.vision.prints import THUMB
+
+
+def pixels_of(seed):
+    return np.asarray(piece(seed))
+
+
+def thumb_of(picture):
+    return cv2.resize(picture, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
+
+
+def agreed(picture, thumb, frame=None):
+    frame = np.eye(3) if frame is None else frame
+    return agreement(*blocks(seen_through(picture, frame), thumb, inside(frame)))
+
+
+@pytest.mark.parametrize("seed", range(13))
+def test_a_picture_agrees_with_itself(seed):
+    picture = pixels_of(seed)
+    assert agreed(picture, thumb_of(picture)) > 0.7
+
+
+@pytest.mark.parametrize("seed", range(13))
+def test_pieces_of_one_kind_do_not_agree(seed):
+    assert agreed(pixels_of(seed), thumb_of(pixels_of(seed + 13))) < 0.5
+
+
+def test_another_light_and_a_colour_cast_change_little():
+    picture = pixels_of(4)
+    dark = np.clip(picture * np.array([0.5, 0.6, 0.7]) + 20, 0, 255).astype(np.uint8)
+    assert agreed(dark, thumb_of(picture)) > 0.75
+
+
+def test_flat_pictures_agree_with_nothing():
+    flat = np.full((128, 128, 3), 120, np.uint8)
+    faint = np.clip(flat + np.random.default_rng(0).normal(0, 2, flat.shape), 0, 255).astype(np.uint8)
+    assert agreed(flat, thumb_of(flat)) == 0
+    assert agreed(faint, thumb_of(faint)) < 0.2
+    assert agreed(flat, thumb_of(pixels_of(4))) < 0.05
+    assert agreed(pixels_of(4), thumb_of(flat)) == 0
+
+
+def test_something_in_front_costs_no_more_than_its_share():
+    picture = pixels_of(4).copy()
+    thumb = thumb_of(picture)
+    whole = agreed(picture, thumb)
+    picture[: picture.shape[0] // 4] = 255 - picture[: picture.shape[0] // 4]
+    assert 0.6 * whole < agreed(picture, thumb) < whole
+
+
+def test_a_variant_agrees_less_than_the_piece_itself():
+    picture = pixels_of(4)
+    variant = picture.copy()
+    height, width = variant.shape[:2]
+    variant[height // 3 : height // 2, width // 4 : width // 2] = (250, 40, 40)
+    assert agreed(picture, thumb_of(variant)) < agreed(picture, thumb_of(picture)) - 0.02
+
+
+def test_what_lies_outside_the_question_is_left_out():
+    picture = pixels_of(4)
+    left = picture[:, : picture.shape[1] // 2]
+    frame = np.diag([2.0, 1, 1])
+    assert inside(frame)[:, : THUMB // 2].all()
+    assert not inside(frame)[:, THUMB // 2 :].any()
+    assert agreed(left, thumb_of(picture), frame) > 0.7
+    assert not inside(np.array([[1, 0, 5], [0, 1, 5], [0, 0, 1.0]])).any()
+
+
+@pytest.mark.parametrize("seed", [0, 4, 7, 10])
+def test_a_frame_that_is_about_right_is_made_better(seed):
+    picture = pixels_of(seed)
+    corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    about = corners + np.array([[0.05, 0.03], [-0.04, 0.05], [0.02, -0.05], [-0.03, 0.04]], np.float32)
+    rough = cv2.getPerspectiveTransform(corners, about)
+    better = refined(picture, thumb_of(picture), rough)
+    assert agreed(picture, thumb_of(picture), better) > agreed(picture, thumb_of(picture), rough) + 0.1
+
+
+def test_a_frame_that_cannot_be_made_better_stays():
+    flat = np.full((128, 128, 3), 120, np.uint8)
+    assert np.array_equal(refined(flat, thumb_of(flat), np.eye(3)), np.eye(3))

@@ -1,0 +1,110 @@
+"""What a frame says: the turn, the place, the angle, and which maps of a larger piece are seen."""
+
+from itertools import product
+
+import cv2
+import numpy as np
+import pytest
+
+from contracts.events import Panel
+from infra.art.generate import piece
+from infra.vision.overlay import blocks, inside, seen_through
+from infra.vision.panels import angled, frame_of, grid_of, panel_of, place_of, seen, turn_of
+from infra.vision.placing import TURNS
+from infra.vision.prints import THUMB
+
+PLACE = (0.2, 0.1, 0.8, 0.2, 0.75, 0.9, 0.22, 0.8)
+
+
+@pytest.mark.parametrize("quarters", range(4))
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_the_turns_are_those_of_a_picture_mirrored_and_then_turned_clockwise(quarters, mirrored):
+    picture = np.zeros((40, 40, 3), np.uint8)
+    picture[:10, :20] = 255
+    question = np.rot90(picture[:, ::-1] if mirrored else picture, -quarters)
+    frame = TURNS[4 * mirrored + quarters]
+
+    assert np.abs(seen_through(np.ascontiguousarray(question), frame, 40, fine=1).astype(int) - picture).max() <= 1
+    assert turn_of(frame, (40, 40), (40, 40)) == (90 * quarters, mirrored)
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_place_and_the_mirroring_are_the_whole_frame(mirrored):
+    assert place_of(frame_of(PLACE, mirrored=mirrored), mirrored=mirrored) == pytest.approx(PLACE, abs=1e-4)
+
+
+def test_no_picture_can_lie_on_a_line():
+    with pytest.raises(ValueError, match="can lie"):
+        frame_of((0, 0, 0, 0, 0, 0, 0, 0))
+
+
+def test_only_what_is_no_rectangle_is_seen_at_an_angle():
+    tilted, upright = frame_of(PLACE), frame_of((0.1, 0.1, 0.6, 0.1, 0.6, 0.9, 0.1, 0.9))
+    assert angled(tilted, inside(tilted), (640, 400))
+    assert not angled(upright, inside(upright), (640, 400))
+
+
+@pytest.mark.parametrize(
+    ("size", "grid"),
+    [
+        ((128, 128), (1, 1)),
+        ((256, 128), (2, 1)),
+        ((512, 384), (4, 3)),
+        ((1500, 1000), (3, 2)),
+        ((1000, 1000), (1, 1)),
+        ((1024, 1024), (1, 1)),
+        ((1920, 1080), (1, 1)),
+        ((641, 480), (1, 1)),
+        ((10, 10), (1, 1)),
+        ((64, 128), (1, 1)),
+    ],
+)
+def test_a_size_tells_how_many_maps_there_are(size, grid):
+    assert grid_of(size) == grid
+
+
+def large():
+    """A piece of 3 by 2 maps."""
+    return next(np.asarray(made) for made in (piece(seed) for seed in range(2, 400, 13)) if made.size == (384, 256))
+
+
+def told(question, frame, picture):
+    thumb = cv2.resize(picture, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
+    within = inside(frame)
+    return panel_of(picture.shape[1::-1], within, *blocks(seen_through(question, frame), thumb, within))
+
+
+@pytest.mark.parametrize(("row", "column"), list(product(range(2), range(3))))
+def test_one_map_cut_out_is_told(row, column):
+    picture = large()
+    cut = picture[128 * row : 128 * row + 128, 128 * column : 128 * column + 128]
+    frame = np.array([[3, 0, -column], [0, 2, -row], [0, 0, 1.0]])
+    assert told(cut, frame, picture) == Panel(row=row + 1, column=column + 1, rows=2, columns=3)
+
+
+def test_one_map_on_a_wall_without_the_others_is_told():
+    picture = large()
+    wall = np.random.default_rng(2).integers(60, 90, (400, 600, 3), np.uint8)
+    wall[136:264, 236:364] = picture[:128, 128:256]
+    frame = frame_of((108 / 600, 136 / 400, 492 / 600, 136 / 400, 492 / 600, 392 / 400, 108 / 600, 392 / 400))
+    assert told(wall, frame, picture) == Panel(row=1, column=2, rows=2, columns=3)
+
+
+def test_several_maps_are_told_together():
+    picture = large()
+    frame = np.array([[1.5, 0, -0.5], [0, 1, 0], [0, 0, 1.0]])
+    assert told(picture[:, 128:], frame, picture) == Panel(row=1, column=2, rows=2, columns=3, height=2, width=2)
+
+
+def test_the_whole_piece_and_a_part_of_a_map_are_no_panels():
+    picture = large()
+    assert told(picture, np.eye(3), picture) is None
+    frame = np.array([[384 / 200, 0, -60 / 200], [0, 256 / 150, -50 / 150], [0, 0, 1.0]])
+    assert told(picture[50:200, 60:260], frame, picture) is None
+    assert panel_of((128, 128), np.ones((64, 64), np.bool_), np.ones((14, 14), np.float32), np.ones((14, 14), np.float32)) is None
+
+
+def test_blocks_outside_the_maps_that_are_seen_have_no_weight():
+    kept = seen(Panel(row=2, column=1, rows=2, columns=2), np.ones((14, 14), np.float32))
+    assert kept[7:, :7].all()
+    assert kept.sum() == 49

@@ -1,0 +1,66 @@
+"""A print's bytes: the same for the same print, read back whole, and refused when they are anything else."""
+
+import zlib
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from infra.vision.prints import Print, packed, unpacked
+
+
+def a_print(features: int = 430, *, question: bool = False) -> Print:
+    rng = np.random.default_rng(5)
+    made = {
+        "size": (384, 256),
+        "points": rng.random((features, 4)).astype(np.float32) * 300,
+        "descriptors": rng.integers(0, 80, (features, 128), dtype=np.uint8),
+        "words": rng.integers(0, 2**16, features, dtype=np.uint16),
+        "signatures": rng.integers(0, 2**64, features, dtype=np.uint64),
+        "hash": rng.bytes(32),
+        "quality": 77,
+        "thumb": rng.integers(0, 256, (64, 64, 3), dtype=np.uint8),
+    }
+    if question:
+        made["picture"] = rng.integers(0, 256, (300, 512, 3), dtype=np.uint8)
+        made["places"] = rng.random((2, 8)).astype(np.float32)
+        made["place_hashes"] = rng.integers(0, 256, (3, 8, 32), dtype=np.uint8)
+    return Print(**made)
+
+
+def same(one: Print, other: Print) -> bool:
+    values = ((getattr(one, field.name), getattr(other, field.name)) for field in fields(Print))
+    return all(np.array_equal(a, b) and np.asarray(a).dtype == np.asarray(b).dtype for a, b in values)
+
+
+@pytest.mark.parametrize("question", [False, True])
+@pytest.mark.parametrize("features", [0, 1, 430])
+def test_a_print_comes_back_as_it_was(features: int, question: bool) -> None:
+    made = a_print(features, question=question)
+    assert same(unpacked(packed(made)), made)
+    assert packed(made) == packed(unpacked(packed(made)))
+
+
+def test_anything_else_is_refused() -> None:
+    data = packed(a_print(20, question=True))
+    rubbish = [b"", b"PNG", data[:4], data[:-1], data[:40], data + b"x", b"X" + data[1:], data[:14] + b"\xff" + data[15:]]
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 0x40
+    for each in (*rubbish, bytes(flipped)):
+        with pytest.raises(ValueError, match="print"):
+            unpacked(each)
+
+
+def test_a_stream_that_would_grow_without_end_is_stopped() -> None:
+    header = packed(a_print(0))[:22]
+    with pytest.raises(ValueError, match="damaged"):
+        unpacked(header + zlib.compress(bytes(200_000_000)))
+
+
+def test_a_print_whose_arrays_do_not_fit_together_is_not_packed() -> None:
+    made = a_print(10)
+    crooked = Print(made.size, made.points, made.descriptors[:9], made.words, made.signatures, made.hash, 1, made.thumb)
+    with pytest.raises(ValueError, match="descriptors"):
+        packed(crooked)
+    with pytest.raises(ValueError, match="hold"):
+        packed(Print((1, -1), made.points, made.descriptors, made.words, made.signatures, made.hash, 1, made.thumb))

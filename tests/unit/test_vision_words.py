@@ -1,0 +1,64 @@
+"""Visual words: what is alike has the same, what is mirrored has their mirror images, and the codebook can be made anew."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.vision import codebook as training
+from infra.vision.sift import mirrored
+from infra.vision.words import codebook, mirrored_words, probes_of, signatures_of, words_of
+from tests.suites.feature_search import altered, descriptors
+
+ROWS = descriptors(1, 300)
+
+
+def test_shapes_and_types_fit_a_print() -> None:
+    words, signatures = words_of(ROWS)
+    assert (words.shape, words.dtype) == ((300,), np.uint16)
+    assert (signatures.shape, signatures.dtype) == ((300,), np.uint64)
+    assert words.max() < len(codebook().words)
+    assert [len(each) for each in words_of(np.zeros((0, 128), np.uint8))] == [0, 0]
+
+
+def test_the_nearest_word_is_the_first_probe_and_the_others_follow_by_distance() -> None:
+    probes = probes_of(ROWS, 3)
+    assert (probes[:, 0] == words_of(ROWS)[0]).all()
+    rows = ROWS / np.linalg.norm(ROWS.astype(np.float64), axis=1, keepdims=True)
+    distances = np.linalg.norm(codebook().words[probes] - rows[:, None], axis=2)
+    assert (np.diff(distances, axis=1) >= -1e-4).all()
+    assert all(len(set(each)) == 3 for each in probes.tolist())
+
+
+def test_the_same_spot_seen_again_has_a_near_signature_and_another_spot_has_not() -> None:
+    words, signatures = words_of(ROWS)
+    again = signatures_of(altered(ROWS), words)
+    assert np.median(np.bitwise_count(signatures ^ again)) < 12
+    assert np.median(np.bitwise_count(signatures ^ signatures_of(np.roll(ROWS, 1, axis=0), words))) > 22
+
+
+def test_signatures_within_probes_are_those_within_each_word() -> None:
+    probes = probes_of(ROWS, 2)
+    both = signatures_of(ROWS, probes)
+    assert (both[:, 1] == signatures_of(ROWS, probes[:, 1])).all()
+
+
+def test_mirrored_words_are_those_of_mirrored_descriptors() -> None:
+    found, expected = words_of(mirrored(ROWS))[0], mirrored_words(words_of(ROWS)[0])
+    assert (found == expected).mean() > 0.99  # but for words that are nearly their own mirror image
+    assert (mirrored_words(expected) == words_of(ROWS)[0]).all()
+
+
+def test_descriptors_of_any_scale_and_blank_ones_have_words() -> None:
+    halves = (ROWS // 2).astype(np.uint8)
+    assert (words_of(halves)[0] == words_of(ROWS)[0]).mean() > 0.6
+    assert len(words_of(np.zeros((2, 128), np.uint8))[0]) == 2
+
+
+def test_the_codebook_is_trained_by_one_command_and_the_same_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PIECES": 3, "HALF": 32, "SAMPLE": 500, "ROUNDS": 2}.items():
+        monkeypatch.setattr(training, name, value)
+    training.main(None, tmp_path / "one.npz")
+    training.main(None, tmp_path / "other.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
+    assert np.load(tmp_path / "one.npz")["words"].shape == (32, 128)
