@@ -3,7 +3,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test soak check bench schema clean
+.PHONY: demo test soak check bench bench-quality train schema clean
 
 demo: .venv/ready
 	$(BIN)/mapseek demo
@@ -23,6 +23,12 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m tests.benchmarks
+
+train: .venv/ready
+	$(BIN)/python -m infra.clip.training
+
+bench-quality: .venv/ready
+	$(BIN)/python -m tests.quality --report docs/quality
 
 schema: .venv/ready
 	$(BIN)/mapseek schema

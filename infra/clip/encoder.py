@@ -11,6 +11,7 @@ from contracts.errors import MapSeekError, Reject, RejectCode
 from contracts.ports import Encoder
 from infra.clip.batching import MicroBatcher
 from infra.clip.calibration import calibration_of
+from infra.clip.shipped import shipped_tag
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
     from infra.clip.loading import Tower
 
 
-NO_WORDS = "This MapSeek's model understands pictures but no words, so /find-text is not available here."
+NO_WORDS = (
+    "This MapSeek's model understands pictures but no words, so /find-text is not available here: ViT-B-32 is one of the models "
+    "that offer it."
+)
 
 
 async def open_encoder(
@@ -30,11 +34,13 @@ async def open_encoder(
     batch_size: int = 16,
     batch_wait_ms: float = 5,
 ) -> "OpenClipEncoder":
-    """Load an open_clip model by name, with the weights of a pretrained tag, of a checkpoint file, or (None) seeded random ones.
+    """Load an open_clip model by name, with the weights of a pretrained tag, of a checkpoint file, or (None) those that ship with
+    it, and seeded random ones where none do.
 
     The device is cuda, mps or cpu, whichever is there first; the precision fp16 on cuda and fp32 elsewhere. A batch is run when it
     has `batch_size` pictures or `batch_wait_ms` after its first. Raises MapSeekError, in one sentence, for what cannot be loaded.
     """
+    pretrained = pretrained or shipped_tag(model)
     tower = await asyncio.to_thread(_load, model, pretrained, device, precision)
     trained = pretrained is not None
     encoder = Encoder(tower.name, tower.digest, tower.dimensions, trained, calibration_of(model, trained=trained))

@@ -2,9 +2,7 @@
 
 import difflib
 import hashlib
-import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,8 @@ import torch
 from PIL import Image
 
 from contracts.errors import MapSeekError
-from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED
+from infra.clip.calibration import UNTRAINED
+from infra.clip.shipped import shipped_file, shipped_tags
 from infra.clip.torchvision_ops import declare_missing
 
 declare_missing()
@@ -22,18 +21,12 @@ import open_clip  # noqa: E402  (only after the operators are declared)
 from open_clip.factory import load_state_dict  # noqa: E402
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 
+from infra.clip.building import quiet, see_layout, seeded_model  # noqa: E402
 from infra.clip.hub import weights_of  # noqa: E402
 from infra.clip.words import Words, words_of  # noqa: E402
 
 SEED = 20_11_2026
 CHECKPOINT_SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".npz"}
-BROADEST = 8
-"""An untrained filter is this many random patches wide and high, however large its kernel."""
-
-SEEN = {FINE_UNTRAINED_MODEL: {"resize_mode": "squash"}}
-"""How our own models look at a picture, where that is not CLIP's way, to which the square in its middle is all there is."""
-
-open_clip.add_model_config(Path(__file__).parent / "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +65,11 @@ def load_tower(model: str, pretrained: str | None, *, device: str, precision: st
     tag, checkpoint, source = _weights(name, pretrained)
     where = _device(device)
     number_format = _precision(precision, where)
-    with torch.random.fork_rng(devices=[]), _quiet():
-        torch.manual_seed(SEED)
-        clip = _random_model(name, source)
-        if checkpoint is None:
-            _see_layout(clip.visual)
-        else:
-            _load_checkpoint(clip, name, checkpoint)
+    clip = seeded_model(name, SEED, source)
+    if checkpoint is None:
+        see_layout(clip.visual)
+    else:
+        _load_checkpoint(clip, name, checkpoint)
     visual = clip.visual.eval().requires_grad_(False)
     digest = _digest(visual)
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[number_format]
@@ -105,6 +96,8 @@ def _weights(model: str, pretrained: str | None) -> tuple[str, Path | None, dict
     """What to call the weights, their file (None: seeded random ones), and open_clip's configuration of the tag if it is one."""
     if pretrained is None:
         return UNTRAINED, None, {}
+    if shipped := shipped_file(model, pretrained):
+        return pretrained, shipped, {}
     source = open_clip.get_pretrained_cfg(model, pretrained)
     if source:
         return pretrained, weights_of(model, pretrained, source), source
@@ -113,24 +106,12 @@ def _weights(model: str, pretrained: str | None) -> tuple[str, Path | None, dict
         return path.name, path, {}
     if path.suffix in CHECKPOINT_SUFFIXES or len(path.parts) > 1:
         raise MapSeekError(f"There is no checkpoint file {pretrained}: correct the path in MAPSEEK_PRETRAINED.")
-    tags = open_clip.list_pretrained_tags_by_model(model)
+    tags = shipped_tags(model) or open_clip.list_pretrained_tags_by_model(model)
     close = difflib.get_close_matches(pretrained, tags, n=3, cutoff=0.3) or tags[:3]
     known = f"it has {', '.join(close)}{' and more' if len(tags) > len(close) else ''}" if tags else "it has none"
     raise MapSeekError(
         f"{model} has no pretrained tag {pretrained!r} ({known}): correct MAPSEEK_PRETRAINED or give a checkpoint file."
     )
-
-
-def _random_model(name: str, source: dict[str, Any]) -> Any:
-    try:
-        return open_clip.create_model(
-            name,
-            pretrained_text=False,
-            force_quick_gelu=bool(source.get("quick_gelu")),
-            force_preprocess_cfg=source or SEEN.get(name),
-        )
-    except Exception as error:
-        raise MapSeekError(f"open_clip cannot build {name} here ({error}): choose another MAPSEEK_MODEL.") from error
 
 
 def _load_checkpoint(clip: torch.nn.Module, model: str, path: Path) -> None:
@@ -143,24 +124,12 @@ def _load_checkpoint(clip: torch.nn.Module, model: str, path: Path) -> None:
             "give another one in MAPSEEK_PRETRAINED."
         ) from error
     try:
-        open_clip.load_checkpoint(clip, str(path))
+        with quiet():
+            open_clip.load_checkpoint(clip, str(path))
     except Exception as error:
         raise MapSeekError(
             f"The file {path} holds the weights of another architecture than {model}: set MAPSEEK_MODEL to the one it was made for."
         ) from error
-
-
-def _see_layout(visual: torch.nn.Module) -> None:
-    """Make the first layer's random filters broad and of mean zero, so that they answer to the layout of a picture, not to its
-    grain or its light. Measured on the small untrained tower: of pictures 30 % darker 100 % instead of 84 % are found again.
-    """
-    first = next(layer for layer in visual.modules() if isinstance(layer, torch.nn.Conv2d))
-    height, width = first.weight.shape[2:]
-    side = min(BROADEST, height, width)
-    with torch.no_grad():
-        coarse = torch.nn.functional.adaptive_avg_pool2d(first.weight, side) * (height / side)
-        broad = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
-        first.weight.copy_(broad - broad.mean((2, 3), keepdim=True))
 
 
 def _digest(visual: torch.nn.Module) -> str:
@@ -186,18 +155,3 @@ def _precision(wanted: str, device: torch.device) -> str:
     if wanted != "fp32" and device.type == "cpu":
         raise MapSeekError(f"{wanted} is several times slower than fp32 on a CPU: set MAPSEEK_PRECISION to auto or fp32.")
     return wanted
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep open_clip from warning about random weights, which are asked for here; it logs straight to the root logger."""
-    root = logging.getLogger()
-
-    def foreign(record: logging.LogRecord) -> bool:
-        return "open_clip" not in record.pathname
-
-    root.addFilter(foreign)
-    try:
-        yield
-    finally:
-        root.removeFilter(foreign)

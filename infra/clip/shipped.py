@@ -1,0 +1,28 @@
+"""The weights that ship with MapSeek: files in the package, by model and tag, for which nothing is downloaded. Imports no torch."""
+
+from pathlib import Path
+
+MODELS = Path(__file__).parent / "models"
+"""Configurations of our own models, the weights of those that are trained, and their cards."""
+
+SMALL_MODEL = "mapseek-small"
+"""The default: a small residual CNN, trained by infra.clip.training."""
+
+SHIPPED = {SMALL_MODEL: "art-v1"}
+"""The tag of a model's newest weights. One whose numbers change gets another tag, and the file of the former one stays."""
+
+
+def shipped_tag(model: str) -> str | None:
+    """What a model is loaded with where no weights are named; None: seeded random ones."""
+    return SHIPPED.get(model)
+
+
+def shipped_file(model: str, tag: str) -> Path | None:
+    """The weights file of a tag, if it is one of ours."""
+    path = MODELS / f"{model}.{tag}.safetensors"
+    return path if path.is_file() else None
+
+
+def shipped_tags(model: str) -> list[str]:
+    """The tags of a model's weights in the package."""
+    return sorted(path.stem.removeprefix(f"{model}.") for path in MODELS.glob(f"{model}.*.safetensors"))

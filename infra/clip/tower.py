@@ -1,0 +1,67 @@
+"""Our own image tower, registered in timm, so that an open_clip configuration names it like any other (models/mapseek-small.json).
+
+A residual CNN that sees a picture twice, as it is and with each channel brought to mean 0 and deviation 1: the second is the same
+under another light or colour cast. The head keeps a 3x3 layout beside the global mean, since a mean alone forgets where things are.
+"""
+
+from typing import Any
+
+import torch
+from timm.models import register_model
+from torch import nn
+
+WIDTHS = (24, 48, 96, 192)
+"""Channels at a half, a quarter, an eighth and a sixteenth of the input's side."""
+
+BLOCKS = (0, 1, 2, 2)
+"""Residual blocks at each of those sizes."""
+
+CELLS = 3
+"""The layout's cells on a side."""
+
+LAYOUT = 64
+"""Channels of the layout."""
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(_convolution(width, width), nn.ReLU(inplace=True), _convolution(width, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.relu(x + self.layers(x))
+
+
+class SmallTower(nn.Module):
+    """(n, 3, side, side) normalised pictures to (n, num_classes) vectors."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.seen = nn.InstanceNorm2d(3, eps=1e-3)
+        layers: list[nn.Module] = []
+        before = 6
+        for width, blocks in zip(WIDTHS, BLOCKS, strict=True):
+            layers += [_convolution(before, width, stride=2), nn.ReLU(inplace=True), *(Residual(width) for _ in range(blocks))]
+            before = width
+        self.trunk = nn.Sequential(*layers)
+        self.layout = nn.Sequential(nn.Conv2d(before, LAYOUT, 1, bias=False), nn.BatchNorm2d(LAYOUT), nn.ReLU(inplace=True))
+        self.head = nn.Linear(before + LAYOUT * CELLS * CELLS, num_classes, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.trunk(torch.cat((x, self.seen(x)), 1))
+        layout = nn.functional.adaptive_avg_pool2d(self.layout(features), CELLS).flatten(1)
+        vectors: torch.Tensor = self.head(torch.cat((features.mean((2, 3)), layout), 1))
+        return vectors
+
+
+@register_model
+def mapseek_small(num_classes: int = 512, **_: Any) -> SmallTower:
+    """The tower by the name that models/mapseek-small.json gives it; what timm passes besides (pooling, weights) is not for it."""
+    return SmallTower(num_classes)
+
+
+def _convolution(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after))

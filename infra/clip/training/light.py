@@ -1,0 +1,79 @@
+"""What light and a camera do to a view: brightness, gamma, casts, shades, glare, stripes, blur, noise and JPEG, by lot."""
+
+import cv2
+import numpy as np
+
+from infra.art.canvas import Rng
+from infra.clip.training.pool import Pixels
+
+LEVELS = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
+
+
+def lit(view: Pixels, rng: Rng) -> Pixels:
+    """Another gamma, brightness, contrast and colour cast, and light that is not the same everywhere."""
+    if rng.random() < 0.85:
+        gamma, gain = np.exp(rng.normal(0, 0.3)), np.exp(rng.normal(-0.1, 0.3))
+        cast, lift = np.exp(rng.normal(0, rng.uniform(0, 0.18), 3)), rng.uniform(0, 0.15) if rng.random() < 0.4 else 0.0
+        table = lift + (1 - lift) * gain * cast * LEVELS**gamma
+        view = np.asarray(cv2.LUT(view, (table.clip(0, 1) * 255).astype(np.uint8)[None]), np.uint8)
+    if rng.random() < 0.3:
+        grey, share = view.mean(2, keepdims=True), rng.uniform(0.4, 1.4)
+        view = (grey + (view - grey) * share).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        view = _shaded(view, rng)
+    return view
+
+
+def captured(view: Pixels, rng: Rng) -> Pixels:
+    """Stripes, blur, noise and compression, at the number of pixels that the view was captured with."""
+    if rng.random() < 0.2:
+        view = _striped(view, rng)
+    if rng.random() < 0.5:
+        view = np.asarray(cv2.GaussianBlur(view, (0, 0), rng.uniform(0.3, len(view) / 60)), np.uint8)
+    if rng.random() < 0.15:
+        view = _moved(view, rng)
+    if rng.random() < 0.5:
+        noise = rng.normal(0, rng.uniform(1, 16), view.shape).astype(np.float32)
+        view = (view + noise).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.6:
+        view = jpeg(view, int(rng.integers(15, 96)))
+    return view
+
+
+def jpeg(view: Pixels, quality: int) -> Pixels:
+    """The view as it comes back from a JPEG file of that quality."""
+    _, file = cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+
+
+def _shaded(view: Pixels, rng: Rng) -> Pixels:
+    """Shade on one side, or a lamp's reflection."""
+    side = len(view)
+    if rng.random() < 0.6:
+        coarse = np.exp(rng.normal(0, 0.35, (2, 2))).astype(np.float32)
+        shade = np.asarray(cv2.resize(coarse, (side, side)), np.float32)
+        return (view * shade[..., None]).clip(0, 255).astype(np.uint8)
+    y, x = np.ogrid[:side, :side]
+    at, wide = rng.uniform(0, side, 2), rng.uniform(0.05, 0.3, 2) * side
+    spot = np.exp(-(((y - at[0]) / wide[0]) ** 2) - ((x - at[1]) / wide[1]) ** 2) * rng.uniform(60, 255)
+    return np.asarray((view + spot[..., None]).clip(0, 255), np.uint8)
+
+
+def _striped(view: Pixels, rng: Rng) -> Pixels:
+    """Where the lines of a screen meet those of a sensor."""
+    side = len(view)
+    y, x = np.mgrid[:side, :side].astype(np.float32) / side
+    angle, waves = rng.uniform(0, np.pi), rng.uniform(4, 50)
+    bend = rng.uniform(0, 3) * (x - 0.5) ** 2
+    phase = 2 * np.pi * waves * (x * np.cos(angle) + y * np.sin(angle) + bend)
+    wave = np.asarray(np.sin(phase[..., None] + rng.uniform(0, 2, 3)) * rng.uniform(0.03, 0.25), np.float64)
+    return (view * (1 + wave)).clip(0, 255).astype(np.uint8)
+
+
+def _moved(view: Pixels, rng: Rng) -> Pixels:
+    length = max(2, round(len(view) * rng.uniform(0.02, 0.07)))
+    kernel = np.zeros((length, length), np.float32)
+    cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1.0)
+    if rng.random() < 0.5:
+        kernel = kernel.T
+    return np.asarray(cv2.filter2D(view, -1, kernel / kernel.sum()), np.uint8)

@@ -1,0 +1,105 @@
+"""What a tower is worth, on pieces that it was not trained on: `python -m infra.clip.training.measuring`.
+
+The distortions are simple ones of their own, each at one strength, so that two trainings can be compared by them.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from rich.console import Console
+from rich.table import Table
+
+from infra.art import distort
+from infra.clip.loading import Tower, load_tower
+from infra.clip.shipped import SMALL_MODEL, shipped_tag
+from infra.clip.training.loop import Plan, as_input, batch, contrast
+from infra.clip.training.pool import Pool, held_out_pool
+
+Vectors = NDArray[np.float32]
+SHARE = (0.001, 0.01, 0.05, 0.5)
+"""Quantiles that are told of the right pieces' similarities; of the wrong ones, what they leave to 1."""
+
+
+def distortions() -> dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]]:
+    """By name, what is done to an archived piece."""
+    return {
+        "JPEG 40, half the size": lambda image, _: distort.reencode(distort.resize(image, 0.5), 40),
+        "brightness 0.5 to 1.5": lambda image, rng: distort.brightness(image, rng.uniform(0.5, 1.5)),
+        "blurred by 2 of 160 pixels": lambda image, _: image.filter(ImageFilter.GaussianBlur(2)),
+        "sides of 90 %": lambda image, rng: distort.crop(image, 0.1, anchor=(rng.random(), rng.random())),
+        "sides of 70 %": lambda image, rng: distort.crop(image, 0.3, anchor=(rng.random(), rng.random())),
+        "sides of 50 %": lambda image, rng: distort.crop(image, 0.5, anchor=(rng.random(), rng.random())),
+        "outline off by 5 %": lambda image, rng: _outlined(image, 0.05, rng),
+        "outline off by 10 %, darker": lambda image, rng: distort.brightness(_outlined(image, 0.1, rng), 0.6),
+    }
+
+
+def table_of(tower: Tower, pool: Pool, never: Pool) -> Table:
+    """Recall@1 among the pool for each distortion, and the similarities of the right pieces and of what was never archived."""
+    gallery = _vectors(tower, (Image.fromarray(each) for each in pool.archived))
+    table = Table("asked", "recall@1", *(f"{share:.1%} below" for share in SHARE), title=f"{tower.name}, {len(pool)} pieces")
+    asked = {name: (Image.fromarray(each) for each in pool.archived) for name in distortions()}
+    for name, distorted in distortions().items():
+        rng = np.random.default_rng(1)
+        alike = _vectors(tower, (distorted(image, rng) for image in asked[name])) @ gallery.T
+        table.add_row(name, *_row(alike))
+    table.add_row("the original", *_row(_vectors(tower, (Image.fromarray(each) for each in pool.originals)) @ gallery.T))
+    wrong = (_vectors(tower, (Image.fromarray(each) for each in never.archived)) @ gallery.T).max(1)
+    table.add_section()
+    table.add_row("never archived: nearest", "", *(f"{1 - share:.1%}: {np.quantile(wrong, 1 - share):.3f}" for share in SHARE))
+    return table
+
+
+def in_batch_accuracy(tower: Tower, pool: Pool, batches: int) -> float:
+    """The training's own figure, on other pieces."""
+    device = torch.device("cpu")
+    with torch.inference_mode():
+        shares = [contrast(tower.visual(as_input(batch(pool, Plan(1), each), device)), 1)[1] for each in range(batches)]
+    return float(np.mean(shares))
+
+
+def command(
+    weights: Annotated[str, typer.Option(help="A tag, or a weights file.")] = shipped_tag(SMALL_MODEL) or "",
+    pieces: Annotated[int, typer.Option(min=20, help="Pieces to draw for the gallery, and as many that are not in it.")] = 500,
+    photographs: Annotated[Path, typer.Option(help="The folder of the training: its photographs held out are used.")] = Path(
+        "../shared/art"
+    ),
+) -> None:
+    """Measure mapseek-small on pieces outside the training."""
+    tower = load_tower(SMALL_MODEL, weights, device="cpu", precision="fp32")
+    drawn = held_out_pool(2 * pieces, photographs if photographs.is_dir() else None)
+    archived, never = drawn.part(slice(0, None, 2)), drawn.part(slice(1, None, 2))
+    out = Console(width=132)
+    out.print(f"in-batch accuracy {in_batch_accuracy(tower, drawn, 8):.3f}")
+    out.print(table_of(tower, archived, never))
+
+
+def _row(alike: Vectors) -> Iterator[str]:
+    yield f"{(alike.argmax(1) == np.arange(len(alike))).mean():.1%}"
+    yield from (f"{np.quantile(alike.diagonal(), share):.3f}" for share in SHARE)
+
+
+def _vectors(tower: Tower, images: Iterator[Image.Image]) -> Vectors:
+    prepared = [tower.prepare(image) for image in images]
+    parts = [tower.vectors(prepared[at : at + 64]).numpy() for at in range(0, len(prepared), 64)]
+    return np.concatenate(parts)
+
+
+def _outlined(image: Image.Image, off: float, rng: np.random.Generator) -> Image.Image:
+    """The piece cut out along corners that are off by up to that share of its sides, before a grey wall."""
+    width, height = image.size
+    walled = Image.new("RGB", (2 * width, 2 * height), (110, 105, 100))
+    walled.paste(image, (width // 2, height // 2))
+    corners = np.array([(0.5, 0.5), (0.5, 1.5), (1.5, 1.5), (1.5, 0.5)]) + rng.uniform(-off, off, (4, 2))
+    quad = (corners * (width, height)).flatten().tolist()
+    return walled.transform((width, height), Image.Transform.QUAD, quad, Image.Resampling.BILINEAR)
+
+
+if __name__ == "__main__":
+    typer.run(command)

@@ -1,0 +1,100 @@
+"""The pieces that the tower learns from: drawn by our own generator, and photographs turned into maps where there are any.
+
+Every piece is kept twice, as the original and in map colours, squeezed to a square: that is how the tower sees it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from rich.progress import track
+
+from infra.art.canvas import Rng
+from infra.art.generate import KINDS, MAP, SIZES
+from infra.art.palette import quantise
+
+Pixels = NDArray[np.uint8]
+"""A (height, width, 3) picture."""
+
+SIDE = 160
+"""Pixels on a side of a piece in the pool."""
+
+FIRST_SEED = 1_000_000
+"""The first piece that is drawn for the training; the ones below are for demos, tests and benchmarks."""
+
+HELD_OUT_SEED = 2_000_000
+"""The first piece that is drawn to measure with."""
+
+HELD_OUT_EVERY = 5
+"""Every fifth photograph is kept out of the training."""
+
+TURNS_OF_A_PHOTOGRAPH = 2
+"""How many training pieces are made of one photograph: other frames of it, in other colours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """n pieces: their originals and what an archive has of them, (n, SIDE, SIDE, 3) each."""
+
+    originals: Pixels
+    archived: Pixels
+
+    def __len__(self) -> int:
+        return len(self.originals)
+
+    def part(self, which: slice) -> "Pool":
+        """Some of the pieces."""
+        return Pool(self.originals[which], self.archived[which])
+
+
+def training_pool(count: int, photographs: Path | None) -> Pool:
+    """`count` drawn pieces, and those made of the photographs in that folder, without the ones held out."""
+    names = [name for at, name in enumerate(_photographs(photographs)) if at % HELD_OUT_EVERY]
+    return _pool(count, FIRST_SEED, names, TURNS_OF_A_PHOTOGRAPH)
+
+
+def held_out_pool(count: int, photographs: Path | None) -> Pool:
+    """`count` other drawn pieces, and those made of the photographs held out."""
+    return _pool(count, HELD_OUT_SEED, _photographs(photographs)[::HELD_OUT_EVERY], 1)
+
+
+def _photographs(folder: Path | None) -> list[Path]:
+    return sorted(folder.glob("*.jpg")) if folder else []
+
+
+def _pool(count: int, first: int, photographs: list[Path], turns: int) -> Pool:
+    total = count + turns * len(photographs)
+    originals = np.empty((total, SIDE, SIDE, 3), np.uint8)
+    archived = np.empty_like(originals)
+    for at, (original, quantised) in enumerate(track(_pieces(count, first, photographs, turns), "drawing pieces", total)):
+        originals[at], archived[at] = _square(original), _square(quantised)
+    return Pool(originals, archived)
+
+
+def _pieces(count: int, first: int, photographs: list[Path], turns: int) -> Iterator[tuple[Image.Image, Image.Image]]:
+    for seed in range(first, first + count):
+        rng = np.random.default_rng(seed)
+        width, height = SIZES[rng.integers(len(SIZES))]
+        original = KINDS[seed % len(KINDS)](rng, width * MAP, height * MAP)
+        yield original, _as_map(original, rng)
+    for turn in range(turns):
+        for at, path in enumerate(photographs):
+            rng = np.random.default_rng([first, turn, at])
+            width, height = SIZES[rng.integers(len(SIZES))]
+            where = float(rng.random()), float(rng.random())
+            framed = ImageOps.fit(Image.open(path).convert("RGB"), (width * MAP, height * MAP), centering=where)
+            yield framed, _as_map(framed, rng)
+
+
+def _as_map(original: Image.Image, rng: Rng) -> Image.Image:
+    return quantise(original, "flat" if rng.random() < 0.5 else "staircase", dither=bool(rng.random() < 0.5))
+
+
+def _square(picture: Image.Image) -> Pixels:
+    pixels = np.asarray(picture)
+    shrinks = max(pixels.shape[:2]) > SIDE
+    return np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST), np.uint8)

@@ -1,0 +1,132 @@
+"""Two views of one piece: as an archive has it, and as somebody asks for it.
+
+The asked one has been through a game, a camera or an editor: cropped, seen at an angle with its surroundings in the frame, under
+another light, blurred, striped, covered in part, shrunk, saved as JPEG. Distortions are drawn wide, for no screenshot looks like
+the next one. All is drawn by lot from the generator given.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.art.canvas import Rng
+from infra.clip.training import light
+from infra.clip.training.pool import Pixels, Pool
+
+INPUT = 96
+"""Pixels on a side of what the tower sees."""
+
+FRAME = 144
+"""Pixels on a side of the frame in which a piece is seen."""
+
+
+def pair(pool: Pool, at: int, rng: Rng) -> tuple[Pixels, Pixels]:
+    """The archived and the asked view of the pool's piece at that place, (INPUT, INPUT, 3) each."""
+    shown = pool.archived[at] if rng.random() < 0.7 else pool.originals[at]
+    archived, shown = _another_piece(pool.archived[at], shown, rng)
+    surroundings = pool.originals[int(rng.integers(len(pool)))]
+    return _archived(archived, rng), _asked(shown, surroundings, rng)
+
+
+def _another_piece(archived: Pixels, shown: Pixels, rng: Rng) -> tuple[Pixels, Pixels]:
+    """Make the piece another one, the same in both views: a part, turned, mirrored, with its colours exchanged."""
+    if rng.random() < 0.5:
+        left, top, right, bottom = _rectangle(len(archived), 0.4, rng)
+        archived, shown = (each[top:bottom, left:right] for each in (archived, shown))
+    if rng.random() < 0.5:
+        turns, mirrored = int(rng.integers(4)), bool(rng.random() < 0.5)
+        archived, shown = (np.rot90(each[:, ::-1] if mirrored else each, turns) for each in (archived, shown))
+    if rng.random() < 0.4:
+        order, negative = rng.permutation(3), bool(rng.random() < 0.3)
+        archived, shown = ((255 - each if negative else each)[..., order] for each in (archived, shown))
+    return np.ascontiguousarray(archived), np.ascontiguousarray(shown)
+
+
+def _archived(piece: Pixels, rng: Rng) -> Pixels:
+    side = len(piece)
+    if rng.random() < 0.3:
+        left, top, right, bottom = (int(value) for value in rng.integers(0, 1 + side // 25, 4))
+        piece = piece[top : side - bottom, left : piece.shape[1] - right]
+    if rng.random() < 0.2:
+        piece = light.jpeg(piece, int(rng.integers(60, 96)))
+    return _resized(piece, INPUT)
+
+
+def _asked(piece: Pixels, surroundings: Pixels, rng: Rng) -> Pixels:
+    lot = rng.random()
+    if lot < 0.3:
+        piece = _part(piece, rng)
+    view = _resized(piece, FRAME) if rng.random() < 0.2 else _in_frame(piece, surroundings, in_scene=lot > 0.8, rng=rng)
+    if rng.random() < 0.25:
+        _cover(view, rng)
+    view = light.lit(view, rng)
+    side = int(np.exp(rng.uniform(np.log(28), np.log(FRAME))))
+    view = light.captured(_resized(view, side), rng)
+    return _resized(view, INPUT)
+
+
+def _part(piece: Pixels, rng: Rng) -> Pixels:
+    """A crop anywhere, or one panel of a piece of several maps."""
+    side = len(piece)
+    if rng.random() < 0.6:
+        left, top, right, bottom = _rectangle(min(piece.shape[:2]), 0.25, rng)
+        return piece[top:bottom, left:right]
+    across, down = (int(value) for value in rng.integers(1, 4, 2))
+    width, height = piece.shape[1] // across, side // down
+    left, top = int(rng.integers(across)) * width, int(rng.integers(down)) * height
+    return piece[top : top + height, left : left + width]
+
+
+def _rectangle(side: int, least: float, rng: Rng) -> tuple[int, int, int, int]:
+    """A rectangle of at least `least` of a square's area."""
+    area, stretch = rng.uniform(least, 1), np.exp(rng.uniform(-0.4, 0.4))
+    width, height = (min(side, max(8, round(side * share))) for share in (np.sqrt(area) * stretch, np.sqrt(area) / stretch))
+    left, top = int(rng.integers(side - width + 1)), int(rng.integers(side - height + 1))
+    return left, top, left + width, top + height
+
+
+def _in_frame(piece: Pixels, surroundings: Pixels, *, in_scene: bool, rng: Rng) -> Pixels:
+    """The piece at an angle: its corners somewhat off those of the frame, or well inside of it."""
+    height, width = piece.shape[:2]
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
+    if in_scene:
+        size = rng.uniform(0.5, 0.95, 2)
+        corners = corners * size + rng.uniform(0, 1 - size) + rng.uniform(-0.08, 0.08, (4, 2))
+    else:
+        corners = corners + rng.normal(0, rng.uniform(0.01, 0.07), (4, 2)) + rng.normal(0, 0.02, 2)
+    here = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
+    turn = cv2.getPerspectiveTransform(here, (corners * FRAME).astype(np.float32))
+    view = _background(surroundings, rng)
+    cv2.warpPerspective(piece, turn, (FRAME, FRAME), view, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
+    return view
+
+
+def _background(surroundings: Pixels, rng: Rng) -> Pixels:
+    """One colour, rough stone, or another picture out of focus."""
+    lot = rng.random()
+    if lot < 0.35:
+        return np.full((FRAME, FRAME, 3), rng.integers(0, 256, 3), np.uint8)
+    if lot < 0.7:
+        cells = int(rng.integers(4, 40))
+        stone = rng.normal(rng.uniform(30, 200, 3), rng.uniform(3, 40), (cells, cells, 3)) + rng.normal(0, 10, (cells, cells, 1))
+        return _resized(stone.clip(0, 255).astype(np.uint8), FRAME)
+    return cv2.GaussianBlur(_resized(surroundings, FRAME), (0, 0), rng.uniform(0.5, 6)).astype(np.uint8)
+
+
+def _cover(view: Pixels, rng: Rng) -> None:
+    """Things before the picture: a bar of tools, a cursor, a frame's edge, seams between maps."""
+    for _ in range(int(rng.integers(1, 4))):
+        colour = tuple(int(value) for value in rng.integers(0, 256, 3))
+        x, y = (int(value) for value in rng.integers(0, FRAME, 2))
+        if rng.random() < 0.4:
+            across = bool(rng.random() < 0.5)
+            cv2.line(view, (x, 0) if across else (0, y), (x, FRAME) if across else (FRAME, y), colour, int(rng.integers(1, 4)))
+        else:
+            width, height = (int(value) for value in rng.integers(4, FRAME // 3, 2))
+            cv2.rectangle(view, (x, y), (x + width, y + height), colour, -1 if rng.random() < 0.6 else 2)
+
+
+def _resized(picture: Pixels, side: int) -> Pixels:
+    way = cv2.INTER_AREA if min(picture.shape[:2]) >= side else cv2.INTER_LINEAR
+    resized: NDArray[np.uint8] = cv2.resize(picture, (side, side), interpolation=way).astype(np.uint8)
+    return resized

@@ -1,0 +1,79 @@
+"""The training itself, in twenty steps: it learns, and one that is ended in between goes on to the same weights."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from contracts.errors import MapSeekError
+from infra.clip.training.pool import Pool, training_pool
+
+if TYPE_CHECKING:
+    import torch
+
+STEPS = 20
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return training_pool(39, None)
+
+
+@pytest.fixture
+def cpu() -> Iterator["torch.device"]:
+    """One thread of it: two that share a busy machine wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield torch.device("cpu")
+    torch.set_num_threads(threads)
+
+
+def test_twenty_steps_learn_and_resume_to_the_same_weights(pool: Pool, tmp_path: Path, cpu: "torch.device") -> None:
+    import torch
+
+    from infra.clip.loading import load_tower, seeded_model
+    from infra.clip.training.loop import CHECKPOINT, Plan, train
+    from infra.clip.training.weights import save_weights
+
+    plan = Plan(STEPS, pairs=12, rate=5e-4, warm_up=5, checkpoint_every=10)
+    whole, resumed = (seeded_model("mapseek-small", seed) for seed in (1, 2))
+    losses = []
+    for done in train(whole.visual, pool, plan, tmp_path / "whole", cpu):
+        losses.append(done.loss)
+        if done.step == STEPS - 5:  # as it is found after a kill
+            (tmp_path / "killed").mkdir()
+            shutil.copy(tmp_path / "whole" / CHECKPOINT, tmp_path / "killed")
+    assert len(losses) == STEPS
+    assert sum(losses[10:]) < sum(losses[:10])
+    assert [done.step for done in train(resumed.visual, pool, plan, tmp_path / "killed", cpu)] == list(range(11, STEPS + 1))
+    for name, weight in whole.visual.state_dict().items():
+        assert torch.equal(weight, resumed.visual.state_dict()[name]), name
+
+    save_weights(whole, tmp_path / "small.safetensors")
+    tower = load_tower("mapseek-small", str(tmp_path / "small.safetensors"), device="cpu", precision="fp32")
+    assert (tower.name, tower.dimensions) == ("open_clip/mapseek-small/small.safetensors/fp32", 512)
+
+
+def test_a_checkpoint_of_another_training_is_refused(pool: Pool, tmp_path: Path, cpu: "torch.device") -> None:
+    from infra.clip.loading import seeded_model
+    from infra.clip.training.loop import Plan, train
+
+    tower = seeded_model("mapseek-small", 1).visual
+    list(train(tower, pool, Plan(1, pairs=4), tmp_path, cpu))
+    assert list(train(tower, pool, Plan(1, pairs=4), tmp_path, cpu)) == []
+    with pytest.raises(MapSeekError, match="a training with other settings: give them again, or another folder in --run"):
+        next(train(tower, pool, Plan(2, pairs=5), tmp_path, cpu))
+
+
+def test_the_rate_rises_is_level_and_falls_to_nothing() -> None:
+    from infra.clip.training.loop import Plan
+
+    plan = Plan(1000, rate=1.0, warm_up=50, decline=0.3)
+    assert plan.rate_at(0) == pytest.approx(0.02)
+    assert plan.rate_at(49) == plan.rate_at(699) == 1.0
+    assert plan.rate_at(850) == pytest.approx(0.5)
+    assert plan.rate_at(999) == pytest.approx(1 / 300)

@@ -1,0 +1,50 @@
+"""What the tower is trained on: pieces that are the same each time, and views that are of the piece."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infra.art.generate import piece
+from infra.clip.training.pool import FIRST_SEED, SIDE, Pool, held_out_pool, training_pool
+from infra.clip.training.views import INPUT, pair
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    return training_pool(13, None)
+
+
+def test_a_pool_is_the_same_each_time_and_shares_no_piece_with_the_one_held_out(pool: Pool) -> None:
+    again, other = training_pool(13, None), held_out_pool(13, None)
+    assert (pool.originals == again.originals).all()
+    assert (pool.archived == again.archived).all()
+    assert not any((mine == theirs).all() for mine in pool.archived for theirs in other.archived)
+    assert pool.archived.shape == (13, SIDE, SIDE, 3)
+
+
+def test_what_an_archive_has_is_in_map_colours(pool: Pool) -> None:
+    single = next(at for at in range(13) if piece(FIRST_SEED + at).size == (128, 128))
+    drawn = np.asarray(piece(FIRST_SEED + single)).reshape(-1, 3)
+    kept = pool.archived[single].reshape(-1, 3)
+    assert {tuple(colour) for colour in kept.tolist()} <= {tuple(colour) for colour in drawn.tolist()}
+
+
+def test_every_fifth_photograph_is_held_out(tmp_path: Path) -> None:
+    for number in range(10):
+        Image.new("RGB", (40, 30), (25 * number, 0, 0)).save(tmp_path / f"{number}.jpg")
+    assert len(training_pool(3, tmp_path)) == 3 + 2 * 8
+    held_out = held_out_pool(3, tmp_path)
+    assert len(held_out) == 3 + 2
+    assert [round(float(each[..., 0].mean()), -1) for each in held_out.originals[3:]] == [0, 120]
+
+
+def test_a_pair_is_drawn_by_its_lot_alone_and_views_differ(pool: Pool) -> None:
+    first, again, other = (pair(pool, 4, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert all((one == two).all() for one, two in zip(first, again, strict=True))
+    assert not (first[1] == other[1]).all()
+    for seed in range(100):
+        archived, asked = pair(pool, seed % 13, np.random.default_rng(seed))
+        assert archived.shape == asked.shape == (INPUT, INPUT, 3)
+        assert archived.dtype == asked.dtype == np.uint8
