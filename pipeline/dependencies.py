@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
-from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
+from contracts.errors import Reject, RejectCode, Unavailable
 from contracts.generations import Generation
 from contracts.ports import BlobStore
 from contracts.stage import Stage
@@ -12,8 +12,11 @@ from infra.clip.calibration import calibration_of_encoder, text_calibration_of
 from infra.nats.erasure import LogErasure
 from infra.nats.posts import LogPosts
 from pipeline.clock import utc_now
+from pipeline.explaining import explaining
+from pipeline.generations.versions import refuse_unknown_method, refuse_unknown_version
 from pipeline.wiring import Wiring
-from stages import alert, download, embed, erase, judge, link, match, notify, persist, preprocess, remove, reply
+from stages import alert, download, embed, erase, fingerprint, judge, link, match, notify, persist, preprocess, remove, reply
+from stages.comparing import Prints
 
 
 async def dependencies(stage: Stage[Any], family: str, wiring: Wiring, generation: Generation | None = None) -> object:
@@ -47,20 +50,46 @@ async def _preprocess(wiring: Wiring, family: str) -> preprocess.Deps:
         return tuple(dict.fromkeys(each.preprocessing for each in needed())) or (preprocess.PREPROCESSING,)
 
     for each in needed():
-        _refuse_unknown_version(each)
+        refuse_unknown_version(each)
     return preprocess.Deps(await _pictures(wiring, family), versions, wiring.settings.max_pixels)
 
 
-def _refuse_unknown_version(generation: Generation) -> None:
-    if generation.preprocessing not in preprocess.VERSIONS:
-        raise MapSeekError(
-            f"Generation {generation.name} is made of pictures preprocessed as {generation.preprocessing}, which this release does "
-            f"not know: start the newer one that made it, or give it up with `mapseek drop {generation.name}`."
-        )
+async def _fingerprint(wiring: Wiring, family: str) -> fingerprint.Deps:
+    """A question is compared by the method of the generation that answers."""
+    generations = await wiring.generations()
+    if (active := generations.now.active) is not None:
+        refuse_unknown_method(active)
+
+    def method() -> str:
+        active = generations.now.active
+        return active.fingerprint if active else fingerprint.METHOD
+
+    return fingerprint.Deps(await _pictures(wiring, family), await wiring.fingerprinting(), wiring.journal, method)
+
+
+async def _fingerprint_in(wiring: Wiring, family: str, generation: Generation) -> fingerprint.Deps:
+    refuse_unknown_method(generation)
+    generations = await wiring.generations()
+
+    def alike(name: str) -> bool:
+        other = generations.now.known.get(name)
+        return other is not None and other.preprocessing == generation.preprocessing
+
+    return fingerprint.Deps(
+        await _pictures(wiring, family),
+        await wiring.fingerprinting(),
+        wiring.journal,
+        lambda: generation.fingerprint,
+        generation.name,
+        alike,
+    )
 
 
 async def _embed(wiring: Wiring, family: str) -> embed.Deps:
     """Questions are embedded in the newest activated generation whose encoder is open here: a model takes seconds to load."""
+    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    from infra.vision.rectify import views_in
+
     generations, pictures = await wiring.generations(), await _pictures(wiring, family)
 
     def answering(preprocessing: str | None) -> embed.Hosted:
@@ -77,11 +106,11 @@ async def _embed(wiring: Wiring, family: str) -> embed.Deps:
             raise Reject(RejectCode.INTERNAL, "MapSeek has just learned to see pictures in another way: please ask again.")
         raise Unavailable("the encoder", "no generation that answers is loaded here yet")
 
-    return embed.Deps(pictures, answering)
+    return embed.Deps(pictures, answering, views=views_in)
 
 
 async def _embed_in(wiring: Wiring, family: str, generation: Generation) -> embed.Deps:
-    _refuse_unknown_version(generation)
+    refuse_unknown_version(generation)
     hosted = embed.Hosted(generation.name, await wiring.encoders.open(generation))
     pictures = await (wiring.questions() if family == "alert" else _pictures(wiring, family))
     again = partial(preprocess.preprocessed_again, version=generation.preprocessing, max_pixels=wiring.settings.max_pixels)
@@ -94,13 +123,20 @@ async def _persist(wiring: Wiring, _: str, __: Generation | None = None) -> pers
 
 async def _link_in(wiring: Wiring, _: str, generation: Generation) -> link.Deps:
     vectors, catalogue, generations = await wiring.vectors(), await wiring.catalogue(), await wiring.generations()
-    return link.Deps(
-        vectors, catalogue, calibration_of_encoder(generation.encoder), lambda: generations.now.serves(generation.name)
-    )
+    calibration, prints = calibration_of_encoder(generation.encoder), await prints_of(wiring)
+    return link.Deps(wiring.journal, vectors, catalogue, prints, calibration, lambda: generations.now.serves(generation.name))
 
 
 async def _match(wiring: Wiring, _: str) -> match.Deps:
-    return match.Deps(await wiring.vectors(), await wiring.catalogue())
+    return match.Deps(await wiring.vectors(), await wiring.catalogue(), await wiring.questions(), await prints_of(wiring))
+
+
+async def prints_of(wiring: Wiring) -> Prints:
+    """What pictures are verified by."""
+    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    from infra.vision.comparing import Comparer
+
+    return Prints(await wiring.features(), Comparer(), await wiring.blobs())
 
 
 async def _judge(wiring: Wiring, _: str) -> judge.Deps:
@@ -127,12 +163,14 @@ async def _erase(wiring: Wiring, _: str) -> erase.Deps:
 
 
 async def _reply(wiring: Wiring, _: str) -> reply.Deps:
-    return reply.Deps(await wiring.answering(), await wiring.catalogue(), await wiring.blobs(), wiring.journal, utc_now)
+    catalogue, blobs, explain = await wiring.catalogue(), await wiring.blobs(), await explaining(wiring)
+    return reply.Deps(await wiring.answering(), catalogue, blobs, wiring.journal, explain, utc_now)
 
 
 _OF: dict[str, Callable[[Wiring, str], Awaitable[object]]] = {
     "download": _download,
     "preprocess": _preprocess,
+    "fingerprint": _fingerprint,
     "embed": _embed,
     "persist": _persist,
     "match": _match,
@@ -145,6 +183,7 @@ _OF: dict[str, Callable[[Wiring, str], Awaitable[object]]] = {
 }
 
 _OF_GENERATION: dict[str, Callable[[Wiring, str, Generation], Awaitable[object]]] = {
+    "fingerprint": _fingerprint_in,
     "embed": _embed_in,
     "persist": _persist,
     "link": _link_in,

@@ -67,12 +67,13 @@ def bound_durables(stages: Iterable[Stage[Any]], generation: Generation, generat
 def bound_durable(stage: Stage[Any], family: str, generation: Generation, generations: Generations) -> Durable:
     """A stage's place in what is for one generation.
 
-    It begins at the start of the log, but for pictures that were there before the generation was: those are a replay's.
+    It begins at the start of the log, but for pictures that were there before a generation that is built: those are the replay's.
+    One that answers already, when a release comes with a stage that it was built without, is not built again: the stage catches up.
     """
     kinds = stage.consumed_in(family, by_generation=True)
     filters = [bound_filter(kind, generation) for kind in kinds]
-    first = next(iter(generations.known)) == generation.name
-    after = generation.sequence if ImagePreprocessed in kinds and not first else 0
+    built = next(iter(generations.known)) != generation.name and not generations.serves(generation.name)
+    after = generation.sequence if ImagePreprocessed in kinds and built else 0
     return _durable(stage, family, filters, generation, after)
 
 

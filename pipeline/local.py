@@ -15,7 +15,8 @@ from nats.aio.msg import Msg
 
 from contracts.envelope import Origin
 from contracts.events import (
-    ImageFact,
+    Fact,
+    ImageFingerprinted,
     ImageIndexed,
     ImagePosted,
     ImageRejected,
@@ -39,6 +40,12 @@ from pipeline.clock import utc_now
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng", ".bmp"})
 CHANNEL = "local"
 
+FINDABLE: tuple[type[Fact], ...] = (ImageFingerprinted, ImageIndexed)
+"""What is recorded of an image, in any order, until it is found by what a picture of it shows and by what it is like."""
+
+Made = dict[tuple[str, str], set[type[Fact]]]
+"""Which of these are recorded, by image and generation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Archived:
@@ -50,7 +57,7 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class LocalAnswer:
-    """The answer to one local question; `documents` are the catalogue's, by image id."""
+    """The answer to one local question; `documents` are the catalogue's, by image id. `matched` is what the log has of it."""
 
     path: Path
     verdict: Verdict
@@ -59,6 +66,7 @@ class LocalAnswer:
     trained: bool
     problem: str | None
     elapsed_ms: float
+    matched: SearchMatched | None = None
 
 
 def images_under(paths: Iterable[Path]) -> list[Path]:
@@ -75,12 +83,13 @@ def images_under(paths: Iterable[Path]) -> list[Path]:
 async def archive(
     client: Client, journal: Journal, blobs: BlobStore, generation: str, guild_id: str, paths: Sequence[Path]
 ) -> AsyncIterator[Archived]:
-    """Record each file as a post, and yield it once it is in the catalogue, rejected, or dead-lettered.
+    """Record each file as a post, and yield it once it is found by its vector and its fingerprint, rejected, or dead-lettered.
 
     The image id is the file's digest: the same picture again is known, and one that an earlier run left half done is finished.
     """
     after = await last_sequence(client, IMAGES)
     waited_for: dict[str, list[Path]] = {}
+    made: Made = {}
     for path in paths:
         try:
             fact = await _post(path, guild_id, blobs)
@@ -89,16 +98,18 @@ async def archive(
             continue
         key = (guild_id, fact.image_id)
         if not await journal.record(fact, Origin(fact.image_id)):
-            if await journal.holds(ImageIndexed, *key, generation):
+            known = {kind for kind in FINDABLE if await journal.holds(kind, *key, generation)}
+            if len(known) == len(FINDABLE):
                 yield Archived(path, None)
                 continue
             if await journal.holds(ImageRejected, *key):
                 yield Archived(path, "was rejected when it was archived before")
                 continue
+            made[fact.image_id, generation] = known
         waited_for.setdefault(fact.image_id, []).append(path)
     if not waited_for:
         return
-    async for image_id, problem in _ends(client, after):
+    async for image_id, problem in _ends(client, after, made):
         for path in waited_for.pop(image_id, ()):
             yield Archived(path, problem)
         if not waited_for:
@@ -123,16 +134,23 @@ async def _post(path: Path, guild_id: str, blobs: BlobStore) -> ImagePosted:
     )
 
 
-async def _ends(client: Client, after: int) -> AsyncIterator[tuple[str, str | None]]:
-    """The images whose way through the archive lane ends, and with what problem; dead letters of earlier runs come first."""
+async def _ends(client: Client, after: int, made: Made) -> AsyncIterator[tuple[str, str | None]]:
+    """The images whose way through the archive lane ends, and with what problem; dead letters of earlier runs come first.
+
+    `made` is what was recorded before `after`.
+    """
     ended: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue()
 
     async def watch_images() -> None:
-        async for message in follow(client, IMAGES, [kind_filter(ImageIndexed), kind_filter(ImageRejected)], after=after):
-            recorded = readable(message)
-            if recorded and isinstance(recorded.fact, ImageFact):
-                problem = recorded.fact.reason if isinstance(recorded.fact, ImageRejected) else None
-                ended.put_nowait((recorded.fact.image_id, problem))
+        async for message in follow(client, IMAGES, [*map(kind_filter, FINDABLE), kind_filter(ImageRejected)], after=after):
+            match (recorded := readable(message)) and recorded.fact:
+                case ImageFingerprinted() | ImageIndexed() as fact:
+                    known = made.setdefault((fact.image_id, fact.generation), set())
+                    known.add(type(fact))
+                    if len(known) == len(FINDABLE):
+                        ended.put_nowait((fact.image_id, None))
+                case ImageRejected() as fact:
+                    ended.put_nowait((fact.image_id, fact.reason))
 
     async def watch_failures() -> None:
         async for message in follow(client, FAILURES, [failure_filter("*", "image"), failure_filter("*", "image", "*")]):
@@ -225,4 +243,4 @@ async def _answer(
     matches = [match for match in fact.matches if match.image_id in entries]
     documents = {image_id: entry.document for image_id, entry in entries.items()}
     verdict: Verdict = fact.verdict if matches or fact.verdict == "none" else "none"
-    return answer(verdict, matches=matches, documents=documents, trained=fact.trained)
+    return answer(verdict, matches=matches, documents=documents, trained=fact.trained, matched=fact)

@@ -33,7 +33,7 @@ from pipeline.registry import STAGES
 from pipeline.runner import Job, Runtime
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.wiring import Wiring
-from stages import alert, embed, erase, link, notify, preprocess, remove
+from stages import alert, embed, erase, fingerprint, link, notify, preprocess, remove
 
 log = structlog.get_logger()
 
@@ -166,8 +166,8 @@ def _workers(job: Job, settings: Settings) -> int:
     if job.stage is embed.STAGE:
         # The model never waits for the log only if a whole batch is at hand while the one before is with it, or being recorded.
         return max(settings.workers, 2 * settings.batch_size)
-    if job.stage is preprocess.STAGE:
-        # It works the processor alone: more at once than there are cores would only stand in the way of a question.
+    if job.stage in (preprocess.STAGE, fingerprint.STAGE):
+        # They work the processor alone: more at once than there are cores would only stand in the way of a question.
         return min(settings.workers, os.cpu_count() or 1)
     return settings.workers
 

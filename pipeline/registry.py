@@ -4,11 +4,12 @@ from typing import Any
 
 from contracts.errors import MapSeekError
 from contracts.stage import Stage
-from stages import alert, download, embed, erase, judge, link, match, notify, persist, preprocess, remove, reply
+from stages import alert, download, embed, erase, fingerprint, judge, link, match, notify, persist, preprocess, remove, reply
 
 STAGES: tuple[Stage[Any], ...] = (
     download.STAGE,
     preprocess.STAGE,
+    fingerprint.STAGE,
     embed.STAGE,
     persist.STAGE,
     link.STAGE,

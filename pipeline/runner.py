@@ -66,6 +66,10 @@ async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime)
     except Malformed as error:
         await dead_letter(message, delivery, job, runtime, "malformed", str(error), None, None)
         return True
+    if not isinstance(recorded.fact, job.stage.consumes):
+        await message.ack()
+        log.info("passed over: another stage's work since this release", subject=delivery.subject)
+        return True
     if recorded.origin.replayed and job.stage.live_only:
         await message.ack()
         log.debug("passed over: a replay speaks to nobody", subject=delivery.subject)

@@ -9,7 +9,7 @@ from nats.js.errors import NotFoundError
 from contracts.subjects import SEARCHES, durable_name
 from infra.nats.outages import outages
 from infra.nats.tail import last_sequence
-from stages import embed, match
+from stages import embed, fingerprint, match
 
 WITHIN_S = 30.0
 
@@ -21,7 +21,7 @@ async def finished(client: Client) -> None:
     """
     with outages(), suppress(TimeoutError):
         async with asyncio.timeout(WITHIN_S):
-            for stage in (embed.STAGE, match.STAGE):
+            for stage in (fingerprint.STAGE, embed.STAGE, match.STAGE):
                 until = await last_sequence(client, SEARCHES)
                 while await _first_open(client, durable_name(stage.name, "search")) <= until:  # noqa: ASYNC110 - a server tells nobody
                     await asyncio.sleep(0.1)

@@ -39,8 +39,10 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(25 * 1024 * 1024, gt=0, description="Larger images are rejected.")
     max_pixels: int = Field(50_000_000, gt=0, description="Images with more pixels are rejected.")
 
-    model: str = Field("mapseek-untrained", description="An open_clip model name.")
-    pretrained: str | None = Field(None, description="A pretrained tag of that model, or a checkpoint file; none: random weights.")
+    model: str = Field("mapseek-small", description="An open_clip model name; an archive that has one goes on with it.")
+    pretrained: str | None = Field(
+        None, description="A pretrained tag of that model, or a checkpoint file; none: what ships with it, or random weights."
+    )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="Where the model runs.")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="The model's number format; auto: by device.")
     batch_size: int = Field(16, ge=1, le=1024, description="Most images in one model batch.")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +30,7 @@ from contracts.subjects import (
 from infra.nats.generations import read_generations
 from infra.nats.outages import outages
 from pipeline.backup.importing import refuse_half_imported
+from pipeline.differences import Difference, changed, worked_on
 from pipeline.durables import CONSUMER_FIELDS, Durable, durables, retry_durables
 
 FOR_EVER = timedelta(0)
@@ -47,20 +47,6 @@ KEPT_FOR = {
 """How long a log keeps its entries."""
 
 _STREAM_FIELDS = ("subjects", "retention", "storage", "discard", "max_age", "max_msgs", "max_bytes", "max_msgs_per_subject")
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """Something on the server that is not as it should be; `missing` things are made without asking, others are not."""
-
-    what: str
-    missing: bool
-    field: str = ""
-    wanted: object = None
-    actual: object = None
-
-    def __str__(self) -> str:
-        return f"{self.what} is missing" if self.missing else f"{self.what}: {self.field} is {self.actual}, not {self.wanted}"
 
 
 def streams() -> list[StreamConfig]:
@@ -89,31 +75,17 @@ async def differences(client: Client, stages: Sequence[Stage[Any]]) -> list[Diff
     for wanted in streams():
         what = f"stream {wanted.name}"
         try:
-            found += _changed(what, _STREAM_FIELDS, wanted, (await js.stream_info(str(wanted.name))).config)
+            found += changed(what, _STREAM_FIELDS, wanted, (await js.stream_info(str(wanted.name))).config)
         except NotFoundError:
             found.append(Difference(what, missing=True))
     generations = await generations_on(client)
     for durable in (*durables(stages, generations), *retry_durables(stages)):
-        what = f"consumer {durable.name} of {durable.stream}"
+        what, place = f"consumer {durable.name} of {durable.stream}", (durable.stream, durable.name)
         try:
-            found += _changed(what, CONSUMER_FIELDS, durable.config, (await js.consumer_info(durable.stream, durable.name)).config)
+            found += changed(what, CONSUMER_FIELDS, durable.config, (await js.consumer_info(*place)).config, place)
         except NotFoundError:
             found.append(Difference(what, missing=True))
     return found
-
-
-def _changed(what: str, fields: Sequence[str], wanted: object, actual: object) -> list[Difference]:
-    return [
-        Difference(what, False, field, ours, theirs)
-        for field in fields
-        if (ours := _plain(getattr(wanted, field))) != (theirs := _plain(getattr(actual, field)))
-    ]
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, list):
-        return sorted(value)
-    return getattr(value, "value", value) or 0
 
 
 async def generations_on(client: Client) -> Generations:
@@ -161,7 +133,7 @@ async def upsert_durable(js: JetStreamContext, durable: Durable) -> None:
     except NotFoundError:
         await js.add_consumer(durable.stream, await _inheriting(js, durable))
         return
-    if _changed(durable.name, CONSUMER_FIELDS, durable.config, current):
+    if changed(durable.name, CONSUMER_FIELDS, durable.config, current):
         fields = {field: getattr(durable.config, field) for field in CONSUMER_FIELDS}
         await js.add_consumer(durable.stream, current.evolve(**fields))
 
@@ -208,14 +180,14 @@ async def _upsert_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
 
 
 async def ensure(client: Client, stages: Sequence[Stage[Any]]) -> None:
-    """Make what is missing; refuse to start on what differs. Raises MapSeekError with one sentence."""
+    """Make what is missing, and change what follows from the release; refuse to start on what differs otherwise.
+
+    Raises MapSeekError with one sentence, also while processes of another release are at work on what would change.
+    """
     try:
         found = await differences(client, stages)
         if drift := [difference for difference in found if not difference.missing]:
-            raise MapSeekError(
-                f"The log on the server is not as this version needs it ({drift[0]}): "
-                "see `mapseek topology diff`, then run `mapseek topology apply`."
-            )
+            await _allow(client, stages, drift)
         if stages:
             await refuse_half_imported(client)
         if found:
@@ -224,3 +196,18 @@ async def ensure(client: Client, stages: Sequence[Stage[Any]]) -> None:
         raise MapSeekError(
             f"The NATS server could not make the streams ({error or type(error).__name__}): is JetStream switched on (`-js`)?"
         ) from None
+
+
+async def _allow(client: Client, stages: Sequence[Stage[Any]], drift: Sequence[Difference]) -> None:
+    """Raises MapSeekError for what may not be changed at a start."""
+    for difference in drift:
+        if not difference.follows_the_release:
+            raise MapSeekError(
+                f"The log on the server is not as this version needs it ({difference}): "
+                "see `mapseek topology diff`, then run `mapseek topology apply`."
+            )
+    if (busy := await worked_on(client.jetstream(), drift)) is None:
+        return
+    # Another process of this release may have been quicker, and be at work already.
+    if any(not difference.missing for difference in await differences(client, stages)):
+        raise MapSeekError(f"Processes of another release are at work on this log ({busy.what}): end them, then start this one.")

@@ -10,7 +10,19 @@ from nats.aio.client import Client
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generation
-from contracts.ports import Alerts, Answering, BlobStore, Catalogue, Downloader, ImageEncoder, Notifying, State, VectorSearch
+from contracts.ports import (
+    Alerts,
+    Answering,
+    BlobStore,
+    Catalogue,
+    Downloader,
+    FeatureSearch,
+    Fingerprinting,
+    ImageEncoder,
+    Notifying,
+    State,
+    VectorSearch,
+)
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.answering.answers import WebhookAnswers
 from infra.discord.rest.attachments import AttachmentUrls
@@ -154,6 +166,16 @@ class Wiring:
             raise MapSeekError("This archive has no model yet: start the embed stage first.")
         return await self.encoders.open(active)
 
+    async def fingerprinting(self) -> Fingerprinting:
+        async def opening() -> Fingerprinting:
+            # Deferred: only a process that looks into pictures pays for importing OpenCV.
+            from infra.vision.fingerprinting import Fingerprinter
+
+            return Fingerprinter()
+
+        fingerprinting: Fingerprinting = await self._once("fingerprinting", opening)
+        return fingerprinting
+
     async def vectors(self) -> VectorSearch:
         async def opening() -> VectorSearch:
             if self.settings.vectors == "atlas":
@@ -163,6 +185,18 @@ class Wiring:
 
         vectors: VectorSearch = await self._once("vectors", opening)
         return vectors
+
+    async def features(self) -> FeatureSearch:
+        async def opening() -> FeatureSearch:
+            # Deferred: only a process that looks into pictures pays for importing OpenCV.
+            from pipeline.index.features import projected_features
+
+            opened = projected_features(self.client, self.folder / "features", await self.blobs())
+            features: FeatureSearch = await self._stack.enter_async_context(opened)
+            return features
+
+        features: FeatureSearch = await self._once("features", opening)
+        return features
 
     async def _atlas(self) -> VectorSearch:
         atlas = await open_atlas_search(_mongodb_uri(self.settings), self.settings.mongodb_database)

@@ -1,5 +1,7 @@
 """Embed: one preprocessed image, or a question's words, becomes its vector; and an alert's picture one in every other generation.
 
+Of a question's picture, the places in it that may be map art become vectors too, each by itself and seen from the front.
+
 Replay-safe: same input, same encoder, same vector but for the last bit. A float sum depends a little on what else is in the batch;
 the vector that was recorded first stands.
 """
@@ -20,9 +22,10 @@ from contracts.events import (
     Fact,
     ImageEmbedded,
     ImagePreprocessed,
+    Quad,
     SearchDescribed,
     SearchEmbedded,
-    SearchPreprocessed,
+    SearchFingerprinted,
 )
 from contracts.ports import BlobStore, ImageEncoder
 from contracts.stage import Stage
@@ -35,7 +38,10 @@ CLIP does not understand "not", but differences of its vectors: what is excluded
 half, the vector turns by less than a third of a right angle, and similarities to pictures keep their scale.
 """
 
-NO_WORDS = "This MapSeek compares pictures only, so /find-text is not available here."
+MOST_VIEWS = 6
+"""Places in a question that become vectors, the likeliest ones: each costs as much as the whole picture."""
+
+NO_WORDS = "This MapSeek compares pictures only, so /find-text is not available here: models such as ViT-B-32 offer it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +59,17 @@ class Deps:
 
     For an archived image and an alert that is always the same one, for a question the one that answers at the moment.
     `preprocessed_again` makes of an alert's picture, which was preprocessed for another generation, what this one compares.
+    `views` makes of a question's fingerprint the picture, and places in it seen from the front; None: its pixels are all there is.
     `hosted` raises Unavailable while none is loaded here, and Reject where none that answers is made of that version any more.
     """
 
     blobs: BlobStore
     hosted: Callable[[str | None], Hosted]
     preprocessed_again: Callable[[bytes], bytes] = bytes
+    views: Callable[[bytes, Sequence[Quad]], Sequence[bytes]] | None = None
 
 
-async def handle(event: ImagePreprocessed | SearchPreprocessed | SearchDescribed | AlertSet, deps: Deps) -> Sequence[Fact]:
+async def handle(event: ImagePreprocessed | SearchFingerprinted | SearchDescribed | AlertSet, deps: Deps) -> Sequence[Fact]:
     """Give a picture or words their vector; a question goes before the archive.
 
     Raises Retry while the pixels are not in the blob store, Reject where the encoder knows no words, and as `hosted` does.
@@ -71,10 +79,12 @@ async def handle(event: ImagePreprocessed | SearchPreprocessed | SearchDescribed
             hosted = deps.hosted(event.preprocessing)
             vector = await hosted.encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=False)
             return (ImageEmbedded(**event.identity, generation=hosted.generation, vector=vector),)
-        case SearchPreprocessed():
+        case SearchFingerprinted():
             hosted = deps.hosted(event.preprocessing)
-            vector = await hosted.encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=True)
-            return (_question(event, vector, hosted.encoder.encoder.calibration, "image", hosted),)
+            whole, *views = await _views(event, hosted.encoder, deps)
+            embedded = _question(event, whole, hosted.encoder.encoder.calibration, "image", hosted)
+            seen = {"views": tuple(views), "fingerprint": event.fingerprint, "method": event.method}
+            return (embedded.model_copy(update=seen),)
         case SearchDescribed():
             hosted = deps.hosted(None)
             if hosted.text is None:
@@ -84,6 +94,18 @@ async def handle(event: ImagePreprocessed | SearchPreprocessed | SearchDescribed
             return (_question(event, without(wanted, excluded), hosted.text, "text", hosted),)
         case AlertSet():
             return await _alert(event, deps)
+
+
+async def _views(event: SearchFingerprinted, encoder: ImageEncoder, deps: Deps) -> Sequence[bytes]:
+    """The vectors of the whole picture and of its likeliest places, which share a batch.
+
+    The fingerprint holds a smaller copy of the picture: that spares decoding the full one once more.
+    """
+    if deps.views is None:
+        return [await encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=True)]
+    fingerprint = await _pixels(event.fingerprint, deps.blobs)
+    views = await asyncio.to_thread(deps.views, fingerprint, event.places[:MOST_VIEWS])
+    return await asyncio.gather(*(encoder.encode(each, urgent=True) for each in views))
 
 
 async def _alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
@@ -112,11 +134,11 @@ async def _pixels(blob: str, blobs: BlobStore) -> bytes:
     try:
         return await blobs.get(blob)
     except BlobMissing:
-        raise Retry(f"the pixels {blob} are not in the blob store") from None
+        raise Retry(f"what is to be embedded, {blob}, is not in the blob store") from None
 
 
 def _question(
-    event: SearchPreprocessed | SearchDescribed, vector: bytes, calibration: Calibration, by: By, hosted: Hosted
+    event: SearchFingerprinted | SearchDescribed, vector: bytes, calibration: Calibration, by: By, hosted: Hosted
 ) -> SearchEmbedded:
     return SearchEmbedded(
         guild_id=event.guild_id,
@@ -146,7 +168,7 @@ def _components(vector: bytes) -> NDArray[np.float64]:
 
 STAGE = Stage(
     name="embed",
-    consumes=(ImagePreprocessed, SearchPreprocessed, SearchDescribed, AlertSet),
+    consumes=(ImagePreprocessed, SearchFingerprinted, SearchDescribed, AlertSet),
     emits=(ImageEmbedded, SearchEmbedded, AlertEmbedded),
     handle=handle,
     deps=Deps,

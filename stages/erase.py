@@ -19,6 +19,7 @@ from contracts.events import (
     Fact,
     ImageDownloaded,
     ImageFact,
+    ImageFingerprinted,
     ImagePosted,
     ImagePreprocessed,
     ImageRemoved,
@@ -57,13 +58,14 @@ async def handle(event: ImageRemoved | ImageResurfaced, deps: Deps) -> Sequence[
 
 
 async def _unshared(facts: Sequence[ImageFact], catalogue: Catalogue) -> set[str]:
-    """The blobs of an image but for the pictures that another post shares.
+    """The blobs of an image but for those that another post shares with its pictures.
 
-    A document names the pictures of the newest preprocessing alone, so posts that share those share the older ones too.
+    A document names the pictures of the newest preprocessing and the newest fingerprint alone. Posts that share those pictures
+    share the older ones too, and with them all that was made of them.
     """
-    pictures = [fact for fact in facts if isinstance(fact, ImagePreprocessed)]
-    shared = [await catalogue.uses(picture.pixels) for picture in pictures]
-    return blobs_of(facts) - (blobs_of(pictures) if any(shared) else set())
+    shared = [await catalogue.uses(fact.pixels) for fact in facts if isinstance(fact, ImagePreprocessed)]
+    made = [fact for fact in facts if isinstance(fact, ImagePreprocessed | ImageFingerprinted)]
+    return blobs_of(facts) - (blobs_of(made) if any(shared) else set())
 
 
 async def _delete(blobs: Collection[str], deps: Deps) -> None:
@@ -85,6 +87,8 @@ def blobs_of(facts: Iterable[ImageFact]) -> set[str]:
                 names.add(blob)
             case ImagePreprocessed():
                 names |= {fact.pixels, fact.thumbnail}
+            case ImageFingerprinted():
+                names.add(fact.fingerprint)
     return names
 
 

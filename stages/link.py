@@ -1,5 +1,12 @@
 """Link: an image that shows an archived piece again becomes a repost of its first post. Replay-safe: it only reads.
 
+Two posts show the same piece when the whole of the one is the whole of the other, verified by their fingerprints: re-encoded,
+resized, turned or mirrored. Variants are linked too, another dithering of a picture or the original beside its map; a part of a
+piece is not. A picture in which nothing stands out has hardly any features, so there a vector tells as well.
+
+The fingerprint and the vector of an image are made side by side, and nobody waits for the other one: whichever is recorded later
+finds both in the log. Where both are recorded by the time that the first one is looked at, both looks say the same.
+
 Who looks at a piece is told its first post as it is known then; this fact is about what was known when the image came.
 
 While two generations serve, both look at each image. The one that finds its document linked by the other says nothing more. Two
@@ -10,40 +17,59 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from contracts.errors import Retry
-from contracts.events import Calibration, Fact, ImageEmbedded, ImageReposted
-from contracts.ports import Catalogue, Document, VectorSearch
+from contracts.errors import BlobMissing, Retry
+from contracts.events import Calibration, Fact, ImageEmbedded, ImageFingerprinted, ImageReposted
+from contracts.ports import Catalogue, Compared, Document, Journal, VectorSearch
 from contracts.stage import Stage
+from stages.comparing import Prints, compared_with
+from stages.ranking import shows_the_whole
 from stages.scores import score_of
 
 ATTEMPTS = 12
-"""A vector may overtake its post, which is earlier in the log and so comes."""
+"""A fingerprint may overtake its post, which is earlier in the log and so comes."""
 
-FEW = 16
-"""Neighbours looked at first; while all of them match, four times as many are."""
+FEW = 6
+"""Candidates looked at first; while all of them show the piece, four times as many are."""
 
 MOST = 1_024
-"""Neighbours looked at in the end."""
+"""Candidates looked at in the end."""
+
+FEW_FEATURES = 12
+"""Local features that an image needs at least for two pictures to be told apart by them; below, a near vector is enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The archive's vectors and documents, how to read a similarity of the generation, and whether it serves people already."""
+    """The log, the archive's vectors, documents and fingerprints, how to read a cosine, and whether the generation serves."""
 
+    journal: Journal
     vectors: VectorSearch
     catalogue: Catalogue
+    prints: Prints
     calibration: Calibration
     serves: Callable[[], bool]
 
 
-async def handle(event: ImageEmbedded, deps: Deps) -> Sequence[Fact]:
-    """Find the first post of the piece, if this is a later one. Raises Retry while the image's own post is not catalogued.
+async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Sequence[Fact]:
+    """Find the first post of the piece, if this is a later one, once the image has both a fingerprint and a vector.
 
-    A generation that is still being built is passed over: the one that serves meanwhile has said so already.
+    Raises Retry while the image's own post is not catalogued, and while its fingerprint is not in the blob store. A generation that
+    is still being built is passed over: the one that serves meanwhile has said so already.
     """
     if not deps.serves():
         return ()
-    scores = await scores_of_posts(event, deps)
+    fingerprinted = event if isinstance(event, ImageFingerprinted) else await deps.journal.fetch(ImageFingerprinted, *event.key)
+    embedded = event if isinstance(event, ImageEmbedded) else await deps.journal.fetch(ImageEmbedded, *event.key)
+    if fingerprinted is None or embedded is None:
+        return ()
+    try:
+        own_print = await deps.prints.archive.get(fingerprinted.fingerprint)
+    except BlobMissing:
+        if await deps.catalogue.removed(event.image_id):
+            return ()
+        raise Retry(f"the fingerprint {fingerprinted.fingerprint} is not in the blob store") from None
+    vectors_tell = fingerprinted.features < FEW_FEATURES
+    scores = await scores_of_posts(embedded, own_print, deps, vectors_tell=vectors_tell)
     if not scores:
         return ()
     entries = await deps.catalogue.entries([event.image_id, *scores])
@@ -52,7 +78,7 @@ async def handle(event: ImageEmbedded, deps: Deps) -> Sequence[Fact]:
     if own is None:
         if await deps.catalogue.removed(event.image_id):
             return ()
-        raise Retry(f"image {event.image_id} has a vector, but its post has not been catalogued yet")
+        raise Retry(f"image {event.image_id} is known, but its post has not been catalogued yet")
     if linked_by(own) not in (None, event.generation):
         return ()
     first = first_before(own, documents)
@@ -61,20 +87,37 @@ async def handle(event: ImageEmbedded, deps: Deps) -> Sequence[Fact]:
     return (ImageReposted(**event.identity, generation=event.generation, same_as=first, score=scores[first]),)
 
 
-async def scores_of_posts(event: ImageEmbedded, deps: Deps) -> dict[str, float]:
-    """The other images that match this one, in any channel, with their similarity.
-
-    The image's own vector is taken from the fact, since the index may not have it yet.
-    """
+async def scores_of_posts(own: ImageEmbedded, own_print: bytes, deps: Deps, *, vectors_tell: bool) -> dict[str, float]:
+    """The other images that show the same piece, in any channel, with how sure that is (by a vector: with the cosine)."""
+    features, guild, generation = deps.prints.features, own.guild_id, own.generation
+    among = await features.size(guild, generation)
+    compared: dict[str, Compared] = {}
+    seen: set[str] = set()
     wanted = FEW
     while True:
-        nearest = await deps.vectors.search(event.guild_id, event.generation, event.vector, top=wanted, channels=None)
-        scores = {found.image_id: score_of(found.score) for found in nearest}
-        matching = {image_id: score for image_id, score in scores.items() if score >= deps.calibration.match_at}
-        if len(matching) < wanted or wanted == MOST:
-            matching.pop(event.image_id, None)
-            return matching
+        shared = await features.candidates(guild, generation, own_print, top=wanted, channels=None)
+        near = await deps.vectors.search(guild, generation, own.vector, top=wanted, channels=None)
+        cosines = {found.image_id: score_of(found.score) for found in near if found.score >= deps.calibration.possible_at}
+        cosines.pop(own.image_id, None)
+        known = await features.fingerprints(guild, generation, cosines)
+        found = {each.image_id: each.fingerprint for each in (*known.values(), *shared) if each.image_id != own.image_id}
+        near_enough = {each: cosine for each, cosine in cosines.items() if cosine >= deps.calibration.match_at}
+        unseen = {image_id: blob for image_id, blob in found.items() if image_id not in seen}
+        # Where vectors tell, a hundred pictures of hardly anything may be near enough, and comparing them would change nothing.
+        unsure = {image_id: blob for image_id, blob in unseen.items() if not (vectors_tell and image_id in near_enough)}
+        compared |= await compared_with(own_print, unsure, cosines, deps.prints, among=among)
+        scores = same_piece(compared, near_enough, vectors_tell=vectors_tell)
+        if not unseen or wanted == MOST or any(each not in scores for each in found):
+            return scores
+        seen |= set(found)
         wanted = min(4 * wanted, MOST)
+
+
+def same_piece(compared: Mapping[str, Compared], near: Mapping[str, float], *, vectors_tell: bool) -> dict[str, float]:
+    """The images that show the same piece: by comparison, or as near by vectors where they tell and where nothing was compared."""
+    by_comparison = {each: score_of(result.probability) for each, result in compared.items() if shows_the_whole(result)}
+    by_vector = {each: cosine for each, cosine in near.items() if vectors_tell or each not in compared}
+    return by_vector | by_comparison
 
 
 def first_before(own: Document, others: Mapping[str, Document]) -> str | None:
@@ -100,10 +143,10 @@ def posted_at(document: Document) -> datetime:
 
 STAGE = Stage(
     name="link",
-    consumes=(ImageEmbedded,),
+    consumes=(ImageFingerprinted, ImageEmbedded),
     emits=(ImageReposted,),
     handle=handle,
     deps=Deps,
     attempts=ATTEMPTS,
-    by_generation=(ImageEmbedded,),
+    by_generation=(ImageFingerprinted, ImageEmbedded),
 )

@@ -1,13 +1,21 @@
-"""Match: one question's vector becomes a verdict and its nearest pieces. Replay-safe: it only reads; the first answer stands."""
+"""Match: one question becomes a verdict and its nearest pieces. Replay-safe: it only reads; the first answer stands.
 
-from collections.abc import Collection, Sequence
+A picture is compared with the archived ones that it may show, by fingerprints (stages/verifying.py). Words, and pictures in a
+generation that has no fingerprints yet, are compared by vectors alone.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from contracts.events import By, Calibration, Fact, Filters, Match, SearchEmbedded, SearchMatched, Verdict
-from contracts.ports import Catalogue, Document, Neighbour, VectorSearch
+from contracts.errors import BlobMissing
+from contracts.events import By, Calibration, Fact, Match, SearchEmbedded, SearchMatched, Verdict
+from contracts.ports import BlobStore, Catalogue, Neighbour, VectorSearch
 from contracts.stage import Stage
+from stages.comparing import Prints
+from stages.filtering import allowed, may_be_seen
+from stages.ranking import is_another_piece, is_same_piece, is_verified, verdict_on
 from stages.scores import score_of
+from stages.verifying import verified
 
 AT_FIRST = 4
 """Neighbours looked at for each piece that is wanted. If they are posts of too few pieces, four times as many are, and so on."""
@@ -21,36 +29,26 @@ MOST_POSTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The archive's vectors, and the documents that filters are about."""
+    """The archive's vectors, the documents that filters are about, and by what pictures are verified.
+
+    `questions` is where fingerprints of questions lie; where it is None, vectors are all that there is.
+    """
 
     vectors: VectorSearch
     catalogue: Catalogue
+    questions: BlobStore | None = None
+    prints: Prints | None = None
 
 
 def verdict_of(score: float | None, calibration: Calibration, by: By = "image") -> Verdict:
     """What the best similarity means on this encoder; None when there was nothing to compare with. Words never prove a match."""
-    if score is None or score < calibration.possible_at:
-        return "none"
-    return "match" if score >= calibration.match_at and by == "image" else "possible"
+    return "none" if score is None else verdict_on(Match(image_id="best", score=score), calibration, by)
 
 
 def matches_of(neighbours: Sequence[Neighbour], calibration: Calibration) -> tuple[Match, ...]:
     """The neighbours that are at least possible, in their order, with scores of at most 1."""
     scored = (Match(image_id=found.image_id, score=score_of(found.score)) for found in neighbours)
     return tuple(match for match in scored if match.score >= calibration.possible_at)
-
-
-def passes(document: Document, filters: Filters) -> bool:
-    """Whether a post is by the author and of the time that the question is limited to."""
-    metadata = document.get("metadata")
-    if metadata is None:
-        return False
-    posted_at = datetime.fromisoformat(metadata["upload_timestamp"])
-    return (
-        filters.author_id in (None, metadata["user_id"])
-        and (filters.after is None or posted_at >= filters.after)
-        and (filters.before is None or posted_at < filters.before)
-    )
 
 
 async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
@@ -62,7 +60,7 @@ async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
             search_id=event.search_id,
             question=event.question,
             generation=event.generation,
-            verdict=verdict_of(pieces[0].score if pieces else None, event.calibration, event.by),
+            verdict=verdict_on(pieces[0], event.calibration, event.by) if pieces else "none",
             matches=tuple(pieces),
             trained=event.trained,
             by=event.by,
@@ -72,6 +70,41 @@ async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
 
 
 async def pieces_of(event: SearchEmbedded, deps: Deps) -> list[Match]:
+    """The pieces that the question may show, best first: by fingerprints where there are some, else by vectors."""
+    asked = await _fingerprint(event, deps)
+    if asked is None or deps.prints is None or not await deps.prints.features.size(event.guild_id, event.generation):
+        return await _pieces_by_vector(event, deps)
+    return await _grouped(await verified(event, asked, deps.vectors, deps.catalogue, deps.prints), event, deps)
+
+
+async def _fingerprint(event: SearchEmbedded, deps: Deps) -> bytes | None:
+    if event.fingerprint is None or deps.questions is None:
+        return None
+    try:
+        return await deps.questions.get(event.fingerprint)
+    except BlobMissing:
+        return None
+
+
+async def _grouped(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) -> list[Match]:
+    """Pieces of what was found, best first. What is verified in another place of the question is a piece of its own."""
+    pieces, seen = list[Match](), set[str]()
+    for match in matches:
+        if match.image_id in seen:
+            continue
+        same = [other.image_id for other in matches if other is not match and is_same_piece(match, other)]
+        others = {match.image_id, *(other.image_id for other in matches if is_another_piece(match, other))} - {*same}
+        alike = [*await _first_posts(match, event, deps), *await _posts_like(match, event, deps)]
+        posts = dict.fromkeys([*same, *(post for post in alike if post not in others)])
+        kept = [post for post in posts if post not in seen][:MOST_POSTS]
+        pieces.append(match.model_copy(update={"posts": tuple(kept)}))
+        seen.update(posts, [match.image_id])
+        if len(pieces) == event.question.top:
+            break
+    return pieces
+
+
+async def _pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
     """The nearest pieces, best first: each neighbour that is no post of an earlier piece is the best post of the next one."""
     question, pieces, seen = event.question, list[Match](), set[str]()
     wanted = AT_FIRST * question.top
@@ -81,9 +114,9 @@ async def pieces_of(event: SearchEmbedded, deps: Deps) -> list[Match]:
         )
         possible = matches_of(neighbours, event.calibration)
         unseen = [match for match in possible if match.image_id not in seen]
-        allowed = await _allowed([match.image_id for match in unseen], question.filters, deps.catalogue)
+        let_through = await allowed([match.image_id for match in unseen], question.filters, deps.catalogue)
         for match in unseen:
-            if match.image_id in allowed and match.image_id not in seen:
+            if match.image_id in let_through and match.image_id not in seen:
                 posts = [post for post in await _posts_like(match, event, deps) if post not in seen]
                 pieces.append(match.model_copy(update={"posts": tuple(posts[:MOST_POSTS])}))
                 seen.update(posts, [match.image_id])
@@ -96,7 +129,7 @@ async def pieces_of(event: SearchEmbedded, deps: Deps) -> list[Match]:
 
 
 async def _posts_like(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
-    """The other posts of a piece, also those that are less like the question."""
+    """The other posts of a piece by their vectors, also those that are less like the question."""
     question = event.question
     alike = await deps.vectors.like(
         event.guild_id,
@@ -107,16 +140,22 @@ async def _posts_like(match: Match, event: SearchEmbedded, deps: Deps) -> list[s
         channels=question.readable_channels,
     )
     posts = [found.image_id for found in alike]
-    allowed = await _allowed(posts, question.filters, deps.catalogue)
-    return [post for post in posts if post in allowed]
+    let_through = await allowed(posts, question.filters, deps.catalogue)
+    return [post for post in posts if post in let_through]
 
 
-async def _allowed(image_ids: Sequence[str], filters: Filters | None, catalogue: Catalogue) -> Collection[str]:
-    """Those that the filters let through: without filters all, and no document is read."""
-    if filters is None or not image_ids:
-        return frozenset(image_ids)
-    entries = await catalogue.entries(image_ids)
-    return {image_id for image_id, entry in entries.items() if passes(entry.document, filters)}
+async def _first_posts(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
+    """The post of which the image was found to be a repost when it came, if the asker may read it."""
+    if not is_verified(match):
+        return []
+    entry = (await deps.catalogue.entries([match.image_id])).get(match.image_id)
+    origin = entry.document.get("repost_of", {}).get("image_id") if entry else None
+    if origin is None:
+        return []
+    first = (await deps.catalogue.entries([origin])).get(origin)
+    if first is None or not may_be_seen(first.document, event.guild_id, event.question.readable_channels):
+        return []
+    return list(await allowed([origin], event.question.filters, deps.catalogue))
 
 
 STAGE = Stage(name="match", consumes=(SearchEmbedded,), emits=(SearchMatched,), handle=handle, deps=Deps)

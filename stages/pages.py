@@ -10,8 +10,10 @@ from typing import Literal
 
 from contracts.events import Match, Question, SearchMatched, SearchRejected, Verdict
 from contracts.ports import Answer, Document, Found, Piece
+from stages.filtering import may_be_seen
+from stages.ranking import verdict_on
 
-View = Literal["piece", "posts"]
+View = Literal["piece", "posts", "why"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,9 @@ def pieces_of(event: SearchMatched, documents: Mapping[str, Document], readable:
     pieces = []
     for rank, match in enumerate(event.matches):
         posts = [
-            Found(image_id, match.score if image_id == match.image_id else None, documents[image_id], None)
+            _found(image_id, match, documents[image_id])
             for image_id in {match.image_id, *match.posts}
-            if image_id in documents and _may_be_seen(documents[image_id], event.guild_id, readable)
+            if image_id in documents and may_be_seen(documents[image_id], event.guild_id, readable)
         ]
         posts.sort(key=lambda post: (_posted_at(post.document), post.image_id))
         matched = next((post for post in posts if post.image_id == match.image_id), None)
@@ -80,12 +82,9 @@ def pieces_of(event: SearchMatched, documents: Mapping[str, Document], readable:
     return pieces[: event.question.top]
 
 
-def _may_be_seen(document: Document, guild_id: str, readable: Collection[str] | None) -> bool:
-    """Whether the post is of this guild and in a channel, or in a public thread of a channel, that may be read."""
-    metadata = document.get("metadata")
-    if metadata is None or metadata["guild_id"] != guild_id:
-        return False
-    return readable is None or (metadata.get("thread_of") or metadata["channel_id"]) in readable
+def _found(image_id: str, match: Match, document: Document) -> Found:
+    compared = image_id == match.image_id
+    return Found(image_id, match.score if compared else None, document, None, match.evidence if compared else None)
 
 
 def _posted_at(document: Document) -> datetime:
@@ -93,10 +92,7 @@ def _posted_at(document: Document) -> datetime:
 
 
 def _verdict_of(event: SearchMatched, match: Match, rank: int) -> Verdict:
-    """What the score of a piece means; words never prove a match.
-
-    An older fact does not say how to read a score: its verdict was about the best piece alone.
-    """
+    """What a piece is called. An older fact does not say how to read a score: its verdict was about the best piece alone."""
     if event.calibration is None:
         return event.verdict if rank == 0 else "possible"
-    return "match" if event.by == "image" and match.score >= event.calibration.match_at else "possible"
+    return "match" if verdict_on(match, event.calibration, event.by) == "match" else "possible"

@@ -5,8 +5,9 @@ comes by here, so it is told as ImageResurfaced and erased too. That cannot go r
 but an erasure. A late ImageIndexed may stay; it says no more than the tombstone.
 
 Facts are worked on at the same time and in any order, and the document is the same in the end. So where two facts settle one field,
-which of them holds is a matter of what they say, never of which came last: the pictures of the latest preprocessing; and of what
-several generations say an image repeats, the earliest image, since the question is where a piece was posted first.
+which of them holds is a matter of what they say, never of which came last: the pictures of the latest preprocessing; the
+fingerprint of the latest method; and of what several generations say an image repeats, the earliest image, since the question is
+where a piece was posted first.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from contracts.events import (
     ImageDownloaded,
     ImageEmbedded,
     ImageFact,
+    ImageFingerprinted,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
@@ -52,7 +54,7 @@ async def handle(event: ImageFact, deps: Deps) -> Sequence[Fact]:
         case ImageEmbedded():
             return await _index(event, deps.catalogue)
         case _:
-            kept = await deps.catalogue.merge(event.image_id, fields_of(event), unless=_outranked(event))
+            kept = await deps.catalogue.merge(event.image_id, fields_of(event), unless=outranked(event))
             return () if kept else _late(event)
 
 
@@ -71,12 +73,15 @@ def _late(event: ImageFact) -> Sequence[Fact]:
     return () if isinstance(event, ImagePosted) else (ImageResurfaced(**event.identity, late=event.name),)
 
 
-def _outranked(event: ImageFact) -> Callable[[Document], bool] | None:
+def outranked(event: ImageFact) -> Callable[[Document], bool] | None:
     """Whether a document has a fact of the same field that goes before this one; None where there is one such fact at most."""
     match event:
         case ImagePreprocessed():
             own = _number(event.preprocessing)
             return lambda document: "media" in document and _number(document["media"]["preprocessing"]) > own
+        case ImageFingerprinted():
+            ours = _rank(fields_of(event)["fingerprint"])
+            return lambda document: "fingerprint" in document and _rank(document["fingerprint"]) > ours
         case ImageReposted():
             link = _age(fields_of(event)["repost_of"])
             return lambda document: "repost_of" in document and _age(document["repost_of"]) < link
@@ -84,10 +89,15 @@ def _outranked(event: ImageFact) -> Callable[[Document], bool] | None:
             return None
 
 
-def _number(preprocessing: str) -> tuple[int, str]:
-    """Later versions are greater: `p10` is after `p9`."""
-    digits = preprocessing.removeprefix("p")
-    return (int(digits) if digits.isdecimal() else 0, preprocessing)
+def _number(version: str) -> tuple[int, str]:
+    """Later versions of a preprocessing or a method are greater: `p10` is after `p9`."""
+    digits = version[1:]
+    return (int(digits) if digits.isdecimal() else 0, version)
+
+
+def _rank(fingerprint: Mapping[str, Any]) -> tuple[tuple[int, str], str]:
+    """Generations of one method and one preprocessing say the same; of one method alone, the blob's name decides."""
+    return _number(fingerprint["method"]), fingerprint["blob"]
 
 
 def _age(repost_of: Mapping[str, Any]) -> tuple[int, str, str]:
@@ -106,6 +116,9 @@ def fields_of(event: ImageFact) -> dict[str, Any]:
         case ImagePreprocessed():
             media = ("pixels", "thumbnail", "width", "height", "format", "preprocessing")
             return {"media": {field: getattr(event, field) for field in media}}
+        case ImageFingerprinted():
+            known_by = ("method", "hash", "quality", "features")
+            return {"fingerprint": {"blob": event.fingerprint, **{field: getattr(event, field) for field in known_by}}}
         case ImageRejected():
             return {"rejection": {"stage": event.stage, "code": event.code.value, "reason": event.reason}}
         case ImageReposted():
@@ -137,7 +150,16 @@ def _post(event: ImagePosted) -> dict[str, Any]:
 
 STAGE = Stage(
     name="persist",
-    consumes=(ImagePosted, ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageRejected, ImageReposted, ImageRemoved),
+    consumes=(
+        ImagePosted,
+        ImageDownloaded,
+        ImagePreprocessed,
+        ImageFingerprinted,
+        ImageEmbedded,
+        ImageRejected,
+        ImageReposted,
+        ImageRemoved,
+    ),
     emits=(ImageIndexed, ImageResurfaced),
     handle=handle,
     deps=Deps,

@@ -1,5 +1,7 @@
 """Preprocess: a downloaded file becomes its canonical picture, in every version that a generation is made of.
 
+A question's is made small enough to be looked at quickly, and is not compressed, since it is soon gone.
+
 Replay-safe: same bytes, same version, same pixels, same blobs.
 """
 
@@ -14,12 +16,15 @@ from contracts.errors import Unavailable
 from contracts.events import Fact, ImageDownloaded, ImagePreprocessed, SearchDownloaded, SearchPreprocessed
 from contracts.ports import BlobStore
 from contracts.stage import Stage
-from stages.canonical import as_png, as_thumbnail, decode
+from stages.canonical import as_png, as_stored_png, as_thumbnail, decode
 
-VERSIONS: Final[Mapping[str, Callable[[bytes, int], tuple[Image.Image, str]]]] = {"p1": decode}
+VERSIONS: Final[Mapping[str, Callable[[bytes, int, int | None], tuple[Image.Image, str]]]] = {"p1": decode}
 """How the canonical picture of a file is made, by version, the newest last. Add one whenever any file's canonical pixels change:
 other handling of colour, transparency, orientation or frames, or a Pillow that decodes otherwise; an earlier one stays as long as
 archives may have a generation that is made of it. Another thumbnail or another compression of the PNG is no reason."""
+
+QUESTION_LONGEST: Final = 1600
+"""Pixels on the longer side of a question at most: as many as whatever looks at it most closely (infra/vision) has a use for."""
 
 PREPROCESSING: Final = [*VERSIONS][-1]
 """The version that new generations are made of. Vectors of two versions never share an index."""
@@ -46,16 +51,21 @@ class _Made:
     format: str
 
 
-def _canonical(data: bytes, version: str, max_pixels: int, with_thumbnail: bool) -> _Made:
+def _archived(data: bytes, version: str, max_pixels: int) -> _Made:
     """Everything that costs processor time, in one go, for a thread."""
-    picture, file_format = VERSIONS[version](data, max_pixels)
-    thumbnail = as_thumbnail(picture) if with_thumbnail else b""
-    return _Made(as_png(picture), thumbnail, picture.width, picture.height, file_format)
+    picture, file_format = VERSIONS[version](data, max_pixels, None)
+    return _Made(as_png(picture), as_thumbnail(picture), picture.width, picture.height, file_format)
+
+
+def _asked(data: bytes, version: str, max_pixels: int) -> _Made:
+    """The same for a question, which has no thumbnail."""
+    picture, file_format = VERSIONS[version](data, max_pixels, QUESTION_LONGEST)
+    return _Made(as_stored_png(picture), b"", picture.width, picture.height, file_format)
 
 
 def preprocessed_again(picture: bytes, version: str, max_pixels: int) -> bytes:
     """A canonical picture of any version as nearly as can be what another version makes of its file, which is not kept."""
-    return _canonical(picture, version, max_pixels, with_thumbnail=False).png
+    return as_png(VERSIONS[version](picture, max_pixels, None)[0])
 
 
 async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Sequence[Fact]:
@@ -72,7 +82,7 @@ async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Seque
 
 
 async def _preprocessed(event: ImageDownloaded | SearchDownloaded, data: bytes, version: str, deps: Deps) -> Fact:
-    made = await asyncio.to_thread(_canonical, data, version, deps.max_pixels, isinstance(event, ImageDownloaded))
+    made = await asyncio.to_thread(_archived if isinstance(event, ImageDownloaded) else _asked, data, version, deps.max_pixels)
     pixels = await deps.blobs.put(made.png)
     if isinstance(event, SearchDownloaded):
         return SearchPreprocessed(

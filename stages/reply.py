@@ -2,7 +2,7 @@
 what is older than its token; showing a page again shows the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,6 +12,7 @@ from contracts.errors import BlobMissing, Reject, Retry
 from contracts.events import (
     DiscordReply,
     Fact,
+    Match,
     Question,
     SearchAnswered,
     SearchBrowsed,
@@ -29,6 +30,7 @@ from stages.pages import View, nothing, page_of
 
 Result = SearchMatched | SearchRejected
 Outcome = Literal["sent", "local", "expired"]
+Explain = Callable[[SearchMatched, Match, Document], Awaitable[bytes | None]]
 TOKEN_LIFE = timedelta(minutes=15)
 
 STEPS: Mapping[type[Fact], Step] = {SearchRequested: "fetching", SearchDescribed: "comparing", SearchPreprocessed: "comparing"}
@@ -37,12 +39,13 @@ STEPS: Mapping[type[Fact], Step] = {SearchRequested: "fetching", SearchDescribed
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Where answers go, what they are made of, and the clock that says when they are too late."""
+    """Where answers go, what they are made of, who draws why it was found, and the clock that says when they are too late."""
 
     answering: Answering
     catalogue: Catalogue
     blobs: BlobStore
     journal: Journal
+    explain: Explain
     now: Callable[[], datetime]
 
 
@@ -82,7 +85,18 @@ async def _turn(event: SearchBrowsed, deps: Deps) -> None:
         answer = nothing(event.search_id, question, "error")
     else:
         answer = await _page(found, question, deps, number=event.piece, view=event.view, page=event.page)
+        if event.view == "why":
+            answer = replace(answer, explanation=await _explanation(found, answer, question, deps))
     await _show(question.reply, answer, deps)
+
+
+async def _explanation(found: SearchMatched, answer: Answer, viewer: Question, deps: Deps) -> bytes | None:
+    """The picture of why the best post was found, for nobody but the one who asked: it shows what they asked with."""
+    if answer.piece is None or viewer.asker.id != found.question.asker.id:
+        return None
+    best = answer.piece.best
+    match = next((match for match in found.matches if match.image_id == best.image_id), None)
+    return None if match is None else await deps.explain(found, match, best.document)
 
 
 async def _report(event: SearchFact, step: Step, deps: Deps) -> None:

@@ -16,7 +16,7 @@ TOMBSTONES = "removed_images"
 BESIDE = "_beside"
 """What ends the names of the collections that are filled while those without it answer."""
 
-_BLOBS = ("original.blob", "media.pixels", "media.thumbnail")
+_BLOBS = ("original.blob", "media.pixels", "media.thumbnail", "fingerprint.blob")
 _WITHOUT_VECTORS = {"clip_embedding": 0}
 
 

@@ -23,7 +23,7 @@ _SET = "INSERT INTO {images} (image_id, document) VALUES (?, ?) ON CONFLICT DO U
 _MAKE = "INSERT INTO {images} (image_id, document) VALUES (?, '{{}}') ON CONFLICT DO NOTHING"
 _ERASE = ("DELETE FROM {images} WHERE image_id = ?", "DELETE FROM {embeddings} WHERE image_id = ?")
 _BURY = "INSERT INTO {tombstones} VALUES (?) ON CONFLICT DO NOTHING"
-_USES = "SELECT 1 FROM {images} WHERE original = ?1 OR pixels = ?1 OR thumbnail = ?1 LIMIT 1"
+_USES = "SELECT 1 FROM {images} WHERE original = ?1 OR pixels = ?1 OR thumbnail = ?1 OR fingerprint = ?1 LIMIT 1"
 
 
 async def open_sqlite_catalogue(path: Path, *, busy_timeout: float = 3.0) -> "SqliteCatalogue":

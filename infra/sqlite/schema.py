@@ -1,7 +1,7 @@
 """The catalogue's tables, and how a file is recognised as ours."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
@@ -39,9 +39,18 @@ def _first(tables: str, indexes: str) -> tuple[str, ...]:
 
 
 def _second(tables: str, indexes: str) -> tuple[str, ...]:
+    return _named(_BLOBS, tables, indexes)
+
+
+def _third(tables: str, indexes: str) -> tuple[str, ...]:
+    return _named({"fingerprint": "$.fingerprint.blob"}, tables, indexes)
+
+
+def _named(blobs: Mapping[str, str], tables: str, indexes: str) -> tuple[str, ...]:
+    """A column for each blob that a document names at that path, by which it is found."""
     return tuple(
         statement
-        for column, path in _BLOBS.items()
+        for column, path in blobs.items()
         for statement in (
             f"ALTER TABLE images{tables} ADD COLUMN {column} TEXT GENERATED ALWAYS AS (json_extract(document, '{path}')) VIRTUAL",
             f"CREATE INDEX images_by_{column}{indexes} ON images{tables} ({column})",
@@ -49,7 +58,7 @@ def _second(tables: str, indexes: str) -> tuple[str, ...]:
     )
 
 
-_STEPS = (_first, _second)
+_STEPS = (_first, _second, _third)
 """What makes each version of the tables out of the one before, given what ends the names of tables and indexes."""
 
 VERSION = len(_STEPS)
@@ -66,7 +75,7 @@ def ensure_schema(database: sqlite3.Connection, path: Path, patience: float) -> 
         (version,) = database.execute("PRAGMA user_version").fetchone()
         ours = objects == 0 or application == APPLICATION_ID
         if ours and version < VERSION:
-            for statement in _statements(_STEPS[version:]):
+            for statement in _statements(_STEPS[version:], indexes=BESIDE if _has(database, f"images_by_guild{BESIDE}") else ""):
                 database.execute(statement)
             database.execute(f"PRAGMA user_version = {VERSION}")
     if not ours:
@@ -85,8 +94,7 @@ def make_beside(database: sqlite3.Connection) -> None:
     SQLite cannot rename an index, so those of the two sets take turns to have the longer names.
     """
     drop_beside(database)
-    plain_names_taken = database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'images_by_guild'").fetchone()
-    for statement in _statements(_STEPS, BESIDE, BESIDE if plain_names_taken else ""):
+    for statement in _statements(_STEPS, BESIDE, BESIDE if _has(database, "images_by_guild") else ""):
         database.execute(statement)
 
 
@@ -105,7 +113,11 @@ def put_in_place(database: sqlite3.Connection) -> None:
 
 def stands_beside(database: sqlite3.Connection) -> bool:
     """Whether there are tables beside those that answer."""
-    return database.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (f"{TABLES[0]}{BESIDE}",)).fetchone() is not None
+    return _has(database, f"{TABLES[0]}{BESIDE}")
+
+
+def _has(database: sqlite3.Connection, name: str) -> bool:
+    return database.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone() is not None
 
 
 def _statements(steps: Iterable[Callable[[str, str], Iterable[str]]], tables: str = "", indexes: str = "") -> Iterator[str]:

@@ -8,8 +8,9 @@ Vectors are float16 on disk as they already are in the index (see table.py), so 
 import hashlib
 import os
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import orjson
@@ -25,7 +26,7 @@ log = structlog.get_logger()
 
 
 class _Saved(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 class SavedShard(_Saved):
@@ -50,13 +51,6 @@ class Manifest(_Saved):
     shards: list[SavedShard]
 
 
-class SealedManifest(_Saved):
-    """A manifest and the SHA-256 of its JSON, by which a change to it shows."""
-
-    manifest: Manifest
-    sha256: str
-
-
 def save(index: EmbeddedIndex, folder: Path) -> None:
     """Write the index to a folder in place of what was saved there. Raises OSError when the disk refuses.
 
@@ -67,9 +61,9 @@ def save(index: EmbeddedIndex, folder: Path) -> None:
     shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
     temporary = folder / "removed.tmp"
     temporary.write_bytes(orjson.dumps(sorted(index.removed)))
-    manifest = Manifest(position=position, removed=_keep(temporary), dropped=sorted(index.dropped), shards=shards)
-    _replace_manifest(folder, manifest)
-    _clear_away(folder, manifest)
+    manifest = Manifest(position=position, removed=keep(temporary), dropped=sorted(index.dropped), shards=shards)
+    replace_manifest(folder, _plain(manifest))
+    clear_away(folder, {manifest.removed} | {digest for shard in shards for digest in (shard.table, shard.graph) if digest})
     log.info("vector index saved", position=position, vectors=sum(shard.count for shard in shards))
 
 
@@ -79,9 +73,9 @@ def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | Non
         log.info("no snapshot of the vector index, it will be built from the log", folder=str(folder))
         return None
     try:
-        manifest = _read_manifest(folder)
+        manifest = Manifest.model_validate(read_manifest(folder))
         shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved, graph_above) for saved in manifest.shards}
-        removed = orjson.loads(_checked(folder, manifest.removed).read_bytes())
+        removed = orjson.loads(checked(folder, manifest.removed).read_bytes())
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         log.warning(
             "the snapshot of the vector index is unusable, it will be rebuilt from the log", folder=str(folder), reason=str(error)
@@ -95,11 +89,11 @@ def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | Non
 def saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:
     """The position of a snapshot, and the images that it has of a generation, without the vectors; None as `load`."""
     try:
-        manifest = _read_manifest(folder)
+        manifest = Manifest.model_validate(read_manifest(folder))
         images: set[str] = set()
         for saved in manifest.shards:
             if saved.generation == generation and guild_id in (None, saved.guild_id):
-                with np.load(_checked(folder, saved.table), allow_pickle=False) as file:
+                with np.load(checked(folder, saved.table), allow_pickle=False) as file:
                     images.update(filter(None, file["ids"].astype(np.str_).tolist()))
     except (OSError, ValueError, zipfile.BadZipFile):
         return None
@@ -116,23 +110,23 @@ def _save_shard(folder: Path, guild_id: str, generation: str, shard: Shard) -> S
         generation=generation,
         count=int(np.count_nonzero(arrays["codes"] >= 0)),
         dimensions=shard.dimensions,
-        table=_keep(table),
-        graph=_keep(graph) if covered else None,
+        table=keep(table),
+        graph=keep(graph) if covered else None,
         covered=covered,
     )
 
 
 def _load_shard(folder: Path, saved: SavedShard, graph_above: int) -> Shard:
-    with np.load(_checked(folder, saved.table), allow_pickle=False) as file:
+    with np.load(checked(folder, saved.table), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    graph = None if saved.graph is None else _checked(folder, saved.graph)
+    graph = None if saved.graph is None else checked(folder, saved.graph)
     shard = Shard.restore(arrays, graph, saved.covered, graph_above)
     if (len(shard), shard.dimensions) != (saved.count, saved.dimensions):
         raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} is not the one that was saved")
     return shard
 
 
-def _keep(temporary: Path) -> str:
+def keep(temporary: Path) -> str:
     """Make a written file last under the name of its digest, and return the digest."""
     digest = _digest(temporary)
     _sync(temporary)
@@ -140,41 +134,43 @@ def _keep(temporary: Path) -> str:
     return digest
 
 
-def _replace_manifest(folder: Path, manifest: Manifest) -> None:
+def replace_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Write a manifest, sealed with the SHA-256 of its JSON, by which a change to it shows: from now on its files count."""
     temporary = folder / f"{MANIFEST}.tmp"
-    sealed = {"manifest": _plain(manifest), "sha256": _seal(manifest)}
-    temporary.write_bytes(orjson.dumps(sealed, option=orjson.OPT_INDENT_2))
+    temporary.write_bytes(orjson.dumps({"manifest": manifest, "sha256": _seal(manifest)}, option=orjson.OPT_INDENT_2))
     _sync(temporary)
     _sync(folder)  # the data files' names before the manifest that needs them
     os.replace(temporary, folder / MANIFEST)
     _sync(folder)
 
 
-def _read_manifest(folder: Path) -> Manifest:
-    sealed = SealedManifest.model_validate(orjson.loads((folder / MANIFEST).read_bytes()))
-    if _seal(sealed.manifest) != sealed.sha256:
+def read_manifest(folder: Path) -> Any:
+    """The manifest as it was written. Raises ValueError when it was changed, OSError when it cannot be read."""
+    sealed = orjson.loads((folder / MANIFEST).read_bytes())
+    if not isinstance(sealed, dict) or _seal(sealed.get("manifest")) != sealed.get("sha256"):
         raise ValueError(f"{MANIFEST} was changed after it was written")
-    return sealed.manifest
+    return sealed["manifest"]
 
 
-def _seal(manifest: Manifest) -> str:
-    return hashlib.sha256(orjson.dumps(_plain(manifest))).hexdigest()
-
-
-def _plain(manifest: Manifest) -> dict[str, object]:
-    """What is written and sealed. Without dropped generations it is as the first release wrote it, which knew of none."""
-    return manifest.model_dump(exclude=None if manifest.dropped else {"dropped"})
-
-
-def _clear_away(folder: Path, manifest: Manifest) -> None:
-    named = {manifest.removed} | {digest for shard in manifest.shards for digest in (shard.table, shard.graph) if digest}
+def clear_away(folder: Path, named: Collection[str]) -> None:
+    """Delete the data files that no manifest names, and what a crash left."""
     kept = {_path(folder, digest) for digest in named}
     for path in folder.iterdir():
         if path.suffix in {".data", ".tmp"} and path not in kept:
             path.unlink()
 
 
-def _checked(folder: Path, digest: str) -> Path:
+def _seal(manifest: Any) -> str:
+    return hashlib.sha256(orjson.dumps(manifest)).hexdigest()
+
+
+def _plain(manifest: Manifest) -> dict[str, Any]:
+    """What is written and sealed. Without dropped generations it is as the first release wrote it, which knew of none."""
+    return manifest.model_dump(exclude=None if manifest.dropped else {"dropped"})
+
+
+def checked(folder: Path, digest: str) -> Path:
+    """Where a data file is. Raises ValueError when it is not as it was written, OSError when it cannot be read."""
     path = _path(folder, digest)
     if _digest(path) != digest:
         raise ValueError(f"{path.name} was changed after it was written")

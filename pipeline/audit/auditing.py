@@ -1,6 +1,6 @@
 """The audit itself: everything is read once, in the order in which it comes to be, and then compared."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from pipeline.audit.chain import Chain, Ends, Scope, not_erased, read_chain, rea
 from pipeline.audit.comparisons import Kept
 from pipeline.audit.discord import Seen, compare_discord
 from pipeline.audit.gaps import Gap, Missing, closing, replayed, replayed_all, settled
-from pipeline.audit.index import ask_for_gaps, index_gaps, read_index
+from pipeline.audit.index import Looked, ask_for_gaps, index_gaps, read_index
 from pipeline.audit.posted import read_posted
 from pipeline.audit.removals import Removals, read_removals
 from pipeline.audit.report import Report
@@ -24,7 +24,7 @@ from pipeline.clock import utc_now
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where an audit looks. `rest` is None where Discord is left out, `index` where the catalogue's server searches the vectors;
+    """Where an audit looks. `rest` is None where Discord is left out; `indexes` are those that there are, each with its folder;
     `whole` says whether every blob and the log is read for it, and `told` hears what is being done.
     """
 
@@ -35,7 +35,7 @@ class Sources:
     state: State
     channels: frozenset[str]
     rest: RestLogin | None
-    index: Path | None
+    indexes: Mapping[Looked, Path]
     whole: bool = True
     told: Callable[[str], None] = lambda _: None
 
@@ -52,24 +52,27 @@ async def audit(sources: Sources) -> Report:
     blobs = (scope.client, sources.blobs, sources.catalogue)
     stored = await compare_blobs(*blobs, grace_s=sources.grace_s, guild=scope.guild, whole=sources.whole)
     sources.told("the index")
-    index = None if sources.index is None else await read_index(scope, sources.index)
+    indexes = {looked: await read_index(scope, folder, looked) for looked, folder in sources.indexes.items()}
     ends = await read_ends(scope)
     comparing = _Comparing(scope, chain, ends, kept, await dead_letters(scope.client, scope.generation))
     if sources.rest is not None:
         report.add("on Discord", seen.images, seen.gaps(ends.posted, ends.removed, removals))
         report.notes.extend(seen.notes)
     comparing.add_chain(report)
-    suspects = chain.removed & (chain.posted | chain.downloaded | chain.preprocessed | chain.embedded | chain.rejected)
+    suspects = chain.removed & (chain.posted | chain.downloaded | chain.preprocessed | chain.rejected)
+    suspects |= chain.removed & (chain.fingerprinted | chain.embedded)
     report.gaps.extend(comparing.standing_still(await not_erased(scope, suspects)))
     comparing.add_catalogue(report)
-    if index is not None:
-        there = (index.images | index.later) & (chain.embedded - ends.removed)
-        report.add("in the index", len(there), index_gaps(chain, ends, index))
-    if sources.index is not None and sources.whole:
+    # Before the indexes: an index has what it lacks only once the blob is back.
+    report.add("blobs", stored.found, lost_blobs(stored, ends, scope.guild))
+    for looked, index in indexes.items():
+        if index is not None:
+            there = (index.images | index.later) & (looked.recorded(chain) - ends.removed)
+            report.add(f"in {looked.name}", len(there), index_gaps(chain, ends, index, looked))
+    if sources.indexes and sources.whole:
         gaps, notes = await ask_for_gaps(scope.client)
         report.gaps.extend(gaps)
         report.notes.extend(notes)
-    report.add("blobs", stored.found, lost_blobs(stored, ends, scope.guild))
     return report
 
 
@@ -104,6 +107,8 @@ class _Comparing:
         report.add("rejected", len(ends.rejected - ends.removed))
         report.add("preprocessed", len(chain.preprocessed - ends.removed), *self._of(comparisons.missing_pictures(chain, ends)))
         generation = self.scope.generation.name
+        fingerprints = comparisons.missing_fingerprints(chain, ends, generation)
+        report.add(f"fingerprinted in {generation}", len(chain.fingerprinted - ends.removed), *self._of(fingerprints))
         missing = comparisons.missing_vectors(chain, ends, generation)
         report.add(f"embedded in {generation}", len(chain.embedded - ends.removed), *self._of(missing))
         report.add("indexed", len((chain.indexed & chain.posted) - ends.removed), *self._of(comparisons.missing_ends(chain, ends)))
@@ -143,6 +148,7 @@ def lost_blobs(stored: Stored, ends: Ends, guild: str | None) -> list[Gap]:
     for stage, images, what in (
         ("download", stored.originals, "without the file as it was posted, which is lost or damaged"),
         ("preprocess", stored.pictures, "without their picture or thumbnail, which is lost or damaged"),
+        ("fingerprint", stored.fingerprints, "without their fingerprint, which is lost or damaged"),
     ):
         if found := tuple(sorted(images - ends.rejected - ends.removed)):
             again = stored.again if stage == "download" else {}

@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 from nats.aio.client import Client
 
 from contracts.errors import BlobMissing
-from contracts.events import ImageDownloaded, ImageFact, ImagePosted, ImagePreprocessed, StoredFile
+from contracts.events import ImageDownloaded, ImageFact, ImageFingerprinted, ImagePosted, ImagePreprocessed, StoredFile
+from contracts.generations import Generation
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.blobs.files import FileBlobStore
@@ -21,7 +22,7 @@ from infra.nats.generations import read_generations
 from infra.nats.tail import past, readable
 from stages.erase import blobs_of
 
-NAMING = (ImagePosted, ImageDownloaded, ImagePreprocessed)
+NAMING = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted)
 """The facts that name blobs, and the only ones whose bodies an audit reads."""
 
 
@@ -29,12 +30,14 @@ NAMING = (ImagePosted, ImageDownloaded, ImagePreprocessed)
 class Stored:
     """How many names of blobs led to one, which images want one that is missing or damaged, and what no fact and no document names.
 
-    `originals` were posted so, `pictures` were made of those. `again` is the command that archives a local image once more.
+    `originals` were posted so, `pictures` were made of those and `fingerprints` of these. `again` is the
+    command that archives a local image once more.
     """
 
     found: int
     originals: frozenset[str]
     pictures: frozenset[str]
+    fingerprints: frozenset[str]
     orphans: tuple[str, ...]
     again: Mapping[str, str]
 
@@ -55,7 +58,7 @@ async def compare_blobs(
     stored = await _names(store)
     unseen = set(stored)
     found, damaged = 0, set[str]()
-    versions = {each.preprocessing for each in (await read_generations(client)).alive}
+    alive = (await read_generations(client)).alive
     lost, again = dict[type[ImageFact], set[str]](), dict[str, str]()
     async for fact in _facts_with_blobs(client, guild):
         if isinstance(fact, ImagePosted) and isinstance(fact.source, StoredFile):
@@ -63,7 +66,7 @@ async def compare_blobs(
         for name in blobs_of([fact]):
             if _taken_out(unseen, name) and whole and not await _is_whole(store, name):
                 damaged.add(name)
-            if not _missed(fact, versions):
+            if not _missed(fact, alive):
                 continue
             if name not in damaged and (bytes.fromhex(name) in stored or await store.exists(name)):
                 found += 1
@@ -73,6 +76,7 @@ async def compare_blobs(
         found,
         frozenset(lost.get(ImageDownloaded, ())),
         frozenset(lost.get(ImagePreprocessed, ())),
+        frozenset(lost.get(ImageFingerprinted, ())),
         await _unused(unseen, store, catalogue, grace_s) if guild is None else (),
         again,
     )
@@ -118,9 +122,17 @@ async def _unused(left: Collection[bytes], store: FileBlobStore, catalogue: Cata
     return tuple([name for name in sorted(old) if not await catalogue.uses(name)])
 
 
-def _missed(fact: ImageFact, versions: Collection[str]) -> bool:
-    """Whether its blobs should be there: a local file once it is downloaded, and pictures as long as a generation compares them."""
-    return isinstance(fact, ImageDownloaded) or (isinstance(fact, ImagePreprocessed) and fact.preprocessing in versions)
+def _missed(fact: ImageFact, alive: Collection[Generation]) -> bool:
+    """Whether its blobs should be there: a local file once it is downloaded, and the rest as long as a generation compares it."""
+    match fact:
+        case ImageDownloaded():
+            return True
+        case ImagePreprocessed():
+            return any(fact.preprocessing == each.preprocessing for each in alive)
+        case ImageFingerprinted():
+            return any(fact.generation == each.name for each in alive)
+        case _:
+            return False
 
 
 def _archive_again(post: ImagePosted) -> str:

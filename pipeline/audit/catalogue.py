@@ -6,6 +6,14 @@ from typing import Any
 from contracts.ports import Catalogue
 from pipeline.audit.comparisons import Kept
 
+_PARTS = {
+    "metadata": "posts",
+    "original": "originals",
+    "media": "pictures",
+    "fingerprint": "fingerprints",
+    "rejection": "rejections",
+}
+
 
 async def read_kept(catalogue: Catalogue, generation: str, guild: str | None = None) -> Kept:
     """The catalogue as sets of image ids. Raises Unavailable."""
@@ -25,5 +33,4 @@ async def read_kept(catalogue: Catalogue, generation: str, guild: str | None = N
 
 
 def _parts(document: Any) -> list[str]:
-    fields = {"metadata": "posts", "original": "originals", "media": "pictures", "rejection": "rejections"}
-    return [name for field, name in fields.items() if document.get(field)]
+    return [name for field, name in _PARTS.items() if document.get(field)]

@@ -1,7 +1,7 @@
 """How far every image has come, as sets of image ids, read from the subjects of the log alone.
 
 The subject of a fact says its guild, its image and its generation, and the server lists 100,000 subjects in one reply, without
-reading a message. A million images make seven such lists, of which the ids are kept, each once: some hundred bytes an image.
+reading a message. A million images make eight such lists, of which the ids are kept, each once: some hundred bytes an image.
 
 Kinds are read in the order in which an image passes through them, and between the input and the output of a stage what it has yet
 to do. So what is missing from the output was either done with or is on the way, however busy the archive is meanwhile.
@@ -18,6 +18,7 @@ from contracts.events import (
     ImageDownloaded,
     ImageEmbedded,
     ImageFact,
+    ImageFingerprinted,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
@@ -28,7 +29,7 @@ from contracts.generations import Generation
 from contracts.subjects import IMAGES, entity_of, guild_filter, kind_filter, variant_filter
 from infra.nats.lookup import subjects_under
 from pipeline.audit.waiting import waiting_at
-from stages import download, embed, erase, persist, preprocess
+from stages import download, embed, erase, fingerprint, persist, preprocess
 
 PATIENCE_S = 60
 """The server lists the subjects of a million images in a second or two."""
@@ -56,6 +57,7 @@ class Chain:
     posted: Images
     downloaded: Images
     preprocessed: Images
+    fingerprinted: Images
     embedded: Images
     indexed: Images
     rejected: Images
@@ -80,13 +82,15 @@ async def read_chain(scope: Scope) -> Chain:
     downloaded = await images_with(scope, ImageDownloaded)
     waiting["preprocess"] = await waiting_at(scope.client, preprocess.STAGE, scope.generation)
     preprocessed = await images_with(scope, ImagePreprocessed)
-    waiting["embed"] = await waiting_at(scope.client, embed.STAGE, scope.generation)
+    for stage in (fingerprint.STAGE, embed.STAGE):
+        waiting[stage.name] = await waiting_at(scope.client, stage, scope.generation)
+    fingerprinted = await images_with(scope, ImageFingerprinted)
     embedded = await images_with(scope, ImageEmbedded)
     rejected, removed = await images_with(scope, ImageRejected), await images_with(scope, ImageRemoved)
     waiting["persist"] = await waiting_at(scope.client, persist.STAGE, scope.generation)
     waiting["erase"] = await waiting_at(scope.client, erase.STAGE, scope.generation)
     indexed = await images_with(scope, ImageIndexed)
-    return Chain(posted, downloaded, preprocessed, embedded, indexed, rejected, removed, waiting)
+    return Chain(posted, downloaded, preprocessed, fingerprinted, embedded, indexed, rejected, removed, waiting)
 
 
 async def read_ends(scope: Scope) -> Ends:

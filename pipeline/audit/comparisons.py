@@ -14,6 +14,7 @@ class Kept:
     posts: Images
     originals: Images
     pictures: Images
+    fingerprints: Images
     rejections: Images
     vectors: Images
     tombstones: Images
@@ -29,6 +30,12 @@ def missing_pictures(chain: Chain, ends: Ends) -> Missing:
     """Downloaded: it should be preprocessed or rejected."""
     images = chain.downloaded - chain.preprocessed - ends.rejected - ends.removed
     return Missing("not-preprocessed", "downloaded, but not preprocessed", "preprocess", images)
+
+
+def missing_fingerprints(chain: Chain, ends: Ends, generation: str) -> Missing:
+    """Preprocessed: it should be fingerprinted in the active generation. One that is indexed got over any rejection."""
+    images = chain.preprocessed - chain.fingerprinted - (ends.rejected - chain.indexed) - ends.removed
+    return Missing("not-fingerprinted", f"preprocessed, but not fingerprinted in {generation}", "fingerprint", images)
 
 
 def missing_vectors(chain: Chain, ends: Ends, generation: str) -> Missing:
@@ -51,6 +58,7 @@ def missing_documents(chain: Chain, ends: Ends, kept: Kept) -> Missing:
 def missing_parts(chain: Chain, ends: Ends, kept: Kept) -> Missing:
     """What became of it should be in its document. What has no document at all is another gap."""
     lacking = (chain.downloaded - kept.originals) | (chain.preprocessed - kept.pictures)
+    lacking |= chain.fingerprinted - kept.fingerprints
     lacking |= (chain.rejected & chain.posted) - kept.rejections
     images = (lacking & kept.posts) - ends.removed
     return Missing("incomplete-document", "in the catalogue with a document that lacks parts", "persist", images)

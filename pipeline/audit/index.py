@@ -1,17 +1,18 @@
-"""Whether the index has every vector, and no other: its snapshot, and in memory where it is searched.
+"""Whether an index has every vector or fingerprint, and no other: its snapshot, and in memory where it is searched.
 
 A process that searches loads the snapshot and follows the log from there. What the snapshot should have had when it was written is
 never made up for. The processes themselves can only be asked whether all is as the log says, for which they play all of it anew.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 from nats.aio.client import Client
 
-from contracts.events import ImageEmbedded, ImageRemoved
+from contracts.events import ImageEmbedded, ImageFact, ImageFingerprinted, ImageRemoved
 from contracts.subjects import IMAGES, kind_filter, variant_filter
 from infra.nats.tail import past
 from infra.vectors.snapshot import saved_images
@@ -23,6 +24,39 @@ REBUILD = ("mapseek rebuild index",)
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """An index that is looked at: the facts that it is made of, what its snapshot has, what the log should have of them.
+
+    `name` is what a person calls it, `done` what was done with its images; the names of its gaps have `id` in them.
+    """
+
+    kind: type[ImageFact]
+    saved: Callable[[Path, str, str | None], tuple[int, set[str]] | None]
+    recorded: Callable[[Chain], Images]
+    name: str
+    done: str
+    id: str
+
+
+def _saved_features(folder: Path, generation: str, guild: str | None) -> tuple[int, set[str]] | None:
+    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    from infra.features import snapshot
+
+    return snapshot.saved_images(folder, generation, guild)
+
+
+VECTORS = Looked(ImageEmbedded, saved_images, lambda chain: chain.embedded, "the index", "embedded", "index")
+FEATURES = Looked(
+    ImageFingerprinted,
+    _saved_features,
+    lambda chain: chain.fingerprinted,
+    "the index of features",
+    "fingerprinted",
+    "features",
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """`images` are in the snapshot, `later` are those that the log behind it says something of."""
 
@@ -30,13 +64,13 @@ class Index:
     later: Images
 
 
-async def read_index(scope: Scope, folder: Path) -> Index | None:
-    """The index of the scope's generation as it was saved; None where none was, as then it is made anew from the log."""
-    saved = await asyncio.to_thread(saved_images, folder, scope.generation.name, scope.guild)
+async def read_index(scope: Scope, folder: Path, looked: Looked = VECTORS) -> Index | None:
+    """An index of the scope's generation as it was saved; None where none was, as then it is made anew from the log."""
+    saved = await asyncio.to_thread(looked.saved, folder, scope.generation.name, scope.guild)
     if saved is None:
         return None
     position, images = saved
-    told = [variant_filter(ImageEmbedded, scope.generation.name), kind_filter(ImageRemoved)]
+    told = [variant_filter(looked.kind, scope.generation.name), kind_filter(ImageRemoved)]
     async with aclosing(past(scope.client, IMAGES, told, after=position, bodies=False)) as messages:
         return Index(images, {image_of(message.subject) async for message in messages})
 
@@ -51,17 +85,18 @@ async def ask_for_gaps(client: Client) -> tuple[list[Gap], list[str]]:
     return gaps, [f"The index of {report.process} could not be compared with the log: {report.reason}." for report in failed]
 
 
-def index_gaps(chain: Chain, ends: Ends, index: Index) -> list[Gap]:
-    """Embedded images that the index lacks, and images of it that were never posted or are removed.
+def index_gaps(chain: Chain, ends: Ends, index: Index, looked: Looked = VECTORS) -> list[Gap]:
+    """Images whose vector or fingerprint the index lacks, and images of it that were never posted or are removed.
 
     Of the latter only what was removed before the index was read: it could not know of the others.
     """
-    lacking = chain.embedded - index.images - index.later - ends.removed
+    lacking = looked.recorded(chain) - index.images - index.later - ends.removed
     settled = index.images - index.later
     too_many = (settled - ends.posted - ends.removed) | (settled & chain.removed)
     found = []
     if lacking:
-        found.append(Gap("not-in-index", "embedded, but not in the index", tuple(sorted(lacking)), REBUILD))
+        found.append(Gap(f"not-in-{looked.id}", f"{looked.done}, but not in {looked.name}", tuple(sorted(lacking)), REBUILD))
     if too_many:
-        found.append(Gap("index-too-much", "in the index, but removed or never posted", tuple(sorted(too_many)), REBUILD))
+        what = f"in {looked.name}, but removed or never posted"
+        found.append(Gap(f"{looked.id}-too-much", what, tuple(sorted(too_many)), REBUILD))
     return found

@@ -12,6 +12,7 @@ from contracts.events import (
     Fact,
     ImageDownloaded,
     ImageFact,
+    ImageFingerprinted,
     ImagePosted,
     ImagePreprocessed,
     ImageRemoved,
@@ -27,7 +28,9 @@ from stages.erase import blobs_of
 BLOBS, QUESTIONS = "blobs", "questions"
 """The two blob stores: of archived pictures, and of those that people asked with."""
 
-_NAME_BLOBS = {kind.type_name() for kind in (ImagePosted, ImageDownloaded, ImagePreprocessed, SearchJudged, AlertSet)}
+_NAME_BLOBS = {
+    kind.type_name() for kind in (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, SearchJudged, AlertSet)
+}
 _TOMBSTONE = kind_filter(ImageRemoved).partition("*")[0]
 
 

@@ -24,11 +24,17 @@ def find(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
     guild: Guild = "local",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for an answer.")] = 60,
+    explain: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="Write here why each match was found, with pictures.")
+    ] = None,
 ) -> None:
     """Ask where images were first posted."""
     from pipeline.commands.local import find_paths
 
-    start(find_paths(configured(quiet=True), images, guild, top=top, timeout=timeout, as_json=as_json, out=out, err=err))
+    asking = find_paths(
+        configured(quiet=True), images, guild, top=top, timeout=timeout, as_json=as_json, explain=explain, out=out, err=err
+    )
+    start(asking)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from rich.console import Console
 
 from pipeline.audit.auditing import Sources, audit
 from pipeline.audit.chain import Scope
+from pipeline.audit.index import FEATURES, VECTORS
 from pipeline.audit.shown import as_json, show
 from pipeline.commands.looking import looking
 from pipeline.settings import Settings
@@ -27,7 +28,7 @@ async def show_audit(
                 look.state,
                 settings.channels,
                 look.rest if use_discord else None,
-                None if settings.vectors == "atlas" else look.folder / "vectors",
+                {FEATURES: look.folder / "features"} | ({} if settings.vectors == "atlas" else {VECTORS: look.folder / "vectors"}),
                 whole,
                 lambda what: status.update(f"auditing {what} ..."),
             )

@@ -70,7 +70,7 @@ def _bars(out: Console) -> Bars:
 
 
 def _questions_table(asked: Sequence[Asked]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title="20 questions, asked with /find", title_justify="left")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{len(asked)} questions, asked with /find", title_justify="left")
     for heading in ("question", "verdict", "the link answered", "right"):
         table.add_column(heading, overflow="fold")
     table.add_column("ms", justify="right")

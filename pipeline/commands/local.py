@@ -1,21 +1,29 @@
 """`mapseek archive` and `mapseek find`: local images, with the stages that run already or with our own."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 
 import orjson
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from contracts.errors import MapSeekError
+from contracts.errors import BlobMissing, MapSeekError
+from contracts.events import SearchPreprocessed
 from infra.nats.connection import connect
 from pipeline.console.answers import answer_json, answer_lines
-from pipeline.local import archive, find, images_under
+from pipeline.console.explained import Explained, html
+from pipeline.explaining import explaining
+from pipeline.local import LocalAnswer, archive, find, images_under
 from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
+from pipeline.wiring import Wiring
+from stages.canonical import as_thumbnail
 
 
 @asynccontextmanager
@@ -61,10 +69,17 @@ async def find_paths(
     top: int,
     timeout: float,
     as_json: bool,
+    explain: Path | None,
     out: Console,
     err: Console,
 ) -> int:
-    """Ask with each image and print the answers in order. 1 if one of them is an error."""
+    """Ask with each image and print the answers in order. 1 if one of them is an error.
+
+    Why each match was found goes into the file `explain`, if one is named. Raises MapSeekError where that cannot be written.
+    """
+    if explain is not None:
+        _refuse_unwritable(explain)
+    explained: list[Explained] = []
     errors = 0
     untrained = False
     async with _at_work(settings, "search") as process:
@@ -79,8 +94,44 @@ async def find_paths(
                 out.out(orjson.dumps(answer_json(answer)).decode(), highlight=False)
             else:
                 out.print(*answer_lines(answer), sep="\n", highlight=False, soft_wrap=True)
+            if explain is not None:
+                explained.append(await _explained(answer, wiring))
+    if explain is not None:
+        _write(explain, html(explained))
+        err.print(f"Why: {explain}", highlight=False, markup=False, soft_wrap=True)
     if untrained:
         err.print(
             "The model is untrained: it knows pictures that are nearly the same, and little else.", style="yellow", soft_wrap=True
         )
     return 1 if errors else 0
+
+
+def _refuse_unwritable(file: Path) -> None:
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        raise MapSeekError(f"{file} cannot be written: name a file in a folder that is there.")
+
+
+def _write(file: Path, page: str) -> None:
+    try:
+        file.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise MapSeekError(f"{file} cannot be written: {error.strerror}.") from None
+
+
+async def _explained(answer: LocalAnswer, wiring: Wiring) -> Explained:
+    """An answer with its pictures, while the stores still have them."""
+    matched, draw = answer.matched, await explaining(wiring)
+    if matched is None:
+        return Explained(answer, None, {})
+    drawn = {match.image_id: await draw(matched, match, answer.documents[match.image_id]) for match in answer.matches}
+    asked = await wiring.journal.fetch(SearchPreprocessed, matched.guild_id, matched.search_id)
+    picture = await _small(asked.pixels, wiring) if asked else None
+    return Explained(answer, picture, {image_id: data for image_id, data in drawn.items() if data is not None})
+
+
+async def _small(pixels: str, wiring: Wiring) -> bytes | None:
+    try:
+        data = await (await wiring.questions()).get(pixels)
+    except BlobMissing:
+        return None
+    return await asyncio.to_thread(lambda: as_thumbnail(Image.open(BytesIO(data)).convert("RGB")))

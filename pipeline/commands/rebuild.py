@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
 
 from nats.aio.client import Client
 from rich.console import Console
@@ -9,8 +11,11 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from contracts.errors import MapSeekError, Unavailable
 from infra.nats.outages import outages
+from infra.vectors.snapshot import MANIFEST
 from pipeline.commands.opened import wired
 from pipeline.index.answering import Report
+from pipeline.index.kinds import Kind
+from pipeline.index.projected import VECTORS
 from pipeline.rebuild.asking import ask_processes
 from pipeline.rebuild.catalogue import rebuild_catalogue
 from pipeline.rebuild.snapshot import rebuild_snapshot
@@ -47,7 +52,7 @@ async def rebuild_the_catalogue(settings: Settings, *, verify: bool, out: Consol
 
 
 async def rebuild_the_index(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
-    """Print both digests for every process that holds the index. 1 if one failed, or was to be verified and differs."""
+    """Print both digests of each index in every process that holds it. 1 if one failed, or was to be verified and differs."""
     if settings.vectors == "atlas":
         raise MapSeekError("With MAPSEEK_VECTORS=atlas the vectors are those of the catalogue: use `mapseek rebuild catalogue`.")
     async with _wired(settings) as wiring:
@@ -68,14 +73,28 @@ async def _reports(client: Client, wiring: Wiring, verify: bool, bars: Progress)
         bars.update(task, completed=report.done, total=report.total or None)
 
     reports = await ask_processes(client, verify=verify, heard=heard)
-    if reports:
-        return reports
+    held = {report.index for report in reports}
+    for kind, folder in await _indexes(wiring):
+        made = (folder / MANIFEST).exists() or kind is VECTORS  # of features, where nobody ever had any, there is nothing to say
+        if kind.name in held or not made:
+            continue
+        of = Report(process=SNAPSHOT if kind is VECTORS else f"{SNAPSHOT} ({kind.name})", index=kind.name)
 
-    def progress(done: int, total: int) -> None:
-        heard(Report(process=SNAPSHOT, done=done, total=total))
+        def progress(done: int, total: int, of: Report = of) -> None:
+            heard(of.model_copy(update={"done": done, "total": total}))
 
-    comparison = await rebuild_snapshot(client, wiring.folder / "vectors", verify=verify, progress=progress)
-    return [Report(process=SNAPSHOT, state="done", comparison=comparison)] if comparison else []
+        comparison = await rebuild_snapshot(client, folder, kind, verify=verify, progress=progress)
+        if comparison is not None:
+            reports.append(of.model_copy(update={"state": "done", "comparison": comparison}))
+    return reports
+
+
+async def _indexes(wiring: Wiring) -> Sequence[tuple[Kind[Any], Path]]:
+    """Every kind of index and the folder of its snapshot."""
+    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    from pipeline.index.features import features
+
+    return (VECTORS, wiring.folder / "vectors"), (features(await wiring.blobs()), wiring.folder / "features")
 
 
 def _told(report: Report, verify: bool, out: Console) -> int:
@@ -83,11 +102,12 @@ def _told(report: Report, verify: bool, out: Console) -> int:
     if found is None:
         _say(out, f"{report.process}: not rebuilt, {report.reason}. Run the command again.")
         return 1
-    place = f"{found.vectors} vectors, log up to {found.position}"
+    things = "vectors" if report.index == VECTORS.name else "fingerprints"
+    place = f"{found.vectors} {things}, log up to {found.position}"
     if found.before == found.after:
         _say(out, f"{report.process}: identical: {found.after} ({place})")
         return 0
-    _say(out, f"{report.process}: before: {found.before} ({found.vectors_before} vectors)")
+    _say(out, f"{report.process}: before: {found.before} ({found.vectors_before} {things})")
     _say(out, f"{report.process}: {'log' if verify else 'after'}:    {found.after} ({place})")
     if verify:
         _say(out, "`mapseek rebuild index` makes it what the log says.")

@@ -20,7 +20,8 @@ from pipeline.generations.naming import living
 from pipeline.generations.standing import is_paused, standing
 from pipeline.process import Process, log_server, running
 from pipeline.replay import control
-from pipeline.replay.building import begin, build, require_pictures, to_join, unused_name
+from pipeline.replay.beginning import begin, require_pictures, to_join, unused_name
+from pipeline.replay.building import build
 from pipeline.replay.estimating import estimate
 from pipeline.replay.limits import Limits, be_nice, give_way
 from pipeline.settings import Settings

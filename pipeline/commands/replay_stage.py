@@ -1,7 +1,6 @@
 """`mapseek replay --stage`: a stage goes through a part of the log again."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,12 +14,12 @@ from pipeline.console.replay import bar, summary_table
 from pipeline.generations.naming import living
 from pipeline.monitoring.metrics import Metrics
 from pipeline.registry import stages_named
-from pipeline.replay.building import IN_FLIGHT
+from pipeline.replay.building import hands_for
 from pipeline.replay.parts import Part
 from pipeline.replay.playing import Hands
 from pipeline.replay.staging import Leg, Tally, check_stage, legs, play_leg
 from pipeline.settings import Settings
-from stages import embed, preprocess
+from stages import embed
 
 
 async def replay_stage(
@@ -68,9 +67,7 @@ def _chosen(generations: Generations, name: str | None) -> Sequence[Generation]:
 
 
 def _hands(stage: Stage[Any], settings: Settings, pace: Pace) -> Hands:
-    if stage.name == preprocess.STAGE.name:
-        return Hands(2, pace.batch(os.cpu_count() or 1))  # it works the processor alone
-    return Hands(IN_FLIGHT, pace.batch(settings.batch_size if stage.name == embed.STAGE.name else settings.workers))
+    return hands_for(stage, pace.batch(settings.batch_size if stage.name == embed.STAGE.name else settings.workers))
 
 
 async def _look(metrics: Metrics, stage: Stage[Any], bars: Progress, task: TaskID, earlier: int) -> None:

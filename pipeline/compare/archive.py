@@ -7,8 +7,9 @@ from pathlib import Path
 
 from nats.aio.client import Client
 
-from contracts.ports import BlobStore, Catalogue
+from contracts.ports import BlobStore, Catalogue, FeatureSearch
 from infra.blobs.files import open_blob_store
+from pipeline.index.features import projected_features
 from pipeline.index.opening import projected_index
 from pipeline.index.projected import ProjectedIndex
 from pipeline.settings import Settings
@@ -24,6 +25,7 @@ class Archive:
     blobs: BlobStore
     questions: BlobStore
     vectors: ProjectedIndex
+    features: FeatureSearch
 
 
 @asynccontextmanager
@@ -31,7 +33,11 @@ async def open_archive(client: Client, settings: Settings, folder: Path) -> Asyn
     """Open what lies in the data folder, beside whoever works on it."""
     catalogue = await open_catalogue(settings, folder)
     try:
-        async with projected_index(client, folder / "vectors") as vectors:
-            yield Archive(client, catalogue, open_blob_store(folder / "blobs"), open_blob_store(folder / "questions"), vectors)
+        blobs, questions = open_blob_store(folder / "blobs"), open_blob_store(folder / "questions")
+        async with (
+            projected_index(client, folder / "vectors") as vectors,
+            projected_features(client, folder / "features", blobs) as features,
+        ):
+            yield Archive(client, catalogue, blobs, questions, vectors, features)
     finally:
         await catalogue.close()

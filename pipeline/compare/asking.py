@@ -15,6 +15,7 @@ from contracts.events import (
     SearchDescribed,
     SearchDownloaded,
     SearchEmbedded,
+    SearchFingerprinted,
     SearchMatched,
     SearchPreprocessed,
     Verdict,
@@ -23,10 +24,16 @@ from contracts.generations import Generation
 from contracts.ports import F, ImageEncoder
 from infra.clip.calibration import text_calibration_of
 from infra.discord.asking.words import words_of
+from infra.nats.journal import JetStreamJournal
+from infra.vision.comparing import Comparer
+from infra.vision.fingerprinting import Fingerprinter
+from infra.vision.rectify import views_in
 from pipeline.clock import utc_now
 from pipeline.compare.archive import Archive
 from pipeline.compare.queries import Query
-from stages import embed, match, preprocess
+from stages import embed, fingerprint, match, preprocess
+from stages.comparing import Prints
+from stages.ranking import verdict_on
 
 TOP = 3
 
@@ -46,6 +53,7 @@ class _Stages:
     """What the stages work with while they answer for one generation."""
 
     preprocess: preprocess.Deps
+    fingerprint: fingerprint.Deps
     embed: embed.Deps
     match: match.Deps
 
@@ -55,13 +63,15 @@ async def answers(
 ) -> AsyncIterator[Answer]:
     """The answer to each question in turn; the first one is asked twice, lest its time be that of warming up.
 
-    Raises Unavailable for a generation of pictures that this release cannot make.
+    Raises Unavailable for a generation of pictures or fingerprints that this release cannot make.
     """
     hosted = embed.Hosted(generation.name, encoder, text_calibration_of(encoder.encoder.id))
+    journal = JetStreamJournal(archive.client, source="mapseek/compare", now=utc_now)
     stages = _Stages(
         preprocess.Deps(archive.questions, lambda: [generation.preprocessing], max_pixels),
-        embed.Deps(archive.questions, lambda _: hosted),
-        match.Deps(archive.vectors, archive.catalogue),
+        fingerprint.Deps(archive.questions, Fingerprinter(), journal, lambda: generation.fingerprint),
+        embed.Deps(archive.questions, lambda _: hosted, views=views_in),
+        match.Deps(archive.vectors, archive.catalogue, archive.questions, Prints(archive.features, Comparer(), archive.blobs)),
     )
     for query in queries[:1]:
         await _answer(query, stages)
@@ -70,15 +80,17 @@ async def answers(
 
 
 async def _answer(query: Query, stages: _Stages) -> Answer:
-    asked = await _asked(query, stages.preprocess)
+    asked: SearchPreprocessed | SearchFingerprinted | SearchDescribed = await _asked(query, stages.preprocess)
     began = perf_counter()
     try:
+        if isinstance(asked, SearchPreprocessed):
+            asked = _only(SearchFingerprinted, await fingerprint.handle(asked, stages.fingerprint))
         embedded = _only(SearchEmbedded, await embed.handle(asked, stages.embed))
     except Reject:
         return Answer("error", (), (), _since(began))
     matched = _only(SearchMatched, await match.handle(embedded, stages.match))
     took = _since(began)
-    sure = [piece for piece in matched.matches if matched.verdict == "match" and piece.score >= embedded.calibration.match_at]
+    sure = [piece for piece in matched.matches if verdict_on(piece, embedded.calibration, embedded.by) == "match"]
     return Answer(matched.verdict, matched.matches, sure, took)
 
 

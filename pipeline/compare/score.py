@@ -38,7 +38,7 @@ class Result:
         return self.vectors * self.generation.dimensions * BYTES_A_NUMBER
 
     def milliseconds(self, percentile: float) -> float:
-        """The time to embed a question and to search, which that share of the questions stayed below."""
+        """The time from a question's picture or words to its answer, which that share of the questions stayed below."""
         return float(np.percentile([answer.milliseconds for answer in self.answers], percentile))
 
 
@@ -127,8 +127,8 @@ def rows(queries: Sequence[Query], *results: Result) -> list[tuple[str, ...]]:
         table += [(f"first, of {kind}", *(found(result, 1, kind) for result in results)) for kind in kinds]
     return [
         *table,
-        ("embed and search, p50", *(f"{result.milliseconds(50):.1f} ms" for result in results)),
-        ("embed and search, p95", *(f"{result.milliseconds(95):.1f} ms" for result in results)),
+        ("from asking to the answer, p50", *(f"{result.milliseconds(50):.1f} ms" for result in results)),
+        ("from asking to the answer, p95", *(f"{result.milliseconds(95):.1f} ms" for result in results)),
         ("vectors", *(f"{result.vectors:,} of {result.generation.dimensions} numbers" for result in results)),
         ("storage", *(_size(result.stored_bytes) for result in results)),
     ]

@@ -40,6 +40,7 @@ def _plain(each: Listed) -> dict[str, object]:
         "encoder": each.encoder,
         "digest": each.digest,
         "preprocessing": each.preprocessing,
+        "fingerprint": each.fingerprint,
         "dimensions": each.dimensions,
         "images": each.images,
         "missing": each.missing,

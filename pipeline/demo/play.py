@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contracts.events import Fact, ImageIndexed
@@ -20,6 +20,8 @@ from pipeline.registry import STAGES
 from pipeline.settings import Settings
 
 PATIENCE_S = 120.0
+WHY = "How do you know?"
+"""The button under an answer that shows what was compared."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is done, how many of it are, and of how many."""
@@ -27,13 +29,17 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question, what the member saw in answer, and whether that is right. `answer` is None when none came in time."""
+    """A question, what the member saw in answer, and whether that is right. `answer` is None when none came in time.
+
+    `why` is what the member saw after asking how the bot knows, where they did.
+    """
 
     question: Question
     file: bytes
     answer: Answer | None
     expected_link: str | None
     milliseconds: float
+    why: Answer | None = None
 
     @property
     def link(self) -> str | None:
@@ -144,7 +150,8 @@ async def ask_all(scenery: Scenery, links: dict[int, str], script: list[Question
     asked = []
     for number, question in enumerate(script, 1):
         member = scenery.members[question.guild, MEMBERS[number % len(MEMBERS)]]
-        asked.append(await ask(scenery, question, member, links))
+        answered = await ask(scenery, question, member, links)
+        asked.append(replace(answered, why=await _why(scenery, answered, member)))
         progress("answered", number, len(script))
     return asked
 
@@ -153,10 +160,17 @@ async def ask(scenery: Scenery, question: Question, member: Member, links: dict[
     """Ask one question with /find, and wait for the answer. `links` are those of the posts, by seed."""
     file = await asyncio.to_thread(question_file, question)
     channel = scenery.channels[question.guild, question.channel]
-    interaction = await scenery.discord.slash(channel, member, "find", attachments={"image": ("question.png", file)})
+    interaction = await scenery.discord.slash(channel, member, "find", attachments={"image": (f"question.{question.format}", file)})
     try:
         answer = await scenery.discord.answer(interaction, embedded=True, timeout=PATIENCE_S)
     except TimeoutError:
         return Asked(question, file, None, None, PATIENCE_S * 1000)
     expected = None if question.answer is None else links[question.answer]
     return Asked(question, file, answer, expected, (answer.answered_after_s or 0) * 1000)
+
+
+async def _why(scenery: Scenery, asked: Asked, member: Member) -> Answer | None:
+    """What the member sees who asks how the bot knows; they do where the piece was not easily recognised."""
+    if asked.answer is None or not asked.question.is_hard or asked.link is None:
+        return None
+    return await scenery.discord.answer(await scenery.discord.press(asked.answer, member, label=WHY), timeout=PATIENCE_S)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from pipeline.demo.look import Names, message_html
-from pipeline.demo.play import Asked
+from pipeline.demo.play import WHY, Asked
 from pipeline.demo.scenes import Scene
 from pipeline.demo.script import PIECES
 from pipeline.demo.terminal import Terminal
@@ -28,7 +28,8 @@ article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelate
   overflow: hidden; }
 article > div { overflow-wrap: anywhere; }
 .embed b.title { display: block; } .embed .thumb { float: right; max-width: 72px; margin-left: .8rem; }
-.embed .large { max-height: 190px; margin-top: .5rem; } .footer { color: var(--dim); font-size: .8rem; margin-top: .4rem; }
+.embed .large { max-height: 190px; margin-top: .5rem; }
+.why .large { max-height: none; image-rendering: auto; } .footer { color: var(--dim); font-size: .8rem; margin-top: .4rem; }
 .channel { background: #5865f233; border-radius: 4px; padding: 0 .2rem; }
 .button { display: inline-block; background: var(--line); border-radius: 5px; padding: .3rem .8rem; margin: 0 .4rem .4rem 0;
   font-size: .85rem; } .primary { background: #5865f2; color: #fff; } .success { background: #2d7d46; color: #fff; }
@@ -56,7 +57,7 @@ def html(
         ""
         if trained
         else '<p class="note">The model is <b>untrained</b>: a small open_clip tower with seeded random weights. '
-        "It knows nearly identical pictures and nothing else; screenshots and photos need a trained one.</p>"
+        "What is alike but for its details it cannot tell; what is verified by its details is not touched by that.</p>"
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -79,9 +80,11 @@ def _article(number: int, asked: Asked, channels: Names) -> str:
     mark = _mark(asked.right)
     heading = f"<h2>{number}. {escape(asked.question.words)} <small>{asked.milliseconds:.0f} ms, {mark}</small></h2>"
     answer = "<p>No answer came in time.</p>" if asked.answer is None else message_html(asked.answer, channels)
+    if asked.why is not None:
+        answer += f'<div class="why"><p>And after a press of “{WHY}”:</p>{message_html(asked.why, channels)}</div>'
     return (
-        f'<article><div class="question">{heading}<img alt="question {number}" src="{data_uri(asked.file, "png")}"></div>'
-        f"<div>{answer}</div></article>"
+        f'<article><div class="question">{heading}<img alt="question {number}" '
+        f'src="{data_uri(asked.file, asked.question.format)}"></div><div>{answer}</div></article>'
     )
 
 

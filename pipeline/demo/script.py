@@ -1,13 +1,17 @@
-"""What happens in the demo: who posts which piece where, and which 20 questions are asked. Pure, and the same every time."""
+"""What happens in the demo: who posts which piece where, and which questions are asked. Pure, and the same every time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
+import numpy as np
 from PIL import Image
 
-from infra.art.distort import brightness, crop, png, reencode, resize
-from infra.art.generate import piece
+from infra.art.distort import brightness, crop, jpeg, png, reencode, resize
+from infra.art.generate import MAP, piece
+from infra.art.ingame import screenshot
+from infra.art.phone import photo
 
 PIECES = 60
 FIRST_POST = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)
@@ -29,6 +33,26 @@ DISTORTIONS: dict[str, Distortion] = {
     "20 % darker": lambda image: brightness(image, 0.8),
     "20 % brighter": lambda image: brightness(image, 1.2),
 }
+"""What happens to a picture that is passed on. Two questions of each are asked."""
+
+PARTS: dict[str, Distortion] = {
+    "one map of it": lambda image: image.crop((MAP, 0, 2 * MAP, MAP)),
+    "turned by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+}
+"""What is done to a picture on purpose, or because a piece is built map by map. One question of each is asked."""
+
+LARGE = (15, 20, 12)
+"""Pieces of several maps, about which those are asked."""
+
+SCENES = {"a screenshot in the game": screenshot, "a phone photo of a monitor": photo}
+"""What the picture is seen in. Two questions of each are asked, and one about a picture that nobody posted."""
+
+SEVERITY = 2
+"""Of three: neither near and straight nor far and askew."""
+
+FILMED = 90
+"""The JPEG quality that screenshots and photos are saved with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +84,22 @@ class Question:
     answer: int | None
 
     @property
+    def is_hard(self) -> bool:
+        """Whether it shows the piece in a way that is worth explaining."""
+        return self.distortion in PARTS or self.distortion in SCENES
+
+    @property
+    def format(self) -> str:
+        """In which format the picture is sent."""
+        return "jpeg" if self.distortion in SCENES else "png"
+
+    @property
     def words(self) -> str:
         if self.answer is not None:
             return f"piece {self.seed}, {self.distortion}"
-        return "never posted" if self.seed >= NEVER_POSTED else f"piece {self.seed}, posted in another server"
+        if self.seed < NEVER_POSTED:
+            return f"piece {self.seed}, posted in another server"
+        return f"never posted, {self.distortion}" if self.distortion in SCENES else "never posted"
 
 
 def posts() -> list[Post]:
@@ -86,18 +122,22 @@ FORGETFUL = "Efe"
 
 
 def questions() -> list[Question]:
-    """Two of each distortion, three pictures that nobody posted, and one that only the other server knows."""
+    """Every distortion, part and scene, pictures that nobody posted, and one that only the other server knows."""
     posted = posts()
-    asked = []
-    for number, distortion in enumerate([*DISTORTIONS, *DISTORTIONS]):
-        post = posted[(number * 7 + 3) % PIECES]
-        asked.append(Question(post.seed, post.guild, post.channel, distortion, post.seed))
+    turns = ((number * 7 + 3) % PIECES for number in count())
+    wanted = [*zip([*DISTORTIONS, *DISTORTIONS, *SCENES, *SCENES], turns, strict=False), *zip(PARTS, LARGE, strict=True)]
+    asked = [Question(seed, posted[seed].guild, posted[seed].channel, distortion, seed) for distortion, seed in wanted]
     there, elsewhere = list(GUILDS)
-    asked += [Question(NEVER_POSTED + number, there, GUILDS[there][0], "as posted", None) for number in range(3)]
+    never = ["as posted", "as posted", *SCENES]
+    asked += [Question(NEVER_POSTED + number, there, GUILDS[there][0], each, None) for number, each in enumerate(never)]
     foreign = next(post for post in posted if post.guild == elsewhere)
     return [*asked, Question(foreign.seed, there, GUILDS[there][0], "as posted", None)]
 
 
 def question_file(question: Question) -> bytes:
-    """The picture that is attached to the question, as PNG."""
-    return png(DISTORTIONS[question.distortion](piece(question.seed)))
+    """The picture that is attached to the question: a PNG file, or a JPEG one where it is a scene."""
+    shown = piece(question.seed)
+    if question.format == "jpeg":
+        scene = SCENES[question.distortion](shown, np.random.default_rng(question.seed), SEVERITY)
+        return jpeg(scene.image, FILMED)
+    return png({**DISTORTIONS, **PARTS}[question.distortion](shown))

@@ -1,4 +1,4 @@
-"""Giving up a generation: its vectors leave the log, the catalogue and the index; its consumers and search index go too."""
+"""Giving up a generation: its vectors and fingerprints leave the log, the catalogue and the indexes; its consumers go too."""
 
 import asyncio
 from contextlib import suppress
@@ -14,6 +14,7 @@ from contracts.generations import Generation, Generations
 from contracts.subjects import FAILURES, RETRIES, failure_filter, past_name, retry_subject, stream_of, variant_filter
 from infra.nats.outages import outages
 from pipeline.durables import Durable, bound_durables
+from pipeline.generations.fingerprints import give_up_fingerprints
 from pipeline.generations.naming import known
 from pipeline.monitoring.status import unsettled
 from pipeline.registry import STAGES
@@ -43,6 +44,8 @@ async def drop(wiring: Wiring, name: str) -> int:
         await generations.until(lambda now: name in now.dropped)
     with outages():
         await _erase(client.jetstream(), generation, generations.now)
+        catalogue, blobs, grace_s = await wiring.catalogue(), await wiring.blobs(), wiring.policy.blob_grace.total_seconds()
+        await give_up_fingerprints(client, catalogue, blobs, name, generations.now, grace_s)
     await wiring.vectors_dropped(name)
     return await (await wiring.catalogue()).drop_generation(name)
 

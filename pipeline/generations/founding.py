@@ -5,10 +5,12 @@ from contracts.errors import MapSeekError
 from contracts.events import GenerationActivated, GenerationStarted
 from contracts.generations import Generations
 from contracts.ports import Encoder, Journal
+from infra.clip.shipped import shipped_tag
 from infra.nats.generations import FollowedGenerations
 from pipeline.clock import utc_now
 from pipeline.generations.encoders import Encoders
 from pipeline.settings import Settings
+from stages.fingerprint import METHOD
 
 FIRST = "g1"
 
@@ -39,9 +41,10 @@ def started(name: str, encoder: Encoder, model: str, pretrained: str | None, pre
         preprocessing=preprocessing,
         dimensions=encoder.dimensions,
         model=model,
-        pretrained=pretrained,
+        pretrained=pretrained or shipped_tag(model),
         precision=encoder.id.rpartition("/")[2],
         started_at=utc_now(),
+        fingerprint=METHOD,
     )
 
 
@@ -55,20 +58,25 @@ def activated(generations: Generations, name: str) -> GenerationActivated:
         digest=generation.digest,
         preprocessing=generation.preprocessing,
         dimensions=generation.dimensions,
+        fingerprint=generation.fingerprint,
     )
 
 
 def check_settings(generations: Generations, settings: Settings) -> None:
     """Raises MapSeekError when the settings name a model that no generation was ever made with.
 
-    The one of an earlier generation is no mistake: whoever changes the model by a replay need not touch the settings.
+    The one of an earlier generation is no mistake: whoever changes the model by a replay need not touch the settings. Nor is a
+    default: where nothing is set, an archive goes on with what it was begun with, whatever a new release would begin one with.
     """
+    if not settings.model_fields_set & {"model", "pretrained"}:
+        return
+    wished = settings.model, settings.pretrained or shipped_tag(settings.model)
     known = {(each.model, each.pretrained) for each in generations.known.values()}
-    if (settings.model, settings.pretrained) in known or any(model is None for model, _ in known):
+    if wished in known or any(model is None for model, _ in known):
         return
     active = generations.active
     uses = f"{active.model} ({active.pretrained or 'untrained'})" if active else "none"
     raise MapSeekError(
-        f"MAPSEEK_MODEL and MAPSEEK_PRETRAINED name {settings.model} ({settings.pretrained or 'untrained'}), but this archive "
+        f"MAPSEEK_MODEL and MAPSEEK_PRETRAINED name {settings.model} ({wished[1] or 'untrained'}), but this archive "
         f"answers with {uses}: set them back, and change the model with `mapseek replay --encoder {settings.model}`."
     )

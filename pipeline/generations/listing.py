@@ -5,6 +5,7 @@ from typing import Literal
 
 from nats.aio.client import Client
 
+from contracts.events import ImageEmbedded
 from contracts.generations import Generation, Generations
 from pipeline.generations.standing import is_paused, standing
 
@@ -15,13 +16,17 @@ State = Literal["building", "paused", "ready", "active", "retired"]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A generation that lives: `images` have a vector in it, `missing` ones have not yet; the vectors take `vector_bytes`."""
+    """A generation that lives: `images` are complete in it, `missing` ones are not yet; the vectors take `vector_bytes`.
+
+    `fingerprint` is the method of its fingerprints.
+    """
 
     name: str
     state: State
     encoder: str
     digest: str
     preprocessing: str
+    fingerprint: str
     dimensions: int
     images: int
     missing: int
@@ -41,10 +46,11 @@ async def _listed(client: Client, generations: Generations, generation: Generati
         encoder=generation.encoder,
         digest=generation.digest,
         preprocessing=generation.preprocessing,
+        fingerprint=generation.fingerprint,
         dimensions=generation.dimensions,
         images=found.done,
         missing=found.missing,
-        vector_bytes=found.done * generation.dimensions * FLOAT_BYTES,
+        vector_bytes=found.made[ImageEmbedded] * generation.dimensions * FLOAT_BYTES,
     )
 
 

@@ -1,51 +1,71 @@
 """How far a generation is: counted on the log, which is the only place where progress is kept. The server keeps a pause."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
-from contracts.events import ImageEmbedded, ImageFact, ImagePreprocessed
+from contracts.events import ImageEmbedded, ImageFact, ImageFingerprinted, ImagePreprocessed
 from contracts.generations import Generation
+from contracts.stage import Stage
 from contracts.subjects import IMAGES, bound_filter, durable_name, past_name, stream_of, variant_filter
 from infra.nats.counting import count_of
 from infra.nats.outages import outages
-from stages import embed
+from stages import embed, fingerprint
+
+MADE: dict[type[ImageFact], Stage[Any]] = {ImageFingerprinted: fingerprint.STAGE, ImageEmbedded: embed.STAGE}
+"""What a generation has of each picture, and the stage that makes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Images there are for a generation, and those of them that have a vector in it."""
+    """Images there are for a generation, and how many of them have what it is made of, by kind of fact."""
 
     total: int
-    done: int
+    made: dict[type[ImageFact], int]
+
+    @property
+    def done(self) -> int:
+        """Images that have all of it; where they lack it in turns, it is a little less."""
+        return min(self.made.values())
 
     @property
     def missing(self) -> int:
-        """Images that have no vector yet: they are waiting, or could not be embedded."""
+        """Images that lack something, none when it is complete: they are waiting, or it could not be made of them."""
         return max(0, self.total - self.done)
+
+    def lacks(self, kind: type[ImageFact]) -> bool:
+        """Whether an image lacks this."""
+        return self.made[kind] < self.total
 
 
 async def standing(client: Client, generation: Generation) -> Standing:
     """Count the images of a generation. Raises Unavailable when the log cannot be reached."""
     stream = stream_of(ImagePreprocessed)
-    total, done = await asyncio.gather(
+    total, *made = await asyncio.gather(
         count_of(client, stream, [bound_filter(ImagePreprocessed, generation)]),
-        count_of(client, stream, [variant_filter(ImageEmbedded, generation.name)]),
+        *(count_of(client, stream, [variant_filter(kind, generation.name)]) for kind in MADE),
     )
-    return Standing(total, done)
+    return Standing(total, dict(zip(MADE, made, strict=True)))
 
 
-def build_name(generation: str) -> str:
-    """The durable that builds a generation: its server keeps the place, and whether somebody paused it."""
-    return past_name(durable_name(embed.STAGE.name, ImageFact.family, generation))
+async def builds_of(client: Client, generation: str) -> dict[str, bool]:
+    """The durables that are building a generation, and whether each is paused: the server keeps that, and their places.
+
+    Raises Unavailable when the log cannot be reached.
+    """
+    found = {}
+    with outages():
+        for stage in MADE.values():
+            name = past_name(durable_name(stage.name, ImageFact.family, generation))
+            with suppress(NotFoundError):
+                found[name] = bool((await client.jetstream().consumer_info(IMAGES, name)).paused)
+    return found
 
 
 async def is_paused(client: Client, generation: Generation) -> bool:
     """Whether somebody paused the build of a generation. Raises Unavailable when the log cannot be reached."""
-    with outages():
-        try:
-            return bool((await client.jetstream().consumer_info(IMAGES, build_name(generation.name))).paused)
-        except NotFoundError:
-            return False
+    return any((await builds_of(client, generation.name)).values())

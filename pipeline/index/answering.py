@@ -1,4 +1,4 @@
-"""What a process that holds the vector index does when it is asked to rebuild it: it tells how far it is, then what came of it."""
+"""What a process that holds an index does when it is asked to rebuild it: it tells how far it is, then what came of it."""
 
 import asyncio
 import os
@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from contracts.subjects import REBUILD_INDEX
 from infra.nats.listening import listening
 from pipeline.index.comparing import IndexComparison
+from pipeline.index.projected import VECTORS
 
 log = structlog.get_logger()
 
@@ -28,9 +29,13 @@ class Request(BaseModel):
 
 
 class Report(BaseModel):
-    """What a process tells while it is at work (`done` of `total` of the log), at the end, or when it failed (`reason`)."""
+    """What a process tells of an index: at work (`done` of `total` of the log), at the end, or when it failed (`reason`).
+
+    `process` names the process, and behind it the index where it is not the one of vectors, which a first release had alone.
+    """
 
     process: str
+    index: str = VECTORS.name
     state: Literal["working", "done", "failed"] = "working"
     done: int = 0
     total: int = 0
@@ -45,12 +50,12 @@ class Rebuildable(Protocol):
 
 
 @asynccontextmanager
-async def answering(client: Client, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Rebuild the index for whoever asks; `rebuilt` is called when another one answers from now on."""
+async def answering(client: Client, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Rebuild the index of that name for whoever asks; `rebuilt` is called when another one answers from now on."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def asked(message: Msg) -> None:
-        task = asyncio.create_task(_serve(client, message, index, rebuilt))
+        task = asyncio.create_task(_serve(client, message, name, index, rebuilt))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
@@ -63,8 +68,9 @@ async def answering(client: Client, index: Rebuildable, rebuilt: Callable[[], Aw
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _serve(client: Client, message: Msg, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> None:
-    now = Report(process=f"{socket.gethostname()}/{os.getpid()}/{client.client_id}")
+async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> None:
+    place = f"{socket.gethostname()}/{os.getpid()}/{client.client_id}"
+    now = Report(process=place if name == VECTORS.name else f"{place} ({name})", index=name)
 
     def progress(done: int, total: int) -> None:
         now.done, now.total = done, total
@@ -82,7 +88,7 @@ async def _serve(client: Client, message: Msg, index: Rebuildable, rebuilt: Call
             await rebuilt()
         end = now.model_copy(update={"state": "done", "comparison": comparison})
     except Exception as error:
-        log.exception("the vector index could not be rebuilt")
+        log.exception(f"the {name} could not be rebuilt")
         end = now.model_copy(update={"state": "failed", "reason": str(error) or type(error).__name__})
     finally:
         telling.cancel()

@@ -1,14 +1,16 @@
-"""Two vector indexes compared by their digests."""
+"""Two indexes of a kind compared by their digests."""
 
 from dataclasses import dataclass
 
-from infra.vectors.digest import digest_of
-from infra.vectors.index import EmbeddedIndex
+from pipeline.index.kinds import AnyIndex, Kind
 
 
 @dataclass(frozen=True, slots=True)
 class IndexComparison:
-    """Digests of the index that there was and of the one that the log says, both at one place of the log."""
+    """Digests of the index that there was and of the one that the log says, both at one place of the log.
+
+    `vectors` counts what is in an index: a vector, or in an index of features an image, of one generation.
+    """
 
     before: str
     after: str
@@ -17,6 +19,6 @@ class IndexComparison:
     position: int
 
 
-def compared(before: EmbeddedIndex, after: EmbeddedIndex) -> IndexComparison:
+def compared(kind: Kind[AnyIndex], before: AnyIndex, after: AnyIndex) -> IndexComparison:
     """Compare two indexes, which nobody changes meanwhile."""
-    return IndexComparison(digest_of(before), digest_of(after), len(before), len(after), after.position)
+    return IndexComparison(kind.digest(before), kind.digest(after), len(before), len(after), after.position)

@@ -1,50 +1,26 @@
-"""The vector index that follows the log, and can be made anew from it at any time."""
+"""The vector index that follows the log."""
 
-import asyncio
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 
-import structlog
-from nats.aio.client import Client
-
-from contracts.errors import MapSeekError
 from contracts.events import ImageEmbedded
 from contracts.ports import Neighbour
-from contracts.subjects import IMAGES, guild_filter
-from infra.nats.following import Following
-from infra.nats.lookup import last_on
-from infra.nats.tail import follow, readable
+from infra.vectors.digest import digest_of
 from infra.vectors.index import EmbeddedIndex
-from pipeline.index.comparing import IndexComparison, compared
-from pipeline.index.playing import FOLLOWED, apply, play
-
-log = structlog.get_logger()
-
-FRESH_WITHIN_S = 1.0
+from infra.vectors.snapshot import load, save
+from pipeline.index.following import Projected
+from pipeline.index.kinds import Kind
 
 
-class ProjectedIndex:
+async def _add(index: EmbeddedIndex, fact: ImageEmbedded) -> None:
+    index.add(fact.guild_id, fact.generation, fact.image_id, fact.audience, fact.vector)
+
+
+VECTORS = Kind("vector index", ImageEmbedded, empty=lambda _: EmbeddedIndex(), add=_add, load=load, save=save, digest=digest_of)
+"""The embedded index of vectors (infra/vectors)."""
+
+
+class ProjectedIndex(Projected[EmbeddedIndex]):
     """The VectorSearch port over the embedded index; a search sees every vector that was recorded before it was asked."""
-
-    def __init__(self, client: Client, index: EmbeddedIndex) -> None:
-        self._client = client
-        self._index = index
-        self._following = Following("the vector index does not follow the log any more")
-        self._applying = asyncio.Lock()
-        self._rebuilding = False
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    @property
-    def index(self) -> EmbeddedIndex:
-        """The one that answers at this moment."""
-        return self._index
-
-    @property
-    def position(self) -> int:
-        """The stream sequence up to which the log is applied."""
-        return self._index.position
 
     def count(self, generation: str) -> int:
         """How many images have a vector of that generation."""
@@ -53,58 +29,10 @@ class ProjectedIndex:
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(FRESH_WITHIN_S):
-                await self.reached(await last_on(self._client.jetstream(), IMAGES, guild_filter(ImageEmbedded, guild_id)))
-        return await self._index.search(guild_id, generation, vector, top=top, channels=channels)
+        return await (await self.fresh(guild_id)).search(guild_id, generation, vector, top=top, channels=channels)
 
     async def like(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        return await self._index.like(guild_id, generation, image_id, at_least=at_least, top=top, channels=channels)
-
-    async def reached(self, sequence: int) -> None:
-        """Wait until the log is applied up to that sequence."""
-        await self._following.until(lambda: self._index.position >= sequence)
-
-    async def rebuild(self, *, verify: bool, progress: Callable[[int, int], None]) -> IndexComparison:
-        """Make the index anew from the log, compare both at the same place, and let the new one answer unless it is to `verify`.
-
-        Searches are answered all the time, from the old one until then. Raises MapSeekError when that goes on already, nats-py's
-        errors when the log cannot be read.
-        """
-        if self._rebuilding:
-            raise MapSeekError("the index is being rebuilt already")
-        self._rebuilding = True
-        try:
-            beside = EmbeddedIndex()
-            await self._bring_up(beside, progress)
-            async with self._applying:  # so that both stand at one place, for as long as the comparison takes
-                await self._bring_up(beside, progress)
-                comparison = await asyncio.to_thread(compared, self._index, beside)
-                if not verify:
-                    self._index = beside
-        finally:
-            self._rebuilding = False
-        return comparison
-
-    async def _bring_up(self, beside: EmbeddedIndex, progress: Callable[[int, int], None]) -> None:
-        until = self._index.position
-        await play(self._client, beside, until, lambda sequence: progress(sequence, until))
-
-    async def catch_up(self) -> None:
-        """Apply the log for ever. If that fails, every later search fails too, rather than answer from an old index."""
-        try:
-            await self._apply_log()
-        except Exception as error:
-            log.exception("the vector index stopped")
-            await self._following.failed(error)
-
-    async def _apply_log(self) -> None:
-        async for message in follow(self._client, IMAGES, FOLLOWED, after=self._index.position):
-            recorded = readable(message)
-            async with self._applying:
-                if recorded is not None:
-                    apply(self._index, recorded.fact)
-                self._index.advance(message.metadata.sequence.stream)
-            await self._following.moved()
+        index = await self.fresh(guild_id)
+        return await index.like(guild_id, generation, image_id, at_least=at_least, top=top, channels=channels)

@@ -1,4 +1,4 @@
-"""Asking every process that holds the vector index to rebuild it, and hearing how each of them gets on."""
+"""Asking every process that holds an index to rebuild it, and hearing how each of them gets on."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -21,7 +21,7 @@ SILENT_FOR_S = 20.0
 async def ask_processes(
     client: Client, *, verify: bool, heard: Callable[[Report], None], silent_for: float = SILENT_FOR_S
 ) -> list[Report]:
-    """The last report of every process that holds the index, none where nobody does. `heard` is called with each report."""
+    """The last report of every process on each index that it holds, none where nobody does. `heard` is called with each report."""
     inbox = client.new_inbox()
     reports: dict[str, Report] = {}
     last_heard: dict[str, float] = {}

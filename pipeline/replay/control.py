@@ -1,5 +1,8 @@
 """Pausing, resuming and cancelling a build. The server keeps a pause: it holds for every process, and after restarts."""
 
+from collections.abc import Collection
+from contextlib import suppress
+
 from nats.js.errors import NotFoundError
 
 from contracts.errors import MapSeekError
@@ -7,7 +10,7 @@ from contracts.subjects import IMAGES
 from infra.nats.outages import outages
 from pipeline.generations.dropping import drop
 from pipeline.generations.naming import known
-from pipeline.generations.standing import build_name
+from pipeline.generations.standing import builds_of
 from pipeline.wiring import Wiring
 
 FOR_EVER = "9999-12-31T00:00:00Z"
@@ -15,16 +18,20 @@ FOR_EVER = "9999-12-31T00:00:00Z"
 
 async def pause(wiring: Wiring, name: str) -> None:
     """Let no process begin another batch of a build. Raises MapSeekError when that generation is not being built."""
-    durable = await _past_of(wiring, name)
+    builds = await _builds_of(wiring, name)
     with outages():
-        await wiring.client.jetstream().pause_consumer(IMAGES, durable, FOR_EVER)
+        for durable in builds:
+            with suppress(NotFoundError):  # it has just come to its end
+                await wiring.client.jetstream().pause_consumer(IMAGES, durable, FOR_EVER)
 
 
 async def resume(wiring: Wiring, name: str) -> None:
     """Let a build go on. Raises MapSeekError when that generation is not being built."""
-    durable = await _past_of(wiring, name)
+    builds = await _builds_of(wiring, name)
     with outages():
-        await wiring.client.jetstream().resume_consumer(IMAGES, durable)
+        for durable in builds:
+            with suppress(NotFoundError):
+                await wiring.client.jetstream().resume_consumer(IMAGES, durable)
 
 
 async def cancel(wiring: Wiring, name: str) -> int:
@@ -36,12 +43,9 @@ async def cancel(wiring: Wiring, name: str) -> int:
     return await drop(wiring, name)
 
 
-async def _past_of(wiring: Wiring, name: str) -> str:
+async def _builds_of(wiring: Wiring, name: str) -> Collection[str]:
     known((await wiring.generations()).now, name)
-    durable = build_name(name)
-    with outages():
-        try:
-            await wiring.client.jetstream().consumer_info(IMAGES, durable)
-        except NotFoundError:
-            raise MapSeekError(f"Generation {name} is not being built: see `mapseek generations`.") from None
-    return durable
+    builds = await builds_of(wiring.client, name)
+    if not builds:
+        raise MapSeekError(f"Generation {name} is not being built: see `mapseek generations`.")
+    return builds

@@ -1,21 +1,24 @@
-"""What building a generation will take: counted on the log, computed from the model's dimensions, and timed on some pictures."""
+"""What building a generation will take: counted on the log, computed from the model's dimensions, and tried on some pictures."""
 
 import asyncio
 from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import cycle, islice
 from time import perf_counter
+from typing import cast
 
 from contracts.envelope import Origin, headers_of
 from contracts.errors import BlobMissing, MapSeekError, Reject
-from contracts.events import ImageEmbedded, ImageIndexed, ImagePreprocessed
+from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed, ImagePreprocessed
+from contracts.generations import Generation
 from contracts.ports import BlobStore, ImageEncoder
 from contracts.subjects import IMAGES, subject_of, variant_filter
 from infra.nats.tail import past, readable
 from infra.nats.wire import body_of
 from pipeline.clock import utc_now
+from pipeline.dependencies import dependencies
 from pipeline.process import Process
-from stages import preprocess
+from stages import fingerprint, preprocess
 
 SAMPLE = 32
 FLOAT_BYTES, HALF_BYTES = 4, 2
@@ -25,10 +28,11 @@ RECORD_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """For a number of pictures: bytes in the log, in the catalogue and in the index, and pictures a second by a sample of some."""
+    """For a number of pictures: bytes in the log, the blobs, the catalogue and the index, and pictures a second by a sample."""
 
     pictures: int
     log_bytes: int
+    blob_bytes: int
     catalogue_bytes: int
     index_bytes: int
     sampled: int
@@ -40,13 +44,14 @@ class Estimate:
 
 
 async def estimate(process: Process, encoder: ImageEncoder, pictures: int, batch: int) -> Estimate:
-    """Embed some archived pictures for real, and record nothing. Raises MapSeekError where none of them can be embedded."""
+    """Embed and fingerprint some archived pictures for real, and keep nothing. Raises MapSeekError where none of them can be."""
     wiring = process.wiring
     sample = await _sample(process)
-    blobs = await wiring.blobs()
+    blobs, deps = await wiring.blobs(), await _deps_as_if_begun(process, encoder)
     await _embedded(encoder, blobs, list(islice(cycle(sample), batch)))  # the first batch also warms the model up
     began = perf_counter()
     done = await _embedded(encoder, blobs, sample)
+    fingerprints = await _fingerprinted(deps, sample)
     took = perf_counter() - began
     if not done:
         raise MapSeekError("None of the archived pictures that were tried could be embedded: are their blobs on this machine?")
@@ -54,6 +59,7 @@ async def estimate(process: Process, encoder: ImageEncoder, pictures: int, batch
     return Estimate(
         pictures=pictures,
         log_bytes=pictures * _logged(sample[0], dimensions),
+        blob_bytes=pictures * sum(fingerprints) // len(sample),
         catalogue_bytes=pictures * dimensions * FLOAT_BYTES,
         index_bytes=pictures * dimensions * HALF_BYTES,
         sampled=done,
@@ -87,12 +93,36 @@ async def _embedded(encoder: ImageEncoder, blobs: BlobStore, pictures: list[Imag
     return sum(await asyncio.gather(*map(embedded, pictures)))
 
 
+async def _deps_as_if_begun(process: Process, encoder: ImageEncoder) -> fingerprint.Deps:
+    known = encoder.encoder
+    generation = Generation(
+        "", known.id, known.digest, preprocess.PREPROCESSING, known.dimensions, 0, fingerprint=fingerprint.METHOD
+    )
+    return cast("fingerprint.Deps", await dependencies(fingerprint.STAGE, ImagePreprocessed.family, process.wiring, generation))
+
+
+async def _fingerprinted(deps: fingerprint.Deps, pictures: list[ImagePreprocessed]) -> list[int]:
+    """The bytes of the fingerprints of these, but for those that are taken over from another generation or cannot be made."""
+
+    async def fingerprinted(picture: ImagePreprocessed) -> int:
+        try:
+            if await fingerprint.known(picture, deps) is None:
+                return len((await deps.fingerprinting.fingerprint(await deps.blobs.get(picture.pixels))).data)
+        except (BlobMissing, Reject):
+            pass
+        return 0
+
+    return await asyncio.gather(*map(fingerprinted, pictures))
+
+
 def _logged(picture: ImagePreprocessed, dimensions: int) -> int:
-    """Bytes that the two facts of one more vector take in the log."""
+    """Bytes that the facts of one more picture take in the log."""
     embedded = ImageEmbedded(**picture.identity, generation="g0", vector=bytes(dimensions * FLOAT_BYTES))
     indexed = ImageIndexed(**picture.identity, generation="g0")
+    blob = {"fingerprint": picture.pixels, "hash": picture.pixels}
+    fingerprinted = ImageFingerprinted(**picture.identity, **blob, generation="g0", method="f0", quality=100, features=100)
     size = 0
-    for fact in (embedded, indexed):
+    for fact in (embedded, fingerprinted, indexed):
         headers = headers_of(fact, Origin(picture.image_id, subject_of(picture), replayed=True), "mapseek/host/1", utc_now())
         written = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         size += RECORD_BYTES + len(subject_of(fact)) + len(written) + len(body_of(fact))

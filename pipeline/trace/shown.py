@@ -65,7 +65,8 @@ def _kept(standing: Standing, catalogue: InCatalogue) -> RenderableType:
     else:
         lines.append(f"catalogue: {'removed for good' if catalogue.removed else 'there' if catalogue.there else 'not there'}")
     for each in standing.generations:
-        said = ["embedded" if each.embedded else "not embedded", "indexed" if each.indexed else "not indexed"]
+        made = {"fingerprinted": each.fingerprinted, "embedded": each.embedded, "indexed": each.indexed}
+        said = [what if there else f"not {what}" for what, there in made.items()]
         if not catalogue.problem:
             said.append("vector in the catalogue" if each.in_catalogue else "no vector in the catalogue")
         lines.append(f"{each.name}{' (answers)' if each.active else ''}: {', '.join(said)}")

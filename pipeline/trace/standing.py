@@ -7,6 +7,7 @@ from contracts.events import (
     Fact,
     ImageDownloaded,
     ImageEmbedded,
+    ImageFingerprinted,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
@@ -16,6 +17,7 @@ from contracts.events import (
     SearchDescribed,
     SearchDownloaded,
     SearchEmbedded,
+    SearchFingerprinted,
     SearchMatched,
     SearchPreprocessed,
     SearchRejected,
@@ -33,7 +35,8 @@ NEXT: dict[type[Fact], str] = {
     SearchRequested: "download",
     SearchDescribed: "embed",
     SearchDownloaded: "preprocess",
-    SearchPreprocessed: "embed",
+    SearchPreprocessed: "fingerprint",
+    SearchFingerprinted: "embed",
     SearchEmbedded: "match",
     SearchMatched: "reply",
     SearchRejected: "reply",
@@ -57,6 +60,7 @@ class InGeneration:
 
     name: str
     active: bool
+    fingerprinted: bool
     embedded: bool
     indexed: bool
     in_catalogue: bool
@@ -93,11 +97,12 @@ def _for(letter: Letter) -> str:
 
 
 def _in(generation: Generation, facts: Sequence[Fact], generations: Generations, catalogue: InCatalogue) -> InGeneration:
-    def has(kind: type[ImageEmbedded] | type[ImageIndexed]) -> bool:
+    def has(kind: type[ImageFingerprinted] | type[ImageEmbedded] | type[ImageIndexed]) -> bool:
         return any(isinstance(fact, kind) and fact.generation == generation.name for fact in facts)
 
     active = generations.active is not None and generations.active.name == generation.name
-    return InGeneration(generation.name, active, has(ImageEmbedded), has(ImageIndexed), generation.name in catalogue.vectors)
+    made = has(ImageFingerprinted), has(ImageEmbedded), has(ImageIndexed)
+    return InGeneration(generation.name, active, *made, generation.name in catalogue.vectors)
 
 
 def _image_end(facts: Sequence[Fact], per_generation: Sequence[InGeneration], has_open_ends: bool) -> str:
@@ -109,7 +114,13 @@ def _image_end(facts: Sequence[Fact], per_generation: Sequence[InGeneration], ha
         return "" if has_open_ends else _waits(facts)
     end = f"in the catalogue and findable in {' and '.join(findable)}"
     missing = [each.name for each in per_generation if each.name not in findable]
-    return f"{end}, not yet in {' and '.join(missing)}" if missing else end
+    unprinted = [each.name for each in per_generation if each.name in findable and not each.fingerprinted]
+    said = [
+        end,
+        f"not yet in {' and '.join(missing)}" if missing else "",
+        f"not yet by its fingerprint in {' and '.join(unprinted)}" if unprinted else "",
+    ]
+    return ", ".join(filter(None, said))
 
 
 def _search_end(facts: Sequence[Fact], has_open_ends: bool) -> str:

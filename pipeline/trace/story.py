@@ -11,6 +11,7 @@ from contracts.errors import Malformed
 from contracts.events import (
     AttemptFailed,
     Fact,
+    ImageFingerprinted,
     ImagePosted,
     ImageRejected,
     ImageRemoved,
@@ -22,6 +23,7 @@ from contracts.events import (
     SearchAnswered,
     SearchDescribed,
     SearchFact,
+    SearchFingerprinted,
     SearchMatched,
     SearchRejected,
     SearchRequested,
@@ -119,6 +121,10 @@ def _detail(fact: Fact) -> str:
             return f"{fact.filename} by {fact.author.name}"
         case ImageRejected() | SearchRejected():
             return fact.reason
+        case ImageFingerprinted():
+            return f"{fact.features} features, hash of quality {fact.quality}"
+        case SearchFingerprinted():
+            return f"{len(fact.places)} place{'' if len(fact.places) == 1 else 's'} in it"
         case ImageReposted():
             return f"the same piece as {fact.same_as} ({fact.score:.3f})"
         case ImageRemoved():

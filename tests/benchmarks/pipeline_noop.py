@@ -32,14 +32,14 @@ from pipeline.clock import utc_now
 from pipeline.process import running
 from pipeline.registry import STAGES
 from pipeline.runner import Runtime
-from stages import download, embed, persist, preprocess
+from stages import download, embed, fingerprint, persist, preprocess
 from tests.benchmarks.archive import post, settings_on, store, succeeded, until_done
 from tests.benchmarks.cost import Cost, Meter
 from tests.suites.bench_stage import count, downloaded, working
 
 WORKERS = 8
 DIMENSIONS = 512
-CHAIN: dict[Stage[Any], int] = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, persist.STAGE: 4}
+CHAIN: dict[Stage[Any], int] = {download.STAGE: 1, preprocess.STAGE: 1, fingerprint.STAGE: 1, embed.STAGE: 1, persist.STAGE: 5}
 """The stages of the archive lane, with how many messages an image is to each."""
 
 
@@ -159,7 +159,7 @@ async def measure(images: int) -> list[Line]:
     with tempfile.TemporaryDirectory() as folder:
         lines = await baseline(Path(folder, "baseline"), images)
         lines += await archived(Path(folder, "alone"), images, [(f"{stage.name}, alone", [stage]) for stage in CHAIN])
-        lines += await archived(Path(folder, "together"), images, [("all four together", list(CHAIN))])
+        lines += await archived(Path(folder, "together"), images, [("all five together", list(CHAIN))])
     return lines
 
 

@@ -21,6 +21,7 @@ from contracts.events import (
     SearchAnswered,
     SearchDownloaded,
     SearchEmbedded,
+    SearchFingerprinted,
     SearchMatched,
     SearchPreprocessed,
     SearchRequested,
@@ -38,15 +39,15 @@ from tests.benchmarks.pipeline_clip import encoder_of, opened
 
 FIRST_QUESTION = 1_000_000
 PATIENCE_S = 60.0
-WAY = [SearchRequested, SearchDownloaded, SearchPreprocessed, SearchEmbedded, SearchMatched, SearchAnswered]
-PARTS = ["asked to requested", "download", "preprocess", "embed", "match", "reply"]
+WAY = [SearchRequested, SearchDownloaded, SearchPreprocessed, SearchFingerprinted, SearchEmbedded, SearchMatched, SearchAnswered]
+PARTS = ["asked to requested", "download", "preprocess", "fingerprint", "embed", "match", "reply"]
 
 Pause = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Searches:
-    """What the askers saw: milliseconds from the command to the answer, and those that each part of the way took, (n, 6)."""
+    """What the askers saw: milliseconds from the command to the answer, and those that each part of the way took, (n, 7)."""
 
     total: np.ndarray
     parts: np.ndarray

@@ -180,11 +180,28 @@ class TestSqlite(CatalogueSuite):
         with closing(sqlite3.connect(path)) as now:
             assert now.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
+    async def test_a_swapped_file_of_the_second_version_is_brought_up_to_date_and_swapped_again(self, path: Path) -> None:
+        """In one that was rebuilt, the indexes have the longer names."""
+        path.parent.mkdir()
+        with closing(sqlite3.connect(path)) as old:
+            for step in (schema._first, schema._second):
+                for statement in step("", schema.BESIDE):
+                    old.execute(statement)
+            old.execute("PRAGMA user_version = 2")
+            document = json.dumps(POST | {"fingerprint": {"blob": "a" * 64}})
+            old.execute("INSERT INTO images (image_id, document) VALUES ('1', ?)", (document,))
+            old.commit()
+        catalogue = await open_sqlite_catalogue(path)
+        assert await catalogue.uses("a" * 64)
+        for _ in range(2):
+            await catalogue.replace_with(await catalogue.beside())
+        await catalogue.close()
+
     async def test_a_blob_is_found_by_index(self, catalogue: SqliteCatalogue) -> None:
         for _ in range(3):
             plan = await catalogue._rows(f"EXPLAIN QUERY PLAN {_USES}", "a" * 64)
             steps = [row[-1] for row in plan]
-            for column in ("original", "pixels", "thumbnail"):
+            for column in ("original", "pixels", "thumbnail", "fingerprint"):
                 assert any(f"images_by_{column}" in step for step in steps), steps
             assert not any(step.startswith("SCAN") for step in steps), steps
             beside = await catalogue.beside()
@@ -302,7 +319,7 @@ class TestMongo(CatalogueSuite):
 
     async def test_a_guild_and_a_blob_are_found_by_index(self, catalogue: MongoCatalogue) -> None:
         indexes = await catalogue._images.index_information()
-        for field in ("metadata.guild_id", "original.blob", "media.pixels", "media.thumbnail"):
+        for field in ("metadata.guild_id", "original.blob", "media.pixels", "media.thumbnail", "fingerprint.blob"):
             assert [(field, 1)] in [index["key"] for index in indexes.values()]
 
     async def test_a_write_that_overlaps_a_removal_deletes_what_it_wrote(self, catalogue: MongoCatalogue) -> None:

@@ -1,4 +1,4 @@
-"""A new model takes over an archive of two thousand images while people ask, and everything that can be killed is."""
+"""A new model takes over an archive while people ask, and everything that can be killed is."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from nats.js.errors import Error as JetStreamError
 
 from contracts.envelope import Origin
 from contracts.errors import Unavailable
-from contracts.events import GenerationActivated, ImageEmbedded, ImageIndexed, StoredFile
+from contracts.events import GenerationActivated, ImageEmbedded, ImageFingerprinted, ImageIndexed, StoredFile
 from contracts.ports import Journal
 from contracts.subjects import IMAGES as IMAGES_STREAM
 from contracts.subjects import variant_filter
@@ -39,16 +39,15 @@ from tests.suites.programs import IMPATIENT, Program, ended, program
 from tests.suites.waiting import eventually
 from tests.suites.world import Log
 
-IMAGES = 2_000
 LATER = 20
 """Images that are posted while the new generation is built."""
 
-RATE = "40"
-"""Images a second that the replay may build: it leaves the rest of two cores to those who ask."""
+QUESTIONS = 40
+"""Different ones that are asked, one after the other and then again."""
 
 GUILD = "7"
 SECOND_MODEL = f"{UNTRAINED_MODEL}-fine"
-FILES, MODEL, ANSWERS = "download preprocess persist", "embed", "match reply link alert"
+FILES, MODEL, ANSWERS = "download preprocess persist", "fingerprint embed", "match reply link alert"
 
 
 @dataclass
@@ -150,7 +149,7 @@ async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]]) 
 
 
 async def when(
-    reached: Callable[[], Coroutine[Any, Any, int]], number: int, act: Callable[[], Coroutine[Any, Any, Any]], below: int = IMAGES
+    reached: Callable[[], Coroutine[Any, Any, int]], number: int, below: int, act: Callable[[], Coroutine[Any, Any, Any]]
 ) -> None:
     """Act once so many images are done, while more are to come."""
 
@@ -163,17 +162,20 @@ async def when(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("images", "rate"), [(200, 5), pytest.param(2_000, 40, marks=pytest.mark.soak)])
 async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and_switched_on(
-    tmp_path: Path, impatient_log: None
+    tmp_path: Path, impatient_log: None, images: int, rate: int
 ) -> None:
+    """The replay builds so many images a second: it leaves the rest of two cores to those who ask."""
     async with installation(tmp_path) as here:
         blobs, asked_with = open_blob_store(tmp_path / "blobs"), open_blob_store(tmp_path / "questions")
         for stages in (FILES, MODEL, ANSWERS):
             await here.start("run", *stages.split())
-        await here.post(range(IMAGES), blobs)
-        await here.log.holds(ImageIndexed, IMAGES, timeout=180)
-        questions = [await asyncio.to_thread(question, number) for number in range(0, IMAGES, 20)]
+        await here.post(range(images), blobs)
+        await here.log.holds(ImageFingerprinted, images, timeout=300)
+        await here.log.holds(ImageIndexed, images)
+        questions = [await asyncio.to_thread(question, number) for number in range(0, images, images // QUESTIONS)]
 
         async with asker(here.client, here.journal, asked_with, GUILD) as asking:
             idle = await asking.ask_all(questions)
@@ -183,22 +185,22 @@ async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and
                 return await here.embedded_in("g2")
 
             async with asked_all_the_time(asking, questions) as meanwhile:
-                replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2", "--rate", RATE)
+                replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2", "--rate", str(rate))
                 await here.start(*replay)
-                await when(done, 200, lambda: here.kill_and_start(*replay))
-                await here.post(range(IMAGES, IMAGES + LATER), blobs)
-                await when(done, 600, here.kill_log_server)
-                await when(done, 1_000, lambda: here.kill_and_start("run", *MODEL.split()))
-                await when(done, 1_400, lambda: here.kill_and_start("run", *ANSWERS.split()))
+                await when(done, images // 10, images, lambda: here.kill_and_start(*replay))
+                await here.post(range(images, images + LATER), blobs)
+                await when(done, images * 3 // 10, images, here.kill_log_server)
+                await when(done, images // 2, images, lambda: here.kill_and_start("run", *MODEL.split()))
+                await when(done, images * 7 // 10, images, lambda: here.kill_and_start("run", *ANSWERS.split()))
                 assert await asyncio.wait_for(here.at_work[" ".join(replay)].process.wait(), 240) == 0
-                await here.log.holds(ImageIndexed, 2 * (IMAGES + LATER), timeout=60)
+                await here.log.holds(ImageIndexed, 2 * (images + LATER), timeout=60)
                 while_built = len(meanwhile)
                 assert "g2" in await here.run("activate", "g2")
                 activated_at = asyncio.get_running_loop().time()
                 await eventually(lambda: len(meanwhile) >= while_built + 30, timeout=60)
 
         for generation in ("g1", "g2"):
-            assert await here.embedded_in(generation) == IMAGES + LATER
+            assert await here.embedded_in(generation) == images + LATER
         assert await here.log.count(GenerationActivated) == 2
         assert await here.log.dead_letters() == []
         generations = await read_generations(here.client)

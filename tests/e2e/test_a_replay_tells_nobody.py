@@ -8,7 +8,8 @@ from contracts.subjects import kind_filter, stream_of
 from pipeline.generations.encoders import open_encoder_named
 from pipeline.process import Process, log_server, running
 from pipeline.registry import STAGES
-from pipeline.replay.building import begin, build
+from pipeline.replay.beginning import begin
+from pipeline.replay.building import build
 from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part
 from pipeline.replay.playing import Hands

@@ -68,7 +68,7 @@ async def test_an_image_that_came_before_its_alert_had_a_vector_of_the_new_model
 
 
 async def test_an_alert_outlives_a_preprocessing_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)  # type: ignore[arg-type]
+    monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)
     await wish(world, await ask_in_vain(world))
     await begin(world, "g2", preprocessing="p2")
     await holds(world, AlertEmbedded, "g2", 1)

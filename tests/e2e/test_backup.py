@@ -25,12 +25,14 @@ from pipeline.settings import Settings
 from tests.suites.programs import Ended, ended
 from tests.suites.world import IMPATIENT, Log
 
-PIECES, ASKED = 20, 50
+PIECES, ASKED = 20, 20
 GUILD = "local"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_the_same_answers_after_export_and_import(tmp_path: Path) -> None:
+    """Eight programs are started one after the other."""
     data, file = tmp_path / "data", tmp_path / "mapseek.archive"
     pieces, asked = pictures(tmp_path / "pieces"), questions(tmp_path / "questions")
     async with mapseek(data) as process:
@@ -57,7 +59,7 @@ async def test_the_same_answers_after_export_and_import(tmp_path: Path) -> None:
         await log.quiet("image")
         await audited(data, PIECES)
         assert await log.count(ImageIndexed) == PIECES
-        for durable in ("download-image", "preprocess-image", "embed-image-g1"):
+        for durable in ("download-image", "preprocess-image", "fingerprint-image-g1", "embed-image-g1", "link-image-g1"):
             info = await log.client.jetstream().consumer_info(IMAGES, durable)
             assert (info.num_pending, info.delivered and info.delivered.consumer_seq) == (0, 0), durable
         after = await answers(process, asked)
@@ -115,7 +117,8 @@ async def audited(folder: Path, images: int) -> None:
     report = orjson.loads(found.out)
     assert (found.code, report["clean"], report["gaps"]) == (0, True, []), found
     there = {step["name"]: (step["there"], step["on_the_way"]) for step in report["steps"]}
-    whole = ("posted", "downloaded", "preprocessed", "embedded in g1", "indexed", "in the catalogue", "with their vector")
+    made = ("posted", "downloaded", "preprocessed", "fingerprinted in g1", "embedded in g1", "indexed")
+    whole = (*made, "in the catalogue", "with their vector")
     assert {name: there[name] for name in whole} == dict.fromkeys(whole, (images, 0))
 
 
@@ -129,7 +132,7 @@ def questions(folder: Path) -> list[Path]:
     folder.mkdir()
     found = []
     for number in range(ASKED):
-        image = piece(number % (PIECES + 5))
+        image = piece(3 * number % (PIECES + 5))
         data = (png(image), jpeg(image, 60), png(resize(image, 0.5)), png(crop(image, 0.1)))[number % 4]
         found.append(written(folder / f"question-{number}", data))
     return found

@@ -27,12 +27,12 @@ async def test_the_demo_archives_every_piece_answers_every_question_and_changes_
             process.kill()
     text = output.decode()
     assert process.returncode == 0, text
-    assert f"{PIECES} of {PIECES} posted pieces are archived; 20 of 20 questions answered" in text
-    assert "untrained" in text
+    assert f"{PIECES} of {PIECES} posted pieces are archived; 28 of 28 questions answered" in text
     report = (tmp_path / "index.html").read_text()
-    assert report.count("<article>") == 20
+    assert report.count("<article>") == 28
     assert re.findall(r'(?:src|href)="(?!data:|https://discord\.com/channels/)', report) == []
-    assert report.count('<span class="right">') >= 18
+    assert report.count('<span class="right">') >= 28
+    assert report.count('class="why"') >= 6
     takeover = unescape(report.partition("<h1>A new model takes over</h1>")[2])
     assert takeover.count('<span class="right">') == 6
     assert "$ mapseek activate g2" in takeover
@@ -49,5 +49,5 @@ def test_a_question_without_an_answer_is_not_right() -> None:
 def test_the_script_posts_in_two_guilds_and_asks_about_posted_and_unposted_pictures() -> None:
     assert len({post.guild for post in posts()}) == 2
     assert len(posts()) == PIECES
-    assert len(questions()) == 20
-    assert sum(question.answer is None for question in questions()) == 4
+    assert len(questions()) == 28
+    assert sum(question.answer is None for question in questions()) == 5

@@ -7,12 +7,20 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import RejectCode
-from contracts.events import ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted, ImagePreprocessed, ImageRejected
+from contracts.events import (
+    ImageDownloaded,
+    ImageEmbedded,
+    ImageFingerprinted,
+    ImageIndexed,
+    ImagePosted,
+    ImagePreprocessed,
+    ImageRejected,
+)
 from infra.simulator import CDN, Drip, Redirect, Status
 from tests.suites.pictures import chunk, raw_png
 from tests.suites.world import Discord, World, art, mapseek_beside
 
-GOOD_WAY = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageIndexed)
+GOOD_WAY = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded, ImageIndexed)
 
 
 async def rejections(world: World) -> dict[str, tuple[str, str]]:

@@ -18,6 +18,7 @@ LIVE = 5_000
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 async def test_300_missed_messages_are_archived_once_and_deletions_are_honoured(discord: Discord, tmp_path: Path) -> None:
     simulator, past = discord.simulator, Past(discord)
     annex = simulator.add_text_channel(discord.guild, "annex")
@@ -56,7 +57,7 @@ async def test_300_missed_messages_are_archived_once_and_deletions_are_honoured(
     past.gone(*lost)
 
     async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
-        await holds_exactly(world, past.there, timeout=60)
+        await holds_exactly(world, past.there, timeout=100)
 
 
 async def test_a_second_start_records_nothing_again(discord: Discord, tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
 from contracts.subjects import SEARCHES
-from infra.art.distort import png, reencode
+from infra.art.distort import png, reencode, resize
 from infra.art.generate import piece
 from infra.simulator import Answer, Channel, Interaction, Member, Message, Overwrite, Permission
 from tests.suites.shown import headline, labels, lines, link, words
@@ -18,14 +19,19 @@ LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
 NEVER = "No match"
 
 
-def cousin(other: int, share: float) -> bytes:
-    """A piece of its own that is possibly the fifth one: there is so much of another piece in it."""
-    fifth = piece(5)
-    return png(Image.blend(fifth, piece(other).resize(fifth.size), share))
+THREE_PIECES = (art(5), art(7), art(11))
+"""In the order in which they are seen best on the wall."""
 
 
-THREE_PIECES = (art(5), cousin(7, 0.3), cousin(11, 0.45))
-"""In the order in which they are like the fifth piece."""
+def wall() -> bytes:
+    """What is asked with: three pieces beside each other, the second and the third one small and worn."""
+    shown = (piece(5), reencode(resize(piece(7), 0.75), 60), reencode(resize(piece(11), 0.5), 30))
+    picture = Image.new("RGB", (sum(each.width for each in shown) + 160, 336), (110, 100, 90))
+    left = 40
+    for each in shown:
+        picture.paste(each, (left, 40))
+        left += each.width + 40
+    return png(picture)
 
 
 def copy(quality: int = 60) -> bytes:
@@ -37,9 +43,9 @@ async def post(discord: Discord, picture: bytes, *, at: datetime | None = None, 
 
 
 async def ask(world: World, **options: object) -> Answer:
-    """Alex looks for the fifth piece."""
+    """Alex looks for what hangs on the wall."""
     discord = world.discord
-    files = {"image": ("shot.png", art(5))}
+    files = {"image": ("shot.png", wall())}
     asked = await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options=options)
     return await shown(world, asked)
 
@@ -85,14 +91,16 @@ async def test_the_first_post_is_named_though_it_was_archived_later(world: World
     assert link(answer) == first.jump_url
     moment, today = int(LONG_AGO.timestamp()), int(later.posted_at.timestamp())
     gallery = f"<#{world.discord.gallery.id}>"
-    assert lines(answer) == [
-        "**100 %** similar, a match",
+    sure, why, *rest = lines(answer)
+    assert re.fullmatch(r"\*\*\d+ %\*\* sure, a match", sure)
+    assert re.fullmatch(r"Same picture: \d+ points agree\.", why)
+    assert rest == [
         f"First posted by **Steve** on <t:{moment}:D> (<t:{moment}:R>) in {gallery}",
         f"The picture below was posted by **Steve** on <t:{today}:D> in {gallery}, [go to the message]({later.jump_url})",
         "Also posted once",
         "File: map.png",
     ]
-    assert labels(answer) == ["Posted 2 times", "This is it", "Not it", "Go to the first post"]
+    assert labels(answer) == ["Posted 2 times", "This is it", "Not it", "How do you know?", "Go to the first post"]
 
 
 async def test_all_posts_of_a_piece_have_pages_of_their_own_in_order_of_time(world: World) -> None:
@@ -142,7 +150,7 @@ async def test_what_may_no_longer_be_read_is_gone_at_the_next_press(world: World
     assert (link(after), after.message) == (in_gallery.jump_url, before.message)
     assert str(vault.id) not in words(after) + str(after.buttons)
     assert secret.jump_url not in words(after)
-    assert labels(after) == ["This is it", "Not it", "Go to the post"]
+    assert labels(after) == ["This is it", "Not it", "How do you know?", "Go to the post"]
     await simulator.set_overwrites(vault, [])
     everything = await ask(world)
     await simulator.set_overwrites(vault, [withdrawn])
@@ -172,6 +180,25 @@ async def test_a_stranger_gets_a_private_copy_with_what_the_stranger_may_read(wo
     assert answer.message.embeds[0]["url"] == posts[0].jump_url
     own = await press(world, answer, "Next")
     assert (own.message, own.ephemeral) == (answer.message, False)
+
+
+async def test_the_asker_sees_in_private_how_it_is_known_while_the_question_is_kept(world: World) -> None:
+    await post(world.discord, art(7))
+    await world.archived(1)
+    answer = await ask(world, private=False)
+    why = await press(world, answer, "How do you know?")
+    assert (why.ephemeral, why.message is answer.message, headline(why)) == (True, False, "How do you know?")
+    assert lines(why) == lines(answer)[:2]
+    [(name, picture)] = why.attachments
+    assert (name, Image.open(BytesIO(picture)).format) == ("why.png", "PNG")
+    stranger = world.discord.simulator.add_member(world.discord.guild, "Noor")
+    told = await press(world, answer, "How do you know?", stranger)
+    assert (told.ephemeral, told.attachments, lines(told)[:2]) == (True, [], lines(answer)[:2])
+    questions = await world.process.wiring.questions()
+    for name in await questions.untouched_since(0):
+        await questions.delete(name)
+    late = await press(world, answer, "How do you know?")
+    assert (late.attachments, lines(late)[-1].startswith("There is no picture to show for it")) == ([], True)
 
 
 async def test_a_page_of_a_search_that_the_log_has_dropped_says_so(world: World) -> None:

@@ -21,7 +21,7 @@ from contracts.events import (
 from infra.clip.calibration import UNTRAINED_MODEL
 from infra.discord.wording import say
 from stages import preprocess
-from tests.suites.facts import ALEX, BLOB, MOMENT
+from tests.suites.facts import ALEX, MOMENT
 from tests.suites.generations import activate, begin, give_up, holds
 from tests.suites.pictures import mirrored
 from tests.suites.world import Discord, World, art, mapseek_beside
@@ -33,7 +33,7 @@ PIECE = 7
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """This release knows one more version than the one that founds the archive."""
-    monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)  # type: ignore[arg-type]
+    monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)
 
 
 async def found(world: World) -> tuple[str, str, str, str]:
@@ -79,8 +79,9 @@ async def test_a_question_that_was_made_for_a_version_that_nothing_answers_any_m
     await activate(world, "g2")
     await give_up(world, "g1")
     question = Question(asker=ALEX, requested_at=MOMENT, reply=LocalReply())
+    pixels = await (await world.process.wiring.questions()).put(art(PIECE))
     late = SearchPreprocessed(
-        guild_id="7", search_id="11", question=question, pixels=BLOB, width=128, height=128, preprocessing="p1"
+        guild_id="7", search_id="11", question=question, pixels=pixels, width=128, height=128, preprocessing="p1"
     )
     await world.process.wiring.journal.record(late, Origin("test"))
     await world.log.holds(SearchRejected, 1)
@@ -96,7 +97,7 @@ async def test_a_release_that_does_not_know_a_version_says_so_at_the_start(
     discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
-        newer.setitem(preprocess.VERSIONS, "p2", mirrored)  # type: ignore[arg-type]
+        newer.setitem(preprocess.VERSIONS, "p2", mirrored)
         async with mapseek_beside(discord, tmp_path) as world:
             await begin(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
     with pytest.raises(

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from contracts.errors import MapSeekError
-from contracts.events import ImageIndexed, ImagePreprocessed, ImageRemoved, SearchAnswered, SearchMatched
+from contracts.events import ImageFingerprinted, ImageIndexed, ImagePreprocessed, ImageRemoved, SearchAnswered, SearchMatched
 from contracts.subjects import RETRIES
 from infra.simulator import CDN, Status
 from pipeline.commands.failures import Choice, list_failures, retry_failures, show_failure
@@ -20,6 +20,11 @@ from tests.suites.bench_stage import count
 from tests.suites.traces import SOON
 from tests.suites.waiting import eventually
 from tests.suites.world import Discord, World, art, mapseek_beside
+
+MADE = {"fingerprint": "fingerprinted", "embed": "embedded"}
+"""What two stages make of the same pixels, side by side."""
+
+FAILED = [f"attempt {number} failed" for number in range(1, 5)]
 
 
 def screen() -> Console:
@@ -69,39 +74,41 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
     hidden = pixels.rename(tmp_path / "hidden")
 
     async with mapseek_beside(discord, folder) as world:
-        await world.log.dead_letters(1)
-        [letter] = await eventually(lambda: failures(world.settings))
-        assert (letter["stage"], letter["generation"], letter["entity"]) == ("embed", "g1", image)
-        assert f"mapseek failures show {letter['id']}" in await page(world.settings, image)
+        await world.log.dead_letters(2)
+        letters = {each["stage"]: each for each in await eventually(lambda: failures(world.settings))}
+        assert set(letters) == set(MADE)
+        for letter in letters.values():
+            assert (letter["generation"], letter["entity"]) == ("g1", image)
+            assert f"mapseek failures show {letter['id']}" in " ".join((await page(world.settings, image)).split())
         console = screen()
-        await show_failure(world.settings, letter["id"], as_json=False, out=console)
+        await show_failure(world.settings, letters["embed"]["id"], as_json=False, out=console)
         shown = text_of(console)
         assert "Traceback (most recent call last):\n" in shown
         assert '"preprocessing": "' in shown
 
         hidden.rename(pixels)
-        await retry_failures(world.settings, Choice(ids=(letter["id"],)), screen())
+        await retry_failures(world.settings, Choice(ids=tuple(letter["id"] for letter in letters.values())), screen())
         await world.log.holds(ImageIndexed, 1)
+        await world.log.holds(ImageFingerprinted, 1)
         await world.log.quiet()
         assert await failures(world.settings) == []
         assert await count(world.log.client, RETRIES) == 0
 
         [story] = await traced(world.settings, image)
-        assert [step for step in steps(story) if step[0] != "link"] == [
-            ("gateway", "posted"),
-            ("download", "downloaded"),
-            ("preprocess", "preprocessed"),
-            *(("embed", f"attempt {number} failed") for number in range(1, 5)),
-            ("embed", "dead letter"),
-            ("embed", "put back by hand"),
-            ("embed", "embedded"),
-            ("persist", "indexed"),
-        ]
+        ways = {stage: [what for each, what in steps(story) if each == stage] for stage, _ in steps(story) if stage != "link"}
+        assert ways == {
+            "gateway": ["posted"],
+            "download": ["downloaded"],
+            "preprocess": ["preprocessed"],
+            **{stage: [*FAILED, "dead letter", "put back by hand", made] for stage, made in MADE.items()},
+            "persist": ["indexed"],
+        }
+        assert [stage for stage in ways if stage not in MADE] == ["gateway", "download", "preprocess", "persist"]
         assert story["standing"] == "in the catalogue and findable in g1"
         assert story["well"]
         assert story["dead_letters"] == story["put_back"] == []
         errors = [step["detail"] for step in story["steps"] if step["bad"]]
-        assert len(errors) == 5
+        assert len(errors) == len(MADE) * (len(FAILED) + 1)
         assert all(f"the pixels {preprocessed.pixels} are not in the blob store" in error for error in errors)
         assert all(step["process"].count("/") == 1 for step in story["steps"])
         times = [step["at"] for step in story["steps"]]
@@ -114,7 +121,7 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
             message.jump_url,
             "attempt 4 failed",
             "put back by hand",
-            "g1 (answers): embedded, indexed",
+            "g1 (answers): fingerprinted, embedded, indexed",
         ):
             assert word in told
 
@@ -130,6 +137,7 @@ async def test_a_search_tells_its_way_and_never_its_token(world: World) -> None:
         ("gateway", "requested"),
         ("download", "downloaded"),
         ("preprocess", "preprocessed"),
+        ("fingerprint", "fingerprinted"),
         ("embed", "embedded"),
         ("match", "matched"),
         ("reply", "answered"),
@@ -176,7 +184,7 @@ async def test_of_a_removed_image_only_the_removal_is_told(discord: Discord, tmp
             assert steps(story) == [("remove", "removed")]
             assert story["standing"].startswith("removed on 20")
             assert story["catalogue"]["removed"]
-        assert "secret-name.png" not in await page(world.settings, image)
+        assert "secret-name.png" not in " ".join((await page(world.settings, image)).split())
 
 
 @pytest.mark.parametrize("what", ["123", "https://discord.com/channels/1/2/3", "two words", "g*"])

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from contracts.events import ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted, ImageRejected
+from contracts.events import (
+    ImageDownloaded,
+    ImageEmbedded,
+    ImageFingerprinted,
+    ImageIndexed,
+    ImagePosted,
+    ImageRejected,
+    SearchAnswered,
+    SearchFingerprinted,
+)
 from contracts.subjects import FAILURES, IMAGES, SEARCHES, parse_subject
 from infra.art.distort import png
 from infra.art.generate import piece
@@ -18,6 +27,7 @@ from infra.nats.server import embedded_server
 from infra.nats.wire import read
 from pipeline import topology
 from pipeline.backup.catalogue import fill
+from pipeline.generations.standing import standing
 from pipeline.local import LocalAnswer, archive, find
 from pipeline.process import Process, running
 from pipeline.registry import STAGES
@@ -95,15 +105,37 @@ async def test_it_goes_on_in_the_generation_that_it_had(upgraded: Process, tmp_p
     assert {fact.generation for fact in await Log(client).facts(ImageEmbedded)} == {"g1"}
 
 
+async def test_the_whole_archive_is_fingerprinted_and_no_old_question_is(upgraded: Process) -> None:
+    client, wiring = upgraded.wiring.client, upgraded.wiring
+    log = Log(client)
+    for family in ("image", "search"):
+        await log.quiet(family)
+    generation = (await read_generations(client)).known["g1"]
+    found = await standing(client, generation)
+    assert (found.total, found.missing) == (ARCHIVED, 0)
+    documents = await (await wiring.catalogue()).entries([fact.image_id for fact in await log.facts(ImageFingerprinted)])
+    for fact in await log.facts(ImageFingerprinted):
+        assert (fact.generation, fact.method) == ("g1", "f1")
+        assert await (await wiring.blobs()).exists(fact.fingerprint)
+        assert documents[fact.image_id].document["fingerprint"]["blob"] == fact.fingerprint
+    assert len(documents) == ARCHIVED
+    assert await log.count(SearchFingerprinted) == 0
+    answered = [line for line in lines() if line.stream == SEARCHES and parse_subject(line.subject)[0] == "search.answered"]
+    assert await log.count(SearchAnswered) == len(answered)
+
+
 async def nothing_was_delivered(client: Client) -> None:
-    """No stage that the first release had was given an entry again; what is new is the repost that today's `link` has found."""
+    """No stage that the first release had was given an entry again.
+
+    What is new are the repost that today's `link` has found, and the fingerprints.
+    """
     for stream, durables in (
         (IMAGES, ("download-image", "preprocess-image", "embed-image-g1", "persist-image", "persist-image-g1")),
-        (SEARCHES, ("download-search", "preprocess-search", "match-search", "reply-search")),
+        (SEARCHES, ("download-search", "preprocess-search", "embed-search", "match-search", "reply-search")),
     ):
         for durable in durables:
             info = await client.jetstream().consumer_info(stream, durable)
-            new = 1 if durable == "persist-image" else 0
+            new = 1 + ARCHIVED if durable == "persist-image" else 0
             assert (info.num_pending, info.delivered and info.delivered.consumer_seq) == (0, new), durable
 
 

@@ -116,7 +116,8 @@ async def test_words_on_a_model_that_knows_none_are_answered_with_a_clear_senten
         archive.discord.gallery, archive.discord.alex, "find-text", options={"query": "a red dragon"}
     )
     answer = await archive.discord.simulator.answer(interaction, embedded=True)
-    assert lines(answer) == ["The model that this bot uses does not understand words. Please ask with a picture."]
+    sentence = "The model that this bot uses does not understand words, as ViT-B-32 for one would. Please ask with a picture."
+    assert lines(answer) == [sentence]
     assert answer.ephemeral
     assert labels(answer) == []
 
@@ -177,8 +178,9 @@ async def test_who_waits_is_told_at_what_the_search_is(discord: Discord, tmp_pat
 async def test_a_german_client_is_answered_in_german_where_nobody_else_reads_it(archive: World) -> None:
     private = await archive.discord.simulator.answer(await find(archive, art(1), locale="de"), embedded=True)
     assert headline(private) == "Gefunden: zuerst gepostet von Steve"
-    assert re.fullmatch(r"Zu \*\*\d+ %\*\* ähnlich, ein Treffer", lines(private)[0])
-    assert [button.label for button in private.buttons.values()] == ["Das ist es", "Das ist es nicht", "Zum Post"]
+    assert re.fullmatch(r"Zu \*\*\d+ %\*\* sicher, ein Treffer", lines(private)[0])
+    buttons = ["Das ist es", "Das ist es nicht", "Woher weißt du das?", "Zum Post"]
+    assert [button.label for button in private.buttons.values()] == buttons
     visible = await archive.discord.simulator.answer(await find(archive, art(1), locale="de", private=False), embedded=True)
     assert headline(visible) == "Found it: first posted by Steve"
     nothing = await archive.discord.simulator.answer(await find(archive, locale="de"), embedded=True)

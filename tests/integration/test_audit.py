@@ -1,6 +1,6 @@
 """An audit on a real log, SQLite and blobs: what waits is on the way, what stands still is a gap, and dead letters explain one."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from contracts.events import (
     ImageDownloaded,
     ImageEmbedded,
     ImageFact,
+    ImageFingerprinted,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
@@ -33,11 +34,15 @@ from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
 from pipeline import topology
 from pipeline.audit.auditing import Sources, audit
 from pipeline.audit.chain import Scope
+from pipeline.audit.index import FEATURES, Looked
 from pipeline.audit.report import Report
 from pipeline.durables import durables
+from pipeline.index.features import features
+from pipeline.rebuild.snapshot import rebuild_snapshot
 from pipeline.registry import STAGES
 from stages import persist
-from tests.suites.facts import MOMENT, VECTOR, posted
+from tests.suites.facts import BLOB, MOMENT, VECTOR, posted
+from tests.suites.feature_search import archived
 
 MODEL = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4}
 
@@ -63,15 +68,19 @@ class Archive:
             if type(fact) in persist.STAGE.consumes:
                 await persist.handle(fact, persist.Deps(self.catalogue))
 
-    async def whole(self, image_id: str, guild_id: str = "7") -> list[ImageFact]:
+    async def whole(self, image_id: str, guild_id: str = "7", fingerprint: bytes | None = None) -> list[ImageFact]:
         """An image that went all the way."""
         post = posted(image_id, guild_id)
         picture = await self.blobs.put(image_id.encode())
+        known_by = await self.blobs.put(fingerprint or f"of {image_id}".encode())
         media = {"pixels": picture, "thumbnail": picture, "width": 1, "height": 1, "format": "PNG", "preprocessing": "p1"}
         facts = [
             post.model_copy(update={"source": post.source.model_copy(update={"blob": picture})}),
             ImageDownloaded(**post.identity, blob=picture, size=1),
             ImagePreprocessed(**post.identity, **media),  # type: ignore[arg-type]
+            ImageFingerprinted(
+                **post.identity, generation="g1", method="f1", fingerprint=known_by, hash=BLOB, quality=9, features=0
+            ),
             ImageEmbedded(**post.identity, generation="g1", vector=VECTOR),
             ImageIndexed(**post.identity, generation="g1"),
         ]
@@ -88,12 +97,14 @@ class Archive:
                     await message.ack_sync()
             await subscription.unsubscribe()
 
-    async def audit(self, guild: str | None = None) -> Report:
+    async def audit(self, guild: str | None = None, indexes: Mapping[Looked, Path] | None = None) -> Report:
         generation = (await read_generations(self.client)).active
         assert generation is not None
         state = await open_state(self.client)
         scope = Scope(self.client, generation, guild)
-        return await audit(Sources(scope, self.catalogue, self.blobs, 0, state, frozenset({"all"}), None, None))
+        return await audit(
+            Sources(scope, self.catalogue, self.blobs, 0, state, frozenset({"all"}), None, indexes or {}, whole=not indexes)
+        )
 
 
 @pytest.fixture
@@ -124,7 +135,16 @@ async def test_an_archive_that_is_whole_is_clean_and_says_its_counts(archive: Ar
         assert report.clean, report.gaps
         there = {step.name: step.there for step in report.steps}
         assert {
-            there[name] for name in ("posted", "downloaded", "preprocessed", "embedded in g1", "indexed", "in the catalogue")
+            there[name]
+            for name in (
+                "posted",
+                "downloaded",
+                "preprocessed",
+                "fingerprinted in g1",
+                "embedded in g1",
+                "indexed",
+                "in the catalogue",
+            )
         } == {2}
         await archive.settle()
     assert {step.there for step in (await archive.audit("8")).steps if step.name in ("posted", "indexed", "with their vector")} == {
@@ -198,12 +218,15 @@ async def test_a_document_that_nobody_posted_and_blobs_that_are_lost_are_found(a
     await archive.settle()
     assert isinstance(facts[1], ImageDownloaded)
     await archive.blobs.delete(facts[1].blob)
+    assert isinstance(facts[3], ImageFingerprinted)
+    await archive.blobs.delete(facts[3].fingerprint)
     orphan = await archive.blobs.put(b"nobody's")
     report = await archive.audit()
     assert found(report) == {
         "never-posted": ("2",),
         "blob-lost-download": ("1",),
         "blob-lost-preprocess": ("1",),
+        "blob-lost-fingerprint": ("1",),
         "blob-orphan": (orphan,),
     }
 
@@ -217,11 +240,29 @@ async def test_a_local_file_that_waits_for_its_download_is_no_orphan(archive: Ar
 
 async def test_pictures_that_no_generation_compares_any_more_are_not_missed(archive: Archive) -> None:
     """Nobody could make them again."""
-    *_, picture, _, _ = await archive.whole("1")
-    await archive.record(picture.model_copy(update={"preprocessing": "p0", "pixels": "ab" * 32, "thumbnail": "cd" * 32}))
+    *_, picture, known_by, _, _ = await archive.whole("1")
+    await archive.record(
+        picture.model_copy(update={"preprocessing": "p0", "pixels": "ab" * 32, "thumbnail": "cd" * 32}),
+        known_by.model_copy(update={"generation": "g0", "fingerprint": "ef" * 32}),
+    )
     await archive.settle()
     report = await archive.audit()
     assert report.clean, report.gaps
+
+
+async def test_a_picture_without_a_fingerprint_is_a_gap_once_nobody_works_on_it(archive: Archive) -> None:
+    """As after an upgrade, where the whole archive is fingerprinted in the background."""
+    facts = await archive.whole("1")
+    await archive.client.jetstream().purge_stream(IMAGES, subject=subject_of(facts[3]))
+    report = await archive.audit()
+    assert report.clean, report.gaps
+    assert on_the_way(report) == {"fingerprinted in g1": 1}
+    await archive.settle()
+    report = await archive.audit()
+    assert found(report)["not-fingerprinted"] == ("1",)
+    assert [gap.commands for gap in report.gaps if gap.kind == "not-fingerprinted"] == [
+        ("mapseek replay --stage fingerprint --image 1",)
+    ]
 
 
 async def test_a_damaged_file_is_told_of_every_image_that_shares_it(archive: Archive) -> None:
@@ -245,6 +286,32 @@ async def test_what_a_removal_has_left_is_told_however_much_it_is(archive: Archi
         await archive.record(rejected, removal, ImageIndexed(**post.identity, generation="g1"))
     await archive.settle()
     assert found(await archive.audit()) == {"not-erased": ("0", "1", "2")}
+
+
+async def test_a_fingerprint_that_the_index_of_features_lacks_is_found_and_a_rebuild_mends_it(archive: Archive) -> None:
+    """As after a time in which its blob was lost: the fact is not recorded again when the blob is made again."""
+    folder, kind = archive.folder.parent / "features", features(archive.blobs)
+    for number in (1, 2):
+        *_, known_by, _, _ = await archive.whole(str(number), fingerprint=archived(number))
+    await archive.settle()
+    assert isinstance(known_by, ImageFingerprinted)
+    await archive.blobs.delete(known_by.fingerprint)
+
+    async def rebuild() -> None:
+        await rebuild_snapshot(archive.client, folder, kind, verify=False, progress=lambda _done, _total: None)
+
+    await rebuild()
+    report = await archive.audit(indexes={FEATURES: folder})
+    assert found(report) == {"not-in-features": ("2",), "blob-lost-fingerprint": ("2",)}
+    assert [command for gap in report.gaps for command in gap.commands] == [
+        "mapseek replay --stage fingerprint --image 2",
+        "mapseek rebuild index",
+    ]
+    await archive.blobs.put(archived(2))
+    await rebuild()
+    report = await archive.audit(indexes={FEATURES: folder})
+    assert report.clean, report.gaps
+    assert {step.name: step.there for step in report.steps}["in the index of features"] == 2
 
 
 @pytest.mark.slow

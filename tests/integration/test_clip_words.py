@@ -14,6 +14,7 @@ from infra.art import distort
 from infra.art.generate import piece
 from infra.clip.calibration import UNTRAINED_MODEL, calibration_of_encoder, text_calibration_of
 from infra.clip.encoder import open_encoder
+from infra.clip.shipped import SMALL_MODEL
 
 TINY = {
     "embed_dim": 16,
@@ -74,9 +75,10 @@ async def test_a_model_without_usable_words_says_so_to_the_asker(tiny: Callable[
         await open_encoder("tiny-foreign", str(foreign)),
         await open_encoder("tiny-words", None),
         await open_encoder(UNTRAINED_MODEL, None),
+        await open_encoder(SMALL_MODEL, None),
     ]
     for each in opened:
-        with pytest.raises(Reject, match="understands pictures but no words, so /find-text is not available here") as refused:
+        with pytest.raises(Reject, match="no words, so /find-text is not available here: ViT-B-32 is one") as refused:
             await each.encode_text("a red dragon")
         assert refused.value.code is RejectCode.NO_TEXT
     await asyncio.gather(*(each.close() for each in opened))

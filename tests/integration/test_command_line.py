@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -111,14 +112,18 @@ async def test_find_answers_in_the_order_asked_with_one_json_object_a_line(pictu
     missing = tmp_path / "missing.png"
     asked = await mapseek("find", "--json", *queries, stranger, text, missing)
     assert asked.code == 1
-    assert "untrained" in asked.err
+    assert "untrained" not in asked.err
     answers = [orjson.loads(line) for line in asked.out.splitlines()]
     assert [answer["query"] for answer in answers] == [str(path) for path in (*queries, stranger, text, missing)]
     assert [answer["verdict"] for answer in answers] == ["match", "match", "match", "none", "error", "error"]
     assert [answer["matches"][0]["filename"] for answer in answers[:3]] == ["piece-03.png", "piece-07.png", "piece-05.png"]
     assert set(answers[0]) == {"query", "verdict", "matches", "elapsed_ms"}
     best = answers[0]["matches"][0]
-    assert set(best) == {"image_id", "score", "message_link", "image_url", "author", "posted_at", "filename"}
+    told = {"image_id", "verdict", "score", "words", "panel", "message_link", "image_url", "author", "posted_at", "filename"}
+    assert set(best) == told
+    assert (best["verdict"], best["panel"]) == ("match", None)
+    assert best["score"] >= 0.9
+    assert re.match(r"Same picture: \d+ points agree\.|Copy of the same picture\.", best["words"]), best["words"]
     assert best["message_link"] == (pictures / "piece-03.png").as_uri()
     assert answers[3]["matches"] == []
     assert "No such file" in answers[5]["error"]
@@ -126,11 +131,30 @@ async def test_find_answers_in_the_order_asked_with_one_json_object_a_line(pictu
 
 @module_loop
 @pytest.mark.usefixtures("working")
-async def test_find_shows_people_the_link_and_that_the_model_is_untrained(pictures: Path) -> None:
+async def test_find_shows_people_the_link(pictures: Path) -> None:
     shown = await mapseek("find", pictures / "piece-03.png")
     assert shown.code == 0
-    assert "match (untrained model)" in shown.out
+    assert ": match " in shown.out
     assert (pictures / "piece-03.png").as_uri() in shown.out
+
+
+@module_loop
+@pytest.mark.usefixtures("working")
+async def test_find_explains_with_pictures_in_one_file_that_refers_to_nothing_outside(pictures: Path, tmp_path: Path) -> None:
+    panel = tmp_path / "panel.png"
+    piece(4).crop((128, 0, 256, 128)).save(panel)
+    page = tmp_path / "out.html"
+    shown = await mapseek("find", panel, "--explain", page)
+    assert (shown.code, "column 2 of 3x1 maps" in shown.out, str(page) in shown.err) == (0, True, True)
+    html = page.read_text(encoding="utf-8")
+    assert "column 2 of 3x1 maps" in html
+    assert {kind for _, kind in re.findall(r"<img[^>]* alt=\"([^\"]*)\"[^>]* src=\"(data:image/\w+);", html)} == {
+        "data:image/webp",
+        "data:image/png",
+    }
+    assert not re.search(r"(src|href)=\"(?!data:|file:)", html)
+    refused = await mapseek("find", panel, "--explain", tmp_path / "missing" / "out.html")
+    assert (refused.code, "name a file in a folder that is there" in refused.err) == (1, True)
 
 
 @module_loop
@@ -161,13 +185,26 @@ async def test_the_server_is_as_this_version_needs_it() -> None:
     assert (same.code, same.out.strip()) == (0, "The server is as this version needs it.")
 
 
+async def test_an_archive_of_the_former_default_goes_on_with_it_and_says_that_it_is_untrained(
+    pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "posts").mkdir()
+    shutil.copy(pictures / "piece-03.png", tmp_path / "posts")
+    folder = str(tmp_path / "data")
+    begun = await mapseek("archive", tmp_path / "posts", MAPSEEK_MODEL="mapseek-untrained", MAPSEEK_DATA_DIR=folder)
+    assert begun.code == 0, begun.err
+    shown = await mapseek("find", pictures / "piece-03.png", MAPSEEK_DATA_DIR=folder)
+    assert shown.code == 0, shown.err
+    assert "match (untrained model)" in shown.out
+
+
 @pytest.mark.usefixtures("archived")
 async def test_another_model_is_refused_on_an_archive_that_has_one(pictures: Path, archive_folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     await asyncio.to_thread(shutil.copytree, archive_folder, copy, ignore=shutil.ignore_patterns("server.*"))
     other = await mapseek("find", pictures / "piece-03.png", MAPSEEK_MODEL="ViT-S-32-alt", MAPSEEK_DATA_DIR=str(copy))
     assert other.code == 1
-    assert "but this archive answers with mapseek-untrained (untrained)" in other.err
+    assert "but this archive answers with mapseek-small (art-v1)" in other.err
     assert len(other.err.strip().splitlines()) == 1
 
 

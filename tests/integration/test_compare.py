@@ -4,10 +4,11 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from nats.aio.client import Client
 from PIL import Image
@@ -18,6 +19,7 @@ from contracts.errors import MapSeekError
 from contracts.events import (
     GenerationDropped,
     ImageEmbedded,
+    ImageFingerprinted,
     ImagePosted,
     ImagePreprocessed,
     ImageRemoved,
@@ -25,6 +27,7 @@ from contracts.events import (
     SearchJudged,
     StoredFile,
 )
+from contracts.ports import Examined, Fingerprint
 from infra.art.distort import brightness, crop, reencode
 from infra.art.generate import piece
 from infra.blobs.files import open_blob_store
@@ -33,6 +36,9 @@ from infra.clip.encoder import open_encoder
 from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
+from infra.vision.fingerprinting import Fingerprinter
+from infra.vision.prints import packed, unpacked
+from infra.vision.rectify import decoded
 from pipeline import topology
 from pipeline.commands.compare import compare_generations
 from pipeline.generations.founding import activated, started
@@ -40,6 +46,8 @@ from pipeline.settings import Settings
 from stages.canonical import as_png, as_thumbnail
 from stages.persist import fields_of
 from tests.suites.facts import BLOB, MOMENT
+from tests.suites.fakes import MemoryFingerprinting
+from tests.suites.feature_search import asked
 from tests.suites.programs import ended
 
 SEEDS = range(930_000, 930_026)
@@ -57,6 +65,21 @@ def link(number: int) -> str:
 
 def off_centre(image: Image.Image) -> Image.Image:
     return crop(image, 0.1, anchor=(0.1, 0.9))
+
+
+class QuickFingerprinter(MemoryFingerprinting):
+    """Every question has the same features, and no place to look at."""
+
+    async def examine(self, picture: bytes) -> Examined:
+        places, hashes = np.zeros((0, 8), np.float32), np.zeros((1, 8, 32), np.uint8)
+        made = replace(unpacked(asked(0)), picture=decoded(picture), places=places, place_hashes=hashes)
+        return Examined(Fingerprint(packed(made), "0" * 64, 0, 0), ())
+
+
+@pytest.fixture
+def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the archive has no fingerprints, a question's is compared with nothing, so it need not be a real one."""
+    monkeypatch.setattr("pipeline.compare.asking.Fingerprinter", QuickFingerprinter)
 
 
 @dataclass
@@ -170,6 +193,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.usefixtures("quick_fingerprints")
 async def test_judged_searches_decide_and_the_report_shows_what_changed(archive: Archive) -> None:
     for number, seed in enumerate(SEEDS):
         how = (off_centre, lambda image: reencode(image, 30), lambda image: brightness(image, 0.7))[number % 3]
@@ -195,6 +219,7 @@ async def test_judged_searches_decide_and_the_report_shows_what_changed(archive:
     assert "Steve &amp; Alex" in printed.page
 
 
+@pytest.mark.usefixtures("quick_fingerprints")
 async def test_a_sample_is_the_same_each_time_and_stands_in_where_nobody_judged(archive: Archive) -> None:
     first, second = await archive.compare(), await archive.compare()
     assert printed_asked(first) == printed_asked(second) == len(SEEDS)
@@ -226,6 +251,7 @@ def held(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+@pytest.mark.usefixtures("quick_fingerprints")
 async def test_held_pictures_are_asked_beside_what_is_judged(archive: Archive, held: Callable[..., Path]) -> None:
     await archive.judge(1, off_centre(piece(SEEDS[0])), 0, right=True)
     folder = held(("by-link.jpg", link(3)), ("by-id.png", image_id(4)), ("never.png", ""))
@@ -233,6 +259,30 @@ async def test_held_pictures_are_asked_beside_what_is_judged(archive: Archive, h
     assert printed_asked(printed) == 4
     assert printed.row("first, of held pictures") == ["2 of 2 (100%)"] * 2
     assert printed.row("false matches") == ["0 of 4 (0%)"] * 2
+
+
+async def test_generations_that_have_fingerprints_are_compared_by_them(archive: Archive, held: Callable[..., Path]) -> None:
+    """As people would see it: what is turned and cut off is verified, and what only looks alike is not called a match."""
+    fingerprinter, blobs = Fingerprinter(), open_blob_store(archive.folder / "blobs")
+    for number in range(6):
+        made = await fingerprinter.fingerprint(as_png(piece(SEEDS[number])))
+        known_by = {
+            "fingerprint": await blobs.put(made.data),
+            "hash": made.hash,
+            "quality": made.quality,
+            "features": made.features,
+        }
+        for generation in ("g1", "g2"):
+            fact = ImageFingerprinted(
+                guild_id="7", channel_id="8", image_id=image_id(number), generation=generation, method="f1", **known_by
+            )
+            assert await archive.journal.record(fact, Origin("1"))
+    folder = held(("by-id.png", image_id(4)), ("never.png", ""))
+    off_centre(piece(SEEDS[4])).transpose(Image.Transpose.ROTATE_90).save(folder / "by-id.png")
+    piece(SEEDS[7]).transpose(Image.Transpose.ROTATE_180).save(folder / "never.png")
+    printed = await archive.compare(queries=folder)
+    assert printed.row("right piece first") == ["1 of 1 (100%)"] * 2
+    assert printed.row("false matches") == ["0 of 2 (0%)"] * 2
 
 
 @pytest.mark.parametrize(
@@ -291,6 +341,7 @@ async def test_an_encoder_that_is_another_one_here_is_refused(archive: Archive) 
         await archive.compare("g1", "g3")
 
 
+@pytest.mark.usefixtures("quick_fingerprints")
 async def test_images_that_one_generation_lacks_are_told_of(archive: Archive) -> None:
     removed = ImageRemoved(guild_id="7", channel_id="8", image_id="99", message_id="1", removed_at=MOMENT, cause="deleted")
     await archive.journal.record(removed, Origin("1"))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.client import Client
@@ -14,14 +15,17 @@ from PIL import Image
 from contracts.envelope import Origin
 from contracts.events import (
     DiscordFile,
+    GenerationActivated,
     ImageDownloaded,
     ImageFact,
+    ImageFingerprinted,
     ImagePosted,
     ImageRemoved,
     Person,
     RemovalRequested,
     StoredFile,
 )
+from contracts.stage import Stage
 from contracts.subjects import durable_name
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.nats.erasure import LogErasure
@@ -32,13 +36,15 @@ from pipeline import durables, topology
 from pipeline.consuming import workers
 from pipeline.monitoring.metrics import Metrics
 from pipeline.runner import Job, Runtime
-from stages import download, erase, persist, preprocess, remove
+from stages import download, erase, fingerprint, persist, preprocess, remove
 from tests.suites.bench_stage import IMPATIENT, unsettled
 from tests.suites.facts import MOMENT, posted
+from tests.suites.fakes import MemoryFingerprinting
 from tests.suites.pictures import saved
 from tests.suites.waiting import eventually
 
-STAGES = (download.STAGE, preprocess.STAGE, persist.STAGE, remove.STAGE, erase.STAGE)
+STAGES = (download.STAGE, preprocess.STAGE, fingerprint.STAGE, persist.STAGE, remove.STAGE, erase.STAGE)
+FOUNDED = GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4)
 PICTURES = [saved(Image.new("RGB", (8, 8), (shade, 0, 0)), "PNG") for shade in range(10)]
 
 
@@ -47,6 +53,11 @@ class NoCdn:
 
     async def fetch(self, file: DiscordFile) -> bytes:
         raise AssertionError(file)
+
+
+def generation_of(stage: Stage[Any]) -> str | None:
+    """The generation that a stage works for in its first lane, where it does."""
+    return "g1" if stage is fingerprint.STAGE else None
 
 
 class Archive:
@@ -67,6 +78,7 @@ class Archive:
         deps: list[object] = [
             download.Deps(NoCdn(), self.blobs),
             preprocess.Deps(self.blobs, lambda: (preprocess.PREPROCESSING,)),
+            fingerprint.Deps(self.blobs, MemoryFingerprinting(), self.journal, lambda: fingerprint.METHOD, "g1"),
             persist.Deps(self.catalogue),
             remove.Deps(LogPosts(self.client), self.log),
             erase.Deps(self.catalogue, self.blobs, self.log, grace=timedelta(seconds=0.3)),
@@ -74,7 +86,7 @@ class Archive:
         runtime = Runtime(self.journal, Metrics(), IMPATIENT)
         async with workers(url, "test", runtime, lambda _consumer: None) as crew:
             for stage, each in zip(STAGES, deps, strict=True):
-                await crew.add(Job(stage, stage.families[0], each), 2)
+                await crew.add(Job(stage, stage.families[0], each, generation_of(stage)), 2)
             try:
                 yield
             finally:
@@ -101,7 +113,7 @@ class Archive:
         """Whether no stage has anything left to do in its first lane."""
         for stage in STAGES:
             stream = "REMOVALS" if stage is remove.STAGE else "IMAGES"
-            if await unsettled(self.client, stream, durable_name(stage.name, stage.families[0])):
+            if await unsettled(self.client, stream, durable_name(stage.name, stage.families[0], generation_of(stage))):
                 return False
         return True
 
@@ -127,6 +139,8 @@ def _redelivered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> AsyncIterator[Archive]:
+    await topology.ensure(client, [])
+    assert await journal.record(FOUNDED, Origin("g1"))
     catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
     yield Archive(client, journal, catalogue, tmp_path / "blobs")
     await catalogue.close()
@@ -156,7 +170,7 @@ async def test_nothing_is_left_of_images_that_are_removed_at_any_moment_and_the_
         assert await archive.catalogue.removed(image)
         assert not await archive.journal.record(posted(image).model_copy(update={"message_id": f"1{image}"}), Origin("back-fill"))
     for image in kept:
-        assert await archive.kinds(image) >= {ImagePosted, ImageDownloaded}
+        assert await archive.kinds(image) >= {ImagePosted, ImageDownloaded, ImageFingerprinted}
     assert [entry.image_id async for entry in archive.catalogue.scan()] == kept
     assert archive.stored() == await archive.named(kept)
 
@@ -187,3 +201,24 @@ async def test_a_catalogue_that_is_built_anew_brings_nothing_back(archive: Archi
         await eventually(archive.quiet)
     assert [entry.image_id async for entry in archive.catalogue.scan()] == ["2"]
     assert await archive.catalogue.removed("1")
+
+
+async def test_a_fingerprint_goes_with_the_last_image_that_shares_it(archive: Archive, nats_url: str) -> None:
+    async with archive.working(nats_url):
+        for image in ("1", "2"):
+            await archive.post(image, PICTURES[0])
+        await eventually(archive.quiet)
+        shared = [
+            fact.fingerprint
+            for image in ("1", "2")
+            for fact in await archive.history(image)
+            if isinstance(fact, ImageFingerprinted)
+        ]
+        assert len(shared) == 2
+        assert len(set(shared)) == 1
+        for image, left in (("1", True), ("2", False)):
+            await archive.request("message", f"1{image}")
+            await eventually(archive.quiet)
+            assert await archive.kinds(image) == {ImageRemoved}
+            assert (shared[0] in archive.stored()) is left
+    assert archive.stored() == set()

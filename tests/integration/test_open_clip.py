@@ -12,18 +12,27 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
 from infra.art import distort
 from infra.art.generate import piece
-from infra.clip.calibration import FINE_UNTRAINED_MODEL, TRAINED, UNTRAINED_MODEL, calibration_of_encoder
+from infra.clip.calibration import FINE_UNTRAINED_MODEL, SMALL, TRAINED, UNTRAINED_MODEL, calibration_of_encoder
 from infra.clip.encoder import OpenClipEncoder, open_encoder
+from infra.clip.shipped import MODELS, SMALL_MODEL, shipped_tag
+from pipeline.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SEEDS = range(900_000, 900_030)
 """Neither the demo's pieces nor those that the calibration was measured on."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def small() -> AsyncIterator[OpenClipEncoder]:
+    opened = await open_encoder(SMALL_MODEL, None, device="cpu")
+    yield opened
+    await opened.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -64,7 +73,44 @@ async def test_the_cure_for_torchvision_is_still_needed() -> None:
     assert "torchvision::nms does not exist" in done.stderr
 
 
-async def test_the_default_is_small_untrained_and_says_so(encoder: OpenClipEncoder) -> None:
+async def test_the_default_is_trained_and_ships_with_its_card(small: OpenClipEncoder) -> None:
+    about, tag = small.encoder, shipped_tag(SMALL_MODEL)
+    assert Settings.model_fields["model"].default == SMALL_MODEL
+    assert (about.id, about.dimensions, about.trained) == (f"open_clip/{SMALL_MODEL}/{tag}/fp32", 512, True)
+    assert calibration_of_encoder(about.id) == about.calibration == SMALL
+    card = (MODELS / f"{SMALL_MODEL}.md").read_text()
+    assert all(word in card for word in (str(tag), about.digest, "MIT", "seed"))
+    assert sum(path.stat().st_size for path in MODELS.iterdir()) <= 12_000_000
+
+
+async def test_the_default_needs_no_network() -> None:
+    code = (
+        "import socket\n"
+        "def refused(*_: object, **__: object) -> None: raise AssertionError('the network was asked')\n"
+        "socket.socket.connect = socket.getaddrinfo = refused\n"
+        "from infra.clip.loading import load_tower\n"
+        f"print(load_tower({SMALL_MODEL!r}, {shipped_tag(SMALL_MODEL)!r}, device='cpu', precision='fp32').name)"
+    )
+    done = python(code)
+    assert done.stdout.strip() == f"open_clip/{SMALL_MODEL}/{shipped_tag(SMALL_MODEL)}/fp32", done.stderr
+
+
+async def test_the_default_puts_distorted_pieces_nearest_to_their_own(small: OpenClipEncoder) -> None:
+    archived = [piece(seed) for seed in SEEDS]
+    gallery = await vectors(small, archived)
+    distorted = {
+        "jpeg": [distort.reencode(distort.resize(image, 0.5), 30) for image in archived],
+        "darker": [distort.brightness(image, 0.4) for image in archived],
+        "turned": [image.rotate(6, Image.Resampling.BILINEAR, fillcolor=(90, 85, 80)) for image in archived],
+        "blurred": [image.filter(ImageFilter.GaussianBlur(2.5)) for image in archived],
+    }
+    for how, queries in distorted.items():
+        similar = await vectors(small, queries) @ gallery.T
+        assert (similar.argmax(1) == np.arange(len(archived))).mean() >= 0.9, how
+        assert (similar.diagonal() >= small.encoder.calibration.possible_at).mean() >= 0.9, how
+
+
+async def test_the_one_before_it_is_untrained_and_says_so(encoder: OpenClipEncoder) -> None:
     about = encoder.encoder
     assert (about.id, about.dimensions, about.trained) == ("open_clip/mapseek-untrained/untrained/fp32", 512, False)
     assert 0 < about.calibration.possible_at < about.calibration.match_at < 1
@@ -104,11 +150,11 @@ async def test_a_picture_gives_the_same_vector_alone_and_in_a_batch(encoder: Ope
     assert float(alone[0] @ together[1]) < 0.9
 
 
-@pytest.mark.parametrize("model", ["encoder", "fine"])
+@pytest.mark.parametrize("model", ["small", "encoder", "fine"])
 async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(
-    model: str, encoder: OpenClipEncoder, fine: OpenClipEncoder
+    model: str, small: OpenClipEncoder, encoder: OpenClipEncoder, fine: OpenClipEncoder
 ) -> None:
-    tower = {"encoder": encoder, "fine": fine}[model]
+    tower = {"small": small, "encoder": encoder, "fine": fine}[model]
     archived = [piece(seed) for seed in SEEDS]
     gallery = await vectors(tower, archived)
     calibration = tower.encoder.calibration
@@ -230,6 +276,7 @@ def files(tmp_path: Path) -> Path:
         ("zzzzzz", None, r"no model called 'zzzzzz' \(open_clip.list_models.*MAPSEEK_MODEL\.$"),
         ("ViT-B-32", "laion2b_s34b", r"no pretrained tag 'laion2b_s34b' \(it has laion2b_s34b_b79k.*MAPSEEK_PRETRAINED"),
         (UNTRAINED_MODEL, "openai", r"no pretrained tag 'openai' \(it has none\)"),
+        (SMALL_MODEL, "art", r"mapseek-small has no pretrained tag 'art' \(it has art-v1\): correct MAPSEEK_PRETRAINED"),
         ("ViT-B-32", "{}/none.pt", r"no checkpoint file .*none\.pt: correct the path in MAPSEEK_PRETRAINED\.$"),
         (UNTRAINED_MODEL, "{}/text.pt", r"text\.pt is not a checkpoint .*MAPSEEK_PRETRAINED\.$"),
         (UNTRAINED_MODEL, "{}/empty.pt", r"empty\.pt is not a checkpoint"),

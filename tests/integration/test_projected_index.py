@@ -8,14 +8,15 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Origin
-from contracts.events import Calibration, ImageEmbedded, ImageRemoved, ImageReposted
+from contracts.events import Calibration, ImageEmbedded, ImageFingerprinted, ImageRemoved, ImageReposted
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
 from pipeline.index.opening import projected_index
 from pipeline.index.projected import ProjectedIndex
 from stages import link
+from stages.comparing import Prints
 from tests.suites.facts import MOMENT
-from tests.suites.fakes import MemoryCatalogue
+from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.suites.vector_search import ids_of
 from tests.suites.waiting import eventually
 
@@ -85,9 +86,13 @@ async def test_a_repost_is_linked_to_a_post_that_was_embedded_a_moment_before(
     for day, image_id in [(1, "1"), (2, "2")]:
         metadata = {"upload_timestamp": f"2026-01-{day:02}T12:00:00+00:00"}
         catalogue.documents[image_id] = {"discord_message_id": f"m{image_id}", "metadata": metadata}
-    first, second = embedded("1", "70"), embedded("2", "72", degrees=3)
-    await record(journal, first, second)
-    deps = link.Deps(index, catalogue, Calibration(match_at=0.9, possible_at=0.6), lambda: True)
+    await record(journal, embedded("1", "70"), embedded("2", "72", degrees=3))
+    blobs = MemoryBlobs()
+    prints = Prints(MemoryFeatures(), FixedComparing(), blobs)
+    deps = link.Deps(journal, index, catalogue, prints, Calibration(match_at=0.9, possible_at=0.6), lambda: True)
+    plain = {"guild_id": "7", "channel_id": "70", "generation": "g1", "method": "f1", "hash": "0" * 64, "quality": 0, "features": 0}
+    blob = await blobs.put(b"a print of no features")
+    first, second = (ImageFingerprinted(**plain, image_id=each, fingerprint=blob) for each in ("1", "2"))
     assert await link.handle(first, deps) == ()
     (fact,) = await link.handle(second, deps)
     assert isinstance(fact, ImageReposted)

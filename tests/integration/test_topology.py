@@ -41,6 +41,8 @@ def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
         "download-search",
         "preprocess-image",
         "preprocess-search",
+        "fingerprint-image-g1",
+        "fingerprint-search",
         "embed-image-g1",
         "embed-search",
         "embed-alert-g1",

@@ -9,7 +9,8 @@ import pytest
 from disnake.http import Route
 
 from contracts.envelope import Origin
-from contracts.events import DiscordReply, Fact, Match, Person, Question, SearchBrowsed, SearchMatched, SearchPreprocessed
+from contracts.events import DiscordReply, Evidence, Fact, Match, Person, Question, SearchBrowsed, SearchMatched, SearchPreprocessed
+from contracts.ports import Document
 from infra.discord.answering.answers import WebhookAnswers
 from infra.discord.custom_ids import BROWSE, parsed
 from infra.discord.endpoint import simulated
@@ -50,7 +51,7 @@ class Place:
         parts = parsed(heard.component.custom_id, BROWSE, 5)
         assert parts is not None
         search_id, asker_id, view, piece, page = parts
-        if asker_id == str(member.id):
+        if asker_id == str(member.id) and view != "why":
             await heard.response.defer()
         else:
             await heard.response.defer(with_message=True, ephemeral=True)
@@ -94,9 +95,14 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
             link = f"https://discord.com/channels/{guild.id}/{channel_id}/{image_id}"
             media = {"thumbnail": await blobs.put(b"webp" + image_id.encode())}
             await catalogue.merge(image_id, {"message_link": link, "metadata": metadata, "media": media})
-        deps = Deps(answers, catalogue, blobs, journal, lambda: datetime.now(UTC))
+        deps = Deps(answers, catalogue, blobs, journal, drawn, lambda: datetime.now(UTC))
         async with logged_in(simulator) as bot:
             yield Place(simulator, channel, steve, alex, bot, deps, journal)
+
+
+async def drawn(_: SearchMatched, match: Match, document: Document) -> bytes | None:
+    """Whoever draws."""
+    return f"why {match.image_id} in {document['metadata']['channel_id']}".encode()
 
 
 def matched(place: Place, asked: Question) -> SearchMatched:
@@ -165,3 +171,19 @@ async def test_another_one_turns_pages_of_a_copy_with_what_they_may_read(place: 
     assert (turned.message, headline(turned)) == (copy.message, "Found it: first posted by Painter 3")
     assert "Painter 2" not in str(turned.embeds)
     assert headline(await place.simulator.answer(interaction)) == "Found it: first posted by Painter 2"
+
+
+async def test_who_asks_why_is_shown_the_picture_in_a_message_of_their_own(place: Place) -> None:
+    interaction, asked = await place.ask()
+    found = matched(place, asked)
+    best = found.matches[0].model_copy(update={"evidence": Evidence(by="points", points=143, angle=True)})
+    await place.deliver(found.model_copy(update={"matches": (best, *found.matches[1:])}))
+    original = await place.simulator.answer(interaction)
+    why = await place.press(original, place.steve, "How do you know?")
+    assert (why.ephemeral, why.message is original.message, list(why.buttons)) == (True, False, [])
+    assert "Same picture, seen at an angle: 143 points agree." in why.embeds[0]["description"]
+    assert why.attachments == [("why.png", b"why 3 in 77")]
+    other = await place.press(original, place.alex, "How do you know?")
+    assert (other.ephemeral, other.attachments) == (True, [])
+    assert "143 points agree" in other.embeds[0]["description"]
+    assert headline(await place.simulator.answer(interaction)) == headline(original)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from contracts.errors import RejectCode
-from contracts.events import By, DiscordReply, Person, Question, SearchRejected, Verdict
+from contracts.events import By, DiscordReply, Evidence, Person, Question, SearchRejected, Verdict
 from contracts.ports import Answer, Found, Piece
 
 THUMBNAIL = b"webp"
@@ -11,7 +11,9 @@ SEARCH = "1234567890123456789-12"
 ASKER = "2234567890123456789"
 
 
-def found(number: int, score: float | None = None, thumbnail: bytes | None = None, **metadata: Any) -> Found:
+def found(
+    number: int, score: float | None = None, thumbnail: bytes | None = None, evidence: Evidence | None = None, **metadata: Any
+) -> Found:
     """The post of image 100 and so on, posted by Steve on that day of March 2024."""
     known = {
         "upload_timestamp": f"2024-03-{number:02}T12:30:00+00:00",
@@ -20,7 +22,7 @@ def found(number: int, score: float | None = None, thumbnail: bytes | None = Non
         "channel_id": "77",
     }
     document = {"message_link": f"https://discord.com/channels/1/77/{number}", "metadata": known | metadata}
-    return Found(image_id=f"{number}00", score=score, document=document, thumbnail=thumbnail)
+    return Found(image_id=f"{number}00", score=score, document=document, thumbnail=thumbnail, evidence=evidence)
 
 
 def piece(best: Found, *others: Found) -> Piece:

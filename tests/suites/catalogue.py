@@ -206,18 +206,19 @@ class CatalogueSuite:
         assert await catalogue.merge("2", POST)
 
     async def test_a_blob_is_in_use_while_any_document_names_it(self, catalogue: Catalogue, other: Catalogue) -> None:
-        original, pixels, thumbnail = "0" * 64, "1" * 64, "2" * 64
-        for blob in (original, pixels, thumbnail):
+        original, pixels, thumbnail, fingerprint = named = "0" * 64, "1" * 64, "2" * 64, "4" * 64
+        for blob in named:
             assert not await catalogue.uses(blob)
         for image in ("1", "2"):
             await catalogue.merge(image, POST | {"original": {"blob": original, "size": 9}})
             await catalogue.merge(image, {"media": {"pixels": pixels, "thumbnail": thumbnail, "width": 1}})
+            await catalogue.merge(image, {"fingerprint": {"blob": fingerprint, "hash": "3" * 64}})
         await catalogue.merge("3", {"metadata": {"filename": "3" * 64}})
         for image in ("1", "2"):
-            for blob in (original, pixels, thumbnail):
+            for blob in named:
                 assert await other.uses(blob)
             await catalogue.remove(image)
-        for blob in (original, pixels, thumbnail, "3" * 64, ""):
+        for blob in (*named, "3" * 64, ""):
             assert not await other.uses(blob)
 
     async def test_a_blob_is_not_in_use_any_more_when_its_field_was_replaced(self, catalogue: Catalogue) -> None:

@@ -23,7 +23,7 @@ from contracts.events import (
     StoredFile,
     Verdict,
 )
-from contracts.ports import Answer
+from contracts.ports import Answer, Document
 from stages.reply import Deps, handle
 from tests.suites.fakes import MemoryAnswers, MemoryBlobs, MemoryCatalogue, MemoryJournal
 
@@ -40,8 +40,18 @@ class Desk:
         self.blobs, self.journal = MemoryBlobs(), MemoryJournal()
         self.now = ASKED + timedelta(seconds=2)
         self.deps = Deps(
-            answering=self.answers, catalogue=self.catalogue, blobs=self.blobs, journal=self.journal, now=lambda: self.now
+            answering=self.answers,
+            catalogue=self.catalogue,
+            blobs=self.blobs,
+            journal=self.journal,
+            explain=self._explain,
+            now=lambda: self.now,
         )
+        self.drawn: list[str] = []
+
+    async def _explain(self, _: SearchMatched, match: Match, document: Document) -> bytes | None:
+        self.drawn.append(f"{match.image_id} at {document['message_link']}")
+        return b"drawn" if match.evidence else None
 
     async def archive(self, *image_ids: str, thumbnail: bool = True, day: int = 1, **metadata: Any) -> None:
         """Catalogue images of the guild, in channel 2 unless it is said otherwise, posted on a day of March 2024."""

@@ -18,6 +18,7 @@ from contracts.events import (
     GenerationStarted,
     ImageDownloaded,
     ImageEmbedded,
+    ImageFingerprinted,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
@@ -38,6 +39,7 @@ from contracts.events import (
     SearchDescribed,
     SearchDownloaded,
     SearchEmbedded,
+    SearchFingerprinted,
     SearchJudged,
     SearchMatched,
     SearchPreprocessed,
@@ -51,6 +53,7 @@ from contracts.events.base import Fact
 MOMENT = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 BLOB = "ab" * 32
 VECTOR = b"\x00\x00\x80\x3f" + bytes(12)
+PLACE = (0.1, 0.2, 0.8, 0.1, 0.9, 0.9, 0.05, 1.02)
 IMAGE = {"guild_id": "7", "channel_id": "8", "image_id": "9"}
 ALEX = Person(id="5", name="Alex")
 QUESTION = Question(asker=ALEX, requested_at=MOMENT, reply=LocalReply())
@@ -101,6 +104,7 @@ def one_of_each() -> list[Fact]:
         ImageDownloaded(**IMAGE, blob=BLOB, size=1234),
         ImagePreprocessed(**IMAGE, pixels=BLOB, thumbnail=BLOB, width=128, height=128, format="PNG", preprocessing="p1"),
         ImageEmbedded(**IMAGE, generation="g1", vector=VECTOR),
+        ImageFingerprinted(**IMAGE, generation="g1", method="f1", fingerprint=BLOB, hash=BLOB, quality=100, features=412),
         ImageIndexed(**IMAGE, generation="g1"),
         ImageRejected(**IMAGE, stage="download", code=RejectCode.GONE, reason="The message is gone."),
         ImageReposted(**IMAGE, generation="g1", same_as="3", score=0.98),
@@ -110,6 +114,9 @@ def one_of_each() -> list[Fact]:
         SearchDescribed(**SEARCH, words="a red dragon"),
         SearchDownloaded(**SEARCH, blob=BLOB, size=1234),
         SearchPreprocessed(**SEARCH, pixels=BLOB, width=128, height=128, preprocessing="p1"),
+        SearchFingerprinted(
+            **SEARCH, pixels=BLOB, width=128, height=128, preprocessing="p1", method="f1", fingerprint=BLOB, places=(PLACE,)
+        ),
         SearchEmbedded(
             **SEARCH, generation="g1", vector=VECTOR, calibration=Calibration(match_at=0.9, possible_at=0.8), trained=True
         ),

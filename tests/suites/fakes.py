@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,9 +18,24 @@ from contracts.events import (
     ImageFact,
     ImagePosted,
     ImageRemoved,
+    Quad,
     SearchAnswered,
 )
-from contracts.ports import Answer, Catalogue, CatalogueEntry, Document, Entry, F, Kept, Overview, Step
+from contracts.ports import (
+    Answer,
+    Candidate,
+    Catalogue,
+    CatalogueEntry,
+    Compared,
+    Document,
+    Entry,
+    Examined,
+    F,
+    Fingerprint,
+    Kept,
+    Overview,
+    Step,
+)
 from contracts.subjects import subject_of
 
 
@@ -220,6 +235,23 @@ class MemoryBlobs:
         return self.untouched_s if name in self.blobs else math.inf
 
 
+class MemoryFingerprinting:
+    """Fingerprints that are digests of the picture. `asked` is what it was given, a question's pictures with `places`."""
+
+    def __init__(self, method: str = "f1", places: tuple[Quad, ...] = ()) -> None:
+        self.method = method
+        self.places = places
+        self.asked: list[bytes] = []
+
+    async def fingerprint(self, picture: bytes) -> Fingerprint:
+        self.asked.append(picture)
+        digest = hashlib.sha256(picture)
+        return Fingerprint(f"{self.method} of ".encode() + digest.digest(), digest.hexdigest(), 100, len(picture))
+
+    async def examine(self, picture: bytes) -> Examined:
+        return Examined(await self.fingerprint(picture), self.places)
+
+
 class MemoryCatalogue:
     """Documents, vectors and tombstones in dictionaries. While `down` is set, every call raises Unavailable."""
 
@@ -263,7 +295,7 @@ class MemoryCatalogue:
 
     async def uses(self, blob: str) -> bool:
         self._reach()
-        named = ("original", "blob"), ("media", "pixels"), ("media", "thumbnail")
+        named = ("original", "blob"), ("media", "pixels"), ("media", "thumbnail"), ("fingerprint", "blob")
         return any(document.get(part, {}).get(field) == blob for document in self.documents.values() for part, field in named)
 
     async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
@@ -340,3 +372,47 @@ class MemoryAnswers:
         if self.failure is not None:
             raise self.failure
         self.steps.append(step)
+
+
+class MemoryFeatures:
+    """A FeatureSearch of what the test adds; `shared` are the images that have most in common with any question, best first."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], dict[str, tuple[Candidate, str]]] = {}
+        self.shared: list[str] = []
+        self.asked_for: list[int] = []
+
+    def add(self, guild_id: str, generation: str, image_id: str, fingerprint: str, channel_id: str = "1") -> None:
+        known = self.known.setdefault((guild_id, generation), {})
+        known[image_id] = (Candidate(image_id, fingerprint), channel_id)
+
+    async def candidates(
+        self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
+    ) -> list[Candidate]:
+        self.asked_for.append(top)
+        known = self.known.get((guild_id, generation), {})
+        found = [known[each] for each in self.shared if each in known]
+        return [candidate for candidate, channel in found if channels is None or channel in channels][:top]
+
+    async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> dict[str, Candidate]:
+        known = self.known.get((guild_id, generation), {})
+        return {each: known[each][0] for each in image_ids if each in known}
+
+    async def size(self, guild_id: str, generation: str) -> int:
+        return len(self.known.get((guild_id, generation), {}))
+
+
+class FixedComparing:
+    """Compares as the test says, by the bytes of the archived fingerprint; what it says nothing of is not readable."""
+
+    def __init__(self) -> None:
+        self.results: dict[bytes, Compared] = {}
+        self.compared: list[bytes] = []
+        self.similarities: dict[bytes, float] = {}
+
+    async def compare(
+        self, asked: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, among: int
+    ) -> dict[str, Compared]:
+        self.compared += archived.values()
+        self.similarities |= {data: similarities[name] for name, data in archived.items() if name in similarities}
+        return {name: self.results[data] for name, data in archived.items() if data in self.results}

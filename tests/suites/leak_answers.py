@@ -76,7 +76,7 @@ async def complete(company: Company, asked: Interaction, message: Message, piece
                 message = await push(company, message, who, NEXT)
                 told |= _told(company, message, piece)
     assert wanted <= told, f"not shown to {who.user.name}: {[post.message.jump_url for post in wanted - told]}"
-    assert counted in (None, len(told))
+    assert counted in (None, len(told)), f"{counted} posts are counted, but these are told: {sorted(each.number for each in told)}"
 
 
 def _told(company: Company, message: Message, piece: int) -> set[Posted]:

@@ -14,7 +14,7 @@ ASKERS = 4
 """Members who ask; the number after them is the guild's owner. The first one is in another guild, too."""
 ROLES = 3
 PIECES = 3
-"""Pieces of map art; 0 and 1 are so much alike that either is a possible result for the other."""
+"""Pieces of map art; who looks for 0 or 1 asks with a picture of both, and so may be told of either."""
 
 View, History, All = (
     Permission.VIEW_CHANNEL,

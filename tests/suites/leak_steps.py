@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from contracts.errors import MapSeekError
-from infra.art.distort import png
 from infra.discord.custom_ids import BROWSE, custom_id
 from infra.discord.wording import say
 from infra.simulator import Channel, Member, Message
@@ -14,7 +13,7 @@ from tests.suites.leak_answers import ALERT, answered, complete, push
 from tests.suites.leak_changes import CHANGES, actor
 from tests.suites.leak_plans import PIECES, Step
 from tests.suites.leak_play import Company, is_adult
-from tests.suites.leaks import Posted, may_read, plain_picture
+from tests.suites.leaks import Posted, asked_with, may_read
 from tests.suites.waiting import eventually
 
 EN = "en-US"
@@ -36,7 +35,7 @@ def place_of(company: Company, step: Step) -> Channel:
 async def _ask(company: Company, step: Step, piece: int | None = None) -> Message:
     """`/find image:`"""
     about = step.which % PIECES if piece is None else piece
-    question = {"image": ("question.png", png(plain_picture(about)))}
+    question = {"image": ("question.png", asked_with(about))}
     asked = await company.discord.slash(
         place_of(company, step), actor(company, step), "find", attachments=question, options={"private": step.flag}
     )
@@ -103,7 +102,7 @@ async def _forge(company: Company, step: Step) -> None:
     message, searches = before_them[-1], [each for each in company.ledger.answers if each.message is None]
     victim = searches[-1 - step.where % len(searches)]
     asker = who if step.flag else victim.user
-    view = ("piece", "posts")[step.which % 2]
+    view = ("piece", "posts", "why")[step.which % 3]
     forged = custom_id(BROWSE, str(victim.id), str(asker.id), view, str(step.where % 2), "0")
     before = message.components
     message.components = [{"type": 1, "id": 1, "components": [{"type": 2, "id": 2, "style": 2, "label": "x", "custom_id": forged}]}]

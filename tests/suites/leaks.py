@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from PIL import Image
 
-from infra.art.distort import png
+from infra.art.distort import png, reencode, resize
 from infra.art.generate import piece
 from infra.simulator import Channel, Guild, Member, Message
 from stages.canonical import as_thumbnail, decode
@@ -20,6 +20,8 @@ from tests.suites import rules
 
 CHANNEL = re.compile(r"<#(\d+)>|/channels/\d+/(\d+)")
 WIDEST = 10**9
+EXPLANATION = "why.png"
+"""The name of the picture of why something was found: it shows what was asked with, too, and so is for the asker alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +59,13 @@ class Posted:
 
 @dataclass(frozen=True)
 class Shown:
-    """What eyes saw, where: a message as it was at that moment."""
+    """What eyes saw, where: a message as it was at that moment. `explained`: with a picture of why something was found."""
 
     text: str
     pictures: frozenset[str]
     eyes: tuple[Member, ...]
     place: Channel
+    explained: bool = False
 
     def tells_of(self, post: Posted) -> bool:
         return str(post.message.id) in self.text
@@ -78,10 +81,21 @@ def author_name(number: int) -> str:
 
 @cache
 def plain_picture(number: int) -> Image.Image:
-    """The pieces: 0 and 1 are possible results for each other, any others have nothing in common."""
-    if number == 1:
-        return Image.blend(piece(1), piece(3).resize(piece(1).size), 0.35)
+    """The pieces have nothing in common."""
     return piece(number + 1)
+
+
+@cache
+def asked_with(number: int) -> bytes:
+    """What is asked with for a piece. Pieces 0 and 1 are each seen beside the other one, which is small and worn."""
+    wanted = plain_picture(number)
+    if number > 1:
+        return png(wanted)
+    other = reencode(resize(plain_picture(1 - number), 0.75), 60)
+    wall = Image.new("RGB", (wanted.width + other.width + 120, max(wanted.height, other.height) + 80), (110, 100, 90))
+    wall.paste(wanted, (40, 40))
+    wall.paste(other, (wanted.width + 80, 40))
+    return png(wall)
 
 
 def picture(number: int, piece_number: int) -> bytes:
@@ -108,8 +122,8 @@ def seen(message: Message, eyes: Iterable[Member]) -> Shown:
     """All that a message shows; ids stand in links, mentions and buttons."""
     names = [(each.filename, each.title, each.description) for each in message.attachments]
     text = json.dumps([message.content, message.embeds, message.components, names], default=str)
-    pictures = frozenset(digest_of(each.data) for each in message.attachments)
-    return Shown(text, pictures, tuple(eyes), message.channel)
+    pictures = frozenset(digest_of(each.data) for each in message.attachments if each.filename != EXPLANATION)
+    return Shown(text, pictures, tuple(eyes), message.channel, any(each.filename == EXPLANATION for each in message.attachments))
 
 
 def server_of(guild: Guild) -> rules.Server:
@@ -150,6 +164,8 @@ def leaks_of(shown: Shown, posts: Iterable[Posted], adults: bool) -> list[str]:
     found, posts = [], list(posts)
     known = {digest(post.number, post.piece) for post in posts}
     found += [f"a picture that nobody posted: {each}" for each in shown.pictures - known]
+    if shown.explained and len(shown.eyes) > 1:
+        found.append(f"what was asked with is shown to {[member.user.name for member in shown.eyes]}")
     for member in shown.eyes:
         allowed = {post for post in posts if post.guild is member.guild and post.there and may_read(post.channel, member, adults)}
         innocent = {mark for post in allowed for mark in post.marks}

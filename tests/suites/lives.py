@@ -11,6 +11,7 @@ from contracts.events import (
     GenerationActivated,
     ImageDownloaded,
     ImageEmbedded,
+    ImageFingerprinted,
     ImagePosted,
     ImagePreprocessed,
     ImageRemoved,
@@ -32,8 +33,8 @@ FOUNDED = GenerationActivated(number=1, generation="g1", encoder="e", digest="d"
 
 async def post(here: Installation, number: int) -> list[Fact]:
     """An image with all that is made of it."""
-    data = [f"{kind} of {number}".encode() for kind in ("file", "pixels", "thumbnail")]
-    blob, pixels, thumbnail = [await here.stores[BLOBS].put(each) for each in data]
+    data = [f"{kind} of {number}".encode() for kind in ("file", "pixels", "thumbnail", "fingerprint")]
+    blob, pixels, thumbnail, known_by = [await here.stores[BLOBS].put(each) for each in data]
     image: dict[str, Any] = {"guild_id": "7", "channel_id": "8", "image_id": f"image-{number}"}
     facts: list[Fact] = [
         ImagePosted(
@@ -47,6 +48,7 @@ async def post(here: Installation, number: int) -> list[Fact]:
         ),
         ImageDownloaded(**image, blob=blob, size=9),
         ImagePreprocessed(**image, pixels=pixels, thumbnail=thumbnail, width=8, height=8, format="PNG", preprocessing="p1"),
+        ImageFingerprinted(**image, generation="g1", method="f1", fingerprint=known_by, hash="0" * 64, quality=9, features=0),
         ImageEmbedded(**image, generation="g1", vector=VECTOR),
     ]
     await here.record(*facts)

@@ -57,7 +57,7 @@ WRITTEN = {
 """One file of each kind, by a name of its own: all hold `noise()`."""
 
 
-def mirrored(data: bytes, max_pixels: int) -> tuple[Image.Image, str]:
+def mirrored(data: bytes, max_pixels: int, longest: int | None = None) -> tuple[Image.Image, str]:
     """Another version of the canonical picture."""
-    image, kind = decode(data, max_pixels)
+    image, kind = decode(data, max_pixels, longest)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), kind

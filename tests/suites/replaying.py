@@ -22,4 +22,5 @@ async def begin_all_stages_anew(discord: Discord, folder: Path, *, emptied: bool
         return
     for file in folder.glob("catalogue.sqlite*"):
         file.unlink()
-    shutil.rmtree(folder / "vectors")
+    for index in ("vectors", "features"):
+        shutil.rmtree(folder / index)

@@ -11,15 +11,15 @@ import numpy as np
 
 from contracts.envelope import Origin
 from contracts.errors import Retry
-from contracts.events import Calibration, ImageEmbedded, ImageIndexed, ImagePreprocessed
+from contracts.events import Calibration, ImageFact, ImagePreprocessed
 from contracts.generations import Generation
 from contracts.ports import Encoder
 from contracts.subjects import IMAGES, variant_filter
 from infra.blobs.files import open_blob_store
 from pipeline.process import Process, running
-from pipeline.replay.building import begin
+from pipeline.replay.beginning import begin
 from pipeline.settings import Settings
-from stages import embed, persist
+from stages import embed, fingerprint, persist
 from tests.suites.archives import tiny
 from tests.suites.bench_stage import count
 from tests.suites.facts import posted
@@ -27,7 +27,7 @@ from tests.suites.waiting import eventually
 from tests.suites.world import IMPATIENT as SOON
 
 IMAGES_THERE = 60
-LIVE = (embed.STAGE, persist.STAGE)
+LIVE = (fingerprint.STAGE, embed.STAGE, persist.STAGE)
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Archive:
 
 
 async def post(process: Process, number: int) -> None:
-    """A picture that has come as far as to its embedding."""
+    """A picture that has come as far as to its preprocessing."""
     blobs = open_blob_store(process.wiring.folder / "blobs")
     pixels = await blobs.put(tiny(number))
     image = posted(f"{number:03}")
@@ -91,7 +91,7 @@ async def post(process: Process, number: int) -> None:
         await process.wiring.journal.record(each, Origin(image.image_id))
 
 
-async def holds(process: Process, kind: type[ImageEmbedded] | type[ImageIndexed], number: int, generation: str = "g1") -> None:
+async def holds(process: Process, kind: type[ImageFact], number: int, generation: str = "g1") -> None:
     async def enough() -> bool:
         return await count(process.wiring.client, IMAGES, variant_filter(kind, generation)) == number
 

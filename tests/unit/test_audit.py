@@ -21,7 +21,7 @@ NOTHING: frozenset[str] = frozenset()
 
 def chain(**sets: Collection[str]) -> Chain:
     """Three images that went all the way, but for what is said."""
-    whole = dict.fromkeys(("posted", "downloaded", "preprocessed", "embedded", "indexed"), ALL)
+    whole = dict.fromkeys(("posted", "downloaded", "preprocessed", "fingerprinted", "embedded", "indexed"), ALL)
     return Chain(**{**whole, "rejected": NOTHING, "removed": NOTHING, "waiting": {}, **sets})  # type: ignore[arg-type]
 
 
@@ -30,13 +30,14 @@ def ends(**sets: Collection[str]) -> Ends:
 
 
 def kept(**sets: Collection[str]) -> Kept:
-    whole = dict.fromkeys(("documents", "posts", "originals", "pictures", "vectors"), ALL)
+    whole = dict.fromkeys(("documents", "posts", "originals", "pictures", "fingerprints", "vectors"), ALL)
     return Kept(**{**whole, "rejections": NOTHING, "tombstones": NOTHING, **sets})  # type: ignore[arg-type]
 
 
 def test_nothing_is_missing_of_what_is_whole() -> None:
     assert comparisons.missing_downloads(chain(), ends()).images == NOTHING
     assert comparisons.missing_pictures(chain(), ends()).images == NOTHING
+    assert comparisons.missing_fingerprints(chain(), ends(), "g1").images == NOTHING
     assert comparisons.missing_vectors(chain(), ends(), "g1").images == NOTHING
     assert comparisons.missing_ends(chain(), ends()).images == NOTHING
     assert comparisons.missing_documents(chain(), ends(), kept()).images == NOTHING
@@ -53,10 +54,13 @@ def test_what_should_have_followed_is_missing_unless_the_image_is_at_its_end(end
     assert comparisons.missing_downloads(behind, ends()).images == {"3"}
     assert comparisons.missing_pictures(behind, ends()).images == {"2"}
     assert comparisons.missing_vectors(behind, ends(), "g1").images == {"1"}
+    unprinted = comparisons.missing_fingerprints(chain(fingerprinted={"1"}), ends(), "g1")
+    assert (unprinted.images, unprinted.stage) == ({"2", "3"}, "fingerprint")
     ended = ends(**{end: ALL})
     for missing in (comparisons.missing_downloads, comparisons.missing_pictures):
         assert missing(behind, ended).images == NOTHING
     assert comparisons.missing_vectors(behind, ended, "g1").images == NOTHING
+    assert comparisons.missing_fingerprints(chain(fingerprinted=NOTHING, indexed=NOTHING), ended, "g1").images == NOTHING
     assert comparisons.missing_ends(chain(indexed={"1"}), ends()).images == {"2", "3"}
 
 
@@ -70,6 +74,7 @@ def test_the_catalogue_should_have_all_that_the_log_tells() -> None:
     assert comparisons.missing_documents(chain(), ends(removed={"2"}), kept(posts={"1"})).images == {"3"}
     lacking = kept(posts={"1", "2"}, originals={"1"}, pictures={"2"})
     assert comparisons.missing_parts(chain(), ends(), lacking).images == {"1", "2"}
+    assert comparisons.missing_parts(chain(), ends(), kept(fingerprints={"1", "2"})).images == {"3"}
     rejected = chain(rejected={"3"}, preprocessed={"1", "2"})
     assert comparisons.missing_parts(rejected, ends(), kept()).images == {"3"}
     assert comparisons.missing_kept_vectors(chain(), ends(), kept(posts={"1", "2"}, vectors={"1"})).images == {"2"}
@@ -105,11 +110,13 @@ def test_few_are_closed_one_by_one_and_many_all_at_once() -> None:
 
 
 def test_a_lost_blob_is_fetched_or_made_again() -> None:
-    stored = Stored(9, frozenset("123"), frozenset("14"), ("ab" * 32,), {"3": "mapseek archive /maps/a.png --guild local"})
-    posted, made, orphan = lost_blobs(stored, ends(rejected={"2"}, removed={"4"}), None)
+    again = {"3": "mapseek archive /maps/a.png --guild local"}
+    stored = Stored(9, frozenset("123"), frozenset("14"), frozenset("45"), ("ab" * 32,), again)
+    posted, made, known_by, orphan = lost_blobs(stored, ends(rejected={"2"}, removed={"4"}), None)
     assert posted.found == ("1", "3")
     assert posted.commands == ("mapseek archive /maps/a.png --guild local", "mapseek replay --stage download --image 1")
     assert (made.found, made.commands) == (("1",), ("mapseek replay --stage preprocess --image 1",))
+    assert (known_by.found, known_by.commands) == (("5",), ("mapseek replay --stage fingerprint --image 5",))
     assert (orphan.of, orphan.commands) == ("blob", ("mapseek sweep",))
 
 

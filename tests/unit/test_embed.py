@@ -1,6 +1,7 @@
 """The embed stage: which facts it makes of a picture, and what it does when the picture is not there."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -16,13 +17,14 @@ from contracts.events import (
     ImagePreprocessed,
     LocalReply,
     Person,
+    Quad,
     Question,
     SearchDescribed,
     SearchEmbedded,
-    SearchPreprocessed,
+    SearchFingerprinted,
 )
 from contracts.ports import Encoder
-from stages.embed import EXCLUDED_WEIGHT, STAGE, Deps, Hosted, handle
+from stages.embed import EXCLUDED_WEIGHT, MOST_VIEWS, STAGE, Deps, Hosted, handle
 from tests.suites.facts import ALERT, MOMENT
 from tests.suites.fakes import MemoryBlobs
 
@@ -77,9 +79,18 @@ def posted(pixels: str = PIXELS) -> ImagePreprocessed:
     )
 
 
-def asked(pixels: str = PIXELS) -> SearchPreprocessed:
-    return SearchPreprocessed(
-        guild_id="1", search_id="4", question=QUESTION, pixels=pixels, width=128, height=128, preprocessing="p1"
+def asked(pixels: str = PIXELS, *places: Quad) -> SearchFingerprinted:
+    return SearchFingerprinted(
+        guild_id="1",
+        search_id="4",
+        question=QUESTION,
+        pixels=pixels,
+        width=128,
+        height=128,
+        preprocessing="p1",
+        method="f1",
+        fingerprint=LOST,
+        places=places,
     )
 
 
@@ -102,13 +113,35 @@ async def test_a_question_goes_first_and_takes_along_how_to_read_a_similarity() 
             vector=VECTOR,
             calibration=Calibration(match_at=0.9, possible_at=0.7),
             trained=False,
+            fingerprint=LOST,
+            method="f1",
         ),
     )
     assert encoder.asked == [(b"png", True)]
 
 
+async def test_each_place_in_a_question_gets_a_vector_as_seen_from_the_front() -> None:
+    encoder = FixedEncoder()
+    places = [(x, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0) for x in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)]
+    cut: list[Sequence[Quad]] = []
+
+    def views(fingerprint: bytes, quads: Sequence[Quad]) -> list[bytes]:
+        assert fingerprint == b"print"
+        cut.append(quads)
+        return [b"small", *(str(quad[0]).encode() for quad in quads)]
+
+    deps = replace(hosting(encoder), views=views)
+    fingerprint = await deps.blobs.put(b"print")
+    event = asked(LOST, *places).model_copy(update={"fingerprint": fingerprint})
+    (fact,) = await handle(event, deps)
+    assert isinstance(fact, SearchEmbedded)
+    assert cut == [tuple(places[:MOST_VIEWS])]
+    assert encoder.asked == [(b"small", True), *((str(quad[0]).encode(), True) for quad in places[:MOST_VIEWS])]
+    assert fact.views == (VECTOR,) * MOST_VIEWS
+
+
 @pytest.mark.parametrize("event", [posted(LOST), asked(LOST)])
-async def test_pixels_that_are_not_in_the_store_may_come_later(event: ImagePreprocessed | SearchPreprocessed) -> None:
+async def test_pixels_that_are_not_in_the_store_may_come_later(event: ImagePreprocessed | SearchFingerprinted) -> None:
     encoder = FixedEncoder()
     with pytest.raises(Retry, match=LOST):
         await handle(event, hosting(encoder))

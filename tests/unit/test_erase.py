@@ -13,6 +13,7 @@ from contracts.events import (
     ImageDownloaded,
     ImageEmbedded,
     ImageFact,
+    ImageFingerprinted,
     ImagePosted,
     ImagePreprocessed,
     ImageRemoved,
@@ -44,7 +45,13 @@ class World:
         await self.record(post)
         await self.record(ImageDownloaded(**post.identity, blob=blob, size=len(original)))
         await self.preprocess(post, "p1", pixels)
+        await self.fingerprint(post, "g1", b"what is known of " + pixels)
         await self.record(ImageEmbedded(**post.identity, generation="g1", vector=VECTOR))
+
+    async def fingerprint(self, post: ImagePosted, generation: str, data: bytes, method: str = "f1") -> None:
+        blob, known = await self.blobs.put(data), {"hash": "0" * 64, "quality": 100, "features": 3}
+        made = {"generation": generation, "method": method, "fingerprint": blob, **known}
+        await self.record(ImageFingerprinted.model_validate({**post.identity, **made}))
 
     async def preprocess(self, post: ImagePosted, version: str, pixels: bytes) -> None:
         await self.record(
@@ -61,7 +68,7 @@ class World:
 
     async def record(self, fact: ImageFact) -> None:
         await self.journal.record(fact, Origin("m"))
-        if isinstance(fact, ImagePosted | ImageDownloaded | ImagePreprocessed):
+        if isinstance(fact, ImagePosted | ImageDownloaded | ImagePreprocessed | ImageFingerprinted):
             await self.catalogue.merge(fact.image_id, fields_of(fact))
 
     async def remove(self, image_id: str) -> ImageRemoved:
@@ -91,8 +98,8 @@ async def test_blobs_that_another_image_uses_stay_until_that_goes_too(world: Wor
     await world.archive("1")
     await world.archive("2", pixels=b"other pixels")
     await erase.handle(await world.remove("1"), world.deps)
-    assert set(world.blobs.blobs.values()) == {ORIGINAL, b"other pixels", THUMBNAIL}
-    assert world.kinds("2") == ["posted", "downloaded", "preprocessed", "embedded"]
+    assert set(world.blobs.blobs.values()) == {ORIGINAL, b"other pixels", b"what is known of other pixels", THUMBNAIL}
+    assert world.kinds("2") == ["posted", "downloaded", "preprocessed", "fingerprinted", "embedded"]
     await erase.handle(await world.remove("2"), world.deps)
     assert world.blobs.blobs == {}
 
@@ -117,9 +124,28 @@ async def test_the_pictures_of_an_older_preprocessing_stay_while_another_post_of
     for image_id in ("1", "2"):
         await world.archive(image_id)
         await world.preprocess(posted(image_id), "p2", b"as RGB, made otherwise")
-    for image_id, left in (("1", {ORIGINAL, PIXELS, THUMBNAIL, b"as RGB, made otherwise"}), ("2", set())):
+    pictures = {ORIGINAL, PIXELS, THUMBNAIL, b"as RGB, made otherwise"}
+    for image_id, left in (("1", {*pictures, b"what is known of as RGB"}), ("2", set())):
         await erase.handle(await world.remove(image_id), world.deps)
         assert set(world.blobs.blobs.values()) == left
+
+
+async def test_the_fingerprints_of_every_method_go_but_stay_while_another_post_of_the_piece_does(world: World) -> None:
+    for image_id in ("1", "2"):
+        await world.archive(image_id)
+        await world.fingerprint(posted(image_id), "g2", b"known otherwise", "f2")
+    pictures = {ORIGINAL, PIXELS, THUMBNAIL}
+    for image_id, left in (("1", {*pictures, b"what is known of as RGB", b"known otherwise"}), ("2", set())):
+        await erase.handle(await world.remove(image_id), world.deps)
+        assert set(world.blobs.blobs.values()) == left
+
+
+async def test_a_fingerprint_that_pictures_with_little_to_know_of_share_stays(world: World) -> None:
+    for image_id in ("1", "2"):
+        await world.archive(image_id, pixels=image_id.encode(), original=image_id.encode())
+        await world.fingerprint(posted(image_id), "g2", b"nothing but one colour", "f2")
+    await erase.handle(await world.remove("1"), world.deps)
+    assert b"nothing but one colour" in world.blobs.blobs.values()
 
 
 async def test_a_blob_that_was_put_lately_is_waited_for_and_the_facts_that_name_it_stay_until_then(world: World) -> None:
@@ -129,7 +155,7 @@ async def test_a_blob_that_was_put_lately_is_waited_for_and_the_facts_that_name_
     with pytest.raises(Retry, match="a short while ago") as retry:
         await erase.handle(tombstone, world.deps)
     assert retry.value.after == pytest.approx(60)
-    assert len(world.kinds("1")) == 5
+    assert len(world.kinds("1")) == 6
     world.blobs.untouched_s = 600
     await erase.handle(tombstone, world.deps)
     assert world.blobs.blobs == {}

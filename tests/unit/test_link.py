@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 
-from contracts.errors import Retry
-from contracts.events import Calibration, ImageEmbedded, ImageReposted
+from contracts.envelope import Origin
+from contracts.errors import BlobMissing, Retry
+from contracts.events import Calibration, Evidence, ImageEmbedded, ImageFingerprinted, ImageReposted, Quad
+from contracts.ports import Compared
 from infra.vectors.index import EmbeddedIndex
-from stages.link import FEW, STAGE, Deps, handle
+from stages.comparing import Prints
+from stages.link import FEW, FEW_FEATURES, STAGE, Deps, handle
 from stages.persist import fields_of
-from tests.suites.fakes import MemoryCatalogue
+from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures, MemoryJournal
 
 MATCHING = Calibration(match_at=0.9, possible_at=0.6)
+PART: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)
 
 
 def direction(degrees: float) -> bytes:
@@ -22,31 +26,51 @@ class Guild:
     """An archive to post in; the day of posting is the day of January."""
 
     def __init__(self) -> None:
-        self.index = EmbeddedIndex()
-        self.catalogue = MemoryCatalogue()
+        self.index, self.catalogue = EmbeddedIndex(), MemoryCatalogue()
+        self.features, self.comparing, self.blobs = MemoryFeatures(), FixedComparing(), MemoryBlobs()
+        self.journal, self.degrees = MemoryJournal(), dict[str, float]()
         self.serves = True
 
-    def post(self, image_id: str, *, day: int, degrees: float = 0, message_id: str | None = None, guild: str = "7") -> None:
+    async def post(
+        self,
+        image_id: str,
+        probability: float | None = 0.97,
+        evidence: Evidence | None = None,
+        *,
+        day: int,
+        degrees: float = 90,
+        message_id: str | None = None,
+        guild: str = "7",
+    ) -> None:
+        """An image, with how sure it is that it is the one that is linked."""
+        self.degrees[image_id] = degrees
         self.index.add(guild, "g1", image_id, "70", direction(degrees))
+        self.features.add(guild, "g1", image_id, await self.blobs.put(image_id.encode()))
+        self.features.shared.append(image_id)
+        if probability is not None:
+            self.comparing.results[image_id.encode()] = Compared(probability, evidence or Evidence(by="points"))
         self.catalogue.documents[image_id] = {
             "discord_message_id": message_id or f"m{image_id}",
             "metadata": {"upload_timestamp": f"2026-01-{day:02}T12:00:00+00:00"},
         }
 
-    async def link(self, image_id: str, degrees: float = 0, generation: str = "g1") -> list[ImageReposted]:
-        event = ImageEmbedded(
-            guild_id="7",
-            channel_id="80",
-            thread_of="8",
-            image_id=image_id,
-            generation=generation,
-            vector=direction(degrees),
-        )
-        return [fact for fact in await handle(event, self.deps) if isinstance(fact, ImageReposted)]
+    async def link(self, image_id: str, generation: str = "g1", features: int = 400) -> list[ImageReposted]:
+        """What follows from the vector, which is recorded while there is no fingerprint yet, and then from the fingerprint."""
+        image = {"guild_id": "7", "channel_id": "80", "thread_of": "8", "image_id": image_id, "generation": generation}
+        embedded = ImageEmbedded(**image, vector=direction(self.degrees.get(image_id, 90)))
+        await self.journal.record(embedded, Origin("message-1"))
+        if not await self.journal.holds(ImageFingerprinted, *embedded.key):
+            assert await handle(embedded, self.deps) == ()
+        blob = await self.blobs.put(image_id.encode())
+        fingerprinted = ImageFingerprinted(**image, method="f1", fingerprint=blob, hash="0" * 64, quality=100, features=features)
+        facts = await handle(fingerprinted, self.deps)
+        await self.journal.record(fingerprinted, Origin("message-1"))
+        return [fact for fact in facts if isinstance(fact, ImageReposted)]
 
     @property
     def deps(self) -> Deps:
-        return Deps(self.index, self.catalogue, MATCHING, lambda: self.serves)
+        prints = Prints(self.features, self.comparing, self.blobs)
+        return Deps(self.journal, self.index, self.catalogue, prints, MATCHING, lambda: self.serves)
 
 
 @pytest.fixture
@@ -55,102 +79,159 @@ def guild() -> Guild:
 
 
 async def test_a_later_post_of_a_piece_is_a_repost_of_the_first(guild: Guild) -> None:
-    guild.post("10", day=3, degrees=2)
-    guild.post("11", day=2, degrees=20)
-    guild.post("12", day=5, degrees=1)
-    guild.post("13", day=1, degrees=60)
-    guild.post("20", day=4)
-    score = round(float(np.cos(np.radians(20))), 6)
-    (fact,) = await guild.link("20")
-    assert fact.model_copy(update={"score": score}) == ImageReposted(
-        guild_id="7", channel_id="80", thread_of="8", image_id="20", generation="g1", same_as="11", score=score
-    )
-    assert fact.score == pytest.approx(score, abs=1e-3)
+    await guild.post("10", day=3)
+    await guild.post("11", 0.95, Evidence(by="hash"), day=2)
+    await guild.post("12", day=5)
+    await guild.post("13", 0.85, day=1)
+    await guild.post("20", day=4)
+    assert await guild.link("20") == [
+        ImageReposted(guild_id="7", channel_id="80", thread_of="8", image_id="20", generation="g1", same_as="11", score=0.95)
+    ]
+
+
+async def test_a_part_of_a_piece_or_one_that_only_looks_alike_is_no_post_of_it(guild: Guild) -> None:
+    await guild.post("10", 0.99, Evidence(by="points", place=PART), day=1)
+    await guild.post("11", 0.99, Evidence(by="points", shown=0.4), day=1)
+    await guild.post("12", 0.99, Evidence(by="vector"), day=1)
+    await guild.post("13", 0.01, degrees=0, day=1)
+    await guild.post("20", day=2, degrees=0)
+    assert await guild.link("20") == []
+
+
+async def test_where_hardly_anything_stands_out_a_near_vector_is_enough(guild: Guild) -> None:
+    await guild.post("10", 0.3, day=1, degrees=10)
+    await guild.post("11", 0.3, day=2, degrees=40)
+    await guild.post("20", day=3, degrees=10)
+    (fact,) = await guild.link("20", features=FEW_FEATURES - 1)
+    assert fact.same_as == "10"
+    assert fact.score == pytest.approx(1, abs=1e-3)
+    assert await guild.link("20", features=FEW_FEATURES) == []
+
+
+async def test_what_has_no_readable_fingerprint_is_linked_by_its_vector(guild: Guild) -> None:
+    await guild.post("10", None, day=1, degrees=10)
+    guild.index.add("7", "g1", "11", "70", direction(12))
+    guild.catalogue.documents["11"] = {"discord_message_id": "m", "metadata": {"upload_timestamp": "2025-01-01T12:00:00+00:00"}}
+    await guild.post("20", day=2, degrees=10)
+    assert [fact.same_as for fact in await guild.link("20")] == ["11"]
+    await guild.catalogue.remove("11")
+    assert [fact.same_as for fact in await guild.link("20")] == ["10"]
 
 
 async def test_the_first_post_is_no_repost_though_it_comes_last(guild: Guild) -> None:
-    guild.post("10", day=3)
-    guild.post("11", day=3)
-    guild.post("20", day=2)
+    await guild.post("10", day=3)
+    await guild.post("11", day=3)
+    await guild.post("20", day=2)
     assert await guild.link("20") == []
 
 
 async def test_posts_of_the_same_moment_are_no_reposts_of_each_other(guild: Guild) -> None:
-    guild.post("10", day=3)
-    guild.post("20", day=3)
+    await guild.post("10", day=3)
+    await guild.post("20", day=3)
     assert await guild.link("10") == await guild.link("20") == []
 
 
 async def test_images_of_one_message_are_no_reposts_of_each_other(guild: Guild) -> None:
-    guild.post("10", day=3, message_id="m")
-    guild.post("20", day=4, message_id="m")
+    await guild.post("10", day=3, message_id="m")
+    await guild.post("20", day=4, message_id="m")
     assert await guild.link("20") == []
 
 
 async def test_nothing_is_a_repost_of_what_is_elsewhere_or_of_another_generation(guild: Guild) -> None:
-    guild.post("10", day=1, guild="8")
-    guild.post("20", day=2)
+    await guild.post("10", day=1, guild="8")
+    await guild.post("20", day=2)
     assert await guild.link("20") == []
-    guild.post("11", day=1)
+    await guild.post("11", day=1)
     assert await guild.link("20", generation="g2") == []
 
 
 async def test_most_images_are_like_nothing_and_cost_no_document(guild: Guild) -> None:
-    guild.post("10", day=1, degrees=60)
+    await guild.post("10", 0.01, day=1)
     guild.catalogue.down = True
     assert await guild.link("20") == []
 
 
-async def test_the_index_need_not_know_the_image_yet(guild: Guild) -> None:
-    guild.post("20", day=2)
-    guild.index = EmbeddedIndex()
-    guild.post("10", day=1)
+async def test_the_indexes_need_not_know_the_image_yet(guild: Guild) -> None:
+    await guild.post("20", day=2)
+    guild.index, guild.features = EmbeddedIndex(), MemoryFeatures()
+    await guild.post("10", day=1)
     assert [fact.same_as for fact in await guild.link("20")] == ["10"]
 
 
-async def test_the_first_of_very_many_posts_is_found(guild: Guild) -> None:
+async def test_whichever_is_recorded_later_the_fingerprint_or_the_vector_finds_both(guild: Guild) -> None:
+    await guild.post("10", day=1)
+    await guild.post("20", day=2)
+    by_fingerprint = await guild.link("20")
+    embedded = await guild.journal.fetch(ImageEmbedded, "7", "20", "g1")
+    assert embedded is not None
+    assert await handle(embedded, guild.deps) == tuple(by_fingerprint)
+    assert len(by_fingerprint) == 1
+    guild.journal = MemoryJournal()
+    fingerprinted = ImageFingerprinted(
+        **embedded.identity, generation="g1", method="f1", fingerprint="0" * 64, hash="0" * 64, quality=9, features=400
+    )
+    assert await handle(fingerprinted, guild.deps) == ()
+
+
+async def test_the_first_of_very_many_posts_is_found_and_each_is_compared_once(guild: Guild) -> None:
     for number in range(10 * FEW):
-        guild.post(f"{number:03}", day=2, degrees=number / 100)
-    guild.post("first", day=1, degrees=20)
-    guild.post("new", day=3)
+        await guild.post(f"{number:03}", day=2)
+    await guild.post("first", day=1)
+    await guild.post("new", day=3)
     assert [fact.same_as for fact in await guild.link("new")] == ["first"]
+    assert len(guild.comparing.compared) == len(set(guild.comparing.compared))
 
 
 async def test_a_match_that_is_not_catalogued_any_more_is_passed_over(guild: Guild) -> None:
-    guild.post("10", day=1)
-    guild.post("11", day=2)
-    guild.post("20", day=3)
+    await guild.post("10", day=1)
+    await guild.post("11", day=2)
+    await guild.post("20", day=3)
     await guild.catalogue.remove("10")
     assert [fact.same_as for fact in await guild.link("20")] == ["11"]
 
 
-async def test_a_vector_that_overtook_its_post_is_tried_again(guild: Guild) -> None:
-    guild.post("10", day=1)
-    with pytest.raises(Retry, match="image 20 has a vector"):
+async def test_a_fingerprint_that_overtook_its_post_is_tried_again(guild: Guild) -> None:
+    await guild.post("10", day=1)
+    with pytest.raises(Retry, match="image 20 is known"):
         await guild.link("20")
     guild.catalogue.documents["20"] = {"media": {}}
-    with pytest.raises(Retry, match="image 20 has a vector"):
+    with pytest.raises(Retry, match="image 20 is known"):
         await guild.link("20")
+
+
+async def test_a_fingerprint_that_is_not_there_yet_is_tried_again_unless_the_image_is_gone(
+    guild: Guild, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await guild.post("20", day=1)
+
+    async def lost(name: str) -> bytes:
+        raise BlobMissing(name)
+
+    monkeypatch.setattr(guild.blobs, "get", lost)
+    with pytest.raises(Retry, match="is not in the blob store"):
+        await guild.link("20")
+    await guild.catalogue.remove("20")
+    assert await guild.link("20") == []
 
 
 async def test_a_removed_image_is_no_repost(guild: Guild) -> None:
-    guild.post("10", day=1)
+    await guild.post("10", day=1)
     await guild.catalogue.remove("20")
     assert await guild.link("20") == []
 
 
 async def test_a_generation_that_does_not_serve_yet_says_nothing(guild: Guild) -> None:
-    guild.post("10", day=1)
-    guild.post("20", day=2)
+    await guild.post("10", day=1)
+    await guild.post("20", day=2)
     guild.serves = False
     guild.catalogue.down = True
     assert await guild.link("20") == []
 
 
 async def test_what_another_generation_linked_is_not_linked_again_but_the_same_one_says_the_same(guild: Guild) -> None:
-    guild.post("10", day=1)
-    guild.post("20", day=2)
-    guild.index.add("7", "g2", "10", "70", direction(0))
+    await guild.post("10", day=1)
+    await guild.post("20", day=2)
+    guild.features.add("7", "g2", "10", await guild.blobs.put(b"10"))
     (fact,) = await guild.link("20")
     await guild.catalogue.merge("20", fields_of(fact))
     assert await guild.link("20", generation="g2") == []
@@ -158,5 +239,5 @@ async def test_what_another_generation_linked_is_not_linked_again_but_the_same_o
 
 
 def test_the_stage_is_declared() -> None:
-    assert STAGE.by_generation == (ImageEmbedded,)
-    assert (STAGE.name, STAGE.consumes, STAGE.emits) == ("link", (ImageEmbedded,), (ImageReposted,))
+    assert STAGE.by_generation == (ImageFingerprinted, ImageEmbedded)
+    assert (STAGE.name, STAGE.consumes, STAGE.emits) == ("link", (ImageFingerprinted, ImageEmbedded), (ImageReposted,))

@@ -16,6 +16,7 @@ from contracts.events import (
     ImageDownloaded,
     ImageEmbedded,
     ImageFact,
+    ImageFingerprinted,
     ImageIndexed,
     ImagePosted,
     ImagePreprocessed,
@@ -51,6 +52,9 @@ PREPROCESSED = ImagePreprocessed(
     **WHERE, pixels="a" * 64, thumbnail="b" * 64, width=127, height=255, format="PNG", preprocessing="p1"
 )
 EMBEDDED = ImageEmbedded(**WHERE, generation="g1", vector=VECTOR)
+FINGERPRINTED = ImageFingerprinted(
+    **WHERE, generation="g1", method="f1", fingerprint="d" * 64, hash="e" * 64, quality=88, features=412
+)
 REJECTED = ImageRejected(**WHERE, stage="preprocess", code=RejectCode.DAMAGED, reason="The file ends too early.")
 REPOSTED = ImageReposted(**WHERE, generation="g1", same_as="0", score=0.98)
 REMOVED = ImageRemoved(**WHERE, message_id="88", removed_at=WHEN, cause="deleted")
@@ -82,6 +86,7 @@ MEDIA_FIELDS: dict[str, Any] = {
         "preprocessing": "p1",
     }
 }
+FINGERPRINT_FIELDS = {"fingerprint": {"blob": "d" * 64, "method": "f1", "hash": "e" * 64, "quality": 88, "features": 412}}
 ORIGINAL_FIELDS = {"original": {"blob": "c" * 64, "size": 12_345}}
 REPOST_FIELDS = {"repost_of": {"image_id": "0", "score": 0.98, "generation": "g1"}}
 REJECTION_FIELDS = {"rejection": {"stage": "preprocess", "code": "damaged", "reason": "The file ends too early."}}
@@ -116,6 +121,7 @@ async def play(catalogue: SqliteCatalogue, *facts: ImageFact) -> list[Fact]:
         (POSTED, POST_FIELDS),
         (DOWNLOADED, ORIGINAL_FIELDS),
         (PREPROCESSED, MEDIA_FIELDS),
+        (FINGERPRINTED, FINGERPRINT_FIELDS),
         (REJECTED, REJECTION_FIELDS),
         (REPOSTED, REPOST_FIELDS),
     ],
@@ -146,9 +152,10 @@ async def test_an_image_of_a_thread_is_known_by_the_channel_whose_readers_may_se
 
 
 async def test_the_whole_way_ends_indexed(catalogue: SqliteCatalogue) -> None:
-    recorded = await play(catalogue, POSTED, DOWNLOADED, PREPROCESSED, EMBEDDED, REPOSTED)
+    recorded = await play(catalogue, POSTED, DOWNLOADED, PREPROCESSED, FINGERPRINTED, EMBEDDED, REPOSTED)
     assert recorded == [ImageIndexed(**WHERE, generation="g1")]
-    assert (await catalogue.entries(["1"]))["1"].document == POST_FIELDS | ORIGINAL_FIELDS | MEDIA_FIELDS | REPOST_FIELDS
+    whole = POST_FIELDS | ORIGINAL_FIELDS | MEDIA_FIELDS | FINGERPRINT_FIELDS | REPOST_FIELDS
+    assert (await catalogue.entries(["1"]))["1"].document == whole
     assert await catalogue.vector("1", "g1") == VECTOR
 
 
@@ -190,6 +197,28 @@ async def test_the_pictures_are_those_of_the_latest_preprocessing(catalogue: Sql
     assert (await catalogue.entries(["1"]))["1"].document["media"]["preprocessing"] == "p10"
 
 
+def fingerprinted(generation: str, method: str, blob: str) -> ImageFingerprinted:
+    return FINGERPRINTED.model_copy(update={"generation": generation, "method": method, "fingerprint": blob})
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(4))], ids=lambda order: "".join(map(str, order)))
+async def test_the_fingerprint_is_that_of_the_latest_method_whichever_generations_have_it(
+    catalogue: SqliteCatalogue, order: tuple[int, ...]
+) -> None:
+    """The last two are of one method, but of two preprocessings."""
+    found = [
+        fingerprinted("g1", "f2", "d" * 64),
+        fingerprinted("g2", "f9", "f" * 64),
+        fingerprinted("g3", "f10", "0" * 64),
+        fingerprinted("g4", "f10", "1" * 64),
+    ]
+    await play(catalogue, POSTED, *(found[number] for number in order))
+    kept = (await catalogue.entries(["1"]))["1"].document["fingerprint"]
+    assert kept == fields_of(found[3])["fingerprint"]
+    assert await catalogue.uses("1" * 64)
+    assert not await catalogue.uses("f" * 64)
+
+
 @pytest.mark.parametrize("order", [*itertools.permutations(["g1", "g2", "g3"])], ids=lambda order: "-".join(order))
 async def test_the_earliest_of_the_first_posts_that_generations_found_is_shown(
     catalogue: SqliteCatalogue, order: tuple[str, ...]
@@ -210,7 +239,7 @@ async def test_a_removed_image_is_never_indexed_again_and_what_came_too_late_is_
     catalogue: SqliteCatalogue, before: tuple[ImageFact, ...]
 ) -> None:
     assert not [fact for fact in await play(catalogue, *before, REMOVED) if isinstance(fact, ImageResurfaced)]
-    late = (DOWNLOADED, PREPROCESSED, EMBEDDED, REJECTED, REPOSTED)
+    late = (DOWNLOADED, PREPROCESSED, FINGERPRINTED, EMBEDDED, REJECTED, REPOSTED)
     assert await play(catalogue, *late) == [ImageResurfaced(**WHERE, late=fact.name) for fact in late]
     assert await catalogue.entries(["1"]) == {}
     assert await catalogue.vector("1", "g1") is None
@@ -227,8 +256,9 @@ async def test_neither_the_post_nor_the_removal_of_a_removed_image_is_told_so_th
 def test_the_stage_says_what_it_does() -> None:
     assert STAGE.families == ("image",)
     assert STAGE.emits == (ImageIndexed, ImageResurfaced)
-    settled = {ImagePosted, ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageRejected, ImageReposted}
-    assert set(STAGE.consumes) == settled | {ImageRemoved}
+    made = {ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded}
+    assert set(STAGE.consumes) == {ImagePosted, *made, ImageRejected, ImageReposted, ImageRemoved}
+    assert STAGE.by_generation == (ImageEmbedded,)
 
 
 def test_the_time_is_that_of_the_post_in_utc() -> None:

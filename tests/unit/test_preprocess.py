@@ -22,7 +22,7 @@ from contracts.events import (
 )
 from infra.blobs.files import FileBlobStore, open_blob_store
 from stages import preprocess
-from stages.canonical import as_png, as_thumbnail, decode
+from stages.canonical import as_png, as_stored_png, as_thumbnail, decode
 from stages.preprocess import PREPROCESSING, STAGE, Deps, handle
 from tests.suites.pictures import WRITTEN, as_ycck, chunk, mirrored, noise, raw_png, saved
 
@@ -231,7 +231,7 @@ class TestOutputs:
         exif[0x010E] = "taken at home"
         data = saved(Image.fromarray(noise()), "JPEG", exif=exif, icc_profile=b"profile", dpi=(300, 300), comment=b"hello")
         image = canonical(data)
-        for output in (as_png(image), as_thumbnail(image)):
+        for output in (as_png(image), as_stored_png(image), as_thumbnail(image)):
             again = Image.open(io.BytesIO(output))
             assert not {"exif", "icc_profile", "dpi", "comment", "xmp"} & set(again.info)
             assert b"taken at home" not in output
@@ -286,7 +286,26 @@ class TestStage:
         (search,) = await handle(asked(blob), Deps(blobs, newest))
         assert isinstance(image, ImagePreprocessed)
         assert isinstance(search, SearchPreprocessed)
-        assert image.pixels == search.pixels
+        posted, shown = [Image.open(io.BytesIO(await blobs.get(fact.pixels))) for fact in (image, search)]
+        assert np.array_equal(np.asarray(posted), np.asarray(shown))
+
+    @pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 6), ("PNG", 1)])
+    async def test_a_large_question_is_made_smaller_and_an_archived_picture_never(
+        self, blobs: FileBlobStore, kind: str, orientation: int
+    ) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        blob = await blobs.put(saved(Image.new("RGB", (4000, 3000), (200, 30, 30)), kind, exif=exif))
+        (image,) = await handle(downloaded(blob), Deps(blobs, newest))
+        (search,) = await handle(asked(blob), Deps(blobs, newest))
+        assert isinstance(image, ImagePreprocessed)
+        assert isinstance(search, SearchPreprocessed)
+        long, short = preprocess.QUESTION_LONGEST, preprocess.QUESTION_LONGEST * 3 // 4
+        assert (image.width, image.height) == ((3000, 4000) if orientation == 6 else (4000, 3000))
+        assert (search.width, search.height) == ((short, long) if orientation == 6 else (long, short))
+        shown = np.asarray(Image.open(io.BytesIO(await blobs.get(search.pixels))))
+        assert shown.shape == (search.height, search.width, 3)
+        assert np.abs(shown.astype(int) - (200, 30, 30)).max() <= 3
 
     async def test_a_replay_gives_the_same_fact(self, blobs: FileBlobStore) -> None:
         event = downloaded(await blobs.put(WRITTEN["jpeg"]))
@@ -304,7 +323,7 @@ class TestStage:
             await handle(downloaded("0" * 64), Deps(blobs, newest))
 
     async def test_every_version_that_is_needed_now_is_made(self, blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)  # type: ignore[arg-type]
+        monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)
         needed = ["p1"]
         event, deps = downloaded(await blobs.put(WRITTEN["png"])), Deps(blobs, lambda: tuple(needed))
         (before,) = await handle(event, deps)
@@ -320,7 +339,7 @@ class TestStage:
     def test_a_canonical_picture_is_made_of_the_same_version_as_it_is_and_of_another_anew(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)  # type: ignore[arg-type]
+        monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)
         kept = as_png(canonical(WRITTEN["jpeg"]))
         assert preprocess.preprocessed_again(kept, "p1", LIMIT) == kept
         again = Image.open(io.BytesIO(preprocess.preprocessed_again(kept, "p2", LIMIT)))

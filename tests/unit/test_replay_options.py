@@ -12,7 +12,7 @@ from pipeline.commands.replay import Pace
 from pipeline.generations.naming import living
 from pipeline.precedence import Precedence
 from pipeline.replay import limits
-from pipeline.replay.building import unused_name
+from pipeline.replay.beginning import unused_name
 from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part, moment
 from tests.suites.facts import MOMENT

@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 
 from contracts.events import (
+    Calibration,
+    Evidence,
     SearchAnswered,
     Verdict,
 )
@@ -48,6 +50,16 @@ class TestWhatIsLeft:
     async def test_with_everything_removed_there_is_no_match(self, desk: Desk) -> None:
         assert outcome(await desk.deliver(matched(piece("a", 0.99, "b"), verdict="possible"))) == ("none", "sent")
         assert (desk.answer.piece, desk.answer.pieces) == (None, 0)
+
+    async def test_what_was_verified_is_judged_by_how_sure_it_is(self, desk: Desk) -> None:
+        await desk.archive("a", "b", "c")
+        proofs = {"a": Evidence(by="points", points=40), "b": Evidence(by="vector")}
+        pieces = [
+            piece(image_id, score).model_copy(update={"evidence": proofs.get(image_id)})
+            for image_id, score in (("a", 0.9), ("b", 0.93), ("c", 0.93))
+        ]
+        await desk.record(matched(*pieces, calibration=Calibration(match_at=0.95, possible_at=0.5)))
+        assert [(await desk.browse(piece=number)).piece_verdict for number in range(3)] == ["match", "possible", "possible"]
 
     async def test_an_unreadable_channel_is_left_out(self, desk: Desk) -> None:
         await desk.archive("secret", channel_id="3")
@@ -113,3 +125,37 @@ class TestTurningPages:
         desk.now = ASKED + timedelta(minutes=15)
         assert await desk.deliver(browsed()) == []
         assert desk.answers.shown == []
+
+
+class TestWhy:
+    @pytest.fixture
+    async def desk(self) -> Desk:
+        """Two pieces were found for Steve: one by its points, and one whose pictures are gone."""
+        desk = Desk()
+        await desk.archive("a", "b")
+        proven = piece("a", 0.99).model_copy(update={"evidence": Evidence(by="points", points=9)})
+        await desk.record(matched(proven, piece("b", 0.95)))
+        return desk
+
+    async def test_the_asker_is_shown_the_picture_of_the_piece_on_the_page(self, desk: Desk) -> None:
+        answer = await desk.browse(asked=question(), view="why")
+        assert (answer.view, desk.large, answer.explanation, answer.piece_verdict) == ("why", "a", b"drawn", "match")
+        assert answer.piece is not None
+        assert answer.piece.best.evidence == Evidence(by="points", points=9)
+        assert desk.drawn == ["a at https://x/a"]
+
+    async def test_another_one_is_told_why_but_does_not_see_what_was_asked_with(self, desk: Desk) -> None:
+        answer = await desk.browse(asked=presser(), view="why")
+        assert (desk.large, answer.explanation, desk.drawn) == ("a", None, [])
+
+    async def test_there_may_be_no_picture(self, desk: Desk) -> None:
+        assert (await desk.browse(asked=question(), view="why", piece=1)).explanation is None
+        assert desk.drawn == ["b at https://x/b"]
+
+    async def test_only_what_the_asker_may_still_read_is_shown(self, desk: Desk) -> None:
+        answer = await desk.browse(asked=question(readable_channels=("3",)), view="why")
+        assert (answer.piece, answer.explanation, desk.drawn) == (None, None, [])
+
+    async def test_other_pages_are_not_drawn(self, desk: Desk) -> None:
+        await desk.browse(asked=question())
+        assert desk.drawn == []

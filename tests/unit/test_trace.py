@@ -11,6 +11,7 @@ from contracts.events import (
     GenerationStarted,
     ImageDownloaded,
     ImageEmbedded,
+    ImageFingerprinted,
     ImageIndexed,
     ImagePreprocessed,
     ImageRemoved,
@@ -24,7 +25,8 @@ from pipeline.trace.standing import InCatalogue, Standing, standing_of
 from tests.suites.facts import IMAGE, SEARCH, one_of_each, posted, requested
 
 KINDS: dict[type[Fact], Fact] = {type(fact): fact for fact in one_of_each()}
-WAY = [posted(), KINDS[ImageDownloaded], KINDS[ImagePreprocessed], KINDS[ImageEmbedded], KINDS[ImageIndexed]]
+MADE = (ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageIndexed, ImageFingerprinted)
+WAY = [posted(), *(KINDS[kind] for kind in MADE)]
 
 
 def generations(number: int = 1) -> Generations:
@@ -53,6 +55,9 @@ def test_an_image_on_its_way_waits_for_the_next_stage(number: int, stage: str) -
 def test_an_image_at_the_end_of_its_way_is_found() -> None:
     assert stands(WAY).line == "in the catalogue and findable in g1"
     assert stands(WAY, known=generations(2)).line == "in the catalogue and findable in g1, not yet in g2"
+    unprinted = stands(WAY[:-1])
+    assert unprinted.line == "in the catalogue and findable in g1, not yet by its fingerprint in g1"
+    assert [each.fingerprinted for each in unprinted.generations] == [False]
 
 
 def test_open_ends_are_told_and_take_the_place_of_waiting() -> None:

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.errors import RejectCode
+from contracts.events import Evidence
 from contracts.ports import Answer, Found
-from infra.discord.answering.views import COLOURS, FILENAME, View, answer_view, percentage, plain
+from infra.discord.answering.views import COLOURS, EXPLANATION, FILENAME, View, answer_view, plain
 from infra.discord.custom_ids import ALERT, BROWSE, VOTE, parsed
 from infra.discord.wording import LANGUAGES, say
 from infra.simulator.limits import check_message
@@ -18,6 +19,7 @@ from tests.suites.answers import ASKER, SEARCH, THUMBNAIL, answer, found, piece,
 
 BEST = found(3, 0.97, THUMBNAIL, user_name="Alex", filename="sunset.png", channel_id="88")
 FIRST = found(1)
+PROVEN = found(3, 0.97, THUMBNAIL, Evidence(by="points", points=143, angle=True))
 MANY = piece(found(20, 0.9), *(found(number) for number in range(1, 13)))
 
 
@@ -116,10 +118,6 @@ class TestAPiece:
         assert embed_of(shown).url is None
         assert labels(shown) == ["This is it", "Not it"]
 
-    @pytest.mark.parametrize(("score", "shown"), [(1.0, 100), (0.9999, 99), (0.29, 29), (0.0, 0), (-0.3, 0)])
-    def test_percentages_are_rounded_down(self, score: float, shown: int) -> None:
-        assert percentage(score) == shown
-
 
 class TestButtons:
     def test_one_post_of_one_piece_can_be_judged_and_gone_to(self) -> None:
@@ -154,6 +152,30 @@ class TestButtons:
         shown = answer(verdict="none")
         assert labels(shown) == ["Tell me if it turns up"]
         assert parsed(buttons(shown)[0]["custom_id"], ALERT, 1) == (SEARCH,)
+
+
+class TestWhy:
+    def test_what_was_verified_says_how_sure_it_is_and_why(self) -> None:
+        shown = answer(piece(PROVEN))
+        assert lines(shown)[:2] == ["**97 %** sure, a match", "Same picture, seen at an angle: 143 points agree."]
+        assert labels(shown) == ["This is it", "Not it", "How do you know?", "Go to the post"]
+        assert parsed(button(shown, "How do you know?")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "why", "0", "0")
+
+    def test_the_picture_of_it_has_a_message_of_its_own(self) -> None:
+        shown = answer(piece(PROVEN), view="why", explanation=b"png", number=1, pieces=2)
+        view = answer_view(shown)
+        assert (embed_of(shown).title, lines(shown)) == (
+            "How do you know?",
+            ["**97 %** sure, a match", "Same picture, seen at an angle: 143 points agree."],
+        )
+        assert {name: picture.data for name, picture in view.files.items()} == {EXPLANATION: b"png"}
+        assert (view.embeds[0].image.url, view.components) == (f"attachment://{EXPLANATION}", [])
+
+    @pytest.mark.parametrize("post", [PROVEN, FIRST])
+    def test_without_a_picture_it_says_so(self, post: Found) -> None:
+        shown = answer(piece(post), view="why")
+        assert lines(shown)[-1].startswith("There is no picture to show for it")
+        assert answer_view(shown).files == {}
 
 
 class TestPosts:
@@ -256,13 +278,18 @@ names = st.one_of(st.text(max_size=300), st.sampled_from("*_~`|[<>@#\\").map(lam
 def test_every_page_fits_in_a_message(name: str, filename: str, locale: str, by: str, several: bool, number: int) -> None:
     called: dict[str, Any] = {"user_name": name, "filename": filename, "channel_id": "9" * 19}
     others: Sequence[Found] = [found(day, **called) for day in range(1, 25)] if several else []
-    shown = piece(found(28, 0.9, THUMBNAIL, **called), *others)
+    evidence = Evidence(by="points", points=9) if several else None
+    shown = piece(found(28, 0.9, THUMBNAIL, evidence, **called), *others)
     common: dict[str, Any] = {"locale": locale, "by": by, "trained": False, "number": number, "pieces": 4}
-    for page in (answer(shown, **common), *(answer(shown, view="posts", page=each, **common) for each in range(3))):
+    for page in (
+        answer(shown, **common),
+        *(answer(shown, view="posts", page=each, **common) for each in range(3)),
+        answer(shown, view="why", explanation=THUMBNAIL, **common),
+    ):
         view = answer_view(page)
         check_message(body(view))
         assert all(len(picture.description) <= 1024 for picture in view.files.values())
-        assert max(len(each.get("custom_id", "")) for each in buttons(page)) <= 100
+        assert all(len(each.get("custom_id", "")) <= 100 for each in buttons(page))
     check_message(body(answer_view(problem(RejectCode.INTERNAL, name * 300))))
 
 

@@ -25,13 +25,16 @@ def web_link(post: Found) -> str | None:
 
 
 def piece_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
-    """Under a piece: the pieces before and after it, its posts, a vote on the post that is shown, and the way to the first one."""
+    """Under a piece: the pieces before and after it, its posts, votes on the one that is shown, why it was found, the first one."""
     several = len(piece.posts) > 1
     turning = _turning(answer, answer.number, answer.pieces - 1, lambda number: _browse(answer, "piece", number, 0))
     if several:
         label = say(answer.locale, "answers-button-posts", count=len(piece.posts))
         turning.append(Button(label=label, custom_id=_browse(answer, "posts", answer.number, 0)))
     deciding = [_vote(answer, piece.best, right=True), _vote(answer, piece.best, right=False)]
+    if piece.best.evidence is not None:
+        label = say(answer.locale, "answers-button-why")
+        deciding.append(Button(label=label, custom_id=_browse(answer, "why", answer.number, 0)))
     link = web_link(piece.first)
     if link is not None:
         deciding.append(Button(label=say(answer.locale, "answers-button-go-first" if several else "answers-button-go"), url=link))

@@ -11,6 +11,7 @@ from contracts.errors import RejectCode
 from contracts.events import SearchRejected, Verdict
 from contracts.ports import Answer, Found, Piece
 from infra.discord.answering.buttons import POSTS_A_PAGE, last_page, no_match_row, piece_rows, posts_rows, web_link
+from infra.discord.answering.reasons import percentage, reason
 from infra.discord.wording import say
 
 COLOURS: Mapping[Verdict, disnake.Colour] = {
@@ -24,12 +25,13 @@ LONGEST_IN_A_TITLE = 60
 LONGEST_IN_A_LIST = 40
 LONGEST_REASON = 1000
 FILENAME = "map.webp"
-"""What the embed calls the attached picture."""
+EXPLANATION = "why.png"
+"""What the embeds call the attached picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A WebP picture, and what it shows for those who do not see it."""
+    """A picture, and what it shows for those who do not see it."""
 
     data: bytes
     description: str
@@ -48,6 +50,8 @@ def answer_view(answer: Answer) -> View:
     """An answer as a message. It is the same for the asker, for another who pressed a button, and for one who is told again."""
     if answer.piece is None:
         return _nothing_view(answer)
+    if answer.view == "why":
+        return _why_view(answer, answer.piece)
     if answer.view == "posts":
         view = View([_posts_embed(answer, answer.piece)], components=posts_rows(answer, answer.piece))
     else:
@@ -70,11 +74,6 @@ def cut(text: str, longest: int = LONGEST_NAME) -> str:
 def plain(text: str, longest: int = LONGEST_NAME) -> str:
     """A member's text on one line, cut, with nothing in it that Discord would format."""
     return disnake.utils.escape_mentions(disnake.utils.escape_markdown(cut(text, longest), ignore_links=False))
-
-
-def percentage(score: float) -> int:
-    """A similarity in whole per cent, rounded down so that only equality shows as 100."""
-    return int(max(score, 0.0) * 100 + 1e-6)
 
 
 def _nothing_view(answer: Answer) -> View:
@@ -102,7 +101,7 @@ def _problem(locale: str, problem: SearchRejected | None) -> str:
 
 def _piece_embed(answer: Answer, piece: Piece) -> disnake.Embed:
     locale, first, best = answer.locale, piece.first, piece.best
-    lines = [_likeness(answer, best.score)]
+    lines = _likeness(answer, best)
     several = len(piece.posts) > 1
     lines.append(say(locale, "answers-first-post" if several else "answers-only-post", **_post(first), ago=_moment(first, "R")))
     if best.image_id != first.image_id:
@@ -128,12 +127,34 @@ def _headline(answer: Answer) -> str:
     return "answers-match" if answer.verdict == "match" else "answers-possible"
 
 
-def _likeness(answer: Answer, score: float | None) -> str:
+def _likeness(answer: Answer, best: Found) -> list[str]:
+    """How like the question it is, or how sure that it is what was asked for, and then why."""
+    unmeasured = best.score is None
     if answer.by == "text":
-        name = "answers-unmeasured-words" if score is None else "answers-similar-words"
+        name = "answers-unmeasured-words" if unmeasured else "answers-similar-words"
+    elif best.evidence is not None:
+        name = "answers-sure"
     else:
-        name = "answers-unmeasured" if score is None else "answers-similar"
-    return say(answer.locale, name, percent=percentage(score or 0.0), verdict=answer.piece_verdict)
+        name = "answers-unmeasured" if unmeasured else "answers-similar"
+    likeness = say(answer.locale, name, percent=percentage(best.score or 0.0), verdict=answer.piece_verdict)
+    return [likeness] if best.evidence is None else [likeness, reason(answer.locale, best.evidence)]
+
+
+def _why_view(answer: Answer, piece: Piece) -> View:
+    """Why the best post was found, for the one who asks that: a message of its own, without buttons."""
+    locale, best = answer.locale, piece.best
+    lines = _likeness(answer, best)
+    if answer.explanation is None:
+        lines.append(say(locale, "answers-why-undrawn"))
+    embed = disnake.Embed(
+        title=say(locale, "answers-why"), url=web_link(best), description="\n".join(lines), colour=COLOURS[answer.piece_verdict]
+    )
+    view = View([_set_footer(embed, answer)])
+    if answer.explanation is not None:
+        author = cut(best.document["metadata"]["user_name"])
+        view.files[EXPLANATION] = Picture(answer.explanation, say(locale, "answers-why-picture", author=author))
+        embed.set_image(url=f"attachment://{EXPLANATION}")
+    return view
 
 
 def _posts_embed(answer: Answer, piece: Piece) -> disnake.Embed:

@@ -19,7 +19,8 @@ log = structlog.get_logger()
 
 KINDS = frozenset({BROWSE, VOTE, ALERT, CANCEL_ALERT, BACKFILL, FORGET})
 """The buttons that somebody answers; any other one of ours is of a version that is gone."""
-VIEWS = ("piece", "posts")
+WHY = "why"
+VIEWS = ("piece", "posts", WHY)
 HIGHEST = 999
 
 
@@ -47,8 +48,8 @@ class Presses(commands.Cog):
     async def _browse(
         self, interaction: MessageInteraction[Any], search_id: str, asker_id: str, view: str, piece: str, page: str
     ) -> None:
-        """The asker's own answer changes, if they press; anybody else gets a copy that they alone see."""
-        own = str(interaction.author.id) == asker_id
+        """The asker's own answer changes, if they press; anybody else gets a copy that they alone see, and so does who asks why."""
+        own = str(interaction.author.id) == asker_id and view != WHY
         private = interaction.message.flags.ephemeral or not own
         occasion = occasion_of(interaction, self._services, private=private)
         if view not in VIEWS or not _counts(piece) or not _counts(page):
@@ -61,7 +62,7 @@ class Presses(commands.Cog):
             search_id=search_id,
             interaction_id=str(interaction.id),
             question=question,
-            view=cast(Literal["piece", "posts"], view),
+            view=cast(Literal["piece", "posts", "why"], view),
             piece=int(piece),
             page=int(page),
         )

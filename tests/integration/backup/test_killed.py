@@ -68,7 +68,7 @@ async def test_a_program_that_is_killed_goes_on(source: Installation, archive: P
         assert second.code == 0, second.err
         assert "IMAGES" in second.out
         assert await target.dump(IMAGES) == await source.dump(IMAGES)
-        assert len((await names_of(target))[BLOBS]) == 600
+        assert len((await names_of(target))[BLOBS]) == 800
         third = await ended("import", str(archive), environment=environment)
         assert (third.code, "Something is archived here already" in third.err) == (1, True)
 

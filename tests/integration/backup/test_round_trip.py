@@ -20,15 +20,15 @@ async def test_what_is_restored_equals_what_was_exported(source: Installation, t
     assert exported.entries == {
         "FAILURES": 3,
         "RETRIES": 3,
-        "IMAGES": 13,
+        "IMAGES": 16,
         "JUDGEMENTS": 1,
         "ALERTS": 1,
         "REMOVALS": 1,
         "INCIDENTS": 6,
     }
-    assert (exported.blobs, exported.missing) == (11, [])
+    assert (exported.blobs, exported.missing) == (14, [])
     restored = await target.restore(archive)
-    assert (restored.entries, restored.blobs, restored.blob_bytes) == (exported.entries, 11, exported.blob_bytes)
+    assert (restored.entries, restored.blobs, restored.blob_bytes) == (exported.entries, 14, exported.blob_bytes)
     assert await target.dumps() == await source.dumps()
     assert await (await open_state(target.client)).everything() == {"settings.7": b'{"locale": "de"}'}
     for store, names in (await names_of(source)).items():
@@ -46,8 +46,8 @@ async def test_a_second_export_adds_only_what_is_new(source: Installation, targe
     await post(source, 4)
     await (await open_state(source.client)).put("settings.7", b"{}")
     more = await source.export(archive)
-    assert {stream: number for stream, number in more.entries.items() if number} == {IMAGES: 4}
-    assert more.blobs == 3
+    assert {stream: number for stream, number in more.entries.items() if number} == {IMAGES: 5}
+    assert more.blobs == 4
     await target.restore(archive)
     assert await target.dumps() == await source.dumps()
     assert await (await open_state(target.client)).everything() == {"settings.7": b"{}"}
@@ -108,7 +108,7 @@ async def test_a_missing_blob_is_named_and_the_rest_is_kept(source: Installation
     name = await source.stores[BLOBS].put(b"pixels of 1")
     await source.stores[BLOBS].delete(name)
     exported = await source.export(archive)
-    assert (exported.blobs, exported.missing) == (10, [name])
+    assert (exported.blobs, exported.missing) == (13, [name])
     await source.stores[BLOBS].put(b"pixels of 1")
     assert (await source.export(archive)).blobs == 1
     assert (await target.restore(archive)).missing == []

@@ -92,6 +92,22 @@ async def test_anybody_else_gets_a_page_of_their_own(discord: Discord, journal: 
     assert fact.question.readable_channels == (str(discord.lounge.id),)
 
 
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("asks", ["steve", "alex"])
+async def test_why_something_was_found_is_told_in_private(discord: Discord, journal: MemoryJournal, asks: str) -> None:
+    why = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "why", "1", "0")
+    message = await answered_with(discord, why, private=False)
+    presser = discord.steve if asks == "steve" else discord.simulator.add_member(discord.guild, "Alex")
+    await discord.simulator.set_overwrites(discord.gallery, [Overwrite(presser, deny=Permission.VIEW_CHANNEL)])
+    interaction = await discord.simulator.press(message, presser, why)
+    fact: Any = await eventually(lambda: next((each for each in journal.facts if each.name == "browsed"), None))
+    assert interaction.callback == 5
+    assert interaction.original is not None
+    assert interaction.original.flags & 64
+    assert (fact.view, fact.piece, fact.question.private) == ("why", 1, True)
+    assert (fact.question.asker.id, fact.question.readable_channels) == (str(presser.id), (str(discord.lounge.id),))
+
+
 async def test_an_old_button_works_after_a_restart(discord: Discord, journal: MemoryJournal) -> None:
     page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
     async with listening(discord, journal):

@@ -5,17 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from contracts.events import ImageIndexed
+from contracts.events import ImageFingerprinted, ImageIndexed
 from pipeline.settings import Settings
+from tests.suites.fakes import MemoryFingerprinting
 from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post
+
+
+@pytest.fixture(autouse=True)
+def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the models of these tests are: what they make costs nothing, and is known by what it was made of."""
+    monkeypatch.setattr("infra.vision.fingerprinting.Fingerprinter", MemoryFingerprinting)
 
 
 @pytest.fixture
 async def archive(nats_url: str, tmp_path: Path, settings: Callable[..., Settings]) -> Archive:
-    """Sixty pictures, embedded and in the catalogue."""
+    """Sixty pictures, fingerprinted, embedded and in the catalogue."""
     archive = Archive(nats_url, tmp_path / "data", settings)
     async with archive.live(Model("first")) as process:
         for number in range(IMAGES_THERE):
             await post(process, number)
-        await holds(process, ImageIndexed, IMAGES_THERE)
+        for kind in (ImageFingerprinted, ImageIndexed):
+            await holds(process, kind, IMAGES_THERE)
     return archive

@@ -1,15 +1,17 @@
 """A generation is built by any number of processes, and may be paused, cancelled or refused."""
 
 import asyncio
+import os
 
 import pytest
 
 from contracts.errors import MapSeekError
-from contracts.events import ImageEmbedded, ImageIndexed
+from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed
 from contracts.subjects import IMAGES, variant_filter
-from pipeline.generations.standing import Standing, is_paused, standing
+from pipeline.generations.standing import is_paused, standing
 from pipeline.replay import control
-from pipeline.replay.building import begin, build
+from pipeline.replay.beginning import begin
+from pipeline.replay.building import build
 from pipeline.replay.limits import Limits
 from tests.suites.bench_stage import count
 from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post, started
@@ -22,11 +24,14 @@ async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(arch
         client, journal = process.wiring.client, process.wiring.journal
         generation = await started(process, model)
         assert generation.name == "g2"
-        assert await standing(client, generation) == Standing(IMAGES_THERE, 0)
+        found = await standing(client, generation)
+        assert (found.total, found.done, found.missing) == (IMAGES_THERE, 0, IMAGES_THERE)
         await post(process, IMAGES_THERE)  # one that comes meanwhile
         await build(process, generation, Limits(), 4)
-        assert await standing(client, generation) == Standing(IMAGES_THERE + 1, IMAGES_THERE + 1)
-        await holds(process, ImageIndexed, IMAGES_THERE + 1, "g2")
+        found = await standing(client, generation)
+        assert (found.total, found.done, found.missing) == (IMAGES_THERE + 1, IMAGES_THERE + 1, 0)
+        for kind in (ImageFingerprinted, ImageIndexed):
+            await holds(process, kind, IMAGES_THERE + 1, "g2")
         assert len(model.given) == IMAGES_THERE + 1
         catalogue = await process.wiring.catalogue()
         assert await catalogue.vector("000", "g2") is not None
@@ -35,6 +40,9 @@ async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(arch
         assert "mapseek-replayed" in (past.headers or {})
         assert "mapseek-replayed" not in (new.headers or {})
         assert await journal.holds(ImageEmbedded, "7", "000", "g1")
+        known = [await journal.fetch(ImageFingerprinted, "7", "000", name) for name in ("g1", "g2")]
+        assert known[0] is not None
+        assert known[1] == known[0].model_copy(update={"generation": "g2"})
         with pytest.raises(MapSeekError, match="not being built"):
             await control.pause(process.wiring, "g2")
 
@@ -52,7 +60,7 @@ async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archi
         for model in models[:2]:
             model.open.set()
         await building
-        assert await standing(one.wiring.client, generation) == Standing(IMAGES_THERE, IMAGES_THERE)
+        assert (await standing(one.wiring.client, generation)).missing == 0
         assert len(models[0].given) + len(models[1].given) == IMAGES_THERE
         await build(three, await started(three, models[2]), Limits(), 4)
         assert models[2].given == []
@@ -69,9 +77,12 @@ async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
         model.open.set()
         await holds(process, ImageEmbedded, 12, "g2")
         assert await is_paused(process.wiring.client, generation)
+        fingerprinted = await count(process.wiring.client, IMAGES, variant_filter(ImageFingerprinted, "g2"))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(building), 2)
         assert len(model.given) == 12
+        now = await count(process.wiring.client, IMAGES, variant_filter(ImageFingerprinted, "g2"))
+        assert now <= fingerprinted + 2 * (os.cpu_count() or 1), "no more than what was begun"
         building.cancel()
         await asyncio.gather(building, return_exceptions=True)
     async with archive.process(model) as process:
@@ -80,6 +91,19 @@ async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
         await build(process, generation, Limits(), 4)
         assert (await standing(process.wiring.client, generation)).missing == 0
         assert len(model.given) == IMAGES_THERE
+
+
+async def test_an_archive_without_fingerprints_gets_them_where_it_answers_already(archive: Archive) -> None:
+    """As in a release before there were any: the vectors are there, and are left alone."""
+    model = Model("first")
+    async with archive.process(model) as process:
+        client = process.wiring.client
+        await client.jetstream().purge_stream(IMAGES, subject=variant_filter(ImageFingerprinted, "g1"))
+        generation = (await process.wiring.generations()).now.known["g1"]
+        assert (await standing(client, generation)).missing == IMAGES_THERE
+        await build(process, generation, Limits(), 4)
+        assert (await standing(client, generation)).missing == 0
+        assert model.given == []
 
 
 async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive: Archive) -> None:
@@ -119,6 +143,6 @@ async def test_what_a_build_held_when_it_was_interrupted_is_given_back_at_once(a
         building.cancel()
         await asyncio.gather(building, return_exceptions=True)
         model.open.set()
-        async with asyncio.timeout(10):  # and not after the half minute that a silent process gets
+        async with asyncio.timeout(20):  # and not after the half minute that a silent process gets
             await build(process, generation, Limits(), 4)
-        assert await standing(process.wiring.client, generation) == Standing(IMAGES_THERE, IMAGES_THERE)
+        assert (await standing(process.wiring.client, generation)).missing == 0

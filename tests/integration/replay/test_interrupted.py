@@ -81,7 +81,9 @@ async def test_what_a_build_buries_names_the_build_and_is_retried_in_its_generat
         assert letter.id.endswith("/g2")
         assert letter.worker.consumer == "embed-image-g2-past"
         incidents = await client.jetstream().stream_info("INCIDENTS", subjects_filter="mapseek.incident.*.*.7.007.>")
-        assert {subject.split(".")[6] for subject in incidents.state.subjects or {}} == {"embed-image-g2-past"}
+        # While the archive was filled, its vector may have come to the catalogue before its post: that is told of as well.
+        told_of = {subject.split(".")[6] for subject in incidents.state.subjects or {}} - {"persist-image-g1"}
+        assert told_of == {"embed-image-g2-past"}
         model.cannot = None
         await put_back(letter, journal, LogErasure(client))
     async with archive.live(model, Model("first")) as process:

@@ -20,6 +20,10 @@ answers-similar = Zu **{ $percent } %** ähnlich, { $verdict ->
     [match] ein Treffer
    *[possible] vielleicht ein Treffer
  }
+answers-sure = Zu **{ $percent } %** sicher, { $verdict ->
+    [match] ein Treffer
+   *[possible] vielleicht ein Treffer
+ }
 answers-similar-words = Passt zu deinen Worten: **{ $percent } %**
 answers-unmeasured = Vielleicht ein Treffer
 answers-unmeasured-words = Vielleicht das, was du suchst
@@ -35,6 +39,11 @@ answers-file = Datei: { $filename }
 answers-post = { $date }: **{ $author }** in { $channel }, { $link }
 answers-picture = Die Map-Art, wie { $author } sie gepostet hat
 
+# Warum es gefunden wurde.
+answers-why = Woher weißt du das?
+answers-why-picture = Das Bild der Frage neben der Map-Art, die { $author } gepostet hat, und was beide gemeinsam haben
+answers-why-undrawn = Dazu gibt es kein Bild: Womit gefragt wurde, wird eine Woche lang aufbewahrt und nur dem gezeigt, der gefragt hat.
+
 # Unter einer Antwort.
 answers-result-of = Ergebnis { $number } von { $count }
 answers-page-of = Seite { $number } von { $count }
@@ -49,6 +58,7 @@ answers-button-right = Das ist es
 answers-button-wrong = Das ist es nicht
 answers-button-go = Zum Post
 answers-button-go-first = Zum ersten Post
+answers-button-why = Woher weißt du das?
 answers-button-alert = Sag mir, wenn es auftaucht
 
 # Wenn es nichts zu zeigen gibt.
@@ -62,5 +72,5 @@ answers-rejected-empty = Die Datei ist leer.
 answers-rejected-not-an-image = Die Datei ist kein Bild im Format PNG, JPEG, WebP, GIF oder BMP.
 answers-rejected-damaged = Das Bild ist beschädigt und kann nicht gelesen werden.
 answers-rejected-too-many-pixels = Das Bild hat zu viele Pixel. Eine kleinere Kopie oder ein Screenshot genügt.
-answers-rejected-no-text = Das Modell dieses Bots versteht keine Worte. Bitte frage mit einem Bild.
+answers-rejected-no-text = Das Modell dieses Bots versteht keine Worte, anders als etwa ViT-B-32. Bitte frage mit einem Bild.
 answers-rejected-internal = Bei uns ist etwas schiefgegangen. Bitte versuche es später noch einmal.

@@ -20,6 +20,10 @@ answers-similar = **{ $percent } %** similar, { $verdict ->
     [match] a match
    *[possible] possibly a match
  }
+answers-sure = **{ $percent } %** sure, { $verdict ->
+    [match] a match
+   *[possible] possibly a match
+ }
 answers-similar-words = Fits your words: **{ $percent } %**
 answers-unmeasured = Possibly a match
 answers-unmeasured-words = Possibly what you are looking for
@@ -35,6 +39,11 @@ answers-file = File: { $filename }
 answers-post = { $date }: **{ $author }** in { $channel }, { $link }
 answers-picture = The map art as { $author } posted it
 
+# Why it was found.
+answers-why = How do you know?
+answers-why-picture = What was asked with beside the map art that { $author } posted, and what they have in common
+answers-why-undrawn = There is no picture to show for it: what was asked with is kept for a week, and shown to nobody but the one who asked.
+
 # Below an answer.
 answers-result-of = Result { $number } of { $count }
 answers-page-of = Page { $number } of { $count }
@@ -49,6 +58,7 @@ answers-button-right = This is it
 answers-button-wrong = Not it
 answers-button-go = Go to the post
 answers-button-go-first = Go to the first post
+answers-button-why = How do you know?
 answers-button-alert = Tell me if it turns up
 
 # When there is nothing to show.
@@ -62,5 +72,5 @@ answers-rejected-empty = The file is empty.
 answers-rejected-not-an-image = The file is not a PNG, JPEG, WebP, GIF or BMP picture.
 answers-rejected-damaged = The picture is damaged and cannot be read.
 answers-rejected-too-many-pixels = The picture has too many pixels. A smaller copy or a screenshot will do.
-answers-rejected-no-text = The model that this bot uses does not understand words. Please ask with a picture.
+answers-rejected-no-text = The model that this bot uses does not understand words, as ViT-B-32 for one would. Please ask with a picture.
 answers-rejected-internal = Something went wrong on our side. Please try again later.

@@ -1,0 +1,64 @@
+"""Answers with the reasons for them as one HTML file without any reference to the outside but the links of messages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from contracts.events import Match
+from infra.discord.answering.reasons import percentage
+from pipeline.console.answers import match_json
+from pipeline.inline import data_uri
+from pipeline.local import LocalAnswer
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e9e7e1; --paper: #17181b; --card: #212327; --line: #35383e; --dim: #9a9ea8; }
+}
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1100px; padding: 2rem 1rem; background: var(--paper);
+  color: var(--ink); overflow-wrap: anywhere; }
+section, article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; margin: 0 0 1rem; }
+article { border-left: 5px solid var(--line); } .match { border-left-color: #7fb238; } .possible { border-left-color: #e5a700; }
+h2, h3 { margin: 0 0 .5rem; } p { margin: .2rem 0 .6rem; } .dim { color: var(--dim); font-weight: normal; }
+img { max-width: 100%; border-radius: 4px; display: block; } .asked { max-height: 260px; margin-bottom: 1rem; }
+"""
+
+VERDICTS = {"match": "match", "possible": "possible", "none": "no match", "error": "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An answer, what was asked with as a WebP picture, and the pictures (PNG) of why each image was found, as far as there are."""
+
+    answer: LocalAnswer
+    asked: bytes | None
+    drawn: Mapping[str, bytes]
+
+
+def html(explained: Sequence[Explained]) -> str:
+    """The whole page."""
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>Found by MapSeek</title><style>{STYLE}</style>{''.join(map(_section, explained))}</html>\n"
+    )
+
+
+def _section(explained: Explained) -> str:
+    answer = explained.answer
+    name, verdict = escape(answer.path.name), VERDICTS[answer.verdict]
+    asked = f'<img class="asked" alt="what was asked with" src="{data_uri(explained.asked, "webp")}">' if explained.asked else ""
+    problem = f"<p>{escape(answer.problem)}</p>" if answer.problem else ""
+    matches = "".join(_article(match, explained) for match in answer.matches)
+    head = f'<h2>{name} <span class="dim">{verdict}, {answer.elapsed_ms:.0f} ms</span></h2>'
+    return f"<section>{head}{asked}{problem}{matches}</section>"
+
+
+def _article(match: Match, explained: Explained) -> str:
+    told = match_json(match, explained.answer)
+    title = f"{escape(told['filename'])} by {escape(told['author'])}, {escape(str(told['posted_at'])[:10])}"
+    sure = f"{percentage(match.score)} % {'sure' if match.evidence else 'similar'}, {VERDICTS[told['verdict']]}"
+    words = f" {escape(told['words'])}" if told["words"] else ""
+    link = f'<a href="{escape(told["message_link"])}">{escape(told["message_link"])}</a>'
+    drawn = explained.drawn.get(match.image_id)
+    picture = f'<img alt="why it was found" src="{data_uri(drawn, "png")}">' if drawn else ""
+    return f'<article class="{told["verdict"]}"><h3>{title}</h3><p><b>{sure}.</b>{words}<br>{link}</p>{picture}</article>'

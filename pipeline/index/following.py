@@ -1,0 +1,102 @@
+"""An index that follows the log, and can be made anew from it at any time."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Generic
+
+import structlog
+from nats.aio.client import Client
+
+from contracts.errors import MapSeekError
+from contracts.subjects import IMAGES, guild_filter
+from infra.nats.following import Following
+from infra.nats.lookup import last_on
+from infra.nats.tail import follow, readable
+from pipeline.index.comparing import IndexComparison, compared
+from pipeline.index.kinds import AnyIndex, Kind
+from pipeline.index.playing import play
+
+log = structlog.get_logger()
+
+FRESH_WITHIN_S = 1.0
+
+
+class Projected(Generic[AnyIndex]):
+    """An index of any kind; what is asked of it after `fresh` knows everything that was recorded before."""
+
+    def __init__(self, client: Client, kind: Kind[AnyIndex], index: AnyIndex, folder: Path) -> None:
+        self.kind = kind
+        self._client = client
+        self._index = index
+        self._folder = folder
+        self._following = Following(f"the {kind.name} does not follow the log any more")
+        self._applying = asyncio.Lock()
+        self._rebuilding = False
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @property
+    def index(self) -> AnyIndex:
+        """The one that answers at this moment."""
+        return self._index
+
+    @property
+    def position(self) -> int:
+        """The stream sequence up to which the log is applied."""
+        return self._index.position
+
+    async def fresh(self, guild_id: str) -> AnyIndex:
+        """The index that answers, once it has all that the guild's log says now; after a second as it is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FRESH_WITHIN_S):
+                await self.reached(await last_on(self._client.jetstream(), IMAGES, guild_filter(self.kind.of, guild_id)))
+        return self._index
+
+    async def reached(self, sequence: int) -> None:
+        """Wait until the log is applied up to that sequence."""
+        await self._following.until(lambda: self._index.position >= sequence)
+
+    async def rebuild(self, *, verify: bool, progress: Callable[[int, int], None]) -> IndexComparison:
+        """Make the index anew from the log, compare both at the same place, and let the new one answer unless it is to `verify`.
+
+        Searches are answered all the time, from the old one until then. Raises MapSeekError when that goes on already, nats-py's
+        errors when the log cannot be read.
+        """
+        if self._rebuilding:
+            raise MapSeekError("the index is being rebuilt already")
+        self._rebuilding = True
+        try:
+            beside = self.kind.empty(self._folder)
+            await self._bring_up(beside, progress)
+            async with self._applying:  # so that both stand at one place, for as long as the comparison takes
+                await self._bring_up(beside, progress)
+                comparison = await asyncio.to_thread(compared, self.kind, self._index, beside)
+                if not verify:
+                    self._index = beside
+        finally:
+            self._rebuilding = False
+        return comparison
+
+    async def _bring_up(self, beside: AnyIndex, progress: Callable[[int, int], None]) -> None:
+        until = self._index.position
+        await play(self._client, self.kind, beside, until, lambda sequence: progress(sequence, until))
+
+    async def catch_up(self) -> None:
+        """Apply the log for ever. If that fails, every later search fails too, rather than answer from an old index."""
+        try:
+            await self._apply_log()
+        except Exception as error:
+            log.exception(f"the {self.kind.name} stopped")
+            await self._following.failed(error)
+
+    async def _apply_log(self) -> None:
+        async for message in follow(self._client, IMAGES, self.kind.followed, after=self._index.position):
+            recorded = readable(message)
+            async with self._applying:
+                if recorded is not None:
+                    await self.kind.apply(self._index, recorded.fact)
+                self._index.advance(message.metadata.sequence.stream)
+            await self._following.moved()

@@ -1,0 +1,100 @@
+"""One question of each kind, asked with /find: the link to the first post, the reason in words, or an honest "no match"."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from infra.art.distort import jpeg, png, reencode, resize
+from infra.art.generate import MAP, drawn, piece
+from infra.art.ingame import screenshot
+from infra.art.phone import photo
+from tests.suites.shown import headline, link, words
+from tests.suites.world import World, art, whole_world
+
+POSTED = (11, 12, 15, 18, 20, 21)
+NEVER_POSTED = 9_100
+GLASS, NIGHT = 15, 20
+"""Pieces of 3x2 maps: stained glass, and a town at night."""
+
+TIME_LIMIT_S = 20
+"""For one question on a busy machine; what it takes is measured by the benchmarks."""
+
+
+@pytest.fixture
+async def archive(tmp_path: Path) -> AsyncIterator[tuple[World, dict[int, str]]]:
+    """A few pieces of several kinds and sizes, and the link to each post by its seed."""
+    async with whole_world(tmp_path / "data") as world:
+        links = {seed: (await world.discord.post((f"{seed}.png", art(seed)))).jump_url for seed in POSTED}
+        await world.archived(len(links), timeout=60)
+        yield world, links
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def panel(image: Image.Image, row: int, column: int) -> Image.Image:
+    """One map of a piece, counted from 1."""
+    left, top = (column - 1) * MAP, (row - 1) * MAP
+    return image.crop((left, top, left + MAP, top + MAP))
+
+
+QUESTIONS: dict[str, tuple[int, Callable[[Image.Image], bytes], str]] = {
+    "a file, re-encoded and resized": (11, lambda image: jpeg(resize(reencode(image, 40), 0.6), 60), ""),
+    "a screenshot in the game": (NIGHT, lambda image: jpeg(screenshot(image, rng(), 2).image, 90), "points agree"),
+    "a phone photo of a monitor": (GLASS, lambda image: jpeg(photo(image, rng(), 2).image, 70), "points agree"),
+    "a crop": (18, lambda image: png(image.crop((image.width // 4, image.height // 4, image.width, image.height))), ""),
+    "one panel": (GLASS, lambda image: png(panel(image, 2, 3)), "Row 2, column 3 of 3x2 maps"),
+    "the original art": (12, lambda image: jpeg(drawn(12), 80), ""),
+    "turned": (NIGHT, lambda image: png(image.transpose(Image.Transpose.ROTATE_270)), "turned by 90 degrees"),
+    "mirrored": (NIGHT, lambda image: png(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), "mirrored"),
+}
+
+
+@pytest.mark.timeout(240)
+async def test_every_kind_of_question_leads_to_the_first_post_and_says_why(archive: tuple[World, dict[int, str]]) -> None:
+    world, links = archive
+    for kind, (seed, asked, reason) in QUESTIONS.items():
+        answer = await world.discord.simulator.answer(
+            await world.discord.ask(asked(piece(seed))), embedded=True, timeout=TIME_LIMIT_S
+        )
+        assert link(answer) == links[seed], (kind, words(answer))
+        assert headline(answer).startswith("Found it"), (kind, headline(answer))
+        assert reason in words(answer), (kind, words(answer))
+
+
+async def test_what_was_never_posted_has_no_match_however_it_is_shown(archive: tuple[World, dict[int, str]]) -> None:
+    world, _ = archive
+    never = piece(NEVER_POSTED)
+    for asked in (png(never), jpeg(screenshot(never, rng(), 2).image, 90), jpeg(photo(never, rng(), 2).image, 70)):
+        answer = await world.discord.simulator.answer(await world.discord.ask(asked), embedded=True, timeout=TIME_LIMIT_S)
+        assert link(answer) is None, words(answer)
+
+
+def noise(width: int, height: int) -> bytes:
+    return png(Image.fromarray(rng().integers(0, 256, (height, width, 3), dtype=np.uint8)))
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "blank": lambda: png(Image.new("RGB", (800, 600), "white")),
+    "one colour": lambda: png(Image.new("RGB", (128, 128), (90, 20, 200))),
+    "noise": lambda: noise(640, 480),
+    "thousands of keypoints": lambda: png(
+        Image.fromarray(rng().integers(0, 2, (270, 480), dtype=np.uint8) * 255).resize((1920, 1080), Image.Resampling.NEAREST)
+    ),
+    "tiny": lambda: noise(10, 10),
+    "a line": lambda: noise(1, 5_000),
+    "huge": lambda: png(Image.new("RGB", (12_000, 12_000), "white")),
+}
+
+
+async def test_hostile_questions_are_answered_in_time_with_a_verdict(archive: tuple[World, dict[int, str]]) -> None:
+    world, _ = archive
+    for kind, asked in HOSTILE.items():
+        answer = await world.discord.simulator.answer(await world.discord.ask(asked()), embedded=True, timeout=TIME_LIMIT_S)
+        assert link(answer) is None, (kind, words(answer))
+        assert headline(answer), kind
+        assert kind != "huge" or "too many pixels" in words(answer)

@@ -1,0 +1,160 @@
+"""A generation that is dropped gives its fingerprints back: facts and blobs that no living one has in common with it."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+
+from contracts.envelope import Origin
+from contracts.events import Fact, GenerationActivated, GenerationStarted, ImageFact, ImageFingerprinted, ImagePreprocessed
+from infra.blobs.files import open_blob_store
+from infra.nats.journal import JetStreamJournal
+from infra.sqlite.catalogue import open_sqlite_catalogue
+from pipeline import topology
+from pipeline.commands.opened import wired
+from pipeline.generations.dropping import drop
+from pipeline.rebuild.catalogue import rebuild_catalogue
+from pipeline.registry import STAGES
+from pipeline.settings import Settings
+from stages import persist
+from stages.erase import GRACE
+from tests.suites.facts import BLOB, MOMENT, posted
+from tests.suites.world import Log
+
+
+@dataclass
+class Archive:
+    """Images 1 and 2 in g1, which is dropped, and in g2, which answers. No stage is at work."""
+
+    client: Client
+    journal: JetStreamJournal
+    settings: Settings
+
+    @property
+    def folder(self) -> Path:
+        return self.settings.data_dir
+
+    async def made(self, data: bytes) -> str:
+        """A blob that was put long ago."""
+        name = await open_blob_store(self.folder / "blobs").put(data)
+        for path in self.folder.glob(f"blobs/*/*/{name}"):
+            os.utime(path, (0, 0))
+        return name
+
+    async def fingerprinted(self, image_id: str, generation: str, method: str, data: bytes) -> ImageFingerprinted:
+        fact = ImageFingerprinted(
+            **posted(image_id).identity,
+            generation=generation,
+            method=method,
+            fingerprint=await self.made(data),
+            hash=BLOB,
+            quality=9,
+            features=1,
+        )
+        await self.has(fact)
+        return fact
+
+    async def has(self, *facts: ImageFact) -> None:
+        catalogue = await open_sqlite_catalogue(self.folder / "catalogue.sqlite")
+        for fact in facts:
+            assert await self.journal.record(fact, Origin("m"))
+            await persist.handle(fact, persist.Deps(catalogue))
+        await catalogue.close()
+
+    async def record(self, *facts: Fact) -> None:
+        for fact in facts:
+            assert await self.journal.record(fact, Origin("m"))
+
+    async def drop(self) -> None:
+        async with wired(self.settings) as wiring:
+            await drop(wiring, "g1")
+
+    async def left(self) -> list[tuple[str, str]]:
+        """The image and the generation of each fingerprint on the log."""
+        return [(fact.image_id, fact.generation) for fact in await Log(self.client).facts(ImageFingerprinted)]
+
+    async def exist(self, facts: Sequence[ImageFingerprinted]) -> list[bool]:
+        return [await open_blob_store(self.folder / "blobs").exists(fact.fingerprint) for fact in facts]
+
+    async def known_by(self) -> dict[str, str]:
+        """What each document says its picture is known by; all documents are as a rebuild would make them."""
+        await self.settle()
+        async with wired(self.settings) as wiring:
+            catalogue = await wiring.catalogue()
+            compared = await rebuild_catalogue(self.client, catalogue, verify=True, progress=lambda _done, _total: None)
+            assert compared.comparison.before == compared.comparison.after, compared.comparison.examples
+            return {entry.image_id: entry.document["fingerprint"]["blob"] async for entry in catalogue.scan()}
+
+    async def settle(self) -> None:
+        """Acknowledge what persist has to do, which is done by hand."""
+        js = self.client.jetstream()
+        subscription = await js.pull_subscribe_bind("persist-image", stream="IMAGES")
+        while (await js.consumer_info("IMAGES", "persist-image")).num_pending:
+            for message in await subscription.fetch(100):
+                await message.ack_sync()
+        await subscription.unsubscribe()
+
+
+@pytest.fixture
+async def archive(client: Client, nats_url: str, journal: JetStreamJournal, settings: Callable[..., Settings]) -> Archive:
+    await topology.ensure(client, [])
+    here = Archive(client, journal, settings(nats_url=nats_url))
+    for number, name in enumerate(("g1", "g2"), start=1):
+        model = {"encoder": "e", "digest": name, "preprocessing": "p1", "dimensions": 4}
+        started = GenerationStarted(generation=name, **model, model="m", precision="fp32", started_at=MOMENT)  # type: ignore[arg-type]
+        await here.record(started, GenerationActivated(number=number, generation=name, **model))  # type: ignore[arg-type]
+    await topology.ensure(client, STAGES)
+    for image_id in ("1", "2"):
+        post = posted(image_id)
+        pixels = await here.made(image_id.encode())
+        sizes = {"width": 1, "height": 1, "format": "PNG", "preprocessing": "p1"}
+        await here.has(post, ImagePreprocessed(**post.identity, pixels=pixels, thumbnail=pixels, **sizes))  # type: ignore[arg-type]
+    return here
+
+
+async def test_what_both_have_stays_and_the_facts_go(archive: Archive) -> None:
+    first = [await archive.fingerprinted(image_id, "g1", "f1", image_id.encode() * 9) for image_id in ("1", "2")]
+    await archive.has(*[fact.model_copy(update={"generation": "g2"}) for fact in first])
+    await archive.drop()
+    assert await archive.left() == [("1", "g2"), ("2", "g2")]
+    assert await archive.exist(first) == [True, True]
+    assert await archive.known_by() == {fact.image_id: fact.fingerprint for fact in first}
+    await archive.drop()
+    assert await archive.left() == [("1", "g2"), ("2", "g2")]
+
+
+@pytest.mark.parametrize("methods", [("f1", "f2"), ("f2", "f1")], ids=["older", "newer"])
+async def test_what_it_alone_had_is_deleted_and_documents_say_what_is_left(archive: Archive, methods: tuple[str, str]) -> None:
+    first = [await archive.fingerprinted(image_id, "g1", methods[0], b"one" + image_id.encode()) for image_id in ("1", "2")]
+    second = [await archive.fingerprinted(image_id, "g2", methods[1], b"two" + image_id.encode()) for image_id in ("1", "2")]
+    await archive.drop()
+    assert await archive.left() == [("1", "g2"), ("2", "g2")]
+    assert await archive.exist([*first, *second]) == [False, False, True, True]
+    assert await archive.known_by() == {fact.image_id: fact.fingerprint for fact in second}
+
+
+async def test_what_no_living_one_knows_yet_stays_until_one_does(archive: Archive) -> None:
+    first = [await archive.fingerprinted(image_id, "g1", "f2", b"one" + image_id.encode()) for image_id in ("1", "2")]
+    second = await archive.fingerprinted("1", "g2", "f1", b"two")
+    await archive.drop()
+    assert await archive.left() == [("2", "g1"), ("1", "g2")]
+    assert await archive.exist([*first, second]) == [False, True, True]
+    assert await archive.known_by() == {"1": second.fingerprint, "2": first[1].fingerprint}
+    third = await archive.fingerprinted("2", "g2", "f1", b"three")
+    await archive.drop()
+    assert await archive.left() == [("1", "g2"), ("2", "g2")]
+    assert await archive.exist([*first, second, third]) == [False, False, True, True]
+    assert await archive.known_by() == {"1": second.fingerprint, "2": third.fingerprint}
+
+
+async def test_a_blob_that_was_put_just_now_is_left_to_the_next_sweep(archive: Archive) -> None:
+    first = await archive.fingerprinted("1", "g1", "f1", b"one")
+    await archive.fingerprinted("1", "g2", "f2", b"two")
+    await open_blob_store(archive.folder / "blobs").put(b"one")
+    assert GRACE.total_seconds() > 60
+    await archive.drop()
+    assert await archive.left() == [("1", "g2")]
+    assert await archive.exist([first]) == [True]

@@ -1,0 +1,169 @@
+"""The index of features that follows a real log: fresh, restarted, rebuilt, and not stopped by what it cannot read."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from nats.aio.client import Client
+from structlog.testing import capture_logs
+
+from contracts.envelope import Origin
+from contracts.events import Fact, GenerationDropped, ImageFingerprinted, ImageRemoved
+from infra.blobs.files import FileBlobStore, open_blob_store
+from infra.features.snapshot import load
+from infra.nats.journal import JetStreamJournal
+from infra.vision.prints import unpacked
+from pipeline import topology
+from pipeline.index.answering import Report
+from pipeline.index.features import ProjectedFeatures, features, projected_features
+from pipeline.index.opening import projected_index
+from pipeline.rebuild.asking import ask_processes
+from pipeline.rebuild.snapshot import rebuild_snapshot
+from tests.suites.facts import MOMENT
+from tests.suites.feature_search import archived, asked, ids_of
+from tests.suites.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+async def logs(client: Client) -> None:
+    await topology.ensure(client, [])
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> FileBlobStore:
+    return open_blob_store(tmp_path / "blobs")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "features"
+
+
+@pytest.fixture
+async def index(client: Client, folder: Path, blobs: FileBlobStore) -> AsyncIterator[ProjectedFeatures]:
+    async with projected_features(client, folder, blobs) as projected:
+        yield projected
+
+
+async def record(journal: JetStreamJournal, *facts: Fact) -> None:
+    for fact in facts:
+        assert await journal.record(fact, Origin("1"))
+
+
+async def fingerprinted(
+    blobs: FileBlobStore, number: int, *, channel_id: str = "70", thread_of: str | None = None, generation: str = "g1"
+) -> ImageFingerprinted:
+    data = archived(number)
+    made = unpacked(data)
+    return ImageFingerprinted(
+        guild_id="7",
+        channel_id=channel_id,
+        image_id=str(number),
+        thread_of=thread_of,
+        generation=generation,
+        method="f1",
+        fingerprint=await blobs.put(data),
+        hash=made.hash.hex(),
+        quality=made.quality,
+        features=len(made.words),
+    )
+
+
+async def best(index: ProjectedFeatures, number: int, channels: list[str] | None = None) -> list[str]:
+    return ids_of(await index.candidates("7", "g1", asked(number), top=1, channels=channels))
+
+
+async def asked_processes(client: Client, *, verify: bool) -> list[Report]:
+    return await ask_processes(client, verify=verify, heard=lambda _: None)
+
+
+async def test_a_search_sees_what_was_recorded_a_moment_before_and_only_in_its_channels(
+    index: ProjectedFeatures, journal: JetStreamJournal, blobs: FileBlobStore
+) -> None:
+    await record(journal, *[await fingerprinted(blobs, number) for number in range(1, 6)])
+    await record(journal, await fingerprinted(blobs, 6, channel_id="71", thread_of="70"))
+    assert await best(index, 6) == await best(index, 6, ["70"]) == ["6"]
+    assert await best(index, 6, ["71"]) == []
+    assert await index.size("7", "g1") == 6
+    assert set(await index.fingerprints("7", "g1", ["3", "99"])) == {"3"}
+
+
+async def test_removed_images_and_dropped_generations_answer_no_more(
+    index: ProjectedFeatures, journal: JetStreamJournal, blobs: FileBlobStore
+) -> None:
+    await record(
+        journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2), await fingerprinted(blobs, 3, generation="g2")
+    )
+    assert await best(index, 1) == ["1"]
+    await record(
+        journal,
+        ImageRemoved(guild_id="7", channel_id="70", image_id="1", message_id="9", removed_at=MOMENT, cause="deleted"),
+        GenerationDropped(generation="g2"),
+    )
+
+    async def forgotten() -> bool:
+        return await index.size("7", "g1") == 1 and await index.size("7", "g2") == 0
+
+    await eventually(forgotten)
+    assert "1" not in await best(index, 1)
+
+
+async def test_a_missing_or_damaged_fingerprint_is_left_out_with_a_warning(
+    index: ProjectedFeatures, journal: JetStreamJournal, blobs: FileBlobStore
+) -> None:
+    missing, good = await fingerprinted(blobs, 1), await fingerprinted(blobs, 3)
+    await blobs.delete(missing.fingerprint)
+    rubbish = (await fingerprinted(blobs, 2)).model_copy(update={"fingerprint": await blobs.put(b"rubbish")})
+    with capture_logs() as logs:
+        await record(journal, missing, rubbish, good)
+        assert await best(index, 3) == ["3"]
+    assert await index.size("7", "g1") == 1
+    warned = [line["image"] for line in logs if "left out of the index" in line["event"]]
+    assert warned == ["1", "2"]
+
+
+async def test_it_goes_on_from_its_snapshot_without_the_blobs_that_it_has_read(
+    client: Client, folder: Path, journal: JetStreamJournal, blobs: FileBlobStore
+) -> None:
+    first = await fingerprinted(blobs, 1)
+    async with projected_features(client, folder, blobs) as index:
+        await record(journal, first)
+        assert await best(index, 1) == ["1"]
+    await blobs.delete(first.fingerprint)
+    await record(journal, await fingerprinted(blobs, 2))
+    async with projected_features(client, folder, blobs) as index:
+        assert await best(index, 1) == ["1"]
+        assert await best(index, 2) == ["2"]
+    saved = load(folder)
+    assert saved is not None
+    assert len(saved) == 2
+
+
+async def test_both_indexes_of_a_process_are_compared_with_the_log_and_a_rebuild_heals_a_difference(
+    client: Client, tmp_path: Path, index: ProjectedFeatures, journal: JetStreamJournal, blobs: FileBlobStore
+) -> None:
+    await record(journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2))
+    assert await best(index, 2) == ["2"]
+    async with projected_index(client, tmp_path / "vectors"):
+        reports = await asked_processes(client, verify=True)
+    assert sorted(report.index for report in reports) == ["index of features", "vector index"]
+    assert {report.state for report in reports} == {"done"}
+    assert all(report.comparison and report.comparison.before == report.comparison.after for report in reports)
+    index.index.remove("1")
+    for verify, identical in ((True, False), (False, False), (True, True)):
+        (report,) = await asked_processes(client, verify=verify)
+        assert report.comparison is not None
+        assert (report.comparison.before == report.comparison.after) is identical
+    assert await best(index, 1) == ["1"]
+
+
+async def test_the_snapshot_of_an_index_that_nobody_holds_is_rebuilt(
+    client: Client, folder: Path, journal: JetStreamJournal, blobs: FileBlobStore
+) -> None:
+    await record(journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2))
+    kind = features(blobs)
+    for verify, found in ((True, None), (False, 2), (True, 2)):
+        comparison = await rebuild_snapshot(client, folder, kind, verify=verify, progress=lambda _, __: None)
+        assert (comparison.vectors if comparison else None) == found
+    assert comparison is not None
+    assert comparison.before == comparison.after

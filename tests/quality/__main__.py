@@ -1,0 +1,184 @@
+"""`python -m tests.quality`: how well pictures are found, through the real pipeline.
+
+`make bench-quality` makes the committed report.
+"""
+
+import asyncio
+import os
+import platform
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from contracts.errors import MapSeekError
+from pipeline.local import images_under
+from pipeline.logs import configure_logging
+from pipeline.settings import Settings
+from tests.quality import baselines, costs, localising, sheets
+from tests.quality.categories import BY_NAME
+from tests.quality.making import Plan, Query, digests, make_gallery, make_queries
+from tests.quality.pieces import Pieces
+from tests.quality.report import Results, document
+from tests.quality.running import Ran, run
+from tests.quality.scoring import Outcome
+
+HERE = Path(__file__).parents[2]
+SHARED_ART = HERE.parent / "shared" / "art"
+OURS = "MapSeek"
+WIDTH = 160
+"""Columns that the tables need, on a terminal or not."""
+
+
+def main(
+    pieces: Annotated[int, typer.Option(min=20, help="Pieces in the archive.")] = 2000,
+    queries: Annotated[int, typer.Option(min=10, help="Questions, a share of them in each category.")] = 1750,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    only: Annotated[str, typer.Option(help=f"Categories, separated by commas: {', '.join(BY_NAME)}.")] = "",
+    out: Annotated[Path, typer.Option(help="Where files and data are kept: what is there is not made again.")] = HERE
+    / "bench-quality",
+    report: Annotated[Path | None, typer.Option(help="Where the report is written; default: beside the data.")] = None,
+    art: Annotated[Path, typer.Option(help="A folder of photographs to use besides procedural art, if it exists.")] = SHARED_ART,
+    model: Annotated[str, typer.Option(help="Another model than the default one.")] = "",
+    pretrained: Annotated[str, typer.Option(help="That model's weights.")] = "",
+    one_core: Annotated[bool, typer.Option(help="Ask on one core, for figures that can be compared.")] = True,
+    fresh: Annotated[bool, typer.Option(help="Archive anew, with the code as it is now.")] = False,
+    places: Annotated[bool, typer.Option(help="Measure only how often outlines are found.")] = False,
+) -> None:
+    """Make the gallery and the questions, ask, and write the report."""
+    configure_logging("auto", "error")
+    try:
+        plan = Plan(pieces, queries, seed, _photos(art), _categories(only))
+        _benchmark(
+            plan, out, report, {"model": model, "pretrained": pretrained}, one_core=one_core, fresh=fresh, places_alone=places
+        )
+    except MapSeekError as error:
+        Console(stderr=True).print(str(error), style="red", highlight=False)
+        raise typer.Exit(1) from None
+
+
+def _categories(only: str) -> tuple[str, ...]:
+    chosen = tuple(only.replace(",", " ").split()) or tuple(BY_NAME)
+    if unknown := [name for name in chosen if name not in BY_NAME]:
+        raise MapSeekError(f"There is no category {unknown[0]!r}: choose from {', '.join(BY_NAME)}.")
+    return chosen
+
+
+def _photos(folder: Path) -> tuple[str, ...]:
+    return tuple(map(str, images_under([folder]))) if folder.is_dir() else ()
+
+
+def _benchmark(
+    plan: Plan, out: Path, report: Path | None, chosen: Mapping[str, str], *, one_core: bool, fresh: bool, places_alone: bool
+) -> None:
+    of_gallery, of_questions = digests(plan)
+    made = out / of_gallery
+    console = Console()
+    with _progress() as told:
+        gallery = [] if places_alone else make_gallery(plan, made / "gallery", told)
+        queries = make_queries(plan, made / f"questions-{of_questions}", told)
+        places = _places(queries)
+        if places_alone:
+            if not places:
+                raise MapSeekError("There is no localiser yet: infra.vision.localise cannot be imported.")
+            console.print({name: f"{six}/{whole} among 6, {first} first" for name, (first, six, whole) in places.items()})
+            return
+        settings = _settings(made / f"data-{chosen['model'] or 'default'}".replace("/", "-"), chosen, fresh=fresh)
+        ran = asyncio.run(run(settings, gallery, [Path(query.file) for query in queries], told, one_core=one_core))
+        told("comparing with others", 0, 1)
+        ways = _ways(queries, gallery, ran)
+        told("comparing with others", 1, 1)
+    folder = report or made / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    results = Results(
+        plan=plan,
+        command=_command(),
+        machine=f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
+        encoder=ran.encoder,
+        queries=queries,
+        ways=ways,
+        stages=costs.milliseconds(ran.seen),
+        bytes_an_image=costs.bytes_an_image(settings.data_dir, ran.seen, plan.pieces),
+        seconds={"archive": ran.archived_in_s, "ask": ran.asked_in_s, "cores": 1 if one_core else len(os.sched_getaffinity(0))},
+        sheets=_sheets(plan, queries, ways[OURS], ran, gallery, folder),
+        places=places,
+    )
+    text = document(results)
+    (folder / "README.md").write_text(text)
+    answers = [{**asdict(query), "answer": asdict(answer)} for query, answer in zip(queries, ran.answers, strict=True)]
+    (made / "answers.json").write_bytes(orjson.dumps(answers, default=sorted))
+    Console(width=max(WIDTH, console.width)).print(Markdown(text))
+    console.print(f"The report is in {folder}.")
+
+
+def _settings(folder: Path, chosen: Mapping[str, str], *, fresh: bool) -> Settings:
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    named = {name: value for name, value in chosen.items() if value}
+    return Settings(**{"data_dir": folder, "http_port": 0, "nats_url": None, "_env_file": None, **named})  # type: ignore[arg-type]
+
+
+def _ways(queries: list[Query], gallery: list[Path], ran: Ran) -> dict[str, list[Outcome]]:
+    ours = [
+        Outcome(query.expected, list(zip(answer.pieces, answer.scores, strict=True)), answer.verdict)
+        for query, answer in zip(queries, ran.answers, strict=True)
+    ]
+    return {
+        OURS: ours,
+        "PDQ alone": baselines.by_descriptor(baselines.pdq, gallery, queries),
+        "embedding alone": baselines.outcomes(queries, ran.seen.asked, ran.seen.archived),
+        "the seed bot's": baselines.by_descriptor(baselines.seed_bot, gallery, queries),
+    }
+
+
+def _places(queries: list[Query]) -> dict[str, tuple[int, int, int]]:
+    """The localiser's figures, where there is one."""
+    try:
+        from infra.vision.localise import places_of
+    except ImportError:
+        return {}
+    return localising.measured(queries, places_of)
+
+
+def _sheets(plan: Plan, queries: list[Query], ours: list[Outcome], ran: Ran, gallery: list[Path], folder: Path) -> dict[str, str]:
+    pieces = Pieces(plan.seed, [Path(photo) for photo in plan.photos])
+    sheets.saved(sheets.examples(queries), folder / "questions.webp")
+    missed = sheets.misses(queries, ours, ran.answers, gallery, lambda number: pieces.family(number) != "photo")
+    named = {"The questions": "questions.webp"}
+    if missed is not None:
+        sheets.saved(missed, folder / "misses.webp")
+        named["Misses: what was asked, the right piece, the first answer"] = "misses.webp"
+    return named
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "tests.quality", *sys.argv[1:]])
+
+
+@contextmanager
+def _progress():  # type: ignore[no-untyped-def]
+    """One line for each thing that is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        tasks: dict[str, int] = {}
+
+        def told(title: str, done: int, of: int) -> None:
+            if title not in tasks:
+                tasks[title] = progress.add_task(title, total=of)
+            progress.update(tasks[title], completed=done)
+
+        yield told
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,78 @@
+"""What an explanation is drawn from, and what happens when some of it is gone."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from contracts.envelope import Origin
+from contracts.events import (
+    Evidence,
+    ImageFingerprinted,
+    LocalReply,
+    Match,
+    Person,
+    Question,
+    SearchFingerprinted,
+    SearchMatched,
+)
+from stages.explaining import Explaining
+from tests.suites.fakes import MemoryBlobs, MemoryJournal
+
+PROVEN = Match(image_id="3", score=0.97, evidence=Evidence(by="points", points=9))
+QUESTION = Question(asker=Person(id="5", name="Ada"), requested_at=datetime(2026, 11, 21, tzinfo=UTC), reply=LocalReply())
+
+
+class Desk:
+    """A question and an archived image, with all that was compared."""
+
+    def __init__(self) -> None:
+        self.journal, self.questions, self.archive = MemoryJournal(), MemoryBlobs(), MemoryBlobs()
+        self.readable = True
+
+    async def filled(self) -> "Desk":
+        asked, asked_print = await self.questions.put(b"asked"), await self.questions.put(b"asked print")
+        self.pixels, archived_print = await self.archive.put(b"archived"), await self.archive.put(b"archived print")
+        search = {"guild_id": "7", "search_id": "9", "question": QUESTION, "preprocessing": "p1", "method": "f1"}
+        image = {"guild_id": "7", "channel_id": "8", "image_id": "3", "generation": "g1", "method": "f1"}
+        fingerprinted = SearchFingerprinted(**search, pixels=asked, width=1, height=1, fingerprint=asked_print)
+        await self.journal.record(fingerprinted, Origin("9"))
+        archived = ImageFingerprinted(**image, fingerprint=archived_print, hash="0" * 64, quality=1, features=1)
+        await self.journal.record(archived, Origin("3"))
+        return self
+
+    async def drawn(self, *sources: object) -> bytes:
+        if not self.readable:
+            raise ValueError("these bytes are no print")
+        return repr(sources[:4]).encode()
+
+    async def explain(self, match: Match = PROVEN, generation: str = "g1") -> bytes | None:
+        found = SearchMatched(
+            guild_id="7", search_id="9", question=QUESTION, generation=generation, verdict="match", matches=(match,), trained=True
+        )
+        explaining = Explaining(self.journal, self.questions, self.archive, self.drawn)
+        return await explaining(found, match, {"media": {"pixels": self.pixels}})
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    return await Desk().filled()
+
+
+async def test_it_is_drawn_from_both_pictures_and_both_fingerprints(desk: Desk) -> None:
+    assert await desk.explain() == b"(b'asked', b'archived', b'asked print', b'archived print')"
+
+
+async def test_without_evidence_or_in_another_generation_there_is_nothing_to_draw(desk: Desk) -> None:
+    assert await desk.explain(Match(image_id="3", score=0.97)) is None
+    assert await desk.explain(generation="g2") is None
+
+
+@pytest.mark.parametrize("gone", ["questions", "archive", "journal", "readable"])
+async def test_what_is_gone_or_unreadable_is_not_drawn(desk: Desk, gone: str) -> None:
+    if gone == "readable":
+        desk.readable = False
+    elif gone == "journal":
+        desk.journal.recorded.clear()
+    else:
+        getattr(desk, gone).blobs.clear()
+    assert await desk.explain() is None

@@ -1,0 +1,142 @@
+"""The fingerprint stage: what it makes of a picture, what it takes over, and what it does for a question."""
+
+import hashlib
+from collections.abc import Callable
+
+import pytest
+
+from contracts.envelope import Origin
+from contracts.errors import Retry, Unavailable
+from contracts.events import (
+    Calibration,
+    Fact,
+    ImageFingerprinted,
+    ImagePreprocessed,
+    Quad,
+    SearchEmbedded,
+    SearchFingerprinted,
+    SearchPreprocessed,
+)
+from infra.vision.fingerprinting import Fingerprinter
+from stages.fingerprint import METHOD, METHODS, STAGE, Deps, handle
+from tests.suites.facts import IMAGE, SEARCH, VECTOR
+from tests.suites.fakes import MemoryBlobs, MemoryFingerprinting, MemoryJournal
+
+PICTURE = b"png"
+PIXELS, LOST = hashlib.sha256(PICTURE).hexdigest(), "b" * 64
+PLACE: Quad = (0.1, 0.1, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9)
+
+
+class Bench:
+    """Everything that the stage has, for a generation or (None) for questions."""
+
+    def __init__(self) -> None:
+        self.blobs = MemoryBlobs()
+        self.blobs.blobs[PIXELS] = PICTURE
+        self.fingerprinting = MemoryFingerprinting(places=(PLACE,))
+        self.journal = MemoryJournal()
+
+    def deps(self, generation: str | None = "g2", method: str = METHOD, alike: Callable[[str], bool] = lambda _: True) -> Deps:
+        return Deps(self.blobs, self.fingerprinting, self.journal, lambda: method, generation, alike)
+
+    async def in_generation(self, generation: str) -> ImageFingerprinted:
+        """Handle the picture there, and record what comes of it."""
+        [fact] = await handle(preprocessed(), self.deps(generation))
+        assert isinstance(fact, ImageFingerprinted)
+        await self.journal.record(fact, Origin("test"))
+        return fact
+
+
+def preprocessed(pixels: str = PIXELS) -> ImagePreprocessed:
+    return ImagePreprocessed(**IMAGE, pixels=pixels, thumbnail=PIXELS, width=128, height=128, format="PNG", preprocessing="p1")
+
+
+def asked(pixels: str = PIXELS) -> SearchPreprocessed:
+    return SearchPreprocessed(**SEARCH, pixels=pixels, width=128, height=128, preprocessing="p1")
+
+
+async def test_a_picture_becomes_a_blob_and_a_small_fact() -> None:
+    bench = Bench()
+    [fact] = await handle(preprocessed(), bench.deps())
+    assert isinstance(fact, ImageFingerprinted)
+    assert (fact.image_id, fact.generation, fact.method) == ("9", "g2", "f1")
+    assert (fact.hash, fact.quality, fact.features) == (PIXELS, 100, 3)
+    assert await bench.blobs.get(fact.fingerprint) == (await MemoryFingerprinting().fingerprint(PICTURE)).data
+
+
+async def test_what_another_generation_knows_of_the_same_pictures_is_taken_over() -> None:
+    bench = Bench()
+    first = await bench.in_generation("g1")
+    second = await bench.in_generation("g2")
+    assert second == first.model_copy(update={"generation": "g2"})
+    assert bench.fingerprinting.asked == [PICTURE]
+
+
+async def test_what_may_be_another_fingerprint_is_made() -> None:
+    bench = Bench()
+    await bench.in_generation("g1")
+    await handle(preprocessed(), bench.deps(alike=lambda name: name != "g1"))
+    assert len(bench.fingerprinting.asked) == 2, "it is of another preprocessing"
+    bench.fingerprinting.method = "f2"
+    await handle(preprocessed(), bench.deps(method="f2"))
+    assert len(bench.fingerprinting.asked) == 3, "it is of another method"
+
+
+async def test_a_replay_brings_back_a_blob_that_is_lost() -> None:
+    bench = Bench()
+    first, second = await bench.in_generation("g1"), await bench.in_generation("g2")
+    for generation in ("g1", "g2"):
+        await bench.blobs.delete(first.fingerprint)
+        assert await bench.in_generation(generation) in (first, second)
+        assert await bench.blobs.exists(first.fingerprint), generation
+
+
+async def test_a_question_is_examined_for_places_and_its_fingerprint_is_kept_with_it() -> None:
+    bench = Bench()
+    [fact] = await handle(asked(), bench.deps(None))
+    assert isinstance(fact, SearchFingerprinted)
+    assert fact == SearchFingerprinted(
+        **SEARCH,
+        pixels=PIXELS,
+        width=128,
+        height=128,
+        preprocessing="p1",
+        method="f1",
+        fingerprint=fact.fingerprint,
+        places=(PLACE,),
+    )
+    assert await bench.blobs.exists(fact.fingerprint)
+
+
+async def test_a_question_that_an_earlier_release_embedded_is_left_alone() -> None:
+    bench = Bench()
+    calibration = Calibration(match_at=0.9, possible_at=0.8)
+    embedded = SearchEmbedded(**SEARCH, generation="g1", vector=VECTOR, calibration=calibration, trained=True)
+    await bench.journal.record(embedded, Origin("test"))
+    assert await handle(asked(), bench.deps(None)) == ()
+    assert bench.fingerprinting.asked == []
+
+
+@pytest.mark.parametrize(("event", "generation"), [(preprocessed(LOST), "g1"), (asked(LOST), None)])
+async def test_pixels_that_are_not_in_the_store_may_come_later(event: Fact, generation: str | None) -> None:
+    with pytest.raises(Retry, match=LOST):
+        await handle(event, Bench().deps(generation))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("event", "generation"), [(preprocessed(), "g1"), (asked(), None)])
+async def test_a_method_of_a_newer_release_is_waited_for(event: Fact, generation: str | None) -> None:
+    with pytest.raises(Unavailable, match="must be updated"):
+        await handle(event, Bench().deps(generation, method="f99"))  # type: ignore[arg-type]
+
+
+async def test_the_stage_emits_what_it_declares_in_both_lanes() -> None:
+    bench = Bench()
+    made = [type(fact) for event in (preprocessed(), asked()) for fact in await handle(event, bench.deps())]
+    assert tuple(made) == STAGE.emits
+    assert STAGE.families == ("image", "search")
+    assert STAGE.by_generation == (ImagePreprocessed,)
+    assert METHODS[-1] == METHOD
+
+
+def test_the_method_of_new_generations_is_the_one_that_is_made_here() -> None:
+    assert Fingerprinter().method == METHOD

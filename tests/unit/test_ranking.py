@@ -1,0 +1,137 @@
+"""What a comparison means, and which archived images show one piece of map art."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.events import Calibration, Evidence, Match, Quad
+from contracts.ports import Compared
+from stages.ranking import FRAME, is_another_piece, is_same_piece, overlap, ranked, shows_the_whole, verdict_on
+
+CALIBRATION = Calibration(match_at=0.8, possible_at=0.4)
+
+
+def box(left: float, top: float, right: float, bottom: float) -> Quad:
+    return (left, top, right, top, right, bottom, left, bottom)
+
+
+def match(score: float, by: str | None = "points", *, place: Quad | None = None, image_id: str = "1", **more: object) -> Match:
+    evidence = None if by is None else Evidence.model_validate({"by": by, "place": place, **more})
+    return Match(image_id=image_id, score=score, evidence=evidence)
+
+
+@pytest.mark.parametrize(
+    ("score", "by", "verdict"),
+    [
+        (0.9, "points", "match"),
+        (0.899999, "points", "possible"),
+        (0.5, "hash", "possible"),
+        (0.499999, "overlay", "none"),
+        (0.99, "vector", "possible"),
+        (0.1, "vector", "possible"),
+        (0.8, None, "match"),
+        (0.79, None, "possible"),
+        (0.39, None, "none"),
+    ],
+)
+def test_what_was_compared_is_judged_by_how_sure_it_is_and_the_rest_by_its_cosine(
+    score: float, by: str | None, verdict: str
+) -> None:
+    assert verdict_on(match(score, by), CALIBRATION) == verdict
+
+
+def test_words_prove_nothing() -> None:
+    assert verdict_on(match(0.99, None), CALIBRATION, "text") == "possible"
+
+
+def test_the_surest_come_first_and_what_is_only_alike_comes_last() -> None:
+    matches = [
+        match(0.95, "vector", image_id="alike"),
+        match(0.6, image_id="possible"),
+        match(0.95, image_id="sure", agreement=0.7),
+        match(0.95, image_id="surer", agreement=0.9),
+        match(0.85, None, image_id="cosine"),
+        match(0.97, "hash", image_id="surest"),
+    ]
+    names = [each.image_id for each in ranked(matches, CALIBRATION, {})]
+    assert names == ["surest", "surer", "sure", "cosine", "possible", "alike"]
+
+
+def test_of_equally_sure_posts_the_most_alike_comes_first_and_then_the_earliest() -> None:
+    """Their probabilities differ by less than a thousandth, and how well they agree by chance."""
+    matches = [
+        match(1.0, image_id="1002", agreement=0.93),
+        match(0.9999, image_id="1001", agreement=0.92),
+        match(0.9999, image_id="999", agreement=0.92),
+        match(0.99991, image_id="1003", agreement=0.91),
+        match(1.0, image_id="beside", agreement=0.94, place=(0.5, 0, 1, 0, 1, 1, 0.5, 1)),
+    ]
+    cosines = {"1003": 1.0, "1002": 0.98, "1001": 0.97, "999": 0.97}
+    assert [each.image_id for each in ranked(matches, CALIBRATION, cosines)] == ["beside", "1003", "1002", "999", "1001"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        (FRAME, FRAME, 1.0),
+        (box(0, 0, 1, 1), box(0.5, 0, 1.5, 1), 1 / 3),
+        (box(0, 0, 0.4, 1), box(0.6, 0, 1, 1), 0.0),
+        (box(0, 0, 1, 1), box(0.25, 0.25, 0.75, 0.75), 0.25),
+        (box(0, 0, 1, 1), (0.5, 0, 1, 0.5, 0.5, 1, 0, 0.5), 0.5),
+        (box(0, 0, 1, 1), (1, 0, 0, 0, 0, 1, 1, 1), 1.0),
+        (box(0, 0, 1, 1), (1, 1, 0, 1, 0, 0, 1, 0), 1.0),
+        (box(0, 0, 1, 1), (0, 0, 1, 1, 0, 0, 1, 1), 0.0),
+        ((0, 0) * 4, (0, 0) * 4, 0.0),
+    ],
+    ids=["same", "half", "apart", "inside", "diamond", "mirrored", "turned", "flat", "points"],
+)
+def test_outlines_overlap_whichever_way_round_they_go(one: Quad, other: Quad, shared: float) -> None:
+    assert overlap(one, other) == pytest.approx(shared, abs=1e-9)
+
+
+coordinates = st.floats(-2, 3, allow_nan=False)
+
+
+@given(st.tuples(*[coordinates] * 4), st.tuples(*[coordinates] * 4))
+def test_overlap_is_a_share_and_the_same_both_ways(one: tuple[float, ...], other: tuple[float, ...]) -> None:
+    first, second = box(*one), box(*other)
+    shared = overlap(first, second)
+    assert -1e-6 <= shared <= 1 + 1e-6
+    assert shared == pytest.approx(overlap(second, first), abs=1e-6)
+
+
+def test_images_in_the_same_place_are_posts_of_one_piece_and_in_another_place_they_are_not() -> None:
+    left, right = box(0, 0, 0.5, 1), box(0.5, 0, 1, 1)
+    here, there = match(0.95, place=left), match(0.95, place=right)
+    assert is_same_piece(here, match(0.92, "hash", place=box(0, 0, 0.55, 1)))
+    assert not is_same_piece(here, there)
+    assert not is_same_piece(here, match(0.7, place=left))
+    assert not is_same_piece(here, match(0.95, "vector", place=left))
+    assert not is_same_piece(here, match(0.95, None))
+    assert is_same_piece(match(0.95), match(0.95, place=FRAME))
+
+
+def test_what_is_verified_elsewhere_is_a_piece_of_its_own() -> None:
+    left, right = box(0, 0, 0.5, 1), box(0.5, 0, 1, 1)
+    here = match(0.95, place=left)
+    assert is_another_piece(here, match(0.6, place=right))
+    assert not is_another_piece(here, match(0.6, place=left))
+    assert not is_another_piece(here, match(0.9, "vector"))
+    assert not is_another_piece(here, match(0.9, None))
+    assert is_another_piece(match(0.2, "vector"), here)
+
+
+@pytest.mark.parametrize(
+    ("probability", "evidence", "whole"),
+    [
+        (0.95, Evidence(by="hash"), True),
+        (0.95, Evidence(by="points", place=box(0.02, -0.02, 1.01, 0.99), shown=0.97, turn=90, mirrored=True), True),
+        (0.8, Evidence(by="hash"), False),
+        (0.95, Evidence(by="vector"), False),
+        (0.95, Evidence(by="points", place=box(-1, 0, 3, 3), shown=0.1), False),
+        (0.95, Evidence(by="points", place=box(0.5, 0, 1, 0.5)), False),
+    ],
+    ids=["copy", "turned", "unsure", "alike", "a part of it", "part of a larger one"],
+)
+def test_two_pictures_are_one_when_each_is_the_whole_of_the_other(probability: float, evidence: Evidence, whole: bool) -> None:
+    assert shows_the_whole(Compared(probability, evidence)) is whole

@@ -1,0 +1,62 @@
+"""Why something was found, in words."""
+
+import pytest
+
+from contracts.events import Evidence, Panel
+from infra.discord.answering.reasons import percentage, reason
+from infra.discord.wording import LANGUAGES
+
+PANEL = Panel(row=2, column=3, rows=3, columns=4)
+LARGER = Panel(row=1, column=2, rows=3, columns=4, height=2, width=2)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "said"),
+    [
+        (Evidence(by="hash", agreement=0.998), "Exact copy."),
+        (Evidence(by="hash", agreement=0.8), "Copy of the same picture."),
+        (Evidence(by="hash", agreement=0.998, turn=90), "Same picture, turned by 90 degrees."),
+        (Evidence(by="hash", angle=True), "Same picture, seen at an angle."),
+        (Evidence(by="points", points=143, angle=True), "Same picture, seen at an angle: 143 points agree."),
+        (Evidence(by="points", points=1), "Same picture: one point agrees."),
+        (Evidence(by="points", points=1200, mirrored=True), "Same picture, mirrored: 1,200 points agree."),
+        (
+            Evidence(by="points", points=20, mirrored=True, turn=270, angle=True),
+            "Same picture, mirrored and turned by 270 degrees, seen at an angle: 20 points agree.",
+        ),
+        (Evidence(by="overlay", agreement=0.7), "Same picture: they agree when laid over each other."),
+        (Evidence(by="points", points=30, shown=0.404), "Same picture: 30 points agree. 40 % of it can be seen."),
+        (Evidence(by="points", points=30, shown=0.1, panel=PANEL), "Same picture: 30 points agree. Row 2, column 3 of 4x3 maps."),
+        (
+            Evidence(by="overlay", panel=LARGER),
+            "Same picture: they agree when laid over each other. Row 1-2, column 2-3 of 4x3 maps.",
+        ),
+        (Evidence(by="vector", points=3, shown=0.1), "Same colours and subject only."),
+    ],
+)
+def test_what_speaks_for_it(evidence: Evidence, said: str) -> None:
+    assert reason("en-US", evidence) == said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("by", ["hash", "points", "overlay", "vector"])
+def test_every_language_says_it_in_whole_sentences(language: str, by: str) -> None:
+    said = {
+        reason(language, Evidence.model_validate({"by": by, "points": 5, "turn": turn, "mirrored": mirrored, "panel": PANEL}))
+        for turn in (0, 90)
+        for mirrored in (False, True)
+    }
+    assert len(said) == (1 if by == "vector" else 4)
+    assert all(sentence.endswith(".") and "  " not in sentence and " ," not in sentence for sentence in said)
+
+
+def test_german() -> None:
+    evidence = Evidence(by="points", points=143, angle=True, turn=90, panel=PANEL)
+    assert reason("de", evidence) == (
+        "Dasselbe Bild, um 90 Grad gedreht, schräg gesehen: 143 Punkte stimmen überein. Zeile 2, Spalte 3 von 4x3 Karten."
+    )
+
+
+@pytest.mark.parametrize(("share", "shown"), [(1.0, 100), (0.9999, 99), (0.29, 29), (0.0, 0), (-0.3, 0)])
+def test_percentages_are_rounded_down(share: float, shown: int) -> None:
+    assert percentage(share) == shown

@@ -1,0 +1,181 @@
+"""The match stage where there are fingerprints: what is compared, and what an answer is made of."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contracts.events import Evidence, Filters, Quad, SearchMatched
+from contracts.ports import Compared, Neighbour
+from infra.vectors.index import EmbeddedIndex
+from stages.comparing import Prints
+from stages.match import Deps, handle
+from stages.verifying import BY_FEATURES, BY_VECTOR, fused
+from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
+from tests.unit.test_match import embedded, in_direction
+
+LEFT: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)
+RIGHT: Quad = (0.5, 0, 1, 0, 1, 1, 0.5, 1)
+
+
+class Guild:
+    """Guild 7 in generation g1, with what comparing its pictures with the question would say."""
+
+    def __init__(self) -> None:
+        self.index, self.catalogue = EmbeddedIndex(), MemoryCatalogue()
+        self.features, self.comparing = MemoryFeatures(), FixedComparing()
+        self.archive, self.questions = MemoryBlobs(), MemoryBlobs()
+
+    async def post(
+        self,
+        image_id: str,
+        probability: float | None = None,
+        *,
+        degrees: float = 90,
+        shared: bool = True,
+        data: str | None = None,
+        channel: str = "1",
+        repost_of: str | None = None,
+        **evidence: Any,
+    ) -> None:
+        """An image so many degrees from the question; without a probability its fingerprint cannot be read."""
+        self.index.add("7", "g1", image_id, channel, in_direction(degrees))
+        content = (data or image_id).encode()
+        self.features.add("7", "g1", image_id, await self.archive.put(content), channel)
+        if shared:
+            self.features.shared.append(image_id)
+        if probability is not None:
+            self.comparing.results[content] = Compared(probability, Evidence.model_validate({"by": "points"} | evidence))
+        metadata = {"user_id": "5", "guild_id": "7", "channel_id": channel, "upload_timestamp": "2026-01-01T12:00:00+00:00"}
+        document = {"metadata": metadata} | ({"repost_of": {"image_id": repost_of}} if repost_of else {})
+        await self.catalogue.merge(image_id, document)
+
+    async def ask(self, *, views: tuple[float, ...] = (), fingerprint: bool = True, **more: Any) -> SearchMatched:
+        asked = await self.questions.put(b"question")
+        event = embedded(**more).model_copy(
+            update={
+                "fingerprint": asked if fingerprint else hashlib.sha256(b"lost").hexdigest(),
+                "method": "f1",
+                "views": tuple(in_direction(degrees) for degrees in views),
+            }
+        )
+        prints = Prints(self.features, self.comparing, self.archive)
+        (fact,) = await handle(event, Deps(self.index, self.catalogue, self.questions, prints))
+        assert isinstance(fact, SearchMatched)
+        return fact
+
+
+@pytest.fixture
+def guild() -> Guild:
+    return Guild()
+
+
+def told(fact: SearchMatched) -> list[tuple[str, ...]]:
+    return [(match.image_id, *match.posts) for match in fact.matches]
+
+
+async def test_the_surest_is_the_answer_with_its_evidence_though_another_is_nearer_by_its_vector(guild: Guild) -> None:
+    await guild.post("near", 0.3, degrees=10)
+    await guild.post("right", 0.98, points=143, angle=True)
+    fact = await guild.ask()
+    assert (fact.verdict, told(fact)) == ("match", [("right",), ("near",)])
+    assert [match.score for match in fact.matches] == [0.98, 0.3]
+    assert [match.evidence for match in fact.matches] == [Evidence(by="points", points=143, angle=True), Evidence(by="vector")]
+
+
+@pytest.mark.parametrize(("probability", "verdict"), [(0.9, "match"), (0.89, "possible"), (0.5, "possible"), (0.49, "none")])
+async def test_the_verdict_says_how_sure_it_is(guild: Guild, probability: float, verdict: str) -> None:
+    await guild.post("10", probability)
+    assert (await guild.ask()).verdict == verdict
+
+
+@pytest.mark.parametrize("by", ["points", "vector"])
+async def test_a_near_vector_alone_never_proves_a_match(guild: Guild, by: str) -> None:
+    await guild.post("10", 0.3, degrees=0, by=by)
+    fact = await guild.ask()
+    assert (fact.verdict, fact.matches[0].evidence) == ("possible", Evidence(by="vector"))
+
+
+async def test_a_near_vector_is_not_worth_showing_where_the_comparison_says_no(guild: Guild) -> None:
+    await guild.post("10", 0.19, degrees=0)
+    assert ((await guild.ask()).verdict, told(await guild.ask())) == ("none", [])
+
+
+async def test_an_image_without_a_fingerprint_is_told_by_its_vector(guild: Guild) -> None:
+    await guild.post("other", 0.02)
+    guild.index.add("7", "g1", "new", "1", in_direction(5))
+    fact = await guild.ask()
+    assert (fact.verdict, told(fact), fact.matches[0].evidence) == ("match", [("new",)], None)
+
+
+async def test_a_generation_without_fingerprints_answers_as_before(guild: Guild) -> None:
+    for number in range(3):
+        guild.index.add("7", "g1", f"{number}", "1", in_direction(20 * number))
+    assert told(await guild.ask()) == [("0", "1"), ("2",)]
+
+
+async def test_a_lost_fingerprint_is_no_failure(guild: Guild) -> None:
+    await guild.post("lost", degrees=5)
+    guild.archive.blobs.clear()
+    await guild.post("unreadable", degrees=-40)
+    await guild.post("far", degrees=80)
+    assert told(await guild.ask()) == [("lost",), ("unreadable",)]
+    assert told(await guild.ask(fingerprint=False)) == [("lost",), ("unreadable",)]
+
+
+async def test_several_maps_in_one_picture_are_each_answered_and_posts_of_one_are_together(guild: Guild) -> None:
+    await guild.post("left", 0.97, place=LEFT, degrees=60)
+    await guild.post("copy", 0.95, place=LEFT, degrees=62)
+    await guild.post("right", 0.96, place=RIGHT, degrees=61)
+    assert told(await guild.ask()) == [("left", "copy"), ("right",)]
+
+
+async def test_posts_that_were_not_compared_are_known_by_their_vectors_and_links(guild: Guild) -> None:
+    await guild.post("first", shared=False, degrees=-80)
+    await guild.post("hidden", shared=False, degrees=-85, channel="2")
+    await guild.post("found", 0.97, repost_of="first", degrees=70)
+    await guild.post("alike", shared=False, degrees=72)
+    assert told(await guild.ask(channels=("1",))) == [("found", "first", "alike")]
+    await guild.catalogue.merge("found", {"repost_of": {"image_id": "hidden"}})
+    assert told(await guild.ask(channels=("1",))) == [("found", "alike")]
+
+
+async def test_views_find_what_the_whole_picture_does_not(guild: Guild) -> None:
+    await guild.post("panel", 0.95, shared=False, degrees=150)
+    for number in range(100):
+        await guild.post(f"{number:03}", 0.01, shared=False, degrees=number / 10)
+    assert told(await guild.ask(views=(151, -120)))[0] == ("panel",)
+
+
+async def test_filters_and_channels_hold_for_candidates_and_neighbours(guild: Guild) -> None:
+    for image_id, channel, shared in (("10", "1", True), ("11", "2", True), ("12", "1", False), ("13", "2", False)):
+        await guild.post(image_id, 0.95, channel=channel, shared=shared, degrees=170 + int(image_id), by="hash")
+    assert told(await guild.ask(channels=("1",))) == [("12", "10")]
+    assert told(await guild.ask(channels=())) == []
+    assert told(await guild.ask(filters=Filters(author_id="6"))) == []
+    await guild.catalogue.merge("13", {"metadata": {**guild.catalogue.documents["13"]["metadata"], "user_id": "6"}})
+    assert told(await guild.ask(filters=Filters(author_id="6"))) == [("13",)]
+
+
+async def test_what_is_compared_is_bounded_and_the_same_fingerprint_is_compared_once(guild: Guild) -> None:
+    for number in range(30):
+        await guild.post(f"a{number}", 0.99, data="popular", degrees=1)
+    for number in range(100):
+        await guild.post(f"b{number}", 0.01, degrees=100 + number / 10)
+        await guild.post(f"c{number}", 0.01, shared=False, degrees=-30)
+    fact = await guild.ask()
+    assert guild.comparing.compared[0] == b"popular"
+    assert len(guild.comparing.compared) == BY_FEATURES + BY_VECTOR
+    assert len(fact.matches[0].posts) == 29
+
+
+async def test_cosines_that_are_known_are_given_to_the_comparison(guild: Guild) -> None:
+    await guild.post("10", 0.95, degrees=60)
+    await guild.ask()
+    assert guild.comparing.similarities == {b"10": pytest.approx(np.cos(np.radians(60)), abs=1e-3)}
+
+
+def test_neighbours_of_several_vectors_take_turns() -> None:
+    lists = [[Neighbour("a", 0.9), Neighbour("b", 0.8), Neighbour("d", 0.7)], [Neighbour("c", 0.5), Neighbour("a", 0.95)]]
+    assert list(fused(lists).items()) == [("a", 0.95), ("c", 0.5), ("b", 0.8), ("d", 0.7)]
