@@ -9,6 +9,7 @@ the vector that was recorded first stands.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ async def handle(event: ImagePreprocessed | SearchFingerprinted | SearchDescribe
     match event:
         case ImagePreprocessed():
             hosted = deps.hosted(event.preprocessing)
-            vector = await hosted.encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=False)
+            vector = await hosted.encoder.encode(await _blob("pixels", event.pixels, deps.blobs), urgent=False)
             return (ImageEmbedded(**event.identity, generation=hosted.generation, vector=vector),)
         case SearchFingerprinted():
             hosted = deps.hosted(event.preprocessing)
@@ -102,8 +103,8 @@ async def _views(event: SearchFingerprinted, encoder: ImageEncoder, deps: Deps) 
     The fingerprint holds a smaller copy of the picture: that spares decoding the full one once more.
     """
     if deps.views is None:
-        return [await encoder.encode(await _pixels(event.pixels, deps.blobs), urgent=True)]
-    fingerprint = await _pixels(event.fingerprint, deps.blobs)
+        return [await encoder.encode(await _blob("pixels", event.pixels, deps.blobs), urgent=True)]
+    fingerprint = await _blob("fingerprint", event.fingerprint, deps.blobs)
     views = await asyncio.to_thread(deps.views, fingerprint, event.places[:MOST_VIEWS])
     return await asyncio.gather(*(encoder.encode(each, urgent=True) for each in views))
 
@@ -130,11 +131,12 @@ async def _alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
     )
 
 
-async def _pixels(blob: str, blobs: BlobStore) -> bytes:
+async def _blob(what: Literal["pixels", "fingerprint"], blob: str, blobs: BlobStore) -> bytes:
     try:
         return await blobs.get(blob)
     except BlobMissing:
-        raise Retry(f"what is to be embedded, {blob}, is not in the blob store") from None
+        missing = f"the pixels {blob} are" if what == "pixels" else f"the fingerprint {blob} is"
+        raise Retry(f"{missing} not in the blob store") from None
 
 
 def _question(

@@ -95,12 +95,15 @@ async def test_stopping_while_the_database_is_down_uses_up_no_attempts(
         mongo.kill()
 
 
+@pytest.mark.parametrize(("index", "event"), [("vectors", "vector index ready"), ("features", "index of features ready")])
 @pytest.mark.parametrize(("damaged", "damage"), [("manifest.json", "cut"), ("*.data", "overwritten"), ("*.data", "missing")])
-async def test_a_damaged_snapshot_is_built_anew_from_the_log(discord: Discord, tmp_path: Path, damaged: str, damage: str) -> None:
+async def test_a_damaged_snapshot_is_built_anew_from_the_log(
+    discord: Discord, tmp_path: Path, index: str, event: str, damaged: str, damage: str
+) -> None:
     async with mapseek_beside(discord, tmp_path) as world:
         posted = await discord.post(("a.png", art(1)), ("b.png", art(2)))
         await world.archived(2)
-    files = list((tmp_path / "vectors").glob(damaged))
+    files = list((tmp_path / index).glob(damaged))
     assert files
     for file in files:
         data = file.read_bytes()
@@ -116,8 +119,8 @@ async def test_a_damaged_snapshot_is_built_anew_from_the_log(discord: Discord, t
         async with mapseek_beside(discord, tmp_path) as world:
             await finds(discord, 1, posted.jump_url)
             await finds(discord, 2, posted.jump_url)
-    [ready] = [line for line in lines if line["event"] == "vector index ready"]
-    assert (ready["restored_to"], ready["vectors"]) == (0, 2)
+    [ready] = [line for line in lines if line["event"] == event]
+    assert (ready["restored_to"], ready["entries"]) == (0, 2)
     assert await restored_position(discord, tmp_path) > 0
 
 
