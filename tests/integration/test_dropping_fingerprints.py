@@ -15,6 +15,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline import topology
 from pipeline.commands.opened import wired
+from pipeline.generations import dropping
 from pipeline.generations.dropping import drop
 from pipeline.rebuild.catalogue import rebuild_catalogue
 from pipeline.registry import STAGES
@@ -99,7 +100,15 @@ class Archive:
 
 
 @pytest.fixture
-async def archive(client: Client, nats_url: str, journal: JetStreamJournal, settings: Callable[..., Settings]) -> Archive:
+async def archive(
+    client: Client,
+    nats_url: str,
+    journal: JetStreamJournal,
+    settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Archive:
+    """Nobody else is at work on it, so that nobody has to be waited for."""
+    monkeypatch.setattr(dropping, "LET_GO_WITHIN_S", 0.5)
     await topology.ensure(client, [])
     here = Archive(client, journal, settings(nats_url=nats_url))
     for number, name in enumerate(("g1", "g2"), start=1):

@@ -73,7 +73,7 @@ async def test_while_it_holds_those_who_write(
     [in_hand] = await writer.fetch(1, timeout=5)
     before = await everything(catalogue)
     async with program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
-        held = await eventually(lambda: paused(client), every=0.01)
+        held = await eventually(lambda: paused(client), timeout=60, every=0.01)
         await rebuild.kill()
     assert {info.name for info in held} <= {"erase-image", "persist-image", "persist-image-g1", "persist-image-g2"}
     assert all(0 < int(info.pause_remaining or 0) / 1e9 <= PAUSED_FOR.total_seconds() for info in held)
