@@ -162,7 +162,7 @@ async def when(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2_400)
 @pytest.mark.parametrize(("images", "rate"), [(200, 5), pytest.param(2_000, 40, marks=pytest.mark.soak)])
 async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and_switched_on(
     tmp_path: Path, impatient_log: None, images: int, rate: int
@@ -173,7 +173,7 @@ async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and
         for stages in (FILES, MODEL, ANSWERS):
             await here.start("run", *stages.split())
         await here.post(range(images), blobs)
-        await here.log.holds(ImageFingerprinted, images, timeout=300)
+        await here.log.holds(ImageFingerprinted, images, timeout=1_200)
         await here.log.holds(ImageIndexed, images)
         questions = [await asyncio.to_thread(question, number) for number in range(0, images, images // QUESTIONS)]
 
