@@ -9,14 +9,14 @@ from contracts.ports import Candidate
 from infra.features.asked import asked_of
 from infra.features.shard import Shard
 from infra.features.table import Entry
+from infra.vectors.shards import Sharded
 from infra.vision.prints import unpacked
 
 
-class FeatureIndex:
+class FeatureIndex(Sharded[Shard]):
     """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. Searched through FeatureSearch.
 
-    Adds that are large go to files without names in `folder`, in memory without one. `removed` are the ids that were removed,
-    `dropped` the generations that were given up: an add that comes later does not bring them back.
+    Adds that are large go to files without names in `folder`, in memory without one.
     """
 
     def __init__(
@@ -29,55 +29,12 @@ class FeatureIndex:
         shards: dict[tuple[str, str], Shard] | None = None,
     ) -> None:
         self._folder = folder
-        self._position = position
-        self._removed = set(removed)
-        self._dropped = set(dropped)
-        self._shards = shards if shards is not None else {}
-
-    def __len__(self) -> int:
-        return sum(len(shard) for shard in self._shards.values())
-
-    @property
-    def position(self) -> int:
-        """The last stream sequence whose fact is in the index, 0 before the first."""
-        return self._position
-
-    @property
-    def removed(self) -> frozenset[str]:
-        return frozenset(self._removed)
-
-    @property
-    def dropped(self) -> frozenset[str]:
-        return frozenset(self._dropped)
-
-    @property
-    def shards(self) -> dict[tuple[str, str], Shard]:
-        """The shards at this moment, by guild and generation."""
-        return dict(self._shards)
-
-    def advance(self, sequence: int) -> None:
-        """Note that the fact with this stream sequence, and all before it, are in the index. It never goes back."""
-        self._position = max(self._position, sequence)
-
-    def awaits(self, generation: str, image_id: str) -> bool:
-        """Whether an add would do anything: neither the image nor the generation is given up."""
-        return image_id not in self._removed and generation not in self._dropped
+        super().__init__(position, removed, dropped, shards)
 
     def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, entry: Entry) -> None:
         """Put an image in, or in place of what it was; `channel_id` is the channel whose readers may see it."""
         if self.awaits(generation, image_id):
             self._shards.setdefault((guild_id, generation), Shard(self._folder)).add(image_id, channel_id, entry)
-
-    def remove(self, image_id: str) -> None:
-        """Erase an image from every shard, for ever."""
-        self._removed.add(image_id)
-        for shard in self._shards.values():
-            shard.remove(image_id)
-
-    def drop_generation(self, generation: str) -> None:
-        """Erase a generation's features, for ever."""
-        self._dropped.add(generation)
-        self._shards = {key: shard for key, shard in self._shards.items() if key[1] != generation}
 
     async def candidates(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None

@@ -9,18 +9,15 @@ from numpy.typing import NDArray
 from contracts.errors import MapSeekError
 from contracts.ports import Neighbour
 from infra.vectors.shard import GRAPH_ABOVE, Shard
+from infra.vectors.shards import Sharded
 from infra.vectors.table import Table
 
 INLINE_ROWS = 4_000
 """Shards up to this size are searched on the event loop, where it takes less than handing the work to a thread and back."""
 
 
-class EmbeddedIndex:
-    """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. Searched through VectorSearch.
-
-    `removed` are the ids that were removed, `dropped` the generations that were given up: an add that comes later, in a replay or
-    out of order, does not bring them back.
-    """
+class EmbeddedIndex(Sharded[Shard]):
+    """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. See VectorSearch."""
 
     def __init__(
         self,
@@ -32,35 +29,7 @@ class EmbeddedIndex:
         shards: dict[tuple[str, str], Shard] | None = None,
     ) -> None:
         self._graph_above = graph_above
-        self._position = position
-        self._removed = set(removed)
-        self._dropped = set(dropped)
-        self._shards = shards if shards is not None else {}
-
-    def __len__(self) -> int:
-        return sum(len(shard) for shard in self._shards.values())
-
-    @property
-    def position(self) -> int:
-        """The last stream sequence whose fact is in the index, 0 before the first."""
-        return self._position
-
-    @property
-    def removed(self) -> frozenset[str]:
-        return frozenset(self._removed)
-
-    @property
-    def dropped(self) -> frozenset[str]:
-        return frozenset(self._dropped)
-
-    @property
-    def shards(self) -> dict[tuple[str, str], Shard]:
-        """The shards at this moment, by guild and generation."""
-        return dict(self._shards)
-
-    def advance(self, sequence: int) -> None:
-        """Note that the fact with this stream sequence, and all before it, are in the index. It never goes back."""
-        self._position = max(self._position, sequence)
+        super().__init__(position, removed, dropped, shards)
 
     def count(self, guild_id: str, generation: str) -> int:
         """How many images of a guild have a vector of this generation."""
@@ -73,24 +42,13 @@ class EmbeddedIndex:
         Raises MapSeekError when the vector does not fit its generation.
         """
         unit = _unit(vector)
-        if image_id in self._removed or generation in self._dropped:
+        if not self.awaits(generation, image_id):
             return
         shard = self._shards.get((guild_id, generation))
         if shard is None:
             shard = self._shards[guild_id, generation] = Shard(Table(len(unit)), self._graph_above)
         _check_dimensions(shard, unit, guild_id, generation)
         shard.add(image_id, channel_id, unit.astype(np.float16))
-
-    def remove(self, image_id: str) -> None:
-        """Erase an image from every shard, for ever."""
-        self._removed.add(image_id)
-        for shard in self._shards.values():
-            shard.remove(image_id)
-
-    def drop_generation(self, generation: str) -> None:
-        """Erase a generation's vectors, for ever."""
-        self._dropped.add(generation)
-        self._shards = {key: shard for key, shard in self._shards.items() if key[1] != generation}
 
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
