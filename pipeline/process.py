@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from threadpoolctl import threadpool_limits
 
 from contracts.generations import Generation
 from contracts.ports import ImageEncoder
@@ -82,6 +83,7 @@ async def running(
     endpoint(settings).use()
     name = f"mapseek-{'-'.join(stage.name for stage in stages) or 'gateway'}"
     async with AsyncExitStack() as stack:
+        stack.enter_context(threadpool_limits(1, "blas"))  # matrices are small here: more threads wait for each other, busily
         client = await connect(url, name)
         stack.push_async_callback(disconnect, client)
         await topology.ensure(client, STAGES)

@@ -22,7 +22,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from contracts.errors import MapSeekError
-from pipeline.local import images_under
+from infra.clip.training.pool import held_out_photographs
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from tests.quality import baselines, costs, localising, sheets
@@ -48,7 +48,10 @@ def main(
     out: Annotated[Path, typer.Option(help="Where files and data are kept: what is there is not made again.")] = HERE
     / "bench-quality",
     report: Annotated[Path | None, typer.Option(help="Where the report is written; default: beside the data.")] = None,
-    art: Annotated[Path, typer.Option(help="A folder of photographs to use besides procedural art, if it exists.")] = SHARED_ART,
+    art: Annotated[
+        Path,
+        typer.Option(help="A folder of photographs to use besides procedural art, if it exists."),
+    ] = SHARED_ART,
     model: Annotated[str, typer.Option(help="Another model than the default one.")] = "",
     pretrained: Annotated[str, typer.Option(help="That model's weights.")] = "",
     one_core: Annotated[bool, typer.Option(help="Ask on one core, for figures that can be compared.")] = True,
@@ -75,7 +78,8 @@ def _categories(only: str) -> tuple[str, ...]:
 
 
 def _photos(folder: Path) -> tuple[str, ...]:
-    return tuple(map(str, images_under([folder]))) if folder.is_dir() else ()
+    """Only those that the default model was not trained on."""
+    return tuple(map(str, held_out_photographs(folder))) if folder.is_dir() else ()
 
 
 def _benchmark(

@@ -9,7 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 
 from contracts.errors import MapSeekError
 from contracts.events import (
@@ -130,13 +132,19 @@ def _pieces(match: Match, numbers: dict[str, int]) -> frozenset[int]:
 
 @contextmanager
 def _on_one_core(wanted: bool):  # type: ignore[no-untyped-def]
-    """Every thread of this process on one core, the log's server on the others."""
-    cores = os.sched_getaffinity(0)
-    chosen = {max(cores)} if wanted else cores
-    _pin(chosen)
+    """Every thread of this process on one core, as few as it would start there, and the log's server on the others."""
+    if not wanted:
+        yield
+        return
+    cores, threads, of_pictures = os.sched_getaffinity(0), torch.get_num_threads(), cv2.getNumThreads()
+    _pin({max(cores)})
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
+        cv2.setNumThreads(of_pictures)
+        torch.set_num_threads(threads)
         _pin(cores)
 
 

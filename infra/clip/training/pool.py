@@ -53,13 +53,19 @@ class Pool:
 
 def training_pool(count: int, photographs: Path | None) -> Pool:
     """`count` drawn pieces, and those made of the photographs in that folder, without the ones held out."""
-    names = [name for at, name in enumerate(_photographs(photographs)) if at % HELD_OUT_EVERY]
+    held_out = set(held_out_photographs(photographs))
+    names = [name for name in _photographs(photographs) if name not in held_out]
     return _pool(count, FIRST_SEED, names, TURNS_OF_A_PHOTOGRAPH)
 
 
 def held_out_pool(count: int, photographs: Path | None) -> Pool:
     """`count` other drawn pieces, and those made of the photographs held out."""
-    return _pool(count, HELD_OUT_SEED, _photographs(photographs)[::HELD_OUT_EVERY], 1)
+    return _pool(count, HELD_OUT_SEED, held_out_photographs(photographs), 1)
+
+
+def held_out_photographs(folder: Path | None) -> list[Path]:
+    """The photographs in that folder that the tower never learns from: only these say how good it is."""
+    return _photographs(folder)[::HELD_OUT_EVERY]
 
 
 def _photographs(folder: Path | None) -> list[Path]:
