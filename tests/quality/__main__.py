@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from contracts.errors import MapSeekError
 from infra.clip.training.pool import held_out_photographs
+from infra.vision.localise import places_of
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings
 from tests.quality import baselines, costs, localising, sheets
@@ -91,10 +92,8 @@ def _benchmark(
     with _progress() as told:
         gallery = [] if places_alone else make_gallery(plan, made / "gallery", told)
         queries = make_queries(plan, made / f"questions-{of_questions}", told)
-        places = _places(queries)
+        places = localising.measured(queries, places_of)
         if places_alone:
-            if not places:
-                raise MapSeekError("There is no localiser yet: infra.vision.localise cannot be imported.")
             console.print({name: f"{six}/{whole} among 6, {first} first" for name, (first, six, whole) in places.items()})
             return
         settings = _settings(made / f"data-{chosen['model'] or 'default'}".replace("/", "-"), chosen, fresh=fresh)
@@ -143,15 +142,6 @@ def _ways(queries: list[Query], gallery: list[Path], ran: Ran) -> dict[str, list
         "embedding alone": baselines.outcomes(queries, ran.seen.asked, ran.seen.archived),
         "the seed bot's": baselines.by_descriptor(baselines.seed_bot, gallery, queries),
     }
-
-
-def _places(queries: list[Query]) -> dict[str, tuple[int, int, int]]:
-    """The localiser's figures, where there is one."""
-    try:
-        from infra.vision.localise import places_of
-    except ImportError:
-        return {}
-    return localising.measured(queries, places_of)
 
 
 def _sheets(plan: Plan, queries: list[Query], ours: list[Outcome], ran: Ran, gallery: list[Path], folder: Path) -> dict[str, str]:

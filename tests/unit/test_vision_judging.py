@@ -1,0 +1,68 @@
+"""The judge of outlines: it is trained by one command, and says without torch what it said with it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer import Typer
+from typer.testing import CliRunner
+
+from infra.vision import judging, learning
+from infra.vision.judging import SIDE, as_input, judged
+from infra.vision.localise import candidates, overlap, working
+
+SCENES = 6
+
+
+@pytest.fixture(scope="module")
+def given() -> learning.Examples:
+    parts = [part for seed in range(SCENES) if (part := learning.examples(seed, [])) is not None]
+    return learning.Examples(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def test_examples_are_seen_with_how_right_they_are(given: learning.Examples) -> None:
+    assert given.seen.shape == (len(given.overlaps), SIDE, SIDE, 3)
+    assert given.overlaps.min() < 0.2
+    assert given.overlaps.max() > 0.8
+
+
+def test_it_learns_and_says_the_same_without_torch(given: learning.Examples, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = learning.learnt(given, epochs=60)
+    told = net(torch.from_numpy(as_input(given.seen)).permute(0, 3, 1, 2)).detach().numpy()[:, 0]
+    assert told[given.overlaps > 0.85].mean() > told[given.overlaps < 0.5].mean() + 1
+    layers = {name: value.astype(np.float32) for name, value in learning.layers_of(net).items()}
+    monkeypatch.setattr(judging, "_layers", lambda: layers)
+    assert np.abs(judging.forward(given.seen) - told).max() < 0.1  # weights are kept with half the digits
+
+
+def test_one_command_trains_it(tmp_path: Path) -> None:
+    app = Typer()
+    app.command()(learning.main)
+    done = CliRunner().invoke(app, ["--scenes", "4", "--epochs", "1", "--out", str(tmp_path / "judge.npz")])
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "judge.npz") as kept, np.load(learning.OUTPUT) as shipped:
+        assert {name: kept[name].shape for name in kept.files} == {name: shipped[name].shape for name in shipped.files}
+
+
+def test_turning_keeps_every_pixel() -> None:
+    seen = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
+    turns = [learning.turned(seen, turn) for turn in range(8)]
+    assert len({each.tobytes() for each in turns}) == 8
+    assert all(np.array_equal(np.sort(each, axis=None), np.sort(seen, axis=None)) for each in turns)
+
+
+@pytest.mark.parametrize("seed", [1_000_001, 1_000_002, 1_000_006, 1_000_009])
+def test_the_one_that_ships_prefers_the_outline_of_the_piece(seed: int) -> None:
+    drawn = learning.scene(np.random.default_rng(seed), [])
+    lab = working(np.asarray(drawn.image))
+    truth = (np.array(drawn.place).reshape(4, 2) * (lab.shape[1], lab.shape[0]) - 0.5).astype(np.float32)
+    quads = candidates(lab)
+    order = np.argsort(-judged(lab, quads), kind="stable")
+    assert max(overlap(truth, quads[at]) for at in order[:6]) > 0.8
+
+
+def test_no_quadrilaterals_no_judgement() -> None:
+    lab = cv2.cvtColor(np.full((60, 80, 3), 90, np.uint8), cv2.COLOR_RGB2LAB)
+    assert judged(np.asarray(lab, np.uint8), np.empty((0, 4, 2), np.float32)).shape == (0,)
