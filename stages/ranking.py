@@ -9,8 +9,11 @@ from contracts.ports import Compared
 MATCH_AT: Final = 0.9
 """How sure it is, from which on something is called a match: of ten answers that are as sure as this, nine are right."""
 
-POSSIBLE_AT: Final = 0.5
-"""How sure it is, from which on a piece is shown as possible: it is right at least as often as it is wrong."""
+VERIFIED_AT: Final = 0.5
+"""How sure it is, from which on more than likeness speaks for a piece: it is right at least as often as it is wrong."""
+
+POSSIBLE_AT: Final = 0.25
+"""How sure it is, from which on a piece is shown as possible: whoever asked sees at a glance whether it is the one."""
 
 EQUALLY_SURE: Final = 3
 """Decimals to which matches are told apart by how sure they are."""
@@ -68,7 +71,7 @@ def _sure(match: Match) -> float:
 
 def is_verified(match: Match) -> bool:
     """Whether more than vectors speaks for it."""
-    return match.evidence is not None and match.evidence.by != "vector" and match.score >= POSSIBLE_AT
+    return match.evidence is not None and match.evidence.by != "vector" and match.score >= VERIFIED_AT
 
 
 def is_same_piece(one: Match, other: Match) -> bool:

@@ -19,13 +19,10 @@ BY_FEATURES = 16
 BY_VECTOR = 8
 """Different fingerprints that are compared besides, because a vector of the question is near."""
 
-MOST_VIEWS = 7
-"""Places in the question whose vectors are looked for, the likeliest, besides the whole picture."""
-
 NEIGHBOURS = 64
 """Candidates looked at for each way of finding them: many may be posts of one picture, or unlike in the end."""
 
-WORTH_SHOWING = 0.2
+WORTH_SHOWING = 0.1
 """How sure a comparison must be at least for a near vector to make something possible: below it rather says that it is not."""
 
 FILTERED = 8
@@ -58,7 +55,7 @@ async def verified(event: SearchEmbedded, asked: bytes, vectors: VectorSearch, c
 async def _near(event: SearchEmbedded, vectors: VectorSearch, top: int) -> Sequence[Sequence[Neighbour]]:
     """The neighbours of the whole question, and of each place in it."""
     channels = event.question.readable_channels
-    views = (event.vector, *event.views[:MOST_VIEWS])
+    views = (event.vector, *event.views)
     return await asyncio.gather(
         *(vectors.search(event.guild_id, event.generation, view, top=top, channels=channels) for view in views)
     )

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.features.segment import WORDS, Segment
-
-ALIKE = 22
-"""Signatures of one spot seen twice mostly differ in fewer bits of 64 than this; those of two spots in about 32."""
+from infra.vision.words import ALIKE
 
 SOFTNESS = 16.0
 """How fast a vote loses weight with the bits that differ."""

@@ -21,6 +21,7 @@ from infra.vision.overlay import Picture
 from infra.vision.placing import Proposal, Views, proposals, views_of, window
 from infra.vision.prints import Print, unpacked
 from infra.vision.sift import mirrored
+from infra.vision.words import Spoken, mirrored_words, shared, signatures_of, spoken
 
 ENOUGH_POINTS: Final = 12
 """Points from which neither the mirror image nor other places are looked at any more, if the pictures agree too."""
@@ -30,18 +31,22 @@ ENOUGH_AGREEMENT: Final = 0.6
 MOST_OVERLAYS: Final = 16
 """Proposals that are refined and compared, over all candidates."""
 
+LEAST_SHARED: Final = 16
+"""Features that must look the same, from which on a piece is compared though another one was found already."""
+
 LEAST_ALIKE: Final = 0.35
 """How alike small copies must be for a place to be looked at."""
 
 
 class Question(NamedTuple):
-    """A question's print, its features and those of its mirror image, and its places."""
+    """A question's print, its features and those of its mirror image, its places, and its words, straight and not."""
 
     print: Print
     picture: Picture
     straight: Features
     flipped: Features
     views: Views
+    spoken: tuple[Spoken, Spoken]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +87,16 @@ def readings_of(
     for image_id, made in prints.items():
         margin = similarities[image_id] - usual if image_id in similarities else 0.0
         start = Found(distance=hashes.distance(question.print, made), margin=margin, among=among)
-        best[image_id] = reading = _by_points(question, made, Reading(start), ways)
+        best[image_id] = reading = Reading(start)
+        if len(ways) == 1 and shared(question.spoken[ways[0]], made.words, made.signatures) < LEAST_SHARED:
+            continue
+        best[image_id] = reading = _by_points(question, made, reading, ways)
         if reading.frame is not None and _sure(reading):
             ways = (_is_mirrored(reading.frame),)  # other pieces in the picture are seen as this one is
     if any(_sure(reading) for reading in best.values()):
         return best
     for image_id, proposal in _proposed(question, prints):
-        nothing = best[image_id].found._replace(points=0, agreement=0.0, strain=0.0)
+        nothing = best[image_id].found._replace(points=0, agreement=0.0, strain=0.0, colours=0.0, cast=0.0)
         best[image_id] = _better(best[image_id], _supported(question, prints[image_id], proposal.frame, nothing))
     return best
 
@@ -121,11 +129,13 @@ def _laid_over(question: Question, archived: Print, frame: Matrix, found: Found)
 def _through(question: Question, archived: Print, frame: Matrix, found: Found) -> Reading:
     """The agreement through exactly that frame: over the maps that are seen, if they are some of a larger piece."""
     within = overlay.inside(frame)
-    values, weights = overlay.blocks(overlay.seen_through(question.picture, frame), archived.thumb, within)
+    warped = overlay.seen_through(question.picture, frame)
+    values, weights = overlay.blocks(warped, archived.thumb, within)
     panel = panels.panel_of(archived.size, within, values, weights)
     at = overlay.agreement(values, weights if panel is None else panels.seen(panel, weights))
+    alike, cast = overlay.colours(warped, archived.thumb, within if panel is None else panels.seen_of(panel, within))
     slanting = panels.strain(frame, panels.box_of(within), question.print.size, archived.size)
-    return Reading(found._replace(agreement=at, strain=slanting), frame, panel)
+    return Reading(found._replace(agreement=at, strain=slanting, colours=alike, cast=cast), frame, panel)
 
 
 def _supported(question: Question, archived: Print, frame: Matrix, nothing: Found) -> Reading:
@@ -141,14 +151,14 @@ def _supported(question: Question, archived: Print, frame: Matrix, nothing: Foun
 
 
 def _proposed(question: Question, prints: Mapping[str, Print]) -> list[tuple[str, Proposal]]:
-    """The likeliest proposals over all candidates."""
-    found = [
-        (image_id, proposal)
-        for image_id, made in prints.items()
-        for proposal in (*proposals(question.views, made), window(question.print, made))
-        if proposal is not None and proposal.alike >= LEAST_ALIKE
-    ]
-    return sorted(found, key=lambda each: -each[1].alike)[:MOST_OVERLAYS]
+    """The likeliest proposals over all candidates: first the best of each, then the second, so that none crowds out the others."""
+    found: list[tuple[int, str, Proposal]] = []
+    for image_id, made in prints.items():
+        own = [each for each in (*proposals(question.views, made), window(question.print, made)) if each is not None]
+        own.sort(key=lambda proposal: -proposal.alike)
+        found += [(rank, image_id, proposal) for rank, proposal in enumerate(own) if proposal.alike >= LEAST_ALIKE]
+    found.sort(key=lambda each: (each[0], -each[2].alike))
+    return [(image_id, proposal) for _, image_id, proposal in found[:MOST_OVERLAYS]]
 
 
 def _better(one: Reading, other: Reading) -> Reading:
@@ -195,8 +205,11 @@ def question_of(asked: Print) -> Question:
     if asked.picture is None:
         asked = replace(asked, picture=picture, place_hashes=np.frombuffer(asked.hash, np.uint8).reshape(1, 1, -1))
     straight = features(asked.points, asked.descriptors)
-    other = flipped(features(asked.points, mirrored(asked.descriptors)), asked.size[0])
-    return Question(asked, picture, straight, other, views_of(asked))
+    turned = mirrored(asked.descriptors)
+    other = flipped(features(asked.points, turned), asked.size[0])
+    words = mirrored_words(asked.words)
+    both = spoken(asked.words, asked.signatures), spoken(words, signatures_of(turned, words))
+    return Question(asked, picture, straight, other, views_of(asked), both)
 
 
 def _readable(data: bytes) -> Print | None:

@@ -1,7 +1,7 @@
 """Two pictures laid over each other: a question, as it looks through a frame, and an archived thumb of 64 by 64 pixels."""
 
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,8 +24,14 @@ GRAIN: Final = 6.0
 ENOUGH: Final = 0.06
 """The share of a thumb that must be seen and have contrast for an agreement to be believed in half."""
 
+FEWEST: Final = 40
+"""Pixels of a thumb that must be seen for its colours to be compared."""
+
 _WEIGHTS: Final = (1.0, 0.6, 0.6)
 """What light, red against green, and yellow against blue count."""
+
+_DARK: Final = 2.0
+"""What is added to every level, so that the darkest ones can be divided."""
 
 _FINE: Final = 4
 _MARGIN: Final = 16
@@ -71,6 +77,29 @@ def agreement(values: Floats, weights: Floats) -> float:
     mean = float((np.maximum(values, 0) * weights).sum()) / total
     share = total / weights.size
     return mean * share / (share + ENOUGH)
+
+
+class Colours(NamedTuple):
+    """How well the colours of two pictures go together: their correlation under the likeliest light, and how coloured that is.
+
+    `alike` is 0 to 1; `cast` is by how much, as a logarithm, the light is stronger or weaker in one channel than in the mean.
+    """
+
+    alike: float = 0.0
+    cast: float = 0.0
+
+
+def colours(warped: Picture, thumb: Picture, within: Mask) -> Colours:
+    """The same drawing in other colours is another piece: each channel may be lighter or darker as a whole, and no more."""
+    if within.sum() < FEWEST:
+        return Colours()
+    ours, theirs = warped[within] + np.float32(_DARK), thumb[within] + np.float32(_DARK)
+    light = np.median(np.log(theirs / ours), axis=0)
+    lit = (ours * np.exp(light)).ravel() - theirs.mean()
+    kept = theirs.ravel() - theirs.mean()
+    lit -= lit.mean()
+    alike = float(lit @ kept) / max(float(np.linalg.norm(lit) * np.linalg.norm(kept)), 1e-6)
+    return Colours(max(alike, 0.0), float(np.abs(light - light.mean()).max()))
 
 
 def blocks(warped: Picture, thumb: Picture, within: Mask) -> tuple[Floats, Floats]:

@@ -155,6 +155,15 @@ def seen(panel: Panel, weights: Floats) -> Floats:
     return out
 
 
+def seen_of(panel: Panel, within: Mask) -> Mask:
+    """The pixels of `within` that lie in the maps that are seen."""
+    rows, columns = (np.arange(side) * maps // side for side, maps in zip(within.shape, (panel.rows, panel.columns), strict=True))
+    down = (rows >= panel.row - 1) & (rows < panel.row - 1 + panel.height)
+    across = (columns >= panel.column - 1) & (columns < panel.column - 1 + panel.width)
+    out: Mask = within & down[:, None] & across[None, :]
+    return out
+
+
 def _is_shown(within: Mask, values: Floats, weights: Floats, box: tuple[float, float, float, float]) -> bool | None:
     """Whether the map in that box of the piece is seen; None where that cannot be told."""
     left, top, right, bottom = (round(edge * within.shape[0]) for edge in box)

@@ -27,6 +27,9 @@ BITS = 64
 SCALE = 512.0
 """The codebook keeps components of unit descriptors (0 to about 0.5) times this, as bytes."""
 
+ALIKE = 22
+"""Signatures of one spot seen twice mostly differ in fewer bits of 64 than this; those of two spots in about 32."""
+
 _GROUPS = 32
 """Groups of words; each has its mirror image beside it, as the words have."""
 
@@ -94,6 +97,29 @@ def signatures_of(descriptors: Descriptors, words: Words) -> Signatures:
 def mirrored_words(words: Words) -> Words:
     """The words of the same descriptors in the mirrored picture: the pairs follow each other in the codebook."""
     return words ^ np.uint16(1)
+
+
+class Spoken(NamedTuple):
+    """A picture's words in order, and their signatures: what others are compared with."""
+
+    words: Words
+    signatures: Signatures
+
+
+def spoken(words: Words, signatures: Signatures) -> Spoken:
+    """Words and signatures (n,) in the order of the words."""
+    order = np.argsort(words, kind="stable")
+    return Spoken(words[order], signatures[order])
+
+
+def shared(spoken: Spoken, words: Words, signatures: Signatures) -> int:
+    """How many features have one in the other picture with the same word and nearly its signature."""
+    first, end = (np.searchsorted(spoken.words, words, side) for side in ("left", "right"))
+    counts = end - first
+    asking = np.repeat(np.arange(len(words)), counts)
+    at = np.arange(len(asking)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+    near = np.bitwise_count(spoken.signatures[at] ^ signatures[asking]) <= ALIKE
+    return len(np.unique(asking[near]))
 
 
 def units(descriptors: Descriptors) -> Floats:

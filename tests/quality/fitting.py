@@ -18,11 +18,12 @@ from rich.console import Console
 
 from infra.features.index import FeatureIndex, entry_of
 from infra.vision.comparing import question_of, readings_of
-from infra.vision.confidence import CHOSEN, MATCH_AT, WEIGHTS, Found, terms
+from infra.vision.confidence import CHOSEN, WEIGHTS, Found, terms
 from infra.vision.fingerprinting import archived_print, asked_print
 from infra.vision.prints import packed, unpacked
 from infra.vision.rectify import decoded
 from pipeline.local import images_under
+from stages.ranking import MATCH_AT
 from stages.verifying import BY_FEATURES
 from tests.quality.categories import BY_NAME
 from tests.quality.making import Plan, Query, make_gallery, make_queries

@@ -8,12 +8,24 @@ from tests.quality.fitting import Example, fitted, verdicts
 
 def examples() -> list[Example]:
     random = np.random.default_rng(1)
-    right = [Example(f"{n}", Found(int(random.integers(8, 90)), random.uniform(0.4, 0.9), 100), True) for n in range(80)]
-    wrong = [
-        Example(f"{n}", Found(int(random.integers(0, 12)), random.uniform(0, 0.4), 110, strain=random.uniform(0, 2)), False)
-        for n in range(400)
+    right = [
+        Found(
+            int(random.integers(8, 90)), random.uniform(0.4, 0.9), 100, colours=random.uniform(0.9, 1), cast=random.uniform(0, 0.2)
+        )
+        for _ in range(80)
     ]
-    return right + wrong
+    wrong = [
+        Found(
+            int(random.integers(0, 12)),
+            random.uniform(0, 0.4),
+            110,
+            strain=random.uniform(0, 2),
+            colours=random.uniform(0.3, 1),
+            cast=random.uniform(0, 0.9),
+        )
+        for _ in range(400)
+    ]
+    return [Example(f"{n}", found, n < len(right)) for n, found in enumerate([*right, *wrong])]
 
 
 def test_right_pairs_become_matches_and_wrong_ones_do_not() -> None:
@@ -21,4 +33,4 @@ def test_right_pairs_become_matches_and_wrong_ones_do_not() -> None:
     weights = fitted(made)
     assert "0 match a wrong piece" in verdicts(made, weights)
     assert [weights[at] for at in CHOSEN] == [WEIGHTS[at] for at in CHOSEN]
-    assert weights[1] > 0 > weights[6]
+    assert weights[7] > 0 > weights[8]

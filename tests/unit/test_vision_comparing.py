@@ -10,9 +10,9 @@ from contracts.events import Panel
 from contracts.ports import Comparing
 from infra.art.generate import piece
 from infra.vision.comparing import Comparer, compared
-from infra.vision.confidence import MATCH_AT, POSSIBLE_AT
 from infra.vision.fingerprinting import archived_print, asked_print
 from infra.vision.prints import packed
+from stages.ranking import MATCH_AT, VERIFIED_AT
 
 SEEDS = (4, 7, 8, 17, 20, 21)
 
@@ -40,7 +40,7 @@ def on_a_wall(picture, corners=((0.2, 0.1), (0.8, 0.2), (0.75, 0.9), (0.22, 0.8)
 
 def only_match(told, image_id):
     return told[image_id].probability >= MATCH_AT and all(
-        other.probability < POSSIBLE_AT for one, other in told.items() if one != image_id
+        other.probability < VERIFIED_AT for one, other in told.items() if one != image_id
     )
 
 
@@ -82,7 +82,7 @@ def test_one_map_of_a_larger_piece_is_told():
     large = next(np.asarray(made) for made in (piece(seed) for seed in range(7, 400, 13)) if made.size == (384, 256))
     told = compared(asked_for(large[128:, 128:256]), {"1": packed(archived_print(large))}, {}, among=2_000)
 
-    assert told["1"].probability > POSSIBLE_AT
+    assert told["1"].probability > VERIFIED_AT
     assert told["1"].evidence.panel == Panel(row=2, column=2, rows=2, columns=3)
 
 
@@ -119,7 +119,7 @@ def test_hostile_questions_are_answered_in_time_and_with_no_match(archive, hosti
     started = time.thread_time()
     told = compared(asked, candidates, {}, among=2_000)
     assert time.thread_time() - started < 2
-    assert max(each.probability for each in told.values()) < POSSIBLE_AT
+    assert max(each.probability for each in told.values()) < VERIFIED_AT
 
 
 def test_what_cannot_be_read_is_left_out(archive):

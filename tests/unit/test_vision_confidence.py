@@ -2,9 +2,10 @@
 
 import pytest
 
-from infra.vision.confidence import MATCH_AT, POSSIBLE_AT, Found, probability
+from infra.vision.confidence import Found, probability
+from stages.ranking import MATCH_AT, POSSIBLE_AT
 
-USUAL = Found(points=20, agreement=0.6, distance=110, among=2_000)
+USUAL = Found(points=10, agreement=0.6, distance=110, among=2_000, colours=0.9, cast=0.05)
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,7 @@ USUAL = Found(points=20, agreement=0.6, distance=110, among=2_000)
         USUAL._replace(distance=20),
         USUAL._replace(margin=0.1),
         USUAL._replace(among=50),
+        USUAL._replace(colours=0.97),
     ],
 )
 def test_whatever_speaks_for_a_piece_makes_it_surer(better):
@@ -25,6 +27,10 @@ def test_what_no_camera_sees_as_a_rule_is_less_sure():
     assert probability(USUAL._replace(strain=1.0)) < probability(USUAL)
 
 
+def test_colours_that_no_lamp_explains_make_it_less_sure():
+    assert probability(USUAL._replace(cast=0.5)) < probability(USUAL) / 2
+
+
 def test_nothing_in_common_is_no_match():
     assert probability(Found(among=2_000)) < 0.01
     assert probability(Found(among=1)) < POSSIBLE_AT
@@ -32,19 +38,19 @@ def test_nothing_in_common_is_no_match():
 
 
 def test_a_picture_re_encoded_is_a_match_in_any_archive():
-    assert probability(Found(points=150, agreement=0.8, distance=10, among=1_000_000)) > MATCH_AT
+    assert probability(Found(points=150, agreement=0.8, distance=10, among=1_000_000, colours=0.99)) > MATCH_AT
 
 
 def test_a_screenshot_is_a_match():
-    assert probability(Found(points=40, agreement=0.7, among=2_000)) > MATCH_AT
+    assert probability(Found(points=40, agreement=0.7, among=2_000, colours=0.95, cast=0.1)) > MATCH_AT
 
 
 def test_many_points_without_an_agreement_prove_nothing():
-    assert probability(Found(points=28, agreement=0.24, among=2_000)) < MATCH_AT
+    assert probability(Found(points=28, agreement=0.24, among=2_000, colours=0.8, cast=0.2)) < MATCH_AT
 
 
 def test_a_strong_agreement_alone_is_at_least_possible():
-    assert probability(Found(agreement=0.95, among=2_000)) > POSSIBLE_AT
+    assert probability(Found(agreement=0.95, among=2_000, colours=0.97)) > POSSIBLE_AT
 
 
 def test_absurd_figures_are_probabilities_all_the_same():

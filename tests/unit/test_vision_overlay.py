@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from infra.art.generate import piece
-from infra.vision.overlay import agreement, blocks, inside, refined, seen_through
+from infra.vision.overlay import agreement, blocks, colours, inside, refined, seen_through
 from infra.vision.prints import THUMB
 
 
@@ -87,3 +87,32 @@ def test_a_frame_that_is_about_right_is_made_better(seed):
 def test_a_frame_that_cannot_be_made_better_stays():
     flat = np.full((128, 128, 3), 120, np.uint8)
     assert np.array_equal(refined(flat, thumb_of(flat), np.eye(3)), np.eye(3))
+
+
+def coloured(picture, thumb):
+    return colours(seen_through(picture, np.eye(3)), thumb, inside(np.eye(3)))
+
+
+@pytest.mark.parametrize("seed", range(13))
+def test_colours_go_together_in_any_light_and_the_cast_is_told(seed):
+    picture = pixels_of(seed)
+    same = coloured(picture, thumb_of(picture))
+    assert same.alike > 0.99
+    assert same.cast < 0.02
+    warm = coloured((picture * np.array([0.6, 0.5, 0.35])).astype(np.uint8), thumb_of(picture))
+    assert warm.alike > 0.95
+    assert 0.15 < warm.cast < 0.45
+
+
+def test_the_same_drawing_in_other_colours_is_told_apart():
+    green, blue = (
+        (np.indices((128, 128)).sum(axis=0) // 32 % 2)[..., None] * np.array(ink) + 30 for ink in ((20, 200, 40), (40, 20, 200))
+    )
+    found = coloured(green.astype(np.uint8), thumb_of(blue.astype(np.uint8)))
+    assert found.cast > 0.5 or found.alike < 0.8
+
+
+def test_where_nothing_is_seen_no_colours_are_compared():
+    assert colours(thumb_of(pixels_of(4)), thumb_of(pixels_of(4)), np.zeros((THUMB, THUMB), np.bool_)) == (0.0, 0.0)
+    flat = np.full((THUMB, THUMB, 3), 90, np.uint8)
+    assert colours(flat, flat, np.ones((THUMB, THUMB), np.bool_)).alike == 0

@@ -9,7 +9,7 @@ import pytest
 from contracts.events import Panel
 from infra.art.generate import piece
 from infra.vision.overlay import blocks, inside, seen_through
-from infra.vision.panels import angled, frame_of, grid_of, panel_of, place_of, seen, turn_of
+from infra.vision.panels import angled, frame_of, grid_of, panel_of, place_of, seen, seen_of, turn_of
 from infra.vision.placing import TURNS
 from infra.vision.prints import THUMB
 
@@ -108,3 +108,10 @@ def test_blocks_outside_the_maps_that_are_seen_have_no_weight():
     kept = seen(Panel(row=2, column=1, rows=2, columns=2), np.ones((14, 14), np.float32))
     assert kept[7:, :7].all()
     assert kept.sum() == 49
+
+
+def test_pixels_outside_the_maps_that_are_seen_are_left_out():
+    kept = seen_of(Panel(row=1, column=2, rows=2, columns=2, height=2), np.ones((64, 64), np.bool_))
+    assert kept[:, 32:].all()
+    assert not kept[:, :32].any()
+    assert not seen_of(Panel(row=1, column=2, rows=2, columns=2), np.zeros((64, 64), np.bool_)).any()

@@ -7,7 +7,7 @@ import pytest
 
 from infra.vision import codebook as training
 from infra.vision.sift import mirrored
-from infra.vision.words import codebook, mirrored_words, probes_of, signatures_of, words_of
+from infra.vision.words import codebook, mirrored_words, probes_of, shared, signatures_of, spoken, words_of
 from tests.suites.feature_search import altered, descriptors
 
 ROWS = descriptors(1, 300)
@@ -62,3 +62,14 @@ def test_the_codebook_is_trained_by_one_command_and_the_same_each_time(tmp_path:
     training.main(None, tmp_path / "other.npz")
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
     assert np.load(tmp_path / "one.npz")["words"].shape == (32, 128)
+
+
+def test_features_that_look_the_same_are_counted_once_each() -> None:
+    words, signatures = words_of(ROWS)
+    everything = spoken(words, signatures)
+    assert shared(everything, words, signatures) == len(ROWS)
+    assert shared(everything, words[:50], ~signatures[:50]) == 0
+    again = signatures_of(altered(ROWS), words)
+    assert shared(everything, words, again) > 0.8 * len(ROWS)
+    assert shared(spoken(words[:0], signatures[:0]), words, signatures) == 0
+    assert shared(everything, words[:0], signatures[:0]) == 0
