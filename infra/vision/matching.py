@@ -106,18 +106,7 @@ def guided(alike: Near, expected: Floats, asked: Floats, within: float) -> Pairs
     `asked` are the question's points, and `within` is in its pixels. It finds the spots again that the ratio test has to leave out:
     repeated texture.
     """
-    found, there = asked[alike.asked], expected[alike.archived]
-    chosen = (found[:, 0] - there[:, 0]) ** 2 + (found[:, 1] - there[:, 1]) ** 2 <= within**2
-    chosen &= np.abs((found[:, 3] - there[:, 3] + 180) % 360 - 180) <= 30
-    chosen &= np.abs(np.log2(np.maximum(found[:, 2], 1e-3) / np.maximum(there[:, 2], 1e-3))) <= 0.9
-    rows, columns = alike.asked[chosen], alike.archived[chosen]
-    order = np.argsort(-alike.alike[chosen], kind="stable")
-    rows, columns = rows[order], columns[order]
-    first_row, first_column = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
-    first_row[np.unique(rows, return_index=True)[1]] = True
-    first_column[np.unique(columns, return_index=True)[1]] = True
-    both = first_row & first_column
-    return Pairs(rows[both], columns[both])
+    return _one_to_one(_turned(_there(alike, expected, asked, within), expected, asked))
 
 
 def by_chance(alike: Near, expected: Floats, asked: Floats, within: float) -> float:
@@ -126,4 +115,34 @@ def by_chance(alike: Near, expected: Floats, asked: Floats, within: float) -> fl
     Dithering, bricks and letters are alike wherever one looks; so many of them agree with any homography.
     """
     beside = [np.array([x * APART * within, y * APART * within, 0, 0], np.float32) for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1))]
-    return float(np.mean([len(guided(alike, expected + off, asked, within).asked) for off in beside]))
+    turned = _turned(alike, expected, asked)
+    return float(np.mean([len(_one_to_one(_there(turned, expected + off, asked, within)).asked) for off in beside]))
+
+
+def _there(alike: Near, expected: Floats, asked: Floats, within: float) -> Near:
+    """The pairs that lie where they should."""
+    off = asked[alike.asked, :2] - expected[alike.archived, :2]
+    return _some(alike, np.flatnonzero(off[:, 0] ** 2 + off[:, 1] ** 2 <= within**2))
+
+
+def _turned(alike: Near, expected: Floats, asked: Floats) -> Near:
+    """The pairs that are scaled and turned as they should be."""
+    found, wanted = asked[alike.asked, 2:], expected[alike.archived, 2:]
+    chosen = np.abs((found[:, 1] - wanted[:, 1] + 180) % 360 - 180) <= 30
+    chosen &= np.abs(np.log2(np.maximum(found[:, 0], 1e-3) / np.maximum(wanted[:, 0], 1e-3))) <= 0.9
+    return _some(alike, np.flatnonzero(chosen))
+
+
+def _one_to_one(alike: Near) -> Pairs:
+    """The most alike pairs, none of which shares a feature with another."""
+    order = np.argsort(-alike.alike, kind="stable")
+    rows, columns = alike.asked[order], alike.archived[order]
+    first_row, first_column = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
+    first_row[np.unique(rows, return_index=True)[1]] = True
+    first_column[np.unique(columns, return_index=True)[1]] = True
+    both = first_row & first_column
+    return Pairs(rows[both], columns[both])
+
+
+def _some(alike: Near, which: NDArray[np.intp]) -> Near:
+    return Near(alike.asked[which], alike.archived[which], alike.alike[which])
