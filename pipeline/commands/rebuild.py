@@ -54,7 +54,7 @@ async def rebuild_the_catalogue(settings: Settings, *, verify: bool, out: Consol
 async def rebuild_the_index(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
     """Print both digests of each index in every process that holds it. 1 if one failed, or was to be verified and differs."""
     if settings.vectors == "atlas":
-        raise MapSeekError("With MAPSEEK_VECTORS=atlas the vectors are those of the catalogue: use `mapseek rebuild catalogue`.")
+        _say(out, "The vectors are those of the catalogue (MAPSEEK_VECTORS=atlas): for them it is `mapseek rebuild catalogue`.")
     async with _wired(settings) as wiring:
         with _bars(err) as bars, outages():
             reports = await _reports(wiring.client, wiring, verify, bars)
@@ -90,11 +90,12 @@ async def _reports(client: Client, wiring: Wiring, verify: bool, bars: Progress)
 
 
 async def _indexes(wiring: Wiring) -> Sequence[tuple[Kind[Any], Path]]:
-    """Every kind of index and the folder of its snapshot."""
+    """Every kind of index that is kept here, and the folder of its snapshot."""
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
     from pipeline.index.features import features
 
-    return (VECTORS, wiring.folder / "vectors"), (features(await wiring.blobs()), wiring.folder / "features")
+    of_features = features(await wiring.blobs()), wiring.folder / "features"
+    return (of_features,) if wiring.settings.vectors == "atlas" else ((VECTORS, wiring.folder / "vectors"), of_features)
 
 
 def _told(report: Report, verify: bool, out: Console) -> int:

@@ -66,12 +66,20 @@ async def test_the_index_of_a_process_that_runs(log: JetStreamJournal, environme
 
 
 @SQLITE
+async def test_where_the_vectors_are_the_catalogues_the_features_are_rebuilt(environment: Mapping[str, str]) -> None:
+    atlas = {"MAPSEEK_CATALOGUE": "mongodb", "MAPSEEK_VECTORS": "atlas", "MONGODB_URI": "mongodb://127.0.0.1:9"}
+    found = await ended("rebuild", "index", environment={**environment, **atlas})
+    assert (found.code, found.err.strip()) == (0, "")
+    assert "`mapseek rebuild catalogue`" in found.out
+    assert "There is no snapshot of the index" in found.out
+
+
+@SQLITE
 @pytest.mark.parametrize(
     ("projection", "more", "said"),
     [
         ("catalogue", {"NATS_URL": "nats://127.0.0.1:9"}, "127.0.0.1:9"),
         ("catalogue", {"MAPSEEK_CATALOGUE": "mongodb"}, "MONGODB_URI is not set"),
-        ("index", {"MAPSEEK_CATALOGUE": "mongodb", "MAPSEEK_VECTORS": "atlas"}, "use `mapseek rebuild catalogue`"),
     ],
 )
 async def test_what_cannot_be_done_is_a_sentence(
