@@ -1,0 +1,18 @@
+"""A process works on many pictures beside each other, so that each is worked on in one thread."""
+
+from collections.abc import Callable
+
+from threadpoolctl import threadpool_info
+
+from pipeline.process import running
+from pipeline.registry import stages_named
+from pipeline.settings import Settings
+
+
+async def test_matrices_are_multiplied_in_one_thread(nats_url: str, settings: Callable[..., Settings]) -> None:
+    before = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    async with running(settings(), nats_url, stages_named(["persist"])):
+        within = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    assert within
+    assert set(within) == {1}
+    assert [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"] == before
