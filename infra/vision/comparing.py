@@ -15,7 +15,7 @@ from contracts.events import Evidence, Panel
 from contracts.ports import Compared
 from infra.vision import hashes, overlay, panels
 from infra.vision.confidence import Found, probability
-from infra.vision.homography import Matrix, aligned, flipped, supported
+from infra.vision.homography import Matrix, aligned, can_be_seen, flipped, supported
 from infra.vision.matching import Features, features
 from infra.vision.overlay import Picture
 from infra.vision.placing import Proposal, Views, proposals, views_of, window
@@ -128,6 +128,8 @@ def _laid_over(question: Question, archived: Print, frame: Matrix, found: Found)
 
 def _through(question: Question, archived: Print, frame: Matrix, found: Found) -> Reading:
     """The agreement through exactly that frame: over the maps that are seen, if they are some of a larger piece."""
+    if not can_be_seen(frame):
+        return Reading(found)
     within = overlay.inside(frame)
     warped = overlay.seen_through(question.picture, frame)
     values, weights = overlay.blocks(warped, archived.thumb, within)

@@ -58,6 +58,12 @@ def moved(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
     return out
 
 
+def can_be_seen(frame: Matrix) -> bool:
+    """Whether the whole archived picture has an outline in the question's plane: neither folded nor beyond the horizon."""
+    outline = moved(frame, CORNERS)
+    return bool(np.isfinite(outline).all() and cv2.isContourConvex(outline.astype(np.float32)))
+
+
 def jacobian(matrix: Matrix, at: NDArray[np.floating]) -> Matrix:
     """The linear part (n, 2, 2) of a homography at each point."""
     through = np.column_stack([at, np.ones(len(at))]) @ matrix.T

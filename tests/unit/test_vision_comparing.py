@@ -1,6 +1,7 @@
 """A question compared with archived pictures: surest of the one that it shows, with the reason, whatever the question is."""
 
 import time
+from itertools import count
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from contracts.events import Panel
 from contracts.ports import Comparing
 from infra.art.generate import piece
+from infra.vision import overlay
 from infra.vision.comparing import Comparer, compared
 from infra.vision.fingerprinting import archived_print, asked_print
 from infra.vision.prints import packed
@@ -140,3 +142,14 @@ async def test_the_comparer_says_the_same_each_time(archive):
     assert await comparer.compare(asked, archive, {"8": 0.9}, among=9) == await comparer.compare(
         asked, archive, {"8": 0.9}, among=9
     )
+
+
+def test_a_refinement_that_folds_the_picture_is_not_told(archive, monkeypatch):
+    beyond = np.array([[1, 0, 0], [0, 1, 0], [-1.5, 0, 1.0]])
+    monkeypatch.setattr(overlay, "refined", lambda *_: beyond)
+    rising = count(1)
+    monkeypatch.setattr(overlay, "agreement", lambda *_: next(rising) / 1_000)  # every refinement seems to be a better one
+    soft = cv2.resize(cv2.resize(pixels_of(4), (12, 12), interpolation=cv2.INTER_AREA), (256, 256))  # no points, but a likeness
+    told = compared(asked_for(on_a_wall(soft)), archive, {}, among=10)
+    assert next(rising) > 2
+    assert all(each.evidence.place is None or np.isfinite(each.evidence.place).all() for each in told.values())

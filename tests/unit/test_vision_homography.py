@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from infra.art.generate import piece
-from infra.vision.homography import CORNERS, aligned, flipped, moved, supported
+from infra.vision.homography import CORNERS, aligned, can_be_seen, flipped, moved, supported
 from infra.vision.matching import consistent, features
 from infra.vision.sift import ARCHIVED, ASKED, features_of, mirrored
 
@@ -112,3 +112,17 @@ def test_pairs_that_are_turned_and_scaled_like_no_others_are_dropped():
     asked[6, 3], asked[7, 2] = 280, 100
     assert consistent(asked.astype(np.float32), archived).tolist() == [True] * 6 + [False] * 2
     assert consistent(asked[:0], archived[:0]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("frame", "seen"),
+    [
+        (np.eye(3), True),
+        (np.diag([-0.5, 0.5, 1.0]), True),
+        (np.array([[0.5, 0, 0.1], [0, 0.5, 0.1], [0.4, 0.2, 1.0]]), True),
+        (np.array([[1, 0, 0], [0, 1, 0], [-1.5, 0, 1.0]]), False),
+        (np.diag([0.0, 1.0, 1.0]), False),
+    ],
+)
+def test_a_picture_beyond_the_horizon_or_on_a_line_cannot_be_seen(frame, seen):
+    assert can_be_seen(frame) == seen
