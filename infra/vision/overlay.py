@@ -30,8 +30,8 @@ FEWEST: Final = 40
 _WEIGHTS: Final = (1.0, 0.6, 0.6)
 """What light, red against green, and yellow against blue count."""
 
-_DARK: Final = 2.0
-"""What is added to every level, so that the darkest ones can be divided."""
+_DARK: Final = 32.0
+"""What is added to every level: of two dark ones, a small difference is no other light."""
 
 _FINE: Final = 4
 _MARGIN: Final = 16

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from contracts.events import Fact, ImageIndexed
+from contracts.events import Fact, ImageFingerprinted, ImageIndexed
 from contracts.subjects import kind_filter, stream_of
 from infra.art.distort import png
 from infra.art.generate import piece
@@ -108,17 +108,19 @@ def _scenery(discord: Simulator) -> Scenery:
 
 
 async def post_all(scenery: Scenery, process: Process, progress: Progress) -> tuple[dict[int, str], int]:
-    """Post every piece and wait for the catalogue. Returns the link of each post by seed, and how many images arrived."""
+    """Post every piece and wait until all can be found. Returns the link of each post by seed, and how many images arrived."""
     links: dict[int, str] = {}
     script = posts()
     for done, post in enumerate(script, 1):
         links[post.seed] = await _post(scenery, post)
         progress("posted", done, len(script))
-    indexed = 0
-    async for indexed in recorded(process, ImageIndexed, len(script)):
-        progress("archived", indexed, len(script))
-    catalogue = await process.wiring.catalogue()
-    return links, min(indexed, await catalogue.count())
+    arrived = []
+    for kind, title in ((ImageIndexed, "archived"), (ImageFingerprinted, "fingerprinted")):
+        found = 0
+        async for found in recorded(process, kind, len(script)):
+            progress(title, found, len(script))
+        arrived.append(found)
+    return links, min(*arrived, await (await process.wiring.catalogue()).count())
 
 
 async def recorded(process: Process, kind: type[Fact], number: int) -> AsyncGenerator[int, None]:
