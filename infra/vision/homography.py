@@ -186,9 +186,8 @@ def _plausible(matrix: Matrix, points: Floats, archived_size: tuple[int, int], a
     if not (np.linalg.det(local) > 0).all() or (stretch[:, 0] > _STEEPEST * stretch[:, 1]).any():
         return False
     area = float(cv2.contourArea(moved(matrix, box).astype(np.float32)))
-    outline = moved(matrix, CORNERS * np.array(archived_size))
-    seen = np.isfinite(outline).all() and cv2.isContourConvex(outline.astype(np.float32))
-    return bool(seen and area >= 64 and area >= 1e-4 * asked_size[0] * asked_size[1])
+    seen = can_be_seen(matrix @ np.diag([*archived_size, 1]))
+    return seen and area >= 64 and area >= 1e-4 * asked_size[0] * asked_size[1]
 
 
 def _paired(
