@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from pipeline.wiring import open_catalogue
 from tests.suites.facts import QUESTION, posted
-from tests.suites.impatient import ACK_WAIT_S
+from tests.suites.impatient import ACK_WAIT_S, DIES_AFTER
 from tests.suites.mongo_server import MongoDouble
 from tests.suites.programs import IMPATIENT, Program, program
 from tests.suites.shown import headline, labels, link
@@ -103,28 +103,23 @@ async def undisturbed(folder: Path, make: Any) -> Outcome:
         return await outcome(log, settings, folder)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Workers:
-    """The stages in three processes of their own, that can be killed and come back."""
+    """The stages in processes of their own, that die in the middle of their work and come back."""
 
     stack: AsyncExitStack
     folder: Path
     environment: dict[str, str]
-    log: Log
-    at_work: dict[str, Program] = field(default_factory=dict)
-    kills: int = 0
 
-    async def start(self, stages: str) -> None:
-        running = program(self.folder / f"{stages}.log", "run", *stages.split(), environment=self.environment, command=IMPATIENT)
-        self.at_work[stages] = await self.stack.enter_async_context(running)
+    async def start(self, stages: str, *, dies_after: tuple[type[Fact], int] | None = None) -> Program:
+        """They kill themselves once they have recorded so many facts of a kind; there must be more of it to do."""
+        environment = self.environment | ({DIES_AFTER: f"{dies_after[0].type_name()}:{dies_after[1]}"} if dies_after else {})
+        running = program(self.folder / f"{stages}.log", "run", *stages.split(), environment=environment, command=IMPATIENT)
+        return await self.stack.enter_async_context(running)
 
-    async def kill_when(self, stages: str, kind: type[Fact], number: int, total: int) -> None:
-        """SIGKILL once so many facts are recorded, while more are to come; then start anew."""
-        await self.log.holds(kind, number, timeout=60)
-        await self.at_work[stages].kill()
-        assert await self.log.count(kind) < total, "the work was done before the kill: nothing was interrupted"
-        self.kills += 1
-        await self.start(stages)
+    async def die(self, stages: str, kind: type[Fact], number: int) -> None:
+        """Run them until they have killed themselves."""
+        await (await self.start(stages, dies_after=(kind, number))).killed()
 
 
 @pytest.mark.slow
@@ -145,20 +140,21 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
 
         files, model, answers = "download preprocess persist", "fingerprint embed", "match reply link alert"
         environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
-        workers = Workers(stack, folder, environment, log)
-        for stages in (files, model):
-            await workers.start(stages)
-        await workers.kill_when(files, ImageDownloaded, 10, IMAGES)
-        await workers.kill_when(files, ImagePreprocessed, 25, IMAGES)
-        await workers.kill_when(model, ImageEmbedded, 10, IMAGES)
-        await workers.start(answers)  # by now the model has said what it is
-        await workers.kill_when(files, ImageIndexed, 5, IMAGES)
-        await workers.kill_when(model, ImageFingerprinted, 15, IMAGES)
+        workers = Workers(stack, folder, environment)
+        await workers.die(files, ImageDownloaded, 10)
+        await workers.die(files, ImagePreprocessed, 15)
+        await workers.die(model, ImageEmbedded, 5)
+        await workers.die(files, ImageIndexed, 5)
+        await workers.start(files)
+        await workers.die(model, ImageFingerprinted, 10)
+        await workers.start(model)
+        at_work = await workers.start(answers, dies_after=(SearchMatched, 4))
         await log.holds(ImageIndexed, IMAGES, timeout=60)
         await log.quiet(timeout=120)
         await record_questions(journal, folder)
-        await workers.kill_when(answers, SearchAnswered, 2, QUESTIONS)
-        await workers.kill_when(answers, SearchMatched, 6, QUESTIONS)
+        await at_work.killed()
+        await workers.die(answers, SearchAnswered, 2)
+        await workers.start(answers)
         await log.holds(SearchAnswered, QUESTIONS, timeout=60)
         await log.quiet()
         await log.quiet("search")
@@ -167,7 +163,6 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
             assert await log.count(kind) == IMAGES, kind
         assert await log.count(SearchMatched) == await log.count(SearchAnswered) == QUESTIONS
         assert await log.dead_letters() == []
-        assert workers.kills == 7
         result = await outcome(log, settings(data_dir=folder), folder)
     assert result.documents == expected.documents
     assert result.vectors == expected.vectors

@@ -34,6 +34,11 @@ class Program:
         self.process.kill()
         await self.process.wait()
 
+    async def killed(self, timeout: float = 60) -> None:
+        """Wait until SIGKILL ended it."""
+        code = await asyncio.wait_for(self.process.wait(), timeout)
+        assert code == -signal.SIGKILL, self.log.read_text()
+
     async def stop(self, timeout: float = 30) -> int:
         """SIGTERM, and the exit code."""
         assert self.process.returncode is None, self.log.read_text()
