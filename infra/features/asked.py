@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from infra.vision.poses import Poses, mirrored_poses, poses_of
 from infra.vision.prints import Print
 from infra.vision.sift import mirrored
 from infra.vision.words import mirrored_words, probes_of, signatures_of
@@ -18,13 +19,14 @@ LOOKUPS = 1500
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """`words` and `signatures` are (2, n, probes): of the question as it is, and of its mirror image.
+    """`words` and `signatures` are (2, n, probes), `poses` (2, n): of the question as it is, and of its mirror image.
 
     `hashes` are PDQ's, (m, 4) as 64-bit numbers, in all turns of the whole and of its places.
     """
 
     words: NDArray[np.uint16]
     signatures: NDArray[np.uint64]
+    poses: Poses
     hashes: NDArray[np.uint64]
 
 
@@ -38,5 +40,7 @@ def asked_of(question: Print) -> Asked:
         words, signatures = question.words[:, None], question.signatures[:, None]
     turned = mirrored_words(words)
     both = np.stack([signatures, signatures_of(mirrored(question.descriptors), turned)])
+    poses = poses_of(question.points)
+    both_poses = np.stack([poses, mirrored_poses(poses)])
     hashes = question.place_hashes.tobytes() or question.hash
-    return Asked(np.stack([words, turned]), both, np.frombuffer(hashes, "<u8").reshape(-1, 4))
+    return Asked(np.stack([words, turned]), both, both_poses, np.frombuffer(hashes, "<u8").reshape(-1, 4))

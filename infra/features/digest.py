@@ -32,9 +32,9 @@ def digest_of(index: FeatureIndex) -> str:
 
 
 def _sums(segment: Segment, size: int) -> NDArray[np.uint64]:
-    """A number for each image that is the same for the same words and signatures."""
+    """A number for each image that is the same for the same words, signatures and poses."""
     words = np.repeat(np.arange(1, WORDS + 1, dtype=np.uint64), np.diff(segment.starts))
-    mixed = (segment.signatures ^ (words * _MIX)) * _MIX
+    mixed = (segment.signatures ^ ((words << np.uint64(16) | segment.poses) * _MIX)) * _MIX
     mixed ^= mixed >> np.uint64(29)
     sums = np.zeros(size, np.uint64)
     np.add.at(sums, segment.images, mixed * _MIX)

@@ -10,6 +10,7 @@ from infra.features.asked import asked_of
 from infra.features.shard import Shard
 from infra.features.table import Entry
 from infra.vectors.shards import Sharded
+from infra.vision.poses import poses_of
 from infra.vision.prints import unpacked
 
 
@@ -62,7 +63,7 @@ class FeatureIndex(Sharded[Shard]):
 def entry_of(fingerprint: str, hash_: str, quality: int, data: bytes) -> Entry:
     """What is put in for an image whose fingerprint blob holds these bytes. Raises ValueError when they are none."""
     made = unpacked(data)
-    return Entry(fingerprint, hash_, quality, made.words, made.signatures)
+    return Entry(fingerprint, hash_, quality, made.words, made.signatures, poses_of(made.points))
 
 
 def _candidates(shard: Shard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:

@@ -1,7 +1,7 @@
 """A segment: the postings of some images, in order of their visual words, and never changed.
 
-12 bytes a posting: the number of the image and the signature of the feature. Large ones are mapped from a file, so that only what
-questions touch is in memory, and the system may take it back.
+14 bytes a posting: the number of the image, the signature of the feature and its pose. Large ones are mapped from a file, so that
+only what questions touch is in memory, and the system may take it back.
 """
 
 import tempfile
@@ -17,12 +17,13 @@ WORDS = 1 << 14
 """As many as infra/vision/words.py knows."""
 
 MAPPED_FROM = 500_000
-"""Postings (6 MB) from which a new segment lies in a file without a name, until a snapshot keeps it, rather than in memory."""
+"""Postings (7 MB) from which a new segment lies in a file without a name, until a snapshot keeps it, rather than in memory."""
 
 _BLOCK = 256
 """Words that are merged at once: it bounds the memory that a merge takes."""
 
 _HEAD = 8 * (WORDS + 1)
+_EACH = 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,7 @@ class Segment:
     starts: NDArray[np.int64]
     signatures: NDArray[np.uint64]
     images: NDArray[np.uint32]
+    poses: NDArray[np.uint16]
     first: int
     last: int
     name: str | None = None
@@ -43,13 +45,15 @@ class Segment:
         return len(self.images)
 
 
-def sealed(words: NDArray[np.uint16], signatures: NDArray[np.uint64], images: NDArray[np.uint32]) -> Segment:
+def sealed(
+    words: NDArray[np.uint16], signatures: NDArray[np.uint64], images: NDArray[np.uint32], poses: NDArray[np.uint16]
+) -> Segment:
     """A segment in memory of postings, at least one, in order of their images. Raises ValueError for a word that there is not."""
     if words.max() >= WORDS:
         raise ValueError(f"there is no visual word {words.max()}")
     order = np.argsort(words, kind="stable")
     starts = _starts(np.bincount(words, minlength=WORDS))
-    return Segment(starts, signatures[order], images[order], int(images[0]), int(images[-1]))
+    return Segment(starts, signatures[order], images[order], poses[order], int(images[0]), int(images[-1]))
 
 
 def merged(segments: Sequence[Segment], alive: NDArray[np.bool_], folder: Path | None) -> Segment:
@@ -73,7 +77,7 @@ def merged(segments: Sequence[Segment], alive: NDArray[np.bool_], folder: Path |
 
 def write(segment: Segment, file: IO[bytes]) -> None:
     """Write what `opened` reads."""
-    arrays: tuple[NDArray[Any], ...] = (segment.starts, segment.signatures, segment.images)
+    arrays: tuple[NDArray[Any], ...] = (segment.starts, segment.signatures, segment.images, segment.poses)
     for array in arrays:
         file.write(array.data)
 
@@ -87,7 +91,7 @@ def opened(path: Path, name: str, first: int, last: int) -> Segment:
 
 
 def _merge_block(segments: Sequence[Segment], kept: NDArray[np.bool_], result: Segment, low: int, high: int) -> None:
-    words, signatures, images = [], [], []
+    words, signatures, images, poses = [], [], [], []
     for segment in segments:
         span = slice(int(segment.starts[low]), int(segment.starts[high]))
         stays = kept[segment.images[span]]
@@ -95,15 +99,17 @@ def _merge_block(segments: Sequence[Segment], kept: NDArray[np.bool_], result: S
         words.append(of_words[stays])
         signatures.append(segment.signatures[span][stays])
         images.append(segment.images[span][stays])
+        poses.append(segment.poses[span][stays])
     order = np.argsort(np.concatenate(words), kind="stable")
     span = slice(int(result.starts[low]), int(result.starts[high]))
     result.signatures[span] = np.concatenate(signatures)[order]
     result.images[span] = np.concatenate(images)[order]
+    result.poses[span] = np.concatenate(poses)[order]
 
 
 def _room(postings: int, folder: Path | None) -> NDArray[np.uint8]:
     """Space for a segment: in memory, or in a file that is gone as soon as nobody uses it."""
-    size = _HEAD + 12 * postings
+    size = _HEAD + _EACH * postings
     if folder is None or postings < MAPPED_FROM:
         return np.zeros(size, np.uint8)
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -112,11 +118,12 @@ def _room(postings: int, folder: Path | None) -> NDArray[np.uint8]:
 
 
 def _mapped(content: NDArray[np.uint8], first: int, last: int, name: str | None = None) -> Segment:
-    if len(content) < _HEAD or (len(content) - _HEAD) % 12:
+    if len(content) < _HEAD or (len(content) - _HEAD) % _EACH:
         raise ValueError("a segment of an index is not as long as it should be")
     plain: NDArray[Any] = np.asarray(content)
-    between = _HEAD + 8 * ((len(content) - _HEAD) // 12)
-    return Segment(plain[:_HEAD].view("<i8"), plain[_HEAD:between].view("<u8"), plain[between:].view("<u4"), first, last, name)
+    postings = (len(content) - _HEAD) // _EACH
+    starts, signatures, images, poses = np.split(plain, [_HEAD, _HEAD + 8 * postings, _HEAD + 12 * postings])
+    return Segment(starts.view("<i8"), signatures.view("<u8"), images.view("<u4"), poses.view("<u2"), first, last, name)
 
 
 def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -67,7 +67,7 @@ class Shard:
             hashes, quality, counts = (self._table.column(name) for name in ("hashes", "quality", "counts"))
             allowed = self._table.allowed(channels)
         bits = distances(hashes, quality, asked.hashes)
-        spoken = [votes(segments, *each, size) for each in zip(asked.words, asked.signatures, strict=True)]
+        spoken = [votes(segments, *each, size) for each in zip(asked.words, asked.signatures, asked.poses, strict=True)]
         score = np.maximum(*spoken) / np.sqrt(np.maximum(counts, FEW_FEATURES))
         by_hash = _best(np.where(allowed & (bits < FAR), HASH_VOTES - bits + score / (1 + score), 0), (top + 1) // 2)
         score[by_hash] = 0
@@ -126,10 +126,9 @@ class Shard:
         counts = [len(entry.words) for _, entry in self._new]
         if sum(counts):
             numbers = np.repeat(np.array([number for number, _ in self._new], np.uint32), counts)
-            words, signatures = (
-                np.concatenate(part) for part in zip(*((e.words, e.signatures) for _, e in self._new), strict=True)
-            )
-            fresh = sealed(words, signatures, numbers)
+            features = ((entry.words, entry.signatures, entry.poses) for _, entry in self._new)
+            words, signatures, poses = (np.concatenate(part) for part in zip(*features, strict=True))
+            fresh = sealed(words, signatures, numbers, poses)
             sizes = [*map(len, self._segments[self._settled :]), len(fresh)]
             count = groups(sizes)[-1] - 1
             while count and sum(sizes[-count - 1 :]) >= MAPPED_FROM:

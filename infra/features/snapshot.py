@@ -46,7 +46,7 @@ class SavedShard(_Saved):
 class Manifest(_Saved):
     """What belongs to the snapshot, the last stream sequence that is in it, and the digest that names the removed ids' file."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     position: int
     removed: str
     dropped: list[str]

@@ -22,13 +22,14 @@ COLUMNS: dict[str, tuple[str, int]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """What is put in for an image: the blob of its fingerprint, PDQ's hash (both in hex) and quality, its words and signatures."""
+    """What is put in for an image: the blob of its fingerprint, PDQ's hash (both in hex) and quality, and its features."""
 
     fingerprint: str
     hash: str
     quality: int
     words: NDArray[np.uint16]
     signatures: NDArray[np.uint64]
+    poses: NDArray[np.uint16]
 
 
 class Table:

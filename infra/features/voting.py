@@ -1,6 +1,7 @@
 """The vote: every feature of a question speaks for the archived images that have one like it.
 
-As in Jégou, Douze and Schmid: a feature counts by how rare its word is and how alike the signatures are, once for each image.
+As in Jégou, Douze and Schmid: a feature counts by how rare its word is and how alike the signatures are, once for each image, and
+only the features count that say the same of how the image is turned and how large it is.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.features.segment import WORDS, Segment
+from infra.vision.poses import AN_OCTAVE, TURNS
 from infra.vision.words import ALIKE
 
 SOFTNESS = 16.0
@@ -22,12 +24,30 @@ _LONG = 1000
 
 _TOGETHER = 200_000
 
-Found = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint8]]
-"""The feature, the image and the differing bits of each pair that is alike."""
+_SHORTLIST = 1000
+"""Images whose features are looked at for what they agree on: those that most features speak for, whatever they say."""
+
+_WAYS = 8
+"""Parts of the circle. Two that follow each other count together, as do two half octaves: a quarter of it, and one octave."""
+
+_SIZES = 512 // (AN_OCTAVE // 2)
+
+Found = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint16]]
+"""The feature, the image, the differing bits and the archived feature's pose of each pair that is alike."""
 
 
-def votes(segments: Sequence[Segment], words: NDArray[np.uint16], signatures: NDArray[np.uint64], size: int) -> NDArray[np.float32]:
-    """How much speaks for each of `size` images: `words` and `signatures` are (n, probes), one row a feature of the question."""
+def votes(
+    segments: Sequence[Segment],
+    words: NDArray[np.uint16],
+    signatures: NDArray[np.uint64],
+    poses: NDArray[np.uint16],
+    size: int,
+) -> NDArray[np.float32]:
+    """How much speaks for each of `size` images.
+
+    `words` and `signatures` are (n, probes), one row a feature of the question, `poses` (n,). Images that far more speaks for than
+    for others have 0.
+    """
     frequencies = sum((np.diff(segment.starts) for segment in segments), np.zeros(WORDS, np.int64))
     features = np.repeat(np.arange(len(words)), words.shape[1])
     flat, marks = words.ravel().astype(np.int64), signatures.ravel()
@@ -39,21 +59,40 @@ def votes(segments: Sequence[Segment], words: NDArray[np.uint16], signatures: ND
         return np.zeros(size, np.float32)
     rarity = np.log1p(frequencies.sum() / np.maximum(frequencies, 1)).astype(np.float32) ** 2
     worth = rarity[words].max(axis=1, initial=0)
-    pairs, images, bits = (np.concatenate([each[part] for each in found]) for part in range(3))
-    return _counted(pairs, images, bits, worth, size)
+    feature, image, bits, archived = _once(found, size)
+    weight = np.exp(-((bits / SOFTNESS) ** 2)) * worth[feature]
+    counted = np.bincount(image, weight, size)
+    listed = np.argsort(-counted, kind="stable")[:_SHORTLIST]
+    place = np.full(size, -1)
+    place[listed] = np.arange(len(listed))
+    near = place[image] >= 0
+    result = np.zeros(size, np.float32)
+    result[listed] = _agreeing(place[image[near]], weight[near], poses[feature[near]], archived[near], len(listed))
+    return result
 
 
-def _counted(
-    features: NDArray[np.int64], images: NDArray[np.uint32], bits: NDArray[np.uint8], worth: NDArray[np.float32], size: int
-) -> NDArray[np.float32]:
-    """One vote for each feature and image, that of the most alike pair."""
-    pairs = np.sort((features * size + images) << 7 | bits)
+def _once(found: Sequence[Found], size: int) -> tuple[NDArray[np.int64], ...]:
+    """Of each feature and image the most alike pair: the same four numbers of it."""
+    features, images, bits, poses = (np.concatenate([each[part] for each in found]).astype(np.int64) for part in range(4))
+    pairs = np.sort((features * size + images) << 23 | bits << 16 | poses)
     first = np.ones(len(pairs), bool)
-    first[1:] = pairs[1:] >> 7 != pairs[:-1] >> 7
+    first[1:] = pairs[1:] >> 23 != pairs[:-1] >> 23
     pairs = pairs[first]
-    feature, image = np.divmod(pairs >> 7, size)
-    weight = np.exp(-(((pairs & 127) / SOFTNESS) ** 2)) * worth[feature]
-    return np.bincount(image, weight, size).astype(np.float32)
+    feature, image = np.divmod(pairs >> 23, size)
+    return feature, image, pairs >> 16 & 127, pairs & 65535
+
+
+def _agreeing(
+    images: NDArray[np.int64], weight: NDArray[np.float64], asked: NDArray[np.uint16], archived: NDArray[np.int64], count: int
+) -> NDArray[np.float64]:
+    """The weight of those that agree on how each of `count` images is turned and scaled: of the most that do so."""
+    turn = ((asked >> 8) - (archived >> 8)) % TURNS * _WAYS // TURNS
+    size = ((asked & 255).astype(np.int64) - (archived & 255) + 256) * _SIZES // 512
+    cells = np.bincount((images * _WAYS + turn) * _SIZES + size, weight, count * _WAYS * _SIZES).reshape(count, _WAYS, _SIZES)
+    cells += np.roll(cells, 1, axis=1)
+    cells[:, :, 1:] += cells[:, :, :-1].copy()
+    best: NDArray[np.float64] = cells.max(axis=(1, 2), initial=0)
+    return best
 
 
 def _alike(segment: Segment, features: NDArray[np.int64], words: NDArray[np.int64], marks: NDArray[np.uint64]) -> list[Found]:
@@ -64,7 +103,7 @@ def _alike(segment: Segment, features: NDArray[np.int64], words: NDArray[np.int6
         span = slice(begins[nth], begins[nth] + lengths[nth])
         bits = np.bitwise_count(segment.signatures[span] ^ marks[nth])
         near = np.flatnonzero(bits <= ALIKE)
-        found.append((np.full(len(near), features[nth]), segment.images[span][near], bits[near]))
+        found.append((np.full(len(near), features[nth]), segment.images[span][near], bits[near], segment.poses[span][near]))
     short = np.flatnonzero((lengths > 0) & (lengths < _LONG))
     ends = np.cumsum(lengths[short])
     for part in np.split(short, np.searchsorted(ends, np.arange(_TOGETHER, ends[-1] if len(ends) else 0, _TOGETHER))):
@@ -74,5 +113,5 @@ def _alike(segment: Segment, features: NDArray[np.int64], words: NDArray[np.int6
         asking = np.repeat(part, length)
         bits = np.bitwise_count(segment.signatures[places] ^ marks[asking])
         near = np.flatnonzero(bits <= ALIKE)
-        found.append((features[asking[near]], segment.images[places[near]], bits[near]))
+        found.append((features[asking[near]], segment.images[places[near]], bits[near], segment.poses[places[near]]))
     return found

@@ -28,6 +28,7 @@ from infra.features.index import FeatureIndex
 from infra.features.shard import Shard
 from infra.features.snapshot import load, save
 from infra.features.table import Entry
+from infra.vision.poses import poses_of
 from infra.vision.prints import Print
 from infra.vision.sift import ARCHIVED, ASKED, features_of
 from infra.vision.words import words_of
@@ -93,17 +94,18 @@ def print_of(picture: Pixels, most: int, seed: int) -> Print:
 
 
 def entry(made: Print) -> Entry:
-    return Entry(made.hash.hex(), made.hash.hex(), made.quality, made.words, made.signatures)
+    return Entry(made.hash.hex(), made.hash.hex(), made.quality, made.words, made.signatures, poses_of(made.points))
 
 
 def made_up(real: list[Entry], count: int, random: np.random.Generator) -> Iterator[Entry]:
     """Images of features that are like real ones and none of them."""
-    words, signatures = np.concatenate([each.words for each in real]), np.concatenate([each.signatures for each in real])
+    features = ((each.words, each.signatures, each.poses) for each in real)
+    words, signatures, poses = (np.concatenate(part) for part in zip(*features, strict=True))
     for _ in range(count):
         some = random.integers(0, len(words), ARCHIVED)
         noise = np.packbits(random.random((ARCHIVED, 64)) < ALTERED, axis=1).view("<u8")[:, 0]
         name = random.bytes(32).hex()
-        yield Entry(name, name, 100, words[some], signatures[some] ^ noise)
+        yield Entry(name, name, 100, words[some], signatures[some] ^ noise, poses[some])
 
 
 def measure(size: int, real: list[Entry], questions: list[Asked], words_ms: float, folder: Path) -> Result:

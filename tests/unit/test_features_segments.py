@@ -11,22 +11,26 @@ from infra.features.segment import WORDS, Segment, merged, opened, sealed, write
 from infra.features.tiers import RATIO, groups
 from infra.features.voting import votes
 
-Posting = tuple[int, int, int]
+Posting = tuple[int, int, int, int]
+
+UPRIGHT = np.zeros(100, np.uint16)
+"""Poses that are all the same."""
 
 
 def made(first: int, images: int, each: int = 40) -> Segment:
     random = np.random.default_rng(first)
     numbers = np.repeat(np.arange(first, first + images, dtype=np.uint32), each)
     words = random.integers(0, WORDS, len(numbers)).astype(np.uint16)
-    return sealed(words, random.integers(0, 2**63, len(numbers), dtype=np.uint64), numbers)
+    signatures = random.integers(0, 2**63, len(numbers), dtype=np.uint64)
+    return sealed(words, signatures, numbers, random.integers(0, 2**16, len(numbers)).astype(np.uint16))
 
 
 def postings(*segments: Segment) -> list[Posting]:
     return sorted(
-        (int(word), int(image), int(signature))
+        (int(word), int(image), int(signature), int(pose))
         for segment in segments
-        for word, image, signature in zip(
-            np.repeat(np.arange(WORDS), np.diff(segment.starts)), segment.images, segment.signatures, strict=True
+        for word, image, signature, pose in zip(
+            np.repeat(np.arange(WORDS), np.diff(segment.starts)), segment.images, segment.signatures, segment.poses, strict=True
         )
     )
 
@@ -55,7 +59,7 @@ def test_what_was_written_is_mapped_again(tmp_path: Path) -> None:
         write(segment, file)
     again = opened(tmp_path / "segment", "name", segment.first, segment.last)
     assert postings(again) == postings(segment)
-    assert (tmp_path / "segment").stat().st_size == 12 * len(segment) + 8 * (WORDS + 1)
+    assert (tmp_path / "segment").stat().st_size == 14 * len(segment) + 8 * (WORDS + 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"short", bytes(8 * (WORDS + 1) + 5), bytes(8 * WORDS) + b"\x01" + bytes(7)])
@@ -67,7 +71,7 @@ def test_a_file_that_is_no_segment_is_refused(tmp_path: Path, content: bytes) ->
 
 def test_a_word_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="no visual word"):
-        sealed(np.array([WORDS], np.uint16), np.zeros(1, np.uint64), np.zeros(1, np.uint32))
+        sealed(np.array([WORDS], np.uint16), np.zeros(1, np.uint64), np.zeros(1, np.uint32), UPRIGHT[:1])
 
 
 def test_few_segments_remain_however_many_are_sealed() -> None:
@@ -96,17 +100,39 @@ def test_a_feature_speaks_once_for_an_image_by_its_most_alike_pair(monkeypatch: 
     monkeypatch.setattr("infra.features.voting._LONG", long)
     words = np.array([5, 5, 5, 9], np.uint16)
     marks = np.array([0, 0b11, 0b1, 2**64 - 1], np.uint64)
-    one = sealed(words, marks, np.array([0, 0, 1, 2], np.uint32))
+    one = sealed(words, marks, np.array([0, 0, 1, 2], np.uint32), UPRIGHT[:4])
     probes, asked = np.array([[5, 9]], np.uint16), np.zeros((1, 2), np.uint64)
-    spoken = votes([one], probes, asked, 4)
+    spoken = votes([one], probes, asked, UPRIGHT[:1], 4)
     assert spoken[0] > spoken[1] > 0
     assert spoken[2] == spoken[3] == 0
-    assert votes([one], np.repeat(probes, 2, axis=0), np.repeat(asked, 2, axis=0), 4)[0] == pytest.approx(2 * spoken[0], rel=1e-5)
+    twice = votes([one], np.repeat(probes, 2, axis=0), np.repeat(asked, 2, axis=0), UPRIGHT[:2], 4)
+    assert twice[0] == pytest.approx(2 * spoken[0], rel=1e-5)
 
 
 def test_no_question_compares_more_than_so_many_postings(monkeypatch: pytest.MonkeyPatch) -> None:
-    common = sealed(np.zeros(50, np.uint16), np.zeros(50, np.uint64), np.arange(50, dtype=np.uint32))
-    rare = sealed(np.ones(1, np.uint16), np.zeros(1, np.uint64), np.array([50], np.uint32))
+    common = sealed(np.zeros(50, np.uint16), np.zeros(50, np.uint64), np.arange(50, dtype=np.uint32), UPRIGHT[:50])
+    rare = sealed(np.ones(1, np.uint16), np.zeros(1, np.uint64), np.array([50], np.uint32), UPRIGHT[:1])
     probes = np.array([[0], [1]], np.uint16)
     monkeypatch.setattr("infra.features.voting.POSTINGS_AT_MOST", 40)
-    assert np.flatnonzero(votes([common, rare], probes, np.zeros((2, 1), np.uint64), 51)).tolist() == [50]
+    assert np.flatnonzero(votes([common, rare], probes, np.zeros((2, 1), np.uint64), UPRIGHT[:2], 51)).tolist() == [50]
+
+
+def test_only_the_features_count_that_agree_on_turn_and_size() -> None:
+    """Image 0 is the question turned by 90 degrees and half as large; of image 1 each feature says something else."""
+    asked = np.array([0x1040, 0x3050, 0x5060, 0x7070], np.uint16)
+    turned = (asked + np.uint16(0x4000)) - np.uint16(16)
+    scattered = np.array([0x1040, 0xB050, 0x5090, 0xF0C0], np.uint16)
+    words = np.arange(4, dtype=np.uint16)
+    one = sealed(
+        np.tile(words, 2), np.zeros(8, np.uint64), np.repeat(np.arange(2, dtype=np.uint32), 4), np.concatenate([turned, scattered])
+    )
+    spoken = votes([one], words[:, None], np.zeros((4, 1), np.uint64), asked, 2)
+    assert spoken[0] == pytest.approx(4 * spoken[1])
+
+
+def test_agreement_is_looked_for_where_most_features_speak(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.features.voting._SHORTLIST", 2)
+    words = np.array([1, 2, 1, 2, 3, 1], np.uint16)
+    one = sealed(words, np.zeros(6, np.uint64), np.array([0, 0, 1, 1, 1, 2], np.uint32), UPRIGHT[:6])
+    spoken = votes([one], np.array([[1], [2], [3]], np.uint16), np.zeros((3, 1), np.uint64), UPRIGHT[:3], 3)
+    assert spoken[1] > spoken[0] > spoken[2] == 0

@@ -30,7 +30,8 @@ def entry(number: int) -> Entry:
     random = np.random.default_rng(number)
     name = random.bytes(32).hex()
     words = random.integers(0, WORDS, 30).astype(np.uint16)
-    return Entry(name, name, 80, words, random.integers(0, 2**63, 30, dtype=np.uint64))
+    signatures = random.integers(0, 2**63, 30, dtype=np.uint64)
+    return Entry(name, name, 80, words, signatures, random.integers(0, 2**16, 30).astype(np.uint16))
 
 
 def play(index: FeatureIndex, start: int, stop: int) -> None:
