@@ -12,8 +12,11 @@ MATCH_AT: Final = 0.9
 VERIFIED_AT: Final = 0.5
 """How sure it is, from which on more than likeness speaks for a piece: it is right at least as often as it is wrong."""
 
-POSSIBLE_AT: Final = 0.25
-"""How sure it is, from which on a piece is shown as possible: whoever asked sees at a glance whether it is the one."""
+POSSIBLE_AT: Final = 0.15
+"""How sure it is, from which on a piece is shown as possible: whoever asked sees at a glance whether it is the one.
+
+Sureness is weighed to be rather too careful (infra/vision/confidence.py): of what is as sure as this, about one in three is right.
+"""
 
 EQUALLY_SURE: Final = 3
 """Decimals to which matches are told apart by how sure they are."""
