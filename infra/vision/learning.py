@@ -1,7 +1,7 @@
 """Trains the judge of outlines: `python -m infra.vision.learning [--photographs FOLDER]`, about half an hour on two cores.
 
 It learns from scenes with procedural map art (and the photographs of a folder as maps): of each quadrilateral that is a candidate
-in a scene, how much it overlaps the outline of the piece. Scenes are the same each time.
+in a scene, and of some that are off the piece's outline by lot, how much it overlaps that outline. Scenes are the same each time.
 """
 
 import os
@@ -27,15 +27,20 @@ from infra.art.generate import MAP, SIZES, piece
 from infra.art.ingame import screenshot
 from infra.art.palette import Style, quantise
 from infra.art.phone import photo
-from infra.vision.judging import CONVOLUTIONS, HIDDEN, SIDE, as_input, halved, straightened
+from infra.vision.judging import BOX, CONVOLUTIONS, HIDDEN, INNER, SIDE, as_input, halved, straightened
 from infra.vision.localise import candidates, overlap, working
+from infra.vision.sides import figures_of
 
 FIRST = 5_000_000
 """The first procedural piece; other trainings, tests and benchmarks draw others."""
 PIECES = 10**8
+FROM_LINES = 150
+"""Three times as many as are judged later: there is more to learn from a scene."""
 MOST_RIGHT, MOST = 40, 70
 """Candidates of a scene that are learnt from: so many that are about right at most, and so many in all at least."""
 ABOUT_RIGHT = 0.5
+OFF = (0.0, 0.02, 0.04, 0.06)
+"""How far corners are off by lot, as a share of the piece's diagonal: one example is right even where no candidate is."""
 NOTHING, ALL = 0.6, 0.9
 """The overlap (intersection over union) up to which an outline counts nothing, and from which it counts in full."""
 ON_SCREENS = 0.5
@@ -44,15 +49,26 @@ PHOTOGRAPHS = 0.2
 PLAIN = 0.3
 BATCH = 256
 RATE = 3e-3
+GOOD = 0.85
+"""The overlap from which an outline counts as right for what its sides are worth."""
+OF_CORNERS, STEP, CLOSE = 5.0, 0.1, 0.02
+"""What the corners count beside the judgement, the shares of a side that make 1, and those up to which an error counts squared."""
+LEAST_SPREAD = 0.05
+RIDGE = 1e-5
 SEED = 11
 OUTPUT = Path(__file__).with_name("judging.npz")
 
 
 class Examples(NamedTuple):
-    """What the judge sees (n, SIDE, SIDE, 3), and how much each outline overlaps the truth (n,)."""
+    """What the judge sees (n, SIDE, SIDE, 3) and is told of the sides (n, FIGURES), and how much each overlaps the truth (n,).
+
+    `corners` (n, 4, 2) is how far beside each corner the true one is seen, as a share of the quadrilateral's side, at most 1.
+    """
 
     seen: NDArray[np.uint8]
+    figures: NDArray[np.float32]
     overlaps: NDArray[np.float32]
+    corners: NDArray[np.float32]
 
 
 def scene(rng: Rng, photographs: list[Path]) -> Scene:
@@ -78,20 +94,27 @@ def examples(seed: int, photographs: list[Path]) -> Examples | None:
     rng = np.random.default_rng([SEED, seed])
     drawn = scene(rng, photographs)
     lab = working(np.asarray(drawn.image))
-    quads = candidates(lab)
+    quads = candidates(lab, FROM_LINES)
     truth = (np.array(drawn.place).reshape(4, 2) * (lab.shape[1], lab.shape[0]) - 0.5).astype(np.float32)
     if not len(quads) or not cv2.isContourConvex(truth):
         return None
     overlaps = np.array([overlap(truth, quad) for quad in quads], np.float32)
     right, wrong = (rng.permutation(np.flatnonzero(each)) for each in (overlaps > ABOUT_RIGHT, overlaps <= ABOUT_RIGHT))
     right = right[:MOST_RIGHT]
+    by_lot = _off(truth, rng)
     chosen = np.concatenate([right, wrong[: max(20, MOST - len(right))]])
+    looked_at = np.concatenate([quads[chosen], by_lot])
     levels = halved(lab)
-    return Examples(np.stack([straightened(levels, quads[at]) for at in chosen]), overlaps[chosen])
+    seen = np.stack([straightened(levels, quad) for quad in looked_at])
+    overlaps = np.append(overlaps[chosen], [overlap(truth, quad) for quad in by_lot]).astype(np.float32)
+    return Examples(seen, figures_of(lab, looked_at), overlaps, np.stack([_beside(quad, truth) for quad in looked_at]))
 
 
 def learnt(given: Examples, epochs: int) -> nn.Module:
-    """The net after so many passes over the examples, each time turned and mirrored by lot."""
+    """The net after so many passes over the examples, each time turned and mirrored by lot.
+
+    It also learns where the true corners are. Nobody asks it, but so it looks at corners: it judges better than one that does not.
+    """
     torch.manual_seed(SEED)
     net = _net()
     count = len(given.seen) // BATCH
@@ -100,10 +123,13 @@ def learnt(given: Examples, epochs: int) -> nn.Module:
     for _ in track(range(epochs), "Learning"):
         order = torch.randperm(len(given.seen)).numpy()
         for part in (order[start : start + BATCH] for start in range(0, count * BATCH, BATCH)):
-            seen = turned(given.seen[part], int(torch.randint(8, ())))
-            told = net(torch.from_numpy(as_input(seen)).permute(0, 3, 1, 2) * (0.8 + 0.4 * torch.rand(len(part), 1, 1, 1)))
+            seen, corners = turned(given.seen[part], given.corners[part], int(torch.randint(8, ())))
+            shown = torch.from_numpy(as_input(seen)).permute(0, 3, 1, 2) * (0.8 + 0.4 * torch.rand(len(part), 1, 1, 1))
             worth = ((torch.from_numpy(given.overlaps[part]) - NOTHING) / (ALL - NOTHING)).clamp(0, 1)
-            loss = functional.binary_cross_entropy_with_logits(told[:, 0], worth)
+            told, right = net(shown), worth > 0
+            moved, wanted = told[right, 1:].reshape(-1, 4, 2) * STEP, torch.from_numpy(corners)[right]
+            off = functional.smooth_l1_loss(moved, wanted, beta=CLOSE, reduction="sum") / max(wanted.numel(), 1)
+            loss = functional.binary_cross_entropy_with_logits(told[:, 0], worth) + OF_CORNERS * off
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -111,16 +137,38 @@ def learnt(given: Examples, epochs: int) -> nn.Module:
     return net
 
 
-def turned(seen: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    """The examples mirrored (`turn` from 4 on), and turned by so many quarters."""
-    flipped = seen[:, :, ::-1] if turn >= 4 else seen
-    return np.ascontiguousarray(np.rot90(flipped, turn % 4, axes=(1, 2)))
+def turned(seen: NDArray[np.uint8], corners: NDArray[np.float32], turn: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """The examples and their corners mirrored (`turn` from 4 on), and turned by so many quarters."""
+    if turn >= 4:
+        seen, corners = seen[:, :, ::-1], corners[:, [1, 0, 3, 2]] * np.array([-1, 1], np.float32)
+    for _ in range(turn % 4):
+        corners = np.roll(corners, -1, axis=1)[:, :, ::-1] * np.array([1, -1], np.float32)
+    return np.ascontiguousarray(np.rot90(seen, turn % 4, axes=(1, 2))), np.ascontiguousarray(corners)
 
 
-def layers_of(net: nn.Module) -> dict[str, NDArray[np.float16]]:
+def sides_learnt(given: Examples) -> NDArray[np.float32]:
+    """What each figure of the sides is worth (FIGURES,): a logistic regression on whether the outline is GOOD."""
+    figures, good = torch.from_numpy(given.figures), torch.from_numpy((given.overlaps > GOOD).astype(np.float32))
+    spread = figures.std(0) + LEAST_SPREAD
+    rows = torch.column_stack([(figures - figures.mean(0)) / spread, torch.ones(len(figures))])
+    weights = torch.zeros(rows.shape[1], requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights], max_iter=300, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimiser.zero_grad()
+        off = functional.binary_cross_entropy_with_logits(rows @ weights, good) + RIDGE * (weights[:-1] ** 2).sum()
+        off.backward()  # type: ignore[no-untyped-call]
+        return off
+
+    optimiser.step(loss)  # type: ignore[no-untyped-call]
+    worth: NDArray[np.float32] = (weights[:-1] / spread).detach().numpy()
+    return worth
+
+
+def layers_of(net: nn.Module, sides: NDArray[np.float32]) -> dict[str, NDArray[np.float16]]:
     """The weights as judging.py uses them: kernels and planes as columns."""
     state = {name: value.numpy() for name, value in net.state_dict().items()}
-    layers = {}
+    layers = {"sides": sides}
     for at in range(len(CONVOLUTIONS)):
         kernel = state[f"{2 * at}.weight"]
         layers[f"kernel{at}"], layers[f"bias{at}"] = kernel.reshape(len(kernel), -1).T, state[f"{2 * at}.bias"]
@@ -128,12 +176,12 @@ def layers_of(net: nn.Module) -> dict[str, NDArray[np.float16]]:
     channels = CONVOLUTIONS[-1][1]
     hidden = state[f"{first}.weight"].reshape(HIDDEN, channels, -1).transpose(2, 1, 0).reshape(-1, HIDDEN)
     layers |= {"hidden": hidden, "hidden_bias": state[f"{first}.bias"]}
-    layers |= {"out": state[f"{first + 2}.weight"].T, "out_bias": state[f"{first + 2}.bias"]}
+    layers |= {"out": state[f"{first + 2}.weight"][:1].T, "out_bias": state[f"{first + 2}.bias"][:1]}
     return {name: np.ascontiguousarray(value, np.float16) for name, value in layers.items()}
 
 
 def main(
-    scenes: Annotated[int, typer.Option(min=1, help="Pictures to learn from.")] = 2500,
+    scenes: Annotated[int, typer.Option(min=1, help="Pictures to learn from.")] = 2000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 10,
     photographs: Annotated[
         Path | None, typer.Option(help="A folder of pictures that are shown as maps, besides drawn ones.")
@@ -146,9 +194,23 @@ def main(
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), spawning, cv2.setNumThreads, (1,)) as pool:
         jobs = pool.map(examples, range(scenes), [files] * scenes, chunksize=8)
         parts = [part for part in track(jobs, "Taking pictures", scenes) if part is not None]
-    net = learnt(Examples(*(np.concatenate(each) for each in zip(*parts, strict=True))), epochs)
-    np.savez_compressed(out, **layers_of(net))  # type: ignore[arg-type]
+    given = Examples(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    np.savez_compressed(out, **layers_of(learnt(given, epochs), sides_learnt(given)))  # type: ignore[arg-type]
     typer.echo(f"learnt from {sum(len(part.seen) for part in parts)} outlines; {out}, {out.stat().st_size / 1e3:.0f} kB")
+
+
+def _beside(quad: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far beside the corners of a quadrilateral those of the truth are when it is straightened, whichever comes first."""
+    seen = cv2.perspectiveTransform(truth[None], cv2.getPerspectiveTransform(quad, BOX))[0]
+    off = min((np.roll(seen, turn, axis=0) - BOX for turn in range(4)), key=lambda each: float(np.abs(each).sum()))
+    return np.asarray(np.clip(off / INNER, -1, 1), np.float32)
+
+
+def _off(truth: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
+    """The outline (4, 2) with its corners moved by lot, a little and more."""
+    diagonal = np.linalg.norm(truth[2] - truth[0])
+    moved = [(truth + rng.normal(0, share, (4, 2)) * diagonal).astype(np.float32) for share in OFF]
+    return np.stack([quad for quad in moved if cv2.isContourConvex(quad)])
 
 
 def _net() -> nn.Sequential:
@@ -158,7 +220,7 @@ def _net() -> nn.Sequential:
         layers += [nn.Conv2d(before, after, size, 2), nn.ReLU()]
         side = (side - size) // 2 + 1
     hidden = nn.Linear(CONVOLUTIONS[-1][1] * side * side, HIDDEN)
-    return nn.Sequential(*layers, nn.Flatten(), hidden, nn.ReLU(), nn.Linear(HIDDEN, 1))
+    return nn.Sequential(*layers, nn.Flatten(), hidden, nn.ReLU(), nn.Linear(HIDDEN, 1 + 4 * 2))
 
 
 def _art(rng: Rng, photographs: list[Path]) -> Image.Image:

@@ -1,7 +1,7 @@
 """Where in a question map art may lie: a map in an item frame, a screen in a photograph, a picture with a border around it.
 
-Quadrilaterals come from contours and from straight lines. How likely each is the outline of map art is told by a small net that
-looks at it (infra/vision/judging.py), and by how clear its sides are (infra/vision/sides.py).
+Quadrilaterals come from contours and from straight lines. How likely each is the outline of map art is told by a small net
+(infra/vision/judging.py).
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from contracts.events import Quad
 from infra.vision.judging import judged
 from infra.vision.lines import Quads, line_quads
 from infra.vision.outlines import contour_quads
-from infra.vision.sides import areas, clear_sided
+from infra.vision.sides import areas
 from infra.vision.sift import resized
 
 MOST: Final = 6
@@ -29,9 +29,6 @@ _LEAST: Final = 32
 """Pixels on its shorter side from which there is anything to look for."""
 
 _FROM_LINES: Final = 50
-_OF_SIDES: Final = 0.6
-"""What the clearness of its sides counts beside the judgement of the net: together they are right more often than either."""
-
 _SAME: Final = 0.8
 """The overlap (intersection over union) from which two outlines are of one place."""
 
@@ -46,8 +43,7 @@ def places_of(rgb: NDArray[np.uint8]) -> list[Quad]:
         return []
     quads = candidates(lab)
     frame = np.array([lab.shape[1], lab.shape[0]], np.float32)
-    logits = judged(lab, quads) + _OF_SIDES * clear_sided(lab, quads)
-    chosen = _distinct(quads[np.argsort(-logits, kind="stable")])
+    chosen = _distinct(quads[np.argsort(-judged(lab, quads), kind="stable")])
     return [cast(Quad, tuple(((quad + 0.5) / frame).reshape(-1).tolist())) for quad in islice(chosen, MOST)]
 
 
@@ -59,9 +55,9 @@ def working(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1.0), cv2.COLOR_RGB2LAB), np.uint8)
 
 
-def candidates(lab: NDArray[np.uint8]) -> Quads:
+def candidates(lab: NDArray[np.uint8], from_lines: int = _FROM_LINES) -> Quads:
     """Every quadrilateral (n, 4, 2) worth judging, convex, clockwise from the top left; of nearly equal ones one is kept."""
-    quads = np.concatenate([contour_quads(lab), line_quads(lab, _FROM_LINES)])
+    quads = np.concatenate([contour_quads(lab), line_quads(lab, from_lines)])
     quads = _ordered(quads)
     _, first = np.unique(np.rint(quads.reshape(-1, 8) / 3).astype(np.int32), axis=0, return_index=True)
     quads = quads[np.sort(first)]

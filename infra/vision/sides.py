@@ -1,6 +1,6 @@
-"""How clear the sides of a quadrilateral are: how likely that makes it the outline of map art.
+"""Figures of a quadrilateral's sides, by which the outlines of map art differ from others.
 
-What counts is how clear an edge its four sides are, how little these edges go on beyond its corners (those of walls and of drawings
+These are how clear an edge its four sides are, how little these edges go on beyond its corners (those of walls and of drawings
 do), how its inside differs from what is around, and its shape.
 """
 
@@ -13,38 +13,11 @@ from infra.vision.lines import CLEAR, Quads
 
 _SAMPLES: Final = 24
 
-WEIGHTS: Final = np.array(
-    [
-        0.424,
-        2.437,
-        7.989,
-        -1.372,
-        0.377,
-        -2.397,
-        1.355,
-        -2.986,
-        1.084,
-        1.309,
-        3.232,
-        -6.446,
-        0.87,
-        -4.112,
-        -0.732,
-        -0.873,
-        -1.46,
-        7.878,
-    ]
-)
-"""What each of `_features` is worth: a logistic regression on whether an outline overlaps map art by 0.85."""
+FIGURES: Final = 18
 
 
-def clear_sided(lab: NDArray[np.uint8], quads: Quads) -> NDArray[np.float64]:
-    """A logit for each quadrilateral (n, 4, 2), clockwise, of a picture in smoothed Lab."""
-    return np.asarray(_features(lab, quads) @ WEIGHTS, np.float64) if len(quads) else np.empty(0)
-
-
-def _features(lab: NDArray[np.uint8], quads: Quads) -> NDArray[np.float64]:
-    """What speaks for each quadrilateral and against it, (n, 18)."""
+def figures_of(lab: NDArray[np.uint8], quads: Quads) -> NDArray[np.float32]:
+    """What speaks for each quadrilateral (n, 4, 2), clockwise, of a picture in smoothed Lab, and against it: (n, FIGURES)."""
     height, width = lab.shape[:2]
     sides = np.roll(quads, -1, axis=1) - quads
     lengths = np.maximum(np.linalg.norm(sides, axis=2), 1e-3)
@@ -92,7 +65,7 @@ def _features(lab: NDArray[np.uint8], quads: Quads) -> NDArray[np.float64]:
         area**2 / 4,
         (~inside).mean(axis=(1, 2)),
     )
-    return np.stack(rows, axis=1)
+    return np.stack(rows, axis=1).astype(np.float32)
 
 
 def _colours(lab: NDArray[np.uint8], points: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -10,8 +10,9 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from infra.vision import judging, learning
-from infra.vision.judging import SIDE, as_input, judged
+from infra.vision.judging import BOX, INNER, SIDE, as_input, judged
 from infra.vision.localise import candidates, overlap, working
+from infra.vision.sides import FIGURES
 
 SCENES = 6
 
@@ -25,16 +26,20 @@ def given() -> learning.Examples:
 def test_examples_are_seen_with_how_right_they_are(given: learning.Examples) -> None:
     assert given.seen.shape == (len(given.overlaps), SIDE, SIDE, 3)
     assert given.overlaps.min() < 0.2
-    assert given.overlaps.max() > 0.8
+    assert given.overlaps.max() == pytest.approx(1, abs=1e-3)
+    assert given.figures.shape == (len(given.overlaps), FIGURES)
 
 
 def test_it_learns_and_says_the_same_without_torch(given: learning.Examples, monkeypatch: pytest.MonkeyPatch) -> None:
     net = learning.learnt(given, epochs=60)
-    told = net(torch.from_numpy(as_input(given.seen)).permute(0, 3, 1, 2)).detach().numpy()[:, 0]
-    assert told[given.overlaps > 0.85].mean() > told[given.overlaps < 0.5].mean() + 1
-    layers = {name: value.astype(np.float32) for name, value in learning.layers_of(net).items()}
+    shown = torch.from_numpy(as_input(given.seen)).permute(0, 3, 1, 2)
+    sides = learning.sides_learnt(given)
+    for told in (net(shown).detach().numpy()[:, 0], given.figures @ sides):
+        assert told[given.overlaps > 0.85].mean() > told[given.overlaps < 0.5].mean() + 1
+    told = net(shown).detach().numpy()[:, 0] + judging.OF_SIDES * (given.figures @ sides)
+    layers = {name: value.astype(np.float32) for name, value in learning.layers_of(net, sides).items()}
     monkeypatch.setattr(judging, "_layers", lambda: layers)
-    assert np.abs(judging.forward(given.seen) - told).max() < 0.1  # weights are kept with half the digits
+    assert np.abs(judging.forward(given.seen, given.figures) - told).max() < 0.1  # weights are kept with half the digits
 
 
 def test_one_command_trains_it(tmp_path: Path) -> None:
@@ -48,9 +53,22 @@ def test_one_command_trains_it(tmp_path: Path) -> None:
 
 def test_turning_keeps_every_pixel() -> None:
     seen = np.random.default_rng(1).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
-    turns = [learning.turned(seen, turn) for turn in range(8)]
+    turns = [learning.turned(seen, np.zeros((2, 4, 2), np.float32), turn)[0] for turn in range(8)]
     assert len({each.tobytes() for each in turns}) == 8
     assert all(np.array_equal(np.sort(each, axis=None), np.sort(seen, axis=None)) for each in turns)
+
+
+@pytest.mark.parametrize("turn", range(8))
+@pytest.mark.parametrize("corner", range(4))
+def test_corners_are_turned_with_what_is_seen(turn: int, corner: int) -> None:
+    off = np.array([3.0, -2.0], np.float32)
+    x, y = BOX[corner] + off
+    seen, corners = np.zeros((1, SIDE, SIDE, 3), np.uint8), np.zeros((1, 4, 2), np.float32)
+    seen[0, round(y + 0.5), round(x + 0.5)] = 255
+    corners[0, corner] = off / INNER
+    seen, corners = learning.turned(seen, corners, turn)
+    (row, column), (there,) = np.argwhere(seen[0, :, :, 0])[0], np.flatnonzero(np.abs(corners[0]).any(axis=1))
+    assert np.abs(BOX[there] + corners[0, there] * INNER - (column, row)).max() <= 0.5
 
 
 @pytest.mark.parametrize("seed", [1_000_001, 1_000_002, 1_000_006, 1_000_009])
