@@ -113,7 +113,7 @@ def examples(seed: int, photographs: list[Path]) -> Examples | None:
 def learnt(given: Examples, epochs: int) -> nn.Module:
     """The net after so many passes over the examples, each time turned and mirrored by lot.
 
-    It also learns where the true corners are. Nobody asks it, but so it looks at corners: it judges better than one that does not.
+    It also learns where the true corners are: nobody asks it that, but for it the net has to look at corners.
     """
     torch.manual_seed(SEED)
     net = _net()
