@@ -19,6 +19,9 @@ BY_FEATURES = 16
 BY_VECTOR = 8
 """Different fingerprints that are compared besides, because a vector of the question is near."""
 
+BY_COLOURS = 4
+"""Different fingerprints that are compared besides, because the question may be a part of them by its colours."""
+
 NEIGHBOURS = 64
 """Candidates looked at for each way of finding them: many may be posts of one picture, or unlike in the end."""
 
@@ -36,15 +39,20 @@ async def verified(event: SearchEmbedded, asked: bytes, vectors: VectorSearch, c
     """
     guild, generation, question = event.guild_id, event.generation, event.question
     top = NEIGHBOURS * (1 if question.filters is None else FILTERED)
-    shared, near = await asyncio.gather(
-        prints.features.candidates(guild, generation, asked, top=top, channels=question.readable_channels),
+    channels = question.readable_channels
+    shared, coloured, near = await asyncio.gather(
+        prints.features.candidates(guild, generation, asked, top=top, channels=channels),
+        prints.features.coloured(guild, generation, asked, top=top, channels=channels),
         _near(event, vectors, top),
     )
     cosines = fused(near)
-    let_through = await allowed({*cosines, *(each.image_id for each in shared)}, question.filters, catalogue)
+    found = {*cosines, *(each.image_id for each in (*shared, *coloured))}
+    let_through = await allowed(found, question.filters, catalogue)
     cosines = {image_id: cosine for image_id, cosine in cosines.items() if image_id in let_through}
+    shared, coloured = ([each for each in some if each.image_id in let_through] for some in (shared, coloured))
     known = await prints.features.fingerprints(guild, generation, cosines)
-    chosen = chosen_of([each for each in shared if each.image_id in let_through], BY_FEATURES)
+    chosen = chosen_of(shared, BY_FEATURES)
+    chosen |= chosen_of([each for each in coloured if each.image_id not in chosen], BY_COLOURS)
     chosen |= chosen_of([known[each] for each in cosines if each in known and each not in chosen], BY_VECTOR)
     among = await prints.features.size(guild, generation)
     compared = await compared_with(asked, chosen, cosines, prints, among=among)

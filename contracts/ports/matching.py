@@ -64,6 +64,12 @@ class FeatureSearch(Protocol):
         """
         ...
 
+    async def coloured(
+        self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
+    ) -> Sequence[Candidate]:
+        """At most `top` images of which a question may be a part by its colours, best first, without votes."""
+        ...
+
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> Mapping[str, Candidate]:
         """Those of these images that have a fingerprint, without votes, by image id."""
         ...

@@ -13,7 +13,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def digest_of(index: FeatureIndex) -> str:
-    """SHA-256 over guild, generation, image, channel, fingerprint, hash and a sum of the postings, and over the removed ids.
+    """SHA-256 over guild, generation, image, channel, fingerprint, hash, colours and a sum of the postings, and the removed ids.
 
     Nothing may change the index meanwhile. Takes about a second for a hundred thousand images: run it in a thread.
     """
@@ -25,7 +25,7 @@ def digest_of(index: FeatureIndex) -> str:
         used = np.flatnonzero(codes >= 0)
         for number in used[np.argsort(ids[used])].tolist():
             digest.update(orjson.dumps([guild_id, generation, ids[number].item(), channels[codes[number]].item()]))
-            for column in (table["blobs"], table["hashes"], table["quality"], table["counts"], sums):
+            for column in (table["blobs"], table["hashes"], table["quality"], table["counts"], table["colours"], sums):
                 digest.update(np.atleast_1d(column[number]).tobytes())
     digest.update(orjson.dumps(sorted(index.removed)))
     return digest.hexdigest()

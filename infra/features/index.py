@@ -10,8 +10,9 @@ from infra.features.asked import asked_of
 from infra.features.shard import Shard
 from infra.features.table import Entry
 from infra.vectors.shards import Sharded
+from infra.vision.colours import histogram, kept
 from infra.vision.poses import poses_of
-from infra.vision.prints import unpacked
+from infra.vision.prints import Print, unpacked
 
 
 class FeatureIndex(Sharded[Shard]):
@@ -49,6 +50,18 @@ class FeatureIndex(Sharded[Shard]):
             return []
         return await asyncio.to_thread(_candidates, shard, fingerprint, top, None if channels is None else frozenset(channels))
 
+    async def coloured(
+        self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
+    ) -> Sequence[Candidate]:
+        """At most `top` images that have the colours of what a fingerprint is of, best first. See FeatureSearch.
+
+        Raises MapSeekError for bytes that are no fingerprint.
+        """
+        shard = self._shards.get((guild_id, generation))
+        if shard is None:
+            return []
+        return await asyncio.to_thread(_coloured, shard, fingerprint, top, None if channels is None else frozenset(channels))
+
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> Mapping[str, Candidate]:
         """Those of these images that have a fingerprint. See FeatureSearch."""
         shard = self._shards.get((guild_id, generation))
@@ -63,12 +76,19 @@ class FeatureIndex(Sharded[Shard]):
 def entry_of(fingerprint: str, hash_: str, quality: int, data: bytes) -> Entry:
     """What is put in for an image whose fingerprint blob holds these bytes. Raises ValueError when they are none."""
     made = unpacked(data)
-    return Entry(fingerprint, hash_, quality, made.words, made.signatures, poses_of(made.points))
+    return Entry(fingerprint, hash_, quality, made.words, made.signatures, poses_of(made.points), kept(histogram(made.thumb)))
 
 
 def _candidates(shard: Shard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
+    return shard.search(asked_of(_question(fingerprint)), top, channels)
+
+
+def _coloured(shard: Shard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
+    return shard.coloured(histogram(_question(fingerprint).thumb), top, channels)
+
+
+def _question(fingerprint: bytes) -> Print:
     try:
-        question = unpacked(fingerprint)
+        return unpacked(fingerprint)
     except ValueError as error:
         raise MapSeekError(f"The question's fingerprint cannot be read ({error}): ask again.") from None
-    return shard.search(asked_of(question), top, channels)

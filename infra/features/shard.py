@@ -16,6 +16,7 @@ from infra.features.segment import MAPPED_FROM, Segment, merged, sealed
 from infra.features.table import Entry, Table
 from infra.features.tiers import groups
 from infra.features.voting import votes
+from infra.vision.colours import explained
 
 SEALED_AT = 256
 """Images that wait in memory, at most, until they become a segment; a search makes one of fewer."""
@@ -25,6 +26,9 @@ SWEPT_AT = 0.05
 
 HASH_VOTES = 1000.0
 """What a near hash is worth: more than all features, so that such images come first."""
+
+LEAST_EXPLAINED = 0.8
+"""The share of a question's colours that an image accounts for, from which on the question may be a part of it."""
 
 FEW_FEATURES = 60
 """Images with fewer features are not preferred for that."""
@@ -80,6 +84,16 @@ class Shard:
             return [
                 Candidate(self._table.id_of(each), self._table.fingerprint(each), said) for each, said in ranked if allowed[each]
             ]
+
+    def coloured(self, shares: NDArray[np.float32], top: int, channels: frozenset[str] | None) -> list[Candidate]:
+        """At most `top` images that may account for LEAST_EXPLAINED of a question's colours, best first."""
+        with self._lock:
+            allowed, colours = self._table.allowed(channels), self._table.column("colours")
+        alike = explained(shares, colours)
+        best = _best(np.where(allowed & (alike >= LEAST_EXPLAINED), alike, 0), top)
+        with self._lock:
+            allowed = self._table.allowed(channels)
+            return [Candidate(self._table.id_of(each), self._table.fingerprint(each)) for each in best if allowed[each]]
 
     def fingerprints(self, image_ids: Collection[str]) -> Mapping[str, Candidate]:
         """Those of these images that are here, by id."""
@@ -149,7 +163,7 @@ def _swept_out(segment: Segment, alive: NDArray[np.bool_], counts: NDArray[np.ui
     return bool(gone > SWEPT_AT * len(segment))
 
 
-def _best(score: NDArray[np.float64], top: int) -> list[int]:
+def _best(score: NDArray[np.floating], top: int) -> list[int]:
     """The numbers of the `top` highest scores above 0, the highest first, then the lowest number."""
     found = np.flatnonzero(score > 0)
     if len(found) > top:

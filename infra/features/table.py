@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infra.vision.colours import BINS
+
 FREE = -1
 """The channel code of a number that holds no image any more."""
 
@@ -16,13 +18,14 @@ COLUMNS: dict[str, tuple[str, int]] = {
     "hashes": ("<u8", 4),
     "quality": ("u1", 0),
     "counts": ("<u2", 0),
+    "colours": ("u1", BINS),
 }
 """The type and the width (0: one number) of what is kept of each image."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """What is put in for an image: the blob of its fingerprint, PDQ's hash (both in hex) and quality, and its features."""
+    """What is put in for an image: the blob of its fingerprint, PDQ's hash (both in hex) and quality, its features and colours."""
 
     fingerprint: str
     hash: str
@@ -30,6 +33,7 @@ class Entry:
     words: NDArray[np.uint16]
     signatures: NDArray[np.uint64]
     poses: NDArray[np.uint16]
+    colours: NDArray[np.uint8]
 
 
 class Table:
@@ -62,6 +66,7 @@ class Table:
         self._number_of[image_id] = number
         blob, bits = (np.frombuffer(bytes.fromhex(digits), np.uint8) for digits in (entry.fingerprint, entry.hash))
         values = {"codes": code, "blobs": blob, "hashes": bits.view("<u8"), "quality": entry.quality, "counts": len(entry.words)}
+        values["colours"] = entry.colours
         for name, value in values.items():
             self._columns[name][number] = value
         return number
@@ -72,7 +77,7 @@ class Table:
         if number is not None:
             self._ids[number] = ""
             self._columns["codes"][number] = FREE
-            for name in ("blobs", "hashes", "quality"):
+            for name in ("blobs", "hashes", "quality", "colours"):
                 self._columns[name][number] = 0
 
     def swept(self, first: int, alive: NDArray[np.bool_]) -> None:

@@ -48,6 +48,11 @@ class ProjectedFeatures(Projected[FeatureIndex]):
     ) -> Sequence[Candidate]:
         return await (await self.fresh(guild_id)).candidates(guild_id, generation, fingerprint, top=top, channels=channels)
 
+    async def coloured(
+        self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
+    ) -> Sequence[Candidate]:
+        return await (await self.fresh(guild_id)).coloured(guild_id, generation, fingerprint, top=top, channels=channels)
+
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> Mapping[str, Candidate]:
         return await self._index.fingerprints(guild_id, generation, image_ids)
 

@@ -28,6 +28,7 @@ from infra.features.index import FeatureIndex
 from infra.features.shard import Shard
 from infra.features.snapshot import load, save
 from infra.features.table import Entry
+from infra.vision.colours import histogram, kept
 from infra.vision.poses import poses_of
 from infra.vision.prints import Print
 from infra.vision.sift import ARCHIVED, ASKED, features_of
@@ -94,7 +95,15 @@ def print_of(picture: Pixels, most: int, seed: int) -> Print:
 
 
 def entry(made: Print) -> Entry:
-    return Entry(made.hash.hex(), made.hash.hex(), made.quality, made.words, made.signatures, poses_of(made.points))
+    return Entry(
+        made.hash.hex(),
+        made.hash.hex(),
+        made.quality,
+        made.words,
+        made.signatures,
+        poses_of(made.points),
+        kept(histogram(made.thumb)),
+    )
 
 
 def made_up(real: list[Entry], count: int, random: np.random.Generator) -> Iterator[Entry]:
@@ -105,7 +114,7 @@ def made_up(real: list[Entry], count: int, random: np.random.Generator) -> Itera
         some = random.integers(0, len(words), ARCHIVED)
         noise = np.packbits(random.random((ARCHIVED, 64)) < ALTERED, axis=1).view("<u8")[:, 0]
         name = random.bytes(32).hex()
-        yield Entry(name, name, 100, words[some], signatures[some] ^ noise, poses[some])
+        yield Entry(name, name, 100, words[some], signatures[some] ^ noise, poses[some], real[0].colours)
 
 
 def measure(size: int, real: list[Entry], questions: list[Asked], words_ms: float, folder: Path) -> Result:

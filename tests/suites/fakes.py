@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -375,11 +375,15 @@ class MemoryAnswers:
 
 
 class MemoryFeatures:
-    """A FeatureSearch of what the test adds; `shared` are the images that have most in common with any question, best first."""
+    """A FeatureSearch of what the test adds.
+
+    `shared` are the images that have most in common with any question, best first, and `alike` those that have its colours.
+    """
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], dict[str, tuple[Candidate, str]]] = {}
         self.shared: list[str] = []
+        self.alike: list[str] = []
         self.asked_for: list[int] = []
 
     def add(self, guild_id: str, generation: str, image_id: str, fingerprint: str, channel_id: str = "1") -> None:
@@ -390,8 +394,18 @@ class MemoryFeatures:
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> list[Candidate]:
         self.asked_for.append(top)
+        return self._some(self.shared, guild_id, generation, top, channels)
+
+    async def coloured(
+        self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
+    ) -> list[Candidate]:
+        return self._some(self.alike, guild_id, generation, top, channels)
+
+    def _some(
+        self, wanted: Sequence[str], guild_id: str, generation: str, top: int, channels: Collection[str] | None
+    ) -> list[Candidate]:
         known = self.known.get((guild_id, generation), {})
-        found = [known[each] for each in self.shared if each in known]
+        found = [known[each] for each in wanted if each in known]
         return [candidate for candidate, channel in found if channels is None or channel in channels][:top]
 
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> dict[str, Candidate]:

@@ -20,6 +20,7 @@ from infra.vision.words import words_of
 GUILD, OTHER_GUILD = "700", "701"
 GENERATION, OTHER_GENERATION = "g1", "g2"
 FEATURES = 120
+RED, SAND, BLUE, WHITE = (200, 30, 20), (220, 200, 120), (20, 30, 200), (255, 255, 255)
 
 
 class Archive(FeatureSearch, Protocol):
@@ -50,7 +51,13 @@ def hash_of(seed: int, bits: int = 0) -> bytes:
     return np.packbits(whole).tobytes()
 
 
-def fingerprint(rows: np.ndarray, pdq: bytes, quality: int = 100, places: Sequence[bytes] | None = None) -> bytes:
+def fingerprint(
+    rows: np.ndarray,
+    pdq: bytes,
+    quality: int = 100,
+    places: Sequence[bytes] | None = None,
+    thumb: np.ndarray | None = None,
+) -> bytes:
     """A fingerprint; with `places` it is a question's, which has these hashes, each in all turns."""
     more = {}
     if places is not None:
@@ -65,10 +72,16 @@ def fingerprint(rows: np.ndarray, pdq: bytes, quality: int = 100, places: Sequen
             *words_of(rows),
             pdq,
             quality,
-            np.zeros((64, 64, 3), np.uint8),
+            np.zeros((64, 64, 3), np.uint8) if thumb is None else thumb,
             **more,
         )
     )
+
+
+def coloured(*colours: tuple[int, int, int]) -> bytes:
+    """The fingerprint of a picture that has nothing but stripes of these colours."""
+    stripes = np.repeat(np.array(colours, np.uint8), 64 // len(colours) + 1, axis=0)[:64]
+    return fingerprint(np.zeros((0, 128), np.uint8), hash_of(hash(colours) % 1000), thumb=np.repeat(stripes[:, None], 64, axis=1))
 
 
 def archived(seed: int, count: int = FEATURES) -> bytes:
@@ -176,6 +189,26 @@ class FeatureSearchSuite:
         assert ids_of(await filled.candidates(GUILD, GENERATION, asked(77), top=1, channels=None)) == ["7"]
         assert "7" not in ids_of(await filled.candidates(GUILD, GENERATION, asked(7), top=30, channels=None))[:1]
 
+    async def test_a_part_is_found_by_its_colours(self, archive: Archive) -> None:
+        archive.put(GUILD, GENERATION, "whole", "0", coloured(RED, SAND, BLUE, WHITE))
+        archive.put(GUILD, GENERATION, "half", "0", coloured(RED, BLUE, BLUE, BLUE))
+        archive.put(GUILD, GENERATION, "other", "1", coloured(WHITE, BLUE))
+        archive.put(OTHER_GUILD, GENERATION, "elsewhere", "0", coloured(RED, SAND))
+
+        async def found(top: int = 5, channels: Sequence[str] | None = None) -> list[str]:
+            part = coloured(RED, SAND)
+            return ids_of(await archive.coloured(GUILD, GENERATION, part, top=top, channels=channels))
+
+        assert await found() == ["whole"]
+        assert await found(channels=["0"]) == ["whole"]
+        assert await found(channels=["1"]) == await found(top=0) == []
+        archive.put(GUILD, GENERATION, "same", "1", coloured(SAND, RED))
+        assert await found() == ["same", "whole"]
+        assert await found(top=1) == ["same"]
+        archive.remove("whole")
+        assert await found() == ["same"]
+        assert list(await archive.coloured("nowhere", GENERATION, coloured(RED), top=5, channels=None)) == []
+
     async def test_fingerprints_are_looked_up_without_votes(self, filled: Archive) -> None:
         found = await filled.fingerprints(GUILD, GENERATION, ["3", "4", "never posted"])
         assert {image_id: candidate.votes for image_id, candidate in found.items()} == {"3": 0, "4": 0}
@@ -189,6 +222,8 @@ class FeatureSearchSuite:
     async def test_rubbish_is_refused_with_a_sentence(self, filled: Archive) -> None:
         with pytest.raises(MapSeekError, match="ask again"):
             await filled.candidates(GUILD, GENERATION, b"rubbish", top=5, channels=None)
+        with pytest.raises(MapSeekError, match="ask again"):
+            await filled.coloured(GUILD, GENERATION, b"rubbish", top=5, channels=None)
 
     async def test_searches_and_adds_go_on_together(self, filled: Archive) -> None:
         async def ask(number: int) -> list[str]:

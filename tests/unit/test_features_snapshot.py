@@ -17,6 +17,7 @@ from infra.features.index import FeatureIndex
 from infra.features.segment import WORDS
 from infra.features.snapshot import load, save
 from infra.features.table import Entry
+from infra.vision.colours import BINS
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,8 @@ def entry(number: int) -> Entry:
     name = random.bytes(32).hex()
     words = random.integers(0, WORDS, 30).astype(np.uint16)
     signatures = random.integers(0, 2**63, 30, dtype=np.uint64)
-    return Entry(name, name, 80, words, signatures, random.integers(0, 2**16, 30).astype(np.uint16))
+    poses, colours = random.integers(0, 2**16, 30).astype(np.uint16), random.integers(0, 256, BINS).astype(np.uint8)
+    return Entry(name, name, 80, words, signatures, poses, colours)
 
 
 def play(index: FeatureIndex, start: int, stop: int) -> None:

@@ -11,7 +11,7 @@ from contracts.ports import Compared, Neighbour
 from infra.vectors.index import EmbeddedIndex
 from stages.comparing import Prints
 from stages.match import Deps, handle
-from stages.verifying import BY_FEATURES, BY_VECTOR, fused
+from stages.verifying import BY_COLOURS, BY_FEATURES, BY_VECTOR, fused
 from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.unit.test_match import embedded, in_direction
 
@@ -148,6 +148,16 @@ async def test_views_find_what_the_whole_picture_does_not(guild: Guild) -> None:
     assert told(await guild.ask(views=(151, -120)))[0] == ("panel",)
 
 
+async def test_a_part_that_only_its_colours_speak_for_is_found(guild: Guild) -> None:
+    await guild.post("whole", 0.95, shared=False, degrees=150)
+    for number in range(100):
+        await guild.post(f"{number:03}", 0.01, degrees=number / 10)
+    assert told(await guild.ask()) == []
+    guild.features.alike = ["000", "whole"]
+    assert told(await guild.ask()) == [("whole",)]
+    assert told(await guild.ask(filters=Filters(author_id="6"))) == []
+
+
 async def test_filters_and_channels_hold_for_candidates_and_neighbours(guild: Guild) -> None:
     for image_id, channel, shared in (("10", "1", True), ("11", "2", True), ("12", "1", False), ("13", "2", False)):
         await guild.post(image_id, 0.95, channel=channel, shared=shared, degrees=170 + int(image_id), by="hash")
@@ -164,9 +174,11 @@ async def test_what_is_compared_is_bounded_and_the_same_fingerprint_is_compared_
     for number in range(100):
         await guild.post(f"b{number}", 0.01, degrees=100 + number / 10)
         await guild.post(f"c{number}", 0.01, shared=False, degrees=-30)
+        await guild.post(f"d{number}", 0.01, shared=False, degrees=150)
+    guild.features.alike = ["a0", *(f"d{number}" for number in range(100))]
     fact = await guild.ask()
     assert guild.comparing.compared[0] == b"popular"
-    assert len(guild.comparing.compared) == BY_FEATURES + BY_VECTOR
+    assert len(guild.comparing.compared) == BY_FEATURES + BY_COLOURS + BY_VECTOR
     assert len(fact.matches[0].posts) == 29
 
 
