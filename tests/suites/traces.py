@@ -12,6 +12,7 @@ from contracts.events import ImageEmbedded, ImageRemoved
 from contracts.subjects import INCIDENTS, STREAM_SUBJECTS
 from infra.nats.erasure import LogErasure
 from infra.simulator import Message
+from pipeline.durables import ACK_WAIT_S
 from stages.erase import blobs_of
 from tests.suites.waiting import eventually
 from tests.suites.world import IMPATIENT, World, art
@@ -48,14 +49,17 @@ async def traces_of(world: World, *messages: Message) -> list[Trace]:
     return found
 
 
-async def at_rest(world: World, timeout: float = 30) -> None:
-    """Wait until no stage has anything left to do, of removals first, since they lead to more."""
+async def at_rest(world: World, timeout: float = 2 * ACK_WAIT_S) -> None:
+    """Wait until no stage has anything left to do, of removals first, since they lead to more.
+
+    What is purged while a stage holds it may count as held until the server has waited in vain for its acknowledgement.
+    """
     for family in ("removal", "image", "alert"):
         await world.log.quiet(family, timeout)
     assert await world.log.dead_letters() == []
 
 
-async def removed(world: World, image_ids: Iterable[str], timeout: float = 30) -> None:
+async def removed(world: World, image_ids: Iterable[str], timeout: float = 2 * ACK_WAIT_S) -> None:
     """Wait until images are removed and all that follows from it is done."""
     wanted = set(image_ids)
 
