@@ -40,11 +40,11 @@ async def verified(event: SearchEmbedded, asked: bytes, vectors: VectorSearch, c
     guild, generation, question = event.guild_id, event.generation, event.question
     top = NEIGHBOURS * (1 if question.filters is None else FILTERED)
     channels = question.readable_channels
-    shared, coloured, near = await asyncio.gather(
+    shared, near = await asyncio.gather(
         prints.features.candidates(guild, generation, asked, top=top, channels=channels),
-        prints.features.coloured(guild, generation, asked, top=top, channels=channels),
         _near(event, vectors, top),
     )
+    coloured = await prints.features.coloured(guild, generation, asked, top=top, channels=channels)
     cosines = fused(near)
     found = {*cosines, *(each.image_id for each in (*shared, *coloured))}
     let_through = await allowed(found, question.filters, catalogue)

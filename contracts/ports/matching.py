@@ -67,7 +67,10 @@ class FeatureSearch(Protocol):
     async def coloured(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
-        """At most `top` images of which a question may be a part by its colours, best first, without votes."""
+        """At most `top` images of which a question may be a part by its colours, best first, without votes.
+
+        It sees what `candidates` saw when it was last asked, and maybe more.
+        """
         ...
 
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> Mapping[str, Candidate]:

@@ -1,7 +1,7 @@
 """The index of local features: the archive's fingerprints in this process, a shard for each guild and generation."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from contracts.errors import MapSeekError
@@ -13,6 +13,8 @@ from infra.vectors.shards import Sharded
 from infra.vision.colours import histogram, kept
 from infra.vision.poses import poses_of
 from infra.vision.prints import Print, unpacked
+
+Ask = Callable[[Shard, bytes, int, frozenset[str] | None], list[Candidate]]
 
 
 class FeatureIndex(Sharded[Shard]):
@@ -45,10 +47,7 @@ class FeatureIndex(Sharded[Shard]):
 
         Raises MapSeekError for bytes that are no fingerprint.
         """
-        shard = self._shards.get((guild_id, generation))
-        if shard is None:
-            return []
-        return await asyncio.to_thread(_candidates, shard, fingerprint, top, None if channels is None else frozenset(channels))
+        return await self._asked(_candidates, guild_id, generation, fingerprint, top, channels)
 
     async def coloured(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
@@ -57,10 +56,7 @@ class FeatureIndex(Sharded[Shard]):
 
         Raises MapSeekError for bytes that are no fingerprint.
         """
-        shard = self._shards.get((guild_id, generation))
-        if shard is None:
-            return []
-        return await asyncio.to_thread(_coloured, shard, fingerprint, top, None if channels is None else frozenset(channels))
+        return await self._asked(_coloured, guild_id, generation, fingerprint, top, channels)
 
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> Mapping[str, Candidate]:
         """Those of these images that have a fingerprint. See FeatureSearch."""
@@ -71,6 +67,15 @@ class FeatureIndex(Sharded[Shard]):
         """How many images of a guild have a fingerprint of this generation."""
         shard = self._shards.get((guild_id, generation))
         return 0 if shard is None else len(shard)
+
+    async def _asked(
+        self, ask: Ask, guild_id: str, generation: str, fingerprint: bytes, top: int, channels: Collection[str] | None
+    ) -> Sequence[Candidate]:
+        """What a shard answers, in a thread. Raises MapSeekError for bytes that are no fingerprint."""
+        shard = self._shards.get((guild_id, generation))
+        if shard is None:
+            return []
+        return await asyncio.to_thread(ask, shard, fingerprint, top, None if channels is None else frozenset(channels))
 
 
 def entry_of(fingerprint: str, hash_: str, quality: int, data: bytes) -> Entry:

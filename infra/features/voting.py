@@ -30,7 +30,9 @@ _SHORTLIST = 1000
 _WAYS = 8
 """Parts of the circle. Two that follow each other count together, as do two half octaves: a quarter of it, and one octave."""
 
-_SIZES = 512 // (AN_OCTAVE // 2)
+_SPAN = 512
+_SIZES = _SPAN // (AN_OCTAVE // 2)
+"""Two sizes, of a byte each, differ by less than half of the span either way; its parts are half octaves."""
 
 Found = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint16]]
 """The feature, the image, the differing bits and the archived feature's pose of each pair that is alike."""
@@ -45,8 +47,8 @@ def votes(
 ) -> NDArray[np.float32]:
     """How much speaks for each of `size` images.
 
-    `words` and `signatures` are (n, probes), one row a feature of the question, `poses` (n,). Images that far more speaks for than
-    for others have 0.
+    `words` and `signatures` are (n, probes), one row a feature of the question, `poses` (n,). Beyond
+    the images that are looked at more closely all have 0.
     """
     frequencies = sum((np.diff(segment.starts) for segment in segments), np.zeros(WORDS, np.int64))
     features = np.repeat(np.arange(len(words)), words.shape[1])
@@ -87,7 +89,7 @@ def _agreeing(
 ) -> NDArray[np.float64]:
     """The weight of those that agree on how each of `count` images is turned and scaled: of the most that do so."""
     turn = ((asked >> 8) - (archived >> 8)) % TURNS * _WAYS // TURNS
-    size = ((asked & 255).astype(np.int64) - (archived & 255) + 256) * _SIZES // 512
+    size = ((asked & 255).astype(np.int64) - (archived & 255) + _SPAN // 2) * _SIZES // _SPAN
     cells = np.bincount((images * _WAYS + turn) * _SIZES + size, weight, count * _WAYS * _SIZES).reshape(count, _WAYS, _SIZES)
     cells += np.roll(cells, 1, axis=1)
     cells[:, :, 1:] += cells[:, :, :-1].copy()

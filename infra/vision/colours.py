@@ -4,6 +4,7 @@ Histogram intersection, after Swain and Ballard (Color Indexing, IJCV 1991), wit
 than the whole has, so the archived picture's shares may be multiplied.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
@@ -34,14 +35,10 @@ Floats = NDArray[np.float32]
 
 def histogram(rgb: NDArray[np.uint8]) -> Floats:
     """The share of a picture (h, w, 3) in each bin (BINS,); each pixel counts in the eight bins around it."""
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32) * np.float32((STEPS - 1) / 255)
-    low = np.minimum(lab.astype(np.intp), STEPS - 2)
-    high = lab - low
     counted = np.zeros(STEPS**3)
-    for corner in np.ndindex(2, 2, 2):
-        at = np.ravel_multi_index(tuple((low + corner).T), (STEPS, STEPS, STEPS))
-        counted += np.bincount(at, np.where(corner, high, 1 - high).prod(axis=1), STEPS**3)
-    return np.asarray(counted[_bins()] / max(len(lab), 1), np.float32)
+    for at, weight in _cells(rgb):
+        counted += np.bincount(at, weight, STEPS**3)
+    return np.asarray(counted[_bins()] / max(rgb[..., 0].size, 1), np.float32)
 
 
 def kept(shares: Floats) -> NDArray[np.uint8]:
@@ -68,7 +65,14 @@ def _bins() -> NDArray[np.intp]:
     """The bins that any colour of a screen falls into."""
     levels = np.arange(0, 256, 5, dtype=np.uint8)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-    lab = cv2.cvtColor(cube, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32) * np.float32((STEPS - 1) / 255)
+    return np.unique(np.concatenate([at for at, _ in _cells(cube)]))
+
+
+def _cells(rgb: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], Floats]]:
+    """The eight bins around each pixel, one after the other: the number of the bin, and how near it is, 0 to 1."""
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32) * np.float32((STEPS - 1) / 255)
     low = np.minimum(lab.astype(np.intp), STEPS - 2)
-    corners = [np.ravel_multi_index(tuple((low + corner).T), (STEPS, STEPS, STEPS)) for corner in np.ndindex(2, 2, 2)]
-    return np.unique(corners)
+    high = lab - low
+    for corner in np.ndindex(2, 2, 2):
+        at = np.ravel_multi_index(tuple((low + corner).T), (STEPS, STEPS, STEPS))
+        yield at, np.where(corner, high, 1 - high).prod(axis=1)

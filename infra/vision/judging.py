@@ -1,8 +1,8 @@
 """How likely a quadrilateral is the outline of map art: a small net looks at each, straightened, with some of what is around it.
 
 A logistic of the figures of its sides (infra/vision/sides.py), which are finer than what the net sees, counts beside it: together
-they are right more often than either, and than a net that is told the figures. Both are trained by infra/vision/learning.py. The
-net has three convolutions and two dense layers, so few that numpy will do.
+they are right more often than either. Both are trained by infra/vision/learning.py. The net has three convolutions and two dense
+layers, so few that numpy will do.
 """
 
 from functools import cache

@@ -41,7 +41,7 @@ def features(blobs: BlobStore) -> Kind[FeatureIndex]:
 
 
 class ProjectedFeatures(Projected[FeatureIndex]):
-    """The FeatureSearch port over the index of features; a search sees every fingerprint that was recorded before it was asked."""
+    """The FeatureSearch port over the index of features; `candidates` waits for every fingerprint recorded before, and it alone."""
 
     async def candidates(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
@@ -51,7 +51,7 @@ class ProjectedFeatures(Projected[FeatureIndex]):
     async def coloured(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
-        return await (await self.fresh(guild_id)).coloured(guild_id, generation, fingerprint, top=top, channels=channels)
+        return await self._index.coloured(guild_id, generation, fingerprint, top=top, channels=channels)
 
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> Mapping[str, Candidate]:
         return await self._index.fingerprints(guild_id, generation, image_ids)

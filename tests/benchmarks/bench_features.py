@@ -24,13 +24,11 @@ from rich.table import Table
 from infra.art.generate import MAP, piece
 from infra.art.palette import quantise
 from infra.features.asked import Asked, asked_of
-from infra.features.index import FeatureIndex
+from infra.features.index import FeatureIndex, entry_of
 from infra.features.shard import Shard
 from infra.features.snapshot import load, save
 from infra.features.table import Entry
-from infra.vision.colours import histogram, kept
-from infra.vision.poses import poses_of
-from infra.vision.prints import Print
+from infra.vision.prints import Print, packed
 from infra.vision.sift import ARCHIVED, ASKED, features_of
 from infra.vision.words import words_of
 
@@ -95,15 +93,7 @@ def print_of(picture: Pixels, most: int, seed: int) -> Print:
 
 
 def entry(made: Print) -> Entry:
-    return Entry(
-        made.hash.hex(),
-        made.hash.hex(),
-        made.quality,
-        made.words,
-        made.signatures,
-        poses_of(made.points),
-        kept(histogram(made.thumb)),
-    )
+    return entry_of(made.hash.hex(), made.hash.hex(), made.quality, packed(made))
 
 
 def made_up(real: list[Entry], count: int, random: np.random.Generator) -> Iterator[Entry]:
