@@ -52,7 +52,7 @@ async def traces_of(world: World, *messages: Message) -> list[Trace]:
 async def at_rest(world: World, timeout: float = 2 * ACK_WAIT_S) -> None:
     """Wait until no stage has anything left to do, of removals first, since they lead to more.
 
-    What is purged while a stage holds it may count as held until the server has waited in vain for its acknowledgement.
+    What is delivered and never acknowledged counts as held until the ack wait is over, and is done again only then.
     """
     for family in ("removal", "image", "alert"):
         await world.log.quiet(family, timeout)
