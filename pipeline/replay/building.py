@@ -86,8 +86,13 @@ async def _make_past(process: Process, generation: Generation, now: Generations,
         asyncio.create_task(_play(process, generation, kind, Track(durable.stream, durable.name, end), limits, batch, found))
         for kind, durable in lacking.items()
     ]
+    if not work:
+        return
     try:
-        await asyncio.gather(*work)
+        # Not gathered: that is through with the first that is cancelled, and the others would be cancelled while they give back.
+        done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
     finally:
         for task in work:
             task.cancel()

@@ -137,8 +137,14 @@ class _Player:
 
     async def _fetch(self, subscription: JetStreamContext.PullSubscription, batch: int) -> list[Msg]:
         """Empty where nothing comes: all is done, is to be tried again later, is paused, or the server is away."""
+        fetching = asyncio.create_task(subscription.fetch(batch, timeout=FETCH_TIMEOUT_S))
         try:
-            return await subscription.fetch(batch, timeout=FETCH_TIMEOUT_S)
+            return await asyncio.shield(fetching)
+        except asyncio.CancelledError:
+            # What is on its way already would lie for as long as the server gives a silent process.
+            with suppress(NatsError, JetStreamError, TimeoutError):
+                await _give_back(await fetching)
+            raise
         except TimeoutError:
             return []
         except ConnectionClosedError:
@@ -154,10 +160,7 @@ class _Player:
             end_if_cancelled()
             await asyncio.gather(*(self._settle_one(message) for message in messages))
         except asyncio.CancelledError:
-            for message in messages:
-                if not message.is_acked:
-                    with suppress(NatsError):
-                        await message.nak()
+            await _give_back(messages)
             raise
         finally:
             self.held -= len(messages)
@@ -194,3 +197,10 @@ class _Player:
         patience = self.track.patience
         waited = patience is not None and not self.held and monotonic() - self.fed_at > patience
         return not info.num_ack_pending or waited
+
+
+async def _give_back(messages: list[Msg]) -> None:
+    for message in messages:
+        if not message.is_acked:
+            with suppress(NatsError):
+                await message.nak()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from itertools import count as numbers
 
 import pytest
 
@@ -144,5 +145,25 @@ async def test_what_a_build_held_when_it_was_interrupted_is_given_back_at_once(a
         await asyncio.gather(building, return_exceptions=True)
         model.open.set()
         async with asyncio.timeout(20):  # and not after the half minute that a silent process gets
+            await build(process, generation, Limits(), 4)
+        assert (await standing(process.wiring.client, generation)).missing == 0
+
+
+@pytest.mark.parametrize("turn", [6, 9, 12])
+async def test_so_is_what_was_on_its_way_to_it(archive: Archive, turn: int) -> None:
+    turns = numbers(1)
+
+    def interrupted_in_time() -> float:
+        if next(turns) == turn:  # a hand fetches next, and some hold what they fetched before
+            building.cancel()
+        return 0.0
+
+    model = Model("second")
+    async with archive.process(model) as process:
+        generation = await started(process, model)
+        building = asyncio.create_task(build(process, generation, Limits(max_load=1, load=interrupted_in_time), 4))
+        await asyncio.gather(building, return_exceptions=True)
+        assert len(model.given) < IMAGES_THERE
+        async with asyncio.timeout(20):
             await build(process, generation, Limits(), 4)
         assert (await standing(process.wiring.client, generation)).missing == 0
