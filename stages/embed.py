@@ -39,7 +39,7 @@ CLIP does not understand "not", but differences of its vectors: what is excluded
 half, the vector turns by less than a third of a right angle, and similarities to pictures keep their scale.
 """
 
-MOST_VIEWS = 6
+MOST_VIEWS = 3
 """Places in a question that become vectors, the likeliest ones: each costs as much as the whole picture."""
 
 NO_WORDS = "This MapSeek compares pictures only, so /find-text is not available here: models such as ViT-B-32 offer it."

@@ -15,7 +15,7 @@ VERIFIED_AT: Final = 0.5
 POSSIBLE_AT: Final = 0.15
 """How sure it is, from which on a piece is shown as possible: whoever asked sees at a glance whether it is the one.
 
-Sureness is weighed to be rather too careful (infra/vision/confidence.py): of what is as sure as this, about one in three is right.
+Of what is as sure as this about one in six is right, but hardly anything is: of 220 no-matches eight had something possible.
 """
 
 EQUALLY_SURE: Final = 3

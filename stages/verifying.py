@@ -16,7 +16,7 @@ from stages.scores import score_of
 BY_FEATURES = 16
 """Different fingerprints that are compared because they have features in common with the question's, or their hashes are near."""
 
-BY_VECTOR = 8
+BY_VECTOR = 6
 """Different fingerprints that are compared besides, because a vector of the question is near."""
 
 BY_COLOURS = 4

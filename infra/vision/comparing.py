@@ -18,7 +18,7 @@ from infra.vision.confidence import Found, probability
 from infra.vision.homography import Matrix, aligned, can_be_seen, flipped, supported
 from infra.vision.matching import Features, features
 from infra.vision.overlay import Picture
-from infra.vision.placing import Proposal, Views, proposals, views_of, window
+from infra.vision.placing import Proposal, proposals, views_of, window
 from infra.vision.prints import Print, unpacked
 from infra.vision.sift import mirrored
 from infra.vision.words import Spoken, mirrored_words, shared, signatures_of, spoken
@@ -34,18 +34,20 @@ MOST_OVERLAYS: Final = 16
 LEAST_SHARED: Final = 16
 """Features that must look the same, from which on a piece is compared though another one was found already."""
 
+FEW_SHARED: Final = 4
+"""Features that must look the same for points to be looked for at all: with fewer, hardly any picture was ever proved by them."""
+
 LEAST_ALIKE: Final = 0.35
 """How alike small copies must be for a place to be looked at."""
 
 
 class Question(NamedTuple):
-    """A question's print, its features and those of its mirror image, its places, and its words, straight and not."""
+    """A question's print, its features and those of its mirror image, and its words, straight and not."""
 
     print: Print
     picture: Picture
     straight: Features
     flipped: Features
-    views: Views
     spoken: tuple[Spoken, Spoken]
 
 
@@ -87,10 +89,9 @@ def readings_of(
     for image_id, made in prints.items():
         margin = similarities[image_id] - usual if image_id in similarities else 0.0
         start = Found(distance=hashes.distance(question.print, made), margin=margin, among=among)
-        best[image_id] = reading = Reading(start)
-        if len(ways) == 1 and shared(question.spoken[ways[0]], made.words, made.signatures) < LEAST_SHARED:
-            continue
-        best[image_id] = reading = _by_points(question, made, reading, ways)
+        least = LEAST_SHARED if len(ways) == 1 else FEW_SHARED
+        worth = [way for way in ways if shared(question.spoken[way], made.words, made.signatures) >= least]
+        best[image_id] = reading = _by_points(question, made, Reading(start), worth)
         if reading.frame is not None and _sure(reading):
             ways = (_is_mirrored(reading.frame),)  # other pieces in the picture are seen as this one is
     if any(_sure(reading) for reading in best.values()):
@@ -154,9 +155,10 @@ def _supported(question: Question, archived: Print, frame: Matrix, nothing: Foun
 
 def _proposed(question: Question, prints: Mapping[str, Print]) -> list[tuple[str, Proposal]]:
     """The likeliest proposals over all candidates: first the best of each, then the second, so that none crowds out the others."""
+    views = views_of(question.print)
     found: list[tuple[int, str, Proposal]] = []
     for image_id, made in prints.items():
-        own = [each for each in (*proposals(question.views, made), window(question.print, made)) if each is not None]
+        own = [each for each in (*proposals(views, made), window(question.print, made)) if each is not None]
         own.sort(key=lambda proposal: -proposal.alike)
         found += [(rank, image_id, proposal) for rank, proposal in enumerate(own) if proposal.alike >= LEAST_ALIKE]
     found.sort(key=lambda each: (each[0], -each[2].alike))
@@ -211,7 +213,7 @@ def question_of(asked: Print) -> Question:
     other = flipped(features(asked.points, turned), asked.size[0])
     words = mirrored_words(asked.words)
     both = spoken(asked.words, asked.signatures), spoken(words, signatures_of(turned, words))
-    return Question(asked, picture, straight, other, views_of(asked), both)
+    return Question(asked, picture, straight, other, both)
 
 
 def _readable(data: bytes) -> Print | None:

@@ -19,6 +19,9 @@ from infra.vision.words import words_of
 METHOD: Final = "f1"
 """How fingerprints are made. Another name whenever any picture's would become another one: two methods are never compared."""
 
+FEATURES_SIDE: Final = 512
+"""Pixels on the longer side of a question in which features are looked for: its `picture` has finer ones, and they find no more."""
+
 CLOSER: Final = 3
 CLOSER_FEATURES: Final = 150
 CLOSER_SIDE: Final = 256
@@ -87,7 +90,7 @@ def asked_print(rgb: Bytes) -> Print:
     rgb = _reduced(rgb, _LARGEST)
     small = _reduced(rgb, PICTURE)
     places = np.array(places_of(small), np.float32).reshape(-1, 8)
-    points, descriptors = features_of(small, ASKED, PICTURE)
+    points, descriptors = features_of(small, ASKED, FEATURES_SIDE)
     points = _in_pixels_of((rgb.shape[1], rgb.shape[0]), points, small)
     features = [(points, descriptors), *closer_features(rgb, places, points)]
     points, descriptors = (np.concatenate(parts) for parts in zip(*features, strict=True))

@@ -146,9 +146,9 @@ def lost_blobs(stored: Stored, ends: Ends, guild: str | None) -> list[Gap]:
     """The blobs that are missing or damaged, and those that nobody needs. Of rejected and removed images none is missed."""
     gaps = []
     for stage, images, what in (
-        ("download", stored.originals, "without the file as it was posted, which is lost or damaged"),
-        ("preprocess", stored.pictures, "without their picture or thumbnail, which is lost or damaged"),
-        ("fingerprint", stored.fingerprints, "without their fingerprint, which is lost or damaged"),
+        ("download", stored.originals, "whose file as it was posted is lost or damaged"),
+        ("preprocess", stored.pictures, "whose picture or thumbnail is lost or damaged"),
+        ("fingerprint", stored.fingerprints, "whose fingerprint is lost or damaged"),
     ):
         if found := tuple(sorted(images - ends.rejected - ends.removed)):
             again = stored.again if stage == "download" else {}

@@ -165,7 +165,7 @@ async def measure(images: int) -> list[Line]:
 
 def main(quick: bool = False) -> None:
     """Measure and print."""
-    images = 300 if quick else 2_000
+    images = 300 if quick else 600
     lines = asyncio.run(measure(images))
     table = Table(title=f"Download to persist without a model: {images:,} images, {WORKERS} workers a stage, one process")
     for column in ("", "images/s", "messages", "CPU ms/image", "CPU ms/message", "to raw", "nats-server ms/image"):

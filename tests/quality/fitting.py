@@ -29,8 +29,6 @@ from tests.quality.categories import BY_NAME
 from tests.quality.making import Plan, Query, make_gallery, make_queries
 
 HERE = Path(__file__).parents[2]
-WRONG = 3.0
-"""How often each wrong pair counts, to be rather too careful."""
 RIDGE = 0.05
 STEPS = 60
 
@@ -67,13 +65,12 @@ def fitted(examples: Sequence[Example]) -> Numbers:
     """The weights by maximum likelihood with a small ridge; those that are CHOSEN stay as they are."""
     rows = np.array([terms(each.found) for each in examples])
     right = np.array([each.right for each in examples], np.float64)
-    counts = np.where(right > 0, 1.0, WRONG)
     free = np.array([at not in CHOSEN for at in range(rows.shape[1])])
     weights = np.array(WEIGHTS)
     for _ in range(STEPS):
         sure = 1 / (1 + np.exp(-np.clip(rows @ weights, -36, 36)))
-        slope = rows[:, free].T @ (counts * (right - sure)) - RIDGE * weights[free]
-        bend = (rows[:, free] * (counts * sure * (1 - sure))[:, None]).T @ rows[:, free] + RIDGE * np.eye(int(free.sum()))
+        slope = rows[:, free].T @ (right - sure) - RIDGE * weights[free]
+        bend = (rows[:, free] * (sure * (1 - sure))[:, None]).T @ rows[:, free] + RIDGE * np.eye(int(free.sum()))
         weights[free] += np.linalg.solve(bend, slope)
     return weights
 

@@ -76,7 +76,9 @@ def test_turned_and_mirrored_pictures_are_named(archive, quarters, mirrored):
     turned = np.rot90(picture[:, ::-1] if mirrored else picture, -quarters)
     told = compared(asked_for(turned), archive, {}, among=2_000)
 
-    assert only_match(told, "7")
+    # Not the only one: another piece has the same crescent over windows.
+    assert told["7"].probability >= MATCH_AT
+    assert max(told, key=lambda image_id: told[image_id].probability) == "7"
     assert (told["7"].evidence.turn, told["7"].evidence.mirrored) == (90 * quarters, mirrored)
 
 
