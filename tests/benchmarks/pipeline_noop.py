@@ -39,8 +39,8 @@ from tests.suites.bench_stage import count, downloaded, working
 
 WORKERS = 8
 DIMENSIONS = 512
-CHAIN: dict[Stage[Any], int] = {download.STAGE: 1, preprocess.STAGE: 1, fingerprint.STAGE: 1, embed.STAGE: 1, persist.STAGE: 5}
-"""The stages of the archive lane, with how many messages an image is to each."""
+CHAIN: dict[Stage[Any], int] = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, fingerprint.STAGE: 1, persist.STAGE: 5}
+"""The stages of the archive lane, with how many messages an image is to each. Embed begins the generation that is fingerprinted."""
 
 
 @dataclass(frozen=True, slots=True)
