@@ -105,7 +105,10 @@ def _spare_the_collector() -> None:
 
 @dataclass(slots=True)
 class _Player:
-    """What the hands share: how many messages they hold, when the last one came, and whether that was the last of the track."""
+    """What the hands share: how many messages they hold, when the last one came, and whether that was the last of the track.
+
+    It is `over` when all of a durable of the replay's own is settled: nothing more can be on its way.
+    """
 
     js: JetStreamContext
     track: Track
@@ -114,6 +117,7 @@ class _Player:
     limits: Limits
     skip: Skip | None
     near_end: bool = False
+    over: bool = False
     held: int = 0
     fed_at: float = field(default_factory=monotonic)
 
@@ -130,6 +134,7 @@ class _Player:
                     await self._settle(messages)
                 end_if_cancelled()
                 if (self.near_end or not messages) and await self._through():
+                    self.over = self.track.patience is None
                     return
         finally:
             with suppress(NatsError):
@@ -141,6 +146,9 @@ class _Player:
         try:
             return await asyncio.shield(fetching)
         except asyncio.CancelledError:
+            if self.over:
+                fetching.cancel()
+                raise
             # What is on its way already would lie for as long as the server gives a silent process.
             with suppress(NatsError, JetStreamError, TimeoutError):
                 await _give_back(await fetching)

@@ -186,7 +186,7 @@ async def measure(model: str, questions: int, images: int) -> Figures:
 
 def main(quick: bool = False) -> None:
     """Measure and print."""
-    questions, images = (5, 200) if quick else (40, 1_000)
+    questions, images = (5, 200) if quick else (40, 2_000)
     console = Console()
     for model in ("mapseek-untrained",) if quick else ("mapseek-untrained", "ViT-B-32"):
         figures = asyncio.run(measure(model, questions, images))
