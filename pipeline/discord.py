@@ -10,6 +10,7 @@ import structlog
 from infra.discord.endpoint import DISCORD, Endpoint, simulated
 from infra.discord.gateway import run_gateway
 from infra.discord.services import Ports
+from infra.tasks import cancel
 from pipeline.monitoring.health import Check
 from pipeline.monitoring.metrics import Metrics
 from pipeline.settings import Settings, require_token
@@ -55,8 +56,7 @@ async def gateway(settings: Settings, ports: Ports, metrics: Metrics) -> AsyncIt
     try:
         yield RunningGateway(task, ready)
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel(task)
 
 
 def endpoint(settings: Settings) -> Endpoint:

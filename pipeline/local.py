@@ -35,6 +35,7 @@ from contracts.events import (
 from contracts.ports import BlobStore, Catalogue, Journal
 from contracts.subjects import FAILURES, IMAGES, SEARCHES, entity_of, failure_filter, guild_lane_filter, kind_filter
 from infra.nats.tail import follow, last_sequence, readable
+from infra.tasks import cancel
 from pipeline.clock import utc_now
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng", ".bmp"})
@@ -162,9 +163,7 @@ async def _ends(client: Client, after: int, made: Made) -> AsyncIterator[tuple[s
         while True:
             yield await ended.get()
     finally:
-        for watcher in watchers:
-            watcher.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
+        await cancel(*watchers)
 
 
 def _image_of(message: Msg) -> str:
@@ -205,8 +204,7 @@ async def find(
         for path, search_id, began in asked:
             yield await _answer(path, waiting[search_id], began, timeout, catalogue)
     finally:
-        watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
+        await cancel(watcher)
 
 
 async def _collect(

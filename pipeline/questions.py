@@ -14,6 +14,7 @@ from contracts.events import AlertSet, SearchJudged
 from contracts.subjects import SEARCHES, kind_filter, stream_of
 from infra.blobs.files import FileBlobStore
 from infra.nats.tail import past, readable
+from infra.tasks import end_if_cancelled
 from pipeline.topology import KEPT_FOR
 
 log = structlog.get_logger()
@@ -57,4 +58,5 @@ async def keep_sweeping(client: Client, questions: FileBlobStore) -> None:
             log.info("pictures of old questions deleted", count=gone)
         except (Unavailable, NatsError, JetStreamError, TimeoutError) as error:
             log.warning("pictures of old questions could not be deleted", error=str(error) or type(error).__name__)
+        end_if_cancelled()
         await asyncio.sleep(EVERY_S)

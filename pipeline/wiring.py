@@ -40,6 +40,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.posts import LogPosts
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
+from infra.tasks import cancel
 from pipeline.clock import utc_now
 from pipeline.generations.encoders import Encoders
 from pipeline.index.opening import projected_index
@@ -102,7 +103,7 @@ class Wiring:
         async def opening() -> FileBlobStore:
             questions = open_blob_store(self.folder / "questions")
             sweeping = asyncio.create_task(keep_sweeping(self.client, questions), name="sweep")
-            self._stack.push_async_callback(_ended, sweeping)
+            self._stack.push_async_callback(cancel, sweeping)
             return questions
 
         questions: FileBlobStore = await self._once("questions", opening)
@@ -256,11 +257,6 @@ class Wiring:
 
         notifying: Notifying = await self._once("notifying", opening)
         return notifying
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def open_catalogue(settings: Settings, folder: Path) -> Catalogue:

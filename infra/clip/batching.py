@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from contracts.errors import Unavailable
+from infra.tasks import cancel
 
 T = TypeVar("T")
 """What one input is prepared into."""
@@ -124,9 +125,7 @@ class MicroBatcher(Generic[T]):
     async def close(self) -> None:
         """Refuse every waiting and every later call; return when the model has ended the batch that it is in."""
         self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
         for call in self._open:
             call.fail(_closing())
         for threads in (self._preparers, self._model):

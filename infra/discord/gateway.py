@@ -33,6 +33,7 @@ from infra.discord.privacy.commands import Privacy
 from infra.discord.recorder import Recorder
 from infra.discord.rest.budget import Budget, limit
 from infra.discord.services import Ports, Services
+from infra.tasks import cancel
 
 log = structlog.get_logger()
 
@@ -151,15 +152,16 @@ async def run_gateway(
         asyncio.create_task(marks.run(), name="marks"),
         asyncio.create_task(_free_slots(services), name="quotas"),
     ]
+    connection = asyncio.create_task(_connect(bot, token, endpoint), name="connection")
     try:
-        await _connect(bot, token, endpoint)
+        await asyncio.wait({connection})
+        connection.result()
     finally:
-        await bot.close()
+        connection.cancel()
+        await bot.close()  # ends it too where it lost the cancellation
+        await cancel(connection)
         await recorder.flush(FLUSH_TIMEOUT)
-        for task in working:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await cancel(*working)
         with contextlib.suppress(Unavailable):  # what is not saved is read again
             await marks.save()
 

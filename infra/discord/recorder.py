@@ -12,6 +12,7 @@ from contracts.envelope import Origin
 from contracts.errors import Unavailable
 from contracts.events import Fact
 from contracts.ports import Journal
+from infra.tasks import end_if_cancelled
 
 log = structlog.get_logger()
 
@@ -88,6 +89,7 @@ class Recorder:
     async def run(self) -> None:
         """Record what is added, one after the other, until cancelled."""
         while True:
+            end_if_cancelled()
             work = await self._queue.get()
             try:
                 if work.call is not None:

@@ -14,6 +14,7 @@ from infra.nats.following import Following
 from infra.nats.lookup import last_on
 from infra.nats.outages import outages
 from infra.nats.tail import follow, readable
+from infra.tasks import cancel
 
 log = structlog.get_logger()
 
@@ -140,6 +141,4 @@ async def open_alerts(client: Client) -> AsyncIterator[FollowedAlerts]:
         await alerts.caught_up()
         yield alerts
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)

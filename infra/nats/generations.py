@@ -14,6 +14,7 @@ from contracts.subjects import lane_filter, stream_of
 from infra.nats.following import Following
 from infra.nats.outages import outages
 from infra.nats.tail import follow, past, readable
+from infra.tasks import cancel
 
 log = structlog.get_logger()
 
@@ -59,8 +60,7 @@ async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]
     try:
         yield generations
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await cancel(following)
 
 
 async def _read(client: Client) -> tuple[Generations, int]:

@@ -16,6 +16,7 @@ import orjson
 import structlog
 
 from contracts.errors import MapSeekError
+from infra.tasks import cancel
 
 log = structlog.get_logger()
 
@@ -47,8 +48,7 @@ async def embedded_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
             yield server.url
         finally:
             announcement.unlink(missing_ok=True)
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
+            await cancel(keeper)
             await _stop(server.process)
 
 

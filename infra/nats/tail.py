@@ -17,6 +17,7 @@ from nats.js.errors import Error as JetStreamError
 
 from contracts.errors import Malformed
 from infra.nats.wire import Recorded, read
+from infra.tasks import end_if_cancelled
 
 log = structlog.get_logger()
 
@@ -107,13 +108,6 @@ async def _reading(
         with suppress(NatsError, JetStreamError, TimeoutError):
             await subscription.unsubscribe()
             await js.delete_consumer(stream, info.name)
-
-
-def end_if_cancelled() -> None:
-    """Python 3.11's `asyncio.wait_for`, and so nats-py's fetch, loses a cancellation that comes together with a message."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def readable(message: Msg) -> Recorded | None:

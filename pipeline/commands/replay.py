@@ -12,6 +12,7 @@ from rich.progress import Progress, TaskID
 from contracts.errors import Unavailable
 from contracts.generations import Generation, Generations
 from contracts.ports import ImageEncoder
+from infra.tasks import cancel, end_if_cancelled
 from pipeline.commands.opened import wired
 from pipeline.console.replay import bar, estimate_page, headline
 from pipeline.console.wording import counted
@@ -54,8 +55,7 @@ async def at_work(settings: Settings, pace: Pace) -> AsyncIterator[tuple[Process
             try:
                 yield process, limits
             finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+                await cancel(watching)
 
 
 async def build_generation(
@@ -81,8 +81,7 @@ async def build_generation(
                 bars.console.print(f"Stopped: `mapseek replay --name {generation.name}` goes on where it was.", highlight=False)
                 raise
             finally:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                await cancel(looking)
             found = await _show(process, generation, bars, task)
         return _tell_end(generation, found, generations.now, out)
 
@@ -115,6 +114,7 @@ async def _look(process: Process, generation: Generation, bars: Progress, task: 
             await _show(process, generation, bars, task)
         except Unavailable:
             bars.update(task, description=f"{generation.name} (the log is out of reach)")
+        end_if_cancelled()
         await asyncio.sleep(max(LOOK_EVERY_S, (loop.time() - began) / LOOKING_SHARE))
 
 

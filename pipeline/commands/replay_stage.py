@@ -9,6 +9,7 @@ from rich.progress import Progress, TaskID
 
 from contracts.generations import Generation, Generations
 from contracts.stage import Stage
+from infra.tasks import cancel
 from pipeline.commands.replay import LOOK_EVERY_S, Pace, at_work
 from pipeline.console.replay import bar, summary_table
 from pipeline.generations.naming import living
@@ -53,8 +54,7 @@ async def replay_stage(
                 bars.console.print("Stopped: the same command goes on where it was.", highlight=False)
                 raise
             finally:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                await cancel(looking)
             bars.update(task, completed=earlier + _settled(metrics, stage))
         known, rejected = _count(metrics.known, stage), _count(metrics.rejected, stage)
         letters = _count(metrics.dead_lettered, stage)

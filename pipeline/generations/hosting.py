@@ -9,7 +9,7 @@ import structlog
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generation
 from infra.nats.generations import FollowedGenerations
-from infra.nats.tail import end_if_cancelled
+from infra.tasks import cancel, end_if_cancelled
 
 log = structlog.get_logger()
 
@@ -98,5 +98,4 @@ async def hosting(generations: FollowedGenerations, begin: Callable[[Generation]
     try:
         yield hosted
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await cancel(following)

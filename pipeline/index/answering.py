@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from contracts.subjects import REBUILD_INDEX
 from infra.nats.listening import listening
+from infra.tasks import cancel
 from pipeline.index.comparing import IndexComparison
 from pipeline.index.projected import VECTORS
 
@@ -63,9 +64,7 @@ async def answering(client: Client, name: str, index: Rebuildable, rebuilt: Call
         async with listening(client, REBUILD_INDEX, asked):
             yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)
 
 
 async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> None:

@@ -10,6 +10,7 @@ from typing import IO, Any, TypeVar
 import structlog
 from nats.aio.client import Client
 
+from infra.tasks import cancel
 from infra.vectors.lock import LOCK, takes
 from pipeline.index.answering import answering
 from pipeline.index.following import Projected
@@ -83,7 +84,5 @@ async def opened(
             async with answering(client, kind.name, projected, snapshots.save):
                 yield projected
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel(*tasks)
             await snapshots.save()

@@ -11,6 +11,7 @@ from nats.js.errors import NotFoundError
 
 from contracts.subjects import IMAGES, RETRIES
 from infra.nats.consumers import consumers_of
+from infra.tasks import cancel, end_if_cancelled
 from pipeline.clock import utc_now
 from pipeline.rebuild.filling import Place
 from stages import erase, persist
@@ -61,8 +62,7 @@ async def _paused(js: JetStreamContext) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        renewing.cancel()
-        await asyncio.gather(renewing, return_exceptions=True)
+        await cancel(renewing)
         for stream, name in held:
             with suppress(NotFoundError):
                 await js.resume_consumer(stream, name)
@@ -70,6 +70,7 @@ async def _paused(js: JetStreamContext) -> AsyncIterator[None]:
 
 async def _keep_paused(js: JetStreamContext) -> None:
     while True:
+        end_if_cancelled()
         await asyncio.sleep(RENEWED_EVERY_S)
         await _pause(js)
 

@@ -20,6 +20,7 @@ from contracts.stage import Stage
 from contracts.subjects import IMAGES
 from infra.nats.outages import outages
 from infra.nats.tail import last_sequence, readable
+from infra.tasks import cancel
 from pipeline import topology
 from pipeline.dependencies import dependencies
 from pipeline.durables import Durable, durables, past_durable
@@ -56,9 +57,7 @@ async def build(process: Process, generation: Generation, limits: Limits, batch:
             raise MapSeekError(f"Generation {generation.name} was given up by `mapseek replay cancel` or `mapseek drop`.")
         work.result()
     finally:
-        for task in (work, dropped):
-            task.cancel()
-        await asyncio.gather(work, dropped, return_exceptions=True)
+        await cancel(work, dropped)
 
 
 async def _build(process: Process, generation: Generation, limits: Limits, batch: int) -> None:
@@ -94,9 +93,7 @@ async def _make_past(process: Process, generation: Generation, now: Generations,
         for task in done:
             task.result()
     finally:
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
+        await cancel(*work)
 
 
 async def _play(

@@ -24,7 +24,7 @@ from nats.js.errors import NotFoundError
 
 from contracts.errors import Unavailable
 from infra.nats.outages import outages
-from infra.nats.tail import end_if_cancelled
+from infra.tasks import cancel, end_if_cancelled
 from pipeline.replay.limits import Limits
 from pipeline.runner import Job, Runtime, run
 
@@ -82,6 +82,7 @@ async def play(
 
     A server that goes away is waited for. When this is cancelled, what is held is given back at once.
     """
+    end_if_cancelled()
     _spare_the_collector()
     player = _Player(client.jetstream(), track, job, runtime, limits, skip)
     working = [asyncio.create_task(player.work(hands.batch)) for _ in range(hands.number)]
@@ -91,9 +92,7 @@ async def play(
         for hand in done:
             hand.result()
     finally:
-        for hand in working:
-            hand.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        await cancel(*working)
 
 
 def _spare_the_collector() -> None:

@@ -30,6 +30,7 @@ from infra.nats.counting import count_of
 from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
+from infra.tasks import cancel, end_if_cancelled
 from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.registry import STAGES
@@ -137,6 +138,7 @@ async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]]) 
         while True:
             for expected, file in questions:
                 told.append(await asking.ask(expected, file))
+                end_if_cancelled()
                 await asyncio.sleep(0.1)
 
     task = asyncio.create_task(ask())
@@ -144,8 +146,7 @@ async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]]) 
         yield told
         assert not task.done(), task.exception()
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel(task)
 
 
 async def when(

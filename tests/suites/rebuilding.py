@@ -23,6 +23,7 @@ from contracts.ports import Catalogue
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
 from infra.nats.tail import readable
+from infra.tasks import cancel, end_if_cancelled
 from pipeline import topology
 from pipeline.index.projected import ProjectedIndex
 from stages import erase, persist
@@ -102,6 +103,7 @@ async def persisting(client: Client, catalogue: Catalogue) -> AsyncIterator[None
         subscription = await js.pull_subscribe_bind(name, stream=IMAGES)
         try:
             while True:
+                end_if_cancelled()
                 with suppress(TimeoutError):
                     for message in await subscription.fetch(1, timeout=5):
                         recorded = readable(message)
@@ -120,9 +122,7 @@ async def persisting(client: Client, catalogue: Catalogue) -> AsyncIterator[None
         yield
         await eventually(settled)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(*tasks)
 
 
 @asynccontextmanager

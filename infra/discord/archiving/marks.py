@@ -11,6 +11,7 @@ from contracts.events import Fact, ImagePosted
 from contracts.ports import State
 from contracts.state import Mark
 from contracts.subjects import MARKS, mark_key
+from infra.tasks import end_if_cancelled
 
 log = structlog.get_logger()
 
@@ -116,6 +117,7 @@ class Marks:
                 await self.save()
             except Unavailable as outage:
                 log.warning("marks are not saved", error=str(outage))
+            end_if_cancelled()
             await asyncio.sleep(self._saved_every_s)
 
     async def save(self) -> None:

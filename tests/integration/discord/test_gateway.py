@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from infra.discord.gateway import run_gateway
 from infra.discord.services import Ports
 from infra.discord.wording import say
 from infra.simulator import Overwrite, Permission, Simulator
+from tests.suites.cancelling import Losing, ends
 from tests.suites.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
 from tests.suites.gateway import Discord, Heard, listening
 from tests.suites.waiting import eventually
@@ -268,3 +270,13 @@ async def test_an_unreachable_discord_is_named() -> None:
     async with Simulator() as simulator:
         said = await refusal(simulator, base=lambda _: "http://127.0.0.1:9/api/v10")
     assert "http://127.0.0.1:9/api/v10 cannot be reached" in said
+
+
+async def test_it_ends_when_it_is_told_to_just_as_it_begins() -> None:
+    """Python may lose the word; disnake would then stay connected for ever."""
+    losing, state = Losing(), MemoryState()
+    state.swap = losing  # type: ignore[method-assign]
+    async with Simulator() as simulator, nothing_left_open():
+        ports = replace(fake_ports(), state=state)
+        gateway = run_gateway(simulator.token, ports, channels=None, endpoint=simulated(simulator.api_base))
+        assert await ends(asyncio.create_task(gateway), losing)
