@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from disnake import VoiceClient
 from disnake.http import Route
 
 
@@ -15,8 +16,12 @@ class Endpoint:
     identify_delay: float = 5.0
 
     def use(self) -> None:
-        """Point every disnake client of this process there, and keep tokens, which disnake logs at level DEBUG, out of the log."""
+        """Point every disnake client of this process there.
+
+        Kept out of the log: tokens, which disnake logs at level DEBUG, and that libraries for voice are missing: nobody needs them.
+        """
         Route.BASE = self.api_base.rstrip("/")
+        VoiceClient.warn_nacl = VoiceClient.warn_dave = False
         logger = logging.getLogger("disnake")
         logger.setLevel(max(logger.level, logging.INFO))
 

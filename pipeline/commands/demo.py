@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+from nats.aio.client import Client
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -34,7 +35,7 @@ async def run_demo(report: Path, out: Console) -> int:
         async with simulated_discord(Path(folder)) as (scenery, settings), log_server(settings) as url:
             with _bars(out) as bars:
                 async with everything_running(scenery, settings, url) as process:
-                    midway = asyncio.create_task(status(process.wiring.client, STAGES, sample_s=0.5))
+                    midway = asyncio.create_task(_status_table(process.wiring.client))
                     links, archived = await post_all(scenery, process, told_on(bars))
                     asked = await ask_all(scenery, links, questions(), told_on(bars))
                     trained = (await process.wiring.encoder()).encoder.trained
@@ -47,7 +48,7 @@ async def run_demo(report: Path, out: Console) -> int:
                     own = settings.model_copy(update={"nats_url": url})
                     taken_over = [scene async for scene in take_over(stage, own, asked, report.absolute() / "comparison")]
                     final = await status(process.wiring.client, STAGES)
-            out.print("[bold]mapseek status[/], while it worked:", as_table(await midway, utc_now()))
+            out.print("[bold]mapseek status[/], while it worked:", await midway)
             out.print("[bold]mapseek status[/], afterwards:", as_table(final, utc_now()))
     out.print(_questions_table(asked))
     acts = {"And besides": scenes, "A new model takes over": taken_over}
@@ -63,6 +64,11 @@ async def run_demo(report: Path, out: Console) -> int:
     out.print(f"Report: {path} ({monotonic() - began:.0f} s)", soft_wrap=True, highlight=False)
     complete = archived == PIECES and answered == len(asked) and all(scene.right for scene in played)
     return 0 if complete else 1
+
+
+async def _status_table(client: Client) -> Table:
+    """At work as it is now, whenever it is shown."""
+    return as_table(await status(client, STAGES, sample_s=0.5), utc_now())
 
 
 def _bars(out: Console) -> Bars:
