@@ -12,10 +12,10 @@ async def cancel(*tasks: asyncio.Task[Any]) -> None:
 
 
 def end_if_cancelled() -> None:
-    """Raise CancelledError in a task that was told to end and did not notice: to be called in every round of what works for ever.
+    """Raise CancelledError in a task that was told to end and did not notice, or whose `asyncio.timeout` is over.
 
-    Python 3.11's `asyncio.wait_for`, and so whatever nats-py asks the server, loses a cancellation that comes together with
-    an answer.
+    To be called in every round of what asks the log again and again: Python 3.11's `asyncio.wait_for`, and so whatever nats-py asks
+    the server, loses a cancellation that comes together with an answer.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():

@@ -9,6 +9,7 @@ from nats.js.errors import NotFoundError
 from contracts.subjects import SEARCHES, durable_name
 from infra.nats.outages import outages
 from infra.nats.tail import last_sequence
+from infra.tasks import end_if_cancelled
 from stages import embed, fingerprint, match
 
 WITHIN_S = 30.0
@@ -23,7 +24,8 @@ async def finished(client: Client) -> None:
         async with asyncio.timeout(WITHIN_S):
             for stage in (fingerprint.STAGE, embed.STAGE, match.STAGE):
                 until = await last_sequence(client, SEARCHES)
-                while await _first_open(client, durable_name(stage.name, "search")) <= until:  # noqa: ASYNC110 - a server tells nobody
+                while await _first_open(client, durable_name(stage.name, "search")) <= until:
+                    end_if_cancelled()
                     await asyncio.sleep(0.1)
 
 

@@ -13,6 +13,7 @@ from contracts.events import AlertEmbedded, GenerationDropped, ImageEmbedded, Im
 from contracts.generations import Generation, Generations
 from contracts.subjects import FAILURES, RETRIES, failure_filter, past_name, retry_subject, stream_of, variant_filter
 from infra.nats.outages import outages
+from infra.tasks import end_if_cancelled
 from pipeline.durables import Durable, bound_durables
 from pipeline.generations.fingerprints import give_up_fingerprints
 from pipeline.generations.naming import known
@@ -55,7 +56,8 @@ async def _compared(client: Client, generation: Generation, generations: Generat
     with suppress(TimeoutError):
         async with asyncio.timeout(LET_GO_WITHIN_S):
             for durable in bound_durables([embed.STAGE, alert.STAGE], generation, generations):
-                while await unsettled(client, durable):  # noqa: ASYNC110 - a server tells nobody
+                while await unsettled(client, durable):
+                    end_if_cancelled()
                     await asyncio.sleep(0.1)
 
 
@@ -78,5 +80,6 @@ async def _erase(js: JetStreamContext, generation: Generation, generations: Gene
 
 async def _let_go(js: JetStreamContext, durable: Durable) -> None:
     with suppress(NotFoundError):
-        while (await js.consumer_info(durable.stream, durable.name)).num_waiting:  # noqa: ASYNC110 - a server tells nobody
+        while (await js.consumer_info(durable.stream, durable.name)).num_waiting:
+            end_if_cancelled()
             await asyncio.sleep(0.1)

@@ -89,7 +89,8 @@ async def _settled(js: JetStreamContext, within: float, *, idle: bool = False) -
     left = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(within):
-            while left := await _left(js, idle=idle):  # noqa: ASYNC110 - the server tells nobody
+            while left := await _left(js, idle=idle):
+                end_if_cancelled()
                 await asyncio.sleep(0.05)
     return left
 

@@ -1,21 +1,26 @@
 """What Python 3.11 does to a cancellation that comes together with an answer (see tests/integration/test_tail.py)."""
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 
 class Losing:
-    """A call that answers only when it is cancelled, as if nothing were. `asked` is set while it is under way."""
+    """A call that is answered just as it is cancelled for the first time. `asked` is set while it is under way."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Any = True) -> None:
         self.asked = asyncio.Event()
+        self._answer = answer
+        self._lost = False
 
-    async def __call__(self, *_args: Any, **_options: Any) -> bool:
+    async def __call__(self, *_args: Any, **_options: Any) -> Any:
         self.asked.set()
-        with suppress(asyncio.CancelledError):
+        try:
             await asyncio.Event().wait()
-        return True
+        except asyncio.CancelledError:
+            if self._lost:
+                raise
+            self._lost = True
+        return self._answer
 
 
 async def ends(task: asyncio.Task[Any], losing: Losing, within: float = 5) -> bool:

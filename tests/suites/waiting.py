@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from infra.tasks import end_if_cancelled
+
 T = TypeVar("T")
 
 
@@ -18,6 +20,7 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], timeout: float =
                 last = await value if inspect.isawaitable(value) else value
                 if last:
                     return last
+                end_if_cancelled()
                 await asyncio.sleep(every)
     except TimeoutError:
         raise AssertionError(f"{condition} was still {last!r} after {timeout} s") from None

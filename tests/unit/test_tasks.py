@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
-from unittest.mock import ANY
+from unittest.mock import ANY, AsyncMock
 
 import pytest
 
@@ -12,14 +14,17 @@ from contracts.envelope import Origin
 from infra.discord.archiving.marks import Marks
 from infra.discord.recorder import Recorder
 from infra.tasks import cancel, end_if_cancelled
-from pipeline import questions
+from pipeline import questions, searching
 from pipeline.commands import replay
+from pipeline.generations import dropping
 from pipeline.rebuild import standstill
 from tests.suites.cancelling import Losing, ends
 from tests.suites.facts import posted
 from tests.suites.fakes import MemoryJournal, MemoryState
 
-Working = Coroutine[Any, Any, None]
+Working = Coroutine[Any, Any, Any]
+
+WITHIN_S = 0.01
 
 
 def saving_marks(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
@@ -60,6 +65,50 @@ async def test_a_cancellation_that_is_lost_is_noticed(
 ) -> None:
     losing = Losing()
     assert await ends(asyncio.create_task(work(losing, monkeypatch)), losing)
+
+
+def waiting_until_all_is_persisted(patch: pytest.MonkeyPatch) -> Working:
+    patch.setattr(standstill, "_left", Losing(1))
+    return standstill._settled(ANY, WITHIN_S)
+
+
+def waiting_until_searches_are_matched(patch: pytest.MonkeyPatch) -> Working:
+    patch.setattr(searching, "WITHIN_S", WITHIN_S)
+    patch.setattr(searching, "last_sequence", AsyncMock(return_value=2))
+    patch.setattr(searching, "_first_open", Losing(1))
+    return searching.finished(ANY)
+
+
+def waiting_until_a_generation_is_compared(patch: pytest.MonkeyPatch) -> Working:
+    patch.setattr(dropping, "LET_GO_WITHIN_S", WITHIN_S)
+    patch.setattr(dropping, "bound_durables", lambda *_: [ANY])
+    patch.setattr(dropping, "unsettled", Losing(1))
+    return dropping._compared(ANY, ANY, ANY)
+
+
+async def waiting_until_nobody_works_on_a_durable(_: pytest.MonkeyPatch) -> None:
+    js = SimpleNamespace(consumer_info=Losing(SimpleNamespace(num_waiting=1)))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(WITHIN_S):
+            await dropping._let_go(js, SimpleNamespace(stream="S", name="d"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        waiting_until_all_is_persisted,
+        waiting_until_searches_are_matched,
+        waiting_until_a_generation_is_compared,
+        waiting_until_nobody_works_on_a_durable,
+    ],
+)
+async def test_so_is_a_limit_that_is_reached(
+    wait: Callable[[pytest.MonkeyPatch], Working], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = asyncio.create_task(wait(monkeypatch))
+    done, _ = await asyncio.wait({waiting}, timeout=5)
+    assert done
+    waiting.result()
 
 
 async def test_who_is_not_cancelled_goes_on() -> None:
