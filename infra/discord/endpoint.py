@@ -18,7 +18,7 @@ class Endpoint:
     def use(self) -> None:
         """Point every disnake client of this process there.
 
-        Kept out of the log: tokens, which disnake logs at level DEBUG, and that libraries for voice are missing: nobody needs them.
+        Keeps out of the log tokens, which disnake logs at level DEBUG, and its warning that libraries for voice are missing.
         """
         Route.BASE = self.api_base.rstrip("/")
         VoiceClient.warn_nacl = VoiceClient.warn_dave = False

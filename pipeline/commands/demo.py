@@ -67,7 +67,7 @@ async def run_demo(report: Path, out: Console) -> int:
 
 
 async def _status_table(client: Client) -> Table:
-    """At work as it is now, whenever it is shown."""
+    """The state at this moment: shown later, its ages are still those of now."""
     return as_table(await status(client, STAGES, sample_s=0.5), utc_now())
 
 

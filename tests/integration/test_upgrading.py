@@ -25,6 +25,7 @@ from contracts.events import (
 from contracts.subjects import FAILURES, IMAGES, SEARCHES, kind_filter, variant_filter
 from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
+from infra.tasks import cancel
 from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.generations.founding import activated
@@ -157,8 +158,7 @@ async def test_while_the_release_before_is_at_work_nothing_is_changed(
         await topology.ensure(client, STAGES)
     assert "\n" not in str(told.value)
     assert await topology.differences(client, STAGES) == differing
-    at_work.cancel()
-    await asyncio.gather(at_work, return_exceptions=True)
+    await cancel(at_work)
     await subscription.unsubscribe()
     await topology.ensure(client, STAGES)
     assert await topology.differences(client, STAGES) == []

@@ -9,6 +9,7 @@ import pytest
 from contracts.errors import MapSeekError
 from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed
 from contracts.subjects import IMAGES, variant_filter
+from infra.tasks import cancel
 from pipeline.generations.standing import is_paused, standing
 from pipeline.replay import control
 from pipeline.replay.beginning import begin
@@ -84,8 +85,7 @@ async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
         assert len(model.given) == 12
         now = await count(process.wiring.client, IMAGES, variant_filter(ImageFingerprinted, "g2"))
         assert now <= fingerprinted + 2 * (os.cpu_count() or 1), "no more than what was begun"
-        building.cancel()
-        await asyncio.gather(building, return_exceptions=True)
+        await cancel(building)
     async with archive.process(model) as process:
         assert await is_paused(process.wiring.client, generation)
         await control.resume(process.wiring, "g2")
@@ -141,8 +141,7 @@ async def test_what_a_build_held_when_it_was_interrupted_is_given_back_at_once(a
         generation = await started(process, model)
         building = asyncio.create_task(build(process, generation, Limits(), 4))
         await eventually(lambda: len(model.given) == 12)
-        building.cancel()
-        await asyncio.gather(building, return_exceptions=True)
+        await cancel(building)
         model.open.set()
         async with asyncio.timeout(20):  # and not after the half minute that a silent process gets
             await build(process, generation, Limits(), 4)

@@ -9,6 +9,7 @@ from contracts.errors import MapSeekError
 from contracts.events import SearchAnswered
 from contracts.subjects import IMAGES
 from infra.nats.tail import last_sequence
+from infra.tasks import cancel
 from pipeline.registry import STAGES
 from pipeline.replay.limits import Limits, give_way
 from pipeline.replay.parts import Part
@@ -34,8 +35,7 @@ async def test_a_stage_replayed_again_goes_on_where_it_was_and_records_nothing_t
         await eventually(lambda: len(model.given) == 8)
         model.open.set()
         await eventually(lambda: len(model.given) > 8)
-        playing.cancel()
-        await asyncio.gather(playing, return_exceptions=True)
+        await cancel(playing)
         [leg] = await legs(client, embed.STAGE, part, generations)
         assert leg.begun
         assert leg.left < IMAGES_THERE
@@ -101,8 +101,7 @@ async def test_no_batch_begins_while_a_question_is_worked_on_anywhere(archive: A
             answer = SearchAnswered(guild_id="7", search_id=f"s{each}", question=QUESTION, verdict="none", outcome="local")
             await journal.record(answer, Origin("s"))
         await asyncio.wait_for(turn, 2)
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await cancel(watching)
 
 
 def test_every_stage_that_may_be_replayed_has_a_lane() -> None:
