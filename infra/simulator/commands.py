@@ -10,10 +10,10 @@ from infra.simulator.declared import check_options
 from infra.simulator.errors import JSON, invalid_form
 from infra.simulator.texts import check_description, check_name
 
-SLASH, USER, MESSAGE = 1, 2, 3
+SLASH, USER_COMMAND, MESSAGE = 1, 2, 3
 """The types of commands: typed with a slash, or chosen from the menu of a user or of a message."""
 
-LIMITS = {SLASH: 100, USER: 5, MESSAGE: 5}
+LIMITS = {SLASH: 100, USER_COMMAND: 5, MESSAGE: 5}
 """How many commands of a type there may be, globally and besides in each guild."""
 
 CHARACTERS = 8000

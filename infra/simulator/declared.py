@@ -16,9 +16,9 @@ TEXT = 6000
 SAFE_INTEGER = 2**53
 """Numbers go from minus this to this, as JavaScript has them."""
 
-_VALUES = tuple(range(STRING, ATTACHMENT + 1))
+_VALUE_TYPES = tuple(range(STRING, ATTACHMENT + 1))
 _CHOSEN: dict[int, tuple[type, ...]] = {STRING: (str,), INTEGER: (int,), NUMBER: (int, float)}
-_INSIDE = {None: (SUBCOMMAND, GROUP, *_VALUES), GROUP: (SUBCOMMAND,), SUBCOMMAND: _VALUES}
+_INSIDE = {None: (SUBCOMMAND, GROUP, *_VALUE_TYPES), GROUP: (SUBCOMMAND,), SUBCOMMAND: _VALUE_TYPES}
 """What may stand directly in a command (None), a group and a subcommand."""
 
 

@@ -79,14 +79,14 @@ def _filled(command: JSON, path: str, given: Mapping[str, Any], channel: Channel
         raise MapSeekError(f"/{path} needs its option {missing!r}, which was not given.")
     filled = Filled([])
     for key, value in given.items():
-        _check(path, declared[key], value, member)
+        _check_value(path, declared[key], value, member)
         _resolve(filled.resolved, value, channel, member, sign)
         sent = value if isinstance(value, str | int | float) else str(value.id)
         filled.options.append({"name": key, "type": declared[key]["type"], "value": sent})
     return filled
 
 
-def _check(path: str, option: JSON, value: Any, member: Member) -> None:
+def _check_value(path: str, option: JSON, value: Any, member: Member) -> None:
     kind, name = option["type"], option["name"]
     if not isinstance(value, _VALUES[kind]) or (isinstance(value, bool) and kind != BOOLEAN):
         raise MapSeekError(f"/{path} cannot take {value!r} as its option {name!r} of type {kind}.")

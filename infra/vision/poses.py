@@ -14,13 +14,13 @@ Poses = NDArray[np.uint16]
 
 TURNS: Final = 256
 AN_OCTAVE: Final = 16
-_LEAST: Final = 0.25
+_LEAST_SIZE: Final = 0.25
 
 
 def poses_of(points: NDArray[np.float32]) -> Poses:
     """The poses (n,) of features (n, 4) as in `Print`."""
     turns = np.rint(points[:, 3] * (TURNS / 360)).astype(np.int64) % TURNS
-    sizes = np.rint(AN_OCTAVE * np.log2(np.maximum(points[:, 2], _LEAST) / _LEAST)).clip(0, 255).astype(np.int64)
+    sizes = np.rint(AN_OCTAVE * np.log2(np.maximum(points[:, 2], _LEAST_SIZE) / _LEAST_SIZE)).clip(0, 255).astype(np.int64)
     poses: Poses = (turns << 8 | sizes).astype(np.uint16)
     return poses
 

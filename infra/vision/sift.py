@@ -32,7 +32,7 @@ _CONTRAST: Final = 0.01
 LONGEST: Final = 768
 """Larger pictures are made smaller first: their finest detail is noise."""
 
-_LEAST: Final = 512
+_LEAST_SIDE: Final = 512
 """Smaller ones are made larger, so that the dithering of a map of 128 pixels becomes a texture and its outlines become features."""
 
 _SPARE: Final = 1.5
@@ -59,7 +59,7 @@ def features_of(
     """
     height, width = rgb.shape[:2]
     longer = max(height, width)
-    factor = min(max(longer, min(_LEAST, longest)), longest) / longer
+    factor = min(max(longer, min(_LEAST_SIDE, longest)), longest) / longer
     size = max(1, round(width * factor)), max(1, round(height * factor))
     grey = cv2.cvtColor(resized(rgb, *size), cv2.COLOR_RGB2GRAY)
     sift = cv2.SIFT.create(nfeatures=round(most * _SPARE), contrastThreshold=_CONTRAST)

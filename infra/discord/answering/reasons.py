@@ -14,7 +14,7 @@ def reason(locale: str, evidence: Evidence) -> str:
     """What speaks for a match: `Same picture, seen at an angle: 143 points agree. Row 2, column 3 of 4x3 maps.`"""
     if evidence.by == "vector":
         return say(locale, "reasons-vector")
-    sentences = [_likeness(locale, evidence)]
+    sentences = [_likeness_sentence(locale, evidence)]
     if evidence.panel is not None:
         sentences.append(_panel(locale, evidence.panel))
     elif evidence.shown < PARTLY:
@@ -27,7 +27,7 @@ def percentage(share: float) -> int:
     return int(max(share, 0.0) * 100 + 1e-6)
 
 
-def _likeness(locale: str, evidence: Evidence) -> str:
+def _likeness_sentence(locale: str, evidence: Evidence) -> str:
     manner = ("both" if evidence.turn else "mirrored") if evidence.mirrored else "turned" if evidence.turn else "plain"
     exact = (evidence.agreement or 0.0) >= EXACT_AT
     if evidence.by == "hash" and manner == "plain" and not evidence.angle:
