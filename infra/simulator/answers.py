@@ -6,9 +6,7 @@ from infra.simulator import components, payloads
 from infra.simulator.embeds import Sign
 from infra.simulator.errors import JSON
 from infra.simulator.model import EPHEMERAL, Interaction, Message
-
-Upload = tuple[str, bytes]
-"""File name and content."""
+from infra.simulator.world import Upload
 
 
 @dataclass(frozen=True, slots=True)

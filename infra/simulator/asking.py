@@ -5,13 +5,13 @@ from typing import Any
 
 from contracts.errors import MapSeekError
 from infra.simulator import client, invoking
-from infra.simulator.answers import Answer, Upload, seen
+from infra.simulator.answers import Answer, seen
 from infra.simulator.commands import MESSAGE, SLASH
 from infra.simulator.errors import JSON
 from infra.simulator.invoking import Presser
 from infra.simulator.model import DIRECT, EPHEMERAL, Channel, Interaction, Member, Message
 from infra.simulator.options import fill
-from infra.simulator.world import World
+from infra.simulator.world import Upload, World
 
 LOCALE = "en-US"
 
