@@ -11,8 +11,9 @@ from contracts.envelope import Origin
 from contracts.errors import Retry
 from contracts.events import DiscordFile, ImagePosted, Person
 from contracts.state import Backfill, GuildSettings, amend
-from infra.discord.archiving.backfill import Backfilling, Page, Unreadable
+from infra.discord.archiving.backfill import Backfilling, Page
 from infra.discord.archiving.forgotten import Forgetting
+from infra.discord.archiving.history import Unreadable
 from infra.discord.archiving.marks import Marks
 from infra.discord.archiving.overview import LONGEST_FIELD, clipped
 from infra.discord.archiving.progress import bar, progress_of

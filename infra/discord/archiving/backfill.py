@@ -16,16 +16,13 @@ from contracts.errors import Retry, Unavailable
 from contracts.events import ImagePosted
 from contracts.ports import State
 from contracts.state import Backfill, amend
+from infra.discord.archiving.history import Unreadable
 from infra.discord.recorder import Recorder
 
 log = structlog.get_logger()
 
 Shown = Callable[[Backfill], Awaitable[None]]
 """Is told of every page."""
-
-
-class Unreadable(Exception):
-    """The bot may not read this channel's history; Discord would show an empty one rather than say so."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,16 @@ import structlog
 from disnake.ext import commands
 
 from contracts.errors import Unavailable
-from infra.discord.archiving.backfill import Unreadable
-from infra.discord.archiving.history import NO_MESSAGES, WITH_THREADS, archived_threads, may_read, newest_of, pages_after, place_of
+from infra.discord.archiving.history import (
+    NO_MESSAGES,
+    WITH_THREADS,
+    Unreadable,
+    archived_threads,
+    may_read,
+    newest_of,
+    pages_after,
+    place_of,
+)
 from infra.discord.archiving.intake import WITH_MESSAGES, Intake
 from infra.discord.archiving.marks import Place
 from infra.discord.archiving.rescan import rescan

@@ -7,7 +7,6 @@ from typing import Any
 
 import disnake
 
-from infra.discord.archiving.backfill import Unreadable
 
 PAGE = 100
 """Messages in one page, the most that Discord gives."""
@@ -16,6 +15,10 @@ READING = disnake.Permissions(view_channel=True, read_message_history=True)
 CONNECTING = disnake.Permissions(connect=True)
 WITH_THREADS = (disnake.TextChannel, disnake.ForumChannel, disnake.MediaChannel)
 NO_MESSAGES = (disnake.ForumChannel, disnake.MediaChannel, disnake.CategoryChannel)
+
+
+class Unreadable(Exception):
+    """The bot may not read this channel's history; Discord would show an empty one rather than say so."""
 
 
 def place_of(channel: Any) -> tuple[str, str]:

@@ -9,8 +9,7 @@ import structlog
 from disnake.ext import commands
 
 from contracts.events import ImagePosted
-from infra.discord.archiving.backfill import Unreadable
-from infra.discord.archiving.history import may_read, pages_after
+from infra.discord.archiving.history import Unreadable, may_read, pages_after
 from infra.discord.archiving.removals import deleted, edited, remove_channel
 from infra.discord.archiving.removing import is_embedded
 from infra.discord.services import Services

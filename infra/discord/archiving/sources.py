@@ -7,8 +7,8 @@ import disnake
 from disnake.ext import commands
 
 from contracts.errors import Retry
-from infra.discord.archiving.backfill import Page, Unreadable
-from infra.discord.archiving.history import PAGE, WITH_THREADS, archived_threads, may_read, page_after
+from infra.discord.archiving.backfill import Page
+from infra.discord.archiving.history import PAGE, WITH_THREADS, Unreadable, archived_threads, may_read, page_after
 from infra.discord.archiving.intake import WITH_MESSAGES, Intake
 
 

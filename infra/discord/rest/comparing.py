@@ -9,8 +9,7 @@ from typing import Any
 import disnake
 
 from contracts.events import ImagePosted
-from infra.discord.archiving.backfill import Unreadable
-from infra.discord.archiving.history import NO_MESSAGES, PAGE, WITH_THREADS, archived_threads, may_read, page_after
+from infra.discord.archiving.history import NO_MESSAGES, PAGE, WITH_THREADS, Unreadable, archived_threads, may_read, page_after
 from infra.discord.archiving.intake import WITH_MESSAGES
 from infra.discord.archiving.removing import is_embedded
 from infra.discord.rest.guilds import channel_of, guild_of
