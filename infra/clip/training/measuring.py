@@ -26,7 +26,7 @@ SHARE = (0.001, 0.01, 0.05, 0.5)
 """Quantiles that are told of the right pieces' similarities; of the wrong ones, what they leave to 1."""
 
 
-def distortions() -> dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]]:
+def plain_distortions() -> dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]]:
     """By name, what is done to an archived piece."""
     return {
         "JPEG 40, half the size": lambda image, _: distort.reencode(distort.resize(image, 0.5), 40),
@@ -44,8 +44,8 @@ def table_of(tower: Tower, pool: Pool, never: Pool) -> Table:
     """Recall@1 among the pool for each distortion, and the similarities of the right pieces and of what was never archived."""
     gallery = _vectors(tower, (Image.fromarray(each) for each in pool.archived))
     table = Table("asked", "recall@1", *(f"{share:.1%} below" for share in SHARE), title=f"{tower.name}, {len(pool)} pieces")
-    asked = {name: (Image.fromarray(each) for each in pool.archived) for name in distortions()}
-    for name, distorted in distortions().items():
+    asked = {name: (Image.fromarray(each) for each in pool.archived) for name in plain_distortions()}
+    for name, distorted in plain_distortions().items():
         rng = np.random.default_rng(1)
         alike = _vectors(tower, (distorted(image, rng) for image in asked[name])) @ gallery.T
         table.add_row(name, *_row(alike))
