@@ -6,13 +6,13 @@ from infra.simulator.model import DIRECT, Channel, Member
 from infra.simulator.permissions import permissions_in
 
 
-def partial_channel(channel: Channel, member: Member) -> JSON:
+def partial_channel(place: Channel, member: Member) -> JSON:
     """A channel or thread with what a member may do in it; of a direct message nothing of the kind."""
-    whole = places.channel(channel)
-    if channel.kind == DIRECT:
+    whole = places.channel(place)
+    if place.kind == DIRECT:
         return whole
     seen = {key: value for key, value in whole.items() if key not in ("permission_overwrites", "member")}
-    return seen | {"permissions": str(int(permissions_in(channel, member)))}
+    return seen | {"permissions": str(int(permissions_in(place, member)))}
 
 
 def resolved_member(member: Member, channel: Channel) -> JSON:

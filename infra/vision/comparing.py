@@ -13,8 +13,9 @@ import numpy as np
 
 from contracts.events import Evidence, Panel
 from contracts.ports import Compared
-from infra.vision import hashes, overlay, panels
+from infra.vision import overlay, panels
 from infra.vision.confidence import Found, probability
+from infra.vision.hashes import hash_distance, is_hash_near
 from infra.vision.homography import Matrix, aligned, can_be_seen, flipped, supported
 from infra.vision.matching import Features, features
 from infra.vision.overlay import Picture
@@ -88,7 +89,7 @@ def readings_of(
     ways: tuple[bool, ...] = (False, True)
     for image_id, made in prints.items():
         margin = similarities[image_id] - usual if image_id in similarities else 0.0
-        start = Found(distance=hashes.distance(question.print, made), margin=margin, among=among)
+        start = Found(distance=hash_distance(question.print, made), margin=margin, among=among)
         least = LEAST_SHARED if len(ways) == 1 else FEW_SHARED
         worth = [way for way in ways if shared(question.spoken[way], made.words, made.signatures) >= least]
         best[image_id] = reading = _by_points(question, made, Reading(start), worth)
@@ -186,7 +187,7 @@ def _told(question: Question, archived: Print, reading: Reading) -> Compared:
     within = overlay.inside(frame)
     asked = question.print
     turn, is_mirrored = panels.turn_of(frame, asked.size, archived.size)
-    whole = hashes.near(question.print, archived)
+    whole = is_hash_near(question.print, archived)
     return Compared(
         sure,
         Evidence(

@@ -16,14 +16,14 @@ CHANCE: Final = 128
 """Bits in which the hashes of two unrelated pictures differ."""
 
 
-def distance(asked: Print, archived: Print) -> int:
+def hash_distance(asked: Print, archived: Print) -> int:
     """In how many bits the archived hash differs from the nearest of the question's places; CHANCE where it says nothing."""
     if archived.quality < GOOD or not asked.place_hashes.size:
         return CHANCE
     return int(np.bitwise_count(asked.place_hashes ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min())
 
 
-def near(asked: Print, archived: Print) -> bool:
+def is_hash_near(asked: Print, archived: Print) -> bool:
     """Whether the whole question has the archived picture's hash, however it is turned."""
     if min(asked.quality, archived.quality) < GOOD or not asked.place_hashes.size:
         return False
