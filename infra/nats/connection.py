@@ -7,9 +7,12 @@ from urllib.parse import urlsplit, urlunsplit
 import nats
 import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from contracts.errors import MapSeekError
+
+__all__ = ["Client", "Msg", "connect", "disconnect", "without_password"]
 
 log = structlog.get_logger()
 

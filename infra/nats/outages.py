@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import APIError, NoStreamResponseError
 
@@ -11,6 +12,9 @@ from contracts.errors import Unavailable
 
 UNREACHABLE = (NatsTimeout, TimeoutError, NoRespondersError, NoStreamResponseError, ConnectionClosedError, OutboundBufferLimitError)
 """What the client raises while it has no server to talk to."""
+
+LOG_ERRORS = (NatsError,)
+"""Whatever the client raises, JetStream's errors too: for the one who ends a command, since elsewhere it would hide bugs."""
 
 
 @contextmanager
