@@ -11,8 +11,7 @@ from nats.aio.client import Client
 from contracts.events import AlertCancelled, AlertDelivered, AlertEmbedded, AlertFact, AlertSet, Fact, RemovalRequested
 from contracts.subjects import ALERTS, REMOVALS, guild_filter, guild_lane_filter, kind_filter, lane_filter
 from infra.nats.following import Following
-from infra.nats.lookup import last_on
-from infra.nats.outages import outages
+from infra.nats.lookup import find_last
 from infra.nats.tail import follow, readable
 from infra.tasks import cancel
 
@@ -96,8 +95,8 @@ class FollowedAlerts:
 
     async def _refreshed(self, guild_id: str) -> None:
         wanted = {
-            ALERTS: await self._last(ALERTS, guild_lane_filter("alert", guild_id)),
-            REMOVALS: await self._last(REMOVALS, guild_filter(RemovalRequested, guild_id)),
+            ALERTS: await find_last(self._client, ALERTS, guild_lane_filter("alert", guild_id)),
+            REMOVALS: await find_last(self._client, REMOVALS, guild_filter(RemovalRequested, guild_id)),
         }
         with suppress(TimeoutError):
             async with asyncio.timeout(FRESH_WITHIN_S):
@@ -106,7 +105,7 @@ class FollowedAlerts:
     async def caught_up(self) -> None:
         """Wait until all that is in the logs is applied; an entry that is purged meanwhile is not waited for."""
         while True:
-            wanted = {stream: await self._last(stream, subjects) for stream, subjects in FOLLOWED.items()}
+            wanted = {stream: await find_last(self._client, stream, subjects) for stream, subjects in FOLLOWED.items()}
             with suppress(TimeoutError):
                 async with asyncio.timeout(FRESH_WITHIN_S):
                     return await self._reached(wanted)
@@ -126,10 +125,6 @@ class FollowedAlerts:
 
     async def _reached(self, wanted: dict[str, int]) -> None:
         await self._following.until(lambda: all(self._positions[stream] >= last for stream, last in wanted.items()))
-
-    async def _last(self, stream: str, subjects: str) -> int:
-        with outages():
-            return await last_on(self._client.jetstream(), stream, subjects)
 
 
 @asynccontextmanager

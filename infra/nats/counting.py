@@ -9,6 +9,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
+from nats.js.errors import NotFoundError
 
 from infra.nats.outages import outages
 from infra.nats.tail import last_sequence
@@ -26,9 +27,19 @@ async def last_before(client: Client, stream: str, moment: datetime) -> int:
     start = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": moment}
     with outages():
         info = await _info(client, stream, [], start)
-        if info.num_pending and info.delivered:
-            return info.delivered.stream_seq  # a consumer that begins later counts what is before as delivered
-        return await last_sequence(client, stream)
+    if info.num_pending and info.delivered:
+        return info.delivered.stream_seq  # a consumer that begins later counts what is before as delivered
+    return await last_sequence(client, stream)
+
+
+async def count_on(client: Client, stream: str, subjects: str) -> int:
+    """How many entries a stream has on some subjects, 0 where there is no such stream. Raises Unavailable."""
+    with outages():
+        try:
+            info = await client.jetstream().stream_info(stream, subjects_filter=subjects)
+        except NotFoundError:
+            return 0
+    return sum((info.state.subjects or {}).values())
 
 
 async def _info(client: Client, stream: str, filters: list[str], start: dict[str, Any]) -> ConsumerInfo:

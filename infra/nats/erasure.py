@@ -103,5 +103,11 @@ class LogErasure:
                 raise
 
 
+async def purge_entries(client: Client, stream: str, subjects: str) -> None:
+    """Take what is on some subjects out of a log; its bytes stay on the disk for now. Raises Unavailable."""
+    with outages():
+        await client.jetstream().purge_stream(stream, subject=subjects)
+
+
 def _is(kind: type[ImageFact], subject: str) -> bool:
     return parse_subject(subject)[0] == kind.type_name()

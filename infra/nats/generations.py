@@ -12,7 +12,6 @@ from contracts.events import GenerationFact, GenerationStarted
 from contracts.generations import Generations
 from contracts.subjects import lane_filter, stream_of
 from infra.nats.following import Following
-from infra.nats.outages import outages
 from infra.nats.tail import follow, past, readable
 from infra.tasks import cancel
 
@@ -66,11 +65,10 @@ async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]
 async def _read(client: Client) -> tuple[Generations, int]:
     """What the log says, and the sequence of the last fact that it was read from."""
     generations, position = Generations(), 0
-    with outages():
-        async with aclosing(past(client, _STREAM, _FACTS)) as messages:
-            async for message in messages:
-                generations = _with(generations, message)
-                position = message.metadata.sequence.stream
+    async with aclosing(past(client, _STREAM, _FACTS)) as messages:
+        async for message in messages:
+            generations = _with(generations, message)
+            position = message.metadata.sequence.stream
     return generations, position
 
 

@@ -1,16 +1,56 @@
-"""Looking facts up by filter. Each fact has a subject of its own, so the last message of every subject is all there is."""
+"""Looking facts up by filter. Each fact has a subject of its own, so the last message of every subject is all there is.
+
+Those that are given a JetStream context are for the adapters of this package, which have one with a timeout of their own.
+"""
 
 import json
 from collections.abc import Sequence
 from typing import Any
 
+from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import NotFoundError
 
 from contracts.errors import Malformed
 from contracts.events import Fact
-from infra.nats.wire import read
+from infra.nats.outages import outages
+from infra.nats.wire import RawEntry, read
+
+
+async def list_subjects(client: Client, stream: str, filters: Sequence[str], *, timeout: float = 5) -> list[str]:
+    """The subjects that match and have an entry. Raises Unavailable."""
+    with outages():
+        subjects, _ = await subjects_under(client.jetstream(timeout=timeout), stream, filters)
+    return subjects
+
+
+async def read_each(client: Client, stream: str, filters: Sequence[str]) -> list[RawEntry]:
+    """The last entry of every subject that matches, in the order of the log. Raises Unavailable."""
+    entries = [await read_last(client, stream, subject) for subject in await list_subjects(client, stream, filters)]
+    return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.sequence)
+
+
+async def read_last(client: Client, stream: str, subject: str) -> RawEntry | None:
+    """The last entry on a subject, None where there is none. Raises Unavailable."""
+    with outages():
+        message = await message_on(client.jetstream(), stream, subject)
+    return None if message is None else _entry(message)
+
+
+async def read_next(client: Client, stream: str, after: int) -> RawEntry | None:
+    """The first entry behind a sequence, None where there is none. Raises Unavailable."""
+    with outages():
+        try:
+            return _entry(await client.jetstream().get_msg(stream, seq=after + 1, subject=">", next=True))
+        except NotFoundError:
+            return None
+
+
+async def find_last(client: Client, stream: str, subjects: str) -> int:
+    """The sequence of the last entry on some subjects, 0 where there is none. Raises Unavailable."""
+    with outages():
+        return await last_on(client.jetstream(), stream, subjects)
 
 
 async def subjects_under(js: JetStreamContext, stream: str, filters: Sequence[str]) -> tuple[list[str], int]:
@@ -70,6 +110,10 @@ async def last_on(js: JetStreamContext, stream: str, subjects: str) -> int:
     """The sequence of the last message on some subjects, 0 where there is none. Raises nats-py's errors as the others do."""
     message = await message_on(js, stream, subjects)
     return 0 if message is None else message.seq or 0
+
+
+def _entry(message: RawStreamMsg) -> RawEntry:
+    return RawEntry(message.seq or 0, message.subject or "", message.headers or {}, message.data or b"")
 
 
 def _fact(message: RawStreamMsg) -> Fact | None:

@@ -22,8 +22,8 @@ class LogPosts:
         self._first_release: dict[str, dict[str, list[str]]] = {}
 
     async def of_message(self, guild_id: str, message_id: str) -> list[ImagePosted]:
+        unnamed = (await self._first_release_subjects(guild_id)).get(message_id, [])
         with outages():
-            unnamed = (await self._first_release_subjects(guild_id)).get(message_id, [])
             facts, _ = await facts_under(self._js, IMAGES, [posts_of_message_filter(guild_id, message_id), *unnamed])
         return [fact for fact in facts if isinstance(fact, ImagePosted)]
 
@@ -43,11 +43,10 @@ class LogPosts:
         self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None
     ) -> AsyncIterator[ImagePosted]:
         """Raises Unavailable, in the middle too when the server goes away there."""
-        with outages():
-            async with aclosing(past(self._client, IMAGES, [guild_filter(ImagePosted, guild_id)], since=since)) as messages:
-                async for message in messages:
-                    recorded = readable(message)
-                    if recorded is None or not isinstance(post := recorded.fact, ImagePosted):
-                        continue
-                    if channel_id in (None, post.channel_id, post.thread_of) and author_id in (None, post.author.id):
-                        yield post
+        async with aclosing(past(self._client, IMAGES, [guild_filter(ImagePosted, guild_id)], since=since)) as messages:
+            async for message in messages:
+                recorded = readable(message)
+                if recorded is None or not isinstance(post := recorded.fact, ImagePosted):
+                    continue
+                if channel_id in (None, post.channel_id, post.thread_of) and author_id in (None, post.author.id):
+                    yield post

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +15,10 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import Error as JetStreamError
+from nats.js.errors import NotFoundError
 
 from contracts.errors import Malformed
+from infra.nats.outages import outages
 from infra.nats.wire import Recorded, read
 from infra.tasks import end_if_cancelled
 
@@ -66,26 +69,27 @@ async def past(
     """Every matching message that is in the log now, in order: of those recorded since a moment, or behind a stream sequence.
 
     Without `bodies` their data is empty, which spares the way for those who need only subjects and headers.
-    What is recorded or purged meanwhile is left out. Raises nats-py's errors when the server goes away.
+    What is recorded or purged meanwhile is left out. Raises Unavailable, in the middle too when the server goes away there.
     """
     js = client.jetstream()
     until = await last_sequence(client, stream)
     start = _behind(after) if since is None else {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": since}
     start |= {"headers_only": not bodies}
-    async with _reading(js, stream, filters, start) as (subscription, info):
-        left = info.num_pending or 0
-        while left:
-            end_if_cancelled()
-            try:
-                messages = await subscription.fetch(min(left, BATCH), timeout=1)
-            except TimeoutError:
-                left = (await js.consumer_info(stream, info.name)).num_pending or 0  # none when what was left has been purged
-                continue
-            for message in messages:
-                if message.metadata.sequence.stream > until:
-                    return
-                yield message
-            left = messages[-1].metadata.num_pending or 0
+    with outages():
+        async with _reading(js, stream, filters, start) as (subscription, info):
+            left = info.num_pending or 0
+            while left:
+                end_if_cancelled()
+                try:
+                    messages = await subscription.fetch(min(left, BATCH), timeout=1)
+                except TimeoutError:
+                    left = (await js.consumer_info(stream, info.name)).num_pending or 0  # none when what was left has been purged
+                    continue
+                for message in messages:
+                    if message.metadata.sequence.stream > until:
+                        return
+                    yield message
+                left = messages[-1].metadata.num_pending or 0
 
 
 def _behind(sequence: int) -> dict[str, Any]:
@@ -119,7 +123,32 @@ def readable(message: Msg) -> Recorded | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """How far a stream has come, how many entries it holds, and when it was made."""
+
+    last: int
+    entries: int
+    created: datetime | None
+
+
+async def read_stream(client: Client, stream: str) -> StreamState:
+    """The state of a stream. Raises Unavailable, also where there is no such stream."""
+    with outages():
+        info = await client.jetstream().stream_info(stream)
+    return StreamState(info.state.last_seq, info.state.messages, info.created)
+
+
+async def has_stream(client: Client, stream: str) -> bool:
+    """Whether there is a stream of that name. Raises Unavailable."""
+    with outages():
+        try:
+            await client.jetstream().stream_info(stream)
+        except NotFoundError:
+            return False
+    return True
+
+
 async def last_sequence(client: Client, stream: str) -> int:
-    """The sequence of the last entry of a stream; 0 when it is empty."""
-    info = await client.jetstream().stream_info(stream)
-    return info.state.last_seq
+    """The sequence of the last entry of a stream; 0 when it is empty. Raises as `read_stream`."""
+    return (await read_stream(client, stream)).last

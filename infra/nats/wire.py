@@ -21,6 +21,16 @@ class Recorded:
     origin: Origin
 
 
+@dataclass(frozen=True, slots=True)
+class RawEntry:
+    """An entry of a log as it lies there, whether it can be read or not."""
+
+    sequence: int
+    subject: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
 def body_of(fact: Fact) -> bytes:
     """The message body of a fact."""
     return orjson.dumps(fact.model_dump(mode="json"))
