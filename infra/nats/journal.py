@@ -1,10 +1,12 @@
-"""The Journal port on JetStream: each fact at most once, for ever."""
+"""The Journal port on JetStream: each fact at most once, for ever. And what a log is restored with: each entry in its place."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable
 from datetime import datetime
+from itertools import islice
 
 from nats.aio.client import Client
-from nats.js.api import Header, RawStreamMsg
+from nats.js.api import Header, PubAck, RawStreamMsg
 from nats.js.errors import APIError
 
 from contracts.envelope import Origin, headers_of
@@ -14,7 +16,7 @@ from contracts.ports import F
 from contracts.subjects import first_of, first_release_posts_filter, stream_of, subject_for, subject_of, variants_filter
 from infra.nats.lookup import first_on, last_on, message_on
 from infra.nats.outages import UNREACHABLE, outages
-from infra.nats.wire import body_of, read
+from infra.nats.wire import RawEntry, body_of, read
 
 WRONG_LAST_SEQUENCE = 10071
 """The server's error code when the subject already has a message, although none was expected."""
@@ -82,6 +84,34 @@ class JetStreamJournal:
     async def _last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
         with outages():
             return await message_on(self._js, stream_of(fact), subject_for(fact, *key))
+
+
+class Refused(Exception):
+    """The server does not take an entry in its place; the text is why."""
+
+
+async def append_entries(
+    client: Client, stream: str, entries: Iterable[RawEntry], *, at_once: int, timeout: float = 30
+) -> AsyncGenerator[int, None]:
+    """Record entries at their sequences behind the end of a log, so many at once, and yield each time how far that is.
+
+    Raises Refused where something else is at an entry's place, Unavailable.
+    """
+    js = client.jetstream(publish_async_max_pending=at_once)
+    left = iter(entries)
+    while batch := list(islice(left, at_once)):
+        on_their_way: list[asyncio.Future[PubAck]] = []
+        try:
+            for entry in batch:
+                headers = {**entry.headers, Header.EXPECTED_LAST_SEQUENCE.value: str(entry.sequence - 1)}
+                on_their_way.append(await js.publish_async(entry.subject, entry.body, stream=stream, headers=headers))
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*on_their_way)
+        except UNREACHABLE as error:
+            raise Unavailable("log", str(error) or type(error).__name__) from error
+        except APIError as error:
+            raise Refused(error.description) from error
+        yield batch[-1].sequence
 
 
 def _fact_of(message: RawStreamMsg | None, kind: type[F]) -> F | None:

@@ -3,35 +3,28 @@
 import sqlite3
 
 import orjson
-from nats.aio.client import Client
-from nats.js.api import ConsumerConfig
 
 from contracts.subjects import RETRIES
-from infra.nats.consumers import consumers_of
+from infra.nats.connection import Client
+from infra.nats.consumers import DurableCopy, copy_durables, restore_durable
 from pipeline.backup.places import Places
 
 
 async def note_durables(database: sqlite3.Connection, client: Client, streams: list[str]) -> None:
-    """Put every durable consumer of these logs into the archive, in place of those that were there."""
+    """Put every durable consumer of these logs into the archive, in place of those that were there. Raises Unavailable."""
     database.execute("DELETE FROM durables")
     for stream in streams:
         if stream == RETRIES:  # what is done there is deleted, so its consumers have no place to remember
             continue
-        for info in await consumers_of(client.jetstream(), stream):
-            if info.config.durable_name:
-                config = {name: value for name, value in info.config.as_dict().items() if name != "metadata"}
-                floor = info.ack_floor.stream_seq if info.ack_floor else 0
-                row = (stream, info.config.durable_name, orjson.dumps(config).decode(), floor)
-                database.execute("INSERT INTO durables VALUES (?, ?, ?, ?)", row)
+        for copy in await copy_durables(client, stream):
+            row = (stream, copy.name, orjson.dumps(copy.config).decode(), copy.settled)
+            database.execute("INSERT INTO durables VALUES (?, ?, ?, ?)", row)
 
 
 async def restore_durables(database: sqlite3.Connection, client: Client, places: Places) -> None:
-    """Make the consumers behind the same entries of the new log. One that is there is only put in its place."""
-    js = client.jetstream()
+    """Make the consumers behind the same entries of the new log. One that is there is only put in its place. Raises Unavailable."""
     for stream, name, noted, floor in database.execute("SELECT stream, name, config, floor FROM durables").fetchall():
-        config = ConsumerConfig.from_response(orjson.loads(noted))
-        if config.opt_start_seq:
-            config = config.evolve(opt_start_seq=places.up_to(stream, config.opt_start_seq - 1) + 1)
-        await js.add_consumer(stream, config)
-        if place := places.up_to(stream, floor):
-            await js.reset_consumer(stream, name, place + 1)
+        config = orjson.loads(noted)
+        if start := config.get("opt_start_seq"):
+            config["opt_start_seq"] = places.up_to(stream, start - 1) + 1
+        await restore_durable(client, stream, DurableCopy(name, config, places.up_to(stream, floor)))

@@ -9,14 +9,12 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import aclosing
 
-from nats.aio.client import Client
-from nats.js.errors import NotFoundError
-
 from contracts.errors import BlobMissing, MapSeekError
 from contracts.ports import BlobStore
 from contracts.subjects import ALERTS, FAILURES, IMAGES, INCIDENTS, JUDGEMENTS, REMOVALS, REQUESTS, RETRIES, import_key
-from infra.nats.outages import outages
+from infra.nats.connection import Client
 from infra.nats.state import open_state
+from infra.nats.tail import has_stream, read_stream
 from pipeline.backup.archive import at_once, finish_export
 from pipeline.backup.durables import note_durables
 from pipeline.backup.entries import add, is_of_a_search
@@ -35,7 +33,7 @@ SAVED_EVERY = 64 * 1024 * 1024
 async def export_to(database: sqlite3.Connection, client: Client, stores: Mapping[str, BlobStore], progress: Progress) -> Summary:
     """Bring an archive up to date; the summary counts what was added. Raises MapSeekError for another log's, and Unavailable."""
     summary = Summary()
-    with outages(), at_once(database):
+    with at_once(database):
         await _note_state(database, client)
         streams = await _existing(client)
         await note_durables(database, client, streams)
@@ -57,20 +55,14 @@ async def _note_state(database: sqlite3.Connection, client: Client) -> None:
 
 
 async def _existing(client: Client) -> list[str]:
-    found = []
-    for stream in EXPORTED:
-        try:
-            await client.jetstream().stream_info(stream)
-        except NotFoundError:  # an earlier version's log
-            continue
-        found.append(stream)
-    return found
+    """Those of the logs that there are: earlier versions had fewer."""
+    return [stream for stream in EXPORTED if await has_stream(client, stream)]
 
 
 async def _take(database: sqlite3.Connection, client: Client, stream: str, progress: Progress) -> int:
     """Take what is new in a log, as far as it goes now, and drop what is gone from it; returns how much is new."""
-    info = await client.jetstream().stream_info(stream)
-    until, created = info.state.last_seq, info.created.isoformat() if info.created else ""
+    state = await read_stream(client, stream)
+    until, created = state.last, state.created.isoformat() if state.created else ""
     known = database.execute("SELECT created, last, held FROM streams WHERE name = ?", (stream,)).fetchone()
     begun, last, held = known or (created, 0, 0)
     if begun != created or last > until:
@@ -83,9 +75,9 @@ async def _take(database: sqlite3.Connection, client: Client, stream: str, progr
                 add(database, entry)
                 taken += 1
             progress(stream, entry.sequence - last, until - last)
-    if info.state.messages - seen != held:
+    if state.entries - seen != held:
         await drop_what_is_gone(database, client, stream, last)
-    database.execute("INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?)", (stream, created, until, info.state.messages))
+    database.execute("INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?)", (stream, created, until, state.entries))
     return taken
 
 

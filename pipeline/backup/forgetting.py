@@ -3,11 +3,10 @@
 import sqlite3
 from contextlib import aclosing
 
-from nats.aio.client import Client
-
 from contracts.events import AlertFact, ImageRemoved, SearchJudged
 from contracts.state import Forgotten
 from contracts.subjects import ALERTS, FAILURES, FORGOTTEN, JUDGEMENTS, RETRIES, kind_filter
+from infra.nats.connection import Client
 from pipeline.backup.entries import entries
 from pipeline.backup.reading import recorded
 

@@ -4,21 +4,19 @@ It may be killed anywhere and begun again: the log tells how far it came, and th
 consumers come last, so that until then no stage has anything to work on.
 """
 
-import asyncio
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from itertools import islice
-
-from nats.aio.client import Client
-from nats.js.api import Header, PubAck
-from nats.js.errors import APIError
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore, Catalogue, State
 from contracts.subjects import SEARCHES, import_key
-from infra.nats.outages import UNREACHABLE, outages
+from infra.nats.connection import Client
+from infra.nats.journal import Refused, append_entries
 from infra.nats.state import open_state
+from infra.nats.tail import last_sequence
+from infra.nats.wire import RawEntry
 from pipeline.backup.archive import identity
 from pipeline.backup.durables import restore_durables
 from pipeline.backup.entries import Entry, entries
@@ -48,9 +46,8 @@ async def begin_import(database: sqlite3.Connection, client: Client, catalogue: 
 
 
 async def _used(client: Client) -> bool:
-    with outages():
-        infos = [await client.jetstream().stream_info(stream) for stream in (*EXPORTED, SEARCHES)]
-    return any(info.state.last_seq for info in infos)
+    ends = [await last_sequence(client, stream) for stream in (*EXPORTED, SEARCHES)]
+    return any(ends)
 
 
 async def import_from(database: sqlite3.Connection, client: Client, stores: Mapping[str, BlobStore], progress: Progress) -> Summary:
@@ -63,8 +60,7 @@ async def import_from(database: sqlite3.Connection, client: Client, stores: Mapp
         )
     await _store(database, stores, progress, summary)
     await _set(database, await open_state(client))
-    with outages():
-        await restore_durables(database, client, places)
+    await restore_durables(database, client, places)
     return summary
 
 
@@ -93,33 +89,19 @@ def _moved(database: sqlite3.Connection, stream: str, places: Places) -> Iterato
 
 async def _record(client: Client, stream: str, restored: Iterator[Entry], total: int, progress: Progress) -> int:
     """Record entries behind those that an import recorded before, each in its place; returns how many there are in all."""
-    js = client.jetstream(publish_async_max_pending=AT_ONCE)
-    with outages():
-        done = (await js.stream_info(stream)).state.last_seq
-    on_their_way: list[asyncio.Future[PubAck]] = []
-    for entry in islice(restored, done, None):
-        headers = {**entry.headers, Header.EXPECTED_LAST_SEQUENCE.value: str(done)}
-        on_their_way.append(await js.publish_async(entry.subject, entry.body, stream=stream, headers=headers))
-        done += 1
-        if len(on_their_way) == AT_ONCE:
-            await _taken(on_their_way, stream)
-            progress(stream, done, total)
-    await _taken(on_their_way, stream)
+    done = await last_sequence(client, stream)
+    left = enumerate(islice(restored, done, None), start=done + 1)
+    there = (RawEntry(place, entry.subject, entry.headers, entry.body) for place, entry in left)
+    try:
+        async with aclosing(append_entries(client, stream, there, at_once=AT_ONCE)) as recorded:
+            async for done in recorded:
+                progress(stream, done, total)
+    except Refused as refusal:
+        raise MapSeekError(
+            f"The log {stream} refused an entry ({refusal}): stop whatever else works on it, then import again."
+        ) from None
     progress(stream, done, total)
     return done
-
-
-async def _taken(on_their_way: list[asyncio.Future[PubAck]], stream: str) -> None:
-    try:
-        async with asyncio.timeout(30):
-            await asyncio.gather(*on_their_way)
-    except UNREACHABLE as error:
-        raise Unavailable("log", str(error) or type(error).__name__) from error
-    except APIError as error:
-        raise MapSeekError(
-            f"The log {stream} refused an entry ({error.description}): stop whatever else works on it, then import again."
-        ) from None
-    on_their_way.clear()
 
 
 async def _store(database: sqlite3.Connection, stores: Mapping[str, BlobStore], progress: Progress, summary: Summary) -> None:
