@@ -10,14 +10,13 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from nats.aio.client import Client
-
 from contracts.errors import BlobMissing
 from contracts.events import ImageDownloaded, ImageFact, ImageFingerprinted, ImagePosted, ImagePreprocessed, StoredFile
 from contracts.generations import Generation
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.blobs.files import FileBlobStore
+from infra.nats.connection import Client
 from infra.nats.generations import read_generations
 from infra.nats.tail import past, readable
 from stages.erase import blobs_of

@@ -11,8 +11,6 @@ import sys
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
-from nats.aio.client import Client
-
 from contracts.events import (
     FACTS,
     ImageDownloaded,
@@ -27,7 +25,8 @@ from contracts.events import (
 )
 from contracts.generations import Generation
 from contracts.subjects import IMAGES, entity_of, guild_filter, kind_filter, variant_filter
-from infra.nats.lookup import subjects_under
+from infra.nats.connection import Client
+from infra.nats.lookup import list_subjects
 from pipeline.audit.waiting import waiting_at
 from stages import download, embed, erase, fingerprint, persist, preprocess
 
@@ -75,7 +74,7 @@ class Ends:
 
 
 async def read_chain(scope: Scope) -> Chain:
-    """How far the images have come. Raises nats-py's errors when the server cannot be reached."""
+    """How far the images have come. Raises Unavailable."""
     waiting: dict[str, Images] = {}
     posted = await images_with(scope, ImagePosted)
     waiting["download"] = await waiting_at(scope.client, download.STAGE, scope.generation)
@@ -116,7 +115,7 @@ async def _subjects_of(scope: Scope, kind: type[ImageFact], variant: str | None 
         subjects = guild_filter(kind, scope.guild)
     else:
         subjects = kind_filter(kind) if variant is None else variant_filter(kind, variant)
-    found, _ = await subjects_under(scope.client.jetstream(timeout=PATIENCE_S), IMAGES, [subjects])
+    found = await list_subjects(scope.client, IMAGES, [subjects], timeout=PATIENCE_S)
     return [subject for subject in found if variant is None or subject.endswith(f".{variant}")]
 
 

@@ -10,10 +10,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from nats.aio.client import Client
-
 from contracts.events import ImageEmbedded, ImageFact, ImageFingerprinted, ImageRemoved
 from contracts.subjects import IMAGES, kind_filter, variant_filter
+from infra.nats.connection import Client
 from infra.nats.tail import past
 from infra.vectors.snapshot import saved_images
 from pipeline.audit.chain import Chain, Ends, Images, Scope, image_of

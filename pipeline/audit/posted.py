@@ -2,10 +2,9 @@
 
 from contextlib import aclosing
 
-from nats.aio.client import Client
-
 from contracts.events import ImagePosted
 from contracts.subjects import IMAGES, guild_filter, kind_filter
+from infra.nats.connection import Client
 from infra.nats.tail import past, readable
 
 Posted = dict[str, dict[int, dict[int, list[str]]]]
@@ -13,7 +12,7 @@ Posted = dict[str, dict[int, dict[int, list[str]]]]
 
 
 async def read_posted(client: Client, guild: str | None = None) -> Posted:
-    """Read the posts. Raises nats-py's errors when the server cannot be reached."""
+    """Read the posts. Raises Unavailable."""
     posted: Posted = {}
     filters = [kind_filter(ImagePosted) if guild is None else guild_filter(ImagePosted, guild)]
     async with aclosing(past(client, IMAGES, filters)) as messages:

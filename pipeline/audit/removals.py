@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from nats.aio.client import Client
-from nats.js.errors import NotFoundError
-
 from contracts.events import RemovalRequested
 from contracts.subjects import FAILURES, REMOVALS, RETRIES, durable_name, failure_filter, kind_filter, parse_letter, retry_filter
-from infra.nats.lookup import message_on, subjects_under
+from infra.nats.connection import Client
+from infra.nats.consumers import read_consumer
+from infra.nats.lookup import read_each
 from infra.nats.tail import past, readable
 from pipeline.audit.posted import Posted
 from stages import remove
@@ -29,7 +28,7 @@ class Removals:
 
 
 async def read_removals(client: Client, posted: Posted) -> Removals:
-    """What is asked for the removal of posted images. Raises nats-py's errors when the server cannot be reached."""
+    """What is asked for the removal of posted images. Raises Unavailable."""
     found = Removals()
     settled, put_back = await _settled_until(client), await _put_back(client)
     letters = await _letters(client)
@@ -63,19 +62,15 @@ def _about(request: RemovalRequested, posted: Posted) -> Iterator[str]:
 
 async def _settled_until(client: Client) -> int:
     """Up to where the remove stage has worked on every request; 0 where there is no such stage yet."""
-    try:
-        info = await client.jetstream().consumer_info(REMOVALS, durable_name(remove.STAGE.name, RemovalRequested.family))
-    except NotFoundError:
+    consumer = await read_consumer(client, REMOVALS, durable_name(remove.STAGE.name, RemovalRequested.family))
+    if consumer is None:
         return 0
-    place = info.ack_floor if info.num_ack_pending else info.delivered
-    return place.stream_seq if place else 0
+    return consumer.settled if consumer.in_flight else consumer.delivered
 
 
 async def _put_back(client: Client) -> set[str]:
-    js = client.jetstream()
-    subjects, _ = await subjects_under(js, RETRIES, [retry_filter(remove.STAGE.name)])
-    messages = [await message_on(js, RETRIES, subject) for subject in subjects]
-    return {(message.headers or {}).get("mapseek-subject", "") for message in messages if message is not None}
+    entries = await read_each(client, RETRIES, [retry_filter(remove.STAGE.name)])
+    return {entry.headers.get("mapseek-subject", "") for entry in entries}
 
 
 async def _letters(client: Client) -> dict[str, str]:

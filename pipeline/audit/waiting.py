@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any
 
-from nats.aio.client import Client
-from nats.js.errors import NotFoundError
-
 from contracts.generations import Generation
 from contracts.stage import Stage
 from contracts.subjects import (
@@ -21,7 +18,9 @@ from contracts.subjects import (
     past_name,
     retry_filter,
 )
-from infra.nats.lookup import message_on, subjects_under
+from infra.nats.connection import Client
+from infra.nats.consumers import read_consumer
+from infra.nats.lookup import read_each
 from infra.nats.tail import past
 
 LANE = "image"
@@ -40,24 +39,17 @@ async def waiting_at(client: Client, stage: Stage[Any], generation: Generation) 
     return found | await _unsettled(client, past_name(bound), until=generation.sequence)
 
 
-async def _unsettled(client: Client, consumer: str, until: float = math.inf) -> set[str]:
-    try:
-        info = await client.jetstream().consumer_info(IMAGES, consumer)
-    except NotFoundError:
+async def _unsettled(client: Client, name: str, until: float = math.inf) -> set[str]:
+    consumer = await read_consumer(client, IMAGES, name)
+    if consumer is None or not consumer.unsettled:
         return set()
-    if not (info.num_pending or info.num_ack_pending):
-        return set()
-    floor = info.ack_floor.stream_seq if info.ack_floor else 0
-    filters = info.config.filter_subjects or [info.config.filter_subject or ">"]
-    async with aclosing(past(client, IMAGES, filters, after=floor, bodies=False)) as messages:
+    async with aclosing(past(client, IMAGES, consumer.filters, after=consumer.settled, bodies=False)) as messages:
         return {entity_of(message.subject)[1] async for message in messages if message.metadata.sequence.stream <= until}
 
 
 async def _put_back(client: Client, stage: str) -> set[str]:
-    js = client.jetstream()
-    subjects, _ = await subjects_under(js, RETRIES, [retry_filter(stage)])
-    messages = [await message_on(js, RETRIES, subject) for subject in subjects if parse_letter(subject).family == LANE]
-    return {_image_of(message.headers) for message in messages if message is not None}
+    entries = await read_each(client, RETRIES, [retry_filter(stage)])
+    return {_image_of(entry.headers) for entry in entries if parse_letter(entry.subject).family == LANE}
 
 
 async def dead_letters(client: Client, generation: Generation) -> dict[str, dict[str, str]]:
