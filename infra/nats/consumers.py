@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from nats.aio.client import Client
-from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, ConsumerInfo, SequenceInfo
 from nats.js.errors import NotFoundError
 
@@ -144,11 +143,3 @@ def _consumer(info: ConsumerInfo) -> Consumer:
 
 def _sequence(place: SequenceInfo | None) -> int:
     return place.stream_seq if place else 0
-
-
-async def consumers_of(js: JetStreamContext, stream: str) -> list[ConsumerInfo]:
-    """All of them, by name. Raises nats-py's errors when the server cannot be reached."""
-    infos: list[ConsumerInfo] = []
-    while page := await js.consumers_info(stream, offset=len(infos)):
-        infos += page
-    return sorted(infos, key=lambda info: info.name)

@@ -5,12 +5,11 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from nats.aio.client import Client
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from contracts.errors import MapSeekError, Unavailable
-from infra.nats.outages import outages
+from infra.nats.connection import Client
 from infra.vectors.snapshot import MANIFEST
 from pipeline.commands.opened import wired
 from pipeline.index.answering import Report
@@ -56,7 +55,7 @@ async def rebuild_the_index(settings: Settings, *, verify: bool, out: Console, e
     if settings.vectors == "atlas":
         _say(out, "The vectors are those of the catalogue (MAPSEEK_VECTORS=atlas): for them it is `mapseek rebuild catalogue`.")
     async with _wired(settings) as wiring:
-        with _bars(err) as bars, outages():
+        with _bars(err) as bars:
             reports = await _reports(wiring.client, wiring, verify, bars)
     if not reports:
         _say(out, "There is no snapshot of the index to compare: the next process that needs it makes it from the log.")

@@ -3,22 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.errors import NoRespondersError
-
 from contracts.errors import MapSeekError
-from infra.nats.listening import listening
+from infra.nats.connection import Client, Msg
+from infra.nats.listening import has_listener, listening
 
 
 @asynccontextmanager
 async def alone(client: Client, subject: str, refusal: str) -> AsyncIterator[None]:
-    """Be the one who answers on this subject. Raises MapSeekError with `refusal` when somebody does already."""
-    try:
-        await client.request(subject, timeout=2)
-    except NoRespondersError:
-        pass
-    else:
+    """Be the one who answers on this subject. Raises MapSeekError with `refusal` when somebody does already, Unavailable."""
+    if await has_listener(client, subject):
         raise MapSeekError(refusal)
 
     async def at_it(message: Msg) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from time import monotonic
 
-from nats.aio.client import Client
-
 from contracts.subjects import REBUILD_INDEX
+from infra.nats.connection import Client
+from infra.nats.outages import outages
 from pipeline.index.answering import Report, Request
 
 ANSWER_WITHIN_S = 10.0
@@ -21,7 +21,15 @@ SILENT_FOR_S = 20.0
 async def ask_processes(
     client: Client, *, verify: bool, heard: Callable[[Report], None], silent_for: float = SILENT_FOR_S
 ) -> list[Report]:
-    """The last report of every process on each index that it holds, none where nobody does. `heard` is called with each report."""
+    """The last report of every process on each index that it holds, none where nobody does. `heard` is called with each report.
+
+    Raises Unavailable.
+    """
+    with outages():
+        return await _ask_processes(client, verify=verify, heard=heard, silent_for=silent_for)
+
+
+async def _ask_processes(client: Client, *, verify: bool, heard: Callable[[Report], None], silent_for: float) -> list[Report]:
     inbox = client.new_inbox()
     reports: dict[str, Report] = {}
     last_heard: dict[str, float] = {}

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-from nats.aio.client import Client
-
 from contracts.ports import Catalogue
 from contracts.subjects import REBUILDING_CATALOGUE
+from infra.nats.connection import Client
 from infra.nats.generations import read_generations
-from infra.nats.outages import outages
 from pipeline.rebuild.alone import alone
 from pipeline.rebuild.digest import Comparison, compared
 from pipeline.rebuild.filling import Filling, Progress
@@ -30,25 +28,23 @@ async def rebuild_catalogue(client: Client, catalogue: Catalogue, *, verify: boo
 
     Raises MapSeekError when somebody is at it already, Unavailable when the log or the catalogue cannot be reached.
     """
-    with outages():
-        async with alone(client, REBUILDING_CATALOGUE, _REFUSAL):
-            return await _rebuild(client, catalogue, verify=verify, progress=progress)
+    async with alone(client, REBUILDING_CATALOGUE, _REFUSAL):
+        return await _rebuild(client, catalogue, verify=verify, progress=progress)
 
 
 async def _rebuild(client: Client, catalogue: Catalogue, *, verify: bool, progress: Progress) -> Rebuilt:
-    js = client.jetstream()
     dropped = (await read_generations(client)).dropped
     beside = await catalogue.beside()
     try:
         filling = Filling(client, beside, dropped, progress)
         for _ in range(2):  # once for all that there is, once for what came meanwhile
-            await filling.up_to(await places(js, settled=True))
-        async with standstill(js) as (held_at, unsettled):
+            await filling.up_to(await places(client, settled=True))
+        async with standstill(client) as (held_at, unsettled):
             await filling.up_to(held_at)
             await _drop(beside, (await read_generations(client)).dropped - dropped)
             comparison = await compared(catalogue.contents(), beside.contents())
             if not verify:
-                await filling.up_to(await places(js))  # nothing as a rule, but what a new generation's durable began with
+                await filling.up_to(await places(client))  # nothing as a rule, but what a new generation's durable began with
                 await catalogue.replace_with(beside)
         if not verify:
             await _drop(catalogue, (await read_generations(client)).dropped - dropped)

@@ -6,14 +6,13 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-
 from contracts.errors import Retry
 from contracts.events import ImageEmbedded, ImageFact
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES
+from infra.nats.connection import Client
 from infra.nats.tail import past, readable
+from infra.nats.wire import Recorded
 from stages import persist
 
 Progress = Callable[[int, int], None]
@@ -44,7 +43,7 @@ class Filling:
         self._waiting: list[ImageFact] = []
 
     async def up_to(self, places: Sequence[Place]) -> None:
-        """Play what is not played yet, up to these places. Raises nats-py's errors and Unavailable."""
+        """Play what is not played yet, up to these places. Raises Unavailable."""
         total = sum(place.sequence for place in places)
         done = 0
         for place in places:
@@ -59,20 +58,20 @@ class Filling:
         after = self._reached.get(place.durable, 0)
         if not place.filters or after >= place.sequence:
             return
-        batch: list[Msg] = []
+        batch: list[Recorded | None] = []
         async with aclosing(past(self._client, IMAGES, place.filters, after=after)) as messages:
             async for message in messages:
                 if message.metadata.sequence.stream > place.sequence:
                     break
-                batch.append(message)
+                batch.append(readable(message))
                 if len(batch) == AT_ONCE:
                     await self._apply(self._facts(batch))
                     self._progress(done + message.metadata.sequence.stream, total)
                     batch.clear()
         await self._apply(self._facts(batch))
 
-    def _facts(self, messages: Sequence[Msg]) -> list[ImageFact]:
-        facts = [recorded.fact for message in messages if (recorded := readable(message)) is not None]
+    def _facts(self, batch: Sequence[Recorded | None]) -> list[ImageFact]:
+        facts = [recorded.fact for recorded in batch if recorded is not None]
         return [fact for fact in facts if isinstance(fact, ImageFact) and not self._is_dropped(fact)]
 
     def _is_dropped(self, fact: ImageFact) -> bool:

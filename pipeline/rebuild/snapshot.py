@@ -5,9 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nats.aio.client import Client
-
 from contracts.errors import MapSeekError
+from infra.nats.connection import Client
 from infra.vectors.lock import LOCK, takes
 from pipeline.index.comparing import IndexComparison, compared
 from pipeline.index.kinds import Kind
@@ -20,7 +19,7 @@ async def rebuild_snapshot(
 ) -> IndexComparison | None:
     """Make the snapshot in a folder anew from the log, or only compare it. None when there is none: there is nothing to compare.
 
-    Raises MapSeekError when a process has the index open after all, nats-py's errors when the log cannot be read.
+    Raises MapSeekError when a process has the index open after all, Unavailable when the log cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as lock:

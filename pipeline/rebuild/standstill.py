@@ -5,12 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-from nats.js import JetStreamContext
-from nats.js.api import ConsumerInfo
-from nats.js.errors import NotFoundError
-
 from contracts.subjects import IMAGES, RETRIES
-from infra.nats.consumers import consumers_of
+from infra.nats.connection import Client
+from infra.nats.consumers import Consumer, list_consumers, pause_consumer, resume_consumer
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.clock import utc_now
 from pipeline.rebuild.filling import Place
@@ -29,80 +26,74 @@ _KINDS = {kind.type_name() for kind in persist.STAGE.consumes}
 
 
 @asynccontextmanager
-async def standstill(js: JetStreamContext) -> AsyncIterator[tuple[list[Place], int]]:
+async def standstill(client: Client) -> AsyncIterator[tuple[list[Place], int]]:
     """The places at which the writers stand while they are held, and how many facts are still unsettled: tried again and again.
 
-    Those have been delivered, so a catalogue that is filled up to these places has them. Raises nats-py's errors.
+    Those have been delivered, so a catalogue that is filled up to these places has them. Raises Unavailable.
     """
-    await _settled(js, IDLE_WITHIN_S, idle=True)  # a moment without work is the best one, but there may be none
+    await _settled(client, IDLE_WITHIN_S, idle=True)  # a moment without work is the best one, but there may be none
     for last in (False, True):
-        async with _paused(js):
-            unsettled = await _settled(js, SETTLES_WITHIN_S)
+        async with _paused(client):
+            unsettled = await _settled(client, SETTLES_WITHIN_S)
             if last or not unsettled:
-                yield await places(js), unsettled
+                yield await places(client), unsettled
                 return
-        await _settled(js, REDELIVERED_WITHIN_S)
+        await _settled(client, REDELIVERED_WITHIN_S)
 
 
-async def places(js: JetStreamContext, *, settled: bool = False) -> list[Place]:
+async def places(client: Client, *, settled: bool = False) -> list[Place]:
     """How far each writer has come: up to what is delivered to it, or up to where everything is `settled`."""
     found = []
-    for info in await _writers(js, IMAGES):
-        sequence = info.ack_floor if settled else info.delivered
-        filters = info.config.filter_subjects or [str(info.config.filter_subject)]
-        ours = tuple(each for each in filters if ".".join(each.split(".")[1:3]) in _KINDS)
-        found.append(Place(info.name, ours, sequence.stream_seq if sequence else 0))
+    for writer in await _writers(client, IMAGES):
+        ours = tuple(each for each in writer.filters if ".".join(each.split(".")[1:3]) in _KINDS)
+        found.append(Place(writer.name, ours, writer.settled if settled else writer.delivered))
     return found
 
 
 @asynccontextmanager
-async def _paused(js: JetStreamContext) -> AsyncIterator[None]:
-    held = await _pause(js)
-    renewing = asyncio.create_task(_keep_paused(js))
+async def _paused(client: Client) -> AsyncIterator[None]:
+    held = await _pause(client)
+    renewing = asyncio.create_task(_keep_paused(client))
     try:
         yield
     finally:
         await cancel(renewing)
         for stream, name in held:
-            with suppress(NotFoundError):
-                await js.resume_consumer(stream, name)
+            await resume_consumer(client, stream, name)
 
 
-async def _keep_paused(js: JetStreamContext) -> None:
+async def _keep_paused(client: Client) -> None:
     while True:
         end_if_cancelled()
         await asyncio.sleep(RENEWED_EVERY_S)
-        await _pause(js)
+        await _pause(client)
 
 
-async def _pause(js: JetStreamContext) -> list[tuple[str, str]]:
-    until = (utc_now() + PAUSED_FOR).isoformat().replace("+00:00", "Z")
-    names = [(stream, info.name) for stream in (IMAGES, RETRIES) for info in await _writers(js, stream)]
+async def _pause(client: Client) -> list[tuple[str, str]]:
+    until = utc_now() + PAUSED_FOR
+    names = [(stream, writer.name) for stream in (IMAGES, RETRIES) for writer in await _writers(client, stream)]
     for stream, name in names:
-        with suppress(NotFoundError):
-            await js.pause_consumer(stream, name, until)
+        await pause_consumer(client, stream, name, until)
     return names
 
 
-async def _settled(js: JetStreamContext, within: float, *, idle: bool = False) -> int:
+async def _settled(client: Client, within: float, *, idle: bool = False) -> int:
     """Wait until everything that was delivered to persist is settled, or until it is `idle`; what is left after that time."""
     left = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(within):
-            while left := await _left(js, idle=idle):
+            while left := await _left(client, idle=idle):
                 end_if_cancelled()
                 await asyncio.sleep(0.05)
     return left
 
 
-async def _left(js: JetStreamContext, *, idle: bool) -> int:
-    infos = await _writers(js, IMAGES, (persist.STAGE.name,))
-    return sum((info.num_ack_pending or 0) + (info.num_pending or 0 if idle else 0) for info in infos)
+async def _left(client: Client, *, idle: bool) -> int:
+    writers = await _writers(client, IMAGES, (persist.STAGE.name,))
+    return sum(writer.unsettled if idle else writer.in_flight for writer in writers)
 
 
-async def _writers(
-    js: JetStreamContext, stream: str, stages: Sequence[str] = (persist.STAGE.name, erase.STAGE.name)
-) -> list[ConsumerInfo]:
+async def _writers(client: Client, stream: str, stages: Sequence[str] = (persist.STAGE.name, erase.STAGE.name)) -> list[Consumer]:
     """Their durables, by name: so the posts come before the vectors, which have the generation's name behind it."""
     names = tuple(f"{stage}-" for stage in stages)
-    return [info for info in await consumers_of(js, stream) if info.name.startswith(names)]
+    return [consumer for consumer in await list_consumers(client, stream) if consumer.name.startswith(names)]

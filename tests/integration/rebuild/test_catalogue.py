@@ -121,7 +121,7 @@ async def test_whoever_writes_is_held_for_a_while_only_and_a_killed_rebuild_hold
         infos = await js.consumers_info(IMAGES)
         return {info.name: info.pause_remaining or 0 for info in infos if info.paused}
 
-    async with standstill(js) as (held_at, unsettled):
+    async with standstill(client) as (held_at, unsettled):
         remaining = await paused()
         assert sorted(remaining) == ["erase-image", "persist-image", "persist-image-g1", "persist-image-g2"]
         assert {place.durable for place in held_at} == set(remaining)
