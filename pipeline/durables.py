@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -10,6 +11,9 @@ from contracts.events import ImagePreprocessed
 from contracts.generations import Generation, Generations
 from contracts.stage import Stage
 from contracts.subjects import LANES, RETRIES, bound_filter, durable_name, kind_filter, past_name, retry_filter, retry_name
+from infra.nats.connection import Client
+from infra.nats.consumers import read_consumer
+from infra.nats.outages import outages
 
 ACK_WAIT_S = 30.0
 """A message that is silent for so long is delivered again; the runner keeps a working one alive."""
@@ -85,9 +89,39 @@ def past_durable(stage: Stage[Any], family: str, generation: Generation) -> Dura
     return replace(durable, config=durable.config.evolve(durable_name=name, name=name))
 
 
+def replay_durable(
+    stage: Stage[Any], family: str, name: str, filters: Iterable[str], after: int, *, kept_for: timedelta, notes: dict[str, str]
+) -> Durable:
+    """The place of a stage's replay of what some filters match behind a stream sequence.
+
+    The server forgets it when nobody has worked on it for so long, and keeps the `notes` with it.
+    """
+    config = _config(name, list(filters)).evolve(
+        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+        opt_start_seq=after + 1,
+        inactive_threshold=kept_for.total_seconds(),
+        metadata=notes,
+    )
+    return Durable(stage.name, family, LANES[family], config)
+
+
 def retry_durables(stages: Iterable[Stage[Any]]) -> list[Durable]:
     """Where each stage finds the dead letters that somebody put back, of all its lanes and generations."""
     return [Durable(stage.name, "retry", RETRIES, _config(retry_name(stage.name), [retry_filter(stage.name)])) for stage in stages]
+
+
+async def make_durable(client: Client, durable: Durable) -> bool:
+    """Make a durable if there is none, and say whether there was none. One that is paused stays so. Raises Unavailable."""
+    if await read_consumer(client, durable.stream, durable.name) is not None:
+        return False
+    await put_durable(client, durable)
+    return True
+
+
+async def put_durable(client: Client, durable: Durable) -> None:
+    """Make a durable, or give one that is there this configuration; it stays at its place. Raises Unavailable."""
+    with outages():
+        await client.jetstream().add_consumer(durable.stream, durable.config)
 
 
 def _durable(stage: Stage[Any], family: str, filters: list[str], generation: Generation | None = None, after: int = 0) -> Durable:

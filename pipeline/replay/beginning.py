@@ -1,13 +1,12 @@
 """Beginning a generation of what today's release makes with an encoder, or joining in with whoever is building that very one."""
 
-from nats.aio.client import Client
-
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.events import ImagePreprocessed
 from contracts.generations import Generation, Generations
 from contracts.ports import ImageEncoder
 from contracts.subjects import IMAGES, variant_filter
+from infra.nats.connection import Client
 from infra.nats.counting import count_of
 from infra.nats.generations import read_generations
 from pipeline.generations.encoders import makes, said

@@ -9,21 +9,18 @@ import asyncio
 import os
 from typing import Any
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.js.errors import NotFoundError
-
 from contracts.errors import MapSeekError
 from contracts.events import ImageFact
 from contracts.generations import Generation, Generations
 from contracts.stage import Stage
 from contracts.subjects import IMAGES
-from infra.nats.outages import outages
+from infra.nats.connection import Msg
+from infra.nats.consumers import delete_consumer
 from infra.nats.tail import last_sequence, readable
 from infra.tasks import cancel
 from pipeline import topology
 from pipeline.dependencies import dependencies
-from pipeline.durables import Durable, durables, past_durable
+from pipeline.durables import Durable, durables, make_durable, past_durable
 from pipeline.generations.standing import MADE, Standing, standing
 from pipeline.process import Process
 from pipeline.registry import STAGES
@@ -80,7 +77,7 @@ async def _make_past(process: Process, generation: Generation, now: Generations,
     found = await standing(client, generation)
     lacking = {kind: past_durable(MADE[kind], ImageFact.family, generation) for kind in MADE if found.lacks(kind)}
     for durable in lacking.values():  # all of them before the first is played, lest a pause miss one
-        await made(client, durable)
+        await make_durable(client, durable)
     work = [
         asyncio.create_task(_play(process, generation, kind, Track(durable.stream, durable.name, end), limits, batch, found))
         for kind, durable in lacking.items()
@@ -111,9 +108,9 @@ async def _play(
     skip = _made_in(process, generation, kind) if found.made[kind] else None
     try:
         await play(wiring.client, track, job, process.runtime, limits, hands_for(stage, batch), skip=skip)
-        await wiring.client.jetstream().delete_consumer(track.stream, track.durable)
-    except (Gone, NotFoundError):
+    except Gone:
         return  # another process was through with it first
+    await delete_consumer(wiring.client, track.stream, track.durable)
 
 
 def hands_for(stage: Stage[Any], batch: int) -> Hands:
@@ -144,15 +141,3 @@ async def _help(process: Process, durable: Durable, batch: int) -> None:
     job = Job(stage, durable.family, deps, durable.generation_name)
     track = Track(durable.stream, durable.name, await last_sequence(client, durable.stream), PATIENCE_S)
     await play(client, track, job, process.runtime, Limits(), hands)
-
-
-async def made(client: Client, durable: Durable) -> bool:
-    """Make a durable if there is none, and say whether there was none. One that is paused stays so."""
-    with outages():
-        js = client.jetstream()
-        try:
-            await js.consumer_info(durable.stream, durable.name)
-        except NotFoundError:
-            await js.add_consumer(durable.stream, durable.config)
-            return True
-        return False

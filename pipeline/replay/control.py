@@ -1,37 +1,29 @@
 """Pausing, resuming and cancelling a build. The server keeps a pause: it holds for every process, and after restarts."""
 
 from collections.abc import Collection
-from contextlib import suppress
-
-from nats.js.errors import NotFoundError
+from datetime import UTC, datetime
 
 from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES
-from infra.nats.outages import outages
+from infra.nats.consumers import pause_consumer, resume_consumer
 from pipeline.generations.dropping import drop
 from pipeline.generations.naming import known
 from pipeline.generations.standing import builds_of
 from pipeline.wiring import Wiring
 
-FOR_EVER = "9999-12-31T00:00:00Z"
+FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 async def pause(wiring: Wiring, name: str) -> None:
     """Let no process begin another batch of a build. Raises MapSeekError when that generation is not being built."""
-    builds = await _builds_of(wiring, name)
-    with outages():
-        for durable in builds:
-            with suppress(NotFoundError):  # it has just come to its end
-                await wiring.client.jetstream().pause_consumer(IMAGES, durable, FOR_EVER)
+    for durable in await _builds_of(wiring, name):  # one that has just come to its end is none any more
+        await pause_consumer(wiring.client, IMAGES, durable, FOR_EVER)
 
 
 async def resume(wiring: Wiring, name: str) -> None:
     """Let a build go on. Raises MapSeekError when that generation is not being built."""
-    builds = await _builds_of(wiring, name)
-    with outages():
-        for durable in builds:
-            with suppress(NotFoundError):
-                await wiring.client.jetstream().resume_consumer(IMAGES, durable)
+    for durable in await _builds_of(wiring, name):
+        await resume_consumer(wiring.client, IMAGES, durable)
 
 
 async def cancel(wiring: Wiring, name: str) -> int:

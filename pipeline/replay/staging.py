@@ -10,21 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
-from nats.js.errors import NotFoundError
-
 from contracts.errors import MapSeekError
 from contracts.events import Fact, ImageFact
 from contracts.generations import Generation
 from contracts.stage import Stage
 from contracts.subjects import LANES, durable_name, part_filters
+from infra.nats.connection import Client
+from infra.nats.consumers import delete_consumer, read_consumer
 from infra.nats.counting import count_of, last_before
-from infra.nats.outages import outages
 from infra.nats.tail import last_sequence
-from pipeline import durables
 from pipeline.clock import utc_now
 from pipeline.dependencies import dependencies
+from pipeline.durables import Durable, put_durable, replay_durable
 from pipeline.process import Process
 from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part, moment
@@ -98,20 +95,19 @@ async def legs(client: Client, stage: Stage[Any], part: Part, generations: Seque
     family = lane_of(stage)
     stream = LANES[family]
     now = utc_now()
-    with outages():
-        after = max(0, (part.from_seq or 1) - 1)
-        end = await last_sequence(client, stream)
-        if part.since is not None:
-            after = await last_before(client, stream, min(now, moment(part.since, now)))
-        if part.until is not None:
-            end = min(end, await last_before(client, stream, min(now, moment(part.until, now))))
-        found = []
-        for generation in (None, *generations):
-            if kinds := stage.consumed_in(family, by_generation=generation is not None):
-                filters = tuple(each for kind in kinds for each in _filters(kind, part, generation))
-                name = durable_name(f"replay-{stage.name}", family, generation.name if generation else None)
-                track = Track(stream, f"{name}-{part.digest}", end)
-                found.append(await _as_it_stands(client, Leg(track, family, filters, after, 0, 0, generation)))
+    after = max(0, (part.from_seq or 1) - 1)
+    end = await last_sequence(client, stream)
+    if part.since is not None:
+        after = await last_before(client, stream, min(now, moment(part.since, now)))
+    if part.until is not None:
+        end = min(end, await last_before(client, stream, min(now, moment(part.until, now))))
+    found = []
+    for generation in (None, *generations):
+        if kinds := stage.consumed_in(family, by_generation=generation is not None):
+            filters = tuple(each for kind in kinds for each in _filters(kind, part, generation))
+            name = durable_name(f"replay-{stage.name}", family, generation.name if generation else None)
+            track = Track(stream, f"{name}-{part.digest}", end)
+            found.append(await _as_it_stands(client, Leg(track, family, filters, after, 0, 0, generation)))
     return found
 
 
@@ -122,17 +118,13 @@ def _filters(kind: type[Fact], part: Part, generation: Generation | None) -> tup
 
 async def _as_it_stands(client: Client, leg: Leg) -> Leg:
     """With how much there is to play; one that was begun keeps its end and knows what is left."""
-    js = client.jetstream()
-    try:
-        info = await js.consumer_info(leg.track.stream, leg.track.durable)
-    except NotFoundError:
+    begun = await read_consumer(client, leg.track.stream, leg.track.durable)
+    if begun is None:
         total = await _between(client, leg, leg.after, leg.track.end)
         return replace(leg, total=total, left=total)
-    kept = info.config.metadata or {}
-    track = replace(leg.track, end=int(kept[END]))
-    place = info.delivered.stream_seq if info.delivered else 0
-    left = await _between(client, leg, place, track.end) + (info.num_ack_pending or 0)
-    return replace(leg, track=track, total=int(kept[TOTAL]), left=left, begun=True)
+    track = replace(leg.track, end=int(begun.metadata[END]))
+    left = await _between(client, leg, begun.delivered, track.end) + begun.in_flight
+    return replace(leg, track=track, total=int(begun.metadata[TOTAL]), left=left, begun=True)
 
 
 async def _between(client: Client, leg: Leg, after: int, end: int) -> int:
@@ -144,33 +136,21 @@ async def _between(client: Client, leg: Leg, after: int, end: int) -> int:
 
 async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits, hands: Hands) -> None:
     """Work until a leg is settled, and forget its durable. Raises MapSeekError where what the stage needs cannot be opened."""
-    wiring, js = process.wiring, process.wiring.client.jetstream()
-    deps = await dependencies(stage, leg.family, wiring, leg.generation)
+    client = process.wiring.client
+    deps = await dependencies(stage, leg.family, process.wiring, leg.generation)
     job = Job(stage, leg.family, deps, leg.generation.name if leg.generation else None, replay=leg.track.durable)
     if leg.total and not leg.begun:
-        with outages():
-            await js.add_consumer(leg.track.stream, _consumer(leg))
+        await put_durable(client, _durable(stage, leg))
 
     async def to_the_end() -> None:
-        with suppress(Gone, NotFoundError):  # another process was through with it first
+        with suppress(Gone):  # another process was through with it first
             if leg.left:
-                await play(wiring.client, leg.track, job, process.runtime, limits, hands)
-            await js.delete_consumer(leg.track.stream, leg.track.durable)
+                await play(client, leg.track, job, process.runtime, limits, hands)
+            await delete_consumer(client, leg.track.stream, leg.track.durable)
 
     await through_outages(to_the_end)
 
 
-def _consumer(leg: Leg) -> ConsumerConfig:
-    return ConsumerConfig(
-        durable_name=leg.track.durable,
-        name=leg.track.durable,
-        filter_subjects=list(leg.filters),
-        deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-        opt_start_seq=leg.after + 1,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=durables.ACK_WAIT_S,
-        max_deliver=-1,
-        max_ack_pending=durables.MAX_ACK_PENDING,
-        inactive_threshold=KEPT_FOR.total_seconds(),
-        metadata={END: str(leg.track.end), TOTAL: str(leg.total)},
-    )
+def _durable(stage: Stage[Any], leg: Leg) -> Durable:
+    notes = {END: str(leg.track.end), TOTAL: str(leg.total)}
+    return replay_durable(stage, leg.family, leg.track.durable, leg.filters, leg.after, kept_for=KEPT_FOR, notes=notes)

@@ -30,9 +30,9 @@ from infra.clip.encoder import OpenClipEncoder
 from infra.clip.loading import load_tower
 from infra.nats.journal import JetStreamJournal
 from infra.nats.wire import body_of
-from pipeline.durables import past_durable
+from pipeline.durables import make_durable, past_durable
 from pipeline.monitoring.metrics import Metrics
-from pipeline.replay.building import IN_FLIGHT, made
+from pipeline.replay.building import IN_FLIGHT
 from pipeline.replay.limits import Limits
 from pipeline.replay.playing import Hands, Track, play
 from pipeline.runner import Job, Runtime
@@ -76,7 +76,7 @@ class Bench:
         dimensions = encoder.encoder.dimensions
         generation = Generation(name, encoder.encoder.id, encoder.encoder.digest, PREPROCESSING, dimensions, self.events)
         durable = past_durable(embed.STAGE, "image", generation)
-        await made(self.client, durable)
+        await make_durable(self.client, durable)
         hosted = embed.Hosted(name, encoder)
         deps = embed.Deps(blobs or self.blobs, lambda _: hosted)  # type: ignore[arg-type]
         job = Job(embed.STAGE, "image", deps, name, replay=durable.name)
@@ -93,7 +93,7 @@ class Bench:
         self.generations += 1
         name = f"g{self.generations}"
         durable = past_durable(embed.STAGE, "image", Generation(name, "", "", PREPROCESSING, 1, self.events))
-        await made(self.client, durable)
+        await make_durable(self.client, durable)
         js, left = self.client.jetstream(), self.events
         body = body_of(ImageEmbedded(guild_id="7", channel_id="8", image_id="bench-0", generation=name, vector=NO_MODEL.vector))
 

@@ -12,7 +12,7 @@ from pipeline import durables
 from pipeline.dependencies import dependencies
 from pipeline.failures.letters import letters, put_back
 from pipeline.generations.standing import standing
-from pipeline.replay.building import build, made
+from pipeline.replay.building import build
 from pipeline.replay.limits import Limits
 from pipeline.replay.playing import Hands, Track, play
 from pipeline.runner import Job
@@ -106,7 +106,7 @@ async def test_a_log_that_is_away_while_a_build_looks_what_is_done_is_waited_for
             return False
 
         durable = durables.past_durable(embed.STAGE, "image", generation)
-        await made(process.wiring.client, durable)
+        await durables.make_durable(process.wiring.client, durable)
         job = Job(
             embed.STAGE, "image", await dependencies(embed.STAGE, "image", process.wiring, generation), "g2", replay=durable.name
         )
