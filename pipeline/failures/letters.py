@@ -6,16 +6,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from time import monotonic
 
-from nats.aio.client import Client
-from nats.js.errors import NotFoundError
-
 from contracts.errors import MapSeekError
 from contracts.events import MessageDiscarded, MessageRequeued
 from contracts.subjects import FAILURES, RETRIES, durable_name, entity_of, failure_subject, parse_letter, retry_name, retry_subject
+from infra.nats.connection import Client
+from infra.nats.consumers import read_consumer
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.outages import outages
+from infra.nats.lookup import read_last
 from infra.nats.tail import past
+from infra.nats.wire import RawEntry
 from pipeline.deadletters import Delivery, Worker, round_of, without_servers
 from pipeline.failures.incidents import record_incident
 
@@ -67,11 +67,10 @@ async def letters(client: Client, *, stage: str | None = None, reason: str | Non
     """Those of one stage, with a text in their reason, about one guild; oldest first. Raises Unavailable."""
     filters = [_ANY if stage is None else failure_subject(stage, ">", "")]
     found: dict[str, Letter] = {}
-    with outages():
-        async with aclosing(past(client, FAILURES, filters)) as messages:
-            async for message in messages:
-                position = message.metadata.sequence.stream
-                found[message.subject] = Letter(position, message.subject, dict(message.headers or {}), message.data)
+    async with aclosing(past(client, FAILURES, filters)) as messages:
+        async for message in messages:
+            position = message.metadata.sequence.stream
+            found[message.subject] = Letter(position, message.subject, dict(message.headers or {}), message.data)
     return [
         letter
         for letter in found.values()
@@ -84,13 +83,14 @@ async def letter_of(client: Client, letter_id: str) -> Letter:
     tokens = letter_id.strip().split("/")
     if len(tokens) in (3, 4) and all(token and not set(token) & set(" .*>\t\r\n") for token in tokens):
         subject = failure_subject(tokens[0], tokens[1], *tokens[2:])
-        with outages():
-            try:
-                message = await client.jetstream().get_last_msg(FAILURES, subject)
-                return Letter(message.seq or 0, subject, dict(message.headers or {}), message.data or b"")
-            except NotFoundError:
-                pass
+        if (entry := await read_last(client, FAILURES, subject)) is not None:
+            return letter_in(entry)
     raise MapSeekError(f"There is no dead letter {letter_id!r}: `mapseek failures list` shows those that there are.")
+
+
+def letter_in(entry: RawEntry) -> Letter:
+    """The dead letter that an entry of a log is."""
+    return Letter(entry.sequence, entry.subject, dict(entry.headers), entry.body)
 
 
 async def put_back(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
@@ -110,14 +110,13 @@ async def discard(letter: Letter, journal: JetStreamJournal, erasure: LogErasure
 
 async def without_workers(client: Client, stages: Iterable[str], within_s: float = 1.0) -> list[str]:
     """Those of the stages that no process works on now: between two fetches none seems to, for a moment. Raises Unavailable."""
-    with outages():
-        return [stage for stage in dict.fromkeys(stages) if not await _worked_on(client, stage, monotonic() + within_s)]
+    return [stage for stage in dict.fromkeys(stages) if not await _worked_on(client, stage, monotonic() + within_s)]
 
 
 async def _worked_on(client: Client, stage: str, deadline: float) -> bool:
     while True:
-        info = await client.jetstream().consumer_info(RETRIES, retry_name(stage))
-        if info.num_waiting:
+        consumer = await read_consumer(client, RETRIES, retry_name(stage))
+        if consumer is not None and consumer.waiting:
             return True
         if monotonic() > deadline:
             return False

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from nats.js.api import RawStreamMsg
-
 from contracts.errors import Malformed
 from contracts.events import (
     AttemptFailed,
@@ -29,7 +27,7 @@ from contracts.events import (
     SearchRequested,
 )
 from contracts.stage import Stage
-from infra.nats.wire import read
+from infra.nats.wire import RawEntry, read
 from pipeline.failures.shown import tokens_in, without_tokens
 from pipeline.trace.finding import Found
 
@@ -60,26 +58,24 @@ class Story:
 def story_of(found: Found, stages: Iterable[Stage[Any]]) -> Story:
     """Facts and incidents in the order of their times."""
     emitters = {kind: stage.name for stage in stages for kind in stage.emits}
-    times = {message.subject or "": _time(message) for message in found.facts}
-    facts = {message.subject: fact for message in (*found.facts, *found.incidents) if (fact := _fact(message)) is not None}
+    times = {entry.subject: _time(entry) for entry in found.facts}
+    facts = {entry.subject: fact for entry in (*found.facts, *found.incidents) if (fact := _fact(entry)) is not None}
     tokens = {token for fact in facts.values() for token in tokens_in(fact.model_dump(mode="json"))}
-    steps = [_of_fact(message, facts.get(message.subject), emitters, times) for message in found.facts]
+    steps = [_of_fact(entry, facts.get(entry.subject), emitters, times) for entry in found.facts]
     steps += [
-        _of_incident(fact, times.get((message.headers or {}).get("ce-causationid", "")))
-        for message in found.incidents
-        if isinstance(fact := facts.get(message.subject), Incident)
+        _of_incident(fact, times.get(entry.headers.get("ce-causationid", "")))
+        for entry in found.incidents
+        if isinstance(fact := facts.get(entry.subject), Incident)
     ]
     steps.sort(key=lambda step: (step.at is None, step.at.timestamp() if step.at else 0.0))
     shown = [replace(step, detail=without_tokens(step.detail, tokens)) for step in steps]
     return Story(shown, [fact for fact in facts.values() if not isinstance(fact, Incident)])
 
 
-def _of_fact(
-    message: RawStreamMsg, fact: Fact | None, emitters: Mapping[type[Fact], str], times: Mapping[str, datetime | None]
-) -> Step:
-    headers, at = message.headers or {}, _time(message)
+def _of_fact(entry: RawEntry, fact: Fact | None, emitters: Mapping[type[Fact], str], times: Mapping[str, datetime | None]) -> Step:
+    headers, at = entry.headers, _time(entry)
     cause = times.get(headers.get("ce-causationid", ""))
-    name = ".".join((message.subject or "").split(".")[1:3])
+    name = ".".join(entry.subject.split(".")[1:3])
     stage = fact.stage if isinstance(fact, ImageRejected | SearchRejected) else emitters.get(type(fact), "") if fact else ""
     return Step(
         at=at,
@@ -142,16 +138,16 @@ def _detail(fact: Fact) -> str:
     return f"{size} bytes" if (size := getattr(fact, "size", None)) else ""
 
 
-def _time(message: RawStreamMsg) -> datetime | None:
+def _time(entry: RawEntry) -> datetime | None:
     """When it was recorded, by the clock of who did."""
     try:
-        return datetime.fromisoformat((message.headers or {}).get("ce-time", ""))
+        return datetime.fromisoformat(entry.headers.get("ce-time", ""))
     except ValueError:
         return None
 
 
-def _fact(message: RawStreamMsg) -> Fact | None:
+def _fact(entry: RawEntry) -> Fact | None:
     try:
-        return read(message.subject or "", message.headers, message.data or b"").fact
+        return read(entry.subject, entry.headers, entry.body).fact
     except Malformed:
         return None
