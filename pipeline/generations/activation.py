@@ -1,11 +1,10 @@
 """Which generation answers is one fact: recorded here, followed by every process, and taken back by another one."""
 
-from nats.aio.client import Client
-
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.generations import Generation, Generations
 from contracts.ports import Journal
+from infra.nats.connection import Client
 from infra.nats.generations import FollowedGenerations
 from pipeline.console.wording import counted
 from pipeline.durables import durables

@@ -3,16 +3,14 @@
 import asyncio
 from contextlib import suppress
 
-from nats.aio.client import Client
-from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
-
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.events import AlertEmbedded, GenerationDropped, ImageEmbedded, ImageIndexed
 from contracts.generations import Generation, Generations
 from contracts.subjects import FAILURES, RETRIES, failure_filter, past_name, retry_subject, stream_of, variant_filter
-from infra.nats.outages import outages
+from infra.nats.connection import Client
+from infra.nats.consumers import delete_consumer, read_consumer
+from infra.nats.erasure import purge_entries
 from infra.tasks import end_if_cancelled
 from pipeline.durables import Durable, bound_durables
 from pipeline.generations.fingerprints import give_up_fingerprints
@@ -43,10 +41,9 @@ async def drop(wiring: Wiring, name: str) -> int:
             await _compared(client, generation, generations.now)
         await wiring.journal.record(GenerationDropped(generation=name), Origin(name))
         await generations.until(lambda now: name in now.dropped)
-    with outages():
-        await _erase(client.jetstream(), generation, generations.now)
-        catalogue, blobs, grace_s = await wiring.catalogue(), await wiring.blobs(), wiring.policy.blob_grace.total_seconds()
-        await give_up_fingerprints(client, catalogue, blobs, name, generations.now, grace_s)
+    await _erase(client, generation, generations.now)
+    catalogue, blobs, grace_s = await wiring.catalogue(), await wiring.blobs(), wiring.policy.blob_grace.total_seconds()
+    await give_up_fingerprints(client, catalogue, blobs, name, generations.now, grace_s)
     await wiring.vectors_dropped(name)
     return await (await wiring.catalogue()).drop_generation(name)
 
@@ -61,25 +58,23 @@ async def _compared(client: Client, generation: Generation, generations: Generat
                     await asyncio.sleep(0.1)
 
 
-async def _erase(js: JetStreamContext, generation: Generation, generations: Generations) -> None:
+async def _erase(client: Client, generation: Generation, generations: Generations) -> None:
     """Consumers first, once nobody works on them, so that little comes after what is erased."""
     own = bound_durables(STAGES, generation, generations)
     with suppress(TimeoutError):
         async with asyncio.timeout(LET_GO_WITHIN_S):
             for durable in own:
-                await _let_go(js, durable)
+                await _let_go(client, durable)
     for durable in own:
         for consumer in (durable.name, past_name(durable.name)):
-            with suppress(NotFoundError):
-                await js.delete_consumer(durable.stream, consumer)
+            await delete_consumer(client, durable.stream, consumer)
     for kind in (ImageEmbedded, ImageIndexed, AlertEmbedded):
-        await js.purge_stream(stream_of(kind), subject=variant_filter(kind, generation.name))
-    await js.purge_stream(FAILURES, subject=failure_filter("*", "*", generation.name))
-    await js.purge_stream(RETRIES, subject=retry_subject("*", "*", "*", generation.name))
+        await purge_entries(client, stream_of(kind), variant_filter(kind, generation.name))
+    await purge_entries(client, FAILURES, failure_filter("*", "*", generation.name))
+    await purge_entries(client, RETRIES, retry_subject("*", "*", "*", generation.name))
 
 
-async def _let_go(js: JetStreamContext, durable: Durable) -> None:
-    with suppress(NotFoundError):
-        while (await js.consumer_info(durable.stream, durable.name)).num_waiting:
-            end_if_cancelled()
-            await asyncio.sleep(0.1)
+async def _let_go(client: Client, durable: Durable) -> None:
+    while (consumer := await read_consumer(client, durable.stream, durable.name)) is not None and consumer.waiting:
+        end_if_cancelled()
+        await asyncio.sleep(0.1)

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from nats.aio.client import Client
-
 from contracts.events import ImageFingerprinted
 from contracts.generations import Generations
 from contracts.ports import BlobStore, Catalogue
 from contracts.subjects import IMAGES, kind_filter, subject_for, variant_filter
+from infra.nats.connection import Client
+from infra.nats.erasure import purge_entries
 from infra.nats.tail import past, readable
 from stages.persist import fields_of, outranked
 
@@ -37,7 +37,7 @@ async def give_up_fingerprints(
 ) -> None:
     """Blobs that were put within `grace_s` stay too, perhaps for another image: `mapseek sweep` finds them later.
 
-    May be done again at any time. Raises nats-py's errors and Unavailable.
+    May be done again at any time. Raises Unavailable.
     """
     left = await _read(client, name, generations)
     if left.only - left.unknown:
@@ -79,12 +79,11 @@ async def _put_in_place_of(blob: str, fact: ImageFingerprinted, catalogue: Catal
 
 
 async def _purge(client: Client, name: str, left: Left) -> None:
-    js = client.jetstream()
     if not left.unknown:
-        await js.purge_stream(IMAGES, subject=variant_filter(ImageFingerprinted, name))
+        await purge_entries(client, IMAGES, variant_filter(ImageFingerprinted, name))
         return
     for image_id in left.given.keys() - left.unknown:
-        await js.purge_stream(IMAGES, subject=subject_for(ImageFingerprinted, left.given[image_id][0], image_id, name))
+        await purge_entries(client, IMAGES, subject_for(ImageFingerprinted, left.given[image_id][0], image_id, name))
 
 
 def _lives(fact: ImageFingerprinted, generations: Generations) -> bool:

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from nats.aio.client import Client
-
 from contracts.events import ImageEmbedded
 from contracts.generations import Generation, Generations
+from infra.nats.connection import Client
 from pipeline.generations.standing import is_paused, standing
 
 FLOAT_BYTES = 4

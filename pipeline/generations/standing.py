@@ -1,19 +1,16 @@
 """How far a generation is: counted on the log, which is the only place where progress is kept. The server keeps a pause."""
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-
-from nats.aio.client import Client
-from nats.js.errors import NotFoundError
 
 from contracts.events import ImageEmbedded, ImageFact, ImageFingerprinted, ImagePreprocessed
 from contracts.generations import Generation
 from contracts.stage import Stage
 from contracts.subjects import IMAGES, bound_filter, durable_name, past_name, stream_of, variant_filter
+from infra.nats.connection import Client
+from infra.nats.consumers import read_consumer
 from infra.nats.counting import count_of
-from infra.nats.outages import outages
 from stages import embed, fingerprint
 
 MADE: dict[type[ImageFact], Stage[Any]] = {ImageFingerprinted: fingerprint.STAGE, ImageEmbedded: embed.STAGE}
@@ -58,11 +55,10 @@ async def builds_of(client: Client, generation: str) -> dict[str, bool]:
     Raises Unavailable when the log cannot be reached.
     """
     found = {}
-    with outages():
-        for stage in MADE.values():
-            name = past_name(durable_name(stage.name, ImageFact.family, generation))
-            with suppress(NotFoundError):
-                found[name] = bool((await client.jetstream().consumer_info(IMAGES, name)).paused)
+    for stage in MADE.values():
+        name = past_name(durable_name(stage.name, ImageFact.family, generation))
+        if (consumer := await read_consumer(client, IMAGES, name)) is not None:
+            found[name] = consumer.paused
     return found
 
 

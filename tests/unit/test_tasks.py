@@ -86,11 +86,11 @@ def waiting_until_a_generation_is_compared(patch: pytest.MonkeyPatch) -> Working
     return dropping._compared(ANY, ANY, ANY)
 
 
-async def waiting_until_nobody_works_on_a_durable(_: pytest.MonkeyPatch) -> None:
-    js = SimpleNamespace(consumer_info=Losing(SimpleNamespace(num_waiting=1)))
+async def waiting_until_nobody_works_on_a_durable(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(dropping, "read_consumer", Losing(SimpleNamespace(waiting=1)))
     with suppress(TimeoutError):
         async with asyncio.timeout(WITHIN_S):
-            await dropping._let_go(js, SimpleNamespace(stream="S", name="d"))  # type: ignore[arg-type]
+            await dropping._let_go(ANY, SimpleNamespace(stream="S", name="d"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
