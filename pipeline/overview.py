@@ -6,13 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js.errors import Error as JetStreamError
-
-from contracts.errors import Unavailable
 from contracts.ports import Catalogue, Lag, Overview
 from contracts.stage import Stage
+from infra.nats.connection import Client
 from pipeline.monitoring.status import StageStatus, status
 
 
@@ -26,10 +22,7 @@ class Overseer:
         self._blobs = blobs
 
     async def overview(self, guild_id: str) -> Overview:
-        try:
-            stages = await status(self._client, self._stages, sample_s=0)
-        except (NatsError, JetStreamError, TimeoutError) as error:
-            raise Unavailable("log", str(error) or type(error).__name__) from error
+        stages = await status(self._client, self._stages, sample_s=0)
         return Overview(
             images=await self._catalogue.count(guild_id),
             stored_bytes=await asyncio.to_thread(_size_of, self._blobs),

@@ -5,14 +5,12 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import structlog
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js.errors import Error as JetStreamError
 
 from contracts.errors import Unavailable
 from contracts.events import AlertSet, SearchJudged
 from contracts.subjects import SEARCHES, kind_filter, stream_of
 from infra.blobs.files import FileBlobStore
+from infra.nats.connection import Client
 from infra.nats.tail import past, readable
 from infra.tasks import end_if_cancelled
 from pipeline.topology import KEPT_FOR
@@ -25,7 +23,7 @@ AGE_S = (KEPT_FOR[SEARCHES] + timedelta(hours=1)).total_seconds()
 
 
 async def sweep(client: Client, questions: FileBlobStore, age_s: float = AGE_S) -> int:
-    """Delete the pictures of questions that the log has dropped; returns how many went."""
+    """Delete the pictures of questions that the log has dropped; returns how many went. Raises Unavailable."""
     old = await old_pictures(client, questions, age_s)
     for name in old:
         await questions.delete(name)
@@ -33,7 +31,7 @@ async def sweep(client: Client, questions: FileBlobStore, age_s: float = AGE_S) 
 
 
 async def old_pictures(client: Client, questions: FileBlobStore, age_s: float = AGE_S) -> set[str]:
-    """The pictures of questions that the log has dropped."""
+    """The pictures of questions that the log has dropped. Raises Unavailable."""
     old = set(await questions.untouched_since(age_s))
     return old - await _kept(client) if old else old
 
@@ -56,7 +54,7 @@ async def keep_sweeping(client: Client, questions: FileBlobStore) -> None:
         try:
             gone = await sweep(client, questions)
             log.info("pictures of old questions deleted", count=gone)
-        except (Unavailable, NatsError, JetStreamError, TimeoutError) as error:
-            log.warning("pictures of old questions could not be deleted", error=str(error) or type(error).__name__)
+        except Unavailable as outage:
+            log.warning("pictures of old questions could not be deleted", error=str(outage))
         end_if_cancelled()
         await asyncio.sleep(EVERY_S)

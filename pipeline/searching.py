@@ -3,11 +3,9 @@
 import asyncio
 from contextlib import suppress
 
-from nats.aio.client import Client
-from nats.js.errors import NotFoundError
-
 from contracts.subjects import SEARCHES, durable_name
-from infra.nats.outages import outages
+from infra.nats.connection import Client
+from infra.nats.consumers import read_consumer
 from infra.nats.tail import last_sequence
 from infra.tasks import end_if_cancelled
 from stages import embed, fingerprint, match
@@ -20,7 +18,7 @@ async def finished(client: Client) -> None:
 
     Raises Unavailable when the log cannot be reached.
     """
-    with outages(), suppress(TimeoutError):
+    with suppress(TimeoutError):
         async with asyncio.timeout(WITHIN_S):
             for stage in (fingerprint.STAGE, embed.STAGE, match.STAGE):
                 until = await last_sequence(client, SEARCHES)
@@ -31,10 +29,5 @@ async def finished(client: Client) -> None:
 
 async def _first_open(client: Client, durable: str) -> float:
     """The place of the first entry that this durable has not settled yet; beyond all where it has nothing to do."""
-    try:
-        info = await client.jetstream().consumer_info(SEARCHES, durable)
-    except NotFoundError:
-        return float("inf")
-    if not info.num_pending and not info.num_ack_pending:
-        return float("inf")
-    return (info.ack_floor.stream_seq if info.ack_floor else 0) + 1
+    consumer = await read_consumer(client, SEARCHES, durable)
+    return consumer.settled + 1 if consumer is not None and consumer.unsettled else float("inf")

@@ -29,6 +29,7 @@ from contracts.subjects import (
 )
 from infra.nats.generations import read_generations
 from infra.nats.outages import outages
+from infra.nats.tail import has_stream
 from pipeline.backup.importing import refuse_half_imported
 from pipeline.differences import Difference, changed, worked_on
 from pipeline.durables import CONSUMER_FIELDS, Durable, durables, retry_durables
@@ -89,12 +90,8 @@ async def differences(client: Client, stages: Sequence[Stage[Any]]) -> list[Diff
 
 
 async def generations_on(client: Client) -> Generations:
-    """The generations that the log knows, none where there is no log yet."""
-    try:
-        await client.jetstream().stream_info(IMAGES)
-    except NotFoundError:
-        return Generations()
-    return await read_generations(client)
+    """The generations that the log knows, none where there is no log yet. Raises Unavailable."""
+    return await read_generations(client) if await has_stream(client, IMAGES) else Generations()
 
 
 async def apply(client: Client, stages: Sequence[Stage[Any]]) -> None:

@@ -54,8 +54,7 @@ def run_app() -> None:
 def start(work: Coroutine[Any, Any, int | None]) -> None:
     """Run a command's work to its end, and end with the exit code that it returns."""
     # Deferred: `--help` needs no client.
-    from nats.errors import Error as NatsError
-    from nats.js.errors import Error as JetStreamError
+    from infra.nats.outages import LOG_ERRORS
 
     async def started() -> int | None:
         # SIGTERM unwinds like Ctrl-C does, so that nothing that was started is left behind.
@@ -63,7 +62,7 @@ def start(work: Coroutine[Any, Any, int | None]) -> None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         try:
             return await work
-        except (NatsError, JetStreamError) as error:
+        except LOG_ERRORS as error:
             raise Unavailable("log", str(error) or type(error).__name__) from error
 
     try:

@@ -7,17 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js.errors import Error as JetStreamError
-
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generation
 from contracts.ports import Catalogue, State
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.rest.budget import Budget
 from infra.discord.rest.login import RestLogin
-from infra.nats.connection import connect, disconnect
+from infra.nats.connection import Client, connect, disconnect
 from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal
 from infra.nats.state import open_state
@@ -52,10 +48,6 @@ async def looking(settings: Settings) -> AsyncIterator[Look]:
             yield await _look(settings, stack)
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: see to it, then try again.") from outage
-    except (NatsError, JetStreamError, TimeoutError) as error:
-        raise MapSeekError(
-            f"The log server did not answer ({error or type(error).__name__}): see to it, then try again."
-        ) from error
 
 
 async def _look(settings: Settings, stack: AsyncExitStack) -> Look:

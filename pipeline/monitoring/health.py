@@ -3,11 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 
-from nats.aio.client import Client
-from nats.errors import Error as NatsError
-from nats.js.errors import Error as JetStreamError
-
 from contracts.errors import MapSeekError, Unavailable
+from infra.nats.connection import Client
+from infra.nats.consumers import read_consumer
 
 FETCHED_WITHIN_S = 20.0
 
@@ -43,9 +41,10 @@ def consuming(client: Client, stream: str, consumer: str, fetches: Fetches, busy
 
     async def check() -> str | None:
         try:
-            await client.jetstream(timeout=2).consumer_info(stream, consumer)
-        except (NatsError, JetStreamError, TimeoutError) as error:
-            return f"consumer cannot be reached: {error or type(error).__name__}"
+            if await read_consumer(client, stream, consumer, timeout=2) is None:
+                return "consumer cannot be reached: it is not there"
+        except Unavailable as outage:
+            return f"consumer cannot be reached: {outage}"
         return None if fetches.lately(consumer) or busy() else "no fetch lately"
 
     return check

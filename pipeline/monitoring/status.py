@@ -7,12 +7,11 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from nats.aio.client import Client
-from nats.js.api import ConsumerInfo
-from nats.js.errors import NotFoundError
-
 from contracts.stage import Stage
 from contracts.subjects import FAILURES, failure_filter
+from infra.nats.connection import Client
+from infra.nats.consumers import Consumer, read_consumer
+from infra.nats.counting import count_on
 from pipeline.durables import Durable, durables
 from pipeline.topology import generations_on
 
@@ -38,11 +37,14 @@ class StageStatus:
 
 
 async def status(client: Client, stages: Sequence[Stage[Any]], sample_s: float = 1.0) -> list[StageStatus]:
-    """The state of each stage; takes `sample_s` seconds, over which the rate is measured (0: there is no rate)."""
+    """The state of each stage; takes `sample_s` seconds, over which the rate is measured (0: there is no rate).
+
+    Raises Unavailable.
+    """
     wanted = durables(stages, await generations_on(client))
-    before = await asyncio.gather(*(_info(client, durable) for durable in wanted))
+    before = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
     await asyncio.sleep(sample_s)
-    after = await asyncio.gather(*(_info(client, durable) for durable in wanted))
+    after = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
     letters = await asyncio.gather(*(_dead_letters(client, durable) for durable in wanted))
     return [
         _status(durable, first, second, dead, sample_s)
@@ -50,67 +52,60 @@ async def status(client: Client, stages: Sequence[Stage[Any]], sample_s: float =
     ]
 
 
-async def _info(client: Client, durable: Durable) -> ConsumerInfo | None:
-    try:
-        info: ConsumerInfo = await client.jetstream().consumer_info(durable.stream, durable.name)
-    except NotFoundError:
-        return None
-    return info
+async def _consumer(client: Client, durable: Durable) -> Consumer | None:
+    return await read_consumer(client, durable.stream, durable.name)
 
 
 async def _dead_letters(client: Client, durable: Durable) -> int:
-    try:
-        letters = failure_filter(durable.stage, durable.family, durable.generation_name)
-        info = await client.jetstream().stream_info(FAILURES, subjects_filter=letters)
-    except NotFoundError:
-        return 0
-    return sum((info.state.subjects or {}).values())
+    return await count_on(client, FAILURES, failure_filter(durable.stage, durable.family, durable.generation_name))
 
 
-def _status(durable: Durable, before: ConsumerInfo | None, after: ConsumerInfo | None, dead: int, sample_s: float) -> StageStatus:
+def _status(durable: Durable, before: Consumer | None, after: Consumer | None, dead: int, sample_s: float) -> StageStatus:
     if before is None or after is None:
         return StageStatus(durable.stage, durable.family, durable.generation_name, 0, 0, 0, dead, 0, 0.0, 0, None)
     return StageStatus(
         stage=durable.stage,
         lane=durable.family,
         generation=durable.generation_name,
-        pending=after.num_pending or 0,
-        in_flight=after.num_ack_pending or 0,
-        redelivered=after.num_redelivered or 0,
+        pending=after.pending,
+        in_flight=after.in_flight,
+        redelivered=after.redelivered,
         dead_letters=dead,
         done=_finished(after),
         rate=max(0, _finished(after) - _finished(before)) / sample_s if sample_s else 0.0,
-        workers_waiting=after.num_waiting or 0,
-        last_activity=after.delivered.last_active if after.delivered else None,
+        workers_waiting=after.waiting,
+        last_activity=after.last_active,
     )
 
 
-def _finished(info: ConsumerInfo) -> int:
+def _finished(consumer: Consumer) -> int:
     """Messages delivered and settled. Redeliveries count as deliveries, so what is in flight again is taken off again."""
-    delivered = info.delivered.consumer_seq if info.delivered else 0
-    return delivered - (info.num_ack_pending or 0)
+    return consumer.deliveries - consumer.in_flight
 
 
 async def unsettled(client: Client, durable: Durable) -> int:
-    """Messages that a durable has still to work on, or is at work on."""
-    info = await _info(client, durable)
-    return 0 if info is None else (info.num_pending or 0) + (info.num_ack_pending or 0)
+    """Messages that a durable has still to work on, or is at work on. Raises Unavailable."""
+    consumer = await _consumer(client, durable)
+    return 0 if consumer is None else consumer.unsettled
 
 
 async def idle_stages(
     client: Client, stages: Sequence[Stage[Any]], family: str, *, generation: str | None = None, within_s: float = 1.0
 ) -> list[Stage[Any]]:
-    """The stages on whose durables in one lane, or for one generation there, no worker of any process waits or works."""
+    """The stages on whose durables in one lane, or for one generation there, no worker of any process waits or works.
+
+    Raises Unavailable.
+    """
 
     async def worked_on(stage: Stage[Any]) -> bool:
         in_lane = [durable for durable in durables([stage], generations) if durable.family == family]
         own = [durable for durable in in_lane if generation in (None, durable.generation_name)]
         deadline = monotonic() + within_s
         while True:
-            infos = [info for durable in own if (info := await _info(client, durable)) is not None]
-            if any(info.num_waiting for info in infos):
+            there = [consumer for durable in own if (consumer := await _consumer(client, durable)) is not None]
+            if any(consumer.waiting for consumer in there):
                 return True
-            if not any(info.num_ack_pending for info in infos) or monotonic() > deadline:
+            if not any(consumer.in_flight for consumer in there) or monotonic() > deadline:
                 return False
             # Every worker may be busy for a moment, or dead: a short look tells which.
             await asyncio.sleep(0.05)
