@@ -10,9 +10,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-
 from contracts.envelope import Origin
 from contracts.events import (
     Fact,
@@ -34,6 +31,7 @@ from contracts.events import (
 )
 from contracts.ports import BlobStore, Catalogue, Journal
 from contracts.subjects import FAILURES, IMAGES, SEARCHES, entity_of, failure_filter, guild_lane_filter, kind_filter
+from infra.nats.connection import Client
 from infra.nats.tail import follow, last_sequence, readable
 from infra.tasks import cancel
 from pipeline.clock import utc_now
@@ -156,7 +154,7 @@ async def _ends(client: Client, after: int, made: Made) -> AsyncIterator[tuple[s
     async def watch_failures() -> None:
         async for message in follow(client, FAILURES, [failure_filter("*", "image"), failure_filter("*", "image", "*")]):
             headers = message.headers or {}
-            ended.put_nowait((_image_of(message), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}"))
+            ended.put_nowait((_image_of(headers), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}"))
 
     watchers = [asyncio.create_task(watch_images()), asyncio.create_task(watch_failures())]
     try:
@@ -166,8 +164,8 @@ async def _ends(client: Client, after: int, made: Made) -> AsyncIterator[tuple[s
         await cancel(*watchers)
 
 
-def _image_of(message: Msg) -> str:
-    return entity_of((message.headers or {}).get("mapseek-subject", ""))[1]
+def _image_of(headers: Mapping[str, str]) -> str:
+    return entity_of(headers.get("mapseek-subject", ""))[1]
 
 
 async def find(

@@ -6,8 +6,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from nats.aio.client import Client
-
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generation
 from contracts.ports import (
@@ -35,6 +33,7 @@ from infra.mongo.catalogue import open_mongo_catalogue
 from infra.mongo.vectors import AtlasSearch, open_atlas_search
 from infra.nats.alerts import open_alerts
 from infra.nats.answered import answered
+from infra.nats.connection import Client
 from infra.nats.generations import FollowedGenerations, open_generations
 from infra.nats.journal import JetStreamJournal
 from infra.nats.posts import LogPosts

@@ -8,11 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Literal, Protocol
 
 import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from pydantic import BaseModel
 
 from contracts.subjects import REBUILD_INDEX
+from infra.nats.connection import Client, Msg
 from infra.nats.listening import listening
 from infra.tasks import cancel
 from pipeline.index.comparing import IndexComparison

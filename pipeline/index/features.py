@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
-from nats.aio.client import Client
 
 from contracts.errors import BlobMissing, Unavailable
 from contracts.events import ImageFingerprinted
@@ -14,6 +13,7 @@ from contracts.ports import BlobStore, Candidate
 from infra.features.digest import digest_of
 from infra.features.index import FeatureIndex, entry_of
 from infra.features.snapshot import load, save
+from infra.nats.connection import Client
 from pipeline.index.following import Projected
 from pipeline.index.kinds import Kind
 from pipeline.index.opening import opened

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Generic
 
 import structlog
-from nats.aio.client import Client
 
 from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES, guild_filter
+from infra.nats.connection import Client
 from infra.nats.following import Following
-from infra.nats.lookup import last_on
+from infra.nats.lookup import find_last
 from infra.nats.tail import follow, readable
 from pipeline.index.comparing import IndexComparison, compared
 from pipeline.index.kinds import AnyIndex, Kind
@@ -49,10 +49,10 @@ class Projected(Generic[AnyIndex]):
         return self._index.position
 
     async def fresh(self, guild_id: str) -> AnyIndex:
-        """The index that answers, once it has all that the guild's log says now; after a second as it is."""
+        """The index that answers, once it has all that the guild's log says now; after a second as it is. Raises Unavailable."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FRESH_WITHIN_S):
-                await self.reached(await last_on(self._client.jetstream(), IMAGES, guild_filter(self.kind.of, guild_id)))
+                await self.reached(await find_last(self._client, IMAGES, guild_filter(self.kind.of, guild_id)))
         return self._index
 
     async def reached(self, sequence: int) -> None:
@@ -62,8 +62,8 @@ class Projected(Generic[AnyIndex]):
     async def rebuild(self, *, verify: bool, progress: Callable[[int, int], None]) -> IndexComparison:
         """Make the index anew from the log, compare both at the same place, and let the new one answer unless it is to `verify`.
 
-        Searches are answered all the time, from the old one until then. Raises MapSeekError when that goes on already, nats-py's
-        errors when the log cannot be read.
+        Searches are answered all the time, from the old one until then. Raises MapSeekError when that goes on already,
+        Unavailable when the log cannot be read.
         """
         if self._rebuilding:
             raise MapSeekError("the index is being rebuilt already")

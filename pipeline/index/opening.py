@@ -8,8 +8,8 @@ from threading import Lock
 from typing import IO, Any, TypeVar
 
 import structlog
-from nats.aio.client import Client
 
+from infra.nats.connection import Client
 from infra.tasks import cancel
 from infra.vectors.lock import LOCK, takes
 from pipeline.index.answering import answering

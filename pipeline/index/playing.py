@@ -4,16 +4,15 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 
-from nats.aio.client import Client
-
 from contracts.subjects import IMAGES
-from infra.nats.lookup import last_on
+from infra.nats.connection import Client
+from infra.nats.lookup import find_last
 from infra.nats.tail import past, readable
 from pipeline.index.kinds import AnyIndex, Kind
 
 
 async def play(client: Client, kind: Kind[AnyIndex], index: AnyIndex, until: int, reached: Callable[[int], None]) -> None:
-    """Bring an index up to a place of the log, letting others have their turn after each fact. Raises nats-py's errors."""
+    """Bring an index up to a place of the log, letting others have their turn after each fact. Raises Unavailable."""
     async with aclosing(past(client, IMAGES, kind.followed, after=index.position)) as messages:
         async for message in messages:
             sequence = message.metadata.sequence.stream
@@ -28,5 +27,5 @@ async def play(client: Client, kind: Kind[AnyIndex], index: AnyIndex, until: int
 
 
 async def last_change(client: Client, kind: Kind[AnyIndex]) -> int:
-    """The sequence of the last entry that such an index is made of."""
-    return max([await last_on(client.jetstream(), IMAGES, subjects) for subjects in kind.followed])
+    """The sequence of the last entry that such an index is made of. Raises Unavailable."""
+    return max([await find_last(client, IMAGES, subjects) for subjects in kind.followed])
