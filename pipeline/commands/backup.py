@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from time import monotonic
 
-from nats.aio.client import Client
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.filesize import decimal
@@ -17,6 +16,7 @@ from rich.table import Table
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
+from infra.nats.connection import Client
 from pipeline import topology
 from pipeline.backup.archive import checked, open_archive
 from pipeline.backup.catalogue import fill

@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from nats.aio.client import Client
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from infra.nats.connection import Client
 from pipeline.clock import utc_now
 from pipeline.console.bars import told_on
 from pipeline.console.status import as_table, cells

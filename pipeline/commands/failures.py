@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 import typer
-from nats.aio.client import Client
 from rich.console import Console
 
 from contracts.errors import MapSeekError
+from infra.nats.connection import Client
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology

@@ -3,9 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from nats.aio.client import Client
-
-from infra.nats.connection import connect, disconnect
+from infra.nats.connection import Client, connect, disconnect
 from pipeline.process import log_server, running
 from pipeline.settings import Settings
 from pipeline.wiring import Wiring

@@ -5,10 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nats.aio.client import Client
-
 from contracts.ports import BlobStore, Catalogue, FeatureSearch
 from infra.blobs.files import open_blob_store
+from infra.nats.connection import Client
 from pipeline.index.features import projected_features
 from pipeline.index.opening import projected_index
 from pipeline.index.projected import ProjectedIndex
