@@ -30,7 +30,7 @@ class Removals:
 async def read_removals(client: Client, posted: Posted) -> Removals:
     """What is asked for the removal of posted images. Raises Unavailable."""
     found = Removals()
-    settled, put_back = await _settled_until(client), await _put_back(client)
+    settled, put_back = await _settled_until(client), await _requests_put_back(client)
     letters = await _letters(client)
     async with aclosing(past(client, REMOVALS, [kind_filter(RemovalRequested)])) as messages:
         async for message in messages:
@@ -68,7 +68,7 @@ async def _settled_until(client: Client) -> int:
     return consumer.settled if consumer.in_flight else consumer.delivered
 
 
-async def _put_back(client: Client) -> set[str]:
+async def _requests_put_back(client: Client) -> set[str]:
     entries = await read_each(client, RETRIES, [retry_filter(remove.STAGE.name)])
     return {entry.headers.get("mapseek-subject", "") for entry in entries}
 

@@ -33,7 +33,7 @@ async def waiting_at(client: Client, stage: Stage[Any], generation: Generation) 
     generation was too late for is a matter of its own durable.
     """
     bound = durable_name(stage.name, LANE, generation.name)
-    found = await _put_back(client, stage.name)
+    found = await _letters_put_back(client, stage.name)
     for consumer in (durable_name(stage.name, LANE), bound):
         found |= await _unsettled(client, consumer)
     return found | await _unsettled(client, past_name(bound), until=generation.sequence)
@@ -47,7 +47,7 @@ async def _unsettled(client: Client, name: str, until: float = math.inf) -> set[
         return {entity_of(message.subject)[1] async for message in messages if message.metadata.sequence.stream <= until}
 
 
-async def _put_back(client: Client, stage: str) -> set[str]:
+async def _letters_put_back(client: Client, stage: str) -> set[str]:
     entries = await read_each(client, RETRIES, [retry_filter(stage)])
     return {_image_of(entry.headers) for entry in entries if parse_letter(entry.subject).family == LANE}
 

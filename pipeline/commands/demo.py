@@ -16,7 +16,7 @@ from rich.table import Table
 from infra.nats.connection import Client
 from pipeline.clock import utc_now
 from pipeline.console.bars import told_on
-from pipeline.console.status import as_table, cells
+from pipeline.console.status import status_cells, status_table
 from pipeline.demo.play import Asked, ask_all, everything_running, post_all, simulated_discord
 from pipeline.demo.report import html
 from pipeline.demo.scenes import Scene, Stage, back_again, happen_while_away, play
@@ -49,12 +49,12 @@ async def run_demo(report: Path, out: Console) -> int:
                     taken_over = [scene async for scene in take_over(stage, own, asked, report.absolute() / "comparison")]
                     final = await status(process.wiring.client, STAGES)
             out.print("[bold]mapseek status[/], while it worked:", await midway)
-            out.print("[bold]mapseek status[/], afterwards:", as_table(final, utc_now()))
+            out.print("[bold]mapseek status[/], afterwards:", status_table(final, utc_now()))
     out.print(_questions_table(asked))
     acts = {"And besides": scenes, "A new model takes over": taken_over}
     for heading, act in acts.items():
         out.print(_scenes_table(heading, act))
-    path = _write(report, html(archived, asked, acts, cells(final, utc_now()), scenery.channel_names, trained))
+    path = _write(report, html(archived, asked, acts, status_cells(final, utc_now()), scenery.channel_names, trained))
     played = [scene for act in acts.values() for scene in act]
     right, answered = sum(each.right for each in asked), sum(each.answer is not None for each in asked)
     out.print(f"{archived} of {PIECES} posted pieces are archived; {answered} of {len(asked)} questions answered, {right} rightly.")
@@ -68,7 +68,7 @@ async def run_demo(report: Path, out: Console) -> int:
 
 async def _status_table(client: Client) -> Table:
     """The state at this moment: shown later, its ages are still those of now."""
-    return as_table(await status(client, STAGES, sample_s=0.5), utc_now())
+    return status_table(await status(client, STAGES, sample_s=0.5), utc_now())
 
 
 def _bars(out: Console) -> Bars:

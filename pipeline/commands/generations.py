@@ -3,8 +3,7 @@
 from rich.console import Console
 
 from pipeline.commands.opened import wired
-from pipeline.console.generations import as_json as generations_json
-from pipeline.console.generations import as_table
+from pipeline.console.generations import generations_json, generations_table
 from pipeline.console.wording import counted
 from pipeline.generations import activation, dropping
 from pipeline.generations.listing import listed
@@ -19,7 +18,7 @@ async def show_generations(settings: Settings, *, as_json: bool, out: Console) -
     if as_json:
         out.print(generations_json(found), soft_wrap=True, markup=False, highlight=False)
     elif found:
-        out.print(as_table(found))
+        out.print(generations_table(found))
     else:
         out.print("There is no generation yet: the first process that embeds founds it.")
     return 0

@@ -6,8 +6,7 @@ from rich.live import Live
 from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.commands.opened import log_client
-from pipeline.console.status import as_json as status_json
-from pipeline.console.status import as_table
+from pipeline.console.status import status_json, status_table
 from pipeline.monitoring.status import status
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
@@ -21,12 +20,12 @@ async def show_status(settings: Settings, *, watch: bool, as_json: bool, out: Co
         if watch and not as_json:
             with Live(console=out, auto_refresh=False) as live:
                 while True:
-                    live.update(as_table(await status(client, STAGES, WATCH_SAMPLE_S), utc_now()), refresh=True)
+                    live.update(status_table(await status(client, STAGES, WATCH_SAMPLE_S), utc_now()), refresh=True)
         statuses = await status(client, STAGES)
         if as_json:
             out.print(status_json(statuses), soft_wrap=True, markup=False, highlight=False)
         else:
-            out.print(as_table(statuses, utc_now()))
+            out.print(status_table(statuses, utc_now()))
     return 0
 
 

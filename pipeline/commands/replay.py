@@ -20,9 +20,9 @@ from pipeline.generations.encoders import open_encoder_wished
 from pipeline.generations.naming import living
 from pipeline.generations.standing import is_paused, standing
 from pipeline.process import Process, log_server, running
-from pipeline.replay import control
 from pipeline.replay.beginning import begin, require_pictures, to_join, unused_name
 from pipeline.replay.building import build
+from pipeline.replay.control import cancel_generation, pause_generation, resume_generation
 from pipeline.replay.estimating import estimate
 from pipeline.replay.limits import Limits, be_nice, give_way
 from pipeline.settings import Settings
@@ -74,7 +74,7 @@ async def build_generation(
         err.print(headline(generation.name, generation.encoder, generation.digest), highlight=False)
         with bar(err) as bars:
             task = bars.add_task(generation.name)
-            looking = asyncio.create_task(_look(process, generation, bars, task))
+            looking = asyncio.create_task(_follow_build(process, generation, bars, task))
             try:
                 await build(process, generation, limits, pace.batch(settings.batch_size))
             except asyncio.CancelledError:
@@ -106,7 +106,7 @@ def _tell_end(generation: Generation, missing: int, now: Generations, out: Conso
     return 0
 
 
-async def _look(process: Process, generation: Generation, bars: Progress, task: TaskID) -> None:
+async def _follow_build(process: Process, generation: Generation, bars: Progress, task: TaskID) -> None:
     loop = asyncio.get_running_loop()
     while True:
         began = loop.time()
@@ -153,7 +153,7 @@ async def estimate_generation(
 async def pause_build(settings: Settings, name: str, out: Console) -> int:
     """Pause, and say what that means."""
     async with wired(settings) as wiring:
-        await control.pause(wiring, name)
+        await pause_generation(wiring, name)
     out.print(f"The build of {name} is paused, in every process: `mapseek replay resume {name}` goes on.", highlight=False)
     return 0
 
@@ -161,7 +161,7 @@ async def pause_build(settings: Settings, name: str, out: Console) -> int:
 async def resume_build(settings: Settings, name: str, out: Console) -> int:
     """Resume, and say what that means."""
     async with wired(settings) as wiring:
-        await control.resume(wiring, name)
+        await resume_generation(wiring, name)
     out.print(f"The build of {name} goes on where `mapseek replay --name {name}` runs.", highlight=False)
     return 0
 
@@ -169,6 +169,6 @@ async def resume_build(settings: Settings, name: str, out: Console) -> int:
 async def cancel_build(settings: Settings, name: str, out: Console) -> int:
     """Give a build up, and say how much of it there was."""
     async with wired(settings) as wiring:
-        erased = await control.cancel(wiring, name)
+        erased = await cancel_generation(wiring, name)
     out.print(f"Generation {name} is given up: {counted(erased, 'vector')} erased.", highlight=False)
     return 0

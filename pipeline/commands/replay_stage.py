@@ -46,7 +46,7 @@ async def replay_stage(
         with bar(err) as bars:
             task = bars.add_task(stage.name, total=sum(leg.total for leg in found))
             earlier = sum(leg.total - leg.left for leg in found)
-            looking = asyncio.create_task(_look(metrics, stage, bars, task, earlier))
+            looking = asyncio.create_task(_follow_stage(metrics, stage, bars, task, earlier))
             try:
                 for leg in found:
                     await play_leg(process, counted, leg, limits, _hands(stage, settings, pace))
@@ -70,7 +70,7 @@ def _hands(stage: Stage[Any], settings: Settings, pace: Pace) -> Hands:
     return hands_for(stage, pace.batch(settings.batch_size if stage.name == embed.STAGE.name else settings.workers))
 
 
-async def _look(metrics: Metrics, stage: Stage[Any], bars: Progress, task: TaskID, earlier: int) -> None:
+async def _follow_stage(metrics: Metrics, stage: Stage[Any], bars: Progress, task: TaskID, earlier: int) -> None:
     while True:
         bars.update(task, completed=earlier + _settled(metrics, stage))
         await asyncio.sleep(LOOK_EVERY_S)

@@ -11,8 +11,7 @@ from pipeline.commands.opened import log_client
 from pipeline.registry import STAGES
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.trace.finding import Entity, entities, history
-from pipeline.trace.shown import as_json as trace_json
-from pipeline.trace.shown import as_page
+from pipeline.trace.shown import trace_json, trace_page
 from pipeline.trace.standing import InCatalogue, standing_of
 from pipeline.trace.story import story_of
 from pipeline.wiring import open_catalogue
@@ -34,7 +33,7 @@ async def trace_entities(settings: Settings, what: str, *, as_json: bool, out: C
         out.print(text, soft_wrap=True, markup=False, highlight=False)
     else:
         for one in told:
-            out.print(as_page(*one))
+            out.print(trace_page(*one))
             out.print()
     return 0
 

@@ -13,12 +13,12 @@ from pipeline.generations.listing import Listed
 COLOURS = {"active": "green", "ready": "cyan", "building": "yellow", "paused": "yellow"}
 
 
-def as_json(listed: Sequence[Listed]) -> str:
+def generations_json(listed: Sequence[Listed]) -> str:
     """A JSON array, one object a generation."""
     return orjson.dumps([_plain(each) for each in listed]).decode()
 
 
-def as_table(listed: Sequence[Listed]) -> Table:
+def generations_table(listed: Sequence[Listed]) -> Table:
     """The table for a terminal of 80 columns."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("name", "state", "encoder and weights", "pixels"):

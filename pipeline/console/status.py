@@ -13,7 +13,7 @@ from pipeline.monitoring.status import StageStatus
 LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal": "removal"}
 
 
-def as_json(statuses: Sequence[StageStatus]) -> str:
+def status_json(statuses: Sequence[StageStatus]) -> str:
     """A JSON array, one object a stage and lane."""
     return orjson.dumps([asdict(status) for status in statuses], option=orjson.OPT_UTC_Z).decode()
 
@@ -21,12 +21,12 @@ def as_json(statuses: Sequence[StageStatus]) -> str:
 HEADINGS = ("stage", "lane", "pending", "in flight", "retried", "dead letters", "done", "per s", "last active")
 
 
-def cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
+def status_cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
     """The table as text, headings first. The server knows of activity since its own start."""
     return [HEADINGS, *(_row(status, now) for status in statuses)]
 
 
-def as_table(statuses: Sequence[StageStatus], now: datetime) -> Table:
+def status_table(statuses: Sequence[StageStatus], now: datetime) -> Table:
     """The table for a terminal of 80 columns; what needs a look is red or yellow."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, heading in enumerate(HEADINGS):

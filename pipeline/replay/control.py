@@ -14,19 +14,19 @@ from pipeline.wiring import Wiring
 FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
-async def pause(wiring: Wiring, name: str) -> None:
+async def pause_generation(wiring: Wiring, name: str) -> None:
     """Let no process begin another batch of a build. Raises MapSeekError when that generation is not being built."""
     for durable in await _builds_of(wiring, name):  # one that has just come to its end is none any more
         await pause_consumer(wiring.client, IMAGES, durable, FOR_EVER)
 
 
-async def resume(wiring: Wiring, name: str) -> None:
+async def resume_generation(wiring: Wiring, name: str) -> None:
     """Let a build go on. Raises MapSeekError when that generation is not being built."""
     for durable in await _builds_of(wiring, name):
         await resume_consumer(wiring.client, IMAGES, durable)
 
 
-async def cancel(wiring: Wiring, name: str) -> int:
+async def cancel_generation(wiring: Wiring, name: str) -> int:
     """Give up a generation that never answered; returns how many vectors were erased. Raises MapSeekError for one that did."""
     generations = await wiring.generations()
     known(generations.now, name)

@@ -15,7 +15,7 @@ from pipeline.trace.standing import InCatalogue, Standing
 from pipeline.trace.story import Step, Story
 
 
-def as_page(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> RenderableType:
+def trace_page(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> RenderableType:
     """A row for each step, and where it stands; at home in 100 columns."""
     entity = found.entity
     first = next((step.at for step in story.steps if step.at), None)
@@ -73,7 +73,7 @@ def _kept(standing: Standing, catalogue: InCatalogue) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def as_json(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> dict[str, Any]:
+def trace_json(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> dict[str, Any]:
     """The same for a program."""
     return {
         "kind": found.entity.kind,

@@ -7,7 +7,6 @@ from typing import Any
 
 import disnake
 
-
 PAGE = 100
 """Messages in one page, the most that Discord gives."""
 

@@ -11,9 +11,9 @@ from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed
 from contracts.subjects import IMAGES, variant_filter
 from infra.tasks import cancel
 from pipeline.generations.standing import is_paused, standing
-from pipeline.replay import control
 from pipeline.replay.beginning import begin
 from pipeline.replay.building import build
+from pipeline.replay.control import cancel_generation, pause_generation, resume_generation
 from pipeline.replay.limits import Limits
 from tests.suites.bench_stage import count
 from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post, started
@@ -46,7 +46,7 @@ async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(arch
         assert known[0] is not None
         assert known[1] == known[0].model_copy(update={"generation": "g2"})
         with pytest.raises(MapSeekError, match="not being built"):
-            await control.pause(process.wiring, "g2")
+            await pause_generation(process.wiring, "g2")
 
 
 async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archive: Archive) -> None:
@@ -75,7 +75,7 @@ async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
         generation = await started(process, model)
         building = asyncio.create_task(build(process, generation, Limits(), 4))
         await eventually(lambda: len(model.given) == 12)
-        await control.pause(process.wiring, "g2")
+        await pause_generation(process.wiring, "g2")
         model.open.set()
         await holds(process, ImageEmbedded, 12, "g2")
         assert await is_paused(process.wiring.client, generation)
@@ -88,7 +88,7 @@ async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
         await cancel(building)
     async with archive.process(model) as process:
         assert await is_paused(process.wiring.client, generation)
-        await control.resume(process.wiring, "g2")
+        await resume_generation(process.wiring, "g2")
         await build(process, generation, Limits(), 4)
         assert (await standing(process.wiring.client, generation)).missing == 0
         assert len(model.given) == IMAGES_THERE
@@ -113,7 +113,7 @@ async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive:
         generation = await started(process, model)
         building = asyncio.create_task(build(process, generation, Limits(rate=20), 4))
         await eventually(lambda: len(model.given) >= 12)
-        await control.cancel(beside.wiring, "g2")
+        await cancel_generation(beside.wiring, "g2")
         with pytest.raises(MapSeekError, match="given up"):
             await building
         for kind in (ImageEmbedded, ImageIndexed):
@@ -122,7 +122,7 @@ async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive:
             await begin(beside, other, "fake", None, "g2")  # type: ignore[arg-type]
         assert (await started(beside, other)).name == "g3"
         with pytest.raises(MapSeekError, match="Searches were answered from generation g1"):
-            await control.cancel(beside.wiring, "g1")
+            await cancel_generation(beside.wiring, "g1")
 
 
 async def test_the_same_vectors_once_more_are_refused(archive: Archive) -> None:
