@@ -17,7 +17,8 @@ from contracts.stage import Stage
 from contracts.subjects import LANES, RETRIES, lane_filter, retry_filter, retry_name
 from pipeline.failures.lane import run_again
 from pipeline.guards import Fetched, guarded_context
-from pipeline.runner import Job, Runtime, run
+from pipeline.jobs import Job, Runtime
+from pipeline.runner import run
 
 FETCH_TIMEOUT_S = 5.0
 GRACEFUL_TIMEOUT_S = 15.0

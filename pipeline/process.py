@@ -26,12 +26,12 @@ from pipeline.dependencies import dependencies
 from pipeline.discord import endpoint, gateway
 from pipeline.generations.founding import ensure_founded
 from pipeline.generations.hosting import Ending, hosting
+from pipeline.jobs import Job, Runtime
 from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, unblocked
 from pipeline.monitoring.http import monitoring_server
 from pipeline.monitoring.metrics import Metrics
 from pipeline.policy import Policy
 from pipeline.registry import STAGES
-from pipeline.runner import Job, Runtime
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.wiring import Wiring
 from stages import alert, embed, erase, fingerprint, link, notify, preprocess, remove

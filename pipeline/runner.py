@@ -19,8 +19,6 @@ from pipeline.guards import PUT_BACK_S
 from pipeline.jobs import Job, Runtime, Stopping, until_available
 from pipeline.recording import record_all, rejection_of
 
-__all__ = ["Job", "Runtime", "run"]
-
 log = structlog.get_logger()
 
 

@@ -22,11 +22,11 @@ from pipeline import topology
 from pipeline.dependencies import dependencies
 from pipeline.durables import Durable, durables, make_durable, past_durable
 from pipeline.generations.standing import MADE, Standing, standing
+from pipeline.jobs import Job
 from pipeline.process import Process
 from pipeline.registry import STAGES
 from pipeline.replay.limits import Limits
 from pipeline.replay.playing import Gone, Hands, Skip, Track, play, through_outages
-from pipeline.runner import Job
 from stages import fingerprint, persist, preprocess
 
 IN_FLIGHT = 3

@@ -25,8 +25,9 @@ from nats.js.errors import NotFoundError
 from contracts.errors import Unavailable
 from infra.nats.outages import outages
 from infra.tasks import cancel, end_if_cancelled
+from pipeline.jobs import Job, Runtime
 from pipeline.replay.limits import Limits
-from pipeline.runner import Job, Runtime, run
+from pipeline.runner import run
 
 log = structlog.get_logger()
 

@@ -22,11 +22,11 @@ from infra.nats.tail import last_sequence
 from pipeline.clock import utc_now
 from pipeline.dependencies import dependencies
 from pipeline.durables import Durable, put_durable, replay_durable
+from pipeline.jobs import Job
 from pipeline.process import Process
 from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part, moment
 from pipeline.replay.playing import Gone, Hands, Track, play, through_outages
-from pipeline.runner import Job
 
 KEPT_FOR = timedelta(days=30)
 """A replay that was interrupted and never gone on with is forgotten after so long."""

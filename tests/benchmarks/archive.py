@@ -14,7 +14,7 @@ from contracts.ports import BlobStore, Journal
 from infra.art.distort import png
 from infra.art.generate import KINDS, MAP
 from infra.art.palette import quantise
-from pipeline.runner import Runtime
+from pipeline.jobs import Runtime
 from pipeline.settings import Settings
 
 POSTED_AT = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)

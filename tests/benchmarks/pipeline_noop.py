@@ -29,9 +29,9 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
 from pipeline import topology
 from pipeline.clock import utc_now
+from pipeline.jobs import Runtime
 from pipeline.process import running
 from pipeline.registry import STAGES
-from pipeline.runner import Runtime
 from stages import download, embed, fingerprint, persist, preprocess
 from tests.benchmarks.archive import post, settings_on, store, succeeded, until_done
 from tests.benchmarks.cost import Cost, Meter

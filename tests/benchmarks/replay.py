@@ -31,11 +31,11 @@ from infra.clip.loading import load_tower
 from infra.nats.journal import JetStreamJournal
 from infra.nats.wire import body_of
 from pipeline.durables import make_durable, past_durable
+from pipeline.jobs import Job, Runtime
 from pipeline.monitoring.metrics import Metrics
 from pipeline.replay.building import IN_FLIGHT
 from pipeline.replay.limits import Limits
 from pipeline.replay.playing import Hands, Track, play
-from pipeline.runner import Job, Runtime
 from stages import embed
 from tests.benchmarks.archive import AT_ONCE, picture, settings_on, store
 from tests.benchmarks.pipeline_clip import encoder_of

@@ -30,9 +30,9 @@ from contracts.subjects import SEARCHES
 from infra.clip.loading import Tower, load_tower
 from infra.nats.tail import follow, readable
 from infra.simulator import Channel, Member, Simulator
+from pipeline.jobs import Runtime
 from pipeline.process import log_server, running
 from pipeline.registry import STAGES
-from pipeline.runner import Runtime
 from stages import embed
 from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done
 from tests.benchmarks.pipeline_clip import encoder_of, opened

@@ -34,8 +34,8 @@ from infra.nats.posts import LogPosts
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
 from pipeline import durables, topology
 from pipeline.consuming import workers
+from pipeline.jobs import Job, Runtime
 from pipeline.monitoring.metrics import Metrics
-from pipeline.runner import Job, Runtime
 from stages import download, erase, fingerprint, persist, preprocess, remove
 from tests.suites.bench_stage import IMPATIENT, unsettled
 from tests.suites.facts import MOMENT, posted

@@ -14,9 +14,9 @@ from contracts.subjects import FAILURES
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
 from pipeline.consuming import workers
+from pipeline.jobs import Job, Runtime
 from pipeline.monitoring.metrics import Metrics
 from pipeline.policy import Backoff, Policy
-from pipeline.runner import Job, Runtime
 from tests.suites.facts import BLOB
 
 AT_ONCE = Backoff(first=0.01, factor=1, longest=0.01)

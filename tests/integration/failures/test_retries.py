@@ -15,8 +15,8 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.wire import body_of
 from pipeline.failures import lane
 from pipeline.failures.letters import letter_of, letters, put_back
+from pipeline.jobs import Job, Runtime
 from pipeline.monitoring.metrics import Metrics
-from pipeline.runner import Job, Runtime
 from tests.suites.bench_stage import IMPATIENT, STAGE, Deps, count, downloaded
 from tests.suites.facts import posted
 from tests.suites.failing import DOWNLOADED, Bench

@@ -12,10 +12,10 @@ from pipeline import durables
 from pipeline.dependencies import dependencies
 from pipeline.failures.letters import letters, put_back
 from pipeline.generations.standing import standing
+from pipeline.jobs import Job
 from pipeline.replay.building import build
 from pipeline.replay.limits import Limits
 from pipeline.replay.playing import Hands, Track, play
-from pipeline.runner import Job
 from stages import embed
 from tests.suites.archives import tiny
 from tests.suites.bench_stage import count
