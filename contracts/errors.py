@@ -1,4 +1,4 @@
-"""What can go wrong, in the few kinds that are handled differently."""
+"""What can go wrong, in the few kinds that are handled differently, and how a sentence counts."""
 
 from enum import StrEnum
 
@@ -55,3 +55,8 @@ class Malformed(Exception):
 
 class BlobMissing(Exception):
     """No blob of that digest is in the store."""
+
+
+def counted(number: int, what: str) -> str:
+    """`1 picture`, `1,200 pictures`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -18,9 +18,9 @@ from nats.errors import ConnectionClosedError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
+from pipeline.jobs import PUT_BACK_S
+
 PAUSE_S = 0.5
-PUT_BACK_S = 1.0
-"""How long what came too late is kept from the fetches that other workers of this process still have under way."""
 
 Fetched = Callable[[str], None]
 

@@ -17,6 +17,10 @@ from pipeline.monitoring.metrics import Metrics
 from pipeline.policy import Policy
 from pipeline.precedence import Precedence
 
+PUT_BACK_S = 1.0
+"""How long what came too late is kept from the fetches that other workers of this process still have under way."""
+
+
 log = structlog.get_logger()
 
 T = TypeVar("T")

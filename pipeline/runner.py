@@ -15,8 +15,7 @@ from contracts.events import Fact
 from infra.nats.wire import read
 from pipeline.deadletters import Delivery, delivery_of
 from pipeline.failing import dead_letter, put_back
-from pipeline.guards import PUT_BACK_S
-from pipeline.jobs import Job, Runtime, Stopping, until_available
+from pipeline.jobs import PUT_BACK_S, Job, Runtime, Stopping, until_available
 from pipeline.recording import record_all, rejection_of
 
 log = structlog.get_logger()

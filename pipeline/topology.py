@@ -12,7 +12,7 @@ from nats.js.api import ConsumerConfig, ConsumerInfo, DeliverPolicy, DiscardPoli
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generations
 from contracts.stage import Stage
 from contracts.subjects import (
@@ -26,11 +26,12 @@ from contracts.subjects import (
     SEARCHES,
     STREAM_SUBJECTS,
     durable_name,
+    import_key,
 )
 from infra.nats.generations import read_generations
 from infra.nats.outages import outages
+from infra.nats.state import open_state
 from infra.nats.tail import has_stream
-from pipeline.backup.importing import refuse_half_imported
 from pipeline.differences import Difference, changed, worked_on
 from pipeline.durables import CONSUMER_FIELDS, Durable, durables, retry_durables
 
@@ -174,6 +175,13 @@ async def _upsert_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
         await js.add_stream(wanted)
         return
     await js.update_stream(current.evolve(**{field: getattr(wanted, field) for field in _STREAM_FIELDS}))
+
+
+async def refuse_half_imported(client: Client) -> None:
+    """Consumers made now would begin at the start of the log, and do everything again that was done when it was exported."""
+    with suppress(Unavailable):  # which those tell of who need the streams
+        if await (await open_state(client)).get(import_key()) is not None:
+            raise MapSeekError("An import into this installation was broken off: run `mapseek import` with the same file again.")
 
 
 async def ensure(client: Client, stages: Sequence[Stage[Any]]) -> None:

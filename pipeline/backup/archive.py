@@ -13,6 +13,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from contracts.errors import MapSeekError
+from contracts.subjects import ALERTS, FAILURES, IMAGES, INCIDENTS, JUDGEMENTS, REMOVALS, RETRIES
+
+EXPORTED = (FAILURES, RETRIES, IMAGES, JUDGEMENTS, ALERTS, REMOVALS, INCIDENTS)
+"""A letter is put back before it is deleted, and worked on before that is deleted: so their logs are read in this order."""
+
 
 APPLICATION_ID = 0x4D617053
 """Tells an archive from any other database ("MapS")."""

@@ -11,20 +11,17 @@ from contextlib import aclosing
 
 from contracts.errors import BlobMissing, MapSeekError
 from contracts.ports import BlobStore
-from contracts.subjects import ALERTS, FAILURES, IMAGES, INCIDENTS, JUDGEMENTS, REMOVALS, REQUESTS, RETRIES, import_key
+from contracts.subjects import REQUESTS, import_key
 from infra.nats.connection import Client
 from infra.nats.state import open_state
 from infra.nats.tail import has_stream, read_stream
-from pipeline.backup.archive import at_once, finish_export
+from pipeline.backup.archive import EXPORTED, at_once, finish_export
 from pipeline.backup.durables import note_durables
 from pipeline.backup.entries import add, is_of_a_search
 from pipeline.backup.forgetting import drop_what_is_gone, forget
 from pipeline.backup.reading import recorded
 from pipeline.backup.summary import Progress, Summary
 from pipeline.clock import utc_now
-
-EXPORTED = (FAILURES, RETRIES, IMAGES, JUDGEMENTS, ALERTS, REMOVALS, INCIDENTS)
-"""A letter is put back before it is deleted, and worked on before that is deleted: so their logs are read in this order."""
 
 SAVED_EVERY = 64 * 1024 * 1024
 """Bytes of blobs after which they are safe in the archive."""

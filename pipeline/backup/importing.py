@@ -6,10 +6,10 @@ consumers come last, so that until then no stage has anything to work on.
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from itertools import islice
 
-from contracts.errors import MapSeekError, Unavailable
+from contracts.errors import MapSeekError
 from contracts.ports import BlobStore, Catalogue, State
 from contracts.subjects import SEARCHES, import_key
 from infra.nats.connection import Client
@@ -17,10 +17,9 @@ from infra.nats.journal import Refused, append_entries
 from infra.nats.state import open_state
 from infra.nats.tail import last_sequence
 from infra.nats.wire import RawEntry
-from pipeline.backup.archive import identity
+from pipeline.backup.archive import EXPORTED, identity
 from pipeline.backup.durables import restore_durables
 from pipeline.backup.entries import Entry, entries
-from pipeline.backup.exporting import EXPORTED
 from pipeline.backup.places import Places, moved
 from pipeline.backup.summary import Progress, Summary
 
@@ -67,13 +66,6 @@ async def import_from(database: sqlite3.Connection, client: Client, stores: Mapp
 async def end_import(client: Client) -> None:
     """All is there: the installation is like any other."""
     await (await open_state(client)).delete(import_key())
-
-
-async def refuse_half_imported(client: Client) -> None:
-    """Consumers made now would begin at the start of the log, and do everything again that was done when it was exported."""
-    with suppress(Unavailable):  # which those tell of who need the streams
-        if await (await open_state(client)).get(import_key()) is not None:
-            raise MapSeekError("An import into this installation was broken off: run `mapseek import` with the same file again.")
 
 
 def _count(database: sqlite3.Connection, stream: str) -> int:

@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
+from contracts.errors import counted
 from pipeline.commands.opened import wired
 from pipeline.console.generations import generations_json, generations_table
-from pipeline.console.wording import counted
 from pipeline.generations import activation, dropping
 from pipeline.generations.listing import listed
 from pipeline.settings import Settings

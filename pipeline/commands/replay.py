@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from contracts.errors import Unavailable
+from contracts.errors import Unavailable, counted
 from contracts.generations import Generation, Generations
 from contracts.ports import ImageEncoder
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.commands.opened import wired
 from pipeline.console.replay import bar, estimate_page, headline
-from pipeline.console.wording import counted
 from pipeline.generations.encoders import open_encoder_wished
 from pipeline.generations.naming import living
 from pipeline.generations.standing import is_paused, standing

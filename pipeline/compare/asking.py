@@ -9,7 +9,6 @@ from contracts.errors import Reject
 from contracts.events import (
     Fact,
     LocalReply,
-    Match,
     Person,
     Question,
     SearchDescribed,
@@ -18,7 +17,6 @@ from contracts.events import (
     SearchFingerprinted,
     SearchMatched,
     SearchPreprocessed,
-    Verdict,
 )
 from contracts.generations import Generation
 from contracts.ports import F, ImageEncoder
@@ -30,22 +28,12 @@ from infra.vision.fingerprinting import Fingerprinter
 from infra.vision.rectify import views_in
 from pipeline.clock import utc_now
 from pipeline.compare.archive import Archive
-from pipeline.compare.queries import Query
+from pipeline.compare.queries import Answer, Query
 from stages import embed, fingerprint, match, preprocess
 from stages.comparing import Prints
 from stages.ranking import verdict_on
 
 TOP = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a generation answers: `sure` are the pieces that it calls a match. The verdict is `error` for words it cannot read."""
-
-    verdict: Verdict
-    pieces: Sequence[Match]
-    sure: Sequence[Match]
-    milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,17 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from contracts.events import SearchJudged
+from contracts.events import Match, SearchJudged, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a generation answers: `sure` are the pieces that it calls a match. The verdict is `error` for words it cannot read."""
+
+    verdict: Verdict
+    pieces: Sequence[Match]
+    sure: Sequence[Match]
+    milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)

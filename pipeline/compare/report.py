@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from html import escape
 
 from contracts.events import Match
-from pipeline.compare.asking import Answer
 from pipeline.compare.pictures import Pictures, Shown
-from pipeline.compare.queries import Query
+from pipeline.compare.queries import Answer, Query
 from pipeline.compare.score import Change, shows
 
 STYLE = """

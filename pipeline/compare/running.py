@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from contracts.errors import MapSeekError
 from contracts.generations import Generation
 from pipeline.compare.archive import Archive
-from pipeline.compare.asking import Answer, answers
+from pipeline.compare.asking import answers
 from pipeline.compare.pictures import Pictures, pictures_of
-from pipeline.compare.queries import Query
+from pipeline.compare.queries import Answer, Query
 from pipeline.compare.score import Change, Result, changes
 from pipeline.generations.encoders import open_encoder_of
 from pipeline.settings import Settings

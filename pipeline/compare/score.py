@@ -7,8 +7,7 @@ import numpy as np
 
 from contracts.events import Match
 from contracts.generations import Generation
-from pipeline.compare.asking import Answer
-from pipeline.compare.queries import Query
+from pipeline.compare.queries import Answer, Query
 from pipeline.generations.encoders import said
 
 BYTES_A_NUMBER = 4

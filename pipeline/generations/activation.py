@@ -1,12 +1,11 @@
 """Which generation answers is one fact: recorded here, followed by every process, and taken back by another one."""
 
 from contracts.envelope import Origin
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, counted
 from contracts.generations import Generation, Generations
 from contracts.ports import Journal
 from infra.nats.connection import Client
 from infra.nats.generations import FollowedGenerations
-from pipeline.console.wording import counted
 from pipeline.durables import durables
 from pipeline.generations.encoders import said
 from pipeline.generations.founding import activated

@@ -20,10 +20,10 @@ from infra.nats.server import embedded_server
 from infra.nats.wire import read
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline import topology
-from pipeline.backup.archive import open_archive
+from pipeline.backup.archive import EXPORTED, open_archive
 from pipeline.backup.catalogue import fill
 from pipeline.backup.entries import BLOBS, QUESTIONS
-from pipeline.backup.exporting import EXPORTED, export_to
+from pipeline.backup.exporting import export_to
 from pipeline.backup.importing import begin_import, end_import, import_from
 from pipeline.backup.summary import Summary
 from pipeline.clock import utc_now
