@@ -81,9 +81,8 @@ def kind_filter(fact: type[Fact], version: str = "*") -> str:
 
 
 def is_subject_of(fact: Fact, subject: str) -> bool:
-    """Whether this fact may be recorded on a subject, of whatever version. The first release's posts do not name their message."""
-    key = tuple(subject.split(".")[4:])
-    return key == fact.key or (isinstance(fact, ImagePosted) and key == fact.key[:2])
+    """Whether this fact may be recorded on a subject, of whatever version."""
+    return tuple(subject.split(".")[4:]) == fact.key
 
 
 def first_of(fact: Fact) -> str:
@@ -105,11 +104,6 @@ def entity_filters(family: Family, guild_id: str, entity_id: str) -> tuple[str, 
 def posts_of_message_filter(guild_id: str, message_id: str) -> str:
     """The posts of one message's images."""
     return f"{kind_filter(ImagePosted).removesuffix('>')}{guild_id}.*.{message_id}"
-
-
-def first_release_posts_filter(guild_id: str, image_id: str = "*") -> str:
-    """Posts as the first release recorded them, which do not name their message."""
-    return f"{kind_filter(ImagePosted).removesuffix('>')}{guild_id}.{image_id}"
 
 
 def images_of_message_filter(guild_id: str, message_id: str) -> str:

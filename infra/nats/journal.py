@@ -11,10 +11,10 @@ from nats.js.errors import APIError
 
 from contracts.envelope import Origin, headers_of
 from contracts.errors import Unavailable
-from contracts.events import Fact, ImagePosted
+from contracts.events import Fact
 from contracts.ports import F
-from contracts.subjects import first_of, first_release_posts_filter, stream_of, subject_for, subject_of, variants_filter
-from infra.nats.lookup import first_on, last_on, message_on
+from contracts.subjects import first_of, stream_of, subject_for, subject_of, variants_filter
+from infra.nats.lookup import first_on, message_on
 from infra.nats.outages import UNREACHABLE, outages
 from infra.nats.wire import RawEntry, body_of, read
 
@@ -35,8 +35,6 @@ class JetStreamJournal:
         self._timeout = timeout
 
     async def record(self, fact: Fact, origin: Origin) -> bool:
-        if isinstance(fact, ImagePosted) and await self._posted_in_first_release(fact):
-            return False
         headers = headers_of(fact, origin, self.source, self._now())
         return await self.publish_once(subject_of(fact), body_of(fact), headers, stream_of(fact), empty=first_of(fact))
 
@@ -75,11 +73,6 @@ class JetStreamJournal:
     async def first(self, fact: type[F], *entity: str) -> F | None:
         with outages():
             return _fact_of(await first_on(self._js, stream_of(fact), variants_filter(fact, *entity)), fact)
-
-    async def _posted_in_first_release(self, post: ImagePosted) -> bool:
-        """Looked up beforehand: no such entry ever comes to a log any more, and the server expects one filter to be empty only."""
-        with outages():
-            return await last_on(self._js, stream_of(post), first_release_posts_filter(post.guild_id, post.image_id)) > 0
 
     async def _last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
         with outages():

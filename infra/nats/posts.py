@@ -7,7 +7,7 @@ from datetime import datetime
 from nats.aio.client import Client
 
 from contracts.events import ImagePosted
-from contracts.subjects import IMAGES, first_release_posts_filter, guild_filter, posts_of_message_filter
+from contracts.subjects import IMAGES, guild_filter, posts_of_message_filter
 from infra.nats.lookup import facts_under
 from infra.nats.outages import outages
 from infra.nats.tail import past, readable
@@ -19,25 +19,11 @@ class LogPosts:
     def __init__(self, client: Client, *, timeout: float = 5) -> None:
         self._client = client
         self._js = client.jetstream(timeout=timeout)
-        self._first_release: dict[str, dict[str, list[str]]] = {}
 
     async def of_message(self, guild_id: str, message_id: str) -> list[ImagePosted]:
-        unnamed = (await self._first_release_subjects(guild_id)).get(message_id, [])
         with outages():
-            facts, _ = await facts_under(self._js, IMAGES, [posts_of_message_filter(guild_id, message_id), *unnamed])
+            facts, _ = await facts_under(self._js, IMAGES, [posts_of_message_filter(guild_id, message_id)])
         return [fact for fact in facts if isinstance(fact, ImagePosted)]
-
-    async def _first_release_subjects(self, guild_id: str) -> dict[str, list[str]]:
-        """The subjects of the first release's posts by message, which only their bodies tell. Read once: no more of them come."""
-        if guild_id not in self._first_release:
-            found: dict[str, list[str]] = {}
-            async with aclosing(past(self._client, IMAGES, [first_release_posts_filter(guild_id)])) as messages:
-                async for message in messages:
-                    recorded = readable(message)
-                    if recorded is not None and isinstance(post := recorded.fact, ImagePosted):
-                        found.setdefault(post.message_id, []).append(message.subject)
-            self._first_release[guild_id] = found
-        return self._first_release[guild_id]
 
     async def of_guild(
         self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None

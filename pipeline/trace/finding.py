@@ -25,7 +25,6 @@ from contracts.subjects import (
 )
 from infra.nats.connection import Client
 from infra.nats.lookup import list_subjects, read_each
-from infra.nats.posts import LogPosts
 from infra.nats.wire import RawEntry
 from pipeline.failures.letters import Letter, letter_in
 
@@ -65,10 +64,7 @@ async def entities(client: Client, what: str) -> list[Entity]:
     what = what.strip()
     if link := LINK.match(what):
         subjects = await list_subjects(client, IMAGES, [images_of_message_filter(*link.groups())])
-        # A post of the first release has no message in its subject; a removal has, whatever it is of.
-        posts = await LogPosts(client).of_message(*link.groups())
-        image_ids = {post.image_id for post in posts} | {entity_of(subject)[1] for subject in subjects}
-        found = {Entity("image", link[1], image_id) for image_id in image_ids}
+        found = {Entity("image", *entity_of(subject)) for subject in subjects}
     elif _is_id(what):
         found = {each for kind in LOGS for each in await _named(client, kind, what)}
     else:
