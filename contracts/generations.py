@@ -12,7 +12,7 @@ class Generation:
     """All vectors that one encoder makes of one preprocessing's pictures, and the fingerprints of one version beside them.
 
     `sequence` is where it started on the log of images: what is recorded later is embedded as it comes, what is earlier is for a
-    replay. `model` is None for the generation of a first release, whose encoder is the one that the settings name.
+    replay.
     """
 
     name: str
@@ -21,10 +21,10 @@ class Generation:
     preprocessing: str
     dimensions: int
     sequence: int
-    model: str | None = None
-    pretrained: str | None = None
-    precision: str = "auto"
-    fingerprint: str = "f1"
+    model: str
+    pretrained: str | None
+    precision: str
+    fingerprint: str
 
     def token(self, variant: Variant) -> str:
         """What stands for this generation in the key of a fact that has such a variant."""
@@ -69,9 +69,8 @@ class Generations:
         match fact:
             case GenerationStarted() if fact.generation not in self.known:
                 return replace(self, known={**self.known, fact.generation: _started(fact, sequence)})
-            case GenerationActivated():
-                known = self.known if fact.generation in self.known else {**self.known, fact.generation: _founded(fact, sequence)}
-                return replace(self, known=known, activations=(*self.activations, fact.generation))
+            case GenerationActivated() if fact.generation in self.known:
+                return replace(self, activations=(*self.activations, fact.generation))
             case GenerationDropped():
                 return replace(self, dropped=self.dropped | {fact.generation})
         return self
@@ -89,10 +88,4 @@ def _started(fact: GenerationStarted, sequence: int) -> Generation:
         fact.pretrained,
         fact.precision,
         fact.fingerprint,
-    )
-
-
-def _founded(fact: GenerationActivated, sequence: int) -> Generation:
-    return Generation(
-        fact.generation, fact.encoder, fact.digest, fact.preprocessing, fact.dimensions, sequence, fingerprint=fact.fingerprint
     )

@@ -43,7 +43,6 @@ class GenerationActivated(GenerationFact):
     """From now on searches are answered from this generation's vectors.
 
     `number` counts activations from 1: two processes that activate at once write the same subject, and the second is refused.
-    The first release recorded no GenerationStarted: there, the first activation is the start as well.
     """
 
     name: ClassVar[str] = "activated"

@@ -6,22 +6,12 @@ from collections.abc import Sequence
 from contracts.errors import MapSeekError
 from contracts.generations import Generation
 from contracts.ports import ImageEncoder
-from infra.clip.calibration import UNTRAINED
 from pipeline.settings import Settings
 
 
 async def open_encoder_of(generation: Generation, settings: Settings) -> ImageEncoder:
-    """The encoder whose vectors a generation is made of. Raises MapSeekError where that very one cannot be had here.
-
-    The first releases recorded its id alone, which names a model and a tag, and of a checkpoint file no more than how it is called.
-    """
-    if generation.model is not None:
-        encoder = await open_encoder_named(generation.model, generation.pretrained, generation.precision, settings)
-    elif settings.model_fields_set & {"model", "pretrained"}:
-        encoder = await open_encoder_named(settings.model, settings.pretrained, settings.precision, settings)
-    else:
-        _, model, weights, precision = generation.encoder.split("/")
-        encoder = await open_encoder_named(model, None if weights == UNTRAINED else weights, precision, settings)
+    """The encoder whose vectors a generation is made of. Raises MapSeekError where that very one cannot be had here."""
+    encoder = await open_encoder_named(generation.model, generation.pretrained, generation.precision, settings)
     if not makes(encoder, generation):
         found = encoder.encoder
         await encoder.close()

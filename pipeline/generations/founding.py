@@ -72,7 +72,7 @@ def check_settings(generations: Generations, settings: Settings) -> None:
         return
     wished = settings.model, settings.pretrained or shipped_tag(settings.model)
     known = {(each.model, each.pretrained) for each in generations.known.values()}
-    if wished in known or any(model is None for model, _ in known):
+    if wished in known:
         return
     active = generations.active
     uses = f"{active.model} ({active.pretrained or 'untrained'})" if active else "none"

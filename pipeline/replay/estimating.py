@@ -94,10 +94,9 @@ async def _embedded(encoder: ImageEncoder, blobs: BlobStore, pictures: list[Imag
 
 
 async def _deps_as_if_begun(process: Process, encoder: ImageEncoder) -> fingerprint.Deps:
-    known = encoder.encoder
-    generation = Generation(
-        "", known.id, known.digest, preprocess.PREPROCESSING, known.dimensions, 0, fingerprint=fingerprint.METHOD
-    )
+    """What a generation would be fingerprinted by that is never opened, as its encoder is at hand."""
+    made_of = encoder.encoder.id, encoder.encoder.digest, preprocess.PREPROCESSING, encoder.encoder.dimensions
+    generation = Generation("", *made_of, sequence=0, model="", pretrained=None, precision="", fingerprint=fingerprint.METHOD)
     return cast("fingerprint.Deps", await dependencies(fingerprint.STAGE, ImagePreprocessed.family, process.wiring, generation))
 
 

@@ -37,6 +37,7 @@ from pipeline.replay.building import IN_FLIGHT
 from pipeline.replay.limits import Limits
 from pipeline.replay.playing import Hands, Track, play
 from stages import embed
+from stages.fingerprint import METHOD
 from tests.benchmarks.archive import AT_ONCE, picture, settings_on, store
 from tests.benchmarks.pipeline_clip import encoder_of
 from tests.benchmarks.pipeline_noop import NO_MODEL, log_on
@@ -73,9 +74,7 @@ class Bench:
         """Pictures a second of a whole build."""
         self.generations += 1
         name = f"g{self.generations}"
-        dimensions = encoder.encoder.dimensions
-        generation = Generation(name, encoder.encoder.id, encoder.encoder.digest, PREPROCESSING, dimensions, self.events)
-        durable = past_durable(embed.STAGE, "image", generation)
+        durable = past_durable(embed.STAGE, "image", self._generation(name))
         await make_durable(self.client, durable)
         hosted = embed.Hosted(name, encoder)
         deps = embed.Deps(blobs or self.blobs, lambda _: hosted)  # type: ignore[arg-type]
@@ -88,11 +87,14 @@ class Bench:
             raise RuntimeError(f"only {found} of {self.events} pictures were embedded: the figures say nothing")
         return self.events / took
 
+    def _generation(self, name: str) -> Generation:
+        return Generation(name, "", "", PREPROCESSING, 1, self.events, "", None, "fp32", METHOD)
+
     async def raw(self, hands: Hands) -> float:
         """Events a second of a loop that fetches, publishes and acknowledges, and does nothing else."""
         self.generations += 1
         name = f"g{self.generations}"
-        durable = past_durable(embed.STAGE, "image", Generation(name, "", "", PREPROCESSING, 1, self.events))
+        durable = past_durable(embed.STAGE, "image", self._generation(name))
         await make_durable(self.client, durable)
         js, left = self.client.jetstream(), self.events
         body = body_of(ImageEmbedded(guild_id="7", channel_id="8", image_id="bench-0", generation=name, vector=NO_MODEL.vector))

@@ -11,8 +11,6 @@ from contracts.envelope import Origin
 from contracts.errors import RejectCode
 from contracts.events import (
     Fact,
-    GenerationActivated,
-    GenerationStarted,
     ImageDownloaded,
     ImageEmbedded,
     ImageFact,
@@ -41,7 +39,7 @@ from pipeline.index.features import features
 from pipeline.rebuild.snapshot import rebuild_snapshot
 from pipeline.registry import STAGES
 from stages import persist
-from tests.suites.facts import BLOB, MOMENT, VECTOR, posted
+from tests.suites.facts import BLOB, MOMENT, VECTOR, founding, posted
 from tests.suites.feature_search import archived
 
 MODEL = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4}
@@ -110,9 +108,8 @@ class Archive:
 @pytest.fixture
 async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> AsyncIterator[Archive]:
     await topology.ensure(client, [])
-    started = GenerationStarted(generation="g1", **MODEL, model="m", precision="fp32", started_at=MOMENT)  # type: ignore[arg-type]
-    await journal.record(started, Origin("g1"))
-    await journal.record(GenerationActivated(number=1, generation="g1", **MODEL), Origin("g1"))  # type: ignore[arg-type]
+    for fact in founding(**MODEL):
+        await journal.record(fact, Origin("g1"))
     await topology.ensure(client, STAGES)
     catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
     yield Archive(client, journal, catalogue, open_blob_store(tmp_path / "blobs"), tmp_path / "blobs")

@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client
 
 from contracts.envelope import Origin
-from contracts.events import Fact, GenerationActivated, GenerationStarted, ImageFact, ImageFingerprinted, ImagePreprocessed
+from contracts.events import Fact, ImageFact, ImageFingerprinted, ImagePreprocessed
 from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
@@ -22,7 +22,7 @@ from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from stages import persist
 from stages.erase import GRACE
-from tests.suites.facts import BLOB, MOMENT, posted
+from tests.suites.facts import BLOB, founding, posted
 from tests.suites.world import Log
 
 
@@ -112,9 +112,7 @@ async def archive(
     await topology.ensure(client, [])
     here = Archive(client, journal, settings(nats_url=nats_url))
     for number, name in enumerate(("g1", "g2"), start=1):
-        model = {"encoder": "e", "digest": name, "preprocessing": "p1", "dimensions": 4}
-        started = GenerationStarted(generation=name, **model, model="m", precision="fp32", started_at=MOMENT)  # type: ignore[arg-type]
-        await here.record(started, GenerationActivated(number=number, generation=name, **model))  # type: ignore[arg-type]
+        await here.record(*founding(name, number, digest=name))
     await topology.ensure(client, STAGES)
     for image_id in ("1", "2"):
         post = posted(image_id)

@@ -15,7 +15,6 @@ from PIL import Image
 from contracts.envelope import Origin
 from contracts.events import (
     DiscordFile,
-    GenerationActivated,
     ImageDownloaded,
     ImageFact,
     ImageFingerprinted,
@@ -38,13 +37,12 @@ from pipeline.jobs import Job, Runtime
 from pipeline.monitoring.metrics import Metrics
 from stages import download, erase, fingerprint, persist, preprocess, remove
 from tests.suites.bench_stage import IMPATIENT, unsettled
-from tests.suites.facts import MOMENT, posted
+from tests.suites.facts import MOMENT, founding, posted
 from tests.suites.fakes import MemoryFingerprinting
 from tests.suites.pictures import saved
 from tests.suites.waiting import eventually
 
 STAGES = (download.STAGE, preprocess.STAGE, fingerprint.STAGE, persist.STAGE, remove.STAGE, erase.STAGE)
-FOUNDED = GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4)
 PICTURES = [saved(Image.new("RGB", (8, 8), (shade, 0, 0)), "PNG") for shade in range(10)]
 
 
@@ -140,7 +138,8 @@ def _redelivered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> AsyncIterator[Archive]:
     await topology.ensure(client, [])
-    assert await journal.record(FOUNDED, Origin("g1"))
+    for fact in founding():
+        assert await journal.record(fact, Origin("g1"))
     catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
     yield Archive(client, journal, catalogue, tmp_path / "blobs")
     await catalogue.close()

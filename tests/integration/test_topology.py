@@ -9,7 +9,6 @@ from nats.js.api import ConsumerConfig, StreamConfig
 
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
-from contracts.events import GenerationActivated
 from contracts.generations import Generations
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
@@ -17,7 +16,7 @@ from pipeline import topology
 from pipeline.durables import durables
 from pipeline.registry import STAGES
 from tests.suites.bench_stage import STAGE, count
-from tests.suites.facts import posted
+from tests.suites.facts import founding, posted
 
 
 async def test_a_new_server_gets_everything_and_then_differs_in_nothing(client: Client) -> None:
@@ -33,8 +32,8 @@ async def test_a_new_server_gets_everything_and_then_differs_in_nothing(client: 
 
 
 def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
-    first = GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4)
-    generations = Generations().after(first, 1)
+    started, _ = founding()
+    generations = Generations().after(started, 1)
     names = {durable.name for durable in durables(STAGES, generations)}
     assert names == {
         "download-image",

@@ -62,6 +62,13 @@ ALERT = {"guild_id": "7", "alert_id": "13", "person": ALEX}
 SEARCH = {"guild_id": "7", "search_id": "11", "question": QUESTION}
 
 
+def founding(name: str = "g1", number: int = 1, **about: Any) -> tuple[GenerationStarted, GenerationActivated]:
+    """The facts of a generation that is started and then answers."""
+    about = {"generation": name, "encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4} | about
+    started = GenerationStarted(**about, model="m", precision="fp32", started_at=MOMENT)
+    return started, GenerationActivated(number=number, **about)
+
+
 def posted(image_id: str = "9", guild_id: str = "7") -> ImagePosted:
     return ImagePosted(
         guild_id=guild_id,

@@ -8,7 +8,6 @@ from contracts.events import (
     AttemptFailed,
     Calibration,
     Fact,
-    GenerationActivated,
     ImageDownloaded,
     ImageEmbedded,
     ImageFingerprinted,
@@ -26,9 +25,7 @@ from infra.nats.state import open_state
 from infra.nats.wire import body_of
 from pipeline.backup.entries import BLOBS, QUESTIONS
 from tests.suites.backups import Installation
-from tests.suites.facts import MOMENT, VECTOR
-
-FOUNDED = GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4)
+from tests.suites.facts import MOMENT, VECTOR, founding
 
 
 async def post(here: Installation, number: int) -> list[Fact]:
@@ -63,8 +60,8 @@ async def fails(here: Installation, fact: Fact, entity: str) -> None:
     await here.record(
         AttemptFailed(**told, reason="503", delay_s=1), MessageBuried(**{**told, "attempt": 2}, cause="error", reason="503")
     )
-    headers = {"mapseek-stage": "download", "mapseek-subject": subject_of(fact), "mapseek-stream": IMAGES}
-    headers |= {"mapseek-sequence": str(sequence), "mapseek-reason": "503"}
+    headers = {"mapseek-stage": "download", "mapseek-consumer": "download-image", "mapseek-round": "0", "mapseek-reason": "503"}
+    headers |= {"mapseek-subject": subject_of(fact), "mapseek-stream": IMAGES, "mapseek-sequence": str(sequence)}
     for stream, subject in (
         (FAILURES, failure_subject("download", "image", sequence)),
         (RETRIES, retry_subject("download", "image", sequence, "g1")),
@@ -96,7 +93,7 @@ async def said(here: Installation, person: str, number: int) -> tuple[SearchJudg
 
 async def lived(here: Installation) -> None:
     """A little of everything."""
-    await here.record(FOUNDED)
+    await here.record(*founding())
     for number in (1, 2, 3):
         facts = await post(here, number)
         await fails(here, facts[0], f"image-{number}")

@@ -11,7 +11,6 @@ from contracts.envelope import Origin
 from contracts.errors import Retry
 from contracts.events import (
     Fact,
-    GenerationActivated,
     GenerationStarted,
     ImageDownloaded,
     ImageEmbedded,
@@ -27,7 +26,7 @@ from infra.tasks import cancel, end_if_cancelled
 from pipeline import topology
 from pipeline.index.projected import ProjectedIndex
 from stages import erase, persist
-from tests.suites.facts import MOMENT, posted
+from tests.suites.facts import MOMENT, founding, posted
 from tests.suites.vector_search import ids_of
 from tests.suites.waiting import eventually
 
@@ -69,7 +68,7 @@ def ignored(_: int, __: int) -> None:
 async def lived(client: Client, journal: JetStreamJournal) -> None:
     """The histories of some images, one of them removed, and the durables of two generations."""
     await topology.ensure(client, [])
-    await record(journal, GenerationActivated(generation="g1", number=1, **ENCODER))
+    await record(journal, *founding(**ENCODER))
     await record(
         journal,
         GenerationStarted(generation="g2", model="m", precision="fp32", started_at=MOMENT, **ENCODER | {"preprocessing": "p2"}),

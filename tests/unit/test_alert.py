@@ -63,7 +63,7 @@ def image(degrees: float = 0, generation: str = "g1") -> ImageEmbedded:
 
 
 def generations(*activations: str, dropped: str = "") -> Generations:
-    known = {name: Generation(name, "e", "d", "p1", 2, 1) for name in ("g1", "g2")}
+    known = {name: Generation(name, "e", "d", "p1", 2, 1, "m", None, "fp32", "f1") for name in ("g1", "g2")}
     return Generations(known, activations, frozenset(filter(None, [dropped])))
 
 

@@ -5,32 +5,23 @@ from collections.abc import Callable
 import pytest
 
 from contracts.errors import MapSeekError
-from contracts.events import GenerationActivated, GenerationStarted
 from contracts.generations import Generations
 from infra.clip.shipped import SMALL_MODEL, shipped_tag
 from pipeline.generations.founding import check_settings
 from pipeline.settings import Settings
-from tests.suites.facts import MOMENT
+from tests.suites.facts import founding
 
 Make = Callable[..., Settings]
 
 
-def answering_with(model: str | None, pretrained: str | None) -> Generations:
-    about = {
-        "generation": "g1",
-        "encoder": f"open_clip/{model}/{pretrained}/fp32",
-        "digest": "d",
-        "preprocessing": "p1",
-        "dimensions": 4,
-    }
-    started = GenerationStarted(model=model or "", pretrained=pretrained, precision="fp32", started_at=MOMENT, **about)
-    begun = Generations() if model is None else Generations().after(started, 1)
-    return begun.after(GenerationActivated(number=1, **about), 2)
+def answering_with(model: str, pretrained: str | None) -> Generations:
+    started, activated = founding()
+    return Generations().after(started.model_copy(update={"model": model, "pretrained": pretrained}), 1).after(activated, 2)
 
 
-@pytest.mark.parametrize("model", ["mapseek-untrained", "ViT-B-32", None])
+@pytest.mark.parametrize("model", ["mapseek-untrained", "ViT-B-32"])
 def test_an_archive_of_another_default_goes_on_where_nothing_is_set(
-    settings: Make, model: str | None, monkeypatch: pytest.MonkeyPatch
+    settings: Make, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MAPSEEK_MODEL", "")
     monkeypatch.setenv("MAPSEEK_PRETRAINED", "")

@@ -11,10 +11,8 @@ from infra.nats.generations import FollowedGenerations
 from pipeline.generations.founding import activated
 from pipeline.generations.hosting import hosting
 from pipeline.generations.naming import living
-from tests.suites.facts import MOMENT
+from tests.suites.facts import founding
 from tests.suites.waiting import eventually
-
-ABOUT = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4}
 
 
 def of(*facts: GenerationStarted | GenerationActivated | GenerationDropped) -> Generations:
@@ -25,11 +23,11 @@ def of(*facts: GenerationStarted | GenerationActivated | GenerationDropped) -> G
 
 
 def started(name: str) -> GenerationStarted:
-    return GenerationStarted(generation=name, model="m", precision="fp32", started_at=MOMENT, **ABOUT)
+    return founding(name)[0]
 
 
 def activation(number: int, name: str) -> GenerationActivated:
-    return GenerationActivated(number=number, generation=name, **ABOUT)
+    return founding(name, number)[1]
 
 
 def test_the_last_that_was_activated_answers() -> None:
@@ -50,6 +48,12 @@ def test_one_that_is_activated_while_somebody_drops_it_answers_in_neither_order(
         assert now.active == now.known["g2"]
         assert now.alive == (now.known["g2"],)
         assert activated(now, "g2").number == 4  # the number is used up all the same
+
+
+def test_one_of_whose_start_nothing_is_known_does_not_answer() -> None:
+    """A newer release may have recorded it in a way that this one cannot read."""
+    now = of(started("g1"), activation(1, "g1"), activation(2, "g2"))
+    assert (now.active, list(now.known)) == (now.known["g1"], ["g1"])
 
 
 async def test_a_generation_that_cannot_be_worked_on_keeps_no_other_from_coming_and_is_told_of() -> None:
@@ -77,10 +81,7 @@ async def test_a_generation_that_cannot_be_worked_on_keeps_no_other_from_coming_
 
 
 def test_a_generation_that_is_not_there_is_refused_in_one_sentence() -> None:
-    facts = [
-        GenerationActivated(number=n, generation=f"g{n}", encoder="e", digest="d", preprocessing="p1", dimensions=4) for n in (1, 2)
-    ]
-    generations = Generations().after(facts[0], 1).after(facts[1], 2).after(GenerationDropped(generation="g1"), 3)
+    generations = of(*founding("g1", 1), *founding("g2", 2), GenerationDropped(generation="g1"))
     assert living(generations, "g2").name == "g2"
     with pytest.raises(MapSeekError, match="There is no generation 'g9': there is g2"):
         living(generations, "g9")

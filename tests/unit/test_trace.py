@@ -7,7 +7,6 @@ import pytest
 from contracts.errors import RejectCode
 from contracts.events import (
     Fact,
-    GenerationActivated,
     GenerationStarted,
     ImageDownloaded,
     ImageEmbedded,
@@ -22,7 +21,7 @@ from contracts.generations import Generations
 from pipeline.failures.letters import Letter
 from pipeline.trace.finding import LINK, Entity, Found
 from pipeline.trace.standing import InCatalogue, Standing, standing_of
-from tests.suites.facts import IMAGE, SEARCH, one_of_each, posted, requested
+from tests.suites.facts import IMAGE, SEARCH, founding, one_of_each, posted, requested
 
 KINDS: dict[type[Fact], Fact] = {type(fact): fact for fact in one_of_each()}
 MADE = (ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageIndexed, ImageFingerprinted)
@@ -30,16 +29,16 @@ WAY = [posted(), *(KINDS[kind] for kind in MADE)]
 
 
 def generations(number: int = 1) -> Generations:
-    first = GenerationActivated(number=1, generation="g1", encoder="e", digest="d", preprocessing="p1", dimensions=4)
-    now = Generations().after(first, 1)
-    return now.after(KINDS[GenerationStarted], 2) if number == 2 else now
+    started, activated = founding()
+    now = Generations().after(started, 1).after(activated, 2)
+    return now.after(KINDS[GenerationStarted], 3) if number == 2 else now
 
 
 def stands(
     facts: list[Any], *, kind: str = "image", letters: tuple[str, ...] = (), waiting: tuple[str, ...] = (), **more: Any
 ) -> Standing:
     def open_ends(subjects: tuple[str, ...]) -> list[Letter]:
-        return [Letter(1, f"mapseek.failure.{subject}", {}, b"{}") for subject in subjects]
+        return [Letter(1, f"mapseek.failure.{subject}", {"mapseek-consumer": ""}, b"{}") for subject in subjects]
 
     entity = Entity(kind, "7", "9")  # type: ignore[arg-type]
     found = Found(entity, [], [], open_ends(letters), open_ends(waiting))

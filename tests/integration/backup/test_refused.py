@@ -54,7 +54,7 @@ async def test_a_whole_archive_is_not_refused(source: Installation, archive: Pat
     await lived(source)
     await source.export(archive)
     with open_archive(archive) as database:
-        assert list(checked(database, archive))[-1] == 31 + 14
+        assert list(checked(database, archive))[-1] == 32 + 14
 
 
 async def test_no_archive_there(tmp_path: Path) -> None:

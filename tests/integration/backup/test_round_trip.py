@@ -20,7 +20,7 @@ async def test_what_is_restored_equals_what_was_exported(source: Installation, t
     assert exported.entries == {
         "FAILURES": 3,
         "RETRIES": 3,
-        "IMAGES": 16,
+        "IMAGES": 17,
         "JUDGEMENTS": 1,
         "ALERTS": 1,
         "REMOVALS": 1,
