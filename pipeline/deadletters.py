@@ -67,8 +67,8 @@ def delivery_of(message: Msg) -> Delivery:
 
 
 def round_of(headers: dict[str, str]) -> int:
-    """How often what lies in a dead letter had been put back; the first release did not count."""
-    return int(headers.get("mapseek-round", "0"))
+    """How often what lies in a dead letter had been put back."""
+    return int(headers["mapseek-round"])
 
 
 async def bury(

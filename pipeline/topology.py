@@ -1,14 +1,13 @@
 """The streams and durable consumers that the stages need: described here, compared with the server, applied on request."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, ConsumerInfo, DeliverPolicy, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
@@ -25,7 +24,6 @@ from contracts.subjects import (
     RETRIES,
     SEARCHES,
     STREAM_SUBJECTS,
-    durable_name,
     import_key,
 )
 from infra.nats.generations import read_generations
@@ -109,11 +107,8 @@ async def _make(client: Client, stages: Sequence[Stage[Any]]) -> None:
     js = client.jetstream()
     for wanted in streams():
         await _upsert_stream(js, wanted)
-    wanted_durables = [*durables(stages, await generations_on(client)), *retry_durables(stages)]
-    # Those of generations first: they may take over from one that is about to be narrowed.
-    for durable in sorted(wanted_durables, key=lambda each: each.generation is None):
+    for durable in (*durables(stages, await generations_on(client)), *retry_durables(stages)):
         await upsert_durable(js, durable)
-    await _delete_leftovers(js, wanted_durables)
 
 
 async def ensure_generation(client: Client, stages: Sequence[Stage[Any]], generations: Generations, name: str) -> None:
@@ -129,43 +124,11 @@ async def upsert_durable(js: JetStreamContext, durable: Durable) -> None:
     try:
         current = (await js.consumer_info(durable.stream, durable.name)).config
     except NotFoundError:
-        await js.add_consumer(durable.stream, await _inheriting(js, durable))
+        await js.add_consumer(durable.stream, durable.config)
         return
     if changed(durable.name, CONSUMER_FIELDS, durable.config, current):
         fields = {field: getattr(durable.config, field) for field in CONSUMER_FIELDS}
         await js.add_consumer(durable.stream, current.evolve(**fields))
-
-
-async def _inheriting(js: JetStreamContext, durable: Durable) -> ConsumerConfig:
-    """In the first release one durable served what is by generation now: go on where it is, rather than do all of it again."""
-    predecessor = await _predecessor(js, durable)
-    if predecessor is None or predecessor.ack_floor is None:
-        return durable.config
-    start = predecessor.ack_floor.stream_seq + 1
-    return durable.config.evolve(deliver_policy=DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=start)
-
-
-async def _predecessor(js: JetStreamContext, durable: Durable) -> ConsumerInfo | None:
-    """The durable of the first release that consumed the same for all generations, of which there was one."""
-    if durable.generation is None or durable.generation.model is not None:
-        return None
-    try:
-        info: ConsumerInfo = await js.consumer_info(durable.stream, durable_name(durable.stage, durable.family))
-    except NotFoundError:
-        return None
-    old = set(info.config.filter_subjects or [])
-    kinds = {".".join([*each.split(".")[:4], ">"]) for each in durable.config.filter_subjects or []}
-    return info if kinds <= old else None
-
-
-async def _delete_leftovers(js: JetStreamContext, wanted: Sequence[Durable]) -> None:
-    """Delete durables of the first release whose whole work is by generation now."""
-    names = {(durable.stream, durable.name) for durable in wanted}
-    for durable in wanted:
-        old = durable.stream, durable_name(durable.stage, durable.family)
-        if durable.generation is not None and old not in names:
-            with suppress(NotFoundError):
-                await js.delete_consumer(*old)
 
 
 async def _upsert_stream(js: JetStreamContext, wanted: StreamConfig) -> None:

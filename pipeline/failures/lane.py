@@ -22,7 +22,8 @@ NOT_HERE_S = 1.0
 async def run_again(message: Msg, jobs: Iterable[Job], dropped: Callable[[str], bool], runtime: Runtime) -> None:
     """Work on what was put back. What is for a generation that was dropped since is thrown away, and said to be."""
     stage, family, _, generation = parse_letter(message.subject)
-    job = _job_for(family, generation, jobs)
+    of_it = (job for job in jobs if (job.family, job.generation, job.replaying) == (family, generation, False))
+    job = next(of_it, None)
     if job is not None:
         await run(message, job, runtime)
     elif generation is not None and dropped(generation):
@@ -54,10 +55,3 @@ async def _offer_again(message: Msg, runtime: Runtime) -> None:
         await message.nak(delay=NOT_HERE_S)
     else:
         await message.ack()
-
-
-def _job_for(family: str, generation: str | None, jobs: Iterable[Job]) -> Job | None:
-    """The first release worked on everything without a generation: where it is by generation now, that means the oldest."""
-    in_lane = [job for job in jobs if job.family == family and not job.replaying]
-    exact = next((job for job in in_lane if job.generation == generation), None)
-    return exact or next((job for job in in_lane if generation is None), None)

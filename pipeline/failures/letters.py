@@ -8,7 +8,7 @@ from time import monotonic
 
 from contracts.errors import MapSeekError
 from contracts.events import MessageDiscarded, MessageRequeued
-from contracts.subjects import FAILURES, RETRIES, durable_name, entity_of, failure_subject, parse_letter, retry_name, retry_subject
+from contracts.subjects import FAILURES, RETRIES, entity_of, failure_subject, parse_letter, retry_name, retry_subject
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
 from infra.nats.erasure import LogErasure
@@ -38,7 +38,7 @@ class Letter:
     @property
     def worker(self) -> Worker:
         stage, family, _, generation = parse_letter(self.subject)
-        return Worker(stage, family, self.headers.get("mapseek-consumer", durable_name(stage, family, generation)), generation)
+        return Worker(stage, family, self.headers["mapseek-consumer"], generation)
 
     @property
     def delivery(self) -> Delivery:

@@ -17,8 +17,8 @@ WORKER = Worker("download", "image", "download-image")
 
 
 def letter(body: bytes, place: str = "mapseek.failure.download.search.4", **headers: str) -> Letter:
-    given = {"mapseek-stream": "SEARCHES", "mapseek-sequence": "4", "mapseek-attempts": "5", "mapseek-reason": "no"}
-    return Letter(9, place, {**given, **{f"mapseek-{name}": value for name, value in headers.items()}}, body)
+    given = {"stream": "SEARCHES", "sequence": "4", "attempts": "5", "round": "0", "consumer": "download-search", "reason": "no"}
+    return Letter(9, place, {f"mapseek-{name}": value for name, value in {**given, **headers}.items()}, body)
 
 
 def search() -> bytes:
@@ -62,17 +62,11 @@ def test_tokens_are_found_wherever_they_are(value: Any, found: list[str]) -> Non
 
 
 def test_an_id_names_stage_lane_place_and_generation() -> None:
-    bound = letter(b"{}", "mapseek.failure.embed.image.12.g2", subject="mapseek.image.preprocessed.v1.7.9.p1")
+    about = {"consumer": "embed-image-g2", "subject": "mapseek.image.preprocessed.v1.7.9.p1"}
+    bound = letter(b"{}", "mapseek.failure.embed.image.12.g2", **about)
     assert (bound.id, bound.about) == ("embed/image/12/g2", ("7", "9"))
     assert bound.worker == Worker("embed", "image", "embed-image-g2", "g2")
     assert summary(bound)["entity"] == "9"
-
-
-def test_a_letter_of_the_first_release_is_round_nought_and_its_consumer_is_known() -> None:
-    old = letter(b"{}", "mapseek.failure.persist.image.12")
-    assert summary(old)["round"] == 0
-    assert old.worker.consumer == "persist-image"
-    assert old.about == ("", "")
 
 
 @pytest.mark.parametrize("subject", ["mapseek.image", "mapseek.image.posted.v1.7", "mapseek.image.posted.v1.7.n ine", "x"])

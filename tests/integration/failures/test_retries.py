@@ -151,11 +151,13 @@ async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench
     headers = {
         "mapseek-stage": "download",
         "mapseek-family": "image",
+        "mapseek-consumer": "download-image",
         "mapseek-generation": "dropped",
         "mapseek-subject": "mapseek.image.posted.v1.7.9.10",
         "mapseek-stream": "IMAGES",
         "mapseek-sequence": "1",
         "mapseek-attempts": "3",
+        "mapseek-round": "0",
     }
     subject = failure_subject("download", "image", 1, "dropped")
     await bench.journal.publish_once(subject, body_of(posted()), headers, FAILURES)
@@ -175,10 +177,12 @@ async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: Ben
     headers = {
         "mapseek-stage": "download",
         "mapseek-family": "image",
+        "mapseek-consumer": "download-image",
         "mapseek-subject": "mapseek.image.posted.v1.7.9.10",
         "mapseek-stream": "IMAGES",
         "mapseek-sequence": "1",
         "mapseek-attempts": "3",
+        "mapseek-round": "0",
     }
     subject = failure_subject("download", "image", 1, "late")
     await bench.journal.publish_once(subject, body_of(posted("9")), headers, FAILURES)
