@@ -62,7 +62,7 @@ def save(index: EmbeddedIndex, folder: Path) -> None:
     temporary = folder / "removed.tmp"
     temporary.write_bytes(orjson.dumps(sorted(index.removed)))
     manifest = Manifest(position=position, removed=keep(temporary), dropped=sorted(index.dropped), shards=shards)
-    replace_manifest(folder, _plain(manifest))
+    replace_manifest(folder, manifest.model_dump())
     clear_away(folder, {manifest.removed} | {digest for shard in shards for digest in (shard.table, shard.graph) if digest})
     log.info("vector index saved", position=position, vectors=sum(shard.count for shard in shards))
 
@@ -162,11 +162,6 @@ def clear_away(folder: Path, named: Collection[str]) -> None:
 
 def _seal(manifest: Any) -> str:
     return hashlib.sha256(orjson.dumps(manifest)).hexdigest()
-
-
-def _plain(manifest: Manifest) -> dict[str, Any]:
-    """What is written and sealed. Without dropped generations it is as the first release wrote it, which knew of none."""
-    return manifest.model_dump(exclude=None if manifest.dropped else {"dropped"})
 
 
 def checked(folder: Path, digest: str) -> Path:

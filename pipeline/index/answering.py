@@ -31,11 +31,11 @@ class Request(BaseModel):
 class Report(BaseModel):
     """What a process tells of an index: at work (`done` of `total` of the log), at the end, or when it failed (`reason`).
 
-    `process` names the process, and behind it the index where it is not the one of vectors, which a first release had alone.
+    `process` names the process, and behind it the index where it is not the one of vectors.
     """
 
     process: str
-    index: str = VECTORS.name
+    index: str
     state: Literal["working", "done", "failed"] = "working"
     done: int = 0
     total: int = 0

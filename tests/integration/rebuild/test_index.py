@@ -90,7 +90,7 @@ async def test_where_no_process_holds_the_index_the_snapshot_is_rebuilt(
 
 async def test_a_process_that_dies_in_the_middle_is_told_of(client: Client, log: JetStreamJournal) -> None:
     async def dies(message: Any) -> None:
-        await message.respond(Report(process="elsewhere/1").model_dump_json().encode())
+        await message.respond(Report(process="elsewhere/1", index="vector index").model_dump_json().encode())
 
     await client.subscribe(REBUILD_INDEX, cb=dies)
     (report,) = await asked(client, verify=True, silent_for=0.5)
