@@ -14,7 +14,6 @@ from contracts.events import (
     Fact,
     ImageFingerprinted,
     ImagePreprocessed,
-    SearchEmbedded,
     SearchFingerprinted,
     SearchPreprocessed,
 )
@@ -45,15 +44,13 @@ class Deps:
 
 
 async def handle(event: ImagePreprocessed | SearchPreprocessed, deps: Deps) -> Sequence[Fact]:
-    """Store the fingerprint. A question that has its vector already, by an earlier release, needs none.
+    """Store the fingerprint.
 
     Raises Retry while the pixels are not in the blob store, Unavailable for a method that this release does not know.
     """
     if deps.method() != deps.fingerprinting.method:
         raise Unavailable(f"fingerprint {deps.method()}", "this release of MapSeek does not know it, and must be updated")
     if isinstance(event, SearchPreprocessed):
-        if await deps.journal.holds(SearchEmbedded, *event.key):
-            return ()
         return (await _examined(event, deps),)
     return (await known(event, deps) or await _fingerprinted(event, deps),)
 

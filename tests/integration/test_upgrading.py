@@ -1,4 +1,4 @@
-"""The first start on a log that the release before wrote: what follows from the release is changed, and a question goes on."""
+"""The first start on a log of another release: what follows from the release is changed, and a question goes on."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.events import (
-    Calibration,
+    GenerationStarted,
     ImageEmbedded,
     LocalReply,
     Person,
@@ -33,25 +33,25 @@ from pipeline.process import running
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from tests.suites.bench_stage import count
-from tests.suites.facts import VECTOR
 from tests.suites.waiting import eventually
 from tests.suites.world import IMPATIENT, Log, art
 
-AS_BEFORE = {
+WITHOUT_FINGERPRINTS = {
     (SEARCHES, "embed-search"): [kind_filter(SearchPreprocessed), kind_filter(SearchDescribed)],
     (IMAGES, "link-image-g1"): [variant_filter(ImageEmbedded, "g1")],
 }
-"""What these were for in the release before fingerprints."""
+"""What these would be for in a release that has no such stage."""
 
-STAGE_IS_NEW = ((SEARCHES, "fingerprint-search"), (IMAGES, "fingerprint-image-g1"))
+OF_FINGERPRINTS = ((SEARCHES, "fingerprint-search"), (IMAGES, "fingerprint-image-g1"))
 
 
-async def as_the_release_before(client: Client) -> None:
+async def as_another_release(client: Client) -> None:
+    """As if the stage that makes fingerprints were one that this release comes with."""
     js = client.jetstream()
-    for (stream, name), subjects in AS_BEFORE.items():
+    for (stream, name), subjects in WITHOUT_FINGERPRINTS.items():
         config = (await js.consumer_info(stream, name)).config
         await js.add_consumer(stream, config.evolve(filter_subjects=subjects))
-    for stream, name in STAGE_IS_NEW:
+    for stream, name in OF_FINGERPRINTS:
         await js.delete_consumer(stream, name)
     config = (await js.stream_info(SEARCHES)).config
     kept = [subject for subject in config.subjects or [] if subject != kind_filter(SearchFingerprinted).replace("*.", "")]
@@ -60,13 +60,13 @@ async def as_the_release_before(client: Client) -> None:
 
 
 async def founded(settings: Settings, url: str, client: Client) -> None:
-    """An archive that no process works on, as the release before left it."""
+    """An archive that no process works on, as another release left it."""
     async with running(settings, url, STAGES, policy=IMPATIENT):
         pass
-    await as_the_release_before(client)
+    await as_another_release(client)
 
 
-async def asked(client: Client, journal: JetStreamJournal, folder: Path) -> SearchPreprocessed:
+async def asked(journal: JetStreamJournal, folder: Path) -> None:
     """A question that was preprocessed, and no more."""
     question = Question(asker=Person(id="5", name="Alex"), requested_at=utc_now(), reply=LocalReply())
     pixels = await open_blob_store(folder / "questions").put(art(1))
@@ -74,7 +74,6 @@ async def asked(client: Client, journal: JetStreamJournal, folder: Path) -> Sear
         guild_id="7", search_id="11", question=question, pixels=pixels, width=128, height=128, preprocessing="p1"
     )
     assert await journal.record(fact, Origin("11"))
-    return fact
 
 
 @pytest.mark.parametrize("delivered", [False, True], ids=["waiting", "in the hands of one that died"])
@@ -88,7 +87,7 @@ async def test_a_question_in_flight_goes_on_and_is_answered_once(
 ) -> None:
     ours = settings()
     await founded(ours, nats_url, client)
-    await asked(client, journal, ours.data_dir)
+    await asked(journal, ours.data_dir)
     if delivered:
         subscription = await client.jetstream().pull_subscribe_bind("embed-search", stream=SEARCHES)
         await subscription.fetch(1)
@@ -103,39 +102,13 @@ async def test_a_question_in_flight_goes_on_and_is_answered_once(
         assert await count(client, FAILURES) == 0
 
 
-async def test_one_that_has_its_vector_already_is_answered_by_it(
-    client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
-) -> None:
-    ours = settings()
-    await founded(ours, nats_url, client)
-    question = await asked(client, journal, ours.data_dir)
-    embedded = SearchEmbedded(
-        guild_id="7",
-        search_id="11",
-        question=question.question,
-        generation="g1",
-        vector=VECTOR,
-        calibration=Calibration(match_at=0.9, possible_at=0.8),
-        trained=True,
-    )
-    assert await journal.record(embedded, Origin("11"))
-    async with running(ours, nats_url, STAGES, policy=IMPATIENT) as process:
-        log = Log(process.wiring.client)
-        await log.holds(SearchAnswered, 1)
-        await log.quiet("search")
-        for kind in (SearchEmbedded, SearchMatched, SearchAnswered):
-            assert await log.count(kind) == 1, kind
-        assert await log.count(SearchFingerprinted) == 0
-        assert await count(client, FAILURES) == 0
-
-
 async def test_what_follows_from_the_release_is_changed_where_nobody_works_and_places_stay(
     client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
 ) -> None:
     ours, js = settings(), client.jetstream()
     await founded(ours, nats_url, client)
     assert {difference.field for difference in await topology.differences(client, STAGES)} == {"", "subjects", "filter_subjects"}
-    before = {place: await js.consumer_info(*place) for place in AS_BEFORE}
+    before = {place: await js.consumer_info(*place) for place in WITHOUT_FINGERPRINTS}
     await topology.ensure(client, STAGES)
     assert await topology.differences(client, STAGES) == []
     for place, info in before.items():
@@ -143,7 +116,7 @@ async def test_what_follows_from_the_release_is_changed_where_nobody_works_and_p
         assert (now.created, now.delivered, now.ack_floor) == (info.created, info.delivered, info.ack_floor)
 
 
-async def test_while_the_release_before_is_at_work_nothing_is_changed(
+async def test_while_another_release_is_at_work_nothing_is_changed(
     client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
 ) -> None:
     ours = settings()
@@ -186,8 +159,11 @@ async def test_a_generation_of_fingerprints_that_only_a_newer_release_makes_is_r
     ours = settings()
     async with running(ours, nats_url, STAGES, policy=IMPATIENT) as process:
         now = (await process.wiring.generations()).now
-    newer = activated(now, "g1").model_copy(update={"generation": "g2", "fingerprint": "f9"})
-    assert await journal.record(newer, Origin("g2"))
+    known = await journal.fetch(GenerationStarted, "g1")
+    assert known is not None
+    newer = known.model_copy(update={"generation": "g2", "fingerprint": "f9"})
+    for fact in (newer, activated(now.after(newer, 3), "g2")):
+        assert await journal.record(fact, Origin("g2"))
     with pytest.raises(MapSeekError, match=r"^Generation g2 .*fingerprints of method f9, which this release cannot make") as told:
         async with running(ours, nats_url, STAGES, policy=IMPATIENT):
             pass

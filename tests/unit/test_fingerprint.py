@@ -8,18 +8,16 @@ import pytest
 from contracts.envelope import Origin
 from contracts.errors import Retry, Unavailable
 from contracts.events import (
-    Calibration,
     Fact,
     ImageFingerprinted,
     ImagePreprocessed,
     Quad,
-    SearchEmbedded,
     SearchFingerprinted,
     SearchPreprocessed,
 )
 from infra.vision.fingerprinting import Fingerprinter
 from stages.fingerprint import METHOD, METHODS, STAGE, Deps, handle
-from tests.suites.facts import IMAGE, SEARCH, VECTOR
+from tests.suites.facts import IMAGE, SEARCH
 from tests.suites.fakes import MemoryBlobs, MemoryFingerprinting, MemoryJournal
 
 PICTURE = b"png"
@@ -106,15 +104,6 @@ async def test_a_question_is_examined_for_places_and_its_fingerprint_is_kept_wit
         places=(PLACE,),
     )
     assert await bench.blobs.exists(fact.fingerprint)
-
-
-async def test_a_question_that_an_earlier_release_embedded_is_left_alone() -> None:
-    bench = Bench()
-    calibration = Calibration(match_at=0.9, possible_at=0.8)
-    embedded = SearchEmbedded(**SEARCH, generation="g1", vector=VECTOR, calibration=calibration, trained=True)
-    await bench.journal.record(embedded, Origin("test"))
-    assert await handle(asked(), bench.deps(None)) == ()
-    assert bench.fingerprinting.asked == []
 
 
 @pytest.mark.parametrize(("event", "generation"), [(preprocessed(LOST), "g1"), (asked(LOST), None)])

@@ -95,7 +95,7 @@ async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
 
 
 async def test_an_archive_without_fingerprints_gets_them_where_it_answers_already(archive: Archive) -> None:
-    """As in a release before there were any: the vectors are there, and are left alone."""
+    """As where a release comes with a stage that it was built without: the vectors are there, and are left alone."""
     model = Model("first")
     async with archive.process(model) as process:
         client = process.wiring.client
