@@ -1,0 +1,172 @@
+"""A log that was kept goes on in today's code: all of it can be read, nothing of it is done again, and nothing is missing."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from contracts.events import FACTS, ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
+from contracts.subjects import FAILURES, LANES, parse_subject
+from infra.art.distort import png
+from infra.art.generate import piece
+from infra.blobs.files import open_blob_store
+from infra.nats.connection import connect
+from infra.nats.server import embedded_server
+from infra.nats.wire import read
+from pipeline.audit.auditing import Sources, audit
+from pipeline.audit.chain import Scope
+from pipeline.audit.index import FEATURES, VECTORS
+from pipeline.backup.catalogue import fill
+from pipeline.local import LocalAnswer, archive, find
+from pipeline.process import Process, running
+from pipeline.registry import STAGES
+from pipeline.settings import Settings
+from pipeline.wiring import open_catalogue
+from stages.erase import GRACE
+from tests.suites.golden_log import PIECES, REPOSTED, STRANGER, lines, load, streams
+from tests.suites.world import IMPATIENT, Log
+
+ARCHIVED = len(PIECES) + len(REPOSTED)
+FACT_LINES = [line for line in lines() if line.stream != FAILURES]
+LETTERS = [line for line in lines() if line.stream == FAILURES]
+KINDS = Counter(parse_subject(line.subject)[0] for line in FACT_LINES)
+
+module_loop = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Every stage at work on the log. `recorded` are its kinds of facts and `given` what its consumers were given, by name, as they
+    were once no stage had anything left to do.
+    """
+
+    process: Process
+    recorded: Mapping[str, int]
+    given: Mapping[str, int]
+
+    @property
+    def log(self) -> Log:
+        return Log(self.process.wiring.client)
+
+    async def post_of(self, image_id: str) -> ImagePosted:
+        [post] = [fact for fact in await self.log.facts(ImagePosted) if fact.image_id == image_id]
+        return post
+
+    async def asked(self, *paths: Path) -> list[LocalAnswer]:
+        wiring, guild = self.process.wiring, (await self.log.facts(ImagePosted))[0].guild_id
+        where = wiring.client, wiring.journal, await wiring.questions(), await wiring.catalogue(), guild
+        return [answer async for answer in find(*where, paths, top=3, timeout=60)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def kept(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kept]:
+    """The log in an empty server, with a catalogue that is filled from it as an import fills one."""
+    folder = tmp_path_factory.mktemp("kept")
+    settings = Settings(data_dir=folder / "data", discord_token=None, http_port=0, _env_file=None)  # type: ignore[call-arg]
+    async with embedded_server(folder / "nats") as url:
+        client = await connect(url, "test")
+        await load(client, open_blob_store(settings.data_dir / "blobs"))
+        catalogue = await open_catalogue(settings, settings.data_dir)
+        await fill(catalogue, client, lambda _what, _done, _total: None)
+        await catalogue.close()
+        await client.close()
+        async with running(settings, url, STAGES, policy=IMPATIENT) as process:
+            log = Log(process.wiring.client)
+            for family in LANES:
+                await log.quiet(family)
+            recorded = {name: await log.count(FACTS[name]) for name in KINDS}
+            yield Kept(process, recorded, await given(process))
+
+
+async def given(process: Process) -> dict[str, int]:
+    """How many entries each consumer of the log was given since, or is still to be."""
+    js, found = process.wiring.client.jetstream(), {}
+    for stream, about in streams().items():
+        for consumer in about["consumers"]:
+            info = await js.consumer_info(stream, consumer["config"]["durable_name"])
+            assert info.delivered is not None
+            found[info.name] = info.delivered.consumer_seq + (info.num_pending or 0)
+    return found
+
+
+def test_every_entry_can_be_read() -> None:
+    assert Counter(read(line.subject, line.headers, line.body).fact.type_name() for line in FACT_LINES) == KINDS
+    made = ("downloaded", "preprocessed", "fingerprinted", "embedded", "indexed", "rejected", "reposted")
+    asked = ("requested", "downloaded", "preprocessed", "fingerprinted", "embedded", "matched", "answered")
+    assert set(KINDS) == {
+        *("generation.started", "generation.activated", "image.posted", "incident.failed", "incident.buried"),
+        *(f"image.{name}" for name in made),
+        *(f"search.{name}" for name in asked),
+    }
+    [lost] = LETTERS
+    assert read(lost.headers["mapseek-subject"], lost.headers, lost.body).fact.type_name() == "image.posted"
+
+
+@module_loop
+async def test_nothing_is_done_again(kept: Kept) -> None:
+    assert kept.recorded == KINDS
+    assert kept.given == dict.fromkeys(kept.given, 0)
+    assert len(await kept.log.dead_letters()) == len(LETTERS)
+
+
+@module_loop
+async def test_every_image_is_found(kept: Kept, tmp_path: Path) -> None:
+    posts = await originals(kept, tmp_path)
+    assert (len(posts), sum(map(len, posts.values()))) == (len(PIECES), ARCHIVED)
+    for answer in await kept.asked(*posts):
+        assert answer.verdict == "match", answer
+        [match] = answer.matches
+        assert match.image_id in posts[answer.path]
+        assert answer.documents[match.image_id]["message_link"] == (await kept.post_of(match.image_id)).message_link
+
+
+async def originals(kept: Kept, folder: Path) -> dict[Path, set[str]]:
+    """The archived pictures as files, each with the images that are posts of it."""
+    indexed = {fact.image_id for fact in await kept.log.facts(ImageIndexed)}
+    blobs, found = await kept.process.wiring.blobs(), {}
+    for fact in await kept.log.facts(ImageDownloaded):
+        if fact.image_id in indexed:
+            path = folder / f"{fact.blob}.png"
+            path.write_bytes(await blobs.get(fact.blob))
+            found.setdefault(path, set[str]()).add(fact.image_id)
+    return found
+
+
+@module_loop
+async def test_nothing_is_missing_but_what_was_lost(kept: Kept) -> None:
+    wiring = kept.process.wiring
+    generation = (await wiring.generations()).now.active
+    assert generation is not None
+    indexes = {FEATURES: wiring.folder / "features", VECTORS: wiring.folder / "vectors"}
+    sources = Sources(
+        scope=Scope(wiring.client, generation, None),
+        catalogue=await wiring.catalogue(),
+        blobs=await wiring.blobs(),
+        grace_s=GRACE.total_seconds(),
+        state=await wiring.state(),
+        channels=frozenset({"all"}),
+        rest=None,
+        indexes=indexes,
+    )
+    [gap] = (await audit(sources)).gaps
+    [lost] = LETTERS
+    assert gap.found == (lost.headers["mapseek-subject"].split(".")[5],)
+    assert gap.kind == "not-downloaded-dead-letter"
+
+
+@module_loop
+async def test_it_goes_on_in_the_generation_that_it_had(kept: Kept, tmp_path: Path) -> None:
+    wiring, newest = kept.process.wiring, tmp_path / "newest.png"
+    generations = (await wiring.generations()).now
+    assert generations.active is not None
+    assert (generations.active.name, list(generations.known)) == ("g1", ["g1"])
+    newest.write_bytes(png(piece(STRANGER)))
+    guild = (await kept.log.facts(ImagePosted))[0].guild_id
+    archived = archive(wiring.client, wiring.journal, await wiring.blobs(), "g1", guild, [newest])
+    assert [each.problem async for each in archived] == [None]
+    [answer] = await kept.asked(newest)
+    assert answer.documents[answer.matches[0].image_id]["metadata"]["filename"] == "newest.png"
+    assert {fact.generation for fact in await kept.log.facts(ImageEmbedded)} == {"g1"}
