@@ -1,6 +1,7 @@
 """The streams and durable consumers that the stages need: described here, compared with the server, applied on request."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
