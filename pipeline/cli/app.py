@@ -20,6 +20,7 @@ app = typer.Typer(
     help="Find who made a piece of map art, and where it was first posted.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
 
@@ -32,6 +33,24 @@ def _guild(value: str) -> str:
         return TypeAdapter(Id).validate_python(value)
     except ValidationError:
         raise typer.BadParameter("a guild is named by 1 to 64 letters, digits, hyphens or underscores") from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        # Deferred: of all commands this one alone needs it.
+        from importlib.metadata import version
+
+        out.print(f"mapseek {version('mapseek')}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 Guild = Annotated[str, typer.Option(help="The guild to archive to or search in.", callback=_guild)]
