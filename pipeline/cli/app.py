@@ -19,7 +19,6 @@ app = typer.Typer(
     name="mapseek",
     help="Find who made a piece of map art, and where it was first posted.",
     no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
@@ -51,6 +50,14 @@ def _options(
     ] = False,
 ) -> None:
     """Take the options that stand before a command."""
+
+
+def stage_names(incomplete: str) -> list[str]:
+    """The stages that a shell may complete a word to."""
+    # Deferred: it is a shell that waits, but `--help` needs no stage.
+    from pipeline.registry import STAGES
+
+    return [stage.name for stage in STAGES if stage.name.startswith(incomplete)]
 
 
 Guild = Annotated[str, typer.Option(help="The guild to archive to or search in.", callback=_guild)]

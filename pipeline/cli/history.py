@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, out, start
+from pipeline.cli.app import app, configured, out, stage_names, start
 
 failures_app = typer.Typer(help="Dead letters: what a stage gave up, why, and its way back.", no_args_is_help=True)
 app.add_typer(failures_app, name="failures")
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `mapseek failures list` names them.")]
-Stage = Annotated[str | None, typer.Option(help="Those of this stage.")]
+Stage = Annotated[str | None, typer.Option(help="Those of this stage.", autocompletion=stage_names)]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Those with this text in their reason.")]
 Guild = Annotated[str | None, typer.Option(help="Those about this guild.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from contracts.errors import MapSeekError
-from pipeline.cli.app import app, configured, err, out, start
+from pipeline.cli.app import app, configured, err, out, stage_names, start
 
 replay_app = typer.Typer(invoke_without_command=True)
 app.add_typer(replay_app, name="replay")
@@ -40,7 +40,7 @@ def replay(
         str | None,
         typer.Option(metavar="NAME", callback=_name, help="What to call it; or the one to go on with. Default: the next g<N>."),
     ] = None,
-    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Play this stage again.")] = None,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Play this stage again.", autocompletion=stage_names)] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="What was recorded since: a date, a time with offset, or `2d` ago.")
     ] = None,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, start
+from pipeline.cli.app import app, configured, stage_names, start
 
 
 @app.command()
@@ -16,7 +16,7 @@ def up() -> None:
 
 
 @app.command()
-def run(stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.")]) -> None:
+def run(stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.", autocompletion=stage_names)]) -> None:
     """Run the named stages alone, on the log in NATS_URL or of a running `mapseek up`."""
     from pipeline.commands.serve import serve_stages
 

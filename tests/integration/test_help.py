@@ -1,7 +1,11 @@
 """What `mapseek` tells of itself: its version, its help and what a shell completes, all without what the commands work with."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +13,17 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.registry import STAGES
+
+HEAVY = {"aiohttp", "cv2", "disnake", "faststream", "nats", "torch", "usearch"}
+
+WATCHED = """
+import atexit, sys
+atexit.register(lambda: print(*sys.modules, file=sys.stderr))
+sys.argv[0] = "mapseek"
+from pipeline.cli import main
+main()
+"""
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -36,3 +51,39 @@ def test_every_command_tells_its_help(path: tuple[str, ...]) -> None:
     page = told(*path, "-h")
     assert page == told(*path, "--help")
     assert f"Usage: {' '.join(('mapseek', *path))} " in page
+
+
+def alone(*arguments: str, **environment: str) -> tuple[str, set[str]]:
+    """What a process of its own prints, and the modules that it has imported in the end."""
+    ended = subprocess.run(
+        [sys.executable, "-c", WATCHED, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=True,
+    )
+    return ended.stdout, set(ended.stderr.split())
+
+
+def completed(*words: str) -> list[str]:
+    """What a shell offers for the last word, by a process that imports no driver and touches no data."""
+    told, imported = alone(_MAPSEEK_COMPLETE="complete_bash", COMP_WORDS=" ".join(words), COMP_CWORD=str(len(words) - 1))
+    assert imported & HEAVY == set()
+    assert not Path(os.environ["MAPSEEK_DATA_DIR"]).exists()
+    return told.split()
+
+
+def test_a_shell_completes_commands_options_and_stages() -> None:
+    assert set(completed("mapseek", "re")) == {"rebuild", "replay"}
+    assert set(completed("mapseek", "failures", "")) == {"list", "show", "retry", "discard"}
+    assert set(completed("mapseek", "find", "--t")) == {"--top", "--timeout"}
+    assert completed("mapseek", "run", "download", "") == [stage.name for stage in STAGES]
+    assert completed("mapseek", "run", "pre") == completed("mapseek", "replay", "--stage", "pre") == ["preprocess"]
+    assert completed("mapseek", "failures", "list", "--stage", "em") == ["embed"]
+
+
+def test_the_script_for_a_shell_is_shown_and_installed() -> None:
+    script, _ = alone(_MAPSEEK_COMPLETE="source_bash")
+    assert "_MAPSEEK_COMPLETE=complete_bash" in script
+    assert {"--show-completion", "--install-completion"} <= set(told("--help").split())
