@@ -39,7 +39,10 @@ def find(
 
 @app.command()
 def demo(report: Annotated[Path, typer.Option(help="Where the HTML report is written.")] = Path("demo-report")) -> None:
-    """Post 60 pieces of map art to a simulated Discord, ask 20 questions, and show the answers."""
+    """Play everything on a simulated Discord, and write a report.
+
+    60 pieces of map art are posted and 28 questions asked. Then come the other features, and a change of the model.
+    """
     from pipeline.commands.demo import run_demo
 
     configure_logging("auto", "warning")

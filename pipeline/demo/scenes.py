@@ -1,4 +1,4 @@
-"""The demo's scenes after the 20 questions: the other ways to ask, a vote, an alert, forgetting, and a restart that catches up."""
+"""The demo's scenes after the questions: the other ways to ask, a vote, an alert, forgetting, and a restart that catches up."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 from pipeline.cli import app
+from pipeline.cli.local import demo
+from pipeline.demo.script import PIECES, questions
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -44,3 +46,8 @@ def test_every_make_target_in_it_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"`make ([a-z-]+)`|^make ([a-z-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target[0] or target[1]}:", makefile, re.MULTILINE)
+
+
+def test_what_is_said_of_the_demo_has_its_numbers() -> None:
+    for text in (README, (ROOT / "CHANGELOG.md").read_text(), demo.__doc__ or ""):
+        assert set(re.findall(r"(\d+) pieces.*?(\d+) questions", text)) == {(str(PIECES), str(len(questions())))}
