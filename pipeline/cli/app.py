@@ -9,14 +9,38 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.events.base import Id
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings, load_settings
 
+PANELS = {
+    "Run it": ("up", "gateway", "run", "status", "demo", "invite"),
+    "Search": ("find", "archive"),
+    "Look after the archive": ("audit", "sync", "sweep", "export", "import", "rebuild", "trace", "failures", "topology"),
+    "Models": ("replay", "generations", "compare", "activate", "rollback", "drop"),
+    "Develop": ("schema",),
+}
+"""Every command, in the order in which the help shows them."""
+
+
+class InPanels(TyperGroup):
+    """The commands in their panels."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        panels = {name: panel for panel, names in PANELS.items() for name in names}
+        self.commands = {name: self.commands[name] for name in dict.fromkeys((*panels, *self.commands)) if name in self.commands}
+        for name, command in self.commands.items():
+            if isinstance(command, TyperCommand | TyperGroup):
+                command.rich_help_panel = panels.get(name)
+
+
 app = typer.Typer(
     name="mapseek",
+    cls=InPanels,
     help="Find who made a piece of map art, and where it was first posted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},

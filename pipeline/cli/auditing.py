@@ -27,7 +27,10 @@ def audit(
     no_discord: Annotated[bool, typer.Option("--no-discord", help="Ask nothing of Discord.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Read no blob, and do not compare the index in memory.")] = False,
 ) -> None:
-    """Check that every image is in the log, the blobs, the catalogue and the index; exit code 1 if one is not."""
+    """Check that every image is where it should be.
+
+    In the log, the blobs, the catalogue and the index. The exit code is 1 if one is not.
+    """
     from pipeline.commands.audit import show_audit
 
     work = show_audit(
@@ -38,7 +41,10 @@ def audit(
 
 @app.command()
 def sync(channel: Annotated[str, typer.Option(help="The id of the channel or thread.", callback=_snowflake)]) -> None:
-    """Record what was posted and deleted in a channel without the bot's hearing of it."""
+    """Record what the bot did not hear of in a channel.
+
+    What was posted there, and what was deleted.
+    """
     from pipeline.commands.sync import sync_channel
 
     start(sync_channel(configured(quiet=True), channel, out, err))
@@ -46,7 +52,10 @@ def sync(channel: Annotated[str, typer.Option(help="The id of the channel or thr
 
 @app.command()
 def sweep(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False) -> None:
-    """Delete the blobs that no image needs, and the pictures of questions that are over."""
+    """Delete the stored files that nobody needs any more.
+
+    Blobs that no image needs, and the pictures of questions that are over.
+    """
     from pipeline.commands.sweep import sweep_blobs
 
     start(sweep_blobs(configured(quiet=True), dry_run=dry_run, out=out))

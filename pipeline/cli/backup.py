@@ -10,7 +10,10 @@ from pipeline.cli.app import app, configured, err, out, start
 
 @app.command("export")
 def export_command(file: Annotated[Path, typer.Argument(help="The archive; an earlier one is brought up to date.")]) -> None:
-    """Write the log, its pictures and the settings to one file, or add what is new to it. Everything may go on meanwhile."""
+    """Write the archive to one file, or bring that file up to date.
+
+    The log, its pictures and the settings. Everything may go on meanwhile.
+    """
     from pipeline.commands.backup import export_archive
 
     start(export_archive(configured(quiet=True), file, out, err))
@@ -18,7 +21,10 @@ def export_command(file: Annotated[Path, typer.Argument(help="The archive; an ea
 
 @app.command("import")
 def import_command(file: Annotated[Path, typer.Argument(help="What `mapseek export` wrote.")]) -> None:
-    """Restore an exported archive into an empty installation. Killed anywhere, it goes on where it was."""
+    """Restore an exported archive into an empty installation.
+
+    Killed anywhere, it goes on where it was.
+    """
     from pipeline.commands.backup import import_archive
 
     start(import_archive(configured(quiet=True), file, out, err))

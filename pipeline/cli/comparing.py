@@ -24,7 +24,10 @@ def compare(
     ] = None,
     report: Annotated[Path, typer.Option(help="Where the HTML report is written.")] = Path("compare-report"),
 ) -> None:
-    """Ask two generations the same questions, the judged searches first, and show which of them is right more often."""
+    """Show which of two generations is right more often.
+
+    Both are asked the same questions, the judged searches first.
+    """
     from pipeline.commands.compare import compare_generations
 
     start(compare_generations(configured(quiet=True), first, second, queries, sample, report, out, err))

@@ -11,7 +11,10 @@ Name = Annotated[str, typer.Argument(help="The generation, as `mapseek generatio
 
 @app.command()
 def generations(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False) -> None:
-    """List the generations of vectors: encoder, weights, preprocessing, state, images, missing ones, size."""
+    """List the generations of vectors, each made by one model.
+
+    With encoder, weights, preprocessing, state, images, missing ones and size.
+    """
     from pipeline.commands.generations import show_generations
 
     start(show_generations(configured(quiet=True), as_json=as_json, out=out))
@@ -21,7 +24,10 @@ def generations(as_json: Annotated[bool, typer.Option("--json", help="Print a JS
 def activate(
     name: Name, force: Annotated[bool, typer.Option("--force", help="Do so although images are missing, and say how many.")] = False
 ) -> None:
-    """Answer searches from this generation from now on, in every process and without a restart."""
+    """Answer searches from this generation from now on.
+
+    In every process, and without a restart.
+    """
     from pipeline.commands.generations import activate_generation
 
     start(activate_generation(configured(quiet=True), name, force=force, out=out))
@@ -29,7 +35,7 @@ def activate(
 
 @app.command()
 def rollback() -> None:
-    """Answer searches from the generation that was active before this one."""
+    """Answer searches from the generation that did so before."""
     from pipeline.commands.generations import roll_back
 
     start(roll_back(configured(quiet=True), out))
@@ -37,7 +43,10 @@ def rollback() -> None:
 
 @app.command()
 def drop(name: Name) -> None:
-    """Erase a generation that does not answer: its vectors leave the log, the catalogue and the index."""
+    """Erase a generation that does not answer searches.
+
+    Its vectors leave the log, the catalogue and the index.
+    """
     from pipeline.commands.generations import drop_generation
 
     start(drop_generation(configured(quiet=True), name, out))

@@ -6,7 +6,7 @@ import typer
 
 from pipeline.cli.app import app, configured, out, stage_names, start
 
-failures_app = typer.Typer(help="Dead letters: what a stage gave up, why, and its way back.", no_args_is_help=True)
+failures_app = typer.Typer(help="Look at what a stage gave up, put it back or throw it away.", no_args_is_help=True)
 app.add_typer(failures_app, name="failures")
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `mapseek failures list` names them.")]
@@ -63,7 +63,10 @@ def discard(
 def trace(
     what: Annotated[str, typer.Argument(help="An image's id, a message's link, or a search's id.")], as_json: Json = False
 ) -> None:
-    """Tell everything that happened to an image, to the images of a message, or to a search, and where it stands."""
+    """Tell all that happened to an image, a message or a search.
+
+    Stage by stage, and where it stands now.
+    """
     from pipeline.commands.trace import trace_entities
 
     start(trace_entities(configured(quiet=True), what, as_json=as_json, out=out))

@@ -6,7 +6,7 @@ import typer
 
 from pipeline.cli.app import app, configured, out, start
 
-topology_app = typer.Typer(help="The streams and consumers on the NATS server.", no_args_is_help=True)
+topology_app = typer.Typer(help="Show or change how the NATS server is set up.", no_args_is_help=True)
 app.add_typer(topology_app, name="topology")
 
 
@@ -15,7 +15,10 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
-    """Show every stage in both lanes: pending, in flight, redelivered, dead letters, rate, last activity."""
+    """Show what each stage does, and what waits or has failed.
+
+    In both lanes: pending, in flight, redelivered, dead letters, rate, last activity.
+    """
     from pipeline.commands.inspect import show_status
 
     start(show_status(configured(quiet=True), watch=watch, as_json=as_json, out=out))
@@ -25,7 +28,10 @@ def status(
 def invite(
     guild: Annotated[int | None, typer.Option(min=1, help="The id of the server to choose beforehand.")] = None,
 ) -> None:
-    """Print the link that adds the bot to a server with the least permissions, and what each is for. Needs DISCORD_TOKEN only."""
+    """Print the link that adds the bot to a server.
+
+    With the least permissions, and what each is for. It needs DISCORD_TOKEN only.
+    """
     from pipeline.commands.invite import show_invite
 
     show_invite(configured(quiet=True), guild, out)
@@ -51,7 +57,10 @@ def topology_apply() -> None:
 def schema(
     check: Annotated[bool, typer.Option("--check", help="Only tell what is out of date.")] = False,
 ) -> None:
-    """Write the JSON Schemas and the AsyncAPI document from the contracts (in a source checkout)."""
+    """Write the JSON Schemas and the AsyncAPI document.
+
+    They are made from the contracts, in a source checkout.
+    """
     from pipeline.schemas import check_files, write_files
 
     stale = check_files() if check else write_files()

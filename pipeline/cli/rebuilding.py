@@ -6,7 +6,7 @@ import typer
 
 from pipeline.cli.app import app, configured, err, out, start
 
-rebuild_app = typer.Typer(help="Make a projection anew from the log; searches are answered all the time.", no_args_is_help=True)
+rebuild_app = typer.Typer(help="Make the catalogue or the index anew while searches go on.", no_args_is_help=True)
 app.add_typer(rebuild_app, name="rebuild")
 
 Verify = Annotated[bool, typer.Option("--verify", help="Only compare what there is with the log; exit code 1 if it differs.")]

@@ -57,10 +57,13 @@ def replay(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and record nothing.")] = False,
 ) -> None:
-    """Build a generation with another model (--encoder), go on with one (--name), or play a stage again (--stage).
+    """Build a generation with another model, or play a stage again.
 
-    Nothing is downloaded for a generation, nobody is told of anything, and whoever searches goes first. Killed anywhere, the same
-    command goes on where it was; started several times, the processes share the work.
+    --encoder begins a generation, --name goes on with one, --stage plays a stage again.
+
+    Nothing is downloaded for a generation, nobody is told of anything, and whoever searches goes first.
+
+    Killed anywhere, the same command goes on where it was; started several times, the processes share the work.
     """
     if context.invoked_subcommand is not None:
         return

@@ -9,7 +9,10 @@ from pipeline.cli.app import app, configured, stage_names, start
 
 @app.command()
 def up() -> None:
-    """Run everything: the gateway, every stage, and the log server unless NATS_URL names one."""
+    """Run everything in one process.
+
+    The gateway, every stage, and the log server unless NATS_URL names one.
+    """
     from pipeline.commands.serve import serve_all
 
     start(serve_all(configured()))
@@ -17,7 +20,10 @@ def up() -> None:
 
 @app.command()
 def run(stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.", autocompletion=stage_names)]) -> None:
-    """Run the named stages alone, on the log in NATS_URL or of a running `mapseek up`."""
+    """Run the named stages alone.
+
+    On the log in NATS_URL, or of a running `mapseek up`.
+    """
     from pipeline.commands.serve import serve_stages
 
     start(serve_stages(configured(), stages))
@@ -25,7 +31,10 @@ def run(stages: Annotated[list[str], typer.Argument(help="As `mapseek status` na
 
 @app.command()
 def gateway() -> None:
-    """Run the Discord gateway alone, on the log in NATS_URL or of a running `mapseek up`."""
+    """Run the Discord gateway alone.
+
+    On the log in NATS_URL, or of a running `mapseek up`.
+    """
     from pipeline.commands.serve import serve_gateway
 
     start(serve_gateway(configured()))

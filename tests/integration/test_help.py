@@ -1,6 +1,7 @@
 """What `mapseek` tells of itself: its version, its help and what a shell completes, all without what the commands work with."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.cli import app
+from pipeline.cli.app import PANELS
 from pipeline.registry import STAGES
 
 HEAVY = {"aiohttp", "cv2", "disnake", "faststream", "nats", "torch", "usearch"}
@@ -53,6 +55,21 @@ def test_every_command_tells_its_help(path: tuple[str, ...]) -> None:
     assert f"Usage: {' '.join(('mapseek', *path))} " in page
 
 
+def test_every_command_is_in_one_panel_and_the_panels_are_in_order() -> None:
+    listed = [name for names in PANELS.values() for name in names]
+    assert sorted(listed) == sorted(path[0] for path in COMMANDS if len(path) == 1)
+    page = told("--help")
+    assert re.findall(r"╭─ (.+?) ─", page) == ["Options", *PANELS]
+    assert re.findall(r"^│ ([a-z]+) ", page, re.MULTILINE) == listed
+
+
+def test_a_command_is_said_in_one_short_sentence() -> None:
+    group = typer.main.get_command(app)
+    for name, command in vars(group)["commands"].items():
+        sentence = command.help.partition("\n\n")[0]
+        assert re.fullmatch(r"[A-Z][^.\n]{10,60}\.", sentence), name
+
+
 def alone(*arguments: str, **environment: str) -> tuple[str, set[str]]:
     """What a process of its own prints, and the modules that it has imported in the end."""
     ended = subprocess.run(
@@ -87,3 +104,9 @@ def test_the_script_for_a_shell_is_shown_and_installed() -> None:
     script, _ = alone(_MAPSEEK_COMPLETE="source_bash")
     assert "_MAPSEEK_COMPLETE=complete_bash" in script
     assert {"--show-completion", "--install-completion"} <= set(told("--help").split())
+
+
+def test_the_help_imports_nothing_that_it_does_not_show() -> None:
+    page, imported = alone("--help")
+    assert "Find who made a piece of map art" in page
+    assert imported & (HEAVY | {"numpy", "PIL"}) == set()
