@@ -22,6 +22,9 @@ MESSAGE_CONTENT = 1 << 15
 _NEVER_GRANTED = 1 << 1 | 1 << 8
 _REPLAYED_EVENTS = 10_000
 
+HEARTBEAT_ROUND_TRIP_S = 0.1
+"""After which a heartbeat is acknowledged. Over a network no client is answered before it has noted that it sent one."""
+
 _DISPATCH, _HEARTBEAT, _IDENTIFY, _PRESENCE, _RESUME = 0, 1, 2, 3, 6
 _INVALID_SESSION, _HELLO, _HEARTBEAT_ACK = 9, 10, 11
 
@@ -172,7 +175,7 @@ class Gateway:
                 return
             op, data = _decode(message.data)
             if op == _HEARTBEAT:
-                connection.send(_HEARTBEAT_ACK)
+                asyncio.get_running_loop().call_later(HEARTBEAT_ROUND_TRIP_S, connection.send, _HEARTBEAT_ACK)
             elif op == _IDENTIFY:
                 if session is not None:
                     raise _Close(4005, "Already authenticated.")

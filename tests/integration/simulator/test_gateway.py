@@ -1,14 +1,19 @@
 """Sessions of the gateway: tokens, intents, resuming, and clients that break the protocol."""
 
+import asyncio
 import json
+import threading
+import time
 from typing import Any
 
 import aiohttp
 import disnake
 import pytest
 from aiohttp import WSMsgType
+from disnake.gateway import KeepAliveHandler
 
 from infra.simulator import Channel, Member, Simulator
+from infra.simulator import gateway as gateway_module
 from tests.suites.discord_client import WAIT, Bot, logged_in, png, webhook
 
 
@@ -161,6 +166,32 @@ async def test_a_client_without_a_heartbeat_or_of_another_version_is_closed() ->
             async with session.ws_connect(f"{await gateway(sim, session)}?{query}") as socket:
                 await closed(socket)
                 assert socket.close_code == code
+
+
+async def test_a_heartbeat_is_not_acknowledged_before_its_client_has_noted_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """disnake's own thread notes it, a moment after it was sent; an acknowledgement until then would be that of the one before."""
+    measured: asyncio.Queue[float] = asyncio.Queue()
+    ack = KeepAliveHandler.ack
+
+    def note(handler: KeepAliveHandler, moment: float) -> None:
+        if threading.current_thread() is handler:
+            time.sleep(0.02)
+        vars(handler)["noted"] = moment
+
+    def acknowledged(handler: KeepAliveHandler) -> None:
+        ack(handler)
+        measured.put_nowait(handler.latency)
+
+    monkeypatch.setattr(KeepAliveHandler, "_last_send", property(lambda handler: vars(handler)["noted"], note), raising=False)
+    monkeypatch.setattr(KeepAliveHandler, "ack", acknowledged)
+    monkeypatch.setattr(gateway_module, "HEARTBEAT_ROUND_TRIP_S", 0.2)  # enough for a busy machine, too
+    interval = 1.0
+    async with Simulator(heartbeat_interval=interval) as sim:
+        sim.add_guild("Mapmakers")
+        monkeypatch.setattr(disnake.http.Route, "BASE", sim.api_base)
+        async with logged_in(sim):
+            for _ in ("the one at the start", "the first of the thread"):
+                assert await asyncio.wait_for(measured.get(), WAIT) < interval / 2
 
 
 async def gateway(sim: Simulator, session: aiohttp.ClientSession) -> str:
