@@ -12,6 +12,7 @@ from PIL import Image
 
 from contracts.errors import MapSeekError
 from infra.clip.calibration import UNTRAINED
+from infra.clip.checkpoints import is_missing
 from infra.clip.shipped import shipped_file, shipped_tags
 from infra.clip.torchvision_ops import declare_missing
 
@@ -26,7 +27,6 @@ from infra.clip.hub import weights_of  # noqa: E402
 from infra.clip.words import Words, words_of  # noqa: E402
 
 SEED = 20_11_2026
-CHECKPOINT_SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".npz"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _weights(model: str, pretrained: str | None) -> tuple[str, Path | None, dict
     path = Path(pretrained).expanduser()
     if path.is_file():
         return path.name, path, {}
-    if path.suffix in CHECKPOINT_SUFFIXES or len(path.parts) > 1:
+    if is_missing(pretrained):
         raise MapSeekError(f"There is no checkpoint file {pretrained}: correct the path in MAPSEEK_PRETRAINED.")
     tags = shipped_tags(model) or open_clip.list_pretrained_tags_by_model(model)
     close = difflib.get_close_matches(pretrained, tags, n=3, cutoff=0.3) or tags[:3]

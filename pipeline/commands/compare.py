@@ -1,5 +1,6 @@
 """`mapseek compare`: two generations side by side, on the terminal and in a report."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from contracts.errors import MapSeekError, Unavailable
 from pipeline.commands.opened import log_client
 from pipeline.compare.archive import open_archive
 from pipeline.compare.gathering import gathered
+from pipeline.compare.held import check_held
 from pipeline.compare.report import VERDICTS, html
 from pipeline.compare.running import Comparison, check_vectors, compared
 from pipeline.compare.score import Change, rows
 from pipeline.console.bars import told_on
+from pipeline.files import refuse_unwritable, write_report
 from pipeline.generations.naming import living
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.topology import generations_on
@@ -32,6 +35,9 @@ async def compare_generations(
     """Ask both the same questions, print the numbers and what changed, and write the report."""
     if first == second:
         raise MapSeekError(f"{first} cannot be compared with itself: name two generations, see `mapseek generations`.")
+    refuse_unwritable(report)
+    if queries is not None:
+        await asyncio.to_thread(check_held, queries)
     try:
         comparison = await _compared(settings, first, second, queries, sample, err)
     except Unavailable as outage:
@@ -43,7 +49,7 @@ async def compare_generations(
     if comparison.changes:
         out.print(_changes_table(comparison))
     page = html(comparison.names, table, len(comparison.queries), comparison.changes, comparison.pictures, comparison.note)
-    out.print(f"Report: {_written(report, page)}", soft_wrap=True, highlight=False)
+    out.print(f"Report: {write_report(report, page)}", soft_wrap=True, highlight=False)
     return 0
 
 
@@ -92,15 +98,3 @@ def _judgement(change: Change) -> str:
     if change.gain == 0:
         return ""
     return "[green]better[/]" if change.gain > 0 else "[red]worse[/]"
-
-
-def _written(folder: Path, page: str) -> Path:
-    path = folder.absolute() / "index.html"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise MapSeekError(
-            f"The report cannot be written to {folder} ({error.strerror}): choose another folder with --report."
-        ) from None
-    return path

@@ -22,6 +22,7 @@ from pipeline.demo.report import html
 from pipeline.demo.scenes import Scene, Stage, back_again, happen_while_away, play
 from pipeline.demo.script import PIECES, questions
 from pipeline.demo.takeover import take_over
+from pipeline.files import refuse_unwritable, write_report
 from pipeline.monitoring.status import status
 from pipeline.process import log_server
 from pipeline.registry import STAGES
@@ -29,6 +30,7 @@ from pipeline.registry import STAGES
 
 async def run_demo(report: Path, out: Console) -> int:
     """Play the demo. 0 only if every posted image reached the catalogue, every question was answered and every scene went right."""
+    refuse_unwritable(report)
     began = monotonic()
     out.print("Starting nats-server, a simulated Discord, the gateway and every stage (the model takes a few seconds) ...")
     with tempfile.TemporaryDirectory(prefix="mapseek-demo-") as folder:
@@ -54,7 +56,7 @@ async def run_demo(report: Path, out: Console) -> int:
     acts = {"And besides": scenes, "A new model takes over": taken_over}
     for heading, act in acts.items():
         out.print(_scenes_table(heading, act))
-    path = _write(report, html(archived, asked, acts, status_cells(final, utc_now()), scenery.channel_names, trained))
+    path = write_report(report, html(archived, asked, acts, status_cells(final, utc_now()), scenery.channel_names, trained))
     played = [scene for act in acts.values() for scene in act]
     right, answered = sum(each.right for each in asked), sum(each.answer is not None for each in asked)
     out.print(f"{archived} of {PIECES} posted pieces are archived; {answered} of {len(asked)} questions answered, {right} rightly.")
@@ -94,10 +96,3 @@ def _scenes_table(heading: str, scenes: Sequence[Scene]) -> Table:
     for scene in scenes:
         table.add_row(scene.title, scene.did, "[green]yes[/]" if scene.right else "[red]no[/]")
     return table
-
-
-def _write(folder: Path, page: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "index.html"
-    path.write_text(page, encoding="utf-8")
-    return path.absolute()

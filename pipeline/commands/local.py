@@ -17,6 +17,7 @@ from infra.nats.connection import connect
 from pipeline.console.answers import answer_json, answer_lines
 from pipeline.console.explained import Explained, html
 from pipeline.explaining import explaining
+from pipeline.files import refuse_unreadable
 from pipeline.local import LocalAnswer, archive, find, images_under
 from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running
@@ -40,10 +41,14 @@ async def _at_work(settings: Settings, lane: str) -> AsyncIterator[Process]:
 
 
 async def archive_paths(settings: Settings, paths: Sequence[Path], guild: str, err: Console) -> int:
-    """Archive files and folders with a progress bar. 1 if an image could not be archived."""
+    """Archive files and folders with a progress bar. 1 if an image could not be archived.
+
+    Raises MapSeekError where there is no image, or none that can be read.
+    """
     files = images_under(paths)
     if not files:
         raise MapSeekError(f"There is no image in {', '.join(map(str, paths))}.")
+    refuse_unreadable(files)
     problems = 0
     columns = (TextColumn("archiving"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with _at_work(settings, "image") as process:
@@ -75,10 +80,12 @@ async def find_paths(
 ) -> int:
     """Ask with each image and print the answers in order. 1 if one of them is an error.
 
-    Why each match was found goes into the file `explain`, if one is named. Raises MapSeekError where that cannot be written.
+    Why each match was found goes into the file `explain`, if one is named. Raises MapSeekError where that cannot be written, or
+    where no image can be read.
     """
     if explain is not None:
         _refuse_unwritable(explain)
+    refuse_unreadable(paths)
     explained: list[Explained] = []
     errors = 0
     untrained = False

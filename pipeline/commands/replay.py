@@ -15,7 +15,7 @@ from contracts.ports import ImageEncoder
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.commands.opened import wired
 from pipeline.console.replay import bar, estimate_page, headline
-from pipeline.generations.encoders import open_encoder_wished
+from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint
 from pipeline.generations.naming import living
 from pipeline.generations.standing import is_paused, standing
 from pipeline.process import Process, log_server, running
@@ -61,6 +61,7 @@ async def build_generation(
     settings: Settings, model: str | None, pretrained: str | None, name: str | None, *, pace: Pace, out: Console, err: Console
 ) -> int:
     """Build a generation, or go on with it. 1 if pictures are missing in it at the end."""
+    refuse_missing_checkpoint(pretrained)
     async with at_work(settings, pace) as (process, limits):
         generations = await process.wiring.generations()
         if model is None:
@@ -128,6 +129,7 @@ async def estimate_generation(
     settings: Settings, model: str | None, pretrained: str | None, name: str | None, *, out: Console
 ) -> int:
     """Print what building a generation would take. Nothing is recorded."""
+    refuse_missing_checkpoint(pretrained)
     async with at_work(settings, Pace()) as (process, _):
         now = (await process.wiring.generations()).now
         pictures = await require_pictures(process.wiring.client)

@@ -10,6 +10,7 @@ from pathlib import Path
 from contracts.errors import MapSeekError, Reject
 from contracts.ports import BlobStore, Catalogue
 from pipeline.compare.queries import Query
+from pipeline.files import why_unreadable
 from stages.canonical import decode
 
 TABLE = "queries.csv"
@@ -54,6 +55,13 @@ async def held_queries(folder: Path, questions: BlobStore, catalogue: Catalogue,
     return queries
 
 
+def check_held(folder: Path) -> None:
+    """Raise MapSeekError for a table, or a picture of it, that cannot be read."""
+    for line in _read(folder / TABLE):
+        if reason := why_unreadable(folder / line.file):
+            raise _unreadable(folder / line.file, reason)
+
+
 def _read(table: Path) -> list[_Line]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
@@ -83,9 +91,13 @@ async def _read_picture(path: Path, max_pixels: int) -> bytes:
     try:
         return await asyncio.to_thread(usable)
     except OSError as error:
-        raise MapSeekError(f"The picture {path} cannot be read ({error.strerror}): correct its name in {TABLE}.") from None
+        raise _unreadable(path, error.strerror) from None
     except Reject as rejected:
         raise MapSeekError(f"The picture {path} cannot be used: {rejected.reason}") from None
+
+
+def _unreadable(path: Path, reason: str | None) -> MapSeekError:
+    return MapSeekError(f"The picture {path} cannot be read ({reason}): correct its name in {TABLE}.")
 
 
 async def _answers(wanted: set[str], catalogue: Catalogue) -> tuple[Mapping[str, dict[str, str]], str]:

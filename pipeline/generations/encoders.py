@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contracts.errors import MapSeekError
 from contracts.generations import Generation
 from contracts.ports import ImageEncoder
+from infra.clip.checkpoints import is_missing
 from pipeline.settings import Settings
 
 
@@ -41,6 +42,12 @@ def said(encoder_id: str) -> str:
     """An encoder as people name it, `ViT-B-32 (laion2b_s34b_b79k)`: model, weights, and an unusual number format."""
     model, weights, number_format = encoder_id.removeprefix("open_clip/").rsplit("/", 2)
     return f"{model} ({weights})" if number_format == "fp32" else f"{model} ({weights}, {number_format})"
+
+
+def refuse_missing_checkpoint(pretrained: str | None) -> None:
+    """Raise MapSeekError where that is the path of a file that is not there."""
+    if pretrained is not None and is_missing(pretrained):
+        raise MapSeekError(f"There is no checkpoint file {pretrained}: correct the path in --pretrained.")
 
 
 async def open_encoder_wished(model: str, pretrained: str | None, settings: Settings) -> ImageEncoder:

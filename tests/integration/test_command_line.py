@@ -1,6 +1,7 @@
 """`mapseek` as a person runs it: in a process of its own, with its exit code, its answers and its one-sentence errors."""
 
 import asyncio
+import fcntl
 import os
 import re
 import shutil
@@ -225,6 +226,51 @@ async def test_a_mistake_is_one_sentence(
     assert result.code == 1
     assert sentence in result.err
     assert result.err.startswith("mapseek: ")
+    assert len(result.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["find", "GONE"], "GONE cannot be read (No such file or directory)"),
+        (["find", "--json", "FOLDER"], "FOLDER cannot be read (Is a directory)"),
+        (["find", "GONE", "FOLDER", "GONE"], "None of the 3 files can be read, the first is GONE (No such file or directory)"),
+        (["archive", "GONE"], "GONE cannot be read (No such file or directory)"),
+        (["archive", "FOLDER"], "There is no image in FOLDER"),
+        (["export", "GONE/archive.db"], "The archive GONE/archive.db cannot be"),
+        (["import", "GONE"], "There is no archive at GONE"),
+        (["import", "FOLDER"], "There is no archive at FOLDER"),
+        (["compare", "g1", "g2", "--queries", "GONE"], "GONE/queries.csv cannot be read"),
+        (["compare", "g1", "g2", "--queries", "HELD"], "The picture HELD/gone.png cannot be read (No such file or directory)"),
+        (
+            ["compare", "g1", "g2", "--report", "HELD/queries.csv"],
+            "The report cannot be written to HELD/queries.csv (Not a directory)",
+        ),
+        (["demo", "--report", "HELD/queries.csv"], "The report cannot be written to HELD/queries.csv (Not a directory)"),
+        (
+            ["replay", "--encoder", "ViT-B-32", "--pretrained", "GONE"],
+            "There is no checkpoint file GONE: correct the path in --pretrained",
+        ),
+    ],
+)
+async def test_a_path_that_is_wrong_is_told_before_anything_is_started(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    places = {"GONE": tmp_path / "gone", "FOLDER": tmp_path / "folder", "HELD": tmp_path / "held"}
+    places["FOLDER"].mkdir()
+    places["HELD"].mkdir()
+    (places["HELD"] / "queries.csv").write_text("file,expected\ngone.png,\n")
+
+    def there(text: str) -> str:
+        return re.sub("GONE|FOLDER|HELD", lambda found: str(places[found[0]]), text)
+
+    # An archive on which no server can be started: whoever tries says so.
+    server = tmp_path / "data" / "nats"
+    (server / "store").mkdir(parents=True)
+    with (server / "server.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = await mapseek(*map(there, arguments), MAPSEEK_DATA_DIR=str(tmp_path / "data"))
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("mapseek: ")
+    assert there(sentence) in result.err
     assert len(result.err.strip().splitlines()) == 1
 
 

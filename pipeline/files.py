@@ -1,0 +1,56 @@
+"""The files and folders that a command is given: what is wrong with them is told before anything is begun."""
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from contracts.errors import MapSeekError
+
+
+def why_unreadable(file: Path) -> str | None:
+    """Why a file cannot be read, in the system's words, or None if it can."""
+    try:
+        if file.is_dir():
+            return os.strerror(errno.EISDIR)
+        file.stat()
+    except OSError as error:
+        return error.strerror
+    return None if os.access(file, os.R_OK) else os.strerror(errno.EACCES)
+
+
+def refuse_unreadable(files: Sequence[Path]) -> None:
+    """Raise MapSeekError if none of the files can be read. Of several, some may be wrong: they are told of in their place."""
+    reasons = [why_unreadable(file) for file in files]
+    if not all(reasons) or not files:
+        return
+    file, reason = files[0], reasons[0]
+    if len(files) == 1:
+        raise MapSeekError(f"{file} cannot be read ({reason}): correct its path or its permissions.")
+    raise MapSeekError(
+        f"None of the {len(files)} files can be read, the first is {file} ({reason}): correct their paths or their permissions."
+    )
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise MapSeekError if a report cannot go to the folder, which need not be there yet."""
+    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise _unwritable(folder, os.strerror(errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(folder, os.strerror(errno.EACCES))
+
+
+def write_report(folder: Path, page: str) -> Path:
+    """Write a report into the folder, and return its file. Raises MapSeekError where that cannot be."""
+    path = folder.absolute() / "index.html"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise _unwritable(folder, error.strerror) from None
+    return path
+
+
+def _unwritable(folder: Path, reason: str | None) -> MapSeekError:
+    return MapSeekError(f"The report cannot be written to {folder} ({reason}): choose another folder with --report.")
