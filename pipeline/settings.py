@@ -93,9 +93,14 @@ def require_token(settings: Settings) -> str:
     return token
 
 
+def data_folder(settings: Settings) -> Path:
+    """The data folder, whether it is there or not."""
+    return settings.data_dir.expanduser().absolute()
+
+
 def prepared_data_dir(settings: Settings) -> Path:
     """The data folder, made if need be. Raises MapSeekError when it cannot be written."""
-    folder = settings.data_dir.expanduser().absolute()
+    folder = data_folder(settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"

@@ -62,6 +62,11 @@ def announced_url(folder: Path) -> str | None:
     return str(announcement["url"])
 
 
+def has_store(folder: Path) -> bool:
+    """Whether a server ever kept its store in `folder`."""
+    return (folder / "store").is_dir()
+
+
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     with (folder / "server.lock").open("w") as lock:

@@ -24,7 +24,7 @@ from pipeline.backup.entries import BLOBS, QUESTIONS
 from pipeline.backup.exporting import export_to
 from pipeline.backup.importing import begin_import, end_import, import_from
 from pipeline.backup.summary import Progress, Summary
-from pipeline.commands.opened import log_client
+from pipeline.commands.opened import log_client, require_archive
 from pipeline.console.bars import told_on
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.wiring import open_catalogue
@@ -32,6 +32,7 @@ from pipeline.wiring import open_catalogue
 
 async def export_archive(settings: Settings, path: Path, out: Console, err: Console) -> int:
     """Bring the archive at `path` up to date. 1 if a blob is missing."""
+    require_archive(settings)
     began = monotonic()
     with open_archive(path, new=True) as database, _shown(err) as progress:
         async with _client(settings) as client:
@@ -46,7 +47,7 @@ async def import_archive(settings: Settings, path: Path, out: Console, err: Cons
     with open_archive(path) as database, _shown(err) as progress:
         for whole in checked(database, path):
             progress("checking", whole, None)
-        async with _client(settings) as client:
+        async with _client(settings, new=True) as client:
             await topology.ensure(client, ())
             catalogue = await open_catalogue(settings, prepared_data_dir(settings))
             try:
@@ -63,9 +64,9 @@ async def import_archive(settings: Settings, path: Path, out: Console, err: Cons
 
 
 @asynccontextmanager
-async def _client(settings: Settings) -> AsyncIterator[Client]:
+async def _client(settings: Settings, *, new: bool = False) -> AsyncIterator[Client]:
     try:
-        async with log_client(settings, "mapseek-backup") as client:
+        async with log_client(settings, "mapseek-backup", new=new) as client:
             yield client
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: see to it, then run the command again; it goes on where it was.") from None

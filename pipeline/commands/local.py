@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contracts.errors import BlobMissing, MapSeekError
 from contracts.events import SearchPreprocessed
 from infra.nats.connection import connect
+from pipeline.commands.opened import require_archive
 from pipeline.console.answers import answer_json, answer_lines
 from pipeline.console.explained import Explained, html
 from pipeline.explaining import explaining
@@ -81,11 +82,12 @@ async def find_paths(
     """Ask with each image and print the answers in order. 1 if one of them is an error.
 
     Why each match was found goes into the file `explain`, if one is named. Raises MapSeekError where that cannot be written, or
-    where no image can be read.
+    where no image can be read, or there is no archive.
     """
     if explain is not None:
         _refuse_unwritable(explain)
     refuse_unreadable(paths)
+    require_archive(settings)
     explained: list[Explained] = []
     errors = 0
     untrained = False

@@ -19,8 +19,8 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.state import open_state
 from pipeline import topology
 from pipeline.clock import utc_now
+from pipeline.commands.opened import archive_server
 from pipeline.discord import endpoint
-from pipeline.process import log_server
 from pipeline.registry import STAGES
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.wiring import open_catalogue
@@ -51,14 +51,14 @@ async def looking(settings: Settings) -> AsyncIterator[Look]:
 
 
 async def _look(settings: Settings, stack: AsyncExitStack) -> Look:
-    folder = prepared_data_dir(settings)
-    client = await connect(await stack.enter_async_context(log_server(settings)), "mapseek-look")
+    client = await connect(await stack.enter_async_context(archive_server(settings)), "mapseek-look")
     stack.push_async_callback(disconnect, client)
     await topology.ensure(client, STAGES)
     generation = (await read_generations(client)).active
     if generation is None:
         raise MapSeekError("There is no archive here yet: no model was ever started (`mapseek up`, or `mapseek archive`).")
     state = await open_state(client)
+    folder = prepared_data_dir(settings)
     catalogue = await open_catalogue(settings, folder)
     stack.push_async_callback(catalogue.close)
     rest = None

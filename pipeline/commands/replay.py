@@ -13,12 +13,12 @@ from contracts.errors import Unavailable, counted
 from contracts.generations import Generation, Generations
 from contracts.ports import ImageEncoder
 from infra.tasks import cancel, end_if_cancelled
-from pipeline.commands.opened import wired
+from pipeline.commands.opened import archive_server, wired
 from pipeline.console.replay import bar, estimate_page, headline
 from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint
 from pipeline.generations.naming import living
 from pipeline.generations.standing import is_paused, standing
-from pipeline.process import Process, log_server, running
+from pipeline.process import Process, running
 from pipeline.replay.beginning import begin, require_pictures, to_join, unused_name
 from pipeline.replay.building import build
 from pipeline.replay.control import cancel_generation, pause_generation, resume_generation
@@ -46,7 +46,7 @@ class Pace:
 @asynccontextmanager
 async def at_work(settings: Settings, pace: Pace) -> AsyncIterator[tuple[Process, Limits]]:
     """A process that gives way to whoever asks, with no stages but what is played."""
-    async with log_server(settings) as url:
+    async with archive_server(settings) as url:
         be_nice()
         async with running(settings, url, ()) as process:
             limits = Limits(pace.rate, pace.max_load)

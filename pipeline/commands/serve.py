@@ -8,7 +8,7 @@ from contracts.stage import Stage
 from infra.nats.server import announced_url
 from pipeline.process import log_server, running, until_stopped
 from pipeline.registry import STAGES, stages_named
-from pipeline.settings import Settings, prepared_data_dir, require_token
+from pipeline.settings import Settings, data_folder, require_token
 
 
 async def serve_all(settings: Settings) -> None:
@@ -36,7 +36,7 @@ async def _serve(settings: Settings, url: str, stages: Sequence[Stage[Any]], *, 
 
 def existing_log(settings: Settings) -> str:
     """The URL of a log that somebody else runs. Raises MapSeekError when there is none."""
-    url = settings.nats_url or announced_url(prepared_data_dir(settings) / "nats")
+    url = settings.nats_url or announced_url(data_folder(settings) / "nats")
     if url is None:
         raise MapSeekError(f"No log is running on {settings.data_dir}: set NATS_URL, or start `mapseek up` there first.")
     return url

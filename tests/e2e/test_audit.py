@@ -179,4 +179,4 @@ async def test_a_token_or_a_channel_that_is_wrong_is_one_sentence(discord: Disco
             assert (await mapseek(world, *arguments)).code == 2
         assert (await mapseek(world, "audit", "--guild", "local")).code == 0, "no guild of Discord's"
     nothing = await ended("audit", environment=discord.environment(tmp_path / "empty"))
-    assert (nothing.code, "There is no archive here yet" in nothing.err) == (1, True)
+    assert (nothing.code, f"There is no archive in {tmp_path / 'empty'} yet" in nothing.err) == (1, True)

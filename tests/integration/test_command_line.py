@@ -280,7 +280,34 @@ async def test_a_guild_that_cannot_be_a_subject_is_a_usage_error(tmp_path: Path)
     assert "letters, digits, hyphens or underscores" in result.err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(
+            "status",
+            "status --json",
+            "audit",
+            "generations",
+            "failures list",
+            "trace 123",
+            "topology diff",
+            "rebuild index --verify",
+        ),
+        *("sweep --dry-run", "export ARCHIVE", "find PICTURE", "compare g1 g2", "replay --encoder mapseek-small", "activate g1"),
+    ],
+)
+async def test_where_no_archive_was_begun_a_command_says_so_and_begins_none(command: str, tmp_path: Path, pictures: Path) -> None:
+    data, archive = tmp_path / "data", tmp_path / "archive.db"
+    places = {"ARCHIVE": archive, "PICTURE": pictures / "piece-03.png"}
+    result = await mapseek(*(places.get(word, word) for word in command.split()), MAPSEEK_DATA_DIR=str(data))
+    said = f"mapseek: There is no archive in {data} yet: `mapseek up` or `mapseek archive` begins one.\n"
+    assert result == Result(1, "", said)
+    assert not data.exists()
+    assert not archive.exists()
+
+
 async def test_run_without_a_log_says_where_to_find_one(tmp_path: Path) -> None:
     result = await mapseek("run", "download", MAPSEEK_DATA_DIR=str(tmp_path))
     assert result.code == 1
     assert "set NATS_URL, or start `mapseek up`" in result.err
+    assert list(tmp_path.iterdir()) == []
