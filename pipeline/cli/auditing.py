@@ -20,8 +20,8 @@ def _snowflake(value: str) -> str:
     return value
 
 
-@app.command()
-def audit(
+@app.command("audit")
+def audit_command(
     guild: Annotated[str | None, typer.Option(help="Look at one guild only.", callback=_id)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     no_discord: Annotated[bool, typer.Option("--no-discord", help="Ask nothing of Discord.")] = False,
@@ -39,8 +39,8 @@ def audit(
     start(work)
 
 
-@app.command()
-def sync(channel: Annotated[str, typer.Option(help="The id of the channel or thread.", callback=_snowflake)]) -> None:
+@app.command("sync")
+def sync_command(channel: Annotated[str, typer.Option(help="The id of the channel or thread.", callback=_snowflake)]) -> None:
     """Record what the bot did not hear of in a channel.
 
     What was posted there, and what was deleted.
@@ -50,8 +50,8 @@ def sync(channel: Annotated[str, typer.Option(help="The id of the channel or thr
     start(sync_channel(configured(quiet=True), channel, out, err))
 
 
-@app.command()
-def sweep(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False) -> None:
+@app.command("sweep")
+def sweep_command(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False) -> None:
     """Delete the stored files that nobody needs any more.
 
     Blobs that no image needs, and the pictures of questions that are over.

@@ -8,8 +8,8 @@ import typer
 from pipeline.cli.app import app, configured, err, out, start
 
 
-@app.command()
-def compare(
+@app.command("compare")
+def compare_command(
     first: Annotated[str, typer.Argument(metavar="G1", help="The generation to compare with, as a rule the active one.")],
     second: Annotated[str, typer.Argument(metavar="G2", help="The generation that is to be better.")],
     queries: Annotated[

@@ -9,8 +9,8 @@ from pipeline.cli.app import app, configured, out, start
 Name = Annotated[str, typer.Argument(help="The generation, as `mapseek generations` names it.")]
 
 
-@app.command()
-def generations(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False) -> None:
+@app.command("generations")
+def generations_command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False) -> None:
     """List the generations of vectors, each made by one model.
 
     With encoder, weights, preprocessing, state, images, missing ones and size.
@@ -20,8 +20,8 @@ def generations(as_json: Annotated[bool, typer.Option("--json", help="Print a JS
     start(show_generations(configured(quiet=True), as_json=as_json, out=out))
 
 
-@app.command()
-def activate(
+@app.command("activate")
+def activate_command(
     name: Name, force: Annotated[bool, typer.Option("--force", help="Do so although images are missing, and say how many.")] = False
 ) -> None:
     """Answer searches from this generation from now on.
@@ -33,16 +33,16 @@ def activate(
     start(activate_generation(configured(quiet=True), name, force=force, out=out))
 
 
-@app.command()
-def rollback() -> None:
+@app.command("rollback")
+def rollback_command() -> None:
     """Answer searches from the generation that did so before."""
     from pipeline.commands.generations import roll_back
 
     start(roll_back(configured(quiet=True), out))
 
 
-@app.command()
-def drop(name: Name) -> None:
+@app.command("drop")
+def drop_command(name: Name) -> None:
     """Erase a generation that does not answer searches.
 
     Its vectors leave the log, the catalogue and the index.

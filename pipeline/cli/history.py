@@ -18,15 +18,15 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @failures_app.command("list")
-def list_command(stage: Stage = None, reason: Reason = None, guild: Guild = None, as_json: Json = False) -> None:
+def failures_list_command(stage: Stage = None, reason: Reason = None, guild: Guild = None, as_json: Json = False) -> None:
     """List the dead letters that lie open, and how many there are of each reason."""
     from pipeline.commands.failures import Choice, list_failures
 
     start(list_failures(configured(quiet=True), Choice(stage=stage, reason=reason, guild=guild), as_json=as_json, out=out))
 
 
-@failures_app.command()
-def show(
+@failures_app.command("show")
+def failures_show_command(
     letter: Annotated[str, typer.Argument(metavar="ID", help="As `mapseek failures list` names it.")], as_json: Json = False
 ) -> None:
     """Show all of a dead letter: headers, traceback, payload."""
@@ -35,16 +35,18 @@ def show(
     start(show_failure(configured(quiet=True), letter, as_json=as_json, out=out))
 
 
-@failures_app.command()
-def retry(ids: Ids = None, stage: Stage = None, reason: Reason = None, guild: Guild = None, everything: All = False) -> None:
+@failures_app.command("retry")
+def failures_retry_command(
+    ids: Ids = None, stage: Stage = None, reason: Reason = None, guild: Guild = None, everything: All = False
+) -> None:
     """Put dead letters back where they failed. They are never lost on the way."""
     from pipeline.commands.failures import Choice, retry_failures
 
     start(retry_failures(configured(quiet=True), Choice(tuple(ids or ()), stage, reason, guild, everything), out))
 
 
-@failures_app.command()
-def discard(
+@failures_app.command("discard")
+def failures_discard_command(
     ids: Ids = None,
     stage: Stage = None,
     reason: Reason = None,
@@ -59,8 +61,8 @@ def discard(
     start(discard_failures(configured(quiet=True), choice, yes=yes, out=out))
 
 
-@app.command()
-def trace(
+@app.command("trace")
+def trace_command(
     what: Annotated[str, typer.Argument(help="An image's id, a message's link, or a search's id.")], as_json: Json = False
 ) -> None:
     """Tell all that happened to an image, a message or a search.

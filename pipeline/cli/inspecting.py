@@ -10,8 +10,8 @@ topology_app = typer.Typer(help="Show or change how the NATS server is set up.",
 app.add_typer(topology_app, name="topology")
 
 
-@app.command()
-def status(
+@app.command("status")
+def status_command(
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
@@ -24,8 +24,8 @@ def status(
     start(show_status(configured(quiet=True), watch=watch, as_json=as_json, out=out))
 
 
-@app.command()
-def invite(
+@app.command("invite")
+def invite_command(
     guild: Annotated[int | None, typer.Option(min=1, help="The id of the server to choose beforehand.")] = None,
 ) -> None:
     """Print the link that adds the bot to a server.
@@ -38,7 +38,7 @@ def invite(
 
 
 @topology_app.command("diff")
-def topology_diff() -> None:
+def topology_diff_command() -> None:
     """Show how the server differs from what this version needs; exit code 1 if it does."""
     from pipeline.commands.inspect import topology_differences
 
@@ -46,15 +46,15 @@ def topology_diff() -> None:
 
 
 @topology_app.command("apply")
-def topology_apply() -> None:
+def topology_apply_command() -> None:
     """Change the server to what this version needs. No log entry is lost."""
     from pipeline.commands.inspect import apply_topology
 
     start(apply_topology(configured(quiet=True), out))
 
 
-@app.command()
-def schema(
+@app.command("schema")
+def schema_command(
     check: Annotated[bool, typer.Option("--check", help="Only tell what is out of date.")] = False,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document.

@@ -9,16 +9,18 @@ from pipeline.cli.app import Guild, app, configured, err, out, start
 from pipeline.logs import configure_logging
 
 
-@app.command()
-def archive(paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")], guild: Guild = "local") -> None:
+@app.command("archive")
+def archive_command(
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")], guild: Guild = "local"
+) -> None:
     """Record local images as posts and wait until they can be found."""
     from pipeline.commands.local import archive_paths
 
     start(archive_paths(configured(quiet=True), paths, guild, err))
 
 
-@app.command()
-def find(
+@app.command("find")
+def find_command(
     images: Annotated[list[Path], typer.Argument(help="The images to look for.")],
     top: Annotated[int, typer.Option(min=1, max=100, help="The most matches to show for each.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
@@ -37,8 +39,8 @@ def find(
     start(asking)
 
 
-@app.command()
-def demo(report: Annotated[Path, typer.Option(help="Where the HTML report is written.")] = Path("demo-report")) -> None:
+@app.command("demo")
+def demo_command(report: Annotated[Path, typer.Option(help="Where the HTML report is written.")] = Path("demo-report")) -> None:
     """Play everything on a simulated Discord, and write a report.
 
     60 pieces of map art are posted and 28 questions asked. Then come the other features, and a change of the model.

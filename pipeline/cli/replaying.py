@@ -30,7 +30,7 @@ def _name(value: str | None) -> str | None:
 
 
 @replay_app.callback()
-def replay(
+def replay_command(
     context: typer.Context,
     encoder: Annotated[str | None, typer.Option(metavar="MODEL", help="Build a generation with this open_clip model.")] = None,
     pretrained: Annotated[
@@ -98,24 +98,24 @@ def _refuse(options: dict[str, object], why: str) -> None:
             raise MapSeekError(f"--{option.replace('_', '-')} does not go with that: {why}.")
 
 
-@replay_app.command()
-def pause(name: Name) -> None:
+@replay_app.command("pause")
+def replay_pause_command(name: Name) -> None:
     """Let no process begin another batch of a build, until it is resumed."""
     from pipeline.commands.replay import pause_build
 
     start(pause_build(configured(quiet=True), name, out))
 
 
-@replay_app.command()
-def resume(name: Name) -> None:
+@replay_app.command("resume")
+def replay_resume_command(name: Name) -> None:
     """Let a paused build go on."""
     from pipeline.commands.replay import resume_build
 
     start(resume_build(configured(quiet=True), name, out))
 
 
-@replay_app.command()
-def cancel(name: Name) -> None:
+@replay_app.command("cancel")
+def replay_cancel_command(name: Name) -> None:
     """Give up a generation that is being built, and erase what there is of it."""
     from pipeline.commands.replay import cancel_build
 

@@ -7,8 +7,8 @@ import typer
 from pipeline.cli.app import app, configured, stage_names, start
 
 
-@app.command()
-def up() -> None:
+@app.command("up")
+def up_command() -> None:
     """Run everything in one process.
 
     The gateway, every stage, and the log server unless NATS_URL names one.
@@ -18,8 +18,10 @@ def up() -> None:
     start(serve_all(configured()))
 
 
-@app.command()
-def run(stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.", autocompletion=stage_names)]) -> None:
+@app.command("run")
+def run_command(
+    stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.", autocompletion=stage_names)],
+) -> None:
     """Run the named stages alone.
 
     On the log in NATS_URL, or of a running `mapseek up`.
@@ -29,8 +31,8 @@ def run(stages: Annotated[list[str], typer.Argument(help="As `mapseek status` na
     start(serve_stages(configured(), stages))
 
 
-@app.command()
-def gateway() -> None:
+@app.command("gateway")
+def gateway_command() -> None:
     """Run the Discord gateway alone.
 
     On the log in NATS_URL, or of a running `mapseek up`.
