@@ -1,4 +1,4 @@
-"""`mapseek failures` and `trace`."""
+"""`mapseek failures`."""
 
 from typing import Annotated
 
@@ -59,16 +59,3 @@ def failures_discard_command(
 
     choice = Choice(tuple(ids or ()), stage, reason, guild, everything)
     start(discard_failures(configured(quiet=True), choice, yes=yes, out=out))
-
-
-@app.command("trace")
-def trace_command(
-    what: Annotated[str, typer.Argument(help="An image's id, a message's link, or a search's id.")], as_json: Json = False
-) -> None:
-    """Tell all that happened to an image, a message or a search.
-
-    Stage by stage, and where it stands now.
-    """
-    from pipeline.commands.trace import trace_entities
-
-    start(trace_entities(configured(quiet=True), what, as_json=as_json, out=out))

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import Guild, app, configured, err, out, start
-from pipeline.logs import configure_logging
 
 
 @app.command("archive")
@@ -37,15 +36,3 @@ def find_command(
         configured(quiet=True), images, guild, top=top, timeout=timeout, as_json=as_json, explain=explain, out=out, err=err
     )
     start(asking)
-
-
-@app.command("demo")
-def demo_command(report: Annotated[Path, typer.Option(help="Where the HTML report is written.")] = Path("demo-report")) -> None:
-    """Play everything on a simulated Discord, and write a report.
-
-    60 pieces of map art are posted and 28 questions asked. Then come the other features, and a change of the model.
-    """
-    from pipeline.commands.demo import run_demo
-
-    configure_logging("auto", "warning")
-    start(run_demo(report, out))

@@ -27,7 +27,7 @@ class Terminal:
 async def run(settings: Settings, *arguments: str) -> Terminal:
     """Run a command with these settings, and nothing of what the caller's folder may have in a file `.env`."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from pipeline.cli import main; main()", *arguments),
+        *(sys.executable, "-c", "from pipeline.main import main; main()", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -13,8 +13,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.cli import app
 from pipeline.cli.app import PANELS
+from pipeline.main import app
 from pipeline.registry import STAGES
 
 HEAVY = {"aiohttp", "cv2", "disnake", "faststream", "nats", "torch", "usearch"}
@@ -23,7 +23,7 @@ WATCHED = """
 import atexit, sys
 atexit.register(lambda: print(*sys.modules, file=sys.stderr))
 sys.argv[0] = "mapseek"
-from pipeline.cli import main
+from pipeline.main import main
 main()
 """
 

@@ -14,7 +14,7 @@ import typer.main
 import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
-from pipeline.cli import app
+from pipeline.main import app
 from pipeline.monitoring.metrics import Metrics
 from pipeline.registry import STAGES
 from pipeline.settings import Settings

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from pipeline.cli import app
-from pipeline.cli.local import demo
+from pipeline.cli.demo import demo_command
 from pipeline.demo.script import PIECES, questions
+from pipeline.main import app
 from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -49,5 +49,5 @@ def test_every_make_target_in_it_exists() -> None:
 
 
 def test_what_is_said_of_the_demo_has_its_numbers() -> None:
-    for text in (README, (ROOT / "CHANGELOG.md").read_text(), demo.__doc__ or ""):
+    for text in (README, (ROOT / "CHANGELOG.md").read_text(), demo_command.__doc__ or ""):
         assert set(re.findall(r"(\d+) pieces.*?(\d+) questions", text)) == {(str(PIECES), str(len(questions())))}

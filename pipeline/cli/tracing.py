@@ -1,0 +1,22 @@
+"""`mapseek trace`."""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app, configured, out, start
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("trace")
+def trace_command(
+    what: Annotated[str, typer.Argument(help="An image's id, a message's link, or a search's id.")], as_json: Json = False
+) -> None:
+    """Tell all that happened to an image, a message or a search.
+
+    Stage by stage, and where it stands now.
+    """
+    from pipeline.commands.trace import trace_entities
+
+    start(trace_entities(configured(quiet=True), what, as_json=as_json, out=out))

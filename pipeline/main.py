@@ -1,0 +1,25 @@
+"""`mapseek`: the command line, put together from the commands of every capability.
+
+A `cli.py` only reads arguments and says what a command is for. What the command does is in the `command.py` beside it, which is
+imported when the command runs: so help and completion are quick.
+"""
+
+# ruff: noqa: F401  (each module adds its commands to the application)
+
+import pipeline.cli.auditing
+import pipeline.cli.backup
+import pipeline.cli.comparing
+import pipeline.cli.demo
+import pipeline.cli.generations
+import pipeline.cli.history
+import pipeline.cli.inspecting
+import pipeline.cli.local
+import pipeline.cli.rebuilding
+import pipeline.cli.replaying
+import pipeline.cli.serving
+import pipeline.cli.tracing
+from pipeline.cli.app import app, run_app
+
+__all__ = ["app", "main"]
+
+main = run_app
