@@ -6,13 +6,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 import nats
 import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
+from nats.aio.client import Client as Client  # named here for all who never import nats-py
+from nats.aio.msg import Msg as Msg
 from nats.errors import Error as NatsError
 
 from contracts.errors import MapSeekError
-
-__all__ = ["Client", "Msg", "connect", "disconnect", "without_password"]
 
 log = structlog.get_logger()
 

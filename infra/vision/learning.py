@@ -1,4 +1,4 @@
-"""Trains the judge of outlines: `python -m infra.vision.learning [--photographs FOLDER]`, about half an hour on two cores.
+"""Trains the judge of outlines: `python -m infra.vision.learning [--photographs FOLDER]`, half an hour on two cores.
 
 It learns from scenes with procedural map art (and the photographs of a folder as maps): of each quadrilateral that is a candidate
 in a scene, and of some that are off the piece's outline by lot, how much it overlaps that outline. Scenes are the same each time.

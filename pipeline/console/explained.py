@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_html
 
 from contracts.events import Match
 from infra.discord.answering.reasons import percentage
@@ -45,9 +45,9 @@ def html(explained: Sequence[Explained]) -> str:
 
 def _section(explained: Explained) -> str:
     answer = explained.answer
-    name, verdict = escape(answer.path.name), VERDICTS[answer.verdict]
+    name, verdict = escape_html(answer.path.name), VERDICTS[answer.verdict]
     asked = f'<img class="asked" alt="what was asked with" src="{data_uri(explained.asked, "webp")}">' if explained.asked else ""
-    problem = f"<p>{escape(answer.problem)}</p>" if answer.problem else ""
+    problem = f"<p>{escape_html(answer.problem)}</p>" if answer.problem else ""
     matches = "".join(_article(match, explained) for match in answer.matches)
     head = f'<h2>{name} <span class="dim">{verdict}, {answer.elapsed_ms:.0f} ms</span></h2>'
     return f"<section>{head}{asked}{problem}{matches}</section>"
@@ -55,10 +55,10 @@ def _section(explained: Explained) -> str:
 
 def _article(match: Match, explained: Explained) -> str:
     told = match_json(match, explained.answer)
-    title = f"{escape(told['filename'])} by {escape(told['author'])}, {escape(str(told['posted_at'])[:10])}"
+    title = f"{escape_html(told['filename'])} by {escape_html(told['author'])}, {escape_html(str(told['posted_at'])[:10])}"
     sure = f"{percentage(match.score)} % {'sure' if match.evidence else 'similar'}, {VERDICTS[told['verdict']]}"
-    words = f" {escape(told['words'])}" if told["words"] else ""
-    link = f'<a href="{escape(told["message_link"])}">{escape(told["message_link"])}</a>'
+    words = f" {escape_html(told['words'])}" if told["words"] else ""
+    link = f'<a href="{escape_html(told["message_link"])}">{escape_html(told["message_link"])}</a>'
     drawn = explained.drawn.get(match.image_id)
     picture = f'<img alt="why it was found" src="{data_uri(drawn, "png")}">' if drawn else ""
     return f'<article class="{told["verdict"]}"><h3>{title}</h3><p><b>{sure}.</b>{words}<br>{link}</p>{picture}</article>'

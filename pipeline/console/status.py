@@ -15,7 +15,7 @@ LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal
 
 def status_json(statuses: Sequence[StageStatus]) -> str:
     """A JSON array, one object a stage and lane."""
-    return orjson.dumps([asdict(status) for status in statuses], option=orjson.OPT_UTC_Z).decode()
+    return orjson.dumps([asdict(each) for each in statuses], option=orjson.OPT_UTC_Z).decode()
 
 
 HEADINGS = ("stage", "lane", "pending", "in flight", "retried", "dead letters", "done", "per s", "last active")
@@ -23,7 +23,7 @@ HEADINGS = ("stage", "lane", "pending", "in flight", "retried", "dead letters", 
 
 def status_cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
     """The table as text, headings first. The server knows of activity since its own start."""
-    return [HEADINGS, *(_row(status, now) for status in statuses)]
+    return [HEADINGS, *(_row(each, now) for each in statuses)]
 
 
 def status_table(statuses: Sequence[StageStatus], now: datetime) -> Table:
@@ -31,19 +31,19 @@ def status_table(statuses: Sequence[StageStatus], now: datetime) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, heading in enumerate(HEADINGS):
         table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
-    for status in statuses:
-        row = list(_row(status, now))
-        for column, colour, flagged in ((4, "yellow", status.redelivered), (5, "red", status.dead_letters)):
+    for each in statuses:
+        row = list(_row(each, now))
+        for column, colour, flagged in ((4, "yellow", each.redelivered), (5, "red", each.dead_letters)):
             row[column] = f"[{colour}]{row[column]}[/]" if flagged else row[column]
         table.add_row(*row)
     return table
 
 
-def _row(status: StageStatus, now: datetime) -> tuple[str, ...]:
-    counts = (status.pending, status.in_flight, status.redelivered, status.dead_letters, status.done)
-    last = _ago(status.last_activity, now)
-    lane = " ".join(filter(None, (LANE_NAMES[status.lane], status.generation)))
-    return (status.stage, lane, *map(str, counts), f"{status.rate:.1f}", last)
+def _row(each: StageStatus, now: datetime) -> tuple[str, ...]:
+    counts = (each.pending, each.in_flight, each.redelivered, each.dead_letters, each.done)
+    last = _ago(each.last_activity, now)
+    lane = " ".join(filter(None, (LANE_NAMES[each.lane], each.generation)))
+    return (each.stage, lane, *map(str, counts), f"{each.rate:.1f}", last)
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:
