@@ -6,11 +6,10 @@ from typing import Any
 
 import orjson
 
-from contracts.envelope import Origin, origin_of
+from contracts.envelope import Origin, fact_of, origin_of
 from contracts.errors import Malformed
 from contracts.events import Fact
 from contracts.subjects import is_subject_of, parse_subject, subject_of
-from contracts.upcast import fact_of
 
 
 @dataclass(frozen=True, slots=True)

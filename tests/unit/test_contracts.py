@@ -6,12 +6,11 @@ import jsonschema
 import orjson
 import pytest
 
-from contracts.envelope import Origin, headers_of, origin_of
+from contracts.envelope import Origin, fact_of, headers_of, origin_of
 from contracts.errors import Malformed
 from contracts.events import FACTS, ImagePosted
 from contracts.events.base import Fact
 from contracts.subjects import STREAM_SUBJECTS, entity_filters, kind_filter, parse_subject, stream_of, subject_of
-from contracts.upcast import fact_of
 from infra.nats.wire import body_of, read
 from pipeline.schemas import asyncapi, check_files
 from tests.suites.facts import MOMENT, one_of_each, posted
