@@ -1,5 +1,6 @@
 """Every fact, by family, and the table that finds one by its type name and version."""
 
+from contracts.events.admin import AttemptFailed, Incident, MessageBuried, MessageDiscarded, MessageRequeued, RemovalRequested
 from contracts.events.alert import (
     AlertCancelled,
     AlertDelivered,
@@ -24,8 +25,6 @@ from contracts.events.image import (
     ImageReposted,
     ImageResurfaced,
 )
-from contracts.events.incident import AttemptFailed, Incident, MessageBuried, MessageDiscarded, MessageRequeued
-from contracts.events.removal import RemovalRequested
 from contracts.events.search import (
     By,
     Calibration,
