@@ -1,13 +1,21 @@
 """What the stages need from the outside world. Each port has one behaviour suite, run against every adapter."""
 
-from contracts.ports.answers import Answer, Answering, Found, Piece, Step
-from contracts.ports.archive import Catalogue, CatalogueEntry, Document, Kept, Neighbour, VectorSearch
-from contracts.ports.log import Alerts, Erasure, F, Journal, Posts
-from contracts.ports.matching import Candidate, Compared, Comparing, Examined, FeatureSearch, Fingerprint, Fingerprinting
-from contracts.ports.notices import Notice, Notifying
-from contracts.ports.overview import Lag, Overseeing, Overview
-from contracts.ports.pictures import BlobStore, Downloader, Encoder, ImageEncoder
-from contracts.ports.state import Entry, State
+from contracts.ports.discord import Answer, Answering, Found, Lag, Notice, Notifying, Overseeing, Overview, Piece, Step
+from contracts.ports.log import Alerts, Entry, Erasure, F, Journal, Posts, State
+from contracts.ports.storage import Catalogue, CatalogueEntry, Document, Kept, Neighbour, VectorSearch
+from contracts.ports.vision import (
+    BlobStore,
+    Candidate,
+    Compared,
+    Comparing,
+    Downloader,
+    Encoder,
+    Examined,
+    FeatureSearch,
+    Fingerprint,
+    Fingerprinting,
+    ImageEncoder,
+)
 
 __all__ = [
     "Alerts",

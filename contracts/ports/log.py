@@ -1,6 +1,7 @@
 """What the logs can do, for those who record, look up, follow and forget."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeVar
 
@@ -72,4 +73,34 @@ class Erasure(Protocol):
 
     async def erase_person(self, guild_id: str, person_id: str) -> None:
         """Erase a person's votes and alerts in a guild. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value of the key-value bucket, and the revision that a change of it must name."""
+
+    value: bytes
+    revision: int
+
+
+class State(Protocol):
+    """Small documents by key, shared by all processes. Every call raises Unavailable when the log server cannot be reached."""
+
+    async def get(self, key: str) -> Entry | None: ...
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Set a value, whatever it was."""
+        ...
+
+    async def swap(self, key: str, value: bytes, revision: int) -> bool:
+        """Set a value if it is still at this revision (0: if there is none); False, and nothing is changed, if it is not."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; it is no error if there is none."""
+        ...
+
+    async def under(self, prefix: str) -> dict[str, bytes]:
+        """Every value whose key begins with `<prefix>.`, by key."""
         ...

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 from contracts.ports import Kept
-from contracts.side_by_side import side_by_side
+from contracts.ports.storage import side_by_side
 from infra.mongo.client import Documents, outages
 from infra.mongo.vector_binary import to_binary
 

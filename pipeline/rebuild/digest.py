@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import orjson
 
 from contracts.ports import Kept
-from contracts.side_by_side import side_by_side
+from contracts.ports.storage import side_by_side
 
 SHOWN = 5
 

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from contracts.events import Evidence, SearchRejected, Verdict
-from contracts.ports.archive import Document
+from contracts.events import Evidence, Person, SearchRejected, Verdict
+from contracts.ports.storage import Document
+
+Step = Literal["fetching", "reading", "comparing"]
+"""At what a search is while the asker waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +65,6 @@ class Answer:
     problem: SearchRejected | None = None
 
 
-Step = Literal["fetching", "reading", "comparing"]
-"""At what a search is while the asker waits."""
-
-
 class Answering(Protocol):
     """Delivers an answer to the one who asked. `message_id` is a follow-up message; None is the interaction's first answer."""
 
@@ -78,4 +77,60 @@ class Answering(Protocol):
 
     async def progress(self, application_id: str, token: str, step: Step, locale: str, *, message_id: str | None = None) -> None:
         """Say in the deferred answer at what the search is. Raises as `edit` does."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a notice is about: the new post, and for a repost the earlier one. Documents are the catalogue's."""
+
+    guild_id: str
+    post: Document
+    earlier: Document | None
+    score: float
+    locale: str
+
+
+class Notifying(Protocol):
+    """Speaks up on Discord without having been asked. Raises Retry for what may work later."""
+
+    async def may_read(self, guild_id: str, channel_id: str, person_id: str, *, age_restricted: bool) -> bool:
+        """Whether a person may read a channel's history now; an age-restricted one only where that is allowed."""
+        ...
+
+    async def mark_repost(self, notice: Notice, style: Literal["reaction", "reply"]) -> None:
+        """Add a quiet reaction to the new post, or answer it with a link to the earlier one."""
+        ...
+
+    async def tell(
+        self, notice: Notice, person: Person, channel_id: str, alert_id: str
+    ) -> Literal["direct", "mention", "undeliverable"]:
+        """Tell a person of the new post: directly, or by a mention in the channel where they asked, or not at all."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What one stage still has to do in one lane, and how often it failed for good."""
+
+    stage: str
+    lane: str
+    pending: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state of a guild's archive. `stored_bytes` is the size of all blobs, of every guild."""
+
+    images: int
+    stored_bytes: int
+    lags: Sequence[Lag]
+
+
+class Overseeing(Protocol):
+    """Tells the managers of a guild how its archive does."""
+
+    async def overview(self, guild_id: str) -> Overview:
+        """The state of the archive now. Raises Unavailable."""
         ...
