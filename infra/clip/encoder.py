@@ -1,28 +1,186 @@
 """The image encoder: an open_clip vision tower, and the text tower where it has one, behind a micro-batcher."""
 
 import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 from PIL import Image
 
-from contracts.errors import MapSeekError, Reject, RejectCode
+from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
 from contracts.ports import Encoder
-from infra.clip.batching import MicroBatcher
 from infra.clip.calibration import calibration_of
 from infra.clip.shipped import shipped_tag
+from infra.tasks import cancel
 
-if TYPE_CHECKING:
-    import torch
-
-    from infra.clip.loading import Tower
+T = TypeVar("T")
+"""What one input is prepared into."""
 
 
 NO_WORDS = (
     "This MapSeek's model understands pictures but no words, so /find-text is not available here: ViT-B-32 is one of the models "
     "that offer it."
 )
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """One waiting caller: its input, raw or prepared, and the future that it awaits."""
+
+    payload: Any
+    urgent: bool
+    answer: asyncio.Future[bytes]
+
+    def fail(self, error: BaseException) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+
+class _Lanes:
+    """Two queues of calls: nobody takes from the patient one while there is an urgent call."""
+
+    def __init__(self) -> None:
+        self._urgent: deque[_Call] = deque()
+        self._patient: deque[_Call] = deque()
+        self._arrival = asyncio.Event()
+
+    def put(self, call: _Call) -> None:
+        (self._urgent if call.urgent else self._patient).append(call)
+        self._arrival.set()
+
+    async def take(self, most: int, patience: float) -> list[_Call]:
+        """Wait for a call and take up to `most` of one lane; patient calls wait up to `patience` seconds to be as many.
+
+        Calls that were cancelled meanwhile are left out, so that the list may be empty.
+        """
+        while not (self._urgent or self._patient):
+            await self._next_arrival()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not self._urgent and len(self._patient) < most:
+                    await self._next_arrival()
+        lane = self._urgent or self._patient
+        calls = [lane.popleft() for _ in range(min(most, len(lane)))]
+        return [call for call in calls if not call.answer.done()]
+
+    async def _next_arrival(self) -> None:
+        self._arrival.clear()
+        await self._arrival.wait()
+
+
+class MicroBatcher(Generic[T]):
+    """Batches calls of `submit` for `run`, up to `batch_size` inputs or until the oldest has waited `batch_wait_ms`.
+
+    `prepare` turns one input into what `run` takes and is called in `prepare_threads` threads; what it raises, its caller alone
+    gets. `run` is called in one thread, with at most `batch_size` prepared inputs, and gives as many results in their order; what
+    it raises, every caller of that batch gets.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[bytes], T],
+        run: Callable[[list[T]], list[bytes]],
+        *,
+        batch_size: int,
+        batch_wait_ms: float,
+        prepare_threads: int = 2,
+    ) -> None:
+        self._prepare = prepare
+        self._run = run
+        self._batch_size = batch_size
+        self._patience = batch_wait_ms / 1000
+        self._preparers = ThreadPoolExecutor(prepare_threads, thread_name_prefix="prepare")
+        self._prepare_threads = prepare_threads
+        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._raw, self._ready = _Lanes(), _Lanes()
+        self._open: set[_Call] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closed = False
+
+    async def submit(self, payload: bytes, *, urgent: bool) -> bytes:
+        """The model's result for one input. Raises what `prepare` or `run` raised, and Unavailable once the batcher is closed."""
+        if self._closed:
+            raise _closing()
+        if not self._tasks:
+            work = [self._prepare_calls() for _ in range(self._prepare_threads)]
+            self._tasks = [asyncio.create_task(each) for each in (*work, self._run_batches())]
+        call = _Call(payload, urgent, asyncio.get_running_loop().create_future())
+        self._open.add(call)
+        self._raw.put(call)
+        try:
+            return await call.answer
+        finally:
+            self._open.discard(call)
+
+    async def between(self, work: Callable[[], bytes]) -> bytes:
+        """Run something else in the model's thread as soon as the batch that it is in has ended, and give its result.
+
+        Raises what `work` raised, and Unavailable once the batcher is closed.
+        """
+        if self._closed:
+            raise _closing()
+        running = asyncio.get_running_loop().run_in_executor(self._model, work)
+        await asyncio.wait([running])
+        if running.cancelled():
+            raise _closing()
+        return running.result()
+
+    async def close(self) -> None:
+        """Refuse every waiting and every later call; return when the model has ended the batch that it is in."""
+        self._closed = True
+        await cancel(*self._tasks)
+        for call in self._open:
+            call.fail(_closing())
+        for threads in (self._preparers, self._model):
+            await asyncio.to_thread(threads.shutdown, cancel_futures=True)
+
+    async def _prepare_calls(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            for call in await self._raw.take(1, 0):
+                preparing = loop.run_in_executor(self._preparers, self._prepare, call.payload)
+                await asyncio.wait([preparing])
+                if error := preparing.exception():
+                    call.fail(error)
+                else:
+                    call.payload = preparing.result()
+                    self._ready.put(call)
+
+    async def _run_batches(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not (calls := await self._ready.take(self._batch_size, self._patience)):
+                continue
+            running = loop.run_in_executor(self._model, self._checked_run, [call.payload for call in calls])
+            await asyncio.wait([running])
+            if error := running.exception():
+                for call in calls:
+                    call.fail(error)
+                continue
+            for call, result in zip(calls, running.result(), strict=True):
+                if not call.answer.done():
+                    call.answer.set_result(result)
+
+    def _checked_run(self, prepared: list[T]) -> list[bytes]:
+        results = self._run(prepared)
+        if len(results) != len(prepared):
+            raise RuntimeError(f"the model gave {len(results)} results for {len(prepared)} inputs")
+        return results
+
+
+def _closing() -> Unavailable:
+    return Unavailable("the encoder", "it is shutting down")
+
+
+if TYPE_CHECKING:
+    import torch
+
+    from infra.clip.loading import Tower
 
 
 async def open_encoder(

@@ -11,6 +11,8 @@ SMALL_MODEL = "mapseek-small"
 SHIPPED = {SMALL_MODEL: "art-v1"}
 """The tag of a model's newest weights. One whose numbers change gets another tag, and the file of the former one stays."""
 
+SUFFIXES = {".pt", ".pth", ".bin", ".safetensors", ".ckpt", ".npz"}
+
 
 def shipped_tag(model: str) -> str | None:
     """What a model is loaded with where no weights are named; None: seeded random ones."""
@@ -26,3 +28,9 @@ def shipped_file(model: str, tag: str) -> Path | None:
 def shipped_tags(model: str) -> list[str]:
     """The tags of a model's weights in the package."""
     return sorted(path.stem.removeprefix(f"{model}.") for path in MODELS.glob(f"{model}.*.safetensors"))
+
+
+def is_missing(pretrained: str) -> bool:
+    """Whether this names a file, rather than a tag, and there is none."""
+    path = Path(pretrained).expanduser()
+    return (path.suffix in SUFFIXES or len(path.parts) > 1) and not path.is_file()

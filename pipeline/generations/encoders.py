@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contracts.errors import MapSeekError
 from contracts.generations import Generation
 from contracts.ports import ImageEncoder
-from infra.clip.checkpoints import is_missing
+from infra.clip.shipped import is_missing
 from pipeline.settings import Settings
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from contracts.errors import Unavailable
-from infra.clip.batching import MicroBatcher
+from infra.clip.encoder import MicroBatcher
 
 
 class Gate:

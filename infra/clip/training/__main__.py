@@ -18,7 +18,7 @@ from infra.clip.training.weights import save_weights
 
 declare_missing()
 
-from infra.clip.building import seeded_model  # noqa: E402  (only after the operators are declared)
+from infra.clip.loading import seeded_model  # noqa: E402  (only after the operators are declared)
 
 err = Console(stderr=True)
 
