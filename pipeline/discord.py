@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from infra.discord.endpoint import DISCORD, Endpoint, simulated
-from infra.discord.gateway import run_gateway
+from infra.discord.gateway import DISCORD, Endpoint, run_gateway, simulated
 from infra.discord.services import Ports
 from infra.tasks import cancel
 from pipeline.monitoring.health import Check

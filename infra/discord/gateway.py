@@ -2,16 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import disnake
 import structlog
+from disnake import VoiceClient
 from disnake.ext import commands
+from disnake.http import Route
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import State
+from contracts.state import Owner, amend
+from contracts.subjects import owner_key
 from infra.discord.archiving.administration import Administration
 from infra.discord.archiving.catchup import CatchingUp
 from infra.discord.archiving.forgotten import Forgetting
@@ -25,23 +31,16 @@ from infra.discord.asking.alerts import Alerts
 from infra.discord.asking.commands import Asking
 from infra.discord.asking.presses import Presses
 from infra.discord.asking.text import Describing
-from infra.discord.endpoint import DISCORD, Endpoint
 from infra.discord.failures import Failures
-from infra.discord.guilds import Guilds
-from infra.discord.owner import claim
 from infra.discord.privacy.commands import Privacy
 from infra.discord.recorder import Recorder
 from infra.discord.rest.budget import Budget, limit
-from infra.discord.services import Ports, Services
+from infra.discord.services import Guilds, Ports, Services
 from infra.tasks import cancel
 
 log = structlog.get_logger()
 
 REFUSED = "Discord refused the token: copy the bot's token anew from the Bot page of the Discord developer portal."
-NO_INTENT = (
-    "Discord refused the Message Content intent: switch it on in the developer portal "
-    "(your application, Bot page, Privileged Gateway Intents)."
-)
 AUTHENTICATION_FAILED = 4004
 FLUSH_TIMEOUT = 10.0
 COMMANDS_TASK = "disnake: app_command_preparation"
@@ -61,6 +60,52 @@ COGS: tuple[Callable[[commands.InteractionBot, Services], commands.Cog], ...] = 
     Failures,
 )
 """What the bot does, by area."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An API base and the waits that go with it, in seconds: for guilds before ready, and before identifying anew."""
+
+    api_base: str = "https://discord.com/api/v10"
+    guild_ready_timeout: float = 2.0
+    identify_delay: float = 5.0
+
+    def use(self) -> None:
+        """Point every disnake client of this process there.
+
+        Keeps out of the log tokens, which disnake logs at level DEBUG, and its warning that libraries for voice are missing.
+        """
+        Route.BASE = self.api_base.rstrip("/")
+        VoiceClient.warn_nacl = VoiceClient.warn_dave = False
+        logger = logging.getLogger("disnake")
+        logger.setLevel(max(logger.level, logging.INFO))
+
+
+DISCORD = Endpoint()
+
+
+def simulated(api_base: str) -> Endpoint:
+    """A simulator at this API base, which needs no patience."""
+    return Endpoint(api_base=api_base, guild_ready_timeout=0.05, identify_delay=0)
+
+
+async def claim(state: State, bot_id: str) -> None:
+    """Note which bot the archive belongs to, the first time. Raises MapSeekError for another one, and while the log is down."""
+    try:
+        owner = await amend(state, owner_key(), Owner, lambda known: known or Owner(bot_id=bot_id))
+    except Unavailable as outage:
+        raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
+    if owner.bot_id != bot_id:
+        raise MapSeekError(
+            f"This archive belongs to the bot {owner.bot_id}, and DISCORD_TOKEN is that of {bot_id}: "
+            "use the other token, or set MAPSEEK_DATA_DIR (or NATS_URL) to give this bot an archive of its own."
+        )
+
+
+NO_INTENT = (
+    "Discord refused the Message Content intent: switch it on in the developer portal "
+    "(your application, Bot page, Privileged Gateway Intents)."
+)
 
 
 def _ignore(*_: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from contracts.errors import MapSeekError, Retry
 from contracts.ports import State
-from infra.discord.owner import claim
+from infra.discord.gateway import claim
 from infra.discord.rest.comparing import Difference, differences
 from infra.discord.rest.guilds import bot_of, guild_id_of
 from infra.discord.rest.login import RestLogin

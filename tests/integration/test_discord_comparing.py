@@ -8,7 +8,7 @@ import pytest
 
 from contracts.state import Backfill, Forgotten, GuildSettings, Mark
 from contracts.subjects import backfill_key, forgotten_key, mark_key, settings_key
-from infra.discord.endpoint import simulated
+from infra.discord.gateway import simulated
 from infra.discord.rest.comparing import Difference, differences
 from infra.discord.rest.guilds import bot_of
 from infra.discord.rest.login import RestLogin

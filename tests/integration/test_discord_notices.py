@@ -10,7 +10,7 @@ from disnake.http import Route
 from contracts.errors import Retry
 from contracts.events import Person
 from contracts.ports import Notice
-from infra.discord.endpoint import simulated
+from infra.discord.gateway import simulated
 from infra.discord.rest.login import RestLogin
 from infra.discord.rest.notices import REPOST, DiscordNotices
 from infra.simulator import REST, Channel, Member, Message, Overwrite, Permission, Role, Status

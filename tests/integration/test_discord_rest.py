@@ -17,7 +17,7 @@ from contracts.errors import Reject, RejectCode, Retry
 from contracts.events import DiscordFile
 from contracts.ports import Answer
 from infra.discord.answering.answers import WebhookAnswers
-from infra.discord.endpoint import simulated
+from infra.discord.gateway import simulated
 from infra.discord.rest.attachments import AttachmentUrls
 from infra.discord.rest.login import RestLogin
 from infra.simulator import REST, Channel, Interaction, Member, Message, Overwrite, Permission, Simulator, Stall, Status

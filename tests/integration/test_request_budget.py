@@ -9,7 +9,7 @@ import pytest
 from disnake.http import HTTPClient, Route
 
 from contracts.errors import Retry
-from infra.discord.endpoint import simulated
+from infra.discord.gateway import simulated
 from infra.discord.rest.budget import Budget, Held, limiting
 from infra.discord.rest.login import RestLogin
 from infra.discord.rest.refusals import MOST

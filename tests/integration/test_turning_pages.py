@@ -13,7 +13,7 @@ from contracts.events import DiscordReply, Evidence, Fact, Match, Person, Questi
 from contracts.ports import Document
 from infra.discord.answering.answers import WebhookAnswers
 from infra.discord.custom_ids import BROWSE, parsed
-from infra.discord.endpoint import simulated
+from infra.discord.gateway import simulated
 from infra.simulator import Channel, Interaction, Member, Simulator
 from infra.simulator.answers import Answer
 from stages.reply import Deps, handle

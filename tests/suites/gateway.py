@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from contracts.ports import Alerts, Overseeing, Posts, State
-from infra.discord.endpoint import simulated
-from infra.discord.gateway import run_gateway
+from infra.discord.gateway import run_gateway, simulated
 from infra.discord.services import Ports
 from infra.simulator import Channel, Guild, Member, Message, Simulator
 from tests.suites.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState

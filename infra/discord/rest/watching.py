@@ -19,7 +19,7 @@ from infra.discord.archiving.forgotten import Forgetting
 from infra.discord.archiving.history import place_of
 from infra.discord.archiving.marks import Marks
 from infra.discord.archiving.watching import is_watched
-from infra.discord.guilds import Guilds
+from infra.discord.services import Guilds
 from infra.discord.translate import facts_of_message
 
 Known = Mapping[int, Mapping[int, Collection[str]]]

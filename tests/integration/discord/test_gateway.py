@@ -15,8 +15,7 @@ from structlog.testing import capture_logs
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.events import DiscordReply, Fact, ImagePosted, SearchRequested
-from infra.discord.endpoint import simulated
-from infra.discord.gateway import run_gateway
+from infra.discord.gateway import run_gateway, simulated
 from infra.discord.services import Ports
 from infra.discord.wording import say
 from infra.simulator import Overwrite, Permission, Simulator
