@@ -22,7 +22,7 @@ from contracts.ports import (
     VectorSearch,
 )
 from infra.blobs.files import FileBlobStore, open_blob_store
-from infra.discord.answering.answers import WebhookAnswers
+from infra.discord.answers.webhook import WebhookAnswers
 from infra.discord.rest.attachments import AttachmentUrls
 from infra.discord.rest.budget import Budget
 from infra.discord.rest.login import RestLogin

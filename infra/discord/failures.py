@@ -11,8 +11,8 @@ from disnake import interactions
 from disnake.ext import commands
 
 from contracts.errors import MapSeekError, Unavailable
+from infra.discord.answers.webhook import forgetful
 from infra.discord.services import Services
-from infra.discord.webhooks import forgetful
 from infra.discord.wording import say
 
 log = structlog.get_logger()

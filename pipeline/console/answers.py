@@ -5,7 +5,7 @@ from typing import Any
 from rich.markup import escape
 
 from contracts.events import Match, Verdict
-from infra.discord.answering.reasons import reason
+from infra.discord.answers.embeds import reason
 from pipeline.local import LocalAnswer
 from stages.ranking import verdict_on
 

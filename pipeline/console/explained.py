@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from html import escape as escape_html
 
 from contracts.events import Match
-from infra.discord.answering.reasons import percentage
+from infra.discord.answers.embeds import percentage
 from pipeline.console.answers import match_json
 from pipeline.inline import data_uri
 from pipeline.local import LocalAnswer

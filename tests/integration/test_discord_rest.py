@@ -16,7 +16,7 @@ from disnake.webhook.async_ import async_context
 from contracts.errors import Reject, RejectCode, Retry
 from contracts.events import DiscordFile
 from contracts.ports import Answer
-from infra.discord.answering.answers import WebhookAnswers
+from infra.discord.answers.webhook import WebhookAnswers
 from infra.discord.gateway import simulated
 from infra.discord.rest.attachments import AttachmentUrls
 from infra.discord.rest.login import RestLogin

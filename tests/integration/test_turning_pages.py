@@ -11,8 +11,8 @@ from disnake.http import Route
 from contracts.envelope import Origin
 from contracts.events import DiscordReply, Evidence, Fact, Match, Person, Question, SearchBrowsed, SearchMatched, SearchPreprocessed
 from contracts.ports import Document
-from infra.discord.answering.answers import WebhookAnswers
-from infra.discord.custom_ids import BROWSE, parsed
+from infra.discord.answers.buttons import BROWSE, parsed
+from infra.discord.answers.webhook import WebhookAnswers
 from infra.discord.gateway import simulated
 from infra.simulator import Channel, Interaction, Member, Simulator
 from infra.simulator.answers import Answer

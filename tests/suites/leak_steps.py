@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from contracts.errors import MapSeekError
-from infra.discord.custom_ids import BROWSE, custom_id
+from infra.discord.answers.buttons import BROWSE, custom_id
 from infra.discord.wording import say
 from infra.simulator import Channel, Member, Message
 from infra.simulator.answers import buttons_of

@@ -10,7 +10,7 @@ from disnake.interactions import ApplicationCommandInteraction
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.events import DiscordFile, DiscordReply, Filters
-from infra.discord import custom_ids
+from infra.discord.answers import buttons
 from infra.discord.asking.pictures import MOST_PICTURES, picture_of, pictures_of
 from infra.discord.asking.presses import KINDS, is_outdated
 from infra.discord.asking.text import within
@@ -134,7 +134,7 @@ def test_a_category_is_narrowed_to_its_channels(guild: disnake.Guild) -> None:
 
 
 def test_every_kind_of_button_is_answered_by_somebody() -> None:
-    named = {value for name, value in vars(custom_ids).items() if name.isupper() and name != "PREFIX" and isinstance(value, str)}
+    named = {value for name, value in vars(buttons).items() if name.isupper() and name != "PREFIX" and isinstance(value, str)}
     assert named == KINDS
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.events import Evidence, Panel
-from infra.discord.answering.reasons import percentage, reason
+from infra.discord.answers.embeds import percentage, reason
 from infra.discord.wording import LANGUAGES
 
 PANEL = Panel(row=2, column=3, rows=3, columns=4)

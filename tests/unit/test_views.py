@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from contracts.errors import RejectCode
 from contracts.events import Evidence
 from contracts.ports import Answer, Found
-from infra.discord.answering.views import COLOURS, EXPLANATION, FILENAME, View, answer_view, plain
-from infra.discord.custom_ids import ALERT, BROWSE, VOTE, parsed
+from infra.discord.answers.buttons import ALERT, BROWSE, VOTE, parsed
+from infra.discord.answers.embeds import COLOURS, EXPLANATION, FILENAME, View, answer_view, plain
 from infra.discord.wording import LANGUAGES, say
 from infra.simulator.limits import check_message
 from tests.suites.answers import ASKER, SEARCH, THUMBNAIL, answer, found, piece, problem

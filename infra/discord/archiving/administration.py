@@ -7,6 +7,7 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
 
 from contracts.errors import MapSeekError
+from infra.discord.answers.buttons import BACKFILL, parsed
 from infra.discord.archiving.backfills import AlreadyActive, Backfills, pressed, requested
 from infra.discord.archiving.options import CHANNEL, Place, choices_of
 from infra.discord.archiving.overview import overview_of
@@ -15,7 +16,6 @@ from infra.discord.archiving.views import view_of
 from infra.discord.archiving.watching import watched_view, with_watched, without_watched
 from infra.discord.asking.dates import beginning_of
 from infra.discord.asking.occasion import interacting, pressing
-from infra.discord.custom_ids import BACKFILL, parsed
 from infra.discord.services import Services
 from infra.discord.wording import LANGUAGES, localized, say
 

@@ -11,9 +11,9 @@ from disnake.webhook import Webhook
 
 from contracts.state import Backfill, amend
 from contracts.subjects import backfill_key
+from infra.discord.answers.webhook import forgetful
 from infra.discord.archiving.views import moved_view, silent_view, view_of
 from infra.discord.services import Services
-from infra.discord.webhooks import forgetful
 
 log = structlog.get_logger()
 

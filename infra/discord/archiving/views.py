@@ -5,8 +5,8 @@ from typing import Any
 import disnake
 
 from contracts.state import Backfill
+from infra.discord.answers.buttons import BACKFILL, custom_id
 from infra.discord.archiving.progress import bar, progress_of
-from infra.discord.custom_ids import BACKFILL, custom_id
 from infra.discord.wording import say
 
 COLOURS = {"running": 0x4C7FFF, "paused": 0xE5E533, "cancelled": 0x707070, "finished": 0x7FB238}

@@ -11,11 +11,11 @@ import structlog
 
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
+from infra.discord.answers.webhook import forgetful
 from infra.discord.audience import readable_channels
 from infra.discord.failures import Interaction, reference_of, telling_failures
 from infra.discord.services import Services
 from infra.discord.translate import asked_in
-from infra.discord.webhooks import forgetful
 from infra.discord.wording import say
 
 

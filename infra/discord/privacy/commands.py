@@ -8,8 +8,8 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
 
 from contracts.events import ImagePosted
+from infra.discord.answers.buttons import FORGET, custom_id, parsed
 from infra.discord.asking.occasion import Occasion, interacting, occasion_of, pressing, refused
-from infra.discord.custom_ids import FORGET, custom_id, parsed
 from infra.discord.privacy.targets import message_named, removal_of_author, removal_of_message
 from infra.discord.services import Services
 from infra.discord.wording import localized, say

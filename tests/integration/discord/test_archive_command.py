@@ -8,8 +8,8 @@ from contracts.events import ImagePosted
 from contracts.ports import Lag, Overview
 from contracts.state import Backfill, GuildSettings
 from contracts.subjects import backfill_key, settings_key
+from infra.discord.answers.buttons import BACKFILL, custom_id
 from infra.discord.archiving.forgotten import Forgetting
-from infra.discord.custom_ids import BACKFILL, custom_id
 from infra.simulator import Channel, Member, Overwrite, Permission
 from tests.suites.fakes import FixedOverview, MemoryJournal, MemoryState
 from tests.suites.gateway import PNG, Discord, listening

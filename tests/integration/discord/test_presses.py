@@ -16,8 +16,8 @@ from contracts.events import (
     SearchMatched,
     SearchVoted,
 )
-from infra.discord import custom_ids
-from infra.discord.custom_ids import custom_id
+from infra.discord.answers import buttons as custom_ids
+from infra.discord.answers.buttons import custom_id
 from infra.simulator import Message, Overwrite, Permission
 from tests.suites.facts import QUESTION
 from tests.suites.fakes import MemoryJournal

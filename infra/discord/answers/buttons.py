@@ -6,11 +6,42 @@ import disnake
 from disnake.ui import ActionRow, Button, MessageActionRow
 
 from contracts.ports import Answer, Found, Piece
-from infra.discord.custom_ids import ALERT, BROWSE, VOTE, custom_id
 from infra.discord.wording import say
+
+PREFIX = "ms1"
+LONGEST = 100
+
+BROWSE = "browse"
+"""Turn to a page of an answer: search id, asker id, view, piece, page."""
+VOTE = "vote"
+"""Say whether an answered image is right: search id, image id, `1` or `0`."""
+ALERT = "alert"
+"""Ask to be told when the picture of a search turns up: search id."""
+CANCEL_ALERT = "unalert"
+"""Cancel an alert: guild id, alert id."""
+BACKFILL = "backfill"
+"""Steer a back-fill: `pause`, `resume` or `cancel`, channel id."""
+FORGET = "forget"
+"""Confirm that all of one's own posts are to be forgotten: `yes` or `no`, person id."""
 
 POSTS_A_PAGE = 10
 LONGEST_URL = 512
+
+
+def custom_id(kind: str, *parts: str) -> str:
+    """The id of a button. Raises ValueError for what would not come back as it was."""
+    joined = ":".join((PREFIX, kind, *parts))
+    if len(joined) > LONGEST or any(":" in part for part in (kind, *parts)):
+        raise ValueError(f"{joined!r} cannot be the id of a button")
+    return joined
+
+
+def parsed(pressed: str, kind: str, parts: int) -> tuple[str, ...] | None:
+    """The parts of a pressed button of this kind, None for any other button."""
+    prefix, _, rest = pressed.partition(":")
+    found, _, tail = rest.partition(":")
+    values = tuple(tail.split(":")) if tail else ()
+    return values if (prefix, found, len(values)) == (PREFIX, kind, parts) else None
 
 
 def last_page(piece: Piece) -> int:

@@ -8,18 +8,28 @@ from typing import Self, cast
 import aiohttp
 import disnake
 from disnake.webhook import Webhook
+from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from contracts.errors import Reject, RejectCode, Retry
 from contracts.ports import Answer, Step
-from infra.discord.answering.views import answer_view
+from infra.discord.answers.embeds import answer_view
 from infra.discord.rest.budget import Budget, limiting
-from infra.discord.webhooks import forgetful
 from infra.discord.wording import say
 
 ORIGINAL = cast(int, "@original")
 """The deferred answer's name in place of a message id."""
 
 INVALID_TOKEN = 50027
+
+
+@contextmanager
+def forgetful() -> Iterator[None]:
+    """Calls inside use an adapter of their own: disnake's common one keeps a lock, by its token, for every interaction ever."""
+    token = async_context.set(AsyncWebhookAdapter())
+    try:
+        yield
+    finally:
+        async_context.reset(token)
 
 
 class WebhookAnswers:

@@ -1,1 +1,0 @@
-"""Answers: how they look, and how they are delivered from any process."""
