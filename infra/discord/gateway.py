@@ -18,13 +18,11 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import State
 from contracts.state import Owner, amend
 from contracts.subjects import owner_key
+from infra.discord.archive.marks import Forgetting, Marks, Recently
 from infra.discord.archiving.administration import Administration
 from infra.discord.archiving.catchup import CatchingUp
-from infra.discord.archiving.forgotten import Forgetting
 from infra.discord.archiving.left import Left
-from infra.discord.archiving.marks import Marks
 from infra.discord.archiving.posts import Archiving
-from infra.discord.archiving.recently import Recently
 from infra.discord.archiving.regained import Regained
 from infra.discord.archiving.removals import Removals
 from infra.discord.asking.alerts import Alerts

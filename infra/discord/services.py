@@ -8,9 +8,7 @@ from contracts.events import SearchAnswered
 from contracts.ports import Alerts, Journal, Overseeing, Posts, State
 from contracts.state import GuildSettings, amend
 from contracts.subjects import SETTINGS, settings_key
-from infra.discord.archiving.forgotten import Forgetting
-from infra.discord.archiving.marks import Marks
-from infra.discord.archiving.recently import Recently
+from infra.discord.archive.marks import Forgetting, Marks, Recently
 from infra.discord.asking.quotas import Quotas
 from infra.discord.recorder import Recorder
 

@@ -11,16 +11,13 @@ from contracts.envelope import Origin
 from contracts.errors import Retry
 from contracts.events import DiscordFile, ImagePosted, Person
 from contracts.state import Backfill, GuildSettings, amend
-from infra.discord.archiving.backfill import Backfilling, Page
-from infra.discord.archiving.forgotten import Forgetting
-from infra.discord.archiving.history import Unreadable
-from infra.discord.archiving.marks import Marks
-from infra.discord.archiving.overview import LONGEST_FIELD, clipped
-from infra.discord.archiving.progress import bar, progress_of
-from infra.discord.archiving.recently import Recently
-from infra.discord.archiving.removing import deletion, reduction
+from infra.discord.archive.backfill import Backfilling, Page
+from infra.discord.archive.backfill_view import LONGEST_FIELD, bar, clipped, progress_of
+from infra.discord.archive.history import Unreadable
+from infra.discord.archive.intake import with_watched, without_watched
+from infra.discord.archive.marks import Forgetting, Marks, Recently
+from infra.discord.archive.removal_facts import deletion, reduction
 from infra.discord.archiving.settings import changed_settings
-from infra.discord.archiving.watching import with_watched, without_watched
 from infra.discord.recorder import Recorder
 from tests.suites.fakes import MemoryJournal, MemoryState
 from tests.suites.recording import recording

@@ -11,7 +11,7 @@ from unittest.mock import ANY, AsyncMock
 import pytest
 
 from contracts.envelope import Origin
-from infra.discord.archiving.marks import Marks
+from infra.discord.archive.marks import Marks
 from infra.discord.recorder import Recorder
 from infra.tasks import cancel, end_if_cancelled
 from pipeline import questions, searching

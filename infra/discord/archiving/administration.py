@@ -8,12 +8,11 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 
 from contracts.errors import MapSeekError
 from infra.discord.answers.buttons import BACKFILL, parsed
-from infra.discord.archiving.backfills import AlreadyActive, Backfills, pressed, requested
+from infra.discord.archive.backfill import AlreadyActive, Backfills, pressed, requested
+from infra.discord.archive.backfill_view import overview_of, view_of
+from infra.discord.archive.intake import watched_view, with_watched, without_watched
 from infra.discord.archiving.options import CHANNEL, Place, choices_of
-from infra.discord.archiving.overview import overview_of
 from infra.discord.archiving.settings import changed_settings, settings_view
-from infra.discord.archiving.views import view_of
-from infra.discord.archiving.watching import watched_view, with_watched, without_watched
 from infra.discord.asking.dates import beginning_of
 from infra.discord.asking.occasion import interacting, pressing
 from infra.discord.services import Services

@@ -12,7 +12,7 @@ import structlog
 from disnake.ext import commands
 
 from contracts.errors import Unavailable
-from infra.discord.archiving.history import (
+from infra.discord.archive.history import (
     NO_MESSAGES,
     WITH_THREADS,
     Unreadable,
@@ -22,10 +22,9 @@ from infra.discord.archiving.history import (
     pages_after,
     place_of,
 )
-from infra.discord.archiving.intake import WITH_MESSAGES, Intake
-from infra.discord.archiving.marks import Place
+from infra.discord.archive.intake import WITH_MESSAGES, Intake, watches
+from infra.discord.archive.marks import Place
 from infra.discord.archiving.rescan import rescan
-from infra.discord.archiving.watching import watches
 from infra.discord.services import Services
 
 log = structlog.get_logger()

@@ -3,9 +3,8 @@
 import disnake
 from disnake.ext import commands
 
-from infra.discord.archiving.intake import WITH_MESSAGES, Intake
+from infra.discord.archive.intake import WITH_MESSAGES, Intake, watches
 from infra.discord.archiving.removals import edited
-from infra.discord.archiving.watching import watches
 from infra.discord.services import Services
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import disnake
 from disnake.ext import commands
 
-from infra.discord.archiving.history import may_read
-from infra.discord.archiving.watching import watches
+from infra.discord.archive.history import may_read
+from infra.discord.archive.intake import watches
 from infra.discord.services import Services
 
 

@@ -7,7 +7,7 @@ from disnake.ext import commands
 
 from contracts.envelope import Origin
 from contracts.events import RemovalRequested
-from infra.discord.archiving.removing import channel_gone, deletion, guild_gone, reduction
+from infra.discord.archive.removal_facts import channel_gone, deletion, guild_gone, reduction
 from infra.discord.services import Services
 
 

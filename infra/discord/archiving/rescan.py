@@ -9,9 +9,9 @@ import structlog
 from disnake.ext import commands
 
 from contracts.events import ImagePosted
-from infra.discord.archiving.history import Unreadable, may_read, pages_after
+from infra.discord.archive.history import Unreadable, may_read, pages_after
+from infra.discord.archive.removal_facts import is_embedded
 from infra.discord.archiving.removals import deleted, edited, remove_channel
-from infra.discord.archiving.removing import is_embedded
 from infra.discord.services import Services
 
 log = structlog.get_logger()

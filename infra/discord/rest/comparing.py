@@ -9,9 +9,9 @@ from typing import Any
 import disnake
 
 from contracts.events import ImagePosted
-from infra.discord.archiving.history import NO_MESSAGES, PAGE, WITH_THREADS, Unreadable, archived_threads, may_read, page_after
-from infra.discord.archiving.intake import WITH_MESSAGES
-from infra.discord.archiving.removing import is_embedded
+from infra.discord.archive.history import NO_MESSAGES, PAGE, WITH_THREADS, Unreadable, archived_threads, may_read, page_after
+from infra.discord.archive.intake import WITH_MESSAGES
+from infra.discord.archive.removal_facts import is_embedded
 from infra.discord.rest.guilds import channel_of, guild_of
 from infra.discord.rest.login import RestLogin
 from infra.discord.rest.watching import Known, Watching

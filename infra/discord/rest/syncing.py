@@ -6,7 +6,7 @@ from datetime import datetime
 from contracts.envelope import Origin
 from contracts.events import RemovalRequested
 from contracts.ports import Journal, Posts
-from infra.discord.archiving.removing import channel_gone, deletion, reduction
+from infra.discord.archive.removal_facts import channel_gone, deletion, reduction
 from infra.discord.rest.comparing import Difference
 
 

@@ -15,10 +15,9 @@ from contracts.events import ImagePosted
 from contracts.ports import State
 from contracts.state import Backfill
 from contracts.subjects import BACKFILLS
-from infra.discord.archiving.forgotten import Forgetting
-from infra.discord.archiving.history import place_of
-from infra.discord.archiving.marks import Marks
-from infra.discord.archiving.watching import is_watched
+from infra.discord.archive.history import place_of
+from infra.discord.archive.intake import is_watched
+from infra.discord.archive.marks import Forgetting, Marks
 from infra.discord.services import Guilds
 from infra.discord.translate import facts_of_message
 

@@ -1,16 +1,19 @@
 """High-water marks: up to which message every image of a channel is recorded, so that what was missed can be read again."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from typing import TypeVar
 
 import structlog
 
 from contracts.errors import Unavailable
 from contracts.events import Fact, ImagePosted
 from contracts.ports import State
-from contracts.state import Mark
-from contracts.subjects import MARKS, mark_key
+from contracts.state import Forgotten, Mark, amend
+from contracts.subjects import FORGOTTEN, MARKS, forgotten_key, mark_key
+from infra.discord.archive.removal_facts import is_embedded
 from infra.tasks import end_if_cancelled
 
 log = structlog.get_logger()
@@ -19,6 +22,10 @@ SAVED_EVERY_S = 1.0
 
 Place = tuple[str, str]
 """Guild and channel."""
+
+KEPT = 20_000
+
+V = TypeVar("V")
 
 
 class Marks:
@@ -147,3 +154,78 @@ class Marks:
     def _save_soon(self, place: Place) -> None:
         self._unsaved[place] = None
         self._changed.set()
+
+
+class Recently:
+    """Remembers the latest deletions, in memory: a page of history is worked on long before this many follow."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._attached: _Latest[frozenset[str] | None] = _Latest(kept)
+        self._channels: _Latest[None] = _Latest(kept)
+
+    def deleted(self, message_id: int | str) -> None:
+        """A message is gone."""
+        self._attached.put(str(message_id), None)
+
+    def edited(self, message_id: int | str, attached: Collection[str]) -> None:
+        """These attachments are left of a message."""
+        self._attached.put(str(message_id), frozenset(attached))
+
+    def channel_deleted(self, channel_id: int | str) -> None:
+        """A channel or thread is gone with all that was in it. A thread may have the id of the message that began it."""
+        self._channels.put(str(channel_id), None)
+
+    def still_there(self, posts: Sequence[ImagePosted]) -> list[ImagePosted]:
+        """The images that were not deleted meanwhile."""
+        return [post for post in posts if self._is_left(post)]
+
+    def _is_left(self, post: ImagePosted) -> bool:
+        if post.channel_id in self._channels or post.audience in self._channels:
+            return False
+        if post.message_id not in self._attached:
+            return True
+        attached = self._attached[post.message_id]
+        return attached is not None and (is_embedded(post.image_id) or post.image_id in attached)
+
+
+class _Latest(OrderedDict[str, V]):
+    """A dictionary of the last `kept` keys that were put in."""
+
+    def __init__(self, kept: int) -> None:
+        super().__init__()
+        self._kept = kept
+
+    def put(self, key: str, value: V) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > self._kept:
+            self.popitem(last=False)
+
+
+class Forgetting:
+    """Loaded once, then kept in step with what is stored: this process alone writes it."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._until: dict[tuple[str, str], datetime] = {}
+
+    async def load(self) -> None:
+        """Read whom every guild has forgotten. Raises Unavailable."""
+        stored = await self._state.under(FORGOTTEN)
+        for key, value in stored.items():
+            _, guild_id, person_id = key.split(".")
+            self._until[guild_id, person_id] = Forgotten.model_validate_json(value).until
+
+    def covers(self, guild_id: int | str, author_id: int | str, posted_at: datetime) -> bool:
+        """Whether a post is from before the moment up to which its author wants to be forgotten."""
+        until = self._until.get((str(guild_id), str(author_id)))
+        return until is not None and posted_at <= until
+
+    async def forget(self, guild_id: int | str, person_id: int | str, until: datetime) -> None:
+        """Keep a person's posts up to a moment out from now on; a known later moment stays. Raises Unavailable."""
+
+        def later(stored: Forgotten | None) -> Forgotten:
+            return Forgotten(until=until if stored is None else max(until, stored.until))
+
+        changed = await amend(self._state, forgotten_key(str(guild_id), str(person_id)), Forgotten, later)
+        self._until[str(guild_id), str(person_id)] = changed.until

@@ -1,33 +1,169 @@
-"""The back-fills of this process: begun by a command, steered by buttons, taken up again after a restart."""
+"""Filling in the past of a channel, page by page, oldest first: a page is in the log before the position after it is saved.
+
+A page that is read again after a restart records nothing twice, since the log keeps each image once.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
+import aiohttp
 import disnake
 import structlog
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
+from contracts.envelope import Origin
+from contracts.errors import Retry, Unavailable
+from contracts.events import ImagePosted
+from contracts.ports import State
 from contracts.state import Backfill, amend, read
 from contracts.subjects import backfill_key, backfills_of
-from infra.discord.archiving.backfill import Backfilling
-from infra.discord.archiving.intake import Intake
-from infra.discord.archiving.marks import Place
-from infra.discord.archiving.notices import Notices
-from infra.discord.archiving.sources import GuildHistory, sources_of
+from infra.discord.archive.backfill_view import Notices
+from infra.discord.archive.history import PAGE, WITH_THREADS, Unreadable, archived_threads, may_read, page_after
+from infra.discord.archive.intake import WITH_MESSAGES, Intake
+from infra.discord.archive.marks import Place
+from infra.discord.recorder import Recorder
 from infra.discord.services import Services
 
 log = structlog.get_logger()
+
+Shown = Callable[[Backfill], Awaitable[None]]
+"""Is told of every page."""
 
 SHOWN_EVERY_S = 4.0
 LONGEST_WAIT_S = 300.0
 ACTIVE = ("running", "paused")
 OUTCOMES = {"pause": "paused", "resume": "running", "cancel": "cancelled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some messages of a channel: how many, the last one's id (None: there are none), their images, and whether more may follow."""
+
+    messages: int
+    last: int | None
+    posts: Sequence[ImagePosted]
+    more: bool
+
+
+class Past(Protocol):
+    """Reads history."""
+
+    async def page(self, channel_id: str, after: int, until: int) -> Page:
+        """The messages after an id and up to another, oldest first. Raises Unreadable, and Retry for what may work later."""
+        ...
+
+
+class Backfilling:
+    """Works on one back-fill at a time; what is stored under its key is the truth, and others may pause or cancel it there."""
+
+    def __init__(self, state: State, past: Past, recorder: Recorder, *, first_wait: float = 1.0) -> None:
+        self._state = state
+        self._past = past
+        self._recorder = recorder
+        self._first_wait = first_wait
+
+    async def run(self, key: str, backfill: Backfill, shown: Shown) -> Backfill:
+        """Go on until it is finished, paused or cancelled, through any outage of Discord or the log; returns it as it is then."""
+        while backfill.state == "running":
+            retrying = AsyncRetrying(
+                retry=retry_if_exception_type((Retry, Unavailable)),
+                wait=wait_exponential(multiplier=self._first_wait, max=60),
+                before_sleep=lambda state: log.warning("back-fill waits", error=str(state.outcome and state.outcome.exception())),
+            )
+            backfill = await retrying(self._step, key, backfill)
+            await shown(backfill)
+        return backfill
+
+    async def _step(self, key: str, backfill: Backfill) -> Backfill:
+        started, source = time.monotonic(), backfill.sources[backfill.done]
+        try:
+            page = await self._past.page(source, int(backfill.position), int(backfill.until))
+        except Unreadable:
+            log.warning("back-fill leaves out history that the bot may not read", channel=source)
+            page, unreadable = Page(0, None, (), more=False), (*backfill.unreadable, source)
+        else:
+            unreadable = backfill.unreadable
+            for post in page.posts:
+                self._recorder.add(post, Origin(correlation_id=f"message-{post.message_id}"))
+        await self._recorder.settled()
+        changes = {
+            **_moved(backfill, page),
+            "messages": backfill.messages + page.messages,
+            "images": backfill.images + len(page.posts),
+            "unreadable": unreadable,
+            "worked_s": backfill.worked_s + time.monotonic() - started,
+        }
+        return await amend(self._state, key, Backfill, lambda stored: _merged(stored or backfill, changes))
+
+
+def _moved(backfill: Backfill, page: Page) -> dict[str, Any]:
+    """Where the next page begins."""
+    if page.more and page.last is not None:
+        return {"position": str(page.last)}
+    return {"position": backfill.since, "done": backfill.done + 1}
+
+
+def _merged(stored: Backfill, changes: dict[str, Any]) -> Backfill:
+    """What was found, on top of what was decided meanwhile: a back-fill that was cancelled does not finish."""
+    merged = stored.model_copy(update=changes)
+    if merged.state in ("running", "paused") and merged.done >= len(merged.sources):
+        return merged.model_copy(update={"state": "finished"})
+    return merged
+
+
+async def sources_of(channel: Any) -> tuple[list[str], list[str]]:
+    """The ids of what the bot may read there, and of what it may not. Raises disnake's errors."""
+    readable: list[str] = []
+    unreadable: list[str] = []
+    for each in channel.channels if isinstance(channel, disnake.CategoryChannel) else [channel]:
+        if not may_read(each):
+            unreadable.append(str(each.id))
+            continue
+        if isinstance(each, WITH_MESSAGES):
+            readable.append(str(each.id))
+        if isinstance(each, WITH_THREADS):
+            threads = {thread.id for thread in each.guild.threads if thread.parent_id == each.id}
+            threads |= {thread.id async for thread in archived_threads(each)}
+            readable += [str(thread_id) for thread_id in sorted(threads)]
+    return readable, unreadable
+
+
+class GuildHistory:
+    """The Past port: a guild's channels through the bot's client."""
+
+    def __init__(self, bot: commands.InteractionBot, intake: Intake) -> None:
+        self._bot = bot
+        self._intake = intake
+        self._archived: dict[str, Any] = {}
+
+    async def page(self, channel_id: str, after: int, until: int) -> Page:
+        """The messages after an id and up to another; a channel that is gone has none. Raises Unreadable, Retry."""
+        try:
+            channel = await self._channel(channel_id)
+            found = await page_after(channel, after)
+        except disnake.NotFound:
+            return Page(0, None, (), more=False)
+        except (disnake.Forbidden, disnake.InvalidData) as error:
+            raise Unreadable from error
+        except (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Retry(f"Discord did not show a channel's history: {error}") from error
+        wanted = [message for message in found if message.id <= until]
+        posts = [post for message in wanted for post in self._intake.images(message)]
+        return Page(len(wanted), wanted[-1].id if wanted else None, posts, more=len(wanted) == PAGE)
+
+    async def _channel(self, channel_id: str) -> Any:
+        """A channel or thread; archived threads are not known to the client, so they are asked for once."""
+        known = self._bot.get_channel(int(channel_id)) or self._archived.get(channel_id)
+        if known is None:
+            known = self._archived[channel_id] = await self._bot.fetch_channel(int(channel_id))
+        return known
 
 
 class AlreadyActive(Exception):

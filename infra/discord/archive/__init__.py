@@ -1,0 +1,1 @@
+"""Recording what is posted: live posts, history, back-fills, marks and removals."""
