@@ -9,7 +9,7 @@ from contracts.ports import Alerts, Journal, Overseeing, Posts, State
 from contracts.state import GuildSettings, amend
 from contracts.subjects import SETTINGS, settings_key
 from infra.discord.archive.marks import Forgetting, Marks, Recently
-from infra.discord.asking.quotas import Quotas
+from infra.discord.ask.quotas import Quotas
 from infra.discord.recorder import Recorder
 
 

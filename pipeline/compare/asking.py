@@ -21,7 +21,7 @@ from contracts.events import (
 from contracts.generations import Generation
 from contracts.ports import F, ImageEncoder
 from infra.clip.calibration import text_calibration_of
-from infra.discord.asking.words import words_of
+from infra.discord.ask.parse import words_of
 from infra.nats.journal import JetStreamJournal
 from infra.vision.comparing import Comparer
 from infra.vision.fingerprinting import Fingerprinter

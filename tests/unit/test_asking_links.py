@@ -1,6 +1,6 @@
 import pytest
 
-from infra.discord.asking.links import MessageLink, NotAskable, PictureLink, parse_link
+from infra.discord.ask.parse import MessageLink, NotAskable, PictureLink, parse_link
 
 PICTURE = "https://cdn.discordapp.com/attachments/1/2/map.PNG?ex=6&is=5&hm=abc&"
 

@@ -11,7 +11,7 @@ from disnake.interactions import ApplicationCommandInteraction
 from contracts.errors import MapSeekError, Unavailable
 from contracts.events import DiscordFile, DiscordReply, Filters
 from infra.discord.answers import buttons
-from infra.discord.asking.pictures import MOST_PICTURES, picture_of, pictures_of
+from infra.discord.ask.parse import MOST_PICTURES, picture_of, pictures_of
 from infra.discord.asking.presses import KINDS, is_outdated
 from infra.discord.asking.text import within
 from infra.discord.failures import worded

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.state import GuildSettings
-from infra.discord.asking.quotas import LEASE, TURNS, Quotas
+from infra.discord.ask.quotas import LEASE, TURNS, Quotas
 
 SETTINGS = GuildSettings(searches_per_member=3, searches_per_guild=5, searches_at_once=20)
 

@@ -2,8 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from infra.discord.asking.dates import beginning_of
-from infra.discord.asking.words import Words, words_of
+from infra.discord.ask.parse import Words, beginning_of, words_of
 
 
 @pytest.mark.parametrize(

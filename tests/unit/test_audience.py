@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infra.discord.audience import MOST_PRIVATE_THREADS, is_age_restricted, may_read, readable_channels
-from infra.discord.onlookers import READING
+from infra.discord.ask.audience import MOST_PRIVATE_THREADS, READING, is_age_restricted, may_read, readable_channels
 from tests.suites.payloads import (
     CATEGORY,
     EVERYONE,

@@ -9,7 +9,7 @@ import disnake
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from infra.discord.audience import may_read, readable_channels
+from infra.discord.ask.audience import may_read, readable_channels
 from tests.suites.payloads import GUILD, GUILD_PAYLOAD, MEMBER, OWNER, STRANGER, Json, channel, member_payload, role, thread, user
 from tests.suites.rules import (
     ADMINISTRATOR,

@@ -13,8 +13,8 @@ from infra.discord.archive.backfill_view import overview_of, view_of
 from infra.discord.archive.intake import watched_view, with_watched, without_watched
 from infra.discord.archiving.options import CHANNEL, Place, choices_of
 from infra.discord.archiving.settings import changed_settings, settings_view
-from infra.discord.asking.dates import beginning_of
-from infra.discord.asking.occasion import interacting, pressing
+from infra.discord.ask.parse import beginning_of
+from infra.discord.ask.question import interacting, pressing
 from infra.discord.services import Services
 from infra.discord.wording import LANGUAGES, localized, say
 

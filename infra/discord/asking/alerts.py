@@ -11,9 +11,9 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 from contracts.envelope import Origin
 from contracts.events import AlertCancelled, AlertRequested, AlertSet, SearchMatched
 from infra.discord.answers.buttons import ALERT, CANCEL_ALERT, custom_id, parsed
-from infra.discord.asking.occasion import admit_press, interacting, occasion_of, pressing, refused
+from infra.discord.ask.audience import is_age_restricted
+from infra.discord.ask.question import admit_press, interacting, occasion_of, pressing, refused
 from infra.discord.asking.options import IN_GUILDS, described
-from infra.discord.audience import is_age_restricted
 from infra.discord.failures import reference_of
 from infra.discord.services import Ports, Services
 from infra.discord.translate import person_of

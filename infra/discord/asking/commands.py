@@ -7,12 +7,10 @@ import disnake
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageCommandInteraction
 
-from infra.discord.asking.links import MessageLink, NotAskable, PictureLink, parse_link
-from infra.discord.asking.occasion import Occasion, admitted, interacting, occasion_of, refused
+from infra.discord.ask.audience import may_read
+from infra.discord.ask.parse import MessageLink, NotAskable, Picture, PictureLink, parse_link, picture_of, pictures_of
+from infra.discord.ask.question import Occasion, admitted, ask_about, interacting, occasion_of, refused
 from infra.discord.asking.options import IMAGE, IN_GUILDS, LINK, PRIVATE, described
-from infra.discord.asking.pictures import Picture, picture_of, pictures_of
-from infra.discord.asking.questions import ask_about
-from infra.discord.audience import may_read
 from infra.discord.services import Services
 from infra.discord.translate import is_image
 from infra.discord.wording import localized

@@ -10,7 +10,7 @@ from disnake.interactions import MessageInteraction
 from contracts.errors import MapSeekError
 from contracts.events import SearchBrowsed, SearchMatched, SearchVoted
 from infra.discord.answers.buttons import ALERT, BACKFILL, BROWSE, CANCEL_ALERT, FORGET, PREFIX, VOTE, parsed
-from infra.discord.asking.occasion import Occasion, admit_press, occasion_of, pressing, refused
+from infra.discord.ask.question import Occasion, admit_press, occasion_of, pressing, refused
 from infra.discord.services import Services
 from infra.discord.translate import person_of, question_of
 from infra.discord.wording import say

@@ -8,10 +8,9 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction
 
 from contracts.events import Filters, SearchDescribed
-from infra.discord.asking.dates import beginning_of
-from infra.discord.asking.occasion import Occasion, admitted, interacting, occasion_of, refused
+from infra.discord.ask.parse import Words, beginning_of, words_of
+from infra.discord.ask.question import Occasion, admitted, interacting, occasion_of, refused
 from infra.discord.asking.options import AFTER, AUTHOR, BEFORE, CHANNEL, IN_GUILDS, PRIVATE, QUERY, described
-from infra.discord.asking.words import Words, words_of
 from infra.discord.services import Services
 from infra.discord.translate import question_of
 

@@ -9,7 +9,7 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 
 from contracts.events import ImagePosted
 from infra.discord.answers.buttons import FORGET, custom_id, parsed
-from infra.discord.asking.occasion import Occasion, interacting, occasion_of, pressing, refused
+from infra.discord.ask.question import Occasion, interacting, occasion_of, pressing, refused
 from infra.discord.privacy.targets import message_named, removal_of_author, removal_of_message
 from infra.discord.services import Services
 from infra.discord.wording import localized, say

@@ -8,8 +8,7 @@ from disnake.channel import _guild_channel_factory
 from disnake.http import HTTPClient
 from disnake.state import ConnectionState
 
-from infra.discord.audience import WITH_POSTS, may_open
-from infra.discord.onlookers import all_may_read, needed
+from infra.discord.ask.audience import WITH_POSTS, all_may_read, may_open, needed
 
 THREADS = frozenset({10, 11, 12})
 PRIVATE_THREAD = 12

@@ -1,0 +1,1 @@
+"""Reading what a member asks: pictures, links, words, dates; who may see what; quotas."""

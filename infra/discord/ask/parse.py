@@ -1,0 +1,135 @@
+"""Links that can be asked about: to a message on Discord, or to a picture that lies with Discord."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+import disnake
+
+from contracts.events import DiscordFile
+from infra.discord.translate import embed_id, images_of_embeds, is_image
+
+PICTURE_ORIGINS = frozenset({"https://cdn.discordapp.com", "https://media.discordapp.net"})
+IMAGE_SUFFIXES = frozenset({"", ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
+
+_MESSAGE = re.compile(
+    r"https://(?:ptb\.|canary\.)?discord(?:app)?\.com/channels/(\d{1,20})/(\d{1,20})/(\d{1,20})/?(?:[?#]\S*)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+_EXCLUDED = re.compile(r"""(?:^|(?<=\s))[-\N{MINUS SIGN}](?:["“„”]([^"“„”]*)["“„”]|([^\s"“„”-]\S*))""")
+
+_DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", re.ASCII)
+
+MOST_PICTURES = 10
+"""How many pictures of one message are asked about: each has an answer of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageLink:
+    """Where a message is."""
+
+    guild_id: int
+    channel_id: int
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLink:
+    """A picture by its whole URL, signature included, and the name of its file."""
+
+    url: str
+    filename: str
+
+    @property
+    def file(self) -> DiscordFile:
+        """Where the picture lies. Which message it is of stays open, so an expired URL is never signed anew for somebody else."""
+        return DiscordFile(url=self.url)
+
+
+class NotAskable(ValueError):
+    """A link that cannot be asked about; its text names the message that says why."""
+
+
+def parse_link(text: str, origins: Collection[str] = ()) -> MessageLink | PictureLink:
+    """What a member means by a link; `origins` are trusted for pictures besides Discord's own. Raises NotAskable."""
+    link = text.strip().removeprefix("<").removesuffix(">")
+    if found := _MESSAGE.fullmatch(link):
+        guild_id, channel_id, message_id = map(int, found.groups())
+        return MessageLink(guild_id, channel_id, message_id)
+    try:
+        parts = urlsplit(link)
+    except ValueError:
+        raise NotAskable("asking-link-unknown") from None
+    if any(mark.isspace() for mark in link) or f"{parts.scheme}://{parts.netloc.lower()}" not in PICTURE_ORIGINS | set(origins):
+        raise NotAskable("asking-link-unknown")
+    path = PurePosixPath(parts.path)
+    if not path.name or path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise NotAskable("asking-link-no-picture")
+    return PictureLink(link, path.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What to look for, in one line, and what to leave out, in the order in which it was typed. Either may be empty."""
+
+    wanted: str
+    excluded: tuple[str, ...]
+
+
+def words_of(query: str) -> Words:
+    """`dragon -night -"stone wall"` looks for a dragon, without night or stone walls. A hyphen inside a word belongs to it."""
+    found = [_tidy(quoted or single) for quoted, single in _EXCLUDED.findall(query)]
+    excluded = tuple(dict.fromkeys(each for each in found if each))
+    return Words(_tidy(_EXCLUDED.sub(" ", query)), excluded)
+
+
+def _tidy(text: str) -> str:
+    return " ".join(text.split())
+
+
+def beginning_of(date: str) -> datetime | None:
+    """The first moment of `2024`, `2024-03` or `2024-03-31`; None for what is no such date."""
+    found = _DATE.fullmatch(date.strip())
+    if found is None:
+        return None
+    year, month, day = (int(part) if part else 1 for part in found.groups())
+    try:
+        return datetime(year, month, day, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A file to look for, and its name."""
+
+    filename: str
+    source: DiscordFile
+
+
+def picture_of(attachment: disnake.Attachment) -> Picture:
+    """A picture that was attached to a command; it belongs to no message."""
+    return Picture(attachment.filename, DiscordFile(url=attachment.url, attachment_id=str(attachment.id)))
+
+
+def pictures_of(message: disnake.Message) -> list[Picture]:
+    """The pictures that a message shows, attached, embedded or forwarded with it, at most as many as can be asked about."""
+    found: dict[str, Picture] = {}
+    channel_id, message_id = str(message.channel.id), str(message.id)
+
+    def show(image_id: str, url: str, filename: str) -> None:
+        source = DiscordFile(url=url, channel_id=channel_id, message_id=message_id, attachment_id=image_id)
+        found.setdefault(image_id, Picture(filename, source))
+
+    parts: list[disnake.Message | disnake.message.ForwardedMessage] = [message, *message.message_snapshots]
+    for part in parts:
+        for file in filter(is_image, part.attachments):
+            show(str(file.id), file.url, file.filename)
+    for part in parts:
+        for image in images_of_embeds(part.embeds):
+            show(embed_id(message.id, image.position), image.url, PurePosixPath(urlsplit(image.url).path).name or "image")
+    return list(found.values())[:MOST_PICTURES]
