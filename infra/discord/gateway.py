@@ -19,18 +19,14 @@ from contracts.ports import State
 from contracts.state import Owner, amend
 from contracts.subjects import owner_key
 from infra.discord.archive.marks import Forgetting, Marks, Recently
-from infra.discord.archiving.administration import Administration
-from infra.discord.archiving.catchup import CatchingUp
-from infra.discord.archiving.left import Left
-from infra.discord.archiving.posts import Archiving
-from infra.discord.archiving.regained import Regained
-from infra.discord.archiving.removals import Removals
-from infra.discord.asking.alerts import Alerts
-from infra.discord.asking.commands import Asking
-from infra.discord.asking.presses import Presses
-from infra.discord.asking.text import Describing
-from infra.discord.failures import Failures
-from infra.discord.privacy.commands import Privacy
+from infra.discord.cogs.alerts import Alerts
+from infra.discord.cogs.archive import Administration
+from infra.discord.cogs.buttons import Presses
+from infra.discord.cogs.catchup import CatchingUp
+from infra.discord.cogs.errors import Failures
+from infra.discord.cogs.find import Asking, Describing
+from infra.discord.cogs.listener import Archiving, Left, Regained, Removals
+from infra.discord.cogs.privacy import Privacy
 from infra.discord.recorder import Recorder
 from infra.discord.rest.budget import Budget, limit
 from infra.discord.services import Guilds, Ports, Services

@@ -17,7 +17,7 @@ from infra.discord.archive.history import Unreadable
 from infra.discord.archive.intake import with_watched, without_watched
 from infra.discord.archive.marks import Forgetting, Marks, Recently
 from infra.discord.archive.removal_facts import deletion, reduction
-from infra.discord.archiving.settings import changed_settings
+from infra.discord.cogs.archive import changed_settings
 from infra.discord.recorder import Recorder
 from tests.suites.fakes import MemoryJournal, MemoryState
 from tests.suites.recording import recording

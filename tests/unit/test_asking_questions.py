@@ -12,9 +12,9 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.events import DiscordFile, DiscordReply, Filters
 from infra.discord.answers import buttons
 from infra.discord.ask.parse import MOST_PICTURES, picture_of, pictures_of
-from infra.discord.asking.presses import KINDS, is_outdated
-from infra.discord.asking.text import within
-from infra.discord.failures import worded
+from infra.discord.cogs.buttons import KINDS, is_outdated
+from infra.discord.cogs.errors import worded
+from infra.discord.cogs.find import within
 from infra.discord.translate import PIECES, asked_in, question_of
 from infra.discord.wording import say
 from tests.suites.payloads import (

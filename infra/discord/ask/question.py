@@ -15,7 +15,7 @@ from contracts.events import SearchRequested
 from infra.discord.answers.webhook import forgetful
 from infra.discord.ask.audience import readable_channels
 from infra.discord.ask.parse import Picture
-from infra.discord.failures import Interaction, reference_of, telling_failures, worded
+from infra.discord.cogs.errors import Interaction, reference_of, telling_failures, worded
 from infra.discord.services import Services
 from infra.discord.translate import asked_in, question_of
 from infra.discord.wording import say

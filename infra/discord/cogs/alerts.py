@@ -13,8 +13,8 @@ from contracts.events import AlertCancelled, AlertRequested, AlertSet, SearchMat
 from infra.discord.answers.buttons import ALERT, CANCEL_ALERT, custom_id, parsed
 from infra.discord.ask.audience import is_age_restricted
 from infra.discord.ask.question import admit_press, interacting, occasion_of, pressing, refused
-from infra.discord.asking.options import IN_GUILDS, described
-from infra.discord.failures import reference_of
+from infra.discord.cogs.errors import reference_of
+from infra.discord.cogs.find import IN_GUILDS, described
 from infra.discord.services import Ports, Services
 from infra.discord.translate import person_of
 from infra.discord.wording import say

@@ -1,5 +1,6 @@
 """`/archive`: what the managers of a guild decide about its archive, and how they see that it does well."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import disnake
@@ -7,19 +8,53 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
 
 from contracts.errors import MapSeekError
+from contracts.state import GuildSettings
 from infra.discord.answers.buttons import BACKFILL, parsed
 from infra.discord.archive.backfill import AlreadyActive, Backfills, pressed, requested
 from infra.discord.archive.backfill_view import overview_of, view_of
 from infra.discord.archive.intake import watched_view, with_watched, without_watched
-from infra.discord.archiving.options import CHANNEL, Place, choices_of
-from infra.discord.archiving.settings import changed_settings, settings_view
 from infra.discord.ask.parse import beginning_of
 from infra.discord.ask.question import interacting, pressing
 from infra.discord.services import Services
-from infra.discord.wording import LANGUAGES, localized, say
+from infra.discord.wording import LANGUAGES, language_of, localized, say
+
+WithMessages = disnake.TextChannel | disnake.VoiceChannel | disnake.StageChannel | disnake.Thread
+Place = WithMessages | disnake.ForumChannel | disnake.MediaChannel | disnake.CategoryChannel
+
+CHANNEL: Any = commands.Param(name=localized("archive-channel-name"), description=localized("archive-channel-description"))
+
+AUTOMATIC = "auto"
 
 Interaction = ApplicationCommandInteraction[Any]
 MANAGERS = disnake.Permissions(manage_guild=True)
+
+
+def choices_of(option: str, *values: str) -> list[disnake.OptionChoice]:
+    """The values that an option may have, by their names in every language."""
+    return [disnake.OptionChoice(localized(f"archive-{option}-{value}"), value) for value in values]
+
+
+def changed_settings(settings: GuildSettings, wanted: Mapping[str, Any]) -> GuildSettings:
+    """The settings with what was chosen; None leaves a value as it is. Each member's own language is the language `auto`."""
+    changes = {name: value for name, value in wanted.items() if value is not None}
+    if "locale" in changes:
+        language = changes["locale"]
+        changes["locale"] = None if language == AUTOMATIC else str(LANGUAGES[language][0])
+    return GuildSettings.model_validate({**settings.model_dump(), **changes})
+
+
+def settings_view(settings: GuildSettings, locale: str) -> disnake.Embed:
+    """The settings in words."""
+    language = language_of(settings.locale) if settings.locale else AUTOMATIC
+    lines = (
+        say(locale, "archive-shown-private", private="yes" if settings.private_answers else "no"),
+        say(locale, "archive-shown-notice", notice=say(locale, f"archive-notice-{settings.repost_notice}")),
+        say(locale, "archive-shown-language", language=say(locale, f"archive-language-{language}")),
+        say(locale, "archive-shown-member", count=settings.searches_per_member),
+        say(locale, "archive-shown-guild", count=settings.searches_per_guild),
+        say(locale, "archive-shown-once", count=settings.searches_at_once),
+    )
+    return disnake.Embed(title=say(locale, "archive-settings-title"), description="\n".join(lines))
 
 
 class Administration(commands.Cog):

@@ -1,5 +1,6 @@
 """`/forget` and `/privacy`: what members may have forgotten, and what is kept of them. Nothing is removed here; the log is told."""
 
+import re
 from typing import Any
 
 import disnake
@@ -7,14 +8,19 @@ import structlog
 from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageInteraction
 
-from contracts.events import ImagePosted
+from contracts.events import ImagePosted, RemovalRequested
+from contracts.events.base import Instant
 from infra.discord.answers.buttons import FORGET, custom_id, parsed
 from infra.discord.ask.question import Occasion, interacting, occasion_of, pressing, refused
-from infra.discord.privacy.targets import message_named, removal_of_author, removal_of_message
 from infra.discord.services import Services
 from infra.discord.wording import localized, say
 
 log = structlog.get_logger()
+
+_LINK = re.compile(
+    r"https://(?:ptb\.|canary\.)?discord(?:app)?\.com/channels/(\d{1,20})/\d{1,20}/(\d{1,20})/?(?:[?#]\S*)?", re.ASCII
+)
+_ID = re.compile(r"(?:\d{17,20}-)?(\d{17,20})", re.ASCII)
 
 Interaction = ApplicationCommandInteraction[Any]
 IN_GUILDS: dict[str, Any] = {
@@ -22,6 +28,34 @@ IN_GUILDS: dict[str, Any] = {
     "install_types": disnake.ApplicationInstallTypes(guild=True),
 }
 MODERATING = disnake.Permissions(view_channel=True, manage_messages=True)
+
+
+def message_named(typed: str, guild_id: str) -> str | None:
+    """The id of the message that a link, an id or Discord's `<channel>-<message>` names; None for another guild's or for none."""
+    text = typed.strip().removeprefix("<").removesuffix(">")
+    if link := _LINK.fullmatch(text):
+        return link[2] if link[1] == guild_id else None
+    found = _ID.fullmatch(text)
+    return found[1] if found else None
+
+
+def removal_of_author(guild_id: str, person_id: str, removal_id: str, now: Instant) -> RemovalRequested:
+    """The removal of everything that a person posted in a guild, with their votes and alerts."""
+    return RemovalRequested(
+        guild_id=guild_id, removal_id=removal_id, scope="author", target=person_id, cause="forgotten", requested_at=now
+    )
+
+
+def removal_of_message(post: ImagePosted, now: Instant) -> RemovalRequested:
+    """The removal of all images of the message that a post is of; asked for twice, it is recorded once."""
+    return RemovalRequested(
+        guild_id=post.guild_id,
+        removal_id=f"forgotten-{post.message_id}",
+        scope="message",
+        target=post.message_id,
+        cause="forgotten",
+        requested_at=now,
+    )
 
 
 class Privacy(commands.Cog):

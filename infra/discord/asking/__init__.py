@@ -1,1 +1,0 @@
-"""Questions: commands, buttons under answers, and how much anyone may ask."""

@@ -1,0 +1,1 @@
+"""What disnake loads: the commands and listeners of the bot, and nothing else."""

@@ -1,1 +1,0 @@
-"""What members may have forgotten, and what they are told of what is kept."""
