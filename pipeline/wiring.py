@@ -23,10 +23,9 @@ from contracts.ports import (
 )
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.answers.webhook import WebhookAnswers
-from infra.discord.rest.attachments import AttachmentUrls
-from infra.discord.rest.budget import Budget
-from infra.discord.rest.login import RestLogin
+from infra.discord.rest.client import AttachmentUrls, RestLogin
 from infra.discord.rest.notices import DiscordNotices
+from infra.discord.rest.rate_limit import Budget
 from infra.discord.services import Ports
 from infra.http.downloader import open_downloader
 from infra.mongo.catalogue import open_mongo_catalogue

@@ -28,7 +28,7 @@ from infra.discord.cogs.find import Asking, Describing
 from infra.discord.cogs.listener import Archiving, Left, Regained, Removals
 from infra.discord.cogs.privacy import Privacy
 from infra.discord.recorder import Recorder
-from infra.discord.rest.budget import Budget, limit
+from infra.discord.rest.rate_limit import Budget, limit
 from infra.discord.services import Guilds, Ports, Services
 from infra.tasks import cancel
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from contracts.ports import Catalogue, State
 from infra.blobs.files import FileBlobStore
-from infra.discord.rest.login import RestLogin
+from infra.discord.rest.client import RestLogin
 from pipeline.audit import comparisons
 from pipeline.audit.blobs import Stored, compare_blobs
 from pipeline.audit.catalogue import read_kept

@@ -7,10 +7,9 @@ from typing import Any
 from contracts.errors import MapSeekError, Retry
 from contracts.ports import State
 from infra.discord.gateway import claim
-from infra.discord.rest.comparing import Difference, differences
-from infra.discord.rest.guilds import bot_of, guild_id_of
-from infra.discord.rest.login import RestLogin
-from infra.discord.rest.watching import read_watching
+from infra.discord.rest.client import RestLogin
+from infra.discord.rest.compare import Difference, differences, read_watching
+from infra.discord.rest.permissions import bot_of, guild_id_of
 from pipeline.audit.chain import Images
 from pipeline.audit.gaps import Gap, unique
 from pipeline.audit.posted import Posted

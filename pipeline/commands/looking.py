@@ -11,8 +11,8 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generation
 from contracts.ports import Catalogue, State
 from infra.blobs.files import FileBlobStore, open_blob_store
-from infra.discord.rest.budget import Budget
-from infra.discord.rest.login import RestLogin
+from infra.discord.rest.client import RestLogin
+from infra.discord.rest.rate_limit import Budget
 from infra.nats.connection import Client, connect, disconnect
 from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal

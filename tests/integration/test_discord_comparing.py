@@ -9,10 +9,9 @@ import pytest
 from contracts.state import Backfill, Forgotten, GuildSettings, Mark
 from contracts.subjects import backfill_key, forgotten_key, mark_key, settings_key
 from infra.discord.gateway import simulated
-from infra.discord.rest.comparing import Difference, differences
-from infra.discord.rest.guilds import bot_of
-from infra.discord.rest.login import RestLogin
-from infra.discord.rest.watching import read_watching
+from infra.discord.rest.client import RestLogin
+from infra.discord.rest.compare import Difference, differences, read_watching
+from infra.discord.rest.permissions import bot_of
 from infra.simulator import Channel, Message, Overwrite, Permission
 from tests.suites.archives import Past, files_of
 from tests.suites.fakes import MemoryState

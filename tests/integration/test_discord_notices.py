@@ -11,7 +11,7 @@ from contracts.errors import Retry
 from contracts.events import Person
 from contracts.ports import Notice
 from infra.discord.gateway import simulated
-from infra.discord.rest.login import RestLogin
+from infra.discord.rest.client import RestLogin
 from infra.discord.rest.notices import REPOST, DiscordNotices
 from infra.simulator import REST, Channel, Member, Message, Overwrite, Permission, Role, Status
 from tests.suites.gateway import Discord, simulated_discord

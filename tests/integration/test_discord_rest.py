@@ -18,8 +18,7 @@ from contracts.events import DiscordFile
 from contracts.ports import Answer
 from infra.discord.answers.webhook import WebhookAnswers
 from infra.discord.gateway import simulated
-from infra.discord.rest.attachments import AttachmentUrls
-from infra.discord.rest.login import RestLogin
+from infra.discord.rest.client import AttachmentUrls, RestLogin
 from infra.simulator import REST, Channel, Interaction, Member, Message, Overwrite, Permission, Simulator, Stall, Status
 from infra.simulator.answers import Answer as Seen
 from tests.suites.answers import answer, found, piece, problem

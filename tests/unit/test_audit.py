@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
-from infra.discord.rest.comparing import Difference
+from infra.discord.rest.compare import Difference
 from pipeline.audit import comparisons
 from pipeline.audit.auditing import lost_blobs
 from pipeline.audit.blobs import Stored

@@ -7,8 +7,7 @@ from collections import Counter
 import pytest
 from disnake.http import Route
 
-from infra.discord.rest.budget import Budget, Held
-from infra.discord.rest.refusals import MOST, MOST_ANSWERS
+from infra.discord.rest.rate_limit import MOST, MOST_ANSWERS, Budget, Held
 from tests.suites.fakes import MemoryState
 
 API = "https://discord.com/api/v10"

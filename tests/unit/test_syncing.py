@@ -1,7 +1,6 @@
 """What `mapseek sync` records and counts: a removal that was requested before is not counted as requested now."""
 
-from infra.discord.rest.comparing import Difference
-from infra.discord.rest.syncing import record
+from infra.discord.rest.compare import Difference, record
 from tests.suites.facts import MOMENT, posted
 from tests.suites.fakes import MemoryJournal, MemoryPosts
 

@@ -13,7 +13,7 @@ from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 from contracts.errors import Reject, RejectCode, Retry
 from contracts.ports import Answer, Step
 from infra.discord.answers.embeds import answer_view
-from infra.discord.rest.budget import Budget, limiting
+from infra.discord.rest.rate_limit import Budget, limiting
 from infra.discord.wording import say
 
 ORIGINAL = cast(int, "@original")

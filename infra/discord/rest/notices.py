@@ -12,8 +12,8 @@ from disnake.http import HTTPClient, Route
 
 from contracts.events import Person
 from contracts.ports import Document, Notice
-from infra.discord.rest.access import may_read, onlookers_may_read
-from infra.discord.rest.login import RestLogin
+from infra.discord.rest.client import RestLogin
+from infra.discord.rest.permissions import may_read, onlookers_may_read
 from infra.discord.wording import say
 
 log = structlog.get_logger()

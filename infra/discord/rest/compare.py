@@ -8,17 +8,101 @@ from typing import Any
 
 import disnake
 
-from contracts.events import ImagePosted
-from infra.discord.archive.history import NO_MESSAGES, PAGE, WITH_THREADS, Unreadable, archived_threads, may_read, page_after
-from infra.discord.archive.intake import WITH_MESSAGES
-from infra.discord.archive.removal_facts import is_embedded
-from infra.discord.rest.guilds import channel_of, guild_of
-from infra.discord.rest.login import RestLogin
-from infra.discord.rest.watching import Known, Watching
+from contracts.envelope import Origin
+from contracts.events import ImagePosted, RemovalRequested
+from contracts.ports import Journal, Posts, State
+from contracts.state import Backfill
+from contracts.subjects import BACKFILLS
+from infra.discord.archive.history import (
+    NO_MESSAGES,
+    PAGE,
+    WITH_THREADS,
+    Unreadable,
+    archived_threads,
+    may_read,
+    page_after,
+    place_of,
+)
+from infra.discord.archive.intake import WITH_MESSAGES, is_watched
+from infra.discord.archive.marks import Forgetting, Marks
+from infra.discord.archive.removal_facts import channel_gone, deletion, is_embedded, reduction
+from infra.discord.rest.client import RestLogin
+from infra.discord.rest.permissions import channel_of, guild_of
+from infra.discord.services import Guilds
+from infra.discord.translate import facts_of_message
+
+Known = Mapping[int, Mapping[int, Collection[str]]]
+"""The images that the log knows of, by channel and message."""
 
 READING = "for what was posted in a guild"
 Messages = Mapping[int, Collection[str]]
 """The images that the log knows of in one channel, by message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What the gateway goes by, as it is stored. `filled` is where a finished back-fill of a place began, by guild and channel."""
+
+    channels: frozenset[str]
+    guilds: Guilds
+    marks: Marks
+    forgetting: Forgetting
+    filled: Mapping[tuple[str, str], int]
+
+    @property
+    def known_guilds(self) -> set[str]:
+        """The guilds that the gateway ever heard of something watched in."""
+        return self.marks.guilds() | {guild for guild, _ in self.filled}
+
+    def watches(self, channel: Any) -> bool:
+        """Whether what is posted in a channel or thread is archived."""
+        managers = frozenset(self.guilds.of(channel.guild.id).watched)
+        return is_watched(channel, self.channels) or is_watched(channel, managers)
+
+    def images(self, message: disnake.Message, bot_id: int) -> list[ImagePosted]:
+        """The images of a message that are to be archived, as the gateway sees it."""
+        if message.guild is None or message.author.id == bot_id:
+            return []
+        if self.forgetting.covers(message.guild.id, message.author.id, message.created_at):
+            return []
+        return facts_of_message(message)
+
+    def begin(self, channel: Any, known: Known) -> int | None:
+        """The message behind which everything of a watched place should be in the log; None for one that was never heard of."""
+        begun = self._begin_of(channel, known)
+        if begun is not None:
+            return begun
+        parent = channel.parent if isinstance(channel, disnake.Thread) else None
+        before = self._first(channel.guild, known) if parent is None else self._begin_of(parent, known)
+        return channel.id - 1 if before is not None and channel.id > before else None
+
+    def _begin_of(self, channel: Any, known: Known) -> int | None:
+        place, begins = place_of(channel), []
+        if posts := known.get(channel.id):
+            begins.append(min(posts) - 1)
+        if (mark := self.marks.of(place)) is not None:
+            begins.append(int(mark.message_id))
+        if place in self.filled:
+            begins.append(self.filled[place])
+        return min(begins, default=None)
+
+    def _first(self, guild: disnake.Guild, known: Known) -> int | None:
+        """Where the guild's first channel begins."""
+        begins = [self._begin_of(each, known) for each in (*guild.channels, *guild.threads)]
+        return min((each for each in begins if each is not None), default=None)
+
+
+async def read_watching(state: State, channels: frozenset[str], now: Callable[[], datetime]) -> Watching:
+    """What is stored of it. Raises Unavailable."""
+    guilds, marks, forgetting = Guilds(state), Marks(state, now), Forgetting(state)
+    for stored in (guilds, marks, forgetting):
+        await stored.load()
+    filled: dict[tuple[str, str], int] = {}
+    for key, value in (await state.under(BACKFILLS)).items():
+        backfill, guild_id = Backfill.model_validate_json(value), key.split(".")[1]
+        for source in backfill.sources[: backfill.done]:
+            filled[guild_id, source] = min(int(backfill.since), filled.get((guild_id, source), int(backfill.since)))
+    return Watching(channels, guilds, marks, forgetting, filled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +240,32 @@ def compared(
     posts = [post for message in page for post in images(message)]
     missed = [post for post in posts if post.image_id not in known.get(int(post.message_id), ())]
     return Difference(*place, "", len(posts), missed, deleted, edited, gone)
+
+
+async def record(difference: Difference, journal: Journal, posts: Posts, now: Callable[[], datetime]) -> tuple[int, int]:
+    """Record a difference; returns how many images are new, and of how many the removal is.
+
+    A removal that was requested before is not counted: the log takes it once. Raises Unavailable.
+    """
+    new = gone = 0
+    for post in difference.missed:
+        new += await journal.record(post, Origin(f"message-{post.message_id}"))
+    for removal, origin, images in await _removals(difference, posts, now()):
+        gone += images * await journal.record(removal, origin)
+    return new, gone
+
+
+async def _removals(difference: Difference, posts: Posts, now: datetime) -> list[tuple[RemovalRequested, Origin, int]]:
+    """What is to be requested, and of how many images."""
+    if difference.vanished:
+        channel = channel_gone(difference.guild_id, difference.channel_id, now)
+        return [(channel, Origin(channel.removal_id), len(difference.gone))]
+    found = []
+    for message_id in difference.deleted:
+        known = await posts.of_message(difference.guild_id, str(message_id))
+        found += [(removal, Origin(f"message-{message_id}"), len(known)) for removal in deletion(known, now)]
+    for message_id, attached in (difference.edited or {}).items():
+        known = await posts.of_message(difference.guild_id, str(message_id))
+        removals = reduction(known, attached, now)
+        found += [(each, Origin(f"message-{message_id}"), len(known) - len(each.keep)) for each in removals]
+    return found
