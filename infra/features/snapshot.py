@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from infra.features.index import FeatureIndex
 from infra.features.segment import Segment, opened, write
-from infra.features.shard import Shard
-from infra.features.table import Table
+from infra.features.shard import Shard, Table
 from infra.vectors.snapshot import MANIFEST, checked, clear_away, keep, read_manifest, replace_manifest
 
 log = structlog.get_logger()

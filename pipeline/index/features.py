@@ -10,8 +10,7 @@ import structlog
 from contracts.errors import BlobMissing, Unavailable
 from contracts.events import ImageFingerprinted
 from contracts.ports import BlobStore, Candidate
-from infra.features.digest import digest_of
-from infra.features.index import FeatureIndex, entry_of
+from infra.features.index import FeatureIndex, digest_of, entry_of
 from infra.features.snapshot import load, save
 from infra.nats.connection import Client
 from pipeline.index.following import Projected

@@ -23,11 +23,10 @@ from rich.table import Table
 
 from infra.art.generate import MAP, piece
 from infra.art.palette import quantise
-from infra.features.asked import Asked, asked_of
 from infra.features.index import FeatureIndex, entry_of
-from infra.features.shard import Shard
+from infra.features.scoring import Asked, asked_of
+from infra.features.shard import Entry, Shard
 from infra.features.snapshot import load, save
-from infra.features.table import Entry
 from infra.vision.prints import Print, packed
 from infra.vision.sift import ARCHIVED, ASKED, features_of
 from infra.vision.words import words_of

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from infra.features import segment as segment_module
+from infra.features.scoring import votes
 from infra.features.segment import WORDS, Segment, merged, opened, sealed, write
-from infra.features.tiers import RATIO, groups
-from infra.features.voting import votes
+from infra.features.shard import RATIO, groups
 
 Posting = tuple[int, int, int, int]
 
@@ -97,7 +97,7 @@ def test_segments_that_were_left_for_later_are_merged_as_well() -> None:
 
 @pytest.mark.parametrize("long", [1, 10**6], ids=["where they lie", "copied together"])
 def test_a_feature_speaks_once_for_an_image_by_its_most_alike_pair(monkeypatch: pytest.MonkeyPatch, long: int) -> None:
-    monkeypatch.setattr("infra.features.voting._LONG", long)
+    monkeypatch.setattr("infra.features.scoring._LONG", long)
     words = np.array([5, 5, 5, 9], np.uint16)
     marks = np.array([0, 0b11, 0b1, 2**64 - 1], np.uint64)
     one = sealed(words, marks, np.array([0, 0, 1, 2], np.uint32), UPRIGHT[:4])
@@ -113,7 +113,7 @@ def test_no_question_compares_more_than_so_many_postings(monkeypatch: pytest.Mon
     common = sealed(np.zeros(50, np.uint16), np.zeros(50, np.uint64), np.arange(50, dtype=np.uint32), UPRIGHT[:50])
     rare = sealed(np.ones(1, np.uint16), np.zeros(1, np.uint64), np.array([50], np.uint32), UPRIGHT[:1])
     probes = np.array([[0], [1]], np.uint16)
-    monkeypatch.setattr("infra.features.voting.POSTINGS_AT_MOST", 40)
+    monkeypatch.setattr("infra.features.scoring.POSTINGS_AT_MOST", 40)
     assert np.flatnonzero(votes([common, rare], probes, np.zeros((2, 1), np.uint64), UPRIGHT[:2], 51)).tolist() == [50]
 
 
@@ -131,7 +131,7 @@ def test_only_the_features_count_that_agree_on_turn_and_size() -> None:
 
 
 def test_agreement_is_looked_for_where_most_features_speak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.features.voting._SHORTLIST", 2)
+    monkeypatch.setattr("infra.features.scoring._SHORTLIST", 2)
     words = np.array([1, 2, 1, 2, 3, 1], np.uint16)
     one = sealed(words, np.zeros(6, np.uint64), np.array([0, 0, 1, 1, 1, 2], np.uint32), UPRIGHT[:6])
     spoken = votes([one], np.array([[1], [2], [3]], np.uint16), np.zeros((3, 1), np.uint64), UPRIGHT[:3], 3)

@@ -12,11 +12,10 @@ from structlog.testing import capture_logs
 
 from infra.features import segment as segment_module
 from infra.features import shard as shard_module
-from infra.features.digest import digest_of
-from infra.features.index import FeatureIndex
+from infra.features.index import FeatureIndex, digest_of
 from infra.features.segment import WORDS
+from infra.features.shard import Entry
 from infra.features.snapshot import load, save
-from infra.features.table import Entry
 from infra.vision.colours import BINS
 
 

@@ -5,13 +5,16 @@ only the features count that say the same of how the image is turned and how lar
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infra.features.segment import WORDS, Segment
-from infra.vision.poses import AN_OCTAVE, TURNS
-from infra.vision.words import ALIKE
+from infra.vision.poses import AN_OCTAVE, TURNS, Poses, mirrored_poses, poses_of
+from infra.vision.prints import Print
+from infra.vision.sift import mirrored
+from infra.vision.words import ALIKE, mirrored_words, probes_of, signatures_of
 
 SOFTNESS = 16.0
 """How fast a vote loses weight with the bits that differ."""
@@ -36,6 +39,23 @@ _SIZES = _SPAN // (AN_OCTAVE // 2)
 
 Found = tuple[NDArray[np.int64], NDArray[np.uint32], NDArray[np.uint8], NDArray[np.uint16]]
 """The feature, the image, the differing bits and the archived feature's pose of each pair that is alike."""
+
+PROBES = 3
+"""Words in which a feature is looked for, at most: blur and noise move it to a neighbouring word."""
+
+LOOKUPS = 1500
+"""Where there are many features, losing some is no matter, but the time is: only a question with few looks in several words."""
+
+NEAR = 40
+"""Bits in which re-encoded and resized copies differ at most; two pictures differ in about 128."""
+
+NEAR_IF_POOR = 16
+"""The same for a picture of which the hash says little, as it has few edges."""
+
+POOR = 50
+"""Below this quality (0 to 100) the hash says little."""
+
+FAR = 256
 
 
 def votes(
@@ -117,3 +137,45 @@ def _alike(segment: Segment, features: NDArray[np.int64], words: NDArray[np.int6
         near = np.flatnonzero(bits <= ALIKE)
         found.append((features[asking[near]], segment.images[places[near]], bits[near], segment.poses[places[near]]))
     return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """`words` and `signatures` are (2, n, probes), `poses` (2, n): of the question as it is, and of its mirror image.
+
+    `hashes` are PDQ's, (m, 4) as 64-bit numbers, in all turns of the whole and of its places.
+    """
+
+    words: NDArray[np.uint16]
+    signatures: NDArray[np.uint64]
+    poses: Poses
+    hashes: NDArray[np.uint64]
+
+
+def asked_of(question: Print) -> Asked:
+    """What a question's print asks; an archived picture's print may be asked as well."""
+    probes = min(PROBES, LOOKUPS // max(len(question.words), 1))
+    if probes > 1:
+        words = probes_of(question.descriptors, probes)
+        signatures = signatures_of(question.descriptors, words)
+    else:
+        words, signatures = question.words[:, None], question.signatures[:, None]
+    turned = mirrored_words(words)
+    both = np.stack([signatures, signatures_of(mirrored(question.descriptors), turned)])
+    poses = poses_of(question.points)
+    both_poses = np.stack([poses, mirrored_poses(poses)])
+    hashes = question.place_hashes.tobytes() or question.hash
+    return Asked(np.stack([words, turned]), both, both_poses, np.frombuffer(hashes, "<u8").reshape(-1, 4))
+
+
+def distances(hashes: NDArray[np.uint64], quality: NDArray[np.uint8], asked: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """For each archived hash (n, 4) the bits to the nearest of those asked with (m, 4); FAR where that is not near."""
+    nearest = np.full(len(hashes), FAR)
+    columns = np.ascontiguousarray(hashes.T)
+    for one in np.unique(asked, axis=0):
+        half = np.bitwise_count(columns[0] ^ one[0]) + np.bitwise_count(columns[1] ^ one[1])
+        rows = np.flatnonzero(half <= NEAR)
+        rest = np.bitwise_count(hashes[rows, 2:] ^ one[2:]).sum(axis=1, dtype=np.int64)
+        np.minimum.at(nearest, rows, half[rows] + rest)
+    bound = np.where(quality < POOR, NEAR_IF_POOR, NEAR)
+    return np.where(nearest <= bound, nearest, FAR)
