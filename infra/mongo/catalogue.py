@@ -1,15 +1,19 @@
 """The catalogue in MongoDB: a document an image with its vectors under `clip_embedding.<generation>`, and tombstones."""
 
-from collections.abc import AsyncIterator, Callable, Collection
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
 from contracts.ports import Catalogue, CatalogueEntry, Document, Kept
-from infra.mongo.client import Database, Documents, connect, outages
-from infra.mongo.contents import contents, page_behind
-from infra.mongo.replacing import as_it_was, replace
-from infra.mongo.vector_binary import from_binary, to_binary
+from contracts.ports.storage import side_by_side
+from infra.mongo.client import Database, Documents, connect, from_binary, outages, to_binary
+
+PAGE = 500
+
+AT_ONCE = 64
+"""Documents that are changed at the same time."""
 
 IMAGES = "images"
 TOMBSTONES = "removed_images"
@@ -18,6 +22,96 @@ BESIDE = "_beside"
 
 _BLOBS = ("original.blob", "media.pixels", "media.thumbnail", "fingerprint.blob")
 _WITHOUT_VECTORS = {"clip_embedding": 0}
+
+
+async def page_behind(
+    documents: Documents, last: str, query: dict[str, Any] | None = None, projection: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """The next documents behind an id, of those that a query matches; empty at the end."""
+    with outages("catalogue"):
+        found = documents.find((query or {}) | {"_id": {"$gt": last}}, projection)
+        return await found.sort("_id", 1).limit(PAGE).to_list(None)
+
+
+async def contents(images: Documents, tombstones: Documents) -> AsyncIterator[Kept]:
+    """Documents, vectors and tombstones, in order of image id."""
+    removed = _removed(tombstones)
+    next_removed = await anext(removed, None)
+    async for kept in _kept(images):
+        while next_removed is not None and next_removed.image_id <= kept.image_id:
+            yield next_removed
+            next_removed = await anext(removed, None)
+        yield kept
+    while next_removed is not None:
+        yield next_removed
+        next_removed = await anext(removed, None)
+
+
+async def _kept(images: Documents) -> AsyncIterator[Kept]:
+    last = ""
+    while page := await page_behind(images, last):
+        for document in page:
+            last = document.pop("_id")
+            vectors = document.pop("clip_embedding", {})
+            yield Kept(last, document, {generation: from_binary(vector) for generation, vector in vectors.items()})
+
+
+async def _removed(tombstones: Documents) -> AsyncIterator[Kept]:
+    last = ""
+    while page := await page_behind(tombstones, last, projection={"_id": 1}):
+        for tombstone in page:
+            last = tombstone["_id"]
+            yield Kept(last, {}, {}, removed=True)
+
+
+async def replace(images: Documents, tombstones: Documents, old: AsyncIterator[Kept], new: AsyncIterator[Kept]) -> None:
+    """Make what is kept in these collections, `old`, the same as `new`; both come in order of image id."""
+    changes: list[Awaitable[None]] = []
+    async for was, now in side_by_side(old, new):
+        if was != now:
+            changes.append(_change(images, tombstones, was, now))
+        if len(changes) == AT_ONCE:
+            await asyncio.gather(*changes)
+            changes.clear()
+    await asyncio.gather(*changes)
+
+
+async def _change(images: Documents, tombstones: Documents, was: Kept | None, now: Kept | None) -> None:
+    with outages("catalogue"):
+        if now is None:
+            if was is not None:
+                await (tombstones if was.removed else images).delete_one({"_id": was.image_id})
+        elif now.removed:
+            await tombstones.update_one({"_id": now.image_id}, {"$set": {"removed": True}}, upsert=True)
+            await images.delete_one({"_id": now.image_id})
+        else:
+            await tombstones.delete_one({"_id": now.image_id})
+            await images.update_one({"_id": now.image_id}, _update(was, now), upsert=True)
+
+
+def _update(was: Kept | None, now: Kept) -> dict[str, Any]:
+    fields, before = _fields(now), {} if was is None else _fields(was)
+    gone = before.keys() - fields.keys()
+    return {"$set": fields} | ({"$unset": dict.fromkeys(gone, "")} if gone else {})
+
+
+def _fields(kept: Kept) -> dict[str, Any]:
+    vectors = {generation: to_binary(vector) for generation, vector in kept.vectors.items()}
+    return {**kept.document, **({"clip_embedding": vectors} if vectors else {})}
+
+
+def as_it_was(fields: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+    """What matches a document only while those of its fields that are about to be set are as they were read."""
+    query: dict[str, Any] = {}
+    for field in fields:
+        value = document.get(field)
+        if field not in document:
+            query[field] = {"$exists": False}
+        elif isinstance(value, dict):
+            query |= {f"{field}.{part}": inner for part, inner in value.items()}
+        else:
+            query[field] = value
+    return query
 
 
 async def open_mongo_catalogue(uri: str, database: str = "mapseek", *, patience: float = 2.0) -> "MongoCatalogue":

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from bson.binary import VECTOR_SUBTYPE, Binary, BinaryVectorDtype
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
 from pymongo import ReadPreference, WriteConcern
 from pymongo.errors import ConfigurationError, ConnectionFailure, OperationFailure
@@ -65,3 +67,13 @@ def outages(dependency: str) -> Iterator[None]:
                 dependency, f"MongoDB cannot serve now ({error.details and error.details.get('codeName')})"
             ) from error
         raise
+
+
+def to_binary(vector: bytes) -> Binary:
+    """Little-endian float32 bytes as a BSON vector."""
+    return Binary.from_vector(np.frombuffer(vector, "<f4"), BinaryVectorDtype.FLOAT32)
+
+
+def from_binary(value: bytes) -> bytes:
+    """A BSON vector, or the bare bytes of one, as little-endian float32 bytes."""
+    return np.asarray(Binary(value, VECTOR_SUBTYPE).as_vector().data, "<f4").tobytes()

@@ -11,8 +11,7 @@ from pymongo.operations import SearchIndexModel
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import Neighbour
 from infra.mongo.catalogue import IMAGES, ensure_indexes
-from infra.mongo.client import Database, connect, outages
-from infra.mongo.vector_binary import from_binary, to_binary
+from infra.mongo.client import Database, connect, from_binary, outages, to_binary
 
 _GUILD, _CHANNEL, _THREAD_OF = "metadata.guild_id", "metadata.channel_id", "metadata.thread_of"
 _MOST_CANDIDATES = 10_000  # the server accepts no more

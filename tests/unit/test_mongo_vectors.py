@@ -14,8 +14,7 @@ from pymongo.errors import OperationFailure
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import Neighbour
-from infra.mongo.client import Database
-from infra.mongo.vector_binary import from_binary, to_binary
+from infra.mongo.client import Database, from_binary, to_binary
 from infra.mongo.vectors import AtlasSearch, cosine, index_definition, search_pipeline
 from infra.nats.journal import JetStreamJournal
 from pipeline.settings import Settings
