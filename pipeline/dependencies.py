@@ -10,7 +10,7 @@ from contracts.ports import BlobStore
 from contracts.stage import Stage
 from infra.clip.calibration import calibration_of_encoder, text_calibration_of
 from infra.nats.erasure import LogErasure
-from infra.nats.posts import LogPosts
+from infra.nats.reader import LogPosts
 from pipeline.clock import utc_now
 from pipeline.explaining import explaining
 from pipeline.generations.versions import refuse_unknown_method, refuse_unknown_version

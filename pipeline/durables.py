@@ -11,9 +11,8 @@ from contracts.events import ImagePreprocessed
 from contracts.generations import Generation, Generations
 from contracts.stage import Stage
 from contracts.subjects import LANES, RETRIES, bound_filter, durable_name, kind_filter, past_name, retry_filter, retry_name
-from infra.nats.connection import Client
+from infra.nats.connection import Client, outages
 from infra.nats.consumers import read_consumer
-from infra.nats.outages import outages
 
 ACK_WAIT_S = 30.0
 """A message that is silent for so long is delivered again; the runner keeps a working one alive."""

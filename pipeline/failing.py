@@ -7,7 +7,7 @@ from nats.aio.msg import Msg
 
 from contracts.errors import Malformed, RejectCode
 from contracts.events import AttemptFailed, MessageBuried
-from infra.nats.wire import Recorded, read
+from infra.nats.reader import Recorded, read
 from pipeline.deadletters import Cause, Delivery, bury, one_line
 from pipeline.failures.incidents import record_incident
 from pipeline.jobs import Job, Runtime, pause, until_available

@@ -32,7 +32,7 @@ from contracts.events import (
 from contracts.ports import BlobStore, Catalogue, Journal
 from contracts.subjects import FAILURES, IMAGES, SEARCHES, entity_of, failure_filter, guild_lane_filter, kind_filter
 from infra.nats.connection import Client
-from infra.nats.tail import follow, last_sequence, readable
+from infra.nats.reader import follow, last_sequence, readable
 from infra.tasks import cancel
 from pipeline.clock import utc_now
 

@@ -11,7 +11,7 @@ from contracts.events import AlertSet, SearchJudged
 from contracts.subjects import SEARCHES, kind_filter, stream_of
 from infra.blobs.files import FileBlobStore
 from infra.nats.connection import Client
-from infra.nats.tail import past, readable
+from infra.nats.reader import past, readable
 from infra.tasks import end_if_cancelled
 from pipeline.topology import KEPT_FOR
 

@@ -12,7 +12,7 @@ from structlog.contextvars import bound_contextvars
 
 from contracts.errors import Malformed, Reject, Retry
 from contracts.events import Fact
-from infra.nats.wire import read
+from infra.nats.reader import read
 from pipeline.deadletters import Delivery, delivery_of
 from pipeline.failing import dead_letter, put_back
 from pipeline.jobs import PUT_BACK_S, Job, Runtime, Stopping, until_available

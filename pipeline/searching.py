@@ -6,7 +6,7 @@ from contextlib import suppress
 from contracts.subjects import SEARCHES, durable_name
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
-from infra.nats.tail import last_sequence
+from infra.nats.reader import last_sequence
 from infra.tasks import end_if_cancelled
 from stages import embed, fingerprint, match
 

@@ -27,10 +27,10 @@ from contracts.subjects import (
     STREAM_SUBJECTS,
     import_key,
 )
-from infra.nats.generations import read_generations
-from infra.nats.outages import outages
+from infra.nats.connection import outages
+from infra.nats.projections import read_generations
+from infra.nats.reader import has_stream
 from infra.nats.state import open_state
-from infra.nats.tail import has_stream
 from pipeline.differences import Difference, changed, worked_on
 from pipeline.durables import CONSUMER_FIELDS, Durable, durables, retry_durables
 

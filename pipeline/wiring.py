@@ -30,12 +30,10 @@ from infra.discord.services import Ports
 from infra.http.downloader import open_downloader
 from infra.mongo.catalogue import open_mongo_catalogue
 from infra.mongo.vectors import AtlasSearch, open_atlas_search
-from infra.nats.alerts import open_alerts
-from infra.nats.answered import answered
 from infra.nats.connection import Client
-from infra.nats.generations import FollowedGenerations, open_generations
 from infra.nats.journal import JetStreamJournal
-from infra.nats.posts import LogPosts
+from infra.nats.projections import FollowedGenerations, answered, open_alerts, open_generations
+from infra.nats.reader import LogPosts
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from infra.tasks import cancel

@@ -1,18 +1,28 @@
 """Connections to the log: they reconnect for ever, and say in one sentence when there is nothing to connect to."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 import nats
 import structlog
 from nats.aio.client import Client as Client  # named here for all who never import nats-py
 from nats.aio.msg import Msg as Msg
+from nats.errors import ConnectionClosedError, NoRespondersError, OutboundBufferLimitError
 from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeout
+from nats.js.errors import APIError, NoStreamResponseError
 
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, Unavailable
 
 log = structlog.get_logger()
+
+UNREACHABLE = (NatsTimeout, TimeoutError, NoRespondersError, NoStreamResponseError, ConnectionClosedError, OutboundBufferLimitError)
+"""What the client raises while it has no server to talk to."""
+
+LOG_ERRORS = (NatsError,)
+"""Whatever the client raises, JetStream's errors too: for the one who ends a command, since elsewhere it would hide bugs."""
 
 
 async def connect(url: str, name: str, timeout: float = 5) -> Client:
@@ -66,3 +76,41 @@ def without_password(url: str) -> str:
     if parts.username is None and parts.password is None:
         return url
     return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+
+
+@contextmanager
+def outages() -> Iterator[None]:
+    """Turn whatever says that the server cannot serve now into Unavailable."""
+    try:
+        yield
+    except (APIError, *UNREACHABLE) as error:
+        raise Unavailable("log", str(error) or type(error).__name__) from error
+
+
+@asynccontextmanager
+async def listening(client: Client, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> AsyncIterator[None]:
+    """Have `heard` called with every message on a subject. Inside, the server knows that somebody listens.
+
+    nats-py writes the ping of a `flush` past what waits to be written, so the first one proves nothing: it only empties that.
+    Raises Unavailable.
+    """
+    with outages():
+        subscription = await client.subscribe(subject, cb=heard)
+    try:
+        with outages():
+            for _ in range(2):
+                await client.flush()
+        yield
+    finally:
+        if not client.is_closed:
+            await subscription.unsubscribe()
+
+
+async def has_listener(client: Client, subject: str) -> bool:
+    """Whether somebody listens on a subject, and answers. Raises Unavailable."""
+    with outages():
+        try:
+            await client.request(subject, timeout=2)
+        except NoRespondersError:
+            return False
+    return True

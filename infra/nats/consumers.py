@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, ConsumerInfo, SequenceInfo
 from nats.js.errors import NotFoundError
 
-from infra.nats.outages import outages
+from infra.nats.connection import outages
 
 
 @dataclass(frozen=True, slots=True)

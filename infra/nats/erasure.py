@@ -23,8 +23,8 @@ from contracts.subjects import (
     person_filters,
     retry_subject,
 )
-from infra.nats.lookup import facts_under, message_on, subjects_under
-from infra.nats.outages import outages
+from infra.nats.connection import outages
+from infra.nats.reader import facts_under, message_on, subjects_under
 
 NOT_THERE = (10043, 10057)
 """The server's codes for a message that is gone already."""

@@ -14,9 +14,8 @@ from contracts.errors import Unavailable
 from contracts.events import Fact
 from contracts.ports import F
 from contracts.subjects import first_of, stream_of, subject_for, subject_of, variants_filter
-from infra.nats.lookup import first_on, message_on
-from infra.nats.outages import UNREACHABLE, outages
-from infra.nats.wire import RawEntry, body_of, read
+from infra.nats.connection import UNREACHABLE, outages
+from infra.nats.reader import RawEntry, body_of, first_on, message_on, read
 
 WRONG_LAST_SEQUENCE = 10071
 """The server's error code when the subject already has a message, although none was expected."""

@@ -10,8 +10,8 @@ from nats.js.kv import KeyValue
 
 from contracts.ports import Entry
 from contracts.subjects import STATE
-from infra.nats.lookup import subjects_under
-from infra.nats.outages import outages
+from infra.nats.connection import outages
+from infra.nats.reader import subjects_under
 
 _SUBJECTS = f"$KV.{STATE}."
 

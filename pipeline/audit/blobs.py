@@ -17,8 +17,8 @@ from contracts.ports import Catalogue
 from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.blobs.files import FileBlobStore
 from infra.nats.connection import Client
-from infra.nats.generations import read_generations
-from infra.nats.tail import past, readable
+from infra.nats.projections import read_generations
+from infra.nats.reader import past, readable
 from stages.erase import blobs_of
 
 NAMING = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted)

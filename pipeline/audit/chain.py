@@ -26,7 +26,7 @@ from contracts.events import (
 from contracts.generations import Generation
 from contracts.subjects import IMAGES, entity_of, guild_filter, kind_filter, variant_filter
 from infra.nats.connection import Client
-from infra.nats.lookup import list_subjects
+from infra.nats.reader import list_subjects
 from pipeline.audit.waiting import waiting_at
 from stages import download, embed, erase, fingerprint, persist, preprocess
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from contracts.events import ImageEmbedded, ImageFact, ImageFingerprinted, ImageRemoved
 from contracts.subjects import IMAGES, kind_filter, variant_filter
 from infra.nats.connection import Client
-from infra.nats.tail import past
+from infra.nats.reader import past
 from infra.vectors.snapshot import saved_images
 from pipeline.audit.chain import Chain, Ends, Images, Scope, image_of
 from pipeline.audit.gaps import Gap

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from contracts.events import ImagePosted
 from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.nats.connection import Client
-from infra.nats.tail import past, readable
+from infra.nats.reader import past, readable
 
 Posted = dict[str, dict[int, dict[int, list[str]]]]
 """The images that the log has, by guild, channel and message; local ones are no matter of Discord's."""

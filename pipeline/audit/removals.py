@@ -8,8 +8,7 @@ from contracts.events import RemovalRequested
 from contracts.subjects import FAILURES, REMOVALS, RETRIES, durable_name, failure_filter, kind_filter, parse_letter, retry_filter
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
-from infra.nats.lookup import read_each
-from infra.nats.tail import past, readable
+from infra.nats.reader import past, read_each, readable
 from pipeline.audit.posted import Posted
 from stages import remove
 

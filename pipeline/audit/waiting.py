@@ -20,8 +20,7 @@ from contracts.subjects import (
 )
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
-from infra.nats.lookup import read_each
-from infra.nats.tail import past
+from infra.nats.reader import past, read_each
 
 LANE = "image"
 

@@ -3,8 +3,8 @@
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES, kind_filter
 from infra.nats.connection import Client
-from infra.nats.generations import read_generations
-from infra.nats.tail import last_sequence
+from infra.nats.projections import read_generations
+from infra.nats.reader import last_sequence
 from pipeline.backup.summary import Progress
 from pipeline.rebuild.filling import Filling, Place
 from stages import persist

@@ -21,7 +21,7 @@ from contracts.events import (
     SearchJudged,
 )
 from contracts.subjects import FAILURES, INCIDENTS, RETRIES, kind_filter, parse_letter, parse_subject
-from infra.nats.wire import read
+from infra.nats.reader import read
 from pipeline.backup.archive import checksum
 from stages.erase import blobs_of
 

@@ -13,8 +13,8 @@ from contracts.errors import BlobMissing, MapSeekError
 from contracts.ports import BlobStore
 from contracts.subjects import REQUESTS, import_key
 from infra.nats.connection import Client
+from infra.nats.reader import has_stream, read_stream
 from infra.nats.state import open_state
-from infra.nats.tail import has_stream, read_stream
 from pipeline.backup.archive import EXPORTED, at_once, finish_export
 from pipeline.backup.durables import note_durables
 from pipeline.backup.entries import add, is_of_a_search

@@ -14,9 +14,8 @@ from contracts.ports import BlobStore, Catalogue, State
 from contracts.subjects import SEARCHES, import_key
 from infra.nats.connection import Client
 from infra.nats.journal import Refused, append_entries
+from infra.nats.reader import RawEntry, last_sequence
 from infra.nats.state import open_state
-from infra.nats.tail import last_sequence
-from infra.nats.wire import RawEntry
 from pipeline.backup.archive import EXPORTED, identity
 from pipeline.backup.durables import restore_durables
 from pipeline.backup.entries import Entry, entries

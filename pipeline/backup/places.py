@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from contracts.events import Incident
 from contracts.subjects import FAILURES, INCIDENTS, LANES, RETRIES, failure_subject, parse_letter, retry_subject, subject_of
-from infra.nats.wire import body_of
+from infra.nats.reader import body_of
 from pipeline.backup.entries import Entry, fact_in
 
 

@@ -5,8 +5,7 @@ from contextlib import aclosing
 
 from contracts.subjects import RETRIES
 from infra.nats.connection import Client
-from infra.nats.lookup import read_next
-from infra.nats.tail import past
+from infra.nats.reader import past, read_next
 from pipeline.backup.entries import Entry, entry_of
 
 

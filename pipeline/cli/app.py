@@ -104,7 +104,7 @@ def run_app() -> None:
 def start(work: Coroutine[Any, Any, int | None]) -> None:
     """Run a command's work to its end, and end with the exit code that it returns."""
     # Deferred: `--help` needs no client.
-    from infra.nats.outages import LOG_ERRORS
+    from infra.nats.connection import LOG_ERRORS
 
     async def started() -> int | None:
         # SIGTERM unwinds like Ctrl-C does, so that nothing that was started is left behind.

@@ -14,8 +14,8 @@ from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.rest.client import RestLogin
 from infra.discord.rest.rate_limit import Budget
 from infra.nats.connection import Client, connect, disconnect
-from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal
+from infra.nats.projections import read_generations
 from infra.nats.state import open_state
 from pipeline import topology
 from pipeline.clock import utc_now

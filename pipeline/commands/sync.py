@@ -4,7 +4,7 @@ from rich.console import Console
 
 from contracts.errors import MapSeekError
 from infra.discord.rest.compare import record
-from infra.nats.posts import LogPosts
+from infra.nats.reader import LogPosts
 from pipeline.audit.discord import compare_discord, guild_with
 from pipeline.audit.posted import read_posted
 from pipeline.clock import utc_now

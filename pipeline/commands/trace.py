@@ -5,7 +5,7 @@ from rich.console import Console
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generations
-from infra.nats.generations import read_generations
+from infra.nats.projections import read_generations
 from pipeline import topology
 from pipeline.commands.opened import log_client
 from pipeline.registry import STAGES

@@ -6,7 +6,7 @@ from pathlib import Path
 from contracts.errors import MapSeekError
 from contracts.events import SearchJudged
 from contracts.subjects import JUDGEMENTS, kind_filter
-from infra.nats.tail import past, readable
+from infra.nats.reader import past, readable
 from pipeline.compare.archive import Archive
 from pipeline.compare.held import held_queries
 from pipeline.compare.queries import Query, judged_queries

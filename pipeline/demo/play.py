@@ -10,7 +10,7 @@ from contracts.events import Fact, ImageFingerprinted, ImageIndexed
 from contracts.subjects import kind_filter, stream_of
 from infra.art.distort import png
 from infra.art.generate import piece
-from infra.nats.tail import follow
+from infra.nats.reader import follow
 from infra.simulator.answers import Answer
 from infra.simulator.model import Channel, Member
 from infra.simulator.simulator import Simulator

@@ -10,7 +10,7 @@ from pathlib import Path
 from contracts.events import SearchMatched
 from contracts.subjects import SEARCHES, kind_filter
 from infra.clip.calibration import FINE_UNTRAINED_MODEL
-from infra.nats.tail import last_sequence, past, readable
+from infra.nats.reader import last_sequence, past, readable
 from pipeline.demo.play import Asked, ask
 from pipeline.demo.scenes import FORGOTTEN, Scene, Stage
 from pipeline.demo.script import FORGETFUL, MEMBERS, Question

@@ -13,9 +13,7 @@ from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.lookup import read_last
-from infra.nats.tail import past
-from infra.nats.wire import RawEntry
+from infra.nats.reader import RawEntry, past, read_last
 from pipeline.deadletters import Delivery, Worker, round_of, without_servers
 from pipeline.failures.incidents import record_incident
 

@@ -5,7 +5,7 @@ from contracts.errors import MapSeekError, counted
 from contracts.generations import Generation, Generations
 from contracts.ports import Journal
 from infra.nats.connection import Client
-from infra.nats.generations import FollowedGenerations
+from infra.nats.projections import FollowedGenerations
 from pipeline.durables import durables
 from pipeline.generations.encoders import said
 from pipeline.generations.founding import activated

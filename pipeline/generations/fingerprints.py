@@ -15,7 +15,7 @@ from contracts.ports import BlobStore, Catalogue
 from contracts.subjects import IMAGES, kind_filter, subject_for, variant_filter
 from infra.nats.connection import Client
 from infra.nats.erasure import purge_entries
-from infra.nats.tail import past, readable
+from infra.nats.reader import past, readable
 from stages.persist import fields_of, outranked
 
 

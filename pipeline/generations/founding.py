@@ -6,7 +6,7 @@ from contracts.events import GenerationActivated, GenerationStarted
 from contracts.generations import Generations
 from contracts.ports import Encoder, Journal
 from infra.clip.shipped import shipped_tag
-from infra.nats.generations import FollowedGenerations
+from infra.nats.projections import FollowedGenerations
 from pipeline.clock import utc_now
 from pipeline.generations.encoders import Encoders
 from pipeline.settings import Settings

@@ -8,7 +8,7 @@ import structlog
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generation
-from infra.nats.generations import FollowedGenerations
+from infra.nats.projections import FollowedGenerations
 from infra.tasks import cancel, end_if_cancelled
 
 log = structlog.get_logger()

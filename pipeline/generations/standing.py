@@ -10,7 +10,7 @@ from contracts.stage import Stage
 from contracts.subjects import IMAGES, bound_filter, durable_name, past_name, stream_of, variant_filter
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
-from infra.nats.counting import count_of
+from infra.nats.reader import count_of
 from stages import embed, fingerprint
 
 MADE: dict[type[ImageFact], Stage[Any]] = {ImageFingerprinted: fingerprint.STAGE, ImageEmbedded: embed.STAGE}

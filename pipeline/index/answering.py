@@ -11,8 +11,7 @@ import structlog
 from pydantic import BaseModel
 
 from contracts.subjects import REBUILD_INDEX
-from infra.nats.connection import Client, Msg
-from infra.nats.listening import listening
+from infra.nats.connection import Client, Msg, listening
 from infra.tasks import cancel
 from pipeline.index.comparing import IndexComparison
 from pipeline.index.projected import VECTORS

@@ -11,9 +11,8 @@ import structlog
 from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES, guild_filter
 from infra.nats.connection import Client
-from infra.nats.following import Following
-from infra.nats.lookup import find_last
-from infra.nats.tail import follow, readable
+from infra.nats.projections import Following
+from infra.nats.reader import find_last, follow, readable
 from pipeline.index.comparing import IndexComparison, compared
 from pipeline.index.kinds import AnyIndex, Kind
 from pipeline.index.playing import play

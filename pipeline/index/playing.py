@@ -6,8 +6,7 @@ from contextlib import aclosing
 
 from contracts.subjects import IMAGES
 from infra.nats.connection import Client
-from infra.nats.lookup import find_last
-from infra.nats.tail import past, readable
+from infra.nats.reader import find_last, past, readable
 from pipeline.index.kinds import AnyIndex, Kind
 
 

@@ -11,7 +11,7 @@ from contracts.stage import Stage
 from contracts.subjects import FAILURES, failure_filter
 from infra.nats.connection import Client
 from infra.nats.consumers import Consumer, read_consumer
-from infra.nats.counting import count_on
+from infra.nats.reader import count_on
 from pipeline.durables import Durable, durables
 from pipeline.topology import generations_on
 

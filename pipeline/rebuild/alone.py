@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from contracts.errors import MapSeekError
-from infra.nats.connection import Client, Msg
-from infra.nats.listening import has_listener, listening
+from infra.nats.connection import Client, Msg, has_listener, listening
 
 
 @asynccontextmanager

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from contracts.subjects import REBUILD_INDEX
-from infra.nats.connection import Client
-from infra.nats.outages import outages
+from infra.nats.connection import Client, outages
 from pipeline.index.answering import Report, Request
 
 ANSWER_WITHIN_S = 10.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from contracts.ports import Catalogue
 from contracts.subjects import REBUILDING_CATALOGUE
 from infra.nats.connection import Client
-from infra.nats.generations import read_generations
+from infra.nats.projections import read_generations
 from pipeline.rebuild.alone import alone
 from pipeline.rebuild.digest import Comparison, compared
 from pipeline.rebuild.filling import Filling, Progress

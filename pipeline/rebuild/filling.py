@@ -11,8 +11,7 @@ from contracts.events import ImageEmbedded, ImageFact
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES
 from infra.nats.connection import Client
-from infra.nats.tail import past, readable
-from infra.nats.wire import Recorded
+from infra.nats.reader import Recorded, past, readable
 from stages import persist
 
 Progress = Callable[[int, int], None]

@@ -7,8 +7,8 @@ from contracts.generations import Generation, Generations
 from contracts.ports import ImageEncoder
 from contracts.subjects import IMAGES, variant_filter
 from infra.nats.connection import Client
-from infra.nats.counting import count_of
-from infra.nats.generations import read_generations
+from infra.nats.projections import read_generations
+from infra.nats.reader import count_of
 from pipeline.generations.encoders import makes, said
 from pipeline.generations.founding import started
 from pipeline.process import Process

@@ -16,7 +16,7 @@ from contracts.stage import Stage
 from contracts.subjects import IMAGES
 from infra.nats.connection import Msg
 from infra.nats.consumers import delete_consumer
-from infra.nats.tail import last_sequence, readable
+from infra.nats.reader import last_sequence, readable
 from infra.tasks import cancel
 from pipeline import topology
 from pipeline.dependencies import dependencies

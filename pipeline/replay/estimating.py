@@ -13,8 +13,7 @@ from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed, Im
 from contracts.generations import Generation
 from contracts.ports import BlobStore, ImageEncoder
 from contracts.subjects import IMAGES, subject_of, variant_filter
-from infra.nats.tail import past, readable
-from infra.nats.wire import body_of
+from infra.nats.reader import body_of, past, readable
 from pipeline.clock import utc_now
 from pipeline.dependencies import dependencies
 from pipeline.process import Process

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from contracts.events import SearchAnswered, SearchDescribed, SearchFact, SearchRequested
 from contracts.subjects import SEARCHES, kind_filter
-from infra.nats.tail import follow, last_sequence, readable
+from infra.nats.reader import follow, last_sequence, readable
 from pipeline.precedence import PATIENCE_S, Precedence
 
 LOOK_AGAIN_S = 1.0

@@ -23,7 +23,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from contracts.errors import Unavailable
-from infra.nats.outages import outages
+from infra.nats.connection import outages
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.jobs import Job, Runtime
 from pipeline.replay.limits import Limits

@@ -17,8 +17,7 @@ from contracts.stage import Stage
 from contracts.subjects import LANES, durable_name, part_filters
 from infra.nats.connection import Client
 from infra.nats.consumers import delete_consumer, read_consumer
-from infra.nats.counting import count_of, last_before
-from infra.nats.tail import last_sequence
+from infra.nats.reader import count_of, last_before, last_sequence
 from pipeline.clock import utc_now
 from pipeline.dependencies import dependencies
 from pipeline.durables import Durable, put_durable, replay_durable

@@ -24,8 +24,7 @@ from contracts.subjects import (
     retry_subject,
 )
 from infra.nats.connection import Client
-from infra.nats.lookup import list_subjects, read_each
-from infra.nats.wire import RawEntry
+from infra.nats.reader import RawEntry, list_subjects, read_each
 from pipeline.failures.letters import Letter, letter_in
 
 LINK = re.compile(r"^<?https?://(?:\w+\.)?discord(?:app)?\.com/channels/(\w+)/\d+/(\d+)/?>?$")

@@ -27,7 +27,7 @@ from contracts.events import (
     SearchRequested,
 )
 from contracts.stage import Stage
-from infra.nats.wire import RawEntry, read
+from infra.nats.reader import RawEntry, read
 from pipeline.failures.shown import tokens_in, without_tokens
 from pipeline.trace.finding import Found
 

@@ -29,7 +29,7 @@ from infra.blobs.files import open_blob_store
 from infra.clip.encoder import OpenClipEncoder
 from infra.clip.loading import load_tower
 from infra.nats.journal import JetStreamJournal
-from infra.nats.wire import body_of
+from infra.nats.reader import body_of
 from pipeline.durables import make_durable, past_durable
 from pipeline.jobs import Job, Runtime
 from pipeline.monitoring.metrics import Metrics

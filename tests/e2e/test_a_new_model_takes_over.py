@@ -26,9 +26,9 @@ from infra.art.generate import piece
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.clip.calibration import UNTRAINED_MODEL
 from infra.nats.connection import connect
-from infra.nats.counting import count_of
-from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal
+from infra.nats.projections import read_generations
+from infra.nats.reader import count_of
 from infra.nats.server import embedded_server
 from infra.tasks import cancel, end_if_cancelled
 from pipeline import topology

@@ -14,8 +14,8 @@ from infra.art.distort import png
 from infra.art.generate import piece
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import connect
+from infra.nats.reader import read
 from infra.nats.server import embedded_server
-from infra.nats.wire import read
 from pipeline.audit.auditing import Sources, audit
 from pipeline.audit.chain import Scope
 from pipeline.audit.index import FEATURES, VECTORS

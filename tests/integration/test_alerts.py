@@ -25,10 +25,10 @@ from contracts.events import (
     RemovalRequested,
 )
 from contracts.subjects import ALERTS, REMOVALS, kind_filter
-from infra.nats import alerts as module
-from infra.nats.alerts import FollowedAlerts, OpenAlerts, open_alerts
+from infra.nats import projections as module
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
+from infra.nats.projections import FollowedAlerts, OpenAlerts, open_alerts
 from pipeline import topology
 from tests.suites.bench_stage import count
 from tests.suites.facts import ALEX, BLOB, MOMENT, VECTOR

@@ -24,9 +24,9 @@ from contracts.events import (
 )
 from contracts.subjects import FAILURES, IMAGES, RETRIES, failure_subject, kind_filter, retry_subject, subject_of
 from infra.blobs.files import FileBlobStore, open_blob_store
-from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal
-from infra.nats.lookup import subjects_under
+from infra.nats.projections import read_generations
+from infra.nats.reader import subjects_under
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
 from pipeline import topology

@@ -33,8 +33,8 @@ from infra.art.generate import piece
 from infra.blobs.files import open_blob_store
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED_MODEL
 from infra.clip.encoder import open_encoder
-from infra.nats.generations import read_generations
 from infra.nats.journal import JetStreamJournal
+from infra.nats.projections import read_generations
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from infra.vision.fingerprinting import Fingerprinter
 from infra.vision.prints import packed, unpacked

@@ -29,7 +29,7 @@ from contracts.subjects import durable_name
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.posts import LogPosts
+from infra.nats.reader import LogPosts
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
 from pipeline import durables, topology
 from pipeline.consuming import workers

@@ -3,8 +3,7 @@
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from infra.nats.connection import connect
-from infra.nats.listening import listening
+from infra.nats.connection import connect, listening
 
 
 async def test_who_asks_after_somebody_began_to_listen_is_answered(client: Client, nats_url: str) -> None:

@@ -36,10 +36,10 @@ from contracts.subjects import (
     incident_filter,
     retry_subject,
 )
-from infra.nats import tail
+from infra.nats import reader
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.posts import LogPosts
+from infra.nats.reader import LogPosts
 from pipeline import topology
 from tests.suites.bench_stage import count
 from tests.suites.facts import INCIDENT, MOMENT, one_of_each, posted
@@ -128,7 +128,7 @@ async def test_posts_since_a_moment_are_those_recorded_since_then(posts: LogPost
 async def test_what_is_purged_while_it_is_read_is_not_waited_for(
     posts: LogPosts, erasure: LogErasure, record: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail, "BATCH", 2)
+    monkeypatch.setattr(reader, "BATCH", 2)
     for number in range(6):
         await record(str(number))
     found: list[str] = []

@@ -12,7 +12,7 @@ from contracts.errors import Reject, RejectCode, Retry, Unavailable
 from contracts.events.base import Fact
 from contracts.subjects import subject_of
 from infra.nats.journal import JetStreamJournal
-from infra.nats.wire import body_of, read
+from infra.nats.reader import body_of, read
 from pipeline import durables, topology
 from tests.suites.bench_stage import STAGE, count, dead_letter, downloaded, unsettled, working
 from tests.suites.facts import posted, requested

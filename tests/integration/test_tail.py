@@ -12,7 +12,7 @@ from nats.js import JetStreamContext
 from contracts.envelope import Origin
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
-from infra.nats.tail import follow, readable
+from infra.nats.reader import follow, readable
 from pipeline import topology
 from pipeline.registry import STAGES
 from tests.suites.facts import posted

@@ -26,7 +26,7 @@ from contracts.events import (
     SearchRequested,
 )
 from contracts.subjects import IMAGES, SEARCHES, kind_filter, lane_filter
-from infra.nats.tail import last_sequence, past, readable
+from infra.nats.reader import last_sequence, past, readable
 from pipeline.local import archive, find
 from pipeline.process import Process, log_server, running
 from pipeline.registry import STAGES

@@ -26,7 +26,7 @@ from contracts.events import (
 )
 from contracts.ports import BlobStore, Journal
 from contracts.subjects import SEARCHES, guild_lane_filter
-from infra.nats.tail import follow, last_sequence, readable
+from infra.nats.reader import follow, last_sequence, readable
 from pipeline.clock import utc_now
 
 

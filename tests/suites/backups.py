@@ -16,8 +16,8 @@ from contracts.subjects import IMAGES, subject_of
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
+from infra.nats.reader import read
 from infra.nats.server import embedded_server
-from infra.nats.wire import read
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline import topology
 from pipeline.backup.archive import EXPORTED, open_archive

@@ -11,7 +11,7 @@ from contracts.events.base import Fact
 from contracts.subjects import INCIDENTS, RETRIES
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.wire import read
+from infra.nats.reader import read
 from pipeline.failures.letters import Letter, letters, put_back
 from tests.suites.bench_stage import count, downloaded, working
 from tests.suites.traces import everything

@@ -4,7 +4,7 @@ from contracts.envelope import Origin
 from contracts.events import Fact
 from contracts.subjects import stream_of, variant_filter
 from infra.clip.calibration import FINE_UNTRAINED_MODEL
-from infra.nats.generations import FollowedGenerations
+from infra.nats.projections import FollowedGenerations
 from pipeline.generations.dropping import drop
 from pipeline.generations.encoders import open_encoder_named
 from pipeline.generations.founding import activated, started

@@ -29,7 +29,7 @@ from contracts.subjects import IMAGES, STREAM_SUBJECTS
 from infra.art.distort import crop, jpeg
 from infra.art.generate import piece
 from infra.nats.consumers import consumers_of
-from infra.nats.wire import read
+from infra.nats.reader import read
 from infra.simulator import Status
 from pipeline.deadletters import without_servers
 from pipeline.logs import configure_logging

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from contracts.errors import MapSeekError
-from infra.nats.generations import read_generations
+from infra.nats.projections import read_generations
 from infra.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Role, Simulator
 from infra.simulator.model import EPHEMERAL, TEXT
 from infra.simulator.permissions import ALL, DEFAULT

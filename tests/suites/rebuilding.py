@@ -21,7 +21,7 @@ from contracts.events import (
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
-from infra.nats.tail import readable
+from infra.nats.reader import readable
 from infra.tasks import cancel, end_if_cancelled
 from pipeline import topology
 from pipeline.index.projected import ProjectedIndex

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from infra.nats.connection import connect
-from infra.nats.generations import read_generations
+from infra.nats.projections import read_generations
 from pipeline.durables import durables
 from pipeline.process import log_server
 from pipeline.registry import STAGES

@@ -15,8 +15,8 @@ from contracts.stage import Stage
 from contracts.subjects import FAILURES, kind_filter, stream_of
 from infra.art.distort import png
 from infra.art.generate import piece
-from infra.nats.generations import read_generations
-from infra.nats.tail import follow, readable
+from infra.nats.projections import read_generations
+from infra.nats.reader import follow, readable
 from infra.simulator import Channel, Guild, Interaction, Member, Message, Simulator
 from pipeline.durables import durables
 from pipeline.policy import Backoff, Policy

@@ -11,7 +11,7 @@ from contracts.errors import Malformed
 from contracts.events import FACTS, ImagePosted
 from contracts.events.base import Fact
 from contracts.subjects import STREAM_SUBJECTS, entity_filters, kind_filter, parse_subject, stream_of, subject_of
-from infra.nats.wire import body_of, read
+from infra.nats.reader import body_of, read
 from pipeline.schemas import asyncapi, check_files
 from tests.suites.facts import MOMENT, one_of_each, posted
 

@@ -7,7 +7,7 @@ import pytest
 from contracts.errors import MapSeekError
 from contracts.events import GenerationActivated, GenerationDropped, GenerationStarted
 from contracts.generations import Generation, Generations
-from infra.nats.generations import FollowedGenerations
+from infra.nats.projections import FollowedGenerations
 from pipeline.generations.founding import activated
 from pipeline.generations.hosting import hosting
 from pipeline.generations.naming import living

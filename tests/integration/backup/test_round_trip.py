@@ -4,7 +4,7 @@ from pathlib import Path
 
 from contracts.events import GenerationDropped, ImageEmbedded
 from contracts.subjects import FAILURES, IMAGES, INCIDENTS, RETRIES
-from infra.nats.generations import read_generations
+from infra.nats.projections import read_generations
 from infra.nats.state import open_state
 from pipeline import topology
 from pipeline.backup.entries import BLOBS

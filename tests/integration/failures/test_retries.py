@@ -12,7 +12,7 @@ from contracts.events.base import Fact
 from contracts.subjects import FAILURES, RETRIES, failure_subject, retry_subject
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.wire import body_of
+from infra.nats.reader import body_of
 from pipeline.failures import lane
 from pipeline.failures.letters import letter_of, letters, put_back
 from pipeline.jobs import Job, Runtime

@@ -7,7 +7,7 @@ from contracts.errors import Unavailable
 from contracts.events import GenerationStarted, ImageEmbedded, ImageIndexed
 from contracts.subjects import IMAGES, kind_filter, variant_filter
 from infra.nats.erasure import LogErasure
-from infra.nats.tail import last_sequence
+from infra.nats.reader import last_sequence
 from pipeline import durables
 from pipeline.dependencies import dependencies
 from pipeline.failures.letters import letters, put_back

@@ -8,7 +8,7 @@ from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.events import SearchAnswered
 from contracts.subjects import IMAGES
-from infra.nats.tail import last_sequence
+from infra.nats.reader import last_sequence
 from infra.tasks import cancel
 from pipeline.registry import STAGES
 from pipeline.replay.limits import Limits, give_way

@@ -1,18 +1,29 @@
 """The Alerts port: open alerts as a projection of the log in memory, made anew at every start."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime
 
 import structlog
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
-from contracts.events import AlertCancelled, AlertDelivered, AlertEmbedded, AlertFact, AlertSet, Fact, RemovalRequested
-from contracts.subjects import ALERTS, REMOVALS, guild_filter, guild_lane_filter, kind_filter, lane_filter
-from infra.nats.following import Following
-from infra.nats.lookup import find_last
-from infra.nats.tail import follow, readable
+from contracts.events import (
+    AlertCancelled,
+    AlertDelivered,
+    AlertEmbedded,
+    AlertFact,
+    AlertSet,
+    Fact,
+    GenerationFact,
+    GenerationStarted,
+    RemovalRequested,
+    SearchAnswered,
+)
+from contracts.generations import Generations
+from contracts.subjects import ALERTS, REMOVALS, SEARCHES, guild_filter, guild_lane_filter, kind_filter, lane_filter, stream_of
+from infra.nats.reader import find_last, follow, last_sequence, past, readable
 from infra.tasks import cancel
 
 log = structlog.get_logger()
@@ -20,6 +31,35 @@ log = structlog.get_logger()
 FRESH_WITHIN_S = 1.0
 FOLLOWED = {ALERTS: lane_filter("alert"), REMOVALS: kind_filter(RemovalRequested)}
 """What the projection is made of. Nobody hears of a purge, so that of a forgotten person's alerts is known by its request."""
+
+_STREAM = stream_of(GenerationStarted)
+_FACTS = [lane_filter(GenerationFact.family)]
+
+
+class Following:
+    """Wakes those who wait at every step. When the following fails they fail too, with the sentence `ended`."""
+
+    def __init__(self, ended: str) -> None:
+        self._ended = ended
+        self._moved = asyncio.Condition()
+        self._failure: Exception | None = None
+
+    async def moved(self) -> None:
+        """Something more is applied."""
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def failed(self, error: Exception) -> None:
+        """Nothing more will be applied."""
+        self._failure = error
+        await self.moved()
+
+    async def until(self, applied: Callable[[], bool]) -> None:
+        """Wait until so much is applied. Raises RuntimeError when it never will be."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self._failure is not None or applied())
+        if self._failure is not None:
+            raise RuntimeError(self._ended) from self._failure
 
 
 class OpenAlerts:
@@ -137,3 +177,67 @@ async def open_alerts(client: Client) -> AsyncIterator[FollowedAlerts]:
         yield alerts
     finally:
         await cancel(*tasks)
+
+
+async def read_generations(client: Client) -> Generations:
+    """What the log says now. Raises Unavailable when it cannot be read."""
+    generations, _ = await _read(client)
+    return generations
+
+
+class FollowedGenerations:
+    """What the log says at every moment: `now`. Open it with `open_generations`."""
+
+    def __init__(self, now: Generations) -> None:
+        self.now = now
+        self._following = Following("the generations are not followed any more")
+
+    async def until(self, holds: Callable[[Generations], bool]) -> Generations:
+        """Wait until something holds of them, and return what they are then. Raises RuntimeError when they are followed no more."""
+        await self._following.until(lambda: holds(self.now))
+        return self.now
+
+    async def keep_up(self, client: Client, after: int) -> None:
+        """Apply what is recorded behind that place of the log, for ever."""
+        try:
+            async for message in follow(client, _STREAM, _FACTS, after=after):
+                self.now = _with(self.now, message)
+                await self._following.moved()
+        except Exception as error:
+            log.exception("the generations are not followed any more")
+            await self._following.failed(error)
+
+
+@asynccontextmanager
+async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]:
+    """Read the log, then keep following it. Raises Unavailable when it cannot be read."""
+    now, position = await _read(client)
+    generations = FollowedGenerations(now)
+    following = asyncio.create_task(generations.keep_up(client, position))
+    try:
+        yield generations
+    finally:
+        await cancel(following)
+
+
+async def _read(client: Client) -> tuple[Generations, int]:
+    """What the log says, and the sequence of the last fact that it was read from."""
+    generations, position = Generations(), 0
+    async with aclosing(past(client, _STREAM, _FACTS)) as messages:
+        async for message in messages:
+            generations = _with(generations, message)
+            position = message.metadata.sequence.stream
+    return generations, position
+
+
+def _with(generations: Generations, message: Msg) -> Generations:
+    recorded = readable(message)
+    return generations if recorded is None else generations.after(recorded.fact, message.metadata.sequence.stream)
+
+
+async def answered(client: Client) -> AsyncIterator[SearchAnswered]:
+    """Every answer that is recorded after the call, for ever."""
+    async for message in follow(client, SEARCHES, [kind_filter(SearchAnswered)], after=await last_sequence(client, SEARCHES)):
+        recorded = readable(message)
+        if recorded is not None and isinstance(recorded.fact, SearchAnswered):
+            yield recorded.fact
