@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import closing
 from pathlib import Path
@@ -12,10 +13,17 @@ import orjson
 from contracts.errors import MapSeekError
 from contracts.ports import Catalogue, CatalogueEntry, Document, Kept
 from infra.sqlite.connection import Connection, connect, is_outage
-from infra.sqlite.contents import PAGE, page_behind
-from infra.sqlite.schema import BESIDE, drop_beside, ensure_schema, make_beside, put_in_place, stands_beside
-from infra.sqlite.statements import Statements
+from infra.sqlite.schema import BESIDE, Statements, drop_beside, ensure_schema, make_beside, put_in_place, stands_beside
 from infra.sqlite.writer import Writer
+
+PAGE = 500
+
+_KEPT = """
+SELECT image_id, document, 0 FROM {images} WHERE image_id > ?1
+UNION ALL SELECT image_id, '{{}}', 1 FROM {tombstones} WHERE image_id > ?1
+ORDER BY image_id LIMIT ?2
+"""
+_VECTORS = "SELECT image_id, generation, vector FROM {embeddings} WHERE image_id BETWEEN ? AND ?"
 
 _TOMBSTONE = "SELECT 1 FROM {tombstones} WHERE image_id = ?"
 _DOCUMENT = "SELECT document FROM {images} WHERE image_id = ?"
@@ -24,6 +32,22 @@ _MAKE = "INSERT INTO {images} (image_id, document) VALUES (?, '{{}}') ON CONFLIC
 _ERASE = ("DELETE FROM {images} WHERE image_id = ?", "DELETE FROM {embeddings} WHERE image_id = ?")
 _BURY = "INSERT INTO {tombstones} VALUES (?) ON CONFLICT DO NOTHING"
 _USES = "SELECT 1 FROM {images} WHERE original = ?1 OR pixels = ?1 OR thumbnail = ?1 OR fingerprint = ?1 LIMIT 1"
+
+
+def page_behind(database: sqlite3.Connection, statements: Statements, last: str) -> list[Kept]:
+    """The next of what is kept behind an image id; empty at the end."""
+    database.execute("BEGIN")
+    try:
+        kept = database.execute(statements(_KEPT), (last, PAGE)).fetchall()
+        vectors: dict[str, dict[str, bytes]] = defaultdict(dict)
+        if kept:
+            for image_id, generation, vector in database.execute(statements(_VECTORS), (kept[0][0], kept[-1][0])):
+                vectors[image_id][generation] = vector
+    finally:
+        database.execute("COMMIT")
+    return [
+        Kept(image_id, orjson.loads(document), vectors.get(image_id, {}), bool(removed)) for image_id, document, removed in kept
+    ]
 
 
 async def open_sqlite_catalogue(path: Path, *, busy_timeout: float = 3.0) -> "SqliteCatalogue":

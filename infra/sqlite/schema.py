@@ -134,3 +134,14 @@ def _keep_write_ahead_log(database: sqlite3.Connection, patience: float) -> None
     for attempt in Retrying(retry=busy, wait=wait_random(0.01, 0.05), stop=stop_after_delay(patience), reraise=True):
         with attempt:
             database.execute("PRAGMA journal_mode = WAL")
+
+
+class Statements:
+    """The statements for the tables whose names have this ending."""
+
+    def __init__(self, ending: str = "") -> None:
+        self._names = {table: f"{table}{ending}" for table in TABLES}
+
+    def __call__(self, statement: str) -> str:
+        """The statement with the tables' names; any other brace is to be doubled."""
+        return statement.format(**self._names)
