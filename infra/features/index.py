@@ -14,7 +14,7 @@ from contracts.ports import Candidate
 from infra.features.scoring import asked_of
 from infra.features.segment import WORDS, Segment
 from infra.features.shard import Entry, Shard
-from infra.vectors.shards import Sharded
+from infra.vectors.index import Sharded
 from infra.vision.colours import histogram, kept
 from infra.vision.poses import poses_of
 from infra.vision.prints import Print, unpacked

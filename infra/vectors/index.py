@@ -1,19 +1,92 @@
 """The embedded index: the archive's vectors in this process, a shard for each guild and generation."""
 
 import asyncio
+import hashlib
 from collections.abc import Collection, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from contracts.errors import MapSeekError
 from contracts.ports import Neighbour
 from infra.vectors.shard import GRAPH_ABOVE, Shard
-from infra.vectors.shards import Sharded
 from infra.vectors.table import Table
 
 INLINE_ROWS = 4_000
 """Shards up to this size are searched on the event loop, where it takes less than handing the work to a thread and back."""
+
+
+class Removing(Protocol):
+    """A shard: the images of one guild and generation."""
+
+    def __len__(self) -> int: ...
+
+    def remove(self, image_id: str) -> None: ...
+
+
+S = TypeVar("S", bound=Removing)
+
+
+class Sharded(Generic[S]):
+    """A shard for each guild and generation.
+
+    `removed` are the ids that were removed, `dropped` the generations that were given up: an add that comes later, in a replay or
+    out of order, does not bring them back (`awaits`).
+    """
+
+    def __init__(
+        self,
+        position: int = 0,
+        removed: Iterable[str] = (),
+        dropped: Iterable[str] = (),
+        shards: dict[tuple[str, str], S] | None = None,
+    ) -> None:
+        self._position = position
+        self._removed = set(removed)
+        self._dropped = set(dropped)
+        self._shards = shards if shards is not None else {}
+
+    def __len__(self) -> int:
+        return sum(len(shard) for shard in self._shards.values())
+
+    @property
+    def position(self) -> int:
+        """The last stream sequence whose fact is in the index, 0 before the first."""
+        return self._position
+
+    @property
+    def removed(self) -> frozenset[str]:
+        return frozenset(self._removed)
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        return frozenset(self._dropped)
+
+    @property
+    def shards(self) -> dict[tuple[str, str], S]:
+        """The shards at this moment, by guild and generation."""
+        return dict(self._shards)
+
+    def advance(self, sequence: int) -> None:
+        """Note that the fact with this stream sequence, and all before it, are in the index. It never goes back."""
+        self._position = max(self._position, sequence)
+
+    def awaits(self, generation: str, image_id: str) -> bool:
+        """Whether an add would do anything: neither the image nor the generation is given up."""
+        return image_id not in self._removed and generation not in self._dropped
+
+    def remove(self, image_id: str) -> None:
+        """Erase an image from every shard, for ever."""
+        self._removed.add(image_id)
+        for shard in self._shards.values():
+            shard.remove(image_id)
+
+    def drop_generation(self, generation: str) -> None:
+        """Erase all that there is of a generation, for ever."""
+        self._dropped.add(generation)
+        self._shards = {key: shard for key, shard in self._shards.items() if key[1] != generation}
 
 
 class EmbeddedIndex(Sharded[Shard]):
@@ -93,3 +166,20 @@ def _check_dimensions(shard: Shard, vector: NDArray[np.float64], guild_id: str, 
             f"Generation {generation} of guild {guild_id} holds vectors of {shard.dimensions} dimensions, not {len(vector)}: "
             "a generation belongs to one model, so start a new one for another."
         )
+
+
+def digest_of(index: EmbeddedIndex) -> str:
+    """SHA-256 over guild, generation, image, channel and float16 vector of everything in it, and over the removed ids.
+
+    Nothing may change the index meanwhile. Takes about a second for a million vectors' bytes: run it in a thread.
+    """
+    digest = hashlib.sha256()
+    for (guild_id, generation), shard in sorted(index.shards.items()):
+        table = shard.table()
+        ids, codes, channels = table["ids"].astype(np.str_), table["codes"], table["channels"].astype(np.str_)
+        used = np.flatnonzero(codes >= 0)
+        for slot in used[np.argsort(ids[used])].tolist():
+            digest.update(orjson.dumps([guild_id, generation, ids[slot].item(), channels[codes[slot]].item()]))
+            digest.update(table["values"][slot].astype("<f2").tobytes())
+    digest.update(orjson.dumps(sorted(index.removed)))
+    return digest.hexdigest()

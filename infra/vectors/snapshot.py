@@ -5,12 +5,13 @@ crash before that leaves the old snapshot, one after it the new, and what no man
 Vectors are float16 on disk as they already are in the index (see table.py), so a restored index gives the scores of a rebuilt one.
 """
 
+import fcntl
 import hashlib
 import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import orjson
@@ -20,9 +21,12 @@ from pydantic import BaseModel, ConfigDict
 from infra.vectors.index import EmbeddedIndex
 from infra.vectors.shard import GRAPH_ABOVE, Shard
 
+log = structlog.get_logger()
+
 MANIFEST = "manifest.json"
 
-log = structlog.get_logger()
+LOCK = "snapshot.lock"
+"""The file in the folder that the one who writes holds a lock on."""
 
 
 class _Saved(BaseModel):
@@ -187,3 +191,12 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def takes(lock: IO[str]) -> bool:
+    """Whether this process is the one that writes snapshots, until it closes the lock's file."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -11,7 +11,7 @@ import structlog
 
 from infra.nats.connection import Client
 from infra.tasks import cancel
-from infra.vectors.lock import LOCK, takes
+from infra.vectors.snapshot import LOCK, takes
 from pipeline.index.answering import answering
 from pipeline.index.following import Projected
 from pipeline.index.kinds import AnyIndex, Kind

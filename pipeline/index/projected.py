@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 
 from contracts.events import ImageEmbedded
 from contracts.ports import Neighbour
-from infra.vectors.digest import digest_of
-from infra.vectors.index import EmbeddedIndex
+from infra.vectors.index import EmbeddedIndex, digest_of
 from infra.vectors.snapshot import load, save
 from pipeline.index.following import Projected
 from pipeline.index.kinds import Kind

@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.errors import MapSeekError
 from infra.nats.connection import Client
-from infra.vectors.lock import LOCK, takes
+from infra.vectors.snapshot import LOCK, takes
 from pipeline.index.comparing import IndexComparison, compared
 from pipeline.index.kinds import Kind
 from pipeline.index.playing import last_change, play
