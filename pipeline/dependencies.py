@@ -134,7 +134,7 @@ async def _match(wiring: Wiring, _: str) -> match.Deps:
 async def prints_of(wiring: Wiring) -> Prints:
     """What pictures are verified by."""
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
-    from infra.vision.comparing import Comparer
+    from infra.vision.compare import Comparer
 
     return Prints(await wiring.features(), Comparer(), await wiring.blobs())
 

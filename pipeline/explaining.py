@@ -14,6 +14,6 @@ async def explaining(wiring: Wiring) -> Explaining:
 
 async def _drawn(asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence) -> bytes:
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
-    from infra.vision.explaining import explanation
+    from infra.vision.explain import explanation
 
     return await asyncio.to_thread(explanation, asked, archived, asked_print, archived_print, evidence)

@@ -166,7 +166,7 @@ class Wiring:
     async def fingerprinting(self) -> Fingerprinting:
         async def opening() -> Fingerprinting:
             # Deferred: only a process that looks into pictures pays for importing OpenCV.
-            from infra.vision.fingerprinting import Fingerprinter
+            from infra.vision.fingerprint import Fingerprinter
 
             return Fingerprinter()
 

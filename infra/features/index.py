@@ -16,7 +16,7 @@ from infra.features.segment import WORDS, Segment
 from infra.features.shard import Entry, Shard
 from infra.vectors.index import Sharded
 from infra.vision.colours import histogram, kept
-from infra.vision.poses import poses_of
+from infra.vision.features import poses_of
 from infra.vision.prints import Print, unpacked
 
 Ask = Callable[[Shard, bytes, int, frozenset[str] | None], list[Candidate]]

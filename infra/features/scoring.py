@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.features.segment import WORDS, Segment
-from infra.vision.poses import AN_OCTAVE, TURNS, Poses, mirrored_poses, poses_of
+from infra.vision.features import (
+    ALIKE,
+    AN_OCTAVE,
+    TURNS,
+    Poses,
+    mirrored,
+    mirrored_poses,
+    mirrored_words,
+    poses_of,
+    probes_of,
+    signatures_of,
+)
 from infra.vision.prints import Print
-from infra.vision.sift import mirrored
-from infra.vision.words import ALIKE, mirrored_words, probes_of, signatures_of
 
 SOFTNESS = 16.0
 """How fast a vote loses weight with the bits that differ."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORDS = 1 << 14
-"""As many as infra/vision/words.py knows."""
+"""As many as infra/vision/features.py knows."""
 
 MAPPED_FROM = 500_000
 """Postings (7 MB) from which a new segment lies in a file without a name, until a snapshot keeps it, rather than in memory."""

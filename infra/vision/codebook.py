@@ -17,8 +17,7 @@ from rich.progress import track
 
 from infra.art.generate import MAP, piece
 from infra.art.palette import quantise
-from infra.vision.sift import features_of, mirrored
-from infra.vision.words import SCALE, Descriptors, paired, units
+from infra.vision.features import SCALE, Descriptors, features_of, mirrored, paired, units
 
 HALF = 8192
 """Words that are learnt; each has its mirror image beside it."""

@@ -27,9 +27,20 @@ from infra.art.generate import MAP, SIZES, piece
 from infra.art.ingame import screenshot
 from infra.art.palette import Style, quantise
 from infra.art.phone import photo
-from infra.vision.judging import BOX, CONVOLUTIONS, HIDDEN, INNER, SIDE, as_input, halved, straightened
-from infra.vision.localise import candidates, overlap, working
-from infra.vision.sides import figures_of
+from infra.vision.regions import (
+    BOX,
+    CONVOLUTIONS,
+    HIDDEN,
+    INNER,
+    SIDE,
+    as_input,
+    candidates,
+    figures_of,
+    halved,
+    overlap,
+    straightened,
+    working,
+)
 
 FIRST = 5_000_000
 """The first procedural piece; other trainings, tests and benchmarks draw others."""

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.vision.homography import Matrix, moved, pixels
+from infra.vision.alignment import Matrix, moved, pixels
 from infra.vision.prints import THUMB
 
 Picture = NDArray[np.uint8]

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import numpy as np
 
 from contracts.events import Panel, Quad
-from infra.vision.homography import CORNERS, Matrix, jacobian, moved
+from infra.vision.alignment import CORNERS, Matrix, jacobian, moved
 from infra.vision.overlay import BLOCK, STEP, Floats, Mask
 
 MAP: Final = 128

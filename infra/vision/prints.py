@@ -29,6 +29,15 @@ _LEVEL: Final = 1
 _LEVEL_ASKED: Final = 0
 """A question's print is soon gone."""
 
+NEAR: Final = 31
+"""Bits of PDQ that may differ for one picture re-encoded: the figure that its authors recommend."""
+
+GOOD: Final = 50
+"""PDQ's quality below which a hash says little."""
+
+CHANCE: Final = 128
+"""Bits in which the hashes of two unrelated pictures differ."""
+
 
 def _no_places() -> NDArray[np.float32]:
     return np.empty((0, 8), np.float32)
@@ -128,3 +137,17 @@ def _inflated(stream: bytes, length: int) -> bytes:
     if len(body) != length or not opened.eof or opened.unused_data:
         raise ValueError("this print is damaged: it is longer or shorter than its header tells")
     return body
+
+
+def hash_distance(asked: Print, archived: Print) -> int:
+    """In how many bits the archived hash differs from the nearest of the question's places; CHANCE where it says nothing."""
+    if archived.quality < GOOD or not asked.place_hashes.size:
+        return CHANCE
+    return int(np.bitwise_count(asked.place_hashes ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min())
+
+
+def is_hash_near(asked: Print, archived: Print) -> bool:
+    """Whether the whole question has the archived picture's hash, however it is turned."""
+    if min(asked.quality, archived.quality) < GOOD or not asked.place_hashes.size:
+        return False
+    return bool(np.bitwise_count(asked.place_hashes[0] ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min() <= NEAR)

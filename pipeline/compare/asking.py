@@ -23,8 +23,8 @@ from contracts.ports import F, ImageEncoder
 from infra.clip.calibration import text_calibration_of
 from infra.discord.ask.parse import words_of
 from infra.nats.journal import JetStreamJournal
-from infra.vision.comparing import Comparer
-from infra.vision.fingerprinting import Fingerprinter
+from infra.vision.compare import Comparer
+from infra.vision.fingerprint import Fingerprinter
 from infra.vision.rectify import views_in
 from pipeline.clock import utc_now
 from pipeline.compare.archive import Archive

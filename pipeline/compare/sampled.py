@@ -10,7 +10,7 @@ from PIL import Image
 
 from contracts.errors import BlobMissing
 from contracts.ports import BlobStore, Catalogue, CatalogueEntry
-from infra.art.distort import brightness, crop, reencode
+from infra.vision.distortions import brightness, crop, reencode
 from pipeline.compare.queries import Query
 from stages.canonical import as_png
 

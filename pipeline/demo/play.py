@@ -8,12 +8,12 @@ from pathlib import Path
 
 from contracts.events import Fact, ImageFingerprinted, ImageIndexed
 from contracts.subjects import kind_filter, stream_of
-from infra.art.distort import png
 from infra.art.generate import piece
 from infra.nats.reader import follow
 from infra.simulator.answers import Answer
 from infra.simulator.model import Channel, Member
 from infra.simulator.simulator import Simulator
+from infra.vision.distortions import png
 from pipeline.demo.script import GUILDS, MEMBERS, Post, Question, posts, question_file
 from pipeline.process import Process, running
 from pipeline.registry import STAGES

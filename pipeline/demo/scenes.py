@@ -5,10 +5,10 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from contracts.events import Fact, ImageIndexed, ImageRemoved, SearchJudged
-from infra.art.distort import png, reencode
 from infra.art.generate import piece
 from infra.simulator.answers import Answer
 from infra.simulator.model import Channel, Member, Message
+from infra.vision.distortions import png, reencode
 from pipeline.demo.play import PATIENCE_S, Scenery, recorded
 from pipeline.demo.script import FORGETFUL, GUILDS, KNOWN, LATE, PIECES, WANTED, posts
 from pipeline.demo.terminal import Terminal

@@ -8,10 +8,10 @@ from itertools import count
 import numpy as np
 from PIL import Image
 
-from infra.art.distort import brightness, crop, jpeg, png, reencode, resize
 from infra.art.generate import MAP, piece
 from infra.art.ingame import screenshot
 from infra.art.phone import photo
+from infra.vision.distortions import brightness, crop, jpeg, png, reencode, resize
 
 PIECES = 60
 FIRST_POST = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)

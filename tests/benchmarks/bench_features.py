@@ -27,9 +27,8 @@ from infra.features.index import FeatureIndex, entry_of
 from infra.features.scoring import Asked, asked_of
 from infra.features.shard import Entry, Shard
 from infra.features.snapshot import load, save
+from infra.vision.features import ARCHIVED, ASKED, features_of, words_of
 from infra.vision.prints import Print, packed
-from infra.vision.sift import ARCHIVED, ASKED, features_of
-from infra.vision.words import words_of
 
 TOP = 16
 FRAME = (640, 360)

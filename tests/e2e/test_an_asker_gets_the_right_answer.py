@@ -11,11 +11,11 @@ from PIL import Image
 
 from contracts.events import ImagePosted, SearchAnswered, SearchMatched
 from contracts.subjects import IMAGES
-from infra.art.distort import brightness, png, reencode, resize
 from infra.art.generate import piece
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
 from infra.simulator import Overwrite, Permission, Status, WrongLength
+from infra.vision.distortions import brightness, png, reencode, resize
 from pipeline.registry import STAGES
 from tests.suites.bench_stage import unsettled
 from tests.suites.programs import program

@@ -13,8 +13,8 @@ import pytest
 
 from contracts.events import ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
 from contracts.subjects import IMAGES
-from infra.art.distort import crop, jpeg, png, resize
 from infra.art.generate import piece
+from infra.vision.distortions import crop, jpeg, png, resize
 from pipeline.backup.archive import open_archive
 from pipeline.backup.entries import BLOBS, QUESTIONS
 from pipeline.backup.exporting import export_to

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.art.distort import jpeg, png, resize
 from infra.art.generate import piece
 from infra.simulator import Answer, Channel, Member, Simulator
+from infra.vision.distortions import jpeg, png, resize
 from tests.suites.containers import COMPOSE_FILE, own_services, services
 from tests.suites.docker_engine import (
     Project,

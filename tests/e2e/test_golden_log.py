@@ -10,12 +10,12 @@ import pytest_asyncio
 
 from contracts.events import FACTS, ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
 from contracts.subjects import FAILURES, LANES, parse_subject
-from infra.art.distort import png
 from infra.art.generate import piece
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import connect
 from infra.nats.reader import read
 from infra.nats.server import embedded_server
+from infra.vision.distortions import png
 from pipeline.audit.auditing import Sources, audit
 from pipeline.audit.chain import Scope
 from pipeline.audit.index import FEATURES, VECTORS

@@ -8,9 +8,9 @@ from pathlib import Path
 from PIL import Image
 
 from contracts.subjects import SEARCHES
-from infra.art.distort import png, reencode, resize
 from infra.art.generate import piece
 from infra.simulator import Answer, Channel, Interaction, Member, Message, Overwrite, Permission
+from infra.vision.distortions import png, reencode, resize
 from tests.suites.shown import headline, labels, lines, link, words
 from tests.suites.waiting import eventually
 from tests.suites.world import Discord, World, art, mapseek_beside

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from contracts.events import ImageEmbedded, ImageReposted
-from infra.art.distort import png, reencode
 from infra.art.generate import piece
 from infra.discord.rest.notices import REPOST
 from infra.discord.wording import say
 from infra.simulator import Answer, Channel, Member, Message, Overwrite, Permission
+from infra.vision.distortions import png, reencode
 from tests.suites.generations import activate, begin, holds
 from tests.suites.replaying import begin_all_stages_anew
 from tests.suites.traces import at_rest

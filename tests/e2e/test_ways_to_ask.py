@@ -12,9 +12,9 @@ import pytest
 
 from contracts.events import ImageEmbedded, SearchEmbedded, SearchMatched
 from contracts.stage import Stage
-from infra.art.distort import png, reencode
 from infra.art.generate import piece
 from infra.simulator import Answer, Interaction
+from infra.vision.distortions import png, reencode
 from pipeline.registry import STAGES
 from tests.suites.archives import manager
 from tests.suites.models import tiny_model

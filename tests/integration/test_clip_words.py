@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from contracts.errors import Reject, RejectCode, Unavailable
-from infra.art import distort
 from infra.art.generate import piece
 from infra.clip.calibration import UNTRAINED_MODEL, calibration_of_encoder, text_calibration_of
 from infra.clip.encoder import open_encoder
 from infra.clip.shipped import SMALL_MODEL
+from infra.vision import distortions
 
 TINY = {
     "embed_dim": 16,
@@ -57,7 +57,7 @@ async def test_words_become_the_vectors_that_open_clip_itself_makes_of_them(
         expected = model.encode_text(
             open_clip.get_tokenizer("ViT-B-32")([f"a picture of {text}" for text in texts]), normalize=True
         ).numpy()
-    pictures = asyncio.gather(*(encoder.encode(distort.png(piece(seed)), urgent=False) for seed in range(6)))
+    pictures = asyncio.gather(*(encoder.encode(distortions.png(piece(seed)), urgent=False) for seed in range(6)))
     encoded = await asyncio.gather(*(encoder.encode_text(text) for text in texts))
     assert np.allclose([np.frombuffer(vector, "<f4") for vector in encoded], expected, atol=1e-6)
     assert {len(vector) for vector in await pictures} == {len(vector) for vector in encoded} == {4 * 16}

@@ -14,8 +14,8 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from infra.art.distort import jpeg, resize
 from infra.art.generate import piece
+from infra.vision.distortions import jpeg, resize
 from pipeline.process import log_server, running
 from pipeline.registry import STAGES
 from pipeline.settings import Settings

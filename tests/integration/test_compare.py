@@ -28,7 +28,6 @@ from contracts.events import (
     StoredFile,
 )
 from contracts.ports import Examined, Fingerprint
-from infra.art.distort import brightness, crop, reencode
 from infra.art.generate import piece
 from infra.blobs.files import open_blob_store
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED_MODEL
@@ -36,7 +35,8 @@ from infra.clip.encoder import open_encoder
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from infra.vision.fingerprinting import Fingerprinter
+from infra.vision.distortions import brightness, crop, reencode
+from infra.vision.fingerprint import Fingerprinter
 from infra.vision.prints import packed, unpacked
 from infra.vision.rectify import decoded
 from pipeline import topology

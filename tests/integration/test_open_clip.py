@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
-from infra.art import distort
 from infra.art.generate import piece
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, SMALL, TRAINED, UNTRAINED_MODEL, calibration_of_encoder
 from infra.clip.encoder import OpenClipEncoder, open_encoder
 from infra.clip.shipped import MODELS, SMALL_MODEL, shipped_tag
+from infra.vision import distortions
 from pipeline.settings import Settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,7 +50,7 @@ async def fine() -> AsyncIterator[OpenClipEncoder]:
 
 
 async def vectors(encoder: OpenClipEncoder, images: list[Image.Image]) -> NDArray[np.float32]:
-    encoded = await asyncio.gather(*(encoder.encode(distort.png(image), urgent=False) for image in images))
+    encoded = await asyncio.gather(*(encoder.encode(distortions.png(image), urgent=False) for image in images))
     return np.stack([np.frombuffer(vector, "<f4") for vector in encoded])
 
 
@@ -99,8 +99,8 @@ async def test_the_default_puts_distorted_pieces_nearest_to_their_own(small: Ope
     archived = [piece(seed) for seed in SEEDS]
     gallery = await vectors(small, archived)
     distorted = {
-        "jpeg": [distort.reencode(distort.resize(image, 0.5), 30) for image in archived],
-        "darker": [distort.brightness(image, 0.4) for image in archived],
+        "jpeg": [distortions.reencode(distortions.resize(image, 0.5), 30) for image in archived],
+        "darker": [distortions.brightness(image, 0.4) for image in archived],
         "turned": [image.rotate(6, Image.Resampling.BILINEAR, fillcolor=(90, 85, 80)) for image in archived],
         "blurred": [image.filter(ImageFilter.GaussianBlur(2.5)) for image in archived],
     }
@@ -114,7 +114,7 @@ async def test_the_one_before_it_is_untrained_and_says_so(encoder: OpenClipEncod
     about = encoder.encoder
     assert (about.id, about.dimensions, about.trained) == ("open_clip/mapseek-untrained/untrained/fp32", 512, False)
     assert 0 < about.calibration.possible_at < about.calibration.match_at < 1
-    vector = await encoder.encode(distort.png(piece(1)), urgent=True)
+    vector = await encoder.encode(distortions.png(piece(1)), urgent=True)
     assert len(vector) == 4 * 512
     assert np.linalg.norm(np.frombuffer(vector, "<f4")) == pytest.approx(1, abs=1e-5)
 
@@ -159,16 +159,16 @@ async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(
     gallery = await vectors(tower, archived)
     calibration = tower.encoder.calibration
     same = {
-        "jpeg 50": [distort.reencode(image, 50) for image in archived],
-        "half": [distort.resize(image, 0.5) for image in archived],
-        "darker": [distort.brightness(image, 0.7) for image in archived],
-        "lighter": [distort.brightness(image, 1.3) for image in archived],
+        "jpeg 50": [distortions.reencode(image, 50) for image in archived],
+        "half": [distortions.resize(image, 0.5) for image in archived],
+        "darker": [distortions.brightness(image, 0.7) for image in archived],
+        "lighter": [distortions.brightness(image, 1.3) for image in archived],
     }
     for how, queries in same.items():
         similar = await vectors(tower, queries) @ gallery.T
         assert (similar.argmax(1) == np.arange(len(archived))).all(), how
         assert similar.diagonal().min() >= calibration.match_at, how
-    cropped = await vectors(tower, [distort.crop(image, 0.1) for image in archived]) @ gallery.T
+    cropped = await vectors(tower, [distortions.crop(image, 0.1) for image in archived]) @ gallery.T
     assert (cropped.argmax(1) == np.arange(len(archived))).mean() >= 0.95
     assert (cropped.diagonal() >= calibration.possible_at).mean() >= 0.8
     never = await vectors(tower, [piece(seed + 1000) for seed in SEEDS]) @ gallery.T
@@ -199,7 +199,7 @@ async def test_the_second_small_one_finds_more_of_what_is_cropped_off_centre(
 ) -> None:
     archived = [piece(seed) for seed in SEEDS]
     corners = [((number * 7) % 11 / 10, (number * 3) % 11 / 10) for number in range(len(archived))]
-    cropped = [distort.crop(image, 0.1, anchor=corner) for image, corner in zip(archived, corners, strict=True)]
+    cropped = [distortions.crop(image, 0.1, anchor=corner) for image, corner in zip(archived, corners, strict=True)]
     found = []
     for tower in (encoder, fine):
         similar = (await vectors(tower, cropped) @ (await vectors(tower, archived)).T).diagonal()
@@ -208,7 +208,7 @@ async def test_the_second_small_one_finds_more_of_what_is_cropped_off_centre(
 
 
 async def test_a_picture_that_cannot_be_decoded_fails_alone(encoder: OpenClipEncoder) -> None:
-    whole = distort.png(piece(2))
+    whole = distortions.png(piece(2))
     asked = [whole, b"", b"no picture", whole[: len(whole) // 2]]
     good, *bad = await asyncio.gather(*(encoder.encode(each, urgent=False) for each in asked), return_exceptions=True)
     assert isinstance(good, bytes)
@@ -218,7 +218,7 @@ async def test_a_picture_that_cannot_be_decoded_fails_alone(encoder: OpenClipEnc
 
 async def test_a_search_overtakes_the_archive() -> None:
     encoder = await open_encoder(UNTRAINED_MODEL, None, device="cpu", batch_size=2)
-    image = distort.png(piece(1))
+    image = distortions.png(piece(1))
     order = list[str]()
 
     async def ask(name: str, *, urgent: bool) -> None:
@@ -357,6 +357,6 @@ async def test_vit_b_32_itself_runs() -> None:
     assert (about.id, about.dimensions, about.trained) == ("open_clip/ViT-B-32/untrained/fp32", 512, False)
     archived = [piece(seed) for seed in SEEDS[:10]]
     gallery = await vectors(encoder, archived)
-    again = await vectors(encoder, [distort.reencode(image, 80) for image in archived]) @ gallery.T
+    again = await vectors(encoder, [distortions.reencode(image, 80) for image in archived]) @ gallery.T
     await encoder.close()
     assert (again.argmax(1) == np.arange(len(archived))).all()

@@ -10,10 +10,10 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from infra.art.camera import WHOLE, Scene
 from infra.art.canvas import Rng
-from infra.art.distort import reencode
 from infra.art.generate import MAP
 from infra.art.ingame import screenshot
 from infra.art.phone import photo
+from infra.vision.distortions import reencode
 from tests.quality.pieces import Art
 
 SMALLEST = 0.12

@@ -1,4 +1,4 @@
-"""`python -m tests.quality.fitting`: fits the weights of infra/vision/confidence.py, and judges them on other pieces.
+"""`python -m tests.quality.fitting`: fits the weights of infra/vision/compare.py, and judges them on other pieces.
 
 Every question is compared with the pieces that the index of features proposes, and each of these pairs is an example. Nothing is
 written: the weights that are printed are copied by hand.
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from infra.features.index import FeatureIndex, entry_of
-from infra.vision.comparing import question_of, readings_of
-from infra.vision.confidence import CHOSEN, WEIGHTS, Found, terms
-from infra.vision.fingerprinting import archived_print, asked_print
+from infra.vision.compare import CHOSEN, WEIGHTS, Found, question_of, readings_of, terms
+from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import packed, unpacked
 from infra.vision.rectify import decoded
 from pipeline.local import images_under

@@ -13,9 +13,8 @@ import pytest
 
 from contracts.errors import MapSeekError
 from contracts.ports import Candidate, FeatureSearch
+from infra.vision.features import mirrored, words_of
 from infra.vision.prints import Print, packed
-from infra.vision.sift import mirrored
-from infra.vision.words import words_of
 
 GUILD, OTHER_GUILD = "700", "701"
 GENERATION, OTHER_GENERATION = "g1", "g2"

@@ -26,11 +26,11 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from contracts.events import ImageReposted, SearchAnswered
 from contracts.ports import BlobStore
 from contracts.subjects import IMAGES, STREAM_SUBJECTS
-from infra.art.distort import crop, jpeg
 from infra.art.generate import piece
 from infra.nats.consumers import consumers_of
 from infra.nats.reader import read
 from infra.simulator import Status
+from infra.vision.distortions import crop, jpeg
 from pipeline.deadletters import without_servers
 from pipeline.logs import configure_logging
 from stages.erase import blobs_of

@@ -12,9 +12,9 @@ from hashlib import sha256
 
 from PIL import Image
 
-from infra.art.distort import png, reencode, resize
 from infra.art.generate import piece
 from infra.simulator import Channel, Guild, Member, Message
+from infra.vision.distortions import png, reencode, resize
 from stages.canonical import as_thumbnail, decode
 from tests.suites import rules
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.art import distort
 from infra.art.generate import KINDS, MAP, SIZES, piece
 from infra.art.palette import colours, quantise
+from infra.vision import distortions
 
 SEEDS = range(2 * len(KINDS))
 
@@ -60,24 +60,24 @@ def test_quantising_takes_the_nearest_colour_and_dithering_keeps_the_mean() -> N
 def test_distortions_do_what_they_say() -> None:
     image = piece(5)
     width, height = image.size
-    assert distort.resize(image, 0.5).size == (width // 2, height // 2)
-    assert distort.resize(image, 0.0001).size == (1, 1)
-    assert distort.crop(image, 0.1).size == (round(width * 0.9), round(height * 0.9))
-    left = distort.crop(image, 0.25, anchor=(0, 0))
+    assert distortions.resize(image, 0.5).size == (width // 2, height // 2)
+    assert distortions.resize(image, 0.0001).size == (1, 1)
+    assert distortions.crop(image, 0.1).size == (round(width * 0.9), round(height * 0.9))
+    left = distortions.crop(image, 0.25, anchor=(0, 0))
     assert left.tobytes() == image.crop((0, 0, *left.size)).tobytes()
-    right = distort.crop(image, 0.25, anchor=(1, 1))
+    right = distortions.crop(image, 0.25, anchor=(1, 1))
     assert right.tobytes() == image.crop((width - right.width, height - right.height, width, height)).tobytes()
     pixels = np.asarray(image, float)
     for factor in (0.7, 1.3):
         expected = np.minimum(pixels * factor, 255)
-        assert np.abs(np.asarray(distort.brightness(image, factor), float) - expected).max() <= 1
+        assert np.abs(np.asarray(distortions.brightness(image, factor), float) - expected).max() <= 1
 
 
 def test_files_hold_the_picture_and_lower_quality_is_smaller_and_further_away() -> None:
     image = piece(5)
-    assert Image.open(BytesIO(distort.png(image))).tobytes() == image.tobytes()
-    assert len(distort.jpeg(image, 30)) < len(distort.jpeg(image, 90)) < len(distort.jpeg(image, 95))
-    assert Image.open(BytesIO(distort.jpeg(image, 50))).format == "JPEG"
+    assert Image.open(BytesIO(distortions.png(image))).tobytes() == image.tobytes()
+    assert len(distortions.jpeg(image, 30)) < len(distortions.jpeg(image, 90)) < len(distortions.jpeg(image, 95))
+    assert Image.open(BytesIO(distortions.jpeg(image, 50))).format == "JPEG"
     pixels = np.asarray(image, float)
-    far, near = (np.abs(np.asarray(distort.reencode(image, quality), float) - pixels).mean() for quality in (30, 90))
+    far, near = (np.abs(np.asarray(distortions.reencode(image, quality), float) - pixels).mean() for quality in (30, 90))
     assert far > near > 0

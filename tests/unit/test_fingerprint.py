@@ -15,7 +15,7 @@ from contracts.events import (
     SearchFingerprinted,
     SearchPreprocessed,
 )
-from infra.vision.fingerprinting import Fingerprinter
+from infra.vision.fingerprint import Fingerprinter
 from stages.fingerprint import METHOD, METHODS, STAGE, Deps, handle
 from tests.suites.facts import IMAGE, SEARCH
 from tests.suites.fakes import MemoryBlobs, MemoryFingerprinting, MemoryJournal

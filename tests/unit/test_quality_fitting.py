@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from infra.vision.confidence import CHOSEN, WEIGHTS, Found
+from infra.vision.compare import CHOSEN, WEIGHTS, Found
 from tests.quality.fitting import Example, fitted, verdicts
 
 

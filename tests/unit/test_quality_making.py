@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from contracts.errors import MapSeekError
-from infra.art.distort import jpeg, png
 from infra.art.generate import MAP, piece
+from infra.vision.distortions import jpeg, png
 from tests.quality import baselines
 from tests.quality.categories import ALL, BY_NAME, Lot, file_of
 from tests.quality.making import UNMATCHED, Plan, Query, make_gallery, make_queries, planned, posted

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from contracts.errors import MapSeekError
-from infra.art.distort import png
 from infra.art.generate import piece
+from infra.vision.distortions import png
 from tests.quality import costs, sheets
 from tests.quality.__main__ import _categories, _photos
 from tests.quality.making import Plan, Query, digests

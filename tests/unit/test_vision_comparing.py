@@ -11,8 +11,8 @@ from contracts.events import Panel
 from contracts.ports import Comparing
 from infra.art.generate import piece
 from infra.vision import overlay
-from infra.vision.comparing import Comparer, compared
-from infra.vision.fingerprinting import archived_print, asked_print
+from infra.vision.compare import Comparer, compared
+from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import packed
 from stages.ranking import MATCH_AT, VERIFIED_AT
 

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from contracts.events import Evidence, Panel
-from infra.art.distort import png
 from infra.art.generate import piece
-from infra.vision.comparing import compared
-from infra.vision.explaining import WIDTH, explanation
-from infra.vision.fingerprinting import archived_print, asked_print
+from infra.vision.compare import compared
+from infra.vision.distortions import png
+from infra.vision.explain import WIDTH, explanation
+from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import packed
 
 GREEN = np.array([0, 230, 90])

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from contracts.errors import Reject
 from infra.art.generate import piece
-from infra.vision import fingerprinting
-from infra.vision.fingerprinting import Fingerprinter, asked_print, closer_features
-from infra.vision.pdq import pdq
+from infra.vision import fingerprint
+from infra.vision.features import ARCHIVED_AT_MOST
+from infra.vision.fingerprint import Fingerprinter, asked_print, closer_features
+from infra.vision.hash import pdq
 from infra.vision.prints import PICTURE, unpacked
-from infra.vision.sift import ARCHIVED_AT_MOST
 
 
 def png(rgb: NDArray[np.uint8]) -> bytes:
@@ -70,14 +70,14 @@ def test_a_small_place_gives_more_features_that_lie_in_it() -> None:
 def test_scales_and_angles_come_back_with_the_points() -> None:
     points = np.array([[10, 20, 8, 30], [40, 5, 4, 350]], np.float32)
     quarter = np.array([[0, -2, 100], [2, 0, 50], [0, 0, 1]], np.float64)
-    assert np.allclose(fingerprinting._back(points, quarter), [[60, 70, 16, 120], [90, 130, 8, 80]], atol=1e-3)
+    assert np.allclose(fingerprint._back(points, quarter), [[60, 70, 16, 120], [90, 130, 8, 80]], atol=1e-3)
 
 
 async def test_a_question_goes_before_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    real_archived, real_asked = fingerprinting.archived_print, fingerprinting._examined
-    monkeypatch.setattr(fingerprinting, "archived_print", lambda rgb: (order.append("archived"), real_archived(rgb))[1])
-    monkeypatch.setattr(fingerprinting, "_examined", lambda png: (order.append("asked"), real_asked(png))[1])
+    real_archived, real_asked = fingerprint.archived_print, fingerprint._examined
+    monkeypatch.setattr(fingerprint, "archived_print", lambda rgb: (order.append("archived"), real_archived(rgb))[1])
+    monkeypatch.setattr(fingerprint, "_examined", lambda png: (order.append("asked"), real_asked(png))[1])
     port, picture = Fingerprinter(), png(np.array(piece(1)))
     asked = [asyncio.create_task(port.examine(picture)) for _ in range(3)]
     await asyncio.sleep(0)

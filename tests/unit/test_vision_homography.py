@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from infra.art.generate import piece
-from infra.vision.homography import CORNERS, aligned, can_be_seen, flipped, moved, supported
-from infra.vision.matching import consistent, features
-from infra.vision.sift import ARCHIVED, ASKED, features_of, mirrored
+from infra.vision.alignment import CORNERS, aligned, can_be_seen, consistent, features, flipped, moved, supported
+from infra.vision.features import ARCHIVED, ASKED, features_of, mirrored
 
 
 def pixels_of(seed):

@@ -9,10 +9,8 @@ import torch
 from typer import Typer
 from typer.testing import CliRunner
 
-from infra.vision import judging, learning
-from infra.vision.judging import BOX, INNER, SIDE, as_input, judged
-from infra.vision.localise import candidates, overlap, working
-from infra.vision.sides import FIGURES
+from infra.vision import learning, regions
+from infra.vision.regions import BOX, FIGURES, INNER, SIDE, as_input, candidates, judged, overlap, working
 
 SCENES = 6
 
@@ -36,10 +34,10 @@ def test_it_learns_and_says_the_same_without_torch(given: learning.Examples, mon
     sides = learning.sides_learnt(given)
     for told in (net(shown).detach().numpy()[:, 0], given.figures @ sides):
         assert told[given.overlaps > 0.85].mean() > told[given.overlaps < 0.5].mean() + 1
-    told = net(shown).detach().numpy()[:, 0] + judging.OF_SIDES * (given.figures @ sides)
+    told = net(shown).detach().numpy()[:, 0] + regions.OF_SIDES * (given.figures @ sides)
     layers = {name: value.astype(np.float32) for name, value in learning.layers_of(net, sides).items()}
-    monkeypatch.setattr(judging, "_layers", lambda: layers)
-    assert np.abs(judging.forward(given.seen, given.figures) - told).max() < 0.1  # weights are kept with half the digits
+    monkeypatch.setattr(regions, "_layers", lambda: layers)
+    assert np.abs(regions.forward(given.seen, given.figures) - told).max() < 0.1  # weights are kept with half the digits
 
 
 def test_one_command_trains_it(tmp_path: Path) -> None:

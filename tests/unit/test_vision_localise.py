@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contracts.errors import Reject
-from infra.art.distort import png
 from infra.art.generate import piece
-from infra.vision.fingerprinting import archived_print, asked_print
-from infra.vision.localise import MOST, places_of
+from infra.vision.distortions import png
+from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import PICTURE, packed
 from infra.vision.rectify import SIDE, corners_of, decoded, rectified, views_in
+from infra.vision.regions import MOST, places_of
 
 Picture = NDArray[np.uint8]
 WIDTH, HEIGHT = 960, 540

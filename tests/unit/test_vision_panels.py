@@ -10,8 +10,8 @@ from contracts.events import Panel
 from infra.art.generate import piece
 from infra.vision.overlay import blocks, inside, seen_through
 from infra.vision.panels import angled, frame_of, grid_of, panel_of, place_of, seen, seen_of, turn_of
-from infra.vision.placing import TURNS
 from infra.vision.prints import THUMB
+from infra.vision.proposals import TURNS
 
 PLACE = (0.2, 0.1, 0.8, 0.2, 0.75, 0.9, 0.22, 0.8)
 

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from infra.art import distort
 from infra.art.generate import piece
-from infra.vision.pdq import distance, pdq, pdq_turns
+from infra.vision import distortions
+from infra.vision.hash import distance, pdq, pdq_turns
 
 
 def array(picture: Image.Image) -> NDArray[np.uint8]:
@@ -29,7 +29,11 @@ def test_turns_are_the_hashes_of_the_turned_pictures(seed: int) -> None:
 def test_the_same_picture_is_near_and_others_are_far() -> None:
     pieces = [piece(seed) for seed in range(1, 13)]
     hashes = [pdq(array(each))[0] for each in pieces]
-    edits = (lambda art: distort.reencode(art, 50), lambda art: distort.resize(art, 0.5), lambda art: distort.resize(art, 2.7))
+    edits = (
+        lambda art: distortions.reencode(art, 50),
+        lambda art: distortions.resize(art, 0.5),
+        lambda art: distortions.resize(art, 2.7),
+    )
     for art, known in zip(pieces, hashes, strict=True):
         assert all(distance(pdq(array(edit(art)))[0], known) <= 31 for edit in edits)
         assert sum(distance(other, known) < 60 for other in hashes) == 1

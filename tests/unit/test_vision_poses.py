@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from infra.vision.poses import mirrored_poses, poses_of
+from infra.vision.features import mirrored_poses, poses_of
 
 
 def pose(angle: float, size: float) -> tuple[int, int]:

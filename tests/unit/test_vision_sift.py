@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from infra.art.generate import piece
-from infra.vision.sift import ARCHIVED, ASKED, LENGTH, features_of, mirrored
+from infra.vision.features import ARCHIVED, ASKED, LENGTH, features_of, mirrored
 
 Picture = NDArray[np.uint8]
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from infra.vision import codebook as training
-from infra.vision.sift import mirrored
-from infra.vision.words import codebook, mirrored_words, probes_of, shared, signatures_of, spoken, words_of
+from infra.vision.features import codebook, mirrored, mirrored_words, probes_of, shared, signatures_of, spoken, words_of
 from tests.suites.feature_search import altered, descriptors
 
 ROWS = descriptors(1, 300)

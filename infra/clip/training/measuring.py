@@ -15,11 +15,11 @@ from PIL import Image, ImageFilter
 from rich.console import Console
 from rich.table import Table
 
-from infra.art import distort
 from infra.clip.loading import Tower, load_tower
 from infra.clip.shipped import SMALL_MODEL, shipped_tag
 from infra.clip.training.loop import Plan, as_input, batch, contrast
 from infra.clip.training.pool import Pool, held_out_pool
+from infra.vision import distortions
 
 Vectors = NDArray[np.float32]
 SHARE = (0.001, 0.01, 0.05, 0.5)
@@ -29,14 +29,14 @@ SHARE = (0.001, 0.01, 0.05, 0.5)
 def plain_distortions() -> dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]]:
     """By name, what is done to an archived piece."""
     return {
-        "JPEG 40, half the size": lambda image, _: distort.reencode(distort.resize(image, 0.5), 40),
-        "brightness 0.5 to 1.5": lambda image, rng: distort.brightness(image, rng.uniform(0.5, 1.5)),
+        "JPEG 40, half the size": lambda image, _: distortions.reencode(distortions.resize(image, 0.5), 40),
+        "brightness 0.5 to 1.5": lambda image, rng: distortions.brightness(image, rng.uniform(0.5, 1.5)),
         "blurred by 2 of 160 pixels": lambda image, _: image.filter(ImageFilter.GaussianBlur(2)),
-        "sides of 90 %": lambda image, rng: distort.crop(image, 0.1, anchor=(rng.random(), rng.random())),
-        "sides of 70 %": lambda image, rng: distort.crop(image, 0.3, anchor=(rng.random(), rng.random())),
-        "sides of 50 %": lambda image, rng: distort.crop(image, 0.5, anchor=(rng.random(), rng.random())),
+        "sides of 90 %": lambda image, rng: distortions.crop(image, 0.1, anchor=(rng.random(), rng.random())),
+        "sides of 70 %": lambda image, rng: distortions.crop(image, 0.3, anchor=(rng.random(), rng.random())),
+        "sides of 50 %": lambda image, rng: distortions.crop(image, 0.5, anchor=(rng.random(), rng.random())),
         "outline off by 5 %": lambda image, rng: _outlined(image, 0.05, rng),
-        "outline off by 10 %, darker": lambda image, rng: distort.brightness(_outlined(image, 0.1, rng), 0.6),
+        "outline off by 10 %, darker": lambda image, rng: distortions.brightness(_outlined(image, 0.1, rng), 0.6),
     }
 
 

@@ -14,7 +14,7 @@ from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post
 @pytest.fixture(autouse=True)
 def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the models of these tests are: what they make costs nothing, and is known by what it was made of."""
-    monkeypatch.setattr("infra.vision.fingerprinting.Fingerprinter", MemoryFingerprinting)
+    monkeypatch.setattr("infra.vision.fingerprint.Fingerprinter", MemoryFingerprinting)
 
 
 @pytest.fixture

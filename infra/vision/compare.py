@@ -6,6 +6,7 @@ The work is bounded by counts and not by a clock, so that the same question gets
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import exp, log
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -14,15 +15,20 @@ import numpy as np
 from contracts.events import Evidence, Panel
 from contracts.ports import Compared
 from infra.vision import overlay, panels
-from infra.vision.confidence import Found, probability
-from infra.vision.hashes import hash_distance, is_hash_near
-from infra.vision.homography import Matrix, aligned, can_be_seen, flipped, supported
-from infra.vision.matching import Features, features
+from infra.vision.alignment import Features, Matrix, aligned, can_be_seen, features, flipped, supported
+from infra.vision.features import Spoken, mirrored, mirrored_words, shared, signatures_of, spoken
 from infra.vision.overlay import Picture
-from infra.vision.placing import Proposal, proposals, views_of, window
-from infra.vision.prints import Print, unpacked
-from infra.vision.sift import mirrored
-from infra.vision.words import Spoken, mirrored_words, shared, signatures_of, spoken
+from infra.vision.prints import Print, hash_distance, is_hash_near, unpacked
+from infra.vision.proposals import Proposal, proposals, views_of, window
+
+WEIGHTS: Final = (-8.4, 5.1, 3.2, 7.3, 2.0, -0.3, -1.4, 1.9, -6.7)
+"""What each of `terms` is worth."""
+
+ALWAYS: Final = 4
+"""Through so many points there is always a homography: they say nothing."""
+
+CHOSEN: Final = (4, 5)
+"""Those of the terms whose weights are chosen."""
 
 ENOUGH_POINTS: Final = 12
 """Points from which neither the mirror image nor other places are looked at any more, if the pictures agree too."""
@@ -40,6 +46,46 @@ FEW_SHARED: Final = 4
 
 LEAST_ALIKE: Final = 0.35
 """How alike small copies must be for a place to be looked at."""
+
+
+class Found(NamedTuple):
+    """What speaks for one archived picture.
+
+    `points` local features agree, `agreement` is that of the pictures laid over each other, `distance` (0 to 256) that of the
+    nearest hashes, and `strain` is how unusually slanting the picture is seen. `colours` and `cast` are those of overlay.Colours.
+    `margin` is by how much the vectors are more alike than other candidates' are, and `among` how many pictures the archive has.
+    """
+
+    points: int = 0
+    agreement: float = 0.0
+    distance: int = 128
+    margin: float = 0.0
+    among: int = 1
+    strain: float = 0.0
+    colours: float = 0.0
+    cast: float = 0.0
+
+
+def terms(found: Found) -> tuple[float, ...]:
+    """What is weighed: 1, the agreement, the points by it, a near hash, the margin, how many pictures there are, and the strain."""
+    agreement = min(max(found.agreement, 0.0), 1.0)
+    return (
+        1.0,
+        agreement,
+        agreement * log(max(found.points, ALWAYS) / ALWAYS),
+        max(0.0, 1 - found.distance / 96),
+        min(max(found.margin, 0.0), 0.2),
+        log(max(found.among, 1) / 1_000),
+        min(max(found.strain, 0.0), 1.5),
+        -log(1.02 - min(max(found.colours, 0.0), 1.0)),
+        min(max(found.cast, 0.0), 1.0),
+    )
+
+
+def probability(found: Found) -> float:
+    """How sure it is, 0 to 1."""
+    told = sum(weight * term for weight, term in zip(WEIGHTS, terms(found), strict=True))
+    return 1 / (1 + exp(-max(min(told, 36.0), -36.0)))
 
 
 class Question(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import cv2
 import numpy as np
 
-from infra.vision.homography import Matrix
+from infra.vision.alignment import Matrix
 from infra.vision.overlay import Floats, Picture, planes, seen_through
 from infra.vision.panels import frame_of, grid_of
 from infra.vision.prints import THUMB, Print

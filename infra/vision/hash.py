@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.vision.sift import resized
+from infra.vision.features import resized
 
 FULL: Final = 512
 """Pictures are brought to this size before: larger ones as Meta's own tools do, smaller ones so that dithering is smoothed."""

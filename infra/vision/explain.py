@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import Evidence, Panel
-from infra.vision.homography import CORNERS, Matrix, flipped, pixels, supported
-from infra.vision.matching import features
+from infra.vision.alignment import CORNERS, Matrix, features, flipped, pixels, supported
+from infra.vision.features import mirrored, resized
 from infra.vision.panels import frame_of
 from infra.vision.prints import Print, unpacked
-from infra.vision.sift import mirrored, resized
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]

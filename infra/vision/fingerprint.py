@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.ports import Examined, Fingerprint
-from infra.vision.localise import places_of
-from infra.vision.pdq import pdq, pdq_turns
+from infra.vision.features import ASKED, features_of, most_of, resized, words_of
+from infra.vision.hash import pdq, pdq_turns
 from infra.vision.prints import PICTURE, THUMB, Print, packed
 from infra.vision.rectify import corners_of, decoded, rectified
-from infra.vision.sift import ASKED, features_of, most_of, resized
-from infra.vision.words import words_of
+from infra.vision.regions import places_of
 
 METHOD: Final = "f1"
 """How fingerprints are made. Another name whenever any picture's would become another one: two methods are never compared."""
