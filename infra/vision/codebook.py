@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
-from infra.art.generate import MAP, piece
-from infra.art.palette import quantise
+from infra.sandbox.art.generate import MAP, piece
+from infra.sandbox.art.palette import quantise
 from infra.vision.features import SCALE, Descriptors, features_of, mirrored, paired, units
 
 HALF = 8192

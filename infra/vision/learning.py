@@ -21,12 +21,12 @@ from rich.progress import track
 from torch import nn
 from torch.nn import functional
 
-from infra.art.camera import Scene
-from infra.art.canvas import Rng
-from infra.art.generate import MAP, SIZES, piece
-from infra.art.ingame import screenshot
-from infra.art.palette import Style, quantise
-from infra.art.phone import photo
+from infra.sandbox.art.camera import Scene
+from infra.sandbox.art.canvas import Rng
+from infra.sandbox.art.generate import MAP, SIZES, piece
+from infra.sandbox.art.ingame import screenshot
+from infra.sandbox.art.palette import Style, quantise
+from infra.sandbox.art.phone import photo
 from infra.vision.regions import (
     BOX,
     CONVOLUTIONS,

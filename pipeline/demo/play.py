@@ -8,8 +8,8 @@ from pathlib import Path
 
 from contracts.events import Fact, ImageFingerprinted, ImageIndexed
 from contracts.subjects import kind_filter, stream_of
-from infra.art.generate import piece
 from infra.nats.reader import follow
+from infra.sandbox.art.generate import piece
 from infra.simulator.answers import Answer
 from infra.simulator.model import Channel, Member
 from infra.simulator.simulator import Simulator

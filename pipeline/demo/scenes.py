@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from contracts.events import Fact, ImageIndexed, ImageRemoved, SearchJudged
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.simulator.answers import Answer
 from infra.simulator.model import Channel, Member, Message
 from infra.vision.distortions import png, reencode

@@ -8,9 +8,9 @@ from itertools import count
 import numpy as np
 from PIL import Image
 
-from infra.art.generate import MAP, piece
-from infra.art.ingame import screenshot
-from infra.art.phone import photo
+from infra.sandbox.art.generate import MAP, piece
+from infra.sandbox.art.ingame import screenshot
+from infra.sandbox.art.phone import photo
 from infra.vision.distortions import brightness, crop, jpeg, png, reencode, resize
 
 PIECES = 60

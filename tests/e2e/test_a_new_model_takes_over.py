@@ -21,7 +21,6 @@ from contracts.events import GenerationActivated, ImageEmbedded, ImageFingerprin
 from contracts.ports import Journal
 from contracts.subjects import IMAGES as IMAGES_STREAM
 from contracts.subjects import variant_filter
-from infra.art.generate import piece
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.clip.calibration import UNTRAINED_MODEL
 from infra.nats.connection import connect
@@ -29,6 +28,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
 from infra.nats.reader import count_of
 from infra.nats.server import embedded_server
+from infra.sandbox.art.generate import piece
 from infra.tasks import cancel, end_if_cancelled
 from infra.vision.distortions import jpeg, png
 from pipeline import topology

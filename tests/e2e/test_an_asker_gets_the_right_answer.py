@@ -11,9 +11,9 @@ from PIL import Image
 
 from contracts.events import ImagePosted, SearchAnswered, SearchMatched
 from contracts.subjects import IMAGES
-from infra.art.generate import piece
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
+from infra.sandbox.art.generate import piece
 from infra.simulator import Overwrite, Permission, Status, WrongLength
 from infra.vision.distortions import brightness, png, reencode, resize
 from pipeline.registry import STAGES

@@ -13,7 +13,7 @@ import pytest
 
 from contracts.events import ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
 from contracts.subjects import IMAGES
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.distortions import crop, jpeg, png, resize
 from pipeline.backup.archive import open_archive
 from pipeline.backup.entries import BLOBS, QUESTIONS

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.simulator import Answer, Channel, Member, Simulator
 from infra.vision.distortions import jpeg, png, resize
 from tests.suites.containers import COMPOSE_FILE, own_services, services

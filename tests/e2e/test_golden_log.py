@@ -10,11 +10,11 @@ import pytest_asyncio
 
 from contracts.events import FACTS, ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
 from contracts.subjects import FAILURES, LANES, parse_subject
-from infra.art.generate import piece
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import connect
 from infra.nats.reader import read
 from infra.nats.server import embedded_server
+from infra.sandbox.art.generate import piece
 from infra.vision.distortions import png
 from pipeline.audit.auditing import Sources, audit
 from pipeline.audit.chain import Scope

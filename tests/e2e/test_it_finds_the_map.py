@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.art.generate import MAP, drawn, piece
-from infra.art.ingame import screenshot
-from infra.art.phone import photo
+from infra.sandbox.art.generate import MAP, drawn, piece
+from infra.sandbox.art.ingame import screenshot
+from infra.sandbox.art.phone import photo
 from infra.vision.distortions import jpeg, png, reencode, resize
 from tests.suites.shown import headline, link, words
 from tests.suites.world import World, art, whole_world

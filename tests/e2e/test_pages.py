@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from contracts.subjects import SEARCHES
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.simulator import Answer, Channel, Interaction, Member, Message, Overwrite, Permission
 from infra.vision.distortions import png, reencode, resize
 from tests.suites.shown import headline, labels, lines, link, words

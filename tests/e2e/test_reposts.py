@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from contracts.events import ImageEmbedded, ImageReposted
-from infra.art.generate import piece
 from infra.discord.rest.notices import REPOST
 from infra.discord.wording import say
+from infra.sandbox.art.generate import piece
 from infra.simulator import Answer, Channel, Member, Message, Overwrite, Permission
 from infra.vision.distortions import png, reencode
 from tests.suites.generations import activate, begin, holds

@@ -12,7 +12,7 @@ import pytest
 
 from contracts.events import ImageEmbedded, SearchEmbedded, SearchMatched
 from contracts.stage import Stage
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.simulator import Answer, Interaction
 from infra.vision.distortions import png, reencode
 from pipeline.registry import STAGES

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from contracts.errors import Reject, RejectCode, Unavailable
-from infra.art.generate import piece
 from infra.clip.calibration import UNTRAINED_MODEL, calibration_of_encoder, text_calibration_of
 from infra.clip.encoder import open_encoder
 from infra.clip.shipped import SMALL_MODEL
+from infra.sandbox.art.generate import piece
 from infra.vision import distortions
 
 TINY = {

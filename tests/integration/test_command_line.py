@@ -14,7 +14,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.distortions import jpeg, resize
 from pipeline.process import log_server, running
 from pipeline.registry import STAGES

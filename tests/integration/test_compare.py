@@ -28,12 +28,12 @@ from contracts.events import (
     StoredFile,
 )
 from contracts.ports import Examined, Fingerprint
-from infra.art.generate import piece
 from infra.blobs.files import open_blob_store
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED_MODEL
 from infra.clip.encoder import open_encoder
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
+from infra.sandbox.art.generate import piece
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from infra.vision.distortions import brightness, crop, reencode
 from infra.vision.fingerprint import Fingerprinter

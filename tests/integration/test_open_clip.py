@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
-from infra.art.generate import piece
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, SMALL, TRAINED, UNTRAINED_MODEL, calibration_of_encoder
 from infra.clip.encoder import OpenClipEncoder, open_encoder
 from infra.clip.shipped import MODELS, SMALL_MODEL, shipped_tag
+from infra.sandbox.art.generate import piece
 from infra.vision import distortions
 from pipeline.settings import Settings
 

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from infra.art.camera import WHOLE, Scene
-from infra.art.canvas import Rng
-from infra.art.generate import MAP
-from infra.art.ingame import screenshot
-from infra.art.phone import photo
+from infra.sandbox.art.camera import WHOLE, Scene
+from infra.sandbox.art.canvas import Rng
+from infra.sandbox.art.generate import MAP
+from infra.sandbox.art.ingame import screenshot
+from infra.sandbox.art.phone import photo
 from infra.vision.distortions import reencode
 from tests.quality.pieces import Art
 

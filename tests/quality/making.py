@@ -15,7 +15,7 @@ from PIL import Image
 
 from contracts.errors import MapSeekError
 from contracts.events import Quad
-from infra import art
+from infra.sandbox import art
 from infra.vision.distortions import jpeg, png
 from tests.quality.categories import ALL, BY_NAME, OUTLINED, Category, Lot, file_of
 from tests.quality.pieces import STRANGERS, Art, Pieces

@@ -9,11 +9,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from infra.art import drawings
-from infra.art.canvas import Rng, rgb, scheme
-from infra.art.generate import KINDS, MAP
-from infra.art.hud import SYLLABLES
-from infra.art.palette import quantise
+from infra.sandbox.art import drawings
+from infra.sandbox.art.canvas import Rng, rgb, scheme
+from infra.sandbox.art.generate import KINDS, MAP
+from infra.sandbox.art.hud import SYLLABLES
+from infra.sandbox.art.palette import quantise
 from tests.quality import plain
 
 Family = Literal["drawn", "plain", "photo"]

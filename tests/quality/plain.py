@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from infra.art.canvas import Array, Rng, grid, image_of, rgb, scheme, shade, shuffled
+from infra.sandbox.art.canvas import Array, Rng, grid, image_of, rgb, scheme, shade, shuffled
 
 
 def flag(rng: Rng, width: int, height: int) -> Image.Image:

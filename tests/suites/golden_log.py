@@ -26,9 +26,9 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from contracts.events import ImageReposted, SearchAnswered
 from contracts.ports import BlobStore
 from contracts.subjects import IMAGES, STREAM_SUBJECTS
-from infra.art.generate import piece
 from infra.nats.consumers import consumers_of
 from infra.nats.reader import read
+from infra.sandbox.art.generate import piece
 from infra.simulator import Status
 from infra.vision.distortions import crop, jpeg
 from pipeline.deadletters import without_servers

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from PIL import Image
 
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.simulator import Channel, Guild, Member, Message
 from infra.vision.distortions import png, reencode, resize
 from stages.canonical import as_thumbnail, decode

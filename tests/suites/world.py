@@ -13,9 +13,9 @@ from contracts.events import Fact, ImageIndexed, ImagePosted
 from contracts.ports import CatalogueEntry
 from contracts.stage import Stage
 from contracts.subjects import FAILURES, kind_filter, stream_of
-from infra.art.generate import piece
 from infra.nats.projections import read_generations
 from infra.nats.reader import follow, readable
+from infra.sandbox.art.generate import piece
 from infra.simulator import Channel, Guild, Interaction, Member, Message, Simulator
 from infra.vision.distortions import png
 from pipeline.durables import durables

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.art.camera import Scene, View, looking
-from infra.art.generate import piece
-from infra.art.ingame import screenshot
-from infra.art.phone import photo
+from infra.sandbox.art.camera import Scene, View, looking
+from infra.sandbox.art.generate import piece
+from infra.sandbox.art.ingame import screenshot
+from infra.sandbox.art.phone import photo
 
 SIDE = 128
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from contracts.errors import MapSeekError
-from infra.art.generate import MAP, piece
+from infra.sandbox.art.generate import MAP, piece
 from infra.vision.distortions import jpeg, png
 from tests.quality import baselines
 from tests.quality.categories import ALL, BY_NAME, Lot, file_of

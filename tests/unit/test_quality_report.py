@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from contracts.errors import MapSeekError
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.distortions import png
 from tests.quality import costs, sheets
 from tests.quality.__main__ import _categories, _photos

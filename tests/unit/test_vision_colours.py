@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.colours import BINS, FULL, explained, histogram, kept
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.events import Panel
 from contracts.ports import Comparing
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision import overlay
 from infra.vision.compare import Comparer, compared
 from infra.vision.fingerprint import archived_print, asked_print

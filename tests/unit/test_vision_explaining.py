@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from contracts.events import Evidence, Panel
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.compare import compared
 from infra.vision.distortions import png
 from infra.vision.explain import WIDTH, explanation

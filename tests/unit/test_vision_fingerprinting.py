@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.errors import Reject
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision import fingerprint
 from infra.vision.features import ARCHIVED_AT_MOST
 from infra.vision.fingerprint import Fingerprinter, asked_print, closer_features

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.alignment import CORNERS, aligned, can_be_seen, consistent, features, flipped, moved, supported
 from infra.vision.features import ARCHIVED, ASKED, features_of, mirrored
 

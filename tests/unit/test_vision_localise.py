@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contracts.errors import Reject
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.distortions import png
 from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import PICTURE, packed

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.overlay import agreement, blocks, colours, inside, refined, seen_through
 from infra.vision.prints import THUMB
 

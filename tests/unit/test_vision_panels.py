@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from contracts.events import Panel
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.overlay import blocks, inside, seen_through
 from infra.vision.panels import angled, frame_of, grid_of, panel_of, place_of, seen, seen_of, turn_of
 from infra.vision.prints import THUMB

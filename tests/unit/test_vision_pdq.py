@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision import distortions
 from infra.vision.hash import distance, pdq, pdq_turns
 

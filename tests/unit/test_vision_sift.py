@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infra.art.generate import piece
+from infra.sandbox.art.generate import piece
 from infra.vision.features import ARCHIVED, ASKED, LENGTH, features_of, mirrored
 
 Picture = NDArray[np.uint8]

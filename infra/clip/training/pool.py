@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from infra.art.canvas import Rng
-from infra.art.generate import KINDS, MAP, SIZES
-from infra.art.palette import quantise
+from infra.sandbox.art.canvas import Rng
+from infra.sandbox.art.generate import KINDS, MAP, SIZES
+from infra.sandbox.art.palette import quantise
 
 Pixels = NDArray[np.uint8]
 """A (height, width, 3) picture."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contracts.events import Quad
-from infra.art.canvas import Array
+from infra.sandbox.art.canvas import Array
 
 Pixels = NDArray[np.uint8]
 WHOLE: Quad = (0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0)

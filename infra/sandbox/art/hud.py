@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from infra.art.canvas import Rng
+from infra.sandbox.art.canvas import Rng
 
 NAMES = ("Alex", "Steve", "Noor", "Kai", "Efe", "Sunny", "Zuri", "Ari", "Makena", "xX_Builder_Xx")
 LINES = (

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from infra.art import drawings, fields
-from infra.art.canvas import Rng
-from infra.art.palette import quantise
+from infra.sandbox.art import drawings, fields
+from infra.sandbox.art.canvas import Rng
+from infra.sandbox.art.palette import quantise
 
 MAP = 128
 """Pixels on a side of one map."""

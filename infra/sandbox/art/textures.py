@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from infra.art.camera import Pixels
-from infra.art.canvas import Array, Rng
+from infra.sandbox.art.camera import Pixels
+from infra.sandbox.art.canvas import Array, Rng
 
 SIDE = 16
 

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from infra.art import hud
-from infra.art.camera import Camera, Pixels, Scene, View, looking
-from infra.art.canvas import Array, Rng, noise
-from infra.art.generate import MAP
-from infra.art.textures import SIDE, block, grass, laid
+from infra.sandbox.art import hud
+from infra.sandbox.art.camera import Camera, Pixels, Scene, View, looking
+from infra.sandbox.art.canvas import Array, Rng, noise
+from infra.sandbox.art.generate import MAP
+from infra.sandbox.art.textures import SIDE, block, grass, laid
 
 SCREENS = ((1920, 1080), (1920, 1080), (1280, 720), (1366, 768), (1600, 900), (1536, 864), (1920, 1200), (1024, 768))
 YAW, LIFT = (10, 24, 35), (6, 12, 20)

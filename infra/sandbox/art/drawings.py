@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
-from infra.art.canvas import Array, Rng, grid, image_of, noise, pixels_of, rgb, scheme, shade, shuffled
+from infra.sandbox.art.canvas import Array, Rng, grid, image_of, noise, pixels_of, rgb, scheme, shade, shuffled
 
 
 def _ridge(rng: Rng, width: int, height: int, level: float, roughness: float) -> Array:

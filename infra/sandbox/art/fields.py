@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from infra.art.canvas import Rng, grid, image_of, noise, normalised, scheme, shade, shuffled
+from infra.sandbox.art.canvas import Rng, grid, image_of, noise, normalised, scheme, shade, shuffled
 
 
 def plasma(rng: Rng, width: int, height: int) -> Image.Image:

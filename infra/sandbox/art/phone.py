@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from infra.art.camera import Camera, Pixels, Scene, View, looking
-from infra.art.canvas import Array, Rng, noise
-from infra.art.hud import said
-from infra.art.ingame import screenshot
+from infra.sandbox.art.camera import Camera, Pixels, Scene, View, looking
+from infra.sandbox.art.canvas import Array, Rng, noise
+from infra.sandbox.art.hud import said
+from infra.sandbox.art.ingame import screenshot
 
 SENSORS = ((1600, 1200), (1280, 960), (1200, 1600), (1440, 1080), (1600, 1200), (960, 1280))
 YAW, LIFT, ROLL = (9, 20, 32), (6, 14, 22), (3, 7, 14)

@@ -1,0 +1,1 @@
+"""What a running bot never loads: a Discord simulator, generators of pictures, and training."""
