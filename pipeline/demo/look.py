@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from infra.simulator.answers import Answer
-from infra.simulator.model import Message
+from infra.sandbox.simulator.client import Answer
+from infra.sandbox.simulator.model import Message
 from pipeline.inline import data_uri
 
 Names = Mapping[str, str]

@@ -10,9 +10,9 @@ from contracts.events import Fact, ImageFingerprinted, ImageIndexed
 from contracts.subjects import kind_filter, stream_of
 from infra.nats.reader import follow
 from infra.sandbox.art.generate import piece
-from infra.simulator.answers import Answer
-from infra.simulator.model import Channel, Member
-from infra.simulator.simulator import Simulator
+from infra.sandbox.simulator.client import Answer
+from infra.sandbox.simulator.model import Channel, Member
+from infra.sandbox.simulator.simulator import Simulator
 from infra.vision.distortions import png
 from pipeline.demo.script import GUILDS, MEMBERS, Post, Question, posts, question_file
 from pipeline.process import Process, running

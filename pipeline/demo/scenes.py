@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from contracts.events import Fact, ImageIndexed, ImageRemoved, SearchJudged
 from infra.sandbox.art.generate import piece
-from infra.simulator.answers import Answer
-from infra.simulator.model import Channel, Member, Message
+from infra.sandbox.simulator.client import Answer
+from infra.sandbox.simulator.model import Channel, Member, Message
 from infra.vision.distortions import png, reencode
 from pipeline.demo.play import PATIENCE_S, Scenery, recorded
 from pipeline.demo.script import FORGETFUL, GUILDS, KNOWN, LATE, PIECES, WANTED, posts

@@ -29,7 +29,7 @@ from contracts.events import (
 from contracts.subjects import SEARCHES
 from infra.clip.loading import Tower, load_tower
 from infra.nats.reader import follow, readable
-from infra.simulator import Channel, Member, Simulator
+from infra.sandbox.simulator import Channel, Member, Simulator
 from pipeline.jobs import Runtime
 from pipeline.process import log_server, running
 from pipeline.registry import STAGES

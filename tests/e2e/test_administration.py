@@ -11,7 +11,7 @@ from PIL import Image
 from contracts.errors import MapSeekError
 from contracts.events import ImagePosted
 from infra.discord.wording import say
-from infra.simulator import Channel, Member, Status
+from infra.sandbox.simulator import Channel, Member, Status
 from pipeline.process import log_server, running
 from pipeline.registry import STAGES
 from tests.suites.archives import FORGETFUL, Held, Past, holds_exactly, manager, said, tiny

@@ -6,7 +6,7 @@ import pytest
 
 from contracts.events import AlertCancelled, AlertDelivered, AlertSet, AlertTriggered
 from infra.discord.wording import say
-from infra.simulator import Answer, Channel, Member, Message, Overwrite, Permission
+from infra.sandbox.simulator import Answer, Channel, Member, Message, Overwrite, Permission
 from tests.suites.waiting import eventually
 from tests.suites.world import Discord, World, art, mapseek_beside
 

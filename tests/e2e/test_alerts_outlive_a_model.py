@@ -4,7 +4,7 @@ import pytest
 
 from contracts.events import AlertDelivered, AlertEmbedded, AlertSet, AlertTriggered, ImageEmbedded, ImagePreprocessed
 from infra.discord.wording import say
-from infra.simulator import Answer, Message
+from infra.sandbox.simulator import Answer, Message
 from stages import preprocess
 from tests.suites.generations import activate, begin, give_up, holds
 from tests.suites.pictures import mirrored

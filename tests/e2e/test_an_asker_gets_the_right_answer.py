@@ -14,7 +14,7 @@ from contracts.subjects import IMAGES
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
 from infra.sandbox.art.generate import piece
-from infra.simulator import Overwrite, Permission, Status, WrongLength
+from infra.sandbox.simulator import Overwrite, Permission, Status, WrongLength
 from infra.vision.distortions import brightness, png, reencode, resize
 from pipeline.registry import STAGES
 from tests.suites.bench_stage import unsettled

@@ -13,8 +13,8 @@ from contracts.events import ImagePosted
 from infra.discord.wording import say
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
-from infra.simulator import Answer, Channel, Interaction, Member, Overwrite, Permission
-from infra.simulator.faults import Handler
+from infra.sandbox.simulator import Answer, Channel, Interaction, Member, Overwrite, Permission
+from infra.sandbox.simulator.faults import Handler
 from pipeline.policy import Backoff
 from pipeline.process import log_server, running
 from pipeline.registry import STAGES

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from infra.sandbox.art.generate import piece
-from infra.simulator import Answer, Channel, Member, Simulator
+from infra.sandbox.simulator import Answer, Channel, Member, Simulator
 from infra.vision.distortions import jpeg, png, resize
 from tests.suites.containers import COMPOSE_FILE, own_services, services
 from tests.suites.docker_engine import (

@@ -16,7 +16,7 @@ from contracts.events import (
     ImagePreprocessed,
     ImageRejected,
 )
-from infra.simulator import CDN, Drip, Redirect, Status
+from infra.sandbox.simulator import CDN, Drip, Redirect, Status
 from tests.suites.pictures import chunk, raw_png
 from tests.suites.world import Discord, World, art, mapseek_beside
 

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.events import ImageEmbedded, ImagePosted, ImageRemoved, RemovalRequested
 from infra.nats.erasure import LogErasure
-from infra.simulator import Channel, Message
+from infra.sandbox.simulator import Channel, Message
 from stages.erase import blobs_of
 from tests.suites.traces import SOON, at_rest, finds, nothing_left, removed, stored, traces_of
 from tests.suites.world import Discord, World, art, mapseek_beside

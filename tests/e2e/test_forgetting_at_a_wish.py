@@ -8,7 +8,7 @@ import pytest
 from contracts.events import AlertDelivered, AlertRequested, AlertSet, ImageRemoved, SearchJudged
 from contracts.subjects import ALERTS, JUDGEMENTS
 from infra.discord.wording import say
-from infra.simulator import Answer, Channel, Member, Message, Permission
+from infra.sandbox.simulator import Answer, Channel, Member, Message, Permission
 from tests.suites.replaying import begin_all_stages_anew
 from tests.suites.traces import SOON, at_rest, everything, finds, nothing_left, traces_of
 from tests.suites.waiting import eventually

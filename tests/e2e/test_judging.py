@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.events import SearchJudged
-from infra.simulator import Answer, Member, Message
+from infra.sandbox.simulator import Answer, Member, Message
 from tests.suites.shown import labels
 from tests.suites.world import World, art
 

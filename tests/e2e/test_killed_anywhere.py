@@ -31,7 +31,7 @@ from infra.blobs.files import open_blob_store
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
-from infra.simulator import Message
+from infra.sandbox.simulator import Message
 from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.policy import Policy

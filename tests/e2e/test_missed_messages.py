@@ -7,7 +7,7 @@ import pytest
 
 from contracts.events import ImagePosted, RemovalRequested
 from infra.discord.wording import say
-from infra.simulator import Message, Overwrite, Permission
+from infra.sandbox.simulator import Message, Overwrite, Permission
 from tests.suites.archives import FORGETFUL, Past, files_of, hold_history, holds_exactly, manager, said, tiny
 from tests.suites.programs import ended
 from tests.suites.waiting import eventually

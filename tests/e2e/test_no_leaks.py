@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from infra.simulator import Guild
+from infra.sandbox.simulator import Guild
 from tests.suites.leak_examples import EXAMPLES
 from tests.suites.leak_plans import PIECES, Plan, plans
 from tests.suites.leak_play import Company, Ledger, founded

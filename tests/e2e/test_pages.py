@@ -9,7 +9,7 @@ from PIL import Image
 
 from contracts.subjects import SEARCHES
 from infra.sandbox.art.generate import piece
-from infra.simulator import Answer, Channel, Interaction, Member, Message, Overwrite, Permission
+from infra.sandbox.simulator import Answer, Channel, Interaction, Member, Message, Overwrite, Permission
 from infra.vision.distortions import png, reencode, resize
 from tests.suites.shown import headline, labels, lines, link, words
 from tests.suites.waiting import eventually

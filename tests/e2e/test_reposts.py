@@ -10,7 +10,7 @@ from contracts.events import ImageEmbedded, ImageReposted
 from infra.discord.rest.notices import REPOST
 from infra.discord.wording import say
 from infra.sandbox.art.generate import piece
-from infra.simulator import Answer, Channel, Member, Message, Overwrite, Permission
+from infra.sandbox.simulator import Answer, Channel, Member, Message, Overwrite, Permission
 from infra.vision.distortions import png, reencode
 from tests.suites.generations import activate, begin, holds
 from tests.suites.replaying import begin_all_stages_anew

@@ -11,7 +11,7 @@ from rich.console import Console
 from contracts.errors import MapSeekError
 from contracts.events import ImageFingerprinted, ImageIndexed, ImagePreprocessed, ImageRemoved, SearchAnswered, SearchMatched
 from contracts.subjects import RETRIES
-from infra.simulator import CDN, Status
+from infra.sandbox.simulator import CDN, Status
 from pipeline.commands.failures import Choice, list_failures, retry_failures, show_failure
 from pipeline.commands.trace import trace_entities
 from pipeline.settings import Settings

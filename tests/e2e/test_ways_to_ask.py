@@ -13,7 +13,7 @@ import pytest
 from contracts.events import ImageEmbedded, SearchEmbedded, SearchMatched
 from contracts.stage import Stage
 from infra.sandbox.art.generate import piece
-from infra.simulator import Answer, Interaction
+from infra.sandbox.simulator import Answer, Interaction
 from infra.vision.distortions import png, reencode
 from pipeline.registry import STAGES
 from tests.suites.archives import manager

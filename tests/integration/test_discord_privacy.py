@@ -10,7 +10,7 @@ from contracts.events import ImagePosted, RemovalRequested
 from contracts.state import Forgotten, read
 from contracts.subjects import forgotten_key
 from infra.discord.wording import say
-from infra.simulator import Interaction, Member, Message, Overwrite, Permission
+from infra.sandbox.simulator import Interaction, Member, Message, Overwrite, Permission
 from tests.suites.fakes import MemoryJournal, MemoryState
 from tests.suites.gateway import Discord, listening, simulated_discord
 from tests.suites.waiting import eventually

@@ -19,8 +19,8 @@ from contracts.ports import Answer
 from infra.discord.answers.webhook import WebhookAnswers
 from infra.discord.gateway import simulated
 from infra.discord.rest.client import AttachmentUrls, RestLogin
-from infra.simulator import REST, Channel, Interaction, Member, Message, Overwrite, Permission, Simulator, Stall, Status
-from infra.simulator.answers import Answer as Seen
+from infra.sandbox.simulator import REST, Channel, Interaction, Member, Message, Overwrite, Permission, Simulator, Stall, Status
+from infra.sandbox.simulator.client import Answer as Seen
 from tests.suites.answers import answer, found, piece, problem
 from tests.suites.discord_client import Bot, logged_in
 

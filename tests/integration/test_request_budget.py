@@ -12,7 +12,7 @@ from contracts.errors import Retry
 from infra.discord.gateway import simulated
 from infra.discord.rest.client import RestLogin
 from infra.discord.rest.rate_limit import MOST, Budget, Held, limiting
-from infra.simulator import Overwrite, Permission
+from infra.sandbox.simulator import Overwrite, Permission
 from tests.suites.fakes import MemoryJournal, MemoryState
 from tests.suites.gateway import Discord, listening, simulated_discord
 

@@ -14,8 +14,8 @@ from contracts.ports import Document
 from infra.discord.answers.buttons import BROWSE, parsed
 from infra.discord.answers.webhook import WebhookAnswers
 from infra.discord.gateway import simulated
-from infra.simulator import Channel, Interaction, Member, Simulator
-from infra.simulator.answers import Answer
+from infra.sandbox.simulator import Channel, Interaction, Member, Simulator
+from infra.sandbox.simulator.client import Answer
 from stages.reply import Deps, handle
 from tests.suites.discord_client import Bot, logged_in, png
 from tests.suites.fakes import MemoryBlobs, MemoryCatalogue, MemoryJournal

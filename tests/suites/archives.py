@@ -13,8 +13,8 @@ from aiohttp import web
 from PIL import Image
 
 from contracts.events import ImageEmbedded, ImageIndexed, ImagePosted
-from infra.simulator import Channel, Interaction, Member, Message, Permission, Simulator
-from infra.simulator.faults import Handler
+from infra.sandbox.simulator import Channel, Interaction, Member, Message, Permission, Simulator
+from infra.sandbox.simulator.faults import Handler
 from tests.suites.world import IMPATIENT, Discord, World
 
 FORGETFUL = replace(IMPATIENT, blob_grace=timedelta(0))

@@ -6,7 +6,7 @@ import aiohttp
 import disnake
 from disnake.ext import commands
 
-from infra.simulator import Interaction, Message, Simulator
+from infra.sandbox.simulator import Interaction, Message, Simulator
 from tests.suites.discord_client import shown
 
 NEXT = {"type": 2, "style": 1, "label": "Next", "custom_id": "turn:2"}

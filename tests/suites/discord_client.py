@@ -11,7 +11,7 @@ import disnake
 from disnake.ext import commands
 from PIL import Image
 
-from infra.simulator import Simulator
+from infra.sandbox.simulator import Simulator
 
 INTENTS = disnake.Intents(guilds=True, guild_messages=True, message_content=True)
 WAIT = 10

@@ -10,7 +10,7 @@ from typing import Any
 from contracts.ports import Alerts, Overseeing, Posts, State
 from infra.discord.gateway import run_gateway, simulated
 from infra.discord.services import Ports
-from infra.simulator import Channel, Guild, Member, Message, Simulator
+from infra.sandbox.simulator import Channel, Guild, Member, Message, Simulator
 from tests.suites.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
 from tests.suites.waiting import eventually
 

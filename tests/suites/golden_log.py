@@ -29,7 +29,7 @@ from contracts.subjects import IMAGES, STREAM_SUBJECTS
 from infra.nats.consumers import consumers_of
 from infra.nats.reader import read
 from infra.sandbox.art.generate import piece
-from infra.simulator import Status
+from infra.sandbox.simulator import Status
 from infra.vision.distortions import crop, jpeg
 from pipeline.deadletters import without_servers
 from pipeline.logs import configure_logging

@@ -3,8 +3,8 @@
 import re
 
 from infra.discord.wording import say
-from infra.simulator import Interaction, Member, Message
-from infra.simulator.answers import buttons_of
+from infra.sandbox.simulator import Interaction, Member, Message
+from infra.sandbox.simulator.client import buttons_of
 from tests.suites.leak_plans import All
 from tests.suites.leak_play import Company, Wish, is_adult
 from tests.suites.leaks import Posted, may_read, seen

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from infra.simulator import Channel, Member, Overwrite, Permission
+from infra.sandbox.simulator import Channel, Member, Overwrite, Permission
 from tests.suites.leak_plans import GRANTED, Step
 from tests.suites.leak_play import Company, overwrites
 

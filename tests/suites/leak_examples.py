@@ -1,6 +1,6 @@
 """Plans that are played each time: the ways to leak that were thought of, or were found."""
 
-from infra.simulator import Permission
+from infra.sandbox.simulator import Permission
 from tests.suites.leak_plans import ASKERS, PIECES, ROLES, All, History, Plan, Post, Room, Rule, Step, Thread, View
 
 NONE = Permission.NONE

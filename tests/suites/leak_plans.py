@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from hypothesis import strategies as st
 
-from infra.simulator import Permission
+from infra.sandbox.simulator import Permission
 
 ASKERS = 4
 """Members who ask; the number after them is the guild's owner. The first one is in another guild, too."""

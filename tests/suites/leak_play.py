@@ -8,9 +8,8 @@ from itertools import count
 
 from contracts.errors import MapSeekError
 from infra.nats.projections import read_generations
-from infra.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Role, Simulator
-from infra.simulator.model import EPHEMERAL, TEXT
-from infra.simulator.permissions import ALL, DEFAULT
+from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Role, Simulator
+from infra.sandbox.simulator.model import ALL, DEFAULT, EPHEMERAL, TEXT
 from pipeline.durables import durables
 from pipeline.registry import STAGES
 from tests.suites.bench_stage import unsettled

@@ -6,9 +6,9 @@ from contextlib import suppress
 from contracts.errors import MapSeekError
 from infra.discord.answers.buttons import BROWSE, custom_id
 from infra.discord.wording import say
-from infra.simulator import Channel, Member, Message
-from infra.simulator.answers import buttons_of
-from infra.simulator.model import EPHEMERAL
+from infra.sandbox.simulator import Channel, Member, Message
+from infra.sandbox.simulator.client import buttons_of
+from infra.sandbox.simulator.model import EPHEMERAL
 from tests.suites.leak_answers import ALERT, answered, complete, push
 from tests.suites.leak_changes import CHANGES, actor
 from tests.suites.leak_plans import PIECES, Step

@@ -13,7 +13,7 @@ from hashlib import sha256
 from PIL import Image
 
 from infra.sandbox.art.generate import piece
-from infra.simulator import Channel, Guild, Member, Message
+from infra.sandbox.simulator import Channel, Guild, Member, Message
 from infra.vision.distortions import png, reencode, resize
 from stages.canonical import as_thumbnail, decode
 from tests.suites import rules

@@ -1,6 +1,6 @@
 """Reading an answer as the one who asked sees it: its headline, where it leads, its words and its buttons."""
 
-from infra.simulator import Answer
+from infra.sandbox.simulator import Answer
 
 
 def headline(answer: Answer) -> str:

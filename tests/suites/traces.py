@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 from contracts.events import ImageEmbedded, ImageRemoved
 from contracts.subjects import INCIDENTS, STREAM_SUBJECTS
 from infra.nats.erasure import LogErasure
-from infra.simulator import Message
+from infra.sandbox.simulator import Message
 from pipeline.durables import ACK_WAIT_S
 from stages.erase import blobs_of
 from tests.suites.waiting import eventually

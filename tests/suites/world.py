@@ -16,7 +16,7 @@ from contracts.subjects import FAILURES, kind_filter, stream_of
 from infra.nats.projections import read_generations
 from infra.nats.reader import follow, readable
 from infra.sandbox.art.generate import piece
-from infra.simulator import Channel, Guild, Interaction, Member, Message, Simulator
+from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Simulator
 from infra.vision.distortions import png
 from pipeline.durables import durables
 from pipeline.policy import Backoff, Policy

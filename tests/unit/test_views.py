@@ -14,7 +14,7 @@ from contracts.ports import Answer, Found
 from infra.discord.answers.buttons import ALERT, BROWSE, VOTE, parsed
 from infra.discord.answers.embeds import COLOURS, EXPLANATION, FILENAME, View, answer_view, plain
 from infra.discord.wording import LANGUAGES, say
-from infra.simulator.limits import check_message
+from infra.sandbox.simulator.rest import check_message
 from tests.suites.answers import ASKER, SEARCH, THUMBNAIL, answer, found, piece, problem
 
 BEST = found(3, 0.97, THUMBNAIL, user_name="Alex", filename="sunset.png", channel_id="88")

@@ -3,7 +3,7 @@
 from contracts.events import ImagePosted, RemovalRequested
 from contracts.state import Mark
 from contracts.subjects import mark_key
-from infra.simulator import Overwrite, Permission
+from infra.sandbox.simulator import Overwrite, Permission
 from tests.suites.fakes import MemoryJournal, MemoryState
 from tests.suites.gateway import Discord, listening
 from tests.suites.waiting import eventually

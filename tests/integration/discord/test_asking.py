@@ -13,7 +13,7 @@ from contracts.events import (
 from contracts.state import GuildSettings
 from contracts.subjects import settings_key
 from infra.discord.wording import say
-from infra.simulator import Channel, Member, Overwrite, Permission
+from infra.sandbox.simulator import Channel, Member, Overwrite, Permission
 from tests.suites.fakes import MemoryJournal, MemoryState
 from tests.suites.gateway import PNG, Discord, listening
 from tests.suites.told import said, sentence

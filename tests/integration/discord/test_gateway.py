@@ -18,7 +18,7 @@ from contracts.events import DiscordReply, Fact, ImagePosted, SearchRequested
 from infra.discord.gateway import run_gateway, simulated
 from infra.discord.services import Ports
 from infra.discord.wording import say
-from infra.simulator import Overwrite, Permission, Simulator
+from infra.sandbox.simulator import Overwrite, Permission, Simulator
 from tests.suites.cancelling import Losing, ends
 from tests.suites.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
 from tests.suites.gateway import Discord, Heard, listening

@@ -18,7 +18,7 @@ from contracts.events import (
 )
 from infra.discord.answers import buttons as custom_ids
 from infra.discord.answers.buttons import custom_id
-from infra.simulator import Message, Overwrite, Permission
+from infra.sandbox.simulator import Message, Overwrite, Permission
 from tests.suites.facts import QUESTION
 from tests.suites.fakes import MemoryJournal
 from tests.suites.gateway import PNG, Discord, listening

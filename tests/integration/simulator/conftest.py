@@ -6,7 +6,7 @@ import aiohttp
 import disnake
 import pytest
 
-from infra.simulator import Channel, Guild, Interaction, Member, Simulator
+from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Simulator
 from tests.suites.discord_client import Bot, logged_in, png
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import aiohttp
 import pytest
 
-from infra.simulator import CDN, REST, Channel, Drip, Endless, Member, Redirect, Simulator, Stall, Status, WrongLength
+from infra.sandbox.simulator import CDN, REST, Channel, Drip, Endless, Member, Redirect, Simulator, Stall, Status, WrongLength
 from tests.suites.discord_client import Bot, png
 
 

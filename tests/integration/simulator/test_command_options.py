@@ -9,7 +9,7 @@ from disnake import Option, OptionChoice, OptionType
 from disnake.ext import commands
 
 from contracts.errors import MapSeekError
-from infra.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
+from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
 from tests.suites.discord_client import Bot, logged_in, png
 
 ALL_OPTIONS = [

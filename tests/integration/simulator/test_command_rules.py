@@ -5,7 +5,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from infra.simulator import Simulator
+from infra.sandbox.simulator import Simulator
 
 
 def option(**fields: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import disnake
 import pytest
 
 from contracts.errors import MapSeekError
-from infra.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
+from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
 from tests.suites.discord_client import WAIT, Bot, logged_in, png, shown, webhook
 
 

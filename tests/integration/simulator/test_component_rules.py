@@ -5,7 +5,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from infra.simulator import Interaction, Simulator
+from infra.sandbox.simulator import Interaction, Simulator
 from tests.suites.buttons import LINK, NEXT
 
 

@@ -7,7 +7,7 @@ import disnake
 import pytest
 
 from contracts.errors import MapSeekError
-from infra.simulator import Button, Channel, Interaction, Member, Simulator
+from infra.sandbox.simulator import Button, Channel, Interaction, Member, Simulator
 from tests.suites.buttons import BACK, LINK, NEXT, Turning, answered, button
 from tests.suites.discord_client import WAIT, Bot, logged_in
 

@@ -8,8 +8,8 @@ import disnake
 import pytest
 from PIL import Image
 
-from infra.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from infra.simulator.permissions import permissions_in
+from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
+from infra.sandbox.simulator.model import permissions_in
 from tests.suites.discord_client import Bot, logged_in, png
 
 

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import WSMsgType
 from disnake.gateway import KeepAliveHandler
 
-from infra.simulator import Channel, Member, Simulator
-from infra.simulator import gateway as gateway_module
+from infra.sandbox.simulator import Channel, Member, Simulator
+from infra.sandbox.simulator import gateway as gateway_module
 from tests.suites.discord_client import WAIT, Bot, logged_in, png, webhook
 
 

@@ -7,7 +7,7 @@ import aiohttp
 import disnake
 import pytest
 
-from infra.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
+from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
 from tests.suites.discord_client import Bot, logged_in
 
 

@@ -6,7 +6,7 @@ import aiohttp
 import disnake
 import pytest
 
-from infra.simulator import Interaction, Simulator
+from infra.sandbox.simulator import Interaction, Simulator
 from tests.suites.discord_client import shown, webhook
 
 LONG = "x" * 5000

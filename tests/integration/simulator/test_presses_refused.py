@@ -9,7 +9,7 @@ import disnake
 import pytest
 
 from contracts.errors import MapSeekError
-from infra.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
+from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
 from tests.suites.buttons import BACK, LINK, NEXT, Turning, answered, button
 from tests.suites.discord_client import Bot, logged_in, png, webhook
 

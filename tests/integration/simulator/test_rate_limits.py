@@ -7,7 +7,7 @@ import aiohttp
 import disnake
 import pytest
 
-from infra.simulator import Channel, Guild, Interaction, Member, Simulator, Status
+from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Simulator, Status
 from tests.suites.discord_client import Bot, logged_in, png, webhook
 
 

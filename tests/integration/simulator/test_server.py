@@ -4,7 +4,7 @@ import aiohttp
 import pytest
 
 from contracts.errors import MapSeekError
-from infra.simulator import Channel, Member, Simulator
+from infra.sandbox.simulator import Channel, Member, Simulator
 from tests.suites.discord_client import Bot
 
 

@@ -5,7 +5,7 @@ import disnake
 import pytest
 
 from contracts.errors import MapSeekError
-from infra.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
+from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
 from tests.suites.discord_client import Bot, logged_in, png
 from tests.suites.waiting import eventually
 

@@ -4,13 +4,10 @@ from datetime import datetime
 
 from aiohttp import web
 
-from infra.simulator import payloads, places, threads
-from infra.simulator.access import Access, bounded, number, snowflake
-from infra.simulator.errors import JSON, ApiError, invalid_form, missing_access, unknown
-from infra.simulator.model import FORUM, TEXT, Channel
-from infra.simulator.permissions import Permission
-from infra.simulator.rest import BASE, json_response
-from infra.simulator.snowflake import time_of
+from infra.sandbox.simulator import channels, payloads
+from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form, missing_access, unknown
+from infra.sandbox.simulator.model import FORUM, TEXT, Channel, Permission, time_of
+from infra.sandbox.simulator.rest import BASE, Access, bounded, json_response, number, snowflake
 
 
 class RestGuilds(Access):
@@ -37,14 +34,14 @@ class RestGuilds(Access):
     async def one(self, request: web.Request) -> web.Response:
         """A guild."""
         guild = self.guild(request)
-        payload = places.guild(guild)
+        payload = payloads.guild(guild)
         if request.query.get("with_counts") in ("1", "true"):
             payload |= {"approximate_member_count": len(guild.members), "approximate_presence_count": 1}
         return json_response(payload)
 
     async def channels(self, request: web.Request) -> web.Response:
         """A guild's channels, without threads; those that the bot may not see too."""
-        return json_response([places.channel(each) for each in self.guild(request).channels.values()])
+        return json_response([payloads.channel(each) for each in self.guild(request).channels.values()])
 
     async def roles(self, request: web.Request) -> web.Response:
         """A guild's roles."""
@@ -61,7 +58,7 @@ class RestGuilds(Access):
         """The threads of a guild that are not archived and that the bot may see, newest first."""
         guild = self.guild(request)
         me = self.world.me(guild)
-        return json_response(places.thread_list(places.active_threads(guild, me), me))
+        return json_response(payloads.thread_list(payloads.active_threads(guild, me), me))
 
     async def archived_public(self, request: web.Request) -> web.Response:
         """Archived public threads, the last archived first."""
@@ -92,7 +89,7 @@ class RestGuilds(Access):
         user_id = self.world.bot.id if wanted == "@me" else snowflake(wanted)
         if user_id not in thread.joined:
             raise unknown("Member")
-        payload = places.thread_member(thread, user_id)
+        payload = payloads.thread_member(thread, user_id)
         if request.query.get("with_member") in ("1", "true"):
             payload["member"] = payloads.member(thread.guild.members[user_id])
         return json_response(payload)
@@ -102,7 +99,7 @@ class RestGuilds(Access):
         thread = self._thread(request)
         if thread.archived:
             raise ApiError(400, 50083, "Thread is archived")
-        threads.join(self.world, thread, self.world.me(thread.guild))
+        channels.join(self.world, thread, self.world.me(thread.guild))
         return web.Response(status=204)
 
     async def leave(self, request: web.Request) -> web.Response:
@@ -110,7 +107,7 @@ class RestGuilds(Access):
         thread = self._thread(request)
         if thread.archived:
             raise ApiError(400, 50083, "Thread is archived")
-        threads.leave(self.world, thread, self.world.me(thread.guild))
+        channels.leave(self.world, thread, self.world.me(thread.guild))
         return web.Response(status=204)
 
     def _parent(self, request: web.Request) -> Channel:
@@ -134,7 +131,7 @@ class RestGuilds(Access):
 
     def _page(self, request: web.Request, channel: Channel, found: list[Channel]) -> web.Response:
         limit = bounded(request, "limit", 2, 100, 50)
-        page: JSON = places.thread_list(found[:limit], self.world.me(channel.guild))
+        page: JSON = payloads.thread_list(found[:limit], self.world.me(channel.guild))
         return json_response(page | {"has_more": len(found) > limit})
 
 

@@ -4,24 +4,26 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from infra.simulator import payloads, places
-from infra.simulator.cdn import Cdn
-from infra.simulator.errors import JSON
-from infra.simulator.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, GUILDS, MESSAGE_CONTENT, Gateway
-from infra.simulator.model import (
+from infra.sandbox.simulator import payloads
+from infra.sandbox.simulator.cdn import Cdn
+from infra.sandbox.simulator.fields import JSON
+from infra.sandbox.simulator.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, GUILDS, MESSAGE_CONTENT, Gateway
+from infra.sandbox.simulator.model import (
     DIRECT,
     EPHEMERAL,
     Attachment,
     Channel,
+    Clock,
     Guild,
     Interaction,
     Member,
     Message,
+    Permission,
     Role,
     User,
+    permissions_in,
+    snowflakes,
 )
-from infra.simulator.permissions import Permission, permissions_in
-from infra.simulator.snowflake import Clock, snowflakes
 
 Upload = tuple[str, bytes]
 """File name and content."""
@@ -102,7 +104,7 @@ class World:
             guild.members[account.id] = Member(account, guild, [], self.clock())
         self.guilds[guild.id] = guild
         self.commands.setdefault(guild.id, [])
-        self.gateway.dispatch("GUILD_CREATE", places.created_guild(guild, self.me(guild)), intent=GUILDS)
+        self.gateway.dispatch("GUILD_CREATE", payloads.created_guild(guild, self.me(guild)), intent=GUILDS)
         return guild
 
     def add_role(self, guild: Guild, name: str, permissions: Permission) -> Role:
@@ -186,7 +188,7 @@ class World:
         return [
             {"id": str(guild.id), "unavailable": True}
             if guild.unavailable
-            else {**places.created_guild(guild, self.me(guild)), "unavailable": False}
+            else {**payloads.created_guild(guild, self.me(guild)), "unavailable": False}
             for guild in self.guilds.values()
         ]
 

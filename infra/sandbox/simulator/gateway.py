@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from aiohttp import WSMsgType, web
 
-from infra.simulator.errors import JSON
+from infra.sandbox.simulator.fields import JSON
 
 GUILDS = 1 << 0
 GUILD_MESSAGES = 1 << 9

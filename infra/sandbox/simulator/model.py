@@ -1,12 +1,19 @@
 """What exists in the simulated Discord: plain records. world.py changes them, payloads.py puts them on the wire."""
 
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from enum import IntFlag
+from itertools import count
 
-from infra.simulator.errors import JSON
-from infra.simulator.history import History
-from infra.simulator.permissions import Permission
-from infra.simulator.snowflake import time_of
+from infra.sandbox.simulator.fields import JSON
+
+Clock = Callable[[], datetime]
+"""The simulator's time, always in UTC."""
+
+EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
+_COUNTER_BITS = 22
 
 EPHEMERAL = 1 << 6
 LOADING = 1 << 7
@@ -21,6 +28,129 @@ THREAD_STARTER = 21
 
 COMMAND, COMPONENT = 2, 3
 """The types of interactions: a command was used, a button was pressed."""
+
+
+def snowflakes(clock: Clock) -> Callable[[datetime | None], int]:
+    """A source of unique ids for a moment (None: now), ascending within one millisecond."""
+    numbers = count()
+
+    def new(at: datetime | None = None) -> int:
+        milliseconds = ((at or clock()) - EPOCH) // timedelta(milliseconds=1)
+        return (milliseconds << _COUNTER_BITS) | (next(numbers) & ((1 << _COUNTER_BITS) - 1))
+
+    return new
+
+
+def time_of(snowflake: int) -> datetime:
+    """The moment an id carries, to the millisecond."""
+    return EPOCH + timedelta(milliseconds=snowflake >> _COUNTER_BITS)
+
+
+class Permission(IntFlag):
+    """The permissions the simulator knows by name, with Discord's own bits."""
+
+    NONE = 0
+    ADMINISTRATOR = 1 << 3
+    MANAGE_CHANNELS = 1 << 4
+    MANAGE_GUILD = 1 << 5
+    ADD_REACTIONS = 1 << 6
+    VIEW_CHANNEL = 1 << 10
+    SEND_MESSAGES = 1 << 11
+    MANAGE_MESSAGES = 1 << 13
+    EMBED_LINKS = 1 << 14
+    ATTACH_FILES = 1 << 15
+    READ_MESSAGE_HISTORY = 1 << 16
+    USE_APPLICATION_COMMANDS = 1 << 31
+    MANAGE_THREADS = 1 << 34
+    CREATE_PUBLIC_THREADS = 1 << 35
+    CREATE_PRIVATE_THREADS = 1 << 36
+    SEND_MESSAGES_IN_THREADS = 1 << 38
+
+
+ALL = Permission((1 << 51) - 1)
+
+DEFAULT = (
+    Permission.ADD_REACTIONS
+    | Permission.VIEW_CHANNEL
+    | Permission.SEND_MESSAGES
+    | Permission.EMBED_LINKS
+    | Permission.ATTACH_FILES
+    | Permission.READ_MESSAGE_HISTORY
+    | Permission.USE_APPLICATION_COMMANDS
+    | Permission.CREATE_PUBLIC_THREADS
+    | Permission.CREATE_PRIVATE_THREADS
+    | Permission.SEND_MESSAGES_IN_THREADS
+)
+
+
+def permissions_in(channel: "Channel", member: "Member") -> Permission:
+    """What a member may do in a channel: roles, then the overwrites of @everyone, of the roles together, and of the member.
+
+    A thread has its parent's permissions; a private one is closed to all but its members and those who manage threads.
+    """
+    if channel.parent is not None:
+        granted = permissions_in(channel.parent, member)
+        return Permission.NONE if channel.private and not _may_enter(channel, member, granted) else granted
+    guild = channel.guild
+    granted = guild.everyone.permissions
+    for role in member.roles:
+        granted |= role.permissions
+    if member.id == guild.owner_id or granted & Permission.ADMINISTRATOR:
+        return ALL
+    for targets in ({guild.id}, {role.id for role in member.roles}, {member.id}):
+        allow = deny = Permission.NONE
+        for overwrite in channel.overwrites:
+            if overwrite.target.id in targets:
+                allow |= overwrite.allow
+                deny |= overwrite.deny
+        granted = Permission(int(granted) & ~int(deny) | int(allow))
+    return granted if granted & Permission.VIEW_CHANNEL else Permission.NONE
+
+
+def _may_enter(thread: "Channel", member: "Member", granted: Permission) -> bool:
+    return member.id in thread.joined or bool(granted & Permission.MANAGE_THREADS)
+
+
+class History:
+    """What a channel does with its messages."""
+
+    __slots__ = ()
+
+    messages: dict[int, "Message"]
+    _order: list[int]
+
+    def add(self, message: "Message") -> None:
+        """Keep a message; one posted in the past goes where its id belongs."""
+        self.messages[message.id] = message
+        insort(self._order, message.id)
+
+    def remove(self, message: "Message") -> None:
+        """Forget a message."""
+        del self.messages[message.id]
+        del self._order[bisect_left(self._order, message.id)]
+
+    @property
+    def last_message_id(self) -> int | None:
+        """The id of the newest message."""
+        return self._order[-1] if self._order else None
+
+    def before(self, snowflake: int | None, limit: int) -> "list[Message]":
+        """At most `limit` messages older than an id (None: the newest ones), newest first."""
+        end = len(self._order) if snowflake is None else bisect_left(self._order, snowflake)
+        return self._newest_first(self._order[max(0, end - limit) : end])
+
+    def after(self, snowflake: int, limit: int) -> "list[Message]":
+        """The `limit` messages that follow an id, newest first all the same."""
+        start = bisect_right(self._order, snowflake)
+        return self._newest_first(self._order[start : start + limit])
+
+    def around(self, snowflake: int, limit: int) -> "list[Message]":
+        """Messages on both sides of an id, newest first."""
+        start = max(0, bisect_left(self._order, snowflake) - limit // 2)
+        return self._newest_first(self._order[start : start + limit])
+
+    def _newest_first(self, ids: Sequence[int]) -> "list[Message]":
+        return [self.messages[message_id] for message_id in reversed(ids)]
 
 
 @dataclass(eq=False, slots=True)

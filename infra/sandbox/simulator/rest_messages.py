@@ -4,16 +4,23 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from infra.simulator import fields, payloads, places, threads
-from infra.simulator.access import Access, snowflake
-from infra.simulator.body import Body, apply_body, read_body, read_json
-from infra.simulator.direct import account, conversation, reachable
-from infra.simulator.errors import ApiError, invalid_form, unknown
-from infra.simulator.gateway import GUILD_MESSAGE_REACTIONS
-from infra.simulator.model import CATEGORY, DIRECT, FORUM, Channel, Message
-from infra.simulator.permissions import Permission
-from infra.simulator.references import check_mentions, referenced
-from infra.simulator.rest import BASE, json_response
+from infra.sandbox.simulator import channels, fields, payloads
+from infra.sandbox.simulator.channels import account, conversation, reachable
+from infra.sandbox.simulator.fields import ApiError, invalid_form, unknown
+from infra.sandbox.simulator.gateway import GUILD_MESSAGE_REACTIONS
+from infra.sandbox.simulator.model import CATEGORY, DIRECT, FORUM, Channel, Message, Permission
+from infra.sandbox.simulator.rest import (
+    BASE,
+    Access,
+    Body,
+    apply_body,
+    check_mentions,
+    json_response,
+    read_body,
+    read_json,
+    referenced,
+    snowflake,
+)
 
 _ALLOWED_FLAGS = 1 << 2 | 1 << 12
 _NONCE_LENGTH = 25
@@ -55,7 +62,7 @@ class RestMessages(Access):
             raise unknown("User")
         if person is self.world.bot:
             raise _unreachable()
-        return json_response(places.channel(conversation(self.world, person)))
+        return json_response(payloads.channel(conversation(self.world, person)))
 
     async def create(self, request: web.Request) -> web.Response:
         """A message of the bot. With `enforce_nonce` one that was sent with the same nonce is returned in its place."""
@@ -70,7 +77,7 @@ class RestMessages(Access):
             return json_response(payloads.message(same, self.world.cdn.sign))
         apply_body(self.world, message, body.payload, body.files)
         if channel.is_thread:
-            threads.enter(self.world, channel, self.world.me(channel.guild))
+            channels.enter(self.world, channel, self.world.me(channel.guild))
         self.world.create_message(message)
         self.world.changed()
         return json_response(payloads.message(message, self.world.cdn.sign))

@@ -12,8 +12,7 @@ from pathlib import PurePosixPath
 from aiohttp import web
 from PIL import Image
 
-from infra.simulator.model import Attachment
-from infra.simulator.snowflake import Clock
+from infra.sandbox.simulator.model import Attachment, Clock
 
 LIFETIME = timedelta(hours=24)
 GONE = "This content is no longer available."

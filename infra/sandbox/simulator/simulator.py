@@ -12,18 +12,16 @@ from typing import Self
 from aiohttp import web
 
 from contracts.errors import MapSeekError
-from infra.simulator.asking import Asking
-from infra.simulator.errors import ApiError
-from infra.simulator.faults import Faults, Handler
-from infra.simulator.interactions import Interactions
-from infra.simulator.posting import Posting
-from infra.simulator.ratelimits import RateLimits
-from infra.simulator.rest import BASE, Rest, json_response
-from infra.simulator.rest_guilds import RestGuilds
-from infra.simulator.rest_messages import RestMessages
-from infra.simulator.snowflake import Clock
-from infra.simulator.structure import Structure
-from infra.simulator.world import World
+from infra.sandbox.simulator.faults import Faults, Handler
+from infra.sandbox.simulator.fields import ApiError
+from infra.sandbox.simulator.interactions import Interactions
+from infra.sandbox.simulator.members import Asking, Posting, Structure
+from infra.sandbox.simulator.model import Clock
+from infra.sandbox.simulator.ratelimits import RateLimits
+from infra.sandbox.simulator.rest import BASE, Rest, json_response
+from infra.sandbox.simulator.rest_guilds import RestGuilds
+from infra.sandbox.simulator.rest_messages import RestMessages
+from infra.sandbox.simulator.world import World
 
 _REQUEST_LIMIT = 128 * 1024 * 1024
 

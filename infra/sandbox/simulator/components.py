@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
-from infra.simulator import fields
-from infra.simulator.errors import JSON, invalid_form
+from infra.sandbox.simulator import fields
+from infra.sandbox.simulator.fields import JSON, invalid_form
 
 ROW, BUTTON, LINK = 1, 2, 5
 """The types of a row and of a button; the style of a button that is a link."""

@@ -1,14 +1,98 @@
 """What Discord's own client lets a member do with a bot: which command, in which channel, on which message, which button."""
 
+from dataclasses import dataclass
+
 from contracts.errors import MapSeekError
-from infra.simulator.answers import Button, buttons_of
-from infra.simulator.commands import SLASH
-from infra.simulator.errors import JSON
-from infra.simulator.locales import LOCALES
-from infra.simulator.model import CATEGORY, DIRECT, EPHEMERAL, FORUM, Channel, Member, Message
-from infra.simulator.permissions import Permission, permissions_in
+from infra.sandbox.simulator import components, payloads
+from infra.sandbox.simulator.commands import SLASH
+from infra.sandbox.simulator.fields import JSON, LOCALES
+from infra.sandbox.simulator.model import (
+    CATEGORY,
+    DIRECT,
+    EPHEMERAL,
+    FORUM,
+    Channel,
+    Interaction,
+    Member,
+    Message,
+    Permission,
+    permissions_in,
+)
+from infra.sandbox.simulator.payloads import Sign
+from infra.sandbox.simulator.world import Upload
 
 _GUILD_CONTEXT, _DIRECT_CONTEXT = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A button as it looks. A link has a `url`, any other a `custom_id`."""
+
+    label: str
+    disabled: bool
+    url: str | None
+    style: int
+    custom_id: str | None
+    emoji: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the asker sees, at the moment of looking. `attachments` are (name, content), embedded ones included; `message` is live.
+
+    `edits` counts those of the first response, by the interaction that was asked about; `answered_after_s` is the last one's time.
+    """
+
+    content: str
+    embeds: list[JSON]
+    attachments: list[Upload]
+    flags: int
+    edits: int
+    deferred_after_s: float | None
+    answered_after_s: float
+    components: list[JSON]
+    message: Message
+
+    @property
+    def ephemeral(self) -> bool:
+        """Whether only the asker sees it."""
+        return bool(self.flags & EPHEMERAL)
+
+    @property
+    def buttons(self) -> dict[str, Button]:
+        """The buttons in order, by custom id or, for a link, by URL."""
+        return {button.custom_id or button.url or "": button for button in buttons_of(self.components)}
+
+
+def seen(message: Message, interaction: Interaction, answered_after_s: float, sign: Sign) -> Answer:
+    """A message that an interaction led to, as it is now."""
+    payload = payloads.message(message, sign)
+    return Answer(
+        content=message.content,
+        embeds=payload["embeds"],
+        attachments=[(each.filename, each.data) for each in message.attachments],
+        flags=message.flags,
+        edits=interaction.edits,
+        deferred_after_s=interaction.deferred_after_s,
+        answered_after_s=answered_after_s,
+        components=payload["components"],
+        message=message,
+    )
+
+
+def buttons_of(rows: list[JSON]) -> list[Button]:
+    """The buttons of a message, row by row."""
+    return [
+        Button(
+            label=each.get("label") or "",
+            disabled=bool(each.get("disabled")),
+            url=each.get("url"),
+            style=each["style"],
+            custom_id=each.get("custom_id"),
+            emoji=(each.get("emoji") or {}).get("name"),
+        )
+        for each in components.buttons(rows)
+    ]
 
 
 def check_use(command: JSON, channel: Channel, member: Member) -> None:

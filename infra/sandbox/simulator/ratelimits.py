@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import web
 
-from infra.simulator.errors import JSON
+from infra.sandbox.simulator.fields import JSON
 
 Seconds = Callable[[], float]
 """A clock that only goes forward."""

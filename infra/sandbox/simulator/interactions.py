@@ -1,0 +1,286 @@
+"""Interactions and their webhook: answered with the interaction's own token, without the bot's, for fifteen minutes."""
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aiohttp import web
+
+from infra.sandbox.simulator import fields, payloads
+from infra.sandbox.simulator.commands import Filled
+from infra.sandbox.simulator.components import BUTTON, buttons
+from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form, unknown
+from infra.sandbox.simulator.model import (
+    COMMAND,
+    COMPONENT,
+    DIRECT,
+    EPHEMERAL,
+    LOADING,
+    Channel,
+    Interaction,
+    Member,
+    Message,
+    permissions_in,
+)
+from infra.sandbox.simulator.payloads import partial_channel
+from infra.sandbox.simulator.rest import BASE, Body, apply_body, json_response, read_body
+from infra.sandbox.simulator.world import World
+
+MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE = 4, 5, 6, 7
+"""The types of first responses; the last two are for presses alone."""
+
+SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12
+_COMPONENTS_V2 = 1 << 15
+_SETTABLE = EPHEMERAL | SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS
+
+FIRST_RESPONSE = timedelta(seconds=3)
+TOKEN_LIFETIME = timedelta(minutes=15)
+
+
+def acknowledge(world: World, interaction: Interaction, body: Body) -> None:
+    """The first response. Raises ApiError, and then nothing was changed."""
+    kind = body.payload.get("type")
+    allowed = (MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE) if interaction.kind == COMPONENT else (MESSAGE, DEFERRED)
+    if kind not in allowed:
+        raise invalid_form(["type"], "BASE_TYPE_CHOICES", f"Value must be one of {allowed}.")
+    content = Body(fields.obj(body.payload.get("data"), ["data"]), body.files)
+    elapsed = time.monotonic() - interaction.started
+    pressed = interaction.message
+    if kind == MESSAGE:
+        interaction.original = _new(world, interaction, content)
+        world.create_message(interaction.original)
+    elif kind == DEFERRED:
+        interaction.original = _blank(world, interaction)
+        interaction.original.flags = LOADING | (_flags(content) & EPHEMERAL)
+        world.create_message(interaction.original)
+    else:
+        if pressed is None or pressed.gone:
+            raise unknown("Message")
+        if kind == UPDATE:
+            _write(world, pressed, content)
+        interaction.original = pressed
+    interaction.callback = kind
+    if kind in (DEFERRED, DEFERRED_UPDATE):
+        interaction.deferred_after_s = elapsed
+    else:
+        interaction.answered_after_s = elapsed
+    world.changed()
+
+
+def follow(world: World, interaction: Interaction, body: Body) -> Message:
+    """A message besides the first response. Raises ApiError."""
+    message = _new(world, interaction, body)
+    interaction.followups[message.id] = message
+    interaction.followed_after_s[message.id] = time.monotonic() - interaction.started
+    world.create_message(message)
+    world.changed()
+    return message
+
+
+def change(world: World, interaction: Interaction, message: Message, body: Body) -> None:
+    """A change of a response; the first one of a promised message keeps the promise. Raises ApiError."""
+    _write(world, message, body)
+    if message is interaction.original:
+        interaction.edits += 1
+        interaction.answered_after_s = time.monotonic() - interaction.started
+    world.changed()
+
+
+def _write(world: World, message: Message, body: Body) -> None:
+    apply_body(world, message, body.payload, body.files)
+    message.flags &= ~LOADING
+    message.edited_at = world.clock()
+    world.announce(message, "MESSAGE_UPDATE")
+
+
+def _new(world: World, interaction: Interaction, body: Body) -> Message:
+    message = _blank(world, interaction)
+    message.flags = _flags(body)
+    apply_body(world, message, body.payload, body.files)
+    return message
+
+
+def _blank(world: World, interaction: Interaction) -> Message:
+    message = world.new_message(interaction.channel, world.bot)
+    message.interaction, message.reference = interaction, interaction.message
+    return message
+
+
+def _flags(body: Body) -> int:
+    flags = fields.integer(body.payload.get("flags"), ["flags"])
+    if flags & _COMPONENTS_V2:
+        raise invalid_form(["flags"], "UNSUPPORTED", "Messages of components alone are not simulated.")
+    return flags & _SETTABLE
+
+
+class Interactions:
+    """The calls that carry an interaction token in their path."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to mount."""
+        webhook = f"{BASE}/webhooks/{{application}}/{{token}}"
+        return [
+            web.post(f"{BASE}/interactions/{{interaction}}/{{token}}/callback", self.respond),
+            web.post(webhook, self.follow_up),
+            web.get(f"{webhook}/messages/{{message}}", self.read),
+            web.patch(f"{webhook}/messages/{{message}}", self.edit),
+            web.delete(f"{webhook}/messages/{{message}}", self.delete),
+        ]
+
+    async def respond(self, request: web.Request) -> web.Response:
+        """The first response: a message, a change of the button's message, or the promise of one; in three seconds, and once."""
+        interaction = self.world.interactions.get(request.match_info["token"])
+        if interaction is None or str(interaction.id) != request.match_info["interaction"]:
+            raise unknown("Interaction")
+        body = await read_body(request)
+        if interaction.callback is not None:
+            raise ApiError(400, 40060, "Interaction has already been acknowledged.")
+        if self.world.clock() - interaction.created_at > FIRST_RESPONSE:
+            raise unknown("Interaction")
+        acknowledge(self.world, interaction, body)
+        return web.Response(status=204)
+
+    async def follow_up(self, request: web.Request) -> web.Response:
+        """A further message; the first one after a deferral takes the deferred one's place, as on Discord."""
+        interaction, body = self._live(request), await read_body(request)
+        original = interaction.original
+        if original is not None and original.flags & LOADING and not original.gone:
+            return self._edit(interaction, original, body)
+        message = follow(self.world, interaction, body)
+        if request.query.get("wait") not in ("1", "true"):
+            return web.Response(status=204)
+        return json_response(payloads.message(message, self.world.cdn.sign))
+
+    async def read(self, request: web.Request) -> web.Response:
+        """The first response (`@original`) or a follow-up."""
+        return json_response(payloads.message(self._message(request, self._live(request)), self.world.cdn.sign))
+
+    async def edit(self, request: web.Request) -> web.Response:
+        """Change the first response, which is what answers a deferral, or a follow-up."""
+        interaction = self._live(request)
+        return self._edit(interaction, self._message(request, interaction), await read_body(request))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Delete the first response or a follow-up."""
+        interaction = self._live(request)
+        message = self._message(request, interaction)
+        if message is interaction.original:
+            interaction.original = None
+        else:
+            del interaction.followups[message.id]
+        self.world.delete_message(message)
+        return web.Response(status=204)
+
+    def _edit(self, interaction: Interaction, message: Message, body: Body) -> web.Response:
+        change(self.world, interaction, message, body)
+        return json_response(payloads.message(message, self.world.cdn.sign))
+
+    def _live(self, request: web.Request) -> Interaction:
+        """The interaction whose webhook is used: acknowledged, and not older than its token lives."""
+        interaction = self.world.interactions.get(request.match_info["token"])
+        if interaction is None or request.match_info["application"] != str(self.world.application_id):
+            raise unknown("Webhook")
+        if self.world.clock() - interaction.created_at > TOKEN_LIFETIME:
+            raise ApiError(401, 50027, "Invalid Webhook Token")
+        if interaction.callback is None:
+            raise unknown("Webhook")
+        return interaction
+
+    @staticmethod
+    def _message(request: web.Request, interaction: Interaction) -> Message:
+        wanted = request.match_info["message"]
+        message = interaction.original
+        if message is None or wanted not in ("@original", str(message.id)):
+            message = interaction.followups.get(int(wanted)) if wanted.isdigit() else None
+        if message is None or message.gone:
+            raise unknown("Message")
+        return message
+
+
+@dataclass(frozen=True, slots=True)
+class Presser:
+    """Who does it, where, and in which language of the client."""
+
+    channel: Channel
+    member: Member
+    locale: str
+
+
+def use_slash(world: World, by: Presser, command: JSON, path: str, filled: Filled) -> Interaction:
+    """A member sends a slash command."""
+    data = _named(command) | {"options": filled.options}
+    return _begin(world, by, COMMAND, path, data | {"resolved": filled.resolved} if filled.resolved else data)
+
+
+def use_on_message(world: World, by: Presser, command: JSON, target: Message) -> Interaction:
+    """A member chooses a command from a message's menu. Whatever the intents, the bot is shown the message whole."""
+    shown = payloads.message(target, world.cdn.sign)
+    data = _named(command) | {"target_id": shown["id"], "resolved": {"messages": {shown["id"]: shown}}}
+    return _begin(world, by, COMMAND, command["name"], data)
+
+
+def press_button(world: World, by: Presser, message: Message, custom_id: str) -> Interaction:
+    """A member presses a button."""
+    button = next(each for each in buttons(message.components) if each.get("custom_id") == custom_id)
+    data: JSON = {"custom_id": custom_id, "component_type": BUTTON, "id": button["id"]}
+    return _begin(world, by, COMPONENT, custom_id, data, message)
+
+
+def _named(command: JSON) -> JSON:
+    named: JSON = {"id": command["id"], "name": command["name"], "type": command["type"]}
+    return named | {"guild_id": command["guild_id"]} if "guild_id" in command else named
+
+
+def _begin(world: World, by: Presser, kind: int, name: str, data: JSON, message: Message | None = None) -> Interaction:
+    interaction = Interaction(
+        id=world.new_id(None),
+        token=secrets.token_urlsafe(96),
+        kind=kind,
+        name=name,
+        channel=by.channel,
+        user=by.member.user,
+        member=None if by.channel.kind == DIRECT else by.member,
+        data=data,
+        message=message,
+        locale=by.locale,
+        created_at=world.clock(),
+        started=time.monotonic(),
+    )
+    world.interactions[interaction.token] = interaction
+    world.gateway.dispatch("INTERACTION_CREATE", _payload(world, interaction, by))
+    return interaction
+
+
+def _payload(world: World, item: Interaction, by: Presser) -> JSON:
+    channel, guild = item.channel, item.channel.guild
+    payload: JSON = {
+        "id": str(item.id),
+        "application_id": str(world.application_id),
+        "type": item.kind,
+        "token": item.token,
+        "version": 1,
+        "locale": item.locale,
+        "channel_id": str(channel.id),
+        "channel": partial_channel(channel, by.member),
+        "app_permissions": str(int(permissions_in(channel, world.me(guild)))),
+        "attachment_size_limit": payloads.FILE_SIZE_LIMIT,
+        "entitlements": [],
+        "data": item.data,
+    }
+    if item.message is not None:
+        payload["message"] = payloads.message(item.message, world.cdn.sign)
+    if item.member is None:
+        return payload | {"user": payloads.user(item.user), "context": 1, "authorizing_integration_owners": {"0": "0"}}
+    guild_id = str(guild.id)
+    return payload | {
+        "guild_id": guild_id,
+        "guild": {"id": guild_id, "locale": guild.locale, "features": []},
+        "guild_locale": guild.locale,
+        "member": {**payloads.member(item.member), "permissions": str(int(permissions_in(channel, item.member)))},
+        "context": 0,
+        "authorizing_integration_owners": {"0": guild_id},
+    }

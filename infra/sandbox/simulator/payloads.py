@@ -1,0 +1,439 @@
+"""How the records look on the wire: Discord's objects, with every field that disnake reads."""
+
+from collections.abc import Callable
+from typing import Any
+
+from infra.sandbox.simulator.fields import JSON
+from infra.sandbox.simulator.model import (
+    CATEGORY,
+    DIRECT,
+    FORUM,
+    PRIVATE_THREAD,
+    Attachment,
+    Channel,
+    Guild,
+    Interaction,
+    Member,
+    Message,
+    Permission,
+    Role,
+    User,
+    permissions_in,
+    time_of,
+)
+
+Sign = Callable[[Attachment], str]
+"""Issues a fresh URL for a file."""
+_IMAGES = ("image", "thumbnail")
+_ICONS = ("author", "footer")
+
+FILE_SIZE_LIMIT = 10 * 1024 * 1024
+
+
+_SNAPSHOT = (
+    "type",
+    "content",
+    "embeds",
+    "attachments",
+    "timestamp",
+    "edited_timestamp",
+    "flags",
+    "mentions",
+    "mention_roles",
+    "components",
+)
+
+_ARCHIVE_AFTER_MINUTES = 4320
+
+
+_FORUM: JSON = {
+    "available_tags": [],
+    "default_reaction_emoji": None,
+    "default_sort_order": None,
+    "default_forum_layout": 0,
+    "template": "",
+}
+_GUILD: dict[str, Any] = {
+    "emojis": [],
+    "stickers": [],
+    "features": [],
+    "icon": None,
+    "splash": None,
+    "discovery_splash": None,
+    "banner": None,
+    "description": None,
+    "vanity_url_code": None,
+    "application_id": None,
+    "afk_channel_id": None,
+    "afk_timeout": 300,
+    "system_channel_id": None,
+    "system_channel_flags": 0,
+    "rules_channel_id": None,
+    "public_updates_channel_id": None,
+    "safety_alerts_channel_id": None,
+    "incidents_data": None,
+    "verification_level": 0,
+    "default_message_notifications": 0,
+    "explicit_content_filter": 0,
+    "mfa_level": 0,
+    "nsfw_level": 0,
+    "premium_tier": 0,
+    "premium_subscription_count": 0,
+    "premium_progress_bar_enabled": False,
+    "max_members": 500000,
+}
+
+
+_SCHEME = "attachment://"
+
+
+def embedded_names(embeds: list[JSON]) -> set[str]:
+    """The files that embeds show by `attachment://name`."""
+    urls = [(embed.get(part) or {}).get("url") for embed in embeds for part in _IMAGES]
+    urls += [(embed.get(part) or {}).get("icon_url") for embed in embeds for part in _ICONS]
+    return {url.removeprefix(_SCHEME) for url in urls if url is not None and url.startswith(_SCHEME)}
+
+
+def shown_embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
+    """An embed as Discord shows it, with URLs issued now for the files in it."""
+    shown: JSON = {"type": "rich", **item}
+    for part in _IMAGES:
+        url = (item.get(part) or {}).get("url") or ""
+        if url.startswith(_SCHEME):
+            file = files[url.removeprefix(_SCHEME)]
+            signed = sign(file)
+            shown[part] = {"url": signed, "proxy_url": signed, "width": file.width or 0, "height": file.height or 0}
+    for part in _ICONS:
+        url = (item.get(part) or {}).get("icon_url") or ""
+        if url.startswith(_SCHEME):
+            signed = sign(files[url.removeprefix(_SCHEME)])
+            shown[part] = {**item[part], "icon_url": signed, "proxy_icon_url": signed}
+    return shown
+
+
+def user(account: User) -> JSON:
+    """A user object."""
+    return {
+        "id": str(account.id),
+        "username": account.name if account.bot else account.name.lower(),
+        "global_name": None if account.bot else account.name,
+        "discriminator": "0000" if account.bot else "0",
+        "avatar": None,
+        "bot": account.bot,
+        "public_flags": 0,
+    }
+
+
+def role(item: Role) -> JSON:
+    """A role object."""
+    return {
+        "id": str(item.id),
+        "name": item.name,
+        "color": 0,
+        "colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None},
+        "hoist": False,
+        "icon": None,
+        "unicode_emoji": None,
+        "position": item.position,
+        "permissions": str(int(item.permissions)),
+        "managed": item.managed,
+        "mentionable": False,
+        "flags": 0,
+    }
+
+
+def partial_member(member: Member) -> JSON:
+    """A member object without its user, as messages carry it."""
+    return {
+        "nick": member.nick,
+        "avatar": None,
+        "roles": [str(item.id) for item in member.roles],
+        "joined_at": member.joined_at.isoformat(),
+        "premium_since": None,
+        "communication_disabled_until": None,
+        "deaf": False,
+        "mute": False,
+        "pending": False,
+        "flags": 0,
+    }
+
+
+def member(item: Member) -> JSON:
+    """A member object."""
+    return {**partial_member(item), "user": user(item.user)}
+
+
+def attachment(item: Attachment, sign: Sign) -> JSON:
+    """An attachment object with a URL issued now."""
+    url = sign(item)
+    payload: JSON = {
+        "id": str(item.id),
+        "filename": item.filename,
+        "size": len(item.data),
+        "url": url,
+        "proxy_url": url,
+        "flags": 0,
+    }
+    optional = {
+        "title": item.title,
+        "description": item.description,
+        "content_type": item.content_type,
+        "width": item.width,
+        "height": item.height,
+        "ephemeral": item.ephemeral or None,
+    }
+    return payload | {key: value for key, value in optional.items() if value is not None}
+
+
+def message(item: Message, sign: Sign) -> JSON:
+    """A message object. A file that an embed shows is not listed as an attachment besides, as on Discord."""
+    embedded = embedded_names(item.embeds)
+    files = {each.filename: each for each in item.attachments}
+    payload: JSON = {
+        "id": str(item.id),
+        "channel_id": str(item.channel.id),
+        "author": user(item.author),
+        "content": item.content,
+        "timestamp": item.posted_at.isoformat(),
+        "edited_timestamp": None if item.edited_at is None else item.edited_at.isoformat(),
+        "tts": False,
+        "mention_everyone": False,
+        "mentions": [],
+        "mention_roles": [],
+        "attachments": [attachment(each, sign) for each in item.attachments if each.filename not in embedded],
+        "embeds": [shown_embed(each, files, sign) for each in item.embeds],
+        "components": item.components,
+        "pinned": False,
+        "type": item.kind,
+        "flags": item.flags,
+    }
+    if item.nonce is not None:
+        payload["nonce"] = item.nonce
+    if item.reactions:
+        payload["reactions"] = [_reaction(item, emoji, users) for emoji, users in item.reactions.items()]
+    if item.reference is not None:
+        payload |= _reference_fields(item, item.reference, sign)
+    if item.interaction is not None:
+        payload |= _response_fields(item, item.interaction)
+    return payload
+
+
+def guild_message(item: Message, sign: Sign) -> JSON:
+    """A message as the gateway sends it, with its guild and its author's membership."""
+    if item.channel.kind == DIRECT:
+        return message(item, sign)
+    payload = message(item, sign) | {"guild_id": str(item.channel.guild.id)}
+    author = item.channel.guild.members.get(item.author.id)
+    return payload if author is None else payload | {"member": partial_member(author)}
+
+
+def without_content(payload: JSON) -> JSON:
+    """A message as an application without the message content intent is shown it."""
+    hidden = payload | {"content": "", "attachments": [], "embeds": [], "components": []}
+    if payload.get("referenced_message"):
+        hidden["referenced_message"] = without_content(payload["referenced_message"])
+    if "message_snapshots" in payload:
+        hidden["message_snapshots"] = [{"message": without_content(each["message"])} for each in payload["message_snapshots"]]
+    return hidden
+
+
+def _reference_fields(item: Message, target: Message, sign: Sign) -> JSON:
+    """What a reply or a forwarded message tells of the message it refers to."""
+    reference: JSON = {"type": int(item.snapshot is not None), "message_id": str(target.id), "channel_id": str(target.channel.id)}
+    if target.channel.kind != DIRECT:
+        reference["guild_id"] = str(target.channel.guild.id)
+    if item.snapshot is not None:
+        copied = message(item.snapshot, sign)
+        return {"message_reference": reference, "message_snapshots": [{"message": {key: copied[key] for key in _SNAPSHOT}}]}
+    there = message(target, sign) if target.id in target.channel.messages else None
+    if there is not None:
+        there.pop("referenced_message", None)
+    return {"type": item.kind or 19, "message_reference": reference, "referenced_message": there}
+
+
+def _reaction(item: Message, emoji: str, users: set[int]) -> JSON:
+    accounts = item.channel.guild.members
+    return {
+        "emoji": {"id": None, "name": emoji},
+        "count": len(users),
+        "count_details": {"burst": 0, "normal": len(users)},
+        "burst_colors": [],
+        "me": any(accounts[each].user.bot for each in users if each in accounts),
+        "me_burst": False,
+    }
+
+
+def _response_fields(item: Message, cause: Interaction) -> JSON:
+    """What tells of the interaction that a message answers. The answer to a press is a reply to the message with the button."""
+    application_id, asker = str(item.author.id), user(cause.user)
+    installed = {"0": "0" if cause.member is None else str(item.channel.guild.id)}
+    metadata: JSON = {"id": str(cause.id), "type": cause.kind, "user": asker, "authorizing_integration_owners": installed}
+    if item is not cause.original and cause.original is not None:
+        metadata["original_response_message_id"] = str(cause.original.id)
+    payload: JSON = {"application_id": application_id, "webhook_id": application_id, "interaction_metadata": metadata}
+    if cause.message is not None:
+        metadata["interacted_message_id"] = str(cause.message.id)
+        return payload
+    metadata["name"] = cause.name
+    named = {"id": str(cause.id), "type": cause.kind, "name": cause.name, "user": asker}
+    return payload | {"type": 20 if item is cause.original else 0, "interaction": named}
+
+
+def channel(item: Channel, bot: Member | None = None) -> JSON:
+    """A channel object of any type; a thread tells of the bot's membership if it has joined."""
+    if item.kind == DIRECT:
+        return _direct(item)
+    if item.is_thread:
+        return thread(item, bot)
+    shared: JSON = {
+        "id": str(item.id),
+        "type": item.kind,
+        "guild_id": str(item.guild.id),
+        "name": item.name,
+        "position": list(item.guild.channels).index(item.id) if item.id in item.guild.channels else 0,
+        "permission_overwrites": [
+            {
+                "id": str(overwrite.target.id),
+                "type": int(isinstance(overwrite.target, Member)),
+                "allow": str(int(overwrite.allow)),
+                "deny": str(int(overwrite.deny)),
+            }
+            for overwrite in item.overwrites
+        ],
+        "parent_id": None if item.category is None else str(item.category.id),
+        "flags": 0,
+    }
+    return shared if item.kind == CATEGORY else shared | _messages(item) | (_FORUM if item.kind == FORUM else {})
+
+
+def thread(item: Channel, bot: Member | None = None) -> JSON:
+    """A thread object."""
+    parent, changed = item.parent, item.archive_changed_at or time_of(item.id)
+    if parent is None:
+        raise ValueError(f"{item.name} is not a thread")
+    metadata: JSON = {
+        "archived": item.archived,
+        "archive_timestamp": changed.isoformat(),
+        "auto_archive_duration": _ARCHIVE_AFTER_MINUTES,
+        "locked": item.locked,
+        "create_timestamp": time_of(item.id).isoformat(),
+    }
+    payload: JSON = {
+        "id": str(item.id),
+        "type": item.kind,
+        "guild_id": str(item.guild.id),
+        "name": item.name,
+        "parent_id": str(parent.id),
+        "owner_id": str(item.owner.id if item.owner else item.guild.owner_id),
+        "last_message_id": _text(item.last_message_id),
+        "message_count": len(item.messages) - (item.id in item.messages),
+        "total_message_sent": item.sent,
+        "member_count": min(len(item.joined), 50),
+        "rate_limit_per_user": 0,
+        "thread_metadata": metadata | ({"invitable": True} if item.kind == PRIVATE_THREAD else {}),
+        "flags": 0,
+    }
+    if parent.kind == FORUM:
+        payload["applied_tags"] = []
+    if bot is not None and bot.id in item.joined:
+        payload["member"] = thread_member(item, bot.id)
+    return payload
+
+
+def thread_member(item: Channel, user_id: int) -> JSON:
+    """Somebody's membership of a thread."""
+    return {
+        "id": str(item.id),
+        "user_id": str(user_id),
+        "join_timestamp": item.joined[user_id].isoformat(),
+        "flags": 1,
+        "muted": False,
+        "mute_config": None,
+    }
+
+
+def thread_list(threads: list[Channel], bot: Member) -> JSON:
+    """Threads, and the bot's memberships of them beside."""
+    members = [thread_member(each, bot.id) for each in threads if bot.id in each.joined]
+    return {"threads": [thread(each) for each in threads], "members": members}
+
+
+def active_threads(item: Guild, bot: Member) -> list[Channel]:
+    """The threads that the bot may see and that are not archived, newest first."""
+    active = [each for each in item.threads.values() if not each.archived]
+    visible = [each for each in active if Permission.VIEW_CHANNEL in permissions_in(each, bot)]
+    return sorted(visible, key=lambda each: each.id, reverse=True)
+
+
+def guild(item: Guild) -> JSON:
+    """A guild object without what is in it."""
+    return {
+        "id": str(item.id),
+        "name": item.name,
+        "owner_id": str(item.owner_id),
+        "roles": [role(each) for each in item.roles.values()],
+        "preferred_locale": item.locale,
+        **_GUILD,
+    }
+
+
+def created_guild(item: Guild, bot: Member) -> JSON:
+    """A guild as GUILD_CREATE brings it. Without the members intent it lists one member: the bot."""
+    return {
+        **guild(item),
+        "joined_at": bot.joined_at.isoformat(),
+        "large": False,
+        "member_count": len(item.members),
+        "members": [member(bot)],
+        "channels": [channel(each) for each in item.channels.values()],
+        "threads": [_of_created_guild(each, bot) for each in active_threads(item, bot)],
+        "presences": [],
+        "voice_states": [],
+        "stage_instances": [],
+        "guild_scheduled_events": [],
+        "soundboard_sounds": [],
+    }
+
+
+def _of_created_guild(item: Channel, bot: Member) -> JSON:
+    """A thread in GUILD_CREATE: its membership tells neither the thread nor the user again."""
+    payload = thread(item, bot)
+    if "member" in payload:
+        payload["member"] = {key: value for key, value in payload["member"].items() if key not in ("id", "user_id")}
+    return payload
+
+
+def _direct(item: Channel) -> JSON:
+    recipients = [] if item.recipient is None else [user(item.recipient)]
+    return {
+        "id": str(item.id),
+        "type": DIRECT,
+        "last_message_id": _text(item.last_message_id),
+        "recipients": recipients,
+        "flags": 0,
+    }
+
+
+def _messages(item: Channel) -> JSON:
+    newest = max((each.id for each in item.guild.threads.values() if each.parent is item), default=None)
+    last = newest if item.kind == FORUM else item.last_message_id
+    return {"last_message_id": _text(last), "topic": None, "nsfw": item.nsfw, "rate_limit_per_user": 0}
+
+
+def _text(snowflake: int | None) -> str | None:
+    return None if snowflake is None else str(snowflake)
+
+
+def partial_channel(place: Channel, member: Member) -> JSON:
+    """A channel or thread with what a member may do in it; of a direct message nothing of the kind."""
+    whole = channel(place)
+    if place.kind == DIRECT:
+        return whole
+    seen = {key: value for key, value in whole.items() if key not in ("permission_overwrites", "member")}
+    return seen | {"permissions": str(int(permissions_in(place, member)))}
+
+
+def resolved_member(member: Member, channel: Channel) -> JSON:
+    """A member that an option names, without its user, with what it may do where the command was used."""
+    partial = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
+    return partial | {"permissions": str(int(permissions_in(channel, member)))}
