@@ -25,7 +25,7 @@ bench: .venv/ready
 	$(BIN)/python -m tests.benchmarks
 
 train: .venv/ready
-	$(BIN)/python -m infra.clip.training
+	$(BIN)/python -m infra.sandbox.training
 
 bench-quality: .venv/ready
 	$(BIN)/python -m tests.quality --report docs/quality

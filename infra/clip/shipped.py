@@ -6,7 +6,7 @@ MODELS = Path(__file__).parent / "models"
 """Configurations of our own models, the weights of those that are trained, and their cards."""
 
 SMALL_MODEL = "mapseek-small"
-"""The default: a small residual CNN, trained by infra.clip.training."""
+"""The default: a small residual CNN, trained by infra.sandbox.training."""
 
 SHIPPED = {SMALL_MODEL: "art-v1"}
 """The tag of a model's newest weights. One whose numbers change gets another tag, and the file of the former one stays."""

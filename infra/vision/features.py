@@ -235,7 +235,7 @@ def units(descriptors: Descriptors) -> Floats:
 
 @cache
 def codebook() -> Codebook:
-    """The trained one (infra/vision/codebook.py), read from the package at the first use: half of each pair is kept."""
+    """The trained one (infra/sandbox/training/codebook.py), read from the package at the first use: half of each pair is kept."""
     with files(__package__).joinpath("codebook.npz").open("rb") as file:
         half = np.load(file)["words"]
     words = paired(half).astype(np.float32) / np.float32(SCALE)

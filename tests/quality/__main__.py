@@ -22,7 +22,7 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from contracts.errors import MapSeekError
-from infra.clip.training.pool import held_out_photographs
+from infra.sandbox.training.pool import held_out_photographs
 from infra.vision.regions import places_of
 from pipeline.logs import configure_logging
 from pipeline.settings import Settings

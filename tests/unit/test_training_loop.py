@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contracts.errors import MapSeekError
-from infra.clip.training.pool import Pool, training_pool
+from infra.sandbox.training.pool import Pool, training_pool
 
 if TYPE_CHECKING:
     import torch
@@ -36,8 +36,7 @@ def test_twenty_steps_learn_and_resume_to_the_same_weights(pool: Pool, tmp_path:
     import torch
 
     from infra.clip.loading import load_tower, seeded_model
-    from infra.clip.training.loop import CHECKPOINT, Plan, train
-    from infra.clip.training.weights import save_weights
+    from infra.sandbox.training.loop import CHECKPOINT, Plan, save_weights, train
 
     plan = Plan(STEPS, pairs=12, rate=5e-4, warm_up=5, checkpoint_every=10)
     whole, resumed = (seeded_model("mapseek-small", seed) for seed in (1, 2))
@@ -60,7 +59,7 @@ def test_twenty_steps_learn_and_resume_to_the_same_weights(pool: Pool, tmp_path:
 
 def test_a_checkpoint_of_another_training_is_refused(pool: Pool, tmp_path: Path, cpu: "torch.device") -> None:
     from infra.clip.loading import seeded_model
-    from infra.clip.training.loop import Plan, train
+    from infra.sandbox.training.loop import Plan, train
 
     tower = seeded_model("mapseek-small", 1).visual
     list(train(tower, pool, Plan(1, pairs=4), tmp_path, cpu))
@@ -70,7 +69,7 @@ def test_a_checkpoint_of_another_training_is_refused(pool: Pool, tmp_path: Path,
 
 
 def test_the_rate_rises_is_level_and_falls_to_nothing() -> None:
-    from infra.clip.training.loop import Plan
+    from infra.sandbox.training.loop import Plan
 
     plan = Plan(1000, rate=1.0, warm_up=50, decline=0.3)
     assert plan.rate_at(0) == pytest.approx(0.02)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.clip.training.pool import FIRST_SEED, SIDE, Pool, held_out_pool, training_pool
-from infra.clip.training.views import INPUT, pair
 from infra.sandbox.art.generate import piece
+from infra.sandbox.training.pool import FIRST_SEED, SIDE, Pool, held_out_pool, training_pool
+from infra.sandbox.training.views import INPUT, pair
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.vision import codebook as training
+from infra.sandbox.training import codebook as training
 from infra.vision.features import codebook, mirrored, mirrored_words, probes_of, shared, signatures_of, spoken, words_of
 from tests.suites.feature_search import altered, descriptors
 

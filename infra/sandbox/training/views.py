@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.clip.training import light
-from infra.clip.training.pool import Pixels, Pool
 from infra.sandbox.art.canvas import Rng
+from infra.sandbox.training import light
+from infra.sandbox.training.pool import Pixels, Pool
 
 INPUT = 96
 """Pixels on a side of what the tower sees."""

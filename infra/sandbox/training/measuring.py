@@ -1,4 +1,4 @@
-"""What a tower is worth, on pieces that it was not trained on: `python -m infra.clip.training.measuring`.
+"""What a tower is worth, on pieces that it was not trained on: `python -m infra.sandbox.training.measuring`.
 
 The distortions are simple ones of their own, each at one strength, so that two trainings can be compared by them.
 """
@@ -17,8 +17,8 @@ from rich.table import Table
 
 from infra.clip.loading import Tower, load_tower
 from infra.clip.shipped import SMALL_MODEL, shipped_tag
-from infra.clip.training.loop import Plan, as_input, batch, contrast
-from infra.clip.training.pool import Pool, held_out_pool
+from infra.sandbox.training.loop import Plan, as_input, batch, contrast
+from infra.sandbox.training.pool import Pool, held_out_pool
 from infra.vision import distortions
 
 Vectors = NDArray[np.float32]

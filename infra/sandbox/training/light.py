@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from infra.clip.training.pool import Pixels
 from infra.sandbox.art.canvas import Rng
+from infra.sandbox.training.pool import Pixels
 
 LEVELS = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
 

@@ -12,9 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contracts.errors import MapSeekError
 from infra.clip.shipped import MODELS, SHIPPED, SMALL_MODEL
 from infra.clip.torchvision_ops import declare_missing
-from infra.clip.training.loop import Plan, train
-from infra.clip.training.pool import training_pool
-from infra.clip.training.weights import save_weights
+from infra.sandbox.training.loop import Plan, save_weights, train
+from infra.sandbox.training.pool import training_pool
 
 declare_missing()
 

@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 
 from contracts.errors import MapSeekError
-from infra.clip.training.pool import Pool
-from infra.clip.training.views import pair
+from infra.sandbox.training.pool import Pool
+from infra.sandbox.training.views import pair
 
 CHECKPOINT = "checkpoint.pt"
 MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -126,3 +127,16 @@ def _save(tower: torch.nn.Module, optimiser: torch.optim.Optimizer, plan: Plan, 
 
 def _lasting(plan: Plan) -> dict[str, Any]:
     return {name: value for name, value in asdict(plan).items() if name not in ("steps", "checkpoint_every")}
+
+
+def save_weights(clip: torch.nn.Module, path: Path) -> None:
+    """Write a model's weights, whole or not at all."""
+    halves = {name: _half(each).contiguous().cpu() for name, each in clip.state_dict().items()}
+    fresh = path.with_name(path.name + ".new")
+    save_file(halves, fresh)
+    fresh.chmod(0o644)  # it would be its owner's alone, and is read by whoever runs the package
+    os.replace(fresh, path)
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.half() if tensor.is_floating_point() else tensor

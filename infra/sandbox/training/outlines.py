@@ -1,4 +1,4 @@
-"""Trains the judge of outlines: `python -m infra.vision.learning [--photographs FOLDER]`, half an hour on two cores.
+"""Trains the judge of outlines: `python -m infra.sandbox.training.outlines [--photographs FOLDER]`, half an hour on two cores.
 
 It learns from scenes with procedural map art (and the photographs of a folder as maps): of each quadrilateral that is a candidate
 in a scene, and of some that are off the piece's outline by lot, how much it overlaps that outline. Scenes are the same each time.
@@ -21,6 +21,7 @@ from rich.progress import track
 from torch import nn
 from torch.nn import functional
 
+from infra import vision
 from infra.sandbox.art.camera import Scene
 from infra.sandbox.art.canvas import Rng
 from infra.sandbox.art.generate import MAP, SIZES, piece
@@ -67,7 +68,7 @@ OF_CORNERS, STEP, CLOSE = 5.0, 0.1, 0.02
 LEAST_SPREAD = 0.05
 RIDGE = 1e-5
 SEED = 11
-OUTPUT = Path(__file__).with_name("judging.npz")
+OUTPUT = Path(vision.__path__[0], "judging.npz")
 
 
 class Examples(NamedTuple):

@@ -1,4 +1,4 @@
-"""Trains the codebook of visual words: `python -m infra.vision.codebook [--pictures FOLDER]`, a few minutes on one core.
+"""Trains the codebook of visual words: `python -m infra.sandbox.training.codebook [--pictures FOLDER]`, a few minutes on one core.
 
 It learns from procedural map art, and from the pictures of a folder as maps would show them, each also as a screenshot may show it:
 scaled, turned, seen at an angle, blurred, noisy and compressed. The same seed and pictures give the same codebook.
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.progress import track
 
+from infra import vision
 from infra.sandbox.art.generate import MAP, piece
 from infra.sandbox.art.palette import quantise
 from infra.vision.features import SCALE, Descriptors, features_of, mirrored, paired, units
@@ -29,7 +30,7 @@ SAMPLE = 450_000
 ROUNDS = 6
 CHUNK = 256
 SEED = 5
-OUT = Path(__file__).with_name("codebook.npz")
+OUT = Path(vision.__path__[0], "codebook.npz")
 
 Pixels = NDArray[np.uint8]
 

@@ -1,1 +1,0 @@
-"""The training of our own image tower: `python -m infra.clip.training`, or `make train`."""
