@@ -16,7 +16,7 @@ from pipeline.explaining import explaining
 from pipeline.generations.versions import refuse_unknown_method, refuse_unknown_version
 from pipeline.wiring import Wiring
 from stages import alert, download, embed, erase, fingerprint, judge, link, match, notify, persist, preprocess, remove, reply
-from stages.comparing import Prints
+from stages.matching import Prints
 
 
 async def dependencies(stage: Stage[Any], family: str, wiring: Wiring, generation: Generation | None = None) -> object:

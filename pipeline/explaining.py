@@ -4,7 +4,7 @@ import asyncio
 
 from contracts.events import Evidence
 from pipeline.wiring import Wiring
-from stages.explaining import Explaining
+from stages.matching import Explaining
 
 
 async def explaining(wiring: Wiring) -> Explaining:

@@ -31,7 +31,7 @@ from contracts.events import (
 from contracts.generations import Generations
 from contracts.ports import Alerts, Journal, VectorSearch
 from contracts.stage import Stage
-from stages.scores import score_of
+from stages.matching import score_of
 
 MISSED = 10
 """Images looked at that came before the alert: the first that the person may see ends it."""

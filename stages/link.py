@@ -21,9 +21,7 @@ from contracts.errors import BlobMissing, Retry
 from contracts.events import Calibration, Fact, ImageEmbedded, ImageFingerprinted, ImageReposted
 from contracts.ports import Catalogue, Compared, Document, Journal, VectorSearch
 from contracts.stage import Stage
-from stages.comparing import Prints, compared_with
-from stages.ranking import shows_the_whole
-from stages.scores import score_of
+from stages.matching import Prints, compared_with, score_of, shows_the_whole
 
 ATTEMPTS = 12
 """A fingerprint may overtake its post, which is earlier in the log and so comes."""

@@ -1,6 +1,6 @@
 """Match: one question becomes a verdict and its nearest pieces. Replay-safe: it only reads; the first answer stands.
 
-A picture is compared with the archived ones that it may show, by fingerprints (stages/verifying.py). Words, and pictures in a
+A picture is compared with the archived ones that it may show, by fingerprints (stages/matching.py). Words, and pictures in a
 generation that has no fingerprints yet, are compared by vectors alone.
 """
 
@@ -11,11 +11,17 @@ from contracts.errors import BlobMissing
 from contracts.events import By, Calibration, Fact, Match, SearchEmbedded, SearchMatched, Verdict
 from contracts.ports import BlobStore, Catalogue, Neighbour, VectorSearch
 from contracts.stage import Stage
-from stages.comparing import Prints
-from stages.filtering import allowed, may_be_seen
-from stages.ranking import is_another_piece, is_same_piece, is_verified, verdict_on
-from stages.scores import score_of
-from stages.verifying import verified
+from stages.matching import (
+    Prints,
+    allowed,
+    is_another_piece,
+    is_same_piece,
+    is_verified,
+    may_be_seen,
+    score_of,
+    verdict_on,
+    verified,
+)
 
 AT_FIRST = 4
 """Neighbours looked at for each piece that is wanted. If they are posts of too few pieces, four times as many are, and so on."""

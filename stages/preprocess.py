@@ -16,7 +16,7 @@ from contracts.errors import Unavailable
 from contracts.events import Fact, ImageDownloaded, ImagePreprocessed, SearchDownloaded, SearchPreprocessed
 from contracts.ports import BlobStore
 from contracts.stage import Stage
-from stages.canonical import as_png, as_stored_png, as_thumbnail, decode
+from stages.canonical_image import as_png, as_stored_png, as_thumbnail, decode
 
 VERSIONS: Final[Mapping[str, Callable[[bytes, int, int | None], tuple[Image.Image, str]]]] = {"p1": decode}
 """How the canonical picture of a file is made, by version, the newest last. Add one whenever any file's canonical pixels change:

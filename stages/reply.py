@@ -26,7 +26,7 @@ from contracts.events import (
 )
 from contracts.ports import Answer, Answering, BlobStore, Catalogue, Document, Journal, Step
 from contracts.stage import Stage
-from stages.pages import View, nothing, page_of
+from stages.answer_pages import View, nothing, page_of
 
 Result = SearchMatched | SearchRejected
 Outcome = Literal["sent", "local", "expired"]

@@ -25,7 +25,7 @@ from pipeline.process import Process, log_server, running
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from pipeline.wiring import Wiring
-from stages.canonical import as_thumbnail
+from stages.canonical_image import as_thumbnail
 
 
 @asynccontextmanager

@@ -30,8 +30,7 @@ from pipeline.clock import utc_now
 from pipeline.compare.archive import Archive
 from pipeline.compare.queries import Answer, Query
 from stages import embed, fingerprint, match, preprocess
-from stages.comparing import Prints
-from stages.ranking import verdict_on
+from stages.matching import Prints, verdict_on
 
 TOP = 3
 

@@ -11,7 +11,7 @@ from contracts.errors import MapSeekError, Reject
 from contracts.ports import BlobStore, Catalogue
 from pipeline.compare.queries import Query
 from pipeline.files import why_unreadable
-from stages.canonical import decode
+from stages.canonical_image import decode
 
 TABLE = "queries.csv"
 COLUMNS = ("file", "expected")

@@ -12,7 +12,7 @@ from contracts.ports import BlobStore, Document
 from pipeline.compare.archive import Archive
 from pipeline.compare.score import Change
 from pipeline.inline import data_uri
-from stages.canonical import as_thumbnail
+from stages.canonical_image import as_thumbnail
 
 
 @dataclass(frozen=True, slots=True)

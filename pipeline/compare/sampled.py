@@ -12,7 +12,7 @@ from contracts.errors import BlobMissing
 from contracts.ports import BlobStore, Catalogue, CatalogueEntry
 from infra.vision.distortions import brightness, crop, reencode
 from pipeline.compare.queries import Query
-from stages.canonical import as_png
+from stages.canonical_image import as_png
 
 DISTORTIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "JPEG quality 40": lambda image: reencode(image, 40),

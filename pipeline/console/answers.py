@@ -7,7 +7,7 @@ from rich.markup import escape
 from contracts.events import Match, Verdict
 from infra.discord.answers.embeds import reason
 from pipeline.local import LocalAnswer
-from stages.ranking import verdict_on
+from stages.matching import verdict_on
 
 WORDS = {"match": "[green]match[/]", "possible": "[yellow]possible[/]", "none": "no match", "error": "[red]error[/]"}
 LOCALE = "en"

@@ -43,7 +43,7 @@ from pipeline import topology
 from pipeline.commands.compare import compare_generations
 from pipeline.generations.founding import activated, started
 from pipeline.settings import Settings
-from stages.canonical import as_png, as_thumbnail
+from stages.canonical_image import as_png, as_thumbnail
 from stages.persist import fields_of
 from tests.suites.facts import BLOB, MOMENT
 from tests.suites.fakes import MemoryFingerprinting

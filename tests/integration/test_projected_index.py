@@ -14,7 +14,7 @@ from pipeline import topology
 from pipeline.index.opening import projected_index
 from pipeline.index.projected import ProjectedIndex
 from stages import link
-from stages.comparing import Prints
+from stages.matching import Prints
 from tests.suites.facts import MOMENT
 from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.suites.vector_search import ids_of

@@ -22,8 +22,7 @@ from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import packed, unpacked
 from infra.vision.rectify import decoded
 from pipeline.local import images_under
-from stages.ranking import MATCH_AT
-from stages.verifying import BY_FEATURES
+from stages.matching import BY_FEATURES, MATCH_AT
 from tests.quality.categories import BY_NAME
 from tests.quality.making import Plan, Query, make_gallery, make_queries
 

@@ -15,7 +15,7 @@ from PIL import Image
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Channel, Guild, Member, Message
 from infra.vision.distortions import png, reencode, resize
-from stages.canonical import as_thumbnail, decode
+from stages.canonical_image import as_thumbnail, decode
 from tests.suites import rules
 
 CHANNEL = re.compile(r"<#(\d+)>|/channels/\d+/(\d+)")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stages.canonical import decode
+from stages.canonical_image import decode
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:

@@ -15,7 +15,7 @@ from contracts.events import (
     SearchFingerprinted,
     SearchMatched,
 )
-from stages.explaining import Explaining
+from stages.matching import Explaining
 from tests.suites.fakes import MemoryBlobs, MemoryJournal
 
 PROVEN = Match(image_id="3", score=0.97, evidence=Evidence(by="points", points=9))

@@ -18,7 +18,7 @@ from contracts.events import ImageDownloaded, ImagePosted, ImagePreprocessed, Pe
 from infra.blobs.files import open_blob_store
 from infra.http.downloader import open_downloader
 from stages import download
-from stages.canonical import as_png, as_thumbnail, decode
+from stages.canonical_image import as_png, as_thumbnail, decode
 from stages.preprocess import PREPROCESSING, Deps, handle
 from tests.suites.pictures import WRITTEN, chunk, noise, raw_png, saved
 

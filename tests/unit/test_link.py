@@ -8,8 +8,8 @@ from contracts.errors import BlobMissing, Retry
 from contracts.events import Calibration, Evidence, ImageEmbedded, ImageFingerprinted, ImageReposted, Quad
 from contracts.ports import Compared
 from infra.vectors.index import EmbeddedIndex
-from stages.comparing import Prints
 from stages.link import FEW, FEW_FEATURES, STAGE, Deps, handle
+from stages.matching import Prints
 from stages.persist import fields_of
 from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures, MemoryJournal
 

@@ -9,8 +9,8 @@ import pytest
 from contracts.events import By, Calibration, Filters, LocalReply, Match, Person, Question, SearchEmbedded, SearchMatched
 from contracts.ports import Neighbour, VectorSearch
 from infra.vectors.index import EmbeddedIndex
-from stages.filtering import passes
 from stages.match import MOST_POSTS, STAGE, Deps, handle, matches_of, verdict_of
+from stages.matching import passes
 from tests.suites.fakes import MemoryCatalogue
 
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.6)

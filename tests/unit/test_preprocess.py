@@ -22,7 +22,7 @@ from contracts.events import (
 )
 from infra.blobs.files import FileBlobStore, open_blob_store
 from stages import preprocess
-from stages.canonical import as_png, as_stored_png, as_thumbnail, decode
+from stages.canonical_image import as_png, as_stored_png, as_thumbnail, decode
 from stages.preprocess import PREPROCESSING, STAGE, Deps, handle
 from tests.suites.pictures import WRITTEN, as_ycck, chunk, mirrored, noise, raw_png, saved
 

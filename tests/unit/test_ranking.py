@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from contracts.events import Calibration, Evidence, Match, Quad
 from contracts.ports import Compared
-from stages.ranking import FRAME, is_another_piece, is_same_piece, overlap, ranked, shows_the_whole, verdict_on
+from stages.matching import FRAME, is_another_piece, is_same_piece, overlap, ranked, shows_the_whole, verdict_on
 
 CALIBRATION = Calibration(match_at=0.8, possible_at=0.4)
 

@@ -9,9 +9,8 @@ import pytest
 from contracts.events import Evidence, Filters, Quad, SearchMatched
 from contracts.ports import Compared, Neighbour
 from infra.vectors.index import EmbeddedIndex
-from stages.comparing import Prints
 from stages.match import Deps, handle
-from stages.verifying import BY_COLOURS, BY_FEATURES, BY_VECTOR, fused
+from stages.matching import BY_COLOURS, BY_FEATURES, BY_VECTOR, Prints, fused
 from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.unit.test_match import embedded, in_direction
 

@@ -14,7 +14,7 @@ from infra.vision import overlay
 from infra.vision.compare import Comparer, compared
 from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import packed
-from stages.ranking import MATCH_AT, VERIFIED_AT
+from stages.matching import MATCH_AT, VERIFIED_AT
 
 SEEDS = (4, 7, 8, 17, 20, 21)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from infra.vision.compare import Found, probability
-from stages.ranking import MATCH_AT, POSSIBLE_AT
+from stages.matching import MATCH_AT, POSSIBLE_AT
 
 USUAL = Found(points=10, agreement=0.6, distance=110, among=2_000, colours=0.9, cast=0.05)
 

@@ -10,8 +10,7 @@ from typing import Literal
 
 from contracts.events import Match, Question, SearchMatched, SearchRejected, Verdict
 from contracts.ports import Answer, Document, Found, Piece
-from stages.filtering import may_be_seen
-from stages.ranking import verdict_on
+from stages.matching import may_be_seen, verdict_on
 
 View = Literal["piece", "posts", "why"]
 
