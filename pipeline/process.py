@@ -16,14 +16,16 @@ from contracts.generations import Generation
 from contracts.ports import ImageEncoder
 from contracts.stage import Stage
 from contracts.subjects import LANES, RETRIES, retry_name
+from infra.discord.gateway import DISCORD, Endpoint, run_gateway, simulated
+from infra.discord.services import Ports
 from infra.nats.connection import connect, disconnect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import announced_url, embedded_server
+from infra.tasks import cancel
 from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.consuming import workers
-from pipeline.dependencies import dependencies
-from pipeline.discord import endpoint, gateway
+from pipeline.container import Wiring
 from pipeline.generations.founding import ensure_founded
 from pipeline.generations.hosting import Ending, hosting
 from pipeline.jobs import Job, Runtime
@@ -32,14 +34,60 @@ from pipeline.monitoring.http import monitoring_server
 from pipeline.monitoring.metrics import Metrics
 from pipeline.policy import Policy
 from pipeline.registry import STAGES
-from pipeline.settings import Settings, prepared_data_dir
-from pipeline.wiring import Wiring
+from pipeline.settings import Settings, prepared_data_dir, require_token
+from pipeline.stage_dependencies import dependencies
 from stages import alert, embed, erase, fingerprint, link, notify, preprocess, remove
 
 log = structlog.get_logger()
 
 SIDE_WORKERS = 2
 """For what happens beside an image's way into the archive, where nobody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    """The gateway's task, which ends only with an error, and whether it hears Discord."""
+
+    task: asyncio.Task[None]
+    ready: asyncio.Event
+
+    @property
+    def check(self) -> Check:
+        async def check() -> str | None:
+            return None if self.ready.is_set() else "not connected to Discord yet"
+
+        return check
+
+
+@asynccontextmanager
+async def gateway(settings: Settings, ports: Ports, metrics: Metrics) -> AsyncIterator[RunningGateway]:
+    """Run the gateway in the background; at the end it records what it has heard and logs out."""
+    token = require_token(settings)
+    if not settings.channels:
+        log.info("only channels that managers watch with `/archive watch add` are archived: MAPSEEK_CHANNELS names none")
+    ready = asyncio.Event()
+    task = asyncio.create_task(
+        run_gateway(
+            token,
+            ports,
+            channels=settings.channels,
+            cdn_origins=settings.cdn_origins,
+            endpoint=endpoint(settings),
+            on_ready=ready.set,
+            on_lost=metrics.posts_lost.inc,
+            on_malformed=lambda _event: metrics.malformed_discord_events.inc(),
+        ),
+        name="gateway",
+    )
+    try:
+        yield RunningGateway(task, ready)
+    finally:
+        await cancel(task)
+
+
+def endpoint(settings: Settings) -> Endpoint:
+    """The Discord that the settings name."""
+    return simulated(settings.discord_api) if settings.discord_api else DISCORD
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.events.base import Id
-from pipeline.logs import configure_logging
+from pipeline.logging import configure_logging
 from pipeline.settings import Settings, load_settings
 
 PANELS = {

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import app, out, start
-from pipeline.logs import configure_logging
+from pipeline.logging import configure_logging
 
 
 @app.command("demo")

@@ -26,8 +26,8 @@ from pipeline.backup.importing import begin_import, end_import, import_from
 from pipeline.backup.summary import Progress, Summary
 from pipeline.commands.opened import log_client, require_archive
 from pipeline.console.bars import told_on
+from pipeline.container import open_catalogue
 from pipeline.settings import Settings, prepared_data_dir
-from pipeline.wiring import open_catalogue
 
 
 async def export_archive(settings: Settings, path: Path, out: Console, err: Console) -> int:

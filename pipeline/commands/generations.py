@@ -5,10 +5,10 @@ from rich.console import Console
 from contracts.errors import counted
 from pipeline.commands.opened import wired
 from pipeline.console.generations import generations_json, generations_table
+from pipeline.container import Wiring
 from pipeline.generations import activation, dropping
 from pipeline.generations.listing import listed
 from pipeline.settings import Settings
-from pipeline.wiring import Wiring
 
 
 async def show_generations(settings: Settings, *, as_json: bool, out: Console) -> int:

@@ -17,14 +17,14 @@ from infra.nats.connection import connect
 from pipeline.commands.opened import require_archive
 from pipeline.console.answers import answer_json, answer_lines
 from pipeline.console.explained import Explained, html
-from pipeline.explaining import explaining
+from pipeline.container import Wiring
 from pipeline.files import refuse_unreadable
 from pipeline.local import LocalAnswer, archive, find, images_under
 from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
-from pipeline.wiring import Wiring
+from pipeline.stage_dependencies import explaining
 from stages.canonical_image import as_thumbnail
 
 

@@ -20,10 +20,10 @@ from infra.nats.state import open_state
 from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.commands.opened import archive_server
-from pipeline.discord import endpoint
+from pipeline.container import open_catalogue
+from pipeline.process import endpoint
 from pipeline.registry import STAGES
 from pipeline.settings import Settings, prepared_data_dir
-from pipeline.wiring import open_catalogue
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from contracts.errors import MapSeekError
 from infra.nats.connection import Client, connect, disconnect
 from infra.nats.server import announced_url, has_store
+from pipeline.container import Wiring
 from pipeline.process import log_server, running
 from pipeline.settings import Settings, data_folder
-from pipeline.wiring import Wiring
 
 
 def require_archive(settings: Settings) -> None:

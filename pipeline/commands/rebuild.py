@@ -12,6 +12,7 @@ from contracts.errors import MapSeekError, Unavailable
 from infra.nats.connection import Client
 from infra.vectors.snapshot import MANIFEST
 from pipeline.commands.opened import wired
+from pipeline.container import Wiring
 from pipeline.index.answering import Report
 from pipeline.index.kinds import Kind
 from pipeline.index.projected import VECTORS
@@ -19,7 +20,6 @@ from pipeline.rebuild.asking import ask_processes
 from pipeline.rebuild.catalogue import rebuild_catalogue
 from pipeline.rebuild.snapshot import rebuild_snapshot
 from pipeline.settings import Settings
-from pipeline.wiring import Wiring
 
 SNAPSHOT = "snapshot"
 

@@ -5,7 +5,7 @@ from rich.console import Console
 from infra.blobs.files import open_blob_store
 from pipeline.audit.blobs import orphans
 from pipeline.commands.looking import looking
-from pipeline.questions import AGE_S, old_pictures
+from pipeline.container import AGE_S, old_pictures
 from pipeline.settings import Settings
 from stages.erase import GRACE
 

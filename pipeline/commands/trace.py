@@ -8,13 +8,13 @@ from contracts.generations import Generations
 from infra.nats.projections import read_generations
 from pipeline import topology
 from pipeline.commands.opened import log_client
+from pipeline.container import open_catalogue
 from pipeline.registry import STAGES
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.trace.finding import Entity, entities, history
 from pipeline.trace.shown import trace_json, trace_page
 from pipeline.trace.standing import InCatalogue, standing_of
 from pipeline.trace.story import story_of
-from pipeline.wiring import open_catalogue
 
 
 async def trace_entities(settings: Settings, what: str, *, as_json: bool, out: Console) -> int:

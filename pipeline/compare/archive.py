@@ -8,11 +8,11 @@ from pathlib import Path
 from contracts.ports import BlobStore, Catalogue, FeatureSearch
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
+from pipeline.container import open_catalogue
 from pipeline.index.features import projected_features
 from pipeline.index.opening import projected_index
 from pipeline.index.projected import ProjectedIndex
 from pipeline.settings import Settings
-from pipeline.wiring import open_catalogue
 
 
 @dataclass(frozen=True, slots=True)

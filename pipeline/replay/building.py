@@ -19,7 +19,6 @@ from infra.nats.consumers import delete_consumer
 from infra.nats.reader import last_sequence, readable
 from infra.tasks import cancel
 from pipeline import topology
-from pipeline.dependencies import dependencies
 from pipeline.durables import Durable, durables, make_durable, past_durable
 from pipeline.generations.standing import MADE, Standing, standing
 from pipeline.jobs import Job
@@ -27,6 +26,7 @@ from pipeline.process import Process
 from pipeline.registry import STAGES
 from pipeline.replay.limits import Limits
 from pipeline.replay.playing import Gone, Hands, Skip, Track, play, through_outages
+from pipeline.stage_dependencies import dependencies
 from stages import fingerprint, persist, preprocess
 
 IN_FLIGHT = 3

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES
 from infra.nats.consumers import pause_consumer, resume_consumer
+from pipeline.container import Wiring
 from pipeline.generations.dropping import drop
 from pipeline.generations.naming import known
 from pipeline.generations.standing import builds_of
-from pipeline.wiring import Wiring
 
 FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 

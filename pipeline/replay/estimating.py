@@ -15,8 +15,8 @@ from contracts.ports import BlobStore, ImageEncoder
 from contracts.subjects import IMAGES, subject_of, variant_filter
 from infra.nats.reader import body_of, past, readable
 from pipeline.clock import utc_now
-from pipeline.dependencies import dependencies
 from pipeline.process import Process
+from pipeline.stage_dependencies import dependencies
 from stages import fingerprint, preprocess
 
 SAMPLE = 32

@@ -19,13 +19,13 @@ from infra.nats.connection import Client
 from infra.nats.consumers import delete_consumer, read_consumer
 from infra.nats.reader import count_of, last_before, last_sequence
 from pipeline.clock import utc_now
-from pipeline.dependencies import dependencies
 from pipeline.durables import Durable, put_durable, replay_durable
 from pipeline.jobs import Job
 from pipeline.process import Process
 from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part, moment
 from pipeline.replay.playing import Gone, Hands, Track, play, through_outages
+from pipeline.stage_dependencies import dependencies
 
 KEPT_FOR = timedelta(days=30)
 """A replay that was interrupted and never gone on with is forgotten after so long."""

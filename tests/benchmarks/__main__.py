@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from rich.console import Console
 
-from pipeline.logs import configure_logging
+from pipeline.logging import configure_logging
 from tests.benchmarks import bench_features, bench_vectors, pipeline_clip, pipeline_noop, replay, search_latency
 
 BENCHMARKS: Mapping[str, Callable[[bool], None]] = {

@@ -20,11 +20,11 @@ from pipeline.audit.auditing import Sources, audit
 from pipeline.audit.chain import Scope
 from pipeline.audit.index import FEATURES, VECTORS
 from pipeline.backup.catalogue import fill
+from pipeline.container import open_catalogue
 from pipeline.local import LocalAnswer, archive, find
 from pipeline.process import Process, running
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
-from pipeline.wiring import open_catalogue
 from stages.erase import GRACE
 from tests.suites.golden_log import PIECES, REPOSTED, STRANGER, lines, load, streams
 from tests.suites.world import IMPATIENT, Log

@@ -34,11 +34,11 @@ from infra.nats.server import embedded_server
 from infra.sandbox.simulator import Message
 from pipeline import topology
 from pipeline.clock import utc_now
+from pipeline.container import open_catalogue
 from pipeline.policy import Policy
 from pipeline.process import running
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
-from pipeline.wiring import open_catalogue
 from tests.suites.facts import QUESTION, posted
 from tests.suites.impatient import ACK_WAIT_S, DIES_AFTER
 from tests.suites.mongo_server import MongoDouble

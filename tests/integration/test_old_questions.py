@@ -11,7 +11,7 @@ from contracts.events import AlertSet, SearchJudged
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
-from pipeline.questions import AGE_S, sweep
+from pipeline.container import AGE_S, sweep
 from pipeline.registry import STAGES
 from tests.suites.facts import one_of_each
 

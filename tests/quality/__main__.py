@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contracts.errors import MapSeekError
 from infra.sandbox.training.pool import held_out_photographs
 from infra.vision.regions import places_of
-from pipeline.logs import configure_logging
+from pipeline.logging import configure_logging
 from pipeline.settings import Settings
 from tests.quality import baselines, costs, localising, sheets
 from tests.quality.categories import BY_NAME

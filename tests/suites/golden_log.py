@@ -32,7 +32,7 @@ from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Status
 from infra.vision.distortions import crop, jpeg
 from pipeline.deadletters import without_servers
-from pipeline.logs import configure_logging
+from pipeline.logging import configure_logging
 from stages.erase import blobs_of
 from tests.suites.traces import everything
 from tests.suites.world import World, art, mapseek_beside, simulated_discord

@@ -7,7 +7,7 @@ import orjson
 import pytest
 import structlog
 
-from pipeline.logs import configure_logging
+from pipeline.logging import configure_logging
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from contracts.ports import Neighbour
 from infra.mongo.client import Database, from_binary, to_binary
 from infra.mongo.vectors import AtlasSearch, cosine, index_definition, search_pipeline
 from infra.nats.journal import JetStreamJournal
+from pipeline.container import Wiring
 from pipeline.settings import Settings
-from pipeline.wiring import Wiring
 
 VECTOR = struct.pack("<2f", 0.6, -0.8)
 
@@ -226,7 +226,7 @@ async def test_whoever_drops_a_generation_has_its_index_deleted_where_the_server
     searched_by: str,
     left: list[str],
 ) -> None:
-    monkeypatch.setattr("pipeline.wiring.open_atlas_search", AsyncMock(return_value=vectors))
+    monkeypatch.setattr("pipeline.container.open_atlas_search", AsyncMock(return_value=vectors))
     chosen = settings(vectors=searched_by, mongodb_uri="mongodb://localhost")
     async with AsyncExitStack() as stack:
         wiring = Wiring(chosen, tmp_path, cast(Client, None), cast(JetStreamJournal, None), stack)

@@ -14,7 +14,7 @@ from contracts.envelope import Origin
 from infra.discord.archive.marks import Marks
 from infra.discord.recorder import Recorder
 from infra.tasks import cancel, end_if_cancelled
-from pipeline import questions, searching
+from pipeline import container, searching
 from pipeline.commands import replay
 from pipeline.generations import dropping
 from pipeline.rebuild import standstill
@@ -44,8 +44,8 @@ def recording(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
 
 
 def sweeping(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(questions, "sweep", losing)
-    return questions.keep_sweeping(ANY, ANY)
+    patch.setattr(container, "sweep", losing)
+    return container.keep_sweeping(ANY, ANY)
 
 
 def keeping_writers_paused(losing: Losing, patch: pytest.MonkeyPatch) -> Working:

@@ -9,13 +9,13 @@ from contracts.subjects import IMAGES, kind_filter, variant_filter
 from infra.nats.erasure import LogErasure
 from infra.nats.reader import last_sequence
 from pipeline import durables
-from pipeline.dependencies import dependencies
 from pipeline.failures.letters import letters, put_back
 from pipeline.generations.standing import standing
 from pipeline.jobs import Job
 from pipeline.replay.building import build
 from pipeline.replay.limits import Limits
 from pipeline.replay.playing import Hands, Track, play
+from pipeline.stage_dependencies import dependencies
 from stages import embed
 from tests.suites.archives import tiny
 from tests.suites.bench_stage import count

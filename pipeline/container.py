@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from contracts.errors import MapSeekError, Unavailable
+from contracts.events import AlertSet, SearchJudged
 from contracts.generations import Generation
 from contracts.ports import (
     Alerts,
@@ -17,10 +21,14 @@ from contracts.ports import (
     FeatureSearch,
     Fingerprinting,
     ImageEncoder,
+    Lag,
     Notifying,
+    Overview,
     State,
     VectorSearch,
 )
+from contracts.stage import Stage
+from contracts.subjects import SEARCHES, kind_filter, stream_of
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.answers.webhook import WebhookAnswers
 from infra.discord.rest.client import AttachmentUrls, RestLogin
@@ -33,18 +41,99 @@ from infra.mongo.vectors import AtlasSearch, open_atlas_search
 from infra.nats.connection import Client
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import FollowedGenerations, answered, open_alerts, open_generations
-from infra.nats.reader import LogPosts
+from infra.nats.reader import LogPosts, past, readable
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from infra.tasks import cancel
+from infra.tasks import cancel, end_if_cancelled
 from pipeline.clock import utc_now
 from pipeline.generations.encoders import Encoders
 from pipeline.index.opening import projected_index
-from pipeline.overview import Overseer
+from pipeline.monitoring.status import StageStatus, status
 from pipeline.policy import Policy
-from pipeline.questions import keep_sweeping
 from pipeline.registry import STAGES
 from pipeline.settings import Settings
+from pipeline.topology import KEPT_FOR
+
+log = structlog.get_logger()
+
+EVERY_S = timedelta(days=1).total_seconds()
+AGE_S = (KEPT_FOR[SEARCHES] + timedelta(hours=1)).total_seconds()
+"""A picture is put when its question is asked, so by then the log has dropped the question; the hour is for clocks that differ."""
+
+
+async def sweep(client: Client, questions: FileBlobStore, age_s: float = AGE_S) -> int:
+    """Delete the pictures of questions that the log has dropped; returns how many went. Raises Unavailable."""
+    old = await old_pictures(client, questions, age_s)
+    for name in old:
+        await questions.delete(name)
+    return len(old)
+
+
+async def old_pictures(client: Client, questions: FileBlobStore, age_s: float = AGE_S) -> set[str]:
+    """The pictures of questions that the log has dropped. Raises Unavailable."""
+    old = set(await questions.untouched_since(age_s))
+    return old - await _kept(client) if old else old
+
+
+async def _kept(client: Client) -> set[str]:
+    """The pictures of the evaluation set, and those that somebody waits for."""
+    kept: set[str] = set()
+    for kind in (SearchJudged, AlertSet):
+        async with aclosing(past(client, stream_of(kind), [kind_filter(kind)])) as messages:
+            async for message in messages:
+                recorded = readable(message)
+                if recorded is not None and isinstance(fact := recorded.fact, SearchJudged | AlertSet) and fact.pixels:
+                    kept.add(fact.pixels)
+    return kept
+
+
+async def keep_sweeping(client: Client, questions: FileBlobStore) -> None:
+    """Sweep now and every day. An outage is waited out until the next day."""
+    while True:
+        try:
+            gone = await sweep(client, questions)
+            log.info("pictures of old questions deleted", count=gone)
+        except Unavailable as outage:
+            log.warning("pictures of old questions could not be deleted", error=str(outage))
+        end_if_cancelled()
+        await asyncio.sleep(EVERY_S)
+
+
+class Overseer:
+    """The Overseeing port: the catalogue counts, the folder of blobs is measured, the log knows what waits."""
+
+    def __init__(self, client: Client, stages: Sequence[Stage[Any]], catalogue: Catalogue, blobs: Path) -> None:
+        self._client = client
+        self._stages = stages
+        self._catalogue = catalogue
+        self._blobs = blobs
+
+    async def overview(self, guild_id: str) -> Overview:
+        stages = await status(self._client, self._stages, sample_s=0)
+        return Overview(
+            images=await self._catalogue.count(guild_id),
+            stored_bytes=await asyncio.to_thread(_size_of, self._blobs),
+            lags=_lags(stages),
+        )
+
+
+def _lags(stages: Sequence[StageStatus]) -> list[Lag]:
+    """What each stage has to do in each lane, for all generations together."""
+    lags: dict[tuple[str, str], Lag] = {}
+    for each in stages:
+        before = lags.get((each.stage, each.lane), Lag(each.stage, each.lane, 0, 0))
+        pending = before.pending + each.pending + each.in_flight
+        lags[each.stage, each.lane] = Lag(each.stage, each.lane, pending, before.failures + each.dead_letters)
+    return list(lags.values())
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it was being written, or was forgotten, just now
+            total += file.stat().st_size if file.is_file() else 0
+    return total
 
 
 class Wiring:

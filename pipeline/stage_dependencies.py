@@ -1,10 +1,12 @@
 """What each stage is given to work with."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
 from contracts.errors import Reject, RejectCode, Unavailable
+from contracts.events import Evidence
 from contracts.generations import Generation
 from contracts.ports import BlobStore
 from contracts.stage import Stage
@@ -12,11 +14,22 @@ from infra.clip.calibration import calibration_of_encoder, text_calibration_of
 from infra.nats.erasure import LogErasure
 from infra.nats.reader import LogPosts
 from pipeline.clock import utc_now
-from pipeline.explaining import explaining
+from pipeline.container import Wiring
 from pipeline.generations.versions import refuse_unknown_method, refuse_unknown_version
-from pipeline.wiring import Wiring
 from stages import alert, download, embed, erase, fingerprint, judge, link, match, notify, persist, preprocess, remove, reply
-from stages.matching import Prints
+from stages.matching import Explaining, Prints
+
+
+async def explaining(wiring: Wiring) -> Explaining:
+    """Draws what this process answered, and what any other did."""
+    return Explaining(wiring.journal, await wiring.questions(), await wiring.blobs(), _drawn)
+
+
+async def _drawn(asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence) -> bytes:
+    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    from infra.vision.explain import explanation
+
+    return await asyncio.to_thread(explanation, asked, archived, asked_print, archived_print, evidence)
 
 
 async def dependencies(stage: Stage[Any], family: str, wiring: Wiring, generation: Generation | None = None) -> object:
