@@ -7,9 +7,12 @@ Kinds are read in the order in which an image passes through them, and between t
 to do. So what is missing from the output was either done with or is on the way, however busy the archive is meanwhile.
 """
 
+import math
 import sys
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
 
 from contracts.events import (
     FACTS,
@@ -22,19 +25,84 @@ from contracts.events import (
     ImagePreprocessed,
     ImageRejected,
     ImageRemoved,
+    RemovalRequested,
 )
 from contracts.generations import Generation
-from contracts.subjects import IMAGES, entity_of, guild_filter, kind_filter, variant_filter
+from contracts.stage import Stage
+from contracts.subjects import (
+    FAILURES,
+    IMAGES,
+    REMOVALS,
+    RETRIES,
+    durable_name,
+    entity_of,
+    failure_filter,
+    guild_filter,
+    kind_filter,
+    parse_letter,
+    past_name,
+    retry_filter,
+    variant_filter,
+)
 from infra.nats.connection import Client
-from infra.nats.reader import list_subjects
-from pipeline.audit.waiting import waiting_at
-from stages import download, embed, erase, fingerprint, persist, preprocess
+from infra.nats.consumers import read_consumer
+from infra.nats.reader import list_subjects, past, read_each, readable
+from stages import download, embed, erase, fingerprint, persist, preprocess, remove
+
+LANE = "image"
 
 PATIENCE_S = 60
 """The server lists the subjects of a million images in a second or two."""
 
 Images = Set[str]
 """Image ids."""
+
+Posted = dict[str, dict[int, dict[int, list[str]]]]
+"""The images that the log has, by guild, channel and message; local ones are no matter of Discord's."""
+
+
+async def waiting_at(client: Client, stage: Stage[Any], generation: Generation) -> set[str]:
+    """The images whose facts a stage's durables have not settled yet, and those that somebody put back for it.
+
+    Only what is behind the last entry up to which a durable settled everything is read, and of that only the subjects. What a
+    generation was too late for is a matter of its own durable.
+    """
+    bound = durable_name(stage.name, LANE, generation.name)
+    found = await _letters_put_back(client, stage.name)
+    for consumer in (durable_name(stage.name, LANE), bound):
+        found |= await _unsettled(client, consumer)
+    return found | await _unsettled(client, past_name(bound), until=generation.sequence)
+
+
+async def _unsettled(client: Client, name: str, until: float = math.inf) -> set[str]:
+    consumer = await read_consumer(client, IMAGES, name)
+    if consumer is None or not consumer.unsettled:
+        return set()
+    async with aclosing(past(client, IMAGES, consumer.filters, after=consumer.settled, bodies=False)) as messages:
+        return {entity_of(message.subject)[1] async for message in messages if message.metadata.sequence.stream <= until}
+
+
+async def _letters_put_back(client: Client, stage: str) -> set[str]:
+    entries = await read_each(client, RETRIES, [retry_filter(stage)])
+    return {_image_of(entry.headers) for entry in entries if parse_letter(entry.subject).family == LANE}
+
+
+async def dead_letters(client: Client, generation: Generation) -> dict[str, dict[str, str]]:
+    """The ids of the dead letters by stage and image; those of other generations are left out.
+
+    An id is what follows in the subject: `embed/image/123`, with the generation where there is one (`embed/image/123/g1`).
+    """
+    found: dict[str, dict[str, str]] = {}
+    filters = [failure_filter("*", LANE), failure_filter("*", LANE, generation.name)]
+    async with aclosing(past(client, FAILURES, filters, bodies=False)) as messages:
+        async for message in messages:
+            letter = parse_letter(message.subject)
+            found.setdefault(letter.stage, {})[_image_of(message.headers)] = letter.id
+    return found
+
+
+def _image_of(headers: Mapping[str, str] | None) -> str:
+    return entity_of((headers or {}).get("mapseek-subject", ""))[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +190,85 @@ async def _subjects_of(scope: Scope, kind: type[ImageFact], variant: str | None 
 def image_of(subject: str) -> str:
     """The image that a fact's subject is about; every id is kept in memory once."""
     return sys.intern(entity_of(subject)[1])
+
+
+async def read_posted(client: Client, guild: str | None = None) -> Posted:
+    """Read the posts. Raises Unavailable."""
+    posted: Posted = {}
+    filters = [kind_filter(ImagePosted) if guild is None else guild_filter(ImagePosted, guild)]
+    async with aclosing(past(client, IMAGES, filters)) as messages:
+        async for message in messages:
+            recorded = readable(message)
+            if recorded is not None and isinstance(post := recorded.fact, ImagePosted) and post.message_id.isdigit():
+                channel = posted.setdefault(post.guild_id, {}).setdefault(int(post.channel_id), {})
+                channel.setdefault(int(post.message_id), []).append(post.image_id)
+    return posted
+
+
+@dataclass(slots=True)
+class Removals:
+    """The images that requests for removal are about, by what became of the request.
+
+    `leaving`: the remove stage has yet to work on it; these may be too many. `asked`: it has, so that the same request would not be
+    recorded again. `letters`: it gave up, with the id of the dead letter.
+    """
+
+    leaving: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    letters: dict[str, str] = field(default_factory=dict)
+
+
+async def read_removals(client: Client, posted: Posted) -> Removals:
+    """What is asked for the removal of posted images. Raises Unavailable."""
+    found = Removals()
+    settled, put_back = await _settled_until(client), await _requests_put_back(client)
+    letters = await _letters(client)
+    async with aclosing(past(client, REMOVALS, [kind_filter(RemovalRequested)])) as messages:
+        async for message in messages:
+            recorded = readable(message)
+            if recorded is None or not isinstance(request := recorded.fact, RemovalRequested):
+                continue
+            if message.metadata.sequence.stream > settled or message.subject in put_back:
+                found.leaving.update(_perhaps_about(request, posted))
+            elif message.subject in letters:
+                found.letters.update(dict.fromkeys(_about(request, posted), letters[message.subject]))
+            else:
+                found.asked.update(_about(request, posted))
+    return found
+
+
+def _perhaps_about(request: RemovalRequested, posted: Posted) -> Iterator[str]:
+    """Whose posts an author's are is not asked for: everything of the guild may be about to go."""
+    for channel, messages in posted.get(request.guild_id, {}).items():
+        for message, images in messages.items():
+            if request.scope in ("guild", "author") or request.target in (str(channel), str(message)):
+                yield from images
+
+
+def _about(request: RemovalRequested, posted: Posted) -> Iterator[str]:
+    """What a request about a message or a channel names; others are made anew each time."""
+    if request.scope in ("message", "channel"):
+        yield from (image for image in _perhaps_about(request, posted) if not remove.keeps(request, image))
+
+
+async def _settled_until(client: Client) -> int:
+    """Up to where the remove stage has worked on every request; 0 where there is no such stage yet."""
+    consumer = await read_consumer(client, REMOVALS, durable_name(remove.STAGE.name, RemovalRequested.family))
+    if consumer is None:
+        return 0
+    return consumer.settled if consumer.in_flight else consumer.delivered
+
+
+async def _requests_put_back(client: Client) -> set[str]:
+    entries = await read_each(client, RETRIES, [retry_filter(remove.STAGE.name)])
+    return {entry.headers.get("mapseek-subject", "") for entry in entries}
+
+
+async def _letters(client: Client) -> dict[str, str]:
+    """The ids of the stage's dead letters, by the subject of the request that could not be worked on."""
+    found = {}
+    letters = past(client, FAILURES, [failure_filter(remove.STAGE.name, RemovalRequested.family)], bodies=False)
+    async with aclosing(letters) as messages:
+        async for message in messages:
+            found[(message.headers or {}).get("mapseek-subject", "")] = parse_letter(message.subject).id
+    return found

@@ -10,10 +10,8 @@ from infra.discord.gateway import claim
 from infra.discord.rest.client import RestLogin
 from infra.discord.rest.compare import Difference, differences, read_watching
 from infra.discord.rest.permissions import bot_of, guild_id_of
-from pipeline.audit.chain import Images
+from pipeline.audit.chain import Images, Posted, Removals
 from pipeline.audit.gaps import Gap, unique
-from pipeline.audit.posted import Posted
-from pipeline.audit.removals import Removals
 from stages import remove
 
 

@@ -16,9 +16,9 @@ from infra.nats.reader import read
 from infra.nats.server import embedded_server
 from infra.sandbox.art.generate import piece
 from infra.vision.distortions import png
-from pipeline.audit.auditing import Sources, audit
+from pipeline.audit.audit import Sources, audit
 from pipeline.audit.chain import Scope
-from pipeline.audit.index import FEATURES, VECTORS
+from pipeline.audit.checks import FEATURES, VECTORS
 from pipeline.backup.catalogue import fill
 from pipeline.container import open_catalogue
 from pipeline.local import LocalAnswer, archive, find

@@ -30,10 +30,9 @@ from infra.nats.reader import subjects_under
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
 from pipeline import topology
-from pipeline.audit.auditing import Sources, audit
+from pipeline.audit.audit import Report, Sources, audit
 from pipeline.audit.chain import Scope
-from pipeline.audit.index import FEATURES, Looked
-from pipeline.audit.report import Report
+from pipeline.audit.checks import FEATURES, Looked
 from pipeline.durables import durables
 from pipeline.index.features import features
 from pipeline.rebuild.snapshot import rebuild_snapshot

@@ -8,8 +8,7 @@ from contracts.events import RemovalRequested
 from contracts.subjects import FAILURES, REMOVALS, RETRIES, failure_subject, retry_subject, subject_of
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
-from pipeline.audit.posted import Posted
-from pipeline.audit.removals import Removals, read_removals
+from pipeline.audit.chain import Posted, Removals, read_removals
 from pipeline.registry import STAGES
 from tests.suites.facts import MOMENT
 

@@ -5,15 +5,13 @@ from collections.abc import Collection
 import pytest
 
 from infra.discord.rest.compare import Difference
-from pipeline.audit import comparisons
-from pipeline.audit.auditing import lost_blobs
+from pipeline.audit import checks
+from pipeline.audit.audit import lost_blobs
 from pipeline.audit.blobs import Stored
-from pipeline.audit.chain import Chain, Ends
-from pipeline.audit.comparisons import Kept
+from pipeline.audit.chain import Chain, Ends, Removals
+from pipeline.audit.checks import Index, Kept, index_gaps
 from pipeline.audit.discord import Seen
 from pipeline.audit.gaps import Missing, closing, settled
-from pipeline.audit.index import Index, index_gaps
-from pipeline.audit.removals import Removals
 
 ALL = frozenset({"1", "2", "3"})
 NOTHING: frozenset[str] = frozenset()
@@ -35,57 +33,57 @@ def kept(**sets: Collection[str]) -> Kept:
 
 
 def test_nothing_is_missing_of_what_is_whole() -> None:
-    assert comparisons.missing_downloads(chain(), ends()).images == NOTHING
-    assert comparisons.missing_pictures(chain(), ends()).images == NOTHING
-    assert comparisons.missing_fingerprints(chain(), ends(), "g1").images == NOTHING
-    assert comparisons.missing_vectors(chain(), ends(), "g1").images == NOTHING
-    assert comparisons.missing_ends(chain(), ends()).images == NOTHING
-    assert comparisons.missing_documents(chain(), ends(), kept()).images == NOTHING
-    assert comparisons.missing_parts(chain(), ends(), kept()).images == NOTHING
-    assert comparisons.missing_kept_vectors(chain(), ends(), kept()).images == NOTHING
-    assert comparisons.undead(chain(), kept()).images == NOTHING
-    assert comparisons.unburied(chain(), kept()).images == NOTHING
-    assert comparisons.unknown(ends(), kept()) == NOTHING
+    assert checks.missing_downloads(chain(), ends()).images == NOTHING
+    assert checks.missing_pictures(chain(), ends()).images == NOTHING
+    assert checks.missing_fingerprints(chain(), ends(), "g1").images == NOTHING
+    assert checks.missing_vectors(chain(), ends(), "g1").images == NOTHING
+    assert checks.missing_ends(chain(), ends()).images == NOTHING
+    assert checks.missing_documents(chain(), ends(), kept()).images == NOTHING
+    assert checks.missing_parts(chain(), ends(), kept()).images == NOTHING
+    assert checks.missing_kept_vectors(chain(), ends(), kept()).images == NOTHING
+    assert checks.undead(chain(), kept()).images == NOTHING
+    assert checks.unburied(chain(), kept()).images == NOTHING
+    assert checks.unknown(ends(), kept()) == NOTHING
 
 
 @pytest.mark.parametrize("end", ["rejected", "removed"])
 def test_what_should_have_followed_is_missing_unless_the_image_is_at_its_end(end: str) -> None:
     behind = chain(downloaded={"1", "2"}, preprocessed={"1"}, embedded=NOTHING, indexed=NOTHING)
-    assert comparisons.missing_downloads(behind, ends()).images == {"3"}
-    assert comparisons.missing_pictures(behind, ends()).images == {"2"}
-    assert comparisons.missing_vectors(behind, ends(), "g1").images == {"1"}
-    unprinted = comparisons.missing_fingerprints(chain(fingerprinted={"1"}), ends(), "g1")
+    assert checks.missing_downloads(behind, ends()).images == {"3"}
+    assert checks.missing_pictures(behind, ends()).images == {"2"}
+    assert checks.missing_vectors(behind, ends(), "g1").images == {"1"}
+    unprinted = checks.missing_fingerprints(chain(fingerprinted={"1"}), ends(), "g1")
     assert (unprinted.images, unprinted.stage) == ({"2", "3"}, "fingerprint")
     ended = ends(**{end: ALL})
-    for missing in (comparisons.missing_downloads, comparisons.missing_pictures):
+    for missing in (checks.missing_downloads, checks.missing_pictures):
         assert missing(behind, ended).images == NOTHING
-    assert comparisons.missing_vectors(behind, ended, "g1").images == NOTHING
-    assert comparisons.missing_fingerprints(chain(fingerprinted=NOTHING, indexed=NOTHING), ended, "g1").images == NOTHING
-    assert comparisons.missing_ends(chain(indexed={"1"}), ends()).images == {"2", "3"}
+    assert checks.missing_vectors(behind, ended, "g1").images == NOTHING
+    assert checks.missing_fingerprints(chain(fingerprinted=NOTHING, indexed=NOTHING), ended, "g1").images == NOTHING
+    assert checks.missing_ends(chain(indexed={"1"}), ends()).images == {"2", "3"}
 
 
 def test_a_rejection_that_was_overcome_later_excuses_no_lost_vector() -> None:
     """A later release can read the file, or one generation's preprocessing where another's cannot."""
     lost = chain(embedded={"3"}, indexed={"1"})
-    assert comparisons.missing_vectors(lost, ends(rejected=ALL), "g1").images == {"1"}
+    assert checks.missing_vectors(lost, ends(rejected=ALL), "g1").images == {"1"}
 
 
 def test_the_catalogue_should_have_all_that_the_log_tells() -> None:
-    assert comparisons.missing_documents(chain(), ends(removed={"2"}), kept(posts={"1"})).images == {"3"}
+    assert checks.missing_documents(chain(), ends(removed={"2"}), kept(posts={"1"})).images == {"3"}
     lacking = kept(posts={"1", "2"}, originals={"1"}, pictures={"2"})
-    assert comparisons.missing_parts(chain(), ends(), lacking).images == {"1", "2"}
-    assert comparisons.missing_parts(chain(), ends(), kept(fingerprints={"1", "2"})).images == {"3"}
+    assert checks.missing_parts(chain(), ends(), lacking).images == {"1", "2"}
+    assert checks.missing_parts(chain(), ends(), kept(fingerprints={"1", "2"})).images == {"3"}
     rejected = chain(rejected={"3"}, preprocessed={"1", "2"})
-    assert comparisons.missing_parts(rejected, ends(), kept()).images == {"3"}
-    assert comparisons.missing_kept_vectors(chain(), ends(), kept(posts={"1", "2"}, vectors={"1"})).images == {"2"}
+    assert checks.missing_parts(rejected, ends(), kept()).images == {"3"}
+    assert checks.missing_kept_vectors(chain(), ends(), kept(posts={"1", "2"}, vectors={"1"})).images == {"2"}
 
 
 def test_what_is_removed_is_nowhere_but_a_tombstone_stays() -> None:
     removed = chain(removed={"2", "4"})
-    assert comparisons.undead(removed, kept()).images == {"2"}
-    assert comparisons.unburied(removed, kept()).images == {"4"}
-    assert comparisons.unburied(removed, kept(documents={"1", "3"}, vectors={"1"}, tombstones={"2", "4"})).images == NOTHING
-    assert comparisons.unknown(ends(posted={"1"}, removed={"2"}), kept()) == {"3"}
+    assert checks.undead(removed, kept()).images == {"2"}
+    assert checks.unburied(removed, kept()).images == {"4"}
+    assert checks.unburied(removed, kept(documents={"1", "3"}, vectors={"1"}, tombstones={"2", "4"})).images == NOTHING
+    assert checks.unknown(ends(posted={"1"}, removed={"2"}), kept()) == {"3"}
 
 
 def test_what_waits_is_no_gap_and_a_dead_letter_explains_one() -> None:

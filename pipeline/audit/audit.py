@@ -1,25 +1,60 @@
 """The audit itself: everything is read once, in the order in which it comes to be, and then compared."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.ports import Catalogue, State
 from infra.blobs.files import FileBlobStore
 from infra.discord.rest.client import RestLogin
-from pipeline.audit import comparisons
+from pipeline.audit import checks
 from pipeline.audit.blobs import Stored, compare_blobs
-from pipeline.audit.catalogue import read_kept
-from pipeline.audit.chain import Chain, Ends, Scope, not_erased, read_chain, read_ends
-from pipeline.audit.comparisons import Kept
+from pipeline.audit.chain import (
+    Chain,
+    Ends,
+    Removals,
+    Scope,
+    dead_letters,
+    not_erased,
+    read_chain,
+    read_ends,
+    read_posted,
+    read_removals,
+)
+from pipeline.audit.checks import Kept, Looked, ask_for_gaps, index_gaps, read_index, read_kept
 from pipeline.audit.discord import Seen, compare_discord
 from pipeline.audit.gaps import Gap, Missing, closing, replayed, replayed_all, settled
-from pipeline.audit.index import Looked, ask_for_gaps, index_gaps, read_index
-from pipeline.audit.posted import read_posted
-from pipeline.audit.removals import Removals, read_removals
-from pipeline.audit.report import Report
-from pipeline.audit.waiting import dead_letters
 from pipeline.clock import utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the chain: how many are there, how many are on the way to it, and how many are not as they should be."""
+
+    name: str
+    there: int
+    on_the_way: int = 0
+    wrong: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The steps in order, the gaps, and `notes`: sentences about what could not be looked at."""
+
+    generation: str
+    steps: list[Step] = field(default_factory=list)
+    gaps: list[Gap] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether there is no gap."""
+        return not self.gaps
+
+    def add(self, name: str, there: int, gaps: Sequence[Gap] = (), on_the_way: Collection[str] = ()) -> None:
+        """One more step with its gaps."""
+        self.steps.append(Step(name, there, len(on_the_way), len({each for gap in gaps for each in gap.found})))
+        self.gaps.extend(gaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,27 +138,27 @@ class _Comparing:
         """The steps of the log."""
         chain, ends = self.chain, self.ends
         report.add("posted", len(chain.posted - ends.removed))
-        report.add("downloaded", len(chain.downloaded - ends.removed), *self._of(comparisons.missing_downloads(chain, ends)))
+        report.add("downloaded", len(chain.downloaded - ends.removed), *self._of(checks.missing_downloads(chain, ends)))
         report.add("rejected", len(ends.rejected - ends.removed))
-        report.add("preprocessed", len(chain.preprocessed - ends.removed), *self._of(comparisons.missing_pictures(chain, ends)))
+        report.add("preprocessed", len(chain.preprocessed - ends.removed), *self._of(checks.missing_pictures(chain, ends)))
         generation = self.scope.generation.name
-        fingerprints = comparisons.missing_fingerprints(chain, ends, generation)
+        fingerprints = checks.missing_fingerprints(chain, ends, generation)
         report.add(f"fingerprinted in {generation}", len(chain.fingerprinted - ends.removed), *self._of(fingerprints))
-        missing = comparisons.missing_vectors(chain, ends, generation)
+        missing = checks.missing_vectors(chain, ends, generation)
         report.add(f"embedded in {generation}", len(chain.embedded - ends.removed), *self._of(missing))
-        report.add("indexed", len((chain.indexed & chain.posted) - ends.removed), *self._of(comparisons.missing_ends(chain, ends)))
+        report.add("indexed", len((chain.indexed & chain.posted) - ends.removed), *self._of(checks.missing_ends(chain, ends)))
 
     def add_catalogue(self, report: Report) -> None:
         """The catalogue's documents, vectors and tombstones."""
         chain, ends, kept = self.chain, self.ends, self.kept
-        of_documents = [comparisons.missing_documents(chain, ends, kept), comparisons.missing_parts(chain, ends, kept)]
-        of_removed = [comparisons.undead(chain, kept), comparisons.unburied(chain, kept)]
+        of_documents = [checks.missing_documents(chain, ends, kept), checks.missing_parts(chain, ends, kept)]
+        of_removed = [checks.undead(chain, kept), checks.unburied(chain, kept)]
         gaps, on_the_way = self._of(*of_documents, *of_removed)
-        if unknown := comparisons.unknown(ends, kept):
+        if unknown := checks.unknown(ends, kept):
             what = "in the catalogue, but never posted"
             gaps.append(Gap("never-posted", what, tuple(sorted(unknown)), ("mapseek rebuild catalogue",)))
         report.add("in the catalogue", len(kept.posts & (chain.posted - ends.removed)), gaps, on_the_way)
-        vectors = self._of(comparisons.missing_kept_vectors(chain, ends, kept))
+        vectors = self._of(checks.missing_kept_vectors(chain, ends, kept))
         report.add("with their vector", len(kept.vectors & (chain.posted - ends.removed)), *vectors)
 
     def standing_still(self, left: Collection[str]) -> list[Gap]:

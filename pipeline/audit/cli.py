@@ -31,7 +31,7 @@ def audit_command(
 
     In the log, the blobs, the catalogue and the index. The exit code is 1 if one is not.
     """
-    from pipeline.commands.audit import show_audit
+    from pipeline.audit.command import show_audit
 
     work = show_audit(
         configured(quiet=True), guild=guild, use_discord=not no_discord, whole=not quick, json=as_json, out=out, err=err
@@ -45,7 +45,7 @@ def sync_command(channel: Annotated[str, typer.Option(help="The id of the channe
 
     What was posted there, and what was deleted.
     """
-    from pipeline.commands.sync import sync_channel
+    from pipeline.audit.command import sync_channel
 
     start(sync_channel(configured(quiet=True), channel, out, err))
 
@@ -56,6 +56,6 @@ def sweep_command(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only 
 
     Blobs that no image needs, and the pictures of questions that are over.
     """
-    from pipeline.commands.sweep import sweep_blobs
+    from pipeline.audit.command import sweep_blobs
 
     start(sweep_blobs(configured(quiet=True), dry_run=dry_run, out=out))

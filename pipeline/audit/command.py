@@ -1,0 +1,143 @@
+"""`mapseek audit`: is every image where it should be?"""
+
+from dataclasses import asdict
+
+import orjson
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from contracts.errors import MapSeekError
+from infra.blobs.files import open_blob_store
+from infra.discord.rest.compare import record
+from infra.nats.reader import LogPosts
+from pipeline.audit.audit import Report, Sources, audit
+from pipeline.audit.blobs import orphans
+from pipeline.audit.chain import Scope, read_posted
+from pipeline.audit.checks import FEATURES, VECTORS
+from pipeline.audit.discord import compare_discord, guild_with
+from pipeline.audit.gaps import Gap, unique
+from pipeline.clock import utc_now
+from pipeline.commands.looking import looking
+from pipeline.container import AGE_S, old_pictures
+from pipeline.settings import Settings, require_token
+from stages.erase import GRACE
+
+UNKNOWN_BOT = "Discord was not looked at: DISCORD_TOKEN is not set."
+LEFT_OUT = "Discord was not looked at, as was asked for."
+
+
+def as_json(report: Report) -> str:
+    """One object: whether the archive is clean, each step, each gap with all that it is about, and the notes."""
+    gaps = [{"count": len(gap.found), **asdict(gap)} for gap in report.gaps]
+    steps = [asdict(step) for step in report.steps]
+    shown = {"clean": report.clean, "generation": report.generation, "steps": steps, "gaps": gaps, "notes": report.notes}
+    return orjson.dumps(shown).decode()
+
+
+def show(report: Report, out: Console) -> None:
+    """The chain as a table, then each gap with an example and the commands that close it."""
+    out.print(_chain(report))
+    for note in report.notes:
+        out.print(f"Note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    moving = sum(step.on_the_way for step in report.steps)
+    if moving:
+        out.print("What is on the way is being worked on, or waits for a process that does; it is no gap.", highlight=False)
+    if report.clean:
+        out.print("Clean: everything is where it should be.", style="green", highlight=False)
+        return
+    number = len(report.gaps)
+    out.print(f"{number} kind{'s' if number > 1 else ''} of gap. Run what is below each, then audit again.", highlight=False)
+    for gap in report.gaps:
+        _show_gap(gap, out)
+
+
+def _chain(report: Report) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("step", no_wrap=True)
+    for heading in ("there", "on the way", "gaps"):
+        table.add_column(heading, justify="right")
+    for step in report.steps:
+        wrong = f"[red]{step.wrong}[/]" if step.wrong else "-"
+        table.add_row(step.name, str(step.there), str(step.on_the_way or "-"), wrong)
+    return table
+
+
+def _show_gap(gap: Gap, out: Console) -> None:
+    count = len(gap.found)
+    out.print()
+    out.print(
+        f"{count} {gap.of}{'s' if count != 1 else ''} {gap.what}", style="bold", markup=False, highlight=False, soft_wrap=True
+    )
+    out.print(f"  for example {gap.found[0]}" if count > 1 else f"  {gap.found[0]}", style="dim", markup=False, highlight=False)
+    for command in unique(gap.commands):
+        out.print(f"    {command}", markup=False, highlight=False, soft_wrap=True)
+
+
+async def show_audit(
+    settings: Settings, *, guild: str | None, use_discord: bool, whole: bool, json: bool, out: Console, err: Console
+) -> int:
+    """Print what was found. 1 while there is a gap."""
+    async with looking(settings) as look:
+        with err.status("auditing ...") as status:
+            sources = Sources(
+                Scope(look.client, look.generation, guild),
+                look.catalogue,
+                look.blobs,
+                GRACE.total_seconds(),
+                look.state,
+                settings.channels,
+                look.rest if use_discord else None,
+                {FEATURES: look.folder / "features"} | ({} if settings.vectors == "atlas" else {VECTORS: look.folder / "vectors"}),
+                whole,
+                lambda what: status.update(f"auditing {what} ..."),
+            )
+            report = await audit(sources)
+    if look.rest is None or not use_discord:
+        report.notes.append(UNKNOWN_BOT if use_discord else LEFT_OUT)
+    if json:
+        out.print(as_json(report), soft_wrap=True, markup=False, highlight=False)
+    else:
+        show(report, out)
+    return 0 if report.clean else 1
+
+
+async def sweep_blobs(settings: Settings, *, dry_run: bool, out: Console) -> int:
+    """Delete the blobs that no image needs, and the pictures of questions that the log has dropped."""
+    grace_s = GRACE.total_seconds()
+    async with looking(settings) as look:
+        questions = open_blob_store(look.folder / "questions")
+        unused = await orphans(look.client, look.blobs, look.catalogue, grace_s)
+        old = await old_pictures(look.client, questions, AGE_S)
+        for store, names in ((look.blobs, unused), (questions, old)):
+            for name in () if dry_run else names:
+                if await store.untouched_for(name) > grace_s:  # nobody has put it in the meantime
+                    await store.delete(name)
+    for name in unused if dry_run else ():
+        out.print(name, highlight=False)
+    would = "would be deleted" if dry_run else "deleted"
+    out.print(f"{len(unused)} blobs that no image needs and {len(old)} pictures of old questions {would}.", highlight=False)
+    return 0
+
+
+async def sync_channel(settings: Settings, channel: str, out: Console, err: Console) -> int:
+    """Record what Discord has and the log has not, and the removal of what the log has and Discord has not."""
+    require_token(settings)
+    async with looking(settings) as look:
+        new = gone = asked = 0
+        if look.rest is None:
+            raise MapSeekError("DISCORD_TOKEN is not set.")
+        with err.status(f"reading channel {channel} ..."):
+            posted = await read_posted(look.client)
+            guild = await guild_with(look.rest, posted, channel)
+            found = compare_discord(look.rest, look.state, settings.channels, posted, utc_now, guild=guild, channel=channel)
+            posts = LogPosts(look.client)
+            async for difference in found:
+                if difference.unreadable:
+                    raise MapSeekError(f"The bot may not read channel {channel}: grant it Read Message History there.")
+                recorded, removed = await record(difference, look.journal, posts, utc_now)
+                new, gone, asked = new + recorded, gone + removed, asked + len(difference.gone) - removed
+    out.print(f"Channel {channel}: {new} images recorded, the removal of {gone} requested.", highlight=False)
+    if asked:
+        out.print(f"The removal of {asked} was requested before: `mapseek audit` says if that led to nothing.", highlight=False)
+    return 0
