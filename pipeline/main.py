@@ -7,7 +7,7 @@ imported when the command runs: so help and completion are quick.
 # ruff: noqa: F401  (each module adds its commands to the application)
 
 import pipeline.audit.cli
-import pipeline.cli.backup
+import pipeline.backup.cli
 import pipeline.cli.comparing
 import pipeline.cli.demo
 import pipeline.cli.generations

@@ -15,9 +15,8 @@ from contracts.events import ImageDownloaded, ImageEmbedded, ImageIndexed, Image
 from contracts.subjects import IMAGES
 from infra.sandbox.art.generate import piece
 from infra.vision.distortions import crop, jpeg, png, resize
-from pipeline.backup.archive import open_archive
-from pipeline.backup.entries import BLOBS, QUESTIONS
-from pipeline.backup.exporting import export_to
+from pipeline.backup.archive_file import BLOBS, QUESTIONS, open_archive
+from pipeline.backup.export import export_to
 from pipeline.local import LocalAnswer, archive, find
 from pipeline.process import Process, log_server, running
 from pipeline.registry import STAGES

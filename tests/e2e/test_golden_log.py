@@ -19,7 +19,7 @@ from infra.vision.distortions import png
 from pipeline.audit.audit import Sources, audit
 from pipeline.audit.chain import Scope
 from pipeline.audit.checks import FEATURES, VECTORS
-from pipeline.backup.catalogue import fill
+from pipeline.backup.restore import fill
 from pipeline.container import open_catalogue
 from pipeline.local import LocalAnswer, archive, find
 from pipeline.process import Process, running

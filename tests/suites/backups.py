@@ -20,12 +20,9 @@ from infra.nats.reader import read
 from infra.nats.server import embedded_server
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline import topology
-from pipeline.backup.archive import EXPORTED, open_archive
-from pipeline.backup.catalogue import fill
-from pipeline.backup.entries import BLOBS, QUESTIONS
-from pipeline.backup.exporting import export_to
-from pipeline.backup.importing import begin_import, end_import, import_from
-from pipeline.backup.summary import Summary
+from pipeline.backup.archive_file import BLOBS, EXPORTED, QUESTIONS, Summary, open_archive
+from pipeline.backup.export import export_to
+from pipeline.backup.restore import begin_import, end_import, fill, import_from
 from pipeline.clock import utc_now
 from pipeline.registry import STAGES
 

@@ -23,7 +23,7 @@ from contracts.events import (
 from contracts.subjects import FAILURES, IMAGES, RETRIES, failure_subject, retry_subject, subject_of
 from infra.nats.reader import body_of
 from infra.nats.state import open_state
-from pipeline.backup.entries import BLOBS, QUESTIONS
+from pipeline.backup.archive_file import BLOBS, QUESTIONS
 from tests.suites.backups import Installation
 from tests.suites.facts import MOMENT, VECTOR, founding
 

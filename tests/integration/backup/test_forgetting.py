@@ -7,7 +7,7 @@ from contracts.state import Forgotten
 from contracts.subjects import FAILURES, IMAGES, INCIDENTS, JUDGEMENTS, RETRIES, forgotten_key
 from infra.nats.erasure import LogErasure
 from infra.nats.state import open_state
-from pipeline.backup.entries import BLOBS
+from pipeline.backup.archive_file import BLOBS
 from pipeline.clock import utc_now
 from tests.suites.backups import Installation, names_of
 from tests.suites.lives import lived, remove, said

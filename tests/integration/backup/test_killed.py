@@ -9,10 +9,9 @@ from nats.js.errors import NotFoundError
 
 from contracts.subjects import IMAGES
 from pipeline import topology
-from pipeline.backup import importing
-from pipeline.backup.archive import open_archive
-from pipeline.backup.entries import BLOBS
-from pipeline.backup.importing import begin_import, import_from
+from pipeline.backup import restore
+from pipeline.backup.archive_file import BLOBS, open_archive
+from pipeline.backup.restore import begin_import, import_from
 from tests.suites.backups import Installation, installation, names_of
 from tests.suites.lives import lived, post
 from tests.suites.programs import ended, program
@@ -23,7 +22,7 @@ from tests.suites.waiting import eventually
 async def test_a_killed_import_goes_on(
     source: Installation, target: Installation, archive: Path, killed_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "AT_ONCE", 2)
+    monkeypatch.setattr(restore, "AT_ONCE", 2)
 
     class Killed(Exception):
         pass

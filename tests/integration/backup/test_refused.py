@@ -10,7 +10,7 @@ from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES
 from infra.nats.state import open_state
 from pipeline import topology
-from pipeline.backup.archive import checked, open_archive
+from pipeline.backup.archive_file import checked, open_archive
 from pipeline.registry import STAGES
 from tests.suites.backups import Installation
 from tests.suites.lives import lived, post

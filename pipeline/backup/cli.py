@@ -14,7 +14,7 @@ def export_command(file: Annotated[Path, typer.Argument(help="The archive; an ea
 
     The log, its pictures and the settings. Everything may go on meanwhile.
     """
-    from pipeline.commands.backup import export_archive
+    from pipeline.backup.command import export_archive
 
     start(export_archive(configured(quiet=True), file, out, err))
 
@@ -25,6 +25,6 @@ def import_command(file: Annotated[Path, typer.Argument(help="What `mapseek expo
 
     Killed anywhere, it goes on where it was.
     """
-    from pipeline.commands.backup import import_archive
+    from pipeline.backup.command import import_archive
 
     start(import_archive(configured(quiet=True), file, out, err))

@@ -7,13 +7,42 @@ the archive, and the next command that opens the archive makes it whole again.
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from contracts.errors import MapSeekError
-from contracts.subjects import ALERTS, FAILURES, IMAGES, INCIDENTS, JUDGEMENTS, REMOVALS, RETRIES
+import orjson
+
+from contracts.errors import Malformed, MapSeekError
+from contracts.events import (
+    AlertSet,
+    Fact,
+    ImageDownloaded,
+    ImageFact,
+    ImageFingerprinted,
+    ImagePosted,
+    ImagePreprocessed,
+    ImageRemoved,
+    Incident,
+    SearchFact,
+    SearchJudged,
+)
+from contracts.subjects import (
+    ALERTS,
+    FAILURES,
+    IMAGES,
+    INCIDENTS,
+    JUDGEMENTS,
+    REMOVALS,
+    RETRIES,
+    kind_filter,
+    parse_letter,
+    parse_subject,
+)
+from infra.nats.reader import read
+from stages.erase import blobs_of
 
 EXPORTED = (FAILURES, RETRIES, IMAGES, JUDGEMENTS, ALERTS, REMOVALS, INCIDENTS)
 """A letter is put back before it is deleted, and worked on before that is deleted: so their logs are read in this order."""
@@ -23,6 +52,20 @@ APPLICATION_ID = 0x4D617053
 """Tells an archive from any other database ("MapS")."""
 
 FORMAT = 1
+
+_KEPT_BESIDE = ("SELECT * FROM streams ORDER BY 1", "SELECT * FROM durables ORDER BY 1, 2", "SELECT * FROM state ORDER BY 1")
+
+BLOBS, QUESTIONS = "blobs", "questions"
+"""The two blob stores: of archived pictures, and of those that people asked with."""
+
+_NAME_BLOBS = {
+    kind.type_name() for kind in (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, SearchJudged, AlertSet)
+}
+_TOMBSTONE = kind_filter(ImageRemoved).partition("*")[0]
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with what is done now, how much of it is done, and how much there is in all, as far as that is known."""
+
 
 SCHEMA = """
 CREATE TABLE exports (number INTEGER PRIMARY KEY, archive TEXT, made_at TEXT, digest TEXT);
@@ -41,8 +84,6 @@ CREATE TABLE uses (entry INTEGER REFERENCES entries ON DELETE CASCADE, store TEX
 CREATE INDEX users ON uses (store, name);
 """
 """`streams` says up to which sequence a log is exported, and how many entries it held then. A blob without data is to come."""
-
-_KEPT_BESIDE = ("SELECT * FROM streams ORDER BY 1", "SELECT * FROM durables ORDER BY 1, 2", "SELECT * FROM state ORDER BY 1")
 
 
 @contextmanager
@@ -142,3 +183,90 @@ def checked(database: sqlite3.Connection, path: Path) -> Iterator[int]:
 def _digest(database: sqlite3.Connection) -> str:
     rows: Iterable[object] = (row for query in _KEPT_BESIDE for row in database.execute(query))
     return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of one log."""
+
+    stream: str
+    sequence: int
+    subject: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def about(self) -> list[str]:
+        """The tokens of the subject that it is about: its own, or for a dead letter that of the entry that failed."""
+        return self.headers.get("mapseek-subject", self.subject).split(".")
+
+    @property
+    def entity(self) -> str:
+        """Guild and id of the image, search, alert or removal that it is about."""
+        return ".".join(self.about[4:6])
+
+
+def entry_of(stream: str, sequence: int, subject: str, headers: Mapping[str, str] | None, body: bytes) -> Entry:
+    """An entry as it is archived."""
+    kept = {name: value for name, value in (headers or {}).items() if not name.lower().startswith("nats-")}
+    return Entry(stream, sequence, subject, kept, body)
+
+
+def is_of_a_search(entry: Entry) -> bool:
+    """Whether it is about work on a question: those are personal and gone after a week, so they stay out of archives."""
+    if entry.stream in (FAILURES, RETRIES):
+        return parse_letter(entry.subject).family == SearchFact.family
+    incident = fact_in(entry) if entry.stream == INCIDENTS else None
+    return isinstance(incident, Incident) and incident.lane == SearchFact.family
+
+
+def add(database: sqlite3.Connection, entry: Entry) -> None:
+    """Put an entry into the archive, with the names of its blobs."""
+    headers = orjson.dumps(entry.headers).decode()
+    crc = checksum(entry.subject, headers, entry.body)
+    row = database.execute(
+        "INSERT INTO entries (stream, sequence, subject, entity, headers, body, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (entry.stream, entry.sequence, entry.subject, entry.entity, headers, entry.body, crc),
+    ).lastrowid
+    if entry.subject.startswith(_TOMBSTONE):
+        database.execute("INSERT OR IGNORE INTO removed VALUES (?)", (entry.entity,))
+    for store, name in _blobs_of(entry):
+        database.execute("INSERT OR IGNORE INTO blobs (store, name) VALUES (?, ?)", (store, name))
+        database.execute("INSERT INTO uses VALUES (?, ?, ?)", (row, store, name))
+
+
+def entries(database: sqlite3.Connection, stream: str) -> Iterator[Entry]:
+    """What the archive has of one log, in order."""
+    query = "SELECT sequence, subject, headers, body FROM entries WHERE stream = ? ORDER BY sequence"
+    for sequence, subject, headers, body in database.execute(query, (stream,)):
+        yield Entry(stream, sequence, subject, orjson.loads(headers), body)
+
+
+def _blobs_of(entry: Entry) -> set[tuple[str, str]]:
+    match fact_in(entry, only=_NAME_BLOBS):
+        case ImageFact() as fact:
+            return {(BLOBS, name) for name in blobs_of([fact])}
+        case SearchJudged(pixels=str(name)) | AlertSet(pixels=name):
+            return {(QUESTIONS, name)}
+        case _:
+            return set()
+
+
+def fact_in(entry: Entry, only: Collection[str] | None = None) -> Fact | None:
+    """The fact that it is, None for bytes that are none and for kinds that are not looked for."""
+    try:
+        if only is not None and parse_subject(entry.subject)[0] not in only:
+            return None
+        return read(entry.subject, entry.headers, entry.body).fact
+    except Malformed:
+        return None
+
+
+@dataclass(slots=True)
+class Summary:
+    """Entries by stream, blobs and their bytes; `missing` names the blobs that were not there."""
+
+    entries: dict[str, int] = field(default_factory=dict)
+    blobs: int = 0
+    blob_bytes: int = 0
+    missing: list[str] = field(default_factory=list)

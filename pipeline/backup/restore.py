@@ -11,16 +11,16 @@ from itertools import islice
 
 from contracts.errors import MapSeekError
 from contracts.ports import BlobStore, Catalogue, State
-from contracts.subjects import SEARCHES, import_key
+from contracts.subjects import IMAGES, SEARCHES, import_key, kind_filter
 from infra.nats.connection import Client
 from infra.nats.journal import Refused, append_entries
+from infra.nats.projections import read_generations
 from infra.nats.reader import RawEntry, last_sequence
 from infra.nats.state import open_state
-from pipeline.backup.archive import EXPORTED, identity
-from pipeline.backup.durables import restore_durables
-from pipeline.backup.entries import Entry, entries
-from pipeline.backup.places import Places, moved
-from pipeline.backup.summary import Progress, Summary
+from pipeline.backup.archive_file import EXPORTED, Entry, Progress, Summary, entries, identity
+from pipeline.backup.positions import Places, moved, restore_durables
+from pipeline.rebuild.filling import Filling, Place
+from stages import persist
 
 AT_ONCE = 256
 """Entries that may be on their way to the server."""
@@ -111,3 +111,12 @@ async def _store(database: sqlite3.Connection, stores: Mapping[str, BlobStore], 
 async def _set(database: sqlite3.Connection, state: State) -> None:
     for key, value in database.execute("SELECT key, value FROM state").fetchall():
         await state.put(key, value)
+
+
+async def fill(catalogue: Catalogue, client: Client, progress: Progress) -> None:
+    """Empty the catalogue and play the log of images into it, all of it at once. Raises Unavailable."""
+    await catalogue.clear()
+    dropped = (await read_generations(client)).dropped
+    filters = tuple(kind_filter(kind) for kind in persist.STAGE.consumes)
+    whole = Place("all", filters, await last_sequence(client, IMAGES))
+    await Filling(client, catalogue, dropped, lambda done, total: progress("catalogue", done, total)).up_to([whole])

@@ -18,12 +18,9 @@ from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
 from pipeline import topology
-from pipeline.backup.archive import checked, open_archive
-from pipeline.backup.catalogue import fill
-from pipeline.backup.entries import BLOBS, QUESTIONS
-from pipeline.backup.exporting import export_to
-from pipeline.backup.importing import begin_import, end_import, import_from
-from pipeline.backup.summary import Progress, Summary
+from pipeline.backup.archive_file import BLOBS, QUESTIONS, Progress, Summary, checked, open_archive
+from pipeline.backup.export import export_to
+from pipeline.backup.restore import begin_import, end_import, fill, import_from
 from pipeline.commands.opened import log_client, require_archive
 from pipeline.console.bars import told_on
 from pipeline.container import open_catalogue

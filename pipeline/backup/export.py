@@ -6,25 +6,95 @@ nothing, and none is forgotten. Blobs are read last, since the log names them.
 """
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from contracts.errors import BlobMissing, MapSeekError
+from contracts.events import AlertFact, ImageRemoved, SearchJudged
 from contracts.ports import BlobStore
-from contracts.subjects import REQUESTS, import_key
+from contracts.state import Forgotten
+from contracts.subjects import ALERTS, FAILURES, FORGOTTEN, JUDGEMENTS, REQUESTS, RETRIES, import_key, kind_filter
 from infra.nats.connection import Client
-from infra.nats.reader import has_stream, read_stream
+from infra.nats.reader import has_stream, past, read_next, read_stream
 from infra.nats.state import open_state
-from pipeline.backup.archive import EXPORTED, at_once, finish_export
-from pipeline.backup.durables import note_durables
-from pipeline.backup.entries import add, is_of_a_search
-from pipeline.backup.forgetting import drop_what_is_gone, forget
-from pipeline.backup.reading import recorded
-from pipeline.backup.summary import Progress, Summary
+from pipeline.backup.archive_file import (
+    EXPORTED,
+    Entry,
+    Progress,
+    Summary,
+    add,
+    at_once,
+    entries,
+    entry_of,
+    finish_export,
+    is_of_a_search,
+)
+from pipeline.backup.positions import note_durables
 from pipeline.clock import utc_now
+
+_TOMBSTONES = kind_filter(ImageRemoved).removesuffix(">") + "*"
 
 SAVED_EVERY = 64 * 1024 * 1024
 """Bytes of blobs after which they are safe in the archive."""
+
+
+async def recorded(client: Client, stream: str, *, after: int, until: int, bodies: bool = True) -> AsyncGenerator[Entry, None]:
+    """The entries of a log between two places, in order. Raises Unavailable."""
+    if stream == RETRIES:
+        async with aclosing(_asked_for(client, stream, after)) as entries:
+            async for entry in entries:
+                if entry.sequence > until:
+                    return
+                yield entry
+        return
+    async with aclosing(past(client, stream, [">"], after=after, bodies=bodies)) as messages:
+        async for message in messages:
+            sequence = message.metadata.sequence.stream
+            if sequence > until:
+                return
+            yield entry_of(stream, sequence, message.subject, message.headers, message.data)
+
+
+async def _asked_for(client: Client, stream: str, after: int) -> AsyncGenerator[Entry, None]:
+    """One by one: a work queue gives its entries to its workers only, so whoever just looks has to ask for each."""
+    while (entry := await read_next(client, stream, after)) is not None:
+        after = entry.sequence
+        yield entry_of(stream, entry.sequence, entry.subject, entry.headers, entry.body)
+
+
+async def drop_what_is_gone(database: sqlite3.Connection, client: Client, stream: str, until: int) -> None:
+    """Take out what a log holds no more of what was exported up to that sequence."""
+    async with aclosing(recorded(client, stream, after=0, until=until, bodies=False)) as there_now:
+        there = {entry.sequence async for entry in there_now}
+    known = database.execute("SELECT sequence FROM entries WHERE stream = ? AND sequence <= ?", (stream, until)).fetchall()
+    gone = [(stream, sequence) for (sequence,) in known if sequence not in there]
+    database.executemany("DELETE FROM entries WHERE stream = ? AND sequence = ?", gone)
+
+
+def forget(database: sqlite3.Connection) -> None:
+    """Take out what is about removed images and was said by forgotten people, though the log may not be rid of it yet."""
+    database.execute("DELETE FROM entries WHERE entity IN (SELECT entity FROM removed) AND NOT subject GLOB ?", (_TOMBSTONES,))
+    _forget_people(database)
+    database.execute(
+        "DELETE FROM blobs WHERE NOT EXISTS (SELECT 1 FROM uses WHERE uses.store = blobs.store AND uses.name = blobs.name)"
+    )
+
+
+def _forget_people(database: sqlite3.Connection) -> None:
+    """Alerts and votes up to the moment at which a person asked to be forgotten; they may have made new ones since."""
+    documents = database.execute("SELECT key, value FROM state WHERE key GLOB ?", (f"{FORGOTTEN}.*",))
+    until = {tuple(key.split(".")[1:]): Forgotten.model_validate_json(value).until for key, value in documents}
+    if not until:
+        return
+    said = [kind_filter(SearchJudged).partition("*")[0], f"mapseek.{AlertFact.family}."]
+    gone = []
+    for stream in (JUDGEMENTS, ALERTS, FAILURES, RETRIES):
+        for entry in entries(database, stream):
+            about = entry.about
+            moment = until.get((about[4], about[6])) if len(about) > 6 and ".".join(about).startswith(tuple(said)) else None
+            if moment is not None and entry.headers.get("ce-time", "") <= moment.isoformat():
+                gone.append((entry.stream, entry.sequence))
+    database.executemany("DELETE FROM entries WHERE stream = ? AND sequence = ?", gone)
 
 
 async def export_to(database: sqlite3.Connection, client: Client, stores: Mapping[str, BlobStore], progress: Progress) -> Summary:
