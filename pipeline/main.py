@@ -12,12 +12,11 @@ import pipeline.cli.comparing
 import pipeline.cli.demo
 import pipeline.cli.generations
 import pipeline.cli.history
-import pipeline.cli.inspecting
 import pipeline.cli.local
 import pipeline.cli.rebuilding
 import pipeline.cli.replaying
-import pipeline.cli.serving
 import pipeline.cli.tracing
+import pipeline.serve.cli
 from pipeline.cli.app import app, run_app
 
 __all__ = ["app", "main"]

@@ -17,8 +17,8 @@ from pipeline.audit.chain import Scope, read_posted
 from pipeline.audit.checks import FEATURES, VECTORS
 from pipeline.audit.discord import compare_discord, guild_with
 from pipeline.audit.gaps import Gap, unique
+from pipeline.cli.open import looking
 from pipeline.clock import utc_now
-from pipeline.commands.looking import looking
 from pipeline.container import AGE_S, old_pictures
 from pipeline.settings import Settings, require_token
 from stages.erase import GRACE

@@ -12,15 +12,15 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from contracts.errors import MapSeekError, Unavailable
-from pipeline.commands.opened import log_client
+from pipeline.cli.console import told_on
+from pipeline.cli.open import log_client
+from pipeline.cli.paths import refuse_unwritable, write_report
 from pipeline.compare.archive import open_archive
 from pipeline.compare.gathering import gathered
 from pipeline.compare.held import check_held
 from pipeline.compare.report import VERDICTS, html
 from pipeline.compare.running import Comparison, check_vectors, compared
 from pipeline.compare.score import Change, rows
-from pipeline.console.bars import told_on
-from pipeline.files import refuse_unwritable, write_report
 from pipeline.generations.naming import living
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.topology import generations_on

@@ -14,18 +14,18 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from infra.nats.connection import Client
+from pipeline.cli.console import told_on
+from pipeline.cli.paths import refuse_unwritable, write_report
 from pipeline.clock import utc_now
-from pipeline.console.bars import told_on
-from pipeline.console.status import status_cells, status_table
 from pipeline.demo.play import Asked, ask_all, everything_running, post_all, simulated_discord
 from pipeline.demo.report import html
 from pipeline.demo.scenes import Scene, Stage, back_again, happen_while_away, play
 from pipeline.demo.script import PIECES, questions
 from pipeline.demo.takeover import take_over
-from pipeline.files import refuse_unwritable, write_report
 from pipeline.monitoring.status import status
 from pipeline.process import log_server
 from pipeline.registry import STAGES
+from pipeline.serve.command import status_cells, status_table
 
 
 async def run_demo(report: Path, out: Console) -> int:

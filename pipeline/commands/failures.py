@@ -16,8 +16,8 @@ from infra.nats.connection import Client
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from pipeline import topology
+from pipeline.cli.open import log_client
 from pipeline.clock import utc_now
-from pipeline.commands.opened import log_client
 from pipeline.failures import shown
 from pipeline.failures.letters import Letter, discard, letter_of, letters, put_back, without_workers
 from pipeline.registry import STAGES, stages_named

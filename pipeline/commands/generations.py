@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from contracts.errors import counted
-from pipeline.commands.opened import wired
+from pipeline.cli.open import wired
 from pipeline.console.generations import generations_json, generations_table
 from pipeline.container import Wiring
 from pipeline.generations import activation, dropping

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from contracts.errors import BlobMissing, MapSeekError
 from contracts.events import SearchPreprocessed
 from infra.nats.connection import connect
-from pipeline.commands.opened import require_archive
+from pipeline.cli.open import require_archive
+from pipeline.cli.paths import refuse_unreadable
 from pipeline.console.answers import answer_json, answer_lines
 from pipeline.console.explained import Explained, html
 from pipeline.container import Wiring
-from pipeline.files import refuse_unreadable
 from pipeline.local import LocalAnswer, archive, find, images_under
 from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running

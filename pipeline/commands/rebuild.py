@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from contracts.errors import MapSeekError, Unavailable
 from infra.nats.connection import Client
 from infra.vectors.snapshot import MANIFEST
-from pipeline.commands.opened import wired
+from pipeline.cli.open import wired
 from pipeline.container import Wiring
 from pipeline.index.answering import Report
 from pipeline.index.kinds import Kind

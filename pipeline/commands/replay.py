@@ -13,7 +13,7 @@ from contracts.errors import Unavailable, counted
 from contracts.generations import Generation, Generations
 from contracts.ports import ImageEncoder
 from infra.tasks import cancel, end_if_cancelled
-from pipeline.commands.opened import archive_server, wired
+from pipeline.cli.open import archive_server, wired
 from pipeline.console.replay import bar, estimate_page, headline
 from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint
 from pipeline.generations.naming import living

@@ -7,7 +7,7 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generations
 from infra.nats.projections import read_generations
 from pipeline import topology
-from pipeline.commands.opened import log_client
+from pipeline.cli.open import log_client
 from pipeline.container import open_catalogue
 from pipeline.registry import STAGES
 from pipeline.settings import Settings, prepared_data_dir

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from contracts.errors import MapSeekError, Reject
 from contracts.ports import BlobStore, Catalogue
+from pipeline.cli.paths import why_unreadable
 from pipeline.compare.queries import Query
-from pipeline.files import why_unreadable
 from stages.canonical_image import decode
 
 TABLE = "queries.csv"

@@ -9,9 +9,9 @@ from PIL import Image
 
 from contracts.errors import BlobMissing
 from contracts.ports import BlobStore, Document
+from pipeline.cli.paths import data_uri
 from pipeline.compare.archive import Archive
 from pipeline.compare.score import Change
-from pipeline.inline import data_uri
 from stages.canonical_image import as_thumbnail
 
 

@@ -6,8 +6,8 @@ from html import escape as escape_html
 
 from contracts.events import Match
 from infra.discord.answers.embeds import percentage
+from pipeline.cli.paths import data_uri
 from pipeline.console.answers import match_json
-from pipeline.inline import data_uri
 from pipeline.local import LocalAnswer
 
 STYLE = """

@@ -8,7 +8,7 @@ from typing import Any
 
 from infra.sandbox.simulator.client import Answer
 from infra.sandbox.simulator.model import Message
-from pipeline.inline import data_uri
+from pipeline.cli.paths import data_uri
 
 Names = Mapping[str, str]
 

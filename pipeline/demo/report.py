@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from pipeline.cli.paths import data_uri
 from pipeline.demo.look import Names, message_html
 from pipeline.demo.play import WHY, Asked
 from pipeline.demo.scenes import Scene
 from pipeline.demo.script import PIECES
 from pipeline.demo.terminal import Terminal
-from pipeline.inline import data_uri
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78; }

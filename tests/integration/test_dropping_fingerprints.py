@@ -14,7 +14,7 @@ from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline import topology
-from pipeline.commands.opened import wired
+from pipeline.cli.open import wired
 from pipeline.generations import dropping
 from pipeline.generations.dropping import drop
 from pipeline.rebuild.catalogue import rebuild_catalogue

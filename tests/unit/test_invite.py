@@ -14,7 +14,7 @@ from contracts.errors import MapSeekError
 from infra.discord import gateway
 from infra.discord.invite import INTENTS, PERMISSIONS, application_of, invite_link
 from infra.discord.wording import say
-from pipeline.commands.invite import show_invite
+from pipeline.serve.command import show_invite
 from pipeline.settings import Settings
 
 TOKEN = f"{base64.urlsafe_b64encode(b'123456789012345678').decode().rstrip('=')}.abc.def"

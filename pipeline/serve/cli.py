@@ -1,12 +1,49 @@
-"""`mapseek status`, `invite`, `topology` and `schema`."""
+"""`mapseek up`, `run` and `gateway`."""
 
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, out, start
+from pipeline.cli.app import app, configured, out, stage_names, start
 
 topology_app = typer.Typer(help="Show or change how the NATS server is set up.", no_args_is_help=True)
+
+
+@app.command("up")
+def up_command() -> None:
+    """Run everything in one process.
+
+    The gateway, every stage, and the log server unless NATS_URL names one.
+    """
+    from pipeline.serve.command import serve_all
+
+    start(serve_all(configured()))
+
+
+@app.command("run")
+def run_command(
+    stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.", autocompletion=stage_names)],
+) -> None:
+    """Run the named stages alone.
+
+    On the log in NATS_URL, or of a running `mapseek up`.
+    """
+    from pipeline.serve.command import serve_stages
+
+    start(serve_stages(configured(), stages))
+
+
+@app.command("gateway")
+def gateway_command() -> None:
+    """Run the Discord gateway alone.
+
+    On the log in NATS_URL, or of a running `mapseek up`.
+    """
+    from pipeline.serve.command import serve_gateway
+
+    start(serve_gateway(configured()))
+
+
 app.add_typer(topology_app, name="topology")
 
 
@@ -19,7 +56,7 @@ def status_command(
 
     In both lanes: pending, in flight, redelivered, dead letters, rate, last activity.
     """
-    from pipeline.commands.inspect import show_status
+    from pipeline.serve.command import show_status
 
     start(show_status(configured(quiet=True), watch=watch, as_json=as_json, out=out))
 
@@ -32,7 +69,7 @@ def invite_command(
 
     With the least permissions, and what each is for. It needs DISCORD_TOKEN only.
     """
-    from pipeline.commands.invite import show_invite
+    from pipeline.serve.command import show_invite
 
     show_invite(configured(quiet=True), guild, out)
 
@@ -40,7 +77,7 @@ def invite_command(
 @topology_app.command("diff")
 def topology_diff_command() -> None:
     """Show how the server differs from what this version needs; exit code 1 if it does."""
-    from pipeline.commands.inspect import topology_differences
+    from pipeline.serve.command import topology_differences
 
     start(topology_differences(configured(quiet=True), out))
 
@@ -48,7 +85,7 @@ def topology_diff_command() -> None:
 @topology_app.command("apply")
 def topology_apply_command() -> None:
     """Change the server to what this version needs. No log entry is lost."""
-    from pipeline.commands.inspect import apply_topology
+    from pipeline.serve.command import apply_topology
 
     start(apply_topology(configured(quiet=True), out))
 

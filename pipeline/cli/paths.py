@@ -1,5 +1,6 @@
 """The files and folders that a command is given: what is wrong with them is told before anything is begun."""
 
+import base64
 import errno
 import os
 from collections.abc import Sequence
@@ -54,3 +55,8 @@ def write_report(folder: Path, page: str) -> Path:
 
 def _unwritable(folder: Path, reason: str | None) -> MapSeekError:
     return MapSeekError(f"The report cannot be written to {folder} ({reason}): choose another folder with --report.")
+
+
+def data_uri(data: bytes, kind: str) -> str:
+    """What stands for a picture's address; `kind` is png, jpeg or webp."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,0 +1,152 @@
+"""`mapseek up`, `run` and `gateway`: processes that work until they are told to stop."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import orjson
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from contracts.errors import MapSeekError
+from contracts.stage import Stage
+from infra.discord.invite import INTENTS, PERMISSIONS, application_of, invite_link
+from infra.nats.server import announced_url
+from pipeline import topology
+from pipeline.cli.open import log_client
+from pipeline.clock import utc_now
+from pipeline.monitoring.status import StageStatus, status
+from pipeline.process import log_server, running, until_stopped
+from pipeline.registry import STAGES, stages_named
+from pipeline.settings import Settings, data_folder, require_token
+
+LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal": "removal"}
+
+
+HEADINGS = ("stage", "lane", "pending", "in flight", "retried", "dead letters", "done", "per s", "last active")
+
+WATCH_SAMPLE_S = 2.0
+
+
+async def serve_all(settings: Settings) -> None:
+    """Everything in one process."""
+    require_token(settings)
+    async with log_server(settings) as url:
+        await _serve(settings, url, STAGES, with_gateway=True)
+
+
+async def serve_stages(settings: Settings, names: list[str]) -> None:
+    """Some stages alone."""
+    await _serve(settings, existing_log(settings), stages_named(names))
+
+
+async def serve_gateway(settings: Settings) -> None:
+    """The gateway alone."""
+    require_token(settings)
+    await _serve(settings, existing_log(settings), (), with_gateway=True)
+
+
+async def _serve(settings: Settings, url: str, stages: Sequence[Stage[Any]], *, with_gateway: bool = False) -> None:
+    async with running(settings, url, stages, with_gateway=with_gateway, monitored=True) as process:
+        await until_stopped(process)
+
+
+def existing_log(settings: Settings) -> str:
+    """The URL of a log that somebody else runs. Raises MapSeekError when there is none."""
+    url = settings.nats_url or announced_url(data_folder(settings) / "nats")
+    if url is None:
+        raise MapSeekError(f"No log is running on {settings.data_dir}: set NATS_URL, or start `mapseek up` there first.")
+    return url
+
+
+def status_json(statuses: Sequence[StageStatus]) -> str:
+    """A JSON array, one object a stage and lane."""
+    return orjson.dumps([asdict(each) for each in statuses], option=orjson.OPT_UTC_Z).decode()
+
+
+def status_cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
+    """The table as text, headings first. The server knows of activity since its own start."""
+    return [HEADINGS, *(_row(each, now) for each in statuses)]
+
+
+def status_table(statuses: Sequence[StageStatus], now: datetime) -> Table:
+    """The table for a terminal of 80 columns; what needs a look is red or yellow."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
+    for each in statuses:
+        row = list(_row(each, now))
+        for column, colour, flagged in ((4, "yellow", each.redelivered), (5, "red", each.dead_letters)):
+            row[column] = f"[{colour}]{row[column]}[/]" if flagged else row[column]
+        table.add_row(*row)
+    return table
+
+
+def _row(each: StageStatus, now: datetime) -> tuple[str, ...]:
+    counts = (each.pending, each.in_flight, each.redelivered, each.dead_letters, each.done)
+    last = _ago(each.last_activity, now)
+    lane = " ".join(filter(None, (LANE_NAMES[each.lane], each.generation)))
+    return (each.stage, lane, *map(str, counts), f"{each.rate:.1f}", last)
+
+
+def _ago(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return "-"
+    seconds = max(0, int((now - moment).total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+async def show_status(settings: Settings, *, watch: bool, as_json: bool, out: Console) -> int:
+    """Print the status once, or again and again until interrupted."""
+    async with log_client(settings, "mapseek-inspect") as client:
+        if watch and not as_json:
+            with Live(console=out, auto_refresh=False) as live:
+                while True:
+                    live.update(status_table(await status(client, STAGES, WATCH_SAMPLE_S), utc_now()), refresh=True)
+        statuses = await status(client, STAGES)
+        if as_json:
+            out.print(status_json(statuses), soft_wrap=True, markup=False, highlight=False)
+        else:
+            out.print(status_table(statuses, utc_now()))
+    return 0
+
+
+async def topology_differences(settings: Settings, out: Console) -> int:
+    """Print what differs; 1 if anything does."""
+    async with log_client(settings, "mapseek-inspect") as client:
+        found = await topology.differences(client, STAGES)
+    for difference in found:
+        out.print(str(difference), markup=False, highlight=False)
+    if not found:
+        out.print("The server is as this version needs it.")
+    return 1 if found else 0
+
+
+async def apply_topology(settings: Settings, out: Console) -> int:
+    """Change what differs, and say so."""
+    async with log_client(settings, "mapseek-inspect") as client:
+        found = await topology.differences(client, STAGES)
+        await topology.apply(client, STAGES)
+    out.print(f"{len(found)} differences applied.")
+    return 0
+
+
+def show_invite(settings: Settings, guild: int | None, out: Console) -> None:
+    """Print the link, and what it asks for. Raises MapSeekError where DISCORD_TOKEN is not set or is no token."""
+    link = invite_link(application_of(require_token(settings)), guild)
+    out.print(link, soft_wrap=True, markup=False, highlight=False)
+    out.print(_table("Permission", PERMISSIONS))
+    out.print(_table("Intent", INTENTS))
+
+
+def _table(what: str, reasons: dict[str, str]) -> Table:
+    table = Table(what, "What for", box=None, pad_edge=False)
+    for name, reason in reasons.items():
+        table.add_row(name.replace("_", " "), reason)
+    return table
