@@ -1,9 +1,47 @@
 """What generations are compared by: questions of which something is known about the right answer."""
 
-from collections.abc import Collection, Sequence
+import asyncio
+import csv
+import hashlib
+import heapq
+import re
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 
+from PIL import Image
+
+from contracts.errors import BlobMissing, MapSeekError, Reject
 from contracts.events import Match, SearchJudged, Verdict
+from contracts.ports import BlobStore, Catalogue, CatalogueEntry, FeatureSearch
+from contracts.subjects import JUDGEMENTS, kind_filter
+from infra.blobs.files import open_blob_store
+from infra.nats.connection import Client
+from infra.nats.reader import past, readable
+from infra.vision.distortions import brightness, crop, reencode
+from pipeline.cli.paths import why_unreadable
+from pipeline.container import open_catalogue
+from pipeline.index.features import projected_features
+from pipeline.index.opening import projected_index
+from pipeline.index.projected import ProjectedIndex
+from pipeline.settings import Settings
+from stages.canonical_image import as_png, decode
+
+TABLE = "queries.csv"
+COLUMNS = ("file", "expected")
+GUILD = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+DISTORTIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "JPEG quality 40": lambda image: reencode(image, 40),
+    "cropped by 10 %": lambda image: crop(image, 0.1, anchor=(0.2, 0.8)),
+    "25 % darker": lambda image: brightness(image, 0.75),
+}
+"""They take turns. The crop takes more from one side than from the other, as a hand does."""
+
+SAMPLE = 50
+"""Archived pictures that are asked with where nobody judged anything and nothing is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +107,205 @@ def judged_queries(judgements: Sequence[SearchJudged], archived: Collection[str]
         if not query.unmatched:
             queries.append(query)
     return queries
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    file: str
+    expected: str
+    guild: str
+
+
+async def held_queries(folder: Path, questions: BlobStore, catalogue: Catalogue, max_pixels: int) -> list[Query]:
+    """The pictures of a folder in the order of its table; they are put in the store of questions.
+
+    A picture is asked in the guild of its answer. One without an answer is asked in the guild that the column `guild` names, or
+    else in the one with the most images. Raises MapSeekError for a table, a picture or an answer that is not there.
+    """
+    lines = await asyncio.to_thread(_read, folder / TABLE)
+    answers, biggest = await _answers({line.expected for line in lines} - {""}, catalogue)
+    queries = []
+    for line in lines:
+        found = answers.get(line.expected, {})
+        if line.expected and not found:
+            raise MapSeekError(
+                f"{folder / TABLE}, line {line.number}: no archived image has the id or the message link {line.expected}: "
+                "correct it, or leave it empty if there is no match."
+            )
+        data = await _read_picture(folder / line.file, max_pixels)
+        queries.append(
+            Query(
+                name=line.file,
+                kind="held pictures",
+                guild_id=next(iter(found.values()), line.guild or biggest),
+                picture=await questions.put(data),
+                expected=frozenset(found),
+            )
+        )
+    return queries
+
+
+def check_held(folder: Path) -> None:
+    """Raise MapSeekError for a table, or a picture of it, that cannot be read."""
+    for line in _read(folder / TABLE):
+        if reason := why_unreadable(folder / line.file):
+            raise _unreadable(folder / line.file, reason)
+
+
+def _read(table: Path) -> list[_Line]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not {*COLUMNS} <= {*(reader.fieldnames or ())}:
+                raise MapSeekError(f"{table} has no columns called {' and '.join(COLUMNS)}: add a first line that names them.")
+            rows = [{name: (value or "").strip() for name, value in row.items() if isinstance(name, str)} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise MapSeekError(
+            f"{table} cannot be read ({type(error).__name__}): put a table there with the columns {' and '.join(COLUMNS)}."
+        ) from None
+    lines = [_Line(number, row["file"], row["expected"], row.get("guild", "")) for number, row in enumerate(rows, 2)]
+    if not lines:
+        raise MapSeekError(f"{table} names no picture: add a line for each.")
+    for line in lines:
+        if line.guild and not GUILD.fullmatch(line.guild):
+            raise MapSeekError(f"{table}, line {line.number}: {line.guild!r} is no id of a guild: correct it, or leave it empty.")
+    return lines
+
+
+async def _read_picture(path: Path, max_pixels: int) -> bytes:
+    def usable() -> bytes:
+        data = path.read_bytes()
+        decode(data, max_pixels)
+        return data
+
+    try:
+        return await asyncio.to_thread(usable)
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from None
+    except Reject as rejected:
+        raise MapSeekError(f"The picture {path} cannot be used: {rejected.reason}") from None
+
+
+def _unreadable(path: Path, reason: str | None) -> MapSeekError:
+    return MapSeekError(f"The picture {path} cannot be read ({reason}): correct its name in {TABLE}.")
+
+
+async def _answers(wanted: set[str], catalogue: Catalogue) -> tuple[Mapping[str, dict[str, str]], str]:
+    """The guild of each image that is meant by an id or a link, by that id or link; and the guild that has the most images."""
+    answers: dict[str, dict[str, str]] = {}
+    sizes: dict[str, int] = {}
+    async for entry in catalogue.scan():
+        if "metadata" not in entry.document:
+            continue
+        guild = entry.document["metadata"]["guild_id"]
+        sizes[guild] = sizes.get(guild, 0) + 1
+        for name in wanted & {entry.image_id, entry.document["message_link"]}:
+            answers.setdefault(name, {})[entry.image_id] = guild
+    return answers, max(sizes, key=lambda guild: sizes[guild], default="local")
+
+
+async def sampled_queries(number: int, blobs: BlobStore, questions: BlobStore, catalogue: Catalogue) -> list[Query]:
+    """So many archived pictures, the same ones each time; the changed ones are put in the store of questions.
+
+    Other posts of the same piece are right answers as well. Pictures whose blob is lost are left out.
+    """
+    chosen = await _chosen(number, catalogue) if number else []
+    pieces: dict[str, set[str]] = {_piece(entry): set() for entry in chosen}
+    copies: dict[str, set[str]] = {entry.document["media"]["pixels"]: set() for entry in chosen}
+    async for entry in catalogue.scan():
+        for alike, key in ((pieces, _piece(entry)), (copies, entry.document.get("media", {}).get("pixels", ""))):
+            if key in alike:
+                alike[key].add(entry.image_id)
+    queries = []
+    for turn, entry in enumerate(chosen):
+        how = list(DISTORTIONS)[turn % len(DISTORTIONS)]
+        media, metadata = entry.document["media"], entry.document["metadata"]
+        try:
+            png = await blobs.get(media["pixels"])
+        except BlobMissing:
+            continue
+        queries.append(
+            Query(
+                name=f"{metadata['filename']}, {how}",
+                kind=f"sample, {how}",
+                guild_id=metadata["guild_id"],
+                picture=await questions.put(await asyncio.to_thread(_distorted, png, how)),
+                expected=frozenset(pieces[_piece(entry)] | copies[media["pixels"]]),
+            )
+        )
+    return queries
+
+
+async def _chosen(number: int, catalogue: Catalogue) -> list[CatalogueEntry]:
+    """Those whose ids have the least digests: as good as chance, but the same each time."""
+    least: list[tuple[int, str, CatalogueEntry]] = []
+    async for entry in catalogue.scan():
+        if "media" in entry.document and "metadata" in entry.document:
+            digest = int.from_bytes(hashlib.sha256(entry.image_id.encode()).digest())
+            put = heapq.heappush if len(least) < number else heapq.heappushpop
+            put(least, (-digest, entry.image_id, entry))
+    return [entry for _, _, entry in sorted(least, reverse=True)]
+
+
+def _piece(entry: CatalogueEntry) -> str:
+    """The first post of the piece, as far as the archive has seen that it is one."""
+    repost: dict[str, str] = entry.document.get("repost_of", {})
+    return repost.get("image_id", entry.image_id)
+
+
+def _distorted(png: bytes, how: str) -> bytes:
+    return as_png(DISTORTIONS[how](Image.open(BytesIO(png)).convert("RGB")))
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """The open archive. `questions` keeps a picture for a week after it was last asked with."""
+
+    client: Client
+    catalogue: Catalogue
+    blobs: BlobStore
+    questions: BlobStore
+    vectors: ProjectedIndex
+    features: FeatureSearch
+
+
+@asynccontextmanager
+async def open_archive(client: Client, settings: Settings, folder: Path) -> AsyncIterator[Archive]:
+    """Open what lies in the data folder, beside whoever works on it."""
+    catalogue = await open_catalogue(settings, folder)
+    try:
+        blobs, questions = open_blob_store(folder / "blobs"), open_blob_store(folder / "questions")
+        async with (
+            projected_index(client, folder / "vectors") as vectors,
+            projected_features(client, folder / "features", blobs) as features,
+        ):
+            yield Archive(client, catalogue, blobs, questions, vectors, features)
+    finally:
+        await catalogue.close()
+
+
+async def gathered(archive: Archive, folder: Path | None, sample: int | None, max_pixels: int) -> list[Query]:
+    """The judged searches, then the held pictures, then the sample. Raises MapSeekError when there is none of them."""
+    queries = await _judged(archive)
+    if folder is not None:
+        queries += await held_queries(folder, archive.questions, archive.catalogue, max_pixels)
+    if sample is None:
+        sample = 0 if queries else SAMPLE
+    queries += await sampled_queries(sample, archive.blobs, archive.questions, archive.catalogue)
+    if not queries:
+        raise MapSeekError(
+            "There is nothing to compare by: no search is judged yet and no picture archived; give some with --queries."
+        )
+    return queries
+
+
+async def _judged(archive: Archive) -> list[Query]:
+    votes = []
+    async with aclosing(past(archive.client, JUDGEMENTS, [kind_filter(SearchJudged)])) as messages:
+        async for message in messages:
+            recorded = readable(message)
+            if recorded is not None and isinstance(recorded.fact, SearchJudged):
+                votes.append(recorded.fact)
+    queries = judged_queries(votes, await archive.catalogue.entries({vote.image_id for vote in votes}))
+    return [query for query in queries if query.picture is None or await archive.questions.exists(query.picture)]

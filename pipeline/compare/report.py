@@ -1,12 +1,20 @@
 """The report of a comparison: one HTML file without any reference to the outside but the links of messages."""
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
+from io import BytesIO
 
+from PIL import Image
+
+from contracts.errors import BlobMissing
 from contracts.events import Match
-from pipeline.compare.pictures import Pictures, Shown
-from pipeline.compare.queries import Answer, Query
+from contracts.ports import BlobStore, Document
+from pipeline.cli.paths import data_uri
+from pipeline.compare.queries import Answer, Archive, Query
 from pipeline.compare.score import Change, shows
+from stages.canonical_image import as_thumbnail
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78;
@@ -38,6 +46,54 @@ article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelate
 
 VERDICTS = {"match": "match", "possible": "possible", "none": "no match", "error": "cannot read words"}
 HEADINGS = {-1: "Worse", 1: "Better", 0: "Different"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An archived image as the report shows it; `thumbnail` is a data URI, empty where the blob is lost."""
+
+    caption: str
+    link: str
+    thumbnail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The archived images by id, and the pictures that were asked with, as data URIs, by their names in the store."""
+
+    images: dict[str, Shown]
+    asked: dict[str, str]
+
+
+async def pictures_of(changes: Sequence[Change], archive: Archive) -> Pictures:
+    """What the report of these changes needs."""
+    wanted: set[str] = set()
+    for change in changes:
+        wanted |= change.query.expected
+        wanted |= {piece.image_id for answer in (change.before, change.after) for piece in answer.pieces}
+    images = {
+        image_id: await _shown(entry.document, archive.blobs)
+        for image_id, entry in (await archive.catalogue.entries(wanted)).items()
+        if "metadata" in entry.document
+    }
+    asked = {change.query.picture for change in changes if change.query.picture}
+    return Pictures(images, {name: await _picture(name, archive.questions) for name in sorted(asked)})
+
+
+async def _shown(document: Document, blobs: BlobStore) -> Shown:
+    metadata = document["metadata"]
+    caption = f"{metadata['filename']} by {metadata['user_name']}, {metadata['upload_timestamp'][:10]}"
+    try:
+        thumbnail = data_uri(await blobs.get(document["media"]["thumbnail"]), "webp")
+    except (BlobMissing, KeyError):
+        thumbnail = ""
+    return Shown(caption, document["message_link"], thumbnail)
+
+
+async def _picture(name: str, questions: BlobStore) -> str:
+    """A question's picture, made smaller: nobody looks at thousands of large ones."""
+    data = await questions.get(name)
+    return data_uri(await asyncio.to_thread(lambda: as_thumbnail(Image.open(BytesIO(data)).convert("RGB"))), "webp")
 
 
 def html(

@@ -40,7 +40,7 @@ from infra.vision.fingerprint import Fingerprinter
 from infra.vision.prints import packed, unpacked
 from infra.vision.rectify import decoded
 from pipeline import topology
-from pipeline.commands.compare import compare_generations
+from pipeline.compare.command import compare_generations
 from pipeline.generations.founding import activated, started
 from pipeline.settings import Settings
 from stages.canonical_image import as_png, as_thumbnail
@@ -79,7 +79,7 @@ class QuickFingerprinter(MemoryFingerprinting):
 @pytest.fixture
 def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the archive has no fingerprints, a question's is compared with nothing, so it need not be a real one."""
-    monkeypatch.setattr("pipeline.compare.asking.Fingerprinter", QuickFingerprinter)
+    monkeypatch.setattr("pipeline.compare.run.Fingerprinter", QuickFingerprinter)
 
 
 @dataclass

@@ -7,9 +7,8 @@ import pytest
 
 from contracts.events import Match, SearchJudged, Verdict
 from contracts.generations import Generation
-from pipeline.compare.pictures import Pictures, Shown
 from pipeline.compare.queries import Answer, Query, judged_queries
-from pipeline.compare.report import html
+from pipeline.compare.report import Pictures, Shown, html
 from pipeline.compare.score import Change, Result, changes, claims_wrongly, found_within, is_right, rows
 from tests.suites.facts import BLOB, MOMENT
 

@@ -15,11 +15,9 @@ from contracts.errors import MapSeekError, Unavailable
 from pipeline.cli.console import told_on
 from pipeline.cli.open import log_client
 from pipeline.cli.paths import refuse_unwritable, write_report
-from pipeline.compare.archive import open_archive
-from pipeline.compare.gathering import gathered
-from pipeline.compare.held import check_held
+from pipeline.compare.queries import check_held, gathered, open_archive
 from pipeline.compare.report import VERDICTS, html
-from pipeline.compare.running import Comparison, check_vectors, compared
+from pipeline.compare.run import Comparison, check_vectors, compared
 from pipeline.compare.score import Change, rows
 from pipeline.generations.naming import living
 from pipeline.settings import Settings, prepared_data_dir

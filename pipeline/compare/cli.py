@@ -28,6 +28,6 @@ def compare_command(
 
     Both are asked the same questions, the judged searches first.
     """
-    from pipeline.commands.compare import compare_generations
+    from pipeline.compare.command import compare_generations
 
     start(compare_generations(configured(quiet=True), first, second, queries, sample, report, out, err))

@@ -1,11 +1,11 @@
 """Asks one generation all questions, through the very stages that answer people."""
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from contracts.errors import Reject
+from contracts.errors import MapSeekError, Reject
 from contracts.events import (
     Fact,
     LocalReply,
@@ -27,12 +27,18 @@ from infra.vision.compare import Comparer
 from infra.vision.fingerprint import Fingerprinter
 from infra.vision.rectify import views_in
 from pipeline.clock import utc_now
-from pipeline.compare.archive import Archive
-from pipeline.compare.queries import Answer, Query
+from pipeline.compare.queries import Answer, Archive, Query
+from pipeline.compare.report import Pictures, pictures_of
+from pipeline.compare.score import Change, Result, changes
+from pipeline.generations.encoders import open_encoder_of
+from pipeline.settings import Settings
 from stages import embed, fingerprint, match, preprocess
 from stages.matching import Prints, verdict_on
 
 TOP = 3
+
+Progress = Callable[[str, int, int], None]
+"""Told which generation is asked, how many questions it has answered, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,3 +106,59 @@ async def _asked(query: Query, preprocessing: preprocess.Deps) -> SearchPreproce
 
 def _since(began: float) -> float:
     return (perf_counter() - began) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that a comparison found out."""
+
+    queries: Sequence[Query]
+    first: Result
+    second: Result
+    changes: Sequence[Change]
+    pictures: Pictures
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.first.generation.name, self.second.generation.name
+
+    @property
+    def note(self) -> str | None:
+        """A caution, where one generation holds fewer images than the other."""
+        fewer, more = sorted((self.first, self.second), key=lambda result: result.vectors)
+        if fewer.vectors == more.vectors:
+            return None
+        return (
+            f"{fewer.generation.name} has vectors of {fewer.vectors:,} images, {more.generation.name} of {more.vectors:,}: "
+            "what is missing cannot be found."
+        )
+
+
+async def compared(
+    archive: Archive, pair: tuple[Generation, Generation], queries: Sequence[Query], settings: Settings, progress: Progress
+) -> Comparison:
+    """Ask both generations. Raises MapSeekError for one whose encoder is not to be had."""
+    first, second = [await _result(generation, queries, archive, settings, progress) for generation in pair]
+    different = changes(queries, first, second)
+    return Comparison(queries, first, second, different, await pictures_of(different, archive))
+
+
+async def _result(
+    generation: Generation, queries: Sequence[Query], archive: Archive, settings: Settings, progress: Progress
+) -> Result:
+    encoder = await open_encoder_of(generation, settings)
+    try:
+        given = list[Answer]()
+        async for answer in answers(generation, encoder, queries, archive, settings.max_pixels):
+            given.append(answer)
+            progress(generation.name, len(given), len(queries))
+    finally:
+        await encoder.close()
+    return Result(generation, archive.vectors.count(generation.name), given)
+
+
+def check_vectors(archive: Archive, pair: tuple[Generation, Generation]) -> None:
+    """Raises MapSeekError for a generation that has no vectors."""
+    for generation in pair:
+        if not archive.vectors.count(generation.name):
+            raise MapSeekError(f"The generation {generation.name} has no vectors yet: build it with `mapseek replay` first.")
