@@ -22,18 +22,17 @@ from infra.nats.connection import connect, disconnect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import announced_url, embedded_server
 from infra.tasks import cancel
-from pipeline import topology
 from pipeline.clock import utc_now
-from pipeline.consuming import workers
 from pipeline.container import Wiring
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
+from pipeline.engine.job import Job, Policy, Runtime
+from pipeline.engine.metrics import Metrics
+from pipeline.engine.worker import workers
 from pipeline.generations.founding import ensure_founded
 from pipeline.generations.hosting import Ending, hosting
-from pipeline.jobs import Job, Runtime
 from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, unblocked
 from pipeline.monitoring.http import monitoring_server
-from pipeline.monitoring.metrics import Metrics
-from pipeline.policy import Policy
-from pipeline.registry import STAGES
 from pipeline.settings import Settings, prepared_data_dir, require_token
 from pipeline.stage_dependencies import dependencies
 from stages import alert, embed, erase, fingerprint, link, notify, preprocess, remove

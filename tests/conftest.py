@@ -10,8 +10,8 @@ from nats.aio.client import Client
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
-from pipeline import durables
 from pipeline.clock import utc_now
+from pipeline.engine import consumers
 from pipeline.settings import Settings
 from tests.suites import impatient
 
@@ -63,4 +63,4 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
 @pytest.fixture
 def impatient_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same consumers in this process as in the programs that are killed."""
-    monkeypatch.setattr(durables, "ACK_WAIT_S", impatient.ACK_WAIT_S)
+    monkeypatch.setattr(consumers, "ACK_WAIT_S", impatient.ACK_WAIT_S)

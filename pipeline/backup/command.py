@@ -17,13 +17,13 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
-from pipeline import topology
 from pipeline.backup.archive_file import BLOBS, QUESTIONS, Progress, Summary, checked, open_archive
 from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill, import_from
 from pipeline.cli.console import told_on
 from pipeline.cli.open import log_client, require_archive
 from pipeline.container import open_catalogue
+from pipeline.engine import topology
 from pipeline.settings import Settings, prepared_data_dir
 
 

@@ -18,11 +18,11 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
 from infra.nats.server import announced_url, has_store
 from infra.nats.state import open_state
-from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.container import Wiring, open_catalogue
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from pipeline.process import endpoint, log_server, running
-from pipeline.registry import STAGES
 from pipeline.settings import Settings, data_folder, prepared_data_dir
 
 

@@ -15,12 +15,12 @@ from contracts.errors import MapSeekError
 from infra.nats.connection import Client
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from pipeline import topology
 from pipeline.cli.open import log_client
 from pipeline.clock import utc_now
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES, stages_named
 from pipeline.failures import shown
 from pipeline.failures.letters import Letter, discard, letter_of, letters, put_back, without_workers
-from pipeline.registry import STAGES, stages_named
 from pipeline.settings import Settings
 
 

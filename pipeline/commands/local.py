@@ -19,10 +19,10 @@ from pipeline.cli.paths import refuse_unreadable
 from pipeline.console.answers import answer_json, answer_lines
 from pipeline.console.explained import Explained, html
 from pipeline.container import Wiring
+from pipeline.engine.consumers import STAGES
 from pipeline.local import LocalAnswer, archive, find, images_under
 from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running
-from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from pipeline.stage_dependencies import explaining
 from stages.canonical_image import as_thumbnail

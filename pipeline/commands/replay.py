@@ -15,6 +15,7 @@ from contracts.ports import ImageEncoder
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.cli.open import archive_server, wired
 from pipeline.console.replay import bar, estimate_page, headline
+from pipeline.engine.bulk_consumer import Limits, be_nice, give_way
 from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint
 from pipeline.generations.naming import living
 from pipeline.generations.standing import is_paused, standing
@@ -23,7 +24,6 @@ from pipeline.replay.beginning import begin, require_pictures, to_join, unused_n
 from pipeline.replay.building import build
 from pipeline.replay.control import cancel_generation, pause_generation, resume_generation
 from pipeline.replay.estimating import estimate
-from pipeline.replay.limits import Limits, be_nice, give_way
 from pipeline.settings import Settings
 
 LOOK_EVERY_S = 1.0

@@ -12,12 +12,12 @@ from contracts.stage import Stage
 from infra.tasks import cancel
 from pipeline.commands.replay import LOOK_EVERY_S, Pace, at_work
 from pipeline.console.replay import bar, summary_table
+from pipeline.engine.bulk_consumer import Hands
+from pipeline.engine.consumers import stages_named
+from pipeline.engine.metrics import Metrics
 from pipeline.generations.naming import living
-from pipeline.monitoring.metrics import Metrics
-from pipeline.registry import stages_named
 from pipeline.replay.building import hands_for
 from pipeline.replay.parts import Part
-from pipeline.replay.playing import Hands
 from pipeline.replay.staging import Leg, Tally, check_stage, legs, play_leg
 from pipeline.settings import Settings
 from stages import embed

@@ -6,10 +6,10 @@ from rich.console import Console
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generations
 from infra.nats.projections import read_generations
-from pipeline import topology
 from pipeline.cli.open import log_client
 from pipeline.container import open_catalogue
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.trace.finding import Entity, entities, history
 from pipeline.trace.shown import trace_json, trace_page

@@ -19,9 +19,9 @@ from pipeline.compare.queries import check_held, gathered, open_archive
 from pipeline.compare.report import VERDICTS, html
 from pipeline.compare.run import Comparison, check_vectors, compared
 from pipeline.compare.score import Change, rows
+from pipeline.engine.topology import generations_on
 from pipeline.generations.naming import living
 from pipeline.settings import Settings, prepared_data_dir
-from pipeline.topology import generations_on
 
 LISTED = 20
 """Changes that are printed; the report has them all."""

@@ -14,8 +14,7 @@ from infra.nats.consumers import read_consumer
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import RawEntry, past, read_last
-from pipeline.deadletters import Delivery, Worker, round_of, without_servers
-from pipeline.failures.incidents import record_incident
+from pipeline.engine.dead_letters import Delivery, Worker, record_incident, round_of, without_servers
 
 _ANY = failure_subject(">", "", "")
 

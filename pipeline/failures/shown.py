@@ -12,7 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.deadletters import round_of, without_servers
+from pipeline.engine.dead_letters import round_of, without_servers
 from pipeline.failures.letters import Letter
 
 HIDDEN = "***"

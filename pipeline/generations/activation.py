@@ -6,13 +6,12 @@ from contracts.generations import Generation, Generations
 from contracts.ports import Journal
 from infra.nats.connection import Client
 from infra.nats.projections import FollowedGenerations
-from pipeline.durables import durables
+from pipeline.engine.consumers import STAGES, durables
 from pipeline.generations.encoders import said
 from pipeline.generations.founding import activated
 from pipeline.generations.naming import living
 from pipeline.generations.standing import standing
 from pipeline.monitoring.status import idle_stages, unsettled
-from pipeline.registry import STAGES
 from stages import embed
 
 

@@ -13,11 +13,10 @@ from infra.nats.consumers import delete_consumer, read_consumer
 from infra.nats.erasure import purge_entries
 from infra.tasks import end_if_cancelled
 from pipeline.container import Wiring
-from pipeline.durables import Durable, bound_durables
+from pipeline.engine.consumers import STAGES, Durable, bound_durables
 from pipeline.generations.fingerprints import give_up_fingerprints
 from pipeline.generations.naming import known
 from pipeline.monitoring.status import unsettled
-from pipeline.registry import STAGES
 from pipeline.searching import finished
 from stages import alert, embed
 

@@ -12,8 +12,8 @@ from contracts.subjects import FAILURES, failure_filter
 from infra.nats.connection import Client
 from infra.nats.consumers import Consumer, read_consumer
 from infra.nats.reader import count_on
-from pipeline.durables import Durable, durables
-from pipeline.topology import generations_on
+from pipeline.engine.consumers import Durable, durables
+from pipeline.engine.topology import generations_on
 
 
 @dataclass(frozen=True, slots=True)

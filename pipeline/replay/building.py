@@ -18,14 +18,12 @@ from infra.nats.connection import Msg
 from infra.nats.consumers import delete_consumer
 from infra.nats.reader import last_sequence, readable
 from infra.tasks import cancel
-from pipeline import topology
-from pipeline.durables import Durable, durables, make_durable, past_durable
+from pipeline.engine import topology
+from pipeline.engine.bulk_consumer import Gone, Hands, Limits, Skip, Track, play, through_outages
+from pipeline.engine.consumers import STAGES, Durable, durables, make_durable, past_durable
+from pipeline.engine.job import Job
 from pipeline.generations.standing import MADE, Standing, standing
-from pipeline.jobs import Job
 from pipeline.process import Process
-from pipeline.registry import STAGES
-from pipeline.replay.limits import Limits
-from pipeline.replay.playing import Gone, Hands, Skip, Track, play, through_outages
 from pipeline.stage_dependencies import dependencies
 from stages import fingerprint, persist, preprocess
 

@@ -19,12 +19,11 @@ from infra.nats.connection import Client
 from infra.nats.consumers import delete_consumer, read_consumer
 from infra.nats.reader import count_of, last_before, last_sequence
 from pipeline.clock import utc_now
-from pipeline.durables import Durable, put_durable, replay_durable
-from pipeline.jobs import Job
+from pipeline.engine.bulk_consumer import Gone, Hands, Limits, Track, play, through_outages
+from pipeline.engine.consumers import Durable, put_durable, replay_durable
+from pipeline.engine.job import Job
 from pipeline.process import Process
-from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part, moment
-from pipeline.replay.playing import Gone, Hands, Track, play, through_outages
 from pipeline.stage_dependencies import dependencies
 
 KEPT_FOR = timedelta(days=30)

@@ -15,12 +15,12 @@ from contracts.errors import MapSeekError
 from contracts.stage import Stage
 from infra.discord.invite import INTENTS, PERMISSIONS, application_of, invite_link
 from infra.nats.server import announced_url
-from pipeline import topology
 from pipeline.cli.open import log_client
 from pipeline.clock import utc_now
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES, stages_named
 from pipeline.monitoring.status import StageStatus, status
 from pipeline.process import log_server, running, until_stopped
-from pipeline.registry import STAGES, stages_named
 from pipeline.settings import Settings, data_folder, require_token
 
 LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal": "removal"}

@@ -14,7 +14,7 @@ from contracts.ports import BlobStore, Journal
 from infra.sandbox.art.generate import KINDS, MAP
 from infra.sandbox.art.palette import quantise
 from infra.vision.distortions import png
-from pipeline.jobs import Runtime
+from pipeline.engine.job import Runtime
 from pipeline.settings import Settings
 
 POSTED_AT = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)

@@ -27,11 +27,11 @@ from infra.blobs.files import open_blob_store
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
-from pipeline import topology
 from pipeline.clock import utc_now
-from pipeline.jobs import Runtime
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
+from pipeline.engine.job import Runtime
 from pipeline.process import running
-from pipeline.registry import STAGES
 from stages import download, embed, fingerprint, persist, preprocess
 from tests.benchmarks.archive import post, settings_on, store, succeeded, until_done
 from tests.benchmarks.cost import Cost, Meter

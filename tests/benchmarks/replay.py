@@ -30,12 +30,11 @@ from infra.clip.encoder import OpenClipEncoder
 from infra.clip.loading import load_tower
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import body_of
-from pipeline.durables import make_durable, past_durable
-from pipeline.jobs import Job, Runtime
-from pipeline.monitoring.metrics import Metrics
+from pipeline.engine.bulk_consumer import Hands, Limits, Track, play
+from pipeline.engine.consumers import make_durable, past_durable
+from pipeline.engine.job import Job, Runtime
+from pipeline.engine.metrics import Metrics
 from pipeline.replay.building import IN_FLIGHT
-from pipeline.replay.limits import Limits
-from pipeline.replay.playing import Hands, Track, play
 from stages import embed
 from stages.fingerprint import METHOD
 from tests.benchmarks.archive import AT_ONCE, picture, settings_on, store

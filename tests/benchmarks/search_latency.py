@@ -30,9 +30,9 @@ from contracts.subjects import SEARCHES
 from infra.clip.loading import Tower, load_tower
 from infra.nats.reader import follow, readable
 from infra.sandbox.simulator import Channel, Member, Simulator
-from pipeline.jobs import Runtime
+from pipeline.engine.consumers import STAGES
+from pipeline.engine.job import Runtime
 from pipeline.process import log_server, running
-from pipeline.registry import STAGES
 from stages import embed
 from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done
 from tests.benchmarks.pipeline_clip import encoder_of, opened

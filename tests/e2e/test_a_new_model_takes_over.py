@@ -31,9 +31,9 @@ from infra.nats.server import embedded_server
 from infra.sandbox.art.generate import piece
 from infra.tasks import cancel, end_if_cancelled
 from infra.vision.distortions import jpeg, png
-from pipeline import topology
 from pipeline.clock import utc_now
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from tests.suites.asking import Asker, Told, asker, p95
 from tests.suites.facts import posted
 from tests.suites.programs import IMPATIENT, Program, ended, program

@@ -5,14 +5,13 @@ from typing import Any
 
 from contracts.events import Fact, ImageEmbedded, ImageIndexed, ImageReposted
 from contracts.subjects import kind_filter, stream_of
+from pipeline.engine.bulk_consumer import Hands, Limits
+from pipeline.engine.consumers import STAGES
 from pipeline.generations.encoders import open_encoder_named
 from pipeline.process import Process, log_server, running
-from pipeline.registry import STAGES
 from pipeline.replay.beginning import begin
 from pipeline.replay.building import build
-from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part
-from pipeline.replay.playing import Hands
 from pipeline.replay.staging import legs, play_leg
 from tests.e2e.test_alerts import told, wish
 from tests.e2e.test_reposts import COPY, PIECE, choose

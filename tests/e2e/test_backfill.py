@@ -15,9 +15,9 @@ from infra.nats.connection import connect
 from infra.nats.server import announced_url
 from infra.sandbox.simulator import Answer, Channel, Interaction, Member, Overwrite, Permission
 from infra.sandbox.simulator.faults import Handler
-from pipeline.policy import Backoff
+from pipeline.engine.consumers import STAGES
+from pipeline.engine.job import Backoff
 from pipeline.process import log_server, running
-from pipeline.registry import STAGES
 from tests.suites.archives import FORGETFUL, Past, files_of, hold_history, holds_exactly, manager, said, seen
 from tests.suites.programs import IMPATIENT, Program, program
 from tests.suites.waiting import eventually

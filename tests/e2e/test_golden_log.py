@@ -21,9 +21,9 @@ from pipeline.audit.chain import Scope
 from pipeline.audit.checks import FEATURES, VECTORS
 from pipeline.backup.restore import fill
 from pipeline.container import open_catalogue
+from pipeline.engine.consumers import STAGES
 from pipeline.local import LocalAnswer, archive, find
 from pipeline.process import Process, running
-from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from stages.erase import GRACE
 from tests.suites.golden_log import PIECES, REPOSTED, STRANGER, lines, load, streams

@@ -32,12 +32,12 @@ from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
 from infra.sandbox.simulator import Message
-from pipeline import topology
 from pipeline.clock import utc_now
 from pipeline.container import open_catalogue
-from pipeline.policy import Policy
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
+from pipeline.engine.job import Policy
 from pipeline.process import running
-from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from tests.suites.facts import QUESTION, posted
 from tests.suites.impatient import ACK_WAIT_S, DIES_AFTER

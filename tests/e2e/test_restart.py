@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from contracts.events import ImageIndexed, ImagePosted
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
-from pipeline.policy import Backoff
+from pipeline.engine.job import Backoff
 from tests.suites.mongo_server import MongoDouble
 from tests.suites.programs import Program, program
 from tests.suites.shown import headline, link

@@ -29,7 +29,7 @@ from infra.nats import projections as module
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import FollowedAlerts, OpenAlerts, open_alerts
-from pipeline import topology
+from pipeline.engine import topology
 from tests.suites.bench_stage import count
 from tests.suites.facts import ALEX, BLOB, MOMENT, VECTOR
 from tests.suites.waiting import eventually

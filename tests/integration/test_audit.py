@@ -29,14 +29,13 @@ from infra.nats.projections import read_generations
 from infra.nats.reader import subjects_under
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
-from pipeline import topology
 from pipeline.audit.audit import Report, Sources, audit
 from pipeline.audit.chain import Scope
 from pipeline.audit.checks import FEATURES, Looked
-from pipeline.durables import durables
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES, durables
 from pipeline.index.features import features
 from pipeline.rebuild.snapshot import rebuild_snapshot
-from pipeline.registry import STAGES
 from stages import persist
 from tests.suites.facts import BLOB, MOMENT, VECTOR, founding, posted
 from tests.suites.feature_search import archived

@@ -16,8 +16,8 @@ import pytest_asyncio
 
 from infra.sandbox.art.generate import piece
 from infra.vision.distortions import jpeg, resize
+from pipeline.engine.consumers import STAGES
 from pipeline.process import log_server, running
-from pipeline.registry import STAGES
 from pipeline.settings import Settings
 
 MAPSEEK = str(Path(sys.executable).with_name("mapseek"))

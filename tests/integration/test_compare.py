@@ -39,8 +39,8 @@ from infra.vision.distortions import brightness, crop, reencode
 from infra.vision.fingerprint import Fingerprinter
 from infra.vision.prints import packed, unpacked
 from infra.vision.rectify import decoded
-from pipeline import topology
 from pipeline.compare.command import compare_generations
+from pipeline.engine import topology
 from pipeline.generations.founding import activated, started
 from pipeline.settings import Settings
 from stages.canonical_image import as_png, as_thumbnail

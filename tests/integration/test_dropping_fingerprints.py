@@ -13,12 +13,12 @@ from contracts.events import Fact, ImageFact, ImageFingerprinted, ImagePreproces
 from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from pipeline import topology
 from pipeline.cli.open import wired
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from pipeline.generations import dropping
 from pipeline.generations.dropping import drop
 from pipeline.rebuild.catalogue import rebuild_catalogue
-from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from stages import persist
 from stages.erase import GRACE

@@ -31,10 +31,10 @@ from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import LogPosts
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
-from pipeline import durables, topology
-from pipeline.consuming import workers
-from pipeline.jobs import Job, Runtime
-from pipeline.monitoring.metrics import Metrics
+from pipeline.engine import consumers, topology
+from pipeline.engine.job import Job, Runtime
+from pipeline.engine.metrics import Metrics
+from pipeline.engine.worker import workers
 from stages import download, erase, fingerprint, persist, preprocess, remove
 from tests.suites.bench_stage import IMPATIENT, unsettled
 from tests.suites.facts import MOMENT, founding, posted
@@ -132,7 +132,7 @@ class Archive:
 @pytest.fixture(autouse=True)
 def _redelivered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """While messages are purged, some that were put back come again only when their acknowledgement is overdue."""
-    monkeypatch.setattr(durables, "ACK_WAIT_S", 1.0)
+    monkeypatch.setattr(consumers, "ACK_WAIT_S", 1.0)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from nats.js.errors import APIError
 from contracts.envelope import Origin
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
-from pipeline import guards, topology
-from pipeline.guards import guarded_context, guarded_fetch
+from pipeline.engine import topology, worker
+from pipeline.engine.worker import guarded_context, guarded_fetch
 from tests.suites.bench_stage import STAGE
 from tests.suites.facts import posted
 from tests.suites.waiting import eventually
@@ -40,7 +40,7 @@ async def test_upstream_still_fails_at_once_when_the_consumer_is_deleted(
     began = monotonic()
     with pytest.raises((APIError, TimeoutError)):
         await subscription.fetch(1, timeout=5)
-    assert monotonic() - began < guards.PAUSE_S
+    assert monotonic() - began < worker.PAUSE_S
 
 
 async def test_the_guard_waits_when_the_consumer_is_deleted_and_does_not_call_it_a_fetch(
@@ -51,7 +51,7 @@ async def test_the_guard_waits_when_the_consumer_is_deleted_and_does_not_call_it
     began = monotonic()
     with pytest.raises((APIError, NatsTimeout)):
         await guarded_fetch(subscription, fetched.append, asyncio.Event())(1, timeout=5)
-    assert monotonic() - began >= guards.PAUSE_S
+    assert monotonic() - began >= worker.PAUSE_S
     assert fetched == []
 
 
@@ -89,7 +89,7 @@ async def test_the_guard_lets_the_others_run_on_a_closed_connection(nats_url: st
     began = monotonic()
     with pytest.raises(ConnectionClosedError):
         await guarded_fetch(subscription, lambda _consumer: None, asyncio.Event())(1, timeout=5)
-    assert monotonic() - began >= guards.PAUSE_S
+    assert monotonic() - began >= worker.PAUSE_S
 
 
 @pytest.mark.usefixtures("subscription")

@@ -14,8 +14,8 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.cli.app import PANELS
+from pipeline.engine.consumers import STAGES
 from pipeline.main import app
-from pipeline.registry import STAGES
 
 HEAVY = {"aiohttp", "cv2", "disnake", "faststream", "nats", "torch", "usearch"}
 

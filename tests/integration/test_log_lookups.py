@@ -40,7 +40,7 @@ from infra.nats import reader
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import LogPosts
-from pipeline import topology
+from pipeline.engine import topology
 from tests.suites.bench_stage import count
 from tests.suites.facts import INCIDENT, MOMENT, one_of_each, posted
 from tests.suites.frozen import freeze, thaw

@@ -14,8 +14,8 @@ from infra.nats import server
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.server import announced_url, embedded_server
-from pipeline import topology
 from pipeline.clock import utc_now
+from pipeline.engine import topology
 from pipeline.process import log_server
 from tests.suites.bench_stage import STAGE, count
 from tests.suites.facts import posted

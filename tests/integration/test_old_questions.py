@@ -10,9 +10,9 @@ from contracts.envelope import Origin
 from contracts.events import AlertSet, SearchJudged
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.nats.journal import JetStreamJournal
-from pipeline import topology
 from pipeline.container import AGE_S, sweep
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from tests.suites.facts import one_of_each
 
 

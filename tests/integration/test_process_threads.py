@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_info
 
+from pipeline.engine.consumers import stages_named
 from pipeline.process import running
-from pipeline.registry import stages_named
 from pipeline.settings import Settings
 
 

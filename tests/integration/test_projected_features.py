@@ -13,7 +13,7 @@ from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.features.snapshot import load
 from infra.nats.journal import JetStreamJournal
 from infra.vision.prints import unpacked
-from pipeline import topology
+from pipeline.engine import topology
 from pipeline.index.answering import Report
 from pipeline.index.features import ProjectedFeatures, features, projected_features
 from pipeline.index.opening import projected_index

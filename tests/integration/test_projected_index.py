@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from contracts.envelope import Origin
 from contracts.events import Calibration, ImageEmbedded, ImageFingerprinted, ImageRemoved, ImageReposted
 from infra.nats.journal import JetStreamJournal
-from pipeline import topology
+from pipeline.engine import topology
 from pipeline.index.opening import projected_index
 from pipeline.index.projected import ProjectedIndex
 from stages import link

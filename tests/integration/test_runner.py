@@ -13,7 +13,7 @@ from contracts.events.base import Fact
 from contracts.subjects import subject_of
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import body_of, read
-from pipeline import durables, topology
+from pipeline.engine import consumers, topology
 from tests.suites.bench_stage import STAGE, count, dead_letter, downloaded, unsettled, working
 from tests.suites.facts import posted, requested
 from tests.suites.waiting import eventually
@@ -285,7 +285,7 @@ async def test_one_who_waits_for_an_answer_is_told_of_the_dead_letter(
 async def test_work_that_takes_longer_than_the_acknowledgement_timer_is_done_once(
     nats_url: str, client: Client, journal: JetStreamJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(durables, "ACK_WAIT_S", 1.0)
+    monkeypatch.setattr(consumers, "ACK_WAIT_S", 1.0)
     calls = 0
     redelivered = asyncio.Event()
 

@@ -13,8 +13,8 @@ from contracts.envelope import Origin
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import follow, readable
-from pipeline import topology
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from tests.suites.facts import posted
 
 FILTERS = ["mapseek.image.>"]

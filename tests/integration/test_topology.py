@@ -12,9 +12,8 @@ from contracts.errors import MapSeekError
 from contracts.generations import Generations
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
-from pipeline import topology
-from pipeline.durables import durables
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES, durables
 from tests.suites.bench_stage import STAGE, count
 from tests.suites.facts import founding, posted
 

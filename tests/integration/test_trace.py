@@ -8,8 +8,8 @@ from contracts.errors import MapSeekError
 from contracts.events import AttemptFailed, ImageDownloaded, ImageFact, SearchFact
 from contracts.subjects import failure_subject, retry_subject
 from infra.nats.journal import JetStreamJournal
-from pipeline import topology
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from pipeline.trace.finding import Entity, entities, history
 from pipeline.trace.story import story_of
 from tests.suites.facts import BLOB, INCIDENT, one_of_each, posted

@@ -26,11 +26,11 @@ from contracts.subjects import FAILURES, IMAGES, SEARCHES, kind_filter, variant_
 from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
 from infra.tasks import cancel
-from pipeline import topology
 from pipeline.clock import utc_now
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from pipeline.generations.founding import activated
 from pipeline.process import running
-from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from tests.suites.bench_stage import count
 from tests.suites.waiting import eventually

@@ -19,12 +19,12 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import read
 from infra.nats.server import embedded_server
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from pipeline import topology
 from pipeline.backup.archive_file import BLOBS, EXPORTED, QUESTIONS, Summary, open_archive
 from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill, import_from
 from pipeline.clock import utc_now
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 
 
 def quiet(_what: str, _done: int, _total: int | None) -> None:

@@ -12,11 +12,10 @@ from contracts.events.base import Fact
 from contracts.stage import Stage
 from contracts.subjects import FAILURES
 from infra.nats.journal import JetStreamJournal
-from pipeline import topology
-from pipeline.consuming import workers
-from pipeline.jobs import Job, Runtime
-from pipeline.monitoring.metrics import Metrics
-from pipeline.policy import Backoff, Policy
+from pipeline.engine import topology
+from pipeline.engine.job import Backoff, Job, Policy, Runtime
+from pipeline.engine.metrics import Metrics
+from pipeline.engine.worker import workers
 from tests.suites.facts import BLOB
 
 AT_ONCE = Backoff(first=0.01, factor=1, longest=0.01)

@@ -31,7 +31,7 @@ from infra.nats.reader import read
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Status
 from infra.vision.distortions import crop, jpeg
-from pipeline.deadletters import without_servers
+from pipeline.engine.dead_letters import without_servers
 from pipeline.logging import configure_logging
 from stages.erase import blobs_of
 from tests.suites.traces import everything

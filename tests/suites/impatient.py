@@ -11,8 +11,9 @@ from itertools import count
 from contracts.envelope import Origin
 from contracts.events import Fact
 from infra.nats.journal import JetStreamJournal
-from pipeline import cli, durables, process
-from pipeline.policy import Policy
+from pipeline import cli, process
+from pipeline.engine import consumers
+from pipeline.engine.job import Policy
 
 ACK_WAIT_S = 2.0
 
@@ -21,7 +22,7 @@ DIES_AFTER = "DIES_AFTER"
 
 
 def make_impatient() -> None:
-    durables.ACK_WAIT_S = ACK_WAIT_S
+    consumers.ACK_WAIT_S = ACK_WAIT_S
     setattr(process, "Policy", partial(Policy, keep_alive_every=ACK_WAIT_S / 4))  # noqa: B010 - the process makes its own
 
 

@@ -23,7 +23,7 @@ from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import readable
 from infra.tasks import cancel, end_if_cancelled
-from pipeline import topology
+from pipeline.engine import topology
 from pipeline.index.projected import ProjectedIndex
 from stages import erase, persist
 from tests.suites.facts import MOMENT, founding, posted

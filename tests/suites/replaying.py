@@ -5,9 +5,8 @@ from pathlib import Path
 
 from infra.nats.connection import connect
 from infra.nats.projections import read_generations
-from pipeline.durables import durables
+from pipeline.engine.consumers import STAGES, durables
 from pipeline.process import log_server
-from pipeline.registry import STAGES
 from tests.suites.world import Discord
 
 

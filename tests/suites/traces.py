@@ -12,7 +12,7 @@ from contracts.events import ImageEmbedded, ImageRemoved
 from contracts.subjects import INCIDENTS, STREAM_SUBJECTS
 from infra.nats.erasure import LogErasure
 from infra.sandbox.simulator import Message
-from pipeline.durables import ACK_WAIT_S
+from pipeline.engine.consumers import ACK_WAIT_S
 from stages.erase import blobs_of
 from tests.suites.waiting import eventually
 from tests.suites.world import IMPATIENT, World, art

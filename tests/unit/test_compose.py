@@ -14,9 +14,9 @@ import typer.main
 import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
+from pipeline.engine.consumers import STAGES
+from pipeline.engine.metrics import Metrics
 from pipeline.main import app
-from pipeline.monitoring.metrics import Metrics
-from pipeline.registry import STAGES
 from pipeline.settings import Settings
 from tests.suites.containers import (
     ROOT,

@@ -6,8 +6,7 @@ import orjson
 import pytest
 
 from contracts.events import AttemptFailed, DiscordReply, Question
-from pipeline.deadletters import Delivery, Worker, one_line
-from pipeline.failures.incidents import incident
+from pipeline.engine.dead_letters import Delivery, Worker, incident, one_line
 from pipeline.failures.letters import Letter
 from pipeline.failures.shown import by_reason, full, summary, tokens_in
 from tests.suites.facts import ALEX, MOMENT, posted, requested

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from pipeline.precedence import Precedence
+from pipeline.engine.job import Precedence
 
 LONG = 60.0
 

@@ -9,11 +9,11 @@ from contracts.errors import MapSeekError
 from contracts.events import GenerationDropped, GenerationStarted
 from contracts.generations import Generations
 from pipeline.commands.replay import Pace
+from pipeline.engine import bulk_consumer
+from pipeline.engine.bulk_consumer import Limits
+from pipeline.engine.job import Precedence
 from pipeline.generations.naming import living
-from pipeline.precedence import Precedence
-from pipeline.replay import limits
 from pipeline.replay.beginning import unused_name
-from pipeline.replay.limits import Limits
 from pipeline.replay.parts import Part, moment
 from tests.suites.facts import MOMENT
 
@@ -88,7 +88,7 @@ async def test_a_rate_is_kept_over_all_hands() -> None:
 
 
 async def test_nothing_begins_above_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(bulk_consumer, "LOOK_AGAIN_S", 0.01)
     loads = [3.0, 2.5, 2.0]
     busy = Limits(max_load=2.0, load=lambda: loads.pop(0))
     await busy.turn(1)

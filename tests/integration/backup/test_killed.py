@@ -8,10 +8,10 @@ import pytest
 from nats.js.errors import NotFoundError
 
 from contracts.subjects import IMAGES
-from pipeline import topology
 from pipeline.backup import restore
 from pipeline.backup.archive_file import BLOBS, open_archive
 from pipeline.backup.restore import begin_import, import_from
+from pipeline.engine import topology
 from tests.suites.backups import Installation, installation, names_of
 from tests.suites.lives import lived, post
 from tests.suites.programs import ended, program

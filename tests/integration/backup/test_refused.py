@@ -9,9 +9,9 @@ import pytest
 from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES
 from infra.nats.state import open_state
-from pipeline import topology
 from pipeline.backup.archive_file import checked, open_archive
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from tests.suites.backups import Installation
 from tests.suites.lives import lived, post
 

@@ -6,9 +6,9 @@ from contracts.events import GenerationDropped, ImageEmbedded
 from contracts.subjects import FAILURES, IMAGES, INCIDENTS, RETRIES
 from infra.nats.projections import read_generations
 from infra.nats.state import open_state
-from pipeline import topology
 from pipeline.backup.archive_file import BLOBS
-from pipeline.registry import STAGES
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from tests.suites.backups import Installation, incidents, names_of
 from tests.suites.facts import VECTOR
 from tests.suites.lives import lived, post

@@ -4,7 +4,7 @@ import pytest
 from nats.aio.client import Client
 
 from infra.nats.journal import JetStreamJournal
-from pipeline import topology
+from pipeline.engine import topology
 from tests.suites.bench_stage import STAGE
 from tests.suites.failing import Bench
 

@@ -13,10 +13,10 @@ from contracts.subjects import FAILURES, RETRIES, failure_subject, retry_subject
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import body_of
-from pipeline.failures import lane
+from pipeline.engine import worker
+from pipeline.engine.job import Job, Runtime
+from pipeline.engine.metrics import Metrics
 from pipeline.failures.letters import letter_of, letters, put_back
-from pipeline.jobs import Job, Runtime
-from pipeline.monitoring.metrics import Metrics
 from tests.suites.bench_stage import IMPATIENT, STAGE, Deps, count, downloaded
 from tests.suites.facts import posted
 from tests.suites.failing import DOWNLOADED, Bench
@@ -173,7 +173,7 @@ async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench
 
 
 async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "NOT_HERE_S", 0.01)
+    monkeypatch.setattr(worker, "NOT_HERE_S", 0.01)
     headers = {
         "mapseek-stage": "download",
         "mapseek-family": "image",
@@ -200,7 +200,7 @@ async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: Ben
     turns: list[list[Job]] = [[]] * STAGE.attempts + [[job]] + [[]] * STAGE.attempts + [[job]]
     for jobs in turns:
         [message] = await offered.fetch(1)
-        await lane.run_again(message, jobs, lambda _: False, runtime)
+        await worker.run_again(message, jobs, lambda _: False, runtime)
     assert bench.calls == 2
     assert await bench.recorded()
     await eventually(bench.nothing_waits)

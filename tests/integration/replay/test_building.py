@@ -10,11 +10,11 @@ from contracts.errors import MapSeekError
 from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed
 from contracts.subjects import IMAGES, variant_filter
 from infra.tasks import cancel
+from pipeline.engine.bulk_consumer import Limits
 from pipeline.generations.standing import is_paused, standing
 from pipeline.replay.beginning import begin
 from pipeline.replay.building import build
 from pipeline.replay.control import cancel_generation, pause_generation, resume_generation
-from pipeline.replay.limits import Limits
 from tests.suites.bench_stage import count
 from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post, started
 from tests.suites.waiting import eventually

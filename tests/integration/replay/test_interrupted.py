@@ -8,13 +8,12 @@ from contracts.events import GenerationStarted, ImageEmbedded, ImageIndexed
 from contracts.subjects import IMAGES, kind_filter, variant_filter
 from infra.nats.erasure import LogErasure
 from infra.nats.reader import last_sequence
-from pipeline import durables
+from pipeline.engine import consumers
+from pipeline.engine.bulk_consumer import Hands, Limits, Track, play
+from pipeline.engine.job import Job
 from pipeline.failures.letters import letters, put_back
 from pipeline.generations.standing import standing
-from pipeline.jobs import Job
 from pipeline.replay.building import build
-from pipeline.replay.limits import Limits
-from pipeline.replay.playing import Hands, Track, play
 from pipeline.stage_dependencies import dependencies
 from stages import embed
 from tests.suites.archives import tiny
@@ -60,7 +59,7 @@ async def test_what_comes_while_a_build_helps_others_is_worked_on_too(archive: A
         wiring = process.wiring
         client = wiring.client
         now = (await wiring.generations()).now
-        durable = durables.bound_durable(embed.STAGE, "image", now.known["g1"], now)
+        durable = consumers.bound_durable(embed.STAGE, "image", now.known["g1"], now)
         track = Track(durable.stream, durable.name, await last_sequence(client, IMAGES), patience=5)
         await post(process, IMAGES_THERE)
         job = Job(embed.STAGE, "image", await dependencies(embed.STAGE, "image", wiring, now.known["g1"]), "g1")
@@ -105,8 +104,8 @@ async def test_a_log_that_is_away_while_a_build_looks_what_is_done_is_waited_for
                 raise Unavailable("log", "no acknowledgement within 5 s")
             return False
 
-        durable = durables.past_durable(embed.STAGE, "image", generation)
-        await durables.make_durable(process.wiring.client, durable)
+        durable = consumers.past_durable(embed.STAGE, "image", generation)
+        await consumers.make_durable(process.wiring.client, durable)
         job = Job(
             embed.STAGE, "image", await dependencies(embed.STAGE, "image", process.wiring, generation), "g2", replay=durable.name
         )

@@ -10,10 +10,9 @@ from contracts.events import SearchAnswered
 from contracts.subjects import IMAGES
 from infra.nats.reader import last_sequence
 from infra.tasks import cancel
-from pipeline.registry import STAGES
-from pipeline.replay.limits import Limits, give_way
+from pipeline.engine.bulk_consumer import Hands, Limits, give_way
+from pipeline.engine.consumers import STAGES
 from pipeline.replay.parts import Part
-from pipeline.replay.playing import Hands
 from pipeline.replay.staging import Tally, check_stage, legs, play_leg
 from stages import alert, embed, match, notify, persist, reply
 from tests.suites.facts import QUESTION, requested

@@ -2,11 +2,14 @@
 
 import traceback
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from nats.aio.msg import Msg
+from pydantic import ValidationError
 
-from contracts.subjects import FAILURES, RETRIES, failure_subject
+from contracts.envelope import Origin
+from contracts.events import Incident
+from contracts.subjects import FAILURES, RETRIES, entity_of, failure_subject
 from infra.nats.journal import JetStreamJournal
 from pipeline.clock import utc_now
 
@@ -20,6 +23,8 @@ OWN, REPLAYED = "mapseek-", "mapseek-replayed"
 
 TRIED = "mapseek-tried"
 """How often what is put back was tried before it was put back once more, since the process that it came to could not."""
+
+I = TypeVar("I", bound=Incident)  # noqa: E741 - what is returned is of the kind that is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +116,37 @@ def without_servers(headers: dict[str, str]) -> dict[str, str]:
 def one_line(text: str) -> str:
     """A reason as it fits into a header and a table."""
     return " ".join(text.split())[:500] or "no reason given"
+
+
+async def record_incident(kind: type[I], delivery: Delivery, worker: Worker, journal: JetStreamJournal, **more: Any) -> I | None:
+    """Record an incident of the work on a log entry, once. None for an entry that is about nothing that could be named.
+
+    Raises Unavailable while the log is down.
+    """
+    fact = incident(kind, delivery, worker, journal.source, **more)
+    if fact is not None:
+        correlation = delivery.headers.get("ce-correlationid", delivery.subject)
+        await journal.record(fact, Origin(correlation, delivery.subject))
+    return fact
+
+
+def incident(kind: type[I], delivery: Delivery, worker: Worker, process: str, **more: Any) -> I | None:
+    """The fact. What it is about is told by the entry's subject, so that a body that nobody can read has incidents too."""
+    guild_id, entity_id = entity_of(delivery.subject)
+    try:
+        return kind(
+            guild_id=guild_id,
+            entity_id=entity_id,
+            lane=worker.family,
+            stage=worker.stage,
+            consumer=worker.consumer,
+            generation=worker.generation,
+            sequence=delivery.sequence,
+            round=delivery.round,
+            attempt=delivery.attempt,
+            happened_at=utc_now(),
+            process=process,
+            **more,
+        )
+    except ValidationError:
+        return None

@@ -1,8 +1,11 @@
 """The streams and durable consumers that the stages need: described here, compared with the server, applied on request."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 from nats.aio.client import Client
@@ -13,6 +16,7 @@ from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
 from contracts.errors import MapSeekError, Unavailable
+from contracts.events import FACTS
 from contracts.generations import Generations
 from contracts.stage import Stage
 from contracts.subjects import (
@@ -21,6 +25,7 @@ from contracts.subjects import (
     IMAGES,
     INCIDENTS,
     JUDGEMENTS,
+    LANES,
     REMOVALS,
     RETRIES,
     SEARCHES,
@@ -31,8 +36,12 @@ from infra.nats.connection import outages
 from infra.nats.projections import read_generations
 from infra.nats.reader import has_stream
 from infra.nats.state import open_state
-from pipeline.differences import Difference, changed, worked_on
-from pipeline.durables import CONSUMER_FIELDS, Durable, durables, retry_durables
+from pipeline.engine.consumers import CONSUMER_FIELDS, Durable, durables, retry_durables
+
+SUBJECTS = ("subjects", "filter_subjects")
+
+LOOKED_FOR_S = 1.0
+"""All workers of a process may be busy for a moment, or it may have died: a short look tells which."""
 
 FOR_EVER = timedelta(0)
 KEPT_FOR = {
@@ -48,6 +57,69 @@ KEPT_FOR = {
 """How long a log keeps its entries."""
 
 _STREAM_FIELDS = ("subjects", "retention", "storage", "discard", "max_age", "max_msgs", "max_bytes", "max_msgs_per_subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something on the server that is not as it should be; `missing` things are made without asking, others are not.
+
+    `consumer` are stream and name where it is one.
+    """
+
+    what: str
+    missing: bool
+    field: str = ""
+    wanted: object = None
+    actual: object = None
+    consumer: tuple[str, str] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what} is missing" if self.missing else f"{self.what}: {self.field} is {self.actual}, not {self.wanted}"
+
+    @property
+    def follows_the_release(self) -> bool:
+        """Whether it is but another choice among subjects of which this release knows all."""
+        return self.field in SUBJECTS and isinstance(self.actual, list) and all(map(_is_known, self.actual))
+
+
+def changed(
+    what: str, fields: Sequence[str], wanted: object, actual: object, consumer: tuple[str, str] | None = None
+) -> list[Difference]:
+    """The fields that are not as wanted."""
+    return [
+        Difference(what, False, field, ours, theirs, consumer)
+        for field in fields
+        if (ours := _plain(getattr(wanted, field))) != (theirs := _plain(getattr(actual, field)))
+    ]
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return sorted(value)
+    return getattr(value, "value", value) or 0
+
+
+def _is_known(subject: str) -> bool:
+    """Whether a subject or a filter is of facts that this release has."""
+    _, family, name, *_ = subject.split(".")
+    return f"{family}.{name}" in FACTS or (family in LANES and name == ">")
+
+
+async def worked_on(js: JetStreamContext, found: Iterable[Difference]) -> Difference | None:
+    """The first of some consumers that differ on which a process waits for messages, None where none does."""
+    for difference in found:
+        if difference.consumer is not None and await _waited_at(js, *difference.consumer):
+            return difference
+    return None
+
+
+async def _waited_at(js: JetStreamContext, stream: str, name: str) -> bool:
+    deadline = monotonic() + LOOKED_FOR_S
+    while not (info := await js.consumer_info(stream, name)).num_waiting:
+        if not info.num_ack_pending or monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.05)
+    return True
 
 
 def streams() -> list[StreamConfig]:

@@ -1,24 +1,119 @@
 """What happens to every message of every stage, once for all: decode, work, record, acknowledge; or retry, hold, bury."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
+from typing import Protocol, runtime_checkable
 
 import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from structlog.contextvars import bound_contextvars
 
-from contracts.errors import Malformed, Reject, Retry
-from contracts.events import Fact
-from infra.nats.reader import read
-from pipeline.deadletters import Delivery, delivery_of
-from pipeline.failing import dead_letter, put_back
-from pipeline.jobs import PUT_BACK_S, Job, Runtime, Stopping, until_available
-from pipeline.recording import record_all, rejection_of
+from contracts.envelope import Origin
+from contracts.errors import Malformed, Reject, RejectCode, Retry
+from contracts.events import AttemptFailed, Fact, MessageBuried
+from infra.nats.reader import Recorded, read
+from pipeline.engine.dead_letters import Cause, Delivery, bury, delivery_of, one_line, record_incident
+from pipeline.engine.job import PUT_BACK_S, Job, Runtime, Stopping, pause, until_available
 
 log = structlog.get_logger()
+
+
+@runtime_checkable
+class Rejectable(Protocol):
+    """A step of an image or of a question: it knows the fact that ends its entity's way."""
+
+    def rejected(self, stage: str, code: RejectCode, reason: str) -> Fact: ...
+
+
+def rejection_of(fact: Fact, job: Job, code: RejectCode, reason: str) -> Fact:
+    """The fact that ends an entity's way. Raises TypeError, which is a bug of the stage, for what has no such end."""
+    if not isinstance(fact, Rejectable):
+        raise TypeError(f"{fact.type_name()} cannot be rejected")
+    return fact.rejected(job.stage.name, code, reason)
+
+
+async def record_all(facts: Sequence[Fact], origin: Origin, cause: str, job: Job, runtime: Runtime) -> None:
+    """Record what the stage returned. A fact that is there already was recorded by an earlier delivery."""
+    consequence = Origin(origin.correlation_id, cause, origin.replayed or job.replaying)
+    for fact in facts:
+        new = await until_available(lambda fact=fact: runtime.journal.record(fact, consequence), job, runtime)  # type: ignore[misc]
+        if not new:
+            runtime.metrics.known.labels(*job.labels).inc()
+
+
+async def put_back(
+    message: Msg,
+    delivery: Delivery,
+    job: Job,
+    runtime: Runtime,
+    cause: Cause,
+    error: Exception,
+    after: float | None,
+    recorded: Recorded,
+) -> bool:
+    """Deliver again later, or bury when the attempts are used up. False: the circuit breaker is open, try once more in place."""
+    reason = str(error) or type(error).__name__
+    delay = runtime.policy.retry(job.family).delay(delivery.attempt, after)
+    if delivery.attempt < job.stage.attempts:
+        # One that names its time is an appointment, not a failure: a rate limit, or a blob that is too young to be deleted.
+        log.log(logging.WARNING if after is None else logging.INFO, "tried again later", reason=reason, delay_s=round(delay, 2))
+        runtime.metrics.retried.labels(*job.labels).inc()
+        if after is None:
+            await _tell(AttemptFailed, delivery, job, runtime, reason=one_line(reason), delay_s=round(delay, 3))
+        await message.nak(delay=delay)
+    elif delivery.round or job.in_a_row < runtime.policy.breaker_limit:
+        # What somebody put back is as much as they put back: it neither floods FAILURES nor says that everything fails.
+        job.in_a_row += not delivery.round
+        await dead_letter(message, delivery, job, runtime, cause, reason, error, recorded)
+    else:
+        # Everything fails, so it is not the messages: wait in place rather than empty the whole log into FAILURES.
+        log.error("circuit breaker open: every message of this stage fails", reason=reason, in_a_row=job.in_a_row)
+        runtime.waiting_for[job.stage.name] = "circuit breaker"
+        await pause(delay, runtime)
+        return False
+    return True
+
+
+async def dead_letter(
+    message: Msg,
+    delivery: Delivery,
+    job: Job,
+    runtime: Runtime,
+    cause: Cause,
+    reason: str,
+    error: BaseException | None,
+    recorded: Recorded | None,
+) -> None:
+    """Bury the message, and tell a person who waits for its answer. Only then is it taken from the stage."""
+
+    async def record() -> None:
+        await bury(runtime.journal, delivery, job.worker, cause=cause, reason=reason, error=error)
+
+    await until_available(record, job, runtime)
+    await _tell(MessageBuried, delivery, job, runtime, cause=cause, reason=one_line(reason))
+    question = (recorded or _readable(delivery)) if job.family == "search" else None
+    if question is not None and isinstance(question.fact, Rejectable):
+        apology = f"MapSeek could not work on this picture; the bot's owner finds the cause under {question.origin.correlation_id}."
+        rejection = rejection_of(question.fact, job, RejectCode.INTERNAL, apology)
+        await record_all((rejection,), question.origin, delivery.subject, job, runtime)
+    await message.term()
+    runtime.metrics.dead_lettered.labels(*job.labels).inc()
+    log.error("dead-lettered", subject=delivery.subject, cause=cause, reason=reason)
+
+
+async def _tell(kind: type[AttemptFailed | MessageBuried], delivery: Delivery, job: Job, runtime: Runtime, **more: object) -> None:
+    await until_available(lambda: record_incident(kind, delivery, job.worker, runtime.journal, **more), job, runtime)
+
+
+def _readable(delivery: Delivery) -> Recorded | None:
+    try:
+        return read(delivery.subject, delivery.headers, delivery.body)
+    except Malformed:
+        return None
 
 
 async def run(message: Msg, job: Job, runtime: Runtime) -> None:
