@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from contracts.events import ImagePosted
-from pipeline.failures.shown import briefly
+from pipeline.failures.render import briefly
 from pipeline.trace.finding import Found
 from pipeline.trace.standing import InCatalogue, Standing
 from pipeline.trace.story import Step, Story

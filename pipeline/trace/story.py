@@ -28,7 +28,7 @@ from contracts.events import (
 )
 from contracts.stage import Stage
 from infra.nats.reader import RawEntry, read
-from pipeline.failures.shown import tokens_in, without_tokens
+from pipeline.failures.render import tokens_in, without_tokens
 from pipeline.trace.finding import Found
 
 

@@ -12,8 +12,8 @@ from contracts.errors import MapSeekError
 from contracts.events import ImageFingerprinted, ImageIndexed, ImagePreprocessed, ImageRemoved, SearchAnswered, SearchMatched
 from contracts.subjects import RETRIES
 from infra.sandbox.simulator import CDN, Status
-from pipeline.commands.failures import Choice, list_failures, retry_failures, show_failure
 from pipeline.commands.trace import trace_entities
+from pipeline.failures.command import Choice, list_failures, retry_failures, show_failure
 from pipeline.settings import Settings
 from stages import download, preprocess
 from tests.suites.bench_stage import count

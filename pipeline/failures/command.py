@@ -19,7 +19,7 @@ from pipeline.cli.open import log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.consumers import STAGES, stages_named
-from pipeline.failures import shown
+from pipeline.failures import render
 from pipeline.failures.letters import Letter, discard, letter_of, letters, put_back, without_workers
 from pipeline.settings import Settings
 
@@ -69,9 +69,9 @@ async def list_failures(settings: Settings, choice: Choice, *, as_json: bool, ou
     async with _client(settings) as client:
         found = await _chosen(client, choice)
     if as_json:
-        _print_json([shown.summary(letter) for letter in found], out)
+        _print_json([render.summary(letter) for letter in found], out)
     elif found:
-        out.print(shown.as_table(found))
+        out.print(render.as_table(found))
     else:
         out.print("No dead letter lies open." if choice == Choice() else "No such dead letter lies open.")
     return 0
@@ -82,9 +82,9 @@ async def show_failure(settings: Settings, letter_id: str, *, as_json: bool, out
     async with _client(settings) as client:
         letter = await letter_of(client, letter_id)
     if as_json:
-        _print_json(shown.full(letter), out)
+        _print_json(render.full(letter), out)
     else:
-        out.print(shown.as_page(letter))
+        out.print(render.as_page(letter))
     return 0
 
 

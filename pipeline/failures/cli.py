@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @failures_app.command("list")
 def failures_list_command(stage: Stage = None, reason: Reason = None, guild: Guild = None, as_json: Json = False) -> None:
     """List the dead letters that lie open, and how many there are of each reason."""
-    from pipeline.commands.failures import Choice, list_failures
+    from pipeline.failures.command import Choice, list_failures
 
     start(list_failures(configured(quiet=True), Choice(stage=stage, reason=reason, guild=guild), as_json=as_json, out=out))
 
@@ -30,7 +30,7 @@ def failures_show_command(
     letter: Annotated[str, typer.Argument(metavar="ID", help="As `mapseek failures list` names it.")], as_json: Json = False
 ) -> None:
     """Show all of a dead letter: headers, traceback, payload."""
-    from pipeline.commands.failures import show_failure
+    from pipeline.failures.command import show_failure
 
     start(show_failure(configured(quiet=True), letter, as_json=as_json, out=out))
 
@@ -40,7 +40,7 @@ def failures_retry_command(
     ids: Ids = None, stage: Stage = None, reason: Reason = None, guild: Guild = None, everything: All = False
 ) -> None:
     """Put dead letters back where they failed. They are never lost on the way."""
-    from pipeline.commands.failures import Choice, retry_failures
+    from pipeline.failures.command import Choice, retry_failures
 
     start(retry_failures(configured(quiet=True), Choice(tuple(ids or ()), stage, reason, guild, everything), out))
 
@@ -55,7 +55,7 @@ def failures_discard_command(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Throw dead letters away for good."""
-    from pipeline.commands.failures import Choice, discard_failures
+    from pipeline.failures.command import Choice, discard_failures
 
     choice = Choice(tuple(ids or ()), stage, reason, guild, everything)
     start(discard_failures(configured(quiet=True), choice, yes=yes, out=out))
