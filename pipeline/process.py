@@ -29,8 +29,8 @@ from pipeline.engine.consumers import STAGES
 from pipeline.engine.job import Job, Policy, Runtime
 from pipeline.engine.metrics import Metrics
 from pipeline.engine.worker import workers
-from pipeline.generations.founding import ensure_founded
 from pipeline.generations.hosting import Ending, hosting
+from pipeline.generations.lifecycle import ensure_founded
 from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, unblocked
 from pipeline.monitoring.http import monitoring_server
 from pipeline.settings import Settings, prepared_data_dir, require_token

@@ -15,7 +15,7 @@ from infra.nats.erasure import LogErasure
 from infra.nats.reader import LogPosts
 from pipeline.clock import utc_now
 from pipeline.container import Wiring
-from pipeline.generations.versions import refuse_unknown_method, refuse_unknown_version
+from pipeline.generations.lifecycle import refuse_unknown_method, refuse_unknown_version
 from stages import alert, download, embed, erase, fingerprint, judge, link, match, notify, persist, preprocess, remove, reply
 from stages.matching import Explaining, Prints
 

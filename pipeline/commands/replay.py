@@ -17,8 +17,8 @@ from pipeline.cli.open import archive_server, wired
 from pipeline.console.replay import bar, estimate_page, headline
 from pipeline.engine.bulk_consumer import Limits, be_nice, give_way
 from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint
-from pipeline.generations.naming import living
-from pipeline.generations.standing import is_paused, standing
+from pipeline.generations.lifecycle import living
+from pipeline.generations.progress import is_paused, standing
 from pipeline.process import Process, running
 from pipeline.replay.beginning import begin, require_pictures, to_join, unused_name
 from pipeline.replay.building import build

@@ -15,7 +15,7 @@ from pipeline.console.replay import bar, summary_table
 from pipeline.engine.bulk_consumer import Hands
 from pipeline.engine.consumers import stages_named
 from pipeline.engine.metrics import Metrics
-from pipeline.generations.naming import living
+from pipeline.generations.lifecycle import living
 from pipeline.replay.building import hands_for
 from pipeline.replay.parts import Part
 from pipeline.replay.staging import Leg, Tally, check_stage, legs, play_leg

@@ -20,7 +20,7 @@ from pipeline.compare.report import VERDICTS, html
 from pipeline.compare.run import Comparison, check_vectors, compared
 from pipeline.compare.score import Change, rows
 from pipeline.engine.topology import generations_on
-from pipeline.generations.naming import living
+from pipeline.generations.lifecycle import living
 from pipeline.settings import Settings, prepared_data_dir
 
 LISTED = 20

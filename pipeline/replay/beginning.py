@@ -10,7 +10,7 @@ from infra.nats.connection import Client
 from infra.nats.projections import read_generations
 from infra.nats.reader import count_of
 from pipeline.generations.encoders import makes, said
-from pipeline.generations.founding import started
+from pipeline.generations.lifecycle import started
 from pipeline.process import Process
 from stages.fingerprint import METHOD
 from stages.preprocess import PREPROCESSING

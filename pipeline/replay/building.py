@@ -22,7 +22,7 @@ from pipeline.engine import topology
 from pipeline.engine.bulk_consumer import Gone, Hands, Limits, Skip, Track, play, through_outages
 from pipeline.engine.consumers import STAGES, Durable, durables, make_durable, past_durable
 from pipeline.engine.job import Job
-from pipeline.generations.standing import MADE, Standing, standing
+from pipeline.generations.progress import MADE, Standing, standing
 from pipeline.process import Process
 from pipeline.stage_dependencies import dependencies
 from stages import fingerprint, persist, preprocess

@@ -7,9 +7,9 @@ from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES
 from infra.nats.consumers import pause_consumer, resume_consumer
 from pipeline.container import Wiring
-from pipeline.generations.dropping import drop
-from pipeline.generations.naming import known
-from pipeline.generations.standing import builds_of
+from pipeline.generations.drop import drop
+from pipeline.generations.lifecycle import known
+from pipeline.generations.progress import builds_of
 
 FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 

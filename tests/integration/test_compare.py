@@ -41,7 +41,7 @@ from infra.vision.prints import packed, unpacked
 from infra.vision.rectify import decoded
 from pipeline.compare.command import compare_generations
 from pipeline.engine import topology
-from pipeline.generations.founding import activated, started
+from pipeline.generations.lifecycle import activated, started
 from pipeline.settings import Settings
 from stages.canonical_image import as_png, as_thumbnail
 from stages.persist import fields_of

@@ -16,8 +16,8 @@ from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.cli.open import wired
 from pipeline.engine import topology
 from pipeline.engine.consumers import STAGES
-from pipeline.generations import dropping
-from pipeline.generations.dropping import drop
+from pipeline.generations import drop as dropping
+from pipeline.generations.drop import drop
 from pipeline.rebuild.catalogue import rebuild_catalogue
 from pipeline.settings import Settings
 from stages import persist

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from contracts.errors import MapSeekError
 from contracts.events import ImageEmbedded, ImageIndexed, ImagePreprocessed, SearchMatched
-from pipeline.commands.generations import activate_generation, drop_generation, roll_back, show_generations
+from pipeline.generations.command import activate_generation, drop_generation, roll_back, show_generations
 from tests.suites.generations import begin, holds
 from tests.suites.shown import headline, link
 from tests.suites.waiting import eventually

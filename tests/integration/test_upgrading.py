@@ -29,7 +29,7 @@ from infra.tasks import cancel
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.consumers import STAGES
-from pipeline.generations.founding import activated
+from pipeline.generations.lifecycle import activated
 from pipeline.process import running
 from pipeline.settings import Settings
 from tests.suites.bench_stage import count

@@ -5,9 +5,9 @@ from contracts.events import Fact
 from contracts.subjects import stream_of, variant_filter
 from infra.clip.calibration import FINE_UNTRAINED_MODEL
 from infra.nats.projections import FollowedGenerations
-from pipeline.generations.dropping import drop
+from pipeline.generations.drop import drop
 from pipeline.generations.encoders import open_encoder_named
-from pipeline.generations.founding import activated, started
+from pipeline.generations.lifecycle import activated, started
 from pipeline.settings import Settings
 from tests.suites.bench_stage import count
 from tests.suites.waiting import eventually

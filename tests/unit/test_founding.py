@@ -7,7 +7,7 @@ import pytest
 from contracts.errors import MapSeekError
 from contracts.generations import Generations
 from infra.clip.shipped import SMALL_MODEL, shipped_tag
-from pipeline.generations.founding import check_settings
+from pipeline.generations.lifecycle import check_settings
 from pipeline.settings import Settings
 from tests.suites.facts import founding
 

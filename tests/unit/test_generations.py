@@ -8,9 +8,8 @@ from contracts.errors import MapSeekError
 from contracts.events import GenerationActivated, GenerationDropped, GenerationStarted
 from contracts.generations import Generation, Generations
 from infra.nats.projections import FollowedGenerations
-from pipeline.generations.founding import activated
 from pipeline.generations.hosting import hosting
-from pipeline.generations.naming import living
+from pipeline.generations.lifecycle import activated, living
 from tests.suites.facts import founding
 from tests.suites.waiting import eventually
 

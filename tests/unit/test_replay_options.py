@@ -12,7 +12,7 @@ from pipeline.commands.replay import Pace
 from pipeline.engine import bulk_consumer
 from pipeline.engine.bulk_consumer import Limits
 from pipeline.engine.job import Precedence
-from pipeline.generations.naming import living
+from pipeline.generations.lifecycle import living
 from pipeline.replay.beginning import unused_name
 from pipeline.replay.parts import Part, moment
 from tests.suites.facts import MOMENT

@@ -14,9 +14,9 @@ from contracts.envelope import Origin
 from infra.discord.archive.marks import Marks
 from infra.discord.recorder import Recorder
 from infra.tasks import cancel, end_if_cancelled
-from pipeline import container, searching
+from pipeline import container
 from pipeline.commands import replay
-from pipeline.generations import dropping
+from pipeline.generations import drop
 from pipeline.rebuild import standstill
 from tests.suites.cancelling import Losing, ends
 from tests.suites.facts import posted
@@ -73,24 +73,24 @@ def waiting_until_all_is_persisted(patch: pytest.MonkeyPatch) -> Working:
 
 
 def waiting_until_searches_are_matched(patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(searching, "WITHIN_S", WITHIN_S)
-    patch.setattr(searching, "last_sequence", AsyncMock(return_value=2))
-    patch.setattr(searching, "_first_open", Losing(1))
-    return searching.finished(ANY)
+    patch.setattr(drop, "WITHIN_S", WITHIN_S)
+    patch.setattr(drop, "last_sequence", AsyncMock(return_value=2))
+    patch.setattr(drop, "_first_open", Losing(1))
+    return drop.finished(ANY)
 
 
 def waiting_until_a_generation_is_compared(patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(dropping, "LET_GO_WITHIN_S", WITHIN_S)
-    patch.setattr(dropping, "bound_durables", lambda *_: [ANY])
-    patch.setattr(dropping, "unsettled", Losing(1))
-    return dropping._compared(ANY, ANY, ANY)
+    patch.setattr(drop, "LET_GO_WITHIN_S", WITHIN_S)
+    patch.setattr(drop, "bound_durables", lambda *_: [ANY])
+    patch.setattr(drop, "unsettled", Losing(1))
+    return drop._compared(ANY, ANY, ANY)
 
 
 async def waiting_until_nobody_works_on_a_durable(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(dropping, "read_consumer", Losing(SimpleNamespace(waiting=1)))
+    patch.setattr(drop, "read_consumer", Losing(SimpleNamespace(waiting=1)))
     with suppress(TimeoutError):
         async with asyncio.timeout(WITHIN_S):
-            await dropping._let_go(ANY, SimpleNamespace(stream="S", name="d"))  # type: ignore[arg-type]
+            await drop._let_go(ANY, SimpleNamespace(stream="S", name="d"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed
 from contracts.subjects import IMAGES, variant_filter
 from infra.tasks import cancel
 from pipeline.engine.bulk_consumer import Limits
-from pipeline.generations.standing import is_paused, standing
+from pipeline.generations.progress import is_paused, standing
 from pipeline.replay.beginning import begin
 from pipeline.replay.building import build
 from pipeline.replay.control import cancel_generation, pause_generation, resume_generation

@@ -15,7 +15,7 @@ def generations_command(as_json: Annotated[bool, typer.Option("--json", help="Pr
 
     With encoder, weights, preprocessing, state, images, missing ones and size.
     """
-    from pipeline.commands.generations import show_generations
+    from pipeline.generations.command import show_generations
 
     start(show_generations(configured(quiet=True), as_json=as_json, out=out))
 
@@ -28,7 +28,7 @@ def activate_command(
 
     In every process, and without a restart.
     """
-    from pipeline.commands.generations import activate_generation
+    from pipeline.generations.command import activate_generation
 
     start(activate_generation(configured(quiet=True), name, force=force, out=out))
 
@@ -36,7 +36,7 @@ def activate_command(
 @app.command("rollback")
 def rollback_command() -> None:
     """Answer searches from the generation that did so before."""
-    from pipeline.commands.generations import roll_back
+    from pipeline.generations.command import roll_back
 
     start(roll_back(configured(quiet=True), out))
 
@@ -47,6 +47,6 @@ def drop_command(name: Name) -> None:
 
     Its vectors leave the log, the catalogue and the index.
     """
-    from pipeline.commands.generations import drop_generation
+    from pipeline.generations.command import drop_generation
 
     start(drop_generation(configured(quiet=True), name, out))

@@ -1,14 +1,57 @@
 """`mapseek generations`, `activate`, `rollback` and `drop`."""
 
+from collections.abc import Sequence
+
+import orjson
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
 
 from contracts.errors import counted
 from pipeline.cli.open import wired
-from pipeline.console.generations import generations_json, generations_table
 from pipeline.container import Wiring
-from pipeline.generations import activation, dropping
-from pipeline.generations.listing import listed
+from pipeline.generations import drop, lifecycle
+from pipeline.generations.encoders import said
+from pipeline.generations.progress import Listed, listed
 from pipeline.settings import Settings
+
+COLOURS = {"active": "green", "ready": "cyan", "building": "yellow", "paused": "yellow"}
+
+
+def generations_json(listed: Sequence[Listed]) -> str:
+    """A JSON array, one object a generation."""
+    return orjson.dumps([_plain(each) for each in listed]).decode()
+
+
+def generations_table(listed: Sequence[Listed]) -> Table:
+    """The table for a terminal of 80 columns."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("name", "state", "encoder and weights", "pixels"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("images", "missing", "vectors"):
+        table.add_column(heading, justify="right")
+    for each in listed:
+        state = f"[{COLOURS[each.state]}]{each.state}[/]" if each.state in COLOURS else each.state
+        encoder = f"{said(each.encoder)} {each.digest[:12]}"
+        counts = (f"{each.images:,}", f"{each.missing:,}", decimal(each.vector_bytes))
+        table.add_row(each.name, state, encoder, each.preprocessing, *counts)
+    return table
+
+
+def _plain(each: Listed) -> dict[str, object]:
+    return {
+        "name": each.name,
+        "state": each.state,
+        "encoder": each.encoder,
+        "digest": each.digest,
+        "preprocessing": each.preprocessing,
+        "fingerprint": each.fingerprint,
+        "dimensions": each.dimensions,
+        "images": each.images,
+        "missing": each.missing,
+        "vector_bytes": each.vector_bytes,
+    }
 
 
 async def show_generations(settings: Settings, *, as_json: bool, out: Console) -> int:
@@ -34,7 +77,7 @@ async def activate_generation(settings: Settings, name: str, *, force: bool, out
 async def roll_back(settings: Settings, out: Console) -> int:
     """Activate what was active before, however little of it there is."""
     async with wired(settings) as wiring:
-        before = activation.earlier((await wiring.generations()).now)
+        before = lifecycle.earlier((await wiring.generations()).now)
         await _activate(wiring, before.name, force=True, out=out)
     return 0
 
@@ -42,7 +85,7 @@ async def roll_back(settings: Settings, out: Console) -> int:
 async def _activate(wiring: Wiring, name: str, *, force: bool, out: Console) -> None:
     generations = await wiring.generations()
     before = generations.now.active
-    missing = await activation.activate(wiring.client, wiring.journal, generations, name, force=force)
+    missing = await lifecycle.activate(wiring.client, wiring.journal, generations, name, force=force)
     out.print(f"Searches are answered from generation {name} now, in every process.", highlight=False)
     if missing:
         lacks = counted(missing, "image")
@@ -58,6 +101,6 @@ async def _activate(wiring: Wiring, name: str, *, force: bool, out: Console) -> 
 async def drop_generation(settings: Settings, name: str, out: Console) -> int:
     """Erase a generation, and say how much that was."""
     async with wired(settings) as wiring:
-        erased = await dropping.drop(wiring, name)
+        erased = await drop.drop(wiring, name)
     out.print(f"Generation {name} is dropped: {counted(erased, 'vector')} erased.", highlight=False)
     return 0
