@@ -21,7 +21,7 @@ from infra.vision.compare import CHOSEN, WEIGHTS, Found, question_of, readings_o
 from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import packed, unpacked
 from infra.vision.rectify import decoded
-from pipeline.local import images_under
+from pipeline.local.archive_and_find import images_under
 from stages.matching import BY_FEATURES, MATCH_AT
 from tests.quality.categories import BY_NAME
 from tests.quality.making import Plan, Query, make_gallery, make_queries

@@ -16,11 +16,10 @@ from contracts.events import SearchPreprocessed
 from infra.nats.connection import connect
 from pipeline.cli.open import require_archive
 from pipeline.cli.paths import refuse_unreadable
-from pipeline.console.answers import answer_json, answer_lines
-from pipeline.console.explained import Explained, html
 from pipeline.container import Wiring
 from pipeline.engine.consumers import STAGES
-from pipeline.local import LocalAnswer, archive, find, images_under
+from pipeline.local.answers import Explained, answer_json, answer_lines, html
+from pipeline.local.archive_and_find import LocalAnswer, archive, find, images_under
 from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running
 from pipeline.settings import Settings

@@ -13,7 +13,7 @@ def archive_command(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")], guild: Guild = "local"
 ) -> None:
     """Record local images as posts and wait until they can be found."""
-    from pipeline.commands.local import archive_paths
+    from pipeline.local.command import archive_paths
 
     start(archive_paths(configured(quiet=True), paths, guild, err))
 
@@ -30,7 +30,7 @@ def find_command(
     ] = None,
 ) -> None:
     """Ask where images were first posted."""
-    from pipeline.commands.local import find_paths
+    from pipeline.local.command import find_paths
 
     asking = find_paths(
         configured(quiet=True), images, guild, top=top, timeout=timeout, as_json=as_json, explain=explain, out=out, err=err

@@ -1,0 +1,1 @@
+"""Local images: archived as posts, and searched for, from the command line."""
