@@ -31,8 +31,7 @@ from pipeline.engine.metrics import Metrics
 from pipeline.engine.worker import workers
 from pipeline.generations.hosting import Ending, hosting
 from pipeline.generations.lifecycle import ensure_founded
-from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, unblocked
-from pipeline.monitoring.http import monitoring_server
+from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, monitoring_server, unblocked
 from pipeline.settings import Settings, prepared_data_dir, require_token
 from pipeline.stage_dependencies import dependencies
 from stages import alert, embed, erase, fingerprint, link, notify, preprocess, remove
