@@ -50,8 +50,8 @@ from pipeline.engine.consumers import STAGES
 from pipeline.engine.job import Policy
 from pipeline.engine.topology import KEPT_FOR
 from pipeline.generations.encoders import Encoders
-from pipeline.index.opening import projected_index
 from pipeline.monitoring.status import StageStatus, status
+from pipeline.projections.snapshots import projected_index
 from pipeline.settings import Settings
 
 log = structlog.get_logger()
@@ -275,7 +275,7 @@ class Wiring:
     async def features(self) -> FeatureSearch:
         async def opening() -> FeatureSearch:
             # Deferred: only a process that looks into pictures pays for importing OpenCV.
-            from pipeline.index.features import projected_features
+            from pipeline.projections.features import projected_features
 
             opened = projected_features(self.client, self.folder / "features", await self.blobs())
             features: FeatureSearch = await self._stack.enter_async_context(opened)

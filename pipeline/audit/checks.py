@@ -16,7 +16,7 @@ from infra.nats.reader import past
 from infra.vectors.snapshot import saved_images
 from pipeline.audit.chain import Chain, Ends, Images, Scope, image_of
 from pipeline.audit.gaps import Gap, Missing
-from pipeline.rebuild.asking import ask_processes
+from pipeline.projections.rebuild_index import ask_processes
 
 REBUILD = ("mapseek rebuild index",)
 

@@ -19,7 +19,7 @@ from infra.nats.reader import RawEntry, last_sequence
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import EXPORTED, Entry, Progress, Summary, entries, identity
 from pipeline.backup.positions import Places, moved, restore_durables
-from pipeline.rebuild.filling import Filling, Place
+from pipeline.projections.rebuild_catalogue import Filling, Place
 from stages import persist
 
 AT_ONCE = 256

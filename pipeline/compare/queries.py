@@ -23,9 +23,9 @@ from infra.nats.reader import past, readable
 from infra.vision.distortions import brightness, crop, reencode
 from pipeline.cli.paths import why_unreadable
 from pipeline.container import open_catalogue
-from pipeline.index.features import projected_features
-from pipeline.index.opening import projected_index
-from pipeline.index.projected import ProjectedIndex
+from pipeline.projections.features import projected_features
+from pipeline.projections.snapshots import projected_index
+from pipeline.projections.vectors import ProjectedIndex
 from pipeline.settings import Settings
 from stages.canonical_image import as_png, decode
 

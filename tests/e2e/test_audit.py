@@ -15,8 +15,8 @@ import pytest
 from contracts.events import ImageDownloaded, ImageEmbedded, ImagePreprocessed, ImageRemoved
 from contracts.subjects import IMAGES, subject_for
 from pipeline.engine.consumers import STAGES
-from pipeline.index.projected import ProjectedIndex
 from pipeline.process import log_server, running
+from pipeline.projections.vectors import ProjectedIndex
 from tests.suites.archives import FORGETFUL, Past, files_of
 from tests.suites.programs import Ended, ended
 from tests.suites.world import Discord, World, mapseek_beside

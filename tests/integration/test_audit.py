@@ -34,8 +34,8 @@ from pipeline.audit.chain import Scope
 from pipeline.audit.checks import FEATURES, Looked
 from pipeline.engine import topology
 from pipeline.engine.consumers import STAGES, durables
-from pipeline.index.features import features
-from pipeline.rebuild.snapshot import rebuild_snapshot
+from pipeline.projections.features import features
+from pipeline.projections.rebuild_index import rebuild_snapshot
 from stages import persist
 from tests.suites.facts import BLOB, MOMENT, VECTOR, founding, posted
 from tests.suites.feature_search import archived

@@ -18,7 +18,7 @@ from pipeline.engine import topology
 from pipeline.engine.consumers import STAGES
 from pipeline.generations import drop as dropping
 from pipeline.generations.drop import drop
-from pipeline.rebuild.catalogue import rebuild_catalogue
+from pipeline.projections.rebuild_catalogue import rebuild_catalogue
 from pipeline.settings import Settings
 from stages import persist
 from stages.erase import GRACE

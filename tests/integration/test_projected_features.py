@@ -14,11 +14,9 @@ from infra.features.snapshot import load
 from infra.nats.journal import JetStreamJournal
 from infra.vision.prints import unpacked
 from pipeline.engine import topology
-from pipeline.index.answering import Report
-from pipeline.index.features import ProjectedFeatures, features, projected_features
-from pipeline.index.opening import projected_index
-from pipeline.rebuild.asking import ask_processes
-from pipeline.rebuild.snapshot import rebuild_snapshot
+from pipeline.projections.features import ProjectedFeatures, features, projected_features
+from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
+from pipeline.projections.snapshots import Report, projected_index
 from tests.suites.facts import MOMENT
 from tests.suites.feature_search import archived, asked, ids_of
 from tests.suites.waiting import eventually

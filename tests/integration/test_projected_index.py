@@ -11,8 +11,8 @@ from contracts.envelope import Origin
 from contracts.events import Calibration, ImageEmbedded, ImageFingerprinted, ImageRemoved, ImageReposted
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
-from pipeline.index.opening import projected_index
-from pipeline.index.projected import ProjectedIndex
+from pipeline.projections.snapshots import projected_index
+from pipeline.projections.vectors import ProjectedIndex
 from stages import link
 from stages.matching import Prints
 from tests.suites.facts import MOMENT

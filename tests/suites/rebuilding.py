@@ -24,7 +24,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import readable
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.engine import topology
-from pipeline.index.projected import ProjectedIndex
+from pipeline.projections.vectors import ProjectedIndex
 from stages import erase, persist
 from tests.suites.facts import MOMENT, founding, posted
 from tests.suites.vector_search import ids_of

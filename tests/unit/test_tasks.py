@@ -17,7 +17,7 @@ from infra.tasks import cancel, end_if_cancelled
 from pipeline import container
 from pipeline.commands import replay
 from pipeline.generations import drop
-from pipeline.rebuild import standstill
+from pipeline.projections import rebuild_catalogue
 from tests.suites.cancelling import Losing, ends
 from tests.suites.facts import posted
 from tests.suites.fakes import MemoryJournal, MemoryState
@@ -49,9 +49,9 @@ def sweeping(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
 
 
 def keeping_writers_paused(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(standstill, "RENEWED_EVERY_S", 0)
-    patch.setattr(standstill, "_pause", losing)
-    return standstill._keep_paused(ANY)
+    patch.setattr(rebuild_catalogue, "RENEWED_EVERY_S", 0)
+    patch.setattr(rebuild_catalogue, "_pause", losing)
+    return rebuild_catalogue._keep_paused(ANY)
 
 
 def showing_progress(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
@@ -68,8 +68,8 @@ async def test_a_cancellation_that_is_lost_is_noticed(
 
 
 def waiting_until_all_is_persisted(patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(standstill, "_left", Losing(1))
-    return standstill._settled(ANY, WITHIN_S)
+    patch.setattr(rebuild_catalogue, "_left", Losing(1))
+    return rebuild_catalogue._settled(ANY, WITHIN_S)
 
 
 def waiting_until_searches_are_matched(patch: pytest.MonkeyPatch) -> Working:

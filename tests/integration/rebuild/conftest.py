@@ -12,8 +12,8 @@ from infra.mongo.catalogue import open_mongo_catalogue
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from pipeline.index.opening import projected_index
-from pipeline.index.projected import ProjectedIndex
+from pipeline.projections.snapshots import projected_index
+from pipeline.projections.vectors import ProjectedIndex
 from tests.suites.mongo_server import mongo_server
 from tests.suites.rebuilding import Held, Opened, lived, persisting
 

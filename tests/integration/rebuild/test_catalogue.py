@@ -10,8 +10,7 @@ from contracts.events import GenerationDropped
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
-from pipeline.rebuild.catalogue import Rebuilt, rebuild_catalogue
-from pipeline.rebuild.standstill import standstill
+from pipeline.projections.rebuild_catalogue import Rebuilt, rebuild_catalogue, standstill
 from tests.suites.fakes import MemoryCatalogue
 from tests.suites.rebuilding import IMAGES_POSTED, Opened, answering, history, persisting, record, vector
 

@@ -11,9 +11,8 @@ from contracts.events import GenerationDropped, ImageEmbedded
 from contracts.subjects import REBUILD_INDEX
 from infra.nats.journal import JetStreamJournal
 from infra.vectors.snapshot import load
-from pipeline.index.answering import Report
-from pipeline.rebuild.asking import ask_processes
-from pipeline.rebuild.snapshot import rebuild_snapshot
+from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
+from pipeline.projections.snapshots import Report
 from tests.suites.rebuilding import IMAGES_POSTED, Held, history, record, searching, vector
 from tests.suites.vector_search import ids_of
 

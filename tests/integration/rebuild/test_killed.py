@@ -11,7 +11,7 @@ from contracts.events import ImageDownloaded
 from contracts.ports import Catalogue, Kept
 from contracts.subjects import IMAGES, kind_filter
 from infra.nats.journal import JetStreamJournal
-from pipeline.rebuild.standstill import PAUSED_FOR
+from pipeline.projections.rebuild_catalogue import PAUSED_FOR
 from stages import persist
 from tests.suites.facts import posted
 from tests.suites.programs import ended, program

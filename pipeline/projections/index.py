@@ -1,25 +1,109 @@
 """An index that follows the log, and can be made anew from it at any time."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 
 from contracts.errors import MapSeekError
-from contracts.subjects import IMAGES, guild_filter
+from contracts.events import Fact, GenerationDropped, ImageFact, ImageRemoved
+from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.nats.connection import Client
 from infra.nats.projections import Following
-from infra.nats.reader import find_last, follow, readable
-from pipeline.index.comparing import IndexComparison, compared
-from pipeline.index.kinds import AnyIndex, Kind
-from pipeline.index.playing import play
+from infra.nats.reader import find_last, follow, past, readable
 
 log = structlog.get_logger()
 
 FRESH_WITHIN_S = 1.0
+
+
+class Index(Protocol):
+    """Up to which stream sequence it is made of the log, and what takes out of it."""
+
+    @property
+    def position(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def advance(self, sequence: int) -> None: ...
+
+    def remove(self, image_id: str) -> None: ...
+
+    def drop_generation(self, generation: str) -> None: ...
+
+
+AnyIndex = TypeVar("AnyIndex", bound=Index)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[AnyIndex]):
+    """`name` is what it is called, `of` the facts that are put in by `add`. `empty`, `load` and `save` are given its folder."""
+
+    name: str
+    of: type[ImageFact]
+    empty: Callable[[Path], AnyIndex]
+    add: Callable[[AnyIndex, Any], Awaitable[None]]
+    load: Callable[[Path], AnyIndex | None]
+    save: Callable[[AnyIndex, Path], None]
+    digest: Callable[[AnyIndex], str]
+
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The facts of the log that matter to it."""
+        return kind_filter(self.of), kind_filter(ImageRemoved), kind_filter(GenerationDropped)
+
+    async def apply(self, index: AnyIndex, fact: Fact) -> None:
+        """Bring an index up to this fact."""
+        match fact:
+            case ImageRemoved():
+                index.remove(fact.image_id)
+            case GenerationDropped():
+                index.drop_generation(fact.generation)
+            case _ if isinstance(fact, self.of):
+                await self.add(index, fact)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexComparison:
+    """Digests of the index that there was and of the one that the log says, both at one place of the log.
+
+    `vectors` counts what is in an index: a vector, or in an index of features an image, of one generation.
+    """
+
+    before: str
+    after: str
+    vectors_before: int
+    vectors: int
+    position: int
+
+
+def compared(kind: Kind[AnyIndex], before: AnyIndex, after: AnyIndex) -> IndexComparison:
+    """Compare two indexes, which nobody changes meanwhile."""
+    return IndexComparison(kind.digest(before), kind.digest(after), len(before), len(after), after.position)
+
+
+async def play(client: Client, kind: Kind[AnyIndex], index: AnyIndex, until: int, reached: Callable[[int], None]) -> None:
+    """Bring an index up to a place of the log, letting others have their turn after each fact. Raises Unavailable."""
+    async with aclosing(past(client, IMAGES, kind.followed, after=index.position)) as messages:
+        async for message in messages:
+            sequence = message.metadata.sequence.stream
+            if sequence > until:
+                break
+            if (recorded := readable(message)) is not None:
+                await kind.apply(index, recorded.fact)
+            index.advance(sequence)
+            reached(sequence)
+            await asyncio.sleep(0)
+    index.advance(until)
+
+
+async def last_change(client: Client, kind: Kind[AnyIndex]) -> int:
+    """The sequence of the last entry that such an index is made of. Raises Unavailable."""
+    return max([await find_last(client, IMAGES, subjects) for subjects in kind.followed])
 
 
 class Projected(Generic[AnyIndex]):

@@ -6,8 +6,7 @@ from contracts.events import ImageEmbedded
 from contracts.ports import Neighbour
 from infra.vectors.index import EmbeddedIndex, digest_of
 from infra.vectors.snapshot import load, save
-from pipeline.index.following import Projected
-from pipeline.index.kinds import Kind
+from pipeline.projections.index import Kind, Projected
 
 
 async def _add(index: EmbeddedIndex, fact: ImageEmbedded) -> None:

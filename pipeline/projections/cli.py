@@ -15,7 +15,7 @@ Verify = Annotated[bool, typer.Option("--verify", help="Only compare what there 
 @rebuild_app.command("catalogue")
 def rebuild_catalogue_command(verify: Verify = False) -> None:
     """Make the catalogue anew beside the one that answers, and let it take its place."""
-    from pipeline.commands.rebuild import rebuild_the_catalogue
+    from pipeline.projections.command import rebuild_the_catalogue
 
     start(rebuild_the_catalogue(configured(quiet=True), verify=verify, out=out, err=err))
 
@@ -23,6 +23,6 @@ def rebuild_catalogue_command(verify: Verify = False) -> None:
 @rebuild_app.command("index")
 def rebuild_index_command(verify: Verify = False) -> None:
     """Make the vector index anew in every process that holds it, or its snapshot where none does."""
-    from pipeline.commands.rebuild import rebuild_the_index
+    from pipeline.projections.command import rebuild_the_index
 
     start(rebuild_the_index(configured(quiet=True), verify=verify, out=out, err=err))

@@ -13,12 +13,11 @@ from infra.nats.connection import Client
 from infra.vectors.snapshot import MANIFEST
 from pipeline.cli.open import wired
 from pipeline.container import Wiring
-from pipeline.index.answering import Report
-from pipeline.index.kinds import Kind
-from pipeline.index.projected import VECTORS
-from pipeline.rebuild.asking import ask_processes
-from pipeline.rebuild.catalogue import rebuild_catalogue
-from pipeline.rebuild.snapshot import rebuild_snapshot
+from pipeline.projections.index import Kind
+from pipeline.projections.rebuild_catalogue import rebuild_catalogue
+from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
+from pipeline.projections.snapshots import Report
+from pipeline.projections.vectors import VECTORS
 from pipeline.settings import Settings
 
 SNAPSHOT = "snapshot"
@@ -91,7 +90,7 @@ async def _reports(client: Client, wiring: Wiring, verify: bool, bars: Progress)
 async def _indexes(wiring: Wiring) -> Sequence[tuple[Kind[Any], Path]]:
     """Every kind of index that is kept here, and the folder of its snapshot."""
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
-    from pipeline.index.features import features
+    from pipeline.projections.features import features
 
     of_features = features(await wiring.blobs()), wiring.folder / "features"
     return (of_features,) if wiring.settings.vectors == "atlas" else ((VECTORS, wiring.folder / "vectors"), of_features)

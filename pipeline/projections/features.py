@@ -13,9 +13,8 @@ from contracts.ports import BlobStore, Candidate
 from infra.features.index import FeatureIndex, digest_of, entry_of
 from infra.features.snapshot import load, save
 from infra.nats.connection import Client
-from pipeline.index.following import Projected
-from pipeline.index.kinds import Kind
-from pipeline.index.opening import opened
+from pipeline.projections.index import Kind, Projected
+from pipeline.projections.snapshots import opened
 
 log = structlog.get_logger()
 
@@ -61,6 +60,6 @@ class ProjectedFeatures(Projected[FeatureIndex]):
 
 @asynccontextmanager
 async def projected_features(client: Client, folder: Path, blobs: BlobStore) -> AsyncIterator[ProjectedFeatures]:
-    """The index of features, followed from its snapshot in `folder` (see pipeline/index/opening.py)."""
+    """The index of features, followed from its snapshot in `folder` (see pipeline/projections/snapshots.py)."""
     async with opened(client, features(blobs), folder, ProjectedFeatures) as index:
         yield index

@@ -1,11 +1,18 @@
 """Asking every process that holds an index to rebuild it, and hearing how each of them gets on."""
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
+from typing import Any
 
+from contracts.errors import MapSeekError
 from contracts.subjects import REBUILD_INDEX
 from infra.nats.connection import Client, outages
-from pipeline.index.answering import Report, Request
+from infra.vectors.snapshot import LOCK, takes
+from pipeline.projections.index import IndexComparison, Kind, compared, last_change, play
+from pipeline.projections.snapshots import Report, Request
+from pipeline.projections.vectors import VECTORS
 
 ANSWER_WITHIN_S = 10.0
 """The server says at once when nobody listens; else somebody answers by then."""
@@ -56,3 +63,25 @@ async def _ask_processes(client: Client, *, verify: bool, heard: Callable[[Repor
     finally:
         await subscription.unsubscribe()
     return [reports[process] for process in sorted(reports)]
+
+
+async def rebuild_snapshot(
+    client: Client, folder: Path, kind: Kind[Any] = VECTORS, *, verify: bool, progress: Callable[[int, int], None]
+) -> IndexComparison | None:
+    """Make the snapshot in a folder anew from the log, or only compare it. None when there is none: there is nothing to compare.
+
+    Raises MapSeekError when a process has the index open after all, Unavailable when the log cannot be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        if not takes(lock):
+            raise MapSeekError(f"A process has the {kind.name} open but does not answer: wait until it has started, or end it.")
+        saved = await asyncio.to_thread(kind.load, folder)
+        if saved is None and verify:
+            return None
+        until = saved.position if saved else await last_change(client, kind)
+        beside = kind.empty(folder)
+        await play(client, kind, beside, until, lambda sequence: progress(sequence, until))
+        if not verify:
+            await asyncio.to_thread(kind.save, beside, folder)
+        return await asyncio.to_thread(compared, kind, saved or kind.empty(folder), beside)

@@ -1,0 +1,299 @@
+"""The catalogue made anew from the log beside the one that answers: put in its place, or only compared with it."""
+
+import asyncio
+import hashlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import orjson
+
+from contracts.errors import MapSeekError, Retry
+from contracts.events import ImageEmbedded, ImageFact
+from contracts.ports import Catalogue, Kept
+from contracts.ports.storage import side_by_side
+from contracts.subjects import IMAGES, REBUILDING_CATALOGUE, RETRIES
+from infra.nats.connection import Client, Msg, has_listener, listening
+from infra.nats.consumers import Consumer, list_consumers, pause_consumer, resume_consumer
+from infra.nats.projections import read_generations
+from infra.nats.reader import Recorded, past, readable
+from infra.tasks import cancel, end_if_cancelled
+from pipeline.clock import utc_now
+from stages import erase, persist
+
+Progress = Callable[[int, int], None]
+"""Called with how far along the log the work is, and how far it has to come."""
+
+AT_ONCE = 256
+"""Facts that are worked on together, those of one image one after the other."""
+
+SHOWN = 5
+
+PAUSED_FOR = timedelta(minutes=1)
+"""Renewed while it lasts: a process that is killed in it leaves nothing paused for longer."""
+
+RENEWED_EVERY_S = 15.0
+IDLE_WITHIN_S = 1.0
+SETTLES_WITHIN_S = 5.0
+REDELIVERED_WITHIN_S = 35.0
+"""What was being tried again, or was in a process that died, comes once more within so long."""
+
+_KINDS = {kind.type_name() for kind in persist.STAGE.consumes}
+
+_REFUSAL = "The catalogue is being rebuilt already: wait until that has ended."
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a durable has come on the log of images, and what it consumes of what persist settles."""
+
+    durable: str
+    filters: tuple[str, ...]
+    sequence: int
+
+
+class Filling:
+    """Fills an empty catalogue from the log, further at each call. Vectors of `dropped` generations are passed over."""
+
+    def __init__(self, client: Client, catalogue: Catalogue, dropped: Collection[str], progress: Progress) -> None:
+        self._client = client
+        self._deps = persist.Deps(catalogue)
+        self._dropped = dropped
+        self._progress = progress
+        self._reached: dict[str, int] = {}
+        self._waiting: list[ImageFact] = []
+
+    async def up_to(self, places: Sequence[Place]) -> None:
+        """Play what is not played yet, up to these places. Raises Unavailable."""
+        total = sum(place.sequence for place in places)
+        done = 0
+        for place in places:
+            await self._play(place, done, total)
+            self._reached[place.durable] = place.sequence
+            done += place.sequence
+            self._progress(done, total)
+        waiting, self._waiting = self._waiting, []
+        await self._apply(waiting)
+
+    async def _play(self, place: Place, done: int, total: int) -> None:
+        after = self._reached.get(place.durable, 0)
+        if not place.filters or after >= place.sequence:
+            return
+        batch: list[Recorded | None] = []
+        async with aclosing(past(self._client, IMAGES, place.filters, after=after)) as messages:
+            async for message in messages:
+                if message.metadata.sequence.stream > place.sequence:
+                    break
+                batch.append(readable(message))
+                if len(batch) == AT_ONCE:
+                    await self._apply(self._facts(batch))
+                    self._progress(done + message.metadata.sequence.stream, total)
+                    batch.clear()
+        await self._apply(self._facts(batch))
+
+    def _facts(self, batch: Sequence[Recorded | None]) -> list[ImageFact]:
+        facts = [recorded.fact for recorded in batch if recorded is not None]
+        return [fact for fact in facts if isinstance(fact, ImageFact) and not self._is_dropped(fact)]
+
+    def _is_dropped(self, fact: ImageFact) -> bool:
+        return isinstance(fact, ImageEmbedded) and fact.generation in self._dropped
+
+    async def _apply(self, facts: Sequence[ImageFact]) -> None:
+        of_image: dict[str, list[ImageFact]] = defaultdict(list)
+        for fact in facts:
+            of_image[fact.image_id].append(fact)
+        await asyncio.gather(*(self._apply_in_order(each) for each in of_image.values()))
+
+    async def _apply_in_order(self, facts: Sequence[ImageFact]) -> None:
+        for fact in facts:
+            try:
+                await persist.handle(fact, self._deps)
+            except Retry:
+                self._waiting.append(fact)  # a vector whose post is of a part of the log that is still to come
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Digests of what there was and of what the log says; `examples` are the first differences, one sentence each."""
+
+    before: str
+    after: str
+    images: int
+    different: int
+    examples: tuple[str, ...]
+
+
+async def compared(before: AsyncIterator[Kept], after: AsyncIterator[Kept]) -> Comparison:
+    """Compare all that two catalogues keep. `after` is the one that was made from the log."""
+    digests = hashlib.sha256(), hashlib.sha256()
+    images = different = 0
+    examples: list[str] = []
+    async for pair in side_by_side(before, after):
+        for kept, digest in zip(pair, digests, strict=True):
+            if kept is not None:
+                digest.update(canonical(kept))
+        images += pair[1] is not None
+        if pair[0] != pair[1]:
+            different += 1
+            if different <= SHOWN:
+                examples.append(difference(*pair))
+    return Comparison(digests[0].hexdigest(), digests[1].hexdigest(), images, different, tuple(examples))
+
+
+def canonical(kept: Kept) -> bytes:
+    """What the digest of a catalogue is made of: an image a line, with sorted keys; vectors as hexadecimal digits."""
+    vectors = {generation: vector.hex() for generation, vector in kept.vectors.items()}
+    line = [kept.image_id, kept.removed, kept.document, vectors]
+    return orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
+
+
+def difference(before: Kept | None, after: Kept | None) -> str:
+    """What is not the same of one image, in a sentence."""
+    if after is None:
+        return f"{_named(before)} is not in the log." if before else ""
+    if before is None:
+        return f"{_named(after)} is missing."
+    if before.removed != after.removed:
+        return f"Image {after.image_id} is {'' if before.removed else 'not '}removed, but the log says otherwise."
+    fields = [field for field in {**before.document, **after.document} if before.document.get(field) != after.document.get(field)]
+    vectors = [name for name in {**before.vectors, **after.vectors} if before.vectors.get(name) != after.vectors.get(name)]
+    parts = [*sorted(fields), *(f"the vector of {name}" for name in sorted(vectors))]
+    return f"Image {after.image_id} is not as the log says: {', '.join(parts)}."
+
+
+def _named(kept: Kept) -> str:
+    return f"{'The tombstone of image' if kept.removed else 'Image'} {kept.image_id}"
+
+
+@asynccontextmanager
+async def standstill(client: Client) -> AsyncIterator[tuple[list[Place], int]]:
+    """The places at which the writers stand while they are held, and how many facts are still unsettled: tried again and again.
+
+    Those have been delivered, so a catalogue that is filled up to these places has them. Raises Unavailable.
+    """
+    await _settled(client, IDLE_WITHIN_S, idle=True)  # a moment without work is the best one, but there may be none
+    for last in (False, True):
+        async with _paused(client):
+            unsettled = await _settled(client, SETTLES_WITHIN_S)
+            if last or not unsettled:
+                yield await places(client), unsettled
+                return
+        await _settled(client, REDELIVERED_WITHIN_S)
+
+
+async def places(client: Client, *, settled: bool = False) -> list[Place]:
+    """How far each writer has come: up to what is delivered to it, or up to where everything is `settled`."""
+    found = []
+    for writer in await _writers(client, IMAGES):
+        ours = tuple(each for each in writer.filters if ".".join(each.split(".")[1:3]) in _KINDS)
+        found.append(Place(writer.name, ours, writer.settled if settled else writer.delivered))
+    return found
+
+
+@asynccontextmanager
+async def _paused(client: Client) -> AsyncIterator[None]:
+    held = await _pause(client)
+    renewing = asyncio.create_task(_keep_paused(client))
+    try:
+        yield
+    finally:
+        await cancel(renewing)
+        for stream, name in held:
+            await resume_consumer(client, stream, name)
+
+
+async def _keep_paused(client: Client) -> None:
+    while True:
+        end_if_cancelled()
+        await asyncio.sleep(RENEWED_EVERY_S)
+        await _pause(client)
+
+
+async def _pause(client: Client) -> list[tuple[str, str]]:
+    until = utc_now() + PAUSED_FOR
+    names = [(stream, writer.name) for stream in (IMAGES, RETRIES) for writer in await _writers(client, stream)]
+    for stream, name in names:
+        await pause_consumer(client, stream, name, until)
+    return names
+
+
+async def _settled(client: Client, within: float, *, idle: bool = False) -> int:
+    """Wait until everything that was delivered to persist is settled, or until it is `idle`; what is left after that time."""
+    left = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(within):
+            while left := await _left(client, idle=idle):
+                end_if_cancelled()
+                await asyncio.sleep(0.05)
+    return left
+
+
+async def _left(client: Client, *, idle: bool) -> int:
+    writers = await _writers(client, IMAGES, (persist.STAGE.name,))
+    return sum(writer.unsettled if idle else writer.in_flight for writer in writers)
+
+
+async def _writers(client: Client, stream: str, stages: Sequence[str] = (persist.STAGE.name, erase.STAGE.name)) -> list[Consumer]:
+    """Their durables, by name: so the posts come before the vectors, which have the generation's name behind it."""
+    names = tuple(f"{stage}-" for stage in stages)
+    return [consumer for consumer in await list_consumers(client, stream) if consumer.name.startswith(names)]
+
+
+@asynccontextmanager
+async def alone(client: Client, subject: str, refusal: str) -> AsyncIterator[None]:
+    """Be the one who answers on this subject. Raises MapSeekError with `refusal` when somebody does already, Unavailable."""
+    if await has_listener(client, subject):
+        raise MapSeekError(refusal)
+
+    async def at_it(message: Msg) -> None:
+        await message.respond(b"")
+
+    async with listening(client, subject, at_it):
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What came of it. `unsettled` facts were delivered but not settled: what there was before may lack them."""
+
+    comparison: Comparison
+    unsettled: int
+
+
+async def rebuild_catalogue(client: Client, catalogue: Catalogue, *, verify: bool, progress: Progress) -> Rebuilt:
+    """Fill a catalogue beside this one, hold what writes to it, compare both at the same place of the log and, unless it is only to
+    `verify`, let the new one take its place. Answers are given all the time.
+
+    Raises MapSeekError when somebody is at it already, Unavailable when the log or the catalogue cannot be reached.
+    """
+    async with alone(client, REBUILDING_CATALOGUE, _REFUSAL):
+        return await _rebuild(client, catalogue, verify=verify, progress=progress)
+
+
+async def _rebuild(client: Client, catalogue: Catalogue, *, verify: bool, progress: Progress) -> Rebuilt:
+    dropped = (await read_generations(client)).dropped
+    beside = await catalogue.beside()
+    try:
+        filling = Filling(client, beside, dropped, progress)
+        for _ in range(2):  # once for all that there is, once for what came meanwhile
+            await filling.up_to(await places(client, settled=True))
+        async with standstill(client) as (held_at, unsettled):
+            await filling.up_to(held_at)
+            await _drop(beside, (await read_generations(client)).dropped - dropped)
+            comparison = await compared(catalogue.contents(), beside.contents())
+            if not verify:
+                await filling.up_to(await places(client))  # nothing as a rule, but what a new generation's durable began with
+                await catalogue.replace_with(beside)
+        if not verify:
+            await _drop(catalogue, (await read_generations(client)).dropped - dropped)
+    finally:
+        await beside.close()
+    return Rebuilt(comparison, unsettled)
+
+
+async def _drop(catalogue: Catalogue, generations: frozenset[str]) -> None:
+    """Erase what was given up meanwhile."""
+    for generation in generations:
+        await catalogue.drop_generation(generation)

@@ -1,0 +1,166 @@
+"""Opening an index: its snapshot is loaded, brought up to the log, and written again from time to time."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any, Literal, Protocol, TypeVar
+
+import structlog
+from pydantic import BaseModel
+
+from contracts.subjects import REBUILD_INDEX
+from infra.nats.connection import Client, Msg, listening
+from infra.tasks import cancel
+from infra.vectors.snapshot import LOCK, takes
+from pipeline.projections.index import AnyIndex, IndexComparison, Kind, Projected, last_change
+from pipeline.projections.vectors import VECTORS, ProjectedIndex
+
+log = structlog.get_logger()
+
+TOLD_EVERY_S = 0.5
+
+P = TypeVar("P", bound=Projected[Any])
+
+SNAPSHOT_EVERY_S = 60.0
+
+
+class Request(BaseModel):
+    """What is asked for: the index anew, or with `verify` only a comparison."""
+
+    verify: bool
+
+
+class Report(BaseModel):
+    """What a process tells of an index: at work (`done` of `total` of the log), at the end, or when it failed (`reason`).
+
+    `process` names the process, and behind it the index where it is not the one of vectors.
+    """
+
+    process: str
+    index: str
+    state: Literal["working", "done", "failed"] = "working"
+    done: int = 0
+    total: int = 0
+    comparison: IndexComparison | None = None
+    reason: str = ""
+
+
+class Rebuildable(Protocol):
+    """An index that can be made anew while it answers."""
+
+    async def rebuild(self, *, verify: bool, progress: Callable[[int, int], None]) -> IndexComparison: ...
+
+
+@asynccontextmanager
+async def answering(client: Client, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Rebuild the index of that name for whoever asks; `rebuilt` is called when another one answers from now on."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def asked(message: Msg) -> None:
+        task = asyncio.create_task(_serve(client, message, name, index, rebuilt))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    try:
+        async with listening(client, REBUILD_INDEX, asked):
+            yield
+    finally:
+        await cancel(*tasks)
+
+
+async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> None:
+    place = f"{socket.gethostname()}/{os.getpid()}/{client.client_id}"
+    now = Report(process=place if name == VECTORS.name else f"{place} ({name})", index=name)
+
+    def progress(done: int, total: int) -> None:
+        now.done, now.total = done, total
+
+    async def keep_telling() -> None:
+        while True:
+            await _tell(client, message, now)
+            await asyncio.sleep(TOLD_EVERY_S)
+
+    telling = asyncio.create_task(keep_telling())
+    try:
+        request = Request.model_validate_json(message.data)
+        comparison = await index.rebuild(verify=request.verify, progress=progress)
+        if not request.verify:
+            await rebuilt()
+        end = now.model_copy(update={"state": "done", "comparison": comparison})
+    except Exception as error:
+        log.exception(f"the {name} could not be rebuilt")
+        end = now.model_copy(update={"state": "failed", "reason": str(error) or type(error).__name__})
+    finally:
+        telling.cancel()
+    await _tell(client, message, end)
+
+
+async def _tell(client: Client, message: Msg, report: Report) -> None:
+    await client.publish(message.reply, report.model_dump_json().encode())
+
+
+class Snapshots:
+    """Writes snapshots of an index into a folder, one at a time; nothing where another process does it already."""
+
+    def __init__(self, projected: Projected[Any], folder: Path, lock: IO[str]) -> None:
+        self._projected = projected
+        self._folder = folder
+        self._writes = takes(lock)
+        self._writing = Lock()
+        self._saved: tuple[Any, int] = projected.index, projected.position
+
+    async def keep_saving(self) -> None:
+        """Save what is new every minute, for ever."""
+        while True:
+            await asyncio.sleep(SNAPSHOT_EVERY_S)
+            await self.save()
+
+    async def save(self) -> None:
+        """Save the index, unless it is as it was saved last."""
+        now = self._projected.index, self._projected.position
+        if self._writes and now != self._saved:
+            self._saved = now
+            await asyncio.to_thread(self._save, now[0])
+
+    def _save(self, index: Any) -> None:
+        with self._writing:
+            self._projected.kind.save(index, self._folder)
+
+
+@asynccontextmanager
+async def projected_index(client: Client, folder: Path) -> AsyncIterator[ProjectedIndex]:
+    """The vector index, followed from its snapshot in `folder` (see `opened`)."""
+    async with opened(client, VECTORS, folder, ProjectedIndex) as index:
+        yield index
+
+
+@asynccontextmanager
+async def opened(
+    client: Client, kind: Kind[AnyIndex], folder: Path, projecting: Callable[[Client, Kind[AnyIndex], AnyIndex, Path], P]
+) -> AsyncIterator[P]:
+    """Load the snapshot in `folder`, catch up with the log, and keep following it; a snapshot is written now and at the end.
+
+    Several processes may share the folder: the first one writes the snapshots, all of them load. Whoever asks on the log's server
+    has the index rebuilt (pipeline/projections/snapshots.py).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    index = await asyncio.to_thread(kind.load, folder) or kind.empty(folder)
+    restored = index.position
+    projected = projecting(client, kind, index, folder)
+    with (folder / LOCK).open("w") as lock:
+        snapshots = Snapshots(projected, folder, lock)
+        target = await last_change(client, kind)
+        tasks = [asyncio.create_task(projected.catch_up())]
+        try:
+            await projected.reached(target)
+            log.info(f"{kind.name} ready", entries=len(projected), restored_to=restored, position=projected.position)
+            tasks.append(asyncio.create_task(snapshots.keep_saving()))
+            async with answering(client, kind.name, projected, snapshots.save):
+                yield projected
+        finally:
+            await cancel(*tasks)
+            await snapshots.save()

@@ -1,1 +1,0 @@
-"""Rebuilding a projection from the log beside the one that answers, and comparing the two."""
