@@ -9,13 +9,13 @@ imported when the command runs: so help and completion are quick.
 import pipeline.audit.cli
 import pipeline.backup.cli
 import pipeline.cli.demo
-import pipeline.cli.replaying
 import pipeline.cli.tracing
 import pipeline.compare.cli
 import pipeline.failures.cli
 import pipeline.generations.cli
 import pipeline.local.cli
 import pipeline.projections.cli
+import pipeline.replay.cli
 import pipeline.serve.cli
 from pipeline.cli.app import app, run_app
 

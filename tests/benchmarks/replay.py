@@ -34,7 +34,7 @@ from pipeline.engine.bulk_consumer import Hands, Limits, Track, play
 from pipeline.engine.consumers import make_durable, past_durable
 from pipeline.engine.job import Job, Runtime
 from pipeline.engine.metrics import Metrics
-from pipeline.replay.building import IN_FLIGHT
+from pipeline.replay.build import IN_FLIGHT
 from stages import embed
 from stages.fingerprint import METHOD
 from tests.benchmarks.archive import AT_ONCE, picture, settings_on, store

@@ -9,10 +9,8 @@ from pipeline.engine.bulk_consumer import Hands, Limits
 from pipeline.engine.consumers import STAGES
 from pipeline.generations.encoders import open_encoder_named
 from pipeline.process import Process, log_server, running
-from pipeline.replay.beginning import begin
-from pipeline.replay.building import build
-from pipeline.replay.parts import Part
-from pipeline.replay.staging import legs, play_leg
+from pipeline.replay.build import begin, build
+from pipeline.replay.stage_replay import Part, legs, play_leg
 from tests.e2e.test_alerts import told, wish
 from tests.e2e.test_reposts import COPY, PIECE, choose
 from tests.suites.traces import SOON, at_rest, nothing_left, removed, traces_of

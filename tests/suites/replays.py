@@ -17,7 +17,7 @@ from contracts.ports import Encoder
 from contracts.subjects import IMAGES, variant_filter
 from infra.blobs.files import open_blob_store
 from pipeline.process import Process, running
-from pipeline.replay.beginning import begin
+from pipeline.replay.build import begin
 from pipeline.settings import Settings
 from stages import embed, fingerprint, persist
 from tests.suites.archives import tiny

@@ -8,13 +8,13 @@ import pytest
 from contracts.errors import MapSeekError
 from contracts.events import GenerationDropped, GenerationStarted
 from contracts.generations import Generations
-from pipeline.commands.replay import Pace
 from pipeline.engine import bulk_consumer
 from pipeline.engine.bulk_consumer import Limits
 from pipeline.engine.job import Precedence
 from pipeline.generations.lifecycle import living
-from pipeline.replay.beginning import unused_name
-from pipeline.replay.parts import Part, moment
+from pipeline.replay.build import unused_name
+from pipeline.replay.command import Pace
+from pipeline.replay.stage_replay import Part, moment
 from tests.suites.facts import MOMENT
 
 

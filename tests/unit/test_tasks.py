@@ -15,9 +15,9 @@ from infra.discord.archive.marks import Marks
 from infra.discord.recorder import Recorder
 from infra.tasks import cancel, end_if_cancelled
 from pipeline import container
-from pipeline.commands import replay
 from pipeline.generations import drop
 from pipeline.projections import rebuild_catalogue
+from pipeline.replay import command
 from tests.suites.cancelling import Losing, ends
 from tests.suites.facts import posted
 from tests.suites.fakes import MemoryJournal, MemoryState
@@ -55,8 +55,8 @@ def keeping_writers_paused(losing: Losing, patch: pytest.MonkeyPatch) -> Working
 
 
 def showing_progress(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(replay, "_show", losing)
-    return replay._look(ANY, ANY, ANY, ANY)
+    patch.setattr(command, "_show", losing)
+    return command._look(ANY, ANY, ANY, ANY)
 
 
 @pytest.mark.parametrize("work", [saving_marks, recording, sweeping, keeping_writers_paused, showing_progress])

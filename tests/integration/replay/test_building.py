@@ -12,9 +12,7 @@ from contracts.subjects import IMAGES, variant_filter
 from infra.tasks import cancel
 from pipeline.engine.bulk_consumer import Limits
 from pipeline.generations.progress import is_paused, standing
-from pipeline.replay.beginning import begin
-from pipeline.replay.building import build
-from pipeline.replay.control import cancel_generation, pause_generation, resume_generation
+from pipeline.replay.build import begin, build, cancel_generation, pause_generation, resume_generation
 from tests.suites.bench_stage import count
 from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post, started
 from tests.suites.waiting import eventually

@@ -13,7 +13,7 @@ from pipeline.engine.bulk_consumer import Hands, Limits, Track, play
 from pipeline.engine.job import Job
 from pipeline.failures.letters import letters, put_back
 from pipeline.generations.progress import standing
-from pipeline.replay.building import build
+from pipeline.replay.build import build
 from pipeline.stage_dependencies import dependencies
 from stages import embed
 from tests.suites.archives import tiny

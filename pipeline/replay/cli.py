@@ -70,9 +70,8 @@ def replay_command(
     part = {"since": since, "until": until, "from_seq": from_seq, "image": image, "guild": guild}
     if stage is not None:
         _refuse({"encoder": encoder, "pretrained": pretrained, "name": name}, "--stage plays a stage again")
-        from pipeline.commands.replay import Pace
-        from pipeline.commands.replay_stage import replay_stage
-        from pipeline.replay.parts import Part
+        from pipeline.replay.command import Pace, replay_stage
+        from pipeline.replay.stage_replay import Part
 
         chosen = Part(**part)  # type: ignore[arg-type]
         pace = Pace(rate, max_load)
@@ -84,7 +83,7 @@ def replay_command(
     _refuse({**part, "generation": generation}, "a generation is built of the whole archive")
     if encoder is None:
         _refuse({"pretrained": pretrained}, "a generation that is gone on with has its weights")
-    from pipeline.commands.replay import Pace, build_generation, estimate_generation
+    from pipeline.replay.command import Pace, build_generation, estimate_generation
 
     if dry_run:
         start(estimate_generation(configured(quiet=True), encoder, pretrained, name, out=out))
@@ -101,7 +100,7 @@ def _refuse(options: dict[str, object], why: str) -> None:
 @replay_app.command("pause")
 def replay_pause_command(name: Name) -> None:
     """Let no process begin another batch of a build, until it is resumed."""
-    from pipeline.commands.replay import pause_build
+    from pipeline.replay.command import pause_build
 
     start(pause_build(configured(quiet=True), name, out))
 
@@ -109,7 +108,7 @@ def replay_pause_command(name: Name) -> None:
 @replay_app.command("resume")
 def replay_resume_command(name: Name) -> None:
     """Let a paused build go on."""
-    from pipeline.commands.replay import resume_build
+    from pipeline.replay.command import resume_build
 
     start(resume_build(configured(quiet=True), name, out))
 
@@ -117,6 +116,6 @@ def replay_resume_command(name: Name) -> None:
 @replay_app.command("cancel")
 def replay_cancel_command(name: Name) -> None:
     """Give up a generation that is being built, and erase what there is of it."""
-    from pipeline.commands.replay import cancel_build
+    from pipeline.replay.command import cancel_build
 
     start(cancel_build(configured(quiet=True), name, out))

@@ -7,25 +7,36 @@ build helps out at the end, so that no other process has to run.
 
 import asyncio
 import os
+from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any
 
+from contracts.envelope import Origin
 from contracts.errors import MapSeekError
-from contracts.events import ImageFact
+from contracts.events import ImageFact, ImagePreprocessed
 from contracts.generations import Generation, Generations
+from contracts.ports import ImageEncoder
 from contracts.stage import Stage
-from contracts.subjects import IMAGES
-from infra.nats.connection import Msg
-from infra.nats.consumers import delete_consumer
-from infra.nats.reader import last_sequence, readable
+from contracts.subjects import IMAGES, variant_filter
+from infra.nats.connection import Client, Msg
+from infra.nats.consumers import delete_consumer, pause_consumer, resume_consumer
+from infra.nats.projections import read_generations
+from infra.nats.reader import count_of, last_sequence, readable
 from infra.tasks import cancel
+from pipeline.container import Wiring
 from pipeline.engine import topology
 from pipeline.engine.bulk_consumer import Gone, Hands, Limits, Skip, Track, play, through_outages
 from pipeline.engine.consumers import STAGES, Durable, durables, make_durable, past_durable
 from pipeline.engine.job import Job
-from pipeline.generations.progress import MADE, Standing, standing
+from pipeline.generations.drop import drop
+from pipeline.generations.encoders import makes, said
+from pipeline.generations.lifecycle import known, started
+from pipeline.generations.progress import MADE, Standing, builds_of, standing
 from pipeline.process import Process
 from pipeline.stage_dependencies import dependencies
 from stages import fingerprint, persist, preprocess
+from stages.fingerprint import METHOD
+from stages.preprocess import PREPROCESSING
 
 IN_FLIGHT = 3
 """Batches: one with the model, one ready for it, one being read or recorded."""
@@ -38,6 +49,8 @@ PATIENCE_S = 5.0
 
 HELPED: tuple[Stage[Any], ...] = (*MADE.values(), persist.STAGE)
 """What a generation is complete by."""
+
+FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 async def build(process: Process, generation: Generation, limits: Limits, batch: int) -> None:
@@ -139,3 +152,92 @@ async def _help(process: Process, durable: Durable, batch: int) -> None:
     job = Job(stage, durable.family, deps, durable.generation_name)
     track = Track(durable.stream, durable.name, await last_sequence(client, durable.stream), PATIENCE_S)
     await play(client, track, job, process.runtime, Limits(), hands)
+
+
+def unused_name(generations: Generations) -> str:
+    """`g` and the number after the highest that was ever used."""
+    numbers = [int(name[1:]) for name in generations.known if name[:1] == "g" and name[1:].isdigit()]
+    return f"g{max(numbers, default=0) + 1}"
+
+
+def to_join(generations: Generations, encoder: ImageEncoder, name: str | None) -> Generation | None:
+    """The generation of these very vectors that is being built.
+
+    Raises MapSeekError where there can be nothing new, and for a name that cannot be taken.
+    """
+    for generation in generations.alive:
+        if makes(encoder, generation) and (generation.preprocessing, generation.fingerprint) == (PREPROCESSING, METHOD):
+            if generations.serves(generation.name):
+                raise MapSeekError(
+                    f"Generation {generation.name} has these very vectors ({said(generation.encoder)}): there is nothing to build. "
+                    f"`mapseek replay --name {generation.name}` makes up for what it lacks."
+                )
+            if name not in (None, generation.name):
+                raise MapSeekError(
+                    f"These very vectors are being built already: join in with `mapseek replay --name {generation.name}`."
+                )
+            return generation
+    if name is not None and name in generations.known:
+        raise MapSeekError(f"The name {name} was used before, and a name is used once: `{unused_name(generations)}` is free.")
+    return None
+
+
+async def begin(process: Process, encoder: ImageEncoder, model: str, pretrained: str | None, name: str | None) -> Generation:
+    """Start a generation of an encoder's vectors, or join in with who did. Raises MapSeekError as `to_join` does."""
+    wiring = process.wiring
+    generations = await wiring.generations()
+    # What is followed may lag behind another process that has just begun: the log itself is asked, once for both answers.
+    there = await read_generations(wiring.client)
+    generation = to_join(there, encoder, name)
+    if generation is None:
+        await require_pictures(wiring.client)
+        name = name or unused_name(there)
+        fact = started(name, encoder.encoder, model, pretrained, PREPROCESSING)
+        await wiring.journal.record(fact, Origin(name))
+        # Another process may have been first, with another model: then the name is taken after all.
+        now = await generations.until(lambda now: name in now.known)
+        generation = to_join(now, encoder, name) or now.known[name]
+    else:
+        await generations.until(lambda now: generation.name in now.known)
+    await wiring.encoders.adopt_if_fits(generation, encoder)
+    return generation
+
+
+async def require_pictures(client: Client) -> int:
+    """How many pictures there are to embed. Raises MapSeekError where there is none."""
+    pictures = await count_of(client, IMAGES, [variant_filter(ImagePreprocessed, PREPROCESSING)])
+    if not pictures:
+        raise MapSeekError(
+            f"No picture of preprocessing {PREPROCESSING} is archived: post some, or play `mapseek replay --stage "
+            "preprocess` first."
+        )
+    return pictures
+
+
+async def pause_generation(wiring: Wiring, name: str) -> None:
+    """Let no process begin another batch of a build. Raises MapSeekError when that generation is not being built."""
+    for durable in await _builds_of(wiring, name):  # one that has just come to its end is none any more
+        await pause_consumer(wiring.client, IMAGES, durable, FOR_EVER)
+
+
+async def resume_generation(wiring: Wiring, name: str) -> None:
+    """Let a build go on. Raises MapSeekError when that generation is not being built."""
+    for durable in await _builds_of(wiring, name):
+        await resume_consumer(wiring.client, IMAGES, durable)
+
+
+async def cancel_generation(wiring: Wiring, name: str) -> int:
+    """Give up a generation that never answered; returns how many vectors were erased. Raises MapSeekError for one that did."""
+    generations = await wiring.generations()
+    known(generations.now, name)
+    if name in generations.now.activations:
+        raise MapSeekError(f"Searches were answered from generation {name}, so it is no build any more: see `mapseek drop {name}`.")
+    return await drop(wiring, name)
+
+
+async def _builds_of(wiring: Wiring, name: str) -> Collection[str]:
+    known((await wiring.generations()).now, name)
+    builds = await builds_of(wiring.client, name)
+    if not builds:
+        raise MapSeekError(f"Generation {name} is not being built: see `mapseek generations`.")
+    return builds

@@ -4,10 +4,12 @@ A durable that is named after the stage and the part keeps the place, so that a 
 its end is the last entry at its start.
 """
 
+import hashlib
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from contracts.errors import MapSeekError
@@ -23,8 +25,9 @@ from pipeline.engine.bulk_consumer import Gone, Hands, Limits, Track, play, thro
 from pipeline.engine.consumers import Durable, put_durable, replay_durable
 from pipeline.engine.job import Job
 from pipeline.process import Process
-from pipeline.replay.parts import Part, moment
 from pipeline.stage_dependencies import dependencies
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 KEPT_FOR = timedelta(days=30)
 """A replay that was interrupted and never gone on with is forgotten after so long."""
@@ -37,6 +40,51 @@ SPEAKS = {
     "notify": "it posts on Discord and sends direct messages",
     "reply": "it answers people on Discord, who were answered long ago",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """As it was asked for; nothing means all. Times are those of recording: `since` a moment, and `until` another one."""
+
+    since: str | None = None
+    until: str | None = None
+    from_seq: int | None = None
+    image: str | None = None
+    guild: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """What the same part is known by when it is asked for once more."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:10]
+
+    def check(self) -> None:
+        """Raises MapSeekError where one option contradicts another."""
+        if self.since is not None and self.from_seq is not None:
+            raise MapSeekError("--since and --from-seq both say where to begin: give one of them.")
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A time with its offset, a date (its first moment in UTC), or how long ago (`90m`, `2d`). Raises MapSeekError."""
+    try:
+        return _moment(text, now)
+    except OverflowError:
+        raise MapSeekError(f"{text!r} is before all calendars: leave it out to mean everything.") from None
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    if ago := re.fullmatch(r"(\d{1,6})([smhdw])", text.strip()):
+        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise MapSeekError(
+            f"{text!r} is no moment: write a date (2026-11-21), a time (2026-11-21T15:30+01:00) or how long ago (2d)."
+        ) from None
+    if found.tzinfo is None:
+        if re.fullmatch(r"[\d-]+", text.strip()) is None:
+            raise MapSeekError(f"{text!r} does not say in which time zone: write {text.strip()}Z or an offset such as +01:00.")
+        found = found.replace(tzinfo=UTC)
+    return found.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)

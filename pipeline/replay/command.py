@@ -2,33 +2,95 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 from contracts.errors import Unavailable, counted
 from contracts.generations import Generation, Generations
-from contracts.ports import ImageEncoder
+from contracts.ports import Encoder, ImageEncoder
+from contracts.stage import Stage
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.cli.open import archive_server, wired
-from pipeline.console.replay import bar, estimate_page, headline
-from pipeline.engine.bulk_consumer import Limits, be_nice, give_way
-from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint
+from pipeline.engine.bulk_consumer import Hands, Limits, be_nice, give_way
+from pipeline.engine.consumers import stages_named
+from pipeline.engine.metrics import Metrics
+from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint, said
 from pipeline.generations.lifecycle import living
 from pipeline.generations.progress import is_paused, standing
 from pipeline.process import Process, running
-from pipeline.replay.beginning import begin, require_pictures, to_join, unused_name
-from pipeline.replay.building import build
-from pipeline.replay.control import cancel_generation, pause_generation, resume_generation
-from pipeline.replay.estimating import estimate
+from pipeline.replay.build import (
+    begin,
+    build,
+    cancel_generation,
+    hands_for,
+    pause_generation,
+    require_pictures,
+    resume_generation,
+    to_join,
+    unused_name,
+)
+from pipeline.replay.estimate import Estimate, estimate
+from pipeline.replay.stage_replay import Leg, Part, Tally, check_stage, legs, play_leg
 from pipeline.settings import Settings
+from stages import embed
 
 LOOK_EVERY_S = 1.0
 LOOKING_SHARE = 0.1
 """Counting takes no more than this share of the time, however many images there are."""
+
+
+class Rate(ProgressColumn):
+    """Pictures or entries a second, of late."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.1f}/s", style="progress.data.speed")
+
+
+def bar(console: Console) -> Progress:
+    """What is done, how fast, and how long it will take; rates are those of the last minute."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    return Progress(*columns, console=console, speed_estimate_period=60)
+
+
+def estimate_page(encoder: Encoder, name: str, estimate: Estimate) -> RenderableType:
+    """What building a generation will take."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("what it would take")
+    table.add_column("", justify="right")
+    table.add_row("pictures to embed and fingerprint", f"{estimate.pictures:,}")
+    table.add_row("more in the log", decimal(estimate.log_bytes))
+    table.add_row("more in the blob store", decimal(estimate.blob_bytes))
+    table.add_row("more in the catalogue", decimal(estimate.catalogue_bytes))
+    table.add_row("more in the index (memory and snapshot)", decimal(estimate.index_bytes))
+    table.add_row(f"pictures a second, by {estimate.sampled} of them", f"{estimate.rate:,.1f}")
+    table.add_row("time, in one process", str(timedelta(seconds=ceil(estimate.seconds))))
+    return Group(Text(headline(name, encoder.id, encoder.digest)), table)
+
+
+def headline(name: str, encoder_id: str, digest: str) -> str:
+    """Which generation it is about."""
+    return f"Generation {name}: {said(encoder_id)} {digest[:12]}"
+
+
+def summary_table(events: int, new: int, known: int, rejected: int, dead_letters: int) -> Table:
+    """What a replayed stage came to."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("events", "new facts", "already recorded", "rejected", "dead letters"):
+        table.add_column(heading, justify="right")
+    letters = f"[red]{dead_letters:,}[/]" if dead_letters else "0"
+    table.add_row(f"{events:,}", f"{new:,}", f"{known:,}", f"{rejected:,}", letters)
+    return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,3 +235,71 @@ async def cancel_build(settings: Settings, name: str, out: Console) -> int:
         erased = await cancel_generation(wiring, name)
     out.print(f"Generation {name} is given up: {counted(erased, 'vector')} erased.", highlight=False)
     return 0
+
+
+async def replay_stage(
+    settings: Settings, name: str, part: Part, generation: str | None, *, pace: Pace, dry_run: bool, out: Console, err: Console
+) -> int:
+    """Play a stage again and print what came of it. 1 if there are dead letters."""
+    [stage] = stages_named([name])
+    check_stage(stage, part)
+    async with at_work(settings, pace) as (process, limits):
+        chosen = _chosen((await process.wiring.generations()).now, generation)
+        found = await legs(process.wiring.client, stage, part, chosen)
+        if not any(leg.total for leg in found):
+            out.print(f"That part of the log has nothing for {stage.name}.")
+            return 0
+        if dry_run:
+            _tell_plan(stage, found, out)
+            return 0
+        if any(leg.begun for leg in found):
+            done = sum(leg.total - leg.left for leg in found)
+            err.print(f"Going on where it was: {done:,} of {sum(leg.total for leg in found):,} are done.", highlight=False)
+        tally, metrics = Tally(), process.runtime.metrics
+        counted = tally.counting(stage)
+        with bar(err) as bars:
+            task = bars.add_task(stage.name, total=sum(leg.total for leg in found))
+            earlier = sum(leg.total - leg.left for leg in found)
+            looking = asyncio.create_task(_follow_stage(metrics, stage, bars, task, earlier))
+            try:
+                for leg in found:
+                    await play_leg(process, counted, leg, limits, _hands(stage, settings, pace))
+            except asyncio.CancelledError:
+                bars.console.print("Stopped: the same command goes on where it was.", highlight=False)
+                raise
+            finally:
+                await cancel(looking)
+            bars.update(task, completed=earlier + _settled(metrics, stage))
+        known, rejected = _count(metrics.known, stage), _count(metrics.rejected, stage)
+        letters = _count(metrics.dead_lettered, stage)
+        out.print(summary_table(_settled(metrics, stage), tally.made + rejected - known, known, rejected, letters))
+        return 1 if letters else 0
+
+
+def _chosen(generations: Generations, name: str | None) -> Sequence[Generation]:
+    return generations.alive if name is None else [living(generations, name)]
+
+
+def _hands(stage: Stage[Any], settings: Settings, pace: Pace) -> Hands:
+    return hands_for(stage, pace.batch(settings.batch_size if stage.name == embed.STAGE.name else settings.workers))
+
+
+async def _follow_stage(metrics: Metrics, stage: Stage[Any], bars: Progress, task: TaskID, earlier: int) -> None:
+    while True:
+        bars.update(task, completed=earlier + _settled(metrics, stage))
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def _settled(metrics: Metrics, stage: Stage[Any]) -> int:
+    return _count(metrics.succeeded, stage) + _count(metrics.dead_lettered, stage)
+
+
+def _count(counter: Any, stage: Stage[Any]) -> int:
+    samples = (sample for family in counter.collect() for sample in family.samples)
+    return sum(int(each.value) for each in samples if each.name.endswith("_total") and each.labels["stage"] == stage.name)
+
+
+def _tell_plan(stage: Stage[Any], found: Sequence[Leg], out: Console) -> None:
+    for leg in found:
+        whose = f" for generation {leg.generation.name}" if leg.generation else ""
+        out.print(f"{stage.name} would go through {leg.left:,} entries of the {leg.family} lane{whose}.", highlight=False)
