@@ -9,7 +9,6 @@ imported when the command runs: so help and completion are quick.
 import pipeline.audit.cli
 import pipeline.backup.cli
 import pipeline.cli.demo
-import pipeline.cli.tracing
 import pipeline.compare.cli
 import pipeline.failures.cli
 import pipeline.generations.cli
@@ -17,6 +16,7 @@ import pipeline.local.cli
 import pipeline.projections.cli
 import pipeline.replay.cli
 import pipeline.serve.cli
+import pipeline.trace.cli
 from pipeline.cli.app import app, run_app
 
 __all__ = ["app", "main"]

@@ -12,9 +12,9 @@ from contracts.errors import MapSeekError
 from contracts.events import ImageFingerprinted, ImageIndexed, ImagePreprocessed, ImageRemoved, SearchAnswered, SearchMatched
 from contracts.subjects import RETRIES
 from infra.sandbox.simulator import CDN, Status
-from pipeline.commands.trace import trace_entities
 from pipeline.failures.command import Choice, list_failures, retry_failures, show_failure
 from pipeline.settings import Settings
+from pipeline.trace.command import trace_entities
 from stages import download, preprocess
 from tests.suites.bench_stage import count
 from tests.suites.traces import SOON

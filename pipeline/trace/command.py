@@ -1,18 +1,26 @@
-"""A trace for people and for programs."""
+"""`mapseek trace`: everything that happened to an image, to the images of a message, or to a search."""
 
 from dataclasses import asdict
 from typing import Any
 
+import orjson
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from contracts.errors import MapSeekError, Unavailable
 from contracts.events import ImagePosted
+from contracts.generations import Generations
+from infra.nats.projections import read_generations
+from pipeline.cli.open import log_client
+from pipeline.container import open_catalogue
+from pipeline.engine import topology
+from pipeline.engine.consumers import STAGES
 from pipeline.failures.render import briefly
-from pipeline.trace.finding import Found
-from pipeline.trace.standing import InCatalogue, Standing
-from pipeline.trace.story import Step, Story
+from pipeline.settings import Settings, prepared_data_dir
+from pipeline.trace.lookup import Entity, Found, entities, history
+from pipeline.trace.story import InCatalogue, Standing, Step, Story, standing_of, story_of
 
 
 def trace_page(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> RenderableType:
@@ -87,3 +95,41 @@ def trace_json(found: Found, story: Story, standing: Standing, catalogue: InCata
         "standing": standing.line,
         "well": standing.well,
     }
+
+
+async def trace_entities(settings: Settings, what: str, *, as_json: bool, out: Console) -> int:
+    """Print the story of each image or search that is meant."""
+    async with log_client(settings, "mapseek-trace") as client:
+        await topology.ensure(client, STAGES)
+        generations = await read_generations(client)
+        found = [await history(client, entity) for entity in await entities(client, what)]
+    told = []
+    for each in found:
+        story, catalogue = story_of(each, STAGES), await _in_catalogue(settings, each.entity, generations)
+        standing = standing_of(each, story.facts, generations, catalogue)
+        told.append((each, story, standing, catalogue))
+    if as_json:
+        text = orjson.dumps([trace_json(*one) for one in told], option=orjson.OPT_UTC_Z).decode()
+        out.print(text, soft_wrap=True, markup=False, highlight=False)
+    else:
+        for one in told:
+            out.print(trace_page(*one))
+            out.print()
+    return 0
+
+
+async def _in_catalogue(settings: Settings, entity: Entity, generations: Generations) -> InCatalogue:
+    """What the catalogue has of an image. One that is down does not keep the log from being read."""
+    if entity.kind != "image":
+        return InCatalogue()
+    try:
+        catalogue = await open_catalogue(settings, prepared_data_dir(settings))
+        try:
+            there = entity.id in await catalogue.entries([entity.id])
+            names = [each.name for each in generations.alive]
+            vectors = {name for name in names if await catalogue.vector(entity.id, name) is not None}
+            return InCatalogue(there, await catalogue.removed(entity.id), frozenset(vectors))
+        finally:
+            await catalogue.close()
+    except (Unavailable, MapSeekError) as error:
+        return InCatalogue(problem=str(error))

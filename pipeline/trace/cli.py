@@ -17,6 +17,6 @@ def trace_command(
 
     Stage by stage, and where it stands now.
     """
-    from pipeline.commands.trace import trace_entities
+    from pipeline.trace.command import trace_entities
 
     start(trace_entities(configured(quiet=True), what, as_json=as_json, out=out))
