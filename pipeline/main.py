@@ -8,8 +8,8 @@ imported when the command runs: so help and completion are quick.
 
 import pipeline.audit.cli
 import pipeline.backup.cli
-import pipeline.cli.demo
 import pipeline.compare.cli
+import pipeline.demo.cli
 import pipeline.failures.cli
 import pipeline.generations.cli
 import pipeline.local.cli

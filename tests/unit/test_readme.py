@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from pipeline.cli.demo import demo_command
+from pipeline.demo.cli import demo_command
 from pipeline.demo.script import PIECES, questions
 from pipeline.main import app
 from pipeline.settings import Settings

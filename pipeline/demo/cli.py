@@ -15,7 +15,7 @@ def demo_command(report: Annotated[Path, typer.Option(help="Where the HTML repor
 
     60 pieces of map art are posted and 28 questions asked. Then come the other features, and a change of the model.
     """
-    from pipeline.commands.demo import run_demo
+    from pipeline.demo.command import run_demo
 
     configure_logging("auto", "warning")
     start(run_demo(report, out))

@@ -1,1 +1,0 @@
-"""What each command does; the command line in `pipeline/cli.py` only parses."""
