@@ -46,8 +46,8 @@ from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.clock import utc_now
-from pipeline.engine.consumers import STAGES
 from pipeline.engine.job import Policy
+from pipeline.engine.registry import STAGES
 from pipeline.engine.topology import KEPT_FOR
 from pipeline.generations.encoders import Encoders
 from pipeline.monitoring.status import StageStatus, status

@@ -25,9 +25,9 @@ from infra.tasks import cancel
 from pipeline.clock import utc_now
 from pipeline.container import Wiring
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
 from pipeline.engine.job import Job, Policy, Runtime
 from pipeline.engine.metrics import Metrics
+from pipeline.engine.registry import STAGES
 from pipeline.engine.worker import workers
 from pipeline.generations.hosting import Ending, hosting
 from pipeline.generations.lifecycle import ensure_founded

@@ -8,7 +8,7 @@ import orjson
 import contracts
 from contracts.events import FACTS, Fact, GenerationActivated
 from contracts.subjects import STREAM_SUBJECTS, stream_of
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 
 CONTRACTS = Path(contracts.__file__).parent
 KEYS = {

@@ -11,19 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-import open_clip
 import torch
-from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
-from open_clip.factory import load_state_dict
-from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-import infra.clip.tower  # noqa: F401  (registers our own in timm)
 from contracts.errors import MapSeekError
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED
 from infra.clip.shipped import MODELS, SMALL_MODEL, is_missing, shipped_file, shipped_tags
-from infra.clip.text import Words, words_of
 from infra.clip.torchvision_ops import declare_missing
+
+declare_missing()
+
+import open_clip  # noqa: E402  (only after the operators are declared)
+from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME  # noqa: E402
+from open_clip.factory import load_state_dict  # noqa: E402
+from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
+
+import infra.clip.tower  # noqa: E402, F401  (registers our own in timm)
+from infra.clip.text import Words, words_of  # noqa: E402
 
 BROADEST = 8
 """An untrained filter is this many random patches wide and high, however large its kernel."""
@@ -113,9 +117,6 @@ def _cached(hub_path: str) -> Path | None:
         if isinstance(found, str):
             return Path(found)
     return None
-
-
-declare_missing()
 
 
 @dataclass(frozen=True, slots=True)

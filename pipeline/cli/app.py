@@ -79,7 +79,7 @@ def _options(
 def stage_names(incomplete: str) -> list[str]:
     """The stages that a shell may complete a word to."""
     # Deferred: it is a shell that waits, but `--help` needs no stage.
-    from pipeline.engine.consumers import STAGES
+    from pipeline.engine.registry import STAGES
 
     return [stage.name for stage in STAGES if stage.name.startswith(incomplete)]
 

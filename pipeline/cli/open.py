@@ -21,7 +21,7 @@ from infra.nats.state import open_state
 from pipeline.clock import utc_now
 from pipeline.container import Wiring, open_catalogue
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.process import endpoint, log_server, running
 from pipeline.settings import Settings, data_folder, prepared_data_dir
 

@@ -22,7 +22,7 @@ from pipeline.demo.report import html
 from pipeline.demo.scenes import Scene, Stage, back_again, happen_while_away, play
 from pipeline.demo.script import PIECES, questions
 from pipeline.demo.takeover import take_over
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.monitoring.status import status
 from pipeline.process import log_server
 from pipeline.serve.command import status_cells, status_table

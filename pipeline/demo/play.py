@@ -15,7 +15,7 @@ from infra.sandbox.simulator.model import Channel, Member
 from infra.sandbox.simulator.simulator import Simulator
 from infra.vision.distortions import png
 from pipeline.demo.script import GUILDS, MEMBERS, Post, Question, posts, question_file
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.process import Process, running
 from pipeline.settings import Settings
 

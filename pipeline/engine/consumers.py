@@ -7,14 +7,12 @@ from typing import Any
 
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from contracts.errors import MapSeekError
 from contracts.events import ImagePreprocessed
 from contracts.generations import Generation, Generations
 from contracts.stage import Stage
 from contracts.subjects import LANES, RETRIES, bound_filter, durable_name, kind_filter, past_name, retry_filter, retry_name
 from infra.nats.connection import Client, outages
 from infra.nats.consumers import read_consumer
-from stages import alert, download, embed, erase, fingerprint, judge, link, match, notify, persist, preprocess, remove, reply
 
 ACK_WAIT_S = 30.0
 """A message that is silent for so long is delivered again; the runner keeps a working one alive."""
@@ -24,22 +22,6 @@ MAX_ACK_PENDING = 1024
 
 CONSUMER_FIELDS = ("filter_subjects", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
 """What is compared with the server, and changed there. Not where a durable begins: that is its own story."""
-
-STAGES: tuple[Stage[Any], ...] = (
-    download.STAGE,
-    preprocess.STAGE,
-    fingerprint.STAGE,
-    embed.STAGE,
-    persist.STAGE,
-    link.STAGE,
-    match.STAGE,
-    reply.STAGE,
-    judge.STAGE,
-    alert.STAGE,
-    notify.STAGE,
-    remove.STAGE,
-    erase.STAGE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +140,3 @@ def _config(name: str, filters: list[str], after: int = 0) -> ConsumerConfig:
         max_deliver=-1,
         max_ack_pending=MAX_ACK_PENDING,
     )
-
-
-def stages_named(names: list[str]) -> list[Stage[Any]]:
-    """The stages of those names. Raises MapSeekError for one that does not exist."""
-    known = {stage.name: stage for stage in STAGES}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise MapSeekError(f"There is no stage {unknown[0]!r}: choose from {', '.join(known)}.")
-    return [known[name] for name in dict.fromkeys(names)]

@@ -18,7 +18,7 @@ from infra.nats.journal import JetStreamJournal
 from pipeline.cli.open import log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES, stages_named
+from pipeline.engine.registry import STAGES, stages_named
 from pipeline.failures import render
 from pipeline.failures.letters import Letter, discard, letter_of, letters, put_back, without_workers
 from pipeline.settings import Settings

@@ -30,7 +30,8 @@ from infra.nats.erasure import purge_entries
 from infra.nats.reader import last_sequence, past, readable
 from infra.tasks import end_if_cancelled
 from pipeline.container import Wiring
-from pipeline.engine.consumers import STAGES, Durable, bound_durables
+from pipeline.engine.consumers import Durable, bound_durables
+from pipeline.engine.registry import STAGES
 from pipeline.generations.lifecycle import known
 from pipeline.monitoring.status import unsettled
 from stages import alert, embed, fingerprint, match

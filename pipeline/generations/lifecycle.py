@@ -9,7 +9,8 @@ from infra.clip.shipped import shipped_tag
 from infra.nats.connection import Client
 from infra.nats.projections import FollowedGenerations
 from pipeline.clock import utc_now
-from pipeline.engine.consumers import STAGES, durables
+from pipeline.engine.consumers import durables
+from pipeline.engine.registry import STAGES
 from pipeline.generations.encoders import Encoders, said
 from pipeline.generations.progress import standing
 from pipeline.monitoring.status import idle_stages, unsettled

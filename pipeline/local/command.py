@@ -17,7 +17,7 @@ from infra.nats.connection import connect
 from pipeline.cli.open import require_archive
 from pipeline.cli.paths import refuse_unreadable
 from pipeline.container import Wiring
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.local.answers import Explained, answer_json, answer_lines, html
 from pipeline.local.archive_and_find import LocalAnswer, archive, find, images_under
 from pipeline.monitoring.status import idle_stages

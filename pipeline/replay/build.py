@@ -26,8 +26,9 @@ from infra.tasks import cancel
 from pipeline.container import Wiring
 from pipeline.engine import topology
 from pipeline.engine.bulk_consumer import Gone, Hands, Limits, Skip, Track, play, through_outages
-from pipeline.engine.consumers import STAGES, Durable, durables, make_durable, past_durable
+from pipeline.engine.consumers import Durable, durables, make_durable, past_durable
 from pipeline.engine.job import Job
+from pipeline.engine.registry import STAGES
 from pipeline.generations.drop import drop
 from pipeline.generations.encoders import makes, said
 from pipeline.generations.lifecycle import known, started

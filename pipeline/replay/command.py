@@ -23,8 +23,8 @@ from contracts.stage import Stage
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.cli.open import archive_server, wired
 from pipeline.engine.bulk_consumer import Hands, Limits, be_nice, give_way
-from pipeline.engine.consumers import stages_named
 from pipeline.engine.metrics import Metrics
+from pipeline.engine.registry import stages_named
 from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint, said
 from pipeline.generations.lifecycle import living
 from pipeline.generations.progress import is_paused, standing

@@ -18,7 +18,7 @@ from infra.nats.server import announced_url
 from pipeline.cli.open import log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES, stages_named
+from pipeline.engine.registry import STAGES, stages_named
 from pipeline.monitoring.status import StageStatus, status
 from pipeline.process import log_server, running, until_stopped
 from pipeline.settings import Settings, data_folder, require_token

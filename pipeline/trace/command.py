@@ -16,7 +16,7 @@ from infra.nats.projections import read_generations
 from pipeline.cli.open import log_client
 from pipeline.container import open_catalogue
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.failures.render import briefly
 from pipeline.settings import Settings, prepared_data_dir
 from pipeline.trace.lookup import Entity, Found, entities, history

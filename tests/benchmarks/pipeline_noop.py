@@ -29,8 +29,8 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.server import embedded_server
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
 from pipeline.engine.job import Runtime
+from pipeline.engine.registry import STAGES
 from pipeline.process import running
 from stages import download, embed, fingerprint, persist, preprocess
 from tests.benchmarks.archive import post, settings_on, store, succeeded, until_done

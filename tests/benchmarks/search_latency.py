@@ -30,8 +30,8 @@ from contracts.subjects import SEARCHES
 from infra.clip.loading import Tower, load_tower
 from infra.nats.reader import follow, readable
 from infra.sandbox.simulator import Channel, Member, Simulator
-from pipeline.engine.consumers import STAGES
 from pipeline.engine.job import Runtime
+from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
 from stages import embed
 from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done

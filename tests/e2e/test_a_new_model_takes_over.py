@@ -33,7 +33,7 @@ from infra.tasks import cancel, end_if_cancelled
 from infra.vision.distortions import jpeg, png
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from tests.suites.asking import Asker, Told, asker, p95
 from tests.suites.facts import posted
 from tests.suites.programs import IMPATIENT, Program, ended, program

@@ -6,7 +6,7 @@ from typing import Any
 from contracts.events import Fact, ImageEmbedded, ImageIndexed, ImageReposted
 from contracts.subjects import kind_filter, stream_of
 from pipeline.engine.bulk_consumer import Hands, Limits
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.generations.encoders import open_encoder_named
 from pipeline.process import Process, log_server, running
 from pipeline.replay.build import begin, build

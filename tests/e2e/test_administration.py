@@ -12,7 +12,7 @@ from contracts.errors import MapSeekError
 from contracts.events import ImagePosted
 from infra.discord.wording import say
 from infra.sandbox.simulator import Channel, Member, Status
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
 from tests.suites.archives import FORGETFUL, Held, Past, holds_exactly, manager, said, tiny
 from tests.suites.pictures import saved

@@ -16,7 +16,7 @@ from infra.nats.server import announced_url
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Overwrite, Permission, Status, WrongLength
 from infra.vision.distortions import brightness, png, reencode, resize
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from tests.suites.bench_stage import unsettled
 from tests.suites.programs import program
 from tests.suites.shown import headline, labels, lines, link, words

@@ -14,7 +14,7 @@ import pytest
 
 from contracts.events import ImageDownloaded, ImageEmbedded, ImagePreprocessed, ImageRemoved
 from contracts.subjects import IMAGES, subject_for
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
 from pipeline.projections.vectors import ProjectedIndex
 from tests.suites.archives import FORGETFUL, Past, files_of

@@ -15,8 +15,8 @@ from infra.nats.connection import connect
 from infra.nats.server import announced_url
 from infra.sandbox.simulator import Answer, Channel, Interaction, Member, Overwrite, Permission
 from infra.sandbox.simulator.faults import Handler
-from pipeline.engine.consumers import STAGES
 from pipeline.engine.job import Backoff
+from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
 from tests.suites.archives import FORGETFUL, Past, files_of, hold_history, holds_exactly, manager, said, seen
 from tests.suites.programs import IMPATIENT, Program, program

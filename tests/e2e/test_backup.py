@@ -17,7 +17,7 @@ from infra.sandbox.art.generate import piece
 from infra.vision.distortions import crop, jpeg, png, resize
 from pipeline.backup.archive_file import BLOBS, QUESTIONS, open_archive
 from pipeline.backup.export import export_to
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.local.archive_and_find import LocalAnswer, archive, find
 from pipeline.process import Process, log_server, running
 from pipeline.settings import Settings

@@ -21,7 +21,7 @@ from pipeline.audit.chain import Scope
 from pipeline.audit.checks import FEATURES, VECTORS
 from pipeline.backup.restore import fill
 from pipeline.container import open_catalogue
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.local.archive_and_find import LocalAnswer, archive, find
 from pipeline.process import Process, running
 from pipeline.settings import Settings

@@ -35,8 +35,8 @@ from infra.sandbox.simulator import Message
 from pipeline.clock import utc_now
 from pipeline.container import open_catalogue
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
 from pipeline.engine.job import Policy
+from pipeline.engine.registry import STAGES
 from pipeline.process import running
 from pipeline.settings import Settings
 from tests.suites.facts import QUESTION, posted

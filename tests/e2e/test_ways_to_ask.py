@@ -15,7 +15,7 @@ from contracts.stage import Stage
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Answer, Interaction
 from infra.vision.distortions import png, reencode
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from tests.suites.archives import manager
 from tests.suites.models import tiny_model
 from tests.suites.shown import headline, labels, lines, link

@@ -33,7 +33,8 @@ from pipeline.audit.audit import Report, Sources, audit
 from pipeline.audit.chain import Scope
 from pipeline.audit.checks import FEATURES, Looked
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES, durables
+from pipeline.engine.consumers import durables
+from pipeline.engine.registry import STAGES
 from pipeline.projections.features import features
 from pipeline.projections.rebuild_index import rebuild_snapshot
 from stages import persist

@@ -9,7 +9,7 @@ from contracts.subjects import FAILURES, REMOVALS, RETRIES, failure_subject, ret
 from infra.nats.journal import JetStreamJournal
 from pipeline.audit.chain import Posted, Removals, read_removals
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from tests.suites.facts import MOMENT
 
 POSTED: Posted = {"7": {8: {10: ["1", "1-0"], 11: ["2"]}, 9: {12: ["3"]}}, "6": {5: {13: ["4"]}}}

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from infra.sandbox.art.generate import piece
 from infra.vision.distortions import jpeg, resize
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
 from pipeline.settings import Settings
 

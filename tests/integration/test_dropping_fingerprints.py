@@ -15,7 +15,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.cli.open import wired
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.generations import drop as dropping
 from pipeline.generations.drop import drop
 from pipeline.projections.rebuild_catalogue import rebuild_catalogue

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.cli.app import PANELS
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.main import app
 
 HEAVY = {"aiohttp", "cv2", "disnake", "faststream", "nats", "torch", "usearch"}

@@ -15,7 +15,7 @@ from contracts.errors import MapSeekError, Retry
 from contracts.events import ImagePosted
 from contracts.events.base import Fact
 from infra.nats.journal import JetStreamJournal
-from pipeline.engine.consumers import STAGES, stages_named
+from pipeline.engine.registry import STAGES, stages_named
 from pipeline.monitoring import health
 from pipeline.monitoring.status import idle_stages, status
 from pipeline.process import Process, running

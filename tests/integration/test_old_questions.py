@@ -12,7 +12,7 @@ from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.nats.journal import JetStreamJournal
 from pipeline.container import AGE_S, sweep
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from tests.suites.facts import one_of_each
 
 

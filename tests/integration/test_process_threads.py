@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_info
 
-from pipeline.engine.consumers import stages_named
+from pipeline.engine.registry import stages_named
 from pipeline.process import running
 from pipeline.settings import Settings
 

@@ -14,7 +14,7 @@ from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import follow, readable
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from tests.suites.facts import posted
 
 FILTERS = ["mapseek.image.>"]

@@ -13,7 +13,8 @@ from contracts.generations import Generations
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES, durables
+from pipeline.engine.consumers import durables
+from pipeline.engine.registry import STAGES
 from tests.suites.bench_stage import STAGE, count
 from tests.suites.facts import founding, posted
 

@@ -9,7 +9,7 @@ from contracts.events import AttemptFailed, ImageDownloaded, ImageFact, SearchFa
 from contracts.subjects import failure_subject, retry_subject
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.trace.lookup import Entity, entities, history
 from pipeline.trace.story import story_of
 from tests.suites.facts import BLOB, INCIDENT, one_of_each, posted

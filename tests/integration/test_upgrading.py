@@ -28,7 +28,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.tasks import cancel
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.generations.lifecycle import activated
 from pipeline.process import running
 from pipeline.settings import Settings

@@ -27,7 +27,7 @@ from contracts.events import (
 )
 from contracts.subjects import IMAGES, SEARCHES, kind_filter, lane_filter
 from infra.nats.reader import last_sequence, past, readable
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.local.archive_and_find import archive, find
 from pipeline.process import Process, log_server, running
 from pipeline.settings import Settings

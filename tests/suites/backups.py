@@ -24,7 +24,7 @@ from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill, import_from
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 
 
 def quiet(_what: str, _done: int, _total: int | None) -> None:

@@ -10,7 +10,8 @@ from contracts.errors import MapSeekError
 from infra.nats.projections import read_generations
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Role, Simulator
 from infra.sandbox.simulator.model import ALL, DEFAULT, EPHEMERAL, TEXT
-from pipeline.engine.consumers import STAGES, durables
+from pipeline.engine.consumers import durables
+from pipeline.engine.registry import STAGES
 from tests.suites.bench_stage import unsettled
 from tests.suites.leak_plans import All, Plan, Rule
 from tests.suites.leaks import Posted, author_name, file_name, leaks_of, picture, seen, sees

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from infra.nats.connection import connect
 from infra.nats.projections import read_generations
-from pipeline.engine.consumers import STAGES, durables
+from pipeline.engine.consumers import durables
+from pipeline.engine.registry import STAGES
 from pipeline.process import log_server
 from tests.suites.world import Discord
 

@@ -18,8 +18,9 @@ from infra.nats.reader import follow, readable
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Simulator
 from infra.vision.distortions import png
-from pipeline.engine.consumers import STAGES, durables
+from pipeline.engine.consumers import durables
 from pipeline.engine.job import Backoff, Policy
+from pipeline.engine.registry import STAGES
 from pipeline.process import Process, log_server, running
 from pipeline.settings import Settings
 from tests.suites.bench_stage import count, unsettled

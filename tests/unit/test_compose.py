@@ -14,8 +14,8 @@ import typer.main
 import yaml  # type: ignore[import-untyped]
 from prometheus_client import CollectorRegistry
 
-from pipeline.engine.consumers import STAGES
 from pipeline.engine.metrics import Metrics
+from pipeline.engine.registry import STAGES
 from pipeline.main import app
 from pipeline.settings import Settings
 from tests.suites.containers import (

@@ -56,7 +56,7 @@ def keeping_writers_paused(losing: Losing, patch: pytest.MonkeyPatch) -> Working
 
 def showing_progress(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
     patch.setattr(command, "_show", losing)
-    return command._look(ANY, ANY, ANY, ANY)
+    return command._follow_build(ANY, ANY, ANY, ANY)
 
 
 @pytest.mark.parametrize("work", [saving_marks, recording, sweeping, keeping_writers_paused, showing_progress])

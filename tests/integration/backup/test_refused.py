@@ -11,7 +11,7 @@ from contracts.subjects import IMAGES
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import checked, open_archive
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from tests.suites.backups import Installation
 from tests.suites.lives import lived, post
 

@@ -8,7 +8,7 @@ from infra.nats.projections import read_generations
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import BLOBS
 from pipeline.engine import topology
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from tests.suites.backups import Installation, incidents, names_of
 from tests.suites.facts import VECTOR
 from tests.suites.lives import lived, post

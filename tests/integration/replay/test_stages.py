@@ -11,7 +11,7 @@ from contracts.subjects import IMAGES
 from infra.nats.reader import last_sequence
 from infra.tasks import cancel
 from pipeline.engine.bulk_consumer import Hands, Limits, give_way
-from pipeline.engine.consumers import STAGES
+from pipeline.engine.registry import STAGES
 from pipeline.replay.stage_replay import Part, Tally, check_stage, legs, play_leg
 from stages import alert, embed, match, notify, persist, reply
 from tests.suites.facts import QUESTION, requested
