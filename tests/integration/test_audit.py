@@ -247,7 +247,7 @@ async def test_pictures_that_no_generation_compares_any_more_are_not_missed(arch
 
 
 async def test_a_picture_without_a_fingerprint_is_a_gap_once_nobody_works_on_it(archive: Archive) -> None:
-    """As after an upgrade, where the whole archive is fingerprinted in the background."""
+    """As where a release comes with the stage, and the whole archive is fingerprinted in the background."""
     facts = await archive.whole("1")
     await archive.client.jetstream().purge_stream(IMAGES, subject=subject_of(facts[3]))
     report = await archive.audit()
