@@ -1,4 +1,7 @@
-"""The envelope of a fact: CloudEvents 1.0 attributes in binary mode as `ce-*` headers, and a W3C traceparent."""
+"""The envelope of a fact: CloudEvents 1.0 attributes in binary mode as `ce-*` headers, and a W3C traceparent.
+
+From the bytes of any version ever written to today's fact: pure, one step a version.
+"""
 
 import hashlib
 import secrets

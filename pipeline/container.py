@@ -1,4 +1,9 @@
-"""Chooses and opens the adapters that the stages of a process need, each at most once, and closes them in reverse."""
+"""Chooses and opens the adapters that the stages of a process need, each at most once, and closes them in reverse.
+
+The pictures that people asked with go when the question goes, unless somebody voted on the answer or waits for the picture.
+
+How a guild's archive does: what `/archive status` shows its managers.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

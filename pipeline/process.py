@@ -1,4 +1,7 @@
-"""One process of MapSeek: any stages, with or without the gateway, on one log, until it is told to stop."""
+"""One process of MapSeek: any stages, with or without the gateway, on one log, until it is told to stop.
+
+The gateway as part of a process.
+"""
 
 import asyncio
 import os

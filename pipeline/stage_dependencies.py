@@ -1,4 +1,7 @@
-"""What each stage is given to work with."""
+"""What each stage is given to work with.
+
+Drawing why an archived picture was found, from what the log and the stores know of both.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence

@@ -1,6 +1,16 @@
 """Finding what a picture shows by its fingerprint: the likeliest archived images are compared with it, one by one.
 
 What that costs is bounded whatever is asked and however much is archived: so many candidates, so many vectors of the question.
+
+Comparing a picture with archived ones by their fingerprints. Each is read and compared once, however often it was posted.
+
+Which archived posts a question may be answered with: those that its asker may read, and that its filters let through.
+
+What a comparison means, and which posts show one piece: pure.
+
+A similarity as it is told: what is told is also what is judged.
+
+Gathering what the picture of an explanation is drawn from: the question and the archived image, as they were compared.
 """
 
 import asyncio

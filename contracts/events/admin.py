@@ -1,4 +1,7 @@
-"""Removals: what was deleted on Discord, or is to be forgotten. Requests are kept for 30 days; the tombstones are for ever."""
+"""Removals: what was deleted on Discord, or is to be forgotten. Requests are kept for 30 days; the tombstones are for ever.
+
+What went wrong on the way, and what was done about it by hand: kept for thirty days, so that an image's story can be told.
+"""
 
 from typing import ClassVar, Literal
 

@@ -1,4 +1,9 @@
-"""What an asker is told, and how it is delivered."""
+"""What an asker is told, and how it is delivered.
+
+What is said on Discord without having been asked.
+
+How the archive does, for the managers of a guild.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

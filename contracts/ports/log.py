@@ -1,4 +1,7 @@
-"""What the logs can do, for those who record, look up, follow and forget."""
+"""What the logs can do, for those who record, look up, follow and forget.
+
+Small documents that change, kept beside the logs.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The two projections that answer questions: the catalogue of documents, and the index of vectors."""
+"""The two projections that answer questions: the catalogue of documents, and the index of vectors.
+
+What two catalogues keep, image by image: for comparing them, and for making one like the other.
+"""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass

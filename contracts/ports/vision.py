@@ -1,4 +1,7 @@
-"""What a picture is known by besides its vector, where that is looked up, and how two pictures are compared."""
+"""What a picture is known by besides its vector, where that is looked up, and how two pictures are compared.
+
+Where pictures come from and are kept, and how they become vectors.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,11 @@
-"""The image encoder: an open_clip vision tower, and the text tower where it has one, behind a micro-batcher."""
+"""The image encoder: an open_clip vision tower, and the text tower where it has one, behind a micro-batcher.
+
+Micro-batching: single calls from many tasks become batches for a model.
+
+Inputs are prepared in a few threads while the model, in a thread of its own, runs the batch before. Urgent calls overtake all
+others at both steps, and go in batches of their own that wait for nothing, so that a search pays for no archived picture beyond
+the batch that is running already.
+"""
 
 import asyncio
 from collections import deque

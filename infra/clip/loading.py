@@ -1,4 +1,9 @@
-"""An open_clip vision tower by name and weights, on the right device, in the right precision. Imports torch."""
+"""An open_clip vision tower by name and weights, on the right device, in the right precision. Imports torch.
+
+An open_clip model before it has its weights: built with seeded random ones. Imports torch.
+
+Where the weights of a pretrained tag lie: in the local cache, or on the model hub, asked once and not for long.
+"""
 
 import difflib
 import hashlib

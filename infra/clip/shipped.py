@@ -1,4 +1,7 @@
-"""The weights that ship with MapSeek: files in the package, by model and tag, for which nothing is downloaded. Imports no torch."""
+"""The weights that ship with MapSeek: files in the package, by model and tag, for which nothing is downloaded. Imports no torch.
+
+Checkpoint files: what is meant to be one, and is not there. Imports no torch.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,9 @@
-"""The gateway: a disnake client that records what it hears and defers what it is asked. It never downloads or computes."""
+"""The gateway: a disnake client that records what it hears and defers what it is asked. It never downloads or computes.
+
+Which Discord is spoken to: the real one, or a local simulator.
+
+An archive belongs to one bot: the token of another one in its settings must not make it look as if every guild had been left.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,7 @@
-"""What the gateway's cogs work with: our ports, and what they share in this process."""
+"""What the gateway's cogs work with: our ports, and what they share in this process.
+
+The settings of every guild, at hand without waiting: this process alone changes them.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field

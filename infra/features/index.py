@@ -1,4 +1,7 @@
-"""The index of local features: the archive's fingerprints in this process, a shard for each guild and generation."""
+"""The index of local features: the archive's fingerprints in this process, a shard for each guild and generation.
+
+The digest of an index of features: two that hold the same have the same, whatever order it came in and however it is merged.
+"""
 
 import asyncio
 import hashlib

@@ -2,6 +2,10 @@
 
 As in Jégou, Douze and Schmid: a feature counts by how rare its word is and how alike the signatures are, once for each image, and
 only the features count that say the same of how the image is turned and how large it is.
+
+What a question asks the index: its features and those of its mirror image, in the words that they may have in the archive.
+
+Near hashes: archived pictures whose PDQ differs from one of the question's in few of its 256 bits.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,9 @@
-"""A shard: the features of one generation in one guild. Segments that never change, and the newest images in memory behind them."""
+"""A shard: the features of one generation in one guild. Segments that never change, and the newest images in memory behind them.
+
+The images of a shard: who may see each, and by what it is known besides its features.
+
+Which segments of a shard are merged: each is to be a few times as large as the next, so that few are there and few rewritten.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

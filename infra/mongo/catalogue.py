@@ -1,4 +1,14 @@
-"""The catalogue in MongoDB: a document an image with its vectors under `clip_embedding.<generation>`, and tombstones."""
+"""The catalogue in MongoDB: a document an image with its vectors under `clip_embedding.<generation>`, and tombstones.
+
+All that the catalogue keeps, in order of image id: by pages behind a key, since a cursor dies with its server.
+
+One catalogue in the place of another, document by document.
+
+Renaming the collections would be quicker, but it would take the search indexes of the old ones with it: Atlas would find nothing
+until it has built them anew. And it is not one step either, for two collections. So what differs is changed where it stands, each
+document at once: whoever reads meanwhile finds every image, as it was or as it is now. If it is interrupted, doing it again
+ends it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection

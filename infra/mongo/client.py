@@ -1,6 +1,8 @@
 """The only module that knows which MongoDB driver is used: connecting, and telling outages apart from bugs.
 
 motor is in maintenance; its successor, pymongo's AsyncMongoClient, has the same calls, so that the change is made here alone.
+
+Our vector bytes to and from a BSON binary vector, which is what MongoDB indexes and stores most cheaply.
 """
 
 from collections.abc import Iterator

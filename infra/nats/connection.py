@@ -1,4 +1,9 @@
-"""Connections to the log: they reconnect for ever, and say in one sentence when there is nothing to connect to."""
+"""Connections to the log: they reconnect for ever, and say in one sentence when there is nothing to connect to.
+
+Telling an outage of the log server apart from a bug.
+
+Listening on a subject that is no log's: for what is asked of processes, and answered by whoever is there.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator

@@ -1,4 +1,11 @@
-"""The Alerts port: open alerts as a projection of the log in memory, made anew at every start."""
+"""The Alerts port: open alerts as a projection of the log in memory, made anew at every start.
+
+What generations there are, read from the log and followed: an activation is known to every process within moments.
+
+What those share who apply a log to something in memory, and those who wait until it is applied.
+
+The searches that are answered from now on, by whichever process.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence

@@ -1,4 +1,15 @@
-"""Reading the log in order from any place on, without a durable: for projections, and for those who look for something in it."""
+"""Reading the log in order from any place on, without a durable: for projections, and for those who look for something in it.
+
+Facts to message bodies and back. The body is the payload as JSON; everything else is in the headers and the subject.
+
+Looking facts up by filter. Each fact has a subject of its own, so the last message of every subject is all there is.
+
+Those that are given a JetStream context are for the adapters of this package, which have one with a timeout of their own.
+
+How much of a log matches a filter. The server counts it for a consumer, however much it is; nothing is read.
+
+The Posts port: images are looked up in the log itself, which is never behind.
+"""
 
 import asyncio
 import json

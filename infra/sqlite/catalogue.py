@@ -1,4 +1,7 @@
-"""The catalogue in one SQLite file: a JSON document an image, vectors by generation, and tombstones."""
+"""The catalogue in one SQLite file: a JSON document an image, vectors by generation, and tombstones.
+
+All that the catalogue keeps, page by page in order of image id; each page is of one moment.
+"""
 
 import asyncio
 import sqlite3

@@ -1,4 +1,7 @@
-"""The catalogue's tables, and how a file is recognised as ours."""
+"""The catalogue's tables, and how a file is recognised as ours.
+
+SQL that names its tables `{images}`, `{embeddings}` and `{tombstones}`, for those that answer or those beside them.
+"""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping

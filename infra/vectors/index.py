@@ -1,4 +1,9 @@
-"""The embedded index: the archive's vectors in this process, a shard for each guild and generation."""
+"""The embedded index: the archive's vectors in this process, a shard for each guild and generation.
+
+What an index that is a projection of the log keeps besides its content: its place in the log, and what was given up for good.
+
+The digest of an index: two that hold the same vectors have the same, whatever order they were put in.
+"""
 
 import asyncio
 import hashlib

@@ -1,4 +1,7 @@
-"""A shard: the vectors of one generation in one guild. Exact while it is small, a graph proposes what to compare above."""
+"""A shard: the vectors of one generation in one guild. Exact while it is small, a graph proposes what to compare above.
+
+Exact search: every allowed vector is compared, so that filters and removals cost no recall.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -3,6 +3,8 @@
 Data files are named by their digest and never changed; the manifest, replaced in one step at the end, says which of them count. A
 crash before that leaves the old snapshot, one after it the new, and what no manifest names is cleared away by the next save.
 Vectors are float16 on disk as they already are in the index (see table.py), so a restored index gives the scores of a rebuilt one.
+
+Which of the processes that share a folder of snapshots writes them.
 """
 
 import fcntl

@@ -2,6 +2,8 @@
 
 A *frame* is a 3x3 matrix that takes the archived picture's fractions (0 to 1 across and down) to the question's. All else
 follows from it.
+
+Which local features of a question may be the same spots as an archived picture's: by descriptor, then by scale and direction.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,18 @@
 """Comparing a question with archived pictures by their prints: points first, then the pictures laid over each other.
 
 The work is bounded by counts and not by a clock, so that the same question gets the same answer on a busy machine.
+
+How sure it is that a question shows an archived piece: a logistic over what was found.
+
+All weights but those that are CHOSEN were fitted as `python -m tests.quality.fitting` does it, by maximum likelihood with a small
+ridge, on pairs that are one piece and pairs that are not, and then rounded. The pairs are of 1,002 questions in all categories of
+the benchmark, 220 of them no-matches, to two archives of 600 pieces with other seeds than the benchmark's: 772 right pairs and
+23,600 wrong ones, those with near vectors among them. Three of the wrong ones are given more than 0.6: twice a golden ring, and
+a full moon over a town. Points count by how well the pictures agree: pieces may share a window, a letter or a texture. That two
+drawings agree is little if no light makes one's colours the other's: flags, letters and stripes are drawn by many.
+
+The weights of the margin and of the archive's size are chosen: vectors may tip a balance, and a hundred times as many pictures call
+for 1.4 more in logits.
 """
 
 import asyncio

@@ -2,6 +2,20 @@
 
 Descriptors are compared by their Euclidean distance: RootSIFT (the square roots of a descriptor of sum 1) makes that the Hellinger
 distance of the gradients, which tells two patches apart better.
+
+Visual words: the nearest of 16,384 typical descriptors, and 64 bits that say on which sides of it a descriptor lies.
+
+Hamming embedding (Jégou, Douze and Schmid, "Hamming embedding and weak geometric consistency for large scale image search", ECCV
+2008): a descriptor and its word's are projected to 64 dimensions by one random rotation, and each bit of the signature says which
+is larger. Two descriptors of one word whose signatures differ in few bits are probably of one spot. The words come in pairs, a
+patch and its mirror image: so those of a mirrored picture are known without another look.
+
+Words are sought in the groups of words that lie nearest: in 99 of 100 cases that finds the nearest word, in a seventh of the time.
+
+The pose of a feature: how it is turned and how large it is, in two bytes.
+
+A picture that is shown turned, larger or smaller has all its features turned and scaled alike. That can be counted without knowing
+where they are: weak geometric consistency, as Jégou, Douze and Schmid call it (ECCV 2008).
 """
 
 from functools import cache

@@ -1,4 +1,10 @@
-"""Quadrilaterals from contours: of edges, of what differs from the picture's border, of light and dark areas in each channel."""
+"""Quadrilaterals from contours: of edges, of what differs from the picture's border, of light and dark areas in each channel.
+
+Quadrilaterals from straight lines: what contours miss, since an outline that is broken still lies on four lines.
+
+A line is its place and its slope: x = place + slope * (y - middle) for a steep one, y = place + slope * (x - middle) for a
+level one.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

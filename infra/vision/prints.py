@@ -2,6 +2,8 @@
 
 The bytes are a header that tells every length, then one zlib stream with the arrays one after the other in little-endian order. The
 same print has the same bytes, and no bytes make `unpacked` take more memory than the header's bounds allow (about 12 MB).
+
+How near a question's hashes are to an archived picture's, where their qualities let them say anything.
 """
 
 import struct

@@ -2,6 +2,18 @@
 
 Quadrilaterals come from contours and from straight lines. How likely each is the outline of map art is told by a small net
 (infra/vision/regions.py).
+
+How likely a quadrilateral is the outline of map art: a small net looks at each, straightened, with some of what is around it.
+
+A logistic of the figures of its sides (infra/vision/regions.py), which are finer than what the net sees, counts beside it: together
+they are right more often than either. Both are trained by infra/sandbox/training/outlines.py. The net has three convolutions
+and two dense
+layers, so few that numpy will do.
+
+Figures of a quadrilateral's sides, by which the outlines of map art differ from others.
+
+These are how clear an edge its four sides are, how little these edges go on beyond its corners (those of walls and of drawings
+do), how its inside differs from what is around, and its shape.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""The audit itself: everything is read once, in the order in which it comes to be, and then compared."""
+"""The audit itself: everything is read once, in the order in which it comes to be, and then compared.
+
+What an audit found.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field

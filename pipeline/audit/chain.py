@@ -5,6 +5,12 @@ reading a message. A million images make eight such lists, of which the ids are 
 
 Kinds are read in the order in which an image passes through them, and between the input and the output of a stage what it has yet
 to do. So what is missing from the output was either done with or is on the way, however busy the archive is meanwhile.
+
+The images that the log has, by guild, channel and message: what Discord, and what requests for removal, speak of.
+
+What was asked to be removed, and how far that is: what is gone from Discord may still be on its way out of the log.
+
+The images that a stage has yet to work on: they wait or are at work, were put back by hand, or lie in FAILURES.
 """
 
 import math

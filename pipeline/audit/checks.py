@@ -1,4 +1,12 @@
-"""What should have followed and did not: pure, one comparison a function. What is rejected or removed is at its end."""
+"""What should have followed and did not: pure, one comparison a function. What is rejected or removed is at its end.
+
+Whether an index has every vector or fingerprint, and no other: its snapshot, and in memory where it is searched.
+
+A process that searches loads the snapshot and follows the log from there. What the snapshot should have had when it was written is
+never made up for. The processes themselves can only be asked whether all is as the log says, for which they play all of it anew.
+
+What the catalogue has, read once from its beginning to its end.
+"""
 
 import asyncio
 import sys

@@ -1,4 +1,11 @@
-"""`mapseek audit`: is every image where it should be?"""
+"""`mapseek audit`: is every image where it should be?
+
+`mapseek sweep`: blobs that nobody needs any more go.
+
+`mapseek sync`: one channel's past is brought into the log as if the bot had heard all of it.
+
+An audit's report as the owner of an archive reads it, and as JSON.
+"""
 
 from dataclasses import asdict
 

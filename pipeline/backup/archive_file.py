@@ -2,6 +2,10 @@
 
 After a crash in the middle of an export, what was half done is in a file of the same name with `-journal` behind it: it belongs to
 the archive, and the next command that opens the archive makes it whole again.
+
+Log entries in the archive: as they are in the log, but for the headers that only tell the server how to record them.
+
+What an export or an import did, and how it tells of its progress.
 """
 
 import hashlib

@@ -3,6 +3,10 @@
 Processes may go on meanwhile. What is kept beside the logs and the places of the consumers are read first, and the logs in an order
 in which work that is on its way between two of them is seen at least once: after a restore some of it is done again, which changes
 nothing, and none is forgotten. Blobs are read last, since the log names them.
+
+An archive forgets what the log forgot: images that were removed, people who asked for it, and whatever else is gone there.
+
+Reading a whole log, whatever keeps it.
 """
 
 import sqlite3

@@ -1,4 +1,7 @@
-"""Where the stages stand in the logs, so that after a restore they go on there instead of doing all of it again."""
+"""Where the stages stand in the logs, so that after a restore they go on there instead of doing all of it again.
+
+Where entries lie in the new log: an import closes the gaps that were left by what is gone, so sequences differ.
+"""
 
 import sqlite3
 from dataclasses import replace

@@ -2,6 +2,8 @@
 
 It may be killed anywhere and begun again: the log tells how far it came, and the server takes each entry in its place only. The
 consumers come last, so that until then no stage has anything to work on.
+
+The catalogue of a restored log: made by playing it, as it was made the first time.
 """
 
 import sqlite3

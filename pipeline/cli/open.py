@@ -1,4 +1,7 @@
-"""What the commands share that look at the whole archive from outside: the log, the catalogue, the blobs and Discord."""
+"""What the commands share that look at the whole archive from outside: the log, the catalogue, the blobs and Discord.
+
+What commands work on: the log's server, running or started for them, and what is opened on it.
+"""
 
 import os
 import socket

@@ -1,4 +1,7 @@
-"""The files and folders that a command is given: what is wrong with them is told before anything is begun."""
+"""The files and folders that a command is given: what is wrong with them is told before anything is begun.
+
+Pictures inside HTML pages that refer to nothing outside themselves.
+"""
 
 import base64
 import errno

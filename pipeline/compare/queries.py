@@ -1,4 +1,13 @@
-"""What generations are compared by: questions of which something is known about the right answer."""
+"""What generations are compared by: questions of which something is known about the right answer.
+
+Collects the questions of all sorts that there are for an archive.
+
+A folder of pictures that are held to compare by: `queries.csv` says of each what is to be found, or that nothing is.
+
+Archived pictures, changed as pictures are on their way through chats: the answer to each is known without asking anybody.
+
+What a comparison reads: the archive, and the store of what people ask with, to which it adds its own questions.
+"""
 
 import asyncio
 import csv

@@ -1,4 +1,7 @@
-"""The report of a comparison: one HTML file without any reference to the outside but the links of messages."""
+"""The report of a comparison: one HTML file without any reference to the outside but the links of messages.
+
+The pictures and links that a report shows: of the questions, and of the images that were answered or expected.
+"""
 
 import asyncio
 from collections.abc import Sequence

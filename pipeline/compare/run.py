@@ -1,4 +1,7 @@
-"""Asks one generation all questions, through the very stages that answer people."""
+"""Asks one generation all questions, through the very stages that answer people.
+
+One comparison: its questions are asked in one generation after the other, so that only one model is in memory at a time.
+"""
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence

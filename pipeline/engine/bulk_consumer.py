@@ -4,6 +4,8 @@ What has been lying there for years can be fetched many at a time; a subscriber 
 than a replay may. A hand fetches a batch, works on all of it at once and fetches the next: while the model is at one hand's batch,
 the others read, prepare and record theirs. What a killed process held comes back from the server, and facts are unique, so that the
 next process goes on where it was.
+
+When a replay may begin the next batch: it has all the time in the world, and people who ask have not.
 """
 
 import asyncio

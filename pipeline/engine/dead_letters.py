@@ -1,4 +1,7 @@
-"""Dead letters: what could not be worked on, with all that is needed to understand it and to try again."""
+"""Dead letters: what could not be worked on, with all that is needed to understand it and to try again.
+
+Incidents: what went wrong with an image or a question, and what was done about it by hand, as facts.
+"""
 
 import traceback
 from dataclasses import dataclass

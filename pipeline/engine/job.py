@@ -1,4 +1,13 @@
-"""What a process works on: its jobs, what they share, and how a message is held while something it needs is down."""
+"""What a process works on: its jobs, what they share, and how a message is held while something it needs is down.
+
+How often and how soon something is tried again. Delays are seconds.
+
+The archive lane stands back while a question is being worked on in this process.
+
+Each lane has workers of its own, but both share the event loop, its threads and the processor: with thousands of images waiting,
+every stage of a question would wait for dozens of archived messages. So the archive lane begins no message while the search lane
+has one, and for a moment after, since the next stage's message is on its way then. What it has begun, it ends.
+"""
 
 import asyncio
 import random

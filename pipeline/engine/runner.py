@@ -1,4 +1,9 @@
-"""What happens to every message of every stage, once for all: decode, work, record, acknowledge; or retry, hold, bury."""
+"""What happens to every message of every stage, once for all: decode, work, record, acknowledge; or retry, hold, bury.
+
+What a stage returned becomes facts in the log, each with where it comes from.
+
+What happens to a message whose work failed: it is put back for another attempt, or becomes a dead letter.
+"""
 
 import asyncio
 import logging

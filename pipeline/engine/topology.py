@@ -1,4 +1,12 @@
-"""The streams and durable consumers that the stages need: described here, compared with the server, applied on request."""
+"""The streams and durable consumers that the stages need: described here, compared with the server, applied on request.
+
+How the server differs from what this release needs, and which of that follows from the release alone.
+
+A release that comes with a stage or a fact changes what streams and consumers are for: their subjects. That is done at its first
+start, as nothing is lost by it: entries and places stay. But a process of the release before would be handed facts that it does not
+know, and bury them; so it is done only once none is at work there. Where the subjects on the server name a fact that this release
+does not know, a newer one was here, and nothing is done.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence

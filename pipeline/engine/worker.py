@@ -2,6 +2,17 @@
 
 A worker fetches one message, works on it and fetches the next. Nothing is prefetched, so a message that waits for its turn waits on
 the server, where no acknowledgement timer runs; and no worker waits for the slowest of a batch (docs/adr/0002).
+
+A guard around nats-py's fetch, as FastStream's pull loop calls it.
+
+On a closed connection, a deleted consumer or a deleted stream fetch fails at once, and the loop calls it again at once: the process
+freezes (closed: it never yields) or floods the server (deleted). The guard waits before it lets the error through. Its tests fail
+once upstream no longer needs it. (The bare `asyncio.TimeoutError` of nats.py PR 1008 does not reach a fetch of one message.)
+
+The guard also ends the fetching when the process is to stop: FastStream drops what it is given while it stops, and what a stage
+puts back then would come back to the same process again and again, until its attempts were used up.
+
+The retry lane: a dead letter that somebody put back is worked on as it was, by the job that could not work on it.
 """
 
 import asyncio

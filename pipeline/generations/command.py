@@ -1,4 +1,7 @@
-"""`mapseek generations`, `activate`, `rollback` and `drop`."""
+"""`mapseek generations`, `activate`, `rollback` and `drop`.
+
+`mapseek generations`: the generations as a table or as JSON.
+"""
 
 from collections.abc import Sequence
 

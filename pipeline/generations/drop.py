@@ -1,4 +1,13 @@
-"""Giving up a generation: its vectors and fingerprints leave the log, the catalogue and the indexes; its consumers go too."""
+"""Giving up a generation: its vectors and fingerprints leave the log, the catalogue and the indexes; its consumers go too.
+
+Giving up the fingerprints of a generation: its facts leave the log, and the blobs that nothing else names are deleted.
+
+Generations of the same pictures and the same method share their fingerprints, so mostly it is the facts alone that go. Where it was
+the only one of its kind, each document is given what a living generation knows the picture by, as if the log were played anew. What
+no living generation knows yet stays until one does and the generation is dropped again.
+
+The searches that are under way.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,11 @@
-"""The first generation, which the first process that embeds founds; and the refusal of settings that name another model since."""
+"""The first generation, which the first process that embeds founds; and the refusal of settings that name another model since.
+
+Which generation answers is one fact: recorded here, followed by every process, and taken back by another one.
+
+Finding the generation that an owner names.
+
+What a generation is made of may be of a release that is newer than this one.
+"""
 
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError, counted

@@ -1,4 +1,7 @@
-"""How far a generation is: counted on the log, which is the only place where progress is kept. The server keeps a pause."""
+"""How far a generation is: counted on the log, which is the only place where progress is kept. The server keeps a pause.
+
+What there is of each generation: its state, how far it is, and how much its vectors take.
+"""
 
 import asyncio
 from dataclasses import dataclass

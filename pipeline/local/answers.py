@@ -1,4 +1,7 @@
-"""Answers of `mapseek find`, for people and for programs."""
+"""Answers of `mapseek find`, for people and for programs.
+
+Answers with the reasons for them as one HTML file without any reference to the outside but the links of messages.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

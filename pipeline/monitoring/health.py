@@ -1,4 +1,7 @@
-"""Alive, and ready: connected, every consumer there and fetched from lately, the database answering, no dependency waited for."""
+"""Alive, and ready: connected, every consumer there and fetched from lately, the database answering, no dependency waited for.
+
+`/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts and routes.
+"""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager

@@ -1,4 +1,11 @@
-"""An index that follows the log, and can be made anew from it at any time."""
+"""An index that follows the log, and can be made anew from it at any time.
+
+What an index that is a projection of the log can do, and what tells one such index from another.
+
+Two indexes of a kind compared by their digests.
+
+Playing the log into an index, and how far there is to play.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,13 @@
-"""The catalogue made anew from the log beside the one that answers: put in its place, or only compared with it."""
+"""The catalogue made anew from the log beside the one that answers: put in its place, or only compared with it.
+
+Playing the log into a catalogue through the very code of the persist stage, as far as each durable of the stage has come.
+
+Two catalogues compared: the digest of each, and where they differ.
+
+Holding the stages that write to the catalogue for a moment, so that it stands at a known place of the log. Reads go on.
+
+Seeing to it that one process at a time does something: while it lives it says so, and nothing is left behind when it dies.
+"""
 
 import asyncio
 import hashlib

@@ -1,4 +1,7 @@
-"""Asking every process that holds an index to rebuild it, and hearing how each of them gets on."""
+"""Asking every process that holds an index to rebuild it, and hearing how each of them gets on.
+
+The snapshot of an index that no process has open, made anew from the log or compared with it.
+"""
 
 import asyncio
 from collections.abc import Callable

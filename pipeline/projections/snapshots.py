@@ -1,4 +1,7 @@
-"""Opening an index: its snapshot is loaded, brought up to the log, and written again from time to time."""
+"""Opening an index: its snapshot is loaded, brought up to the log, and written again from time to time.
+
+What a process that holds an index does when it is asked to rebuild it: it tells how far it is, then what came of it.
+"""
 
 import asyncio
 import os

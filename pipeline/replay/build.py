@@ -3,6 +3,10 @@
 The pictures that were there before the generation are worked on through durables of their own, one for what each stage makes of
 them, side by side and by any number of processes; what is posted since goes through the generation's own durables, on which a
 build helps out at the end, so that no other process has to run.
+
+Beginning a generation of what today's release makes with an encoder, or joining in with whoever is building that very one.
+
+Pausing, resuming and cancelling a build. The server keeps a pause: it holds for every process, and after restarts.
 """
 
 import asyncio

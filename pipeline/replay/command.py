@@ -1,4 +1,9 @@
-"""`mapseek replay`: building a generation, and pausing, resuming and cancelling that."""
+"""`mapseek replay`: building a generation, and pausing, resuming and cancelling that.
+
+`mapseek replay --stage`: a stage goes through a part of the log again.
+
+`mapseek replay`: its progress bar, its estimate and its summary.
+"""
 
 import asyncio
 import math

@@ -2,6 +2,8 @@
 
 A durable that is named after the stage and the part keeps the place, so that a replay that was interrupted goes on where it was;
 its end is the last entry at its start.
+
+Which part of the log a stage is to go through again.
 """
 
 import hashlib

@@ -1,4 +1,7 @@
-"""`mapseek up`, `run` and `gateway`."""
+"""`mapseek up`, `run` and `gateway`.
+
+`mapseek status`, `invite`, `topology` and `schema`.
+"""
 
 from typing import Annotated
 

@@ -1,4 +1,11 @@
-"""`mapseek up`, `run` and `gateway`: processes that work until they are told to stop."""
+"""`mapseek up`, `run` and `gateway`: processes that work until they are told to stop.
+
+`mapseek status` and `mapseek topology`: looking at the log's server.
+
+`mapseek invite`: the link that adds the bot to a server.
+
+`mapseek status`: the stages as a table or as JSON.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict

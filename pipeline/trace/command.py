@@ -1,4 +1,7 @@
-"""`mapseek trace`: everything that happened to an image, to the images of a message, or to a search."""
+"""`mapseek trace`: everything that happened to an image, to the images of a message, or to a search.
+
+A trace for people and for programs.
+"""
 
 from dataclasses import asdict
 from typing import Any

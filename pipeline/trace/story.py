@@ -1,4 +1,7 @@
-"""The story of an image or a search: every step with its time, who took it, and how long after its cause."""
+"""The story of an image or a search: every step with its time, who took it, and how long after its cause.
+
+Where an image or a search stands now, in one line, and what each generation and the catalogue have of it.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

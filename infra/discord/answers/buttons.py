@@ -1,4 +1,10 @@
-"""The buttons under an answer. Each carries all that is needed to act on it (`custom_ids`), so it works after any restart: pure."""
+"""The buttons under an answer. Each carries all that is needed to act on it (`custom_ids`), so it works after any restart: pure.
+
+What a button carries: all that is needed to act on a press, so that it works after a restart of every process.
+
+`ms1:<kind>:<part>:...`, at most 100 characters. The `1` is the version: a button of an unknown version is answered with a sentence.
+A pressed id comes back from Discord as it was sent, but it names things only; what the presser may do is checked anew.
+"""
 
 from collections.abc import Callable
 

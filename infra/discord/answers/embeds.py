@@ -1,4 +1,7 @@
-"""The look of an answer, one piece of map art a page: pure. Its words come from the catalogues, its buttons from `buttons`."""
+"""The look of an answer, one piece of map art a page: pure. Its words come from the catalogues, its buttons from `buttons`.
+
+Why something was found, in words: the same on Discord and on the command line. Pure.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

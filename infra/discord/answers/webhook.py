@@ -1,4 +1,7 @@
-"""Answers to slash commands, delivered from any process: the interaction's token is all that is needed, no login."""
+"""Answers to slash commands, delivered from any process: the interaction's token is all that is needed, no login.
+
+disnake's webhook calls, without its memory of them.
+"""
 
 import io
 from collections.abc import Iterator

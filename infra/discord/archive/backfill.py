@@ -1,6 +1,10 @@
 """Filling in the past of a channel, page by page, oldest first: a page is in the log before the position after it is saved.
 
 A page that is read again after a restart records nothing twice, since the log keeps each image once.
+
+The back-fills of this process: begun by a command, steered by buttons, taken up again after a restart.
+
+What a back-fill reads: the channels and threads that a channel, a forum or a category has, and their messages.
 """
 
 import asyncio

@@ -1,4 +1,11 @@
-"""How a back-fill looks: pure."""
+"""How a back-fill looks: pure.
+
+The message that shows how a back-fill goes: the command's own answer while its token works, then a message of the bot.
+
+`/archive status`: one embed, with lists that are cut rather than refused.
+
+How far a back-fill has come, how fast it is and how long it will take: pure. A snowflake's upper bits are its time.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""One way into the log for every post: heard live, caught up or filled back."""
+"""One way into the log for every post: heard live, caught up or filled back.
+
+Which channels are watched: those that the owner of the installation named, and those that the managers of a guild did.
+"""
 
 from collections.abc import Iterable
 from typing import Any

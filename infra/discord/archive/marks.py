@@ -1,4 +1,9 @@
-"""High-water marks: up to which message every image of a channel is recorded, so that what was missed can be read again."""
+"""High-water marks: up to which message every image of a channel is recorded, so that what was missed can be read again.
+
+What was deleted a moment ago: a page of history that was read just before must not bring it back.
+
+Who asked that their earlier posts stay out: at hand without waiting, since every post is checked.
+"""
 
 import asyncio
 from collections import OrderedDict

@@ -2,6 +2,9 @@
 
 Public threads and forum posts are read by the readers of their parent, so only parents are listed. Private threads are listed if
 they are active and the asker is in them; archived private ones are left out, since nobody can say cheaply who is in them.
+
+Who sees an answer that is visible to all: everyone who may see the place, with whatever roles they have. What they may read is
+worked out for every mixture of roles that makes a difference, since the bot knows no members and cannot say who has which.
 """
 
 import asyncio

@@ -1,4 +1,11 @@
-"""Links that can be asked about: to a message on Discord, or to a picture that lies with Discord."""
+"""Links that can be asked about: to a message on Discord, or to a picture that lies with Discord.
+
+What is typed after `/find-text`: words to look for, and words with a minus before them that the picture must not show.
+
+Dates as people type them: a year, a month or a day, in UTC.
+
+The pictures that a question can be about.
+"""
 
 import re
 from collections.abc import Collection

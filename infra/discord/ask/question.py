@@ -1,4 +1,7 @@
-"""Asking about pictures: one question each, the first answered in the interaction's own answer, the others in messages after it."""
+"""Asking about pictures: one question each, the first answered in the interaction's own answer, the others in messages after it.
+
+The circumstances of a question: who asks, where, in which language, and who sees the answer.
+"""
 
 import math
 from collections.abc import AsyncIterator, Iterator

@@ -1,4 +1,9 @@
-"""`/archive`: what the managers of a guild decide about its archive, and how they see that it does well."""
+"""`/archive`: what the managers of a guild decide about its archive, and how they see that it does well.
+
+Options that several subcommands of `/archive` have.
+
+The settings of a guild: how they change, and how they are shown.
+"""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,7 @@
-"""Catching up: what was posted and deleted while the bot was away. In the background: live posts and commands do not wait."""
+"""Catching up: what was posted and deleted while the bot was away. In the background: live posts and commands do not wait.
+
+A second look at the last days: what was deleted or edited while the bot was away is removed too.
+"""
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence

@@ -1,4 +1,9 @@
-"""`/find` and the right click on a message: acknowledged at once and then recorded; the answers come from elsewhere."""
+"""`/find` and the right click on a message: acknowledged at once and then recorded; the answers come from elsewhere.
+
+`/find-text`: looking for a picture by words.
+
+The options of the commands that ask, named and described in every language.
+"""
 
 from typing import Any
 

@@ -1,4 +1,11 @@
-"""Posts: every image in a watched channel is recorded, and what an edit takes away is removed."""
+"""Posts: every image in a watched channel is recorded, and what an edit takes away is removed.
+
+Removals: what is deleted on Discord leaves the archive. Nothing is removed here; the log is told what is to go.
+
+Guilds that the bot was removed from while it was away: their archive is erased as if it had heard of it.
+
+History that the bot may read at last: a role or an overwrite was changed, so nobody has to wait for the next post there.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

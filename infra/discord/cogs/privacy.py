@@ -1,4 +1,7 @@
-"""`/forget` and `/privacy`: what members may have forgotten, and what is kept of them. Nothing is removed here; the log is told."""
+"""`/forget` and `/privacy`: what members may have forgotten, and what is kept of them. Nothing is removed here; the log is told.
+
+What members name when they want something forgotten: pure.
+"""
 
 import re
 from typing import Any

@@ -1,4 +1,7 @@
-"""Discord's REST API with the bot's token, logged in at first use and without a gateway."""
+"""Discord's REST API with the bot's token, logged in at first use and without a gateway.
+
+Fresh URLs for expired ones: the message is fetched again by REST, without a gateway login.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

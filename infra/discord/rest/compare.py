@@ -1,4 +1,12 @@
-"""What Discord shows against what the log has, by REST alone: a hundred messages with each request, and none read twice."""
+"""What Discord shows against what the log has, by REST alone: a hundred messages with each request, and none read twice.
+
+Recording what Discord and the log do not have in common, by the very facts that the gateway would have recorded live.
+
+What of a guild the log should have: the places that are watched, and each of them from which message on.
+
+A place is recorded from the moment when it was first watched, which nobody noted; but its oldest known post, its mark and its
+back-fills tell of it. What began later is recorded from its first message on.
+"""
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence

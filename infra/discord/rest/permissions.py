@@ -1,4 +1,7 @@
-"""Who may read what now, asked of Discord by REST: for processes without a gateway, which know no guilds and members."""
+"""Who may read what now, asked of Discord by REST: for processes without a gateway, which know no guilds and members.
+
+A guild as the gateway would know it, asked of Discord by REST: its channels, its active threads and the bot as a member.
+"""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,9 @@
-"""Channels of a guild: added, changed, deleted, and the threads that the bot comes to see with them."""
+"""Channels of a guild: added, changed, deleted, and the threads that the bot comes to see with them.
+
+Threads and forum posts: opened, joined, archived, and woken by the next message.
+
+Direct messages between one person and the bot. Such a conversation is in a guild of its own that nobody is told of.
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta

@@ -1,4 +1,7 @@
-"""What Discord's own client lets a member do with a bot: which command, in which channel, on which message, which button."""
+"""What Discord's own client lets a member do with a bot: which command, in which channel, on which message, which button.
+
+What a member sees after a command or a press: the answer with its buttons.
+"""
 
 from dataclasses import dataclass
 

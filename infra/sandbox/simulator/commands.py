@@ -1,4 +1,9 @@
-"""Application commands as a bot registers them: what Discord takes, and how it returns them."""
+"""Application commands as a bot registers them: what Discord takes, and how it returns them.
+
+The options that a slash command declares: subcommands and their groups, or what a member fills in.
+
+What a member puts into a slash command: checked as Discord's own client checks it, and sent with what it names (`resolved`).
+"""
 
 import re
 from collections import Counter

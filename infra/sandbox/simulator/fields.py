@@ -1,4 +1,11 @@
-"""The types and lengths of a body's fields, refused in Discord's words (error code 50035)."""
+"""The types and lengths of a body's fields, refused in Discord's words (error code 50035).
+
+Errors as Discord words them: an HTTP status, a JSON error code and, for a refused form, where it is wrong.
+
+The languages of Discord's clients: the only keys that a localisation may have.
+
+The names and descriptions of commands and their options, in every language they have.
+"""
 
 import re
 from collections.abc import Iterator, Sequence

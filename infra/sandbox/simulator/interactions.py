@@ -1,4 +1,9 @@
-"""Interactions and their webhook: answered with the interaction's own token, without the bot's, for fifteen minutes."""
+"""Interactions and their webhook: answered with the interaction's own token, without the bot's, for fifteen minutes.
+
+What responses to an interaction do: a new message, a promise of one, or a change of the message whose button was pressed.
+
+Interactions as they begin: a member uses a command or presses a button, and the bot is told of it by INTERACTION_CREATE.
+"""
 
 import secrets
 import time

@@ -1,4 +1,9 @@
-"""What members ask of the bot: slash commands, commands on a message, presses of buttons, and the answers they then see."""
+"""What members ask of the bot: slash commands, commands on a message, presses of buttons, and the answers they then see.
+
+Messages as members post, change and delete them. No limit is enforced, so that what old or odd clients left can be had too.
+
+Guilds, channels, threads and roles as demo and tests change them. The bot learns of it as Discord would tell it.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,11 @@
-"""What exists in the simulated Discord: plain records. world.py changes them, payloads.py puts them on the wire."""
+"""What exists in the simulated Discord: plain records. world.py changes them, payloads.py puts them on the wire.
+
+Discord's ids: milliseconds since 2015 in the upper bits, so that an id tells its own time.
+
+Who may do what where: Discord's permission bits and the order in which they are overruled.
+
+Messages in the order of their ids, and the pages that are read of them.
+"""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence

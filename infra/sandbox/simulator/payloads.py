@@ -1,4 +1,11 @@
-"""How the records look on the wire: Discord's objects, with every field that disnake reads."""
+"""How the records look on the wire: Discord's objects, with every field that disnake reads.
+
+How guilds, channels and threads look on the wire.
+
+Embeds on the wire: the files that they show by `attachment://name` have URLs there.
+
+Channels and members as an interaction names them: less than the whole object, but with permissions computed by Discord.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,13 @@
-"""REST v10 as the bot sees it with its token: itself, its application and commands, channels and their messages."""
+"""REST v10 as the bot sees it with its token: itself, its application and commands, channels and their messages.
+
+What Discord refuses in a message, in its own words (error code 50035 and its relatives).
+
+What every call with the bot's token begins with: whose it is, and whether the bot may see what it names.
+
+Request bodies: JSON, or a multipart form with `payload_json` and `files[n]`.
+
+What a message of the bot may refer to, and whom it may mention.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

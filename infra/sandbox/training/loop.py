@@ -2,6 +2,8 @@
 
 Every batch is drawn from the seed and the number of its step alone, so that a training that was interrupted ends with the weights
 of one that was not (on the same machine and number of threads).
+
+The weights as a file that open_clip loads: the whole model in half precision.
 """
 
 import os
