@@ -2,17 +2,18 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
+AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder  # whole files, in their order: the small ones of unit/ come last
 
-.PHONY: demo test soak check bench bench-quality train schema clean
+.PHONY: demo test test-all check bench bench-quality train schema clean
 
 demo: .venv/ready
 	$(BIN)/mapseek demo
 
 test: .venv/ready
-	$(BIN)/pytest
+	$(BIN)/pytest $(AT_ONCE)
 
-soak: .venv/ready
-	$(BIN)/pytest -m soak
+test-all: .venv/ready
+	$(BIN)/pytest $(AT_ONCE) -m ''
 
 check: .venv/ready
 	$(BIN)/ruff format --check .

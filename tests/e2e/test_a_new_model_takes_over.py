@@ -164,7 +164,7 @@ async def when(
 
 @pytest.mark.slow
 @pytest.mark.timeout(2_400)
-@pytest.mark.parametrize(("images", "rate"), [(200, 5), pytest.param(2_000, 40, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(("images", "rate"), [(200, 5), pytest.param(2_000, 40, marks=pytest.mark.slow)])
 async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and_switched_on(
     tmp_path: Path, impatient_log: None, images: int, rate: int
 ) -> None:

@@ -19,7 +19,6 @@ from tests.suites.world import whole_world
 
 QUICK = settings(
     max_examples=12,
-    deadline=None,
     derandomize=True,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
@@ -75,7 +74,7 @@ def test_nobody_is_shown_what_they_may_not_read_and_everybody_finds_what_they_ma
     stage.play(plan)
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @settings(QUICK, max_examples=300, derandomize=False, phases=list(Phase))
 @given(plan=plans(16))

@@ -310,7 +310,6 @@ async def test_a_fingerprint_that_the_index_of_features_lacks_is_found_and_a_reb
     assert {step.name: step.there for step in report.steps}["in the index of features"] == 2
 
 
-@pytest.mark.slow
 async def test_more_subjects_than_the_server_names_in_one_answer_are_all_listed(archive: Archive) -> None:
     js = archive.client.jetstream()
     for number in range(100_002):

@@ -350,7 +350,6 @@ async def test_without_torch_it_says_what_to_install() -> None:
     assert "torch is not installed: install mapseek[embed]" in python(code).stdout
 
 
-@pytest.mark.slow
 async def test_vit_b_32_itself_runs() -> None:
     encoder = await open_encoder("ViT-B-32", None, device="cpu")
     about = encoder.encoder

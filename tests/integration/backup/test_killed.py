@@ -46,7 +46,6 @@ async def test_a_killed_import_goes_on(
     assert await target.dumps() == await source.dumps()
 
 
-@pytest.mark.slow
 async def test_a_program_that_is_killed_goes_on(source: Installation, archive: Path, tmp_path: Path) -> None:
     for number in range(200):
         await post(source, number)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
 from nats.aio.client import Client
 from nats.js.api import ConsumerInfo
 
@@ -38,7 +37,6 @@ async def finishes(environment: Mapping[str, str], client: Client, catalogue: Ca
     assert (verified.code, verified.out.startswith("identical: ")) == (0, True), verified
 
 
-@pytest.mark.slow
 async def test_while_it_fills_the_new_one(
     client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: Opened, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
@@ -63,7 +61,6 @@ async def test_while_it_fills_the_new_one(
     assert await catalogue.vector("10", "g1") == vector(10)
 
 
-@pytest.mark.slow
 async def test_while_it_holds_those_who_write(
     client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: Opened, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
