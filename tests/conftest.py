@@ -1,11 +1,17 @@
 """Fixtures that every kind of test may use: a real nats-server for each test that asks for one."""
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported, here and in every program that a test starts
+
+import cv2
+import hypothesis
 import pytest
 import structlog
 from nats.aio.client import Client
+from threadpoolctl import threadpool_limits
 
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
@@ -15,20 +21,34 @@ from pipeline.engine import consumers
 from pipeline.settings import Settings
 from tests.suites import impatient
 
+OTHER_TOOLS_SETTINGS = ("DISCORD_TOKEN", "NATS_URL", "MONGODB_URI")
+
+threadpool_limits(1)  # as in production: tests stand beside each other, and matrices are small
+cv2.setNumThreads(1)
+
+hypothesis.settings.register_profile("tests", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("tests")
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the developer's own reaches a test."""
-    for name in ("DISCORD_TOKEN", "NATS_URL"):
-        monkeypatch.delenv(name, raising=False)
+    """No setting of the developer's own reaches a test, be it from the environment or from a `.env` in the checkout."""
+    for name in tuple(os.environ):
+        if name.upper().startswith("MAPSEEK_") or name.upper() in OTHER_TOOLS_SETTINGS:
+            monkeypatch.delenv(name)
     monkeypatch.setenv("MAPSEEK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_logging() -> Iterator[None]:
+    """Plain tracebacks: the pretty ones show all variables, which takes seconds where those are large."""
+    structlog.reset_defaults()
+    *processors, _ = structlog.get_config()["processors"]
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*processors, renderer])
     yield
     structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+_GIVEN = os.environ.get("MONGODB_URI")
+"""Read before any test begins: from then on no setting of the developer's own is left in the environment."""
+
 _IMAGES = ("mongodb/mongodb-atlas-local", "mongo")
 
 
@@ -34,8 +37,8 @@ def announce(server: MongoServer, config: pytest.Config) -> None:
 @contextmanager
 def mongo_server(folder: Path) -> Iterator[MongoServer]:
     """The best server that can be had here; what is started keeps its data in `folder` and is stopped at the end."""
-    if uri := os.environ.get("MONGODB_URI"):
-        yield MongoServer(uri, "the server in MONGODB_URI")
+    if _GIVEN:
+        yield MongoServer(_GIVEN, "the server in MONGODB_URI")
     elif image := _local_image():
         with _container(image) as server:
             yield server

@@ -4,7 +4,7 @@ from typing import Any
 
 import disnake
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.discord.ask.audience import MOST_PRIVATE_THREADS, READING, is_age_restricted, may_read, readable_channels
@@ -215,7 +215,6 @@ TARGETS = (EVERYONE, READERS, MANAGERS, MEMBER)
 OVERWRITES = st.lists(st.tuples(st.sampled_from(TARGETS), BITS, BITS), max_size=4, unique_by=lambda each: each[0])
 
 
-@settings(deadline=None)
 @given(BITS, BITS, st.tuples(OVERWRITES, OVERWRITES, OVERWRITES), st.lists(st.sampled_from([0, 2]), min_size=3, max_size=3))
 async def test_whoever_sees_an_answer_for_all_may_see_what_it_shows(
     everyone: int, readers: int, overwrites: tuple[list[Any], ...], kinds: list[int]

@@ -124,7 +124,7 @@ def fits(spot: Spot, place: Spot) -> bool:
     return place.room.restricted or not spot.room.restricted
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(plans(), st.sampled_from(ACCOUNTS), st.frozensets(st.sampled_from(ROLES)), st.data())
 async def test_an_asker_is_shown_all_that_they_may_read_and_nothing_else(
     plan: Plan, account: int, roles: frozenset[int], data: st.DataObject
@@ -139,7 +139,7 @@ async def test_an_asker_is_shown_all_that_they_may_read_and_nothing_else(
         assert await may_read(guild.get_channel_or_thread(spot.id), asker, here) == (spot in readable)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(plans(), st.sampled_from(ACCOUNTS), st.frozensets(st.sampled_from(ROLES)), st.data())
 async def test_an_answer_for_all_shows_what_everyone_who_sees_it_may_read(
     plan: Plan, account: int, roles: frozenset[int], data: st.DataObject

@@ -176,7 +176,7 @@ def read(data: bytes) -> None:
 
 class TestFuzz:
     @pytest.mark.parametrize("name", WRITTEN)
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(data=st.data())
     def test_hostile_bytes_are_read_or_rejected_and_nothing_else(self, name: str, data: st.DataObject) -> None:
         file = bytearray(WRITTEN[name])
@@ -185,7 +185,7 @@ class TestFuzz:
         with suppress(Reject):
             read(bytes(file))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         st.sampled_from(
             [b"", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"\xff\xd8\xff", b"GIF89a", b"RIFF\0\1\0\0WEBPVP8 ", b"BM\0\1\0\0\0\0\0\0"]
@@ -196,7 +196,7 @@ class TestFuzz:
         with suppress(Reject):
             read(start + rest)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         size=st.tuples(st.integers(0, 9), st.integers(0, 9)),
         depth=st.sampled_from(

@@ -99,5 +99,5 @@ class IndexAndModel(RuleBasedStateMachine):
             assert len(self.index) == sum(map(len, self.model.values()))
 
 
-IndexAndModel.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, derandomize=True)
+IndexAndModel.TestCase.settings = settings(max_examples=40, stateful_step_count=30, derandomize=True)
 TestIndexAndModel = IndexAndModel.TestCase
