@@ -1,5 +1,6 @@
 """A log to make projections anew from, the catalogue that the persist stage filled, and an index that follows it."""
 
+import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.projections.snapshots import projected_index
 from pipeline.projections.vectors import ProjectedIndex
-from tests.suites.mongo_server import mongo_server
+from tests.suites.mongo_server import drop_database, mongo_server
 from tests.suites.rebuilding import Held, Opened, lived, persisting
 
 
@@ -37,13 +38,15 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "mongodb"])
-def environment(request: pytest.FixtureRequest, data: Path, nats_url: str) -> Mapping[str, str]:
+def environment(request: pytest.FixtureRequest, data: Path, nats_url: str) -> Iterator[Mapping[str, str]]:
     """The settings of a `mapseek` that works on this log."""
     ours = {"MAPSEEK_DATA_DIR": str(data), "NATS_URL": nats_url, "MAPSEEK_CATALOGUE": request.param}
-    if request.param == "mongodb":
-        name = f"rebuild_{data.parent.name[:30]}"
-        ours |= {"MONGODB_URI": request.getfixturevalue("mongodb"), "MAPSEEK_MONGODB_DATABASE": name}
-    return ours
+    if request.param != "mongodb":
+        yield ours
+        return
+    uri, name = request.getfixturevalue("mongodb"), f"mapseek_test_{uuid.uuid4().hex[:12]}"
+    yield ours | {"MONGODB_URI": uri, "MAPSEEK_MONGODB_DATABASE": name}
+    drop_database(uri, name)
 
 
 @pytest.fixture
