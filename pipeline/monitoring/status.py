@@ -1,7 +1,7 @@
 """The true state of every stage in both lanes, read from the log itself: nothing has to be running for it to be right."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -36,14 +36,19 @@ class StageStatus:
     last_activity: datetime | None
 
 
-async def status(client: Client, stages: Sequence[Stage[Any]], sample_s: float = 1.0) -> list[StageStatus]:
+async def status(
+    client: Client,
+    stages: Sequence[Stage[Any]],
+    sample_s: float = 1.0,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> list[StageStatus]:
     """The state of each stage; takes `sample_s` seconds, over which the rate is measured (0: there is no rate).
 
     Raises Unavailable.
     """
     wanted = durables(stages, await generations_on(client))
     before = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
-    await asyncio.sleep(sample_s)
+    await sleep(sample_s)
     after = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
     letters = await asyncio.gather(*(_dead_letters(client, durable) for durable in wanted))
     return [

@@ -20,7 +20,7 @@ from pipeline.monitoring import health
 from pipeline.monitoring.status import idle_stages, status
 from pipeline.process import Process, running
 from pipeline.settings import Settings
-from tests.suites.bench_stage import STAGE, working
+from tests.suites.bench_stage import STAGE, unsettled, working
 from tests.suites.facts import posted
 from tests.suites.waiting import eventually
 
@@ -137,10 +137,15 @@ async def test_status_tells_pending_in_flight_dead_letters_and_rate(
         assert (row.pending, row.dead_letters) == (3, 1)
         assert row.last_activity is not None
         assert row.rate == 0.0
-        sample = asyncio.create_task(status(client, [STAGE], 1.0))
-        await asyncio.sleep(0.2)
-        release.set()
-        [row] = [row for row in await sample if row.lane == "image"]
+
+        async def until_all_is_done(_: float) -> None:
+            release.set()
+            await eventually(settled)
+
+        async def settled() -> bool:
+            return await unsettled(client, "IMAGES", "download-image") == 0
+
+        [row] = [row for row in await status(client, [STAGE], 1.0, until_all_is_done) if row.lane == "image"]
         assert (row.pending, row.in_flight) == (0, 0)
         assert row.rate == 5.0
 

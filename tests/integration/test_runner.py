@@ -206,17 +206,20 @@ async def test_an_outage_holds_the_message_without_using_up_its_attempts(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     calls = 0
+    down = True
 
     async def work(event: Fact) -> Sequence[Fact]:
         nonlocal calls
         calls += 1
-        if calls <= 4 * STAGE.attempts:
+        if down:
             raise Unavailable("catalogue", "connection refused")
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("m"))
     async with working(nats_url, client, journal, work) as runtime:
         await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
+        await eventually(lambda: calls > 4 * STAGE.attempts)
+        down = False
         await settled(client)
         assert runtime.waiting_for == {}
     assert await count(client, "IMAGES", DOWNLOADED) == 1
@@ -263,7 +266,7 @@ async def test_the_circuit_breaker_keeps_a_log_from_being_emptied_into_failures(
         assert buried == 3
         broken = False
         await settled(client)
-        assert runtime.waiting_for == {}
+        await eventually(lambda: runtime.waiting_for == {})
     assert await count(client, "FAILURES") == buried
     assert await count(client, "IMAGES", DOWNLOADED) == 30 - buried
 
@@ -285,7 +288,7 @@ async def test_one_who_waits_for_an_answer_is_told_of_the_dead_letter(
 async def test_work_that_takes_longer_than_the_acknowledgement_timer_is_done_once(
     nats_url: str, client: Client, journal: JetStreamJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(consumers, "ACK_WAIT_S", 1.0)
+    monkeypatch.setattr(consumers, "ACK_WAIT_S", 2.0)
     calls = 0
     redelivered = asyncio.Event()
 
