@@ -2,7 +2,8 @@
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder  # whole files, in their order: the small ones of unit/ come last
+# Whole files, in their order: the many small ones of unit/ come last, so that no worker is idle at the end.
+AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all check bench bench-quality train schema clean
 

@@ -30,12 +30,19 @@ hypothesis.settings.register_profile("tests", deadline=None)  # how long an exam
 hypothesis.settings.load_profile("tests")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> Iterator[None]:
+    """No setting of the developer's own reaches a test."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in tuple(os.environ):
+            if name.upper().startswith("MAPSEEK_") or name.upper() in OTHER_TOOLS_SETTINGS:
+                environment.delenv(name)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the developer's own reaches a test, be it from the environment or from a `.env` in the checkout."""
-    for name in tuple(os.environ):
-        if name.upper().startswith("MAPSEEK_") or name.upper() in OTHER_TOOLS_SETTINGS:
-            monkeypatch.delenv(name)
+def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Data of the test's own, and no `.env` of the developer's."""
     monkeypatch.setenv("MAPSEEK_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
 
