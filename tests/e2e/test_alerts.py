@@ -8,7 +8,7 @@ from contracts.events import AlertCancelled, AlertDelivered, AlertSet, AlertTrig
 from infra.discord.wording import say
 from infra.sandbox.simulator import Answer, Channel, Member, Message, Overwrite, Permission
 from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.suites.world import Discord, World, art, mapseek_beside, together
 
 EN = "en-US"
 WANTED = 7
@@ -49,105 +49,113 @@ def found(message: Message) -> str:
     return say(EN, "notices-alert-direct", link=message.jump_url)
 
 
-async def test_whoever_asked_in_vain_is_told_directly_and_once_when_it_is_posted_later(world: World) -> None:
-    discord = world.discord
-    await wish(world)
+@together
+async def test_whoever_asked_in_vain_is_told_directly_and_once_when_it_is_posted_later(server: World) -> None:
+    discord = server.discord
+    await wish(server)
     await discord.post(("other.png", art(1)))
     message = await discord.post(("wanted.png", art(WANTED)))
     assert await told(discord, discord.alex) == [found(message)]
-    await world.log.holds(AlertDelivered, 1)
+    await server.log.holds(AlertDelivered, 1)
     await discord.post(("again.png", art(WANTED)))
-    await world.archived(3)
-    assert await at_rest(world) == ["direct"]
+    await server.archived(3)
+    assert await at_rest(server) == ["direct"]
     assert discord.simulator.direct_messages(discord.alex)[0].content == found(message)
     assert len(discord.simulator.direct_messages(discord.alex)) == 1
     assert discord.simulator.direct_messages(discord.steve) == []
 
 
-async def test_two_posts_at_the_same_moment_are_told_once(world: World) -> None:
-    discord = world.discord
-    await wish(world)
+@together
+async def test_two_posts_at_the_same_moment_are_told_once(server: World) -> None:
+    discord = server.discord
+    await wish(server)
     message = await discord.post(("one.png", art(WANTED)), ("two.png", art(WANTED)))
     assert await told(discord, discord.alex) == [found(message)]
-    await world.archived(2)
-    await at_rest(world)
+    await server.archived(2)
+    await at_rest(server)
     assert len(discord.simulator.direct_messages(discord.alex)) == 1
 
 
-async def test_what_was_posted_between_the_answer_and_the_press_is_told_at_once(world: World) -> None:
-    discord, simulator = world.discord, world.discord.simulator
+@together
+async def test_what_was_posted_between_the_answer_and_the_press_is_told_at_once(server: World) -> None:
+    discord, simulator = server.discord, server.discord.simulator
     answer = await simulator.answer(await discord.ask(art(WANTED)), embedded=True)
     message = await discord.post(("wanted.png", art(WANTED)))
-    await world.archived(1)
-    await press_wish(world, answer, discord.alex)
+    await server.archived(1)
+    await press_wish(server, answer, discord.alex)
     assert await told(discord, discord.alex) == [found(message)]
 
 
-async def test_a_person_who_takes_no_direct_messages_is_mentioned_where_they_asked(world: World) -> None:
-    discord, simulator = world.discord, world.discord.simulator
+@together
+async def test_a_person_who_takes_no_direct_messages_is_mentioned_where_they_asked(server: World) -> None:
+    discord, simulator = server.discord, server.discord.simulator
     simulator.close_dms(discord.alex)
     lobby = simulator.add_text_channel(discord.guild, "lobby")
-    await wish(world, channel=lobby)
+    await wish(server, channel=lobby)
     message = await discord.post(("wanted.png", art(WANTED)))
-    await world.log.holds(AlertDelivered, 1)
-    assert await at_rest(world) == ["mention"]
+    await server.log.holds(AlertDelivered, 1)
+    assert await at_rest(server) == ["mention"]
     [mention] = [each for each in lobby.messages.values() if each.author.bot and each.content]
     assert mention.content == say(EN, "notices-alert-mention", member=f"<@{discord.alex.id}>", link=message.jump_url)
 
 
+@together
 async def test_of_a_channel_that_the_person_may_not_read_nothing_is_told_until_it_turns_up_in_one_that_they_may(
-    world: World,
+    server: World,
 ) -> None:
-    discord, simulator = world.discord, world.discord.simulator
+    discord, simulator = server.discord, server.discord.simulator
     bot = Overwrite(simulator.me(discord.guild), allow=Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY)
     hidden = simulator.add_text_channel(
         discord.guild, "hidden", [Overwrite(discord.guild.everyone, deny=Permission.VIEW_CHANNEL), bot]
     )
-    await wish(world)
+    await wish(server)
     await discord.post(("secret.png", art(WANTED)), channel=hidden)
-    await world.log.holds(AlertDelivered, 1)
-    assert await at_rest(world) == ["withheld"]
+    await server.log.holds(AlertDelivered, 1)
+    assert await at_rest(server) == ["withheld"]
     assert simulator.direct_messages(discord.alex) == []
     message = await discord.post(("wanted.png", art(WANTED)))
     assert await told(discord, discord.alex) == [found(message)]
-    await world.log.holds(AlertDelivered, 2)
-    assert await at_rest(world) == ["withheld", "direct"]
+    await server.log.holds(AlertDelivered, 2)
+    assert await at_rest(server) == ["withheld", "direct"]
 
 
-async def test_a_private_threads_post_is_told_to_its_members_alone(world: World) -> None:
-    discord, simulator = world.discord, world.discord.simulator
+@together
+async def test_a_private_threads_post_is_told_to_its_members_alone(server: World) -> None:
+    discord, simulator = server.discord, server.discord.simulator
     thread = await simulator.add_thread(discord.gallery, "workshop", owner=discord.steve, private=True)
     await simulator.join_thread(thread, simulator.me(discord.guild))
-    await wish(world)
-    await wish(world, member=discord.steve)
-    await world.log.holds(AlertSet, 2)
+    await wish(server)
+    await wish(server, member=discord.steve)
+    await server.log.holds(AlertSet, 2)
     message = await discord.post(("secret.png", art(WANTED)), channel=thread)
     assert await told(discord, discord.steve) == [found(message)]
-    await world.log.holds(AlertDelivered, 2)
-    assert sorted(await at_rest(world)) == ["direct", "withheld"]
+    await server.log.holds(AlertDelivered, 2)
+    assert sorted(await at_rest(server)) == ["direct", "withheld"]
     assert simulator.direct_messages(discord.alex) == []
 
 
-async def test_age_restricted_posts_are_told_to_those_alone_who_asked_in_such_a_channel(world: World) -> None:
-    discord, simulator = world.discord, world.discord.simulator
+@together
+async def test_age_restricted_posts_are_told_to_those_alone_who_asked_in_such_a_channel(server: World) -> None:
+    discord, simulator = server.discord, server.discord.simulator
     tavern = simulator.add_text_channel(discord.guild, "tavern", nsfw=True)
-    await wish(world)
-    await wish(world, channel=tavern, member=discord.steve)
-    await world.log.holds(AlertSet, 2)
+    await wish(server)
+    await wish(server, channel=tavern, member=discord.steve)
+    await server.log.holds(AlertSet, 2)
     there = await discord.post(("adult.png", art(WANTED)), channel=tavern)
     assert await told(discord, discord.steve) == [found(there)]
-    await world.log.holds(AlertDelivered, 2)
-    assert sorted(await at_rest(world)) == ["direct", "withheld"]
+    await server.log.holds(AlertDelivered, 2)
+    assert sorted(await at_rest(server)) == ["direct", "withheld"]
     assert simulator.direct_messages(discord.alex) == []
     here = await discord.post(("wanted.png", art(WANTED)))
     assert await told(discord, discord.alex) == [found(here)]
 
 
+@together
 @pytest.mark.parametrize("way", ["the button under the note", "the list of /alerts"])
-async def test_a_cancelled_alert_tells_nothing(world: World, way: str) -> None:
-    discord, simulator = world.discord, world.discord.simulator
-    noted = await wish(world)
-    await world.log.holds(AlertSet, 1)
+async def test_a_cancelled_alert_tells_nothing(server: World, way: str) -> None:
+    discord, simulator = server.discord, server.discord.simulator
+    noted = await wish(server)
+    await server.log.holds(AlertSet, 1)
     if way == "the button under the note":
         pressed = await simulator.press(noted, discord.alex, label=say(EN, "asking-alert-cancel"))
     else:
@@ -156,25 +164,26 @@ async def test_a_cancelled_alert_tells_nothing(world: World, way: str) -> None:
         assert f"<#{discord.gallery.id}>" in listed.content
         pressed = await simulator.press(listed, discord.alex, label=say(EN, "asking-alerts-cancel", number=1))
     assert (await simulator.answer(pressed)).content == say(EN, "asking-alert-cancelled")
-    await world.log.holds(AlertCancelled, 1)
+    await server.log.holds(AlertCancelled, 1)
     listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
     assert (listed.content, listed.buttons) == (say(EN, "asking-alerts-none"), {})
     await discord.post(("wanted.png", art(WANTED)))
-    await world.archived(1)
-    assert await at_rest(world) == []
-    assert await world.log.count(AlertTriggered) == 0
+    await server.archived(1)
+    assert await at_rest(server) == []
+    assert await server.log.count(AlertTriggered) == 0
     assert simulator.direct_messages(discord.alex) == []
 
 
-async def test_an_alert_that_ended_is_not_listed_any_more_and_does_not_end_anybody_elses(world: World) -> None:
-    discord, simulator = world.discord, world.discord.simulator
-    mine, theirs = await wish(world), await wish(world, member=discord.steve)
-    await world.log.holds(AlertSet, 2)
+@together
+async def test_an_alert_that_ended_is_not_listed_any_more_and_does_not_end_anybody_elses(server: World) -> None:
+    discord, simulator = server.discord, server.discord.simulator
+    mine, theirs = await wish(server), await wish(server, member=discord.steve)
+    await server.log.holds(AlertSet, 2)
     await simulator.answer(await simulator.press(theirs, discord.steve, label=say(EN, "asking-alert-cancel")))
     message = await discord.post(("wanted.png", art(WANTED)))
     assert await told(discord, discord.alex) == [found(message)]
-    await world.log.holds(AlertDelivered, 1)
-    assert await at_rest(world) == ["direct"]
+    await server.log.holds(AlertDelivered, 1)
+    assert await at_rest(server) == ["direct"]
     listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
     assert listed.content == say(EN, "asking-alerts-none")
     again = await simulator.answer(await simulator.press(mine, discord.alex, label=say(EN, "asking-alert-cancel")))

@@ -21,7 +21,7 @@ from tests.suites.bench_stage import unsettled
 from tests.suites.programs import program
 from tests.suites.shown import headline, labels, lines, link, words
 from tests.suites.waiting import eventually
-from tests.suites.world import Discord, Log, World, art, mapseek_beside
+from tests.suites.world import Discord, Log, World, art, mapseek_beside, together
 
 PATCH = "PATCH /webhooks/{application}/{token}/messages/{message}"
 LOST = WrongLength(1_000_000)
@@ -47,12 +47,13 @@ def without_reply() -> list[object]:
     return [stage for stage in STAGES if stage.name != "reply"]
 
 
-async def test_altered_copies_are_found_with_link_author_date_and_picture(world: World) -> None:
-    discord = world.discord
+@together
+async def test_altered_copies_are_found_with_link_author_date_and_picture(server: World) -> None:
+    discord = server.discord
     posted_at = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
     await discord.post(*((f"other-{seed}.png", art(seed)) for seed in range(3)), author=discord.alex)
     message = await discord.simulator.post(discord.gallery, discord.steve, files=[("dragon.png", art(3))], at=posted_at)
-    await world.archived(4)
+    await server.archived(4)
     for kind, picture in ALTERED.items():
         answer = await discord.simulator.answer(await discord.ask(picture), embedded=True)
         assert headline(answer) == FOUND, kind
@@ -76,10 +77,11 @@ async def test_altered_copies_are_found_with_link_author_date_and_picture(world:
         assert answer.deferred_after_s < 3
 
 
-async def test_a_picture_that_nobody_posted_is_honestly_no_match(world: World) -> None:
-    await world.discord.post(*((f"{seed}.png", art(seed)) for seed in range(5)))
-    await world.archived(5)
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(NEVER_POSTED)), embedded=True)
+@together
+async def test_a_picture_that_nobody_posted_is_honestly_no_match(server: World) -> None:
+    await server.discord.post(*((f"{seed}.png", art(seed)) for seed in range(5)))
+    await server.archived(5)
+    answer = await server.discord.simulator.answer(await server.discord.ask(art(NEVER_POSTED)), embedded=True)
     assert headline(answer) == NO_MATCH
     assert (link(answer), answer.attachments) == (None, [])
     assert "footer" not in answer.embeds[0]
@@ -91,9 +93,10 @@ async def test_asking_an_empty_archive_is_no_match(world: World) -> None:
     assert headline(answer) == NO_MATCH
 
 
-async def test_a_channel_that_the_asker_may_not_read_never_appears(world: World) -> None:
+@together
+async def test_a_channel_that_the_asker_may_not_read_never_appears(server: World) -> None:
     """One may see the channel but not read back in it, one may not even see it; for both it holds nothing."""
-    discord, simulator = world.discord, world.discord.simulator
+    discord, simulator = server.discord, server.discord.simulator
     bot = Overwrite(simulator.me(discord.guild), allow=Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY)
     everyone = discord.guild.everyone
     hidden = simulator.add_text_channel(discord.guild, "hidden", [Overwrite(everyone, deny=Permission.VIEW_CHANNEL), bot])
@@ -103,7 +106,7 @@ async def test_a_channel_that_the_asker_may_not_read_never_appears(world: World)
     secret = await discord.post(("secret.png", art(1)), channel=hidden)
     live = await discord.post(("live.png", art(2)), channel=unread)
     public = await discord.post(("public.png", art(1)))
-    await world.archived(3)
+    await server.archived(3)
     for seed, readable, first in ((1, public, secret), (2, None, live)):
         ordinary = await simulator.answer(await discord.ask(art(seed)), embedded=True)
         assert link(ordinary) == (readable.jump_url if readable else None)
@@ -129,6 +132,7 @@ async def test_another_guilds_image_never_appears(world: World) -> None:
     assert link(back) == there.jump_url
 
 
+@together
 @pytest.mark.parametrize(
     ("picture", "sentence"),
     [
@@ -138,11 +142,11 @@ async def test_another_guilds_image_never_appears(world: World) -> None:
     ],
     ids=["truncated", "text", "empty"],
 )
-async def test_a_broken_question_is_answered_with_a_sentence(world: World, picture: bytes, sentence: str) -> None:
-    answer = await world.discord.simulator.answer(await world.discord.ask(picture), embedded=True)
+async def test_a_broken_question_is_answered_with_a_sentence(server: World, picture: bytes, sentence: str) -> None:
+    answer = await server.discord.simulator.answer(await server.discord.ask(picture), embedded=True)
     assert headline(answer) == "This could not be searched"
     assert answer.embeds[0]["description"] == sentence
-    assert await world.log.dead_letters() == []
+    assert await server.log.dead_letters() == []
 
 
 async def test_a_failing_discord_is_asked_again_until_the_answer_is_shown(world: World) -> None:

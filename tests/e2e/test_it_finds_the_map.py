@@ -1,10 +1,11 @@
 """One question of each kind, asked with /find: the link to the first post, the reason in words, or an honest "no match"."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from PIL import Image
 
 from infra.sandbox.art.generate import MAP, drawn, piece
@@ -12,7 +13,7 @@ from infra.sandbox.art.ingame import screenshot
 from infra.sandbox.art.phone import photo
 from infra.vision.distortions import jpeg, png, reencode, resize
 from tests.suites.shown import headline, link, words
-from tests.suites.world import World, art, whole_world
+from tests.suites.world import World, art, together
 
 POSTED = (11, 12, 15, 18, 20, 21)
 NEVER_POSTED = 9_100
@@ -23,13 +24,20 @@ TIME_LIMIT_S = 20
 """For one question on a busy machine; what it takes is measured by the benchmarks."""
 
 
-@pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[tuple[World, dict[int, str]]]:
-    """A few pieces of several kinds and sizes, and the link to each post by its seed."""
-    async with whole_world(tmp_path / "data") as world:
-        links = {seed: (await world.discord.post((f"{seed}.png", art(seed)))).jump_url for seed in POSTED}
-        await world.archived(len(links), timeout=60)
-        yield world, links
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def links(mapseek: World) -> dict[int, str]:
+    """A few pieces of several kinds and sizes: the link to each post by its seed."""
+    links = {seed: (await mapseek.discord.post((f"{seed}.png", art(seed)))).jump_url for seed in POSTED}
+    await mapseek.archived(len(links), timeout=60)
+    return links
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def archive(mapseek: World, links: dict[int, str]) -> tuple[World, dict[int, str]]:
+    """They are only asked about, each time by somebody who has asked nothing yet."""
+    discord = mapseek.discord
+    fresh = replace(discord, alex=discord.simulator.add_member(discord.guild, "Alex"))
+    return World(fresh, mapseek.process, mapseek.settings), links
 
 
 def rng() -> np.random.Generator:
@@ -54,6 +62,7 @@ QUESTIONS: dict[str, tuple[int, Callable[[Image.Image], bytes], str]] = {
 }
 
 
+@together
 @pytest.mark.timeout(240)
 async def test_every_kind_of_question_leads_to_the_first_post_and_says_why(archive: tuple[World, dict[int, str]]) -> None:
     world, links = archive
@@ -66,6 +75,7 @@ async def test_every_kind_of_question_leads_to_the_first_post_and_says_why(archi
         assert reason in words(answer), (kind, words(answer))
 
 
+@together
 async def test_what_was_never_posted_has_no_match_however_it_is_shown(archive: tuple[World, dict[int, str]]) -> None:
     world, _ = archive
     never = piece(NEVER_POSTED)
@@ -91,6 +101,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }
 
 
+@together
 async def test_hostile_questions_are_answered_in_time_with_a_verdict(archive: tuple[World, dict[int, str]]) -> None:
     world, _ = archive
     for kind, asked in HOSTILE.items():

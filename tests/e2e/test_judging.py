@@ -1,21 +1,21 @@
 """What people say of an answer is kept for ever with all that is needed to ask again: one vote a person, the last one."""
 
-import pytest
+import pytest_asyncio
 
 from contracts.events import SearchJudged
 from infra.sandbox.simulator import Answer, Member, Message
 from tests.suites.shown import labels
-from tests.suites.world import World, art
+from tests.suites.world import World, art, together
 
 YES, NO = "This is it", "Not it"
 THANKS = "Noted: this is it. Thank you! Press “Not it” if you change your mind."
 THANKS_ANYWAY = "Noted: this is not it. Thank you! Press “This is it” if you change your mind."
 
 
-@pytest.fixture
-async def posted(world: World) -> Message:
-    message = await world.discord.post(("dragon.png", art(5)))
-    await world.archived(1)
+@pytest_asyncio.fixture(loop_scope="module")
+async def posted(server: World) -> Message:
+    message = await server.discord.post(("dragon.png", art(5)))
+    await server.archived(1)
     return message
 
 
@@ -42,34 +42,37 @@ def verdicts(judged: list[SearchJudged]) -> dict[str, bool]:
     return {fact.voter_id: fact.right for fact in sorted(judged, key=lambda fact: (fact.judged_at, fact.interaction_id))}
 
 
-async def test_a_vote_is_kept_with_the_picture_that_was_asked_with(world: World, posted: Message) -> None:
-    discord = world.discord
-    assert await vote(world, await ask(world), discord.alex, YES) == THANKS
-    [judged] = await world.log.facts(SearchJudged)
+@together
+async def test_a_vote_is_kept_with_the_picture_that_was_asked_with(server: World, posted: Message) -> None:
+    discord = server.discord
+    assert await vote(server, await ask(server), discord.alex, YES) == THANKS
+    [judged] = await server.log.facts(SearchJudged)
     assert (judged.image_id, judged.right) == (str(posted.attachments[0].id), True)
     assert (judged.voter_id, judged.guild_id) == (str(discord.alex.id), str(discord.guild.id))
     assert (judged.generation, judged.score > 0.99, judged.words) == ("g1", True, None)
     assert judged.pixels is not None
-    assert await (await world.process.wiring.questions()).exists(judged.pixels)
+    assert await (await server.process.wiring.questions()).exists(judged.pixels)
 
 
-async def test_a_vote_may_be_changed_and_the_last_one_counts(world: World, posted: Message) -> None:
-    answer = await ask(world)
-    told = [await vote(world, answer, world.discord.alex, label) for label in (YES, YES, NO)]
+@together
+async def test_a_vote_may_be_changed_and_the_last_one_counts(server: World, posted: Message) -> None:
+    answer = await ask(server)
+    told = [await vote(server, answer, server.discord.alex, label) for label in (YES, YES, NO)]
     assert told == [THANKS, THANKS, THANKS_ANYWAY]
-    assert verdicts(await world.log.facts(SearchJudged)) == {str(world.discord.alex.id): False}
+    assert verdicts(await server.log.facts(SearchJudged)) == {str(server.discord.alex.id): False}
     assert {"This is it", "Not it"} <= set(labels(answer))
 
 
-async def test_several_people_judge_the_same_answer_each_for_themselves(world: World, posted: Message) -> None:
-    discord = world.discord
-    answer = await ask(world)
+@together
+async def test_several_people_judge_the_same_answer_each_for_themselves(server: World, posted: Message) -> None:
+    discord = server.discord
+    answer = await ask(server)
     noor = discord.simulator.add_member(discord.guild, "Noor")
-    await vote(world, answer, discord.alex, YES)
-    await vote(world, answer, discord.steve, NO)
-    thanks = await vote(world, answer, noor, NO, locale="de")
+    await vote(server, answer, discord.alex, YES)
+    await vote(server, answer, discord.steve, NO)
+    thanks = await vote(server, answer, noor, NO, locale="de")
     assert thanks == "Notiert: Das ist es nicht. Danke! Drück „Das ist es“, wenn du deine Meinung änderst."
-    await vote(world, answer, noor, YES)
+    await vote(server, answer, noor, YES)
     expected = {str(discord.alex.id): True, str(discord.steve.id): False, str(noor.id): True}
-    assert verdicts(await world.log.facts(SearchJudged)) == expected
-    assert await world.log.dead_letters() == []
+    assert verdicts(await server.log.facts(SearchJudged)) == expected
+    assert await server.log.dead_letters() == []

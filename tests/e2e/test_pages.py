@@ -13,7 +13,7 @@ from infra.sandbox.simulator import Answer, Channel, Interaction, Member, Messag
 from infra.vision.distortions import png, reencode, resize
 from tests.suites.shown import headline, labels, lines, link, words
 from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.suites.world import Discord, World, art, mapseek_beside, together
 
 LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
 NEVER = "No match"
@@ -61,13 +61,14 @@ async def press(world: World, answer: Answer, label: str, member: Member | None 
     return await shown(world, await world.discord.simulator.press(answer, member or world.discord.alex, label=label))
 
 
-async def test_the_pieces_are_turned_over_one_by_one_on_the_same_message(world: World) -> None:
-    posts = [await post(world.discord, picture) for picture in THREE_PIECES]
-    await world.archived(3)
-    first = await ask(world)
+@together
+async def test_the_pieces_are_turned_over_one_by_one_on_the_same_message(server: World) -> None:
+    posts = [await post(server.discord, picture) for picture in THREE_PIECES]
+    await server.archived(3)
+    first = await ask(server)
     assert (headline(first), link(first)) == ("Found it: first posted by Steve", posts[0].jump_url)
-    second = await press(world, first, "Next")
-    third = await press(world, second, "Next")
+    second = await press(server, first, "Next")
+    third = await press(server, second, "Next")
     assert [link(answer) for answer in (first, second, third)] == [message.jump_url for message in posts]
     assert headline(second) == headline(third) == "Another result: first posted by Steve"
     assert [re.findall(r"Result \d of \d", words(each)) for each in (first, second, third)] == [
@@ -77,20 +78,21 @@ async def test_the_pieces_are_turned_over_one_by_one_on_the_same_message(world: 
     ]
     turning = [[label for label in labels(each) if label in ("Previous", "Next")] for each in (first, second, third)]
     assert turning == [["Next"], ["Previous", "Next"], ["Previous"]]
-    back = await press(world, await press(world, third, "Previous"), "Previous")
+    back = await press(server, await press(server, third, "Previous"), "Previous")
     assert (words(back), back.message, back.attachments) == (words(first), first.message, first.attachments)
     assert len({answer.attachments[0][1] for answer in (first, second, third)}) == 3
 
 
-async def test_the_first_post_is_named_though_it_was_archived_later(world: World) -> None:
-    later = await post(world.discord, art(5))
-    await world.archived(1)
-    first = await post(world.discord, copy(), at=LONG_AGO)
-    await world.archived(2)
-    answer = await ask(world)
+@together
+async def test_the_first_post_is_named_though_it_was_archived_later(server: World) -> None:
+    later = await post(server.discord, art(5))
+    await server.archived(1)
+    first = await post(server.discord, copy(), at=LONG_AGO)
+    await server.archived(2)
+    answer = await ask(server)
     assert link(answer) == first.jump_url
     moment, today = int(LONG_AGO.timestamp()), int(later.posted_at.timestamp())
-    gallery = f"<#{world.discord.gallery.id}>"
+    gallery = f"<#{server.discord.gallery.id}>"
     sure, why, *rest = lines(answer)
     assert re.fullmatch(r"\*\*\d+ %\*\* sure, a match", sure)
     assert re.fullmatch(r"Same picture: \d+ points agree\.", why)
@@ -103,20 +105,21 @@ async def test_the_first_post_is_named_though_it_was_archived_later(world: World
     assert labels(answer) == ["Posted 2 times", "This is it", "Not it", "How do you know?", "Go to the first post"]
 
 
-async def test_all_posts_of_a_piece_have_pages_of_their_own_in_order_of_time(world: World) -> None:
+@together
+async def test_all_posts_of_a_piece_have_pages_of_their_own_in_order_of_time(server: World) -> None:
     days = [LONG_AGO + timedelta(days=day) for day in (3, 1, 2, *range(4, 13))]
-    posts = [await post(world.discord, copy(40 + number), at=day) for number, day in enumerate(days)]
-    await world.archived(12)
+    posts = [await post(server.discord, copy(40 + number), at=day) for number, day in enumerate(days)]
+    await server.archived(12)
     in_order = [message.jump_url for message in sorted(posts, key=lambda message: message.posted_at)]
-    answer = await ask(world)
+    answer = await ask(server)
     assert link(answer) == in_order[0]
-    page = await press(world, answer, "Posted 12 times")
+    page = await press(server, answer, "Posted 12 times")
     assert (headline(page), len(lines(page))) == ("Posted 12 times", 10)
     assert "Page 1 of 2" in words(page)
-    rest = await press(world, page, "Next")
+    rest = await press(server, page, "Next")
     assert re.findall(r"\((https://[^)]+)\)", words(page) + words(rest)) == in_order
     assert [line.partition(" ")[0] for line in lines(rest)] == ["**11.**", "**12.**"]
-    again = await press(world, rest, "Back to the result")
+    again = await press(server, rest, "Back to the result")
     assert (words(again), again.message) == (words(answer), answer.message)
 
 
@@ -134,80 +137,84 @@ async def test_old_buttons_work_after_a_restart_of_everything(discord: Discord, 
         assert headline(await press(world, first, "Posted 2 times")) == "Posted 2 times"
 
 
-async def test_what_may_no_longer_be_read_is_gone_at_the_next_press(world: World) -> None:
+@together
+async def test_what_may_no_longer_be_read_is_gone_at_the_next_press(server: World) -> None:
     """Also the first post of a piece, and the number of its posts; and in the end the whole answer."""
-    discord, simulator = world.discord, world.discord.simulator
+    discord, simulator = server.discord, server.discord.simulator
     vault = simulator.add_text_channel(discord.guild, "vault")
     await post(discord, copy(), at=LONG_AGO, channel=vault)
     in_gallery = await post(discord, art(5))
     secret = await post(discord, THREE_PIECES[1], channel=vault)
-    await world.archived(3)
-    before = await ask(world)
+    await server.archived(3)
+    before = await ask(server)
     assert "Posted 2 times" in labels(before)
     withdrawn = Overwrite(discord.alex, deny=Permission.READ_MESSAGE_HISTORY)
     await simulator.set_overwrites(vault, [withdrawn])
-    after = await press(world, before, "Next")
+    after = await press(server, before, "Next")
     assert (link(after), after.message) == (in_gallery.jump_url, before.message)
     assert str(vault.id) not in words(after) + str(after.buttons)
     assert secret.jump_url not in words(after)
     assert labels(after) == ["This is it", "Not it", "How do you know?", "Go to the post"]
     await simulator.set_overwrites(vault, [])
-    everything = await ask(world)
+    everything = await ask(server)
     await simulator.set_overwrites(vault, [withdrawn])
     await simulator.delete(in_gallery)
-    catalogue = await world.process.wiring.catalogue()
+    catalogue = await server.process.wiring.catalogue()
     await eventually(lambda: catalogue.removed(str(in_gallery.attachments[0].id)))
-    nothing = await press(world, everything, "Posted 2 times")
+    nothing = await press(server, everything, "Posted 2 times")
     assert (headline(nothing), nothing.attachments) == (NEVER, [])
 
 
-async def test_a_stranger_gets_a_private_copy_with_what_the_stranger_may_read(world: World) -> None:
-    discord, simulator = world.discord, world.discord.simulator
+@together
+async def test_a_stranger_gets_a_private_copy_with_what_the_stranger_may_read(server: World) -> None:
+    discord, simulator = server.discord, server.discord.simulator
     vault = simulator.add_text_channel(discord.guild, "vault")
     stranger = simulator.add_member(discord.guild, "Noor")
     posts = [await post(discord, THREE_PIECES[0]), await post(discord, THREE_PIECES[1], channel=vault)]
     posts.append(await post(discord, THREE_PIECES[2]))
-    await world.archived(3)
-    answer = await ask(world, private=False)
+    await server.archived(3)
+    answer = await ask(server, private=False)
     assert not answer.ephemeral
     await simulator.set_overwrites(vault, [Overwrite(stranger, deny=Permission.VIEW_CHANNEL)])
-    copied = await press(world, answer, "Next", stranger)
+    copied = await press(server, answer, "Next", stranger)
     assert copied.ephemeral
     assert copied.message is not answer.message
     assert (link(copied), "Result 2 of 2" in words(copied)) == (posts[2].jump_url, True)
-    turned = await press(world, copied, "Previous", stranger)
+    turned = await press(server, copied, "Previous", stranger)
     assert (link(turned), turned.message is not answer.message) == (posts[0].jump_url, True)
     assert answer.message.embeds[0]["url"] == posts[0].jump_url
-    own = await press(world, answer, "Next")
+    own = await press(server, answer, "Next")
     assert (own.message, own.ephemeral) == (answer.message, False)
 
 
-async def test_the_asker_sees_in_private_how_it_is_known_while_the_question_is_kept(world: World) -> None:
-    await post(world.discord, art(7))
-    await world.archived(1)
-    answer = await ask(world, private=False)
-    why = await press(world, answer, "How do you know?")
+@together
+async def test_the_asker_sees_in_private_how_it_is_known_while_the_question_is_kept(server: World) -> None:
+    await post(server.discord, art(7))
+    await server.archived(1)
+    answer = await ask(server, private=False)
+    why = await press(server, answer, "How do you know?")
     assert (why.ephemeral, why.message is answer.message, headline(why)) == (True, False, "How do you know?")
     assert lines(why) == lines(answer)[:2]
     [(name, picture)] = why.attachments
     assert (name, Image.open(BytesIO(picture)).format) == ("why.png", "PNG")
-    stranger = world.discord.simulator.add_member(world.discord.guild, "Noor")
-    told = await press(world, answer, "How do you know?", stranger)
+    stranger = server.discord.simulator.add_member(server.discord.guild, "Noor")
+    told = await press(server, answer, "How do you know?", stranger)
     assert (told.ephemeral, told.attachments, lines(told)[:2]) == (True, [], lines(answer)[:2])
-    questions = await world.process.wiring.questions()
+    questions = await server.process.wiring.questions()
     for name in await questions.untouched_since(0):
         await questions.delete(name)
-    late = await press(world, answer, "How do you know?")
+    late = await press(server, answer, "How do you know?")
     assert (late.attachments, lines(late)[-1].startswith("There is no picture to show for it")) == ([], True)
 
 
-async def test_a_page_of_a_search_that_the_log_has_dropped_says_so(world: World) -> None:
+@together
+async def test_a_page_of_a_search_that_the_log_has_dropped_says_so(server: World) -> None:
     """After seven days the log forgets what was asked."""
     for picture in THREE_PIECES:
-        await post(world.discord, picture)
-    await world.archived(3)
-    answer = await ask(world)
-    await world.log.client.jetstream().purge_stream(SEARCHES)
-    late = await press(world, answer, "Next")
+        await post(server.discord, picture)
+    await server.archived(3)
+    answer = await ask(server)
+    await server.log.client.jetstream().purge_stream(SEARCHES)
+    late = await press(server, answer, "Next")
     assert lines(late) == ["This search is too old. Please ask again."]
     assert (labels(late), late.attachments) == ([], [])

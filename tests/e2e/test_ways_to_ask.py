@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from contracts.events import ImageEmbedded, SearchEmbedded, SearchMatched
 from contracts.stage import Stage
@@ -20,7 +20,7 @@ from tests.suites.archives import manager
 from tests.suites.models import tiny_model
 from tests.suites.shown import headline, labels, lines, link
 from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside, whole_world
+from tests.suites.world import Discord, World, art, mapseek_beside, together
 
 LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
 NEVER_POSTED = art(9_000)
@@ -31,16 +31,24 @@ def copy(seed: int) -> bytes:
     return png(reencode(piece(seed), 60))
 
 
+async def with_three_pieces(world: World) -> World:
+    """Posted long ago by Steve."""
+    discord = world.discord
+    for seed in range(1, 4):
+        await discord.simulator.post(discord.gallery, discord.steve, files=[(f"{seed}.png", art(seed))], at=LONG_AGO)
+    await world.archived(3)
+    return world
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def archive(server: World) -> World:
+    return await with_three_pieces(server)
+
+
 @pytest.fixture
-async def archive(tmp_path: Path) -> AsyncIterator[World]:
-    """Three pieces, posted long ago by Steve."""
-    async with whole_world(tmp_path / "data") as world:
-        for seed in range(1, 4):
-            await world.discord.simulator.post(
-                world.discord.gallery, world.discord.steve, files=[(f"{seed}.png", art(seed))], at=LONG_AGO
-            )
-        await world.archived(3)
-        yield world
+async def own_archive(world: World) -> World:
+    """One whose server's settings are changed."""
+    return await with_three_pieces(world)
 
 
 def originals(world: World) -> list[str]:
@@ -75,6 +83,7 @@ async def settings(discord: Discord, **options: object) -> None:
     await discord.simulator.answer(changed, embedded=True)
 
 
+@together
 async def test_a_link_to_a_message_with_several_pictures_has_an_answer_for_each(archive: World) -> None:
     lounge = archive.discord.simulator.add_text_channel(archive.discord.guild, "lounge")
     asked_about = await archive.discord.post(("a.png", copy(2)), ("b.png", NEVER_POSTED), ("c.png", copy(1)), channel=lounge)
@@ -88,6 +97,7 @@ async def test_a_link_to_a_message_with_several_pictures_has_an_answer_for_each(
     assert all(answer.ephemeral and answer.content == "" for answer in answers)
 
 
+@together
 async def test_a_link_to_a_picture_on_discord_is_looked_for(archive: World) -> None:
     elsewhere = archive.discord.simulator.add_guild("Elsewhere")
     harbour = archive.discord.simulator.add_text_channel(elsewhere, "harbour")
@@ -100,6 +110,7 @@ async def test_a_link_to_a_picture_on_discord_is_looked_for(archive: World) -> N
     assert (headline(answer), link(answer)) == ("Found it: first posted by Steve", originals(archive)[2])
 
 
+@together
 async def test_find_this_map_answers_each_of_three_pictures_of_a_message(archive: World) -> None:
     message = await archive.discord.post(*((f"{seed}.png", copy(seed)) for seed in (3, 1, 2)))
     interaction = await archive.discord.simulator.message_command(
@@ -111,6 +122,7 @@ async def test_find_this_map_answers_each_of_three_pictures_of_a_message(archive
     assert all("This is it" in labels(answer) for answer in answers)
 
 
+@together
 async def test_words_on_a_model_that_knows_none_are_answered_with_a_clear_sentence(archive: World) -> None:
     interaction = await archive.discord.simulator.slash(
         archive.discord.gallery, archive.discord.alex, "find-text", options={"query": "a red dragon"}
@@ -152,13 +164,13 @@ async def test_words_find_pictures_where_the_model_knows_some(discord: Discord, 
         assert lines(await asked(before="2023")) == ["Nothing that you can read in this server fits these words."]
 
 
-async def test_an_answer_is_private_unless_the_asker_or_the_server_wants_it_visible(archive: World) -> None:
+async def test_an_answer_is_private_unless_the_asker_or_the_server_wants_it_visible(own_archive: World) -> None:
     async def private(**options: object) -> bool:
-        return (await archive.discord.simulator.answer(await find(archive, **options), embedded=True)).ephemeral
+        return (await own_archive.discord.simulator.answer(await find(own_archive, **options), embedded=True)).ephemeral
 
     assert await private()
     assert not await private(private=False)
-    await settings(archive.discord, private_answers=False)
+    await settings(own_archive.discord, private_answers=False)
     assert not await private()
     assert await private(private=True)
 
@@ -175,35 +187,35 @@ async def test_who_waits_is_told_at_what_the_search_is(discord: Discord, tmp_pat
         assert (answer.content, headline(answer)) == ("", "No match")
 
 
-async def test_a_german_client_is_answered_in_german_where_nobody_else_reads_it(archive: World) -> None:
-    private = await archive.discord.simulator.answer(await find(archive, art(1), locale="de"), embedded=True)
+async def test_a_german_client_is_answered_in_german_where_nobody_else_reads_it(own_archive: World) -> None:
+    private = await own_archive.discord.simulator.answer(await find(own_archive, art(1), locale="de"), embedded=True)
     assert headline(private) == "Gefunden: zuerst gepostet von Steve"
     assert re.fullmatch(r"Zu \*\*\d+ %\*\* sicher, ein Treffer", lines(private)[0])
     buttons = ["Das ist es", "Das ist es nicht", "Woher weißt du das?", "Zum Post"]
     assert [button.label for button in private.buttons.values()] == buttons
-    visible = await archive.discord.simulator.answer(await find(archive, art(1), locale="de", private=False), embedded=True)
+    visible = await own_archive.discord.simulator.answer(await find(own_archive, art(1), locale="de", private=False), embedded=True)
     assert headline(visible) == "Found it: first posted by Steve"
-    nothing = await archive.discord.simulator.answer(await find(archive, locale="de"), embedded=True)
+    nothing = await own_archive.discord.simulator.answer(await find(own_archive, locale="de"), embedded=True)
     assert lines(nothing) == ["Nichts, was du auf diesem Server lesen kannst, sieht aus wie dieses Bild."]
-    await settings(archive.discord, language="de")
+    await settings(own_archive.discord, language="de")
     for locale, headline_for_all in (("en-US", "Kein Treffer"), ("de", "Kein Treffer")):
-        answer = await archive.discord.simulator.answer(await find(archive, locale=locale, private=False), embedded=True)
+        answer = await own_archive.discord.simulator.answer(await find(own_archive, locale=locale, private=False), embedded=True)
         assert headline(answer) == headline_for_all
 
 
-async def test_who_asks_too_much_is_told_politely_when_to_ask_again(archive: World) -> None:
-    await settings(archive.discord, per_member=2)
+async def test_who_asks_too_much_is_told_politely_when_to_ask_again(own_archive: World) -> None:
+    await settings(own_archive.discord, per_member=2)
     for _ in range(2):
-        await archive.discord.simulator.answer(await find(archive), embedded=True)
-    refusal = await archive.discord.simulator.answer(await find(archive, private=False))
+        await own_archive.discord.simulator.answer(await find(own_archive), embedded=True)
+    refusal = await own_archive.discord.simulator.answer(await find(own_archive, private=False))
     told = re.fullmatch(r"That was a lot of questions in a short time\. Please ask again <t:(\d+):R>\.", refusal.content)
     assert told
     assert refusal.ephemeral
     assert 0 < int(told[1]) - datetime.now(UTC).timestamp() <= 31
-    german = await archive.discord.simulator.answer(await find(archive, locale="de"))
+    german = await own_archive.discord.simulator.answer(await find(own_archive, locale="de"))
     assert re.fullmatch(r"Das waren viele Fragen in kurzer Zeit\. Bitte frag <t:\d+:R> noch einmal\.", german.content)
-    steves = await archive.discord.ask(art(1), member=archive.discord.steve)
-    assert link(await archive.discord.simulator.answer(steves, embedded=True)) == originals(archive)[0]
+    steves = await own_archive.discord.ask(art(1), member=own_archive.discord.steve)
+    assert link(await own_archive.discord.simulator.answer(steves, embedded=True)) == originals(own_archive)[0]
 
 
 async def test_three_searches_at_once_are_answered_and_a_fourth_has_to_wait(discord: Discord, tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from nats.aio.client import Client
 
 from contracts.events import Fact, ImageIndexed, ImagePosted
 from contracts.ports import CatalogueEntry
 from contracts.stage import Stage
-from contracts.subjects import FAILURES, kind_filter, stream_of
+from contracts.subjects import FAILURES, guild_filter, kind_filter, stream_of
 from infra.nats.projections import read_generations
 from infra.nats.reader import follow, readable
 from infra.sandbox.art.generate import piece
@@ -30,6 +31,9 @@ AT_ONCE = Backoff(0.05, 1, 0.05)
 IMPATIENT = Policy(image_retry=AT_ONCE, search_retry=AT_ONCE, hold=AT_ONCE, keep_alive_every=0.5)
 
 F = TypeVar("F", bound=Fact)
+
+together = pytest.mark.asyncio(loop_scope="module")
+"""For a test that shares a MapSeek with others of its module, and has a server on Discord of its own in it."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +75,33 @@ class Discord:
 @asynccontextmanager
 async def simulated_discord(**options: object) -> AsyncIterator[Discord]:
     async with Simulator(**options) as simulator:  # type: ignore[arg-type]
-        guild = simulator.add_guild("Cartographers")
-        gallery = simulator.add_text_channel(guild, "gallery")
-        yield Discord(simulator, guild, gallery, simulator.add_member(guild, "Alex"), simulator.add_member(guild, "Steve"))
+        yield in_a_new_guild(simulator)
+
+
+def in_a_new_guild(simulator: Simulator) -> Discord:
+    guild = simulator.add_guild("Cartographers")
+    gallery = simulator.add_text_channel(guild, "gallery")
+    return Discord(simulator, guild, gallery, simulator.add_member(guild, "Alex"), simulator.add_member(guild, "Steve"))
 
 
 @dataclass(frozen=True)
 class Log:
-    """What is recorded, and what the stages still have to do."""
+    """What is recorded, of one guild where one is named, and what the stages still have to do."""
 
     client: Client
+    guild_id: str | None = None
+
+    def _filter(self, kind: type[Fact]) -> str:
+        return kind_filter(kind) if self.guild_id is None else guild_filter(kind, self.guild_id)
 
     async def count(self, kind: type[Fact]) -> int:
-        return await count(self.client, stream_of(kind), kind_filter(kind))
+        return await count(self.client, stream_of(kind), self._filter(kind))
 
     async def facts(self, kind: type[F]) -> list[F]:
         """Every fact of one kind, in the order of the log."""
         wanted, found = await self.count(kind), []
         if wanted:
-            async with aclosing(follow(self.client, stream_of(kind), [kind_filter(kind)])) as messages:
+            async with aclosing(follow(self.client, stream_of(kind), [self._filter(kind)])) as messages:
                 async for message in messages:
                     recorded = readable(message)
                     assert recorded is not None
@@ -132,15 +144,21 @@ class Log:
 
 @dataclass(frozen=True)
 class World:
-    """Discord, and the whole of MapSeek in this process."""
+    """Discord, and the whole of MapSeek in this process. One that is `shared` with others sees what is of its guild."""
 
     discord: Discord
     process: Process
     settings: Settings
+    shared: bool = False
     log: Log = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "log", Log(self.process.wiring.client))
+        own = str(self.discord.guild.id) if self.shared else None
+        object.__setattr__(self, "log", Log(self.process.wiring.client, own))
+
+    def with_a_server_of_its_own(self) -> "World":
+        """The same MapSeek in a guild where nothing has happened yet, whose Alex and Steve are others."""
+        return World(in_a_new_guild(self.discord.simulator), self.process, self.settings, shared=True)
 
     async def archived(self, posted: int, timeout: float = 30) -> None:
         """Wait until so many images are posted in all and each has come to its end."""
@@ -150,7 +168,8 @@ class World:
     async def entries(self) -> dict[str, CatalogueEntry]:
         """The whole catalogue, by the names of the files."""
         catalogue = await self.process.wiring.catalogue()
-        return {entry.document["metadata"]["filename"]: entry async for entry in catalogue.scan()}
+        found = [(entry.document["metadata"], entry) async for entry in catalogue.scan()]
+        return {metadata["filename"]: entry for metadata, entry in found if self.log.guild_id in (None, metadata["guild_id"])}
 
     async def indexed(self) -> list[str]:
         """The ids of the images that came to a good end, one for each time."""
