@@ -18,7 +18,19 @@ from infra.sandbox.simulator.faults import Handler
 from pipeline.engine.job import Backoff
 from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
-from tests.suites.archives import FORGETFUL, Past, files_of, hold_history, holds_exactly, manager, said, seen
+from tests.suites.archives import (
+    FORGETFUL,
+    SMALL_PAGE,
+    Past,
+    files_of,
+    hold_history,
+    holds_exactly,
+    manager,
+    said,
+    seen,
+    small_pages,
+)
+from tests.suites.impatient import DIES_AFTER, PAGE
 from tests.suites.programs import IMPATIENT, Program, program
 from tests.suites.waiting import eventually
 from tests.suites.world import Discord, Log, World, mapseek_beside
@@ -56,6 +68,27 @@ def counted(messages: int, images: int) -> str:
 
 def finished(channel: Channel) -> str:
     return say(EN, "archive-backfill-finished", channel=f"<#{channel.id}>")
+
+
+async def test_each_image_is_recorded_once_though_the_gateway_is_killed_while_it_records_a_page(
+    discord: Discord, mia: Member, office: Channel, past: Past, tmp_path: Path
+) -> None:
+    """In the middle of the second page. No stage works, since this is about what is recorded."""
+    await past.post(discord.gallery, 27, begin=BEGIN)
+    settings = discord.settings(tmp_path / "data")
+    async with log_server(settings) as url:
+        environment = discord.environment(settings.data_dir, NATS_URL=url, MAPSEEK_CHANNELS="") | {PAGE: str(SMALL_PAGE)}
+        dying = environment | {DIES_AFTER: f"{ImagePosted.type_name()}:14"}
+        async with program(tmp_path / "killed.log", "gateway", environment=dying, command=IMPATIENT) as first:
+            await discord.simulator.wait_for_command("archive", timeout=60)
+            interaction = await backfill(discord, office, mia, discord.gallery)
+            await first.killed()
+        async with program(tmp_path / "gateway.log", "gateway", environment=environment, command=IMPATIENT):
+            assert counted(27, 27) in await said(discord, interaction, words=finished(discord.gallery), timeout=60)
+        client = await connect(url, "test")
+        posted = [fact.image_id for fact in await Log(client).facts(ImagePosted)]
+        await client.close()
+    assert sorted(posted) == files_of(past.there)
 
 
 @pytest.mark.slow
@@ -100,7 +133,7 @@ async def test_1000_images_are_archived_once_though_the_gateway_is_killed_in_the
 @asynccontextmanager
 async def up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
     """`mapseek up` in a process of its own, logged in, watching no channel."""
-    environment = discord.environment(folder / "data", MAPSEEK_CHANNELS="")
+    environment = discord.environment(folder / "data", MAPSEEK_CHANNELS="") | {PAGE: str(SMALL_PAGE)}
     async with program(folder / "log", "up", environment=environment, command=IMPATIENT) as running:
         await eventually(lambda: discord.simulator.connected, timeout=60)
         client = await connect(announced_url(folder / "data" / "nats") or "", "test")
@@ -108,22 +141,29 @@ async def up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log
         await client.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("end", ["killed", "stopped"])
 async def test_everything_ended_in_the_middle_goes_on_where_it_was(
-    discord: Discord, mia: Member, office: Channel, past: Past, tmp_path: Path, impatient_log: None, end: str
+    discord: Discord,
+    mia: Member,
+    office: Channel,
+    past: Past,
+    tmp_path: Path,
+    impatient_log: None,
+    monkeypatch: pytest.MonkeyPatch,
+    end: str,
 ) -> None:
-    await past.post(discord.gallery, 110, begin=BEGIN)
+    small_pages(monkeypatch)
+    await past.post(discord.gallery, 14, begin=BEGIN)
     held = hold_history(discord.simulator, discord.gallery, after_pages=1)
     async with up(discord, tmp_path) as (first, log):
         await discord.simulator.wait_for_command("archive", timeout=60)
         interaction = await backfill(discord, office, mia, discord.gallery)
         await held.arrived.wait()
-        assert await log.count(ImagePosted) == 100
+        assert await log.count(ImagePosted) == SMALL_PAGE
         await (first.kill() if end == "killed" else first.stop())
     held.released.set()
     async with mapseek_beside(discord, tmp_path / "data", channels="", policy=OUTLASTS_THE_ACK_WAIT) as world:
-        assert counted(110, 110) in await said(discord, interaction, words=finished(discord.gallery))
+        assert counted(14, 14) in await said(discord, interaction, words=finished(discord.gallery))
         await holds_exactly(world, past.there, timeout=60)
 
 

@@ -40,7 +40,7 @@ from pipeline.engine.registry import STAGES
 from pipeline.process import running
 from pipeline.settings import Settings
 from tests.suites.facts import QUESTION, posted
-from tests.suites.impatient import ACK_WAIT_S, DIES_AFTER
+from tests.suites.impatient import ACK_WAIT_S, DIES_AFTER, DIES_BEFORE
 from tests.suites.mongo_server import MongoDouble
 from tests.suites.programs import IMPATIENT, Program, program
 from tests.suites.shown import headline, labels, link
@@ -64,17 +64,17 @@ class Outcome:
     answers: dict[str, Any]
 
 
-async def record_posts(journal: JetStreamJournal, folder: Path) -> None:
+async def record_posts(journal: JetStreamJournal, folder: Path, images: int) -> None:
     blobs = open_blob_store(folder / "blobs")
-    for number in range(IMAGES):
+    for number in range(images):
         source = StoredFile(blob=await blobs.put(art(number)))
         image = posted(f"{number:03}").model_copy(update={"source": source, "filename": f"{number}.png"})
         await journal.record(image, Origin(f"message-{number}"))
 
 
-async def record_questions(journal: JetStreamJournal, folder: Path) -> None:
+async def record_questions(journal: JetStreamJournal, folder: Path, questions: int) -> None:
     blobs = open_blob_store(folder / "questions")
-    for number in range(QUESTIONS):
+    for number in range(questions):
         source = StoredFile(blob=await blobs.put(art(number * 5)))
         fact = SearchRequested(guild_id="7", search_id=f"{number}", question=QUESTION, filename="q.png", source=source)
         await journal.record(fact, Origin(f"interaction-{number}"))
@@ -91,15 +91,15 @@ async def outcome(log: Log, settings: Settings, folder: Path) -> Outcome:
     return Outcome(documents, vectors, answers)
 
 
-async def undisturbed(folder: Path, make: Any) -> Outcome:
+async def undisturbed(folder: Path, make: Any, images: int, questions: int) -> Outcome:
     settings = make(data_dir=folder, batch_size=1)
     async with embedded_server(folder / "nats") as url, running(settings, url, STAGES, policy=AT_WORK) as process:
         log = Log(process.wiring.client)
-        await record_posts(process.wiring.journal, folder)
-        await log.holds(ImageIndexed, IMAGES, timeout=60)
+        await record_posts(process.wiring.journal, folder, images)
+        await log.holds(ImageIndexed, images, timeout=60)
         await log.quiet(timeout=120)
-        await record_questions(process.wiring.journal, folder)
-        await log.holds(SearchAnswered, QUESTIONS, timeout=60)
+        await record_questions(process.wiring.journal, folder, questions)
+        await log.holds(SearchAnswered, questions, timeout=60)
         return await outcome(log, settings, folder)
 
 
@@ -111,15 +111,48 @@ class Workers:
     folder: Path
     environment: dict[str, str]
 
-    async def start(self, stages: str, *, dies_after: tuple[type[Fact], int] | None = None) -> Program:
-        """They kill themselves once they have recorded so many facts of a kind; there must be more of it to do."""
-        environment = self.environment | ({DIES_AFTER: f"{dies_after[0].type_name()}:{dies_after[1]}"} if dies_after else {})
+    async def start(self, stages: str, *, dies: tuple[type[Fact], int] | None = None, at: str = DIES_AFTER) -> Program:
+        """They kill themselves once they have recorded, or are to record, so many facts of a kind; there must be more to do."""
+        environment = self.environment | ({at: f"{dies[0].type_name()}:{dies[1]}"} if dies else {})
         running = program(self.folder / f"{stages}.log", "run", *stages.split(), environment=environment, command=IMPATIENT)
         return await self.stack.enter_async_context(running)
 
-    async def die(self, stages: str, kind: type[Fact], number: int) -> None:
+    async def die(self, stages: str, kind: type[Fact], number: int, at: str = DIES_AFTER) -> None:
         """Run them until they have killed themselves."""
-        await (await self.start(stages, dies_after=(kind, number))).killed()
+        await (await self.start(stages, dies=(kind, number), at=at)).killed()
+
+
+async def all_is_done_once(log: Log, images: int, questions: int) -> None:
+    for kind in GOOD_WAY:
+        assert await log.count(kind) == images, kind
+    assert await log.count(SearchMatched) == await log.count(SearchAnswered) == questions
+    assert await log.dead_letters() == []
+
+
+async def test_a_process_killed_in_the_middle_of_its_work(tmp_path: Path, settings: Any, impatient_log: None) -> None:
+    """Before it recorded what it made, after it recorded what it made, and then one goes on that is not."""
+    images, questions, folder = 16, 3, tmp_path / "killed"
+    expected = await undisturbed(tmp_path / "undisturbed", settings, images, questions)
+    async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
+        client = await connect(url, "test")
+        stack.push_async_callback(client.close)
+        await topology.ensure(client, STAGES)
+        log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
+        await record_posts(journal, folder, images)
+        environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
+        workers = Workers(stack, folder, environment)
+        stages = "download preprocess fingerprint embed persist"
+        await workers.die(stages, ImagePreprocessed, 6, DIES_BEFORE)
+        await workers.die(stages, ImageIndexed, 5)
+        ours = settings(data_dir=folder, batch_size=1)
+        async with running(ours, url, STAGES, policy=AT_WORK):
+            await log.holds(ImageIndexed, images, timeout=60)
+            await log.quiet(timeout=60)
+            await record_questions(journal, folder, questions)
+            await log.holds(SearchAnswered, questions, timeout=60)
+            await log.quiet("search")
+        await all_is_done_once(log, images, questions)
+        assert await outcome(log, ours, folder) == expected
 
 
 @pytest.mark.slow
@@ -129,14 +162,14 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
 
     It takes its time: ten processes are started, and everything is done twice.
     """
-    expected = await undisturbed(tmp_path / "undisturbed", settings)
+    expected = await undisturbed(tmp_path / "undisturbed", settings, IMAGES, QUESTIONS)
     folder = tmp_path / "killed"
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
         client = await connect(url, "test")
         stack.push_async_callback(client.close)
         await topology.ensure(client, STAGES)
         log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
-        await record_posts(journal, folder)
+        await record_posts(journal, folder, IMAGES)
 
         files, model, answers = "download preprocess persist", "fingerprint embed", "match reply link alert"
         environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
@@ -148,10 +181,10 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
         await workers.start(files)
         await workers.die(model, ImageFingerprinted, 10)
         await workers.start(model)
-        at_work = await workers.start(answers, dies_after=(SearchMatched, 4))
+        at_work = await workers.start(answers, dies=(SearchMatched, 4))
         await log.holds(ImageIndexed, IMAGES, timeout=60)
         await log.quiet(timeout=120)
-        await record_questions(journal, folder)
+        await record_questions(journal, folder, QUESTIONS)
         await at_work.killed()
         await workers.die(answers, SearchAnswered, 2)
         await workers.start(answers)
@@ -159,17 +192,17 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
         await log.quiet()
         await log.quiet("search")
 
-        for kind in GOOD_WAY:
-            assert await log.count(kind) == IMAGES, kind
-        assert await log.count(SearchMatched) == await log.count(SearchAnswered) == QUESTIONS
-        assert await log.dead_letters() == []
+        await all_is_done_once(log, IMAGES, QUESTIONS)
         result = await outcome(log, settings(data_dir=folder), folder)
     assert result.documents == expected.documents
     assert result.vectors == expected.vectors
     assert result.answers == expected.answers
 
 
-async def test_the_log_server_killed_under_load(discord: Discord, tmp_path: Path, impatient_log: None) -> None:
+@pytest.mark.parametrize(("kills_at", "messages"), [((4,), 3), pytest.param((10, 40), 5, marks=pytest.mark.slow)])
+async def test_the_log_server_killed_under_load(
+    discord: Discord, tmp_path: Path, impatient_log: None, kills_at: tuple[int, ...], messages: int
+) -> None:
     """It is started again on its port; posts made meanwhile wait in the gateway."""
     async with mapseek_beside(discord, tmp_path) as world:
         client = world.log.client
@@ -180,8 +213,8 @@ async def test_the_log_server_killed_under_load(discord: Discord, tmp_path: Path
             return False
 
         posts: list[Message] = []
-        for kill_at in (10, 40):
-            for _ in range(5):
+        for kill_at in kills_at:
+            for _ in range(messages):
                 posts.append(await discord.post(*((f"{len(posts)}-{seed}.png", art(seed)) for seed in range(8))))
             await world.log.holds(ImageIndexed, kill_at)
             assert await world.log.count(ImageIndexed) < 8 * len(posts)
@@ -201,7 +234,7 @@ async def test_the_log_server_killed_under_load(discord: Discord, tmp_path: Path
         answer = await discord.simulator.answer(await discord.ask(art(3)), embedded=True)
         assert headline(answer) == "Found it: first posted by Steve"
         assert link(answer) == posts[0].jump_url
-        assert "Posted 10 times" in labels(answer)
+        assert f"Posted {messages * len(kills_at)} times" in labels(answer)
 
 
 async def test_the_catalogues_database_down_for_a_while(discord: Discord, tmp_path: Path) -> None:

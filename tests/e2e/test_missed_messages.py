@@ -8,7 +8,18 @@ import pytest
 from contracts.events import ImagePosted, RemovalRequested
 from infra.discord.wording import say
 from infra.sandbox.simulator import Message, Overwrite, Permission
-from tests.suites.archives import FORGETFUL, Past, files_of, hold_history, holds_exactly, manager, said, tiny
+from tests.suites.archives import (
+    FORGETFUL,
+    SMALL_PAGE,
+    Past,
+    files_of,
+    hold_history,
+    holds_exactly,
+    manager,
+    said,
+    small_pages,
+    tiny,
+)
 from tests.suites.programs import ended
 from tests.suites.waiting import eventually
 from tests.suites.world import Discord, World, art, mapseek_beside, simulated_discord
@@ -17,9 +28,14 @@ EN = "en-US"
 LIVE = 5_000
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(240)
-async def test_300_missed_messages_are_archived_once_and_deletions_are_honoured(discord: Discord, tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow, id="300 messages")])
+async def test_missed_messages_are_archived_once_and_deletions_are_honoured(
+    discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """More than a page of a channel in either case; the 300 in pages as large as Discord's."""
+    if times == 1:
+        small_pages(monkeypatch)
     simulator, past = discord.simulator, Past(discord)
     annex = simulator.add_text_channel(discord.guild, "annex")
     forum = simulator.add_forum(discord.guild, "projects")
@@ -34,19 +50,19 @@ async def test_300_missed_messages_are_archived_once_and_deletions_are_honoured(
         lost = [*await past.post(doomed), *await past.post(closed, 2)]
         await holds_exactly(world, past.there)
 
-    missed = await past.post(discord.gallery, 120)
-    missed += await past.post(annex, 60)
-    missed += await past.post(thread, 50)
-    missed += await past.post(project, 20)
-    for number in range(5):
+    missed = await past.post(discord.gallery, 12 * times)
+    missed += await past.post(annex, 6 * times)
+    missed += await past.post(thread, 5 * times)
+    missed += await past.post(project, 2 * times)
+    for number in range(max(2, times // 2)):
         for parent in (forum, annex):
             fresh = await simulator.add_thread(parent, f"fresh {number}", owner=discord.steve)
-            missed += await past.post(fresh, 4)
+            missed += await past.post(fresh, 1 if times == 1 else 4)
             if number % 2:
                 await simulator.archive_thread(fresh)
-    missed += await past.post(discord.gallery, 10, pictures=4)
-    assert len(missed) == 300
-    for message in (archived[0], *missed[::50]):
+    missed += await past.post(discord.gallery, times, pictures=4)
+    assert len(missed) == 30 * times
+    for message in (archived[0], *missed[:: 5 * times]):
         await simulator.delete(message)
         past.gone(message)
     await simulator.bulk_delete(archived[1:3])
@@ -60,24 +76,28 @@ async def test_300_missed_messages_are_archived_once_and_deletions_are_honoured(
         await holds_exactly(world, past.there, timeout=100)
 
 
-async def test_a_second_start_records_nothing_again(discord: Discord, tmp_path: Path) -> None:
+async def test_a_second_start_records_nothing_again(discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_pages(monkeypatch)
     past = Past(discord)
     async with mapseek_beside(discord, tmp_path) as world:
         await past.post(discord.gallery)
         await world.archived(1)
-    await past.post(discord.gallery, 105)
+    await past.post(discord.gallery, SMALL_PAGE + 5)
     for _ in range(2):
         async with mapseek_beside(discord, tmp_path) as world:
             await holds_exactly(world, past.there)
 
 
-async def test_live_posts_and_questions_do_not_wait_for_the_catch_up(discord: Discord, tmp_path: Path) -> None:
+async def test_live_posts_and_questions_do_not_wait_for_the_catch_up(
+    discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_pages(monkeypatch)
     past = Past(discord)
     annex = discord.simulator.add_text_channel(discord.guild, "annex")
     async with mapseek_beside(discord, tmp_path) as world:
         await past.post(discord.gallery)
         await world.archived(1)
-    await past.post(discord.gallery, 110)
+    await past.post(discord.gallery, SMALL_PAGE + 5)
     held = hold_history(discord.simulator, discord.gallery, after_pages=1)
     async with mapseek_beside(discord, tmp_path) as world:
         await held.arrived.wait()
@@ -88,7 +108,7 @@ async def test_live_posts_and_questions_do_not_wait_for_the_catch_up(discord: Di
             await world.log.quiet()
             answer = await discord.simulator.answer(await discord.ask(art(LIVE + number)), embedded=True)
             assert answer.embeds[0]["url"] == live.jump_url
-        assert await world.log.count(ImagePosted) == 103
+        assert await world.log.count(ImagePosted) == 1 + SMALL_PAGE + 2
         held.released.set()
         await holds_exactly(world, past.there)
 

@@ -9,6 +9,7 @@ from functools import cache
 from itertools import count, islice
 
 import numpy as np
+import pytest
 from aiohttp import web
 from PIL import Image
 
@@ -92,6 +93,15 @@ def hold_history(simulator: Simulator, channel: Channel, *, after_pages: int = 0
     fault = Counted(after_pages)
     simulator.faults.add(fault, f"*/channels/{channel.id}/messages", method="GET", times=None)
     return fault.held
+
+
+SMALL_PAGE = 10
+
+
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """History is read in pages of ten messages rather than a hundred, so that a dozen are more than one."""
+    for module in ("history", "sources"):
+        monkeypatch.setattr(f"infra.discord.archiving.{module}.PAGE", SMALL_PAGE)
 
 
 def manager(discord: Discord, name: str = "Mia") -> Member:

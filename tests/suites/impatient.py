@@ -10,15 +10,26 @@ from itertools import count
 
 from contracts.envelope import Origin
 from contracts.events import Fact
+from infra.discord.archive import backfill, history
 from infra.nats.journal import JetStreamJournal
 from pipeline import cli, process
-from pipeline.engine import consumers
+from pipeline.engine import bulk_consumer, consumers
 from pipeline.engine.job import Policy
 
 ACK_WAIT_S = 2.0
 
 DIES_AFTER = "DIES_AFTER"
 """The variable that holds the type and the number of the facts after which it dies: "image.embedded:10"."""
+
+DIES_BEFORE = "DIES_BEFORE"
+"""The same for one that dies when it is about to record that fact: all that it said before has reached the server."""
+
+
+PAGE = "PAGE"
+"""The variable that holds how many messages of a channel's past are read at once, where that is not what Discord gives."""
+
+NICENESS = "NICENESS"
+"""The variable that holds how far a replay stands back: one that does so on a machine that is busy with other things never ends."""
 
 
 def make_impatient() -> None:
@@ -39,9 +50,32 @@ def make_mortal(kind: str, number: int) -> None:
     setattr(JetStreamJournal, "record", record_and_die)  # noqa: B010 - a method of a class of ours, in this process alone
 
 
+def make_mortal_before(kind: str, number: int) -> None:
+    """SIGKILL as soon as so many facts of a type are to be recorded by this process: the last of them never is."""
+    record, begun = JetStreamJournal.record, count(1)
+
+    async def record_or_die(journal: JetStreamJournal, fact: Fact, origin: Origin) -> bool:
+        if fact.type_name() == kind and next(begun) >= number:
+            await journal._js._nc.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return await record(journal, fact, origin)
+
+    setattr(JetStreamJournal, "record", record_or_die)  # noqa: B010 - a method of a class of ours, in this process alone
+
+
+def make_pages_small(number: int) -> None:
+    for module in (history, backfill):
+        module.PAGE = number
+
+
 if __name__ == "__main__":
     make_impatient()
-    if DIES_AFTER in os.environ:
-        name, _, number = os.environ[DIES_AFTER].partition(":")
-        make_mortal(name, int(number))
+    if NICENESS in os.environ:
+        bulk_consumer.NICENESS = int(os.environ[NICENESS])
+    if PAGE in os.environ:
+        make_pages_small(int(os.environ[PAGE]))
+    for variable, make in ((DIES_AFTER, make_mortal), (DIES_BEFORE, make_mortal_before)):
+        if variable in os.environ:
+            name, _, number = os.environ[variable].partition(":")
+            make(name, int(number))
     cli.main()
