@@ -34,8 +34,11 @@ from infra.vision.distortions import jpeg, png
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
+from pipeline.process import running
+from pipeline.settings import Settings
 from tests.suites.asking import Asker, Told, asker, p95
 from tests.suites.facts import posted
+from tests.suites.impatient import NICENESS
 from tests.suites.programs import IMPATIENT, Program, ended, program
 from tests.suites.waiting import eventually
 from tests.suites.world import Log
@@ -119,14 +122,14 @@ def question(number: int) -> tuple[str, bytes]:
 
 
 @asynccontextmanager
-async def installation(folder: Path) -> AsyncIterator[Installation]:
+async def installation(folder: Path, **environment: str) -> AsyncIterator[Installation]:
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
         client = await connect(url, "test")
         stack.push_async_callback(client.close)
         await topology.ensure(client, STAGES)
         journal = JetStreamJournal(client, source="test", now=utc_now)
-        environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url}
-        yield Installation(stack, folder, environment, client, journal, {})
+        ours = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, **environment}
+        yield Installation(stack, folder, ours, client, journal, {})
 
 
 @asynccontextmanager
@@ -162,9 +165,60 @@ async def when(
     await act()
 
 
+async def taken_over(here: Installation, images: int, meanwhile: list[Told], while_built: int, activated_at: float) -> None:
+    """Both generations have every image, every answer was right, and each came from the generation that answered then."""
+    for generation in ("g1", "g2"):
+        assert await here.embedded_in(generation) == images
+    assert await here.log.count(GenerationActivated) == 2
+    assert await here.log.dead_letters() == []
+    generations = await read_generations(here.client)
+    assert generations.active is not None
+    assert generations.active.name == "g2"
+    assert [each for each in meanwhile if not each.right] == []
+    assert {each.matched_in for each in meanwhile[:while_built]} == {"g1"}
+    assert {each.matched_in for each in meanwhile if each.asked_at > activated_at + 1} == {"g2"}
+
+
+async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_the_log_server_are_killed(
+    tmp_path: Path, settings: Callable[..., Settings], impatient_log: None
+) -> None:
+    """The stages work in this process."""
+    images, later = 20, 3
+    async with (
+        installation(tmp_path, **{NICENESS: "0"}) as here,
+        running(settings(data_dir=tmp_path), here.environment["NATS_URL"], STAGES),
+    ):
+        blobs, asked_with = open_blob_store(tmp_path / "blobs"), open_blob_store(tmp_path / "questions")
+        await here.post(range(images), blobs)
+        await here.log.holds(ImageFingerprinted, images)
+        await here.log.holds(ImageIndexed, images)
+        questions = [question(number) for number in range(0, images, images // 4)]
+
+        async def done() -> int:
+            return await here.embedded_in("g2")
+
+        async with (
+            asker(here.client, here.journal, asked_with, GUILD) as asking,
+            asked_all_the_time(asking, questions) as meanwhile,
+        ):
+            replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2", "--rate", "3")
+            await here.start(*replay)
+            await when(done, 3, images, lambda: here.kill_and_start(*replay))
+            await here.post(range(images, images + later), blobs)
+            await when(done, images // 2, images, here.kill_log_server)
+            assert await asyncio.wait_for(here.at_work[" ".join(replay)].process.wait(), 60) == 0
+            await here.log.holds(ImageIndexed, 2 * (images + later))
+            while_built = len(meanwhile)
+            assert while_built
+            assert "g2" in await here.run("activate", "g2")
+            activated_at = asyncio.get_running_loop().time()
+            await eventually(lambda: any(each.asked_at > activated_at + 1 for each in meanwhile))
+        await taken_over(here, images + later, meanwhile, while_built, activated_at)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(2_400)
-@pytest.mark.parametrize(("images", "rate"), [(200, 5), pytest.param(2_000, 40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("images", "rate"), [(200, 5), (2_000, 40)])
 async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and_switched_on(
     tmp_path: Path, impatient_log: None, images: int, rate: int
 ) -> None:
@@ -200,16 +254,6 @@ async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and
                 activated_at = asyncio.get_running_loop().time()
                 await eventually(lambda: len(meanwhile) >= while_built + 30, timeout=60)
 
-        for generation in ("g1", "g2"):
-            assert await here.embedded_in(generation) == images + LATER
-        assert await here.log.count(GenerationActivated) == 2
-        assert await here.log.dead_letters() == []
-        generations = await read_generations(here.client)
-        assert generations.active is not None
-        assert generations.active.name == "g2"
-
-        assert [each for each in meanwhile if not each.right] == []
-        assert {each.matched_in for each in meanwhile[:while_built]} == {"g1"}
-        assert {each.matched_in for each in meanwhile if each.asked_at > activated_at + 1} == {"g2"}
+        await taken_over(here, images + LATER, meanwhile, while_built, activated_at)
         print(f"p95: idle {p95(idle):.3f} s, while it was built {p95(meanwhile[:while_built]):.3f} s ({while_built} questions)")
         assert p95(meanwhile[:while_built]) <= 2 * p95(idle)

@@ -223,6 +223,7 @@ async def test_with_rate_limits_a_start_archives_and_answers_without_one_refused
         assert simulator.invalid_requests == 0
 
 
+@pytest.mark.slow
 async def test_a_stage_process_and_the_gateways_together_ask_discord_at_most_fifty_times_a_second(tmp_path: Path) -> None:
     """Both have much to ask: one reads what was missed in forty channels, the other needs a fresh URL for every picture."""
     async with simulated_discord(rate_limits=True) as discord:

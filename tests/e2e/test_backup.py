@@ -1,6 +1,7 @@
 """An installation that was exported, lost and imported answers as it did, and goes on where it was."""
 
 import asyncio
+import io
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,11 +11,13 @@ from typing import Any
 
 import orjson
 import pytest
+from rich.console import Console
 
 from contracts.events import ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
 from contracts.subjects import IMAGES
 from infra.sandbox.art.generate import piece
 from infra.vision.distortions import crop, jpeg, png, resize
+from pipeline.audit.command import show_audit
 from pipeline.backup.archive_file import BLOBS, QUESTIONS, open_archive
 from pipeline.backup.export import export_to
 from pipeline.engine.registry import STAGES
@@ -24,23 +27,22 @@ from pipeline.settings import Settings
 from tests.suites.programs import Ended, ended
 from tests.suites.world import IMPATIENT, Log
 
-PIECES, ASKED = 20, 20
 GUILD = "local"
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_the_same_answers_after_export_and_import(tmp_path: Path) -> None:
-    """Eight programs are started one after the other."""
+@pytest.mark.parametrize("number", [4, pytest.param(20, marks=pytest.mark.slow)])
+async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: int) -> None:
+    """As many pieces as questions."""
     data, file = tmp_path / "data", tmp_path / "mapseek.archive"
-    pieces, asked = pictures(tmp_path / "pieces"), questions(tmp_path / "questions")
+    pieces, asked = pictures(tmp_path / "pieces", number), questions(tmp_path / "questions", number)
     async with mapseek(data) as process:
-        await archived(process, pieces[: PIECES // 2])
+        await archived(process, pieces[: number // 2])
         assert (await told("export", file, data)).code == 0
         size = file.stat().st_size
-        await archived(process, pieces[PIECES // 2 :])
+        await archived(process, pieces[number // 2 :])
         before = await answers(process, asked)
-        await audited(data, PIECES)
+        await audited(data, number)
         exported = await told("export", file, data)
     assert exported.code == 0, exported.err
     assert size < file.stat().st_size
@@ -51,25 +53,25 @@ async def test_the_same_answers_after_export_and_import(tmp_path: Path) -> None:
     assert imported.code == 0, imported.err
     again = await told("import", file, data)
     assert (again.code, "empty installation" in again.err, "Traceback" in again.err) == (1, True, False)
-    await audited(data, PIECES)
+    await audited(data, number)
 
     async with mapseek(data) as process:
         log = Log(process.wiring.client)
         await log.quiet("image")
-        await audited(data, PIECES)
-        assert await log.count(ImageIndexed) == PIECES
+        await audited(data, number)
+        assert await log.count(ImageIndexed) == number
         for durable in ("download-image", "preprocess-image", "fingerprint-image-g1", "embed-image-g1", "link-image-g1"):
             info = await log.client.jetstream().consumer_info(IMAGES, durable)
             assert (info.num_pending, info.delivered and info.delivered.consumer_seq) == (0, 0), durable
         after = await answers(process, asked)
-        assert len(after) == ASKED
+        assert len(after) == number
         for here, there in zip(before, after, strict=True):
             assert (there.verdict, there.documents, list(there.found)) == (here.verdict, here.documents, list(here.found))
             assert there.found == pytest.approx(here.found, abs=1e-4)
         newest = tmp_path / "newest.png"
         newest.write_bytes(png(piece(1000)))
         await archived(process, [newest])
-        assert await log.count(ImageDownloaded) == PIECES + 1
+        assert await log.count(ImageDownloaded) == number + 1
         [answer] = await answers(process, [newest])
         assert next(iter(answer.found)).startswith("local-")
         refused = await told("export", file, data)
@@ -79,7 +81,7 @@ async def test_the_same_answers_after_export_and_import(tmp_path: Path) -> None:
 async def test_an_export_while_everything_goes_on_forgets_no_work(tmp_path: Path) -> None:
     """Wherever an image was on its way: it comes to its end after the restore."""
     data, file = tmp_path / "data", tmp_path / "mapseek.archive"
-    pieces = pictures(tmp_path / "pieces")
+    pieces = pictures(tmp_path / "pieces", 10)
     async with mapseek(data) as process:
         archiving = asyncio.create_task(archived(process, pieces))
         await Log(process.wiring.client).holds(ImageEmbedded, 2)
@@ -112,26 +114,28 @@ async def told(command: str, file: Path, folder: Path) -> Ended:
 
 async def audited(folder: Path, images: int) -> None:
     """`mapseek audit` counts so many images at every step, none of them on the way, and finds no gap."""
-    found = await ended("audit", "--no-discord", "--json", environment={"MAPSEEK_DATA_DIR": str(folder)})
-    report = orjson.loads(found.out)
-    assert (found.code, report["clean"], report["gaps"]) == (0, True, []), found
+    out = Console(file=io.StringIO())
+    options: dict[str, Any] = {"guild": None, "use_discord": False, "whole": False, "json": True, "out": out, "err": out}
+    code = await show_audit(Settings(data_dir=folder, _env_file=None), **options)  # type: ignore[call-arg]
+    report = orjson.loads(out.file.getvalue())  # type: ignore[attr-defined]
+    assert (code, report["clean"], report["gaps"]) == (0, True, []), report
     there = {step["name"]: (step["there"], step["on_the_way"]) for step in report["steps"]}
     made = ("posted", "downloaded", "preprocessed", "fingerprinted in g1", "embedded in g1", "indexed")
     whole = (*made, "in the catalogue", "with their vector")
     assert {name: there[name] for name in whole} == dict.fromkeys(whole, (images, 0))
 
 
-def pictures(folder: Path) -> list[Path]:
+def pictures(folder: Path, number: int) -> list[Path]:
     folder.mkdir()
-    return [written(folder / f"piece-{seed}.png", png(piece(seed))) for seed in range(PIECES)]
+    return [written(folder / f"piece-{seed}.png", png(piece(seed))) for seed in range(number)]
 
 
-def questions(folder: Path) -> list[Path]:
+def questions(folder: Path, asked: int) -> list[Path]:
     """Pieces as they are, smaller, as JPEG and cropped, and some that were never archived."""
     folder.mkdir()
     found = []
-    for number in range(ASKED):
-        image = piece(3 * number % (PIECES + 5))
+    for number in range(asked):
+        image = piece(3 * number % (asked + 5))
         data = (png(image), jpeg(image, 60), png(resize(image, 0.5)), png(crop(image, 0.1)))[number % 4]
         found.append(written(folder / f"question-{number}", data))
     return found

@@ -1,4 +1,4 @@
-"""The training itself, in twenty steps: it learns, and one that is ended in between goes on to the same weights."""
+"""The training itself, in a few steps: it learns, and one that is ended in between goes on to the same weights."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,8 +12,6 @@ from infra.sandbox.training.pool import Pool, training_pool
 
 if TYPE_CHECKING:
     import torch
-
-STEPS = 20
 
 
 @pytest.fixture(scope="module")
@@ -32,23 +30,27 @@ def cpu() -> Iterator["torch.device"]:
     torch.set_num_threads(threads)
 
 
-def test_twenty_steps_learn_and_resume_to_the_same_weights(pool: Pool, tmp_path: Path, cpu: "torch.device") -> None:
+@pytest.mark.parametrize(("steps", "pairs"), [(8, 12), pytest.param(20, 12, marks=pytest.mark.slow)])
+def test_steps_learn_and_resume_to_the_same_weights(
+    pool: Pool, tmp_path: Path, cpu: "torch.device", steps: int, pairs: int
+) -> None:
     import torch
 
     from infra.clip.loading import load_tower, seeded_model
     from infra.sandbox.training.loop import CHECKPOINT, Plan, save_weights, train
 
-    plan = Plan(STEPS, pairs=12, rate=5e-4, warm_up=5, checkpoint_every=10)
+    half = steps // 2
+    plan = Plan(steps, pairs=pairs, rate=5e-4, warm_up=steps // 4, checkpoint_every=half)
     whole, resumed = (seeded_model("mapseek-small", seed) for seed in (1, 2))
     losses = []
     for done in train(whole.visual, pool, plan, tmp_path / "whole", cpu):
         losses.append(done.loss)
-        if done.step == STEPS - 5:  # as it is found after a kill
+        if done.step == steps - steps // 4:  # as it is found after a kill
             (tmp_path / "killed").mkdir()
             shutil.copy(tmp_path / "whole" / CHECKPOINT, tmp_path / "killed")
-    assert len(losses) == STEPS
-    assert sum(losses[10:]) < sum(losses[:10])
-    assert [done.step for done in train(resumed.visual, pool, plan, tmp_path / "killed", cpu)] == list(range(11, STEPS + 1))
+    assert len(losses) == steps
+    assert sum(losses[half:]) < sum(losses[:half])
+    assert [done.step for done in train(resumed.visual, pool, plan, tmp_path / "killed", cpu)] == list(range(half + 1, steps + 1))
     for name, weight in whole.visual.state_dict().items():
         assert torch.equal(weight, resumed.visual.state_dict()[name]), name
 
