@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from contracts.events import Fact, ImageEmbedded, ImageIndexed, ImageReposted
 from contracts.subjects import kind_filter, stream_of
+from pipeline.engine import bulk_consumer
 from pipeline.engine.bulk_consumer import Hands, Limits
 from pipeline.engine.registry import STAGES
 from pipeline.generations.encoders import open_encoder_named
@@ -48,7 +51,10 @@ async def play_everything(world: World, process: Process) -> None:
     await at_rest(world)
 
 
-async def test_every_stage_played_again_and_a_generation_built(discord: Discord, tmp_path: Path) -> None:
+async def test_every_stage_played_again_and_a_generation_built(
+    discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk_consumer, "FETCH_TIMEOUT_S", 0.2)
     async with mapseek_beside(discord, tmp_path / "data", policy=SOON) as world:
         await wish(world)
         await discord.post(("first.png", art(PIECE)))

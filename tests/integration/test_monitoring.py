@@ -15,6 +15,7 @@ from contracts.errors import MapSeekError, Retry
 from contracts.events import ImagePosted
 from contracts.events.base import Fact
 from infra.nats.journal import JetStreamJournal
+from pipeline.engine import worker
 from pipeline.engine.registry import STAGES, stages_named
 from pipeline.monitoring import health
 from pipeline.monitoring.status import idle_stages, status
@@ -23,6 +24,13 @@ from pipeline.settings import Settings
 from tests.suites.bench_stage import STAGE, unsettled, working
 from tests.suites.facts import posted
 from tests.suites.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def _short_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker to which nothing comes has fetched soon."""
+    monkeypatch.setattr(worker, "FETCH_TIMEOUT_S", 0.5)
+
 
 MakeSettings = Callable[..., Settings]
 

@@ -108,7 +108,7 @@ def one_sentence(about: str) -> Iterator[None]:
 
 async def test_a_server_that_is_not_there_is_one_sentence_without_its_password() -> None:
     with one_sentence(r"No NATS server answers at nats://\*\*\*@127.0.0.1:1"):
-        await connect("nats://user:s3cret@127.0.0.1:1", "test")
+        await connect("nats://user:s3cret@127.0.0.1:1", "test", timeout=0.5)
 
 
 async def test_subjects_taken_by_another_stream_are_one_sentence(client: Client) -> None:

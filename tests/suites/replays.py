@@ -26,7 +26,7 @@ from tests.suites.facts import posted
 from tests.suites.waiting import eventually
 from tests.suites.world import IMPATIENT as SOON
 
-IMAGES_THERE = 60
+IMAGES_THERE = 40
 LIVE = (fingerprint.STAGE, embed.STAGE, persist.STAGE)
 
 

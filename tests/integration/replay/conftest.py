@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts.events import ImageFingerprinted, ImageIndexed
+from pipeline.engine import bulk_consumer
 from pipeline.settings import Settings
 from tests.suites.fakes import MemoryFingerprinting
 from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post
@@ -17,9 +18,15 @@ def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.vision.fingerprint.Fingerprinter", MemoryFingerprinting)
 
 
+@pytest.fixture(autouse=True)
+def quick_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is played in this process sees soon that nothing more comes."""
+    monkeypatch.setattr(bulk_consumer, "FETCH_TIMEOUT_S", 0.2)
+
+
 @pytest.fixture
 async def archive(nats_url: str, tmp_path: Path, settings: Callable[..., Settings]) -> Archive:
-    """Sixty pictures, fingerprinted, embedded and in the catalogue."""
+    """Forty pictures, fingerprinted, embedded and in the catalogue."""
     archive = Archive(nats_url, tmp_path / "data", settings)
     async with archive.live(Model("first")) as process:
         for number in range(IMAGES_THERE):

@@ -18,13 +18,14 @@ from pipeline.stage_dependencies import dependencies
 from stages import embed
 from tests.suites.archives import tiny
 from tests.suites.bench_stage import count
+from tests.suites.impatient import NICENESS
 from tests.suites.programs import IMPATIENT, program
 from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post, started
 from tests.suites.waiting import eventually
 
 
 async def test_killed_in_the_middle_it_goes_on_where_it_was(impatient_log: None, archive: Archive, tmp_path: Path) -> None:
-    environment = {"MAPSEEK_DATA_DIR": str(archive.folder), "NATS_URL": archive.url, "MAPSEEK_BATCH_SIZE": "4"}
+    environment = {"MAPSEEK_DATA_DIR": str(archive.folder), "NATS_URL": archive.url, "MAPSEEK_BATCH_SIZE": "4", NICENESS: "0"}
 
     async def to_the_end(*arguments: str) -> str:
         async with program(tmp_path / "log", *arguments, environment=environment, command=IMPATIENT) as replay:
