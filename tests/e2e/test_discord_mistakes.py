@@ -4,7 +4,6 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -12,15 +11,13 @@ from tests.suites.programs import ended
 from tests.suites.world import Discord, simulated_discord
 
 BAD_TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.Gabcde.a-pass-word-that-nobody-may-see"
-SECONDS = 30
-"""Generous: most of it is Python and torch being imported on a busy machine."""
+SECONDS = 100
+"""Generous: most of it is Python and torch being imported, on a machine that is busy with other things."""
 
 
 async def mistake(*arguments: str, environment: dict[str, str]) -> str:
     """The sentence on standard error; log lines, which are JSON here, aside."""
-    began = monotonic()
-    result = await ended(*arguments, environment=environment)
-    assert monotonic() - began < SECONDS
+    result = await ended(*arguments, environment=environment, timeout=SECONDS)
     assert result.code == 1
     assert result.out == ""
     assert "Traceback" not in result.err
