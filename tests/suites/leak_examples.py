@@ -7,7 +7,7 @@ NONE = Permission.NONE
 OWNER = ASKERS
 FIRST_ASKER = 1 + ROLES
 HIDDEN = Rule(0, NONE, View)
-SECRET = Room((HIDDEN, Rule(1, All, NONE)))
+SECRET_ROOM = Room((HIDDEN, Rule(1, All, NONE)))
 """For those with the first role."""
 IN = frozenset({0})
 ONE_INSIDE = (IN, frozenset(), frozenset(), frozenset())
@@ -16,7 +16,7 @@ POSTS_BUTTON = 0
 
 EXAMPLES: dict[str, Plan] = {
     "the role is taken between the answer and the press": Plan(
-        (Room(), SECRET),
+        (Room(), SECRET_ROOM),
         (),
         TWO_POSTS,
         (Step("image"), Step("roles", which=0), Step("old", where=POSTS_BUTTON), Step("old", where=POSTS_BUTTON), Step("image")),
@@ -33,11 +33,17 @@ EXAMPLES: dict[str, Plan] = {
         (Room(), Room()),
         (),
         (*TWO_POSTS, Post(0, 0, 3)),
-        (Step("image", flag=False), Step("rules", where=1, rules=SECRET.rules), Step("old"), Step("old"), Step("press", who=1)),
+        (
+            Step("image", flag=False),
+            Step("rules", where=1, rules=SECRET_ROOM.rules),
+            Step("old"),
+            Step("old"),
+            Step("press", who=1),
+        ),
         members=ONE_INSIDE,
     ),
     "a button with the id of the owner's search": Plan(
-        (Room(), SECRET),
+        (Room(), SECRET_ROOM),
         (),
         TWO_POSTS,
         (Step("image", who=1), Step("image", who=OWNER), *(Step("forge", who=1, where=each, which=each) for each in range(4))),
@@ -50,7 +56,7 @@ EXAMPLES: dict[str, Plan] = {
         members=ONE_INSIDE,
     ),
     "who takes no direct messages is mentioned where others see it": Plan(
-        (Room(), SECRET),
+        (Room(), SECRET_ROOM),
         (),
         (),
         (Step("wish"), Step("post", where=1, which=PIECES), Step("wish", who=1), Step("post", where=0, which=PIECES)),
@@ -58,7 +64,7 @@ EXAMPLES: dict[str, Plan] = {
         silent=frozenset({0, 1}),
     ),
     "who left is not told": Plan(
-        (Room(), SECRET),
+        (Room(), SECRET_ROOM),
         (),
         (),
         (Step("wish"), Step("wish", who=2), Step("leave", who=2), Step("post", where=1, which=PIECES), Step("post", which=PIECES)),
@@ -96,7 +102,7 @@ EXAMPLES: dict[str, Plan] = {
         ),
     ),
     "a repost of what was posted where others cannot look": Plan(
-        (Room(), SECRET),
+        (Room(), SECRET_ROOM),
         (),
         (Post(1, 0, 5),),
         (Step("post", which=0), Step("post", where=1, which=0), Step("image"), Step("image", who=1)),
