@@ -133,7 +133,7 @@ async def installation(folder: Path, **environment: str) -> AsyncIterator[Instal
 
 
 @asynccontextmanager
-async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]]) -> AsyncIterator[list[Told]]:
+async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]], pause: float = 0.1) -> AsyncIterator[list[Told]]:
     """What was asked and told meanwhile, one question after the other."""
     told: list[Told] = []
 
@@ -142,7 +142,7 @@ async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]]) 
             for expected, file in questions:
                 told.append(await asking.ask(expected, file))
                 end_if_cancelled()
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(pause)
 
     task = asyncio.create_task(ask())
     try:
@@ -179,11 +179,12 @@ async def taken_over(here: Installation, images: int, meanwhile: list[Told], whi
     assert {each.matched_in for each in meanwhile if each.asked_at > activated_at + 1} == {"g2"}
 
 
+@pytest.mark.timeout(240)
 async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_the_log_server_are_killed(
     tmp_path: Path, settings: Callable[..., Settings], impatient_log: None
 ) -> None:
     """The stages work in this process."""
-    images, later = 20, 3
+    images, later = 16, 3
     async with (
         installation(tmp_path, **{NICENESS: "0"}) as here,
         running(settings(data_dir=tmp_path), here.environment["NATS_URL"], STAGES),
@@ -199,7 +200,7 @@ async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_t
 
         async with (
             asker(here.client, here.journal, asked_with, GUILD) as asking,
-            asked_all_the_time(asking, questions) as meanwhile,
+            asked_all_the_time(asking, questions, pause=0.5) as meanwhile,  # a replay stands back while somebody waits
         ):
             replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2", "--rate", "3")
             await here.start(*replay)

@@ -4,6 +4,7 @@ import asyncio
 import random
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from contracts.errors import Unavailable
 from contracts.ports import Catalogue, Document, Kept
+from tests.suites.waiting import eventually
 
 POST: dict[str, Any] = {
     "discord_message_id": "88",
@@ -386,7 +388,14 @@ class CatalogueSuite:
                 await call()
             assert failure.value.dependency == "catalogue"
         outage.end()
-        await catalogue.ping()
+
+        async def serves() -> bool:
+            with suppress(Unavailable):
+                await catalogue.ping()
+                return True
+            return False
+
+        await eventually(serves)
         assert (await catalogue.entries(["1", "2"]))["1"].document == POST
         assert await catalogue.vector("1", "g1") == VECTOR
         await catalogue.merge("1", MEDIA)
