@@ -19,7 +19,7 @@ from infra.nats.server import embedded_server
 from pipeline.clock import utc_now
 from pipeline.engine import consumers
 from pipeline.settings import Settings
-from tests.suites import impatient
+from tests.support import impatient
 
 OTHER_TOOLS_SETTINGS = ("DISCORD_TOKEN", "NATS_URL", "MONGODB_URI")
 

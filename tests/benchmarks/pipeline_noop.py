@@ -35,7 +35,7 @@ from pipeline.process import running
 from stages import download, embed, fingerprint, persist, preprocess
 from tests.benchmarks.archive import post, settings_on, store, succeeded, until_done
 from tests.benchmarks.cost import Cost, Meter
-from tests.suites.bench_stage import count, downloaded, working
+from tests.support.bench_stage import count, downloaded, working
 
 WORKERS = 8
 DIMENSIONS = 512

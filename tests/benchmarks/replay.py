@@ -40,7 +40,7 @@ from stages.fingerprint import METHOD
 from tests.benchmarks.archive import AT_ONCE, picture, settings_on, store
 from tests.benchmarks.pipeline_clip import encoder_of
 from tests.benchmarks.pipeline_noop import NO_MODEL, log_on
-from tests.suites.bench_stage import count
+from tests.support.bench_stage import count
 
 BULK = Hands(4, 64)
 PREPROCESSING = "p1"

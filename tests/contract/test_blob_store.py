@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from contracts.errors import BlobMissing, MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import FileBlobStore, open_blob_store
-from tests.suites.blob_store import HELLO, HELLO_NAME, BlobStoreSuite
+from tests.support.blob_store import HELLO, HELLO_NAME, BlobStoreSuite
 
 
 @pytest.fixture

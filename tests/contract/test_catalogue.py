@@ -19,8 +19,8 @@ from infra.mongo.catalogue import MongoCatalogue, open_mongo_catalogue
 from infra.mongo.vectors import open_atlas_search
 from infra.sqlite import schema
 from infra.sqlite.catalogue import _USES, SqliteCatalogue, open_sqlite_catalogue
-from tests.suites.catalogue import MEDIA, POST, VECTOR, CatalogueSuite, Outage
-from tests.suites.mongo_server import MongoDouble, MongoServer, announce, drop_database, mongo_server
+from tests.support.catalogue import MEDIA, POST, VECTOR, CatalogueSuite, Outage
+from tests.support.mongo_server import MongoDouble, MongoServer, announce, drop_database, mongo_server
 
 
 class TestSqlite(CatalogueSuite):

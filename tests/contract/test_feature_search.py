@@ -10,7 +10,7 @@ from infra.features import shard as shard_module
 from infra.features.index import FeatureIndex, entry_of
 from infra.features.snapshot import load, save
 from infra.vision.prints import unpacked
-from tests.suites.feature_search import FeatureSearchSuite
+from tests.support.feature_search import FeatureSearchSuite
 
 
 class Fillable(FeatureIndex):

@@ -12,9 +12,9 @@ from contracts.errors import Unavailable
 from contracts.subjects import STATE
 from infra.nats.connection import connect
 from infra.nats.state import JetStreamState, open_state
-from tests.suites.fakes import MemoryState
-from tests.suites.frozen import freeze, thaw
-from tests.suites.state import KEY, Outage, StateSuite
+from tests.support.fakes import MemoryState
+from tests.support.programs import freeze, thaw
+from tests.support.state import KEY, Outage, StateSuite
 
 
 class TestMemory(StateSuite):

@@ -15,7 +15,7 @@ from infra.vectors.graph import Graph
 from infra.vectors.index import EmbeddedIndex
 from infra.vectors.shard import STEP, Shard
 from infra.vectors.table import Rows, Slots
-from tests.suites.vector_search import DIMENSIONS, GENERATION, GUILD, VectorSearchSuite, at_cosine, ids_of, vectors_of
+from tests.support.vector_search import DIMENSIONS, GENERATION, GUILD, VectorSearchSuite, at_cosine, ids_of, vectors_of
 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0, 900, 2500], ids=["flat", "graph", "mixed", "half a graph"])

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from pipeline.process import endpoint
-from tests.suites.world import Discord, World, simulated_discord, whole_world
+from tests.support.world import Discord, World, simulated_discord, whole_world
 
 
 @pytest.fixture

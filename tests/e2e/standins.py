@@ -12,8 +12,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from tests.suites.containers import ROOT, base_images, services
-from tests.suites.docker_engine import images_not_here, why_no_engine
+from tests.support.containers import ROOT, base_images, images_not_here, services, why_no_engine
 
 RECIPE = Path(__file__).with_name("standins.Dockerfile")
 DEBIAN = "bookworm"

@@ -36,12 +36,12 @@ from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
 from pipeline.process import running
 from pipeline.settings import Settings
-from tests.suites.asking import Asker, Told, asker, p95
-from tests.suites.facts import posted
-from tests.suites.impatient import NICENESS
-from tests.suites.programs import IMPATIENT, Program, ended, program
-from tests.suites.waiting import eventually
-from tests.suites.world import Log
+from tests.support.asking import Asker, Told, asker, p95
+from tests.support.facts import posted
+from tests.support.impatient import NICENESS
+from tests.support.programs import IMPATIENT, Program, ended, program
+from tests.support.waiting import eventually
+from tests.support.world import Log
 
 LATER = 20
 """Images that are posted while the new generation is built."""

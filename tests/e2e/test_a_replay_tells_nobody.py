@@ -16,9 +16,9 @@ from pipeline.replay.build import begin, build
 from pipeline.replay.stage_replay import Part, legs, play_leg
 from tests.e2e.test_alerts import told, wish
 from tests.e2e.test_reposts import COPY, PIECE, choose
-from tests.suites.traces import SOON, at_rest, nothing_left, removed, traces_of
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.support.archives import SOON, at_rest, nothing_left, removed, traces_of
+from tests.support.waiting import eventually
+from tests.support.world import Discord, World, art, mapseek_beside
 
 WANTED = 7
 SECOND_MODEL = "mapseek-untrained-fine"

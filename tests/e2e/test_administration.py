@@ -14,10 +14,10 @@ from infra.discord.wording import say
 from infra.sandbox.simulator import Channel, Member, Status
 from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
-from tests.suites.archives import FORGETFUL, Held, Past, holds_exactly, manager, said, tiny
-from tests.suites.pictures import saved
-from tests.suites.programs import program
-from tests.suites.world import Discord, World, art, mapseek_beside, simulated_discord
+from tests.support.archives import FORGETFUL, Held, Past, holds_exactly, manager, said, tiny
+from tests.support.files import saved
+from tests.support.programs import program
+from tests.support.world import Discord, World, art, mapseek_beside, simulated_discord
 
 EN, DE = "en-US", "de"
 

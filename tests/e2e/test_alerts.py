@@ -7,8 +7,8 @@ import pytest
 from contracts.events import AlertCancelled, AlertDelivered, AlertSet, AlertTriggered
 from infra.discord.wording import say
 from infra.sandbox.simulator import Answer, Channel, Member, Message, Overwrite, Permission
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside, together
+from tests.support.waiting import eventually
+from tests.support.world import Discord, World, art, mapseek_beside, together
 
 EN = "en-US"
 WANTED = 7

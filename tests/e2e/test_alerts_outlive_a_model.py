@@ -6,10 +6,9 @@ from contracts.events import AlertDelivered, AlertEmbedded, AlertSet, AlertTrigg
 from infra.discord.wording import say
 from infra.sandbox.simulator import Answer, Message
 from stages import preprocess
-from tests.suites.generations import activate, begin, give_up, holds
-from tests.suites.pictures import mirrored
-from tests.suites.traces import at_rest
-from tests.suites.world import Discord, World, art
+from tests.support.archives import at_rest
+from tests.support.files import mirrored
+from tests.support.world import Discord, World, activate, art, begin, give_up, holds
 
 EN = "en-US"
 WANTED = 7

@@ -17,11 +17,10 @@ from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Overwrite, Permission, Status, WrongLength
 from infra.vision.distortions import brightness, png, reencode, resize
 from pipeline.engine.registry import STAGES
-from tests.suites.bench_stage import unsettled
-from tests.suites.programs import program
-from tests.suites.shown import headline, labels, lines, link, words
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, Log, World, art, mapseek_beside, together
+from tests.support.bench_stage import unsettled
+from tests.support.programs import program
+from tests.support.waiting import eventually
+from tests.support.world import Discord, Log, World, art, headline, labels, lines, link, mapseek_beside, together, words
 
 PATCH = "PATCH /webhooks/{application}/{token}/messages/{message}"
 LOST = WrongLength(1_000_000)

@@ -21,9 +21,9 @@ from pipeline.audit.command import show_audit
 from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
 from pipeline.projections.vectors import ProjectedIndex
-from tests.suites.archives import FORGETFUL, Past, files_of
-from tests.suites.programs import Ended, ended
-from tests.suites.world import Discord, World, mapseek_beside
+from tests.support.archives import FORGETFUL, Past, files_of
+from tests.support.programs import Ended, ended
+from tests.support.world import Discord, World, mapseek_beside
 
 
 @asynccontextmanager

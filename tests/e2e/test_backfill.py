@@ -18,7 +18,7 @@ from infra.sandbox.simulator.faults import Handler
 from pipeline.engine.job import Backoff
 from pipeline.engine.registry import STAGES
 from pipeline.process import log_server, running
-from tests.suites.archives import (
+from tests.support.archives import (
     FORGETFUL,
     SMALL_PAGE,
     Past,
@@ -30,10 +30,10 @@ from tests.suites.archives import (
     seen,
     small_pages,
 )
-from tests.suites.impatient import DIES_AFTER, PAGE
-from tests.suites.programs import IMPATIENT, Program, program
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, Log, World, mapseek_beside
+from tests.support.impatient import DIES_AFTER, PAGE
+from tests.support.programs import IMPATIENT, Program, program
+from tests.support.waiting import eventually
+from tests.support.world import Discord, Log, World, mapseek_beside
 
 EN = "en-US"
 OUTLASTS_THE_ACK_WAIT = replace(FORGETFUL, image_retry=Backoff(first=0.5, factor=2, longest=8))

@@ -24,8 +24,8 @@ from pipeline.engine.registry import STAGES
 from pipeline.local.archive_and_find import LocalAnswer, archive, find
 from pipeline.process import Process, log_server, running
 from pipeline.settings import Settings
-from tests.suites.programs import Ended, ended
-from tests.suites.world import IMPATIENT, Log
+from tests.support.programs import Ended, ended
+from tests.support.world import IMPATIENT, Log
 
 GUILD = "local"
 

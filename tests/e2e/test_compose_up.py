@@ -13,17 +13,19 @@ import pytest
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Answer, Channel, Member, Simulator
 from infra.vision.distortions import jpeg, png, resize
-from tests.suites.containers import COMPOSE_FILE, own_services, services
-from tests.suites.docker_engine import (
+from tests.support.containers import (
+    COMPOSE_FILE,
     Project,
     built_from_other_sources,
     compose_project,
     host_address,
     images_not_here,
     is_standin,
+    own_services,
+    services,
     why_no_engine,
 )
-from tests.suites.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(420)]
 

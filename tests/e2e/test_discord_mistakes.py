@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.suites.programs import ended
-from tests.suites.world import Discord, simulated_discord
+from tests.support.programs import ended
+from tests.support.world import Discord, simulated_discord
 
 BAD_TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.Gabcde.a-pass-word-that-nobody-may-see"
 SECONDS = 100

@@ -17,8 +17,8 @@ from contracts.events import (
     ImageRejected,
 )
 from infra.sandbox.simulator import CDN, Drip, Redirect, Status
-from tests.suites.pictures import chunk, raw_png
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.support.files import chunk, raw_png
+from tests.support.world import Discord, World, art, mapseek_beside
 
 GOOD_WAY = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded, ImageIndexed)
 

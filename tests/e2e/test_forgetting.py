@@ -11,8 +11,8 @@ from contracts.events import ImageEmbedded, ImagePosted, ImageRemoved, RemovalRe
 from infra.nats.erasure import LogErasure
 from infra.sandbox.simulator import Channel, Message
 from stages.erase import blobs_of
-from tests.suites.traces import SOON, at_rest, finds, nothing_left, removed, stored, traces_of
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.support.archives import SOON, at_rest, finds, nothing_left, removed, stored, traces_of
+from tests.support.world import Discord, World, art, mapseek_beside
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ from contracts.events import AlertDelivered, AlertRequested, AlertSet, ImageRemo
 from contracts.subjects import ALERTS, JUDGEMENTS
 from infra.discord.wording import say
 from infra.sandbox.simulator import Answer, Channel, Member, Message, Permission
-from tests.suites.replaying import begin_all_stages_anew
-from tests.suites.traces import SOON, at_rest, everything, finds, nothing_left, traces_of
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.support.archives import SOON, at_rest, everything, finds, nothing_left, traces_of
+from tests.support.waiting import eventually
+from tests.support.world import Discord, World, art, begin_all_stages_anew, mapseek_beside
 
 EN = "en-US"
 

@@ -26,8 +26,8 @@ from pipeline.local.archive_and_find import LocalAnswer, archive, find
 from pipeline.process import Process, running
 from pipeline.settings import Settings
 from stages.erase import GRACE
-from tests.suites.golden_log import PIECES, REPOSTED, STRANGER, lines, load, streams
-from tests.suites.world import IMPATIENT, Log
+from tests.support.golden_log import PIECES, REPOSTED, STRANGER, lines, load, streams
+from tests.support.world import IMPATIENT, Log
 
 ARCHIVED = len(PIECES) + len(REPOSTED)
 FACT_LINES = [line for line in lines() if line.stream != FAILURES]

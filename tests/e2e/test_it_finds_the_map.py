@@ -12,8 +12,7 @@ from infra.sandbox.art.generate import MAP, drawn, piece
 from infra.sandbox.art.ingame import screenshot
 from infra.sandbox.art.phone import photo
 from infra.vision.distortions import jpeg, png, reencode, resize
-from tests.suites.shown import headline, link, words
-from tests.suites.world import World, art, together
+from tests.support.world import World, art, headline, link, together, words
 
 POSTED = (11, 12, 15, 18, 20, 21)
 NEVER_POSTED = 9_100

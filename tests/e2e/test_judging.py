@@ -4,8 +4,7 @@ import pytest_asyncio
 
 from contracts.events import SearchJudged
 from infra.sandbox.simulator import Answer, Member, Message
-from tests.suites.shown import labels
-from tests.suites.world import World, art, together
+from tests.support.world import World, art, labels, together
 
 YES, NO = "This is it", "Not it"
 THANKS = "Noted: this is it. Thank you! Press “Not it” if you change your mind."

@@ -39,13 +39,12 @@ from pipeline.engine.job import Policy
 from pipeline.engine.registry import STAGES
 from pipeline.process import running
 from pipeline.settings import Settings
-from tests.suites.facts import QUESTION, posted
-from tests.suites.impatient import ACK_WAIT_S, DIES_AFTER, DIES_BEFORE
-from tests.suites.mongo_server import MongoDouble
-from tests.suites.programs import IMPATIENT, Program, program
-from tests.suites.shown import headline, labels, link
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, Log, art, mapseek_beside
+from tests.support.facts import QUESTION, posted
+from tests.support.impatient import ACK_WAIT_S, DIES_AFTER, DIES_BEFORE
+from tests.support.mongo_server import MongoDouble
+from tests.support.programs import IMPATIENT, Program, program
+from tests.support.waiting import eventually
+from tests.support.world import Discord, Log, art, headline, labels, link, mapseek_beside
 
 IMAGES = 60
 QUESTIONS = 12

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from contracts.events import ImageIndexed, ImagePosted
 from contracts.subjects import IMAGES
-from tests.suites.bench_stage import unsettled
-from tests.suites.world import Discord, art, mapseek_beside
+from tests.support.bench_stage import unsettled
+from tests.support.world import Discord, art, mapseek_beside
 
 WAITING = 300
 

@@ -8,7 +8,7 @@ import pytest
 from contracts.events import ImagePosted, RemovalRequested
 from infra.discord.wording import say
 from infra.sandbox.simulator import Message, Overwrite, Permission
-from tests.suites.archives import (
+from tests.support.archives import (
     FORGETFUL,
     SMALL_PAGE,
     Past,
@@ -20,9 +20,9 @@ from tests.suites.archives import (
     small_pages,
     tiny,
 )
-from tests.suites.programs import ended
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside, simulated_discord
+from tests.support.programs import ended
+from tests.support.waiting import eventually
+from tests.support.world import Discord, World, art, mapseek_beside, simulated_discord
 
 EN = "en-US"
 LIVE = 5_000

@@ -1,7 +1,7 @@
 """No answer ever shows what those who see it may not read: any guild, any roles, any thread, whatever changes in between.
 
 The other way round, too: what an asker may read and is what they look for, they find. What that means is written down in
-`tests/suites/rules.py` from Discord's documentation, apart from our own code.
+`tests/support/rules.py` from Discord's documentation, apart from our own code.
 """
 
 import asyncio
@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from infra.sandbox.simulator import Guild
-from tests.suites.leak_examples import EXAMPLES
-from tests.suites.leak_plans import PIECES, Plan, plans
-from tests.suites.leak_play import Company, Ledger, founded
-from tests.suites.leak_steps import take
-from tests.suites.world import whole_world
+from tests.support.leak_plans import EXAMPLES, PIECES, Plan, plans
+from tests.support.leak_play import Company, Ledger, founded
+from tests.support.leak_steps import take
+from tests.support.world import whole_world
 
 QUICK = settings(
     max_examples=6,

@@ -11,9 +11,8 @@ from contracts.subjects import SEARCHES
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Answer, Channel, Interaction, Member, Message, Overwrite, Permission
 from infra.vision.distortions import png, reencode, resize
-from tests.suites.shown import headline, labels, lines, link, words
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside, together
+from tests.support.waiting import eventually
+from tests.support.world import Discord, World, art, headline, labels, lines, link, mapseek_beside, together, words
 
 LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
 NEVER = "No match"

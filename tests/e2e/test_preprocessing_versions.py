@@ -21,10 +21,9 @@ from contracts.events import (
 from infra.clip.calibration import UNTRAINED_MODEL
 from infra.discord.wording import say
 from stages import preprocess
-from tests.suites.facts import ALEX, MOMENT
-from tests.suites.generations import activate, begin, give_up, holds
-from tests.suites.pictures import mirrored
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.support.facts import ALEX, MOMENT
+from tests.support.files import mirrored
+from tests.support.world import Discord, World, activate, art, begin, give_up, holds, mapseek_beside
 
 EN = "en-US"
 PIECE = 7

@@ -12,11 +12,9 @@ from infra.discord.wording import say
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Answer, Channel, Member, Message, Overwrite, Permission
 from infra.vision.distortions import png, reencode
-from tests.suites.generations import activate, begin, holds
-from tests.suites.replaying import begin_all_stages_anew
-from tests.suites.traces import at_rest
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.support.archives import at_rest
+from tests.support.waiting import eventually
+from tests.support.world import Discord, World, activate, art, begin, begin_all_stages_anew, holds, mapseek_beside
 
 EN = "en-US"
 PIECE = 3

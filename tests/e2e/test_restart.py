@@ -16,11 +16,10 @@ from contracts.events import ImageIndexed, ImagePosted
 from infra.nats.connection import connect
 from infra.nats.server import announced_url
 from pipeline.engine.job import Backoff
-from tests.suites.mongo_server import MongoDouble
-from tests.suites.programs import Program, program
-from tests.suites.shown import headline, link
-from tests.suites.waiting import eventually
-from tests.suites.world import IMPATIENT, Discord, Log, World, art, mapseek_beside
+from tests.support.mongo_server import MongoDouble
+from tests.support.programs import Program, program
+from tests.support.waiting import eventually
+from tests.support.world import IMPATIENT, Discord, Log, World, art, headline, link, mapseek_beside
 
 STOPS_WITHIN_S = 20
 

@@ -16,10 +16,10 @@ from pipeline.failures.command import Choice, list_failures, retry_failures, sho
 from pipeline.settings import Settings
 from pipeline.trace.command import trace_entities
 from stages import download, preprocess
-from tests.suites.bench_stage import count
-from tests.suites.traces import SOON
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside
+from tests.support.archives import SOON
+from tests.support.bench_stage import count
+from tests.support.waiting import eventually
+from tests.support.world import Discord, World, art, mapseek_beside
 
 MADE = {"fingerprint": "fingerprinted", "embed": "embedded"}
 """What two stages make of the same pixels, side by side."""

@@ -16,11 +16,10 @@ from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Answer, Interaction
 from infra.vision.distortions import png, reencode
 from pipeline.engine.registry import STAGES
-from tests.suites.archives import manager
-from tests.suites.models import tiny_model
-from tests.suites.shown import headline, labels, lines, link
-from tests.suites.waiting import eventually
-from tests.suites.world import Discord, World, art, mapseek_beside, together
+from tests.support.archives import manager
+from tests.support.facts import tiny_model
+from tests.support.waiting import eventually
+from tests.support.world import Discord, World, art, headline, labels, lines, link, mapseek_beside, together
 
 LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
 NEVER_POSTED = art(9_000)

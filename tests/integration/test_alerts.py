@@ -30,9 +30,9 @@ from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import FollowedAlerts, OpenAlerts, open_alerts
 from pipeline.engine import topology
-from tests.suites.bench_stage import count
-from tests.suites.facts import ALEX, BLOB, MOMENT, VECTOR
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import count
+from tests.support.facts import ALEX, BLOB, MOMENT, VECTOR
+from tests.support.waiting import eventually
 
 Record = Callable[..., Coroutine[Any, Any, None]]
 STEVE = Person(id="6", name="Steve")

@@ -38,8 +38,8 @@ from pipeline.engine.registry import STAGES
 from pipeline.projections.features import features
 from pipeline.projections.rebuild_index import rebuild_snapshot
 from stages import persist
-from tests.suites.facts import BLOB, MOMENT, VECTOR, founding, posted
-from tests.suites.feature_search import archived
+from tests.support.facts import BLOB, MOMENT, VECTOR, founding, posted
+from tests.support.feature_search import archived
 
 MODEL = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4}
 

@@ -10,7 +10,7 @@ from infra.nats.journal import JetStreamJournal
 from pipeline.audit.chain import Posted, Removals, read_removals
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.suites.facts import MOMENT
+from tests.support.facts import MOMENT
 
 POSTED: Posted = {"7": {8: {10: ["1", "1-0"], 11: ["2"]}, 9: {12: ["3"]}}, "6": {5: {13: ["4"]}}}
 

@@ -45,10 +45,10 @@ from pipeline.generations.lifecycle import activated, started
 from pipeline.settings import Settings
 from stages.canonical_image import as_png, as_thumbnail
 from stages.persist import fields_of
-from tests.suites.facts import BLOB, MOMENT
-from tests.suites.fakes import MemoryFingerprinting
-from tests.suites.feature_search import asked
-from tests.suites.programs import ended
+from tests.support.facts import BLOB, MOMENT
+from tests.support.fakes import MemoryFingerprinting
+from tests.support.feature_search import asked
+from tests.support.programs import ended
 
 SEEDS = range(930_000, 930_026)
 NEVER = 931_000

@@ -13,9 +13,9 @@ from infra.discord.rest.client import RestLogin
 from infra.discord.rest.compare import Difference, differences, read_watching
 from infra.discord.rest.permissions import bot_of
 from infra.sandbox.simulator import Channel, Message, Overwrite, Permission
-from tests.suites.archives import Past, files_of
-from tests.suites.fakes import MemoryState
-from tests.suites.world import Discord, simulated_discord
+from tests.support.archives import Past, files_of
+from tests.support.fakes import MemoryState
+from tests.support.world import Discord, simulated_discord
 
 NOW = datetime.now(UTC)
 

@@ -14,7 +14,7 @@ from infra.discord.gateway import simulated
 from infra.discord.rest.client import RestLogin
 from infra.discord.rest.notices import REPOST, DiscordNotices
 from infra.sandbox.simulator import REST, Channel, Member, Message, Overwrite, Permission, Role, Status
-from tests.suites.gateway import Discord, simulated_discord
+from tests.support.gateway import Discord, simulated_discord
 
 VIEW, HISTORY = Permission.VIEW_CHANNEL, Permission.READ_MESSAGE_HISTORY
 

@@ -11,9 +11,9 @@ from contracts.state import Forgotten, read
 from contracts.subjects import forgotten_key
 from infra.discord.wording import say
 from infra.sandbox.simulator import Interaction, Member, Message, Overwrite, Permission
-from tests.suites.fakes import MemoryJournal, MemoryState
-from tests.suites.gateway import Discord, listening, simulated_discord
-from tests.suites.waiting import eventually
+from tests.support.fakes import MemoryJournal, MemoryState
+from tests.support.gateway import Discord, listening, simulated_discord
+from tests.support.waiting import eventually
 
 
 @dataclass

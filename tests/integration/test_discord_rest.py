@@ -21,8 +21,8 @@ from infra.discord.gateway import simulated
 from infra.discord.rest.client import AttachmentUrls, RestLogin
 from infra.sandbox.simulator import REST, Channel, Interaction, Member, Message, Overwrite, Permission, Simulator, Stall, Status
 from infra.sandbox.simulator.client import Answer as Seen
-from tests.suites.answers import answer, found, piece, problem
-from tests.suites.discord_client import Bot, logged_in
+from tests.support.answers import answer, found, piece, problem
+from tests.support.gateway import Bot, logged_in
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 WEBHOOKS = "*/webhooks/*"

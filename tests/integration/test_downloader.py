@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from contracts.errors import MapSeekError, Reject, RejectCode, Retry
 from contracts.events import DiscordFile
 from infra.http.downloader import Patience, open_downloader
-from tests.suites.cdn import Cdn, Names, running
+from tests.support.files import Cdn, Names, running
 
 QUICK = Patience(connect=2, read=5, total=10, first_wait=0.001)
 LIMIT = 100_000

@@ -22,8 +22,8 @@ from pipeline.projections.rebuild_catalogue import rebuild_catalogue
 from pipeline.settings import Settings
 from stages import persist
 from stages.erase import GRACE
-from tests.suites.facts import BLOB, founding, posted
-from tests.suites.world import Log
+from tests.support.facts import BLOB, founding, posted
+from tests.support.world import Log
 
 
 @dataclass

@@ -36,11 +36,11 @@ from pipeline.engine.job import Job, Runtime
 from pipeline.engine.metrics import Metrics
 from pipeline.engine.worker import workers
 from stages import download, erase, fingerprint, persist, preprocess, remove
-from tests.suites.bench_stage import IMPATIENT, unsettled
-from tests.suites.facts import MOMENT, founding, posted
-from tests.suites.fakes import MemoryFingerprinting
-from tests.suites.pictures import saved
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import IMPATIENT, unsettled
+from tests.support.facts import MOMENT, founding, posted
+from tests.support.fakes import MemoryFingerprinting
+from tests.support.files import saved
+from tests.support.waiting import eventually
 
 STAGES = (download.STAGE, preprocess.STAGE, fingerprint.STAGE, persist.STAGE, remove.STAGE, erase.STAGE)
 PICTURES = [saved(Image.new("RGB", (8, 8), (shade, 0, 0)), "PNG") for shade in range(10)]

@@ -10,10 +10,8 @@ from rich.console import Console
 from contracts.errors import MapSeekError
 from contracts.events import ImageEmbedded, ImageIndexed, ImagePreprocessed, SearchMatched
 from pipeline.generations.command import activate_generation, drop_generation, roll_back, show_generations
-from tests.suites.generations import begin, holds
-from tests.suites.shown import headline, link
-from tests.suites.waiting import eventually
-from tests.suites.world import World, art, whole_world
+from tests.support.waiting import eventually
+from tests.support.world import World, art, begin, headline, holds, link, whole_world
 
 
 @pytest.fixture

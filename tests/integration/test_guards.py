@@ -15,9 +15,9 @@ from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology, worker
 from pipeline.engine.worker import guarded_context, guarded_fetch
-from tests.suites.bench_stage import STAGE
-from tests.suites.facts import posted
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import STAGE
+from tests.support.facts import posted
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -41,9 +41,9 @@ from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import LogPosts
 from pipeline.engine import topology
-from tests.suites.bench_stage import count
-from tests.suites.facts import INCIDENT, MOMENT, one_of_each, posted
-from tests.suites.frozen import freeze, thaw
+from tests.support.bench_stage import count
+from tests.support.facts import INCIDENT, MOMENT, one_of_each, posted
+from tests.support.programs import freeze, thaw
 
 
 @pytest.fixture(autouse=True)

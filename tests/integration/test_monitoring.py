@@ -21,9 +21,9 @@ from pipeline.monitoring import health
 from pipeline.monitoring.status import idle_stages, status
 from pipeline.process import Process, running
 from pipeline.settings import Settings
-from tests.suites.bench_stage import STAGE, unsettled, working
-from tests.suites.facts import posted
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import STAGE, unsettled, working
+from tests.support.facts import posted
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,9 @@ from infra.nats.server import announced_url, embedded_server
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.process import log_server
-from tests.suites.bench_stage import STAGE, count
-from tests.suites.facts import posted
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import STAGE, count
+from tests.support.facts import posted
+from tests.support.waiting import eventually
 
 
 def server_pid(folder: Path) -> int:

@@ -13,7 +13,7 @@ from infra.nats.journal import JetStreamJournal
 from pipeline.container import AGE_S, sweep
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.suites.facts import one_of_each
+from tests.support.facts import one_of_each
 
 
 async def aged(questions: FileBlobStore, root: Path, data: bytes, age_s: float) -> str:

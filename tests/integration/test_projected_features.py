@@ -17,9 +17,9 @@ from pipeline.engine import topology
 from pipeline.projections.features import ProjectedFeatures, features, projected_features
 from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
 from pipeline.projections.snapshots import Report, projected_index
-from tests.suites.facts import MOMENT
-from tests.suites.feature_search import archived, asked, ids_of
-from tests.suites.waiting import eventually
+from tests.support.facts import MOMENT
+from tests.support.feature_search import archived, asked, ids_of
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from pipeline.projections.snapshots import projected_index
 from pipeline.projections.vectors import ProjectedIndex
 from stages import link
 from stages.matching import Prints
-from tests.suites.facts import MOMENT
-from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
-from tests.suites.vector_search import ids_of
-from tests.suites.waiting import eventually
+from tests.support.facts import MOMENT
+from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
+from tests.support.vector_search import ids_of
+from tests.support.waiting import eventually
 
 
 def vector(degrees: float = 0) -> bytes:

@@ -13,8 +13,8 @@ from infra.discord.gateway import simulated
 from infra.discord.rest.client import RestLogin
 from infra.discord.rest.rate_limit import MOST, Budget, Held, limiting
 from infra.sandbox.simulator import Overwrite, Permission
-from tests.suites.fakes import MemoryJournal, MemoryState
-from tests.suites.gateway import Discord, listening, simulated_discord
+from tests.support.fakes import MemoryJournal, MemoryState
+from tests.support.gateway import Discord, listening, simulated_discord
 
 
 @pytest.fixture

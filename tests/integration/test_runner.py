@@ -14,9 +14,9 @@ from contracts.subjects import subject_of
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import body_of, read
 from pipeline.engine import consumers, topology
-from tests.suites.bench_stage import STAGE, count, dead_letter, downloaded, unsettled, working
-from tests.suites.facts import posted, requested
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import STAGE, count, dead_letter, downloaded, unsettled, working
+from tests.support.facts import posted, requested
+from tests.support.waiting import eventually
 
 DOWNLOADED = "mapseek.image.downloaded.>"
 

@@ -15,7 +15,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import follow, readable
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.suites.facts import posted
+from tests.support.facts import posted
 
 FILTERS = ["mapseek.image.>"]
 

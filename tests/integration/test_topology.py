@@ -15,8 +15,8 @@ from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
 from pipeline.engine.consumers import durables
 from pipeline.engine.registry import STAGES
-from tests.suites.bench_stage import STAGE, count
-from tests.suites.facts import founding, posted
+from tests.support.bench_stage import STAGE, count
+from tests.support.facts import founding, posted
 
 
 async def test_a_new_server_gets_everything_and_then_differs_in_nothing(client: Client) -> None:

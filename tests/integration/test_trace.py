@@ -12,7 +12,7 @@ from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
 from pipeline.trace.lookup import Entity, entities, history
 from pipeline.trace.story import story_of
-from tests.suites.facts import BLOB, INCIDENT, one_of_each, posted
+from tests.support.facts import BLOB, INCIDENT, one_of_each, posted
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ from infra.discord.gateway import simulated
 from infra.sandbox.simulator import Channel, Interaction, Member, Simulator
 from infra.sandbox.simulator.client import Answer
 from stages.reply import Deps, handle
-from tests.suites.discord_client import Bot, logged_in, png
-from tests.suites.fakes import MemoryBlobs, MemoryCatalogue, MemoryJournal
+from tests.support.fakes import MemoryBlobs, MemoryCatalogue, MemoryJournal
+from tests.support.gateway import Bot, logged_in, png
 
 
 @dataclass

@@ -32,9 +32,9 @@ from pipeline.engine.registry import STAGES
 from pipeline.generations.lifecycle import activated
 from pipeline.process import running
 from pipeline.settings import Settings
-from tests.suites.bench_stage import count
-from tests.suites.waiting import eventually
-from tests.suites.world import IMPATIENT, Log, art
+from tests.support.bench_stage import count
+from tests.support.waiting import eventually
+from tests.support.world import IMPATIENT, Log, art
 
 WITHOUT_FINGERPRINTS = {
     (SEARCHES, "embed-search"): [kind_filter(SearchPreprocessed), kind_filter(SearchDescribed)],

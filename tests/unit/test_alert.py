@@ -21,8 +21,8 @@ from contracts.events import (
 from contracts.generations import Generation, Generations
 from infra.vectors.index import EmbeddedIndex
 from stages.alert import STAGE, Deps, cosine, handle
-from tests.suites.facts import ALERT, ALEX, BLOB, MOMENT, SEARCH
-from tests.suites.fakes import MemoryAlerts, MemoryJournal
+from tests.support.facts import ALERT, ALEX, BLOB, MOMENT, SEARCH
+from tests.support.fakes import MemoryAlerts, MemoryJournal
 
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.6)
 

@@ -19,8 +19,8 @@ from infra.discord.archive.marks import Forgetting, Marks, Recently
 from infra.discord.archive.removal_facts import deletion, reduction
 from infra.discord.cogs.archive import changed_settings
 from infra.discord.recorder import Recorder
-from tests.suites.fakes import MemoryJournal, MemoryState
-from tests.suites.recording import recording
+from tests.support.fakes import MemoryJournal, MemoryState
+from tests.support.gateway import recording
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 PLACE = ("1", "2")

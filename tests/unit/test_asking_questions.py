@@ -17,7 +17,7 @@ from infra.discord.cogs.errors import worded
 from infra.discord.cogs.find import within
 from infra.discord.translate import PIECES, asked_in, question_of
 from infra.discord.wording import say
-from tests.suites.payloads import (
+from tests.support.payloads import (
     CATEGORY,
     FORUM,
     GUILD,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.discord.ask.audience import MOST_PRIVATE_THREADS, READING, is_age_restricted, may_read, readable_channels
-from tests.suites.payloads import (
+from tests.support.payloads import (
     CATEGORY,
     EVERYONE,
     FORUM,

@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from infra.discord.ask.audience import may_read, readable_channels
-from tests.suites.payloads import GUILD, GUILD_PAYLOAD, MEMBER, OWNER, STRANGER, Json, channel, member_payload, role, thread, user
-from tests.suites.rules import (
+from tests.support.payloads import GUILD, GUILD_PAYLOAD, MEMBER, OWNER, STRANGER, Json, channel, member_payload, role, thread, user
+from tests.support.rules import (
     ADMINISTRATOR,
     CONNECT,
     HISTORY,

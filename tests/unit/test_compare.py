@@ -10,7 +10,7 @@ from contracts.generations import Generation
 from pipeline.compare.queries import Answer, Query, judged_queries
 from pipeline.compare.report import Pictures, Shown, html
 from pipeline.compare.score import Change, Result, changes, claims_wrongly, found_within, is_right, rows
-from tests.suites.facts import BLOB, MOMENT
+from tests.support.facts import BLOB, MOMENT
 
 G1 = Generation("g1", "open_clip/a/untrained/fp32", "d1", "p1", 512, 1, "a", None, "fp32", "f1")
 G2 = Generation("g2", "open_clip/b/untrained/fp32", "d2", "p1", 384, 9, "b", None, "fp32", "f1")

@@ -18,7 +18,7 @@ from pipeline.engine.metrics import Metrics
 from pipeline.engine.registry import STAGES
 from pipeline.main import app
 from pipeline.settings import Settings
-from tests.suites.containers import (
+from tests.support.containers import (
     ROOT,
     base_images,
     compose,

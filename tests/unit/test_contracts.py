@@ -13,7 +13,7 @@ from contracts.events.base import Fact
 from contracts.subjects import STREAM_SUBJECTS, entity_filters, kind_filter, parse_subject, stream_of, subject_of
 from infra.nats.reader import body_of, read
 from pipeline.schemas import asyncapi, check_files
-from tests.suites.facts import MOMENT, one_of_each, posted
+from tests.support.facts import MOMENT, one_of_each, posted
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -25,8 +25,8 @@ from contracts.events import (
 )
 from contracts.ports import Encoder
 from stages.embed import EXCLUDED_WEIGHT, MOST_VIEWS, STAGE, Deps, Hosted, handle
-from tests.suites.facts import ALERT, MOMENT
-from tests.suites.fakes import MemoryBlobs
+from tests.support.facts import ALERT, MOMENT
+from tests.support.fakes import MemoryBlobs
 
 PIXELS, LOST = hashlib.sha256(b"png").hexdigest(), "b" * 64
 VECTOR = np.array([0.6, 0.8], "<f4").tobytes()

@@ -22,8 +22,8 @@ from contracts.events import (
 )
 from stages import erase
 from stages.persist import fields_of
-from tests.suites.facts import MOMENT, VECTOR, posted
-from tests.suites.fakes import MemoryBlobs, MemoryCatalogue, MemoryErasure, MemoryJournal
+from tests.support.facts import MOMENT, VECTOR, posted
+from tests.support.fakes import MemoryBlobs, MemoryCatalogue, MemoryErasure, MemoryJournal
 
 ORIGINAL, PIXELS, THUMBNAIL = b"as posted", b"as RGB", b"small"
 

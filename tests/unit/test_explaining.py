@@ -16,7 +16,7 @@ from contracts.events import (
     SearchMatched,
 )
 from stages.matching import Explaining
-from tests.suites.fakes import MemoryBlobs, MemoryJournal
+from tests.support.fakes import MemoryBlobs, MemoryJournal
 
 PROVEN = Match(image_id="3", score=0.97, evidence=Evidence(by="points", points=9))
 QUESTION = Question(asker=Person(id="5", name="Ada"), requested_at=datetime(2026, 11, 21, tzinfo=UTC), reply=LocalReply())

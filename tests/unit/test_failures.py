@@ -9,7 +9,7 @@ from contracts.events import AttemptFailed, DiscordReply, Question
 from pipeline.engine.dead_letters import Delivery, Worker, incident, one_line
 from pipeline.failures.letters import Letter
 from pipeline.failures.render import by_reason, full, summary, tokens_in
-from tests.suites.facts import ALEX, MOMENT, posted, requested
+from tests.support.facts import ALEX, MOMENT, posted, requested
 
 TOKEN = "aW50ZXJhY3Rpb24"
 WORKER = Worker("download", "image", "download-image")

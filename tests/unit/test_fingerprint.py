@@ -17,8 +17,8 @@ from contracts.events import (
 )
 from infra.vision.fingerprint import Fingerprinter
 from stages.fingerprint import METHOD, METHODS, STAGE, Deps, handle
-from tests.suites.facts import IMAGE, SEARCH
-from tests.suites.fakes import MemoryBlobs, MemoryFingerprinting, MemoryJournal
+from tests.support.facts import IMAGE, SEARCH
+from tests.support.fakes import MemoryBlobs, MemoryFingerprinting, MemoryJournal
 
 PICTURE = b"png"
 PIXELS, LOST = hashlib.sha256(PICTURE).hexdigest(), "b" * 64

@@ -9,7 +9,7 @@ from contracts.generations import Generations
 from infra.clip.shipped import SMALL_MODEL, shipped_tag
 from pipeline.generations.lifecycle import check_settings
 from pipeline.settings import Settings
-from tests.suites.facts import founding
+from tests.support.facts import founding
 
 Make = Callable[..., Settings]
 

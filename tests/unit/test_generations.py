@@ -10,8 +10,8 @@ from contracts.generations import Generation, Generations
 from infra.nats.projections import FollowedGenerations
 from pipeline.generations.hosting import hosting
 from pipeline.generations.lifecycle import activated, living
-from tests.suites.facts import founding
-from tests.suites.waiting import eventually
+from tests.support.facts import founding
+from tests.support.waiting import eventually
 
 
 def of(*facts: GenerationStarted | GenerationActivated | GenerationDropped) -> Generations:

@@ -20,7 +20,7 @@ from infra.http.downloader import open_downloader
 from stages import download
 from stages.canonical_image import as_png, as_thumbnail, decode
 from stages.preprocess import PREPROCESSING, Deps, handle
-from tests.suites.pictures import WRITTEN, chunk, noise, raw_png, saved
+from tests.support.files import WRITTEN, chunk, noise, raw_png, saved
 
 LIMIT = 50_000_000
 Rejection = Callable[[bytes], Awaitable[RejectCode]]

@@ -7,8 +7,8 @@ import pytest
 from contracts.envelope import Origin
 from contracts.events import Fact, Match, SearchDescribed, SearchJudged, SearchMatched, SearchPreprocessed, SearchVoted
 from stages.judge import STAGE, Deps, handle
-from tests.suites.facts import ALEX, BLOB, MOMENT, SEARCH
-from tests.suites.fakes import MemoryJournal
+from tests.support.facts import ALEX, BLOB, MOMENT, SEARCH
+from tests.support.fakes import MemoryJournal
 
 PREPROCESSED = SearchPreprocessed(**SEARCH, pixels=BLOB, width=128, height=128, preprocessing="p1")
 MATCHED = SearchMatched(

@@ -11,7 +11,7 @@ from infra.vectors.index import EmbeddedIndex
 from stages.link import FEW, FEW_FEATURES, STAGE, Deps, handle
 from stages.matching import Prints
 from stages.persist import fields_of
-from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures, MemoryJournal
+from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures, MemoryJournal
 
 MATCHING = Calibration(match_at=0.9, possible_at=0.6)
 PART: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)

@@ -11,7 +11,7 @@ from contracts.ports import Neighbour, VectorSearch
 from infra.vectors.index import EmbeddedIndex
 from stages.match import MOST_POSTS, STAGE, Deps, handle, matches_of, verdict_of
 from stages.matching import passes
-from tests.suites.fakes import MemoryCatalogue
+from tests.support.fakes import MemoryCatalogue
 
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.6)
 

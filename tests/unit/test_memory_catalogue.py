@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.suites.catalogue import CatalogueSuite, Outage
-from tests.suites.fakes import MemoryCatalogue
+from tests.support.catalogue import CatalogueSuite, Outage
+from tests.support.fakes import MemoryCatalogue
 
 
 class TestMemory(CatalogueSuite):

@@ -13,8 +13,8 @@ from contracts.ports import Notice
 from contracts.state import GuildSettings
 from contracts.subjects import settings_key
 from stages import notify
-from tests.suites.facts import ALERT, ALEX, MOMENT, one_of_each
-from tests.suites.fakes import MemoryAlerts, MemoryCatalogue, MemoryJournal, MemoryState
+from tests.support.facts import ALERT, ALEX, MOMENT, one_of_each
+from tests.support.fakes import MemoryAlerts, MemoryCatalogue, MemoryJournal, MemoryState
 
 ORIGIN = Origin("test")
 TRIGGERED = AlertTriggered(**ALERT, image_id="9", score=0.97, channel_id="8", locale="de", age_restricted=True)

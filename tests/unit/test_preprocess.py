@@ -24,7 +24,7 @@ from infra.blobs.files import FileBlobStore, open_blob_store
 from stages import preprocess
 from stages.canonical_image import as_png, as_stored_png, as_thumbnail, decode
 from stages.preprocess import PREPROCESSING, STAGE, Deps, handle
-from tests.suites.pictures import WRITTEN, as_ycck, chunk, mirrored, noise, raw_png, saved
+from tests.support.files import WRITTEN, as_ycck, chunk, mirrored, noise, raw_png, saved
 
 LIMIT = 50_000_000
 WHITE, BLACK, RED, GREEN, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -3,7 +3,7 @@
 import pytest
 
 from infra.discord.cogs.privacy import message_named, removal_of_author, removal_of_message
-from tests.suites.facts import MOMENT, posted
+from tests.support.facts import MOMENT, posted
 
 MESSAGE = "1234567890123456789"
 

@@ -5,9 +5,9 @@ from structlog.testing import capture_logs
 from contracts.envelope import Origin
 from contracts.events import DiscordFile, Fact, ImagePosted, Person
 from infra.discord.recorder import Recorder
-from tests.suites.fakes import MemoryJournal
-from tests.suites.recording import recording
-from tests.suites.waiting import eventually
+from tests.support.fakes import MemoryJournal
+from tests.support.gateway import recording
+from tests.support.waiting import eventually
 
 
 def posted(image_id: int) -> ImagePosted:

@@ -8,8 +8,8 @@ import pytest
 from contracts.envelope import Origin
 from contracts.events import Fact, ImagePosted, ImageRemoved, Person, RemovalRequested
 from stages.remove import SKEW, STAGE, Deps, handle
-from tests.suites.facts import MOMENT, posted
-from tests.suites.fakes import MemoryErasure, MemoryJournal, MemoryPosts
+from tests.support.facts import MOMENT, posted
+from tests.support.fakes import MemoryErasure, MemoryJournal, MemoryPosts
 
 
 @pytest.fixture

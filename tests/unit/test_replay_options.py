@@ -15,7 +15,7 @@ from pipeline.generations.lifecycle import living
 from pipeline.replay.build import unused_name
 from pipeline.replay.command import Pace
 from pipeline.replay.stage_replay import Part, moment
-from tests.suites.facts import MOMENT
+from tests.support.facts import MOMENT
 
 
 def known(*names: str) -> Generations:

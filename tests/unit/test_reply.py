@@ -15,7 +15,7 @@ from contracts.events import (
 )
 from contracts.ports import Answer
 from stages.reply import STAGE, handle
-from tests.suites.desk import (
+from tests.support.desk import (
     ASKED,
     GONE,
     Desk,

@@ -10,7 +10,7 @@ from contracts.events import (
     SearchAnswered,
     Verdict,
 )
-from tests.suites.desk import ASKED, Desk, browsed, matched, outcome, piece, presser, question
+from tests.support.desk import ASKED, Desk, browsed, matched, outcome, piece, presser, question
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from disnake.http import Route
 
 from infra.discord.rest.rate_limit import MOST, MOST_ANSWERS, Budget, Held
-from tests.suites.fakes import MemoryState
+from tests.support.fakes import MemoryState
 
 API = "https://discord.com/api/v10"
 HISTORY, CALLBACK, HOOK = f"{API}/channels/1/messages", f"{API}/interactions/1/t/callback", f"{API}/webhooks/1/t/messages/@original"

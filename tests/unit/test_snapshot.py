@@ -17,7 +17,7 @@ from infra.vectors.graph import Graph
 from infra.vectors.index import EmbeddedIndex
 from infra.vectors.shard import Shard
 from infra.vectors.snapshot import load, save
-from tests.suites.vector_search import vectors_of
+from tests.support.vector_search import vectors_of
 
 FORMS = pytest.mark.parametrize("graph_above", [10_000, 0, 270], ids=["flat", "graph", "half a graph"])
 ROWS = vectors_of(600)

@@ -1,8 +1,8 @@
 """What `mapseek sync` records and counts: a removal that was requested before is not counted as requested now."""
 
 from infra.discord.rest.compare import Difference, record
-from tests.suites.facts import MOMENT, posted
-from tests.suites.fakes import MemoryJournal, MemoryPosts
+from tests.support.facts import MOMENT, posted
+from tests.support.fakes import MemoryJournal, MemoryPosts
 
 
 async def test_what_is_recorded_now_is_counted_and_what_was_requested_before_is_not() -> None:

@@ -18,9 +18,9 @@ from pipeline import container
 from pipeline.generations import drop
 from pipeline.projections import rebuild_catalogue
 from pipeline.replay import command
-from tests.suites.cancelling import Losing, ends
-from tests.suites.facts import posted
-from tests.suites.fakes import MemoryJournal, MemoryState
+from tests.support.facts import posted
+from tests.support.fakes import MemoryJournal, MemoryState
+from tests.support.waiting import Losing, ends
 
 Working = Coroutine[Any, Any, Any]
 

@@ -21,7 +21,7 @@ from contracts.generations import Generations
 from pipeline.failures.letters import Letter
 from pipeline.trace.lookup import LINK, Entity, Found
 from pipeline.trace.story import InCatalogue, Standing, standing_of
-from tests.suites.facts import IMAGE, SEARCH, founding, one_of_each, posted, requested
+from tests.support.facts import IMAGE, SEARCH, founding, one_of_each, posted, requested
 
 KINDS: dict[type[Fact], Fact] = {type(fact): fact for fact in one_of_each()}
 MADE = (ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageIndexed, ImageFingerprinted)

@@ -8,7 +8,7 @@ from contracts.events import DiscordFile, ImagePosted
 from infra.discord.archive.intake import is_watched
 from infra.discord.rest.client import url_in
 from infra.discord.translate import facts_of_message
-from tests.suites.payloads import GUILD_PAYLOAD, MEMBER, MESSAGE, OPEN, Json, attachment, message_payload, user
+from tests.support.payloads import GUILD_PAYLOAD, MEMBER, MESSAGE, OPEN, Json, attachment, message_payload, user
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from contracts.ports import Compared, Neighbour
 from infra.vectors.index import EmbeddedIndex
 from stages.match import Deps, handle
 from stages.matching import BY_COLOURS, BY_FEATURES, BY_VECTOR, Prints, fused
-from tests.suites.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
+from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.unit.test_match import embedded, in_direction
 
 LEFT: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)

@@ -15,7 +15,7 @@ from infra.discord.answers.buttons import ALERT, BROWSE, VOTE, parsed
 from infra.discord.answers.embeds import COLOURS, EXPLANATION, FILENAME, View, answer_view, plain
 from infra.discord.wording import LANGUAGES, say
 from infra.sandbox.simulator.rest import check_message
-from tests.suites.answers import ASKER, SEARCH, THUMBNAIL, answer, found, piece, problem
+from tests.support.answers import ASKER, SEARCH, THUMBNAIL, answer, found, piece, problem
 
 BEST = found(3, 0.97, THUMBNAIL, user_name="Alex", filename="sunset.png", channel_id="88")
 FIRST = found(1)

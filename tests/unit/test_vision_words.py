@@ -7,7 +7,7 @@ import pytest
 
 from infra.sandbox.training import codebook as training
 from infra.vision.features import codebook, mirrored, mirrored_words, probes_of, shared, signatures_of, spoken, words_of
-from tests.suites.feature_search import altered, descriptors
+from tests.support.feature_search import altered, descriptors
 
 ROWS = descriptors(1, 300)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.suites.backups import Installation, installation
+from tests.support.backups import Installation, installation
 
 
 @pytest.fixture

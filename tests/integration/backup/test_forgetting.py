@@ -9,8 +9,7 @@ from infra.nats.erasure import LogErasure
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import BLOBS
 from pipeline.clock import utc_now
-from tests.suites.backups import Installation, names_of
-from tests.suites.lives import lived, remove, said
+from tests.support.backups import Installation, lived, names_of, remove, said
 
 
 async def test_a_removal_between_two_exports_leaves_no_trace(source: Installation, target: Installation, archive: Path) -> None:

@@ -12,10 +12,9 @@ from pipeline.backup import restore
 from pipeline.backup.archive_file import BLOBS, open_archive
 from pipeline.backup.restore import begin_import, import_from
 from pipeline.engine import topology
-from tests.suites.backups import Installation, installation, names_of
-from tests.suites.lives import lived, post
-from tests.suites.programs import ended, program
-from tests.suites.waiting import eventually
+from tests.support.backups import Installation, installation, lived, names_of, post
+from tests.support.programs import ended, program
+from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 5, 8, 12, 20, 28])

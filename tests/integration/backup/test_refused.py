@@ -12,8 +12,7 @@ from infra.nats.state import open_state
 from pipeline.backup.archive_file import checked, open_archive
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.suites.backups import Installation
-from tests.suites.lives import lived, post
+from tests.support.backups import Installation, lived, post
 
 
 def cut_short(archive: Path) -> None:

@@ -9,9 +9,8 @@ from infra.nats.state import open_state
 from pipeline.backup.archive_file import BLOBS
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.suites.backups import Installation, incidents, names_of
-from tests.suites.facts import VECTOR
-from tests.suites.lives import lived, post
+from tests.support.backups import Installation, incidents, lived, names_of, post
+from tests.support.facts import VECTOR
 
 
 async def test_what_is_restored_equals_what_was_exported(source: Installation, target: Installation, archive: Path) -> None:

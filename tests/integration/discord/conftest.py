@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from disnake.http import Route
 
-from tests.suites.fakes import MemoryJournal, MemoryState
-from tests.suites.gateway import Discord, Heard, listening, simulated_discord
+from tests.support.fakes import MemoryJournal, MemoryState
+from tests.support.gateway import Discord, Heard, listening, simulated_discord
 
 
 @pytest.fixture(autouse=True)

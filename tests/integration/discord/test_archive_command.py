@@ -11,9 +11,9 @@ from contracts.subjects import backfill_key, settings_key
 from infra.discord.answers.buttons import BACKFILL, custom_id
 from infra.discord.archive.marks import Forgetting
 from infra.sandbox.simulator import Channel, Member, Overwrite, Permission
-from tests.suites.fakes import FixedOverview, MemoryJournal, MemoryState
-from tests.suites.gateway import PNG, Discord, listening
-from tests.suites.waiting import eventually
+from tests.support.fakes import FixedOverview, MemoryJournal, MemoryState
+from tests.support.gateway import PNG, Discord, listening
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

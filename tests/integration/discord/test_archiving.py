@@ -4,9 +4,9 @@ from contracts.events import ImagePosted, RemovalRequested
 from contracts.state import Mark
 from contracts.subjects import mark_key
 from infra.sandbox.simulator import Overwrite, Permission
-from tests.suites.fakes import MemoryJournal, MemoryState
-from tests.suites.gateway import Discord, listening
-from tests.suites.waiting import eventually
+from tests.support.fakes import MemoryJournal, MemoryState
+from tests.support.gateway import Discord, listening
+from tests.support.waiting import eventually
 
 
 def filenames(journal: MemoryJournal) -> list[str]:

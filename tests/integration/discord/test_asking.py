@@ -14,10 +14,10 @@ from contracts.state import GuildSettings
 from contracts.subjects import settings_key
 from infra.discord.wording import say
 from infra.sandbox.simulator import Channel, Member, Overwrite, Permission
-from tests.suites.fakes import MemoryJournal, MemoryState
-from tests.suites.gateway import PNG, Discord, listening
-from tests.suites.told import said, sentence
-from tests.suites.waiting import eventually
+from tests.support.answers import said, sentence
+from tests.support.fakes import MemoryJournal, MemoryState
+from tests.support.gateway import PNG, Discord, listening
+from tests.support.waiting import eventually
 
 EMBED = {
     "type": "image",

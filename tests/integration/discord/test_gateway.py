@@ -19,10 +19,9 @@ from infra.discord.gateway import run_gateway, simulated
 from infra.discord.services import Ports
 from infra.discord.wording import say
 from infra.sandbox.simulator import Overwrite, Permission, Simulator
-from tests.suites.cancelling import Losing, ends
-from tests.suites.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
-from tests.suites.gateway import Discord, Heard, listening
-from tests.suites.waiting import eventually
+from tests.support.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
+from tests.support.gateway import Discord, Heard, listening
+from tests.support.waiting import Losing, ends, eventually
 
 LINK = {"type": "image", "url": "https://a.example/b.png", "thumbnail": {"url": "https://a.example/b.png", "width": 9, "height": 8}}
 

@@ -19,11 +19,11 @@ from contracts.events import (
 from infra.discord.answers import buttons as custom_ids
 from infra.discord.answers.buttons import custom_id
 from infra.sandbox.simulator import Message, Overwrite, Permission
-from tests.suites.facts import QUESTION
-from tests.suites.fakes import MemoryJournal
-from tests.suites.gateway import PNG, Discord, listening
-from tests.suites.told import said, sentence
-from tests.suites.waiting import eventually
+from tests.support.answers import said, sentence
+from tests.support.facts import QUESTION
+from tests.support.fakes import MemoryJournal
+from tests.support.gateway import PNG, Discord, listening
+from tests.support.waiting import eventually
 
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.8)
 

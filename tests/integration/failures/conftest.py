@@ -5,8 +5,8 @@ from nats.aio.client import Client
 
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
-from tests.suites.bench_stage import STAGE
-from tests.suites.failing import Bench
+from tests.support.bench_stage import STAGE
+from tests.support.failing import Bench
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,11 @@ from contracts.subjects import RETRIES, retry_filter
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from pipeline.failures.letters import discard, letter_of, letters, put_back, without_workers
-from tests.suites.bench_stage import count, dead_letter, downloaded, working
-from tests.suites.facts import posted, requested
-from tests.suites.failing import Bench
-from tests.suites.frozen import freeze, thaw
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import count, dead_letter, downloaded, working
+from tests.support.facts import posted, requested
+from tests.support.failing import Bench
+from tests.support.programs import freeze, thaw
+from tests.support.waiting import eventually
 
 
 async def test_every_failed_attempt_and_the_burial_are_recorded(bench: Bench) -> None:

@@ -17,10 +17,10 @@ from pipeline.engine import worker
 from pipeline.engine.job import Job, Runtime
 from pipeline.engine.metrics import Metrics
 from pipeline.failures.letters import letter_of, letters, put_back
-from tests.suites.bench_stage import IMPATIENT, STAGE, Deps, count, downloaded
-from tests.suites.facts import posted
-from tests.suites.failing import DOWNLOADED, Bench
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import IMPATIENT, STAGE, Deps, count, downloaded
+from tests.support.facts import posted
+from tests.support.failing import DOWNLOADED, Bench
+from tests.support.waiting import eventually
 
 
 async def test_what_is_put_back_is_worked_on_as_it_was(bench: Bench) -> None:

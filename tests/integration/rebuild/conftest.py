@@ -15,8 +15,8 @@ from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
 from pipeline.projections.snapshots import projected_index
 from pipeline.projections.vectors import ProjectedIndex
-from tests.suites.mongo_server import drop_database, mongo_server
-from tests.suites.rebuilding import Held, Opened, lived, persisting
+from tests.support.mongo_server import drop_database, mongo_server
+from tests.support.replays import Held, Opened, lived, persisting
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from contracts.ports import Catalogue
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
 from pipeline.projections.rebuild_catalogue import Rebuilt, rebuild_catalogue, standstill
-from tests.suites.fakes import MemoryCatalogue
-from tests.suites.rebuilding import IMAGES_POSTED, Opened, answering, history, persisting, record, vector
+from tests.support.fakes import MemoryCatalogue
+from tests.support.replays import IMAGES_POSTED, Opened, answering, history, persisting, record, vector
 
 POSTED_MEANWHILE = 10
 

@@ -7,8 +7,8 @@ from nats.aio.client import Client
 
 from contracts.ports import Catalogue
 from infra.nats.journal import JetStreamJournal
-from tests.suites.programs import Ended, ended
-from tests.suites.rebuilding import IMAGES_POSTED, Held, vector
+from tests.support.programs import Ended, ended
+from tests.support.replays import IMAGES_POSTED, Held, vector
 
 SQLITE = pytest.mark.parametrize("environment", ["sqlite"], indirect=True)
 VECTORS = 2 * (IMAGES_POSTED - 1)

@@ -13,8 +13,8 @@ from infra.nats.journal import JetStreamJournal
 from infra.vectors.snapshot import load
 from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
 from pipeline.projections.snapshots import Report
-from tests.suites.rebuilding import IMAGES_POSTED, Held, history, record, searching, vector
-from tests.suites.vector_search import ids_of
+from tests.support.replays import IMAGES_POSTED, Held, history, record, searching, vector
+from tests.support.vector_search import ids_of
 
 
 def ignored(_: int, __: int) -> None:

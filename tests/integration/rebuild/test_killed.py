@@ -12,10 +12,10 @@ from contracts.subjects import IMAGES, kind_filter
 from infra.nats.journal import JetStreamJournal
 from pipeline.projections.rebuild_catalogue import PAUSED_FOR
 from stages import persist
-from tests.suites.facts import posted
-from tests.suites.programs import ended, program
-from tests.suites.rebuilding import Opened, history, persisting, record, vector
-from tests.suites.waiting import eventually
+from tests.support.facts import posted
+from tests.support.programs import ended, program
+from tests.support.replays import Opened, history, persisting, record, vector
+from tests.support.waiting import eventually
 
 
 async def everything(catalogue: Catalogue) -> list[Kept]:

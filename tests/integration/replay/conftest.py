@@ -8,8 +8,8 @@ import pytest
 from contracts.events import ImageFingerprinted, ImageIndexed
 from pipeline.engine import bulk_consumer
 from pipeline.settings import Settings
-from tests.suites.fakes import MemoryFingerprinting
-from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post
+from tests.support.fakes import MemoryFingerprinting
+from tests.support.replays import IMAGES_THERE, Archive, Model, holds, post
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from infra.tasks import cancel
 from pipeline.engine.bulk_consumer import Limits
 from pipeline.generations.progress import is_paused, standing
 from pipeline.replay.build import begin, build, cancel_generation, pause_generation, resume_generation
-from tests.suites.bench_stage import count
-from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post, started
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import count
+from tests.support.replays import IMAGES_THERE, Archive, Model, holds, post, started
+from tests.support.waiting import eventually
 
 
 async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(archive: Archive) -> None:

@@ -16,12 +16,12 @@ from pipeline.generations.progress import standing
 from pipeline.replay.build import build
 from pipeline.stage_dependencies import dependencies
 from stages import embed
-from tests.suites.archives import tiny
-from tests.suites.bench_stage import count
-from tests.suites.impatient import NICENESS
-from tests.suites.programs import IMPATIENT, program
-from tests.suites.replays import IMAGES_THERE, Archive, Model, holds, post, started
-from tests.suites.waiting import eventually
+from tests.support.archives import tiny
+from tests.support.bench_stage import count
+from tests.support.impatient import NICENESS
+from tests.support.programs import IMPATIENT, program
+from tests.support.replays import IMAGES_THERE, Archive, Model, holds, post, started
+from tests.support.waiting import eventually
 
 
 async def test_killed_in_the_middle_it_goes_on_where_it_was(impatient_log: None, archive: Archive, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from pipeline.engine.bulk_consumer import Hands, Limits, give_way
 from pipeline.engine.registry import STAGES
 from pipeline.replay.stage_replay import Part, Tally, check_stage, legs, play_leg
 from stages import alert, embed, match, notify, persist, reply
-from tests.suites.facts import QUESTION, requested
-from tests.suites.replays import IMAGES_THERE, Archive, Model
-from tests.suites.waiting import eventually
+from tests.support.facts import QUESTION, requested
+from tests.support.replays import IMAGES_THERE, Archive, Model
+from tests.support.waiting import eventually
 
 
 async def test_a_stage_replayed_again_goes_on_where_it_was_and_records_nothing_twice(archive: Archive) -> None:

@@ -7,7 +7,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Simulator
-from tests.suites.discord_client import Bot, logged_in, png
+from tests.support.gateway import Bot, logged_in, png
 
 
 @pytest.fixture

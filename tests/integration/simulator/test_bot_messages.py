@@ -7,7 +7,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.suites.discord_client import INTENTS, Bot, logged_in, png, shown
+from tests.support.gateway import INTENTS, Bot, logged_in, png, shown
 
 
 async def test_the_bot_writes_edits_and_deletes(

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from infra.sandbox.simulator import CDN, REST, Channel, Drip, Endless, Member, Redirect, Simulator, Stall, Status, WrongLength
-from tests.suites.discord_client import Bot, png
+from tests.support.gateway import Bot, png
 
 
 async def test_an_expired_url_is_refreshed_by_fetching_the_message(

@@ -10,7 +10,7 @@ from disnake.ext import commands
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.suites.discord_client import Bot, logged_in, png
+from tests.support.gateway import Bot, logged_in, png
 
 ALL_OPTIONS = [
     Option("text", "A text", OptionType.string, min_length=2, max_length=5),

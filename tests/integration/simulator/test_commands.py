@@ -10,7 +10,7 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
-from tests.suites.discord_client import WAIT, Bot, logged_in, png, shown, webhook
+from tests.support.gateway import WAIT, Bot, logged_in, png, shown, webhook
 
 
 async def test_a_deferred_answer_is_edited_by_another_process(

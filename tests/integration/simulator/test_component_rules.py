@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from infra.sandbox.simulator import Interaction, Simulator
-from tests.suites.buttons import LINK, NEXT
+from tests.support.gateway import LINK, NEXT
 
 
 def row(*buttons: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,7 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Button, Channel, Interaction, Member, Simulator
-from tests.suites.buttons import BACK, LINK, NEXT, Turning, answered, button
-from tests.suites.discord_client import WAIT, Bot, logged_in
+from tests.support.gateway import BACK, LINK, NEXT, WAIT, Bot, Turning, answered, button, logged_in
 
 
 @pytest.fixture

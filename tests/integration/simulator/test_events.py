@@ -10,7 +10,7 @@ from PIL import Image
 
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
 from infra.sandbox.simulator.model import permissions_in
-from tests.suites.discord_client import Bot, logged_in, png
+from tests.support.gateway import Bot, logged_in, png
 
 
 async def test_the_client_logs_in_and_sees_what_is_there(sim: Simulator, guild: Guild, channel: Channel, bot: Bot) -> None:

@@ -14,7 +14,7 @@ from disnake.gateway import KeepAliveHandler
 
 from infra.sandbox.simulator import Channel, Member, Simulator
 from infra.sandbox.simulator import gateway as gateway_module
-from tests.suites.discord_client import WAIT, Bot, logged_in, png, webhook
+from tests.support.gateway import WAIT, Bot, logged_in, png, webhook
 
 
 async def test_a_wrong_token_is_refused(sim: Simulator, channel: Channel) -> None:

@@ -8,7 +8,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.suites.discord_client import Bot, logged_in
+from tests.support.gateway import Bot, logged_in
 
 
 async def test_history_is_newest_first_whichever_way_it_is_paged(

@@ -7,7 +7,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Interaction, Simulator
-from tests.suites.discord_client import shown, webhook
+from tests.support.gateway import shown, webhook
 
 LONG = "x" * 5000
 

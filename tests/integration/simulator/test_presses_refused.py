@@ -10,8 +10,7 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
-from tests.suites.buttons import BACK, LINK, NEXT, Turning, answered, button
-from tests.suites.discord_client import Bot, logged_in, png, webhook
+from tests.support.gateway import BACK, LINK, NEXT, Bot, Turning, answered, button, logged_in, png, webhook
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Simulator, Status
-from tests.suites.discord_client import Bot, logged_in, png, webhook
+from tests.support.gateway import Bot, logged_in, png, webhook
 
 
 class Seconds:

@@ -5,7 +5,7 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Member, Simulator
-from tests.suites.discord_client import Bot
+from tests.support.gateway import Bot
 
 
 async def test_what_is_not_simulated_says_so(sim: Simulator, http: aiohttp.ClientSession) -> None:

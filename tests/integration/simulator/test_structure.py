@@ -5,8 +5,8 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.suites.discord_client import Bot, logged_in, png
-from tests.suites.waiting import eventually
+from tests.support.gateway import Bot, logged_in, png
+from tests.support.waiting import eventually
 
 HIDE = Permission.VIEW_CHANNEL
 

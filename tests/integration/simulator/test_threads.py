@@ -6,8 +6,8 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.suites.discord_client import Bot, logged_in, png
-from tests.suites.waiting import eventually
+from tests.support.gateway import Bot, logged_in, png
+from tests.support.waiting import eventually
 
 
 async def test_threads_and_forum_posts_are_there_at_login(sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -93,3 +94,20 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """Ours without any MapSeek setting of the developer's own."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MAPSEEK_")}
     return {**ours, "COLUMNS": "300", "NO_COLOR": "1", "MAPSEEK_HTTP_PORT": "0", "MAPSEEK_LOG_FORMAT": "json", **more}
+
+
+def freeze(pid: int) -> None:
+    """Stop a process, and return once every thread of it stands still: a signal takes a moment to reach a busy one."""
+    os.kill(pid, signal.SIGSTOP)
+    while not all(_stands_still(task) for task in Path(f"/proc/{pid}/task").iterdir()):
+        time.sleep(0.001)
+
+
+def thaw(pid: int) -> None:
+    """Let it go on."""
+    os.kill(pid, signal.SIGCONT)
+
+
+def _stands_still(task: Path) -> bool:
+    state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+    return state in "TtZX"

@@ -5,6 +5,8 @@ from typing import Any
 from contracts.errors import RejectCode
 from contracts.events import By, DiscordReply, Evidence, Person, Question, SearchRejected, Verdict
 from contracts.ports import Answer, Found, Piece
+from infra.discord.wording import say
+from tests.support.gateway import Discord
 
 THUMBNAIL = b"webp"
 SEARCH = "1234567890123456789-12"
@@ -49,3 +51,13 @@ def problem(code: RejectCode, reason: str = "A sentence.", by: By = "image") -> 
     question = Question(asker=Person(id=ASKER, name="Alex"), requested_at="2024-03-01T12:30:00+00:00", reply=reply)
     rejected = SearchRejected(guild_id="1", search_id=SEARCH, question=question, stage="download", code=code, reason=reason)
     return answer(verdict="error", problem=rejected, by=by)
+
+
+async def said(discord: Discord, interaction: Any) -> str:
+    answer = await discord.simulator.answer(interaction)
+    assert answer.ephemeral
+    return str(answer.content)
+
+
+def sentence(message: str, **values: Any) -> str:
+    return say("en-US", message, **values)

@@ -16,7 +16,7 @@ from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Channel, Guild, Member, Message
 from infra.vision.distortions import png, reencode, resize
 from stages.canonical_image import as_thumbnail, decode
-from tests.suites import rules
+from tests.support import rules
 
 CHANNEL = re.compile(r"<#(\d+)>|/channels/\d+/(\d+)")
 WIDEST = 10**9

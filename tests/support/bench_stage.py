@@ -16,7 +16,7 @@ from pipeline.engine import topology
 from pipeline.engine.job import Backoff, Job, Policy, Runtime
 from pipeline.engine.metrics import Metrics
 from pipeline.engine.worker import workers
-from tests.suites.facts import BLOB
+from tests.support.facts import BLOB
 
 AT_ONCE = Backoff(first=0.01, factor=1, longest=0.01)
 IMPATIENT = Policy(image_retry=AT_ONCE, search_retry=AT_ONCE, hold=AT_ONCE, keep_alive_every=0.2, breaker_limit=3)

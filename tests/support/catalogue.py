@@ -13,7 +13,7 @@ import pytest
 
 from contracts.errors import Unavailable
 from contracts.ports import Catalogue, Document, Kept
-from tests.suites.waiting import eventually
+from tests.support.waiting import eventually
 
 POST: dict[str, Any] = {
     "discord_message_id": "88",

@@ -4,7 +4,7 @@ Twelve pictures were posted to a simulated Discord: eight pieces, two reposts, a
 gave. Three questions were asked. `tests/golden/log` has the entries, the streams and consumers as they were at the end, and the
 blobs that the entries of IMAGES name.
 
-`python -m tests.suites.golden_log` plays it once more and writes the log anew. Do that when a release is made: from then on
+`python -m tests.support.golden_log` plays it once more and writes the log anew. Do that when a release is made: from then on
 tests/e2e/test_golden_log.py proves that what follows goes on with the log of that release.
 """
 
@@ -34,8 +34,8 @@ from infra.vision.distortions import crop, jpeg
 from pipeline.engine.dead_letters import without_servers
 from pipeline.logging import configure_logging
 from stages.erase import blobs_of
-from tests.suites.traces import everything
-from tests.suites.world import World, art, mapseek_beside, simulated_discord
+from tests.support.archives import everything
+from tests.support.world import World, art, mapseek_beside, simulated_discord
 
 FOLDER = Path(__file__).parents[1] / "golden" / "log"
 

@@ -1,6 +1,8 @@
 """Facts to test with."""
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from contracts.errors import RejectCode
@@ -62,6 +64,25 @@ ALERT = {"guild_id": "7", "alert_id": "13", "person": ALEX}
 SEARCH = {"guild_id": "7", "search_id": "11", "question": QUESTION}
 
 
+INCIDENT: dict[str, Any] = {
+    "guild_id": "7",
+    "entity_id": "9",
+    "lane": "image",
+    "stage": "embed",
+    "consumer": "embed-image-g2",
+    "generation": "g2",
+    "sequence": 12,
+    "happened_at": MOMENT,
+    "process": "mapseek/host/1",
+}
+
+TINY = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "patch_size": 32, "width": 64, "head_width": 64, "layers": 1},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1},
+}
+
+
 def founding(name: str = "g1", number: int = 1, **about: Any) -> tuple[GenerationStarted, GenerationActivated]:
     """The facts of a generation that is started and then answers."""
     about = {"generation": name, "encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4} | about
@@ -89,19 +110,6 @@ def posted(image_id: str = "9", guild_id: str = "7") -> ImagePosted:
 
 def requested(search_id: str = "11") -> SearchRequested:
     return SearchRequested(guild_id="7", search_id=search_id, question=QUESTION, filename="q.png", source=StoredFile(blob=BLOB))
-
-
-INCIDENT: dict[str, Any] = {
-    "guild_id": "7",
-    "entity_id": "9",
-    "lane": "image",
-    "stage": "embed",
-    "consumer": "embed-image-g2",
-    "generation": "g2",
-    "sequence": 12,
-    "happened_at": MOMENT,
-    "process": "mapseek/host/1",
-}
 
 
 def one_of_each() -> list[Fact]:
@@ -170,3 +178,17 @@ def one_of_each() -> list[Fact]:
         MessageRequeued(**INCIDENT, attempt=5),
         MessageDiscarded(**INCIDENT, attempt=5),
     ]
+
+
+def tiny_model(folder: Path, name: str) -> Path:
+    """A checkpoint of a model that open_clip knows by this name from now on, in this process: the same each time."""
+    import torch
+
+    from infra.clip.loading import open_clip
+
+    (folder / f"{name}.json").write_text(json.dumps(TINY))
+    open_clip.add_model_config(folder)
+    torch.manual_seed(2)
+    checkpoint = folder / f"{name}.pt"
+    torch.save(open_clip.create_model(name).state_dict(), checkpoint)
+    return checkpoint

@@ -1,16 +1,75 @@
-"""A file server on loopback that misbehaves as it is told, and a name service that lies."""
+"""Files to read: one of each accepted format, and PNGs made by hand for what Pillow cannot write."""
 
+import io
 import socket
+import struct
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from itertools import count
 
+import numpy as np
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
+from numpy.typing import NDArray
+from PIL import Image
 
 from contracts.events import DiscordFile
+from stages.canonical_image import decode
 
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def raw_png(width: int, height: int, bits: int, colour_type: int, rows: bytes, *extra: bytes) -> bytes:
+    """A PNG made by hand, for what Pillow cannot write. `rows` start with their filter byte; `extra` chunks precede the pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def noise(width: int = 60, height: int = 40) -> NDArray[np.uint8]:
+    return np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def as_ycck(cmyk: bytes) -> bytes:
+    """The same JPEG declared YCCK. Its samples (stored inverted) are made so that Y, Cb, Cr mean the grey that C, M, Y did."""
+    image = Image.open(io.BytesIO(cmyk))
+    cyan, _, _, key = image.split()
+    # Stored samples are 255 - ink. libjpeg turns Y into R = G = B where Cb = Cr = 128, and takes ink = 255 - R.
+    middle = Image.new("L", image.size, 255 - 128)
+    stored = Image.merge("CMYK", (Image.eval(cyan, lambda ink: 255 - ink), middle, middle, key))
+    data = saved(stored, "JPEG", quality=100)
+    start = data.index(b"\xff\xee")
+    transform = start + 2 + 2 + 5 + 2 + 2 + 2
+    return data[:transform] + b"\x02" + data[transform + 1 :]
+
+
+WRITTEN = {
+    "png": saved(Image.fromarray(noise()), "PNG"),
+    "apng": saved(Image.fromarray(noise()), "PNG", save_all=True, append_images=[Image.new("RGB", (60, 40), "red")]),
+    "jpeg": saved(Image.fromarray(noise()), "JPEG"),
+    "progressive": saved(Image.fromarray(noise()), "JPEG", progressive=True),
+    "webp": saved(Image.fromarray(noise()), "WEBP"),
+    "lossless": saved(Image.fromarray(noise()), "WEBP", lossless=True),
+    "gif": saved(Image.fromarray(noise()), "GIF"),
+    "bmp": saved(Image.fromarray(noise()), "BMP"),
+}
+"""One file of each kind, by a name of its own: all hold `noise()`."""
+
+
+def mirrored(data: bytes, max_pixels: int, longest: int | None = None) -> tuple[Image.Image, str]:
+    """Another version of the canonical picture."""
+    image, kind = decode(data, max_pixels, longest)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), kind
 
 
 class Cdn:

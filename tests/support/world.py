@@ -1,5 +1,6 @@
 """A whole MapSeek beside a simulated Discord: what end-to-end tests act on, and how they look at what became of it."""
 
+import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,22 +11,28 @@ from typing import Any, TypeVar
 import pytest
 from nats.aio.client import Client
 
+from contracts.envelope import Origin
 from contracts.events import Fact, ImageIndexed, ImagePosted
 from contracts.ports import CatalogueEntry
 from contracts.stage import Stage
-from contracts.subjects import FAILURES, guild_filter, kind_filter, stream_of
-from infra.nats.projections import read_generations
+from contracts.subjects import FAILURES, guild_filter, kind_filter, stream_of, variant_filter
+from infra.clip.calibration import FINE_UNTRAINED_MODEL
+from infra.nats.connection import connect
+from infra.nats.projections import FollowedGenerations, read_generations
 from infra.nats.reader import follow, readable
 from infra.sandbox.art.generate import piece
-from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Simulator
+from infra.sandbox.simulator import Answer, Channel, Guild, Interaction, Member, Message, Simulator
 from infra.vision.distortions import png
 from pipeline.engine.consumers import durables
 from pipeline.engine.job import Backoff, Policy
 from pipeline.engine.registry import STAGES
+from pipeline.generations.drop import drop
+from pipeline.generations.encoders import open_encoder_named
+from pipeline.generations.lifecycle import activated, started
 from pipeline.process import Process, log_server, running
 from pipeline.settings import Settings
-from tests.suites.bench_stage import count, unsettled
-from tests.suites.waiting import eventually
+from tests.support.bench_stage import count, unsettled
+from tests.support.waiting import eventually
 
 AT_ONCE = Backoff(0.05, 1, 0.05)
 IMPATIENT = Policy(image_retry=AT_ONCE, search_retry=AT_ONCE, hold=AT_ONCE, keep_alive_every=0.5)
@@ -198,3 +205,85 @@ async def mapseek_beside(
 def art(seed: int) -> bytes:
     """A piece of map art as a PNG file; another one for each seed."""
     return png(piece(seed))
+
+
+async def begin(world: World, name: str, *, model: str = FINE_UNTRAINED_MODEL, preprocessing: str = "p1") -> None:
+    """Start a generation, and wait until the process works on it."""
+    encoder = await open_encoder_named(model, None, "auto", Settings(_env_file=None))  # type: ignore[call-arg]
+    await _record(world, started(name, encoder.encoder, model, None, preprocessing))
+    await encoder.close()
+    await eventually(lambda: world.process.wiring.encoders.of(name) is not None)
+
+
+async def activate(world: World, name: str) -> None:
+    """Let searches be answered from a generation, complete or not."""
+    generations = await _generations(world)
+    await _record(world, activated(generations.now, name))
+    await generations.until(lambda now: now.active is not None and now.active.name == name)
+
+
+async def give_up(world: World, name: str) -> None:
+    """Drop a generation with all that it has."""
+    await drop(world.process.wiring, name)
+
+
+async def holds(world: World, kind: type[Fact], generation: str, number: int) -> None:
+    """Wait until so many facts of one kind are recorded for a generation."""
+
+    async def enough() -> bool:
+        return await count(world.process.wiring.client, stream_of(kind), variant_filter(kind, generation)) >= number
+
+    await eventually(enough)
+
+
+async def _generations(world: World) -> FollowedGenerations:
+    return await world.process.wiring.generations()
+
+
+async def _record(world: World, fact: Fact) -> None:
+    assert await world.process.wiring.journal.record(fact, Origin("test"))
+
+
+async def begin_all_stages_anew(discord: Discord, folder: Path, *, emptied: bool = True) -> None:
+    """Forget how far the stages have come and, unless catalogue and index stay as they are, what they made of the logs."""
+    async with log_server(discord.settings(folder)) as url:
+        client = await connect(url, "test")
+        for durable in durables(STAGES, await read_generations(client)):
+            await client.jetstream().delete_consumer(durable.stream, durable.name)
+        await client.close()
+    if not emptied:
+        return
+    for file in folder.glob("catalogue.sqlite*"):
+        file.unlink()
+    for index in ("vectors", "features"):
+        shutil.rmtree(folder / index)
+
+
+def headline(answer: Answer) -> str:
+    """The title of an answer; an answer is one embed."""
+    [embed] = answer.embeds
+    return str(embed["title"])
+
+
+def link(answer: Answer) -> str | None:
+    """Where the headline leads: to the first post of the piece."""
+    [embed] = answer.embeds
+    return embed.get("url")
+
+
+def words(answer: Answer) -> str:
+    """Everything that there is to read in an answer."""
+    [embed] = answer.embeds
+    footer = embed.get("footer", {}).get("text", "")
+    return "\n".join(part for part in (answer.content, embed["title"], embed.get("description", ""), footer) if part)
+
+
+def lines(answer: Answer) -> list[str]:
+    """The lines under the headline."""
+    [embed] = answer.embeds
+    return str(embed.get("description", "")).split("\n")
+
+
+def labels(answer: Answer) -> list[str]:
+    """What stands on the buttons that can be pressed."""
+    return [button.label for button in answer.buttons.values() if not button.disabled]

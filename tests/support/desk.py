@@ -25,7 +25,7 @@ from contracts.events import (
 )
 from contracts.ports import Answer, Document
 from stages.reply import Deps, handle
-from tests.suites.fakes import MemoryAnswers, MemoryBlobs, MemoryCatalogue, MemoryJournal
+from tests.support.fakes import MemoryAnswers, MemoryBlobs, MemoryCatalogue, MemoryJournal
 
 ASKED = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.5)

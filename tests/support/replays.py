@@ -1,8 +1,11 @@
-"""An archive whose projections are made anew: a log of two generations, a persist stage at work, and those who look on."""
+"""An archive in which a second generation is built: its pictures, and models whose vectors are digests."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from nats.aio.client import Client
@@ -10,31 +13,116 @@ from nats.aio.client import Client
 from contracts.envelope import Origin
 from contracts.errors import Retry
 from contracts.events import (
+    Calibration,
     Fact,
     GenerationStarted,
     ImageDownloaded,
     ImageEmbedded,
+    ImageFact,
     ImagePreprocessed,
     ImageRemoved,
     ImageReposted,
 )
-from contracts.ports import Catalogue
-from contracts.subjects import IMAGES
+from contracts.generations import Generation
+from contracts.ports import Catalogue, Encoder
+from contracts.subjects import IMAGES, variant_filter
+from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import readable
 from infra.tasks import cancel, end_if_cancelled
 from pipeline.engine import topology
+from pipeline.process import Process, running
 from pipeline.projections.vectors import ProjectedIndex
-from stages import erase, persist
-from tests.suites.facts import MOMENT, founding, posted
-from tests.suites.vector_search import ids_of
-from tests.suites.waiting import eventually
+from pipeline.replay.build import begin
+from pipeline.settings import Settings
+from stages import embed, erase, fingerprint, persist
+from tests.support.archives import tiny
+from tests.support.bench_stage import count
+from tests.support.facts import MOMENT, founding, posted
+from tests.support.vector_search import ids_of
+from tests.support.waiting import eventually
+from tests.support.world import IMPATIENT as SOON
+
+IMAGES_THERE = 40
+LIVE = (fingerprint.STAGE, embed.STAGE, persist.STAGE)
 
 IMAGES_POSTED = 40
 ENCODER = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 2}
 
 Opened = Callable[[], Awaitable[Catalogue]]
 Held = Callable[[], AbstractAsyncContextManager[ProjectedIndex]]
+
+
+@dataclass
+class Model:
+    """An encoder whose vectors are digests; it waits while it is closed, and knows what it was given and what it cannot do."""
+
+    name: str
+    given: list[bytes] = field(default_factory=list)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    cannot: bytes | None = None
+
+    def __post_init__(self) -> None:
+        self.open.set()
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(f"open_clip/{self.name}/untrained/fp32", self.name, 8, False, Calibration(match_at=1, possible_at=1))
+
+    async def encode(self, image: bytes, *, urgent: bool) -> bytes:
+        self.given.append(image)
+        if image == self.cannot:
+            raise Retry("out of memory")
+        await self.open.wait()
+        values = np.frombuffer(hashlib.sha256(self.name.encode() + image).digest(), "u1")[:8].astype("<f4") + 1
+        return (values / np.linalg.norm(values)).astype("<f4").tobytes()
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive with g1, in which some processes may build another generation."""
+
+    url: str
+    folder: Path
+    make: Callable[..., Settings]
+
+    def settings(self) -> Settings:
+        return self.make(data_dir=self.folder, batch_size=4)
+
+    @asynccontextmanager
+    async def process(self, model: Model) -> AsyncIterator[Process]:
+        async with running(self.settings(), self.url, (), encoders=[model], policy=SOON) as process:
+            yield process
+
+    @asynccontextmanager
+    async def live(self, *models: Model) -> AsyncIterator[Process]:
+        """A process as `mapseek up` is one."""
+        async with running(self.settings(), self.url, LIVE, encoders=models, policy=SOON) as process:
+            yield process
+
+
+async def post(process: Process, number: int) -> None:
+    """A picture that has come as far as to its preprocessing."""
+    blobs = open_blob_store(process.wiring.folder / "blobs")
+    pixels = await blobs.put(tiny(number))
+    image = posted(f"{number:03}")
+    fact = ImagePreprocessed(**image.identity, pixels=pixels, thumbnail=pixels, width=8, height=8, format="PNG", preprocessing="p1")
+    for each in (image, fact):
+        await process.wiring.journal.record(each, Origin(image.image_id))
+
+
+async def holds(process: Process, kind: type[ImageFact], number: int, generation: str = "g1") -> None:
+    async def enough() -> bool:
+        return await count(process.wiring.client, IMAGES, variant_filter(kind, generation)) == number
+
+    await eventually(enough)
+
+
+async def started(process: Process, model: Model) -> Generation:
+    return await begin(process, model, "fake", None, None)  # type: ignore[arg-type]
 
 
 def vector(degrees: float) -> bytes:

@@ -13,9 +13,9 @@ from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import read
 from pipeline.failures.letters import Letter, letters, put_back
-from tests.suites.bench_stage import count, downloaded, working
-from tests.suites.traces import everything
-from tests.suites.waiting import eventually
+from tests.support.archives import everything
+from tests.support.bench_stage import count, downloaded, working
+from tests.support.waiting import eventually
 
 DOWNLOADED = "mapseek.image.downloaded.>"
 

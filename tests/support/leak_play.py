@@ -1,6 +1,6 @@
 """Plays a plan of the leak suite on a whole MapSeek, and judges everything that anyone sees on the way."""
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,15 +8,15 @@ from itertools import count
 
 from contracts.errors import MapSeekError
 from infra.nats.projections import read_generations
-from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Role, Simulator
+from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Permission, Role, Simulator
 from infra.sandbox.simulator.model import ALL, DEFAULT, EPHEMERAL, TEXT
 from pipeline.engine.consumers import durables
 from pipeline.engine.registry import STAGES
-from tests.suites.bench_stage import unsettled
-from tests.suites.leak_plans import All, Plan, Rule
-from tests.suites.leaks import Posted, author_name, file_name, leaks_of, picture, seen, sees
-from tests.suites.waiting import eventually
-from tests.suites.world import World
+from tests.support.bench_stage import unsettled
+from tests.support.leak_plans import GRANTED, All, Plan, Rule, Step
+from tests.support.leaks import Posted, author_name, file_name, leaks_of, picture, seen, sees
+from tests.support.waiting import eventually
+from tests.support.world import World
 
 LONG_AGO = datetime(2024, 3, 1, tzinfo=UTC)
 GENEROUS = {"per-member": 600, "per-server": 6000, "at-once": 20, "repost-notice": "reply"}
@@ -183,3 +183,85 @@ async def founded(ledger: Ledger, plan: Plan, elsewhere: Guild) -> Company:
             await simulator.archive_thread(opened)
     await company.settle()
     return company
+
+
+def actor(company: Company, step: Step) -> Member:
+    """Who does it."""
+    return company.people[step.who]
+
+
+async def _set_rules(company: Company, step: Step) -> None:
+    await company.discord.set_overwrites(_room(company, step), overwrites(company, step.rules))
+
+
+async def _hide(company: Company, step: Step) -> None:
+    room, everyone = _room(company, step), company.guild.everyone
+    others = [each for each in room.overwrites if each.target is not everyone]
+    await company.discord.set_overwrites(room, [Overwrite(everyone, deny=Permission.VIEW_CHANNEL), *others])
+
+
+async def _give_roles(company: Company, step: Step) -> None:
+    roles = [role for number, role in enumerate(company.roles) if step.which >> number & 1]
+    await company.discord.set_roles(actor(company, step), roles)
+
+
+async def _grant(company: Company, step: Step) -> None:
+    await company.discord.edit_role(company.roles[step.where % len(company.roles)], GRANTED[step.which % len(GRANTED)])
+
+
+async def _restrict(company: Company, step: Step) -> None:
+    await company.discord.set_age_restricted(_room(company, step), step.flag)
+
+
+async def _kick(company: Company, step: Step) -> None:
+    for thread in _threads(company, step):
+        await company.discord.leave_thread(thread, actor(company, step))
+
+
+async def _join(company: Company, step: Step) -> None:
+    for thread in _threads(company, step):
+        await company.discord.join_thread(thread, actor(company, step))
+
+
+async def _archive(company: Company, step: Step) -> None:
+    for thread in _threads(company, step):
+        await company.discord.archive_thread(thread)
+
+
+async def _delete(company: Company, step: Step) -> None:
+    """Not the first channel, so that there is always one."""
+    there = [*company.rooms[1:], *(each for each in company.threads if each in company.spots)]
+    chosen = there[step.where % len(there)]
+    if chosen.id in {**company.guild.channels, **company.guild.threads}:
+        await company.discord.delete_channel(chosen)
+
+
+async def _leave(company: Company, step: Step) -> None:
+    who = actor(company, step)
+    if who.id != company.guild.owner_id and who.id in company.guild.members:
+        await company.discord.remove_member(who)
+
+
+def _room(company: Company, step: Step) -> Channel:
+    there = [each for each in company.rooms if each.id in company.guild.channels]
+    return there[step.where % len(there)]
+
+
+def _threads(company: Company, step: Step) -> list[Channel]:
+    """The thread that is meant, if there is any."""
+    there = [each for each in company.threads if each.id in company.guild.threads]
+    return there[step.where % len(there) :][:1] if there else []
+
+
+CHANGES: dict[str, Callable[[Company, Step], Awaitable[object]]] = {
+    "rules": _set_rules,
+    "hide": _hide,
+    "roles": _give_roles,
+    "grant": _grant,
+    "kick": _kick,
+    "join": _join,
+    "archive": _archive,
+    "adults": _restrict,
+    "delete": _delete,
+    "leave": _leave,
+}

@@ -1,0 +1,277 @@
+"""What a run of the leak suite does: a guild, what is posted in it, and who then asks, presses and changes what.
+
+A plan names things by small numbers, so that it can be drawn, printed and written down: 0 and on, modulo what there is.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from hypothesis import strategies as st
+
+from infra.sandbox.simulator import Permission
+
+ASKERS = 4
+"""Members who ask; the number after them is the guild's owner. The first one is in another guild, too."""
+ROLES = 3
+PIECES = 3
+"""Pieces of map art; who looks for 0 or 1 asks with a picture of both, and so may be told of either."""
+
+View, History, All = (
+    Permission.VIEW_CHANNEL,
+    Permission.READ_MESSAGE_HISTORY,
+    Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY,
+)
+Asking = Literal["image", "link", "menu", "wish"]
+Pressing = Literal["press", "old", "forge"]
+Changing = Literal["post", "rules", "hide", "roles", "grant", "kick", "join", "archive", "adults", "delete", "leave"]
+What = Asking | Pressing | Changing
+
+
+GRANTED = (Permission.NONE, View, History, All, All, Permission.MANAGE_THREADS, Permission.ADMINISTRATOR)
+"""What a role may grant."""
+RIGHTS = st.sampled_from([View, History, All])
+GRANTS = st.sampled_from(GRANTED)
+SOME = st.frozensets(st.integers(0, ASKERS - 1))
+NUMBER = st.integers(0, 11)
+ASKING: tuple[What, ...] = ("image", "image", "image", "link", "menu", "wish")
+PRESSING: tuple[What, ...] = ("press", "press", "old", "forge")
+CHANGING: tuple[What, ...] = ("post", *get_args(Changing))
+
+NONE = Permission.NONE
+OWNER = ASKERS
+FIRST_ASKER = 1 + ROLES
+IN = frozenset({0})
+ONE_INSIDE = (IN, frozenset(), frozenset(), frozenset())
+POSTS_BUTTON = 0
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An overwrite; the target is @everyone (0), a role, or after those an asker."""
+
+    target: int
+    allow: Permission
+    deny: Permission
+
+
+@dataclass(frozen=True)
+class Room:
+    """A text channel or a forum."""
+
+    rules: tuple[Rule, ...] = ()
+    forum: bool = False
+    adults: bool = False
+
+
+@dataclass(frozen=True)
+class Thread:
+    """A thread of a room, or a forum's post, which is never private."""
+
+    room: int
+    private: bool = False
+    archived: bool = False
+    members: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Post:
+    """A message in a room that is no forum, or in a thread; `age` orders posts by time. `twice`: with a second picture."""
+
+    spot: int
+    piece: int
+    age: int
+    twice: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """Who does what where, and with which of the things of that kind. `flag` is whether alone, or whether on."""
+
+    what: What
+    who: int = 0
+    where: int = 0
+    which: int = 0
+    flag: bool = True
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`roles` and `everyone` are what they grant, `members` the roles of each asker, `silent` those who take no direct messages.
+    `common`: answers are for all who are there, unless it is said otherwise.
+    """
+
+    rooms: tuple[Room, ...]
+    threads: tuple[Thread, ...]
+    posts: tuple[Post, ...]
+    steps: tuple[Step, ...]
+    everyone: Permission = All
+    roles: tuple[Permission, ...] = (Permission.NONE,) * ROLES
+    members: tuple[frozenset[int], ...] = (frozenset(),) * ASKERS
+    silent: frozenset[int] = frozenset()
+    common: bool = False
+
+
+def _rule(target: int, right: Permission, allowed: bool) -> Rule:
+    return Rule(target, right, Permission.NONE) if allowed else Rule(target, Permission.NONE, right)
+
+
+RULE = st.builds(_rule, st.integers(0, ROLES + ASKERS), RIGHTS, st.booleans())
+
+RULES = st.lists(RULE, max_size=3, unique_by=lambda rule: rule.target).map(tuple)
+
+SECRET = st.builds(
+    lambda rule: (Rule(0, Permission.NONE, View), rule), st.builds(_rule, st.integers(1, ROLES + ASKERS), RIGHTS, st.just(True))
+)
+
+ROOM = st.builds(
+    Room, st.just(()) | RULES | SECRET, st.sampled_from([False, False, False, True]), st.sampled_from([False, False, True])
+)
+
+THREAD = st.builds(Thread, NUMBER, st.booleans(), st.sampled_from([False, False, True]), SOME)
+
+POST = st.builds(Post, NUMBER, st.integers(0, PIECES - 1), st.integers(0, 99), st.sampled_from([False, False, False, True]))
+
+STEP = st.builds(
+    Step,
+    st.one_of(*map(st.sampled_from, (ASKING, PRESSING, CHANGING))),
+    st.integers(0, ASKERS),
+    NUMBER,
+    NUMBER,
+    st.booleans(),
+    RULES,
+)
+
+
+def plans(most_steps: int) -> st.SearchStrategy[Plan]:
+    """Guilds of a few channels and threads, and what happens there."""
+    rooms = st.builds(lambda first, more: (Room(first), *more), st.just(()) | RULES, st.lists(ROOM, min_size=1, max_size=4))
+    return st.builds(
+        Plan,
+        rooms,
+        st.lists(THREAD, max_size=4).map(tuple),
+        st.lists(POST, min_size=5, max_size=10).map(tuple),
+        st.lists(STEP, min_size=6, max_size=most_steps).map(tuple),
+        st.sampled_from([All, All, All, All, View, Permission.NONE]),
+        st.tuples(*[GRANTS] * ROLES),
+        st.tuples(*[st.frozensets(st.integers(0, ROLES - 1))] * ASKERS),
+        SOME,
+        st.booleans(),
+    )
+
+
+HIDDEN = Rule(0, NONE, View)
+
+SECRET_ROOM = Room((HIDDEN, Rule(1, All, NONE)))
+"""For those with the first role."""
+
+TWO_POSTS = (Post(0, 0, 9), Post(1, 0, 5))
+
+EXAMPLES: dict[str, Plan] = {
+    "the role is taken between the answer and the press": Plan(
+        (Room(), SECRET_ROOM),
+        (),
+        TWO_POSTS,
+        (Step("image"), Step("roles", which=0), Step("old", where=POSTS_BUTTON), Step("old", where=POSTS_BUTTON), Step("image")),
+        members=ONE_INSIDE,
+    ),
+    "the channel is hidden between an answer for all and the press of somebody else": Plan(
+        (Room(), Room(), Room((Rule(2, NONE, History),))),
+        (),
+        (*TWO_POSTS, Post(2, 0, 7)),
+        (Step("image", flag=False), Step("hide", where=1), Step("press", who=1), Step("old"), Step("press", who=2)),
+        members=(frozenset(), frozenset(), frozenset({1}), frozenset()),
+    ),
+    "turning the pages of an answer for all when its asker may read more than others by now": Plan(
+        (Room(), Room()),
+        (),
+        (*TWO_POSTS, Post(0, 0, 3)),
+        (
+            Step("image", flag=False),
+            Step("rules", where=1, rules=SECRET_ROOM.rules),
+            Step("old"),
+            Step("old"),
+            Step("press", who=1),
+        ),
+        members=ONE_INSIDE,
+    ),
+    "a button with the id of the owner's search": Plan(
+        (Room(), SECRET_ROOM),
+        (),
+        TWO_POSTS,
+        (Step("image", who=1), Step("image", who=OWNER), *(Step("forge", who=1, where=each, which=each) for each in range(4))),
+    ),
+    "who asks for all in a channel where some may not read back": Plan(
+        (Room((Rule(1, NONE, History),)), Room()),
+        (),
+        TWO_POSTS,
+        (Step("image", who=1, flag=False), Step("image", who=2, where=1, flag=False), Step("image", who=0)),
+        members=ONE_INSIDE,
+    ),
+    "who takes no direct messages is mentioned where others see it": Plan(
+        (Room(), SECRET_ROOM),
+        (),
+        (),
+        (Step("wish"), Step("post", where=1, which=PIECES), Step("wish", who=1), Step("post", where=0, which=PIECES)),
+        members=ONE_INSIDE,
+        silent=frozenset({0, 1}),
+    ),
+    "who left is not told": Plan(
+        (Room(), SECRET_ROOM),
+        (),
+        (),
+        (Step("wish"), Step("wish", who=2), Step("leave", who=2), Step("post", where=1, which=PIECES), Step("post", which=PIECES)),
+        members=ONE_INSIDE,
+    ),
+    "a private thread, before and after one is taken out of it": Plan(
+        (Room(),),
+        (Thread(0, private=True, members=frozenset({0, 1})),),
+        TWO_POSTS,
+        (
+            Step("image"),
+            Step("image", where=1, flag=False),
+            Step("image", who=2),
+            Step("kick"),
+            Step("old", which=2),
+            Step("image"),
+            Step("link", which=1),
+            Step("link", who=1, which=1),
+            Step("archive"),
+            Step("image", who=1),
+        ),
+    ),
+    "for adults, and no longer": Plan(
+        (Room(), Room(adults=True), Room((HIDDEN, Rule(FIRST_ASKER, All, NONE)), adults=True)),
+        (),
+        (*TWO_POSTS, Post(2, 0, 3)),
+        (
+            Step("image", where=1),
+            Step("image"),
+            Step("image", where=1, flag=False),
+            Step("adults", where=1, flag=False),
+            Step("old", which=0),
+            Step("old", which=3),
+            Step("image"),
+        ),
+    ),
+    "a repost of what was posted where others cannot look": Plan(
+        (Room(), SECRET_ROOM),
+        (),
+        (Post(1, 0, 5),),
+        (Step("post", which=0), Step("post", where=1, which=0), Step("image"), Step("image", who=1)),
+        members=ONE_INSIDE,
+    ),
+    "a repost where some may not read back": Plan(
+        (Room((Rule(1, NONE, History),)),),
+        (),
+        (Post(0, 0, 5),),
+        (Step("post", which=0), Step("rules"), Step("post", which=0)),
+        members=ONE_INSIDE,
+    ),
+    "a channel with threads is deleted": Plan(
+        (Room(), Room()),
+        (Thread(1), Thread(1, private=True, members=IN)),
+        (*TWO_POSTS, Post(2, 0, 3), Post(3, 0, 2)),
+        (Step("image"), Step("delete", where=0), Step("old", where=POSTS_BUTTON), Step("image")),
+    ),
+}
