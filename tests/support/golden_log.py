@@ -26,7 +26,7 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from contracts.events import ImageReposted, SearchAnswered
 from contracts.ports import BlobStore
 from contracts.subjects import IMAGES, STREAM_SUBJECTS
-from infra.nats.consumers import consumers_of
+from infra.nats.consumers import copy_durables
 from infra.nats.reader import read
 from infra.sandbox.art.generate import piece
 from infra.sandbox.simulator import Status
@@ -142,11 +142,7 @@ async def _streams(client: Client) -> dict[str, Any]:
     js, found = client.jetstream(), {}
     for stream in STREAM_SUBJECTS:
         config = (await js.stream_info(stream)).config.as_dict()
-        consumers = [
-            {"config": _own(info.config.as_dict()), "ack_floor": info.ack_floor.stream_seq if info.ack_floor else 0}
-            for info in await consumers_of(js, stream)
-            if info.config.durable_name
-        ]
+        consumers = [{"config": _own(copy.config), "ack_floor": copy.settled} for copy in await copy_durables(client, stream)]
         found[stream] = {"config": _own(config), "consumers": consumers}
     return found
 
