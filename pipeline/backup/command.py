@@ -20,7 +20,7 @@ from infra.nats.connection import Client
 from pipeline.backup.archive_file import BLOBS, QUESTIONS, Progress, Summary, checked, open_archive
 from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill, import_from
-from pipeline.cli.console import told_on
+from pipeline.cli.app import told_on
 from pipeline.cli.open import log_client, require_archive
 from pipeline.container import open_catalogue
 from pipeline.engine import topology

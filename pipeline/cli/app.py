@@ -3,12 +3,13 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
+from rich.progress import Progress, TaskID
 from typer.core import TyperCommand, TyperGroup
 
 from contracts.errors import MapSeekError, Unavailable
@@ -24,6 +25,12 @@ PANELS = {
     "Develop": ("schema",),
 }
 """Every command, in the order in which the help shows them."""
+
+out = Console()
+err = Console(stderr=True)
+
+Told = Callable[[str, int, int | None], None]
+"""Told what is done, how many of it are, and of how many, where that is known."""
 
 
 class InPanels(TyperGroup):
@@ -46,9 +53,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
 )
-
-out = Console()
-err = Console(stderr=True)
 
 
 def _guild(value: str) -> str:
@@ -127,3 +131,15 @@ def configured(*, quiet: bool = False) -> Settings:
     style = "console" if quiet and settings.log_format == "auto" else settings.log_format
     configure_logging(style, "warning" if quiet and settings.log_level == "info" else settings.log_level)
     return settings
+
+
+def told_on(bars: Progress) -> Told:
+    """Shows what it is told on a bar of its own, which appears when it is first told of."""
+    tasks: dict[str, TaskID] = {}
+
+    def told(what: str, done: int, total: int | None) -> None:
+        if what not in tasks:
+            tasks[what] = bars.add_task(what, total=total)
+        bars.update(tasks[what], completed=done, total=total)
+
+    return told

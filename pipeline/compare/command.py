@@ -12,7 +12,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from contracts.errors import MapSeekError, Unavailable
-from pipeline.cli.console import told_on
+from pipeline.cli.app import told_on
 from pipeline.cli.open import log_client
 from pipeline.cli.paths import refuse_unwritable, write_report
 from pipeline.compare.queries import check_held, gathered, open_archive

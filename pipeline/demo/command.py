@@ -14,7 +14,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from infra.nats.connection import Client
-from pipeline.cli.console import told_on
+from pipeline.cli.app import told_on
 from pipeline.cli.paths import refuse_unwritable, write_report
 from pipeline.clock import utc_now
 from pipeline.demo.play import Asked, ask_all, everything_running, post_all, simulated_discord

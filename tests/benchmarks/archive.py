@@ -11,8 +11,8 @@ import numpy as np
 from contracts.envelope import Origin
 from contracts.events import ImagePosted, Person, StoredFile
 from contracts.ports import BlobStore, Journal
+from infra.sandbox.art.canvas import quantise
 from infra.sandbox.art.generate import KINDS, MAP
-from infra.sandbox.art.palette import quantise
 from infra.vision.distortions import png
 from pipeline.engine.job import Runtime
 from pipeline.settings import Settings

@@ -25,8 +25,8 @@ from infra.features.index import FeatureIndex, entry_of
 from infra.features.scoring import Asked, asked_of
 from infra.features.shard import Entry, Shard
 from infra.features.snapshot import load, save
+from infra.sandbox.art.canvas import quantise
 from infra.sandbox.art.generate import MAP, piece
-from infra.sandbox.art.palette import quantise
 from infra.vision.features import ARCHIVED, ASKED, features_of, words_of
 from infra.vision.prints import Print, packed
 

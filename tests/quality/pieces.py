@@ -10,10 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from infra.sandbox.art import drawings
-from infra.sandbox.art.canvas import Rng, rgb, scheme
+from infra.sandbox.art.canvas import Rng, quantise, rgb, scheme
 from infra.sandbox.art.generate import KINDS, MAP
 from infra.sandbox.art.hud import SYLLABLES
-from infra.sandbox.art.palette import quantise
 from tests.quality import plain
 
 Family = Literal["drawn", "plain", "photo"]

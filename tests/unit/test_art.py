@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infra.sandbox.art.canvas import colours, quantise
 from infra.sandbox.art.generate import KINDS, MAP, SIZES, piece
-from infra.sandbox.art.palette import colours, quantise
 from infra.vision import distortions
 
 SEEDS = range(2 * len(KINDS))

@@ -1,6 +1,10 @@
 """What every kind of art is drawn with: coordinates, smooth noise and harmonious colours, all from one random generator."""
 
 import colorsys
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +12,11 @@ from PIL import Image
 
 Array = NDArray[np.float32]
 Rng = np.random.Generator
+
+Style = Literal["flat", "staircase"]
+
+MULTIPLIERS: dict[Style, tuple[int, ...]] = {"flat": (220,), "staircase": (180, 220, 255)}
+"""Shades that survival players can build: one on level ground, three when blocks go up and down."""
 
 
 def grid(width: int, height: int) -> tuple[Array, Array]:
@@ -72,3 +81,20 @@ def image_of(pixels: Array) -> Image.Image:
 def pixels_of(image: Image.Image) -> Array:
     """A picture as an (h, w, 3) array in 0 to 1."""
     return np.asarray(image, np.float32) / np.float32(255)
+
+
+@cache
+def colours(style: Style) -> NDArray[np.uint8]:
+    """The colours of a style as an (n, 3) array of sRGB: 61 flat ones or 183 staircase ones."""
+    base = np.array(json.loads(files(__package__).joinpath("palette.json").read_text("utf-8"))["base"], np.uint16)
+    return np.concatenate([base * multiplier // 255 for multiplier in MULTIPLIERS[style]]).astype(np.uint8)
+
+
+def quantise(image: Image.Image, style: Style, *, dither: bool) -> Image.Image:
+    """An RGB picture in map colours alone, with Floyd-Steinberg dithering or the nearest colour for each pixel."""
+    table = colours(style)
+    padding = np.repeat(table[:1], 256 - len(table), axis=0)  # an unfilled entry would be black, which no map can show
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.concatenate([table, padding]).tobytes())
+    method = Image.Dither.FLOYDSTEINBERG if dither else Image.Dither.NONE
+    return image.quantize(palette=palette, dither=method).convert("RGB")

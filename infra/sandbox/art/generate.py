@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image
 
 from infra.sandbox.art import drawings, fields
-from infra.sandbox.art.canvas import Rng
-from infra.sandbox.art.palette import quantise
+from infra.sandbox.art.canvas import Rng, quantise
 
 MAP = 128
 """Pixels on a side of one map."""

@@ -16,8 +16,8 @@ from PIL import Image
 from rich.progress import track
 
 from infra import vision
+from infra.sandbox.art.canvas import quantise
 from infra.sandbox.art.generate import MAP, piece
-from infra.sandbox.art.palette import quantise
 from infra.vision.features import SCALE, Descriptors, features_of, mirrored, paired, units
 
 HALF = 8192

@@ -23,10 +23,9 @@ from torch.nn import functional
 
 from infra import vision
 from infra.sandbox.art.camera import Scene
-from infra.sandbox.art.canvas import Rng
+from infra.sandbox.art.canvas import Rng, Style, quantise
 from infra.sandbox.art.generate import MAP, SIZES, piece
 from infra.sandbox.art.ingame import screenshot
-from infra.sandbox.art.palette import Style, quantise
 from infra.sandbox.art.phone import photo
 from infra.vision.regions import (
     BOX,

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from infra.sandbox.art.canvas import Rng
+from infra.sandbox.art.canvas import Rng, quantise
 from infra.sandbox.art.generate import KINDS, MAP, SIZES
-from infra.sandbox.art.palette import quantise
 
 Pixels = NDArray[np.uint8]
 """A (height, width, 3) picture."""
