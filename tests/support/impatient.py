@@ -12,7 +12,7 @@ from contracts.envelope import Origin
 from contracts.events import Fact
 from infra.discord.archive import backfill, history
 from infra.nats.journal import JetStreamJournal
-from pipeline import cli, process
+from pipeline import main, process
 from pipeline.engine import bulk_consumer, consumers
 from pipeline.engine.job import Policy
 
@@ -78,4 +78,4 @@ if __name__ == "__main__":
         if variable in os.environ:
             name, _, number = os.environ[variable].partition(":")
             make(name, int(number))
-    cli.main()
+    main.main()
