@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Whole files, in their order: the many small ones of unit/ come last, so that no worker is idle at the end.
 AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all check bench bench-quality train schema clean
+.PHONY: demo test test-all check tree bench bench-quality train schema clean
 
 demo: .venv/ready
 	$(BIN)/mapseek demo
@@ -22,6 +22,9 @@ check: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/mapseek schema --check
+
+tree: .venv/ready
+	$(BIN)/python -m tests.tree
 
 bench: .venv/ready
 	$(BIN)/python -m tests.benchmarks
