@@ -18,6 +18,8 @@ from PIL import Image
 
 from contracts.events import ImageEmbedded, ImageIndexed, ImagePosted, ImageRemoved
 from contracts.subjects import INCIDENTS, STREAM_SUBJECTS
+from infra.discord.archive import backfill
+from infra.discord.archive import history as history_module
 from infra.nats.erasure import LogErasure
 from infra.sandbox.simulator import Channel, Interaction, Member, Message, Permission, Simulator
 from infra.sandbox.simulator.faults import Handler
@@ -111,8 +113,8 @@ def hold_history(simulator: Simulator, channel: Channel, *, after_pages: int = 0
 
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """History is read in pages of ten messages rather than a hundred, so that a dozen are more than one."""
-    for module in ("history", "sources"):
-        monkeypatch.setattr(f"infra.discord.archiving.{module}.PAGE", SMALL_PAGE)
+    for module in (history_module, backfill):
+        monkeypatch.setattr(module, "PAGE", SMALL_PAGE)
 
 
 def manager(discord: Discord, name: str = "Mia") -> Member:

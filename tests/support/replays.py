@@ -55,12 +55,16 @@ Held = Callable[[], AbstractAsyncContextManager[ProjectedIndex]]
 
 @dataclass
 class Model:
-    """An encoder whose vectors are digests; it waits while it is closed, and knows what it was given and what it cannot do."""
+    """An encoder whose vectors are digests; it waits while it is closed, and knows what it was given and what it cannot do.
+
+    It closes itself when it is given picture number `closes_at`.
+    """
 
     name: str
     given: list[bytes] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
     cannot: bytes | None = None
+    closes_at: int | None = None
 
     def __post_init__(self) -> None:
         self.open.set()
@@ -71,6 +75,8 @@ class Model:
 
     async def encode(self, image: bytes, *, urgent: bool) -> bytes:
         self.given.append(image)
+        if len(self.given) == self.closes_at:
+            self.open.clear()
         if image == self.cannot:
             raise Retry("out of memory")
         await self.open.wait()

@@ -18,6 +18,8 @@ from tests.support.facts import QUESTION, requested
 from tests.support.replays import IMAGES_THERE, Archive, Model
 from tests.support.waiting import eventually
 
+BATCH = 8
+
 
 async def test_a_stage_replayed_again_goes_on_where_it_was_and_records_nothing_twice(archive: Archive) -> None:
     model = Model("first")
@@ -28,16 +30,15 @@ async def test_a_stage_replayed_again_goes_on_where_it_was_and_records_nothing_t
         tally, part = Tally(), Part(guild="7")
         [leg] = await legs(client, embed.STAGE, part, generations)
         assert (leg.total, leg.left, leg.begun) == (IMAGES_THERE, IMAGES_THERE, False)
-        model.open.clear()
-        playing = asyncio.create_task(play_leg(process, tally.counting(embed.STAGE), leg, Limits(), Hands(1, 8)))
-        await eventually(lambda: len(model.given) == 8)
-        model.open.set()
-        await eventually(lambda: len(model.given) > 8)
+        model.closes_at = 2 * BATCH + 1
+        playing = asyncio.create_task(play_leg(process, tally.counting(embed.STAGE), leg, Limits(), Hands(1, BATCH)))
+        await eventually(lambda: len(model.given) > 2 * BATCH)
         await cancel(playing)
+        model.open.set()
         [leg] = await legs(client, embed.STAGE, part, generations)
         assert leg.begun
         assert leg.left < IMAGES_THERE
-        await play_leg(process, tally.counting(embed.STAGE), leg, Limits(), Hands(2, 8))
+        await play_leg(process, tally.counting(embed.STAGE), leg, Limits(), Hands(2, BATCH))
         assert len(set(model.given)) == IMAGES_THERE
         assert process.runtime.metrics.known.labels("embed", "image")._value.get() >= IMAGES_THERE
         assert await last_sequence(client, IMAGES) == before
