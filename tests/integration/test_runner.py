@@ -73,6 +73,30 @@ async def test_a_fact_is_recorded_once_however_often_its_cause_is_delivered(
     assert runtime.metrics.known.labels("download", "image")._value.get() == 1
 
 
+async def test_what_cannot_be_recorded_yet_is_recorded_before_its_cause_is_acknowledged(
+    nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, refused = journal.record, 0
+
+    async def refuse_at_first(fact: Fact, origin: Origin) -> bool:
+        nonlocal refused
+        if refused < 3 and fact == downloaded(posted()):
+            refused += 1
+            raise Unavailable("log", "no acknowledgement within 5 s")
+        return await record(fact, origin)
+
+    async def work(event: Fact) -> Sequence[Fact]:
+        return [downloaded(event)]
+
+    await journal.record(posted(), Origin("m"))
+    monkeypatch.setattr(journal, "record", refuse_at_first)
+    async with working(nats_url, client, journal, work):
+        await settled(client)
+    assert refused == 3
+    assert await count(client, "IMAGES", DOWNLOADED) == 1
+    assert await count(client, "FAILURES") == 0
+
+
 async def test_a_rejection_is_a_fact_and_is_not_retried(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
