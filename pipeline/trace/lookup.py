@@ -1,6 +1,5 @@
 """What a person may mean by an id or a link: an image, the images of a message, or a search; and all that the logs say of it."""
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,11 +22,10 @@ from contracts.subjects import (
     incident_filter,
     retry_subject,
 )
+from infra.discord.ask.parse import parse_message_link
 from infra.nats.connection import Client
 from infra.nats.reader import RawEntry, list_subjects, read_each
 from pipeline.failures.letters import Letter, letter_in
-
-LINK = re.compile(r"^<?https?://(?:\w+\.)?discord(?:app)?\.com/channels/(\w+)/\d+/(\d+)/?>?$")
 
 Kind = Literal["image", "search"]
 
@@ -61,8 +59,8 @@ class Found:
 async def entities(client: Client, what: str) -> list[Entity]:
     """What is meant. Raises MapSeekError where the logs know of nothing by that name, Unavailable."""
     what = what.strip()
-    if link := LINK.match(what):
-        subjects = await list_subjects(client, IMAGES, [images_of_message_filter(*link.groups())])
+    if link := parse_message_link(what):
+        subjects = await list_subjects(client, IMAGES, [images_of_message_filter(str(link.guild_id), str(link.message_id))])
         found = {Entity("image", *entity_of(subject)) for subject in subjects}
     elif _is_id(what):
         found = {each for kind in LOGS for each in await _named(client, kind, what)}

@@ -1,6 +1,6 @@
 import pytest
 
-from infra.discord.ask.parse import MessageLink, NotAskable, PictureLink, parse_link
+from infra.discord.ask.parse import MessageLink, NotAskable, PictureLink, parse_link, parse_message_link
 
 PICTURE = "https://cdn.discordapp.com/attachments/1/2/map.PNG?ex=6&is=5&hm=abc&"
 
@@ -56,3 +56,28 @@ def test_an_origin_may_be_trusted_besides() -> None:
 def test_what_is_no_picture_is_refused(path: str) -> None:
     with pytest.raises(NotAskable, match="asking-link-no-picture"):
         parse_link(f"https://cdn.discordapp.com/{path}")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://discord.com/channels/7/8/10",
+        "<https://canary.discord.com/channels/7/8/10>",
+        "https://discordapp.com/channels/7/8/10/",
+    ],
+)
+def test_a_message_link_names_the_message(link: str) -> None:
+    assert parse_message_link(link) == MessageLink(7, 8, 10)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://discord.com/channels/7/8",
+        "https://example.org/channels/7/8/10",
+        "10",
+        "https://discord.com.evil.org/channels/7/8/10",
+    ],
+)
+def test_other_links_name_none(link: str) -> None:
+    assert parse_message_link(link) is None

@@ -19,7 +19,7 @@ from contracts.events import (
 )
 from contracts.generations import Generations
 from pipeline.failures.letters import Letter
-from pipeline.trace.lookup import LINK, Entity, Found
+from pipeline.trace.lookup import Entity, Found
 from pipeline.trace.story import InCatalogue, Standing, standing_of
 from tests.support.facts import IMAGE, SEARCH, founding, one_of_each, posted, requested
 
@@ -90,30 +90,3 @@ def test_the_generations_say_how_far_it_is_in_each() -> None:
     first, second = stands([*WAY, embedded], known=generations(2)).generations
     assert (first.name, first.active, first.embedded, first.indexed, first.in_catalogue) == ("g1", True, True, True, True)
     assert (second.name, second.active, second.embedded, second.indexed, second.in_catalogue) == ("g2", False, True, False, False)
-
-
-@pytest.mark.parametrize(
-    "link",
-    [
-        "https://discord.com/channels/7/8/10",
-        "<https://canary.discord.com/channels/7/8/10>",
-        "https://discordapp.com/channels/7/8/10/",
-    ],
-)
-def test_a_link_names_guild_and_message(link: str) -> None:
-    match = LINK.match(link)
-    assert match is not None
-    assert match.groups() == ("7", "10")
-
-
-@pytest.mark.parametrize(
-    "link",
-    [
-        "https://discord.com/channels/7/8",
-        "https://example.org/channels/7/8/10",
-        "10",
-        "https://discord.com.evil.org/channels/7/8/10",
-    ],
-)
-def test_other_links_do_not(link: str) -> None:
-    assert LINK.match(link) is None

@@ -61,12 +61,17 @@ class NotAskable(ValueError):
     """A link that cannot be asked about; its text names the message that says why."""
 
 
+def parse_message_link(text: str) -> MessageLink | None:
+    """Where the message is whose link this is, bare or in angle brackets; None for any other text."""
+    found = _MESSAGE.fullmatch(_without_brackets(text))
+    return MessageLink(*map(int, found.groups())) if found else None
+
+
 def parse_link(text: str, origins: Collection[str] = ()) -> MessageLink | PictureLink:
     """What a member means by a link; `origins` are trusted for pictures besides Discord's own. Raises NotAskable."""
-    link = text.strip().removeprefix("<").removesuffix(">")
-    if found := _MESSAGE.fullmatch(link):
-        guild_id, channel_id, message_id = map(int, found.groups())
-        return MessageLink(guild_id, channel_id, message_id)
+    if message := parse_message_link(text):
+        return message
+    link = _without_brackets(text)
     try:
         parts = urlsplit(link)
     except ValueError:
@@ -77,6 +82,10 @@ def parse_link(text: str, origins: Collection[str] = ()) -> MessageLink | Pictur
     if not path.name or path.suffix.lower() not in IMAGE_SUFFIXES:
         raise NotAskable("asking-link-no-picture")
     return PictureLink(link, path.name)
+
+
+def _without_brackets(text: str) -> str:
+    return text.strip().removeprefix("<").removesuffix(">")
 
 
 @dataclass(frozen=True, slots=True)

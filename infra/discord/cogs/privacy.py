@@ -14,15 +14,13 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 from contracts.events import ImagePosted, RemovalRequested
 from contracts.events.base import Instant
 from infra.discord.answers.buttons import FORGET, custom_id, parsed
+from infra.discord.ask.parse import parse_message_link
 from infra.discord.ask.question import Occasion, interacting, occasion_of, pressing, refused
 from infra.discord.services import Services
 from infra.discord.wording import localized, say
 
 log = structlog.get_logger()
 
-_LINK = re.compile(
-    r"https://(?:ptb\.|canary\.)?discord(?:app)?\.com/channels/(\d{1,20})/\d{1,20}/(\d{1,20})/?(?:[?#]\S*)?", re.ASCII
-)
 _ID = re.compile(r"(?:\d{17,20}-)?(\d{17,20})", re.ASCII)
 
 Interaction = ApplicationCommandInteraction[Any]
@@ -35,10 +33,9 @@ MODERATING = disnake.Permissions(view_channel=True, manage_messages=True)
 
 def message_named(typed: str, guild_id: str) -> str | None:
     """The id of the message that a link, an id or Discord's `<channel>-<message>` names; None for another guild's or for none."""
-    text = typed.strip().removeprefix("<").removesuffix(">")
-    if link := _LINK.fullmatch(text):
-        return link[2] if link[1] == guild_id else None
-    found = _ID.fullmatch(text)
+    if link := parse_message_link(typed):
+        return str(link.message_id) if str(link.guild_id) == guild_id else None
+    found = _ID.fullmatch(typed.strip().removeprefix("<").removesuffix(">"))
     return found[1] if found else None
 
 
