@@ -1,7 +1,6 @@
 """The embedded nats-server: the real one, from its wheel, on the loopback interface, with its store in the data folder."""
 
 import asyncio
-import fcntl
 import os
 import shutil
 import signal
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 import orjson
 import structlog
+from filelock import FileLock, Timeout
 
 from contracts.errors import MapSeekError
 from infra.tasks import cancel
@@ -69,12 +69,15 @@ def has_store(folder: Path) -> bool:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    with (folder / "server.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise MapSeekError(f"Another MapSeek already runs on {folder.parent}: stop it, or set MAPSEEK_DATA_DIR.") from None
+    lock = FileLock(folder / "server.lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise MapSeekError(f"Another MapSeek already runs on {folder.parent}: stop it, or set MAPSEEK_DATA_DIR.") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _executable() -> str:

@@ -7,17 +7,18 @@ Vectors are float16 on disk as they already are in the index (see table.py), so 
 Which of the processes that share a folder of snapshots writes them.
 """
 
-import fcntl
 import hashlib
 import os
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import orjson
 import structlog
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from infra.vectors.index import EmbeddedIndex
@@ -195,10 +196,13 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def takes(lock: IO[str]) -> bool:
-    """Whether this process is the one that writes snapshots, until it closes the lock's file."""
+@contextmanager
+def lock_snapshots(folder: Path) -> Iterator[bool]:
+    """Whether this process is the one that writes the snapshots in a folder, which it stays until the context ends."""
+    lock = FileLock(folder / LOCK)
+    with suppress(Timeout):
+        lock.acquire(blocking=False)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+        yield lock.is_locked
+    finally:
+        lock.release()

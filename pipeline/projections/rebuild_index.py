@@ -12,7 +12,7 @@ from typing import Any
 from contracts.errors import MapSeekError
 from contracts.subjects import REBUILD_INDEX
 from infra.nats.connection import Client, outages
-from infra.vectors.snapshot import LOCK, takes
+from infra.vectors.snapshot import lock_snapshots
 from pipeline.projections.index import IndexComparison, Kind, compared, last_change, play
 from pipeline.projections.snapshots import Report, Request
 from pipeline.projections.vectors import VECTORS
@@ -76,8 +76,8 @@ async def rebuild_snapshot(
     Raises MapSeekError when a process has the index open after all, Unavailable when the log cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        if not takes(lock):
+    with lock_snapshots(folder) as writes:
+        if not writes:
             raise MapSeekError(f"A process has the {kind.name} open but does not answer: wait until it has started, or end it.")
         saved = await asyncio.to_thread(kind.load, folder)
         if saved is None and verify:

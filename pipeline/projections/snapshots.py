@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 from pydantic import BaseModel
@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from contracts.subjects import REBUILD_INDEX
 from infra.nats.connection import Client, Msg, listening
 from infra.tasks import cancel
-from infra.vectors.snapshot import LOCK, takes
+from infra.vectors.snapshot import lock_snapshots
 from pipeline.projections.index import AnyIndex, IndexComparison, Kind, Projected, last_change
 from pipeline.projections.vectors import VECTORS, ProjectedIndex
 
@@ -109,10 +109,10 @@ async def _tell(client: Client, message: Msg, report: Report) -> None:
 class Snapshots:
     """Writes snapshots of an index into a folder, one at a time; nothing where another process does it already."""
 
-    def __init__(self, projected: Projected[Any], folder: Path, lock: IO[str]) -> None:
+    def __init__(self, projected: Projected[Any], folder: Path, *, writes: bool) -> None:
         self._projected = projected
         self._folder = folder
-        self._writes = takes(lock)
+        self._writes = writes
         self._writing = Lock()
         self._saved: tuple[Any, int] = projected.index, projected.position
 
@@ -154,8 +154,8 @@ async def opened(
     index = await asyncio.to_thread(kind.load, folder) or kind.empty(folder)
     restored = index.position
     projected = projecting(client, kind, index, folder)
-    with (folder / LOCK).open("w") as lock:
-        snapshots = Snapshots(projected, folder, lock)
+    with lock_snapshots(folder) as writes:
+        snapshots = Snapshots(projected, folder, writes=writes)
         target = await last_change(client, kind)
         tasks = [asyncio.create_task(projected.catch_up())]
         try:
