@@ -1,1 +1,1 @@
-"""The command line. Its modules only parse; what each command does is in `pipeline/commands/`."""
+"""What all commands share: the application and its groups, the consoles, opening an archive, and paths that are given."""

@@ -1,4 +1,4 @@
-"""The buttons under an answer. Each carries all that is needed to act on it (`custom_ids`), so it works after any restart: pure.
+"""The buttons under an answer. Each carries all that is needed to act on it, so it works after any restart: pure.
 
 What a button carries: all that is needed to act on a press, so that it works after a restart of every process.
 
