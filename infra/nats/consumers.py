@@ -1,6 +1,6 @@
 """The consumers of a stream: what the server tells of them, and what is done to them."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -65,32 +65,17 @@ async def list_consumers(client: Client, stream: str) -> list[Consumer]:
 
 async def delete_consumer(client: Client, stream: str, name: str) -> bool:
     """Delete a consumer; False where there is none. Raises Unavailable."""
-    with outages():
-        try:
-            await client.jetstream().delete_consumer(stream, name)
-        except NotFoundError:
-            return False
-    return True
+    return await _is_there(client.jetstream().delete_consumer(stream, name))
 
 
 async def pause_consumer(client: Client, stream: str, name: str, until: datetime) -> bool:
     """Let a consumer deliver nothing up to a moment; False where there is none. Raises Unavailable."""
-    with outages():
-        try:
-            await client.jetstream().pause_consumer(stream, name, until.isoformat().replace("+00:00", "Z"))
-        except NotFoundError:
-            return False
-    return True
+    return await _is_there(client.jetstream().pause_consumer(stream, name, until.isoformat().replace("+00:00", "Z")))
 
 
 async def resume_consumer(client: Client, stream: str, name: str) -> bool:
     """Let a paused consumer deliver again; False where there is none. Raises Unavailable."""
-    with outages():
-        try:
-            await client.jetstream().resume_consumer(stream, name)
-        except NotFoundError:
-            return False
-    return True
+    return await _is_there(client.jetstream().resume_consumer(stream, name))
 
 
 async def copy_durables(client: Client, stream: str) -> list[DurableCopy]:
@@ -113,6 +98,16 @@ async def restore_durable(client: Client, stream: str, copy: DurableCopy) -> Non
         await js.add_consumer(stream, ConsumerConfig.from_response(dict(copy.config)))
         if copy.settled:
             await js.reset_consumer(stream, copy.name, copy.settled + 1)
+
+
+async def _is_there(request: Awaitable[object]) -> bool:
+    """Make a request about a consumer; False where there is no such consumer. Raises Unavailable."""
+    with outages():
+        try:
+            await request
+        except NotFoundError:
+            return False
+    return True
 
 
 async def _infos(client: Client, stream: str) -> list[ConsumerInfo]:
