@@ -1,17 +1,10 @@
 """`mapseek audit`, and `sync` and `sweep`, which close what nothing else does."""
 
-import re
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, err, out, start
-
-
-def _id(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
-        raise typer.BadParameter("a guild is named by 1 to 64 letters, digits, hyphens or underscores")
-    return value
+from pipeline.cli.app import app, configured, err, guild_id, out, start
 
 
 def _snowflake(value: str) -> str:
@@ -22,7 +15,7 @@ def _snowflake(value: str) -> str:
 
 @app.command("audit")
 def audit_command(
-    guild: Annotated[str | None, typer.Option(help="Look at one guild only.", callback=_id)] = None,
+    guild: Annotated[str | None, typer.Option(help="Look at one guild only.", callback=guild_id)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     no_discord: Annotated[bool, typer.Option("--no-discord", help="Ask nothing of Discord.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Read no blob, and do not compare the index in memory.")] = False,

@@ -55,9 +55,10 @@ app = typer.Typer(
 )
 
 
-def _guild(value: str) -> str:
+def guild_id(value: str | None) -> str | None:
+    """The id of a guild as an option takes it, None where it is left out. Raises BadParameter."""
     try:
-        return TypeAdapter(Id).validate_python(value)
+        return TypeAdapter(Id | None).validate_python(value)
     except ValidationError:
         raise typer.BadParameter("a guild is named by 1 to 64 letters, digits, hyphens or underscores") from None
 
@@ -88,7 +89,7 @@ def stage_names(incomplete: str) -> list[str]:
     return [stage.name for stage in STAGES if stage.name.startswith(incomplete)]
 
 
-Guild = Annotated[str, typer.Option(help="The guild to archive to or search in.", callback=_guild)]
+Guild = Annotated[str, typer.Option(help="The guild to archive to or search in.", callback=guild_id)]
 
 
 def run_app() -> None:
