@@ -10,14 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from contracts.errors import MapSeekError
+from infra.clip.loading import seeded_model
 from infra.clip.shipped import MODELS, SHIPPED, SMALL_MODEL
-from infra.clip.torchvision_ops import declare_missing
 from infra.sandbox.training.loop import Plan, save_weights, train
 from infra.sandbox.training.pool import training_pool
-
-declare_missing()
-
-from infra.clip.loading import seeded_model  # noqa: E402  (only after the operators are declared)
 
 err = Console(stderr=True)
 
