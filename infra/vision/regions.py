@@ -1,14 +1,9 @@
 """Where in a question map art may lie: a map in an item frame, a screen in a photograph, a picture with a border around it.
 
-Quadrilaterals come from contours and from straight lines. How likely each is the outline of map art is told by a small net
-(infra/vision/regions.py).
-
-How likely a quadrilateral is the outline of map art: a small net looks at each, straightened, with some of what is around it.
-
-A logistic of the figures of its sides (infra/vision/regions.py), which are finer than what the net sees, counts beside it: together
-they are right more often than either. Both are trained by infra/sandbox/training/outlines.py. The net has three convolutions
-and two dense
-layers, so few that numpy will do.
+Quadrilaterals come from contours and from straight lines. How likely each is the outline of map art is told by a small net, which
+looks at each, straightened, with some of what is around it. A logistic of the figures of its sides, which are finer than what the
+net sees, counts beside it: together they are right more often than either. Both are trained by infra/sandbox/training/outlines.py.
+The net has three convolutions and two dense layers, so few that numpy will do.
 
 Figures of a quadrilateral's sides, by which the outlines of map art differ from others.
 

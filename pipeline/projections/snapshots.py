@@ -148,7 +148,7 @@ async def opened(
     """Load the snapshot in `folder`, catch up with the log, and keep following it; a snapshot is written now and at the end.
 
     Several processes may share the folder: the first one writes the snapshots, all of them load. Whoever asks on the log's server
-    has the index rebuilt (pipeline/projections/snapshots.py).
+    has the index rebuilt (see `answering`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     index = await asyncio.to_thread(kind.load, folder) or kind.empty(folder)

@@ -1,7 +1,4 @@
-"""`mapseek up`, `run` and `gateway`.
-
-`mapseek status`, `invite`, `topology` and `schema`.
-"""
+"""`mapseek up`, `run` and `gateway`; `status`, `invite`, `topology` and `schema`."""
 
 from typing import Annotated
 
@@ -10,6 +7,7 @@ import typer
 from pipeline.cli.app import app, configured, out, stage_names, start
 
 topology_app = typer.Typer(help="Show or change how the NATS server is set up.", no_args_is_help=True)
+app.add_typer(topology_app, name="topology")
 
 
 @app.command("up")
@@ -45,9 +43,6 @@ def gateway_command() -> None:
     from pipeline.serve.command import serve_gateway
 
     start(serve_gateway(configured()))
-
-
-app.add_typer(topology_app, name="topology")
 
 
 @app.command("status")
