@@ -101,7 +101,7 @@ async def test_the_first_post_is_named_though_it_was_archived_later(server: Worl
         "Also posted once",
         "File: map.png",
     ]
-    assert labels(answer) == ["Posted 2 times", "This is it", "Not it", "How do you know?", "Go to the first post"]
+    assert labels(answer) == ["Go to the first post", "Posted 2 times", "This is it", "Not it", "How do you know?"]
 
 
 @together
@@ -153,7 +153,7 @@ async def test_what_may_no_longer_be_read_is_gone_at_the_next_press(server: Worl
     assert (link(after), after.message) == (in_gallery.jump_url, before.message)
     assert str(vault.id) not in words(after) + str(after.buttons)
     assert secret.jump_url not in words(after)
-    assert labels(after) == ["This is it", "Not it", "How do you know?", "Go to the post"]
+    assert labels(after) == ["Go to the post", "This is it", "Not it", "How do you know?"]
     await simulator.set_overwrites(vault, [])
     everything = await ask(server)
     await simulator.set_overwrites(vault, [withdrawn])

@@ -122,7 +122,7 @@ class TestAPiece:
 class TestButtons:
     def test_one_post_of_one_piece_can_be_judged_and_gone_to(self) -> None:
         shown = answer(piece(BEST))
-        assert labels(shown) == ["This is it", "Not it", "Go to the post"]
+        assert labels(shown) == ["Go to the post", "This is it", "Not it"]
         assert parsed(button(shown, "This is it")["custom_id"], VOTE, 3) == (SEARCH, "300", "1")
         assert parsed(button(shown, "Not it")["custom_id"], VOTE, 3) == (SEARCH, "300", "0")
         assert button(shown, "Go to the post")["url"] == "https://discord.com/channels/1/77/3"
@@ -158,7 +158,7 @@ class TestWhy:
     def test_what_was_verified_says_how_sure_it_is_and_why(self) -> None:
         shown = answer(piece(PROVEN))
         assert lines(shown)[:2] == ["**97 %** sure, a match", "Same picture, seen at an angle: 143 points agree."]
-        assert labels(shown) == ["This is it", "Not it", "How do you know?", "Go to the post"]
+        assert labels(shown) == ["Go to the post", "This is it", "Not it", "How do you know?"]
         assert parsed(button(shown, "How do you know?")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "why", "0", "0")
 
     def test_the_picture_of_it_has_a_message_of_its_own(self) -> None:
@@ -245,7 +245,7 @@ def test_a_german_asker_reads_german() -> None:
     shown = answer(piece(BEST, FIRST), locale="de", pieces=2)
     assert embed_of(shown).title == "Gefunden: zuerst gepostet von Steve"
     assert lines(shown)[0] == "Zu **97 %** ähnlich, ein Treffer"
-    assert labels(shown) == ["Zurück", "Weiter", "2-mal gepostet", "Das ist es", "Das ist es nicht", "Zum ersten Post"]
+    assert labels(shown) == ["Zum ersten Post", "Zurück", "Weiter", "2-mal gepostet", "Das ist es", "Das ist es nicht"]
 
 
 @pytest.mark.parametrize(

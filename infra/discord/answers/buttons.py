@@ -22,7 +22,7 @@ BROWSE = "browse"
 VOTE = "vote"
 """Say whether an answered image is right: search id, image id, `1` or `0`."""
 ALERT = "alert"
-"""Ask to be told when the picture of a search turns up: search id."""
+"""Ask for an alert on the picture of a search: search id."""
 CANCEL_ALERT = "unalert"
 """Cancel an alert: guild id, alert id."""
 BACKFILL = "backfill"
@@ -62,8 +62,15 @@ def web_link(post: Found) -> str | None:
 
 
 def piece_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
-    """Under a piece: the pieces before and after it, its posts, votes on the one that is shown, why it was found, the first one."""
+    """Return the buttons under a piece: a link to its first post, other pieces, all its posts, votes, and why it was found.
+
+    Everything is in one row where there is no other piece and no other post.
+    """
     several = len(piece.posts) > 1
+    going: list[Button[None]] = []
+    link = web_link(piece.first)
+    if link is not None:
+        going.append(Button(label=say(answer.locale, "answers-button-go-first" if several else "answers-button-go"), url=link))
     turning = _turning(answer, answer.number, answer.pieces - 1, lambda number: _browse(answer, "piece", number, 0))
     if several:
         label = say(answer.locale, "answers-button-posts", count=len(piece.posts))
@@ -72,10 +79,8 @@ def piece_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
     if piece.best.evidence is not None:
         label = say(answer.locale, "answers-button-why")
         deciding.append(Button(label=label, custom_id=_browse(answer, "why", answer.number, 0)))
-    link = web_link(piece.first)
-    if link is not None:
-        deciding.append(Button(label=say(answer.locale, "answers-button-go-first" if several else "answers-button-go"), url=link))
-    return [ActionRow(*buttons) for buttons in (turning, deciding) if buttons]
+    rows = [[*going, *turning], deciding] if turning else [[*going, *deciding]]
+    return [ActionRow(*buttons) for buttons in rows]
 
 
 def posts_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
