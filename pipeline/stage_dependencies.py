@@ -14,6 +14,7 @@ from contracts.generations import Generation
 from contracts.ports import BlobStore
 from contracts.stage import Stage
 from infra.clip.calibration import calibration_of_encoder, text_calibration_of
+from infra.discord.answers.embeds import explanation_captions
 from infra.nats.erasure import LogErasure
 from infra.nats.reader import LogPosts
 from pipeline.clock import utc_now
@@ -28,11 +29,14 @@ async def explaining(wiring: Wiring) -> Explaining:
     return Explaining(wiring.journal, await wiring.questions(), await wiring.blobs(), _drawn)
 
 
-async def _drawn(asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence) -> bytes:
+async def _drawn(
+    asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, locale: str
+) -> bytes:
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
-    from infra.vision.explain import explanation
+    from infra.vision.explain import Captions, explanation
 
-    return await asyncio.to_thread(explanation, asked, archived, asked_print, archived_print, evidence)
+    captions = Captions(*explanation_captions(locale))
+    return await asyncio.to_thread(explanation, asked, archived, asked_print, archived_print, evidence, captions)
 
 
 async def dependencies(stage: Stage[Any], family: str, wiring: Wiring, generation: Generation | None = None) -> object:
@@ -119,7 +123,7 @@ async def _embed(wiring: Wiring, family: str) -> embed.Deps:
             if (encoder := wiring.encoders.of(name)) is not None:
                 return embed.Hosted(name, encoder, text_calibration_of(encoder.encoder.id))
         if now.active is not None and not fitting:
-            raise Reject(RejectCode.INTERNAL, "MapSeek has just learned to see pictures in another way: please ask again.")
+            raise Reject(RejectCode.INTERNAL, "MapSeek has just switched to a new model. Please search again.")
         raise Unavailable("the encoder", "no generation that answers is loaded here yet")
 
     return embed.Deps(pictures, answering, views=views_in)

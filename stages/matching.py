@@ -92,8 +92,11 @@ WORTH_SHOWING = 0.1
 FILTERED = 8
 """Times as many where filters may leave out most of them."""
 
-Drawing = Callable[[bytes, bytes, bytes, bytes, Evidence], Awaitable[bytes]]
-"""Draws a PNG from both pictures (PNG), the question's first, both fingerprints and the evidence. ValueError: one is unreadable."""
+Drawing = Callable[[bytes, bytes, bytes, bytes, Evidence, str], Awaitable[bytes]]
+"""Draws a PNG from both pictures (PNG), the question's first, both fingerprints, the evidence, and the locale of its captions.
+
+ValueError: one of them is unreadable.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +357,7 @@ class Explaining:
     archive: BlobStore
     drawing: Drawing
 
-    async def __call__(self, found: SearchMatched, match: Match, document: Document) -> bytes | None:
+    async def __call__(self, found: SearchMatched, match: Match, document: Document, locale: str) -> bytes | None:
         """The picture of why an archived image was found; None where there is no evidence, or what was compared is gone."""
         asked = await self.journal.fetch(SearchFingerprinted, found.guild_id, found.search_id)
         archived = await self.journal.fetch(ImageFingerprinted, found.guild_id, match.image_id, found.generation)
@@ -368,6 +371,7 @@ class Explaining:
                 await self.questions.get(asked.fingerprint),
                 await self.archive.get(archived.fingerprint),
                 match.evidence,
+                locale,
             )
         except (BlobMissing, ValueError):
             return None

@@ -30,7 +30,7 @@ from stages.answer_pages import View, nothing, page_of
 
 Result = SearchMatched | SearchRejected
 Outcome = Literal["sent", "local", "expired"]
-Explain = Callable[[SearchMatched, Match, Document], Awaitable[bytes | None]]
+Explain = Callable[[SearchMatched, Match, Document, str], Awaitable[bytes | None]]
 TOKEN_LIFE = timedelta(minutes=15)
 
 STEPS: Mapping[type[Fact], Step] = {SearchRequested: "fetching", SearchDescribed: "comparing", SearchPreprocessed: "comparing"}
@@ -96,7 +96,7 @@ async def _explanation(found: SearchMatched, answer: Answer, viewer: Question, d
         return None
     best = answer.piece.best
     match = next((match for match in found.matches if match.image_id == best.image_id), None)
-    return None if match is None else await deps.explain(found, match, best.document)
+    return None if match is None else await deps.explain(found, match, best.document, viewer.locale)
 
 
 async def _report(event: SearchFact, step: Step, deps: Deps) -> None:

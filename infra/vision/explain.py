@@ -1,6 +1,6 @@
 """Why two pictures are taken for one piece, as a picture: the outline, the points that agree, and one laid over the other."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -31,7 +31,18 @@ _FRACTION: Final = 4
 """Bits after the point in the coordinates that are drawn with."""
 
 
-def explanation(asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence) -> bytes:
+class Captions(NamedTuple):
+    """What is written above each part of an explanation, in ASCII: OpenCV's fonts have no other letters."""
+
+    asked: str
+    archived: str
+    straightened: str
+    difference: str
+
+
+def explanation(
+    asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, captions: Captions
+) -> bytes:
     """A PNG: both pictures with the outline and the points that agree; below, one through the other's frame, and their difference.
 
     The pictures are PNGs, the prints those that were compared. Without points there are no lines, and without a place the pictures
@@ -40,16 +51,18 @@ def explanation(asked: bytes, archived: bytes, asked_print: bytes, archived_prin
     question, piece, box = _decoded(asked), _decoded(archived), _box(evidence.panel)
     frame = None if evidence.place is None else frame_of(evidence.place, mirrored=evidence.mirrored)
     pairs = _agreeing(asked_print, archived_print, frame, mirrored_too=evidence.mirrored) if frame is not None else np.empty((0, 4))
-    sheets = [_side_by_side(question, piece, frame, pairs, box)]
+    sheets = [_side_by_side(question, piece, frame, pairs, box, captions)]
     if frame is not None:
         left, top, right, bottom = (box[[0, 2]] * piece.shape[1::-1]).round().astype(int).ravel().tolist()
         part = np.column_stack([np.vstack([np.diag(box[2] - box[0]), [0, 0]]), [*box[0], 1]])
-        sheets.append(_laid_over(question, piece[top:bottom, left:right], frame @ part))
+        sheets.append(_laid_over(question, piece[top:bottom, left:right], frame @ part, captions))
     _, encoded = cv2.imencode(".png", cv2.cvtColor(np.vstack(sheets), cv2.COLOR_RGB2BGR))
     return encoded.tobytes()
 
 
-def _side_by_side(question: Picture, piece: Picture, frame: Matrix | None, pairs: Floats, box: Floats) -> Picture:
+def _side_by_side(
+    question: Picture, piece: Picture, frame: Matrix | None, pairs: Floats, box: Floats, captions: Captions
+) -> Picture:
     """The question on the left with the outline, the archived picture on the right, and lines between what agrees.
 
     `box` are the corners of what is outlined, as fractions of the archived picture: all of it, or the maps that are shown.
@@ -59,7 +72,7 @@ def _side_by_side(question: Picture, piece: Picture, frame: Matrix | None, pairs
     at = (WIDTH - left.shape[1] - right.shape[1] - _GAP) // 2
     corners = np.array([[at, _CAPTION], [at + left.shape[1] + _GAP, _CAPTION]])
     sheet = _sheet(max(left.shape[0], right.shape[0]))
-    for picture, corner, caption in zip((left, right), corners, ("The question", "The archived picture"), strict=True):
+    for picture, corner, caption in zip((left, right), corners, captions[:2], strict=True):
         _put(sheet, picture, corner, caption)
     ours, theirs = (np.array(each.shape[1::-1]) for each in (left, right))
     if frame is not None:
@@ -87,7 +100,7 @@ def _box(panel: Panel | None) -> Floats:
     return np.asarray((start + CORNERS * size) / np.array([panel.columns, panel.rows]))
 
 
-def _laid_over(question: Picture, piece: Picture, frame: Matrix) -> Picture:
+def _laid_over(question: Picture, piece: Picture, frame: Matrix, captions: Captions) -> Picture:
     """What the question shows within the outline, set straight; the archived picture; and where the two differ."""
     height = min(_LOWER, int((WIDTH - 4 * _GAP) / 3 / _aspect(piece)))
     theirs = _fit(piece, height)
@@ -103,8 +116,8 @@ def _laid_over(question: Picture, piece: Picture, frame: Matrix) -> Picture:
         picture[~within] = _UNSEEN
     sheet = _sheet(size[1])
     at = (WIDTH - 3 * size[0] - 2 * _GAP) // 2
-    captions = ("The question, set straight", "The archived picture", "Difference (black: none)")
-    for number, (picture, caption) in enumerate(zip((ours, theirs, difference), captions, strict=True)):
+    texts = (captions.straightened, captions.archived, captions.difference)
+    for number, (picture, caption) in enumerate(zip((ours, theirs, difference), texts, strict=True)):
         _put(sheet, picture, np.array([at + number * (size[0] + _GAP), _CAPTION]), caption)
     return sheet
 

@@ -20,7 +20,7 @@ from pipeline.process import Process, running
 from pipeline.settings import Settings
 
 PATIENCE_S = 120.0
-WHY = "How do you know?"
+WHY = "Why this match?"
 """The button under an answer that shows what was compared."""
 
 Progress = Callable[[str, int, int], None]
@@ -31,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 class Asked:
     """A question, what the member saw in answer, and whether that is right. `answer` is None when none came in time.
 
-    `why` is what the member saw after asking how the bot knows, where they did.
+    `why` is what the member saw after they pressed `WHY`, where they did.
     """
 
     question: Question
@@ -172,7 +172,7 @@ async def ask(scenery: Scenery, question: Question, member: Member, links: dict[
 
 
 async def _why(scenery: Scenery, asked: Asked, member: Member) -> Answer | None:
-    """What the member sees who asks how the bot knows; they do where the piece was not easily recognised."""
+    """Press `WHY` and return what the member sees; only where the piece was hard to recognise."""
     if asked.answer is None or not asked.question.is_hard or asked.link is None:
         return None
     return await scenery.discord.answer(await scenery.discord.press(asked.answer, member, label=WHY), timeout=PATIENCE_S)

@@ -105,7 +105,7 @@ async def _vote(stage: Stage, answer: Answer) -> Scene:
     seen = await stage.press(await stage.press(answer, "Back to the result"), "This is it")
     await stage.wait_for(SearchJudged, 1)
     return Scene(
-        "A vote", "Noor goes back and presses “This is it”; the vote is kept to measure the search with", seen, bool(seen.content)
+        "A vote", "Noor goes back and presses “This is it”. The vote is kept to measure the search with", seen, bool(seen.content)
     )
 
 
@@ -121,14 +121,14 @@ async def _in_words(stage: Stage, trained: bool) -> Scene:
 async def _alert(stage: Stage) -> list[Scene]:
     discord, wanted = stage.scenery.discord, png(piece(WANTED))
     nothing = await stage.find(wanted, "Sunny")
-    promise = await stage.press(nothing, "Tell me if it turns up", "Sunny")
+    promise = await stage.press(nothing, "Notify me if it's posted", "Sunny")
     post = await stage.post(wanted, FRESH, "Alex")
     await discord.until(lambda: bool(discord.direct_messages(stage.member("Sunny"))), timeout=PATIENCE_S)
     told = discord.direct_messages(stage.member("Sunny"))[0]
-    did = "Sunny asks for a picture that nobody has posted, and presses “Tell me if it turns up”"
+    did = "Sunny asks for a picture that nobody has posted, and presses “Notify me if it's posted”"
     return [
         Scene("An honest no, and an alert", did, promise, link_of(nothing) is None, wanted),
-        Scene("It turns up", "Alex posts it: Sunny gets a direct message", told, post.jump_url in f"{told.content} {told.embeds}"),
+        Scene("It is posted", "Alex posts it, and Sunny gets a DM", told, post.jump_url in f"{told.content} {told.embeds}"),
     ]
 
 

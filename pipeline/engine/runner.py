@@ -102,7 +102,7 @@ async def dead_letter(
     await _tell(MessageBuried, delivery, job, runtime, cause=cause, reason=one_line(reason))
     question = (recorded or _readable(delivery)) if job.family == "search" else None
     if question is not None and isinstance(question.fact, Rejectable):
-        apology = f"MapSeek could not work on this picture; the bot's owner finds the cause under {question.origin.correlation_id}."
+        apology = f"MapSeek couldn't do this search. Reference for the owner of this bot: {question.origin.correlation_id}"
         rejection = rejection_of(question.fact, job, RejectCode.INTERNAL, apology)
         await record_all((rejection,), question.origin, delivery.subject, job, runtime)
     await message.term()

@@ -16,7 +16,7 @@ from pipeline.cli.paths import data_uri
 from pipeline.local.archive_and_find import LocalAnswer
 from stages.matching import verdict_on
 
-WORDS = {"match": "[green]match[/]", "possible": "[yellow]possible[/]", "none": "no match", "error": "[red]error[/]"}
+WORDS = {"match": "[green]match[/]", "possible": "[yellow]possible match[/]", "none": "no match", "error": "[red]error[/]"}
 LOCALE = "en"
 
 STYLE = """
@@ -32,7 +32,7 @@ h2, h3 { margin: 0 0 .5rem; } p { margin: .2rem 0 .6rem; } .dim { color: var(--d
 img { max-width: 100%; border-radius: 4px; display: block; } .asked { max-height: 260px; margin-bottom: 1rem; }
 """
 
-VERDICTS = {"match": "match", "possible": "possible", "none": "no match", "error": "error"}
+VERDICTS = {"match": "match", "possible": "possible match", "none": "no match", "error": "error"}
 
 
 def answer_json(answer: LocalAnswer) -> dict[str, Any]:
@@ -104,10 +104,22 @@ def html(explained: Sequence[Explained]) -> str:
     )
 
 
+def _likeness(match: Match, verdict: Verdict) -> str:
+    """Say how sure a match is, in the words of Discord's answers: `99% match`, `Possible match: 70% similar`."""
+    percent = f"{percentage(match.score)}%"
+    if match.evidence is None:
+        return f"{VERDICTS[verdict].capitalize()}: {percent} similar"
+    return f"{percent} match" if verdict == "match" else f"{VERDICTS[verdict].capitalize()}: {percent}"
+
+
 def _section(explained: Explained) -> str:
     answer = explained.answer
     name, verdict = escape_html(answer.path.name), VERDICTS[answer.verdict]
-    asked = f'<img class="asked" alt="what was asked with" src="{data_uri(explained.asked, "webp")}">' if explained.asked else ""
+    asked = (
+        f'<img class="asked" alt="the picture you searched with" src="{data_uri(explained.asked, "webp")}">'
+        if explained.asked
+        else ""
+    )
     problem = f"<p>{escape_html(answer.problem)}</p>" if answer.problem else ""
     matches = "".join(_article(match, explained) for match in answer.matches)
     head = f'<h2>{name} <span class="dim">{verdict}, {answer.elapsed_ms:.0f} ms</span></h2>'
@@ -117,9 +129,9 @@ def _section(explained: Explained) -> str:
 def _article(match: Match, explained: Explained) -> str:
     told = match_json(match, explained.answer)
     title = f"{escape_html(told['filename'])} by {escape_html(told['author'])}, {escape_html(str(told['posted_at'])[:10])}"
-    sure = f"{percentage(match.score)} % {'sure' if match.evidence else 'similar'}, {VERDICTS[told['verdict']]}"
     words = f" {escape_html(told['words'])}" if told["words"] else ""
     link = f'<a href="{escape_html(told["message_link"])}">{escape_html(told["message_link"])}</a>'
     drawn = explained.drawn.get(match.image_id)
-    picture = f'<img alt="why it was found" src="{data_uri(drawn, "png")}">' if drawn else ""
-    return f'<article class="{told["verdict"]}"><h3>{title}</h3><p><b>{sure}.</b>{words}<br>{link}</p>{picture}</article>'
+    picture = f'<img alt="why this match" src="{data_uri(drawn, "png")}">' if drawn else ""
+    likeness = f"<b>{_likeness(match, told['verdict'])}.</b>{words}"
+    return f'<article class="{told["verdict"]}"><h3>{title}</h3><p>{likeness}<br>{link}</p>{picture}</article>'

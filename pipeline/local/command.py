@@ -18,7 +18,7 @@ from pipeline.cli.open import require_archive
 from pipeline.cli.paths import refuse_unreadable
 from pipeline.container import Wiring
 from pipeline.engine.registry import STAGES
-from pipeline.local.answers import Explained, answer_json, answer_lines, html
+from pipeline.local.answers import LOCALE, Explained, answer_json, answer_lines, html
 from pipeline.local.archive_and_find import LocalAnswer, archive, find, images_under
 from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running
@@ -106,11 +106,9 @@ async def find_paths(
                 explained.append(await _explained(answer, wiring))
     if explain is not None:
         _write(explain, html(explained))
-        err.print(f"Why: {explain}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"See why in {explain}", highlight=False, markup=False, soft_wrap=True)
     if untrained:
-        err.print(
-            "The model is untrained: it knows pictures that are nearly the same, and little else.", style="yellow", soft_wrap=True
-        )
+        err.print("The model is untrained. It only finds pictures that are nearly the same.", style="yellow", soft_wrap=True)
     return 1 if errors else 0
 
 
@@ -131,7 +129,7 @@ async def _explained(answer: LocalAnswer, wiring: Wiring) -> Explained:
     matched, draw = answer.matched, await explaining(wiring)
     if matched is None:
         return Explained(answer, None, {})
-    drawn = {match.image_id: await draw(matched, match, answer.documents[match.image_id]) for match in answer.matches}
+    drawn = {match.image_id: await draw(matched, match, answer.documents[match.image_id], LOCALE) for match in answer.matches}
     asked = await wiring.journal.fetch(SearchPreprocessed, matched.guild_id, matched.search_id)
     picture = await _small(asked.pixels, wiring) if asked else None
     return Explained(answer, picture, {image_id: data for image_id, data in drawn.items() if data is not None})

@@ -15,7 +15,7 @@ WANTED = 7
 
 
 async def wish(world: World, *, channel: Channel | None = None, member: Member | None = None) -> Answer:
-    """Ask for what nobody posted, and press "Tell me if it turns up"; returns what the presser is told."""
+    """Ask for what nobody posted, and press "Notify me if it's posted"; returns what the presser is told."""
     discord, simulator = world.discord, world.discord.simulator
     answer = await simulator.answer(await discord.ask(art(WANTED), channel=channel, member=member), embedded=True)
     assert answer.embeds[0]["title"] == say(EN, "answers-none")

@@ -58,7 +58,7 @@ async def test_altered_copies_are_found_with_link_author_date_and_picture(server
         assert headline(answer) == FOUND, kind
         assert link(answer) == message.jump_url, kind
         sure, why, post, file = lines(answer)
-        assert re.fullmatch(r"\*\*\d+ %\*\* sure, a match", sure)
+        assert re.fullmatch(r"\*\*\d+%\*\* match", sure)
         assert re.match(r"Same picture|Copy of the same picture|Exact copy", why), why
         moment = int(posted_at.timestamp())
         assert post == f"Posted by **Steve** on <t:{moment}:D> (<t:{moment}:R>) in <#{discord.gallery.id}>"
@@ -84,7 +84,7 @@ async def test_a_picture_that_nobody_posted_is_honestly_no_match(server: World) 
     assert headline(answer) == NO_MATCH
     assert (link(answer), answer.attachments) == (None, [])
     assert "footer" not in answer.embeds[0]
-    assert labels(answer) == ["Tell me if it turns up"]
+    assert labels(answer) == ["Notify me if it's posted"]
 
 
 async def test_asking_an_empty_archive_is_no_match(world: World) -> None:
@@ -143,7 +143,7 @@ async def test_another_guilds_image_never_appears(world: World) -> None:
 )
 async def test_a_broken_question_is_answered_with_a_sentence(server: World, picture: bytes, sentence: str) -> None:
     answer = await server.discord.simulator.answer(await server.discord.ask(picture), embedded=True)
-    assert headline(answer) == "This could not be searched"
+    assert headline(answer) == "Search failed"
     assert answer.embeds[0]["description"] == sentence
     assert await server.log.dead_letters() == []
 

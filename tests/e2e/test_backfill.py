@@ -232,8 +232,8 @@ async def test_a_paused_one_stays_so_through_a_restart_and_is_resumed_by_its_old
     async with mapseek_beside(discord, tmp_path, channels="") as world:
         posted = await world.log.count(ImagePosted)
         assert posted < 110
-        status = await said(discord, await simulator.slash(office, mia, "archive status"), words="Back-fills")
-        assert f"<#{discord.gallery.id}>" in status.partition("Back-fills")[2]
+        status = await said(discord, await simulator.slash(office, mia, "archive status"), words="Archiving older posts")
+        assert f"<#{discord.gallery.id}>" in status.partition("Archiving older posts")[2]
         assert "(paused)" in status
         await simulator.press(await simulator.answer(interaction), mia, label="Resume")
         await said(discord, interaction, words=finished(discord.gallery))

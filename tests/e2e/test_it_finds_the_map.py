@@ -51,8 +51,8 @@ def panel(image: Image.Image, row: int, column: int) -> Image.Image:
 
 QUESTIONS: dict[str, tuple[int, Callable[[Image.Image], bytes], str]] = {
     "a file, re-encoded and resized": (11, lambda image: jpeg(resize(reencode(image, 40), 0.6), 60), ""),
-    "a screenshot in the game": (NIGHT, lambda image: jpeg(screenshot(image, rng(), 2).image, 90), "points agree"),
-    "a phone photo of a monitor": (GLASS, lambda image: jpeg(photo(image, rng(), 2).image, 70), "points agree"),
+    "a screenshot in the game": (NIGHT, lambda image: jpeg(screenshot(image, rng(), 2).image, 90), "matching points"),
+    "a phone photo of a monitor": (GLASS, lambda image: jpeg(photo(image, rng(), 2).image, 70), "matching points"),
     "a crop": (18, lambda image: png(image.crop((image.width // 4, image.height // 4, image.width, image.height))), ""),
     "one panel": (GLASS, lambda image: png(panel(image, 2, 3)), "Row 2, column 3 of 3x2 maps"),
     "the original art": (12, lambda image: jpeg(drawn(12), 80), ""),

@@ -7,8 +7,8 @@ from infra.sandbox.simulator import Answer, Member, Message
 from tests.support.world import World, art, labels, together
 
 YES, NO = "This is it", "Not it"
-THANKS = "Noted: this is it. Thank you! Press “Not it” if you change your mind."
-THANKS_ANYWAY = "Noted: this is not it. Thank you! Press “This is it” if you change your mind."
+THANKS = "Thanks! You said: this is it. If you change your mind, press “Not it”."
+THANKS_ANYWAY = "Thanks! You said: not it. If you change your mind, press “This is it”."
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -93,15 +93,15 @@ async def test_the_first_post_is_named_though_it_was_archived_later(server: Worl
     moment, today = int(LONG_AGO.timestamp()), int(later.posted_at.timestamp())
     gallery = f"<#{server.discord.gallery.id}>"
     sure, why, *rest = lines(answer)
-    assert re.fullmatch(r"\*\*\d+ %\*\* sure, a match", sure)
-    assert re.fullmatch(r"Same picture: \d+ points agree\.", why)
+    assert re.fullmatch(r"\*\*\d+%\*\* match", sure)
+    assert re.fullmatch(r"Same picture: \d+ matching points\.", why)
     assert rest == [
         f"First posted by **Steve** on <t:{moment}:D> (<t:{moment}:R>) in {gallery}",
-        f"The picture below was posted by **Steve** on <t:{today}:D> in {gallery}, [go to the message]({later.jump_url})",
-        "Also posted once",
+        f"The picture below was posted by **Steve** on <t:{today}:D> in {gallery}, [go to the post]({later.jump_url})",
+        "Posted 1 more time",
         "File: map.png",
     ]
-    assert labels(answer) == ["Go to the first post", "Posted 2 times", "This is it", "Not it", "How do you know?"]
+    assert labels(answer) == ["Go to the first post", "Posted 2 times", "This is it", "Not it", "Why this match?"]
 
 
 @together
@@ -153,7 +153,7 @@ async def test_what_may_no_longer_be_read_is_gone_at_the_next_press(server: Worl
     assert (link(after), after.message) == (in_gallery.jump_url, before.message)
     assert str(vault.id) not in words(after) + str(after.buttons)
     assert secret.jump_url not in words(after)
-    assert labels(after) == ["Go to the post", "This is it", "Not it", "How do you know?"]
+    assert labels(after) == ["Go to the post", "This is it", "Not it", "Why this match?"]
     await simulator.set_overwrites(vault, [])
     everything = await ask(server)
     await simulator.set_overwrites(vault, [withdrawn])
@@ -191,18 +191,18 @@ async def test_the_asker_sees_in_private_how_it_is_known_while_the_question_is_k
     await post(server.discord, art(7))
     await server.archived(1)
     answer = await ask(server, private=False)
-    why = await press(server, answer, "How do you know?")
-    assert (why.ephemeral, why.message is answer.message, headline(why)) == (True, False, "How do you know?")
+    why = await press(server, answer, "Why this match?")
+    assert (why.ephemeral, why.message is answer.message, headline(why)) == (True, False, "Why this match?")
     assert lines(why) == lines(answer)[:2]
     [(name, picture)] = why.attachments
     assert (name, Image.open(BytesIO(picture)).format) == ("why.png", "PNG")
     stranger = server.discord.simulator.add_member(server.discord.guild, "Noor")
-    told = await press(server, answer, "How do you know?", stranger)
+    told = await press(server, answer, "Why this match?", stranger)
     assert (told.ephemeral, told.attachments, lines(told)[:2]) == (True, [], lines(answer)[:2])
     questions = await server.process.wiring.questions()
     for name in await questions.untouched_since(0):
         await questions.delete(name)
-    late = await press(server, answer, "How do you know?")
+    late = await press(server, answer, "Why this match?")
     assert (late.attachments, lines(late)[-1].startswith("There is no picture to show for it")) == ([], True)
 
 
@@ -215,5 +215,5 @@ async def test_a_page_of_a_search_that_the_log_has_dropped_says_so(server: World
     answer = await ask(server)
     await server.log.client.jetstream().purge_stream(SEARCHES)
     late = await press(server, answer, "Next")
-    assert lines(late) == ["This search is too old. Please ask again."]
+    assert lines(late) == ["This search is too old. Please search again."]
     assert (labels(late), late.attachments) == ([], [])

@@ -87,7 +87,7 @@ async def test_a_question_that_was_made_for_a_version_that_nothing_answers_any_m
     [rejected] = await world.log.facts(SearchRejected)
     assert (rejected.stage, rejected.reason) == (
         "embed",
-        "MapSeek has just learned to see pictures in another way: please ask again.",
+        "MapSeek has just switched to a new model. Please search again.",
     )
     assert await world.log.dead_letters() == []
 

@@ -127,7 +127,7 @@ async def test_words_on_a_model_that_knows_none_are_answered_with_a_clear_senten
         archive.discord.gallery, archive.discord.alex, "find-text", options={"query": "a red dragon"}
     )
     answer = await archive.discord.simulator.answer(interaction, embedded=True)
-    sentence = "The model that this bot uses does not understand words, as ViT-B-32 for one would. Please ask with a picture."
+    sentence = "This bot's model doesn't understand words. Please search with a picture."
     assert lines(answer) == [sentence]
     assert answer.ephemeral
     assert labels(answer) == []
@@ -155,12 +155,14 @@ async def test_words_find_pictures_where_the_model_knows_some(discord: Discord, 
             return await discord.simulator.answer(used, embedded=True)
 
         found = await asked()
-        assert re.fullmatch(r"Best result for your words: first posted by (Steve|Alex)", headline(found))
-        assert re.fullmatch(r"Fits your words: \*\*\d+ %\*\*", lines(found)[0])
+        assert re.fullmatch(r"Best result: first posted by (Steve|Alex)", headline(found))
+        assert re.fullmatch(r"Fits your words: \*\*\d+%\*\*", lines(found)[0])
         assert link(await asked(author=discord.alex)) == new.jump_url
         assert link(await asked(before="2024-03")) == old.jump_url
         assert link(await asked(after="2024-03")) == new.jump_url
-        assert lines(await asked(before="2023")) == ["Nothing that you can read in this server fits these words."]
+        assert lines(await asked(before="2023")) == [
+            "I couldn't find anything that fits your words in any channel you can see here."
+        ]
 
 
 async def test_an_answer_is_private_unless_the_asker_or_the_server_wants_it_visible(own_archive: World) -> None:
@@ -189,7 +191,7 @@ async def test_who_waits_is_told_at_what_the_search_is(discord: Discord, tmp_pat
 async def test_a_german_client_is_answered_in_german_where_nobody_else_reads_it(own_archive: World) -> None:
     private = await own_archive.discord.simulator.answer(await find(own_archive, art(1), locale="de"), embedded=True)
     assert headline(private) == "Gefunden: zuerst gepostet von Steve"
-    assert re.fullmatch(r"Zu \*\*\d+ %\*\* sicher, ein Treffer", lines(private)[0])
+    assert re.fullmatch(r"Zu \*\*\d+%\*\* sicher, ein Treffer", lines(private)[0])
     buttons = ["Das ist es", "Das ist es nicht", "Woher weißt du das?", "Zum Post"]
     assert [button.label for button in private.buttons.values()] == buttons
     visible = await own_archive.discord.simulator.answer(await find(own_archive, art(1), locale="de", private=False), embedded=True)
@@ -207,7 +209,7 @@ async def test_who_asks_too_much_is_told_politely_when_to_ask_again(own_archive:
     for _ in range(2):
         await own_archive.discord.simulator.answer(await find(own_archive), embedded=True)
     refusal = await own_archive.discord.simulator.answer(await find(own_archive, private=False))
-    told = re.fullmatch(r"That was a lot of questions in a short time\. Please ask again <t:(\d+):R>\.", refusal.content)
+    told = re.fullmatch(r"That's a lot of searches in a short time\. Please try again <t:(\d+):R>\.", refusal.content)
     assert told
     assert refusal.ephemeral
     assert 0 < int(told[1]) - datetime.now(UTC).timestamp() <= 31

@@ -124,7 +124,7 @@ async def test_find_answers_in_the_order_asked_with_one_json_object_a_line(pictu
     assert set(best) == told
     assert (best["verdict"], best["panel"]) == ("match", None)
     assert best["score"] >= 0.9
-    assert re.match(r"Same picture: \d+ points agree\.|Copy of the same picture\.", best["words"]), best["words"]
+    assert re.match(r"Same picture: \d+ matching points\.|Copy of the same picture\.", best["words"]), best["words"]
     assert best["message_link"] == (pictures / "piece-03.png").as_uri()
     assert answers[3]["matches"] == []
     assert "No such file" in answers[5]["error"]

@@ -141,7 +141,7 @@ async def test_a_later_answer_takes_the_place_of_an_earlier_one(place: Place, as
 async def test_a_rejected_question_has_no_buttons(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
     await edit(answers, place, asked, problem(RejectCode.DAMAGED))
     shown = await place.simulator.answer(asked)
-    assert (shown.embeds[0]["title"], shown.components) == ("This could not be searched", [])
+    assert (shown.embeds[0]["title"], shown.components) == ("Search failed", [])
 
 
 async def test_a_step_is_a_line_that_goes_when_the_answer_comes(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:

@@ -179,11 +179,11 @@ async def test_who_asks_why_is_shown_the_picture_in_a_message_of_their_own(place
     best = found.matches[0].model_copy(update={"evidence": Evidence(by="points", points=143, angle=True)})
     await place.deliver(found.model_copy(update={"matches": (best, *found.matches[1:])}))
     original = await place.simulator.answer(interaction)
-    why = await place.press(original, place.steve, "How do you know?")
+    why = await place.press(original, place.steve, "Why this match?")
     assert (why.ephemeral, why.message is original.message, list(why.buttons)) == (True, False, [])
-    assert "Same picture, seen at an angle: 143 points agree." in why.embeds[0]["description"]
+    assert "Same picture, seen at an angle: 143 matching points." in why.embeds[0]["description"]
     assert why.attachments == [("why.png", b"why 3 in 77")]
-    other = await place.press(original, place.alex, "How do you know?")
+    other = await place.press(original, place.alex, "Why this match?")
     assert (other.ephemeral, other.attachments) == (True, [])
-    assert "143 points agree" in other.embeds[0]["description"]
+    assert "143 matching points" in other.embeds[0]["description"]
     assert headline(await place.simulator.answer(interaction)) == headline(original)

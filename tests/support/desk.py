@@ -49,8 +49,8 @@ class Desk:
         )
         self.drawn: list[str] = []
 
-    async def _explain(self, _: SearchMatched, match: Match, document: Document) -> bytes | None:
-        self.drawn.append(f"{match.image_id} at {document['message_link']}")
+    async def _explain(self, _: SearchMatched, match: Match, document: Document, locale: str) -> bytes | None:
+        self.drawn.append(f"{match.image_id} at {document['message_link']} in {locale}")
         return b"drawn" if match.evidence else None
 
     async def archive(self, *image_ids: str, thumbnail: bool = True, day: int = 1, **metadata: Any) -> None:

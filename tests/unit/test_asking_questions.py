@@ -162,7 +162,7 @@ def test_buttons_of_other_versions_are_known(pressed: str, outdated: bool) -> No
         (MapSeekError("As it is."), "As it is."),
         (Unavailable("log", "secret"), say("en", "failures-unavailable", reference="interaction-7")),
         (commands.NoPrivateMessage(), say("en", "failures-only-in-servers")),
-        (commands.MissingPermissions(["manage_guild"]), "You need a permission for this: Manage Server."),
+        (commands.MissingPermissions(["manage_guild"]), "You need this permission: Manage Server."),
         (
             commands.BotMissingPermissions(["add_reactions", "manage_messages"]),
             say("en", "failures-bot-lacks", permissions="add reactions, Manage Messages"),

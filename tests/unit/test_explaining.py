@@ -43,14 +43,14 @@ class Desk:
     async def drawn(self, *sources: object) -> bytes:
         if not self.readable:
             raise ValueError("these bytes are no print")
-        return repr(sources[:4]).encode()
+        return repr((*sources[:4], sources[5])).encode()
 
     async def explain(self, match: Match = PROVEN, generation: str = "g1") -> bytes | None:
         found = SearchMatched(
             guild_id="7", search_id="9", question=QUESTION, generation=generation, verdict="match", matches=(match,), trained=True
         )
         explaining = Explaining(self.journal, self.questions, self.archive, self.drawn)
-        return await explaining(found, match, {"media": {"pixels": self.pixels}})
+        return await explaining(found, match, {"media": {"pixels": self.pixels}}, "de")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def desk() -> Desk:
 
 
 async def test_it_is_drawn_from_both_pictures_and_both_fingerprints(desk: Desk) -> None:
-    assert await desk.explain() == b"(b'asked', b'archived', b'asked print', b'archived print')"
+    assert await desk.explain() == b"(b'asked', b'archived', b'asked print', b'archived print', 'de')"
 
 
 async def test_without_evidence_or_in_another_generation_there_is_nothing_to_draw(desk: Desk) -> None:

@@ -17,21 +17,24 @@ LARGER = Panel(row=1, column=2, rows=3, columns=4, height=2, width=2)
         (Evidence(by="hash", agreement=0.8), "Copy of the same picture."),
         (Evidence(by="hash", agreement=0.998, turn=90), "Same picture, turned by 90 degrees."),
         (Evidence(by="hash", angle=True), "Same picture, seen at an angle."),
-        (Evidence(by="points", points=143, angle=True), "Same picture, seen at an angle: 143 points agree."),
-        (Evidence(by="points", points=1), "Same picture: one point agrees."),
-        (Evidence(by="points", points=1200, mirrored=True), "Same picture, mirrored: 1,200 points agree."),
+        (Evidence(by="points", points=143, angle=True), "Same picture, seen at an angle: 143 matching points."),
+        (Evidence(by="points", points=1), "Same picture: 1 matching point."),
+        (Evidence(by="points", points=1200, mirrored=True), "Same picture, mirrored: 1,200 matching points."),
         (
             Evidence(by="points", points=20, mirrored=True, turn=270, angle=True),
-            "Same picture, mirrored and turned by 270 degrees, seen at an angle: 20 points agree.",
+            "Same picture, mirrored and turned by 270 degrees, seen at an angle: 20 matching points.",
         ),
-        (Evidence(by="overlay", agreement=0.7), "Same picture: they agree when laid over each other."),
-        (Evidence(by="points", points=30, shown=0.404), "Same picture: 30 points agree. 40 % of it can be seen."),
-        (Evidence(by="points", points=30, shown=0.1, panel=PANEL), "Same picture: 30 points agree. Row 2, column 3 of 4x3 maps."),
+        (Evidence(by="overlay", agreement=0.7), "Same picture: the two look alike when one is laid over the other."),
+        (Evidence(by="points", points=30, shown=0.404), "Same picture: 30 matching points. 40% of the map art is visible."),
+        (
+            Evidence(by="points", points=30, shown=0.1, panel=PANEL),
+            "Same picture: 30 matching points. Shows row 2, column 3 of 4x3 maps.",
+        ),
         (
             Evidence(by="overlay", panel=LARGER),
-            "Same picture: they agree when laid over each other. Row 1-2, column 2-3 of 4x3 maps.",
+            "Same picture: the two look alike when one is laid over the other. Shows rows 1-2, columns 2-3 of 4x3 maps.",
         ),
-        (Evidence(by="vector", points=3, shown=0.1), "Same colours and subject only."),
+        (Evidence(by="vector", points=3, shown=0.1), "Only the colours and the subject are similar."),
     ],
 )
 def test_what_speaks_for_it(evidence: Evidence, said: str) -> None:
@@ -53,7 +56,7 @@ def test_every_language_says_it_in_whole_sentences(language: str, by: str) -> No
 def test_german() -> None:
     evidence = Evidence(by="points", points=143, angle=True, turn=90, panel=PANEL)
     assert reason("de", evidence) == (
-        "Dasselbe Bild, um 90 Grad gedreht, schräg gesehen: 143 Punkte stimmen überein. Zeile 2, Spalte 3 von 4x3 Karten."
+        "Dasselbe Bild, um 90 Grad gedreht, schräg gesehen: 143 Punkte stimmen überein. Zeigt Zeile 2, Spalte 3 von 4x3 Karten."
     )
 
 

@@ -142,7 +142,7 @@ class TestWhy:
         assert (answer.view, desk.large, answer.explanation, answer.piece_verdict) == ("why", "a", b"drawn", "match")
         assert answer.piece is not None
         assert answer.piece.best.evidence == Evidence(by="points", points=9)
-        assert desk.drawn == ["a at https://x/a"]
+        assert desk.drawn == ["a at https://x/a in en-US"]
 
     async def test_another_one_is_told_why_but_does_not_see_what_was_asked_with(self, desk: Desk) -> None:
         answer = await desk.browse(asked=presser(), view="why")
@@ -150,7 +150,7 @@ class TestWhy:
 
     async def test_there_may_be_no_picture(self, desk: Desk) -> None:
         assert (await desk.browse(asked=question(), view="why", piece=1)).explanation is None
-        assert desk.drawn == ["b at https://x/b"]
+        assert desk.drawn == ["b at https://x/b in en-US"]
 
     async def test_only_what_the_asker_may_still_read_is_shown(self, desk: Desk) -> None:
         answer = await desk.browse(asked=question(readable_channels=("3",)), view="why")

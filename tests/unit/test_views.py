@@ -57,7 +57,7 @@ class TestAPiece:
         embed = embed_of(answer(piece(BEST)))
         assert (embed.title, embed.url) == ("Found it: first posted by Alex", "https://discord.com/channels/1/77/3")
         assert (embed.description or "").split("\n") == [
-            "**97 %** similar, a match",
+            "Match: **97%** similar",
             "Posted by **Alex** on <t:1709469000:D> (<t:1709469000:R>) in <#88>",
             "File: sunset.png",
         ]
@@ -70,42 +70,42 @@ class TestAPiece:
         assert lines(shown)[1:4] == [
             "First posted by **Steve** on <t:1709296200:D> (<t:1709296200:R>) in <#77>",
             "The picture below was posted by **Alex** on <t:1709469000:D> in <#88>, "
-            "[go to the message](https://discord.com/channels/1/77/3)",
-            "Also posted 2 times",
+            "[go to the post](https://discord.com/channels/1/77/3)",
+            "Posted 2 more times",
         ]
         assert embed.image.url == f"attachment://{FILENAME}"
         view = answer_view(shown)
-        assert (view.files[FILENAME].data, view.files[FILENAME].description) == (THUMBNAIL, "The map art as Alex posted it")
+        assert (view.files[FILENAME].data, view.files[FILENAME].description) == (THUMBNAIL, "The map art that Alex posted")
 
     def test_the_first_post_may_be_the_most_alike(self) -> None:
         shown = answer(piece(found(1, 0.97), found(2)))
-        assert [line.split()[0] for line in lines(shown)] == ["**97", "First", "Also", "File:"]
-        assert lines(shown)[2] == "Also posted once"
+        assert [line.split()[0] for line in lines(shown)] == ["Match:", "First", "Posted", "File:"]
+        assert lines(shown)[2] == "Posted 1 more time"
 
     def test_a_possible_match_is_not_called_a_match(self) -> None:
         shown = answer(piece(found(1, 0.7)), verdict="possible")
         assert (embed_of(shown).title, lines(shown)[0]) == (
-            "This may be it: first posted by Steve",
-            "**70 %** similar, possibly a match",
+            "Possible match: first posted by Steve",
+            "Possible match: **70%** similar",
         )
         assert embed_of(shown).colour == COLOURS["possible"]
 
     def test_each_page_has_the_verdict_of_its_own_piece(self) -> None:
         shown = answer(piece(found(1, 0.7)), piece_verdict="possible", number=1, pieces=2)
         assert embed_of(shown).title == "Another result: first posted by Steve"
-        assert lines(shown)[0] == "**70 %** similar, possibly a match"
+        assert lines(shown)[0] == "Possible match: **70%** similar"
         assert embed_of(shown).footer.text == "Result 2 of 2"
 
     def test_what_was_not_compared_has_no_percentage(self) -> None:
-        for by, said in (("image", "Possibly a match"), ("text", "Possibly what you are looking for")):
+        for by, said in (("image", "Possible match"), ("text", "This might be what you're looking for")):
             shown = answer(piece(FIRST, found(2)), verdict="possible", by=by)
             assert lines(shown)[0] == said
             assert "%" not in str(embed_of(shown).to_dict())
 
     def test_words_have_a_headline_of_their_own(self) -> None:
         shown = answer(piece(found(1, 0.31)), by="text")
-        assert embed_of(shown).title == "Best result for your words: first posted by Steve"
-        assert lines(shown)[0] == "Fits your words: **31 %**"
+        assert embed_of(shown).title == "Best result: first posted by Steve"
+        assert lines(shown)[0] == "Fits your words: **31%**"
         assert {"This is it", "Not it"} <= set(labels(shown))
 
     def test_a_lost_thumbnail_is_no_obstacle(self) -> None:
@@ -150,23 +150,23 @@ class TestButtons:
 
     def test_no_match_can_be_watched_for(self) -> None:
         shown = answer(verdict="none")
-        assert labels(shown) == ["Tell me if it turns up"]
+        assert labels(shown) == ["Notify me if it's posted"]
         assert parsed(buttons(shown)[0]["custom_id"], ALERT, 1) == (SEARCH,)
 
 
 class TestWhy:
     def test_what_was_verified_says_how_sure_it_is_and_why(self) -> None:
         shown = answer(piece(PROVEN))
-        assert lines(shown)[:2] == ["**97 %** sure, a match", "Same picture, seen at an angle: 143 points agree."]
-        assert labels(shown) == ["Go to the post", "This is it", "Not it", "How do you know?"]
-        assert parsed(button(shown, "How do you know?")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "why", "0", "0")
+        assert lines(shown)[:2] == ["**97%** match", "Same picture, seen at an angle: 143 matching points."]
+        assert labels(shown) == ["Go to the post", "This is it", "Not it", "Why this match?"]
+        assert parsed(button(shown, "Why this match?")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "why", "0", "0")
 
     def test_the_picture_of_it_has_a_message_of_its_own(self) -> None:
         shown = answer(piece(PROVEN), view="why", explanation=b"png", number=1, pieces=2)
         view = answer_view(shown)
         assert (embed_of(shown).title, lines(shown)) == (
-            "How do you know?",
-            ["**97 %** sure, a match", "Same picture, seen at an angle: 143 points agree."],
+            "Why this match?",
+            ["**97%** match", "Same picture, seen at an angle: 143 matching points."],
         )
         assert {name: picture.data for name, picture in view.files.items()} == {EXPLANATION: b"png"}
         assert (view.embeds[0].image.url, view.components) == (f"attachment://{EXPLANATION}", [])
@@ -174,7 +174,7 @@ class TestWhy:
     @pytest.mark.parametrize("post", [PROVEN, FIRST])
     def test_without_a_picture_it_says_so(self, post: Found) -> None:
         shown = answer(piece(post), view="why")
-        assert lines(shown)[-1].startswith("There is no picture to show for it")
+        assert lines(shown)[-1].startswith("There's no picture for this.")
         assert answer_view(shown).files == {}
 
 
@@ -183,7 +183,7 @@ class TestPosts:
         shown = answer(MANY, view="posts", number=1, pieces=2)
         assert embed_of(shown).title == "Posted 13 times"
         assert lines(shown)[0] == (
-            "**1.** <t:1709296200:D>: **Steve** in <#77>, [go to the message](https://discord.com/channels/1/77/1)"
+            "**1.** <t:1709296200:D>: **Steve** in <#77>, [go to the post](https://discord.com/channels/1/77/1)"
         )
         assert [line.split()[0] for line in lines(shown)] == [f"**{rank}.**" for rank in range(1, 11)]
         assert embed_of(shown).footer.text == "Page 1 of 2"
@@ -208,11 +208,11 @@ class TestNothing:
     def test_no_match_says_so(self) -> None:
         embed = embed_of(answer(verdict="none"))
         assert embed.title == "No match"
-        assert embed.description == "Nothing that you can read in this server looks like this picture."
+        assert embed.description == "I couldn't find this picture in any channel you can see here."
 
     def test_no_words_are_watched_for(self) -> None:
         shown = answer(verdict="none", by="text")
-        assert embed_of(shown).description == "Nothing that you can read in this server fits these words."
+        assert embed_of(shown).description == "I couldn't find anything that fits your words in any channel you can see here."
         assert buttons(shown) == []
 
     @pytest.mark.parametrize("code", RejectCode)
@@ -225,7 +225,7 @@ class TestNothing:
         assert buttons(problem(code)) == []
 
     def test_a_search_that_is_gone_is_too_old(self) -> None:
-        assert embed_of(answer(verdict="error")).description == "This search is too old. Please ask again."
+        assert embed_of(answer(verdict="error")).description == "This search is too old. Please search again."
 
 
 @pytest.mark.parametrize(
@@ -233,19 +233,19 @@ class TestNothing:
     [answer(piece(BEST, FIRST), trained=False), answer(MANY, view="posts", trained=False), answer(verdict="none", trained=False)],
 )
 def test_an_untrained_model_is_named_on_every_result(shown: Answer) -> None:
-    assert (embed_of(shown).footer.text or "").endswith("untrained model: this result is of demo quality")
+    assert (embed_of(shown).footer.text or "").endswith("untrained model: for demos only")
 
 
 def test_the_footer_has_both_the_position_and_the_warning() -> None:
     shown = answer(piece(BEST), pieces=2, trained=False)
-    assert embed_of(shown).footer.text == "Result 1 of 2 · untrained model: this result is of demo quality"
+    assert embed_of(shown).footer.text == "Result 1 of 2 · untrained model: for demos only"
 
 
 def test_a_german_asker_reads_german() -> None:
     shown = answer(piece(BEST, FIRST), locale="de", pieces=2)
     assert embed_of(shown).title == "Gefunden: zuerst gepostet von Steve"
-    assert lines(shown)[0] == "Zu **97 %** ähnlich, ein Treffer"
-    assert labels(shown) == ["Zum ersten Post", "Zurück", "Weiter", "2-mal gepostet", "Das ist es", "Das ist es nicht"]
+    assert lines(shown)[0] == "Treffer: zu **97\u00a0%** ähnlich"
+    assert labels(shown) == ["Zum ersten Beitrag", "Zurück", "Weiter", "2-mal gepostet", "Das ist es", "Das ist es nicht"]
 
 
 @pytest.mark.parametrize(

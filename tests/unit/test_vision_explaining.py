@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from contracts.events import Evidence, Panel
+from infra.discord.answers.embeds import explanation_captions
+from infra.discord.wording import LANGUAGES
 from infra.sandbox.art.generate import piece
 from infra.vision.compare import compared
 from infra.vision.distortions import png
-from infra.vision.explain import WIDTH, explanation
+from infra.vision.explain import WIDTH, Captions, explanation
 from infra.vision.fingerprint import archived_print, asked_print
 from infra.vision.prints import packed
 
@@ -19,6 +21,15 @@ GREEN = np.array([0, 230, 90])
 
 def prints_of(question, archived):
     return packed(asked_print(np.asarray(question))), packed(archived_print(np.asarray(archived)))
+
+
+def drawn(*compared):
+    return explanation(*compared, Captions(*explanation_captions("de")))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_captions_have_letters_that_can_be_drawn(language):
+    assert all(caption.isascii() for caption in explanation_captions(language))
 
 
 def opened(data):
@@ -41,8 +52,8 @@ def test_it_shows_outline_points_and_difference(turn):
     evidence = compared(asked, {"7": kept}, {}, among=100)["7"].evidence
     assert evidence.points > 0
 
-    with_points = opened(explanation(png(question), png(archived), asked, kept, evidence))
-    without = opened(explanation(png(question), png(archived), b"", kept, evidence))
+    with_points = opened(drawn(png(question), png(archived), asked, kept, evidence))
+    without = opened(drawn(png(question), png(archived), b"", kept, evidence))
 
     assert with_points.shape == without.shape
     assert green(without) > 500
@@ -55,12 +66,12 @@ def test_a_panel_is_outlined_instead_of_the_whole():
     archived, question = piece(7).resize((256, 128)), piece(7).resize((256, 128)).crop((128, 0, 256, 128))
     whole = Evidence(by="points", place=(-1, 0, 1, 0, 1, 1, -1, 1))
     panel = whole.model_copy(update={"panel": Panel(row=1, column=2, rows=1, columns=2)})
-    one, other = (opened(explanation(png(question), png(archived), b"", b"", evidence)) for evidence in (whole, panel))
+    one, other = (opened(drawn(png(question), png(archived), b"", b"", evidence)) for evidence in (whole, panel))
     assert green(one) != green(other)
 
 
 def test_without_a_place_the_pictures_stand_side_by_side():
-    picture = opened(explanation(png(piece(4)), png(piece(7)), b"", b"", Evidence(by="vector")))
+    picture = opened(drawn(png(piece(4)), png(piece(7)), b"", b"", Evidence(by="vector")))
     assert green(picture) < 100
 
 
@@ -68,16 +79,16 @@ def test_without_a_place_the_pictures_stand_side_by_side():
 def test_pictures_of_any_shape_are_explained(size):
     odd = Image.new("RGB", size, (10, 200, 90))
     evidence = Evidence(by="overlay", place=(0, 0, 1, 0, 1, 1, 0, 1))
-    opened(explanation(png(odd), png(piece(7)), b"", b"", evidence))
-    opened(explanation(png(piece(7)), png(odd), b"", b"", evidence))
-    opened(explanation(png(odd), png(odd), b"", b"", evidence))
+    opened(drawn(png(odd), png(piece(7)), b"", b"", evidence))
+    opened(drawn(png(piece(7)), png(odd), b"", b"", evidence))
+    opened(drawn(png(odd), png(odd), b"", b"", evidence))
 
 
 def test_a_place_behind_the_camera_is_no_error():
     evidence = Evidence(by="points", points=9, place=(0.4, 0.4, 0.6, 0.4, 3.0, 9.0, -2.0, 9.0))
-    opened(explanation(png(piece(4)), png(piece(7)), b"", b"", evidence))
+    opened(drawn(png(piece(4)), png(piece(7)), b"", b"", evidence))
 
 
 def test_rubbish_is_one_clear_sentence():
     with pytest.raises(ValueError, match="no PNG"):
-        explanation(b"rubbish", png(piece(7)), b"", b"", Evidence(by="vector"))
+        drawn(b"rubbish", png(piece(7)), b"", b"", Evidence(by="vector"))

@@ -38,7 +38,7 @@ EXPLANATION = "why.png"
 
 
 def reason(locale: str, evidence: Evidence) -> str:
-    """What speaks for a match: `Same picture, seen at an angle: 143 points agree. Row 2, column 3 of 4x3 maps.`"""
+    """What speaks for a match: `Same picture, seen at an angle: 143 matching points. Shows row 2, column 3 of 4x3 maps.`"""
     if evidence.by == "vector":
         return say(locale, "reasons-vector")
     sentences = [_likeness_sentence(locale, evidence)]
@@ -47,6 +47,12 @@ def reason(locale: str, evidence: Evidence) -> str:
     elif evidence.shown < PARTLY:
         sentences.append(say(locale, "reasons-part", percent=percentage(evidence.shown)))
     return " ".join(sentences)
+
+
+def explanation_captions(locale: str) -> tuple[str, str, str, str]:
+    """Return what is written above the parts of the picture that shows why: asked, archived, straightened, difference."""
+    asked, archived = say(locale, "answers-why-asked"), say(locale, "answers-why-archived")
+    return asked, archived, say(locale, "answers-why-straightened"), say(locale, "answers-why-difference")
 
 
 def percentage(share: float) -> int:
@@ -76,6 +82,8 @@ def _panel(locale: str, panel: Panel) -> str:
         "reasons-panel",
         row=_range(panel.row, panel.height),
         column=_range(panel.column, panel.width),
+        height=panel.height,
+        width=panel.width,
         rows=str(panel.rows),
         columns=str(panel.columns),
     )

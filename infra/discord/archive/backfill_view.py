@@ -71,6 +71,11 @@ def bar(fraction: float, cells: int = CELLS) -> str:
     return "▰" * full + "▱" * (cells - full)
 
 
+def format_percent(locale: str, fraction: float) -> str:
+    """Return a fraction as whole per cent, as the reader's language writes it."""
+    return say(locale, "archive-percent", percent=round(fraction * 100))
+
+
 def _within(backfill: Backfill) -> float:
     """How much of the present source is read. It begins where it was created, if that is later than the whole."""
     begin = max(int(backfill.since), int(backfill.sources[backfill.done]))
@@ -87,7 +92,7 @@ def view_of(backfill: Backfill) -> dict[str, Any]:
     locale, progress = backfill.locale, progress_of(backfill)
     lines = [
         say(locale, f"archive-backfill-{backfill.state}", channel=f"<#{backfill.channel_id}>"),
-        f"{bar(progress.fraction)} {progress.fraction:.0%}",
+        f"{bar(progress.fraction)} {format_percent(locale, progress.fraction)}",
         say(locale, "archive-backfill-counts", messages=backfill.messages, images=backfill.images),
     ]
     if backfill.state == "running":
@@ -215,7 +220,7 @@ async def overview_of(services: Services, guild: disnake.Guild, backfills: Seque
     embed = disnake.Embed(title=say(locale, "archive-status-title"), description="\n".join(_summary(overview, locale)))
     fields = {
         "archive-status-stages": _stages(overview, locale),
-        "archive-status-backfills": [_line(each) for each in backfills],
+        "archive-status-backfills": [_line(each, locale) for each in backfills],
         "archive-status-unreadable": [f"<#{each}>" for each in sorted(unreadable)],
         "archive-status-channels": seen,
     }
@@ -251,10 +256,10 @@ def _stages(overview: Overview, locale: str) -> list[str]:
     ] or [say(locale, "archive-status-idle")]
 
 
-def _line(backfill: Backfill) -> str:
+def _line(backfill: Backfill, locale: str) -> str:
     fraction = progress_of(backfill).fraction
-    state = say(backfill.locale, f"archive-state-{backfill.state}")
-    return f"<#{backfill.channel_id}> {bar(fraction, 10)} {fraction:.0%} ({state})"
+    state = say(locale, f"archive-state-{backfill.state}")
+    return f"<#{backfill.channel_id}> {bar(fraction, 10)} {format_percent(locale, fraction)} ({state})"
 
 
 def _relative(message_id: int) -> str:

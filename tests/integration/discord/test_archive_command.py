@@ -71,7 +71,7 @@ async def test_the_message_shows_how_it_went(discord: Discord, alex: Member, jou
     async with listening(discord, journal, state=state):
         interaction = await ask(discord, alex, discord.gallery)
         await eventually(lambda: is_finished(state, discord))
-        answer = await eventually(lambda: _shown(discord, interaction, "3 messages read, 3 images found"))
+        answer = await eventually(lambda: _shown(discord, interaction, "3 messages read, 3 pictures found"))
     assert "100%" in answer
 
 
@@ -206,7 +206,7 @@ async def test_a_fresh_message_takes_over_before_the_token_ends(
     async with listening(discord, journal, state=state, now=lambda: datetime.now(UTC) + timedelta(minutes=14, seconds=30)):
         interaction = await ask(discord, alex, discord.gallery)
         await eventually(lambda: is_finished(state, discord))
-        words = "It goes on in this message" if may_write else "I may not write in this channel"
+        words = "See this message for the progress" if may_write else "I can't send messages in this channel"
         await eventually(lambda: _shown(discord, interaction, words))
     fresh = [message for message in discord.lounge.messages.values() if message.interaction is None]
     assert len(fresh) == may_write
@@ -236,7 +236,7 @@ async def test_watching_changes_at_once(discord: Discord, alex: Member, journal:
         await discord.post("after.png")
         await discord.post("end.png", channel=discord.lounge)
         await eventually(lambda: "end.png" in filenames(journal))
-    assert added == f"Watching <#{discord.gallery.id}> from now on. To archive what was posted there before, use /archive backfill."
+    assert added == f"I now archive new posts in <#{discord.gallery.id}>. To archive older posts too, use /archive backfill."
     assert str(discord.gallery.id) in listed
     assert str(discord.lounge.id) in listed
     assert filenames(journal) == ["watched.png", "end.png"]

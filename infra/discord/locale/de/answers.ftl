@@ -1,76 +1,83 @@
-# Was jemand liest, der wartet.
-answers-step-fetching = Das Bild wird geholt …
+# Was Mitglieder sehen, während sie warten.
+answers-step-fetching = Das Bild wird geladen …
 answers-step-reading = Das Bild wird gelesen …
-answers-step-comparing = Vergleich mit dem Archiv …
+answers-step-comparing = Das Archiv wird durchsucht …
 
 # Überschriften.
 answers-match = Gefunden: zuerst gepostet von { $author }
-answers-possible = Das könnte es sein: zuerst gepostet von { $author }
-answers-words = Bestes Ergebnis für deine Worte: zuerst gepostet von { $author }
+answers-possible = Möglicher Treffer: zuerst gepostet von { $author }
+answers-words = Bestes Ergebnis: zuerst gepostet von { $author }
 answers-further = Weiteres Ergebnis: zuerst gepostet von { $author }
 answers-posts = { $count ->
-    [one] Einmal
-   *[other] { $count }-mal
- } gepostet
+    [one] Einmal gepostet
+   *[other] { $count }-mal gepostet
+ }
 answers-none = Kein Treffer
-answers-error = Danach konnte nicht gesucht werden
+answers-error = Suche fehlgeschlagen
 
-# Was über ein Werk gesagt wird.
-answers-similar = Zu **{ $percent } %** ähnlich, { $verdict ->
-    [match] ein Treffer
-   *[possible] vielleicht ein Treffer
+# Über eine Map-Art.
+answers-similar = { $verdict ->
+    [match] Treffer: zu **{ $percent }{"\u00A0"}%** ähnlich
+   *[possible] Möglicher Treffer: zu **{ $percent }{"\u00A0"}%** ähnlich
  }
-answers-sure = Zu **{ $percent } %** sicher, { $verdict ->
-    [match] ein Treffer
-   *[possible] vielleicht ein Treffer
+answers-sure = { $verdict ->
+    [match] Treffer: **{ $percent }{"\u00A0"}%**
+   *[possible] Möglicher Treffer: **{ $percent }{"\u00A0"}%**
  }
-answers-similar-words = Passt zu deinen Worten: **{ $percent } %**
-answers-unmeasured = Vielleicht ein Treffer
-answers-unmeasured-words = Vielleicht das, was du suchst
+answers-similar-words = Passt zu deinen Worten: **{ $percent }{"\u00A0"}%**
+answers-unmeasured = Möglicher Treffer
+answers-unmeasured-words = Vielleicht suchst du das hier
 answers-only-post = Gepostet von **{ $author }** am { $date } ({ $ago }) in { $channel }
 answers-first-post = Zuerst gepostet von **{ $author }** am { $date } ({ $ago }) in { $channel }
-answers-best-post = Das Bild unten wurde am { $date } von **{ $author }** in { $channel } gepostet, { $link }
-answers-go-to-message = zur Nachricht
-answers-again = Außerdem { $count ->
-    [one] einmal
-   *[other] { $count }-mal
- } gepostet
+answers-best-post = Das Bild unten hat **{ $author }** am { $date } in { $channel } gepostet, { $link }
+answers-go-to-message = zum Beitrag
+answers-again = { $count ->
+    [one] Noch einmal gepostet
+   *[other] Noch { $count }-mal gepostet
+ }
 answers-file = Datei: { $filename }
 answers-post = { $date }: **{ $author }** in { $channel }, { $link }
-answers-picture = Die Map-Art, wie { $author } sie gepostet hat
+answers-picture = Die Map-Art, die { $author } gepostet hat
 
-# Warum es gefunden wurde.
-answers-why = Woher weißt du das?
-answers-why-picture = Das Bild der Frage neben der Map-Art, die { $author } gepostet hat, und was beide gemeinsam haben
-answers-why-undrawn = Dazu gibt es kein Bild: Womit gefragt wurde, wird eine Woche lang aufbewahrt und nur dem gezeigt, der gefragt hat.
+# Warum es gefunden wurde. Was auf dem Bild steht (asked bis difference), hat nur ASCII-Buchstaben.
+answers-why = Warum dieser Treffer?
+answers-why-picture = Dein Bild neben der Map-Art, die { $author } gepostet hat, und was sie gemeinsam haben
+answers-why-asked = Dein Bild
+answers-why-archived = Archiviertes Bild
+answers-why-straightened = Dein Bild, entzerrt
+answers-why-difference = Unterschied (schwarz: keiner)
+answers-why-undrawn = Dazu gibt es kein Bild. Ich behalte gesuchte Bilder eine Woche lang und zeige sie nur dem Mitglied, das gesucht hat.
 
 # Unter einer Antwort.
 answers-result-of = Ergebnis { $number } von { $count }
 answers-page-of = Seite { $number } von { $count }
-answers-untrained = untrainiertes Modell: dieses Ergebnis taugt nur zur Vorführung
+answers-untrained = untrainiertes Modell: nur zur Vorführung
 
 # Knöpfe.
 answers-button-previous = Zurück
 answers-button-next = Weiter
 answers-button-back = Zum Ergebnis
-answers-button-posts = { $count }-mal gepostet
+answers-button-posts = { $count ->
+    [one] Einmal gepostet
+   *[other] { $count }-mal gepostet
+ }
 answers-button-right = Das ist es
 answers-button-wrong = Das ist es nicht
-answers-button-go = Zum Post
-answers-button-go-first = Zum ersten Post
-answers-button-why = Woher weißt du das?
-answers-button-alert = Sag mir, wenn es auftaucht
+answers-button-go = Zum Beitrag
+answers-button-go-first = Zum ersten Beitrag
+answers-button-why = Warum dieser Treffer?
+answers-button-alert = Benachrichtige mich, wenn es gepostet wird
 
 # Wenn es nichts zu zeigen gibt.
-answers-none-image = Nichts, was du auf diesem Server lesen kannst, sieht aus wie dieses Bild.
-answers-none-text = Nichts, was du auf diesem Server lesen kannst, passt zu diesen Worten.
-answers-too-old = Diese Suche ist zu alt. Bitte frage noch einmal.
-answers-rejected-not-allowed = Von dort kann das Bild nicht geholt werden. Hänge es an, oder verlinke ein Bild oder eine Nachricht auf Discord.
-answers-rejected-gone = Das Bild ist nicht mehr da. Bitte hänge es noch einmal an.
-answers-rejected-too-large = Die Datei des Bildes ist zu groß. Eine kleinere Kopie oder ein Screenshot genügt.
-answers-rejected-empty = Die Datei ist leer.
-answers-rejected-not-an-image = Die Datei ist kein Bild im Format PNG, JPEG, WebP, GIF oder BMP.
-answers-rejected-damaged = Das Bild ist beschädigt und kann nicht gelesen werden.
-answers-rejected-too-many-pixels = Das Bild hat zu viele Pixel. Eine kleinere Kopie oder ein Screenshot genügt.
-answers-rejected-no-text = Das Modell dieses Bots versteht keine Worte, anders als etwa ViT-B-32. Bitte frage mit einem Bild.
-answers-rejected-internal = Bei uns ist etwas schiefgegangen. Bitte versuche es später noch einmal.
+answers-none-image = Ich habe dieses Bild in keinem Kanal gefunden, den du hier sehen kannst.
+answers-none-text = Ich habe in keinem Kanal, den du hier sehen kannst, etwas gefunden, das zu deinen Worten passt.
+answers-too-old = Diese Suche ist zu alt. Bitte such noch einmal.
+answers-rejected-not-allowed = Von dieser Seite kann ich keine Bilder laden. Häng das Bild an, oder verlinke ein Bild oder eine Nachricht auf Discord.
+answers-rejected-gone = Dieses Bild ist nicht mehr da. Bitte häng es noch einmal an.
+answers-rejected-too-large = Diese Datei ist zu groß. Versuch es mit einer kleineren Kopie oder einem Screenshot.
+answers-rejected-empty = Diese Datei ist leer.
+answers-rejected-not-an-image = Diese Datei ist kein Bild im Format PNG, JPEG, WebP, GIF oder BMP.
+answers-rejected-damaged = Dieses Bild ist beschädigt. Ich kann es nicht lesen.
+answers-rejected-too-many-pixels = Dieses Bild hat zu viele Pixel. Versuch es mit einer kleineren Kopie oder einem Screenshot.
+answers-rejected-no-text = Das Modell dieses Bots versteht keine Worte. Bitte such mit einem Bild.
+answers-rejected-internal = Bei uns ist etwas schiefgegangen. Bitte versuch es später noch einmal.

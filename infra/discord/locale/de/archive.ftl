@@ -1,93 +1,107 @@
-# Befehle rund um das Archiv. Namen: 1 bis 32 Zeichen, klein, ohne Leerzeichen; Beschreibungen: höchstens 100 Zeichen.
+# Befehle für das Archiv. Namen: 1 bis 32 Zeichen, klein, ohne Leerzeichen; Beschreibungen: höchstens 100 Zeichen.
 archive-name = archiv
-archive-description = Was MapSeek auf diesem Server archiviert
+archive-description = Verwalte, was MapSeek auf diesem Server archiviert
 archive-watch-name = beobachten
 archive-add-name = hinzufügen
-archive-add-description = Archiviere ab jetzt, was in einem Kanal, Thread, Forum oder einer Kategorie gepostet wird
+archive-add-description = Archiviere neue Beiträge in einem Kanal, Thread, Forum oder einer Kategorie
 archive-remove-name = entfernen
-archive-remove-description = Archiviere dort nichts mehr; was schon archiviert ist, bleibt
+archive-remove-description = Archiviere einen Kanal oder eine Kategorie nicht mehr. Schon Archiviertes bleibt erhalten.
 archive-list-name = liste
-archive-list-description = Welche Kanäle archiviert werden
+archive-list-description = Zeige, welche Kanäle archiviert werden
 archive-backfill-name = nachholen
-archive-backfill-description = Archiviere, was früher gepostet wurde
+archive-backfill-description = Archiviere ältere Beiträge in einem Kanal
 archive-status-name = status
-archive-status-description = Wie es dem Archiv dieses Servers geht
+archive-status-description = Zeige den Stand des Archivs dieses Servers
 archive-settings-name = einstellungen
-archive-settings-description = Zeige oder ändere, wie sich MapSeek auf diesem Server verhält
+archive-settings-description = Zeige oder ändere die Einstellungen von MapSeek für diesen Server
 archive-channel-name = kanal
-archive-channel-description = Ein Kanal, ein Thread, ein Forum oder eine Kategorie
+archive-channel-description = Ein Kanal, Thread, Forum oder eine Kategorie
 archive-since-name = seit
-archive-since-description = Nur, was seit diesem Datum gepostet wurde: 2024, 2024-03 oder 2024-03-31
+archive-since-description = Nur Beiträge seit diesem Datum: 2024, 2024-03 oder 2024-03-31
 archive-private-name = private-antworten
-archive-private-description = Ob nur der Fragende eine Antwort sieht, wenn er nichts anderes wählt
+archive-private-description = Nur das Mitglied, das sucht, sieht die Antwort, solange es nichts anderes wählt
 archive-notice-name = repost-hinweis
-archive-notice-description = Was geschieht, wenn jemand schon gepostete Map-Art postet
+archive-notice-description = Was passiert, wenn jemand schon einmal gepostete Map-Art postet
 archive-notice-none = Nichts
-archive-notice-reaction = Eine stille Reaktion
-archive-notice-reply = Eine Antwort mit Link
+archive-notice-reaction = Eine Reaktion hinzufügen
+archive-notice-reply = Mit einem Link antworten
 archive-language-name = sprache
-archive-language-description = In welcher Sprache gesprochen wird, wo es alle lesen
-archive-language-auto = Wie Discord es sagt
+archive-language-description = Sprache für Nachrichten, die alle sehen
+archive-language-auto = Wie die Sprache des Servers
 archive-language-en = Englisch
 archive-language-de = Deutsch
 archive-member-name = pro-mitglied
-archive-member-description = Wie oft ein Mitglied in der Minute suchen darf
+archive-member-description = Suchen pro Minute für jedes Mitglied
 archive-guild-name = pro-server
-archive-guild-description = Wie oft der ganze Server in der Minute suchen darf
+archive-guild-description = Suchen pro Minute für den ganzen Server
 archive-once-name = gleichzeitig
-archive-once-description = Wie viele Suchen eines Mitglieds zur selben Zeit laufen dürfen
+archive-once-description = Suchen, die ein Mitglied gleichzeitig starten kann
 
-archive-only-in-servers = Das geht auf einem Server, auf dem MapSeek ist.
-archive-managers-only = Das dürfen nur Mitglieder, die diesen Server verwalten dürfen.
-archive-added = Ab jetzt beobachte ich { $channel }. Was dort früher gepostet wurde, holst du mit /archiv nachholen ins Archiv.
-archive-removed = { $channel } beobachte ich nicht mehr. Was schon archiviert ist, bleibt.
-archive-not-watched = { $channel } stand nicht auf der Liste. Was darauf steht, zeigt /archiv beobachten liste.
-archive-watching-all = Alle Kanäle dieses Servers werden beobachtet: So hat es entschieden, wer diesen Bot betreibt.
-archive-watching-none = Noch wird kein Kanal beobachtet. Füge einen mit /archiv beobachten hinzufügen hinzu.
-archive-watching = Beobachtet: { $channels }{ $more ->
+archive-only-in-servers = Das geht nur auf Servern, zu denen MapSeek hinzugefügt wurde.
+archive-managers-only = Dafür brauchst du die Berechtigung „Server verwalten“.
+archive-added = Ich archiviere jetzt neue Beiträge in { $channel }. Ältere Beiträge archivierst du mit /archiv nachholen.
+archive-removed = Ich archiviere { $channel } nicht mehr. Schon Archiviertes bleibt erhalten.
+archive-not-watched = { $channel } stand nicht auf der Liste. Die Liste siehst du mit /archiv beobachten liste.
+archive-watching-all = Ich archiviere jeden Kanal auf diesem Server. So hat es der Betreiber dieses Bots eingestellt.
+archive-watching-none = Ich archiviere noch keinen Kanal. Füge einen mit /archiv beobachten hinzufügen hinzu.
+archive-watching = Ich archiviere { $channels }{ $more ->
     [0] .
    *[other] { " " }und { $more } weitere.
  }
 
-# Die Nachricht einer Nachholung.
-archive-backfill-title = Nachholen
-archive-backfill-running = Ich lese die Vergangenheit von { $channel }, die ältesten Beiträge zuerst.
-archive-backfill-paused = Angehalten in { $channel }.
-archive-backfill-cancelled = Abgebrochen in { $channel }. Was schon archiviert ist, bleibt.
-archive-backfill-finished = Fertig: Die Vergangenheit von { $channel } ist archiviert.
+# Die Nachricht, die zeigt, wie ältere Beiträge archiviert werden.
+archive-backfill-title = Ältere Beiträge
+archive-backfill-running = Ich archiviere ältere Beiträge in { $channel }, die ältesten zuerst.
+archive-backfill-paused = Pausiert in { $channel }.
+archive-backfill-cancelled = Abgebrochen in { $channel }. Schon Archiviertes bleibt erhalten.
+archive-backfill-finished = Fertig! Die älteren Beiträge in { $channel } sind archiviert.
 archive-backfill-counts = { $messages ->
-    [one] { $messages } Nachricht
-   *[other] { $messages } Nachrichten
- } gelesen, { $images ->
-    [one] { $images } Bild
-   *[other] { $images } Bilder
- } gefunden
-archive-backfill-pace = { $rate } Nachrichten pro Sekunde, noch etwa { $left }
-archive-backfill-beginning = Es geht gerade los …
-archive-backfill-unreadable = { $count ->
-    [one] Ein Kanal, den ich nicht lesen darf, fehlt: { $channels }
-   *[other] { $count } Kanäle, die ich nicht lesen darf, fehlen: { $channels }
+    [one] { $messages } Nachricht gelesen
+   *[other] { $messages } Nachrichten gelesen
+ }, { $images ->
+    [one] { $images } Bild gefunden
+   *[other] { $images } Bilder gefunden
  }
-archive-backfill-moved = Es geht in dieser Nachricht weiter: { $link }
-archive-backfill-silent = Es geht weiter, aber ich darf in diesem Kanal nicht schreiben und kann es hier nicht länger zeigen. /archiv status sagt, wie weit es ist.
-archive-backfill-active = In { $channel } wird schon nachgeholt. Halte das an, setze es fort oder brich es ab; /archiv status sagt, wie weit es ist.
-archive-backfill-unknown = Diese Nachholung kenne ich nicht mehr. Starte sie mit /archiv nachholen neu.
-archive-backfill-nothing = In { $channel } gibt es nichts, was ich lesen darf. Gib mir dort "Kanal ansehen" und "Nachrichtenverlauf anzeigen".
-archive-backfill-bad-date = Das ist kein Datum in der Vergangenheit. Schreib es als 2024, 2024-03 oder 2024-03-31.
+archive-backfill-pace = { $rate ->
+    [0] Weniger als 1 Nachricht
+    [one] { $rate } Nachricht
+   *[other] { $rate } Nachrichten
+ } pro Sekunde, noch etwa { $left }
+archive-backfill-beginning = Es geht los …
+archive-backfill-unreadable = { $count ->
+    [one] Ich habe 1 Kanal übersprungen, den ich nicht lesen kann: { $channels }
+   *[other] Ich habe { $count } Kanäle übersprungen, die ich nicht lesen kann: { $channels }
+ }
+archive-backfill-moved = Den Fortschritt siehst du in dieser Nachricht: { $link }
+archive-backfill-silent = Ich archiviere weiter, kann aber in diesem Kanal keine Nachrichten senden. Den Fortschritt siehst du mit /archiv status.
+archive-backfill-active = Ich bin mit den älteren Beiträgen in { $channel } noch nicht fertig. Nutze die Knöpfe unter der Nachricht dazu, oder sieh den Fortschritt mit /archiv status.
+archive-backfill-unknown = Ich kann das nicht mehr finden. Starte es mit /archiv nachholen neu.
+archive-backfill-nothing = Ich kann in { $channel } nichts lesen. Gib mir dort die Berechtigungen „Kanal ansehen“ und „Nachrichtenverlauf anzeigen“.
+archive-backfill-bad-date = Das ist kein Datum in der Vergangenheit. Schreib es so: 2024, 2024-03 oder 2024-03-31.
+archive-percent = { $percent }{"\u00A0"}%
 archive-duration = { $unit ->
-    [days] { $count } Tage
-    [hours] { $count } Stunden
-    [minutes] { $count } Minuten
+    [days] { $count ->
+        [one] 1 Tag
+       *[other] { $count } Tage
+    }
+    [hours] { $count ->
+        [one] 1 Stunde
+       *[other] { $count } Stunden
+    }
+    [minutes] { $count ->
+        [one] 1 Minute
+       *[other] { $count } Minuten
+    }
    *[seconds] { $count ->
-        [one] eine Sekunde
+        [one] 1 Sekunde
        *[other] { $count } Sekunden
     }
  }
-archive-button-pause = Anhalten
+archive-button-pause = Pause
 archive-button-resume = Fortsetzen
 archive-button-cancel = Abbrechen
 archive-state-running = läuft
-archive-state-paused = angehalten
+archive-state-paused = pausiert
 
 # Status.
 archive-status-title = Das Archiv dieses Servers
@@ -95,41 +109,41 @@ archive-status-images = { $count ->
     [one] **{ $count }** Bild archiviert
    *[other] **{ $count }** Bilder archiviert
  }
-archive-status-stored = **{ $megabytes } MB** gespeichert, für alle Server zusammen
+archive-status-stored = **{ $megabytes }{"\u00A0"}MB** gespeichert für alle Server zusammen
 archive-status-failures = { $count ->
     [0] Keine Fehler
-    [one] **Ein** Fehler: Wer diesen Bot betreibt, kann nachsehen
-   *[other] **{ $count }** Fehler: Wer diesen Bot betreibt, kann nachsehen
+    [one] **{ $count }** Fehler: Der Betreiber dieses Bots kann nachsehen
+   *[other] **{ $count }** Fehler: Der Betreiber dieses Bots kann nachsehen
  }
 archive-status-stages = In Arbeit
 archive-status-idle = Alles ist auf dem neuesten Stand.
 archive-status-lag = { $stage } ({ $lane }): { $pending } warten{ $failures ->
     [0] { "" }
-   *[other] , { $failures } gescheitert
+   *[other] , { $failures } fehlgeschlagen
  }
-archive-status-backfills = Nachholungen
-archive-status-unreadable = Kanäle, die ich nicht lesen darf: Gib mir dort "Kanal ansehen" und "Nachrichtenverlauf anzeigen"
-archive-status-channels = Zuletzt gesehener Beitrag
+archive-status-backfills = Ältere Beiträge werden archiviert
+archive-status-unreadable = Kanäle, die ich nicht lesen kann: Ich brauche dort „Kanal ansehen“ und „Nachrichtenverlauf anzeigen“
+archive-status-channels = Neuester gesehener Beitrag
 archive-status-seen = { $channel }: { $when }
 archive-status-more = … und { $count } weitere
 
 # Einstellungen.
-archive-settings-title = Einstellungen dieses Servers
-archive-shown-private = Antworten sieht { $private ->
-    [yes] nur der Fragende
-   *[no] der ganze Kanal
- }, wenn der Fragende nichts anderes wählt
+archive-settings-title = Einstellungen für diesen Server
+archive-shown-private = { $private ->
+    [yes] Nur das Mitglied, das sucht, sieht die Antwort, solange es nichts anderes wählt
+   *[no] Alle im Kanal sehen die Antwort, solange das Mitglied, das sucht, nichts anderes wählt
+ }
 archive-shown-notice = Wenn Map-Art noch einmal gepostet wird: { $notice }
-archive-shown-language = Sprache: { $language }
+archive-shown-language = Sprache für Nachrichten, die alle sehen: { $language }
 archive-shown-member = { $count ->
-    [one] Eine Suche
-   *[other] { $count } Suchen
- } pro Minute für jedes Mitglied
+    [one] { $count } Suche pro Minute für jedes Mitglied
+   *[other] { $count } Suchen pro Minute für jedes Mitglied
+ }
 archive-shown-guild = { $count ->
-    [one] Eine Suche
-   *[other] { $count } Suchen
- } pro Minute für den ganzen Server
+    [one] { $count } Suche pro Minute für den ganzen Server
+   *[other] { $count } Suchen pro Minute für den ganzen Server
+ }
 archive-shown-once = { $count ->
-    [one] Eine Suche
-   *[other] { $count } Suchen
- } eines Mitglieds zur selben Zeit
+    [one] { $count } Suche gleichzeitig für jedes Mitglied
+   *[other] { $count } Suchen gleichzeitig für jedes Mitglied
+ }

@@ -1,50 +1,50 @@
 # Befehle. Namen: 1 bis 32 Zeichen, klein, ohne Leerzeichen; Beschreibungen: höchstens 100 Zeichen.
 privacy-name = datenschutz
-privacy-description = Was MapSeek von dir speichert, wie lange, und wie du es löschen lässt
+privacy-description = Was MapSeek über dich speichert, wie lange, und wie du es löschst
 privacy-forget-name = vergiss
-privacy-forget-description = Bilder aus dem Archiv entfernen lassen
+privacy-forget-description = Lösche Bilder aus dem Archiv
 privacy-me-name = mich
-privacy-me-description = Alles, was du auf diesem Server gepostet hast, aus dem Archiv entfernen, samt Urteilen und Alarmen
+privacy-me-description = Lösche alles, was du auf diesem Server gepostet hast, samt Stimmen und Benachrichtigungen
 privacy-message-name = nachricht
-privacy-message-description = Die Bilder einer Nachricht entfernen; für den Verfasser und für Moderatoren
+privacy-message-description = Lösche die Bilder einer Nachricht (für ihren Autor und für Moderatoren)
 privacy-message-option-name = nachricht
-privacy-message-option-description = Der Link der Nachricht oder ihre ID
+privacy-message-option-description = Der Link oder die ID der Nachricht
 
 # /vergiss mich
 privacy-me-sure =
     { $count ->
-        [0] Ich habe kein Bild, das du auf diesem Server gepostet hast.
-        [one] Ich habe **ein Bild**, das du auf diesem Server gepostet hast.
-       *[other] Ich habe **{ $count } Bilder**, die du auf diesem Server gepostet hast.
-    } Wenn du auf „Ja“ drückst, verlässt alles, was du hier bis jetzt gepostet hast, das Archiv für immer und kommt nie zurück; auch deine Urteile über Antworten und deine Alarme werden gelöscht. Deine Nachrichten auf Discord bleiben. Das lässt sich nicht rückgängig machen.
-privacy-button-yes = Ja, alles vergessen
+        [0] Im Archiv ist kein Bild, das du auf diesem Server gepostet hast.
+        [one] Im Archiv ist **1 Bild**, das du auf diesem Server gepostet hast.
+       *[other] Im Archiv sind **{ $count } Bilder**, die du auf diesem Server gepostet hast.
+    } Willst du alles, was du hier bis jetzt gepostet hast, aus dem Archiv löschen, mit deinen Stimmen und Benachrichtigungen? Das lässt sich nicht rückgängig machen. Deine Nachrichten auf Discord bleiben erhalten.
+privacy-button-yes = Ja, alles löschen
 privacy-button-no = Nein, behalten
-privacy-me-forgotten = Erledigt: Deine Bilder verschwinden jetzt aus der Suche und binnen etwa zehn Minuten aus dem Speicher, deine Urteile und Alarme werden gelöscht. Was du ab jetzt postest, wird wieder archiviert; sprich mit der Serververwaltung, wenn du das nicht möchtest.
-privacy-me-kept = In Ordnung, es wurde nichts geändert.
-privacy-not-yours = Diese Frage galt jemand anderem. Für deine eigenen Bilder gibt es /vergiss mich.
+privacy-me-forgotten = Fertig! Deine Bilder erscheinen nicht mehr in der Suche. Innerhalb von etwa 10 Minuten sind sie aus dem Speicher gelöscht. Deine Stimmen und Benachrichtigungen sind auch gelöscht. Was du ab jetzt postest, archiviere ich wieder. Wenn du das nicht möchtest, frag die Leute, die diesen Server verwalten.
+privacy-me-kept = OK, nichts wurde geändert.
+privacy-not-yours = Diese Frage war für jemand anderen. Deine eigenen Bilder löschst du mit /vergiss mich.
 
 # /vergiss nachricht
-privacy-message-unknown = Das ist keine Nachricht dieses Servers. Gib mir den Link der Nachricht („Nachrichtenlink kopieren“) oder ihre ID.
-privacy-message-none = Hier kann ich für dich nichts entfernen: Ich habe kein Bild dieser Nachricht, oder dir fehlt in ihrem Kanal die Berechtigung „Nachrichten verwalten“.
+privacy-message-unknown = Das ist keine Nachricht auf diesem Server. Gib mir den Link der Nachricht („Nachrichtenlink kopieren“) oder ihre ID.
+privacy-message-none = Ich kann hier nichts für dich löschen. Im Archiv ist kein Bild dieser Nachricht, oder dir fehlt in ihrem Kanal die Berechtigung „Nachrichten verwalten“.
 privacy-message-forgotten =
     { $count ->
-        [one] Erledigt: Das Bild dieser Nachricht verschwindet jetzt aus der Suche
-       *[other] Erledigt: Die { $count } Bilder dieser Nachricht verschwinden jetzt aus der Suche
-    } und binnen etwa zehn Minuten aus dem Speicher. Die Nachricht auf Discord bleibt.
+        [one] Fertig! Das Bild dieser Nachricht erscheint nicht mehr in der Suche. Innerhalb von etwa 10 Minuten ist es aus dem Speicher gelöscht.
+       *[other] Fertig! Die { $count } Bilder dieser Nachricht erscheinen nicht mehr in der Suche. Innerhalb von etwa 10 Minuten sind sie aus dem Speicher gelöscht.
+    } Die Nachricht auf Discord bleibt erhalten.
 
 # /datenschutz: jeder Text höchstens 1.024 Zeichen, der erste 4.096.
-privacy-title = Was MapSeek speichert
+privacy-title = Was MapSeek über dich speichert
 privacy-kept =
-    Aus den Kanälen, die die Verwaltung dieses Servers gewählt hat, archiviert MapSeek jedes **gepostete Bild**: das Bild selbst, eine kleine Kopie, Zahlen, die sein Aussehen beschreiben, Dateiname und Größe, wann und wo es gepostet wurde, und ID und Name der Person, die es gepostet hat. Der Text von Nachrichten wird nicht gespeichert.
-    Das bleibt, bis es entfernt wird.
-privacy-asking-title = Wenn du fragst, urteilst oder wartest
+    MapSeek archiviert jedes **Bild**, das in den Kanälen gepostet wird, die die Verwalter dieses Servers ausgewählt haben. Gespeichert werden das Bild, eine kleine Kopie davon, Zahlen, die sein Aussehen beschreiben, sein Dateiname und seine Größe, wann und wo es gepostet wurde, und ID und Name des Mitglieds, das es gepostet hat. Der Text von Nachrichten wird nicht gespeichert.
+    Das alles bleibt, bis es gelöscht wird.
+privacy-asking-title = Wenn du suchst, abstimmst oder dich benachrichtigen lässt
 privacy-asking =
-    Deine **Fragen** (wer, wann, mit welchem Bild oder welchen Worten) werden 7 Tage gespeichert, das Bild höchstens einen Tag länger.
-    Deine **Urteile** („Das ist es“, „Das ist es nicht“) bleiben auf Dauer mit deiner ID und dem, was gefragt wurde, um die Suche zu messen. Deine **Alarme** bleiben mit deiner ID, deinem Namen und dem Bild, auch wenn sie vorbei sind. `/vergiss mich` löscht beides.
-    Aufzeichnungen über **Fehler** können dieselben Angaben 30 Tage lang enthalten.
-privacy-removal-title = Wie du es löschen lässt
+    Deine **Suchen** (wer gesucht hat, wann, und mit welchem Bild oder welchen Worten) bleiben 7 Tage gespeichert. Das Bild kann einen Tag länger bleiben.
+    Deine **Stimmen** („Das ist es“, „Das ist es nicht“) zeigen uns, wie gut die Suche ist. Sie bleiben mit deiner ID und dem Bild oder den Worten deiner Suche gespeichert, bis du sie löschst. Deine **Benachrichtigungen** bleiben mit deiner ID, deinem Namen und dem Bild gespeichert, auch wenn sie vorbei sind. Beides löschst du mit `/vergiss mich`.
+    Aufzeichnungen über **Fehler** können dieselben Angaben enthalten. Sie bleiben 30 Tage gespeichert.
+privacy-removal-title = Wie du es löschst
 privacy-removal =
-    Am einfachsten: **Lösche die Nachricht** auf Discord oder nimm das Bild heraus: Es verschwindet sofort aus der Suche und binnen etwa zehn Minuten aus dem Speicher. Dasselbe gilt für gelöschte Kanäle, und für den ganzen Server, wenn der Bot entfernt wird.
-    `/vergiss mich` entfernt alles, was du auf diesem Server gepostet hast, `/vergiss nachricht` die Bilder einer Nachricht (für den Verfasser und für Moderatoren). Nichts Entferntes kommt zurück. Nur ein paar IDs bleiben, damit das so ist.
-privacy-readers-title = Wer es sieht
-privacy-readers = Nur Mitglieder dieses Servers finden seine Bilder, und nur die aus Kanälen, die sie selbst lesen dürfen. Wer den Bot betreibt, hat Zugriff auf seinen Speicher.
+    Lösch einfach **die Nachricht** auf Discord, oder nimm das Bild heraus. Das Bild erscheint nicht mehr in der Suche und ist innerhalb von etwa 10 Minuten aus dem Speicher gelöscht. Dasselbe passiert, wenn ein Kanal gelöscht oder der Bot vom Server entfernt wird.
+    `/vergiss mich` löscht alles, was du auf diesem Server gepostet hast. `/vergiss nachricht` löscht die Bilder einer Nachricht (für ihren Autor und für Moderatoren). Gelöschte Bilder kommen nie zurück: Nur ein paar IDs bleiben, um das sicherzustellen.
+privacy-readers-title = Wer es sehen kann
+privacy-readers = Nur Mitglieder dieses Servers können seine Bilder finden, und nur in Kanälen, die sie lesen können. Der Betreiber dieses Bots hat Zugriff auf seinen Speicher.

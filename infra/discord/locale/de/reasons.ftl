@@ -13,12 +13,18 @@ reasons-same = Dasselbe Bild{ $manner ->
    *[no] {""}
  }{ $by ->
     [points] : { $points ->
-        [one] ein Punkt stimmt
+        [one] 1 Punkt stimmt
        *[other] { $points } Punkte stimmen
      } überein
-    [overlay] : übereinandergelegt stimmen sie überein
+    [overlay] : übereinandergelegt sehen beide gleich aus
    *[hash] {""}
  }.
-reasons-part = Davon sind { $percent } % zu sehen.
-reasons-panel = Zeile { $row }, Spalte { $column } von { $columns }x{ $rows } Karten.
-reasons-vector = Nur Farben und Motiv sind gleich.
+reasons-part = { $percent }{"\u00A0"}% der Map-Art sind zu sehen.
+reasons-panel = Zeigt { $height ->
+    [one] Zeile { $row }
+   *[other] Zeilen { $row }
+ }, { $width ->
+    [one] Spalte { $column }
+   *[other] Spalten { $column }
+ } von { $columns }x{ $rows } Karten.
+reasons-vector = Nur die Farben und das Motiv sind ähnlich.

@@ -1,85 +1,99 @@
-# Commands that care for the archive. Names: 1 to 32 characters, lower case, no blanks; descriptions: at most 100 characters.
+# Commands for the archive. Names: 1 to 32 characters, lower case, no blanks; descriptions: at most 100 characters.
 archive-name = archive
-archive-description = What MapSeek archives on this server
+archive-description = Manage what MapSeek archives in this server
 archive-watch-name = watch
 archive-add-name = add
-archive-add-description = Archive what is posted from now on in a channel, a thread, a forum or a whole category
+archive-add-description = Archive new posts in a channel, thread, forum or category
 archive-remove-name = remove
-archive-remove-description = Stop archiving a place; what is archived already stays
+archive-remove-description = Stop archiving a channel, thread, forum or category. Anything already archived is kept.
 archive-list-name = list
-archive-list-description = Which channels are archived
+archive-list-description = Show which channels are archived
 archive-backfill-name = backfill
-archive-backfill-description = Archive what was posted in the past
+archive-backfill-description = Archive older posts in a channel
 archive-status-name = status
-archive-status-description = How the archive of this server is doing
+archive-status-description = Show the status of this server's archive
 archive-settings-name = settings
-archive-settings-description = Show or change how MapSeek behaves on this server
+archive-settings-description = Show or change MapSeek's settings for this server
 archive-channel-name = channel
-archive-channel-description = A channel, a thread, a forum or a category
+archive-channel-description = A channel, thread, forum or category
 archive-since-name = since
-archive-since-description = Only what was posted since this date: 2024, 2024-03 or 2024-03-31
+archive-since-description = Only posts since this date: 2024, 2024-03 or 2024-03-31
 archive-private-name = private-answers
-archive-private-description = Whether only the asker sees an answer, unless they choose otherwise
+archive-private-description = Only the member who searched sees the answer, unless they choose otherwise
 archive-notice-name = repost-notice
-archive-notice-description = What to do when somebody posts map art that was posted before
+archive-notice-description = What to do when someone posts map art that was posted before
 archive-notice-none = Nothing
-archive-notice-reaction = A quiet reaction
-archive-notice-reply = A reply with a link
+archive-notice-reaction = Add a reaction
+archive-notice-reply = Reply with a link
 archive-language-name = language
-archive-language-description = In which language to speak where everybody reads it
-archive-language-auto = As Discord says
+archive-language-description = Language for messages everyone can see
+archive-language-auto = Same as the server's language
 archive-language-en = English
 archive-language-de = German
 archive-member-name = per-member
-archive-member-description = Searches that a member may make in a minute
+archive-member-description = Searches per minute for each member
 archive-guild-name = per-server
-archive-guild-description = Searches that the whole server may make in a minute
+archive-guild-description = Searches per minute for the whole server
 archive-once-name = at-once
-archive-once-description = Searches of one member that may be under way at the same time
+archive-once-description = Searches that one member can run at the same time
 
-archive-only-in-servers = This works on a server that MapSeek was added to.
-archive-managers-only = Only members who may manage this server can do that.
-archive-added = Watching { $channel } from now on. To archive what was posted there before, use /archive backfill.
-archive-removed = No longer watching { $channel }. What is archived already stays.
-archive-not-watched = { $channel } was not on the list. See /archive watch list for what is.
-archive-watching-all = Every channel of this server is watched: whoever runs this bot decided so.
-archive-watching-none = No channel is watched yet. Add one with /archive watch add.
-archive-watching = Watched: { $channels }{ $more ->
+archive-only-in-servers = This only works in servers that MapSeek was added to.
+archive-managers-only = You need the Manage Server permission for this.
+archive-added = I now archive new posts in { $channel }. To archive older posts too, use /archive backfill.
+archive-removed = I no longer archive { $channel }. Anything already archived is kept.
+archive-not-watched = { $channel } wasn't on the list. To see the list, use /archive watch list.
+archive-watching-all = I archive every channel in this server. The owner of this bot set it up that way.
+archive-watching-none = I don't archive any channel yet. Add one with /archive watch add.
+archive-watching = I archive { $channels }{ $more ->
     [0] .
    *[other] { " " }and { $more } more.
  }
 
-# The message of a back-fill.
-archive-backfill-title = Back-fill
-archive-backfill-running = Reading the past of { $channel }, oldest posts first.
+# The message that shows how older posts are archived.
+archive-backfill-title = Older posts
+archive-backfill-running = Archiving older posts in { $channel }, oldest first.
 archive-backfill-paused = Paused in { $channel }.
-archive-backfill-cancelled = Cancelled in { $channel }. What was archived so far stays.
-archive-backfill-finished = Done: the past of { $channel } is archived.
+archive-backfill-cancelled = Cancelled in { $channel }. Anything already archived is kept.
+archive-backfill-finished = Done! The older posts in { $channel } are archived.
 archive-backfill-counts = { $messages ->
-    [one] { $messages } message
-   *[other] { $messages } messages
- } read, { $images ->
-    [one] { $images } image
-   *[other] { $images } images
- } found
-archive-backfill-pace = { $rate } messages a second, about { $left } left
-archive-backfill-beginning = Just beginning …
-archive-backfill-unreadable = { $count ->
-    [one] One channel that I may not read is left out: { $channels }
-   *[other] { $count } channels that I may not read are left out: { $channels }
+    [one] { $messages } message read
+   *[other] { $messages } messages read
+ }, { $images ->
+    [one] { $images } picture found
+   *[other] { $images } pictures found
  }
-archive-backfill-moved = It goes on in this message: { $link }
-archive-backfill-silent = It goes on, but I may not write in this channel, so it cannot be shown here any longer. /archive status says how far it is.
-archive-backfill-active = { $channel } has a back-fill that is not finished. Pause, resume or cancel that one; /archive status says how far it is.
-archive-backfill-unknown = This back-fill is no longer known. Start it again with /archive backfill.
-archive-backfill-nothing = There is nothing in { $channel } that I may read. Give me "View Channel" and "Read Message History" there.
-archive-backfill-bad-date = That is no date in the past. Write it as 2024, 2024-03 or 2024-03-31.
+archive-backfill-pace = { $rate ->
+    [0] Less than 1 message
+    [one] { $rate } message
+   *[other] { $rate } messages
+ } per second, about { $left } left
+archive-backfill-beginning = Starting…
+archive-backfill-unreadable = { $count ->
+    [one] I skipped 1 channel that I can't read: { $channels }
+   *[other] I skipped { $count } channels that I can't read: { $channels }
+ }
+archive-backfill-moved = See this message for the progress: { $link }
+archive-backfill-silent = I'm still archiving, but I can't send messages in this channel. To see the progress, use /archive status.
+archive-backfill-active = I'm not done with the older posts in { $channel } yet. Use the buttons under that message, or see the progress with /archive status.
+archive-backfill-unknown = I can't find this any more. To start again, use /archive backfill.
+archive-backfill-nothing = I can't read anything in { $channel }. Give me the permissions "View Channel" and "Read Message History" there.
+archive-backfill-bad-date = That isn't a date in the past. Write it like this: 2024, 2024-03 or 2024-03-31.
+archive-percent = { $percent }%
 archive-duration = { $unit ->
-    [days] { $count } days
-    [hours] { $count } hours
-    [minutes] { $count } minutes
+    [days] { $count ->
+        [one] 1 day
+       *[other] { $count } days
+    }
+    [hours] { $count ->
+        [one] 1 hour
+       *[other] { $count } hours
+    }
+    [minutes] { $count ->
+        [one] 1 minute
+       *[other] { $count } minutes
+    }
    *[seconds] { $count ->
-        [one] one second
+        [one] 1 second
        *[other] { $count } seconds
     }
  }
@@ -90,46 +104,46 @@ archive-state-running = running
 archive-state-paused = paused
 
 # Status.
-archive-status-title = The archive of this server
+archive-status-title = This server's archive
 archive-status-images = { $count ->
-    [one] **{ $count }** image archived
-   *[other] **{ $count }** images archived
+    [one] **{ $count }** picture archived
+   *[other] **{ $count }** pictures archived
  }
-archive-status-stored = **{ $megabytes } MB** stored, for all servers together
+archive-status-stored = **{ $megabytes } MB** stored for all servers together
 archive-status-failures = { $count ->
     [0] No failures
-    [one] **One** failure: whoever runs this bot can look into it
-   *[other] **{ $count }** failures: whoever runs this bot can look into them
+    [one] **{ $count }** failure: the owner of this bot can look into it
+   *[other] **{ $count }** failures: the owner of this bot can look into them
  }
-archive-status-stages = At work
+archive-status-stages = In progress
 archive-status-idle = Everything is up to date.
 archive-status-lag = { $stage } ({ $lane }): { $pending } waiting{ $failures ->
     [0] { "" }
    *[other] , { $failures } failed
  }
-archive-status-backfills = Back-fills
-archive-status-unreadable = Channels that I may not read: give me "View Channel" and "Read Message History" there
-archive-status-channels = Last post seen
+archive-status-backfills = Archiving older posts
+archive-status-unreadable = Channels that I can't read: I need "View Channel" and "Read Message History" there
+archive-status-channels = Latest post seen
 archive-status-seen = { $channel }: { $when }
-archive-status-more = … and { $count } more
+archive-status-more = …and { $count } more
 
 # Settings.
-archive-settings-title = Settings of this server
-archive-shown-private = Answers are seen by { $private ->
-    [yes] the asker alone
-   *[no] everybody in the channel
- }, unless the asker chooses otherwise
+archive-settings-title = Settings for this server
+archive-shown-private = { $private ->
+    [yes] Only the member who searched sees the answer, unless they choose otherwise
+   *[no] Everyone in the channel sees the answer, unless the member who searched chooses otherwise
+ }
 archive-shown-notice = When map art is posted again: { $notice }
-archive-shown-language = Language: { $language }
+archive-shown-language = Language for messages everyone can see: { $language }
 archive-shown-member = { $count ->
-    [one] One search
-   *[other] { $count } searches
- } a minute for each member
+    [one] { $count } search per minute for each member
+   *[other] { $count } searches per minute for each member
+ }
 archive-shown-guild = { $count ->
-    [one] One search
-   *[other] { $count } searches
- } a minute for the whole server
+    [one] { $count } search per minute for the whole server
+   *[other] { $count } searches per minute for the whole server
+ }
 archive-shown-once = { $count ->
-    [one] One search
-   *[other] { $count } searches
- } of a member at the same time
+    [one] { $count } search at the same time for each member
+   *[other] { $count } searches at the same time for each member
+ }

@@ -1,50 +1,50 @@
 # Commands. Names: 1 to 32 characters, lower case, no spaces; descriptions: at most 100 characters.
 privacy-name = privacy
-privacy-description = What MapSeek keeps of you, for how long, and how to have it removed
+privacy-description = What MapSeek stores about you, for how long, and how to delete it
 privacy-forget-name = forget
-privacy-forget-description = Have pictures removed from the archive
+privacy-forget-description = Delete pictures from the archive
 privacy-me-name = me
-privacy-me-description = Remove everything that you posted in this server from the archive, with your votes and alerts
+privacy-me-description = Delete everything you posted in this server from the archive, with your votes and alerts
 privacy-message-name = message
-privacy-message-description = Remove the pictures of one message; for its author and for moderators
+privacy-message-description = Delete the pictures of one message (for its author and moderators)
 privacy-message-option-name = message
-privacy-message-option-description = The message's link, or its id
+privacy-message-option-description = The message's link or ID
 
 # /forget me
 privacy-me-sure =
     { $count ->
-        [0] I have no picture that you posted in this server.
-        [one] I have **one picture** that you posted in this server.
-       *[other] I have **{ $count } pictures** that you posted in this server.
-    } If you press “Yes”, everything that you posted here until now leaves the archive for good and never comes back, and your votes on answers and your alerts are erased too. Your messages on Discord stay. This cannot be undone.
-privacy-button-yes = Yes, forget all of it
+        [0] The archive has no pictures you posted in this server.
+        [one] The archive has **1 picture** you posted in this server.
+       *[other] The archive has **{ $count } pictures** you posted in this server.
+    } Do you want to delete everything you've posted here until now from the archive, with your votes and alerts? This can't be undone. Your messages on Discord are kept.
+privacy-button-yes = Yes, delete everything
 privacy-button-no = No, keep it
-privacy-me-forgotten = Done: your pictures leave the search now and the storage within about ten minutes, and your votes and alerts are erased. What you post from now on is archived again; ask a manager of the server if you do not want that.
-privacy-me-kept = All right, nothing was changed.
-privacy-not-yours = This question was for somebody else. Use /forget me for your own pictures.
+privacy-me-forgotten = Done! Your pictures no longer appear in searches. They're deleted from storage within about 10 minutes. Your votes and alerts are deleted too. I'll archive what you post from now on. If you don't want that, ask the people who manage this server.
+privacy-me-kept = OK, nothing was changed.
+privacy-not-yours = This question was for someone else. To delete your own pictures, use /forget me.
 
 # /forget message
-privacy-message-unknown = That names no message of this server. Give me the message's link (“Copy Message Link”) or its id.
-privacy-message-none = There is nothing that I can remove for you: I have no picture of that message, or you lack the permission Manage Messages in its channel.
+privacy-message-unknown = That isn't a message in this server. Give me the message's link (“Copy Message Link”) or its ID.
+privacy-message-none = I can't delete anything for you here. The archive has no picture of that message, or you don't have the Manage Messages permission in its channel.
 privacy-message-forgotten =
     { $count ->
-        [one] Done: the picture of that message leaves the search now
-       *[other] Done: the { $count } pictures of that message leave the search now
-    } and the storage within about ten minutes. The message on Discord stays.
+        [one] Done! The picture of that message no longer appears in searches. It's deleted from storage within about 10 minutes.
+       *[other] Done! The { $count } pictures of that message no longer appear in searches. They're deleted from storage within about 10 minutes.
+    } The message on Discord is kept.
 
 # /privacy: each text at most 1,024 characters, the first 4,096.
-privacy-title = What MapSeek keeps
+privacy-title = What MapSeek stores about you
 privacy-kept =
-    From the channels that the managers of this server chose, MapSeek archives every **posted picture**: the picture itself, a small copy, numbers that describe what it looks like, its file name and size, when and where it was posted, and the id and name of who posted it. Text of messages is not kept.
-    This stays until it is removed.
-privacy-asking-title = When you ask, vote or wait
+    MapSeek archives every **picture** posted in the channels that this server's managers chose. It stores the picture, a small copy of it, numbers that describe what it looks like, its file name and size, when and where it was posted, and the ID and name of the member who posted it. It doesn't store the text of messages.
+    All of this is kept until it's deleted.
+privacy-asking-title = When you search, vote or set an alert
 privacy-asking =
-    Your **questions** (who asked, when, with which picture or words) are kept for 7 days, the picture a day longer at most.
-    Your **votes** (“This is it”, “Not it”) are kept for good with your id and the picture or the words that were asked with, to measure how good the search is. Your **alerts** are kept with your id, name and picture, also when they are over. `/forget me` erases both.
-    Records of **failures** may hold the same details for 30 days.
-privacy-removal-title = How to have it removed
+    Your **searches** (who searched, when, and with which picture or words) are kept for 7 days. The picture may be kept for one more day.
+    Your **votes** (“This is it”, “Not it”) show us how good the search is. They're kept with your ID and the picture or words you searched with, until you delete them. Your **alerts** are kept with your ID, your name and the picture, even after they're over. To delete both, use `/forget me`.
+    Records of **failures** can contain the same details. They're kept for 30 days.
+privacy-removal-title = How to delete it
 privacy-removal =
-    Simply **delete the message** on Discord, or take the picture out of it: it leaves the search at once and the storage within about ten minutes. The same goes for deleted channels, and for all of a server when the bot is removed from it.
-    `/forget me` removes everything that you posted in this server, `/forget message` the pictures of one message (for its author and for moderators). Nothing that was removed comes back. Only a few ids stay, so that this can be kept.
-privacy-readers-title = Who sees it
-privacy-readers = Only members of this server find its pictures, and only those from channels that they may read themselves. Whoever runs the bot has access to its storage.
+    Just **delete the message** on Discord, or remove the picture from it. The picture no longer appears in searches, and it's deleted from storage within about 10 minutes. The same happens when a channel is deleted, or when the bot is removed from the server.
+    `/forget me` deletes everything you posted in this server. `/forget message` deletes the pictures of one message (for its author and moderators). Deleted pictures never come back: only a few IDs are kept, to make sure of that.
+privacy-readers-title = Who can see it
+privacy-readers = Only members of this server can find its pictures, and only in channels they can read. The owner of this bot has access to its storage.

@@ -13,12 +13,18 @@ reasons-same = Same picture{ $manner ->
    *[no] {""}
  }{ $by ->
     [points] : { $points ->
-        [one] one point agrees
-       *[other] { $points } points agree
+        [one] 1 matching point
+       *[other] { $points } matching points
      }
-    [overlay] : they agree when laid over each other
+    [overlay] : the two look alike when one is laid over the other
    *[hash] {""}
  }.
-reasons-part = { $percent } % of it can be seen.
-reasons-panel = Row { $row }, column { $column } of { $columns }x{ $rows } maps.
-reasons-vector = Same colours and subject only.
+reasons-part = { $percent }% of the map art is visible.
+reasons-panel = Shows { $height ->
+    [one] row { $row }
+   *[other] rows { $row }
+ }, { $width ->
+    [one] column { $column }
+   *[other] columns { $column }
+ } of { $columns }x{ $rows } maps.
+reasons-vector = Only the colours and the subject are similar.
