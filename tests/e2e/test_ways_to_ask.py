@@ -180,9 +180,9 @@ async def test_who_waits_is_told_at_what_the_search_is(discord: Discord, tmp_pat
     """The stages come one after the other, as when there is much to do."""
     async with mapseek_beside(discord, tmp_path, stages=all_but("download")) as world:
         interaction = await find(world)
-        await eventually(lambda: said(interaction) == "Fetching the picture …")
+        await eventually(lambda: said(interaction) == "Loading the picture…")
     async with mapseek_beside(discord, tmp_path, stages=all_but("match")):
-        await eventually(lambda: said(interaction) == "Comparing with the archive …")
+        await eventually(lambda: said(interaction) == "Searching the archive…")
     async with mapseek_beside(discord, tmp_path):
         answer = await discord.simulator.answer(interaction, embedded=True)
         assert (answer.content, headline(answer)) == ("", "No match")

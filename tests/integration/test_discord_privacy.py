@@ -81,7 +81,7 @@ async def test_forget_me_counts_asks_and_forgets(place: Place) -> None:
 async def test_no_changes_nothing(place: Place) -> None:
     await place.archived("a.png")
     asked = await place.use("forget me")
-    assert "**one picture**" in await place.told(asked)
+    assert "**1 picture**" in await place.told(asked)
     await place.press(asked, say("en", "privacy-button-no"))
     assert (await eventually(lambda: _changed(place, asked, "privacy-me-kept"))).buttons == {}
     assert (place.removals, place.state.entries.get(forgotten_key(place.guild_id, str(place.discord.steve.id)))) == ([], None)
@@ -121,7 +121,7 @@ async def test_who_may_not_moderate_learns_nothing_and_removes_nothing(place: Pl
 
 async def test_an_author_forgets_a_message_of_their_own(place: Place) -> None:
     message = await place.archived("a.png")
-    assert "the picture" in await place.told(await place.use("forget message", message=message.jump_url))
+    assert "The picture" in await place.told(await place.use("forget message", message=message.jump_url))
     await eventually(lambda: place.removals)
 
 

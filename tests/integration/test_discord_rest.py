@@ -110,7 +110,7 @@ async def test_a_picture_is_described_for_those_who_do_not_see_it(
 ) -> None:
     await edit(answers, place, asked, FOUND)
     (attachment,) = (await place.simulator.answer(asked)).message.attachments
-    assert attachment.description == "The map art as @everyone posted it"
+    assert attachment.description == "The map art that @everyone posted"
 
 
 async def test_the_same_answer_again_leaves_the_same_view(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
@@ -146,7 +146,7 @@ async def test_a_rejected_question_has_no_buttons(place: Place, asked: Interacti
 
 async def test_a_step_is_a_line_that_goes_when_the_answer_comes(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
     application_id = str(place.simulator.application_id)
-    for step, line in (("fetching", "Fetching the picture …"), ("comparing", "Comparing with the archive …")):
+    for step, line in (("fetching", "Loading the picture…"), ("comparing", "Searching the archive…")):
         await answers.progress(application_id, asked.token, step, "en-US")
         shown = await place.simulator.answer(asked)
         assert (shown.content, shown.embeds) == (line, [])
@@ -159,7 +159,7 @@ async def test_a_step_that_comes_late_leaves_the_answer(place: Place, asked: Int
     before = look(await place.simulator.answer(asked))
     await answers.progress(str(place.simulator.application_id), asked.token, "comparing", "de")
     during = look(await place.simulator.answer(asked))
-    assert during == ("Vergleich mit dem Archiv …", *before[1:])
+    assert during == ("Das Archiv wird durchsucht …", *before[1:])
     await edit(answers, place, asked, FOUND)
     assert look(await place.simulator.answer(asked)) == before
 

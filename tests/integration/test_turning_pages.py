@@ -100,7 +100,7 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
             yield Place(simulator, channel, steve, alex, bot, deps, journal)
 
 
-async def drawn(_: SearchMatched, match: Match, document: Document) -> bytes | None:
+async def drawn(_: SearchMatched, match: Match, document: Document, __: str) -> bytes | None:
     """Whoever draws."""
     return f"why {match.image_id} in {document['metadata']['channel_id']}".encode()
 
@@ -135,7 +135,7 @@ async def test_the_asker_is_told_the_steps_and_turns_the_pages_in_place(place: P
         preprocessing="p1",
     )
     await place.deliver(step)
-    assert (await place.simulator.answer(interaction)).content == "Comparing with the archive …"
+    assert (await place.simulator.answer(interaction)).content == "Searching the archive…"
     await place.deliver(matched(place, asked))
     first = await place.simulator.answer(interaction)
     assert (first.content, headline(first), first.attachments) == (

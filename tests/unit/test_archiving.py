@@ -281,7 +281,7 @@ def test_a_list_is_cut_to_what_an_embed_takes() -> None:
     assert clipped(["a", "b"], "en") == "a\nb"
     cut = clipped(["x" * 200] * 30, "en")
     assert len(cut) <= LONGEST_FIELD
-    assert cut.endswith("… and 25 more")
+    assert cut.endswith("…and 25 more")
 
 
 def test_settings_change_where_something_was_chosen() -> None:

@@ -20,6 +20,7 @@ CODE = FOLDER.parent
 FILES = sorted(FOLDER.rglob("*.ftl"))
 LONGEST_DESCRIPTION = 100
 """Of a command or an option; their names are shorter still."""
+LONGEST_LABEL = 80
 
 
 class Values(visitor.Visitor):
@@ -161,6 +162,36 @@ def test_what_commands_are_called_fits_discord() -> None:
         translated = localized(message)
         texts = [translated.string, *(translated.localizations.data or {}).values()]
         assert all(0 < len(text) <= LONGEST_DESCRIPTION for text in texts), message
+
+
+def test_what_buttons_are_called_fits_discord() -> None:
+    for language in LANGUAGES:
+        for message, values in catalogue(language).items():
+            if "-button-" in message and message != "asking-button-unknown":
+                assert len(say(language, message, **dict.fromkeys(values.variables, 1_000_000))) <= LONGEST_LABEL, message
+
+
+@pytest.mark.parametrize(("language", "before"), [("en", r"\d%"), ("de", "\\d\u00a0%")])
+def test_percentages_are_written_as_the_language_writes_them(language: str, before: str) -> None:
+    said = [say(language, message, **dict.fromkeys(values.variables, 7)) for message, values in catalogue(language).items()]
+    with_percent = [text for text in said if "%" in text]
+    assert len(with_percent) >= 5
+    assert [text for text in with_percent if len(re.findall(before, text)) != text.count("%")] == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "rate", "said"),
+    [
+        ("en", 0, "Less than 1 message per second"),
+        ("en", 1, "1 message per second"),
+        ("en", 2, "2 messages per second"),
+        ("de", 0, "Weniger als 1 Nachricht pro Sekunde"),
+        ("de", 1, "1 Nachricht pro Sekunde"),
+        ("de", 2, "2 Nachrichten pro Sekunde"),
+    ],
+)
+def test_the_pace_of_archiving_older_posts_is_counted(locale: str, rate: int, said: str) -> None:
+    assert say(locale, "archive-backfill-pace", rate=rate, left="x").startswith(f"{said}, ")
 
 
 ENGLISH = """

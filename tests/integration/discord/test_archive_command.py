@@ -92,7 +92,7 @@ async def test_only_what_is_younger_than_a_date_is_read(
         refused = await discord.simulator.answer(await ask(discord, alex, discord.lounge, since="soon"))  # type: ignore[arg-type]
     assert filenames(journal) == ["young.png"]
     assert refused.ephemeral
-    assert "no date" in refused.content
+    assert "isn't a date" in refused.content
 
 
 async def test_a_backfill_is_paused_resumed_and_cancelled_by_managers(
@@ -110,14 +110,14 @@ async def test_a_backfill_is_paused_resumed_and_cancelled_by_managers(
         await eventually(lambda: journal.attempts)
         answer = await discord.simulator.answer(interaction)  # type: ignore[arg-type]
         refused = await discord.simulator.press(answer.message, discord.steve, _button(discord, "pause"))
-        assert "may manage" in (await discord.simulator.answer(refused)).content
+        assert "Manage Server" in (await discord.simulator.answer(refused)).content
         assert is_in("running")
         await discord.simulator.press(answer.message, alex, _button(discord, "pause"))
         await eventually(lambda: is_in("paused"))
         journal.down = False
         await eventually(lambda: len(journal.facts) == 100)
         again = await discord.simulator.answer(await ask(discord, alex, discord.gallery))  # type: ignore[arg-type]
-        assert "not finished" in again.content
+        assert "not done" in again.content
     async with listening(discord, journal, state=state, channels=[discord.lounge]):
         await discord.simulator.press(answer.message, alex, _button(discord, "resume"))
         await eventually(lambda: is_finished(state, discord))
@@ -258,7 +258,7 @@ async def test_status_names_what_cannot_be_read(discord: Discord, alex: Member, 
         await eventually(lambda: any(key.endswith(str(discord.gallery.id)) for key in state.entries))
         status = await _command(discord, alex, "archive status")
     for shown in (
-        "**7** images",
+        "**7** pictures",
         "12.3 MB",
         "embed (image): 5 waiting, 1 failed",
         f"<#{secret.id}>",
@@ -274,5 +274,5 @@ async def test_settings_are_shown_and_changed(discord: Discord, alex: Member, jo
         changed = await _command(discord, alex, "archive settings", **options)
     stored = GuildSettings.model_validate_json(state.entries[settings_key(str(discord.guild.id))].value)
     assert (stored.private_answers, stored.repost_notice, stored.locale, stored.searches_per_member) == (False, "reply", "de", 3)
-    assert "the asker alone" in shown
-    assert "everybody in the channel" in changed
+    assert "Only the member who searched" in shown
+    assert "Everyone in the channel" in changed

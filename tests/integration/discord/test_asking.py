@@ -271,7 +271,7 @@ async def test_questions_that_failed_are_not_under_way(discord: Discord, journal
         journal.down = False
         await discord.find()
         await eventually(lambda: asked(journal))
-        assert (await said(discord, await discord.find())).startswith("That was a lot of questions")
+        assert (await said(discord, await discord.find())).startswith("That's a lot of searches")
 
 
 @pytest.mark.usefixtures("heard")
