@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import structlog
+from PIL import Image
 
-from contracts.errors import MapSeekError, Unavailable
+from contracts.errors import BlobMissing, MapSeekError, Unavailable
 from contracts.events import AlertSet, SearchJudged
 from contracts.generations import Generation
 from contracts.ports import (
@@ -58,6 +60,7 @@ from pipeline.generations.encoders import Encoders
 from pipeline.monitoring.status import StageStatus, status
 from pipeline.projections.snapshots import projected_index
 from pipeline.settings import Settings
+from stages.canonical_image import as_thumbnail
 
 log = structlog.get_logger()
 
@@ -319,9 +322,18 @@ class Wiring:
         alerts: Alerts = await self._once("alerts", opening)
         return alerts
 
+    async def question_thumbnail(self, pixels: str) -> bytes | None:
+        """Return a picture that somebody searched with as a small WebP, None where it is gone. Raises Unavailable."""
+        try:
+            data = await (await self.questions()).get(pixels)
+        except BlobMissing:
+            return None
+        return await asyncio.to_thread(lambda: as_thumbnail(Image.open(BytesIO(data)).convert("RGB")))
+
     async def gateway_ports(self) -> Ports:
         """What the Discord gateway works with."""
         overseer = Overseer(self.client, STAGES, await self.catalogue(), self.folder / "blobs")
+        await self.questions()
         return Ports(
             journal=self.journal,
             state=await self.state(),
@@ -330,6 +342,7 @@ class Wiring:
             overseeing=overseer,
             now=utc_now,
             answered=lambda: answered(self.client),
+            alert_thumbnail=lambda alert: self.question_thumbnail(alert.pixels),
         )
 
     async def answering(self) -> Answering:

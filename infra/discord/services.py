@@ -3,11 +3,11 @@
 The settings of every guild, at hand without waiting: this process alone changes them.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from contracts.events import SearchAnswered
+from contracts.events import AlertSet, SearchAnswered
 from contracts.ports import Alerts, Journal, Overseeing, Posts, State
 from contracts.state import GuildSettings, amend
 from contracts.subjects import SETTINGS, settings_key
@@ -43,7 +43,11 @@ class Guilds:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the composition root gives to the gateway. `answered` tells of every search that is answered from now on, by anybody."""
+    """What the composition root gives to the gateway.
+
+    `answered` tells of every search that is answered from now on, by anybody. `alert_thumbnail` returns the picture of an alert as
+    a small WebP, or None where the picture is gone. It raises Unavailable.
+    """
 
     journal: Journal
     state: State
@@ -52,6 +56,7 @@ class Ports:
     overseeing: Overseeing
     now: Callable[[], datetime]
     answered: Callable[[], AsyncIterator[SearchAnswered]]
+    alert_thumbnail: Callable[[AlertSet], Awaitable[bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)

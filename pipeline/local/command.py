@@ -1,17 +1,14 @@
 """`mapseek archive` and `mapseek find`: local images, with the stages that run already or with our own."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from io import BytesIO
 from pathlib import Path
 
 import orjson
-from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from contracts.errors import BlobMissing, MapSeekError
+from contracts.errors import MapSeekError
 from contracts.events import SearchPreprocessed
 from infra.nats.connection import connect
 from pipeline.cli.open import require_archive
@@ -24,7 +21,6 @@ from pipeline.monitoring.status import idle_stages
 from pipeline.process import Process, log_server, running
 from pipeline.settings import Settings
 from pipeline.stage_dependencies import explaining
-from stages.canonical_image import as_thumbnail
 
 
 @asynccontextmanager
@@ -131,13 +127,5 @@ async def _explained(answer: LocalAnswer, wiring: Wiring) -> Explained:
         return Explained(answer, None, {})
     drawn = {match.image_id: await draw(matched, match, answer.documents[match.image_id], LOCALE) for match in answer.matches}
     asked = await wiring.journal.fetch(SearchPreprocessed, matched.guild_id, matched.search_id)
-    picture = await _small(asked.pixels, wiring) if asked else None
+    picture = await wiring.question_thumbnail(asked.pixels) if asked else None
     return Explained(answer, picture, {image_id: data for image_id, data in drawn.items() if data is not None})
-
-
-async def _small(pixels: str, wiring: Wiring) -> bytes | None:
-    try:
-        data = await (await wiring.questions()).get(pixels)
-    except BlobMissing:
-        return None
-    return await asyncio.to_thread(lambda: as_thumbnail(Image.open(BytesIO(data)).convert("RGB")))

@@ -1,8 +1,10 @@
 """Who asked to be told is told of the picture once it turns up: once, and only of what they may see."""
 
+import io
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from contracts.events import AlertCancelled, AlertDelivered, AlertSet, AlertTriggered
 from infra.discord.wording import say
@@ -160,8 +162,12 @@ async def test_a_cancelled_alert_tells_nothing(server: World, way: str) -> None:
         pressed = await simulator.press(noted, discord.alex, label=say(EN, "asking-alert-cancel"))
     else:
         listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
-        assert say(EN, "asking-alerts-some", count=1) in listed.content
-        assert f"<#{discord.gallery.id}>" in listed.content
+        assert listed.content == say(EN, "asking-alerts-some", count=1)
+        [alert] = listed.embeds
+        assert f"<#{discord.gallery.id}>" in alert["description"]
+        [(name, picture)] = listed.attachments
+        assert name in alert["thumbnail"]["url"]
+        assert Image.open(io.BytesIO(picture)).size == (128, 128)
         pressed = await simulator.press(listed, discord.alex, label=say(EN, "asking-alerts-cancel", number=1))
     assert (await simulator.answer(pressed)).content == say(EN, "asking-alert-cancelled")
     await server.log.holds(AlertCancelled, 1)
@@ -172,6 +178,20 @@ async def test_a_cancelled_alert_tells_nothing(server: World, way: str) -> None:
     assert await at_rest(server) == []
     assert await server.log.count(AlertTriggered) == 0
     assert simulator.direct_messages(discord.alex) == []
+
+
+@together
+@pytest.mark.parametrize("locale", ["en-US", "de"])
+async def test_a_picture_that_is_gone_is_not_shown_but_its_alert_is(server: World, locale: str) -> None:
+    discord, simulator = server.discord, server.discord.simulator
+    await wish(server)
+    await server.log.holds(AlertSet, 1)
+    [alert] = await server.log.facts(AlertSet)
+    await (await server.process.wiring.questions()).delete(alert.pixels)
+    listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts", locale=locale))
+    assert listed.attachments == []
+    assert say(locale, "asking-alerts-picture-gone") in listed.embeds[0]["description"]
+    assert [each.label for each in listed.buttons.values()] == [say(locale, "asking-alerts-cancel", number=1)]
 
 
 @together

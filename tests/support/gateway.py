@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +13,7 @@ import disnake
 from disnake.ext import commands
 from PIL import Image
 
+from contracts.events import AlertSet
 from contracts.ports import Alerts, Overseeing, Posts, State
 from infra.discord.gateway import run_gateway, simulated
 from infra.discord.recorder import Recorder
@@ -75,6 +76,11 @@ async def simulated_discord(**options: Any) -> AsyncIterator[Discord]:
         yield Discord(simulator, guild, gallery, lounge, simulator.add_member(guild, "Steve"))
 
 
+async def no_thumbnail(_: AlertSet) -> bytes | None:
+    """Every alert's picture is gone."""
+    return None
+
+
 @asynccontextmanager
 async def listening(
     discord: Discord,
@@ -84,6 +90,7 @@ async def listening(
     posts: Posts | None = None,
     alerts: Alerts | None = None,
     overseeing: Overseeing | None = None,
+    alert_thumbnail: Callable[[AlertSet], Awaitable[bytes | None]] = no_thumbnail,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     channels: Sequence[Channel] = (),
     **more: Any,
@@ -98,6 +105,7 @@ async def listening(
         overseeing=overseeing or FixedOverview(),
         now=now,
         answered=journal.answered,
+        alert_thumbnail=alert_thumbnail,
     )
     watched = frozenset(str(channel.id) for channel in channels) or None
     hooks = {"on_ready": heard.ready, "on_malformed": heard.malformed.append, "on_lost": heard.lose}

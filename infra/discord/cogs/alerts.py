@@ -1,6 +1,7 @@
 """Alerts: "tell me if it turns up" under an answer without a match, and every way to take that back."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable
 from typing import Any
 
 import disnake
@@ -22,7 +23,9 @@ from infra.discord.wording import say
 log = structlog.get_logger()
 
 MOST_ALERTS = 25
-"""Open alerts of one member in a guild: as many as one message has room for buttons."""
+"""Open alerts of one member in a guild."""
+ALERTS_PER_MESSAGE = 10
+"""Discord takes at most ten embeds, and ten files, in a message."""
 
 
 class Alerts(commands.Cog):
@@ -38,8 +41,29 @@ class Alerts(commands.Cog):
             occasion = occasion_of(interaction, self._services, private=True)
             await interaction.response.defer(ephemeral=True)
             opened = await self._services.ports.alerts.open(str(occasion.guild.id), str(occasion.asker.id))
-            text, buttons = _list(opened[:MOST_ALERTS], occasion.locale)
-            await interaction.edit_original_response(text, components=buttons)
+            opened = opened[:MOST_ALERTS]
+            if not opened:
+                await interaction.edit_original_response(say(occasion.locale, "asking-alerts-none"))
+                return
+            numbered = list(enumerate(opened, start=1))
+            heading = say(occasion.locale, "asking-alerts-some", count=len(opened))
+            page = await self._page(numbered[:ALERTS_PER_MESSAGE], occasion.locale)
+            await interaction.edit_original_response(heading, **page)
+            for start in range(ALERTS_PER_MESSAGE, len(numbered), ALERTS_PER_MESSAGE):
+                page = await self._page(numbered[start : start + ALERTS_PER_MESSAGE], occasion.locale)
+                await interaction.followup.send(**page, ephemeral=True)
+
+    async def _page(self, numbered: Iterable[tuple[int, AlertSet]], locale: str) -> dict[str, Any]:
+        """Return the arguments of a message that shows these alerts: an embed with a small picture and a button for each."""
+        embeds, files, buttons = [], [], []
+        for number, alert in numbered:
+            picture = await self._services.ports.alert_thumbnail(alert)
+            filename = None if picture is None else f"alert-{number}.webp"
+            embeds.append(_embed(number, alert, filename, locale))
+            if picture is not None:
+                files.append(disnake.File(io.BytesIO(picture), filename, description=_description(number, locale)))
+            buttons.append(_button(alert.guild_id, alert.alert_id, say(locale, "asking-alerts-cancel", number=number)))
+        return {"embeds": embeds, "files": files, "components": buttons}
 
     @commands.Cog.listener()
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
@@ -102,21 +126,18 @@ async def _alert_id(interaction: MessageInteraction[Any], guild_id: str, search_
     return str(interaction.id) if ended or await ports.journal.holds(AlertCancelled, *key) else search_id
 
 
-def _list(opened: Sequence[AlertSet], locale: str) -> tuple[str, list[disnake.ui.Button[Any]]]:
-    """A line and a button for each alert."""
-    if not opened:
-        return say(locale, "asking-alerts-none"), []
-    lines = [say(locale, "asking-alerts-some", count=len(opened))]
-    buttons = []
-    for number, alert in enumerate(opened, start=1):
-        lines.append(_line(number, alert, locale))
-        buttons.append(_button(alert.guild_id, alert.alert_id, say(locale, "asking-alerts-cancel", number=number)))
-    return "\n".join(lines), buttons
-
-
-def _line(number: int, alert: AlertSet, locale: str) -> str:
+def _embed(number: int, alert: AlertSet, filename: str | None, locale: str) -> disnake.Embed:
+    """Say when and where an alert was set, beside the attached picture; `filename` is None where the picture is gone."""
     since = disnake.utils.format_dt(alert.requested_at, "R")
-    return say(locale, "asking-alerts-line", number=number, since=since, channel=f"<#{alert.channel_id}>")
+    line = say(locale, "asking-alerts-line", number=number, since=since, channel=f"<#{alert.channel_id}>")
+    if filename is None:
+        return disnake.Embed(description=f"{line}\n{say(locale, 'asking-alerts-picture-gone')}")
+    return disnake.Embed(description=line).set_thumbnail(url=f"attachment://{filename}")
+
+
+def _description(number: int, locale: str) -> str:
+    """Return the words for those who don't see the picture."""
+    return say(locale, "asking-alerts-picture", number=number)
 
 
 def _button(guild_id: str, alert_id: str, label: str) -> disnake.ui.Button[Any]:

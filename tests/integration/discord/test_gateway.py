@@ -20,7 +20,7 @@ from infra.discord.services import Ports
 from infra.discord.wording import say
 from infra.sandbox.simulator import Overwrite, Permission, Simulator
 from tests.support.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
-from tests.support.gateway import Discord, Heard, listening
+from tests.support.gateway import Discord, Heard, listening, no_thumbnail
 from tests.support.waiting import Losing, ends, eventually
 
 LINK = {"type": "image", "url": "https://a.example/b.png", "thumbnail": {"url": "https://a.example/b.png", "width": 9, "height": 8}}
@@ -229,6 +229,7 @@ def fake_ports() -> Ports:
         FixedOverview(),
         lambda: datetime.now(UTC),
         journal.answered,
+        no_thumbnail,
     )
 
 

@@ -18,7 +18,8 @@ from contracts.events import (
 )
 from infra.discord.answers import buttons as custom_ids
 from infra.discord.answers.buttons import custom_id
-from infra.sandbox.simulator import Message, Overwrite, Permission
+from infra.discord.wording import say
+from infra.sandbox.simulator import Answer, Message, Overwrite, Permission
 from tests.support.answers import said, sentence
 from tests.support.facts import QUESTION
 from tests.support.fakes import MemoryJournal
@@ -218,23 +219,58 @@ def alert_set(discord: Discord, number: int) -> AlertSet:
     )
 
 
+def set_alerts(discord: Discord, journal: MemoryJournal, *numbers: int) -> None:
+    for number in numbers:
+        journal.recorded[f"alert-{number}"] = (alert_set(discord, number), None)  # type: ignore[assignment]
+
+
+async def listed_alerts(discord: Discord, messages: int = 1, locale: str = "en-US") -> list[Answer]:
+    """The answer to /alerts, and the messages after it."""
+    asked = await discord.simulator.slash(discord.lounge, discord.steve, "alerts", locale=locale)
+    return [await discord.simulator.answer(asked), *await discord.simulator.followups(asked, messages - 1)]
+
+
 @pytest.mark.usefixtures("heard")
 async def test_open_alerts_are_listed_with_a_way_out(discord: Discord, journal: MemoryJournal) -> None:
-    async def alerts() -> Any:
-        return await discord.simulator.answer(await discord.simulator.slash(discord.lounge, discord.steve, "alerts"))
-
     await matched(discord, journal)
-    none = await alerts()
+    [none] = await listed_alerts(discord)
     assert (none.content, none.ephemeral, none.buttons) == (sentence("asking-alerts-none"), True, {})
-    for number in range(1, 31):
-        fact = alert_set(discord, number)
-        journal.recorded[f"alert-{number}"] = (fact, None)  # type: ignore[assignment]
-    some = await alerts()
-    assert list(some.buttons) == [custom_id(custom_ids.CANCEL_ALERT, str(discord.guild.id), str(number)) for number in range(1, 26)]
+    set_alerts(discord, journal, *range(1, 31))
+    pages = await listed_alerts(discord, messages=3)
+    assert [(len(page.embeds), page.ephemeral) for page in pages] == [(10, True), (10, True), (5, True)]
+    assert [page.content for page in pages] == [sentence("asking-alerts-some", count=25), "", ""]
+    cancels = [custom_id(custom_ids.CANCEL_ALERT, str(discord.guild.id), str(number)) for number in range(1, 26)]
+    assert [button for page in pages for button in page.buttons] == cancels
+    assert (
+        sentence("asking-alerts-line", number=25, since="<t:1767225600:R>", channel=f"<#{discord.lounge.id}>")
+        in (pages[2].embeds[4]["description"])
+    )
     pressed = custom_id(custom_ids.ALERT, "77")
     message = await answered_with(discord, pressed)
     interaction = await discord.simulator.press(message, discord.steve, pressed)
     assert await said(discord, interaction) == sentence("asking-alerts-full", most=25)
+
+
+@pytest.mark.parametrize("locale", ["en-US", "de"])
+async def test_each_alert_shows_its_picture_or_says_that_it_is_gone(discord: Discord, journal: MemoryJournal, locale: str) -> None:
+    async def thumbnail(alert: AlertSet) -> bytes | None:
+        return None if alert.alert_id == "2" else f"picture {alert.alert_id}".encode()
+
+    set_alerts(discord, journal, *range(1, 13))
+    async with listening(discord, journal, alert_thumbnail=thumbnail):
+        first, second = await listed_alerts(discord, messages=2, locale=locale)
+    assert first.content == say(locale, "asking-alerts-some", count=12)
+    assert first.attachments == [(f"alert-{number}.webp", f"picture {number}".encode()) for number in (1, *range(3, 11))]
+    assert second.attachments == [(f"alert-{number}.webp", f"picture {number}".encode()) for number in (11, 12)]
+    shown = [each["thumbnail"]["url"].split("?")[0].rpartition("/")[2] for each in first.embeds if "thumbnail" in each]
+    assert shown == [name for name, _ in first.attachments]
+    gone = [number for number, each in enumerate(first.embeds, 1) if "thumbnail" not in each]
+    assert gone == [2]
+    assert first.embeds[1]["description"].endswith(say(locale, "asking-alerts-picture-gone"))
+    assert say(locale, "asking-alerts-picture-gone") not in first.embeds[0]["description"]
+    assert [file.description for file in second.message.attachments] == [
+        say(locale, "asking-alerts-picture", number=number) for number in (11, 12)
+    ]
 
 
 async def direct_message(discord: Discord, button: str) -> Message:

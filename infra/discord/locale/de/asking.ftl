@@ -56,5 +56,7 @@ asking-alerts-some =
        *[other] Du hast { $count } Benachrichtigungen auf diesem Server:
     }
 asking-alerts-line = Benachrichtigung { $number }: eingerichtet { $since } in { $channel }
+asking-alerts-picture = Das Bild zu Benachrichtigung { $number }
+asking-alerts-picture-gone = Ich habe dieses Bild nicht mehr.
 asking-alerts-cancel = Nummer { $number } löschen
 asking-alerts-full = Du hast schon { $most } Benachrichtigungen, mehr geht nicht. Mit /benachrichtigungen kannst du eine löschen.

@@ -56,5 +56,7 @@ asking-alerts-some =
        *[other] You have { $count } alerts in this server:
     }
 asking-alerts-line = Alert { $number }: set { $since } in { $channel }
+asking-alerts-picture = The picture of alert { $number }
+asking-alerts-picture-gone = I no longer have this picture.
 asking-alerts-cancel = Cancel alert { $number }
 asking-alerts-full = You already have { $most } alerts, and that's the limit. To cancel one, use /alerts.
