@@ -10,6 +10,7 @@ from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "docs/operating/settings.md").read_text()
 
 
 def environment_name(field: str) -> str:
@@ -23,7 +24,7 @@ def shown_default(field: str) -> str:
 
 
 def test_every_setting_is_in_the_table_with_its_default() -> None:
-    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ?(.*?) ?\|", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ?(.*?) ?\|", SETTINGS, re.MULTILINE))
     expected = {environment_name(field): shown_default(field) for field in Settings.model_fields}
     expected["MAPSEEK_DATA_DIR"] = "user data folder"
     assert rows == expected
