@@ -36,8 +36,10 @@ train: .venv/ready
 bench-quality: .venv/ready
 	$(BIN)/python -m tests.quality --report docs/quality
 
+# The documents of the contracts, and a golden file for each new version of a fact.
 schema: .venv/ready
 	$(BIN)/mapseek schema
+	$(BIN)/python -m tests.support.golden_facts
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
