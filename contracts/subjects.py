@@ -65,6 +65,11 @@ def subject_for(kind: type[Fact], *key: str) -> str:
     return ".".join(("mapseek", kind.family, kind.name, f"v{kind.version}", *key))
 
 
+def versions_filter(kind: type[Fact], *key: str) -> str:
+    """Where the fact of a kind that has this key may lie: on one subject, or on one for each version if there was an older one."""
+    return subject_for(kind, *key) if kind.version == 1 else f"mapseek.{kind.family}.{kind.name}.*.{'.'.join(key)}"
+
+
 def lane_filter(family: str) -> str:
     """Every fact of one lane."""
     return f"mapseek.{family}.>"
@@ -86,13 +91,13 @@ def is_subject_of(fact: Fact, subject: str) -> bool:
 
 
 def first_of(fact: Fact) -> str:
-    """What must still be empty when a fact is recorded: its own subject.
+    """What must still be empty when a fact is recorded: its own subject, in every version.
 
     For a post, any fact that shares its key: ImageRemoved does, so the server refuses the post of a removed image for ever.
     """
     if isinstance(fact, ImagePosted):
         return ".".join(("mapseek", fact.family, "*", "*", *fact.key))
-    return subject_of(fact)
+    return versions_filter(type(fact), *fact.key)
 
 
 def entity_filters(family: Family, guild_id: str, entity_id: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from contracts.envelope import Origin, headers_of
 from contracts.errors import Unavailable
 from contracts.events import Fact
 from contracts.ports import F
-from contracts.subjects import first_of, stream_of, subject_for, subject_of, variants_filter
+from contracts.subjects import first_of, stream_of, subject_of, variants_filter, versions_filter
 from infra.nats.connection import UNREACHABLE, outages
 from infra.nats.reader import RawEntry, body_of, first_on, message_on, read
 
@@ -75,7 +75,7 @@ class JetStreamJournal:
 
     async def _last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
         with outages():
-            return await message_on(self._js, stream_of(fact), subject_for(fact, *key))
+            return await message_on(self._js, stream_of(fact), versions_filter(fact, *key))
 
 
 class Refused(Exception):

@@ -30,8 +30,8 @@ from contracts.subjects import (
     past_name,
     retry_subject,
     stream_of,
-    subject_for,
     variant_filter,
+    versions_filter,
 )
 from infra.nats.connection import Client
 from infra.nats.consumers import delete_consumer, read_consumer
@@ -115,7 +115,7 @@ async def _purge(client: Client, name: str, left: Left) -> None:
         await purge_entries(client, IMAGES, variant_filter(ImageFingerprinted, name))
         return
     for image_id in left.given.keys() - left.unknown:
-        await purge_entries(client, IMAGES, subject_for(ImageFingerprinted, left.given[image_id][0], image_id, name))
+        await purge_entries(client, IMAGES, versions_filter(ImageFingerprinted, left.given[image_id][0], image_id, name))
 
 
 def _lives(fact: ImageFingerprinted, generations: Generations) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 
-from contracts.envelope import Origin
+from contracts.envelope import UPCASTERS, Origin
 from contracts.errors import Unavailable
 from contracts.events import (
     AlertCancelled,
@@ -42,7 +42,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import LogPosts
 from pipeline.engine import topology
 from tests.support.bench_stage import count
-from tests.support.facts import INCIDENT, MOMENT, one_of_each, posted
+from tests.support.facts import BLOB, IMAGE, INCIDENT, MOMENT, one_of_each, posted
 from tests.support.programs import freeze, thaw
 
 
@@ -181,6 +181,17 @@ async def test_a_fact_is_fetched_by_its_kind_and_key(journal: JetStreamJournal) 
         assert await journal.fetch(type(fact), *fact.key) == fact
     assert await journal.fetch(ImageDownloaded, "7", "none") is None
     assert not await journal.holds(ImageDownloaded, "7", "none")
+
+
+async def test_a_fact_of_an_older_version_is_found_and_not_recorded_again(
+    journal: JetStreamJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    downloaded = ImageDownloaded(**IMAGE, blob=BLOB, size=1234)
+    assert await journal.record(downloaded, Origin("m"))
+    monkeypatch.setattr(ImageDownloaded, "version", 2)
+    monkeypatch.setitem(UPCASTERS, ("image.downloaded", 1), lambda document: document | {"size": 4321})
+    assert not await journal.record(downloaded, Origin("m"))
+    assert await journal.fetch(ImageDownloaded, *downloaded.key) == downloaded.model_copy(update={"size": 4321})
 
 
 async def test_of_the_facts_that_an_entity_has_for_each_variant_the_first_in_the_log_is_found(journal: JetStreamJournal) -> None:
