@@ -219,6 +219,7 @@ def sheep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (tmp_path / language).mkdir()
         (tmp_path / language / "test.ftl").write_text(text, encoding="utf-8")
     monkeypatch.setattr(wording, "FOLDER", tmp_path)
+    monkeypatch.setattr(wording, "LANGUAGES", {language: LANGUAGES[language] for language in ("en", "de")})
     wording._bundle.cache_clear()
     yield
     wording._bundle.cache_clear()
