@@ -17,8 +17,8 @@ from contracts.events import FACTS
 from contracts.events.base import Fact
 from contracts.subjects import subject_of
 
-Document = dict[str, Any]
-Upcaster = Callable[[Document], Document]
+JsonObject = dict[str, Any]
+Upcaster = Callable[[JsonObject], JsonObject]
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
 """The step from a version to the next, by type name and the version it starts from."""
@@ -36,7 +36,7 @@ class Origin:
     replayed: bool = False
 
 
-def headers_of(fact: Fact, origin: Origin, source: str, recorded_at: datetime) -> dict[str, str]:
+def build_headers(fact: Fact, origin: Origin, source: str, recorded_at: datetime) -> dict[str, str]:
     """The headers to publish with a fact. `ce-id` is its subject, which is as unique as the fact."""
     subject = subject_of(fact)
     headers = {
@@ -47,7 +47,7 @@ def headers_of(fact: Fact, origin: Origin, source: str, recorded_at: datetime) -
         "ce-time": recorded_at.isoformat(),
         "ce-correlationid": origin.correlation_id,
         "content-type": "application/json",
-        "traceparent": traceparent(origin.correlation_id),
+        "traceparent": build_traceparent(origin.correlation_id),
     }
     if origin.causation_id is not None:
         headers["ce-causationid"] = origin.causation_id
@@ -56,7 +56,7 @@ def headers_of(fact: Fact, origin: Origin, source: str, recorded_at: datetime) -
     return headers
 
 
-def origin_of(headers: Mapping[str, str], subject: str) -> Origin:
+def parse_origin(headers: Mapping[str, str], subject: str) -> Origin:
     """The origin that a recorded fact carries; a fact recorded without one is its own origin."""
     return Origin(
         correlation_id=headers.get("ce-correlationid", subject),
@@ -65,13 +65,13 @@ def origin_of(headers: Mapping[str, str], subject: str) -> Origin:
     )
 
 
-def traceparent(correlation_id: str) -> str:
+def build_traceparent(correlation_id: str) -> str:
     """A W3C trace context whose trace id is derived from the correlation id, so that every process agrees on it."""
     trace_id = hashlib.sha256(correlation_id.encode()).hexdigest()[:32]
     return f"00-{trace_id}-{secrets.token_hex(8)}-01"
 
 
-def fact_of(
+def parse_payload(
     type_name: str,
     version: int,
     document: object,

@@ -57,6 +57,6 @@ class BlobMissing(Exception):
     """No blob of that digest is in the store."""
 
 
-def counted(number: int, what: str) -> str:
+def format_count(number: int, what: str) -> str:
     """`1 picture`, `1,200 pictures`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

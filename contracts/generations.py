@@ -26,7 +26,7 @@ class Generation:
     precision: str
     fingerprint: str
 
-    def token(self, variant: Variant) -> str:
+    def variant_token(self, variant: Variant) -> str:
         """What stands for this generation in the key of a fact that has such a variant."""
         return self.name if variant == "generation" else self.preprocessing
 
@@ -56,7 +56,7 @@ class Generations:
         """Whether searches are, or lately were, answered from it; the others are still being built, or given up."""
         return name in self.activations and name not in self.dropped
 
-    def before(self, name: str) -> Generation | None:
+    def find_previous(self, name: str) -> Generation | None:
         """The one that answered before this one did last, if it is still there: what a rollback goes back to."""
         if name not in self.activations:
             return None
@@ -64,7 +64,7 @@ class Generations:
         earlier = [each for each in self.activations[:last] if each != name and each not in self.dropped]
         return self.known[earlier[-1]] if earlier else None
 
-    def after(self, fact: Fact, sequence: int) -> "Generations":
+    def with_fact(self, fact: Fact, sequence: int) -> "Generations":
         """What holds once this fact, recorded at that sequence, is known too. Facts of other families change nothing."""
         match fact:
             case GenerationStarted() if fact.generation not in self.known:

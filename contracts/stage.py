@@ -6,11 +6,11 @@ from typing import Any, Generic, TypeVar
 
 from contracts.events.base import Fact
 
-D = TypeVar("D")
+DepsT = TypeVar("DepsT")
 
 
 @dataclass(frozen=True, slots=True)
-class Stage(Generic[D]):
+class Stage(Generic[DepsT]):
     """A step of the pipeline. `handle` returns the facts to record and raises Reject, Retry or Unavailable.
 
     `by_generation` are those of `consumes` that it works on once for every generation, at each one's own place in the log.
@@ -21,8 +21,8 @@ class Stage(Generic[D]):
     name: str
     consumes: tuple[type[Fact], ...]
     emits: tuple[type[Fact], ...]
-    handle: Callable[[Any, D], Coroutine[Any, Any, Sequence[Fact]]]
-    deps: type[D]
+    handle: Callable[[Any, DepsT], Coroutine[Any, Any, Sequence[Fact]]]
+    deps: type[DepsT]
     attempts: int = 5
     by_generation: tuple[type[Fact], ...] = ()
     live_only: bool = False
@@ -32,6 +32,6 @@ class Stage(Generic[D]):
         """The lanes that the stage works in, in the order of `consumes`."""
         return tuple(dict.fromkeys(fact.family for fact in self.consumes))
 
-    def consumed_in(self, family: str, *, by_generation: bool) -> tuple[type[Fact], ...]:
+    def list_consumed(self, family: str, *, by_generation: bool) -> tuple[type[Fact], ...]:
         """The kinds of fact that the stage consumes in one lane: once for each generation, or once for all."""
         return tuple(fact for fact in self.consumes if fact.family == family and (fact in self.by_generation) == by_generation)

@@ -6,9 +6,9 @@ from typing import Literal, TypeVar
 from pydantic import Field
 
 from contracts.events.base import Id, Instant, Payload
-from contracts.ports import State
+from contracts.ports import StateStore
 
-D = TypeVar("D", bound=Payload)
+PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
 class GuildSettings(Payload):
@@ -26,7 +26,7 @@ class GuildSettings(Payload):
     searches_at_once: int = Field(default=3, ge=1, le=20)
 
 
-class Mark(Payload):
+class HighWaterMark(Payload):
     """Every image of a channel up to this message is recorded. `heard_at` is when the channel was last heard."""
 
     message_id: Id
@@ -63,25 +63,27 @@ class Backfill(Payload):
     notice: tuple[Id, Id] | None = None
 
 
-class Forgotten(Payload):
+class ForgetRequest(Payload):
     """A person asked at this moment that all their earlier posts stay out."""
 
     until: Instant
 
 
-class Owner(Payload):
+class ArchiveOwner(Payload):
     """The bot that this archive belongs to: another one is in other guilds, and would take those of this one for left."""
 
     bot_id: Id
 
 
-async def read(state: State, key: str, kind: type[D]) -> D | None:
+async def read_document(state: StateStore, key: str, kind: type[PayloadT]) -> PayloadT | None:
     """The document of a key, None where there is none. Raises Unavailable."""
     entry = await state.get(key)
     return None if entry is None else kind.model_validate_json(entry.value)
 
 
-async def amend(state: State, key: str, kind: type[D], change: Callable[[D | None], D]) -> D:
+async def update_document(
+    state: StateStore, key: str, kind: type[PayloadT], change: Callable[[PayloadT | None], PayloadT]
+) -> PayloadT:
     """Change a document whatever others do meanwhile: `change` is called again with what they made of it. Raises Unavailable."""
     while True:
         entry = await state.get(key)

@@ -28,10 +28,10 @@ _STREAM_OF: dict[Family, str] = {**LANES, "generation": IMAGES, "incident": INCI
 REBUILD_INDEX = "mapseek.control.rebuild-index"
 """Outside the logs: where every process that holds a vector index is asked to rebuild it, or to compare it with the log."""
 
-REBUILDING_CATALOGUE = "mapseek.control.rebuilding-catalogue"
+CATALOGUE_REBUILD_CHECK = "mapseek.control.rebuilding-catalogue"
 """Outside the logs: where whoever rebuilds the catalogue says so when asked, since only one may do it at a time."""
 
-STATE = "mapseek-state"
+STATE_BUCKET = "mapseek-state"
 """The key-value bucket of what is kept beside the logs."""
 
 SETTINGS, MARKS, BACKFILLS, FORGOTTEN, REQUESTS = "settings", "mark", "backfill", "forgotten", "requests"
@@ -57,17 +57,17 @@ STREAM_SUBJECTS: dict[str, tuple[str, ...]] = {
 
 def subject_of(fact: Fact) -> str:
     """The one subject on which this fact may be recorded, once."""
-    return subject_for(type(fact), *fact.key)
+    return build_subject(type(fact), *fact.key)
 
 
-def subject_for(kind: type[Fact], *key: str) -> str:
+def build_subject(kind: type[Fact], *key: str) -> str:
     """The subject of the fact of a kind that has this key."""
     return ".".join(("mapseek", kind.family, kind.name, f"v{kind.version}", *key))
 
 
 def versions_filter(kind: type[Fact], *key: str) -> str:
     """Where the fact of a kind that has this key may lie: on one subject, or on one for each version if there was an older one."""
-    return subject_for(kind, *key) if kind.version == 1 else f"mapseek.{kind.family}.{kind.name}.*.{'.'.join(key)}"
+    return build_subject(kind, *key) if kind.version == 1 else f"mapseek.{kind.family}.{kind.name}.*.{'.'.join(key)}"
 
 
 def lane_filter(family: str) -> str:
@@ -90,7 +90,7 @@ def is_subject_of(fact: Fact, subject: str) -> bool:
     return tuple(subject.split(".")[4:]) == fact.key
 
 
-def first_of(fact: Fact) -> str:
+def uniqueness_filter(fact: Fact) -> str:
     """What must still be empty when a fact is recorded: its own subject, in every version.
 
     For a post, any fact that shares its key: ImageRemoved does, so the server refuses the post of a removed image for ever.
@@ -142,7 +142,7 @@ def entity_of(subject: str) -> tuple[str, str]:
     return (tokens[4], tokens[5]) if len(tokens) > 5 else ("", "")
 
 
-class LetterKey(NamedTuple):
+class DeadLetterKey(NamedTuple):
     """What a dead letter is the letter of: a log entry that a stage could not work on, for one generation or for all."""
 
     stage: str
@@ -156,31 +156,31 @@ class LetterKey(NamedTuple):
         return "/".join(filter(None, self))
 
 
-def parse_letter(subject: str) -> LetterKey:
+def parse_dead_letter(subject: str) -> DeadLetterKey:
     """What `failure_subject` or `retry_subject` was given to make the subject of a dead letter, or of one that was put back."""
-    return LetterKey(*subject.split(".")[2:])
+    return DeadLetterKey(*subject.split(".")[2:])
 
 
-def durable_name(stage: str, family: str, generation: str | None = None) -> str:
+def consumer_name(stage: str, family: str, generation: str | None = None) -> str:
     """The durable consumer of a stage in one lane, or for one generation there: `download-image`, `embed-image-g1`."""
     return "-".join(filter(None, (stage, family, generation)))
 
 
-def past_name(durable: str) -> str:
+def past_consumer_name(durable: str) -> str:
     """The durable consumer of the replay that builds what a generation's own durable is too late for."""
     return f"{durable}-past"
 
 
-def retry_name(stage: str) -> str:
+def retry_consumer_name(stage: str) -> str:
     """The durable consumer of the dead letters of a stage that somebody put back."""
     return f"{stage}-retry"
 
 
-def bound_filter(kind: type[Fact], generation: Generation) -> str:
+def generation_filter(kind: type[Fact], generation: Generation) -> str:
     """Every fact of one kind that is for a generation: `mapseek.image.embedded.*.*.*.g2`; all of a kind that has no variant."""
     if kind.variant is None:
         return kind_filter(kind)
-    return variant_filter(kind, generation.token(kind.variant))
+    return variant_filter(kind, generation.variant_token(kind.variant))
 
 
 def variant_filter(kind: type[Fact], variant: str) -> str:
@@ -189,12 +189,12 @@ def variant_filter(kind: type[Fact], variant: str) -> str:
     return f"mapseek.{kind.family}.{kind.name}.*.{entity}.{variant}"
 
 
-def variants_filter(kind: type[Fact], *entity: str) -> str:
+def all_variants_filter(kind: type[Fact], *entity: str) -> str:
     """Every fact of one kind about one entity, whatever its variant: `mapseek.image.reposted.*.7.9.*`."""
     return f"{kind_filter(kind).removesuffix('>')}{'.'.join(entity)}.*"
 
 
-def part_filters(kind: type[Fact], variant: str | None, guild_id: str | None, entity_id: str | None) -> tuple[str, ...]:
+def selection_filters(kind: type[Fact], variant: str | None, guild_id: str | None, entity_id: str | None) -> tuple[str, ...]:
     """Every fact of one kind, with that variant, of that guild, about that image or search, as far as each is named."""
     about = f"mapseek.{kind.family}.{kind.name}.*.{guild_id or '*'}.{entity_id or '*'}"
     if variant is not None:
@@ -241,10 +241,10 @@ def mark_key(guild_id: str, channel_id: str) -> str:
 
 def backfill_key(guild_id: str, channel_id: str) -> str:
     """Where the state of a channel's back-fill is kept."""
-    return f"{backfills_of(guild_id)}.{channel_id}"
+    return f"{backfills_prefix(guild_id)}.{channel_id}"
 
 
-def backfills_of(guild_id: str) -> str:
+def backfills_prefix(guild_id: str) -> str:
     """What the keys of a guild's back-fills are under."""
     return f"{BACKFILLS}.{guild_id}"
 

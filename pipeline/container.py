@@ -21,65 +21,65 @@ from contracts.events import AlertSet, SearchJudged
 from contracts.generations import Generation
 from contracts.ports import (
     Alerts,
-    Answering,
+    AnswerSender,
     BlobStore,
     Catalogue,
     Downloader,
     FeatureSearch,
-    Fingerprinting,
     ImageEncoder,
-    Lag,
-    Notifying,
+    Notifier,
     Overview,
-    State,
+    PictureFingerprinter,
+    StageBacklog,
+    StateStore,
     VectorSearch,
 )
 from contracts.stage import Stage
 from contracts.subjects import SEARCHES, kind_filter, stream_of
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.discord.answers.webhook import WebhookAnswers
-from infra.discord.rest.client import AttachmentUrls, RestLogin
+from infra.discord.rest.client import AttachmentUrls, RestClient
 from infra.discord.rest.notices import DiscordNotices
-from infra.discord.rest.rate_limit import Budget
-from infra.discord.services import Ports
+from infra.discord.rest.rate_limit import RequestBudget
+from infra.discord.services import GatewayPorts
 from infra.http.downloader import open_downloader
 from infra.mongo.catalogue import open_mongo_catalogue
 from infra.mongo.vectors import AtlasSearch, open_atlas_search
 from infra.nats.connection import Client
 from infra.nats.journal import JetStreamJournal
-from infra.nats.projections import FollowedGenerations, answered, open_alerts, open_generations
-from infra.nats.reader import LogPosts, past, readable
+from infra.nats.projections import FollowedGenerations, follow_answers, open_alerts, open_generations
+from infra.nats.reader import LogPosts, decode_or_warn, read_log
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from infra.tasks import cancel, end_if_cancelled
+from infra.tasks import cancel_tasks, raise_if_cancelled
 from pipeline.clock import utc_now
 from pipeline.engine.job import Policy
 from pipeline.engine.registry import STAGES
-from pipeline.engine.topology import KEPT_FOR
+from pipeline.engine.topology import STREAM_RETENTION
 from pipeline.generations.encoders import Encoders
-from pipeline.monitoring.status import StageStatus, status
-from pipeline.projections.snapshots import projected_index
+from pipeline.monitoring.status import StageStatus, read_status
+from pipeline.projections.snapshots import open_vector_projection
 from pipeline.settings import Settings
-from stages.canonical_image import as_thumbnail
+from stages.canonical_image import encode_thumbnail
 
 log = structlog.get_logger()
 
-EVERY_S = timedelta(days=1).total_seconds()
-AGE_S = (KEPT_FOR[SEARCHES] + timedelta(hours=1)).total_seconds()
+SWEEP_INTERVAL_S = timedelta(days=1).total_seconds()
+QUERY_PICTURE_AGE_S = (STREAM_RETENTION[SEARCHES] + timedelta(hours=1)).total_seconds()
 """A picture is put when its question is asked, so by then the log has dropped the question; the hour is for clocks that differ."""
 
 
-async def sweep(client: Client, questions: FileBlobStore, age_s: float = AGE_S) -> int:
+async def sweep_query_pictures(client: Client, query_blobs: FileBlobStore, age_s: float = QUERY_PICTURE_AGE_S) -> int:
     """Delete the pictures of questions that the log has dropped; returns how many went. Raises Unavailable."""
-    old = await old_pictures(client, questions, age_s)
+    old = await find_old_query_pictures(client, query_blobs, age_s)
     for name in old:
-        await questions.delete(name)
+        await query_blobs.delete(name)
     return len(old)
 
 
-async def old_pictures(client: Client, questions: FileBlobStore, age_s: float = AGE_S) -> set[str]:
+async def find_old_query_pictures(client: Client, query_blobs: FileBlobStore, age_s: float = QUERY_PICTURE_AGE_S) -> set[str]:
     """The pictures of questions that the log has dropped. Raises Unavailable."""
-    old = set(await questions.untouched_since(age_s))
+    old = set(await query_blobs.list_untouched_since(age_s))
     return old - await _kept(client) if old else old
 
 
@@ -87,27 +87,27 @@ async def _kept(client: Client) -> set[str]:
     """The pictures of the evaluation set, and those that somebody waits for."""
     kept: set[str] = set()
     for kind in (SearchJudged, AlertSet):
-        async with aclosing(past(client, stream_of(kind), [kind_filter(kind)])) as messages:
+        async with aclosing(read_log(client, stream_of(kind), [kind_filter(kind)])) as messages:
             async for message in messages:
-                recorded = readable(message)
+                recorded = decode_or_warn(message)
                 if recorded is not None and isinstance(fact := recorded.fact, SearchJudged | AlertSet) and fact.pixels:
                     kept.add(fact.pixels)
     return kept
 
 
-async def keep_sweeping(client: Client, questions: FileBlobStore) -> None:
+async def sweep_every_day(client: Client, query_blobs: FileBlobStore) -> None:
     """Sweep now and every day. An outage is waited out until the next day."""
     while True:
         try:
-            gone = await sweep(client, questions)
+            gone = await sweep_query_pictures(client, query_blobs)
             log.info("pictures of old questions deleted", count=gone)
         except Unavailable as outage:
             log.warning("pictures of old questions could not be deleted", error=str(outage))
-        end_if_cancelled()
-        await asyncio.sleep(EVERY_S)
+        raise_if_cancelled()
+        await asyncio.sleep(SWEEP_INTERVAL_S)
 
 
-class Overseer:
+class ArchiveOverviewReader:
     """The Overseeing port: the catalogue counts, the folder of blobs is measured, the log knows what waits."""
 
     def __init__(self, client: Client, stages: Sequence[Stage[Any]], catalogue: Catalogue, blobs: Path) -> None:
@@ -116,23 +116,23 @@ class Overseer:
         self._catalogue = catalogue
         self._blobs = blobs
 
-    async def overview(self, guild_id: str) -> Overview:
-        stages = await status(self._client, self._stages, sample_s=0)
+    async def read_overview(self, guild_id: str) -> Overview:
+        stages = await read_status(self._client, self._stages, sample_s=0)
         return Overview(
             images=await self._catalogue.count(guild_id),
             stored_bytes=await asyncio.to_thread(_size_of, self._blobs),
-            lags=_lags(stages),
+            backlogs=_lags(stages),
         )
 
 
-def _lags(stages: Sequence[StageStatus]) -> list[Lag]:
+def _lags(stages: Sequence[StageStatus]) -> list[StageBacklog]:
     """What each stage has to do in each lane, for all generations together."""
-    lags: dict[tuple[str, str], Lag] = {}
+    backlogs: dict[tuple[str, str], StageBacklog] = {}
     for each in stages:
-        before = lags.get((each.stage, each.lane), Lag(each.stage, each.lane, 0, 0))
+        before = backlogs.get((each.stage, each.lane), StageBacklog(each.stage, each.lane, 0, 0))
         pending = before.pending + each.pending + each.in_flight
-        lags[each.stage, each.lane] = Lag(each.stage, each.lane, pending, before.failures + each.dead_letters)
-    return list(lags.values())
+        backlogs[each.stage, each.lane] = StageBacklog(each.stage, each.lane, pending, before.failures + each.dead_letters)
+    return list(backlogs.values())
 
 
 def _size_of(folder: Path) -> int:
@@ -144,7 +144,7 @@ def _size_of(folder: Path) -> int:
     return total
 
 
-class Wiring:
+class Container:
     """The adapters of one process. Every method opens its adapter on the first call and returns the same one afterwards.
 
     `encoders` that are given are used for the generations that they fit, the first one for founding; who opened them closes them.
@@ -190,17 +190,17 @@ class Wiring:
         blobs: BlobStore = await self._once("blobs", opening)
         return blobs
 
-    async def questions(self) -> FileBlobStore:
+    async def query_blobs(self) -> FileBlobStore:
         """Where the pictures that people ask with are kept for as long as their questions."""
 
         async def opening() -> FileBlobStore:
-            questions = open_blob_store(self.folder / "questions")
-            sweeping = asyncio.create_task(keep_sweeping(self.client, questions), name="sweep")
-            self._stack.push_async_callback(cancel, sweeping)
-            return questions
+            query_blobs = open_blob_store(self.folder / "questions")
+            sweeping = asyncio.create_task(sweep_every_day(self.client, query_blobs), name="sweep")
+            self._stack.push_async_callback(cancel_tasks, sweeping)
+            return query_blobs
 
-        questions: FileBlobStore = await self._once("questions", opening)
-        return questions
+        query_blobs: FileBlobStore = await self._once("questions", opening)
+        return query_blobs
 
     async def catalogue(self) -> Catalogue:
         async def opening() -> Catalogue:
@@ -211,25 +211,25 @@ class Wiring:
         catalogue: Catalogue = await self._once("catalogue", opening)
         return catalogue
 
-    async def budget(self) -> Budget:
+    async def budget(self) -> RequestBudget:
         """What this process may ask of Discord, by what all of them asked."""
 
-        async def opening() -> Budget:
-            return Budget(await self.state())
+        async def opening() -> RequestBudget:
+            return RequestBudget(await self.state())
 
-        budget: Budget = await self._once("budget", opening)
+        budget: RequestBudget = await self._once("budget", opening)
         return budget
 
-    async def rest(self) -> RestLogin:
+    async def rest(self) -> RestClient:
         """Discord's REST API with the bot's token; nothing is asked of it before the first use."""
 
-        async def opening() -> RestLogin:
+        async def opening() -> RestClient:
             token = self.settings.discord_token
-            rest = RestLogin(token.get_secret_value() if token else "", await self.budget())
+            rest = RestClient(token.get_secret_value() if token else "", await self.budget())
             self._stack.push_async_callback(rest.close)
             return rest
 
-        rest: RestLogin = await self._once("rest", opening)
+        rest: RestClient = await self._once("rest", opening)
         return rest
 
     async def downloader(self) -> Downloader:
@@ -260,21 +260,23 @@ class Wiring:
             raise MapSeekError("This archive has no model yet: start the embed stage first.")
         return await self.encoders.open(active)
 
-    async def fingerprinting(self) -> Fingerprinting:
-        async def opening() -> Fingerprinting:
+    async def fingerprinter(self) -> PictureFingerprinter:
+        async def opening() -> PictureFingerprinter:
             # Deferred: only a process that looks into pictures pays for importing OpenCV.
             from infra.vision.fingerprint import Fingerprinter
 
             return Fingerprinter()
 
-        fingerprinting: Fingerprinting = await self._once("fingerprinting", opening)
-        return fingerprinting
+        fingerprinter: PictureFingerprinter = await self._once("fingerprinting", opening)
+        return fingerprinter
 
     async def vectors(self) -> VectorSearch:
         async def opening() -> VectorSearch:
             if self.settings.vectors == "atlas":
                 return await self._atlas()
-            projected: VectorSearch = await self._stack.enter_async_context(projected_index(self.client, self.folder / "vectors"))
+            projected: VectorSearch = await self._stack.enter_async_context(
+                open_vector_projection(self.client, self.folder / "vectors")
+            )
             return projected
 
         vectors: VectorSearch = await self._once("vectors", opening)
@@ -283,9 +285,9 @@ class Wiring:
     async def features(self) -> FeatureSearch:
         async def opening() -> FeatureSearch:
             # Deferred: only a process that looks into pictures pays for importing OpenCV.
-            from pipeline.projections.features import projected_features
+            from pipeline.projections.features import open_feature_projection
 
-            opened = projected_features(self.client, self.folder / "features", await self.blobs())
+            opened = open_feature_projection(self.client, self.folder / "features", await self.blobs())
             features: FeatureSearch = await self._stack.enter_async_context(opened)
             return features
 
@@ -297,22 +299,22 @@ class Wiring:
         self._stack.push_async_callback(atlas.close)
         return atlas
 
-    async def vectors_of(self, generation: Generation) -> None:
+    async def ensure_vector_index(self, generation: Generation) -> None:
         """Have what searches a generation's vectors made, where a server does that, before the first search needs it."""
         vectors = self._opened.get("vectors")
         if isinstance(vectors, AtlasSearch):
             await vectors.ensure_index(generation.name, generation.dimensions)
 
-    async def vectors_dropped(self, generation: str) -> None:
+    async def drop_vector_index(self, generation: str) -> None:
         """Have what searches a dropped generation's vectors deleted, where a server keeps that: it has room for a few."""
         if self.settings.vectors == "atlas" and isinstance(vectors := await self.vectors(), AtlasSearch):
             await vectors.drop_index(generation)
 
-    async def state(self) -> State:
-        async def opening() -> State:
+    async def state(self) -> StateStore:
+        async def opening() -> StateStore:
             return await open_state(self.client)
 
-        state: State = await self._once("state", opening)
+        state: StateStore = await self._once("state", opening)
         return state
 
     async def alerts(self) -> Alerts:
@@ -325,41 +327,41 @@ class Wiring:
     async def question_thumbnail(self, pixels: str) -> bytes | None:
         """Return a picture that somebody searched with as a small WebP, None where it is gone. Raises Unavailable."""
         try:
-            data = await (await self.questions()).get(pixels)
+            data = await (await self.query_blobs()).get(pixels)
         except BlobMissing:
             return None
-        return await asyncio.to_thread(lambda: as_thumbnail(Image.open(BytesIO(data)).convert("RGB")))
+        return await asyncio.to_thread(lambda: encode_thumbnail(Image.open(BytesIO(data)).convert("RGB")))
 
-    async def gateway_ports(self) -> Ports:
+    async def gateway_ports(self) -> GatewayPorts:
         """What the Discord gateway works with."""
-        overseer = Overseer(self.client, STAGES, await self.catalogue(), self.folder / "blobs")
-        await self.questions()
-        return Ports(
+        overseer = ArchiveOverviewReader(self.client, STAGES, await self.catalogue(), self.folder / "blobs")
+        await self.query_blobs()
+        return GatewayPorts(
             journal=self.journal,
             state=await self.state(),
             posts=LogPosts(self.client),
             alerts=await self.alerts(),
             overseeing=overseer,
             now=utc_now,
-            answered=lambda: answered(self.client),
+            answered=lambda: follow_answers(self.client),
             alert_thumbnail=lambda alert: self.question_thumbnail(alert.pixels),
         )
 
-    async def answering(self) -> Answering:
-        async def opening() -> Answering:
+    async def answer_sender(self) -> AnswerSender:
+        async def opening() -> AnswerSender:
             answers = WebhookAnswers(await self.budget())
             self._stack.push_async_callback(answers.close)
             return answers
 
-        answering: Answering = await self._once("answering", opening)
-        return answering
+        answer_sender: AnswerSender = await self._once("answering", opening)
+        return answer_sender
 
-    async def notifying(self) -> Notifying:
-        async def opening() -> Notifying:
+    async def notifier(self) -> Notifier:
+        async def opening() -> Notifier:
             return DiscordNotices(await self.rest())
 
-        notifying: Notifying = await self._once("notifying", opening)
-        return notifying
+        notifier: Notifier = await self._once("notifying", opening)
+        return notifier
 
 
 async def open_catalogue(settings: Settings, folder: Path) -> Catalogue:

@@ -18,25 +18,33 @@ from threadpoolctl import threadpool_limits
 from contracts.generations import Generation
 from contracts.ports import ImageEncoder
 from contracts.stage import Stage
-from contracts.subjects import LANES, RETRIES, retry_name
-from infra.discord.gateway import DISCORD, Endpoint, run_gateway, simulated
-from infra.discord.services import Ports
+from contracts.subjects import LANES, RETRIES, retry_consumer_name
+from infra.discord.gateway import DISCORD, Endpoint, run_gateway, simulator_endpoint
+from infra.discord.services import GatewayPorts
 from infra.nats.connection import connect, disconnect
 from infra.nats.journal import JetStreamJournal
-from infra.nats.server import announced_url, embedded_server
-from infra.tasks import cancel
+from infra.nats.server import embedded_server, read_announced_url
+from infra.tasks import cancel_tasks
 from pipeline.clock import utc_now
-from pipeline.container import Wiring
+from pipeline.container import Container
 from pipeline.engine import topology
 from pipeline.engine.job import Job, Policy, Runtime
 from pipeline.engine.metrics import Metrics
 from pipeline.engine.registry import STAGES
-from pipeline.engine.worker import workers
-from pipeline.generations.hosting import Ending, hosting
-from pipeline.generations.lifecycle import ensure_founded
-from pipeline.monitoring.health import Check, Fetches, answering, connected, consuming, monitoring_server, unblocked
-from pipeline.settings import Settings, prepared_data_dir, require_token
-from pipeline.stage_dependencies import dependencies
+from pipeline.engine.worker import open_workers
+from pipeline.generations.hosting import StopGeneration, host_generations
+from pipeline.generations.lifecycle import ensure_first_generation
+from pipeline.monitoring.health import (
+    Check,
+    FetchTimes,
+    build_connection_check,
+    build_consumer_check,
+    build_dependency_check,
+    build_ping_check,
+    serve_monitoring,
+)
+from pipeline.settings import Settings, ensure_data_folder, require_token
+from pipeline.stage_dependencies import open_dependencies
 from stages import alert, embed, erase, fingerprint, link, notify, preprocess, remove
 
 log = structlog.get_logger()
@@ -61,7 +69,7 @@ class RunningGateway:
 
 
 @asynccontextmanager
-async def gateway(settings: Settings, ports: Ports, metrics: Metrics) -> AsyncIterator[RunningGateway]:
+async def open_gateway(settings: Settings, ports: GatewayPorts, metrics: Metrics) -> AsyncIterator[RunningGateway]:
     """Run the gateway in the background; at the end it records what it has heard and logs out."""
     token = require_token(settings)
     if not settings.channels:
@@ -73,7 +81,7 @@ async def gateway(settings: Settings, ports: Ports, metrics: Metrics) -> AsyncIt
             ports,
             channels=settings.channels,
             cdn_origins=settings.cdn_origins,
-            endpoint=endpoint(settings),
+            endpoint=choose_endpoint(settings),
             on_ready=ready.set,
             on_lost=metrics.posts_lost.inc,
             on_malformed=lambda _event: metrics.malformed_discord_events.inc(),
@@ -83,12 +91,12 @@ async def gateway(settings: Settings, ports: Ports, metrics: Metrics) -> AsyncIt
     try:
         yield RunningGateway(task, ready)
     finally:
-        await cancel(task)
+        await cancel_tasks(task)
 
 
-def endpoint(settings: Settings) -> Endpoint:
+def choose_endpoint(settings: Settings) -> Endpoint:
     """The Discord that the settings name."""
-    return simulated(settings.discord_api) if settings.discord_api else DISCORD
+    return simulator_endpoint(settings.discord_api) if settings.discord_api else DISCORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +104,16 @@ class Process:
     """A running process, for those who look at it."""
 
     runtime: Runtime
-    wiring: Wiring
+    container: Container
     monitoring_port: int | None
     background: tuple[asyncio.Task[None], ...]
 
 
 @asynccontextmanager
-async def log_server(settings: Settings) -> AsyncIterator[str]:
+async def open_log_server(settings: Settings) -> AsyncIterator[str]:
     """The URL of the log: NATS_URL, the server that a running `mapseek up` keeps on the data folder, or one of our own."""
-    folder = prepared_data_dir(settings) / "nats"
-    if url := settings.nats_url or announced_url(folder):
+    folder = ensure_data_folder(settings) / "nats"
+    if url := settings.nats_url or read_announced_url(folder):
         yield url
         return
     async with embedded_server(folder, settings.nats_port) as url:
@@ -113,7 +121,7 @@ async def log_server(settings: Settings) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def running(
+async def open_process(
     settings: Settings,
     url: str,
     stages: Sequence[Stage[Any]],
@@ -128,84 +136,89 @@ async def running(
     `encoders` that are given are used for the generations that they fit, and left open. Raises MapSeekError when something cannot
     be opened. In-flight messages are finished at the end, or left to the next process.
     """
-    folder = prepared_data_dir(settings)
-    endpoint(settings).use()
+    folder = ensure_data_folder(settings)
+    choose_endpoint(settings).use()
     name = f"mapseek-{'-'.join(stage.name for stage in stages) or 'gateway'}"
     async with AsyncExitStack() as stack:
         stack.enter_context(threadpool_limits(1, "blas"))  # matrices are small here: more threads wait for each other, busily
         client = await connect(url, name)
         stack.push_async_callback(disconnect, client)
-        await topology.ensure(client, STAGES)
+        await topology.ensure_topology(client, STAGES)
         journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
         runtime = Runtime(journal, Metrics(), policy or Policy())
-        wiring = Wiring(settings, folder, client, journal, stack, encoders, policy)
-        generations = await wiring.generations()
+        container = Container(settings, folder, client, journal, stack, encoders, policy)
+        generations = await container.generations()
         if embed.STAGE in stages:
-            await ensure_founded(generations, wiring.encoders, journal, preprocess.PREPROCESSING, settings)
+            await ensure_first_generation(generations, container.encoders, journal, preprocess.DEFAULT_PREPROCESSING, settings)
 
-        checks: dict[str, Check] = {"log": connected(client), "dependencies": unblocked(runtime.waiting_for)}
+        checks: dict[str, Check] = {
+            "log": build_connection_check(client),
+            "dependencies": build_dependency_check(runtime.waiting_for),
+        }
         if stages:
-            await stack.enter_async_context(_at_work(url, name, stages, wiring, runtime, checks))
-        if "catalogue" in wiring.opened:
-            checks["catalogue"] = answering(wiring.opened["catalogue"].ping)
+            await stack.enter_async_context(_at_work(url, name, stages, container, runtime, checks))
+        if "catalogue" in container.opened:
+            checks["catalogue"] = build_ping_check(container.opened["catalogue"].ping)
 
         background: tuple[asyncio.Task[None], ...] = ()
         if with_gateway:
-            discord = await stack.enter_async_context(gateway(settings, await wiring.gateway_ports(), runtime.metrics))
+            discord = await stack.enter_async_context(open_gateway(settings, await container.gateway_ports(), runtime.metrics))
             checks["gateway"] = discord.check
             background = (discord.task,)
         port = None
         if monitored:
-            server = monitoring_server(settings.http_host, settings.http_port, runtime.metrics.registry, checks)
+            server = serve_monitoring(settings.http_host, settings.http_port, runtime.metrics.registry, checks)
             port = await stack.enter_async_context(server)
         stack.callback(runtime.stopping.set)
         log.info("running", stages=[stage.name for stage in stages], gateway=with_gateway, monitoring_port=port)
-        yield Process(runtime, wiring, port, background)
+        yield Process(runtime, container, port, background)
         log.info("stopping")
 
 
 @asynccontextmanager
 async def _at_work(
-    url: str, name: str, stages: Sequence[Stage[Any]], wiring: Wiring, runtime: Runtime, checks: dict[str, Check]
+    url: str, name: str, stages: Sequence[Stage[Any]], container: Container, runtime: Runtime, checks: dict[str, Check]
 ) -> AsyncIterator[None]:
     """Workers for what the stages do, once for all and in each generation, and for what somebody puts back."""
-    fetches, generations, jobs = Fetches(), await wiring.generations(), await _jobs(stages, wiring)
-    async with workers(url, name, runtime, fetches.happened) as crew:
+    fetches, generations, jobs = FetchTimes(), await container.generations(), await _jobs(stages, container)
+    async with open_workers(url, name, runtime, fetches.record) as crew:
 
-        async def begin(job: Job) -> Ending:
+        async def begin(job: Job) -> StopGeneration:
             busy = _busy(runtime, job.stage.name, job.family)
-            checks[job.consumer] = consuming(wiring.client, LANES[job.family], job.consumer, fetches, busy)
-            return await crew.add(job, _workers(job, wiring.settings))
+            checks[job.consumer] = build_consumer_check(container.client, LANES[job.family], job.consumer, fetches, busy)
+            return await crew.add(job, _workers(job, container.settings))
 
-        async def begin_generation(generation: Generation) -> Ending:
-            await topology.ensure_generation(wiring.client, STAGES, generations.now, generation.name)
-            await wiring.vectors_of(generation)
+        async def begin_generation(generation: Generation) -> StopGeneration:
+            await topology.ensure_generation_consumers(container.client, STAGES, generations.now, generation.name)
+            await container.ensure_vector_index(generation)
             async with AsyncExitStack() as begun:
-                begun.push_async_callback(wiring.encoders.close, generation.name)
-                for job in await _jobs(stages, wiring, generation):
+                begun.push_async_callback(container.encoders.close, generation.name)
+                for job in await _jobs(stages, container, generation):
                     begun.push_async_callback(await begin(job))
                     begun.callback(checks.pop, job.consumer, None)
                 return begun.pop_all().aclose
 
-        async with hosting(generations, begin_generation) as hosted:
+        async with host_generations(generations, begin_generation) as hosted:
             checks["generations"] = hosted.check
             for job in jobs:
                 await begin(job)
             for stage in stages:
-                retries = retry_name(stage.name)
-                checks[retries] = consuming(wiring.client, RETRIES, retries, fetches, _busy(runtime, stage.name, *stage.families))
+                retries = retry_consumer_name(stage.name)
+                checks[retries] = build_consumer_check(
+                    container.client, RETRIES, retries, fetches, _busy(runtime, stage.name, *stage.families)
+                )
                 await crew.add_retries(stage, lambda name: name in generations.now.dropped)
             yield
 
 
-async def _jobs(stages: Sequence[Stage[Any]], wiring: Wiring, generation: Generation | None = None) -> list[Job]:
+async def _jobs(stages: Sequence[Stage[Any]], container: Container, generation: Generation | None = None) -> list[Job]:
     """What these stages do for a generation, or for all of them at once, with what they need opened."""
     by_generation = generation is not None
     return [
-        Job(stage, family, await dependencies(stage, family, wiring, generation), generation.name if generation else None)
+        Job(stage, family, await open_dependencies(stage, family, container, generation), generation.name if generation else None)
         for stage in stages
         for family in stage.families
-        if stage.consumed_in(family, by_generation=by_generation)
+        if stage.list_consumed(family, by_generation=by_generation)
     ]
 
 
@@ -228,7 +241,7 @@ def _busy(runtime: Runtime, stage: str, *families: str) -> Any:
     return lambda: any(gauge._value.get() > 0 for gauge in gauges)
 
 
-async def until_stopped(process: Process) -> None:
+async def wait_until_stopped(process: Process) -> None:
     """Return on the first SIGINT or SIGTERM; raise what ended a background task, should one end."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

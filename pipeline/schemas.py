@@ -10,8 +10,8 @@ from contracts.events import FACTS, Fact, GenerationActivated
 from contracts.subjects import STREAM_SUBJECTS, stream_of
 from pipeline.engine.registry import STAGES
 
-CONTRACTS = Path(contracts.__file__).parent
-KEYS = {
+CONTRACTS_FOLDER = Path(contracts.__file__).parent
+SUBJECT_KEYS = {
     "image": "{guild}.{image}",
     "search": "{guild}.{search}",
     "alert": "{guild}.{alert}.{person}",
@@ -19,7 +19,7 @@ KEYS = {
     "generation": "{generation}",
     "incident": "{guild}.{entity}.{consumer}.{sequence}.{round}.{attempt}",
 }
-VARIANTS = {
+SUBJECT_VARIANTS = {
     "image.posted": ".{message}",
     "image.preprocessed": ".{preprocessing}",
     "image.embedded": ".{generation}",
@@ -36,23 +36,23 @@ VARIANTS = {
 }
 
 
-def documents() -> dict[Path, bytes]:
+def build_documents() -> dict[Path, bytes]:
     """Every generated file and what it should hold."""
-    schemas = {CONTRACTS / "schema" / f"{name}.v{fact.version}.json": _json(_schema(fact)) for name, fact in FACTS.items()}
-    return schemas | {CONTRACTS / "asyncapi.json": _json(asyncapi())}
+    schemas = {CONTRACTS_FOLDER / "schema" / f"{name}.v{fact.version}.json": _json(_schema(fact)) for name, fact in FACTS.items()}
+    return schemas | {CONTRACTS_FOLDER / "asyncapi.json": _json(build_asyncapi())}
 
 
-def check_files() -> list[Path]:
+def find_stale_files() -> list[Path]:
     """The files that are not as the contracts say, leftovers of facts that are gone included."""
-    wanted = documents()
-    leftover = set((CONTRACTS / "schema").glob("*.json")) - wanted.keys()
+    wanted = build_documents()
+    leftover = set((CONTRACTS_FOLDER / "schema").glob("*.json")) - wanted.keys()
     return sorted(leftover) + [path for path, text in wanted.items() if not path.exists() or path.read_bytes() != text]
 
 
-def write_files() -> list[Path]:
+def write_stale_files() -> list[Path]:
     """Write what is out of date and remove leftovers; returns their paths."""
-    stale = check_files()
-    wanted = documents()
+    stale = find_stale_files()
+    wanted = build_documents()
     for path in stale:
         if path in wanted:
             path.parent.mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def write_files() -> list[Path]:
     return stale
 
 
-def asyncapi() -> dict[str, Any]:
+def build_asyncapi() -> dict[str, Any]:
     """The AsyncAPI 3.0 document: a channel and a message for each fact, and which stage sends and receives it."""
     operations: dict[str, Any] = {}
     for stage in STAGES:
@@ -85,8 +85,8 @@ def asyncapi() -> dict[str, Any]:
 
 
 def _channel(name: str, fact: type[Fact]) -> dict[str, Any]:
-    key = "{number}" if fact is GenerationActivated else KEYS[fact.family]
-    address = f"mapseek.{name}.v{fact.version}.{key}{VARIANTS.get(name, '')}"
+    key = "{number}" if fact is GenerationActivated else SUBJECT_KEYS[fact.family]
+    address = f"mapseek.{name}.v{fact.version}.{key}{SUBJECT_VARIANTS.get(name, '')}"
     parameters: dict[str, Any] = {part.strip("{}"): {} for part in address.split(".") if part.startswith("{")}
     return {
         "address": address,

@@ -9,7 +9,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.errors import MapSeekError
 
-Words = Annotated[frozenset[str], NoDecode]
+WordSet = Annotated[frozenset[str], NoDecode]
 
 
 def _named(name: str) -> AliasChoices:
@@ -31,11 +31,11 @@ class Settings(BaseSettings):
 
     discord_token: SecretStr | None = Field(None, validation_alias=_named("DISCORD_TOKEN"), description="The bot's token.")
     discord_api: str | None = Field(None, description="Another Discord REST endpoint (the simulator's).")
-    channels: Words = Field(
+    channels: WordSet = Field(
         frozenset(),
         description="Archived besides what is watched: channel or category ids, separated by commas, or `all`.",
     )
-    cdn_origins: Words = Field(frozenset(), description="Origins trusted for downloads besides Discord's (the simulator's).")
+    cdn_origins: WordSet = Field(frozenset(), description="Origins trusted for downloads besides Discord's (the simulator's).")
     max_file_bytes: int = Field(25 * 1024 * 1024, gt=0, description="Larger images are rejected.")
     max_pixels: int = Field(50_000_000, gt=0, description="Images with more pixels are rejected.")
 
@@ -93,14 +93,14 @@ def require_token(settings: Settings) -> str:
     return token
 
 
-def data_folder(settings: Settings) -> Path:
+def get_data_folder(settings: Settings) -> Path:
     """The data folder, whether it is there or not."""
     return settings.data_dir.expanduser().absolute()
 
 
-def prepared_data_dir(settings: Settings) -> Path:
+def ensure_data_folder(settings: Settings) -> Path:
     """The data folder, made if need be. Raises MapSeekError when it cannot be written."""
-    folder = data_folder(settings)
+    folder = get_data_folder(settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"

@@ -13,106 +13,106 @@ from contracts.events import Evidence
 from contracts.generations import Generation
 from contracts.ports import BlobStore
 from contracts.stage import Stage
-from infra.clip.calibration import calibration_of_encoder, text_calibration_of
+from infra.clip.calibration import find_encoder_calibration, find_text_calibration
 from infra.discord.answers.embeds import explanation_captions
 from infra.nats.erasure import LogErasure
 from infra.nats.reader import LogPosts
 from pipeline.clock import utc_now
-from pipeline.container import Wiring
+from pipeline.container import Container
 from pipeline.generations.lifecycle import refuse_unknown_method, refuse_unknown_version
 from stages import alert, download, embed, erase, fingerprint, judge, link, match, notify, persist, preprocess, remove, reply
-from stages.matching import Explaining, Prints
+from stages.matching import ArchiveFingerprints, MatchExplainer
 
 
-async def explaining(wiring: Wiring) -> Explaining:
+async def build_explainer(container: Container) -> MatchExplainer:
     """Draws what this process answered, and what any other did."""
-    return Explaining(wiring.journal, await wiring.questions(), await wiring.blobs(), _drawn)
+    return MatchExplainer(container.journal, await container.query_blobs(), await container.blobs(), _drawn)
 
 
 async def _drawn(
     asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, locale: str
 ) -> bytes:
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
-    from infra.vision.explain import Captions, explanation
+    from infra.vision.explain import Captions, draw_explanation
 
     captions = Captions(*explanation_captions(locale))
-    return await asyncio.to_thread(explanation, asked, archived, asked_print, archived_print, evidence, captions)
+    return await asyncio.to_thread(draw_explanation, asked, archived, asked_print, archived_print, evidence, captions)
 
 
-async def dependencies(stage: Stage[Any], family: str, wiring: Wiring, generation: Generation | None = None) -> object:
+async def open_dependencies(stage: Stage[Any], family: str, container: Container, generation: Generation | None = None) -> object:
     """The dependencies of a stage in one lane, or for one generation there, opened if need be.
 
     Raises MapSeekError where one cannot be.
     """
     if generation is not None:
-        return await _OF_GENERATION[stage.name](wiring, family, generation)
-    return await _OF[stage.name](wiring, family)
+        return await _OF_GENERATION[stage.name](container, family, generation)
+    return await _OF[stage.name](container, family)
 
 
-async def _pictures(wiring: Wiring, family: str) -> BlobStore:
+async def _pictures(container: Container, family: str) -> BlobStore:
     """What people ask with is kept apart from the archive, since it goes after a week."""
-    return await (wiring.questions() if family == "search" else wiring.blobs())
+    return await (container.query_blobs() if family == "search" else container.blobs())
 
 
-async def _download(wiring: Wiring, family: str) -> download.Deps:
-    return download.Deps(await wiring.downloader(), await _pictures(wiring, family))
+async def _download(container: Container, family: str) -> download.Deps:
+    return download.Deps(await container.downloader(), await _pictures(container, family))
 
 
-async def _preprocess(wiring: Wiring, family: str) -> preprocess.Deps:
+async def _preprocess(container: Container, family: str) -> preprocess.Deps:
     """An image is preprocessed for every generation that lives, a question for the one that answers."""
-    generations = await wiring.generations()
+    generations = await container.generations()
 
     def needed() -> tuple[Generation, ...]:
         now = generations.now
         return now.alive if family == "image" else tuple(filter(None, [now.active]))
 
     def versions() -> Sequence[str]:
-        return tuple(dict.fromkeys(each.preprocessing for each in needed())) or (preprocess.PREPROCESSING,)
+        return tuple(dict.fromkeys(each.preprocessing for each in needed())) or (preprocess.DEFAULT_PREPROCESSING,)
 
     for each in needed():
         refuse_unknown_version(each)
-    return preprocess.Deps(await _pictures(wiring, family), versions, wiring.settings.max_pixels)
+    return preprocess.Deps(await _pictures(container, family), versions, container.settings.max_pixels)
 
 
-async def _fingerprint(wiring: Wiring, family: str) -> fingerprint.Deps:
+async def _fingerprint(container: Container, family: str) -> fingerprint.Deps:
     """A question is compared by the method of the generation that answers."""
-    generations = await wiring.generations()
+    generations = await container.generations()
     if (active := generations.now.active) is not None:
         refuse_unknown_method(active)
 
     def method() -> str:
         active = generations.now.active
-        return active.fingerprint if active else fingerprint.METHOD
+        return active.fingerprint if active else fingerprint.DEFAULT_METHOD
 
-    return fingerprint.Deps(await _pictures(wiring, family), await wiring.fingerprinting(), wiring.journal, method)
+    return fingerprint.Deps(await _pictures(container, family), await container.fingerprinter(), container.journal, method)
 
 
-async def _fingerprint_in(wiring: Wiring, family: str, generation: Generation) -> fingerprint.Deps:
+async def _fingerprint_in(container: Container, family: str, generation: Generation) -> fingerprint.Deps:
     refuse_unknown_method(generation)
-    generations = await wiring.generations()
+    generations = await container.generations()
 
     def alike(name: str) -> bool:
         other = generations.now.known.get(name)
         return other is not None and other.preprocessing == generation.preprocessing
 
     return fingerprint.Deps(
-        await _pictures(wiring, family),
-        await wiring.fingerprinting(),
-        wiring.journal,
+        await _pictures(container, family),
+        await container.fingerprinter(),
+        container.journal,
         lambda: generation.fingerprint,
         generation.name,
         alike,
     )
 
 
-async def _embed(wiring: Wiring, family: str) -> embed.Deps:
+async def _embed(container: Container, family: str) -> embed.Deps:
     """Questions are embedded in the newest activated generation whose encoder is open here: a model takes seconds to load."""
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
-    from infra.vision.rectify import views_in
+    from infra.vision.rectify import extract_views
 
-    generations, pictures = await wiring.generations(), await _pictures(wiring, family)
+    generations, pictures = await container.generations(), await _pictures(container, family)
 
-    def answering(preprocessing: str | None) -> embed.Hosted:
+    def answer_sender(preprocessing: str | None) -> embed.HostedEncoder:
         now = generations.now
         fitting = [
             name
@@ -120,74 +120,83 @@ async def _embed(wiring: Wiring, family: str) -> embed.Deps:
             if now.serves(name) and preprocessing in (None, now.known[name].preprocessing)
         ]
         for name in fitting:
-            if (encoder := wiring.encoders.of(name)) is not None:
-                return embed.Hosted(name, encoder, text_calibration_of(encoder.encoder.id))
+            if (encoder := container.encoders.of(name)) is not None:
+                return embed.HostedEncoder(name, encoder, find_text_calibration(encoder.encoder.id))
         if now.active is not None and not fitting:
             raise Reject(RejectCode.INTERNAL, "MapSeek has just switched to a new model. Please search again.")
         raise Unavailable("the encoder", "no generation that answers is loaded here yet")
 
-    return embed.Deps(pictures, answering, views=views_in)
+    return embed.Deps(pictures, answer_sender, views=extract_views)
 
 
-async def _embed_in(wiring: Wiring, family: str, generation: Generation) -> embed.Deps:
+async def _embed_in(container: Container, family: str, generation: Generation) -> embed.Deps:
     refuse_unknown_version(generation)
-    hosted = embed.Hosted(generation.name, await wiring.encoders.open(generation))
-    pictures = await (wiring.questions() if family == "alert" else _pictures(wiring, family))
-    again = partial(preprocess.preprocessed_again, version=generation.preprocessing, max_pixels=wiring.settings.max_pixels)
+    hosted = embed.HostedEncoder(generation.name, await container.encoders.open(generation))
+    pictures = await (container.query_blobs() if family == "alert" else _pictures(container, family))
+    again = partial(preprocess.preprocess_again, version=generation.preprocessing, max_pixels=container.settings.max_pixels)
     return embed.Deps(pictures, lambda _: hosted, again)
 
 
-async def _persist(wiring: Wiring, _: str, __: Generation | None = None) -> persist.Deps:
-    return persist.Deps(await wiring.catalogue())
+async def _persist(container: Container, _: str, __: Generation | None = None) -> persist.Deps:
+    return persist.Deps(await container.catalogue())
 
 
-async def _link_in(wiring: Wiring, _: str, generation: Generation) -> link.Deps:
-    vectors, catalogue, generations = await wiring.vectors(), await wiring.catalogue(), await wiring.generations()
-    calibration, prints = calibration_of_encoder(generation.encoder), await prints_of(wiring)
-    return link.Deps(wiring.journal, vectors, catalogue, prints, calibration, lambda: generations.now.serves(generation.name))
+async def _link_in(container: Container, _: str, generation: Generation) -> link.Deps:
+    vectors, catalogue, generations = await container.vectors(), await container.catalogue(), await container.generations()
+    calibration, prints = find_encoder_calibration(generation.encoder), await open_prints(container)
+    return link.Deps(container.journal, vectors, catalogue, prints, calibration, lambda: generations.now.serves(generation.name))
 
 
-async def _match(wiring: Wiring, _: str) -> match.Deps:
-    return match.Deps(await wiring.vectors(), await wiring.catalogue(), await wiring.questions(), await prints_of(wiring))
+async def _match(container: Container, _: str) -> match.Deps:
+    return match.Deps(
+        await container.vectors(), await container.catalogue(), await container.query_blobs(), await open_prints(container)
+    )
 
 
-async def prints_of(wiring: Wiring) -> Prints:
+async def open_prints(container: Container) -> ArchiveFingerprints:
     """What pictures are verified by."""
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
     from infra.vision.compare import Comparer
 
-    return Prints(await wiring.features(), Comparer(), await wiring.blobs())
+    return ArchiveFingerprints(await container.features(), Comparer(), await container.blobs())
 
 
-async def _judge(wiring: Wiring, _: str) -> judge.Deps:
-    return judge.Deps(wiring.journal)
+async def _judge(container: Container, _: str) -> judge.Deps:
+    return judge.Deps(container.journal)
 
 
-async def _alert(wiring: Wiring, _: str, __: Generation | None = None) -> alert.Deps:
-    generations = await wiring.generations()
-    return alert.Deps(wiring.journal, await wiring.alerts(), await wiring.vectors(), lambda: generations.now)
+async def _alert(container: Container, _: str, __: Generation | None = None) -> alert.Deps:
+    generations = await container.generations()
+    return alert.Deps(container.journal, await container.alerts(), await container.vectors(), lambda: generations.now)
 
 
-async def _notify(wiring: Wiring, _: str) -> notify.Deps:
+async def _notify(container: Container, _: str) -> notify.Deps:
     return notify.Deps(
-        await wiring.notifying(), await wiring.state(), await wiring.catalogue(), wiring.journal, await wiring.alerts(), utc_now
+        await container.notifier(),
+        await container.state(),
+        await container.catalogue(),
+        container.journal,
+        await container.alerts(),
+        utc_now,
     )
 
 
-async def _remove(wiring: Wiring, _: str) -> remove.Deps:
-    return remove.Deps(LogPosts(wiring.client), LogErasure(wiring.client))
+async def _remove(container: Container, _: str) -> remove.Deps:
+    return remove.Deps(LogPosts(container.client), LogErasure(container.client))
 
 
-async def _erase(wiring: Wiring, _: str) -> erase.Deps:
-    return erase.Deps(await wiring.catalogue(), await wiring.blobs(), LogErasure(wiring.client), wiring.policy.blob_grace)
+async def _erase(container: Container, _: str) -> erase.Deps:
+    return erase.Deps(
+        await container.catalogue(), await container.blobs(), LogErasure(container.client), container.policy.blob_grace
+    )
 
 
-async def _reply(wiring: Wiring, _: str) -> reply.Deps:
-    catalogue, blobs, explain = await wiring.catalogue(), await wiring.blobs(), await explaining(wiring)
-    return reply.Deps(await wiring.answering(), catalogue, blobs, wiring.journal, explain, utc_now)
+async def _reply(container: Container, _: str) -> reply.Deps:
+    catalogue, blobs, explain = await container.catalogue(), await container.blobs(), await build_explainer(container)
+    return reply.Deps(await container.answer_sender(), catalogue, blobs, container.journal, explain, utc_now)
 
 
-_OF: dict[str, Callable[[Wiring, str], Awaitable[object]]] = {
+_OF: dict[str, Callable[[Container, str], Awaitable[object]]] = {
     "download": _download,
     "preprocess": _preprocess,
     "fingerprint": _fingerprint,
@@ -202,7 +211,7 @@ _OF: dict[str, Callable[[Wiring, str], Awaitable[object]]] = {
     "erase": _erase,
 }
 
-_OF_GENERATION: dict[str, Callable[[Wiring, str, Generation], Awaitable[object]]] = {
+_OF_GENERATION: dict[str, Callable[[Container, str, Generation], Awaitable[object]]] = {
     "fingerprint": _fingerprint_in,
     "embed": _embed_in,
     "persist": _persist,

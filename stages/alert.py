@@ -31,9 +31,9 @@ from contracts.events import (
 from contracts.generations import Generations
 from contracts.ports import Alerts, Journal, VectorSearch
 from contracts.stage import Stage
-from stages.matching import score_of
+from stages.matching import round_score
 
-MISSED = 10
+MAX_MISSED_IMAGES = 10
 """Images looked at that came before the alert: the first that the person may see ends it."""
 
 
@@ -63,17 +63,19 @@ async def handle(event: AlertRequested | AlertSet | AlertEmbedded | ImageEmbedde
         case ImageEmbedded():
             if not deps.generations().serves(event.generation):
                 return ()
-            waiting = await deps.alerts.comparable(event.guild_id, event.generation)
-            return _triggered((alert, event.image_id, cosine(alert.vector, event.vector)) for alert in waiting)
+            waiting = await deps.alerts.list_comparable(event.guild_id, event.generation)
+            return _triggered((alert, event.image_id, cosine_similarity(alert.vector, event.vector)) for alert in waiting)
 
 
 async def _missed(event: AlertSet | AlertEmbedded, deps: Deps) -> Sequence[Fact]:
     """What came before this vector of the alert, if it is still open."""
     key = (event.guild_id, event.alert_id, event.person.id)
     compared: list[tuple[AlertSet, str, float]] = []
-    for alert in await deps.alerts.comparable(event.guild_id, event.generation):
+    for alert in await deps.alerts.list_comparable(event.guild_id, event.generation):
         if alert.key == key:
-            nearest = await deps.vectors.search(event.guild_id, event.generation, alert.vector, top=MISSED, channels=None)
+            nearest = await deps.vectors.search(
+                event.guild_id, event.generation, alert.vector, top=MAX_MISSED_IMAGES, channels=None
+            )
             compared += [(alert, found.image_id, found.score) for found in nearest]
     return _triggered(compared)
 
@@ -104,7 +106,7 @@ async def _set(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
 
 def _triggered(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[AlertTriggered]:
     """Those alerts whose image matches, of (alert, image id, similarity)."""
-    told = [(alert, image_id, score_of(similarity)) for alert, image_id, similarity in compared]
+    told = [(alert, image_id, round_score(similarity)) for alert, image_id, similarity in compared]
     return [
         AlertTriggered(
             guild_id=alert.guild_id,
@@ -121,7 +123,7 @@ def _triggered(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[Aler
     ]
 
 
-def cosine(vector: bytes, other: bytes) -> float:
+def cosine_similarity(vector: bytes, other: bytes) -> float:
     """The similarity of two unit vectors of one generation."""
     return float(np.dot(np.frombuffer(vector, "<f4"), np.frombuffer(other, "<f4")))
 

@@ -9,42 +9,42 @@ from datetime import datetime
 from typing import Literal
 
 from contracts.events import Match, Question, SearchMatched, SearchRejected, Verdict
-from contracts.ports import Answer, Document, Found, Piece
-from stages.matching import may_be_seen, verdict_on
+from contracts.ports import AnswerPage, Document, FoundPost, Piece
+from stages.matching import judge_match, may_be_seen
 
-View = Literal["piece", "posts", "why"]
+PageView = Literal["piece", "posts", "why"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class VisiblePiece:
     """A piece of which something may be seen, and what its score means."""
 
     piece: Piece
     verdict: Verdict
 
 
-def nothing(search_id: str, viewer: Question, verdict: Verdict, problem: SearchRejected | None = None) -> Answer:
+def build_empty_page(search_id: str, viewer: Question, verdict: Verdict, problem: SearchRejected | None = None) -> AnswerPage:
     """An answer without a piece. An error without a problem is about a search that the log no longer has."""
-    return Answer(
+    return AnswerPage(
         search_id=search_id, asker_id=viewer.asker.id, verdict=verdict, trained=True, locale=viewer.locale, problem=problem
     )
 
 
-def page_of(
+def build_page(
     event: SearchMatched,
     documents: Mapping[str, Document],
     viewer: Question,
     *,
     number: int = 0,
-    view: View = "piece",
+    view: PageView = "piece",
     page: int = 0,
-) -> Answer:
+) -> AnswerPage:
     """A piece as its viewer may see it, without its thumbnail; the last one where there are not so many.
 
     The verdict on the whole search follows the best piece that is left.
     """
-    answer = replace(nothing(event.search_id, viewer, "none"), trained=event.trained, by=event.by)
-    shown = pieces_of(event, documents, viewer.readable_channels)
+    answer = replace(build_empty_page(event.search_id, viewer, "none"), trained=event.trained, by=event.by)
+    shown = list_visible_pieces(event, documents, viewer.readable_channels)
     if not shown:
         return answer
     number = min(number, len(shown) - 1)
@@ -60,7 +60,9 @@ def page_of(
     )
 
 
-def pieces_of(event: SearchMatched, documents: Mapping[str, Document], readable: Collection[str] | None) -> Sequence[Shown]:
+def list_visible_pieces(
+    event: SearchMatched, documents: Mapping[str, Document], readable: Collection[str] | None
+) -> Sequence[VisiblePiece]:
     """The pieces that are left, best first, at most as many as were asked for. `readable` are channels (None: all).
 
     Large is the matched post; where it may not be seen, the first one. That was never compared with the question: it has no score.
@@ -77,13 +79,15 @@ def pieces_of(event: SearchMatched, documents: Mapping[str, Document], readable:
         posts.sort(key=lambda post: (_posted_at(post.document), post.image_id))
         matched = next((post for post in posts if post.image_id == match.image_id), None)
         if posts:
-            pieces.append(Shown(Piece(matched or posts[0], posts), _verdict_of(event, match, rank) if matched else "possible"))
+            pieces.append(
+                VisiblePiece(Piece(matched or posts[0], posts), _verdict_of(event, match, rank) if matched else "possible")
+            )
     return pieces[: event.question.top]
 
 
-def _found(image_id: str, match: Match, document: Document) -> Found:
+def _found(image_id: str, match: Match, document: Document) -> FoundPost:
     compared = image_id == match.image_id
-    return Found(image_id, match.score if compared else None, document, None, match.evidence if compared else None)
+    return FoundPost(image_id, match.score if compared else None, document, None, match.evidence if compared else None)
 
 
 def _posted_at(document: Document) -> datetime:
@@ -94,4 +98,4 @@ def _verdict_of(event: SearchMatched, match: Match, rank: int) -> Verdict:
     """What a piece is called. An older fact does not say how to read a score: its verdict was about the best piece alone."""
     if event.calibration is None:
         return event.verdict if rank == 0 else "possible"
-    return "match" if verdict_on(match, event.calibration, event.by) == "match" else "possible"
+    return "match" if judge_match(match, event.calibration, event.by) == "match" else "possible"

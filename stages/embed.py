@@ -39,14 +39,14 @@ CLIP does not understand "not", but differences of its vectors: what is excluded
 half, the vector turns by less than a third of a right angle, and similarities to pictures keep their scale.
 """
 
-MOST_VIEWS = 3
+MAX_VIEWS = 3
 """Places in a question that become vectors, the likeliest ones: each costs as much as the whole picture."""
 
-NO_WORDS = "This MapSeek compares pictures only, so /find-text is not available here: models such as ViT-B-32 offer it."
+TEXT_NOT_SUPPORTED = "This MapSeek compares pictures only, so /find-text is not available here: models such as ViT-B-32 offer it."
 
 
 @dataclass(frozen=True, slots=True)
-class Hosted:
+class HostedEncoder:
     """A generation's encoder. `text` is how to read the similarity of words to its pictures; None: words are not compared."""
 
     generation: str
@@ -65,8 +65,8 @@ class Deps:
     """
 
     blobs: BlobStore
-    hosted: Callable[[str | None], Hosted]
-    preprocessed_again: Callable[[bytes], bytes] = bytes
+    hosted: Callable[[str | None], HostedEncoder]
+    preprocess_again: Callable[[bytes], bytes] = bytes
     views: Callable[[bytes, Sequence[Quad]], Sequence[bytes]] | None = None
 
 
@@ -89,10 +89,10 @@ async def handle(event: ImagePreprocessed | SearchFingerprinted | SearchDescribe
         case SearchDescribed():
             hosted = deps.hosted(None)
             if hosted.text is None:
-                raise Reject(RejectCode.NO_TEXT, NO_WORDS)
+                raise Reject(RejectCode.NO_TEXT, TEXT_NOT_SUPPORTED)
             wanted = await hosted.encoder.encode_text(event.words)
             excluded = [await hosted.encoder.encode_text(words) for words in event.excluded]
-            return (_question(event, without(wanted, excluded), hosted.text, "text", hosted),)
+            return (_question(event, subtract_excluded(wanted, excluded), hosted.text, "text", hosted),)
         case AlertSet():
             return await _alert(event, deps)
 
@@ -105,7 +105,7 @@ async def _views(event: SearchFingerprinted, encoder: ImageEncoder, deps: Deps) 
     if deps.views is None:
         return [await encoder.encode(await _blob("pixels", event.pixels, deps.blobs), urgent=True)]
     fingerprint = await _blob("fingerprint", event.fingerprint, deps.blobs)
-    views = await asyncio.to_thread(deps.views, fingerprint, event.places[:MOST_VIEWS])
+    views = await asyncio.to_thread(deps.views, fingerprint, event.places[:MAX_VIEWS])
     return await asyncio.gather(*(encoder.encode(each, urgent=True) for each in views))
 
 
@@ -118,7 +118,7 @@ async def _alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
         kept = await deps.blobs.get(event.pixels)
     except BlobMissing:
         return ()
-    pixels = await asyncio.to_thread(deps.preprocessed_again, kept)
+    pixels = await asyncio.to_thread(deps.preprocess_again, kept)
     return (
         AlertEmbedded(
             guild_id=event.guild_id,
@@ -140,7 +140,7 @@ async def _blob(what: Literal["pixels", "fingerprint"], blob: str, blobs: BlobSt
 
 
 def _question(
-    event: SearchFingerprinted | SearchDescribed, vector: bytes, calibration: Calibration, by: By, hosted: Hosted
+    event: SearchFingerprinted | SearchDescribed, vector: bytes, calibration: Calibration, by: By, hosted: HostedEncoder
 ) -> SearchEmbedded:
     return SearchEmbedded(
         guild_id=event.guild_id,
@@ -154,7 +154,7 @@ def _question(
     )
 
 
-def without(wanted: bytes, excluded: Sequence[bytes]) -> bytes:
+def subtract_excluded(wanted: bytes, excluded: Sequence[bytes]) -> bytes:
     """The unit vector of what is wanted, turned away from the mean of what is excluded."""
     if not excluded:
         return wanted

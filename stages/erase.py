@@ -26,12 +26,12 @@ from contracts.events import (
     ImageResurfaced,
     StoredFile,
 )
-from contracts.ports import BlobStore, Catalogue, Erasure
+from contracts.ports import BlobStore, Catalogue, LogEraser
 from contracts.stage import Stage
 
-GRACE: Final = timedelta(minutes=10)
+BLOB_GRACE: Final = timedelta(minutes=10)
 
-ATTEMPTS: Final = 12
+_MAX_ATTEMPTS: Final = 12
 """A blob that others keep putting is in use before long; until then each of them is waited for."""
 
 
@@ -41,8 +41,8 @@ class Deps:
 
     catalogue: Catalogue
     blobs: BlobStore
-    erasure: Erasure
-    grace: timedelta = GRACE
+    erasure: LogEraser
+    grace: timedelta = BLOB_GRACE
 
 
 async def handle(event: ImageRemoved | ImageResurfaced, deps: Deps) -> Sequence[Fact]:
@@ -65,20 +65,20 @@ async def _unshared(facts: Sequence[ImageFact], catalogue: Catalogue) -> set[str
     """
     shared = [await catalogue.uses(fact.pixels) for fact in facts if isinstance(fact, ImagePreprocessed)]
     made = [fact for fact in facts if isinstance(fact, ImagePreprocessed | ImageFingerprinted)]
-    return blobs_of(facts) - (blobs_of(made) if any(shared) else set())
+    return list_blobs(facts) - (list_blobs(made) if any(shared) else set())
 
 
 async def _delete(blobs: Collection[str], deps: Deps) -> None:
     for blob in sorted(blobs):
         if await deps.catalogue.uses(blob):
             continue
-        wait = deps.grace.total_seconds() - await deps.blobs.untouched_for(blob)
+        wait = deps.grace.total_seconds() - await deps.blobs.seconds_since_put(blob)
         if wait > 0:
             raise Retry(f"the blob {blob} was put a short while ago, perhaps for another image", after=wait)
         await deps.blobs.delete(blob)
 
 
-def blobs_of(facts: Iterable[ImageFact]) -> set[str]:
+def list_blobs(facts: Iterable[ImageFact]) -> set[str]:
     """The names of all blobs that were made of an image."""
     names: set[str] = set()
     for fact in facts:
@@ -92,4 +92,4 @@ def blobs_of(facts: Iterable[ImageFact]) -> set[str]:
     return names
 
 
-STAGE = Stage(name="erase", consumes=(ImageRemoved, ImageResurfaced), emits=(), handle=handle, deps=Deps, attempts=ATTEMPTS)
+STAGE = Stage(name="erase", consumes=(ImageRemoved, ImageResurfaced), emits=(), handle=handle, deps=Deps, attempts=_MAX_ATTEMPTS)

@@ -17,14 +17,14 @@ from contracts.events import (
     SearchFingerprinted,
     SearchPreprocessed,
 )
-from contracts.ports import BlobStore, Fingerprinting, Journal
+from contracts.ports import BlobStore, Journal, PictureFingerprinter
 from contracts.stage import Stage
 
-METHOD: Final = "f1"
+DEFAULT_METHOD: Final = "f1"
 """How fingerprints are made of which new generations consist. Change it whenever any picture's fingerprint changes; those of two
 methods are never compared."""
 
-METHODS: Final = (METHOD,)
+KNOWN_METHODS: Final = (DEFAULT_METHOD,)
 """The methods that this release can make, the newest last."""
 
 
@@ -36,7 +36,7 @@ class Deps:
     """
 
     blobs: BlobStore
-    fingerprinting: Fingerprinting
+    fingerprinting: PictureFingerprinter
     journal: Journal
     method: Callable[[], str]
     generation: str | None = None
@@ -52,12 +52,12 @@ async def handle(event: ImagePreprocessed | SearchPreprocessed, deps: Deps) -> S
         raise Unavailable(f"fingerprint {deps.method()}", "this release of MapSeek does not know it, and must be updated")
     if isinstance(event, SearchPreprocessed):
         return (await _examined(event, deps),)
-    return (await known(event, deps) or await _fingerprinted(event, deps),)
+    return (await reuse_fingerprint(event, deps) or await _fingerprinted(event, deps),)
 
 
-async def known(event: ImagePreprocessed, deps: Deps) -> ImageFingerprinted | None:
+async def reuse_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFingerprinted | None:
     """The fact as it follows from what another generation has recorded of the same picture; None where it is to be made."""
-    other = await deps.journal.first(ImageFingerprinted, event.guild_id, event.image_id)
+    other = await deps.journal.fetch_first(ImageFingerprinted, event.guild_id, event.image_id)
     if other is None or deps.generation is None or other.generation == deps.generation:
         return None
     if other.method != deps.fingerprinting.method or not deps.alike(other.generation):

@@ -22,7 +22,7 @@ async def handle(event: SearchVoted, deps: Deps) -> Sequence[Fact]:
     """Put question and vote together; nothing when the log holds the search no more, or its answer did not show the image."""
     search = (event.guild_id, event.search_id)
     matched = await deps.journal.fetch(SearchMatched, *search)
-    shown = None if matched is None else shown_as(matched.matches, event.image_id)
+    shown = None if matched is None else find_match(matched.matches, event.image_id)
     if matched is None or shown is None:
         return ()
     preprocessed = await deps.journal.fetch(SearchPreprocessed, *search) if matched.by == "image" else None
@@ -41,17 +41,17 @@ async def handle(event: SearchVoted, deps: Deps) -> Sequence[Fact]:
             generation=matched.generation,
             score=shown.score,
             pixels=None if preprocessed is None else preprocessed.pixels,
-            words=None if described is None else words_of(described),
+            words=None if described is None else format_words(described),
         ),
     )
 
 
-def shown_as(matches: Sequence[Match], image_id: str) -> Match | None:
+def find_match(matches: Sequence[Match], image_id: str) -> Match | None:
     """The piece by which the answer showed the image: as the best post of it, or as another one."""
     return next((match for match in matches if image_id == match.image_id or image_id in match.posts), None)
 
 
-def words_of(described: SearchDescribed) -> str:
+def format_words(described: SearchDescribed) -> str:
     """The words as they were typed, with those that were excluded: `dragon -red`."""
     return " ".join([described.words, *(f"-{word}" for word in described.excluded)])
 

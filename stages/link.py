@@ -19,20 +19,20 @@ from datetime import datetime
 
 from contracts.errors import BlobMissing, Retry
 from contracts.events import Calibration, Fact, ImageEmbedded, ImageFingerprinted, ImageReposted
-from contracts.ports import Catalogue, Compared, Document, Journal, VectorSearch
+from contracts.ports import Catalogue, Document, Journal, PrintComparison, VectorSearch
 from contracts.stage import Stage
-from stages.matching import Prints, compared_with, score_of, shows_the_whole
+from stages.matching import ArchiveFingerprints, compare_with_archive, is_whole_piece, round_score
 
-ATTEMPTS = 12
+_MAX_ATTEMPTS = 12
 """A fingerprint may overtake its post, which is earlier in the log and so comes."""
 
-FEW = 6
+FIRST_CANDIDATES = 6
 """Candidates looked at first; while all of them show the piece, four times as many are."""
 
-MOST = 1_024
+MAX_CANDIDATES = 1_024
 """Candidates looked at in the end."""
 
-FEW_FEATURES = 12
+MIN_DISTINCTIVE_FEATURES = 12
 """Local features that an image needs at least for two pictures to be told apart by them; below, a near vector is enough."""
 
 
@@ -43,7 +43,7 @@ class Deps:
     journal: Journal
     vectors: VectorSearch
     catalogue: Catalogue
-    prints: Prints
+    prints: ArchiveFingerprints
     calibration: Calibration
     serves: Callable[[], bool]
 
@@ -63,39 +63,39 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
     try:
         own_print = await deps.prints.archive.get(fingerprinted.fingerprint)
     except BlobMissing:
-        if await deps.catalogue.removed(event.image_id):
+        if await deps.catalogue.is_removed(event.image_id):
             return ()
         raise Retry(f"the fingerprint {fingerprinted.fingerprint} is not in the blob store") from None
-    vectors_tell = fingerprinted.features < FEW_FEATURES
-    scores = await scores_of_posts(embedded, own_print, deps, vectors_tell=vectors_tell)
+    vectors_tell = fingerprinted.features < MIN_DISTINCTIVE_FEATURES
+    scores = await find_same_piece(embedded, own_print, deps, vectors_tell=vectors_tell)
     if not scores:
         return ()
     entries = await deps.catalogue.entries([event.image_id, *scores])
     documents = {image_id: entry.document for image_id, entry in entries.items() if "metadata" in entry.document}
     own = documents.pop(event.image_id, None)
     if own is None:
-        if await deps.catalogue.removed(event.image_id):
+        if await deps.catalogue.is_removed(event.image_id):
             return ()
         raise Retry(f"image {event.image_id} is known, but its post has not been catalogued yet")
-    if linked_by(own) not in (None, event.generation):
+    if get_linking_generation(own) not in (None, event.generation):
         return ()
-    first = first_before(own, documents)
+    first = find_first_post(own, documents)
     if first is None:
         return ()
     return (ImageReposted(**event.identity, generation=event.generation, same_as=first, score=scores[first]),)
 
 
-async def scores_of_posts(own: ImageEmbedded, own_print: bytes, deps: Deps, *, vectors_tell: bool) -> dict[str, float]:
+async def find_same_piece(own: ImageEmbedded, own_print: bytes, deps: Deps, *, vectors_tell: bool) -> dict[str, float]:
     """The other images that show the same piece, in any channel, with how sure that is (by a vector: with the cosine)."""
     features, guild, generation = deps.prints.features, own.guild_id, own.generation
     among = await features.size(guild, generation)
-    compared: dict[str, Compared] = {}
+    compared: dict[str, PrintComparison] = {}
     seen: set[str] = set()
-    wanted = FEW
+    wanted = FIRST_CANDIDATES
     while True:
         shared = await features.candidates(guild, generation, own_print, top=wanted, channels=None)
         near = await deps.vectors.search(guild, generation, own.vector, top=wanted, channels=None)
-        cosines = {found.image_id: score_of(found.score) for found in near if found.score >= deps.calibration.possible_at}
+        cosines = {found.image_id: round_score(found.score) for found in near if found.score >= deps.calibration.possible_at}
         cosines.pop(own.image_id, None)
         known = await features.fingerprints(guild, generation, cosines)
         found = {each.image_id: each.fingerprint for each in (*known.values(), *shared) if each.image_id != own.image_id}
@@ -103,38 +103,40 @@ async def scores_of_posts(own: ImageEmbedded, own_print: bytes, deps: Deps, *, v
         unseen = {image_id: blob for image_id, blob in found.items() if image_id not in seen}
         # Where vectors tell, a hundred pictures of hardly anything may be near enough, and comparing them would change nothing.
         unsure = {image_id: blob for image_id, blob in unseen.items() if not (vectors_tell and image_id in near_enough)}
-        compared |= await compared_with(own_print, unsure, cosines, deps.prints, among=among)
-        scores = same_piece(compared, near_enough, vectors_tell=vectors_tell)
-        if not unseen or wanted == MOST or any(each not in scores for each in found):
+        compared |= await compare_with_archive(own_print, unsure, cosines, deps.prints, among=among)
+        scores = select_same_piece(compared, near_enough, vectors_tell=vectors_tell)
+        if not unseen or wanted == MAX_CANDIDATES or any(each not in scores for each in found):
             return scores
         seen |= set(found)
-        wanted = min(4 * wanted, MOST)
+        wanted = min(4 * wanted, MAX_CANDIDATES)
 
 
-def same_piece(compared: Mapping[str, Compared], near: Mapping[str, float], *, vectors_tell: bool) -> dict[str, float]:
+def select_same_piece(
+    compared: Mapping[str, PrintComparison], near: Mapping[str, float], *, vectors_tell: bool
+) -> dict[str, float]:
     """The images that show the same piece: by comparison, or as near by vectors where they tell and where nothing was compared."""
-    by_comparison = {each: score_of(result.probability) for each, result in compared.items() if shows_the_whole(result)}
+    by_comparison = {each: round_score(result.probability) for each, result in compared.items() if is_whole_piece(result)}
     by_vector = {each: cosine for each, cosine in near.items() if vectors_tell or each not in compared}
     return by_vector | by_comparison
 
 
-def first_before(own: Document, others: Mapping[str, Document]) -> str | None:
+def find_first_post(own: Document, others: Mapping[str, Document]) -> str | None:
     """The earliest of the other posts by post time, if it is earlier than this one and not in the same message."""
     times = {
-        image_id: posted_at(other)
+        image_id: parse_post_time(other)
         for image_id, other in others.items()
-        if other["discord_message_id"] != own["discord_message_id"] and posted_at(other) < posted_at(own)
+        if other["discord_message_id"] != own["discord_message_id"] and parse_post_time(other) < parse_post_time(own)
     }
     return min(times, key=lambda image_id: (times[image_id], image_id), default=None)
 
 
-def linked_by(document: Document) -> str | None:
+def get_linking_generation(document: Document) -> str | None:
     """The generation that told of what the image is a repost, if one did."""
     generation: str | None = document.get("repost_of", {}).get("generation")
     return generation
 
 
-def posted_at(document: Document) -> datetime:
+def parse_post_time(document: Document) -> datetime:
     """When the image of a catalogue document was posted."""
     return datetime.fromisoformat(document["metadata"]["upload_timestamp"])
 
@@ -145,6 +147,6 @@ STAGE = Stage(
     emits=(ImageReposted,),
     handle=handle,
     deps=Deps,
-    attempts=ATTEMPTS,
+    attempts=_MAX_ATTEMPTS,
     by_generation=(ImageFingerprinted, ImageEmbedded),
 )

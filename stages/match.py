@@ -12,24 +12,24 @@ from contracts.events import By, Calibration, Fact, Match, SearchEmbedded, Searc
 from contracts.ports import BlobStore, Catalogue, Neighbour, VectorSearch
 from contracts.stage import Stage
 from stages.matching import (
-    Prints,
-    allowed,
+    ArchiveFingerprints,
+    find_matches,
     is_another_piece,
     is_same_piece,
     is_verified,
+    judge_match,
     may_be_seen,
-    score_of,
-    verdict_on,
-    verified,
+    round_score,
+    select_allowed,
 )
 
-AT_FIRST = 4
+NEIGHBOURS_PER_PIECE = 4
 """Neighbours looked at for each piece that is wanted. If they are posts of too few pieces, four times as many are, and so on."""
 
-MOST_NEIGHBOURS = 2_560
+MAX_NEIGHBOURS = 2_560
 """Neighbours looked at in the end: filters that let hardly any image through must not make a search read a whole archive."""
 
-MOST_POSTS = 200
+MAX_POSTS = 200
 """Posts that are told of one piece."""
 
 
@@ -43,30 +43,30 @@ class Deps:
     vectors: VectorSearch
     catalogue: Catalogue
     questions: BlobStore | None = None
-    prints: Prints | None = None
+    prints: ArchiveFingerprints | None = None
 
 
-def verdict_of(score: float | None, calibration: Calibration, by: By = "image") -> Verdict:
+def judge_similarity(score: float | None, calibration: Calibration, by: By = "image") -> Verdict:
     """What the best similarity means on this encoder; None when there was nothing to compare with. Words never prove a match."""
-    return "none" if score is None else verdict_on(Match(image_id="best", score=score), calibration, by)
+    return "none" if score is None else judge_match(Match(image_id="best", score=score), calibration, by)
 
 
-def matches_of(neighbours: Sequence[Neighbour], calibration: Calibration) -> tuple[Match, ...]:
+def select_possible(neighbours: Sequence[Neighbour], calibration: Calibration) -> tuple[Match, ...]:
     """The neighbours that are at least possible, in their order, with scores of at most 1."""
-    scored = (Match(image_id=found.image_id, score=score_of(found.score)) for found in neighbours)
+    scored = (Match(image_id=found.image_id, score=round_score(found.score)) for found in neighbours)
     return tuple(match for match in scored if match.score >= calibration.possible_at)
 
 
 async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
     """Compare within the guild, the generation and the channels that the asker may read."""
-    pieces = await pieces_of(event, deps)
+    pieces = await find_pieces(event, deps)
     return [
         SearchMatched(
             guild_id=event.guild_id,
             search_id=event.search_id,
             question=event.question,
             generation=event.generation,
-            verdict=verdict_on(pieces[0], event.calibration, event.by) if pieces else "none",
+            verdict=judge_match(pieces[0], event.calibration, event.by) if pieces else "none",
             matches=tuple(pieces),
             trained=event.trained,
             by=event.by,
@@ -75,12 +75,12 @@ async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
     ]
 
 
-async def pieces_of(event: SearchEmbedded, deps: Deps) -> list[Match]:
+async def find_pieces(event: SearchEmbedded, deps: Deps) -> list[Match]:
     """The pieces that the question may show, best first: by fingerprints where there are some, else by vectors."""
     asked = await _fingerprint(event, deps)
     if asked is None or deps.prints is None or not await deps.prints.features.size(event.guild_id, event.generation):
         return await _pieces_by_vector(event, deps)
-    return await _grouped(await verified(event, asked, deps.vectors, deps.catalogue, deps.prints), event, deps)
+    return await _grouped(await find_matches(event, asked, deps.vectors, deps.catalogue, deps.prints), event, deps)
 
 
 async def _fingerprint(event: SearchEmbedded, deps: Deps) -> bytes | None:
@@ -102,7 +102,7 @@ async def _grouped(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) 
         others = {match.image_id, *(other.image_id for other in matches if is_another_piece(match, other))} - {*same}
         alike = [*await _first_posts(match, event, deps), *await _posts_like(match, event, deps)]
         posts = dict.fromkeys([*same, *(post for post in alike if post not in others)])
-        kept = [post for post in posts if post not in seen][:MOST_POSTS]
+        kept = [post for post in posts if post not in seen][:MAX_POSTS]
         pieces.append(match.model_copy(update={"posts": tuple(kept)}))
         seen.update(posts, [match.image_id])
         if len(pieces) == event.question.top:
@@ -113,40 +113,40 @@ async def _grouped(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) 
 async def _pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
     """The nearest pieces, best first: each neighbour that is no post of an earlier piece is the best post of the next one."""
     question, pieces, seen = event.question, list[Match](), set[str]()
-    wanted = AT_FIRST * question.top
+    wanted = NEIGHBOURS_PER_PIECE * question.top
     while True:
         neighbours = await deps.vectors.search(
             event.guild_id, event.generation, event.vector, top=wanted, channels=question.readable_channels
         )
-        possible = matches_of(neighbours, event.calibration)
+        possible = select_possible(neighbours, event.calibration)
         unseen = [match for match in possible if match.image_id not in seen]
-        let_through = await allowed([match.image_id for match in unseen], question.filters, deps.catalogue)
+        let_through = await select_allowed([match.image_id for match in unseen], question.filters, deps.catalogue)
         for match in unseen:
             if match.image_id in let_through and match.image_id not in seen:
                 posts = [post for post in await _posts_like(match, event, deps) if post not in seen]
-                pieces.append(match.model_copy(update={"posts": tuple(posts[:MOST_POSTS])}))
+                pieces.append(match.model_copy(update={"posts": tuple(posts[:MAX_POSTS])}))
                 seen.update(posts, [match.image_id])
                 if len(pieces) == question.top:
                     return pieces
-        if len(possible) < wanted or wanted == MOST_NEIGHBOURS:
+        if len(possible) < wanted or wanted == MAX_NEIGHBOURS:
             return pieces
         seen.update(match.image_id for match in unseen)
-        wanted = min(4 * wanted, MOST_NEIGHBOURS)
+        wanted = min(4 * wanted, MAX_NEIGHBOURS)
 
 
 async def _posts_like(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
     """The other posts of a piece by their vectors, also those that are less like the question."""
     question = event.question
-    alike = await deps.vectors.like(
+    alike = await deps.vectors.find_similar(
         event.guild_id,
         event.generation,
         match.image_id,
         at_least=event.calibration.match_at,
-        top=MOST_NEIGHBOURS,
+        top=MAX_NEIGHBOURS,
         channels=question.readable_channels,
     )
     posts = [found.image_id for found in alike]
-    let_through = await allowed(posts, question.filters, deps.catalogue)
+    let_through = await select_allowed(posts, question.filters, deps.catalogue)
     return [post for post in posts if post in let_through]
 
 
@@ -161,7 +161,7 @@ async def _first_posts(match: Match, event: SearchEmbedded, deps: Deps) -> list[
     first = (await deps.catalogue.entries([origin])).get(origin)
     if first is None or not may_be_seen(first.document, event.guild_id, event.question.readable_channels):
         return []
-    return list(await allowed([origin], event.question.filters, deps.catalogue))
+    return list(await select_allowed([origin], event.question.filters, deps.catalogue))
 
 
 STAGE = Stage(name="match", consumes=(SearchEmbedded,), emits=(SearchMatched,), handle=handle, deps=Deps)

@@ -37,12 +37,12 @@ from contracts.ports import (
     BlobStore,
     Candidate,
     Catalogue,
-    Compared,
-    Comparing,
     Document,
     FeatureSearch,
     Journal,
     Neighbour,
+    PrintComparer,
+    PrintComparison,
     VectorSearch,
 )
 
@@ -58,41 +58,41 @@ POSSIBLE_AT: Final = 0.15
 Of what is as sure as this about one in six is right, but hardly anything is: of 220 no-matches eight had something possible.
 """
 
-EQUALLY_SURE: Final = 3
+SURENESS_DECIMALS: Final = 3
 """Decimals to which matches are told apart by how sure they are."""
 
-SAME_PLACE: Final = 0.7
+SAME_PLACE_IOU: Final = 0.7
 """How much two outlines overlap (intersection over union), from which on they are of one thing in the question."""
 
-WHOLE: Final = 0.85
+WHOLE_FRACTION: Final = 0.85
 """The same of an outline and the picture's frame, and how much of a picture is inside, from which on it is the whole of it."""
 
-FRAME: Final[Quad] = (0, 0, 1, 0, 1, 1, 0, 1)
+FULL_FRAME: Final[Quad] = (0, 0, 1, 0, 1, 1, 0, 1)
 
 Point = tuple[float, float]
 
-DIGITS: Final = 6
+SCORE_DECIMALS: Final = 6
 """Decimals of a score."""
 
-BY_FEATURES = 16
+MAX_BY_FEATURES = 16
 """Different fingerprints that are compared because they have features in common with the question's, or their hashes are near."""
 
-BY_VECTOR = 6
+MAX_BY_VECTOR = 6
 """Different fingerprints that are compared besides, because a vector of the question is near."""
 
-BY_COLOURS = 4
+MAX_BY_COLOURS = 4
 """Different fingerprints that are compared besides, because the question may be a part of them by its colours."""
 
-NEIGHBOURS = 64
+CANDIDATES_PER_SOURCE = 64
 """Candidates looked at for each way of finding them: many may be posts of one picture, or unlike in the end."""
 
-WORTH_SHOWING = 0.1
+MIN_NEAR_PROBABILITY = 0.1
 """How sure a comparison must be at least for a near vector to make something possible: below it rather says that it is not."""
 
-FILTERED = 8
+FILTERED_FACTOR = 8
 """Times as many where filters may leave out most of them."""
 
-Drawing = Callable[[bytes, bytes, bytes, bytes, Evidence, str], Awaitable[bytes]]
+DrawExplanation = Callable[[bytes, bytes, bytes, bytes, Evidence, str], Awaitable[bytes]]
 """Draws a PNG from both pictures (PNG), the question's first, both fingerprints, the evidence, and the locale of its captions.
 
 ValueError: one of them is unreadable.
@@ -100,17 +100,17 @@ ValueError: one of them is unreadable.
 
 
 @dataclass(frozen=True, slots=True)
-class Prints:
+class ArchiveFingerprints:
     """Where archived fingerprints are looked up, where they lie, and how they are compared."""
 
     features: FeatureSearch
-    comparing: Comparing
+    comparing: PrintComparer
     archive: BlobStore
 
 
-async def compared_with(
-    asked: bytes, archived: Mapping[str, str], similarities: Mapping[str, float], prints: Prints, *, among: int
-) -> dict[str, Compared]:
+async def compare_with_archive(
+    asked: bytes, archived: Mapping[str, str], similarities: Mapping[str, float], prints: ArchiveFingerprints, *, among: int
+) -> dict[str, PrintComparison]:
     """Each archived image, given with the blob of its fingerprint, compared with what was asked.
 
     Images whose fingerprint is lost or unreadable are left out. `similarities` are cosines, where they are known.
@@ -134,7 +134,7 @@ async def _read(blob: str, archive: BlobStore) -> bytes | None:
         return None
 
 
-def passes(document: Document, filters: Filters) -> bool:
+def passes_filters(document: Document, filters: Filters) -> bool:
     """Whether a post is by the author and of the time that the question is limited to."""
     metadata = document.get("metadata")
     if metadata is None:
@@ -155,15 +155,15 @@ def may_be_seen(document: Document, guild_id: str, readable: Collection[str] | N
     return readable is None or (metadata.get("thread_of") or metadata["channel_id"]) in readable
 
 
-async def allowed(image_ids: Collection[str], filters: Filters | None, catalogue: Catalogue) -> Collection[str]:
+async def select_allowed(image_ids: Collection[str], filters: Filters | None, catalogue: Catalogue) -> Collection[str]:
     """Those that the filters let through: without filters all, and no document is read."""
     if filters is None or not image_ids:
         return frozenset(image_ids)
     entries = await catalogue.entries(image_ids)
-    return {image_id for image_id, entry in entries.items() if passes(entry.document, filters)}
+    return {image_id for image_id, entry in entries.items() if passes_filters(entry.document, filters)}
 
 
-def verdict_on(match: Match, calibration: Calibration, by: By = "image") -> Verdict:
+def judge_match(match: Match, calibration: Calibration, by: By = "image") -> Verdict:
     """What a match is called. Words never prove one, and nor do vectors of pictures that could be compared more closely."""
     if match.evidence is None:
         if match.score < calibration.possible_at:
@@ -174,7 +174,7 @@ def verdict_on(match: Match, calibration: Calibration, by: By = "image") -> Verd
     return "match" if match.score >= MATCH_AT else "possible" if match.score >= POSSIBLE_AT else "none"
 
 
-def ranked(matches: Sequence[Match], calibration: Calibration, cosines: Mapping[str, float]) -> list[Match]:
+def rank_matches(matches: Sequence[Match], calibration: Calibration, cosines: Mapping[str, float]) -> list[Match]:
     """Matches before possible ones, what was verified before what is only alike, then the surest, then what agrees best.
 
     Equally sure posts of one piece agree better or worse by chance: the most alike comes first, and then the earliest.
@@ -184,7 +184,7 @@ def ranked(matches: Sequence[Match], calibration: Calibration, cosines: Mapping[
         return match.evidence.agreement if match.evidence and match.evidence.agreement is not None else -1.0
 
     def rank(match: Match) -> tuple[bool, bool, float, float, str]:
-        unsure, unverified = verdict_on(match, calibration) != "match", not is_verified(match)
+        unsure, unverified = judge_match(match, calibration) != "match", not is_verified(match)
         return unsure, unverified, -_sure(match), -agreement(match), match.image_id
 
     def alike(match: Match) -> tuple[float, float, int, str]:
@@ -200,7 +200,7 @@ def ranked(matches: Sequence[Match], calibration: Calibration, cosines: Mapping[
 
 
 def _sure(match: Match) -> float:
-    return round(match.score, EQUALLY_SURE)
+    return round(match.score, SURENESS_DECIMALS)
 
 
 def is_verified(match: Match) -> bool:
@@ -221,22 +221,22 @@ def is_another_piece(one: Match, other: Match) -> bool:
 def _in_one_place(one: Match, other: Match) -> bool:
     if one.evidence is None or other.evidence is None:
         return False
-    return overlap(place_of(one.evidence), place_of(other.evidence)) >= SAME_PLACE
+    return quad_iou(locate_match(one.evidence), locate_match(other.evidence)) >= SAME_PLACE_IOU
 
 
-def shows_the_whole(compared: Compared) -> bool:
+def is_whole_piece(compared: PrintComparison) -> bool:
     """Whether two archived pictures are one for sure, each the whole of the other, and not one a part of the other."""
     evidence = compared.evidence
     sure = compared.probability >= MATCH_AT and evidence.by != "vector"
-    return sure and evidence.shown >= WHOLE and overlap(place_of(evidence), FRAME) >= WHOLE
+    return sure and evidence.shown >= WHOLE_FRACTION and quad_iou(locate_match(evidence), FULL_FRAME) >= WHOLE_FRACTION
 
 
-def place_of(evidence: Evidence) -> Quad:
+def locate_match(evidence: Evidence) -> Quad:
     """Where in the question the archived picture lies: everywhere, where nothing else was found."""
-    return FRAME if evidence.place is None else evidence.place
+    return FULL_FRAME if evidence.place is None else evidence.place
 
 
-def overlap(one: Quad, other: Quad) -> float:
+def quad_iou(one: Quad, other: Quad) -> float:
     """Intersection over union of two convex outlines, whichever way round they go; 0 for one without an area."""
     first, second = _clockwise(one), _clockwise(other)
     common = abs(_area(_clipped(first, second)))
@@ -270,37 +270,39 @@ def _clipped(polygon: Sequence[Point], by: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def score_of(similarity: float) -> float:
+def round_score(similarity: float) -> float:
     """A cosine similarity as a score: at most 1, which float sums overstep by a little."""
-    return round(min(similarity, 1.0), DIGITS)
+    return round(min(similarity, 1.0), SCORE_DECIMALS)
 
 
-async def verified(event: SearchEmbedded, asked: bytes, vectors: VectorSearch, catalogue: Catalogue, prints: Prints) -> list[Match]:
+async def find_matches(
+    event: SearchEmbedded, asked: bytes, vectors: VectorSearch, catalogue: Catalogue, prints: ArchiveFingerprints
+) -> list[Match]:
     """All that is at least possible, best first; `asked` is the question's fingerprint.
 
     An image that has no fingerprint, or whose fingerprint is lost, is told by its vector as in a generation without any.
     """
     guild, generation, question = event.guild_id, event.generation, event.question
-    top = NEIGHBOURS * (1 if question.filters is None else FILTERED)
+    top = CANDIDATES_PER_SOURCE * (1 if question.filters is None else FILTERED_FACTOR)
     channels = question.readable_channels
     shared, near = await asyncio.gather(
         prints.features.candidates(guild, generation, asked, top=top, channels=channels),
         _near(event, vectors, top),
     )
-    coloured = await prints.features.coloured(guild, generation, asked, top=top, channels=channels)
-    cosines = fused(near)
+    coloured = await prints.features.find_by_colour(guild, generation, asked, top=top, channels=channels)
+    cosines = fuse_neighbours(near)
     found = {*cosines, *(each.image_id for each in (*shared, *coloured))}
-    let_through = await allowed(found, question.filters, catalogue)
+    let_through = await select_allowed(found, question.filters, catalogue)
     cosines = {image_id: cosine for image_id, cosine in cosines.items() if image_id in let_through}
     shared, coloured = ([each for each in some if each.image_id in let_through] for some in (shared, coloured))
     known = await prints.features.fingerprints(guild, generation, cosines)
-    chosen = chosen_of(shared, BY_FEATURES)
-    chosen |= chosen_of([each for each in coloured if each.image_id not in chosen], BY_COLOURS)
-    chosen |= chosen_of([known[each] for each in cosines if each in known and each not in chosen], BY_VECTOR)
+    chosen = choose_candidates(shared, MAX_BY_FEATURES)
+    chosen |= choose_candidates([each for each in coloured if each.image_id not in chosen], MAX_BY_COLOURS)
+    chosen |= choose_candidates([known[each] for each in cosines if each in known and each not in chosen], MAX_BY_VECTOR)
     among = await prints.features.size(guild, generation)
-    compared = await compared_with(asked, chosen, cosines, prints, among=among)
+    compared = await compare_with_archive(asked, chosen, cosines, prints, among=among)
     by_vector_alone = {each: cosine for each, cosine in cosines.items() if each not in known or each in chosen}
-    return ranked(matches_of(compared, by_vector_alone, event.calibration), event.calibration, cosines)
+    return rank_matches(build_matches(compared, by_vector_alone, event.calibration), event.calibration, cosines)
 
 
 async def _near(event: SearchEmbedded, vectors: VectorSearch, top: int) -> Sequence[Sequence[Neighbour]]:
@@ -312,18 +314,18 @@ async def _near(event: SearchEmbedded, vectors: VectorSearch, top: int) -> Seque
     )
 
 
-def fused(lists: Sequence[Sequence[Neighbour]]) -> dict[str, float]:
+def fuse_neighbours(lists: Sequence[Sequence[Neighbour]]) -> dict[str, float]:
     """The neighbours of several vectors with their best cosines: those that any of them ranks first, then second, and so on."""
     ranks: dict[str, int] = {}
     cosines: dict[str, float] = {}
     for neighbours in lists:
         for rank, found in enumerate(neighbours):
             ranks[found.image_id] = min(rank, ranks.get(found.image_id, rank))
-            cosines[found.image_id] = max(score_of(found.score), cosines.get(found.image_id, -1.0))
+            cosines[found.image_id] = max(round_score(found.score), cosines.get(found.image_id, -1.0))
     return {image_id: cosines[image_id] for image_id in sorted(ranks, key=lambda each: (ranks[each], -cosines[each], each))}
 
 
-def chosen_of(candidates: Sequence[Candidate], most: int) -> dict[str, str]:
+def choose_candidates(candidates: Sequence[Candidate], most: int) -> dict[str, str]:
     """The first candidates with so many different fingerprints, by image id: another post of the same picture costs nothing."""
     chosen: dict[str, str] = {}
     fingerprints: set[str] = set()
@@ -334,28 +336,28 @@ def chosen_of(candidates: Sequence[Candidate], most: int) -> dict[str, str]:
     return chosen
 
 
-def matches_of(compared: Mapping[str, Compared], cosines: Mapping[str, float], calibration: Calibration) -> list[Match]:
+def build_matches(compared: Mapping[str, PrintComparison], cosines: Mapping[str, float], calibration: Calibration) -> list[Match]:
     """What was compared with how sure that is, and what was not with its cosine, as far as either makes it at least possible."""
     matches = []
     for image_id in {**compared, **cosines}:
         near = cosines.get(image_id, -1.0) >= calibration.possible_at
         result = compared.get(image_id)
-        if result is not None and result.probability >= (WORTH_SHOWING if near else POSSIBLE_AT):
+        if result is not None and result.probability >= (MIN_NEAR_PROBABILITY if near else POSSIBLE_AT):
             evidence = result.evidence if result.probability >= POSSIBLE_AT else Evidence(by="vector")
-            matches.append(Match(image_id=image_id, score=score_of(result.probability), evidence=evidence))
+            matches.append(Match(image_id=image_id, score=round_score(result.probability), evidence=evidence))
         elif result is None and near:
             matches.append(Match(image_id=image_id, score=cosines[image_id]))
     return matches
 
 
 @dataclass(frozen=True, slots=True)
-class Explaining:
+class MatchExplainer:
     """The log, where pictures and fingerprints of questions and of the archive lie, and who draws."""
 
     journal: Journal
     questions: BlobStore
     archive: BlobStore
-    drawing: Drawing
+    drawing: DrawExplanation
 
     async def __call__(self, found: SearchMatched, match: Match, document: Document, locale: str) -> bytes | None:
         """The picture of why an archived image was found; None where there is no evidence, or what was compared is gone."""

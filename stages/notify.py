@@ -13,20 +13,20 @@ from typing import Any, Literal
 
 from contracts.errors import Retry
 from contracts.events import AlertDelivered, AlertTriggered, Fact, ImageReposted
-from contracts.ports import Alerts, Catalogue, CatalogueEntry, Document, Journal, Notice, Notifying, State
+from contracts.ports import Alerts, Catalogue, CatalogueEntry, Document, Journal, Notice, Notifier, StateStore
 from contracts.stage import Stage
-from contracts.state import GuildSettings, read
+from contracts.state import GuildSettings, read_document
 from contracts.subjects import settings_key
 
-YOUNG = timedelta(minutes=15)
+MAX_REPOST_AGE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
     """Who speaks, what about, and the clock that says when it is too late for a word on a repost."""
 
-    notifying: Notifying
-    state: State
+    notifier: Notifier
+    state: StateStore
     catalogue: Catalogue
     journal: Journal
     alerts: Alerts
@@ -42,21 +42,25 @@ async def handle(event: ImageReposted | AlertTriggered, deps: Deps) -> Sequence[
 
 
 async def _mark(event: ImageReposted, deps: Deps) -> None:
-    settings = await read(deps.state, settings_key(event.guild_id), GuildSettings) or GuildSettings()
+    settings = await read_document(deps.state, settings_key(event.guild_id), GuildSettings) or GuildSettings()
     if settings.repost_notice == "none":
         return
-    first = await deps.journal.first(ImageReposted, event.guild_id, event.image_id)
+    first = await deps.journal.fetch_first(ImageReposted, event.guild_id, event.image_id)
     if first is not None and first.generation != event.generation:
         return
     entries = await deps.catalogue.entries([event.image_id, event.same_as])
     post, earlier = _posted(entries, event.image_id), _posted(entries, event.same_as)
-    if post is None or earlier is None or deps.now() - datetime.fromisoformat(post["metadata"]["upload_timestamp"]) >= YOUNG:
+    if (
+        post is None
+        or earlier is None
+        or deps.now() - datetime.fromisoformat(post["metadata"]["upload_timestamp"]) >= MAX_REPOST_AGE
+    ):
         return
     # A reply names the earlier post, so it is for those alone who may read it; a reaction names nothing.
     style: Literal["reaction", "reply"] = "reaction"
     if settings.repost_notice == "reply" and await _same_readers(event.guild_id, post, earlier, deps):
         style = "reply"
-    await deps.notifying.mark_repost(Notice(event.guild_id, post, earlier, event.score, settings.locale or ""), style)
+    await deps.notifier.mark_repost(Notice(event.guild_id, post, earlier, event.score, settings.locale or ""), style)
 
 
 async def _same_readers(guild_id: str, post: Document, earlier: Document, deps: Deps) -> bool:
@@ -64,7 +68,7 @@ async def _same_readers(guild_id: str, post: Document, earlier: Document, deps: 
     if _audience(post) == _audience(earlier):
         return True
     channel_id = earlier["metadata"]["channel_id"]
-    return await deps.notifying.may_read(guild_id, channel_id, guild_id, age_restricted=False)
+    return await deps.notifier.may_read(guild_id, channel_id, guild_id, age_restricted=False)
 
 
 def _posted(entries: Mapping[str, CatalogueEntry], image_id: str) -> Document | None:
@@ -81,21 +85,21 @@ def _audience(document: Document) -> Any:
 async def _tell(event: AlertTriggered, deps: Deps) -> Sequence[Fact]:
     if await deps.journal.holds(AlertDelivered, *event.key):
         return ()
-    still_open = await deps.alerts.open(event.guild_id, event.person.id)
+    still_open = await deps.alerts.list_open(event.guild_id, event.person.id)
     if all(alert.alert_id != event.alert_id for alert in still_open):
         return ()
     post = _posted(await deps.catalogue.entries([event.image_id]), event.image_id)
-    if post is None and not await deps.catalogue.removed(event.image_id):
+    if post is None and not await deps.catalogue.is_removed(event.image_id):
         raise Retry(f"image {event.image_id} matches an alert, but its post has not been catalogued yet")
     if post is None or not await _may_see(event, post, deps):
         return (_delivered(event, "withheld"),)
     notice = Notice(event.guild_id, post, None, event.score, event.locale)
-    return (_delivered(event, await deps.notifying.tell(notice, event.person, event.channel_id, event.alert_id)),)
+    return (_delivered(event, await deps.notifier.notify_person(notice, event.person, event.channel_id, event.alert_id)),)
 
 
 async def _may_see(event: AlertTriggered, document: Document, deps: Deps) -> bool:
     channel_id = document["metadata"]["channel_id"]
-    return await deps.notifying.may_read(event.guild_id, channel_id, event.person.id, age_restricted=event.age_restricted)
+    return await deps.notifier.may_read(event.guild_id, channel_id, event.person.id, age_restricted=event.age_restricted)
 
 
 def _delivered(event: AlertTriggered, outcome: Literal["direct", "mention", "withheld", "undeliverable"]) -> AlertDelivered:

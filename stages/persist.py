@@ -34,7 +34,7 @@ from contracts.events import (
 from contracts.ports import Catalogue, Document
 from contracts.stage import Stage
 
-ATTEMPTS = 12
+_MAX_ATTEMPTS = 12
 """A vector may overtake its post, which is earlier in the log and so comes; after a restart of the log, half a minute later."""
 
 
@@ -54,14 +54,14 @@ async def handle(event: ImageFact, deps: Deps) -> Sequence[Fact]:
         case ImageEmbedded():
             return await _index(event, deps.catalogue)
         case _:
-            kept = await deps.catalogue.merge(event.image_id, fields_of(event), unless=outranked(event))
+            kept = await deps.catalogue.merge(event.image_id, build_fields(event), unless=build_outrank_check(event))
             return () if kept else _late(event)
 
 
 async def _index(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
     entry = (await catalogue.entries([event.image_id])).get(event.image_id)
     if entry is None or "metadata" not in entry.document:
-        if await catalogue.removed(event.image_id):
+        if await catalogue.is_removed(event.image_id):
             return _late(event)
         raise Retry(f"image {event.image_id} has a vector, but its post has not been catalogued yet")
     await catalogue.put_vector(event.image_id, event.generation, event.vector)
@@ -73,17 +73,17 @@ def _late(event: ImageFact) -> Sequence[Fact]:
     return () if isinstance(event, ImagePosted) else (ImageResurfaced(**event.identity, late=event.name),)
 
 
-def outranked(event: ImageFact) -> Callable[[Document], bool] | None:
+def build_outrank_check(event: ImageFact) -> Callable[[Document], bool] | None:
     """Whether a document has a fact of the same field that goes before this one; None where there is one such fact at most."""
     match event:
         case ImagePreprocessed():
             own = _number(event.preprocessing)
             return lambda document: "media" in document and _number(document["media"]["preprocessing"]) > own
         case ImageFingerprinted():
-            ours = _rank(fields_of(event)["fingerprint"])
+            ours = _rank(build_fields(event)["fingerprint"])
             return lambda document: "fingerprint" in document and _rank(document["fingerprint"]) > ours
         case ImageReposted():
-            link = _age(fields_of(event)["repost_of"])
+            link = _age(build_fields(event)["repost_of"])
             return lambda document: "repost_of" in document and _age(document["repost_of"]) < link
         case _:
             return None
@@ -106,7 +106,7 @@ def _age(repost_of: Mapping[str, Any]) -> tuple[int, str, str]:
     return len(image_id), image_id, repost_of["generation"]
 
 
-def fields_of(event: ImageFact) -> dict[str, Any]:
+def build_fields(event: ImageFact) -> dict[str, Any]:
     """The top-level fields of the catalogue document that this fact settles; JSON values only."""
     match event:
         case ImagePosted():
@@ -163,6 +163,6 @@ STAGE = Stage(
     emits=(ImageIndexed, ImageResurfaced),
     handle=handle,
     deps=Deps,
-    attempts=ATTEMPTS,
+    attempts=_MAX_ATTEMPTS,
     by_generation=(ImageEmbedded,),
 )

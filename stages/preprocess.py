@@ -16,17 +16,17 @@ from contracts.errors import Unavailable
 from contracts.events import Fact, ImageDownloaded, ImagePreprocessed, SearchDownloaded, SearchPreprocessed
 from contracts.ports import BlobStore
 from contracts.stage import Stage
-from stages.canonical_image import as_png, as_stored_png, as_thumbnail, decode
+from stages.canonical_image import decode_image, encode_canonical_png, encode_thumbnail, encode_uncompressed_png
 
-VERSIONS: Final[Mapping[str, Callable[[bytes, int, int | None], tuple[Image.Image, str]]]] = {"p1": decode}
+PREPROCESSORS: Final[Mapping[str, Callable[[bytes, int, int | None], tuple[Image.Image, str]]]] = {"p1": decode_image}
 """How the canonical picture of a file is made, by version, the newest last. Add one whenever any file's canonical pixels change:
 other handling of colour, transparency, orientation or frames, or a Pillow that decodes otherwise; an earlier one stays as long as
 archives may have a generation that is made of it. Another thumbnail or another compression of the PNG is no reason."""
 
-QUESTION_LONGEST: Final = 1600
+MAX_QUERY_SIDE_PX: Final = 1600
 """Pixels on the longer side of a question at most: as many as whatever looks at it most closely (infra/vision) has a use for."""
 
-PREPROCESSING: Final = [*VERSIONS][-1]
+DEFAULT_PREPROCESSING: Final = [*PREPROCESSORS][-1]
 """The version that new generations are made of. Vectors of two versions never share an index."""
 
 
@@ -53,19 +53,19 @@ class _Made:
 
 def _archived(data: bytes, version: str, max_pixels: int) -> _Made:
     """Everything that costs processor time, in one go, for a thread."""
-    picture, file_format = VERSIONS[version](data, max_pixels, None)
-    return _Made(as_png(picture), as_thumbnail(picture), picture.width, picture.height, file_format)
+    picture, file_format = PREPROCESSORS[version](data, max_pixels, None)
+    return _Made(encode_canonical_png(picture), encode_thumbnail(picture), picture.width, picture.height, file_format)
 
 
 def _asked(data: bytes, version: str, max_pixels: int) -> _Made:
     """The same for a question, which has no thumbnail."""
-    picture, file_format = VERSIONS[version](data, max_pixels, QUESTION_LONGEST)
-    return _Made(as_stored_png(picture), b"", picture.width, picture.height, file_format)
+    picture, file_format = PREPROCESSORS[version](data, max_pixels, MAX_QUERY_SIDE_PX)
+    return _Made(encode_uncompressed_png(picture), b"", picture.width, picture.height, file_format)
 
 
-def preprocessed_again(picture: bytes, version: str, max_pixels: int) -> bytes:
+def preprocess_again(picture: bytes, version: str, max_pixels: int) -> bytes:
     """A canonical picture of any version as nearly as can be what another version makes of its file, which is not kept."""
-    return as_png(VERSIONS[version](picture, max_pixels, None)[0])
+    return encode_canonical_png(PREPROCESSORS[version](picture, max_pixels, None)[0])
 
 
 async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Sequence[Fact]:
@@ -75,7 +75,7 @@ async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Seque
     Raises Unavailable while a newer release makes a version that this one does not know: left out, it would be missed for ever.
     """
     versions = deps.versions()
-    if unknown := [version for version in versions if version not in VERSIONS]:
+    if unknown := [version for version in versions if version not in PREPROCESSORS]:
         raise Unavailable(f"preprocessing {unknown[0]}", "this release of MapSeek does not know it, and must be updated")
     data = await deps.blobs.get(event.blob)
     return [await _preprocessed(event, data, version, deps) for version in versions]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from contracts.events import Fact, ImagePosted, ImageRemoved, RemovalRequested
-from contracts.ports import Erasure, Posts
+from contracts.ports import LogEraser, Posts
 from contracts.stage import Stage
 
-EDITED = "edited-"
+EDITED_PREFIX = "edited-"
 """How the removal ids of edited messages begin, as against `deleted-` ones: an edit with nothing left attached keeps its embeds."""
 
-SKEW = timedelta(minutes=1)
+MAX_CLOCK_SKEW = timedelta(minutes=1)
 """How far Discord's clock, which dates posts, may be ahead of the one that dated the request."""
 
 
@@ -23,7 +23,7 @@ class Deps:
     """Where the images are found, and what else is known of a person erased."""
 
     posts: Posts
-    erasure: Erasure
+    erasure: LogEraser
 
 
 async def handle(event: RemovalRequested, deps: Deps) -> Sequence[Fact]:
@@ -54,12 +54,12 @@ async def _posts(event: RemovalRequested, posts: Posts) -> AsyncIterator[ImagePo
         yield post
 
 
-def keeps(event: RemovalRequested, image_id: str) -> bool:
+def is_kept(event: RemovalRequested, image_id: str) -> bool:
     """Whether an image of the message stays there.
 
     An edited message keeps what is still attached, and its embeds, whose ids have a dash: Discord clears those and puts them back.
     """
-    return image_id in event.keep or (event.removal_id.startswith(EDITED) and "-" in image_id)
+    return image_id in event.keep or (event.removal_id.startswith(EDITED_PREFIX) and "-" in image_id)
 
 
 def _stays(post: ImagePosted, event: RemovalRequested) -> bool:
@@ -68,8 +68,8 @@ def _stays(post: ImagePosted, event: RemovalRequested) -> bool:
     Whoever asked to be forgotten, or invites the bot again, may post anew, however late or often the request is worked on.
     """
     if event.scope == "message":
-        return keeps(event, post.image_id)
-    return event.scope in ("author", "guild") and post.posted_at > event.requested_at + SKEW
+        return is_kept(event, post.image_id)
+    return event.scope in ("author", "guild") and post.posted_at > event.requested_at + MAX_CLOCK_SKEW
 
 
 STAGE = Stage(name="remove", consumes=(RemovalRequested,), emits=(ImageRemoved,), handle=handle, deps=Deps)

@@ -24,16 +24,20 @@ from contracts.events import (
     SearchRequested,
     Verdict,
 )
-from contracts.ports import Answer, Answering, BlobStore, Catalogue, Document, Journal, Step
+from contracts.ports import AnswerPage, AnswerSender, BlobStore, Catalogue, Document, Journal, SearchStep
 from contracts.stage import Stage
-from stages.answer_pages import View, nothing, page_of
+from stages.answer_pages import PageView, build_empty_page, build_page
 
-Result = SearchMatched | SearchRejected
+SearchResult = SearchMatched | SearchRejected
 Outcome = Literal["sent", "local", "expired"]
-Explain = Callable[[SearchMatched, Match, Document, str], Awaitable[bytes | None]]
-TOKEN_LIFE = timedelta(minutes=15)
+ExplainMatch = Callable[[SearchMatched, Match, Document, str], Awaitable[bytes | None]]
+TOKEN_LIFETIME = timedelta(minutes=15)
 
-STEPS: Mapping[type[Fact], Step] = {SearchRequested: "fetching", SearchDescribed: "comparing", SearchPreprocessed: "comparing"}
+PROGRESS_STEPS: Mapping[type[Fact], SearchStep] = {
+    SearchRequested: "fetching",
+    SearchDescribed: "comparing",
+    SearchPreprocessed: "comparing",
+}
 """What a waiting asker is told when these are recorded: two edits a search at most."""
 
 
@@ -41,11 +45,11 @@ STEPS: Mapping[type[Fact], Step] = {SearchRequested: "fetching", SearchDescribed
 class Deps:
     """Where answers go, what they are made of, who draws why it was found, and the clock that says when they are too late."""
 
-    answering: Answering
+    answers: AnswerSender
     catalogue: Catalogue
     blobs: BlobStore
     journal: Journal
-    explain: Explain
+    explain: ExplainMatch
     now: Callable[[], datetime]
 
 
@@ -57,11 +61,11 @@ async def handle(event: SearchFact | SearchBrowsed, deps: Deps) -> Sequence[Fact
         case SearchBrowsed():
             await _turn(event, deps)
         case SearchFact():
-            await _report(event, STEPS[type(event)], deps)
+            await _report(event, PROGRESS_STEPS[type(event)], deps)
     return ()
 
 
-async def _answer_once(event: Result, deps: Deps) -> Sequence[Fact]:
+async def _answer_once(event: SearchResult, deps: Deps) -> Sequence[Fact]:
     """Answer the asker, once."""
     reply = event.question.reply
     verdict: Verdict = event.verdict if isinstance(event, SearchMatched) else "error"
@@ -82,7 +86,7 @@ async def _turn(event: SearchBrowsed, deps: Deps) -> None:
         return
     found = await deps.journal.fetch(SearchMatched, event.guild_id, event.search_id)
     if found is None:
-        answer = nothing(event.search_id, question, "error")
+        answer = build_empty_page(event.search_id, question, "error")
     else:
         answer = await _page(found, question, deps, number=event.piece, view=event.view, page=event.page)
         if event.view == "why":
@@ -90,7 +94,7 @@ async def _turn(event: SearchBrowsed, deps: Deps) -> None:
     await _show(question.reply, answer, deps)
 
 
-async def _explanation(found: SearchMatched, answer: Answer, viewer: Question, deps: Deps) -> bytes | None:
+async def _explanation(found: SearchMatched, answer: AnswerPage, viewer: Question, deps: Deps) -> bytes | None:
     """The picture of why the best post was found, for nobody but the one who asked: it shows what they asked with."""
     if answer.piece is None or viewer.asker.id != found.question.asker.id:
         return None
@@ -99,14 +103,14 @@ async def _explanation(found: SearchMatched, answer: Answer, viewer: Question, d
     return None if match is None else await deps.explain(found, match, best.document, viewer.locale)
 
 
-async def _report(event: SearchFact, step: Step, deps: Deps) -> None:
+async def _report(event: SearchFact, step: SearchStep, deps: Deps) -> None:
     """Say at what the search is, if it can be said. Not in follow-ups: all edits of one interaction share a rate limit."""
     reply = event.question.reply
     if not isinstance(reply, DiscordReply) or reply.message_id is not None or _too_late(event.question, deps):
         return
     if await _result_of(event, deps) is None:
         with suppress(Reject, Retry):
-            await deps.answering.progress(reply.application_id, reply.token, step, event.question.locale)
+            await deps.answers.show_progress(reply.application_id, reply.token, step, event.question.locale)
     elif not await deps.journal.holds(SearchAnswered, *event.key):
         return
     # The result may have been recorded and shown while our edit was on its way, so that the step now stands over the answer; and so
@@ -116,37 +120,37 @@ async def _report(event: SearchFact, step: Step, deps: Deps) -> None:
         await _show(reply, await _result_page(result, deps), deps)
 
 
-async def _result_of(event: SearchFact, deps: Deps) -> Result | None:
+async def _result_of(event: SearchFact, deps: Deps) -> SearchResult | None:
     return await deps.journal.fetch(SearchMatched, *event.key) or await deps.journal.fetch(SearchRejected, *event.key)
 
 
-async def _show(reply: DiscordReply, answer: Answer, deps: Deps) -> bool:
+async def _show(reply: DiscordReply, answer: AnswerPage, deps: Deps) -> bool:
     """False when the interaction is gone."""
     try:
-        await deps.answering.edit(reply.application_id, reply.token, answer, message_id=reply.message_id)
+        await deps.answers.edit(reply.application_id, reply.token, answer, message_id=reply.message_id)
     except Reject:
         return False
     return True
 
 
 def _too_late(question: Question, deps: Deps) -> bool:
-    return deps.now() - question.requested_at >= TOKEN_LIFE
+    return deps.now() - question.requested_at >= TOKEN_LIFETIME
 
 
-async def _result_page(event: Result, deps: Deps) -> Answer:
+async def _result_page(event: SearchResult, deps: Deps) -> AnswerPage:
     """What the asker is shown at first."""
     if isinstance(event, SearchRejected):
-        return nothing(event.search_id, event.question, "error", event)
+        return build_empty_page(event.search_id, event.question, "error", event)
     return await _page(event, event.question, deps)
 
 
 async def _page(
-    event: SearchMatched, viewer: Question, deps: Deps, *, number: int = 0, view: View = "piece", page: int = 0
-) -> Answer:
+    event: SearchMatched, viewer: Question, deps: Deps, *, number: int = 0, view: PageView = "piece", page: int = 0
+) -> AnswerPage:
     """A piece as its viewer may see it now, with the thumbnail of the one post that is shown large."""
     ids = {image_id for match in event.matches for image_id in (match.image_id, *match.posts)}
     documents = {image_id: entry.document for image_id, entry in (await deps.catalogue.entries(ids)).items()}
-    answer = page_of(event, documents, viewer, number=number, view=view, page=page)
+    answer = build_page(event, documents, viewer, number=number, view=view, page=page)
     if answer.piece is None:
         return answer
     best = answer.piece.best
@@ -164,7 +168,7 @@ async def _thumbnail_of(document: Document, blobs: BlobStore) -> bytes | None:
         return None
 
 
-def _answered(event: Result, verdict: Verdict, outcome: Outcome) -> SearchAnswered:
+def _answered(event: SearchResult, verdict: Verdict, outcome: Outcome) -> SearchAnswered:
     return SearchAnswered(
         guild_id=event.guild_id, search_id=event.search_id, question=event.question, verdict=verdict, outcome=outcome
     )

@@ -35,11 +35,11 @@ class ImageFact(Fact):
         }
 
     @property
-    def audience(self) -> str:
+    def audience_channel_id(self) -> str:
         """The channel whose readers may see the image."""
         return self.thread_of or self.channel_id
 
-    def rejected(self, stage: str, code: RejectCode, reason: str) -> "ImageRejected":
+    def to_rejection(self, stage: str, code: RejectCode, reason: str) -> "ImageRejected":
         """The fact that ends this image's way through the archive lane."""
         return ImageRejected(**self.identity, stage=stage, code=code, reason=reason)
 

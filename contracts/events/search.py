@@ -70,7 +70,7 @@ class SearchFact(Fact):
     def key(self) -> tuple[str, ...]:
         return (self.guild_id, self.search_id)
 
-    def rejected(self, stage: str, code: RejectCode, reason: str) -> "SearchRejected":
+    def to_rejection(self, stage: str, code: RejectCode, reason: str) -> "SearchRejected":
         """The fact that turns a question that cannot be answered into an error sentence for the asker."""
         return SearchRejected(
             guild_id=self.guild_id, search_id=self.search_id, question=self.question, stage=stage, code=code, reason=reason

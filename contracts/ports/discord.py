@@ -12,12 +12,12 @@ from typing import Literal, Protocol
 from contracts.events import Evidence, Person, SearchRejected, Verdict
 from contracts.ports.storage import Document
 
-Step = Literal["fetching", "reading", "comparing"]
+SearchStep = Literal["fetching", "reading", "comparing"]
 """At what a search is while the asker waits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundPost:
     """One archived post as the asker is shown it. `thumbnail` is a small WebP picture, None where the blob is lost.
 
     `score` is None for a post that was not itself compared with the question: the other posts of a piece. With `evidence`, which
@@ -35,17 +35,17 @@ class Found:
 class Piece:
     """One piece of map art among the results: the post that is most like the question, and all its posts, first posted first."""
 
-    best: Found
-    posts: Sequence[Found]
+    best: FoundPost
+    posts: Sequence[FoundPost]
 
     @property
-    def first(self) -> Found:
+    def first(self) -> FoundPost:
         """The post by which the piece was first shown."""
         return self.posts[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AnswerPage:
     """One page of what the asker is told.
 
     `verdict` is about the whole search, `piece_verdict` about the piece on this page. `piece` is the one shown, the `number`th
@@ -70,17 +70,19 @@ class Answer:
     problem: SearchRejected | None = None
 
 
-class Answering(Protocol):
+class AnswerSender(Protocol):
     """Delivers an answer to the one who asked. `message_id` is a follow-up message; None is the interaction's first answer."""
 
-    async def edit(self, application_id: str, token: str, answer: Answer, *, message_id: str | None = None) -> None:
+    async def edit(self, application_id: str, token: str, answer: AnswerPage, *, message_id: str | None = None) -> None:
         """Show the answer in place of the deferred one; doing it again shows the same.
 
         Raises Reject when the interaction is gone, Retry for what may work later.
         """
         ...
 
-    async def progress(self, application_id: str, token: str, step: Step, locale: str, *, message_id: str | None = None) -> None:
+    async def show_progress(
+        self, application_id: str, token: str, step: SearchStep, locale: str, *, message_id: str | None = None
+    ) -> None:
         """Say in the deferred answer at what the search is. Raises as `edit` does."""
         ...
 
@@ -96,7 +98,7 @@ class Notice:
     locale: str
 
 
-class Notifying(Protocol):
+class Notifier(Protocol):
     """Speaks up on Discord without having been asked. Raises Retry for what may work later."""
 
     async def may_read(self, guild_id: str, channel_id: str, person_id: str, *, age_restricted: bool) -> bool:
@@ -107,7 +109,7 @@ class Notifying(Protocol):
         """Add a quiet reaction to the new post, or answer it with a link to the earlier one."""
         ...
 
-    async def tell(
+    async def notify_person(
         self, notice: Notice, person: Person, channel_id: str, alert_id: str
     ) -> Literal["direct", "mention", "undeliverable"]:
         """Tell a person of the new post: directly, or by a mention in the channel where they asked, or not at all."""
@@ -115,7 +117,7 @@ class Notifying(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Lag:
+class StageBacklog:
     """What one stage still has to do in one lane, and how often it failed for good."""
 
     stage: str
@@ -130,12 +132,12 @@ class Overview:
 
     images: int
     stored_bytes: int
-    lags: Sequence[Lag]
+    backlogs: Sequence[StageBacklog]
 
 
-class Overseeing(Protocol):
+class OverviewReader(Protocol):
     """Tells the managers of a guild how its archive does."""
 
-    async def overview(self, guild_id: str) -> Overview:
+    async def read_overview(self, guild_id: str) -> Overview:
         """The state of the archive now. Raises Unavailable."""
         ...

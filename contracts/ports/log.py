@@ -32,7 +32,7 @@ class Journal(Protocol):
         """The fact of this kind under this key, None where there is none. Raises Unavailable when the log cannot be reached."""
         ...
 
-    async def first(self, fact: type[F], *entity: str) -> F | None:
+    async def fetch_first(self, fact: type[F], *entity: str) -> F | None:
         """Of the facts of this kind about an entity, one for each variant, the one that was recorded first. Raises Unavailable."""
         ...
 
@@ -54,16 +54,16 @@ class Posts(Protocol):
 class Alerts(Protocol):
     """The alerts that are neither delivered nor cancelled."""
 
-    async def open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
+    async def list_open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
         """A guild's open alerts, or one person's, oldest first; it knows of everything that was recorded before the call."""
         ...
 
-    async def comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
+    async def list_comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
         """A guild's open alerts that have a vector of a generation, each as if it had been set in that one; as fresh as `open`."""
         ...
 
 
-class Erasure(Protocol):
+class LogEraser(Protocol):
     """Takes out of the logs what is to be forgotten."""
 
     async def history(self, guild_id: str, image_id: str) -> tuple[Sequence[ImageFact], int]:
@@ -80,17 +80,17 @@ class Erasure(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StateEntry:
     """A value of the key-value bucket, and the revision that a change of it must name."""
 
     value: bytes
     revision: int
 
 
-class State(Protocol):
+class StateStore(Protocol):
     """Small documents by key, shared by all processes. Every call raises Unavailable when the log server cannot be reached."""
 
-    async def get(self, key: str) -> Entry | None: ...
+    async def get(self, key: str) -> StateEntry | None: ...
 
     async def put(self, key: str, value: bytes) -> None:
         """Set a value, whatever it was."""
@@ -104,6 +104,6 @@ class State(Protocol):
         """Remove a key; it is no error if there is none."""
         ...
 
-    async def under(self, prefix: str) -> dict[str, bytes]:
+    async def list_under(self, prefix: str) -> dict[str, bytes]:
         """Every value whose key begins with `<prefix>.`, by key."""
         ...

@@ -23,7 +23,7 @@ class CatalogueEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CatalogueRecord:
     """All that a catalogue keeps of an image: its document and its vectors by generation, or that it was removed for good."""
 
     image_id: str
@@ -52,7 +52,7 @@ class Catalogue(Protocol):
         """Erase the image and remember its id, so that no replay brings it back."""
         ...
 
-    async def removed(self, image_id: str) -> bool:
+    async def is_removed(self, image_id: str) -> bool:
         """Whether the image was erased, as against never catalogued."""
         ...
 
@@ -74,7 +74,7 @@ class Catalogue(Protocol):
         """Empty the projection, tombstones included: the log plays it anew."""
         ...
 
-    def contents(self) -> AsyncIterator[Kept]:
+    def contents(self) -> AsyncIterator[CatalogueRecord]:
         """All that is kept, tombstones included, in order of image id: what two catalogues are compared by."""
         ...
 
@@ -82,7 +82,7 @@ class Catalogue(Protocol):
         """Erase every vector of a generation; returns how many there were."""
         ...
 
-    async def beside(self) -> "Catalogue":
+    async def create_replacement(self) -> "Catalogue":
         """An empty catalogue on the same database, to be filled while this one answers. What an earlier one left is gone."""
         ...
 
@@ -121,7 +121,7 @@ class VectorSearch(Protocol):
         """
         ...
 
-    async def like(
+    async def find_similar(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
         """At most `top` neighbours of an archived image, best first, itself left out, with a similarity of `at_least`.
@@ -131,7 +131,9 @@ class VectorSearch(Protocol):
         ...
 
 
-async def side_by_side(left: AsyncIterator[Kept], right: AsyncIterator[Kept]) -> AsyncIterator[tuple[Kept | None, Kept | None]]:
+async def pair_records(
+    left: AsyncIterator[CatalogueRecord], right: AsyncIterator[CatalogueRecord]
+) -> AsyncIterator[tuple[CatalogueRecord | None, CatalogueRecord | None]]:
     """Pairs of what is kept of the same image, None where one has nothing. Both come in order of image id, and so do the pairs."""
     ours, theirs = await anext(left, None), await anext(right, None)
     while ours is not None or theirs is not None:

@@ -21,14 +21,14 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class QueryFingerprint:
     """A question's fingerprint, and where in it map art may lie, the likeliest first."""
 
     fingerprint: Fingerprint
     places: tuple[Quad, ...]
 
 
-class Fingerprinting(Protocol):
+class PictureFingerprinter(Protocol):
     """Makes fingerprints. Same pixels, same `method`, same bytes. The work is done in a thread."""
 
     @property
@@ -38,7 +38,7 @@ class Fingerprinting(Protocol):
         """An archived picture's (canonical PNG). Raises Reject for one that cannot be decoded."""
         ...
 
-    async def examine(self, picture: bytes) -> Examined:
+    async def examine(self, picture: bytes) -> QueryFingerprint:
         """A question's: the same and what only questions need, the features of its places and of its mirror image among it.
 
         It goes before the archive. Raises Reject for a picture that cannot be decoded.
@@ -67,7 +67,7 @@ class FeatureSearch(Protocol):
         """
         ...
 
-    async def coloured(
+    async def find_by_colour(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
         """At most `top` images of which a question may be a part by its colours, best first, without votes.
@@ -86,19 +86,19 @@ class FeatureSearch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class PrintComparison:
     """How sure it is (0 to 1) that a question shows an archived piece, and why."""
 
     probability: float
     evidence: Evidence
 
 
-class Comparing(Protocol):
+class PrintComparer(Protocol):
     """Compares a question with archived pictures by their fingerprints. The work is done in a thread."""
 
     async def compare(
         self, asked: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, among: int
-    ) -> Mapping[str, Compared]:
+    ) -> Mapping[str, PrintComparison]:
         """Each archived image with how sure it is; `similarities` are the cosines of the nearest vectors, where they are known.
 
         `among` is how many images the guild has: the more there are, the more there must be in common. Fingerprints of another
@@ -124,7 +124,7 @@ class BlobStore(Protocol):
         """Forget the bytes of that name; it is no error if there are none."""
         ...
 
-    async def untouched_for(self, name: str) -> float:
+    async def seconds_since_put(self, name: str) -> float:
         """Seconds since the bytes were last put, whether or not they were stored already; infinite if there are none."""
         ...
 

@@ -44,10 +44,10 @@ class FileBlobStore:
     async def delete(self, name: str) -> None:
         await asyncio.to_thread(self._delete, name)
 
-    async def untouched_for(self, name: str) -> float:
+    async def seconds_since_put(self, name: str) -> float:
         return await asyncio.to_thread(self._untouched_for, name)
 
-    async def untouched_since(self, seconds: float) -> list[str]:
+    async def list_untouched_since(self, seconds: float) -> list[str]:
         """The names of all blobs that were last put longer ago than that."""
         return await asyncio.to_thread(self._untouched_since, seconds)
 

@@ -21,15 +21,15 @@ from PIL import Image
 
 from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
 from contracts.ports import Encoder
-from infra.clip.calibration import calibration_of
-from infra.clip.shipped import shipped_tag
-from infra.tasks import cancel
+from infra.clip.calibration import choose_calibration
+from infra.clip.shipped import find_shipped_tag
+from infra.tasks import cancel_tasks
 
 T = TypeVar("T")
 """What one input is prepared into."""
 
 
-NO_WORDS = (
+NO_TEXT_TOWER = (
     "This MapSeek's model understands pictures but no words, so /find-text is not available here: ViT-B-32 is one of the models "
     "that offer it."
 )
@@ -140,7 +140,7 @@ class MicroBatcher(Generic[T]):
     async def close(self) -> None:
         """Refuse every waiting and every later call; return when the model has ended the batch that it is in."""
         self._closed = True
-        await cancel(*self._tasks)
+        await cancel_tasks(*self._tasks)
         for call in self._open:
             call.fail(_closing())
         for threads in (self._preparers, self._model):
@@ -205,10 +205,10 @@ async def open_encoder(
     The device is cuda, mps or cpu, whichever is there first; the precision fp16 on cuda and fp32 elsewhere. A batch is run when it
     has `batch_size` pictures or `batch_wait_ms` after its first. Raises MapSeekError, in one sentence, for what cannot be loaded.
     """
-    pretrained = pretrained or shipped_tag(model)
+    pretrained = pretrained or find_shipped_tag(model)
     tower = await asyncio.to_thread(_load, model, pretrained, device, precision)
     trained = pretrained is not None
-    encoder = Encoder(tower.name, tower.digest, tower.dimensions, trained, calibration_of(model, trained=trained))
+    encoder = Encoder(tower.name, tower.digest, tower.dimensions, trained, choose_calibration(model, trained=trained))
     structlog.get_logger().info("model loaded", encoder=encoder.id, digest=encoder.digest[:12], device=str(tower.device))
     return OpenClipEncoder(tower, encoder, batch_size, batch_wait_ms)
 
@@ -235,7 +235,7 @@ class OpenClipEncoder:
         """
         words = self._tower.words
         if words is None:
-            raise Reject(RejectCode.NO_TEXT, NO_WORDS)
+            raise Reject(RejectCode.NO_TEXT, NO_TEXT_TOWER)
         return await self._batcher.between(lambda: words.vector(text).numpy().astype("<f4").tobytes())
 
     async def close(self) -> None:

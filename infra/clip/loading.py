@@ -21,10 +21,10 @@ from PIL import Image
 
 from contracts.errors import MapSeekError
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED
-from infra.clip.shipped import MODELS, SMALL_MODEL, is_missing, shipped_file, shipped_tags
-from infra.clip.torchvision_ops import declare_missing
+from infra.clip.shipped import MODELS_FOLDER, SMALL_MODEL, find_shipped_file, is_missing_checkpoint, list_shipped_tags
+from infra.clip.torchvision_ops import declare_operators
 
-declare_missing()
+declare_operators()
 
 import open_clip  # noqa: E402  (only after the operators are declared)
 from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME  # noqa: E402
@@ -32,49 +32,49 @@ from open_clip.factory import load_state_dict  # noqa: E402
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 
 import infra.clip.tower  # noqa: E402, F401  (registers our own in timm)
-from infra.clip.text import Words, words_of  # noqa: E402
+from infra.clip.text import TextTower, take_text_tower  # noqa: E402
 
-BROADEST = 8
+MAX_FILTER_PATCHES = 8
 """An untrained filter is this many random patches wide and high, however large its kernel."""
 
-SEEN = {FINE_UNTRAINED_MODEL: {"resize_mode": "squash"}, SMALL_MODEL: {"resize_mode": "squash"}}
+PREPROCESSING_OVERRIDES = {FINE_UNTRAINED_MODEL: {"resize_mode": "squash"}, SMALL_MODEL: {"resize_mode": "squash"}}
 """How our own models look at a picture, where that is not CLIP's way, to which the square in its middle is all there is."""
 
-PATIENCE = 5.0
+HUB_TIMEOUT_S = 5.0
 """Seconds in which the hub must answer at all, before a download is begun. Its own client would retry for most of a minute."""
 
-SEED = 20_11_2026
+UNTRAINED_SEED = 20_11_2026
 
 
-open_clip.add_model_config(MODELS)
+open_clip.add_model_config(MODELS_FOLDER)
 
 
-def seeded_model(name: str, seed: int, source: dict[str, Any] | None = None) -> Any:
+def build_seeded_model(name: str, seed: int, source: dict[str, Any] | None = None) -> Any:
     """A model with random weights of that seed, which leaves the random numbers of others alone.
 
     `source` is open_clip's configuration of the weights that it is built for. Raises MapSeekError where it cannot be built.
     """
     source = source or {}
-    with torch.random.fork_rng(devices=[]), quiet():
+    with torch.random.fork_rng(devices=[]), silence_open_clip():
         torch.manual_seed(seed)
         try:
             return open_clip.create_model(
                 name,
                 pretrained_text=False,
                 force_quick_gelu=bool(source.get("quick_gelu")),
-                force_preprocess_cfg=source or SEEN.get(name),
+                force_preprocess_cfg=source or PREPROCESSING_OVERRIDES.get(name),
             )
         except Exception as error:
             raise MapSeekError(f"open_clip cannot build {name} here ({error}): choose another MAPSEEK_MODEL.") from error
 
 
-def see_layout(visual: torch.nn.Module) -> None:
+def broaden_filters(visual: torch.nn.Module) -> None:
     """Make the first layer's random filters broad and of mean zero, so that they answer to the layout of a picture, not to its
     grain or its light. Measured on the small untrained tower: of pictures 30 % darker 100 % instead of 84 % are found again.
     """
     first = next(layer for layer in visual.modules() if isinstance(layer, torch.nn.Conv2d))
     height, width = first.weight.shape[2:]
-    side = min(BROADEST, height, width)
+    side = min(MAX_FILTER_PATCHES, height, width)
     with torch.no_grad():
         coarse = torch.nn.functional.adaptive_avg_pool2d(first.weight, side) * (height / side)
         broad = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
@@ -82,7 +82,7 @@ def see_layout(visual: torch.nn.Module) -> None:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_open_clip() -> Iterator[None]:
     """Keep open_clip from warning about random weights, which are asked for here; it logs straight to the root logger."""
     root = logging.getLogger()
 
@@ -96,7 +96,7 @@ def quiet() -> Iterator[None]:
         root.removeFilter(foreign)
 
 
-def weights_of(model: str, tag: str, source: dict[str, Any]) -> Path:
+def fetch_weights(model: str, tag: str, source: dict[str, Any]) -> Path:
     """The file of a tag's weights, downloaded if need be. `source` is open_clip's configuration of the tag.
 
     Raises MapSeekError when the hub cannot be reached or does not give the file.
@@ -105,7 +105,7 @@ def weights_of(model: str, tag: str, source: dict[str, Any]) -> Path:
     if cached is not None:
         return cached
     try:
-        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=PATIENCE)
+        huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT_S)
         return Path(open_clip.download_pretrained(source))
     except Exception as error:
         raise MapSeekError(
@@ -138,7 +138,7 @@ class Tower:
     dtype: torch.dtype
     visual: torch.nn.Module
     transform: Callable[[Image.Image], torch.Tensor]
-    words: Words | None
+    words: TextTower | None
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """CLIP's own preprocessing: an RGB picture to a (3, side, side) float32 tensor."""
@@ -160,9 +160,9 @@ def load_tower(model: str, pretrained: str | None, *, device: str, precision: st
     tag, checkpoint, source = _weights(name, pretrained)
     where = _device(device)
     number_format = _precision(precision, where)
-    clip = seeded_model(name, SEED, source)
+    clip = build_seeded_model(name, UNTRAINED_SEED, source)
     if checkpoint is None:
-        see_layout(clip.visual)
+        broaden_filters(clip.visual)
     else:
         _load_checkpoint(clip, name, checkpoint)
     visual = clip.visual.eval().requires_grad_(False)
@@ -170,7 +170,7 @@ def load_tower(model: str, pretrained: str | None, *, device: str, precision: st
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[number_format]
     transform = image_transform_v2(PreprocessCfg(**visual.preprocess_cfg), is_train=False)
     dimensions = int(open_clip.get_model_config(name)["embed_dim"])
-    words = None if checkpoint is None else words_of(clip, name, where)
+    words = None if checkpoint is None else take_text_tower(clip, name, where)
     return Tower(
         f"open_clip/{name}/{tag}/{number_format}", digest, dimensions, where, dtype, visual.to(where, dtype), transform, words
     )
@@ -191,17 +191,17 @@ def _weights(model: str, pretrained: str | None) -> tuple[str, Path | None, dict
     """What to call the weights, their file (None: seeded random ones), and open_clip's configuration of the tag if it is one."""
     if pretrained is None:
         return UNTRAINED, None, {}
-    if shipped := shipped_file(model, pretrained):
+    if shipped := find_shipped_file(model, pretrained):
         return pretrained, shipped, {}
     source = open_clip.get_pretrained_cfg(model, pretrained)
     if source:
-        return pretrained, weights_of(model, pretrained, source), source
+        return pretrained, fetch_weights(model, pretrained, source), source
     path = Path(pretrained).expanduser()
     if path.is_file():
         return path.name, path, {}
-    if is_missing(pretrained):
+    if is_missing_checkpoint(pretrained):
         raise MapSeekError(f"There is no checkpoint file {pretrained}: correct the path in MAPSEEK_PRETRAINED.")
-    tags = shipped_tags(model) or open_clip.list_pretrained_tags_by_model(model)
+    tags = list_shipped_tags(model) or open_clip.list_pretrained_tags_by_model(model)
     close = difflib.get_close_matches(pretrained, tags, n=3, cutoff=0.3) or tags[:3]
     known = f"it has {', '.join(close)}{' and more' if len(tags) > len(close) else ''}" if tags else "it has none"
     raise MapSeekError(
@@ -219,7 +219,7 @@ def _load_checkpoint(clip: torch.nn.Module, model: str, path: Path) -> None:
             "give another one in MAPSEEK_PRETRAINED."
         ) from error
     try:
-        with quiet():
+        with silence_open_clip():
             open_clip.load_checkpoint(clip, str(path))
     except Exception as error:
         raise MapSeekError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-SCHEMAS = {
+OPERATOR_SCHEMAS = {
     "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
@@ -18,12 +18,12 @@ SCHEMAS = {
 _declared: list[torch.library.Library] = []  # a library's declarations live as long as the object does
 
 
-def declare_missing() -> None:
+def declare_operators() -> None:
     """Declare the operators if torch is a CPU build and torchvision's own library cannot load. To be called before its import."""
     if torch.version.cuda is not None or _declared or _load_own():
         return
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-    for name, schema in SCHEMAS.items():
+    for name, schema in OPERATOR_SCHEMAS.items():
         library.define(name + schema)  # type: ignore[no-untyped-call]
     _declared.append(library)
 

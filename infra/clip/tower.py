@@ -16,14 +16,14 @@ WIDTHS = (24, 48, 96, 192)
 BLOCKS = (0, 1, 2, 2)
 """Residual blocks at each of those sizes."""
 
-CELLS = 3
+LAYOUT_CELLS = 3
 """The layout's cells on a side."""
 
-LAYOUT = 64
+LAYOUT_CHANNELS = 64
 """Channels of the layout."""
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside the identity."""
 
     def __init__(self, width: int) -> None:
@@ -44,15 +44,17 @@ class SmallTower(nn.Module):
         layers: list[nn.Module] = []
         before = 6
         for width, blocks in zip(WIDTHS, BLOCKS, strict=True):
-            layers += [_convolution(before, width, stride=2), nn.ReLU(inplace=True), *(Residual(width) for _ in range(blocks))]
+            layers += [_convolution(before, width, stride=2), nn.ReLU(inplace=True), *(ResidualBlock(width) for _ in range(blocks))]
             before = width
         self.trunk = nn.Sequential(*layers)
-        self.layout = nn.Sequential(nn.Conv2d(before, LAYOUT, 1, bias=False), nn.BatchNorm2d(LAYOUT), nn.ReLU(inplace=True))
-        self.head = nn.Linear(before + LAYOUT * CELLS * CELLS, num_classes, bias=False)
+        self.layout = nn.Sequential(
+            nn.Conv2d(before, LAYOUT_CHANNELS, 1, bias=False), nn.BatchNorm2d(LAYOUT_CHANNELS), nn.ReLU(inplace=True)
+        )
+        self.head = nn.Linear(before + LAYOUT_CHANNELS * LAYOUT_CELLS * LAYOUT_CELLS, num_classes, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         features = self.trunk(torch.cat((x, self.seen(x)), 1))
-        layout = nn.functional.adaptive_avg_pool2d(self.layout(features), CELLS).flatten(1)
+        layout = nn.functional.adaptive_avg_pool2d(self.layout(features), LAYOUT_CELLS).flatten(1)
         vectors: torch.Tensor = self.head(torch.cat((features.mean((2, 3)), layout), 1))
         return vectors
 

@@ -20,43 +20,43 @@ from disnake.ext import commands
 from disnake.http import Route
 
 from contracts.errors import MapSeekError, Unavailable
-from contracts.ports import State
-from contracts.state import Owner, amend
+from contracts.ports import StateStore
+from contracts.state import ArchiveOwner, update_document
 from contracts.subjects import owner_key
-from infra.discord.archive.marks import Forgetting, Marks, Recently
-from infra.discord.cogs.alerts import Alerts
-from infra.discord.cogs.archive import Administration
-from infra.discord.cogs.buttons import Presses
-from infra.discord.cogs.catchup import CatchingUp
-from infra.discord.cogs.errors import Failures
-from infra.discord.cogs.find import Asking, Describing
-from infra.discord.cogs.listener import Archiving, Left, Regained, Removals
-from infra.discord.cogs.privacy import Privacy
+from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentDeletions
+from infra.discord.cogs.alerts import AlertCommands
+from infra.discord.cogs.archive import ArchiveCommands
+from infra.discord.cogs.buttons import AnswerButtons
+from infra.discord.cogs.catchup import CatchUp
+from infra.discord.cogs.errors import CommandErrors
+from infra.discord.cogs.find import FindCommands, FindTextCommand
+from infra.discord.cogs.listener import DeletionListener, HistoryAccessListener, LeftGuildCheck, PostListener
+from infra.discord.cogs.privacy import PrivacyCommands
 from infra.discord.recorder import Recorder
-from infra.discord.rest.rate_limit import Budget, limit
-from infra.discord.services import Guilds, Ports, Services
-from infra.tasks import cancel
+from infra.discord.rest.rate_limit import RequestBudget, limit_client
+from infra.discord.services import GatewayPorts, GuildSettingsStore, Services
+from infra.tasks import cancel_tasks
 
 log = structlog.get_logger()
 
-REFUSED = "Discord refused the token: copy the bot's token anew from the Bot page of the Discord developer portal."
+TOKEN_REFUSED = "Discord refused the token: copy the bot's token anew from the Bot page of the Discord developer portal."  # noqa: S105
 AUTHENTICATION_FAILED = 4004
-FLUSH_TIMEOUT = 10.0
+FLUSH_TIMEOUT_S = 10.0
 COMMANDS_TASK = "disnake: app_command_preparation"
 
 COGS: tuple[Callable[[commands.InteractionBot, Services], commands.Cog], ...] = (
-    Archiving,
-    Removals,
-    CatchingUp,
-    Regained,
-    Left,
-    Administration,
-    Asking,
-    Describing,
-    Presses,
-    Alerts,
-    Privacy,
-    Failures,
+    PostListener,
+    DeletionListener,
+    CatchUp,
+    HistoryAccessListener,
+    LeftGuildCheck,
+    ArchiveCommands,
+    FindCommands,
+    FindTextCommand,
+    AnswerButtons,
+    AlertCommands,
+    PrivacyCommands,
+    CommandErrors,
 )
 """What the bot does, by area."""
 
@@ -83,15 +83,15 @@ class Endpoint:
 DISCORD = Endpoint()
 
 
-def simulated(api_base: str) -> Endpoint:
+def simulator_endpoint(api_base: str) -> Endpoint:
     """A simulator at this API base, which needs no patience."""
     return Endpoint(api_base=api_base, guild_ready_timeout=0.05, identify_delay=0)
 
 
-async def claim(state: State, bot_id: str) -> None:
+async def claim_archive(state: StateStore, bot_id: str) -> None:
     """Note which bot the archive belongs to, the first time. Raises MapSeekError for another one, and while the log is down."""
     try:
-        owner = await amend(state, owner_key(), Owner, lambda known: known or Owner(bot_id=bot_id))
+        owner = await update_document(state, owner_key(), ArchiveOwner, lambda known: known or ArchiveOwner(bot_id=bot_id))
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
     if owner.bot_id != bot_id:
@@ -101,7 +101,7 @@ async def claim(state: State, bot_id: str) -> None:
         )
 
 
-NO_INTENT = (
+INTENT_REFUSED = (
     "Discord refused the Message Content intent: switch it on in the developer portal "
     "(your application, Bot page, Privileged Gateway Intents)."
 )
@@ -111,14 +111,14 @@ def _ignore(*_: object) -> None:
     """The default hook."""
 
 
-class Gateway(commands.InteractionBot):
+class GatewayClient(commands.InteractionBot):
     """The client with the least that it needs: no message cache, no members, three intents.
 
     `on_malformed` is told the name of every event that could not be read or handled.
     """
 
     def __init__(
-        self, endpoint: Endpoint, state: State, on_connected: Callable[[], None], on_malformed: Callable[[str], None]
+        self, endpoint: Endpoint, state: StateStore, on_connected: Callable[[], None], on_malformed: Callable[[str], None]
     ) -> None:
         super().__init__(
             max_messages=None,
@@ -137,8 +137,8 @@ class Gateway(commands.InteractionBot):
     async def login(self, token: str) -> None:
         """From then on every request keeps to the limits that all processes share. Raises MapSeekError for another bot's token."""
         await super().login(token)
-        limit(self.http, Budget(self._state))
-        await claim(self._state, str(self.user.id))
+        limit_client(self.http, RequestBudget(self._state))
+        await claim_archive(self._state, str(self.user.id))
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:  # noqa: ARG002
         """Discord allows one IDENTIFY in five seconds."""
@@ -170,7 +170,7 @@ class Gateway(commands.InteractionBot):
 
 async def run_gateway(
     token: str,
-    ports: Ports,
+    ports: GatewayPorts,
     *,
     channels: frozenset[str] | None,
     cdn_origins: frozenset[str] = frozenset(),
@@ -188,7 +188,7 @@ async def run_gateway(
     endpoint.use()
     services = await _services(ports, channels, cdn_origins, on_lost)
     recorder, marks = services.recorder, services.marks
-    bot = Gateway(endpoint, ports.state, on_ready, on_malformed)
+    bot = GatewayClient(endpoint, ports.state, on_ready, on_malformed)
     for cog in COGS:
         bot.add_cog(cog(bot, services))
     working = [
@@ -203,9 +203,9 @@ async def run_gateway(
     finally:
         connection.cancel()
         await bot.close()  # ends it too where it lost the cancellation
-        await cancel(connection)
-        await recorder.flush(FLUSH_TIMEOUT)
-        await cancel(*working)
+        await cancel_tasks(connection)
+        await recorder.flush(FLUSH_TIMEOUT_S)
+        await cancel_tasks(*working)
         with contextlib.suppress(Unavailable):  # what is not saved is read again
             await marks.save()
 
@@ -213,34 +213,38 @@ async def run_gateway(
 async def _free_slots(services: Services) -> None:
     """Let a member ask again as soon as one of their searches is answered."""
     async for answer in services.ports.answered():
-        services.quotas.finished(answer.guild_id, answer.search_id, answer.question.asker.id)
+        services.quotas.finish(answer.guild_id, answer.search_id, answer.question.asker.id)
 
 
 async def _services(
-    ports: Ports, channels: frozenset[str] | None, cdn_origins: frozenset[str], on_lost: Callable[[], None]
+    ports: GatewayPorts, channels: frozenset[str] | None, cdn_origins: frozenset[str], on_lost: Callable[[], None]
 ) -> Services:
-    guilds, forgetting, marks = Guilds(ports.state), Forgetting(ports.state), Marks(ports.state, ports.now)
+    guilds, forgotten_members, marks = (
+        GuildSettingsStore(ports.state),
+        ForgottenMembers(ports.state),
+        HighWaterMarks(ports.state, ports.now),
+    )
     try:
-        for stored in (guilds, forgetting, marks):
+        for stored in (guilds, forgotten_members, marks):
             await stored.load()
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
-    recorder = Recorder(ports.journal, on_lost, on_lost_fact=marks.lose)
-    return Services(ports, recorder, guilds, channels, forgetting, marks, Recently(), cdn_origins=cdn_origins)
+    recorder = Recorder(ports.journal, on_lost, on_lost_fact=marks.note_lost)
+    return Services(ports, recorder, guilds, channels, forgotten_members, marks, RecentDeletions(), cdn_origins=cdn_origins)
 
 
-async def _connect(bot: Gateway, token: str, endpoint: Endpoint) -> None:
+async def _connect(bot: GatewayClient, token: str, endpoint: Endpoint) -> None:
     try:
         await bot.start(token)
     except disnake.LoginFailure:
-        raise MapSeekError(REFUSED) from None
+        raise MapSeekError(TOKEN_REFUSED) from None
     except disnake.PrivilegedIntentsRequired:
-        raise MapSeekError(NO_INTENT) from None
+        raise MapSeekError(INTENT_REFUSED) from None
     except disnake.SessionStartLimitReached as error:
         raise MapSeekError(f"Discord allows no more connections of this bot today: {error}") from None
     except disnake.ConnectionClosed as error:
         if error.code == AUTHENTICATION_FAILED:
-            raise MapSeekError(REFUSED) from None
+            raise MapSeekError(TOKEN_REFUSED) from None
         raise MapSeekError(f"Discord closed the connection for good (code {error.code}): {error.reason}") from error
     except (aiohttp.ClientError, OSError, TimeoutError, disnake.HTTPException, disnake.GatewayNotFound) as error:
         raise MapSeekError(f"Discord's API at {endpoint.api_base} cannot be reached ({error}): check the network.") from error

@@ -27,7 +27,7 @@ INTENTS: dict[str, str] = {
 SCOPES = ("bot", "applications.commands")
 
 
-def application_of(token: str) -> int:
+def parse_application_id(token: str) -> int:
     """The id of the application that a bot's token is for, which its first part says. Raises MapSeekError for no such token."""
     first, dot, _ = token.strip().partition(".")
     try:
@@ -39,7 +39,7 @@ def application_of(token: str) -> int:
     return int(decoded)
 
 
-def invite_link(application_id: int, guild_id: int | None = None) -> str:
+def build_invite_link(application_id: int, guild_id: int | None = None) -> str:
     """The page on which the owner of a server adds the bot; a guild that is given is chosen already."""
     permissions = disnake.Permissions(**dict.fromkeys(PERMISSIONS, True))
     guild = disnake.utils.MISSING if guild_id is None else disnake.Object(guild_id)

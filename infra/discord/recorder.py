@@ -12,13 +12,13 @@ from contracts.envelope import Origin
 from contracts.errors import Unavailable
 from contracts.events import Fact
 from contracts.ports import Journal
-from infra.tasks import end_if_cancelled
+from infra.tasks import raise_if_cancelled
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-Finding = Callable[[], Awaitable[Sequence[Fact]]]
+FindFacts = Callable[[], Awaitable[Sequence[Fact]]]
 """Asks the log what there is to record, when all that was added before is in it. May raise Unavailable: it is asked again."""
 
 
@@ -28,7 +28,7 @@ class _Work:
 
     origin: Origin | None = None
     fact: Fact | None = None
-    find: Finding | None = None
+    find: FindFacts | None = None
     call: Callable[[], None] | None = None
 
 
@@ -50,14 +50,14 @@ class Recorder:
         *,
         on_lost_fact: Callable[[Fact], None] = _ignore,
         backlog: int = 50_000,
-        first_wait: float = 0.2,
+        first_wait_s: float = 0.2,
     ) -> None:
         self._journal = journal
         self._on_lost = on_lost
         self._on_lost_fact = on_lost_fact
         self._queue: asyncio.Queue[_Work] = asyncio.Queue()
         self._backlog = backlog
-        self._first_wait = first_wait
+        self._first_wait = first_wait_s
 
     def add(self, fact: Fact, origin: Origin) -> None:
         """Record a post, if there is still room."""
@@ -71,16 +71,16 @@ class Recorder:
         """Record a removal, however many posts wait: it comes behind those that it is about."""
         self._queue.put_nowait(_Work(origin, fact=fact))
 
-    def add_found(self, find: Finding, origin: Origin) -> None:
+    def add_lookup(self, find: FindFacts, origin: Origin) -> None:
         """Record what is found once everything added before is in the log."""
         self._queue.put_nowait(_Work(origin, find=find))
 
-    def then(self, call: Callable[[], None]) -> None:
+    def add_callback(self, call: Callable[[], None]) -> None:
         """Call when everything added before is recorded or lost. Left out where too much waits: a later call must mean as much."""
         if not self._is_full:
             self._queue.put_nowait(_Work(call=call))
 
-    async def settled(self) -> None:
+    async def wait_recorded(self) -> None:
         """Wait until everything added before is recorded or lost."""
         done = asyncio.Event()
         self._queue.put_nowait(_Work(call=done.set))
@@ -89,7 +89,7 @@ class Recorder:
     async def run(self) -> None:
         """Record what is added, one after the other, until cancelled."""
         while True:
-            end_if_cancelled()
+            raise_if_cancelled()
             work = await self._queue.get()
             try:
                 if work.call is not None:
@@ -122,7 +122,7 @@ class Recorder:
         for fact in facts:
             await self._record(fact, origin)
 
-    async def _found(self, find: Finding) -> Sequence[Fact]:
+    async def _found(self, find: FindFacts) -> Sequence[Fact]:
         try:
             return await self._insist(find)
         except Exception:

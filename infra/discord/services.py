@@ -8,33 +8,33 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from contracts.events import AlertSet, SearchAnswered
-from contracts.ports import Alerts, Journal, Overseeing, Posts, State
-from contracts.state import GuildSettings, amend
+from contracts.ports import Alerts, Journal, OverviewReader, Posts, StateStore
+from contracts.state import GuildSettings, update_document
 from contracts.subjects import SETTINGS, settings_key
-from infra.discord.archive.marks import Forgetting, Marks, Recently
+from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentDeletions
 from infra.discord.ask.quotas import Quotas
 from infra.discord.recorder import Recorder
 
 
-class Guilds:
+class GuildSettingsStore:
     """Loaded once, then kept in step with what is stored."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: StateStore) -> None:
         self._state = state
         self._settings: dict[str, GuildSettings] = {}
 
     async def load(self) -> None:
         """Read the settings of every guild. Raises Unavailable."""
-        stored = await self._state.under(SETTINGS)
+        stored = await self._state.list_under(SETTINGS)
         self._settings = {key.rpartition(".")[2]: GuildSettings.model_validate_json(value) for key, value in stored.items()}
 
-    def of(self, guild_id: int | str) -> GuildSettings:
+    def get(self, guild_id: int | str) -> GuildSettings:
         """A guild's settings, the defaults where none were made."""
         return self._settings.get(str(guild_id), GuildSettings())
 
     async def change(self, guild_id: int | str, change: Callable[[GuildSettings], GuildSettings]) -> GuildSettings:
         """Store what `change` makes of a guild's settings. Raises Unavailable."""
-        changed = await amend(
+        changed = await update_document(
             self._state, settings_key(str(guild_id)), GuildSettings, lambda stored: change(stored or GuildSettings())
         )
         self._settings[str(guild_id)] = changed
@@ -42,7 +42,7 @@ class Guilds:
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class GatewayPorts:
     """What the composition root gives to the gateway.
 
     `answered` tells of every search that is answered from now on, by anybody. `alert_thumbnail` returns the picture of an alert as
@@ -50,10 +50,10 @@ class Ports:
     """
 
     journal: Journal
-    state: State
+    state: StateStore
     posts: Posts
     alerts: Alerts
-    overseeing: Overseeing
+    overseeing: OverviewReader
     now: Callable[[], datetime]
     answered: Callable[[], AsyncIterator[SearchAnswered]]
     alert_thumbnail: Callable[[AlertSet], Awaitable[bytes | None]]
@@ -66,12 +66,12 @@ class Services:
     `cdn_origins` are trusted for pictures besides Discord's own.
     """
 
-    ports: Ports
+    ports: GatewayPorts
     recorder: Recorder
-    guilds: Guilds
+    guilds: GuildSettingsStore
     watched: frozenset[str] | None
-    forgetting: Forgetting
-    marks: Marks
-    recently: Recently
+    forgotten_members: ForgottenMembers
+    marks: HighWaterMarks
+    recent_deletions: RecentDeletions
     quotas: Quotas = field(default_factory=Quotas)
     cdn_origins: frozenset[str] = frozenset()

@@ -11,10 +11,10 @@ from disnake.interactions import Interaction
 
 from contracts.errors import MapSeekError
 from contracts.events import DiscordFile, DiscordReply, Filters, ImagePosted, Person, Question
-from infra.discord.wording import say
+from infra.discord.wording import localize
 
 IMAGE_EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
-PIECES = 10
+MAX_PIECES = 10
 """How many pieces of map art an answer has at most."""
 
 
@@ -35,7 +35,7 @@ def is_image(attachment: disnake.Attachment) -> bool:
     return PurePosixPath(attachment.filename).suffix.lower() in IMAGE_EXTENSIONS
 
 
-def images_of_embeds(embeds: Iterable[disnake.Embed]) -> list[EmbeddedImage]:
+def list_embed_images(embeds: Iterable[disnake.Embed]) -> list[EmbeddedImage]:
     """The pictures that embeds show large: an embed's image, or the thumbnail that stands for an unfurled link to an image.
 
     Discord's own copy (`proxy_url`) is preferred, since the original may lie anywhere.
@@ -51,22 +51,22 @@ def images_of_embeds(embeds: Iterable[disnake.Embed]) -> list[EmbeddedImage]:
     return images
 
 
-def embed_id(message_id: int, position: int) -> str:
+def embed_image_id(message_id: int, position: int) -> str:
     """The image id of an embed, which has no snowflake of its own."""
     return f"{message_id}-{position}"
 
 
-def forwarded_id(message_id: int, attachment_id: int) -> str:
+def forwarded_image_id(message_id: int, attachment_id: int) -> str:
     """The image id of an attachment of a forwarded message: it belongs to the message that forwards it, not to the first one."""
     return f"{message_id}-{attachment_id}"
 
 
-def facts_of_message(message: disnake.Message) -> list[ImagePosted]:
+def facts_from_message(message: disnake.Message) -> list[ImagePosted]:
     """One fact for every image that a guild's message shows or forwards; none for a direct message."""
     if message.guild is None:
         return []
     guild_id, channel_id, message_id = str(message.guild.id), str(message.channel.id), str(message.id)
-    thread_of = public_thread_of(message.channel)
+    thread_of = parent_of_public_thread(message.channel)
     author = Person(id=str(message.author.id), name=message.author.display_name)
     posted_at = disnake.utils.snowflake_time(message.id)
     message_link = f"https://discord.com/channels/{guild_id}/{channel_id}/{message_id}"
@@ -101,34 +101,34 @@ def facts_of_message(message: disnake.Message) -> list[ImagePosted]:
         return posted(image_id, file.url, file.filename, file.width, file.height, file.content_type, file.size)
 
     snapshots = message.message_snapshots
-    forwarded = [(forwarded_id(message.id, file.id), file) for snapshot in snapshots for file in snapshot.attachments]
+    forwarded = [(forwarded_image_id(message.id, file.id), file) for snapshot in snapshots for file in snapshot.attachments]
     attached = [(str(file.id), file) for file in message.attachments] + forwarded
     embeds = [*message.embeds, *(embed for snapshot in snapshots for embed in snapshot.embeds)]
     return [of_file(image_id, file) for image_id, file in attached if is_image(file)] + [
-        posted(embed_id(message.id, image.position), image.url, _filename(image.url), image.width, image.height)
-        for image in images_of_embeds(embeds)
+        posted(embed_image_id(message.id, image.position), image.url, _filename(image.url), image.width, image.height)
+        for image in list_embed_images(embeds)
     ]
 
 
-def public_thread_of(channel: object) -> str | None:
+def parent_of_public_thread(channel: object) -> str | None:
     """The id of the channel that a public thread or a forum's post belongs to; None for anything else."""
     return str(channel.parent_id) if isinstance(channel, disnake.Thread) and not channel.is_private() else None
 
 
-def asked_in(interaction: Interaction[Any]) -> tuple[disnake.Guild, disnake.Member]:
+def require_guild_member(interaction: Interaction[Any]) -> tuple[disnake.Guild, disnake.Member]:
     """The guild of a command or a press, and who it is by. Raises MapSeekError where the bot is no member of the guild."""
     guild, asker = interaction.guild, interaction.author
     if guild is None or not isinstance(asker, disnake.Member):
-        raise MapSeekError(say(str(interaction.locale), "asking-not-here"))
+        raise MapSeekError(localize(str(interaction.locale), "asking-not-here"))
     return guild, asker
 
 
-def person_of(user: disnake.User | disnake.Member) -> Person:
+def person_from_user(user: disnake.User | disnake.Member) -> Person:
     """Who somebody is, by the name that members of the guild see."""
     return Person(id=str(user.id), name=user.display_name)
 
 
-def question_of(
+def query_from_interaction(
     interaction: Interaction[Any],
     channels: Collection[str],
     *,
@@ -144,11 +144,11 @@ def question_of(
         message_id=None if message_id is None else str(message_id),
     )
     return Question(
-        asker=person_of(interaction.author),
+        asker=person_from_user(interaction.author),
         requested_at=disnake.utils.snowflake_time(interaction.id),
         reply=reply,
         readable_channels=tuple(channels),
-        top=PIECES,
+        top=MAX_PIECES,
         channel_id=str(interaction.channel_id),
         locale=locale,
         private=private,

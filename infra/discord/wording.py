@@ -13,18 +13,18 @@ from fluent.runtime import FluentBundle, FluentResource
 LANGUAGES = {"en": (disnake.Locale.en_US, disnake.Locale.en_GB), "de": (disnake.Locale.de,)}
 """The languages that there are catalogues of, and Discord's names for them. English is what every other locale reads."""
 
-FOLDER = Path(__file__).with_name("locale")
+LOCALE_FOLDER = Path(__file__).with_name("locale")
 
 
-def language_of(locale: str | disnake.Locale) -> str:
+def choose_language(locale: str | disnake.Locale) -> str:
     """The language in which to answer a member whose client has this locale (`de`, `en-GB`, `pt-BR`)."""
     language = str(locale).partition("-")[0]
     return language if language in LANGUAGES else "en"
 
 
-def say(locale: str | disnake.Locale, message: str, **values: str | int | float) -> str:
+def localize(locale: str | disnake.Locale, message: str, **values: str | int | float) -> str:
     """A message in the language of a locale. Raises KeyError for one that no catalogue has, ValueError for a value left out."""
-    bundle = _bundle(language_of(locale))
+    bundle = _bundle(choose_language(locale))
     pattern = bundle.get_message(message).value if bundle.has_message(message) else None
     if pattern is None:
         raise KeyError(message)
@@ -34,16 +34,16 @@ def say(locale: str | disnake.Locale, message: str, **values: str | int | float)
     return str(text)
 
 
-def localized(message: str) -> disnake.Localized[str]:
+def localize_all(message: str) -> disnake.Localized[str]:
     """A command's or an option's name or description in every language. Raises as `say` does."""
-    data = {locale: say(locale, message) for locales in LANGUAGES.values() for locale in locales}
-    return disnake.Localized(say("en", message), data=data)
+    data = {locale: localize(locale, message) for locales in LANGUAGES.values() for locale in locales}
+    return disnake.Localized(localize("en", message), data=data)
 
 
 @cache
 def _bundle(language: str) -> FluentBundle:
     """A language's messages, read once in a process."""
     bundle = FluentBundle([language], use_isolating=False)
-    for file in sorted((FOLDER / language).glob("*.ftl")):
+    for file in sorted((LOCALE_FOLDER / language).glob("*.ftl")):
         bundle.add_resource(FluentResource(file.read_text(encoding="utf-8")))
     return bundle

@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from contracts.errors import MapSeekError
 from contracts.ports import Candidate
-from infra.features.scoring import asked_of
-from infra.features.segment import WORDS, Segment
-from infra.features.shard import Entry, Shard
-from infra.vectors.index import Sharded
-from infra.vision.colours import histogram, kept
-from infra.vision.features import poses_of
-from infra.vision.prints import Print, unpacked
+from infra.features.scoring import build_index_query
+from infra.features.segment import WORD_COUNT, Segment
+from infra.features.shard import FeatureEntry, FeatureShard
+from infra.vectors.index import ShardedIndex
+from infra.vision.colours import compute_histogram, quantise_shares
+from infra.vision.features import encode_poses
+from infra.vision.prints import Print, unpack_print
 
-Ask = Callable[[Shard, bytes, int, frozenset[str] | None], list[Candidate]]
+ShardSearch = Callable[[FeatureShard, bytes, int, frozenset[str] | None], list[Candidate]]
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-class FeatureIndex(Sharded[Shard]):
+class FeatureIndex(ShardedIndex[FeatureShard]):
     """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. Searched through FeatureSearch.
 
     Adds that are large go to files without names in `folder`, in memory without one.
@@ -40,15 +40,15 @@ class FeatureIndex(Sharded[Shard]):
         position: int = 0,
         removed: Iterable[str] = (),
         dropped: Iterable[str] = (),
-        shards: dict[tuple[str, str], Shard] | None = None,
+        shards: dict[tuple[str, str], FeatureShard] | None = None,
     ) -> None:
         self._folder = folder
         super().__init__(position, removed, dropped, shards)
 
-    def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, entry: Entry) -> None:
+    def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, entry: FeatureEntry) -> None:
         """Put an image in, or in place of what it was; `channel_id` is the channel whose readers may see it."""
-        if self.awaits(generation, image_id):
-            self._shards.setdefault((guild_id, generation), Shard(self._folder)).add(image_id, channel_id, entry)
+        if self.accepts(generation, image_id):
+            self._shards.setdefault((guild_id, generation), FeatureShard(self._folder)).add(image_id, channel_id, entry)
 
     async def candidates(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
@@ -59,7 +59,7 @@ class FeatureIndex(Sharded[Shard]):
         """
         return await self._asked(_candidates, guild_id, generation, fingerprint, top, channels)
 
-    async def coloured(
+    async def find_by_colour(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
         """At most `top` images that have the colours of what a fingerprint is of, best first. See FeatureSearch.
@@ -79,7 +79,7 @@ class FeatureIndex(Sharded[Shard]):
         return 0 if shard is None else len(shard)
 
     async def _asked(
-        self, ask: Ask, guild_id: str, generation: str, fingerprint: bytes, top: int, channels: Collection[str] | None
+        self, ask: ShardSearch, guild_id: str, generation: str, fingerprint: bytes, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
         """What a shard answers, in a thread. Raises MapSeekError for bytes that are no fingerprint."""
         shard = self._shards.get((guild_id, generation))
@@ -88,28 +88,36 @@ class FeatureIndex(Sharded[Shard]):
         return await asyncio.to_thread(ask, shard, fingerprint, top, None if channels is None else frozenset(channels))
 
 
-def entry_of(fingerprint: str, hash_: str, quality: int, data: bytes) -> Entry:
+def build_entry(fingerprint: str, hash_: str, quality: int, data: bytes) -> FeatureEntry:
     """What is put in for an image whose fingerprint blob holds these bytes. Raises ValueError when they are none."""
-    made = unpacked(data)
-    return Entry(fingerprint, hash_, quality, made.words, made.signatures, poses_of(made.points), kept(histogram(made.thumb)))
+    made = unpack_print(data)
+    return FeatureEntry(
+        fingerprint,
+        hash_,
+        quality,
+        made.words,
+        made.signatures,
+        encode_poses(made.points),
+        quantise_shares(compute_histogram(made.thumb)),
+    )
 
 
-def _candidates(shard: Shard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
-    return shard.search(asked_of(_question(fingerprint)), top, channels)
+def _candidates(shard: FeatureShard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
+    return shard.search(build_index_query(_question(fingerprint)), top, channels)
 
 
-def _coloured(shard: Shard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
-    return shard.coloured(histogram(_question(fingerprint).thumb), top, channels)
+def _coloured(shard: FeatureShard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
+    return shard.find_by_colour(compute_histogram(_question(fingerprint).thumb), top, channels)
 
 
 def _question(fingerprint: bytes) -> Print:
     try:
-        return unpacked(fingerprint)
+        return unpack_print(fingerprint)
     except ValueError as error:
         raise MapSeekError(f"The question's fingerprint cannot be read ({error}): ask again.") from None
 
 
-def digest_of(index: FeatureIndex) -> str:
+def compute_digest(index: FeatureIndex) -> str:
     """SHA-256 over guild, generation, image, channel, fingerprint, hash, colours and a sum of the postings, and the removed ids.
 
     Nothing may change the index meanwhile. Takes about a second for a hundred thousand images: run it in a thread.
@@ -130,7 +138,7 @@ def digest_of(index: FeatureIndex) -> str:
 
 def _sums(segment: Segment, size: int) -> NDArray[np.uint64]:
     """A number for each image that is the same for the same words, signatures and poses."""
-    words = np.repeat(np.arange(1, WORDS + 1, dtype=np.uint64), np.diff(segment.starts))
+    words = np.repeat(np.arange(1, WORD_COUNT + 1, dtype=np.uint64), np.diff(segment.starts))
     mixed = (segment.signatures ^ ((words << np.uint64(16) | segment.poses) * _MIX)) * _MIX
     mixed ^= mixed >> np.uint64(29)
     sums = np.zeros(size, np.uint64)

@@ -13,16 +13,16 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-WORDS = 1 << 14
+WORD_COUNT = 1 << 14
 """As many as infra/vision/features.py knows."""
 
-MAPPED_FROM = 500_000
+MIN_MAPPED_POSTINGS = 500_000
 """Postings (7 MB) from which a new segment lies in a file without a name, until a snapshot keeps it, rather than in memory."""
 
 _BLOCK = 256
 """Words that are merged at once: it bounds the memory that a merge takes."""
 
-_HEAD = 8 * (WORDS + 1)
+_HEAD = 8 * (WORD_COUNT + 1)
 _EACH = 14
 
 
@@ -45,44 +45,44 @@ class Segment:
         return len(self.images)
 
 
-def sealed(
+def seal_segment(
     words: NDArray[np.uint16], signatures: NDArray[np.uint64], images: NDArray[np.uint32], poses: NDArray[np.uint16]
 ) -> Segment:
     """A segment in memory of postings, at least one, in order of their images. Raises ValueError for a word that there is not."""
-    if words.max() >= WORDS:
+    if words.max() >= WORD_COUNT:
         raise ValueError(f"there is no visual word {words.max()}")
     order = np.argsort(words, kind="stable")
-    starts = _starts(np.bincount(words, minlength=WORDS))
+    starts = _starts(np.bincount(words, minlength=WORD_COUNT))
     return Segment(starts, signatures[order], images[order], poses[order], int(images[0]), int(images[-1]))
 
 
-def merged(segments: Sequence[Segment], alive: NDArray[np.bool_], folder: Path | None) -> Segment:
+def merge_segments(segments: Sequence[Segment], alive: NDArray[np.bool_], folder: Path | None) -> Segment:
     """One segment of several that follow each other, without the images that are not `alive`, on disk if it is large.
 
     `alive` says it by number; higher numbers are alive.
     """
     kept = np.ones(max(len(alive), *(segment.last + 1 for segment in segments)), bool)
     kept[: len(alive)] = alive
-    counts = np.zeros(WORDS, np.int64)
+    counts = np.zeros(WORD_COUNT, np.int64)
     for segment in segments:
-        words = np.repeat(np.arange(WORDS, dtype=np.uint16), np.diff(segment.starts))
-        counts += np.bincount(words[kept[segment.images]], minlength=WORDS)
+        words = np.repeat(np.arange(WORD_COUNT, dtype=np.uint16), np.diff(segment.starts))
+        counts += np.bincount(words[kept[segment.images]], minlength=WORD_COUNT)
     starts = _starts(counts)
     result = _mapped(_room(int(starts[-1]), folder), segments[0].first, segments[-1].last)
     result.starts[:] = starts
-    for low in range(0, WORDS, _BLOCK):
-        _merge_block(segments, kept, result, low, min(low + _BLOCK, WORDS))
+    for low in range(0, WORD_COUNT, _BLOCK):
+        _merge_block(segments, kept, result, low, min(low + _BLOCK, WORD_COUNT))
     return result
 
 
-def write(segment: Segment, file: IO[bytes]) -> None:
+def write_segment(segment: Segment, file: IO[bytes]) -> None:
     """Write what `opened` reads."""
     arrays: tuple[NDArray[Any], ...] = (segment.starts, segment.signatures, segment.images, segment.poses)
     for array in arrays:
         file.write(array.data)
 
 
-def opened(path: Path, name: str, first: int, last: int) -> Segment:
+def open_segment(path: Path, name: str, first: int, last: int) -> Segment:
     """The segment that was written to a file. Raises ValueError when it holds anything else, OSError when it cannot be read."""
     segment = _mapped(np.memmap(path, np.uint8, "r"), first, last, name)
     if segment.starts[0] != 0 or segment.starts[-1] != len(segment) or (np.diff(segment.starts) < 0).any():
@@ -110,7 +110,7 @@ def _merge_block(segments: Sequence[Segment], kept: NDArray[np.bool_], result: S
 def _room(postings: int, folder: Path | None) -> NDArray[np.uint8]:
     """Space for a segment: in memory, or in a file that is gone as soon as nobody uses it."""
     size = _HEAD + _EACH * postings
-    if folder is None or postings < MAPPED_FROM:
+    if folder is None or postings < MIN_MAPPED_POSTINGS:
         return np.zeros(size, np.uint8)
     with tempfile.TemporaryFile(dir=folder) as file:
         file.truncate(size)

@@ -16,43 +16,43 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.ports import Candidate
-from infra.features.scoring import FAR, Asked, distances, votes
-from infra.features.segment import MAPPED_FROM, Segment, merged, sealed
-from infra.vision.colours import BINS, explained
+from infra.features.scoring import FAR_HASH_BITS, IndexQuery, compute_hash_distances, count_votes
+from infra.features.segment import MIN_MAPPED_POSTINGS, Segment, merge_segments, seal_segment
+from infra.vision.colours import COLOUR_BINS, compute_explained_share
 
-FREE = -1
+NO_CHANNEL = -1
 """The channel code of a number that holds no image any more."""
 
-COLUMNS: dict[str, tuple[str, int]] = {
+TABLE_COLUMNS: dict[str, tuple[str, int]] = {
     "codes": ("<i4", 0),
     "blobs": ("u1", 32),
     "hashes": ("<u8", 4),
     "quality": ("u1", 0),
     "counts": ("<u2", 0),
-    "colours": ("u1", BINS),
+    "colours": ("u1", COLOUR_BINS),
 }
 """The type and the width (0: one number) of what is kept of each image."""
 
-RATIO = 3
+MERGE_RATIO = 3
 
-SEALED_AT = 256
+MAX_UNSEALED_IMAGES = 256
 """Images that wait in memory, at most, until they become a segment; a search makes one of fewer."""
 
-SWEPT_AT = 0.05
+MAX_REMOVED_SHARE = 0.05
 """The share of a segment's postings that removed images may keep after a snapshot."""
 
 HASH_VOTES = 1000.0
 """What a near hash is worth: more than all features, so that such images come first."""
 
-LEAST_EXPLAINED = 0.8
+MIN_EXPLAINED_SHARE = 0.8
 """The share of a question's colours that an image accounts for, from which on the question may be a part of it."""
 
-FEW_FEATURES = 60
+MIN_SCORED_FEATURES = 60
 """Images with fewer features are not preferred for that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Entry:
+class FeatureEntry:
     """What is put in for an image: the blob of its fingerprint, PDQ's hash (both in hex) and quality, its features and colours."""
 
     fingerprint: str
@@ -64,7 +64,7 @@ class Entry:
     colours: NDArray[np.uint8]
 
 
-class Table:
+class FeatureTable:
     """Images by number; a number is never used again, as postings name it. Not thread-safe: its shard holds the lock."""
 
     def __init__(self, capacity: int = 64) -> None:
@@ -72,7 +72,7 @@ class Table:
         self._ids: list[str] = []
         self._number_of: dict[str, int] = {}
         self._code_of: dict[str, int] = {}
-        self._columns = {name: _rows(name, capacity) for name in COLUMNS}
+        self._columns = {name: _rows(name, capacity) for name in TABLE_COLUMNS}
 
     def __len__(self) -> int:
         return len(self._number_of)
@@ -81,7 +81,7 @@ class Table:
         """What is kept of every image so far. Growth leaves it alone, a removal shows in it."""
         return self._columns[name][: self.size]
 
-    def put(self, image_id: str, channel_id: str, entry: Entry) -> int | None:
+    def put(self, image_id: str, channel_id: str, entry: FeatureEntry) -> int | None:
         """Give an image the next number and return it; None, and only its channel is set, where it has this fingerprint already."""
         code = self._code_of.setdefault(channel_id, len(self._code_of))
         number = self._number_of.get(image_id)
@@ -104,7 +104,7 @@ class Table:
         number = self._number_of.pop(image_id, None)
         if number is not None:
             self._ids[number] = ""
-            self._columns["codes"][number] = FREE
+            self._columns["codes"][number] = NO_CHANNEL
             for name in ("blobs", "hashes", "quality", "colours"):
                 self._columns[name][number] = 0
 
@@ -133,10 +133,10 @@ class Table:
     def dump(self) -> dict[str, NDArray[Any]]:
         """The table as arrays; an erased image has an empty id."""
         texts = {"ids": np.array(self._ids, np.bytes_), "channels": np.array(list(self._code_of), np.bytes_)}
-        return texts | {name: self.column(name).copy() for name in COLUMNS}
+        return texts | {name: self.column(name).copy() for name in TABLE_COLUMNS}
 
     @classmethod
-    def restore(cls, arrays: dict[str, NDArray[Any]]) -> "Table":
+    def restore(cls, arrays: dict[str, NDArray[Any]]) -> "FeatureTable":
         """The table that `dump` described. Raises ValueError when its arrays do not fit each other."""
         ids = arrays["ids"].astype(np.str_).tolist()
         table = cls(max(64, len(ids)))
@@ -156,43 +156,43 @@ class Table:
 
 
 def _rows(name: str, count: int) -> NDArray[Any]:
-    kind, width = COLUMNS[name]
+    kind, width = TABLE_COLUMNS[name]
     return np.zeros((count, width) if width else count, kind)
 
 
-def groups(sizes: Sequence[int]) -> list[int]:
+def plan_merges(sizes: Sequence[int]) -> list[int]:
     """How many segments after each other become one, from the first on: afterwards each is RATIO times as large as the next."""
     merged: list[tuple[int, int]] = []  # how large, of how many
     for size in sizes:
         merged.append((size, 1))
-        while len(merged) > 1 and merged[-2][0] < RATIO * merged[-1][0]:
+        while len(merged) > 1 and merged[-2][0] < MERGE_RATIO * merged[-1][0]:
             last = merged.pop()
             merged[-1] = (merged[-1][0] + last[0], merged[-1][1] + last[1])
     return [count for _, count in merged]
 
 
-class Shard:
+class FeatureShard:
     """Thread-safe. Votes are counted outside the lock, and what they found is checked again before it is told."""
 
-    def __init__(self, folder: Path | None = None, table: Table | None = None, segments: Sequence[Segment] = ()) -> None:
+    def __init__(self, folder: Path | None = None, table: FeatureTable | None = None, segments: Sequence[Segment] = ()) -> None:
         self._folder = folder
-        self._table = table or Table()
+        self._table = table or FeatureTable()
         self._segments = tuple(segments)
         self._settled = len(self._segments)
-        self._new: list[tuple[int, Entry]] = []
+        self._new: list[tuple[int, FeatureEntry]] = []
         self._lock = Lock()
         self._tidying = Lock()
 
     def __len__(self) -> int:
         return len(self._table)
 
-    def add(self, image_id: str, channel_id: str, entry: Entry) -> None:
+    def add(self, image_id: str, channel_id: str, entry: FeatureEntry) -> None:
         """Put an image in, or in place of what it was."""
         with self._lock:
             number = self._table.put(image_id, channel_id, entry)
             if number is not None:
                 self._new.append((number, entry))
-            if len(self._new) >= SEALED_AT:
+            if len(self._new) >= MAX_UNSEALED_IMAGES:
                 self._seal()
 
     def remove(self, image_id: str) -> None:
@@ -200,17 +200,17 @@ class Shard:
         with self._lock:
             self._table.drop(image_id)
 
-    def search(self, asked: Asked, top: int, channels: frozenset[str] | None) -> list[Candidate]:
+    def search(self, asked: IndexQuery, top: int, channels: frozenset[str] | None) -> list[Candidate]:
         """At most `top` images, best first: those of a near hash, no more than half of them, then those that features speak for."""
         with self._lock:
             self._seal()
             segments, size = self._segments, self._table.size
             hashes, quality, counts = (self._table.column(name) for name in ("hashes", "quality", "counts"))
             allowed = self._table.allowed(channels)
-        bits = distances(hashes, quality, asked.hashes)
-        spoken = [votes(segments, *each, size) for each in zip(asked.words, asked.signatures, asked.poses, strict=True)]
-        score = np.maximum(*spoken) / np.sqrt(np.maximum(counts, FEW_FEATURES))
-        by_hash = _best(np.where(allowed & (bits < FAR), HASH_VOTES - bits + score / (1 + score), 0), (top + 1) // 2)
+        bits = compute_hash_distances(hashes, quality, asked.hashes)
+        spoken = [count_votes(segments, *each, size) for each in zip(asked.words, asked.signatures, asked.poses, strict=True)]
+        score = np.maximum(*spoken) / np.sqrt(np.maximum(counts, MIN_SCORED_FEATURES))
+        by_hash = _best(np.where(allowed & (bits < FAR_HASH_BITS), HASH_VOTES - bits + score / (1 + score), 0), (top + 1) // 2)
         score[by_hash] = 0
         by_votes = _best(np.where(allowed, score, 0), top - len(by_hash))
         ranked = [(number, HASH_VOTES - float(bits[number])) for number in by_hash] + [
@@ -222,12 +222,12 @@ class Shard:
                 Candidate(self._table.id_of(each), self._table.fingerprint(each), said) for each, said in ranked if allowed[each]
             ]
 
-    def coloured(self, shares: NDArray[np.float32], top: int, channels: frozenset[str] | None) -> list[Candidate]:
+    def find_by_colour(self, shares: NDArray[np.float32], top: int, channels: frozenset[str] | None) -> list[Candidate]:
         """At most `top` images that may account for LEAST_EXPLAINED of a question's colours, best first."""
         with self._lock:
             allowed, colours = self._table.allowed(channels), self._table.column("colours")
-        alike = explained(shares, colours)
-        best = _best(np.where(allowed & (alike >= LEAST_EXPLAINED), alike, 0), top)
+        alike = compute_explained_share(shares, colours)
+        best = _best(np.where(allowed & (alike >= MIN_EXPLAINED_SHARE), alike, 0), top)
         with self._lock:
             allowed = self._table.allowed(channels)
             return [Candidate(self._table.id_of(each), self._table.fingerprint(each)) for each in best if allowed[each]]
@@ -246,7 +246,7 @@ class Shard:
                 segments, alive, counts = self._segments, self._table.allowed(None), self._table.column("counts").copy()
                 self._settled = len(segments)  # what is sealed from now on leaves them alone
             following = iter(segments)
-            for count in groups([len(segment) for segment in segments]):
+            for count in plan_merges([len(segment) for segment in segments]):
                 group = list(islice(following, count))
                 if len(group) > 1 or _swept_out(group[0], alive, counts):
                     self._replace(group, alive)
@@ -265,7 +265,7 @@ class Shard:
 
     def _replace(self, group: Sequence[Segment], alive: NDArray[np.bool_]) -> None:
         """Merge some of the settled segments, while others may be sealed behind them."""
-        by = merged(group, alive, self._folder)
+        by = merge_segments(group, alive, self._folder)
         with self._lock:
             at = self._segments.index(group[0])
             self._segments = (*self._segments[:at], by, *self._segments[at + len(group) :])
@@ -279,14 +279,14 @@ class Shard:
             numbers = np.repeat(np.array([number for number, _ in self._new], np.uint32), counts)
             features = ((entry.words, entry.signatures, entry.poses) for _, entry in self._new)
             words, signatures, poses = (np.concatenate(part) for part in zip(*features, strict=True))
-            fresh = sealed(words, signatures, numbers, poses)
+            fresh = seal_segment(words, signatures, numbers, poses)
             sizes = [*map(len, self._segments[self._settled :]), len(fresh)]
-            count = groups(sizes)[-1] - 1
-            while count and sum(sizes[-count - 1 :]) >= MAPPED_FROM:
+            count = plan_merges(sizes)[-1] - 1
+            while count and sum(sizes[-count - 1 :]) >= MIN_MAPPED_POSTINGS:
                 count -= 1
             if count:
                 alive = self._table.allowed(None)
-                fresh = merged([*self._segments[-count:], fresh], alive, self._folder)
+                fresh = merge_segments([*self._segments[-count:], fresh], alive, self._folder)
                 self._table.swept(fresh.first, alive)
                 self._segments = self._segments[:-count]
             self._segments = (*self._segments, fresh)
@@ -297,7 +297,7 @@ def _swept_out(segment: Segment, alive: NDArray[np.bool_], counts: NDArray[np.ui
     """Whether more of a segment's postings than SWEPT_AT are of removed images."""
     part = slice(segment.first, segment.last + 1)
     gone = counts[part][~alive[part]].sum(dtype=np.int64)
-    return bool(gone > SWEPT_AT * len(segment))
+    return bool(gone > MAX_REMOVED_SHARE * len(segment))
 
 
 def _best(score: NDArray[np.floating], top: int) -> list[int]:

@@ -13,9 +13,9 @@ import structlog
 from pydantic import BaseModel, ConfigDict
 
 from infra.features.index import FeatureIndex
-from infra.features.segment import Segment, opened, write
-from infra.features.shard import Shard, Table
-from infra.vectors.snapshot import MANIFEST, checked, clear_away, keep, read_manifest, replace_manifest
+from infra.features.segment import Segment, open_segment, write_segment
+from infra.features.shard import FeatureShard, FeatureTable
+from infra.vectors.snapshot import MANIFEST, delete_unnamed_files, keep_file, read_manifest, replace_manifest, verify_file
 
 log = structlog.get_logger()
 
@@ -62,10 +62,10 @@ def save(index: FeatureIndex, folder: Path) -> None:
     shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
     temporary = folder / "removed.tmp"
     temporary.write_bytes(orjson.dumps(sorted(index.removed)))
-    manifest = Manifest(position=position, removed=keep(temporary), dropped=sorted(index.dropped), shards=shards)
+    manifest = Manifest(position=position, removed=keep_file(temporary), dropped=sorted(index.dropped), shards=shards)
     replace_manifest(folder, manifest.model_dump())
     segments = {segment.name for shard in shards for segment in shard.segments}
-    clear_away(folder, {manifest.removed} | {shard.table for shard in shards} | segments)
+    delete_unnamed_files(folder, {manifest.removed} | {shard.table for shard in shards} | segments)
     log.info("index of features saved", position=position, images=sum(shard.count for shard in shards))
 
 
@@ -77,7 +77,7 @@ def load(folder: Path) -> FeatureIndex | None:
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved) for saved in manifest.shards}
-        removed = orjson.loads(checked(folder, manifest.removed).read_bytes())
+        removed = orjson.loads(verify_file(folder, manifest.removed).read_bytes())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         log.warning(
             "the snapshot of the index of features is unusable, it will be rebuilt from the log",
@@ -88,21 +88,21 @@ def load(folder: Path) -> FeatureIndex | None:
     return FeatureIndex(folder, position=manifest.position, removed=removed, dropped=manifest.dropped, shards=shards)
 
 
-def saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:
+def read_saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:
     """The position of a snapshot, and the images that it has of a generation, without their features; None as `load`."""
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         images: set[str] = set()
         for saved in manifest.shards:
             if saved.generation == generation and guild_id in (None, saved.guild_id):
-                with np.load(checked(folder, saved.table), allow_pickle=False) as file:
+                with np.load(verify_file(folder, saved.table), allow_pickle=False) as file:
                     images.update(filter(None, file["ids"].astype(np.str_).tolist()))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
     return manifest.position, images
 
 
-def _save_shard(folder: Path, guild_id: str, generation: str, shard: Shard) -> SavedShard:
+def _save_shard(folder: Path, guild_id: str, generation: str, shard: FeatureShard) -> SavedShard:
     arrays, segments = shard.tidied()
     names = [segment.name or _keep_segment(folder, shard, segment) for segment in segments]
     temporary = folder / "table.tmp"
@@ -110,23 +110,23 @@ def _save_shard(folder: Path, guild_id: str, generation: str, shard: Shard) -> S
         np.savez(file, allow_pickle=False, **arrays)
     saved = [SavedSegment(name=name, first=each.first, last=each.last) for name, each in zip(names, segments, strict=True)]
     count = int(np.count_nonzero(arrays["codes"] >= 0))
-    return SavedShard(guild_id=guild_id, generation=generation, count=count, table=keep(temporary), segments=saved)
+    return SavedShard(guild_id=guild_id, generation=generation, count=count, table=keep_file(temporary), segments=saved)
 
 
-def _keep_segment(folder: Path, shard: Shard, segment: Segment) -> str:
+def _keep_segment(folder: Path, shard: FeatureShard, segment: Segment) -> str:
     """Write a segment and have its shard use the file from now on."""
     temporary = folder / "segment.tmp"
     with temporary.open("wb") as file:
-        write(segment, file)
-    name = keep(temporary)
-    shard.kept(segment, opened(folder / f"{name}.data", name, segment.first, segment.last))
+        write_segment(segment, file)
+    name = keep_file(temporary)
+    shard.kept(segment, open_segment(folder / f"{name}.data", name, segment.first, segment.last))
     return name
 
 
-def _load_shard(folder: Path, saved: SavedShard) -> Shard:
-    with np.load(checked(folder, saved.table), allow_pickle=False) as file:
-        table = Table.restore({name: file[name] for name in file.files})
-    segments = [opened(checked(folder, each.name), each.name, each.first, each.last) for each in saved.segments]
+def _load_shard(folder: Path, saved: SavedShard) -> FeatureShard:
+    with np.load(verify_file(folder, saved.table), allow_pickle=False) as file:
+        table = FeatureTable.restore({name: file[name] for name in file.files})
+    segments = [open_segment(verify_file(folder, each.name), each.name, each.first, each.last) for each in saved.segments]
     if len(table) != saved.count or any(each.last >= table.size for each in segments):
         raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} is not the one that was saved")
-    return Shard(folder, table, segments)
+    return FeatureShard(folder, table, segments)

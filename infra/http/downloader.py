@@ -20,7 +20,7 @@ from infra.http.allowlist import Allowlist, PublicOnlyResolver
 
 log = structlog.get_logger(__name__)
 
-FreshUrl = Callable[[DiscordFile], Awaitable[str | None]]
+RefreshUrl = Callable[[DiscordFile], Awaitable[str | None]]
 """Fetches the file's message again for a newly signed URL; None when message or file are gone. May raise Retry or Unavailable."""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -30,7 +30,7 @@ _HEADERS = {"User-Agent": "MapSeek", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class DownloadPolicy:
     """How long to bear with a slow or failing server; all in seconds but `attempts`.
 
     `read` bounds the silence between two pieces, `total` one attempt with its redirects. A Retry-After beyond `longest_wait`
@@ -54,13 +54,18 @@ class HttpDownloader:
     """A Downloader over one aiohttp session, which must resolve names through PublicOnlyResolver. See `open_downloader`."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, allowlist: Allowlist, fresh_url: FreshUrl | None, max_bytes: int, patience: Patience
+        self,
+        session: aiohttp.ClientSession,
+        allowlist: Allowlist,
+        fresh_url: RefreshUrl | None,
+        max_bytes: int,
+        policy: DownloadPolicy,
     ) -> None:
         self._session = session
         self._allowlist = allowlist
         self._fresh_url = fresh_url
         self._max_bytes = max_bytes
-        self._patience = patience
+        self._patience = policy
 
     async def fetch(self, file: DiscordFile) -> bytes:
         try:
@@ -148,9 +153,9 @@ class HttpDownloader:
 async def open_downloader(
     *,
     origins: Collection[str] = (),
-    fresh_url: FreshUrl | None = None,
+    fresh_url: RefreshUrl | None = None,
     max_bytes: int = 25 * 1024 * 1024,
-    patience: Patience | None = None,
+    policy: DownloadPolicy | None = None,
     resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[HttpDownloader]:
     """A downloader with its own session, closed on exit.
@@ -158,17 +163,17 @@ async def open_downloader(
     `origins` are trusted beside Discord's as they are written, scheme and port included. Raises MapSeekError if one is malformed.
     """
     allowlist = Allowlist(origins)
-    patience = patience or Patience()
+    policy = policy or DownloadPolicy()
     guard = PublicOnlyResolver(resolver or aiohttp.DefaultResolver(), allowlist.trusted_hosts)
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=guard),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=patience.connect, sock_read=patience.read),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.connect, sock_read=policy.read),
         headers=_HEADERS,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     )
     try:
-        yield HttpDownloader(session, allowlist, fresh_url, max_bytes, patience)
+        yield HttpDownloader(session, allowlist, fresh_url, max_bytes, policy)
     finally:
         await session.close()
         await guard.close()

@@ -16,34 +16,34 @@ from typing import Any
 
 from pymongo.errors import DuplicateKeyError
 
-from contracts.ports import Catalogue, CatalogueEntry, Document, Kept
-from contracts.ports.storage import side_by_side
-from infra.mongo.client import Database, Documents, connect, from_binary, outages, to_binary
+from contracts.ports import Catalogue, CatalogueEntry, CatalogueRecord, Document
+from contracts.ports.storage import pair_records
+from infra.mongo.client import Database, Documents, from_binary, open_database, to_binary, translate_outages
 
-PAGE = 500
+RECORDS_PER_PAGE = 500
 
-AT_ONCE = 64
+CONCURRENT_CHANGES = 64
 """Documents that are changed at the same time."""
 
-IMAGES = "images"
-TOMBSTONES = "removed_images"
-BESIDE = "_beside"
+IMAGE_COLLECTION = "images"
+TOMBSTONE_COLLECTION = "removed_images"
+REPLACEMENT_SUFFIX = "_beside"
 """What ends the names of the collections that are filled while those without it answer."""
 
 _BLOBS = ("original.blob", "media.pixels", "media.thumbnail", "fingerprint.blob")
 _WITHOUT_VECTORS = {"clip_embedding": 0}
 
 
-async def page_behind(
+async def read_page(
     documents: Documents, last: str, query: dict[str, Any] | None = None, projection: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """The next documents behind an id, of those that a query matches; empty at the end."""
-    with outages("catalogue"):
+    with translate_outages("catalogue"):
         found = documents.find((query or {}) | {"_id": {"$gt": last}}, projection)
-        return await found.sort("_id", 1).limit(PAGE).to_list(None)
+        return await found.sort("_id", 1).limit(RECORDS_PER_PAGE).to_list(None)
 
 
-async def contents(images: Documents, tombstones: Documents) -> AsyncIterator[Kept]:
+async def read_records(images: Documents, tombstones: Documents) -> AsyncIterator[CatalogueRecord]:
     """Documents, vectors and tombstones, in order of image id."""
     removed = _removed(tombstones)
     next_removed = await anext(removed, None)
@@ -57,37 +57,39 @@ async def contents(images: Documents, tombstones: Documents) -> AsyncIterator[Ke
         next_removed = await anext(removed, None)
 
 
-async def _kept(images: Documents) -> AsyncIterator[Kept]:
+async def _kept(images: Documents) -> AsyncIterator[CatalogueRecord]:
     last = ""
-    while page := await page_behind(images, last):
+    while page := await read_page(images, last):
         for document in page:
             last = document.pop("_id")
             vectors = document.pop("clip_embedding", {})
-            yield Kept(last, document, {generation: from_binary(vector) for generation, vector in vectors.items()})
+            yield CatalogueRecord(last, document, {generation: from_binary(vector) for generation, vector in vectors.items()})
 
 
-async def _removed(tombstones: Documents) -> AsyncIterator[Kept]:
+async def _removed(tombstones: Documents) -> AsyncIterator[CatalogueRecord]:
     last = ""
-    while page := await page_behind(tombstones, last, projection={"_id": 1}):
+    while page := await read_page(tombstones, last, projection={"_id": 1}):
         for tombstone in page:
             last = tombstone["_id"]
-            yield Kept(last, {}, {}, removed=True)
+            yield CatalogueRecord(last, {}, {}, removed=True)
 
 
-async def replace(images: Documents, tombstones: Documents, old: AsyncIterator[Kept], new: AsyncIterator[Kept]) -> None:
+async def apply_differences(
+    images: Documents, tombstones: Documents, old: AsyncIterator[CatalogueRecord], new: AsyncIterator[CatalogueRecord]
+) -> None:
     """Make what is kept in these collections, `old`, the same as `new`; both come in order of image id."""
     changes: list[Awaitable[None]] = []
-    async for was, now in side_by_side(old, new):
+    async for was, now in pair_records(old, new):
         if was != now:
             changes.append(_change(images, tombstones, was, now))
-        if len(changes) == AT_ONCE:
+        if len(changes) == CONCURRENT_CHANGES:
             await asyncio.gather(*changes)
             changes.clear()
     await asyncio.gather(*changes)
 
 
-async def _change(images: Documents, tombstones: Documents, was: Kept | None, now: Kept | None) -> None:
-    with outages("catalogue"):
+async def _change(images: Documents, tombstones: Documents, was: CatalogueRecord | None, now: CatalogueRecord | None) -> None:
+    with translate_outages("catalogue"):
         if now is None:
             if was is not None:
                 await (tombstones if was.removed else images).delete_one({"_id": was.image_id})
@@ -99,18 +101,18 @@ async def _change(images: Documents, tombstones: Documents, was: Kept | None, no
             await images.update_one({"_id": now.image_id}, _update(was, now), upsert=True)
 
 
-def _update(was: Kept | None, now: Kept) -> dict[str, Any]:
+def _update(was: CatalogueRecord | None, now: CatalogueRecord) -> dict[str, Any]:
     fields, before = _fields(now), {} if was is None else _fields(was)
     gone = before.keys() - fields.keys()
     return {"$set": fields} | ({"$unset": dict.fromkeys(gone, "")} if gone else {})
 
 
-def _fields(kept: Kept) -> dict[str, Any]:
+def _fields(kept: CatalogueRecord) -> dict[str, Any]:
     vectors = {generation: to_binary(vector) for generation, vector in kept.vectors.items()}
     return {**kept.document, **({"clip_embedding": vectors} if vectors else {})}
 
 
-def as_it_was(fields: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
+def build_unchanged_query(fields: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """What matches a document only while those of its fields that are about to be set are as they were read."""
     query: dict[str, Any] = {}
     for field in fields:
@@ -124,15 +126,15 @@ def as_it_was(fields: dict[str, Any], document: dict[str, Any]) -> dict[str, Any
     return query
 
 
-async def open_mongo_catalogue(uri: str, database: str = "mapseek", *, patience: float = 2.0) -> "MongoCatalogue":
+async def open_mongo_catalogue(uri: str, database: str = "mapseek", *, timeout_s: float = 2.0) -> "MongoCatalogue":
     """Connect and make the indexes that the catalogue needs. `patience` is how many seconds a call waits for a server.
 
     Raises MapSeekError for a connection string that cannot be used, Unavailable when the server does not answer.
     """
-    connection = connect(uri, database, patience=patience)
+    connection = open_database(uri, database, timeout_s=timeout_s)
     try:
-        with outages("catalogue"):
-            await ensure_indexes(connection[IMAGES])
+        with translate_outages("catalogue"):
+            await ensure_indexes(connection[IMAGE_COLLECTION])
     except BaseException:
         connection.client.close()
         raise
@@ -156,8 +158,8 @@ class MongoCatalogue:
     def __init__(self, database: Database, ending: str = "") -> None:
         self._database = database
         self._ending = ending
-        self._images = database[f"{IMAGES}{ending}"]
-        self._tombstones = database[f"{TOMBSTONES}{ending}"]
+        self._images = database[f"{IMAGE_COLLECTION}{ending}"]
+        self._tombstones = database[f"{TOMBSTONE_COLLECTION}{ending}"]
 
     async def merge(self, image_id: str, fields: Document, *, unless: Callable[[Document], bool] | None = None) -> bool:
         if unless is None:
@@ -170,43 +172,43 @@ class MongoCatalogue:
         await self._set(image_id, {f"clip_embedding.{generation}": to_binary(vector)})
 
     async def vector(self, image_id: str, generation: str) -> bytes | None:
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             document = await self._images.find_one({"_id": image_id}, {"clip_embedding": 1})
         stored = (document or {}).get("clip_embedding", {}).get(generation)
         return None if stored is None else from_binary(stored)
 
     async def remove(self, image_id: str) -> None:
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             await self._tombstones.update_one({"_id": image_id}, {"$set": {"removed": True}}, upsert=True)
             await self._images.delete_one({"_id": image_id})
             # What stands beside, perhaps left behind for ever, must not keep it either.
-            await self._database[f"{IMAGES}{BESIDE}"].delete_one({"_id": image_id})
+            await self._database[f"{IMAGE_COLLECTION}{REPLACEMENT_SUFFIX}"].delete_one({"_id": image_id})
 
-    async def removed(self, image_id: str) -> bool:
-        with outages("catalogue"):
+    async def is_removed(self, image_id: str) -> bool:
+        with translate_outages("catalogue"):
             return await self._tombstones.find_one({"_id": image_id}) is not None
 
     async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             documents = await self._images.find({"_id": {"$in": list(image_ids)}}, _WITHOUT_VECTORS).to_list(None)
         return {document["_id"]: _entry(document) for document in documents}
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         last = ""
-        while documents := await page_behind(self._images, last, _of_guild(guild_id), _WITHOUT_VECTORS):
+        while documents := await read_page(self._images, last, _of_guild(guild_id), _WITHOUT_VECTORS):
             for document in documents:
                 yield _entry(document)
             last = documents[-1]["_id"]
 
-    def contents(self) -> AsyncIterator[Kept]:
-        return contents(self._images, self._tombstones)
+    def contents(self) -> AsyncIterator[CatalogueRecord]:
+        return read_records(self._images, self._tombstones)
 
     async def count(self, guild_id: str | None = None) -> int:
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             return await self._images.count_documents(_of_guild(guild_id))
 
     async def uses(self, blob: str) -> bool:
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             for field in _BLOBS:  # one after the other: each is answered by its own index
                 if await self._images.find_one({field: blob}, {"_id": 1}) is not None:
                     return True
@@ -214,25 +216,25 @@ class MongoCatalogue:
 
     async def drop_generation(self, generation: str) -> int:
         path = f"clip_embedding.{generation}"
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             dropped = await self._images.update_many({path: {"$exists": True}}, {"$unset": {path: ""}})
         return dropped.modified_count
 
     async def clear(self) -> None:
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             await self._images.delete_many({})
             await self._tombstones.delete_many({})
 
-    async def beside(self) -> "MongoCatalogue":
-        beside = MongoCatalogue(self._database, BESIDE)
+    async def create_replacement(self) -> "MongoCatalogue":
+        beside = MongoCatalogue(self._database, REPLACEMENT_SUFFIX)
         await beside._drop()
         return beside
 
     async def replace_with(self, other: Catalogue) -> None:
-        await replace(self._images, self._tombstones, self.contents(), other.contents())
+        await apply_differences(self._images, self._tombstones, self.contents(), other.contents())
 
     async def ping(self) -> None:
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             await self._database.client.admin.command("ping")
 
     async def close(self) -> None:
@@ -243,23 +245,23 @@ class MongoCatalogue:
             self._database.client.close()
 
     async def _drop(self) -> None:
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             await self._images.drop()
             await self._tombstones.drop()
 
     async def _set(self, image_id: str, fields: dict[str, Any]) -> bool:
         """Whether the image is there to have them."""
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             await self._images.update_one({"_id": image_id}, {"$set": fields}, upsert=True)
         return await self._not_removed(image_id)
 
     async def _tried(self, image_id: str, fields: dict[str, Any], unless: Callable[[Document], bool]) -> bool:
         """Set fields of a document as it was read, or find that it needs none. False if it was changed meanwhile."""
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             stored = await self._images.find_one({"_id": image_id}, _WITHOUT_VECTORS)
             if stored is not None and unless(_entry(stored).document):
                 return True
-            unchanged = {"_id": image_id, **as_it_was(fields, stored or {})}
+            unchanged = {"_id": image_id, **build_unchanged_query(fields, stored or {})}
             try:
                 result = await self._images.update_one(unchanged, {"$set": fields}, upsert=stored is None)
             except DuplicateKeyError:
@@ -268,7 +270,7 @@ class MongoCatalogue:
 
     async def _not_removed(self, image_id: str) -> bool:
         """Whether there is no tombstone of the image; if there is one, what was just written is deleted."""
-        with outages("catalogue"):
+        with translate_outages("catalogue"):
             if await self._tombstones.find_one({"_id": image_id}) is None:
                 return True
             await self._images.delete_one({"_id": image_id})

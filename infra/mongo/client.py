@@ -27,13 +27,13 @@ _OUT_OF_ORDER = frozenset({43, 50, 64, 14031})
 """CursorNotFound, MaxTimeMSExpired, WriteConcernFailed, OutOfDiskSpace: the same call may work later."""
 
 
-def connect(uri: str, database: str, *, patience: float = 2.0) -> Database:
+def open_database(uri: str, database: str, *, timeout_s: float = 2.0) -> Database:
     """A pooled connection to one database; nothing is sent yet. `patience` is how many seconds a call waits for a server.
 
     Raises MapSeekError for a connection string that cannot be used. Its text never holds any of the string, which has the password.
     Reads go to the primary and writes to the majority: a removal must be seen by every write that comes after it.
     """
-    wait_ms = int(patience * 1000)
+    wait_ms = int(timeout_s * 1000)
     if not uri.startswith(("mongodb://", "mongodb+srv://")):
         raise _unusable("it does not begin with mongodb:// or mongodb+srv://")
     try:
@@ -53,7 +53,7 @@ def _unusable(why: str) -> MapSeekError:
 
 
 @contextmanager
-def outages(dependency: str) -> Iterator[None]:
+def translate_outages(dependency: str) -> Iterator[None]:
     """Turn the driver's errors of a server that is down or refuses us into Unavailable, for that dependency."""
     try:
         yield

@@ -10,8 +10,8 @@ from pymongo.operations import SearchIndexModel
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import Neighbour
-from infra.mongo.catalogue import IMAGES, ensure_indexes
-from infra.mongo.client import Database, connect, from_binary, outages, to_binary
+from infra.mongo.catalogue import IMAGE_COLLECTION, ensure_indexes
+from infra.mongo.client import Database, from_binary, open_database, to_binary, translate_outages
 
 _GUILD, _CHANNEL, _THREAD_OF = "metadata.guild_id", "metadata.channel_id", "metadata.thread_of"
 _MOST_CANDIDATES = 10_000  # the server accepts no more
@@ -24,9 +24,9 @@ _NO_SEARCH_TEXTS = ("$listSearchIndexes is not allowed", "'$vectorSearch' not su
 """What is said without a code of its own by Atlas tiers and by other servers that speak MongoDB's protocol."""
 
 
-async def open_atlas_search(uri: str, database: str = "mapseek", *, patience: float = 2.0) -> "AtlasSearch":
+async def open_atlas_search(uri: str, database: str = "mapseek", *, timeout_s: float = 2.0) -> "AtlasSearch":
     """Vector search over the catalogue's own documents. Raises MapSeekError for a connection string that cannot be used."""
-    return AtlasSearch(connect(uri, database, patience=patience))
+    return AtlasSearch(open_database(uri, database, timeout_s=timeout_s))
 
 
 def index_name(generation: str) -> str:
@@ -73,7 +73,7 @@ def search_pipeline(
     ]
 
 
-def cosine(vector_search_score: float) -> float:
+def cosine_from_score(vector_search_score: float) -> float:
     """MongoDB scores cosine similarity as (1 + cosine) / 2."""
     return 2 * vector_search_score - 1
 
@@ -86,7 +86,7 @@ class AtlasSearch:
 
     def __init__(self, database: Database) -> None:
         self._client = database.client
-        self._images = database[IMAGES]
+        self._images = database[IMAGE_COLLECTION]
         self._queryable: set[str] = set()
 
     async def ensure_index(self, generation: str, dimensions: int) -> None:
@@ -128,9 +128,9 @@ class AtlasSearch:
             await self._expect_index(generation, dimensions=len(vector) // 4)
             pipeline = search_pipeline(guild_id, generation, vector, top=top, channels=channels)
             found = await self._images.aggregate(pipeline).to_list(None)
-        return [Neighbour(image_id=document["_id"], score=min(1.0, cosine(document["score"]))) for document in found]
+        return [Neighbour(image_id=document["_id"], score=min(1.0, cosine_from_score(document["score"]))) for document in found]
 
-    async def like(
+    async def find_similar(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
         """As the port says: a search with the image's own vector. Raises as `search` does."""
@@ -185,7 +185,7 @@ def _has_no_search(error: OperationFailure) -> bool:
 
 @contextmanager
 def _vector_search() -> Iterator[None]:
-    with outages("vector search"):
+    with translate_outages("vector search"):
         try:
             yield
         except OperationFailure as error:

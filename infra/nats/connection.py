@@ -23,7 +23,14 @@ from contracts.errors import MapSeekError, Unavailable
 
 log = structlog.get_logger()
 
-UNREACHABLE = (NatsTimeout, TimeoutError, NoRespondersError, NoStreamResponseError, ConnectionClosedError, OutboundBufferLimitError)
+UNREACHABLE_ERRORS = (
+    NatsTimeout,
+    TimeoutError,
+    NoRespondersError,
+    NoStreamResponseError,
+    ConnectionClosedError,
+    OutboundBufferLimitError,
+)
 """What the client raises while it has no server to talk to."""
 
 LOG_ERRORS = (NatsError,)
@@ -65,7 +72,7 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
             return client
     except (OSError, NatsError, TimeoutError, ValueError) as error:
         raise MapSeekError(
-            f"No NATS server answers at {without_password(url)}: start it, or correct NATS_URL ({type(error).__name__})."
+            f"No NATS server answers at {redact_password(url)}: start it, or correct NATS_URL ({type(error).__name__})."
         ) from None
 
 
@@ -75,7 +82,7 @@ async def disconnect(client: Client) -> None:
         await client.close()
 
 
-def without_password(url: str) -> str:
+def redact_password(url: str) -> str:
     """The URL as it may be shown."""
     parts = urlsplit(url)
     if parts.username is None and parts.password is None:
@@ -84,25 +91,25 @@ def without_password(url: str) -> str:
 
 
 @contextmanager
-def outages() -> Iterator[None]:
+def translate_outages() -> Iterator[None]:
     """Turn whatever says that the server cannot serve now into Unavailable."""
     try:
         yield
-    except (APIError, *UNREACHABLE) as error:
+    except (APIError, *UNREACHABLE_ERRORS) as error:
         raise Unavailable("log", str(error) or type(error).__name__) from error
 
 
 @asynccontextmanager
-async def listening(client: Client, subject: str, heard: Callable[[Msg], Awaitable[None]]) -> AsyncIterator[None]:
+async def subscribe_subject(client: Client, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> AsyncIterator[None]:
     """Have `heard` called with every message on a subject. Inside, the server knows that somebody listens.
 
     nats-py writes the ping of a `flush` past what waits to be written, so the first one proves nothing: it only empties that.
     Raises Unavailable.
     """
-    with outages():
-        subscription = await client.subscribe(subject, cb=heard)
+    with translate_outages():
+        subscription = await client.subscribe(subject, cb=on_message)
     try:
-        with outages():
+        with translate_outages():
             for _ in range(2):
                 await client.flush()
         yield
@@ -113,7 +120,7 @@ async def listening(client: Client, subject: str, heard: Callable[[Msg], Awaitab
 
 async def has_listener(client: Client, subject: str) -> bool:
     """Whether somebody listens on a subject, and answers. Raises Unavailable."""
-    with outages():
+    with translate_outages():
         try:
             await client.request(subject, timeout=2)
         except NoRespondersError:

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, ConsumerInfo, SequenceInfo
 from nats.js.errors import NotFoundError
 
-from infra.nats.connection import outages
+from infra.nats.connection import translate_outages
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Consumer:
 
 
 @dataclass(frozen=True, slots=True)
-class DurableCopy:
+class ConsumerCopy:
     """What a durable consumer is made anew from: its configuration, and the stream sequence up to which all is settled."""
 
     name: str
@@ -51,7 +51,7 @@ class DurableCopy:
 
 async def read_consumer(client: Client, stream: str, name: str, *, timeout: float = 5) -> Consumer | None:
     """A consumer of a stream, None where there is none. Raises Unavailable."""
-    with outages():
+    with translate_outages():
         try:
             return _consumer(await client.jetstream(timeout=timeout).consumer_info(stream, name))
         except NotFoundError:
@@ -78,10 +78,10 @@ async def resume_consumer(client: Client, stream: str, name: str) -> bool:
     return await _is_there(client.jetstream().resume_consumer(stream, name))
 
 
-async def copy_durables(client: Client, stream: str) -> list[DurableCopy]:
+async def copy_consumers(client: Client, stream: str) -> list[ConsumerCopy]:
     """The durable consumers of a stream, by name, without what the server notes in their metadata. Raises Unavailable."""
     return [
-        DurableCopy(
+        ConsumerCopy(
             info.config.durable_name,
             {name: value for name, value in info.config.as_dict().items() if name != "metadata"},
             _sequence(info.ack_floor),
@@ -91,10 +91,10 @@ async def copy_durables(client: Client, stream: str) -> list[DurableCopy]:
     ]
 
 
-async def restore_durable(client: Client, stream: str, copy: DurableCopy) -> None:
+async def restore_consumer(client: Client, stream: str, copy: ConsumerCopy) -> None:
     """Make a durable consumer anew in its place. One that is there is only put in it. Raises Unavailable."""
     js = client.jetstream()
-    with outages():
+    with translate_outages():
         await js.add_consumer(stream, ConsumerConfig.from_response(dict(copy.config)))
         if copy.settled:
             await js.reset_consumer(stream, copy.name, copy.settled + 1)
@@ -102,7 +102,7 @@ async def restore_durable(client: Client, stream: str, copy: DurableCopy) -> Non
 
 async def _is_there(request: Awaitable[object]) -> bool:
     """Make a request about a consumer; False where there is no such consumer. Raises Unavailable."""
-    with outages():
+    with translate_outages():
         try:
             await request
         except NotFoundError:
@@ -113,7 +113,7 @@ async def _is_there(request: Awaitable[object]) -> bool:
 async def _infos(client: Client, stream: str) -> list[ConsumerInfo]:
     """What the server tells of all consumers of a stream, a page at a time."""
     js, infos = client.jetstream(), list[ConsumerInfo]()
-    with outages():
+    with translate_outages():
         while page := await js.consumers_info(stream, offset=len(infos)):
             infos += page
     return sorted(infos, key=lambda info: info.name)

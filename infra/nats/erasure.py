@@ -23,10 +23,10 @@ from contracts.subjects import (
     person_filters,
     retry_subject,
 )
-from infra.nats.connection import outages
-from infra.nats.reader import facts_under, message_on, subjects_under
+from infra.nats.connection import translate_outages
+from infra.nats.reader import get_last_message, read_facts, scan_subjects
 
-NOT_THERE = (10043, 10057)
+MESSAGE_GONE_CODES = (10043, 10057)
 """The server's codes for a message that is gone already."""
 
 
@@ -37,8 +37,8 @@ class LogErasure:
         self._js = client.jetstream(timeout=timeout)
 
     async def history(self, guild_id: str, image_id: str) -> tuple[Sequence[ImageFact], int]:
-        with outages():
-            facts, until = await facts_under(self._js, IMAGES, entity_filters("image", guild_id, image_id))
+        with translate_outages():
+            facts, until = await read_facts(self._js, IMAGES, entity_filters("image", guild_id, image_id))
         return [fact for fact in facts if isinstance(fact, ImageFact)], until
 
     async def erase_image(self, guild_id: str, image_id: str, until: int) -> None:
@@ -46,8 +46,8 @@ class LogErasure:
 
         ImageResurfaced goes last: it is what an erasure that was cut short is begun again for.
         """
-        with outages():
-            subjects, _ = await subjects_under(self._js, IMAGES, entity_filters("image", guild_id, image_id))
+        with translate_outages():
+            subjects, _ = await scan_subjects(self._js, IMAGES, entity_filters("image", guild_id, image_id))
             last = [subject for subject in subjects if _is(ImageResurfaced, subject)]
             for subject in subjects:
                 if subject not in last and not _is(ImageRemoved, subject):
@@ -58,21 +58,21 @@ class LogErasure:
 
     async def erase_person(self, guild_id: str, person_id: str) -> None:
         """What went wrong with their alerts, and with the searches that these and their votes are about, goes with them."""
-        with outages():
+        with translate_outages():
             for stream, filters in person_filters(guild_id, person_id).items():
                 for each in filters:
-                    subjects, _ = await subjects_under(self._js, stream, [each])
+                    subjects, _ = await scan_subjects(self._js, stream, [each])
                     for entity_id in {entity_of(subject)[1] for subject in subjects}:
                         await self._erase_all(INCIDENTS, incident_filter(guild_id, entity_id))
                     await self._erase_all(stream, each)
 
     async def erase_entry(self, stream: str, sequence: int) -> None:
         """Erase one entry of a log; it is no error if it is gone already. Raises Unavailable."""
-        with outages():
+        with translate_outages():
             await self._overwrite(stream, sequence)
 
     async def _erase(self, subject: str, until: int) -> None:
-        message = await message_on(self._js, IMAGES, subject)
+        message = await get_last_message(self._js, IMAGES, subject)
         if message is not None and message.seq is not None and message.seq <= until:
             await self._erase_copies(ImageFact.family, message.seq)
             await self._overwrite(IMAGES, message.seq)
@@ -86,9 +86,9 @@ class LogErasure:
 
     async def _erase_all(self, stream: str, subjects: str) -> None:
         """Everything on the subjects that match."""
-        found, _ = await subjects_under(self._js, stream, [subjects])
+        found, _ = await scan_subjects(self._js, stream, [subjects])
         for subject in found:
-            while (message := await message_on(self._js, stream, subject)) is not None and message.seq is not None:
+            while (message := await get_last_message(self._js, stream, subject)) is not None and message.seq is not None:
                 if stream == ALERTS:
                     await self._erase_copies(AlertFact.family, message.seq)
                 await self._overwrite(stream, message.seq)
@@ -99,13 +99,13 @@ class LogErasure:
         try:
             await self._js.delete_msg(stream, sequence)
         except APIError as error:
-            if error.err_code not in NOT_THERE:
+            if error.err_code not in MESSAGE_GONE_CODES:
                 raise
 
 
 async def purge_entries(client: Client, stream: str, subjects: str) -> None:
     """Take what is on some subjects out of a log; its bytes stay on the disk for now. Raises Unavailable."""
-    with outages():
+    with translate_outages():
         await client.jetstream().purge_stream(stream, subject=subjects)
 
 

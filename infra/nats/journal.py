@@ -9,18 +9,18 @@ from nats.aio.client import Client
 from nats.js.api import Header, PubAck, RawStreamMsg
 from nats.js.errors import APIError
 
-from contracts.envelope import Origin, headers_of
+from contracts.envelope import Origin, build_headers
 from contracts.errors import Unavailable
 from contracts.events import Fact
 from contracts.ports import F
-from contracts.subjects import first_of, stream_of, subject_of, variants_filter, versions_filter
-from infra.nats.connection import UNREACHABLE, outages
-from infra.nats.reader import RawEntry, body_of, first_on, message_on, read
+from contracts.subjects import all_variants_filter, stream_of, subject_of, uniqueness_filter, versions_filter
+from infra.nats.connection import UNREACHABLE_ERRORS, translate_outages
+from infra.nats.reader import RawEntry, decode_fact, encode_body, get_first_message, get_last_message
 
 WRONG_LAST_SEQUENCE = 10071
 """The server's error code when the subject already has a message, although none was expected."""
 
-EXPECTED_ON = "Nats-Expected-Last-Subject-Sequence-Subject"
+EXPECTED_SUBJECT_HEADER = "Nats-Expected-Last-Subject-Sequence-Subject"
 """The subjects, wildcards allowed, whose last sequence is expected in place of the published one's (docs/adr/0005)."""
 
 
@@ -34,33 +34,42 @@ class JetStreamJournal:
         self._timeout = timeout
 
     async def record(self, fact: Fact, origin: Origin) -> bool:
-        headers = headers_of(fact, origin, self.source, self._now())
-        return await self.publish_once(subject_of(fact), body_of(fact), headers, stream_of(fact), empty=first_of(fact))
+        headers = build_headers(fact, origin, self.source, self._now())
+        return await self.publish_once(
+            subject_of(fact), encode_body(fact), headers, stream_of(fact), empty_subjects=uniqueness_filter(fact)
+        )
 
     async def publish_once(
-        self, subject: str, body: bytes, headers: dict[str, str], stream: str, *, empty: str | None = None, expected: int = 0
+        self,
+        subject: str,
+        body: bytes,
+        headers: dict[str, str],
+        stream: str,
+        *,
+        empty_subjects: str | None = None,
+        expected_sequence: int = 0,
     ) -> bool:
         """Publish on a subject; False when something is on the subjects that must still be `empty` (by default that subject).
 
         `expected` is the sequence of the message that is there and may be.
         """
-        expecting = headers | {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected)}
-        if empty not in (None, subject):
-            expecting[EXPECTED_ON] = str(empty)
+        expecting = headers | {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected_sequence)}
+        if empty_subjects not in (None, subject):
+            expecting[EXPECTED_SUBJECT_HEADER] = str(empty_subjects)
         try:
             await self._js.publish(subject, body, timeout=self._timeout, stream=stream, headers=expecting)
         except APIError as error:
             if error.err_code == WRONG_LAST_SEQUENCE:
                 return False
             raise Unavailable("log", error.description or str(error)) from error
-        except UNREACHABLE as error:
+        except UNREACHABLE_ERRORS as error:
             raise Unavailable("log", f"no acknowledgement within {self._timeout:g} s") from error
         return True
 
-    async def last_on(self, stream: str, subject: str) -> tuple[dict[str, str] | None, int]:
+    async def read_last_headers(self, stream: str, subject: str) -> tuple[dict[str, str] | None, int]:
         """Headers and sequence of the last message on a subject; None and 0 where there is none. Raises Unavailable."""
-        with outages():
-            message = await message_on(self._js, stream, subject)
+        with translate_outages():
+            message = await get_last_message(self._js, stream, subject)
         return (None, 0) if message is None else (dict(message.headers or {}), message.seq or 0)
 
     async def holds(self, fact: type[Fact], *key: str) -> bool:
@@ -69,29 +78,29 @@ class JetStreamJournal:
     async def fetch(self, fact: type[F], *key: str) -> F | None:
         return _fact_of(await self._last(fact, key), fact)
 
-    async def first(self, fact: type[F], *entity: str) -> F | None:
-        with outages():
-            return _fact_of(await first_on(self._js, stream_of(fact), variants_filter(fact, *entity)), fact)
+    async def fetch_first(self, fact: type[F], *entity: str) -> F | None:
+        with translate_outages():
+            return _fact_of(await get_first_message(self._js, stream_of(fact), all_variants_filter(fact, *entity)), fact)
 
     async def _last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
-        with outages():
-            return await message_on(self._js, stream_of(fact), versions_filter(fact, *key))
+        with translate_outages():
+            return await get_last_message(self._js, stream_of(fact), versions_filter(fact, *key))
 
 
-class Refused(Exception):
+class AppendError(Exception):
     """The server does not take an entry in its place; the text is why."""
 
 
 async def append_entries(
-    client: Client, stream: str, entries: Iterable[RawEntry], *, at_once: int, timeout: float = 30
+    client: Client, stream: str, entries: Iterable[RawEntry], *, batch_size: int, timeout: float = 30
 ) -> AsyncGenerator[int, None]:
     """Record entries at their sequences behind the end of a log, so many at once, and yield each time how far that is.
 
     Raises Refused where something else is at an entry's place, Unavailable.
     """
-    js = client.jetstream(publish_async_max_pending=at_once)
+    js = client.jetstream(publish_async_max_pending=batch_size)
     left = iter(entries)
-    while batch := list(islice(left, at_once)):
+    while batch := list(islice(left, batch_size)):
         on_their_way: list[asyncio.Future[PubAck]] = []
         try:
             for entry in batch:
@@ -99,15 +108,15 @@ async def append_entries(
                 on_their_way.append(await js.publish_async(entry.subject, entry.body, stream=stream, headers=headers))
             async with asyncio.timeout(timeout):
                 await asyncio.gather(*on_their_way)
-        except UNREACHABLE as error:
+        except UNREACHABLE_ERRORS as error:
             raise Unavailable("log", str(error) or type(error).__name__) from error
         except APIError as error:
-            raise Refused(error.description) from error
+            raise AppendError(error.description) from error
         yield batch[-1].sequence
 
 
 def _fact_of(message: RawStreamMsg | None, kind: type[F]) -> F | None:
     if message is None:
         return None
-    found = read(message.subject or "", message.headers, message.data or b"").fact
+    found = decode_fact(message.subject or "", message.headers, message.data or b"").fact
     return found if isinstance(found, kind) else None

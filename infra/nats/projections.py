@@ -30,20 +30,20 @@ from contracts.events import (
 )
 from contracts.generations import Generations
 from contracts.subjects import ALERTS, REMOVALS, SEARCHES, guild_filter, guild_lane_filter, kind_filter, lane_filter, stream_of
-from infra.nats.reader import find_last, follow, last_sequence, past, readable
-from infra.tasks import cancel
+from infra.nats.reader import decode_or_warn, find_last_sequence, follow_log, read_last_sequence, read_log
+from infra.tasks import cancel_tasks
 
 log = structlog.get_logger()
 
-FRESH_WITHIN_S = 1.0
-FOLLOWED = {ALERTS: lane_filter("alert"), REMOVALS: kind_filter(RemovalRequested)}
+ALERT_REFRESH_TIMEOUT_S = 1.0
+ALERT_SUBJECTS = {ALERTS: lane_filter("alert"), REMOVALS: kind_filter(RemovalRequested)}
 """What the projection is made of. Nobody hears of a purge, so that of a forgotten person's alerts is known by its request."""
 
 _STREAM = stream_of(GenerationStarted)
 _FACTS = [lane_filter(GenerationFact.family)]
 
 
-class Following:
+class ChangeSignal:
     """Wakes those who wait at every step. When the following fails they fail too, with the sentence `ended`."""
 
     def __init__(self, ended: str) -> None:
@@ -51,15 +51,15 @@ class Following:
         self._moved = asyncio.Condition()
         self._failure: Exception | None = None
 
-    async def moved(self) -> None:
+    async def notify(self) -> None:
         """Something more is applied."""
         async with self._moved:
             self._moved.notify_all()
 
-    async def failed(self, error: Exception) -> None:
+    async def fail(self, error: Exception) -> None:
         """Nothing more will be applied."""
         self._failure = error
-        await self.moved()
+        await self.notify()
 
     async def until(self, applied: Callable[[], bool]) -> None:
         """Wait until so much is applied. Raises RuntimeError when it never will be."""
@@ -127,48 +127,50 @@ class FollowedAlerts:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._alerts = OpenAlerts()
-        self._positions = dict.fromkeys(FOLLOWED, 0)
-        self._following = Following("the alerts are not followed any more")
+        self._positions = dict.fromkeys(ALERT_SUBJECTS, 0)
+        self._following = ChangeSignal("the alerts are not followed any more")
 
-    async def open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
+    async def list_open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
         """Raises Unavailable. What it cannot read within a second it leaves out, to be found the next time."""
         await self._refreshed(guild_id)
         return self._alerts.of(guild_id, person_id)
 
-    async def comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
+    async def list_comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
         """As `open`."""
         await self._refreshed(guild_id)
         return self._alerts.in_generation(guild_id, generation)
 
     async def _refreshed(self, guild_id: str) -> None:
         wanted = {
-            ALERTS: await find_last(self._client, ALERTS, guild_lane_filter("alert", guild_id)),
-            REMOVALS: await find_last(self._client, REMOVALS, guild_filter(RemovalRequested, guild_id)),
+            ALERTS: await find_last_sequence(self._client, ALERTS, guild_lane_filter("alert", guild_id)),
+            REMOVALS: await find_last_sequence(self._client, REMOVALS, guild_filter(RemovalRequested, guild_id)),
         }
         with suppress(TimeoutError):
-            async with asyncio.timeout(FRESH_WITHIN_S):
+            async with asyncio.timeout(ALERT_REFRESH_TIMEOUT_S):
                 await self._reached(wanted)
 
-    async def caught_up(self) -> None:
+    async def wait_until_current(self) -> None:
         """Wait until all that is in the logs is applied; an entry that is purged meanwhile is not waited for."""
         while True:
-            wanted = {stream: await find_last(self._client, stream, subjects) for stream, subjects in FOLLOWED.items()}
+            wanted = {
+                stream: await find_last_sequence(self._client, stream, subjects) for stream, subjects in ALERT_SUBJECTS.items()
+            }
             with suppress(TimeoutError):
-                async with asyncio.timeout(FRESH_WITHIN_S):
+                async with asyncio.timeout(ALERT_REFRESH_TIMEOUT_S):
                     return await self._reached(wanted)
 
     async def keep_up(self, stream: str) -> None:
         """Apply one of the logs for ever. If that fails, every later question fails too, rather than be answered from the past."""
         try:
-            async for message in follow(self._client, stream, [FOLLOWED[stream]]):
-                recorded = readable(message)
+            async for message in follow_log(self._client, stream, [ALERT_SUBJECTS[stream]]):
+                recorded = decode_or_warn(message)
                 if recorded is not None:
                     self._alerts.apply(recorded.fact)
                 self._positions[stream] = message.metadata.sequence.stream
-                await self._following.moved()
+                await self._following.notify()
         except Exception as error:
             log.exception("the alerts are not followed any more", stream=stream)
-            await self._following.failed(error)
+            await self._following.fail(error)
 
     async def _reached(self, wanted: dict[str, int]) -> None:
         await self._following.until(lambda: all(self._positions[stream] >= last for stream, last in wanted.items()))
@@ -178,12 +180,12 @@ class FollowedAlerts:
 async def open_alerts(client: Client) -> AsyncIterator[FollowedAlerts]:
     """Read the logs, then keep following them. Raises Unavailable when they cannot be reached."""
     alerts = FollowedAlerts(client)
-    tasks = [asyncio.create_task(alerts.keep_up(stream)) for stream in FOLLOWED]
+    tasks = [asyncio.create_task(alerts.keep_up(stream)) for stream in ALERT_SUBJECTS]
     try:
-        await alerts.caught_up()
+        await alerts.wait_until_current()
         yield alerts
     finally:
-        await cancel(*tasks)
+        await cancel_tasks(*tasks)
 
 
 async def read_generations(client: Client) -> Generations:
@@ -197,7 +199,7 @@ class FollowedGenerations:
 
     def __init__(self, now: Generations) -> None:
         self.now = now
-        self._following = Following("the generations are not followed any more")
+        self._following = ChangeSignal("the generations are not followed any more")
 
     async def until(self, holds: Callable[[Generations], bool]) -> Generations:
         """Wait until something holds of them, and return what they are then. Raises RuntimeError when they are followed no more."""
@@ -207,12 +209,12 @@ class FollowedGenerations:
     async def keep_up(self, client: Client, after: int) -> None:
         """Apply what is recorded behind that place of the log, for ever."""
         try:
-            async for message in follow(client, _STREAM, _FACTS, after=after):
+            async for message in follow_log(client, _STREAM, _FACTS, after=after):
                 self.now = _with(self.now, message)
-                await self._following.moved()
+                await self._following.notify()
         except Exception as error:
             log.exception("the generations are not followed any more")
-            await self._following.failed(error)
+            await self._following.fail(error)
 
 
 @asynccontextmanager
@@ -224,13 +226,13 @@ async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]
     try:
         yield generations
     finally:
-        await cancel(following)
+        await cancel_tasks(following)
 
 
 async def _read(client: Client) -> tuple[Generations, int]:
     """What the log says, and the sequence of the last fact that it was read from."""
     generations, position = Generations(), 0
-    async with aclosing(past(client, _STREAM, _FACTS)) as messages:
+    async with aclosing(read_log(client, _STREAM, _FACTS)) as messages:
         async for message in messages:
             generations = _with(generations, message)
             position = message.metadata.sequence.stream
@@ -238,13 +240,15 @@ async def _read(client: Client) -> tuple[Generations, int]:
 
 
 def _with(generations: Generations, message: Msg) -> Generations:
-    recorded = readable(message)
-    return generations if recorded is None else generations.after(recorded.fact, message.metadata.sequence.stream)
+    recorded = decode_or_warn(message)
+    return generations if recorded is None else generations.with_fact(recorded.fact, message.metadata.sequence.stream)
 
 
-async def answered(client: Client) -> AsyncIterator[SearchAnswered]:
+async def follow_answers(client: Client) -> AsyncIterator[SearchAnswered]:
     """Every answer that is recorded after the call, for ever."""
-    async for message in follow(client, SEARCHES, [kind_filter(SearchAnswered)], after=await last_sequence(client, SEARCHES)):
-        recorded = readable(message)
+    async for message in follow_log(
+        client, SEARCHES, [kind_filter(SearchAnswered)], after=await read_last_sequence(client, SEARCHES)
+    ):
+        recorded = decode_or_warn(message)
         if recorded is not None and isinstance(recorded.fact, SearchAnswered):
             yield recorded.fact

@@ -30,20 +30,20 @@ from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy, 
 from nats.js.errors import Error as JetStreamError
 from nats.js.errors import NotFoundError
 
-from contracts.envelope import Origin, fact_of, origin_of
+from contracts.envelope import Origin, parse_origin, parse_payload
 from contracts.errors import Malformed
 from contracts.events import Fact, ImagePosted
 from contracts.subjects import IMAGES, guild_filter, is_subject_of, parse_subject, posts_of_message_filter, subject_of
-from infra.nats.connection import outages
-from infra.tasks import end_if_cancelled
+from infra.nats.connection import translate_outages
+from infra.tasks import raise_if_cancelled
 
 log = structlog.get_logger()
 
-BATCH = 256
+FETCH_BATCH_MESSAGES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedFact:
     """A fact as it was read from the log."""
 
     fact: Fact
@@ -60,25 +60,25 @@ class RawEntry:
     body: bytes
 
 
-def body_of(fact: Fact) -> bytes:
+def encode_body(fact: Fact) -> bytes:
     """The message body of a fact."""
     return orjson.dumps(fact.model_dump(mode="json"))
 
 
-def read(subject: str, headers: Mapping[str, str] | None, body: bytes) -> Recorded:
+def decode_fact(subject: str, headers: Mapping[str, str] | None, body: bytes) -> RecordedFact:
     """The fact on a subject. Raises Malformed when the bytes are no such fact, or one about another entity than the subject's."""
     type_name, version = parse_subject(subject)
     try:
         document: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(f"the body on {subject} is not JSON: {error}") from None
-    fact = fact_of(type_name, version, document)
+    fact = parse_payload(type_name, version, document)
     if not is_subject_of(fact, subject):
         raise Malformed(f"the body on {subject} is about another entity: {subject_of(fact)}")
-    return Recorded(fact, origin_of(headers or {}, subject))
+    return RecordedFact(fact, parse_origin(headers or {}, subject))
 
 
-async def follow(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> AsyncGenerator[Msg, None]:
+async def follow_log(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> AsyncGenerator[Msg, None]:
     """Every matching message with a stream sequence above `after`, in order, then the new ones as they come, for ever.
 
     Survives restarts of the server: the ephemeral consumer is made anew behind the last entry that was yielded.
@@ -103,9 +103,9 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
     js = client.jetstream()
     async with _reading(js, stream, filters, _behind(after)) as (subscription, info):
         while True:
-            end_if_cancelled()
+            raise_if_cancelled()
             try:
-                messages = await subscription.fetch(BATCH, timeout=5)
+                messages = await subscription.fetch(FETCH_BATCH_MESSAGES, timeout=5)
             except TimeoutError:
                 # Quiet, or the consumer is gone (a restarted server forgets it): asking tells which.
                 await js.consumer_info(stream, info.name)
@@ -114,7 +114,7 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
                 yield message
 
 
-async def past(
+async def read_log(
     client: Client, stream: str, filters: Sequence[str], *, since: datetime | None = None, after: int = 0, bodies: bool = True
 ) -> AsyncGenerator[Msg, None]:
     """Every matching message that is in the log now, in order: of those recorded since a moment, or behind a stream sequence.
@@ -123,16 +123,16 @@ async def past(
     What is recorded or purged meanwhile is left out. Raises Unavailable, in the middle too when the server goes away there.
     """
     js = client.jetstream()
-    until = await last_sequence(client, stream)
+    until = await read_last_sequence(client, stream)
     start = _behind(after) if since is None else {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": since}
     start |= {"headers_only": not bodies}
-    with outages():
+    with translate_outages():
         async with _reading(js, stream, filters, start) as (subscription, info):
             left = info.num_pending or 0
             while left:
-                end_if_cancelled()
+                raise_if_cancelled()
                 try:
-                    messages = await subscription.fetch(min(left, BATCH), timeout=1)
+                    messages = await subscription.fetch(min(left, FETCH_BATCH_MESSAGES), timeout=1)
                 except TimeoutError:
                     left = (await js.consumer_info(stream, info.name)).num_pending or 0  # none when what was left has been purged
                     continue
@@ -165,10 +165,10 @@ async def _reading(
             await js.delete_consumer(stream, info.name)
 
 
-def readable(message: Msg) -> Recorded | None:
+def decode_or_warn(message: Msg) -> RecordedFact | None:
     """The fact of a log entry, or None, with a warning, if this version cannot read it."""
     try:
-        return read(message.subject, message.headers, message.data)
+        return decode_fact(message.subject, message.headers, message.data)
     except Malformed as error:
         log.warning("an unreadable log entry is passed over", subject=message.subject, error=str(error))
         return None
@@ -183,16 +183,16 @@ class StreamState:
     created: datetime | None
 
 
-async def read_stream(client: Client, stream: str) -> StreamState:
+async def read_stream_state(client: Client, stream: str) -> StreamState:
     """The state of a stream. Raises Unavailable, also where there is no such stream."""
-    with outages():
+    with translate_outages():
         info = await client.jetstream().stream_info(stream)
     return StreamState(info.state.last_seq, info.state.messages, info.created)
 
 
 async def has_stream(client: Client, stream: str) -> bool:
     """Whether there is a stream of that name. Raises Unavailable."""
-    with outages():
+    with translate_outages():
         try:
             await client.jetstream().stream_info(stream)
         except NotFoundError:
@@ -200,47 +200,47 @@ async def has_stream(client: Client, stream: str) -> bool:
     return True
 
 
-async def last_sequence(client: Client, stream: str) -> int:
+async def read_last_sequence(client: Client, stream: str) -> int:
     """The sequence of the last entry of a stream; 0 when it is empty. Raises as `read_stream`."""
-    return (await read_stream(client, stream)).last
+    return (await read_stream_state(client, stream)).last
 
 
 async def list_subjects(client: Client, stream: str, filters: Sequence[str], *, timeout: float = 5) -> list[str]:
     """The subjects that match and have an entry. Raises Unavailable."""
-    with outages():
-        subjects, _ = await subjects_under(client.jetstream(timeout=timeout), stream, filters)
+    with translate_outages():
+        subjects, _ = await scan_subjects(client.jetstream(timeout=timeout), stream, filters)
     return subjects
 
 
-async def read_each(client: Client, stream: str, filters: Sequence[str]) -> list[RawEntry]:
+async def read_last_entries(client: Client, stream: str, filters: Sequence[str]) -> list[RawEntry]:
     """The last entry of every subject that matches, in the order of the log. Raises Unavailable."""
-    entries = [await read_last(client, stream, subject) for subject in await list_subjects(client, stream, filters)]
+    entries = [await read_last_entry(client, stream, subject) for subject in await list_subjects(client, stream, filters)]
     return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.sequence)
 
 
-async def read_last(client: Client, stream: str, subject: str) -> RawEntry | None:
+async def read_last_entry(client: Client, stream: str, subject: str) -> RawEntry | None:
     """The last entry on a subject, None where there is none. Raises Unavailable."""
-    with outages():
-        message = await message_on(client.jetstream(), stream, subject)
+    with translate_outages():
+        message = await get_last_message(client.jetstream(), stream, subject)
     return None if message is None else _entry(message)
 
 
-async def read_next(client: Client, stream: str, after: int) -> RawEntry | None:
+async def read_next_entry(client: Client, stream: str, after: int) -> RawEntry | None:
     """The first entry behind a sequence, None where there is none. Raises Unavailable."""
-    with outages():
+    with translate_outages():
         try:
             return _entry(await client.jetstream().get_msg(stream, seq=after + 1, subject=">", next=True))
         except NotFoundError:
             return None
 
 
-async def find_last(client: Client, stream: str, subjects: str) -> int:
+async def find_last_sequence(client: Client, stream: str, subjects: str) -> int:
     """The sequence of the last entry on some subjects, 0 where there is none. Raises Unavailable."""
-    with outages():
-        return await last_on(client.jetstream(), stream, subjects)
+    with translate_outages():
+        return await get_last_sequence(client.jetstream(), stream, subjects)
 
 
-async def subjects_under(js: JetStreamContext, stream: str, filters: Sequence[str]) -> tuple[list[str], int]:
+async def scan_subjects(js: JetStreamContext, stream: str, filters: Sequence[str]) -> tuple[list[str], int]:
     """The subjects that match and have a message, and where the log ended at the least when they were listed.
 
     Raises nats-py's errors when the server cannot be reached.
@@ -266,18 +266,18 @@ async def _pages(js: JetStreamContext, stream: str, subjects: str) -> list[dict[
             return pages
 
 
-async def facts_under(js: JetStreamContext, stream: str, filters: Sequence[str]) -> tuple[list[Fact], int]:
+async def read_facts(js: JetStreamContext, stream: str, filters: Sequence[str]) -> tuple[list[Fact], int]:
     """The facts on the subjects that match, in the order of the log, and up to where none is missing.
 
     Those that this version cannot read are left out. Raises nats-py's errors when the server cannot be reached.
     """
-    subjects, until = await subjects_under(js, stream, filters)
-    messages = [await message_on(js, stream, subject) for subject in subjects]
+    subjects, until = await scan_subjects(js, stream, filters)
+    messages = [await get_last_message(js, stream, subject) for subject in subjects]
     in_order = sorted((message for message in messages if message is not None), key=lambda message: message.seq or 0)
     return [fact for message in in_order if (fact := _fact(message)) is not None], until
 
 
-async def message_on(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:
+async def get_last_message(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:
     """The last message on a subject, None where there is none. Raises nats-py's errors when the server cannot be reached."""
     try:
         return await js.get_last_msg(stream, subject)
@@ -285,7 +285,7 @@ async def message_on(js: JetStreamContext, stream: str, subject: str) -> RawStre
         return None
 
 
-async def first_on(js: JetStreamContext, stream: str, subjects: str) -> RawStreamMsg | None:
+async def get_first_message(js: JetStreamContext, stream: str, subjects: str) -> RawStreamMsg | None:
     """The earliest message on some subjects, None where there is none. Raises nats-py's errors as the others do."""
     try:
         return await js.get_msg(stream, seq=1, subject=subjects, next=True)
@@ -293,9 +293,9 @@ async def first_on(js: JetStreamContext, stream: str, subjects: str) -> RawStrea
         return None
 
 
-async def last_on(js: JetStreamContext, stream: str, subjects: str) -> int:
+async def get_last_sequence(js: JetStreamContext, stream: str, subjects: str) -> int:
     """The sequence of the last message on some subjects, 0 where there is none. Raises nats-py's errors as the others do."""
-    message = await message_on(js, stream, subjects)
+    message = await get_last_message(js, stream, subjects)
     return 0 if message is None else message.seq or 0
 
 
@@ -305,31 +305,31 @@ def _entry(message: RawStreamMsg) -> RawEntry:
 
 def _fact(message: RawStreamMsg) -> Fact | None:
     try:
-        return read(message.subject or "", message.headers, message.data or b"").fact
+        return decode_fact(message.subject or "", message.headers, message.data or b"").fact
     except Malformed:
         return None
 
 
-async def count_of(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> int:
+async def count_entries(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> int:
     """How many entries behind a stream sequence match. Raises Unavailable when the log cannot be reached."""
     start = {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": after + 1}
-    with outages():
+    with translate_outages():
         return (await _info(client, stream, list(filters), start)).num_pending or 0
 
 
-async def last_before(client: Client, stream: str, moment: datetime) -> int:
+async def find_sequence_before(client: Client, stream: str, moment: datetime) -> int:
     """The sequence of the last entry that was recorded before a moment of the past, 0 where there is none. Raises Unavailable."""
     start = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": moment}
-    with outages():
+    with translate_outages():
         info = await _info(client, stream, [], start)
     if info.num_pending and info.delivered:
         return info.delivered.stream_seq  # a consumer that begins later counts what is before as delivered
-    return await last_sequence(client, stream)
+    return await read_last_sequence(client, stream)
 
 
-async def count_on(client: Client, stream: str, subjects: str) -> int:
+async def count_on_subjects(client: Client, stream: str, subjects: str) -> int:
     """How many entries a stream has on some subjects, 0 where there is no such stream. Raises Unavailable."""
-    with outages():
+    with translate_outages():
         try:
             info = await client.jetstream().stream_info(stream, subjects_filter=subjects)
         except NotFoundError:
@@ -356,17 +356,17 @@ class LogPosts:
         self._js = client.jetstream(timeout=timeout)
 
     async def of_message(self, guild_id: str, message_id: str) -> list[ImagePosted]:
-        with outages():
-            facts, _ = await facts_under(self._js, IMAGES, [posts_of_message_filter(guild_id, message_id)])
+        with translate_outages():
+            facts, _ = await read_facts(self._js, IMAGES, [posts_of_message_filter(guild_id, message_id)])
         return [fact for fact in facts if isinstance(fact, ImagePosted)]
 
     async def of_guild(
         self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None
     ) -> AsyncIterator[ImagePosted]:
         """Raises Unavailable, in the middle too when the server goes away there."""
-        async with aclosing(past(self._client, IMAGES, [guild_filter(ImagePosted, guild_id)], since=since)) as messages:
+        async with aclosing(read_log(self._client, IMAGES, [guild_filter(ImagePosted, guild_id)], since=since)) as messages:
             async for message in messages:
-                recorded = readable(message)
+                recorded = decode_or_warn(message)
                 if recorded is None or not isinstance(post := recorded.fact, ImagePosted):
                     continue
                 if channel_id in (None, post.channel_id, post.thread_of) and author_id in (None, post.author.id):

@@ -16,7 +16,7 @@ import structlog
 from filelock import FileLock, Timeout
 
 from contracts.errors import MapSeekError
-from infra.tasks import cancel
+from infra.tasks import cancel_tasks
 
 log = structlog.get_logger()
 
@@ -48,11 +48,11 @@ async def embedded_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
             yield server.url
         finally:
             announcement.unlink(missing_ok=True)
-            await cancel(keeper)
+            await cancel_tasks(keeper)
             await _stop(server.process)
 
 
-def announced_url(folder: Path) -> str | None:
+def read_announced_url(folder: Path) -> str | None:
     """The URL of the server that another process runs on `folder`, if one does."""
     try:
         announcement = orjson.loads((folder / "server.json").read_bytes())

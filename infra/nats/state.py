@@ -8,22 +8,22 @@ from nats.js.api import KeyValueConfig, StorageType
 from nats.js.errors import BucketNotFoundError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
-from contracts.ports import Entry
-from contracts.subjects import STATE
-from infra.nats.connection import outages
-from infra.nats.reader import subjects_under
+from contracts.ports import StateEntry
+from contracts.subjects import STATE_BUCKET
+from infra.nats.connection import translate_outages
+from infra.nats.reader import scan_subjects
 
-_SUBJECTS = f"$KV.{STATE}."
+_SUBJECTS = f"$KV.{STATE_BUCKET}."
 
 
 async def open_state(client: Client, *, timeout: float = 5) -> "JetStreamState":
     """The bucket, made if it is missing. `timeout` is how many seconds a call waits for the server. Raises Unavailable."""
     js = client.jetstream(timeout=timeout)
-    with outages():
+    with translate_outages():
         try:
-            return JetStreamState(js, await js.key_value(STATE))
+            return JetStreamState(js, await js.key_value(STATE_BUCKET))
         except BucketNotFoundError:
-            config = KeyValueConfig(bucket=STATE, history=1, storage=StorageType.FILE)
+            config = KeyValueConfig(bucket=STATE_BUCKET, history=1, storage=StorageType.FILE)
             return JetStreamState(js, await js.create_key_value(config))
 
 
@@ -34,20 +34,20 @@ class JetStreamState:
         self._js = js
         self._bucket = bucket
 
-    async def get(self, key: str) -> Entry | None:
-        with outages():
+    async def get(self, key: str) -> StateEntry | None:
+        with translate_outages():
             try:
                 entry = await self._bucket.get(key)
             except KeyNotFoundError:
                 return None
-        return Entry(entry.value or b"", entry.revision or 0)
+        return StateEntry(entry.value or b"", entry.revision or 0)
 
     async def put(self, key: str, value: bytes) -> None:
-        with outages():
+        with translate_outages():
             await self._bucket.put(key, value)
 
     async def swap(self, key: str, value: bytes, revision: int) -> bool:
-        with outages():
+        with translate_outages():
             try:
                 # A deleted key has a revision too, that of its deletion: `create` knows it.
                 await (self._bucket.update(key, value, revision) if revision else self._bucket.create(key, value))
@@ -56,10 +56,10 @@ class JetStreamState:
         return True
 
     async def delete(self, key: str) -> None:
-        with outages():
+        with translate_outages():
             await self._bucket.delete(key)
 
-    async def under(self, prefix: str) -> dict[str, bytes]:
+    async def list_under(self, prefix: str) -> dict[str, bytes]:
         return await self._matching(f"{prefix}.>")
 
     async def everything(self) -> dict[str, bytes]:
@@ -68,8 +68,8 @@ class JetStreamState:
 
     async def _matching(self, pattern: str) -> dict[str, bytes]:
         """Lists the keys and gets them one by one; nats-py's own watcher may say that it is at the end before it has begun."""
-        with outages():
-            subjects, _ = await subjects_under(self._js, f"KV_{STATE}", [f"{_SUBJECTS}{pattern}"])
+        with translate_outages():
+            subjects, _ = await scan_subjects(self._js, f"KV_{STATE_BUCKET}", [f"{_SUBJECTS}{pattern}"])
         keys = [subject.removeprefix(_SUBJECTS) for subject in subjects]
         entries = await asyncio.gather(*(self.get(key) for key in keys))
         return {key: entry.value for key, entry in zip(keys, entries, strict=True) if entry is not None}

@@ -14,12 +14,20 @@ from typing import Any
 import orjson
 
 from contracts.errors import MapSeekError
-from contracts.ports import Catalogue, CatalogueEntry, Document, Kept
-from infra.sqlite.connection import Connection, connect, is_outage
-from infra.sqlite.schema import BESIDE, Statements, drop_beside, ensure_schema, make_beside, put_in_place, stands_beside
+from contracts.ports import Catalogue, CatalogueEntry, CatalogueRecord, Document
+from infra.sqlite.connection import SqliteConnection, is_outage, open_connection
+from infra.sqlite.schema import (
+    REPLACEMENT_SUFFIX,
+    Statements,
+    create_replacement_tables,
+    drop_replacement_tables,
+    ensure_schema,
+    has_replacement_tables,
+    swap_in_replacement_tables,
+)
 from infra.sqlite.writer import Writer
 
-PAGE = 500
+RECORDS_PER_PAGE = 500
 
 _KEPT = """
 SELECT image_id, document, 0 FROM {images} WHERE image_id > ?1
@@ -37,11 +45,11 @@ _BURY = "INSERT INTO {tombstones} VALUES (?) ON CONFLICT DO NOTHING"
 _USES = "SELECT 1 FROM {images} WHERE original = ?1 OR pixels = ?1 OR thumbnail = ?1 OR fingerprint = ?1 LIMIT 1"
 
 
-def page_behind(database: sqlite3.Connection, statements: Statements, last: str) -> list[Kept]:
+def read_page(database: sqlite3.Connection, statements: Statements, last: str) -> list[CatalogueRecord]:
     """The next of what is kept behind an image id; empty at the end."""
     database.execute("BEGIN")
     try:
-        kept = database.execute(statements(_KEPT), (last, PAGE)).fetchall()
+        kept = database.execute(statements(_KEPT), (last, RECORDS_PER_PAGE)).fetchall()
         vectors: dict[str, dict[str, bytes]] = defaultdict(dict)
         if kept:
             for image_id, generation, vector in database.execute(statements(_VECTORS), (kept[0][0], kept[-1][0])):
@@ -49,24 +57,25 @@ def page_behind(database: sqlite3.Connection, statements: Statements, last: str)
     finally:
         database.execute("COMMIT")
     return [
-        Kept(image_id, orjson.loads(document), vectors.get(image_id, {}), bool(removed)) for image_id, document, removed in kept
+        CatalogueRecord(image_id, orjson.loads(document), vectors.get(image_id, {}), bool(removed))
+        for image_id, document, removed in kept
     ]
 
 
-async def open_sqlite_catalogue(path: Path, *, busy_timeout: float = 3.0) -> "SqliteCatalogue":
+async def open_sqlite_catalogue(path: Path, *, busy_timeout_s: float = 3.0) -> "SqliteCatalogue":
     """Open or make the catalogue file. `busy_timeout` is how many seconds a call waits for another process's lock.
 
     Raises MapSeekError when the folder cannot be written or the file is no catalogue of this version.
     """
-    return await asyncio.to_thread(_open, path, busy_timeout)
+    return await asyncio.to_thread(_open, path, busy_timeout_s)
 
 
-def _open(path: Path, busy_timeout: float) -> "SqliteCatalogue":
+def _open(path: Path, busy_timeout_s: float) -> "SqliteCatalogue":
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(connect(path, busy_timeout)) as database:
-            ensure_schema(database, path, busy_timeout)
-        return SqliteCatalogue(path, busy_timeout)
+        with closing(open_connection(path, busy_timeout_s)) as database:
+            ensure_schema(database, path, busy_timeout_s)
+        return SqliteCatalogue(path, busy_timeout_s)
     except OSError as error:
         raise MapSeekError(f"The folder {path.parent} cannot be made ({error.strerror}): choose another data folder.") from error
     except sqlite3.Error as error:
@@ -84,13 +93,13 @@ class SqliteCatalogue:
     One that is made by `beside` stands in the same file, in tables whose names have another ending.
     """
 
-    def __init__(self, path: Path, busy_timeout: float, ending: str = "") -> None:
+    def __init__(self, path: Path, busy_timeout_s: float, ending: str = "") -> None:
         self._path = path
-        self._busy_timeout = busy_timeout
+        self._busy_timeout = busy_timeout_s
         self._ending = ending
         self._sql = Statements(ending)
-        self._writer = Writer(path, busy_timeout)
-        self._reader = Connection(path, busy_timeout, "catalogue-reader")
+        self._writer = Writer(path, busy_timeout_s)
+        self._reader = SqliteConnection(path, busy_timeout_s, "catalogue-reader")
 
     async def merge(self, image_id: str, fields: Document, *, unless: Callable[[Document], bool] | None = None) -> bool:
         def patch(database: sqlite3.Connection) -> None:
@@ -117,14 +126,14 @@ class SqliteCatalogue:
         def erase(database: sqlite3.Connection) -> None:
             database.execute(self._sql(_BURY), (image_id,))
             # What stands beside, perhaps left behind for ever, must not keep it either.
-            places = (self._sql, Statements(BESIDE)) if stands_beside(database) else (self._sql,)
+            places = (self._sql, Statements(REPLACEMENT_SUFFIX)) if has_replacement_tables(database) else (self._sql,)
             for sql in places:
                 for statement in _ERASE:
                     database.execute(sql(statement), (image_id,))
 
         await self._writer.write(erase)
 
-    async def removed(self, image_id: str) -> bool:
+    async def is_removed(self, image_id: str) -> bool:
         return bool(await self._rows(_TOMBSTONE, image_id))
 
     async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
@@ -134,16 +143,18 @@ class SqliteCatalogue:
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         of_guild, parameters = ("", ()) if guild_id is None else ("guild_id = ? AND", (guild_id,))
-        query = f"SELECT image_id, document FROM {{images}} WHERE {of_guild} image_id > ? ORDER BY image_id LIMIT {PAGE}"  # noqa: S608
+        query = (
+            f"SELECT image_id, document FROM {{images}} WHERE {of_guild} image_id > ? ORDER BY image_id LIMIT {RECORDS_PER_PAGE}"  # noqa: S608
+        )
         last = ""
         while rows := await self._rows(query, *parameters, last):
             for image_id, document in rows:
                 yield _entry(image_id, document)
             last = rows[-1][0]
 
-    async def contents(self) -> AsyncIterator[Kept]:
+    async def contents(self) -> AsyncIterator[CatalogueRecord]:
         last = ""
-        while page := await self._reader.run(lambda database, last=last: page_behind(database, self._sql, last)):  # type: ignore[misc]
+        while page := await self._reader.run(lambda database, last=last: read_page(database, self._sql, last)):  # type: ignore[misc]
             for kept in page:
                 yield kept
             last = page[-1].image_id
@@ -174,14 +185,14 @@ class SqliteCatalogue:
 
         await self._writer.write(empty)
 
-    async def beside(self) -> "SqliteCatalogue":
-        await self._writer.write(make_beside)
-        return await asyncio.to_thread(SqliteCatalogue, self._path, self._busy_timeout, BESIDE)
+    async def create_replacement(self) -> "SqliteCatalogue":
+        await self._writer.write(create_replacement_tables)
+        return await asyncio.to_thread(SqliteCatalogue, self._path, self._busy_timeout, REPLACEMENT_SUFFIX)
 
     async def replace_with(self, other: Catalogue) -> None:
         if not isinstance(other, SqliteCatalogue) or not other._ending:
             raise TypeError("only a catalogue that was made by `beside` takes the place of another")
-        await self._writer.write(put_in_place)
+        await self._writer.write(swap_in_replacement_tables)
 
     async def ping(self) -> None:
         await self._writer.write(lambda _: None)
@@ -190,7 +201,7 @@ class SqliteCatalogue:
         """Let the work in hand end, then close. What stands beside and was not put in place is gone."""
         try:
             if self._ending:
-                await self._writer.write(drop_beside)
+                await self._writer.write(drop_replacement_tables)
         finally:
             await self._reader.close()
             await self._writer.close()

@@ -28,16 +28,16 @@ _OUTAGES = frozenset(
 """Primary result codes that say something about the file or its disk; any other error is a bug in a statement."""
 
 
-class Connection:
+class SqliteConnection:
     """Runs functions on one connection, one after the other, in one thread: the event loop is never blocked."""
 
-    def __init__(self, path: Path, busy_timeout: float, name: str) -> None:
-        self._database = connect(path, busy_timeout)
+    def __init__(self, path: Path, busy_timeout_s: float, name: str) -> None:
+        self._database = open_connection(path, busy_timeout_s)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` returns. Raises Unavailable when the file cannot be used now: locked, disk full, not writable, damaged."""
-        with outages():
+        with translate_outages():
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._database)
 
     async def close(self) -> None:
@@ -46,14 +46,14 @@ class Connection:
         self._database.close()
 
 
-def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
+def open_connection(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     """A connection in autocommit mode, for any one thread at a time.
 
     `synchronous` is FULL: a fact is acknowledged once it is catalogued and never delivered again, so what is committed must survive
     a power cut too, or the projection would miss it in silence. What is erased is overwritten (`secure_delete`), whatever SQLite's
     own default is here.
     """
-    database = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA synchronous = FULL")
     database.execute("PRAGMA secure_delete = ON")
     return database
@@ -66,7 +66,7 @@ def is_outage(error: sqlite3.Error) -> bool:
 
 
 @contextmanager
-def outages() -> Iterator[None]:
+def translate_outages() -> Iterator[None]:
     """Turn the errors of a file that cannot be used now into Unavailable."""
     try:
         yield

@@ -12,11 +12,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from contracts.errors import MapSeekError
 from infra.sqlite.connection import transaction
 
-APPLICATION_ID = 0x4D415053
+CATALOGUE_APPLICATION_ID = 0x4D415053
 """The letters MAPS: `file` shows it, and a database of another program is not mistaken for ours."""
 
 TABLES = ("images", "embeddings", "tombstones")
-BESIDE = "_beside"
+REPLACEMENT_SUFFIX = "_beside"
 """What ends the names of the tables that are filled while those without it answer."""
 
 _BLOBS = {"original": "$.original.blob", "pixels": "$.media.pixels", "thumbnail": "$.media.thumbnail"}
@@ -37,7 +37,7 @@ def _first(tables: str, indexes: str) -> tuple[str, ...]:
         PRIMARY KEY (image_id, generation)
     )""",
         f"CREATE TABLE tombstones{tables} (image_id TEXT PRIMARY KEY) WITHOUT ROWID",
-        f"PRAGMA application_id = {APPLICATION_ID}",
+        f"PRAGMA application_id = {CATALOGUE_APPLICATION_ID}",
     )
 
 
@@ -64,10 +64,10 @@ def _named(blobs: Mapping[str, str], tables: str, indexes: str) -> tuple[str, ..
 _STEPS = (_first, _second, _third)
 """What makes each version of the tables out of the one before, given what ends the names of tables and indexes."""
 
-VERSION = len(_STEPS)
+SCHEMA_VERSION = len(_STEPS)
 
 
-def ensure_schema(database: sqlite3.Connection, path: Path, patience: float) -> None:
+def ensure_schema(database: sqlite3.Connection, path: Path, timeout_s: float) -> None:
     """Make the tables of a new file, or of an older one what they are now, waiting `patience` seconds at most for others that do.
 
     Raises MapSeekError for a file that is not ours or of a newer version.
@@ -76,47 +76,49 @@ def ensure_schema(database: sqlite3.Connection, path: Path, patience: float) -> 
         (objects,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         (application,) = database.execute("PRAGMA application_id").fetchone()
         (version,) = database.execute("PRAGMA user_version").fetchone()
-        ours = objects == 0 or application == APPLICATION_ID
-        if ours and version < VERSION:
-            for statement in _statements(_STEPS[version:], indexes=BESIDE if _has(database, f"images_by_guild{BESIDE}") else ""):
+        ours = objects == 0 or application == CATALOGUE_APPLICATION_ID
+        if ours and version < SCHEMA_VERSION:
+            for statement in _statements(
+                _STEPS[version:], indexes=REPLACEMENT_SUFFIX if _has(database, f"images_by_guild{REPLACEMENT_SUFFIX}") else ""
+            ):
                 database.execute(statement)
-            database.execute(f"PRAGMA user_version = {VERSION}")
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     if not ours:
         raise MapSeekError(f"{path} is the database of another program: move it away or choose another data folder.")
-    if version > VERSION:
+    if version > SCHEMA_VERSION:
         raise MapSeekError(
-            f"{path} has catalogue schema {version}, but this MapSeek reads {VERSION}: use the matching version, "
+            f"{path} has catalogue schema {version}, but this MapSeek reads {SCHEMA_VERSION}: use the matching version, "
             "or delete the file and rebuild it from the log."
         )
-    _keep_write_ahead_log(database, patience)
+    _keep_write_ahead_log(database, timeout_s)
 
 
-def make_beside(database: sqlite3.Connection) -> None:
+def create_replacement_tables(database: sqlite3.Connection) -> None:
     """Make empty tables beside those that answer, in a transaction; what earlier ones held is gone.
 
     SQLite cannot rename an index, so those of the two sets take turns to have the longer names.
     """
-    drop_beside(database)
-    for statement in _statements(_STEPS, BESIDE, BESIDE if _has(database, "images_by_guild") else ""):
+    drop_replacement_tables(database)
+    for statement in _statements(_STEPS, REPLACEMENT_SUFFIX, REPLACEMENT_SUFFIX if _has(database, "images_by_guild") else ""):
         database.execute(statement)
 
 
-def drop_beside(database: sqlite3.Connection) -> None:
+def drop_replacement_tables(database: sqlite3.Connection) -> None:
     """Drop the tables beside, if there are any, in a transaction."""
     for table in TABLES:
-        database.execute(f"DROP TABLE IF EXISTS {table}{BESIDE}")
+        database.execute(f"DROP TABLE IF EXISTS {table}{REPLACEMENT_SUFFIX}")
 
 
-def put_in_place(database: sqlite3.Connection) -> None:
+def swap_in_replacement_tables(database: sqlite3.Connection) -> None:
     """Let the tables beside take the place of those that answer, in a transaction."""
     for table in TABLES:
         database.execute(f"DROP TABLE {table}")
-        database.execute(f"ALTER TABLE {table}{BESIDE} RENAME TO {table}")
+        database.execute(f"ALTER TABLE {table}{REPLACEMENT_SUFFIX} RENAME TO {table}")
 
 
-def stands_beside(database: sqlite3.Connection) -> bool:
+def has_replacement_tables(database: sqlite3.Connection) -> bool:
     """Whether there are tables beside those that answer."""
-    return _has(database, f"{TABLES[0]}{BESIDE}")
+    return _has(database, f"{TABLES[0]}{REPLACEMENT_SUFFIX}")
 
 
 def _has(database: sqlite3.Connection, name: str) -> bool:
@@ -128,13 +130,13 @@ def _statements(steps: Iterable[Callable[[str, str], Iterable[str]]], tables: st
         yield from step(tables, indexes)
 
 
-def _keep_write_ahead_log(database: sqlite3.Connection, patience: float) -> None:
+def _keep_write_ahead_log(database: sqlite3.Connection, timeout_s: float) -> None:
     """Readers and other processes go on while one writes; the file remembers it.
 
     SQLite's busy timeout does not cover this switch: it fails at once while another process is opening the file.
     """
     busy = retry_if_exception(lambda error: getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY)
-    for attempt in Retrying(retry=busy, wait=wait_random(0.01, 0.05), stop=stop_after_delay(patience), reraise=True):
+    for attempt in Retrying(retry=busy, wait=wait_random(0.01, 0.05), stop=stop_after_delay(timeout_s), reraise=True):
         with attempt:
             database.execute("PRAGMA journal_mode = WAL")
 

@@ -6,25 +6,25 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from infra.sqlite.connection import Connection, is_outage, outages, transaction
+from infra.sqlite.connection import SqliteConnection, is_outage, transaction, translate_outages
 
 Work = Callable[[sqlite3.Connection], None]
-Waiting = tuple[Work, Future[None]]
+PendingWrite = tuple[Work, Future[None]]
 
 
 class Writer:
     """The one writing connection of a process."""
 
-    def __init__(self, path: Path, busy_timeout: float) -> None:
-        self._connection = Connection(path, busy_timeout, "catalogue-writer")
-        self._waiting: deque[Waiting] = deque()
+    def __init__(self, path: Path, busy_timeout_s: float) -> None:
+        self._connection = SqliteConnection(path, busy_timeout_s, "catalogue-writer")
+        self._waiting: deque[PendingWrite] = deque()
 
     async def write(self, work: Work) -> None:
         """Return when what `work` wrote is committed; raise what it raised, or Unavailable, when none of it is."""
         outcome: Future[None] = Future()
         self._waiting.append((work, outcome))
         await self._connection.run(self._commit_waiting)  # at the latest this run commits it, an earlier one perhaps before
-        with outages():
+        with translate_outages():
             outcome.result(timeout=0)
 
     async def close(self) -> None:
@@ -36,7 +36,7 @@ class Writer:
             _commit(database, batch)
 
 
-def _commit(database: sqlite3.Connection, batch: Sequence[Waiting]) -> None:
+def _commit(database: sqlite3.Connection, batch: Sequence[PendingWrite]) -> None:
     try:
         with transaction(database):
             for work, _ in batch:

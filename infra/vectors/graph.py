@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from usearch.index import Index
 
-from infra.vectors.table import Half, Slots, Table
+from infra.vectors.table import HalfVector, SlotNumbers, VectorTable
 
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
 EXPANSION_SEARCH = 64
 
-NOISE = 1 << 62
+FIRST_NOISE_KEY = 1 << 62
 """Keys from here on are nodes that no slot uses: what a dropped vector was overwritten with."""
 
 
@@ -38,7 +38,7 @@ class Graph:
     def __len__(self) -> int:
         return len(self._hash_of)
 
-    def put(self, slot: int, vector: Half) -> None:
+    def put(self, slot: int, vector: HalfVector) -> None:
         """Set the vector of a slot."""
         digest = hash(vector.tobytes())
         if self._hash_of.get(slot) == digest:
@@ -71,25 +71,27 @@ class Graph:
             return
         del self._families[digest]
         self._index.remove(slot)
-        key = NOISE + len(self._noise)
+        key = FIRST_NOISE_KEY + len(self._noise)
         self._index.add(key, np.random.default_rng(key).normal(size=self._index.ndim).astype(np.float16), threads=1)
         self._noise.append(key)
 
-    def propose(self, query: Half, count: int) -> Slots:
+    def propose(self, query: HalfVector, count: int) -> SlotNumbers:
         """The slots of about the `count` nearest different vectors."""
         nodes = self._index.search(query, max(count, EXPANSION_SEARCH), threads=1).keys.tolist()
-        return np.array([slot for node in nodes if node < NOISE for slot in self._families[self._hash_of[node]]], np.int64)
+        return np.array(
+            [slot for node in nodes if node < FIRST_NOISE_KEY for slot in self._families[self._hash_of[node]]], np.int64
+        )
 
     def save(self, path: Path) -> None:
         self._index.save(path)
 
     @classmethod
-    def load(cls, path: Path, table: Table, covered: int) -> "Graph":
+    def load(cls, path: Path, table: VectorTable, covered: int) -> "Graph":
         """The graph saved over the first `covered` slots of this table. Raises ValueError when it does not fit them."""
         graph = cls(table.dimensions)  # usearch saves no expansions: loading into a fresh index keeps its own
         graph._index.load(path)
         nodes = set(np.asarray(graph._index.keys).tolist())
-        graph._noise = sorted(node for node in nodes if node >= NOISE)
+        graph._noise = sorted(node for node in nodes if node >= FIRST_NOISE_KEY)
         for slot in range(covered):
             vector = table.vector(slot)
             if vector is not None:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from contracts.errors import MapSeekError
 from contracts.ports import Neighbour
-from infra.vectors.shard import GRAPH_ABOVE, Shard
-from infra.vectors.table import Table
+from infra.vectors.shard import GRAPH_ABOVE, VectorShard
+from infra.vectors.table import VectorTable
 
-INLINE_ROWS = 4_000
+MAX_INLINE_ROWS = 4_000
 """Shards up to this size are searched on the event loop, where it takes less than handing the work to a thread and back."""
 
 
-class Removing(Protocol):
+class ImageShard(Protocol):
     """A shard: the images of one guild and generation."""
 
     def __len__(self) -> int: ...
@@ -31,10 +31,10 @@ class Removing(Protocol):
     def remove(self, image_id: str) -> None: ...
 
 
-S = TypeVar("S", bound=Removing)
+S = TypeVar("S", bound=ImageShard)
 
 
-class Sharded(Generic[S]):
+class ShardedIndex(Generic[S]):
     """A shard for each guild and generation.
 
     `removed` are the ids that were removed, `dropped` the generations that were given up: an add that comes later, in a replay or
@@ -78,7 +78,7 @@ class Sharded(Generic[S]):
         """Note that the fact with this stream sequence, and all before it, are in the index. It never goes back."""
         self._position = max(self._position, sequence)
 
-    def awaits(self, generation: str, image_id: str) -> bool:
+    def accepts(self, generation: str, image_id: str) -> bool:
         """Whether an add would do anything: neither the image nor the generation is given up."""
         return image_id not in self._removed and generation not in self._dropped
 
@@ -94,7 +94,7 @@ class Sharded(Generic[S]):
         self._shards = {key: shard for key, shard in self._shards.items() if key[1] != generation}
 
 
-class EmbeddedIndex(Sharded[Shard]):
+class EmbeddedIndex(ShardedIndex[VectorShard]):
     """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. See VectorSearch."""
 
     def __init__(
@@ -104,7 +104,7 @@ class EmbeddedIndex(Sharded[Shard]):
         position: int = 0,
         removed: Iterable[str] = (),
         dropped: Iterable[str] = (),
-        shards: dict[tuple[str, str], Shard] | None = None,
+        shards: dict[tuple[str, str], VectorShard] | None = None,
     ) -> None:
         self._graph_above = graph_above
         super().__init__(position, removed, dropped, shards)
@@ -120,11 +120,11 @@ class EmbeddedIndex(Sharded[Shard]):
         Raises MapSeekError when the vector does not fit its generation.
         """
         unit = _unit(vector)
-        if not self.awaits(generation, image_id):
+        if not self.accepts(generation, image_id):
             return
         shard = self._shards.get((guild_id, generation))
         if shard is None:
-            shard = self._shards[guild_id, generation] = Shard(Table(len(unit)), self._graph_above)
+            shard = self._shards[guild_id, generation] = VectorShard(VectorTable(len(unit)), self._graph_above)
         _check_dimensions(shard, unit, guild_id, generation)
         shard.add(image_id, channel_id, unit.astype(np.float16))
 
@@ -137,11 +137,11 @@ class EmbeddedIndex(Sharded[Shard]):
             return []
         query, readable = _unit(vector), None if channels is None else frozenset(channels)
         _check_dimensions(shard, query, guild_id, generation)
-        if len(shard) <= INLINE_ROWS:
+        if len(shard) <= MAX_INLINE_ROWS:
             return shard.search(query, top, readable)
         return await asyncio.to_thread(shard.search, query, top, readable)
 
-    async def like(
+    async def find_similar(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
         """At most `top` neighbours of an image in the index with a cosine of `at_least`, best first. See VectorSearch."""
@@ -149,9 +149,9 @@ class EmbeddedIndex(Sharded[Shard]):
         if shard is None:
             return []
         readable = None if channels is None else frozenset(channels)
-        if len(shard) <= INLINE_ROWS:
-            return shard.like(image_id, at_least, top, readable)
-        return await asyncio.to_thread(shard.like, image_id, at_least, top, readable)
+        if len(shard) <= MAX_INLINE_ROWS:
+            return shard.find_similar(image_id, at_least, top, readable)
+        return await asyncio.to_thread(shard.find_similar, image_id, at_least, top, readable)
 
 
 def _unit(vector: bytes) -> NDArray[np.float64]:
@@ -165,7 +165,7 @@ def _unit(vector: bytes) -> NDArray[np.float64]:
     return components / norm
 
 
-def _check_dimensions(shard: Shard, vector: NDArray[np.float64], guild_id: str, generation: str) -> None:
+def _check_dimensions(shard: VectorShard, vector: NDArray[np.float64], guild_id: str, generation: str) -> None:
     if len(vector) != shard.dimensions:
         raise MapSeekError(
             f"Generation {generation} of guild {guild_id} holds vectors of {shard.dimensions} dimensions, not {len(vector)}: "
@@ -173,7 +173,7 @@ def _check_dimensions(shard: Shard, vector: NDArray[np.float64], guild_id: str, 
         )
 
 
-def digest_of(index: EmbeddedIndex) -> str:
+def compute_digest(index: EmbeddedIndex) -> str:
     """SHA-256 over guild, generation, image, channel and float16 vector of everything in it, and over the removed ids.
 
     Nothing may change the index meanwhile. Takes about a second for a million vectors' bytes: run it in a thread.

@@ -13,70 +13,70 @@ from numpy.typing import NDArray
 
 from contracts.ports import Neighbour
 from infra.vectors.graph import Graph
-from infra.vectors.table import Floats, Half, Rows, Slots, Table
+from infra.vectors.table import AnyFloats, HalfVector, Rows, SlotNumbers, VectorTable
 
-GATHER_UP_TO = 0.1
+MAX_GATHERED_SHARE = 0.1
 """Up to this share of the rows it is quicker to copy the allowed ones together than to compare all."""
 
-CHUNK = 256
+CHUNK_ROWS = 256
 """Rows that are copied or widened at once: they stay in the processor's cache, and memory stays flat."""
 
-DIGITS = 6
+COSINE_DIGITS = 6
 """Scores are rounded to this, so that one picture posted twice ties, and the earlier id wins."""
 
-SLACK = 1e-5
+SCORE_SLACK = 1e-5
 """More than float32 sums and the rounding can move a score: what lies this near to the k-th best is compared again exactly."""
 
 GRAPH_ABOVE = 50_000
 """Vectors up to which a shard compares all of them; scanning that many takes about 5 ms."""
 
-STEP = 4
+GRAPH_SLOTS_PER_ADD = 4
 """Slots that each add brings into a graph that does not cover the table yet: a few ms an add, instead of half a minute at once."""
 
-OVERFETCH = 20
+OVERFETCH_FACTOR = 20
 """The graph is asked for this many times what would do: at 12, a filter of 50 % lost two of a hundred neighbours among 100,000."""
 
-FEW = 16
+FIRST_WIDTH = 16
 """Most pieces are posted less often than this, so the images like one are first sought among so many, then among more."""
 
 
-def candidates(rows: Rows, allowed: Slots, query: NDArray[np.float64], top: int) -> Slots:
+def select_nearest_slots(rows: Rows, allowed: SlotNumbers, query: NDArray[np.float64], top: int) -> SlotNumbers:
     """The allowed slots that can be among the `top` nearest, in no order: those, and all that are as near as the last of them."""
     if len(allowed) <= top:
         return allowed
     scores = _scores(rows, allowed, query.astype(np.float32))
     last = np.partition(scores, len(scores) - top)[len(scores) - top]
-    near: Slots = allowed[scores >= last - SLACK]
+    near: SlotNumbers = allowed[scores >= last - SCORE_SLACK]
     return near
 
 
-def ranked(ids: Sequence[str], values: Floats, query: NDArray[np.float64], top: int) -> list[Neighbour]:
+def rank_exactly(ids: Sequence[str], values: AnyFloats, query: NDArray[np.float64], top: int) -> list[Neighbour]:
     """The `top` best by exact cosine, ties in order of image id. Summed row by row, so a score does not depend on the company."""
     scores = np.empty(len(ids))
-    for start in range(0, len(ids), CHUNK):
-        part = values[start : start + CHUNK].astype(np.float64)
-        scores[start : start + CHUNK] = (part * query).sum(axis=1) / np.sqrt((part * part).sum(axis=1))
-    cosines = scores.round(DIGITS).tolist()
+    for start in range(0, len(ids), CHUNK_ROWS):
+        part = values[start : start + CHUNK_ROWS].astype(np.float64)
+        scores[start : start + CHUNK_ROWS] = (part * query).sum(axis=1) / np.sqrt((part * part).sum(axis=1))
+    cosines = scores.round(COSINE_DIGITS).tolist()
     best = sorted(zip(cosines, ids, strict=True), key=lambda scored: (-scored[0], scored[1]))[:top]
     return [Neighbour(image_id, cosine) for cosine, image_id in best]
 
 
-def _scores(rows: Rows, allowed: Slots, query: NDArray[np.float32]) -> NDArray[np.float32]:
+def _scores(rows: Rows, allowed: SlotNumbers, query: NDArray[np.float32]) -> NDArray[np.float32]:
     """The cosine of each allowed slot to a unit query, within float32."""
-    if rows.values.dtype == np.float32 and len(allowed) > GATHER_UP_TO * rows.size:
+    if rows.values.dtype == np.float32 and len(allowed) > MAX_GATHERED_SHARE * rows.size:
         everything: NDArray[np.float32] = np.multiply(rows.values[: rows.size] @ query, rows.scale[: rows.size], dtype=np.float32)
         return everything[allowed]
     scores = np.empty(len(allowed), np.float32)
-    for start in range(0, len(allowed), CHUNK):
-        part = allowed[start : start + CHUNK]
-        scores[start : start + CHUNK] = rows.values[part].astype(np.float32, copy=False) @ query * rows.scale[part]
+    for start in range(0, len(allowed), CHUNK_ROWS):
+        part = allowed[start : start + CHUNK_ROWS]
+        scores[start : start + CHUNK_ROWS] = rows.values[part].astype(np.float32, copy=False) @ query * rows.scale[part]
     return scores
 
 
-class Shard:
+class VectorShard:
     """Thread-safe. Scans run outside the lock, so that no add waits for one; what they found is checked again before it is told."""
 
-    def __init__(self, table: Table, graph_above: int = GRAPH_ABOVE) -> None:
+    def __init__(self, table: VectorTable, graph_above: int = GRAPH_ABOVE) -> None:
         self._table = table
         self._graph: Graph | None = None
         self._covered = 0  # slots below it are in the graph
@@ -95,7 +95,7 @@ class Shard:
         """Whether the graph covers every vector and is used."""
         return self._graph is not None and self._covered == self._table.size
 
-    def add(self, image_id: str, channel_id: str, vector: Half) -> None:
+    def add(self, image_id: str, channel_id: str, vector: HalfVector) -> None:
         """Put an image in, or in place of what it was."""
         with self._lock:
             slot = self._table.put(image_id, channel_id, vector)
@@ -115,12 +115,12 @@ class Shard:
         with self._lock:
             rows = self._table.rows
             compared = self._worth_comparing(self._table.allowed(channels), query, top)
-        near = candidates(rows, compared, query, top)
+        near = select_nearest_slots(rows, compared, query, top)
         with self._lock:
             ids, values = self._table.still(near, channels)
-        return ranked(ids, values, query, top)
+        return rank_exactly(ids, values, query, top)
 
-    def like(self, image_id: str, at_least: float, top: int, channels: frozenset[str] | None) -> list[Neighbour]:
+    def find_similar(self, image_id: str, at_least: float, top: int, channels: frozenset[str] | None) -> list[Neighbour]:
         """At most `top` neighbours of an image as similar as `at_least`, best first, itself left out; none if it is not here."""
         with self._lock:
             half = self._table.vector_of(image_id)
@@ -128,7 +128,7 @@ class Shard:
             return []
         query = half.astype(np.float64)
         query /= np.linalg.norm(query)
-        width = min(FEW, top)
+        width = min(FIRST_WIDTH, top)
         while True:
             nearest = self.search(query, width + 1, channels)
             alike = [found for found in nearest if found.score >= at_least and found.image_id != image_id]
@@ -149,9 +149,9 @@ class Shard:
             return self._table.dump(), self._covered
 
     @classmethod
-    def restore(cls, arrays: dict[str, NDArray[Any]], graph_path: Path | None, covered: int, graph_above: int) -> "Shard":
+    def restore(cls, arrays: dict[str, NDArray[Any]], graph_path: Path | None, covered: int, graph_above: int) -> "VectorShard":
         """The shard that `dump` described. Raises ValueError when its graph does not fit its table."""
-        shard = cls(Table.restore(arrays), graph_above)
+        shard = cls(VectorTable.restore(arrays), graph_above)
         if graph_path is not None:
             shard._graph = Graph.load(graph_path, shard._table, covered)
             shard._covered = covered
@@ -164,7 +164,7 @@ class Shard:
             if len(self._table) <= self._graph_above:
                 return
             self._graph = Graph(self._table.dimensions)
-        for slot in range(self._covered, min(self._covered + STEP, self._table.size)):
+        for slot in range(self._covered, min(self._covered + GRAPH_SLOTS_PER_ADD, self._table.size)):
             vector = self._table.vector(slot)
             if vector is not None:
                 self._graph.put(slot, vector)
@@ -172,11 +172,11 @@ class Shard:
         if self.approximate:
             self._table.narrow()
 
-    def _worth_comparing(self, allowed: Slots, query: NDArray[np.float64], top: int) -> Slots:
+    def _worth_comparing(self, allowed: SlotNumbers, query: NDArray[np.float64], top: int) -> SlotNumbers:
         """All allowed slots, or those that the graph proposes where it can be trusted to find enough of them."""
-        if self._graph is None or not self.approximate or len(allowed) <= GATHER_UP_TO * self._table.size:
+        if self._graph is None or not self.approximate or len(allowed) <= MAX_GATHERED_SHARE * self._table.size:
             return allowed
-        count = OVERFETCH * top * self._table.size // len(allowed)
+        count = OVERFETCH_FACTOR * top * self._table.size // len(allowed)
         proposed = self._graph.propose(query.astype(np.float16), count)
         may_be_shown = np.zeros(self._table.size, bool)
         may_be_shown[allowed] = True

@@ -22,13 +22,13 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
 from infra.vectors.index import EmbeddedIndex
-from infra.vectors.shard import GRAPH_ABOVE, Shard
+from infra.vectors.shard import GRAPH_ABOVE, VectorShard
 
 log = structlog.get_logger()
 
 MANIFEST = "manifest.json"
 
-LOCK = "snapshot.lock"
+LOCK_NAME = "snapshot.lock"
 """The file in the folder that the one who writes holds a lock on."""
 
 
@@ -68,9 +68,11 @@ def save(index: EmbeddedIndex, folder: Path) -> None:
     shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
     temporary = folder / "removed.tmp"
     temporary.write_bytes(orjson.dumps(sorted(index.removed)))
-    manifest = Manifest(position=position, removed=keep(temporary), dropped=sorted(index.dropped), shards=shards)
+    manifest = Manifest(position=position, removed=keep_file(temporary), dropped=sorted(index.dropped), shards=shards)
     replace_manifest(folder, manifest.model_dump())
-    clear_away(folder, {manifest.removed} | {digest for shard in shards for digest in (shard.table, shard.graph) if digest})
+    delete_unnamed_files(
+        folder, {manifest.removed} | {digest for shard in shards for digest in (shard.table, shard.graph) if digest}
+    )
     log.info("vector index saved", position=position, vectors=sum(shard.count for shard in shards))
 
 
@@ -82,7 +84,7 @@ def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | Non
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved, graph_above) for saved in manifest.shards}
-        removed = orjson.loads(checked(folder, manifest.removed).read_bytes())
+        removed = orjson.loads(verify_file(folder, manifest.removed).read_bytes())
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
         log.warning(
             "the snapshot of the vector index is unusable, it will be rebuilt from the log", folder=str(folder), reason=str(error)
@@ -93,21 +95,21 @@ def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | Non
     )
 
 
-def saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:
+def read_saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:
     """The position of a snapshot, and the images that it has of a generation, without the vectors; None as `load`."""
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         images: set[str] = set()
         for saved in manifest.shards:
             if saved.generation == generation and guild_id in (None, saved.guild_id):
-                with np.load(checked(folder, saved.table), allow_pickle=False) as file:
+                with np.load(verify_file(folder, saved.table), allow_pickle=False) as file:
                     images.update(filter(None, file["ids"].astype(np.str_).tolist()))
     except (OSError, ValueError, zipfile.BadZipFile):
         return None
     return manifest.position, images
 
 
-def _save_shard(folder: Path, guild_id: str, generation: str, shard: Shard) -> SavedShard:
+def _save_shard(folder: Path, guild_id: str, generation: str, shard: VectorShard) -> SavedShard:
     table, graph = folder / "table.tmp", folder / "graph.tmp"
     arrays, covered = shard.dump(graph)
     with table.open("wb") as file:
@@ -117,23 +119,23 @@ def _save_shard(folder: Path, guild_id: str, generation: str, shard: Shard) -> S
         generation=generation,
         count=int(np.count_nonzero(arrays["codes"] >= 0)),
         dimensions=shard.dimensions,
-        table=keep(table),
-        graph=keep(graph) if covered else None,
+        table=keep_file(table),
+        graph=keep_file(graph) if covered else None,
         covered=covered,
     )
 
 
-def _load_shard(folder: Path, saved: SavedShard, graph_above: int) -> Shard:
-    with np.load(checked(folder, saved.table), allow_pickle=False) as file:
+def _load_shard(folder: Path, saved: SavedShard, graph_above: int) -> VectorShard:
+    with np.load(verify_file(folder, saved.table), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    graph = None if saved.graph is None else checked(folder, saved.graph)
-    shard = Shard.restore(arrays, graph, saved.covered, graph_above)
+    graph = None if saved.graph is None else verify_file(folder, saved.graph)
+    shard = VectorShard.restore(arrays, graph, saved.covered, graph_above)
     if (len(shard), shard.dimensions) != (saved.count, saved.dimensions):
         raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} is not the one that was saved")
     return shard
 
 
-def keep(temporary: Path) -> str:
+def keep_file(temporary: Path) -> str:
     """Make a written file last under the name of its digest, and return the digest."""
     digest = _digest(temporary)
     _sync(temporary)
@@ -159,7 +161,7 @@ def read_manifest(folder: Path) -> Any:
     return sealed["manifest"]
 
 
-def clear_away(folder: Path, named: Collection[str]) -> None:
+def delete_unnamed_files(folder: Path, named: Collection[str]) -> None:
     """Delete the data files that no manifest names, and what a crash left."""
     kept = {_path(folder, digest) for digest in named}
     for path in folder.iterdir():
@@ -171,7 +173,7 @@ def _seal(manifest: Any) -> str:
     return hashlib.sha256(orjson.dumps(manifest)).hexdigest()
 
 
-def checked(folder: Path, digest: str) -> Path:
+def verify_file(folder: Path, digest: str) -> Path:
     """Where a data file is. Raises ValueError when it is not as it was written, OSError when it cannot be read."""
     path = _path(folder, digest)
     if _digest(path) != digest:
@@ -199,7 +201,7 @@ def _sync(path: Path) -> None:
 @contextmanager
 def lock_snapshots(folder: Path) -> Iterator[bool]:
     """Whether this process is the one that writes the snapshots in a folder, which it stays until the context ends."""
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / LOCK_NAME)
     with suppress(Timeout):
         lock.acquire(blocking=False)
     try:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Slots = NDArray[np.int64]
-Half = NDArray[np.float16]
-Floats = NDArray[np.floating[Any]]
+SlotNumbers = NDArray[np.int64]
+HalfVector = NDArray[np.float16]
+AnyFloats = NDArray[np.floating[Any]]
 
-FREE = -1
+NO_CHANNEL = -1
 """The channel code of a slot that holds no image."""
 
 
@@ -27,12 +27,12 @@ class Rows:
     Growth puts new arrays in the table and leaves these alone; a slot reused meanwhile shows through.
     """
 
-    values: Floats
+    values: AnyFloats
     scale: NDArray[np.float32]
     size: int
 
 
-class Table:
+class VectorTable:
     """Not safe to change from two threads at once: its shard holds the lock."""
 
     def __init__(self, dimensions: int, capacity: int = 64) -> None:
@@ -42,8 +42,8 @@ class Table:
         self._slot_of: dict[str, int] = {}
         self._free: list[int] = []
         self._code_of: dict[str, int] = {}
-        self._codes = np.full(capacity, FREE, np.int32)
-        self._values: Floats = np.zeros((capacity, dimensions), np.float32)
+        self._codes = np.full(capacity, NO_CHANNEL, np.int32)
+        self._values: AnyFloats = np.zeros((capacity, dimensions), np.float32)
         self._scale = np.zeros(capacity, np.float32)
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class Table:
     def rows(self) -> Rows:
         return Rows(self._values, self._scale, self.size)
 
-    def put(self, image_id: str, channel_id: str, vector: Half) -> int:
+    def put(self, image_id: str, channel_id: str, vector: HalfVector) -> int:
         """Store a vector in the image's slot, or in a free one, and return its slot."""
         slot = self._slot_of.get(image_id)
         if slot is None:
@@ -71,37 +71,39 @@ class Table:
         if slot is None:
             return None
         self._ids[slot] = ""
-        self._codes[slot] = FREE
+        self._codes[slot] = NO_CHANNEL
         self._values[slot] = 0
         self._scale[slot] = 0
         self._free.append(slot)
         return slot
 
-    def vector(self, slot: int) -> Half | None:
+    def vector(self, slot: int) -> HalfVector | None:
         """The vector in a slot, None if it is free."""
-        if self._codes[slot] == FREE:
+        if self._codes[slot] == NO_CHANNEL:
             return None
-        half: Half = self._values[slot].astype(np.float16)
+        half: HalfVector = self._values[slot].astype(np.float16)
         return half
 
-    def vector_of(self, image_id: str) -> Half | None:
+    def vector_of(self, image_id: str) -> HalfVector | None:
         """An image's vector, None if it is not here."""
         slot = self._slot_of.get(image_id)
         return None if slot is None else self.vector(slot)
 
-    def allowed(self, channels: Collection[str] | None) -> Slots:
+    def allowed(self, channels: Collection[str] | None) -> SlotNumbers:
         """The slots in use whose image is in one of these channels (None: in any)."""
         codes = self._codes[: self.size]
         if channels is None:
-            return np.flatnonzero(codes != FREE)
+            return np.flatnonzero(codes != NO_CHANNEL)
         wanted = np.zeros(len(self._code_of) + 1, bool)  # the last entry is what FREE, -1, looks up
         wanted[[self._code_of[channel] for channel in channels if channel in self._code_of]] = True
         return np.flatnonzero(wanted[codes])
 
-    def still(self, slots: Slots, allowed: frozenset[str] | None) -> tuple[Sequence[str], Floats]:
+    def still(self, slots: SlotNumbers, allowed: frozenset[str] | None) -> tuple[Sequence[str], AnyFloats]:
         """Ids and vectors (a copy) of those slots that hold an image of an allowed channel at this moment."""
         codes = None if allowed is None else {self._code_of[channel] for channel in allowed if channel in self._code_of}
-        kept = [slot for slot in slots.tolist() if self._codes[slot] != FREE and (codes is None or self._codes[slot] in codes)]
+        kept = [
+            slot for slot in slots.tolist() if self._codes[slot] != NO_CHANNEL and (codes is None or self._codes[slot] in codes)
+        ]
         return [self._ids[slot] for slot in kept], self._values[kept]
 
     def narrow(self) -> None:
@@ -118,7 +120,7 @@ class Table:
         }
 
     @classmethod
-    def restore(cls, arrays: dict[str, NDArray[Any]]) -> "Table":
+    def restore(cls, arrays: dict[str, NDArray[Any]]) -> "VectorTable":
         """The table that `dump` described, slot for slot."""
         ids, values = arrays["ids"].astype(np.str_).tolist(), arrays["values"]
         table = cls(values.shape[1], capacity=max(64, len(ids)))
@@ -136,7 +138,7 @@ class Table:
     def _append(self) -> int:
         if self.size == len(self._codes):
             more = len(self._codes)
-            self._codes = np.concatenate([self._codes, np.full(more, FREE, np.int32)])
+            self._codes = np.concatenate([self._codes, np.full(more, NO_CHANNEL, np.int32)])
             self._values = np.concatenate([self._values, np.zeros((more, self.dimensions), self._values.dtype)])
             self._scale = np.concatenate([self._scale, np.zeros(more, np.float32)])
         self._ids.append("")

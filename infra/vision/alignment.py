@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-RATIO: Final = 0.85
+LOWE_RATIO: Final = 0.85
 """A feature's nearest neighbour must be this much nearer than the next: repeated texture has many neighbours as near."""
 
-ALIKE: Final = 0.8
+MIN_DESCRIPTOR_COSINE: Final = 0.8
 """The cosine of two descriptors from which they may show one spot where the geometry already says so."""
 
-APART: Final = 4.0
+CHANCE_OFFSET: Final = 4.0
 """How far beside the place it is looked for what agrees by chance, in the distances that points may be off."""
 
-MOST: Final = 1_500
+MAX_COMPARED_FEATURES: Final = 1_500
 """Features of one picture that are compared; prints have fewer."""
 
 _STEPS_OF_ANGLE: Final = 12
@@ -32,17 +32,17 @@ _OCTAVES: Final = 12
 
 Matrix = NDArray[np.float64]
 
-FEWEST: Final = 5
+MIN_PAIRS: Final = 5
 """Pairs below which no homography is tried: four points always have one."""
 
-LATTICE: Final = 40
+LATTICE_CELLS: Final = 40
 """Agreeing points in one cell of a lattice of this many cells across the archived picture count once."""
 
 _STEEPEST: Final = 5.0
 """How differently the two directions of the picture may be scaled: it is seen at 78 degrees then."""
 
-OFF: Final = 2.5
-FINEST: Final = 0.7
+TOLERANCE_FACTOR: Final = 2.5
+MIN_PRECISION_PX: Final = 0.7
 """How far off a point may be, in what points are exact to, and what that is at best in pixels of its own picture."""
 
 _SIDE: Final = 700
@@ -69,20 +69,20 @@ class Pairs(NamedTuple):
     archived: NDArray[np.intp]
 
 
-def features(points: Floats, descriptors: NDArray[np.uint8]) -> Features:
+def normalise_features(points: Floats, descriptors: NDArray[np.uint8]) -> Features:
     """A print's features as they are compared."""
-    unit = descriptors[:MOST].astype(np.float32)
+    unit = descriptors[:MAX_COMPARED_FEATURES].astype(np.float32)
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-6)
-    return Features(points[:MOST], unit)
+    return Features(points[:MAX_COMPARED_FEATURES], unit)
 
 
-def cosines(asked: Features, archived: Features) -> Floats:
+def compute_cosines(asked: Features, archived: Features) -> Floats:
     """How alike each of the question's features is to each archived one."""
     alike: Floats = asked.descriptors @ archived.descriptors.T
     return alike
 
 
-def putative(alike: Floats, asked: Features, archived: Features) -> Pairs:
+def find_putative_pairs(alike: Floats, asked: Features, archived: Features) -> Pairs:
     """The pairs that are nearer than any other, and whose scales and directions differ as most others' do."""
     if alike.shape[0] == 0 or alike.shape[1] < 2:
         return Pairs(np.empty(0, np.intp), np.empty(0, np.intp))
@@ -92,13 +92,13 @@ def putative(alike: Floats, asked: Features, archived: Features) -> Pairs:
     alike[rows, nearest] = -1
     second = alike.max(axis=1)
     alike[rows, nearest] = best
-    kept = np.flatnonzero((1 - best) < RATIO**2 * (1 - second))
+    kept = np.flatnonzero((1 - best) < LOWE_RATIO**2 * (1 - second))
     pairs = Pairs(kept, nearest[kept])
-    chosen = consistent(asked.points[pairs.asked], archived.points[pairs.archived])
+    chosen = select_consistent(asked.points[pairs.asked], archived.points[pairs.archived])
     return Pairs(pairs.asked[chosen], pairs.archived[chosen])
 
 
-def consistent(asked: Floats, archived: Floats) -> NDArray[np.bool_]:
+def select_consistent(asked: Floats, archived: Floats) -> NDArray[np.bool_]:
     """Which pairs of points are scaled and turned like the greatest group of them: within 45 degrees and an octave and a half.
 
     Perspective changes both within one picture, but by less; pairs made by chance are spread over all turns and sizes.
@@ -118,7 +118,7 @@ def consistent(asked: Floats, archived: Floats) -> NDArray[np.bool_]:
     return near
 
 
-class Near(NamedTuple):
+class SimilarPairs(NamedTuple):
     """The indices of all features that are alike, and how alike they are: what a homography chooses from."""
 
     asked: NDArray[np.intp]
@@ -126,13 +126,13 @@ class Near(NamedTuple):
     alike: Floats
 
 
-def near(alike: Floats) -> Near:
+def find_similar_pairs(alike: Floats) -> SimilarPairs:
     """The features that may show one spot where the geometry says so."""
-    rows, columns = np.divmod(np.flatnonzero(alike >= ALIKE), max(alike.shape[1], 1))
-    return Near(rows, columns, alike[rows, columns])
+    rows, columns = np.divmod(np.flatnonzero(alike >= MIN_DESCRIPTOR_COSINE), max(alike.shape[1], 1))
+    return SimilarPairs(rows, columns, alike[rows, columns])
 
 
-def guided(alike: Near, expected: Floats, asked: Floats, within: float) -> Pairs:
+def match_guided(alike: SimilarPairs, expected: Floats, asked: Floats, within: float) -> Pairs:
     """The pairs that lie where a homography says, one to one: `expected` (n, 4) are the archived points as it moves them.
 
     `asked` are the question's points, and `within` is in its pixels. It finds the spots again that the ratio test has to leave out:
@@ -141,23 +141,26 @@ def guided(alike: Near, expected: Floats, asked: Floats, within: float) -> Pairs
     return _one_to_one(_turned(_there(alike, expected, asked, within), expected, asked))
 
 
-def by_chance(alike: Near, expected: Floats, asked: Floats, within: float) -> float:
+def count_chance_pairs(alike: SimilarPairs, expected: Floats, asked: Floats, within: float) -> float:
     """How many pairs lie so by chance: as many as lie where the homography does not say, a little way off.
 
     Dithering, bricks and letters are alike wherever one looks; so many of them agree with any homography.
     """
-    beside = [np.array([x * APART * within, y * APART * within, 0, 0], np.float32) for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    beside = [
+        np.array([x * CHANCE_OFFSET * within, y * CHANCE_OFFSET * within, 0, 0], np.float32)
+        for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    ]
     turned = _turned(alike, expected, asked)
     return float(np.mean([len(_one_to_one(_there(turned, expected + off, asked, within)).asked) for off in beside]))
 
 
-def _there(alike: Near, expected: Floats, asked: Floats, within: float) -> Near:
+def _there(alike: SimilarPairs, expected: Floats, asked: Floats, within: float) -> SimilarPairs:
     """The pairs that lie where they should."""
     off = asked[alike.asked, :2] - expected[alike.archived, :2]
     return _some(alike, np.flatnonzero(off[:, 0] ** 2 + off[:, 1] ** 2 <= within**2))
 
 
-def _turned(alike: Near, expected: Floats, asked: Floats) -> Near:
+def _turned(alike: SimilarPairs, expected: Floats, asked: Floats) -> SimilarPairs:
     """The pairs that are scaled and turned as they should be."""
     found, wanted = asked[alike.asked, 2:], expected[alike.archived, 2:]
     chosen = np.abs((found[:, 1] - wanted[:, 1] + 180) % 360 - 180) <= 30
@@ -165,7 +168,7 @@ def _turned(alike: Near, expected: Floats, asked: Floats) -> Near:
     return _some(alike, np.flatnonzero(chosen))
 
 
-def _one_to_one(alike: Near) -> Pairs:
+def _one_to_one(alike: SimilarPairs) -> Pairs:
     """The most alike pairs, none of which shares a feature with another."""
     order = np.argsort(-alike.alike, kind="stable")
     rows, columns = alike.asked[order], alike.archived[order]
@@ -176,8 +179,8 @@ def _one_to_one(alike: Near) -> Pairs:
     return Pairs(rows[both], columns[both])
 
 
-def _some(alike: Near, which: NDArray[np.intp]) -> Near:
-    return Near(alike.asked[which], alike.archived[which], alike.alike[which])
+def _some(alike: SimilarPairs, which: NDArray[np.intp]) -> SimilarPairs:
+    return SimilarPairs(alike.asked[which], alike.archived[which], alike.alike[which])
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +195,7 @@ class Alignment:
     pairs: Floats
 
 
-def moved(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
+def transform_points(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
     """Points (n, 2) through a homography; those at or behind the horizon come out as not-a-number."""
     through = np.column_stack([points, np.ones(len(points))]) @ matrix.T
     depth = np.where(through[:, 2:] > 1e-9, through[:, 2:], np.nan)
@@ -202,11 +205,11 @@ def moved(matrix: Matrix, points: NDArray[np.floating]) -> Matrix:
 
 def can_be_seen(frame: Matrix) -> bool:
     """Whether the whole archived picture has an outline in the question's plane: neither folded nor beyond the horizon."""
-    outline = moved(frame, CORNERS)
+    outline = transform_points(frame, CORNERS)
     return bool(np.isfinite(outline).all() and cv2.isContourConvex(outline.astype(np.float32)))
 
 
-def jacobian(matrix: Matrix, at: NDArray[np.floating]) -> Matrix:
+def compute_jacobian(matrix: Matrix, at: NDArray[np.floating]) -> Matrix:
     """The linear part (n, 2, 2) of a homography at each point."""
     through = np.column_stack([at, np.ones(len(at))]) @ matrix.T
     depth = through[:, 2, None, None]
@@ -214,12 +217,12 @@ def jacobian(matrix: Matrix, at: NDArray[np.floating]) -> Matrix:
     return out
 
 
-def pixels(size: tuple[int, int]) -> Matrix:
+def fractions_to_pixels(size: tuple[int, int]) -> Matrix:
     """From fractions of a picture to the coordinates of its pixels' centres."""
     return np.array([[size[0], 0, -0.5], [0, size[1], -0.5], [0, 0, 1]], np.float64)
 
 
-def flipped(features: Features, width: int) -> Features:
+def mirror_points(features: Features, width: int) -> Features:
     """The points of a picture in its mirror image; the descriptors are as given."""
     points = features.points.copy()
     points[:, 0] = width - 1 - points[:, 0]
@@ -227,37 +230,37 @@ def flipped(features: Features, width: int) -> Features:
     return Features(points, features.descriptors)
 
 
-def aligned(
+def align_features(
     asked: Features, asked_size: tuple[int, int], archived: Features, archived_size: tuple[int, int], *, mirrored: bool = False
 ) -> Alignment | None:
     """How the archived picture lies in the question, or None. `mirrored` says that `asked` is of the question's mirror image."""
-    if min(len(asked.points), len(archived.points)) < FEWEST:
+    if min(len(asked.points), len(archived.points)) < MIN_PAIRS:
         return None
-    alike = cosines(asked, archived)
-    pairs = putative(alike, asked, archived)
-    if len(pairs.asked) < FEWEST:
+    alike = compute_cosines(asked, archived)
+    pairs = find_putative_pairs(alike, asked, archived)
+    if len(pairs.asked) < MIN_PAIRS:
         return None
     scales = asked.points[pairs.asked, 2] / np.maximum(archived.points[pairs.archived, 2], 1e-3)
     within = _tolerance(float(np.median(scales)), asked_size, archived_size)
     matrix, chosen = _fitted(asked, archived, pairs, within)
     if matrix is None or not _plausible(matrix, archived.points[chosen.archived], archived_size, asked_size):
         return None
-    similar = near(alike)
-    more = guided(similar, _expected(matrix, archived.points), asked.points, within)
+    similar = find_similar_pairs(alike)
+    more = match_guided(similar, _expected(matrix, archived.points), asked.points, within)
     if len(more.asked) >= len(chosen.asked):
         again, agreeing = _fitted(asked, archived, more, within)
         if again is not None and _plausible(again, archived.points[agreeing.archived], archived_size, asked_size):
             matrix, chosen = again, agreeing
     pair = _paired(asked, asked_size, archived, archived_size, chosen)
-    chance = by_chance(similar, _expected(matrix, archived.points), asked.points, within)
-    frame = np.linalg.inv(pixels(asked_size)) @ matrix @ pixels(archived_size)
+    chance = count_chance_pairs(similar, _expected(matrix, archived.points), asked.points, within)
+    frame = np.linalg.inv(fractions_to_pixels(asked_size)) @ matrix @ fractions_to_pixels(archived_size)
     if mirrored:
         frame = MIRROR @ frame
         pair[:, 2] = 1 - pair[:, 2]
     return Alignment(frame / frame[2, 2], _more(pair, chance), pair.astype(np.float32))
 
 
-def supported(
+def verify_frame(
     frame: Matrix,
     asked: Features,
     asked_size: tuple[int, int],
@@ -267,17 +270,21 @@ def supported(
     mirrored: bool = False,
 ) -> Alignment:
     """The points that agree with a frame that something else than points told. `mirrored` as for `aligned`."""
-    matrix = pixels(asked_size) @ (MIRROR @ frame if mirrored else frame) @ np.linalg.inv(pixels(archived_size))
+    matrix = (
+        fractions_to_pixels(asked_size)
+        @ (MIRROR @ frame if mirrored else frame)
+        @ np.linalg.inv(fractions_to_pixels(archived_size))
+    )
     nothing = Alignment(frame, 0, np.empty((0, 4), np.float32))
     if not len(asked.points) or not len(archived.points):
         return nothing
     expected = _expected(matrix, archived.points)
     if not np.isfinite(expected).all():
         return nothing
-    similar = near(cosines(asked, archived))
+    similar = find_similar_pairs(compute_cosines(asked, archived))
     within = _tolerance(float(np.median(expected[:, 2] / np.maximum(archived.points[:, 2], 1e-3))), asked_size, archived_size)
-    pairs = guided(similar, expected, asked.points, within)
-    chance = by_chance(similar, expected, asked.points, within)
+    pairs = match_guided(similar, expected, asked.points, within)
+    chance = count_chance_pairs(similar, expected, asked.points, within)
     pair = _paired(asked, asked_size, archived, archived_size, pairs)
     if mirrored:
         pair[:, 2] = 1 - pair[:, 2]
@@ -286,7 +293,7 @@ def supported(
 
 def _fitted(asked: Features, archived: Features, pairs: Pairs, within: float) -> tuple[Matrix | None, Pairs]:
     """The homography from the archived pixels to the question's through most of the pairs, and those pairs. Always the same."""
-    if len(pairs.asked) < FEWEST:
+    if len(pairs.asked) < MIN_PAIRS:
         return None, pairs
     source, target = archived.points[pairs.archived, :2], asked.points[pairs.asked, :2]
     try:
@@ -301,33 +308,33 @@ def _fitted(asked: Features, archived: Features, pairs: Pairs, within: float) ->
 
 def _tolerance(grown: float, asked_size: tuple[int, int], archived_size: tuple[int, int]) -> float:
     """How many of the question's pixels a point may be off: it is found to about a pixel of what it was sought in, in both."""
-    ours, theirs = (max(FINEST, max(size) / _SIDE) for size in (asked_size, archived_size))
-    return OFF * max(ours, grown * theirs)
+    ours, theirs = (max(MIN_PRECISION_PX, max(size) / _SIDE) for size in (asked_size, archived_size))
+    return TOLERANCE_FACTOR * max(ours, grown * theirs)
 
 
 def _expected(matrix: Matrix, points: Floats) -> Floats:
     """Archived points as the homography moves, scales and turns them."""
-    local = jacobian(matrix, points[:, :2])
+    local = compute_jacobian(matrix, points[:, :2])
     angle = np.radians(points[:, 3])
     along = np.einsum("nij,nj->ni", local, np.column_stack([np.cos(angle), np.sin(angle)]))
     scale = points[:, 2] * np.sqrt(np.abs(np.linalg.det(local)))
     turned = np.degrees(np.arctan2(along[:, 1], along[:, 0]))
-    return np.column_stack([moved(matrix, points[:, :2]), scale, turned]).astype(np.float32)
+    return np.column_stack([transform_points(matrix, points[:, :2]), scale, turned]).astype(np.float32)
 
 
 def _plausible(matrix: Matrix, points: Floats, archived_size: tuple[int, int], asked_size: tuple[int, int]) -> bool:
     """Whether a camera could see it so: not folded, not a line, not a dot, and through points that are spread out."""
-    if len(points) < FEWEST:
+    if len(points) < MIN_PAIRS:
         return False
     low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
     if np.linalg.eigvalsh(np.cov(points[:, :2].T))[0] < (0.015 * min(archived_size)) ** 2:
         return False
     box = low + CORNERS * (high - low)
-    local = jacobian(matrix, np.vstack([box, points[:, :2]]))
+    local = compute_jacobian(matrix, np.vstack([box, points[:, :2]]))
     stretch = np.linalg.svd(local, compute_uv=False)
     if not (np.linalg.det(local) > 0).all() or (stretch[:, 0] > _STEEPEST * stretch[:, 1]).any():
         return False
-    area = float(cv2.contourArea(moved(matrix, box).astype(np.float32)))
+    area = float(cv2.contourArea(transform_points(matrix, box).astype(np.float32)))
     seen = can_be_seen(matrix @ np.diag([*archived_size, 1]))
     return seen and area >= 64 and area >= 1e-4 * asked_size[0] * asked_size[1]
 
@@ -343,5 +350,5 @@ def _paired(
 
 def _more(pairs: Matrix, chance: float) -> int:
     """How many of the agreeing points lie in places of their own, beyond those that would by chance."""
-    distinct = len(np.unique((np.clip(pairs[:, :2], 0, 0.9999) * LATTICE).astype(np.intp), axis=0))
+    distinct = len(np.unique((np.clip(pairs[:, :2], 0, 0.9999) * LATTICE_CELLS).astype(np.intp), axis=0))
     return max(0, round(distinct - chance))

@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-STEPS: Final = 12
+LAB_STEPS: Final = 12
 """Along each axis of Lab."""
 
-FULL: Final = 255
+FULL_SHARE: Final = 255
 """What an archived picture that has one colour only has of it."""
 
-BINS: Final = 568
+COLOUR_BINS: Final = 568
 """Of all bins those that colours of a screen fall into."""
 
 _ASKED: Final = 48
@@ -33,26 +33,26 @@ _DOUBT: Final = 0.03
 Floats = NDArray[np.float32]
 
 
-def histogram(rgb: NDArray[np.uint8]) -> Floats:
+def compute_histogram(rgb: NDArray[np.uint8]) -> Floats:
     """The share of a picture (h, w, 3) in each bin (BINS,); each pixel counts in the eight bins around it."""
-    counted = np.zeros(STEPS**3)
+    counted = np.zeros(LAB_STEPS**3)
     for at, weight in _cells(rgb):
-        counted += np.bincount(at, weight, STEPS**3)
+        counted += np.bincount(at, weight, LAB_STEPS**3)
     return np.asarray(counted[_bins()] / max(rgb[..., 0].size, 1), np.float32)
 
 
-def kept(shares: Floats) -> NDArray[np.uint8]:
+def quantise_shares(shares: Floats) -> NDArray[np.uint8]:
     """The shares as an archived picture's are kept."""
-    return np.asarray(np.rint(shares * FULL), np.uint8)
+    return np.asarray(np.rint(shares * FULL_SHARE), np.uint8)
 
 
-def explained(asked: Floats, archived: NDArray[np.uint8]) -> Floats:
+def compute_explained_share(asked: Floats, archived: NDArray[np.uint8]) -> Floats:
     """How much of a question's colours (BINS,) each archived picture (n, BINS) may account for, 0 to 1."""
     most = np.argsort(-asked, kind="stable")[:_ASKED]
     shares = asked[most] / max(float(asked[most].sum()), 1e-6)
     parts = np.zeros((len(_PARTS), len(archived)), np.float32)
     for share, bin_ in zip(shares, most, strict=True):
-        theirs = archived[:, bin_] * np.float32(1 / FULL)
+        theirs = archived[:, bin_] * np.float32(1 / FULL_SHARE)
         for part, times in zip(parts, _PARTS, strict=True):
             part += np.minimum(share, theirs * np.float32(times))
     parts *= (1 - _DOUBT * np.log2(_PARTS))[:, None].astype(np.float32)
@@ -70,9 +70,9 @@ def _bins() -> NDArray[np.intp]:
 
 def _cells(rgb: NDArray[np.uint8]) -> Iterator[tuple[NDArray[np.intp], Floats]]:
     """The eight bins around each pixel, one after the other: the number of the bin, and how near it is, 0 to 1."""
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32) * np.float32((STEPS - 1) / 255)
-    low = np.minimum(lab.astype(np.intp), STEPS - 2)
+    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32) * np.float32((LAB_STEPS - 1) / 255)
+    low = np.minimum(lab.astype(np.intp), LAB_STEPS - 2)
     high = lab - low
     for corner in np.ndindex(2, 2, 2):
-        at = np.ravel_multi_index(tuple((low + corner).T), (STEPS, STEPS, STEPS))
+        at = np.ravel_multi_index(tuple((low + corner).T), (LAB_STEPS, LAB_STEPS, LAB_STEPS))
         yield at, np.where(corner, high, 1 - high).prod(axis=1)

@@ -5,14 +5,14 @@ from io import BytesIO
 from PIL import Image, ImageEnhance
 
 
-def png(image: Image.Image) -> bytes:
+def encode_png(image: Image.Image) -> bytes:
     """The picture as a PNG file."""
     buffer = BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def jpeg(image: Image.Image, quality: int) -> bytes:
+def encode_jpeg(image: Image.Image, quality: int) -> bytes:
     """The picture as a JPEG file of that quality (1 to 95)."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality)
@@ -21,7 +21,7 @@ def jpeg(image: Image.Image, quality: int) -> bytes:
 
 def reencode(image: Image.Image, quality: int) -> Image.Image:
     """The picture as it comes back from a JPEG file of that quality (1 to 95)."""
-    return Image.open(BytesIO(jpeg(image, quality))).convert("RGB")
+    return Image.open(BytesIO(encode_jpeg(image, quality))).convert("RGB")
 
 
 def resize(image: Image.Image, factor: float) -> Image.Image:
@@ -39,6 +39,6 @@ def crop(image: Image.Image, fraction: float, *, anchor: tuple[float, float] = (
     return image.crop((left, top, left + round(image.width - lost[0]), top + round(image.height - lost[1])))
 
 
-def brightness(image: Image.Image, factor: float) -> Image.Image:
+def change_brightness(image: Image.Image, factor: float) -> Image.Image:
     """The picture with every channel multiplied by `factor`: 0.8 is a fifth darker, 1.2 a fifth lighter."""
     return ImageEnhance.Brightness(image).enhance(factor)

@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import Evidence, Panel
-from infra.vision.alignment import CORNERS, Matrix, features, flipped, pixels, supported
-from infra.vision.features import mirrored, resized
-from infra.vision.panels import frame_of
-from infra.vision.prints import Print, unpacked
+from infra.vision.alignment import CORNERS, Matrix, fractions_to_pixels, mirror_points, normalise_features, verify_frame
+from infra.vision.features import mirror_descriptors, resize_picture
+from infra.vision.panels import frame_from_place
+from infra.vision.prints import Print, unpack_print
 
-Picture = NDArray[np.uint8]
-Floats = NDArray[np.float64]
+Rgb = NDArray[np.uint8]
+Float64s = NDArray[np.float64]
 
-WIDTH: Final = 1_200
-MOST_LINES: Final = 60
+EXPLANATION_WIDTH_PX: Final = 1_200
+MAX_DRAWN_PAIRS: Final = 60
 
 _GAP: Final = 24
 _CAPTION: Final = 30
@@ -40,7 +40,7 @@ class Captions(NamedTuple):
     difference: str
 
 
-def explanation(
+def draw_explanation(
     asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, captions: Captions
 ) -> bytes:
     """A PNG: both pictures with the outline and the points that agree; below, one through the other's frame, and their difference.
@@ -49,7 +49,7 @@ def explanation(
     stand side by side. Raises ValueError for a picture that cannot be decoded.
     """
     question, piece, box = _decoded(asked), _decoded(archived), _box(evidence.panel)
-    frame = None if evidence.place is None else frame_of(evidence.place, mirrored=evidence.mirrored)
+    frame = None if evidence.place is None else frame_from_place(evidence.place, mirrored=evidence.mirrored)
     pairs = _agreeing(asked_print, archived_print, frame, mirrored_too=evidence.mirrored) if frame is not None else np.empty((0, 4))
     sheets = [_side_by_side(question, piece, frame, pairs, box, captions)]
     if frame is not None:
@@ -60,16 +60,14 @@ def explanation(
     return encoded.tobytes()
 
 
-def _side_by_side(
-    question: Picture, piece: Picture, frame: Matrix | None, pairs: Floats, box: Floats, captions: Captions
-) -> Picture:
+def _side_by_side(question: Rgb, piece: Rgb, frame: Matrix | None, pairs: Float64s, box: Float64s, captions: Captions) -> Rgb:
     """The question on the left with the outline, the archived picture on the right, and lines between what agrees.
 
     `box` are the corners of what is outlined, as fractions of the archived picture: all of it, or the maps that are shown.
     """
-    height = min(_UPPER, int((WIDTH - 3 * _GAP) / (_aspect(question) + _aspect(piece))))
+    height = min(_UPPER, int((EXPLANATION_WIDTH_PX - 3 * _GAP) / (_aspect(question) + _aspect(piece))))
     left, right = (_fit(each, height) for each in (question, piece))
-    at = (WIDTH - left.shape[1] - right.shape[1] - _GAP) // 2
+    at = (EXPLANATION_WIDTH_PX - left.shape[1] - right.shape[1] - _GAP) // 2
     corners = np.array([[at, _CAPTION], [at + left.shape[1] + _GAP, _CAPTION]])
     sheet = _sheet(max(left.shape[0], right.shape[0]))
     for picture, corner, caption in zip((left, right), corners, captions[:2], strict=True):
@@ -92,7 +90,7 @@ def _side_by_side(
     return np.asarray(cv2.addWeighted(lines, _SOLID, sheet, 1 - _SOLID, 0), np.uint8)
 
 
-def _box(panel: Panel | None) -> Floats:
+def _box(panel: Panel | None) -> Float64s:
     """The corners of the maps that are shown, as fractions of the archived picture."""
     if panel is None:
         return CORNERS
@@ -100,29 +98,33 @@ def _box(panel: Panel | None) -> Floats:
     return np.asarray((start + CORNERS * size) / np.array([panel.columns, panel.rows]))
 
 
-def _laid_over(question: Picture, piece: Picture, frame: Matrix, captions: Captions) -> Picture:
+def _laid_over(question: Rgb, piece: Rgb, frame: Matrix, captions: Captions) -> Rgb:
     """What the question shows within the outline, set straight; the archived picture; and where the two differ."""
-    height = min(_LOWER, int((WIDTH - 4 * _GAP) / 3 / _aspect(piece)))
+    height = min(_LOWER, int((EXPLANATION_WIDTH_PX - 4 * _GAP) / 3 / _aspect(piece)))
     theirs = _fit(piece, height)
     size = (theirs.shape[1], theirs.shape[0])
-    matrix = pixels((question.shape[1], question.shape[0])) @ frame @ np.linalg.inv(pixels((2 * size[0], 2 * size[1])))
+    matrix = (
+        fractions_to_pixels((question.shape[1], question.shape[0]))
+        @ frame
+        @ np.linalg.inv(fractions_to_pixels((2 * size[0], 2 * size[1])))
+    )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     double = (2 * size[0], 2 * size[1])
-    ours = resized(np.asarray(cv2.warpPerspective(question, matrix, double, flags=flags), np.uint8), *size)
+    ours = resize_picture(np.asarray(cv2.warpPerspective(question, matrix, double, flags=flags), np.uint8), *size)
     seen = cv2.warpPerspective(np.full(question.shape[:2], 255, np.uint8), matrix, double, flags=flags)
-    within = resized(np.asarray(seen, np.uint8), *size) > 127
+    within = resize_picture(np.asarray(seen, np.uint8), *size) > 127
     difference = _difference(ours, theirs, within)
     for picture in (ours, difference):
         picture[~within] = _UNSEEN
     sheet = _sheet(size[1])
-    at = (WIDTH - 3 * size[0] - 2 * _GAP) // 2
+    at = (EXPLANATION_WIDTH_PX - 3 * size[0] - 2 * _GAP) // 2
     texts = (captions.straightened, captions.archived, captions.difference)
     for number, (picture, caption) in enumerate(zip((ours, theirs, difference), texts, strict=True)):
         _put(sheet, picture, np.array([at + number * (size[0] + _GAP), _CAPTION]), caption)
     return sheet
 
 
-def _difference(ours: Picture, theirs: Picture, within: NDArray[np.bool_]) -> Picture:
+def _difference(ours: Rgb, theirs: Rgb, within: NDArray[np.bool_]) -> Rgb:
     """How far apart the two are once the question has the archived picture's mean colours and contrast: a lamp is no difference."""
     if not within.any():
         return np.zeros_like(ours)
@@ -133,21 +135,21 @@ def _difference(ours: Picture, theirs: Picture, within: NDArray[np.bool_]) -> Pi
     return np.asarray(np.clip(np.abs(matched - soft[1]) * 1.5, 0, 255), np.uint8)
 
 
-def _agreeing(asked: bytes, archived: bytes, frame: Matrix, *, mirrored_too: bool) -> Floats:
+def _agreeing(asked: bytes, archived: bytes, frame: Matrix, *, mirrored_too: bool) -> Float64s:
     """At most MOST_LINES of the points that agree, spread over all of them; none where a print cannot be read."""
     ours, theirs = _readable(asked), _readable(archived)
     if ours is None or theirs is None:
         return np.empty((0, 4))
-    mine = features(ours.points, ours.descriptors)
+    mine = normalise_features(ours.points, ours.descriptors)
     if mirrored_too:
-        mine = flipped(features(ours.points, mirrored(ours.descriptors)), ours.size[0])
-    other = features(theirs.points, theirs.descriptors)
-    pairs = supported(frame, mine, ours.size, other, theirs.size, mirrored=mirrored_too).pairs.astype(np.float64)
+        mine = mirror_points(normalise_features(ours.points, mirror_descriptors(ours.descriptors)), ours.size[0])
+    other = normalise_features(theirs.points, theirs.descriptors)
+    pairs = verify_frame(frame, mine, ours.size, other, theirs.size, mirrored=mirrored_too).pairs.astype(np.float64)
     pairs = pairs[np.lexsort((pairs[:, 0], pairs[:, 1]))]
-    return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(MOST_LINES, len(pairs))).round().astype(np.intp))]
+    return pairs[np.unique(np.linspace(0, len(pairs) - 1, min(MAX_DRAWN_PAIRS, len(pairs))).round().astype(np.intp))]
 
 
-def _outline(view: Picture, frame: Matrix, box: Floats, colour: tuple[int, int, int], thick: int) -> None:
+def _outline(view: Rgb, frame: Matrix, box: Float64s, colour: tuple[int, int, int], thick: int) -> None:
     """Draws the outline as far as it lies before the camera and near enough to be drawn."""
     edge = np.concatenate([np.linspace(a, b, 24, endpoint=False) for a, b in zip(box, np.roll(box, -1, axis=0), strict=True)])
     through = np.column_stack([edge, np.ones(len(edge))]) @ frame.T
@@ -155,26 +157,26 @@ def _outline(view: Picture, frame: Matrix, box: Floats, colour: tuple[int, int, 
     at = np.where(depth > 1e-6, through[:, :2] / np.maximum(depth, 1e-6), np.nan) * np.array(view.shape[1::-1])
     drawn = np.ascontiguousarray(view)
     for one, other in zip(at, np.roll(at, -1, axis=0), strict=True):
-        if np.isfinite([one, other]).all() and np.abs([one, other]).max() < 20 * WIDTH:
+        if np.isfinite([one, other]).all() and np.abs([one, other]).max() < 20 * EXPLANATION_WIDTH_PX:
             cv2.line(drawn, _fine(one), _fine(other), colour, thick, cv2.LINE_AA, _FRACTION)
     view[:] = drawn
 
 
-def _put(sheet: Picture, picture: Picture, corner: NDArray[np.integer], caption: str) -> None:
+def _put(sheet: Rgb, picture: Rgb, corner: NDArray[np.integer], caption: str) -> None:
     x, y = corner.tolist()
     sheet[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
     cv2.putText(sheet, caption, (x, y - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, _INK, 1, cv2.LINE_AA)
 
 
-def _sheet(height: int) -> Picture:
-    return np.full((_CAPTION + height + _GAP // 2, WIDTH, 3), _PAPER, np.uint8)
+def _sheet(height: int) -> Rgb:
+    return np.full((_CAPTION + height + _GAP // 2, EXPLANATION_WIDTH_PX, 3), _PAPER, np.uint8)
 
 
-def _fit(picture: Picture, height: int) -> Picture:
-    return resized(picture, max(1, min(WIDTH - 3 * _GAP, round(_aspect(picture) * height))), max(1, height))
+def _fit(picture: Rgb, height: int) -> Rgb:
+    return resize_picture(picture, max(1, min(EXPLANATION_WIDTH_PX - 3 * _GAP, round(_aspect(picture) * height))), max(1, height))
 
 
-def _aspect(picture: Picture) -> float:
+def _aspect(picture: Rgb) -> float:
     return float(picture.shape[1] / picture.shape[0])
 
 
@@ -185,12 +187,12 @@ def _colour(number: int, count: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _fine(point: Floats) -> tuple[int, int]:
+def _fine(point: Float64s) -> tuple[int, int]:
     x, y = (point * (1 << _FRACTION)).round().astype(int).tolist()
     return x, y
 
 
-def _decoded(png: bytes) -> Picture:
+def _decoded(png: bytes) -> Rgb:
     decoded = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR) if png else None
     if decoded is None:
         raise ValueError("a picture of the explanation cannot be decoded: its bytes are no PNG")
@@ -199,6 +201,6 @@ def _decoded(png: bytes) -> Picture:
 
 def _readable(data: bytes) -> Print | None:
     try:
-        return unpacked(data)
+        return unpack_print(data)
     except ValueError:
         return None

@@ -28,23 +28,23 @@ from numpy.typing import NDArray
 
 N = TypeVar("N", bound=np.generic)
 
-LENGTH: Final = 255
+DESCRIPTOR_LENGTH: Final = 255
 """The Euclidean length of every descriptor, but for rounding."""
 
-ARCHIVED: Final = 430
+MAX_FEATURES_ONE_MAP: Final = 430
 """How many features an archived picture of one map has at most."""
 
-MORE_A_MAP: Final = 50
-ARCHIVED_AT_MOST: Final = 900
+FEATURES_PER_EXTRA_MAP: Final = 50
+MAX_ARCHIVED_FEATURES: Final = 900
 """What each further map adds, since any of them may be asked for alone, and how many features there are in the end."""
 
-ASKED: Final = 900
+MAX_QUERY_FEATURES: Final = 900
 """How many the whole of a question has at most."""
 
 _CONTRAST: Final = 0.01
 """A quarter of OpenCV's: flat art and dark screenshots have weak features or none, and the strongest are taken anyhow."""
 
-LONGEST: Final = 768
+MAX_SIFT_SIDE_PX: Final = 768
 """Larger pictures are made smaller first: their finest detail is noise."""
 
 _LEAST_SIDE: Final = 512
@@ -59,15 +59,15 @@ _SIZES: Final = (4.0, 8.0, 16.0)
 """Features are spread over so many cells across and down, and over sizes below, between and above these, in pixels."""
 
 Descriptors = NDArray[np.uint8]
-Words = NDArray[np.uint16]
+VisualWords = NDArray[np.uint16]
 Signatures = NDArray[np.uint64]
 Floats = NDArray[np.float32]
 
-BITS = 64
-SCALE = 512.0
+SIGNATURE_BITS = 64
+CODEBOOK_SCALE = 512.0
 """The codebook keeps components of unit descriptors (0 to about 0.5) times this, as bytes."""
 
-ALIKE = 22
+MAX_SIGNATURE_DISTANCE = 22
 """Signatures of one spot seen twice mostly differ in fewer bits of 64 than this; those of two spots in about 32."""
 
 _GROUPS = 32
@@ -84,18 +84,18 @@ _SEED = 2008
 Poses = NDArray[np.uint16]
 """The higher byte is the angle, in 256 steps of a circle; the lower the size, in 16 steps an octave from a quarter of a pixel."""
 
-TURNS: Final = 256
-AN_OCTAVE: Final = 16
+ANGLE_STEPS: Final = 256
+SIZE_STEPS_PER_OCTAVE: Final = 16
 _LEAST_SIZE: Final = 0.25
 
 
-def most_of(width: int, height: int) -> int:
+def choose_feature_limit(width: int, height: int) -> int:
     """How many features an archived picture of that size is worth."""
-    return min(ARCHIVED_AT_MOST, ARCHIVED + MORE_A_MAP * max(0, round(width * height / _MAP**2) - 1))
+    return min(MAX_ARCHIVED_FEATURES, MAX_FEATURES_ONE_MAP + FEATURES_PER_EXTRA_MAP * max(0, round(width * height / _MAP**2) - 1))
 
 
-def features_of(
-    rgb: NDArray[np.uint8], most: int, longest: int = LONGEST, *, spread: bool = False
+def extract_features(
+    rgb: NDArray[np.uint8], most: int, longest: int = MAX_SIFT_SIDE_PX, *, spread: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """The strongest `most` features: points (n, 4) as in `Print`, in pixels of the picture as given, and descriptors (n, 128).
 
@@ -106,7 +106,7 @@ def features_of(
     longer = max(height, width)
     factor = min(max(longer, min(_LEAST_SIDE, longest)), longest) / longer
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    grey = cv2.cvtColor(resized(rgb, *size), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(resize_picture(rgb, *size), cv2.COLOR_RGB2GRAY)
     sift = cv2.SIFT.create(nfeatures=round(most * _SPARE), contrastThreshold=_CONTRAST)
     found, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None:
@@ -116,7 +116,7 @@ def features_of(
     best = _spread(points, strength, size, most) if spread else np.argsort(-strength, kind="stable")[:most]
     points[:, :2] = (points[:, :2] + 0.5) / np.array([size[0] / width, size[1] / height], np.float32) - 0.5
     points[:, 2] /= factor
-    return points[best], rooted(np.asarray(descriptors[best], np.float32))
+    return points[best], to_rootsift(np.asarray(descriptors[best], np.float32))
 
 
 def _spread(points: NDArray[np.float32], strength: NDArray[np.float64], size: tuple[int, int], most: int) -> NDArray[np.intp]:
@@ -132,19 +132,19 @@ def _spread(points: NDArray[np.float32], strength: NDArray[np.float64], size: tu
     return np.concatenate([first, rest[np.argsort(rank, kind="stable")[: most - len(first)]]])
 
 
-def resized(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def resize_picture(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """The picture in another size: averaged where it shrinks, interpolated where it grows."""
     shrinks = width * height < picture.shape[0] * picture.shape[1]
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8)
 
 
-def rooted(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
+def to_rootsift(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
     """SIFT's descriptors as RootSIFT in bytes."""
     sums = np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
-    return np.asarray(np.rint(np.sqrt(descriptors / sums) * LENGTH), np.uint8)
+    return np.asarray(np.rint(np.sqrt(descriptors / sums) * DESCRIPTOR_LENGTH), np.uint8)
 
 
-def mirrored(descriptors: NDArray[N]) -> NDArray[N]:
+def mirror_descriptors(descriptors: NDArray[N]) -> NDArray[N]:
     """The descriptors that the same patches have in the mirror image, however it is turned.
 
     A descriptor is laid along its patch's own direction, so that every mirroring flips it across that direction: the four rows
@@ -170,19 +170,19 @@ class Codebook(NamedTuple):
     projection: Floats
     sides: Floats
     centres: Floats
-    groups: list[tuple[Floats, Words]]
+    groups: list[tuple[Floats, VisualWords]]
 
 
-def words_of(descriptors: Descriptors) -> tuple[Words, Signatures]:
+def assign_words(descriptors: Descriptors) -> tuple[VisualWords, Signatures]:
     """The word of each RootSIFT descriptor, (n, 128) of any scale, and its signature within that word."""
-    words = probes_of(descriptors, 1)[:, 0]
-    return words, signatures_of(descriptors, words)
+    words = find_nearest_words(descriptors, 1)[:, 0]
+    return words, compute_signatures(descriptors, words)
 
 
-def probes_of(descriptors: Descriptors, count: int) -> Words:
+def find_nearest_words(descriptors: Descriptors, count: int) -> VisualWords:
     """The `count` nearest words of each descriptor, (n, count), the nearest first: a blurred one may have left its own."""
-    book = codebook()
-    rows = np.column_stack([units(descriptors), np.ones(len(descriptors), np.float32)])
+    book = load_codebook()
+    rows = np.column_stack([normalise_descriptors(descriptors), np.ones(len(descriptors), np.float32)])
     near = np.argpartition(rows @ book.centres, -_LOOKED_IN, axis=1)[:, -_LOOKED_IN:]
     asking, column = np.divmod(np.argsort(near, axis=None, kind="stable"), _LOOKED_IN)
     ends = np.searchsorted(near[asking, column], np.arange(len(book.groups) + 1))
@@ -200,10 +200,10 @@ def probes_of(descriptors: Descriptors, count: int) -> Words:
     return np.take_along_axis(found.reshape(len(rows), _LOOKED_IN * count), order, axis=1)
 
 
-def signatures_of(descriptors: Descriptors, words: Words) -> Signatures:
+def compute_signatures(descriptors: Descriptors, words: VisualWords) -> Signatures:
     """The signature that each descriptor has in a word: `words` is (n,), or (n, count) for several of each."""
-    book = codebook()
-    projected = units(descriptors) @ book.projection
+    book = load_codebook()
+    projected = normalise_descriptors(descriptors) @ book.projection
     if words.ndim == 2:
         projected = projected[:, None, :]
     bits = projected > book.sides[words]
@@ -211,35 +211,35 @@ def signatures_of(descriptors: Descriptors, words: Words) -> Signatures:
     return packed
 
 
-def mirrored_words(words: Words) -> Words:
+def mirror_words(words: VisualWords) -> VisualWords:
     """The words of the same descriptors in the mirrored picture: the pairs follow each other in the codebook."""
     return words ^ np.uint16(1)
 
 
-class Spoken(NamedTuple):
+class SortedWords(NamedTuple):
     """A picture's words in order, and their signatures: what others are compared with."""
 
-    words: Words
+    words: VisualWords
     signatures: Signatures
 
 
-def spoken(words: Words, signatures: Signatures) -> Spoken:
+def sort_words(words: VisualWords, signatures: Signatures) -> SortedWords:
     """Words and signatures (n,) in the order of the words."""
     order = np.argsort(words, kind="stable")
-    return Spoken(words[order], signatures[order])
+    return SortedWords(words[order], signatures[order])
 
 
-def shared(spoken: Spoken, words: Words, signatures: Signatures) -> int:
+def count_shared_features(spoken: SortedWords, words: VisualWords, signatures: Signatures) -> int:
     """How many features have one in the other picture with the same word and nearly its signature."""
     first, end = (np.searchsorted(spoken.words, words, side) for side in ("left", "right"))
     counts = end - first
     asking = np.repeat(np.arange(len(words)), counts)
     at = np.arange(len(asking)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-    near = np.bitwise_count(spoken.signatures[at] ^ signatures[asking]) <= ALIKE
+    near = np.bitwise_count(spoken.signatures[at] ^ signatures[asking]) <= MAX_SIGNATURE_DISTANCE
     return len(np.unique(asking[near]))
 
 
-def units(descriptors: Descriptors) -> Floats:
+def normalise_descriptors(descriptors: Descriptors) -> Floats:
     """Descriptors as rows of length 1; one of zeros stays so."""
     rows = descriptors.astype(np.float32)
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
@@ -248,32 +248,34 @@ def units(descriptors: Descriptors) -> Floats:
 
 
 @cache
-def codebook() -> Codebook:
+def load_codebook() -> Codebook:
     """The trained one (infra/sandbox/training/codebook.py), read from the package at the first use: half of each pair is kept."""
     with files(__package__).joinpath("codebook.npz").open("rb") as file:
         half = np.load(file)["words"]
-    words = paired(half).astype(np.float32) / np.float32(SCALE)
-    projection = rotation()
+    words = pair_with_mirrors(half).astype(np.float32) / np.float32(CODEBOOK_SCALE)
+    projection = build_projection()
     return Codebook(words, projection, np.asarray(words @ projection, np.float32), *_grouped(words))
 
 
-def paired(half: NDArray[N]) -> NDArray[N]:
+def pair_with_mirrors(half: NDArray[N]) -> NDArray[N]:
     """All words: each one of the half with its mirror image behind it."""
-    return np.stack([half, mirrored(half)], axis=1).reshape(-1, 128)
+    return np.stack([half, mirror_descriptors(half)], axis=1).reshape(-1, 128)
 
 
-def _grouped(words: Floats) -> tuple[Floats, list[tuple[Floats, Words]]]:
+def _grouped(words: Floats) -> tuple[Floats, list[tuple[Floats, VisualWords]]]:
     """The centres of the groups, and the words in each: k-means, in which a word also pulls at the mirror image of its group."""
     centres = words[:: 2 * (len(words) // (2 * _GROUPS))][:_GROUPS]
     for _ in range(_ROUNDS):
-        nearest = (words @ _columns(paired(centres))[:-1] + _columns(paired(centres))[-1]).argmax(axis=1)
+        nearest = (words @ _columns(pair_with_mirrors(centres))[:-1] + _columns(pair_with_mirrors(centres))[-1]).argmax(axis=1)
         sums = np.zeros_like(centres)
-        np.add.at(sums, nearest >> 1, np.where((nearest & 1)[:, None] > 0, mirrored(words), words))
+        np.add.at(sums, nearest >> 1, np.where((nearest & 1)[:, None] > 0, mirror_descriptors(words), words))
         counts = np.maximum(np.bincount(nearest >> 1, minlength=_GROUPS), 1)[:, None]
         centres = np.asarray(sums / counts, np.float32)
     members = [np.flatnonzero(nearest == group) for group in range(2 * _GROUPS)]
     used = [group for group, each in enumerate(members) if len(each)]
-    return _columns(paired(centres)[used]), [(_columns(words[members[group]]), members[group].astype(np.uint16)) for group in used]
+    return _columns(pair_with_mirrors(centres)[used]), [
+        (_columns(words[members[group]]), members[group].astype(np.uint16)) for group in used
+    ]
 
 
 def _columns(rows: Floats) -> Floats:
@@ -281,20 +283,22 @@ def _columns(rows: Floats) -> Floats:
     return np.column_stack([rows, -(rows * rows).sum(axis=1) / 2]).T.copy()
 
 
-def rotation() -> Floats:
+def build_projection() -> Floats:
     """The projection of signatures: 64 of the 128 axes of a random rotation, the same everywhere."""
     square = np.random.default_rng(_SEED).normal(size=(128, 128))
-    return np.linalg.qr(square)[0][:, :BITS].astype(np.float32)
+    return np.linalg.qr(square)[0][:, :SIGNATURE_BITS].astype(np.float32)
 
 
-def poses_of(points: NDArray[np.float32]) -> Poses:
+def encode_poses(points: NDArray[np.float32]) -> Poses:
     """The poses (n,) of features (n, 4) as in `Print`."""
-    turns = np.rint(points[:, 3] * (TURNS / 360)).astype(np.int64) % TURNS
-    sizes = np.rint(AN_OCTAVE * np.log2(np.maximum(points[:, 2], _LEAST_SIZE) / _LEAST_SIZE)).clip(0, 255).astype(np.int64)
+    turns = np.rint(points[:, 3] * (ANGLE_STEPS / 360)).astype(np.int64) % ANGLE_STEPS
+    sizes = (
+        np.rint(SIZE_STEPS_PER_OCTAVE * np.log2(np.maximum(points[:, 2], _LEAST_SIZE) / _LEAST_SIZE)).clip(0, 255).astype(np.int64)
+    )
     poses: Poses = (turns << 8 | sizes).astype(np.uint16)
     return poses
 
 
-def mirrored_poses(poses: Poses) -> Poses:
+def mirror_poses(poses: Poses) -> Poses:
     """What they are in the mirror image, left and right changed."""
-    return ((TURNS // 2 - (poses >> 8).astype(np.int64)) % TURNS << 8 | poses & 255).astype(np.uint16)
+    return ((ANGLE_STEPS // 2 - (poses >> 8).astype(np.int64)) % ANGLE_STEPS << 8 | poses & 255).astype(np.uint16)

@@ -8,25 +8,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.ports import Examined, Fingerprint
-from infra.vision.features import ASKED, features_of, most_of, resized, words_of
-from infra.vision.hash import pdq, pdq_turns
-from infra.vision.prints import PICTURE, THUMB, Print, packed
-from infra.vision.rectify import corners_of, decoded, rectified
-from infra.vision.regions import places_of
+from contracts.ports import Fingerprint, QueryFingerprint
+from infra.vision.features import MAX_QUERY_FEATURES, assign_words, choose_feature_limit, extract_features, resize_picture
+from infra.vision.hash import compute_pdq, compute_pdq_turns
+from infra.vision.prints import MAX_PICTURE_PX, THUMB_PX, Print, pack_print
+from infra.vision.rectify import decode_picture, rectify_region, to_pixel_corners
+from infra.vision.regions import find_regions
 
-METHOD: Final = "f1"
+FINGERPRINT_METHOD: Final = "f1"
 """How fingerprints are made. Another name whenever any picture's would become another one: two methods are never compared."""
 
-FEATURES_SIDE: Final = 512
+FEATURES_SIDE_PX: Final = 512
 """Pixels on the longer side of a question in which features are looked for: its `picture` has finer ones, and they find no more."""
 
-CLOSER: Final = 3
+MAX_CLOSER_REGIONS: Final = 3
 CLOSER_FEATURES: Final = 150
-CLOSER_SIDE: Final = 256
+CLOSER_SIDE_PX: Final = 256
 """At most three places that are smaller than this in a question's `picture` are looked at again, straightened, as large as this."""
 
-HASHED_SIDE: Final = 128
+HASHED_SIDE_PX: Final = 128
 """Pixels on a side of a straightened place of which the hash is made."""
 
 _LARGEST: Final = 1600
@@ -52,7 +52,7 @@ class Fingerprinter:
 
     @property
     def method(self) -> str:
-        return METHOD
+        return FINGERPRINT_METHOD
 
     async def fingerprint(self, picture: bytes) -> Fingerprint:
         """An archived picture's (canonical PNG). Raises Reject for one that cannot be decoded."""
@@ -60,9 +60,9 @@ class Fingerprinter:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE_S):
                     await self._quiet.wait()
-            return await asyncio.to_thread(lambda: _told(archived_print(decoded(picture))))
+            return await asyncio.to_thread(lambda: _told(make_archived_print(decode_picture(picture))))
 
-    async def examine(self, picture: bytes) -> Examined:
+    async def examine(self, picture: bytes) -> QueryFingerprint:
         """A question's, before the archive's. Raises Reject for a picture that cannot be decoded."""
         self._asked += 1
         self._quiet.clear()
@@ -75,39 +75,44 @@ class Fingerprinter:
                 self._quiet.set()
 
 
-def archived_print(rgb: Bytes) -> Print:
+def make_archived_print(rgb: Bytes) -> Print:
     """What an archived picture (h, w, 3) is recognised by."""
     height, width = rgb.shape[:2]
     rgb = _reduced(rgb, _LARGEST)
-    points, descriptors = features_of(rgb, most_of(width, height), spread=True)
+    points, descriptors = extract_features(rgb, choose_feature_limit(width, height), spread=True)
     return _print((width, height), rgb, _in_pixels_of((width, height), points, rgb), descriptors)
 
 
-def asked_print(rgb: Bytes) -> Print:
+def make_query_print(rgb: Bytes) -> Print:
     """What a question is recognised by, with its places."""
     height, width = rgb.shape[:2]
     rgb = _reduced(rgb, _LARGEST)
-    small = _reduced(rgb, PICTURE)
-    places = np.array(places_of(small), np.float32).reshape(-1, 8)
-    points, descriptors = features_of(small, ASKED, FEATURES_SIDE)
+    small = _reduced(rgb, MAX_PICTURE_PX)
+    places = np.array(find_regions(small), np.float32).reshape(-1, 8)
+    points, descriptors = extract_features(small, MAX_QUERY_FEATURES, FEATURES_SIDE_PX)
     points = _in_pixels_of((rgb.shape[1], rgb.shape[0]), points, small)
-    features = [(points, descriptors), *closer_features(rgb, places, points)]
+    features = [(points, descriptors), *extract_closer_features(rgb, places, points)]
     points, descriptors = (np.concatenate(parts) for parts in zip(*features, strict=True))
-    hashes = np.stack([pdq_turns(small), *(pdq_turns(rectified(small, place, HASHED_SIDE), CLOSER_SIDE) for place in places)])
+    hashes = np.stack(
+        [
+            compute_pdq_turns(small),
+            *(compute_pdq_turns(rectify_region(small, place, HASHED_SIDE_PX), CLOSER_SIDE_PX) for place in places),
+        ]
+    )
     points = _in_pixels_of((width, height), points, rgb)
     return _print((width, height), small, points, descriptors, picture=small, places=places, place_hashes=hashes)
 
 
-def closer_features(rgb: Bytes, places: Points, known: Points) -> list[tuple[Points, Bytes]]:
+def extract_closer_features(rgb: Bytes, places: Points, known: Points) -> list[tuple[Points, Bytes]]:
     """The features of the first places that are small and have few known points: points in the picture's pixels, descriptors."""
     height, width = rgb.shape[:2]
-    small = CLOSER_SIDE * max(1.0, max(height, width) / PICTURE)
+    small = CLOSER_SIDE_PX * max(1.0, max(height, width) / MAX_PICTURE_PX)
     seen: list[tuple[Points, Bytes]] = []
     for place in places:
-        corners = corners_of(place, width, height)
+        corners = to_pixel_corners(place, width, height)
         sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
         across, down = float(sides[::2].mean()), float(sides[1::2].mean())
-        if not (min(across, down) >= 1 and max(across, down) < small and len(seen) < CLOSER):
+        if not (min(across, down) >= 1 and max(across, down) < small and len(seen) < MAX_CLOSER_REGIONS):
             continue
         if _inside(corners, known) < CLOSER_FEATURES:
             seen.append(_closer(rgb, corners, across, down))
@@ -123,11 +128,11 @@ def _inside(corners: Points, points: Points) -> int:
 
 
 def _closer(rgb: Bytes, corners: Points, across: float, down: float) -> tuple[Points, Bytes]:
-    factor = CLOSER_SIDE / max(across, down)
+    factor = CLOSER_SIDE_PX / max(across, down)
     size = max(8, round(across * factor)), max(8, round(down * factor))
     box = np.array([[0, 0], [size[0], 0], size, [0, size[1]]], np.float32) - np.float32(0.5)
     straight = cv2.warpPerspective(rgb, cv2.getPerspectiveTransform(corners, box), size, borderMode=cv2.BORDER_REPLICATE)
-    points, descriptors = features_of(np.asarray(straight, np.uint8), CLOSER_FEATURES, CLOSER_SIDE)
+    points, descriptors = extract_features(np.asarray(straight, np.uint8), CLOSER_FEATURES, CLOSER_SIDE_PX)
     if len(points):
         points = _back(points, np.asarray(cv2.getPerspectiveTransform(box, corners), np.float64))
     return points, descriptors
@@ -145,9 +150,9 @@ def _back(points: Points, homography: NDArray[np.float64]) -> Points:
 
 def _print(size: tuple[int, int], rgb: Bytes, points: Points, descriptors: Bytes, **asked: NDArray[np.generic]) -> Print:
     """The print of a picture of that size: points are in its pixels, `rgb` may be a smaller copy."""
-    words, signatures = words_of(descriptors)
-    digest, quality = pdq(rgb)
-    return Print(size, points, descriptors, words, signatures, digest, quality, resized(rgb, THUMB, THUMB), **asked)  # type: ignore[arg-type]
+    words, signatures = assign_words(descriptors)
+    digest, quality = compute_pdq(rgb)
+    return Print(size, points, descriptors, words, signatures, digest, quality, resize_picture(rgb, THUMB_PX, THUMB_PX), **asked)  # type: ignore[arg-type]
 
 
 def _in_pixels_of(size: tuple[int, int], points: Points, rgb: Bytes) -> Points:
@@ -159,13 +164,13 @@ def _in_pixels_of(size: tuple[int, int], points: Points, rgb: Bytes) -> Points:
 def _reduced(rgb: Bytes, longest: int) -> Bytes:
     """The picture with a longer side of at most `longest` pixels."""
     factor = longest / max(rgb.shape)
-    return rgb if factor >= 1 else resized(rgb, max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
+    return rgb if factor >= 1 else resize_picture(rgb, max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
 
 
 def _told(made: Print) -> Fingerprint:
-    return Fingerprint(packed(made), made.hash.hex(), made.quality, len(made.points))
+    return Fingerprint(pack_print(made), made.hash.hex(), made.quality, len(made.points))
 
 
-def _examined(picture: bytes) -> Examined:
-    made = asked_print(decoded(picture))
-    return Examined(_told(made), tuple(tuple(place) for place in made.places.astype(float).tolist()))
+def _examined(picture: bytes) -> QueryFingerprint:
+    made = make_query_print(decode_picture(picture))
+    return QueryFingerprint(_told(made), tuple(tuple(place) for place in made.places.astype(float).tolist()))

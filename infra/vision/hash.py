@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.vision.features import resized
+from infra.vision.features import resize_picture
 
-FULL: Final = 512
+PDQ_SIDE_PX: Final = 512
 """Pictures are brought to this size before: larger ones as Meta's own tools do, smaller ones so that dithering is smoothed."""
 
 _GRID: Final = 64
@@ -24,16 +24,16 @@ _QUALITY: Final = 90
 """By which the sum of the gradients is divided to make a figure up to 100, as published."""
 
 
-def pdq(rgb: NDArray[np.uint8]) -> tuple[bytes, int]:
+def compute_pdq(rgb: NDArray[np.uint8]) -> tuple[bytes, int]:
     """The hash (32 bytes, the first bit the highest as in Meta's hex) and its quality, 0 for a blank picture to 100.
 
     Below a quality of 50 the picture has too few gradients for the hash to say much.
     """
-    sampled = _filter(FULL) @ _luma(rgb, FULL) @ _filter(FULL).T
+    sampled = _filter(PDQ_SIDE_PX) @ _luma(rgb, PDQ_SIDE_PX) @ _filter(PDQ_SIDE_PX).T
     return _bits(sampled).tobytes(), _quality(sampled)
 
 
-def pdq_turns(rgb: NDArray[np.uint8], full: int = FULL) -> NDArray[np.uint8]:
+def compute_pdq_turns(rgb: NDArray[np.uint8], full: int = PDQ_SIDE_PX) -> NDArray[np.uint8]:
     """The hashes (8, 32) of the picture turned clockwise by 0, 90, 180 and 270 degrees, and then of its mirror image (left to
     right) turned likewise: those of the truly turned pictures but for a bit here and there, since flipping the filter is as good.
 
@@ -46,13 +46,13 @@ def pdq_turns(rgb: NDArray[np.uint8], full: int = FULL) -> NDArray[np.uint8]:
     return np.stack([_bits(sampled) for sampled in (*turned, *mirrored)])
 
 
-def distance(one: bytes, other: bytes) -> int:
+def hamming_distance(one: bytes, other: bytes) -> int:
     """In how many bits two hashes differ."""
     return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
 
 
 def _luma(rgb: NDArray[np.uint8], full: int) -> NDArray[np.float64]:
-    return np.asarray(cv2.cvtColor(resized(rgb, full, full).astype(np.float32), cv2.COLOR_RGB2GRAY), np.float64)
+    return np.asarray(cv2.cvtColor(resize_picture(rgb, full, full).astype(np.float32), cv2.COLOR_RGB2GRAY), np.float64)
 
 
 def _bits(sampled: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Quads = NDArray[np.float32]
-Floats = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 
-LEAST: Final = 0.04
+MIN_SIDE_SHARE: Final = 0.04
 """The shortest side of a quadrilateral, of the picture's longer side."""
 
 _LINES: Final = 16
@@ -29,7 +29,7 @@ _STEP: Final = 2
 _ACROSS: Final = 2.5
 """Pixels to either side of a line at which colours are compared."""
 
-CLEAR: Final = 18.0
+CLEAR_EDGE_CONTRAST: Final = 18.0
 """The distance of two colours in Lab from which an edge is as clear as can be."""
 
 _SPARE: Final = 0.12
@@ -49,17 +49,17 @@ _BORDER: Final = 4
 class _Bundle:
     """Lines (n, 2) of one direction, and how clear an edge each of them is up to each sample (n, samples + 1), summed up."""
 
-    lines: Floats
-    sums: Floats
+    lines: Float64s
+    sums: Float64s
 
-    def clear(self, which: NDArray[np.intp], start: Floats, end: Floats) -> Floats:
+    def clear(self, which: NDArray[np.intp], start: Float64s, end: Float64s) -> Float64s:
         """How clear an edge each line is from `start` to `end`, 0 to 1."""
         last = self.sums.shape[1] - 1
         first, stop = (np.clip(np.rint(at / _STEP), 0, last).astype(np.intp) for at in (start, end))
         return np.where(stop > first, (self.sums[which, stop] - self.sums[which, first]) / np.maximum(stop - first, 1), _UNKNOWN)
 
 
-def line_quads(lab: NDArray[np.uint8], most: int) -> Quads:
+def find_line_quads(lab: NDArray[np.uint8], most: int) -> Quads:
     """The quadrilaterals (n, 4, 2), clockwise from the top left, whose sides are the clearest edges that end at the corners."""
     height, width = lab.shape[:2]
     segments = _segments(lab)
@@ -78,7 +78,7 @@ def line_quads(lab: NDArray[np.uint8], most: int) -> Quads:
     rows, columns = (lefts[:, None], rights[:, None], rights[:, None], lefts[:, None]), (tops, tops, bottoms, bottoms)
     xs, ys = (np.stack([axis[at] for at in zip(rows, columns, strict=True)]) for axis in (x, y))
     across, upright = np.minimum(xs[1] - xs[0], xs[2] - xs[3]), np.minimum(ys[3] - ys[0], ys[2] - ys[1])
-    usable = np.minimum(across, upright) > LEAST * max(height, width)
+    usable = np.minimum(across, upright) > MIN_SIDE_SHARE * max(height, width)
     for at, size in ((xs, width), (ys, height)):
         usable &= (at.min(axis=0) > -_SPARE * size) & (at.max(axis=0) < (1 + _SPARE) * size)
     area = np.log(np.maximum(across * upright / (height * width), 1e-4))
@@ -88,7 +88,7 @@ def line_quads(lab: NDArray[np.uint8], most: int) -> Quads:
     return np.stack([xs.reshape(4, -1)[:, best].T, ys.reshape(4, -1)[:, best].T], -1).astype(np.float32)
 
 
-def _sides(lines: _Bundle, start: Floats, end: Floats) -> tuple[Floats, Floats]:
+def _sides(lines: _Bundle, start: Float64s, end: Float64s) -> tuple[Float64s, Float64s]:
     """How clear each line is between two others, and how clear the clearer end of what goes on beyond them."""
     which = np.arange(len(lines.lines))[:, None]
     far = np.maximum(8, 0.2 * (end - start)) + 3
@@ -96,7 +96,7 @@ def _sides(lines: _Bundle, start: Floats, end: Floats) -> tuple[Floats, Floats]:
     return lines.clear(which, start, end), beyond
 
 
-def _segments(lab: NDArray[np.uint8]) -> Floats:
+def _segments(lab: NDArray[np.uint8]) -> Float64s:
     """Straight pieces of edges in any channel: x, y of both ends (n, 4)."""
     detector = cv2.createLineSegmentDetector(cv2.LSD_REFINE_NONE, 1.0)
     found = [detector.detect(channel)[0] for channel in cv2.split(lab)]
@@ -104,7 +104,7 @@ def _segments(lab: NDArray[np.uint8]) -> Floats:
     return np.asarray(segments[np.hypot(*(segments[:, 2:] - segments[:, :2]).T) > 0.025 * max(lab.shape)], np.float64)
 
 
-def _bundle(lab: NDArray[np.uint8], segments: Floats) -> _Bundle:
+def _bundle(lab: NDArray[np.uint8], segments: Float64s) -> _Bundle:
     """The longest level lines of a picture, and its upper and lower border, as lines along x."""
     height, width = lab.shape[:2]
     lines = np.array([*_merged(segments, width / 2), (1.0, 0.0), (height - 2.0, 0.0)])
@@ -118,12 +118,12 @@ def _bundle(lab: NDArray[np.uint8], segments: Floats) -> _Bundle:
         columns = np.clip(np.rint(at - off * upright * lines[:, 1:]), 0, width - 1).astype(np.intp)
         return np.asarray(lab[rows, columns], np.float32)
 
-    clear = np.minimum(1, np.linalg.norm(colours(_ACROSS) - colours(-_ACROSS), axis=2) / CLEAR)
+    clear = np.minimum(1, np.linalg.norm(colours(_ACROSS) - colours(-_ACROSS), axis=2) / CLEAR_EDGE_CONTRAST)
     clear = np.where((across >= 0) & (across < height), clear, _UNKNOWN)
     return _Bundle(lines, np.concatenate([np.zeros((len(lines), 1)), np.cumsum(clear, axis=1)], axis=1))
 
 
-def _merged(segments: Floats, middle: float) -> list[tuple[float, float]]:
+def _merged(segments: Float64s, middle: float) -> list[tuple[float, float]]:
     """The lines that level segments lie on, those with the longest segments on them."""
     lengths = np.abs(segments[:, 2] - segments[:, 0])
     order = np.argsort(-lengths, kind="stable")[:300]
@@ -148,13 +148,13 @@ def _merged(segments: Floats, middle: float) -> list[tuple[float, float]]:
     return [(place, slope) for _, place, slope in sorted(lines, reverse=True)[:_LINES]]
 
 
-def _near(segments: Floats, middle: float, place: float, slope: float) -> NDArray[np.bool_]:
+def _near(segments: Float64s, middle: float, place: float, slope: float) -> NDArray[np.bool_]:
     """Which segments have both ends within two pixels of the line."""
     away = np.abs(segments[:, 1::2] - (place + slope * (segments[:, ::2] - middle)))
     return np.asarray(away.max(axis=1) < 2.2)
 
 
-def contour_quads(lab: NDArray[np.uint8]) -> Quads:
+def find_contour_quads(lab: NDArray[np.uint8]) -> Quads:
     """The four-sided contours in a picture, (n, 4, 2) in its pixels, in any order; `lab` is smoothed, in Lab."""
     found = [quad for mask in _masks(lab) for quad in _quads(mask)]
     return np.array(found, np.float32).reshape(-1, 4, 2)
@@ -183,7 +183,7 @@ def _quads(mask: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     least = _LEAST_AREA * mask.size
     for contour in cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)[0]:
         _, _, width, height = cv2.boundingRect(contour)
-        if width * height < least or min(width, height) < LEAST * max(mask.shape):
+        if width * height < least or min(width, height) < MIN_SIDE_SHARE * max(mask.shape):
             continue
         hull = cv2.convexHull(contour)
         area = cv2.contourArea(hull)

@@ -7,24 +7,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.vision.alignment import Matrix, moved, pixels
-from infra.vision.prints import THUMB
+from infra.vision.alignment import Matrix, fractions_to_pixels, transform_points
+from infra.vision.prints import THUMB_PX
 
-Picture = NDArray[np.uint8]
+Rgb = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+PixelMask = NDArray[np.bool_]
 
-BLOCK: Final = 12
-STEP: Final = 4
+BLOCK_PX: Final = 12
+BLOCK_STEP_PX: Final = 4
 """Correlations are taken in blocks of BLOCK by BLOCK pixels, a STEP apart."""
 
 GRAIN: Final = 6.0
 """Variance, and contrast in levels of 255, that noise, dithering and compression make of nothing: less than it counts little."""
 
-ENOUGH: Final = 0.06
+HALF_TRUST_SHARE: Final = 0.06
 """The share of a thumb that must be seen and have contrast for an agreement to be believed in half."""
 
-FEWEST: Final = 40
+MIN_SEEN_PIXELS: Final = 40
 """Pixels of a thumb that must be seen for its colours to be compared."""
 
 _WEIGHTS: Final = (1.0, 0.6, 0.6)
@@ -35,36 +35,36 @@ _DARK: Final = 32.0
 
 _FINE: Final = 4
 _MARGIN: Final = 16
-_SIDE: Final = THUMB + 2 * _MARGIN
-_WIDE: Final = np.array([[_SIDE / THUMB, 0, -_MARGIN / THUMB], [0, _SIDE / THUMB, -_MARGIN / THUMB], [0, 0, 1]])
+_SIDE: Final = THUMB_PX + 2 * _MARGIN
+_WIDE: Final = np.array([[_SIDE / THUMB_PX, 0, -_MARGIN / THUMB_PX], [0, _SIDE / THUMB_PX, -_MARGIN / THUMB_PX], [0, 0, 1]])
 _STOP: Final = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS
 
 
-def inside(frame: Matrix, side: int = THUMB) -> Mask:
+def mask_inside(frame: Matrix, side: int = THUMB_PX) -> PixelMask:
     """Which pixels (side, side) of the archived picture, squeezed to a square, lie within the question."""
-    at = moved(frame, _centres(side))
+    at = transform_points(frame, _centres(side))
     with np.errstate(invalid="ignore"):
-        within: Mask = ((at >= 0) & (at <= 1)).all(axis=1).reshape(side, side)
+        within: PixelMask = ((at >= 0) & (at <= 1)).all(axis=1).reshape(side, side)
     return within
 
 
-def seen_through(picture: Picture, frame: Matrix, side: int = THUMB, *, fine: int = _FINE) -> Picture:
+def warp_through(picture: Rgb, frame: Matrix, side: int = THUMB_PX, *, fine: int = _FINE) -> Rgb:
     """What the question shows where the archived picture should lie, (side, side, 3); its edge goes on beyond its outside."""
     many = side * fine
-    matrix = pixels((picture.shape[1], picture.shape[0])) @ frame @ np.linalg.inv(pixels((many, many)))
+    matrix = fractions_to_pixels((picture.shape[1], picture.shape[0])) @ frame @ np.linalg.inv(fractions_to_pixels((many, many)))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     warped = cv2.warpPerspective(picture, matrix, (many, many), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.resize(warped, (side, side), interpolation=cv2.INTER_AREA) if fine > 1 else warped, np.uint8)
 
 
-def planes(picture: Picture) -> Floats:
+def to_opponent_planes(picture: Rgb) -> Floats:
     """Light, red against green, and yellow against blue (h, w, 3), in levels of 255."""
     red, green, blue = (picture[..., i].astype(np.float32) for i in range(3))
     out: Floats = np.stack([(red + green + blue) / 3, red - green, (red + green) / 2 - blue], axis=-1)
     return out
 
 
-def agreement(values: Floats, weights: Floats) -> float:
+def compute_agreement(values: Floats, weights: Floats) -> float:
     """How alike two pictures are where both are seen, 0 to 1: the mean of their `blocks`' correlations, each by its contrast.
 
     Each block's light and colours are compared without their mean and strength, so that a cast, a shade or a lamp do no harm. A
@@ -76,10 +76,10 @@ def agreement(values: Floats, weights: Floats) -> float:
         return 0.0
     mean = float((np.maximum(values, 0) * weights).sum()) / total
     share = total / weights.size
-    return mean * share / (share + ENOUGH)
+    return mean * share / (share + HALF_TRUST_SHARE)
 
 
-class Colours(NamedTuple):
+class ColourFit(NamedTuple):
     """How well the colours of two pictures go together: their correlation under the likeliest light, and how coloured that is.
 
     `alike` is 0 to 1; `cast` is by how much, as a logarithm, the light is stronger or weaker in one channel than in the mean.
@@ -89,20 +89,20 @@ class Colours(NamedTuple):
     cast: float = 0.0
 
 
-def colours(warped: Picture, thumb: Picture, within: Mask) -> Colours:
+def compare_colours(warped: Rgb, thumb: Rgb, within: PixelMask) -> ColourFit:
     """The same drawing in other colours is another piece: each channel may be lighter or darker as a whole, and no more."""
-    if within.sum() < FEWEST:
-        return Colours()
+    if within.sum() < MIN_SEEN_PIXELS:
+        return ColourFit()
     ours, theirs = warped[within] + np.float32(_DARK), thumb[within] + np.float32(_DARK)
     light = np.median(np.log(theirs / ours), axis=0)
     lit = (ours * np.exp(light)).ravel() - theirs.mean()
     kept = theirs.ravel() - theirs.mean()
     lit -= lit.mean()
     alike = float(lit @ kept) / max(float(np.linalg.norm(lit) * np.linalg.norm(kept)), 1e-6)
-    return Colours(max(alike, 0.0), float(np.abs(light - light.mean()).max()))
+    return ColourFit(max(alike, 0.0), float(np.abs(light - light.mean()).max()))
 
 
-def blocks(warped: Picture, thumb: Picture, within: Mask) -> tuple[Floats, Floats]:
+def correlate_blocks(warped: Rgb, thumb: Rgb, within: PixelMask) -> tuple[Floats, Floats]:
     """The correlation of each block (n, n), and its weight (0 to 1): its contrast above the grain, and how much of it is seen."""
     mask = within.astype(np.float32)
     seen = _sums(mask)
@@ -118,15 +118,15 @@ def blocks(warped: Picture, thumb: Picture, within: Mask) -> tuple[Floats, Float
         down = down + strength
         contrast = np.maximum(contrast, strength)
     values = up / np.maximum(down, 1e-6)
-    whole = seen / (BLOCK * BLOCK)
+    whole = seen / (BLOCK_PX * BLOCK_PX)
     weights = np.where(whole >= 0.5, whole, 0) * contrast / (contrast + GRAIN) * (contrast > 0.5)
     return values.astype(np.float32), weights.astype(np.float32)
 
 
-def refined(picture: Picture, thumb: Picture, frame: Matrix, *, iterations: int = 20) -> Matrix:
+def refine_frame(picture: Rgb, thumb: Rgb, frame: Matrix, *, iterations: int = 20) -> Matrix:
     """A frame that fits better than one that is about right (within a tenth of the picture), or the same where none is found."""
-    around = seen_through(picture, frame @ _WIDE, _SIDE, fine=2)
-    within = inside(frame @ _WIDE, _SIDE).astype(np.uint8)
+    around = warp_through(picture, frame @ _WIDE, _SIDE, fine=2)
+    within = mask_inside(frame @ _WIDE, _SIDE).astype(np.uint8)
     warp = np.array([[1, 0, _MARGIN], [0, 1, _MARGIN], [0, 0, 1]], np.float32)
     model, light = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in (thumb, around))
     for blur in (9, 3):
@@ -135,7 +135,13 @@ def refined(picture: Picture, thumb: Picture, frame: Matrix, *, iterations: int 
         except cv2.error:
             return frame
         warp = np.asarray(found, np.float32)
-    better: Matrix = frame @ _WIDE @ np.linalg.inv(pixels((_SIDE, _SIDE))) @ np.asarray(warp, np.float64) @ pixels((THUMB, THUMB))
+    better: Matrix = (
+        frame
+        @ _WIDE
+        @ np.linalg.inv(fractions_to_pixels((_SIDE, _SIDE)))
+        @ np.asarray(warp, np.float64)
+        @ fractions_to_pixels((THUMB_PX, THUMB_PX))
+    )
     return better / better[2, 2] if np.isfinite(better).all() and abs(better[2, 2]) > 1e-9 else frame
 
 
@@ -146,12 +152,12 @@ def _centres(side: int) -> Matrix:
     return np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
 
 
-def _layers(picture: Picture) -> list[Floats]:
-    opponent = planes(picture)
+def _layers(picture: Rgb) -> list[Floats]:
+    opponent = to_opponent_planes(picture)
     return [opponent[..., i] for i in range(3)]
 
 
 def _sums(values: Floats) -> Floats:
     """The sum of each block, a STEP apart."""
-    added = cv2.boxFilter(values, cv2.CV_32F, (BLOCK, BLOCK), anchor=(0, 0), normalize=False)
-    return np.asarray(added[: THUMB - BLOCK + 1 : STEP, : THUMB - BLOCK + 1 : STEP], np.float32)
+    added = cv2.boxFilter(values, cv2.CV_32F, (BLOCK_PX, BLOCK_PX), anchor=(0, 0), normalize=False)
+    return np.asarray(added[: THUMB_PX - BLOCK_PX + 1 : BLOCK_STEP_PX, : THUMB_PX - BLOCK_PX + 1 : BLOCK_STEP_PX], np.float32)

@@ -15,12 +15,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-TURNS: Final = 8
+ORIENTATION_COUNT: Final = 8
 """The ways in which a picture may lie: four quarter turns, and four of its mirror image."""
 
 HASH_BYTES: Final = 32
-THUMB: Final = 64
-PICTURE: Final = 640
+THUMB_PX: Final = 64
+MAX_PICTURE_PX: Final = 640
 """The longest side of the picture that a question's print carries, from which nearly all that is known of it is made."""
 
 _HEADER: Final = struct.Struct("<4sIIHBBHH")
@@ -31,13 +31,13 @@ _LEVEL: Final = 1
 _LEVEL_ASKED: Final = 0
 """A question's print is soon gone."""
 
-NEAR: Final = 31
+MAX_HASH_DISTANCE: Final = 31
 """Bits of PDQ that may differ for one picture re-encoded: the figure that its authors recommend."""
 
-GOOD: Final = 50
+MIN_HASH_QUALITY: Final = 50
 """PDQ's quality below which a hash says little."""
 
-CHANCE: Final = 128
+CHANCE_HASH_DISTANCE: Final = 128
 """Bits in which the hashes of two unrelated pictures differ."""
 
 
@@ -46,7 +46,7 @@ def _no_places() -> NDArray[np.float32]:
 
 
 def _no_hashes() -> NDArray[np.uint8]:
-    return np.empty((0, TURNS, HASH_BYTES), np.uint8)
+    return np.empty((0, ORIENTATION_COUNT, HASH_BYTES), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ class Print:
     place_hashes: NDArray[np.uint8] = field(default_factory=_no_hashes)
 
 
-def packed(made: Print) -> bytes:
+def pack_print(made: Print) -> bytes:
     """The print as bytes. Raises ValueError where an array has not the shape that the others call for."""
     height, width = (0, 0) if made.picture is None else made.picture.shape[:2]
     counts = (*made.size, len(made.points), made.quality, len(made.places), width, height)
@@ -88,12 +88,12 @@ def packed(made: Print) -> bytes:
     return header + zlib.compress(body, _LEVEL if made.picture is None else _LEVEL_ASKED)
 
 
-def unpacked(data: bytes) -> Print:
+def unpack_print(data: bytes) -> Print:
     """The print that `packed` made these bytes of; its arrays can only be read. Raises ValueError for any other bytes."""
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
         raise ValueError("these bytes are no print")
     _, width, height, *counts = _HEADER.unpack_from(data)
-    if counts[1] > 100 or max(counts[3:]) > PICTURE or min(counts[3:]) == 0 < max(counts[3:]):
+    if counts[1] > 100 or max(counts[3:]) > MAX_PICTURE_PX or min(counts[3:]) == 0 < max(counts[3:]):
         raise ValueError("the header of this print is damaged")
     layout = list(_layout(*counts))
     body = _inflated(data[_HEADER.size :], sum(np.dtype(kind).itemsize * int(np.prod(shape)) for _, kind, shape in layout))
@@ -119,13 +119,13 @@ def _raw(made: Print, name: str) -> Any:
 def _layout(features: int, _quality: int, places: int, width: int, height: int) -> Iterator[tuple[str, DTypeLike, tuple[int, ...]]]:
     """The arrays in the order of their bytes; hashes are there where there is a picture."""
     yield "hash", "u1", (HASH_BYTES,)
-    yield "thumb", "u1", (THUMB, THUMB, 3)
+    yield "thumb", "u1", (THUMB_PX, THUMB_PX, 3)
     yield "points", "<f4", (features, 4)
     yield "descriptors", "u1", (features, 128)
     yield "words", "<u2", (features,)
     yield "signatures", "<u8", (features,)
     yield "places", "<f4", (places, 8)
-    yield "place_hashes", "u1", ((places + 1) if width else 0, TURNS, HASH_BYTES)
+    yield "place_hashes", "u1", ((places + 1) if width else 0, ORIENTATION_COUNT, HASH_BYTES)
     yield "picture", "u1", (height, width, 3)
 
 
@@ -141,15 +141,17 @@ def _inflated(stream: bytes, length: int) -> bytes:
     return body
 
 
-def hash_distance(asked: Print, archived: Print) -> int:
+def compute_hash_distance(asked: Print, archived: Print) -> int:
     """In how many bits the archived hash differs from the nearest of the question's places; CHANCE where it says nothing."""
-    if archived.quality < GOOD or not asked.place_hashes.size:
-        return CHANCE
+    if archived.quality < MIN_HASH_QUALITY or not asked.place_hashes.size:
+        return CHANCE_HASH_DISTANCE
     return int(np.bitwise_count(asked.place_hashes ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min())
 
 
 def is_hash_near(asked: Print, archived: Print) -> bool:
     """Whether the whole question has the archived picture's hash, however it is turned."""
-    if min(asked.quality, archived.quality) < GOOD or not asked.place_hashes.size:
+    if min(asked.quality, archived.quality) < MIN_HASH_QUALITY or not asked.place_hashes.size:
         return False
-    return bool(np.bitwise_count(asked.place_hashes[0] ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min() <= NEAR)
+    return bool(
+        np.bitwise_count(asked.place_hashes[0] ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min() <= MAX_HASH_DISTANCE
+    )

@@ -23,29 +23,31 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from contracts.events import Quad
-from infra.vision.features import resized
-from infra.vision.outlines import CLEAR, Quads, contour_quads, line_quads
+from infra.vision.features import resize_picture
+from infra.vision.outlines import CLEAR_EDGE_CONTRAST, Quads, find_contour_quads, find_line_quads
 
 _SAMPLES: Final = 24
 
-FIGURES: Final = 18
+EDGE_FIGURES: Final = 18
 
-INNER: Final = 32
-AROUND: Final = 8
-SIDE: Final = INNER + 2 * AROUND
+INNER_PX: Final = 32
+MARGIN_PX: Final = 8
+NET_SIDE_PX: Final = INNER_PX + 2 * MARGIN_PX
 """Pixels on a side of what the net sees: the inside of the quadrilateral and what is around it."""
 
-BOX: Final = np.array([[0, 0], [INNER, 0], [INNER, INNER], [0, INNER]], np.float32) + np.float32(AROUND - 0.5)
+INNER_CORNERS: Final = np.array([[0, 0], [INNER_PX, 0], [INNER_PX, INNER_PX], [0, INNER_PX]], np.float32) + np.float32(
+    MARGIN_PX - 0.5
+)
 """Where the corners of the quadrilateral are in that, clockwise from the top left."""
 
 CONVOLUTIONS: Final = ((3, 16, 5), (16, 32, 3), (32, 48, 3))
 """Channels before and after, and pixels on a side of the kernel; each looks at every second pixel."""
 
-HIDDEN: Final = 96
-OF_SIDES: Final = 0.6
+HIDDEN_UNITS: Final = 96
+EDGE_LOGIT_WEIGHT: Final = 0.6
 """What the logit of the sides counts beside that of the net."""
 
-SHADES: Final = 48.0
+LAB_SCALE: Final = 48.0
 """Levels of Lab that make 1."""
 
 _TOGETHER: Final = 32
@@ -54,7 +56,7 @@ _LEVELS: Final = 4
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-MOST: Final = 6
+MAX_REGIONS: Final = 6
 """How many places a question has at most."""
 
 _WORKING: Final = 512
@@ -71,7 +73,7 @@ _ALMOST_ALL: Final = 0.9
 """An outline of that much of the picture is the whole picture, which is compared anyhow."""
 
 
-def figures_of(lab: NDArray[np.uint8], quads: Quads) -> NDArray[np.float32]:
+def measure_edges(lab: NDArray[np.uint8], quads: Quads) -> NDArray[np.float32]:
     """What speaks for each quadrilateral (n, 4, 2), clockwise, of a picture in smoothed Lab, and against it: (n, FIGURES)."""
     height, width = lab.shape[:2]
     sides = np.roll(quads, -1, axis=1) - quads
@@ -84,7 +86,7 @@ def figures_of(lab: NDArray[np.uint8], quads: Quads) -> NDArray[np.float32]:
 
     def across(points: NDArray[Any], near: float, far: float, off: NDArray[Any]) -> NDArray[np.float64]:
         step = _colours(lab, points + far * off) - _colours(lab, points + near * off)
-        return np.asarray(np.minimum(1, np.linalg.norm(step, axis=-1) / CLEAR))
+        return np.asarray(np.minimum(1, np.linalg.norm(step, axis=-1) / CLEAR_EDGE_CONTRAST))
 
     normal = outward[:, :, None]
     clear = np.where(inside, across(on, -2.5, 2.5, normal), 0.5)
@@ -100,7 +102,7 @@ def figures_of(lab: NDArray[np.uint8], quads: Quads) -> NDArray[np.float32]:
     seen, other = _colours(lab, grid), _colours(lab, ring.reshape(len(quads), -1, 2))
     bends = np.abs((ahead * np.roll(ahead, 1, axis=1)).sum(axis=2))
     opposite = np.abs(np.log(lengths[:, :2] / lengths[:, 2:]))
-    area = np.log(np.maximum(areas(quads) / (height * width), 1e-4))
+    area = np.log(np.maximum(compute_areas(quads) / (height * width), 1e-4))
     sides_clear = np.sort(clear.mean(axis=2), axis=1)
     ends_clear = np.sort(beyond, axis=1)
     rows = (
@@ -137,23 +139,23 @@ def _inner(quads: Quads, low: float, high: float) -> NDArray[np.float32]:
     return np.asarray(top * (1 - v) + bottom * v, np.float32)
 
 
-def areas(quads: Quads) -> NDArray[np.float64]:
+def compute_areas(quads: Quads) -> NDArray[np.float64]:
     """The area of each quadrilateral, in pixels."""
     x, y = quads[..., 0], quads[..., 1]
     return np.asarray(np.abs((x * np.roll(y, -1, 1) - np.roll(x, -1, 1) * y).sum(axis=1)) / 2)
 
 
-def judged(lab: Bytes, quads: Quads) -> Floats:
+def score_outlines(lab: Bytes, quads: Quads) -> Floats:
     """A logit for each quadrilateral (n, 4, 2), clockwise, of a picture in smoothed Lab."""
     if not len(quads):
         return np.empty(0, np.float32)
-    levels, figures = halved(lab), figures_of(lab, quads)
+    levels, figures = build_pyramid(lab), measure_edges(lab, quads)
     parts = [slice(start, start + _TOGETHER) for start in range(0, len(quads), _TOGETHER)]
-    seen = (np.stack([straightened(levels, quad) for quad in quads[part]]) for part in parts)
-    return np.concatenate([forward(shown, figures[part]) for shown, part in zip(seen, parts, strict=True)])
+    seen = (np.stack([rectify_quad(levels, quad) for quad in quads[part]]) for part in parts)
+    return np.concatenate([run_net(shown, figures[part]) for shown, part in zip(seen, parts, strict=True)])
 
 
-def halved(lab: Bytes) -> list[Bytes]:
+def build_pyramid(lab: Bytes) -> list[Bytes]:
     """The picture, and each time half as large."""
     levels = [lab]
     for _ in range(_LEVELS - 1):
@@ -163,32 +165,34 @@ def halved(lab: Bytes) -> list[Bytes]:
     return levels
 
 
-def straightened(levels: list[Bytes], quad: NDArray[np.float32]) -> Bytes:
+def rectify_quad(levels: list[Bytes], quad: NDArray[np.float32]) -> Bytes:
     """What the net sees of a quadrilateral (SIDE, SIDE, 3)."""
     side = float(np.linalg.norm(quad - np.roll(quad, 1, axis=0), axis=1).mean())
-    level = int(np.clip(np.floor(np.log2(max(side / INNER, 1))), 0, len(levels) - 1))
+    level = int(np.clip(np.floor(np.log2(max(side / INNER_PX, 1))), 0, len(levels) - 1))
     corners = (quad + np.float32(0.5)) / np.float32(2**level) - np.float32(0.5)
-    matrix = cv2.getPerspectiveTransform(corners, BOX)
-    return np.asarray(cv2.warpPerspective(levels[level], matrix, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    matrix = cv2.getPerspectiveTransform(corners, INNER_CORNERS)
+    return np.asarray(
+        cv2.warpPerspective(levels[level], matrix, (NET_SIDE_PX, NET_SIDE_PX), borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
-def as_input(seen: Bytes) -> Floats:
+def to_net_input(seen: Bytes) -> Floats:
     """Pictures (n, SIDE, SIDE, 3) without their mean colours."""
     values = seen.astype(np.float32)
-    return np.asarray((values - values.mean(axis=(1, 2), keepdims=True)) / np.float32(SHADES), np.float32)
+    return np.asarray((values - values.mean(axis=(1, 2), keepdims=True)) / np.float32(LAB_SCALE), np.float32)
 
 
-def forward(seen: Bytes, figures: Floats) -> Floats:
+def run_net(seen: Bytes, figures: Floats) -> Floats:
     """The logit of each picture (n, SIDE, SIDE, 3), with the figures of its sides (n, FIGURES)."""
     layers = _layers()
-    values = as_input(seen)
+    values = to_net_input(seen)
     for number, (_, _, size) in enumerate(CONVOLUTIONS):
         windows = sliding_window_view(values, (size, size), axis=(1, 2))[:, ::2, ::2]
         values = windows.reshape(*windows.shape[:3], -1) @ layers[f"kernel{number}"] + layers[f"bias{number}"]
         values = np.maximum(values, 0)
     hidden = np.maximum(values.reshape(len(values), -1) @ layers["hidden"] + layers["hidden_bias"], 0)
     seen_as = (hidden @ layers["out"] + layers["out_bias"])[:, 0]
-    return np.asarray(seen_as + OF_SIDES * (figures @ layers["sides"]), np.float32)
+    return np.asarray(seen_as + EDGE_LOGIT_WEIGHT * (figures @ layers["sides"]), np.float32)
 
 
 @cache
@@ -197,36 +201,36 @@ def _layers() -> dict[str, Floats]:
         return {name: kept[name].astype(np.float32) for name in kept.files}
 
 
-def places_of(rgb: NDArray[np.uint8]) -> list[Quad]:
+def find_regions(rgb: NDArray[np.uint8]) -> list[Quad]:
     """The outlines of what may be map art, at most six, the likeliest first, clockwise from the top left."""
-    lab = working(rgb)
+    lab = prepare_lab(rgb)
     if min(lab.shape[:2]) < _LEAST:
         return []
-    quads = candidates(lab)
+    quads = find_quads(lab)
     frame = np.array([lab.shape[1], lab.shape[0]], np.float32)
-    chosen = _distinct(quads[np.argsort(-judged(lab, quads), kind="stable")])
-    return [cast(Quad, tuple(((quad + 0.5) / frame).reshape(-1).tolist())) for quad in islice(chosen, MOST)]
+    chosen = _distinct(quads[np.argsort(-score_outlines(lab, quads), kind="stable")])
+    return [cast(Quad, tuple(((quad + 0.5) / frame).reshape(-1).tolist())) for quad in islice(chosen, MAX_REGIONS)]
 
 
-def working(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def prepare_lab(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What is looked at of a picture: at most 512 pixels on its longer side, smoothed, in Lab."""
     height, width = rgb.shape[:2]
     factor = min(1.0, _WORKING / max(height, width))
-    small = resized(rgb, max(1, round(width * factor)), max(1, round(height * factor)))
+    small = resize_picture(rgb, max(1, round(width * factor)), max(1, round(height * factor)))
     return np.asarray(cv2.cvtColor(cv2.GaussianBlur(small, (0, 0), 1.0), cv2.COLOR_RGB2LAB), np.uint8)
 
 
-def candidates(lab: NDArray[np.uint8], from_lines: int = _FROM_LINES) -> Quads:
+def find_quads(lab: NDArray[np.uint8], from_lines: int = _FROM_LINES) -> Quads:
     """Every quadrilateral (n, 4, 2) worth judging, convex, clockwise from the top left; of nearly equal ones one is kept."""
-    quads = np.concatenate([contour_quads(lab), line_quads(lab, from_lines)])
+    quads = np.concatenate([find_contour_quads(lab), find_line_quads(lab, from_lines)])
     quads = _ordered(quads)
     _, first = np.unique(np.rint(quads.reshape(-1, 8) / 3).astype(np.int32), axis=0, return_index=True)
     quads = quads[np.sort(first)]
-    shares = areas(quads) / (lab.shape[0] * lab.shape[1])
+    shares = compute_areas(quads) / (lab.shape[0] * lab.shape[1])
     return np.asarray(quads[(shares < _ALMOST_ALL) & (shares > 0)], np.float32)
 
 
-def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def compute_iou(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Intersection over union of two convex outlines (4, 2)."""
     shared, _ = cv2.intersectConvexConvex(one, other)
     return float(shared / max(cv2.contourArea(one) + cv2.contourArea(other) - shared, 1e-6))
@@ -245,6 +249,6 @@ def _distinct(quads: Quads) -> Iterator[NDArray[np.float32]]:
     """The quadrilaterals in their order, but for those that overlap an earlier one too much."""
     kept: list[NDArray[np.float32]] = []
     for quad in quads:
-        if all(overlap(quad, other) < _SAME for other in kept):
+        if all(compute_iou(quad, other) < _SAME for other in kept):
             kept.append(quad)
             yield quad

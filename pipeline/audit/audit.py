@@ -7,31 +7,38 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from contracts.ports import Catalogue, State
+from contracts.ports import Catalogue, StateStore
 from infra.blobs.files import FileBlobStore
-from infra.discord.rest.client import RestLogin
+from infra.discord.rest.client import RestClient
 from pipeline.audit import checks
-from pipeline.audit.blobs import Stored, compare_blobs
+from pipeline.audit.blobs import BlobFindings, compare_blobs
 from pipeline.audit.chain import (
     Chain,
-    Ends,
-    Removals,
+    FinalState,
+    RequestedRemovals,
     Scope,
-    dead_letters,
-    not_erased,
+    find_not_erased,
+    list_dead_letters,
     read_chain,
-    read_ends,
-    read_posted,
+    read_final_state,
+    read_posted_images,
     read_removals,
 )
-from pipeline.audit.checks import Kept, Looked, ask_for_gaps, index_gaps, read_index, read_kept
-from pipeline.audit.discord import Seen, compare_discord
-from pipeline.audit.gaps import Gap, Missing, closing, replayed, replayed_all, settled
+from pipeline.audit.checks import (
+    AuditedIndex,
+    CatalogueSets,
+    ask_processes_for_gaps,
+    find_index_gaps,
+    read_catalogue,
+    read_saved_index,
+)
+from pipeline.audit.discord import DiscordFindings, compare_discord
+from pipeline.audit.gaps import Gap, MissingImages, choose_commands, format_full_replay, format_image_replay, split_missing
 from pipeline.clock import utc_now
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class AuditStep:
     """One step of the chain: how many are there, how many are on the way to it, and how many are not as they should be."""
 
     name: str
@@ -41,11 +48,11 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class AuditReport:
     """The steps in order, the gaps, and `notes`: sentences about what could not be looked at."""
 
     generation: str
-    steps: list[Step] = field(default_factory=list)
+    steps: list[AuditStep] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -56,7 +63,7 @@ class Report:
 
     def add(self, name: str, there: int, gaps: Sequence[Gap] = (), on_the_way: Collection[str] = ()) -> None:
         """One more step with its gaps."""
-        self.steps.append(Step(name, there, len(on_the_way), len({each for gap in gaps for each in gap.found})))
+        self.steps.append(AuditStep(name, there, len(on_the_way), len({each for gap in gaps for each in gap.found})))
         self.gaps.extend(gaps)
 
 
@@ -70,57 +77,57 @@ class Sources:
     catalogue: Catalogue
     blobs: FileBlobStore
     grace_s: float
-    state: State
+    state: StateStore
     channels: frozenset[str]
-    rest: RestLogin | None
-    indexes: Mapping[Looked, Path]
+    rest: RestClient | None
+    indexes: Mapping[AuditedIndex, Path]
     whole: bool = True
-    told: Callable[[str], None] = lambda _: None
+    report_progress: Callable[[str], None] = lambda _: None
 
 
-async def audit(sources: Sources) -> Report:
+async def audit(sources: Sources) -> AuditReport:
     """Look at everything. Raises MapSeekError and Unavailable where something cannot be read."""
-    scope, report = sources.scope, Report(sources.scope.generation.name)
+    scope, report = sources.scope, AuditReport(sources.scope.generation.name)
     seen, removals = await _seen(sources)
-    sources.told("the log")
+    sources.report_progress("the log")
     chain = await read_chain(scope)
-    sources.told("the catalogue")
-    kept = await read_kept(sources.catalogue, scope.generation.name, scope.guild)
-    sources.told("the blobs")
+    sources.report_progress("the catalogue")
+    kept = await read_catalogue(sources.catalogue, scope.generation.name, scope.guild)
+    sources.report_progress("the blobs")
     blobs = (scope.client, sources.blobs, sources.catalogue)
     stored = await compare_blobs(*blobs, grace_s=sources.grace_s, guild=scope.guild, whole=sources.whole)
-    sources.told("the index")
-    indexes = {looked: await read_index(scope, folder, looked) for looked, folder in sources.indexes.items()}
-    ends = await read_ends(scope)
-    comparing = _Comparing(scope, chain, ends, kept, await dead_letters(scope.client, scope.generation))
+    sources.report_progress("the index")
+    indexes = {looked: await read_saved_index(scope, folder, looked) for looked, folder in sources.indexes.items()}
+    ends = await read_final_state(scope)
+    comparing = _Comparing(scope, chain, ends, kept, await list_dead_letters(scope.client, scope.generation))
     if sources.rest is not None:
         report.add("on Discord", seen.images, seen.gaps(ends.posted, ends.removed, removals))
         report.notes.extend(seen.notes)
     comparing.add_chain(report)
     suspects = chain.removed & (chain.posted | chain.downloaded | chain.preprocessed | chain.rejected)
     suspects |= chain.removed & (chain.fingerprinted | chain.embedded)
-    report.gaps.extend(comparing.standing_still(await not_erased(scope, suspects)))
+    report.gaps.extend(comparing.standing_still(await find_not_erased(scope, suspects)))
     comparing.add_catalogue(report)
     # Before the indexes: an index has what it lacks only once the blob is back.
-    report.add("blobs", stored.found, lost_blobs(stored, ends, scope.guild))
+    report.add("blobs", stored.found, find_blob_gaps(stored, ends, scope.guild))
     for looked, index in indexes.items():
         if index is not None:
             there = (index.images | index.later) & (looked.recorded(chain) - ends.removed)
-            report.add(f"in {looked.name}", len(there), index_gaps(chain, ends, index, looked))
+            report.add(f"in {looked.name}", len(there), find_index_gaps(chain, ends, index, looked))
     if sources.indexes and sources.whole:
-        gaps, notes = await ask_for_gaps(scope.client)
+        gaps, notes = await ask_processes_for_gaps(scope.client)
         report.gaps.extend(gaps)
         report.notes.extend(notes)
     return report
 
 
-async def _seen(sources: Sources) -> tuple[Seen, Removals]:
+async def _seen(sources: Sources) -> tuple[DiscordFindings, RequestedRemovals]:
     """What Discord shows, and what was asked for the removal of that which it does not show any more."""
-    seen, scope = Seen(), sources.scope
+    seen, scope = DiscordFindings(), sources.scope
     if sources.rest is None:
-        return seen, Removals()
-    sources.told("Discord")
-    posted = await read_posted(scope.client, scope.guild)
+        return seen, RequestedRemovals()
+    sources.report_progress("Discord")
+    posted = await read_posted_images(scope.client, scope.guild)
     found = compare_discord(sources.rest, sources.state, sources.channels, posted, utc_now, guild=scope.guild)
     async for difference in found:
         seen.add(difference)
@@ -133,54 +140,54 @@ class _Comparing:
 
     scope: Scope
     chain: Chain
-    ends: Ends
-    kept: Kept
+    ends: FinalState
+    kept: CatalogueSets
     letters: dict[str, dict[str, str]]
 
-    def add_chain(self, report: Report) -> None:
+    def add_chain(self, report: AuditReport) -> None:
         """The steps of the log."""
         chain, ends = self.chain, self.ends
         report.add("posted", len(chain.posted - ends.removed))
-        report.add("downloaded", len(chain.downloaded - ends.removed), *self._of(checks.missing_downloads(chain, ends)))
+        report.add("downloaded", len(chain.downloaded - ends.removed), *self._of(checks.find_missing_downloads(chain, ends)))
         report.add("rejected", len(ends.rejected - ends.removed))
-        report.add("preprocessed", len(chain.preprocessed - ends.removed), *self._of(checks.missing_pictures(chain, ends)))
+        report.add("preprocessed", len(chain.preprocessed - ends.removed), *self._of(checks.find_missing_pictures(chain, ends)))
         generation = self.scope.generation.name
-        fingerprints = checks.missing_fingerprints(chain, ends, generation)
+        fingerprints = checks.find_missing_fingerprints(chain, ends, generation)
         report.add(f"fingerprinted in {generation}", len(chain.fingerprinted - ends.removed), *self._of(fingerprints))
-        missing = checks.missing_vectors(chain, ends, generation)
+        missing = checks.find_missing_vectors(chain, ends, generation)
         report.add(f"embedded in {generation}", len(chain.embedded - ends.removed), *self._of(missing))
-        report.add("indexed", len((chain.indexed & chain.posted) - ends.removed), *self._of(checks.missing_ends(chain, ends)))
+        report.add("indexed", len((chain.indexed & chain.posted) - ends.removed), *self._of(checks.find_not_indexed(chain, ends)))
 
-    def add_catalogue(self, report: Report) -> None:
+    def add_catalogue(self, report: AuditReport) -> None:
         """The catalogue's documents, vectors and tombstones."""
         chain, ends, kept = self.chain, self.ends, self.kept
-        of_documents = [checks.missing_documents(chain, ends, kept), checks.missing_parts(chain, ends, kept)]
-        of_removed = [checks.undead(chain, kept), checks.unburied(chain, kept)]
+        of_documents = [checks.find_missing_documents(chain, ends, kept), checks.find_missing_parts(chain, ends, kept)]
+        of_removed = [checks.find_removed_in_catalogue(chain, kept), checks.find_missing_tombstones(chain, kept)]
         gaps, on_the_way = self._of(*of_documents, *of_removed)
-        if unknown := checks.unknown(ends, kept):
+        if unknown := checks.find_never_posted(ends, kept):
             what = "in the catalogue, but never posted"
             gaps.append(Gap("never-posted", what, tuple(sorted(unknown)), ("mapseek rebuild catalogue",)))
         report.add("in the catalogue", len(kept.posts & (chain.posted - ends.removed)), gaps, on_the_way)
-        vectors = self._of(checks.missing_kept_vectors(chain, ends, kept))
+        vectors = self._of(checks.find_missing_catalogue_vectors(chain, ends, kept))
         report.add("with their vector", len(kept.vectors & (chain.posted - ends.removed)), *vectors)
 
     def standing_still(self, left: Collection[str]) -> list[Gap]:
         """Removed images of which the log keeps more than the tombstone."""
-        gaps, _ = self._of(Missing("not-erased", "removed, but still in the log", "erase", left))
+        gaps, _ = self._of(MissingImages("not-erased", "removed, but still in the log", "erase", left))
         return gaps
 
-    def _of(self, *missing: Missing) -> tuple[list[Gap], set[str]]:
+    def _of(self, *missing: MissingImages) -> tuple[list[Gap], set[str]]:
         gaps: list[Gap] = []
         on_the_way: set[str] = set()
         for each in missing:
             waiting = self.chain.waiting[each.stage] | (self.chain.waiting["persist"] if each.stage == "erase" else set())
-            moving, still = settled(each, waiting, self.letters.get(each.stage, {}), self.scope.guild)
+            moving, still = split_missing(each, waiting, self.letters.get(each.stage, {}), self.scope.guild)
             on_the_way |= moving
             gaps += still
         return gaps, on_the_way
 
 
-def lost_blobs(stored: Stored, ends: Ends, guild: str | None) -> list[Gap]:
+def find_blob_gaps(stored: BlobFindings, ends: FinalState, guild: str | None) -> list[Gap]:
     """The blobs that are missing or damaged, and those that nobody needs. Of rejected and removed images none is missed."""
     gaps = []
     for stage, images, what in (
@@ -192,7 +199,7 @@ def lost_blobs(stored: Stored, ends: Ends, guild: str | None) -> list[Gap]:
             again = stored.again if stage == "download" else {}
             local = tuple(again[image] for image in found if image in again)
             others = [image for image in found if image not in again]
-            commands = (*local, *closing(others, replayed(stage), replayed_all(stage, guild)))
+            commands = (*local, *choose_commands(others, format_image_replay(stage), format_full_replay(stage, guild)))
             gaps.append(Gap(f"blob-lost-{stage}", what, found, commands))
     if stored.orphans:
         gaps.append(Gap("blob-orphan", "that no image needs", stored.orphans, ("mapseek sweep",), of="blob"))

@@ -18,15 +18,15 @@ from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.blobs.files import FileBlobStore
 from infra.nats.connection import Client
 from infra.nats.projections import read_generations
-from infra.nats.reader import past, readable
-from stages.erase import blobs_of
+from infra.nats.reader import decode_or_warn, read_log
+from stages.erase import list_blobs
 
-NAMING = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted)
+BLOB_FACTS = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted)
 """The facts that name blobs, and the only ones whose bodies an audit reads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class BlobFindings:
     """How many names of blobs led to one, which images want one that is missing or damaged, and what no fact and no document names.
 
     `originals` were posted so, `pictures` were made of those and `fingerprints` of these. `again` is the
@@ -49,7 +49,7 @@ async def compare_blobs(
     grace_s: float,
     guild: str | None = None,
     whole: bool = True,
-) -> Stored:
+) -> BlobFindings:
     """Look for every blob that the log names; `whole` reads each of them, as only so a damaged one is found.
 
     Orphans belong to no guild, so they are looked for only when all are. Raises Unavailable.
@@ -62,7 +62,7 @@ async def compare_blobs(
     async for fact in _facts_with_blobs(client, guild):
         if isinstance(fact, ImagePosted) and isinstance(fact.source, StoredFile):
             again[fact.image_id] = _archive_again(fact)
-        for name in blobs_of([fact]):
+        for name in list_blobs([fact]):
             if _taken_out(unseen, name) and whole and not await _is_whole(store, name):
                 damaged.add(name)
             if not _missed(fact, alive):
@@ -71,7 +71,7 @@ async def compare_blobs(
                 found += 1
             else:
                 lost.setdefault(type(fact), set()).add(fact.image_id)
-    return Stored(
+    return BlobFindings(
         found,
         frozenset(lost.get(ImageDownloaded, ())),
         frozenset(lost.get(ImagePreprocessed, ())),
@@ -81,28 +81,28 @@ async def compare_blobs(
     )
 
 
-async def orphans(client: Client, store: FileBlobStore, catalogue: Catalogue, grace_s: float) -> tuple[str, ...]:
+async def find_orphans(client: Client, store: FileBlobStore, catalogue: Catalogue, grace_s: float) -> tuple[str, ...]:
     """The blobs that nobody put for so long and that no fact and no document names. Raises Unavailable."""
     unseen = await _names(store)
     if unseen:
         async for fact in _facts_with_blobs(client, None):
-            for name in blobs_of([fact]):
+            for name in list_blobs([fact]):
                 _taken_out(unseen, name)
     return await _unused(unseen, store, catalogue, grace_s)
 
 
 async def _facts_with_blobs(client: Client, guild: str | None) -> AsyncIterator[ImageFact]:
-    filters = [kind_filter(kind) if guild is None else guild_filter(kind, guild) for kind in NAMING]
-    async with aclosing(past(client, IMAGES, filters)) as messages:
+    filters = [kind_filter(kind) if guild is None else guild_filter(kind, guild) for kind in BLOB_FACTS]
+    async with aclosing(read_log(client, IMAGES, filters)) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded is not None and isinstance(recorded.fact, ImageFact):
                 yield recorded.fact
 
 
 async def _names(store: FileBlobStore) -> set[bytes]:
     """What the store has. Names as bytes, which are half as large."""
-    return {bytes.fromhex(name) for name in await store.untouched_since(0)}
+    return {bytes.fromhex(name) for name in await store.list_untouched_since(0)}
 
 
 def _taken_out(unseen: set[bytes], name: str) -> bool:
@@ -117,7 +117,7 @@ async def _unused(left: Collection[bytes], store: FileBlobStore, catalogue: Cata
 
     A document that names a blob whose facts are lost is a gap of its own: until it is closed, the blob stays.
     """
-    old = [name for each in left if await store.untouched_for(name := each.hex()) > grace_s]
+    old = [name for each in left if await store.seconds_since_put(name := each.hex()) > grace_s]
     return tuple([name for name in sorted(old) if not await catalogue.uses(name)])
 
 

@@ -40,69 +40,69 @@ from contracts.subjects import (
     IMAGES,
     REMOVALS,
     RETRIES,
-    durable_name,
+    consumer_name,
     entity_of,
     failure_filter,
     guild_filter,
     kind_filter,
-    parse_letter,
-    past_name,
+    parse_dead_letter,
+    past_consumer_name,
     retry_filter,
     variant_filter,
 )
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
-from infra.nats.reader import list_subjects, past, read_each, readable
+from infra.nats.reader import decode_or_warn, list_subjects, read_last_entries, read_log
 from stages import download, embed, erase, fingerprint, persist, preprocess, remove
 
-LANE = "image"
+ARCHIVE_LANE = "image"
 
-PATIENCE_S = 60
+LIST_TIMEOUT_S = 60
 """The server lists the subjects of a million images in a second or two."""
 
-Images = Set[str]
+ImageIds = Set[str]
 """Image ids."""
 
-Posted = dict[str, dict[int, dict[int, list[str]]]]
+PostedImages = dict[str, dict[int, dict[int, list[str]]]]
 """The images that the log has, by guild, channel and message; local ones are no matter of Discord's."""
 
 
-async def waiting_at(client: Client, stage: Stage[Any], generation: Generation) -> set[str]:
+async def find_waiting_images(client: Client, stage: Stage[Any], generation: Generation) -> set[str]:
     """The images whose facts a stage's durables have not settled yet, and those that somebody put back for it.
 
     Only what is behind the last entry up to which a durable settled everything is read, and of that only the subjects. What a
     generation was too late for is a matter of its own durable.
     """
-    bound = durable_name(stage.name, LANE, generation.name)
+    bound = consumer_name(stage.name, ARCHIVE_LANE, generation.name)
     found = await _letters_put_back(client, stage.name)
-    for consumer in (durable_name(stage.name, LANE), bound):
+    for consumer in (consumer_name(stage.name, ARCHIVE_LANE), bound):
         found |= await _unsettled(client, consumer)
-    return found | await _unsettled(client, past_name(bound), until=generation.sequence)
+    return found | await _unsettled(client, past_consumer_name(bound), until=generation.sequence)
 
 
 async def _unsettled(client: Client, name: str, until: float = math.inf) -> set[str]:
     consumer = await read_consumer(client, IMAGES, name)
     if consumer is None or not consumer.unsettled:
         return set()
-    async with aclosing(past(client, IMAGES, consumer.filters, after=consumer.settled, bodies=False)) as messages:
+    async with aclosing(read_log(client, IMAGES, consumer.filters, after=consumer.settled, bodies=False)) as messages:
         return {entity_of(message.subject)[1] async for message in messages if message.metadata.sequence.stream <= until}
 
 
 async def _letters_put_back(client: Client, stage: str) -> set[str]:
-    entries = await read_each(client, RETRIES, [retry_filter(stage)])
-    return {_image_of(entry.headers) for entry in entries if parse_letter(entry.subject).family == LANE}
+    entries = await read_last_entries(client, RETRIES, [retry_filter(stage)])
+    return {_image_of(entry.headers) for entry in entries if parse_dead_letter(entry.subject).family == ARCHIVE_LANE}
 
 
-async def dead_letters(client: Client, generation: Generation) -> dict[str, dict[str, str]]:
+async def list_dead_letters(client: Client, generation: Generation) -> dict[str, dict[str, str]]:
     """The ids of the dead letters by stage and image; those of other generations are left out.
 
     An id is what follows in the subject: `embed/image/123`, with the generation where there is one (`embed/image/123/g1`).
     """
     found: dict[str, dict[str, str]] = {}
-    filters = [failure_filter("*", LANE), failure_filter("*", LANE, generation.name)]
-    async with aclosing(past(client, FAILURES, filters, bodies=False)) as messages:
+    filters = [failure_filter("*", ARCHIVE_LANE), failure_filter("*", ARCHIVE_LANE, generation.name)]
+    async with aclosing(read_log(client, FAILURES, filters, bodies=False)) as messages:
         async for message in messages:
-            letter = parse_letter(message.subject)
+            letter = parse_dead_letter(message.subject)
             found.setdefault(letter.stage, {})[_image_of(message.headers)] = letter.id
     return found
 
@@ -127,60 +127,60 @@ class Chain:
     `waiting` are the images that each stage has yet to work on, by its name.
     """
 
-    posted: Images
-    downloaded: Images
-    preprocessed: Images
-    fingerprinted: Images
-    embedded: Images
-    indexed: Images
-    rejected: Images
-    removed: Images
-    waiting: Mapping[str, Images]
+    posted: ImageIds
+    downloaded: ImageIds
+    preprocessed: ImageIds
+    fingerprinted: ImageIds
+    embedded: ImageIds
+    indexed: ImageIds
+    rejected: ImageIds
+    removed: ImageIds
+    waiting: Mapping[str, ImageIds]
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class FinalState:
     """What was known at the very end: the images posted by then, and those whose way is at its end."""
 
-    posted: Images
-    rejected: Images
-    removed: Images
+    posted: ImageIds
+    rejected: ImageIds
+    removed: ImageIds
 
 
 async def read_chain(scope: Scope) -> Chain:
     """How far the images have come. Raises Unavailable."""
-    waiting: dict[str, Images] = {}
-    posted = await images_with(scope, ImagePosted)
-    waiting["download"] = await waiting_at(scope.client, download.STAGE, scope.generation)
-    downloaded = await images_with(scope, ImageDownloaded)
-    waiting["preprocess"] = await waiting_at(scope.client, preprocess.STAGE, scope.generation)
-    preprocessed = await images_with(scope, ImagePreprocessed)
+    waiting: dict[str, ImageIds] = {}
+    posted = await list_images_with(scope, ImagePosted)
+    waiting["download"] = await find_waiting_images(scope.client, download.STAGE, scope.generation)
+    downloaded = await list_images_with(scope, ImageDownloaded)
+    waiting["preprocess"] = await find_waiting_images(scope.client, preprocess.STAGE, scope.generation)
+    preprocessed = await list_images_with(scope, ImagePreprocessed)
     for stage in (fingerprint.STAGE, embed.STAGE):
-        waiting[stage.name] = await waiting_at(scope.client, stage, scope.generation)
-    fingerprinted = await images_with(scope, ImageFingerprinted)
-    embedded = await images_with(scope, ImageEmbedded)
-    rejected, removed = await images_with(scope, ImageRejected), await images_with(scope, ImageRemoved)
-    waiting["persist"] = await waiting_at(scope.client, persist.STAGE, scope.generation)
-    waiting["erase"] = await waiting_at(scope.client, erase.STAGE, scope.generation)
-    indexed = await images_with(scope, ImageIndexed)
+        waiting[stage.name] = await find_waiting_images(scope.client, stage, scope.generation)
+    fingerprinted = await list_images_with(scope, ImageFingerprinted)
+    embedded = await list_images_with(scope, ImageEmbedded)
+    rejected, removed = await list_images_with(scope, ImageRejected), await list_images_with(scope, ImageRemoved)
+    waiting["persist"] = await find_waiting_images(scope.client, persist.STAGE, scope.generation)
+    waiting["erase"] = await find_waiting_images(scope.client, erase.STAGE, scope.generation)
+    indexed = await list_images_with(scope, ImageIndexed)
     return Chain(posted, downloaded, preprocessed, fingerprinted, embedded, indexed, rejected, removed, waiting)
 
 
-async def read_ends(scope: Scope) -> Ends:
+async def read_final_state(scope: Scope) -> FinalState:
     """What is known now, when everything else was read. Raises as `read_chain`."""
-    return Ends(*[await images_with(scope, kind) for kind in (ImagePosted, ImageRejected, ImageRemoved)])
+    return FinalState(*[await list_images_with(scope, kind) for kind in (ImagePosted, ImageRejected, ImageRemoved)])
 
 
-async def images_with(scope: Scope, kind: type[ImageFact]) -> Images:
+async def list_images_with(scope: Scope, kind: type[ImageFact]) -> ImageIds:
     """The images that have a fact of this kind, for the scope's generation where there is one for each."""
-    variant = None if kind.variant is None else scope.generation.token(kind.variant)
-    return {image_of(subject) for subject in await _subjects_of(scope, kind, variant)}
+    variant = None if kind.variant is None else scope.generation.variant_token(kind.variant)
+    return {parse_image_id(subject) for subject in await _subjects_of(scope, kind, variant)}
 
 
-async def not_erased(scope: Scope, removed: Images) -> Images:
+async def find_not_erased(scope: Scope, removed: ImageIds) -> ImageIds:
     """Those of removed images of which the log keeps more than it should: a late ImageIndexed says no more than the tombstone."""
     kinds = [kind for kind in FACTS.values() if issubclass(kind, ImageFact) and kind not in (ImageRemoved, ImageIndexed)]
-    left = [removed & {image_of(subject) for subject in await _subjects_of(scope, kind)} for kind in kinds if removed]
+    left = [removed & {parse_image_id(subject) for subject in await _subjects_of(scope, kind)} for kind in kinds if removed]
     return frozenset().union(*left)
 
 
@@ -189,22 +189,22 @@ async def _subjects_of(scope: Scope, kind: type[ImageFact], variant: str | None 
         subjects = guild_filter(kind, scope.guild)
     else:
         subjects = kind_filter(kind) if variant is None else variant_filter(kind, variant)
-    found = await list_subjects(scope.client, IMAGES, [subjects], timeout=PATIENCE_S)
+    found = await list_subjects(scope.client, IMAGES, [subjects], timeout=LIST_TIMEOUT_S)
     return [subject for subject in found if variant is None or subject.endswith(f".{variant}")]
 
 
-def image_of(subject: str) -> str:
+def parse_image_id(subject: str) -> str:
     """The image that a fact's subject is about; every id is kept in memory once."""
     return sys.intern(entity_of(subject)[1])
 
 
-async def read_posted(client: Client, guild: str | None = None) -> Posted:
+async def read_posted_images(client: Client, guild: str | None = None) -> PostedImages:
     """Read the posts. Raises Unavailable."""
-    posted: Posted = {}
+    posted: PostedImages = {}
     filters = [kind_filter(ImagePosted) if guild is None else guild_filter(ImagePosted, guild)]
-    async with aclosing(past(client, IMAGES, filters)) as messages:
+    async with aclosing(read_log(client, IMAGES, filters)) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded is not None and isinstance(post := recorded.fact, ImagePosted) and post.message_id.isdigit():
                 channel = posted.setdefault(post.guild_id, {}).setdefault(int(post.channel_id), {})
                 channel.setdefault(int(post.message_id), []).append(post.image_id)
@@ -212,7 +212,7 @@ async def read_posted(client: Client, guild: str | None = None) -> Posted:
 
 
 @dataclass(slots=True)
-class Removals:
+class RequestedRemovals:
     """The images that requests for removal are about, by what became of the request.
 
     `leaving`: the remove stage has yet to work on it; these may be too many. `asked`: it has, so that the same request would not be
@@ -224,14 +224,14 @@ class Removals:
     letters: dict[str, str] = field(default_factory=dict)
 
 
-async def read_removals(client: Client, posted: Posted) -> Removals:
+async def read_removals(client: Client, posted: PostedImages) -> RequestedRemovals:
     """What is asked for the removal of posted images. Raises Unavailable."""
-    found = Removals()
+    found = RequestedRemovals()
     settled, put_back = await _settled_until(client), await _requests_put_back(client)
     letters = await _letters(client)
-    async with aclosing(past(client, REMOVALS, [kind_filter(RemovalRequested)])) as messages:
+    async with aclosing(read_log(client, REMOVALS, [kind_filter(RemovalRequested)])) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded is None or not isinstance(request := recorded.fact, RemovalRequested):
                 continue
             if message.metadata.sequence.stream > settled or message.subject in put_back:
@@ -243,7 +243,7 @@ async def read_removals(client: Client, posted: Posted) -> Removals:
     return found
 
 
-def _perhaps_about(request: RemovalRequested, posted: Posted) -> Iterator[str]:
+def _perhaps_about(request: RemovalRequested, posted: PostedImages) -> Iterator[str]:
     """Whose posts an author's are is not asked for: everything of the guild may be about to go."""
     for channel, messages in posted.get(request.guild_id, {}).items():
         for message, images in messages.items():
@@ -251,30 +251,30 @@ def _perhaps_about(request: RemovalRequested, posted: Posted) -> Iterator[str]:
                 yield from images
 
 
-def _about(request: RemovalRequested, posted: Posted) -> Iterator[str]:
+def _about(request: RemovalRequested, posted: PostedImages) -> Iterator[str]:
     """What a request about a message or a channel names; others are made anew each time."""
     if request.scope in ("message", "channel"):
-        yield from (image for image in _perhaps_about(request, posted) if not remove.keeps(request, image))
+        yield from (image for image in _perhaps_about(request, posted) if not remove.is_kept(request, image))
 
 
 async def _settled_until(client: Client) -> int:
     """Up to where the remove stage has worked on every request; 0 where there is no such stage yet."""
-    consumer = await read_consumer(client, REMOVALS, durable_name(remove.STAGE.name, RemovalRequested.family))
+    consumer = await read_consumer(client, REMOVALS, consumer_name(remove.STAGE.name, RemovalRequested.family))
     if consumer is None:
         return 0
     return consumer.settled if consumer.in_flight else consumer.delivered
 
 
 async def _requests_put_back(client: Client) -> set[str]:
-    entries = await read_each(client, RETRIES, [retry_filter(remove.STAGE.name)])
+    entries = await read_last_entries(client, RETRIES, [retry_filter(remove.STAGE.name)])
     return {entry.headers.get("mapseek-subject", "") for entry in entries}
 
 
 async def _letters(client: Client) -> dict[str, str]:
     """The ids of the stage's dead letters, by the subject of the request that could not be worked on."""
     found = {}
-    letters = past(client, FAILURES, [failure_filter(remove.STAGE.name, RemovalRequested.family)], bodies=False)
+    letters = read_log(client, FAILURES, [failure_filter(remove.STAGE.name, RemovalRequested.family)], bodies=False)
     async with aclosing(letters) as messages:
         async for message in messages:
-            found[(message.headers or {}).get("mapseek-subject", "")] = parse_letter(message.subject).id
+            found[(message.headers or {}).get("mapseek-subject", "")] = parse_dead_letter(message.subject).id
     return found

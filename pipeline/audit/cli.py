@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, err, guild_id, out, start
+from pipeline.cli.app import app, err, out, parse_guild_id, prepare_settings, run_and_exit
 
 
 def _snowflake(value: str) -> str:
@@ -15,7 +15,7 @@ def _snowflake(value: str) -> str:
 
 @app.command("audit")
 def audit_command(
-    guild: Annotated[str | None, typer.Option(help="Look at one guild only.", callback=guild_id)] = None,
+    guild: Annotated[str | None, typer.Option(help="Look at one guild only.", callback=parse_guild_id)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     no_discord: Annotated[bool, typer.Option("--no-discord", help="Ask nothing of Discord.")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Read no blob, and do not compare the index in memory.")] = False,
@@ -27,9 +27,9 @@ def audit_command(
     from pipeline.audit.command import show_audit
 
     work = show_audit(
-        configured(quiet=True), guild=guild, use_discord=not no_discord, whole=not quick, json=as_json, out=out, err=err
+        prepare_settings(quiet=True), guild=guild, use_discord=not no_discord, whole=not quick, json=as_json, out=out, err=err
     )
-    start(work)
+    run_and_exit(work)
 
 
 @app.command("sync")
@@ -40,7 +40,7 @@ def sync_command(channel: Annotated[str, typer.Option(help="The id of the channe
     """
     from pipeline.audit.command import sync_channel
 
-    start(sync_channel(configured(quiet=True), channel, out, err))
+    run_and_exit(sync_channel(prepare_settings(quiet=True), channel, out, err))
 
 
 @app.command("sweep")
@@ -51,4 +51,4 @@ def sweep_command(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only 
     """
     from pipeline.audit.command import sweep_blobs
 
-    start(sweep_blobs(configured(quiet=True), dry_run=dry_run, out=out))
+    run_and_exit(sweep_blobs(prepare_settings(quiet=True), dry_run=dry_run, out=out))

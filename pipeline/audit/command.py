@@ -16,25 +16,25 @@ from rich.table import Table
 
 from contracts.errors import MapSeekError
 from infra.blobs.files import open_blob_store
-from infra.discord.rest.compare import record
+from infra.discord.rest.compare import record_difference
 from infra.nats.reader import LogPosts
-from pipeline.audit.audit import Report, Sources, audit
-from pipeline.audit.blobs import orphans
-from pipeline.audit.chain import Scope, read_posted
-from pipeline.audit.checks import FEATURES, VECTORS
-from pipeline.audit.discord import compare_discord, guild_with
+from pipeline.audit.audit import AuditReport, Sources, audit
+from pipeline.audit.blobs import find_orphans
+from pipeline.audit.chain import Scope, read_posted_images
+from pipeline.audit.checks import FEATURE_INDEX, VECTOR_INDEX
+from pipeline.audit.discord import compare_discord, find_guild_of_channel
 from pipeline.audit.gaps import Gap, unique
-from pipeline.cli.open import looking
+from pipeline.cli.open import open_archive
 from pipeline.clock import utc_now
-from pipeline.container import AGE_S, old_pictures
+from pipeline.container import QUERY_PICTURE_AGE_S, find_old_query_pictures
 from pipeline.settings import Settings, require_token
-from stages.erase import GRACE
+from stages.erase import BLOB_GRACE
 
-UNKNOWN_BOT = "Discord was not looked at: DISCORD_TOKEN is not set."
-LEFT_OUT = "Discord was not looked at, as was asked for."
+NO_LOGIN_NOTE = "Discord was not looked at: DISCORD_TOKEN is not set."
+NO_DISCORD_NOTE = "Discord was not looked at, as was asked for."
 
 
-def as_json(report: Report) -> str:
+def report_to_json(report: AuditReport) -> str:
     """One object: whether the archive is clean, each step, each gap with all that it is about, and the notes."""
     gaps = [{"count": len(gap.found), **asdict(gap)} for gap in report.gaps]
     steps = [asdict(step) for step in report.steps]
@@ -42,7 +42,7 @@ def as_json(report: Report) -> str:
     return orjson.dumps(shown).decode()
 
 
-def show(report: Report, out: Console) -> None:
+def print_report(report: AuditReport, out: Console) -> None:
     """The chain as a table, then each gap with an example and the commands that close it."""
     out.print(_chain(report))
     for note in report.notes:
@@ -59,7 +59,7 @@ def show(report: Report, out: Console) -> None:
         _show_gap(gap, out)
 
 
-def _chain(report: Report) -> Table:
+def _chain(report: AuditReport) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("step", no_wrap=True)
     for heading in ("there", "on the way", "gaps"):
@@ -85,40 +85,41 @@ async def show_audit(
     settings: Settings, *, guild: str | None, use_discord: bool, whole: bool, json: bool, out: Console, err: Console
 ) -> int:
     """Print what was found. 1 while there is a gap."""
-    async with looking(settings) as look:
+    async with open_archive(settings) as look:
         with err.status("auditing ...") as status:
             sources = Sources(
                 Scope(look.client, look.generation, guild),
                 look.catalogue,
                 look.blobs,
-                GRACE.total_seconds(),
+                BLOB_GRACE.total_seconds(),
                 look.state,
                 settings.channels,
                 look.rest if use_discord else None,
-                {FEATURES: look.folder / "features"} | ({} if settings.vectors == "atlas" else {VECTORS: look.folder / "vectors"}),
+                {FEATURE_INDEX: look.folder / "features"}
+                | ({} if settings.vectors == "atlas" else {VECTOR_INDEX: look.folder / "vectors"}),
                 whole,
                 lambda what: status.update(f"auditing {what} ..."),
             )
             report = await audit(sources)
     if look.rest is None or not use_discord:
-        report.notes.append(UNKNOWN_BOT if use_discord else LEFT_OUT)
+        report.notes.append(NO_LOGIN_NOTE if use_discord else NO_DISCORD_NOTE)
     if json:
-        out.print(as_json(report), soft_wrap=True, markup=False, highlight=False)
+        out.print(report_to_json(report), soft_wrap=True, markup=False, highlight=False)
     else:
-        show(report, out)
+        print_report(report, out)
     return 0 if report.clean else 1
 
 
 async def sweep_blobs(settings: Settings, *, dry_run: bool, out: Console) -> int:
     """Delete the blobs that no image needs, and the pictures of questions that the log has dropped."""
-    grace_s = GRACE.total_seconds()
-    async with looking(settings) as look:
+    grace_s = BLOB_GRACE.total_seconds()
+    async with open_archive(settings) as look:
         questions = open_blob_store(look.folder / "questions")
-        unused = await orphans(look.client, look.blobs, look.catalogue, grace_s)
-        old = await old_pictures(look.client, questions, AGE_S)
+        unused = await find_orphans(look.client, look.blobs, look.catalogue, grace_s)
+        old = await find_old_query_pictures(look.client, questions, QUERY_PICTURE_AGE_S)
         for store, names in ((look.blobs, unused), (questions, old)):
             for name in () if dry_run else names:
-                if await store.untouched_for(name) > grace_s:  # nobody has put it in the meantime
+                if await store.seconds_since_put(name) > grace_s:  # nobody has put it in the meantime
                     await store.delete(name)
     for name in unused if dry_run else ():
         out.print(name, highlight=False)
@@ -130,19 +131,19 @@ async def sweep_blobs(settings: Settings, *, dry_run: bool, out: Console) -> int
 async def sync_channel(settings: Settings, channel: str, out: Console, err: Console) -> int:
     """Record what Discord has and the log has not, and the removal of what the log has and Discord has not."""
     require_token(settings)
-    async with looking(settings) as look:
+    async with open_archive(settings) as look:
         new = gone = asked = 0
         if look.rest is None:
             raise MapSeekError("DISCORD_TOKEN is not set.")
         with err.status(f"reading channel {channel} ..."):
-            posted = await read_posted(look.client)
-            guild = await guild_with(look.rest, posted, channel)
+            posted = await read_posted_images(look.client)
+            guild = await find_guild_of_channel(look.rest, posted, channel)
             found = compare_discord(look.rest, look.state, settings.channels, posted, utc_now, guild=guild, channel=channel)
             posts = LogPosts(look.client)
             async for difference in found:
                 if difference.unreadable:
                     raise MapSeekError(f"The bot may not read channel {channel}: grant it Read Message History there.")
-                recorded, removed = await record(difference, look.journal, posts, utc_now)
+                recorded, removed = await record_difference(difference, look.journal, posts, utc_now)
                 new, gone, asked = new + recorded, gone + removed, asked + len(difference.gone) - removed
     out.print(f"Channel {channel}: {new} images recorded, the removal of {gone} requested.", highlight=False)
     if asked:

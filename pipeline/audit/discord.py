@@ -5,26 +5,26 @@ from datetime import datetime
 from typing import Any
 
 from contracts.errors import MapSeekError, Retry
-from contracts.ports import State
-from infra.discord.gateway import claim
-from infra.discord.rest.client import RestLogin
-from infra.discord.rest.compare import Difference, differences, read_watching
-from infra.discord.rest.permissions import bot_of, guild_id_of
-from pipeline.audit.chain import Images, Posted, Removals
+from contracts.ports import StateStore
+from infra.discord.gateway import claim_archive
+from infra.discord.rest.client import RestClient
+from infra.discord.rest.compare import ChannelDifference, compare_guild, read_watch_state
+from infra.discord.rest.permissions import fetch_bot, fetch_guild_id
+from pipeline.audit.chain import ImageIds, PostedImages, RequestedRemovals
 from pipeline.audit.gaps import Gap, unique
 from stages import remove
 
 
 async def compare_discord(
-    rest: RestLogin,
-    state: State,
+    rest: RestClient,
+    state: StateStore,
     channels: frozenset[str],
-    posted: Posted,
+    posted: PostedImages,
     now: Callable[[], datetime],
     *,
     guild: str | None = None,
     channel: str | None = None,
-) -> AsyncIterator[Difference]:
+) -> AsyncIterator[ChannelDifference]:
     """The differences of all guilds, of one or of one channel, as far as messages are older than this call.
 
     Raises MapSeekError when Discord does not answer, and for the token of another bot; Unavailable when the log does not.
@@ -32,25 +32,25 @@ async def compare_discord(
     until = now()
     try:
         bot = await _bot(rest)
-        await claim(state, str(bot["id"]))
-        watching = await read_watching(state, channels, now)
+        await claim_archive(state, str(bot["id"]))
+        watching = await read_watch_state(state, channels, now)
         guilds = {guild} if guild is not None else posted.keys() | watching.known_guilds
         for guild_id in sorted(each for each in guilds if each.isdigit()):
             only = None if channel is None else int(channel)
-            async for difference in differences(rest, bot, watching, guild_id, posted.get(guild_id, {}), until, only):
+            async for difference in compare_guild(rest, bot, watching, guild_id, posted.get(guild_id, {}), until, only):
                 yield difference
     except Retry as error:
         raise MapSeekError(f"{error}: try again later, or leave Discord out with --no-discord.") from None
 
 
-async def guild_with(rest: RestLogin, posted: Posted, channel: str) -> str:
+async def find_guild_of_channel(rest: RestClient, posted: PostedImages, channel: str) -> str:
     """The guild of a channel, by what the log knows of it or else by Discord. Raises MapSeekError where neither knows."""
     for guild_id, places in posted.items():
         if int(channel) in places:
             return guild_id
     try:
-        async with rest.asking("for a channel") as client:
-            found = await guild_id_of(client, channel)
+        async with rest.client_for("for a channel") as client:
+            found = await fetch_guild_id(client, channel)
     except Retry as error:
         raise MapSeekError(f"{error}: try again later.") from None
     if found is None:
@@ -58,12 +58,12 @@ async def guild_with(rest: RestLogin, posted: Posted, channel: str) -> str:
     return found
 
 
-async def _bot(rest: RestLogin) -> Any:
-    async with rest.asking("who the bot is") as client:
-        return await bot_of(client)
+async def _bot(rest: RestClient) -> Any:
+    async with rest.client_for("who the bot is") as client:
+        return await fetch_bot(client)
 
 
-class Seen:
+class DiscordFindings:
     """The differences of a whole audit, by channel."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Seen:
         self.gone: dict[str, list[str]] = {}
         self.unreadable: list[str] = []
 
-    def add(self, difference: Difference) -> None:
+    def add(self, difference: ChannelDifference) -> None:
         """One more page."""
         channel = difference.channel_id
         self.images += difference.images
@@ -90,7 +90,7 @@ class Seen:
         """What could not be looked at."""
         return [f"Discord does not show {place}: grant the bot Read Message History there." for place in self.unreadable]
 
-    def gaps(self, posted: Images, removed: Images, removals: Removals) -> list[Gap]:
+    def gaps(self, posted: ImageIds, removed: ImageIds, removals: RequestedRemovals) -> list[Gap]:
         """What is left of the differences when that is taken off which was recorded or removed meanwhile, or is about to be."""
         found = []
         for channel, name in self.names.items():
@@ -101,7 +101,7 @@ class Seen:
             found += self._of_gone(channel, gone, removals)
         return found
 
-    def _of_gone(self, channel: str, gone: list[str], removals: Removals) -> list[Gap]:
+    def _of_gone(self, channel: str, gone: list[str], removals: RequestedRemovals) -> list[Gap]:
         """A removal is recorded once: where it led to nothing, it is to be worked on again rather than to be requested."""
         what = f"in the log, but gone from {self.names[channel]} on Discord"
         buried = tuple(each for each in gone if each in removals.letters)

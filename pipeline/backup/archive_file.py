@@ -42,24 +42,24 @@ from contracts.subjects import (
     REMOVALS,
     RETRIES,
     kind_filter,
-    parse_letter,
+    parse_dead_letter,
     parse_subject,
 )
-from infra.nats.reader import read
-from stages.erase import blobs_of
+from infra.nats.reader import decode_fact
+from stages.erase import list_blobs
 
-EXPORTED = (FAILURES, RETRIES, IMAGES, JUDGEMENTS, ALERTS, REMOVALS, INCIDENTS)
+EXPORTED_STREAMS = (FAILURES, RETRIES, IMAGES, JUDGEMENTS, ALERTS, REMOVALS, INCIDENTS)
 """A letter is put back before it is deleted, and worked on before that is deleted: so their logs are read in this order."""
 
 
-APPLICATION_ID = 0x4D617053
+ARCHIVE_APPLICATION_ID = 0x4D617053
 """Tells an archive from any other database ("MapS")."""
 
-FORMAT = 1
+ARCHIVE_FORMAT = 1
 
 _KEPT_BESIDE = ("SELECT * FROM streams ORDER BY 1", "SELECT * FROM durables ORDER BY 1, 2", "SELECT * FROM state ORDER BY 1")
 
-BLOBS, QUESTIONS = "blobs", "questions"
+BLOBS, QUERIES = "blobs", "questions"
 """The two blob stores: of archived pictures, and of those that people asked with."""
 
 _NAME_BLOBS = {
@@ -67,7 +67,7 @@ _NAME_BLOBS = {
 }
 _TOMBSTONE = kind_filter(ImageRemoved).partition("*")[0]
 
-Progress = Callable[[str, int, int | None], None]
+ReportProgress = Callable[[str, int, int | None], None]
 """Called with what is done now, how much of it is done, and how much there is in all, as far as that is known."""
 
 
@@ -91,7 +91,7 @@ CREATE INDEX users ON uses (store, name);
 
 
 @contextmanager
-def open_archive(path: Path, *, new: bool = False) -> Iterator[sqlite3.Connection]:
+def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Connection]:
     """The archive at `path`, made if it is not there and may be `new`. Raises MapSeekError for what is none, or is damaged."""
     if not new and not path.is_file():
         raise MapSeekError(f"There is no archive at {path}: name the file that `mapseek export` wrote.")
@@ -105,12 +105,12 @@ def open_archive(path: Path, *, new: bool = False) -> Iterator[sqlite3.Connectio
     except sqlite3.OperationalError as error:
         raise MapSeekError(f"The archive {path} cannot be used ({error}): free the disk, or wait for others that use it.") from None
     except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from None
+        raise damaged_archive_error(path, str(error)) from None
     finally:
         database.close()
 
 
-def damaged(path: Path, reason: str) -> MapSeekError:
+def damaged_archive_error(path: Path, reason: str) -> MapSeekError:
     """What is said of an archive that cannot be trusted."""
     return MapSeekError(
         f"The archive {path} is damaged or no archive ({reason}): take another copy of it, or export to a new file."
@@ -124,18 +124,18 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     [[pages]], [[size]] = database.execute("PRAGMA page_count"), database.execute("PRAGMA page_size")
     [[application]], [[version]] = database.execute("PRAGMA application_id"), database.execute("PRAGMA user_version")
     if pages == 0:
-        begun = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}"
+        begun = f"PRAGMA application_id = {ARCHIVE_APPLICATION_ID}; PRAGMA user_version = {ARCHIVE_FORMAT}"
         database.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} {begun}; COMMIT")
-    elif application != APPLICATION_ID:
-        raise damaged(path, "it is another program's database")
-    elif version > FORMAT:
+    elif application != ARCHIVE_APPLICATION_ID:
+        raise damaged_archive_error(path, "it is another program's database")
+    elif version > ARCHIVE_FORMAT:
         raise MapSeekError(f"The archive {path} was written by a newer MapSeek: install that one first.")
     elif pages * size != path.stat().st_size:
-        raise damaged(path, "it is cut short")
+        raise damaged_archive_error(path, "it is cut short")
 
 
 @contextmanager
-def at_once(database: sqlite3.Connection) -> Iterator[None]:
+def archive_transaction(database: sqlite3.Connection) -> Iterator[None]:
     """All changes within, or none of them."""
     database.execute("BEGIN IMMEDIATE")
     try:
@@ -153,7 +153,7 @@ def finish_export(database: sqlite3.Connection, made_at: str) -> None:
     database.execute("INSERT INTO exports (archive, made_at, digest) VALUES (?, ?, ?)", row)
 
 
-def identity(database: sqlite3.Connection) -> str | None:
+def read_identity(database: sqlite3.Connection) -> str | None:
     """Which archive it is, in which state; None before the first export is through."""
     last = database.execute("SELECT archive || '.' || number FROM exports ORDER BY number DESC").fetchone()
     return str(last[0]) if last else None
@@ -164,23 +164,23 @@ def checksum(subject: str, headers: str, body: bytes) -> int:
     return zlib.crc32(body, zlib.crc32(f"{subject}\n{headers}\n".encode()))
 
 
-def checked(database: sqlite3.Connection, path: Path) -> Iterator[int]:
+def verify_archive(database: sqlite3.Connection, path: Path) -> Iterator[int]:
     """Read everything, and yield how many entries and blobs are whole so far. Raises MapSeekError for the first that is not."""
     if [row[0] for row in database.execute("PRAGMA quick_check")] != ["ok"]:
-        raise damaged(path, "its pages do not fit together")
+        raise damaged_archive_error(path, "its pages do not fit together")
     last = database.execute("SELECT digest FROM exports ORDER BY number DESC").fetchone()
     if last is None:
-        raise damaged(path, "no export to it came to its end")
+        raise damaged_archive_error(path, "no export to it came to its end")
     if last[0] != _digest(database):
-        raise damaged(path, "its settings were changed")
+        raise damaged_archive_error(path, "its settings were changed")
     whole = 0
     for stream, sequence, crc, *entry in database.execute("SELECT stream, sequence, crc, subject, headers, body FROM entries"):
         if checksum(*entry) != crc:
-            raise damaged(path, f"entry {sequence} of {stream} was changed")
+            raise damaged_archive_error(path, f"entry {sequence} of {stream} was changed")
         yield (whole := whole + 1)
     for name, data in database.execute("SELECT name, data FROM blobs WHERE data IS NOT NULL"):
         if hashlib.sha256(data).hexdigest() != name:
-            raise damaged(path, f"blob {name} was changed")
+            raise damaged_archive_error(path, f"blob {name} was changed")
         yield (whole := whole + 1)
 
 
@@ -190,7 +190,7 @@ def _digest(database: sqlite3.Connection) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArchivedEntry:
     """One entry of one log."""
 
     stream: str
@@ -210,21 +210,21 @@ class Entry:
         return ".".join(self.about[4:6])
 
 
-def entry_of(stream: str, sequence: int, subject: str, headers: Mapping[str, str] | None, body: bytes) -> Entry:
+def to_archived_entry(stream: str, sequence: int, subject: str, headers: Mapping[str, str] | None, body: bytes) -> ArchivedEntry:
     """An entry as it is archived."""
     kept = {name: value for name, value in (headers or {}).items() if not name.lower().startswith("nats-")}
-    return Entry(stream, sequence, subject, kept, body)
+    return ArchivedEntry(stream, sequence, subject, kept, body)
 
 
-def is_of_a_search(entry: Entry) -> bool:
+def is_about_search(entry: ArchivedEntry) -> bool:
     """Whether it is about work on a question: those are personal and gone after a week, so they stay out of archives."""
     if entry.stream in (FAILURES, RETRIES):
-        return parse_letter(entry.subject).family == SearchFact.family
-    incident = fact_in(entry) if entry.stream == INCIDENTS else None
+        return parse_dead_letter(entry.subject).family == SearchFact.family
+    incident = parse_fact(entry) if entry.stream == INCIDENTS else None
     return isinstance(incident, Incident) and incident.lane == SearchFact.family
 
 
-def add(database: sqlite3.Connection, entry: Entry) -> None:
+def add_entry(database: sqlite3.Connection, entry: ArchivedEntry) -> None:
     """Put an entry into the archive, with the names of its blobs."""
     headers = orjson.dumps(entry.headers).decode()
     crc = checksum(entry.subject, headers, entry.body)
@@ -239,29 +239,29 @@ def add(database: sqlite3.Connection, entry: Entry) -> None:
         database.execute("INSERT INTO uses VALUES (?, ?, ?)", (row, store, name))
 
 
-def entries(database: sqlite3.Connection, stream: str) -> Iterator[Entry]:
+def list_archived_entries(database: sqlite3.Connection, stream: str) -> Iterator[ArchivedEntry]:
     """What the archive has of one log, in order."""
     query = "SELECT sequence, subject, headers, body FROM entries WHERE stream = ? ORDER BY sequence"
     for sequence, subject, headers, body in database.execute(query, (stream,)):
-        yield Entry(stream, sequence, subject, orjson.loads(headers), body)
+        yield ArchivedEntry(stream, sequence, subject, orjson.loads(headers), body)
 
 
-def _blobs_of(entry: Entry) -> set[tuple[str, str]]:
-    match fact_in(entry, only=_NAME_BLOBS):
+def _blobs_of(entry: ArchivedEntry) -> set[tuple[str, str]]:
+    match parse_fact(entry, only=_NAME_BLOBS):
         case ImageFact() as fact:
-            return {(BLOBS, name) for name in blobs_of([fact])}
+            return {(BLOBS, name) for name in list_blobs([fact])}
         case SearchJudged(pixels=str(name)) | AlertSet(pixels=name):
-            return {(QUESTIONS, name)}
+            return {(QUERIES, name)}
         case _:
             return set()
 
 
-def fact_in(entry: Entry, only: Collection[str] | None = None) -> Fact | None:
+def parse_fact(entry: ArchivedEntry, only: Collection[str] | None = None) -> Fact | None:
     """The fact that it is, None for bytes that are none and for kinds that are not looked for."""
     try:
         if only is not None and parse_subject(entry.subject)[0] not in only:
             return None
-        return read(entry.subject, entry.headers, entry.body).fact
+        return decode_fact(entry.subject, entry.headers, entry.body).fact
     except Malformed:
         return None
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, err, out, start
+from pipeline.cli.app import app, err, out, prepare_settings, run_and_exit
 
 
 @app.command("export")
@@ -16,7 +16,7 @@ def export_command(file: Annotated[Path, typer.Argument(help="The archive; an ea
     """
     from pipeline.backup.command import export_archive
 
-    start(export_archive(configured(quiet=True), file, out, err))
+    run_and_exit(export_archive(prepare_settings(quiet=True), file, out, err))
 
 
 @app.command("import")
@@ -27,4 +27,4 @@ def import_command(file: Annotated[Path, typer.Argument(help="What `mapseek expo
     """
     from pipeline.backup.command import import_archive
 
-    start(import_archive(configured(quiet=True), file, out, err))
+    run_and_exit(import_archive(prepare_settings(quiet=True), file, out, err))

@@ -17,21 +17,21 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
-from pipeline.backup.archive_file import BLOBS, QUESTIONS, Progress, Summary, checked, open_archive
+from pipeline.backup.archive_file import BLOBS, QUERIES, ReportProgress, Summary, open_archive_file, verify_archive
 from pipeline.backup.export import export_to
-from pipeline.backup.restore import begin_import, end_import, fill, import_from
-from pipeline.cli.app import told_on
-from pipeline.cli.open import log_client, require_archive
+from pipeline.backup.restore import begin_import, end_import, fill_catalogue, import_from
+from pipeline.cli.app import build_progress_reporter
+from pipeline.cli.open import open_log_client, require_archive
 from pipeline.container import open_catalogue
 from pipeline.engine import topology
-from pipeline.settings import Settings, prepared_data_dir
+from pipeline.settings import Settings, ensure_data_folder
 
 
 async def export_archive(settings: Settings, path: Path, out: Console, err: Console) -> int:
     """Bring the archive at `path` up to date. 1 if a blob is missing."""
     require_archive(settings)
     began = monotonic()
-    with open_archive(path, new=True) as database, _shown(err) as progress:
+    with open_archive_file(path, new=True) as database, _shown(err) as progress:
         async with _client(settings) as client:
             summary = await export_to(database, client, _stores(settings), progress)
     out.print(_table(summary, monotonic() - began))
@@ -41,18 +41,18 @@ async def export_archive(settings: Settings, path: Path, out: Console, err: Cons
 async def import_archive(settings: Settings, path: Path, out: Console, err: Console) -> int:
     """Restore the archive at `path` into an empty installation. 1 if the archive lacks a blob."""
     began = monotonic()
-    with open_archive(path) as database, _shown(err) as progress:
-        for whole in checked(database, path):
+    with open_archive_file(path) as database, _shown(err) as progress:
+        for whole in verify_archive(database, path):
             progress("checking", whole, None)
         async with _client(settings, new=True) as client:
-            await topology.ensure(client, ())
-            catalogue = await open_catalogue(settings, prepared_data_dir(settings))
+            await topology.ensure_topology(client, ())
+            catalogue = await open_catalogue(settings, ensure_data_folder(settings))
             try:
                 if await begin_import(database, client, catalogue):
                     # A snapshot of the index says how much of the log it has seen, which was another log.
-                    shutil.rmtree(prepared_data_dir(settings) / "vectors", ignore_errors=True)
+                    shutil.rmtree(ensure_data_folder(settings) / "vectors", ignore_errors=True)
                 summary = await import_from(database, client, _stores(settings), progress)
-                await fill(catalogue, client, progress)
+                await fill_catalogue(catalogue, client, progress)
                 await end_import(client)
             finally:
                 await catalogue.close()
@@ -63,21 +63,21 @@ async def import_archive(settings: Settings, path: Path, out: Console, err: Cons
 @asynccontextmanager
 async def _client(settings: Settings, *, new: bool = False) -> AsyncIterator[Client]:
     try:
-        async with log_client(settings, "mapseek-backup", new=new) as client:
+        async with open_log_client(settings, "mapseek-backup", new=new) as client:
             yield client
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: see to it, then run the command again; it goes on where it was.") from None
 
 
 def _stores(settings: Settings) -> Mapping[str, BlobStore]:
-    return {store: open_blob_store(prepared_data_dir(settings) / store) for store in (BLOBS, QUESTIONS)}
+    return {store: open_blob_store(ensure_data_folder(settings) / store) for store in (BLOBS, QUERIES)}
 
 
 @contextmanager
-def _shown(err: Console) -> Iterator[Progress]:
+def _shown(err: Console) -> Iterator[ReportProgress]:
     columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=err, transient=True) as bars:
-        told = told_on(bars)
+        told = build_progress_reporter(bars)
         yield lambda what, done, total: told(what.lower(), done, total)
 
 

@@ -9,14 +9,14 @@ from dataclasses import replace
 import orjson
 
 from contracts.events import Incident
-from contracts.subjects import FAILURES, INCIDENTS, LANES, RETRIES, failure_subject, parse_letter, retry_subject, subject_of
+from contracts.subjects import FAILURES, INCIDENTS, LANES, RETRIES, failure_subject, parse_dead_letter, retry_subject, subject_of
 from infra.nats.connection import Client
-from infra.nats.consumers import DurableCopy, copy_durables, restore_durable
-from infra.nats.reader import body_of
-from pipeline.backup.archive_file import Entry, fact_in
+from infra.nats.consumers import ConsumerCopy, copy_consumers, restore_consumer
+from infra.nats.reader import encode_body
+from pipeline.backup.archive_file import ArchivedEntry, parse_fact
 
 
-class Places:
+class NewPositions:
     """The new sequence of every archived entry."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -41,15 +41,15 @@ class Places:
         return found[0] if found else 0
 
 
-def moved(entry: Entry, places: Places) -> Entry | None:
+def move_entry(entry: ArchivedEntry, places: NewPositions) -> ArchivedEntry | None:
     """The entry as it is in the new log; None for what is about work on an entry that is not there any more."""
     if entry.stream in (FAILURES, RETRIES):
         return _letter(entry, places)
     return _incident(entry, places) if entry.stream == INCIDENTS else entry
 
 
-def _letter(entry: Entry, places: Places) -> Entry | None:
-    stage, family, sequence, generation = parse_letter(entry.subject)
+def _letter(entry: ArchivedEntry, places: NewPositions) -> ArchivedEntry | None:
+    stage, family, sequence, generation = parse_dead_letter(entry.subject)
     place = places.of(LANES[family], int(sequence))
     if place is None:
         return None
@@ -58,31 +58,31 @@ def _letter(entry: Entry, places: Places) -> Entry | None:
     return replace(entry, subject=there(stage, family, place, generation), headers=headers)
 
 
-def _incident(entry: Entry, places: Places) -> Entry | None:
-    incident = fact_in(entry)
+def _incident(entry: ArchivedEntry, places: NewPositions) -> ArchivedEntry | None:
+    incident = parse_fact(entry)
     if not isinstance(incident, Incident) or (place := places.of(LANES[incident.lane], incident.sequence)) is None:
         return None
     if place == incident.sequence:
         return entry
     there = incident.model_copy(update={"sequence": place})
-    return replace(entry, subject=subject_of(there), headers={**entry.headers, "ce-id": subject_of(there)}, body=body_of(there))
+    return replace(entry, subject=subject_of(there), headers={**entry.headers, "ce-id": subject_of(there)}, body=encode_body(there))
 
 
-async def note_durables(database: sqlite3.Connection, client: Client, streams: list[str]) -> None:
+async def save_consumers(database: sqlite3.Connection, client: Client, streams: list[str]) -> None:
     """Put every durable consumer of these logs into the archive, in place of those that were there. Raises Unavailable."""
     database.execute("DELETE FROM durables")
     for stream in streams:
         if stream == RETRIES:  # what is done there is deleted, so its consumers have no place to remember
             continue
-        for copy in await copy_durables(client, stream):
+        for copy in await copy_consumers(client, stream):
             row = (stream, copy.name, orjson.dumps(copy.config).decode(), copy.settled)
             database.execute("INSERT INTO durables VALUES (?, ?, ?, ?)", row)
 
 
-async def restore_durables(database: sqlite3.Connection, client: Client, places: Places) -> None:
+async def restore_consumers(database: sqlite3.Connection, client: Client, places: NewPositions) -> None:
     """Make the consumers behind the same entries of the new log. One that is there is only put in its place. Raises Unavailable."""
     for stream, name, noted, floor in database.execute("SELECT stream, name, config, floor FROM durables").fetchall():
         config = orjson.loads(noted)
         if start := config.get("opt_start_seq"):
             config["opt_start_seq"] = places.up_to(stream, start - 1) + 1
-        await restore_durable(client, stream, DurableCopy(name, config, places.up_to(stream, floor)))
+        await restore_consumer(client, stream, ConsumerCopy(name, config, places.up_to(stream, floor)))

@@ -12,26 +12,33 @@ from contextlib import aclosing
 from itertools import islice
 
 from contracts.errors import MapSeekError
-from contracts.ports import BlobStore, Catalogue, State
+from contracts.ports import BlobStore, Catalogue, StateStore
 from contracts.subjects import IMAGES, SEARCHES, import_key, kind_filter
 from infra.nats.connection import Client
-from infra.nats.journal import Refused, append_entries
+from infra.nats.journal import AppendError, append_entries
 from infra.nats.projections import read_generations
-from infra.nats.reader import RawEntry, last_sequence
+from infra.nats.reader import RawEntry, read_last_sequence
 from infra.nats.state import open_state
-from pipeline.backup.archive_file import EXPORTED, Entry, Progress, Summary, entries, identity
-from pipeline.backup.positions import Places, moved, restore_durables
-from pipeline.projections.rebuild_catalogue import Filling, Place
+from pipeline.backup.archive_file import (
+    EXPORTED_STREAMS,
+    ArchivedEntry,
+    ReportProgress,
+    Summary,
+    list_archived_entries,
+    read_identity,
+)
+from pipeline.backup.positions import NewPositions, move_entry, restore_consumers
+from pipeline.projections.rebuild_catalogue import CatalogueFiller, WriterPosition
 from stages import persist
 
-AT_ONCE = 256
+ENTRIES_IN_FLIGHT = 256
 """Entries that may be on their way to the server."""
 
 
 async def begin_import(database: sqlite3.Connection, client: Client, catalogue: Catalogue) -> bool:
     """Claim the installation for this archive; False if that was done before. Raises MapSeekError if it is not empty."""
     state = await open_state(client)
-    wanted = str(identity(database)).encode()
+    wanted = str(read_identity(database)).encode()
     begun = await state.get(import_key())
     if begun is not None and begun.value == wanted:
         return False
@@ -46,21 +53,23 @@ async def begin_import(database: sqlite3.Connection, client: Client, catalogue: 
 
 
 async def _used(client: Client) -> bool:
-    ends = [await last_sequence(client, stream) for stream in (*EXPORTED, SEARCHES)]
+    ends = [await read_last_sequence(client, stream) for stream in (*EXPORTED_STREAMS, SEARCHES)]
     return any(ends)
 
 
-async def import_from(database: sqlite3.Connection, client: Client, stores: Mapping[str, BlobStore], progress: Progress) -> Summary:
+async def import_from(
+    database: sqlite3.Connection, client: Client, stores: Mapping[str, BlobStore], progress: ReportProgress
+) -> Summary:
     """Restore everything but the projections; the summary counts what the archive holds. Raises MapSeekError and Unavailable."""
     summary = Summary()
-    places = Places(database)
-    for stream in EXPORTED:
+    places = NewPositions(database)
+    for stream in EXPORTED_STREAMS:
         summary.entries[stream] = await _record(
             client, stream, _moved(database, stream, places), _count(database, stream), progress
         )
     await _store(database, stores, progress, summary)
     await _set(database, await open_state(client))
-    await restore_durables(database, client, places)
+    await restore_consumers(database, client, places)
     return summary
 
 
@@ -74,22 +83,22 @@ def _count(database: sqlite3.Connection, stream: str) -> int:
     return int(count)
 
 
-def _moved(database: sqlite3.Connection, stream: str, places: Places) -> Iterator[Entry]:
-    for entry in entries(database, stream):
-        if (there := moved(entry, places)) is not None:
+def _moved(database: sqlite3.Connection, stream: str, places: NewPositions) -> Iterator[ArchivedEntry]:
+    for entry in list_archived_entries(database, stream):
+        if (there := move_entry(entry, places)) is not None:
             yield there
 
 
-async def _record(client: Client, stream: str, restored: Iterator[Entry], total: int, progress: Progress) -> int:
+async def _record(client: Client, stream: str, restored: Iterator[ArchivedEntry], total: int, progress: ReportProgress) -> int:
     """Record entries behind those that an import recorded before, each in its place; returns how many there are in all."""
-    done = await last_sequence(client, stream)
+    done = await read_last_sequence(client, stream)
     left = enumerate(islice(restored, done, None), start=done + 1)
     there = (RawEntry(place, entry.subject, entry.headers, entry.body) for place, entry in left)
     try:
-        async with aclosing(append_entries(client, stream, there, at_once=AT_ONCE)) as recorded:
+        async with aclosing(append_entries(client, stream, there, batch_size=ENTRIES_IN_FLIGHT)) as recorded:
             async for done in recorded:
                 progress(stream, done, total)
-    except Refused as refusal:
+    except AppendError as refusal:
         raise MapSeekError(
             f"The log {stream} refused an entry ({refusal}): stop whatever else works on it, then import again."
         ) from None
@@ -97,7 +106,7 @@ async def _record(client: Client, stream: str, restored: Iterator[Entry], total:
     return done
 
 
-async def _store(database: sqlite3.Connection, stores: Mapping[str, BlobStore], progress: Progress, summary: Summary) -> None:
+async def _store(database: sqlite3.Connection, stores: Mapping[str, BlobStore], progress: ReportProgress, summary: Summary) -> None:
     rows = database.execute("SELECT rowid, store, name, data IS NULL FROM blobs ORDER BY rowid").fetchall()
     for number, (row, store, name, missing) in enumerate(rows, start=1):
         if missing:
@@ -110,15 +119,15 @@ async def _store(database: sqlite3.Connection, stores: Mapping[str, BlobStore], 
         progress("blobs", number, len(rows))
 
 
-async def _set(database: sqlite3.Connection, state: State) -> None:
+async def _set(database: sqlite3.Connection, state: StateStore) -> None:
     for key, value in database.execute("SELECT key, value FROM state").fetchall():
         await state.put(key, value)
 
 
-async def fill(catalogue: Catalogue, client: Client, progress: Progress) -> None:
+async def fill_catalogue(catalogue: Catalogue, client: Client, progress: ReportProgress) -> None:
     """Empty the catalogue and play the log of images into it, all of it at once. Raises Unavailable."""
     await catalogue.clear()
     dropped = (await read_generations(client)).dropped
     filters = tuple(kind_filter(kind) for kind in persist.STAGE.consumes)
-    whole = Place("all", filters, await last_sequence(client, IMAGES))
-    await Filling(client, catalogue, dropped, lambda done, total: progress("catalogue", done, total)).up_to([whole])
+    whole = WriterPosition("all", filters, await read_last_sequence(client, IMAGES))
+    await CatalogueFiller(client, catalogue, dropped, lambda done, total: progress("catalogue", done, total)).fill_to([whole])

@@ -29,11 +29,11 @@ PANELS = {
 out = Console()
 err = Console(stderr=True)
 
-Told = Callable[[str, int, int | None], None]
+ReportProgress = Callable[[str, int, int | None], None]
 """Told what is done, how many of it are, and of how many, where that is known."""
 
 
-class InPanels(TyperGroup):
+class PanelGroup(TyperGroup):
     """The commands in their panels."""
 
     def __init__(self, **options: Any) -> None:
@@ -47,7 +47,7 @@ class InPanels(TyperGroup):
 
 app = typer.Typer(
     name="mapseek",
-    cls=InPanels,
+    cls=PanelGroup,
     help="Find who made a piece of map art, and where it was first posted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
@@ -55,7 +55,7 @@ app = typer.Typer(
 )
 
 
-def guild_id(value: str | None) -> str | None:
+def parse_guild_id(value: str | None) -> str | None:
     """The id of a guild as an option takes it, None where it is left out. Raises BadParameter."""
     try:
         return TypeAdapter(Id | None).validate_python(value)
@@ -81,7 +81,7 @@ def _options(
     """Take the options that stand before a command."""
 
 
-def stage_names(incomplete: str) -> list[str]:
+def complete_stage_names(incomplete: str) -> list[str]:
     """The stages that a shell may complete a word to."""
     # Deferred: it is a shell that waits, but `--help` needs no stage.
     from pipeline.engine.registry import STAGES
@@ -89,7 +89,7 @@ def stage_names(incomplete: str) -> list[str]:
     return [stage.name for stage in STAGES if stage.name.startswith(incomplete)]
 
 
-Guild = Annotated[str, typer.Option(help="The guild to archive to or search in.", callback=guild_id)]
+LocalGuildOption = Annotated[str, typer.Option(help="The guild to archive to or search in.", callback=parse_guild_id)]
 
 
 def run_app() -> None:
@@ -106,7 +106,7 @@ def run_app() -> None:
     sys.exit(1)
 
 
-def start(work: Coroutine[Any, Any, int | None]) -> None:
+def run_and_exit(work: Coroutine[Any, Any, int | None]) -> None:
     """Run a command's work to its end, and end with the exit code that it returns."""
     # Deferred: `--help` needs no client.
     from infra.nats.connection import LOG_ERRORS
@@ -126,7 +126,7 @@ def start(work: Coroutine[Any, Any, int | None]) -> None:
         raise typer.Exit(128 + signal.SIGTERM) from None
 
 
-def configured(*, quiet: bool = False) -> Settings:
+def prepare_settings(*, quiet: bool = False) -> Settings:
     """The settings, with logging as they say; `quiet` commands print what they find, and log warnings only and for people."""
     settings = load_settings()
     style = "console" if quiet and settings.log_format == "auto" else settings.log_format
@@ -134,7 +134,7 @@ def configured(*, quiet: bool = False) -> Settings:
     return settings
 
 
-def told_on(bars: Progress) -> Told:
+def build_progress_reporter(bars: Progress) -> ReportProgress:
     """Shows what it is told on a bar of its own, which appears when it is first told of."""
     tasks: dict[str, TaskID] = {}
 

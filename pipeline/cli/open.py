@@ -12,43 +12,43 @@ from pathlib import Path
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generation
-from contracts.ports import Catalogue, State
+from contracts.ports import Catalogue, StateStore
 from infra.blobs.files import FileBlobStore, open_blob_store
-from infra.discord.rest.client import RestLogin
-from infra.discord.rest.rate_limit import Budget
+from infra.discord.rest.client import RestClient
+from infra.discord.rest.rate_limit import RequestBudget
 from infra.nats.connection import Client, connect, disconnect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
-from infra.nats.server import announced_url, has_store
+from infra.nats.server import has_store, read_announced_url
 from infra.nats.state import open_state
 from pipeline.clock import utc_now
-from pipeline.container import Wiring, open_catalogue
+from pipeline.container import Container, open_catalogue
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from pipeline.process import endpoint, log_server, running
-from pipeline.settings import Settings, data_folder, prepared_data_dir
+from pipeline.process import choose_endpoint, open_log_server, open_process
+from pipeline.settings import Settings, ensure_data_folder, get_data_folder
 
 
 def require_archive(settings: Settings) -> None:
     """Raise MapSeekError where no archive was ever begun. Nothing is started or made to find that out."""
-    folder = data_folder(settings)
+    folder = get_data_folder(settings)
     log = folder / "nats"
-    if settings.nats_url is None and announced_url(log) is None and not has_store(log):
+    if settings.nats_url is None and read_announced_url(log) is None and not has_store(log):
         raise MapSeekError(f"There is no archive in {folder} yet: `mapseek up` or `mapseek archive` begins one.")
 
 
 @asynccontextmanager
-async def archive_server(settings: Settings) -> AsyncIterator[str]:
+async def open_archive_server(settings: Settings) -> AsyncIterator[str]:
     """The URL of the log of an archive that was begun before, as `log_server` has it. Raises MapSeekError where none was."""
     require_archive(settings)
-    async with log_server(settings) as url:
+    async with open_log_server(settings) as url:
         yield url
 
 
 @asynccontextmanager
-async def log_client(settings: Settings, name: str, *, new: bool = False) -> AsyncIterator[Client]:
+async def open_log_client(settings: Settings, name: str, *, new: bool = False) -> AsyncIterator[Client]:
     """A connection to an archive's log, by the name under which the server lists it; the archive is begun if it may be `new`."""
-    async with log_server(settings) if new else archive_server(settings) as url:
+    async with open_log_server(settings) if new else open_archive_server(settings) as url:
         client = await connect(url, name)
         try:
             yield client
@@ -57,28 +57,28 @@ async def log_client(settings: Settings, name: str, *, new: bool = False) -> Asy
 
 
 @asynccontextmanager
-async def wired(settings: Settings) -> AsyncIterator[Wiring]:
+async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """The adapters of a process that runs no stage, on a log that is as this version needs it."""
-    async with archive_server(settings) as url, running(settings, url, ()) as process:
-        yield process.wiring
+    async with open_archive_server(settings) as url, open_process(settings, url, ()) as process:
+        yield process.container
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class OpenedArchive:
     """What is open. `rest` is None without a bot token."""
 
     folder: Path
     client: Client
     journal: JetStreamJournal
-    state: State
+    state: StateStore
     generation: Generation
     catalogue: Catalogue
     blobs: FileBlobStore
-    rest: RestLogin | None
+    rest: RestClient | None
 
 
 @asynccontextmanager
-async def looking(settings: Settings) -> AsyncIterator[Look]:
+async def open_archive(settings: Settings) -> AsyncIterator[OpenedArchive]:
     """Open everything. Raises MapSeekError where something cannot be, or is lost on the way."""
     try:
         async with AsyncExitStack() as stack:
@@ -87,21 +87,21 @@ async def looking(settings: Settings) -> AsyncIterator[Look]:
         raise MapSeekError(f"The {outage}: see to it, then try again.") from outage
 
 
-async def _look(settings: Settings, stack: AsyncExitStack) -> Look:
-    client = await connect(await stack.enter_async_context(archive_server(settings)), "mapseek-look")
+async def _look(settings: Settings, stack: AsyncExitStack) -> OpenedArchive:
+    client = await connect(await stack.enter_async_context(open_archive_server(settings)), "mapseek-look")
     stack.push_async_callback(disconnect, client)
-    await topology.ensure(client, STAGES)
+    await topology.ensure_topology(client, STAGES)
     generation = (await read_generations(client)).active
     if generation is None:
         raise MapSeekError("There is no archive here yet: no model was ever started (`mapseek up`, or `mapseek archive`).")
     state = await open_state(client)
-    folder = prepared_data_dir(settings)
+    folder = ensure_data_folder(settings)
     catalogue = await open_catalogue(settings, folder)
     stack.push_async_callback(catalogue.close)
     rest = None
     if settings.discord_token is not None:
-        endpoint(settings).use()
-        rest = RestLogin(settings.discord_token.get_secret_value(), Budget(state))
+        choose_endpoint(settings).use()
+        rest = RestClient(settings.discord_token.get_secret_value(), RequestBudget(state))
         stack.push_async_callback(rest.close)
     journal = JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
-    return Look(folder, client, journal, state, generation, catalogue, open_blob_store(folder / "blobs"), rest)
+    return OpenedArchive(folder, client, journal, state, generation, catalogue, open_blob_store(folder / "blobs"), rest)

@@ -60,6 +60,6 @@ def _unwritable(folder: Path, reason: str | None) -> MapSeekError:
     return MapSeekError(f"The report cannot be written to {folder} ({reason}): choose another folder with --report.")
 
 
-def data_uri(data: bytes, kind: str) -> str:
+def to_data_uri(data: bytes, kind: str) -> str:
     """What stands for a picture's address; `kind` is png, jpeg or webp."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

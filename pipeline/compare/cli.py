@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, err, out, start
+from pipeline.cli.app import app, err, out, prepare_settings, run_and_exit
 
 
 @app.command("compare")
@@ -30,4 +30,4 @@ def compare_command(
     """
     from pipeline.compare.command import compare_generations
 
-    start(compare_generations(configured(quiet=True), first, second, queries, sample, report, out, err))
+    run_and_exit(compare_generations(prepare_settings(quiet=True), first, second, queries, sample, report, out, err))

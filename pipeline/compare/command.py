@@ -12,18 +12,18 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from contracts.errors import MapSeekError, Unavailable
-from pipeline.cli.app import told_on
-from pipeline.cli.open import log_client
+from pipeline.cli.app import build_progress_reporter
+from pipeline.cli.open import open_log_client
 from pipeline.cli.paths import refuse_unwritable, write_report
-from pipeline.compare.queries import check_held, gathered, open_archive
-from pipeline.compare.report import VERDICTS, html
-from pipeline.compare.run import Comparison, check_vectors, compared
-from pipeline.compare.score import Change, rows
-from pipeline.engine.topology import generations_on
-from pipeline.generations.lifecycle import living
-from pipeline.settings import Settings, prepared_data_dir
+from pipeline.compare.queries import check_query_folder, gather_queries, open_compared_archive
+from pipeline.compare.report import VERDICT_LABELS, render_compare_report
+from pipeline.compare.run import GenerationComparison, check_vectors, run_comparison
+from pipeline.compare.score import Change, build_table_rows
+from pipeline.engine.topology import read_generations_if_any
+from pipeline.generations.lifecycle import find_alive_generation
+from pipeline.settings import Settings, ensure_data_folder
 
-LISTED = 20
+MAX_LISTED_CHANGES = 20
 """Changes that are printed; the report has them all."""
 
 
@@ -35,34 +35,36 @@ async def compare_generations(
         raise MapSeekError(f"{first} cannot be compared with itself: name two generations, see `mapseek generations`.")
     refuse_unwritable(report)
     if queries is not None:
-        await asyncio.to_thread(check_held, queries)
+        await asyncio.to_thread(check_query_folder, queries)
     try:
         comparison = await _compared(settings, first, second, queries, sample, err)
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
-    table = rows(comparison.queries, comparison.first, comparison.second)
+    table = build_table_rows(comparison.queries, comparison.first, comparison.second)
     out.print(_table(table))
     if comparison.note:
         out.print(comparison.note, style="yellow", highlight=False)
     if comparison.changes:
         out.print(_changes_table(comparison))
-    page = html(comparison.names, table, len(comparison.queries), comparison.changes, comparison.pictures, comparison.note)
+    page = render_compare_report(
+        comparison.names, table, len(comparison.queries), comparison.changes, comparison.pictures, comparison.note
+    )
     out.print(f"Report: {write_report(report, page)}", soft_wrap=True, highlight=False)
     return 0
 
 
 async def _compared(
     settings: Settings, first: str, second: str, queries: Path | None, sample: int | None, err: Console
-) -> Comparison:
-    async with log_client(settings, "mapseek-compare") as client:
-        generations = await generations_on(client)
-        pair = living(generations, first), living(generations, second)
-        async with open_archive(client, settings, prepared_data_dir(settings)) as archive:
+) -> GenerationComparison:
+    async with open_log_client(settings, "mapseek-compare") as client:
+        generations = await read_generations_if_any(client)
+        pair = find_alive_generation(generations, first), find_alive_generation(generations, second)
+        async with open_compared_archive(client, settings, ensure_data_folder(settings)) as archive:
             check_vectors(archive, pair)
-            asked = await gathered(archive, queries, sample, settings.max_pixels)
+            asked = await gather_queries(archive, queries, sample, settings.max_pixels)
             columns = (TextColumn("asking {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             with Bars(*columns, console=err) as bars:
-                return await compared(archive, pair, asked, settings, told_on(bars))
+                return await run_comparison(archive, pair, asked, settings, build_progress_reporter(bars))
 
 
 def _table(table: Sequence[Sequence[str]]) -> Table:
@@ -75,13 +77,13 @@ def _table(table: Sequence[Sequence[str]]) -> Table:
     return shown
 
 
-def _changes_table(comparison: Comparison) -> Table:
+def _changes_table(comparison: GenerationComparison) -> Table:
     changes, (first, second) = comparison.changes, comparison.names
-    more = f", the first {LISTED} of them" if len(changes) > LISTED else ""
+    more = f", the first {MAX_LISTED_CHANGES} of them" if len(changes) > MAX_LISTED_CHANGES else ""
     shown = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{len(changes)} questions answered otherwise{more}", title_justify="left")
     for heading in ("question", first, second, ""):
         shown.add_column(heading, overflow="fold")
-    for change in changes[:LISTED]:
+    for change in changes[:MAX_LISTED_CHANGES]:
         shown.add_row(escape(change.query.name), *_verdicts(change), _judgement(change))
     return shown
 
@@ -89,7 +91,7 @@ def _changes_table(comparison: Comparison) -> Table:
 def _verdicts(change: Change) -> list[str]:
     marks = {True: "right", False: "wrong", None: "not judged"}
     answers = zip((change.before, change.after), change.right, strict=True)
-    return [f"{VERDICTS[answer.verdict]}, {marks[right]}" for answer, right in answers]
+    return [f"{VERDICT_LABELS[answer.verdict]}, {marks[right]}" for answer, right in answers]
 
 
 def _judgement(change: Change) -> str:

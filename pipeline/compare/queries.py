@@ -28,33 +28,33 @@ from contracts.ports import BlobStore, Catalogue, CatalogueEntry, FeatureSearch
 from contracts.subjects import JUDGEMENTS, kind_filter
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
-from infra.nats.reader import past, readable
-from infra.vision.distortions import brightness, crop, reencode
+from infra.nats.reader import decode_or_warn, read_log
+from infra.vision.distortions import change_brightness, crop, reencode
 from pipeline.cli.paths import why_unreadable
 from pipeline.container import open_catalogue
-from pipeline.projections.features import projected_features
-from pipeline.projections.snapshots import projected_index
-from pipeline.projections.vectors import ProjectedIndex
+from pipeline.projections.features import open_feature_projection
+from pipeline.projections.snapshots import open_vector_projection
+from pipeline.projections.vectors import VectorProjection
 from pipeline.settings import Settings
-from stages.canonical_image import as_png, decode
+from stages.canonical_image import decode_image, encode_canonical_png
 
-TABLE = "queries.csv"
-COLUMNS = ("file", "expected")
-GUILD = re.compile(r"[A-Za-z0-9_-]{1,64}")
+QUERY_TABLE = "queries.csv"
+QUERY_COLUMNS = ("file", "expected")
+GUILD_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
-DISTORTIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
+SAMPLE_DISTORTIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "JPEG quality 40": lambda image: reencode(image, 40),
     "cropped by 10 %": lambda image: crop(image, 0.1, anchor=(0.2, 0.8)),
-    "25 % darker": lambda image: brightness(image, 0.75),
+    "25 % darker": lambda image: change_brightness(image, 0.75),
 }
 """They take turns. The crop takes more from one side than from the other, as a hand does."""
 
-SAMPLE = 50
+DEFAULT_SAMPLE = 50
 """Archived pictures that are asked with where nobody judged anything and nothing is held."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GenerationAnswer:
     """What a generation answers: `sure` are the pieces that it calls a match. The verdict is `error` for words it cannot read."""
 
     verdict: Verdict
@@ -64,7 +64,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class CompareQuery:
     """A question: a `picture` in the store of questions, or `words`.
 
     `expected` are the images that are right answers, `wrong` those that are known to be none. With neither of them it is known that
@@ -85,7 +85,7 @@ class Query:
         return not self.expected and not self.wrong
 
 
-def judged_queries(judgements: Sequence[SearchJudged], archived: Collection[str]) -> list[Query]:
+def select_judged_queries(judgements: Sequence[SearchJudged], archived: Collection[str]) -> list[CompareQuery]:
     """The searches that people judged, in the order in which they were. Pure.
 
     The last vote of a person on an image counts; where people differ the majority does, and where that is a tie none. Images that
@@ -104,7 +104,7 @@ def judged_queries(judgements: Sequence[SearchJudged], archived: Collection[str]
         balance = dict.fromkeys((vote.image_id for vote in votes), 0)
         for vote in votes:
             balance[vote.image_id] += 1 if vote.right else -1
-        query = Query(
+        query = CompareQuery(
             name=f"“{votes[0].words}”" if votes[0].words else f"search {search_id}",
             kind="judged searches",
             guild_id=guild_id,
@@ -126,25 +126,25 @@ class _Line:
     guild: str
 
 
-async def held_queries(folder: Path, questions: BlobStore, catalogue: Catalogue, max_pixels: int) -> list[Query]:
+async def read_held_queries(folder: Path, questions: BlobStore, catalogue: Catalogue, max_pixels: int) -> list[CompareQuery]:
     """The pictures of a folder in the order of its table; they are put in the store of questions.
 
     A picture is asked in the guild of its answer. One without an answer is asked in the guild that the column `guild` names, or
     else in the one with the most images. Raises MapSeekError for a table, a picture or an answer that is not there.
     """
-    lines = await asyncio.to_thread(_read, folder / TABLE)
+    lines = await asyncio.to_thread(_read, folder / QUERY_TABLE)
     answers, biggest = await _answers({line.expected for line in lines} - {""}, catalogue)
     queries = []
     for line in lines:
         found = answers.get(line.expected, {})
         if line.expected and not found:
             raise MapSeekError(
-                f"{folder / TABLE}, line {line.number}: no archived image has the id or the message link {line.expected}: "
+                f"{folder / QUERY_TABLE}, line {line.number}: no archived image has the id or the message link {line.expected}: "
                 "correct it, or leave it empty if there is no match."
             )
         data = await _read_picture(folder / line.file, max_pixels)
         queries.append(
-            Query(
+            CompareQuery(
                 name=line.file,
                 kind="held pictures",
                 guild_id=next(iter(found.values()), line.guild or biggest),
@@ -155,9 +155,9 @@ async def held_queries(folder: Path, questions: BlobStore, catalogue: Catalogue,
     return queries
 
 
-def check_held(folder: Path) -> None:
+def check_query_folder(folder: Path) -> None:
     """Raise MapSeekError for a table, or a picture of it, that cannot be read."""
-    for line in _read(folder / TABLE):
+    for line in _read(folder / QUERY_TABLE):
         if reason := why_unreadable(folder / line.file):
             raise _unreadable(folder / line.file, reason)
 
@@ -166,18 +166,20 @@ def _read(table: Path) -> list[_Line]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            if not {*COLUMNS} <= {*(reader.fieldnames or ())}:
-                raise MapSeekError(f"{table} has no columns called {' and '.join(COLUMNS)}: add a first line that names them.")
+            if not {*QUERY_COLUMNS} <= {*(reader.fieldnames or ())}:
+                raise MapSeekError(
+                    f"{table} has no columns called {' and '.join(QUERY_COLUMNS)}: add a first line that names them."
+                )
             rows = [{name: (value or "").strip() for name, value in row.items() if isinstance(name, str)} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MapSeekError(
-            f"{table} cannot be read ({type(error).__name__}): put a table there with the columns {' and '.join(COLUMNS)}."
+            f"{table} cannot be read ({type(error).__name__}): put a table there with the columns {' and '.join(QUERY_COLUMNS)}."
         ) from None
     lines = [_Line(number, row["file"], row["expected"], row.get("guild", "")) for number, row in enumerate(rows, 2)]
     if not lines:
         raise MapSeekError(f"{table} names no picture: add a line for each.")
     for line in lines:
-        if line.guild and not GUILD.fullmatch(line.guild):
+        if line.guild and not GUILD_ID_PATTERN.fullmatch(line.guild):
             raise MapSeekError(f"{table}, line {line.number}: {line.guild!r} is no id of a guild: correct it, or leave it empty.")
     return lines
 
@@ -185,7 +187,7 @@ def _read(table: Path) -> list[_Line]:
 async def _read_picture(path: Path, max_pixels: int) -> bytes:
     def usable() -> bytes:
         data = path.read_bytes()
-        decode(data, max_pixels)
+        decode_image(data, max_pixels)
         return data
 
     try:
@@ -197,7 +199,7 @@ async def _read_picture(path: Path, max_pixels: int) -> bytes:
 
 
 def _unreadable(path: Path, reason: str | None) -> MapSeekError:
-    return MapSeekError(f"The picture {path} cannot be read ({reason}): correct its name in {TABLE}.")
+    return MapSeekError(f"The picture {path} cannot be read ({reason}): correct its name in {QUERY_TABLE}.")
 
 
 async def _answers(wanted: set[str], catalogue: Catalogue) -> tuple[Mapping[str, dict[str, str]], str]:
@@ -214,7 +216,7 @@ async def _answers(wanted: set[str], catalogue: Catalogue) -> tuple[Mapping[str,
     return answers, max(sizes, key=lambda guild: sizes[guild], default="local")
 
 
-async def sampled_queries(number: int, blobs: BlobStore, questions: BlobStore, catalogue: Catalogue) -> list[Query]:
+async def sample_queries(number: int, blobs: BlobStore, questions: BlobStore, catalogue: Catalogue) -> list[CompareQuery]:
     """So many archived pictures, the same ones each time; the changed ones are put in the store of questions.
 
     Other posts of the same piece are right answers as well. Pictures whose blob is lost are left out.
@@ -228,14 +230,14 @@ async def sampled_queries(number: int, blobs: BlobStore, questions: BlobStore, c
                 alike[key].add(entry.image_id)
     queries = []
     for turn, entry in enumerate(chosen):
-        how = list(DISTORTIONS)[turn % len(DISTORTIONS)]
+        how = list(SAMPLE_DISTORTIONS)[turn % len(SAMPLE_DISTORTIONS)]
         media, metadata = entry.document["media"], entry.document["metadata"]
         try:
             png = await blobs.get(media["pixels"])
         except BlobMissing:
             continue
         queries.append(
-            Query(
+            CompareQuery(
                 name=f"{metadata['filename']}, {how}",
                 kind=f"sample, {how}",
                 guild_id=metadata["guild_id"],
@@ -264,44 +266,44 @@ def _piece(entry: CatalogueEntry) -> str:
 
 
 def _distorted(png: bytes, how: str) -> bytes:
-    return as_png(DISTORTIONS[how](Image.open(BytesIO(png)).convert("RGB")))
+    return encode_canonical_png(SAMPLE_DISTORTIONS[how](Image.open(BytesIO(png)).convert("RGB")))
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class ComparedArchive:
     """The open archive. `questions` keeps a picture for a week after it was last asked with."""
 
     client: Client
     catalogue: Catalogue
     blobs: BlobStore
     questions: BlobStore
-    vectors: ProjectedIndex
+    vectors: VectorProjection
     features: FeatureSearch
 
 
 @asynccontextmanager
-async def open_archive(client: Client, settings: Settings, folder: Path) -> AsyncIterator[Archive]:
+async def open_compared_archive(client: Client, settings: Settings, folder: Path) -> AsyncIterator[ComparedArchive]:
     """Open what lies in the data folder, beside whoever works on it."""
     catalogue = await open_catalogue(settings, folder)
     try:
         blobs, questions = open_blob_store(folder / "blobs"), open_blob_store(folder / "questions")
         async with (
-            projected_index(client, folder / "vectors") as vectors,
-            projected_features(client, folder / "features", blobs) as features,
+            open_vector_projection(client, folder / "vectors") as vectors,
+            open_feature_projection(client, folder / "features", blobs) as features,
         ):
-            yield Archive(client, catalogue, blobs, questions, vectors, features)
+            yield ComparedArchive(client, catalogue, blobs, questions, vectors, features)
     finally:
         await catalogue.close()
 
 
-async def gathered(archive: Archive, folder: Path | None, sample: int | None, max_pixels: int) -> list[Query]:
+async def gather_queries(archive: ComparedArchive, folder: Path | None, sample: int | None, max_pixels: int) -> list[CompareQuery]:
     """The judged searches, then the held pictures, then the sample. Raises MapSeekError when there is none of them."""
     queries = await _judged(archive)
     if folder is not None:
-        queries += await held_queries(folder, archive.questions, archive.catalogue, max_pixels)
+        queries += await read_held_queries(folder, archive.questions, archive.catalogue, max_pixels)
     if sample is None:
-        sample = 0 if queries else SAMPLE
-    queries += await sampled_queries(sample, archive.blobs, archive.questions, archive.catalogue)
+        sample = 0 if queries else DEFAULT_SAMPLE
+    queries += await sample_queries(sample, archive.blobs, archive.questions, archive.catalogue)
     if not queries:
         raise MapSeekError(
             "There is nothing to compare by: no search is judged yet and no picture archived; give some with --queries."
@@ -309,12 +311,12 @@ async def gathered(archive: Archive, folder: Path | None, sample: int | None, ma
     return queries
 
 
-async def _judged(archive: Archive) -> list[Query]:
+async def _judged(archive: ComparedArchive) -> list[CompareQuery]:
     votes = []
-    async with aclosing(past(archive.client, JUDGEMENTS, [kind_filter(SearchJudged)])) as messages:
+    async with aclosing(read_log(archive.client, JUDGEMENTS, [kind_filter(SearchJudged)])) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded is not None and isinstance(recorded.fact, SearchJudged):
                 votes.append(recorded.fact)
-    queries = judged_queries(votes, await archive.catalogue.entries({vote.image_id for vote in votes}))
+    queries = select_judged_queries(votes, await archive.catalogue.entries({vote.image_id for vote in votes}))
     return [query for query in queries if query.picture is None or await archive.questions.exists(query.picture)]

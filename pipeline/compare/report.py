@@ -14,12 +14,12 @@ from PIL import Image
 from contracts.errors import BlobMissing
 from contracts.events import Match
 from contracts.ports import BlobStore, Document
-from pipeline.cli.paths import data_uri
-from pipeline.compare.queries import Answer, Archive, Query
-from pipeline.compare.score import Change, shows
-from stages.canonical_image import as_thumbnail
+from pipeline.cli.paths import to_data_uri
+from pipeline.compare.queries import ComparedArchive, CompareQuery, GenerationAnswer
+from pipeline.compare.score import Change, includes_any
+from stages.canonical_image import encode_thumbnail
 
-STYLE = """
+COMPARE_CSS = """
 :root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78;
   --good: #3d8b37; --bad: #c0392b; }
 @media (prefers-color-scheme: dark) {
@@ -47,12 +47,12 @@ article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelate
 @media (max-width: 800px) { article { grid-template-columns: 1fr; } }
 """
 
-VERDICTS = {"match": "match", "possible": "possible", "none": "no match", "error": "cannot read words"}
-HEADINGS = {-1: "Worse", 1: "Better", 0: "Different"}
+VERDICT_LABELS = {"match": "match", "possible": "possible", "none": "no match", "error": "cannot read words"}
+CHANGE_HEADINGS = {-1: "Worse", 1: "Better", 0: "Different"}
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownImage:
     """An archived image as the report shows it; `thumbnail` is a data URI, empty where the blob is lost."""
 
     caption: str
@@ -61,14 +61,14 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class ReportPictures:
     """The archived images by id, and the pictures that were asked with, as data URIs, by their names in the store."""
 
-    images: dict[str, Shown]
+    images: dict[str, ShownImage]
     asked: dict[str, str]
 
 
-async def pictures_of(changes: Sequence[Change], archive: Archive) -> Pictures:
+async def collect_pictures(changes: Sequence[Change], archive: ComparedArchive) -> ReportPictures:
     """What the report of these changes needs."""
     wanted: set[str] = set()
     for change in changes:
@@ -80,40 +80,42 @@ async def pictures_of(changes: Sequence[Change], archive: Archive) -> Pictures:
         if "metadata" in entry.document
     }
     asked = {change.query.picture for change in changes if change.query.picture}
-    return Pictures(images, {name: await _picture(name, archive.questions) for name in sorted(asked)})
+    return ReportPictures(images, {name: await _picture(name, archive.questions) for name in sorted(asked)})
 
 
-async def _shown(document: Document, blobs: BlobStore) -> Shown:
+async def _shown(document: Document, blobs: BlobStore) -> ShownImage:
     metadata = document["metadata"]
     caption = f"{metadata['filename']} by {metadata['user_name']}, {metadata['upload_timestamp'][:10]}"
     try:
-        thumbnail = data_uri(await blobs.get(document["media"]["thumbnail"]), "webp")
+        thumbnail = to_data_uri(await blobs.get(document["media"]["thumbnail"]), "webp")
     except (BlobMissing, KeyError):
         thumbnail = ""
-    return Shown(caption, document["message_link"], thumbnail)
+    return ShownImage(caption, document["message_link"], thumbnail)
 
 
 async def _picture(name: str, questions: BlobStore) -> str:
     """A question's picture, made smaller: nobody looks at thousands of large ones."""
     data = await questions.get(name)
-    return data_uri(await asyncio.to_thread(lambda: as_thumbnail(Image.open(BytesIO(data)).convert("RGB"))), "webp")
+    return to_data_uri(await asyncio.to_thread(lambda: encode_thumbnail(Image.open(BytesIO(data)).convert("RGB"))), "webp")
 
 
-def html(
+def render_compare_report(
     names: tuple[str, str],
     table: Sequence[Sequence[str]],
     asked: int,
     changes: Sequence[Change],
-    pictures: Pictures,
+    pictures: ReportPictures,
     note: str | None,
 ) -> str:
     """The whole page. `table` is the numbers as text, headings first; `note` is a caution to read them with."""
     first, second = map(escape, names)
     warning = f'<p class="note">{escape(note)}</p>' if note else ""
-    sections = "".join(_section(sign, [each for each in changes if _sign(each) == sign], names, pictures) for sign in HEADINGS)
+    sections = "".join(
+        _section(sign, [each for each in changes if _sign(each) == sign], names, pictures) for sign in CHANGE_HEADINGS
+    )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{first} and {second}</title><style>{STYLE}</style><h1>{first} and {second}</h1>"
+        f"<title>{first} and {second}</title><style>{COMPARE_CSS}</style><h1>{first} and {second}</h1>"
         f'<p class="lead">{asked} questions, asked in both generations; {len(changes)} of them are answered otherwise.</p>'
         f"{warning}{_table(table)}{sections}</html>\n"
     )
@@ -130,21 +132,21 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _section(sign: int, changes: Sequence[Change], names: tuple[str, str], pictures: Pictures) -> str:
+def _section(sign: int, changes: Sequence[Change], names: tuple[str, str], pictures: ReportPictures) -> str:
     if not changes:
         return ""
     articles = "".join(_article(change, names, pictures) for change in changes)
-    return f"<h2>{HEADINGS[sign]} in {escape(names[1])} <small>{len(changes)}</small></h2>{articles}"
+    return f"<h2>{CHANGE_HEADINGS[sign]} in {escape(names[1])} <small>{len(changes)}</small></h2>{articles}"
 
 
-def _article(change: Change, names: tuple[str, str], pictures: Pictures) -> str:
+def _article(change: Change, names: tuple[str, str], pictures: ReportPictures) -> str:
     look = {-1: "worse", 1: "better", 0: "different"}[_sign(change)]
     answers = zip(names, (change.before, change.after), change.right, strict=True)
     cards = "".join(_card(name, answer, right, change.query, pictures) for name, answer, right in answers)
     return f'<article class="{look}">{_question(change.query, pictures)}{cards}</article>'
 
 
-def _question(query: Query, pictures: Pictures) -> str:
+def _question(query: CompareQuery, pictures: ReportPictures) -> str:
     if query.picture is None:
         picture = f'<p class="words">{escape(query.name)}</p>'
     else:
@@ -157,21 +159,21 @@ def _question(query: Query, pictures: Pictures) -> str:
     return f'<div class="question"><h3>{escape(query.name)} <small>{escape(query.kind)}</small></h3>{picture}{right}</div>'
 
 
-def _card(name: str, answer: Answer, right: bool | None, query: Query, pictures: Pictures) -> str:
+def _card(name: str, answer: GenerationAnswer, right: bool | None, query: CompareQuery, pictures: ReportPictures) -> str:
     mark = {True: '<span class="right">right</span>', False: '<span class="wrong">wrong</span>', None: "not judged"}[right]
-    heading = f'<h3>{escape(name)} <span class="chip">{VERDICTS[answer.verdict]}</span> {mark}</h3>'
+    heading = f'<h3>{escape(name)} <span class="chip">{VERDICT_LABELS[answer.verdict]}</span> {mark}</h3>'
     pieces = "".join(_answered(piece, query, pictures) for piece in answer.pieces) or '<p class="dim">Nothing was shown.</p>'
     return f"<div>{heading}{pieces}<small>{answer.milliseconds:.1f} ms</small></div>"
 
 
-def _answered(piece: Match, query: Query, pictures: Pictures) -> str:
-    look = "expected" if shows(piece, query.expected) else "refused" if shows(piece, query.wrong) else ""
-    image = pictures.images.get(piece.image_id, Shown(piece.image_id, "", ""))
+def _answered(piece: Match, query: CompareQuery, pictures: ReportPictures) -> str:
+    look = "expected" if includes_any(piece, query.expected) else "refused" if includes_any(piece, query.wrong) else ""
+    image = pictures.images.get(piece.image_id, ShownImage(piece.image_id, "", ""))
     more = f" and {len(piece.posts)} more post{'s' if len(piece.posts) > 1 else ''}" if piece.posts else ""
     return _piece(image, look, f"<b>{piece.score:.4f}</b>{more}<br>")
 
 
-def _piece(image: Shown, look: str, words: str) -> str:
+def _piece(image: ShownImage, look: str, words: str) -> str:
     thumbnail = f'<img alt="an archived picture" src="{image.thumbnail}">' if image.thumbnail else ""
     link = f'<a href="{escape(image.link)}">{escape(image.link)}</a>' if image.link else ""
     return f'<div class="piece {look}"><div>{thumbnail}</div><div>{words}{escape(image.caption)}<br>{link}</div></div>'

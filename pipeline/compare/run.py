@@ -23,24 +23,24 @@ from contracts.events import (
 )
 from contracts.generations import Generation
 from contracts.ports import F, ImageEncoder
-from infra.clip.calibration import text_calibration_of
-from infra.discord.ask.parse import words_of
+from infra.clip.calibration import find_text_calibration
+from infra.discord.ask.parse import parse_text_query
 from infra.nats.journal import JetStreamJournal
 from infra.vision.compare import Comparer
 from infra.vision.fingerprint import Fingerprinter
-from infra.vision.rectify import views_in
+from infra.vision.rectify import extract_views
 from pipeline.clock import utc_now
-from pipeline.compare.queries import Answer, Archive, Query
-from pipeline.compare.report import Pictures, pictures_of
-from pipeline.compare.score import Change, Result, changes
-from pipeline.generations.encoders import open_encoder_of
+from pipeline.compare.queries import ComparedArchive, CompareQuery, GenerationAnswer
+from pipeline.compare.report import ReportPictures, collect_pictures
+from pipeline.compare.score import Change, GenerationResult, find_changes
+from pipeline.generations.encoders import open_generation_encoder
 from pipeline.settings import Settings
 from stages import embed, fingerprint, match, preprocess
-from stages.matching import Prints, verdict_on
+from stages.matching import ArchiveFingerprints, judge_match
 
-TOP = 3
+TOP_MATCHES = 3
 
-Progress = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 """Told which generation is asked, how many questions it has answered, and of how many."""
 
 
@@ -54,20 +54,22 @@ class _Stages:
     match: match.Deps
 
 
-async def answers(
-    generation: Generation, encoder: ImageEncoder, queries: Sequence[Query], archive: Archive, max_pixels: int
-) -> AsyncIterator[Answer]:
+async def answer_queries(
+    generation: Generation, encoder: ImageEncoder, queries: Sequence[CompareQuery], archive: ComparedArchive, max_pixels: int
+) -> AsyncIterator[GenerationAnswer]:
     """The answer to each question in turn; the first one is asked twice, lest its time be that of warming up.
 
     Raises Unavailable for a generation of pictures or fingerprints that this release cannot make.
     """
-    hosted = embed.Hosted(generation.name, encoder, text_calibration_of(encoder.encoder.id))
+    hosted = embed.HostedEncoder(generation.name, encoder, find_text_calibration(encoder.encoder.id))
     journal = JetStreamJournal(archive.client, source="mapseek/compare", now=utc_now)
     stages = _Stages(
         preprocess.Deps(archive.questions, lambda: [generation.preprocessing], max_pixels),
         fingerprint.Deps(archive.questions, Fingerprinter(), journal, lambda: generation.fingerprint),
-        embed.Deps(archive.questions, lambda _: hosted, views=views_in),
-        match.Deps(archive.vectors, archive.catalogue, archive.questions, Prints(archive.features, Comparer(), archive.blobs)),
+        embed.Deps(archive.questions, lambda _: hosted, views=extract_views),
+        match.Deps(
+            archive.vectors, archive.catalogue, archive.questions, ArchiveFingerprints(archive.features, Comparer(), archive.blobs)
+        ),
     )
     for query in queries[:1]:
         await _answer(query, stages)
@@ -75,7 +77,7 @@ async def answers(
         yield await _answer(query, stages)
 
 
-async def _answer(query: Query, stages: _Stages) -> Answer:
+async def _answer(query: CompareQuery, stages: _Stages) -> GenerationAnswer:
     asked: SearchPreprocessed | SearchFingerprinted | SearchDescribed = await _asked(query, stages.preprocess)
     began = perf_counter()
     try:
@@ -83,11 +85,11 @@ async def _answer(query: Query, stages: _Stages) -> Answer:
             asked = _only(SearchFingerprinted, await fingerprint.handle(asked, stages.fingerprint))
         embedded = _only(SearchEmbedded, await embed.handle(asked, stages.embed))
     except Reject:
-        return Answer("error", (), (), _since(began))
+        return GenerationAnswer("error", (), (), _since(began))
     matched = _only(SearchMatched, await match.handle(embedded, stages.match))
     took = _since(began)
-    sure = [piece for piece in matched.matches if verdict_on(piece, embedded.calibration, embedded.by) == "match"]
-    return Answer(matched.verdict, matched.matches, sure, took)
+    sure = [piece for piece in matched.matches if judge_match(piece, embedded.calibration, embedded.by) == "match"]
+    return GenerationAnswer(matched.verdict, matched.matches, sure, took)
 
 
 def _only(kind: type[F], facts: Sequence[Fact]) -> F:
@@ -97,11 +99,11 @@ def _only(kind: type[F], facts: Sequence[Fact]) -> F:
     return fact
 
 
-async def _asked(query: Query, preprocessing: preprocess.Deps) -> SearchPreprocessed | SearchDescribed:
-    question = Question(asker=Person(id="local", name="compare"), requested_at=utc_now(), reply=LocalReply(), top=TOP)
+async def _asked(query: CompareQuery, preprocessing: preprocess.Deps) -> SearchPreprocessed | SearchDescribed:
+    question = Question(asker=Person(id="local", name="compare"), requested_at=utc_now(), reply=LocalReply(), top=TOP_MATCHES)
     search = {"guild_id": query.guild_id, "search_id": secrets.token_hex(16), "question": question}
     if query.picture is None:
-        words = words_of(query.words or "")
+        words = parse_text_query(query.words or "")
         return SearchDescribed.model_validate({**search, "words": words.wanted, "excluded": words.excluded})
     downloaded = SearchDownloaded.model_validate({**search, "blob": query.picture, "size": 0})
     return _only(SearchPreprocessed, await preprocess.handle(downloaded, preprocessing))
@@ -112,14 +114,14 @@ def _since(began: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class GenerationComparison:
     """All that a comparison found out."""
 
-    queries: Sequence[Query]
-    first: Result
-    second: Result
+    queries: Sequence[CompareQuery]
+    first: GenerationResult
+    second: GenerationResult
     changes: Sequence[Change]
-    pictures: Pictures
+    pictures: ReportPictures
 
     @property
     def names(self) -> tuple[str, str]:
@@ -137,30 +139,34 @@ class Comparison:
         )
 
 
-async def compared(
-    archive: Archive, pair: tuple[Generation, Generation], queries: Sequence[Query], settings: Settings, progress: Progress
-) -> Comparison:
+async def run_comparison(
+    archive: ComparedArchive,
+    pair: tuple[Generation, Generation],
+    queries: Sequence[CompareQuery],
+    settings: Settings,
+    progress: ReportProgress,
+) -> GenerationComparison:
     """Ask both generations. Raises MapSeekError for one whose encoder is not to be had."""
     first, second = [await _result(generation, queries, archive, settings, progress) for generation in pair]
-    different = changes(queries, first, second)
-    return Comparison(queries, first, second, different, await pictures_of(different, archive))
+    different = find_changes(queries, first, second)
+    return GenerationComparison(queries, first, second, different, await collect_pictures(different, archive))
 
 
 async def _result(
-    generation: Generation, queries: Sequence[Query], archive: Archive, settings: Settings, progress: Progress
-) -> Result:
-    encoder = await open_encoder_of(generation, settings)
+    generation: Generation, queries: Sequence[CompareQuery], archive: ComparedArchive, settings: Settings, progress: ReportProgress
+) -> GenerationResult:
+    encoder = await open_generation_encoder(generation, settings)
     try:
-        given = list[Answer]()
-        async for answer in answers(generation, encoder, queries, archive, settings.max_pixels):
+        given = list[GenerationAnswer]()
+        async for answer in answer_queries(generation, encoder, queries, archive, settings.max_pixels):
             given.append(answer)
             progress(generation.name, len(given), len(queries))
     finally:
         await encoder.close()
-    return Result(generation, archive.vectors.count(generation.name), given)
+    return GenerationResult(generation, archive.vectors.count(generation.name), given)
 
 
-def check_vectors(archive: Archive, pair: tuple[Generation, Generation]) -> None:
+def check_vectors(archive: ComparedArchive, pair: tuple[Generation, Generation]) -> None:
     """Raises MapSeekError for a generation that has no vectors."""
     for generation in pair:
         if not archive.vectors.count(generation.name):

@@ -7,8 +7,8 @@ import numpy as np
 
 from contracts.events import Match
 from contracts.generations import Generation
-from pipeline.compare.queries import Answer, Query
-from pipeline.generations.encoders import said
+from pipeline.compare.queries import CompareQuery, GenerationAnswer
+from pipeline.generations.encoders import encoder_label
 
 BYTES_A_NUMBER = 4
 
@@ -25,12 +25,12 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class GenerationResult:
     """One generation's answers in the order of the questions, and how many images have a vector of it."""
 
     generation: Generation
     vectors: int
-    answers: Sequence[Answer]
+    answers: Sequence[GenerationAnswer]
 
     @property
     def stored_bytes(self) -> int:
@@ -45,9 +45,9 @@ class Result:
 class Change:
     """A question that two generations answer with other verdicts, or one rightly and the other one not."""
 
-    query: Query
-    before: Answer
-    after: Answer
+    query: CompareQuery
+    before: GenerationAnswer
+    after: GenerationAnswer
 
     @property
     def right(self) -> tuple[bool | None, bool | None]:
@@ -64,17 +64,17 @@ class Change:
 _RANK = {False: 0, None: 1, True: 2}
 
 
-def shows(piece: Match, images: frozenset[str]) -> bool:
+def includes_any(piece: Match, images: frozenset[str]) -> bool:
     """Whether one of the images is the best of a piece, or among its posts."""
     return not images.isdisjoint((piece.image_id, *piece.posts))
 
 
-def found_within(query: Query, answer: Answer, top: int) -> bool:
+def is_found_within(query: CompareQuery, answer: GenerationAnswer, top: int) -> bool:
     """Whether a right image is in one of the first pieces."""
-    return any(shows(piece, query.expected) for piece in answer.pieces[:top])
+    return any(includes_any(piece, query.expected) for piece in answer.pieces[:top])
 
 
-def claims_wrongly(query: Query, answer: Answer) -> bool:
+def is_false_match(query: CompareQuery, answer: GenerationAnswer) -> bool:
     """Whether the answer calls something a match, and nothing that it calls so is right.
 
     Where only wrong images are known, the first piece must be one of them: what nobody judged may be right.
@@ -82,42 +82,42 @@ def claims_wrongly(query: Query, answer: Answer) -> bool:
     if not answer.sure:
         return False
     if query.expected or query.unmatched:
-        return not any(shows(piece, query.expected) for piece in answer.sure)
-    return shows(answer.sure[0], query.wrong)
+        return not any(includes_any(piece, query.expected) for piece in answer.sure)
+    return includes_any(answer.sure[0], query.wrong)
 
 
-def is_right(query: Query, answer: Answer) -> bool | None:
+def is_right(query: CompareQuery, answer: GenerationAnswer) -> bool | None:
     """Whether the first piece is right, or rightly nothing is called a match; None where that is not known."""
     if query.expected:
-        return found_within(query, answer, 1)
+        return is_found_within(query, answer, 1)
     if query.unmatched:
-        return not claims_wrongly(query, answer)
-    return False if answer.pieces and shows(answer.pieces[0], query.wrong) else None
+        return not is_false_match(query, answer)
+    return False if answer.pieces and includes_any(answer.pieces[0], query.wrong) else None
 
 
-def changes(queries: Sequence[Query], first: Result, second: Result) -> list[Change]:
+def find_changes(queries: Sequence[CompareQuery], first: GenerationResult, second: GenerationResult) -> list[Change]:
     """Where the two differ: what got worse first, then what got better, then the rest."""
     pairs = [Change(*each) for each in zip(queries, first.answers, second.answers, strict=True)]
     differing = [each for each in pairs if each.before.verdict != each.after.verdict or each.right[0] != each.right[1]]
     return sorted(differing, key=lambda change: (change.gain >= 0, change.gain == 0))
 
 
-def rows(queries: Sequence[Query], *results: Result) -> list[tuple[str, ...]]:
+def build_table_rows(queries: Sequence[CompareQuery], *results: GenerationResult) -> list[tuple[str, ...]]:
     """The numbers side by side, as text, headings first."""
     answerable = [number for number, query in enumerate(queries) if query.expected]
     kinds = list(dict.fromkeys(queries[number].kind for number in answerable))
 
-    def found(result: Result, top: int, kind: str | None = None) -> str:
+    def found(result: GenerationResult, top: int, kind: str | None = None) -> str:
         asked = [number for number in answerable if kind in (None, queries[number].kind)]
-        return str(Share(sum(found_within(queries[number], result.answers[number], top) for number in asked), len(asked)))
+        return str(Share(sum(is_found_within(queries[number], result.answers[number], top) for number in asked), len(asked)))
 
-    def false_matches(result: Result) -> str:
-        wrong = sum(claims_wrongly(query, answer) for query, answer in zip(queries, result.answers, strict=True))
+    def false_matches(result: GenerationResult) -> str:
+        wrong = sum(is_false_match(query, answer) for query, answer in zip(queries, result.answers, strict=True))
         return str(Share(wrong, len(queries)))
 
     table = [
         ("", *(result.generation.name for result in results)),
-        ("encoder", *(said(result.generation.encoder) for result in results)),
+        ("encoder", *(encoder_label(result.generation.encoder) for result in results)),
         ("right piece first (recall@1)", *(found(result, 1) for result in results)),
         ("right piece among 3 (recall@3)", *(found(result, 3) for result in results)),
         ("false matches", *(false_matches(result) for result in results)),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, out, start
+from pipeline.cli.app import app, out, run_and_exit
 from pipeline.logging import configure_logging
 
 
@@ -18,4 +18,4 @@ def demo_command(report: Annotated[Path, typer.Option(help="Where the HTML repor
     from pipeline.demo.command import run_demo
 
     configure_logging("auto", "warning")
-    start(run_demo(report, out))
+    run_and_exit(run_demo(report, out))

@@ -14,18 +14,18 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from infra.nats.connection import Client
-from pipeline.cli.app import told_on
+from pipeline.cli.app import build_progress_reporter
 from pipeline.cli.paths import refuse_unwritable, write_report
 from pipeline.clock import utc_now
-from pipeline.demo.play import Asked, ask_all, everything_running, post_all, simulated_discord
-from pipeline.demo.report import html
-from pipeline.demo.scenes import Scene, Stage, back_again, happen_while_away, play
-from pipeline.demo.script import PIECES, questions
+from pipeline.demo.play import AskedQuery, ask_queries, open_simulated_discord, post_pieces, run_everything
+from pipeline.demo.report import render_demo_report
+from pipeline.demo.scenes import DemoScene, SceneContext, change_while_away, play_scenes, play_scenes_after_restart
+from pipeline.demo.script import PIECE_COUNT, list_demo_queries
 from pipeline.demo.takeover import take_over
 from pipeline.engine.registry import STAGES
-from pipeline.monitoring.status import status
-from pipeline.process import log_server
-from pipeline.serve.command import status_cells, status_table
+from pipeline.monitoring.status import read_status
+from pipeline.process import open_log_server
+from pipeline.serve.command import build_status_cells, render_status
 
 
 async def run_demo(report: Path, out: Console) -> int:
@@ -34,50 +34,54 @@ async def run_demo(report: Path, out: Console) -> int:
     began = monotonic()
     out.print("Starting nats-server, a simulated Discord, the gateway and every stage (the model takes a few seconds) ...")
     with tempfile.TemporaryDirectory(prefix="mapseek-demo-") as folder:
-        async with simulated_discord(Path(folder)) as (scenery, settings), log_server(settings) as url:
+        async with open_simulated_discord(Path(folder)) as (scenery, settings), open_log_server(settings) as url:
             with _bars(out) as bars:
-                async with everything_running(scenery, settings, url) as process:
-                    midway = asyncio.create_task(_status_table(process.wiring.client))
-                    links, archived = await post_all(scenery, process, told_on(bars))
-                    asked = await ask_all(scenery, links, questions(), told_on(bars))
-                    trained = (await process.wiring.encoder()).encoder.trained
-                    stage = Stage(scenery, process, links)
-                    scenes = [scene async for scene in play(stage, trained)]
-                last = await happen_while_away(stage)
-                async with everything_running(scenery, settings, url) as process:
+                async with run_everything(scenery, settings, url) as process:
+                    midway = asyncio.create_task(_status_table(process.container.client))
+                    links, archived = await post_pieces(scenery, process, build_progress_reporter(bars))
+                    asked = await ask_queries(scenery, links, list_demo_queries(), build_progress_reporter(bars))
+                    trained = (await process.container.encoder()).encoder.trained
+                    stage = SceneContext(scenery, process, links)
+                    scenes = [scene async for scene in play_scenes(stage, trained)]
+                last = await change_while_away(stage)
+                async with run_everything(scenery, settings, url) as process:
                     stage = replace(stage, process=process)
-                    scenes += [scene async for scene in back_again(stage, last)]
+                    scenes += [scene async for scene in play_scenes_after_restart(stage, last)]
                     own = settings.model_copy(update={"nats_url": url})
                     taken_over = [scene async for scene in take_over(stage, own, asked, report.absolute() / "comparison")]
-                    final = await status(process.wiring.client, STAGES)
+                    final = await read_status(process.container.client, STAGES)
             out.print("[bold]mapseek status[/], while it worked:", await midway)
-            out.print("[bold]mapseek status[/], afterwards:", status_table(final, utc_now()))
+            out.print("[bold]mapseek status[/], afterwards:", render_status(final, utc_now()))
     out.print(_questions_table(asked))
     acts = {"And besides": scenes, "A new model takes over": taken_over}
     for heading, act in acts.items():
         out.print(_scenes_table(heading, act))
-    path = write_report(report, html(archived, asked, acts, status_cells(final, utc_now()), scenery.channel_names, trained))
+    path = write_report(
+        report, render_demo_report(archived, asked, acts, build_status_cells(final, utc_now()), scenery.channel_names, trained)
+    )
     played = [scene for act in acts.values() for scene in act]
     right, answered = sum(each.right for each in asked), sum(each.answer is not None for each in asked)
-    out.print(f"{archived} of {PIECES} posted pieces are archived; {answered} of {len(asked)} questions answered, {right} rightly.")
+    out.print(
+        f"{archived} of {PIECE_COUNT} posted pieces are archived; {answered} of {len(asked)} questions answered, {right} rightly."
+    )
     out.print(f"{sum(scene.right for scene in played)} of {len(played)} scenes went as they should.")
     if not trained:
         out.print("[yellow]The model is untrained[/]: it knows pictures that are nearly the same, and little else.")
     out.print(f"Report: {path} ({monotonic() - began:.0f} s)", soft_wrap=True, highlight=False)
-    complete = archived == PIECES and answered == len(asked) and all(scene.right for scene in played)
+    complete = archived == PIECE_COUNT and answered == len(asked) and all(scene.right for scene in played)
     return 0 if complete else 1
 
 
 async def _status_table(client: Client) -> Table:
     """The state at this moment: shown later, its ages are still those of now."""
-    return status_table(await status(client, STAGES, sample_s=0.5), utc_now())
+    return render_status(await read_status(client, STAGES, sample_s=0.5), utc_now())
 
 
 def _bars(out: Console) -> Bars:
     return Bars(TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out)
 
 
-def _questions_table(asked: Sequence[Asked]) -> Table:
+def _questions_table(asked: Sequence[AskedQuery]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{len(asked)} questions, asked with /find", title_justify="left")
     for heading in ("question", "verdict", "the link answered", "right"):
         table.add_column(heading, overflow="fold")
@@ -89,7 +93,7 @@ def _questions_table(asked: Sequence[Asked]) -> Table:
     return table
 
 
-def _scenes_table(heading: str, scenes: Sequence[Scene]) -> Table:
+def _scenes_table(heading: str, scenes: Sequence[DemoScene]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=heading, title_justify="left")
     for column in ("scene", "what was done", "right"):
         table.add_column(column, overflow="fold")

@@ -8,38 +8,38 @@ from pathlib import Path
 
 from contracts.events import Fact, ImageFingerprinted, ImageIndexed
 from contracts.subjects import kind_filter, stream_of
-from infra.nats.reader import follow
-from infra.sandbox.art.generate import piece
-from infra.sandbox.simulator.client import Answer
+from infra.nats.reader import follow_log
+from infra.sandbox.art.generate import draw_piece
+from infra.sandbox.simulator.client import VisibleAnswer
 from infra.sandbox.simulator.model import Channel, Member
 from infra.sandbox.simulator.simulator import Simulator
-from infra.vision.distortions import png
-from pipeline.demo.script import GUILDS, MEMBERS, Post, Question, posts, question_file
+from infra.vision.distortions import encode_png
+from pipeline.demo.script import DEMO_GUILDS, DEMO_MEMBERS, DemoQuery, Post, list_posts, render_query_file
 from pipeline.engine.registry import STAGES
-from pipeline.process import Process, running
+from pipeline.process import Process, open_process
 from pipeline.settings import Settings
 
-PATIENCE_S = 120.0
-WHY = "Why this match?"
+DEMO_TIMEOUT_S = 120.0
+WHY_LABEL = "Why this match?"
 """The button under an answer that shows what was compared."""
 
-Progress = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 """Told what is done, how many of it are, and of how many."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedQuery:
     """A question, what the member saw in answer, and whether that is right. `answer` is None when none came in time.
 
     `why` is what the member saw after they pressed `WHY`, where they did.
     """
 
-    question: Question
+    question: DemoQuery
     file: bytes
-    answer: Answer | None
+    answer: VisibleAnswer | None
     expected_link: str | None
     milliseconds: float
-    why: Answer | None = None
+    why: VisibleAnswer | None = None
 
     @property
     def link(self) -> str | None:
@@ -71,7 +71,7 @@ class Scenery:
 
 
 @asynccontextmanager
-async def simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, Settings]]:
+async def open_simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, Settings]]:
     """The simulator with the script's places and people, and the settings with which MapSeek finds it."""
     async with Simulator() as discord:
         settings = Settings(
@@ -90,9 +90,9 @@ async def simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, Settin
 
 
 @asynccontextmanager
-async def everything_running(scenery: Scenery, settings: Settings, url: str) -> AsyncIterator[Process]:
+async def run_everything(scenery: Scenery, settings: Settings, url: str) -> AsyncIterator[Process]:
     """Every stage and the gateway, logged in, on a running log."""
-    async with running(settings, url, STAGES, with_gateway=True, monitored=True) as process:
+    async with open_process(settings, url, STAGES, with_gateway=True, monitored=True) as process:
         await scenery.discord.wait_for_command("find")
         yield process
 
@@ -100,36 +100,36 @@ async def everything_running(scenery: Scenery, settings: Settings, url: str) -> 
 def _scenery(discord: Simulator) -> Scenery:
     channels: dict[tuple[str, str], Channel] = {}
     members: dict[tuple[str, str], Member] = {}
-    for name, channel_names in GUILDS.items():
+    for name, channel_names in DEMO_GUILDS.items():
         guild = discord.add_guild(name)
         channels |= {(name, channel): discord.add_text_channel(guild, channel) for channel in channel_names}
-        members |= {(name, member): discord.add_member(guild, member) for member in MEMBERS}
+        members |= {(name, member): discord.add_member(guild, member) for member in DEMO_MEMBERS}
     return Scenery(discord, channels, members)
 
 
-async def post_all(scenery: Scenery, process: Process, progress: Progress) -> tuple[dict[int, str], int]:
+async def post_pieces(scenery: Scenery, process: Process, progress: ReportProgress) -> tuple[dict[int, str], int]:
     """Post every piece and wait until all can be found. Returns the link of each post by seed, and how many images arrived."""
     links: dict[int, str] = {}
-    script = posts()
+    script = list_posts()
     for done, post in enumerate(script, 1):
         links[post.seed] = await _post(scenery, post)
         progress("posted", done, len(script))
     arrived = []
     for kind, title in ((ImageIndexed, "archived"), (ImageFingerprinted, "fingerprinted")):
         found = 0
-        async for found in recorded(process, kind, len(script)):
+        async for found in count_recorded(process, kind, len(script)):
             progress(title, found, len(script))
         arrived.append(found)
-    return links, min(*arrived, await (await process.wiring.catalogue()).count())
+    return links, min(*arrived, await (await process.container.catalogue()).count())
 
 
-async def recorded(process: Process, kind: type[Fact], number: int) -> AsyncGenerator[int, None]:
+async def count_recorded(process: Process, kind: type[Fact], number: int) -> AsyncGenerator[int, None]:
     """Count the facts of one kind from the beginning of the log, until there are so many or patience is at its end."""
     found = 0
     with suppress(TimeoutError):
         async with (
-            asyncio.timeout(PATIENCE_S),
-            aclosing(follow(process.wiring.client, stream_of(kind), [kind_filter(kind)])) as log,
+            asyncio.timeout(DEMO_TIMEOUT_S),
+            aclosing(follow_log(process.container.client, stream_of(kind), [kind_filter(kind)])) as log,
         ):
             async for _ in log:
                 found += 1
@@ -139,7 +139,7 @@ async def recorded(process: Process, kind: type[Fact], number: int) -> AsyncGene
 
 
 async def _post(scenery: Scenery, post: Post) -> str:
-    data = await asyncio.to_thread(lambda: png(piece(post.seed)))
+    data = await asyncio.to_thread(lambda: encode_png(draw_piece(post.seed)))
     channel = scenery.channels[post.guild, post.channel]
     message = await scenery.discord.post(
         channel, scenery.members[post.guild, post.member], "my newest map", files=[(post.filename, data)], at=post.posted_at
@@ -147,32 +147,34 @@ async def _post(scenery: Scenery, post: Post) -> str:
     return f"https://discord.com/channels/{channel.guild.id}/{channel.id}/{message.id}"
 
 
-async def ask_all(scenery: Scenery, links: dict[int, str], script: list[Question], progress: Progress) -> list[Asked]:
+async def ask_queries(
+    scenery: Scenery, links: dict[int, str], script: list[DemoQuery], progress: ReportProgress
+) -> list[AskedQuery]:
     """Ask each question with /find, one after the other, as different members."""
     asked = []
     for number, question in enumerate(script, 1):
-        member = scenery.members[question.guild, MEMBERS[number % len(MEMBERS)]]
-        answered = await ask(scenery, question, member, links)
+        member = scenery.members[question.guild, DEMO_MEMBERS[number % len(DEMO_MEMBERS)]]
+        answered = await ask_query(scenery, question, member, links)
         asked.append(replace(answered, why=await _why(scenery, answered, member)))
         progress("answered", number, len(script))
     return asked
 
 
-async def ask(scenery: Scenery, question: Question, member: Member, links: dict[int, str]) -> Asked:
+async def ask_query(scenery: Scenery, question: DemoQuery, member: Member, links: dict[int, str]) -> AskedQuery:
     """Ask one question with /find, and wait for the answer. `links` are those of the posts, by seed."""
-    file = await asyncio.to_thread(question_file, question)
+    file = await asyncio.to_thread(render_query_file, question)
     channel = scenery.channels[question.guild, question.channel]
     interaction = await scenery.discord.slash(channel, member, "find", attachments={"image": (f"question.{question.format}", file)})
     try:
-        answer = await scenery.discord.answer(interaction, embedded=True, timeout=PATIENCE_S)
+        answer = await scenery.discord.answer(interaction, embedded=True, timeout=DEMO_TIMEOUT_S)
     except TimeoutError:
-        return Asked(question, file, None, None, PATIENCE_S * 1000)
+        return AskedQuery(question, file, None, None, DEMO_TIMEOUT_S * 1000)
     expected = None if question.answer is None else links[question.answer]
-    return Asked(question, file, answer, expected, (answer.answered_after_s or 0) * 1000)
+    return AskedQuery(question, file, answer, expected, (answer.answered_after_s or 0) * 1000)
 
 
-async def _why(scenery: Scenery, asked: Asked, member: Member) -> Answer | None:
+async def _why(scenery: Scenery, asked: AskedQuery, member: Member) -> VisibleAnswer | None:
     """Press `WHY` and return what the member sees; only where the piece was hard to recognise."""
     if asked.answer is None or not asked.question.is_hard or asked.link is None:
         return None
-    return await scenery.discord.answer(await scenery.discord.press(asked.answer, member, label=WHY), timeout=PATIENCE_S)
+    return await scenery.discord.answer(await scenery.discord.press(asked.answer, member, label=WHY_LABEL), timeout=DEMO_TIMEOUT_S)

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from pipeline.cli.paths import data_uri
-from pipeline.demo.look import Names, message_html
-from pipeline.demo.play import WHY, Asked
-from pipeline.demo.scenes import Scene
-from pipeline.demo.script import PIECES
+from pipeline.cli.paths import to_data_uri
+from pipeline.demo.message_html import ChannelNames, render_message
+from pipeline.demo.play import WHY_LABEL, AskedQuery
+from pipeline.demo.scenes import DemoScene
+from pipeline.demo.script import PIECE_COUNT
 from pipeline.demo.terminal import Terminal
 
-STYLE = """
+DEMO_CSS = """
 :root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e9e7e1; --paper: #17181b; --card: #212327; --line: #35383e; --dim: #9a9ea8; }
@@ -43,12 +43,12 @@ table { border-collapse: collapse; margin-bottom: 1.5rem; background: var(--card
 """
 
 
-def html(
+def render_demo_report(
     archived: int,
-    asked: Sequence[Asked],
-    acts: Mapping[str, Sequence[Scene]],
+    asked: Sequence[AskedQuery],
+    acts: Mapping[str, Sequence[DemoScene]],
     stages: Sequence[Sequence[str]],
-    channels: Names,
+    channels: ChannelNames,
     trained: bool,
 ) -> str:
     """The whole page. `acts` are scenes by heading, `stages` rows of the status table, headings first, `channels` names by id."""
@@ -61,8 +61,8 @@ def html(
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>MapSeek demo</title><style>{STYLE}</style><h1>MapSeek demo</h1>"
-        f'<p class="lead">{archived} of {PIECES} posted pieces archived; {right} of {len(asked)} questions answered rightly. '
+        f"<title>MapSeek demo</title><style>{DEMO_CSS}</style><h1>MapSeek demo</h1>"
+        f'<p class="lead">{archived} of {PIECE_COUNT} posted pieces archived; {right} of {len(asked)} questions answered rightly. '
         "Each question was asked with the slash command <code>/find</code>; beside it is what the member saw.</p>"
         f"{untrained}{_table(stages)}{''.join(_article(number, each, channels) for number, each in enumerate(asked, 1))}"
         f"{''.join(_act(heading, scenes, channels) for heading, scenes in acts.items())}</html>\n"
@@ -76,28 +76,28 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _article(number: int, asked: Asked, channels: Names) -> str:
+def _article(number: int, asked: AskedQuery, channels: ChannelNames) -> str:
     mark = _mark(asked.right)
     heading = f"<h2>{number}. {escape(asked.question.words)} <small>{asked.milliseconds:.0f} ms, {mark}</small></h2>"
-    answer = "<p>No answer came in time.</p>" if asked.answer is None else message_html(asked.answer, channels)
+    answer = "<p>No answer came in time.</p>" if asked.answer is None else render_message(asked.answer, channels)
     if asked.why is not None:
-        answer += f'<div class="why"><p>And after a press of “{WHY}”:</p>{message_html(asked.why, channels)}</div>'
+        answer += f'<div class="why"><p>And after a press of “{WHY_LABEL}”:</p>{render_message(asked.why, channels)}</div>'
     return (
         f'<article><div class="question">{heading}<img alt="question {number}" '
-        f'src="{data_uri(asked.file, asked.question.format)}"></div><div>{answer}</div></article>'
+        f'src="{to_data_uri(asked.file, asked.question.format)}"></div><div>{answer}</div></article>'
     )
 
 
-def _act(heading: str, scenes: Sequence[Scene], channels: Names) -> str:
+def _act(heading: str, scenes: Sequence[DemoScene], channels: ChannelNames) -> str:
     return f"<h1>{escape(heading)}</h1>{''.join(_scene(scene, channels) for scene in scenes)}"
 
 
-def _scene(scene: Scene, channels: Names) -> str:
-    picture = "" if scene.picture is None else f'<img alt="the picture" src="{data_uri(scene.picture, "png")}">'
+def _scene(scene: DemoScene, channels: ChannelNames) -> str:
+    picture = "" if scene.picture is None else f'<img alt="the picture" src="{to_data_uri(scene.picture, "png")}">'
     words = f"<h2>{escape(scene.title)} <small>{_mark(scene.right)}</small></h2><p>{escape(scene.did)}.</p>"
     if isinstance(scene.seen, Terminal):
         return f'<article class="scene wide"><div class="question">{words}</div><pre>{escape(scene.seen.text)}</pre></article>'
-    seen = message_html(scene.seen, channels)
+    seen = render_message(scene.seen, channels)
     return f'<article class="scene"><div class="question">{words}{picture}</div><div>{seen}</div></article>'
 
 

@@ -5,34 +5,34 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from contracts.events import Fact, ImageIndexed, ImageRemoved, SearchJudged
-from infra.sandbox.art.generate import piece
-from infra.sandbox.simulator.client import Answer
+from infra.sandbox.art.generate import draw_piece
+from infra.sandbox.simulator.client import VisibleAnswer
 from infra.sandbox.simulator.model import Channel, Member, Message
-from infra.vision.distortions import png, reencode
-from pipeline.demo.play import PATIENCE_S, Scenery, recorded
-from pipeline.demo.script import FORGETFUL, GUILDS, KNOWN, LATE, PIECES, WANTED, posts
+from infra.vision.distortions import encode_png, reencode
+from pipeline.demo.play import DEMO_TIMEOUT_S, Scenery, count_recorded
+from pipeline.demo.script import DEMO_GUILDS, FORGETFUL_MEMBER, KNOWN_SEED, LATE_SEEDS, PIECE_COUNT, WANTED_SEED, list_posts
 from pipeline.demo.terminal import Terminal
 from pipeline.process import Process
 
-HOME = next(iter(GUILDS))
-GALLERY, COMMISSIONS = GUILDS[HOME]
-FRESH = "fresh.png"
-FORGOTTEN = [post.seed for post in posts() if (post.guild, post.member) == (HOME, FORGETFUL)]
+HOME_GUILD = next(iter(DEMO_GUILDS))
+GALLERY, COMMISSIONS = DEMO_GUILDS[HOME_GUILD]
+FRESH_FILENAME = "fresh.png"
+FORGOTTEN_SEEDS = [post.seed for post in list_posts() if (post.guild, post.member) == (HOME_GUILD, FORGETFUL_MEMBER)]
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DemoScene:
     """What was done, what was seen then, and whether that is what the demo promises. `picture` is what was asked with, as PNG."""
 
     title: str
     did: str
-    seen: Answer | Message | Terminal
+    seen: VisibleAnswer | Message | Terminal
     right: bool
     picture: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class SceneContext:
     """Where the scenes are played."""
 
     scenery: Scenery
@@ -40,42 +40,42 @@ class Stage:
     links: dict[int, str]
 
     def channel(self, name: str = GALLERY) -> Channel:
-        return self.scenery.channels[HOME, name]
+        return self.scenery.channels[HOME_GUILD, name]
 
     def member(self, name: str) -> Member:
-        return self.scenery.members[HOME, name]
+        return self.scenery.members[HOME_GUILD, name]
 
-    async def find(self, picture: bytes, name: str = "Noor") -> Answer:
+    async def find(self, picture: bytes, name: str = "Noor") -> VisibleAnswer:
         """/find with a picture, and the answer."""
         discord = self.scenery.discord
         asked = await discord.slash(self.channel(), self.member(name), "find", attachments={"image": ("question.png", picture)})
-        return await discord.answer(asked, embedded=True, timeout=PATIENCE_S)
+        return await discord.answer(asked, embedded=True, timeout=DEMO_TIMEOUT_S)
 
-    async def press(self, target: Answer | Message, label: str, name: str = "Noor") -> Answer:
+    async def press(self, target: VisibleAnswer | Message, label: str, name: str = "Noor") -> VisibleAnswer:
         """Press a button, and what is seen then."""
         discord = self.scenery.discord
-        return await discord.answer(await discord.press(target, self.member(name), label=label), timeout=PATIENCE_S)
+        return await discord.answer(await discord.press(target, self.member(name), label=label), timeout=DEMO_TIMEOUT_S)
 
     async def post(self, picture: bytes, filename: str, name: str, *, channel: str = GALLERY) -> Message:
         return await self.scenery.discord.post(self.channel(channel), self.member(name), "look", files=[(filename, picture)])
 
     async def wait_for(self, kind: type[Fact], number: int) -> None:
         """Return once so many facts of a kind are recorded, or when patience is at its end."""
-        async with aclosing(recorded(self.process, kind, number)) as facts:
+        async with aclosing(count_recorded(self.process, kind, number)) as facts:
             async for _ in facts:
                 continue
 
 
-def link_of(seen: Answer) -> str | None:
+def find_answer_link(seen: VisibleAnswer) -> str | None:
     """The post that an answer names."""
     return next((str(embed["url"]) for embed in seen.embeds if embed.get("url")), None)
 
 
-async def play(stage: Stage, trained: bool) -> AsyncIterator[Scene]:
+async def play_scenes(stage: SceneContext, trained: bool) -> AsyncIterator[DemoScene]:
     """The scenes while the bot runs."""
-    picture = png(reencode(piece(KNOWN), 60))
+    picture = encode_png(reencode(draw_piece(KNOWN_SEED), 60))
     again = await stage.post(picture, "who-made-this.png", "Steve", channel=COMMISSIONS)
-    await stage.wait_for(ImageIndexed, PIECES + 1)
+    await stage.wait_for(ImageIndexed, PIECE_COUNT + 1)
     yield await _right_click(stage, again, picture)
     answer = await stage.find(picture)
     yield await _all_posts(stage, answer)
@@ -86,78 +86,82 @@ async def play(stage: Stage, trained: bool) -> AsyncIterator[Scene]:
     yield await _forget(stage)
 
 
-async def _right_click(stage: Stage, message: Message, picture: bytes) -> Scene:
+async def _right_click(stage: SceneContext, message: Message, picture: bytes) -> DemoScene:
     discord = stage.scenery.discord
     asked = await discord.message_command(message.channel, stage.member("Noor"), "Find this map", message)
-    answer = await discord.answer(asked, embedded=True, timeout=PATIENCE_S)
+    answer = await discord.answer(asked, embedded=True, timeout=DEMO_TIMEOUT_S)
     did = "Steve posts a re-encoded copy; Noor right-clicks it: Apps, Find this map"
-    return Scene("Find this map", did, answer, link_of(answer) == stage.links[KNOWN], picture)
+    return DemoScene("Find this map", did, answer, find_answer_link(answer) == stage.links[KNOWN_SEED], picture)
 
 
-async def _all_posts(stage: Stage, answer: Answer) -> Scene:
+async def _all_posts(stage: SceneContext, answer: VisibleAnswer) -> DemoScene:
     seen = await stage.press(answer, "Posted 2 times")
-    return Scene(
+    return DemoScene(
         "Every post of a piece", "Noor asks with /find and presses “Posted 2 times”", seen, "Posted 2 times" in str(seen.embeds)
     )
 
 
-async def _vote(stage: Stage, answer: Answer) -> Scene:
+async def _vote(stage: SceneContext, answer: VisibleAnswer) -> DemoScene:
     seen = await stage.press(await stage.press(answer, "Back to the result"), "This is it")
     await stage.wait_for(SearchJudged, 1)
-    return Scene(
+    return DemoScene(
         "A vote", "Noor goes back and presses “This is it”. The vote is kept to measure the search with", seen, bool(seen.content)
     )
 
 
-async def _in_words(stage: Stage, trained: bool) -> Scene:
+async def _in_words(stage: SceneContext, trained: bool) -> DemoScene:
     discord = stage.scenery.discord
     asked = await discord.slash(stage.channel(), stage.member("Kai"), "find-text", options={"query": "a lighthouse at night -boat"})
-    answer = await discord.answer(asked, embedded=True, timeout=PATIENCE_S)
-    return Scene(
+    answer = await discord.answer(asked, embedded=True, timeout=DEMO_TIMEOUT_S)
+    return DemoScene(
         "In words", "Kai asks /find-text query: a lighthouse at night -boat", answer, trained or "words" in str(answer.embeds)
     )
 
 
-async def _alert(stage: Stage) -> list[Scene]:
-    discord, wanted = stage.scenery.discord, png(piece(WANTED))
+async def _alert(stage: SceneContext) -> list[DemoScene]:
+    discord, wanted = stage.scenery.discord, encode_png(draw_piece(WANTED_SEED))
     nothing = await stage.find(wanted, "Sunny")
     promise = await stage.press(nothing, "Notify me if it's posted", "Sunny")
-    post = await stage.post(wanted, FRESH, "Alex")
-    await discord.until(lambda: bool(discord.direct_messages(stage.member("Sunny"))), timeout=PATIENCE_S)
+    post = await stage.post(wanted, FRESH_FILENAME, "Alex")
+    await discord.until(lambda: bool(discord.direct_messages(stage.member("Sunny"))), timeout=DEMO_TIMEOUT_S)
     told = discord.direct_messages(stage.member("Sunny"))[0]
     did = "Sunny asks for a picture that nobody has posted, and presses “Notify me if it's posted”"
     return [
-        Scene("An honest no, and an alert", did, promise, link_of(nothing) is None, wanted),
-        Scene("It is posted", "Alex posts it, and Sunny gets a DM", told, post.jump_url in f"{told.content} {told.embeds}"),
+        DemoScene("An honest no, and an alert", did, promise, find_answer_link(nothing) is None, wanted),
+        DemoScene("It is posted", "Alex posts it, and Sunny gets a DM", told, post.jump_url in f"{told.content} {told.embeds}"),
     ]
 
 
-async def _forget(stage: Stage) -> Scene:
+async def _forget(stage: SceneContext) -> DemoScene:
     discord = stage.scenery.discord
-    asked = await discord.slash(stage.channel(), stage.member(FORGETFUL), "forget me")
-    await stage.press(await discord.answer(asked, timeout=PATIENCE_S), "Yes, forget all of it", FORGETFUL)
-    await stage.wait_for(ImageRemoved, len(FORGOTTEN))
-    picture = png(piece(FORGOTTEN[0]))
+    asked = await discord.slash(stage.channel(), stage.member(FORGETFUL_MEMBER), "forget me")
+    await stage.press(await discord.answer(asked, timeout=DEMO_TIMEOUT_S), "Yes, forget all of it", FORGETFUL_MEMBER)
+    await stage.wait_for(ImageRemoved, len(FORGOTTEN_SEEDS))
+    picture = encode_png(draw_piece(FORGOTTEN_SEEDS[0]))
     answer = await stage.find(picture)
-    did = f"{FORGETFUL} says /forget me and confirms; then Noor asks for a piece that {FORGETFUL} had posted"
-    return Scene("Forgotten", did, answer, link_of(answer) is None, picture)
+    did = f"{FORGETFUL_MEMBER} says /forget me and confirms; then Noor asks for a piece that {FORGETFUL_MEMBER} had posted"
+    return DemoScene("Forgotten", did, answer, find_answer_link(answer) is None, picture)
 
 
-async def happen_while_away(stage: Stage) -> Message:
+async def change_while_away(stage: SceneContext) -> Message:
     """What happens on Discord while the bot is switched off: new posts, and one old one is deleted. Returns the last post."""
-    last = [await stage.post(png(piece(seed)), f"late-{seed}.png", "Alex") for seed in LATE][-1]
-    wanted = next(message for message in stage.channel().messages.values() if message.attachments[0].filename == FRESH)
+    last = [await stage.post(encode_png(draw_piece(seed)), f"late-{seed}.png", "Alex") for seed in LATE_SEEDS][-1]
+    wanted = next(message for message in stage.channel().messages.values() if message.attachments[0].filename == FRESH_FILENAME)
     await stage.scenery.discord.delete(wanted)
     return last
 
 
-async def back_again(stage: Stage, last: Message) -> AsyncIterator[Scene]:
+async def play_scenes_after_restart(stage: SceneContext, last: Message) -> AsyncIterator[DemoScene]:
     """The scenes after the restart: what was posted meanwhile is found, what was deleted is not."""
-    await stage.wait_for(ImageIndexed, PIECES + 2 + len(LATE))
-    await stage.wait_for(ImageRemoved, len(FORGOTTEN) + 1)
-    late, deleted = png(piece(LATE[-1])), png(piece(WANTED))
+    await stage.wait_for(ImageIndexed, PIECE_COUNT + 2 + len(LATE_SEEDS))
+    await stage.wait_for(ImageRemoved, len(FORGOTTEN_SEEDS) + 1)
+    late, deleted = encode_png(draw_piece(LATE_SEEDS[-1])), encode_png(draw_piece(WANTED_SEED))
     answer = await stage.find(late)
-    did = f"While the bot was off, {len(LATE)} pieces were posted and one was deleted. It starts again; Noor asks for a new one"
-    yield Scene("Caught up", did, answer, link_of(answer) == last.jump_url, late)
+    did = (
+        f"While the bot was off, {len(LATE_SEEDS)} pieces were posted and one was deleted. It starts again; Noor asks for a new one"
+    )
+    yield DemoScene("Caught up", did, answer, find_answer_link(answer) == last.jump_url, late)
     answer = await stage.find(deleted)
-    yield Scene("Deleted meanwhile", "Noor asks for the one that was deleted", answer, link_of(answer) is None, deleted)
+    yield DemoScene(
+        "Deleted meanwhile", "Noor asks for the one that was deleted", answer, find_answer_link(answer) is None, deleted
+    )

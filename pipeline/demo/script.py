@@ -8,50 +8,50 @@ from itertools import count
 import numpy as np
 from PIL import Image
 
-from infra.sandbox.art.generate import MAP, piece
-from infra.sandbox.art.ingame import screenshot
-from infra.sandbox.art.phone import photo
-from infra.vision.distortions import brightness, crop, jpeg, png, reencode, resize
+from infra.sandbox.art.generate import MAP_PX, draw_piece
+from infra.sandbox.art.ingame import take_screenshot
+from infra.sandbox.art.phone import take_photo
+from infra.vision.distortions import change_brightness, crop, encode_jpeg, encode_png, reencode, resize
 
-PIECES = 60
+PIECE_COUNT = 60
 FIRST_POST = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)
 NEVER_POSTED = 9_000
 """Seeds from here on are of pictures that nobody posts."""
 
-GUILDS = {"Cartographers' Guild": ("map-gallery", "commissions"), "Pixel Harbour": ("showcase", "works-in-progress")}
-MEMBERS = ("Alex", "Steve", "Noor", "Kai", "Sunny", "Efe")
+DEMO_GUILDS = {"Cartographers' Guild": ("map-gallery", "commissions"), "Pixel Harbour": ("showcase", "works-in-progress")}
+DEMO_MEMBERS = ("Alex", "Steve", "Noor", "Kai", "Sunny", "Efe")
 
 Distortion = Callable[[Image.Image], Image.Image]
 
-DISTORTIONS: dict[str, Distortion] = {
+QUERY_DISTORTIONS: dict[str, Distortion] = {
     "as posted": lambda image: image,
     "JPEG quality 50": lambda image: reencode(image, 50),
     "JPEG quality 30": lambda image: reencode(image, 30),
     "half size": lambda image: resize(image, 0.5),
     "one and a half times the size": lambda image: resize(image, 1.5),
     "cropped by 10 %": lambda image: crop(image, 0.1),
-    "20 % darker": lambda image: brightness(image, 0.8),
-    "20 % brighter": lambda image: brightness(image, 1.2),
+    "20 % darker": lambda image: change_brightness(image, 0.8),
+    "20 % brighter": lambda image: change_brightness(image, 1.2),
 }
 """What happens to a picture that is passed on. Two questions of each are asked."""
 
-PARTS: dict[str, Distortion] = {
-    "one map of it": lambda image: image.crop((MAP, 0, 2 * MAP, MAP)),
+QUERY_PARTS: dict[str, Distortion] = {
+    "one map of it": lambda image: image.crop((MAP_PX, 0, 2 * MAP_PX, MAP_PX)),
     "turned by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_270),
     "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
 }
 """What is done to a picture on purpose, or because a piece is built map by map. One question of each is asked."""
 
-LARGE = (15, 20, 12)
+LARGE_PIECES = (15, 20, 12)
 """Pieces of several maps, about which those are asked."""
 
-SCENES = {"a screenshot in the game": screenshot, "a phone photo of a monitor": photo}
+QUERY_SCENES = {"a screenshot in the game": take_screenshot, "a phone photo of a monitor": take_photo}
 """What the picture is seen in. Two questions of each are asked, and one about a picture that nobody posted."""
 
-SEVERITY = 2
+SCENE_SEVERITY = 2
 """Of three: neither near and straight nor far and askew."""
 
-FILMED = 90
+SCENE_JPEG_QUALITY = 90
 """The JPEG quality that screenshots and photos are saved with."""
 
 
@@ -74,7 +74,7 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DemoQuery:
     """One picture that is asked about. `answer` is the seed of the post that should be found, None if there is none."""
 
     seed: int
@@ -86,12 +86,12 @@ class Question:
     @property
     def is_hard(self) -> bool:
         """Whether it shows the piece in a way that is worth explaining."""
-        return self.distortion in PARTS or self.distortion in SCENES
+        return self.distortion in QUERY_PARTS or self.distortion in QUERY_SCENES
 
     @property
     def format(self) -> str:
         """In which format the picture is sent."""
-        return "jpeg" if self.distortion in SCENES else "png"
+        return "jpeg" if self.distortion in QUERY_SCENES else "png"
 
     @property
     def words(self) -> str:
@@ -99,45 +99,48 @@ class Question:
             return f"piece {self.seed}, {self.distortion}"
         if self.seed < NEVER_POSTED:
             return f"piece {self.seed}, posted in another server"
-        return f"never posted, {self.distortion}" if self.distortion in SCENES else "never posted"
+        return f"never posted, {self.distortion}" if self.distortion in QUERY_SCENES else "never posted"
 
 
-def posts() -> list[Post]:
+def list_posts() -> list[Post]:
     """Every piece in turn goes to the next channel, from the next member."""
-    places = [(guild, channel) for guild, channels in GUILDS.items() for channel in channels]
-    return [Post(seed, *places[seed % len(places)], MEMBERS[seed % len(MEMBERS)]) for seed in range(PIECES)]
+    places = [(guild, channel) for guild, channels in DEMO_GUILDS.items() for channel in channels]
+    return [Post(seed, *places[seed % len(places)], DEMO_MEMBERS[seed % len(DEMO_MEMBERS)]) for seed in range(PIECE_COUNT)]
 
 
-KNOWN = 0
+KNOWN_SEED = 0
 """The piece with which the scenes after the questions are played: Alex posted it in the first server's first channel."""
 
-WANTED = NEVER_POSTED + 10
+WANTED_SEED = NEVER_POSTED + 10
 """Nobody has posted it when it is first asked for."""
 
-LATE = tuple(range(NEVER_POSTED + 20, NEVER_POSTED + 26))
+LATE_SEEDS = tuple(range(NEVER_POSTED + 20, NEVER_POSTED + 26))
 """Pieces that are posted while the bot is switched off."""
 
-FORGETFUL = "Efe"
+FORGETFUL_MEMBER = "Efe"
 """The member who wants everything forgotten."""
 
 
-def questions() -> list[Question]:
+def list_demo_queries() -> list[DemoQuery]:
     """Every distortion, part and scene, pictures that nobody posted, and one that only the other server knows."""
-    posted = posts()
-    turns = ((number * 7 + 3) % PIECES for number in count())
-    wanted = [*zip([*DISTORTIONS, *DISTORTIONS, *SCENES, *SCENES], turns, strict=False), *zip(PARTS, LARGE, strict=True)]
-    asked = [Question(seed, posted[seed].guild, posted[seed].channel, distortion, seed) for distortion, seed in wanted]
-    there, elsewhere = list(GUILDS)
-    never = ["as posted", "as posted", *SCENES]
-    asked += [Question(NEVER_POSTED + number, there, GUILDS[there][0], each, None) for number, each in enumerate(never)]
+    posted = list_posts()
+    turns = ((number * 7 + 3) % PIECE_COUNT for number in count())
+    wanted = [
+        *zip([*QUERY_DISTORTIONS, *QUERY_DISTORTIONS, *QUERY_SCENES, *QUERY_SCENES], turns, strict=False),
+        *zip(QUERY_PARTS, LARGE_PIECES, strict=True),
+    ]
+    asked = [DemoQuery(seed, posted[seed].guild, posted[seed].channel, distortion, seed) for distortion, seed in wanted]
+    there, elsewhere = list(DEMO_GUILDS)
+    never = ["as posted", "as posted", *QUERY_SCENES]
+    asked += [DemoQuery(NEVER_POSTED + number, there, DEMO_GUILDS[there][0], each, None) for number, each in enumerate(never)]
     foreign = next(post for post in posted if post.guild == elsewhere)
-    return [*asked, Question(foreign.seed, there, GUILDS[there][0], "as posted", None)]
+    return [*asked, DemoQuery(foreign.seed, there, DEMO_GUILDS[there][0], "as posted", None)]
 
 
-def question_file(question: Question) -> bytes:
+def render_query_file(question: DemoQuery) -> bytes:
     """The picture that is attached to the question: a PNG file, or a JPEG one where it is a scene."""
-    shown = piece(question.seed)
+    shown = draw_piece(question.seed)
     if question.format == "jpeg":
-        scene = SCENES[question.distortion](shown, np.random.default_rng(question.seed), SEVERITY)
-        return jpeg(scene.image, FILMED)
-    return png({**DISTORTIONS, **PARTS}[question.distortion](shown))
+        scene = QUERY_SCENES[question.distortion](shown, np.random.default_rng(question.seed), SCENE_SEVERITY)
+        return encode_jpeg(scene.image, SCENE_JPEG_QUALITY)
+    return encode_png({**QUERY_DISTORTIONS, **QUERY_PARTS}[question.distortion](shown))

@@ -10,27 +10,27 @@ from pathlib import Path
 from contracts.events import SearchMatched
 from contracts.subjects import SEARCHES, kind_filter
 from infra.clip.calibration import FINE_UNTRAINED_MODEL
-from infra.nats.reader import last_sequence, past, readable
-from pipeline.demo.play import Asked, ask
-from pipeline.demo.scenes import FORGOTTEN, Scene, Stage
-from pipeline.demo.script import FORGETFUL, MEMBERS, Question
-from pipeline.demo.terminal import Terminal, run
+from infra.nats.reader import decode_or_warn, read_last_sequence, read_log
+from pipeline.demo.play import AskedQuery, ask_query
+from pipeline.demo.scenes import FORGOTTEN_SEEDS, DemoScene, SceneContext
+from pipeline.demo.script import DEMO_MEMBERS, FORGETFUL_MEMBER, DemoQuery
+from pipeline.demo.terminal import Terminal, run_mapseek
 from pipeline.settings import Settings
 
-FIRST, SECOND = "g1", "g2"
-SAMPLE = 10
-FEW = 4
+FIRST_GENERATION, SECOND_GENERATION = "g1", "g2"
+COMPARE_SAMPLE = 10
+FEW_QUERIES = 4
 NO_ANSWER = Terminal("No answer came in time.", good=False)
-ASKERS = [name for name in MEMBERS if name != FORGETFUL]
-PAUSE_S = 0.75
+ASKERS = [name for name in DEMO_MEMBERS if name != FORGETFUL_MEMBER]
+QUERY_PAUSE_S = 0.75
 """Between two questions while the generation is built: so many members may not ask more for long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class QueryRound:
     """Questions that were asked, and the generations in which answers to them were looked for."""
 
-    asked: Sequence[Asked]
+    asked: Sequence[AskedQuery]
     generations: Sequence[str]
 
     @property
@@ -47,16 +47,18 @@ class Round:
         return sum(each.right for each in self.asked)
 
 
-async def take_over(stage: Stage, settings: Settings, before: Sequence[Asked], report: Path) -> AsyncIterator[Scene]:
+async def take_over(
+    stage: SceneContext, settings: Settings, before: Sequence[AskedQuery], report: Path
+) -> AsyncIterator[DemoScene]:
     """The scenes. `before` are the questions as they were answered so far; those about forgotten pieces are not asked again.
 
     The two models' comparison is written to the folder `report`.
     """
-    known = [each for each in before if each.question.answer not in FORGOTTEN]
+    known = [each for each in before if each.question.answer not in FORGOTTEN_SEEDS]
     questions = [each.question for each in known]
 
-    building = asyncio.create_task(run(settings, "replay", "--encoder", FINE_UNTRAINED_MODEL))
-    meanwhile = await _asked(stage, _until_done(building, questions), PAUSE_S)
+    building = asyncio.create_task(run_mapseek(settings, "replay", "--encoder", FINE_UNTRAINED_MODEL))
+    meanwhile = await _asked(stage, _until_done(building, questions), QUERY_PAUSE_S)
     answers = {each.question: each.link for each in known}
     same = sum(each.link == answers[each.question] for each in meanwhile.asked)
     number = len(meanwhile.asked)
@@ -65,50 +67,55 @@ async def take_over(stage: Stage, settings: Settings, before: Sequence[Asked], r
         f"meanwhile, answered from {meanwhile.source}, {same} of them just as before"
     )
     terminal = await building
-    yield Scene("A second model", did, terminal, terminal.good and same == number > 0 and meanwhile.all_in(FIRST))
+    yield DemoScene("A second model", did, terminal, terminal.good and same == number > 0 and meanwhile.all_in(FIRST_GENERATION))
 
-    terminal = await run(settings, "generations") + await run(
-        settings, "compare", FIRST, SECOND, "--sample", str(SAMPLE), "--report", str(report)
+    terminal = await run_mapseek(settings, "generations") + await run_mapseek(
+        settings, "compare", FIRST_GENERATION, SECOND_GENERATION, "--sample", str(COMPARE_SAMPLE), "--report", str(report)
     )
-    did = f"The owner asks both the same: {SAMPLE} archived pieces that were changed a little, and what members voted on"
-    yield Scene("Side by side", did, terminal, terminal.good)
+    did = f"The owner asks both the same: {COMPARE_SAMPLE} archived pieces that were changed a little, and what members voted on"
+    yield DemoScene("Side by side", did, terminal, terminal.good)
 
-    terminal = await run(settings, "activate", SECOND)
-    yield Scene("Switched on", "The owner lets the new generation answer; nothing is restarted", terminal, terminal.good)
+    terminal = await run_mapseek(settings, "activate", SECOND_GENERATION)
+    yield DemoScene("Switched on", "The owner lets the new generation answer; nothing is restarted", terminal, terminal.good)
     again = await _asked(stage, questions)
     did = (
         f"{len(questions)} of the questions are asked once more, and answered from {again.source}: {again.right} rightly; from "
-        f"{FIRST} it was {sum(each.right for each in known)}. This is the first"
+        f"{FIRST_GENERATION} it was {sum(each.right for each in known)}. This is the first"
     )
     first = again.asked[0]
-    yield Scene("The same questions", did, first.answer or NO_ANSWER, again.all_in(SECOND), first.file)
+    yield DemoScene("The same questions", did, first.answer or NO_ANSWER, again.all_in(SECOND_GENERATION), first.file)
 
-    terminal = await run(settings, "rollback")
-    back = await _asked(stage, questions[:FEW])
-    terminal += await run(settings, "activate", SECOND)
-    forth = await _asked(stage, questions[:FEW])
-    did = f"Back, and {FEW} questions, answered from {back.source}; forth, and {FEW} more, answered from {forth.source}"
-    yield Scene("Back and forth", did, terminal, terminal.good and back.all_in(FIRST) and forth.all_in(SECOND))
+    terminal = await run_mapseek(settings, "rollback")
+    back = await _asked(stage, questions[:FEW_QUERIES])
+    terminal += await run_mapseek(settings, "activate", SECOND_GENERATION)
+    forth = await _asked(stage, questions[:FEW_QUERIES])
+    did = (
+        f"Back, and {FEW_QUERIES} questions, answered from {back.source}; "
+        f"forth, and {FEW_QUERIES} more, answered from {forth.source}"
+    )
+    yield DemoScene(
+        "Back and forth", did, terminal, terminal.good and back.all_in(FIRST_GENERATION) and forth.all_in(SECOND_GENERATION)
+    )
 
-    terminal = await run(settings, "audit")
+    terminal = await run_mapseek(settings, "audit")
     did = "In the end the owner has everything checked: Discord, the log, the catalogue, the index and the stored files"
-    yield Scene("Nothing is missing", did, terminal, terminal.good)
+    yield DemoScene("Nothing is missing", did, terminal, terminal.good)
 
 
-async def _asked(stage: Stage, questions: Iterable[Question], pause: float = 0.0) -> Round:
-    client = stage.process.wiring.client
-    begin = await last_sequence(client, SEARCHES)
+async def _asked(stage: SceneContext, questions: Iterable[DemoQuery], pause: float = 0.0) -> QueryRound:
+    client = stage.process.container.client
+    begin = await read_last_sequence(client, SEARCHES)
     asked = []
     for number, question in enumerate(questions):
         member = stage.scenery.members[question.guild, ASKERS[number % len(ASKERS)]]
-        asked.append(await ask(stage.scenery, question, member, stage.links))
+        asked.append(await ask_query(stage.scenery, question, member, stage.links))
         await asyncio.sleep(pause)
-    async with aclosing(past(client, SEARCHES, [kind_filter(SearchMatched)], after=begin)) as messages:
-        facts = [recorded.fact async for message in messages if (recorded := readable(message))]
-    return Round(asked, sorted({fact.generation for fact in facts if isinstance(fact, SearchMatched)}))
+    async with aclosing(read_log(client, SEARCHES, [kind_filter(SearchMatched)], after=begin)) as messages:
+        facts = [recorded.fact async for message in messages if (recorded := decode_or_warn(message))]
+    return QueryRound(asked, sorted({fact.generation for fact in facts if isinstance(fact, SearchMatched)}))
 
 
-def _until_done(task: asyncio.Task[Terminal], questions: Sequence[Question]) -> Iterator[Question]:
+def _until_done(task: asyncio.Task[Terminal], questions: Sequence[DemoQuery]) -> Iterator[DemoQuery]:
     for question in cycle(questions):
         if task.done():
             return

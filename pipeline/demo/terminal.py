@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from pipeline.settings import Settings
 
-WIDTH = 124
+TERMINAL_COLUMNS = 124
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Terminal:
         return Terminal(f"{self.text}\n\n{later.text}", self.good and later.good)
 
 
-async def run(settings: Settings, *arguments: str) -> Terminal:
+async def run_mapseek(settings: Settings, *arguments: str) -> Terminal:
     """Run a command with these settings, and nothing of what the caller's folder may have in a file `.env`."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "from pipeline.main import main; main()", *arguments),
@@ -32,7 +32,7 @@ async def run(settings: Settings, *arguments: str) -> Terminal:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=settings.data_dir,
-        env={**os.environ, **_environment(settings), "COLUMNS": str(WIDTH), "FORCE_COLOR": ""},
+        env={**os.environ, **_environment(settings), "COLUMNS": str(TERMINAL_COLUMNS), "FORCE_COLOR": ""},
     )
     try:
         printed, _ = await process.communicate()

@@ -28,22 +28,22 @@ from nats.js.errors import NotFoundError
 from contracts.errors import Unavailable
 from contracts.events import SearchAnswered, SearchDescribed, SearchFact, SearchRequested
 from contracts.subjects import SEARCHES, kind_filter
-from infra.nats.connection import outages
-from infra.nats.reader import follow, last_sequence, readable
-from infra.tasks import cancel, end_if_cancelled
-from pipeline.engine.job import PATIENCE_S, Job, Precedence, Runtime
-from pipeline.engine.runner import run
+from infra.nats.connection import translate_outages
+from infra.nats.reader import decode_or_warn, follow_log, read_last_sequence
+from infra.tasks import cancel_tasks, raise_if_cancelled
+from pipeline.engine.job import PRECEDENCE_TIMEOUT_S, Job, Precedence, Runtime
+from pipeline.engine.runner import process_message
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_S = 1.0
+LOAD_CHECK_INTERVAL_S = 1.0
 NICENESS = 19
 """Added to the process's: where both want a core, a search gets nearly all of it."""
 
-FETCH_TIMEOUT_S = 1.0
-SERVER_BACK_S = 0.5
+BULK_FETCH_TIMEOUT_S = 1.0
+OUTAGE_RETRY_S = 0.5
 
-Skip = Callable[[Msg], Awaitable[bool]]
+SkipCheck = Callable[[Msg], Awaitable[bool]]
 """Whether a message needs no work, and is only acknowledged."""
 
 
@@ -53,23 +53,23 @@ class Limits:
 
     rate: float | None = None
     max_load: float | None = None
-    questions: Precedence = field(default_factory=Precedence)
+    precedence: Precedence = field(default_factory=Precedence)
     load: Callable[[], float] = lambda: os.getloadavg()[0]
     _next: float = 0.0
 
-    async def turn(self, messages: int) -> None:
+    async def wait_for_turn(self, messages: int) -> None:
         """Return when so many messages may be begun."""
         while self.max_load is not None and self.load() > self.max_load:  # noqa: ASYNC110 - a load tells nobody
-            await asyncio.sleep(LOOK_AGAIN_S)
+            await asyncio.sleep(LOAD_CHECK_INTERVAL_S)
         if self.rate is not None:
             now = asyncio.get_running_loop().time()
             begin = max(now, self._next)
             self._next = begin + messages / self.rate
             await asyncio.sleep(begin - now)
-        await self.questions.stand_back()
+        await self.precedence.wait_for_turn()
 
 
-async def give_way(client: Client, precedence: Precedence, patience: float = PATIENCE_S) -> None:
+async def yield_to_searches(client: Client, precedence: Precedence, patience: float = PRECEDENCE_TIMEOUT_S) -> None:
     """Tell, for ever, of every question that is worked on in any process, from its being asked to its answer."""
     asked: dict[str, asyncio.Event] = {}
 
@@ -81,8 +81,8 @@ async def give_way(client: Client, precedence: Precedence, patience: float = PAT
 
     kinds = [kind_filter(kind) for kind in (SearchRequested, SearchDescribed, SearchAnswered)]
     async with asyncio.TaskGroup() as group:
-        async for message in follow(client, SEARCHES, kinds, after=await last_sequence(client, SEARCHES)):
-            recorded = readable(message)
+        async for message in follow_log(client, SEARCHES, kinds, after=await read_last_sequence(client, SEARCHES)):
+            recorded = decode_or_warn(message)
             if recorded is None or not isinstance(fact := recorded.fact, SearchFact):
                 continue
             if isinstance(fact, SearchAnswered):
@@ -93,13 +93,13 @@ async def give_way(client: Client, precedence: Precedence, patience: float = PAT
                 group.create_task(until_answered(fact.search_id))
 
 
-def be_nice() -> None:
+def lower_process_priority() -> None:
     """Let every other process go first. Threads that are begun later are as nice."""
     os.nice(NICENESS)
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class ReplaySpan:
     """What is played: a durable of a stream, up to a stream sequence.
 
     On a durable of the replay's own, what is behind that is acknowledged and left to others, and what other processes hold is
@@ -114,36 +114,43 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
-class Hands:
+class Concurrency:
     """How much is worked on at once: by so many hands, in batches of so many."""
 
     number: int
     batch: int
 
 
-class Gone(Exception):
+class ConsumerDeleted(Exception):
     """Somebody deleted the durable while it was played."""
 
 
-async def through_outages(work: Callable[[], Awaitable[None]]) -> None:
+async def retry_through_outages(work: Callable[[], Awaitable[None]]) -> None:
     """Begin work anew whenever the log goes away: what was done is known there, and is not done again."""
     while True:
         try:
-            with outages():
+            with translate_outages():
                 return await work()
         except Unavailable as outage:
             log.warning("held: a dependency is down", dependency=outage.dependency, reason=str(outage))
-            await asyncio.sleep(SERVER_BACK_S)
+            await asyncio.sleep(OUTAGE_RETRY_S)
 
 
-async def play(
-    client: Client, track: Track, job: Job, runtime: Runtime, limits: Limits, hands: Hands, *, skip: Skip | None = None
+async def replay_span(
+    client: Client,
+    track: ReplaySpan,
+    job: Job,
+    runtime: Runtime,
+    limits: Limits,
+    hands: Concurrency,
+    *,
+    skip: SkipCheck | None = None,
 ) -> None:
     """Work until all of a track is settled, by whomever. Raises Gone when the durable is deleted meanwhile.
 
     A server that goes away is waited for. When this is cancelled, what is held is given back at once.
     """
-    end_if_cancelled()
+    raise_if_cancelled()
     _spare_the_collector()
     player = _Player(client.jetstream(), track, job, runtime, limits, skip)
     working = [asyncio.create_task(player.work(hands.batch)) for _ in range(hands.number)]
@@ -153,7 +160,7 @@ async def play(
         for hand in done:
             hand.result()
     finally:
-        await cancel(*working)
+        await cancel_tasks(*working)
 
 
 def _spare_the_collector() -> None:
@@ -171,11 +178,11 @@ class _Player:
     """
 
     js: JetStreamContext
-    track: Track
+    track: ReplaySpan
     job: Job
     runtime: Runtime
     limits: Limits
-    skip: Skip | None
+    skip: SkipCheck | None
     near_end: bool = False
     over: bool = False
     held: int = 0
@@ -186,13 +193,13 @@ class _Player:
         subscription = await self.js.pull_subscribe_bind(self.track.durable, stream=self.track.stream)
         try:
             while True:
-                await self.limits.turn(batch)
+                await self.limits.wait_for_turn(batch)
                 messages = await self._fetch(subscription, batch)
                 if messages:
                     self.fed_at = monotonic()
                     self.near_end |= self._is_last(messages[-1])
                     await self._settle(messages)
-                end_if_cancelled()
+                raise_if_cancelled()
                 if (self.near_end or not messages) and await self._through():
                     self.over = self.track.patience is None
                     return
@@ -202,7 +209,7 @@ class _Player:
 
     async def _fetch(self, subscription: JetStreamContext.PullSubscription, batch: int) -> list[Msg]:
         """Empty where nothing comes: all is done, is to be tried again later, is paused, or the server is away."""
-        fetching = asyncio.create_task(subscription.fetch(batch, timeout=FETCH_TIMEOUT_S))
+        fetching = asyncio.create_task(subscription.fetch(batch, timeout=BULK_FETCH_TIMEOUT_S))
         try:
             return await asyncio.shield(fetching)
         except asyncio.CancelledError:
@@ -219,13 +226,13 @@ class _Player:
             raise  # it is our own end: a connection that breaks is made again
         except (NatsError, JetStreamError) as error:
             log.debug("the log cannot be read at the moment", error=str(error) or type(error).__name__)
-            await asyncio.sleep(SERVER_BACK_S)
+            await asyncio.sleep(OUTAGE_RETRY_S)
             return []
 
     async def _settle(self, messages: list[Msg]) -> None:
         self.held += len(messages)
         try:
-            end_if_cancelled()
+            raise_if_cancelled()
             await asyncio.gather(*(self._settle_one(message) for message in messages))
         except asyncio.CancelledError:
             await _give_back(messages)
@@ -238,7 +245,7 @@ class _Player:
             if self._is_left_to_others(message) or (self.skip is not None and await self.skip(message)):
                 await message.ack()
             else:
-                await run(message, self.job, self.runtime)
+                await process_message(message, self.job, self.runtime)
         except (NatsError, Unavailable) as error:
             # Not acknowledged, so the server brings it again.
             log.warning("a message could not be settled", subject=message.subject, error=str(error) or type(error).__name__)
@@ -256,7 +263,7 @@ class _Player:
         try:
             info = await self.js.consumer_info(self.track.stream, self.track.durable)
         except NotFoundError:
-            raise Gone(self.track.durable) from None
+            raise ConsumerDeleted(self.track.durable) from None
         except (NatsError, JetStreamError, TimeoutError):
             return False
         delivered = info.delivered.stream_seq if info.delivered else 0

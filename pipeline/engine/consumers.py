@@ -10,8 +10,17 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from contracts.events import ImagePreprocessed
 from contracts.generations import Generation, Generations
 from contracts.stage import Stage
-from contracts.subjects import LANES, RETRIES, bound_filter, durable_name, kind_filter, past_name, retry_filter, retry_name
-from infra.nats.connection import Client, outages
+from contracts.subjects import (
+    LANES,
+    RETRIES,
+    consumer_name,
+    generation_filter,
+    kind_filter,
+    past_consumer_name,
+    retry_consumer_name,
+    retry_filter,
+)
+from infra.nats.connection import Client, translate_outages
 from infra.nats.consumers import read_consumer
 
 ACK_WAIT_S = 30.0
@@ -25,7 +34,7 @@ CONSUMER_FIELDS = ("filter_subjects", "ack_policy", "ack_wait", "max_deliver", "
 
 
 @dataclass(frozen=True, slots=True)
-class Durable:
+class StageConsumer:
     """One stage's place in one lane: in all of it, or in what is for one generation."""
 
     stage: str
@@ -44,53 +53,55 @@ class Durable:
         return str(self.config.durable_name)
 
 
-def durables(stages: Sequence[Stage[Any]], generations: Generations) -> list[Durable]:
+def plan_consumers(stages: Sequence[Stage[Any]], generations: Generations) -> list[StageConsumer]:
     """One durable for each lane of each stage, and one more for each generation that lives, where the stage works by generation."""
     shared = [
         _durable(stage, family, [kind_filter(kind) for kind in kinds])
         for stage in stages
         for family in stage.families
-        if (kinds := stage.consumed_in(family, by_generation=False))
+        if (kinds := stage.list_consumed(family, by_generation=False))
     ]
-    bound = [durable for generation in generations.alive for durable in bound_durables(stages, generation, generations)]
+    bound = [durable for generation in generations.alive for durable in plan_generation_consumers(stages, generation, generations)]
     places = {stage.name: place for place, stage in enumerate(stages)}
     return sorted(shared + bound, key=lambda durable: places[durable.stage])
 
 
-def bound_durables(stages: Iterable[Stage[Any]], generation: Generation, generations: Generations) -> list[Durable]:
+def plan_generation_consumers(
+    stages: Iterable[Stage[Any]], generation: Generation, generations: Generations
+) -> list[StageConsumer]:
     """The durables that there are for one generation."""
     return [
-        bound_durable(stage, family, generation, generations)
+        plan_generation_consumer(stage, family, generation, generations)
         for stage in stages
         for family in stage.families
-        if stage.consumed_in(family, by_generation=True)
+        if stage.list_consumed(family, by_generation=True)
     ]
 
 
-def bound_durable(stage: Stage[Any], family: str, generation: Generation, generations: Generations) -> Durable:
+def plan_generation_consumer(stage: Stage[Any], family: str, generation: Generation, generations: Generations) -> StageConsumer:
     """A stage's place in what is for one generation.
 
     It begins at the start of the log, but for pictures that were there before a generation that is built: those are the replay's.
     One that answers already, when a release comes with a stage that it was built without, is not built again: the stage catches up.
     """
-    kinds = stage.consumed_in(family, by_generation=True)
-    filters = [bound_filter(kind, generation) for kind in kinds]
+    kinds = stage.list_consumed(family, by_generation=True)
+    filters = [generation_filter(kind, generation) for kind in kinds]
     built = next(iter(generations.known)) != generation.name and not generations.serves(generation.name)
     after = generation.sequence if ImagePreprocessed in kinds and built else 0
     return _durable(stage, family, filters, generation, after)
 
 
-def past_durable(stage: Stage[Any], family: str, generation: Generation) -> Durable:
+def plan_build_consumer(stage: Stage[Any], family: str, generation: Generation) -> StageConsumer:
     """The place of a generation's replay: from the start of the log. Whoever works on it leaves what is newer to the other."""
-    filters = [bound_filter(kind, generation) for kind in stage.consumed_in(family, by_generation=True)]
+    filters = [generation_filter(kind, generation) for kind in stage.list_consumed(family, by_generation=True)]
     durable = _durable(stage, family, filters, generation)
-    name = past_name(durable.name)
+    name = past_consumer_name(durable.name)
     return replace(durable, config=durable.config.evolve(durable_name=name, name=name))
 
 
-def replay_durable(
+def plan_replay_consumer(
     stage: Stage[Any], family: str, name: str, filters: Iterable[str], after: int, *, kept_for: timedelta, notes: dict[str, str]
-) -> Durable:
+) -> StageConsumer:
     """The place of a stage's replay of what some filters match behind a stream sequence.
 
     The server forgets it when nobody has worked on it for so long, and keeps the `notes` with it.
@@ -101,31 +112,36 @@ def replay_durable(
         inactive_threshold=kept_for.total_seconds(),
         metadata=notes,
     )
-    return Durable(stage.name, family, LANES[family], config)
+    return StageConsumer(stage.name, family, LANES[family], config)
 
 
-def retry_durables(stages: Iterable[Stage[Any]]) -> list[Durable]:
+def plan_retry_consumers(stages: Iterable[Stage[Any]]) -> list[StageConsumer]:
     """Where each stage finds the dead letters that somebody put back, of all its lanes and generations."""
-    return [Durable(stage.name, "retry", RETRIES, _config(retry_name(stage.name), [retry_filter(stage.name)])) for stage in stages]
+    return [
+        StageConsumer(stage.name, "retry", RETRIES, _config(retry_consumer_name(stage.name), [retry_filter(stage.name)]))
+        for stage in stages
+    ]
 
 
-async def make_durable(client: Client, durable: Durable) -> bool:
+async def ensure_consumer(client: Client, durable: StageConsumer) -> bool:
     """Make a durable if there is none, and say whether there was none. One that is paused stays so. Raises Unavailable."""
     if await read_consumer(client, durable.stream, durable.name) is not None:
         return False
-    await put_durable(client, durable)
+    await put_consumer(client, durable)
     return True
 
 
-async def put_durable(client: Client, durable: Durable) -> None:
+async def put_consumer(client: Client, durable: StageConsumer) -> None:
     """Make a durable, or give one that is there this configuration; it stays at its place. Raises Unavailable."""
-    with outages():
+    with translate_outages():
         await client.jetstream().add_consumer(durable.stream, durable.config)
 
 
-def _durable(stage: Stage[Any], family: str, filters: list[str], generation: Generation | None = None, after: int = 0) -> Durable:
-    name = durable_name(stage.name, family, generation.name if generation else None)
-    return Durable(stage.name, family, LANES[family], _config(name, filters, after), generation)
+def _durable(
+    stage: Stage[Any], family: str, filters: list[str], generation: Generation | None = None, after: int = 0
+) -> StageConsumer:
+    name = consumer_name(stage.name, family, generation.name if generation else None)
+    return StageConsumer(stage.name, family, LANES[family], _config(name, filters, after), generation)
 
 
 def _config(name: str, filters: list[str], after: int = 0) -> ConsumerConfig:

@@ -19,12 +19,12 @@ from pipeline.clock import utc_now
 Cause = Literal["malformed", "error", "exhausted", "poison"]
 """Unreadable bytes; a bug; retried in vain; delivered again and again without an end (the process died of it, or hung)."""
 
-MAX_TRACEBACK = 8_000
+MAX_TRACEBACK_CHARACTERS = 8_000
 
-OWN, REPLAYED = "mapseek-", "mapseek-replayed"
+HEADER_PREFIX, REPLAYED_HEADER = "mapseek-", "mapseek-replayed"
 """What the headers of a dead letter that say how it came to be begin with; and the one of them that is the entry's."""
 
-TRIED = "mapseek-tried"
+EARLIER_ATTEMPTS_HEADER = "mapseek-tried"
 """How often what is put back was tried before it was put back once more, since the process that it came to could not."""
 
 I = TypeVar("I", bound=Incident)  # noqa: E741 - what is returned is of the kind that is asked for
@@ -47,17 +47,17 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class WorkerIdentity:
     """Who could not work on it."""
 
     stage: str
     family: str
     consumer: str
     generation: str | None = None
-    replaying: bool = False
+    is_replay: bool = False
 
 
-def delivery_of(message: Msg) -> Delivery:
+def read_delivery(message: Msg) -> Delivery:
     """What is delivered: an entry of a log, or one that was put back and says in its headers where it is from."""
     metadata, headers = message.metadata, dict(message.headers or {})
     stream, sequence, subject, attempt = metadata.stream, metadata.sequence.stream, message.subject, metadata.num_delivered or 1
@@ -66,30 +66,30 @@ def delivery_of(message: Msg) -> Delivery:
     return Delivery(
         stream=headers["mapseek-stream"],
         sequence=int(headers["mapseek-sequence"]),
-        attempt=attempt + int(headers.get(TRIED, "0")),
+        attempt=attempt + int(headers.get(EARLIER_ATTEMPTS_HEADER, "0")),
         subject=headers["mapseek-subject"],
-        headers={name: value for name, value in headers.items() if not name.startswith(OWN) or name == REPLAYED},
+        headers={name: value for name, value in headers.items() if not name.startswith(HEADER_PREFIX) or name == REPLAYED_HEADER},
         body=message.data,
-        round=round_of(headers) + 1,
+        round=read_round(headers) + 1,
     )
 
 
-def round_of(headers: dict[str, str]) -> int:
+def read_round(headers: dict[str, str]) -> int:
     """How often what lies in a dead letter had been put back."""
     return int(headers["mapseek-round"])
 
 
-async def bury(
-    journal: JetStreamJournal, delivery: Delivery, worker: Worker, *, cause: Cause, reason: str, error: BaseException | None
+async def record_dead_letter(
+    journal: JetStreamJournal, delivery: Delivery, worker: WorkerIdentity, *, cause: Cause, reason: str, error: BaseException | None
 ) -> None:
     """Record a dead letter, once for each stage, log entry and round. The body and `ce-*` headers are those of the entry itself."""
     headers = {
-        **without_servers(delivery.headers),
+        **remove_server_headers(delivery.headers),
         "mapseek-stage": worker.stage,
         "mapseek-family": worker.family,
         "mapseek-consumer": worker.consumer,
         "mapseek-cause": cause,
-        "mapseek-reason": one_line(reason),
+        "mapseek-reason": to_one_line(reason),
         "mapseek-subject": delivery.subject,
         "mapseek-stream": delivery.stream,
         "mapseek-sequence": str(delivery.sequence),
@@ -99,41 +99,43 @@ async def bury(
     }
     if worker.generation is not None:
         headers["mapseek-generation"] = worker.generation
-    if worker.replaying:
-        headers[REPLAYED] = "1"
+    if worker.is_replay:
+        headers[REPLAYED_HEADER] = "1"
     if error is not None:
-        trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
+        trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_CHARACTERS:]
         headers["mapseek-traceback"] = trace.replace("\r", "").replace("\n", "\\n")
     subject = failure_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
     # The letter of an earlier round may be there still: who put it back deletes it after that, and knows it by its sequence.
-    known, buried = await journal.last_on(FAILURES, subject)
-    if known is None or round_of(known) < delivery.round:
-        await journal.publish_once(subject, delivery.body, headers, FAILURES, expected=buried)
+    known, buried = await journal.read_last_headers(FAILURES, subject)
+    if known is None or read_round(known) < delivery.round:
+        await journal.publish_once(subject, delivery.body, headers, FAILURES, expected_sequence=buried)
 
 
-def without_servers(headers: dict[str, str]) -> dict[str, str]:
+def remove_server_headers(headers: dict[str, str]) -> dict[str, str]:
     """The headers that are ours to publish again."""
     return {name: value for name, value in headers.items() if not name.lower().startswith("nats-")}
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """A reason as it fits into a header and a table."""
     return " ".join(text.split())[:500] or "no reason given"
 
 
-async def record_incident(kind: type[I], delivery: Delivery, worker: Worker, journal: JetStreamJournal, **more: Any) -> I | None:
+async def record_incident(
+    kind: type[I], delivery: Delivery, worker: WorkerIdentity, journal: JetStreamJournal, **more: Any
+) -> I | None:
     """Record an incident of the work on a log entry, once. None for an entry that is about nothing that could be named.
 
     Raises Unavailable while the log is down.
     """
-    fact = incident(kind, delivery, worker, journal.source, **more)
+    fact = build_incident(kind, delivery, worker, journal.source, **more)
     if fact is not None:
         correlation = delivery.headers.get("ce-correlationid", delivery.subject)
         await journal.record(fact, Origin(correlation, delivery.subject))
     return fact
 
 
-def incident(kind: type[I], delivery: Delivery, worker: Worker, process: str, **more: Any) -> I | None:
+def build_incident(kind: type[I], delivery: Delivery, worker: WorkerIdentity, process: str, **more: Any) -> I | None:
     """The fact. What it is about is told by the entry's subject, so that a body that nobody can read has incidents too."""
     guild_id, entity_id = entity_of(delivery.subject)
     try:

@@ -21,22 +21,22 @@ import structlog
 
 from contracts.errors import Unavailable
 from contracts.stage import Stage
-from contracts.subjects import durable_name
+from contracts.subjects import consumer_name
 from infra.nats.journal import JetStreamJournal
-from pipeline.engine.dead_letters import Worker
+from pipeline.engine.dead_letters import WorkerIdentity
 from pipeline.engine.metrics import Metrics
 from stages import erase
 
 log = structlog.get_logger()
 
-GRACE_S = 0.1
+PRECEDENCE_GRACE_S = 0.1
 """How long after a question's message the archive lane goes on: the next stage has its own within a few milliseconds."""
 
-PATIENCE_S = 5.0
+PRECEDENCE_TIMEOUT_S = 5.0
 """How long a message stands back at most, and how long one message of a question is stood back for: the archive grows however many
 people ask, and whatever a question waits for."""
 
-PUT_BACK_S = 1.0
+PUT_BACK_DELAY_S = 1.0
 """How long what came too late is kept from the fetches that other workers of this process still have under way."""
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Policy:
     hold: Backoff = Backoff(first=0.5, factor=2, longest=15)
     keep_alive_every: float = 10
     breaker_limit: int = 25
-    blob_grace: timedelta = erase.GRACE
+    blob_grace: timedelta = erase.BLOB_GRACE
 
     def retry(self, family: str) -> Backoff:
         return self.search_retry if family == "search" else self.image_retry
@@ -77,7 +77,7 @@ class Policy:
 class Precedence:
     """Who may begin: questions at once, images when there is no question. Times are seconds."""
 
-    def __init__(self, grace: float = GRACE_S, patience: float = PATIENCE_S) -> None:
+    def __init__(self, grace: float = PRECEDENCE_GRACE_S, patience: float = PRECEDENCE_TIMEOUT_S) -> None:
         self._grace = grace
         self._patience = patience
         self._questions: set[object] = set()
@@ -106,7 +106,7 @@ class Precedence:
             if not self._questions:
                 self._clearing = asyncio.get_running_loop().call_later(self._grace, self._clear.set)
 
-    async def stand_back(self) -> None:
+    async def wait_for_turn(self) -> None:
         """Return when no question is worked on, or when patience is at its end."""
         if self._clear.is_set():
             return
@@ -128,7 +128,7 @@ class Job:
     deps: object
     generation: str | None = None
     replay: str | None = None
-    in_a_row: int = 0
+    consecutive_failures: int = 0
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -137,15 +137,15 @@ class Job:
     @property
     def consumer(self) -> str:
         """The durable that it works on."""
-        return self.replay or durable_name(self.stage.name, self.family, self.generation)
+        return self.replay or consumer_name(self.stage.name, self.family, self.generation)
 
     @property
-    def replaying(self) -> bool:
+    def is_replay(self) -> bool:
         return self.replay is not None
 
     @property
-    def worker(self) -> Worker:
-        return Worker(self.stage.name, self.family, self.consumer, self.generation, self.replaying)
+    def worker(self) -> WorkerIdentity:
+        return WorkerIdentity(self.stage.name, self.family, self.consumer, self.generation, self.is_replay)
 
 
 @dataclass(slots=True)
@@ -160,11 +160,11 @@ class Runtime:
     precedence: Precedence = field(default_factory=Precedence)
 
 
-class Stopping(Exception):
+class ShutdownRequested(Exception):
     """The process is asked to end while a message was held: it is left to the next process."""
 
 
-async def until_available(action: Callable[[], Awaitable[T]], job: Job, runtime: Runtime) -> T:
+async def hold_until_available(action: Callable[[], Awaitable[T]], job: Job, runtime: Runtime) -> T:
     """Hold the message while a dependency is down: an outage uses up no attempts and moves nothing to FAILURES.
 
     Raises Stopping when the process is asked to end meanwhile.
@@ -178,15 +178,15 @@ async def until_available(action: Callable[[], Awaitable[T]], job: Job, runtime:
             runtime.waiting_for[job.stage.name] = outage.dependency
             runtime.metrics.held.labels(*job.labels, outage.dependency).inc()
             log.warning("held: a dependency is down", dependency=outage.dependency, reason=str(outage), tries=tries)
-            await pause(runtime.policy.hold.delay(tries), runtime)
+            await sleep_unless_stopping(runtime.policy.hold.delay(tries), runtime)
         else:
             if tries:
                 runtime.waiting_for.pop(job.stage.name, None)
             return result
 
 
-async def pause(seconds: float, runtime: Runtime) -> None:
+async def sleep_unless_stopping(seconds: float, runtime: Runtime) -> None:
     """Wait. Raises Stopping when the process is asked to end meanwhile."""
     with suppress(TimeoutError):
         await asyncio.wait_for(runtime.stopping.wait(), seconds)
-        raise Stopping
+        raise ShutdownRequested

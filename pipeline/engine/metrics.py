@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-LANE = ("stage", "lane")
+STAGE_LABELS = ("stage", "lane")
 
 
 class Metrics:
@@ -12,7 +12,7 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
 
         def counter(name: str, text: str, *more: str) -> Counter:
-            return Counter(f"mapseek_{name}", text, (*LANE, *more), registry=self.registry)
+            return Counter(f"mapseek_{name}", text, (*STAGE_LABELS, *more), registry=self.registry)
 
         self.received = counter("messages_received", "Messages delivered to the stage, redeliveries included.")
         self.succeeded = counter("messages_succeeded", "Messages whose facts are recorded and which are acknowledged.")
@@ -20,15 +20,15 @@ class Metrics:
         self.rejected = counter("messages_rejected", "Messages that ended in a rejected fact.", "code")
         self.dead_lettered = counter("messages_dead_lettered", "Messages that ended in the FAILURES log.")
         self.held = counter("messages_held", "Times that a message waited because a dependency was down.", "dependency")
-        self.known = counter("facts_already_recorded", "Facts that were recorded before: the work was done twice.")
+        self.already_recorded = counter("facts_already_recorded", "Facts that were recorded before: the work was done twice.")
         self.duration = Histogram(
             "mapseek_message_duration_seconds",
             "From delivery to acknowledgement.",
-            LANE,
+            STAGE_LABELS,
             buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
             registry=self.registry,
         )
-        self.in_flight = Gauge("mapseek_messages_in_flight", "Messages being worked on.", LANE, registry=self.registry)
+        self.in_flight = Gauge("mapseek_messages_in_flight", "Messages being worked on.", STAGE_LABELS, registry=self.registry)
         self.posts_lost = Counter("mapseek_posted_images_lost", "Posted images that could not be recorded.", registry=self.registry)
         self.malformed_discord_events = Counter(
             "mapseek_discord_events_malformed", "Gateway events that could not be read.", registry=self.registry

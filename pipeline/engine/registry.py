@@ -23,7 +23,7 @@ STAGES: tuple[Stage[Any], ...] = (
 )
 
 
-def stages_named(names: list[str]) -> list[Stage[Any]]:
+def find_stages(names: list[str]) -> list[Stage[Any]]:
     """The stages of those names. Raises MapSeekError for one that does not exist."""
     known = {stage.name: stage for stage in STAGES}
     unknown = [name for name in names if name not in known]

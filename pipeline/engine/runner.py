@@ -20,9 +20,9 @@ from structlog.contextvars import bound_contextvars
 from contracts.envelope import Origin
 from contracts.errors import Malformed, Reject, RejectCode, Retry
 from contracts.events import AttemptFailed, Fact, MessageBuried
-from infra.nats.reader import Recorded, read
-from pipeline.engine.dead_letters import Cause, Delivery, bury, delivery_of, one_line, record_incident
-from pipeline.engine.job import PUT_BACK_S, Job, Runtime, Stopping, pause, until_available
+from infra.nats.reader import RecordedFact, decode_fact
+from pipeline.engine.dead_letters import Cause, Delivery, read_delivery, record_dead_letter, record_incident, to_one_line
+from pipeline.engine.job import PUT_BACK_DELAY_S, Job, Runtime, ShutdownRequested, hold_until_available, sleep_unless_stopping
 
 log = structlog.get_logger()
 
@@ -31,26 +31,26 @@ log = structlog.get_logger()
 class Rejectable(Protocol):
     """A step of an image or of a question: it knows the fact that ends its entity's way."""
 
-    def rejected(self, stage: str, code: RejectCode, reason: str) -> Fact: ...
+    def to_rejection(self, stage: str, code: RejectCode, reason: str) -> Fact: ...
 
 
-def rejection_of(fact: Fact, job: Job, code: RejectCode, reason: str) -> Fact:
+def build_rejection(fact: Fact, job: Job, code: RejectCode, reason: str) -> Fact:
     """The fact that ends an entity's way. Raises TypeError, which is a bug of the stage, for what has no such end."""
     if not isinstance(fact, Rejectable):
         raise TypeError(f"{fact.type_name()} cannot be rejected")
-    return fact.rejected(job.stage.name, code, reason)
+    return fact.to_rejection(job.stage.name, code, reason)
 
 
 async def record_all(facts: Sequence[Fact], origin: Origin, cause: str, job: Job, runtime: Runtime) -> None:
     """Record what the stage returned. A fact that is there already was recorded by an earlier delivery."""
-    consequence = Origin(origin.correlation_id, cause, origin.replayed or job.replaying)
+    consequence = Origin(origin.correlation_id, cause, origin.replayed or job.is_replay)
     for fact in facts:
-        new = await until_available(lambda fact=fact: runtime.journal.record(fact, consequence), job, runtime)  # type: ignore[misc]
+        new = await hold_until_available(lambda fact=fact: runtime.journal.record(fact, consequence), job, runtime)  # type: ignore[misc]
         if not new:
-            runtime.metrics.known.labels(*job.labels).inc()
+            runtime.metrics.already_recorded.labels(*job.labels).inc()
 
 
-async def put_back(
+async def retry_or_bury(
     message: Msg,
     delivery: Delivery,
     job: Job,
@@ -58,7 +58,7 @@ async def put_back(
     cause: Cause,
     error: Exception,
     after: float | None,
-    recorded: Recorded,
+    recorded: RecordedFact,
 ) -> bool:
     """Deliver again later, or bury when the attempts are used up. False: the circuit breaker is open, try once more in place."""
     reason = str(error) or type(error).__name__
@@ -68,22 +68,24 @@ async def put_back(
         log.log(logging.WARNING if after is None else logging.INFO, "tried again later", reason=reason, delay_s=round(delay, 2))
         runtime.metrics.retried.labels(*job.labels).inc()
         if after is None:
-            await _tell(AttemptFailed, delivery, job, runtime, reason=one_line(reason), delay_s=round(delay, 3))
+            await _tell(AttemptFailed, delivery, job, runtime, reason=to_one_line(reason), delay_s=round(delay, 3))
         await message.nak(delay=delay)
-    elif delivery.round or job.in_a_row < runtime.policy.breaker_limit:
+    elif delivery.round or job.consecutive_failures < runtime.policy.breaker_limit:
         # What somebody put back is as much as they put back: it neither floods FAILURES nor says that everything fails.
-        job.in_a_row += not delivery.round
-        await dead_letter(message, delivery, job, runtime, cause, reason, error, recorded)
+        job.consecutive_failures += not delivery.round
+        await bury_message(message, delivery, job, runtime, cause, reason, error, recorded)
     else:
         # Everything fails, so it is not the messages: wait in place rather than empty the whole log into FAILURES.
-        log.error("circuit breaker open: every message of this stage fails", reason=reason, in_a_row=job.in_a_row)
+        log.error(
+            "circuit breaker open: every message of this stage fails", reason=reason, consecutive_failures=job.consecutive_failures
+        )
         runtime.waiting_for[job.stage.name] = "circuit breaker"
-        await pause(delay, runtime)
+        await sleep_unless_stopping(delay, runtime)
         return False
     return True
 
 
-async def dead_letter(
+async def bury_message(
     message: Msg,
     delivery: Delivery,
     job: Job,
@@ -91,19 +93,19 @@ async def dead_letter(
     cause: Cause,
     reason: str,
     error: BaseException | None,
-    recorded: Recorded | None,
+    recorded: RecordedFact | None,
 ) -> None:
     """Bury the message, and tell a person who waits for its answer. Only then is it taken from the stage."""
 
     async def record() -> None:
-        await bury(runtime.journal, delivery, job.worker, cause=cause, reason=reason, error=error)
+        await record_dead_letter(runtime.journal, delivery, job.worker, cause=cause, reason=reason, error=error)
 
-    await until_available(record, job, runtime)
-    await _tell(MessageBuried, delivery, job, runtime, cause=cause, reason=one_line(reason))
+    await hold_until_available(record, job, runtime)
+    await _tell(MessageBuried, delivery, job, runtime, cause=cause, reason=to_one_line(reason))
     question = (recorded or _readable(delivery)) if job.family == "search" else None
     if question is not None and isinstance(question.fact, Rejectable):
         apology = f"MapSeek couldn't do this search. Reference for the owner of this bot: {question.origin.correlation_id}"
-        rejection = rejection_of(question.fact, job, RejectCode.INTERNAL, apology)
+        rejection = build_rejection(question.fact, job, RejectCode.INTERNAL, apology)
         await record_all((rejection,), question.origin, delivery.subject, job, runtime)
     await message.term()
     runtime.metrics.dead_lettered.labels(*job.labels).inc()
@@ -111,19 +113,19 @@ async def dead_letter(
 
 
 async def _tell(kind: type[AttemptFailed | MessageBuried], delivery: Delivery, job: Job, runtime: Runtime, **more: object) -> None:
-    await until_available(lambda: record_incident(kind, delivery, job.worker, runtime.journal, **more), job, runtime)
+    await hold_until_available(lambda: record_incident(kind, delivery, job.worker, runtime.journal, **more), job, runtime)
 
 
-def _readable(delivery: Delivery) -> Recorded | None:
+def _readable(delivery: Delivery) -> RecordedFact | None:
     try:
-        return read(delivery.subject, delivery.headers, delivery.body)
+        return decode_fact(delivery.subject, delivery.headers, delivery.body)
     except Malformed:
         return None
 
 
-async def run(message: Msg, job: Job, runtime: Runtime) -> None:
+async def process_message(message: Msg, job: Job, runtime: Runtime) -> None:
     """Work on one delivered message until it is settled. Never raises for what the message or a dependency does."""
-    delivery = delivery_of(message)
+    delivery = read_delivery(message)
     started = monotonic()
     runtime.metrics.received.labels(*job.labels).inc()
     correlation = delivery.headers.get("ce-correlationid", delivery.subject)
@@ -135,9 +137,9 @@ async def run(message: Msg, job: Job, runtime: Runtime) -> None:
             try:
                 while not await _settled(message, delivery, job, runtime):
                     continue
-            except Stopping:
+            except ShutdownRequested:
                 log.info("left to the next process", subject=delivery.subject)
-                await message.nak(delay=PUT_BACK_S)
+                await message.nak(delay=PUT_BACK_DELAY_S)
         runtime.metrics.duration.labels(*job.labels).observe(monotonic() - started)
 
 
@@ -148,7 +150,7 @@ async def _in_turn(job: Job, runtime: Runtime) -> AsyncIterator[None]:
         with runtime.precedence.question():
             yield
     else:
-        await runtime.precedence.stand_back()
+        await runtime.precedence.wait_for_turn()
         yield
 
 
@@ -156,12 +158,12 @@ async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime)
     """One try at a message. False when the circuit breaker asks for another one in place."""
     if delivery.attempt > job.stage.attempts:
         reason = f"delivered {delivery.attempt} times and never finished: the process died of it, or hung"
-        await dead_letter(message, delivery, job, runtime, "poison", reason, None, None)
+        await bury_message(message, delivery, job, runtime, "poison", reason, None, None)
         return True
     try:
-        recorded = read(delivery.subject, delivery.headers, delivery.body)
+        recorded = decode_fact(delivery.subject, delivery.headers, delivery.body)
     except Malformed as error:
-        await dead_letter(message, delivery, job, runtime, "malformed", str(error), None, None)
+        await bury_message(message, delivery, job, runtime, "malformed", str(error), None, None)
         return True
     if not isinstance(recorded.fact, job.stage.consumes):
         await message.ack()
@@ -174,17 +176,17 @@ async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime)
     try:
         facts = await _work(recorded.fact, job, runtime)
     except Retry as error:
-        return await put_back(message, delivery, job, runtime, "exhausted", error, error.after, recorded)
-    except Stopping:
+        return await retry_or_bury(message, delivery, job, runtime, "exhausted", error, error.after, recorded)
+    except ShutdownRequested:
         raise
     except Exception as error:
         # A bug, or something no adapter foresaw: nothing is lost, and its traceback goes with the dead letter.
         log.exception("stage failed", subject=delivery.subject)
-        return await put_back(message, delivery, job, runtime, "error", error, None, recorded)
+        return await retry_or_bury(message, delivery, job, runtime, "error", error, None, recorded)
     await record_all(facts, recorded.origin, delivery.subject, job, runtime)
     await message.ack()
-    if job.in_a_row:
-        job.in_a_row = 0
+    if job.consecutive_failures:
+        job.consecutive_failures = 0
         runtime.waiting_for.pop(job.stage.name, None)
     runtime.metrics.succeeded.labels(*job.labels).inc()
     log.debug("done", subject=delivery.subject, facts=[fact.type_name() for fact in facts])
@@ -198,11 +200,11 @@ async def _work(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
         return await job.stage.handle(fact, job.deps)
 
     try:
-        return await until_available(handle, job, runtime)
+        return await hold_until_available(handle, job, runtime)
     except Reject as rejection:
         log.info("rejected", code=rejection.code, reason=rejection.reason)
         runtime.metrics.rejected.labels(*job.labels, rejection.code).inc()
-        return (rejection_of(fact, job, rejection.code, rejection.reason),)
+        return (build_rejection(fact, job, rejection.code, rejection.reason),)
 
 
 @asynccontextmanager

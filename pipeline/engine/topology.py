@@ -40,23 +40,23 @@ from contracts.subjects import (
     STREAM_SUBJECTS,
     import_key,
 )
-from infra.nats.connection import outages
+from infra.nats.connection import translate_outages
 from infra.nats.projections import read_generations
 from infra.nats.reader import has_stream
 from infra.nats.state import open_state
-from pipeline.engine.consumers import CONSUMER_FIELDS, Durable, durables, retry_durables
+from pipeline.engine.consumers import CONSUMER_FIELDS, StageConsumer, plan_consumers, plan_retry_consumers
 
-SUBJECTS = ("subjects", "filter_subjects")
+SUBJECT_FIELDS = ("subjects", "filter_subjects")
 
-LOOKED_FOR_S = 1.0
+BUSY_CHECK_TIMEOUT_S = 1.0
 """All workers of a process may be busy for a moment, or it may have died: a short look tells which."""
 
-FOR_EVER = timedelta(0)
-KEPT_FOR = {
-    IMAGES: FOR_EVER,
+KEEP_FOREVER = timedelta(0)
+STREAM_RETENTION = {
+    IMAGES: KEEP_FOREVER,
     SEARCHES: timedelta(days=7),
-    JUDGEMENTS: FOR_EVER,
-    ALERTS: FOR_EVER,
+    JUDGEMENTS: KEEP_FOREVER,
+    ALERTS: KEEP_FOREVER,
     REMOVALS: timedelta(days=30),
     FAILURES: timedelta(days=30),
     RETRIES: timedelta(days=30),
@@ -68,7 +68,7 @@ _STREAM_FIELDS = ("subjects", "retention", "storage", "discard", "max_age", "max
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class TopologyDifference:
     """Something on the server that is not as it should be; `missing` things are made without asking, others are not.
 
     `consumer` are stream and name where it is one.
@@ -85,17 +85,17 @@ class Difference:
         return f"{self.what} is missing" if self.missing else f"{self.what}: {self.field} is {self.actual}, not {self.wanted}"
 
     @property
-    def follows_the_release(self) -> bool:
+    def is_known_subject_change(self) -> bool:
         """Whether it is but another choice among subjects of which this release knows all."""
-        return self.field in SUBJECTS and isinstance(self.actual, list) and all(map(_is_known, self.actual))
+        return self.field in SUBJECT_FIELDS and isinstance(self.actual, list) and all(map(_is_known, self.actual))
 
 
-def changed(
+def compare_fields(
     what: str, fields: Sequence[str], wanted: object, actual: object, consumer: tuple[str, str] | None = None
-) -> list[Difference]:
+) -> list[TopologyDifference]:
     """The fields that are not as wanted."""
     return [
-        Difference(what, False, field, ours, theirs, consumer)
+        TopologyDifference(what, False, field, ours, theirs, consumer)
         for field in fields
         if (ours := _plain(getattr(wanted, field))) != (theirs := _plain(getattr(actual, field)))
     ]
@@ -113,7 +113,7 @@ def _is_known(subject: str) -> bool:
     return f"{family}.{name}" in FACTS or (family in LANES and name == ">")
 
 
-async def worked_on(js: JetStreamContext, found: Iterable[Difference]) -> Difference | None:
+async def find_busy_consumer(js: JetStreamContext, found: Iterable[TopologyDifference]) -> TopologyDifference | None:
     """The first of some consumers that differ on which a process waits for messages, None where none does."""
     for difference in found:
         if difference.consumer is not None and await _waited_at(js, *difference.consumer):
@@ -122,7 +122,7 @@ async def worked_on(js: JetStreamContext, found: Iterable[Difference]) -> Differ
 
 
 async def _waited_at(js: JetStreamContext, stream: str, name: str) -> bool:
-    deadline = monotonic() + LOOKED_FOR_S
+    deadline = monotonic() + BUSY_CHECK_TIMEOUT_S
     while not (info := await js.consumer_info(stream, name)).num_waiting:
         if not info.num_ack_pending or monotonic() > deadline:
             return False
@@ -130,7 +130,7 @@ async def _waited_at(js: JetStreamContext, stream: str, name: str) -> bool:
     return True
 
 
-def streams() -> list[StreamConfig]:
+def plan_streams() -> list[StreamConfig]:
     """The logs."""
     return [
         StreamConfig(
@@ -138,8 +138,8 @@ def streams() -> list[StreamConfig]:
             subjects=list(subjects),
             retention=RetentionPolicy.WORK_QUEUE if name == RETRIES else RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW if KEPT_FOR[name] == FOR_EVER else DiscardPolicy.OLD,
-            max_age=KEPT_FOR[name].total_seconds(),
+            discard=DiscardPolicy.NEW if STREAM_RETENTION[name] == KEEP_FOREVER else DiscardPolicy.OLD,
+            max_age=STREAM_RETENTION[name].total_seconds(),
             max_msgs=-1,
             max_bytes=-1,
             max_msgs_per_subject=-1,
@@ -149,65 +149,65 @@ def streams() -> list[StreamConfig]:
     ]
 
 
-async def differences(client: Client, stages: Sequence[Stage[Any]]) -> list[Difference]:
+async def find_differences(client: Client, stages: Sequence[Stage[Any]]) -> list[TopologyDifference]:
     """How the server differs from what the stages need."""
     js = client.jetstream()
-    found: list[Difference] = []
-    for wanted in streams():
+    found: list[TopologyDifference] = []
+    for wanted in plan_streams():
         what = f"stream {wanted.name}"
         try:
-            found += changed(what, _STREAM_FIELDS, wanted, (await js.stream_info(str(wanted.name))).config)
+            found += compare_fields(what, _STREAM_FIELDS, wanted, (await js.stream_info(str(wanted.name))).config)
         except NotFoundError:
-            found.append(Difference(what, missing=True))
-    generations = await generations_on(client)
-    for durable in (*durables(stages, generations), *retry_durables(stages)):
+            found.append(TopologyDifference(what, missing=True))
+    generations = await read_generations_if_any(client)
+    for durable in (*plan_consumers(stages, generations), *plan_retry_consumers(stages)):
         what, place = f"consumer {durable.name} of {durable.stream}", (durable.stream, durable.name)
         try:
-            found += changed(what, CONSUMER_FIELDS, durable.config, (await js.consumer_info(*place)).config, place)
+            found += compare_fields(what, CONSUMER_FIELDS, durable.config, (await js.consumer_info(*place)).config, place)
         except NotFoundError:
-            found.append(Difference(what, missing=True))
+            found.append(TopologyDifference(what, missing=True))
     return found
 
 
-async def generations_on(client: Client) -> Generations:
+async def read_generations_if_any(client: Client) -> Generations:
     """The generations that the log knows, none where there is no log yet. Raises Unavailable."""
     return await read_generations(client) if await has_stream(client, IMAGES) else Generations()
 
 
-async def apply(client: Client, stages: Sequence[Stage[Any]]) -> None:
+async def update_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
     """Make the server as the stages need it, changing what differs. Entries of a log and places of consumers stay.
 
     Raises MapSeekError where an import was broken off.
     """
     if stages:
-        await refuse_half_imported(client)
+        await refuse_unfinished_import(client)
     await _make(client, stages)
 
 
 async def _make(client: Client, stages: Sequence[Stage[Any]]) -> None:
     js = client.jetstream()
-    for wanted in streams():
+    for wanted in plan_streams():
         await _upsert_stream(js, wanted)
-    for durable in (*durables(stages, await generations_on(client)), *retry_durables(stages)):
-        await upsert_durable(js, durable)
+    for durable in (*plan_consumers(stages, await read_generations_if_any(client)), *plan_retry_consumers(stages)):
+        await upsert_consumer(js, durable)
 
 
-async def ensure_generation(client: Client, stages: Sequence[Stage[Any]], generations: Generations, name: str) -> None:
+async def ensure_generation_consumers(client: Client, stages: Sequence[Stage[Any]], generations: Generations, name: str) -> None:
     """Make the durables of one generation that are missing. Raises Unavailable when the server cannot be reached."""
-    with outages():
-        for durable in durables(stages, generations):
+    with translate_outages():
+        for durable in plan_consumers(stages, generations):
             if durable.generation_name == name:
-                await upsert_durable(client.jetstream(), durable)
+                await upsert_consumer(client.jetstream(), durable)
 
 
-async def upsert_durable(js: JetStreamContext, durable: Durable) -> None:
+async def upsert_consumer(js: JetStreamContext, durable: StageConsumer) -> None:
     """Make a durable, or change it to what it should be; one that exists stays at its place."""
     try:
         current = (await js.consumer_info(durable.stream, durable.name)).config
     except NotFoundError:
         await js.add_consumer(durable.stream, durable.config)
         return
-    if changed(durable.name, CONSUMER_FIELDS, durable.config, current):
+    if compare_fields(durable.name, CONSUMER_FIELDS, durable.config, current):
         fields = {field: getattr(durable.config, field) for field in CONSUMER_FIELDS}
         await js.add_consumer(durable.stream, current.evolve(**fields))
 
@@ -221,24 +221,24 @@ async def _upsert_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
     await js.update_stream(current.evolve(**{field: getattr(wanted, field) for field in _STREAM_FIELDS}))
 
 
-async def refuse_half_imported(client: Client) -> None:
+async def refuse_unfinished_import(client: Client) -> None:
     """Consumers made now would begin at the start of the log, and do everything again that was done when it was exported."""
     with suppress(Unavailable):  # which those tell of who need the streams
         if await (await open_state(client)).get(import_key()) is not None:
             raise MapSeekError("An import into this installation was broken off: run `mapseek import` with the same file again.")
 
 
-async def ensure(client: Client, stages: Sequence[Stage[Any]]) -> None:
+async def ensure_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
     """Make what is missing, and change what follows from the release; refuse to start on what differs otherwise.
 
     Raises MapSeekError with one sentence, also while processes of another release are at work on what would change.
     """
     try:
-        found = await differences(client, stages)
+        found = await find_differences(client, stages)
         if drift := [difference for difference in found if not difference.missing]:
             await _allow(client, stages, drift)
         if stages:
-            await refuse_half_imported(client)
+            await refuse_unfinished_import(client)
         if found:
             await _make(client, stages)
     except (NatsError, JetStreamError, TimeoutError) as error:
@@ -247,16 +247,16 @@ async def ensure(client: Client, stages: Sequence[Stage[Any]]) -> None:
         ) from None
 
 
-async def _allow(client: Client, stages: Sequence[Stage[Any]], drift: Sequence[Difference]) -> None:
+async def _allow(client: Client, stages: Sequence[Stage[Any]], drift: Sequence[TopologyDifference]) -> None:
     """Raises MapSeekError for what may not be changed at a start."""
     for difference in drift:
-        if not difference.follows_the_release:
+        if not difference.is_known_subject_change:
             raise MapSeekError(
                 f"The log on the server is not as this version needs it ({difference}): "
                 "see `mapseek topology diff`, then run `mapseek topology apply`."
             )
-    if (busy := await worked_on(client.jetstream(), drift)) is None:
+    if (busy := await find_busy_consumer(client.jetstream(), drift)) is None:
         return
     # Another process of this release may have been quicker, and be at work already.
-    if any(not difference.missing for difference in await differences(client, stages)):
+    if any(not difference.missing for difference in await find_differences(client, stages)):
         raise MapSeekError(f"Processes of another release are at work on this log ({busy.what}): end them, then start this one.")

@@ -32,25 +32,31 @@ from nats.js.errors import APIError
 from contracts.errors import Unavailable
 from contracts.events import MessageDiscarded
 from contracts.stage import Stage
-from contracts.subjects import LANES, RETRIES, durable_name, lane_filter, parse_letter, retry_filter, retry_name
-from pipeline.engine.dead_letters import TRIED, Worker, delivery_of, record_incident, without_servers
-from pipeline.engine.job import PUT_BACK_S, Job, Runtime, Stopping, pause
-from pipeline.engine.runner import run
+from contracts.subjects import LANES, RETRIES, consumer_name, lane_filter, parse_dead_letter, retry_consumer_name, retry_filter
+from pipeline.engine.dead_letters import (
+    EARLIER_ATTEMPTS_HEADER,
+    WorkerIdentity,
+    read_delivery,
+    record_incident,
+    remove_server_headers,
+)
+from pipeline.engine.job import PUT_BACK_DELAY_S, Job, Runtime, ShutdownRequested, sleep_unless_stopping
+from pipeline.engine.runner import process_message
 
 log = structlog.get_logger()
 
-PAUSE_S = 0.5
+FETCH_ERROR_PAUSE_S = 0.5
 
-Fetched = Callable[[str], None]
+OnFetch = Callable[[str], None]
 
-NOT_HERE_S = 1.0
+NOT_LOADED_DELAY_S = 1.0
 """How long work on a generation that this process has not opened is kept from it, and from the others of its stage."""
 
-FETCH_TIMEOUT_S = 5.0
-GRACEFUL_TIMEOUT_S = 15.0
+WORKER_FETCH_TIMEOUT_S = 5.0
+STOP_WORKERS_TIMEOUT_S = 15.0
 
 
-def guarded_context(js: JetStreamContext, fetched: Fetched, stopping: asyncio.Event) -> None:
+def guard_fetches(js: JetStreamContext, fetched: OnFetch, stopping: asyncio.Event) -> None:
     """Guard the fetches of every pull subscription made from this context.
 
     `fetched(consumer)` is told of each that worked; once `stopping` is set nothing is fetched any more.
@@ -59,31 +65,31 @@ def guarded_context(js: JetStreamContext, fetched: Fetched, stopping: asyncio.Ev
 
     async def pull_subscribe_bind(*args: Any, **kwargs: Any) -> JetStreamContext.PullSubscription:
         subscription = await bind(*args, **kwargs)
-        subscription.fetch = guarded_fetch(subscription, fetched, stopping)  # type: ignore[method-assign]
+        subscription.fetch = guard_fetch(subscription, fetched, stopping)  # type: ignore[method-assign]
         return subscription
 
     js.pull_subscribe_bind = pull_subscribe_bind  # type: ignore[method-assign]
 
 
-def guarded_fetch(subscription: JetStreamContext.PullSubscription, fetched: Fetched, stopping: asyncio.Event) -> Any:
+def guard_fetch(subscription: JetStreamContext.PullSubscription, fetched: OnFetch, stopping: asyncio.Event) -> Any:
     """The subscription's fetch with the guards of this module."""
     fetch = subscription.fetch
     consumer = str(subscription._consumer)
 
     async def guarded(batch: int = 1, timeout: float | None = 5, heartbeat: float | None = None) -> list[Msg]:
         if stopping.is_set():
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(FETCH_ERROR_PAUSE_S)
             return []
         started = monotonic()
         try:
             messages = await fetch(batch, timeout, heartbeat)
         except (ConnectionClosedError, APIError):
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(FETCH_ERROR_PAUSE_S)
             raise
         except TimeoutError:
             # Nothing came: a working consumer takes the whole timeout to say so.
             if timeout is not None and monotonic() - started < timeout / 2:
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(FETCH_ERROR_PAUSE_S)
             else:
                 fetched(consumer)
             raise
@@ -91,25 +97,25 @@ def guarded_fetch(subscription: JetStreamContext.PullSubscription, fetched: Fetc
         if not stopping.is_set():
             return messages
         for message in messages:
-            await message.nak(delay=PUT_BACK_S)
+            await message.nak(delay=PUT_BACK_DELAY_S)
         return []
 
     return guarded
 
 
-async def run_again(message: Msg, jobs: Iterable[Job], dropped: Callable[[str], bool], runtime: Runtime) -> None:
+async def process_retry(message: Msg, jobs: Iterable[Job], dropped: Callable[[str], bool], runtime: Runtime) -> None:
     """Work on what was put back. What is for a generation that was dropped since is thrown away, and said to be."""
-    stage, family, _, generation = parse_letter(message.subject)
-    of_it = (job for job in jobs if (job.family, job.generation, job.replaying) == (family, generation, False))
+    stage, family, _, generation = parse_dead_letter(message.subject)
+    of_it = (job for job in jobs if (job.family, job.generation, job.is_replay) == (family, generation, False))
     job = next(of_it, None)
     if job is not None:
-        await run(message, job, runtime)
+        await process_message(message, job, runtime)
     elif generation is not None and dropped(generation):
-        worker = Worker(stage, family, durable_name(stage, family, generation), generation)
+        worker = WorkerIdentity(stage, family, consumer_name(stage, family, generation), generation)
         try:
-            await record_incident(MessageDiscarded, delivery_of(message), worker, runtime.journal)
+            await record_incident(MessageDiscarded, read_delivery(message), worker, runtime.journal)
         except Unavailable:
-            await message.nak(delay=NOT_HERE_S)
+            await message.nak(delay=NOT_LOADED_DELAY_S)
             return
         await message.ack()
         log.info("a dead letter of a dropped generation is discarded", subject=message.subject)
@@ -124,13 +130,15 @@ async def _offer_again(message: Msg, runtime: Runtime) -> None:
     The server counts this delivery, although nothing was tried. A copy, which takes the place of the message, says so: else work
     that waits for a model would be buried as work that kills every process.
     """
-    headers = without_servers(dict(message.headers or {})) | {TRIED: str(delivery_of(message).attempt - 1)}
+    headers = remove_server_headers(dict(message.headers or {})) | {
+        EARLIER_ATTEMPTS_HEADER: str(read_delivery(message).attempt - 1)
+    }
     try:
-        await pause(NOT_HERE_S, runtime)
+        await sleep_unless_stopping(NOT_LOADED_DELAY_S, runtime)
         here = message.metadata.sequence.stream
-        await runtime.journal.publish_once(message.subject, message.data, headers, RETRIES, expected=here)
-    except (Stopping, Unavailable):
-        await message.nak(delay=NOT_HERE_S)
+        await runtime.journal.publish_once(message.subject, message.data, headers, RETRIES, expected_sequence=here)
+    except (ShutdownRequested, Unavailable):
+        await message.nak(delay=NOT_LOADED_DELAY_S)
     else:
         await message.ack()
 
@@ -147,7 +155,7 @@ class Workers:
         """Start a number of workers for a job, whose durable exists already. What is returned ends them again."""
 
         async def work(message: Msg) -> None:
-            await run(message, job, self._runtime)
+            await process_message(message, job, self._runtime)
 
         subscribers = [self._subscriber(lane_filter(job.family), job.consumer, LANES[job.family], work) for _ in range(number)]
         for subscriber in subscribers:
@@ -164,16 +172,16 @@ class Workers:
         """Start one worker for the dead letters of a stage that are put back; `dropped` tells of a generation whether it is."""
 
         async def work(message: Msg) -> None:
-            await run_again(message, [job for job in self._jobs if job.stage is stage], dropped, self._runtime)
+            await process_retry(message, [job for job in self._jobs if job.stage is stage], dropped, self._runtime)
 
-        await self._subscriber(retry_filter(stage.name), retry_name(stage.name), RETRIES, work).start()
+        await self._subscriber(retry_filter(stage.name), retry_consumer_name(stage.name), RETRIES, work).start()
 
     def _subscriber(self, subject: str, durable: str, stream: str, work: Callable[[Msg], Awaitable[None]]) -> Any:
         subscriber = self._broker.subscriber(
             subject,
             durable=durable,
             stream=JStream(stream, declare=False),
-            pull_sub=PullSub(batch_size=1, timeout=FETCH_TIMEOUT_S),
+            pull_sub=PullSub(batch_size=1, timeout=WORKER_FETCH_TIMEOUT_S),
             decoder=_raw,
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
@@ -183,19 +191,19 @@ class Workers:
 
 
 @asynccontextmanager
-async def workers(url: str, name: str, runtime: Runtime, fetched: Fetched) -> AsyncIterator[Workers]:
+async def open_workers(url: str, name: str, runtime: Runtime, fetched: OnFetch) -> AsyncIterator[Workers]:
     """A connection for workers, none of which is there yet. At the end all are stopped once they are done with what they have."""
     broker = NatsBroker(
         url,
         name=name,
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
-        graceful_timeout=GRACEFUL_TIMEOUT_S,
+        graceful_timeout=STOP_WORKERS_TIMEOUT_S,
         apply_types=False,
         logger=None,
     )
     await broker.connect()
-    guarded_context(broker.config.connection_state.stream, fetched, runtime.stopping)
+    guard_fetches(broker.config.connection_state.stream, fetched, runtime.stopping)
     try:
         await broker.start()
         yield Workers(broker, runtime)

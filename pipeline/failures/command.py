@@ -15,12 +15,12 @@ from contracts.errors import MapSeekError
 from infra.nats.connection import Client
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from pipeline.cli.open import log_client
+from pipeline.cli.open import open_log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.engine.registry import STAGES, stages_named
+from pipeline.engine.registry import STAGES, find_stages
 from pipeline.failures import render
-from pipeline.failures.letters import Letter, discard, letter_of, letters, put_back, without_workers
+from pipeline.failures.letters import Letter, discard_letter, find_letter, list_letters, list_stages_without_worker, retry_letter
 from pipeline.settings import Settings
 
 
@@ -41,17 +41,17 @@ class Choice:
 
 @asynccontextmanager
 async def _client(settings: Settings) -> AsyncIterator[Client]:
-    async with log_client(settings, "mapseek-failures") as client:
-        await topology.ensure(client, STAGES)
+    async with open_log_client(settings, "mapseek-failures") as client:
+        await topology.ensure_topology(client, STAGES)
         yield client
 
 
 async def _chosen(client: Client, choice: Choice) -> Sequence[Letter]:
     if choice.stage is not None:
-        stages_named([choice.stage])
+        find_stages([choice.stage])
     if choice.ids:
-        return [await letter_of(client, each) for each in dict.fromkeys(choice.ids)]
-    return await letters(client, stage=choice.stage, reason=choice.reason, guild=choice.guild)
+        return [await find_letter(client, each) for each in dict.fromkeys(choice.ids)]
+    return await list_letters(client, stage=choice.stage, reason=choice.reason, guild=choice.guild)
 
 
 def _checked(choice: Choice) -> Choice:
@@ -69,9 +69,9 @@ async def list_failures(settings: Settings, choice: Choice, *, as_json: bool, ou
     async with _client(settings) as client:
         found = await _chosen(client, choice)
     if as_json:
-        _print_json([render.summary(letter) for letter in found], out)
+        _print_json([render.summarise_letter(letter) for letter in found], out)
     elif found:
-        out.print(render.as_table(found))
+        out.print(render.render_letters(found))
     else:
         out.print("No dead letter lies open." if choice == Choice() else "No such dead letter lies open.")
     return 0
@@ -80,11 +80,11 @@ async def list_failures(settings: Settings, choice: Choice, *, as_json: bool, ou
 async def show_failure(settings: Settings, letter_id: str, *, as_json: bool, out: Console) -> int:
     """Print all of one."""
     async with _client(settings) as client:
-        letter = await letter_of(client, letter_id)
+        letter = await find_letter(client, letter_id)
     if as_json:
-        _print_json(render.full(letter), out)
+        _print_json(render.describe_letter(letter), out)
     else:
-        out.print(render.as_page(letter))
+        out.print(render.render_letter(letter))
     return 0
 
 
@@ -94,9 +94,9 @@ async def retry_failures(settings: Settings, choice: Choice, out: Console) -> in
     async with _client(settings) as client:
         found, journal, erasure = await _chosen(client, choice), _journal(client), LogErasure(client)
         for letter in found:
-            await put_back(letter, journal, erasure)
+            await retry_letter(letter, journal, erasure)
             out.print(f"put back: {letter.id}", markup=False, highlight=False, soft_wrap=True)
-        idle = await without_workers(client, [letter.worker.stage for letter in found])
+        idle = await list_stages_without_worker(client, [letter.worker.stage for letter in found])
     if not found:
         out.print("No such dead letter lies open.")
     for stage in idle:
@@ -112,7 +112,7 @@ async def discard_failures(settings: Settings, choice: Choice, *, yes: bool, out
         if len(found) > 1 and not yes:
             typer.confirm(f"Throw {len(found)} dead letters away for good?", abort=True)
         for letter in found:
-            await discard(letter, journal, erasure)
+            await discard_letter(letter, journal, erasure)
             out.print(f"discarded: {letter.id}", markup=False, highlight=False, soft_wrap=True)
     if not found:
         out.print("No such dead letter lies open.")

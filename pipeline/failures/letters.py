@@ -8,13 +8,13 @@ from time import monotonic
 
 from contracts.errors import MapSeekError
 from contracts.events import MessageDiscarded, MessageRequeued
-from contracts.subjects import FAILURES, RETRIES, entity_of, failure_subject, parse_letter, retry_name, retry_subject
+from contracts.subjects import FAILURES, RETRIES, entity_of, failure_subject, parse_dead_letter, retry_consumer_name, retry_subject
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.reader import RawEntry, past, read_last
-from pipeline.engine.dead_letters import Delivery, Worker, record_incident, round_of, without_servers
+from infra.nats.reader import RawEntry, read_last_entry, read_log
+from pipeline.engine.dead_letters import Delivery, WorkerIdentity, read_round, record_incident, remove_server_headers
 
 _ANY = failure_subject(">", "", "")
 
@@ -30,12 +30,12 @@ class Letter:
 
     @property
     def id(self) -> str:
-        return parse_letter(self.subject).id
+        return parse_dead_letter(self.subject).id
 
     @property
-    def worker(self) -> Worker:
-        stage, family, _, generation = parse_letter(self.subject)
-        return Worker(stage, family, self.headers["mapseek-consumer"], generation)
+    def worker(self) -> WorkerIdentity:
+        stage, family, _, generation = parse_dead_letter(self.subject)
+        return WorkerIdentity(stage, family, self.headers["mapseek-consumer"], generation)
 
     @property
     def delivery(self) -> Delivery:
@@ -47,7 +47,7 @@ class Letter:
             subject=self.headers["mapseek-subject"],
             headers=self.headers,
             body=self.body,
-            round=round_of(self.headers),
+            round=read_round(self.headers),
         )
 
     @property
@@ -60,11 +60,13 @@ class Letter:
         return entity_of(self.headers.get("mapseek-subject", ""))
 
 
-async def letters(client: Client, *, stage: str | None = None, reason: str | None = None, guild: str | None = None) -> list[Letter]:
+async def list_letters(
+    client: Client, *, stage: str | None = None, reason: str | None = None, guild: str | None = None
+) -> list[Letter]:
     """Those of one stage, with a text in their reason, about one guild; oldest first. Raises Unavailable."""
     filters = [_ANY if stage is None else failure_subject(stage, ">", "")]
     found: dict[str, Letter] = {}
-    async with aclosing(past(client, FAILURES, filters)) as messages:
+    async with aclosing(read_log(client, FAILURES, filters)) as messages:
         async for message in messages:
             position = message.metadata.sequence.stream
             found[message.subject] = Letter(position, message.subject, dict(message.headers or {}), message.data)
@@ -75,44 +77,44 @@ async def letters(client: Client, *, stage: str | None = None, reason: str | Non
     ]
 
 
-async def letter_of(client: Client, letter_id: str) -> Letter:
+async def find_letter(client: Client, letter_id: str) -> Letter:
     """The dead letter of an id. Raises MapSeekError where there is none, Unavailable."""
     tokens = letter_id.strip().split("/")
     if len(tokens) in (3, 4) and all(token and not set(token) & set(" .*>\t\r\n") for token in tokens):
         subject = failure_subject(tokens[0], tokens[1], *tokens[2:])
-        if (entry := await read_last(client, FAILURES, subject)) is not None:
-            return letter_in(entry)
+        if (entry := await read_last_entry(client, FAILURES, subject)) is not None:
+            return letter_from_entry(entry)
     raise MapSeekError(f"There is no dead letter {letter_id!r}: `mapseek failures list` shows those that there are.")
 
 
-def letter_in(entry: RawEntry) -> Letter:
+def letter_from_entry(entry: RawEntry) -> Letter:
     """The dead letter that an entry of a log is."""
     return Letter(entry.sequence, entry.subject, dict(entry.headers), entry.body)
 
 
-async def put_back(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
+async def retry_letter(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
     """Let the stage work on it again. Cut short anywhere, nothing is lost, and doing it again is harmless. Raises Unavailable."""
     worker, delivery = letter.worker, letter.delivery
     await record_incident(MessageRequeued, delivery, worker, journal)
     subject = retry_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
-    await journal.publish_once(subject, letter.body, without_servers(letter.headers), RETRIES)
+    await journal.publish_once(subject, letter.body, remove_server_headers(letter.headers), RETRIES)
     await erasure.erase_entry(FAILURES, letter.position)
 
 
-async def discard(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
+async def discard_letter(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
     """Throw it away: nothing is left of it but that somebody did. Raises Unavailable."""
     await record_incident(MessageDiscarded, letter.delivery, letter.worker, journal)
     await erasure.erase_entry(FAILURES, letter.position)
 
 
-async def without_workers(client: Client, stages: Iterable[str], within_s: float = 1.0) -> list[str]:
+async def list_stages_without_worker(client: Client, stages: Iterable[str], within_s: float = 1.0) -> list[str]:
     """Those of the stages that no process works on now: between two fetches none seems to, for a moment. Raises Unavailable."""
     return [stage for stage in dict.fromkeys(stages) if not await _worked_on(client, stage, monotonic() + within_s)]
 
 
 async def _worked_on(client: Client, stage: str, deadline: float) -> bool:
     while True:
-        consumer = await read_consumer(client, RETRIES, retry_name(stage))
+        consumer = await read_consumer(client, RETRIES, retry_consumer_name(stage))
         if consumer is not None and consumer.waiting:
             return True
         if monotonic() > deadline:

@@ -12,28 +12,28 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.engine.dead_letters import round_of, without_servers
+from pipeline.engine.dead_letters import read_round, remove_server_headers
 from pipeline.failures.letters import Letter
 
-HIDDEN = "***"
-LONGEST = 200
+MASKED_TEXT = "***"
+MAX_VALUE_CHARACTERS = 200
 """Characters of one value: a vector is shown by its beginning."""
 
-NAMES = re.compile(r"\b(?:[0-9a-f]{64}|\d{15,20}(?:-\d+)?)\b")
+ID_PATTERN = re.compile(r"\b(?:[0-9a-f]{64}|\d{15,20}(?:-\d+)?)\b")
 """Blobs, and what Discord numbers."""
 
-TOKEN = re.compile(r'("token"\s*:\s*")[^"]*')
+TOKEN_PATTERN = re.compile(r'("token"\s*:\s*")[^"]*')
 """In a body that nobody can read."""
 
-DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+DIGEST_PATTERN = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
-def briefly(text: str) -> str:
+def shorten_digests(text: str) -> str:
     """A blob's name is known by its beginning."""
-    return DIGEST.sub(r"\1...", text)
+    return DIGEST_PATTERN.sub(r"\1...", text)
 
 
-def as_table(letters: Sequence[Letter]) -> RenderableType:
+def render_letters(letters: Sequence[Letter]) -> RenderableType:
     """A row for each, and at the end how often there is each reason."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, options in (
@@ -45,7 +45,7 @@ def as_table(letters: Sequence[Letter]) -> RenderableType:
     ):
         table.add_column(heading, **options)
     for letter in letters:
-        shown = summary(letter)
+        shown = summarise_letter(letter)
         rounds = f" +{shown['round']}" if shown["round"] else ""
         when = str(shown["buried_at"] or "-")[:19].replace("T", " ")
         cells = (
@@ -53,24 +53,24 @@ def as_table(letters: Sequence[Letter]) -> RenderableType:
             when,
             f"{shown['attempts']}{rounds}",
             shown["entity"] or "-",
-            f"{shown['cause']}: {briefly(shown['reason'])}",
+            f"{shown['cause']}: {shorten_digests(shown['reason'])}",
         )
         table.add_row(*(Text(str(cell)) for cell in cells))
     counted = Table(box=None, pad_edge=False, show_header=False)
-    for reason, number in by_reason(letters).most_common():
+    for reason, number in count_reasons(letters).most_common():
         counted.add_row(Text(str(number)), Text(reason))
     return Group(table, counted)
 
 
-def by_reason(letters: Iterable[Letter]) -> Counter[str]:
+def count_reasons(letters: Iterable[Letter]) -> Counter[str]:
     """How often a stage gave up for the same reason, whichever image or blob it names."""
-    return Counter(f"{letter.worker.stage}: {NAMES.sub('*', Mask(letter)(letter.reason))}" for letter in letters)
+    return Counter(f"{letter.worker.stage}: {ID_PATTERN.sub('*', TokenMask(letter)(letter.reason))}" for letter in letters)
 
 
-def summary(letter: Letter) -> dict[str, Any]:
+def summarise_letter(letter: Letter) -> dict[str, Any]:
     """What a program is told of one in a list."""
     guild, entity = letter.about
-    headers, mask = letter.headers, Mask(letter)
+    headers, mask = letter.headers, TokenMask(letter)
     return {
         "id": letter.id,
         "stage": letter.worker.stage,
@@ -81,21 +81,21 @@ def summary(letter: Letter) -> dict[str, Any]:
         "cause": headers.get("mapseek-cause"),
         "reason": mask(letter.reason),
         "attempts": int(headers.get("mapseek-attempts", 0)),
-        "round": round_of(headers),
+        "round": read_round(headers),
         "buried_at": headers.get("mapseek-buried-at"),
     }
 
 
-def full(letter: Letter) -> dict[str, Any]:
+def describe_letter(letter: Letter) -> dict[str, Any]:
     """All of one: what a program is told."""
-    mask = Mask(letter)
-    headers = {name: mask(value) for name, value in without_servers(letter.headers).items() if name != "mapseek-traceback"}
-    return summary(letter) | {"headers": headers, "traceback": mask(_traceback(letter)), "payload": mask.payload}
+    mask = TokenMask(letter)
+    headers = {name: mask(value) for name, value in remove_server_headers(letter.headers).items() if name != "mapseek-traceback"}
+    return summarise_letter(letter) | {"headers": headers, "traceback": mask(_traceback(letter)), "payload": mask.payload}
 
 
-def as_page(letter: Letter) -> RenderableType:
+def render_letter(letter: Letter) -> RenderableType:
     """All of one, for a person."""
-    shown = full(letter)
+    shown = describe_letter(letter)
     headers = Table(box=None, pad_edge=False, show_header=False)
     for name, value in sorted(shown["headers"].items()):
         headers.add_row(Text(name, "bold"), Text(value, overflow="fold"))
@@ -107,50 +107,50 @@ def as_page(letter: Letter) -> RenderableType:
     return Group(*parts, Text("Payload", "bold"), Syntax(text, "json", word_wrap=True, background_color="default"))
 
 
-class Mask:
+class TokenMask:
     """Hides a letter's tokens in any text of it; `payload` is its body without them."""
 
     def __init__(self, letter: Letter) -> None:
         try:
             body = orjson.loads(letter.body)
         except orjson.JSONDecodeError:
-            body = TOKEN.sub(rf"\1{HIDDEN}", letter.body.decode(errors="backslashreplace"))
-        self._tokens = set(tokens_in(body))
-        self.payload: Any = shown_of(body)
+            body = TOKEN_PATTERN.sub(rf"\1{MASKED_TEXT}", letter.body.decode(errors="backslashreplace"))
+        self._tokens = set(find_tokens(body))
+        self.payload: Any = shorten_payload(body)
 
     def __call__(self, text: str) -> str:
-        return without_tokens(text, self._tokens)
+        return hide_tokens(text, self._tokens)
 
 
-def tokens_in(value: object) -> Iterable[str]:
+def find_tokens(value: object) -> Iterable[str]:
     """Every token in a payload."""
     match value:
         case {"token": str() as token, **rest} if token:
             yield token
-            yield from tokens_in(rest)
+            yield from find_tokens(rest)
         case dict():
             for each in value.values():
-                yield from tokens_in(each)
+                yield from find_tokens(each)
         case list():
             for each in value:
-                yield from tokens_in(each)
+                yield from find_tokens(each)
 
 
-def without_tokens(text: str, tokens: Iterable[str]) -> str:
+def hide_tokens(text: str, tokens: Iterable[str]) -> str:
     """The text with every one of the tokens hidden."""
     for token in tokens:
-        text = text.replace(token, HIDDEN)
+        text = text.replace(token, MASKED_TEXT)
     return text
 
 
-def shown_of(value: Any) -> Any:
+def shorten_payload(value: Any) -> Any:
     """A payload as it may be shown: without tokens, long values by their beginning."""
     match value:
         case dict():
-            return {name: HIDDEN if name == "token" else shown_of(each) for name, each in value.items()}
+            return {name: MASKED_TEXT if name == "token" else shorten_payload(each) for name, each in value.items()}
         case list():
-            return [shown_of(each) for each in value]
-        case str() if len(value) > LONGEST:
+            return [shorten_payload(each) for each in value]
+        case str() if len(value) > MAX_VALUE_CHARACTERS:
             return f"{value[:40]}... ({len(value)} characters)"
     return value
 

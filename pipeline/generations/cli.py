@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, out, start
+from pipeline.cli.app import app, out, prepare_settings, run_and_exit
 
-Name = Annotated[str, typer.Argument(help="The generation, as `mapseek generations` names it.")]
+GenerationArgument = Annotated[str, typer.Argument(help="The generation, as `mapseek generations` names it.")]
 
 
 @app.command("generations")
@@ -17,12 +17,13 @@ def generations_command(as_json: Annotated[bool, typer.Option("--json", help="Pr
     """
     from pipeline.generations.command import show_generations
 
-    start(show_generations(configured(quiet=True), as_json=as_json, out=out))
+    run_and_exit(show_generations(prepare_settings(quiet=True), as_json=as_json, out=out))
 
 
 @app.command("activate")
 def activate_command(
-    name: Name, force: Annotated[bool, typer.Option("--force", help="Do so although images are missing, and say how many.")] = False
+    name: GenerationArgument,
+    force: Annotated[bool, typer.Option("--force", help="Do so although images are missing, and say how many.")] = False,
 ) -> None:
     """Answer searches from this generation from now on.
 
@@ -30,7 +31,7 @@ def activate_command(
     """
     from pipeline.generations.command import activate_generation
 
-    start(activate_generation(configured(quiet=True), name, force=force, out=out))
+    run_and_exit(activate_generation(prepare_settings(quiet=True), name, force=force, out=out))
 
 
 @app.command("rollback")
@@ -38,15 +39,15 @@ def rollback_command() -> None:
     """Answer searches from the generation that did so before."""
     from pipeline.generations.command import roll_back
 
-    start(roll_back(configured(quiet=True), out))
+    run_and_exit(roll_back(prepare_settings(quiet=True), out))
 
 
 @app.command("drop")
-def drop_command(name: Name) -> None:
+def drop_command(name: GenerationArgument) -> None:
     """Erase a generation that does not answer searches.
 
     Its vectors leave the log, the catalogue and the index.
     """
     from pipeline.generations.command import drop_generation
 
-    start(drop_generation(configured(quiet=True), name, out))
+    run_and_exit(drop_generation(prepare_settings(quiet=True), name, out))

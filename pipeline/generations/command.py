@@ -11,23 +11,23 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from contracts.errors import counted
-from pipeline.cli.open import wired
-from pipeline.container import Wiring
+from contracts.errors import format_count
+from pipeline.cli.open import open_container
+from pipeline.container import Container
 from pipeline.generations import drop, lifecycle
-from pipeline.generations.encoders import said
-from pipeline.generations.progress import Listed, listed
+from pipeline.generations.encoders import encoder_label
+from pipeline.generations.progress import GenerationSummary, list_generations
 from pipeline.settings import Settings
 
-COLOURS = {"active": "green", "ready": "cyan", "building": "yellow", "paused": "yellow"}
+GENERATION_COLOURS = {"active": "green", "ready": "cyan", "building": "yellow", "paused": "yellow"}
 
 
-def generations_json(listed: Sequence[Listed]) -> str:
+def generations_to_json(listed: Sequence[GenerationSummary]) -> str:
     """A JSON array, one object a generation."""
     return orjson.dumps([_plain(each) for each in listed]).decode()
 
 
-def generations_table(listed: Sequence[Listed]) -> Table:
+def render_generations(listed: Sequence[GenerationSummary]) -> Table:
     """The table for a terminal of 80 columns."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("name", "state", "encoder and weights", "pixels"):
@@ -35,14 +35,14 @@ def generations_table(listed: Sequence[Listed]) -> Table:
     for heading in ("images", "missing", "vectors"):
         table.add_column(heading, justify="right")
     for each in listed:
-        state = f"[{COLOURS[each.state]}]{each.state}[/]" if each.state in COLOURS else each.state
-        encoder = f"{said(each.encoder)} {each.digest[:12]}"
+        state = f"[{GENERATION_COLOURS[each.state]}]{each.state}[/]" if each.state in GENERATION_COLOURS else each.state
+        encoder = f"{encoder_label(each.encoder)} {each.digest[:12]}"
         counts = (f"{each.images:,}", f"{each.missing:,}", decimal(each.vector_bytes))
         table.add_row(each.name, state, encoder, each.preprocessing, *counts)
     return table
 
 
-def _plain(each: Listed) -> dict[str, object]:
+def _plain(each: GenerationSummary) -> dict[str, object]:
     return {
         "name": each.name,
         "state": each.state,
@@ -59,12 +59,12 @@ def _plain(each: Listed) -> dict[str, object]:
 
 async def show_generations(settings: Settings, *, as_json: bool, out: Console) -> int:
     """Print what generations there are."""
-    async with wired(settings) as wiring:
-        found = await listed(wiring.client, (await wiring.generations()).now)
+    async with open_container(settings) as container:
+        found = await list_generations(container.client, (await container.generations()).now)
     if as_json:
-        out.print(generations_json(found), soft_wrap=True, markup=False, highlight=False)
+        out.print(generations_to_json(found), soft_wrap=True, markup=False, highlight=False)
     elif found:
-        out.print(generations_table(found))
+        out.print(render_generations(found))
     else:
         out.print("There is no generation yet: the first process that embeds founds it.")
     return 0
@@ -72,26 +72,26 @@ async def show_generations(settings: Settings, *, as_json: bool, out: Console) -
 
 async def activate_generation(settings: Settings, name: str, *, force: bool, out: Console) -> int:
     """Switch, and say what that means."""
-    async with wired(settings) as wiring:
-        await _activate(wiring, name, force=force, out=out)
+    async with open_container(settings) as container:
+        await _activate(container, name, force=force, out=out)
     return 0
 
 
 async def roll_back(settings: Settings, out: Console) -> int:
     """Activate what was active before, however little of it there is."""
-    async with wired(settings) as wiring:
-        before = lifecycle.earlier((await wiring.generations()).now)
-        await _activate(wiring, before.name, force=True, out=out)
+    async with open_container(settings) as container:
+        before = lifecycle.find_earlier_generation((await container.generations()).now)
+        await _activate(container, before.name, force=True, out=out)
     return 0
 
 
-async def _activate(wiring: Wiring, name: str, *, force: bool, out: Console) -> None:
-    generations = await wiring.generations()
+async def _activate(container: Container, name: str, *, force: bool, out: Console) -> None:
+    generations = await container.generations()
     before = generations.now.active
-    missing = await lifecycle.activate(wiring.client, wiring.journal, generations, name, force=force)
+    missing = await lifecycle.activate(container.client, container.journal, generations, name, force=force)
     out.print(f"Searches are answered from generation {name} now, in every process.", highlight=False)
     if missing:
-        lacks = counted(missing, "image")
+        lacks = format_count(missing, "image")
         out.print(
             f"[yellow]It lacks {lacks}[/], not to be found until `mapseek replay --name {name}` has finished.", highlight=False
         )
@@ -103,7 +103,7 @@ async def _activate(wiring: Wiring, name: str, *, force: bool, out: Console) -> 
 
 async def drop_generation(settings: Settings, name: str, out: Console) -> int:
     """Erase a generation, and say how much that was."""
-    async with wired(settings) as wiring:
-        erased = await drop.drop(wiring, name)
-    out.print(f"Generation {name} is dropped: {counted(erased, 'vector')} erased.", highlight=False)
+    async with open_container(settings) as container:
+        erased = await drop.erase_generation(container, name)
+    out.print(f"Generation {name} is dropped: {format_count(erased, 'vector')} erased.", highlight=False)
     return 0

@@ -24,10 +24,10 @@ from contracts.subjects import (
     IMAGES,
     RETRIES,
     SEARCHES,
-    durable_name,
+    consumer_name,
     failure_filter,
     kind_filter,
-    past_name,
+    past_consumer_name,
     retry_subject,
     stream_of,
     variant_filter,
@@ -36,23 +36,23 @@ from contracts.subjects import (
 from infra.nats.connection import Client
 from infra.nats.consumers import delete_consumer, read_consumer
 from infra.nats.erasure import purge_entries
-from infra.nats.reader import last_sequence, past, readable
-from infra.tasks import end_if_cancelled
-from pipeline.container import Wiring
-from pipeline.engine.consumers import Durable, bound_durables
+from infra.nats.reader import decode_or_warn, read_last_sequence, read_log
+from infra.tasks import raise_if_cancelled
+from pipeline.container import Container
+from pipeline.engine.consumers import StageConsumer, plan_generation_consumers
 from pipeline.engine.registry import STAGES
-from pipeline.generations.lifecycle import known
-from pipeline.monitoring.status import unsettled
+from pipeline.generations.lifecycle import find_generation
+from pipeline.monitoring.status import count_unsettled
 from stages import alert, embed, fingerprint, match
-from stages.persist import fields_of, outranked
+from stages.persist import build_fields, build_outrank_check
 
-WITHIN_S = 30.0
+SEARCHES_TIMEOUT_S = 30.0
 
-LET_GO_WITHIN_S = 20.0
+RELEASE_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class FingerprintsToDrop:
     """What is given up, by image: guild and blob. Of `only` no living generation has the same, of `unknown` none has any.
 
     `named` are the blobs that stay.
@@ -64,7 +64,7 @@ class Left:
     named: set[str]
 
 
-async def give_up_fingerprints(
+async def drop_fingerprints(
     client: Client, catalogue: Catalogue, blobs: BlobStore, name: str, generations: Generations, grace_s: float
 ) -> None:
     """Blobs that were put within `grace_s` stay too, perhaps for another image: `mapseek sweep` finds them later.
@@ -79,15 +79,15 @@ async def give_up_fingerprints(
     await _purge(client, name, left)
     gone = {blob for image_id, (_, blob) in left.given.items() if image_id not in left.unknown}
     for blob in sorted(gone - left.named):
-        if not await catalogue.uses(blob) and await blobs.untouched_for(blob) > grace_s:
+        if not await catalogue.uses(blob) and await blobs.seconds_since_put(blob) > grace_s:
             await blobs.delete(blob)
 
 
-async def _read(client: Client, name: str, generations: Generations) -> Left:
+async def _read(client: Client, name: str, generations: Generations) -> FingerprintsToDrop:
     given = {
         fact.image_id: (fact.guild_id, fact.fingerprint) async for fact in _facts(client, variant_filter(ImageFingerprinted, name))
     }
-    left = Left(given, only=set(given), unknown=set(given), named=set())
+    left = FingerprintsToDrop(given, only=set(given), unknown=set(given), named=set())
     if given:
         async for fact in _facts(client, kind_filter(ImageFingerprinted)):
             if fact.generation != name:
@@ -102,15 +102,15 @@ async def _read(client: Client, name: str, generations: Generations) -> Left:
 
 async def _put_in_place_of(blob: str, fact: ImageFingerprinted, catalogue: Catalogue) -> None:
     """Of several that live, the one stands that would have stood without what is given up."""
-    outdone = outranked(fact)
+    outdone = build_outrank_check(fact)
     await catalogue.merge(
         fact.image_id,
-        fields_of(fact),
+        build_fields(fact),
         unless=lambda document: document.get("fingerprint", {}).get("blob") != blob and outdone is not None and outdone(document),
     )
 
 
-async def _purge(client: Client, name: str, left: Left) -> None:
+async def _purge(client: Client, name: str, left: FingerprintsToDrop) -> None:
     if not left.unknown:
         await purge_entries(client, IMAGES, variant_filter(ImageFingerprinted, name))
         return
@@ -123,24 +123,24 @@ def _lives(fact: ImageFingerprinted, generations: Generations) -> bool:
 
 
 async def _facts(client: Client, subjects: str) -> AsyncIterator[ImageFingerprinted]:
-    async with aclosing(past(client, IMAGES, [subjects])) as messages:
+    async with aclosing(read_log(client, IMAGES, [subjects])) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded is not None and isinstance(recorded.fact, ImageFingerprinted):
                 yield recorded.fact
 
 
-async def finished(client: Client) -> None:
+async def wait_for_open_searches(client: Client) -> None:
     """Return when every search that was asked before is matched, or after half a minute: what then still waits, waits for more.
 
     Raises Unavailable when the log cannot be reached.
     """
     with suppress(TimeoutError):
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(SEARCHES_TIMEOUT_S):
             for stage in (fingerprint.STAGE, embed.STAGE, match.STAGE):
-                until = await last_sequence(client, SEARCHES)
-                while await _first_open(client, durable_name(stage.name, "search")) <= until:
-                    end_if_cancelled()
+                until = await read_last_sequence(client, SEARCHES)
+                while await _first_open(client, consumer_name(stage.name, "search")) <= until:
+                    raise_if_cancelled()
                     await asyncio.sleep(0.1)
 
 
@@ -150,49 +150,49 @@ async def _first_open(client: Client, durable: str) -> float:
     return consumer.settled + 1 if consumer is not None and consumer.unsettled else float("inf")
 
 
-async def drop(wiring: Wiring, name: str) -> int:
+async def erase_generation(container: Container, name: str) -> int:
     """Give up a generation, or finish what an earlier call began; returns how many vectors left the catalogue.
 
     Searches that began in it are answered first, and images on their way through it are compared with the alerts, as long as
     somebody works on that. A stage that is at work at this moment may record one more vector behind our back:
     every process passes it over, and dropping again erases it. Raises MapSeekError for the active one and for one that never was.
     """
-    client, generations = wiring.client, await wiring.generations()
-    generation = known(generations.now, name)
+    client, generations = container.client, await container.generations()
+    generation = find_generation(generations.now, name)
     if generations.now.active == generation:
         raise MapSeekError(f"Generation {name} answers the searches: activate another one first.")
     if name not in generations.now.dropped:
-        await finished(client)
+        await wait_for_open_searches(client)
         if generations.now.serves(name):
             await _compared(client, generation, generations.now)
-        await wiring.journal.record(GenerationDropped(generation=name), Origin(name))
+        await container.journal.record(GenerationDropped(generation=name), Origin(name))
         await generations.until(lambda now: name in now.dropped)
     await _erase(client, generation, generations.now)
-    catalogue, blobs, grace_s = await wiring.catalogue(), await wiring.blobs(), wiring.policy.blob_grace.total_seconds()
-    await give_up_fingerprints(client, catalogue, blobs, name, generations.now, grace_s)
-    await wiring.vectors_dropped(name)
-    return await (await wiring.catalogue()).drop_generation(name)
+    catalogue, blobs, grace_s = await container.catalogue(), await container.blobs(), container.policy.blob_grace.total_seconds()
+    await drop_fingerprints(client, catalogue, blobs, name, generations.now, grace_s)
+    await container.drop_vector_index(name)
+    return await (await container.catalogue()).drop_generation(name)
 
 
 async def _compared(client: Client, generation: Generation, generations: Generations) -> None:
     """Wait for what was posted while the generation still answered, or for as long as a person waits."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(LET_GO_WITHIN_S):
-            for durable in bound_durables([embed.STAGE, alert.STAGE], generation, generations):
-                while await unsettled(client, durable):
-                    end_if_cancelled()
+        async with asyncio.timeout(RELEASE_TIMEOUT_S):
+            for durable in plan_generation_consumers([embed.STAGE, alert.STAGE], generation, generations):
+                while await count_unsettled(client, durable):
+                    raise_if_cancelled()
                     await asyncio.sleep(0.1)
 
 
 async def _erase(client: Client, generation: Generation, generations: Generations) -> None:
     """Consumers first, once nobody works on them, so that little comes after what is erased."""
-    own = bound_durables(STAGES, generation, generations)
+    own = plan_generation_consumers(STAGES, generation, generations)
     with suppress(TimeoutError):
-        async with asyncio.timeout(LET_GO_WITHIN_S):
+        async with asyncio.timeout(RELEASE_TIMEOUT_S):
             for durable in own:
                 await _let_go(client, durable)
     for durable in own:
-        for consumer in (durable.name, past_name(durable.name)):
+        for consumer in (durable.name, past_consumer_name(durable.name)):
             await delete_consumer(client, durable.stream, consumer)
     for kind in (ImageEmbedded, ImageIndexed, AlertEmbedded):
         await purge_entries(client, stream_of(kind), variant_filter(kind, generation.name))
@@ -200,7 +200,7 @@ async def _erase(client: Client, generation: Generation, generations: Generation
     await purge_entries(client, RETRIES, retry_subject("*", "*", "*", generation.name))
 
 
-async def _let_go(client: Client, durable: Durable) -> None:
+async def _let_go(client: Client, durable: StageConsumer) -> None:
     while (consumer := await read_consumer(client, durable.stream, durable.name)) is not None and consumer.waiting:
-        end_if_cancelled()
+        raise_if_cancelled()
         await asyncio.sleep(0.1)

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from contracts.errors import MapSeekError
 from contracts.generations import Generation
 from contracts.ports import ImageEncoder
-from infra.clip.shipped import is_missing
+from infra.clip.shipped import is_missing_checkpoint
 from pipeline.settings import Settings
 
 
-async def open_encoder_of(generation: Generation, settings: Settings) -> ImageEncoder:
+async def open_generation_encoder(generation: Generation, settings: Settings) -> ImageEncoder:
     """The encoder whose vectors a generation is made of. Raises MapSeekError where that very one cannot be had here."""
-    encoder = await open_encoder_named(generation.model, generation.pretrained, generation.precision, settings)
-    if not makes(encoder, generation):
+    encoder = await open_model_encoder(generation.model, generation.pretrained, generation.precision, settings)
+    if not fits_generation(encoder, generation):
         found = encoder.encoder
         await encoder.close()
         raise MapSeekError(
@@ -23,7 +23,7 @@ async def open_encoder_of(generation: Generation, settings: Settings) -> ImageEn
     return encoder
 
 
-async def open_encoder_named(model: str, pretrained: str | None, precision: str, settings: Settings) -> ImageEncoder:
+async def open_model_encoder(model: str, pretrained: str | None, precision: str, settings: Settings) -> ImageEncoder:
     """An open_clip model, run as the settings say. Raises MapSeekError for what cannot be loaded."""
     # Deferred: only a process that embeds pays for importing torch.
     from infra.clip.encoder import open_encoder
@@ -38,7 +38,7 @@ async def open_encoder_named(model: str, pretrained: str | None, precision: str,
     )
 
 
-def said(encoder_id: str) -> str:
+def encoder_label(encoder_id: str) -> str:
     """An encoder as people name it, `ViT-B-32 (laion2b_s34b_b79k)`: model, weights, and an unusual number format."""
     model, weights, number_format = encoder_id.removeprefix("open_clip/").rsplit("/", 2)
     return f"{model} ({weights})" if number_format == "fp32" else f"{model} ({weights}, {number_format})"
@@ -46,20 +46,20 @@ def said(encoder_id: str) -> str:
 
 def refuse_missing_checkpoint(pretrained: str | None) -> None:
     """Raise MapSeekError where that is the path of a file that is not there."""
-    if pretrained is not None and is_missing(pretrained):
+    if pretrained is not None and is_missing_checkpoint(pretrained):
         raise MapSeekError(f"There is no checkpoint file {pretrained}: correct the path in --pretrained.")
 
 
-async def open_encoder_wished(model: str, pretrained: str | None, settings: Settings) -> ImageEncoder:
+async def open_requested_encoder(model: str, pretrained: str | None, settings: Settings) -> ImageEncoder:
     """The model that somebody wants a generation of. Raises MapSeekError, which names the options that it was given by."""
     try:
-        return await open_encoder_named(model, pretrained, settings.precision, settings)
+        return await open_model_encoder(model, pretrained, settings.precision, settings)
     except MapSeekError as error:
         sentence = str(error).replace("MAPSEEK_MODEL", "--encoder").replace("MAPSEEK_PRETRAINED", "--pretrained")
         raise MapSeekError(sentence) from error
 
 
-def makes(encoder: ImageEncoder, generation: Generation) -> bool:
+def fits_generation(encoder: ImageEncoder, generation: Generation) -> bool:
     """Whether an encoder's vectors may be compared with a generation's."""
     return (encoder.encoder.id, encoder.encoder.digest) == (generation.encoder, generation.digest)
 
@@ -76,29 +76,29 @@ class Encoders:
         self._open: dict[str, ImageEncoder] = {}
         self._opening = asyncio.Lock()
 
-    async def first(self) -> ImageEncoder:
+    async def open_first(self) -> ImageEncoder:
         """The encoder that founds an archive: the one that is given, or that the settings name; it is its caller's to close."""
         settings = self._settings
         if self._given:
             return self._given[0]
-        return await open_encoder_named(settings.model, settings.pretrained, settings.precision, settings)
+        return await open_model_encoder(settings.model, settings.pretrained, settings.precision, settings)
 
     async def open(self, generation: Generation) -> ImageEncoder:
         """The encoder of a generation, loaded if it is not yet. Raises MapSeekError where it cannot be."""
         async with self._opening:
             if generation.name not in self._open:
-                at_hand = (each for each in (*self._given, *self._open.values()) if makes(each, generation))
-                self._open[generation.name] = next(at_hand, None) or await open_encoder_of(generation, self._settings)
+                at_hand = (each for each in (*self._given, *self._open.values()) if fits_generation(each, generation))
+                self._open[generation.name] = next(at_hand, None) or await open_generation_encoder(generation, self._settings)
             return self._open[generation.name]
 
     @property
-    def opens_what_settings_name(self) -> bool:
+    def opens_by_settings(self) -> bool:
         """Whether an encoder would be opened by the settings' name of it."""
         return not self._given
 
     async def adopt_if_fits(self, generation: Generation, encoder: ImageEncoder) -> None:
         """Take over an encoder that is open already, or close it if it is not the generation's."""
-        if makes(encoder, generation):
+        if fits_generation(encoder, generation):
             self._open[generation.name] = encoder
         elif encoder not in self._given:
             await encoder.close()

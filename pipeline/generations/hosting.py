@@ -9,24 +9,24 @@ import structlog
 from contracts.errors import MapSeekError, Unavailable
 from contracts.generations import Generation
 from infra.nats.projections import FollowedGenerations
-from infra.tasks import cancel, end_if_cancelled
+from infra.tasks import cancel_tasks, raise_if_cancelled
 
 log = structlog.get_logger()
 
-Ending = Callable[[], Awaitable[None]]
+StopGeneration = Callable[[], Awaitable[None]]
 """What gives up what was begun for a generation."""
 
-TRY_AGAIN_S = 30.0
+LOAD_RETRY_S = 30.0
 """A model that could not be loaded may be put there yet."""
 
 
-class Hosting:
+class GenerationHost:
     """Begins the work on generations as they come, and ends it as they go. `failed` says which could not be begun, and why."""
 
-    def __init__(self, generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[Ending]]) -> None:
+    def __init__(self, generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[StopGeneration]]) -> None:
         self._generations = generations
         self._begin = begin
-        self._ends: dict[str, Ending] = {}
+        self._ends: dict[str, StopGeneration] = {}
         self.failed: dict[str, str] = {}
 
     async def begin(self, generation: Generation) -> None:
@@ -45,7 +45,7 @@ class Hosting:
             while True:
                 await self._end_dropped()
                 await self._begin_new()
-                end_if_cancelled()
+                raise_if_cancelled()
                 await self._changed()
         except Exception as error:
             log.exception("generations that come and go are not noticed any more")
@@ -54,7 +54,7 @@ class Hosting:
     async def _changed(self) -> None:
         """Return when generations came or went, or when it is time to try again what failed."""
         try:
-            async with asyncio.timeout(TRY_AGAIN_S if self.failed else None):
+            async with asyncio.timeout(LOAD_RETRY_S if self.failed else None):
                 await self._generations.until(lambda now: {each.name for each in now.alive} != self._looked_after)
         except TimeoutError:
             self.failed.clear()
@@ -86,16 +86,18 @@ class Hosting:
 
 
 @asynccontextmanager
-async def hosting(generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[Ending]]) -> AsyncIterator[Hosting]:
+async def host_generations(
+    generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[StopGeneration]]
+) -> AsyncIterator[GenerationHost]:
     """Work on the active generation at once, or raise MapSeekError; then on all others, and on those to come.
 
     What is begun at the end is its caller's to stop, with all else that works.
     """
-    hosted = Hosting(generations, begin)
+    hosted = GenerationHost(generations, begin)
     if (active := generations.now.active) is not None:
         await hosted.begin(active)
     following = asyncio.create_task(hosted.keep_up(), name="generations")
     try:
         yield hosted
     finally:
-        await cancel(following)
+        await cancel_tasks(following)

@@ -10,79 +10,79 @@ from typing import Any, Literal
 from contracts.events import ImageEmbedded, ImageFact, ImageFingerprinted, ImagePreprocessed
 from contracts.generations import Generation, Generations
 from contracts.stage import Stage
-from contracts.subjects import IMAGES, bound_filter, durable_name, past_name, stream_of, variant_filter
+from contracts.subjects import IMAGES, consumer_name, generation_filter, past_consumer_name, stream_of, variant_filter
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
-from infra.nats.reader import count_of
+from infra.nats.reader import count_entries
 from stages import embed, fingerprint
 
-MADE: dict[type[ImageFact], Stage[Any]] = {ImageFingerprinted: fingerprint.STAGE, ImageEmbedded: embed.STAGE}
+GENERATION_PARTS: dict[type[ImageFact], Stage[Any]] = {ImageFingerprinted: fingerprint.STAGE, ImageEmbedded: embed.STAGE}
 """What a generation has of each picture, and the stage that makes it."""
 
 FLOAT_BYTES = 4
 
-State = Literal["building", "paused", "ready", "active", "retired"]
+GenerationState = Literal["building", "paused", "ready", "active", "retired"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class GenerationProgress:
     """Images there are for a generation, and how many of them have what it is made of, by kind of fact."""
 
     total: int
-    made: dict[type[ImageFact], int]
+    counts: dict[type[ImageFact], int]
 
     @property
     def done(self) -> int:
         """Images that have all of it; where they lack it in turns, it is a little less."""
-        return min(self.made.values())
+        return min(self.counts.values())
 
     @property
     def missing(self) -> int:
         """Images that lack something, none when it is complete: they are waiting, or it could not be made of them."""
         return max(0, self.total - self.done)
 
-    def lacks(self, kind: type[ImageFact]) -> bool:
+    def is_missing_part(self, kind: type[ImageFact]) -> bool:
         """Whether an image lacks this."""
-        return self.made[kind] < self.total
+        return self.counts[kind] < self.total
 
 
-async def standing(client: Client, generation: Generation) -> Standing:
+async def read_generation_progress(client: Client, generation: Generation) -> GenerationProgress:
     """Count the images of a generation. Raises Unavailable when the log cannot be reached."""
     stream = stream_of(ImagePreprocessed)
-    total, *made = await asyncio.gather(
-        count_of(client, stream, [bound_filter(ImagePreprocessed, generation)]),
-        *(count_of(client, stream, [variant_filter(kind, generation.name)]) for kind in MADE),
+    total, *counts = await asyncio.gather(
+        count_entries(client, stream, [generation_filter(ImagePreprocessed, generation)]),
+        *(count_entries(client, stream, [variant_filter(kind, generation.name)]) for kind in GENERATION_PARTS),
     )
-    return Standing(total, dict(zip(MADE, made, strict=True)))
+    return GenerationProgress(total, dict(zip(GENERATION_PARTS, counts, strict=True)))
 
 
-async def builds_of(client: Client, generation: str) -> dict[str, bool]:
+async def list_builds(client: Client, generation: str) -> dict[str, bool]:
     """The durables that are building a generation, and whether each is paused: the server keeps that, and their places.
 
     Raises Unavailable when the log cannot be reached.
     """
     found = {}
-    for stage in MADE.values():
-        name = past_name(durable_name(stage.name, ImageFact.family, generation))
+    for stage in GENERATION_PARTS.values():
+        name = past_consumer_name(consumer_name(stage.name, ImageFact.family, generation))
         if (consumer := await read_consumer(client, IMAGES, name)) is not None:
             found[name] = consumer.paused
     return found
 
 
-async def is_paused(client: Client, generation: Generation) -> bool:
+async def is_build_paused(client: Client, generation: Generation) -> bool:
     """Whether somebody paused the build of a generation. Raises Unavailable when the log cannot be reached."""
-    return any((await builds_of(client, generation.name)).values())
+    return any((await list_builds(client, generation.name)).values())
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class GenerationSummary:
     """A generation that lives: `images` are complete in it, `missing` ones are not yet; the vectors take `vector_bytes`.
 
     `fingerprint` is the method of its fingerprints.
     """
 
     name: str
-    state: State
+    state: GenerationState
     encoder: str
     digest: str
     preprocessing: str
@@ -93,14 +93,14 @@ class Listed:
     vector_bytes: int
 
 
-async def listed(client: Client, generations: Generations) -> list[Listed]:
+async def list_generations(client: Client, generations: Generations) -> list[GenerationSummary]:
     """Every generation that is not dropped, oldest first. Raises Unavailable when the log cannot be reached."""
     return [await _listed(client, generations, generation) for generation in generations.alive]
 
 
-async def _listed(client: Client, generations: Generations, generation: Generation) -> Listed:
-    found = await standing(client, generation)
-    return Listed(
+async def _listed(client: Client, generations: Generations, generation: Generation) -> GenerationSummary:
+    found = await read_generation_progress(client, generation)
+    return GenerationSummary(
         name=generation.name,
         state=await _state(client, generations, generation, found.missing),
         encoder=generation.encoder,
@@ -110,15 +110,15 @@ async def _listed(client: Client, generations: Generations, generation: Generati
         dimensions=generation.dimensions,
         images=found.done,
         missing=found.missing,
-        vector_bytes=found.made[ImageEmbedded] * generation.dimensions * FLOAT_BYTES,
+        vector_bytes=found.counts[ImageEmbedded] * generation.dimensions * FLOAT_BYTES,
     )
 
 
-async def _state(client: Client, generations: Generations, generation: Generation, missing: int) -> State:
+async def _state(client: Client, generations: Generations, generation: Generation, missing: int) -> GenerationState:
     if generations.active == generation:
         return "active"
     if generations.serves(generation.name):
         return "retired"
     if not missing:
         return "ready"
-    return "paused" if await is_paused(client, generation) else "building"
+    return "paused" if await is_build_paused(client, generation) else "building"

@@ -11,15 +11,15 @@ from typing import Any
 from rich.markup import escape
 
 from contracts.events import Match, Verdict
-from infra.discord.answers.embeds import percentage, reason
-from pipeline.cli.paths import data_uri
+from infra.discord.answers.embeds import format_reason, to_percent
+from pipeline.cli.paths import to_data_uri
 from pipeline.local.archive_and_find import LocalAnswer
-from stages.matching import verdict_on
+from stages.matching import judge_match
 
-WORDS = {"match": "[green]match[/]", "possible": "[yellow]possible match[/]", "none": "no match", "error": "[red]error[/]"}
-LOCALE = "en"
+VERDICT_MARKUP = {"match": "[green]match[/]", "possible": "[yellow]possible match[/]", "none": "no match", "error": "[red]error[/]"}
+ANSWER_LOCALE = "en"
 
-STYLE = """
+ANSWERS_CSS = """
 :root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e9e7e1; --paper: #17181b; --card: #212327; --line: #35383e; --dim: #9a9ea8; }
@@ -32,21 +32,21 @@ h2, h3 { margin: 0 0 .5rem; } p { margin: .2rem 0 .6rem; } .dim { color: var(--d
 img { max-width: 100%; border-radius: 4px; display: block; } .asked { max-height: 260px; margin-bottom: 1rem; }
 """
 
-VERDICTS = {"match": "match", "possible": "possible match", "none": "no match", "error": "error"}
+VERDICT_NAMES = {"match": "match", "possible": "possible match", "none": "no match", "error": "error"}
 
 
-def answer_json(answer: LocalAnswer) -> dict[str, Any]:
+def answer_to_json(answer: LocalAnswer) -> dict[str, Any]:
     """One line of `--json`. `error` is there only beside the verdict of that name."""
     line: dict[str, Any] = {
         "query": str(answer.path),
         "verdict": answer.verdict,
-        "matches": [match_json(match, answer) for match in answer.matches],
+        "matches": [match_to_json(match, answer) for match in answer.matches],
         "elapsed_ms": round(answer.elapsed_ms, 1),
     }
     return line if answer.problem is None else line | {"error": answer.problem}
 
 
-def match_json(match: Match, answer: LocalAnswer) -> dict[str, Any]:
+def match_to_json(match: Match, answer: LocalAnswer) -> dict[str, Any]:
     """What is told of one match. `score` is how sure it is where `words` say why, else a cosine; `panel` is a part of the piece."""
     document = answer.documents[match.image_id]
     metadata = document["metadata"]
@@ -54,7 +54,7 @@ def match_json(match: Match, answer: LocalAnswer) -> dict[str, Any]:
         "image_id": match.image_id,
         "verdict": _verdict(match, answer),
         "score": match.score,
-        "words": reason(LOCALE, match.evidence) if match.evidence else None,
+        "words": format_reason(ANSWER_LOCALE, match.evidence) if match.evidence else None,
         "panel": match.evidence.panel.model_dump() if match.evidence and match.evidence.panel else None,
         "message_link": document["message_link"],
         "image_url": document["image_url"],
@@ -64,31 +64,31 @@ def match_json(match: Match, answer: LocalAnswer) -> dict[str, Any]:
     }
 
 
-def answer_lines(answer: LocalAnswer) -> list[str]:
+def format_answer(answer: LocalAnswer) -> list[str]:
     """An answer in a few lines of rich markup."""
     untrained = "" if answer.trained else " [yellow](untrained model)[/]"
-    head = f"{escape(str(answer.path))}: {WORDS[answer.verdict]}{untrained} [dim]{answer.elapsed_ms:.0f} ms[/]"
+    head = f"{escape(str(answer.path))}: {VERDICT_MARKUP[answer.verdict]}{untrained} [dim]{answer.elapsed_ms:.0f} ms[/]"
     if answer.problem is not None:
         return [head, f"  {escape(answer.problem)}"]
     return [head, *(line for match in answer.matches for line in _match_lines(match, answer))]
 
 
 def _match_lines(match: Match, answer: LocalAnswer) -> list[str]:
-    found = match_json(match, answer)
+    found = match_to_json(match, answer)
     who = f"{found['filename']} by {found['author']}, {str(found['posted_at'])[:10]}"
     line = f"  {match.score:.4f}  {escape(who)}  {escape(found['message_link'])}"
-    return [line] if found["words"] is None else [line, f"          {WORDS[found['verdict']]}: {escape(found['words'])}"]
+    return [line] if found["words"] is None else [line, f"          {VERDICT_MARKUP[found['verdict']]}: {escape(found['words'])}"]
 
 
 def _verdict(match: Match, answer: LocalAnswer) -> Verdict:
     matched = answer.matched
     if matched is None or matched.calibration is None:
         return answer.verdict
-    return verdict_on(match, matched.calibration, matched.by)
+    return judge_match(match, matched.calibration, matched.by)
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class ExplainedAnswer:
     """An answer, what was asked with as a WebP picture, and the pictures (PNG) of why each image was found, as far as there are."""
 
     answer: LocalAnswer
@@ -96,27 +96,27 @@ class Explained:
     drawn: Mapping[str, bytes]
 
 
-def html(explained: Sequence[Explained]) -> str:
+def render_answers_page(explained: Sequence[ExplainedAnswer]) -> str:
     """The whole page."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Found by MapSeek</title><style>{STYLE}</style>{''.join(map(_section, explained))}</html>\n"
+        f"<title>Found by MapSeek</title><style>{ANSWERS_CSS}</style>{''.join(map(_section, explained))}</html>\n"
     )
 
 
 def _likeness(match: Match, verdict: Verdict) -> str:
     """Say how sure a match is, in the words of Discord's answers: `99% match`, `Possible match: 70% similar`."""
-    percent = f"{percentage(match.score)}%"
+    percent = f"{to_percent(match.score)}%"
     if match.evidence is None:
-        return f"{VERDICTS[verdict].capitalize()}: {percent} similar"
-    return f"{percent} match" if verdict == "match" else f"{VERDICTS[verdict].capitalize()}: {percent}"
+        return f"{VERDICT_NAMES[verdict].capitalize()}: {percent} similar"
+    return f"{percent} match" if verdict == "match" else f"{VERDICT_NAMES[verdict].capitalize()}: {percent}"
 
 
-def _section(explained: Explained) -> str:
+def _section(explained: ExplainedAnswer) -> str:
     answer = explained.answer
-    name, verdict = escape_html(answer.path.name), VERDICTS[answer.verdict]
+    name, verdict = escape_html(answer.path.name), VERDICT_NAMES[answer.verdict]
     asked = (
-        f'<img class="asked" alt="the picture you searched with" src="{data_uri(explained.asked, "webp")}">'
+        f'<img class="asked" alt="the picture you searched with" src="{to_data_uri(explained.asked, "webp")}">'
         if explained.asked
         else ""
     )
@@ -126,12 +126,12 @@ def _section(explained: Explained) -> str:
     return f"<section>{head}{asked}{problem}{matches}</section>"
 
 
-def _article(match: Match, explained: Explained) -> str:
-    told = match_json(match, explained.answer)
+def _article(match: Match, explained: ExplainedAnswer) -> str:
+    told = match_to_json(match, explained.answer)
     title = f"{escape_html(told['filename'])} by {escape_html(told['author'])}, {escape_html(str(told['posted_at'])[:10])}"
     words = f" {escape_html(told['words'])}" if told["words"] else ""
     link = f'<a href="{escape_html(told["message_link"])}">{escape_html(told["message_link"])}</a>'
     drawn = explained.drawn.get(match.image_id)
-    picture = f'<img alt="why this match" src="{data_uri(drawn, "png")}">' if drawn else ""
+    picture = f'<img alt="why this match" src="{to_data_uri(drawn, "png")}">' if drawn else ""
     likeness = f"<b>{_likeness(match, told['verdict'])}.</b>{words}"
     return f'<article class="{told["verdict"]}"><h3>{title}</h3><p>{likeness}<br>{link}</p>{picture}</article>'

@@ -32,22 +32,22 @@ from contracts.events import (
 from contracts.ports import BlobStore, Catalogue, Journal
 from contracts.subjects import FAILURES, IMAGES, SEARCHES, entity_of, failure_filter, guild_lane_filter, kind_filter
 from infra.nats.connection import Client
-from infra.nats.reader import follow, last_sequence, readable
-from infra.tasks import cancel
+from infra.nats.reader import decode_or_warn, follow_log, read_last_sequence
+from infra.tasks import cancel_tasks
 from pipeline.clock import utc_now
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng", ".bmp"})
-CHANNEL = "local"
+LOCAL_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".apng", ".bmp"})
+LOCAL_CHANNEL = "local"
 
-FINDABLE: tuple[type[Fact], ...] = (ImageFingerprinted, ImageIndexed)
+FINDABLE_FACTS: tuple[type[Fact], ...] = (ImageFingerprinted, ImageIndexed)
 """What is recorded of an image, in any order, until it is found by what a picture of it shows and by what it is like."""
 
-Made = dict[tuple[str, str], set[type[Fact]]]
+RecordedKinds = dict[tuple[str, str], set[type[Fact]]]
 """Which of these are recorded, by image and generation."""
 
 
 @dataclass(frozen=True, slots=True)
-class Archived:
+class ArchiveResult:
     """What became of one local image: in the catalogue, or why not."""
 
     path: Path
@@ -68,41 +68,41 @@ class LocalAnswer:
     matched: SearchMatched | None = None
 
 
-def images_under(paths: Iterable[Path]) -> list[Path]:
+def list_images_under(paths: Iterable[Path]) -> list[Path]:
     """The files that were named, and the images in the folders that were, in order of their names."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in LOCAL_IMAGE_SUFFIXES and file.is_file())
         else:
             found.append(path)
     return list(dict.fromkeys(found))
 
 
-async def archive(
+async def archive_images(
     client: Client, journal: Journal, blobs: BlobStore, generation: str, guild_id: str, paths: Sequence[Path]
-) -> AsyncIterator[Archived]:
+) -> AsyncIterator[ArchiveResult]:
     """Record each file as a post, and yield it once it is found by its vector and its fingerprint, rejected, or dead-lettered.
 
     The image id is the file's digest: the same picture again is known, and one that an earlier run left half done is finished.
     """
-    after = await last_sequence(client, IMAGES)
+    after = await read_last_sequence(client, IMAGES)
     waited_for: dict[str, list[Path]] = {}
-    made: Made = {}
+    made: RecordedKinds = {}
     for path in paths:
         try:
             fact = await _post(path, guild_id, blobs)
         except OSError as error:
-            yield Archived(path, f"cannot be read: {error.strerror}")
+            yield ArchiveResult(path, f"cannot be read: {error.strerror}")
             continue
         key = (guild_id, fact.image_id)
         if not await journal.record(fact, Origin(fact.image_id)):
-            known = {kind for kind in FINDABLE if await journal.holds(kind, *key, generation)}
-            if len(known) == len(FINDABLE):
-                yield Archived(path, None)
+            known = {kind for kind in FINDABLE_FACTS if await journal.holds(kind, *key, generation)}
+            if len(known) == len(FINDABLE_FACTS):
+                yield ArchiveResult(path, None)
                 continue
             if await journal.holds(ImageRejected, *key):
-                yield Archived(path, "was rejected when it was archived before")
+                yield ArchiveResult(path, "was rejected when it was archived before")
                 continue
             made[fact.image_id, generation] = known
         waited_for.setdefault(fact.image_id, []).append(path)
@@ -110,7 +110,7 @@ async def archive(
         return
     async for image_id, problem in _ends(client, after, made):
         for path in waited_for.pop(image_id, ()):
-            yield Archived(path, problem)
+            yield ArchiveResult(path, problem)
         if not waited_for:
             return
 
@@ -121,7 +121,7 @@ async def _post(path: Path, guild_id: str, blobs: BlobStore) -> ImagePosted:
     uri = path.absolute().as_uri()
     return ImagePosted(
         guild_id=guild_id,
-        channel_id=CHANNEL,
+        channel_id=LOCAL_CHANNEL,
         image_id=f"local-{blob[:32]}",
         message_id=f"local-{blob[:32]}",
         author=Person(id="local", name=getpass.getuser()),
@@ -133,7 +133,7 @@ async def _post(path: Path, guild_id: str, blobs: BlobStore) -> ImagePosted:
     )
 
 
-async def _ends(client: Client, after: int, made: Made) -> AsyncIterator[tuple[str, str | None]]:
+async def _ends(client: Client, after: int, made: RecordedKinds) -> AsyncIterator[tuple[str, str | None]]:
     """The images whose way through the archive lane ends, and with what problem; dead letters of earlier runs come first.
 
     `made` is what was recorded before `after`.
@@ -141,18 +141,20 @@ async def _ends(client: Client, after: int, made: Made) -> AsyncIterator[tuple[s
     ended: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue()
 
     async def watch_images() -> None:
-        async for message in follow(client, IMAGES, [*map(kind_filter, FINDABLE), kind_filter(ImageRejected)], after=after):
-            match (recorded := readable(message)) and recorded.fact:
+        async for message in follow_log(
+            client, IMAGES, [*map(kind_filter, FINDABLE_FACTS), kind_filter(ImageRejected)], after=after
+        ):
+            match (recorded := decode_or_warn(message)) and recorded.fact:
                 case ImageFingerprinted() | ImageIndexed() as fact:
                     known = made.setdefault((fact.image_id, fact.generation), set())
                     known.add(type(fact))
-                    if len(known) == len(FINDABLE):
+                    if len(known) == len(FINDABLE_FACTS):
                         ended.put_nowait((fact.image_id, None))
                 case ImageRejected() as fact:
                     ended.put_nowait((fact.image_id, fact.reason))
 
     async def watch_failures() -> None:
-        async for message in follow(client, FAILURES, [failure_filter("*", "image"), failure_filter("*", "image", "*")]):
+        async for message in follow_log(client, FAILURES, [failure_filter("*", "image"), failure_filter("*", "image", "*")]):
             headers = message.headers or {}
             ended.put_nowait((_image_of(headers), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}"))
 
@@ -161,14 +163,14 @@ async def _ends(client: Client, after: int, made: Made) -> AsyncIterator[tuple[s
         while True:
             yield await ended.get()
     finally:
-        await cancel(*watchers)
+        await cancel_tasks(*watchers)
 
 
 def _image_of(headers: Mapping[str, str]) -> str:
     return entity_of(headers.get("mapseek-subject", ""))[1]
 
 
-async def find(
+async def find_images(
     client: Client,
     journal: Journal,
     blobs: BlobStore,
@@ -180,7 +182,7 @@ async def find(
     timeout: float,
 ) -> AsyncIterator[LocalAnswer]:
     """Ask with each file, all at once, and yield the answers in the order asked. `timeout` is seconds for each answer."""
-    after = await last_sequence(client, SEARCHES)
+    after = await read_last_sequence(client, SEARCHES)
     asked: list[tuple[Path, str, float]] = []
     waiting: dict[str, asyncio.Future[SearchMatched | SearchRejected]] = {}
     for path in paths:
@@ -202,7 +204,7 @@ async def find(
         for path, search_id, began in asked:
             yield await _answer(path, waiting[search_id], began, timeout, catalogue)
     finally:
-        await cancel(watcher)
+        await cancel_tasks(watcher)
 
 
 async def _collect(
@@ -210,8 +212,8 @@ async def _collect(
 ) -> None:
     """Resolve each question with its last word, when it is recorded as answered."""
     words: dict[str, SearchMatched | SearchRejected] = {}
-    async for message in follow(client, SEARCHES, [guild_lane_filter("search", guild_id)], after=after):
-        recorded = readable(message)
+    async for message in follow_log(client, SEARCHES, [guild_lane_filter("search", guild_id)], after=after):
+        recorded = decode_or_warn(message)
         if recorded is None or not isinstance(fact := recorded.fact, SearchFact) or fact.search_id not in waiting:
             continue
         if isinstance(fact, SearchMatched | SearchRejected):

@@ -5,17 +5,17 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import Guild, app, configured, err, out, start
+from pipeline.cli.app import LocalGuildOption, app, err, out, prepare_settings, run_and_exit
 
 
 @app.command("archive")
 def archive_command(
-    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")], guild: Guild = "local"
+    paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")], guild: LocalGuildOption = "local"
 ) -> None:
     """Record local images as posts and wait until they can be found."""
     from pipeline.local.command import archive_paths
 
-    start(archive_paths(configured(quiet=True), paths, guild, err))
+    run_and_exit(archive_paths(prepare_settings(quiet=True), paths, guild, err))
 
 
 @app.command("find")
@@ -23,7 +23,7 @@ def find_command(
     images: Annotated[list[Path], typer.Argument(help="The images to look for.")],
     top: Annotated[int, typer.Option(min=1, max=100, help="The most matches to show for each.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
-    guild: Guild = "local",
+    guild: LocalGuildOption = "local",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for an answer.")] = 60,
     explain: Annotated[
         Path | None, typer.Option(metavar="HTML", help="Write here why each match was found, with pictures.")
@@ -33,6 +33,6 @@ def find_command(
     from pipeline.local.command import find_paths
 
     asking = find_paths(
-        configured(quiet=True), images, guild, top=top, timeout=timeout, as_json=as_json, explain=explain, out=out, err=err
+        prepare_settings(quiet=True), images, guild, top=top, timeout=timeout, as_json=as_json, explain=explain, out=out, err=err
     )
-    start(asking)
+    run_and_exit(asking)

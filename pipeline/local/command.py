@@ -13,26 +13,26 @@ from contracts.events import SearchPreprocessed
 from infra.nats.connection import connect
 from pipeline.cli.open import require_archive
 from pipeline.cli.paths import refuse_unreadable
-from pipeline.container import Wiring
+from pipeline.container import Container
 from pipeline.engine.registry import STAGES
-from pipeline.local.answers import LOCALE, Explained, answer_json, answer_lines, html
-from pipeline.local.archive_and_find import LocalAnswer, archive, find, images_under
-from pipeline.monitoring.status import idle_stages
-from pipeline.process import Process, log_server, running
+from pipeline.local.answers import ANSWER_LOCALE, ExplainedAnswer, answer_to_json, format_answer, render_answers_page
+from pipeline.local.archive_and_find import LocalAnswer, archive_images, find_images, list_images_under
+from pipeline.monitoring.status import find_idle_stages
+from pipeline.process import Process, open_log_server, open_process
 from pipeline.settings import Settings
-from pipeline.stage_dependencies import explaining
+from pipeline.stage_dependencies import build_explainer
 
 
 @asynccontextmanager
 async def _at_work(settings: Settings, lane: str) -> AsyncIterator[Process]:
     """A process with those stages of a lane that no other process works on, so that a running `mapseek up` is made use of."""
-    async with log_server(settings) as url:
+    async with open_log_server(settings) as url:
         client = await connect(url, "mapseek-local")
         try:
-            idle = await idle_stages(client, [stage for stage in STAGES if lane in stage.families], lane)
+            idle = await find_idle_stages(client, [stage for stage in STAGES if lane in stage.families], lane)
         finally:
             await client.close()
-        async with running(settings, url, idle) as process:
+        async with open_process(settings, url, idle) as process:
             yield process
 
 
@@ -41,19 +41,19 @@ async def archive_paths(settings: Settings, paths: Sequence[Path], guild: str, e
 
     Raises MapSeekError where there is no image, or none that can be read.
     """
-    files = images_under(paths)
+    files = list_images_under(paths)
     if not files:
         raise MapSeekError(f"There is no image in {', '.join(map(str, paths))}.")
     refuse_unreadable(files)
     problems = 0
     columns = (TextColumn("archiving"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with _at_work(settings, "image") as process:
-        client, wiring = process.wiring.client, process.wiring
-        active = (await wiring.generations()).now.active
+        client, container = process.container.client, process.container
+        active = (await container.generations()).now.active
         name = active.name if active else ""
         with Progress(*columns, console=err) as progress:
             task = progress.add_task("archiving", total=len(files))
-            async for archived in archive(client, wiring.journal, await wiring.blobs(), name, guild, files):
+            async for archived in archive_images(client, container.journal, await container.blobs(), name, guild, files):
                 progress.advance(task)
                 if archived.problem is not None:
                     problems += 1
@@ -83,25 +83,32 @@ async def find_paths(
         _refuse_unwritable(explain)
     refuse_unreadable(paths)
     require_archive(settings)
-    explained: list[Explained] = []
+    explained: list[ExplainedAnswer] = []
     errors = 0
     untrained = False
     async with _at_work(settings, "search") as process:
-        client, wiring = process.wiring.client, process.wiring
-        answers = find(
-            client, wiring.journal, await wiring.questions(), await wiring.catalogue(), guild, paths, top=top, timeout=timeout
+        client, container = process.container.client, process.container
+        answers = find_images(
+            client,
+            container.journal,
+            await container.query_blobs(),
+            await container.catalogue(),
+            guild,
+            paths,
+            top=top,
+            timeout=timeout,
         )
         async for answer in answers:
             errors += answer.verdict == "error"
             untrained |= not answer.trained
             if as_json:
-                out.out(orjson.dumps(answer_json(answer)).decode(), highlight=False)
+                out.out(orjson.dumps(answer_to_json(answer)).decode(), highlight=False)
             else:
-                out.print(*answer_lines(answer), sep="\n", highlight=False, soft_wrap=True)
+                out.print(*format_answer(answer), sep="\n", highlight=False, soft_wrap=True)
             if explain is not None:
-                explained.append(await _explained(answer, wiring))
+                explained.append(await _explained(answer, container))
     if explain is not None:
-        _write(explain, html(explained))
+        _write(explain, render_answers_page(explained))
         err.print(f"See why in {explain}", highlight=False, markup=False, soft_wrap=True)
     if untrained:
         err.print("The model is untrained. It only finds pictures that are nearly the same.", style="yellow", soft_wrap=True)
@@ -120,12 +127,14 @@ def _write(file: Path, page: str) -> None:
         raise MapSeekError(f"{file} cannot be written: {error.strerror}.") from None
 
 
-async def _explained(answer: LocalAnswer, wiring: Wiring) -> Explained:
+async def _explained(answer: LocalAnswer, container: Container) -> ExplainedAnswer:
     """An answer with its pictures, while the stores still have them."""
-    matched, draw = answer.matched, await explaining(wiring)
+    matched, draw = answer.matched, await build_explainer(container)
     if matched is None:
-        return Explained(answer, None, {})
-    drawn = {match.image_id: await draw(matched, match, answer.documents[match.image_id], LOCALE) for match in answer.matches}
-    asked = await wiring.journal.fetch(SearchPreprocessed, matched.guild_id, matched.search_id)
-    picture = await wiring.question_thumbnail(asked.pixels) if asked else None
-    return Explained(answer, picture, {image_id: data for image_id, data in drawn.items() if data is not None})
+        return ExplainedAnswer(answer, None, {})
+    drawn = {
+        match.image_id: await draw(matched, match, answer.documents[match.image_id], ANSWER_LOCALE) for match in answer.matches
+    }
+    asked = await container.journal.fetch(SearchPreprocessed, matched.guild_id, matched.search_id)
+    picture = await container.question_thumbnail(asked.pixels) if asked else None
+    return ExplainedAnswer(answer, picture, {image_id: data for image_id, data in drawn.items() if data is not None})

@@ -15,27 +15,27 @@ from contracts.errors import MapSeekError, Unavailable
 from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
 
-FETCHED_WITHIN_S = 20.0
+RECENT_FETCH_S = 20.0
 
 Check = Callable[[], Awaitable[str | None]]
 """None when all is well, else what is wrong in a few words."""
 
 
-class Fetches:
+class FetchTimes:
     """When each consumer of this process was last fetched from. A deleted consumer still answers pings, but not fetches."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._last: dict[str, float] = {}
 
-    def happened(self, consumer: str) -> None:
+    def record(self, consumer: str) -> None:
         self._last[consumer] = self._clock()
 
-    def lately(self, consumer: str) -> bool:
-        return consumer in self._last and self._clock() - self._last[consumer] < FETCHED_WITHIN_S
+    def is_recent(self, consumer: str) -> bool:
+        return consumer in self._last and self._clock() - self._last[consumer] < RECENT_FETCH_S
 
 
-def connected(client: Client) -> Check:
+def build_connection_check(client: Client) -> Check:
     """Whether the log can be reached."""
 
     async def check() -> str | None:
@@ -44,7 +44,7 @@ def connected(client: Client) -> Check:
     return check
 
 
-def consuming(client: Client, stream: str, consumer: str, fetches: Fetches, busy: Callable[[], bool]) -> Check:
+def build_consumer_check(client: Client, stream: str, consumer: str, fetches: FetchTimes, busy: Callable[[], bool]) -> Check:
     """Whether the consumer exists, and its workers fetched lately or are busy."""
 
     async def check() -> str | None:
@@ -53,12 +53,12 @@ def consuming(client: Client, stream: str, consumer: str, fetches: Fetches, busy
                 return "consumer cannot be reached: it is not there"
         except Unavailable as outage:
             return f"consumer cannot be reached: {outage}"
-        return None if fetches.lately(consumer) or busy() else "no fetch lately"
+        return None if fetches.is_recent(consumer) or busy() else "no fetch lately"
 
     return check
 
 
-def answering(ping: Callable[[], Awaitable[None]]) -> Check:
+def build_ping_check(ping: Callable[[], Awaitable[None]]) -> Check:
     """Whether a database answers."""
 
     async def check() -> str | None:
@@ -71,7 +71,7 @@ def answering(ping: Callable[[], Awaitable[None]]) -> Check:
     return check
 
 
-def unblocked(waiting_for: Mapping[str, str]) -> Check:
+def build_dependency_check(waiting_for: Mapping[str, str]) -> Check:
     """Whether no stage of this process holds its messages."""
 
     async def check() -> str | None:
@@ -80,14 +80,14 @@ def unblocked(waiting_for: Mapping[str, str]) -> Check:
     return check
 
 
-async def problems(checks: Mapping[str, Check]) -> dict[str, str]:
+async def find_problems(checks: Mapping[str, Check]) -> dict[str, str]:
     """What is wrong now, by the name of the check; empty when ready."""
     found = {name: await check() for name, check in list(checks.items())}
     return {name: problem for name, problem in found.items() if problem is not None}
 
 
 @asynccontextmanager
-async def monitoring_server(host: str, port: int, registry: CollectorRegistry, checks: Mapping[str, Check]) -> AsyncIterator[int]:
+async def serve_monitoring(host: str, port: int, registry: CollectorRegistry, checks: Mapping[str, Check]) -> AsyncIterator[int]:
     """Serve on `host:port` and yield the port (0 takes a free one). Raises MapSeekError when the port is taken."""
 
     async def metrics(_request: web.Request) -> web.Response:
@@ -97,7 +97,7 @@ async def monitoring_server(host: str, port: int, registry: CollectorRegistry, c
         return _json({"status": "ok"}, 200)
 
     async def readyz(_request: web.Request) -> web.Response:
-        wrong = await problems(checks)
+        wrong = await find_problems(checks)
         return _json({"status": "not ready" if wrong else "ready", "problems": wrong}, 503 if wrong else 200)
 
     app = web.Application()

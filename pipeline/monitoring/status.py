@@ -11,9 +11,9 @@ from contracts.stage import Stage
 from contracts.subjects import FAILURES, failure_filter
 from infra.nats.connection import Client
 from infra.nats.consumers import Consumer, read_consumer
-from infra.nats.reader import count_on
-from pipeline.engine.consumers import Durable, durables
-from pipeline.engine.topology import generations_on
+from infra.nats.reader import count_on_subjects
+from pipeline.engine.consumers import StageConsumer, plan_consumers
+from pipeline.engine.topology import read_generations_if_any
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class StageStatus:
     last_activity: datetime | None
 
 
-async def status(
+async def read_status(
     client: Client,
     stages: Sequence[Stage[Any]],
     sample_s: float = 1.0,
@@ -46,7 +46,7 @@ async def status(
 
     Raises Unavailable.
     """
-    wanted = durables(stages, await generations_on(client))
+    wanted = plan_consumers(stages, await read_generations_if_any(client))
     before = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
     await sleep(sample_s)
     after = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
@@ -57,15 +57,15 @@ async def status(
     ]
 
 
-async def _consumer(client: Client, durable: Durable) -> Consumer | None:
+async def _consumer(client: Client, durable: StageConsumer) -> Consumer | None:
     return await read_consumer(client, durable.stream, durable.name)
 
 
-async def _dead_letters(client: Client, durable: Durable) -> int:
-    return await count_on(client, FAILURES, failure_filter(durable.stage, durable.family, durable.generation_name))
+async def _dead_letters(client: Client, durable: StageConsumer) -> int:
+    return await count_on_subjects(client, FAILURES, failure_filter(durable.stage, durable.family, durable.generation_name))
 
 
-def _status(durable: Durable, before: Consumer | None, after: Consumer | None, dead: int, sample_s: float) -> StageStatus:
+def _status(durable: StageConsumer, before: Consumer | None, after: Consumer | None, dead: int, sample_s: float) -> StageStatus:
     if before is None or after is None:
         return StageStatus(durable.stage, durable.family, durable.generation_name, 0, 0, 0, dead, 0, 0.0, 0, None)
     return StageStatus(
@@ -88,13 +88,13 @@ def _finished(consumer: Consumer) -> int:
     return consumer.deliveries - consumer.in_flight
 
 
-async def unsettled(client: Client, durable: Durable) -> int:
+async def count_unsettled(client: Client, durable: StageConsumer) -> int:
     """Messages that a durable has still to work on, or is at work on. Raises Unavailable."""
     consumer = await _consumer(client, durable)
     return 0 if consumer is None else consumer.unsettled
 
 
-async def idle_stages(
+async def find_idle_stages(
     client: Client, stages: Sequence[Stage[Any]], family: str, *, generation: str | None = None, within_s: float = 1.0
 ) -> list[Stage[Any]]:
     """The stages on whose durables in one lane, or for one generation there, no worker of any process waits or works.
@@ -103,7 +103,7 @@ async def idle_stages(
     """
 
     async def worked_on(stage: Stage[Any]) -> bool:
-        in_lane = [durable for durable in durables([stage], generations) if durable.family == family]
+        in_lane = [durable for durable in plan_consumers([stage], generations) if durable.family == family]
         own = [durable for durable in in_lane if generation in (None, durable.generation_name)]
         deadline = monotonic() + within_s
         while True:
@@ -115,6 +115,6 @@ async def idle_stages(
             # Every worker may be busy for a moment, or dead: a short look tells which.
             await asyncio.sleep(0.05)
 
-    generations = await generations_on(client)
+    generations = await read_generations_if_any(client)
     worked = await asyncio.gather(*(worked_on(stage) for stage in stages))
     return [stage for stage, busy in zip(stages, worked, strict=True) if not busy]

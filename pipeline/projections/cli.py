@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, err, out, start
+from pipeline.cli.app import app, err, out, prepare_settings, run_and_exit
 
 rebuild_app = typer.Typer(help="Make the catalogue or the index anew while searches go on.", no_args_is_help=True)
 app.add_typer(rebuild_app, name="rebuild")
@@ -15,14 +15,14 @@ Verify = Annotated[bool, typer.Option("--verify", help="Only compare what there 
 @rebuild_app.command("catalogue")
 def rebuild_catalogue_command(verify: Verify = False) -> None:
     """Make the catalogue anew beside the one that answers, and let it take its place."""
-    from pipeline.projections.command import rebuild_the_catalogue
+    from pipeline.projections.command import rebuild_and_report_catalogue
 
-    start(rebuild_the_catalogue(configured(quiet=True), verify=verify, out=out, err=err))
+    run_and_exit(rebuild_and_report_catalogue(prepare_settings(quiet=True), verify=verify, out=out, err=err))
 
 
 @rebuild_app.command("index")
 def rebuild_index_command(verify: Verify = False) -> None:
     """Make the vector index anew in every process that holds it, or its snapshot where none does."""
-    from pipeline.projections.command import rebuild_the_index
+    from pipeline.projections.command import rebuild_and_report_index
 
-    start(rebuild_the_index(configured(quiet=True), verify=verify, out=out, err=err))
+    run_and_exit(rebuild_and_report_index(prepare_settings(quiet=True), verify=verify, out=out, err=err))

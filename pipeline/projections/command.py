@@ -11,26 +11,26 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from contracts.errors import MapSeekError, Unavailable
 from infra.nats.connection import Client
 from infra.vectors.snapshot import MANIFEST
-from pipeline.cli.open import wired
-from pipeline.container import Wiring
-from pipeline.projections.index import Kind
+from pipeline.cli.open import open_container
+from pipeline.container import Container
+from pipeline.projections.index import IndexKind
 from pipeline.projections.rebuild_catalogue import rebuild_catalogue
 from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
-from pipeline.projections.snapshots import Report
-from pipeline.projections.vectors import VECTORS
+from pipeline.projections.snapshots import RebuildReport
+from pipeline.projections.vectors import VECTOR_INDEX_KIND
 from pipeline.settings import Settings
 
-SNAPSHOT = "snapshot"
+SNAPSHOT_LABEL = "snapshot"
 
 
-async def rebuild_the_catalogue(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
+async def rebuild_and_report_catalogue(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
     """Print both digests, or what differs. 1 if it was to be verified and differs."""
-    async with _wired(settings) as wiring:
-        catalogue = await wiring.catalogue()
+    async with _wired(settings) as container:
+        catalogue = await container.catalogue()
         with _bars(err) as bars:
             task = bars.add_task("catalogue", total=None)
             result = await rebuild_catalogue(
-                wiring.client,
+                container.client,
                 catalogue,
                 verify=verify,
                 progress=lambda done, total: bars.update(task, completed=done, total=total),
@@ -49,37 +49,41 @@ async def rebuild_the_catalogue(settings: Settings, *, verify: bool, out: Consol
     return 1 if verify and found.before != found.after else 0
 
 
-async def rebuild_the_index(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
+async def rebuild_and_report_index(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
     """Print both digests of each index in every process that holds it. 1 if one failed, or was to be verified and differs."""
     if settings.vectors == "atlas":
         _say(out, "The vectors are those of the catalogue (MAPSEEK_VECTORS=atlas): for them it is `mapseek rebuild catalogue`.")
-    async with _wired(settings) as wiring:
+    async with _wired(settings) as container:
         with _bars(err) as bars:
-            reports = await _reports(wiring.client, wiring, verify, bars)
+            reports = await _reports(container.client, container, verify, bars)
     if not reports:
         _say(out, "There is no snapshot of the index to compare: the next process that needs it makes it from the log.")
     return max([_told(report, verify, out) for report in reports], default=0)
 
 
-async def _reports(client: Client, wiring: Wiring, verify: bool, bars: Progress) -> Sequence[Report]:
+async def _reports(client: Client, container: Container, verify: bool, bars: Progress) -> Sequence[RebuildReport]:
     tasks: dict[str, TaskID] = {}
 
-    def heard(report: Report) -> None:
+    def on_report(report: RebuildReport) -> None:
         task = tasks.setdefault(report.process, TaskID(-1))
         if task == -1:
             task = tasks[report.process] = bars.add_task(report.process, total=None)
         bars.update(task, completed=report.done, total=report.total or None)
 
-    reports = await ask_processes(client, verify=verify, heard=heard)
+    reports = await ask_processes(client, verify=verify, on_report=on_report)
     held = {report.index for report in reports}
-    for kind, folder in await _indexes(wiring):
-        made = (folder / MANIFEST).exists() or kind is VECTORS  # of features, where nobody ever had any, there is nothing to say
+    for kind, folder in await _indexes(container):
+        made = (
+            folder / MANIFEST
+        ).exists() or kind is VECTOR_INDEX_KIND  # of features, where nobody ever had any, there is nothing to say
         if kind.name in held or not made:
             continue
-        of = Report(process=SNAPSHOT if kind is VECTORS else f"{SNAPSHOT} ({kind.name})", index=kind.name)
+        of = RebuildReport(
+            process=SNAPSHOT_LABEL if kind is VECTOR_INDEX_KIND else f"{SNAPSHOT_LABEL} ({kind.name})", index=kind.name
+        )
 
-        def progress(done: int, total: int, of: Report = of) -> None:
-            heard(of.model_copy(update={"done": done, "total": total}))
+        def progress(done: int, total: int, of: RebuildReport = of) -> None:
+            on_report(of.model_copy(update={"done": done, "total": total}))
 
         comparison = await rebuild_snapshot(client, folder, kind, verify=verify, progress=progress)
         if comparison is not None:
@@ -87,21 +91,25 @@ async def _reports(client: Client, wiring: Wiring, verify: bool, bars: Progress)
     return reports
 
 
-async def _indexes(wiring: Wiring) -> Sequence[tuple[Kind[Any], Path]]:
+async def _indexes(container: Container) -> Sequence[tuple[IndexKind[Any], Path]]:
     """Every kind of index that is kept here, and the folder of its snapshot."""
     # Deferred: only a process that looks into pictures pays for importing OpenCV.
-    from pipeline.projections.features import features
+    from pipeline.projections.features import build_feature_kind
 
-    of_features = features(await wiring.blobs()), wiring.folder / "features"
-    return (of_features,) if wiring.settings.vectors == "atlas" else ((VECTORS, wiring.folder / "vectors"), of_features)
+    of_features = build_feature_kind(await container.blobs()), container.folder / "features"
+    return (
+        (of_features,)
+        if container.settings.vectors == "atlas"
+        else ((VECTOR_INDEX_KIND, container.folder / "vectors"), of_features)
+    )
 
 
-def _told(report: Report, verify: bool, out: Console) -> int:
+def _told(report: RebuildReport, verify: bool, out: Console) -> int:
     found = report.comparison
     if found is None:
         _say(out, f"{report.process}: not rebuilt, {report.reason}. Run the command again.")
         return 1
-    things = "vectors" if report.index == VECTORS.name else "fingerprints"
+    things = "vectors" if report.index == VECTOR_INDEX_KIND.name else "fingerprints"
     place = f"{found.vectors} {things}, log up to {found.position}"
     if found.before == found.after:
         _say(out, f"{report.process}: identical: {found.after} ({place})")
@@ -114,10 +122,10 @@ def _told(report: Report, verify: bool, out: Console) -> int:
 
 
 @asynccontextmanager
-async def _wired(settings: Settings) -> AsyncIterator[Wiring]:
+async def _wired(settings: Settings) -> AsyncIterator[Container]:
     try:
-        async with wired(settings) as wiring:
-            yield wiring
+        async with open_container(settings) as container:
+            yield container
     except Unavailable as outage:
         raise MapSeekError(f"The {outage}: see to it, then rebuild again.") from None
 

@@ -20,15 +20,15 @@ from contracts.errors import MapSeekError
 from contracts.events import Fact, GenerationDropped, ImageFact, ImageRemoved
 from contracts.subjects import IMAGES, guild_filter, kind_filter
 from infra.nats.connection import Client
-from infra.nats.projections import Following
-from infra.nats.reader import find_last, follow, past, readable
+from infra.nats.projections import ChangeSignal
+from infra.nats.reader import decode_or_warn, find_last_sequence, follow_log, read_log
 
 log = structlog.get_logger()
 
-FRESH_WITHIN_S = 1.0
+INDEX_REFRESH_TIMEOUT_S = 1.0
 
 
-class Index(Protocol):
+class ProjectableIndex(Protocol):
     """Up to which stream sequence it is made of the log, and what takes out of it."""
 
     @property
@@ -43,15 +43,15 @@ class Index(Protocol):
     def drop_generation(self, generation: str) -> None: ...
 
 
-AnyIndex = TypeVar("AnyIndex", bound=Index)
+AnyIndex = TypeVar("AnyIndex", bound=ProjectableIndex)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[AnyIndex]):
+class IndexKind(Generic[AnyIndex]):
     """`name` is what it is called, `of` the facts that are put in by `add`. `empty`, `load` and `save` are given its folder."""
 
     name: str
-    of: type[ImageFact]
+    fact_type: type[ImageFact]
     empty: Callable[[Path], AnyIndex]
     add: Callable[[AnyIndex, Any], Awaitable[None]]
     load: Callable[[Path], AnyIndex | None]
@@ -59,9 +59,9 @@ class Kind(Generic[AnyIndex]):
     digest: Callable[[AnyIndex], str]
 
     @property
-    def followed(self) -> tuple[str, ...]:
+    def subject_filters(self) -> tuple[str, ...]:
         """The facts of the log that matter to it."""
-        return kind_filter(self.of), kind_filter(ImageRemoved), kind_filter(GenerationDropped)
+        return kind_filter(self.fact_type), kind_filter(ImageRemoved), kind_filter(GenerationDropped)
 
     async def apply(self, index: AnyIndex, fact: Fact) -> None:
         """Bring an index up to this fact."""
@@ -70,7 +70,7 @@ class Kind(Generic[AnyIndex]):
                 index.remove(fact.image_id)
             case GenerationDropped():
                 index.drop_generation(fact.generation)
-            case _ if isinstance(fact, self.of):
+            case _ if isinstance(fact, self.fact_type):
                 await self.add(index, fact)
 
 
@@ -88,40 +88,42 @@ class IndexComparison:
     position: int
 
 
-def compared(kind: Kind[AnyIndex], before: AnyIndex, after: AnyIndex) -> IndexComparison:
+def compare_indexes(kind: IndexKind[AnyIndex], before: AnyIndex, after: AnyIndex) -> IndexComparison:
     """Compare two indexes, which nobody changes meanwhile."""
     return IndexComparison(kind.digest(before), kind.digest(after), len(before), len(after), after.position)
 
 
-async def play(client: Client, kind: Kind[AnyIndex], index: AnyIndex, until: int, reached: Callable[[int], None]) -> None:
+async def apply_log(
+    client: Client, kind: IndexKind[AnyIndex], index: AnyIndex, until: int, wait_for_position: Callable[[int], None]
+) -> None:
     """Bring an index up to a place of the log, letting others have their turn after each fact. Raises Unavailable."""
-    async with aclosing(past(client, IMAGES, kind.followed, after=index.position)) as messages:
+    async with aclosing(read_log(client, IMAGES, kind.subject_filters, after=index.position)) as messages:
         async for message in messages:
             sequence = message.metadata.sequence.stream
             if sequence > until:
                 break
-            if (recorded := readable(message)) is not None:
+            if (recorded := decode_or_warn(message)) is not None:
                 await kind.apply(index, recorded.fact)
             index.advance(sequence)
-            reached(sequence)
+            wait_for_position(sequence)
             await asyncio.sleep(0)
     index.advance(until)
 
 
-async def last_change(client: Client, kind: Kind[AnyIndex]) -> int:
+async def find_last_change(client: Client, kind: IndexKind[AnyIndex]) -> int:
     """The sequence of the last entry that such an index is made of. Raises Unavailable."""
-    return max([await find_last(client, IMAGES, subjects) for subjects in kind.followed])
+    return max([await find_last_sequence(client, IMAGES, subjects) for subjects in kind.subject_filters])
 
 
-class Projected(Generic[AnyIndex]):
+class IndexProjection(Generic[AnyIndex]):
     """An index of any kind; what is asked of it after `fresh` knows everything that was recorded before."""
 
-    def __init__(self, client: Client, kind: Kind[AnyIndex], index: AnyIndex, folder: Path) -> None:
+    def __init__(self, client: Client, kind: IndexKind[AnyIndex], index: AnyIndex, folder: Path) -> None:
         self.kind = kind
         self._client = client
         self._index = index
         self._folder = folder
-        self._following = Following(f"the {kind.name} does not follow the log any more")
+        self._following = ChangeSignal(f"the {kind.name} does not follow the log any more")
         self._applying = asyncio.Lock()
         self._rebuilding = False
 
@@ -138,14 +140,16 @@ class Projected(Generic[AnyIndex]):
         """The stream sequence up to which the log is applied."""
         return self._index.position
 
-    async def fresh(self, guild_id: str) -> AnyIndex:
+    async def wait_until_fresh(self, guild_id: str) -> AnyIndex:
         """The index that answers, once it has all that the guild's log says now; after a second as it is. Raises Unavailable."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(FRESH_WITHIN_S):
-                await self.reached(await find_last(self._client, IMAGES, guild_filter(self.kind.of, guild_id)))
+            async with asyncio.timeout(INDEX_REFRESH_TIMEOUT_S):
+                await self.wait_for_position(
+                    await find_last_sequence(self._client, IMAGES, guild_filter(self.kind.fact_type, guild_id))
+                )
         return self._index
 
-    async def reached(self, sequence: int) -> None:
+    async def wait_for_position(self, sequence: int) -> None:
         """Wait until the log is applied up to that sequence."""
         await self._following.until(lambda: self._index.position >= sequence)
 
@@ -163,7 +167,7 @@ class Projected(Generic[AnyIndex]):
             await self._bring_up(beside, progress)
             async with self._applying:  # so that both stand at one place, for as long as the comparison takes
                 await self._bring_up(beside, progress)
-                comparison = await asyncio.to_thread(compared, self.kind, self._index, beside)
+                comparison = await asyncio.to_thread(compare_indexes, self.kind, self._index, beside)
                 if not verify:
                     self._index = beside
         finally:
@@ -172,21 +176,21 @@ class Projected(Generic[AnyIndex]):
 
     async def _bring_up(self, beside: AnyIndex, progress: Callable[[int, int], None]) -> None:
         until = self._index.position
-        await play(self._client, self.kind, beside, until, lambda sequence: progress(sequence, until))
+        await apply_log(self._client, self.kind, beside, until, lambda sequence: progress(sequence, until))
 
-    async def catch_up(self) -> None:
+    async def keep_up(self) -> None:
         """Apply the log for ever. If that fails, every later search fails too, rather than answer from an old index."""
         try:
             await self._apply_log()
         except Exception as error:
             log.exception(f"the {self.kind.name} stopped")
-            await self._following.failed(error)
+            await self._following.fail(error)
 
     async def _apply_log(self) -> None:
-        async for message in follow(self._client, IMAGES, self.kind.followed, after=self._index.position):
-            recorded = readable(message)
+        async for message in follow_log(self._client, IMAGES, self.kind.subject_filters, after=self._index.position):
+            recorded = decode_or_warn(message)
             async with self._applying:
                 if recorded is not None:
                     await self.kind.apply(self._index, recorded.fact)
                 self._index.advance(message.metadata.sequence.stream)
-            await self._following.moved()
+            await self._following.notify()

@@ -21,32 +21,32 @@ import orjson
 
 from contracts.errors import MapSeekError, Retry
 from contracts.events import ImageEmbedded, ImageFact
-from contracts.ports import Catalogue, Kept
-from contracts.ports.storage import side_by_side
-from contracts.subjects import IMAGES, REBUILDING_CATALOGUE, RETRIES
-from infra.nats.connection import Client, Msg, has_listener, listening
+from contracts.ports import Catalogue, CatalogueRecord
+from contracts.ports.storage import pair_records
+from contracts.subjects import CATALOGUE_REBUILD_CHECK, IMAGES, RETRIES
+from infra.nats.connection import Client, Msg, has_listener, subscribe_subject
 from infra.nats.consumers import Consumer, list_consumers, pause_consumer, resume_consumer
 from infra.nats.projections import read_generations
-from infra.nats.reader import Recorded, past, readable
-from infra.tasks import cancel, end_if_cancelled
+from infra.nats.reader import RecordedFact, decode_or_warn, read_log
+from infra.tasks import cancel_tasks, raise_if_cancelled
 from pipeline.clock import utc_now
 from stages import erase, persist
 
-Progress = Callable[[int, int], None]
+ReportPosition = Callable[[int, int], None]
 """Called with how far along the log the work is, and how far it has to come."""
 
-AT_ONCE = 256
+BATCH_FACTS = 256
 """Facts that are worked on together, those of one image one after the other."""
 
-SHOWN = 5
+MAX_EXAMPLES = 5
 
-PAUSED_FOR = timedelta(minutes=1)
+PAUSE_DURATION = timedelta(minutes=1)
 """Renewed while it lasts: a process that is killed in it leaves nothing paused for longer."""
 
-RENEWED_EVERY_S = 15.0
-IDLE_WITHIN_S = 1.0
-SETTLES_WITHIN_S = 5.0
-REDELIVERED_WITHIN_S = 35.0
+PAUSE_RENEWAL_S = 15.0
+IDLE_TIMEOUT_S = 1.0
+SETTLE_TIMEOUT_S = 5.0
+REDELIVERY_TIMEOUT_S = 35.0
 """What was being tried again, or was in a process that died, comes once more within so long."""
 
 _KINDS = {kind.type_name() for kind in persist.STAGE.consumes}
@@ -55,7 +55,7 @@ _REFUSAL = "The catalogue is being rebuilt already: wait until that has ended."
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WriterPosition:
     """How far a durable has come on the log of images, and what it consumes of what persist settles."""
 
     durable: str
@@ -63,10 +63,10 @@ class Place:
     sequence: int
 
 
-class Filling:
+class CatalogueFiller:
     """Fills an empty catalogue from the log, further at each call. Vectors of `dropped` generations are passed over."""
 
-    def __init__(self, client: Client, catalogue: Catalogue, dropped: Collection[str], progress: Progress) -> None:
+    def __init__(self, client: Client, catalogue: Catalogue, dropped: Collection[str], progress: ReportPosition) -> None:
         self._client = client
         self._deps = persist.Deps(catalogue)
         self._dropped = dropped
@@ -74,7 +74,7 @@ class Filling:
         self._reached: dict[str, int] = {}
         self._waiting: list[ImageFact] = []
 
-    async def up_to(self, places: Sequence[Place]) -> None:
+    async def fill_to(self, places: Sequence[WriterPosition]) -> None:
         """Play what is not played yet, up to these places. Raises Unavailable."""
         total = sum(place.sequence for place in places)
         done = 0
@@ -86,23 +86,23 @@ class Filling:
         waiting, self._waiting = self._waiting, []
         await self._apply(waiting)
 
-    async def _play(self, place: Place, done: int, total: int) -> None:
+    async def _play(self, place: WriterPosition, done: int, total: int) -> None:
         after = self._reached.get(place.durable, 0)
         if not place.filters or after >= place.sequence:
             return
-        batch: list[Recorded | None] = []
-        async with aclosing(past(self._client, IMAGES, place.filters, after=after)) as messages:
+        batch: list[RecordedFact | None] = []
+        async with aclosing(read_log(self._client, IMAGES, place.filters, after=after)) as messages:
             async for message in messages:
                 if message.metadata.sequence.stream > place.sequence:
                     break
-                batch.append(readable(message))
-                if len(batch) == AT_ONCE:
+                batch.append(decode_or_warn(message))
+                if len(batch) == BATCH_FACTS:
                     await self._apply(self._facts(batch))
                     self._progress(done + message.metadata.sequence.stream, total)
                     batch.clear()
         await self._apply(self._facts(batch))
 
-    def _facts(self, batch: Sequence[Recorded | None]) -> list[ImageFact]:
+    def _facts(self, batch: Sequence[RecordedFact | None]) -> list[ImageFact]:
         facts = [recorded.fact for recorded in batch if recorded is not None]
         return [fact for fact in facts if isinstance(fact, ImageFact) and not self._is_dropped(fact)]
 
@@ -124,7 +124,7 @@ class Filling:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class CatalogueComparison:
     """Digests of what there was and of what the log says; `examples` are the first differences, one sentence each."""
 
     before: str
@@ -134,31 +134,31 @@ class Comparison:
     examples: tuple[str, ...]
 
 
-async def compared(before: AsyncIterator[Kept], after: AsyncIterator[Kept]) -> Comparison:
+async def compare_catalogues(before: AsyncIterator[CatalogueRecord], after: AsyncIterator[CatalogueRecord]) -> CatalogueComparison:
     """Compare all that two catalogues keep. `after` is the one that was made from the log."""
     digests = hashlib.sha256(), hashlib.sha256()
     images = different = 0
     examples: list[str] = []
-    async for pair in side_by_side(before, after):
+    async for pair in pair_records(before, after):
         for kept, digest in zip(pair, digests, strict=True):
             if kept is not None:
-                digest.update(canonical(kept))
+                digest.update(encode_for_digest(kept))
         images += pair[1] is not None
         if pair[0] != pair[1]:
             different += 1
-            if different <= SHOWN:
-                examples.append(difference(*pair))
-    return Comparison(digests[0].hexdigest(), digests[1].hexdigest(), images, different, tuple(examples))
+            if different <= MAX_EXAMPLES:
+                examples.append(describe_difference(*pair))
+    return CatalogueComparison(digests[0].hexdigest(), digests[1].hexdigest(), images, different, tuple(examples))
 
 
-def canonical(kept: Kept) -> bytes:
+def encode_for_digest(kept: CatalogueRecord) -> bytes:
     """What the digest of a catalogue is made of: an image a line, with sorted keys; vectors as hexadecimal digits."""
     vectors = {generation: vector.hex() for generation, vector in kept.vectors.items()}
     line = [kept.image_id, kept.removed, kept.document, vectors]
     return orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
-def difference(before: Kept | None, after: Kept | None) -> str:
+def describe_difference(before: CatalogueRecord | None, after: CatalogueRecord | None) -> str:
     """What is not the same of one image, in a sentence."""
     if after is None:
         return f"{_named(before)} is not in the log." if before else ""
@@ -172,32 +172,32 @@ def difference(before: Kept | None, after: Kept | None) -> str:
     return f"Image {after.image_id} is not as the log says: {', '.join(parts)}."
 
 
-def _named(kept: Kept) -> str:
+def _named(kept: CatalogueRecord) -> str:
     return f"{'The tombstone of image' if kept.removed else 'Image'} {kept.image_id}"
 
 
 @asynccontextmanager
-async def standstill(client: Client) -> AsyncIterator[tuple[list[Place], int]]:
+async def pause_writers(client: Client) -> AsyncIterator[tuple[list[WriterPosition], int]]:
     """The places at which the writers stand while they are held, and how many facts are still unsettled: tried again and again.
 
     Those have been delivered, so a catalogue that is filled up to these places has them. Raises Unavailable.
     """
-    await _settled(client, IDLE_WITHIN_S, idle=True)  # a moment without work is the best one, but there may be none
+    await _settled(client, IDLE_TIMEOUT_S, idle=True)  # a moment without work is the best one, but there may be none
     for last in (False, True):
         async with _paused(client):
-            unsettled = await _settled(client, SETTLES_WITHIN_S)
+            unsettled = await _settled(client, SETTLE_TIMEOUT_S)
             if last or not unsettled:
-                yield await places(client), unsettled
+                yield await read_writer_positions(client), unsettled
                 return
-        await _settled(client, REDELIVERED_WITHIN_S)
+        await _settled(client, REDELIVERY_TIMEOUT_S)
 
 
-async def places(client: Client, *, settled: bool = False) -> list[Place]:
+async def read_writer_positions(client: Client, *, settled: bool = False) -> list[WriterPosition]:
     """How far each writer has come: up to what is delivered to it, or up to where everything is `settled`."""
     found = []
     for writer in await _writers(client, IMAGES):
         ours = tuple(each for each in writer.filters if ".".join(each.split(".")[1:3]) in _KINDS)
-        found.append(Place(writer.name, ours, writer.settled if settled else writer.delivered))
+        found.append(WriterPosition(writer.name, ours, writer.settled if settled else writer.delivered))
     return found
 
 
@@ -208,20 +208,20 @@ async def _paused(client: Client) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await cancel(renewing)
+        await cancel_tasks(renewing)
         for stream, name in held:
             await resume_consumer(client, stream, name)
 
 
 async def _keep_paused(client: Client) -> None:
     while True:
-        end_if_cancelled()
-        await asyncio.sleep(RENEWED_EVERY_S)
+        raise_if_cancelled()
+        await asyncio.sleep(PAUSE_RENEWAL_S)
         await _pause(client)
 
 
 async def _pause(client: Client) -> list[tuple[str, str]]:
-    until = utc_now() + PAUSED_FOR
+    until = utc_now() + PAUSE_DURATION
     names = [(stream, writer.name) for stream in (IMAGES, RETRIES) for writer in await _writers(client, stream)]
     for stream, name in names:
         await pause_consumer(client, stream, name, until)
@@ -234,7 +234,7 @@ async def _settled(client: Client, within: float, *, idle: bool = False) -> int:
     with suppress(TimeoutError):
         async with asyncio.timeout(within):
             while left := await _left(client, idle=idle):
-                end_if_cancelled()
+                raise_if_cancelled()
                 await asyncio.sleep(0.05)
     return left
 
@@ -251,7 +251,7 @@ async def _writers(client: Client, stream: str, stages: Sequence[str] = (persist
 
 
 @asynccontextmanager
-async def alone(client: Client, subject: str, refusal: str) -> AsyncIterator[None]:
+async def claim_subject(client: Client, subject: str, refusal: str) -> AsyncIterator[None]:
     """Be the one who answers on this subject. Raises MapSeekError with `refusal` when somebody does already, Unavailable."""
     if await has_listener(client, subject):
         raise MapSeekError(refusal)
@@ -259,47 +259,49 @@ async def alone(client: Client, subject: str, refusal: str) -> AsyncIterator[Non
     async def at_it(message: Msg) -> None:
         await message.respond(b"")
 
-    async with listening(client, subject, at_it):
+    async with subscribe_subject(client, subject, at_it):
         yield
 
 
 @dataclass(frozen=True, slots=True)
-class Rebuilt:
+class RebuildResult:
     """What came of it. `unsettled` facts were delivered but not settled: what there was before may lack them."""
 
-    comparison: Comparison
+    comparison: CatalogueComparison
     unsettled: int
 
 
-async def rebuild_catalogue(client: Client, catalogue: Catalogue, *, verify: bool, progress: Progress) -> Rebuilt:
+async def rebuild_catalogue(client: Client, catalogue: Catalogue, *, verify: bool, progress: ReportPosition) -> RebuildResult:
     """Fill a catalogue beside this one, hold what writes to it, compare both at the same place of the log and, unless it is only to
     `verify`, let the new one take its place. Answers are given all the time.
 
     Raises MapSeekError when somebody is at it already, Unavailable when the log or the catalogue cannot be reached.
     """
-    async with alone(client, REBUILDING_CATALOGUE, _REFUSAL):
+    async with claim_subject(client, CATALOGUE_REBUILD_CHECK, _REFUSAL):
         return await _rebuild(client, catalogue, verify=verify, progress=progress)
 
 
-async def _rebuild(client: Client, catalogue: Catalogue, *, verify: bool, progress: Progress) -> Rebuilt:
+async def _rebuild(client: Client, catalogue: Catalogue, *, verify: bool, progress: ReportPosition) -> RebuildResult:
     dropped = (await read_generations(client)).dropped
-    beside = await catalogue.beside()
+    beside = await catalogue.create_replacement()
     try:
-        filling = Filling(client, beside, dropped, progress)
+        filling = CatalogueFiller(client, beside, dropped, progress)
         for _ in range(2):  # once for all that there is, once for what came meanwhile
-            await filling.up_to(await places(client, settled=True))
-        async with standstill(client) as (held_at, unsettled):
-            await filling.up_to(held_at)
+            await filling.fill_to(await read_writer_positions(client, settled=True))
+        async with pause_writers(client) as (held_at, unsettled):
+            await filling.fill_to(held_at)
             await _drop(beside, (await read_generations(client)).dropped - dropped)
-            comparison = await compared(catalogue.contents(), beside.contents())
+            comparison = await compare_catalogues(catalogue.contents(), beside.contents())
             if not verify:
-                await filling.up_to(await places(client))  # nothing as a rule, but what a new generation's durable began with
+                await filling.fill_to(
+                    await read_writer_positions(client)
+                )  # nothing as a rule, but what a new generation's durable began with
                 await catalogue.replace_with(beside)
         if not verify:
             await _drop(catalogue, (await read_generations(client)).dropped - dropped)
     finally:
         await beside.close()
-    return Rebuilt(comparison, unsettled)
+    return RebuildResult(comparison, unsettled)
 
 
 async def _drop(catalogue: Catalogue, generations: frozenset[str]) -> None:

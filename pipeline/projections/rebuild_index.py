@@ -11,42 +11,44 @@ from typing import Any
 
 from contracts.errors import MapSeekError
 from contracts.subjects import REBUILD_INDEX
-from infra.nats.connection import Client, outages
+from infra.nats.connection import Client, translate_outages
 from infra.vectors.snapshot import lock_snapshots
-from pipeline.projections.index import IndexComparison, Kind, compared, last_change, play
-from pipeline.projections.snapshots import Report, Request
-from pipeline.projections.vectors import VECTORS
+from pipeline.projections.index import IndexComparison, IndexKind, apply_log, compare_indexes, find_last_change
+from pipeline.projections.snapshots import RebuildReport, RebuildRequest
+from pipeline.projections.vectors import VECTOR_INDEX_KIND
 
-ANSWER_WITHIN_S = 10.0
+FIRST_REPORT_TIMEOUT_S = 10.0
 """The server says at once when nobody listens; else somebody answers by then."""
 
-FOUND_WITHIN_S = 2.0
+DISCOVERY_TIMEOUT_S = 2.0
 """Once one has answered, who has not said a word by then does not hold the index."""
 
-SILENT_FOR_S = 20.0
+SILENCE_TIMEOUT_S = 20.0
 """A process at work that says nothing for so long has ended."""
 
 
 async def ask_processes(
-    client: Client, *, verify: bool, heard: Callable[[Report], None], silent_for: float = SILENT_FOR_S
-) -> list[Report]:
+    client: Client, *, verify: bool, on_report: Callable[[RebuildReport], None], silent_for: float = SILENCE_TIMEOUT_S
+) -> list[RebuildReport]:
     """The last report of every process on each index that it holds, none where nobody does. `heard` is called with each report.
 
     Raises Unavailable.
     """
-    with outages():
-        return await _ask_processes(client, verify=verify, heard=heard, silent_for=silent_for)
+    with translate_outages():
+        return await _ask_processes(client, verify=verify, on_report=on_report, silent_for=silent_for)
 
 
-async def _ask_processes(client: Client, *, verify: bool, heard: Callable[[Report], None], silent_for: float) -> list[Report]:
+async def _ask_processes(
+    client: Client, *, verify: bool, on_report: Callable[[RebuildReport], None], silent_for: float
+) -> list[RebuildReport]:
     inbox = client.new_inbox()
-    reports: dict[str, Report] = {}
+    reports: dict[str, RebuildReport] = {}
     last_heard: dict[str, float] = {}
     subscription = await client.subscribe(inbox)
     try:
-        await client.publish(REBUILD_INDEX, Request(verify=verify).model_dump_json().encode(), reply=inbox)
+        await client.publish(REBUILD_INDEX, RebuildRequest(verify=verify).model_dump_json().encode(), reply=inbox)
         begun = monotonic()
-        while monotonic() - begun < (FOUND_WITHIN_S if reports else ANSWER_WITHIN_S) or any(
+        while monotonic() - begun < (DISCOVERY_TIMEOUT_S if reports else FIRST_REPORT_TIMEOUT_S) or any(
             report.state == "working" for report in reports.values()
         ):
             try:
@@ -56,9 +58,9 @@ async def _ask_processes(client: Client, *, verify: bool, heard: Callable[[Repor
             if message is not None and not message.data:
                 return []  # the server says that nobody listens
             if message is not None:
-                report = Report.model_validate_json(message.data)
+                report = RebuildReport.model_validate_json(message.data)
                 reports[report.process], last_heard[report.process] = report, monotonic()
-                heard(report)
+                on_report(report)
             for process, report in reports.items():
                 if report.state == "working" and monotonic() - last_heard[process] > silent_for:
                     ended = {"state": "failed", "reason": "it ended in the middle of it, or is not reached any more"}
@@ -69,7 +71,7 @@ async def _ask_processes(client: Client, *, verify: bool, heard: Callable[[Repor
 
 
 async def rebuild_snapshot(
-    client: Client, folder: Path, kind: Kind[Any] = VECTORS, *, verify: bool, progress: Callable[[int, int], None]
+    client: Client, folder: Path, kind: IndexKind[Any] = VECTOR_INDEX_KIND, *, verify: bool, progress: Callable[[int, int], None]
 ) -> IndexComparison | None:
     """Make the snapshot in a folder anew from the log, or only compare it. None when there is none: there is nothing to compare.
 
@@ -82,9 +84,9 @@ async def rebuild_snapshot(
         saved = await asyncio.to_thread(kind.load, folder)
         if saved is None and verify:
             return None
-        until = saved.position if saved else await last_change(client, kind)
+        until = saved.position if saved else await find_last_change(client, kind)
         beside = kind.empty(folder)
-        await play(client, kind, beside, until, lambda sequence: progress(sequence, until))
+        await apply_log(client, kind, beside, until, lambda sequence: progress(sequence, until))
         if not verify:
             await asyncio.to_thread(kind.save, beside, folder)
-        return await asyncio.to_thread(compared, kind, saved or kind.empty(folder), beside)
+        return await asyncio.to_thread(compare_indexes, kind, saved or kind.empty(folder), beside)

@@ -16,28 +16,28 @@ import structlog
 from pydantic import BaseModel
 
 from contracts.subjects import REBUILD_INDEX
-from infra.nats.connection import Client, Msg, listening
-from infra.tasks import cancel
+from infra.nats.connection import Client, Msg, subscribe_subject
+from infra.tasks import cancel_tasks
 from infra.vectors.snapshot import lock_snapshots
-from pipeline.projections.index import AnyIndex, IndexComparison, Kind, Projected, last_change
-from pipeline.projections.vectors import VECTORS, ProjectedIndex
+from pipeline.projections.index import AnyIndex, IndexComparison, IndexKind, IndexProjection, find_last_change
+from pipeline.projections.vectors import VECTOR_INDEX_KIND, VectorProjection
 
 log = structlog.get_logger()
 
-TOLD_EVERY_S = 0.5
+REPORT_INTERVAL_S = 0.5
 
-P = TypeVar("P", bound=Projected[Any])
+P = TypeVar("P", bound=IndexProjection[Any])
 
-SNAPSHOT_EVERY_S = 60.0
+SNAPSHOT_INTERVAL_S = 60.0
 
 
-class Request(BaseModel):
+class RebuildRequest(BaseModel):
     """What is asked for: the index anew, or with `verify` only a comparison."""
 
     verify: bool
 
 
-class Report(BaseModel):
+class RebuildReport(BaseModel):
     """What a process tells of an index: at work (`done` of `total` of the log), at the end, or when it failed (`reason`).
 
     `process` names the process, and behind it the index where it is not the one of vectors.
@@ -59,7 +59,9 @@ class Rebuildable(Protocol):
 
 
 @asynccontextmanager
-async def answering(client: Client, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+async def serve_rebuilds(
+    client: Client, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]
+) -> AsyncIterator[None]:
     """Rebuild the index of that name for whoever asks; `rebuilt` is called when another one answers from now on."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -69,15 +71,15 @@ async def answering(client: Client, name: str, index: Rebuildable, rebuilt: Call
         task.add_done_callback(tasks.discard)
 
     try:
-        async with listening(client, REBUILD_INDEX, asked):
+        async with subscribe_subject(client, REBUILD_INDEX, asked):
             yield
     finally:
-        await cancel(*tasks)
+        await cancel_tasks(*tasks)
 
 
 async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> None:
     place = f"{socket.gethostname()}/{os.getpid()}/{client.client_id}"
-    now = Report(process=place if name == VECTORS.name else f"{place} ({name})", index=name)
+    now = RebuildReport(process=place if name == VECTOR_INDEX_KIND.name else f"{place} ({name})", index=name)
 
     def progress(done: int, total: int) -> None:
         now.done, now.total = done, total
@@ -85,11 +87,11 @@ async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, re
     async def keep_telling() -> None:
         while True:
             await _tell(client, message, now)
-            await asyncio.sleep(TOLD_EVERY_S)
+            await asyncio.sleep(REPORT_INTERVAL_S)
 
     telling = asyncio.create_task(keep_telling())
     try:
-        request = Request.model_validate_json(message.data)
+        request = RebuildRequest.model_validate_json(message.data)
         comparison = await index.rebuild(verify=request.verify, progress=progress)
         if not request.verify:
             await rebuilt()
@@ -102,14 +104,14 @@ async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, re
     await _tell(client, message, end)
 
 
-async def _tell(client: Client, message: Msg, report: Report) -> None:
+async def _tell(client: Client, message: Msg, report: RebuildReport) -> None:
     await client.publish(message.reply, report.model_dump_json().encode())
 
 
-class Snapshots:
+class SnapshotWriter:
     """Writes snapshots of an index into a folder, one at a time; nothing where another process does it already."""
 
-    def __init__(self, projected: Projected[Any], folder: Path, *, writes: bool) -> None:
+    def __init__(self, projected: IndexProjection[Any], folder: Path, *, writes: bool) -> None:
         self._projected = projected
         self._folder = folder
         self._writes = writes
@@ -119,7 +121,7 @@ class Snapshots:
     async def keep_saving(self) -> None:
         """Save what is new every minute, for ever."""
         while True:
-            await asyncio.sleep(SNAPSHOT_EVERY_S)
+            await asyncio.sleep(SNAPSHOT_INTERVAL_S)
             await self.save()
 
     async def save(self) -> None:
@@ -135,15 +137,15 @@ class Snapshots:
 
 
 @asynccontextmanager
-async def projected_index(client: Client, folder: Path) -> AsyncIterator[ProjectedIndex]:
+async def open_vector_projection(client: Client, folder: Path) -> AsyncIterator[VectorProjection]:
     """The vector index, followed from its snapshot in `folder` (see `opened`)."""
-    async with opened(client, VECTORS, folder, ProjectedIndex) as index:
+    async with open_projection(client, VECTOR_INDEX_KIND, folder, VectorProjection) as index:
         yield index
 
 
 @asynccontextmanager
-async def opened(
-    client: Client, kind: Kind[AnyIndex], folder: Path, projecting: Callable[[Client, Kind[AnyIndex], AnyIndex, Path], P]
+async def open_projection(
+    client: Client, kind: IndexKind[AnyIndex], folder: Path, projecting: Callable[[Client, IndexKind[AnyIndex], AnyIndex, Path], P]
 ) -> AsyncIterator[P]:
     """Load the snapshot in `folder`, catch up with the log, and keep following it; a snapshot is written now and at the end.
 
@@ -155,15 +157,15 @@ async def opened(
     restored = index.position
     projected = projecting(client, kind, index, folder)
     with lock_snapshots(folder) as writes:
-        snapshots = Snapshots(projected, folder, writes=writes)
-        target = await last_change(client, kind)
-        tasks = [asyncio.create_task(projected.catch_up())]
+        snapshots = SnapshotWriter(projected, folder, writes=writes)
+        target = await find_last_change(client, kind)
+        tasks = [asyncio.create_task(projected.keep_up())]
         try:
-            await projected.reached(target)
+            await projected.wait_for_position(target)
             log.info(f"{kind.name} ready", entries=len(projected), restored_to=restored, position=projected.position)
             tasks.append(asyncio.create_task(snapshots.keep_saving()))
-            async with answering(client, kind.name, projected, snapshots.save):
+            async with serve_rebuilds(client, kind.name, projected, snapshots.save):
                 yield projected
         finally:
-            await cancel(*tasks)
+            await cancel_tasks(*tasks)
             await snapshots.save()

@@ -4,20 +4,22 @@ from collections.abc import Collection, Sequence
 
 from contracts.events import ImageEmbedded
 from contracts.ports import Neighbour
-from infra.vectors.index import EmbeddedIndex, digest_of
+from infra.vectors.index import EmbeddedIndex, compute_digest
 from infra.vectors.snapshot import load, save
-from pipeline.projections.index import Kind, Projected
+from pipeline.projections.index import IndexKind, IndexProjection
 
 
 async def _add(index: EmbeddedIndex, fact: ImageEmbedded) -> None:
-    index.add(fact.guild_id, fact.generation, fact.image_id, fact.audience, fact.vector)
+    index.add(fact.guild_id, fact.generation, fact.image_id, fact.audience_channel_id, fact.vector)
 
 
-VECTORS = Kind("vector index", ImageEmbedded, empty=lambda _: EmbeddedIndex(), add=_add, load=load, save=save, digest=digest_of)
+VECTOR_INDEX_KIND = IndexKind(
+    "vector index", ImageEmbedded, empty=lambda _: EmbeddedIndex(), add=_add, load=load, save=save, digest=compute_digest
+)
 """The embedded index of vectors (infra/vectors)."""
 
 
-class ProjectedIndex(Projected[EmbeddedIndex]):
+class VectorProjection(IndexProjection[EmbeddedIndex]):
     """The VectorSearch port over the embedded index; a search sees every vector that was recorded before it was asked."""
 
     def count(self, generation: str) -> int:
@@ -27,10 +29,10 @@ class ProjectedIndex(Projected[EmbeddedIndex]):
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        return await (await self.fresh(guild_id)).search(guild_id, generation, vector, top=top, channels=channels)
+        return await (await self.wait_until_fresh(guild_id)).search(guild_id, generation, vector, top=top, channels=channels)
 
-    async def like(
+    async def find_similar(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        index = await self.fresh(guild_id)
-        return await index.like(guild_id, generation, image_id, at_least=at_least, top=top, channels=channels)
+        index = await self.wait_until_fresh(guild_id)
+        return await index.find_similar(guild_id, generation, image_id, at_least=at_least, top=top, channels=channels)

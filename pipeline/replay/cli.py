@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from contracts.errors import MapSeekError
-from pipeline.cli.app import app, configured, err, out, stage_names, start
+from pipeline.cli.app import app, complete_stage_names, err, out, prepare_settings, run_and_exit
 
 replay_app = typer.Typer(invoke_without_command=True)
 app.add_typer(replay_app, name="replay")
 
-Name = Annotated[str, typer.Argument(help="The generation that is being built.")]
+BuildName = Annotated[str, typer.Argument(help="The generation that is being built.")]
 
 
 def _id(value: str | None) -> str | None:
@@ -40,7 +40,9 @@ def replay_command(
         str | None,
         typer.Option(metavar="NAME", callback=_name, help="What to call it; or the one to go on with. Default: the next g<N>."),
     ] = None,
-    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Play this stage again.", autocompletion=stage_names)] = None,
+    stage: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Play this stage again.", autocompletion=complete_stage_names)
+    ] = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="What was recorded since: a date, a time with offset, or `2d` ago.")
     ] = None,
@@ -75,7 +77,9 @@ def replay_command(
 
         chosen = Part(**part)  # type: ignore[arg-type]
         pace = Pace(rate, max_load)
-        start(replay_stage(configured(quiet=True), stage, chosen, generation, pace=pace, dry_run=dry_run, out=out, err=err))
+        run_and_exit(
+            replay_stage(prepare_settings(quiet=True), stage, chosen, generation, pace=pace, dry_run=dry_run, out=out, err=err)
+        )
     if encoder is None and name is None:
         raise MapSeekError(
             "Say what to replay: --encoder MODEL builds a generation, --name goes on with one, --stage plays a stage again."
@@ -86,9 +90,9 @@ def replay_command(
     from pipeline.replay.command import Pace, build_generation, estimate_generation
 
     if dry_run:
-        start(estimate_generation(configured(quiet=True), encoder, pretrained, name, out=out))
+        run_and_exit(estimate_generation(prepare_settings(quiet=True), encoder, pretrained, name, out=out))
     pace = Pace(rate, max_load)
-    start(build_generation(configured(quiet=True), encoder, pretrained, name, pace=pace, out=out, err=err))
+    run_and_exit(build_generation(prepare_settings(quiet=True), encoder, pretrained, name, pace=pace, out=out, err=err))
 
 
 def _refuse(options: dict[str, object], why: str) -> None:
@@ -98,24 +102,24 @@ def _refuse(options: dict[str, object], why: str) -> None:
 
 
 @replay_app.command("pause")
-def replay_pause_command(name: Name) -> None:
+def replay_pause_command(name: BuildName) -> None:
     """Let no process begin another batch of a build, until it is resumed."""
     from pipeline.replay.command import pause_build
 
-    start(pause_build(configured(quiet=True), name, out))
+    run_and_exit(pause_build(prepare_settings(quiet=True), name, out))
 
 
 @replay_app.command("resume")
-def replay_resume_command(name: Name) -> None:
+def replay_resume_command(name: BuildName) -> None:
     """Let a paused build go on."""
     from pipeline.replay.command import resume_build
 
-    start(resume_build(configured(quiet=True), name, out))
+    run_and_exit(resume_build(prepare_settings(quiet=True), name, out))
 
 
 @replay_app.command("cancel")
-def replay_cancel_command(name: Name) -> None:
+def replay_cancel_command(name: BuildName) -> None:
     """Give up a generation that is being built, and erase what there is of it."""
     from pipeline.replay.command import cancel_build
 
-    start(cancel_build(configured(quiet=True), name, out))
+    run_and_exit(cancel_build(prepare_settings(quiet=True), name, out))

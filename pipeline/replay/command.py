@@ -21,54 +21,54 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from contracts.errors import Unavailable, counted
+from contracts.errors import Unavailable, format_count
 from contracts.generations import Generation, Generations
 from contracts.ports import Encoder, ImageEncoder
 from contracts.stage import Stage
-from infra.tasks import cancel, end_if_cancelled
-from pipeline.cli.open import archive_server, wired
-from pipeline.engine.bulk_consumer import Hands, Limits, be_nice, give_way
+from infra.tasks import cancel_tasks, raise_if_cancelled
+from pipeline.cli.open import open_archive_server, open_container
+from pipeline.engine.bulk_consumer import Concurrency, Limits, lower_process_priority, yield_to_searches
 from pipeline.engine.metrics import Metrics
-from pipeline.engine.registry import stages_named
-from pipeline.generations.encoders import open_encoder_wished, refuse_missing_checkpoint, said
-from pipeline.generations.lifecycle import living
-from pipeline.generations.progress import is_paused, standing
-from pipeline.process import Process, running
+from pipeline.engine.registry import find_stages
+from pipeline.generations.encoders import encoder_label, open_requested_encoder, refuse_missing_checkpoint
+from pipeline.generations.lifecycle import find_alive_generation
+from pipeline.generations.progress import is_build_paused, read_generation_progress
+from pipeline.process import Process, open_process
 from pipeline.replay.build import (
-    begin,
     build,
     cancel_generation,
-    hands_for,
+    choose_concurrency,
+    find_build_to_join,
+    find_unused_name,
     pause_generation,
     require_pictures,
     resume_generation,
-    to_join,
-    unused_name,
+    start_or_join_generation,
 )
-from pipeline.replay.estimate import Estimate, estimate
-from pipeline.replay.stage_replay import Leg, Part, Tally, check_stage, legs, play_leg
+from pipeline.replay.estimate import Estimate, estimate_build
+from pipeline.replay.stage_replay import Leg, Part, Tally, check_stage, plan_legs, play_leg
 from pipeline.settings import Settings
 from stages import embed
 
-LOOK_EVERY_S = 1.0
-LOOKING_SHARE = 0.1
+REFRESH_S = 1.0
+MAX_COUNTING_SHARE = 0.1
 """Counting takes no more than this share of the time, however many images there are."""
 
 
-class Rate(ProgressColumn):
+class RateColumn(ProgressColumn):
     """Pictures or entries a second, of late."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:,.1f}/s", style="progress.data.speed")
 
 
-def bar(console: Console) -> Progress:
+def make_progress_bar(console: Console) -> Progress:
     """What is done, how fast, and how long it will take; rates are those of the last minute."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, speed_estimate_period=60)
 
 
-def estimate_page(encoder: Encoder, name: str, estimate: Estimate) -> RenderableType:
+def render_estimate(encoder: Encoder, name: str, estimate: Estimate) -> RenderableType:
     """What building a generation will take."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("what it would take")
@@ -80,21 +80,21 @@ def estimate_page(encoder: Encoder, name: str, estimate: Estimate) -> Renderable
     table.add_row("more in the index (memory and snapshot)", decimal(estimate.index_bytes))
     table.add_row(f"pictures a second, by {estimate.sampled} of them", f"{estimate.rate:,.1f}")
     table.add_row("time, in one process", str(timedelta(seconds=ceil(estimate.seconds))))
-    return Group(Text(headline(name, encoder.id, encoder.digest)), table)
+    return Group(Text(format_headline(name, encoder.id, encoder.digest)), table)
 
 
-def headline(name: str, encoder_id: str, digest: str) -> str:
+def format_headline(name: str, encoder_id: str, digest: str) -> str:
     """Which generation it is about."""
-    return f"Generation {name}: {said(encoder_id)} {digest[:12]}"
+    return f"Generation {name}: {encoder_label(encoder_id)} {digest[:12]}"
 
 
-def summary_table(events: int, new: int, known: int, rejected: int, dead_letters: int) -> Table:
+def render_replay_summary(events: int, new: int, already_recorded: int, rejected: int, dead_letters: int) -> Table:
     """What a replayed stage came to."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("events", "new facts", "already recorded", "rejected", "dead letters"):
         table.add_column(heading, justify="right")
     letters = f"[red]{dead_letters:,}[/]" if dead_letters else "0"
-    table.add_row(f"{events:,}", f"{new:,}", f"{known:,}", f"{rejected:,}", letters)
+    table.add_row(f"{events:,}", f"{new:,}", f"{already_recorded:,}", f"{rejected:,}", letters)
     return table
 
 
@@ -105,23 +105,23 @@ class Pace:
     rate: float | None = None
     max_load: float | None = None
 
-    def batch(self, most: int) -> int:
+    def limit_batch(self, most: int) -> int:
         """A slow one works in small batches, rather than in bursts."""
         return most if self.rate is None else max(1, min(most, math.floor(self.rate)))
 
 
 @asynccontextmanager
-async def at_work(settings: Settings, pace: Pace) -> AsyncIterator[tuple[Process, Limits]]:
+async def open_replay_process(settings: Settings, pace: Pace) -> AsyncIterator[tuple[Process, Limits]]:
     """A process that gives way to whoever asks, with no stages but what is played."""
-    async with archive_server(settings) as url:
-        be_nice()
-        async with running(settings, url, ()) as process:
+    async with open_archive_server(settings) as url:
+        lower_process_priority()
+        async with open_process(settings, url, ()) as process:
             limits = Limits(pace.rate, pace.max_load)
-            watching = asyncio.create_task(give_way(process.wiring.client, limits.questions))
+            watching = asyncio.create_task(yield_to_searches(process.container.client, limits.precedence))
             try:
                 yield process, limits
             finally:
-                await cancel(watching)
+                await cancel_tasks(watching)
 
 
 async def build_generation(
@@ -129,33 +129,33 @@ async def build_generation(
 ) -> int:
     """Build a generation, or go on with it. 1 if pictures are missing in it at the end."""
     refuse_missing_checkpoint(pretrained)
-    async with at_work(settings, pace) as (process, limits):
-        generations = await process.wiring.generations()
+    async with open_replay_process(settings, pace) as (process, limits):
+        generations = await process.container.generations()
         if model is None:
-            generation = living(generations.now, name or "")
-            encoder = await process.wiring.encoders.open(generation)
+            generation = find_alive_generation(generations.now, name or "")
+            encoder = await process.container.encoders.open(generation)
         else:
-            await require_pictures(process.wiring.client)
-            encoder = await open_encoder_wished(model, pretrained, settings)
+            await require_pictures(process.container.client)
+            encoder = await open_requested_encoder(model, pretrained, settings)
             generation = await _begun(process, encoder, model, pretrained, name)
-        err.print(headline(generation.name, generation.encoder, generation.digest), highlight=False)
-        with bar(err) as bars:
+        err.print(format_headline(generation.name, generation.encoder, generation.digest), highlight=False)
+        with make_progress_bar(err) as bars:
             task = bars.add_task(generation.name)
             looking = asyncio.create_task(_follow_build(process, generation, bars, task))
             try:
-                await build(process, generation, limits, pace.batch(settings.batch_size))
+                await build(process, generation, limits, pace.limit_batch(settings.batch_size))
             except asyncio.CancelledError:
                 bars.console.print(f"Stopped: `mapseek replay --name {generation.name}` goes on where it was.", highlight=False)
                 raise
             finally:
-                await cancel(looking)
+                await cancel_tasks(looking)
             found = await _show(process, generation, bars, task)
         return _tell_end(generation, found, generations.now, out)
 
 
 async def _begun(process: Process, encoder: ImageEncoder, model: str, pretrained: str | None, name: str | None) -> Generation:
     try:
-        return await begin(process, encoder, model, pretrained, name)
+        return await start_or_join_generation(process, encoder, model, pretrained, name)
     except BaseException:
         await encoder.close()
         raise
@@ -163,7 +163,7 @@ async def _begun(process: Process, encoder: ImageEncoder, model: str, pretrained
 
 def _tell_end(generation: Generation, missing: int, now: Generations, out: Console) -> int:
     if missing:
-        lacks = counted(missing, "picture")
+        lacks = format_count(missing, "picture")
         out.print(f"[red]Generation {generation.name} lacks {lacks}[/]: `mapseek failures list` says why.", highlight=False)
         return 1
     out.print(f"Generation {generation.name} is complete.", highlight=False)
@@ -181,13 +181,13 @@ async def _follow_build(process: Process, generation: Generation, bars: Progress
             await _show(process, generation, bars, task)
         except Unavailable:
             bars.update(task, description=f"{generation.name} (the log is out of reach)")
-        end_if_cancelled()
-        await asyncio.sleep(max(LOOK_EVERY_S, (loop.time() - began) / LOOKING_SHARE))
+        raise_if_cancelled()
+        await asyncio.sleep(max(REFRESH_S, (loop.time() - began) / MAX_COUNTING_SHARE))
 
 
 async def _show(process: Process, generation: Generation, bars: Progress, task: TaskID) -> int:
-    found = await standing(process.wiring.client, generation)
-    paused = " (paused)" if await is_paused(process.wiring.client, generation) else ""
+    found = await read_generation_progress(process.container.client, generation)
+    paused = " (paused)" if await is_build_paused(process.container.client, generation) else ""
     bars.update(task, description=f"{generation.name}{paused}", total=found.total, completed=min(found.done, found.total))
     return found.missing
 
@@ -197,22 +197,26 @@ async def estimate_generation(
 ) -> int:
     """Print what building a generation would take. Nothing is recorded."""
     refuse_missing_checkpoint(pretrained)
-    async with at_work(settings, Pace()) as (process, _):
-        now = (await process.wiring.generations()).now
-        pictures = await require_pictures(process.wiring.client)
+    async with open_replay_process(settings, Pace()) as (process, _):
+        now = (await process.container.generations()).now
+        pictures = await require_pictures(process.container.client)
         if model is None:
-            generation = living(now, name or "")
-            encoder = await process.wiring.encoders.open(generation)
-            title, pictures = generation.name, (await standing(process.wiring.client, generation)).missing
-            out.print(estimate_page(encoder.encoder, title, await estimate(process, encoder, pictures, settings.batch_size)))
+            generation = find_alive_generation(now, name or "")
+            encoder = await process.container.encoders.open(generation)
+            title, pictures = generation.name, (await read_generation_progress(process.container.client, generation)).missing
+            out.print(
+                render_estimate(encoder.encoder, title, await estimate_build(process, encoder, pictures, settings.batch_size))
+            )
             return 0
-        encoder = await open_encoder_wished(model, pretrained, settings)
+        encoder = await open_requested_encoder(model, pretrained, settings)
         try:
-            joined = to_join(now, encoder, name)
+            joined = find_build_to_join(now, encoder, name)
             if joined is not None:
-                pictures = (await standing(process.wiring.client, joined)).missing
-            title = joined.name if joined else name or unused_name(now)
-            out.print(estimate_page(encoder.encoder, title, await estimate(process, encoder, pictures, settings.batch_size)))
+                pictures = (await read_generation_progress(process.container.client, joined)).missing
+            title = joined.name if joined else name or find_unused_name(now)
+            out.print(
+                render_estimate(encoder.encoder, title, await estimate_build(process, encoder, pictures, settings.batch_size))
+            )
         finally:
             await encoder.close()
     return 0
@@ -220,25 +224,25 @@ async def estimate_generation(
 
 async def pause_build(settings: Settings, name: str, out: Console) -> int:
     """Pause, and say what that means."""
-    async with wired(settings) as wiring:
-        await pause_generation(wiring, name)
+    async with open_container(settings) as container:
+        await pause_generation(container, name)
     out.print(f"The build of {name} is paused, in every process: `mapseek replay resume {name}` goes on.", highlight=False)
     return 0
 
 
 async def resume_build(settings: Settings, name: str, out: Console) -> int:
     """Resume, and say what that means."""
-    async with wired(settings) as wiring:
-        await resume_generation(wiring, name)
+    async with open_container(settings) as container:
+        await resume_generation(container, name)
     out.print(f"The build of {name} goes on where `mapseek replay --name {name}` runs.", highlight=False)
     return 0
 
 
 async def cancel_build(settings: Settings, name: str, out: Console) -> int:
     """Give a build up, and say how much of it there was."""
-    async with wired(settings) as wiring:
-        erased = await cancel_generation(wiring, name)
-    out.print(f"Generation {name} is given up: {counted(erased, 'vector')} erased.", highlight=False)
+    async with open_container(settings) as container:
+        erased = await cancel_generation(container, name)
+    out.print(f"Generation {name} is given up: {format_count(erased, 'vector')} erased.", highlight=False)
     return 0
 
 
@@ -246,11 +250,11 @@ async def replay_stage(
     settings: Settings, name: str, part: Part, generation: str | None, *, pace: Pace, dry_run: bool, out: Console, err: Console
 ) -> int:
     """Play a stage again and print what came of it. 1 if there are dead letters."""
-    [stage] = stages_named([name])
+    [stage] = find_stages([name])
     check_stage(stage, part)
-    async with at_work(settings, pace) as (process, limits):
-        chosen = _chosen((await process.wiring.generations()).now, generation)
-        found = await legs(process.wiring.client, stage, part, chosen)
+    async with open_replay_process(settings, pace) as (process, limits):
+        chosen = _chosen((await process.container.generations()).now, generation)
+        found = await plan_legs(process.container.client, stage, part, chosen)
         if not any(leg.total for leg in found):
             out.print(f"That part of the log has nothing for {stage.name}.")
             return 0
@@ -261,8 +265,8 @@ async def replay_stage(
             done = sum(leg.total - leg.left for leg in found)
             err.print(f"Going on where it was: {done:,} of {sum(leg.total for leg in found):,} are done.", highlight=False)
         tally, metrics = Tally(), process.runtime.metrics
-        counted = tally.counting(stage)
-        with bar(err) as bars:
+        counted = tally.count_facts(stage)
+        with make_progress_bar(err) as bars:
             task = bars.add_task(stage.name, total=sum(leg.total for leg in found))
             earlier = sum(leg.total - leg.left for leg in found)
             looking = asyncio.create_task(_follow_stage(metrics, stage, bars, task, earlier))
@@ -273,26 +277,30 @@ async def replay_stage(
                 bars.console.print("Stopped: the same command goes on where it was.", highlight=False)
                 raise
             finally:
-                await cancel(looking)
+                await cancel_tasks(looking)
             bars.update(task, completed=earlier + _settled(metrics, stage))
-        known, rejected = _count(metrics.known, stage), _count(metrics.rejected, stage)
+        already_recorded, rejected = _count(metrics.already_recorded, stage), _count(metrics.rejected, stage)
         letters = _count(metrics.dead_lettered, stage)
-        out.print(summary_table(_settled(metrics, stage), tally.made + rejected - known, known, rejected, letters))
+        out.print(
+            render_replay_summary(
+                _settled(metrics, stage), tally.made + rejected - already_recorded, already_recorded, rejected, letters
+            )
+        )
         return 1 if letters else 0
 
 
 def _chosen(generations: Generations, name: str | None) -> Sequence[Generation]:
-    return generations.alive if name is None else [living(generations, name)]
+    return generations.alive if name is None else [find_alive_generation(generations, name)]
 
 
-def _hands(stage: Stage[Any], settings: Settings, pace: Pace) -> Hands:
-    return hands_for(stage, pace.batch(settings.batch_size if stage.name == embed.STAGE.name else settings.workers))
+def _hands(stage: Stage[Any], settings: Settings, pace: Pace) -> Concurrency:
+    return choose_concurrency(stage, pace.limit_batch(settings.batch_size if stage.name == embed.STAGE.name else settings.workers))
 
 
 async def _follow_stage(metrics: Metrics, stage: Stage[Any], bars: Progress, task: TaskID, earlier: int) -> None:
     while True:
         bars.update(task, completed=earlier + _settled(metrics, stage))
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(REFRESH_S)
 
 
 def _settled(metrics: Metrics, stage: Stage[Any]) -> int:

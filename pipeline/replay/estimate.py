@@ -7,19 +7,19 @@ from itertools import cycle, islice
 from time import perf_counter
 from typing import cast
 
-from contracts.envelope import Origin, headers_of
+from contracts.envelope import Origin, build_headers
 from contracts.errors import BlobMissing, MapSeekError, Reject
 from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed, ImagePreprocessed
 from contracts.generations import Generation
 from contracts.ports import BlobStore, ImageEncoder
 from contracts.subjects import IMAGES, subject_of, variant_filter
-from infra.nats.reader import body_of, past, readable
+from infra.nats.reader import decode_or_warn, encode_body, read_log
 from pipeline.clock import utc_now
 from pipeline.process import Process
-from pipeline.stage_dependencies import dependencies
+from pipeline.stage_dependencies import open_dependencies
 from stages import fingerprint, preprocess
 
-SAMPLE = 32
+SAMPLE_PICTURES = 32
 FLOAT_BYTES, HALF_BYTES = 4, 2
 RECORD_BYTES = 32
 """What the log's files hold of an entry besides its subject, headers and body."""
@@ -42,11 +42,11 @@ class Estimate:
         return self.pictures / self.rate
 
 
-async def estimate(process: Process, encoder: ImageEncoder, pictures: int, batch: int) -> Estimate:
+async def estimate_build(process: Process, encoder: ImageEncoder, pictures: int, batch: int) -> Estimate:
     """Embed and fingerprint some archived pictures for real, and keep nothing. Raises MapSeekError where none of them can be."""
-    wiring = process.wiring
+    container = process.container
     sample = await _sample(process)
-    blobs, deps = await wiring.blobs(), await _deps_as_if_begun(process, encoder)
+    blobs, deps = await container.blobs(), await _deps_as_if_begun(process, encoder)
     await _embedded(encoder, blobs, list(islice(cycle(sample), batch)))  # the first batch also warms the model up
     began = perf_counter()
     done = await _embedded(encoder, blobs, sample)
@@ -68,13 +68,13 @@ async def estimate(process: Process, encoder: ImageEncoder, pictures: int, batch
 
 async def _sample(process: Process) -> list[ImagePreprocessed]:
     found: list[ImagePreprocessed] = []
-    filters = [variant_filter(ImagePreprocessed, preprocess.PREPROCESSING)]
-    async with aclosing(past(process.wiring.client, IMAGES, filters)) as messages:
+    filters = [variant_filter(ImagePreprocessed, preprocess.DEFAULT_PREPROCESSING)]
+    async with aclosing(read_log(process.container.client, IMAGES, filters)) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded is not None and isinstance(recorded.fact, ImagePreprocessed):
                 found.append(recorded.fact)
-            if len(found) == SAMPLE:
+            if len(found) == SAMPLE_PICTURES:
                 break
     return found
 
@@ -94,9 +94,13 @@ async def _embedded(encoder: ImageEncoder, blobs: BlobStore, pictures: list[Imag
 
 async def _deps_as_if_begun(process: Process, encoder: ImageEncoder) -> fingerprint.Deps:
     """What a generation would be fingerprinted by that is never opened, as its encoder is at hand."""
-    made_of = encoder.encoder.id, encoder.encoder.digest, preprocess.PREPROCESSING, encoder.encoder.dimensions
-    generation = Generation("", *made_of, sequence=0, model="", pretrained=None, precision="", fingerprint=fingerprint.METHOD)
-    return cast("fingerprint.Deps", await dependencies(fingerprint.STAGE, ImagePreprocessed.family, process.wiring, generation))
+    made_of = encoder.encoder.id, encoder.encoder.digest, preprocess.DEFAULT_PREPROCESSING, encoder.encoder.dimensions
+    generation = Generation(
+        "", *made_of, sequence=0, model="", pretrained=None, precision="", fingerprint=fingerprint.DEFAULT_METHOD
+    )
+    return cast(
+        "fingerprint.Deps", await open_dependencies(fingerprint.STAGE, ImagePreprocessed.family, process.container, generation)
+    )
 
 
 async def _fingerprinted(deps: fingerprint.Deps, pictures: list[ImagePreprocessed]) -> list[int]:
@@ -104,7 +108,7 @@ async def _fingerprinted(deps: fingerprint.Deps, pictures: list[ImagePreprocesse
 
     async def fingerprinted(picture: ImagePreprocessed) -> int:
         try:
-            if await fingerprint.known(picture, deps) is None:
+            if await fingerprint.reuse_fingerprint(picture, deps) is None:
                 return len((await deps.fingerprinting.fingerprint(await deps.blobs.get(picture.pixels))).data)
         except (BlobMissing, Reject):
             pass
@@ -121,7 +125,7 @@ def _logged(picture: ImagePreprocessed, dimensions: int) -> int:
     fingerprinted = ImageFingerprinted(**picture.identity, **blob, generation="g0", method="f0", quality=100, features=100)
     size = 0
     for fact in (embedded, fingerprinted, indexed):
-        headers = headers_of(fact, Origin(picture.image_id, subject_of(picture), replayed=True), "mapseek/host/1", utc_now())
+        headers = build_headers(fact, Origin(picture.image_id, subject_of(picture), replayed=True), "mapseek/host/1", utc_now())
         written = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        size += RECORD_BYTES + len(subject_of(fact)) + len(written) + len(body_of(fact))
+        size += RECORD_BYTES + len(subject_of(fact)) + len(written) + len(encode_body(fact))
     return size

@@ -18,26 +18,26 @@ from contracts.errors import MapSeekError
 from contracts.events import Fact, ImageFact
 from contracts.generations import Generation
 from contracts.stage import Stage
-from contracts.subjects import LANES, durable_name, part_filters
+from contracts.subjects import LANES, consumer_name, selection_filters
 from infra.nats.connection import Client
 from infra.nats.consumers import delete_consumer, read_consumer
-from infra.nats.reader import count_of, last_before, last_sequence
+from infra.nats.reader import count_entries, find_sequence_before, read_last_sequence
 from pipeline.clock import utc_now
-from pipeline.engine.bulk_consumer import Gone, Hands, Limits, Track, play, through_outages
-from pipeline.engine.consumers import Durable, put_durable, replay_durable
+from pipeline.engine.bulk_consumer import Concurrency, ConsumerDeleted, Limits, ReplaySpan, replay_span, retry_through_outages
+from pipeline.engine.consumers import StageConsumer, plan_replay_consumer, put_consumer
 from pipeline.engine.job import Job
 from pipeline.process import Process
-from pipeline.stage_dependencies import dependencies
+from pipeline.stage_dependencies import open_dependencies
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
-KEPT_FOR = timedelta(days=30)
+INTERRUPTED_KEPT_FOR = timedelta(days=30)
 """A replay that was interrupted and never gone on with is forgotten after so long."""
 
-END, TOTAL = "mapseek-end", "mapseek-total"
+END_KEY, TOTAL_KEY = "mapseek-end", "mapseek-total"
 """What a durable's metadata say of its replay."""
 
-SPEAKS = {
+LIVE_ONLY_REASONS = {
     "alert": "it decides who is told of an image",
     "notify": "it posts on Discord and sends direct messages",
     "reply": "it answers people on Discord, who were answered long ago",
@@ -65,7 +65,7 @@ class Part:
             raise MapSeekError("--since and --from-seq both say where to begin: give one of them.")
 
 
-def moment(text: str, now: datetime) -> datetime:
+def parse_moment(text: str, now: datetime) -> datetime:
     """A time with its offset, a date (its first moment in UTC), or how long ago (`90m`, `2d`). Raises MapSeekError."""
     try:
         return _moment(text, now)
@@ -96,7 +96,7 @@ class Leg:
     `begun` says that a replay that was interrupted is gone on with.
     """
 
-    track: Track
+    track: ReplaySpan
     family: str
     filters: tuple[str, ...]
     after: int
@@ -112,7 +112,7 @@ class Tally:
 
     made: int = 0
 
-    def counting(self, stage: Stage[Any]) -> Stage[Any]:
+    def count_facts(self, stage: Stage[Any]) -> Stage[Any]:
         """The stage, with its facts counted."""
 
         async def handle(event: Any, deps: Any) -> Sequence[Fact]:
@@ -127,41 +127,43 @@ def check_stage(stage: Stage[Any], part: Part) -> None:
     """Raises MapSeekError for a stage that a replay must not touch, and for a part that it has nothing to do with."""
     part.check()
     if stage.live_only:
-        why = SPEAKS.get(stage.name, "it speaks to people")
+        why = LIVE_ONLY_REASONS.get(stage.name, "it speaks to people")
         raise MapSeekError(f"The stage {stage.name} cannot be replayed: {why}, and a replay tells nobody of anything.")
-    if part.image is not None and lane_of(stage) != ImageFact.family:
-        raise MapSeekError(f"--image picks an archived image, but {stage.name} works in the {lane_of(stage)} lane: leave it out.")
+    if part.image is not None and choose_lane(stage) != ImageFact.family:
+        raise MapSeekError(
+            f"--image picks an archived image, but {stage.name} works in the {choose_lane(stage)} lane: leave it out."
+        )
 
 
-def lane_of(stage: Stage[Any]) -> str:
+def choose_lane(stage: Stage[Any]) -> str:
     """The lane that is replayed: the archive, where the stage has anything to do with it, and not old questions."""
     return ImageFact.family if ImageFact.family in stage.families else stage.families[0]
 
 
-async def legs(client: Client, stage: Stage[Any], part: Part, generations: Sequence[Generation]) -> list[Leg]:
+async def plan_legs(client: Client, stage: Stage[Any], part: Part, generations: Sequence[Generation]) -> list[Leg]:
     """What there is to play, for all generations at once and for each of these. Raises MapSeekError and Unavailable."""
-    family = lane_of(stage)
+    family = choose_lane(stage)
     stream = LANES[family]
     now = utc_now()
     after = max(0, (part.from_seq or 1) - 1)
-    end = await last_sequence(client, stream)
+    end = await read_last_sequence(client, stream)
     if part.since is not None:
-        after = await last_before(client, stream, min(now, moment(part.since, now)))
+        after = await find_sequence_before(client, stream, min(now, parse_moment(part.since, now)))
     if part.until is not None:
-        end = min(end, await last_before(client, stream, min(now, moment(part.until, now))))
+        end = min(end, await find_sequence_before(client, stream, min(now, parse_moment(part.until, now))))
     found = []
     for generation in (None, *generations):
-        if kinds := stage.consumed_in(family, by_generation=generation is not None):
+        if kinds := stage.list_consumed(family, by_generation=generation is not None):
             filters = tuple(each for kind in kinds for each in _filters(kind, part, generation))
-            name = durable_name(f"replay-{stage.name}", family, generation.name if generation else None)
-            track = Track(stream, f"{name}-{part.digest}", end)
+            name = consumer_name(f"replay-{stage.name}", family, generation.name if generation else None)
+            track = ReplaySpan(stream, f"{name}-{part.digest}", end)
             found.append(await _as_it_stands(client, Leg(track, family, filters, after, 0, 0, generation)))
     return found
 
 
 def _filters(kind: type[Fact], part: Part, generation: Generation | None) -> tuple[str, ...]:
-    variant = generation.token(kind.variant) if generation and kind.variant else None
-    return part_filters(kind, variant, part.guild, part.image)
+    variant = generation.variant_token(kind.variant) if generation and kind.variant else None
+    return selection_filters(kind, variant, part.guild, part.image)
 
 
 async def _as_it_stands(client: Client, leg: Leg) -> Leg:
@@ -170,35 +172,37 @@ async def _as_it_stands(client: Client, leg: Leg) -> Leg:
     if begun is None:
         total = await _between(client, leg, leg.after, leg.track.end)
         return replace(leg, total=total, left=total)
-    track = replace(leg.track, end=int(begun.metadata[END]))
+    track = replace(leg.track, end=int(begun.metadata[END_KEY]))
     left = await _between(client, leg, begun.delivered, track.end) + begun.in_flight
-    return replace(leg, track=track, total=int(begun.metadata[TOTAL]), left=left, begun=True)
+    return replace(leg, track=track, total=int(begun.metadata[TOTAL_KEY]), left=left, begun=True)
 
 
 async def _between(client: Client, leg: Leg, after: int, end: int) -> int:
     stream = leg.track.stream
-    return await count_of(client, stream, leg.filters, after=after) - await count_of(
+    return await count_entries(client, stream, leg.filters, after=after) - await count_entries(
         client, stream, leg.filters, after=max(after, end)
     )
 
 
-async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits, hands: Hands) -> None:
+async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits, hands: Concurrency) -> None:
     """Work until a leg is settled, and forget its durable. Raises MapSeekError where what the stage needs cannot be opened."""
-    client = process.wiring.client
-    deps = await dependencies(stage, leg.family, process.wiring, leg.generation)
+    client = process.container.client
+    deps = await open_dependencies(stage, leg.family, process.container, leg.generation)
     job = Job(stage, leg.family, deps, leg.generation.name if leg.generation else None, replay=leg.track.durable)
     if leg.total and not leg.begun:
-        await put_durable(client, _durable(stage, leg))
+        await put_consumer(client, _durable(stage, leg))
 
     async def to_the_end() -> None:
-        with suppress(Gone):  # another process was through with it first
+        with suppress(ConsumerDeleted):  # another process was through with it first
             if leg.left:
-                await play(client, leg.track, job, process.runtime, limits, hands)
+                await replay_span(client, leg.track, job, process.runtime, limits, hands)
             await delete_consumer(client, leg.track.stream, leg.track.durable)
 
-    await through_outages(to_the_end)
+    await retry_through_outages(to_the_end)
 
 
-def _durable(stage: Stage[Any], leg: Leg) -> Durable:
-    notes = {END: str(leg.track.end), TOTAL: str(leg.total)}
-    return replay_durable(stage, leg.family, leg.track.durable, leg.filters, leg.after, kept_for=KEPT_FOR, notes=notes)
+def _durable(stage: Stage[Any], leg: Leg) -> StageConsumer:
+    notes = {END_KEY: str(leg.track.end), TOTAL_KEY: str(leg.total)}
+    return plan_replay_consumer(
+        stage, leg.family, leg.track.durable, leg.filters, leg.after, kept_for=INTERRUPTED_KEPT_FOR, notes=notes
+    )

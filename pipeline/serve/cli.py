@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, configured, out, stage_names, start
+from pipeline.cli.app import app, complete_stage_names, out, prepare_settings, run_and_exit
 
 topology_app = typer.Typer(help="Show or change how the NATS server is set up.", no_args_is_help=True)
 app.add_typer(topology_app, name="topology")
@@ -18,12 +18,12 @@ def up_command() -> None:
     """
     from pipeline.serve.command import serve_all
 
-    start(serve_all(configured()))
+    run_and_exit(serve_all(prepare_settings()))
 
 
 @app.command("run")
 def run_command(
-    stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.", autocompletion=stage_names)],
+    stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.", autocompletion=complete_stage_names)],
 ) -> None:
     """Run the named stages alone.
 
@@ -31,7 +31,7 @@ def run_command(
     """
     from pipeline.serve.command import serve_stages
 
-    start(serve_stages(configured(), stages))
+    run_and_exit(serve_stages(prepare_settings(), stages))
 
 
 @app.command("gateway")
@@ -42,7 +42,7 @@ def gateway_command() -> None:
     """
     from pipeline.serve.command import serve_gateway
 
-    start(serve_gateway(configured()))
+    run_and_exit(serve_gateway(prepare_settings()))
 
 
 @app.command("status")
@@ -56,7 +56,7 @@ def status_command(
     """
     from pipeline.serve.command import show_status
 
-    start(show_status(configured(quiet=True), watch=watch, as_json=as_json, out=out))
+    run_and_exit(show_status(prepare_settings(quiet=True), watch=watch, as_json=as_json, out=out))
 
 
 @app.command("invite")
@@ -69,15 +69,15 @@ def invite_command(
     """
     from pipeline.serve.command import show_invite
 
-    show_invite(configured(quiet=True), guild, out)
+    show_invite(prepare_settings(quiet=True), guild, out)
 
 
 @topology_app.command("diff")
 def topology_diff_command() -> None:
     """Show how the server differs from what this version needs; exit code 1 if it does."""
-    from pipeline.serve.command import topology_differences
+    from pipeline.serve.command import show_topology_differences
 
-    start(topology_differences(configured(quiet=True), out))
+    run_and_exit(show_topology_differences(prepare_settings(quiet=True), out))
 
 
 @topology_app.command("apply")
@@ -85,7 +85,7 @@ def topology_apply_command() -> None:
     """Change the server to what this version needs. No log entry is lost."""
     from pipeline.serve.command import apply_topology
 
-    start(apply_topology(configured(quiet=True), out))
+    run_and_exit(apply_topology(prepare_settings(quiet=True), out))
 
 
 @app.command("schema")
@@ -96,9 +96,9 @@ def schema_command(
 
     They are made from the contracts, in a source checkout.
     """
-    from pipeline.schemas import check_files, write_files
+    from pipeline.schemas import find_stale_files, write_stale_files
 
-    stale = check_files() if check else write_files()
+    stale = find_stale_files() if check else write_stale_files()
     for path in stale:
         out.print(f"{'out of date' if check else 'written'}: {path}")
     raise typer.Exit(1 if check and stale else 0)

@@ -20,20 +20,20 @@ from rich.table import Table
 
 from contracts.errors import MapSeekError
 from contracts.stage import Stage
-from infra.discord.invite import INTENTS, PERMISSIONS, application_of, invite_link
-from infra.nats.server import announced_url
-from pipeline.cli.open import log_client
+from infra.discord.invite import INTENTS, PERMISSIONS, build_invite_link, parse_application_id
+from infra.nats.server import read_announced_url
+from pipeline.cli.open import open_log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.engine.registry import STAGES, stages_named
-from pipeline.monitoring.status import StageStatus, status
-from pipeline.process import log_server, running, until_stopped
-from pipeline.settings import Settings, data_folder, require_token
+from pipeline.engine.registry import STAGES, find_stages
+from pipeline.monitoring.status import StageStatus, read_status
+from pipeline.process import open_log_server, open_process, wait_until_stopped
+from pipeline.settings import Settings, get_data_folder, require_token
 
 LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal": "removal"}
 
 
-HEADINGS = ("stage", "lane", "pending", "in flight", "retried", "dead letters", "done", "per s", "last active")
+STATUS_HEADINGS = ("stage", "lane", "pending", "in flight", "retried", "dead letters", "done", "per s", "last active")
 
 WATCH_SAMPLE_S = 2.0
 
@@ -41,48 +41,48 @@ WATCH_SAMPLE_S = 2.0
 async def serve_all(settings: Settings) -> None:
     """Everything in one process."""
     require_token(settings)
-    async with log_server(settings) as url:
+    async with open_log_server(settings) as url:
         await _serve(settings, url, STAGES, with_gateway=True)
 
 
 async def serve_stages(settings: Settings, names: list[str]) -> None:
     """Some stages alone."""
-    await _serve(settings, existing_log(settings), stages_named(names))
+    await _serve(settings, find_log_url(settings), find_stages(names))
 
 
 async def serve_gateway(settings: Settings) -> None:
     """The gateway alone."""
     require_token(settings)
-    await _serve(settings, existing_log(settings), (), with_gateway=True)
+    await _serve(settings, find_log_url(settings), (), with_gateway=True)
 
 
 async def _serve(settings: Settings, url: str, stages: Sequence[Stage[Any]], *, with_gateway: bool = False) -> None:
-    async with running(settings, url, stages, with_gateway=with_gateway, monitored=True) as process:
-        await until_stopped(process)
+    async with open_process(settings, url, stages, with_gateway=with_gateway, monitored=True) as process:
+        await wait_until_stopped(process)
 
 
-def existing_log(settings: Settings) -> str:
+def find_log_url(settings: Settings) -> str:
     """The URL of a log that somebody else runs. Raises MapSeekError when there is none."""
-    url = settings.nats_url or announced_url(data_folder(settings) / "nats")
+    url = settings.nats_url or read_announced_url(get_data_folder(settings) / "nats")
     if url is None:
         raise MapSeekError(f"No log is running on {settings.data_dir}: set NATS_URL, or start `mapseek up` there first.")
     return url
 
 
-def status_json(statuses: Sequence[StageStatus]) -> str:
+def status_to_json(statuses: Sequence[StageStatus]) -> str:
     """A JSON array, one object a stage and lane."""
     return orjson.dumps([asdict(each) for each in statuses], option=orjson.OPT_UTC_Z).decode()
 
 
-def status_cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
+def build_status_cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
     """The table as text, headings first. The server knows of activity since its own start."""
-    return [HEADINGS, *(_row(each, now) for each in statuses)]
+    return [STATUS_HEADINGS, *(_row(each, now) for each in statuses)]
 
 
-def status_table(statuses: Sequence[StageStatus], now: datetime) -> Table:
+def render_status(statuses: Sequence[StageStatus], now: datetime) -> Table:
     """The table for a terminal of 80 columns; what needs a look is red or yellow."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for number, heading in enumerate(HEADINGS):
+    for number, heading in enumerate(STATUS_HEADINGS):
         table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
     for each in statuses:
         row = list(_row(each, now))
@@ -111,23 +111,23 @@ def _ago(moment: datetime | None, now: datetime) -> str:
 
 async def show_status(settings: Settings, *, watch: bool, as_json: bool, out: Console) -> int:
     """Print the status once, or again and again until interrupted."""
-    async with log_client(settings, "mapseek-inspect") as client:
+    async with open_log_client(settings, "mapseek-inspect") as client:
         if watch and not as_json:
             with Live(console=out, auto_refresh=False) as live:
                 while True:
-                    live.update(status_table(await status(client, STAGES, WATCH_SAMPLE_S), utc_now()), refresh=True)
-        statuses = await status(client, STAGES)
+                    live.update(render_status(await read_status(client, STAGES, WATCH_SAMPLE_S), utc_now()), refresh=True)
+        statuses = await read_status(client, STAGES)
         if as_json:
-            out.print(status_json(statuses), soft_wrap=True, markup=False, highlight=False)
+            out.print(status_to_json(statuses), soft_wrap=True, markup=False, highlight=False)
         else:
-            out.print(status_table(statuses, utc_now()))
+            out.print(render_status(statuses, utc_now()))
     return 0
 
 
-async def topology_differences(settings: Settings, out: Console) -> int:
+async def show_topology_differences(settings: Settings, out: Console) -> int:
     """Print what differs; 1 if anything does."""
-    async with log_client(settings, "mapseek-inspect") as client:
-        found = await topology.differences(client, STAGES)
+    async with open_log_client(settings, "mapseek-inspect") as client:
+        found = await topology.find_differences(client, STAGES)
     for difference in found:
         out.print(str(difference), markup=False, highlight=False)
     if not found:
@@ -137,16 +137,16 @@ async def topology_differences(settings: Settings, out: Console) -> int:
 
 async def apply_topology(settings: Settings, out: Console) -> int:
     """Change what differs, and say so."""
-    async with log_client(settings, "mapseek-inspect") as client:
-        found = await topology.differences(client, STAGES)
-        await topology.apply(client, STAGES)
+    async with open_log_client(settings, "mapseek-inspect") as client:
+        found = await topology.find_differences(client, STAGES)
+        await topology.update_topology(client, STAGES)
     out.print(f"{len(found)} differences applied.")
     return 0
 
 
 def show_invite(settings: Settings, guild: int | None, out: Console) -> None:
     """Print the link, and what it asks for. Raises MapSeekError where DISCORD_TOKEN is not set or is no token."""
-    link = invite_link(application_of(require_token(settings)), guild)
+    link = build_invite_link(parse_application_id(require_token(settings)), guild)
     out.print(link, soft_wrap=True, markup=False, highlight=False)
     out.print(_table("Permission", PERMISSIONS))
     out.print(_table("Intent", INTENTS))

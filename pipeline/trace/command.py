@@ -16,17 +16,17 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.events import ImagePosted
 from contracts.generations import Generations
 from infra.nats.projections import read_generations
-from pipeline.cli.open import log_client
+from pipeline.cli.open import open_log_client
 from pipeline.container import open_catalogue
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from pipeline.failures.render import briefly
-from pipeline.settings import Settings, prepared_data_dir
-from pipeline.trace.lookup import Entity, Found, entities, history
-from pipeline.trace.story import InCatalogue, Standing, Step, Story, standing_of, story_of
+from pipeline.failures.render import shorten_digests
+from pipeline.settings import Settings, ensure_data_folder
+from pipeline.trace.lookup import Entity, EntityHistory, find_entities, read_history
+from pipeline.trace.story import CatalogueStatus, EntityStatus, Story, TraceStep, build_story, describe_status
 
 
-def trace_page(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> RenderableType:
+def render_trace(found: EntityHistory, story: Story, standing: EntityStatus, catalogue: CatalogueStatus) -> RenderableType:
     """A row for each step, and where it stands; at home in 100 columns."""
     entity = found.entity
     first = next((step.at for step in story.steps if step.at), None)
@@ -52,13 +52,13 @@ def trace_page(found: Found, story: Story, standing: Standing, catalogue: InCata
     return Group(*parts)
 
 
-def _cells(step: Step, new_day: bool) -> list[Text]:
+def _cells(step: TraceStep, new_day: bool) -> list[Text]:
     time = "-" if step.at is None else f"{step.at:%Y-%m-%d %H:%M:%S}" if new_day else f"{step.at:%H:%M:%S.%f}"[:-3]
     after = "" if step.after_s is None else _seconds(step.after_s)
     what = " ".join(
         filter(None, (step.what, f"[{step.generation}]" if step.generation else "", "(replay)" if step.replayed else ""))
     )
-    return [Text(cell) for cell in (time, after, step.stage, what, briefly(step.detail), step.process)]
+    return [Text(cell) for cell in (time, after, step.stage, what, shorten_digests(step.detail), step.process)]
 
 
 def _seconds(seconds: float) -> str:
@@ -68,7 +68,7 @@ def _seconds(seconds: float) -> str:
     return f"+{seconds:.3f} s"
 
 
-def _kept(standing: Standing, catalogue: InCatalogue) -> RenderableType:
+def _kept(standing: EntityStatus, catalogue: CatalogueStatus) -> RenderableType:
     """What is kept of an image."""
     lines = []
     if catalogue.problem:
@@ -84,7 +84,7 @@ def _kept(standing: Standing, catalogue: InCatalogue) -> RenderableType:
     return Text("\n".join(lines))
 
 
-def trace_json(found: Found, story: Story, standing: Standing, catalogue: InCatalogue) -> dict[str, Any]:
+def trace_to_json(found: EntityHistory, story: Story, standing: EntityStatus, catalogue: CatalogueStatus) -> dict[str, Any]:
     """The same for a program."""
     return {
         "kind": found.entity.kind,
@@ -102,37 +102,37 @@ def trace_json(found: Found, story: Story, standing: Standing, catalogue: InCata
 
 async def trace_entities(settings: Settings, what: str, *, as_json: bool, out: Console) -> int:
     """Print the story of each image or search that is meant."""
-    async with log_client(settings, "mapseek-trace") as client:
-        await topology.ensure(client, STAGES)
+    async with open_log_client(settings, "mapseek-trace") as client:
+        await topology.ensure_topology(client, STAGES)
         generations = await read_generations(client)
-        found = [await history(client, entity) for entity in await entities(client, what)]
+        found = [await read_history(client, entity) for entity in await find_entities(client, what)]
     told = []
     for each in found:
-        story, catalogue = story_of(each, STAGES), await _in_catalogue(settings, each.entity, generations)
-        standing = standing_of(each, story.facts, generations, catalogue)
+        story, catalogue = build_story(each, STAGES), await _in_catalogue(settings, each.entity, generations)
+        standing = describe_status(each, story.facts, generations, catalogue)
         told.append((each, story, standing, catalogue))
     if as_json:
-        text = orjson.dumps([trace_json(*one) for one in told], option=orjson.OPT_UTC_Z).decode()
+        text = orjson.dumps([trace_to_json(*one) for one in told], option=orjson.OPT_UTC_Z).decode()
         out.print(text, soft_wrap=True, markup=False, highlight=False)
     else:
         for one in told:
-            out.print(trace_page(*one))
+            out.print(render_trace(*one))
             out.print()
     return 0
 
 
-async def _in_catalogue(settings: Settings, entity: Entity, generations: Generations) -> InCatalogue:
+async def _in_catalogue(settings: Settings, entity: Entity, generations: Generations) -> CatalogueStatus:
     """What the catalogue has of an image. One that is down does not keep the log from being read."""
     if entity.kind != "image":
-        return InCatalogue()
+        return CatalogueStatus()
     try:
-        catalogue = await open_catalogue(settings, prepared_data_dir(settings))
+        catalogue = await open_catalogue(settings, ensure_data_folder(settings))
         try:
             there = entity.id in await catalogue.entries([entity.id])
             names = [each.name for each in generations.alive]
             vectors = {name for name in names if await catalogue.vector(entity.id, name) is not None}
-            return InCatalogue(there, await catalogue.removed(entity.id), frozenset(vectors))
+            return CatalogueStatus(there, await catalogue.is_removed(entity.id), frozenset(vectors))
         finally:
             await catalogue.close()
     except (Unavailable, MapSeekError) as error:
-        return InCatalogue(problem=str(error))
+        return CatalogueStatus(problem=str(error))

@@ -24,12 +24,12 @@ from contracts.subjects import (
 )
 from infra.discord.ask.parse import parse_message_link
 from infra.nats.connection import Client
-from infra.nats.reader import RawEntry, list_subjects, read_each
-from pipeline.failures.letters import Letter, letter_in
+from infra.nats.reader import RawEntry, list_subjects, read_last_entries
+from pipeline.failures.letters import Letter, letter_from_entry
 
-Kind = Literal["image", "search"]
+EntityKind = Literal["image", "search"]
 
-LOGS: dict[Kind, tuple[tuple[str, Family], ...]] = {
+FACT_STREAMS: dict[EntityKind, tuple[tuple[str, Family], ...]] = {
     "image": ((IMAGES, "image"),),
     "search": ((SEARCHES, "search"), (JUDGEMENTS, "search"), (ALERTS, "alert")),
 }
@@ -40,13 +40,13 @@ LOGS: dict[Kind, tuple[tuple[str, Family], ...]] = {
 class Entity:
     """One image or search."""
 
-    kind: Kind
+    kind: EntityKind
     guild_id: str
     id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EntityHistory:
     """All that the logs hold of it: facts, incidents, the dead letters that lie open, and those that are put back and wait."""
 
     entity: Entity
@@ -56,14 +56,14 @@ class Found:
     waiting: list[Letter]
 
 
-async def entities(client: Client, what: str) -> list[Entity]:
+async def find_entities(client: Client, what: str) -> list[Entity]:
     """What is meant. Raises MapSeekError where the logs know of nothing by that name, Unavailable."""
     what = what.strip()
     if link := parse_message_link(what):
         subjects = await list_subjects(client, IMAGES, [images_of_message_filter(str(link.guild_id), str(link.message_id))])
         found = {Entity("image", *entity_of(subject)) for subject in subjects}
     elif _is_id(what):
-        found = {each for kind in LOGS for each in await _named(client, kind, what)}
+        found = {each for kind in FACT_STREAMS for each in await _named(client, kind, what)}
     else:
         raise MapSeekError(f"{what!r} is neither an id nor the link of a message on Discord.")
     if not found:
@@ -73,11 +73,11 @@ async def entities(client: Client, what: str) -> list[Entity]:
     return sorted(found, key=lambda entity: (entity.kind, entity.guild_id, entity.id))
 
 
-async def history(client: Client, entity: Entity) -> Found:
+async def read_history(client: Client, entity: Entity) -> EntityHistory:
     """All that the logs hold of it. Raises Unavailable."""
-    found = Found(entity, [], [], [], [])
-    for stream, family in LOGS[entity.kind]:
-        facts = await read_each(client, stream, entity_filters(family, entity.guild_id, entity.id))
+    found = EntityHistory(entity, [], [], [], [])
+    for stream, family in FACT_STREAMS[entity.kind]:
+        facts = await read_last_entries(client, stream, entity_filters(family, entity.guild_id, entity.id))
         found.facts.extend(facts)
         for fact in facts:
             for letters, copies, subject in (
@@ -85,8 +85,10 @@ async def history(client: Client, entity: Entity) -> Found:
                 (found.waiting, RETRIES, retry_subject),
             ):
                 filters = [subject("*", family, fact.sequence, generation) for generation in (None, "*")]
-                letters.extend(letter_in(entry) for entry in await read_each(client, copies, filters) if _of(entry, stream))
-    found.incidents.extend(await read_each(client, INCIDENTS, [incident_filter(entity.guild_id, entity.id)]))
+                letters.extend(
+                    letter_from_entry(entry) for entry in await read_last_entries(client, copies, filters) if _of(entry, stream)
+                )
+    found.incidents.extend(await read_last_entries(client, INCIDENTS, [incident_filter(entity.guild_id, entity.id)]))
     return found
 
 
@@ -103,9 +105,9 @@ def _is_id(what: str) -> bool:
     return True
 
 
-async def _named(client: Client, kind: Kind, name: str) -> set[Entity]:
+async def _named(client: Client, kind: EntityKind, name: str) -> set[Entity]:
     found = set()
-    for stream, family in LOGS[kind]:
+    for stream, family in FACT_STREAMS[kind]:
         subjects = await list_subjects(client, stream, entity_filters(family, "*", name))
         found |= {Entity(kind, entity_of(subject)[0], name) for subject in subjects}
     return found

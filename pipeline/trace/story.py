@@ -38,12 +38,12 @@ from contracts.events import (
 )
 from contracts.generations import Generation, Generations
 from contracts.stage import Stage
-from infra.nats.reader import RawEntry, read
+from infra.nats.reader import RawEntry, decode_fact
 from pipeline.failures.letters import Letter
-from pipeline.failures.render import tokens_in, without_tokens
-from pipeline.trace.lookup import Found
+from pipeline.failures.render import find_tokens, hide_tokens
+from pipeline.trace.lookup import EntityHistory
 
-NEXT: dict[type[Fact], str] = {
+NEXT_STAGE: dict[type[Fact], str] = {
     ImagePosted: "download",
     ImageDownloaded: "preprocess",
     ImagePreprocessed: "embed",
@@ -61,7 +61,7 @@ NEXT: dict[type[Fact], str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TraceStep:
     """Something that happened. `after_s` is the time since the fact that caused it was recorded, None where that is not known."""
 
     at: datetime | None
@@ -79,16 +79,16 @@ class Step:
 class Story:
     """All steps in order, and the facts among them that this version can read."""
 
-    steps: Sequence[Step]
+    steps: Sequence[TraceStep]
     facts: Sequence[Fact]
 
 
-def story_of(found: Found, stages: Iterable[Stage[Any]]) -> Story:
+def build_story(found: EntityHistory, stages: Iterable[Stage[Any]]) -> Story:
     """Facts and incidents in the order of their times."""
     emitters = {kind: stage.name for stage in stages for kind in stage.emits}
     times = {entry.subject: _time(entry) for entry in found.facts}
     facts = {entry.subject: fact for entry in (*found.facts, *found.incidents) if (fact := _fact(entry)) is not None}
-    tokens = {token for fact in facts.values() for token in tokens_in(fact.model_dump(mode="json"))}
+    tokens = {token for fact in facts.values() for token in find_tokens(fact.model_dump(mode="json"))}
     steps = [_of_fact(entry, facts.get(entry.subject), emitters, times) for entry in found.facts]
     steps += [
         _of_incident(fact, times.get(entry.headers.get("ce-causationid", "")))
@@ -96,16 +96,18 @@ def story_of(found: Found, stages: Iterable[Stage[Any]]) -> Story:
         if isinstance(fact := facts.get(entry.subject), Incident)
     ]
     steps.sort(key=lambda step: (step.at is None, step.at.timestamp() if step.at else 0.0))
-    shown = [replace(step, detail=without_tokens(step.detail, tokens)) for step in steps]
+    shown = [replace(step, detail=hide_tokens(step.detail, tokens)) for step in steps]
     return Story(shown, [fact for fact in facts.values() if not isinstance(fact, Incident)])
 
 
-def _of_fact(entry: RawEntry, fact: Fact | None, emitters: Mapping[type[Fact], str], times: Mapping[str, datetime | None]) -> Step:
+def _of_fact(
+    entry: RawEntry, fact: Fact | None, emitters: Mapping[type[Fact], str], times: Mapping[str, datetime | None]
+) -> TraceStep:
     headers, at = entry.headers, _time(entry)
     cause = times.get(headers.get("ce-causationid", ""))
     name = ".".join(entry.subject.split(".")[1:3])
     stage = fact.stage if isinstance(fact, ImageRejected | SearchRejected) else emitters.get(type(fact), "") if fact else ""
-    return Step(
+    return TraceStep(
         at=at,
         stage=stage or _entrance(fact, headers),
         what=name.partition(".")[2],
@@ -123,9 +125,9 @@ def _entrance(fact: Fact | None, headers: Mapping[str, str]) -> str:
     return "gateway" if fact is not None and "ce-causationid" not in headers else "-"
 
 
-def _of_incident(fact: Incident, cause: datetime | None) -> Step:
+def _of_incident(fact: Incident, cause: datetime | None) -> TraceStep:
     after = (fact.happened_at - cause).total_seconds() if cause else None
-    step = Step(fact.happened_at, fact.stage, "", fact.process.removeprefix("mapseek/"), after, fact.generation, bad=True)
+    step = TraceStep(fact.happened_at, fact.stage, "", fact.process.removeprefix("mapseek/"), after, fact.generation, bad=True)
     which = f"attempt {fact.attempt}" + (f" of round {fact.round + 1}" if fact.round else "")
     match fact:
         case AttemptFailed():
@@ -176,13 +178,13 @@ def _time(entry: RawEntry) -> datetime | None:
 
 def _fact(entry: RawEntry) -> Fact | None:
     try:
-        return read(entry.subject, entry.headers, entry.body).fact
+        return decode_fact(entry.subject, entry.headers, entry.body).fact
     except Malformed:
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class InCatalogue:
+class CatalogueStatus:
     """What the catalogue has of an image. `vectors` are the generations whose vector it keeps; None: it could not be asked."""
 
     there: bool | None = None
@@ -192,7 +194,7 @@ class InCatalogue:
 
 
 @dataclass(frozen=True, slots=True)
-class InGeneration:
+class ImageInGeneration:
     """How far an image is in a generation; `active` is the one that answers."""
 
     name: str
@@ -204,25 +206,27 @@ class InGeneration:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class EntityStatus:
     """The line, and what it is made of."""
 
     line: str
     well: bool
-    generations: Sequence[InGeneration] = field(default_factory=tuple)
+    generations: Sequence[ImageInGeneration] = field(default_factory=tuple)
 
 
-def standing_of(found: Found, facts: Sequence[Fact], generations: Generations, catalogue: InCatalogue) -> Standing:
+def describe_status(
+    found: EntityHistory, facts: Sequence[Fact], generations: Generations, catalogue: CatalogueStatus
+) -> EntityStatus:
     """Where it stands, by these facts. What is removed stands nowhere else."""
     for fact in facts:
         if isinstance(fact, ImageRemoved):
-            return Standing(f"removed on {fact.removed_at:%Y-%m-%d %H:%M:%S} UTC ({fact.cause})", well=True)
+            return EntityStatus(f"removed on {fact.removed_at:%Y-%m-%d %H:%M:%S} UTC ({fact.cause})", well=True)
     per_generation = [_in(generation, facts, generations, catalogue) for generation in generations.alive]
     image = found.entity.kind == "image"
     open_ends = [f"lies in FAILURES: mapseek failures show {letter.id}" for letter in found.letters]
     open_ends += [f"is put back by hand and waits for {letter.worker.stage}{_for(letter)}" for letter in found.waiting]
     end = _image_end(facts, per_generation, bool(open_ends)) if image else _search_end(facts, bool(open_ends))
-    return Standing(
+    return EntityStatus(
         "; ".join(filter(None, (end, *open_ends))),
         well=not open_ends and not any(isinstance(fact, ImageRejected | SearchRejected) for fact in facts),
         generations=per_generation if image else (),
@@ -233,16 +237,16 @@ def _for(letter: Letter) -> str:
     return f" in {letter.worker.generation}" if letter.worker.generation else ""
 
 
-def _in(generation: Generation, facts: Sequence[Fact], generations: Generations, catalogue: InCatalogue) -> InGeneration:
+def _in(generation: Generation, facts: Sequence[Fact], generations: Generations, catalogue: CatalogueStatus) -> ImageInGeneration:
     def has(kind: type[ImageFingerprinted] | type[ImageEmbedded] | type[ImageIndexed]) -> bool:
         return any(isinstance(fact, kind) and fact.generation == generation.name for fact in facts)
 
     active = generations.active is not None and generations.active.name == generation.name
     made = has(ImageFingerprinted), has(ImageEmbedded), has(ImageIndexed)
-    return InGeneration(generation.name, active, *made, generation.name in catalogue.vectors)
+    return ImageInGeneration(generation.name, active, *made, generation.name in catalogue.vectors)
 
 
-def _image_end(facts: Sequence[Fact], per_generation: Sequence[InGeneration], has_open_ends: bool) -> str:
+def _image_end(facts: Sequence[Fact], per_generation: Sequence[ImageInGeneration], has_open_ends: bool) -> str:
     for fact in facts:
         if isinstance(fact, ImageRejected):
             return f"rejected by {fact.stage} ({fact.code.value}): {fact.reason}"
@@ -274,5 +278,5 @@ def _search_end(facts: Sequence[Fact], has_open_ends: bool) -> str:
 
 def _waits(facts: Sequence[Fact]) -> str:
     reached = {type(fact) for fact in facts}
-    behind: Mapping[type[Fact], str] = {kind: stage for kind, stage in NEXT.items() if kind in reached}
+    behind: Mapping[type[Fact], str] = {kind: stage for kind, stage in NEXT_STAGE.items() if kind in reached}
     return f"waits for {list(behind.values())[-1]}" if behind else "nothing is left of its way"

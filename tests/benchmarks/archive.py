@@ -12,8 +12,8 @@ from contracts.envelope import Origin
 from contracts.events import ImagePosted, Person, StoredFile
 from contracts.ports import BlobStore, Journal
 from infra.sandbox.art.canvas import quantise
-from infra.sandbox.art.generate import KINDS, MAP
-from infra.vision.distortions import png
+from infra.sandbox.art.generate import ART_KINDS, MAP_PX
+from infra.vision.distortions import encode_png
 from pipeline.engine.job import Runtime
 from pipeline.settings import Settings
 
@@ -25,8 +25,8 @@ PATIENCE_S = 900.0
 @cache
 def picture(seed: int) -> bytes:
     """A piece of map art on one map, 128 pixels a side, as PNG."""
-    drawn = KINDS[seed % len(KINDS)](np.random.default_rng(seed), MAP, MAP)
-    return png(quantise(drawn, "flat", dither=bool(seed % 2)))
+    drawn = ART_KINDS[seed % len(ART_KINDS)](np.random.default_rng(seed), MAP_PX, MAP_PX)
+    return encode_png(quantise(drawn, "flat", dither=bool(seed % 2)))
 
 
 def settings_on(folder: Path, **values: object) -> Settings:

@@ -21,14 +21,14 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from infra.features.index import FeatureIndex, entry_of
-from infra.features.scoring import Asked, asked_of
-from infra.features.shard import Entry, Shard
+from infra.features.index import FeatureIndex, build_entry
+from infra.features.scoring import IndexQuery, build_index_query
+from infra.features.shard import FeatureEntry, FeatureShard
 from infra.features.snapshot import load, save
 from infra.sandbox.art.canvas import quantise
-from infra.sandbox.art.generate import MAP, piece
-from infra.vision.features import ARCHIVED, ASKED, features_of, words_of
-from infra.vision.prints import Print, packed
+from infra.sandbox.art.generate import MAP_PX, draw_piece
+from infra.vision.features import MAX_FEATURES_ONE_MAP, MAX_QUERY_FEATURES, assign_words, extract_features
+from infra.vision.prints import Print, pack_print
 
 TOP = 16
 FRAME = (640, 360)
@@ -55,11 +55,11 @@ class Result:
 def pictures(count: int, folder: Path | None, random: np.random.Generator) -> list[Pixels]:
     """Pieces to archive: procedural ones, and the pictures of a folder in map colours."""
     paths = sorted(folder.glob("*.[jp][pn]g"))[: count // 2] if folder else []
-    made = [np.asarray(piece(9_000_000 + seed)) for seed in range(count - len(paths))]
+    made = [np.asarray(draw_piece(9_000_000 + seed)) for seed in range(count - len(paths))]
     for path in paths:
         maps = int(random.integers(1, 4))
         with Image.open(path) as opened:
-            small = opened.convert("RGB").resize((maps * MAP, max(1, round(maps * 0.75)) * MAP), Image.Resampling.LANCZOS)
+            small = opened.convert("RGB").resize((maps * MAP_PX, max(1, round(maps * 0.75)) * MAP_PX), Image.Resampling.LANCZOS)
         made.append(np.asarray(quantise(small, "staircase", dither=bool(random.random() < 0.5))))
     return made
 
@@ -84,28 +84,28 @@ def screenshot(picture: Pixels, behind: Pixels, random: np.random.Generator) -> 
 
 def print_of(picture: Pixels, most: int, seed: int) -> Print:
     """A print without what this benchmark has no use for; its hash is no other's."""
-    points, descriptors = features_of(picture, most)
+    points, descriptors = extract_features(picture, most)
     digest = np.random.default_rng(seed).bytes(32)
     thumb = np.zeros((64, 64, 3), np.uint8)
-    return Print(picture.shape[1::-1], points, descriptors, *words_of(descriptors), digest, 100, thumb)
+    return Print(picture.shape[1::-1], points, descriptors, *assign_words(descriptors), digest, 100, thumb)
 
 
-def entry(made: Print) -> Entry:
-    return entry_of(made.hash.hex(), made.hash.hex(), made.quality, packed(made))
+def entry(made: Print) -> FeatureEntry:
+    return build_entry(made.hash.hex(), made.hash.hex(), made.quality, pack_print(made))
 
 
-def made_up(real: list[Entry], count: int, random: np.random.Generator) -> Iterator[Entry]:
+def made_up(real: list[FeatureEntry], count: int, random: np.random.Generator) -> Iterator[FeatureEntry]:
     """Images of features that are like real ones and none of them."""
     features = ((each.words, each.signatures, each.poses) for each in real)
     words, signatures, poses = (np.concatenate(part) for part in zip(*features, strict=True))
     for _ in range(count):
-        some = random.integers(0, len(words), ARCHIVED)
-        noise = np.packbits(random.random((ARCHIVED, 64)) < ALTERED, axis=1).view("<u8")[:, 0]
+        some = random.integers(0, len(words), MAX_FEATURES_ONE_MAP)
+        noise = np.packbits(random.random((MAX_FEATURES_ONE_MAP, 64)) < ALTERED, axis=1).view("<u8")[:, 0]
         name = random.bytes(32).hex()
-        yield Entry(name, name, 100, words[some], signatures[some] ^ noise, poses[some], real[0].colours)
+        yield FeatureEntry(name, name, 100, words[some], signatures[some] ^ noise, poses[some], real[0].colours)
 
 
-def measure(size: int, real: list[Entry], questions: list[Asked], words_ms: float, folder: Path) -> Result:
+def measure(size: int, real: list[FeatureEntry], questions: list[IndexQuery], words_ms: float, folder: Path) -> Result:
     """Fill an index with the real images among others, save and load it, and ask it."""
     random = np.random.default_rng(size)
     index = FeatureIndex(folder)
@@ -124,7 +124,7 @@ def measure(size: int, real: list[Entry], questions: list[Asked], words_ms: floa
     on_disk = sum(path.stat().st_size for path in folder.iterdir())
     restored = load(folder)
     assert restored is not None
-    shard: Shard = restored.shards["7", "g1"]
+    shard: FeatureShard = restored.shards["7", "g1"]
     ranks, times = [], []
     shard.search(questions[0], TOP, None)
     for number, question in enumerate(questions):
@@ -142,12 +142,12 @@ def main(quick: bool = False, folder: Path | None = None) -> None:
     cv2.setNumThreads(1)
     random = np.random.default_rng(11)
     archived = pictures(60 if quick else 300, folder, random)
-    real = [entry(print_of(picture, ARCHIVED, seed)) for seed, picture in enumerate(archived)]
+    real = [entry(print_of(picture, MAX_FEATURES_ONE_MAP, seed)) for seed, picture in enumerate(archived)]
     asked, spent = [], 0.0
     for number, picture in enumerate(archived):
-        seen = print_of(screenshot(picture, archived[(number * 7 + 3) % len(archived)], random), ASKED, 10**6 + number)
+        seen = print_of(screenshot(picture, archived[(number * 7 + 3) % len(archived)], random), MAX_QUERY_FEATURES, 10**6 + number)
         before = time.perf_counter()
-        asked.append(asked_of(seen))
+        asked.append(build_index_query(seen))
         spent += time.perf_counter() - before
     table = Table(title=f"Candidates of a screenshot, {np.mean([each.words[0].size for each in asked]):.0f} words looked up each")
     for column in ("images", "bytes/image", "adds/s", "vote p50 ms", "p95 ms", "words ms", "recall@1", f"recall@{TOP}"):

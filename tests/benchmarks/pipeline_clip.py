@@ -23,10 +23,10 @@ from rich.table import Table
 
 from contracts.ports import Encoder
 from contracts.stage import Stage
-from infra.clip.calibration import calibration_of
+from infra.clip.calibration import choose_calibration
 from infra.clip.encoder import OpenClipEncoder
 from infra.clip.loading import Tower, load_tower
-from pipeline.process import Process, log_server, running
+from pipeline.process import Process, open_log_server, open_process
 from pipeline.settings import Settings
 from stages import download, embed, fingerprint, persist, preprocess
 from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done
@@ -42,7 +42,7 @@ Way = Callable[[list[int]], Awaitable[None]]
 
 def encoder_of(tower: Tower, settings: Settings) -> OpenClipEncoder:
     """The encoder that a process opens with these settings, on a tower that is loaded already."""
-    encoder = Encoder(tower.name, tower.digest, tower.dimensions, False, calibration_of(settings.model, trained=False))
+    encoder = Encoder(tower.name, tower.digest, tower.dimensions, False, choose_calibration(settings.model, trained=False))
     return OpenClipEncoder(tower, encoder, settings.batch_size, settings.batch_wait_ms)
 
 
@@ -83,9 +83,9 @@ def whole(process: Process) -> Way:
     """Post them, and wait until they are in the catalogue."""
 
     async def way(seeds: list[int]) -> None:
-        names = await store(await process.wiring.blobs(), seeds)
+        names = await store(await process.container.blobs(), seeds)
         before = succeeded(process.runtime, persist.STAGE.name)
-        await post(process.wiring.journal, names, first=seeds[0])
+        await post(process.container.journal, names, first=seeds[0])
         await until_done(process.runtime, persist.STAGE.name, before + FACTS_PERSISTED * len(seeds))
 
     return way
@@ -103,7 +103,7 @@ async def measure(model: str, images: int, rounds: int) -> dict[str, list[Cost]]
         tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
         encoder = encoder_of(tower, settings)
         costs: dict[str, list[Cost]] = {}
-        async with log_server(settings) as url, running(settings, url, CHAIN, encoders=[encoder]) as process:
+        async with open_log_server(settings) as url, open_process(settings, url, CHAIN, encoders=[encoder]) as process:
             ways = {
                 "the bare model": bare(tower, settings.batch_size),
                 "with preparing, in turn": prepared_and_run(tower, settings.batch_size),

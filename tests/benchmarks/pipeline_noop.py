@@ -31,11 +31,11 @@ from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.job import Runtime
 from pipeline.engine.registry import STAGES
-from pipeline.process import running
+from pipeline.process import open_process
 from stages import download, embed, fingerprint, persist, preprocess
 from tests.benchmarks.archive import post, settings_on, store, succeeded, until_done
 from tests.benchmarks.cost import Cost, Meter
-from tests.support.bench_stage import count, downloaded, working
+from tests.support.bench_stage import count_messages, downloaded, run_stage
 
 WORKERS = 8
 DIMENSIONS = 512
@@ -86,7 +86,7 @@ async def log_on(folder: Path) -> AsyncIterator[tuple[str, Client, JetStreamJour
     async with embedded_server(folder / "nats") as url:
         client = await connect(url, "benchmark")
         try:
-            await topology.ensure(client, STAGES)
+            await topology.ensure_topology(client, STAGES)
             yield url, client, JetStreamJournal(client, source="benchmark", now=utc_now)
         finally:
             await client.close()
@@ -101,7 +101,7 @@ async def baseline(folder: Path, facts: int) -> list[Line]:
     async with log_on(folder) as (url, client, journal):
         await post(journal, ["ab" * 32] * facts)
         before = await raw_loop(client, facts, "RAW1", Meter(folder / "nats"))
-        async with working(url, client, journal, work, number=WORKERS) as runtime:
+        async with run_stage(url, client, journal, work, number=WORKERS) as runtime:
             idle = await watched("the runner, without work", folder, runtime, [download.STAGE], facts)
         after = await raw_loop(client, facts, "RAW2", Meter(folder / "nats"))
     return [Line("raw nats-py loop", facts, 1, Cost.mean(before, after)), idle]
@@ -136,9 +136,9 @@ async def archived(folder: Path, images: int, runs: Sequence[tuple[str, Sequence
     async with log_on(folder) as (url, client, journal):
         await post(journal, await store(open_blob_store(folder / "blobs"), range(images)))
         for what, stages in runs:
-            async with running(settings, url, stages, encoders=[NO_MODEL]) as process:
+            async with open_process(settings, url, stages, encoders=[NO_MODEL]) as process:
                 lines.append(await watched(what, folder, process.runtime, stages, images))
-        if (indexed := await count(client, IMAGES, kind_filter(ImageIndexed))) != images:
+        if (indexed := await count_messages(client, IMAGES, kind_filter(ImageIndexed))) != images:
             raise RuntimeError(f"only {indexed} of {images} images were indexed: the figures say nothing")
     return lines
 

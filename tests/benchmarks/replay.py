@@ -24,25 +24,25 @@ from contracts.envelope import Origin
 from contracts.events import ImageEmbedded, ImagePreprocessed
 from contracts.generations import Generation
 from contracts.ports import BlobStore, ImageEncoder, Journal
-from contracts.subjects import IMAGES, subject_for, variant_filter
+from contracts.subjects import IMAGES, build_subject, variant_filter
 from infra.blobs.files import open_blob_store
 from infra.clip.encoder import OpenClipEncoder
 from infra.clip.loading import load_tower
 from infra.nats.journal import JetStreamJournal
-from infra.nats.reader import body_of
-from pipeline.engine.bulk_consumer import Hands, Limits, Track, play
-from pipeline.engine.consumers import make_durable, past_durable
+from infra.nats.reader import encode_body
+from pipeline.engine.bulk_consumer import Concurrency, Limits, ReplaySpan, replay_span
+from pipeline.engine.consumers import ensure_consumer, plan_build_consumer
 from pipeline.engine.job import Job, Runtime
 from pipeline.engine.metrics import Metrics
-from pipeline.replay.build import IN_FLIGHT
+from pipeline.replay.build import MODEL_BATCHES
 from stages import embed
-from stages.fingerprint import METHOD
+from stages.fingerprint import DEFAULT_METHOD
 from tests.benchmarks.archive import AT_ONCE, picture, settings_on, store
 from tests.benchmarks.pipeline_clip import encoder_of
 from tests.benchmarks.pipeline_noop import NO_MODEL, log_on
-from tests.support.bench_stage import count
+from tests.support.bench_stage import count_messages
 
-BULK = Hands(4, 64)
+BULK = Concurrency(4, 64)
 PREPROCESSING = "p1"
 SHARE_TARGET, RAW_TARGET = 0.95, 0.5
 
@@ -69,38 +69,38 @@ class Bench:
     def events(self) -> int:
         return len(self.names)
 
-    async def replay(self, encoder: ImageEncoder, hands: Hands, blobs: object = None) -> float:
+    async def replay(self, encoder: ImageEncoder, hands: Concurrency, blobs: object = None) -> float:
         """Pictures a second of a whole build."""
         self.generations += 1
         name = f"g{self.generations}"
-        durable = past_durable(embed.STAGE, "image", self._generation(name))
-        await make_durable(self.client, durable)
-        hosted = embed.Hosted(name, encoder)
+        durable = plan_build_consumer(embed.STAGE, "image", self._generation(name))
+        await ensure_consumer(self.client, durable)
+        hosted = embed.HostedEncoder(name, encoder)
         deps = embed.Deps(blobs or self.blobs, lambda _: hosted)  # type: ignore[arg-type]
         job = Job(embed.STAGE, "image", deps, name, replay=durable.name)
-        track = Track(durable.stream, durable.name, self.events)
+        track = ReplaySpan(durable.stream, durable.name, self.events)
         began = perf_counter()
-        await play(self.client, track, job, Runtime(self.journal, Metrics()), Limits(), hands)
+        await replay_span(self.client, track, job, Runtime(self.journal, Metrics()), Limits(), hands)
         took = perf_counter() - began
-        if (found := await count(self.client, IMAGES, variant_filter(ImageEmbedded, name))) != self.events:
+        if (found := await count_messages(self.client, IMAGES, variant_filter(ImageEmbedded, name))) != self.events:
             raise RuntimeError(f"only {found} of {self.events} pictures were embedded: the figures say nothing")
         return self.events / took
 
     def _generation(self, name: str) -> Generation:
-        return Generation(name, "", "", PREPROCESSING, 1, self.events, "", None, "fp32", METHOD)
+        return Generation(name, "", "", PREPROCESSING, 1, self.events, "", None, "fp32", DEFAULT_METHOD)
 
-    async def raw(self, hands: Hands) -> float:
+    async def raw(self, hands: Concurrency) -> float:
         """Events a second of a loop that fetches, publishes and acknowledges, and does nothing else."""
         self.generations += 1
         name = f"g{self.generations}"
-        durable = past_durable(embed.STAGE, "image", self._generation(name))
-        await make_durable(self.client, durable)
+        durable = plan_build_consumer(embed.STAGE, "image", self._generation(name))
+        await ensure_consumer(self.client, durable)
         js, left = self.client.jetstream(), self.events
-        body = body_of(ImageEmbedded(guild_id="7", channel_id="8", image_id="bench-0", generation=name, vector=NO_MODEL.vector))
+        body = encode_body(ImageEmbedded(guild_id="7", channel_id="8", image_id="bench-0", generation=name, vector=NO_MODEL.vector))
 
         async def settle(message: Msg) -> None:
             headers = {**(message.headers or {}), Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: "0"}
-            subject = subject_for(ImageEmbedded, "7", f"bench-{message.metadata.sequence.stream}", name)
+            subject = build_subject(ImageEmbedded, "7", f"bench-{message.metadata.sequence.stream}", name)
             await js.publish(subject, body, stream=IMAGES, headers=headers)
             await message.ack()
 
@@ -182,7 +182,7 @@ async def with_model(model: str, pictures: int, rounds: int) -> dict[str, list[f
         async with bench(pictures) as log:
             for _ in range(rounds):
                 for name, running in zip(
-                    rates, (log.encode(encoder), log.replay(encoder, Hands(IN_FLIGHT, settings.batch_size))), strict=True
+                    rates, (log.encode(encoder), log.replay(encoder, Concurrency(MODEL_BATCHES, settings.batch_size))), strict=True
                 ):
                     rates[name].append(await running)
     finally:

@@ -28,11 +28,11 @@ from contracts.events import (
 )
 from contracts.subjects import SEARCHES
 from infra.clip.loading import Tower, load_tower
-from infra.nats.reader import follow, readable
+from infra.nats.reader import decode_or_warn, follow_log
 from infra.sandbox.simulator import Channel, Member, Simulator
 from pipeline.engine.job import Runtime
 from pipeline.engine.registry import STAGES
-from pipeline.process import log_server, running
+from pipeline.process import open_log_server, open_process
 from stages import embed
 from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done
 from tests.benchmarks.pipeline_clip import encoder_of, opened
@@ -119,8 +119,8 @@ async def _parts(client: Client, began: dict[str, float]) -> np.ndarray:
     """Milliseconds between the facts of each search, the command itself before them."""
     recorded: dict[str, dict[type, float]] = {search_id: {} for search_id in began}
     answered = 0
-    async for message in follow(client, SEARCHES, ["mapseek.search.>"]):
-        entry = readable(message)
+    async for message in follow_log(client, SEARCHES, ["mapseek.search.>"]):
+        entry = decode_or_warn(message)
         if entry is None or (search_id := entry.fact.key[1]) not in recorded:
             continue
         recorded[search_id][type(entry.fact)] = datetime.fromisoformat((message.headers or {})["ce-time"]).timestamp()
@@ -159,13 +159,13 @@ async def measure(model: str, questions: int, images: int) -> Figures:
             tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
             encoder = encoder_of(tower, settings)
             async with (
-                log_server(settings) as url,
-                running(settings, url, STAGES, with_gateway=True, encoders=[encoder]) as process,
+                open_log_server(settings) as url,
+                open_process(settings, url, STAGES, with_gateway=True, encoders=[encoder]) as process,
             ):
                 await discord.wait_for_command("find")
                 await lift_quotas(discord, channel, guild.members[guild.owner_id])
-                names = await store(await process.wiring.blobs(), range(images))
-                client, journal = process.wiring.client, process.wiring.journal
+                names = await store(await process.container.blobs(), range(images))
+                client, journal = process.container.client, process.container.journal
 
                 async def asked(first: int, count: int, pause: Pause) -> Searches:
                     return await ask(discord, channel, member, client, range(first, first + count), pause)

@@ -164,7 +164,7 @@ async def test_a_folder_that_went_away_is_an_outage_not_a_missing_blob(store: Fi
         store.put(HELLO),
         store.get(HELLO_NAME),
         store.exists(HELLO_NAME),
-        store.untouched_for(HELLO_NAME),
+        store.seconds_since_put(HELLO_NAME),
         store.delete(HELLO_NAME),
     ):
         with pytest.raises(Unavailable, match="blob store"):

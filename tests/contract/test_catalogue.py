@@ -20,7 +20,7 @@ from infra.mongo.vectors import open_atlas_search
 from infra.sqlite import schema
 from infra.sqlite.catalogue import _USES, SqliteCatalogue, open_sqlite_catalogue
 from tests.support.catalogue import MEDIA, POST, VECTOR, CatalogueSuite, Outage
-from tests.support.mongo_server import MongoDouble, MongoServer, announce, drop_database, mongo_server
+from tests.support.mongo_server import MongoDouble, MongoServer, announce_server, drop_database, run_mongo_server
 
 
 class TestSqlite(CatalogueSuite):
@@ -42,7 +42,7 @@ class TestSqlite(CatalogueSuite):
 
     @pytest.fixture
     async def outage(self, path: Path) -> AsyncIterator[Outage]:
-        catalogue = await open_sqlite_catalogue(path, busy_timeout=0.05)
+        catalogue = await open_sqlite_catalogue(path, busy_timeout_s=0.05)
         holder = sqlite3.connect(path, isolation_level=None)
         yield Outage(catalogue, lambda: holder.execute("BEGIN EXCLUSIVE"), lambda: holder.execute("COMMIT"))
         holder.close()
@@ -107,7 +107,7 @@ class TestSqlite(CatalogueSuite):
             await catalogue.close()
         catalogue = await open_sqlite_catalogue(path)
         assert await catalogue.count("7") == 1
-        assert await catalogue.removed("2")
+        assert await catalogue.is_removed("2")
         await catalogue.close()
 
     def test_what_is_committed_survives_a_power_cut(self, catalogue: SqliteCatalogue) -> None:
@@ -174,18 +174,18 @@ class TestSqlite(CatalogueSuite):
             catalogue = await open_sqlite_catalogue(path)
             assert await catalogue.count("7") == 1
             assert await catalogue.vector("1", "g1") == VECTOR
-            assert await catalogue.removed("2")
+            assert await catalogue.is_removed("2")
             assert [await catalogue.uses(blob) for blob in ("a" * 64, "b" * 64, "c" * 64)] == [True, True, False]
             await catalogue.close()
         with closing(sqlite3.connect(path)) as now:
-            assert now.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+            assert now.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
 
     async def test_a_swapped_file_of_the_second_version_is_brought_up_to_date_and_swapped_again(self, path: Path) -> None:
         """In one that was rebuilt, the indexes have the longer names."""
         path.parent.mkdir()
         with closing(sqlite3.connect(path)) as old:
             for step in (schema._first, schema._second):
-                for statement in step("", schema.BESIDE):
+                for statement in step("", schema.REPLACEMENT_SUFFIX):
                     old.execute(statement)
             old.execute("PRAGMA user_version = 2")
             document = json.dumps(POST | {"fingerprint": {"blob": "a" * 64}})
@@ -194,7 +194,7 @@ class TestSqlite(CatalogueSuite):
         catalogue = await open_sqlite_catalogue(path)
         assert await catalogue.uses("a" * 64)
         for _ in range(2):
-            await catalogue.replace_with(await catalogue.beside())
+            await catalogue.replace_with(await catalogue.create_replacement())
         await catalogue.close()
 
     async def test_a_blob_is_found_by_index(self, catalogue: SqliteCatalogue) -> None:
@@ -204,7 +204,7 @@ class TestSqlite(CatalogueSuite):
             for column in ("original", "pixels", "thumbnail", "fingerprint"):
                 assert any(f"images_by_{column}" in step for step in steps), steps
             assert not any(step.startswith("SCAN") for step in steps), steps
-            beside = await catalogue.beside()
+            beside = await catalogue.create_replacement()
             await catalogue.replace_with(beside)
             await beside.close()
 
@@ -215,19 +215,19 @@ class TestSqlite(CatalogueSuite):
                 columns = [database.execute(f"PRAGMA table_xinfo({table})").fetchall() for table in tables]
                 return columns, database.execute("SELECT type, tbl_name FROM sqlite_schema ORDER BY 1, 2").fetchall()
 
-        beside = await catalogue.beside()
+        beside = await catalogue.create_replacement()
         await catalogue.replace_with(beside)
         await beside.close()
         await (await open_sqlite_catalogue(tmp_path / "new.sqlite")).close()
         assert shape(path) == shape(tmp_path / "new.sqlite")
 
     async def test_what_a_killed_process_left_beside_hinders_nobody(self, catalogue: SqliteCatalogue, path: Path) -> None:
-        left = await catalogue.beside()
+        left = await catalogue.create_replacement()
         await left.merge("1", POST)
         opened = await open_sqlite_catalogue(path)
         await opened.merge("2", POST)
         assert await opened.count() == 1
-        beside = await opened.beside()
+        beside = await opened.create_replacement()
         await opened.replace_with(beside)
         for each in (left, beside, opened):
             await each.close()
@@ -257,8 +257,8 @@ class TestSqlite(CatalogueSuite):
 
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoServer]:
-    with mongo_server(tmp_path_factory.mktemp("mongo")) as server:
-        announce(server, request.config)
+    with run_mongo_server(tmp_path_factory.mktemp("mongo")) as server:
+        announce_server(server, request.config)
         yield server
 
 
@@ -287,7 +287,7 @@ class TestMongo(CatalogueSuite):
         """Always the double, since it may be killed."""
         double = MongoDouble(tmp_path)
         double.start()
-        catalogue = await open_mongo_catalogue(double.uri, patience=0.3)
+        catalogue = await open_mongo_catalogue(double.uri, timeout_s=0.3)
         yield Outage(catalogue, double.kill, double.start)
         await catalogue.close()
         double.kill()
@@ -298,7 +298,7 @@ class TestMongo(CatalogueSuite):
             outage.catalogue.vector("1", "g1"),
             outage.catalogue.entries(["1"]),
             outage.catalogue.count(),
-            outage.catalogue.removed("1"),
+            outage.catalogue.is_removed("1"),
             anext(aiter(outage.catalogue.scan())),
         ):
             with pytest.raises(Unavailable):
@@ -306,7 +306,7 @@ class TestMongo(CatalogueSuite):
 
     async def test_opening_without_a_server_is_unavailable(self, outage: Outage, tmp_path: Path) -> None:
         with pytest.raises(Unavailable):
-            await open_mongo_catalogue(MongoDouble(tmp_path).uri, patience=0.2)
+            await open_mongo_catalogue(MongoDouble(tmp_path).uri, timeout_s=0.2)
 
     async def test_the_document_has_the_shape_that_people_know(self, catalogue: MongoCatalogue) -> None:
         await catalogue.merge("1", POST)

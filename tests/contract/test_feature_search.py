@@ -7,9 +7,9 @@ import pytest
 
 from infra.features import segment as segment_module
 from infra.features import shard as shard_module
-from infra.features.index import FeatureIndex, entry_of
+from infra.features.index import FeatureIndex, build_entry
 from infra.features.snapshot import load, save
-from infra.vision.prints import unpacked
+from infra.vision.prints import unpack_print
 from tests.support.feature_search import FeatureSearchSuite
 
 
@@ -17,8 +17,8 @@ class Fillable(FeatureIndex):
     """An index that is given fingerprints as their bytes."""
 
     def put(self, guild_id: str, generation: str, image_id: str, channel_id: str, data: bytes) -> None:
-        made = unpacked(data)
-        entry = entry_of(hashlib.sha256(data).hexdigest(), made.hash.hex(), made.quality, data)
+        made = unpack_print(data)
+        entry = build_entry(hashlib.sha256(data).hexdigest(), made.hash.hex(), made.quality, data)
         self.add(guild_id, generation, image_id, channel_id, entry)
 
 
@@ -33,8 +33,8 @@ class TestFeatureIndexInSegments(FeatureSearchSuite):
 
     @pytest.fixture
     def archive(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fillable:
-        monkeypatch.setattr(shard_module, "SEALED_AT", 4)
-        monkeypatch.setattr(segment_module, "MAPPED_FROM", 1)
+        monkeypatch.setattr(shard_module, "MAX_UNSEALED_IMAGES", 4)
+        monkeypatch.setattr(segment_module, "MIN_MAPPED_POSTINGS", 1)
         return Fillable(tmp_path)
 
 

@@ -9,7 +9,7 @@ from nats.aio.client import Client
 from nats.js.api import StorageType
 
 from contracts.errors import Unavailable
-from contracts.subjects import STATE
+from contracts.subjects import STATE_BUCKET
 from infra.nats.connection import connect
 from infra.nats.state import JetStreamState, open_state
 from tests.support.fakes import MemoryState
@@ -51,7 +51,7 @@ class TestJetStream(StateSuite):
     async def test_the_bucket_is_on_disk_and_keeps_no_past(self, client: Client, state: JetStreamState) -> None:
         await state.put(KEY, b"personal")
         await state.delete(KEY)
-        info = await client.jetstream().stream_info(f"KV_{STATE}")
+        info = await client.jetstream().stream_info(f"KV_{STATE_BUCKET}")
         assert info.config.storage == StorageType.FILE
         assert info.config.max_msgs_per_subject == 1
         assert info.state.messages == 1
@@ -71,6 +71,6 @@ class TestJetStream(StateSuite):
         connection = await connect(nats_url, "short")
         state = await open_state(connection)
         await connection.close()
-        for call in (state.get(KEY), state.put(KEY, b"one"), state.under("settings")):
+        for call in (state.get(KEY), state.put(KEY, b"one"), state.list_under("settings")):
             with pytest.raises(Unavailable):
                 await call

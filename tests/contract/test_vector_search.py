@@ -13,9 +13,9 @@ from infra.vectors import index as index_module
 from infra.vectors import shard as shard_module
 from infra.vectors.graph import Graph
 from infra.vectors.index import EmbeddedIndex
-from infra.vectors.shard import STEP, Shard
-from infra.vectors.table import Rows, Slots
-from tests.support.vector_search import DIMENSIONS, GENERATION, GUILD, VectorSearchSuite, at_cosine, ids_of, vectors_of
+from infra.vectors.shard import GRAPH_SLOTS_PER_ADD, VectorShard
+from infra.vectors.table import Rows, SlotNumbers
+from tests.support.vector_search import DIMENSIONS, GENERATION, GUILD, VectorSearchSuite, ids_of, random_vectors, vector_at_cosine
 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0, 900, 2500], ids=["flat", "graph", "mixed", "half a graph"])
@@ -31,29 +31,29 @@ class TestEmbeddedIndexInThreads(VectorSearchSuite):
 
     @pytest.fixture
     def archive(self, graph_above: int, monkeypatch: pytest.MonkeyPatch) -> EmbeddedIndex:
-        monkeypatch.setattr(index_module, "INLINE_ROWS", -1)
+        monkeypatch.setattr(index_module, "MAX_INLINE_ROWS", -1)
         return EmbeddedIndex(graph_above=graph_above)
 
 
 def filled(count: int, graph_above: int) -> EmbeddedIndex:
     index = EmbeddedIndex(graph_above=graph_above)
-    for number, vector in enumerate(vectors_of(count)):
+    for number, vector in enumerate(random_vectors(count)):
         index.add(GUILD, GENERATION, f"{number:05}", str(number % 3), vector.tobytes())
     return index
 
 
-def shard_of(index: EmbeddedIndex) -> Shard:
+def shard_of(index: EmbeddedIndex) -> VectorShard:
     return index.shards[GUILD, GENERATION]
 
 
 async def answers(index: EmbeddedIndex, channels: list[str] | None = None) -> list[object]:
-    queries = [vector.tobytes() for vector in vectors_of(10, seed=5)]
+    queries = [vector.tobytes() for vector in random_vectors(10, seed=5)]
     return [await index.search(GUILD, GENERATION, query, top=5, channels=channels) for query in queries]
 
 
 def test_counts_are_by_guild_and_generation() -> None:
     index = filled(5, graph_above=10)
-    index.add(GUILD, "g2", "00000", "1", at_cosine(1))
+    index.add(GUILD, "g2", "00000", "1", vector_at_cosine(1))
     index.remove("00000")
     assert (len(index), index.count(GUILD, GENERATION), index.count(GUILD, "g2"), index.count("nobody", "g1")) == (4, 4, 0, 0)
 
@@ -79,13 +79,13 @@ async def test_a_shard_becomes_a_graph_a_little_with_each_add() -> None:
     assert shard_of(index)._graph is None
     flat = filled(100, graph_above=10_000)
     covered = [0]
-    for number, vector in enumerate(vectors_of(60, seed=9), start=100):
+    for number, vector in enumerate(random_vectors(60, seed=9), start=100):
         for each in (index, flat):
             each.add(GUILD, GENERATION, f"{number:05}", "1", vector.tobytes())
         covered.append(shard_of(index)._covered)
         assert await answers(index) == await answers(flat)
         assert shard_of(index).approximate == (covered[-1] == number + 1)
-    assert max(np.diff(covered)) == STEP
+    assert max(np.diff(covered)) == GRAPH_SLOTS_PER_ADD
     assert shard_of(index).approximate
     assert shard_of(index)._table.rows.values.dtype == np.float16  # half the memory from now on
 
@@ -96,7 +96,7 @@ async def test_a_graph_that_is_being_made_passes_over_removed_images() -> None:
     for each in (index, flat):
         for number in range(20, 80):
             each.remove(f"{number:05}")
-        for number, vector in enumerate(vectors_of(30, seed=9), start=101):
+        for number, vector in enumerate(random_vectors(30, seed=9), start=101):
             each.add(GUILD, GENERATION, f"{number:05}", "1", vector.tobytes())
     assert shard_of(index).approximate
     assert await answers(index) == await answers(flat)
@@ -106,7 +106,7 @@ def test_a_replay_leaves_the_graph_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
     index = filled(50, graph_above=0)
     dropped: list[int] = []
     monkeypatch.setattr(Graph, "drop", lambda graph, slot: dropped.append(slot))
-    for number, vector in enumerate(vectors_of(50)):
+    for number, vector in enumerate(random_vectors(50)):
         index.add(GUILD, GENERATION, f"{number:05}", "1", vector.tobytes())
     assert (len(index), dropped) == (50, [])
 
@@ -116,7 +116,7 @@ async def test_slots_are_used_again(graph_above: int) -> None:
     index = filled(300, graph_above=graph_above)
     for number in range(200):
         index.remove(f"{number:05}")
-    for number, vector in enumerate(vectors_of(200, seed=3)):
+    for number, vector in enumerate(random_vectors(200, seed=3)):
         index.add(GUILD, GENERATION, f"new{number:05}", "1", vector.tobytes())
     shard = shard_of(index)
     assert (len(index), shard._table.size) == (300, 300)
@@ -127,7 +127,7 @@ async def test_slots_are_used_again(graph_above: int) -> None:
 @pytest.mark.parametrize("graph_above", [10_000, 0])
 def test_nothing_of_a_removed_vector_stays(graph_above: int, tmp_path: Path) -> None:
     index = filled(300, graph_above=graph_above)
-    halves = vectors_of(300).astype(np.float64)
+    halves = random_vectors(300).astype(np.float64)
     halves = (halves / np.linalg.norm(halves, axis=1, keepdims=True)).astype(np.float16)
     for number in range(0, 300, 2):
         index.remove(f"{number:05}")
@@ -140,12 +140,12 @@ def test_nothing_of_a_removed_vector_stays(graph_above: int, tmp_path: Path) -> 
 async def test_a_filter_that_the_graph_cannot_fill_is_answered_exactly() -> None:
     """The wanted channel is a third of the shard, but far from the question: the graph's nearest are all of the other."""
     index = EmbeddedIndex(graph_above=0)
-    rows = vectors_of(1200)
+    rows = random_vectors(1200)
     for number, vector in enumerate(rows):
         near = number % 3 != 0
         vector[0] = 3 if near else -number / 1200
         index.add(GUILD, GENERATION, str(number), "near" if near else "far", vector.tobytes())
-    found = await index.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["far"])
+    found = await index.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=["far"])
     cosines = {number: rows[number][0] / np.linalg.norm(rows[number]) for number in range(0, 1200, 3)}
     assert ids_of(found) == [str(number) for number in sorted(cosines, key=lambda number: -cosines[number])[:3]]
 
@@ -180,17 +180,17 @@ async def test_an_image_removed_during_a_search_is_not_shown(
     graph_above: int, channels: list[str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = EmbeddedIndex(graph_above=graph_above)
-    index.add(GUILD, GENERATION, "10", "public", at_cosine(1))
-    index.add(GUILD, GENERATION, "11", "public", at_cosine(0.5))
-    scan = shard_module.candidates
+    index.add(GUILD, GENERATION, "10", "public", vector_at_cosine(1))
+    index.add(GUILD, GENERATION, "11", "public", vector_at_cosine(0.5))
+    scan = shard_module.select_nearest_slots
 
-    def interrupted(rows: Rows, allowed: Slots, query: np.ndarray, top: int) -> Slots:
+    def interrupted(rows: Rows, allowed: SlotNumbers, query: np.ndarray, top: int) -> SlotNumbers:
         near = scan(rows, allowed, query, top)
         index.remove("10")
         return near
 
-    monkeypatch.setattr(shard_module, "candidates", interrupted)
-    assert ids_of(await index.search(GUILD, GENERATION, at_cosine(1), top=2, channels=channels)) == ["11"]
+    monkeypatch.setattr(shard_module, "select_nearest_slots", interrupted)
+    assert ids_of(await index.search(GUILD, GENERATION, vector_at_cosine(1), top=2, channels=channels)) == ["11"]
 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0], ids=["flat", "graph"])
@@ -198,47 +198,47 @@ async def test_an_image_that_takes_a_slot_during_a_search_is_not_shown_in_its_pl
     graph_above: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = EmbeddedIndex(graph_above=graph_above)
-    index.add(GUILD, GENERATION, "10", "public", at_cosine(1))
-    index.add(GUILD, GENERATION, "11", "public", at_cosine(0.5))
-    scan = shard_module.candidates
+    index.add(GUILD, GENERATION, "10", "public", vector_at_cosine(1))
+    index.add(GUILD, GENERATION, "11", "public", vector_at_cosine(0.5))
+    scan = shard_module.select_nearest_slots
 
-    def interrupted(rows: Rows, allowed: Slots, query: np.ndarray, top: int) -> Slots:
+    def interrupted(rows: Rows, allowed: SlotNumbers, query: np.ndarray, top: int) -> SlotNumbers:
         near = scan(rows, allowed, query, top)
         index.remove("10")
-        index.add(GUILD, GENERATION, "12", "secret", at_cosine(1))  # a channel that was not known when the search began
+        index.add(GUILD, GENERATION, "12", "secret", vector_at_cosine(1))  # a channel that was not known when the search began
         return near
 
-    monkeypatch.setattr(shard_module, "candidates", interrupted)
-    assert ids_of(await index.search(GUILD, GENERATION, at_cosine(1), top=2, channels=["public"])) == ["11"]
+    monkeypatch.setattr(shard_module, "select_nearest_slots", interrupted)
+    assert ids_of(await index.search(GUILD, GENERATION, vector_at_cosine(1), top=2, channels=["public"])) == ["11"]
 
 
 async def test_a_long_search_holds_up_neither_the_event_loop_nor_an_add(monkeypatch: pytest.MonkeyPatch) -> None:
     index = filled(50, graph_above=10_000)
-    scan, begun, go_on = shard_module.candidates, threading.Event(), threading.Event()
+    scan, begun, go_on = shard_module.select_nearest_slots, threading.Event(), threading.Event()
 
-    def slow(rows: Rows, allowed: Slots, query: np.ndarray, top: int) -> Slots:
+    def slow(rows: Rows, allowed: SlotNumbers, query: np.ndarray, top: int) -> SlotNumbers:
         begun.set()
         assert go_on.wait(20)
         return scan(rows, allowed, query, top)
 
-    monkeypatch.setattr(index_module, "INLINE_ROWS", 49)
-    monkeypatch.setattr(shard_module, "candidates", slow)
-    search = asyncio.create_task(index.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None))
+    monkeypatch.setattr(index_module, "MAX_INLINE_ROWS", 49)
+    monkeypatch.setattr(shard_module, "select_nearest_slots", slow)
+    search = asyncio.create_task(index.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None))
     assert await asyncio.to_thread(begun.wait, 20)
-    index.add(GUILD, GENERATION, "99999", "1", at_cosine(0.999))
-    for number, vector in enumerate(vectors_of(200, seed=4)):
+    index.add(GUILD, GENERATION, "99999", "1", vector_at_cosine(0.999))
+    for number, vector in enumerate(random_vectors(200, seed=4)):
         index.add(GUILD, GENERATION, f"grown{number:05}", "1", vector.tobytes())  # past the capacity that the scan began with
     assert not search.done()
     go_on.set()
     assert len(await search) == 3
-    assert ids_of(await index.search(GUILD, GENERATION, at_cosine(1), top=1, channels=None)) == ["99999"]
+    assert ids_of(await index.search(GUILD, GENERATION, vector_at_cosine(1), top=1, channels=None)) == ["99999"]
 
 
 def test_many_threads_may_search_while_one_changes() -> None:
     """Twice as many searchers as cores, all the while the shard grows, shrinks and becomes a graph."""
     index = filled(600, graph_above=700)
     shard = shard_of(index)
-    queries = vectors_of(50, seed=5).astype(np.float64)
+    queries = random_vectors(50, seed=5).astype(np.float64)
     done = threading.Event()
 
     def search() -> int:
@@ -253,7 +253,7 @@ def test_many_threads_may_search_while_one_changes() -> None:
     with ThreadPoolExecutor(4) as threads:
         searching = [threads.submit(search) for _ in range(4)]
         try:
-            for number, vector in enumerate(vectors_of(900, seed=6)):
+            for number, vector in enumerate(random_vectors(900, seed=6)):
                 index.add(GUILD, GENERATION, f"secret{number}", "secret", vector.tobytes())
                 if number % 2:
                     index.remove(f"secret{number - 1}")

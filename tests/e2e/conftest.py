@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from pipeline.process import endpoint
+from pipeline.process import choose_endpoint
 from tests.support.world import Discord, World, simulated_discord, whole_world
 
 
@@ -27,8 +27,8 @@ async def mapseek(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wor
 @pytest_asyncio.fixture(loop_scope="module")
 async def server(mapseek: World) -> World:
     """A guild of the test's own, in a MapSeek that the tests of a module share; for tests that are marked `together`."""
-    endpoint(mapseek.settings).use()  # a test that began another one has pointed the process to that one's Discord
-    return mapseek.with_a_server_of_its_own()
+    choose_endpoint(mapseek.settings).use()  # a test that began another one has pointed the process to that one's Discord
+    return mapseek.with_new_guild()
 
 
 @pytest.fixture

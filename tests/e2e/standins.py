@@ -12,7 +12,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from tests.support.containers import ROOT, base_images, images_not_here, services, why_no_engine
+from tests.support.containers import ROOT, list_base_images, list_missing_images, list_services, missing_engine_reason
 
 RECIPE = Path(__file__).with_name("standins.Dockerfile")
 DEBIAN = "bookworm"
@@ -20,11 +20,11 @@ DEBIAN = "bookworm"
 
 def main() -> None:
     """Make those that are missing, and tell what to do next."""
-    if missing := why_no_engine():
+    if missing := missing_engine_reason():
         sys.exit(f"Stand-ins cannot be made: {missing}.")
-    [python] = base_images()
-    names = {"python": python, "nats": services()["nats"]["image"], "mongodb": services()["mongodb"]["image"]}
-    absent = images_not_here(list(names.values()))
+    [python] = list_base_images()
+    names = {"python": python, "nats": list_services()["nats"]["image"], "mongodb": list_services()["mongodb"]["image"]}
+    absent = list_missing_images(list(names.values()))
     if absent:
         with tempfile.TemporaryDirectory() as folder:
             _import_root(Path(folder) / "root")

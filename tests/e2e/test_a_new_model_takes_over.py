@@ -26,20 +26,20 @@ from infra.clip.calibration import UNTRAINED_MODEL
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
-from infra.nats.reader import count_of
+from infra.nats.reader import count_entries
 from infra.nats.server import embedded_server
-from infra.sandbox.art.generate import piece
-from infra.tasks import cancel, end_if_cancelled
-from infra.vision.distortions import jpeg, png
+from infra.sandbox.art.generate import draw_piece
+from infra.tasks import cancel_tasks, raise_if_cancelled
+from infra.vision.distortions import encode_jpeg, encode_png
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from pipeline.process import running
+from pipeline.process import open_process
 from pipeline.settings import Settings
-from tests.support.asking import Asker, Told, asker, p95
+from tests.support.asking import Asker, SearchOutcome, open_asker, p95_seconds
 from tests.support.facts import posted
-from tests.support.impatient import NICENESS
-from tests.support.programs import IMPATIENT, Program, ended, program
+from tests.support.impatient import NICENESS_VARIABLE
+from tests.support.programs import IMPATIENT_MAPSEEK, Program, run_program, run_to_end
 from tests.support.waiting import eventually
 from tests.support.world import Log
 
@@ -72,7 +72,9 @@ class Installation:
     async def start(self, *command: str) -> Program:
         name = " ".join(command)
         log = self.folder / f"{name.replace('/', '-')}.log"
-        started = await self.stack.enter_async_context(program(log, *command, environment=self.environment, command=IMPATIENT))
+        started = await self.stack.enter_async_context(
+            run_program(log, *command, environment=self.environment, command=IMPATIENT_MAPSEEK)
+        )
         self.at_work[name] = started
         return started
 
@@ -95,7 +97,7 @@ class Installation:
     async def embedded_in(self, generation: str) -> int:
         """How many images have a vector in a generation; the last count while the server is away."""
         with suppress(Unavailable):
-            return await count_of(self.client, IMAGES_STREAM, [variant_filter(ImageEmbedded, generation)])
+            return await count_entries(self.client, IMAGES_STREAM, [variant_filter(ImageEmbedded, generation)])
         return 0
 
     async def post(self, numbers: range, blobs: FileBlobStore) -> None:
@@ -108,17 +110,17 @@ class Installation:
 
     async def run(self, *command: str) -> str:
         """A command that must go well, and what it printed."""
-        done = await ended(*command, environment=self.environment, command=IMPATIENT)
+        done = await run_to_end(*command, environment=self.environment, command=IMPATIENT_MAPSEEK)
         assert done.code == 0, done.err
         return done.out
 
 
 def picture(number: int) -> bytes:
-    return png(piece(number))
+    return encode_png(draw_piece(number))
 
 
 def question(number: int) -> tuple[str, bytes]:
-    return f"{number:05}", jpeg(piece(number), 85)
+    return f"{number:05}", encode_jpeg(draw_piece(number), 85)
 
 
 @asynccontextmanager
@@ -126,22 +128,24 @@ async def installation(folder: Path, **environment: str) -> AsyncIterator[Instal
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
         client = await connect(url, "test")
         stack.push_async_callback(client.close)
-        await topology.ensure(client, STAGES)
+        await topology.ensure_topology(client, STAGES)
         journal = JetStreamJournal(client, source="test", now=utc_now)
         ours = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, **environment}
         yield Installation(stack, folder, ours, client, journal, {})
 
 
 @asynccontextmanager
-async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]], pause: float = 0.1) -> AsyncIterator[list[Told]]:
+async def asked_all_the_time(
+    asking: Asker, questions: list[tuple[str, bytes]], pause: float = 0.1
+) -> AsyncIterator[list[SearchOutcome]]:
     """What was asked and told meanwhile, one question after the other."""
-    told: list[Told] = []
+    told: list[SearchOutcome] = []
 
     async def ask() -> None:
         while True:
             for expected, file in questions:
                 told.append(await asking.ask(expected, file))
-                end_if_cancelled()
+                raise_if_cancelled()
                 await asyncio.sleep(pause)
 
     task = asyncio.create_task(ask())
@@ -149,7 +153,7 @@ async def asked_all_the_time(asking: Asker, questions: list[tuple[str, bytes]], 
         yield told
         assert not task.done(), task.exception()
     finally:
-        await cancel(task)
+        await cancel_tasks(task)
 
 
 async def when(
@@ -165,7 +169,9 @@ async def when(
     await act()
 
 
-async def taken_over(here: Installation, images: int, meanwhile: list[Told], while_built: int, activated_at: float) -> None:
+async def taken_over(
+    here: Installation, images: int, meanwhile: list[SearchOutcome], while_built: int, activated_at: float
+) -> None:
     """Both generations have every image, every answer was right, and each came from the generation that answered then."""
     for generation in ("g1", "g2"):
         assert await here.embedded_in(generation) == images
@@ -186,20 +192,20 @@ async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_t
     """The stages work in this process."""
     images, later = 16, 3
     async with (
-        installation(tmp_path, **{NICENESS: "0"}) as here,
-        running(settings(data_dir=tmp_path), here.environment["NATS_URL"], STAGES),
+        installation(tmp_path, **{NICENESS_VARIABLE: "0"}) as here,
+        open_process(settings(data_dir=tmp_path), here.environment["NATS_URL"], STAGES),
     ):
         blobs, asked_with = open_blob_store(tmp_path / "blobs"), open_blob_store(tmp_path / "questions")
         await here.post(range(images), blobs)
-        await here.log.holds(ImageFingerprinted, images)
-        await here.log.holds(ImageIndexed, images)
+        await here.log.wait_for(ImageFingerprinted, images)
+        await here.log.wait_for(ImageIndexed, images)
         questions = [question(number) for number in range(0, images, images // 4)]
 
         async def done() -> int:
             return await here.embedded_in("g2")
 
         async with (
-            asker(here.client, here.journal, asked_with, GUILD) as asking,
+            open_asker(here.client, here.journal, asked_with, GUILD) as asking,
             asked_all_the_time(asking, questions, pause=0.5) as meanwhile,  # a replay stands back while somebody waits
         ):
             replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2", "--rate", "3")
@@ -208,7 +214,7 @@ async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_t
             await here.post(range(images, images + later), blobs)
             await when(done, images // 2, images, here.kill_log_server)
             assert await asyncio.wait_for(here.at_work[" ".join(replay)].process.wait(), 60) == 0
-            await here.log.holds(ImageIndexed, 2 * (images + later))
+            await here.log.wait_for(ImageIndexed, 2 * (images + later))
             while_built = len(meanwhile)
             assert while_built
             assert "g2" in await here.run("activate", "g2")
@@ -229,11 +235,11 @@ async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and
         for stages in (FILES, MODEL, ANSWERS):
             await here.start("run", *stages.split())
         await here.post(range(images), blobs)
-        await here.log.holds(ImageFingerprinted, images, timeout=1_200)
-        await here.log.holds(ImageIndexed, images)
+        await here.log.wait_for(ImageFingerprinted, images, timeout=1_200)
+        await here.log.wait_for(ImageIndexed, images)
         questions = [await asyncio.to_thread(question, number) for number in range(0, images, images // QUESTIONS)]
 
-        async with asker(here.client, here.journal, asked_with, GUILD) as asking:
+        async with open_asker(here.client, here.journal, asked_with, GUILD) as asking:
             idle = await asking.ask_all(questions)
             assert all(each.right for each in idle), [each for each in idle if not each.right][:3]
 
@@ -249,12 +255,13 @@ async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and
                 await when(done, images // 2, images, lambda: here.kill_and_start("run", *MODEL.split()))
                 await when(done, images * 7 // 10, images, lambda: here.kill_and_start("run", *ANSWERS.split()))
                 assert await asyncio.wait_for(here.at_work[" ".join(replay)].process.wait(), 1_200) == 0
-                await here.log.holds(ImageIndexed, 2 * (images + LATER), timeout=60)
+                await here.log.wait_for(ImageIndexed, 2 * (images + LATER), timeout=60)
                 while_built = len(meanwhile)
                 assert "g2" in await here.run("activate", "g2")
                 activated_at = asyncio.get_running_loop().time()
                 await eventually(lambda: len(meanwhile) >= while_built + 30, timeout=60)
 
         await taken_over(here, images + LATER, meanwhile, while_built, activated_at)
-        print(f"p95: idle {p95(idle):.3f} s, while it was built {p95(meanwhile[:while_built]):.3f} s ({while_built} questions)")
-        assert p95(meanwhile[:while_built]) <= 2 * p95(idle)
+        busy = meanwhile[:while_built]
+        print(f"p95: idle {p95_seconds(idle):.3f} s, while it was built {p95_seconds(busy):.3f} s ({while_built} questions)")
+        assert p95_seconds(meanwhile[:while_built]) <= 2 * p95_seconds(idle)

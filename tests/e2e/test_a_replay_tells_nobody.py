@@ -8,17 +8,17 @@ import pytest
 from contracts.events import Fact, ImageEmbedded, ImageIndexed, ImageReposted
 from contracts.subjects import kind_filter, stream_of
 from pipeline.engine import bulk_consumer
-from pipeline.engine.bulk_consumer import Hands, Limits
+from pipeline.engine.bulk_consumer import Concurrency, Limits
 from pipeline.engine.registry import STAGES
-from pipeline.generations.encoders import open_encoder_named
-from pipeline.process import Process, log_server, running
-from pipeline.replay.build import begin, build
-from pipeline.replay.stage_replay import Part, legs, play_leg
+from pipeline.generations.encoders import open_model_encoder
+from pipeline.process import Process, open_log_server, open_process
+from pipeline.replay.build import build, start_or_join_generation
+from pipeline.replay.stage_replay import Part, plan_legs, play_leg
 from tests.e2e.test_alerts import told, wish
 from tests.e2e.test_reposts import COPY, PIECE, choose
-from tests.support.archives import SOON, at_rest, nothing_left, removed, traces_of
+from tests.support.archives import ERASE_SOON, collect_traces, expect_nothing_left, wait_until_archive_idle, wait_until_removed
 from tests.support.waiting import eventually
-from tests.support.world import Discord, World, art, mapseek_beside
+from tests.support.world import Discord, World, art_png, mapseek_beside
 
 WANTED = 7
 SECOND_MODEL = "mapseek-untrained-fine"
@@ -46,39 +46,39 @@ async def play_everything(world: World, process: Process) -> None:
     """Every stage that can be replayed, over the whole log and in every generation."""
     for stage in STAGES:
         if not stage.live_only:
-            for leg in await legs(process.wiring.client, stage, Part(), (await process.wiring.generations()).now.alive):
-                await play_leg(process, stage, leg, Limits(), Hands(2, 8))
-    await at_rest(world)
+            for leg in await plan_legs(process.container.client, stage, Part(), (await process.container.generations()).now.alive):
+                await play_leg(process, stage, leg, Limits(), Concurrency(2, 8))
+    await wait_until_archive_idle(world)
 
 
 async def test_every_stage_played_again_and_a_generation_built(
     discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk_consumer, "FETCH_TIMEOUT_S", 0.2)
-    async with mapseek_beside(discord, tmp_path / "data", policy=SOON) as world:
+    monkeypatch.setattr(bulk_consumer, "BULK_FETCH_TIMEOUT_S", 0.2)
+    async with mapseek_beside(discord, tmp_path / "data", policy=ERASE_SOON) as world:
         await wish(world)
-        await discord.post(("first.png", art(PIECE)))
-        gone = await discord.post(("gone.png", art(5)))
+        await discord.post(("first.png", art_png(PIECE)))
+        gone = await discord.post(("gone.png", art_png(5)))
         await world.archived(2)
         await discord.post(("again.png", COPY))
-        await discord.post(("wanted.png", art(WANTED)))
+        await discord.post(("wanted.png", art_png(WANTED)))
         await world.archived(4)
         await told(discord, discord.alex)
-        await at_rest(world)
-        [trace] = await traces_of(world, gone)
+        await wait_until_archive_idle(world)
+        [trace] = await collect_traces(world, gone)
         await discord.simulator.delete(gone)
-        await removed(world, [trace.image_id])
-        await at_rest(world)
+        await wait_until_removed(world, [trace.image_id])
+        await wait_until_archive_idle(world)
         await choose(world, "reply")  # nothing was said of the repost, which is young: a word on it would be new
         before = said(world)
         assert before["direct"][0]
 
         await purge(world, ImageReposted)
-        async with log_server(world.settings) as url, running(world.settings, url, (), policy=SOON) as process:
+        async with open_log_server(world.settings) as url, open_process(world.settings, url, (), policy=ERASE_SOON) as process:
             await play_everything(world, process)
             assert await world.log.count(ImageReposted) == 1
-            encoder = await open_encoder_named(SECOND_MODEL, None, "auto", world.settings)
-            generation = await begin(process, encoder, SECOND_MODEL, None, None)
+            encoder = await open_model_encoder(SECOND_MODEL, None, "auto", world.settings)
+            generation = await start_or_join_generation(process, encoder, SECOND_MODEL, None, None)
             await build(process, generation, Limits(), 8)
 
             async def complete() -> bool:
@@ -90,4 +90,4 @@ async def test_every_stage_played_again_and_a_generation_built(
             await play_everything(world, process)
         assert said(world) == before
         assert {fact.image_id for fact in await world.log.facts(ImageEmbedded)}.isdisjoint({trace.image_id})
-        await nothing_left(world, [trace])
+        await expect_nothing_left(world, [trace])

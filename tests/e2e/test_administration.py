@@ -10,21 +10,29 @@ from PIL import Image
 
 from contracts.errors import MapSeekError
 from contracts.events import ImagePosted
-from infra.discord.wording import say
+from infra.discord.wording import localize
 from infra.sandbox.simulator import Channel, Member, Status
 from pipeline.engine.registry import STAGES
-from pipeline.process import log_server, running
-from tests.support.archives import FORGETFUL, Held, Past, holds_exactly, manager, said, tiny
-from tests.support.files import saved
-from tests.support.programs import program
-from tests.support.world import Discord, World, art, mapseek_beside, simulated_discord
+from pipeline.process import open_log_server, open_process
+from tests.support.archives import (
+    ERASE_AT_ONCE,
+    HeldRequests,
+    PictureHistory,
+    add_manager,
+    tiny_picture,
+    wait_for_exactly,
+    wait_for_text,
+)
+from tests.support.files import encode_image
+from tests.support.programs import run_program
+from tests.support.world import Discord, World, art_png, mapseek_beside, simulated_discord
 
 EN, DE = "en-US", "de"
 
 
 @pytest.fixture
 def mia(discord: Discord) -> Member:
-    return manager(discord)
+    return add_manager(discord)
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ async def archive(discord: Discord, office: Channel, by: Member, command: str, *
     interaction = await discord.simulator.slash(office, by, f"archive {command}", options=options, locale=locale)
     answer = await discord.simulator.answer(interaction)
     assert answer.ephemeral
-    return await said(discord, interaction)
+    return await wait_for_text(discord, interaction)
 
 
 async def place_and_room(discord: Discord, kind: str) -> tuple[Channel, Channel]:
@@ -64,53 +72,55 @@ async def test_what_is_watched_is_archived_from_then_on_until_it_is_no_longer(
     discord: Discord, mia: Member, office: Channel, tmp_path: Path, kind: str
 ) -> None:
     """MAPSEEK_CHANNELS names nothing, so nothing is archived before, nor anywhere else. A restart changes nothing."""
-    past, elsewhere = Past(discord), Past(discord)
+    past, elsewhere = PictureHistory(discord), PictureHistory(discord)
     place, room = await place_and_room(discord, kind)
     name = f"<#{place.id}>"
     async with mapseek_beside(discord, tmp_path, channels="") as world:
-        assert await archive(discord, office, mia, "watch list") == say(EN, "archive-watching-none")
+        assert await archive(discord, office, mia, "watch list") == localize(EN, "archive-watching-none")
         await elsewhere.post(room)
-        assert await archive(discord, office, mia, "watch add", channel=place) == say(EN, "archive-added", channel=name)
-        assert await archive(discord, office, mia, "watch list") == say(EN, "archive-watching", channels=name, more=0)
+        assert await archive(discord, office, mia, "watch add", channel=place) == localize(EN, "archive-added", channel=name)
+        assert await archive(discord, office, mia, "watch list") == localize(EN, "archive-watching", channels=name, more=0)
         await elsewhere.post(office)
         await past.post(room)
-        await holds_exactly(world, past.there)
+        await wait_for_exactly(world, past.there)
     async with mapseek_beside(discord, tmp_path, channels="") as world:
         await past.post(room)
         await world.archived(2)
-        assert await archive(discord, office, mia, "watch remove", channel=place) == say(EN, "archive-removed", channel=name)
-        assert await archive(discord, office, mia, "watch list") == say(EN, "archive-watching-none")
-        assert await archive(discord, office, mia, "watch remove", channel=place) == say(EN, "archive-not-watched", channel=name)
+        assert await archive(discord, office, mia, "watch remove", channel=place) == localize(EN, "archive-removed", channel=name)
+        assert await archive(discord, office, mia, "watch list") == localize(EN, "archive-watching-none")
+        assert await archive(discord, office, mia, "watch remove", channel=place) == localize(
+            EN, "archive-not-watched", channel=name
+        )
         await elsewhere.post(room)
         await archive(discord, office, mia, "watch add", channel=office)
         await past.post(office)
-        await holds_exactly(world, past.there)
+        await wait_for_exactly(world, past.there)
 
 
 async def test_the_status_tells_images_storage_lag_failures_and_what_was_seen_last(
     discord: Discord, mia: Member, office: Channel, tmp_path: Path
 ) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)
-    held = Held()
+    held = HeldRequests()
     discord.simulator.faults.add(Status(500, retry_after=0.01), "*/broken.png", times=None)
     discord.simulator.faults.add(held, "*/waiting.png")
     async with mapseek_beside(discord, tmp_path) as world:
-        assert say(EN, "archive-status-idle") in await archive(discord, office, mia, "status")
-        last = await discord.post(("noise.png", saved(Image.fromarray(noise), "PNG")))
+        assert localize(EN, "archive-status-idle") in await archive(discord, office, mia, "status")
+        last = await discord.post(("noise.png", encode_image(Image.fromarray(noise), "PNG")))
         await world.archived(1)
-        await discord.post(("broken.png", tiny(1)), channel=office)
+        await discord.post(("broken.png", tiny_picture(1)), channel=office)
         await world.log.dead_letters(1)
-        await discord.post(("waiting.png", tiny(2)), channel=office)
+        await discord.post(("waiting.png", tiny_picture(2)), channel=office)
         await held.arrived.wait()
         text = await archive(discord, office, mia, "status")
         stored = sum(file.stat().st_size for file in (tmp_path / "blobs").rglob("*") if file.is_file())
         assert stored > 500_000
-        assert say(EN, "archive-status-images", count=3) in text
-        assert say(EN, "archive-status-stored", megabytes=round(stored / 1e6, 1)) in text
-        assert say(EN, "archive-status-failures", count=1) in text
-        assert say(EN, "archive-status-lag", stage="download", lane="image", pending=1, failures=1) in text
+        assert localize(EN, "archive-status-images", count=3) in text
+        assert localize(EN, "archive-status-stored", megabytes=round(stored / 1e6, 1)) in text
+        assert localize(EN, "archive-status-failures", count=1) in text
+        assert localize(EN, "archive-status-lag", stage="download", lane="image", pending=1, failures=1) in text
         seen_at = f"<t:{int(last.posted_at.timestamp())}:R>"
-        assert say(EN, "archive-status-seen", channel=f"<#{discord.gallery.id}>", when=seen_at) in text
+        assert localize(EN, "archive-status-seen", channel=f"<#{discord.gallery.id}>", when=seen_at) in text
         held.released.set()
 
 
@@ -119,22 +129,22 @@ async def test_settings_change_what_find_does_and_outlast_a_restart(
 ) -> None:
     simulator = discord.simulator
     async with mapseek_beside(discord, tmp_path):
-        private = await simulator.answer(await discord.ask(art(1)), embedded=True)
+        private = await simulator.answer(await discord.ask(art_png(1)), embedded=True)
         assert private.ephemeral
         text = await archive(discord, office, mia, "settings", **{"private-answers": False, "language": "de", "per-member": 2})
-        assert say(EN, "archive-shown-private", private="no") in text
-        assert say(EN, "archive-shown-language", language="German") in text
-        assert say(EN, "archive-shown-member", count=2) in text
+        assert localize(EN, "archive-shown-private", private="no") in text
+        assert localize(EN, "archive-shown-language", language="German") in text
+        assert localize(EN, "archive-shown-member", count=2) in text
     async with mapseek_beside(discord, tmp_path):
         assert await archive(discord, office, mia, "settings") == text
         for _ in range(2):
-            public = await simulator.answer(await discord.ask(art(1)), embedded=True)
+            public = await simulator.answer(await discord.ask(art_png(1)), embedded=True)
             assert not public.ephemeral
-            assert public.embeds[0]["title"] == say(DE, "answers-none")
-        refused = await simulator.answer(await discord.ask(art(1)))
+            assert public.embeds[0]["title"] == localize(DE, "answers-none")
+        refused = await simulator.answer(await discord.ask(art_png(1)))
         assert refused.ephemeral
-        assert refused.content.partition("<t:")[0] == say(EN, "asking-too-many-searches", when="<t:").partition("<t:")[0]
-        other = await simulator.answer(await discord.ask(art(1), member=discord.steve), embedded=True)
+        assert refused.content.partition("<t:")[0] == localize(EN, "asking-too-many-searches", when="<t:").partition("<t:")[0]
+        other = await simulator.answer(await discord.ask(art_png(1), member=discord.steve), embedded=True)
         assert not other.ephemeral
 
 
@@ -157,14 +167,14 @@ async def test_ordinary_members_are_not_offered_any_of_it(world: World) -> None:
 
 
 async def test_a_german_client_reads_german_names_and_answers(world: World) -> None:
-    discord, mia = world.discord, manager(world.discord)
+    discord, mia = world.discord, add_manager(world.discord)
     wanted = {
         "watch list": "archive-watching-all",
         "status": "archive-status-title",
         "settings": "archive-settings-title",
     }
     for command, message in wanted.items():
-        assert say(DE, message) in await archive(discord, discord.gallery, mia, command, locale=DE)
+        assert localize(DE, message) in await archive(discord, discord.gallery, mia, command, locale=DE)
     declared = [each for command in await registered(discord) for each in (command, *below(command))]
     assert len(declared) > 30
     for each in declared:
@@ -204,21 +214,21 @@ def below(command: dict[str, Any]) -> list[dict[str, Any]]:
 
 async def test_with_rate_limits_a_start_archives_and_answers_without_one_refused_request(tmp_path: Path) -> None:
     async with simulated_discord(rate_limits=True) as discord:
-        simulator, past = discord.simulator, Past(discord)
+        simulator, past = discord.simulator, PictureHistory(discord)
         channels = [simulator.add_text_channel(discord.guild, f"maps-{number}") for number in range(20)]
-        async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
+        async with mapseek_beside(discord, tmp_path, policy=ERASE_AT_ONCE) as world:
             for channel in channels:
                 await past.post(channel)
-            await holds_exactly(world, past.there)
+            await wait_for_exactly(world, past.there)
         for channel in channels:
             await past.post(channel, 3)
         await past.post(discord.gallery, 5)
         simulator.expire_urls()
-        async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
-            live = await discord.post(("live.png", art(1)))
+        async with mapseek_beside(discord, tmp_path, policy=ERASE_AT_ONCE) as world:
+            live = await discord.post(("live.png", art_png(1)))
             past.there.append(live)
-            await holds_exactly(world, past.there)
-            answer = await simulator.answer(await discord.ask(art(1)), embedded=True)
+            await wait_for_exactly(world, past.there)
+            answer = await simulator.answer(await discord.ask(art_png(1)), embedded=True)
             assert answer.embeds[0]["url"] == live.jump_url
         assert simulator.invalid_requests == 0
 
@@ -227,19 +237,19 @@ async def test_with_rate_limits_a_start_archives_and_answers_without_one_refused
 async def test_a_stage_process_and_the_gateways_together_ask_discord_at_most_fifty_times_a_second(tmp_path: Path) -> None:
     """Both have much to ask: one reads what was missed in forty channels, the other needs a fresh URL for every picture."""
     async with simulated_discord(rate_limits=True) as discord:
-        simulator, past, settings = discord.simulator, Past(discord), discord.settings(tmp_path / "data")
+        simulator, past, settings = discord.simulator, PictureHistory(discord), discord.settings(tmp_path / "data")
         channels = [simulator.add_text_channel(discord.guild, f"maps-{number}") for number in range(40)]
         async with mapseek_beside(discord, settings.data_dir, stages=()) as world:
             for channel in channels:
                 await past.post(channel, 2)
-            await world.log.holds(ImagePosted, 80)
+            await world.log.wait_for(ImagePosted, 80)
         for channel in channels:
             await past.post(channel)
         simulator.expire_urls()
-        async with log_server(settings) as url, running(settings, url, STAGES, policy=FORGETFUL) as process:
+        async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
             environment = discord.environment(settings.data_dir, NATS_URL=url)
-            async with program(tmp_path / "gateway.log", "gateway", environment=environment):
-                await holds_exactly(World(discord, process, settings), past.there, timeout=60)
+            async with run_program(tmp_path / "gateway.log", "gateway", environment=environment):
+                await wait_for_exactly(World(discord, process, settings), past.there, timeout=60)
         assert simulator.requests["GET /channels/{channel}/messages/{message}"] >= 80
         assert simulator.requests["GET /channels/{channel}/messages"] >= 40
         assert simulator.invalid_requests == 0

@@ -7,27 +7,27 @@ import pytest
 from PIL import Image
 
 from contracts.events import AlertCancelled, AlertDelivered, AlertSet, AlertTriggered
-from infra.discord.wording import say
-from infra.sandbox.simulator import Answer, Channel, Member, Message, Overwrite, Permission
+from infra.discord.wording import localize
+from infra.sandbox.simulator import Channel, Member, Message, Overwrite, Permission, VisibleAnswer
 from tests.support.waiting import eventually
-from tests.support.world import Discord, World, art, mapseek_beside, together
+from tests.support.world import Discord, World, art_png, mapseek_beside, shared_world
 
 EN = "en-US"
 WANTED = 7
 
 
-async def wish(world: World, *, channel: Channel | None = None, member: Member | None = None) -> Answer:
+async def wish(world: World, *, channel: Channel | None = None, member: Member | None = None) -> VisibleAnswer:
     """Ask for what nobody posted, and press "Notify me if it's posted"; returns what the presser is told."""
     discord, simulator = world.discord, world.discord.simulator
-    answer = await simulator.answer(await discord.ask(art(WANTED), channel=channel, member=member), embedded=True)
-    assert answer.embeds[0]["title"] == say(EN, "answers-none")
+    answer = await simulator.answer(await discord.ask(art_png(WANTED), channel=channel, member=member), embedded=True)
+    assert answer.embeds[0]["title"] == localize(EN, "answers-none")
     return await press_wish(world, answer, member or discord.alex)
 
 
-async def press_wish(world: World, answer: Answer, member: Member) -> Answer:
-    pressed = await world.discord.simulator.press(answer, member, label=say(EN, "answers-button-alert"))
+async def press_wish(world: World, answer: VisibleAnswer, member: Member) -> VisibleAnswer:
+    pressed = await world.discord.simulator.press(answer, member, label=localize(EN, "answers-button-alert"))
     noted = await world.discord.simulator.answer(pressed)
-    assert noted.content == say(EN, "asking-alert-noted")
+    assert noted.content == localize(EN, "asking-alert-noted")
     assert noted.ephemeral
     return noted
 
@@ -42,24 +42,24 @@ async def told(discord: Discord, member: Member, number: int = 1) -> list[str]:
 async def at_rest(world: World) -> list[str]:
     """Wait until nobody can be told of anything any more; returns what became of every image that was waited for."""
     for family in ("removal", "image", "alert"):
-        await world.log.quiet(family)
+        await world.log.wait_until_idle(family)
     assert await world.log.dead_letters() == []
     return [fact.outcome for fact in await world.log.facts(AlertDelivered)]
 
 
 def found(message: Message) -> str:
-    return say(EN, "notices-alert-direct", link=message.jump_url)
+    return localize(EN, "notices-alert-direct", link=message.jump_url)
 
 
-@together
+@shared_world
 async def test_whoever_asked_in_vain_is_told_directly_and_once_when_it_is_posted_later(server: World) -> None:
     discord = server.discord
     await wish(server)
-    await discord.post(("other.png", art(1)))
-    message = await discord.post(("wanted.png", art(WANTED)))
+    await discord.post(("other.png", art_png(1)))
+    message = await discord.post(("wanted.png", art_png(WANTED)))
     assert await told(discord, discord.alex) == [found(message)]
-    await server.log.holds(AlertDelivered, 1)
-    await discord.post(("again.png", art(WANTED)))
+    await server.log.wait_for(AlertDelivered, 1)
+    await discord.post(("again.png", art_png(WANTED)))
     await server.archived(3)
     assert await at_rest(server) == ["direct"]
     assert discord.simulator.direct_messages(discord.alex)[0].content == found(message)
@@ -67,41 +67,41 @@ async def test_whoever_asked_in_vain_is_told_directly_and_once_when_it_is_posted
     assert discord.simulator.direct_messages(discord.steve) == []
 
 
-@together
+@shared_world
 async def test_two_posts_at_the_same_moment_are_told_once(server: World) -> None:
     discord = server.discord
     await wish(server)
-    message = await discord.post(("one.png", art(WANTED)), ("two.png", art(WANTED)))
+    message = await discord.post(("one.png", art_png(WANTED)), ("two.png", art_png(WANTED)))
     assert await told(discord, discord.alex) == [found(message)]
     await server.archived(2)
     await at_rest(server)
     assert len(discord.simulator.direct_messages(discord.alex)) == 1
 
 
-@together
+@shared_world
 async def test_what_was_posted_between_the_answer_and_the_press_is_told_at_once(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
-    answer = await simulator.answer(await discord.ask(art(WANTED)), embedded=True)
-    message = await discord.post(("wanted.png", art(WANTED)))
+    answer = await simulator.answer(await discord.ask(art_png(WANTED)), embedded=True)
+    message = await discord.post(("wanted.png", art_png(WANTED)))
     await server.archived(1)
     await press_wish(server, answer, discord.alex)
     assert await told(discord, discord.alex) == [found(message)]
 
 
-@together
+@shared_world
 async def test_a_person_who_takes_no_direct_messages_is_mentioned_where_they_asked(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     simulator.close_dms(discord.alex)
     lobby = simulator.add_text_channel(discord.guild, "lobby")
     await wish(server, channel=lobby)
-    message = await discord.post(("wanted.png", art(WANTED)))
-    await server.log.holds(AlertDelivered, 1)
+    message = await discord.post(("wanted.png", art_png(WANTED)))
+    await server.log.wait_for(AlertDelivered, 1)
     assert await at_rest(server) == ["mention"]
     [mention] = [each for each in lobby.messages.values() if each.author.bot and each.content]
-    assert mention.content == say(EN, "notices-alert-mention", member=f"<@{discord.alex.id}>", link=message.jump_url)
+    assert mention.content == localize(EN, "notices-alert-mention", member=f"<@{discord.alex.id}>", link=message.jump_url)
 
 
-@together
+@shared_world
 async def test_of_a_channel_that_the_person_may_not_read_nothing_is_told_until_it_turns_up_in_one_that_they_may(
     server: World,
 ) -> None:
@@ -111,115 +111,115 @@ async def test_of_a_channel_that_the_person_may_not_read_nothing_is_told_until_i
         discord.guild, "hidden", [Overwrite(discord.guild.everyone, deny=Permission.VIEW_CHANNEL), bot]
     )
     await wish(server)
-    await discord.post(("secret.png", art(WANTED)), channel=hidden)
-    await server.log.holds(AlertDelivered, 1)
+    await discord.post(("secret.png", art_png(WANTED)), channel=hidden)
+    await server.log.wait_for(AlertDelivered, 1)
     assert await at_rest(server) == ["withheld"]
     assert simulator.direct_messages(discord.alex) == []
-    message = await discord.post(("wanted.png", art(WANTED)))
+    message = await discord.post(("wanted.png", art_png(WANTED)))
     assert await told(discord, discord.alex) == [found(message)]
-    await server.log.holds(AlertDelivered, 2)
+    await server.log.wait_for(AlertDelivered, 2)
     assert await at_rest(server) == ["withheld", "direct"]
 
 
-@together
+@shared_world
 async def test_a_private_threads_post_is_told_to_its_members_alone(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     thread = await simulator.add_thread(discord.gallery, "workshop", owner=discord.steve, private=True)
     await simulator.join_thread(thread, simulator.me(discord.guild))
     await wish(server)
     await wish(server, member=discord.steve)
-    await server.log.holds(AlertSet, 2)
-    message = await discord.post(("secret.png", art(WANTED)), channel=thread)
+    await server.log.wait_for(AlertSet, 2)
+    message = await discord.post(("secret.png", art_png(WANTED)), channel=thread)
     assert await told(discord, discord.steve) == [found(message)]
-    await server.log.holds(AlertDelivered, 2)
+    await server.log.wait_for(AlertDelivered, 2)
     assert sorted(await at_rest(server)) == ["direct", "withheld"]
     assert simulator.direct_messages(discord.alex) == []
 
 
-@together
+@shared_world
 async def test_age_restricted_posts_are_told_to_those_alone_who_asked_in_such_a_channel(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     tavern = simulator.add_text_channel(discord.guild, "tavern", nsfw=True)
     await wish(server)
     await wish(server, channel=tavern, member=discord.steve)
-    await server.log.holds(AlertSet, 2)
-    there = await discord.post(("adult.png", art(WANTED)), channel=tavern)
+    await server.log.wait_for(AlertSet, 2)
+    there = await discord.post(("adult.png", art_png(WANTED)), channel=tavern)
     assert await told(discord, discord.steve) == [found(there)]
-    await server.log.holds(AlertDelivered, 2)
+    await server.log.wait_for(AlertDelivered, 2)
     assert sorted(await at_rest(server)) == ["direct", "withheld"]
     assert simulator.direct_messages(discord.alex) == []
-    here = await discord.post(("wanted.png", art(WANTED)))
+    here = await discord.post(("wanted.png", art_png(WANTED)))
     assert await told(discord, discord.alex) == [found(here)]
 
 
-@together
+@shared_world
 @pytest.mark.parametrize("way", ["the button under the note", "the list of /alerts"])
 async def test_a_cancelled_alert_tells_nothing(server: World, way: str) -> None:
     discord, simulator = server.discord, server.discord.simulator
     noted = await wish(server)
-    await server.log.holds(AlertSet, 1)
+    await server.log.wait_for(AlertSet, 1)
     if way == "the button under the note":
-        pressed = await simulator.press(noted, discord.alex, label=say(EN, "asking-alert-cancel"))
+        pressed = await simulator.press(noted, discord.alex, label=localize(EN, "asking-alert-cancel"))
     else:
         listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
-        assert listed.content == say(EN, "asking-alerts-some", count=1)
+        assert listed.content == localize(EN, "asking-alerts-some", count=1)
         [alert] = listed.embeds
         assert f"<#{discord.gallery.id}>" in alert["description"]
         [(name, picture)] = listed.attachments
         assert name in alert["thumbnail"]["url"]
         assert Image.open(io.BytesIO(picture)).size == (128, 128)
-        pressed = await simulator.press(listed, discord.alex, label=say(EN, "asking-alerts-cancel", number=1))
-    assert (await simulator.answer(pressed)).content == say(EN, "asking-alert-cancelled")
-    await server.log.holds(AlertCancelled, 1)
+        pressed = await simulator.press(listed, discord.alex, label=localize(EN, "asking-alerts-cancel", number=1))
+    assert (await simulator.answer(pressed)).content == localize(EN, "asking-alert-cancelled")
+    await server.log.wait_for(AlertCancelled, 1)
     listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
-    assert (listed.content, listed.buttons) == (say(EN, "asking-alerts-none"), {})
-    await discord.post(("wanted.png", art(WANTED)))
+    assert (listed.content, listed.buttons) == (localize(EN, "asking-alerts-none"), {})
+    await discord.post(("wanted.png", art_png(WANTED)))
     await server.archived(1)
     assert await at_rest(server) == []
     assert await server.log.count(AlertTriggered) == 0
     assert simulator.direct_messages(discord.alex) == []
 
 
-@together
+@shared_world
 @pytest.mark.parametrize("locale", ["en-US", "de"])
 async def test_a_picture_that_is_gone_is_not_shown_but_its_alert_is(server: World, locale: str) -> None:
     discord, simulator = server.discord, server.discord.simulator
     await wish(server)
-    await server.log.holds(AlertSet, 1)
+    await server.log.wait_for(AlertSet, 1)
     [alert] = await server.log.facts(AlertSet)
-    await (await server.process.wiring.questions()).delete(alert.pixels)
+    await (await server.process.container.query_blobs()).delete(alert.pixels)
     listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts", locale=locale))
     assert listed.attachments == []
-    assert say(locale, "asking-alerts-picture-gone") in listed.embeds[0]["description"]
-    assert [each.label for each in listed.buttons.values()] == [say(locale, "asking-alerts-cancel", number=1)]
+    assert localize(locale, "asking-alerts-picture-gone") in listed.embeds[0]["description"]
+    assert [each.label for each in listed.buttons.values()] == [localize(locale, "asking-alerts-cancel", number=1)]
 
 
-@together
+@shared_world
 async def test_an_alert_that_ended_is_not_listed_any_more_and_does_not_end_anybody_elses(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     mine, theirs = await wish(server), await wish(server, member=discord.steve)
-    await server.log.holds(AlertSet, 2)
-    await simulator.answer(await simulator.press(theirs, discord.steve, label=say(EN, "asking-alert-cancel")))
-    message = await discord.post(("wanted.png", art(WANTED)))
+    await server.log.wait_for(AlertSet, 2)
+    await simulator.answer(await simulator.press(theirs, discord.steve, label=localize(EN, "asking-alert-cancel")))
+    message = await discord.post(("wanted.png", art_png(WANTED)))
     assert await told(discord, discord.alex) == [found(message)]
-    await server.log.holds(AlertDelivered, 1)
+    await server.log.wait_for(AlertDelivered, 1)
     assert await at_rest(server) == ["direct"]
     listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
-    assert listed.content == say(EN, "asking-alerts-none")
-    again = await simulator.answer(await simulator.press(mine, discord.alex, label=say(EN, "asking-alert-cancel")))
-    assert again.content == say(EN, "asking-alert-cancelled")
+    assert listed.content == localize(EN, "asking-alerts-none")
+    again = await simulator.answer(await simulator.press(mine, discord.alex, label=localize(EN, "asking-alert-cancel")))
+    assert again.content == localize(EN, "asking-alert-cancelled")
     assert simulator.direct_messages(discord.steve) == []
 
 
 async def test_an_image_that_is_filled_in_tells_too(discord: Discord, tmp_path: Path) -> None:
     simulator = discord.simulator
-    before = await discord.post(("wanted.png", art(WANTED)))
+    before = await discord.post(("wanted.png", art_png(WANTED)))
     manager = simulator.add_member(discord.guild, "Mo", [simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)])
     async with mapseek_beside(discord, tmp_path) as world:
         await wish(world)
         await simulator.slash(discord.gallery, manager, "archive backfill", options={"channel": discord.gallery})
         assert await told(discord, discord.alex) == [found(before)]
-        await world.log.holds(AlertDelivered, 1)
+        await world.log.wait_for(AlertDelivered, 1)
         assert await at_rest(world) == ["direct"]
 
 
@@ -227,23 +227,23 @@ async def test_an_image_that_is_filled_in_tells_too(discord: Discord, tmp_path: 
 async def test_a_wish_outlives_a_restart_of_everything(discord: Discord, tmp_path: Path, posted: str) -> None:
     message = None
     async with mapseek_beside(discord, tmp_path) as world:
-        await discord.post(("other.png", art(1)))
+        await discord.post(("other.png", art_png(1)))
         await world.archived(1)
         noted = await wish(world)
-        await world.log.holds(AlertSet, 1)
+        await world.log.wait_for(AlertSet, 1)
     if posted == "while MapSeek was away":
-        message = await discord.post(("wanted.png", art(WANTED)))
+        message = await discord.post(("wanted.png", art_png(WANTED)))
     async with mapseek_beside(discord, tmp_path) as world:
-        message = message or await discord.post(("wanted.png", art(WANTED)))
+        message = message or await discord.post(("wanted.png", art_png(WANTED)))
         assert await told(discord, discord.alex) == [found(message)]
-        await world.log.holds(AlertDelivered, 1)
+        await world.log.wait_for(AlertDelivered, 1)
         assert await at_rest(world) == ["direct"]
     async with mapseek_beside(discord, tmp_path) as world:
-        await discord.post(("again.png", art(WANTED)))
+        await discord.post(("again.png", art_png(WANTED)))
         await world.archived(3)
         assert await at_rest(world) == ["direct"]
         late = await discord.simulator.answer(
-            await discord.simulator.press(noted, discord.alex, label=say(EN, "asking-alert-cancel"))
+            await discord.simulator.press(noted, discord.alex, label=localize(EN, "asking-alert-cancel"))
         )
-        assert late.content == say(EN, "asking-alert-cancelled")
+        assert late.content == localize(EN, "asking-alert-cancelled")
     assert len(discord.simulator.direct_messages(discord.alex)) == 1

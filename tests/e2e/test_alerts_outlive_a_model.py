@@ -3,35 +3,35 @@
 import pytest
 
 from contracts.events import AlertDelivered, AlertEmbedded, AlertSet, AlertTriggered, ImageEmbedded, ImagePreprocessed
-from infra.discord.wording import say
-from infra.sandbox.simulator import Answer, Message
+from infra.discord.wording import localize
+from infra.sandbox.simulator import Message, VisibleAnswer
 from stages import preprocess
-from tests.support.archives import at_rest
-from tests.support.files import mirrored
-from tests.support.world import Discord, World, activate, art, begin, give_up, holds
+from tests.support.archives import wait_until_archive_idle
+from tests.support.files import decode_mirrored
+from tests.support.world import Discord, World, art_png, begin_generation, drop_whole_generation, switch_generation, wait_for_facts
 
 EN = "en-US"
 WANTED = 7
 
 
-async def ask_in_vain(world: World) -> Answer:
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(WANTED)), embedded=True)
-    assert answer.embeds[0]["title"] == say(EN, "answers-none")
+async def ask_in_vain(world: World) -> VisibleAnswer:
+    answer = await world.discord.simulator.answer(await world.discord.ask(art_png(WANTED)), embedded=True)
+    assert answer.embeds[0]["title"] == localize(EN, "answers-none")
     return answer
 
 
-async def wish(world: World, answer: Answer) -> None:
-    pressed = await world.discord.simulator.press(answer, world.discord.alex, label=say(EN, "answers-button-alert"))
-    assert (await world.discord.simulator.answer(pressed)).content == say(EN, "asking-alert-noted")
-    await world.log.holds(AlertSet, 1)
+async def wish(world: World, answer: VisibleAnswer) -> None:
+    pressed = await world.discord.simulator.press(answer, world.discord.alex, label=localize(EN, "answers-button-alert"))
+    assert (await world.discord.simulator.answer(pressed)).content == localize(EN, "asking-alert-noted")
+    await world.log.wait_for(AlertSet, 1)
 
 
 async def told_once(world: World, message: Message) -> None:
-    await world.log.holds(AlertDelivered, 1)
-    await world.log.quiet()
-    await world.log.quiet("alert")
+    await world.log.wait_for(AlertDelivered, 1)
+    await world.log.wait_until_idle()
+    await world.log.wait_until_idle("alert")
     assert await world.log.dead_letters() == []
-    assert direct(world.discord) == [say(EN, "notices-alert-direct", link=message.jump_url)]
+    assert direct(world.discord) == [localize(EN, "notices-alert-direct", link=message.jump_url)]
     assert await world.log.count(AlertTriggered) == await world.log.count(AlertDelivered) == 1
 
 
@@ -40,14 +40,14 @@ def direct(discord: Discord) -> list[str]:
 
 
 async def test_an_alert_of_a_model_that_is_gone_triggers_in_the_one_that_took_over(world: World) -> None:
-    await world.discord.post(("other.png", art(1)))
+    await world.discord.post(("other.png", art_png(1)))
     await world.archived(1)
     await wish(world, await ask_in_vain(world))
-    await begin(world, "g2")
-    await holds(world, AlertEmbedded, "g2", 1)
-    await activate(world, "g2")
-    await give_up(world, "g1")
-    message = await world.discord.post(("wanted.png", art(WANTED)))
+    await begin_generation(world, "g2")
+    await wait_for_facts(world, AlertEmbedded, "g2", 1)
+    await switch_generation(world, "g2")
+    await drop_whole_generation(world, "g1")
+    message = await world.discord.post(("wanted.png", art_png(WANTED)))
     await told_once(world, message)
     assert await world.log.count(ImageEmbedded) == 1
 
@@ -55,35 +55,35 @@ async def test_an_alert_of_a_model_that_is_gone_triggers_in_the_one_that_took_ov
 async def test_an_image_that_came_before_its_alert_had_a_vector_of_the_new_model_is_told_too(world: World) -> None:
     """The question was answered by a model that is gone by the time at which its asker wants to be told."""
     answer = await ask_in_vain(world)
-    await begin(world, "g2")
-    await activate(world, "g2")
-    await give_up(world, "g1")
-    message = await world.discord.post(("wanted.png", art(WANTED)))
-    await holds(world, ImageEmbedded, "g2", 1)
-    await at_rest(world)
+    await begin_generation(world, "g2")
+    await switch_generation(world, "g2")
+    await drop_whole_generation(world, "g1")
+    message = await world.discord.post(("wanted.png", art_png(WANTED)))
+    await wait_for_facts(world, ImageEmbedded, "g2", 1)
+    await wait_until_archive_idle(world)
     assert direct(world.discord) == []
     await wish(world, answer)
     await told_once(world, message)
 
 
 async def test_an_alert_outlives_a_preprocessing_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)
+    monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
     await wish(world, await ask_in_vain(world))
-    await begin(world, "g2", preprocessing="p2")
-    await holds(world, AlertEmbedded, "g2", 1)
-    await activate(world, "g2")
-    await give_up(world, "g1")
-    message = await world.discord.post(("wanted.png", art(WANTED)))
+    await begin_generation(world, "g2", preprocessing="p2")
+    await wait_for_facts(world, AlertEmbedded, "g2", 1)
+    await switch_generation(world, "g2")
+    await drop_whole_generation(world, "g1")
+    message = await world.discord.post(("wanted.png", art_png(WANTED)))
     await told_once(world, message)
     assert [fact.preprocessing for fact in await world.log.facts(ImagePreprocessed)] == ["p2"]
 
 
 async def test_while_two_models_serve_an_image_is_told_once(world: World) -> None:
     await wish(world, await ask_in_vain(world))
-    await begin(world, "g2")
-    await activate(world, "g2")
-    await holds(world, AlertEmbedded, "g2", 1)
-    message = await world.discord.post(("wanted.png", art(WANTED)))
+    await begin_generation(world, "g2")
+    await switch_generation(world, "g2")
+    await wait_for_facts(world, AlertEmbedded, "g2", 1)
+    message = await world.discord.post(("wanted.png", art_png(WANTED)))
     for generation in ("g1", "g2"):
-        await holds(world, ImageEmbedded, generation, 1)
+        await wait_for_facts(world, ImageEmbedded, generation, 1)
     await told_once(world, message)

@@ -12,15 +12,27 @@ from PIL import Image
 from contracts.events import ImagePosted, SearchAnswered, SearchMatched
 from contracts.subjects import IMAGES
 from infra.nats.connection import connect
-from infra.nats.server import announced_url
-from infra.sandbox.art.generate import piece
+from infra.nats.server import read_announced_url
+from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.simulator import Overwrite, Permission, Status, WrongLength
-from infra.vision.distortions import brightness, png, reencode, resize
+from infra.vision.distortions import change_brightness, encode_png, reencode, resize
 from pipeline.engine.registry import STAGES
-from tests.support.bench_stage import unsettled
-from tests.support.programs import program
+from tests.support.bench_stage import count_unsettled
+from tests.support.programs import run_program
 from tests.support.waiting import eventually
-from tests.support.world import Discord, Log, World, art, headline, labels, lines, link, mapseek_beside, together, words
+from tests.support.world import (
+    Discord,
+    Log,
+    World,
+    art_png,
+    list_labels,
+    mapseek_beside,
+    read_headline,
+    read_lines,
+    read_link,
+    read_words,
+    shared_world,
+)
 
 PATCH = "PATCH /webhooks/{application}/{token}/messages/{message}"
 LOST = WrongLength(1_000_000)
@@ -29,9 +41,9 @@ LOST = WrongLength(1_000_000)
 NEVER_POSTED = 9_000
 
 ALTERED = {
-    "re-encoded": png(reencode(piece(3), 50)),
-    "resized": png(resize(piece(3), 0.5)),
-    "darker": png(brightness(piece(3), 0.8)),
+    "re-encoded": encode_png(reencode(draw_piece(3), 50)),
+    "resized": encode_png(resize(draw_piece(3), 0.5)),
+    "darker": encode_png(change_brightness(draw_piece(3), 0.8)),
 }
 
 
@@ -46,18 +58,18 @@ def without_reply() -> list[object]:
     return [stage for stage in STAGES if stage.name != "reply"]
 
 
-@together
+@shared_world
 async def test_altered_copies_are_found_with_link_author_date_and_picture(server: World) -> None:
     discord = server.discord
     posted_at = datetime(2024, 2, 29, 12, 0, tzinfo=UTC)
-    await discord.post(*((f"other-{seed}.png", art(seed)) for seed in range(3)), author=discord.alex)
-    message = await discord.simulator.post(discord.gallery, discord.steve, files=[("dragon.png", art(3))], at=posted_at)
+    await discord.post(*((f"other-{seed}.png", art_png(seed)) for seed in range(3)), author=discord.alex)
+    message = await discord.simulator.post(discord.gallery, discord.steve, files=[("dragon.png", art_png(3))], at=posted_at)
     await server.archived(4)
     for kind, picture in ALTERED.items():
         answer = await discord.simulator.answer(await discord.ask(picture), embedded=True)
-        assert headline(answer) == FOUND, kind
-        assert link(answer) == message.jump_url, kind
-        sure, why, post, file = lines(answer)
+        assert read_headline(answer) == FOUND, kind
+        assert read_link(answer) == message.jump_url, kind
+        sure, why, post, file = read_lines(answer)
         assert re.fullmatch(r"\*\*\d+%\*\* match", sure)
         assert re.match(r"Same picture|Copy of the same picture|Exact copy", why), why
         moment = int(posted_at.timestamp())
@@ -69,30 +81,30 @@ async def test_altered_copies_are_found_with_link_author_date_and_picture(server
         [(_, shown)] = answer.attachments
         thumbnail = Image.open(io.BytesIO(shown))
         assert max(thumbnail.size) <= 256
-        assert abs(thumbnail.width / thumbnail.height - piece(3).width / piece(3).height) < 0.02
+        assert abs(thumbnail.width / thumbnail.height - draw_piece(3).width / draw_piece(3).height) < 0.02
         assert answer.ephemeral
         assert answer.edits <= EDITS
         assert answer.deferred_after_s is not None
         assert answer.deferred_after_s < 3
 
 
-@together
+@shared_world
 async def test_a_picture_that_nobody_posted_is_honestly_no_match(server: World) -> None:
-    await server.discord.post(*((f"{seed}.png", art(seed)) for seed in range(5)))
+    await server.discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(5)))
     await server.archived(5)
-    answer = await server.discord.simulator.answer(await server.discord.ask(art(NEVER_POSTED)), embedded=True)
-    assert headline(answer) == NO_MATCH
-    assert (link(answer), answer.attachments) == (None, [])
+    answer = await server.discord.simulator.answer(await server.discord.ask(art_png(NEVER_POSTED)), embedded=True)
+    assert read_headline(answer) == NO_MATCH
+    assert (read_link(answer), answer.attachments) == (None, [])
     assert "footer" not in answer.embeds[0]
-    assert labels(answer) == ["Notify me if it's posted"]
+    assert list_labels(answer) == ["Notify me if it's posted"]
 
 
 async def test_asking_an_empty_archive_is_no_match(world: World) -> None:
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(1)), embedded=True)
-    assert headline(answer) == NO_MATCH
+    answer = await world.discord.simulator.answer(await world.discord.ask(art_png(1)), embedded=True)
+    assert read_headline(answer) == NO_MATCH
 
 
-@together
+@shared_world
 async def test_a_channel_that_the_asker_may_not_read_never_appears(server: World) -> None:
     """One may see the channel but not read back in it, one may not even see it; for both it holds nothing."""
     discord, simulator = server.discord, server.discord.simulator
@@ -102,17 +114,17 @@ async def test_a_channel_that_the_asker_may_not_read_never_appears(server: World
     unread = simulator.add_text_channel(discord.guild, "unread", [Overwrite(everyone, deny=Permission.READ_MESSAGE_HISTORY), bot])
     staff = simulator.add_role(discord.guild, "staff", Permission.ADMINISTRATOR)
     moderator = simulator.add_member(discord.guild, "Mo", [staff])
-    secret = await discord.post(("secret.png", art(1)), channel=hidden)
-    live = await discord.post(("live.png", art(2)), channel=unread)
-    public = await discord.post(("public.png", art(1)))
+    secret = await discord.post(("secret.png", art_png(1)), channel=hidden)
+    live = await discord.post(("live.png", art_png(2)), channel=unread)
+    public = await discord.post(("public.png", art_png(1)))
     await server.archived(3)
     for seed, readable, first in ((1, public, secret), (2, None, live)):
-        ordinary = await simulator.answer(await discord.ask(art(seed)), embedded=True)
-        assert link(ordinary) == (readable.jump_url if readable else None)
-        assert not any(each.jump_url in words(ordinary) for each in (secret, live))
-        assert "Posted 2 times" not in labels(ordinary)
-        privileged = await simulator.answer(await discord.ask(art(seed), member=moderator), embedded=True)
-        assert link(privileged) == first.jump_url
+        ordinary = await simulator.answer(await discord.ask(art_png(seed)), embedded=True)
+        assert read_link(ordinary) == (readable.jump_url if readable else None)
+        assert not any(each.jump_url in read_words(ordinary) for each in (secret, live))
+        assert "Posted 2 times" not in list_labels(ordinary)
+        privileged = await simulator.answer(await discord.ask(art_png(seed), member=moderator), embedded=True)
+        assert read_link(privileged) == first.jump_url
 
 
 async def test_another_guilds_image_never_appears(world: World) -> None:
@@ -120,22 +132,22 @@ async def test_another_guilds_image_never_appears(world: World) -> None:
     harbour = simulator.add_guild("Pixel Harbour")
     showcase = simulator.add_text_channel(harbour, "showcase")
     noor = simulator.add_member(harbour, "Noor")
-    there = await world.discord.post(("ours.png", art(1)))
-    here = await simulator.post(showcase, noor, files=[("theirs.png", art(2))])
+    there = await world.discord.post(("ours.png", art_png(1)))
+    here = await simulator.post(showcase, noor, files=[("theirs.png", art_png(2))])
     await world.archived(2)
-    foreign = await simulator.answer(await world.discord.ask(art(1), channel=showcase, member=noor), embedded=True)
-    assert headline(foreign) == NO_MATCH
-    own = await simulator.answer(await world.discord.ask(art(2), channel=showcase, member=noor), embedded=True)
-    assert link(own) == here.jump_url
-    back = await simulator.answer(await world.discord.ask(art(1)), embedded=True)
-    assert link(back) == there.jump_url
+    foreign = await simulator.answer(await world.discord.ask(art_png(1), channel=showcase, member=noor), embedded=True)
+    assert read_headline(foreign) == NO_MATCH
+    own = await simulator.answer(await world.discord.ask(art_png(2), channel=showcase, member=noor), embedded=True)
+    assert read_link(own) == here.jump_url
+    back = await simulator.answer(await world.discord.ask(art_png(1)), embedded=True)
+    assert read_link(back) == there.jump_url
 
 
-@together
+@shared_world
 @pytest.mark.parametrize(
     ("picture", "sentence"),
     [
-        (art(1)[: len(art(1)) // 2], "The picture is damaged and cannot be read."),
+        (art_png(1)[: len(art_png(1)) // 2], "The picture is damaged and cannot be read."),
         (b"no picture at all", "The file is not a PNG, JPEG, WebP, GIF or BMP picture."),
         (b"", "The file is empty."),
     ],
@@ -143,7 +155,7 @@ async def test_another_guilds_image_never_appears(world: World) -> None:
 )
 async def test_a_broken_question_is_answered_with_a_sentence(server: World, picture: bytes, sentence: str) -> None:
     answer = await server.discord.simulator.answer(await server.discord.ask(picture), embedded=True)
-    assert headline(answer) == "Search failed"
+    assert read_headline(answer) == "Search failed"
     assert answer.embeds[0]["description"] == sentence
     assert await server.log.dead_letters() == []
 
@@ -151,24 +163,24 @@ async def test_a_broken_question_is_answered_with_a_sentence(server: World, pict
 async def test_a_failing_discord_is_asked_again_until_the_answer_is_shown(world: World) -> None:
     """A step that could not be told is left out; the answer is not."""
     world.discord.simulator.faults.add(Status(503), "*/webhooks/*", times=EDITS)
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(1)), embedded=True)
-    assert headline(answer) == NO_MATCH
-    await world.log.holds(SearchAnswered, 1)
+    answer = await world.discord.simulator.answer(await world.discord.ask(art_png(1)), embedded=True)
+    assert read_headline(answer) == NO_MATCH
+    await world.log.wait_for(SearchAnswered, 1)
     assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["sent"]
     assert world.discord.simulator.requests[PATCH] > EDITS
     assert await world.log.dead_letters() == []
 
 
 async def test_an_answer_whose_receipt_was_lost_is_shown_again_just_the_same(world: World) -> None:
-    await world.discord.post(("dragon.png", art(1)))
+    await world.discord.post(("dragon.png", art_png(1)))
     await world.archived(1)
     world.discord.simulator.faults.add(LOST, "*/webhooks/*", times=EDITS)
-    interaction = await world.discord.ask(art(1))
+    interaction = await world.discord.ask(art_png(1))
     first = await world.discord.simulator.answer(interaction, embedded=True)
-    await world.log.quiet("search")
+    await world.log.wait_until_idle("search")
     again = await world.discord.simulator.answer(interaction, embedded=True)
     assert again.edits > first.edits
-    assert (again.content, words(again), list(again.buttons)) == ("", words(first), list(first.buttons))
+    assert (again.content, read_words(again), list(again.buttons)) == ("", read_words(first), list(first.buttons))
     assert again.attachments == first.attachments
     assert len(again.attachments) == 1
     assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["sent"]
@@ -178,12 +190,12 @@ async def test_an_answer_whose_receipt_was_lost_is_shown_again_just_the_same(wor
 async def test_a_question_that_grew_too_old_is_not_answered(discord: Discord, tmp_path: Path, without_reply: list[object]) -> None:
     """Discord has ended the token meanwhile, and says so."""
     async with mapseek_beside(discord, tmp_path, stages=without_reply) as world:  # type: ignore[arg-type]
-        interaction = await discord.ask(art(1))
-        await world.log.holds(SearchMatched, 1)
+        interaction = await discord.ask(art_png(1))
+        await world.log.wait_for(SearchMatched, 1)
     told = discord.simulator.requests[PATCH]
     discord.simulator.now = lambda: datetime.now(UTC) + timedelta(minutes=15, seconds=1)
     async with mapseek_beside(discord, tmp_path) as world:
-        await world.log.holds(SearchAnswered, 1)
+        await world.log.wait_for(SearchAnswered, 1)
         assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["expired"]
         assert await world.log.dead_letters() == []
     assert interaction.edits == 0
@@ -194,19 +206,21 @@ async def test_after_fifteen_minutes_nothing_is_sent_at_all(discord: Discord, tm
     """The question was asked more than 15 minutes ago by our own clock, whatever Discord would still take."""
     discord.simulator.now = lambda: datetime.now(UTC) - timedelta(minutes=15, seconds=1)
     async with mapseek_beside(discord, tmp_path) as world:
-        interaction = await discord.ask(art(1))
-        await world.log.holds(SearchAnswered, 1)
+        interaction = await discord.ask(art_png(1))
+        await world.log.wait_for(SearchAnswered, 1)
         assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["expired"]
     assert (interaction.edits, discord.simulator.requests[PATCH]) == (0, 0)
 
 
 async def test_the_deferral_comes_in_time_while_the_archive_lane_is_flooded(world: World) -> None:
     for number in range(20):
-        await world.discord.post(*((f"{number}-{seed}.png", art(seed)) for seed in range(10)))
-    await world.log.holds(ImagePosted, 20)
-    interaction = await world.discord.ask(art(1))
+        await world.discord.post(*((f"{number}-{seed}.png", art_png(seed)) for seed in range(10)))
+    await world.log.wait_for(ImagePosted, 20)
+    interaction = await world.discord.ask(art_png(1))
     await eventually(lambda: interaction.deferred_after_s is not None)
-    busy = await unsettled(world.log.client, IMAGES, "embed-image-g1") + await unsettled(world.log.client, IMAGES, "download-image")
+    busy = await count_unsettled(world.log.client, IMAGES, "embed-image-g1") + await count_unsettled(
+        world.log.client, IMAGES, "download-image"
+    )
     assert busy > 0
     assert interaction.deferred_after_s is not None
     assert interaction.deferred_after_s < 3
@@ -215,20 +229,20 @@ async def test_the_deferral_comes_in_time_while_the_archive_lane_is_flooded(worl
 
 async def test_one_correlation_id_from_command_to_reply_and_no_secret_in_any_log_line(discord: Discord, tmp_path: Path) -> None:
     environment = discord.environment(tmp_path / "data", MAPSEEK_LOG_LEVEL="debug")
-    async with program(tmp_path / "log", "up", environment=environment) as up:
+    async with run_program(tmp_path / "log", "up", environment=environment) as up:
         await discord.simulator.wait_for_command("find", timeout=60)
-        message = await discord.post(("dragon.png", art(1)))
-        client = await connect(announced_url(tmp_path / "data" / "nats") or "", "test")
-        await Log(client).holds(ImagePosted, 1)
-        await Log(client).quiet()
+        message = await discord.post(("dragon.png", art_png(1)))
+        client = await connect(read_announced_url(tmp_path / "data" / "nats") or "", "test")
+        await Log(client).wait_for(ImagePosted, 1)
+        await Log(client).wait_until_idle()
         discord.simulator.faults.add(LOST, "*/webhooks/*", times=EDITS)  # an error's text must hold no secret either
-        interaction = await discord.ask(art(1))
+        interaction = await discord.ask(art_png(1))
         answer = await discord.simulator.answer(interaction, embedded=True)
-        await Log(client).quiet("search")
+        await Log(client).wait_until_idle("search")
         await client.close()
         assert await up.stop() == 0
         logged = up.lines()
-    assert link(answer) == message.jump_url
+    assert read_link(answer) == message.jump_url
 
     correlation = f"interaction-{interaction.id}"
     assert [line for line in logged if str(interaction.id) in str(line) and line.get("correlation_id") != correlation] == []

@@ -16,13 +16,13 @@ import pytest
 from rich.console import Console
 
 from contracts.events import ImageDownloaded, ImageEmbedded, ImagePreprocessed, ImageRemoved
-from contracts.subjects import IMAGES, subject_for
+from contracts.subjects import IMAGES, build_subject
 from pipeline.audit.command import show_audit
 from pipeline.engine.registry import STAGES
-from pipeline.process import log_server, running
-from pipeline.projections.vectors import ProjectedIndex
-from tests.support.archives import FORGETFUL, Past, files_of
-from tests.support.programs import Ended, ended
+from pipeline.process import open_log_server, open_process
+from pipeline.projections.vectors import VectorProjection
+from tests.support.archives import ERASE_AT_ONCE, PictureHistory, list_file_ids
+from tests.support.programs import EndedProgram, run_to_end
 from tests.support.world import Discord, World, mapseek_beside
 
 
@@ -30,12 +30,12 @@ from tests.support.world import Discord, World, mapseek_beside
 async def without_gateway(discord: Discord, folder: Path) -> AsyncIterator[World]:
     """Every stage at work, but nobody hears Discord."""
     settings = discord.settings(folder)
-    async with log_server(settings) as url, running(settings, url, STAGES, policy=FORGETFUL) as process:
+    async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
         yield World(discord, process, settings)
 
 
-async def mapseek(world: World, *arguments: str) -> Ended:
-    found = await ended(*arguments, environment=world.discord.environment(world.settings.data_dir, COLUMNS="100"))
+async def mapseek(world: World, *arguments: str) -> EndedProgram:
+    found = await run_to_end(*arguments, environment=world.discord.environment(world.settings.data_dir, COLUMNS="100"))
     assert "Traceback" not in found.err, found.err
     return found
 
@@ -60,7 +60,7 @@ async def audited_here(world: World) -> dict[str, dict[str, object]]:
 
 async def settled(world: World) -> None:
     for family in ("removal", "image", "alert", "image"):
-        await world.log.quiet(family)
+        await world.log.wait_until_idle(family)
 
 
 async def close_gaps(world: World) -> str:
@@ -88,9 +88,9 @@ def blob(world: World, name: str) -> Path:
 
 async def test_a_few_planted_gaps_are_found_and_closed(discord: Discord, tmp_path: Path) -> None:
     """One on Discord, one in the catalogue, one among the blobs."""
-    past = Past(discord)
-    async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
-        [image, _] = files_of(await past.post(discord.gallery, 2))
+    past = PictureHistory(discord)
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_AT_ONCE) as world:
+        [image, _] = list_file_ids(await past.post(discord.gallery, 2))
         await world.archived(2)
     missed = await past.post(discord.gallery)
     async with without_gateway(discord, tmp_path) as world:
@@ -99,39 +99,39 @@ async def test_a_few_planted_gaps_are_found_and_closed(discord: Discord, tmp_pat
         blob(world, originals[image]).unlink()
         gaps = await audited_here(world)
         assert {kind: gap["found"] for kind, gap in gaps.items()} == {
-            "not-posted": files_of(missed),
+            "not-posted": list_file_ids(missed),
             "no-document": [image],
             "blob-lost-download": [image],
         }
         await close_gaps(world)
         assert await audited_here(world) == {}
-        assert sorted(entry.image_id for entry in (await world.entries()).values()) == files_of(past.there)
+        assert sorted(entry.image_id for entry in (await world.entries()).values()) == list_file_ids(past.there)
 
 
 @pytest.mark.slow
 async def test_every_planted_gap_is_found_and_closed(discord: Discord, tmp_path: Path) -> None:
-    past = Past(discord)
-    async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
+    past = PictureHistory(discord)
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_AT_ONCE) as world:
         await past.post(discord.gallery, 8)
         await world.archived(8)
         assert await audited(world) == {}
     deleted, *there = past.there
     await discord.simulator.delete(deleted)
-    past.gone(deleted)
+    past.forget(deleted)
     missed = await past.post(discord.gallery, pictures=2)
-    images = files_of(there)
+    images = list_file_ids(there)
 
     async with without_gateway(discord, tmp_path) as world:
         await settled(world)
         gaps = await audited(world)
         assert {kind: sorted(gap["found"]) for kind, gap in gaps.items()} == {  # type: ignore[call-overload]
-            "not-posted": files_of(missed),
-            "gone": files_of([deleted]),
+            "not-posted": list_file_ids(missed),
+            "gone": list_file_ids([deleted]),
         }
 
         guild = str(discord.guild.id)
-        js = world.process.wiring.client.jetstream()
-        await js.purge_stream(IMAGES, subject=subject_for(ImageEmbedded, guild, images[0], "g1"))
+        js = world.process.container.client.jetstream()
+        await js.purge_stream(IMAGES, subject=build_subject(ImageEmbedded, guild, images[0], "g1"))
         change_catalogue(world, "DELETE FROM embeddings WHERE image_id = ?", images[1])
         change_catalogue(world, "DELETE FROM images WHERE image_id = ?", images[2])
         originals = {fact.image_id: fact.blob for fact in await world.log.facts(ImageDownloaded)}
@@ -139,15 +139,15 @@ async def test_every_planted_gap_is_found_and_closed(discord: Discord, tmp_path:
         blob(world, originals[images[3]]).unlink()
         blob(world, pictures[images[4]].thumbnail).write_bytes(b"damaged")
         blob(world, pictures[images[5]].pixels).unlink()
-        orphan = await (await world.process.wiring.blobs()).put(b"nobody needs this")
+        orphan = await (await world.process.container.blobs()).put(b"nobody needs this")
         an_hour_ago = time.time() - 3600
         os.utime(blob(world, orphan), (an_hour_ago, an_hour_ago))
 
         gaps = await audited(world)
         assert gaps.pop("index-differs")["of"] == "process", "the index has what was purged from the log"
         assert {kind: sorted(gap["found"]) for kind, gap in gaps.items()} == {  # type: ignore[call-overload]
-            "not-posted": files_of(missed),
-            "gone": files_of([deleted]),
+            "not-posted": list_file_ids(missed),
+            "gone": list_file_ids([deleted]),
             "not-embedded": [images[0]],
             "no-vector": [images[1]],
             "no-document": [images[2]],
@@ -157,20 +157,20 @@ async def test_every_planted_gap_is_found_and_closed(discord: Discord, tmp_path:
         }
         await close_gaps(world)
         assert await audited(world) == {}
-        assert sorted(entry.image_id for entry in (await world.entries()).values()) == files_of([*there, *missed])
+        assert sorted(entry.image_id for entry in (await world.entries()).values()) == list_file_ids([*there, *missed])
 
 
 async def test_what_is_wrong_with_the_index_and_with_removed_images_is_found_and_closed(discord: Discord, tmp_path: Path) -> None:
-    past = Past(discord)
-    async with mapseek_beside(discord, tmp_path, policy=FORGETFUL) as world:
+    past = PictureHistory(discord)
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_AT_ONCE) as world:
         first, second, third = await past.post(discord.gallery, 3)
         await world.archived(3)
         await discord.simulator.delete(first)
-        await world.log.holds(ImageRemoved, 1)
+        await world.log.wait_for(ImageRemoved, 1)
         await settled(world)
-        index = await world.process.wiring.vectors()
-        assert isinstance(index, ProjectedIndex)
-        [image], [removed], [kept] = files_of([second]), files_of([first]), files_of([third])
+        index = await world.process.container.vectors()
+        assert isinstance(index, VectorProjection)
+        [image], [removed], [kept] = list_file_ids([second]), list_file_ids([first]), list_file_ids([third])
         for shard in index.index.shards.values():
             shard.remove(image)
         change_catalogue(world, "INSERT INTO images (image_id, document) VALUES (?, '{}')", removed)
@@ -187,10 +187,10 @@ async def test_what_is_wrong_with_the_index_and_with_removed_images_is_found_and
 
 async def test_without_a_token_discord_is_left_out_and_that_is_said(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path) as world:
-        await Past(discord).post(discord.gallery)
+        await PictureHistory(discord).post(discord.gallery)
         await world.archived(1)
         for arguments, environment in ((("audit",), {"DISCORD_TOKEN": ""}), (("audit", "--no-discord"), {})):
-            found = await ended(*arguments, environment=discord.environment(tmp_path, **environment))
+            found = await run_to_end(*arguments, environment=discord.environment(tmp_path, **environment))
             assert (found.code, found.err) == (0, "")
             assert "Discord was not looked at" in found.out
             assert "Clean: everything is where it should be." in found.out
@@ -198,19 +198,19 @@ async def test_without_a_token_discord_is_left_out_and_that_is_said(discord: Dis
 
 async def test_a_token_or_a_channel_that_is_wrong_is_one_sentence(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path) as world:
-        await Past(discord).post(discord.gallery)
+        await PictureHistory(discord).post(discord.gallery)
         await world.archived(1)
         for arguments, environment, words in (
             (("audit",), {"DISCORD_TOKEN": "wrong"}, "Discord refused the bot token"),
             (("sync", "--channel", "123"), {}, "Neither the log nor the bot knows a channel 123"),
             (("sync", "--channel", str(discord.gallery.id)), {"DISCORD_TOKEN": ""}, "DISCORD_TOKEN is not set"),
         ):
-            found = await ended(*arguments, environment=discord.environment(tmp_path, **environment))
+            found = await run_to_end(*arguments, environment=discord.environment(tmp_path, **environment))
             assert found.code == 1
             assert words in found.err
             assert "Traceback" not in found.err
         for arguments in (("audit", "--guild", "7.>"), ("sync", "--channel", "gallery")):
             assert (await mapseek(world, *arguments)).code == 2
         assert (await mapseek(world, "audit", "--guild", "local")).code == 0, "no guild of Discord's"
-    nothing = await ended("audit", environment=discord.environment(tmp_path / "empty"))
+    nothing = await run_to_end("audit", environment=discord.environment(tmp_path / "empty"))
     assert (nothing.code, f"There is no archive in {tmp_path / 'empty'} yet" in nothing.err) == (1, True)

@@ -15,17 +15,17 @@ from rich.console import Console
 
 from contracts.events import ImageDownloaded, ImageEmbedded, ImageIndexed, ImagePosted
 from contracts.subjects import IMAGES
-from infra.sandbox.art.generate import piece
-from infra.vision.distortions import crop, jpeg, png, resize
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.distortions import crop, encode_jpeg, encode_png, resize
 from pipeline.audit.command import show_audit
-from pipeline.backup.archive_file import BLOBS, QUESTIONS, open_archive
+from pipeline.backup.archive_file import BLOBS, QUERIES, open_archive_file
 from pipeline.backup.export import export_to
 from pipeline.engine.registry import STAGES
-from pipeline.local.archive_and_find import LocalAnswer, archive, find
-from pipeline.process import Process, log_server, running
+from pipeline.local.archive_and_find import LocalAnswer, archive_images, find_images
+from pipeline.process import Process, open_log_server, open_process
 from pipeline.settings import Settings
-from tests.support.programs import Ended, ended
-from tests.support.world import IMPATIENT, Log
+from tests.support.programs import EndedProgram, run_to_end
+from tests.support.world import IMPATIENT_POLICY, Log
 
 GUILD = "local"
 
@@ -35,7 +35,7 @@ GUILD = "local"
 async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: int) -> None:
     """As many pieces as questions."""
     data, file = tmp_path / "data", tmp_path / "mapseek.archive"
-    pieces, asked = pictures(tmp_path / "pieces", number), questions(tmp_path / "questions", number)
+    pieces, asked = pictures(tmp_path / "pieces", number), make_query_files(tmp_path / "questions", number)
     async with mapseek(data) as process:
         await archived(process, pieces[: number // 2])
         assert (await told("export", file, data)).code == 0
@@ -56,8 +56,8 @@ async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: 
     await audited(data, number)
 
     async with mapseek(data) as process:
-        log = Log(process.wiring.client)
-        await log.quiet("image")
+        log = Log(process.container.client)
+        await log.wait_until_idle("image")
         await audited(data, number)
         assert await log.count(ImageIndexed) == number
         for durable in ("download-image", "preprocess-image", "fingerprint-image-g1", "embed-image-g1", "link-image-g1"):
@@ -69,7 +69,7 @@ async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: 
             assert (there.verdict, there.documents, list(there.found)) == (here.verdict, here.documents, list(here.found))
             assert there.found == pytest.approx(here.found, abs=1e-4)
         newest = tmp_path / "newest.png"
-        newest.write_bytes(png(piece(1000)))
+        newest.write_bytes(encode_png(draw_piece(1000)))
         await archived(process, [newest])
         assert await log.count(ImageDownloaded) == number + 1
         [answer] = await answers(process, [newest])
@@ -84,32 +84,32 @@ async def test_an_export_while_everything_goes_on_forgets_no_work(tmp_path: Path
     pieces = pictures(tmp_path / "pieces", 10)
     async with mapseek(data) as process:
         archiving = asyncio.create_task(archived(process, pieces))
-        await Log(process.wiring.client).holds(ImageEmbedded, 2)
-        with open_archive(file, new=True) as database:
-            stores = {BLOBS: await process.wiring.blobs(), QUESTIONS: await process.wiring.questions()}
-            exported = await export_to(database, process.wiring.client, stores, lambda _what, _done, _total: None)
+        await Log(process.container.client).wait_for(ImageEmbedded, 2)
+        with open_archive_file(file, new=True) as database:
+            stores = {BLOBS: await process.container.blobs(), QUERIES: await process.container.query_blobs()}
+            exported = await export_to(database, process.container.client, stores, lambda _what, _done, _total: None)
         await archiving
     assert exported.missing == []
     shutil.rmtree(data)
     assert (await told("import", file, data)).code == 0
     async with mapseek(data) as process:
-        log = Log(process.wiring.client)
-        await log.quiet("image")
+        log = Log(process.container.client)
+        await log.wait_until_idle("image")
         posted = sorted(fact.image_id for fact in await log.facts(ImagePosted))
         assert sorted(fact.image_id for fact in await log.facts(ImageIndexed)) == posted
-        assert [entry.image_id async for entry in (await process.wiring.catalogue()).scan()] == posted
+        assert [entry.image_id async for entry in (await process.container.catalogue()).scan()] == posted
         assert await log.dead_letters() == []
 
 
 @asynccontextmanager
 async def mapseek(folder: Path) -> AsyncIterator[Process]:
     settings = Settings(data_dir=folder, http_port=0, _env_file=None)  # type: ignore[call-arg]
-    async with log_server(settings) as url, running(settings, url, STAGES, policy=IMPATIENT) as process:
+    async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=IMPATIENT_POLICY) as process:
         yield process
 
 
-async def told(command: str, file: Path, folder: Path) -> Ended:
-    return await ended(command, str(file), environment={"MAPSEEK_DATA_DIR": str(folder)})
+async def told(command: str, file: Path, folder: Path) -> EndedProgram:
+    return await run_to_end(command, str(file), environment={"MAPSEEK_DATA_DIR": str(folder)})
 
 
 async def audited(folder: Path, images: int) -> None:
@@ -127,16 +127,16 @@ async def audited(folder: Path, images: int) -> None:
 
 def pictures(folder: Path, number: int) -> list[Path]:
     folder.mkdir()
-    return [written(folder / f"piece-{seed}.png", png(piece(seed))) for seed in range(number)]
+    return [written(folder / f"piece-{seed}.png", encode_png(draw_piece(seed))) for seed in range(number)]
 
 
-def questions(folder: Path, asked: int) -> list[Path]:
+def make_query_files(folder: Path, asked: int) -> list[Path]:
     """Pieces as they are, smaller, as JPEG and cropped, and some that were never archived."""
     folder.mkdir()
     found = []
     for number in range(asked):
-        image = piece(3 * number % (asked + 5))
-        data = (png(image), jpeg(image, 60), png(resize(image, 0.5)), png(crop(image, 0.1)))[number % 4]
+        image = draw_piece(3 * number % (asked + 5))
+        data = (encode_png(image), encode_jpeg(image, 60), encode_png(resize(image, 0.5)), encode_png(crop(image, 0.1)))[number % 4]
         found.append(written(folder / f"question-{number}", data))
     return found
 
@@ -147,8 +147,8 @@ def written(path: Path, data: bytes) -> Path:
 
 
 async def archived(process: Process, paths: Sequence[Path]) -> None:
-    wiring = process.wiring
-    ends = [each async for each in archive(wiring.client, wiring.journal, await wiring.blobs(), "g1", GUILD, paths)]
+    container = process.container
+    ends = [each async for each in archive_images(container.client, container.journal, await container.blobs(), "g1", GUILD, paths)]
     assert [each.problem for each in ends] == [None] * len(paths)
 
 
@@ -162,9 +162,16 @@ class Said:
 
 
 async def answers(process: Process, paths: Sequence[Path]) -> list[Said]:
-    wiring = process.wiring
-    found = find(
-        wiring.client, wiring.journal, await wiring.questions(), await wiring.catalogue(), GUILD, paths, top=5, timeout=100
+    container = process.container
+    found = find_images(
+        container.client,
+        container.journal,
+        await container.query_blobs(),
+        await container.catalogue(),
+        GUILD,
+        paths,
+        top=5,
+        timeout=100,
     )
     return [said(answer) async for answer in found]
 

@@ -10,26 +10,26 @@ from pathlib import Path
 
 import pytest
 
-from infra.sandbox.art.generate import piece
-from infra.sandbox.simulator import Answer, Channel, Member, Simulator
-from infra.vision.distortions import jpeg, png, resize
+from infra.sandbox.art.generate import draw_piece
+from infra.sandbox.simulator import Channel, Member, Simulator, VisibleAnswer
+from infra.vision.distortions import encode_jpeg, encode_png, resize
 from tests.support.containers import (
     COMPOSE_FILE,
     Project,
-    built_from_other_sources,
     compose_project,
-    host_address,
-    images_not_here,
+    find_host_address,
     is_standin,
-    own_services,
-    services,
-    why_no_engine,
+    list_missing_images,
+    list_own_services,
+    list_services,
+    list_stale_images,
+    missing_engine_reason,
 )
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(420)]
 
-STARTED = {name: service for name, service in services().items() if "profiles" not in service}
+STARTED = {name: service for name, service in list_services().items() if "profiles" not in service}
 MONGODB = STARTED["mongodb"]["image"]
 PIECES = 4
 
@@ -37,13 +37,13 @@ PIECES = 4
 @pytest.fixture
 def address() -> str:
     """Where the containers find us. Skips, and says why, where the project cannot be brought up as it is in this checkout."""
-    if missing := why_no_engine():
+    if missing := missing_engine_reason():
         pytest.skip(f"compose is not brought up: {missing}")
-    if absent := images_not_here([service["image"] for service in STARTED.values()]):
+    if absent := list_missing_images([service["image"] for service in STARTED.values()]):
         pytest.skip(f"compose is not brought up, and nothing is pulled in a test; images that are not here: {', '.join(absent)}")
-    if stale := built_from_other_sources([service["image"] for service in own_services().values()]):
+    if stale := list_stale_images([service["image"] for service in list_own_services().values()]):
         pytest.skip(f"compose is not brought up: built from other sources than these: {', '.join(stale)} (`docker compose build`)")
-    found = host_address(STARTED["gateway"]["image"])
+    found = find_host_address(STARTED["gateway"]["image"])
     with socket.socket() as probe:
         try:
             probe.bind((found, 0))
@@ -85,7 +85,10 @@ async def test_a_picture_posted_and_asked_for_is_found_by_containers_that_scale_
         await _all_healthy(project, copies=1)
         await discord.wait_for_command("find", timeout=60)
 
-        posts = [await discord.post(channel, author, files=[(f"{seed}.png", png(piece(seed)))]) for seed in range(1, PIECES + 1)]
+        posts = [
+            await discord.post(channel, author, files=[(f"{seed}.png", encode_png(draw_piece(seed)))])
+            for seed in range(1, PIECES + 1)
+        ]
         await eventually(lambda: _indexed(project) >= PIECES, timeout=90, every=1)
         assert str(posts[2].id) in _first_link(await _ask(discord, channel, asker, seed=3))
 
@@ -95,7 +98,7 @@ async def test_a_picture_posted_and_asked_for_is_found_by_containers_that_scale_
 
         await asyncio.to_thread(project.compose, "stop")
         codes = project.containers("{{.State.ExitCode}}")
-        assert {name: code for name, code in codes.items() if _service(name) in own_services() and code != "0"} == {}
+        assert {name: code for name, code in codes.items() if _service(name) in list_own_services() and code != "0"} == {}
     except (AssertionError, TimeoutError):
         print(project.containers("{{.State.Status}} {{if .State.Health}}{{json .State.Health}}{{end}}"))
         print(project.logs())
@@ -123,12 +126,12 @@ def _indexed(project: Project) -> int:
     return next((int(row["done"]) for row in rows if (row["stage"], row["generation"]) == ("persist", "g1")), 0)
 
 
-async def _ask(discord: Simulator, channel: Channel, asker: Member, *, seed: int) -> Answer:
+async def _ask(discord: Simulator, channel: Channel, asker: Member, *, seed: int) -> VisibleAnswer:
     """Ask with a picture as chats make them: half the size, and JPEG."""
-    file = ("question.jpg", jpeg(resize(piece(seed), 0.5), 50))
+    file = ("question.jpg", encode_jpeg(resize(draw_piece(seed), 0.5), 50))
     interaction = await discord.slash(channel, asker, "find", attachments={"image": file})
     return await discord.answer(interaction, embedded=True, timeout=60)
 
 
-def _first_link(answer: Answer) -> str:
+def _first_link(answer: VisibleAnswer) -> str:
     return next((str(embed["url"]) for embed in answer.embeds if embed.get("url")), f"no link: {answer.embeds}")

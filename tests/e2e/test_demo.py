@@ -12,30 +12,30 @@ import pytest
 from rich.console import Console
 
 from pipeline.demo import command, play, scenes, script
-from pipeline.demo.play import Asked
-from pipeline.demo.scenes import Scene
-from pipeline.demo.script import PIECES, posts, questions
+from pipeline.demo.play import AskedQuery
+from pipeline.demo.scenes import DemoScene
+from pipeline.demo.script import PIECE_COUNT, list_demo_queries, list_posts
 
 
 async def test_a_demo_of_eight_pieces_and_three_questions_goes_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it but the new model's takeover, which is programs that are started one after the other."""
-    few = script.posts()[:8]
+    few = script.list_posts()[:8]
 
-    async def no_takeover(*_: object) -> AsyncIterator[Scene]:
+    async def no_takeover(*_: object) -> AsyncIterator[DemoScene]:
         for scene in ():
             yield scene
 
     for module in (command, scenes):
-        monkeypatch.setattr(module, "PIECES", len(few))
+        monkeypatch.setattr(module, "PIECE_COUNT", len(few))
     for module in (play, scenes):
-        monkeypatch.setattr(module, "PATIENCE_S", 30.0)
-    monkeypatch.setattr(play, "posts", lambda: few)
-    forgotten = [post.seed for post in few if (post.guild, post.member) == (scenes.HOME, script.FORGETFUL)]
+        monkeypatch.setattr(module, "DEMO_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(play, "list_posts", lambda: few)
+    forgotten = [post.seed for post in few if (post.guild, post.member) == (scenes.HOME_GUILD, script.FORGETFUL_MEMBER)]
     assert forgotten
-    monkeypatch.setattr(scenes, "FORGOTTEN", forgotten)
-    asked = [each for each in questions() if each.seed < len(few) and each.answer is not None]
-    chosen = [asked[0], next(each for each in asked if each.distortion in script.SCENES), questions()[-1]]
-    monkeypatch.setattr(command, "questions", lambda: chosen)
+    monkeypatch.setattr(scenes, "FORGOTTEN_SEEDS", forgotten)
+    asked = [each for each in list_demo_queries() if each.seed < len(few) and each.answer is not None]
+    chosen = [asked[0], next(each for each in asked if each.distortion in script.QUERY_SCENES), list_demo_queries()[-1]]
+    monkeypatch.setattr(command, "list_demo_queries", lambda: chosen)
     monkeypatch.setattr(command, "take_over", no_takeover)
     out = io.StringIO()
     assert await command.run_demo(tmp_path, Console(file=out, width=200)) == 0, out.getvalue()
@@ -61,7 +61,7 @@ async def test_the_demo_archives_every_piece_answers_every_question_and_changes_
             process.kill()
     text = output.decode()
     assert process.returncode == 0, text
-    assert f"{PIECES} of {PIECES} posted pieces are archived; 28 of 28 questions answered" in text
+    assert f"{PIECE_COUNT} of {PIECE_COUNT} posted pieces are archived; 28 of 28 questions answered" in text
     report = (tmp_path / "index.html").read_text()
     assert report.count("<article>") == 28
     assert re.findall(r'(?:src|href)="(?!data:|https://discord\.com/channels/)', report) == []
@@ -76,12 +76,12 @@ async def test_the_demo_archives_every_piece_answers_every_question_and_changes_
 
 
 def test_a_question_without_an_answer_is_not_right() -> None:
-    asked = Asked(questions()[0], b"", None, "https://discord.com/channels/1/2/3", 0)
+    asked = AskedQuery(list_demo_queries()[0], b"", None, "https://discord.com/channels/1/2/3", 0)
     assert (asked.verdict, asked.link, asked.right) == ("no answer", None, False)
 
 
 def test_the_script_posts_in_two_guilds_and_asks_about_posted_and_unposted_pictures() -> None:
-    assert len({post.guild for post in posts()}) == 2
-    assert len(posts()) == PIECES
-    assert len(questions()) == 28
-    assert sum(question.answer is None for question in questions()) == 5
+    assert len({post.guild for post in list_posts()}) == 2
+    assert len(list_posts()) == PIECE_COUNT
+    assert len(list_demo_queries()) == 28
+    assert sum(question.answer is None for question in list_demo_queries()) == 5

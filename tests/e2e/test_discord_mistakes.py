@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.programs import ended
+from tests.support.programs import run_to_end
 from tests.support.world import Discord, simulated_discord
 
 BAD_TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.Gabcde.a-pass-word-that-nobody-may-see"
@@ -17,7 +17,7 @@ SECONDS = 100
 
 async def mistake(*arguments: str, environment: dict[str, str]) -> str:
     """The sentence on standard error; log lines, which are JSON here, aside."""
-    result = await ended(*arguments, environment=environment, timeout=SECONDS)
+    result = await run_to_end(*arguments, environment=environment, timeout=SECONDS)
     assert result.code == 1
     assert result.out == ""
     assert "Traceback" not in result.err

@@ -16,9 +16,9 @@ from contracts.events import (
     ImagePreprocessed,
     ImageRejected,
 )
-from infra.sandbox.simulator import CDN, Drip, Redirect, Status
-from tests.support.files import chunk, raw_png
-from tests.support.world import Discord, World, art, mapseek_beside
+from infra.sandbox.simulator import CDN_PATHS, Drip, Redirect, Status
+from tests.support.files import png_chunk, raw_png
+from tests.support.world import Discord, World, art_png, mapseek_beside
 
 GOOD_WAY = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded, ImageIndexed)
 
@@ -35,7 +35,7 @@ async def rejections(world: World) -> dict[str, tuple[str, str]]:
 
 
 async def test_all_eleven_images_of_a_message_are_archived(world: World) -> None:
-    message = await world.discord.post(*((f"map-{number}.png", art(number)) for number in range(11)))
+    message = await world.discord.post(*((f"map-{number}.png", art_png(number)) for number in range(11)))
     await world.archived(11)
     entries = await world.entries()
     assert set(entries) == {f"map-{number}.png" for number in range(11)}
@@ -53,7 +53,7 @@ async def test_all_eleven_images_of_a_message_are_archived(world: World) -> None
 
 async def test_a_link_that_unfolds_to_an_image_is_archived(world: World) -> None:
     """Discord adds the embed with an edit, some time after the message."""
-    hosted = await world.discord.simulator.post(world.discord.gallery, world.discord.alex, files=[("hosted.png", art(1))])
+    hosted = await world.discord.simulator.post(world.discord.gallery, world.discord.alex, files=[("hosted.png", art_png(1))])
     await world.archived(1)
     message = await world.discord.simulator.post(world.discord.gallery, world.discord.steve, "https://example.org/dragon.png")
     url = hosted.attachments[0].url
@@ -68,11 +68,11 @@ async def test_a_link_that_unfolds_to_an_image_is_archived(world: World) -> None
 
 
 async def test_a_message_delivered_three_times_is_archived_once(world: World) -> None:
-    message = await world.discord.post(("a.png", art(1)), ("b.png", art(2)))
+    message = await world.discord.post(("a.png", art_png(1)), ("b.png", art_png(2)))
     await world.archived(2)
     for _ in range(2):
         await world.discord.simulator.redeliver(message)
-    await world.discord.post(("after.png", art(3)))  # recorded behind the two redeliveries
+    await world.discord.post(("after.png", art_png(3)))  # recorded behind the two redeliveries
     await world.archived(3)
     for kind in GOOD_WAY:
         assert await world.log.count(kind) == 3, kind
@@ -82,12 +82,12 @@ async def test_a_message_delivered_three_times_is_archived_once(world: World) ->
 async def test_hostile_files_are_rejected_each_with_its_code(world: World) -> None:
     side = 30_000
     bomb = raw_png(side, side, 1, 0, bytes((side // 8 + 1) * 100))
-    endless_text = chunk(b"zTXt", b"c\0\0" + zlib.compress(bytes(80_000_000)))
+    endless_text = png_chunk(b"zTXt", b"c\0\0" + zlib.compress(bytes(80_000_000)))
     files = {
-        "good.png": art(1),
-        "truncated.png": art(2)[: len(art(2)) // 2],
+        "good.png": art_png(1),
+        "truncated.png": art_png(2)[: len(art_png(2)) // 2],
         "empty.png": b"",
-        "lying.jpg": art(3),
+        "lying.jpg": art_png(3),
         "text.png": b"this is not a picture at all",
         "page.webp": b"<!DOCTYPE html><html></html>",
         "bomb.png": bomb,
@@ -114,7 +114,7 @@ async def test_hostile_files_are_rejected_each_with_its_code(world: World) -> No
 
 async def test_a_file_that_is_too_large_is_rejected(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path, max_file_bytes=1000) as world:
-        await discord.post(("large.png", art(1)))
+        await discord.post(("large.png", art_png(1)))
         await world.archived(1)
         assert await rejections(world) == {"large.png": ("download", "too_large")}
 
@@ -135,8 +135,8 @@ async def test_an_image_off_the_allowlist_is_not_fetched(world: World) -> None:
 
 
 async def test_a_redirect_off_the_allowlist_is_not_followed(world: World) -> None:
-    world.discord.simulator.faults.add(Redirect("http://127.0.0.1:9/attachments/1/2/x.png"), CDN, times=None)
-    await world.discord.post(("redirected.png", art(1)))
+    world.discord.simulator.faults.add(Redirect("http://127.0.0.1:9/attachments/1/2/x.png"), CDN_PATHS, times=None)
+    await world.discord.post(("redirected.png", art_png(1)))
     await world.archived(1)
     assert await rejections(world) == {"redirected.png": ("download", "not_allowed")}
 
@@ -145,8 +145,8 @@ async def test_a_redirect_off_the_allowlist_is_not_followed(world: World) -> Non
 async def test_an_expired_url_is_refreshed_from_its_message(discord: Discord, tmp_path: Path, status: int) -> None:
     """The stages are down for so long that every URL in the log has expired when they come back."""
     async with mapseek_beside(discord, tmp_path, stages=()) as world:
-        await discord.post(("a.png", art(1)), ("b.png", art(2)))
-        await world.log.holds(ImagePosted, 2)
+        await discord.post(("a.png", art_png(1)), ("b.png", art_png(2)))
+        await world.log.wait_for(ImagePosted, 2)
     discord.simulator.expire_urls(status=status)
     async with mapseek_beside(discord, tmp_path) as world:
         await world.archived(2)
@@ -157,8 +157,8 @@ async def test_an_expired_url_is_refreshed_from_its_message(discord: Discord, tm
 
 async def test_an_image_whose_message_was_deleted_is_gone(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path, stages=()) as world:
-        message = await discord.post(("deleted.png", art(1)))
-        await world.log.holds(ImagePosted, 1)
+        message = await discord.post(("deleted.png", art_png(1)))
+        await world.log.wait_for(ImagePosted, 1)
     await discord.simulator.delete(message)
     async with mapseek_beside(discord, tmp_path) as world:
         await world.archived(1)
@@ -175,7 +175,7 @@ async def test_a_cdn_with_bad_days_costs_no_image(world: World) -> None:
     # More than the three attempts of one delivery: the runner tries again.
     faults.add(Status(500, retry_after=0.01), "*/broken.png", times=4)
     names = ["limited.png", "failing.png", "unavailable.png", "slow.png", "gone.png", "broken.png"]
-    await world.discord.post(*((name, art(seed)) for seed, name in enumerate(names)))
+    await world.discord.post(*((name, art_png(seed)) for seed, name in enumerate(names)))
     await world.archived(len(names))
     assert await rejections(world) == {"gone.png": ("download", RejectCode.GONE.value)}
     assert await world.log.count(ImageIndexed) == len(names) - 1
@@ -192,9 +192,9 @@ async def test_a_cdn_with_bad_days_costs_no_image(world: World) -> None:
 
 
 async def test_a_cdn_that_always_fails_ends_in_failures_with_payload_and_reason(discord: Discord, tmp_path: Path) -> None:
-    discord.simulator.faults.add(Status(500, retry_after=0.01), CDN, times=None)
+    discord.simulator.faults.add(Status(500, retry_after=0.01), CDN_PATHS, times=None)
     async with mapseek_beside(discord, tmp_path) as world:
-        await discord.post(("broken.png", art(1)))
+        await discord.post(("broken.png", art_png(1)))
         [letter] = await world.log.dead_letters(1)
         assert (letter["mapseek-stage"], letter["mapseek-cause"]) == ("download", "exhausted")
         assert "answered 500" in letter["mapseek-reason"]
@@ -203,7 +203,7 @@ async def test_a_cdn_that_always_fails_ends_in_failures_with_payload_and_reason(
 async def test_channels_that_are_not_watched_are_not_archived(discord: Discord, tmp_path: Path) -> None:
     quiet = discord.simulator.add_text_channel(discord.guild, "off-topic")
     async with mapseek_beside(discord, tmp_path, channels=str(discord.gallery.id)) as world:
-        await discord.post(("unwatched.png", art(1)), channel=quiet)
-        await discord.post(("watched.png", art(2)))
+        await discord.post(("unwatched.png", art_png(1)), channel=quiet)
+        await discord.post(("watched.png", art_png(2)))
         await world.archived(1)
         assert set(await world.entries()) == {"watched.png"}

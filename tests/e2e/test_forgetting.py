@@ -10,15 +10,23 @@ import pytest
 from contracts.events import ImageEmbedded, ImagePosted, ImageRemoved, RemovalRequested
 from infra.nats.erasure import LogErasure
 from infra.sandbox.simulator import Channel, Message
-from stages.erase import blobs_of
-from tests.support.archives import SOON, at_rest, finds, nothing_left, removed, stored, traces_of
-from tests.support.world import Discord, World, art, mapseek_beside
+from stages.erase import list_blobs
+from tests.support.archives import (
+    ERASE_SOON,
+    collect_traces,
+    expect_nothing_left,
+    list_stored_blobs,
+    search_link,
+    wait_until_archive_idle,
+    wait_until_removed,
+)
+from tests.support.world import Discord, World, art_png, mapseek_beside
 
 
 @pytest.fixture
 async def world(discord: Discord, tmp_path: Path) -> AsyncIterator[World]:
     """The whole of MapSeek, which is soon done with erasing."""
-    async with mapseek_beside(discord, tmp_path / "data", policy=SOON) as world:
+    async with mapseek_beside(discord, tmp_path / "data", policy=ERASE_SOON) as world:
         yield world
 
 
@@ -27,17 +35,17 @@ async def test_a_deleted_message_leaves_the_search_at_once_though_its_blobs_wait
 ) -> None:
     """With the grace as it is in earnest."""
     async with mapseek_beside(discord, tmp_path) as world:
-        message, stays = await discord.post(("gone.png", art(1))), await discord.post(("stays.png", art(2)))
+        message, stays = await discord.post(("gone.png", art_png(1))), await discord.post(("stays.png", art_png(2)))
         await world.archived(2)
-        [trace] = await traces_of(world, message)
-        assert await finds(world, 1) == message.jump_url
+        [trace] = await collect_traces(world, message)
+        assert await search_link(world, 1) == message.jump_url
         await discord.simulator.delete(message)
-        await world.log.holds(ImageRemoved, 1)
-        assert await finds(world, 1) is None
-        assert await finds(world, 2) == stays.jump_url
-        await world.log.quiet("removal")
+        await world.log.wait_for(ImageRemoved, 1)
+        assert await search_link(world, 1) is None
+        assert await search_link(world, 2) == stays.jump_url
+        await world.log.wait_until_idle("removal")
         assert set(await world.entries()) == {"stays.png"}
-        assert trace.blobs <= stored(world)
+        assert trace.blobs <= list_stored_blobs(world)
 
 
 Deletion = Callable[[World, Message], Awaitable[None]]
@@ -60,53 +68,53 @@ async def delete_channel(world: World, message: Message) -> None:
 async def test_nothing_is_left_of_what_was_deleted_and_everything_of_what_was_not(world: World, delete: Deletion) -> None:
     discord = world.discord
     annex = discord.simulator.add_text_channel(discord.guild, "annex")
-    gone = await discord.post(("secret-1.png", art(1)), ("secret-2.png", art(2)), channel=annex)
-    stays = await discord.post(("stays.png", art(3)), ("same-as-1.png", art(1)))
+    gone = await discord.post(("secret-1.png", art_png(1)), ("secret-2.png", art_png(2)), channel=annex)
+    stays = await discord.post(("stays.png", art_png(3)), ("same-as-1.png", art_png(1)))
     await world.archived(4)
-    traces, kept = await traces_of(world, gone), await traces_of(world, stays)
+    traces, kept = await collect_traces(world, gone), await collect_traces(world, stays)
     await delete(world, gone)
-    await nothing_left(world, traces)
+    await expect_nothing_left(world, traces)
     assert set(await world.entries()) == {"stays.png", "same-as-1.png"}
-    assert stored(world) == set().union(*(trace.blobs for trace in kept))
-    assert await finds(world, 1) == stays.jump_url
-    assert await finds(world, 2) is None
-    assert await finds(world, 3) == stays.jump_url
+    assert list_stored_blobs(world) == set().union(*(trace.blobs for trace in kept))
+    assert await search_link(world, 1) == stays.jump_url
+    assert await search_link(world, 2) is None
+    assert await search_link(world, 3) == stays.jump_url
 
 
 async def test_an_edit_takes_away_the_attachments_that_it_drops_alone(world: World) -> None:
     discord = world.discord
-    message = await discord.post(("dropped.png", art(1)), ("kept.png", art(2)))
+    message = await discord.post(("dropped.png", art_png(1)), ("kept.png", art_png(2)))
     await world.archived(2)
-    traces = await traces_of(world, message)
+    traces = await collect_traces(world, message)
     await discord.simulator.edit(message, content="better so", attachments=[message.attachments[1]])
-    await nothing_left(world, [trace for trace in traces if trace.filename == "dropped.png"])
+    await expect_nothing_left(world, [trace for trace in traces if trace.filename == "dropped.png"])
     assert set(await world.entries()) == {"kept.png"}
-    assert await finds(world, 1) is None
-    assert await finds(world, 2) == message.jump_url
+    assert await search_link(world, 1) is None
+    assert await search_link(world, 2) == message.jump_url
     await discord.simulator.edit(message, content="as it was")
-    await at_rest(world)
+    await wait_until_archive_idle(world)
     assert set(await world.entries()) == {"kept.png"}
 
 
 async def test_a_link_preview_that_vanishes_and_comes_back_stays_archived(world: World) -> None:
     discord = world.discord
-    hosted = await discord.post(("hosted.png", art(1)))
+    hosted = await discord.post(("hosted.png", art_png(1)))
     preview = {"type": "image", "url": hosted.attachments[0].url, "thumbnail": {"url": hosted.attachments[0].url}}
     message = await discord.simulator.post(discord.gallery, discord.steve, "look: the map", embeds=[preview])
     await world.archived(2)
     [embedded] = [fact for fact in await world.log.facts(ImagePosted) if fact.message_id == str(message.id)]
     for embeds in ([], [preview], []):
         await discord.simulator.edit(message, embeds=embeds)
-    marker = await discord.post(("marker.png", art(2)))
+    marker = await discord.post(("marker.png", art_png(2)))
     await world.archived(3)
-    await at_rest(world)
+    await wait_until_archive_idle(world)
     assert await world.log.count(ImageRemoved) == 0
     assert embedded.image_id in {entry.image_id for entry in (await world.entries()).values()}
     await discord.simulator.delete(message)
-    await removed(world, [embedded.image_id])
+    await wait_until_removed(world, [embedded.image_id])
     assert [fact.image_id for fact in await world.log.facts(ImageRemoved)] == [embedded.image_id]
-    assert await finds(world, 1) == hosted.jump_url
-    assert await finds(world, 2) == marker.jump_url
+    assert await search_link(world, 1) == hosted.jump_url
+    assert await search_link(world, 2) == marker.jump_url
 
 
 @pytest.mark.parametrize("target", ["the public thread", "the forum's post", "the channel with its threads", "the forum"])
@@ -118,9 +126,9 @@ async def test_threads_go_by_themselves_or_with_their_channel(world: World, targ
     await simulator.join_thread(private, simulator.me(discord.guild))
     topic = await simulator.add_thread(forum, "castle", owner=discord.steve)
     places: list[Channel] = [workshop, public, private, topic]
-    messages = [await discord.post((f"{place.name}.png", art(seed)), channel=place) for seed, place in enumerate(places)]
+    messages = [await discord.post((f"{place.name}.png", art_png(seed)), channel=place) for seed, place in enumerate(places)]
     await world.archived(4)
-    traces = {trace.filename.removesuffix(".png"): trace for trace in await traces_of(world, *messages)}
+    traces = {trace.filename.removesuffix(".png"): trace for trace in await collect_traces(world, *messages)}
     gone = {
         "the public thread": (public, {"drafts"}),
         "the forum's post": (topic, {"castle"}),
@@ -129,7 +137,7 @@ async def test_threads_go_by_themselves_or_with_their_channel(world: World, targ
     }
     place, names = gone[target]
     await simulator.delete_channel(place)
-    await nothing_left(world, [traces[name] for name in names])
+    await expect_nothing_left(world, [traces[name] for name in names])
     assert {name.removesuffix(".png") for name in await world.entries()} == set(traces) - names
 
 
@@ -137,75 +145,75 @@ async def test_the_archive_of_a_guild_goes_when_the_bot_is_removed_and_begins_an
     discord, simulator = world.discord, world.discord.simulator
     harbour = simulator.add_guild("Pixel Harbour")
     pier, noor = simulator.add_text_channel(harbour, "pier"), simulator.add_member(harbour, "Noor")
-    before = [await discord.post((f"harbour-{seed}.png", art(seed)), channel=pier, author=noor) for seed in range(3)]
-    here = await discord.post(("here.png", art(1)))
+    before = [await discord.post((f"harbour-{seed}.png", art_png(seed)), channel=pier, author=noor) for seed in range(3)]
+    here = await discord.post(("here.png", art_png(1)))
     await world.archived(4)
-    traces = await traces_of(world, *before)
+    traces = await collect_traces(world, *before)
     await simulator.remove_guild(harbour)
-    await nothing_left(world, traces)
+    await expect_nothing_left(world, traces)
     assert set(await world.entries()) == {"here.png"}
-    assert await finds(world, 1) == here.jump_url
+    assert await search_link(world, 1) == here.jump_url
     await simulator.invite_bot(harbour)
-    again = await discord.post(("again.png", art(9)), channel=pier, author=noor)
+    again = await discord.post(("again.png", art_png(9)), channel=pier, author=noor)
     await world.archived(2)
     assert set(await world.entries()) == {"here.png", "again.png"}
-    answer = await simulator.answer(await discord.ask(art(9), channel=pier, member=noor), embedded=True)
+    answer = await simulator.answer(await discord.ask(art_png(9), channel=pier, member=noor), embedded=True)
     assert answer.embeds[0]["url"] == again.jump_url
 
 
 async def test_an_outage_of_a_guild_is_no_removal(world: World) -> None:
     discord = world.discord
-    message = await discord.post(("stays.png", art(1)))
+    message = await discord.post(("stays.png", art_png(1)))
     await world.archived(1)
     await discord.simulator.set_unavailable(discord.guild)
     await discord.simulator.set_unavailable(discord.guild, False)
-    await discord.post(("after.png", art(2)))
+    await discord.post(("after.png", art_png(2)))
     await world.archived(2)
-    await at_rest(world)
+    await wait_until_archive_idle(world)
     assert await world.log.count(RemovalRequested) == 0
-    assert await finds(world, 1) == message.jump_url
+    assert await search_link(world, 1) == message.jump_url
 
 
 @pytest.mark.parametrize("seed", range(2))
 async def test_nothing_is_left_of_images_that_are_deleted_while_they_are_worked_on(world: World, seed: int) -> None:
     discord, chance = world.discord, random.Random(seed)
-    kept = [await discord.post((f"kept-{number}.png", art(number))) for number in range(3)]
+    kept = [await discord.post((f"kept-{number}.png", art_png(number))) for number in range(3)]
     await world.archived(3)
     gone: list[Message] = []
 
     async def come_and_go(number: int) -> None:
-        message = await discord.post((f"secret-{seed}-{number}.png", art(chance.randrange(6))))
+        message = await discord.post((f"secret-{seed}-{number}.png", art_png(chance.randrange(6))))
         gone.append(message)
         await asyncio.sleep(chance.choice([0, 0, 0.01, 0.05, 0.2, 0.5]))
         await discord.simulator.delete(message)
 
     await asyncio.gather(*(come_and_go(number) for number in range(40)))
-    await removed(world, [str(message.attachments[0].id) for message in gone])
-    log, catalogue = LogErasure(world.process.wiring.client), await world.process.wiring.catalogue()
+    await wait_until_removed(world, [str(message.attachments[0].id) for message in gone])
+    log, catalogue = LogErasure(world.process.container.client), await world.process.container.catalogue()
     for message in gone:
         image_id = str(message.attachments[0].id)
         history, _ = await log.history(str(discord.guild.id), image_id)
         assert [type(fact) for fact in history] == [ImageRemoved]
-        assert await catalogue.removed(image_id)
+        assert await catalogue.is_removed(image_id)
     assert set(await world.entries()) == {f"kept-{number}.png" for number in range(3)}
     named = set()
     for message in kept:
         history, _ = await log.history(str(discord.guild.id), str(message.attachments[0].id))
         assert ImageEmbedded in {type(fact) for fact in history}
-        named |= blobs_of(history)
-    assert stored(world) == named
+        named |= list_blobs(history)
+    assert list_stored_blobs(world) == named
 
 
 async def test_no_file_on_disk_names_a_deleted_image_any_more(discord: Discord, tmp_path: Path) -> None:
     """Neither the catalogue nor the log, whose server would leave the bytes of what is purged where they are."""
-    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
-        await discord.post(("stays.png", art(1)))
-        message = await discord.post(("verysecret.png", art(2)))
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
+        await discord.post(("stays.png", art_png(1)))
+        message = await discord.post(("verysecret.png", art_png(2)))
         await world.archived(2)
-        traces = await traces_of(world, message)
+        traces = await collect_traces(world, message)
         assert files_naming("verysecret", tmp_path)
         await discord.simulator.delete(message)
-        await nothing_left(world, traces)
+        await expect_nothing_left(world, traces)
     assert files_naming("verysecret", tmp_path) == []
     assert files_naming("stays", tmp_path)
 

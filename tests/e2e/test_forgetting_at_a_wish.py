@@ -7,11 +7,18 @@ import pytest
 
 from contracts.events import AlertDelivered, AlertRequested, AlertSet, ImageRemoved, SearchJudged
 from contracts.subjects import ALERTS, JUDGEMENTS
-from infra.discord.wording import say
-from infra.sandbox.simulator import Answer, Channel, Member, Message, Permission
-from tests.support.archives import SOON, at_rest, everything, finds, nothing_left, traces_of
+from infra.discord.wording import localize
+from infra.sandbox.simulator import Channel, Member, Message, Permission, VisibleAnswer
+from tests.support.archives import (
+    ERASE_SOON,
+    collect_traces,
+    expect_nothing_left,
+    iter_messages,
+    search_link,
+    wait_until_archive_idle,
+)
 from tests.support.waiting import eventually
-from tests.support.world import Discord, World, art, begin_all_stages_anew, mapseek_beside
+from tests.support.world import Discord, World, art_png, mapseek_beside, reset_all_stages
 
 EN = "en-US"
 
@@ -19,18 +26,18 @@ EN = "en-US"
 @pytest.fixture
 async def world(discord: Discord, tmp_path: Path) -> AsyncIterator[World]:
     """The whole of MapSeek, which is soon done with erasing."""
-    async with mapseek_beside(discord, tmp_path / "data", policy=SOON) as world:
+    async with mapseek_beside(discord, tmp_path / "data", policy=ERASE_SOON) as world:
         yield world
 
 
-async def forget_me(world: World, member: Member) -> Answer:
+async def forget_me(world: World, member: Member) -> VisibleAnswer:
     """The question whether that is meant."""
     simulator = world.discord.simulator
     return await simulator.answer(await simulator.slash(world.discord.gallery, member, "forget me"))
 
 
-async def press(world: World, answer: Answer, member: Member, button: str) -> Answer:
-    pressed = await world.discord.simulator.press(answer, member, label=say(EN, button))
+async def press(world: World, answer: VisibleAnswer, member: Member, button: str) -> VisibleAnswer:
+    pressed = await world.discord.simulator.press(answer, member, label=localize(EN, button))
     return await world.discord.simulator.answer(pressed)
 
 
@@ -56,21 +63,21 @@ async def fill_back(world: World, channel: Channel, manager: Member) -> None:
 
     async def finished() -> bool:
         answer = await simulator.answer(asked, embedded=True)
-        return say(EN, "archive-backfill-finished", channel=f"<#{channel.id}>") in str(answer.embeds[0])
+        return localize(EN, "archive-backfill-finished", channel=f"<#{channel.id}>") in str(answer.embeds[0])
 
     await eventually(finished)
-    await at_rest(world)
+    await wait_until_archive_idle(world)
 
 
 async def vote(world: World, member: Member, seed: int) -> None:
     """Ask for an archived picture, and say that the answer is right."""
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(seed), member=member), embedded=True)
+    answer = await world.discord.simulator.answer(await world.discord.ask(art_png(seed), member=member), embedded=True)
     await press(world, answer, member, "answers-button-right")
 
 
 async def wish(world: World, member: Member, seed: int) -> None:
     """Ask for a picture that nobody posted, and to be told of it."""
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(seed), member=member), embedded=True)
+    answer = await world.discord.simulator.answer(await world.discord.ask(art_png(seed), member=member), embedded=True)
     await press(world, answer, member, "answers-button-alert")
 
 
@@ -78,44 +85,44 @@ async def test_a_moderator_may_have_a_message_forgotten_and_others_are_not_told_
     discord = world.discord
     moderator = moderator_of(discord)
     unknown = await discord.simulator.post(discord.gallery, discord.steve, "no picture")
-    message, stays = await discord.post(("a.png", art(1)), ("b.png", art(2))), await discord.post(("stays.png", art(3)))
+    message, stays = await discord.post(("a.png", art_png(1)), ("b.png", art_png(2))), await discord.post(("stays.png", art_png(3)))
     await world.archived(3)
-    traces = await traces_of(world, message)
-    refusal = say(EN, "privacy-message-none")
+    traces = await collect_traces(world, message)
+    refusal = localize(EN, "privacy-message-none")
     assert await forget_message(world, discord.alex, message) == refusal
     assert await forget_message(world, discord.alex, unknown) == refusal
     assert await forget_message(world, moderator, unknown) == refusal
-    await at_rest(world)
+    await wait_until_archive_idle(world)
     assert len(await world.entries()) == 3
-    assert await forget_message(world, moderator, message) == say(EN, "privacy-message-forgotten", count=2)
-    await nothing_left(world, traces)
+    assert await forget_message(world, moderator, message) == localize(EN, "privacy-message-forgotten", count=2)
+    await expect_nothing_left(world, traces)
     assert set(await world.entries()) == {"stays.png"}
-    assert await finds(world, 1) is None
-    assert await finds(world, 3) == stays.jump_url
+    assert await search_link(world, 1) is None
+    assert await search_link(world, 3) == stays.jump_url
     assert message.id in discord.gallery.messages
     assert {fact.cause for fact in await world.log.facts(ImageRemoved)} == {"forgotten"}
 
 
 async def test_authors_may_have_their_own_message_forgotten(world: World) -> None:
-    message = await world.discord.post(("mine.png", art(1)))
+    message = await world.discord.post(("mine.png", art_png(1)))
     await world.archived(1)
-    traces = await traces_of(world, message)
-    assert await forget_message(world, world.discord.steve, message) == say(EN, "privacy-message-forgotten", count=1)
-    await nothing_left(world, traces)
+    traces = await collect_traces(world, message)
+    assert await forget_message(world, world.discord.steve, message) == localize(EN, "privacy-message-forgotten", count=1)
+    await expect_nothing_left(world, traces)
 
 
 async def test_forget_me_counts_and_asks_and_does_nothing_without_a_yes(world: World) -> None:
     discord = world.discord
-    await discord.post(("a.png", art(1)), ("b.png", art(2)))
+    await discord.post(("a.png", art_png(1)), ("b.png", art_png(2)))
     await world.archived(2)
     nothing = await forget_me(world, discord.alex)
-    assert nothing.content == say(EN, "privacy-me-sure", count=0)
+    assert nothing.content == localize(EN, "privacy-me-sure", count=0)
     asked = await forget_me(world, discord.steve)
     assert asked.ephemeral
-    assert asked.content == say(EN, "privacy-me-sure", count=2)
+    assert asked.content == localize(EN, "privacy-me-sure", count=2)
     kept = await press(world, asked, discord.steve, "privacy-button-no")
-    assert (kept.content, kept.buttons) == (say(EN, "privacy-me-kept"), {})
-    await at_rest(world)
+    assert (kept.content, kept.buttons) == (localize(EN, "privacy-me-kept"), {})
+    await wait_until_archive_idle(world)
     assert set(await world.entries()) == {"a.png", "b.png"}
     assert await world.log.count(ImageRemoved) == 0
 
@@ -124,49 +131,49 @@ async def test_forget_me_takes_all_that_a_person_posted_with_their_votes_and_ale
     discord, simulator = world.discord, world.discord.simulator
     thread = await simulator.add_thread(discord.gallery, "drafts", owner=discord.steve)
     mine = [
-        await discord.post(("mine-1.png", art(1)), ("mine-2.png", art(2))),
-        await discord.post(("mine-3.png", art(3)), channel=thread),
+        await discord.post(("mine-1.png", art_png(1)), ("mine-2.png", art_png(2))),
+        await discord.post(("mine-3.png", art_png(3)), channel=thread),
     ]
-    theirs = await discord.post(("theirs.png", art(4)), ("theirs-too.png", art(1)), author=discord.alex)
+    theirs = await discord.post(("theirs.png", art_png(4)), ("theirs-too.png", art_png(1)), author=discord.alex)
     await world.archived(5)
-    traces = await traces_of(world, *mine)
+    traces = await collect_traces(world, *mine)
     for member in (discord.steve, discord.alex):
         await vote(world, member, 4)
         await wish(world, member, 8)
-    await world.log.holds(SearchJudged, 2)
-    await world.log.holds(AlertSet, 2)
+    await world.log.wait_for(SearchJudged, 2)
+    await world.log.wait_for(AlertSet, 2)
 
     asked = await forget_me(world, discord.steve)
-    assert asked.content == say(EN, "privacy-me-sure", count=3)
+    assert asked.content == localize(EN, "privacy-me-sure", count=3)
     done = await press(world, asked, discord.steve, "privacy-button-yes")
-    assert (done.content, done.buttons) == (say(EN, "privacy-me-forgotten"), {})
-    await nothing_left(world, traces)
+    assert (done.content, done.buttons) == (localize(EN, "privacy-me-forgotten"), {})
+    await expect_nothing_left(world, traces)
     assert set(await world.entries()) == {"theirs.png", "theirs-too.png"}
-    assert [await finds(world, seed) for seed in (1, 2, 3, 4)] == [theirs.jump_url, None, None, theirs.jump_url]
+    assert [await search_link(world, seed) for seed in (1, 2, 3, 4)] == [theirs.jump_url, None, None, theirs.jump_url]
 
-    kept = [message async for message in everything(world.process.wiring.client, JUDGEMENTS, ALERTS)]
+    kept = [message async for message in iter_messages(world.process.container.client, JUDGEMENTS, ALERTS)]
     assert [message.subject for message in kept if str(discord.steve.id).encode() in (message.data or b"")] == []
     assert [message.subject for message in kept if str(discord.steve.id) in (message.subject or "")] == []
     assert [fact.voter_id for fact in await world.log.facts(SearchJudged)] == [str(discord.alex.id)]
     assert {fact.person.id for fact in await world.log.facts(AlertRequested)} == {str(discord.alex.id)}
-    again = await discord.post(("posted-anew.png", art(8)))
-    await world.log.holds(AlertDelivered, 1)
-    await at_rest(world)
+    again = await discord.post(("posted-anew.png", art_png(8)))
+    await world.log.wait_for(AlertDelivered, 1)
+    await wait_until_archive_idle(world)
     assert len(simulator.direct_messages(discord.alex)) == 1
     assert simulator.direct_messages(discord.steve) == []
-    assert await finds(world, 8) == again.jump_url
+    assert await search_link(world, 8) == again.jump_url
 
 
 async def test_what_a_person_posted_before_they_were_forgotten_is_not_filled_in_later(discord: Discord, tmp_path: Path) -> None:
     manager = moderator_of(discord)
-    await discord.post(("steves-old.png", art(1)))
-    await discord.post(("alexs-old.png", art(2)), author=discord.alex)
-    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
+    await discord.post(("steves-old.png", art_png(1)))
+    await discord.post(("alexs-old.png", art_png(2)), author=discord.alex)
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
         await press(world, await forget_me(world, discord.steve), discord.steve, "privacy-button-yes")
         await fill_back(world, discord.gallery, manager)
         assert set(await world.entries()) == {"alexs-old.png"}
-    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
-        await discord.post(("steves-new.png", art(3)))
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
+        await discord.post(("steves-new.png", art_png(3)))
         await world.archived(2)
         await fill_back(world, discord.gallery, manager)
         assert set(await world.entries()) == {"alexs-old.png", "steves-new.png"}
@@ -177,32 +184,32 @@ async def test_what_is_forgotten_stays_out_when_it_is_met_again_by_discord_histo
 ) -> None:
     """Its messages are still on Discord. Afterwards every stage works through the logs anew, on an empty catalogue and index."""
     manager = moderator_of(discord)
-    forgotten = await discord.post(("forgotten.png", art(1)), ("forgotten-too.png", art(2)))
-    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
+    forgotten = await discord.post(("forgotten.png", art_png(1)), ("forgotten-too.png", art_png(2)))
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
         await fill_back(world, discord.gallery, manager)
-        mine = await discord.post(("mine.png", art(3)), author=discord.alex)
-        stays = await discord.post(("stays.png", art(4)))
-        deleted = await discord.post(("deleted.png", art(5)))
+        mine = await discord.post(("mine.png", art_png(3)), author=discord.alex)
+        stays = await discord.post(("stays.png", art_png(4)))
+        deleted = await discord.post(("deleted.png", art_png(5)))
         await world.archived(5)
-        traces = await traces_of(world, forgotten, mine, deleted)
+        traces = await collect_traces(world, forgotten, mine, deleted)
         await forget_message(world, manager, forgotten)
         await press(world, await forget_me(world, discord.alex), discord.alex, "privacy-button-yes")
         await discord.simulator.delete(deleted)
-        await nothing_left(world, traces)
+        await expect_nothing_left(world, traces)
 
         for message in (forgotten, mine):
             await discord.simulator.redeliver(message)
             await discord.simulator.edit(message, content="look again")
         await fill_back(world, discord.gallery, manager)
-        await nothing_left(world, traces)
+        await expect_nothing_left(world, traces)
         assert set(await world.entries()) == {"stays.png"}
         answered = await world.log.count(SearchJudged)
 
-    await begin_all_stages_anew(discord, tmp_path)
-    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
-        await nothing_left(world, traces)
+    await reset_all_stages(discord, tmp_path)
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
+        await expect_nothing_left(world, traces)
         await fill_back(world, discord.gallery, manager)
-        await nothing_left(world, traces)
+        await expect_nothing_left(world, traces)
         assert set(await world.entries()) == {"stays.png"}
-        assert [await finds(world, seed) for seed in range(1, 6)] == [None, None, None, stays.jump_url, None]
+        assert [await search_link(world, seed) for seed in range(1, 6)] == [None, None, None, stays.jump_url, None]
         assert await world.log.count(SearchJudged) == answered

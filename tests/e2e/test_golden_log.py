@@ -12,26 +12,26 @@ from contracts.events import FACTS, ImageDownloaded, ImageEmbedded, ImageIndexed
 from contracts.subjects import FAILURES, LANES, parse_subject
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import connect
-from infra.nats.reader import read
+from infra.nats.reader import decode_fact
 from infra.nats.server import embedded_server
-from infra.sandbox.art.generate import piece
-from infra.vision.distortions import png
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.distortions import encode_png
 from pipeline.audit.audit import Sources, audit
 from pipeline.audit.chain import Scope
-from pipeline.audit.checks import FEATURES, VECTORS
-from pipeline.backup.restore import fill
+from pipeline.audit.checks import FEATURE_INDEX, VECTOR_INDEX
+from pipeline.backup.restore import fill_catalogue
 from pipeline.container import open_catalogue
 from pipeline.engine.registry import STAGES
-from pipeline.local.archive_and_find import LocalAnswer, archive, find
-from pipeline.process import Process, running
+from pipeline.local.archive_and_find import LocalAnswer, archive_images, find_images
+from pipeline.process import Process, open_process
 from pipeline.settings import Settings
-from stages.erase import GRACE
-from tests.support.golden_log import PIECES, REPOSTED, STRANGER, lines, load, streams
-from tests.support.world import IMPATIENT, Log
+from stages.erase import BLOB_GRACE
+from tests.support.golden_log import PIECES, REPOSTED_PIECES, UNPOSTED_PIECE, load_golden_log, read_entries, read_streams
+from tests.support.world import IMPATIENT_POLICY, Log
 
-ARCHIVED = len(PIECES) + len(REPOSTED)
-FACT_LINES = [line for line in lines() if line.stream != FAILURES]
-LETTERS = [line for line in lines() if line.stream == FAILURES]
+ARCHIVED = len(PIECES) + len(REPOSTED_PIECES)
+FACT_LINES = [line for line in read_entries() if line.stream != FAILURES]
+LETTERS = [line for line in read_entries() if line.stream == FAILURES]
 KINDS = Counter(parse_subject(line.subject)[0] for line in FACT_LINES)
 
 module_loop = pytest.mark.asyncio(loop_scope="module")
@@ -49,16 +49,16 @@ class Kept:
 
     @property
     def log(self) -> Log:
-        return Log(self.process.wiring.client)
+        return Log(self.process.container.client)
 
     async def post_of(self, image_id: str) -> ImagePosted:
         [post] = [fact for fact in await self.log.facts(ImagePosted) if fact.image_id == image_id]
         return post
 
     async def asked(self, *paths: Path) -> list[LocalAnswer]:
-        wiring, guild = self.process.wiring, (await self.log.facts(ImagePosted))[0].guild_id
-        where = wiring.client, wiring.journal, await wiring.questions(), await wiring.catalogue(), guild
-        return [answer async for answer in find(*where, paths, top=3, timeout=60)]
+        container, guild = self.process.container, (await self.log.facts(ImagePosted))[0].guild_id
+        where = container.client, container.journal, await container.query_blobs(), await container.catalogue(), guild
+        return [answer async for answer in find_images(*where, paths, top=3, timeout=60)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -68,23 +68,23 @@ async def kept(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kept]:
     settings = Settings(data_dir=folder / "data", discord_token=None, http_port=0, _env_file=None)  # type: ignore[call-arg]
     async with embedded_server(folder / "nats") as url:
         client = await connect(url, "test")
-        await load(client, open_blob_store(settings.data_dir / "blobs"))
+        await load_golden_log(client, open_blob_store(settings.data_dir / "blobs"))
         catalogue = await open_catalogue(settings, settings.data_dir)
-        await fill(catalogue, client, lambda _what, _done, _total: None)
+        await fill_catalogue(catalogue, client, lambda _what, _done, _total: None)
         await catalogue.close()
         await client.close()
-        async with running(settings, url, STAGES, policy=IMPATIENT) as process:
-            log = Log(process.wiring.client)
+        async with open_process(settings, url, STAGES, policy=IMPATIENT_POLICY) as process:
+            log = Log(process.container.client)
             for family in LANES:
-                await log.quiet(family)
+                await log.wait_until_idle(family)
             recorded = {name: await log.count(FACTS[name]) for name in KINDS}
             yield Kept(process, recorded, await given(process))
 
 
 async def given(process: Process) -> dict[str, int]:
     """How many entries each consumer of the log was given since, or is still to be."""
-    js, found = process.wiring.client.jetstream(), {}
-    for stream, about in streams().items():
+    js, found = process.container.client.jetstream(), {}
+    for stream, about in read_streams().items():
         for consumer in about["consumers"]:
             info = await js.consumer_info(stream, consumer["config"]["durable_name"])
             assert info.delivered is not None
@@ -93,7 +93,7 @@ async def given(process: Process) -> dict[str, int]:
 
 
 def test_every_entry_can_be_read() -> None:
-    assert Counter(read(line.subject, line.headers, line.body).fact.type_name() for line in FACT_LINES) == KINDS
+    assert Counter(decode_fact(line.subject, line.headers, line.body).fact.type_name() for line in FACT_LINES) == KINDS
     made = ("downloaded", "preprocessed", "fingerprinted", "embedded", "indexed", "rejected", "reposted")
     asked = ("requested", "downloaded", "preprocessed", "fingerprinted", "embedded", "matched", "answered")
     assert set(KINDS) == {
@@ -102,7 +102,7 @@ def test_every_entry_can_be_read() -> None:
         *(f"search.{name}" for name in asked),
     }
     [lost] = LETTERS
-    assert read(lost.headers["mapseek-subject"], lost.headers, lost.body).fact.type_name() == "image.posted"
+    assert decode_fact(lost.headers["mapseek-subject"], lost.headers, lost.body).fact.type_name() == "image.posted"
 
 
 @module_loop
@@ -126,7 +126,7 @@ async def test_every_image_is_found(kept: Kept, tmp_path: Path) -> None:
 async def originals(kept: Kept, folder: Path) -> dict[Path, set[str]]:
     """The archived pictures as files, each with the images that are posts of it."""
     indexed = {fact.image_id for fact in await kept.log.facts(ImageIndexed)}
-    blobs, found = await kept.process.wiring.blobs(), {}
+    blobs, found = await kept.process.container.blobs(), {}
     for fact in await kept.log.facts(ImageDownloaded):
         if fact.image_id in indexed:
             path = folder / f"{fact.blob}.png"
@@ -137,16 +137,16 @@ async def originals(kept: Kept, folder: Path) -> dict[Path, set[str]]:
 
 @module_loop
 async def test_nothing_is_missing_but_what_was_lost(kept: Kept) -> None:
-    wiring = kept.process.wiring
-    generation = (await wiring.generations()).now.active
+    container = kept.process.container
+    generation = (await container.generations()).now.active
     assert generation is not None
-    indexes = {FEATURES: wiring.folder / "features", VECTORS: wiring.folder / "vectors"}
+    indexes = {FEATURE_INDEX: container.folder / "features", VECTOR_INDEX: container.folder / "vectors"}
     sources = Sources(
-        scope=Scope(wiring.client, generation, None),
-        catalogue=await wiring.catalogue(),
-        blobs=await wiring.blobs(),
-        grace_s=GRACE.total_seconds(),
-        state=await wiring.state(),
+        scope=Scope(container.client, generation, None),
+        catalogue=await container.catalogue(),
+        blobs=await container.blobs(),
+        grace_s=BLOB_GRACE.total_seconds(),
+        state=await container.state(),
         channels=frozenset({"all"}),
         rest=None,
         indexes=indexes,
@@ -159,13 +159,13 @@ async def test_nothing_is_missing_but_what_was_lost(kept: Kept) -> None:
 
 @module_loop
 async def test_it_goes_on_in_the_generation_that_it_had(kept: Kept, tmp_path: Path) -> None:
-    wiring, newest = kept.process.wiring, tmp_path / "newest.png"
-    generations = (await wiring.generations()).now
+    container, newest = kept.process.container, tmp_path / "newest.png"
+    generations = (await container.generations()).now
     assert generations.active is not None
     assert (generations.active.name, list(generations.known)) == ("g1", ["g1"])
-    newest.write_bytes(png(piece(STRANGER)))
+    newest.write_bytes(encode_png(draw_piece(UNPOSTED_PIECE)))
     guild = (await kept.log.facts(ImagePosted))[0].guild_id
-    archived = archive(wiring.client, wiring.journal, await wiring.blobs(), "g1", guild, [newest])
+    archived = archive_images(container.client, container.journal, await container.blobs(), "g1", guild, [newest])
     assert [each.problem async for each in archived] == [None]
     [answer] = await kept.asked(newest)
     assert answer.documents[answer.matches[0].image_id]["metadata"]["filename"] == "newest.png"

@@ -8,11 +8,11 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from infra.sandbox.art.generate import MAP, drawn, piece
-from infra.sandbox.art.ingame import screenshot
-from infra.sandbox.art.phone import photo
-from infra.vision.distortions import jpeg, png, reencode, resize
-from tests.support.world import World, art, headline, link, together, words
+from infra.sandbox.art.generate import MAP_PX, draw_original, draw_piece
+from infra.sandbox.art.ingame import take_screenshot
+from infra.sandbox.art.phone import take_photo
+from infra.vision.distortions import encode_jpeg, encode_png, reencode, resize
+from tests.support.world import World, art_png, read_headline, read_link, read_words, shared_world
 
 POSTED = (11, 12, 15, 18, 20, 21)
 NEVER_POSTED = 9_100
@@ -26,7 +26,7 @@ TIME_LIMIT_S = 20
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def links(mapseek: World) -> dict[int, str]:
     """A few pieces of several kinds and sizes: the link to each post by its seed."""
-    links = {seed: (await mapseek.discord.post((f"{seed}.png", art(seed)))).jump_url for seed in POSTED}
+    links = {seed: (await mapseek.discord.post((f"{seed}.png", art_png(seed)))).jump_url for seed in POSTED}
     await mapseek.archived(len(links), timeout=60)
     return links
 
@@ -45,66 +45,70 @@ def rng() -> np.random.Generator:
 
 def panel(image: Image.Image, row: int, column: int) -> Image.Image:
     """One map of a piece, counted from 1."""
-    left, top = (column - 1) * MAP, (row - 1) * MAP
-    return image.crop((left, top, left + MAP, top + MAP))
+    left, top = (column - 1) * MAP_PX, (row - 1) * MAP_PX
+    return image.crop((left, top, left + MAP_PX, top + MAP_PX))
 
 
 QUESTIONS: dict[str, tuple[int, Callable[[Image.Image], bytes], str]] = {
-    "a file, re-encoded and resized": (11, lambda image: jpeg(resize(reencode(image, 40), 0.6), 60), ""),
-    "a screenshot in the game": (NIGHT, lambda image: jpeg(screenshot(image, rng(), 2).image, 90), "matching points"),
-    "a phone photo of a monitor": (GLASS, lambda image: jpeg(photo(image, rng(), 2).image, 70), "matching points"),
-    "a crop": (18, lambda image: png(image.crop((image.width // 4, image.height // 4, image.width, image.height))), ""),
-    "one panel": (GLASS, lambda image: png(panel(image, 2, 3)), "Row 2, column 3 of 3x2 maps"),
-    "the original art": (12, lambda image: jpeg(drawn(12), 80), ""),
-    "turned": (NIGHT, lambda image: png(image.transpose(Image.Transpose.ROTATE_270)), "turned by 90 degrees"),
-    "mirrored": (NIGHT, lambda image: png(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), "mirrored"),
+    "a file, re-encoded and resized": (11, lambda image: encode_jpeg(resize(reencode(image, 40), 0.6), 60), ""),
+    "a screenshot in the game": (NIGHT, lambda image: encode_jpeg(take_screenshot(image, rng(), 2).image, 90), "matching points"),
+    "a phone photo of a monitor": (GLASS, lambda image: encode_jpeg(take_photo(image, rng(), 2).image, 70), "matching points"),
+    "a crop": (18, lambda image: encode_png(image.crop((image.width // 4, image.height // 4, image.width, image.height))), ""),
+    "one panel": (GLASS, lambda image: encode_png(panel(image, 2, 3)), "Row 2, column 3 of 3x2 maps"),
+    "the original art": (12, lambda image: encode_jpeg(draw_original(12), 80), ""),
+    "turned": (NIGHT, lambda image: encode_png(image.transpose(Image.Transpose.ROTATE_270)), "turned by 90 degrees"),
+    "mirrored": (NIGHT, lambda image: encode_png(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), "mirrored"),
 }
 
 
-@together
+@shared_world
 @pytest.mark.timeout(240)
 async def test_every_kind_of_question_leads_to_the_first_post_and_says_why(archive: tuple[World, dict[int, str]]) -> None:
     world, links = archive
     for kind, (seed, asked, reason) in QUESTIONS.items():
         answer = await world.discord.simulator.answer(
-            await world.discord.ask(asked(piece(seed))), embedded=True, timeout=TIME_LIMIT_S
+            await world.discord.ask(asked(draw_piece(seed))), embedded=True, timeout=TIME_LIMIT_S
         )
-        assert link(answer) == links[seed], (kind, words(answer))
-        assert headline(answer).startswith("Found it"), (kind, headline(answer))
-        assert reason in words(answer), (kind, words(answer))
+        assert read_link(answer) == links[seed], (kind, read_words(answer))
+        assert read_headline(answer).startswith("Found it"), (kind, read_headline(answer))
+        assert reason in read_words(answer), (kind, read_words(answer))
 
 
-@together
+@shared_world
 async def test_what_was_never_posted_has_no_match_however_it_is_shown(archive: tuple[World, dict[int, str]]) -> None:
     world, _ = archive
-    never = piece(NEVER_POSTED)
-    for asked in (png(never), jpeg(screenshot(never, rng(), 2).image, 90), jpeg(photo(never, rng(), 2).image, 70)):
+    never = draw_piece(NEVER_POSTED)
+    for asked in (
+        encode_png(never),
+        encode_jpeg(take_screenshot(never, rng(), 2).image, 90),
+        encode_jpeg(take_photo(never, rng(), 2).image, 70),
+    ):
         answer = await world.discord.simulator.answer(await world.discord.ask(asked), embedded=True, timeout=TIME_LIMIT_S)
-        assert link(answer) is None, words(answer)
+        assert read_link(answer) is None, read_words(answer)
 
 
 def noise(width: int, height: int) -> bytes:
-    return png(Image.fromarray(rng().integers(0, 256, (height, width, 3), dtype=np.uint8)))
+    return encode_png(Image.fromarray(rng().integers(0, 256, (height, width, 3), dtype=np.uint8)))
 
 
 HOSTILE: dict[str, Callable[[], bytes]] = {
-    "blank": lambda: png(Image.new("RGB", (800, 600), "white")),
-    "one colour": lambda: png(Image.new("RGB", (128, 128), (90, 20, 200))),
+    "blank": lambda: encode_png(Image.new("RGB", (800, 600), "white")),
+    "one colour": lambda: encode_png(Image.new("RGB", (128, 128), (90, 20, 200))),
     "noise": lambda: noise(640, 480),
-    "thousands of keypoints": lambda: png(
+    "thousands of keypoints": lambda: encode_png(
         Image.fromarray(rng().integers(0, 2, (270, 480), dtype=np.uint8) * 255).resize((1920, 1080), Image.Resampling.NEAREST)
     ),
     "tiny": lambda: noise(10, 10),
     "a line": lambda: noise(1, 5_000),
-    "huge": lambda: png(Image.new("RGB", (12_000, 12_000), "white")),
+    "huge": lambda: encode_png(Image.new("RGB", (12_000, 12_000), "white")),
 }
 
 
-@together
+@shared_world
 async def test_hostile_questions_are_answered_in_time_with_a_verdict(archive: tuple[World, dict[int, str]]) -> None:
     world, _ = archive
     for kind, asked in HOSTILE.items():
         answer = await world.discord.simulator.answer(await world.discord.ask(asked()), embedded=True, timeout=TIME_LIMIT_S)
-        assert link(answer) is None, (kind, words(answer))
-        assert headline(answer), kind
-        assert kind != "huge" or "too many pixels" in words(answer)
+        assert read_link(answer) is None, (kind, read_words(answer))
+        assert read_headline(answer), kind
+        assert kind != "huge" or "too many pixels" in read_words(answer)

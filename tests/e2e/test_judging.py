@@ -3,8 +3,8 @@
 import pytest_asyncio
 
 from contracts.events import SearchJudged
-from infra.sandbox.simulator import Answer, Member, Message
-from tests.support.world import World, art, labels, together
+from infra.sandbox.simulator import Member, Message, VisibleAnswer
+from tests.support.world import World, art_png, list_labels, shared_world
 
 YES, NO = "This is it", "Not it"
 THANKS = "Thanks! You said: this is it. If you change your mind, press “Not it”."
@@ -13,24 +13,24 @@ THANKS_ANYWAY = "Thanks! You said: not it. If you change your mind, press “Thi
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def posted(server: World) -> Message:
-    message = await server.discord.post(("dragon.png", art(5)))
+    message = await server.discord.post(("dragon.png", art_png(5)))
     await server.archived(1)
     return message
 
 
-async def ask(world: World) -> Answer:
+async def ask(world: World) -> VisibleAnswer:
     """Alex asks before everybody."""
     discord = world.discord
-    files = {"image": ("shot.png", art(5))}
+    files = {"image": ("shot.png", art_png(5))}
     asked = await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options={"private": False})
     return await discord.simulator.answer(asked, embedded=True)
 
 
-async def vote(world: World, answer: Answer, member: Member, label: str, locale: str = "en-US") -> str:
+async def vote(world: World, answer: VisibleAnswer, member: Member, label: str, locale: str = "en-US") -> str:
     """Press, and read what the voter alone is told."""
     pressed = await world.discord.simulator.press(answer, member, label=label, locale=locale)
     told = await world.discord.simulator.answer(pressed)
-    await world.log.quiet("search")
+    await world.log.wait_until_idle("search")
     assert told.ephemeral
     assert told.message is not answer.message
     return told.content
@@ -41,7 +41,7 @@ def verdicts(judged: list[SearchJudged]) -> dict[str, bool]:
     return {fact.voter_id: fact.right for fact in sorted(judged, key=lambda fact: (fact.judged_at, fact.interaction_id))}
 
 
-@together
+@shared_world
 async def test_a_vote_is_kept_with_the_picture_that_was_asked_with(server: World, posted: Message) -> None:
     discord = server.discord
     assert await vote(server, await ask(server), discord.alex, YES) == THANKS
@@ -50,19 +50,19 @@ async def test_a_vote_is_kept_with_the_picture_that_was_asked_with(server: World
     assert (judged.voter_id, judged.guild_id) == (str(discord.alex.id), str(discord.guild.id))
     assert (judged.generation, judged.score > 0.99, judged.words) == ("g1", True, None)
     assert judged.pixels is not None
-    assert await (await server.process.wiring.questions()).exists(judged.pixels)
+    assert await (await server.process.container.query_blobs()).exists(judged.pixels)
 
 
-@together
+@shared_world
 async def test_a_vote_may_be_changed_and_the_last_one_counts(server: World, posted: Message) -> None:
     answer = await ask(server)
     told = [await vote(server, answer, server.discord.alex, label) for label in (YES, YES, NO)]
     assert told == [THANKS, THANKS, THANKS_ANYWAY]
     assert verdicts(await server.log.facts(SearchJudged)) == {str(server.discord.alex.id): False}
-    assert {"This is it", "Not it"} <= set(labels(answer))
+    assert {"This is it", "Not it"} <= set(list_labels(answer))
 
 
-@together
+@shared_world
 async def test_several_people_judge_the_same_answer_each_for_themselves(server: World, posted: Message) -> None:
     discord = server.discord
     answer = await ask(server)

@@ -37,14 +37,14 @@ from pipeline.container import open_catalogue
 from pipeline.engine import topology
 from pipeline.engine.job import Policy
 from pipeline.engine.registry import STAGES
-from pipeline.process import running
+from pipeline.process import open_process
 from pipeline.settings import Settings
 from tests.support.facts import QUESTION, posted
-from tests.support.impatient import ACK_WAIT_S, DIES_AFTER, DIES_BEFORE
+from tests.support.impatient import ACK_WAIT_S, DIE_AFTER_VARIABLE, DIE_BEFORE_VARIABLE
 from tests.support.mongo_server import MongoDouble
-from tests.support.programs import IMPATIENT, Program, program
+from tests.support.programs import IMPATIENT_MAPSEEK, Program, run_program
 from tests.support.waiting import eventually
-from tests.support.world import Discord, Log, art, headline, labels, link, mapseek_beside
+from tests.support.world import Discord, Log, art_png, list_labels, mapseek_beside, read_headline, read_link
 
 IMAGES = 60
 QUESTIONS = 12
@@ -66,7 +66,7 @@ class Outcome:
 async def record_posts(journal: JetStreamJournal, folder: Path, images: int) -> None:
     blobs = open_blob_store(folder / "blobs")
     for number in range(images):
-        source = StoredFile(blob=await blobs.put(art(number)))
+        source = StoredFile(blob=await blobs.put(art_png(number)))
         image = posted(f"{number:03}").model_copy(update={"source": source, "filename": f"{number}.png"})
         await journal.record(image, Origin(f"message-{number}"))
 
@@ -74,7 +74,7 @@ async def record_posts(journal: JetStreamJournal, folder: Path, images: int) -> 
 async def record_questions(journal: JetStreamJournal, folder: Path, questions: int) -> None:
     blobs = open_blob_store(folder / "questions")
     for number in range(questions):
-        source = StoredFile(blob=await blobs.put(art(number * 5)))
+        source = StoredFile(blob=await blobs.put(art_png(number * 5)))
         fact = SearchRequested(guild_id="7", search_id=f"{number}", question=QUESTION, filename="q.png", source=source)
         await journal.record(fact, Origin(f"interaction-{number}"))
 
@@ -92,13 +92,13 @@ async def outcome(log: Log, settings: Settings, folder: Path) -> Outcome:
 
 async def undisturbed(folder: Path, make: Any, images: int, questions: int) -> Outcome:
     settings = make(data_dir=folder, batch_size=1)
-    async with embedded_server(folder / "nats") as url, running(settings, url, STAGES, policy=AT_WORK) as process:
-        log = Log(process.wiring.client)
-        await record_posts(process.wiring.journal, folder, images)
-        await log.holds(ImageIndexed, images, timeout=60)
-        await log.quiet(timeout=120)
-        await record_questions(process.wiring.journal, folder, questions)
-        await log.holds(SearchAnswered, questions, timeout=60)
+    async with embedded_server(folder / "nats") as url, open_process(settings, url, STAGES, policy=AT_WORK) as process:
+        log = Log(process.container.client)
+        await record_posts(process.container.journal, folder, images)
+        await log.wait_for(ImageIndexed, images, timeout=60)
+        await log.wait_until_idle(timeout=120)
+        await record_questions(process.container.journal, folder, questions)
+        await log.wait_for(SearchAnswered, questions, timeout=60)
         return await outcome(log, settings, folder)
 
 
@@ -110,15 +110,17 @@ class Workers:
     folder: Path
     environment: dict[str, str]
 
-    async def start(self, stages: str, *, dies: tuple[type[Fact], int] | None = None, at: str = DIES_AFTER) -> Program:
+    async def start(self, stages: str, *, dies: tuple[type[Fact], int] | None = None, at: str = DIE_AFTER_VARIABLE) -> Program:
         """They kill themselves once they have recorded, or are to record, so many facts of a kind; there must be more to do."""
         environment = self.environment | ({at: f"{dies[0].type_name()}:{dies[1]}"} if dies else {})
-        running = program(self.folder / f"{stages}.log", "run", *stages.split(), environment=environment, command=IMPATIENT)
+        running = run_program(
+            self.folder / f"{stages}.log", "run", *stages.split(), environment=environment, command=IMPATIENT_MAPSEEK
+        )
         return await self.stack.enter_async_context(running)
 
-    async def die(self, stages: str, kind: type[Fact], number: int, at: str = DIES_AFTER) -> None:
+    async def die(self, stages: str, kind: type[Fact], number: int, at: str = DIE_AFTER_VARIABLE) -> None:
         """Run them until they have killed themselves."""
-        await (await self.start(stages, dies=(kind, number), at=at)).killed()
+        await (await self.start(stages, dies=(kind, number), at=at)).wait_killed()
 
 
 async def all_is_done_once(log: Log, images: int, questions: int) -> None:
@@ -135,21 +137,21 @@ async def test_a_process_killed_in_the_middle_of_its_work(tmp_path: Path, settin
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
         client = await connect(url, "test")
         stack.push_async_callback(client.close)
-        await topology.ensure(client, STAGES)
+        await topology.ensure_topology(client, STAGES)
         log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
         await record_posts(journal, folder, images)
         environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
         workers = Workers(stack, folder, environment)
         stages = "download preprocess fingerprint embed persist"
-        await workers.die(stages, ImagePreprocessed, 6, DIES_BEFORE)
+        await workers.die(stages, ImagePreprocessed, 6, DIE_BEFORE_VARIABLE)
         await workers.die(stages, ImageIndexed, 5)
         ours = settings(data_dir=folder, batch_size=1)
-        async with running(ours, url, STAGES, policy=AT_WORK):
-            await log.holds(ImageIndexed, images, timeout=60)
-            await log.quiet(timeout=60)
+        async with open_process(ours, url, STAGES, policy=AT_WORK):
+            await log.wait_for(ImageIndexed, images, timeout=60)
+            await log.wait_until_idle(timeout=60)
             await record_questions(journal, folder, questions)
-            await log.holds(SearchAnswered, questions, timeout=60)
-            await log.quiet("search")
+            await log.wait_for(SearchAnswered, questions, timeout=60)
+            await log.wait_until_idle("search")
         await all_is_done_once(log, images, questions)
         assert await outcome(log, ours, folder) == expected
 
@@ -166,7 +168,7 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
         client = await connect(url, "test")
         stack.push_async_callback(client.close)
-        await topology.ensure(client, STAGES)
+        await topology.ensure_topology(client, STAGES)
         log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
         await record_posts(journal, folder, IMAGES)
 
@@ -181,15 +183,15 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
         await workers.die(model, ImageFingerprinted, 10)
         await workers.start(model)
         at_work = await workers.start(answers, dies=(SearchMatched, 4))
-        await log.holds(ImageIndexed, IMAGES, timeout=60)
-        await log.quiet(timeout=120)
+        await log.wait_for(ImageIndexed, IMAGES, timeout=60)
+        await log.wait_until_idle(timeout=120)
         await record_questions(journal, folder, QUESTIONS)
-        await at_work.killed()
+        await at_work.wait_killed()
         await workers.die(answers, SearchAnswered, 2)
         await workers.start(answers)
-        await log.holds(SearchAnswered, QUESTIONS, timeout=60)
-        await log.quiet()
-        await log.quiet("search")
+        await log.wait_for(SearchAnswered, QUESTIONS, timeout=60)
+        await log.wait_until_idle()
+        await log.wait_until_idle("search")
 
         await all_is_done_once(log, IMAGES, QUESTIONS)
         result = await outcome(log, settings(data_dir=folder), folder)
@@ -214,26 +216,26 @@ async def test_the_log_server_killed_under_load(
         posts: list[Message] = []
         for kill_at in kills_at:
             for _ in range(messages):
-                posts.append(await discord.post(*((f"{len(posts)}-{seed}.png", art(seed)) for seed in range(8))))
-            await world.log.holds(ImageIndexed, kill_at)
+                posts.append(await discord.post(*((f"{len(posts)}-{seed}.png", art_png(seed)) for seed in range(8))))
+            await world.log.wait_for(ImageIndexed, kill_at)
             assert await world.log.count(ImageIndexed) < 8 * len(posts)
             os.kill(int((tmp_path / "nats" / "server.pid").read_text()), signal.SIGKILL)
-            posts.append(await discord.post(("meanwhile.png", art(9))))
+            posts.append(await discord.post(("meanwhile.png", art_png(9))))
             await eventually(lambda: not client.is_connected)
             await eventually(back)
         images = sorted(str(file.id) for post in posts for file in post.attachments)
-        await world.log.holds(ImageIndexed, len(images), timeout=60)
+        await world.log.wait_for(ImageIndexed, len(images), timeout=60)
         await world.archived(len(images), timeout=60)
         for kind in GOOD_WAY:
             assert await world.log.count(kind) == len(images), kind
         assert sorted(await world.indexed()) == images
-        catalogue = await world.process.wiring.catalogue()
+        catalogue = await world.process.container.catalogue()
         assert [entry.image_id async for entry in catalogue.scan()] == images
         assert await world.log.dead_letters() == []
-        answer = await discord.simulator.answer(await discord.ask(art(3)), embedded=True)
-        assert headline(answer) == "Found it: first posted by Steve"
-        assert link(answer) == posts[0].jump_url
-        assert f"Posted {messages * len(kills_at)} times" in labels(answer)
+        answer = await discord.simulator.answer(await discord.ask(art_png(3)), embedded=True)
+        assert read_headline(answer) == "Found it: first posted by Steve"
+        assert read_link(answer) == posts[0].jump_url
+        assert f"Posted {messages * len(kills_at)} times" in list_labels(answer)
 
 
 async def test_the_catalogues_database_down_for_a_while(discord: Discord, tmp_path: Path) -> None:
@@ -242,25 +244,25 @@ async def test_the_catalogues_database_down_for_a_while(discord: Discord, tmp_pa
     await asyncio.to_thread(mongo.start)
     try:
         async with mapseek_beside(discord, tmp_path, catalogue="mongodb", mongodb_uri=mongo.uri) as world:
-            posts = [await discord.post(*((f"{seed}.png", art(seed)) for seed in range(10)))]
-            await world.log.holds(ImageIndexed, 5)
+            posts = [await discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(10)))]
+            await world.log.wait_for(ImageIndexed, 5)
             mongo.kill()
-            posts.append(await discord.post(*((f"{seed}.png", art(seed)) for seed in range(10, 20))))
-            await world.log.holds(ImageEmbedded, 20)
+            posts.append(await discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(10, 20))))
+            await world.log.wait_for(ImageEmbedded, 20)
             await eventually(lambda: world.process.runtime.waiting_for.get("persist") == "catalogue")
             assert await world.log.count(ImageIndexed) < 20
             await asyncio.to_thread(mongo.start)
             await world.archived(20, timeout=60)
             images = sorted(str(file.id) for post in posts for file in post.attachments)
             assert sorted(await world.indexed()) == images
-            catalogue = await world.process.wiring.catalogue()
+            catalogue = await world.process.container.catalogue()
             assert [entry.image_id async for entry in catalogue.scan()] == images
             assert {fact.image_id: fact.vector for fact in await world.log.facts(ImageEmbedded)} == {
                 image_id: await catalogue.vector(image_id, "g1") for image_id in images
             }
             assert await world.log.dead_letters() == []
             assert "persist" not in world.process.runtime.waiting_for
-            answer = await discord.simulator.answer(await discord.ask(art(3)), embedded=True)
-            assert link(answer) == posts[0].jump_url
+            answer = await discord.simulator.answer(await discord.ask(art_png(3)), embedded=True)
+            assert read_link(answer) == posts[0].jump_url
     finally:
         mongo.kill()

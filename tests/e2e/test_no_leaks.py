@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from infra.sandbox.simulator import Guild
-from tests.support.leak_plans import EXAMPLES, PIECES, Plan, plans
-from tests.support.leak_play import Company, Ledger, founded
-from tests.support.leak_steps import take
+from tests.support.leak_plans import EXAMPLE_PLANS, PIECES, Plan, draw_plans
+from tests.support.leak_play import LeakGuild, Ledger, found_guild
+from tests.support.leak_steps import take_step
 from tests.support.world import whole_world
 
 QUICK = settings(
@@ -34,9 +34,9 @@ class Stage:
         self.runner.run(self._play(plan))
 
     async def _play(self, plan: Plan) -> None:
-        company = await founded(self.ledger, plan, self.elsewhere)
+        company = await found_guild(self.ledger, plan, self.elsewhere)
         for step in plan.steps:
-            await take(company, step)
+            await take_step(company, step)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ async def _other_guild(ledger: Ledger) -> Guild:
     """A guild with a post of every piece, which no answer elsewhere may tell of."""
     simulator = ledger.world.discord.simulator
     guild = simulator.add_guild("Elsewhere")
-    company = Company(ledger, guild, [], [], False, frozenset())
+    company = LeakGuild(ledger, guild, [], [], False, frozenset())
     company.rooms.append(simulator.add_text_channel(guild, "elsewhere"))
     for piece in range(PIECES + 1):
         await company.post(company.rooms[0], [piece], None)
@@ -61,13 +61,13 @@ async def _other_guild(ledger: Ledger) -> Guild:
     return guild
 
 
-@pytest.mark.parametrize("plan", EXAMPLES.values(), ids=EXAMPLES)
+@pytest.mark.parametrize("plan", EXAMPLE_PLANS.values(), ids=EXAMPLE_PLANS)
 def test_no_known_way_to_leak_is_open(stage: Stage, plan: Plan) -> None:
     stage.play(plan)
 
 
 @QUICK
-@given(plan=plans(12))
+@given(plan=draw_plans(12))
 def test_nobody_is_shown_what_they_may_not_read_and_everybody_finds_what_they_may(stage: Stage, plan: Plan) -> None:
     stage.play(plan)
 
@@ -75,6 +75,6 @@ def test_nobody_is_shown_what_they_may_not_read_and_everybody_finds_what_they_ma
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @settings(QUICK, max_examples=300, derandomize=False, phases=list(Phase))
-@given(plan=plans(16))
+@given(plan=draw_plans(16))
 def test_nobody_is_shown_what_they_may_not_read_in_many_more_guilds(stage: Stage, plan: Plan) -> None:
     stage.play(plan)

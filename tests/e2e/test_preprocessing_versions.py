@@ -19,11 +19,20 @@ from contracts.events import (
     SearchRejected,
 )
 from infra.clip.calibration import UNTRAINED_MODEL
-from infra.discord.wording import say
+from infra.discord.wording import localize
 from stages import preprocess
 from tests.support.facts import ALEX, MOMENT
-from tests.support.files import mirrored
-from tests.support.world import Discord, World, activate, art, begin, give_up, holds, mapseek_beside
+from tests.support.files import decode_mirrored
+from tests.support.world import (
+    Discord,
+    World,
+    art_png,
+    begin_generation,
+    drop_whole_generation,
+    mapseek_beside,
+    switch_generation,
+    wait_for_facts,
+)
 
 EN = "en-US"
 PIECE = 7
@@ -32,16 +41,16 @@ PIECE = 7
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """This release knows one more version than the one that founds the archive."""
-    monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)
+    monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
 
 
 async def found(world: World) -> tuple[str, str, str, str]:
     """What a search for the piece is preprocessed as, embedded in and answered with."""
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(PIECE)), embedded=True)
+    answer = await world.discord.simulator.answer(await world.discord.ask(art_png(PIECE)), embedded=True)
     preprocessed = (await world.log.facts(SearchPreprocessed))[-1].preprocessing
     generation = (await world.log.facts(SearchEmbedded))[-1].generation
     matched = (await world.log.facts(SearchMatched))[-1]
-    assert answer.embeds[0]["title"] != say(EN, "answers-none")
+    assert answer.embeds[0]["title"] != localize(EN, "answers-none")
     return preprocessed, generation, matched.verdict, f"{matched.matches[0].score:.2f}"
 
 
@@ -49,17 +58,17 @@ async def found(world: World) -> tuple[str, str, str, str]:
 async def test_live_images_flow_into_generations_of_both_versions_and_questions_are_made_for_the_one_that_answers(
     world: World,
 ) -> None:
-    await world.discord.post(("before.png", art(1)))
+    await world.discord.post(("before.png", art_png(1)))
     await world.archived(1)
-    await begin(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
-    await world.discord.post(("piece.png", art(PIECE)))
-    await holds(world, ImageEmbedded, "g2", 1)
+    await begin_generation(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
+    await world.discord.post(("piece.png", art_png(PIECE)))
+    await wait_for_facts(world, ImageEmbedded, "g2", 1)
     await world.archived(2)
 
     before, first, second = sorted(await world.log.facts(ImagePreprocessed), key=lambda fact: (fact.image_id, fact.preprocessing))
     assert [before.preprocessing, first.preprocessing, second.preprocessing] == ["p1", "p1", "p2"]
     assert first.image_id == second.image_id != before.image_id
-    blobs = await world.process.wiring.blobs()
+    blobs = await world.process.container.blobs()
     plain, turned = [Image.open(io.BytesIO(await blobs.get(fact.pixels))) for fact in (first, second)]
     assert plain.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes() == turned.tobytes()
     vectors = {fact.generation: fact.vector for fact in await world.log.facts(ImageEmbedded) if fact.image_id == first.image_id}
@@ -67,23 +76,23 @@ async def test_live_images_flow_into_generations_of_both_versions_and_questions_
     assert vectors["g1"] != vectors["g2"]
 
     assert await found(world) == ("p1", "g1", "match", "1.00")
-    await activate(world, "g2")
+    await switch_generation(world, "g2")
     assert await found(world) == ("p2", "g2", "match", "1.00")
     assert await world.log.dead_letters() == []
 
 
 @pytest.mark.usefixtures("second_version")
 async def test_a_question_that_was_made_for_a_version_that_nothing_answers_any_more_is_to_be_asked_again(world: World) -> None:
-    await begin(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
-    await activate(world, "g2")
-    await give_up(world, "g1")
+    await begin_generation(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
+    await switch_generation(world, "g2")
+    await drop_whole_generation(world, "g1")
     question = Question(asker=ALEX, requested_at=MOMENT, reply=LocalReply())
-    pixels = await (await world.process.wiring.questions()).put(art(PIECE))
+    pixels = await (await world.process.container.query_blobs()).put(art_png(PIECE))
     late = SearchPreprocessed(
         guild_id="7", search_id="11", question=question, pixels=pixels, width=128, height=128, preprocessing="p1"
     )
-    await world.process.wiring.journal.record(late, Origin("test"))
-    await world.log.holds(SearchRejected, 1)
+    await world.process.container.journal.record(late, Origin("test"))
+    await world.log.wait_for(SearchRejected, 1)
     [rejected] = await world.log.facts(SearchRejected)
     assert (rejected.stage, rejected.reason) == (
         "embed",
@@ -96,9 +105,9 @@ async def test_a_release_that_does_not_know_a_version_says_so_at_the_start(
     discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:
-        newer.setitem(preprocess.VERSIONS, "p2", mirrored)
+        newer.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
         async with mapseek_beside(discord, tmp_path) as world:
-            await begin(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
+            await begin_generation(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
     with pytest.raises(
         MapSeekError, match=r"Generation g2 is made of pictures preprocessed as p2, which this release does not know"
     ):

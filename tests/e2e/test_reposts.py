@@ -7,18 +7,27 @@ from pathlib import Path
 import pytest
 
 from contracts.events import ImageEmbedded, ImageReposted
-from infra.discord.rest.notices import REPOST
-from infra.discord.wording import say
-from infra.sandbox.art.generate import piece
-from infra.sandbox.simulator import Answer, Channel, Member, Message, Overwrite, Permission
-from infra.vision.distortions import png, reencode
-from tests.support.archives import at_rest
+from infra.discord.rest.notices import REPOST_EMOJI
+from infra.discord.wording import localize
+from infra.sandbox.art.generate import draw_piece
+from infra.sandbox.simulator import Channel, Member, Message, Overwrite, Permission, VisibleAnswer
+from infra.vision.distortions import encode_png, reencode
+from tests.support.archives import wait_until_archive_idle
 from tests.support.waiting import eventually
-from tests.support.world import Discord, World, activate, art, begin, begin_all_stages_anew, holds, mapseek_beside
+from tests.support.world import (
+    Discord,
+    World,
+    art_png,
+    begin_generation,
+    mapseek_beside,
+    reset_all_stages,
+    switch_generation,
+    wait_for_facts,
+)
 
 EN = "en-US"
 PIECE = 3
-COPY = png(reencode(piece(PIECE), 60))
+COPY = encode_png(reencode(draw_piece(PIECE), 60))
 """The same piece, saved again as a JPEG."""
 
 
@@ -46,24 +55,24 @@ async def choose(world: World, style: str, manager: Member | None = None) -> Non
         world.discord.gallery, manager or manager_of(world.discord), "archive settings", options={"repost-notice": style}
     )
     shown = await simulator.answer(asked, embedded=True)
-    assert say(EN, f"archive-notice-{style}") in shown.embeds[0]["description"]
+    assert localize(EN, f"archive-notice-{style}") in shown.embeds[0]["description"]
 
 
 async def again(world: World, *, channel: Channel | None = None) -> Message:
     """Post the piece once more, and wait until it is linked to an earlier post."""
     known = await world.log.count(ImageReposted)
     message = await world.discord.post(("again.png", COPY), channel=channel)
-    await world.log.holds(ImageReposted, known + 1)
-    await at_rest(world)
+    await world.log.wait_for(ImageReposted, known + 1)
+    await wait_until_archive_idle(world)
     return message
 
 
 def marks(world: World, message: Message) -> tuple[bool, list[str]]:
     """Whether the bot reacted to a message, and what it answered to it."""
     bot = world.discord.simulator.me(world.discord.guild).id
-    assert set(message.reactions) <= {REPOST}
+    assert set(message.reactions) <= {REPOST_EMOJI}
     replies = [each for each in message.channel.messages.values() if each.reference is message and each.author.id == bot]
-    return bot in message.reactions.get(REPOST, set()), [each.content for each in replies]
+    return bot in message.reactions.get(REPOST_EMOJI, set()), [each.content for each in replies]
 
 
 def own_messages(world: World, *channels: Channel) -> Sequence[str]:
@@ -77,7 +86,7 @@ def own_messages(world: World, *channels: Channel) -> Sequence[str]:
     ]
 
 
-async def ask(world: World, member: Member | None = None) -> Answer:
+async def ask(world: World, member: Member | None = None) -> VisibleAnswer:
     return await world.discord.simulator.answer(await world.discord.ask(COPY, member=member), embedded=True)
 
 
@@ -85,9 +94,11 @@ async def test_a_repost_is_linked_to_the_earliest_post_by_post_time_whenever_tha
     discord, now = world.discord, datetime.now(UTC)
     later = await discord.simulator.post(discord.gallery, discord.alex, files=[("b.png", COPY)], at=now - timedelta(days=1))
     await world.archived(1)
-    first = await discord.simulator.post(discord.gallery, discord.steve, files=[("a.png", art(PIECE))], at=now - timedelta(days=9))
+    first = await discord.simulator.post(
+        discord.gallery, discord.steve, files=[("a.png", art_png(PIECE))], at=now - timedelta(days=9)
+    )
     await world.archived(2)
-    await discord.post(("other.png", art(4)))
+    await discord.post(("other.png", art_png(4)))
     await world.archived(3)
     assert await world.log.count(ImageReposted) == 0
     newest = await again(world)
@@ -101,13 +112,13 @@ async def test_a_repost_is_linked_to_the_earliest_post_by_post_time_whenever_tha
 
 @pytest.mark.parametrize("style", ["reaction", "reply"])
 async def test_a_repost_that_two_models_find_is_marked_once(world: World, style: str) -> None:
-    await begin(world, "g2")
+    await begin_generation(world, "g2")
     await choose(world, style)
-    first = await world.discord.post(("first.png", art(PIECE)))
+    first = await world.discord.post(("first.png", art_png(PIECE)))
     for generation in ("g1", "g2"):
-        await holds(world, ImageEmbedded, generation, 1)
+        await wait_for_facts(world, ImageEmbedded, generation, 1)
     await world.archived(1)
-    await activate(world, "g2")
+    await switch_generation(world, "g2")
     message = await again(world)
     assert {fact.same_as for fact in await world.log.facts(ImageReposted)} == {str(first.attachments[0].id)}
     reacted, replies = marks(world, message)
@@ -115,13 +126,13 @@ async def test_a_repost_that_two_models_find_is_marked_once(world: World, style:
 
 
 async def test_one_message_with_a_piece_twice_is_no_repost(world: World) -> None:
-    await world.discord.post(("one.png", art(PIECE)), ("two.png", COPY))
+    await world.discord.post(("one.png", art_png(PIECE)), ("two.png", COPY))
     await world.archived(2)
     assert await world.log.count(ImageReposted) == 0
 
 
 async def test_nothing_is_said_of_a_repost_unless_the_guild_wants_it(world: World) -> None:
-    await world.discord.post(("first.png", art(PIECE)))
+    await world.discord.post(("first.png", art_png(PIECE)))
     await world.archived(1)
     message = await again(world)
     assert marks(world, message) == (False, [])
@@ -130,7 +141,7 @@ async def test_nothing_is_said_of_a_repost_unless_the_guild_wants_it(world: Worl
 
 async def test_with_reactions_a_repost_gets_one_and_its_first_post_none(world: World) -> None:
     await choose(world, "reaction")
-    first = await world.discord.post(("first.png", art(PIECE)))
+    first = await world.discord.post(("first.png", art_png(PIECE)))
     await world.archived(1)
     message = await again(world)
     assert marks(world, message) == (True, [])
@@ -141,12 +152,12 @@ async def test_with_reactions_a_repost_gets_one_and_its_first_post_none(world: W
 async def test_with_replies_a_repost_is_answered_with_the_link_of_the_first_post_until_that_is_switched_off(world: World) -> None:
     manager = manager_of(world.discord)
     await choose(world, "reply", manager)
-    first = await world.discord.post(("first.png", art(PIECE)))
+    first = await world.discord.post(("first.png", art_png(PIECE)))
     await world.archived(1)
     lobby = world.discord.simulator.add_text_channel(world.discord.guild, "lobby")
     for channel in (world.discord.gallery, lobby):
         message = await again(world, channel=channel)
-        assert marks(world, message) == (False, [say(EN, "notices-repost", link=first.jump_url)])
+        assert marks(world, message) == (False, [localize(EN, "notices-repost", link=first.jump_url)])
     await choose(world, "none", manager)
     assert marks(world, await again(world)) == (False, [])
 
@@ -156,12 +167,12 @@ async def test_a_reply_never_names_a_post_that_a_reader_of_the_channel_may_not_r
     discord = world.discord
     await choose(world, "reply")
     hidden = hidden_from_all(discord, discord.steve)
-    secret = await discord.post(("secret.png", art(PIECE)), channel=hidden)
+    secret = await discord.post(("secret.png", art_png(PIECE)), channel=hidden)
     await world.archived(1)
     assert marks(world, await again(world)) == (True, [])
     assert own_messages(world, discord.gallery) == []
     within = await again(world, channel=hidden)
-    assert marks(world, within) == (False, [say(EN, "notices-repost", link=secret.jump_url)])
+    assert marks(world, within) == (False, [localize(EN, "notices-repost", link=secret.jump_url)])
 
 
 async def test_a_reply_never_names_a_private_threads_post(world: World) -> None:
@@ -169,7 +180,7 @@ async def test_a_reply_never_names_a_private_threads_post(world: World) -> None:
     await choose(world, "reply")
     thread = await simulator.add_thread(discord.gallery, "workshop", owner=discord.steve, private=True)
     await simulator.join_thread(thread, simulator.me(discord.guild))
-    await discord.post(("secret.png", art(PIECE)), channel=thread)
+    await discord.post(("secret.png", art_png(PIECE)), channel=thread)
     await world.archived(1)
     assert marks(world, await again(world)) == (True, [])
     assert own_messages(world, discord.gallery) == []
@@ -180,14 +191,14 @@ async def test_what_was_posted_long_ago_makes_no_noise_when_it_is_filled_in(disc
     manager, now = manager_of(discord), datetime.now(UTC)
     for age in (90, 60, 16):
         await discord.simulator.post(
-            discord.gallery, discord.steve, files=[(f"{age}.png", art(PIECE))], at=now - timedelta(minutes=age)
+            discord.gallery, discord.steve, files=[(f"{age}.png", art_png(PIECE))], at=now - timedelta(minutes=age)
         )
     async with mapseek_beside(discord, tmp_path) as world:
         await choose(world, style, manager)
         asked = await discord.simulator.slash(discord.gallery, manager, "archive backfill", options={"channel": discord.gallery})
         await world.archived(3)
-        await world.log.holds(ImageReposted, 1)
-        await at_rest(world)
+        await world.log.wait_for(ImageReposted, 1)
+        await wait_until_archive_idle(world)
         await discord.simulator.answer(asked, embedded=True)
         assert [marks(world, message) for message in discord.gallery.messages.values()] == [(False, [])] * 4
         assert own_messages(world, discord.gallery) == []
@@ -197,16 +208,16 @@ async def test_what_was_posted_long_ago_makes_no_noise_when_it_is_filled_in(disc
 async def test_a_replay_of_everything_says_nothing_again(discord: Discord, tmp_path: Path, style: str) -> None:
     async with mapseek_beside(discord, tmp_path) as world:
         await choose(world, style)
-        await discord.post(("first.png", art(PIECE)))
+        await discord.post(("first.png", art_png(PIECE)))
         await world.archived(1)
         message = await again(world)
         once = marks(world, message)
         assert once != (False, [])
         said = own_messages(world, discord.gallery)
-    await begin_all_stages_anew(discord, tmp_path, emptied=False)
+    await reset_all_stages(discord, tmp_path, emptied=False)
     discord.simulator.now = lambda: datetime.now(UTC) + NONCES_ARE_FORGOTTEN_AFTER
     async with mapseek_beside(discord, tmp_path) as world:
-        await at_rest(world)
+        await wait_until_archive_idle(world)
         await eventually(lambda: discord.simulator.connected)
         assert set(await world.entries()) == {"first.png", "again.png"}
         assert marks(world, message) == once
@@ -218,19 +229,19 @@ async def test_the_answer_names_the_first_post_by_post_time_and_how_often_the_pi
     now = datetime.now(UTC)
     posted = [
         await simulator.post(discord.gallery, author, files=[(f"{days}.png", picture)], at=now - timedelta(days=days))
-        for days, author, picture in ((2, discord.alex, COPY), (9, discord.steve, art(PIECE)), (5, discord.alex, COPY))
+        for days, author, picture in ((2, discord.alex, COPY), (9, discord.steve, art_png(PIECE)), (5, discord.alex, COPY))
     ]
     await world.archived(3)
     answer = await ask(world)
     [embed] = answer.embeds
-    assert embed["title"] == say(EN, "answers-match", author="Steve")
+    assert embed["title"] == localize(EN, "answers-match", author="Steve")
     assert embed["url"] == posted[1].jump_url
-    assert say(EN, "answers-again", count=2) in embed["description"]
-    pressed = await simulator.press(answer, discord.alex, label=say(EN, "answers-button-posts", count=3))
+    assert localize(EN, "answers-again", count=2) in embed["description"]
+    pressed = await simulator.press(answer, discord.alex, label=localize(EN, "answers-button-posts", count=3))
 
     async def shows_all_posts() -> bool:
         page = await simulator.answer(pressed, embedded=True)
-        return page.embeds[0]["title"] == say(EN, "answers-posts", count=3)
+        return page.embeds[0]["title"] == localize(EN, "answers-posts", count=3)
 
     await eventually(shows_all_posts)
     page = (await simulator.answer(pressed, embedded=True)).embeds[0]["description"]
@@ -254,7 +265,7 @@ async def test_when_the_first_post_is_deleted_the_next_one_takes_its_place(world
     await eventually(next_one)
     answer = await ask(world)
     assert answer.embeds[0]["url"] == posted[1].jump_url
-    assert say(EN, "answers-button-posts", count=2) in {button.label for button in answer.buttons.values()}
+    assert localize(EN, "answers-button-posts", count=2) in {button.label for button in answer.buttons.values()}
     newest = await again(world)
     assert (await world.log.facts(ImageReposted))[-1].same_as == str(posted[1].attachments[0].id)
     assert newest.channel is discord.gallery
@@ -263,10 +274,10 @@ async def test_when_the_first_post_is_deleted_the_next_one_takes_its_place(world
 async def test_first_posts_and_their_number_are_those_that_the_asker_may_read(world: World) -> None:
     discord = world.discord
     hidden = hidden_from_all(discord, discord.steve)
-    secret = await discord.post(("secret.png", art(PIECE)), channel=hidden)
+    secret = await discord.post(("secret.png", art_png(PIECE)), channel=hidden)
     await world.archived(1)
     open_posts = [await again(world), await again(world)]
     for member, first, count in ((discord.alex, open_posts[0], 2), (discord.steve, secret, 3)):
         answer = await ask(world, member)
         assert answer.embeds[0]["url"] == first.jump_url
-        assert say(EN, "answers-button-posts", count=count) in {button.label for button in answer.buttons.values()}
+        assert localize(EN, "answers-button-posts", count=count) in {button.label for button in answer.buttons.values()}

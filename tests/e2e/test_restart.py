@@ -14,48 +14,48 @@ from structlog.testing import capture_logs
 
 from contracts.events import ImageIndexed, ImagePosted
 from infra.nats.connection import connect
-from infra.nats.server import announced_url
+from infra.nats.server import read_announced_url
 from pipeline.engine.job import Backoff
 from tests.support.mongo_server import MongoDouble
-from tests.support.programs import Program, program
+from tests.support.programs import Program, run_program
 from tests.support.waiting import eventually
-from tests.support.world import IMPATIENT, Discord, Log, World, art, headline, link, mapseek_beside
+from tests.support.world import IMPATIENT_POLICY, Discord, Log, World, art_png, mapseek_beside, read_headline, read_link
 
 STOPS_WITHIN_S = 20
 
-OUTLASTS_THE_ACK_WAIT = replace(IMPATIENT, image_retry=Backoff(first=0.5, factor=2, longest=8))
+OUTLASTS_THE_ACK_WAIT = replace(IMPATIENT_POLICY, image_retry=Backoff(first=0.5, factor=2, longest=8))
 """A restarted server has forgotten what was put back and waits for its acknowledgement; what depends on that tries for longer."""
 
 
 @asynccontextmanager
 async def up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
     """`mapseek up` in a process of its own, logged in."""
-    async with program(folder / "log", "up", environment=discord.environment(folder / "data")) as running:
+    async with run_program(folder / "log", "up", environment=discord.environment(folder / "data")) as running:
         await discord.simulator.wait_for_command("find", timeout=60)
-        client = await connect(announced_url(folder / "data" / "nats") or "", "test")
+        client = await connect(read_announced_url(folder / "data" / "nats") or "", "test")
         yield running, Log(client)
         await client.close()
 
 
 async def finds(discord: Discord, seed: int, url: str) -> None:
-    answer = await discord.simulator.answer(await discord.ask(art(seed)), embedded=True)
-    assert headline(answer) == "Found it: first posted by Steve"
-    assert link(answer) == url
+    answer = await discord.simulator.answer(await discord.ask(art_png(seed)), embedded=True)
+    assert read_headline(answer) == "Found it: first posted by Steve"
+    assert read_link(answer) == url
 
 
 async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord: Discord, tmp_path: Path) -> None:
     async with up(discord, tmp_path) as (running, log):
-        old = await discord.post(("old.png", art(1)))
-        await log.holds(ImageIndexed, 1)
+        old = await discord.post(("old.png", art_png(1)))
+        await log.wait_for(ImageIndexed, 1)
         for number in range(2):
-            await discord.post(*((f"{number}-{seed}.png", art(seed)) for seed in range(2, 12)))
-        await log.holds(ImagePosted, 11)
+            await discord.post(*((f"{number}-{seed}.png", art_png(seed)) for seed in range(2, 12)))
+        await log.wait_for(ImagePosted, 11)
         began = monotonic()
         assert await running.stop(STOPS_WITHIN_S) == 0
         assert monotonic() - began < STOPS_WITHIN_S
         assert "Traceback" not in running.log.read_text()
     assert not (tmp_path / "data" / "nats" / "server.json").exists()
-    assert announced_url(tmp_path / "data" / "nats") is None
+    assert read_announced_url(tmp_path / "data" / "nats") is None
     manifest = orjson.loads((tmp_path / "data" / "vectors" / "manifest.json").read_bytes())["manifest"]
     assert manifest["shards"][0]["count"] >= 1
 
@@ -63,9 +63,9 @@ async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord:
         [ready] = [line for line in running.lines() if line["event"] == "vector index ready" and line["restored_to"]]
         assert ready["restored_to"] == manifest["position"]
         await finds(discord, 1, old.jump_url)
-        new = await discord.post(("new.png", art(20)))
-        await log.holds(ImagePosted, 22)
-        await log.quiet(timeout=60)
+        new = await discord.post(("new.png", art_png(20)))
+        await log.wait_for(ImagePosted, 22)
+        await log.wait_until_idle(timeout=60)
         assert await log.count(ImageIndexed) == 22
         assert await log.dead_letters() == []
         await finds(discord, 20, new.jump_url)
@@ -83,7 +83,7 @@ async def test_stopping_while_the_database_is_down_uses_up_no_attempts(
     try:
         async with mapseek_beside(discord, tmp_path, **settings) as world:
             await asyncio.to_thread(mongo.kill)
-            await discord.post(*((f"{seed}.png", art(seed)) for seed in range(10)))
+            await discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(10)))
             await eventually(lambda: world.process.runtime.waiting_for.get("persist") == "catalogue")
         await asyncio.to_thread(mongo.start)
         async with mapseek_beside(discord, tmp_path, **settings) as world:
@@ -98,7 +98,7 @@ async def test_stopping_while_the_database_is_down_uses_up_no_attempts(
 async def test_damaged_snapshots_are_built_anew_from_the_log(discord: Discord, tmp_path: Path, damaged: str, damage: str) -> None:
     """That of each index."""
     async with mapseek_beside(discord, tmp_path) as world:
-        posted = await discord.post(("a.png", art(1)), ("b.png", art(2)))
+        posted = await discord.post(("a.png", art_png(1)), ("b.png", art_png(2)))
         await world.archived(2)
     vectors, features = (list((tmp_path / index).glob(damaged)) for index in ("vectors", "features"))
     assert vectors

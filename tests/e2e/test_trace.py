@@ -11,15 +11,15 @@ from rich.console import Console
 from contracts.errors import MapSeekError
 from contracts.events import ImageFingerprinted, ImageIndexed, ImagePreprocessed, ImageRemoved, SearchAnswered, SearchMatched
 from contracts.subjects import RETRIES
-from infra.sandbox.simulator import CDN, Status
+from infra.sandbox.simulator import CDN_PATHS, Status
 from pipeline.failures.command import Choice, list_failures, retry_failures, show_failure
 from pipeline.settings import Settings
 from pipeline.trace.command import trace_entities
 from stages import download, preprocess
-from tests.support.archives import SOON
-from tests.support.bench_stage import count
+from tests.support.archives import ERASE_SOON
+from tests.support.bench_stage import count_messages
 from tests.support.waiting import eventually
-from tests.support.world import Discord, World, art, mapseek_beside
+from tests.support.world import Discord, World, art_png, mapseek_beside
 
 MADE = {"fingerprint": "fingerprinted", "embed": "embedded"}
 """What two stages make of the same pixels, side by side."""
@@ -64,8 +64,8 @@ def steps(story: dict[str, Any]) -> list[tuple[str, str]]:
 async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exactly_that(discord: Discord, tmp_path: Path) -> None:
     folder = tmp_path / "data"
     async with mapseek_beside(discord, folder, stages=(download.STAGE, preprocess.STAGE)) as world:
-        message = await discord.post(("dragon.png", art(1)))
-        await world.log.holds(ImagePreprocessed, 1)
+        message = await discord.post(("dragon.png", art_png(1)))
+        await world.log.wait_for(ImagePreprocessed, 1)
         [preprocessed] = await world.log.facts(ImagePreprocessed)
         [waiting] = await traced(world.settings, preprocessed.image_id)
         assert waiting["standing"] == "waits for embed"
@@ -88,11 +88,11 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
 
         hidden.rename(pixels)
         await retry_failures(world.settings, Choice(ids=tuple(letter["id"] for letter in letters.values())), screen())
-        await world.log.holds(ImageIndexed, 1)
-        await world.log.holds(ImageFingerprinted, 1)
-        await world.log.quiet()
+        await world.log.wait_for(ImageIndexed, 1)
+        await world.log.wait_for(ImageFingerprinted, 1)
+        await world.log.wait_until_idle()
         assert await failures(world.settings) == []
-        assert await count(world.log.client, RETRIES) == 0
+        assert await count_messages(world.log.client, RETRIES) == 0
 
         [story] = await traced(world.settings, image)
         ways = {stage: [what for each, what in steps(story) if each == stage] for stage, _ in steps(story) if stage != "link"}
@@ -127,10 +127,10 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
 
 
 async def test_a_search_tells_its_way_and_never_its_token(world: World) -> None:
-    await world.discord.post(("dragon.png", art(1)))
+    await world.discord.post(("dragon.png", art_png(1)))
     await world.archived(1)
-    interaction = await world.discord.ask(art(1))
-    await world.log.holds(SearchAnswered, 1)
+    interaction = await world.discord.ask(art_png(1))
+    await world.log.wait_for(SearchAnswered, 1)
     [answered] = await world.log.facts(SearchAnswered)
     [story] = await traced(world.settings, answered.search_id)
     assert steps(story) == [
@@ -151,10 +151,10 @@ async def test_a_search_tells_its_way_and_never_its_token(world: World) -> None:
 async def test_a_dead_letter_of_a_search_hides_its_token_and_is_answered_when_it_is_put_back(
     discord: Discord, tmp_path: Path
 ) -> None:
-    discord.simulator.faults.add(Status(500, retry_after=0.01), CDN, times=None)
+    discord.simulator.faults.add(Status(500, retry_after=0.01), CDN_PATHS, times=None)
     async with mapseek_beside(discord, tmp_path) as world:
-        interaction = await discord.ask(art(1))
-        await world.log.holds(SearchAnswered, 1)
+        interaction = await discord.ask(art_png(1))
+        await world.log.wait_for(SearchAnswered, 1)
         [letter] = await failures(world.settings)
         for as_json in (False, True):
             console = screen()
@@ -163,22 +163,22 @@ async def test_a_dead_letter_of_a_search_hides_its_token_and_is_answered_when_it
             assert "***" in text_of(console)
         discord.simulator.faults.clear()
         await retry_failures(world.settings, Choice(all=True), screen())
-        await world.log.holds(SearchMatched, 1)
-        await world.log.quiet("search")
+        await world.log.wait_for(SearchMatched, 1)
+        await world.log.wait_until_idle("search")
         [story] = await traced(world.settings, letter["entity"])
         assert {("download", "dead letter"), ("download", "put back by hand"), ("match", "matched")} <= set(steps(story))
         assert interaction.token not in orjson.dumps(story).decode()
 
 
 async def test_of_a_removed_image_only_the_removal_is_told(discord: Discord, tmp_path: Path) -> None:
-    async with mapseek_beside(discord, tmp_path, policy=SOON) as world:
-        message = await discord.post(("secret-name.png", art(1)))
+    async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
+        message = await discord.post(("secret-name.png", art_png(1)))
         await world.archived(1)
         [image] = await world.indexed()
         await discord.simulator.delete(message)
-        await world.log.holds(ImageRemoved, 1)
+        await world.log.wait_for(ImageRemoved, 1)
         for family in ("removal", "image"):
-            await world.log.quiet(family)
+            await world.log.wait_until_idle(family)
         for what in (image, message.jump_url):
             [story] = await traced(world.settings, what)
             assert steps(story) == [("remove", "removed")]

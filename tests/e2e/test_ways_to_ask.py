@@ -12,29 +12,39 @@ import pytest_asyncio
 
 from contracts.events import ImageEmbedded, SearchEmbedded, SearchMatched
 from contracts.stage import Stage
-from infra.sandbox.art.generate import piece
-from infra.sandbox.simulator import Answer, Interaction
-from infra.vision.distortions import png, reencode
+from infra.sandbox.art.generate import draw_piece
+from infra.sandbox.simulator import Interaction, VisibleAnswer
+from infra.vision.distortions import encode_png, reencode
 from pipeline.engine.registry import STAGES
-from tests.support.archives import manager
-from tests.support.facts import tiny_model
+from tests.support.archives import add_manager
+from tests.support.facts import save_tiny_model
 from tests.support.waiting import eventually
-from tests.support.world import Discord, World, art, headline, labels, lines, link, mapseek_beside, together
+from tests.support.world import (
+    Discord,
+    World,
+    art_png,
+    list_labels,
+    mapseek_beside,
+    read_headline,
+    read_lines,
+    read_link,
+    shared_world,
+)
 
 LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
-NEVER_POSTED = art(9_000)
+NEVER_POSTED = art_png(9_000)
 
 
 def copy(seed: int) -> bytes:
     """The same piece in another file."""
-    return png(reencode(piece(seed), 60))
+    return encode_png(reencode(draw_piece(seed), 60))
 
 
 async def with_three_pieces(world: World) -> World:
     """Posted long ago by Steve."""
     discord = world.discord
     for seed in range(1, 4):
-        await discord.simulator.post(discord.gallery, discord.steve, files=[(f"{seed}.png", art(seed))], at=LONG_AGO)
+        await discord.simulator.post(discord.gallery, discord.steve, files=[(f"{seed}.png", art_png(seed))], at=LONG_AGO)
     await world.archived(3)
     return world
 
@@ -61,7 +71,7 @@ async def find(world: World, picture: bytes = NEVER_POSTED, *, locale: str = "en
     return await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options=options, locale=locale)
 
 
-async def all_answers(world: World, interaction: Interaction, count: int) -> list[Answer]:
+async def all_answers(world: World, interaction: Interaction, count: int) -> list[VisibleAnswer]:
     """The answer and those that follow it."""
     first = await world.discord.simulator.answer(interaction, embedded=True)
     return [first, *await world.discord.simulator.followups(interaction, count - 1, embedded=True)]
@@ -78,11 +88,11 @@ def said(interaction: Interaction) -> str | None:
 
 async def settings(discord: Discord, **options: object) -> None:
     wanted = {name.replace("_", "-"): value for name, value in options.items()}
-    changed = await discord.simulator.slash(discord.gallery, manager(discord), "archive settings", options=wanted)
+    changed = await discord.simulator.slash(discord.gallery, add_manager(discord), "archive settings", options=wanted)
     await discord.simulator.answer(changed, embedded=True)
 
 
-@together
+@shared_world
 async def test_a_link_to_a_message_with_several_pictures_has_an_answer_for_each(archive: World) -> None:
     lounge = archive.discord.simulator.add_text_channel(archive.discord.guild, "lounge")
     asked_about = await archive.discord.post(("a.png", copy(2)), ("b.png", NEVER_POSTED), ("c.png", copy(1)), channel=lounge)
@@ -91,12 +101,12 @@ async def test_a_link_to_a_message_with_several_pictures_has_an_answer_for_each(
     )
     answers = await all_answers(archive, interaction, 3)
     first, second, _ = originals(archive)
-    assert {link(answers[0]), link(answers[2])} == {first, second}
-    assert link(answers[0]) == second
+    assert {read_link(answers[0]), read_link(answers[2])} == {first, second}
+    assert read_link(answers[0]) == second
     assert all(answer.ephemeral and answer.content == "" for answer in answers)
 
 
-@together
+@shared_world
 async def test_a_link_to_a_picture_on_discord_is_looked_for(archive: World) -> None:
     elsewhere = archive.discord.simulator.add_guild("Elsewhere")
     harbour = archive.discord.simulator.add_text_channel(elsewhere, "harbour")
@@ -106,10 +116,10 @@ async def test_a_link_to_a_picture_on_discord_is_looked_for(archive: World) -> N
         archive.discord.gallery, archive.discord.alex, "find", options={"link": shared.attachments[0].url}
     )
     answer = await archive.discord.simulator.answer(interaction, embedded=True)
-    assert (headline(answer), link(answer)) == ("Found it: first posted by Steve", originals(archive)[2])
+    assert (read_headline(answer), read_link(answer)) == ("Found it: first posted by Steve", originals(archive)[2])
 
 
-@together
+@shared_world
 async def test_find_this_map_answers_each_of_three_pictures_of_a_message(archive: World) -> None:
     message = await archive.discord.post(*((f"{seed}.png", copy(seed)) for seed in (3, 1, 2)))
     interaction = await archive.discord.simulator.message_command(
@@ -117,30 +127,30 @@ async def test_find_this_map_answers_each_of_three_pictures_of_a_message(archive
     )
     answers = await all_answers(archive, interaction, 3)
     first, second, third = originals(archive)
-    assert [link(answer) for answer in answers] == [third, first, second]
-    assert all("This is it" in labels(answer) for answer in answers)
+    assert [read_link(answer) for answer in answers] == [third, first, second]
+    assert all("This is it" in list_labels(answer) for answer in answers)
 
 
-@together
+@shared_world
 async def test_words_on_a_model_that_knows_none_are_answered_with_a_clear_sentence(archive: World) -> None:
     interaction = await archive.discord.simulator.slash(
         archive.discord.gallery, archive.discord.alex, "find-text", options={"query": "a red dragon"}
     )
     answer = await archive.discord.simulator.answer(interaction, embedded=True)
     sentence = "This bot's model doesn't understand words. Please search with a picture."
-    assert lines(answer) == [sentence]
+    assert read_lines(answer) == [sentence]
     assert answer.ephemeral
-    assert labels(answer) == []
+    assert list_labels(answer) == []
 
 
 async def test_words_find_pictures_where_the_model_knows_some(discord: Discord, tmp_path: Path) -> None:
     """A tiny model with random weights knows no words' sense: what is looked for is the word that it puts nearest to a picture."""
-    checkpoint = tiny_model(tmp_path, "tiny-words")
+    checkpoint = save_tiny_model(tmp_path, "tiny-words")
     async with mapseek_beside(discord, tmp_path / "data", model="tiny-words", pretrained=str(checkpoint)) as world:
-        old = await discord.simulator.post(discord.gallery, discord.steve, files=[("old.png", art(1))], at=LONG_AGO)
-        new = await discord.post(("new.png", art(2)), author=discord.alex)
+        old = await discord.simulator.post(discord.gallery, discord.steve, files=[("old.png", art_png(1))], at=LONG_AGO)
+        new = await discord.post(("new.png", art_png(2)), author=discord.alex)
         await world.archived(2)
-        encoder = await world.process.wiring.encoder()
+        encoder = await world.process.container.encoder()
         vectors = {fact.image_id: np.frombuffer(fact.vector, "<f4") for fact in await world.log.facts(ImageEmbedded)}
 
         async def nearness(word: str) -> float:
@@ -150,17 +160,17 @@ async def test_words_find_pictures_where_the_model_knows_some(discord: Discord, 
         known = {word: await nearness(word) for word in ("dragon", "fox", "sunset", "castle", "cat", "sea", "skull", "moon")}
         word = max(known, key=lambda each: known[each])
 
-        async def asked(**options: object) -> Answer:
+        async def asked(**options: object) -> VisibleAnswer:
             used = await discord.simulator.slash(discord.gallery, discord.alex, "find-text", options={"query": word, **options})
             return await discord.simulator.answer(used, embedded=True)
 
         found = await asked()
-        assert re.fullmatch(r"Best result: first posted by (Steve|Alex)", headline(found))
-        assert re.fullmatch(r"Fits your words: \*\*\d+%\*\*", lines(found)[0])
-        assert link(await asked(author=discord.alex)) == new.jump_url
-        assert link(await asked(before="2024-03")) == old.jump_url
-        assert link(await asked(after="2024-03")) == new.jump_url
-        assert lines(await asked(before="2023")) == [
+        assert re.fullmatch(r"Best result: first posted by (Steve|Alex)", read_headline(found))
+        assert re.fullmatch(r"Fits your words: \*\*\d+%\*\*", read_lines(found)[0])
+        assert read_link(await asked(author=discord.alex)) == new.jump_url
+        assert read_link(await asked(before="2024-03")) == old.jump_url
+        assert read_link(await asked(after="2024-03")) == new.jump_url
+        assert read_lines(await asked(before="2023")) == [
             "I couldn't find anything that fits your words in any channel you can see here."
         ]
 
@@ -185,23 +195,25 @@ async def test_who_waits_is_told_at_what_the_search_is(discord: Discord, tmp_pat
         await eventually(lambda: said(interaction) == "Searching the archive…")
     async with mapseek_beside(discord, tmp_path):
         answer = await discord.simulator.answer(interaction, embedded=True)
-        assert (answer.content, headline(answer)) == ("", "No match")
+        assert (answer.content, read_headline(answer)) == ("", "No match")
 
 
 async def test_a_german_client_is_answered_in_german_where_nobody_else_reads_it(own_archive: World) -> None:
-    private = await own_archive.discord.simulator.answer(await find(own_archive, art(1), locale="de"), embedded=True)
-    assert headline(private) == "Gefunden: zuerst gepostet von Steve"
-    assert re.fullmatch(r"Zu \*\*\d+%\*\* sicher, ein Treffer", lines(private)[0])
+    private = await own_archive.discord.simulator.answer(await find(own_archive, art_png(1), locale="de"), embedded=True)
+    assert read_headline(private) == "Gefunden: zuerst gepostet von Steve"
+    assert re.fullmatch(r"Zu \*\*\d+%\*\* sicher, ein Treffer", read_lines(private)[0])
     buttons = ["Das ist es", "Das ist es nicht", "Woher weißt du das?", "Zum Post"]
     assert [button.label for button in private.buttons.values()] == buttons
-    visible = await own_archive.discord.simulator.answer(await find(own_archive, art(1), locale="de", private=False), embedded=True)
-    assert headline(visible) == "Found it: first posted by Steve"
+    visible = await own_archive.discord.simulator.answer(
+        await find(own_archive, art_png(1), locale="de", private=False), embedded=True
+    )
+    assert read_headline(visible) == "Found it: first posted by Steve"
     nothing = await own_archive.discord.simulator.answer(await find(own_archive, locale="de"), embedded=True)
-    assert lines(nothing) == ["Nichts, was du auf diesem Server lesen kannst, sieht aus wie dieses Bild."]
+    assert read_lines(nothing) == ["Nichts, was du auf diesem Server lesen kannst, sieht aus wie dieses Bild."]
     await settings(own_archive.discord, language="de")
     for locale, headline_for_all in (("en-US", "Kein Treffer"), ("de", "Kein Treffer")):
         answer = await own_archive.discord.simulator.answer(await find(own_archive, locale=locale, private=False), embedded=True)
-        assert headline(answer) == headline_for_all
+        assert read_headline(answer) == headline_for_all
 
 
 async def test_who_asks_too_much_is_told_politely_when_to_ask_again(own_archive: World) -> None:
@@ -215,19 +227,19 @@ async def test_who_asks_too_much_is_told_politely_when_to_ask_again(own_archive:
     assert 0 < int(told[1]) - datetime.now(UTC).timestamp() <= 31
     german = await own_archive.discord.simulator.answer(await find(own_archive, locale="de"))
     assert re.fullmatch(r"Das waren viele Fragen in kurzer Zeit\. Bitte frag <t:\d+:R> noch einmal\.", german.content)
-    steves = await own_archive.discord.ask(art(1), member=own_archive.discord.steve)
-    assert link(await own_archive.discord.simulator.answer(steves, embedded=True)) == originals(own_archive)[0]
+    steves = await own_archive.discord.ask(art_png(1), member=own_archive.discord.steve)
+    assert read_link(await own_archive.discord.simulator.answer(steves, embedded=True)) == originals(own_archive)[0]
 
 
 async def test_three_searches_at_once_are_answered_and_a_fourth_has_to_wait(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path, stages=all_but("match")) as world:
-        posts = [await discord.post((f"{seed}.png", art(seed))) for seed in range(1, 4)]
+        posts = [await discord.post((f"{seed}.png", art_png(seed))) for seed in range(1, 4)]
         await world.archived(3)
         asked = await asyncio.gather(*(find(world, copy(seed)) for seed in range(1, 4)))
-        await world.log.holds(SearchEmbedded, 3)
+        await world.log.wait_for(SearchEmbedded, 3)
         fourth = await discord.simulator.answer(await find(world))
         assert fourth.content.startswith("That was a lot of questions")
     async with mapseek_beside(discord, tmp_path) as world:
         answers = [await discord.simulator.answer(each, embedded=True) for each in asked]
-        assert [link(answer) for answer in answers] == [post.jump_url for post in posts]
+        assert [read_link(answer) for answer in answers] == [post.jump_url for post in posts]
         assert await world.log.count(SearchMatched) == 3

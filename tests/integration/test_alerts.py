@@ -30,7 +30,7 @@ from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import FollowedAlerts, OpenAlerts, open_alerts
 from pipeline.engine import topology
-from tests.support.bench_stage import count
+from tests.support.bench_stage import count_messages
 from tests.support.facts import ALEX, BLOB, MOMENT, VECTOR
 from tests.support.waiting import eventually
 
@@ -83,7 +83,7 @@ def forget(person: Person, *, minute: int = 0) -> RemovalRequested:
 
 @pytest.fixture(autouse=True)
 async def logs(client: Client) -> None:
-    await topology.ensure(client, [])
+    await topology.ensure_topology(client, [])
 
 
 @pytest.fixture
@@ -102,47 +102,47 @@ async def alerts(client: Client, logs: None) -> AsyncIterator[FollowedAlerts]:
 
 
 async def test_an_alert_is_open_as_soon_as_it_is_recorded_until_it_has_ended(alerts: FollowedAlerts, record: Record) -> None:
-    assert await alerts.open("7") == []
+    assert await alerts.list_open("7") == []
     kept, called_off, told, mentioned = (alert(str(number), minute=number) for number in range(4))
     for each in (mentioned, kept, told, called_off):
         await record(each)
-        assert each in await alerts.open("7")
-    assert await alerts.open("7") == [kept, called_off, told, mentioned]
+        assert each in await alerts.list_open("7")
+    assert await alerts.list_open("7") == [kept, called_off, told, mentioned]
     for end in (cancelled(called_off), delivered(told, "direct"), delivered(mentioned, "mention")):
         await record(end)
-        assert end.alert_id not in [each.alert_id for each in await alerts.open("7")]
-    assert await alerts.open("7") == [kept]
+        assert end.alert_id not in [each.alert_id for each in await alerts.list_open("7")]
+    assert await alerts.list_open("7") == [kept]
 
 
 async def test_alerts_are_told_apart_by_guild_and_person(alerts: FollowedAlerts, record: Record) -> None:
     mine, theirs, elsewhere = alert("1"), alert("2", STEVE, minute=1), alert("3", guild="8")
     await record(mine, theirs, elsewhere)
-    assert await alerts.open("7") == [mine, theirs]
-    assert await alerts.open("7", "6") == [theirs]
-    assert await alerts.open("8", "6") == []
-    assert await alerts.open("8") == [elsewhere]
+    assert await alerts.list_open("7") == [mine, theirs]
+    assert await alerts.list_open("7", "6") == [theirs]
+    assert await alerts.list_open("8", "6") == []
+    assert await alerts.list_open("8") == [elsewhere]
 
 
 async def test_an_alert_is_comparable_in_every_generation_that_it_has_a_vector_of(alerts: FollowedAlerts, record: Record) -> None:
     older, newer = alert("1"), alert("2", minute=1)
     await record(newer, older, embedded(newer, "g2"))
-    assert await alerts.comparable("7", "g1") == [older, newer]
+    assert await alerts.list_comparable("7", "g1") == [older, newer]
     in_second = newer.model_copy(update={"generation": "g2", "vector": OTHER, "calibration": FINE})
-    assert await alerts.comparable("7", "g2") == [in_second]
-    assert await alerts.comparable("7", "g3") == await alerts.comparable("8", "g1") == []
-    assert await alerts.open("7") == [older, newer]
+    assert await alerts.list_comparable("7", "g2") == [in_second]
+    assert await alerts.list_comparable("7", "g3") == await alerts.list_comparable("8", "g1") == []
+    assert await alerts.list_open("7") == [older, newer]
     await record(cancelled(newer), embedded(newer, "g3"))
-    assert await alerts.comparable("7", "g2") == await alerts.comparable("7", "g3") == []
-    assert await alerts.comparable("7", "g1") == [older]
+    assert await alerts.list_comparable("7", "g2") == await alerts.list_comparable("7", "g3") == []
+    assert await alerts.list_comparable("7", "g1") == [older]
 
 
 async def test_two_people_who_wait_for_the_picture_of_one_search_have_an_alert_each(alerts: FollowedAlerts, record: Record) -> None:
     mine, theirs = alert("1"), alert("1", STEVE, minute=1)
     await record(mine, theirs, embedded(theirs, "g2"))
-    assert await alerts.open("7") == [mine, theirs]
-    assert [each.person for each in await alerts.comparable("7", "g2")] == [STEVE]
+    assert await alerts.list_open("7") == [mine, theirs]
+    assert [each.person for each in await alerts.list_comparable("7", "g2")] == [STEVE]
     await record(cancelled(theirs))
-    assert await alerts.open("7") == [mine]
+    assert await alerts.list_open("7") == [mine]
 
 
 @pytest.mark.parametrize("outcome", ["withheld", "undeliverable"])
@@ -152,12 +152,12 @@ async def test_an_image_that_the_person_was_not_told_of_ends_nothing(alerts: Fol
         guild_id="7", alert_id="1", person=ALEX, image_id="9", score=0.9, channel_id="8", locale="de", age_restricted=False
     )
     await record(each, triggered, delivered(each, outcome))
-    assert await alerts.open("7") == [each]
+    assert await alerts.list_open("7") == [each]
 
 
 async def test_an_alert_that_was_cancelled_before_it_was_set_stays_out(alerts: FollowedAlerts, record: Record) -> None:
     await record(cancelled(alert("1")), alert("1"))
-    assert await alerts.open("7") == []
+    assert await alerts.list_open("7") == []
 
 
 async def test_a_forgotten_persons_alerts_are_gone_at_once_and_new_ones_may_be_set(
@@ -165,13 +165,13 @@ async def test_a_forgotten_persons_alerts_are_gone_at_once_and_new_ones_may_be_s
 ) -> None:
     before, theirs, after = alert("1", minute=1), alert("2", STEVE, minute=1), alert("3", minute=3)
     await record(before, embedded(before, "g2"), theirs, forget(ALEX, minute=2))
-    assert await alerts.open("7") == [theirs]
+    assert await alerts.list_open("7") == [theirs]
     await LogErasure(client).erase_person("7", ALEX.id)
-    assert await alerts.open("7") == [theirs]
-    assert await alerts.comparable("7", "g2") == []
-    assert await count(client, ALERTS, kind_filter(AlertEmbedded)) == 0
+    assert await alerts.list_open("7") == [theirs]
+    assert await alerts.list_comparable("7", "g2") == []
+    assert await count_messages(client, ALERTS, kind_filter(AlertEmbedded)) == 0
     await record(after)
-    assert await alerts.open("7") == [theirs, after]
+    assert await alerts.list_open("7") == [theirs, after]
 
 
 def test_the_two_logs_may_come_in_any_order() -> None:
@@ -187,19 +187,19 @@ async def test_a_new_process_knows_the_same(client: Client, alerts: FollowedAler
     for number in range(300):
         await record(alert(str(number), minute=number))
     await record(cancelled(alert("7")))
-    known = await alerts.open("7")
+    known = await alerts.list_open("7")
     assert len(known) == 299
     async with open_alerts(client) as again:
-        assert await again.open("7") == known
+        assert await again.list_open("7") == known
 
 
 async def test_opening_does_not_wait_for_what_is_purged_meanwhile(
     client: Client, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "FRESH_WITHIN_S", 0.2)
+    monkeypatch.setattr(module, "ALERT_REFRESH_TIMEOUT_S", 0.2)
     await record(alert("1"), forget(ALEX))
     js = client.jetstream()
-    follow, reached = module.follow, FollowedAlerts._reached
+    follow, reached = module.follow_log, FollowedAlerts._reached
     asked_for, erased = asyncio.Event(), asyncio.Event()
 
     async def follow_late(*args: Any, **options: Any) -> AsyncIterator[Any]:
@@ -211,7 +211,7 @@ async def test_opening_does_not_wait_for_what_is_purged_meanwhile(
         asked_for.set()
         await reached(self, wanted)
 
-    monkeypatch.setattr(module, "follow", follow_late)
+    monkeypatch.setattr(module, "follow_log", follow_late)
     monkeypatch.setattr(FollowedAlerts, "_reached", reached_after)
 
     async def erase() -> None:
@@ -223,7 +223,7 @@ async def test_opening_does_not_wait_for_what_is_purged_meanwhile(
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         tasks.create_task(erase())
         async with open_alerts(client) as alerts:
-            assert await alerts.open("7") == []
+            assert await alerts.list_open("7") == []
 
 
 async def test_a_server_that_is_down_is_unavailable_and_followed_again_afterwards(
@@ -235,14 +235,14 @@ async def test_a_server_that_is_down_is_unavailable_and_followed_again_afterward
 
     async def unavailable() -> bool:
         try:
-            await alerts.open("7")
+            await alerts.list_open("7")
         except Unavailable:
             return True
         return False
 
     async def known() -> bool:
         try:
-            return len(await alerts.open("7")) == 2
+            return len(await alerts.list_open("7")) == 2
         except Unavailable:
             return False
 
@@ -268,4 +268,4 @@ async def test_a_projection_that_failed_says_so_rather_than_answer_from_the_past
         monkeypatch.setattr(alerts._alerts, "apply", fail)
         await record(alert("1"))
         with pytest.raises(RuntimeError, match="not followed any more"):
-            await alerts.open("7")
+            await alerts.list_open("7")

@@ -26,20 +26,20 @@ from contracts.subjects import FAILURES, IMAGES, RETRIES, failure_subject, kind_
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
-from infra.nats.reader import subjects_under
+from infra.nats.reader import scan_subjects
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
-from pipeline.audit.audit import Report, Sources, audit
+from pipeline.audit.audit import AuditReport, Sources, audit
 from pipeline.audit.chain import Scope
-from pipeline.audit.checks import FEATURES, Looked
+from pipeline.audit.checks import FEATURE_INDEX, AuditedIndex
 from pipeline.engine import topology
-from pipeline.engine.consumers import durables
+from pipeline.engine.consumers import plan_consumers
 from pipeline.engine.registry import STAGES
-from pipeline.projections.features import features
+from pipeline.projections.features import build_feature_kind
 from pipeline.projections.rebuild_index import rebuild_snapshot
 from stages import persist
-from tests.support.facts import BLOB, MOMENT, VECTOR, founding, posted
-from tests.support.feature_search import archived
+from tests.support.facts import BLOB, MOMENT, VECTOR, founding_facts, posted
+from tests.support.feature_search import archived_fingerprint
 
 MODEL = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4}
 
@@ -87,14 +87,14 @@ class Archive:
     async def settle(self) -> None:
         """Acknowledge all that the stages have to do."""
         js = self.client.jetstream()
-        for durable in durables(STAGES, await read_generations(self.client)):
+        for durable in plan_consumers(STAGES, await read_generations(self.client)):
             subscription = await js.pull_subscribe_bind(durable.name, stream=durable.stream)
             while (await js.consumer_info(durable.stream, durable.name)).num_pending:
                 for message in await subscription.fetch(100):
                     await message.ack_sync()
             await subscription.unsubscribe()
 
-    async def audit(self, guild: str | None = None, indexes: Mapping[Looked, Path] | None = None) -> Report:
+    async def audit(self, guild: str | None = None, indexes: Mapping[AuditedIndex, Path] | None = None) -> AuditReport:
         generation = (await read_generations(self.client)).active
         assert generation is not None
         state = await open_state(self.client)
@@ -106,20 +106,20 @@ class Archive:
 
 @pytest.fixture
 async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> AsyncIterator[Archive]:
-    await topology.ensure(client, [])
-    for fact in founding(**MODEL):
+    await topology.ensure_topology(client, [])
+    for fact in founding_facts(**MODEL):
         await journal.record(fact, Origin("g1"))
-    await topology.ensure(client, STAGES)
+    await topology.ensure_topology(client, STAGES)
     catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
     yield Archive(client, journal, catalogue, open_blob_store(tmp_path / "blobs"), tmp_path / "blobs")
     await catalogue.close()
 
 
-def found(report: Report) -> dict[str, Sequence[str]]:
+def found(report: AuditReport) -> dict[str, Sequence[str]]:
     return {gap.kind: gap.found for gap in report.gaps}
 
 
-def on_the_way(report: Report) -> dict[str, int]:
+def on_the_way(report: AuditReport) -> dict[str, int]:
     return {step.name: step.on_the_way for step in report.steps if step.on_the_way}
 
 
@@ -286,9 +286,9 @@ async def test_what_a_removal_has_left_is_told_however_much_it_is(archive: Archi
 
 async def test_a_fingerprint_that_the_index_of_features_lacks_is_found_and_a_rebuild_mends_it(archive: Archive) -> None:
     """As after a time in which its blob was lost: the fact is not recorded again when the blob is made again."""
-    folder, kind = archive.folder.parent / "features", features(archive.blobs)
+    folder, kind = archive.folder.parent / "features", build_feature_kind(archive.blobs)
     for number in (1, 2):
-        *_, known_by, _, _ = await archive.whole(str(number), fingerprint=archived(number))
+        *_, known_by, _, _ = await archive.whole(str(number), fingerprint=archived_fingerprint(number))
     await archive.settle()
     assert isinstance(known_by, ImageFingerprinted)
     await archive.blobs.delete(known_by.fingerprint)
@@ -297,15 +297,15 @@ async def test_a_fingerprint_that_the_index_of_features_lacks_is_found_and_a_reb
         await rebuild_snapshot(archive.client, folder, kind, verify=False, progress=lambda _done, _total: None)
 
     await rebuild()
-    report = await archive.audit(indexes={FEATURES: folder})
+    report = await archive.audit(indexes={FEATURE_INDEX: folder})
     assert found(report) == {"not-in-features": ("2",), "blob-lost-fingerprint": ("2",)}
     assert [command for gap in report.gaps for command in gap.commands] == [
         "mapseek replay --stage fingerprint --image 2",
         "mapseek rebuild index",
     ]
-    await archive.blobs.put(archived(2))
+    await archive.blobs.put(archived_fingerprint(2))
     await rebuild()
-    report = await archive.audit(indexes={FEATURES: folder})
+    report = await archive.audit(indexes={FEATURE_INDEX: folder})
     assert report.clean, report.gaps
     assert {step.name: step.there for step in report.steps}["in the index of features"] == 2
 
@@ -315,7 +315,7 @@ async def test_more_subjects_than_the_server_names_in_one_answer_are_all_listed(
     for number in range(100_002):
         await js.publish_async(f"mapseek.image.posted.v1.7.{number}.{number}", b"", stream=IMAGES)
     await js.publish_async_completed()
-    subjects, last = await subjects_under(js, IMAGES, [kind_filter(ImagePosted)])
+    subjects, last = await scan_subjects(js, IMAGES, [kind_filter(ImagePosted)])
     assert len(set(subjects)) == len(subjects) == 100_002
     assert last >= 100_002
-    assert await subjects_under(js, IMAGES, [kind_filter(ImageRemoved)]) == ([], last)
+    assert await scan_subjects(js, IMAGES, [kind_filter(ImageRemoved)]) == ([], last)

@@ -7,12 +7,12 @@ from contracts.envelope import Origin
 from contracts.events import RemovalRequested
 from contracts.subjects import FAILURES, REMOVALS, RETRIES, failure_subject, retry_subject, subject_of
 from infra.nats.journal import JetStreamJournal
-from pipeline.audit.chain import Posted, Removals, read_removals
+from pipeline.audit.chain import PostedImages, RequestedRemovals, read_removals
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
 from tests.support.facts import MOMENT
 
-POSTED: Posted = {"7": {8: {10: ["1", "1-0"], 11: ["2"]}, 9: {12: ["3"]}}, "6": {5: {13: ["4"]}}}
+POSTED: PostedImages = {"7": {8: {10: ["1", "1-0"], 11: ["2"]}, 9: {12: ["3"]}}, "6": {5: {13: ["4"]}}}
 
 
 def removal(removal_id: str, scope: str, target: str, guild_id: str = "7", keep: tuple[str, ...] = ()) -> RemovalRequested:
@@ -22,7 +22,7 @@ def removal(removal_id: str, scope: str, target: str, guild_id: str = "7", keep:
 
 @pytest.fixture(autouse=True)
 async def stages(client: Client) -> None:
-    await topology.ensure(client, STAGES)
+    await topology.ensure_topology(client, STAGES)
 
 
 async def settle(client: Client) -> None:
@@ -46,11 +46,11 @@ async def settle(client: Client) -> None:
 async def test_images_are_leaving_until_the_request_is_worked_on(
     client: Client, journal: JetStreamJournal, request_: RemovalRequested, leaving: set[str], asked: set[str]
 ) -> None:
-    assert await read_removals(client, POSTED) == Removals()
+    assert await read_removals(client, POSTED) == RequestedRemovals()
     await journal.record(request_, Origin("m"))
-    assert await read_removals(client, POSTED) == Removals(leaving=leaving)
+    assert await read_removals(client, POSTED) == RequestedRemovals(leaving=leaving)
     await settle(client)
-    assert await read_removals(client, POSTED) == Removals(asked=asked)
+    assert await read_removals(client, POSTED) == RequestedRemovals(asked=asked)
 
 
 async def test_a_request_that_was_given_up_is_told_by_its_dead_letter_until_that_is_put_back(
@@ -61,6 +61,6 @@ async def test_a_request_that_was_given_up_is_told_by_its_dead_letter_until_that
     await settle(client)
     js, headers = client.jetstream(), {"mapseek-subject": subject_of(request)}
     await js.publish(failure_subject("remove", "removal", 1), b"{}", headers=headers, stream=FAILURES)
-    assert await read_removals(client, POSTED) == Removals(letters={"2": "remove/removal/1"})
+    assert await read_removals(client, POSTED) == RequestedRemovals(letters={"2": "remove/removal/1"})
     await js.publish(retry_subject("remove", "removal", 1), b"{}", headers=headers, stream=RETRIES)
-    assert await read_removals(client, POSTED) == Removals(leaving={"2"})
+    assert await read_removals(client, POSTED) == RequestedRemovals(leaving={"2"})

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from contracts.errors import Reject, RejectCode, Unavailable
-from infra.clip.calibration import UNTRAINED_MODEL, calibration_of_encoder, text_calibration_of
+from infra.clip.calibration import UNTRAINED_MODEL, find_encoder_calibration, find_text_calibration
 from infra.clip.encoder import open_encoder
 from infra.clip.shipped import SMALL_MODEL
-from infra.sandbox.art.generate import piece
+from infra.sandbox.art.generate import draw_piece
 from infra.vision import distortions
 
 TINY = {
@@ -57,7 +57,7 @@ async def test_words_become_the_vectors_that_open_clip_itself_makes_of_them(
         expected = model.encode_text(
             open_clip.get_tokenizer("ViT-B-32")([f"a picture of {text}" for text in texts]), normalize=True
         ).numpy()
-    pictures = asyncio.gather(*(encoder.encode(distortions.png(piece(seed)), urgent=False) for seed in range(6)))
+    pictures = asyncio.gather(*(encoder.encode(distortions.encode_png(draw_piece(seed)), urgent=False) for seed in range(6)))
     encoded = await asyncio.gather(*(encoder.encode_text(text) for text in texts))
     assert np.allclose([np.frombuffer(vector, "<f4") for vector in encoded], expected, atol=1e-6)
     assert {len(vector) for vector in await pictures} == {len(vector) for vector in encoded} == {4 * 16}
@@ -108,7 +108,7 @@ async def test_an_encoders_id_is_enough_to_read_its_similarities(tiny: Callable[
     ]
     for each in opened:
         about = each.encoder
-        assert calibration_of_encoder(about.id) == about.calibration
-        text = text_calibration_of(about.id)
+        assert find_encoder_calibration(about.id) == about.calibration
+        text = find_text_calibration(about.id)
         assert text.possible_at < about.calibration.possible_at < text.match_at == about.calibration.match_at
     await asyncio.gather(*(each.close() for each in opened))

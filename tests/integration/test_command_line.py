@@ -14,10 +14,10 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from infra.sandbox.art.generate import piece
-from infra.vision.distortions import jpeg, resize
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.distortions import encode_jpeg, resize
 from pipeline.engine.registry import STAGES
-from pipeline.process import log_server, running
+from pipeline.process import open_log_server, open_process
 from pipeline.settings import Settings
 
 MAPSEEK = str(Path(sys.executable).with_name("mapseek"))
@@ -50,7 +50,7 @@ async def mapseek(*arguments: str | Path, **environment: str) -> Result:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     for seed in range(12):
-        piece(seed).save(folder / f"piece-{seed:02}.png")
+        draw_piece(seed).save(folder / f"piece-{seed:02}.png")
     return folder
 
 
@@ -75,7 +75,7 @@ async def archived(pictures: Path, archive_folder: Path) -> Result:
 async def working(archived: Result, archive_folder: Path) -> AsyncIterator[None]:
     """Every stage at work on the folder, as `mapseek up` has them, for the commands that follow."""
     settings = Settings(data_dir=archive_folder, _env_file=None)
-    async with log_server(settings) as url, running(settings, url, STAGES):
+    async with open_log_server(settings) as url, open_process(settings, url, STAGES):
         yield
 
 
@@ -104,10 +104,10 @@ async def test_find_answers_in_the_order_asked_with_one_json_object_a_line(pictu
     queries = []
     for seed in (3, 7, 5):
         path = tmp_path / f"question-{seed}.jpg"
-        path.write_bytes(jpeg(resize(piece(seed), 0.5), 50))
+        path.write_bytes(encode_jpeg(resize(draw_piece(seed), 0.5), 50))
         queries.append(path)
     stranger = tmp_path / "stranger.png"
-    piece(9_001).save(stranger)
+    draw_piece(9_001).save(stranger)
     text = tmp_path / "text.png"
     text.write_text("not a picture")
     missing = tmp_path / "missing.png"
@@ -143,7 +143,7 @@ async def test_find_shows_people_the_link(pictures: Path) -> None:
 @pytest.mark.usefixtures("working")
 async def test_find_explains_with_pictures_in_one_file_that_refers_to_nothing_outside(pictures: Path, tmp_path: Path) -> None:
     panel = tmp_path / "panel.png"
-    piece(4).crop((128, 0, 256, 128)).save(panel)
+    draw_piece(4).crop((128, 0, 256, 128)).save(panel)
     page = tmp_path / "out.html"
     shown = await mapseek("find", panel, "--explain", page)
     assert (shown.code, "column 2 of 3x1 maps" in shown.out, str(page) in shown.err) == (0, True, True)

@@ -27,28 +27,28 @@ from contracts.events import (
     SearchJudged,
     StoredFile,
 )
-from contracts.ports import Examined, Fingerprint
+from contracts.ports import Fingerprint, QueryFingerprint
 from infra.blobs.files import open_blob_store
 from infra.clip.calibration import FINE_UNTRAINED_MODEL, UNTRAINED_MODEL
 from infra.clip.encoder import open_encoder
 from infra.nats.journal import JetStreamJournal
 from infra.nats.projections import read_generations
-from infra.sandbox.art.generate import piece
+from infra.sandbox.art.generate import draw_piece
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from infra.vision.distortions import brightness, crop, reencode
+from infra.vision.distortions import change_brightness, crop, reencode
 from infra.vision.fingerprint import Fingerprinter
-from infra.vision.prints import packed, unpacked
-from infra.vision.rectify import decoded
+from infra.vision.prints import pack_print, unpack_print
+from infra.vision.rectify import decode_picture
 from pipeline.compare.command import compare_generations
 from pipeline.engine import topology
-from pipeline.generations.lifecycle import activated, started
+from pipeline.generations.lifecycle import build_generation_activated, build_generation_started
 from pipeline.settings import Settings
-from stages.canonical_image import as_png, as_thumbnail
-from stages.persist import fields_of
+from stages.canonical_image import encode_canonical_png, encode_thumbnail
+from stages.persist import build_fields
 from tests.support.facts import BLOB, MOMENT
 from tests.support.fakes import MemoryFingerprinting
-from tests.support.feature_search import asked
-from tests.support.programs import ended
+from tests.support.feature_search import query_fingerprint
+from tests.support.programs import run_to_end
 
 SEEDS = range(930_000, 930_026)
 NEVER = 931_000
@@ -70,10 +70,10 @@ def off_centre(image: Image.Image) -> Image.Image:
 class QuickFingerprinter(MemoryFingerprinting):
     """Every question has the same features, and no place to look at."""
 
-    async def examine(self, picture: bytes) -> Examined:
+    async def examine(self, picture: bytes) -> QueryFingerprint:
         places, hashes = np.zeros((0, 8), np.float32), np.zeros((1, 8, 32), np.uint8)
-        made = replace(unpacked(asked(0)), picture=decoded(picture), places=places, place_hashes=hashes)
-        return Examined(Fingerprint(packed(made), "0" * 64, 0, 0), ())
+        made = replace(unpack_print(query_fingerprint(0)), picture=decode_picture(picture), places=places, place_hashes=hashes)
+        return QueryFingerprint(Fingerprint(pack_print(made), "0" * 64, 0, 0), ())
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ class Archive:
     folder: Path
 
     async def judge(self, search: int, picture: Image.Image, image: int, *, right: bool) -> None:
-        pixels = await open_blob_store(self.folder / "questions").put(as_png(picture))
+        pixels = await open_blob_store(self.folder / "questions").put(encode_canonical_png(picture))
         judged = SearchJudged(
             guild_id="7",
             search_id=f"s{search}",
@@ -131,24 +131,26 @@ class Archive:
 async def archive(
     client: Client, nats_url: str, journal: JetStreamJournal, settings: Callable[..., Settings], tmp_path: Path
 ) -> Archive:
-    await topology.ensure(client, [])
+    await topology.ensure_topology(client, [])
     made = settings(nats_url=nats_url, device="cpu")
     folder = made.data_dir
     blobs, catalogue = open_blob_store(folder / "blobs"), await open_sqlite_catalogue(folder / "catalogue.sqlite")
-    pictures = {number: piece(seed) for number, seed in enumerate(SEEDS)}
+    pictures = {number: draw_piece(seed) for number, seed in enumerate(SEEDS)}
     for number, picture in pictures.items():
-        for fact in await facts(number, picture, await blobs.put(as_png(picture)), await blobs.put(as_thumbnail(picture))):
-            await catalogue.merge(fact.image_id, fields_of(fact))
+        for fact in await facts(
+            number, picture, await blobs.put(encode_canonical_png(picture)), await blobs.put(encode_thumbnail(picture))
+        ):
+            await catalogue.merge(fact.image_id, build_fields(fact))
     await catalogue.close()
     for name, model in (("g1", UNTRAINED_MODEL), ("g2", FINE_UNTRAINED_MODEL)):
         encoder = await open_encoder(model, None, device="cpu")
-        await journal.record(started(name, encoder.encoder, model, None, "p1"), Origin(name))
+        await journal.record(build_generation_started(name, encoder.encoder, model, None, "p1"), Origin(name))
         for number, picture in pictures.items():
-            vector = await encoder.encode(as_png(picture), urgent=False)
+            vector = await encoder.encode(encode_canonical_png(picture), urgent=False)
             embedded = ImageEmbedded(guild_id="7", channel_id="8", image_id=image_id(number), generation=name, vector=vector)
             assert await journal.record(embedded, Origin("1"))
         await encoder.close()
-    await journal.record(activated(await read_generations(client), "g1"), Origin("g1"))
+    await journal.record(build_generation_activated(await read_generations(client), "g1"), Origin("g1"))
     return Archive(made, journal, folder)
 
 
@@ -196,9 +198,9 @@ class Page(HTMLParser):
 @pytest.mark.usefixtures("quick_fingerprints")
 async def test_judged_searches_decide_and_the_report_shows_what_changed(archive: Archive) -> None:
     for number, seed in enumerate(SEEDS):
-        how = (off_centre, lambda image: reencode(image, 30), lambda image: brightness(image, 0.7))[number % 3]
-        await archive.judge(number, how(piece(seed)), number, right=True)
-    await archive.judge(100, piece(NEVER), 0, right=False)
+        how = (off_centre, lambda image: reencode(image, 30), lambda image: change_brightness(image, 0.7))[number % 3]
+        await archive.judge(number, how(draw_piece(seed)), number, right=True)
+    await archive.judge(100, draw_piece(NEVER), 0, right=False)
     printed = await archive.compare()
     assert printed.code == 0
     assert "  g1  " in printed.out
@@ -240,9 +242,9 @@ def held(tmp_path: Path) -> Callable[..., Path]:
     def make(*rows: tuple[str, ...], header: tuple[str, ...] = ("file", "expected")) -> Path:
         folder = tmp_path / "held"
         folder.mkdir(exist_ok=True)
-        piece(SEEDS[3]).convert("RGB").save(folder / "by-link.jpg", quality=60)
-        piece(SEEDS[4]).save(folder / "by-id.png")
-        piece(NEVER).save(folder / "never.png")
+        draw_piece(SEEDS[3]).convert("RGB").save(folder / "by-link.jpg", quality=60)
+        draw_piece(SEEDS[4]).save(folder / "by-id.png")
+        draw_piece(NEVER).save(folder / "never.png")
         (folder / "text.png").write_text("no picture")
         with (folder / "queries.csv").open("w", newline="") as file:
             csv.writer(file).writerows([header, *rows])
@@ -253,7 +255,7 @@ def held(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.mark.usefixtures("quick_fingerprints")
 async def test_held_pictures_are_asked_beside_what_is_judged(archive: Archive, held: Callable[..., Path]) -> None:
-    await archive.judge(1, off_centre(piece(SEEDS[0])), 0, right=True)
+    await archive.judge(1, off_centre(draw_piece(SEEDS[0])), 0, right=True)
     folder = held(("by-link.jpg", link(3)), ("by-id.png", image_id(4)), ("never.png", ""))
     printed = await archive.compare(queries=folder)
     assert printed_asked(printed) == 4
@@ -265,7 +267,7 @@ async def test_generations_that_have_fingerprints_are_compared_by_them(archive: 
     """As people would see it: what is turned and cut off is verified, and what only looks alike is not called a match."""
     fingerprinter, blobs = Fingerprinter(), open_blob_store(archive.folder / "blobs")
     for number in range(6):
-        made = await fingerprinter.fingerprint(as_png(piece(SEEDS[number])))
+        made = await fingerprinter.fingerprint(encode_canonical_png(draw_piece(SEEDS[number])))
         known_by = {
             "fingerprint": await blobs.put(made.data),
             "hash": made.hash,
@@ -278,8 +280,8 @@ async def test_generations_that_have_fingerprints_are_compared_by_them(archive: 
             )
             assert await archive.journal.record(fact, Origin("1"))
     folder = held(("by-id.png", image_id(4)), ("never.png", ""))
-    off_centre(piece(SEEDS[4])).transpose(Image.Transpose.ROTATE_90).save(folder / "by-id.png")
-    piece(SEEDS[7]).transpose(Image.Transpose.ROTATE_180).save(folder / "never.png")
+    off_centre(draw_piece(SEEDS[4])).transpose(Image.Transpose.ROTATE_90).save(folder / "by-id.png")
+    draw_piece(SEEDS[7]).transpose(Image.Transpose.ROTATE_180).save(folder / "never.png")
     printed = await archive.compare(queries=folder)
     assert printed.row("right piece first") == ["1 of 1 (100%)"] * 2
     assert printed.row("false matches") == ["0 of 2 (0%)"] * 2
@@ -311,7 +313,7 @@ async def test_what_cannot_be_compared_is_refused_in_one_sentence(archive: Archi
     with pytest.raises(MapSeekError, match=r"queries.csv cannot be read \(FileNotFoundError\)"):
         await archive.compare(queries=tmp_path)
     encoder = await open_encoder(UNTRAINED_MODEL, None, device="cpu")
-    await archive.journal.record(started("g3", encoder.encoder, UNTRAINED_MODEL, None, "p1"), Origin("g3"))
+    await archive.journal.record(build_generation_started("g3", encoder.encoder, UNTRAINED_MODEL, None, "p1"), Origin("g3"))
     await encoder.close()
     with pytest.raises(MapSeekError, match="g3 has no vectors yet: build it with `mapseek replay`"):
         await archive.compare("g1", "g3")
@@ -323,16 +325,16 @@ async def test_what_cannot_be_compared_is_refused_in_one_sentence(archive: Archi
 async def test_the_command_says_what_it_found_or_what_is_wrong(archive: Archive, nats_url: str, tmp_path: Path) -> None:
     environment = {"NATS_URL": nats_url, "MAPSEEK_DATA_DIR": str(archive.folder), "MAPSEEK_DEVICE": "cpu"}
     report = tmp_path / "elsewhere"
-    done = await ended("compare", "g1", "g2", "--sample", "4", "--report", str(report), environment=environment)
+    done = await run_to_end("compare", "g1", "g2", "--sample", "4", "--report", str(report), environment=environment)
     assert (done.code, "right piece first" in done.out, (report / "index.html").exists()) == (0, True, True), done.err
-    wrong = await ended("compare", "g1", "g9", environment=environment)
+    wrong = await run_to_end("compare", "g1", "g9", environment=environment)
     assert wrong.code == 1
     assert wrong.err == "mapseek: There is no generation 'g9': there is g1, g2.\n"
 
 
 async def test_an_encoder_that_is_another_one_here_is_refused(archive: Archive) -> None:
     encoder = await open_encoder(UNTRAINED_MODEL, None, device="cpu")
-    other = started("g3", encoder.encoder, UNTRAINED_MODEL, None, "p1").model_copy(update={"digest": "0" * 64})
+    other = build_generation_started("g3", encoder.encoder, UNTRAINED_MODEL, None, "p1").model_copy(update={"digest": "0" * 64})
     await encoder.close()
     await archive.journal.record(other, Origin("g3"))
     embedded = ImageEmbedded(guild_id="7", channel_id="8", image_id=image_id(0), generation="g3", vector=SOME_VECTOR)

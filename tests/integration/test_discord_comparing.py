@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from contracts.state import Backfill, Forgotten, GuildSettings, Mark
+from contracts.state import Backfill, ForgetRequest, GuildSettings, HighWaterMark
 from contracts.subjects import backfill_key, forgotten_key, mark_key, settings_key
-from infra.discord.gateway import simulated
-from infra.discord.rest.client import RestLogin
-from infra.discord.rest.compare import Difference, differences, read_watching
-from infra.discord.rest.permissions import bot_of
+from infra.discord.gateway import simulator_endpoint
+from infra.discord.rest.client import RestClient
+from infra.discord.rest.compare import ChannelDifference, compare_guild, read_watch_state
+from infra.discord.rest.permissions import fetch_bot
 from infra.sandbox.simulator import Channel, Message, Overwrite, Permission
-from tests.support.archives import Past, files_of
+from tests.support.archives import PictureHistory, list_file_ids
 from tests.support.fakes import MemoryState
 from tests.support.world import Discord, simulated_discord
 
@@ -25,8 +25,8 @@ class Comparing:
     """A guild, what is stored of it, and what the log is said to know."""
 
     discord: Discord
-    past: Past
-    rest: RestLogin
+    past: PictureHistory
+    rest: RestClient
     state: MemoryState = field(default_factory=MemoryState)
     known: dict[int, dict[int, list[str]]] = field(default_factory=dict)
 
@@ -36,30 +36,30 @@ class Comparing:
 
     async def mark(self, channel: Channel, message_id: int = 1) -> None:
         """The channel was heard up to there."""
-        mark = Mark(message_id=str(message_id), heard_at=NOW)
+        mark = HighWaterMark(message_id=str(message_id), heard_at=NOW)
         await self.state.put(mark_key(str(channel.guild.id), str(channel.id)), mark.model_dump_json().encode())
 
     async def compare(
         self, channels: str = "all", *, until: datetime | None = None, only: Channel | None = None
-    ) -> list[Difference]:
+    ) -> list[ChannelDifference]:
         """All differences of the guild, without those in which there is none."""
-        watching = await read_watching(self.state, frozenset(channels.split()), lambda: NOW)
-        async with self.rest.asking("") as client:
-            bot = await bot_of(client)
+        watching = await read_watch_state(self.state, frozenset(channels.split()), lambda: NOW)
+        async with self.rest.client_for("") as client:
+            bot = await fetch_bot(client)
         until, one = until or datetime.now(UTC) + timedelta(minutes=1), only and only.id
-        found = differences(self.rest, bot, watching, str(self.discord.guild.id), self.known, until, one)
+        found = compare_guild(self.rest, bot, watching, str(self.discord.guild.id), self.known, until, one)
         return [each async for each in found if each.missed or each.gone or each.unreadable or each.vanished]
 
 
 @pytest.fixture
 async def comparing() -> AsyncIterator[Comparing]:
     async with simulated_discord() as discord:
-        simulated(discord.simulator.api_base).use()
-        async with RestLogin(discord.simulator.token) as rest:
-            yield Comparing(discord, Past(discord), rest)
+        simulator_endpoint(discord.simulator.api_base).use()
+        async with RestClient(discord.simulator.token) as rest:
+            yield Comparing(discord, PictureHistory(discord), rest)
 
 
-def missed(found: list[Difference]) -> list[str]:
+def missed(found: list[ChannelDifference]) -> list[str]:
     return sorted(post.image_id for each in found for post in each.missed)
 
 
@@ -70,8 +70,8 @@ async def test_pages_are_compared_one_by_one_and_each_is_asked_for_once(comparin
     await comparing.discord.simulator.delete(messages[5])
     await comparing.discord.simulator.delete(messages[249])
     found = await comparing.compare()
-    assert missed(found) == files_of(messages[100:130])
-    assert sorted(image for each in found for image in each.gone) == files_of([messages[5], messages[249]])
+    assert missed(found) == list_file_ids(messages[100:130])
+    assert sorted(image for each in found for image in each.gone) == list_file_ids([messages[5], messages[249]])
     assert sorted(deleted for each in found for deleted in each.deleted) == [messages[5].id, messages[249].id]
     assert len(found) == 3
 
@@ -82,7 +82,7 @@ async def test_only_what_is_older_than_the_call_and_younger_than_the_watch_count
     until = NOW - timedelta(hours=1)
     assert await comparing.compare(until=until) == [], "nothing of it was ever heard"
     await comparing.mark(comparing.discord.gallery, old.id)
-    assert missed(await comparing.compare(until=until)) == files_of([watched])
+    assert missed(await comparing.compare(until=until)) == list_file_ids([watched])
     filled = Backfill(
         channel_id="1",
         sources=(str(comparing.discord.gallery.id),),
@@ -95,8 +95,8 @@ async def test_only_what_is_older_than_the_call_and_younger_than_the_watch_count
     )
     key = backfill_key(str(comparing.discord.guild.id), str(comparing.discord.gallery.id))
     await comparing.state.put(key, filled.model_dump_json().encode())
-    assert missed(await comparing.compare(until=until)) == files_of([old, watched])
-    assert missed(await comparing.compare()) == files_of([old, watched, late])
+    assert missed(await comparing.compare(until=until)) == list_file_ids([old, watched])
+    assert missed(await comparing.compare()) == list_file_ids([old, watched, late])
 
 
 async def test_with_a_clock_that_is_slow_nothing_of_what_was_heard_since_is_gone(comparing: Comparing) -> None:
@@ -120,12 +120,12 @@ async def test_only_watched_channels_are_missed_but_what_is_gone_is_gone_everywh
     comparing.know(first)
     settings = GuildSettings(watched=(str(comparing.discord.gallery.id),))
     await comparing.state.put(settings_key(str(guild.id)), settings.model_dump_json().encode())
-    assert missed(await comparing.compare("")) == files_of([shown])
+    assert missed(await comparing.compare("")) == list_file_ids([shown])
     await simulator.delete(first)
     [gone] = [each for each in await comparing.compare("") if each.gone]
-    assert (gone.channel_id, gone.name, list(gone.gone)) == (str(annex.id), "#annex", files_of([first]))
-    assert missed(await comparing.compare(str(annex.id))) == files_of([shown, second])
-    assert missed(await comparing.compare(only=annex)) == files_of([second])
+    assert (gone.channel_id, gone.name, list(gone.gone)) == (str(annex.id), "#annex", list_file_ids([first]))
+    assert missed(await comparing.compare(str(annex.id))) == list_file_ids([shown, second])
+    assert missed(await comparing.compare(only=annex)) == list_file_ids([second])
 
 
 async def test_threads_count_from_their_beginning_archived_ones_too(comparing: Comparing) -> None:
@@ -140,7 +140,7 @@ async def test_threads_count_from_their_beginning_archived_ones_too(comparing: C
             posts += await comparing.past.post(thread)
             if archived:
                 await simulator.archive_thread(thread)
-    assert missed(await comparing.compare()) == files_of(posts)
+    assert missed(await comparing.compare()) == list_file_ids(posts)
 
 
 async def test_what_an_edit_dropped_is_gone_and_a_deleted_channel_with_all_of_it(comparing: Comparing) -> None:
@@ -155,7 +155,7 @@ async def test_what_an_edit_dropped_is_gone_and_a_deleted_channel_with_all_of_it
     await simulator.delete_channel(annex)
     of_edit, of_channel = await comparing.compare()
     assert (list(of_edit.gone), of_edit.edited) == ([str(dropped.id)], {edited.id: frozenset({str(kept.id)})})
-    assert (of_channel.vanished, sorted(of_channel.gone)) == (True, files_of(doomed))
+    assert (of_channel.vanished, sorted(of_channel.gone)) == (True, list_file_ids(doomed))
 
 
 async def test_what_cannot_be_read_is_named_and_nothing_of_it_is_taken_for_gone(comparing: Comparing) -> None:
@@ -173,7 +173,7 @@ async def test_what_cannot_be_read_is_named_and_nothing_of_it_is_taken_for_gone(
 async def test_the_forgotten_are_not_missed(comparing: Comparing) -> None:
     await comparing.mark(comparing.discord.gallery)
     await comparing.past.post(comparing.discord.gallery)
-    forgotten = Forgotten(until=datetime.now(UTC) + timedelta(minutes=1))
+    forgotten = ForgetRequest(until=datetime.now(UTC) + timedelta(minutes=1))
     key = forgotten_key(str(comparing.discord.guild.id), str(comparing.discord.steve.id))
     await comparing.state.put(key, forgotten.model_dump_json().encode())
     assert await comparing.compare() == []

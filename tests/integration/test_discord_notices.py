@@ -10,10 +10,10 @@ from disnake.http import Route
 from contracts.errors import Retry
 from contracts.events import Person
 from contracts.ports import Notice
-from infra.discord.gateway import simulated
-from infra.discord.rest.client import RestLogin
-from infra.discord.rest.notices import REPOST, DiscordNotices
-from infra.sandbox.simulator import REST, Channel, Member, Message, Overwrite, Permission, Role, Status
+from infra.discord.gateway import simulator_endpoint
+from infra.discord.rest.client import RestClient
+from infra.discord.rest.notices import REPOST_EMOJI, DiscordNotices
+from infra.sandbox.simulator import REST_PATHS, Channel, Member, Message, Overwrite, Permission, Role, Status
 from tests.support.gateway import Discord, simulated_discord
 
 VIEW, HISTORY = Permission.VIEW_CHANNEL, Permission.READ_MESSAGE_HISTORY
@@ -46,8 +46,8 @@ class Place:
 async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     monkeypatch.setattr(Route, "BASE", Route.BASE)
     async with simulated_discord() as discord:
-        simulated(discord.simulator.api_base).use()
-        async with RestLogin(discord.simulator.token, timeout=5) as rest:
+        simulator_endpoint(discord.simulator.api_base).use()
+        async with RestClient(discord.simulator.token, timeout=5) as rest:
             yield Place(discord, DiscordNotices(rest))
 
 
@@ -108,7 +108,7 @@ async def test_strangers_unknown_channels_and_other_guilds_are_read_by_nobody(pl
 
 
 async def test_trouble_at_discord_is_tried_again(place: Place) -> None:
-    place.discord.simulator.faults.add(Status(503), REST, times=None)
+    place.discord.simulator.faults.add(Status(503), REST_PATHS, times=None)
     with pytest.raises(Retry):
         await place.reads(place.discord.gallery, place.discord.steve)
 
@@ -126,7 +126,7 @@ async def test_a_repost_gets_a_reaction(place: Place) -> None:
     new, notice = await notice_of(place)
     for _ in range(2):
         await place.notices.mark_repost(notice, "reaction")
-    assert {emoji: len(people) for emoji, people in new.reactions.items()} == {REPOST: 1}
+    assert {emoji: len(people) for emoji, people in new.reactions.items()} == {REPOST_EMOJI: 1}
     assert place.messages(place.discord.gallery) == []
 
 
@@ -154,7 +154,7 @@ async def test_a_lacking_permission_is_no_error(place: Place, style: Any) -> Non
 
 async def tell(place: Place, notice: Notice) -> str:
     steve = Person(id=str(place.discord.steve.id), name="Steve")
-    return await place.notices.tell(notice, steve, str(place.discord.lounge.id), "1234567890123456789")
+    return await place.notices.notify_person(notice, steve, str(place.discord.lounge.id), "1234567890123456789")
 
 
 async def test_who_waits_is_told_directly_and_once(place: Place) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from contracts.events import ImagePosted, RemovalRequested
-from contracts.state import Forgotten, read
+from contracts.state import ForgetRequest, read_document
 from contracts.subjects import forgotten_key
-from infra.discord.wording import say
+from infra.discord.wording import localize
 from infra.sandbox.simulator import Interaction, Member, Message, Overwrite, Permission
 from tests.support.fakes import MemoryJournal, MemoryState
-from tests.support.gateway import Discord, listening, simulated_discord
+from tests.support.gateway import Discord, run_listening_gateway, simulated_discord
 from tests.support.waiting import eventually
 
 
@@ -58,7 +58,7 @@ class Place:
 async def place() -> AsyncIterator[Place]:
     async with simulated_discord() as discord:
         journal, state = MemoryJournal(), MemoryState()
-        async with listening(discord, journal, state=state):
+        async with run_listening_gateway(discord, journal, state=state):
             await discord.simulator.wait_for_command("forget")
             yield Place(discord, journal, state)
 
@@ -69,11 +69,13 @@ async def test_forget_me_counts_asks_and_forgets(place: Place) -> None:
     asked = await place.use("forget me")
     assert "**2 pictures**" in await place.told(asked)
     assert place.removals == []
-    pressed = await place.press(asked, say("en", "privacy-button-yes"))
+    pressed = await place.press(asked, localize("en", "privacy-button-yes"))
     [removal] = await eventually(lambda: place.removals)
     steve = str(place.discord.steve.id)
     assert (removal.scope, removal.target, removal.cause, removal.removal_id) == ("author", steve, "forgotten", str(pressed.id))
-    assert await read(place.state, forgotten_key(place.guild_id, steve), Forgotten) == Forgotten(until=removal.requested_at)
+    assert await read_document(place.state, forgotten_key(place.guild_id, steve), ForgetRequest) == ForgetRequest(
+        until=removal.requested_at
+    )
     answer = await eventually(lambda: _changed(place, asked, "privacy-me-forgotten"))
     assert answer.buttons == {}
 
@@ -82,7 +84,7 @@ async def test_no_changes_nothing(place: Place) -> None:
     await place.archived("a.png")
     asked = await place.use("forget me")
     assert "**1 picture**" in await place.told(asked)
-    await place.press(asked, say("en", "privacy-button-no"))
+    await place.press(asked, localize("en", "privacy-button-no"))
     assert (await eventually(lambda: _changed(place, asked, "privacy-me-kept"))).buttons == {}
     assert (place.removals, place.state.entries.get(forgotten_key(place.guild_id, str(place.discord.steve.id)))) == ([], None)
 
@@ -90,7 +92,7 @@ async def test_no_changes_nothing(place: Place) -> None:
 async def test_whoever_posted_nothing_is_told_so_in_their_language(place: Place) -> None:
     asked = await place.use("forget me", locale="de")
     assert "kein Bild" in await place.told(asked)
-    assert say("de", "privacy-button-yes") in [
+    assert localize("de", "privacy-button-yes") in [
         button.label for button in (await place.discord.simulator.answer(asked)).buttons.values()
     ]
 
@@ -111,11 +113,11 @@ async def test_who_may_not_moderate_learns_nothing_and_removes_nothing(place: Pl
     alex = place.discord.simulator.add_member(place.discord.guild, "Alex")
     robin = place.discord.simulator.add_member(place.discord.guild, "Robin", [mods])
     await place.discord.simulator.set_overwrites(place.discord.gallery, [Overwrite(mods, deny=Permission.MANAGE_MESSAGES)])
-    none = say("en", "privacy-message-none")
+    none = localize("en", "privacy-message-none")
     for member in (alex, robin):
         assert await place.told(await place.use("forget message", member, message=str(message.id))) == none
     assert await place.told(await place.use("forget message", robin, message="1234567890123456789")) == none
-    assert await place.told(await place.use("forget message", robin, message="dragon")) == say("en", "privacy-message-unknown")
+    assert await place.told(await place.use("forget message", robin, message="dragon")) == localize("en", "privacy-message-unknown")
     assert place.removals == []
 
 
@@ -129,11 +131,11 @@ async def test_an_author_forgets_a_message_of_their_own(place: Place) -> None:
 async def test_privacy_says_what_is_kept(place: Place, locale: str) -> None:
     answer = await place.discord.simulator.answer(await place.use("privacy", locale=locale))
     [embed] = answer.embeds
-    assert embed["title"] == say(locale, "privacy-title")
+    assert embed["title"] == localize(locale, "privacy-title")
     assert len(embed["fields"]) == 3
     assert answer.ephemeral
 
 
 async def _changed(place: Place, asked: Interaction, message: str) -> Any:
     answer = await place.discord.simulator.answer(asked)
-    return answer if answer.content == say("en", message) else None
+    return answer if answer.content == localize("en", message) else None

@@ -15,14 +15,25 @@ from disnake.webhook.async_ import async_context
 
 from contracts.errors import Reject, RejectCode, Retry
 from contracts.events import DiscordFile
-from contracts.ports import Answer
+from contracts.ports import AnswerPage
 from infra.discord.answers.webhook import WebhookAnswers
-from infra.discord.gateway import simulated
-from infra.discord.rest.client import AttachmentUrls, RestLogin
-from infra.sandbox.simulator import REST, Channel, Interaction, Member, Message, Overwrite, Permission, Simulator, Stall, Status
-from infra.sandbox.simulator.client import Answer as Seen
-from tests.support.answers import answer, found, piece, problem
-from tests.support.gateway import Bot, logged_in
+from infra.discord.gateway import simulator_endpoint
+from infra.discord.rest.client import AttachmentUrls, RestClient
+from infra.sandbox.simulator import (
+    REST_PATHS,
+    Channel,
+    Interaction,
+    Member,
+    Message,
+    Overwrite,
+    Permission,
+    Simulator,
+    Stall,
+    Status,
+)
+from infra.sandbox.simulator.client import VisibleAnswer as Seen
+from tests.support.answers import answer, error_answer, found, piece
+from tests.support.gateway import RecordingBot, log_in
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 WEBHOOKS = "*/webhooks/*"
@@ -39,20 +50,20 @@ class Place:
 async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     monkeypatch.setattr(Route, "BASE", Route.BASE)
     async with Simulator() as simulator:
-        simulated(simulator.api_base).use()
+        simulator_endpoint(simulator.api_base).use()
         guild = simulator.add_guild("G")
         yield Place(simulator, simulator.add_text_channel(guild, "gallery"), simulator.add_member(guild, "Steve"))
 
 
 @pytest.fixture
-async def bot(place: Place) -> AsyncIterator[Bot]:
+async def bot(place: Place) -> AsyncIterator[RecordingBot]:
     """A client that only defers."""
-    async with logged_in(place.simulator) as bot:
+    async with log_in(place.simulator) as bot:
         yield bot
 
 
 @pytest.fixture
-async def deferred(place: Place, bot: Bot) -> tuple[Interaction, Any]:
+async def deferred(place: Place, bot: RecordingBot) -> tuple[Interaction, Any]:
     """A deferred question: as Discord has it, and as the client has it."""
     attachments = {"image": ("shot.png", PNG)}
     interaction = await place.simulator.slash(place.channel, place.steve, "find", attachments=attachments, options={"top": 1})
@@ -77,7 +88,7 @@ SECOND = answer(piece(found(2, 0.9, b"webp2")), number=1, pieces=2)
 NOTHING = answer(verdict="none")
 
 
-async def edit(answers: WebhookAnswers, place: Place, interaction: Interaction, what: Answer = NOTHING) -> None:
+async def edit(answers: WebhookAnswers, place: Place, interaction: Interaction, what: AnswerPage = NOTHING) -> None:
     await answers.edit(str(place.simulator.application_id), interaction.token, what)
 
 
@@ -139,7 +150,7 @@ async def test_a_later_answer_takes_the_place_of_an_earlier_one(place: Place, as
 
 
 async def test_a_rejected_question_has_no_buttons(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
-    await edit(answers, place, asked, problem(RejectCode.DAMAGED))
+    await edit(answers, place, asked, error_answer(RejectCode.DAMAGED))
     shown = await place.simulator.answer(asked)
     assert (shown.embeds[0]["title"], shown.components) == ("Search failed", [])
 
@@ -147,7 +158,7 @@ async def test_a_rejected_question_has_no_buttons(place: Place, asked: Interacti
 async def test_a_step_is_a_line_that_goes_when_the_answer_comes(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
     application_id = str(place.simulator.application_id)
     for step, line in (("fetching", "Loading the picture…"), ("comparing", "Searching the archive…")):
-        await answers.progress(application_id, asked.token, step, "en-US")
+        await answers.show_progress(application_id, asked.token, step, "en-US")
         shown = await place.simulator.answer(asked)
         assert (shown.content, shown.embeds) == (line, [])
     await edit(answers, place, asked, FOUND)
@@ -157,7 +168,7 @@ async def test_a_step_is_a_line_that_goes_when_the_answer_comes(place: Place, as
 async def test_a_step_that_comes_late_leaves_the_answer(place: Place, asked: Interaction, answers: WebhookAnswers) -> None:
     await edit(answers, place, asked, FOUND)
     before = look(await place.simulator.answer(asked))
-    await answers.progress(str(place.simulator.application_id), asked.token, "comparing", "de")
+    await answers.show_progress(str(place.simulator.application_id), asked.token, "comparing", "de")
     during = look(await place.simulator.answer(asked))
     assert during == ("Das Archiv wird durchsucht …", *before[1:])
     await edit(answers, place, asked, FOUND)
@@ -169,7 +180,7 @@ async def test_a_follow_up_message_has_an_answer_of_its_own(place: Place, deferr
     application_id = str(place.simulator.application_id)
     await edit(answers, place, interaction, FOUND)
     second = await heard.followup.send("2 of 2", ephemeral=True, wait=True)
-    await answers.progress(application_id, interaction.token, "fetching", "en-US", message_id=str(second.id))
+    await answers.show_progress(application_id, interaction.token, "fetching", "en-US", message_id=str(second.id))
     await answers.edit(application_id, interaction.token, NOTHING, message_id=str(second.id))
     assert look(await place.simulator.answer(interaction))[1] == "Found it: first posted by Steve"
     (message,) = interaction.followups.values()
@@ -211,7 +222,7 @@ async def test_a_silent_discord_is_tried_again(place: Place, asked: Interaction)
 
 
 async def test_an_unreachable_discord_is_tried_again(place: Place, answers: WebhookAnswers) -> None:
-    simulated("http://127.0.0.1:9/api/v10").use()
+    simulator_endpoint("http://127.0.0.1:9/api/v10").use()
     with pytest.raises(Retry, match="Connector"):
         await answers.edit("42", "token", NOTHING)
 
@@ -228,7 +239,7 @@ async def test_no_token_is_kept_or_logged(
 
 @pytest.fixture
 async def urls(place: Place) -> AsyncIterator[AttachmentUrls]:
-    async with RestLogin(place.simulator.token, timeout=2) as rest:
+    async with RestClient(place.simulator.token, timeout=2) as rest:
         yield AttachmentUrls(rest)
 
 
@@ -292,9 +303,9 @@ async def test_a_rate_limit_is_waited_for(place: Place, urls: AttachmentUrls) ->
 async def test_trouble_at_discord_is_tried_again(place: Place, fault: Status | Stall) -> None:
     message = await place.simulator.post(place.channel, place.steve, files=[("a.png", PNG)])
     file = file_of(message, message.attachments[0].id)
-    async with RestLogin(place.simulator.token, timeout=0.2) as rest:
+    async with RestClient(place.simulator.token, timeout=0.2) as rest:
         impatient = AttachmentUrls(rest)
-        place.simulator.faults.add(fault, REST, times=None)
+        place.simulator.faults.add(fault, REST_PATHS, times=None)
         with pytest.raises(Retry):
             await impatient.fresh_url(file)
         place.simulator.faults.clear()
@@ -305,7 +316,7 @@ async def test_a_refused_token_is_no_secret_and_leaves_nothing_open(place: Place
     complaints: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
     message = await place.simulator.post(place.channel, place.steve, files=[("a.png", PNG)])
-    async with RestLogin("refused.bot.token") as rest:
+    async with RestClient("refused.bot.token") as rest:
         urls = AttachmentUrls(rest)
         with pytest.raises(Retry, match="refused the bot token") as caught:
             await urls.fresh_url(file_of(message, message.attachments[0].id))

@@ -14,44 +14,44 @@ from structlog.testing import capture_logs
 
 from contracts.errors import MapSeekError, Reject, RejectCode, Retry
 from contracts.events import DiscordFile
-from infra.http.downloader import Patience, open_downloader
-from tests.support.files import Cdn, Names, running
+from infra.http.downloader import DownloadPolicy, open_downloader
+from tests.support.files import FakeCdn, FakeResolver, run_cdn
 
-QUICK = Patience(connect=2, read=5, total=10, first_wait=0.001)
+QUICK = DownloadPolicy(connect=2, read=5, total=10, first_wait=0.001)
 LIMIT = 100_000
 PICTURE = bytes(range(256)) * 300
 
 
 @pytest.fixture
-async def cdn() -> AsyncIterator[Cdn]:
-    async with running() as server:
+async def cdn() -> AsyncIterator[FakeCdn]:
+    async with run_cdn() as server:
         yield server
 
 
 @pytest.fixture
-async def stranger() -> AsyncIterator[Cdn]:
+async def stranger() -> AsyncIterator[FakeCdn]:
     """A server on loopback that is not on the list."""
-    async with running() as server:
+    async with run_cdn() as server:
         server.at("/map.png", web.Response(body=PICTURE))
         yield server
 
 
-async def fetch(cdn: Cdn, file: DiscordFile, fresh: str | None = None, **options: Any) -> bytes:
+async def fetch(cdn: FakeCdn, file: DiscordFile, fresh: str | None = None, **options: Any) -> bytes:
     async def fresh_url(_: DiscordFile) -> str | None:
         return fresh
 
-    arguments = {"origins": [cdn.origin], "fresh_url": fresh_url, "max_bytes": LIMIT, "patience": QUICK, **options}
+    arguments = {"origins": [cdn.origin], "fresh_url": fresh_url, "max_bytes": LIMIT, "policy": QUICK, **options}
     async with open_downloader(**arguments) as downloader:
         return await downloader.fetch(file)
 
 
-async def rejected(cdn: Cdn, file: DiscordFile, fresh: str | None = None, **options: Any) -> RejectCode:
+async def rejected(cdn: FakeCdn, file: DiscordFile, fresh: str | None = None, **options: Any) -> RejectCode:
     with pytest.raises(Reject) as info:
         await fetch(cdn, file, fresh, **options)
     return info.value.code
 
 
-async def retried(cdn: Cdn, file: DiscordFile, **options: Any) -> Retry:
+async def retried(cdn: FakeCdn, file: DiscordFile, **options: Any) -> Retry:
     with pytest.raises(Retry) as info:
         await fetch(cdn, file, **options)
     return info.value
@@ -62,23 +62,23 @@ def redirect(location: str, status: int = 302) -> web.Response:
 
 
 class TestGoodWays:
-    async def test_a_file_is_fetched_whole(self, cdn: Cdn) -> None:
+    async def test_a_file_is_fetched_whole(self, cdn: FakeCdn) -> None:
         assert await fetch(cdn, cdn.at("/map.png", web.Response(body=PICTURE))) == PICTURE
 
-    async def test_a_configured_name_may_lead_to_loopback(self, cdn: Cdn) -> None:
+    async def test_a_configured_name_may_lead_to_loopback(self, cdn: FakeCdn) -> None:
         cdn.at("/map.png", web.Response(body=PICTURE))
         local = cdn.origin.replace("127.0.0.1", "localhost")
-        resolver = Names({"localhost": ("127.0.0.1", None)})
+        resolver = FakeResolver({"localhost": ("127.0.0.1", None)})
         assert await fetch(cdn, DiscordFile(url=f"{local}/map.png"), origins=[local], resolver=resolver) == PICTURE
 
-    async def test_the_bytes_are_asked_for_as_they_are(self, cdn: Cdn) -> None:
+    async def test_the_bytes_are_asked_for_as_they_are(self, cdn: FakeCdn) -> None:
         async def echo(request: web.Request) -> web.StreamResponse:
             return web.Response(text=f"{request.headers['Accept-Encoding']} {request.headers['User-Agent']} {request.query_string}")
 
         cdn.at("/map.png", echo)
         assert await fetch(cdn, cdn.file("/map.png?ex=1a&is=2b&hm=3c")) == b"identity MapSeek ex=1a&is=2b&hm=3c"
 
-    async def test_redirects_on_the_list_are_followed(self, cdn: Cdn) -> None:
+    async def test_redirects_on_the_list_are_followed(self, cdn: FakeCdn) -> None:
         cdn.at("/c", web.Response(body=PICTURE))
         cdn.at("/b", redirect(f"{cdn.origin}/c", 308))
         assert await fetch(cdn, cdn.at("/a", redirect("b", 301))) == PICTURE
@@ -114,8 +114,8 @@ class TestAllowlist:
             "",
         ],
     )
-    async def test_what_is_off_the_list_is_never_asked(self, cdn: Cdn, url: str) -> None:
-        names = Names()
+    async def test_what_is_off_the_list_is_never_asked(self, cdn: FakeCdn, url: str) -> None:
+        names = FakeResolver()
         assert await rejected(cdn, DiscordFile(url=url), resolver=names) is RejectCode.NOT_ALLOWED
         assert names.asked == []
 
@@ -131,25 +131,25 @@ class TestAllowlist:
             "https://images-ext-2.discordapp.net/a.png",
         ],
     )
-    async def test_discords_own_servers_are_asked_however_they_are_written(self, cdn: Cdn, url: str) -> None:
-        names = Names()
+    async def test_discords_own_servers_are_asked_however_they_are_written(self, cdn: FakeCdn, url: str) -> None:
+        names = FakeResolver()
         await retried(cdn, DiscordFile(url=url), resolver=names)
         assert set(names.asked) == {url.lower().split("/")[2].removesuffix(":443").rstrip(".")}
 
-    async def test_another_port_of_a_configured_host_is_off_the_list(self, cdn: Cdn, stranger: Cdn) -> None:
+    async def test_another_port_of_a_configured_host_is_off_the_list(self, cdn: FakeCdn, stranger: FakeCdn) -> None:
         assert await rejected(cdn, stranger.file("/map.png")) is RejectCode.NOT_ALLOWED
         assert stranger.asked == {}
 
     @pytest.mark.parametrize(
         "target", ["", "https://evil.example/a", "http://cdn.discordapp.com/a", "http://10.0.0.1/a", "http://[", "//evil/a"]
     )
-    async def test_a_redirect_off_the_list_is_not_followed(self, cdn: Cdn, stranger: Cdn, target: str) -> None:
+    async def test_a_redirect_off_the_list_is_not_followed(self, cdn: FakeCdn, stranger: FakeCdn, target: str) -> None:
         file = cdn.at("/a", redirect(target or f"{stranger.origin}/map.png"))
         assert await rejected(cdn, file) is RejectCode.NOT_ALLOWED
         assert stranger.asked == {}
         assert cdn.asked == {"/a": 1}
 
-    async def test_redirects_end(self, cdn: Cdn) -> None:
+    async def test_redirects_end(self, cdn: FakeCdn) -> None:
         assert await rejected(cdn, cdn.at("/a", redirect("/a"))) is RejectCode.NOT_ALLOWED
         assert cdn.asked == {"/a": 4}
 
@@ -164,7 +164,7 @@ class TestAllowlist:
 
 class TestRebinding:
     @pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1"])
-    async def test_discords_name_may_not_lead_into_our_network(self, cdn: Cdn, address: str) -> None:
+    async def test_discords_name_may_not_lead_into_our_network(self, cdn: FakeCdn, address: str) -> None:
         """The name leads to a listening port, which would be connected to but for the guard."""
         connections = 0
 
@@ -174,7 +174,7 @@ class TestRebinding:
             writer.close()
 
         async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
-            names = Names({"cdn.discordapp.com": (address, server.sockets[0].getsockname()[1])})
+            names = FakeResolver({"cdn.discordapp.com": (address, server.sockets[0].getsockname()[1])})
             error = await retried(cdn, DiscordFile(url="https://cdn.discordapp.com/a.png"), resolver=names)
         assert "leads to an address that is not public" in str(error)
         assert connections == 0
@@ -194,21 +194,21 @@ class TestRebinding:
             "224.0.0.1",
         ],
     )
-    async def test_no_kind_of_private_address_is_connected_to(self, cdn: Cdn, address: str) -> None:
-        names = Names({"media.discordapp.net": (address, None)})
+    async def test_no_kind_of_private_address_is_connected_to(self, cdn: FakeCdn, address: str) -> None:
+        names = FakeResolver({"media.discordapp.net": (address, None)})
         error = await retried(cdn, DiscordFile(url="https://media.discordapp.net/a.png"), resolver=names)
         assert "leads to an address that is not public" in str(error)
 
 
 class TestSize:
-    async def test_exactly_the_limit_is_allowed(self, cdn: Cdn) -> None:
+    async def test_exactly_the_limit_is_allowed(self, cdn: FakeCdn) -> None:
         assert len(await fetch(cdn, cdn.at("/a", web.Response(body=b"x" * LIMIT)))) == LIMIT
 
-    async def test_an_honest_length_beyond_the_limit(self, cdn: Cdn) -> None:
+    async def test_an_honest_length_beyond_the_limit(self, cdn: FakeCdn) -> None:
         assert await rejected(cdn, cdn.at("/a", web.Response(body=b"x" * (LIMIT + 1)))) is RejectCode.TOO_LARGE
         assert cdn.asked == {"/a": 1}
 
-    async def test_no_length_and_no_end(self, cdn: Cdn) -> None:
+    async def test_no_length_and_no_end(self, cdn: FakeCdn) -> None:
         sent = 0
 
         async def flood(request: web.Request) -> web.StreamResponse:
@@ -223,10 +223,10 @@ class TestSize:
         assert await rejected(cdn, cdn.at("/a", flood)) is RejectCode.TOO_LARGE
         assert sent < 50_000_000  # what the sockets' buffers held, not what the server had
 
-    async def test_an_empty_file(self, cdn: Cdn) -> None:
+    async def test_an_empty_file(self, cdn: FakeCdn) -> None:
         assert await rejected(cdn, cdn.at("/a", web.Response(body=b""))) is RejectCode.EMPTY
 
-    async def test_a_body_shorter_than_its_length_is_tried_again(self, cdn: Cdn) -> None:
+    async def test_a_body_shorter_than_its_length_is_tried_again(self, cdn: FakeCdn) -> None:
         async def cut(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse(headers={"Content-Length": str(len(PICTURE))})
             await response.prepare(request)
@@ -241,7 +241,7 @@ class TestSize:
 
 
 class TestPatience:
-    async def test_500_twice_then_fine(self, cdn: Cdn) -> None:
+    async def test_500_twice_then_fine(self, cdn: FakeCdn) -> None:
         broken = web.Response(status=500)
         with capture_logs() as logs:
             assert await fetch(cdn, cdn.at("/a", broken, broken, web.Response(body=PICTURE))) == PICTURE
@@ -252,23 +252,23 @@ class TestPatience:
         ]
 
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-    async def test_what_stays_broken_is_left_to_the_runner(self, cdn: Cdn, status: int) -> None:
+    async def test_what_stays_broken_is_left_to_the_runner(self, cdn: FakeCdn, status: int) -> None:
         assert (await retried(cdn, cdn.at("/a", web.Response(status=status)))).after is None
         assert cdn.asked == {"/a": 3}
 
-    async def test_retry_after_is_honoured(self, cdn: Cdn) -> None:
+    async def test_retry_after_is_honoured(self, cdn: FakeCdn) -> None:
         busy = web.Response(status=429, headers={"Retry-After": "0.3"})
         began = time.monotonic()
         assert await fetch(cdn, cdn.at("/a", busy, web.Response(body=PICTURE))) == PICTURE
         assert time.monotonic() - began >= 0.3
 
     @pytest.mark.parametrize("status", [429, 503])
-    async def test_a_long_retry_after_is_left_to_the_runner_at_once(self, cdn: Cdn, status: int) -> None:
+    async def test_a_long_retry_after_is_left_to_the_runner_at_once(self, cdn: FakeCdn, status: int) -> None:
         error = await retried(cdn, cdn.at("/a", web.Response(status=status, headers={"Retry-After": "31"})))
         assert error.after == 31
         assert cdn.asked == {"/a": 1}
 
-    async def test_retry_after_may_be_a_date(self, cdn: Cdn) -> None:
+    async def test_retry_after_may_be_a_date(self, cdn: FakeCdn) -> None:
         later = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
         error = await retried(cdn, cdn.at("/a", web.Response(status=429, headers={"Retry-After": later})))
         assert error.after is not None
@@ -277,20 +277,20 @@ class TestPatience:
     @pytest.mark.parametrize(
         ("header", "after"), [("-5", 0), ("1e9", 3600), ("nan", None), ("inf", None), ("soon", None), ("", None)]
     )
-    async def test_a_senseless_retry_after_does_no_harm(self, cdn: Cdn, header: str, after: float | None) -> None:
+    async def test_a_senseless_retry_after_does_no_harm(self, cdn: FakeCdn, header: str, after: float | None) -> None:
         error = await retried(cdn, cdn.at("/a", web.Response(status=429, headers={"Retry-After": header})))
         assert error.after == after
 
-    async def test_a_server_that_says_nothing(self, cdn: Cdn) -> None:
+    async def test_a_server_that_says_nothing(self, cdn: FakeCdn) -> None:
         async def silent(_: web.Request) -> web.StreamResponse:
             await asyncio.Event().wait()
             raise AssertionError
 
-        error = await retried(cdn, cdn.at("/a", silent), patience=Patience(read=0.3, total=60, first_wait=0.001))
+        error = await retried(cdn, cdn.at("/a", silent), policy=DownloadPolicy(read=0.3, total=60, first_wait=0.001))
         assert "took too long" in str(error)
         assert cdn.asked == {"/a": 3}
 
-    async def test_a_server_that_drips_for_ever(self, cdn: Cdn) -> None:
+    async def test_a_server_that_drips_for_ever(self, cdn: FakeCdn) -> None:
         async def drip(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse()
             await response.prepare(request)
@@ -298,17 +298,17 @@ class TestPatience:
                 await response.write(b"x")
                 await asyncio.sleep(0.02)
 
-        error = await retried(cdn, cdn.at("/a", drip), patience=Patience(read=10, total=0.3, first_wait=0.001))
+        error = await retried(cdn, cdn.at("/a", drip), policy=DownloadPolicy(read=10, total=0.3, first_wait=0.001))
         assert "took too long" in str(error)
         assert cdn.asked == {"/a": 3}
 
-    async def test_a_server_that_is_not_there(self, cdn: Cdn) -> None:
+    async def test_a_server_that_is_not_there(self, cdn: FakeCdn) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             origin = f"http://127.0.0.1:{unused.getsockname()[1]}"
             await retried(cdn, DiscordFile(url=f"{origin}/a?hm=secret"), origins=[origin])
 
-    async def test_a_server_that_speaks_no_http(self, cdn: Cdn) -> None:
+    async def test_a_server_that_speaks_no_http(self, cdn: FakeCdn) -> None:
         async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"220 mail.example ESMTP\r\n" * 20)
             writer.close()
@@ -321,12 +321,12 @@ class TestPatience:
 
 class TestExpiry:
     @pytest.mark.parametrize("status", [403, 404])
-    async def test_an_expired_url_is_refreshed_once(self, cdn: Cdn, status: int) -> None:
+    async def test_an_expired_url_is_refreshed_once(self, cdn: FakeCdn, status: int) -> None:
         cdn.at("/fresh", web.Response(body=PICTURE))
         assert await fetch(cdn, cdn.at("/old", web.Response(status=status)), f"{cdn.origin}/fresh") == PICTURE
         assert cdn.asked == {"/old": 1, "/fresh": 1}
 
-    async def test_the_file_itself_is_asked_about(self, cdn: Cdn) -> None:
+    async def test_the_file_itself_is_asked_about(self, cdn: FakeCdn) -> None:
         asked: list[DiscordFile] = []
 
         async def fresh_url(file: DiscordFile) -> None:
@@ -337,22 +337,22 @@ class TestExpiry:
         assert asked == [file]
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 204, 304])
-    async def test_without_a_fresh_url_it_is_gone(self, cdn: Cdn, status: int) -> None:
+    async def test_without_a_fresh_url_it_is_gone(self, cdn: FakeCdn, status: int) -> None:
         assert await rejected(cdn, cdn.at("/old", web.Response(status=status))) is RejectCode.GONE
         assert await rejected(cdn, cdn.file("/old"), fresh_url=None) is RejectCode.GONE
         assert cdn.asked == {"/old": 2}
 
-    async def test_refused_again_it_is_gone(self, cdn: Cdn) -> None:
+    async def test_refused_again_it_is_gone(self, cdn: FakeCdn) -> None:
         cdn.at("/fresh", web.Response(status=403))
         assert await rejected(cdn, cdn.at("/old", web.Response(status=403)), f"{cdn.origin}/fresh") is RejectCode.GONE
         assert cdn.asked == {"/old": 1, "/fresh": 1}
 
-    async def test_a_fresh_url_is_held_to_the_list_too(self, cdn: Cdn, stranger: Cdn) -> None:
+    async def test_a_fresh_url_is_held_to_the_list_too(self, cdn: FakeCdn, stranger: FakeCdn) -> None:
         file = cdn.at("/old", web.Response(status=403))
         assert await rejected(cdn, file, f"{stranger.origin}/map.png") is RejectCode.NOT_ALLOWED
         assert stranger.asked == {}
 
-    async def test_a_fresh_url_has_its_own_attempts(self, cdn: Cdn) -> None:
+    async def test_a_fresh_url_has_its_own_attempts(self, cdn: FakeCdn) -> None:
         broken = web.Response(status=500)
         cdn.at("/fresh", broken, broken, web.Response(body=PICTURE))
         assert await fetch(cdn, cdn.at("/old", web.Response(status=403)), f"{cdn.origin}/fresh") == PICTURE

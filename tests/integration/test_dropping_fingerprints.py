@@ -13,16 +13,16 @@ from contracts.events import Fact, ImageFact, ImageFingerprinted, ImagePreproces
 from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from pipeline.cli.open import wired
+from pipeline.cli.open import open_container
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
 from pipeline.generations import drop as dropping
-from pipeline.generations.drop import drop
+from pipeline.generations.drop import erase_generation
 from pipeline.projections.rebuild_catalogue import rebuild_catalogue
 from pipeline.settings import Settings
 from stages import persist
-from stages.erase import GRACE
-from tests.support.facts import BLOB, founding, posted
+from stages.erase import BLOB_GRACE
+from tests.support.facts import BLOB, founding_facts, posted
 from tests.support.world import Log
 
 
@@ -70,8 +70,8 @@ class Archive:
             assert await self.journal.record(fact, Origin("m"))
 
     async def drop(self) -> None:
-        async with wired(self.settings) as wiring:
-            await drop(wiring, "g1")
+        async with open_container(self.settings) as container:
+            await erase_generation(container, "g1")
 
     async def left(self) -> list[tuple[str, str]]:
         """The image and the generation of each fingerprint on the log."""
@@ -83,8 +83,8 @@ class Archive:
     async def known_by(self) -> dict[str, str]:
         """What each document says its picture is known by; all documents are as a rebuild would make them."""
         await self.settle()
-        async with wired(self.settings) as wiring:
-            catalogue = await wiring.catalogue()
+        async with open_container(self.settings) as container:
+            catalogue = await container.catalogue()
             compared = await rebuild_catalogue(self.client, catalogue, verify=True, progress=lambda _done, _total: None)
             assert compared.comparison.before == compared.comparison.after, compared.comparison.examples
             return {entry.image_id: entry.document["fingerprint"]["blob"] async for entry in catalogue.scan()}
@@ -108,12 +108,12 @@ async def archive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Archive:
     """Nobody else is at work on it, so that nobody has to be waited for."""
-    monkeypatch.setattr(dropping, "LET_GO_WITHIN_S", 0.5)
-    await topology.ensure(client, [])
+    monkeypatch.setattr(dropping, "RELEASE_TIMEOUT_S", 0.5)
+    await topology.ensure_topology(client, [])
     here = Archive(client, journal, settings(nats_url=nats_url))
     for number, name in enumerate(("g1", "g2"), start=1):
-        await here.record(*founding(name, number, digest=name))
-    await topology.ensure(client, STAGES)
+        await here.record(*founding_facts(name, number, digest=name))
+    await topology.ensure_topology(client, STAGES)
     for image_id in ("1", "2"):
         post = posted(image_id)
         pixels = await here.made(image_id.encode())
@@ -161,7 +161,7 @@ async def test_a_blob_that_was_put_just_now_is_left_to_the_next_sweep(archive: A
     first = await archive.fingerprinted("1", "g1", "f1", b"one")
     await archive.fingerprinted("1", "g2", "f2", b"two")
     await open_blob_store(archive.folder / "blobs").put(b"one")
-    assert GRACE.total_seconds() > 60
+    assert BLOB_GRACE.total_seconds() > 60
     await archive.drop()
     assert await archive.left() == [("1", "g2")]
     assert await archive.exist([first]) == [True]

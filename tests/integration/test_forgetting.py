@@ -25,7 +25,7 @@ from contracts.events import (
     StoredFile,
 )
 from contracts.stage import Stage
-from contracts.subjects import durable_name
+from contracts.subjects import consumer_name
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
@@ -34,16 +34,16 @@ from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
 from pipeline.engine import consumers, topology
 from pipeline.engine.job import Job, Runtime
 from pipeline.engine.metrics import Metrics
-from pipeline.engine.worker import workers
+from pipeline.engine.worker import open_workers
 from stages import download, erase, fingerprint, persist, preprocess, remove
-from tests.support.bench_stage import IMPATIENT, unsettled
-from tests.support.facts import MOMENT, founding, posted
+from tests.support.bench_stage import BENCH_POLICY, count_unsettled
+from tests.support.facts import MOMENT, founding_facts, posted
 from tests.support.fakes import MemoryFingerprinting
-from tests.support.files import saved
+from tests.support.files import encode_image
 from tests.support.waiting import eventually
 
 STAGES = (download.STAGE, preprocess.STAGE, fingerprint.STAGE, persist.STAGE, remove.STAGE, erase.STAGE)
-PICTURES = [saved(Image.new("RGB", (8, 8), (shade, 0, 0)), "PNG") for shade in range(10)]
+PICTURES = [encode_image(Image.new("RGB", (8, 8), (shade, 0, 0)), "PNG") for shade in range(10)]
 
 
 class NoCdn:
@@ -72,17 +72,17 @@ class Archive:
     @asynccontextmanager
     async def working(self, url: str) -> AsyncIterator[None]:
         """All stages at work, with so little grace that blobs go at once when they may."""
-        await topology.ensure(self.client, STAGES)
+        await topology.ensure_topology(self.client, STAGES)
         deps: list[object] = [
             download.Deps(NoCdn(), self.blobs),
-            preprocess.Deps(self.blobs, lambda: (preprocess.PREPROCESSING,)),
-            fingerprint.Deps(self.blobs, MemoryFingerprinting(), self.journal, lambda: fingerprint.METHOD, "g1"),
+            preprocess.Deps(self.blobs, lambda: (preprocess.DEFAULT_PREPROCESSING,)),
+            fingerprint.Deps(self.blobs, MemoryFingerprinting(), self.journal, lambda: fingerprint.DEFAULT_METHOD, "g1"),
             persist.Deps(self.catalogue),
             remove.Deps(LogPosts(self.client), self.log),
             erase.Deps(self.catalogue, self.blobs, self.log, grace=timedelta(seconds=0.3)),
         ]
-        runtime = Runtime(self.journal, Metrics(), IMPATIENT)
-        async with workers(url, "test", runtime, lambda _consumer: None) as crew:
+        runtime = Runtime(self.journal, Metrics(), BENCH_POLICY)
+        async with open_workers(url, "test", runtime, lambda _consumer: None) as crew:
             for stage, each in zip(STAGES, deps, strict=True):
                 await crew.add(Job(stage, stage.families[0], each, generation_of(stage)), 2)
             try:
@@ -111,7 +111,7 @@ class Archive:
         """Whether no stage has anything left to do in its first lane."""
         for stage in STAGES:
             stream = "REMOVALS" if stage is remove.STAGE else "IMAGES"
-            if await unsettled(self.client, stream, durable_name(stage.name, stage.families[0], generation_of(stage))):
+            if await count_unsettled(self.client, stream, consumer_name(stage.name, stage.families[0], generation_of(stage))):
                 return False
         return True
 
@@ -123,7 +123,7 @@ class Archive:
         return facts
 
     async def named(self, image_ids: list[str]) -> set[str]:
-        return {blob for image in image_ids for blob in erase.blobs_of(await self.history(image))}
+        return {blob for image in image_ids for blob in erase.list_blobs(await self.history(image))}
 
     def stored(self) -> set[str]:
         return {path.name for path in self.root.rglob("*") if path.is_file()}
@@ -137,8 +137,8 @@ def _redelivered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> AsyncIterator[Archive]:
-    await topology.ensure(client, [])
-    for fact in founding():
+    await topology.ensure_topology(client, [])
+    for fact in founding_facts():
         assert await journal.record(fact, Origin("g1"))
     catalogue = await open_sqlite_catalogue(tmp_path / "catalogue.sqlite")
     yield Archive(client, journal, catalogue, tmp_path / "blobs")
@@ -166,7 +166,7 @@ async def test_nothing_is_left_of_images_that_are_removed_at_any_moment_and_the_
         await eventually(archive.quiet, timeout=60)
     for image in removed:
         assert await archive.kinds(image) == {ImageRemoved}
-        assert await archive.catalogue.removed(image)
+        assert await archive.catalogue.is_removed(image)
         assert not await archive.journal.record(posted(image).model_copy(update={"message_id": f"1{image}"}), Origin("back-fill"))
     for image in kept:
         assert await archive.kinds(image) >= {ImagePosted, ImageDownloaded, ImageFingerprinted}
@@ -195,11 +195,11 @@ async def test_a_catalogue_that_is_built_anew_brings_nothing_back(archive: Archi
         await archive.request("author", "5")
         await eventually(archive.quiet)
     await archive.catalogue.clear()
-    await archive.client.jetstream().delete_consumer("IMAGES", durable_name("persist", "image"))
+    await archive.client.jetstream().delete_consumer("IMAGES", consumer_name("persist", "image"))
     async with archive.working(nats_url):
         await eventually(archive.quiet)
     assert [entry.image_id async for entry in archive.catalogue.scan()] == ["2"]
-    assert await archive.catalogue.removed("1")
+    assert await archive.catalogue.is_removed("1")
 
 
 async def test_a_fingerprint_goes_with_the_last_image_that_shares_it(archive: Archive, nats_url: str) -> None:

@@ -11,7 +11,7 @@ from contracts.errors import MapSeekError
 from contracts.events import ImageEmbedded, ImageIndexed, ImagePreprocessed, SearchMatched
 from pipeline.generations.command import activate_generation, drop_generation, roll_back, show_generations
 from tests.support.waiting import eventually
-from tests.support.world import World, art, begin, headline, holds, link, whole_world
+from tests.support.world import World, art_png, begin_generation, read_headline, read_link, wait_for_facts, whole_world
 
 
 @pytest.fixture
@@ -39,14 +39,14 @@ async def run(command: object) -> str:
 async def answered_in(world: World, seed: int) -> str:
     """The generation that a question is answered from; the answer must be right."""
     number = await world.log.count(SearchMatched)
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(seed)), embedded=True)
-    assert headline(answer).startswith("Found it")
-    assert link(answer) is not None
+    answer = await world.discord.simulator.answer(await world.discord.ask(art_png(seed)), embedded=True)
+    assert read_headline(answer).startswith("Found it")
+    assert read_link(answer) is not None
     return (await world.log.facts(SearchMatched))[number].generation
 
 
 async def test_the_first_generation_is_active_and_complete(world: World) -> None:
-    await world.discord.post(*((f"{seed}.png", art(seed)) for seed in range(3)))
+    await world.discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(3)))
     await world.archived(3)
     rows = await show(world)
     assert list(rows) == ["g1"]
@@ -55,9 +55,9 @@ async def test_the_first_generation_is_active_and_complete(world: World) -> None
 
 
 async def test_an_incomplete_generation_is_refused_unless_it_is_forced(world: World) -> None:
-    await world.discord.post(*((f"{seed}.png", art(seed)) for seed in range(3)))
+    await world.discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(3)))
     await world.archived(3)
-    await begin(world, "g2")
+    await begin_generation(world, "g2")
     assert (await show(world))["g2"]["state"] == "building"
     with pytest.raises(MapSeekError, match=r"Generation g2 lacks 3 images.*mapseek replay --name g2.*--force"):
         await activate_generation(world.settings, "g2", force=False, out=Console(record=True))
@@ -68,10 +68,10 @@ async def test_an_incomplete_generation_is_refused_unless_it_is_forced(world: Wo
 
 async def test_switching_going_back_and_giving_up(world: World) -> None:
     """New images flow into both generations, so that an archive of new images alone is complete in each."""
-    await begin(world, "g2")
-    await world.discord.post(*((f"{seed}.png", art(seed)) for seed in range(3)))
-    await holds(world, ImageIndexed, "g2", 3)
-    await world.log.quiet()
+    await begin_generation(world, "g2")
+    await world.discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(3)))
+    await wait_for_facts(world, ImageIndexed, "g2", 3)
+    await world.log.wait_until_idle()
     assert {name: row["state"] for name, row in (await show(world)).items()} == {"g1": "active", "g2": "ready"}
     assert await answered_in(world, 1) == "g1"
 
@@ -82,25 +82,25 @@ async def test_switching_going_back_and_giving_up(world: World) -> None:
     await run(lambda out: roll_back(world.settings, out))
     assert await answered_in(world, 1) == "g1"
     await run(lambda out: activate_generation(world.settings, "g2", force=False, out=out))
-    await world.discord.post(("3.png", art(3)))
-    await holds(world, ImageIndexed, "g1", 4)
-    await holds(world, ImageIndexed, "g2", 4)
+    await world.discord.post(("3.png", art_png(3)))
+    await wait_for_facts(world, ImageIndexed, "g1", 4)
+    await wait_for_facts(world, ImageIndexed, "g2", 4)
 
     assert "4 vectors erased" in await run(lambda out: drop_generation(world.settings, "g1", out))
     assert list(await show(world)) == ["g2"]
-    await eventually(lambda: world.process.wiring.encoders.of("g1") is None)
+    await eventually(lambda: world.process.container.encoders.of("g1") is None)
     facts = await world.log.facts(ImageEmbedded)
     assert {fact.generation for fact in facts} == {"g2"}
     assert len(facts) == 4
-    catalogue = await world.process.wiring.catalogue()
+    catalogue = await world.process.container.catalogue()
     assert await catalogue.vector(facts[0].image_id, "g1") is None
     assert await answered_in(world, 3) == "g2"
     with pytest.raises(MapSeekError, match="no earlier generation"):
         await roll_back(world.settings, Console(record=True))
     with pytest.raises(MapSeekError, match="was dropped"):
         await activate_generation(world.settings, "g1", force=False, out=Console(record=True))
-    await world.discord.post(("4.png", art(4)))
-    await holds(world, ImageIndexed, "g2", 5)
+    await world.discord.post(("4.png", art_png(4)))
+    await wait_for_facts(world, ImageIndexed, "g2", 5)
     assert await world.log.count(ImagePreprocessed) == 5
     assert {fact.generation for fact in await world.log.facts(ImageEmbedded)} == {"g2"}
     assert "0 vectors erased" in await run(lambda out: drop_generation(world.settings, "g1", out))

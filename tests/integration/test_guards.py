@@ -14,7 +14,7 @@ from contracts.envelope import Origin
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology, worker
-from pipeline.engine.worker import guarded_context, guarded_fetch
+from pipeline.engine.worker import guard_fetch, guard_fetches
 from tests.support.bench_stage import STAGE
 from tests.support.facts import posted
 from tests.support.waiting import eventually
@@ -22,14 +22,14 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 async def subscription(client: Client) -> JetStreamContext.PullSubscription:
-    await topology.ensure(client, [STAGE])
+    await topology.ensure_topology(client, [STAGE])
     return await client.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
 
 
 async def test_a_quiet_consumer_counts_as_fetched_from(subscription: JetStreamContext.PullSubscription) -> None:
     fetched: list[str] = []
     with pytest.raises(NatsTimeout):
-        await guarded_fetch(subscription, fetched.append, asyncio.Event())(1, timeout=0.1)
+        await guard_fetch(subscription, fetched.append, asyncio.Event())(1, timeout=0.1)
     assert fetched == ["download-image"]
 
 
@@ -40,7 +40,7 @@ async def test_upstream_still_fails_at_once_when_the_consumer_is_deleted(
     began = monotonic()
     with pytest.raises((APIError, TimeoutError)):
         await subscription.fetch(1, timeout=5)
-    assert monotonic() - began < worker.PAUSE_S
+    assert monotonic() - began < worker.FETCH_ERROR_PAUSE_S
 
 
 async def test_the_guard_waits_when_the_consumer_is_deleted_and_does_not_call_it_a_fetch(
@@ -50,8 +50,8 @@ async def test_the_guard_waits_when_the_consumer_is_deleted_and_does_not_call_it
     fetched: list[str] = []
     began = monotonic()
     with pytest.raises((APIError, NatsTimeout)):
-        await guarded_fetch(subscription, fetched.append, asyncio.Event())(1, timeout=5)
-    assert monotonic() - began >= worker.PAUSE_S
+        await guard_fetch(subscription, fetched.append, asyncio.Event())(1, timeout=5)
+    assert monotonic() - began >= worker.FETCH_ERROR_PAUSE_S
     assert fetched == []
 
 
@@ -88,15 +88,15 @@ async def test_the_guard_lets_the_others_run_on_a_closed_connection(nats_url: st
     subscription = await closed_subscription(nats_url)
     began = monotonic()
     with pytest.raises(ConnectionClosedError):
-        await guarded_fetch(subscription, lambda _consumer: None, asyncio.Event())(1, timeout=5)
-    assert monotonic() - began >= worker.PAUSE_S
+        await guard_fetch(subscription, lambda _consumer: None, asyncio.Event())(1, timeout=5)
+    assert monotonic() - began >= worker.FETCH_ERROR_PAUSE_S
 
 
 @pytest.mark.usefixtures("subscription")
 async def test_every_subscription_of_a_guarded_context_is_guarded(client: Client) -> None:
     fetched: list[str] = []
     js = client.jetstream()
-    guarded_context(js, fetched.append, asyncio.Event())
+    guard_fetches(js, fetched.append, asyncio.Event())
     subscription = await js.pull_subscribe("mapseek.image.>", durable="download-image", stream="IMAGES")
     with pytest.raises(NatsTimeout):
         await subscription.fetch(1, timeout=0.1)
@@ -107,7 +107,7 @@ async def test_what_comes_too_late_is_put_back_and_nothing_more_is_fetched(
     client: Client, journal: JetStreamJournal, subscription: JetStreamContext.PullSubscription
 ) -> None:
     stopping = asyncio.Event()
-    fetch = guarded_fetch(subscription, lambda _consumer: None, stopping)
+    fetch = guard_fetch(subscription, lambda _consumer: None, stopping)
     under_way = asyncio.create_task(fetch(1, timeout=5))
     await eventually(lambda: waiting(client))
     stopping.set()

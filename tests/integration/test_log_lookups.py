@@ -41,14 +41,14 @@ from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import LogPosts
 from pipeline.engine import topology
-from tests.support.bench_stage import count
-from tests.support.facts import BLOB, IMAGE, INCIDENT, MOMENT, one_of_each, posted
+from tests.support.bench_stage import count_messages
+from tests.support.facts import BLOB, IMAGE, INCIDENT, MOMENT, example_facts, posted
 from tests.support.programs import freeze, thaw
 
 
 @pytest.fixture(autouse=True)
 async def logs(client: Client) -> None:
-    await topology.ensure(client, [])
+    await topology.ensure_topology(client, [])
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ async def test_posts_since_a_moment_are_those_recorded_since_then(posts: LogPost
 async def test_what_is_purged_while_it_is_read_is_not_waited_for(
     posts: LogPosts, erasure: LogErasure, record: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "BATCH", 2)
+    monkeypatch.setattr(reader, "FETCH_BATCH_MESSAGES", 2)
     for number in range(6):
         await record(str(number))
     found: list[str] = []
@@ -173,7 +173,7 @@ async def test_other_facts_of_an_image_do_not_stand_in_the_way_of_its_post(journ
 
 
 async def test_a_fact_is_fetched_by_its_kind_and_key(journal: JetStreamJournal) -> None:
-    for fact in one_of_each():
+    for fact in example_facts():
         await journal.record(fact, Origin("m"))
         if isinstance(fact, ImageRemoved):
             continue
@@ -201,13 +201,13 @@ async def test_of_the_facts_that_an_entity_has_for_each_variant_the_first_in_the
     ]
     for fact in facts:
         await journal.record(fact, Origin("m"))
-    assert await journal.first(ImageReposted, "7", "9") == facts[1]
-    assert await journal.first(ImageReposted, "7", "1") is None
-    assert await journal.first(ImageEmbedded, "7", "9") is None
+    assert await journal.fetch_first(ImageReposted, "7", "9") == facts[1]
+    assert await journal.fetch_first(ImageReposted, "7", "1") is None
+    assert await journal.fetch_first(ImageEmbedded, "7", "9") is None
 
 
 def whole_history(image_id: str) -> list[ImageFact]:
-    facts: list[Fact] = [fact for fact in one_of_each() if isinstance(fact, ImageFact)]
+    facts: list[Fact] = [fact for fact in example_facts() if isinstance(fact, ImageFact)]
     second = [fact.model_copy(update={"preprocessing": "p2"}) for fact in facts if isinstance(fact, ImagePreprocessed)]
     return [fact.model_copy(update={"image_id": image_id}) for fact in (*facts, *second) if isinstance(fact, ImageFact)]
 
@@ -231,7 +231,7 @@ async def test_erasing_an_image_leaves_its_tombstone_and_all_other_images(
         await erase(erasure, "1")
         assert [type(fact) for fact in (await erasure.history("7", "1"))[0]] == [ImageRemoved]
     assert (await erasure.history("7", "11"))[0] == whole_history("11")
-    assert await count(client, IMAGES) == 1 + len(whole_history("11"))
+    assert await count_messages(client, IMAGES) == 1 + len(whole_history("11"))
 
 
 async def test_the_dead_letters_of_an_image_go_with_it(
@@ -267,7 +267,7 @@ async def test_what_went_wrong_with_an_image_goes_with_it(
             await journal.record(AttemptFailed(**about, reason="no", delay_s=1.0), Origin("m"))
     for _ in range(2):
         await erase(erasure, "1")
-        assert await count(client, INCIDENTS) == await count(client, INCIDENTS, incident_filter("7", "11")) == 2
+        assert await count_messages(client, INCIDENTS) == await count_messages(client, INCIDENTS, incident_filter("7", "11")) == 2
 
 
 async def test_what_was_recorded_after_the_log_was_read_is_not_erased(journal: JetStreamJournal, erasure: LogErasure) -> None:
@@ -285,27 +285,27 @@ async def test_what_was_recorded_after_the_log_was_read_is_not_erased(journal: J
 async def test_erasing_a_person_takes_their_votes_and_alerts_in_this_guild(
     client: Client, journal: JetStreamJournal, erasure: LogErasure
 ) -> None:
-    for fact in one_of_each():
+    for fact in example_facts():
         await journal.record(fact, Origin("m"))
     elsewhere = AlertCancelled(guild_id="8", alert_id="13", person=Person(id="5", name="Alex"), cancelled_at=MOMENT)
     of_another = AlertCancelled(guild_id="7", alert_id="14", person=Person(id="55", name="Steve"), cancelled_at=MOMENT)
     for fact in (elsewhere, of_another):
         await journal.record(fact, Origin("m"))
-    theirs, alerts = {"11", "13"}, 2 + len([fact for fact in one_of_each() if isinstance(fact, AlertFact)])
+    theirs, alerts = {"11", "13"}, 2 + len([fact for fact in example_facts() if isinstance(fact, AlertFact)])
     for entity in (*theirs, "14"):
         about = INCIDENT | {"entity_id": entity, "lane": "alert"}
         await journal.record(AttemptFailed(**about, attempt=9, reason="no", delay_s=1.0), Origin("m"))
     for sequence in range(1, alerts + 1):
         await client.jetstream().publish(failure_subject("notify", "alert", sequence), b"the alert")
-    before = {stream: await count(client, stream) for stream in (IMAGES, SEARCHES)}
-    assert await count(client, JUDGEMENTS) == 1
+    before = {stream: await count_messages(client, stream) for stream in (IMAGES, SEARCHES)}
+    assert await count_messages(client, JUDGEMENTS) == 1
     for _ in range(2):
         await erasure.erase_person("7", "5")
-        assert await count(client, JUDGEMENTS) == 0
-        assert await count(client, ALERTS) == 2
-        assert await count(client, FAILURES) == 2
-        assert [await count(client, INCIDENTS, incident_filter("7", each)) for each in (*theirs, "14")] == [0, 0, 1]
-    assert {stream: await count(client, stream) for stream in (IMAGES, SEARCHES)} == before
+        assert await count_messages(client, JUDGEMENTS) == 0
+        assert await count_messages(client, ALERTS) == 2
+        assert await count_messages(client, FAILURES) == 2
+        assert [await count_messages(client, INCIDENTS, incident_filter("7", each)) for each in (*theirs, "14")] == [0, 0, 1]
+    assert {stream: await count_messages(client, stream) for stream in (IMAGES, SEARCHES)} == before
 
 
 async def test_a_server_that_is_down_is_unavailable(client: Client, record: Any, tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ async def test_a_server_that_is_down_is_unavailable(client: Client, record: Any,
             journal.record(posted("2"), Origin("m")),
             journal.holds(ImagePosted, "7", "1", "10"),
             journal.fetch(ImagePosted, "7", "1", "10"),
-            journal.first(ImageReposted, "7", "1"),
+            journal.fetch_first(ImageReposted, "7", "1"),
             posts.of_message("7", "10"),
             erasure.history("7", "1"),
             erasure.erase_image("7", "1", 1),

@@ -16,12 +16,12 @@ from contracts.events import ImagePosted
 from contracts.events.base import Fact
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import worker
-from pipeline.engine.registry import STAGES, stages_named
+from pipeline.engine.registry import STAGES, find_stages
 from pipeline.monitoring import health
-from pipeline.monitoring.status import idle_stages, status
-from pipeline.process import Process, running
+from pipeline.monitoring.status import find_idle_stages, read_status
+from pipeline.process import Process, open_process
 from pipeline.settings import Settings
-from tests.support.bench_stage import STAGE, unsettled, working
+from tests.support.bench_stage import STAGE, count_unsettled, run_stage
 from tests.support.facts import posted
 from tests.support.waiting import eventually
 
@@ -29,7 +29,7 @@ from tests.support.waiting import eventually
 @pytest.fixture(autouse=True)
 def _short_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker to which nothing comes has fetched soon."""
-    monkeypatch.setattr(worker, "FETCH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(worker, "WORKER_FETCH_TIMEOUT_S", 0.5)
 
 
 MakeSettings = Callable[..., Settings]
@@ -39,7 +39,7 @@ MakeSettings = Callable[..., Settings]
 async def persisting(settings: Settings, url: str) -> AsyncIterator[tuple[Process, Callable[[str], Any]]]:
     """A process with the persist stage, and a way to get its monitoring pages as (status, body)."""
     async with (
-        running(settings, url, stages_named(["persist"]), monitored=True) as process,
+        open_process(settings, url, find_stages(["persist"]), monitored=True) as process,
         aiohttp.ClientSession(f"http://127.0.0.1:{process.monitoring_port}") as session,
     ):
 
@@ -88,7 +88,7 @@ async def test_a_consumer_that_is_not_fetched_from_is_noticed(
             return (await get("/readyz"))[0] == 200
 
         await eventually(fetched)
-        monkeypatch.setattr(health, "FETCHED_WITHIN_S", 0.0)
+        monkeypatch.setattr(health, "RECENT_FETCH_S", 0.0)
         code, body = await get("/readyz")
         assert code == 503
         assert "no fetch lately" in body
@@ -124,11 +124,11 @@ async def test_status_tells_pending_in_flight_dead_letters_and_rate(
         await release.wait()
         return []
 
-    async with working(nats_url, client, journal, work, number=2):
+    async with run_stage(nats_url, client, journal, work, number=2):
         await journal.record(posted("0"), Origin("m"))
 
         async def image_lane() -> Any:
-            return next(row for row in await status(client, [STAGE], 0.1) if row.lane == "image")
+            return next(row for row in await read_status(client, [STAGE], 0.1) if row.lane == "image")
 
         async def buried() -> bool:
             return bool((await image_lane()).dead_letters == 1)
@@ -151,18 +151,18 @@ async def test_status_tells_pending_in_flight_dead_letters_and_rate(
             await eventually(settled)
 
         async def settled() -> bool:
-            return await unsettled(client, "IMAGES", "download-image") == 0
+            return await count_unsettled(client, "IMAGES", "download-image") == 0
 
-        [row] = [row for row in await status(client, [STAGE], 1.0, until_all_is_done) if row.lane == "image"]
+        [row] = [row for row in await read_status(client, [STAGE], 1.0, until_all_is_done) if row.lane == "image"]
         assert (row.pending, row.in_flight) == (0, 0)
         assert row.rate == 5.0
 
 
 async def test_a_stage_that_somebody_works_on_is_not_idle(nats_url: str, client: Client, settings: MakeSettings) -> None:
-    async with running(settings(), nats_url, stages_named(["persist"])):
+    async with open_process(settings(), nats_url, find_stages(["persist"])):
 
         async def idle() -> set[str]:
-            return {stage.name for stage in await idle_stages(client, [s for s in STAGES if "image" in s.families], "image")}
+            return {stage.name for stage in await find_idle_stages(client, [s for s in STAGES if "image" in s.families], "image")}
 
         async def only_others() -> bool:
             return await idle() == {stage.name for stage in STAGES if "image" in stage.families} - {"persist"}
@@ -173,4 +173,4 @@ async def test_a_stage_that_somebody_works_on_is_not_idle(nats_url: str, client:
 
 async def _all_idle(client: Client) -> bool:
     lane = [stage for stage in STAGES if "image" in stage.families]
-    return len(await idle_stages(client, lane, "image")) == len(lane)
+    return len(await find_idle_stages(client, lane, "image")) == len(lane)

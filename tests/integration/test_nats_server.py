@@ -13,11 +13,11 @@ from contracts.errors import MapSeekError
 from infra.nats import server
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
-from infra.nats.server import announced_url, embedded_server
+from infra.nats.server import embedded_server, read_announced_url
 from pipeline.clock import utc_now
 from pipeline.engine import topology
-from pipeline.process import log_server
-from tests.support.bench_stage import STAGE, count
+from pipeline.process import open_log_server
+from tests.support.bench_stage import STAGE, count_messages
 from tests.support.facts import posted
 from tests.support.waiting import eventually
 
@@ -28,9 +28,9 @@ def server_pid(folder: Path) -> int:
 
 async def test_it_announces_itself_while_it_runs(tmp_path: Path) -> None:
     async with embedded_server(tmp_path) as url:
-        assert announced_url(tmp_path) == url
+        assert read_announced_url(tmp_path) == url
         pid = server_pid(tmp_path)
-    assert announced_url(tmp_path) is None
+    assert read_announced_url(tmp_path) is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -71,7 +71,7 @@ async def test_a_missing_server_is_one_sentence(tmp_path: Path, monkeypatch: pyt
 async def test_killed_it_is_started_again_on_its_port_with_all_that_was_acknowledged(tmp_path: Path) -> None:
     async with embedded_server(tmp_path) as url:
         client = await connect(url, "test")
-        await topology.ensure(client, [STAGE])
+        await topology.ensure_topology(client, [STAGE])
         journal = JetStreamJournal(client, source="test", now=utc_now)
         await journal.record(posted("1"), Origin("m"))
         first = server_pid(tmp_path)
@@ -80,7 +80,7 @@ async def test_killed_it_is_started_again_on_its_port_with_all_that_was_acknowle
 
         async def recorded_again() -> bool:
             async with asyncio.timeout(5):
-                return await count(client, "IMAGES") == 1
+                return await count_messages(client, "IMAGES") == 1
 
         await eventually(lambda: client.is_connected)
         assert await eventually(recorded_again)
@@ -101,5 +101,5 @@ async def test_one_left_over_from_a_killed_mapseek_is_ended_first(tmp_path: Path
 async def test_a_data_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, settings) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "file").write_text("")
     with pytest.raises(MapSeekError, match=r"cannot be written .*MAPSEEK_DATA_DIR"):
-        async with log_server(settings(data_dir=tmp_path / "file" / "data")):
+        async with open_log_server(settings(data_dir=tmp_path / "file" / "data")):
             pass

@@ -15,10 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from contracts.errors import MapSeekError, Reject, RejectCode, Unavailable
-from infra.clip.calibration import FINE_UNTRAINED_MODEL, SMALL, TRAINED, UNTRAINED_MODEL, calibration_of_encoder
+from infra.clip.calibration import (
+    FINE_UNTRAINED_MODEL,
+    SMALL_CALIBRATION,
+    TRAINED_CALIBRATION,
+    UNTRAINED_MODEL,
+    find_encoder_calibration,
+)
 from infra.clip.encoder import OpenClipEncoder, open_encoder
-from infra.clip.shipped import MODELS, SMALL_MODEL, shipped_tag
-from infra.sandbox.art.generate import piece
+from infra.clip.shipped import MODELS_FOLDER, SMALL_MODEL, find_shipped_tag
+from infra.sandbox.art.generate import draw_piece
 from infra.vision import distortions
 from pipeline.settings import Settings
 
@@ -50,7 +56,7 @@ async def fine() -> AsyncIterator[OpenClipEncoder]:
 
 
 async def vectors(encoder: OpenClipEncoder, images: list[Image.Image]) -> NDArray[np.float32]:
-    encoded = await asyncio.gather(*(encoder.encode(distortions.png(image), urgent=False) for image in images))
+    encoded = await asyncio.gather(*(encoder.encode(distortions.encode_png(image), urgent=False) for image in images))
     return np.stack([np.frombuffer(vector, "<f4") for vector in encoded])
 
 
@@ -74,13 +80,13 @@ async def test_the_cure_for_torchvision_is_still_needed() -> None:
 
 
 async def test_the_default_is_trained_and_ships_with_its_card(small: OpenClipEncoder) -> None:
-    about, tag = small.encoder, shipped_tag(SMALL_MODEL)
+    about, tag = small.encoder, find_shipped_tag(SMALL_MODEL)
     assert Settings.model_fields["model"].default == SMALL_MODEL
     assert (about.id, about.dimensions, about.trained) == (f"open_clip/{SMALL_MODEL}/{tag}/fp32", 512, True)
-    assert calibration_of_encoder(about.id) == about.calibration == SMALL
-    card = (MODELS / f"{SMALL_MODEL}.md").read_text()
+    assert find_encoder_calibration(about.id) == about.calibration == SMALL_CALIBRATION
+    card = (MODELS_FOLDER / f"{SMALL_MODEL}.md").read_text()
     assert all(word in card for word in (str(tag), about.digest, "MIT", "seed"))
-    assert sum(path.stat().st_size for path in MODELS.iterdir()) <= 12_000_000
+    assert sum(path.stat().st_size for path in MODELS_FOLDER.iterdir()) <= 12_000_000
 
 
 async def test_the_default_needs_no_network() -> None:
@@ -89,18 +95,18 @@ async def test_the_default_needs_no_network() -> None:
         "def refused(*_: object, **__: object) -> None: raise AssertionError('the network was asked')\n"
         "socket.socket.connect = socket.getaddrinfo = refused\n"
         "from infra.clip.loading import load_tower\n"
-        f"print(load_tower({SMALL_MODEL!r}, {shipped_tag(SMALL_MODEL)!r}, device='cpu', precision='fp32').name)"
+        f"print(load_tower({SMALL_MODEL!r}, {find_shipped_tag(SMALL_MODEL)!r}, device='cpu', precision='fp32').name)"
     )
     done = python(code)
-    assert done.stdout.strip() == f"open_clip/{SMALL_MODEL}/{shipped_tag(SMALL_MODEL)}/fp32", done.stderr
+    assert done.stdout.strip() == f"open_clip/{SMALL_MODEL}/{find_shipped_tag(SMALL_MODEL)}/fp32", done.stderr
 
 
 async def test_the_default_puts_distorted_pieces_nearest_to_their_own(small: OpenClipEncoder) -> None:
-    archived = [piece(seed) for seed in SEEDS]
+    archived = [draw_piece(seed) for seed in SEEDS]
     gallery = await vectors(small, archived)
     distorted = {
         "jpeg": [distortions.reencode(distortions.resize(image, 0.5), 30) for image in archived],
-        "darker": [distortions.brightness(image, 0.4) for image in archived],
+        "darker": [distortions.change_brightness(image, 0.4) for image in archived],
         "turned": [image.rotate(6, Image.Resampling.BILINEAR, fillcolor=(90, 85, 80)) for image in archived],
         "blurred": [image.filter(ImageFilter.GaussianBlur(2.5)) for image in archived],
     }
@@ -114,7 +120,7 @@ async def test_the_one_before_it_is_untrained_and_says_so(encoder: OpenClipEncod
     about = encoder.encoder
     assert (about.id, about.dimensions, about.trained) == ("open_clip/mapseek-untrained/untrained/fp32", 512, False)
     assert 0 < about.calibration.possible_at < about.calibration.match_at < 1
-    vector = await encoder.encode(distortions.png(piece(1)), urgent=True)
+    vector = await encoder.encode(distortions.encode_png(draw_piece(1)), urgent=True)
     assert len(vector) == 4 * 512
     assert np.linalg.norm(np.frombuffer(vector, "<f4")) == pytest.approx(1, abs=1e-5)
 
@@ -143,9 +149,9 @@ async def test_random_weights_leave_the_random_numbers_of_others_alone() -> None
 
 
 async def test_a_picture_gives_the_same_vector_alone_and_in_a_batch(encoder: OpenClipEncoder) -> None:
-    image = piece(4)
+    image = draw_piece(4)
     alone = await vectors(encoder, [image])
-    together = await vectors(encoder, [image, *(piece(seed) for seed in range(20, 30))])
+    together = await vectors(encoder, [image, *(draw_piece(seed) for seed in range(20, 30))])
     assert np.allclose(alone[0], together[0], atol=1e-5)
     assert float(alone[0] @ together[1]) < 0.9
 
@@ -155,14 +161,14 @@ async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(
     model: str, small: OpenClipEncoder, encoder: OpenClipEncoder, fine: OpenClipEncoder
 ) -> None:
     tower = {"small": small, "encoder": encoder, "fine": fine}[model]
-    archived = [piece(seed) for seed in SEEDS]
+    archived = [draw_piece(seed) for seed in SEEDS]
     gallery = await vectors(tower, archived)
     calibration = tower.encoder.calibration
     same = {
         "jpeg 50": [distortions.reencode(image, 50) for image in archived],
         "half": [distortions.resize(image, 0.5) for image in archived],
-        "darker": [distortions.brightness(image, 0.7) for image in archived],
-        "lighter": [distortions.brightness(image, 1.3) for image in archived],
+        "darker": [distortions.change_brightness(image, 0.7) for image in archived],
+        "lighter": [distortions.change_brightness(image, 1.3) for image in archived],
     }
     for how, queries in same.items():
         similar = await vectors(tower, queries) @ gallery.T
@@ -171,7 +177,7 @@ async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(
     cropped = await vectors(tower, [distortions.crop(image, 0.1) for image in archived]) @ gallery.T
     assert (cropped.argmax(1) == np.arange(len(archived))).mean() >= 0.95
     assert (cropped.diagonal() >= calibration.possible_at).mean() >= 0.8
-    never = await vectors(tower, [piece(seed + 1000) for seed in SEEDS]) @ gallery.T
+    never = await vectors(tower, [draw_piece(seed + 1000) for seed in SEEDS]) @ gallery.T
     assert never.max() < calibration.match_at
     assert (never.max(1) >= calibration.possible_at).mean() <= 0.1
 
@@ -182,11 +188,11 @@ async def test_the_second_small_one_is_another_encoder_with_thresholds_of_its_ow
     about = fine.encoder
     assert (about.id, about.dimensions, about.trained) == ("open_clip/mapseek-untrained-fine/untrained/fp32", 384, False)
     assert about.digest != encoder.encoder.digest
-    assert calibration_of_encoder(about.id) == about.calibration != encoder.encoder.calibration
+    assert find_encoder_calibration(about.id) == about.calibration != encoder.encoder.calibration
 
 
 async def test_the_second_small_one_sees_all_of_a_wide_picture(encoder: OpenClipEncoder, fine: OpenClipEncoder) -> None:
-    wide, other = (piece(seed).resize((384, 128)) for seed in SEEDS[:2])
+    wide, other = (draw_piece(seed).resize((384, 128)) for seed in SEEDS[:2])
     changed = wide.copy()
     changed.paste(other.crop((0, 0, 120, 128)), (0, 0))
     alike = [float(first @ second) for first, second in [await vectors(tower, [wide, changed]) for tower in (encoder, fine)]]
@@ -197,7 +203,7 @@ async def test_the_second_small_one_sees_all_of_a_wide_picture(encoder: OpenClip
 async def test_the_second_small_one_finds_more_of_what_is_cropped_off_centre(
     encoder: OpenClipEncoder, fine: OpenClipEncoder
 ) -> None:
-    archived = [piece(seed) for seed in SEEDS]
+    archived = [draw_piece(seed) for seed in SEEDS]
     corners = [((number * 7) % 11 / 10, (number * 3) % 11 / 10) for number in range(len(archived))]
     cropped = [distortions.crop(image, 0.1, anchor=corner) for image, corner in zip(archived, corners, strict=True)]
     found = []
@@ -208,7 +214,7 @@ async def test_the_second_small_one_finds_more_of_what_is_cropped_off_centre(
 
 
 async def test_a_picture_that_cannot_be_decoded_fails_alone(encoder: OpenClipEncoder) -> None:
-    whole = distortions.png(piece(2))
+    whole = distortions.encode_png(draw_piece(2))
     asked = [whole, b"", b"no picture", whole[: len(whole) // 2]]
     good, *bad = await asyncio.gather(*(encoder.encode(each, urgent=False) for each in asked), return_exceptions=True)
     assert isinstance(good, bytes)
@@ -218,7 +224,7 @@ async def test_a_picture_that_cannot_be_decoded_fails_alone(encoder: OpenClipEnc
 
 async def test_a_search_overtakes_the_archive() -> None:
     encoder = await open_encoder(UNTRAINED_MODEL, None, device="cpu", batch_size=2)
-    image = distortions.png(piece(1))
+    image = distortions.encode_png(draw_piece(1))
     order = list[str]()
 
     async def ask(name: str, *, urgent: bool) -> None:
@@ -244,9 +250,9 @@ async def test_a_checkpoint_file_gives_its_weights_back(tmp_path: Path, encoder:
     loaded = await open_encoder(UNTRAINED_MODEL, str(path), device="cpu")
     again = await open_encoder(UNTRAINED_MODEL, str(path), device="cpu")
     about = loaded.encoder
-    assert (about.id, about.trained, about.calibration) == ("open_clip/mapseek-untrained/small.pt/fp32", True, TRAINED)
+    assert (about.id, about.trained, about.calibration) == ("open_clip/mapseek-untrained/small.pt/fp32", True, TRAINED_CALIBRATION)
     assert about.digest == again.encoder.digest != encoder.encoder.digest
-    image = piece(6)
+    image = draw_piece(6)
     with torch.inference_mode():
         expected = model.eval().encode_image(loaded._tower.prepare(image)[None], normalize=True)[0].numpy()
     assert np.allclose((await vectors(loaded, [image]))[0], expected, atol=1e-6)
@@ -313,7 +319,7 @@ async def test_an_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatc
 async def test_cached_weights_need_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import huggingface_hub
 
-    from infra.clip.loading import weights_of
+    from infra.clip.loading import fetch_weights
 
     snapshot = tmp_path / "models--some--model" / "snapshots" / "0123"
     snapshot.mkdir(parents=True)
@@ -322,7 +328,7 @@ async def test_cached_weights_need_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_p
     (tmp_path / "models--some--model" / "refs" / "main").write_text("0123")
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    assert weights_of("model", "tag", {"hf_hub": "some/model/"}).read_bytes() == b"weights"
+    assert fetch_weights("model", "tag", {"hf_hub": "some/model/"}).read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize(
@@ -354,7 +360,7 @@ async def test_vit_b_32_itself_runs() -> None:
     encoder = await open_encoder("ViT-B-32", None, device="cpu")
     about = encoder.encoder
     assert (about.id, about.dimensions, about.trained) == ("open_clip/ViT-B-32/untrained/fp32", 512, False)
-    archived = [piece(seed) for seed in SEEDS[:10]]
+    archived = [draw_piece(seed) for seed in SEEDS[:10]]
     gallery = await vectors(encoder, archived)
     again = await vectors(encoder, [distortions.reencode(image, 80) for image in archived]) @ gallery.T
     await encoder.close()

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 from threadpoolctl import threadpool_info
 
-from pipeline.engine.registry import stages_named
-from pipeline.process import running
+from pipeline.engine.registry import find_stages
+from pipeline.process import open_process
 from pipeline.settings import Settings
 
 
 async def test_matrices_are_multiplied_in_one_thread(nats_url: str, settings: Callable[..., Settings]) -> None:
     before = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
-    async with running(settings(), nats_url, stages_named(["persist"])):
+    async with open_process(settings(), nats_url, find_stages(["persist"])):
         within = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
     assert within
     assert set(within) == {1}

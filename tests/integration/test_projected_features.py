@@ -12,19 +12,19 @@ from contracts.events import Fact, GenerationDropped, ImageFingerprinted, ImageR
 from infra.blobs.files import FileBlobStore, open_blob_store
 from infra.features.snapshot import load
 from infra.nats.journal import JetStreamJournal
-from infra.vision.prints import unpacked
+from infra.vision.prints import unpack_print
 from pipeline.engine import topology
-from pipeline.projections.features import ProjectedFeatures, features, projected_features
+from pipeline.projections.features import FeatureProjection, build_feature_kind, open_feature_projection
 from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
-from pipeline.projections.snapshots import Report, projected_index
+from pipeline.projections.snapshots import RebuildReport, open_vector_projection
 from tests.support.facts import MOMENT
-from tests.support.feature_search import archived, asked, ids_of
+from tests.support.feature_search import archived_fingerprint, ids_of, query_fingerprint
 from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
 async def logs(client: Client) -> None:
-    await topology.ensure(client, [])
+    await topology.ensure_topology(client, [])
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def index(client: Client, folder: Path, blobs: FileBlobStore) -> AsyncIterator[ProjectedFeatures]:
-    async with projected_features(client, folder, blobs) as projected:
+async def index(client: Client, folder: Path, blobs: FileBlobStore) -> AsyncIterator[FeatureProjection]:
+    async with open_feature_projection(client, folder, blobs) as projected:
         yield projected
 
 
@@ -51,8 +51,8 @@ async def record(journal: JetStreamJournal, *facts: Fact) -> None:
 async def fingerprinted(
     blobs: FileBlobStore, number: int, *, channel_id: str = "70", thread_of: str | None = None, generation: str = "g1"
 ) -> ImageFingerprinted:
-    data = archived(number)
-    made = unpacked(data)
+    data = archived_fingerprint(number)
+    made = unpack_print(data)
     return ImageFingerprinted(
         guild_id="7",
         channel_id=channel_id,
@@ -67,16 +67,16 @@ async def fingerprinted(
     )
 
 
-async def best(index: ProjectedFeatures, number: int, channels: list[str] | None = None) -> list[str]:
-    return ids_of(await index.candidates("7", "g1", asked(number), top=1, channels=channels))
+async def best(index: FeatureProjection, number: int, channels: list[str] | None = None) -> list[str]:
+    return ids_of(await index.candidates("7", "g1", query_fingerprint(number), top=1, channels=channels))
 
 
-async def asked_processes(client: Client, *, verify: bool) -> list[Report]:
-    return await ask_processes(client, verify=verify, heard=lambda _: None)
+async def asked_processes(client: Client, *, verify: bool) -> list[RebuildReport]:
+    return await ask_processes(client, verify=verify, on_report=lambda _: None)
 
 
 async def test_a_search_sees_what_was_recorded_a_moment_before_and_only_in_its_channels(
-    index: ProjectedFeatures, journal: JetStreamJournal, blobs: FileBlobStore
+    index: FeatureProjection, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
     await record(journal, *[await fingerprinted(blobs, number) for number in range(1, 6)])
     await record(journal, await fingerprinted(blobs, 6, channel_id="71", thread_of="70"))
@@ -87,7 +87,7 @@ async def test_a_search_sees_what_was_recorded_a_moment_before_and_only_in_its_c
 
 
 async def test_removed_images_and_dropped_generations_answer_no_more(
-    index: ProjectedFeatures, journal: JetStreamJournal, blobs: FileBlobStore
+    index: FeatureProjection, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
     await record(
         journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2), await fingerprinted(blobs, 3, generation="g2")
@@ -107,7 +107,7 @@ async def test_removed_images_and_dropped_generations_answer_no_more(
 
 
 async def test_a_missing_or_damaged_fingerprint_is_left_out_with_a_warning(
-    index: ProjectedFeatures, journal: JetStreamJournal, blobs: FileBlobStore
+    index: FeatureProjection, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
     missing, good = await fingerprinted(blobs, 1), await fingerprinted(blobs, 3)
     await blobs.delete(missing.fingerprint)
@@ -124,12 +124,12 @@ async def test_it_goes_on_from_its_snapshot_without_the_blobs_that_it_has_read(
     client: Client, folder: Path, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
     first = await fingerprinted(blobs, 1)
-    async with projected_features(client, folder, blobs) as index:
+    async with open_feature_projection(client, folder, blobs) as index:
         await record(journal, first)
         assert await best(index, 1) == ["1"]
     await blobs.delete(first.fingerprint)
     await record(journal, await fingerprinted(blobs, 2))
-    async with projected_features(client, folder, blobs) as index:
+    async with open_feature_projection(client, folder, blobs) as index:
         assert await best(index, 1) == ["1"]
         assert await best(index, 2) == ["2"]
     saved = load(folder)
@@ -138,11 +138,11 @@ async def test_it_goes_on_from_its_snapshot_without_the_blobs_that_it_has_read(
 
 
 async def test_both_indexes_of_a_process_are_compared_with_the_log_and_a_rebuild_heals_a_difference(
-    client: Client, tmp_path: Path, index: ProjectedFeatures, journal: JetStreamJournal, blobs: FileBlobStore
+    client: Client, tmp_path: Path, index: FeatureProjection, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
     await record(journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2))
     assert await best(index, 2) == ["2"]
-    async with projected_index(client, tmp_path / "vectors"):
+    async with open_vector_projection(client, tmp_path / "vectors"):
         reports = await asked_processes(client, verify=True)
     assert sorted(report.index for report in reports) == ["index of features", "vector index"]
     assert {report.state for report in reports} == {"done"}
@@ -159,7 +159,7 @@ async def test_the_snapshot_of_an_index_that_nobody_holds_is_rebuilt(
     client: Client, folder: Path, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
     await record(journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2))
-    kind = features(blobs)
+    kind = build_feature_kind(blobs)
     for verify, found in ((True, None), (False, 2), (True, 2)):
         comparison = await rebuild_snapshot(client, folder, kind, verify=verify, progress=lambda _, __: None)
         assert (comparison.vectors if comparison else None) == found

@@ -11,10 +11,10 @@ from contracts.envelope import Origin
 from contracts.events import Calibration, ImageEmbedded, ImageFingerprinted, ImageRemoved, ImageReposted
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
-from pipeline.projections.snapshots import projected_index
-from pipeline.projections.vectors import ProjectedIndex
+from pipeline.projections.snapshots import open_vector_projection
+from pipeline.projections.vectors import VectorProjection
 from stages import link
-from stages.matching import Prints
+from stages.matching import ArchiveFingerprints
 from tests.support.facts import MOMENT
 from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.support.vector_search import ids_of
@@ -33,12 +33,12 @@ def embedded(image_id: str, channel_id: str, thread_of: str | None = None, degre
 
 @pytest.fixture(autouse=True)
 async def logs(client: Client) -> None:
-    await topology.ensure(client, [])
+    await topology.ensure_topology(client, [])
 
 
 @pytest.fixture
-async def index(client: Client, tmp_path: Path) -> AsyncIterator[ProjectedIndex]:
-    async with projected_index(client, tmp_path / "vectors") as projected:
+async def index(client: Client, tmp_path: Path) -> AsyncIterator[VectorProjection]:
+    async with open_vector_projection(client, tmp_path / "vectors") as projected:
         yield projected
 
 
@@ -58,29 +58,29 @@ async def record(journal: JetStreamJournal, *facts: ImageEmbedded | ImageRemoved
     ids=["all", "a channel with its public thread", "the public thread's own id", "a private thread"],
 )
 async def test_a_public_thread_is_seen_by_its_channels_readers_and_a_private_one_by_its_own(
-    index: ProjectedIndex, journal: JetStreamJournal, channels: list[str] | None, seen: list[str]
+    index: VectorProjection, journal: JetStreamJournal, channels: list[str] | None, seen: list[str]
 ) -> None:
     await record(journal, embedded("1", "70"), embedded("2", "71", "70", 5), embedded("3", "72", degrees=10))
     assert ids_of(await index.search("7", "g1", vector(), top=5, channels=channels)) == seen
-    alike = await index.like("7", "g1", "1", at_least=0.9, top=5, channels=channels)
+    alike = await index.find_similar("7", "g1", "1", at_least=0.9, top=5, channels=channels)
     assert ids_of(alike) == [image_id for image_id in seen if image_id != "1"]
 
 
-async def test_what_is_removed_is_like_nothing(index: ProjectedIndex, journal: JetStreamJournal) -> None:
+async def test_what_is_removed_is_like_nothing(index: VectorProjection, journal: JetStreamJournal) -> None:
     await record(journal, embedded("1", "70"), embedded("2", "70"))
     await index.search("7", "g1", vector(), top=5, channels=None)
     gone = ImageRemoved(guild_id="7", channel_id="70", image_id="2", message_id="9", removed_at=MOMENT, cause="deleted")
     await record(journal, gone)
 
     async def forgotten() -> bool:
-        return not await index.like("7", "g1", "1", at_least=0.9, top=5, channels=None)
+        return not await index.find_similar("7", "g1", "1", at_least=0.9, top=5, channels=None)
 
     await eventually(forgotten)
-    assert list(await index.like("7", "g1", "2", at_least=0.9, top=5, channels=None)) == []
+    assert list(await index.find_similar("7", "g1", "2", at_least=0.9, top=5, channels=None)) == []
 
 
 async def test_a_repost_is_linked_to_a_post_that_was_embedded_a_moment_before(
-    index: ProjectedIndex, journal: JetStreamJournal
+    index: VectorProjection, journal: JetStreamJournal
 ) -> None:
     catalogue = MemoryCatalogue()
     for day, image_id in [(1, "1"), (2, "2")]:
@@ -88,7 +88,7 @@ async def test_a_repost_is_linked_to_a_post_that_was_embedded_a_moment_before(
         catalogue.documents[image_id] = {"discord_message_id": f"m{image_id}", "metadata": metadata}
     await record(journal, embedded("1", "70"), embedded("2", "72", degrees=3))
     blobs = MemoryBlobs()
-    prints = Prints(MemoryFeatures(), FixedComparing(), blobs)
+    prints = ArchiveFingerprints(MemoryFeatures(), FixedComparing(), blobs)
     deps = link.Deps(journal, index, catalogue, prints, Calibration(match_at=0.9, possible_at=0.6), lambda: True)
     plain = {"guild_id": "7", "channel_id": "70", "generation": "g1", "method": "f1", "hash": "0" * 64, "quality": 0, "features": 0}
     blob = await blobs.put(b"a print of no features")

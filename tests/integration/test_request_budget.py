@@ -9,29 +9,29 @@ import pytest
 from disnake.http import HTTPClient, Route
 
 from contracts.errors import Retry
-from infra.discord.gateway import simulated
-from infra.discord.rest.client import RestLogin
-from infra.discord.rest.rate_limit import MOST, Budget, Held, limiting
+from infra.discord.gateway import simulator_endpoint
+from infra.discord.rest.client import RestClient
+from infra.discord.rest.rate_limit import MAX_INVALID_REQUESTS, RequestBudget, RequestsPaused, build_trace_config
 from infra.sandbox.simulator import Overwrite, Permission
 from tests.support.fakes import MemoryJournal, MemoryState
-from tests.support.gateway import Discord, listening, simulated_discord
+from tests.support.gateway import Discord, run_listening_gateway, simulated_discord
 
 
 @pytest.fixture
 async def discord(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Discord]:
     monkeypatch.setattr(Route, "BASE", Route.BASE)
     async with simulated_discord(rate_limits=True) as discord:
-        simulated(discord.simulator.api_base).use()
+        simulator_endpoint(discord.simulator.api_base).use()
         yield discord
 
 
 async def test_several_processes_stay_below_the_global_limit(discord: Discord) -> None:
     state = MemoryState()
     channels = [discord.simulator.add_text_channel(discord.guild, f"channel-{number}") for number in range(50)]
-    logins = [RestLogin(discord.simulator.token, Budget(state)) for _ in range(3)]
+    logins = [RestClient(discord.simulator.token, RequestBudget(state)) for _ in range(3)]
 
-    async def ask(login: RestLogin, channel_id: int) -> None:
-        async with login.asking("for a channel") as client:
+    async def ask(login: RestClient, channel_id: int) -> None:
+        async with login.client_for("for a channel") as client:
             await client.get_channel(channel_id)
 
     try:
@@ -50,24 +50,24 @@ def test_disnake_takes_no_tracing_yet() -> None:
 
 async def test_the_gateway_counts_with_the_others(discord: Discord) -> None:
     state = MemoryState()
-    async with listening(discord, MemoryJournal(), state=state):
+    async with run_listening_gateway(discord, MemoryJournal(), state=state):
         assert state.entries["requests.all"]
 
 
 async def test_refusals_are_counted_and_in_the_end_nothing_is_sent(discord: Discord) -> None:
     state, clock = MemoryState(), 1_795_000_000.0
-    budget = Budget(state, clock=lambda: clock)
+    budget = RequestBudget(state, clock=lambda: clock)
     me = discord.simulator.me(discord.guild)
     secret = discord.simulator.add_text_channel(discord.guild, "secret", [Overwrite(me, deny=Permission.VIEW_CHANNEL)])
-    async with aiohttp.ClientSession(trace_configs=[limiting(budget)]) as session:
+    async with aiohttp.ClientSession(trace_configs=[build_trace_config(budget)]) as session:
         url = f"{discord.simulator.api_base}/channels/{secret.id}"
         async with session.get(url, headers={"Authorization": f"Bot {discord.simulator.token}"}) as response:
             assert response.status == 403
         assert b'"29916666":1' in state.entries["requests.invalid"].value
-        for _ in range(MOST - 1):
-            await budget.told(url, 403)
+        for _ in range(MAX_INVALID_REQUESTS - 1):
+            await budget.record_response(url, 403)
         sent = sum(discord.simulator.requests.values())
-        with pytest.raises(Held) as caught:
+        with pytest.raises(RequestsPaused) as caught:
             await session.get(url)
     assert caught.value.after is not None
     assert caught.value.after > 600
@@ -75,13 +75,13 @@ async def test_refusals_are_counted_and_in_the_end_nothing_is_sent(discord: Disc
 
 
 async def test_what_is_held_is_tried_again_when_the_window_has_ended(discord: Discord) -> None:
-    budget = Budget(MemoryState())
-    async with RestLogin(discord.simulator.token, budget) as rest:
-        async with rest.asking("for nothing"):
+    budget = RequestBudget(MemoryState())
+    async with RestClient(discord.simulator.token, budget) as rest:
+        async with rest.client_for("for nothing"):
             pass
-        for _ in range(MOST):
-            await budget.told(f"{discord.simulator.api_base}/channels/1", 429)
+        for _ in range(MAX_INVALID_REQUESTS):
+            await budget.record_response(f"{discord.simulator.api_base}/channels/1", 429)
         with pytest.raises(Retry) as caught:
-            async with rest.asking("for a channel") as client:
+            async with rest.client_for("for a channel") as client:
                 await client.get_channel(discord.gallery.id)
     assert caught.value.after is not None

@@ -12,9 +12,9 @@ from contracts.errors import Reject, RejectCode, Retry, Unavailable
 from contracts.events.base import Fact
 from contracts.subjects import subject_of
 from infra.nats.journal import JetStreamJournal
-from infra.nats.reader import body_of, read
+from infra.nats.reader import decode_fact, encode_body
 from pipeline.engine import consumers, topology
-from tests.support.bench_stage import STAGE, count, dead_letter, downloaded, unsettled, working
+from tests.support.bench_stage import STAGE, count_messages, count_unsettled, downloaded, last_dead_letter, run_stage
 from tests.support.facts import posted, requested
 from tests.support.waiting import eventually
 
@@ -23,19 +23,19 @@ DOWNLOADED = "mapseek.image.downloaded.>"
 
 async def recorded(client: Client, subject: str) -> Fact:
     message = await client.jetstream().get_last_msg("IMAGES" if ".image." in subject else "SEARCHES", subject)
-    return read(message.subject or "", message.headers, message.data or b"").fact
+    return decode_fact(message.subject or "", message.headers, message.data or b"").fact
 
 
 @pytest.fixture
 async def provisioned(client: Client) -> None:
-    await topology.ensure(client, [STAGE])
+    await topology.ensure_topology(client, [STAGE])
 
 
 async def settled(client: Client, family: str = "image") -> None:
     stream = "IMAGES" if family == "image" else "SEARCHES"
 
     async def none_left() -> bool:
-        return await unsettled(client, stream, f"download-{family}") == 0
+        return await count_unsettled(client, stream, f"download-{family}") == 0
 
     await eventually(none_left)
 
@@ -47,7 +47,7 @@ async def test_a_fact_becomes_facts_that_say_where_they_come_from(
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("message-10"))
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
     message = await client.jetstream().get_last_msg("IMAGES", DOWNLOADED)
     assert message.headers is not None
@@ -66,11 +66,11 @@ async def test_a_fact_is_recorded_once_however_often_its_cause_is_delivered(
     async def work(event: Fact) -> Sequence[Fact]:
         return [downloaded(event)]
 
-    async with working(nats_url, client, journal, work) as runtime:
+    async with run_stage(nats_url, client, journal, work) as runtime:
         await settled(client)
-    assert await count(client, "IMAGES", DOWNLOADED) == 1
-    assert await count(client, "FAILURES") == 0
-    assert runtime.metrics.known.labels("download", "image")._value.get() == 1
+    assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
+    assert await count_messages(client, "FAILURES") == 0
+    assert runtime.metrics.already_recorded.labels("download", "image")._value.get() == 1
 
 
 async def test_what_cannot_be_recorded_yet_is_recorded_before_its_cause_is_acknowledged(
@@ -90,11 +90,11 @@ async def test_what_cannot_be_recorded_yet_is_recorded_before_its_cause_is_ackno
 
     await journal.record(posted(), Origin("m"))
     monkeypatch.setattr(journal, "record", refuse_at_first)
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
     assert refused == 3
-    assert await count(client, "IMAGES", DOWNLOADED) == 1
-    assert await count(client, "FAILURES") == 0
+    assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
+    assert await count_messages(client, "FAILURES") == 0
 
 
 async def test_a_rejection_is_a_fact_and_is_not_retried(
@@ -109,15 +109,15 @@ async def test_a_rejection_is_a_fact_and_is_not_retried(
 
     await journal.record(posted(), Origin("m"))
     await journal.record(requested(), Origin("s"))
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
         await settled(client, "search")
     assert calls == 2
-    assert await recorded(client, "mapseek.image.rejected.>") == posted().rejected(
+    assert await recorded(client, "mapseek.image.rejected.>") == posted().to_rejection(
         "download", RejectCode.TOO_LARGE, "26 MB is more than 25 MB."
     )
-    assert await count(client, "SEARCHES", "mapseek.search.rejected.>") == 1
-    assert await count(client, "FAILURES") == 0
+    assert await count_messages(client, "SEARCHES", "mapseek.search.rejected.>") == 1
+    assert await count_messages(client, "FAILURES") == 0
 
 
 async def test_a_retry_that_works_leaves_no_trace(
@@ -133,11 +133,11 @@ async def test_a_retry_that_works_leaves_no_trace(
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("m"))
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
     assert calls == 3
-    assert await count(client, "IMAGES", DOWNLOADED) == 1
-    assert await count(client, "FAILURES") == 0
+    assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
+    assert await count_messages(client, "FAILURES") == 0
 
 
 async def test_retries_in_vain_end_as_a_dead_letter_with_payload_and_reason(
@@ -151,12 +151,12 @@ async def test_retries_in_vain_end_as_a_dead_letter_with_payload_and_reason(
         raise Retry("the CDN answered 503")
 
     await journal.record(posted(), Origin("message-10"))
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
-    letter = await dead_letter(client, "mapseek.failure.download.image.1")
+    letter = await last_dead_letter(client, "mapseek.failure.download.image.1")
     assert letter is not None
     headers, body = letter
-    assert body == body_of(posted())
+    assert body == encode_body(posted())
     assert calls == STAGE.attempts
     assert headers["mapseek-cause"] == "exhausted"
     assert headers["mapseek-reason"] == "the CDN answered 503"
@@ -175,15 +175,15 @@ async def test_a_bug_ends_as_a_dead_letter_with_its_traceback_and_the_others_go_
 
     for number in range(10):
         await journal.record(posted(str(number)), Origin("m"))
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
-    assert await count(client, "IMAGES", DOWNLOADED) == 9
-    letter = await dead_letter(client)
+    assert await count_messages(client, "IMAGES", DOWNLOADED) == 9
+    letter = await last_dead_letter(client)
     assert letter is not None
     assert letter[0]["mapseek-cause"] == "error"
     assert letter[0]["mapseek-reason"] == "a bug of two lines"
     assert "ZeroDivisionError" in letter[0]["mapseek-traceback"]
-    assert await count(client, "FAILURES") == 1
+    assert await count_messages(client, "FAILURES") == 1
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ async def test_malformed_messages_are_dead_letters_at_once(
         raise AssertionError("must not be called")
 
     await client.jetstream().publish(subject, body)
-    async with working(nats_url, client, journal, work):
-        letter = await eventually(lambda: dead_letter(client))
+    async with run_stage(nats_url, client, journal, work):
+        letter = await eventually(lambda: last_dead_letter(client))
         await settled(client, subject.split(".")[1])
     assert letter is not None
     assert letter[0]["mapseek-cause"] == "malformed"
@@ -218,9 +218,9 @@ async def test_a_message_that_kills_every_process_is_buried_before_it_reaches_th
     async def work(_event: Fact) -> Sequence[Fact]:
         raise AssertionError("must not be called")
 
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
-    letter = await dead_letter(client)
+    letter = await last_dead_letter(client)
     assert letter is not None
     assert letter[0]["mapseek-cause"] == "poison"
     assert letter[0]["mapseek-attempts"] == str(STAGE.attempts + 1)
@@ -240,14 +240,14 @@ async def test_an_outage_holds_the_message_without_using_up_its_attempts(
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("m"))
-    async with working(nats_url, client, journal, work) as runtime:
+    async with run_stage(nats_url, client, journal, work) as runtime:
         await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
         await eventually(lambda: calls > 4 * STAGE.attempts)
         down = False
         await settled(client)
         assert runtime.waiting_for == {}
-    assert await count(client, "IMAGES", DOWNLOADED) == 1
-    assert await count(client, "FAILURES") == 0
+    assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
+    assert await count_messages(client, "FAILURES") == 0
     info = await client.jetstream().consumer_info("IMAGES", "download-image")
     assert info.delivered is not None
     assert info.delivered.consumer_seq == 1
@@ -264,12 +264,12 @@ async def test_a_held_message_is_left_to_the_next_process_when_this_one_is_stopp
         return [downloaded(event)]
 
     await journal.record(posted(), Origin("m"))
-    async with working(nats_url, client, journal, work) as runtime:
+    async with run_stage(nats_url, client, journal, work) as runtime:
         await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
     down = False
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
-    assert await count(client, "IMAGES", DOWNLOADED) == 1
+    assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
 
 
 async def test_the_circuit_breaker_keeps_a_log_from_being_emptied_into_failures(
@@ -284,15 +284,15 @@ async def test_the_circuit_breaker_keeps_a_log_from_being_emptied_into_failures(
 
     for number in range(30):
         await journal.record(posted(str(number)), Origin("m"))
-    async with working(nats_url, client, journal, work, number=1) as runtime:
+    async with run_stage(nats_url, client, journal, work, number=1) as runtime:
         await eventually(lambda: runtime.waiting_for.get("download") == "circuit breaker")
-        buried = await count(client, "FAILURES")
+        buried = await count_messages(client, "FAILURES")
         assert buried == 3
         broken = False
         await settled(client)
         await eventually(lambda: runtime.waiting_for == {})
-    assert await count(client, "FAILURES") == buried
-    assert await count(client, "IMAGES", DOWNLOADED) == 30 - buried
+    assert await count_messages(client, "FAILURES") == buried
+    assert await count_messages(client, "IMAGES", DOWNLOADED) == 30 - buried
 
 
 async def test_one_who_waits_for_an_answer_is_told_of_the_dead_letter(
@@ -302,11 +302,11 @@ async def test_one_who_waits_for_an_answer_is_told_of_the_dead_letter(
         raise ZeroDivisionError
 
     await journal.record(requested(), Origin("interaction-11"))
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client, "search")
     rejected = await recorded(client, "mapseek.search.rejected.>")
     assert "interaction-11" in rejected.model_dump()["reason"]
-    assert await count(client, "FAILURES", "mapseek.failure.download.search.*") == 1
+    assert await count_messages(client, "FAILURES", "mapseek.failure.download.search.*") == 1
 
 
 async def test_work_that_takes_longer_than_the_acknowledgement_timer_is_done_once(
@@ -325,9 +325,9 @@ async def test_work_that_takes_longer_than_the_acknowledgement_timer_is_done_onc
             await asyncio.wait_for(redelivered.wait(), 3)
         return [downloaded(event)]
 
-    await topology.ensure(client, [STAGE])
+    await topology.ensure_topology(client, [STAGE])
     await journal.record(posted(), Origin("m"))
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await settled(client)
     assert calls == 1
 
@@ -344,9 +344,9 @@ async def test_a_search_does_not_wait_behind_the_archive_lane(
 
     for number in range(20):
         await journal.record(posted(str(number)), Origin("m"))
-    async with working(nats_url, client, journal, work):
+    async with run_stage(nats_url, client, journal, work):
         await journal.record(requested(), Origin("s"))
         await settled(client, "search")
-        assert await count(client, "IMAGES", DOWNLOADED) == 0
+        assert await count_messages(client, "IMAGES", DOWNLOADED) == 0
         blocked.set()
         await settled(client)

@@ -12,7 +12,7 @@ from nats.js import JetStreamContext
 from contracts.envelope import Origin
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
-from infra.nats.reader import follow, readable
+from infra.nats.reader import decode_or_warn, follow_log
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
 from tests.support.facts import posted
@@ -21,13 +21,13 @@ FILTERS = ["mapseek.image.>"]
 
 
 async def test_entries_come_in_order_from_behind_the_given_one_and_then_live(client: Client, journal: JetStreamJournal) -> None:
-    await topology.ensure(client, STAGES)
+    await topology.ensure_topology(client, STAGES)
     for number in range(5):
         await journal.record(posted(str(number)), Origin("m"))
     await client.jetstream().publish("mapseek.image.posted.v1.7.x", b"unreadable")
     read: list[tuple[int, str | None]] = []
-    async for message in follow(client, IMAGES, FILTERS, after=2):
-        recorded = readable(message)
+    async for message in follow_log(client, IMAGES, FILTERS, after=2):
+        recorded = decode_or_warn(message)
         read.append((message.metadata.sequence.stream, recorded.fact.key[1] if recorded else None))
         if len(read) == 4:
             await journal.record(posted("live"), Origin("m"))
@@ -49,7 +49,7 @@ async def test_python_3_11_still_loses_a_cancellation_that_comes_together_with_a
 async def test_a_cancellation_that_a_fetch_loses_ends_the_following_all_the_same(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await topology.ensure(client, STAGES)
+    await topology.ensure_topology(client, STAGES)
     fetching = asyncio.Event()
     fetch = JetStreamContext.PullSubscription.fetch
 
@@ -63,7 +63,7 @@ async def test_a_cancellation_that_a_fetch_loses_ends_the_following_all_the_same
     monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", loses_cancellation)
 
     async def read() -> None:
-        async for _ in follow(client, IMAGES, FILTERS):
+        async for _ in follow_log(client, IMAGES, FILTERS):
             pass
 
     reader = asyncio.create_task(read())

@@ -13,28 +13,28 @@ from contracts.generations import Generations
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
-from pipeline.engine.consumers import durables
+from pipeline.engine.consumers import plan_consumers
 from pipeline.engine.registry import STAGES
-from tests.support.bench_stage import STAGE, count
-from tests.support.facts import founding, posted
+from tests.support.bench_stage import STAGE, count_messages
+from tests.support.facts import founding_facts, posted
 
 
 async def test_a_new_server_gets_everything_and_then_differs_in_nothing(client: Client) -> None:
-    missing = await topology.differences(client, STAGES)
+    missing = await topology.find_differences(client, STAGES)
     assert all(difference.missing for difference in missing)
     assert {str(difference) for difference in missing} >= {
         "stream IMAGES is missing",
         "consumer embed-search of SEARCHES is missing",
     }
-    await topology.ensure(client, STAGES)
-    assert await topology.differences(client, STAGES) == []
-    await topology.ensure(client, STAGES)
+    await topology.ensure_topology(client, STAGES)
+    assert await topology.find_differences(client, STAGES) == []
+    await topology.ensure_topology(client, STAGES)
 
 
 def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
-    started, _ = founding()
-    generations = Generations().after(started, 1)
-    names = {durable.name for durable in durables(STAGES, generations)}
+    started, _ = founding_facts()
+    generations = Generations().with_fact(started, 1)
+    names = {durable.name for durable in plan_consumers(STAGES, generations)}
     assert names == {
         "download-image",
         "download-search",
@@ -61,7 +61,7 @@ def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
 
 
 def test_posts_are_kept_for_ever_and_questions_for_seven_days() -> None:
-    ages = {stream.name: stream.max_age for stream in topology.streams()}
+    ages = {stream.name: stream.max_age for stream in topology.plan_streams()}
     assert ages == {
         "IMAGES": 0,
         "SEARCHES": 7 * 86400,
@@ -77,25 +77,25 @@ def test_posts_are_kept_for_ever_and_questions_for_seven_days() -> None:
 async def test_a_stream_that_differs_is_refused_with_one_sentence_and_applied_on_request(
     client: Client, journal: JetStreamJournal
 ) -> None:
-    await topology.ensure(client, [STAGE])
+    await topology.ensure_topology(client, [STAGE])
     await journal.record(posted(), Origin("m"))
     js = client.jetstream()
     config = (await js.stream_info("IMAGES")).config
     await js.update_stream(config.evolve(max_age=3600.0))
     with pytest.raises(MapSeekError, match=r"stream IMAGES: max_age is 3600.*topology apply"):
-        await topology.ensure(client, [STAGE])
-    await topology.apply(client, [STAGE])
-    await topology.ensure(client, [STAGE])
-    assert await count(client, "IMAGES") == 1
+        await topology.ensure_topology(client, [STAGE])
+    await topology.update_topology(client, [STAGE])
+    await topology.ensure_topology(client, [STAGE])
+    assert await count_messages(client, "IMAGES") == 1
 
 
 async def test_a_consumer_that_differs_is_refused(client: Client) -> None:
-    await topology.ensure(client, [STAGE])
+    await topology.ensure_topology(client, [STAGE])
     js = client.jetstream()
     current = (await js.consumer_info("IMAGES", "download-image")).config
     await js.add_consumer("IMAGES", ConsumerConfig(**{**current.__dict__, "max_deliver": 5}))
     with pytest.raises(MapSeekError, match="consumer download-image of IMAGES: max_deliver is 5, not -1"):
-        await topology.ensure(client, [STAGE])
+        await topology.ensure_topology(client, [STAGE])
 
 
 @contextmanager
@@ -114,4 +114,4 @@ async def test_a_server_that_is_not_there_is_one_sentence_without_its_password()
 async def test_subjects_taken_by_another_stream_are_one_sentence(client: Client) -> None:
     await client.jetstream().add_stream(StreamConfig(name="OTHER", subjects=["mapseek.>"]))
     with one_sentence("could not make the streams"):
-        await topology.ensure(client, [STAGE])
+        await topology.ensure_topology(client, [STAGE])

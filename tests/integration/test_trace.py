@@ -10,14 +10,14 @@ from contracts.subjects import failure_subject, retry_subject
 from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from pipeline.trace.lookup import Entity, entities, history
-from pipeline.trace.story import story_of
-from tests.support.facts import BLOB, INCIDENT, one_of_each, posted
+from pipeline.trace.lookup import Entity, find_entities, read_history
+from pipeline.trace.story import build_story
+from tests.support.facts import BLOB, INCIDENT, example_facts, posted
 
 
 @pytest.fixture(autouse=True)
 async def _provisioned(client: Client) -> None:
-    await topology.ensure(client, [])
+    await topology.ensure_topology(client, [])
 
 
 async def test_an_image_is_found_whatever_its_guild_and_a_message_has_all_of_its_images(
@@ -27,20 +27,20 @@ async def test_an_image_is_found_whatever_its_guild_and_a_message_has_all_of_its
         await journal.record(posted(image), Origin("m"))
     await journal.record(posted("30").model_copy(update={"message_id": "11"}), Origin("m"))
     await journal.record(posted("20", guild_id="8"), Origin("m"))
-    assert await entities(client, " 21-0 ") == [Entity("image", "7", "21-0")]
-    assert await entities(client, "20") == [Entity("image", "7", "20"), Entity("image", "8", "20")]
+    assert await find_entities(client, " 21-0 ") == [Entity("image", "7", "21-0")]
+    assert await find_entities(client, "20") == [Entity("image", "7", "20"), Entity("image", "8", "20")]
     images = [Entity("image", "7", "20"), Entity("image", "7", "21-0")]
-    assert await entities(client, "https://discord.com/channels/7/8/10") == images
+    assert await find_entities(client, "https://discord.com/channels/7/8/10") == images
     for unknown in ("2", "10", "https://discord.com/channels/9/8/10", "https://discord.com/channels/7/8/12"):
         with pytest.raises(MapSeekError, match="The log knows no image, message or search"):
-            await entities(client, unknown)
+            await find_entities(client, unknown)
     for nonsense in ("", "two words", "*", "a.b", ">", "https://example.org/channels/7/8/10"):
         with pytest.raises(MapSeekError, match="is neither an id nor the link"):
-            await entities(client, nonsense)
+            await find_entities(client, nonsense)
 
 
 async def test_everything_of_one_is_read_and_nothing_of_others(client: Client, journal: JetStreamJournal) -> None:
-    for fact in one_of_each():
+    for fact in example_facts():
         await journal.record(fact, Origin("m"))
     await journal.record(posted("99"), Origin("m"))
     js = client.jetstream()
@@ -48,14 +48,14 @@ async def test_everything_of_one_is_read_and_nothing_of_others(client: Client, j
     await js.publish(failure_subject("embed", "image", 2, "g1"), b"{}", headers=entry)
     await js.publish(retry_subject("persist", "image", 1), b"{}", headers=entry)
     await js.publish(failure_subject("download", "search", 1), b"{}", headers={"mapseek-stream": "SEARCHES"})
-    image = await history(client, Entity("image", "7", "9"))
-    kinds = [fact for fact in one_of_each() if isinstance(fact, ImageFact)]
+    image = await read_history(client, Entity("image", "7", "9"))
+    kinds = [fact for fact in example_facts() if isinstance(fact, ImageFact)]
     assert len(image.facts) == len(kinds)
     assert [letter.id for letter in image.letters] == ["embed/image/2/g1"]
     assert [letter.id for letter in image.waiting] == ["persist/image/1"]
     assert len(image.incidents) == 4
-    search = await history(client, Entity("search", "7", "11"))
-    assert len(search.facts) >= len([fact for fact in one_of_each() if isinstance(fact, SearchFact)]) + 3
+    search = await read_history(client, Entity("search", "7", "11"))
+    assert len(search.facts) >= len([fact for fact in example_facts() if isinstance(fact, SearchFact)]) + 3
     assert [letter.id for letter in search.letters] == ["download/search/1"]
     assert search.incidents == []
 
@@ -67,7 +67,7 @@ async def test_a_story_is_told_in_order_by_whom_and_how_long_after_its_cause(cli
     await journal.record(ImageDownloaded(**post.identity, blob=BLOB, size=3), origin)
     await journal.record(AttemptFailed(**INCIDENT, attempt=2, reason="the CDN answered 503", delay_s=2.0), Origin("m"))
     await client.jetstream().publish("mapseek.image.preprocessed.v99.7.9.p1", b"unreadable")
-    story = story_of(await history(client, Entity("image", "7", "9")), STAGES)
+    story = build_story(await read_history(client, Entity("image", "7", "9")), STAGES)
     steps = {step.what: step for step in story.steps}
     assert (steps["posted"].stage, steps["posted"].process, steps["posted"].after_s) == ("gateway", "test", None)
     assert steps["downloaded"].stage == "download"

@@ -11,14 +11,14 @@ from disnake.http import Route
 from contracts.envelope import Origin
 from contracts.events import DiscordReply, Evidence, Fact, Match, Person, Question, SearchBrowsed, SearchMatched, SearchPreprocessed
 from contracts.ports import Document
-from infra.discord.answers.buttons import BROWSE, parsed
+from infra.discord.answers.buttons import BROWSE, parse_custom_id
 from infra.discord.answers.webhook import WebhookAnswers
-from infra.discord.gateway import simulated
+from infra.discord.gateway import simulator_endpoint
 from infra.sandbox.simulator import Channel, Interaction, Member, Simulator
-from infra.sandbox.simulator.client import Answer
+from infra.sandbox.simulator.client import VisibleAnswer
 from stages.reply import Deps, handle
 from tests.support.fakes import MemoryBlobs, MemoryCatalogue, MemoryJournal
-from tests.support.gateway import Bot, logged_in, png
+from tests.support.gateway import RecordingBot, log_in, png_file
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Place:
     channel: Channel
     steve: Member
     alex: Member
-    bot: Bot
+    bot: RecordingBot
     deps: Deps
     journal: MemoryJournal
 
@@ -38,17 +38,19 @@ class Place:
 
     async def ask(self) -> tuple[Interaction, Question]:
         """A question that Steve asked and the client deferred."""
-        attachments = {"image": ("shot.png", png())}
+        attachments = {"image": ("shot.png", png_file())}
         interaction = await self.simulator.slash(self.channel, self.steve, "find", attachments=attachments)
         heard = await self.bot.next("application_command")
         await self.bot.next("slash_command_completion")
         return interaction, question(heard)
 
-    async def press(self, shown: Answer, member: Member, label: str, *, readable: tuple[str, ...] | None = None) -> Answer:
+    async def press(
+        self, shown: VisibleAnswer, member: Member, label: str, *, readable: tuple[str, ...] | None = None
+    ) -> VisibleAnswer:
         """What a member sees after a press: the asker on the same message, anybody else on a copy of their own."""
         interaction = await self.simulator.press(shown.message, member, label=label)
         heard = await self.bot.next("button_click")
-        parts = parsed(heard.component.custom_id, BROWSE, 5)
+        parts = parse_custom_id(heard.component.custom_id, BROWSE, 5)
         assert parts is not None
         search_id, asker_id, view, piece, page = parts
         if asker_id == str(member.id) and view != "why":
@@ -79,7 +81,7 @@ def question(heard: Any, readable: tuple[str, ...] | None = None) -> Question:
 async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
     monkeypatch.setattr(Route, "BASE", Route.BASE)
     async with Simulator() as simulator, WebhookAnswers() as answers:
-        simulated(simulator.api_base).use()
+        simulator_endpoint(simulator.api_base).use()
         guild = simulator.add_guild("G")
         channel = simulator.add_text_channel(guild, "gallery")
         steve, alex = (simulator.add_member(guild, name) for name in ("Steve", "Alex"))
@@ -96,7 +98,7 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
             media = {"thumbnail": await blobs.put(b"webp" + image_id.encode())}
             await catalogue.merge(image_id, {"message_link": link, "metadata": metadata, "media": media})
         deps = Deps(answers, catalogue, blobs, journal, drawn, lambda: datetime.now(UTC))
-        async with logged_in(simulator) as bot:
+        async with log_in(simulator) as bot:
             yield Place(simulator, channel, steve, alex, bot, deps, journal)
 
 
@@ -119,7 +121,7 @@ def matched(place: Place, asked: Question) -> SearchMatched:
     )
 
 
-def headline(shown: Answer) -> str:
+def headline(shown: VisibleAnswer) -> str:
     return str(shown.embeds[0]["title"])
 
 

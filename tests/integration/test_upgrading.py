@@ -25,16 +25,16 @@ from contracts.events import (
 from contracts.subjects import FAILURES, IMAGES, SEARCHES, kind_filter, variant_filter
 from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
-from infra.tasks import cancel
+from infra.tasks import cancel_tasks
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from pipeline.generations.lifecycle import activated
-from pipeline.process import running
+from pipeline.generations.lifecycle import build_generation_activated
+from pipeline.process import open_process
 from pipeline.settings import Settings
-from tests.support.bench_stage import count
+from tests.support.bench_stage import count_messages
 from tests.support.waiting import eventually
-from tests.support.world import IMPATIENT, Log, art
+from tests.support.world import IMPATIENT_POLICY, Log, art_png
 
 WITHOUT_FINGERPRINTS = {
     (SEARCHES, "embed-search"): [kind_filter(SearchPreprocessed), kind_filter(SearchDescribed)],
@@ -61,7 +61,7 @@ async def as_another_release(client: Client) -> None:
 
 async def founded(settings: Settings, url: str, client: Client) -> None:
     """An archive that no process works on, as another release left it."""
-    async with running(settings, url, STAGES, policy=IMPATIENT):
+    async with open_process(settings, url, STAGES, policy=IMPATIENT_POLICY):
         pass
     await as_another_release(client)
 
@@ -69,7 +69,7 @@ async def founded(settings: Settings, url: str, client: Client) -> None:
 async def asked(journal: JetStreamJournal, folder: Path) -> None:
     """A question that was preprocessed, and no more."""
     question = Question(asker=Person(id="5", name="Alex"), requested_at=utc_now(), reply=LocalReply())
-    pixels = await open_blob_store(folder / "questions").put(art(1))
+    pixels = await open_blob_store(folder / "questions").put(art_png(1))
     fact = SearchPreprocessed(
         guild_id="7", search_id="11", question=question, pixels=pixels, width=128, height=128, preprocessing="p1"
     )
@@ -92,14 +92,14 @@ async def test_a_question_in_flight_goes_on_and_is_answered_once(
         subscription = await client.jetstream().pull_subscribe_bind("embed-search", stream=SEARCHES)
         await subscription.fetch(1)
         await subscription.unsubscribe()
-    async with running(ours, nats_url, STAGES, policy=IMPATIENT) as process:
-        log = Log(process.wiring.client)
-        await log.holds(SearchAnswered, 1)
-        await log.quiet("search")
+    async with open_process(ours, nats_url, STAGES, policy=IMPATIENT_POLICY) as process:
+        log = Log(process.container.client)
+        await log.wait_for(SearchAnswered, 1)
+        await log.wait_until_idle("search")
         for kind in (SearchFingerprinted, SearchEmbedded, SearchMatched, SearchAnswered):
             assert await log.count(kind) == 1, kind
         assert (await log.facts(SearchEmbedded))[0].fingerprint is not None
-        assert await count(client, FAILURES) == 0
+        assert await count_messages(client, FAILURES) == 0
 
 
 async def test_what_follows_from_the_release_is_changed_where_nobody_works_and_places_stay(
@@ -107,10 +107,14 @@ async def test_what_follows_from_the_release_is_changed_where_nobody_works_and_p
 ) -> None:
     ours, js = settings(), client.jetstream()
     await founded(ours, nats_url, client)
-    assert {difference.field for difference in await topology.differences(client, STAGES)} == {"", "subjects", "filter_subjects"}
+    assert {difference.field for difference in await topology.find_differences(client, STAGES)} == {
+        "",
+        "subjects",
+        "filter_subjects",
+    }
     before = {place: await js.consumer_info(*place) for place in WITHOUT_FINGERPRINTS}
-    await topology.ensure(client, STAGES)
-    assert await topology.differences(client, STAGES) == []
+    await topology.ensure_topology(client, STAGES)
+    assert await topology.find_differences(client, STAGES) == []
     for place, info in before.items():
         now = await js.consumer_info(*place)
         assert (now.created, now.delivered, now.ack_floor) == (info.created, info.delivered, info.ack_floor)
@@ -121,20 +125,20 @@ async def test_while_another_release_is_at_work_nothing_is_changed(
 ) -> None:
     ours = settings()
     await founded(ours, nats_url, client)
-    differing = await topology.differences(client, STAGES)
+    differing = await topology.find_differences(client, STAGES)
     subscription = await client.jetstream().pull_subscribe_bind("embed-search", stream=SEARCHES)
     at_work = asyncio.create_task(subscription.fetch(1, timeout=60))
     await eventually(lambda: waiting(client))
     with pytest.raises(
         MapSeekError, match=r"^Processes of another release are at work .*embed-search.*end them, then start"
     ) as told:
-        await topology.ensure(client, STAGES)
+        await topology.ensure_topology(client, STAGES)
     assert "\n" not in str(told.value)
-    assert await topology.differences(client, STAGES) == differing
-    await cancel(at_work)
+    assert await topology.find_differences(client, STAGES) == differing
+    await cancel_tasks(at_work)
     await subscription.unsubscribe()
-    await topology.ensure(client, STAGES)
-    assert await topology.differences(client, STAGES) == []
+    await topology.ensure_topology(client, STAGES)
+    assert await topology.find_differences(client, STAGES) == []
 
 
 async def waiting(client: Client) -> bool:
@@ -142,14 +146,14 @@ async def waiting(client: Client) -> bool:
 
 
 async def test_what_a_newer_release_changed_stays_as_it_is(client: Client) -> None:
-    await topology.ensure(client, STAGES)
+    await topology.ensure_topology(client, STAGES)
     js = client.jetstream()
     config = (await js.consumer_info(SEARCHES, "match-search")).config
     newer = config.evolve(filter_subjects=["mapseek.search.imagined.*.>"])
     await js.update_stream((await js.stream_info(SEARCHES)).config.evolve(subjects=["mapseek.search.imagined.>"]))
     await js.add_consumer(SEARCHES, newer)
     with pytest.raises(MapSeekError, match=r"mapseek\.search\.imagined.*mapseek topology diff"):
-        await topology.ensure(client, STAGES)
+        await topology.ensure_topology(client, STAGES)
     assert (await js.consumer_info(SEARCHES, "match-search")).config.filter_subjects == newer.filter_subjects
 
 
@@ -157,14 +161,14 @@ async def test_a_generation_of_fingerprints_that_only_a_newer_release_makes_is_r
     client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
 ) -> None:
     ours = settings()
-    async with running(ours, nats_url, STAGES, policy=IMPATIENT) as process:
-        now = (await process.wiring.generations()).now
+    async with open_process(ours, nats_url, STAGES, policy=IMPATIENT_POLICY) as process:
+        now = (await process.container.generations()).now
     known = await journal.fetch(GenerationStarted, "g1")
     assert known is not None
     newer = known.model_copy(update={"generation": "g2", "fingerprint": "f9"})
-    for fact in (newer, activated(now.after(newer, 3), "g2")):
+    for fact in (newer, build_generation_activated(now.with_fact(newer, 3), "g2")):
         assert await journal.record(fact, Origin("g2"))
     with pytest.raises(MapSeekError, match=r"^Generation g2 .*fingerprints of method f9, which this release cannot make") as told:
-        async with running(ours, nats_url, STAGES, policy=IMPATIENT):
+        async with open_process(ours, nats_url, STAGES, policy=IMPATIENT_POLICY):
             pass
     assert "\n" not in str(told.value)

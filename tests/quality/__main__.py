@@ -22,8 +22,8 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from contracts.errors import MapSeekError
-from infra.sandbox.training.pool import held_out_photographs
-from infra.vision.regions import places_of
+from infra.sandbox.training.pool import list_held_out_photographs
+from infra.vision.regions import find_regions
 from pipeline.logging import configure_logging
 from pipeline.settings import Settings
 from tests.quality import baselines, costs, localising, sheets
@@ -80,7 +80,7 @@ def _categories(only: str) -> tuple[str, ...]:
 
 def _photos(folder: Path) -> tuple[str, ...]:
     """Only those that the default model was not trained on."""
-    return tuple(map(str, held_out_photographs(folder))) if folder.is_dir() else ()
+    return tuple(map(str, list_held_out_photographs(folder))) if folder.is_dir() else ()
 
 
 def _benchmark(
@@ -92,7 +92,7 @@ def _benchmark(
     with _progress() as told:
         gallery = [] if places_alone else make_gallery(plan, made / "gallery", told)
         queries = make_queries(plan, made / f"questions-{of_questions}", told)
-        places = localising.measured(queries, places_of)
+        places = localising.measured(queries, find_regions)
         if places_alone:
             console.print({name: f"{six}/{whole} among 6, {first} first" for name, (first, six, whole) in places.items()})
             return

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from infra.sandbox.art.camera import WHOLE, Scene
+from infra.sandbox.art.camera import WHOLE_PICTURE, ArtPicture
 from infra.sandbox.art.canvas import Rng
-from infra.sandbox.art.generate import MAP
-from infra.sandbox.art.ingame import screenshot
-from infra.sandbox.art.phone import photo
+from infra.sandbox.art.generate import MAP_PX
+from infra.sandbox.art.ingame import take_screenshot
+from infra.sandbox.art.phone import take_photo
 from infra.vision.distortions import reencode
 from tests.quality.pieces import Art
 
@@ -34,10 +34,10 @@ class Lot:
     severity: int
 
 
-Making = Callable[[Lot], Scene]
+Making = Callable[[Lot], ArtPicture]
 
 
-def file_of(scene: Scene) -> bytes:
+def file_of(scene: ArtPicture) -> bytes:
     """The picture as it is sent."""
     buffer = BytesIO()
     if scene.quality is None:
@@ -47,26 +47,28 @@ def file_of(scene: Scene) -> bytes:
     return buffer.getvalue()
 
 
-def copied(lot: Lot) -> Scene:
+def copied(lot: Lot) -> ArtPicture:
     """a: the file, re-encoded or resized."""
     factor = 1.0 if lot.rng.random() < 0.3 else lot.rng.uniform(*((0.7, 2), (0.5, 2.5), (0.35, 3))[lot.severity - 1])
     methods = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS, Image.Resampling.BOX)
     size = [max(40, round(side * factor)) for side in lot.posted.size]
     image = lot.posted.resize((size[0], size[1]), methods[int(lot.rng.integers(4))])
-    return Scene(image, WHOLE, None if lot.rng.random() < 0.25 else int(lot.rng.integers((75, 55, 35)[lot.severity - 1], 96)))
+    return ArtPicture(
+        image, WHOLE_PICTURE, None if lot.rng.random() < 0.25 else int(lot.rng.integers((75, 55, 35)[lot.severity - 1], 96))
+    )
 
 
-def in_game(lot: Lot) -> Scene:
+def in_game(lot: Lot) -> ArtPicture:
     """b: a screenshot."""
-    return screenshot(lot.art.maps, lot.rng, lot.severity, beside=lot.others)
+    return take_screenshot(lot.art.maps, lot.rng, lot.severity, beside=lot.others)
 
 
-def of_monitor(lot: Lot) -> Scene:
+def of_monitor(lot: Lot) -> ArtPicture:
     """c: a photograph of a monitor."""
-    return photo(lot.art.maps, lot.rng, lot.severity)
+    return take_photo(lot.art.maps, lot.rng, lot.severity)
 
 
-def cropped(lot: Lot) -> Scene:
+def cropped(lot: Lot) -> ArtPicture:
     """d: a part of the posted picture that is not blank, re-encoded."""
     best, told = lot.posted, -1.0
     for _ in range(TRIES):
@@ -79,7 +81,7 @@ def cropped(lot: Lot) -> Scene:
     factor = lot.rng.uniform(0.8, 2.5) if lot.rng.random() < 0.6 else 1.0
     size = max(32, round(best.width * factor)), max(32, round(best.height * factor))
     image = best.resize(size, Image.Resampling.NEAREST if lot.rng.random() < 0.4 else Image.Resampling.BILINEAR)
-    return Scene(image, WHOLE, None if lot.rng.random() < 0.3 else int(lot.rng.integers(60, 96)))
+    return ArtPicture(image, WHOLE_PICTURE, None if lot.rng.random() < 0.3 else int(lot.rng.integers(60, 96)))
 
 
 def _says(part: Image.Image) -> float:
@@ -96,7 +98,7 @@ def _part(picture: Image.Image, share: float, rng: Rng) -> Image.Image:
     return picture.crop((left, top, left + width, top + height))
 
 
-def before_it_was_a_map(lot: Lot) -> Scene:
+def before_it_was_a_map(lot: Lot) -> ArtPicture:
     """e: the original art, as it is found elsewhere."""
     image = lot.art.original
     if lot.rng.random() < 0.3:
@@ -105,21 +107,21 @@ def before_it_was_a_map(lot: Lot) -> Scene:
     image = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
     image = ImageEnhance.Brightness(image).enhance(lot.rng.uniform(0.85, 1.15))
     image = ImageEnhance.Color(image).enhance(lot.rng.uniform(0.7, 1.25))
-    return Scene(image, WHOLE, int(lot.rng.integers((85, 70, 50)[lot.severity - 1], 96)))
+    return ArtPicture(image, WHOLE_PICTURE, int(lot.rng.integers((85, 70, 50)[lot.severity - 1], 96)))
 
 
-def one_panel(lot: Lot) -> Scene:
+def one_panel(lot: Lot) -> ArtPicture:
     """One map, or a few, of a larger piece, the one of three that says most: as a file, or on a wall."""
     columns, rows = lot.art.size
     wide = int(lot.rng.integers(1, columns + 1)) if lot.severity == 1 else 1
     tall = 1 if wide == columns or lot.severity > 1 else int(lot.rng.integers(1, rows + 1))
     places = zip(lot.rng.integers(0, columns - wide + 1, 3), lot.rng.integers(0, rows - tall + 1, 3), strict=True)
-    panels = [lot.art.maps.crop((x * MAP, y * MAP, (x + wide) * MAP, (y + tall) * MAP)) for x, y in places]
+    panels = [lot.art.maps.crop((x * MAP_PX, y * MAP_PX, (x + wide) * MAP_PX, (y + tall) * MAP_PX)) for x, y in places]
     panel = max(panels, key=_says)
     if lot.rng.random() < 0.5:
-        return screenshot(panel, lot.rng, lot.severity)
+        return take_screenshot(panel, lot.rng, lot.severity)
     factor = int(lot.rng.integers(1, 5))
-    return Scene(panel.resize((panel.width * factor, panel.height * factor), Image.Resampling.NEAREST), WHOLE, 85)
+    return ArtPicture(panel.resize((panel.width * factor, panel.height * factor), Image.Resampling.NEAREST), WHOLE_PICTURE, 85)
 
 
 TURNS = (
@@ -128,20 +130,20 @@ TURNS = (
 )  # fmt: skip
 
 
-def turned(lot: Lot) -> Scene:
+def turned(lot: Lot) -> ArtPicture:
     """Turned by 90, 180 or 270 degrees, or a mirror image: of a file, a screenshot or a photograph."""
     making = (copied, copied, in_game, of_monitor)[int(lot.rng.integers(4))]
     scene = making(lot)
-    return Scene(scene.image.transpose(TURNS[int(lot.rng.integers(len(TURNS)))]), WHOLE, scene.quality)
+    return ArtPicture(scene.image.transpose(TURNS[int(lot.rng.integers(len(TURNS)))]), WHOLE_PICTURE, scene.quality)
 
 
 def _extreme(making: Making) -> Making:
-    def made(lot: Lot) -> Scene:
+    def made(lot: Lot) -> ArtPicture:
         scene = making(lot)
         factor = lot.rng.uniform(0.25, 0.4)
         small = scene.image.resize((round(scene.image.width * factor), round(scene.image.height * factor)), Image.Resampling.BOX)
         small = small.filter(ImageFilter.GaussianBlur(lot.rng.uniform(0.4, 0.9)))
-        return Scene(reencode(small, 60), scene.place, int(lot.rng.integers(25, 41)))
+        return ArtPicture(reencode(small, 60), scene.place, int(lot.rng.integers(25, 41)))
 
     return made
 

@@ -16,13 +16,13 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
-from infra.features.index import FeatureIndex, entry_of
-from infra.vision.compare import CHOSEN, WEIGHTS, Found, question_of, readings_of, terms
-from infra.vision.fingerprint import archived_print, asked_print
-from infra.vision.prints import packed, unpacked
-from infra.vision.rectify import decoded
-from pipeline.local.archive_and_find import images_under
-from stages.matching import BY_FEATURES, MATCH_AT
+from infra.features.index import FeatureIndex, build_entry
+from infra.vision.compare import CHOSEN_TERMS, TERM_WEIGHTS, MatchMeasures, compute_terms, find_hypotheses, prepare_query
+from infra.vision.fingerprint import make_archived_print, make_query_print
+from infra.vision.prints import pack_print, unpack_print
+from infra.vision.rectify import decode_picture
+from pipeline.local.archive_and_find import list_images_under
+from stages.matching import MATCH_AT, MAX_BY_FEATURES
 from tests.quality.categories import BY_NAME
 from tests.quality.making import Plan, Query, make_gallery, make_queries
 
@@ -37,7 +37,7 @@ class Example(NamedTuple):
     """A question and one of the pieces that it was compared with."""
 
     question: str
-    found: Found
+    found: MatchMeasures
     right: bool
 
 
@@ -49,11 +49,11 @@ def main(
     art: Annotated[Path, typer.Option(help="A folder of photographs to use besides procedural art.")] = HERE.parent / "shared/art",
 ) -> None:
     """Fit on one archive, judge on another."""
-    photos = tuple(map(str, images_under([art]))) if art.is_dir() else ()
+    photos = tuple(map(str, list_images_under([art]))) if art.is_dir() else ()
     plans = [Plan(pieces, queries, each, photos, tuple(BY_NAME)) for each in (seed, seed + 1)]
     learnt, judged = (_examples(plan, out / f"fitting-{plan.seed}") for plan in plans)
     weights = fitted(learnt)
-    for name, values in (("as they are", np.array(WEIGHTS)), ("as fitted", weights)):
+    for name, values in (("as they are", np.array(TERM_WEIGHTS)), ("as fitted", weights)):
         Console().print(f"Weights {name}: {', '.join(f'{each:.2f}' for each in values)}")
         for which, examples in (("fitted on", learnt), ("judged on", judged)):
             Console().print(f"  {which}: {verdicts(examples, values)}")
@@ -61,10 +61,10 @@ def main(
 
 def fitted(examples: Sequence[Example]) -> Numbers:
     """The weights by maximum likelihood with a small ridge; those that are CHOSEN stay as they are."""
-    rows = np.array([terms(each.found) for each in examples])
+    rows = np.array([compute_terms(each.found) for each in examples])
     right = np.array([each.right for each in examples], np.float64)
-    free = np.array([at not in CHOSEN for at in range(rows.shape[1])])
-    weights = np.array(WEIGHTS)
+    free = np.array([at not in CHOSEN_TERMS for at in range(rows.shape[1])])
+    weights = np.array(TERM_WEIGHTS)
     for _ in range(STEPS):
         sure = 1 / (1 + np.exp(-np.clip(rows @ weights, -36, 36)))
         slope = rows[:, free].T @ (right - sure) - RIDGE * weights[free]
@@ -75,7 +75,7 @@ def fitted(examples: Sequence[Example]) -> Numbers:
 
 def verdicts(examples: Sequence[Example], weights: Numbers) -> str:
     """What these weights would have said."""
-    sure = 1 / (1 + np.exp(-np.clip(np.array([terms(each.found) for each in examples]) @ weights, -36, 36)))
+    sure = 1 / (1 + np.exp(-np.clip(np.array([compute_terms(each.found) for each in examples]) @ weights, -36, 36)))
     right = np.array([each.right for each in examples])
     asked = len({each.question for each in examples})
     called = {each.question for each, at in zip(examples, sure, strict=True) if not each.right and at >= MATCH_AT}
@@ -95,10 +95,10 @@ def _examples(plan: Plan, folder: Path) -> list[Example]:
         prints = list(pool.map(_archived, gallery, chunksize=4))
         index = FeatureIndex()
         for number, data in enumerate(prints):
-            made = unpacked(data)
-            index.add("", "", str(number), "", entry_of(f"{number:064x}", made.hash.hex(), made.quality, data))
+            made = unpack_print(data)
+            index.add("", "", str(number), "", build_entry(f"{number:064x}", made.hash.hex(), made.quality, data))
         asked = list(pool.map(_asked, [query.file for query in queries], chunksize=4))
-        proposed = [asyncio.run(index.candidates("", "", data, top=BY_FEATURES, channels=None)) for data in asked]
+        proposed = [asyncio.run(index.candidates("", "", data, top=MAX_BY_FEATURES, channels=None)) for data in asked]
         jobs = [
             (query, data, {each.image_id: prints[int(each.image_id)] for each in found}, plan.pieces)
             for query, data, found in zip(queries, asked, proposed, strict=True)
@@ -107,16 +107,18 @@ def _examples(plan: Plan, folder: Path) -> list[Example]:
 
 
 def _archived(path: Path) -> bytes:
-    return packed(archived_print(decoded(path.read_bytes())))
+    return pack_print(make_archived_print(decode_picture(path.read_bytes())))
 
 
 def _asked(path: str) -> bytes:
-    return packed(asked_print(decoded(Path(path).read_bytes())))
+    return pack_print(make_query_print(decode_picture(Path(path).read_bytes())))
 
 
 def _compared(job: tuple[Query, bytes, dict[str, bytes], int]) -> list[Example]:
     query, data, archived, among = job
-    readings = readings_of(question_of(unpacked(data)), {each: unpacked(made) for each, made in archived.items()}, {}, among)
+    readings = find_hypotheses(
+        prepare_query(unpack_print(data)), {each: unpack_print(made) for each, made in archived.items()}, {}, among
+    )
     return [Example(query.name, reading.found, int(each) == query.expected) for each, reading in readings.items()]
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from contracts.errors import MapSeekError
 from contracts.events import Quad
 from infra.sandbox import art
-from infra.vision.distortions import jpeg, png
+from infra.vision.distortions import encode_jpeg, encode_png
 from tests.quality.categories import ALL, BY_NAME, OUTLINED, Category, Lot, file_of
 from tests.quality.pieces import STRANGERS, Art, Pieces
 
@@ -74,10 +74,10 @@ def posted(piece: Art, seed: int) -> bytes:
     """The file of a piece in the gallery: the map, one in seven of them enlarged, or the original."""
     rng = np.random.default_rng([seed, 3, piece.number])
     if not quantised(seed, piece.number):
-        return png(piece.original) if rng.random() < 0.3 else jpeg(piece.original, int(rng.integers(80, 96)))
+        return encode_png(piece.original) if rng.random() < 0.3 else encode_jpeg(piece.original, int(rng.integers(80, 96)))
     factor = int(rng.integers(2, 5)) if rng.random() < 1 / 7 else 1
     size = piece.maps.width * factor, piece.maps.height * factor
-    return png(piece.maps.resize(size, Image.Resampling.NEAREST))
+    return encode_png(piece.maps.resize(size, Image.Resampling.NEAREST))
 
 
 def planned(plan: Plan) -> list[tuple[str, int, int, int, bool]]:

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from infra.sandbox.art import drawings
-from infra.sandbox.art.canvas import Rng, quantise, rgb, scheme
-from infra.sandbox.art.generate import KINDS, MAP
+from infra.sandbox.art.canvas import Rng, colour_scheme, quantise, to_rgb
+from infra.sandbox.art.generate import ART_KINDS, MAP_PX
 from infra.sandbox.art.hud import SYLLABLES
 from tests.quality import plain
 
@@ -40,7 +40,7 @@ class Art:
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in maps."""
-        return self.maps.width // MAP, self.maps.height // MAP
+        return self.maps.width // MAP_PX, self.maps.height // MAP_PX
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ class Pieces:
         """The piece of that number."""
         rng = self._rng(number)
         family = self.family(number)
-        width, height = (side * MAP for side in SIZES[int(rng.integers(len(SIZES)))])
+        width, height = (side * MAP_PX for side in SIZES[int(rng.integers(len(SIZES)))])
         if family == "photo" and (file := self._photo(number)):
             original = _cut(Image.open(file).convert("RGB"), width / height, rng)
         elif family == "plain":
             original = plain.drawn(rng, width * FINE, height * FINE)
         else:
-            original = _drawn(rng, KINDS[int(rng.integers(len(KINDS)))], width, height)
+            original = _drawn(rng, ART_KINDS[int(rng.integers(len(ART_KINDS)))], width, height)
         small = original.resize((width, height), Image.Resampling.BOX if rng.random() < 0.5 else Image.Resampling.LANCZOS)
         maps = quantise(small, "flat" if rng.random() < 0.5 else "staircase", dither=bool(rng.random() < 0.5))
         return Art(number, family, original, maps)
@@ -101,7 +101,9 @@ def _drawn(rng: Rng, kind: Callable[[Rng, int, int], Image.Image], width: int, h
         _title(drawn, rng)
     if rng.random() < 0.2:
         edge = int(rng.integers(4, 24)) * FINE
-        ImageDraw.Draw(drawn).rectangle((0, 0, drawn.width - 1, drawn.height - 1), outline=rgb(scheme(rng, 3)[1]), width=edge)
+        ImageDraw.Draw(drawn).rectangle(
+            (0, 0, drawn.width - 1, drawn.height - 1), outline=to_rgb(colour_scheme(rng, 3)[1]), width=edge
+        )
     return drawn
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from infra.sandbox.art.canvas import Array, Rng, grid, image_of, rgb, scheme, shade, shuffled
+from infra.sandbox.art.canvas import Array, Rng, apply_gradient, colour_scheme, pixel_grid, shuffle_colours, to_image, to_rgb
 
 
 def flag(rng: Rng, width: int, height: int) -> Image.Image:
     """Stripes, with a disc, a star or a cross on some."""
-    colours = [rgb(each) for each in shuffled(rng, scheme(rng, 5, dark=0.2))]
+    colours = [to_rgb(each) for each in shuffle_colours(rng, colour_scheme(rng, 5, dark=0.2))]
     picture = Image.new("RGB", (width, height), colours[0])
     draw = ImageDraw.Draw(picture)
     stripes, upright = int(rng.integers(2, 5)), rng.random() < 0.5
@@ -22,7 +22,7 @@ def flag(rng: Rng, width: int, height: int) -> Image.Image:
 
 def emblem(rng: Rng, width: int, height: int) -> Image.Image:
     """One sign, or one big letter, on a plain ground."""
-    colours = [rgb(each) for each in shuffled(rng, scheme(rng, 3, dark=0.1))]
+    colours = [to_rgb(each) for each in shuffle_colours(rng, colour_scheme(rng, 3, dark=0.1))]
     picture = Image.new("RGB", (width, height), colours[0])
     draw, unit = ImageDraw.Draw(picture), min(width, height)
     if rng.random() < 0.5:
@@ -56,35 +56,39 @@ def _emblem(draw: ImageDraw.ImageDraw, rng: Rng, middle: tuple[float, float], un
 
 def sunset(rng: Rng, width: int, height: int) -> Image.Image:
     """A gradient with a sun above a line."""
-    x, y = grid(width, height)
+    x, y = pixel_grid(width, height)
     turn = rng.uniform(-0.6, 0.6)
     along = y * np.cos(turn) + x * np.sin(turn)
-    pixels = shade((along - along.min()) / np.ptp(along), scheme(rng, int(rng.integers(2, 4)), dark=0.2))
+    pixels = apply_gradient((along - along.min()) / np.ptp(along), colour_scheme(rng, int(rng.integers(2, 4)), dark=0.2))
     if rng.random() < 0.8:
         pixels[np.hypot(x - rng.uniform(-0.5, 0.5), y - rng.uniform(-0.5, 0.3)) < rng.uniform(0.12, 0.4)] = (1, 0.93, 0.7)
     if rng.random() < 0.6:
-        pixels[y > rng.uniform(0.2, 0.8)] = scheme(rng, 3, dark=0.05, light=0.4)[0]
-    return image_of(pixels)
+        pixels[y > rng.uniform(0.2, 0.8)] = colour_scheme(rng, 3, dark=0.05, light=0.4)[0]
+    return to_image(pixels)
 
 
 def face(rng: Rng, width: int, height: int) -> Image.Image:
     """A few big pixels, like the faces of the game."""
     size = int(rng.integers(5, 9))
-    colours: Array = scheme(rng, 4, dark=0.15)
+    colours: Array = colour_scheme(rng, 4, dark=0.15)
     pixels = colours[rng.choice(4, (size, size), p=(0.1, 0.65, 0.2, 0.05))]
     pixels[:, size // 2 :] = pixels[:, : (size + 1) // 2][:, ::-1][:, : size - size // 2]
-    return image_of(pixels).resize((width, height), Image.Resampling.NEAREST)
+    return to_image(pixels).resize((width, height), Image.Resampling.NEAREST)
 
 
 def silhouette(rng: Rng, width: int, height: int) -> Image.Image:
     """A smooth blob before a plain or shaded ground."""
-    x, y = grid(width, height)
+    x, y = pixel_grid(width, height)
     turn, away = np.arctan2(y, x), np.hypot(x, y)
     edge = rng.uniform(0.4, 0.7) + sum(rng.uniform(0.02, 0.14) * np.cos(k * turn + rng.uniform(0, 6)) for k in range(1, 6))
-    dark, middle, light = scheme(rng, 3, dark=0.08)
-    pixels = shade((y - y.min()) / np.ptp(y), np.array([middle, light])) if rng.random() < 0.5 else np.full((*x.shape, 3), light)
+    dark, middle, light = colour_scheme(rng, 3, dark=0.08)
+    pixels = (
+        apply_gradient((y - y.min()) / np.ptp(y), np.array([middle, light]))
+        if rng.random() < 0.5
+        else np.full((*x.shape, 3), light)
+    )
     pixels[away < edge] = dark
-    return image_of(pixels.astype(np.float32))
+    return to_image(pixels.astype(np.float32))
 
 
 KINDS = (flag, emblem, sunset, face, silhouette)

@@ -26,10 +26,10 @@ from contracts.events import (
     SearchRequested,
 )
 from contracts.subjects import IMAGES, SEARCHES, kind_filter, lane_filter
-from infra.nats.reader import last_sequence, past, readable
+from infra.nats.reader import decode_or_warn, read_last_sequence, read_log
 from pipeline.engine.registry import STAGES
-from pipeline.local.archive_and_find import archive, find
-from pipeline.process import Process, log_server, running
+from pipeline.local.archive_and_find import archive_images, find_images
+from pipeline.process import Process, open_log_server, open_process
 from pipeline.settings import Settings
 
 GUILD = "local"
@@ -71,19 +71,19 @@ class Ran:
     asked_in_s: float
 
 
-async def run(settings: Settings, gallery: Sequence[Path], questions: Sequence[Path], told: Told, *, one_core: bool) -> Ran:
+async def run(settings: Settings, gallery: Sequence[Path], query_blobs: Sequence[Path], told: Told, *, one_core: bool) -> Ran:
     """Archive the gallery and ask the questions, one after the other. Raises MapSeekError where a piece cannot be archived."""
     stages = [stage for stage in STAGES if {"image", "search"} & set(stage.families)]
     clock = asyncio.get_running_loop().time
-    async with log_server(settings) as url, running(settings, url, stages) as process:
+    async with open_log_server(settings) as url, open_process(settings, url, stages) as process:
         began = clock()
         numbers = await _archived(process, gallery, told)
-        archived_in_s, after = clock() - began, await last_sequence(process.wiring.client, SEARCHES)
-        active = (await process.wiring.generations()).now.active
-        await _asked(process, questions[:WARM_UP], numbers, lambda *_: None)
+        archived_in_s, after = clock() - began, await read_last_sequence(process.container.client, SEARCHES)
+        active = (await process.container.generations()).now.active
+        await _asked(process, query_blobs[:WARM_UP], numbers, lambda *_: None)
         began = clock()
         with _on_one_core(one_core):
-            answers = await _asked(process, questions, numbers, told)
+            answers = await _asked(process, query_blobs, numbers, told)
         asked_in_s = clock() - began
         seen = await _seen(process, numbers, after, active.name if active else "")
     return Ran(answers, seen, active.encoder if active else "", archived_in_s, asked_in_s)
@@ -91,11 +91,13 @@ async def run(settings: Settings, gallery: Sequence[Path], questions: Sequence[P
 
 async def _archived(process: Process, gallery: Sequence[Path], told: Told) -> dict[str, int]:
     """Archive; returns the number of the piece by image id."""
-    wiring = process.wiring
-    active = (await wiring.generations()).now.active
+    container = process.container
+    active = (await container.generations()).now.active
     problems = []
     done = 0
-    files = archive(wiring.client, wiring.journal, await wiring.blobs(), active.name if active else "", GUILD, gallery)
+    files = archive_images(
+        container.client, container.journal, await container.blobs(), active.name if active else "", GUILD, gallery
+    )
     async for each in files:
         done += 1
         told("archiving", done, len(gallery))
@@ -105,24 +107,26 @@ async def _archived(process: Process, gallery: Sequence[Path], told: Told) -> di
         raise MapSeekError(f"{len(problems)} pieces of the gallery could not be archived, the first is {problems[0]}.")
     numbers = {path.name: number for number, path in enumerate(gallery)}
     ids: dict[str, int] = {}
-    async with aclosing(past(wiring.client, IMAGES, [kind_filter(ImagePosted)])) as messages:
+    async with aclosing(read_log(container.client, IMAGES, [kind_filter(ImagePosted)])) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded and isinstance(fact := recorded.fact, ImagePosted) and fact.filename in numbers:
                 ids[fact.image_id] = numbers[fact.filename]
     return ids
 
 
-async def _asked(process: Process, questions: Sequence[Path], numbers: dict[str, int], told: Told) -> list[Answer]:
-    wiring = process.wiring
-    questions_of, catalogue = await wiring.questions(), await wiring.catalogue()
+async def _asked(process: Process, query_blobs: Sequence[Path], numbers: dict[str, int], told: Told) -> list[Answer]:
+    container = process.container
+    questions_of, catalogue = await container.query_blobs(), await container.catalogue()
     answers = []
-    for number, path in enumerate(questions, 1):
-        asking = find(wiring.client, wiring.journal, questions_of, catalogue, GUILD, [path], top=TOP, timeout=PATIENCE_S)
+    for number, path in enumerate(query_blobs, 1):
+        asking = find_images(
+            container.client, container.journal, questions_of, catalogue, GUILD, [path], top=TOP, timeout=PATIENCE_S
+        )
         async for answer in asking:
             pieces = [_pieces(match, numbers) for match in answer.matches]
             answers.append(Answer(answer.verdict, [match.score for match in answer.matches], pieces, answer.problem or ""))
-        told("asking", number, len(questions))
+        told("asking", number, len(query_blobs))
     return answers
 
 
@@ -154,12 +158,12 @@ def _pin(cores: set[int]) -> None:
 
 
 async def _seen(process: Process, numbers: dict[str, int], after: int, generation: str) -> Seen:
-    seen, client = Seen(generation=generation), process.wiring.client
+    seen, client = Seen(generation=generation), process.container.client
     names: dict[str, str] = {}
     last: dict[str, float] = {}
-    async with aclosing(past(client, SEARCHES, [lane_filter("search")], after=after)) as messages:
+    async with aclosing(read_log(client, SEARCHES, [lane_filter("search")], after=after)) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded is None or not isinstance(fact := recorded.fact, SearchFact):
                 continue
             at = datetime.fromisoformat((message.headers or {})["ce-time"]).timestamp() * 1000
@@ -171,9 +175,9 @@ async def _seen(process: Process, numbers: dict[str, int], after: int, generatio
                 if isinstance(fact, SearchEmbedded):
                     seen.asked[name] = np.frombuffer(fact.vector, np.float32)
             last[fact.search_id] = at
-    async with aclosing(past(client, IMAGES, [lane_filter("image")])) as messages:
+    async with aclosing(read_log(client, IMAGES, [lane_filter("image")])) as messages:
         async for message in messages:
-            recorded = readable(message)
+            recorded = decode_or_warn(message)
             if recorded is not None:
                 _note(recorded.fact, numbers, seen)
     return seen

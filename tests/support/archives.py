@@ -24,22 +24,22 @@ from infra.nats.erasure import LogErasure
 from infra.sandbox.simulator import Channel, Interaction, Member, Message, Permission, Simulator
 from infra.sandbox.simulator.faults import Handler
 from pipeline.engine.consumers import ACK_WAIT_S
-from stages.erase import blobs_of
+from stages.erase import list_blobs
 from tests.support.waiting import eventually
-from tests.support.world import IMPATIENT, Discord, World, art
+from tests.support.world import IMPATIENT_POLICY, Discord, World, art_png
 
-FORGETFUL = replace(IMPATIENT, blob_grace=timedelta(0))
+ERASE_AT_ONCE = replace(IMPATIENT_POLICY, blob_grace=timedelta(0))
 """Erases at once what is removed."""
 
 
 SMALL_PAGE = 10
 
-SOON = replace(IMPATIENT, blob_grace=timedelta(seconds=0.5))
+ERASE_SOON = replace(IMPATIENT_POLICY, blob_grace=timedelta(seconds=0.5))
 """Blobs of removed images go soon, so that a test sees it."""
 
 
 @cache
-def tiny(number: int) -> bytes:
+def tiny_picture(number: int) -> bytes:
     """A picture as a PNG file, another one for each number. It is so narrow that next to no work is done for its fingerprint."""
     pixels = np.random.default_rng(number).integers(0, 256, (2, 64, 3), dtype=np.uint8)
     buffer = io.BytesIO()
@@ -48,7 +48,7 @@ def tiny(number: int) -> bytes:
 
 
 @dataclass
-class Past:
+class PictureHistory:
     """Posts small pictures, another one every time, and remembers the messages that are there."""
 
     discord: Discord
@@ -67,19 +67,19 @@ class Past:
         """So many messages, now or from a moment on."""
         posted = []
         for number in range(messages):
-            files = [(f"{each}.png", tiny(each)) for each in islice(self.numbers, pictures)]
+            files = [(f"{each}.png", tiny_picture(each)) for each in islice(self.numbers, pictures)]
             at = begin and begin + number * every
             posted.append(await self.discord.simulator.post(channel, self.discord.steve, files=files, at=at))
         self.there += posted
         return posted
 
-    def gone(self, *messages: Message) -> None:
+    def forget(self, *messages: Message) -> None:
         """These are deleted, or are not to be archived."""
         self.there = [message for message in self.there if message not in messages]
 
 
 @dataclass
-class Held:
+class HeldRequests:
     """A fault that keeps requests waiting until it is released, and then answers them rightly."""
 
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,11 +92,11 @@ class Held:
 
 
 @dataclass
-class Counted:
+class HeldAfter:
     """A fault that answers rightly; after so many requests it holds them back as `Held` does."""
 
     let_through: int
-    held: Held = field(default_factory=Held)
+    held: HeldRequests = field(default_factory=HeldRequests)
     seen: int = 0
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -104,60 +104,60 @@ class Counted:
         return await (handler(request) if self.seen <= self.let_through else self.held.answer(request, handler))
 
 
-def hold_history(simulator: Simulator, channel: Channel, *, after_pages: int = 0) -> Held:
+def hold_history(simulator: Simulator, channel: Channel, *, after_pages: int = 0) -> HeldRequests:
     """Hold back the pages of a channel's history, all or those that follow so many."""
-    fault = Counted(after_pages)
+    fault = HeldAfter(after_pages)
     simulator.faults.add(fault, f"*/channels/{channel.id}/messages", method="GET", times=None)
     return fault.held
 
 
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """History is read in pages of ten messages rather than a hundred, so that a dozen are more than one."""
     for module in (history_module, backfill):
-        monkeypatch.setattr(module, "PAGE", SMALL_PAGE)
+        monkeypatch.setattr(module, "MESSAGES_PER_PAGE", SMALL_PAGE)
 
 
-def manager(discord: Discord, name: str = "Mia") -> Member:
+def add_manager(discord: Discord, name: str = "Mia") -> Member:
     """Somebody who may manage the server."""
     role = discord.simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)
     return discord.simulator.add_member(discord.guild, name, [role])
 
 
-def files_of(messages: Sequence[Message]) -> list[str]:
+def list_file_ids(messages: Sequence[Message]) -> list[str]:
     """The ids of all pictures of messages, in order."""
     return sorted(str(file.id) for message in messages for file in message.attachments)
 
 
-async def holds_exactly(world: World, messages: Sequence[Message], timeout: float = 30) -> None:
+async def wait_for_exactly(world: World, messages: Sequence[Message], timeout: float = 30) -> None:
     """Wait until nothing is left to do; then log, catalogue and index have every picture of these messages once, and no other."""
-    wanted = files_of(messages)
-    await world.log.holds(ImagePosted, len(wanted), timeout)
+    wanted = list_file_ids(messages)
+    await world.log.wait_for(ImagePosted, len(wanted), timeout)
     for family in ("removal", "image", "alert"):
-        await world.log.quiet(family, timeout)
+        await world.log.wait_until_idle(family, timeout)
     assert [letter["mapseek-reason"] for letter in await world.log.dead_letters()] == []
     for kind in (ImagePosted, ImageIndexed):
         assert sorted(fact.image_id for fact in await world.log.facts(kind)) == wanted, kind
-    catalogue = await world.process.wiring.catalogue()
+    catalogue = await world.process.container.catalogue()
     assert [entry.image_id async for entry in catalogue.scan()] == wanted
-    assert sorted(await index_of(world)) == wanted
+    assert sorted(await list_indexed(world)) == wanted
 
 
-async def index_of(world: World) -> list[str]:
+async def list_indexed(world: World) -> list[str]:
     """The ids of all images that the vector index has of the guild."""
     embedded = (await world.log.facts(ImageEmbedded))[0]
-    vectors = await world.process.wiring.vectors()
+    vectors = await world.process.container.vectors()
     everything = {"top": 10_000, "channels": None}
     found = await vectors.search(embedded.guild_id, embedded.generation, embedded.vector, **everything)  # type: ignore[arg-type]
     return [neighbour.image_id for neighbour in found]
 
 
-async def said(discord: Discord, interaction: Interaction, *, words: str = "", timeout: float = 30) -> str:
+async def wait_for_text(discord: Discord, interaction: Interaction, *, words: str = "", timeout: float = 30) -> str:
     """The text of an answer, content and embeds, once it has these words, or any."""
-    await discord.simulator.until(lambda: bool(text := seen(interaction.original)) and words in text, timeout=timeout)
-    return seen(interaction.original)
+    await discord.simulator.until(lambda: bool(text := message_text(interaction.original)) and words in text, timeout=timeout)
+    return message_text(interaction.original)
 
 
-def seen(message: Message | None) -> str:
+def message_text(message: Message | None) -> str:
     """Everything that is written in a message."""
     if message is None:
         return ""
@@ -169,7 +169,7 @@ def seen(message: Message | None) -> str:
 
 
 @dataclass(frozen=True)
-class Trace:
+class ImageTrace:
     """An archived image: what the log knew it by, its blobs, and its vector of a generation."""
 
     guild_id: str
@@ -180,33 +180,33 @@ class Trace:
     vector: bytes
 
 
-async def traces_of(world: World, *messages: Message) -> list[Trace]:
+async def collect_traces(world: World, *messages: Message) -> list[ImageTrace]:
     """What there is of every attachment of archived messages, to be looked for once they are gone."""
-    log = LogErasure(world.process.wiring.client)
+    log = LogErasure(world.process.container.client)
     found = []
     for message in messages:
         for attachment in message.attachments:
             guild_id, image_id = str(message.channel.guild.id), str(attachment.id)
             history, _ = await log.history(guild_id, image_id)
             [embedded] = [fact for fact in history if isinstance(fact, ImageEmbedded)]
-            blobs = frozenset(blobs_of(history))
-            found.append(Trace(guild_id, image_id, attachment.filename, blobs, embedded.generation, embedded.vector))
+            blobs = frozenset(list_blobs(history))
+            found.append(ImageTrace(guild_id, image_id, attachment.filename, blobs, embedded.generation, embedded.vector))
             assert blobs
-            assert image_id in await neighbours(world, found[-1])
+            assert image_id in await find_neighbours(world, found[-1])
     return found
 
 
-async def at_rest(world: World, timeout: float = 2 * ACK_WAIT_S) -> None:
+async def wait_until_archive_idle(world: World, timeout: float = 2 * ACK_WAIT_S) -> None:
     """Wait until no stage has anything left to do, of removals first, since they lead to more.
 
     What is delivered and never acknowledged counts as held until the ack wait is over, and is done again only then.
     """
     for family in ("removal", "image", "alert"):
-        await world.log.quiet(family, timeout)
+        await world.log.wait_until_idle(family, timeout)
     assert await world.log.dead_letters() == []
 
 
-async def removed(world: World, image_ids: Iterable[str], timeout: float = 2 * ACK_WAIT_S) -> None:
+async def wait_until_removed(world: World, image_ids: Iterable[str], timeout: float = 2 * ACK_WAIT_S) -> None:
     """Wait until images are removed and all that follows from it is done."""
     wanted = set(image_ids)
 
@@ -214,37 +214,37 @@ async def removed(world: World, image_ids: Iterable[str], timeout: float = 2 * A
         return wanted <= {fact.image_id for fact in await world.log.facts(ImageRemoved)}
 
     await eventually(recorded, timeout)
-    await at_rest(world, timeout)
+    await wait_until_archive_idle(world, timeout)
 
 
-async def nothing_left(world: World, traces: Iterable[Trace]) -> None:
+async def expect_nothing_left(world: World, traces: Iterable[ImageTrace]) -> None:
     """Wait until images are removed, and look everywhere."""
     traces = list(traces)
-    await removed(world, [trace.image_id for trace in traces])
-    catalogue, blobs = await world.process.wiring.catalogue(), await world.process.wiring.blobs()
+    await wait_until_removed(world, [trace.image_id for trace in traces])
+    catalogue, blobs = await world.process.container.catalogue(), await world.process.container.blobs()
     catalogued = {entry.image_id async for entry in catalogue.scan()}
-    recorded = [message async for message in everything(world.process.wiring.client)]
-    incidents = [message.subject or "" async for message in everything(world.process.wiring.client, INCIDENTS)]
+    recorded = [message async for message in iter_messages(world.process.container.client)]
+    incidents = [message.subject or "" async for message in iter_messages(world.process.container.client, INCIDENTS)]
     for trace in traces:
         assert trace.image_id not in catalogued
-        assert await catalogue.removed(trace.image_id)
+        assert await catalogue.is_removed(trace.image_id)
         assert await catalogue.vector(trace.image_id, trace.generation) is None
-        assert trace.image_id not in await neighbours(world, trace)
+        assert trace.image_id not in await find_neighbours(world, trace)
         assert [blob for blob in trace.blobs if await blobs.exists(blob) and not await catalogue.uses(blob)] == []
-        history, _ = await LogErasure(world.process.wiring.client).history(trace.guild_id, trace.image_id)
+        history, _ = await LogErasure(world.process.container.client).history(trace.guild_id, trace.image_id)
         assert [type(fact) for fact in history] == [ImageRemoved]
         assert [message.subject for message in recorded if trace.filename.encode() in (message.data or b"")] == []
         assert [subject for subject in incidents if trace.image_id in subject.split(".")] == []
 
 
-async def neighbours(world: World, trace: Trace) -> list[str]:
+async def find_neighbours(world: World, trace: ImageTrace) -> list[str]:
     """The images that the index has in the guild, whoever may read them."""
-    vectors = await world.process.wiring.vectors()
+    vectors = await world.process.container.vectors()
     found = await vectors.search(trace.guild_id, trace.generation, trace.vector, top=1_000, channels=None)
     return [neighbour.image_id for neighbour in found]
 
 
-async def everything(client: Client, *streams: str) -> AsyncIterator[RawStreamMsg]:
+async def iter_messages(client: Client, *streams: str) -> AsyncIterator[RawStreamMsg]:
     """Every message of these logs (none given: of all)."""
     js = client.jetstream()
     for stream in streams or STREAM_SUBJECTS:
@@ -256,12 +256,12 @@ async def everything(client: Client, *streams: str) -> AsyncIterator[RawStreamMs
                 continue
 
 
-def stored(world: World) -> set[str]:
+def list_stored_blobs(world: World) -> set[str]:
     """The names of all blobs in the store."""
     return {path.name for path in (world.settings.data_dir / "blobs").rglob("*") if path.is_file()}
 
 
-async def finds(world: World, seed: int) -> str | None:
+async def search_link(world: World, seed: int) -> str | None:
     """The link that Alex is given to a picture, None where there is no match."""
-    answer = await world.discord.simulator.answer(await world.discord.ask(art(seed)), embedded=True)
+    answer = await world.discord.simulator.answer(await world.discord.ask(art_png(seed)), embedded=True)
     return answer.embeds[0].get("url")

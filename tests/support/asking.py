@@ -26,12 +26,12 @@ from contracts.events import (
 )
 from contracts.ports import BlobStore, Journal
 from contracts.subjects import SEARCHES, guild_lane_filter
-from infra.nats.reader import follow, last_sequence, readable
+from infra.nats.reader import decode_or_warn, follow_log, read_last_sequence
 from pipeline.clock import utc_now
 
 
 @dataclass(frozen=True)
-class Told:
+class SearchOutcome:
     """What came of a question: what was expected, what was found, in which generation it was embedded and matched."""
 
     expected: str
@@ -57,7 +57,7 @@ class Asker:
     seen: dict[str, dict[type[SearchFact], SearchFact]] = field(default_factory=dict)
     answered: dict[str, asyncio.Event] = field(default_factory=dict)
 
-    async def ask(self, expected: str, picture: bytes, timeout: float = 60) -> Told:
+    async def ask(self, expected: str, picture: bytes, timeout: float = 60) -> SearchOutcome:
         search_id = f"q{len(self.answered)}"
         self.answered[search_id] = asyncio.Event()
         question = Question(asker=Person(id="5", name="Alex"), requested_at=utc_now(), reply=LocalReply())
@@ -68,7 +68,7 @@ class Asker:
         await asyncio.wait_for(self.answered[search_id].wait(), timeout)
         return self._told(search_id, expected, began)
 
-    async def ask_all(self, questions: Sequence[tuple[str, bytes]], pause: float = 0.05) -> list[Told]:
+    async def ask_all(self, questions: Sequence[tuple[str, bytes]], pause: float = 0.05) -> list[SearchOutcome]:
         told = []
         for expected, picture in questions:
             told.append(await self.ask(expected, picture))
@@ -83,11 +83,11 @@ class Asker:
                 return
             await asyncio.sleep(0.1)
 
-    def _told(self, search_id: str, expected: str, began: float) -> Told:
+    def _told(self, search_id: str, expected: str, began: float) -> SearchOutcome:
         facts = self.seen[search_id]
         embedded, matched = facts.get(SearchEmbedded), facts.get(SearchMatched)
         found = matched.matches[0].image_id if isinstance(matched, SearchMatched) and matched.matches else None
-        return Told(
+        return SearchOutcome(
             expected=expected,
             found=found,
             verdict=matched.verdict if isinstance(matched, SearchMatched) else "error",
@@ -98,8 +98,8 @@ class Asker:
         )
 
     async def listen(self, client: Client, after: int) -> None:
-        async for message in follow(client, SEARCHES, [guild_lane_filter("search", self.guild_id)], after=after):
-            recorded = readable(message)
+        async for message in follow_log(client, SEARCHES, [guild_lane_filter("search", self.guild_id)], after=after):
+            recorded = decode_or_warn(message)
             if recorded is None or not isinstance(fact := recorded.fact, SearchFact):
                 continue
             self.seen.setdefault(fact.search_id, {})[type(fact)] = fact
@@ -108,10 +108,10 @@ class Asker:
 
 
 @asynccontextmanager
-async def asker(client: Client, journal: Journal, questions: BlobStore, guild_id: str) -> AsyncIterator[Asker]:
+async def open_asker(client: Client, journal: Journal, questions: BlobStore, guild_id: str) -> AsyncIterator[Asker]:
     """Somebody who listens for the answers while the log's server comes and goes."""
     asking = Asker(journal, questions, guild_id)
-    listening = asyncio.create_task(asking.listen(client, await last_sequence(client, SEARCHES)))
+    listening = asyncio.create_task(asking.listen(client, await read_last_sequence(client, SEARCHES)))
     try:
         yield asking
     finally:
@@ -120,6 +120,6 @@ async def asker(client: Client, journal: Journal, questions: BlobStore, guild_id
             await listening
 
 
-def p95(told: Sequence[Told]) -> float:
+def p95_seconds(told: Sequence[SearchOutcome]) -> float:
     """Seconds that 95 % of the answers took at most."""
     return sorted(each.seconds for each in told)[int(0.95 * len(told))]

@@ -34,20 +34,20 @@ from contracts.subjects import FAILURES, IMAGES, RETRIES, failure_subject, retry
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
-from infra.nats.reader import body_of, read
+from infra.nats.reader import decode_fact, encode_body
 from infra.nats.server import embedded_server
 from infra.nats.state import open_state
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from pipeline.backup.archive_file import BLOBS, EXPORTED, QUESTIONS, Summary, open_archive
+from pipeline.backup.archive_file import BLOBS, EXPORTED_STREAMS, QUERIES, Summary, open_archive_file
 from pipeline.backup.export import export_to
-from pipeline.backup.restore import begin_import, end_import, fill, import_from
+from pipeline.backup.restore import begin_import, end_import, fill_catalogue, import_from
 from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.support.facts import MOMENT, VECTOR, founding
+from tests.support.facts import MOMENT, VECTOR, founding_facts
 
 
-def quiet(_what: str, _done: int, _total: int | None) -> None:
+def ignore_progress(_what: str, _done: int, _total: int | None) -> None:
     """A progress that nobody looks at."""
 
 
@@ -64,18 +64,18 @@ class Installation:
         for fact in facts:
             assert await self.journal.record(fact, Origin(fact.type_name()))
 
-    async def place_of(self, fact: Fact) -> int:
+    async def sequence_of(self, fact: Fact) -> int:
         message = await self.client.jetstream().get_last_msg(IMAGES, subject_of(fact))
         return int(message.seq or 0)
 
-    async def worked(self, durable: str, number: int) -> None:
+    async def settle_next(self, durable: str, number: int) -> None:
         """A stage is through with so many entries."""
         subscription = await self.client.jetstream().pull_subscribe_bind(durable, stream=IMAGES)
         for message in await subscription.fetch(number, timeout=5):
             await message.ack_sync()
         await subscription.unsubscribe()
 
-    async def next_of(self, durable: str) -> tuple[str, int]:
+    async def peek_next(self, durable: str) -> tuple[str, int]:
         """What a stage would be given next, and how many entries are left for it."""
         info = await self.client.jetstream().consumer_info(IMAGES, durable)
         subscription = await self.client.jetstream().pull_subscribe_bind(durable, stream=IMAGES)
@@ -92,8 +92,8 @@ class Installation:
             found.append((message.subject, headers, message.data))
         return found
 
-    async def dumps(self) -> dict[str, list[tuple[str, dict[str, str], bytes]]]:
-        return {stream: await self.dump(stream) for stream in EXPORTED}
+    async def dump_all(self) -> dict[str, list[tuple[str, dict[str, str], bytes]]]:
+        return {stream: await self.dump(stream) for stream in EXPORTED_STREAMS}
 
     async def _messages(self, stream: str) -> AsyncIterator[Any]:
         js = self.client.jetstream()
@@ -105,49 +105,49 @@ class Installation:
                 continue
 
     async def export(self, path: Path) -> Summary:
-        with open_archive(path, new=True) as database:
-            return await export_to(database, self.client, self.stores, quiet)
+        with open_archive_file(path, new=True) as database:
+            return await export_to(database, self.client, self.stores, ignore_progress)
 
     async def restore(self, path: Path) -> Summary:
-        with open_archive(path) as database:
-            await topology.ensure(self.client, ())
+        with open_archive_file(path) as database:
+            await topology.ensure_topology(self.client, ())
             await begin_import(database, self.client, self.catalogue)
-            summary = await import_from(database, self.client, self.stores, quiet)
-            await fill(self.catalogue, self.client, quiet)
+            summary = await import_from(database, self.client, self.stores, ignore_progress)
+            await fill_catalogue(self.catalogue, self.client, ignore_progress)
             await end_import(self.client)
             return summary
 
 
 @asynccontextmanager
-async def installation(folder: Path, *, new: bool = True) -> AsyncIterator[Installation]:
+async def open_installation(folder: Path, *, new: bool = True) -> AsyncIterator[Installation]:
     """A server and stores in a folder; if it is `new`, with every stream and every consumer, but no entry."""
     async with embedded_server(folder / "nats") as url:
         client = await connect(url, "test")
         catalogue = await open_sqlite_catalogue(folder / "catalogue.sqlite")
         try:
             journal = JetStreamJournal(client, source="test", now=utc_now)
-            stores: dict[str, BlobStore] = {store: open_blob_store(folder / store) for store in (BLOBS, QUESTIONS)}
+            stores: dict[str, BlobStore] = {store: open_blob_store(folder / store) for store in (BLOBS, QUERIES)}
             if new:
-                await topology.ensure(client, STAGES)
+                await topology.ensure_topology(client, STAGES)
             yield Installation(client, journal, stores, catalogue)
         finally:
             await catalogue.close()
             await client.close()
 
 
-def incidents(dumped: list[tuple[str, dict[str, str], bytes]]) -> Iterator[Incident]:
+def read_incidents(dumped: list[tuple[str, dict[str, str], bytes]]) -> Iterator[Incident]:
     """The facts of a dumped log of incidents."""
     for subject, headers, body in dumped:
-        fact = read(subject, headers, body).fact
+        fact = decode_fact(subject, headers, body).fact
         assert isinstance(fact, Incident)
         yield fact
 
 
-async def names_of(here: Installation) -> dict[str, list[str]]:
-    return {store: await here.stores[store].untouched_since(-1) for store in (BLOBS, QUESTIONS)}  # type: ignore[attr-defined]
+async def list_blob_names(here: Installation) -> dict[str, list[str]]:
+    return {store: await here.stores[store].list_untouched_since(-1) for store in (BLOBS, QUERIES)}  # type: ignore[attr-defined]
 
 
-async def post(here: Installation, number: int) -> list[Fact]:
+async def record_post(here: Installation, number: int) -> list[Fact]:
     """An image with all that is made of it."""
     data = [f"{kind} of {number}".encode() for kind in ("file", "pixels", "thumbnail", "fingerprint")]
     blob, pixels, thumbnail, known_by = [await here.stores[BLOBS].put(each) for each in data]
@@ -171,9 +171,9 @@ async def post(here: Installation, number: int) -> list[Fact]:
     return facts
 
 
-async def fails(here: Installation, fact: Fact, entity: str) -> None:
+async def record_failure(here: Installation, fact: Fact, entity: str) -> None:
     """A stage fails at an image's fact: an attempt, a burial, a dead letter, and one that was put back."""
-    sequence = await here.place_of(fact)
+    sequence = await here.sequence_of(fact)
     told: dict[str, Any] = {"guild_id": "7", "entity_id": entity, "lane": "image", "stage": "download", "attempt": 1}
     told |= {"consumer": "download-image", "sequence": sequence, "happened_at": MOMENT, "process": "here"}
     await here.record(
@@ -185,18 +185,18 @@ async def fails(here: Installation, fact: Fact, entity: str) -> None:
         (FAILURES, failure_subject("download", "image", sequence)),
         (RETRIES, retry_subject("download", "image", sequence, "g1")),
     ):
-        assert await here.journal.publish_once(subject, body_of(fact) + b"\xff", dict(headers), stream)
+        assert await here.journal.publish_once(subject, encode_body(fact) + b"\xff", dict(headers), stream)
 
 
-async def remove(here: Installation, number: int) -> None:
+async def record_removal(here: Installation, number: int) -> None:
     """A tombstone, and nothing of what follows from it."""
     image: dict[str, Any] = {"guild_id": "7", "channel_id": "8", "image_id": f"image-{number}"}
     await here.record(ImageRemoved(**image, message_id=f"message-{number}", removed_at=MOMENT, cause="forgotten"))
 
 
-async def said(here: Installation, person: str, number: int) -> tuple[SearchJudged, AlertSet]:
+async def record_vote_and_alert(here: Installation, person: str, number: int) -> tuple[SearchJudged, AlertSet]:
     """A vote and an alert of somebody, each with its picture."""
-    voted, awaited = [await here.stores[QUESTIONS].put(f"{what} {number}".encode()) for what in ("voted", "awaited")]
+    voted, awaited = [await here.stores[QUERIES].put(f"{what} {number}".encode()) for what in ("voted", "awaited")]
     vote = SearchJudged(
         guild_id="7", search_id=f"s{number}", interaction_id=f"i{number}", image_id="image-1", right=True, voter_id=person,
         judged_at=MOMENT, generation="g1", score=0.9, pixels=voted,
@@ -210,13 +210,13 @@ async def said(here: Installation, person: str, number: int) -> tuple[SearchJudg
     return vote, alert
 
 
-async def lived(here: Installation) -> None:
+async def record_sample_log(here: Installation) -> None:
     """A little of everything."""
-    await here.record(*founding())
+    await here.record(*founding_facts())
     for number in (1, 2, 3):
-        facts = await post(here, number)
-        await fails(here, facts[0], f"image-{number}")
-    await said(here, "5", 1)
+        facts = await record_post(here, number)
+        await record_failure(here, facts[0], f"image-{number}")
+    await record_vote_and_alert(here, "5", 1)
     await here.record(
         RemovalRequested(guild_id="7", removal_id="r1", scope="message", target="gone", cause="deleted", requested_at=MOMENT)
     )

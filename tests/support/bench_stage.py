@@ -15,11 +15,11 @@ from infra.nats.journal import JetStreamJournal
 from pipeline.engine import topology
 from pipeline.engine.job import Backoff, Job, Policy, Runtime
 from pipeline.engine.metrics import Metrics
-from pipeline.engine.worker import workers
+from pipeline.engine.worker import open_workers
 from tests.support.facts import BLOB
 
-AT_ONCE = Backoff(first=0.01, factor=1, longest=0.01)
-IMPATIENT = Policy(image_retry=AT_ONCE, search_retry=AT_ONCE, hold=AT_ONCE, keep_alive_every=0.2, breaker_limit=3)
+BENCH_DELAY = Backoff(first=0.01, factor=1, longest=0.01)
+BENCH_POLICY = Policy(image_retry=BENCH_DELAY, search_retry=BENCH_DELAY, hold=BENCH_DELAY, keep_alive_every=0.2, breaker_limit=3)
 
 Work = Callable[[Fact], Awaitable[Sequence[Fact]]]
 
@@ -51,13 +51,13 @@ def downloaded(event: Fact) -> ImageDownloaded | SearchDownloaded:
 
 
 @asynccontextmanager
-async def working(
-    url: str, client: Client, journal: JetStreamJournal, work: Work, *, number: int = 2, policy: Policy = IMPATIENT
+async def run_stage(
+    url: str, client: Client, journal: JetStreamJournal, work: Work, *, number: int = 2, policy: Policy = BENCH_POLICY
 ) -> AsyncIterator[Runtime]:
     """The stage at work in both lanes."""
-    await topology.ensure(client, [STAGE])
+    await topology.ensure_topology(client, [STAGE])
     runtime = Runtime(journal, Metrics(), policy)
-    async with workers(url, "test", runtime, lambda _consumer: None) as crew:
+    async with open_workers(url, "test", runtime, lambda _consumer: None) as crew:
         for family in STAGE.families:
             await crew.add(Job(STAGE, family, Deps(work)), number)
         await crew.add_retries(STAGE, lambda generation: generation == "dropped")
@@ -67,7 +67,7 @@ async def working(
             runtime.stopping.set()
 
 
-async def count(client: Client, stream: str, subject: str = ">") -> int:
+async def count_messages(client: Client, stream: str, subject: str = ">") -> int:
     """How many messages a stream holds on a subject."""
     try:
         info = await client.jetstream().stream_info(stream, subjects_filter=subject)
@@ -76,7 +76,7 @@ async def count(client: Client, stream: str, subject: str = ">") -> int:
     return sum((info.state.subjects or {}).values())
 
 
-async def dead_letter(client: Client, subject: str = "mapseek.failure.>") -> tuple[dict[str, str], bytes] | None:
+async def last_dead_letter(client: Client, subject: str = "mapseek.failure.>") -> tuple[dict[str, str], bytes] | None:
     """The last dead letter, if there is one."""
     try:
         message = await client.jetstream().get_last_msg(FAILURES, subject)
@@ -85,7 +85,7 @@ async def dead_letter(client: Client, subject: str = "mapseek.failure.>") -> tup
     return message.headers or {}, message.data or b""
 
 
-async def unsettled(client: Client, stream: str, consumer: str) -> int:
+async def count_unsettled(client: Client, stream: str, consumer: str) -> int:
     """Messages of a consumer that are not done with."""
     info = await client.jetstream().consumer_info(stream, consumer)
     return (info.num_pending or 0) + (info.num_ack_pending or 0)

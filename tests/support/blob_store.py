@@ -77,15 +77,15 @@ class BlobStoreSuite:
         await self.pass_time(store, 100)
         await store.get(HELLO_NAME)
         await store.exists(HELLO_NAME)
-        assert 100 <= await store.untouched_for(HELLO_NAME) < 200
+        assert 100 <= await store.seconds_since_put(HELLO_NAME) < 200
         await store.put(HELLO)
-        assert 0 <= await store.untouched_for(HELLO_NAME) < 100
+        assert 0 <= await store.seconds_since_put(HELLO_NAME) < 100
 
     async def test_what_is_not_there_was_never_touched(self, store: BlobStore) -> None:
-        assert await store.untouched_for(HELLO_NAME) == math.inf
+        assert await store.seconds_since_put(HELLO_NAME) == math.inf
         await store.put(HELLO)
         await store.delete(HELLO_NAME)
-        assert await store.untouched_for(HELLO_NAME) == math.inf
+        assert await store.seconds_since_put(HELLO_NAME) == math.inf
 
     async def test_damaged_bytes_are_missing(self, store: BlobStore, damage: Callable[[str], None]) -> None:
         await store.put(HELLO)
@@ -115,7 +115,7 @@ class BlobStoreSuite:
     async def test_what_is_no_digest_names_nothing(self, store: BlobStore, name: str) -> None:
         await store.put(HELLO)
         assert not await store.exists(name)
-        assert await store.untouched_for(name) == math.inf
+        assert await store.seconds_since_put(name) == math.inf
         with pytest.raises(BlobMissing):
             await store.get(name)
         await store.delete(name)

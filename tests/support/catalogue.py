@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from contracts.errors import Unavailable
-from contracts.ports import Catalogue, Document, Kept
+from contracts.ports import Catalogue, CatalogueRecord, Document
 from tests.support.waiting import eventually
 
 POST: dict[str, Any] = {
@@ -42,12 +42,12 @@ def post_in(guild_id: str) -> dict[str, Any]:
     return POST | {"metadata": POST["metadata"] | {"guild_id": guild_id}}
 
 
-async def ids(catalogue: Catalogue, guild_id: str | None = None) -> list[str]:
+async def list_ids(catalogue: Catalogue, guild_id: str | None = None) -> list[str]:
     """The image ids in the order of a scan."""
     return [entry.image_id async for entry in catalogue.scan(guild_id)]
 
 
-async def contents(catalogue: Catalogue) -> list[Kept]:
+async def list_contents(catalogue: Catalogue) -> list[CatalogueRecord]:
     """All that it keeps."""
     return [kept async for kept in catalogue.contents()]
 
@@ -57,7 +57,7 @@ def higher_than(number: int) -> Callable[[Document], bool]:
     return lambda document: document.get("part", {"number": 0})["number"] > number
 
 
-async def fill(catalogue: Catalogue, number: int, version: str) -> list[str]:
+async def fill_with_images(catalogue: Catalogue, number: int, version: str) -> list[str]:
     """Images with a document and a vector each, and a tombstone."""
     images = [f"{each:04}" for each in range(number)]
     await asyncio.gather(*(catalogue.merge(image, POST | {"version": {"of": version}}) for image in images))
@@ -138,9 +138,9 @@ class CatalogueSuite:
         await catalogue.merge("1", POST)
         await catalogue.remove("1")
         await catalogue.remove("never posted")
-        assert await catalogue.removed("1")
-        assert await catalogue.removed("never posted")
-        assert not await catalogue.removed("2")
+        assert await catalogue.is_removed("1")
+        assert await catalogue.is_removed("never posted")
+        assert not await catalogue.is_removed("2")
 
     async def test_nothing_brings_a_removed_image_back(self, catalogue: Catalogue, other: Catalogue) -> None:
         await catalogue.merge("1", POST)
@@ -153,7 +153,7 @@ class CatalogueSuite:
             assert await late.entries(["1"]) == {}
             assert await late.vector("1", "g1") is None
             assert await late.count() == 0
-            assert await ids(late) == []
+            assert await list_ids(late) == []
 
     async def test_removal_wins_however_it_overlaps_with_writes(self, catalogue: Catalogue, other: Catalogue) -> None:
         chance = random.Random(7)
@@ -169,7 +169,7 @@ class CatalogueSuite:
             chance.shuffle(overlapping)
             calls += overlapping
         await asyncio.gather(*(call() for call in calls))
-        assert await ids(catalogue) == []
+        assert await list_ids(catalogue) == []
         assert await catalogue.count() == 0
         assert [await other.vector(image, "g1") for image in images] == [None] * len(images)
 
@@ -181,17 +181,17 @@ class CatalogueSuite:
         images = [f"{number:04}" for number in range(1003)]
         for batch in range(0, len(images), 50):
             await asyncio.gather(*(catalogue.merge(image, MEDIA) for image in reversed(images[batch : batch + 50])))
-        assert await ids(catalogue) == images
+        assert await list_ids(catalogue) == images
         assert len(await catalogue.entries(images)) == len(images)
 
     async def test_guilds_are_apart(self, catalogue: Catalogue) -> None:
         for image, guild in (("3", "7"), ("1", "8"), ("2", "7")):
             await catalogue.merge(image, post_in(guild))
         await catalogue.merge("0", MEDIA)
-        assert await ids(catalogue, "7") == ["2", "3"]
-        assert await ids(catalogue, "8") == ["1"]
-        assert await ids(catalogue, "9") == []
-        assert await ids(catalogue) == ["0", "1", "2", "3"]
+        assert await list_ids(catalogue, "7") == ["2", "3"]
+        assert await list_ids(catalogue, "8") == ["1"]
+        assert await list_ids(catalogue, "9") == []
+        assert await list_ids(catalogue) == ["0", "1", "2", "3"]
         assert (await catalogue.count("7"), await catalogue.count("8"), await catalogue.count("9"), await catalogue.count()) == (
             2,
             1,
@@ -240,9 +240,9 @@ class CatalogueSuite:
         await catalogue.clear()
         assert await catalogue.count() == 0
         assert await catalogue.vector("1", "g1") is None
-        assert not await catalogue.removed("2")
+        assert not await catalogue.is_removed("2")
         await catalogue.merge("2", POST)
-        assert await ids(catalogue) == ["2"]
+        assert await list_ids(catalogue) == ["2"]
 
     async def test_a_merge_may_depend_on_what_is_there(self, catalogue: Catalogue) -> None:
         assert await catalogue.merge("1", {"part": {"number": 2}}, unless=higher_than(2))
@@ -269,18 +269,18 @@ class CatalogueSuite:
         await catalogue.put_vector("3", "g1", VECTOR)
         for image in ("4", "1", "0", "9"):
             await catalogue.remove(image)
-        assert await contents(catalogue) == [
-            Kept("0", {}, {}, removed=True),
-            Kept("1", {}, {}, removed=True),
-            Kept("3", POST, {"g1": VECTOR, "g2": OTHER_VECTOR}),
-            Kept("4", {}, {}, removed=True),
-            Kept("5", POST, {}),
-            Kept("9", {}, {}, removed=True),
+        assert await list_contents(catalogue) == [
+            CatalogueRecord("0", {}, {}, removed=True),
+            CatalogueRecord("1", {}, {}, removed=True),
+            CatalogueRecord("3", POST, {"g1": VECTOR, "g2": OTHER_VECTOR}),
+            CatalogueRecord("4", {}, {}, removed=True),
+            CatalogueRecord("5", POST, {}),
+            CatalogueRecord("9", {}, {}, removed=True),
         ]
 
     async def test_the_contents_are_whole(self, catalogue: Catalogue) -> None:
-        images = await fill(catalogue, 1003, "v1")
-        assert [kept.image_id for kept in await contents(catalogue)] == [*images, "removed in v1"]
+        images = await fill_with_images(catalogue, 1003, "v1")
+        assert [kept.image_id for kept in await list_contents(catalogue)] == [*images, "removed in v1"]
 
     async def test_a_dropped_generation_is_gone_from_every_image_and_nothing_else(self, catalogue: Catalogue) -> None:
         for image in ("1", "2", "3"):
@@ -291,58 +291,58 @@ class CatalogueSuite:
         assert await catalogue.drop_generation("g2") == 2
         assert await catalogue.drop_generation("g2") == 0
         assert await catalogue.drop_generation("g3") == 0
-        assert await contents(catalogue) == [Kept(image, POST, {"g1": VECTOR}) for image in ("1", "2", "3")]
+        assert await list_contents(catalogue) == [CatalogueRecord(image, POST, {"g1": VECTOR}) for image in ("1", "2", "3")]
 
     async def test_a_catalogue_beside_is_empty_and_apart(self, catalogue: Catalogue) -> None:
-        await fill(catalogue, 3, "v1")
-        before = await contents(catalogue)
-        beside = await catalogue.beside()
-        assert await contents(beside) == []
-        await fill(beside, 2, "v2")
+        await fill_with_images(catalogue, 3, "v1")
+        before = await list_contents(catalogue)
+        beside = await catalogue.create_replacement()
+        assert await list_contents(beside) == []
+        await fill_with_images(beside, 2, "v2")
         await beside.clear()
-        await fill(beside, 2, "v3")
-        assert await contents(catalogue) == before
-        assert len(await contents(beside)) == 3
+        await fill_with_images(beside, 2, "v3")
+        assert await list_contents(catalogue) == before
+        assert len(await list_contents(beside)) == 3
         await beside.close()
-        assert await contents(catalogue) == before
-        again = await catalogue.beside()
-        assert await contents(again) == []
+        assert await list_contents(catalogue) == before
+        again = await catalogue.create_replacement()
+        assert await list_contents(again) == []
         await again.close()
 
     async def test_what_was_left_beside_is_gone_from_the_next(self, catalogue: Catalogue) -> None:
-        left = await catalogue.beside()
-        await fill(left, 2, "v2")
-        beside = await catalogue.beside()
-        assert await contents(beside) == []
+        left = await catalogue.create_replacement()
+        await fill_with_images(left, 2, "v2")
+        beside = await catalogue.create_replacement()
+        assert await list_contents(beside) == []
         for each in (left, beside):
             await each.close()
 
     async def test_what_is_removed_is_gone_from_beside_too(self, catalogue: Catalogue) -> None:
-        await fill(catalogue, 3, "v1")
-        beside = await catalogue.beside()
-        await fill(beside, 3, "v2")
+        await fill_with_images(catalogue, 3, "v1")
+        beside = await catalogue.create_replacement()
+        await fill_with_images(beside, 3, "v2")
         await catalogue.remove("0001")
-        assert [kept.image_id for kept in await contents(beside)] == ["0000", "0002", "removed in v2"]
+        assert [kept.image_id for kept in await list_contents(beside)] == ["0000", "0002", "removed in v2"]
         await beside.close()
 
     async def test_the_one_beside_takes_the_place_of_the_other_for_everyone(self, catalogue: Catalogue, other: Catalogue) -> None:
-        await fill(catalogue, 5, "v1")
+        await fill_with_images(catalogue, 5, "v1")
         await catalogue.put_vector("0002", "g2", OTHER_VECTOR)
         await catalogue.remove("0000")
         await catalogue.merge("0001", {"gone": {"soon": 1}})
         for version in ("v2", "v3", "v4"):
-            beside = await catalogue.beside()
-            await fill(beside, 3, version)
+            beside = await catalogue.create_replacement()
+            await fill_with_images(beside, 3, version)
             await beside.merge("0000", {"original": {"blob": "c" * 64, "size": 9}})
-            wanted = await contents(beside)
+            wanted = await list_contents(beside)
             await catalogue.replace_with(beside)
             await beside.close()
             for each in (catalogue, other):
-                assert await contents(each) == wanted
+                assert await list_contents(each) == wanted
                 assert await each.count("7") == 3
                 assert await each.uses("c" * 64)
-                assert not await each.removed("removed in v1")
-                assert await each.removed(f"removed in {version}")
+                assert not await each.is_removed("removed in v1")
+                assert await each.is_removed(f"removed in {version}")
         await other.merge("5", POST)
         await other.remove("0000")
         await other.put_vector("0001", "g2", VECTOR)
@@ -350,9 +350,9 @@ class CatalogueSuite:
         assert await catalogue.vector("0001", "g2") == VECTOR
 
     async def test_a_reader_never_finds_an_empty_or_a_half_catalogue(self, catalogue: Catalogue, other: Catalogue) -> None:
-        images = await fill(catalogue, 60, "v1")
-        beside = await catalogue.beside()
-        await fill(beside, 60, "v2")
+        images = await fill_with_images(catalogue, 60, "v1")
+        beside = await catalogue.create_replacement()
+        await fill_with_images(beside, 60, "v2")
         versions: list[str] = []
         replacing = asyncio.create_task(catalogue.replace_with(beside))
         while not replacing.done() or "v2" not in versions:

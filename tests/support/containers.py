@@ -38,35 +38,37 @@ print(sha.hexdigest())
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 
 
-def compose() -> dict[str, Any]:
+def read_compose() -> dict[str, Any]:
     """docker-compose.yml with its anchors merged, and its variables as they are written."""
     parsed: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
     return parsed
 
 
-def services() -> dict[str, dict[str, Any]]:
+def list_services() -> dict[str, dict[str, Any]]:
     """The services by name."""
-    found: dict[str, dict[str, Any]] = compose()["services"]
+    found: dict[str, dict[str, Any]] = read_compose()["services"]
     return found
 
 
-def own_services() -> dict[str, dict[str, Any]]:
+def list_own_services() -> dict[str, dict[str, Any]]:
     """Those that run MapSeek: the ones that are built here."""
-    return {name: service for name, service in services().items() if "build" in service}
+    return {name: service for name, service in list_services().items() if "build" in service}
 
 
-def interpolated() -> set[str]:
+def list_compose_variables() -> set[str]:
     """The variables that docker-compose.yml takes from the environment or .env."""
     text = "\n".join(line for line in COMPOSE_FILE.read_text().splitlines() if not line.lstrip().startswith("#"))
-    return set(_VARIABLE.findall(text)) | {arg for service in own_services().values() for arg in service["build"].get("args", [])}
+    return set(_VARIABLE.findall(text)) | {
+        arg for service in list_own_services().values() for arg in service["build"].get("args", [])
+    }
 
 
-def example_settings() -> dict[str, str]:
+def read_example_settings() -> dict[str, str]:
     """The names and values in .env.example."""
     return dict(_SETTING.findall((ROOT / ".env.example").read_text()))
 
 
-def dockerfile_stages() -> dict[str, tuple[str, list[str]]]:
+def read_dockerfile_stages() -> dict[str, tuple[str, list[str]]]:
     """The stages of the Dockerfile by name: what each is made from, and its instructions, with continued lines joined."""
     stages: dict[str, tuple[str, list[str]]] = {}
     for line in DOCKERFILE.read_text().replace("\\\n", "").splitlines():
@@ -79,61 +81,63 @@ def dockerfile_stages() -> dict[str, tuple[str, list[str]]]:
     return stages
 
 
-def base_images() -> set[str]:
+def list_base_images() -> set[str]:
     """The images outside the Dockerfile that its stages are made from."""
-    stages = dockerfile_stages()
+    stages = read_dockerfile_stages()
     return {base for base, _ in stages.values() if base not in stages}
 
 
-def instructions_of(target: str) -> list[str]:
+def list_instructions(target: str) -> list[str]:
     """What holds for an image: the instructions of its stage and of those that it is made from, oldest first."""
-    stages = dockerfile_stages()
+    stages = read_dockerfile_stages()
     base, own = stages[target]
-    return [*(instructions_of(base) if base in stages else []), *own]
+    return [*(list_instructions(base) if base in stages else []), *own]
 
 
-def docker(*arguments: str, timeout: float = 60) -> str:
+def run_docker(*arguments: str, timeout: float = 60) -> str:
     """Run a docker command and return what it printed. Raises CalledProcessError, TimeoutExpired."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=timeout)
     return done.stdout.strip()
 
 
-def why_no_engine() -> str | None:
+def missing_engine_reason() -> str | None:
     """What of Docker itself is missing here; None when an engine answers and Compose is installed."""
     if shutil.which("docker") is None:
         return "the docker command is not installed"
     try:
-        docker("version", "--format", "{{.Server.Version}}", timeout=10)
+        run_docker("version", "--format", "{{.Server.Version}}", timeout=10)
     except (subprocess.SubprocessError, OSError):
         return "no Docker engine answers `docker version`"
     return None if _compose_command() else "neither `docker compose` nor `docker-compose` is installed"
 
 
-def images_not_here(names: Sequence[str]) -> list[str]:
+def list_missing_images(names: Sequence[str]) -> list[str]:
     """Those of the images that the engine does not have."""
-    here = set(docker("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines())
+    here = set(run_docker("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines())
     return sorted(set(names) - here)
 
 
 def is_standin(image: str) -> bool:
     """Whether an image was made by tests/e2e/standins.py."""
-    labels = json.loads(docker("image", "inspect", image, "--format", "{{json .Config.Labels}}")) or {}
+    labels = json.loads(run_docker("image", "inspect", image, "--format", "{{json .Config.Labels}}")) or {}
     return "mapseek.standin" in labels
 
 
-def built_from_other_sources(images: Sequence[str]) -> list[str]:
+def list_stale_images(images: Sequence[str]) -> list[str]:
     """Those of MapSeek's images whose code is not the code of this checkout."""
     ours = subprocess.run(
         [sys.executable, "-c", FINGERPRINT, str(ROOT), *PACKAGES], capture_output=True, text=True, check=True
     ).stdout.strip()
     place = "/opt/mapseek/lib/python3.11/site-packages"
     inside = ("python", "-c", FINGERPRINT, place, *PACKAGES)
-    return [image for image in sorted(set(images)) if docker("run", "--rm", "--entrypoint", inside[0], image, *inside[1:]) != ours]
+    return [
+        image for image in sorted(set(images)) if run_docker("run", "--rm", "--entrypoint", inside[0], image, *inside[1:]) != ours
+    ]
 
 
-def host_address(image: str) -> str:
+def find_host_address(image: str) -> str:
     """The address under which containers of any bridge network reach this machine, as one of that image sees it."""
-    routes = docker("run", "--rm", "--entrypoint", "cat", image, "/proc/net/route").splitlines()
+    routes = run_docker("run", "--rm", "--entrypoint", "cat", image, "/proc/net/route").splitlines()
     gateway = next(route.split()[2] for route in routes if route.split()[1] == "00000000")
     return socket.inet_ntoa(int(gateway, 16).to_bytes(4, "little"))
 
@@ -157,8 +161,8 @@ class Project:
 
     def containers(self, inspected: str) -> dict[str, str]:
         """A field of each container (a template of `docker inspect`), by the container's name, stopped ones included."""
-        ids = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}").split()
-        lines = docker("inspect", "--format", "{{.Name}} " + inspected, *ids).splitlines() if ids else []
+        ids = run_docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}").split()
+        lines = run_docker("inspect", "--format", "{{.Name}} " + inspected, *ids).splitlines() if ids else []
         return {name.removeprefix(f"/{self.name}").strip("-_"): value for name, _, value in (line.partition(" ") for line in lines)}
 
     def logs(self) -> str:

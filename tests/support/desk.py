@@ -23,24 +23,24 @@ from contracts.events import (
     StoredFile,
     Verdict,
 )
-from contracts.ports import Answer, Document
+from contracts.ports import AnswerPage, Document
 from stages.reply import Deps, handle
 from tests.support.fakes import MemoryAnswers, MemoryBlobs, MemoryCatalogue, MemoryJournal
 
-ASKED = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ASKED_AT = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.5)
-GONE = Reject(RejectCode.GONE, "gone")
+GONE_REJECT = Reject(RejectCode.GONE, "gone")
 
 
-class Desk:
+class ReplyDesk:
     """The stage with everything around it in memory, and the runner's part: what is consumed and what is returned is recorded."""
 
     def __init__(self) -> None:
         self.answers, self.catalogue = MemoryAnswers(), MemoryCatalogue()
         self.blobs, self.journal = MemoryBlobs(), MemoryJournal()
-        self.now = ASKED + timedelta(seconds=2)
+        self.now = ASKED_AT + timedelta(seconds=2)
         self.deps = Deps(
-            answering=self.answers,
+            answers=self.answers,
             catalogue=self.catalogue,
             blobs=self.blobs,
             journal=self.journal,
@@ -71,13 +71,13 @@ class Desk:
             await self.record(fact)
         return facts
 
-    async def browse(self, **what: Any) -> Answer:
+    async def browse(self, **what: Any) -> AnswerPage:
         """The page that a press shows."""
         assert await self.deliver(browsed(**what)) == []
         return self.answer
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> AnswerPage:
         """What was shown last."""
         return self.answers.shown[-1][2]
 
@@ -89,14 +89,14 @@ class Desk:
 
 def question(reply: DiscordReply | LocalReply | None = None, **more: Any) -> Question:
     reply = reply or DiscordReply(application_id="42", token="secret")
-    return Question(asker=Person(id="7", name="Steve"), requested_at=ASKED, reply=reply, **more)
+    return Question(asker=Person(id="7", name="Steve"), requested_at=ASKED_AT, reply=reply, **more)
 
 
 def presser(*channels: str, **more: Any) -> Question:
     """Another one, who pressed a button and may read these channels (none given: all)."""
     reply = DiscordReply(application_id="42", token="pressed")
     asker = Person(id="8", name="Alex")
-    return Question(asker=asker, requested_at=ASKED, reply=reply, readable_channels=channels or None, **more)
+    return Question(asker=asker, requested_at=ASKED_AT, reply=reply, readable_channels=channels or None, **more)
 
 
 def piece(image_id: str, score: float, *posts: str) -> Match:
@@ -141,7 +141,7 @@ def browsed(asked: Question | None = None, **what: Any) -> SearchBrowsed:
     return SearchBrowsed(guild_id="1", search_id="9", interaction_id="55", question=asked or presser(), **what)
 
 
-def outcome(facts: list[Fact]) -> tuple[Verdict, str]:
+def answered_outcome(facts: list[Fact]) -> tuple[Verdict, str]:
     (fact,) = facts
     assert isinstance(fact, SearchAnswered)
     assert fact.key == ("1", "9")

@@ -76,14 +76,14 @@ INCIDENT: dict[str, Any] = {
     "process": "mapseek/host/1",
 }
 
-TINY = {
+TINY_CONFIG = {
     "embed_dim": 16,
     "vision_cfg": {"image_size": 32, "patch_size": 32, "width": 64, "head_width": 64, "layers": 1},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1},
 }
 
 
-def founding(name: str = "g1", number: int = 1, **about: Any) -> tuple[GenerationStarted, GenerationActivated]:
+def founding_facts(name: str = "g1", number: int = 1, **about: Any) -> tuple[GenerationStarted, GenerationActivated]:
     """The facts of a generation that is started and then answers."""
     about = {"generation": name, "encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4} | about
     started = GenerationStarted(**about, model="m", precision="fp32", started_at=MOMENT)
@@ -112,7 +112,7 @@ def requested(search_id: str = "11") -> SearchRequested:
     return SearchRequested(guild_id="7", search_id=search_id, question=QUESTION, filename="q.png", source=StoredFile(blob=BLOB))
 
 
-def one_of_each() -> list[Fact]:
+def example_facts() -> list[Fact]:
     """Every kind of fact, with every field that has no default."""
     return [
         posted(),
@@ -180,13 +180,13 @@ def one_of_each() -> list[Fact]:
     ]
 
 
-def tiny_model(folder: Path, name: str) -> Path:
+def save_tiny_model(folder: Path, name: str) -> Path:
     """A checkpoint of a model that open_clip knows by this name from now on, in this process: the same each time."""
     import torch
 
     from infra.clip.loading import open_clip
 
-    (folder / f"{name}.json").write_text(json.dumps(TINY))
+    (folder / f"{name}.json").write_text(json.dumps(TINY_CONFIG))
     open_clip.add_model_config(folder)
     torch.manual_seed(2)
     checkpoint = folder / f"{name}.pt"

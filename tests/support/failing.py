@@ -11,16 +11,16 @@ from contracts.events.base import Fact
 from contracts.subjects import INCIDENTS, RETRIES
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.reader import read
-from pipeline.failures.letters import Letter, letters, put_back
-from tests.support.archives import everything
-from tests.support.bench_stage import count, downloaded, working
+from infra.nats.reader import decode_fact
+from pipeline.failures.letters import Letter, list_letters, retry_letter
+from tests.support.archives import iter_messages
+from tests.support.bench_stage import count_messages, downloaded, run_stage
 from tests.support.waiting import eventually
 
 DOWNLOADED = "mapseek.image.downloaded.>"
 
 
-class Bench:
+class FailingStage:
     """A stage that fails until it is mended."""
 
     def __init__(self, url: str, client: Client, journal: JetStreamJournal) -> None:
@@ -37,25 +37,28 @@ class Bench:
                 raise Retry("the CDN answered 503")
             return [downloaded(event)]
 
-        async with working(self.url, self.client, self.journal, work):
+        async with run_stage(self.url, self.client, self.journal, work):
             yield
 
     async def incidents(self) -> list[Incident]:
-        found = [read(each.subject or "", each.headers, each.data or b"").fact async for each in everything(self.client, INCIDENTS)]
+        found = [
+            decode_fact(each.subject or "", each.headers, each.data or b"").fact
+            async for each in iter_messages(self.client, INCIDENTS)
+        ]
         return [fact for fact in found if isinstance(fact, Incident)]
 
-    async def buried(self, number: int = 1) -> list[Letter]:
+    async def wait_for_letters(self, number: int = 1) -> list[Letter]:
         async def enough() -> list[Letter]:
-            found = await letters(self.client)
+            found = await list_letters(self.client)
             return found if len(found) >= number else []
 
         return await eventually(enough)
 
     async def put_back(self, letter: Letter) -> None:
-        await put_back(letter, self.journal, self.erasure)
+        await retry_letter(letter, self.journal, self.erasure)
 
     async def recorded(self) -> bool:
-        return await count(self.client, "IMAGES", DOWNLOADED) == 1
+        return await count_messages(self.client, "IMAGES", DOWNLOADED) == 1
 
-    async def nothing_waits(self) -> bool:
-        return await count(self.client, RETRIES) == 0
+    async def has_no_retries(self) -> bool:
+        return await count_messages(self.client, RETRIES) == 0

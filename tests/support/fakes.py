@@ -22,19 +22,19 @@ from contracts.events import (
     SearchAnswered,
 )
 from contracts.ports import (
-    Answer,
+    AnswerPage,
     Candidate,
     Catalogue,
     CatalogueEntry,
-    Compared,
+    CatalogueRecord,
     Document,
-    Entry,
-    Examined,
     F,
     Fingerprint,
-    Kept,
     Overview,
-    Step,
+    PrintComparison,
+    QueryFingerprint,
+    SearchStep,
+    StateEntry,
 )
 from contracts.subjects import subject_of
 
@@ -78,7 +78,7 @@ class MemoryJournal:
         self._reach()
         return next((each for each in self.facts if isinstance(each, fact) and each.key == key), None)
 
-    async def first(self, fact: type[F], *entity: str) -> F | None:
+    async def fetch_first(self, fact: type[F], *entity: str) -> F | None:
         self._reach()
         return next((each for each in self.facts if isinstance(each, fact) and each.key[:-1] == entity), None)
 
@@ -91,18 +91,18 @@ class MemoryState:
     """Values by key; a revision is the number of the change that made it. While `down` is set, the log server cannot be reached."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, StateEntry] = {}
         self.changes = 0
         self.down = False
 
-    async def get(self, key: str) -> Entry | None:
+    async def get(self, key: str) -> StateEntry | None:
         self._reach()
         return self.entries.get(key)
 
     async def put(self, key: str, value: bytes) -> None:
         self._reach()
         self.changes += 1
-        self.entries[key] = Entry(value, self.changes)
+        self.entries[key] = StateEntry(value, self.changes)
 
     async def swap(self, key: str, value: bytes, revision: int) -> bool:
         self._reach()
@@ -115,7 +115,7 @@ class MemoryState:
         self._reach()
         self.entries.pop(key, None)
 
-    async def under(self, prefix: str) -> dict[str, bytes]:
+    async def list_under(self, prefix: str) -> dict[str, bytes]:
         self._reach()
         return {key: entry.value for key, entry in self.entries.items() if key.startswith(f"{prefix}.")}
 
@@ -180,15 +180,15 @@ class MemoryAlerts:
     def __init__(self, journal: MemoryJournal) -> None:
         self._journal = journal
 
-    async def open(self, guild_id: str, person_id: str | None = None) -> list[AlertSet]:
+    async def list_open(self, guild_id: str, person_id: str | None = None) -> list[AlertSet]:
         facts = self._journal.facts
         closed = {fact.key for fact in facts if isinstance(fact, AlertCancelled)}
         closed |= {fact.key[:3] for fact in facts if isinstance(fact, AlertDelivered) and fact.outcome in ("direct", "mention")}
         alerts = [fact for fact in facts if isinstance(fact, AlertSet) and fact.key not in closed]
         return [each for each in alerts if each.guild_id == guild_id and person_id in (None, each.person.id)]
 
-    async def comparable(self, guild_id: str, generation: str) -> list[AlertSet]:
-        found = {alert.key: alert for alert in await self.open(guild_id)}
+    async def list_comparable(self, guild_id: str, generation: str) -> list[AlertSet]:
+        found = {alert.key: alert for alert in await self.list_open(guild_id)}
         embedded = {fact.key: fact for fact in self._journal.facts if isinstance(fact, AlertEmbedded)}
         as_set = [alert for alert in found.values() if alert.generation == generation]
         return as_set + [
@@ -202,9 +202,9 @@ class FixedOverview:
     """An overview that the test sets."""
 
     def __init__(self) -> None:
-        self.shown = Overview(images=0, stored_bytes=0, lags=())
+        self.shown = Overview(images=0, stored_bytes=0, backlogs=())
 
-    async def overview(self, guild_id: str) -> Overview:
+    async def read_overview(self, guild_id: str) -> Overview:
         return self.shown
 
 
@@ -231,7 +231,7 @@ class MemoryBlobs:
     async def delete(self, name: str) -> None:
         self.blobs.pop(name, None)
 
-    async def untouched_for(self, name: str) -> float:
+    async def seconds_since_put(self, name: str) -> float:
         return self.untouched_s if name in self.blobs else math.inf
 
 
@@ -248,8 +248,8 @@ class MemoryFingerprinting:
         digest = hashlib.sha256(picture)
         return Fingerprint(f"{self.method} of ".encode() + digest.digest(), digest.hexdigest(), 100, len(picture))
 
-    async def examine(self, picture: bytes) -> Examined:
-        return Examined(await self.fingerprint(picture), self.places)
+    async def examine(self, picture: bytes) -> QueryFingerprint:
+        return QueryFingerprint(await self.fingerprint(picture), self.places)
 
 
 class MemoryCatalogue:
@@ -289,7 +289,7 @@ class MemoryCatalogue:
                 each.documents.pop(image_id, None)
                 each.vectors = {key: vector for key, vector in each.vectors.items() if key[0] != image_id}
 
-    async def removed(self, image_id: str) -> bool:
+    async def is_removed(self, image_id: str) -> bool:
         self._reach()
         return image_id in self.removed_ids
 
@@ -318,11 +318,11 @@ class MemoryCatalogue:
         self.vectors.clear()
         self.removed_ids.clear()
 
-    async def contents(self) -> AsyncIterator[Kept]:
+    async def contents(self) -> AsyncIterator[CatalogueRecord]:
         self._reach()
         for image_id in sorted({*self.documents, *self.removed_ids}):
             vectors = {generation: vector for (owner, generation), vector in self.vectors.items() if owner == image_id}
-            yield Kept(image_id, dict(self.documents.get(image_id, {})), vectors, image_id in self.removed_ids)
+            yield CatalogueRecord(image_id, dict(self.documents.get(image_id, {})), vectors, image_id in self.removed_ids)
 
     async def drop_generation(self, generation: str) -> int:
         self._reach()
@@ -331,7 +331,7 @@ class MemoryCatalogue:
         self.vectors = kept
         return dropped
 
-    async def beside(self) -> "MemoryCatalogue":
+    async def create_replacement(self) -> "MemoryCatalogue":
         self._reach()
         self._beside = MemoryCatalogue()
         return self._beside
@@ -359,16 +359,18 @@ class MemoryAnswers:
     """What askers were shown, in order; the next call raises `failure` if there is one."""
 
     def __init__(self) -> None:
-        self.shown: list[tuple[str, str, Answer]] = []
-        self.steps: list[Step] = []
+        self.shown: list[tuple[str, str, AnswerPage]] = []
+        self.steps: list[SearchStep] = []
         self.failure: Exception | None = None
 
-    async def edit(self, application_id: str, token: str, answer: Answer, *, message_id: str | None = None) -> None:
+    async def edit(self, application_id: str, token: str, answer: AnswerPage, *, message_id: str | None = None) -> None:
         if self.failure is not None:
             raise self.failure
         self.shown.append((application_id, token, answer))
 
-    async def progress(self, application_id: str, token: str, step: Step, locale: str, *, message_id: str | None = None) -> None:
+    async def show_progress(
+        self, application_id: str, token: str, step: SearchStep, locale: str, *, message_id: str | None = None
+    ) -> None:
         if self.failure is not None:
             raise self.failure
         self.steps.append(step)
@@ -396,7 +398,7 @@ class MemoryFeatures:
         self.asked_for.append(top)
         return self._some(self.shared, guild_id, generation, top, channels)
 
-    async def coloured(
+    async def find_by_colour(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> list[Candidate]:
         return self._some(self.alike, guild_id, generation, top, channels)
@@ -420,13 +422,13 @@ class FixedComparing:
     """Compares as the test says, by the bytes of the archived fingerprint; what it says nothing of is not readable."""
 
     def __init__(self) -> None:
-        self.results: dict[bytes, Compared] = {}
+        self.results: dict[bytes, PrintComparison] = {}
         self.compared: list[bytes] = []
         self.similarities: dict[bytes, float] = {}
 
     async def compare(
         self, asked: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, among: int
-    ) -> dict[str, Compared]:
+    ) -> dict[str, PrintComparison]:
         self.compared += archived.values()
         self.similarities |= {data: similarities[name] for name, data in archived.items() if name in similarities}
         return {name: self.results[data] for name, data in archived.items() if data in self.results}

@@ -15,28 +15,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contracts.events import DiscordFile
-from stages.canonical_image import decode
+from stages.canonical_image import decode_image
 
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
+def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def raw_png(width: int, height: int, bits: int, colour_type: int, rows: bytes, *extra: bytes) -> bytes:
     """A PNG made by hand, for what Pillow cannot write. `rows` start with their filter byte; `extra` chunks precede the pixels."""
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
 
 
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
+def encode_image(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def noise(width: int = 60, height: int = 40) -> NDArray[np.uint8]:
+def noise_pixels(width: int = 60, height: int = 40) -> NDArray[np.uint8]:
     return np.random.default_rng(7).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -47,32 +47,32 @@ def as_ycck(cmyk: bytes) -> bytes:
     # Stored samples are 255 - ink. libjpeg turns Y into R = G = B where Cb = Cr = 128, and takes ink = 255 - R.
     middle = Image.new("L", image.size, 255 - 128)
     stored = Image.merge("CMYK", (Image.eval(cyan, lambda ink: 255 - ink), middle, middle, key))
-    data = saved(stored, "JPEG", quality=100)
+    data = encode_image(stored, "JPEG", quality=100)
     start = data.index(b"\xff\xee")
     transform = start + 2 + 2 + 5 + 2 + 2 + 2
     return data[:transform] + b"\x02" + data[transform + 1 :]
 
 
-WRITTEN = {
-    "png": saved(Image.fromarray(noise()), "PNG"),
-    "apng": saved(Image.fromarray(noise()), "PNG", save_all=True, append_images=[Image.new("RGB", (60, 40), "red")]),
-    "jpeg": saved(Image.fromarray(noise()), "JPEG"),
-    "progressive": saved(Image.fromarray(noise()), "JPEG", progressive=True),
-    "webp": saved(Image.fromarray(noise()), "WEBP"),
-    "lossless": saved(Image.fromarray(noise()), "WEBP", lossless=True),
-    "gif": saved(Image.fromarray(noise()), "GIF"),
-    "bmp": saved(Image.fromarray(noise()), "BMP"),
+IMAGE_FILES = {
+    "png": encode_image(Image.fromarray(noise_pixels()), "PNG"),
+    "apng": encode_image(Image.fromarray(noise_pixels()), "PNG", save_all=True, append_images=[Image.new("RGB", (60, 40), "red")]),
+    "jpeg": encode_image(Image.fromarray(noise_pixels()), "JPEG"),
+    "progressive": encode_image(Image.fromarray(noise_pixels()), "JPEG", progressive=True),
+    "webp": encode_image(Image.fromarray(noise_pixels()), "WEBP"),
+    "lossless": encode_image(Image.fromarray(noise_pixels()), "WEBP", lossless=True),
+    "gif": encode_image(Image.fromarray(noise_pixels()), "GIF"),
+    "bmp": encode_image(Image.fromarray(noise_pixels()), "BMP"),
 }
 """One file of each kind, by a name of its own: all hold `noise()`."""
 
 
-def mirrored(data: bytes, max_pixels: int, longest: int | None = None) -> tuple[Image.Image, str]:
+def decode_mirrored(data: bytes, max_pixels: int, longest: int | None = None) -> tuple[Image.Image, str]:
     """Another version of the canonical picture."""
-    image, kind = decode(data, max_pixels, longest)
+    image, kind = decode_image(data, max_pixels, longest)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), kind
 
 
-class Cdn:
+class FakeCdn:
     """A server whose every path is one behaviour; it counts what it is asked."""
 
     def __init__(self) -> None:
@@ -102,8 +102,8 @@ class Cdn:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Cdn]:
-    cdn = Cdn()
+async def run_cdn() -> AsyncIterator[FakeCdn]:
+    cdn = FakeCdn()
     app = web.Application()
     app.router.add_route("GET", "/{path:.*}", cdn.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -116,7 +116,7 @@ async def running() -> AsyncIterator[Cdn]:
         await runner.cleanup()
 
 
-class Names(AbstractResolver):
+class FakeResolver(AbstractResolver):
     """A name service that answers what it is told: name to address, and the port to be led to (None: the one asked for)."""
 
     def __init__(self, answers: Mapping[str, tuple[str, int | None]] | None = None) -> None:

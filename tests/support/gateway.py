@@ -14,10 +14,10 @@ from disnake.ext import commands
 from PIL import Image
 
 from contracts.events import AlertSet
-from contracts.ports import Alerts, Overseeing, Posts, State
-from infra.discord.gateway import run_gateway, simulated
+from contracts.ports import Alerts, OverviewReader, Posts, StateStore
+from infra.discord.gateway import run_gateway, simulator_endpoint
 from infra.discord.recorder import Recorder
-from infra.discord.services import Ports
+from infra.discord.services import GatewayPorts
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Simulator
 from tests.support.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
 from tests.support.waiting import eventually
@@ -25,11 +25,11 @@ from tests.support.waiting import eventually
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
 INTENTS = disnake.Intents(guilds=True, guild_messages=True, message_content=True)
-WAIT = 10
+WAIT_S = 10
 
-NEXT = {"type": 2, "style": 1, "label": "Next", "custom_id": "turn:2"}
-BACK = {"type": 2, "style": 2, "label": "Previous", "custom_id": "turn:1", "disabled": True}
-LINK = {"type": 2, "style": 5, "label": "Open", "url": "https://discord.com/channels/1/2/3"}
+NEXT_BUTTON = {"type": 2, "style": 1, "label": "Next", "custom_id": "turn:2"}
+BACK_BUTTON = {"type": 2, "style": 2, "label": "Previous", "custom_id": "turn:1", "disabled": True}
+LINK_BUTTON = {"type": 2, "style": 5, "label": "Open", "url": "https://discord.com/channels/1/2/3"}
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Discord:
 
 
 @dataclass
-class Heard:
+class HookCalls:
     """What the gateway told its hooks."""
 
     readies: int = 0
@@ -82,22 +82,22 @@ async def no_thumbnail(_: AlertSet) -> bytes | None:
 
 
 @asynccontextmanager
-async def listening(
+async def run_listening_gateway(
     discord: Discord,
     journal: MemoryJournal,
     *,
-    state: State | None = None,
+    state: StateStore | None = None,
     posts: Posts | None = None,
     alerts: Alerts | None = None,
-    overseeing: Overseeing | None = None,
+    overseeing: OverviewReader | None = None,
     alert_thumbnail: Callable[[AlertSet], Awaitable[bytes | None]] = no_thumbnail,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     channels: Sequence[Channel] = (),
     **more: Any,
-) -> AsyncIterator[Heard]:
+) -> AsyncIterator[HookCalls]:
     """A gateway that watches these channels, or every one; each port is a fake of its own unless it is given."""
-    heard = Heard()
-    ports = Ports(
+    heard = HookCalls()
+    ports = GatewayPorts(
         journal=journal,
         state=state or MemoryState(),
         posts=posts or MemoryPosts(journal),
@@ -109,7 +109,7 @@ async def listening(
     )
     watched = frozenset(str(channel.id) for channel in channels) or None
     hooks = {"on_ready": heard.ready, "on_malformed": heard.malformed.append, "on_lost": heard.lose}
-    endpoint = simulated(discord.simulator.api_base)
+    endpoint = simulator_endpoint(discord.simulator.api_base)
     gateway = run_gateway(discord.simulator.token, ports, channels=watched, endpoint=endpoint, **hooks, **more)  # type: ignore[arg-type]
     task = asyncio.create_task(gateway, name="gateway")
     try:
@@ -124,13 +124,13 @@ async def listening(
             await task
 
 
-def png(width: int = 3, height: int = 2) -> bytes:
+def png_file(width: int = 3, height: int = 2) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (width, height), "red").save(buffer, "PNG")
     return buffer.getvalue()
 
 
-class Bot(commands.InteractionBot):
+class RecordingBot(commands.InteractionBot):
     """The real client, with every event it dispatches kept and its waits shortened. `/find` only defers."""
 
     def __init__(self, **options: Any) -> None:
@@ -152,19 +152,19 @@ class Bot(commands.InteractionBot):
         self.events.setdefault(event, asyncio.Queue()).put_nowait(args[0] if args else None)
 
     async def next(self, event: str) -> Any:
-        return await asyncio.wait_for(self.events.setdefault(event, asyncio.Queue()).get(), WAIT)
+        return await asyncio.wait_for(self.events.setdefault(event, asyncio.Queue()).get(), WAIT_S)
 
 
 @asynccontextmanager
-async def logged_in(sim: Simulator, *, cog: commands.Cog | None = None, **options: Any) -> AsyncIterator[Bot]:
+async def log_in(sim: Simulator, *, cog: commands.Cog | None = None, **options: Any) -> AsyncIterator[RecordingBot]:
     """The client, ready and with its commands registered; `cog` brings more of them."""
-    bot = Bot(**options)
+    bot = RecordingBot(**options)
     if cog is not None:
         bot.add_cog(cog)
     run = asyncio.create_task(bot.start(sim.token))
     try:
         await bot.next("ready")
-        await sim.wait_for_command("find", timeout=WAIT)
+        await sim.wait_for_command("find", timeout=WAIT_S)
         yield bot
     finally:
         await bot.close()
@@ -175,12 +175,12 @@ def webhook(sim: Simulator, http: aiohttp.ClientSession, token: str) -> disnake.
     return disnake.Webhook({"id": sim.application_id, "type": 3, "token": token}, session=http)
 
 
-def shown(name: str = "t.png", data: bytes = b"pixels") -> disnake.File:
+def new_file(name: str = "t.png", data: bytes = b"pixels") -> disnake.File:
     return disnake.File(io.BytesIO(data), name)
 
 
 @asynccontextmanager
-async def recording(recorder: Recorder) -> AsyncIterator[None]:
+async def run_recorder(recorder: Recorder) -> AsyncIterator[None]:
     """Record what is added until the block ends."""
     task = asyncio.create_task(recorder.run())
     try:
@@ -191,7 +191,7 @@ async def recording(recorder: Recorder) -> AsyncIterator[None]:
             await task
 
 
-class Turning(commands.Cog):
+class PressCog(commands.Cog):
     """Answers a press as its custom id says."""
 
     @commands.Cog.listener()
@@ -201,7 +201,7 @@ class Turning(commands.Cog):
                 await inter.response.edit_message(f"page 2 for {inter.author.display_name}", components=[])
             case ["later", _]:
                 await inter.response.defer()
-                await inter.edit_original_response("changed later", file=shown())
+                await inter.edit_original_response("changed later", file=new_file())
             case ["copy", _]:
                 await inter.response.send_message(
                     "your copy", ephemeral=True, components=[disnake.ui.Button(custom_id="turn:9", label="On")]
@@ -218,7 +218,7 @@ class Turning(commands.Cog):
                 await inter.delete_original_response()
 
 
-async def answered(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, *buttons: dict[str, Any]) -> Message:
+async def answer_with_buttons(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, *buttons: dict[str, Any]) -> Message:
     """The visible answer to the question, with buttons in one row."""
     url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
     response = await http.patch(url, json={"content": "page 1", "components": [{"type": 1, "components": list(buttons)}]})
@@ -226,5 +226,5 @@ async def answered(sim: Simulator, asked: Interaction, http: aiohttp.ClientSessi
     return (await sim.answer(asked)).message
 
 
-def button(kind: str) -> dict[str, Any]:
+def press_button_payload(kind: str) -> dict[str, Any]:
     return {"type": 2, "style": 3, "label": kind.title(), "custom_id": f"{kind}:1"}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import orjson
 
-from infra.nats.reader import body_of
-from tests.support.facts import one_of_each
+from infra.nats.reader import encode_body
+from tests.support.facts import example_facts
 
 FOLDER = Path(__file__).parents[1] / "golden"
 
@@ -16,10 +16,10 @@ FOLDER = Path(__file__).parents[1] / "golden"
 def write_missing_files() -> list[Path]:
     """Write an example of each fact whose current version has no golden file yet. Returns the new files."""
     written = []
-    for fact in one_of_each():
+    for fact in example_facts():
         file = FOLDER / f"{fact.type_name()}.v{fact.version}.json"
         if not file.exists():
-            file.write_bytes(orjson.dumps(orjson.loads(body_of(fact)), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+            file.write_bytes(orjson.dumps(orjson.loads(encode_body(fact)), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
             written.append(file)
     return written
 

@@ -26,28 +26,28 @@ from nats.js.api import ConsumerConfig, StreamConfig
 from contracts.events import ImageReposted, SearchAnswered
 from contracts.ports import BlobStore
 from contracts.subjects import IMAGES, STREAM_SUBJECTS
-from infra.nats.consumers import copy_durables
-from infra.nats.reader import read
-from infra.sandbox.art.generate import piece
+from infra.nats.consumers import copy_consumers
+from infra.nats.reader import decode_fact
+from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.simulator import Status
-from infra.vision.distortions import crop, jpeg
-from pipeline.engine.dead_letters import without_servers
+from infra.vision.distortions import crop, encode_jpeg
+from pipeline.engine.dead_letters import remove_server_headers
 from pipeline.logging import configure_logging
-from stages.erase import blobs_of
-from tests.support.archives import everything
-from tests.support.world import World, art, mapseek_beside, simulated_discord
+from stages.erase import list_blobs
+from tests.support.archives import iter_messages
+from tests.support.world import World, art_png, mapseek_beside, simulated_discord
 
-FOLDER = Path(__file__).parents[1] / "golden" / "log"
+GOLDEN_FOLDER = Path(__file__).parents[1] / "golden" / "log"
 
 PIECES = (74, 105, 117, 148, 273, 325, 458, 497)
 """Their fingerprints are small: pieces of one map with little in them."""
 
-REPOSTED = (117, 325)
-STRANGER = 213
+REPOSTED_PIECES = (117, 325)
+UNPOSTED_PIECE = 213
 
 
 @dataclass(frozen=True)
-class Line:
+class LogEntry:
     """One entry of it."""
 
     stream: str
@@ -57,75 +57,75 @@ class Line:
     body: bytes
 
 
-def lines() -> Iterator[Line]:
+def read_entries() -> Iterator[LogEntry]:
     """All of it, stream by stream, in order."""
-    for line in (FOLDER / "entries.jsonl").read_bytes().splitlines():
+    for line in (GOLDEN_FOLDER / "entries.jsonl").read_bytes().splitlines():
         entry: dict[str, Any] = orjson.loads(line)
-        yield Line(**{**entry, "body": entry["body"].encode()})
+        yield LogEntry(**{**entry, "body": entry["body"].encode()})
 
 
-def streams() -> dict[str, Any]:
+def read_streams() -> dict[str, Any]:
     """The streams by name, each with its consumers."""
-    found: dict[str, Any] = orjson.loads((FOLDER / "streams.json").read_bytes())
+    found: dict[str, Any] = orjson.loads((GOLDEN_FOLDER / "streams.json").read_bytes())
     return found
 
 
-async def load(client: Client, blobs: BlobStore) -> None:
+async def load_golden_log(client: Client, blobs: BlobStore) -> None:
     """Make an empty server what was left behind: the log, and every stage through with it."""
     js = client.jetstream()
-    for stream in streams().values():
+    for stream in read_streams().values():
         await js.add_stream(StreamConfig.from_response(dict(stream["config"])))
-    for line in lines():
+    for line in read_entries():
         recorded = await js.publish(line.subject, line.body, stream=line.stream, headers=line.headers)
         assert recorded.seq == line.sequence
-    for name, stream in streams().items():
+    for name, stream in read_streams().items():
         for consumer in stream["consumers"]:
             config = ConsumerConfig.from_response(dict(consumer["config"]))
             await js.add_consumer(name, config)
             if consumer["ack_floor"]:
                 await js.reset_consumer(name, str(config.durable_name), consumer["ack_floor"] + 1)
-    for file in (FOLDER / "blobs").iterdir():
+    for file in (GOLDEN_FOLDER / "blobs").iterdir():
         assert await blobs.put(file.read_bytes()) == file.name
 
 
-async def play(world: World) -> None:
+async def play_golden_scene(world: World) -> None:
     """What is told of above."""
     discord, log = world.discord, world.log
     discord.simulator.faults.add(Status(503), "*/lost.png", times=None)
     for seed in PIECES:
-        await discord.post((f"piece-{seed}.png", art(seed)))
+        await discord.post((f"piece-{seed}.png", art_png(seed)))
     await world.archived(len(PIECES))
-    await discord.post(*((f"again-{seed}.png", art(seed)) for seed in REPOSTED), author=discord.alex)
-    await discord.post(("broken.png", b"this is no picture"), ("lost.png", art(STRANGER)))
+    await discord.post(*((f"again-{seed}.png", art_png(seed)) for seed in REPOSTED_PIECES), author=discord.alex)
+    await discord.post(("broken.png", b"this is no picture"), ("lost.png", art_png(UNPOSTED_PIECE)))
     await log.dead_letters(1)
-    await world.archived(len(PIECES) + len(REPOSTED) + 2)
-    assert await log.count(ImageReposted) == len(REPOSTED)
-    screenshot = jpeg(crop(piece(PIECES[0]), 0.1), 80)
-    for number, question in enumerate((art(PIECES[1]), screenshot, art(STRANGER)), start=1):
+    await world.archived(len(PIECES) + len(REPOSTED_PIECES) + 2)
+    assert await log.count(ImageReposted) == len(REPOSTED_PIECES)
+    screenshot = encode_jpeg(crop(draw_piece(PIECES[0]), 0.1), 80)
+    for number, question in enumerate((art_png(PIECES[1]), screenshot, art_png(UNPOSTED_PIECE)), start=1):
         await discord.ask(question)
-        await log.holds(SearchAnswered, number)
-    await log.quiet("search")
+        await log.wait_for(SearchAnswered, number)
+    await log.wait_until_idle("search")
 
 
-async def write() -> None:
+async def write_golden_log() -> None:
     """Play it, and put what it leaves in the place of the log that is kept."""
     with tempfile.TemporaryDirectory() as scratch:
         async with simulated_discord() as discord, mapseek_beside(discord, Path(scratch) / "data") as world:
-            await play(world)
-            shutil.rmtree(FOLDER, ignore_errors=True)
-            (FOLDER / "blobs").mkdir(parents=True)
-            client, blobs = world.process.wiring.client, await world.process.wiring.blobs()
+            await play_golden_scene(world)
+            shutil.rmtree(GOLDEN_FOLDER, ignore_errors=True)
+            (GOLDEN_FOLDER / "blobs").mkdir(parents=True)
+            client, blobs = world.process.container.client, await world.process.container.blobs()
             entries = [_anywhere(entry) async for entry in _entries(client)]
-            (FOLDER / "entries.jsonl").write_text("".join(f"{entry}\n" for entry in entries))
-            (FOLDER / "streams.json").write_bytes(orjson.dumps(await _streams(client), option=orjson.OPT_APPEND_NEWLINE))
+            (GOLDEN_FOLDER / "entries.jsonl").write_text("".join(f"{entry}\n" for entry in entries))
+            (GOLDEN_FOLDER / "streams.json").write_bytes(orjson.dumps(await _streams(client), option=orjson.OPT_APPEND_NEWLINE))
             for name in await _named(client):
-                (FOLDER / "blobs" / name).write_bytes(await blobs.get(name))
+                (GOLDEN_FOLDER / "blobs" / name).write_bytes(await blobs.get(name))
 
 
 async def _entries(client: Client) -> AsyncIterator[str]:
     for stream in STREAM_SUBJECTS:
-        async for entry in everything(client, stream):
-            headers = without_servers(dict(entry.headers or {}))
+        async for entry in iter_messages(client, stream):
+            headers = remove_server_headers(dict(entry.headers or {}))
             about = {"stream": stream, "sequence": entry.seq, "subject": entry.subject, "headers": headers}
             yield orjson.dumps({**about, "body": (entry.data or b"").decode()}).decode()
 
@@ -142,7 +142,7 @@ async def _streams(client: Client) -> dict[str, Any]:
     js, found = client.jetstream(), {}
     for stream in STREAM_SUBJECTS:
         config = (await js.stream_info(stream)).config.as_dict()
-        consumers = [{"config": _own(copy.config), "ack_floor": copy.settled} for copy in await copy_durables(client, stream)]
+        consumers = [{"config": _own(copy.config), "ack_floor": copy.settled} for copy in await copy_consumers(client, stream)]
         found[stream] = {"config": _own(config), "consumers": consumers}
     return found
 
@@ -154,10 +154,12 @@ def _own(config: dict[str, Any]) -> dict[str, Any]:
 
 async def _named(client: Client) -> set[str]:
     """The blobs that are named in IMAGES."""
-    facts = [read(entry.subject or "", entry.headers, entry.data or b"").fact async for entry in everything(client, IMAGES)]
-    return set(blobs_of(facts))
+    facts = [
+        decode_fact(entry.subject or "", entry.headers, entry.data or b"").fact async for entry in iter_messages(client, IMAGES)
+    ]
+    return set(list_blobs(facts))
 
 
 if __name__ == "__main__":
     configure_logging("auto", "error")
-    asyncio.run(write())
+    asyncio.run(write_golden_log())

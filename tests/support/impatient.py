@@ -18,26 +18,26 @@ from pipeline.engine.job import Policy
 
 ACK_WAIT_S = 2.0
 
-DIES_AFTER = "DIES_AFTER"
+DIE_AFTER_VARIABLE = "DIES_AFTER"
 """The variable that holds the type and the number of the facts after which it dies: "image.embedded:10"."""
 
-DIES_BEFORE = "DIES_BEFORE"
+DIE_BEFORE_VARIABLE = "DIES_BEFORE"
 """The same for one that dies when it is about to record that fact: all that it said before has reached the server."""
 
 
-PAGE = "PAGE"
+PAGE_VARIABLE = "PAGE"
 """The variable that holds how many messages of a channel's past are read at once, where that is not what Discord gives."""
 
-NICENESS = "NICENESS"
+NICENESS_VARIABLE = "NICENESS"
 """The variable that holds how far a replay stands back: one that does so on a machine that is busy with other things never ends."""
 
 
-def make_impatient() -> None:
+def shorten_waits() -> None:
     consumers.ACK_WAIT_S = ACK_WAIT_S
     setattr(process, "Policy", partial(Policy, keep_alive_every=ACK_WAIT_S / 4))  # noqa: B010 - the process makes its own
 
 
-def make_mortal(kind: str, number: int) -> None:
+def die_after(kind: str, number: int) -> None:
     """SIGKILL as soon as so many facts of a type are recorded by this process: the last of them is not acknowledged yet."""
     record, recorded = JetStreamJournal.record, count(1)
 
@@ -50,7 +50,7 @@ def make_mortal(kind: str, number: int) -> None:
     setattr(JetStreamJournal, "record", record_and_die)  # noqa: B010 - a method of a class of ours, in this process alone
 
 
-def make_mortal_before(kind: str, number: int) -> None:
+def die_before(kind: str, number: int) -> None:
     """SIGKILL as soon as so many facts of a type are to be recorded by this process: the last of them never is."""
     record, begun = JetStreamJournal.record, count(1)
 
@@ -63,18 +63,18 @@ def make_mortal_before(kind: str, number: int) -> None:
     setattr(JetStreamJournal, "record", record_or_die)  # noqa: B010 - a method of a class of ours, in this process alone
 
 
-def make_pages_small(number: int) -> None:
+def set_page_size(number: int) -> None:
     for module in (history, backfill):
-        module.PAGE = number
+        module.MESSAGES_PER_PAGE = number
 
 
 if __name__ == "__main__":
-    make_impatient()
-    if NICENESS in os.environ:
-        bulk_consumer.NICENESS = int(os.environ[NICENESS])
-    if PAGE in os.environ:
-        make_pages_small(int(os.environ[PAGE]))
-    for variable, make in ((DIES_AFTER, make_mortal), (DIES_BEFORE, make_mortal_before)):
+    shorten_waits()
+    if NICENESS_VARIABLE in os.environ:
+        bulk_consumer.NICENESS = int(os.environ[NICENESS_VARIABLE])
+    if PAGE_VARIABLE in os.environ:
+        set_page_size(int(os.environ[PAGE_VARIABLE]))
+    for variable, make in ((DIE_AFTER_VARIABLE, die_after), (DIE_BEFORE_VARIABLE, die_before)):
         if variable in os.environ:
             name, _, number = os.environ[variable].partition(":")
             make(name, int(number))

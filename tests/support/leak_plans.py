@@ -16,32 +16,40 @@ ROLES = 3
 PIECES = 3
 """Pieces of map art; who looks for 0 or 1 asks with a picture of both, and so may be told of either."""
 
-View, History, All = (
+VIEW, READ_HISTORY, VIEW_AND_HISTORY = (
     Permission.VIEW_CHANNEL,
     Permission.READ_MESSAGE_HISTORY,
     Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY,
 )
-Asking = Literal["image", "link", "menu", "wish"]
-Pressing = Literal["press", "old", "forge"]
-Changing = Literal["post", "rules", "hide", "roles", "grant", "kick", "join", "archive", "adults", "delete", "leave"]
-What = Asking | Pressing | Changing
+AskStep = Literal["image", "link", "menu", "wish"]
+PressStep = Literal["press", "old", "forge"]
+ChangeStep = Literal["post", "rules", "hide", "roles", "grant", "kick", "join", "archive", "adults", "delete", "leave"]
+StepKind = AskStep | PressStep | ChangeStep
 
 
-GRANTED = (Permission.NONE, View, History, All, All, Permission.MANAGE_THREADS, Permission.ADMINISTRATOR)
+GRANTED = (
+    Permission.NONE,
+    VIEW,
+    READ_HISTORY,
+    VIEW_AND_HISTORY,
+    VIEW_AND_HISTORY,
+    Permission.MANAGE_THREADS,
+    Permission.ADMINISTRATOR,
+)
 """What a role may grant."""
-RIGHTS = st.sampled_from([View, History, All])
+RIGHTS = st.sampled_from([VIEW, READ_HISTORY, VIEW_AND_HISTORY])
 GRANTS = st.sampled_from(GRANTED)
 SOME = st.frozensets(st.integers(0, ASKERS - 1))
 NUMBER = st.integers(0, 11)
-ASKING: tuple[What, ...] = ("image", "image", "image", "link", "menu", "wish")
-PRESSING: tuple[What, ...] = ("press", "press", "old", "forge")
-CHANGING: tuple[What, ...] = ("post", *get_args(Changing))
+ASKING: tuple[StepKind, ...] = ("image", "image", "image", "link", "menu", "wish")
+PRESSING: tuple[StepKind, ...] = ("press", "press", "old", "forge")
+CHANGING: tuple[StepKind, ...] = ("post", *get_args(ChangeStep))
 
 NONE = Permission.NONE
 OWNER = ASKERS
 FIRST_ASKER = 1 + ROLES
-IN = frozenset({0})
-ONE_INSIDE = (IN, frozenset(), frozenset(), frozenset())
+FIRST_ONLY = frozenset({0})
+FIRST_ROLE_FOR_FIRST = (FIRST_ONLY, frozenset(), frozenset(), frozenset())
 POSTS_BUTTON = 0
 
 
@@ -87,7 +95,7 @@ class Post:
 class Step:
     """Who does what where, and with which of the things of that kind. `flag` is whether alone, or whether on."""
 
-    what: What
+    what: StepKind
     who: int = 0
     where: int = 0
     which: int = 0
@@ -105,7 +113,7 @@ class Plan:
     threads: tuple[Thread, ...]
     posts: tuple[Post, ...]
     steps: tuple[Step, ...]
-    everyone: Permission = All
+    everyone: Permission = VIEW_AND_HISTORY
     roles: tuple[Permission, ...] = (Permission.NONE,) * ROLES
     members: tuple[frozenset[int], ...] = (frozenset(),) * ASKERS
     silent: frozenset[int] = frozenset()
@@ -121,7 +129,7 @@ RULE = st.builds(_rule, st.integers(0, ROLES + ASKERS), RIGHTS, st.booleans())
 RULES = st.lists(RULE, max_size=3, unique_by=lambda rule: rule.target).map(tuple)
 
 SECRET = st.builds(
-    lambda rule: (Rule(0, Permission.NONE, View), rule), st.builds(_rule, st.integers(1, ROLES + ASKERS), RIGHTS, st.just(True))
+    lambda rule: (Rule(0, Permission.NONE, VIEW), rule), st.builds(_rule, st.integers(1, ROLES + ASKERS), RIGHTS, st.just(True))
 )
 
 ROOM = st.builds(
@@ -143,7 +151,7 @@ STEP = st.builds(
 )
 
 
-def plans(most_steps: int) -> st.SearchStrategy[Plan]:
+def draw_plans(most_steps: int) -> st.SearchStrategy[Plan]:
     """Guilds of a few channels and threads, and what happens there."""
     rooms = st.builds(lambda first, more: (Room(first), *more), st.just(()) | RULES, st.lists(ROOM, min_size=1, max_size=4))
     return st.builds(
@@ -152,7 +160,7 @@ def plans(most_steps: int) -> st.SearchStrategy[Plan]:
         st.lists(THREAD, max_size=4).map(tuple),
         st.lists(POST, min_size=5, max_size=10).map(tuple),
         st.lists(STEP, min_size=6, max_size=most_steps).map(tuple),
-        st.sampled_from([All, All, All, All, View, Permission.NONE]),
+        st.sampled_from([VIEW_AND_HISTORY, VIEW_AND_HISTORY, VIEW_AND_HISTORY, VIEW_AND_HISTORY, VIEW, Permission.NONE]),
         st.tuples(*[GRANTS] * ROLES),
         st.tuples(*[st.frozensets(st.integers(0, ROLES - 1))] * ASKERS),
         SOME,
@@ -160,23 +168,23 @@ def plans(most_steps: int) -> st.SearchStrategy[Plan]:
     )
 
 
-HIDDEN = Rule(0, NONE, View)
+HIDDEN = Rule(0, NONE, VIEW)
 
-SECRET_ROOM = Room((HIDDEN, Rule(1, All, NONE)))
+SECRET_ROOM = Room((HIDDEN, Rule(1, VIEW_AND_HISTORY, NONE)))
 """For those with the first role."""
 
 TWO_POSTS = (Post(0, 0, 9), Post(1, 0, 5))
 
-EXAMPLES: dict[str, Plan] = {
+EXAMPLE_PLANS: dict[str, Plan] = {
     "the role is taken between the answer and the press": Plan(
         (Room(), SECRET_ROOM),
         (),
         TWO_POSTS,
         (Step("image"), Step("roles", which=0), Step("old", where=POSTS_BUTTON), Step("old", where=POSTS_BUTTON), Step("image")),
-        members=ONE_INSIDE,
+        members=FIRST_ROLE_FOR_FIRST,
     ),
     "the channel is hidden between an answer for all and the press of somebody else": Plan(
-        (Room(), Room(), Room((Rule(2, NONE, History),))),
+        (Room(), Room(), Room((Rule(2, NONE, READ_HISTORY),))),
         (),
         (*TWO_POSTS, Post(2, 0, 7)),
         (Step("image", flag=False), Step("hide", where=1), Step("press", who=1), Step("old"), Step("press", who=2)),
@@ -193,7 +201,7 @@ EXAMPLES: dict[str, Plan] = {
             Step("old"),
             Step("press", who=1),
         ),
-        members=ONE_INSIDE,
+        members=FIRST_ROLE_FOR_FIRST,
     ),
     "a button with the id of the owner's search": Plan(
         (Room(), SECRET_ROOM),
@@ -202,18 +210,18 @@ EXAMPLES: dict[str, Plan] = {
         (Step("image", who=1), Step("image", who=OWNER), *(Step("forge", who=1, where=each, which=each) for each in range(4))),
     ),
     "who asks for all in a channel where some may not read back": Plan(
-        (Room((Rule(1, NONE, History),)), Room()),
+        (Room((Rule(1, NONE, READ_HISTORY),)), Room()),
         (),
         TWO_POSTS,
         (Step("image", who=1, flag=False), Step("image", who=2, where=1, flag=False), Step("image", who=0)),
-        members=ONE_INSIDE,
+        members=FIRST_ROLE_FOR_FIRST,
     ),
     "who takes no direct messages is mentioned where others see it": Plan(
         (Room(), SECRET_ROOM),
         (),
         (),
         (Step("wish"), Step("post", where=1, which=PIECES), Step("wish", who=1), Step("post", where=0, which=PIECES)),
-        members=ONE_INSIDE,
+        members=FIRST_ROLE_FOR_FIRST,
         silent=frozenset({0, 1}),
     ),
     "who left is not told": Plan(
@@ -221,7 +229,7 @@ EXAMPLES: dict[str, Plan] = {
         (),
         (),
         (Step("wish"), Step("wish", who=2), Step("leave", who=2), Step("post", where=1, which=PIECES), Step("post", which=PIECES)),
-        members=ONE_INSIDE,
+        members=FIRST_ROLE_FOR_FIRST,
     ),
     "a private thread, before and after one is taken out of it": Plan(
         (Room(),),
@@ -241,7 +249,7 @@ EXAMPLES: dict[str, Plan] = {
         ),
     ),
     "for adults, and no longer": Plan(
-        (Room(), Room(adults=True), Room((HIDDEN, Rule(FIRST_ASKER, All, NONE)), adults=True)),
+        (Room(), Room(adults=True), Room((HIDDEN, Rule(FIRST_ASKER, VIEW_AND_HISTORY, NONE)), adults=True)),
         (),
         (*TWO_POSTS, Post(2, 0, 3)),
         (
@@ -259,18 +267,18 @@ EXAMPLES: dict[str, Plan] = {
         (),
         (Post(1, 0, 5),),
         (Step("post", which=0), Step("post", where=1, which=0), Step("image"), Step("image", who=1)),
-        members=ONE_INSIDE,
+        members=FIRST_ROLE_FOR_FIRST,
     ),
     "a repost where some may not read back": Plan(
-        (Room((Rule(1, NONE, History),)),),
+        (Room((Rule(1, NONE, READ_HISTORY),)),),
         (),
         (Post(0, 0, 5),),
         (Step("post", which=0), Step("rules"), Step("post", which=0)),
-        members=ONE_INSIDE,
+        members=FIRST_ROLE_FOR_FIRST,
     ),
     "a channel with threads is deleted": Plan(
         (Room(), Room()),
-        (Thread(1), Thread(1, private=True, members=IN)),
+        (Thread(1), Thread(1, private=True, members=FIRST_ONLY)),
         (*TWO_POSTS, Post(2, 0, 3), Post(3, 0, 2)),
         (Step("image"), Step("delete", where=0), Step("old", where=POSTS_BUTTON), Step("image")),
     ),

@@ -9,17 +9,17 @@ from itertools import count
 from contracts.errors import MapSeekError
 from infra.nats.projections import read_generations
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Overwrite, Permission, Role, Simulator
-from infra.sandbox.simulator.model import ALL, DEFAULT, EPHEMERAL, TEXT
-from pipeline.engine.consumers import durables
+from infra.sandbox.simulator.model import ALL_PERMISSIONS, DEFAULT_PERMISSIONS, EPHEMERAL, GUILD_TEXT
+from pipeline.engine.consumers import plan_consumers
 from pipeline.engine.registry import STAGES
-from tests.support.bench_stage import unsettled
-from tests.support.leak_plans import GRANTED, All, Plan, Rule, Step
-from tests.support.leaks import Posted, author_name, file_name, leaks_of, picture, seen, sees
+from tests.support.bench_stage import count_unsettled
+from tests.support.leak_plans import GRANTED, VIEW_AND_HISTORY, Plan, Rule, Step
+from tests.support.leaks import PostedPicture, author_name, capture_message, file_name, find_leaks, picture, sees
 from tests.support.waiting import eventually
 from tests.support.world import World
 
 LONG_AGO = datetime(2024, 3, 1, tzinfo=UTC)
-GENEROUS = {"per-member": 600, "per-server": 6000, "at-once": 20, "repost-notice": "reply"}
+GENEROUS_SETTINGS = {"per-member": 600, "per-server": 6000, "at-once": 20, "repost-notice": "reply"}
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Ledger:
     """Everything that was posted and answered so far, in every guild; how many looks were judged, and how many finds required."""
 
     world: World
-    posts: list[Posted] = field(default_factory=list)
+    posts: list[PostedPicture] = field(default_factory=list)
     answers: list[Interaction] = field(default_factory=list)
     numbers: "count[int]" = field(default_factory=count)
     judged: int = 0
@@ -45,7 +45,7 @@ class Wish:
 
 
 @dataclass
-class Company:
+class LeakGuild:
     """One guild with its people, and what they have before their eyes. `looked` is when a message last looked different."""
 
     ledger: Ledger
@@ -72,10 +72,10 @@ class Company:
     def spots(self) -> list[Channel]:
         """Where messages can be, now."""
         there = {**self.guild.channels, **self.guild.threads}
-        return [each for each in (*self.rooms, *self.threads) if each.id in there and (each.is_thread or each.kind == TEXT)]
+        return [each for each in (*self.rooms, *self.threads) if each.id in there and (each.is_thread or each.kind == GUILD_TEXT)]
 
     @property
-    def posts(self) -> list[Posted]:
+    def posts(self) -> list[PostedPicture]:
         return [post for post in self.ledger.posts if post.guild is self.guild]
 
     async def post(self, spot: Channel, pieces: Iterable[int], at: datetime | None) -> None:
@@ -85,12 +85,12 @@ class Company:
         files = [(file_name(number), picture(number, piece)) for number, piece in numbers]
         message = await simulator.post(spot, author, files=files, at=at)
         self.ledger.posts += [
-            Posted(number, piece, message, spot, author, position) for position, (number, piece) in enumerate(numbers)
+            PostedPicture(number, piece, message, spot, author, position) for position, (number, piece) in enumerate(numbers)
         ]
 
     async def settle(self) -> None:
         """Wait until what is on Discord is what is in the archive, and nothing is left to do but to erase files, which waits."""
-        catalogue = await self.world.process.wiring.catalogue()
+        catalogue = await self.world.process.container.catalogue()
         ids = {post.image_id: post.there for post in self.posts}
 
         async def told() -> bool:
@@ -101,8 +101,8 @@ class Company:
 
         async def idle() -> bool:
             client = self.world.log.client
-            for durable in durables([stage for stage in STAGES if stage.name != "erase"], await read_generations(client)):
-                if durable.family != "search" and await unsettled(client, durable.stream, durable.name):
+            for durable in plan_consumers([stage for stage in STAGES if stage.name != "erase"], await read_generations(client)):
+                if durable.family != "search" and await count_unsettled(client, durable.stream, durable.name):
                     return False
             return True
 
@@ -130,8 +130,8 @@ class Company:
         if message.id in self.looked and self.looked[message.id] == message.edited_at:
             return
         self.looked[message.id] = message.edited_at
-        shown = seen(message, eyes)
-        leaks = leaks_of(shown, self.ledger.posts, adults)
+        shown = capture_message(message, eyes)
+        leaks = find_leaks(shown, self.ledger.posts, adults)
         assert leaks == [], f"in #{shown.place.name}: {leaks}\n{shown.text}"
         self.ledger.judged += len(eyes)
 
@@ -141,17 +141,17 @@ def is_adult(place: Channel) -> bool:
     return (place.parent or place).nsfw
 
 
-def overwrites(company: Company, rules: Iterable[Rule]) -> list[Overwrite]:
+def build_overwrites(company: LeakGuild, rules: Iterable[Rule]) -> list[Overwrite]:
     """Of the guild's own roles and people; no two for one target."""
     targets = [company.guild.everyone, *company.roles, *company.people]
     return [Overwrite(targets[rule.target], rule.allow, rule.deny) for rule in rules]
 
 
-async def founded(ledger: Ledger, plan: Plan, elsewhere: Guild) -> Company:
+async def found_guild(ledger: Ledger, plan: Plan, elsewhere: Guild) -> LeakGuild:
     """The guild of a plan, with what is posted in it; its first asker is in another guild, too."""
     simulator = ledger.world.discord.simulator
-    guild = simulator.add_guild(f"Guild {next(ledger.numbers)}", everyone=DEFAULT & ~All | plan.everyone)
-    await simulator.set_roles(simulator.me(guild), [simulator.add_role(guild, "MapSeek", ALL)])
+    guild = simulator.add_guild(f"Guild {next(ledger.numbers)}", everyone=DEFAULT_PERMISSIONS & ~VIEW_AND_HISTORY | plan.everyone)
+    await simulator.set_roles(simulator.me(guild), [simulator.add_role(guild, "MapSeek", ALL_PERMISSIONS)])
     roles = [simulator.add_role(guild, f"role {number}", granted) for number, granted in enumerate(plan.roles)]
     people = [
         simulator.add_member(guild, f"Asker{number}", [roles[each] for each in theirs])
@@ -161,18 +161,18 @@ async def founded(ledger: Ledger, plan: Plan, elsewhere: Guild) -> Company:
     for each in plan.silent:
         simulator.close_dms(people[each])
     silent = frozenset(people[each].id for each in plan.silent)
-    company = Company(ledger, guild, roles, [*people, guild.members[guild.owner_id]], plan.common, silent)
+    company = LeakGuild(ledger, guild, roles, [*people, guild.members[guild.owner_id]], plan.common, silent)
     for number, room in enumerate(plan.rooms):
         add = simulator.add_forum if room.forum else simulator.add_text_channel
-        company.rooms.append(add(guild, f"room-{number}", overwrites(company, room.rules), nsfw=room.adults))
+        company.rooms.append(add(guild, f"room-{number}", build_overwrites(company, room.rules), nsfw=room.adults))
     for number, thread in enumerate(plan.threads):
         parent = company.rooms[thread.room % len(company.rooms)]
-        opened = await simulator.add_thread(parent, f"thread-{number}", private=thread.private and parent.kind == TEXT)
+        opened = await simulator.add_thread(parent, f"thread-{number}", private=thread.private and parent.kind == GUILD_TEXT)
         company.threads.append(opened)
         for member in sorted(thread.members):
             with suppress(MapSeekError):
                 await simulator.join_thread(opened, people[member])
-    options = GENEROUS | {"private-answers": not plan.common}
+    options = GENEROUS_SETTINGS | {"private-answers": not plan.common}
     await simulator.answer(await simulator.slash(company.rooms[0], company.people[-1], "archive settings", options=options))
     for post in plan.posts:
         pieces = [post.piece, post.piece + 1][: 1 + post.twice]
@@ -185,50 +185,50 @@ async def founded(ledger: Ledger, plan: Plan, elsewhere: Guild) -> Company:
     return company
 
 
-def actor(company: Company, step: Step) -> Member:
+def acting_member(company: LeakGuild, step: Step) -> Member:
     """Who does it."""
     return company.people[step.who]
 
 
-async def _set_rules(company: Company, step: Step) -> None:
-    await company.discord.set_overwrites(_room(company, step), overwrites(company, step.rules))
+async def _set_rules(company: LeakGuild, step: Step) -> None:
+    await company.discord.set_overwrites(_room(company, step), build_overwrites(company, step.rules))
 
 
-async def _hide(company: Company, step: Step) -> None:
+async def _hide(company: LeakGuild, step: Step) -> None:
     room, everyone = _room(company, step), company.guild.everyone
     others = [each for each in room.overwrites if each.target is not everyone]
     await company.discord.set_overwrites(room, [Overwrite(everyone, deny=Permission.VIEW_CHANNEL), *others])
 
 
-async def _give_roles(company: Company, step: Step) -> None:
+async def _give_roles(company: LeakGuild, step: Step) -> None:
     roles = [role for number, role in enumerate(company.roles) if step.which >> number & 1]
-    await company.discord.set_roles(actor(company, step), roles)
+    await company.discord.set_roles(acting_member(company, step), roles)
 
 
-async def _grant(company: Company, step: Step) -> None:
+async def _grant(company: LeakGuild, step: Step) -> None:
     await company.discord.edit_role(company.roles[step.where % len(company.roles)], GRANTED[step.which % len(GRANTED)])
 
 
-async def _restrict(company: Company, step: Step) -> None:
+async def _restrict(company: LeakGuild, step: Step) -> None:
     await company.discord.set_age_restricted(_room(company, step), step.flag)
 
 
-async def _kick(company: Company, step: Step) -> None:
+async def _kick(company: LeakGuild, step: Step) -> None:
     for thread in _threads(company, step):
-        await company.discord.leave_thread(thread, actor(company, step))
+        await company.discord.leave_thread(thread, acting_member(company, step))
 
 
-async def _join(company: Company, step: Step) -> None:
+async def _join(company: LeakGuild, step: Step) -> None:
     for thread in _threads(company, step):
-        await company.discord.join_thread(thread, actor(company, step))
+        await company.discord.join_thread(thread, acting_member(company, step))
 
 
-async def _archive(company: Company, step: Step) -> None:
+async def _archive(company: LeakGuild, step: Step) -> None:
     for thread in _threads(company, step):
         await company.discord.archive_thread(thread)
 
 
-async def _delete(company: Company, step: Step) -> None:
+async def _delete(company: LeakGuild, step: Step) -> None:
     """Not the first channel, so that there is always one."""
     there = [*company.rooms[1:], *(each for each in company.threads if each in company.spots)]
     chosen = there[step.where % len(there)]
@@ -236,24 +236,24 @@ async def _delete(company: Company, step: Step) -> None:
         await company.discord.delete_channel(chosen)
 
 
-async def _leave(company: Company, step: Step) -> None:
-    who = actor(company, step)
+async def _leave(company: LeakGuild, step: Step) -> None:
+    who = acting_member(company, step)
     if who.id != company.guild.owner_id and who.id in company.guild.members:
         await company.discord.remove_member(who)
 
 
-def _room(company: Company, step: Step) -> Channel:
+def _room(company: LeakGuild, step: Step) -> Channel:
     there = [each for each in company.rooms if each.id in company.guild.channels]
     return there[step.where % len(there)]
 
 
-def _threads(company: Company, step: Step) -> list[Channel]:
+def _threads(company: LeakGuild, step: Step) -> list[Channel]:
     """The thread that is meant, if there is any."""
     there = [each for each in company.threads if each.id in company.guild.threads]
     return there[step.where % len(there) :][:1] if there else []
 
 
-CHANGES: dict[str, Callable[[Company, Step], Awaitable[object]]] = {
+CHANGE_STEPS: dict[str, Callable[[LeakGuild, Step], Awaitable[object]]] = {
     "rules": _set_rules,
     "hide": _hide,
     "roles": _give_roles,

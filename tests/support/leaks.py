@@ -12,20 +12,20 @@ from hashlib import sha256
 
 from PIL import Image
 
-from infra.sandbox.art.generate import piece
+from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.simulator import Channel, Guild, Member, Message
-from infra.vision.distortions import png, reencode, resize
-from stages.canonical_image import as_thumbnail, decode
+from infra.vision.distortions import encode_png, reencode, resize
+from stages.canonical_image import decode_image, encode_thumbnail
 from tests.support import rules
 
-CHANNEL = re.compile(r"<#(\d+)>|/channels/\d+/(\d+)")
-WIDEST = 10**9
-EXPLANATION = "why.png"
+CHANNEL_LINK = re.compile(r"<#(\d+)>|/channels/\d+/(\d+)")
+MAX_PIXELS = 10**9
+EXPLANATION_FILE = "why.png"
 """The name of the picture of why something was found: it shows what was asked with, too, and so is for the asker alone."""
 
 
 @dataclass(frozen=True, eq=False)
-class Posted:
+class PostedPicture:
     """A picture in a message, unlike every other one: its author, its file's name and its very pixels appear nowhere else."""
 
     number: int
@@ -58,7 +58,7 @@ class Posted:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownMessage:
     """What eyes saw, where: a message as it was at that moment. `explained`: with a picture of why something was found."""
 
     text: str
@@ -67,7 +67,7 @@ class Shown:
     place: Channel
     explained: bool = False
 
-    def tells_of(self, post: Posted) -> bool:
+    def tells_of(self, post: PostedPicture) -> bool:
         return str(post.message.id) in self.text
 
 
@@ -80,105 +80,109 @@ def author_name(number: int) -> str:
 
 
 @cache
-def plain_picture(number: int) -> Image.Image:
+def plain_piece(number: int) -> Image.Image:
     """The pieces have nothing in common."""
-    return piece(number + 1)
+    return draw_piece(number + 1)
 
 
 @cache
-def asked_with(number: int) -> bytes:
+def query_picture(number: int) -> bytes:
     """What is asked with for a piece. Pieces 0 and 1 are each seen beside the other one, which is small and worn."""
-    wanted = plain_picture(number)
+    wanted = plain_piece(number)
     if number > 1:
-        return png(wanted)
-    other = reencode(resize(plain_picture(1 - number), 0.75), 60)
+        return encode_png(wanted)
+    other = reencode(resize(plain_piece(1 - number), 0.75), 60)
     wall = Image.new("RGB", (wanted.width + other.width + 120, max(wanted.height, other.height) + 80), (110, 100, 90))
     wall.paste(wanted, (40, 40))
     wall.paste(other, (wanted.width + 80, 40))
-    return png(wall)
+    return encode_png(wall)
 
 
 def picture(number: int, piece_number: int) -> bytes:
     """A piece with a corner of its own, far too small to make it another piece."""
-    image = plain_picture(piece_number).copy()
+    image = plain_piece(piece_number).copy()
     for place in range(2):
         shade = (number * 37 + 11) >> (8 * place) & 255
         image.paste((shade, 255 - shade, shade ^ 0x55), (12 * place, 0, 12 * place + 12, 12))
-    return png(image)
+    return encode_png(image)
 
 
 @cache
-def digest(number: int, piece_number: int) -> str:
+def picture_digest(number: int, piece_number: int) -> str:
     """Of the picture as answers show it."""
-    image, _ = decode(picture(number, piece_number), WIDEST)
-    return digest_of(as_thumbnail(image))
+    image, _ = decode_image(picture(number, piece_number), MAX_PIXELS)
+    return sha256_hex(encode_thumbnail(image))
 
 
-def digest_of(data: bytes) -> str:
+def sha256_hex(data: bytes) -> str:
     return sha256(data).hexdigest()
 
 
-def seen(message: Message, eyes: Iterable[Member]) -> Shown:
+def capture_message(message: Message, eyes: Iterable[Member]) -> ShownMessage:
     """All that a message shows; ids stand in links, mentions and buttons."""
     names = [(each.filename, each.title, each.description) for each in message.attachments]
     text = json.dumps([message.content, message.embeds, message.components, names], default=str)
-    pictures = frozenset(digest_of(each.data) for each in message.attachments if each.filename != EXPLANATION)
-    return Shown(text, pictures, tuple(eyes), message.channel, any(each.filename == EXPLANATION for each in message.attachments))
+    pictures = frozenset(sha256_hex(each.data) for each in message.attachments if each.filename != EXPLANATION_FILE)
+    return ShownMessage(
+        text, pictures, tuple(eyes), message.channel, any(each.filename == EXPLANATION_FILE for each in message.attachments)
+    )
 
 
-def server_of(guild: Guild) -> rules.Server:
+def to_rules_server(guild: Guild) -> rules.Server:
     return rules.Server(guild.id, guild.owner_id, {role.id: int(role.permissions) for role in guild.roles.values()})
 
 
-def spot_of(channel: Channel) -> rules.Spot:
+def to_rules_spot(channel: Channel) -> rules.Spot:
     room = channel.parent or channel
     overrules = tuple(rules.Overrule(each.target.id, int(each.allow), int(each.deny)) for each in room.overwrites)
     return rules.Spot(channel.id, rules.Room(room.id, overrules, room.nsfw), frozenset(channel.joined) if channel.private else None)
 
 
-def person_of(member: Member) -> rules.Person:
+def to_rules_person(member: Member) -> rules.Person:
     return rules.Person(member.id, frozenset(role.id for role in member.roles))
 
 
 def sees(channel: Channel, member: Member) -> bool:
     """Whether a member has a channel before their eyes now."""
-    return member.id in channel.guild.members and rules.sees(server_of(channel.guild), spot_of(channel), person_of(member))
+    return member.id in channel.guild.members and rules.sees(
+        to_rules_server(channel.guild), to_rules_spot(channel), to_rules_person(member)
+    )
 
 
 def may_read(channel: Channel, member: Member, adults: bool) -> bool:
     """Whether a member may look up what was posted in a channel, in a place that is for adults or is not."""
-    guild, spot = channel.guild, spot_of(channel)
+    guild, spot = channel.guild, to_rules_spot(channel)
     return (
         member.id in guild.members
         and channel.id in {**guild.channels, **guild.threads}
         and (adults or not spot.room.restricted)
-        and rules.reads(server_of(guild), spot, person_of(member))
+        and rules.reads(to_rules_server(guild), spot, to_rules_person(member))
     )
 
 
-def leaks_of(shown: Shown, posts: Iterable[Posted], adults: bool) -> list[str]:
+def find_leaks(shown: ShownMessage, posts: Iterable[PostedPicture], adults: bool) -> list[str]:
     """What a message gives away to anyone who sees it that they may not have; `adults`: it was asked for in a place for them.
 
     What an allowed post has in common with another one (the second at which both were posted) gives nothing away.
     """
     found, posts = [], list(posts)
-    known = {digest(post.number, post.piece) for post in posts}
+    known = {picture_digest(post.number, post.piece) for post in posts}
     found += [f"a picture that nobody posted: {each}" for each in shown.pictures - known]
     if shown.explained and len(shown.eyes) > 1:
         found.append(f"what was asked with is shown to {[member.user.name for member in shown.eyes]}")
     for member in shown.eyes:
         allowed = {post for post in posts if post.guild is member.guild and post.there and may_read(post.channel, member, adults)}
         innocent = {mark for post in allowed for mark in post.marks}
-        harmless = {digest(post.number, post.piece) for post in allowed}
+        harmless = {picture_digest(post.number, post.piece) for post in allowed}
         for post in posts:
             if post not in allowed:
                 marks = sorted(mark for mark in post.marks - innocent if mark in shown.text)
-                if digest(post.number, post.piece) in shown.pictures - harmless:
+                if picture_digest(post.number, post.piece) in shown.pictures - harmless:
                     marks.append("its picture")
                 if marks:
                     found.append(f"{member.user.name} is told of {file_name(post.number)} in #{post.channel.name}: {marks}")
         rooms = {str(each.id): each for each in (*member.guild.channels.values(), *member.guild.threads.values())}
-        for named in {first or second for first, second in CHANNEL.findall(shown.text)}:
+        for named in {first or second for first, second in CHANNEL_LINK.findall(shown.text)}:
             if named not in rooms or not may_read(rooms[named], member, adults):
                 found.append(f"{member.user.name} is told of the channel {rooms[named].name if named in rooms else named}")
     return found

@@ -28,14 +28,14 @@ class MongoServer:
     kind: str
 
 
-def announce(server: MongoServer, config: pytest.Config) -> None:
+def announce_server(server: MongoServer, config: pytest.Config) -> None:
     """Say in the run's own output, captured or not, which server it is that the tests stand on."""
     with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(f"\nMongoDB for these tests: {server.kind}")
 
 
 @contextmanager
-def mongo_server(folder: Path) -> Iterator[MongoServer]:
+def run_mongo_server(folder: Path) -> Iterator[MongoServer]:
     """The best server that can be had here; what is started keeps its data in `folder` and is stopped at the end."""
     if _GIVEN:
         yield MongoServer(_GIVEN, "the server in MONGODB_URI")

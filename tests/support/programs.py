@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 MAPSEEK = [str(Path(sys.executable).with_name("mapseek"))]
-IMPATIENT = [sys.executable, str(Path(__file__).with_name("impatient.py"))]
+IMPATIENT_MAPSEEK = [sys.executable, str(Path(__file__).with_name("impatient.py"))]
 """The same program, to which the server gives back what a killed process held after two seconds instead of thirty."""
 
 
@@ -35,7 +35,7 @@ class Program:
         self.process.kill()
         await self.process.wait()
 
-    async def killed(self, timeout: float = 60) -> None:
+    async def wait_killed(self, timeout: float = 60) -> None:
         """Wait until SIGKILL ended it."""
         code = await asyncio.wait_for(self.process.wait(), timeout)
         assert code == -signal.SIGKILL, self.log.read_text()
@@ -48,7 +48,7 @@ class Program:
 
 
 @asynccontextmanager
-async def program(
+async def run_program(
     log: Path, *arguments: str, environment: Mapping[str, str], command: Sequence[str] = MAPSEEK
 ) -> AsyncIterator[Program]:
     """Run `mapseek` with these arguments. If it is still there at the end it is told to go, so that its log server goes with it."""
@@ -68,7 +68,7 @@ async def program(
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedProgram:
     """A program that ended by itself."""
 
     code: int
@@ -76,7 +76,9 @@ class Ended:
     err: str
 
 
-async def ended(*arguments: str, environment: Mapping[str, str], timeout: float = 60, command: Sequence[str] = MAPSEEK) -> Ended:
+async def run_to_end(
+    *arguments: str, environment: Mapping[str, str], timeout: float = 60, command: Sequence[str] = MAPSEEK
+) -> EndedProgram:
     """Run `mapseek` until it ends; fails if it does not within `timeout` seconds."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
@@ -87,7 +89,7 @@ async def ended(*arguments: str, environment: Mapping[str, str], timeout: float 
     finally:
         with suppress(ProcessLookupError):
             process.kill()
-    return Ended(await process.wait(), out.decode(), err.decode())
+    return EndedProgram(await process.wait(), out.decode(), err.decode())
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

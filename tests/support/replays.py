@@ -28,33 +28,33 @@ from contracts.ports import Catalogue, Encoder
 from contracts.subjects import IMAGES, variant_filter
 from infra.blobs.files import open_blob_store
 from infra.nats.journal import JetStreamJournal
-from infra.nats.reader import readable
-from infra.tasks import cancel, end_if_cancelled
+from infra.nats.reader import decode_or_warn
+from infra.tasks import cancel_tasks, raise_if_cancelled
 from pipeline.engine import topology
-from pipeline.process import Process, running
-from pipeline.projections.vectors import ProjectedIndex
-from pipeline.replay.build import begin
+from pipeline.process import Process, open_process
+from pipeline.projections.vectors import VectorProjection
+from pipeline.replay.build import start_or_join_generation
 from pipeline.settings import Settings
 from stages import embed, erase, fingerprint, persist
-from tests.support.archives import tiny
-from tests.support.bench_stage import count
-from tests.support.facts import MOMENT, founding, posted
+from tests.support.archives import tiny_picture
+from tests.support.bench_stage import count_messages
+from tests.support.facts import MOMENT, founding_facts, posted
 from tests.support.vector_search import ids_of
 from tests.support.waiting import eventually
-from tests.support.world import IMPATIENT as SOON
+from tests.support.world import IMPATIENT_POLICY as SOON
 
-IMAGES_THERE = 40
-LIVE = (fingerprint.STAGE, embed.STAGE, persist.STAGE)
+IMAGES_TO_REPLAY = 40
+LIVE_STAGES = (fingerprint.STAGE, embed.STAGE, persist.STAGE)
 
 IMAGES_POSTED = 40
 ENCODER = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 2}
 
-Opened = Callable[[], Awaitable[Catalogue]]
-Held = Callable[[], AbstractAsyncContextManager[ProjectedIndex]]
+OpenCatalogue = Callable[[], Awaitable[Catalogue]]
+OpenIndex = Callable[[], AbstractAsyncContextManager[VectorProjection]]
 
 
 @dataclass
-class Model:
+class DigestEncoder:
     """An encoder whose vectors are digests; it waits while it is closed, and knows what it was given and what it cannot do.
 
     It closes itself when it is given picture number `closes_at`.
@@ -88,7 +88,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Archive:
+class ReplayArchive:
     """An archive with g1, in which some processes may build another generation."""
 
     url: str
@@ -99,43 +99,43 @@ class Archive:
         return self.make(data_dir=self.folder, batch_size=4)
 
     @asynccontextmanager
-    async def process(self, model: Model) -> AsyncIterator[Process]:
-        async with running(self.settings(), self.url, (), encoders=[model], policy=SOON) as process:
+    async def process(self, model: DigestEncoder) -> AsyncIterator[Process]:
+        async with open_process(self.settings(), self.url, (), encoders=[model], policy=SOON) as process:
             yield process
 
     @asynccontextmanager
-    async def live(self, *models: Model) -> AsyncIterator[Process]:
+    async def live(self, *models: DigestEncoder) -> AsyncIterator[Process]:
         """A process as `mapseek up` is one."""
-        async with running(self.settings(), self.url, LIVE, encoders=models, policy=SOON) as process:
+        async with open_process(self.settings(), self.url, LIVE_STAGES, encoders=models, policy=SOON) as process:
             yield process
 
 
-async def post(process: Process, number: int) -> None:
+async def record_preprocessed(process: Process, number: int) -> None:
     """A picture that has come as far as to its preprocessing."""
-    blobs = open_blob_store(process.wiring.folder / "blobs")
-    pixels = await blobs.put(tiny(number))
+    blobs = open_blob_store(process.container.folder / "blobs")
+    pixels = await blobs.put(tiny_picture(number))
     image = posted(f"{number:03}")
     fact = ImagePreprocessed(**image.identity, pixels=pixels, thumbnail=pixels, width=8, height=8, format="PNG", preprocessing="p1")
     for each in (image, fact):
-        await process.wiring.journal.record(each, Origin(image.image_id))
+        await process.container.journal.record(each, Origin(image.image_id))
 
 
-async def holds(process: Process, kind: type[ImageFact], number: int, generation: str = "g1") -> None:
+async def wait_for_count(process: Process, kind: type[ImageFact], number: int, generation: str = "g1") -> None:
     async def enough() -> bool:
-        return await count(process.wiring.client, IMAGES, variant_filter(kind, generation)) == number
+        return await count_messages(process.container.client, IMAGES, variant_filter(kind, generation)) == number
 
     await eventually(enough)
 
 
-async def started(process: Process, model: Model) -> Generation:
-    return await begin(process, model, "fake", None, None)  # type: ignore[arg-type]
+async def start_generation(process: Process, model: DigestEncoder) -> Generation:
+    return await start_or_join_generation(process, model, "fake", None, None)  # type: ignore[arg-type]
 
 
-def vector(degrees: float) -> bytes:
+def vector_at(degrees: float) -> bytes:
     return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], "<f4").tobytes()
 
 
-def history(image_id: str) -> list[Fact]:
+def image_history(image_id: str) -> list[Fact]:
     """What happens to an image in two generations."""
     where = {"guild_id": "7", "channel_id": "8", "image_id": image_id}
     pictures = {"thumbnail": "b" * 64, "width": 128, "height": 128, "format": "PNG"}
@@ -143,43 +143,43 @@ def history(image_id: str) -> list[Fact]:
         posted(image_id),
         ImageDownloaded(**where, blob="c" * 64, size=1234),
         ImagePreprocessed(**where, **pictures, pixels="a" * 64, preprocessing="p1"),
-        ImageEmbedded(**where, generation="g1", vector=vector(int(image_id))),
+        ImageEmbedded(**where, generation="g1", vector=vector_at(int(image_id))),
         ImageReposted(**where, generation="g1", same_as="3", score=0.98),
         ImagePreprocessed(**where, **pictures, pixels="d" * 64, preprocessing="p2"),
-        ImageEmbedded(**where, generation="g2", vector=vector(int(image_id) + 1)),
+        ImageEmbedded(**where, generation="g2", vector=vector_at(int(image_id) + 1)),
         ImageReposted(**where, generation="g2", same_as="2", score=0.97),
     ]
 
 
-def removal(image_id: str) -> ImageRemoved:
+def image_removed(image_id: str) -> ImageRemoved:
     return ImageRemoved(guild_id="7", channel_id="8", image_id=image_id, message_id="10", removed_at=MOMENT, cause="deleted")
 
 
-def ignored(_: int, __: int) -> None:
+def ignore_progress(_: int, __: int) -> None:
     """Nobody looks at the progress."""
 
 
-async def lived(client: Client, journal: JetStreamJournal) -> None:
+async def record_histories(client: Client, journal: JetStreamJournal) -> None:
     """The histories of some images, one of them removed, and the durables of two generations."""
-    await topology.ensure(client, [])
-    await record(journal, *founding(**ENCODER))
-    await record(
+    await topology.ensure_topology(client, [])
+    await record_facts(journal, *founding_facts(**ENCODER))
+    await record_facts(
         journal,
         GenerationStarted(generation="g2", model="m", precision="fp32", started_at=MOMENT, **ENCODER | {"preprocessing": "p2"}),
     )
     for number in range(10, 10 + IMAGES_POSTED):
-        await record(journal, *history(str(number)))
-    await record(journal, removal("12"))
-    await topology.ensure(client, [persist.STAGE, erase.STAGE])
+        await record_facts(journal, *image_history(str(number)))
+    await record_facts(journal, image_removed("12"))
+    await topology.ensure_topology(client, [persist.STAGE, erase.STAGE])
 
 
-async def record(journal: JetStreamJournal, *facts: Fact) -> None:
+async def record_facts(journal: JetStreamJournal, *facts: Fact) -> None:
     for fact in facts:
         assert await journal.record(fact, Origin("1"))
 
 
 @asynccontextmanager
-async def persisting(client: Client, catalogue: Catalogue) -> AsyncIterator[None]:
+async def run_persist(client: Client, catalogue: Catalogue) -> AsyncIterator[None]:
     """The persist stage on every durable of its, ten facts at once and so out of order; it ends when all is persisted."""
     js = client.jetstream()
     names = [info.name for info in await js.consumers_info(IMAGES) if info.name.startswith("persist-")]
@@ -196,10 +196,10 @@ async def persisting(client: Client, catalogue: Catalogue) -> AsyncIterator[None
         subscription = await js.pull_subscribe_bind(name, stream=IMAGES)
         try:
             while True:
-                end_if_cancelled()
+                raise_if_cancelled()
                 with suppress(TimeoutError):
                     for message in await subscription.fetch(1, timeout=5):
-                        recorded = readable(message)
+                        recorded = decode_or_warn(message)
                         assert recorded is not None
                         await handled(recorded.fact)
                         await message.ack()
@@ -215,11 +215,11 @@ async def persisting(client: Client, catalogue: Catalogue) -> AsyncIterator[None
         yield
         await eventually(settled)
     finally:
-        await cancel(*tasks)
+        await cancel_tasks(*tasks)
 
 
 @asynccontextmanager
-async def answering(catalogue: Catalogue) -> AsyncIterator[list[int]]:
+async def keep_reading(catalogue: Catalogue) -> AsyncIterator[list[int]]:
     """Somebody looks images up in it all the time; each time all of them must be there."""
     wanted = [str(number) for number in range(10, 10 + IMAGES_POSTED) if number != 12]
     answers: list[int] = []
@@ -244,7 +244,7 @@ async def answering(catalogue: Catalogue) -> AsyncIterator[list[int]]:
 
 
 @asynccontextmanager
-async def searching(index: ProjectedIndex) -> AsyncIterator[None]:
+async def keep_searching(index: VectorProjection) -> AsyncIterator[None]:
     """Somebody searches all the time; every search must find all that it should."""
     wanted = sorted(str(number) for number in range(10, 10 + IMAGES_POSTED) if number != 12)
     searches = 0
@@ -253,7 +253,7 @@ async def searching(index: ProjectedIndex) -> AsyncIterator[None]:
     async def search() -> None:
         nonlocal searches
         while not ended:
-            found = ids_of(await index.search("7", "g1", vector(10), top=IMAGES_POSTED, channels=["8"]))
+            found = ids_of(await index.search("7", "g1", vector_at(10), top=IMAGES_POSTED, channels=["8"]))
             assert sorted(found) == wanted
             searches += 1
 

@@ -63,11 +63,11 @@ def permissions(server: Server, room: Room, person: Person) -> int:
     if person.id == server.owner or granted & ADMINISTRATOR:
         return EVERYTHING
     for targets in ({server.id}, person.roles, {person.id}):
-        granted = overruled(granted, [each for each in room.overrules if each.target in targets])
+        granted = apply_overrules(granted, [each for each in room.overrules if each.target in targets])
     return granted if granted & VIEW else 0
 
 
-def overruled(granted: int, overrules: Iterable[Overrule]) -> int:
+def apply_overrules(granted: int, overrules: Iterable[Overrule]) -> int:
     """Of overrules at one level, what any allows wins over what any denies."""
     allowed = denied = 0
     for each in overrules:

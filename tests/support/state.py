@@ -8,8 +8,8 @@ import pytest
 
 from contracts.errors import Unavailable
 from contracts.events.base import Payload
-from contracts.ports import State
-from contracts.state import amend, read
+from contracts.ports import StateStore
+from contracts.state import read_document, update_document
 from contracts.subjects import mark_key, settings_key
 
 KEY = settings_key("7")
@@ -25,7 +25,7 @@ class Counter(Payload):
 class Outage:
     """A State whose server can be taken away and given back, as it would happen outside of tests."""
 
-    state: State
+    state: StateStore
     begin: Callable[[], object]
     end: Callable[[], object]
 
@@ -34,11 +34,11 @@ class StateSuite:
     """Values by key, the last one stands, and a change can be made to depend on what it changes."""
 
     @pytest.fixture
-    def state(self) -> State:
+    def state(self) -> StateStore:
         raise NotImplementedError
 
     @pytest.fixture
-    def other(self) -> State:
+    def other(self) -> StateStore:
         """A second one on the same values, as another process has it."""
         raise NotImplementedError
 
@@ -46,7 +46,7 @@ class StateSuite:
     def outage(self) -> Outage:
         raise NotImplementedError
 
-    async def test_what_was_put_is_there_for_every_process(self, state: State, other: State) -> None:
+    async def test_what_was_put_is_there_for_every_process(self, state: StateStore, other: StateStore) -> None:
         await state.put(KEY, b"one")
         for each in (state, other):
             entry = await each.get(KEY)
@@ -54,17 +54,17 @@ class StateSuite:
             assert entry.value == b"one"
             assert entry.revision > 0
 
-    async def test_an_unknown_key_has_no_entry(self, state: State) -> None:
+    async def test_an_unknown_key_has_no_entry(self, state: StateStore) -> None:
         await state.put(settings_key("77"), b"another guild")
         assert await state.get(KEY) is None
 
     @pytest.mark.parametrize("value", [b"", b"\0", bytes(range(256)) * 256], ids=["empty", "zero", "64 KiB"])
-    async def test_any_bytes_come_back_as_they_were(self, state: State, value: bytes) -> None:
+    async def test_any_bytes_come_back_as_they_were(self, state: StateStore, value: bytes) -> None:
         await state.put(KEY, value)
         assert await state.get(KEY) == await state.get(KEY)
         assert (await state.get(KEY)).value == value  # type: ignore[union-attr]
 
-    async def test_the_last_value_stands(self, state: State, other: State) -> None:
+    async def test_the_last_value_stands(self, state: StateStore, other: StateStore) -> None:
         await state.put(KEY, b"one")
         first = await state.get(KEY)
         await other.put(KEY, b"two")
@@ -74,7 +74,7 @@ class StateSuite:
         assert second.value == b"two"
         assert second.revision > first.revision
 
-    async def test_a_swap_needs_the_revision_that_is_there(self, state: State, other: State) -> None:
+    async def test_a_swap_needs_the_revision_that_is_there(self, state: StateStore, other: StateStore) -> None:
         await state.put(KEY, b"one")
         revision = (await state.get(KEY)).revision  # type: ignore[union-attr]
         assert not await state.swap(KEY, b"wrong", revision + 1)
@@ -83,12 +83,12 @@ class StateSuite:
         assert not await other.swap(KEY, b"late", revision)
         assert (await other.get(KEY)).value == b"two"  # type: ignore[union-attr]
 
-    async def test_a_swap_of_nothing_makes_the_key_once(self, state: State, other: State) -> None:
+    async def test_a_swap_of_nothing_makes_the_key_once(self, state: StateStore, other: StateStore) -> None:
         made = await asyncio.gather(*((state, other)[number % 2].swap(KEY, b"%d" % number, 0) for number in range(10)))
         assert made.count(True) == 1
         assert (await state.get(KEY)).value == b"%d" % made.index(True)  # type: ignore[union-attr]
 
-    async def test_a_deleted_key_has_no_entry_and_may_be_made_again(self, state: State, other: State) -> None:
+    async def test_a_deleted_key_has_no_entry_and_may_be_made_again(self, state: StateStore, other: StateStore) -> None:
         await state.put(KEY, b"one")
         revision = (await state.get(KEY)).revision  # type: ignore[union-attr]
         for _ in range(2):
@@ -99,31 +99,31 @@ class StateSuite:
         assert not await state.swap(KEY, b"of what was before", revision)
         assert (await other.get(KEY)).value == b"two"  # type: ignore[union-attr]
 
-    async def test_deleting_what_is_not_there_is_no_error(self, state: State) -> None:
+    async def test_deleting_what_is_not_there_is_no_error(self, state: StateStore) -> None:
         await state.delete(KEY)
         assert await state.get(KEY) is None
 
-    async def test_everything_under_a_prefix_and_nothing_else(self, state: State) -> None:
-        assert await state.under("mark.7") == {}
+    async def test_everything_under_a_prefix_and_nothing_else(self, state: StateStore) -> None:
+        assert await state.list_under("mark.7") == {}
         wanted = {mark_key("7", str(channel)): b"%d" % channel for channel in range(600)}
         await asyncio.gather(*(state.put(key, value) for key, value in wanted.items()))
         for key in ("mark.77.1", "mark.6.1", settings_key("7"), "mark.7"):
             await state.put(key, b"another")
         await state.put(mark_key("7", "gone"), b"deleted")
         await state.delete(mark_key("7", "gone"))
-        assert await state.under("mark.7") == wanted
+        assert await state.list_under("mark.7") == wanted
 
-    async def test_nothing_but_deleted_keys_under_a_prefix_is_nothing(self, state: State) -> None:
+    async def test_nothing_but_deleted_keys_under_a_prefix_is_nothing(self, state: StateStore) -> None:
         await state.put(mark_key("7", "1"), b"one")
         await state.delete(mark_key("7", "1"))
-        assert await state.under("mark.7") == {}
+        assert await state.list_under("mark.7") == {}
 
-    async def test_many_who_amend_at_once_lose_nothing(self, state: State, other: State) -> None:
+    async def test_many_who_amend_at_once_lose_nothing(self, state: StateStore, other: StateStore) -> None:
         def one_more(counter: Counter | None) -> Counter:
             return Counter(count=(counter.count if counter else 0) + 1)
 
-        await asyncio.gather(*(amend((state, other)[number % 2], KEY, Counter, one_more) for number in range(20)))
-        assert await read(state, KEY, Counter) == Counter(count=20)
+        await asyncio.gather(*(update_document((state, other)[number % 2], KEY, Counter, one_more) for number in range(20)))
+        assert await read_document(state, KEY, Counter) == Counter(count=20)
 
     async def test_a_server_that_is_down_is_unavailable_and_serves_again_afterwards(self, outage: Outage) -> None:
         state = outage.state
@@ -135,7 +135,7 @@ class StateSuite:
             lambda: state.swap(KEY, b"two", 0),
             lambda: state.swap(KEY, b"two", 1),
             lambda: state.delete(KEY),
-            lambda: state.under("settings"),
+            lambda: state.list_under("settings"),
         ]
         for call in down:
             with pytest.raises(Unavailable, match="log is unavailable"):

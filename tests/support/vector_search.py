@@ -23,13 +23,13 @@ class Archive(VectorSearch, Protocol):
     def remove(self, image_id: str) -> None: ...
 
 
-def vectors_of(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> np.ndarray:
+def random_vectors(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> np.ndarray:
     """Random unit vectors, (count, dimensions) float32."""
     rows = np.random.default_rng(seed).normal(size=(count, dimensions))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("<f4")
 
 
-def at_cosine(cosine: float) -> bytes:
+def vector_at_cosine(cosine: float) -> bytes:
     """A unit vector at this cosine to `at_cosine(1)`."""
     vector = np.zeros(DIMENSIONS, "<f4")
     vector[0], vector[1] = cosine, np.sqrt(1 - cosine**2)
@@ -49,16 +49,18 @@ class VectorSearchSuite:
 
     async def test_the_nearest_come_first_with_their_cosines(self, archive: Archive) -> None:
         for image_id, cosine in [("10", 0.5), ("11", 0.9), ("12", -0.3), ("13", 1.0), ("14", 0.7)]:
-            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(cosine))
-        found = await archive.search(GUILD, GENERATION, at_cosine(1), top=4, channels=None)
+            archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(cosine))
+        found = await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=4, channels=None)
         assert ids_of(found) == ["13", "11", "14", "10"]
         assert [neighbour.score for neighbour in found] == pytest.approx([1, 0.9, 0.7, 0.5], abs=1e-3)
         assert all(neighbour.score <= 1 for neighbour in found)
 
     async def test_there_are_never_more_than_asked_for_nor_than_there_are(self, archive: Archive) -> None:
-        for number, vector in enumerate(vectors_of(5)):
+        for number, vector in enumerate(random_vectors(5)):
             archive.add(GUILD, GENERATION, str(number), "1", vector.tobytes())
-        assert [len(await archive.search(GUILD, GENERATION, at_cosine(1), top=top, channels=None)) for top in (1, 3, 5, 100)] == [
+        assert [
+            len(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=top, channels=None)) for top in (1, 3, 5, 100)
+        ] == [
             1,
             3,
             5,
@@ -67,19 +69,19 @@ class VectorSearchSuite:
 
     @pytest.mark.parametrize("guild_id", [GUILD, OTHER_GUILD])
     async def test_a_guild_that_is_empty_or_unknown_has_no_neighbours(self, archive: Archive, guild_id: str) -> None:
-        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
         archive.remove("10")
-        assert list(await archive.search(guild_id, GENERATION, at_cosine(1), top=3, channels=None)) == []
+        assert list(await archive.search(guild_id, GENERATION, vector_at_cosine(1), top=3, channels=None)) == []
 
     async def test_a_guild_never_sees_another(self, archive: Archive) -> None:
-        archive.add(GUILD, GENERATION, "10", "1", at_cosine(0.2))
-        archive.add(OTHER_GUILD, GENERATION, "11", "1", at_cosine(1))
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["10"]
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(0.2))
+        archive.add(OTHER_GUILD, GENERATION, "11", "1", vector_at_cosine(1))
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == ["10"]
 
     async def test_a_generation_never_sees_another(self, archive: Archive) -> None:
-        archive.add(GUILD, GENERATION, "10", "1", at_cosine(0.2))
-        archive.add(GUILD, OTHER_GENERATION, "11", "1", at_cosine(1))
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["10"]
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(0.2))
+        archive.add(GUILD, OTHER_GENERATION, "11", "1", vector_at_cosine(1))
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == ["10"]
 
     @pytest.mark.parametrize(
         ("channels", "expected"),
@@ -89,82 +91,84 @@ class VectorSearchSuite:
         self, archive: Archive, channels: Collection[str] | None, expected: list[str]
     ) -> None:
         for image_id, channel_id, cosine in [("11", "1", 0.9), ("12", "2", 0.8), ("13", "3", 0.7)]:
-            archive.add(GUILD, GENERATION, image_id, channel_id, at_cosine(cosine))
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=10, channels=channels)) == expected
+            archive.add(GUILD, GENERATION, image_id, channel_id, vector_at_cosine(cosine))
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=10, channels=channels)) == expected
 
     async def test_pictures_that_are_equally_near_come_in_order_of_their_ids(self, archive: Archive) -> None:
         for image_id in ("15", "12", "19", "11", "17"):
-            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(0.9))
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["11", "12", "15"]
+            archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(0.9))
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == ["11", "12", "15"]
 
     async def test_adding_again_changes_nothing(self, archive: Archive) -> None:
         for _ in range(3):
-            archive.add(GUILD, GENERATION, "10", "1", at_cosine(0.9))
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["10"]
+            archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(0.9))
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == ["10"]
 
     async def test_a_new_vector_and_channel_take_the_place_of_the_old(self, archive: Archive) -> None:
-        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
-        archive.add(GUILD, GENERATION, "11", "1", at_cosine(0.5))
-        archive.add(GUILD, GENERATION, "10", "2", at_cosine(0.1))
-        found = await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
+        archive.add(GUILD, GENERATION, "11", "1", vector_at_cosine(0.5))
+        archive.add(GUILD, GENERATION, "10", "2", vector_at_cosine(0.1))
+        found = await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)
         assert ids_of(found) == ["11", "10"]
         assert found[1].score == pytest.approx(0.1, abs=1e-3)
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["1"])) == ["11"]
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=["1"])) == ["11"]
 
     async def test_a_removed_image_is_gone_everywhere_and_stays_out(self, archive: Archive) -> None:
         for guild, generation in [(GUILD, GENERATION), (GUILD, OTHER_GENERATION), (OTHER_GUILD, GENERATION)]:
-            archive.add(guild, generation, "10", "1", at_cosine(1))
-            archive.add(guild, generation, "11", "1", at_cosine(0.5))
+            archive.add(guild, generation, "10", "1", vector_at_cosine(1))
+            archive.add(guild, generation, "11", "1", vector_at_cosine(0.5))
         archive.remove("10")
-        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
         for guild, generation in [(GUILD, GENERATION), (GUILD, OTHER_GENERATION), (OTHER_GUILD, GENERATION)]:
-            assert ids_of(await archive.search(guild, generation, at_cosine(1), top=3, channels=None)) == ["11"]
+            assert ids_of(await archive.search(guild, generation, vector_at_cosine(1), top=3, channels=None)) == ["11"]
 
     async def test_an_image_removed_before_it_came_never_comes(self, archive: Archive) -> None:
         archive.remove("10")
-        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
-        assert list(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == []
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
+        assert list(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == []
 
     async def test_a_removed_image_takes_nobodys_place(self, archive: Archive) -> None:
         for image_id, cosine in [("10", -0.5), ("11", 0.9), ("12", -0.7)]:
-            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(cosine))
+            archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(cosine))
         archive.remove("11")
         for channels in (None, ["1"]):
-            assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=1, channels=channels)) == ["10"]
+            assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=1, channels=channels)) == ["10"]
 
     async def test_what_takes_the_place_of_a_removed_image_keeps_its_own_channel(self, archive: Archive) -> None:
-        archive.add(GUILD, GENERATION, "10", "public", at_cosine(1))
+        archive.add(GUILD, GENERATION, "10", "public", vector_at_cosine(1))
         archive.remove("10")
-        archive.add(GUILD, GENERATION, "11", "secret", at_cosine(1))
-        assert list(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["public"])) == []
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=["secret"])) == ["11"]
+        archive.add(GUILD, GENERATION, "11", "secret", vector_at_cosine(1))
+        assert list(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=["public"])) == []
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=["secret"])) == ["11"]
 
     async def test_the_images_like_one_are_told_without_it_best_first(self, archive: Archive) -> None:
         for image_id, cosine in [("10", 1.0), ("11", 0.92), ("12", 0.99), ("13", 0.5), ("14", 0.95)]:
-            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(cosine))
-        found = await archive.like(GUILD, GENERATION, "10", at_least=0.9, top=10, channels=None)
+            archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(cosine))
+        found = await archive.find_similar(GUILD, GENERATION, "10", at_least=0.9, top=10, channels=None)
         assert ids_of(found) == ["12", "14", "11"]
         assert [neighbour.score for neighbour in found] == pytest.approx([0.99, 0.95, 0.92], abs=1e-3)
-        assert ids_of(await archive.like(GUILD, GENERATION, "10", at_least=0.94, top=10, channels=None)) == ["12", "14"]
-        assert ids_of(await archive.like(GUILD, GENERATION, "10", at_least=0.9, top=2, channels=None)) == ["12", "14"]
-        assert list(await archive.like(GUILD, GENERATION, "13", at_least=0.9, top=2, channels=None)) == []
+        assert ids_of(await archive.find_similar(GUILD, GENERATION, "10", at_least=0.94, top=10, channels=None)) == ["12", "14"]
+        assert ids_of(await archive.find_similar(GUILD, GENERATION, "10", at_least=0.9, top=2, channels=None)) == ["12", "14"]
+        assert list(await archive.find_similar(GUILD, GENERATION, "13", at_least=0.9, top=2, channels=None)) == []
 
     async def test_all_images_like_one_are_told_however_many(self, archive: Archive) -> None:
         for number in range(120):
-            archive.add(GUILD, GENERATION, f"b{number:03}", "1", at_cosine(0.8))
-            archive.add(GUILD, GENERATION, f"a{number:03}", "1", vectors_of(120)[number].tobytes())
+            archive.add(GUILD, GENERATION, f"b{number:03}", "1", vector_at_cosine(0.8))
+            archive.add(GUILD, GENERATION, f"a{number:03}", "1", random_vectors(120)[number].tobytes())
         copies = [f"b{number:03}" for number in range(120)]
         for image_id, top in [("b000", 200), ("b119", 200), ("b060", 119), ("b060", 20), ("b119", 1)]:
             expected = [copy for copy in copies if copy != image_id][:top]
-            assert ids_of(await archive.like(GUILD, GENERATION, image_id, at_least=0.99, top=top, channels=None)) == expected
+            assert (
+                ids_of(await archive.find_similar(GUILD, GENERATION, image_id, at_least=0.99, top=top, channels=None)) == expected
+            )
 
     @pytest.mark.parametrize(("channels", "expected"), [(None, ["11", "12"]), (["1"], ["11"]), (["2", "9"], ["12"]), ((), [])])
     async def test_only_the_named_channels_have_images_like_one_which_may_be_elsewhere(
         self, archive: Archive, channels: Collection[str] | None, expected: list[str]
     ) -> None:
         for image_id, channel_id, cosine in [("10", "3", 1.0), ("11", "1", 0.98), ("12", "2", 0.97)]:
-            archive.add(GUILD, GENERATION, image_id, channel_id, at_cosine(cosine))
-        found = await archive.like(GUILD, GENERATION, "10", at_least=0.9, top=10, channels=channels)
+            archive.add(GUILD, GENERATION, image_id, channel_id, vector_at_cosine(cosine))
+        found = await archive.find_similar(GUILD, GENERATION, "10", at_least=0.9, top=10, channels=channels)
         assert [image_id for image_id in ids_of(found) if image_id != "10"] == ids_of(found) == expected
 
     async def test_what_is_like_an_image_is_of_its_guild_and_generation(self, archive: Archive) -> None:
@@ -173,25 +177,25 @@ class VectorSearchSuite:
             (OTHER_GUILD, GENERATION, "11"),
             (GUILD, OTHER_GENERATION, "12"),
         ]:
-            archive.add(guild, generation, image_id, "1", at_cosine(1))
+            archive.add(guild, generation, image_id, "1", vector_at_cosine(1))
         for guild, generation, image_id in [
             (GUILD, GENERATION, "10"),
             (GUILD, GENERATION, "11"),
             (GUILD, OTHER_GENERATION, "10"),
             ("702", GENERATION, "10"),
         ]:
-            assert list(await archive.like(guild, generation, image_id, at_least=0.5, top=10, channels=None)) == []
+            assert list(await archive.find_similar(guild, generation, image_id, at_least=0.5, top=10, channels=None)) == []
 
     async def test_a_removed_image_is_like_nothing_and_nothing_like_it(self, archive: Archive) -> None:
         for image_id in ("10", "11", "12"):
-            archive.add(GUILD, GENERATION, image_id, "1", at_cosine(1))
+            archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(1))
         archive.remove("11")
-        assert list(await archive.like(GUILD, GENERATION, "11", at_least=0.5, top=10, channels=None)) == []
-        assert ids_of(await archive.like(GUILD, GENERATION, "10", at_least=0.5, top=10, channels=None)) == ["12"]
+        assert list(await archive.find_similar(GUILD, GENERATION, "11", at_least=0.5, top=10, channels=None)) == []
+        assert ids_of(await archive.find_similar(GUILD, GENERATION, "10", at_least=0.5, top=10, channels=None)) == ["12"]
 
     async def test_a_vector_of_other_dimensions_is_refused_in_one_sentence(self, archive: Archive) -> None:
-        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
-        short = vectors_of(1, dimensions=DIMENSIONS // 2)[0].tobytes()
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
+        short = random_vectors(1, dimensions=DIMENSIONS // 2)[0].tobytes()
         with pytest.raises(MapSeekError, match=f"{DIMENSIONS} dimensions, not {DIMENSIONS // 2}"):
             archive.add(GUILD, GENERATION, "11", "1", short)
         with pytest.raises(MapSeekError, match=f"{DIMENSIONS} dimensions, not {DIMENSIONS // 2}"):
@@ -210,15 +214,15 @@ class VectorSearchSuite:
         ids=["empty", "no float32", "zero", "nan", "infinite"],
     )
     async def test_what_is_no_unit_vector_is_refused(self, archive: Archive, vector: bytes) -> None:
-        archive.add(GUILD, GENERATION, "10", "1", at_cosine(1))
+        archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
         with pytest.raises(MapSeekError):
             archive.add(GUILD, GENERATION, "11", "1", vector)
         with pytest.raises(MapSeekError):
             await archive.search(GUILD, GENERATION, vector, top=3, channels=None)
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(1), top=3, channels=None)) == ["10"]
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == ["10"]
 
     async def test_at_least_99_of_100_true_neighbours_are_found_whatever_the_filter(self, archive: Archive) -> None:
-        rows, queries = vectors_of(3000), vectors_of(40, seed=2)
+        rows, queries = random_vectors(3000), random_vectors(40, seed=2)
         for number, vector in enumerate(rows):
             archive.add(GUILD, GENERATION, str(number), str(number % 50), vector.tobytes())
         for kept in (1, 10, 25, 50):
@@ -235,17 +239,21 @@ class VectorSearchSuite:
             assert hits >= 0.99 * 10 * len(queries), f"{hits} of {10 * len(queries)} in {kept} of 50 channels"
 
     async def test_the_first_of_many_equal_pictures_is_found_and_hides_no_other(self, archive: Archive) -> None:
-        rows = vectors_of(400)
+        rows = random_vectors(400)
         for number in range(400):
-            archive.add(GUILD, GENERATION, f"b{number:03}", "1", at_cosine(0.8))
+            archive.add(GUILD, GENERATION, f"b{number:03}", "1", vector_at_cosine(0.8))
             archive.add(GUILD, GENERATION, f"a{number:03}", "1", rows[number].tobytes())
         for number in range(0, 400, 20):
             found = await archive.search(GUILD, GENERATION, rows[number].tobytes(), top=1, channels=None)
             assert ids_of(found) == [f"a{number:03}"]
-        assert ids_of(await archive.search(GUILD, GENERATION, at_cosine(0.8), top=3, channels=None)) == ["b000", "b001", "b002"]
+        assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(0.8), top=3, channels=None)) == [
+            "b000",
+            "b001",
+            "b002",
+        ]
 
     async def test_searches_and_changes_at_once_disturb_each_other_in_nothing(self, archive: Archive) -> None:
-        rows = vectors_of(1200)
+        rows = random_vectors(1200)
         for number in range(400):
             archive.add(GUILD, GENERATION, f"{number:04}", "open", rows[number].tobytes())
 

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from infra.tasks import end_if_cancelled
+from infra.tasks import raise_if_cancelled
 
 T = TypeVar("T")
 
@@ -20,13 +20,13 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], timeout: float =
                 last = await value if inspect.isawaitable(value) else value
                 if last:
                     return last
-                end_if_cancelled()
+                raise_if_cancelled()
                 await asyncio.sleep(every)
     except TimeoutError:
         raise AssertionError(f"{condition} was still {last!r} after {timeout} s") from None
 
 
-class Losing:
+class AnsweredWhenCancelled:
     """A call that is answered just as it is cancelled for the first time. `asked` is set while it is under way."""
 
     def __init__(self, answer: Any = True) -> None:
@@ -45,7 +45,7 @@ class Losing:
         return self._answer
 
 
-async def ends(task: asyncio.Task[Any], losing: Losing, within: float = 5) -> bool:
+async def ends_when_cancelled(task: asyncio.Task[Any], losing: AnsweredWhenCancelled, within: float = 5) -> bool:
     """Cancel a task just as it is answered. Whether it ends all the same."""
     await losing.asked.wait()
     task.cancel()

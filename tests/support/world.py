@@ -19,27 +19,27 @@ from contracts.subjects import FAILURES, guild_filter, kind_filter, stream_of, v
 from infra.clip.calibration import FINE_UNTRAINED_MODEL
 from infra.nats.connection import connect
 from infra.nats.projections import FollowedGenerations, read_generations
-from infra.nats.reader import follow, readable
-from infra.sandbox.art.generate import piece
-from infra.sandbox.simulator import Answer, Channel, Guild, Interaction, Member, Message, Simulator
-from infra.vision.distortions import png
-from pipeline.engine.consumers import durables
+from infra.nats.reader import decode_or_warn, follow_log
+from infra.sandbox.art.generate import draw_piece
+from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Message, Simulator, VisibleAnswer
+from infra.vision.distortions import encode_png
+from pipeline.engine.consumers import plan_consumers
 from pipeline.engine.job import Backoff, Policy
 from pipeline.engine.registry import STAGES
-from pipeline.generations.drop import drop
-from pipeline.generations.encoders import open_encoder_named
-from pipeline.generations.lifecycle import activated, started
-from pipeline.process import Process, log_server, running
+from pipeline.generations.drop import erase_generation
+from pipeline.generations.encoders import open_model_encoder
+from pipeline.generations.lifecycle import build_generation_activated, build_generation_started
+from pipeline.process import Process, open_log_server, open_process
 from pipeline.settings import Settings
-from tests.support.bench_stage import count, unsettled
+from tests.support.bench_stage import count_messages, count_unsettled
 from tests.support.waiting import eventually
 
-AT_ONCE = Backoff(0.05, 1, 0.05)
-IMPATIENT = Policy(image_retry=AT_ONCE, search_retry=AT_ONCE, hold=AT_ONCE, keep_alive_every=0.5)
+SHORT_DELAY = Backoff(0.05, 1, 0.05)
+IMPATIENT_POLICY = Policy(image_retry=SHORT_DELAY, search_retry=SHORT_DELAY, hold=SHORT_DELAY, keep_alive_every=0.5)
 
 F = TypeVar("F", bound=Fact)
 
-together = pytest.mark.asyncio(loop_scope="module")
+shared_world = pytest.mark.asyncio(loop_scope="module")
 """For a test that shares a MapSeek with others of its module, and has a server on Discord of its own in it."""
 
 
@@ -82,10 +82,10 @@ class Discord:
 @asynccontextmanager
 async def simulated_discord(**options: object) -> AsyncIterator[Discord]:
     async with Simulator(**options) as simulator:  # type: ignore[arg-type]
-        yield in_a_new_guild(simulator)
+        yield enter_new_guild(simulator)
 
 
-def in_a_new_guild(simulator: Simulator) -> Discord:
+def enter_new_guild(simulator: Simulator) -> Discord:
     guild = simulator.add_guild("Cartographers")
     gallery = simulator.add_text_channel(guild, "gallery")
     return Discord(simulator, guild, gallery, simulator.add_member(guild, "Alex"), simulator.add_member(guild, "Steve"))
@@ -102,15 +102,15 @@ class Log:
         return kind_filter(kind) if self.guild_id is None else guild_filter(kind, self.guild_id)
 
     async def count(self, kind: type[Fact]) -> int:
-        return await count(self.client, stream_of(kind), self._filter(kind))
+        return await count_messages(self.client, stream_of(kind), self._filter(kind))
 
     async def facts(self, kind: type[F]) -> list[F]:
         """Every fact of one kind, in the order of the log."""
         wanted, found = await self.count(kind), []
         if wanted:
-            async with aclosing(follow(self.client, stream_of(kind), [self._filter(kind)])) as messages:
+            async with aclosing(follow_log(self.client, stream_of(kind), [self._filter(kind)])) as messages:
                 async for message in messages:
-                    recorded = readable(message)
+                    recorded = decode_or_warn(message)
                     assert recorded is not None
                     found.append(recorded.fact)
                     if len(found) == wanted:
@@ -121,7 +121,7 @@ class Log:
         """The headers of every dead letter, once there are at least so many."""
 
         async def enough() -> bool:
-            return await count(self.client, FAILURES) >= number
+            return await count_messages(self.client, FAILURES) >= number
 
         await eventually(enough, timeout)
         js = self.client.jetstream()
@@ -129,7 +129,7 @@ class Log:
         numbers = range(state.first_seq, state.last_seq + 1) if state.messages else ()
         return [(await js.get_msg(FAILURES, number)).headers or {} for number in numbers]
 
-    async def holds(self, kind: type[Fact], number: int, timeout: float = 30) -> None:
+    async def wait_for(self, kind: type[Fact], number: int, timeout: float = 30) -> None:
         """Wait until so many facts of one kind are recorded."""
 
         async def enough() -> bool:
@@ -137,12 +137,12 @@ class Log:
 
         await eventually(enough, timeout)
 
-    async def quiet(self, family: str = "image", timeout: float = 30) -> None:
+    async def wait_until_idle(self, family: str = "image", timeout: float = 30) -> None:
         """Wait until no stage has anything left to do in a lane. A stage is looked at after those that feed it."""
 
         async def nothing_left() -> bool:
-            for durable in durables(STAGES, await read_generations(self.client)):
-                if durable.family == family and await unsettled(self.client, durable.stream, durable.name):
+            for durable in plan_consumers(STAGES, await read_generations(self.client)):
+                if durable.family == family and await count_unsettled(self.client, durable.stream, durable.name):
                     return False
             return True
 
@@ -161,20 +161,20 @@ class World:
 
     def __post_init__(self) -> None:
         own = str(self.discord.guild.id) if self.shared else None
-        object.__setattr__(self, "log", Log(self.process.wiring.client, own))
+        object.__setattr__(self, "log", Log(self.process.container.client, own))
 
-    def with_a_server_of_its_own(self) -> "World":
+    def with_new_guild(self) -> "World":
         """The same MapSeek in a guild where nothing has happened yet, whose Alex and Steve are others."""
-        return World(in_a_new_guild(self.discord.simulator), self.process, self.settings, shared=True)
+        return World(enter_new_guild(self.discord.simulator), self.process, self.settings, shared=True)
 
     async def archived(self, posted: int, timeout: float = 30) -> None:
         """Wait until so many images are posted in all and each has come to its end."""
-        await self.log.holds(ImagePosted, posted, timeout)
-        await self.log.quiet(timeout=timeout)
+        await self.log.wait_for(ImagePosted, posted, timeout)
+        await self.log.wait_until_idle(timeout=timeout)
 
     async def entries(self) -> dict[str, CatalogueEntry]:
         """The whole catalogue, by the names of the files."""
-        catalogue = await self.process.wiring.catalogue()
+        catalogue = await self.process.container.catalogue()
         found = [(entry.document["metadata"], entry) async for entry in catalogue.scan()]
         return {metadata["filename"]: entry for metadata, entry in found if self.log.guild_id in (None, metadata["guild_id"])}
 
@@ -192,63 +192,63 @@ async def whole_world(folder: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def mapseek_beside(
-    discord: Discord, folder: Path, *, stages: Sequence[Stage[Any]] = STAGES, policy: Policy = IMPATIENT, **more: object
+    discord: Discord, folder: Path, *, stages: Sequence[Stage[Any]] = STAGES, policy: Policy = IMPATIENT_POLICY, **more: object
 ) -> AsyncIterator[World]:
     """MapSeek, logged in to a Discord that goes on afterwards; by default with every stage."""
     settings = discord.settings(folder, **more)
-    async with log_server(settings) as url, running(settings, url, stages, with_gateway=True, policy=policy) as process:
+    async with open_log_server(settings) as url, open_process(settings, url, stages, with_gateway=True, policy=policy) as process:
         await discord.simulator.wait_for_command("find")
         yield World(discord, process, settings)
 
 
 @cache
-def art(seed: int) -> bytes:
+def art_png(seed: int) -> bytes:
     """A piece of map art as a PNG file; another one for each seed."""
-    return png(piece(seed))
+    return encode_png(draw_piece(seed))
 
 
-async def begin(world: World, name: str, *, model: str = FINE_UNTRAINED_MODEL, preprocessing: str = "p1") -> None:
+async def begin_generation(world: World, name: str, *, model: str = FINE_UNTRAINED_MODEL, preprocessing: str = "p1") -> None:
     """Start a generation, and wait until the process works on it."""
-    encoder = await open_encoder_named(model, None, "auto", Settings(_env_file=None))  # type: ignore[call-arg]
-    await _record(world, started(name, encoder.encoder, model, None, preprocessing))
+    encoder = await open_model_encoder(model, None, "auto", Settings(_env_file=None))  # type: ignore[call-arg]
+    await _record(world, build_generation_started(name, encoder.encoder, model, None, preprocessing))
     await encoder.close()
-    await eventually(lambda: world.process.wiring.encoders.of(name) is not None)
+    await eventually(lambda: world.process.container.encoders.of(name) is not None)
 
 
-async def activate(world: World, name: str) -> None:
+async def switch_generation(world: World, name: str) -> None:
     """Let searches be answered from a generation, complete or not."""
     generations = await _generations(world)
-    await _record(world, activated(generations.now, name))
+    await _record(world, build_generation_activated(generations.now, name))
     await generations.until(lambda now: now.active is not None and now.active.name == name)
 
 
-async def give_up(world: World, name: str) -> None:
+async def drop_whole_generation(world: World, name: str) -> None:
     """Drop a generation with all that it has."""
-    await drop(world.process.wiring, name)
+    await erase_generation(world.process.container, name)
 
 
-async def holds(world: World, kind: type[Fact], generation: str, number: int) -> None:
+async def wait_for_facts(world: World, kind: type[Fact], generation: str, number: int) -> None:
     """Wait until so many facts of one kind are recorded for a generation."""
 
     async def enough() -> bool:
-        return await count(world.process.wiring.client, stream_of(kind), variant_filter(kind, generation)) >= number
+        return await count_messages(world.process.container.client, stream_of(kind), variant_filter(kind, generation)) >= number
 
     await eventually(enough)
 
 
 async def _generations(world: World) -> FollowedGenerations:
-    return await world.process.wiring.generations()
+    return await world.process.container.generations()
 
 
 async def _record(world: World, fact: Fact) -> None:
-    assert await world.process.wiring.journal.record(fact, Origin("test"))
+    assert await world.process.container.journal.record(fact, Origin("test"))
 
 
-async def begin_all_stages_anew(discord: Discord, folder: Path, *, emptied: bool = True) -> None:
+async def reset_all_stages(discord: Discord, folder: Path, *, emptied: bool = True) -> None:
     """Forget how far the stages have come and, unless catalogue and index stay as they are, what they made of the logs."""
-    async with log_server(discord.settings(folder)) as url:
+    async with open_log_server(discord.settings(folder)) as url:
         client = await connect(url, "test")
-        for durable in durables(STAGES, await read_generations(client)):
+        for durable in plan_consumers(STAGES, await read_generations(client)):
             await client.jetstream().delete_consumer(durable.stream, durable.name)
         await client.close()
     if not emptied:
@@ -259,31 +259,31 @@ async def begin_all_stages_anew(discord: Discord, folder: Path, *, emptied: bool
         shutil.rmtree(folder / index)
 
 
-def headline(answer: Answer) -> str:
+def read_headline(answer: VisibleAnswer) -> str:
     """The title of an answer; an answer is one embed."""
     [embed] = answer.embeds
     return str(embed["title"])
 
 
-def link(answer: Answer) -> str | None:
+def read_link(answer: VisibleAnswer) -> str | None:
     """Where the headline leads: to the first post of the piece."""
     [embed] = answer.embeds
     return embed.get("url")
 
 
-def words(answer: Answer) -> str:
+def read_words(answer: VisibleAnswer) -> str:
     """Everything that there is to read in an answer."""
     [embed] = answer.embeds
     footer = embed.get("footer", {}).get("text", "")
     return "\n".join(part for part in (answer.content, embed["title"], embed.get("description", ""), footer) if part)
 
 
-def lines(answer: Answer) -> list[str]:
+def read_lines(answer: VisibleAnswer) -> list[str]:
     """The lines under the headline."""
     [embed] = answer.embeds
     return str(embed.get("description", "")).split("\n")
 
 
-def labels(answer: Answer) -> list[str]:
+def list_labels(answer: VisibleAnswer) -> list[str]:
     """What stands on the buttons that can be pressed."""
     return [button.label for button in answer.buttons.values() if not button.disabled]

@@ -20,7 +20,7 @@ from contracts.events import (
 )
 from contracts.generations import Generation, Generations
 from infra.vectors.index import EmbeddedIndex
-from stages.alert import STAGE, Deps, cosine, handle
+from stages.alert import STAGE, Deps, cosine_similarity, handle
 from tests.support.facts import ALERT, ALEX, BLOB, MOMENT, SEARCH
 from tests.support.fakes import MemoryAlerts, MemoryJournal
 
@@ -99,7 +99,7 @@ async def test_a_wish_about_no_picture_becomes_nothing(log: tuple[Fact, ...]) ->
 @pytest.mark.parametrize(("degrees", "triggered"), [(0, True), (25, True), (26, False), (180, False)])
 async def test_an_image_that_matches_triggers(degrees: float, triggered: bool) -> None:
     facts = await made_of(image(degrees), alert())
-    score = round(cosine(direction(0), direction(degrees)), 6)
+    score = round(cosine_similarity(direction(0), direction(degrees)), 6)
     expected = AlertTriggered(**ALERT, image_id="20", score=score, channel_id="8", locale="de", age_restricted=True)
     assert facts == ([expected] if triggered else [])
 

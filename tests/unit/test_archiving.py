@@ -10,17 +10,17 @@ import pytest
 from contracts.envelope import Origin
 from contracts.errors import Retry
 from contracts.events import DiscordFile, ImagePosted, Person
-from contracts.state import Backfill, GuildSettings, amend
-from infra.discord.archive.backfill import Backfilling, Page
-from infra.discord.archive.backfill_view import LONGEST_FIELD, bar, clipped, progress_of
-from infra.discord.archive.history import Unreadable
+from contracts.state import Backfill, GuildSettings, update_document
+from infra.discord.archive.backfill import BackfillRunner, HistoryPage
+from infra.discord.archive.backfill_view import MAX_FIELD_LENGTH, clip_lines, estimate_progress, render_cells
+from infra.discord.archive.history import UnreadableHistory
 from infra.discord.archive.intake import with_watched, without_watched
-from infra.discord.archive.marks import Forgetting, Marks, Recently
-from infra.discord.archive.removal_facts import deletion, reduction
-from infra.discord.cogs.archive import changed_settings
+from infra.discord.archive.marks import ForgottenMembers, HighWaterMarks, RecentDeletions
+from infra.discord.archive.removal_facts import build_deletion_removals, build_edit_removals
+from infra.discord.cogs.archive import merge_settings
 from infra.discord.recorder import Recorder
 from tests.support.fakes import MemoryJournal, MemoryState
-from tests.support.gateway import recording
+from tests.support.gateway import run_recorder
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 PLACE = ("1", "2")
@@ -46,10 +46,10 @@ def ids(posts: Sequence[ImagePosted]) -> list[str]:
 
 async def test_what_is_forgotten_stays_so_after_a_restart() -> None:
     state = MemoryState()
-    forgetting = Forgetting(state)
+    forgetting = ForgottenMembers(state)
     await forgetting.forget(1, 4, NOW)
     await forgetting.forget(1, 4, NOW - timedelta(days=1))
-    later = Forgetting(state)
+    later = ForgottenMembers(state)
     await later.load()
     for each in (forgetting, later):
         assert each.covers("1", "4", NOW)
@@ -59,93 +59,93 @@ async def test_what_is_forgotten_stays_so_after_a_restart() -> None:
 
 
 def test_what_was_deleted_meanwhile_is_not_there() -> None:
-    recently = Recently()
+    recently = RecentDeletions()
     posts = [posted("10"), posted("11", "6"), posted("12", "7"), posted("13", "7"), posted("7-0", "7")]
-    recently.deleted(6)
-    recently.edited(7, ["12"])
-    assert ids(recently.still_there(posts)) == ["10", "12", "7-0"]
+    recently.note_message(6)
+    recently.note_edit(7, ["12"])
+    assert ids(recently.filter_remaining(posts)) == ["10", "12", "7-0"]
 
 
 def test_a_deleted_channel_takes_its_threads_along_but_a_deleted_message_not_the_thread_that_it_began() -> None:
-    recently = Recently()
-    recently.deleted(20)
-    recently.channel_deleted(30)
+    recently = RecentDeletions()
+    recently.note_message(20)
+    recently.note_channel(30)
     in_thread = [posted("10", channel_id="20"), posted("11", channel_id="31", thread_of="30"), posted("12", channel_id="30")]
-    assert ids(recently.still_there(in_thread)) == ["10"]
+    assert ids(recently.filter_remaining(in_thread)) == ["10"]
 
 
 def test_only_the_latest_deletions_are_kept() -> None:
-    recently = Recently(kept=2)
+    recently = RecentDeletions(kept=2)
     for message_id in (1, 2, 3):
-        recently.deleted(message_id)
-    assert ids(recently.still_there([posted(str(number), str(number)) for number in (1, 2, 3)])) == ["1"]
+        recently.note_message(message_id)
+    assert ids(recently.filter_remaining([posted(str(number), str(number)) for number in (1, 2, 3)])) == ["1"]
 
 
 def test_an_edit_removes_what_it_dropped_and_never_an_embed() -> None:
     known = [posted("10"), posted("11"), posted("3-0")]
-    (removal,) = reduction(known, {"11"}, NOW)
+    (removal,) = build_edit_removals(known, {"11"}, NOW)
     assert (removal.scope, removal.target, removal.keep) == ("message", "3", ("11", "3-0"))
-    assert reduction(known, {"10", "11"}, NOW) == []
-    assert reduction([], set(), NOW) == []
-    assert reduction(known, {"10"}, NOW)[0].removal_id != removal.removal_id
+    assert build_edit_removals(known, {"10", "11"}, NOW) == []
+    assert build_edit_removals([], set(), NOW) == []
+    assert build_edit_removals(known, {"10"}, NOW)[0].removal_id != removal.removal_id
 
 
 def test_a_deletion_of_what_is_not_known_is_no_fact() -> None:
-    assert deletion([], NOW) == []
-    assert [removal.removal_id for removal in deletion([posted("10")], NOW)] == ["deleted-3"]
+    assert build_deletion_removals([], NOW) == []
+    assert [removal.removal_id for removal in build_deletion_removals([posted("10")], NOW)] == ["deleted-3"]
 
 
 @pytest.fixture
-async def marks() -> Marks:
-    return Marks(MemoryState(), lambda: NOW)
+async def marks() -> HighWaterMarks:
+    return HighWaterMarks(MemoryState(), lambda: NOW)
 
 
-def at(marks: Marks) -> int:
-    mark = marks.of(PLACE)
+def at(marks: HighWaterMarks) -> int:
+    mark = marks.get(PLACE)
     return int(mark.message_id) if mark else 0
 
 
-async def test_a_mark_waits_until_nothing_is_missing(marks: Marks) -> None:
-    marks.read(PLACE, 5)
-    marks.heard(PLACE, 9)
+async def test_a_mark_waits_until_nothing_is_missing(marks: HighWaterMarks) -> None:
+    marks.advance_history(PLACE, 5)
+    marks.advance_live(PLACE, 9)
     assert at(marks) == 5
-    marks.read(PLACE, 7)
-    marks.open(PLACE)
+    marks.advance_history(PLACE, 7)
+    marks.set_complete(PLACE)
     assert at(marks) == 9
-    marks.heard(PLACE, 12)
-    marks.heard(PLACE, 11)
+    marks.advance_live(PLACE, 12)
+    marks.advance_live(PLACE, 11)
     assert at(marks) == 12
-    marks.close_all()
-    marks.heard(PLACE, 20)
+    marks.set_all_incomplete()
+    marks.advance_live(PLACE, 20)
     assert at(marks) == 12
 
 
-async def test_a_lost_post_holds_the_mark_until_it_is_read_again(marks: Marks) -> None:
-    marks.read(PLACE, 5)
-    marks.open(PLACE)
-    marks.lose(posted("10"))
-    marks.heard(PLACE, 9)
-    marks.read(PLACE, 9)
-    marks.open(PLACE)
-    assert (at(marks), marks.is_open(PLACE)) == (5, False)
+async def test_a_lost_post_holds_the_mark_until_it_is_read_again(marks: HighWaterMarks) -> None:
+    marks.advance_history(PLACE, 5)
+    marks.set_complete(PLACE)
+    marks.note_lost(posted("10"))
+    marks.advance_live(PLACE, 9)
+    marks.advance_history(PLACE, 9)
+    marks.set_complete(PLACE)
+    assert (at(marks), marks.is_complete(PLACE)) == (5, False)
     marks.start_over(PLACE)
-    marks.read(PLACE, 8)
-    marks.open(PLACE)
-    assert (at(marks), marks.is_open(PLACE)) == (9, True)
+    marks.advance_history(PLACE, 8)
+    marks.set_complete(PLACE)
+    assert (at(marks), marks.is_complete(PLACE)) == (9, True)
 
 
 async def test_marks_outlive_an_outage_and_a_restart() -> None:
     state = MemoryState()
-    marks = Marks(state, lambda: NOW)
-    marks.read(PLACE, 5)
-    marks.read(("1", "3"), 6)
+    marks = HighWaterMarks(state, lambda: NOW)
+    marks.advance_history(PLACE, 5)
+    marks.advance_history(("1", "3"), 6)
     state.down = True
     with suppress(Exception):
         await marks.save()
     state.down = False
     marks.drop(("1", "3"))
     await marks.save()
-    later = Marks(state, lambda: NOW)
+    later = HighWaterMarks(state, lambda: NOW)
     await later.load()
     assert (at(later), list(later.of_guild("1")), later.newest("1"), later.newest("2")) == (5, ["2"], 5, 0)
 
@@ -169,13 +169,13 @@ def backfill(**fields: Any) -> Backfill:
     ],
 )
 def test_progress_is_told_by_time(fields: dict[str, Any], fraction: float, left_s: float | None) -> None:
-    progress = progress_of(backfill(**fields))
+    progress = estimate_progress(backfill(**fields))
     assert progress.fraction == pytest.approx(fraction)
     assert progress.left_s == (None if left_s is None else pytest.approx(left_s))
 
 
 def test_a_bar_is_full_only_at_the_end() -> None:
-    assert [bar(fraction, 4) for fraction in (0, 0.5, 0.999, 1)] == ["▱▱▱▱", "▰▰▱▱", "▰▰▰▱", "▰▰▰▰"]
+    assert [render_cells(fraction, 4) for fraction in (0, 0.5, 0.999, 1)] == ["▱▱▱▱", "▰▰▱▱", "▰▰▰▱", "▰▰▰▰"]
 
 
 class Pages:
@@ -186,22 +186,22 @@ class Pages:
         self.failures: list[Exception] = []
         self.asked: list[tuple[str, int]] = []
 
-    async def page(self, channel_id: str, after: int, until: int) -> Page:
+    async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
         self.asked.append((channel_id, after))
         if self.failures:
             raise self.failures.pop(0)
         if channel_id not in self.channels:
-            raise Unreadable
+            raise UnreadableHistory
         found = [each for each in self.channels[channel_id] if after < each <= until][:2]
         posts = [posted(f"{channel_id}{each}", str(each)) for each in found]
-        return Page(len(found), found[-1] if found else None, posts, more=len(found) == 2)
+        return HistoryPage(len(found), found[-1] if found else None, posts, more=len(found) == 2)
 
 
 @pytest.fixture
 async def recorded() -> AsyncIterator[tuple[Recorder, MemoryJournal]]:
     journal = MemoryJournal()
-    recorder = Recorder(journal, lambda: None, first_wait=0.01)
-    async with recording(recorder):
+    recorder = Recorder(journal, lambda: None, first_wait_s=0.01)
+    async with run_recorder(recorder):
         yield recorder, journal
 
 
@@ -213,7 +213,7 @@ async def test_a_backfill_reads_every_source_and_names_what_it_may_not_read(reco
     recorder, journal = recorded
     pages = Pages({"100": [1, 2, 3, 1001], "300": [4]})
     pages.failures = [Retry("Discord is slow")]
-    work = Backfilling(MemoryState(), pages, recorder, first_wait=0.01)
+    work = BackfillRunner(MemoryState(), pages, recorder, first_wait_s=0.01)
     done = await work.run("key", backfill(sources=("100", "200", "300")), unseen)
     assert ids([fact for fact in journal.facts if isinstance(fact, ImagePosted)]) == ["1001", "1002", "1003", "3004"]
     assert (done.state, done.messages, done.images, done.unreadable) == ("finished", 4, 4, ("200",))
@@ -227,7 +227,7 @@ async def test_a_position_is_saved_only_when_its_page_is_in_the_log(recorded: tu
     async def shown(each: Backfill) -> None:
         seen.append((each.images, len(journal.facts)))
 
-    await Backfilling(state, Pages({"100": [1, 2, 3, 4, 5], "200": []}), recorder).run("key", backfill(), shown)
+    await BackfillRunner(state, Pages({"100": [1, 2, 3, 4, 5], "200": []}), recorder).run("key", backfill(), shown)
     assert seen == [(2, 2), (4, 4), (5, 5), (5, 5)]
 
 
@@ -236,12 +236,14 @@ async def test_a_backfill_stops_where_it_was_paused_and_goes_on_there(recorded: 
     state, pages = MemoryState(), Pages({"100": [1, 2, 3, 4, 5], "200": []})
 
     async def pausing(each: Backfill) -> None:
-        await amend(state, "key", Backfill, lambda stored: (stored or each).model_copy(update={"state": "paused"}))
+        await update_document(state, "key", Backfill, lambda stored: (stored or each).model_copy(update={"state": "paused"}))
 
-    work = Backfilling(state, pages, recorder)
+    work = BackfillRunner(state, pages, recorder)
     paused = await work.run("key", backfill(), pausing)
     assert (paused.state, paused.position, len(journal.facts)) == ("paused", "4", 4)
-    resumed = await amend(state, "key", Backfill, lambda stored: (stored or paused).model_copy(update={"state": "running"}))
+    resumed = await update_document(
+        state, "key", Backfill, lambda stored: (stored or paused).model_copy(update={"state": "running"})
+    )
     done = await work.run("key", resumed, unseen)
     assert (done.done, done.state) == (2, "finished")
     assert len(journal.facts) == 5
@@ -254,11 +256,11 @@ async def test_a_loss_is_named_before_any_later_call(recorded: tuple[Recorder, M
     recorder = Recorder(journal, lambda: None, on_lost_fact=lambda fact: told.append(fact.key[1]), backlog=2)
     for image_id in ("10", "11", "12"):
         recorder.add(posted(image_id), Origin("test"))
-    recorder.then(lambda: told.append("never: there is no room"))
-    recorder.add_removal(deletion([posted("10")], NOW)[0], Origin("test"))
+    recorder.add_callback(lambda: told.append("never: there is no room"))
+    recorder.add_removal(build_deletion_removals([posted("10")], NOW)[0], Origin("test"))
     journal.down = False
-    async with recording(recorder):
-        await recorder.settled()
+    async with run_recorder(recorder):
+        await recorder.wait_recorded()
     assert told == ["12"]
     assert [fact.type_name() for fact in journal.facts] == ["image.posted", "image.posted", "removal.requested"]
 
@@ -268,28 +270,28 @@ async def test_what_is_found_is_looked_for_behind_what_was_added(recorded: tuple
     journal.down = True
 
     async def find() -> list[Any]:
-        return deletion([fact for fact in journal.facts if isinstance(fact, ImagePosted)], NOW)
+        return build_deletion_removals([fact for fact in journal.facts if isinstance(fact, ImagePosted)], NOW)
 
     recorder.add(posted("10"), Origin("test"))
-    recorder.add_found(find, Origin("test"))
+    recorder.add_lookup(find, Origin("test"))
     journal.down = False
-    await recorder.settled()
+    await recorder.wait_recorded()
     assert [fact.type_name() for fact in journal.facts] == ["image.posted", "removal.requested"]
 
 
 def test_a_list_is_cut_to_what_an_embed_takes() -> None:
-    assert clipped(["a", "b"], "en") == "a\nb"
-    cut = clipped(["x" * 200] * 30, "en")
-    assert len(cut) <= LONGEST_FIELD
+    assert clip_lines(["a", "b"], "en") == "a\nb"
+    cut = clip_lines(["x" * 200] * 30, "en")
+    assert len(cut) <= MAX_FIELD_LENGTH
     assert cut.endswith("…and 25 more")
 
 
 def test_settings_change_where_something_was_chosen() -> None:
     settings = GuildSettings(locale="de", watched=("1",))
-    changed = changed_settings(settings, {"locale": None, "searches_per_member": 5, "private_answers": False})
+    changed = merge_settings(settings, {"locale": None, "searches_per_member": 5, "private_answers": False})
     assert changed == GuildSettings(locale="de", watched=("1",), searches_per_member=5, private_answers=False)
-    assert changed_settings(settings, {"locale": "en"}).locale == "en-US"
-    assert changed_settings(settings, {"locale": "auto"}).locale is None
+    assert merge_settings(settings, {"locale": "en"}).locale == "en-US"
+    assert merge_settings(settings, {"locale": "auto"}).locale is None
 
 
 def test_a_place_is_watched_once() -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.sandbox.art.canvas import colours, quantise
-from infra.sandbox.art.generate import KINDS, MAP, SIZES, piece
+from infra.sandbox.art.canvas import map_colours, quantise
+from infra.sandbox.art.generate import ART_KINDS, MAP_PX, PIECE_SIZES, draw_piece
 from infra.vision import distortions
 
-SEEDS = range(2 * len(KINDS))
+SEEDS = range(2 * len(ART_KINDS))
 
 
 def digest(image: Image.Image) -> str:
@@ -20,30 +20,32 @@ def digest(image: Image.Image) -> str:
 
 @pytest.mark.parametrize(("seed", "expected"), [(0, "8decd52d36789fd2"), (3, "c94e7c586191197c"), (11, "6954296f167889f8")])
 def test_a_seed_gives_the_same_pixels_for_ever(seed: int, expected: str) -> None:
-    assert digest(piece(seed)) == expected, "numpy or Pillow draws differently now: measure the calibration again, then renew these"
+    assert digest(draw_piece(seed)) == expected, (
+        "numpy or Pillow draws differently now: measure the calibration again, then renew these"
+    )
 
 
 def test_no_two_pieces_are_the_same() -> None:
-    assert len({digest(piece(seed)) for seed in SEEDS}) == len(SEEDS)
+    assert len({digest(draw_piece(seed)) for seed in SEEDS}) == len(SEEDS)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_piece_is_a_whole_number_of_maps_in_map_colours(seed: int) -> None:
-    image = piece(seed)
+    image = draw_piece(seed)
     assert image.mode == "RGB"
-    assert (image.width / MAP, image.height / MAP) in SIZES
-    allowed = {tuple(colour) for colour in colours("staircase")}
+    assert (image.width / MAP_PX, image.height / MAP_PX) in PIECE_SIZES
+    allowed = {tuple(colour) for colour in map_colours("staircase")}
     used = {colour for _, colour in image.getcolors(1 << 20)}
     assert used <= allowed
     assert len(used) >= 2
 
 
 def test_a_map_has_61_flat_and_183_staircase_colours_and_no_transparent_one() -> None:
-    assert colours("flat").shape == (61, 3)
-    assert colours("staircase").shape == (183, 3)
-    assert len(np.unique(colours("flat"), axis=0)) == 61
-    assert tuple(colours("flat")[0]) == (109, 153, 48)
-    assert (0, 0, 0) not in {tuple(colour) for colour in colours("staircase")}
+    assert map_colours("flat").shape == (61, 3)
+    assert map_colours("staircase").shape == (183, 3)
+    assert len(np.unique(map_colours("flat"), axis=0)) == 61
+    assert tuple(map_colours("flat")[0]) == (109, 153, 48)
+    assert (0, 0, 0) not in {tuple(colour) for colour in map_colours("staircase")}
 
 
 def test_quantising_takes_the_nearest_colour_and_dithering_keeps_the_mean() -> None:
@@ -58,7 +60,7 @@ def test_quantising_takes_the_nearest_colour_and_dithering_keeps_the_mean() -> N
 
 
 def test_distortions_do_what_they_say() -> None:
-    image = piece(5)
+    image = draw_piece(5)
     width, height = image.size
     assert distortions.resize(image, 0.5).size == (width // 2, height // 2)
     assert distortions.resize(image, 0.0001).size == (1, 1)
@@ -70,14 +72,16 @@ def test_distortions_do_what_they_say() -> None:
     pixels = np.asarray(image, float)
     for factor in (0.7, 1.3):
         expected = np.minimum(pixels * factor, 255)
-        assert np.abs(np.asarray(distortions.brightness(image, factor), float) - expected).max() <= 1
+        assert np.abs(np.asarray(distortions.change_brightness(image, factor), float) - expected).max() <= 1
 
 
 def test_files_hold_the_picture_and_lower_quality_is_smaller_and_further_away() -> None:
-    image = piece(5)
-    assert Image.open(BytesIO(distortions.png(image))).tobytes() == image.tobytes()
-    assert len(distortions.jpeg(image, 30)) < len(distortions.jpeg(image, 90)) < len(distortions.jpeg(image, 95))
-    assert Image.open(BytesIO(distortions.jpeg(image, 50))).format == "JPEG"
+    image = draw_piece(5)
+    assert Image.open(BytesIO(distortions.encode_png(image))).tobytes() == image.tobytes()
+    assert (
+        len(distortions.encode_jpeg(image, 30)) < len(distortions.encode_jpeg(image, 90)) < len(distortions.encode_jpeg(image, 95))
+    )
+    assert Image.open(BytesIO(distortions.encode_jpeg(image, 50))).format == "JPEG"
     pixels = np.asarray(image, float)
     far, near = (np.abs(np.asarray(distortions.reencode(image, quality), float) - pixels).mean() for quality in (30, 90))
     assert far > near > 0

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from infra.sandbox.art.camera import Scene, View, looking
-from infra.sandbox.art.generate import piece
-from infra.sandbox.art.ingame import screenshot
-from infra.sandbox.art.phone import photo
+from infra.sandbox.art.camera import ArtPicture, CameraView, look_at
+from infra.sandbox.art.generate import draw_piece
+from infra.sandbox.art.ingame import take_screenshot
+from infra.sandbox.art.phone import take_photo
 
 SIDE = 128
 
@@ -20,7 +20,7 @@ def marked() -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def inside(scene: Scene, right: float, down: float) -> tuple[float, float]:
+def inside(scene: ArtPicture, right: float, down: float) -> tuple[float, float]:
     """Where a point of the piece (fractions) is in the picture, in pixels."""
     corners = np.array(scene.place).reshape(4, 2) * scene.image.size
     square = np.array([(0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)], float)
@@ -32,14 +32,14 @@ def inside(scene: Scene, right: float, down: float) -> tuple[float, float]:
     return u / w, v / w
 
 
-@pytest.mark.parametrize("make", [screenshot, photo])
+@pytest.mark.parametrize("make", [take_screenshot, take_photo])
 def test_a_seed_gives_the_same_scene(make) -> None:
-    one, other = (make(piece(3), np.random.default_rng(5), 2) for _ in range(2))
+    one, other = (make(draw_piece(3), np.random.default_rng(5), 2) for _ in range(2))
     assert one.image.tobytes() == other.image.tobytes()
     assert (one.place, one.quality) == (other.place, other.quality)
 
 
-@pytest.mark.parametrize("make", [screenshot, photo])
+@pytest.mark.parametrize("make", [take_screenshot, take_photo])
 @pytest.mark.parametrize("severity", [1, 2, 3])
 def test_the_piece_is_where_the_scene_says(make, severity: int) -> None:
     strongest = {(0.25, 0.25): {0}, (0.75, 0.25): {1}, (0.25, 0.75): {2}, (0.75, 0.75): {0, 1}}
@@ -58,7 +58,7 @@ def test_the_piece_is_where_the_scene_says(make, severity: int) -> None:
 
 
 def test_corners_run_clockwise_from_the_top_left() -> None:
-    x0, y0, x1, y1, x2, y2, x3, y3 = screenshot(marked(), np.random.default_rng(1), 1).place
+    x0, y0, x1, y1, x2, y2, x3, y3 = take_screenshot(marked(), np.random.default_rng(1), 1).place
     assert x0 < x1
     assert x3 < x2
     assert y0 < y3
@@ -66,7 +66,7 @@ def test_corners_run_clockwise_from_the_top_left() -> None:
 
 
 def test_what_a_lens_bends_is_where_its_rays_hit() -> None:
-    camera = looking((0.3, 0.2, 2.0), (0, 0, 0), size=(200, 150), focal=180, roll=7, bend=0.12)
+    camera = look_at((0.3, 0.2, 2.0), (0, 0, 0), size=(200, 150), focal=180, roll=7, bend=0.12)
     spot = (0.31, -0.22, 0.0)
     x, y = camera.seen([spot])[0]
     ray = camera.rays[int(y), int(x)]
@@ -75,8 +75,8 @@ def test_what_a_lens_bends_is_where_its_rays_hit() -> None:
 
 
 def test_what_is_nearer_stays_before_what_is_hung_later() -> None:
-    camera = looking((0, 0, 2.0), (0, 0, 0), size=(40, 30), focal=30)
-    view = View.onto(camera, np.zeros((30, 40, 3), np.uint8))
+    camera = look_at((0, 0, 2.0), (0, 0, 0), size=(40, 30), focal=30)
+    view = CameraView.onto(camera, np.zeros((30, 40, 3), np.uint8))
     for colour, z in ((200, 0.0), (90, -1.0)):
         view.hang(np.full((4, 4, 3), colour, np.uint8), (-9, 9, z), (18, 0, 0), (0, -18, 0))
     assert (view.pixels == 200).all()

@@ -1,6 +1,6 @@
 import pytest
 
-from infra.discord.ask.parse import MessageLink, NotAskable, PictureLink, parse_link, parse_message_link
+from infra.discord.ask.parse import MessageLink, PictureLink, UnusableLink, parse_link, parse_message_link
 
 PICTURE = "https://cdn.discordapp.com/attachments/1/2/map.PNG?ex=6&is=5&hm=abc&"
 
@@ -43,7 +43,7 @@ def test_a_picture_that_discord_passes_on_may_have_no_suffix() -> None:
     ],
 )
 def test_other_places_are_refused(text: str) -> None:
-    with pytest.raises(NotAskable, match="asking-link-unknown"):
+    with pytest.raises(UnusableLink, match="asking-link-unknown"):
         parse_link(text)
 
 
@@ -54,7 +54,7 @@ def test_an_origin_may_be_trusted_besides() -> None:
 
 @pytest.mark.parametrize("path", ["attachments/1/2/map.litematic", "attachments/1/2/notes.txt?ex=1.png", ""])
 def test_what_is_no_picture_is_refused(path: str) -> None:
-    with pytest.raises(NotAskable, match="asking-link-no-picture"):
+    with pytest.raises(UnusableLink, match="asking-link-no-picture"):
         parse_link(f"https://cdn.discordapp.com/{path}")
 
 

@@ -11,12 +11,12 @@ from disnake.interactions import ApplicationCommandInteraction
 from contracts.errors import MapSeekError, Unavailable
 from contracts.events import DiscordFile, DiscordReply, Filters
 from infra.discord.answers import buttons
-from infra.discord.ask.parse import MOST_PICTURES, picture_of, pictures_of
-from infra.discord.cogs.buttons import KINDS, is_outdated
-from infra.discord.cogs.errors import worded
-from infra.discord.cogs.find import within
-from infra.discord.translate import PIECES, asked_in, question_of
-from infra.discord.wording import say
+from infra.discord.ask.parse import MAX_QUERY_PICTURES, picture_from_attachment, pictures_from_message
+from infra.discord.cogs.buttons import HANDLED_KINDS, is_outdated
+from infra.discord.cogs.errors import format_error
+from infra.discord.cogs.find import expand_category
+from infra.discord.translate import MAX_PIECES, query_from_interaction, require_guild_member
+from infra.discord.wording import localize
 from tests.support.payloads import (
     CATEGORY,
     FORUM,
@@ -70,8 +70,8 @@ def interaction(state: Any, **fields: Any) -> Any:
 @pytest.mark.usefixtures("guild")
 def test_a_command_becomes_a_question(state: Any) -> None:
     filters = Filters(author_id="300")
-    question = question_of(interaction(state), ["201", "204"], locale="de", private=False, message_id=9, filters=filters)
-    assert (question.asker.id, question.asker.name, question.top) == ("300", "Steve", PIECES)
+    question = query_from_interaction(interaction(state), ["201", "204"], locale="de", private=False, message_id=9, filters=filters)
+    assert (question.asker.id, question.asker.name, question.top) == ("300", "Steve", MAX_PIECES)
     assert question.requested_at == datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
     assert question.reply == DiscordReply(application_id="42", token="interaction-token", message_id="9")
     assert (question.channel_id, question.locale, question.private, question.filters) == ("201", "de", False, filters)
@@ -81,8 +81,8 @@ def test_a_command_becomes_a_question(state: Any) -> None:
 
 def test_a_server_without_the_bot_cannot_be_searched(state: Any) -> None:
     with pytest.raises(MapSeekError) as caught:
-        asked_in(interaction(state))
-    assert str(caught.value) == say("de", "asking-not-here")
+        require_guild_member(interaction(state))
+    assert str(caught.value) == localize("de", "asking-not-here")
 
 
 def message(guild: disnake.Guild, attachments: list[Json], embeds: list[Json] | None = None, **fields: Any) -> disnake.Message:
@@ -104,7 +104,7 @@ def test_a_messages_pictures_are_attached_embedded_or_forwarded(guild: disnake.G
             "edited_timestamp": None,
         }
     }
-    shown = pictures_of(
+    shown = pictures_from_message(
         message(guild, [attachment(7), attachment(8, content_type="text/plain")], [embed], message_snapshots=[forwarded])
     )
     assert [(each.filename, each.source.attachment_id) for each in shown] == [
@@ -117,25 +117,25 @@ def test_a_messages_pictures_are_attached_embedded_or_forwarded(guild: disnake.G
 
 
 def test_only_so_many_pictures_are_asked_about(guild: disnake.Guild) -> None:
-    shown = pictures_of(message(guild, [attachment(number) for number in range(1, 14)]))
-    assert len(shown) == MOST_PICTURES
+    shown = pictures_from_message(message(guild, [attachment(number) for number in range(1, 14)]))
+    assert len(shown) == MAX_QUERY_PICTURES
 
 
 def test_an_attached_picture_is_of_no_message(state: Any) -> None:
     data: Any = attachment(7, filename="shot.png", ephemeral=True)
-    picture = picture_of(disnake.Attachment(data=data, state=state))
+    picture = picture_from_attachment(disnake.Attachment(data=data, state=state))
     assert picture.filename == "shot.png"
     assert picture.source == DiscordFile(url=data["url"], attachment_id="7")
 
 
 def test_a_category_is_narrowed_to_its_channels(guild: disnake.Guild) -> None:
-    assert within(guild, CATEGORY) == {str(each) for each in (CATEGORY, OPEN, SECRET, STAFF)}
-    assert within(guild, FORUM) == {str(FORUM)}
+    assert expand_category(guild, CATEGORY) == {str(each) for each in (CATEGORY, OPEN, SECRET, STAFF)}
+    assert expand_category(guild, FORUM) == {str(FORUM)}
 
 
 def test_every_kind_of_button_is_answered_by_somebody() -> None:
     named = {value for name, value in vars(buttons).items() if name.isupper() and name != "PREFIX" and isinstance(value, str)}
-    assert named == KINDS
+    assert named == HANDLED_KINDS
 
 
 @pytest.mark.parametrize(
@@ -160,18 +160,18 @@ def test_buttons_of_other_versions_are_known(pressed: str, outdated: bool) -> No
     ("cause", "sentence"),
     [
         (MapSeekError("As it is."), "As it is."),
-        (Unavailable("log", "secret"), say("en", "failures-unavailable", reference="interaction-7")),
-        (commands.NoPrivateMessage(), say("en", "failures-only-in-servers")),
+        (Unavailable("log", "secret"), localize("en", "failures-unavailable", reference="interaction-7")),
+        (commands.NoPrivateMessage(), localize("en", "failures-only-in-servers")),
         (commands.MissingPermissions(["manage_guild"]), "You need this permission: Manage Server."),
         (
             commands.BotMissingPermissions(["add_reactions", "manage_messages"]),
-            say("en", "failures-bot-lacks", permissions="add reactions, Manage Messages"),
+            localize("en", "failures-bot-lacks", permissions="add reactions, Manage Messages"),
         ),
-        (commands.CheckFailure(), say("en", "failures-not-allowed")),
-        (commands.BadArgument("secret"), say("en", "failures-input", reference="interaction-7")),
-        (RuntimeError("secret"), say("en", "failures-broken", reference="interaction-7")),
+        (commands.CheckFailure(), localize("en", "failures-not-allowed")),
+        (commands.BadArgument("secret"), localize("en", "failures-input", reference="interaction-7")),
+        (RuntimeError("secret"), localize("en", "failures-broken", reference="interaction-7")),
     ],
 )
 def test_failures_are_worded(cause: Exception, sentence: str) -> None:
-    assert worded(cause, "en-US", "interaction-7") == sentence
-    assert "secret" not in worded(cause, "de", "interaction-7")
+    assert format_error(cause, "en-US", "interaction-7") == sentence
+    assert "secret" not in format_error(cause, "de", "interaction-7")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.state import GuildSettings
-from infra.discord.ask.quotas import LEASE, TURNS, Quotas
+from infra.discord.ask.quotas import PRESSES_PER_MINUTE, SEARCH_LEASE_S, Quotas
 
 SETTINGS = GuildSettings(searches_per_member=3, searches_per_guild=5, searches_at_once=20)
 
@@ -46,21 +46,21 @@ def test_only_so_many_at_once_until_they_end_or_are_given_up() -> None:
     quotas = Quotas()
     quotas.begin("g", "m", ["1"], settings, 0)
     quotas.begin("g", "m", ["2"], settings, 10)
-    assert quotas.wait("g", "m", settings, 20) == LEASE - 20
+    assert quotas.wait("g", "m", settings, 20) == SEARCH_LEASE_S - 20
     assert quotas.wait("g", "other", settings, 20) == 0
-    quotas.finished("g", "2", "m")
-    quotas.finished("g", "unknown", "m")
+    quotas.finish("g", "2", "m")
+    quotas.finish("g", "unknown", "m")
     assert quotas.wait("g", "m", settings, 20) == 0
     quotas.begin("g", "m", ["3"], settings, 20)
-    assert quotas.wait("g", "m", settings, 30) == LEASE - 30
-    assert quotas.wait("g", "m", settings, LEASE) == 0
+    assert quotas.wait("g", "m", settings, 30) == SEARCH_LEASE_S - 30
+    assert quotas.wait("g", "m", settings, SEARCH_LEASE_S) == 0
 
 
 def test_pages_may_be_turned_often_but_not_without_end() -> None:
     quotas = Quotas()
-    assert [quotas.turn("g", "m", 0) for _ in range(TURNS)] == [0] * TURNS
-    assert quotas.turn("g", "m", 0) == pytest.approx(60 / TURNS)
-    assert quotas.turn("g", "n", 0) == 0
+    assert [quotas.charge_press("g", "m", 0) for _ in range(PRESSES_PER_MINUTE)] == [0] * PRESSES_PER_MINUTE
+    assert quotas.charge_press("g", "m", 0) == pytest.approx(60 / PRESSES_PER_MINUTE)
+    assert quotas.charge_press("g", "n", 0) == 0
 
 
 def test_what_is_over_is_forgotten() -> None:
@@ -79,7 +79,7 @@ def test_no_minute_sees_more_than_twice_the_limit(pauses: list[float], limit: in
     for number, pause in enumerate(pauses):
         now += pause
         wait = ask(quotas, now, settings=settings)
-        quotas.finished("g", f"{now}-0", "m")
+        quotas.finish("g", f"{now}-0", "m")
         if wait:
             assert quotas.wait("g", "m", settings, now + wait + 1e-3) == 0, number
         else:

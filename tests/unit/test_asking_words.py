@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from infra.discord.ask.parse import Words, beginning_of, words_of
+from infra.discord.ask.parse import TextQuery, parse_date, parse_text_query
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from infra.discord.ask.parse import Words, beginning_of, words_of
     ],
 )
 def test_words_with_a_minus_are_excluded(query: str, wanted: str, excluded: tuple[str, ...]) -> None:
-    assert words_of(query) == Words(wanted, excluded)
+    assert parse_text_query(query) == TextQuery(wanted, excluded)
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_words_with_a_minus_are_excluded(query: str, wanted: str, excluded: tupl
     ],
 )
 def test_dates_begin_at_midnight_utc(typed: str, moment: datetime | None) -> None:
-    assert beginning_of(typed) == moment
+    assert parse_date(typed) == moment

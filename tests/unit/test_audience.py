@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.discord.ask.audience import MOST_PRIVATE_THREADS, READING, is_age_restricted, may_read, readable_channels
+from infra.discord.ask.audience import (
+    MAX_PRIVATE_THREADS,
+    READ_PERMISSIONS,
+    asker_may_read,
+    is_age_restricted,
+    list_readable_channels,
+)
 from tests.support.payloads import (
     CATEGORY,
     EVERYONE,
@@ -94,7 +100,7 @@ def member(guild: disnake.Guild, *roles: int, user_id: int = MEMBER) -> disnake.
 
 
 async def readable(guild: disnake.Guild, asker: disnake.Member, place: int = LOUNGE, *, seen_by_all: bool = False) -> set[int]:
-    found = await readable_channels(guild, asker, guild.get_channel_or_thread(place), seen_by_all=seen_by_all)
+    found = await list_readable_channels(guild, asker, guild.get_channel_or_thread(place), seen_by_all=seen_by_all)
     assert len(found) == len(set(found))
     return {int(each) for each in found}
 
@@ -128,7 +134,7 @@ async def test_what_an_interaction_tells_of_a_channel_is_not_believed(guild: dis
     """It bears the id of a channel that is known, and says that it is for adults."""
     data: Any = channel(LOUNGE) | {"nsfw": True}
     claimed = disnake.TextChannel(state=guild._state, guild=guild, data=data)
-    assert ADULT not in map(int, await readable_channels(guild, member(guild), claimed))
+    assert ADULT not in map(int, await list_readable_channels(guild, member(guild), claimed))
 
 
 async def test_a_private_thread_that_nobody_can_say_anything_about_is_left_out(guild: disnake.Guild, server: Discord) -> None:
@@ -146,13 +152,13 @@ async def test_who_is_in_a_thread_is_never_taken_from_memory(guild: disnake.Guil
 
 
 async def test_only_so_many_private_threads_are_asked_about(guild: disnake.Guild, server: Discord) -> None:
-    for number in range(1000, 1000 + 2 * MOST_PRIVATE_THREADS):
+    for number in range(1000, 1000 + 2 * MAX_PRIVATE_THREADS):
         data: Any = thread(number, OPEN, kind=12)
         guild._add_thread(disnake.Thread(guild=guild, state=guild._state, data=data))
         server.members[number] = {MEMBER}
     found = await readable(guild, member(guild))
-    assert len(server.asked) == MOST_PRIVATE_THREADS
-    assert max(found) == 999 + 2 * MOST_PRIVATE_THREADS
+    assert len(server.asked) == MAX_PRIVATE_THREADS
+    assert max(found) == 999 + 2 * MAX_PRIVATE_THREADS
 
 
 async def test_who_may_not_see_the_parent_is_not_asked_about(guild: disnake.Guild, server: Discord) -> None:
@@ -186,7 +192,7 @@ async def test_who_may_read_a_channel_or_thread(
     guild: disnake.Guild, target: int, roles: tuple[int, ...], place: int, expected: bool
 ) -> None:
     asked, here = guild.get_channel_or_thread(target), guild.get_channel_or_thread(place)
-    assert await may_read(asked, member(guild, *roles), here) == expected
+    assert await asker_may_read(asked, member(guild, *roles), here) == expected
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,7 @@ async def test_an_answer_for_all_shows_what_all_may_read(guild: disnake.Guild, p
 async def test_an_answer_for_all_in_an_unknown_place_shows_nothing(guild: disnake.Guild) -> None:
     data: Any = channel(999)
     unknown = disnake.TextChannel(state=guild._state, guild=guild, data=data)
-    assert await readable_channels(guild, member(guild), unknown, seen_by_all=True) == ()
+    assert await list_readable_channels(guild, member(guild), unknown, seen_by_all=True) == ()
 
 
 BITS = st.sampled_from([0, VIEW, HISTORY, CONNECT, VIEW | HISTORY, VIEW | HISTORY | CONNECT])
@@ -233,11 +239,11 @@ async def test_whoever_sees_an_answer_for_all_may_see_what_it_shows(
     roles = [role(EVERYONE, everyone), role(READERS, readers), role(MANAGERS, 0)]
     guild = state_of_client()._add_guild_from_data(GUILD_PAYLOAD | {"roles": roles, "channels": channels, "threads": []})
     place = guild.get_channel(500)
-    shown = await readable_channels(guild, member(guild, user_id=OWNER), place, seen_by_all=True)
+    shown = await list_readable_channels(guild, member(guild, user_id=OWNER), place, seen_by_all=True)
     for given_roles in ((), (READERS,), (MANAGERS,), (READERS, MANAGERS)):
         for user_id in (MEMBER, STRANGER):
             witness = member(guild, *given_roles, user_id=user_id)
             seen = place.permissions_for(witness)
             opened = seen.view_channel and (seen.connect or place.type is disnake.ChannelType.text)
             if opened:
-                assert all(guild.get_channel(int(each)).permissions_for(witness) >= READING for each in shown)
+                assert all(guild.get_channel(int(each)).permissions_for(witness) >= READ_PERMISSIONS for each in shown)

@@ -9,7 +9,7 @@ import disnake
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from infra.discord.ask.audience import may_read, readable_channels
+from infra.discord.ask.audience import asker_may_read, list_readable_channels
 from tests.support.payloads import GUILD, GUILD_PAYLOAD, MEMBER, OWNER, STRANGER, Json, channel, member_payload, role, thread, user
 from tests.support.rules import (
     ADMINISTRATOR,
@@ -131,12 +131,12 @@ async def test_an_asker_is_shown_all_that_they_may_read_and_nothing_else(
 ) -> None:
     guild, person, place = guild_of(plan), Person(account, roles), data.draw(st.sampled_from(plan.spots))
     asker, here = asker_in(guild, person), guild.get_channel_or_thread(place.id)
-    shown = await readable_channels(guild, asker, here)
+    shown = await list_readable_channels(guild, asker, here)
     readable = {spot for spot in plan.spots if fits(spot, place) and reads(plan.server, spot, person)}
     assert set(shown) == {audience_of(spot) for spot in readable}
     assert len(shown) == len(set(shown))
     for spot in plan.spots:
-        assert await may_read(guild.get_channel_or_thread(spot.id), asker, here) == (spot in readable)
+        assert await asker_may_read(guild.get_channel_or_thread(spot.id), asker, here) == (spot in readable)
 
 
 @settings(max_examples=300)
@@ -147,7 +147,7 @@ async def test_an_answer_for_all_shows_what_everyone_who_sees_it_may_read(
     """And all of it: nothing that everyone who could see the place may read is kept back, private threads elsewhere left aside."""
     guild, person, place = guild_of(plan), Person(account, roles), data.draw(st.sampled_from(plan.spots))
     assume(sees(plan.server, place, person))
-    shown = await readable_channels(guild, asker_in(guild, person), guild.get_channel_or_thread(place.id), seen_by_all=True)
+    shown = await list_readable_channels(guild, asker_in(guild, person), guild.get_channel_or_thread(place.id), seen_by_all=True)
     onlookers = [each for each in everybody() if sees(plan.server, place, each)]
     for spot in plan.spots:
         if audience_of(spot) in shown:

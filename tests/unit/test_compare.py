@@ -7,23 +7,31 @@ import pytest
 
 from contracts.events import Match, SearchJudged, Verdict
 from contracts.generations import Generation
-from pipeline.compare.queries import Answer, Query, judged_queries
-from pipeline.compare.report import Pictures, Shown, html
-from pipeline.compare.score import Change, Result, changes, claims_wrongly, found_within, is_right, rows
+from pipeline.compare.queries import CompareQuery, GenerationAnswer, select_judged_queries
+from pipeline.compare.report import ReportPictures, ShownImage, render_compare_report
+from pipeline.compare.score import (
+    Change,
+    GenerationResult,
+    build_table_rows,
+    find_changes,
+    is_false_match,
+    is_found_within,
+    is_right,
+)
 from tests.support.facts import BLOB, MOMENT
 
 G1 = Generation("g1", "open_clip/a/untrained/fp32", "d1", "p1", 512, 1, "a", None, "fp32", "f1")
 G2 = Generation("g2", "open_clip/b/untrained/fp32", "d2", "p1", 384, 9, "b", None, "fp32", "f1")
 
 
-def query(*expected: str, wrong: tuple[str, ...] = (), kind: str = "judged searches") -> Query:
-    return Query("search 1", kind, "7", picture=BLOB, expected=frozenset(expected), wrong=frozenset(wrong))
+def query(*expected: str, wrong: tuple[str, ...] = (), kind: str = "judged searches") -> CompareQuery:
+    return CompareQuery("search 1", kind, "7", picture=BLOB, expected=frozenset(expected), wrong=frozenset(wrong))
 
 
-def answer(verdict: Verdict, *pieces: str | tuple[str, ...], sure: int | None = None, ms: float = 1) -> Answer:
+def answer(verdict: Verdict, *pieces: str | tuple[str, ...], sure: int | None = None, ms: float = 1) -> GenerationAnswer:
     """Pieces by their ids, the best post first; in a match the first piece is sure."""
     matches = [Match(image_id=piece, score=0.9) if isinstance(piece, str) else piece_of(*piece) for piece in pieces]
-    return Answer(verdict, matches, matches[: (verdict == "match") if sure is None else sure], ms)
+    return GenerationAnswer(verdict, matches, matches[: (verdict == "match") if sure is None else sure], ms)
 
 
 def piece_of(best: str, *posts: str) -> Match:
@@ -54,7 +62,7 @@ def vote(image_id: str, right: bool, voter_id: str = "5", minute: int = 0, **cha
     ids=["right and wrong", "the last vote", "the majority", "what is not archived any more"],
 )
 def test_votes_become_what_is_expected(votes: list[SearchJudged], expected: set[str], wrong: set[str]) -> None:
-    [found] = judged_queries(votes, {"1", "2"})
+    [found] = select_judged_queries(votes, {"1", "2"})
     assert (found.expected, found.wrong, found.picture, found.guild_id) == (expected, wrong, BLOB, "7")
     assert not found.unmatched
 
@@ -65,19 +73,19 @@ def test_votes_become_what_is_expected(votes: list[SearchJudged], expected: set[
     ids=["a tie", "only what is not archived any more", "nothing to ask with"],
 )
 def test_a_search_of_which_nothing_is_known_is_no_question(votes: list[SearchJudged]) -> None:
-    assert judged_queries(votes, {"1"}) == []
+    assert select_judged_queries(votes, {"1"}) == []
 
 
 def test_the_same_search_id_in_another_guild_is_another_search() -> None:
-    queries = judged_queries([vote("1", True), vote("2", True, guild_id="8", words="a dragon", pixels=None)], {"1", "2"})
+    queries = select_judged_queries([vote("1", True), vote("2", True, guild_id="8", words="a dragon", pixels=None)], {"1", "2"})
     assert [(each.guild_id, each.name) for each in queries] == [("7", "search 11"), ("8", "“a dragon”")]
 
 
 def test_a_piece_counts_when_the_right_image_is_its_best_or_among_its_posts() -> None:
     shown = answer("match", "3", ("4", "1", "5"), "6")
-    assert [found_within(query("1"), shown, top) for top in (1, 3)] == [False, True]
-    assert found_within(query("6", "3"), shown, 1)
-    assert not found_within(query("9"), shown, 3)
+    assert [is_found_within(query("1"), shown, top) for top in (1, 3)] == [False, True]
+    assert is_found_within(query("6", "3"), shown, 1)
+    assert not is_found_within(query("9"), shown, 3)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +101,10 @@ def test_a_piece_counts_when_the_right_image_is_its_best_or_among_its_posts() ->
         (query(wrong=("2",)), answer("match", "3"), False),
     ],
 )
-def test_a_match_is_false_where_nothing_that_is_called_so_is_right(asked: Query, given: Answer, false: bool) -> None:
-    assert claims_wrongly(asked, given) is false
+def test_a_match_is_false_where_nothing_that_is_called_so_is_right(
+    asked: CompareQuery, given: GenerationAnswer, false: bool
+) -> None:
+    assert is_false_match(asked, given) is false
 
 
 @pytest.mark.parametrize(
@@ -109,25 +119,25 @@ def test_a_match_is_false_where_nothing_that_is_called_so_is_right(asked: Query,
         (query("1"), answer("error"), False),
     ],
 )
-def test_an_answer_is_right_wrong_or_not_judged(asked: Query, given: Answer, right: bool | None) -> None:
+def test_an_answer_is_right_wrong_or_not_judged(asked: CompareQuery, given: GenerationAnswer, right: bool | None) -> None:
     assert is_right(asked, given) is right
 
 
-def compared() -> tuple[list[Query], Result, Result]:
+def compared() -> tuple[list[CompareQuery], GenerationResult, GenerationResult]:
     queries = [query("1"), query("2"), query("3"), query(kind="held pictures"), query("4", kind="held pictures")]
     before = [answer("match", "1"), answer("none"), answer("match", "3"), answer("match", "9"), answer("possible", "8", "4", ms=9)]
     after = [answer("none"), answer("match", "2"), answer("possible", "3"), answer("none"), answer("possible", "8", "4")]
-    return queries, Result(G1, 1000, before), Result(G2, 1000, after)
+    return queries, GenerationResult(G1, 1000, before), GenerationResult(G2, 1000, after)
 
 
 def test_what_changed_is_told_with_the_worst_first() -> None:
     queries, first, second = compared()
-    found = changes(queries, first, second)
+    found = find_changes(queries, first, second)
     assert [(each.query.expected, each.gain) for each in found] == [({"1"}, -2), ({"2"}, 2), (set(), 2), ({"3"}, 0)]
 
 
 def test_the_numbers_stand_side_by_side() -> None:
-    table = {name: values for name, *values in rows(*compared())}
+    table = {name: values for name, *values in build_table_rows(*compared())}
     assert table["encoder"] == ["a (untrained)", "b (untrained)"]
     assert table["right piece first (recall@1)"] == ["2 of 4 (50%)", "2 of 4 (50%)"]
     assert table["right piece among 3 (recall@3)"] == ["3 of 4 (75%)", "3 of 4 (75%)"]
@@ -140,14 +150,16 @@ def test_the_numbers_stand_side_by_side() -> None:
 
 
 def test_without_a_known_answer_there_is_no_recall() -> None:
-    table = {name: values for name, *values in rows([query()], Result(G1, 1, [answer("none")]))}
+    table = {name: values for name, *values in build_table_rows([query()], GenerationResult(G1, 1, [answer("none")]))}
     assert table["right piece first (recall@1)"] == ["-"]
 
 
 def test_nothing_that_people_wrote_is_markup_in_the_report() -> None:
     hostile = '<script>alert("1")</script>'
-    asked = Query(hostile, "judged searches", "7", words=hostile, expected=frozenset({"1"}))
+    asked = CompareQuery(hostile, "judged searches", "7", words=hostile, expected=frozenset({"1"}))
     change = Change(asked, answer("none"), answer("match", "1"))
-    page = html(("g1", "g2"), [("", "g1", "g2")], 1, [change], Pictures({"1": Shown(hostile, hostile, "")}, {}), hostile)
+    page = render_compare_report(
+        ("g1", "g2"), [("", "g1", "g2")], 1, [change], ReportPictures({"1": ShownImage(hostile, hostile, "")}, {}), hostile
+    )
     assert "<script" not in page
     assert "&lt;script&gt;" in page

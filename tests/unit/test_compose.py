@@ -20,14 +20,14 @@ from pipeline.main import app
 from pipeline.settings import Settings
 from tests.support.containers import (
     ROOT,
-    base_images,
-    compose,
-    dockerfile_stages,
-    example_settings,
-    instructions_of,
-    interpolated,
-    own_services,
-    services,
+    list_base_images,
+    list_compose_variables,
+    list_instructions,
+    list_own_services,
+    list_services,
+    read_compose,
+    read_dockerfile_stages,
+    read_example_settings,
 )
 
 OPS = ROOT / "infra" / "ops"
@@ -38,7 +38,7 @@ METRIC = re.compile(r"\bmapseek_\w+")
 
 def environments() -> Iterator[tuple[str, str, str]]:
     """(service, name, value) of every variable of every service."""
-    for service, described in services().items():
+    for service, described in list_services().items():
         for name, value in described.get("environment", {}).items():
             yield service, name, str(value)
 
@@ -53,7 +53,7 @@ def setting_names() -> set[str]:
 
 
 def test_every_stage_has_exactly_one_service_and_the_gateway_has_one() -> None:
-    commands = {name: service["command"] for name, service in own_services().items()}
+    commands = {name: service["command"] for name, service in list_own_services().items()}
     assert commands.pop("gateway") == ["gateway"]
     assert sorted(stage for _, *stages in commands.values() for stage in stages) == sorted(stage.name for stage in STAGES)
     for name, (command, first, *_) in commands.items():
@@ -62,12 +62,12 @@ def test_every_stage_has_exactly_one_service_and_the_gateway_has_one() -> None:
 
 def test_the_stages_that_compare_pictures_share_one_service() -> None:
     """Each process that compares holds the whole index and writes its snapshot into the one folder."""
-    assert own_services()["match"]["command"] == ["run", "match", "link", "alert"]
+    assert list_own_services()["match"]["command"] == ["run", "match", "link", "alert"]
 
 
 def test_every_command_parses_on_the_real_command_line() -> None:
     group = typer.main.get_command(app)
-    for service in own_services().values():
+    for service in list_own_services().values():
         name, *arguments = service["command"]
         command = group.commands[name]  # type: ignore[attr-defined]
         with command.make_context(name, list(arguments)) as context:
@@ -75,27 +75,27 @@ def test_every_command_parses_on_the_real_command_line() -> None:
 
 
 def test_every_variable_of_our_services_is_a_setting() -> None:
-    ours = {(service, name) for service, name, _ in environments() if service in own_services()}
+    ours = {(service, name) for service, name, _ in environments() if service in list_own_services()}
     assert {entry for entry in ours if entry[1] not in setting_names()} == set()
     assert {name for _, name in ours} >= {"NATS_URL", "DISCORD_TOKEN", "MONGODB_URI", "MAPSEEK_CATALOGUE", "MAPSEEK_VECTORS"}
 
 
 def test_every_variable_set_in_the_image_is_a_setting_or_somebody_elses() -> None:
-    names = {word for line in instructions_of("slim") for word in re.findall(r"(MAPSEEK_\w+)=", line)}
+    names = {word for line in list_instructions("slim") for word in re.findall(r"(MAPSEEK_\w+)=", line)}
     assert names == {"MAPSEEK_DATA_DIR", "MAPSEEK_HTTP_HOST", "MAPSEEK_HTTP_PORT"}
     assert names <= setting_names()
 
 
 def test_the_example_has_every_variable_that_compose_reads_and_no_other() -> None:
-    assert set(example_settings()) == interpolated()
-    unknown = {name for name in example_settings() if name.startswith("MAPSEEK_")} - setting_names()
+    assert set(read_example_settings()) == list_compose_variables()
+    unknown = {name for name in read_example_settings() if name.startswith("MAPSEEK_")} - setting_names()
     assert unknown == set()
 
 
 def test_the_example_and_compose_agree_with_the_defaults_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a line left out of .env, or left as it is, changes nothing; but compose keeps the catalogue in MongoDB."""
     default = Settings(_env_file=None)
-    for name, value in example_settings().items():
+    for name, value in read_example_settings().items():
         monkeypatch.setenv(name, value)
     chosen = Settings(_env_file=None)
     differing = {field for field in Settings.model_fields if getattr(chosen, field) != getattr(default, field)}
@@ -103,14 +103,14 @@ def test_the_example_and_compose_agree_with_the_defaults_of_the_settings(monkeyp
     written = [re.fullmatch(r"\$\{(\w+):-(.*)\}", value) for _, _, value in environments()]
     defaults = {match[1]: match[2] for match in written if match}
     assert len(defaults) > 10
-    assert defaults == {name: example_settings()[name] for name in defaults}
+    assert defaults == {name: read_example_settings()[name] for name in defaults}
 
 
 def test_no_secret_is_written_down() -> None:
     secret = [(service, name, value) for service, name, value in environments() if SECRET_NAME.search(name)]
     assert {name for _, name, _ in secret} >= {"DISCORD_TOKEN", "MONGODB_URI", "MONGODB_INITDB_ROOT_PASSWORD"}
     assert [entry for entry in secret if not re.fullmatch(r"\$\{\w+(:[-?][^}]*)?\}", entry[2])] == []
-    kept = {name: value for name, value in example_settings().items() if SECRET_NAME.search(name)}
+    kept = {name: value for name, value in read_example_settings().items() if SECRET_NAME.search(name)}
     assert {name for name, value in kept.items() if value} == {"MONGODB_URI"}
     assert "${MONGODB_PASSWORD}" in kept["MONGODB_URI"]
 
@@ -121,25 +121,25 @@ def test_only_those_who_speak_as_the_bot_have_its_token() -> None:
 
 def test_every_image_is_pinned_and_ours_have_the_projects_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    images = {name: service["image"] for name, service in services().items()}
-    for image in [*images.values(), *base_images()]:
+    images = {name: service["image"] for name, service in list_services().items()}
+    for image in [*images.values(), *list_base_images()]:
         assert IMAGE.fullmatch(image), f"{image} is not pinned to a version"
-    assert {images[name] for name in own_services()} == {f"mapseek:{version}", f"mapseek-embed:{version}"}
+    assert {images[name] for name in list_own_services()} == {f"mapseek:{version}", f"mapseek-embed:{version}"}
 
 
 def test_torch_is_only_in_the_image_that_embeds() -> None:
-    targets = {name: service["build"]["target"] for name, service in own_services().items()}
-    assert targets == {name: "embed" if name == "embed" else "slim" for name in own_services()}
-    copied = {target: [line for line in instructions_of(target) if "--from=packages" in line] for target in ("slim", "embed")}
+    targets = {name: service["build"]["target"] for name, service in list_own_services().items()}
+    assert targets == {name: "embed" if name == "embed" else "slim" for name in list_own_services()}
+    copied = {target: [line for line in list_instructions(target) if "--from=packages" in line] for target in ("slim", "embed")}
     assert copied["slim"] == ["COPY --from=packages /opt/mapseek /opt/mapseek"]
     assert copied["embed"] == ["COPY --from=packages-embed /opt/mapseek /opt/mapseek"]
-    assert any("optional-dependencies" in line for line in instructions_of("packages-embed"))
-    assert not any("optional-dependencies" in line for line in instructions_of("packages"))
+    assert any("optional-dependencies" in line for line in list_instructions("packages-embed"))
+    assert not any("optional-dependencies" in line for line in list_instructions("packages"))
 
 
 @pytest.mark.parametrize("target", ["slim", "embed"])
 def test_each_image_runs_mapseek_as_a_user_without_rights_and_asks_itself_whether_it_is_ready(target: str) -> None:
-    instructions = instructions_of(target)
+    instructions = list_instructions(target)
     users = [line.split()[1] for line in instructions if line.startswith("USER ")]
     assert users[-1:] == ["mapseek"]
     assert any(line.startswith("RUN useradd ") and " mapseek " in line for line in instructions)
@@ -152,37 +152,37 @@ def test_each_image_runs_mapseek_as_a_user_without_rights_and_asks_itself_whethe
 
 
 def test_every_package_is_installed_under_the_constraints() -> None:
-    installs = [line for _, lines in dockerfile_stages().values() for line in lines if "pip install" in line]
+    installs = [line for _, lines in read_dockerfile_stages().values() for line in lines if "pip install" in line]
     assert len(installs) == 4
     assert all("--constraint constraints.txt" in line or "--no-deps --no-index" in line for line in installs)
 
 
 def test_every_service_has_a_health_check() -> None:
-    with_their_own = {name for name, service in services().items() if service.get("healthcheck", {}).get("test")}
-    assert with_their_own | set(own_services()) == set(services())
-    disabled = {name for name, service in services().items() if service.get("healthcheck", {}).get("disable")}
+    with_their_own = {name for name, service in list_services().items() if service.get("healthcheck", {}).get("test")}
+    assert with_their_own | set(list_own_services()) == set(list_services())
+    disabled = {name for name, service in list_services().items() if service.get("healthcheck", {}).get("disable")}
     assert disabled == set()
 
 
 def test_every_service_waits_for_what_it_cannot_start_without() -> None:
-    for name, service in own_services().items():
+    for name, service in list_own_services().items():
         waits = service["depends_on"]
         assert all(condition == {"condition": "service_healthy"} for condition in waits.values())
-        assert set(waits) <= set(services())
+        assert set(waits) <= set(list_services())
         assert ("mongodb" in waits) == ("MONGODB_URI" in service["environment"]), name
         assert "nats" in waits
 
 
 def test_every_service_can_be_scaled_and_is_restarted() -> None:
-    for name, service in services().items():
+    for name, service in list_services().items():
         assert "container_name" not in service, name
         assert service["restart"] == "unless-stopped"
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
-    assert all("ports" not in service and "hostname" not in service for service in own_services().values())
+    assert all("ports" not in service and "hostname" not in service for service in list_own_services().values())
 
 
 def test_our_containers_have_no_rights_to_lose() -> None:
-    for service in own_services().values():
+    for service in list_own_services().values():
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert service["volumes"] == ["data:/data"]
@@ -190,7 +190,7 @@ def test_our_containers_have_no_rights_to_lose() -> None:
 
 def test_every_named_volume_is_declared_and_every_mounted_file_exists() -> None:
     used = set()
-    for service in services().values():
+    for service in list_services().values():
         for mount in service.get("volumes", []):
             source = mount.partition(":")[0]
             if source.startswith("."):
@@ -198,16 +198,16 @@ def test_every_named_volume_is_declared_and_every_mounted_file_exists() -> None:
                 assert mount.endswith(":ro"), mount
             else:
                 used.add(source)
-    assert used == set(compose()["volumes"])
+    assert used == set(read_compose()["volumes"])
 
 
 def test_prometheus_asks_each_of_our_services_where_it_listens() -> None:
     configuration = yaml.safe_load((OPS / "prometheus.yml").read_text())
     [job] = configuration["scrape_configs"]
     [found] = job["dns_sd_configs"]
-    assert set(found["names"]) == set(own_services())
-    assert f"MAPSEEK_HTTP_PORT={found['port']}" in " ".join(instructions_of("slim"))
-    mounted = {mount.split(":")[1] for mount in services()["prometheus"]["volumes"]}
+    assert set(found["names"]) == set(list_own_services())
+    assert f"MAPSEEK_HTTP_PORT={found['port']}" in " ".join(list_instructions("slim"))
+    mounted = {mount.split(":")[1] for mount in list_services()["prometheus"]["volumes"]}
     assert set(configuration["rule_files"]) <= mounted
 
 
@@ -239,7 +239,7 @@ def test_alerts_and_dashboard_use_only_metrics_that_exist() -> None:
 def test_every_alert_says_what_is_wrong_and_a_service_that_is_gone_is_noticed() -> None:
     assert all(rule["annotations"]["summary"].endswith(".") and rule["labels"]["severity"] for rule in alert_rules())
     [missing] = [rule["expr"] for rule in alert_rules() if rule["alert"] == "ServiceMissing"]
-    assert sorted(re.findall(r'absent\(up\{service="(\w+)"\}\)', missing)) == sorted(own_services())
+    assert sorted(re.findall(r'absent\(up\{service="(\w+)"\}\)', missing)) == sorted(list_own_services())
 
 
 def test_the_dashboard_is_where_grafana_looks_and_asks_the_data_source_that_is_set_up() -> None:
@@ -247,7 +247,7 @@ def test_the_dashboard_is_where_grafana_looks_and_asks_the_data_source_that_is_s
     assert {panel["datasource"]["uid"] for panel in panels()} == {source["uid"]}
     assert source["url"] == "http://prometheus:9090"
     [provider] = yaml.safe_load((OPS / "grafana/provisioning/dashboards/mapseek.yml").read_text())["providers"]
-    assert f"./infra/ops/grafana/dashboards:{provider['options']['path']}:ro" in services()["grafana"]["volumes"]
+    assert f"./infra/ops/grafana/dashboards:{provider['options']['path']}:ro" in list_services()["grafana"]["volumes"]
 
 
 def test_the_real_log_server_accepts_its_configuration() -> None:
@@ -259,6 +259,6 @@ def test_the_real_log_server_accepts_its_configuration() -> None:
     assert re.search(r"^jetstream \{$", text, re.MULTILINE)
     assert "max_payload: 8MB" in text
     [monitoring] = re.findall(r'^http: "0.0.0.0:(\d+)"$', text, re.MULTILINE)
-    assert services()["nats"]["healthcheck"]["test"][-1] == f"http://127.0.0.1:{monitoring}/healthz"
+    assert list_services()["nats"]["healthcheck"]["test"][-1] == f"http://127.0.0.1:{monitoring}/healthz"
     store = text.partition('store_dir: "')[2].partition('"')[0]
-    assert f"log:{store}" in services()["nats"]["volumes"]
+    assert f"log:{store}" in list_services()["nats"]["volumes"]

@@ -24,7 +24,7 @@ from contracts.events import (
     SearchFingerprinted,
 )
 from contracts.ports import Encoder
-from stages.embed import EXCLUDED_WEIGHT, MOST_VIEWS, STAGE, Deps, Hosted, handle
+from stages.embed import EXCLUDED_WEIGHT, MAX_VIEWS, STAGE, Deps, HostedEncoder, handle
 from tests.support.facts import ALERT, MOMENT
 from tests.support.fakes import MemoryBlobs
 
@@ -62,7 +62,7 @@ def stored() -> MemoryBlobs:
 
 
 def hosting(encoder: FixedEncoder, text: Calibration | None = None) -> Deps:
-    return Deps(stored(), lambda _: Hosted("g1", encoder, text))
+    return Deps(stored(), lambda _: HostedEncoder("g1", encoder, text))
 
 
 def posted(pixels: str = PIXELS) -> ImagePreprocessed:
@@ -135,9 +135,9 @@ async def test_each_place_in_a_question_gets_a_vector_as_seen_from_the_front() -
     event = asked(LOST, *places).model_copy(update={"fingerprint": fingerprint})
     (fact,) = await handle(event, deps)
     assert isinstance(fact, SearchEmbedded)
-    assert cut == [tuple(places[:MOST_VIEWS])]
-    assert encoder.asked == [(b"small", True), *((str(quad[0]).encode(), True) for quad in places[:MOST_VIEWS])]
-    assert fact.views == (VECTOR,) * MOST_VIEWS
+    assert cut == [tuple(places[:MAX_VIEWS])]
+    assert encoder.asked == [(b"small", True), *((str(quad[0]).encode(), True) for quad in places[:MAX_VIEWS])]
+    assert fact.views == (VECTOR,) * MAX_VIEWS
 
 
 @pytest.mark.parametrize("event", [posted(LOST), asked(LOST)])
@@ -178,7 +178,7 @@ async def test_the_picture_of_an_alert_gets_a_vector_in_every_generation_but_its
 
 async def test_the_picture_of_an_alert_is_preprocessed_as_the_generation_compares_it() -> None:
     encoder = FixedEncoder()
-    await handle(wanted(), replace(hosting(encoder), preprocessed_again=lambda picture: picture[::-1]))
+    await handle(wanted(), replace(hosting(encoder), preprocess_again=lambda picture: picture[::-1]))
     assert encoder.asked == [(b"gnp", False)]
 
 

@@ -21,7 +21,7 @@ from contracts.events import (
     StoredFile,
 )
 from stages import erase
-from stages.persist import fields_of
+from stages.persist import build_fields
 from tests.support.facts import MOMENT, VECTOR, posted
 from tests.support.fakes import MemoryBlobs, MemoryCatalogue, MemoryErasure, MemoryJournal
 
@@ -69,7 +69,7 @@ class World:
     async def record(self, fact: ImageFact) -> None:
         await self.journal.record(fact, Origin("m"))
         if isinstance(fact, ImagePosted | ImageDownloaded | ImagePreprocessed | ImageFingerprinted):
-            await self.catalogue.merge(fact.image_id, fields_of(fact))
+            await self.catalogue.merge(fact.image_id, build_fields(fact))
 
     async def remove(self, image_id: str) -> ImageRemoved:
         post = posted(image_id)
@@ -90,7 +90,7 @@ async def test_the_blobs_the_entry_and_the_facts_go_and_the_tombstone_stays(worl
     await world.archive("1")
     assert await erase.handle(await world.remove("1"), world.deps) == ()
     assert world.blobs.blobs == {}
-    assert await world.catalogue.removed("1")
+    assert await world.catalogue.is_removed("1")
     assert world.kinds("1") == ["removed"]
 
 

@@ -15,7 +15,7 @@ from contracts.events import (
     SearchFingerprinted,
     SearchMatched,
 )
-from stages.matching import Explaining
+from stages.matching import MatchExplainer
 from tests.support.fakes import MemoryBlobs, MemoryJournal
 
 PROVEN = Match(image_id="3", score=0.97, evidence=Evidence(by="points", points=9))
@@ -49,7 +49,7 @@ class Desk:
         found = SearchMatched(
             guild_id="7", search_id="9", question=QUESTION, generation=generation, verdict="match", matches=(match,), trained=True
         )
-        explaining = Explaining(self.journal, self.questions, self.archive, self.drawn)
+        explaining = MatchExplainer(self.journal, self.questions, self.archive, self.drawn)
         return await explaining(found, match, {"media": {"pixels": self.pixels}}, "de")
 
 

@@ -6,13 +6,13 @@ import orjson
 import pytest
 
 from contracts.events import AttemptFailed, DiscordReply, Question
-from pipeline.engine.dead_letters import Delivery, Worker, incident, one_line
+from pipeline.engine.dead_letters import Delivery, WorkerIdentity, build_incident, to_one_line
 from pipeline.failures.letters import Letter
-from pipeline.failures.render import by_reason, full, summary, tokens_in
+from pipeline.failures.render import count_reasons, describe_letter, find_tokens, summarise_letter
 from tests.support.facts import ALEX, MOMENT, posted, requested
 
 TOKEN = "aW50ZXJhY3Rpb24"
-WORKER = Worker("download", "image", "download-image")
+WORKER = WorkerIdentity("download", "image", "download-image")
 
 
 def letter(body: bytes, place: str = "mapseek.failure.download.search.4", **headers: str) -> Letter:
@@ -27,7 +27,7 @@ def search() -> bytes:
 
 
 def test_a_token_is_shown_nowhere() -> None:
-    shown = full(letter(search(), reason=f"POST /webhooks/1/{TOKEN} failed", traceback=f"line 1\\nline {TOKEN}"))
+    shown = describe_letter(letter(search(), reason=f"POST /webhooks/1/{TOKEN} failed", traceback=f"line 1\\nline {TOKEN}"))
     assert TOKEN not in orjson.dumps(shown).decode()
     assert shown["payload"]["question"]["reply"]["token"] == "***"
     assert shown["reason"] == "POST /webhooks/1/*** failed"
@@ -37,19 +37,22 @@ def test_a_token_is_shown_nowhere() -> None:
 def test_a_token_in_a_body_that_nobody_can_read_is_not_shown_either() -> None:
     cut = search()[:-20]
     assert TOKEN.encode() in cut
-    shown = full(letter(cut))
+    shown = describe_letter(letter(cut))
     assert TOKEN[:8] not in orjson.dumps(shown).decode()
-    assert TOKEN not in orjson.dumps(full(letter(b'{"token":"' + TOKEN.encode()))).decode()
+    assert TOKEN not in orjson.dumps(describe_letter(letter(b'{"token":"' + TOKEN.encode()))).decode()
 
 
 def test_long_values_are_shown_by_their_beginning() -> None:
-    shown = full(letter(orjson.dumps({"vector": "A" * 3000, "all": ["b" * 3000]})))
+    shown = describe_letter(letter(orjson.dumps({"vector": "A" * 3000, "all": ["b" * 3000]})))
     assert shown["payload"] == {"vector": f"{'A' * 40}... (3000 characters)", "all": [f"{'b' * 40}... (3000 characters)"]}
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"[1]", b"3"])
 def test_a_body_that_nobody_can_read_is_shown_all_the_same(body: bytes) -> None:
-    assert full(letter(body))["payload"] == {b"": "", b"{": "{", b"\xff\xfe\x00": "\\xff\\xfe\x00", b"[1]": [1], b"3": 3}[body]
+    assert (
+        describe_letter(letter(body))["payload"]
+        == {b"": "", b"{": "{", b"\xff\xfe\x00": "\\xff\\xfe\x00", b"[1]": [1], b"3": 3}[body]
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,26 +60,26 @@ def test_a_body_that_nobody_can_read_is_shown_all_the_same(body: bytes) -> None:
     [({"token": "a"}, ["a"]), ({"x": [{"token": "a", "y": {"token": "b"}}]}, ["a", "b"]), ({"token": ""}, []), (3, [])],
 )
 def test_tokens_are_found_wherever_they_are(value: Any, found: list[str]) -> None:
-    assert list(tokens_in(value)) == found
+    assert list(find_tokens(value)) == found
 
 
 def test_an_id_names_stage_lane_place_and_generation() -> None:
     about = {"consumer": "embed-image-g2", "subject": "mapseek.image.preprocessed.v1.7.9.p1"}
     bound = letter(b"{}", "mapseek.failure.embed.image.12.g2", **about)
     assert (bound.id, bound.about) == ("embed/image/12/g2", ("7", "9"))
-    assert bound.worker == Worker("embed", "image", "embed-image-g2", "g2")
-    assert summary(bound)["entity"] == "9"
+    assert bound.worker == WorkerIdentity("embed", "image", "embed-image-g2", "g2")
+    assert summarise_letter(bound)["entity"] == "9"
 
 
 @pytest.mark.parametrize("subject", ["mapseek.image", "mapseek.image.posted.v1.7", "mapseek.image.posted.v1.7.n ine", "x"])
 def test_what_names_nothing_has_no_incident(subject: str) -> None:
     delivery = Delivery("IMAGES", 3, 1, subject, {}, b"")
-    assert incident(AttemptFailed, delivery, WORKER, "host/1", reason="no", delay_s=1.0) is None
+    assert build_incident(AttemptFailed, delivery, WORKER, "host/1", reason="no", delay_s=1.0) is None
 
 
 def test_an_incident_says_what_where_and_when() -> None:
     delivery = Delivery("IMAGES", 3, 2, "mapseek.image.posted.v1.7.9.10", {}, b"unreadable", round=1)
-    fact = incident(AttemptFailed, delivery, WORKER, "mapseek/host/1", reason="no", delay_s=1.0)
+    fact = build_incident(AttemptFailed, delivery, WORKER, "mapseek/host/1", reason="no", delay_s=1.0)
     assert fact is not None
     assert fact.key == (posted().guild_id, "9", "download-image", "3", "1", "2")
     assert fact.process == "mapseek/host/1"
@@ -84,11 +87,11 @@ def test_an_incident_says_what_where_and_when() -> None:
 
 def test_reasons_are_counted_whichever_image_or_blob_they_name() -> None:
     reasons = [f"the pixels {digit * 64} are lost" for digit in "abc"] + ["image 1573617967382396952 is lost", "no"]
-    counted = by_reason(letter(b"{}", reason=reason) for reason in reasons)
+    counted = count_reasons(letter(b"{}", reason=reason) for reason in reasons)
     assert counted == {"download: the pixels * are lost": 3, "download: image * is lost": 1, "download: no": 1}
 
 
 def test_a_reason_is_one_line() -> None:
-    assert one_line("a\n  b\tc") == "a b c"
-    assert one_line(" \n") == "no reason given"
-    assert len(one_line("x" * 1000)) == 500
+    assert to_one_line("a\n  b\tc") == "a b c"
+    assert to_one_line(" \n") == "no reason given"
+    assert len(to_one_line("x" * 1000)) == 500

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from infra.features import segment as segment_module
-from infra.features.scoring import votes
-from infra.features.segment import WORDS, Segment, merged, opened, sealed, write
-from infra.features.shard import RATIO, groups
+from infra.features.scoring import count_votes
+from infra.features.segment import WORD_COUNT, Segment, merge_segments, open_segment, seal_segment, write_segment
+from infra.features.shard import MERGE_RATIO, plan_merges
 
 Posting = tuple[int, int, int, int]
 
@@ -20,9 +20,9 @@ UPRIGHT = np.zeros(100, np.uint16)
 def made(first: int, images: int, each: int = 40) -> Segment:
     random = np.random.default_rng(first)
     numbers = np.repeat(np.arange(first, first + images, dtype=np.uint32), each)
-    words = random.integers(0, WORDS, len(numbers)).astype(np.uint16)
+    words = random.integers(0, WORD_COUNT, len(numbers)).astype(np.uint16)
     signatures = random.integers(0, 2**63, len(numbers), dtype=np.uint64)
-    return sealed(words, signatures, numbers, random.integers(0, 2**16, len(numbers)).astype(np.uint16))
+    return seal_segment(words, signatures, numbers, random.integers(0, 2**16, len(numbers)).astype(np.uint16))
 
 
 def postings(*segments: Segment) -> list[Posting]:
@@ -30,7 +30,11 @@ def postings(*segments: Segment) -> list[Posting]:
         (int(word), int(image), int(signature), int(pose))
         for segment in segments
         for word, image, signature, pose in zip(
-            np.repeat(np.arange(WORDS), np.diff(segment.starts)), segment.images, segment.signatures, segment.poses, strict=True
+            np.repeat(np.arange(WORD_COUNT), np.diff(segment.starts)),
+            segment.images,
+            segment.signatures,
+            segment.poses,
+            strict=True,
         )
     )
 
@@ -39,39 +43,39 @@ def postings(*segments: Segment) -> list[Posting]:
 def test_merging_keeps_all_postings_but_those_of_removed_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mapped_from: int
 ) -> None:
-    monkeypatch.setattr(segment_module, "MAPPED_FROM", mapped_from)
+    monkeypatch.setattr(segment_module, "MIN_MAPPED_POSTINGS", mapped_from)
     parts = [made(0, 5), made(5, 3), made(8, 20)]
     alive = np.ones(10, bool)
     alive[[2, 6]] = False
-    whole = merged(parts, alive, tmp_path)
+    whole = merge_segments(parts, alive, tmp_path)
     assert postings(whole) == [posting for posting in postings(*parts) if posting[1] not in (2, 6)]
     assert (whole.first, whole.last) == (0, 27)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_segment_of_which_everything_was_removed_is_empty(tmp_path: Path) -> None:
-    assert len(merged([made(0, 3)], np.zeros(3, bool), tmp_path)) == 0
+    assert len(merge_segments([made(0, 3)], np.zeros(3, bool), tmp_path)) == 0
 
 
 def test_what_was_written_is_mapped_again(tmp_path: Path) -> None:
     segment = made(3, 9)
     with (tmp_path / "segment").open("wb") as file:
-        write(segment, file)
-    again = opened(tmp_path / "segment", "name", segment.first, segment.last)
+        write_segment(segment, file)
+    again = open_segment(tmp_path / "segment", "name", segment.first, segment.last)
     assert postings(again) == postings(segment)
-    assert (tmp_path / "segment").stat().st_size == 14 * len(segment) + 8 * (WORDS + 1)
+    assert (tmp_path / "segment").stat().st_size == 14 * len(segment) + 8 * (WORD_COUNT + 1)
 
 
-@pytest.mark.parametrize("content", [b"", b"short", bytes(8 * (WORDS + 1) + 5), bytes(8 * WORDS) + b"\x01" + bytes(7)])
+@pytest.mark.parametrize("content", [b"", b"short", bytes(8 * (WORD_COUNT + 1) + 5), bytes(8 * WORD_COUNT) + b"\x01" + bytes(7)])
 def test_a_file_that_is_no_segment_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "segment").write_bytes(content)
     with pytest.raises(ValueError, match=r"segment|empty"):
-        opened(tmp_path / "segment", "name", 0, 0)
+        open_segment(tmp_path / "segment", "name", 0, 0)
 
 
 def test_a_word_that_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="no visual word"):
-        sealed(np.array([WORDS], np.uint16), np.zeros(1, np.uint64), np.zeros(1, np.uint32), UPRIGHT[:1])
+        seal_segment(np.array([WORD_COUNT], np.uint16), np.zeros(1, np.uint64), np.zeros(1, np.uint32), UPRIGHT[:1])
 
 
 def test_few_segments_remain_however_many_are_sealed() -> None:
@@ -79,20 +83,20 @@ def test_few_segments_remain_however_many_are_sealed() -> None:
     rewritten = 0
     for _ in range(2000):
         sizes.append(1)
-        count = groups(sizes)[-1]
+        count = plan_merges(sizes)[-1]
         merging = sizes[len(sizes) - count :]
         rewritten += sum(merging)
         sizes[len(sizes) - count :] = [sum(merging)]
-        assert all(before >= RATIO * after for before, after in pairwise(sizes))
+        assert all(before >= MERGE_RATIO * after for before, after in pairwise(sizes))
     assert len(sizes) < 8
     assert rewritten < 2000 * 25
 
 
 def test_segments_that_were_left_for_later_are_merged_as_well() -> None:
-    assert groups([]) == []
-    assert groups([900, 300, 100, 30]) == [1, 1, 1, 1]
-    assert groups([1000, 100, 100, 100, 20]) == [1, 3, 1]
-    assert groups([500, 100, 100, 100]) == [3, 1]
+    assert plan_merges([]) == []
+    assert plan_merges([900, 300, 100, 30]) == [1, 1, 1, 1]
+    assert plan_merges([1000, 100, 100, 100, 20]) == [1, 3, 1]
+    assert plan_merges([500, 100, 100, 100]) == [3, 1]
 
 
 @pytest.mark.parametrize("long", [1, 10**6], ids=["where they lie", "copied together"])
@@ -100,21 +104,21 @@ def test_a_feature_speaks_once_for_an_image_by_its_most_alike_pair(monkeypatch: 
     monkeypatch.setattr("infra.features.scoring._LONG", long)
     words = np.array([5, 5, 5, 9], np.uint16)
     marks = np.array([0, 0b11, 0b1, 2**64 - 1], np.uint64)
-    one = sealed(words, marks, np.array([0, 0, 1, 2], np.uint32), UPRIGHT[:4])
+    one = seal_segment(words, marks, np.array([0, 0, 1, 2], np.uint32), UPRIGHT[:4])
     probes, asked = np.array([[5, 9]], np.uint16), np.zeros((1, 2), np.uint64)
-    spoken = votes([one], probes, asked, UPRIGHT[:1], 4)
+    spoken = count_votes([one], probes, asked, UPRIGHT[:1], 4)
     assert spoken[0] > spoken[1] > 0
     assert spoken[2] == spoken[3] == 0
-    twice = votes([one], np.repeat(probes, 2, axis=0), np.repeat(asked, 2, axis=0), UPRIGHT[:2], 4)
+    twice = count_votes([one], np.repeat(probes, 2, axis=0), np.repeat(asked, 2, axis=0), UPRIGHT[:2], 4)
     assert twice[0] == pytest.approx(2 * spoken[0], rel=1e-5)
 
 
 def test_no_question_compares_more_than_so_many_postings(monkeypatch: pytest.MonkeyPatch) -> None:
-    common = sealed(np.zeros(50, np.uint16), np.zeros(50, np.uint64), np.arange(50, dtype=np.uint32), UPRIGHT[:50])
-    rare = sealed(np.ones(1, np.uint16), np.zeros(1, np.uint64), np.array([50], np.uint32), UPRIGHT[:1])
+    common = seal_segment(np.zeros(50, np.uint16), np.zeros(50, np.uint64), np.arange(50, dtype=np.uint32), UPRIGHT[:50])
+    rare = seal_segment(np.ones(1, np.uint16), np.zeros(1, np.uint64), np.array([50], np.uint32), UPRIGHT[:1])
     probes = np.array([[0], [1]], np.uint16)
-    monkeypatch.setattr("infra.features.scoring.POSTINGS_AT_MOST", 40)
-    assert np.flatnonzero(votes([common, rare], probes, np.zeros((2, 1), np.uint64), UPRIGHT[:2], 51)).tolist() == [50]
+    monkeypatch.setattr("infra.features.scoring.MAX_POSTINGS", 40)
+    assert np.flatnonzero(count_votes([common, rare], probes, np.zeros((2, 1), np.uint64), UPRIGHT[:2], 51)).tolist() == [50]
 
 
 def test_only_the_features_count_that_agree_on_turn_and_size() -> None:
@@ -123,16 +127,16 @@ def test_only_the_features_count_that_agree_on_turn_and_size() -> None:
     turned = (asked + np.uint16(0x4000)) - np.uint16(16)
     scattered = np.array([0x1040, 0xB050, 0x5090, 0xF0C0], np.uint16)
     words = np.arange(4, dtype=np.uint16)
-    one = sealed(
+    one = seal_segment(
         np.tile(words, 2), np.zeros(8, np.uint64), np.repeat(np.arange(2, dtype=np.uint32), 4), np.concatenate([turned, scattered])
     )
-    spoken = votes([one], words[:, None], np.zeros((4, 1), np.uint64), asked, 2)
+    spoken = count_votes([one], words[:, None], np.zeros((4, 1), np.uint64), asked, 2)
     assert spoken[0] == pytest.approx(4 * spoken[1])
 
 
 def test_agreement_is_looked_for_where_most_features_speak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.features.scoring._SHORTLIST", 2)
     words = np.array([1, 2, 1, 2, 3, 1], np.uint16)
-    one = sealed(words, np.zeros(6, np.uint64), np.array([0, 0, 1, 1, 1, 2], np.uint32), UPRIGHT[:6])
-    spoken = votes([one], np.array([[1], [2], [3]], np.uint16), np.zeros((3, 1), np.uint64), UPRIGHT[:3], 3)
+    one = seal_segment(words, np.zeros(6, np.uint64), np.array([0, 0, 1, 1, 1, 2], np.uint32), UPRIGHT[:6])
+    spoken = count_votes([one], np.array([[1], [2], [3]], np.uint16), np.zeros((3, 1), np.uint64), UPRIGHT[:3], 3)
     assert spoken[1] > spoken[0] > spoken[2] == 0

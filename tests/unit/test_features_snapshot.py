@@ -12,27 +12,27 @@ from structlog.testing import capture_logs
 
 from infra.features import segment as segment_module
 from infra.features import shard as shard_module
-from infra.features.index import FeatureIndex, digest_of
-from infra.features.segment import WORDS
-from infra.features.shard import Entry
+from infra.features.index import FeatureIndex, compute_digest
+from infra.features.segment import WORD_COUNT
+from infra.features.shard import FeatureEntry
 from infra.features.snapshot import load, save
-from infra.vision.colours import BINS
+from infra.vision.colours import COLOUR_BINS
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Segments of a few images, in files."""
-    monkeypatch.setattr(shard_module, "SEALED_AT", 8)
-    monkeypatch.setattr(segment_module, "MAPPED_FROM", 500)
+    monkeypatch.setattr(shard_module, "MAX_UNSEALED_IMAGES", 8)
+    monkeypatch.setattr(segment_module, "MIN_MAPPED_POSTINGS", 500)
 
 
-def entry(number: int) -> Entry:
+def entry(number: int) -> FeatureEntry:
     random = np.random.default_rng(number)
     name = random.bytes(32).hex()
-    words = random.integers(0, WORDS, 30).astype(np.uint16)
+    words = random.integers(0, WORD_COUNT, 30).astype(np.uint16)
     signatures = random.integers(0, 2**63, 30, dtype=np.uint64)
-    poses, colours = random.integers(0, 2**16, 30).astype(np.uint16), random.integers(0, 256, BINS).astype(np.uint8)
-    return Entry(name, name, 80, words, signatures, poses, colours)
+    poses, colours = random.integers(0, 2**16, 30).astype(np.uint16), random.integers(0, 256, COLOUR_BINS).astype(np.uint8)
+    return FeatureEntry(name, name, 80, words, signatures, poses, colours)
 
 
 def play(index: FeatureIndex, start: int, stop: int) -> None:
@@ -60,14 +60,14 @@ def test_a_restored_index_equals_the_one_that_was_saved_and_goes_on(tmp_path: Pa
     save(built(200, tmp_path), tmp_path)
     restored = loaded(tmp_path)
     assert (restored.position, len(restored)) == (199, len(built(200)))
-    assert digest_of(restored) == digest_of(built(200))
+    assert compute_digest(restored) == compute_digest(built(200))
     play(restored, 200, 400)
     save(restored, tmp_path)
-    assert digest_of(loaded(tmp_path)) == digest_of(restored) == digest_of(built(400))
+    assert compute_digest(loaded(tmp_path)) == compute_digest(restored) == compute_digest(built(400))
 
 
 def test_the_digest_tells_of_any_difference() -> None:
-    whole = digest_of(built(50))
+    whole = compute_digest(built(50))
     for change in (
         lambda index: index.remove("i49"),
         lambda index: index.add("7", "g1", "i50", "c1", entry(50)),
@@ -76,7 +76,7 @@ def test_the_digest_tells_of_any_difference() -> None:
     ):
         index = built(50)
         change(index)
-        assert digest_of(index) != whole
+        assert compute_digest(index) != whole
 
 
 def test_what_is_saved_already_is_not_written_again(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ class Killed(BaseException):
 
 
 def test_a_crash_between_any_two_steps_leaves_the_old_snapshot_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = {99: digest_of(built(100)), 149: digest_of(built(150))}
+    expected = {99: compute_digest(built(100)), 149: compute_digest(built(150))}
     found = []
     for steps in range(1000):
         folder = tmp_path / str(steps)
@@ -161,7 +161,7 @@ def test_a_crash_between_any_two_steps_leaves_the_old_snapshot_or_the_new(tmp_pa
             except Killed:
                 pass
         restored = loaded(folder)
-        assert digest_of(restored) == expected[restored.position]
+        assert compute_digest(restored) == expected[restored.position]
         found.append(restored.position)
     assert found == sorted(found)
     assert set(found) == {99, 149}

@@ -16,7 +16,7 @@ from contracts.events import (
     SearchPreprocessed,
 )
 from infra.vision.fingerprint import Fingerprinter
-from stages.fingerprint import METHOD, METHODS, STAGE, Deps, handle
+from stages.fingerprint import DEFAULT_METHOD, KNOWN_METHODS, STAGE, Deps, handle
 from tests.support.facts import IMAGE, SEARCH
 from tests.support.fakes import MemoryBlobs, MemoryFingerprinting, MemoryJournal
 
@@ -34,7 +34,9 @@ class Bench:
         self.fingerprinting = MemoryFingerprinting(places=(PLACE,))
         self.journal = MemoryJournal()
 
-    def deps(self, generation: str | None = "g2", method: str = METHOD, alike: Callable[[str], bool] = lambda _: True) -> Deps:
+    def deps(
+        self, generation: str | None = "g2", method: str = DEFAULT_METHOD, alike: Callable[[str], bool] = lambda _: True
+    ) -> Deps:
         return Deps(self.blobs, self.fingerprinting, self.journal, lambda: method, generation, alike)
 
     async def in_generation(self, generation: str) -> ImageFingerprinted:
@@ -124,8 +126,8 @@ async def test_the_stage_emits_what_it_declares_in_both_lanes() -> None:
     assert tuple(made) == STAGE.emits
     assert STAGE.families == ("image", "search")
     assert STAGE.by_generation == (ImagePreprocessed,)
-    assert METHODS[-1] == METHOD
+    assert KNOWN_METHODS[-1] == DEFAULT_METHOD
 
 
 def test_the_method_of_new_generations_is_the_one_that_is_made_here() -> None:
-    assert Fingerprinter().method == METHOD
+    assert Fingerprinter().method == DEFAULT_METHOD

@@ -8,32 +8,32 @@ from contracts.errors import MapSeekError
 from contracts.events import GenerationActivated, GenerationDropped, GenerationStarted
 from contracts.generations import Generation, Generations
 from infra.nats.projections import FollowedGenerations
-from pipeline.generations.hosting import hosting
-from pipeline.generations.lifecycle import activated, living
-from tests.support.facts import founding
+from pipeline.generations.hosting import host_generations
+from pipeline.generations.lifecycle import build_generation_activated, find_alive_generation
+from tests.support.facts import founding_facts
 from tests.support.waiting import eventually
 
 
 def of(*facts: GenerationStarted | GenerationActivated | GenerationDropped) -> Generations:
     generations = Generations()
     for sequence, fact in enumerate(facts, start=1):
-        generations = generations.after(fact, sequence)
+        generations = generations.with_fact(fact, sequence)
     return generations
 
 
 def started(name: str) -> GenerationStarted:
-    return founding(name)[0]
+    return founding_facts(name)[0]
 
 
 def activation(number: int, name: str) -> GenerationActivated:
-    return founding(name, number)[1]
+    return founding_facts(name, number)[1]
 
 
 def test_the_last_that_was_activated_answers() -> None:
     now = of(started("g1"), activation(1, "g1"), started("g2"))
-    assert (now.active, now.before("g1")) == (now.known["g1"], None)
-    now = now.after(activation(2, "g2"), 4)
-    assert (now.active, now.before("g2")) == (now.known["g2"], now.known["g1"])
+    assert (now.active, now.find_previous("g1")) == (now.known["g1"], None)
+    now = now.with_fact(activation(2, "g2"), 4)
+    assert (now.active, now.find_previous("g2")) == (now.known["g2"], now.known["g1"])
 
 
 def test_one_that_is_activated_while_somebody_drops_it_answers_in_neither_order() -> None:
@@ -46,7 +46,7 @@ def test_one_that_is_activated_while_somebody_drops_it_answers_in_neither_order(
         now = of(*began, *last)
         assert now.active == now.known["g2"]
         assert now.alive == (now.known["g2"],)
-        assert activated(now, "g2").number == 4  # the number is used up all the same
+        assert build_generation_activated(now, "g2").number == 4  # the number is used up all the same
 
 
 def test_one_of_whose_start_nothing_is_known_does_not_answer() -> None:
@@ -69,20 +69,20 @@ async def test_a_generation_that_cannot_be_worked_on_keeps_no_other_from_coming_
         return end
 
     followed = FollowedGenerations(of(started("g1"), activation(1, "g1"), started("g2"), started("g3")))
-    async with hosting(followed, begin) as hosted:
+    async with host_generations(followed, begin) as hosted:
         await eventually(lambda: "g3" in hosted._ends)
         assert await hosted.check() == "g2: a bug"
-        followed.now = followed.now.after(GenerationDropped(generation="g3"), 5)
-        await followed._following.moved()
+        followed.now = followed.now.with_fact(GenerationDropped(generation="g3"), 5)
+        await followed._following.notify()
         await eventually(lambda: ended == ["g3"])
         await eventually(lambda: "those to come" in hosted.failed)
         assert "those to come: another bug" in (await hosted.check() or "")
 
 
 def test_a_generation_that_is_not_there_is_refused_in_one_sentence() -> None:
-    generations = of(*founding("g1", 1), *founding("g2", 2), GenerationDropped(generation="g1"))
-    assert living(generations, "g2").name == "g2"
+    generations = of(*founding_facts("g1", 1), *founding_facts("g2", 2), GenerationDropped(generation="g1"))
+    assert find_alive_generation(generations, "g2").name == "g2"
     with pytest.raises(MapSeekError, match="There is no generation 'g9': there is g2"):
-        living(generations, "g9")
+        find_alive_generation(generations, "g9")
     with pytest.raises(MapSeekError, match="g1 was dropped"):
-        living(generations, "g1")
+        find_alive_generation(generations, "g1")

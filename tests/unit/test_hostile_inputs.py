@@ -18,16 +18,16 @@ from contracts.events import ImageDownloaded, ImagePosted, ImagePreprocessed, Pe
 from infra.blobs.files import open_blob_store
 from infra.http.downloader import open_downloader
 from stages import download
-from stages.canonical_image import as_png, as_thumbnail, decode
-from stages.preprocess import PREPROCESSING, Deps, handle
-from tests.support.files import WRITTEN, chunk, noise, raw_png, saved
+from stages.canonical_image import decode_image, encode_canonical_png, encode_thumbnail
+from stages.preprocess import DEFAULT_PREPROCESSING, Deps, handle
+from tests.support.files import IMAGE_FILES, encode_image, noise_pixels, png_chunk, raw_png
 
 LIMIT = 50_000_000
 Rejection = Callable[[bytes], Awaitable[RejectCode]]
 
 
 def newest() -> tuple[str, ...]:
-    return (PREPROCESSING,)
+    return (DEFAULT_PREPROCESSING,)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ class TestUnusable:
             filename=filename,
             content_type=content_type,
             message_link="https://discord.com/channels/1/2/4",
-            source=StoredFile(blob=await blobs.put(WRITTEN["jpeg"])),
+            source=StoredFile(blob=await blobs.put(IMAGE_FILES["jpeg"])),
         )
         async with open_downloader() as downloader:
             (found,) = await download.handle(posted, download.Deps(downloader, blobs))
@@ -81,7 +81,7 @@ class TestUnusable:
 
     @pytest.mark.parametrize("kind", ["TIFF", "ICO", "PPM", "PCX", "TGA", "AVIF", "JPEG2000", "EPS", "PDF"])
     async def test_other_picture_formats(self, rejection: Rejection, kind: str) -> None:
-        assert await rejection(saved(Image.fromarray(noise()), kind)) is RejectCode.NOT_AN_IMAGE
+        assert await rejection(encode_image(Image.fromarray(noise_pixels()), kind)) is RejectCode.NOT_AN_IMAGE
 
     async def test_only_the_five_decoders_ever_see_the_bytes(self, rejection: Rejection, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that starts like a PNG and that another plugin would take is still none of its business."""
@@ -97,7 +97,7 @@ class TestUnusable:
 
         for kind, (factory, _) in list(Image.OPEN.items()):
             monkeypatch.setitem(Image.OPEN, kind, (factory, refuse(kind)))
-        assert await rejection(WRITTEN["png"]) is RejectCode.DAMAGED
+        assert await rejection(IMAGE_FILES["png"]) is RejectCode.DAMAGED
         assert set(tried) == {"PNG", "JPEG", "WEBP", "GIF", "BMP"}
 
     @pytest.mark.parametrize("bits", [1, 2, 4, 8])
@@ -105,14 +105,14 @@ class TestUnusable:
         """Pillow fails an assertion of its own here."""
         assert await rejection(raw_png(1, 1, bits, 3, b"\0\0")) is RejectCode.DAMAGED
 
-    @pytest.mark.parametrize("name", WRITTEN)
+    @pytest.mark.parametrize("name", IMAGE_FILES)
     def test_a_truncated_file_is_damaged_unless_every_pixel_is_there(self, name: str) -> None:
-        data = WRITTEN[name]
-        whole, _ = decode(data, LIMIT)
+        data = IMAGE_FILES[name]
+        whole, _ = decode_image(data, LIMIT)
         codes: list[RejectCode] = []
         for end in sorted({*range(16, 64), *range(64, len(data), max(1, len(data) // 60)), *range(len(data) - 40, len(data))}):
             try:
-                image, _ = decode(data[:end], LIMIT)
+                image, _ = decode_image(data[:end], LIMIT)
             except Reject as reject:
                 codes.append(reject.code)
             else:
@@ -123,10 +123,10 @@ class TestUnusable:
     @pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 5), (5, 0)])
     async def test_a_picture_without_pixels_is_damaged(self, rejection: Rejection, width: int, height: int) -> None:
         assert await rejection(raw_png(width, height, 8, 2, b"\0")) is RejectCode.DAMAGED
-        bmp = bytearray(WRITTEN["bmp"])
+        bmp = bytearray(IMAGE_FILES["bmp"])
         bmp[18:26] = struct.pack("<ii", width, height)
         assert await rejection(bytes(bmp)) is RejectCode.DAMAGED
-        gif = bytearray(WRITTEN["gif"])
+        gif = bytearray(IMAGE_FILES["gif"])
         start = gif.index(b"\x2c\0\0\0\0")  # the frame's own size; the screen is as large as its frames
         gif[6:10] = gif[start + 5 : start + 9] = struct.pack("<HH", width, height)
         assert await rejection(bytes(gif)) is RejectCode.DAMAGED
@@ -145,41 +145,41 @@ class TestBombs:
 
     @pytest.mark.parametrize("side", [8_000, 13_000, 60_000])
     async def test_other_formats_that_claim_too_much(self, rejection: Rejection, side: int) -> None:
-        gif = bytearray(WRITTEN["gif"])
+        gif = bytearray(IMAGE_FILES["gif"])
         gif[6:10] = struct.pack("<HH", side, side)
         assert await rejection(bytes(gif)) is RejectCode.TOO_MANY_PIXELS
-        bmp = bytearray(WRITTEN["bmp"])
+        bmp = bytearray(IMAGE_FILES["bmp"])
         bmp[18:26] = struct.pack("<ii", side, side)
         assert await rejection(bytes(bmp)) is RejectCode.TOO_MANY_PIXELS
-        jpeg = bytearray(WRITTEN["jpeg"])
+        jpeg = bytearray(IMAGE_FILES["jpeg"])
         start = jpeg.index(b"\xff\xc0") + 5
         jpeg[start : start + 4] = struct.pack(">HH", side, side)
         assert await rejection(bytes(jpeg)) is RejectCode.TOO_MANY_PIXELS
 
     @pytest.mark.parametrize("side", [8_000, 13_000, 16_383])
     async def test_a_webp_that_claims_too_much(self, rejection: Rejection, side: int) -> None:
-        data = bytearray(WRITTEN["webp"])
+        data = bytearray(IMAGE_FILES["webp"])
         data[26:30] = struct.pack("<HH", side, side)
         assert await rejection(bytes(data)) is RejectCode.TOO_MANY_PIXELS
 
     async def test_a_text_chunk_that_unpacks_to_much(self, rejection: Rejection) -> None:
-        bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000)))
+        bomb = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000)))
         assert await rejection(raw_png(1, 1, 8, 0, b"\0\0", bomb)) is RejectCode.DAMAGED
 
 
 def read(data: bytes) -> None:
     """All that the stage does to a file's bytes."""
-    image, _ = decode(data, LIMIT)
-    as_png(image)
-    as_thumbnail(image)
+    image, _ = decode_image(data, LIMIT)
+    encode_canonical_png(image)
+    encode_thumbnail(image)
 
 
 class TestFuzz:
-    @pytest.mark.parametrize("name", WRITTEN)
+    @pytest.mark.parametrize("name", IMAGE_FILES)
     @settings(max_examples=60)
     @given(data=st.data())
     def test_hostile_bytes_are_read_or_rejected_and_nothing_else(self, name: str, data: st.DataObject) -> None:
-        file = bytearray(WRITTEN[name])
+        file = bytearray(IMAGE_FILES[name])
         for _ in range(data.draw(st.integers(1, 8))):
             file[data.draw(st.integers(0, min(len(file), 400) - 1))] = data.draw(st.integers(0, 255))
         with suppress(Reject):
@@ -214,4 +214,4 @@ class TestFuzz:
     ) -> None:
         """Mutated bytes mostly fail a PNG's checksums; these parts pass them."""
         with suppress(Reject):
-            read(raw_png(*size, *depth, rows, *(chunk(kind, body) for kind, body in chunks)))
+            read(raw_png(*size, *depth, rows, *(png_chunk(kind, body) for kind, body in chunks)))

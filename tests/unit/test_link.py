@@ -6,11 +6,11 @@ import pytest
 from contracts.envelope import Origin
 from contracts.errors import BlobMissing, Retry
 from contracts.events import Calibration, Evidence, ImageEmbedded, ImageFingerprinted, ImageReposted, Quad
-from contracts.ports import Compared
+from contracts.ports import PrintComparison
 from infra.vectors.index import EmbeddedIndex
-from stages.link import FEW, FEW_FEATURES, STAGE, Deps, handle
-from stages.matching import Prints
-from stages.persist import fields_of
+from stages.link import FIRST_CANDIDATES, MIN_DISTINCTIVE_FEATURES, STAGE, Deps, handle
+from stages.matching import ArchiveFingerprints
+from stages.persist import build_fields
 from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures, MemoryJournal
 
 MATCHING = Calibration(match_at=0.9, possible_at=0.6)
@@ -48,7 +48,7 @@ class Guild:
         self.features.add(guild, "g1", image_id, await self.blobs.put(image_id.encode()))
         self.features.shared.append(image_id)
         if probability is not None:
-            self.comparing.results[image_id.encode()] = Compared(probability, evidence or Evidence(by="points"))
+            self.comparing.results[image_id.encode()] = PrintComparison(probability, evidence or Evidence(by="points"))
         self.catalogue.documents[image_id] = {
             "discord_message_id": message_id or f"m{image_id}",
             "metadata": {"upload_timestamp": f"2026-01-{day:02}T12:00:00+00:00"},
@@ -69,7 +69,7 @@ class Guild:
 
     @property
     def deps(self) -> Deps:
-        prints = Prints(self.features, self.comparing, self.blobs)
+        prints = ArchiveFingerprints(self.features, self.comparing, self.blobs)
         return Deps(self.journal, self.index, self.catalogue, prints, MATCHING, lambda: self.serves)
 
 
@@ -102,10 +102,10 @@ async def test_where_hardly_anything_stands_out_a_near_vector_is_enough(guild: G
     await guild.post("10", 0.3, day=1, degrees=10)
     await guild.post("11", 0.3, day=2, degrees=40)
     await guild.post("20", day=3, degrees=10)
-    (fact,) = await guild.link("20", features=FEW_FEATURES - 1)
+    (fact,) = await guild.link("20", features=MIN_DISTINCTIVE_FEATURES - 1)
     assert fact.same_as == "10"
     assert fact.score == pytest.approx(1, abs=1e-3)
-    assert await guild.link("20", features=FEW_FEATURES) == []
+    assert await guild.link("20", features=MIN_DISTINCTIVE_FEATURES) == []
 
 
 async def test_what_has_no_readable_fingerprint_is_linked_by_its_vector(guild: Guild) -> None:
@@ -174,7 +174,7 @@ async def test_whichever_is_recorded_later_the_fingerprint_or_the_vector_finds_b
 
 
 async def test_the_first_of_very_many_posts_is_found_and_each_is_compared_once(guild: Guild) -> None:
-    for number in range(10 * FEW):
+    for number in range(10 * FIRST_CANDIDATES):
         await guild.post(f"{number:03}", day=2)
     await guild.post("first", day=1)
     await guild.post("new", day=3)
@@ -233,7 +233,7 @@ async def test_what_another_generation_linked_is_not_linked_again_but_the_same_o
     await guild.post("20", day=2)
     guild.features.add("7", "g2", "10", await guild.blobs.put(b"10"))
     (fact,) = await guild.link("20")
-    await guild.catalogue.merge("20", fields_of(fact))
+    await guild.catalogue.merge("20", build_fields(fact))
     assert await guild.link("20", generation="g2") == []
     assert await guild.link("20") == [fact]
 

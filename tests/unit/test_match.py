@@ -9,8 +9,8 @@ import pytest
 from contracts.events import By, Calibration, Filters, LocalReply, Match, Person, Question, SearchEmbedded, SearchMatched
 from contracts.ports import Neighbour, VectorSearch
 from infra.vectors.index import EmbeddedIndex
-from stages.match import MOST_POSTS, STAGE, Deps, handle, matches_of, verdict_of
-from stages.matching import passes
+from stages.match import MAX_POSTS, STAGE, Deps, handle, judge_similarity, select_possible
+from stages.matching import passes_filters
 from tests.support.fakes import MemoryCatalogue
 
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.6)
@@ -100,7 +100,7 @@ class Returns:
     ) -> Sequence[Neighbour]:
         return [Neighbour(str(number), score) for number, score in enumerate(self.scores)]
 
-    async def like(
+    async def find_similar(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
         return []
@@ -111,12 +111,12 @@ class Returns:
     [(1.0, "match"), (0.9, "match"), (0.899999, "possible"), (0.6, "possible"), (0.599999, "none"), (-1.0, "none"), (None, "none")],
 )
 def test_the_best_score_is_read_by_the_encoders_calibration(score: float | None, verdict: str) -> None:
-    assert verdict_of(score, CALIBRATION) == verdict
+    assert judge_similarity(score, CALIBRATION) == verdict
 
 
 def test_scores_are_clipped_rounded_and_kept_in_order() -> None:
     found = [Neighbour("1", 1.00001), Neighbour("2", 0.87654321), Neighbour("3", 0.6), Neighbour("4", 0.59)]
-    assert matches_of(found, CALIBRATION) == (
+    assert select_possible(found, CALIBRATION) == (
         Match(image_id="1", score=1.0),
         Match(image_id="2", score=0.876543),
         Match(image_id="3", score=0.6),
@@ -196,7 +196,7 @@ async def test_a_piece_posted_hundreds_of_times_hides_no_other() -> None:
     copies = [(f"a{number:03}", 1.0) for number in range(300)]
     fact = await matched_in(circle(*copies, ("b", 40), ("c", -40)), embedded())
     assert [match.image_id for match in fact.matches] == ["a000", "b", "c"]
-    assert fact.matches[0].posts == tuple(f"a{number:03}" for number in range(1, MOST_POSTS + 1))
+    assert fact.matches[0].posts == tuple(f"a{number:03}" for number in range(1, MAX_POSTS + 1))
 
 
 async def test_posts_that_the_asker_may_not_read_are_not_told() -> None:
@@ -229,8 +229,8 @@ def moment(day: int, hour: int = 12) -> datetime:
     ],
 )
 def test_filters_are_about_the_author_and_the_time_of_the_post(filters: Filters, let_through: bool) -> None:
-    assert passes(document("5", 3), filters) is let_through
-    assert not passes({"media": {}}, filters)
+    assert passes_filters(document("5", 3), filters) is let_through
+    assert not passes_filters({"media": {}}, filters)
 
 
 async def test_an_answer_is_limited_to_what_the_filters_let_through() -> None:

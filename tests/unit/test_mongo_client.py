@@ -16,7 +16,7 @@ from pymongo.errors import (
 )
 
 from contracts.errors import MapSeekError, Unavailable
-from infra.mongo.client import connect, outages
+from infra.mongo.client import open_database, translate_outages
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from infra.mongo.client import connect, outages
 )
 async def test_a_bad_connection_string_is_refused_without_giving_it_away(uri: str) -> None:
     with pytest.raises(MapSeekError, match="mongodb://user:password@host:27017") as failure:
-        connect(uri, "mapseek")
+        open_database(uri, "mapseek")
     assert "s3cret" not in "".join(traceback.format_exception(failure.value, chain=True)).replace(repr(uri), "")
 
 
@@ -53,12 +53,12 @@ async def test_a_bad_connection_string_is_refused_without_giving_it_away(uri: st
     ],
 )
 def test_a_server_that_is_down_or_refuses_us_is_unavailable(error: PyMongoError) -> None:
-    with pytest.raises(Unavailable, match=r"^catalogue is unavailable: ") as failure, outages("catalogue"):
+    with pytest.raises(Unavailable, match=r"^catalogue is unavailable: ") as failure, translate_outages("catalogue"):
         raise error
     assert failure.value.dependency == "catalogue"
 
 
 @pytest.mark.parametrize("error", [OperationFailure("bad query", code=2), DuplicateKeyError("twice", code=11000), KeyError("bug")])
 def test_a_bug_stays_a_bug(error: Exception) -> None:
-    with pytest.raises(type(error)), outages("catalogue"):
+    with pytest.raises(type(error)), translate_outages("catalogue"):
         raise error

@@ -15,9 +15,9 @@ from pymongo.errors import OperationFailure
 from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import Neighbour
 from infra.mongo.client import Database, from_binary, to_binary
-from infra.mongo.vectors import AtlasSearch, cosine, index_definition, search_pipeline
+from infra.mongo.vectors import AtlasSearch, cosine_from_score, index_definition, search_pipeline
 from infra.nats.journal import JetStreamJournal
-from pipeline.container import Wiring
+from pipeline.container import Container
 from pipeline.settings import Settings
 
 VECTOR = struct.pack("<2f", 0.6, -0.8)
@@ -61,7 +61,7 @@ def test_every_filtered_field_is_declared_in_the_index() -> None:
 
 @pytest.mark.parametrize(("score", "similarity"), [(1.0, 1.0), (0.5, 0.0), (0.0, -1.0), (0.95, 0.9)])
 def test_scores_are_cosines(score: float, similarity: float) -> None:
-    assert cosine(score) == pytest.approx(similarity)
+    assert cosine_from_score(score) == pytest.approx(similarity)
 
 
 def test_vectors_keep_every_bit() -> None:
@@ -166,28 +166,30 @@ async def built(server: SearchServer, vectors: AtlasSearch) -> SearchServer:
     return server
 
 
-async def like(vectors: AtlasSearch, image_id: str, *, guild: str = "7", at_least: float = 0.5, top: int = 200) -> list[Neighbour]:
-    return list(await vectors.like(guild, "g1", image_id, at_least=at_least, top=top, channels=None))
+async def find_similar(
+    vectors: AtlasSearch, image_id: str, *, guild: str = "7", at_least: float = 0.5, top: int = 200
+) -> list[Neighbour]:
+    return list(await vectors.find_similar(guild, "g1", image_id, at_least=at_least, top=top, channels=None))
 
 
 @pytest.mark.usefixtures("built")
 async def test_an_image_is_no_neighbour_of_itself(vectors: AtlasSearch) -> None:
-    assert await like(vectors, "1") == [Neighbour("2", 0.5)]
-    assert await like(vectors, "1", at_least=0.51) == []
+    assert await find_similar(vectors, "1") == [Neighbour("2", 0.5)]
+    assert await find_similar(vectors, "1", at_least=0.51) == []
 
 
 @pytest.mark.usefixtures("built")
 @pytest.mark.parametrize(("guild", "image_id"), [("7", "2"), ("7", "3"), ("8", "1")], ids=["no vector", "unknown", "elsewhere"])
 async def test_an_image_without_a_vector_is_like_nothing(vectors: AtlasSearch, guild: str, image_id: str) -> None:
-    assert await like(vectors, image_id, guild=guild) == []
+    assert await find_similar(vectors, image_id, guild=guild) == []
 
 
 async def test_an_image_with_many_alike_is_asked_about_until_there_are_enough(built: SearchServer, vectors: AtlasSearch) -> None:
     built.found = [{"_id": str(number), "score": 0.9} for number in range(1, 500)]
-    assert [found.image_id for found in await like(vectors, "1", top=100)] == [str(number) for number in range(2, 102)]
+    assert [found.image_id for found in await find_similar(vectors, "1", top=100)] == [str(number) for number in range(2, 102)]
     assert built.limits == [17, 65, 101]
     built.found[20:] = [{"_id": "x", "score": 0.6}] * 100
-    assert [found.image_id for found in await like(vectors, "1", top=100)] == [str(number) for number in range(2, 21)]
+    assert [found.image_id for found in await find_similar(vectors, "1", top=100)] == [str(number) for number in range(2, 21)]
     assert built.limits[3:] == [17, 65]
 
 
@@ -229,8 +231,8 @@ async def test_whoever_drops_a_generation_has_its_index_deleted_where_the_server
     monkeypatch.setattr("pipeline.container.open_atlas_search", AsyncMock(return_value=vectors))
     chosen = settings(vectors=searched_by, mongodb_uri="mongodb://localhost")
     async with AsyncExitStack() as stack:
-        wiring = Wiring(chosen, tmp_path, cast(Client, None), cast(JetStreamJournal, None), stack)
-        await wiring.vectors_dropped("g1")
+        container = Container(chosen, tmp_path, cast(Client, None), cast(JetStreamJournal, None), stack)
+        await container.drop_vector_index("g1")
         assert [index["name"] for index in built.indexes] == left
 
 

@@ -13,13 +13,13 @@ from contracts.ports import Notice
 from contracts.state import GuildSettings
 from contracts.subjects import settings_key
 from stages import notify
-from tests.support.facts import ALERT, ALEX, MOMENT, one_of_each
+from tests.support.facts import ALERT, ALEX, MOMENT, example_facts
 from tests.support.fakes import MemoryAlerts, MemoryCatalogue, MemoryJournal, MemoryState
 
 ORIGIN = Origin("test")
 TRIGGERED = AlertTriggered(**ALERT, image_id="9", score=0.97, channel_id="8", locale="de", age_restricted=True)
 REPOSTED = ImageReposted(guild_id="7", channel_id="8", image_id="9", generation="g1", same_as="3", score=0.98)
-SET = next(fact for fact in one_of_each() if isinstance(fact, AlertSet))
+SET = next(fact for fact in example_facts() if isinstance(fact, AlertSet))
 
 
 @dataclass
@@ -39,7 +39,7 @@ class MemoryNotices:
     async def mark_repost(self, notice: Notice, style: Literal["reaction", "reply"]) -> None:
         self.marked.append((notice, style))
 
-    async def tell(
+    async def notify_person(
         self, notice: Notice, person: Person, channel_id: str, alert_id: str
     ) -> Literal["direct", "mention", "undeliverable"]:
         self.told.append((notice, person, channel_id, alert_id))

@@ -28,7 +28,7 @@ from contracts.events import (
     StoredFile,
 )
 from infra.sqlite.catalogue import SqliteCatalogue, open_sqlite_catalogue
-from stages.persist import STAGE, Deps, fields_of, handle
+from stages.persist import STAGE, Deps, build_fields, handle
 
 WHERE = {"guild_id": "7", "channel_id": "70", "image_id": "1"}
 WHEN = datetime(2025, 3, 1, 13, 0, tzinfo=timezone(timedelta(hours=1)))
@@ -127,12 +127,12 @@ async def play(catalogue: SqliteCatalogue, *facts: ImageFact) -> list[Fact]:
     ],
 )
 def test_each_fact_settles_its_fields(fact: ImageFact, fields: dict[str, Any]) -> None:
-    assert fields_of(fact) == fields
+    assert build_fields(fact) == fields
 
 
 def test_what_discord_did_not_tell_is_none() -> None:
     bare = POSTED.model_copy(update={"width": None, "size": None, "content_type": None, "source": StoredFile(blob="c" * 64)})
-    fields = fields_of(bare)
+    fields = build_fields(bare)
     assert fields["image_url"] == bare.message_link
     assert fields["metadata"]["image_dimensions"] is None
     assert fields["metadata"]["file_size"] is None
@@ -141,7 +141,7 @@ def test_what_discord_did_not_tell_is_none() -> None:
 
 def test_a_fact_without_fields_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(TypeError, match=r"image\.indexed"):
-        fields_of(ImageIndexed(**WHERE, generation="g1"))
+        build_fields(ImageIndexed(**WHERE, generation="g1"))
 
 
 async def test_an_image_of_a_thread_is_known_by_the_channel_whose_readers_may_see_it(catalogue: SqliteCatalogue) -> None:
@@ -214,7 +214,7 @@ async def test_the_fingerprint_is_that_of_the_latest_method_whichever_generation
     ]
     await play(catalogue, POSTED, *(found[number] for number in order))
     kept = (await catalogue.entries(["1"]))["1"].document["fingerprint"]
-    assert kept == fields_of(found[3])["fingerprint"]
+    assert kept == build_fields(found[3])["fingerprint"]
     assert await catalogue.uses("1" * 64)
     assert not await catalogue.uses("f" * 64)
 
@@ -243,7 +243,7 @@ async def test_a_removed_image_is_never_indexed_again_and_what_came_too_late_is_
     assert await play(catalogue, *late) == [ImageResurfaced(**WHERE, late=fact.name) for fact in late]
     assert await catalogue.entries(["1"]) == {}
     assert await catalogue.vector("1", "g1") is None
-    assert await catalogue.removed("1")
+    assert await catalogue.is_removed("1")
 
 
 async def test_neither_the_post_nor_the_removal_of_a_removed_image_is_told_so_that_nothing_goes_round_for_ever(
@@ -262,4 +262,4 @@ def test_the_stage_says_what_it_does() -> None:
 
 
 def test_the_time_is_that_of_the_post_in_utc() -> None:
-    assert datetime.fromisoformat(fields_of(POSTED)["metadata"]["upload_timestamp"]) == WHEN.astimezone(UTC)
+    assert datetime.fromisoformat(build_fields(POSTED)["metadata"]["upload_timestamp"]) == WHEN.astimezone(UTC)

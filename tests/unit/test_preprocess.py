@@ -22,9 +22,9 @@ from contracts.events import (
 )
 from infra.blobs.files import FileBlobStore, open_blob_store
 from stages import preprocess
-from stages.canonical_image import as_png, as_stored_png, as_thumbnail, decode
-from stages.preprocess import PREPROCESSING, STAGE, Deps, handle
-from tests.support.files import WRITTEN, as_ycck, chunk, mirrored, noise, raw_png, saved
+from stages.canonical_image import decode_image, encode_canonical_png, encode_thumbnail, encode_uncompressed_png
+from stages.preprocess import DEFAULT_PREPROCESSING, STAGE, Deps, handle
+from tests.support.files import IMAGE_FILES, as_ycck, decode_mirrored, encode_image, noise_pixels, png_chunk, raw_png
 
 LIMIT = 50_000_000
 WHITE, BLACK, RED, GREEN, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -33,7 +33,7 @@ QUESTION = Question(asker=Person(id="5", name="ann"), requested_at=datetime(2026
 
 
 def canonical(data: bytes) -> Image.Image:
-    image, _ = decode(data, LIMIT)
+    image, _ = decode_image(data, LIMIT)
     assert image.mode == "RGB"
     assert image.info == {}
     return image
@@ -59,34 +59,34 @@ def palette_strip(colours: Sequence[tuple[int, int, int]]) -> Image.Image:
 
 class TestModes:
     def test_rgb_is_untouched(self) -> None:
-        pixels = noise()
-        assert np.array_equal(np.asarray(canonical(saved(Image.fromarray(pixels), "PNG"))), pixels)
+        pixels = noise_pixels()
+        assert np.array_equal(np.asarray(canonical(encode_image(Image.fromarray(pixels), "PNG"))), pixels)
 
     def test_transparency_lies_in_front_of_white(self) -> None:
-        data = saved(strip("RGBA", [(9, 8, 7, 255), (0, 0, 0, 0), (0, 0, 0, 128), (255, 0, 0, 51)]), "PNG")
+        data = encode_image(strip("RGBA", [(9, 8, 7, 255), (0, 0, 0, 0), (0, 0, 0, 128), (255, 0, 0, 51)]), "PNG")
         assert row(canonical(data)) == [(9, 8, 7), WHITE, (127, 127, 127), (255, 204, 204)]
 
     def test_palette(self) -> None:
-        assert row(canonical(saved(palette_strip([RED, GREEN, BLUE]), "PNG"))) == [RED, GREEN, BLUE]
+        assert row(canonical(encode_image(palette_strip([RED, GREEN, BLUE]), "PNG"))) == [RED, GREEN, BLUE]
 
     def test_palette_with_one_transparent_colour(self) -> None:
-        assert row(canonical(saved(palette_strip([RED, GREEN, BLUE]), "PNG", transparency=1))) == [RED, WHITE, BLUE]
+        assert row(canonical(encode_image(palette_strip([RED, GREEN, BLUE]), "PNG", transparency=1))) == [RED, WHITE, BLUE]
 
     def test_palette_with_an_alpha_for_each_colour(self) -> None:
-        data = saved(palette_strip([RED, GREEN, BLACK]), "PNG", transparency=bytes([255, 0, 128]))
+        data = encode_image(palette_strip([RED, GREEN, BLACK]), "PNG", transparency=bytes([255, 0, 128]))
         assert row(canonical(data)) == [RED, WHITE, (127, 127, 127)]
 
     def test_one_bit(self) -> None:
-        assert row(canonical(saved(strip("1", [0, 255, 0]), "PNG"))) == [BLACK, WHITE, BLACK]
+        assert row(canonical(encode_image(strip("1", [0, 255, 0]), "PNG"))) == [BLACK, WHITE, BLACK]
 
     def test_one_bit_with_a_transparent_colour(self) -> None:
-        assert row(canonical(raw_png(2, 1, 1, 0, b"\0\x40", chunk(b"tRNS", b"\0\0")))) == [WHITE, WHITE]
+        assert row(canonical(raw_png(2, 1, 1, 0, b"\0\x40", png_chunk(b"tRNS", b"\0\0")))) == [WHITE, WHITE]
 
     def test_grey(self) -> None:
-        assert row(canonical(saved(strip("L", [0, 77, 255]), "PNG"))) == [BLACK, (77, 77, 77), WHITE]
+        assert row(canonical(encode_image(strip("L", [0, 77, 255]), "PNG"))) == [BLACK, (77, 77, 77), WHITE]
 
     def test_grey_with_alpha(self) -> None:
-        data = saved(strip("LA", [(77, 255), (77, 0), (0, 128)]), "PNG")
+        data = encode_image(strip("LA", [(77, 255), (77, 0), (0, 128)]), "PNG")
         assert row(canonical(data)) == [(77, 77, 77), WHITE, (127, 127, 127)]
 
     @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ class TestModes:
         ],
     )
     def test_grey_with_a_transparent_colour(self, bits: int, rows: bytes, transparent: int, expected: list[int]) -> None:
-        data = raw_png(4, 1, bits, 0, rows, chunk(b"tRNS", struct.pack(">H", transparent)))
+        data = raw_png(4, 1, bits, 0, rows, png_chunk(b"tRNS", struct.pack(">H", transparent)))
         assert row(canonical(data)) == [(grey, grey, grey) for grey in expected]
 
     def test_rgb_with_a_transparent_colour(self) -> None:
-        data = raw_png(2, 1, 8, 2, b"\0\x12\x34\x56\x01\x02\x03", chunk(b"tRNS", struct.pack(">3H", 0x12, 0x34, 0x56)))
+        data = raw_png(2, 1, 8, 2, b"\0\x12\x34\x56\x01\x02\x03", png_chunk(b"tRNS", struct.pack(">3H", 0x12, 0x34, 0x56)))
         assert row(canonical(data)) == [WHITE, (1, 2, 3)]
 
     def test_16_bit_grey_is_scaled_not_clipped(self) -> None:
@@ -111,7 +111,7 @@ class TestModes:
 
     def test_16_bit_grey_with_a_transparent_colour(self) -> None:
         rows = b"\0" + struct.pack(">3H", 0x1234, 0x1235, 0)
-        assert row(canonical(raw_png(3, 1, 16, 0, rows, chunk(b"tRNS", b"\x12\x34")))) == [WHITE, (0x12,) * 3, BLACK]
+        assert row(canonical(raw_png(3, 1, 16, 0, rows, png_chunk(b"tRNS", b"\x12\x34")))) == [WHITE, (0x12,) * 3, BLACK]
 
     def test_16_bit_grey_with_alpha(self) -> None:
         rows = b"\0" + struct.pack(">4H", 0x12FF, 0xFFFF, 0, 0x80FF)
@@ -123,7 +123,7 @@ class TestModes:
 
     def test_16_bit_rgb_with_a_transparent_colour(self) -> None:
         colour = struct.pack(">3H", 0x1234, 0x5678, 0x9ABC)
-        data = raw_png(2, 1, 16, 2, b"\0" + colour + struct.pack(">3H", 0x100, 0x200, 0x300), chunk(b"tRNS", colour))
+        data = raw_png(2, 1, 16, 2, b"\0" + colour + struct.pack(">3H", 0x100, 0x200, 0x300), png_chunk(b"tRNS", colour))
         assert row(canonical(data)) == [WHITE, (1, 2, 3)]
 
     def test_16_bit_rgb_with_alpha(self) -> None:
@@ -135,7 +135,7 @@ class TestModes:
         """Adobe stores ink inverted, plain or (transform 2) as YCCK."""
         inks = {BLACK: (0, 0, 0, 255), WHITE: (0, 0, 0, 0), (155, 155, 155): (100, 100, 100, 0)}
         for expected, ink in inks.items():
-            data = saved(Image.new("CMYK", (16, 16), ink), "JPEG", quality=100)
+            data = encode_image(Image.new("CMYK", (16, 16), ink), "JPEG", quality=100)
             if adobe_transform == 2:
                 data = as_ycck(data)
             image = canonical(data)
@@ -143,46 +143,46 @@ class TestModes:
             assert np.abs(np.asarray(image, dtype=int) - expected).max() <= 2
 
     def test_cmyk_colours(self) -> None:
-        data = saved(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100, subsampling=0)
+        data = encode_image(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=100, subsampling=0)
         assert np.abs(np.asarray(canonical(data), dtype=int) - RED).max() <= 2
 
 
 class TestFormats:
     @pytest.mark.parametrize("name", ["png", "lossless", "bmp"])
     def test_a_lossless_format_keeps_every_pixel(self, name: str) -> None:
-        assert np.array_equal(np.asarray(canonical(WRITTEN[name])), noise())
+        assert np.array_equal(np.asarray(canonical(IMAGE_FILES[name])), noise_pixels())
 
     @pytest.mark.parametrize("name", ["jpeg", "progressive", "webp"])
     def test_a_lossy_format_gives_what_it_holds(self, name: str) -> None:
-        expected = np.asarray(Image.open(io.BytesIO(WRITTEN[name])).convert("RGB"))
-        assert np.array_equal(np.asarray(canonical(WRITTEN[name])), expected)
+        expected = np.asarray(Image.open(io.BytesIO(IMAGE_FILES[name])).convert("RGB"))
+        assert np.array_equal(np.asarray(canonical(IMAGE_FILES[name])), expected)
 
     @pytest.mark.parametrize(
         ("name", "expected"), [("png", "png"), ("apng", "png"), ("jpeg", "jpeg"), ("webp", "webp"), ("gif", "gif"), ("bmp", "bmp")]
     )
     def test_the_format_is_named_by_content(self, name: str, expected: str) -> None:
-        assert decode(WRITTEN[name], LIMIT)[1] == expected
+        assert decode_image(IMAGE_FILES[name], LIMIT)[1] == expected
 
     def test_a_camera_jpeg_with_a_preview_appended_is_a_jpeg(self) -> None:
-        data = saved(FRAMES[0], "MPO", save_all=True, append_images=FRAMES[1:])
-        image, kind = decode(data, LIMIT)
+        data = encode_image(FRAMES[0], "MPO", save_all=True, append_images=FRAMES[1:])
+        image, kind = decode_image(data, LIMIT)
         assert kind == "jpeg"
         assert np.abs(np.asarray(image, dtype=int) - RED).max() <= 2
 
     @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
     def test_of_an_animation_the_first_frame_counts(self, kind: str) -> None:
         options = {"lossless": True} if kind == "WEBP" else {}
-        image = canonical(saved(FRAMES[0], kind, save_all=True, append_images=FRAMES[1:], duration=50, **options))
+        image = canonical(encode_image(FRAMES[0], kind, save_all=True, append_images=FRAMES[1:], duration=50, **options))
         assert image.getcolors() == [(64, RED)]
 
     def test_a_gif_with_a_transparent_colour(self) -> None:
-        assert row(canonical(saved(palette_strip([RED, GREEN, BLUE]), "GIF", transparency=2))) == [RED, GREEN, WHITE]
+        assert row(canonical(encode_image(palette_strip([RED, GREEN, BLUE]), "GIF", transparency=2))) == [RED, GREEN, WHITE]
 
     @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA"])
     def test_bmp_modes(self, mode: str) -> None:
-        image = Image.fromarray(noise()).convert(mode)
-        expected = image.convert("RGB") if mode != "RGBA" else Image.fromarray(noise())
-        assert np.array_equal(np.asarray(canonical(saved(image, "BMP"))), np.asarray(expected))
+        image = Image.fromarray(noise_pixels()).convert(mode)
+        expected = image.convert("RGB") if mode != "RGBA" else Image.fromarray(noise_pixels())
+        assert np.array_equal(np.asarray(canonical(encode_image(image, "BMP"))), np.asarray(expected))
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -204,34 +204,36 @@ class TestFormats:
         exif = Image.Exif()
         exif[0x0112] = orientation
         options = {"quality": 100, "subsampling": 0} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
-        image = canonical(saved(stored, kind, exif=exif, **options))
+        image = canonical(encode_image(stored, kind, exif=exif, **options))
         assert image.size == (32, 16)
         assert np.abs(np.asarray(image, dtype=int) - np.asarray(upright)).max() <= 3
 
     @pytest.mark.parametrize("exif", [b"Exif\0\0garbage!", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\0"])
     def test_broken_exif_does_not_make_a_picture_unreadable(self, exif: bytes) -> None:
-        assert canonical(saved(FRAMES[0], "PNG", exif=exif)).getcolors() == [(64, RED)]
+        assert canonical(encode_image(FRAMES[0], "PNG", exif=exif)).getcolors() == [(64, RED)]
 
     def test_a_nonsense_orientation_is_ignored(self) -> None:
         exif = Image.Exif()
         exif[0x0112] = 42
-        assert canonical(saved(FRAMES[0], "PNG", exif=exif)).getcolors() == [(64, RED)]
+        assert canonical(encode_image(FRAMES[0], "PNG", exif=exif)).getcolors() == [(64, RED)]
 
 
 class TestOutputs:
     def test_the_png_is_pixel_identical_and_deterministic(self) -> None:
-        image = canonical(WRITTEN["png"])
-        first, second = as_png(image), as_png(canonical(WRITTEN["lossless"]))
+        image = canonical(IMAGE_FILES["png"])
+        first, second = encode_canonical_png(image), encode_canonical_png(canonical(IMAGE_FILES["lossless"]))
         assert first == second
-        assert np.array_equal(np.asarray(canonical(first)), noise())
-        assert as_png(canonical(first)) == first
+        assert np.array_equal(np.asarray(canonical(first)), noise_pixels())
+        assert encode_canonical_png(canonical(first)) == first
 
     def test_the_outputs_carry_no_metadata(self) -> None:
         exif = Image.Exif()
         exif[0x010E] = "taken at home"
-        data = saved(Image.fromarray(noise()), "JPEG", exif=exif, icc_profile=b"profile", dpi=(300, 300), comment=b"hello")
+        data = encode_image(
+            Image.fromarray(noise_pixels()), "JPEG", exif=exif, icc_profile=b"profile", dpi=(300, 300), comment=b"hello"
+        )
         image = canonical(data)
-        for output in (as_png(image), as_stored_png(image), as_thumbnail(image)):
+        for output in (encode_canonical_png(image), encode_uncompressed_png(image), encode_thumbnail(image)):
             again = Image.open(io.BytesIO(output))
             assert not {"exif", "icc_profile", "dpi", "comment", "xmp"} & set(again.info)
             assert b"taken at home" not in output
@@ -241,7 +243,7 @@ class TestOutputs:
     )
     def test_a_thumbnail_fits_256_and_is_never_enlarged(self, size: tuple[int, int], expected: tuple[int, int]) -> None:
         image = Image.new("RGB", size, RED)
-        thumbnail = Image.open(io.BytesIO(as_thumbnail(image)))
+        thumbnail = Image.open(io.BytesIO(encode_thumbnail(image)))
         assert (thumbnail.format, thumbnail.size) == ("WEBP", expected)
         assert np.abs(np.asarray(thumbnail.convert("RGB"), dtype=int) - RED).max() <= 8
         assert image.size == size
@@ -261,27 +263,27 @@ def asked(blob: str) -> SearchDownloaded:
 
 
 def newest() -> tuple[str, ...]:
-    return (PREPROCESSING,)
+    return (DEFAULT_PREPROCESSING,)
 
 
 class TestStage:
     async def test_an_archived_image_gets_pixels_and_a_thumbnail(self, blobs: FileBlobStore) -> None:
-        (fact,) = await handle(downloaded(await blobs.put(WRITTEN["png"])), Deps(blobs, newest))
+        (fact,) = await handle(downloaded(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, newest))
         assert isinstance(fact, ImagePreprocessed)
         assert (fact.guild_id, fact.channel_id, fact.image_id) == ("1", "2", "3")
-        assert (fact.width, fact.height, fact.format, fact.preprocessing) == (60, 40, "png", PREPROCESSING)
-        assert np.array_equal(np.asarray(Image.open(io.BytesIO(await blobs.get(fact.pixels)))), noise())
+        assert (fact.width, fact.height, fact.format, fact.preprocessing) == (60, 40, "png", DEFAULT_PREPROCESSING)
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(await blobs.get(fact.pixels)))), noise_pixels())
         assert Image.open(io.BytesIO(await blobs.get(fact.thumbnail))).size == (60, 40)
 
     async def test_an_asked_image_gets_pixels_only(self, blobs: FileBlobStore, tmp_path: Path) -> None:
-        (fact,) = await handle(asked(await blobs.put(WRITTEN["png"])), Deps(blobs, newest))
+        (fact,) = await handle(asked(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, newest))
         assert isinstance(fact, SearchPreprocessed)
         assert (fact.guild_id, fact.search_id, fact.question) == ("1", "9", QUESTION)
-        assert (fact.width, fact.height, fact.preprocessing) == (60, 40, PREPROCESSING)
+        assert (fact.width, fact.height, fact.preprocessing) == (60, 40, DEFAULT_PREPROCESSING)
         assert sum(path.is_file() for path in tmp_path.rglob("*")) == 2
 
     async def test_both_lanes_give_the_same_pixels(self, blobs: FileBlobStore) -> None:
-        blob = await blobs.put(WRITTEN["jpeg"])
+        blob = await blobs.put(IMAGE_FILES["jpeg"])
         (image,) = await handle(downloaded(blob), Deps(blobs, newest))
         (search,) = await handle(asked(blob), Deps(blobs, newest))
         assert isinstance(image, ImagePreprocessed)
@@ -295,12 +297,12 @@ class TestStage:
     ) -> None:
         exif = Image.Exif()
         exif[0x0112] = orientation
-        blob = await blobs.put(saved(Image.new("RGB", (4000, 3000), (200, 30, 30)), kind, exif=exif))
+        blob = await blobs.put(encode_image(Image.new("RGB", (4000, 3000), (200, 30, 30)), kind, exif=exif))
         (image,) = await handle(downloaded(blob), Deps(blobs, newest))
         (search,) = await handle(asked(blob), Deps(blobs, newest))
         assert isinstance(image, ImagePreprocessed)
         assert isinstance(search, SearchPreprocessed)
-        long, short = preprocess.QUESTION_LONGEST, preprocess.QUESTION_LONGEST * 3 // 4
+        long, short = preprocess.MAX_QUERY_SIDE_PX, preprocess.MAX_QUERY_SIDE_PX * 3 // 4
         assert (image.width, image.height) == ((3000, 4000) if orientation == 6 else (4000, 3000))
         assert (search.width, search.height) == ((short, long) if orientation == 6 else (long, short))
         shown = np.asarray(Image.open(io.BytesIO(await blobs.get(search.pixels))))
@@ -308,11 +310,11 @@ class TestStage:
         assert np.abs(shown.astype(int) - (200, 30, 30)).max() <= 3
 
     async def test_a_replay_gives_the_same_fact(self, blobs: FileBlobStore) -> None:
-        event = downloaded(await blobs.put(WRITTEN["jpeg"]))
+        event = downloaded(await blobs.put(IMAGE_FILES["jpeg"]))
         assert await handle(event, Deps(blobs, newest)) == await handle(event, Deps(blobs, newest))
 
     async def test_the_pixel_limit_is_a_dependency(self, blobs: FileBlobStore) -> None:
-        event = downloaded(await blobs.put(WRITTEN["png"]))
+        event = downloaded(await blobs.put(IMAGE_FILES["png"]))
         with pytest.raises(Reject) as info:
             await handle(event, Deps(blobs, newest, max_pixels=2399))
         assert info.value.code is RejectCode.TOO_MANY_PIXELS
@@ -323,9 +325,9 @@ class TestStage:
             await handle(downloaded("0" * 64), Deps(blobs, newest))
 
     async def test_every_version_that_is_needed_now_is_made(self, blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)
+        monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
         needed = ["p1"]
-        event, deps = downloaded(await blobs.put(WRITTEN["png"])), Deps(blobs, lambda: tuple(needed))
+        event, deps = downloaded(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, lambda: tuple(needed))
         (before,) = await handle(event, deps)
         needed.append("p2")
         first, second = await handle(event, deps)
@@ -333,25 +335,25 @@ class TestStage:
         assert isinstance(first, ImagePreprocessed)
         assert isinstance(second, ImagePreprocessed)
         assert (first.key, second.key) == (("1", "3", "p1"), ("1", "3", "p2"))
-        for fact, pixels in ((first, noise()), (second, noise()[:, ::-1])):
+        for fact, pixels in ((first, noise_pixels()), (second, noise_pixels()[:, ::-1])):
             assert np.array_equal(np.asarray(Image.open(io.BytesIO(await blobs.get(fact.pixels)))), pixels)
 
     def test_a_canonical_picture_is_made_of_the_same_version_as_it_is_and_of_another_anew(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(preprocess.VERSIONS, "p2", mirrored)
-        kept = as_png(canonical(WRITTEN["jpeg"]))
-        assert preprocess.preprocessed_again(kept, "p1", LIMIT) == kept
-        again = Image.open(io.BytesIO(preprocess.preprocessed_again(kept, "p2", LIMIT)))
+        monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
+        kept = encode_canonical_png(canonical(IMAGE_FILES["jpeg"]))
+        assert preprocess.preprocess_again(kept, "p1", LIMIT) == kept
+        again = Image.open(io.BytesIO(preprocess.preprocess_again(kept, "p2", LIMIT)))
         assert np.array_equal(np.asarray(again), np.asarray(canonical(kept))[:, ::-1])
 
     async def test_a_version_of_a_newer_release_is_waited_for_rather_than_left_out(self, blobs: FileBlobStore) -> None:
-        event = downloaded(await blobs.put(WRITTEN["png"]))
+        event = downloaded(await blobs.put(IMAGE_FILES["png"]))
         with pytest.raises(Unavailable, match="preprocessing p9 is unavailable"):
-            await handle(event, Deps(blobs, lambda: (PREPROCESSING, "p9")))
+            await handle(event, Deps(blobs, lambda: (DEFAULT_PREPROCESSING, "p9")))
 
     def test_new_generations_are_made_of_the_newest_version(self) -> None:
-        assert [*preprocess.VERSIONS][-1] == PREPROCESSING
+        assert [*preprocess.PREPROCESSORS][-1] == DEFAULT_PREPROCESSING
 
     def test_it_is_one_stage_in_two_lanes(self) -> None:
         assert STAGE.families == ("image", "search")

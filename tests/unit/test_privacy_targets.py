@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.discord.cogs.privacy import message_named, removal_of_author, removal_of_message
+from infra.discord.cogs.privacy import build_author_removal, build_message_removal, parse_message_id
 from tests.support.facts import MOMENT, posted
 
 MESSAGE = "1234567890123456789"
@@ -21,7 +21,7 @@ MESSAGE = "1234567890123456789"
     ],
 )
 def test_a_message_is_named_by_link_or_id(typed: str) -> None:
-    assert message_named(typed, "7") == MESSAGE
+    assert parse_message_id(typed, "7") == MESSAGE
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,11 @@ def test_a_message_is_named_by_link_or_id(typed: str) -> None:
     ],
 )
 def test_anything_else_names_no_message_of_this_guild(typed: str) -> None:
-    assert message_named(typed, "7") is None
+    assert parse_message_id(typed, "7") is None
 
 
 def test_a_message_is_asked_to_be_forgotten_once_and_a_person_each_time() -> None:
-    assert removal_of_message(posted("9"), MOMENT).key == removal_of_message(posted("19"), MOMENT).key == ("7", "forgotten-10")
-    assert removal_of_author("7", "5", "100", MOMENT).key != removal_of_author("7", "5", "101", MOMENT).key
+    assert (
+        build_message_removal(posted("9"), MOMENT).key == build_message_removal(posted("19"), MOMENT).key == ("7", "forgotten-10")
+    )
+    assert build_author_removal("7", "5", "100", MOMENT).key != build_author_removal("7", "5", "101", MOMENT).key

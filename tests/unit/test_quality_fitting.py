@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from infra.vision.compare import CHOSEN, WEIGHTS, Found
+from infra.vision.compare import CHOSEN_TERMS, TERM_WEIGHTS, MatchMeasures
 from tests.quality.fitting import Example, fitted, verdicts
 
 
 def examples() -> list[Example]:
     random = np.random.default_rng(1)
     right = [
-        Found(
+        MatchMeasures(
             int(random.integers(8, 90)), random.uniform(0.4, 0.9), 100, colours=random.uniform(0.9, 1), cast=random.uniform(0, 0.2)
         )
         for _ in range(80)
     ]
     wrong = [
-        Found(
+        MatchMeasures(
             int(random.integers(0, 12)),
             random.uniform(0, 0.4),
             110,
@@ -32,5 +32,5 @@ def test_right_pairs_become_matches_and_wrong_ones_do_not() -> None:
     made = examples()
     weights = fitted(made)
     assert "0 match a wrong piece" in verdicts(made, weights)
-    assert [weights[at] for at in CHOSEN] == [WEIGHTS[at] for at in CHOSEN]
+    assert [weights[at] for at in CHOSEN_TERMS] == [TERM_WEIGHTS[at] for at in CHOSEN_TERMS]
     assert weights[7] > 0 > weights[8]

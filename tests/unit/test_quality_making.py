@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from contracts.errors import MapSeekError
-from infra.sandbox.art.generate import MAP, piece
-from infra.vision.distortions import jpeg, png
+from infra.sandbox.art.generate import MAP_PX, draw_piece
+from infra.vision.distortions import encode_jpeg, encode_png
 from tests.quality import baselines
 from tests.quality.categories import ALL, BY_NAME, Lot, file_of
 from tests.quality.making import UNMATCHED, Plan, Query, make_gallery, make_queries, planned, posted
@@ -39,7 +39,7 @@ def test_a_piece_is_maps_in_a_grid_and_finer_as_the_original() -> None:
     for number in (0, 3, 5, STRANGERS):
         art = pieces.art(number)
         assert art.size == pieces.size(number)
-        assert (art.maps.width % MAP, art.maps.height % MAP) == (0, 0)
+        assert (art.maps.width % MAP_PX, art.maps.height % MAP_PX) == (0, 0)
         assert art.original.width == 2 * art.maps.width
         assert len(art.maps.getcolors(1 << 20)) <= 183
 
@@ -47,7 +47,7 @@ def test_a_piece_is_maps_in_a_grid_and_finer_as_the_original() -> None:
 def test_photographs_are_archived_or_held_out_never_both(tmp_path: Path) -> None:
     files = [tmp_path / f"{number}.jpg" for number in range(12)]
     for number, file in enumerate(files):
-        file.write_bytes(jpeg(piece(number), 90))
+        file.write_bytes(encode_jpeg(draw_piece(number), 90))
     archived, held_out = Pieces(7, files)._shared_out
     assert len(held_out) == 3
     assert sorted(archived + held_out) == sorted(files)
@@ -85,9 +85,9 @@ def test_the_others_find_a_copy_and_not_a_stranger(tmp_path: Path) -> None:
     gallery = []
     for number in range(6):
         gallery.append(tmp_path / f"{number}.png")
-        gallery[-1].write_bytes(png(piece(number)))
+        gallery[-1].write_bytes(encode_png(draw_piece(number)))
     asked = tmp_path / "asked.jpg"
-    asked.write_bytes(jpeg(piece(4), 80))
+    asked.write_bytes(encode_jpeg(draw_piece(4), 80))
     queries = [Query("asked", "a", 1, "drawn", 4, str(asked), None)]
     for describe in (baselines.pdq, baselines.seed_bot):
         vector = describe(asked.read_bytes())
@@ -99,6 +99,6 @@ def test_the_others_find_a_copy_and_not_a_stranger(tmp_path: Path) -> None:
 
 
 def test_the_seed_bot_sees_another_file_in_the_same_picture() -> None:
-    one, other = (baselines.seed_bot(file) for file in (png(piece(4)), jpeg(piece(4), 95)))
-    assert float(one @ baselines.seed_bot(png(piece(4)))) == pytest.approx(1, abs=1e-4)
+    one, other = (baselines.seed_bot(file) for file in (encode_png(draw_piece(4)), encode_jpeg(draw_piece(4), 95)))
+    assert float(one @ baselines.seed_bot(encode_png(draw_piece(4)))) == pytest.approx(1, abs=1e-4)
     assert float(one @ other) < 0.9

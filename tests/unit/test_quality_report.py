@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from contracts.errors import MapSeekError
-from infra.sandbox.art.generate import piece
-from infra.vision.distortions import png
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.distortions import encode_png
 from tests.quality import costs, sheets
 from tests.quality.__main__ import _categories, _photos
 from tests.quality.making import Plan, Query, digests
@@ -94,7 +94,7 @@ def test_times_are_those_of_the_stages_that_there_are() -> None:
 def test_bytes_an_image_are_those_of_the_blobs_and_of_what_else_is_on_the_disk(tmp_path: Path) -> None:
     (tmp_path / "blobs" / "ab").mkdir(parents=True)
     (tmp_path / "vectors").mkdir()
-    (tmp_path / "blobs" / "ab" / "abcd").write_bytes(png(piece(1))[:600])
+    (tmp_path / "blobs" / "ab" / "abcd").write_bytes(encode_png(draw_piece(1))[:600])
     (tmp_path / "vectors" / "x").write_bytes(b"x" * 20)
     assert costs.bytes_an_image(tmp_path, Seen(blobs={"pixels": {"abcd": None}}), 2) == {"blob: pixels": 300, "vectors": 10}
 

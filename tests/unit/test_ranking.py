@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.events import Calibration, Evidence, Match, Quad
-from contracts.ports import Compared
-from stages.matching import FRAME, is_another_piece, is_same_piece, overlap, ranked, shows_the_whole, verdict_on
+from contracts.ports import PrintComparison
+from stages.matching import FULL_FRAME, is_another_piece, is_same_piece, is_whole_piece, judge_match, quad_iou, rank_matches
 
 CALIBRATION = Calibration(match_at=0.8, possible_at=0.4)
 
@@ -37,11 +37,11 @@ def match(score: float, by: str | None = "points", *, place: Quad | None = None,
 def test_what_was_compared_is_judged_by_how_sure_it_is_and_the_rest_by_its_cosine(
     score: float, by: str | None, verdict: str
 ) -> None:
-    assert verdict_on(match(score, by), CALIBRATION) == verdict
+    assert judge_match(match(score, by), CALIBRATION) == verdict
 
 
 def test_words_prove_nothing() -> None:
-    assert verdict_on(match(0.99, None), CALIBRATION, "text") == "possible"
+    assert judge_match(match(0.99, None), CALIBRATION, "text") == "possible"
 
 
 def test_the_surest_come_first_and_what_is_only_alike_comes_last() -> None:
@@ -53,7 +53,7 @@ def test_the_surest_come_first_and_what_is_only_alike_comes_last() -> None:
         match(0.85, None, image_id="cosine"),
         match(0.97, "hash", image_id="surest"),
     ]
-    names = [each.image_id for each in ranked(matches, CALIBRATION, {})]
+    names = [each.image_id for each in rank_matches(matches, CALIBRATION, {})]
     assert names == ["surest", "surer", "sure", "cosine", "possible", "alike"]
 
 
@@ -67,13 +67,13 @@ def test_of_equally_sure_posts_the_most_alike_comes_first_and_then_the_earliest(
         match(1.0, image_id="beside", agreement=0.94, place=(0.5, 0, 1, 0, 1, 1, 0.5, 1)),
     ]
     cosines = {"1003": 1.0, "1002": 0.98, "1001": 0.97, "999": 0.97}
-    assert [each.image_id for each in ranked(matches, CALIBRATION, cosines)] == ["beside", "1003", "1002", "999", "1001"]
+    assert [each.image_id for each in rank_matches(matches, CALIBRATION, cosines)] == ["beside", "1003", "1002", "999", "1001"]
 
 
 @pytest.mark.parametrize(
     ("one", "other", "shared"),
     [
-        (FRAME, FRAME, 1.0),
+        (FULL_FRAME, FULL_FRAME, 1.0),
         (box(0, 0, 1, 1), box(0.5, 0, 1.5, 1), 1 / 3),
         (box(0, 0, 0.4, 1), box(0.6, 0, 1, 1), 0.0),
         (box(0, 0, 1, 1), box(0.25, 0.25, 0.75, 0.75), 0.25),
@@ -86,7 +86,7 @@ def test_of_equally_sure_posts_the_most_alike_comes_first_and_then_the_earliest(
     ids=["same", "half", "apart", "inside", "diamond", "mirrored", "turned", "flat", "points"],
 )
 def test_outlines_overlap_whichever_way_round_they_go(one: Quad, other: Quad, shared: float) -> None:
-    assert overlap(one, other) == pytest.approx(shared, abs=1e-9)
+    assert quad_iou(one, other) == pytest.approx(shared, abs=1e-9)
 
 
 coordinates = st.floats(-2, 3, allow_nan=False)
@@ -95,9 +95,9 @@ coordinates = st.floats(-2, 3, allow_nan=False)
 @given(st.tuples(*[coordinates] * 4), st.tuples(*[coordinates] * 4))
 def test_overlap_is_a_share_and_the_same_both_ways(one: tuple[float, ...], other: tuple[float, ...]) -> None:
     first, second = box(*one), box(*other)
-    shared = overlap(first, second)
+    shared = quad_iou(first, second)
     assert -1e-6 <= shared <= 1 + 1e-6
-    assert shared == pytest.approx(overlap(second, first), abs=1e-6)
+    assert shared == pytest.approx(quad_iou(second, first), abs=1e-6)
 
 
 def test_images_in_the_same_place_are_posts_of_one_piece_and_in_another_place_they_are_not() -> None:
@@ -108,7 +108,7 @@ def test_images_in_the_same_place_are_posts_of_one_piece_and_in_another_place_th
     assert not is_same_piece(here, match(0.7, place=left))
     assert not is_same_piece(here, match(0.95, "vector", place=left))
     assert not is_same_piece(here, match(0.95, None))
-    assert is_same_piece(match(0.95), match(0.95, place=FRAME))
+    assert is_same_piece(match(0.95), match(0.95, place=FULL_FRAME))
 
 
 def test_what_is_verified_elsewhere_is_a_piece_of_its_own() -> None:
@@ -134,4 +134,4 @@ def test_what_is_verified_elsewhere_is_a_piece_of_its_own() -> None:
     ids=["copy", "turned", "unsure", "alike", "a part of it", "part of a larger one"],
 )
 def test_two_pictures_are_one_when_each_is_the_whole_of_the_other(probability: float, evidence: Evidence, whole: bool) -> None:
-    assert shows_the_whole(Compared(probability, evidence)) is whole
+    assert is_whole_piece(PrintComparison(probability, evidence)) is whole

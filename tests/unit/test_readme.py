@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pipeline.demo.cli import demo_command
-from pipeline.demo.script import PIECES, questions
+from pipeline.demo.script import PIECE_COUNT, list_demo_queries
 from pipeline.main import app
 from pipeline.settings import Settings
 
@@ -51,4 +51,4 @@ def test_every_make_target_in_it_exists() -> None:
 
 def test_what_is_said_of_the_demo_has_its_numbers() -> None:
     for text in (README, (ROOT / "CHANGELOG.md").read_text(), demo_command.__doc__ or ""):
-        assert set(re.findall(r"(\d+) pieces.*?(\d+) questions", text)) == {(str(PIECES), str(len(questions())))}
+        assert set(re.findall(r"(\d+) pieces.*?(\d+) questions", text)) == {(str(PIECE_COUNT), str(len(list_demo_queries())))}

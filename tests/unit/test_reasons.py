@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.events import Evidence, Panel
-from infra.discord.answers.embeds import percentage, reason
+from infra.discord.answers.embeds import format_reason, to_percent
 from infra.discord.wording import LANGUAGES
 
 PANEL = Panel(row=2, column=3, rows=3, columns=4)
@@ -38,14 +38,16 @@ LARGER = Panel(row=1, column=2, rows=3, columns=4, height=2, width=2)
     ],
 )
 def test_what_speaks_for_it(evidence: Evidence, said: str) -> None:
-    assert reason("en-US", evidence) == said
+    assert format_reason("en-US", evidence) == said
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("by", ["hash", "points", "overlay", "vector"])
 def test_every_language_says_it_in_whole_sentences(language: str, by: str) -> None:
     said = {
-        reason(language, Evidence.model_validate({"by": by, "points": 5, "turn": turn, "mirrored": mirrored, "panel": PANEL}))
+        format_reason(
+            language, Evidence.model_validate({"by": by, "points": 5, "turn": turn, "mirrored": mirrored, "panel": PANEL})
+        )
         for turn in (0, 90)
         for mirrored in (False, True)
     }
@@ -55,11 +57,11 @@ def test_every_language_says_it_in_whole_sentences(language: str, by: str) -> No
 
 def test_german() -> None:
     evidence = Evidence(by="points", points=143, angle=True, turn=90, panel=PANEL)
-    assert reason("de", evidence) == (
+    assert format_reason("de", evidence) == (
         "Dasselbe Bild, um 90 Grad gedreht, schräg gesehen: 143 Punkte stimmen überein. Zeigt Zeile 2, Spalte 3 von 4x3 Karten."
     )
 
 
 @pytest.mark.parametrize(("share", "shown"), [(1.0, 100), (0.9999, 99), (0.29, 29), (0.0, 0), (-0.3, 0)])
 def test_percentages_are_rounded_down(share: float, shown: int) -> None:
-    assert percentage(share) == shown
+    assert to_percent(share) == shown

@@ -6,7 +6,7 @@ from contracts.envelope import Origin
 from contracts.events import DiscordFile, Fact, ImagePosted, Person
 from infra.discord.recorder import Recorder
 from tests.support.fakes import MemoryJournal
-from tests.support.gateway import recording
+from tests.support.gateway import run_recorder
 from tests.support.waiting import eventually
 
 
@@ -43,10 +43,10 @@ def image_ids(journal: MemoryJournal) -> list[str]:
 
 async def test_an_outage_of_the_log_loses_nothing_and_warns_once() -> None:
     journal, lost = MemoryJournal(), Lost()
-    recorder = Recorder(journal, lost, first_wait=0.01)
+    recorder = Recorder(journal, lost, first_wait_s=0.01)
     journal.down = True
     with capture_logs() as lines:
-        async with recording(recorder):
+        async with run_recorder(recorder):
             add(recorder, 1, 2, 3)
             await eventually(lambda: journal.attempts >= 3)
             assert journal.facts == []
@@ -64,16 +64,16 @@ async def test_the_backlog_is_bounded_and_what_does_not_fit_is_counted() -> None
     with capture_logs() as lines:
         add(recorder, 1, 2, 3)
     assert (lost.count, [line["log_level"] for line in lines]) == (1, ["error"])
-    async with recording(recorder):
+    async with run_recorder(recorder):
         await recorder.flush(timeout=5)
     assert image_ids(journal) == ["1", "2"]
 
 
 async def test_what_still_waits_at_the_end_is_counted_as_lost() -> None:
     journal, lost = MemoryJournal(), Lost()
-    recorder = Recorder(journal, lost, first_wait=0.01)
+    recorder = Recorder(journal, lost, first_wait_s=0.01)
     journal.down = True
-    async with recording(recorder):
+    async with run_recorder(recorder):
         add(recorder, 1, 2, 3)
         await eventually(lambda: journal.attempts)
         await recorder.flush(timeout=0.05)
@@ -89,7 +89,7 @@ async def test_a_fault_with_one_image_does_not_stop_the_next() -> None:
 
     journal, lost = Faulty(), Lost()
     recorder = Recorder(journal, lost)
-    async with recording(recorder):
+    async with run_recorder(recorder):
         add(recorder, 1, 2)
         await recorder.flush(timeout=5)
     assert (image_ids(journal), lost.count) == (["2"], 1)

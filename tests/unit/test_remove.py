@@ -7,7 +7,7 @@ import pytest
 
 from contracts.envelope import Origin
 from contracts.events import Fact, ImagePosted, ImageRemoved, Person, RemovalRequested
-from stages.remove import SKEW, STAGE, Deps, handle
+from stages.remove import MAX_CLOCK_SKEW, STAGE, Deps, handle
 from tests.support.facts import MOMENT, posted
 from tests.support.fakes import MemoryErasure, MemoryJournal, MemoryPosts
 
@@ -108,7 +108,7 @@ async def test_what_was_posted_after_the_request_stays_however_late_it_is_worked
     journal: MemoryJournal, deps: Deps, scope: str, target: str
 ) -> None:
     await record(journal, "1", posted_at=MOMENT)
-    await record(journal, "2", posted_at=MOMENT + SKEW)
+    await record(journal, "2", posted_at=MOMENT + MAX_CLOCK_SKEW)
     await record(journal, "3", posted_at=MOMENT + timedelta(hours=1))
     assert ids(await handle(request(scope, target), deps)) == ["1", "2"]
 

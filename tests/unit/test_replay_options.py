@@ -11,10 +11,10 @@ from contracts.generations import Generations
 from pipeline.engine import bulk_consumer
 from pipeline.engine.bulk_consumer import Limits
 from pipeline.engine.job import Precedence
-from pipeline.generations.lifecycle import living
-from pipeline.replay.build import unused_name
+from pipeline.generations.lifecycle import find_alive_generation
+from pipeline.replay.build import find_unused_name
 from pipeline.replay.command import Pace
-from pipeline.replay.stage_replay import Part, moment
+from pipeline.replay.stage_replay import Part, parse_moment
 from tests.support.facts import MOMENT
 
 
@@ -22,7 +22,7 @@ def known(*names: str) -> Generations:
     generations = Generations()
     for number, name in enumerate(names):
         about = {"encoder": "e", "digest": name, "preprocessing": "p1", "dimensions": 4, "model": "m", "precision": "fp32"}
-        generations = generations.after(GenerationStarted(generation=name, started_at=MOMENT, **about), number)  # type: ignore[arg-type]
+        generations = generations.with_fact(GenerationStarted(generation=name, started_at=MOMENT, **about), number)  # type: ignore[arg-type]
     return generations
 
 
@@ -38,7 +38,7 @@ def known(*names: str) -> Generations:
     ],
 )
 def test_a_moment_is_a_date_a_time_or_how_long_ago(text: str, wanted: datetime) -> None:
-    assert moment(text, MOMENT) == wanted
+    assert parse_moment(text, MOMENT) == wanted
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_moment_is_a_date_a_time_or_how_long_ago(text: str, wanted: datetime) 
 )
 def test_what_is_no_moment_is_refused_with_an_example(text: str, why: str) -> None:
     with pytest.raises(MapSeekError, match=why):
-        moment(text, MOMENT)
+        parse_moment(text, MOMENT)
 
 
 def test_the_same_part_has_the_same_place_and_another_one_has_its_own() -> None:
@@ -62,44 +62,44 @@ def test_the_same_part_has_the_same_place_and_another_one_has_its_own() -> None:
 
 
 def test_a_name_is_the_number_after_the_highest_that_was_ever_used() -> None:
-    assert unused_name(Generations()) == "g1"
-    assert unused_name(known("g1", "g7", "mine", "g2x")) == "g8"
-    assert unused_name(known("g1", "g2").after(GenerationDropped(generation="g2"), 9)) == "g3"
+    assert find_unused_name(Generations()) == "g1"
+    assert find_unused_name(known("g1", "g7", "mine", "g2x")) == "g8"
+    assert find_unused_name(known("g1", "g2").with_fact(GenerationDropped(generation="g2"), 9)) == "g3"
 
 
 def test_only_a_generation_that_is_there_is_gone_on_with() -> None:
-    dropped = known("g1", "g2").after(GenerationDropped(generation="g2"), 9)
-    assert living(dropped, "g1").name == "g1"
+    dropped = known("g1", "g2").with_fact(GenerationDropped(generation="g2"), 9)
+    assert find_alive_generation(dropped, "g1").name == "g1"
     with pytest.raises(MapSeekError, match="was dropped"):
-        living(dropped, "g2")
+        find_alive_generation(dropped, "g2")
     with pytest.raises(MapSeekError, match="there is g1"):
-        living(dropped, "g3")
+        find_alive_generation(dropped, "g3")
 
 
 def test_a_slow_replay_works_in_small_batches() -> None:
-    assert [Pace(rate).batch(16) for rate in (None, 100, 5.5, 0.2)] == [16, 16, 5, 1]
+    assert [Pace(rate).limit_batch(16) for rate in (None, 100, 5.5, 0.2)] == [16, 16, 5, 1]
 
 
 async def test_a_rate_is_kept_over_all_hands() -> None:
     slow = Limits(rate=100)
     began = asyncio.get_running_loop().time()
-    await asyncio.gather(*(slow.turn(5) for _ in range(5)))
+    await asyncio.gather(*(slow.wait_for_turn(5) for _ in range(5)))
     assert 0.19 <= asyncio.get_running_loop().time() - began < 2
 
 
 async def test_nothing_begins_above_the_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk_consumer, "LOOK_AGAIN_S", 0.01)
+    monkeypatch.setattr(bulk_consumer, "LOAD_CHECK_INTERVAL_S", 0.01)
     loads = [3.0, 2.5, 2.0]
     busy = Limits(max_load=2.0, load=lambda: loads.pop(0))
-    await busy.turn(1)
+    await busy.wait_for_turn(1)
     assert loads == []
 
 
 async def test_a_question_goes_first_but_not_for_ever() -> None:
-    questions = Precedence(grace=0, patience=0.05)
-    limited = Limits(questions=questions)
-    with questions.question():
-        turn = asyncio.create_task(limited.turn(1))
+    precedence = Precedence(grace=0, patience=0.05)
+    limited = Limits(precedence=precedence)
+    with precedence.question():
+        wait_for_turn = asyncio.create_task(limited.wait_for_turn(1))
         await asyncio.sleep(0)
-        assert not turn.done()
-        await asyncio.wait_for(turn, 2)
+        assert not wait_for_turn.done()
+        await asyncio.wait_for(wait_for_turn, 2)

@@ -13,16 +13,16 @@ from contracts.events import (
     SearchMatched,
     SearchRejected,
 )
-from contracts.ports import Answer
+from contracts.ports import AnswerPage
 from stages.reply import STAGE, handle
 from tests.support.desk import (
-    ASKED,
-    GONE,
-    Desk,
+    ASKED_AT,
+    GONE_REJECT,
+    ReplyDesk,
+    answered_outcome,
     browsed,
     described,
     matched,
-    outcome,
     piece,
     preprocessed,
     question,
@@ -32,15 +32,18 @@ from tests.support.desk import (
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def desk() -> ReplyDesk:
+    return ReplyDesk()
 
 
 class TestAnswering:
-    async def test_the_best_piece_is_sent_with_its_thumbnail(self, desk: Desk) -> None:
+    async def test_the_best_piece_is_sent_with_its_thumbnail(self, desk: ReplyDesk) -> None:
         await desk.archive("a", day=2)
         await desk.archive("a1", "b")
-        assert outcome(await desk.deliver(matched(piece("a", 0.99, "a1"), piece("b", 0.8), trained=False))) == ("match", "sent")
+        assert answered_outcome(await desk.deliver(matched(piece("a", 0.99, "a1"), piece("b", 0.8), trained=False))) == (
+            "match",
+            "sent",
+        )
         ((application_id, token, answer),) = desk.answers.shown
         assert (application_id, token) == ("42", "secret")
         assert (answer.search_id, answer.asker_id, answer.locale) == ("9", "7", "en-US")
@@ -51,7 +54,7 @@ class TestAnswering:
         assert (best.image_id, best.score, best.document["message_link"], best.thumbnail) == ("a", 0.99, "https://x/a", b"a")
         assert [(post.image_id, post.thumbnail) for post in answer.piece.posts] == [("a1", None), ("a", None)]
 
-    async def test_the_first_post_is_first_by_post_time(self, desk: Desk) -> None:
+    async def test_the_first_post_is_first_by_post_time(self, desk: ReplyDesk) -> None:
         for image_id, moment in (("a", "10:00:00.500000+00:00"), ("b", "12:00:00+02:00"), ("c", "10:00:00.200000+00:00")):
             await desk.archive(image_id, upload_timestamp=f"2024-03-01T{moment}")
         await desk.deliver(matched(piece("a", 0.99, "b", "c")))
@@ -60,12 +63,12 @@ class TestAnswering:
         assert desk.answer.piece.first.image_id == "b"
         assert [post.score for post in desk.answer.piece.posts] == [None, None, 0.99]
 
-    async def test_the_askers_language_and_way_of_asking_travel_along(self, desk: Desk) -> None:
+    async def test_the_askers_language_and_way_of_asking_travel_along(self, desk: ReplyDesk) -> None:
         await desk.archive("a")
         await desk.deliver(matched(piece("a", 0.99), by="text", verdict="possible", asked=question(locale="de")))
         assert (desk.answer.by, desk.answer.locale, desk.answer.piece_verdict) == ("text", "de", "possible")
 
-    async def test_a_redelivered_verdict_is_not_answered_twice(self, desk: Desk) -> None:
+    async def test_a_redelivered_verdict_is_not_answered_twice(self, desk: ReplyDesk) -> None:
         await desk.archive("a")
         await desk.deliver(matched(piece("a", 0.99)))
         assert await desk.deliver(matched(piece("a", 0.99))) == []
@@ -75,49 +78,52 @@ class TestAnswering:
     @pytest.mark.parametrize(
         ("late", "expected"), [(timedelta(minutes=14, seconds=59), "sent"), (timedelta(minutes=15), "expired")]
     )
-    async def test_nothing_is_sent_after_fifteen_minutes(self, desk: Desk, late: timedelta, expected: str) -> None:
+    async def test_nothing_is_sent_after_fifteen_minutes(self, desk: ReplyDesk, late: timedelta, expected: str) -> None:
         await desk.archive("a")
-        desk.now = ASKED + late
-        assert outcome(await desk.deliver(matched(piece("a", 0.99)))) == ("match", expected)
+        desk.now = ASKED_AT + late
+        assert answered_outcome(await desk.deliver(matched(piece("a", 0.99)))) == ("match", expected)
         assert len(desk.answers.shown) == (expected == "sent")
 
-    async def test_a_local_question_is_answered_in_the_log_alone(self, desk: Desk) -> None:
+    async def test_a_local_question_is_answered_in_the_log_alone(self, desk: ReplyDesk) -> None:
         local = question(LocalReply())
-        desk.now = ASKED + timedelta(days=2)
-        assert outcome(await desk.deliver(matched(piece("a", 0.99), verdict="possible", asked=local))) == ("possible", "local")
-        assert outcome(await desk.deliver(rejected(local))) == ("error", "local")
+        desk.now = ASKED_AT + timedelta(days=2)
+        assert answered_outcome(await desk.deliver(matched(piece("a", 0.99), verdict="possible", asked=local))) == (
+            "possible",
+            "local",
+        )
+        assert answered_outcome(await desk.deliver(rejected(local))) == ("error", "local")
         for event in (requested(local), preprocessed(local), browsed(local)):
             assert await desk.deliver(event) == []
         assert (desk.answers.shown, desk.answers.steps) == ([], [])
 
-    async def test_no_match_shows_no_piece(self, desk: Desk) -> None:
+    async def test_no_match_shows_no_piece(self, desk: ReplyDesk) -> None:
         await desk.archive("a")
-        assert outcome(await desk.deliver(matched(piece("a", 0.2), verdict="none"))) == ("none", "sent")
+        assert answered_outcome(await desk.deliver(matched(piece("a", 0.2), verdict="none"))) == ("none", "sent")
         assert (desk.answer.piece, desk.answer.pieces) == (None, 0)
 
-    async def test_no_more_pieces_than_were_asked_for(self, desk: Desk) -> None:
+    async def test_no_more_pieces_than_were_asked_for(self, desk: ReplyDesk) -> None:
         await desk.archive("b", "c", "d")
         await desk.deliver(matched(*(piece(image_id, 0.9) for image_id in "abcd"), asked=question(top=2)))
         assert (desk.large, desk.answer.pieces) == ("b", 2)
 
-    async def test_a_lost_thumbnail_is_no_obstacle(self, desk: Desk) -> None:
+    async def test_a_lost_thumbnail_is_no_obstacle(self, desk: ReplyDesk) -> None:
         await desk.archive("a", thumbnail=False)
-        assert outcome(await desk.deliver(matched(piece("a", 0.9)))) == ("match", "sent")
+        assert answered_outcome(await desk.deliver(matched(piece("a", 0.9)))) == ("match", "sent")
         del desk.catalogue.documents["a"]["media"]
         await desk.browse()
         assert [answer.piece and answer.piece.best.thumbnail for _, _, answer in desk.answers.shown] == [None, None]
 
-    async def test_a_rejected_question_is_answered_with_its_problem(self, desk: Desk) -> None:
+    async def test_a_rejected_question_is_answered_with_its_problem(self, desk: ReplyDesk) -> None:
         event = rejected()
-        assert outcome(await desk.deliver(event)) == ("error", "sent")
+        assert answered_outcome(await desk.deliver(event)) == ("error", "sent")
         assert (desk.answer.verdict, desk.answer.problem, desk.answer.piece) == ("error", event, None)
 
-    async def test_a_gone_interaction_has_expired(self, desk: Desk) -> None:
-        desk.answers.failure = GONE
-        assert outcome(await desk.deliver(rejected())) == ("error", "expired")
+    async def test_a_gone_interaction_has_expired(self, desk: ReplyDesk) -> None:
+        desk.answers.failure = GONE_REJECT
+        assert answered_outcome(await desk.deliver(rejected())) == ("error", "expired")
         assert await desk.deliver(browsed()) == []
 
-    async def test_what_may_work_later_is_left_to_the_runner(self, desk: Desk) -> None:
+    async def test_what_may_work_later_is_left_to_the_runner(self, desk: ReplyDesk) -> None:
         desk.answers.failure = Retry("busy", after=3)
         for event in (rejected(), browsed()):
             with pytest.raises(Retry):
@@ -133,11 +139,11 @@ class TestAnswering:
 
     @pytest.mark.parametrize("message_id", [None, "5"])
     async def test_the_answer_goes_into_the_message_that_waits_for_it(
-        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, message_id: str | None
+        self, desk: ReplyDesk, monkeypatch: pytest.MonkeyPatch, message_id: str | None
     ) -> None:
         edited: list[str | None] = []
 
-        async def edit(_application_id: str, _token: str, _answer: Answer, *, message_id: str | None = None) -> None:
+        async def edit(_application_id: str, _token: str, _answer: AnswerPage, *, message_id: str | None = None) -> None:
             edited.append(message_id)
 
         monkeypatch.setattr(desk.answers, "edit", edit)
@@ -148,39 +154,39 @@ class TestAnswering:
 
 
 class TestProgress:
-    async def test_a_waiting_asker_is_told_twice_at_most(self, desk: Desk) -> None:
+    async def test_a_waiting_asker_is_told_twice_at_most(self, desk: ReplyDesk) -> None:
         for event in (requested(), preprocessed()):
             assert await desk.deliver(event) == []
         assert (desk.answers.steps, desk.answers.shown) == (["fetching", "comparing"], [])
 
-    async def test_words_are_compared_at_once(self, desk: Desk) -> None:
+    async def test_words_are_compared_at_once(self, desk: ReplyDesk) -> None:
         await desk.deliver(described())
         assert desk.answers.steps == ["comparing"]
 
     @pytest.mark.parametrize("result", [matched(piece("a", 0.99)), rejected()])
-    async def test_a_step_that_is_over_is_not_told(self, desk: Desk, result: SearchMatched | SearchRejected) -> None:
+    async def test_a_step_that_is_over_is_not_told(self, desk: ReplyDesk, result: SearchMatched | SearchRejected) -> None:
         await desk.record(result)
         await desk.deliver(preprocessed())
         assert (desk.answers.steps, desk.answers.shown) == ([], [])
 
     @pytest.mark.parametrize("late", [timedelta(minutes=15), timedelta(days=3)])
-    async def test_nobody_waits_after_fifteen_minutes(self, desk: Desk, late: timedelta) -> None:
-        desk.now = ASKED + late
+    async def test_nobody_waits_after_fifteen_minutes(self, desk: ReplyDesk, late: timedelta) -> None:
+        desk.now = ASKED_AT + late
         await desk.deliver(requested())
         assert desk.answers.steps == []
 
-    async def test_a_follow_up_message_shows_no_steps(self, desk: Desk) -> None:
+    async def test_a_follow_up_message_shows_no_steps(self, desk: ReplyDesk) -> None:
         await desk.deliver(requested(question(DiscordReply(application_id="42", token="secret", message_id="5"))))
         assert desk.answers.steps == []
 
-    @pytest.mark.parametrize("failure", [GONE, Retry("busy", after=3)])
-    async def test_a_step_that_cannot_be_told_is_no_loss(self, desk: Desk, failure: Exception) -> None:
+    @pytest.mark.parametrize("failure", [GONE_REJECT, Retry("busy", after=3)])
+    async def test_a_step_that_cannot_be_told_is_no_loss(self, desk: ReplyDesk, failure: Exception) -> None:
         desk.answers.failure = failure
         assert await desk.deliver(requested()) == []
 
     @pytest.mark.parametrize("result", [matched(piece("a", 0.99)), rejected()])
     async def test_a_step_that_lands_on_the_answer_is_followed_by_the_answer(
-        self, desk: Desk, monkeypatch: pytest.MonkeyPatch, result: SearchMatched | SearchRejected
+        self, desk: ReplyDesk, monkeypatch: pytest.MonkeyPatch, result: SearchMatched | SearchRejected
     ) -> None:
         await desk.archive("a")
 
@@ -188,12 +194,12 @@ class TestProgress:
             await desk.deliver(result)
             desk.answers.steps.append("comparing")
 
-        monkeypatch.setattr(desk.answers, "progress", overtaken)
+        monkeypatch.setattr(desk.answers, "show_progress", overtaken)
         assert await desk.deliver(preprocessed()) == []
         first, second = (answer for _, _, answer in desk.answers.shown)
         assert first == second
 
-    async def test_a_delivery_that_was_cut_off_after_its_edit_is_made_good(self, desk: Desk) -> None:
+    async def test_a_delivery_that_was_cut_off_after_its_edit_is_made_good(self, desk: ReplyDesk) -> None:
         await desk.archive("a")
         await desk.deliver(matched(piece("a", 0.99)))
         await desk.deliver(preprocessed())

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 from disnake.http import Route
 
-from infra.discord.rest.rate_limit import MOST, MOST_ANSWERS, Budget, Held
+from infra.discord.rest.rate_limit import MAX_INVALID_FOR_ANSWERS, MAX_INVALID_REQUESTS, RequestBudget, RequestsPaused
 from tests.support.fakes import MemoryState
 
 API = "https://discord.com/api/v10"
@@ -60,15 +60,15 @@ def state() -> MemoryState:
     return MemoryState()
 
 
-def budget(state: MemoryState, time: Time) -> Budget:
-    return Budget(state, clock=time.clock, sleep=time.sleep)
+def budget(state: MemoryState, time: Time) -> RequestBudget:
+    return RequestBudget(state, clock=time.clock, sleep=time.sleep)
 
 
-async def sent(time: Time, budgets: list[Budget], each: int) -> list[float]:
+async def sent(time: Time, budgets: list[RequestBudget], each: int) -> list[float]:
     """When each of many requests of each process is sent."""
     moments: list[float] = []
 
-    async def one(budget: Budget) -> None:
+    async def one(budget: RequestBudget) -> None:
         await budget.admit(HISTORY)
         moments.append(time.now)
 
@@ -116,11 +116,11 @@ async def test_too_many_refusals_of_all_processes_hold_everything_until_the_wind
     time: Time, state: MemoryState, status: int
 ) -> None:
     processes = [budget(state, time) for _ in range(4)]
-    for number in range(MOST):
-        await processes[number % 3].told((HISTORY, HOOK)[number % 2], status)
+    for number in range(MAX_INVALID_REQUESTS):
+        await processes[number % 3].record_response((HISTORY, HOOK)[number % 2], status)
     time.now += 6
     for process in processes:
-        with pytest.raises(Held) as caught:
+        with pytest.raises(RequestsPaused) as caught:
             await process.admit(HISTORY)
         await process.admit(CALLBACK)
     assert caught.value.after is not None
@@ -131,9 +131,9 @@ async def test_too_many_refusals_of_all_processes_hold_everything_until_the_wind
 
 async def test_answers_to_people_are_held_in_the_end(time: Time, state: MemoryState) -> None:
     one = budget(state, time)
-    for _ in range(MOST_ANSWERS):
-        await one.told(HISTORY, 403)
-    with pytest.raises(Held):
+    for _ in range(MAX_INVALID_FOR_ANSWERS):
+        await one.record_response(HISTORY, 403)
+    with pytest.raises(RequestsPaused):
         await one.admit(CALLBACK)
     await one.admit(FILE)
 
@@ -141,17 +141,17 @@ async def test_answers_to_people_are_held_in_the_end(time: Time, state: MemorySt
 async def test_what_is_no_refusal_of_ours_is_not_counted(time: Time, state: MemoryState) -> None:
     one = budget(state, time)
     for status in (200, 204, 404, 500):
-        await one.told(HISTORY, status)
-    await one.told(HISTORY, 429, shared=True)
-    await one.told(FILE, 403)
+        await one.record_response(HISTORY, status)
+    await one.record_response(HISTORY, 429, shared=True)
+    await one.record_response(FILE, 403)
     assert state.changes == 0
 
 
 async def test_refusals_of_long_ago_do_not_count(time: Time, state: MemoryState) -> None:
     one = budget(state, time)
     for _ in range(4):
-        for _ in range(MOST // 2 - 1):
-            await one.told(HISTORY, 403)
+        for _ in range(MAX_INVALID_REQUESTS // 2 - 1):
+            await one.record_response(HISTORY, 403)
         await one.admit(HISTORY)
         time.now += 11 * 60
 
@@ -161,9 +161,9 @@ async def test_without_the_store_each_process_takes_a_fifth(time: Time, state: M
     moments = await sent(time, [budget(state, time) for _ in range(5)], each=40)
     assert busiest(moments) <= 45
     one = budget(state, time)
-    for _ in range(MOST // 5):
-        await one.told(HISTORY, 403)
-    with pytest.raises(Held):
+    for _ in range(MAX_INVALID_REQUESTS // 5):
+        await one.record_response(HISTORY, 403)
+    with pytest.raises(RequestsPaused):
         await one.admit(HISTORY)
 
 
@@ -171,13 +171,13 @@ async def test_what_was_counted_without_the_store_is_told_when_it_is_back(time: 
     one, other = budget(state, time), budget(state, time)
     state.down = True
     for _ in range(1000):
-        await one.told(HISTORY, 403)
+        await one.record_response(HISTORY, 403)
     state.down = False
     time.now += 11
     await one.admit(HISTORY)
-    for _ in range(MOST - 1000):
-        await other.told(HISTORY, 403)
-    with pytest.raises(Held):
+    for _ in range(MAX_INVALID_REQUESTS - 1000):
+        await other.record_response(HISTORY, 403)
+    with pytest.raises(RequestsPaused):
         await other.admit(HISTORY)
 
 

@@ -15,12 +15,12 @@ from contracts.ports import Neighbour
 from infra.vectors import graph, snapshot
 from infra.vectors.graph import Graph
 from infra.vectors.index import EmbeddedIndex
-from infra.vectors.shard import Shard
+from infra.vectors.shard import VectorShard
 from infra.vectors.snapshot import load, save
-from tests.support.vector_search import vectors_of
+from tests.support.vector_search import random_vectors
 
 FORMS = pytest.mark.parametrize("graph_above", [10_000, 0, 270], ids=["flat", "graph", "half a graph"])
-ROWS = vectors_of(600)
+ROWS = random_vectors(600)
 
 
 def play(index: EmbeddedIndex, start: int, stop: int) -> None:
@@ -43,7 +43,7 @@ def built(stop: int, graph_above: int = 10_000) -> EmbeddedIndex:
 
 async def contents(index: EmbeddedIndex) -> tuple[Any, ...]:
     """All that can be told apart from outside."""
-    queries = [row.tobytes() for row in vectors_of(8, seed=3)]
+    queries = [row.tobytes() for row in random_vectors(8, seed=3)]
     found: list[list[Neighbour]] = [
         list(await index.search(guild, generation, query, top=10, channels=channels))
         for guild in "78"
@@ -155,15 +155,15 @@ def test_an_unchanged_index_is_saved_to_the_same_bytes(tmp_path: Path) -> None:
 
 async def test_what_is_added_during_a_save_is_replayed_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = built(100)
-    dump = Shard.dump
+    dump = VectorShard.dump
 
-    def interrupted(shard: Shard, path: Path) -> Any:
+    def interrupted(shard: VectorShard, path: Path) -> Any:
         dumped = dump(shard, path)
         if index.position == 99:
             play(index, 100, 200)
         return dumped
 
-    monkeypatch.setattr(Shard, "dump", interrupted)
+    monkeypatch.setattr(VectorShard, "dump", interrupted)
     save(index, tmp_path)
     restored = loaded(tmp_path)
     assert restored.position == 99

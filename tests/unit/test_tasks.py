@@ -11,31 +11,31 @@ from unittest.mock import ANY, AsyncMock
 import pytest
 
 from contracts.envelope import Origin
-from infra.discord.archive.marks import Marks
+from infra.discord.archive.marks import HighWaterMarks
 from infra.discord.recorder import Recorder
-from infra.tasks import cancel, end_if_cancelled
+from infra.tasks import cancel_tasks, raise_if_cancelled
 from pipeline import container
 from pipeline.generations import drop
 from pipeline.projections import rebuild_catalogue
 from pipeline.replay import command
 from tests.support.facts import posted
 from tests.support.fakes import MemoryJournal, MemoryState
-from tests.support.waiting import Losing, ends
+from tests.support.waiting import AnsweredWhenCancelled, ends_when_cancelled
 
 Working = Coroutine[Any, Any, Any]
 
 WITHIN_S = 0.01
 
 
-def saving_marks(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
+def saving_marks(losing: AnsweredWhenCancelled, patch: pytest.MonkeyPatch) -> Working:
     state = MemoryState()
     patch.setattr(state, "put", losing)
-    marks = Marks(state, lambda: datetime(2026, 1, 1, tzinfo=UTC))
-    marks.read(("1", "2"), 3)
+    marks = HighWaterMarks(state, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    marks.advance_history(("1", "2"), 3)
     return marks.run()
 
 
-def recording(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
+def recording(losing: AnsweredWhenCancelled, patch: pytest.MonkeyPatch) -> Working:
     journal = MemoryJournal()
     patch.setattr(journal, "record", losing)
     recorder = Recorder(journal, lambda: None)
@@ -43,51 +43,51 @@ def recording(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
     return recorder.run()
 
 
-def sweeping(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(container, "sweep", losing)
-    return container.keep_sweeping(ANY, ANY)
+def sweeping(losing: AnsweredWhenCancelled, patch: pytest.MonkeyPatch) -> Working:
+    patch.setattr(container, "sweep_query_pictures", losing)
+    return container.sweep_every_day(ANY, ANY)
 
 
-def keeping_writers_paused(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(rebuild_catalogue, "RENEWED_EVERY_S", 0)
+def keeping_writers_paused(losing: AnsweredWhenCancelled, patch: pytest.MonkeyPatch) -> Working:
+    patch.setattr(rebuild_catalogue, "PAUSE_RENEWAL_S", 0)
     patch.setattr(rebuild_catalogue, "_pause", losing)
     return rebuild_catalogue._keep_paused(ANY)
 
 
-def showing_progress(losing: Losing, patch: pytest.MonkeyPatch) -> Working:
+def showing_progress(losing: AnsweredWhenCancelled, patch: pytest.MonkeyPatch) -> Working:
     patch.setattr(command, "_show", losing)
     return command._follow_build(ANY, ANY, ANY, ANY)
 
 
 @pytest.mark.parametrize("work", [saving_marks, recording, sweeping, keeping_writers_paused, showing_progress])
 async def test_a_cancellation_that_is_lost_is_noticed(
-    work: Callable[[Losing, pytest.MonkeyPatch], Working], monkeypatch: pytest.MonkeyPatch
+    work: Callable[[AnsweredWhenCancelled, pytest.MonkeyPatch], Working], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    losing = Losing()
-    assert await ends(asyncio.create_task(work(losing, monkeypatch)), losing)
+    losing = AnsweredWhenCancelled()
+    assert await ends_when_cancelled(asyncio.create_task(work(losing, monkeypatch)), losing)
 
 
 def waiting_until_all_is_persisted(patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(rebuild_catalogue, "_left", Losing(1))
+    patch.setattr(rebuild_catalogue, "_left", AnsweredWhenCancelled(1))
     return rebuild_catalogue._settled(ANY, WITHIN_S)
 
 
 def waiting_until_searches_are_matched(patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(drop, "WITHIN_S", WITHIN_S)
-    patch.setattr(drop, "last_sequence", AsyncMock(return_value=2))
-    patch.setattr(drop, "_first_open", Losing(1))
-    return drop.finished(ANY)
+    patch.setattr(drop, "SEARCHES_TIMEOUT_S", WITHIN_S)
+    patch.setattr(drop, "read_last_sequence", AsyncMock(return_value=2))
+    patch.setattr(drop, "_first_open", AnsweredWhenCancelled(1))
+    return drop.wait_for_open_searches(ANY)
 
 
 def waiting_until_a_generation_is_compared(patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(drop, "LET_GO_WITHIN_S", WITHIN_S)
-    patch.setattr(drop, "bound_durables", lambda *_: [ANY])
-    patch.setattr(drop, "unsettled", Losing(1))
+    patch.setattr(drop, "RELEASE_TIMEOUT_S", WITHIN_S)
+    patch.setattr(drop, "plan_generation_consumers", lambda *_: [ANY])
+    patch.setattr(drop, "count_unsettled", AnsweredWhenCancelled(1))
     return drop._compared(ANY, ANY, ANY)
 
 
 async def waiting_until_nobody_works_on_a_durable(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(drop, "read_consumer", Losing(SimpleNamespace(waiting=1)))
+    patch.setattr(drop, "read_consumer", AnsweredWhenCancelled(SimpleNamespace(waiting=1)))
     with suppress(TimeoutError):
         async with asyncio.timeout(WITHIN_S):
             await drop._let_go(ANY, SimpleNamespace(stream="S", name="d"))  # type: ignore[arg-type]
@@ -112,7 +112,7 @@ async def test_so_is_a_limit_that_is_reached(
 
 
 async def test_who_is_not_cancelled_goes_on() -> None:
-    end_if_cancelled()
+    raise_if_cancelled()
 
 
 async def test_all_are_cancelled_and_awaited_however_they_end() -> None:
@@ -129,5 +129,5 @@ async def test_all_are_cancelled_and_awaited_however_they_end() -> None:
 
     tasks = [asyncio.create_task(work(name)) for name in ("calm", "faulty")]
     await asyncio.sleep(0)
-    await cancel(*tasks)
+    await cancel_tasks(*tasks)
     assert closed == ["calm", "faulty"]

@@ -19,30 +19,30 @@ from contracts.events import (
 )
 from contracts.generations import Generations
 from pipeline.failures.letters import Letter
-from pipeline.trace.lookup import Entity, Found
-from pipeline.trace.story import InCatalogue, Standing, standing_of
-from tests.support.facts import IMAGE, SEARCH, founding, one_of_each, posted, requested
+from pipeline.trace.lookup import Entity, EntityHistory
+from pipeline.trace.story import CatalogueStatus, EntityStatus, describe_status
+from tests.support.facts import IMAGE, SEARCH, example_facts, founding_facts, posted, requested
 
-KINDS: dict[type[Fact], Fact] = {type(fact): fact for fact in one_of_each()}
+KINDS: dict[type[Fact], Fact] = {type(fact): fact for fact in example_facts()}
 MADE = (ImageDownloaded, ImagePreprocessed, ImageEmbedded, ImageIndexed, ImageFingerprinted)
 WAY = [posted(), *(KINDS[kind] for kind in MADE)]
 
 
 def generations(number: int = 1) -> Generations:
-    started, activated = founding()
-    now = Generations().after(started, 1).after(activated, 2)
-    return now.after(KINDS[GenerationStarted], 3) if number == 2 else now
+    started, activated = founding_facts()
+    now = Generations().with_fact(started, 1).with_fact(activated, 2)
+    return now.with_fact(KINDS[GenerationStarted], 3) if number == 2 else now
 
 
 def stands(
     facts: list[Any], *, kind: str = "image", letters: tuple[str, ...] = (), waiting: tuple[str, ...] = (), **more: Any
-) -> Standing:
+) -> EntityStatus:
     def open_ends(subjects: tuple[str, ...]) -> list[Letter]:
         return [Letter(1, f"mapseek.failure.{subject}", {"mapseek-consumer": ""}, b"{}") for subject in subjects]
 
     entity = Entity(kind, "7", "9")  # type: ignore[arg-type]
-    found = Found(entity, [], [], open_ends(letters), open_ends(waiting))
-    return standing_of(found, facts, more.get("known", generations()), InCatalogue(there=True, vectors=frozenset({"g1"})))
+    found = EntityHistory(entity, [], [], open_ends(letters), open_ends(waiting))
+    return describe_status(found, facts, more.get("known", generations()), CatalogueStatus(there=True, vectors=frozenset({"g1"})))
 
 
 @pytest.mark.parametrize(("number", "stage"), [(1, "download"), (2, "preprocess"), (3, "embed"), (4, "persist")])
@@ -70,7 +70,7 @@ def test_open_ends_are_told_and_take_the_place_of_waiting() -> None:
 
 
 def test_a_rejected_image_says_why() -> None:
-    rejected = stands([*WAY[:1], posted().rejected("download", RejectCode.GONE, "The message is gone.")])
+    rejected = stands([*WAY[:1], posted().to_rejection("download", RejectCode.GONE, "The message is gone.")])
     assert (rejected.line, rejected.well) == ("rejected by download (gone): The message is gone.", False)
 
 

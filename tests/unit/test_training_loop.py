@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contracts.errors import MapSeekError
-from infra.sandbox.training.pool import Pool, training_pool
+from infra.sandbox.training.pool import Pool, draw_training_pool
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def pool() -> Pool:
-    return training_pool(39, None)
+    return draw_training_pool(39, None)
 
 
 @pytest.fixture
@@ -36,18 +36,18 @@ def test_steps_learn_and_resume_to_the_same_weights(
 ) -> None:
     import torch
 
-    from infra.clip.loading import load_tower, seeded_model
-    from infra.sandbox.training.loop import CHECKPOINT, Plan, save_weights, train
+    from infra.clip.loading import build_seeded_model, load_tower
+    from infra.sandbox.training.loop import CHECKPOINT_NAME, TrainingPlan, save_weights, train
 
     half = steps // 2
-    plan = Plan(steps, pairs=pairs, rate=5e-4, warm_up=steps // 4, checkpoint_every=half)
-    whole, resumed = (seeded_model("mapseek-small", seed) for seed in (1, 2))
+    plan = TrainingPlan(steps, pairs=pairs, rate=5e-4, warm_up=steps // 4, checkpoint_every=half)
+    whole, resumed = (build_seeded_model("mapseek-small", seed) for seed in (1, 2))
     losses = []
     for done in train(whole.visual, pool, plan, tmp_path / "whole", cpu):
         losses.append(done.loss)
         if done.step == steps - steps // 4:  # as it is found after a kill
             (tmp_path / "killed").mkdir()
-            shutil.copy(tmp_path / "whole" / CHECKPOINT, tmp_path / "killed")
+            shutil.copy(tmp_path / "whole" / CHECKPOINT_NAME, tmp_path / "killed")
     assert len(losses) == steps
     assert sum(losses[half:]) < sum(losses[:half])
     assert [done.step for done in train(resumed.visual, pool, plan, tmp_path / "killed", cpu)] == list(range(half + 1, steps + 1))
@@ -60,20 +60,20 @@ def test_steps_learn_and_resume_to_the_same_weights(
 
 
 def test_a_checkpoint_of_another_training_is_refused(pool: Pool, tmp_path: Path, cpu: "torch.device") -> None:
-    from infra.clip.loading import seeded_model
-    from infra.sandbox.training.loop import Plan, train
+    from infra.clip.loading import build_seeded_model
+    from infra.sandbox.training.loop import TrainingPlan, train
 
-    tower = seeded_model("mapseek-small", 1).visual
-    list(train(tower, pool, Plan(1, pairs=4), tmp_path, cpu))
-    assert list(train(tower, pool, Plan(1, pairs=4), tmp_path, cpu)) == []
+    tower = build_seeded_model("mapseek-small", 1).visual
+    list(train(tower, pool, TrainingPlan(1, pairs=4), tmp_path, cpu))
+    assert list(train(tower, pool, TrainingPlan(1, pairs=4), tmp_path, cpu)) == []
     with pytest.raises(MapSeekError, match="a training with other settings: give them again, or another folder in --run"):
-        next(train(tower, pool, Plan(2, pairs=5), tmp_path, cpu))
+        next(train(tower, pool, TrainingPlan(2, pairs=5), tmp_path, cpu))
 
 
 def test_the_rate_rises_is_level_and_falls_to_nothing() -> None:
-    from infra.sandbox.training.loop import Plan
+    from infra.sandbox.training.loop import TrainingPlan
 
-    plan = Plan(1000, rate=1.0, warm_up=50, decline=0.3)
+    plan = TrainingPlan(1000, rate=1.0, warm_up=50, decline=0.3)
     assert plan.rate_at(0) == pytest.approx(0.02)
     assert plan.rate_at(49) == plan.rate_at(699) == 1.0
     assert plan.rate_at(850) == pytest.approx(0.5)

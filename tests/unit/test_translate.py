@@ -5,9 +5,9 @@ import disnake
 import pytest
 
 from contracts.events import DiscordFile, ImagePosted
-from infra.discord.archive.intake import is_watched
-from infra.discord.rest.client import url_in
-from infra.discord.translate import facts_of_message
+from infra.discord.archive.intake import is_listed
+from infra.discord.rest.client import find_image_url
+from infra.discord.translate import facts_from_message
 from tests.support.payloads import GUILD_PAYLOAD, MEMBER, MESSAGE, OPEN, Json, attachment, message_payload, user
 
 
@@ -30,7 +30,7 @@ def guild(state: Any) -> disnake.Guild:
 def facts(guild: disnake.Guild, *attachments: Json, embeds: list[Json] | None = None, channel_id: int = OPEN) -> list[ImagePosted]:
     payload: Any = message_payload(list(attachments), embeds)
     place: Any = guild.get_channel_or_thread(channel_id)
-    return facts_of_message(disnake.Message(state=guild._state, channel=place, data=payload))
+    return facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
 
 
 def test_an_attachment_becomes_a_fact_with_all_that_discord_tells(guild: disnake.Guild) -> None:
@@ -107,7 +107,7 @@ def test_pictures_of_embeds_are_images_too(guild: disnake.Guild) -> None:
 )
 def test_an_image_in_a_public_thread_counts_as_its_channels(guild: disnake.Guild, thread_id: int, parent: str | None) -> None:
     (fact,) = facts(guild, attachment(1), channel_id=thread_id)
-    assert (fact.channel_id, fact.thread_of, fact.audience) == (str(thread_id), parent, parent or str(thread_id))
+    assert (fact.channel_id, fact.thread_of, fact.audience_channel_id) == (str(thread_id), parent, parent or str(thread_id))
 
 
 def forwarding(*attachments: Json, embeds: list[Json] | None = None) -> Json:
@@ -129,11 +129,11 @@ def test_a_forwarded_image_is_posted_anew_by_who_forwards_it(guild: disnake.Guil
     unfolded = {"type": "image", "thumbnail": {"url": "https://a.example/b.png"}}
     payload: Any = forwarding(attachment(7), attachment(8, content_type="text/plain"), embeds=[unfolded])
     place: Any = guild.get_channel(OPEN)
-    attached, embedded = facts_of_message(disnake.Message(state=guild._state, channel=place, data=payload))
+    attached, embedded = facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
     assert (attached.image_id, attached.message_id, attached.author.name) == (f"{MESSAGE}-7", str(MESSAGE), "Steve")
     assert (attached.channel_id, embedded.image_id, embedded.filename) == (str(OPEN), f"{MESSAGE}-0", "b.png")
-    assert url_in(payload, attached.image_id) == attachment(7)["url"]
-    assert url_in(payload, embedded.image_id) == "https://a.example/b.png"
+    assert find_image_url(payload, attached.image_id) == attachment(7)["url"]
+    assert find_image_url(payload, embedded.image_id) == "https://a.example/b.png"
 
 
 def test_a_message_in_a_thread_belongs_to_the_thread(guild: disnake.Guild) -> None:
@@ -144,7 +144,7 @@ def test_a_message_in_a_thread_belongs_to_the_thread(guild: disnake.Guild) -> No
 def test_a_direct_message_is_private(state: Any) -> None:
     place = disnake.DMChannel._from_message(state, 5, MEMBER)
     message = disnake.Message(state=state, channel=place, data=message_payload([attachment(1)]))
-    assert facts_of_message(message) == []
+    assert facts_from_message(message) == []
 
 
 @pytest.mark.parametrize(
@@ -160,18 +160,18 @@ def test_a_direct_message_is_private(state: Any) -> None:
     ],
 )
 def test_which_channels_are_watched(guild: disnake.Guild, channels: frozenset[str] | None, watched: bool) -> None:
-    assert is_watched(guild.get_channel(OPEN), channels) == watched
+    assert is_listed(guild.get_channel(OPEN), channels) == watched
 
 
 @pytest.mark.parametrize(("channels", "watched"), [({"401"}, True), ({"201"}, True), ({"200"}, True), ({"404"}, False)])
 def test_a_thread_is_watched_with_its_parent(guild: disnake.Guild, channels: set[str], watched: bool) -> None:
-    assert is_watched(guild.get_thread(401), frozenset(channels)) == watched
+    assert is_listed(guild.get_thread(401), frozenset(channels)) == watched
 
 
 def test_urls_are_found_by_image_id() -> None:
     embeds = [{"type": "rich"}, {"type": "image", "thumbnail": {"url": "https://a/b.png", "proxy_url": "https://p/b.png"}}]
     payload = message_payload([attachment(7), attachment(8, url="https://cdn/8")], embeds)
-    assert url_in(payload, "8") == "https://cdn/8"
-    assert url_in(payload, f"{MESSAGE}-1") == "https://p/b.png"
-    assert url_in(payload, f"{MESSAGE}-0") is None
-    assert url_in(payload, "9") is None
+    assert find_image_url(payload, "8") == "https://cdn/8"
+    assert find_image_url(payload, f"{MESSAGE}-1") == "https://p/b.png"
+    assert find_image_url(payload, f"{MESSAGE}-0") is None
+    assert find_image_url(payload, "9") is None

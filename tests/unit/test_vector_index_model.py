@@ -79,7 +79,7 @@ class IndexAndModel(RuleBasedStateMachine):
         assert [(neighbour.image_id, neighbour.score) for neighbour in found] == expected
 
     @rule(guild=GUILDS, image=IMAGES, at_least=st.sampled_from([-1.0, 0.5, 1.0]), top=st.integers(1, 30), channels=FILTERS)
-    def like(self, guild: str, image: str, at_least: float, top: int, channels: set[str] | None) -> None:
+    def find_similar(self, guild: str, image: str, at_least: float, top: int, channels: set[str] | None) -> None:
         images = self.model.get((guild, "g1"), {})
         own = images[image][1] if image in images else None
         cosines = {
@@ -88,7 +88,7 @@ class IndexAndModel(RuleBasedStateMachine):
             if own is not None and other != image and (channels is None or channel in channels)
         }
         alike = [(other, cosine) for other, cosine in cosines.items() if cosine >= at_least]
-        found = asyncio.run(self.index.like(guild, "g1", image, at_least=at_least, top=top, channels=channels))
+        found = asyncio.run(self.index.find_similar(guild, "g1", image, at_least=at_least, top=top, channels=channels))
         assert [(neighbour.image_id, neighbour.score) for neighbour in found] == sorted(
             alike, key=lambda each: (-each[1], each[0])
         )[:top]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from contracts.events import Evidence, Filters, Quad, SearchMatched
-from contracts.ports import Compared, Neighbour
+from contracts.ports import Neighbour, PrintComparison
 from infra.vectors.index import EmbeddedIndex
 from stages.match import Deps, handle
-from stages.matching import BY_COLOURS, BY_FEATURES, BY_VECTOR, Prints, fused
+from stages.matching import MAX_BY_COLOURS, MAX_BY_FEATURES, MAX_BY_VECTOR, ArchiveFingerprints, fuse_neighbours
 from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.unit.test_match import embedded, in_direction
 
@@ -45,7 +45,7 @@ class Guild:
         if shared:
             self.features.shared.append(image_id)
         if probability is not None:
-            self.comparing.results[content] = Compared(probability, Evidence.model_validate({"by": "points"} | evidence))
+            self.comparing.results[content] = PrintComparison(probability, Evidence.model_validate({"by": "points"} | evidence))
         metadata = {"user_id": "5", "guild_id": "7", "channel_id": channel, "upload_timestamp": "2026-01-01T12:00:00+00:00"}
         document = {"metadata": metadata} | ({"repost_of": {"image_id": repost_of}} if repost_of else {})
         await self.catalogue.merge(image_id, document)
@@ -59,7 +59,7 @@ class Guild:
                 "views": tuple(in_direction(degrees) for degrees in views),
             }
         )
-        prints = Prints(self.features, self.comparing, self.archive)
+        prints = ArchiveFingerprints(self.features, self.comparing, self.archive)
         (fact,) = await handle(event, Deps(self.index, self.catalogue, self.questions, prints))
         assert isinstance(fact, SearchMatched)
         return fact
@@ -177,7 +177,7 @@ async def test_what_is_compared_is_bounded_and_the_same_fingerprint_is_compared_
     guild.features.alike = ["a0", *(f"d{number}" for number in range(100))]
     fact = await guild.ask()
     assert guild.comparing.compared[0] == b"popular"
-    assert len(guild.comparing.compared) == BY_FEATURES + BY_COLOURS + BY_VECTOR
+    assert len(guild.comparing.compared) == MAX_BY_FEATURES + MAX_BY_COLOURS + MAX_BY_VECTOR
     assert len(fact.matches[0].posts) == 29
 
 
@@ -189,4 +189,4 @@ async def test_cosines_that_are_known_are_given_to_the_comparison(guild: Guild) 
 
 def test_neighbours_of_several_vectors_take_turns() -> None:
     lists = [[Neighbour("a", 0.9), Neighbour("b", 0.8), Neighbour("d", 0.7)], [Neighbour("c", 0.5), Neighbour("a", 0.95)]]
-    assert list(fused(lists).items()) == [("a", 0.95), ("c", 0.5), ("b", 0.8), ("d", 0.7)]
+    assert list(fuse_neighbours(lists).items()) == [("a", 0.95), ("c", 0.5), ("b", 0.8), ("d", 0.7)]

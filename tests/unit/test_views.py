@@ -10,12 +10,19 @@ from hypothesis import strategies as st
 
 from contracts.errors import RejectCode
 from contracts.events import Evidence
-from contracts.ports import Answer, Found
-from infra.discord.answers.buttons import ALERT, BROWSE, VOTE, parsed
-from infra.discord.answers.embeds import COLOURS, EXPLANATION, FILENAME, View, answer_view, plain
-from infra.discord.wording import LANGUAGES, say
-from infra.sandbox.simulator.rest import check_message
-from tests.support.answers import ASKER, SEARCH, THUMBNAIL, answer, found, piece, problem
+from contracts.ports import AnswerPage, FoundPost
+from infra.discord.answers.buttons import ALERT, BROWSE, VOTE, parse_custom_id
+from infra.discord.answers.embeds import (
+    EXPLANATION_FILENAME,
+    PICTURE_FILENAME,
+    VERDICT_COLOURS,
+    MessageView,
+    render_answer,
+    to_plain_text,
+)
+from infra.discord.wording import LANGUAGES, localize
+from infra.sandbox.simulator.rest import check_message_body
+from tests.support.answers import ASKER_ID, SEARCH_ID, THUMBNAIL, answer, error_answer, found, piece
 
 BEST = found(3, 0.97, THUMBNAIL, user_name="Alex", filename="sunset.png", channel_id="88")
 FIRST = found(1)
@@ -23,31 +30,31 @@ PROVEN = found(3, 0.97, THUMBNAIL, Evidence(by="points", points=143, angle=True)
 MANY = piece(found(20, 0.9), *(found(number) for number in range(1, 13)))
 
 
-def embed_of(shown: Answer) -> disnake.Embed:
-    (embed,) = answer_view(shown).embeds
+def embed_of(shown: AnswerPage) -> disnake.Embed:
+    (embed,) = render_answer(shown).embeds
     return embed
 
 
-def lines(shown: Answer) -> list[str]:
+def lines(shown: AnswerPage) -> list[str]:
     return (embed_of(shown).description or "").split("\n")
 
 
-def body(view: View) -> dict[str, Any]:
+def body(view: MessageView) -> dict[str, Any]:
     return {
         "embeds": [embed.to_dict() for embed in view.embeds],
         "components": [row.to_component_dict() for row in view.components],
     }
 
 
-def buttons(shown: Answer) -> list[dict[str, Any]]:
-    return [button for row in body(answer_view(shown))["components"] for button in row["components"]]
+def buttons(shown: AnswerPage) -> list[dict[str, Any]]:
+    return [button for row in body(render_answer(shown))["components"] for button in row["components"]]
 
 
-def labels(shown: Answer) -> list[str]:
+def labels(shown: AnswerPage) -> list[str]:
     return [button["label"] for button in buttons(shown)]
 
 
-def button(shown: Answer, label: str) -> dict[str, Any]:
+def button(shown: AnswerPage, label: str) -> dict[str, Any]:
     (found,) = [each for each in buttons(shown) if each["label"] == label]
     return found
 
@@ -61,7 +68,7 @@ class TestAPiece:
             "Posted by **Alex** on <t:1709469000:D> (<t:1709469000:R>) in <#88>",
             "File: sunset.png",
         ]
-        assert (embed.colour, embed.footer.text) == (COLOURS["match"], None)
+        assert (embed.colour, embed.footer.text) == (VERDICT_COLOURS["match"], None)
 
     def test_the_headline_names_the_first_post_and_the_picture_is_the_most_alike(self) -> None:
         shown = answer(piece(BEST, FIRST, found(2)))
@@ -73,9 +80,12 @@ class TestAPiece:
             "[go to the post](https://discord.com/channels/1/77/3)",
             "Posted 2 more times",
         ]
-        assert embed.image.url == f"attachment://{FILENAME}"
-        view = answer_view(shown)
-        assert (view.files[FILENAME].data, view.files[FILENAME].description) == (THUMBNAIL, "The map art that Alex posted")
+        assert embed.image.url == f"attachment://{PICTURE_FILENAME}"
+        view = render_answer(shown)
+        assert (view.files[PICTURE_FILENAME].data, view.files[PICTURE_FILENAME].description) == (
+            THUMBNAIL,
+            "The map art that Alex posted",
+        )
 
     def test_the_first_post_may_be_the_most_alike(self) -> None:
         shown = answer(piece(found(1, 0.97), found(2)))
@@ -88,7 +98,7 @@ class TestAPiece:
             "Possible match: first posted by Steve",
             "Possible match: **70%** similar",
         )
-        assert embed_of(shown).colour == COLOURS["possible"]
+        assert embed_of(shown).colour == VERDICT_COLOURS["possible"]
 
     def test_each_page_has_the_verdict_of_its_own_piece(self) -> None:
         shown = answer(piece(found(1, 0.7)), piece_verdict="possible", number=1, pieces=2)
@@ -109,11 +119,11 @@ class TestAPiece:
         assert {"This is it", "Not it"} <= set(labels(shown))
 
     def test_a_lost_thumbnail_is_no_obstacle(self) -> None:
-        view = answer_view(answer(piece(found(1, 0.97))))
+        view = render_answer(answer(piece(found(1, 0.97))))
         assert (view.embeds[0].image.url, view.files) == (None, {})
 
     def test_an_archived_file_has_no_link(self) -> None:
-        local = Found("local-1", 0.9, {**FIRST.document, "message_link": "file:///a.png"}, None)
+        local = FoundPost("local-1", 0.9, {**FIRST.document, "message_link": "file:///a.png"}, None)
         shown = answer(piece(local))
         assert embed_of(shown).url is None
         assert labels(shown) == ["This is it", "Not it"]
@@ -123,15 +133,15 @@ class TestButtons:
     def test_one_post_of_one_piece_can_be_judged_and_gone_to(self) -> None:
         shown = answer(piece(BEST))
         assert labels(shown) == ["Go to the post", "This is it", "Not it"]
-        assert parsed(button(shown, "This is it")["custom_id"], VOTE, 3) == (SEARCH, "300", "1")
-        assert parsed(button(shown, "Not it")["custom_id"], VOTE, 3) == (SEARCH, "300", "0")
+        assert parse_custom_id(button(shown, "This is it")["custom_id"], VOTE, 3) == (SEARCH_ID, "300", "1")
+        assert parse_custom_id(button(shown, "Not it")["custom_id"], VOTE, 3) == (SEARCH_ID, "300", "0")
         assert button(shown, "Go to the post")["url"] == "https://discord.com/channels/1/77/3"
 
     def test_the_post_that_is_shown_is_judged_and_the_first_one_gone_to(self) -> None:
         shown = answer(piece(BEST, FIRST))
-        assert parsed(button(shown, "This is it")["custom_id"], VOTE, 3) == (SEARCH, "300", "1")
+        assert parse_custom_id(button(shown, "This is it")["custom_id"], VOTE, 3) == (SEARCH_ID, "300", "1")
         assert button(shown, "Go to the first post")["url"] == "https://discord.com/channels/1/77/1"
-        assert parsed(button(shown, "Posted 2 times")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "posts", "0", "0")
+        assert parse_custom_id(button(shown, "Posted 2 times")["custom_id"], BROWSE, 5) == (SEARCH_ID, ASKER_ID, "posts", "0", "0")
 
     @pytest.mark.parametrize(
         ("number", "previous", "following"),
@@ -141,17 +151,17 @@ class TestButtons:
         shown = answer(piece(BEST), number=number, pieces=3)
         for label, (target, disabled) in (("Previous", previous), ("Next", following)):
             pressed = button(shown, label)
-            assert parsed(pressed["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "piece", target, "0")
+            assert parse_custom_id(pressed["custom_id"], BROWSE, 5) == (SEARCH_ID, ASKER_ID, "piece", target, "0")
             assert pressed["disabled"] is disabled
 
     def test_the_posts_of_the_piece_that_is_shown(self) -> None:
         shown = answer(piece(BEST, FIRST), number=4, pieces=5)
-        assert parsed(button(shown, "Posted 2 times")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "posts", "4", "0")
+        assert parse_custom_id(button(shown, "Posted 2 times")["custom_id"], BROWSE, 5) == (SEARCH_ID, ASKER_ID, "posts", "4", "0")
 
     def test_no_match_can_be_watched_for(self) -> None:
         shown = answer(verdict="none")
         assert labels(shown) == ["Notify me if it's posted"]
-        assert parsed(buttons(shown)[0]["custom_id"], ALERT, 1) == (SEARCH,)
+        assert parse_custom_id(buttons(shown)[0]["custom_id"], ALERT, 1) == (SEARCH_ID,)
 
 
 class TestWhy:
@@ -159,23 +169,23 @@ class TestWhy:
         shown = answer(piece(PROVEN))
         assert lines(shown)[:2] == ["**97%** match", "Same picture, seen at an angle: 143 matching points."]
         assert labels(shown) == ["Go to the post", "This is it", "Not it", "Why this match?"]
-        assert parsed(button(shown, "Why this match?")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "why", "0", "0")
+        assert parse_custom_id(button(shown, "Why this match?")["custom_id"], BROWSE, 5) == (SEARCH_ID, ASKER_ID, "why", "0", "0")
 
     def test_the_picture_of_it_has_a_message_of_its_own(self) -> None:
         shown = answer(piece(PROVEN), view="why", explanation=b"png", number=1, pieces=2)
-        view = answer_view(shown)
+        view = render_answer(shown)
         assert (embed_of(shown).title, lines(shown)) == (
             "Why this match?",
             ["**97%** match", "Same picture, seen at an angle: 143 matching points."],
         )
-        assert {name: picture.data for name, picture in view.files.items()} == {EXPLANATION: b"png"}
-        assert (view.embeds[0].image.url, view.components) == (f"attachment://{EXPLANATION}", [])
+        assert {name: picture.data for name, picture in view.files.items()} == {EXPLANATION_FILENAME: b"png"}
+        assert (view.embeds[0].image.url, view.components) == (f"attachment://{EXPLANATION_FILENAME}", [])
 
     @pytest.mark.parametrize("post", [PROVEN, FIRST])
-    def test_without_a_picture_it_says_so(self, post: Found) -> None:
+    def test_without_a_picture_it_says_so(self, post: FoundPost) -> None:
         shown = answer(piece(post), view="why")
         assert lines(shown)[-1].startswith("There's no picture for this.")
-        assert answer_view(shown).files == {}
+        assert render_answer(shown).files == {}
 
 
 class TestPosts:
@@ -188,9 +198,15 @@ class TestPosts:
         assert [line.split()[0] for line in lines(shown)] == [f"**{rank}.**" for rank in range(1, 11)]
         assert embed_of(shown).footer.text == "Page 1 of 2"
         assert labels(shown) == ["Previous", "Next", "Back to the result"]
-        assert parsed(button(shown, "Previous")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "posts", "1", "0")
-        assert parsed(button(shown, "Next")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "posts", "1", "1")
-        assert parsed(button(shown, "Back to the result")["custom_id"], BROWSE, 5) == (SEARCH, ASKER, "piece", "1", "0")
+        assert parse_custom_id(button(shown, "Previous")["custom_id"], BROWSE, 5) == (SEARCH_ID, ASKER_ID, "posts", "1", "0")
+        assert parse_custom_id(button(shown, "Next")["custom_id"], BROWSE, 5) == (SEARCH_ID, ASKER_ID, "posts", "1", "1")
+        assert parse_custom_id(button(shown, "Back to the result")["custom_id"], BROWSE, 5) == (
+            SEARCH_ID,
+            ASKER_ID,
+            "piece",
+            "1",
+            "0",
+        )
 
     @pytest.mark.parametrize("page", [1, 2, 1000])
     def test_beyond_the_last_page_is_the_last_page(self, page: int) -> None:
@@ -201,7 +217,7 @@ class TestPosts:
     def test_one_page_is_not_turned(self) -> None:
         shown = answer(piece(BEST, FIRST), view="posts")
         assert (labels(shown), embed_of(shown).footer.text) == (["Back to the result"], None)
-        assert embed_of(shown).thumbnail.url == f"attachment://{FILENAME}"
+        assert embed_of(shown).thumbnail.url == f"attachment://{PICTURE_FILENAME}"
 
 
 class TestNothing:
@@ -218,11 +234,11 @@ class TestNothing:
     @pytest.mark.parametrize("code", RejectCode)
     @pytest.mark.parametrize("locale", LANGUAGES)
     def test_every_rejection_has_a_sentence_in_the_askers_language(self, code: RejectCode, locale: str) -> None:
-        embed = embed_of(answer(verdict="error", locale=locale, problem=problem(code, "English.").problem))
-        assert embed.title == say(locale, "answers-error")
-        sentence = say(locale, f"answers-rejected-{code.value.replace('_', '-')}")
+        embed = embed_of(answer(verdict="error", locale=locale, problem=error_answer(code, "English.").problem))
+        assert embed.title == localize(locale, "answers-error")
+        sentence = localize(locale, f"answers-rejected-{code.value.replace('_', '-')}")
         assert embed.description == (f"{sentence}\nEnglish." if code is RejectCode.INTERNAL else sentence)
-        assert buttons(problem(code)) == []
+        assert buttons(error_answer(code)) == []
 
     def test_a_search_that_is_gone_is_too_old(self) -> None:
         assert embed_of(answer(verdict="error")).description == "This search is too old. Please search again."
@@ -232,7 +248,7 @@ class TestNothing:
     "shown",
     [answer(piece(BEST, FIRST), trained=False), answer(MANY, view="posts", trained=False), answer(verdict="none", trained=False)],
 )
-def test_an_untrained_model_is_named_on_every_result(shown: Answer) -> None:
+def test_an_untrained_model_is_named_on_every_result(shown: AnswerPage) -> None:
     assert (embed_of(shown).footer.text or "").endswith("untrained model: for demos only")
 
 
@@ -277,7 +293,7 @@ names = st.one_of(st.text(max_size=300), st.sampled_from("*_~`|[<>@#\\").map(lam
 @given(names, names, st.sampled_from(["en-US", "de"]), st.sampled_from(["image", "text"]), st.booleans(), st.integers(0, 3))
 def test_every_page_fits_in_a_message(name: str, filename: str, locale: str, by: str, several: bool, number: int) -> None:
     called: dict[str, Any] = {"user_name": name, "filename": filename, "channel_id": "9" * 19}
-    others: Sequence[Found] = [found(day, **called) for day in range(1, 25)] if several else []
+    others: Sequence[FoundPost] = [found(day, **called) for day in range(1, 25)] if several else []
     evidence = Evidence(by="points", points=9) if several else None
     shown = piece(found(28, 0.9, THUMBNAIL, evidence, **called), *others)
     common: dict[str, Any] = {"locale": locale, "by": by, "trained": False, "number": number, "pieces": 4}
@@ -286,16 +302,16 @@ def test_every_page_fits_in_a_message(name: str, filename: str, locale: str, by:
         *(answer(shown, view="posts", page=each, **common) for each in range(3)),
         answer(shown, view="why", explanation=THUMBNAIL, **common),
     ):
-        view = answer_view(page)
-        check_message(body(view))
+        view = render_answer(page)
+        check_message_body(body(view))
         assert all(len(picture.description) <= 1024 for picture in view.files.values())
         assert all(len(each.get("custom_id", "")) <= 100 for each in buttons(page))
-    check_message(body(answer_view(problem(RejectCode.INTERNAL, name * 300))))
+    check_message_body(body(render_answer(error_answer(RejectCode.INTERNAL, name * 300))))
 
 
 @given(names)
 def test_plain_text_is_one_short_line(name: str) -> None:
-    shown = plain(name)
+    shown = to_plain_text(name)
     assert "\n" not in shown
     assert len(shown) <= 220
     assert disnake.utils.escape_mentions(shown) == shown

@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.errors import Reject
-from infra.sandbox.art.generate import piece
+from infra.sandbox.art.generate import draw_piece
 from infra.vision import fingerprint
-from infra.vision.features import ARCHIVED_AT_MOST
-from infra.vision.fingerprint import Fingerprinter, asked_print, closer_features
-from infra.vision.hash import pdq
-from infra.vision.prints import PICTURE, unpacked
+from infra.vision.features import MAX_ARCHIVED_FEATURES
+from infra.vision.fingerprint import Fingerprinter, extract_closer_features, make_query_print
+from infra.vision.hash import compute_pdq
+from infra.vision.prints import MAX_PICTURE_PX, unpack_print
 
 
 def png(rgb: NDArray[np.uint8]) -> bytes:
@@ -27,28 +27,28 @@ def noise(height: int, width: int) -> NDArray[np.uint8]:
 def framed(seed: int) -> NDArray[np.uint8]:
     """One map, small in a wide picture."""
     wide = np.full((720, 1280, 3), 70, np.uint8)
-    wide[300:460, 500:660] = cv2.resize(np.array(piece(seed))[:128, :128], (160, 160))
+    wide[300:460, 500:660] = cv2.resize(np.array(draw_piece(seed))[:128, :128], (160, 160))
     return wide
 
 
 async def test_an_archived_picture_has_one_fingerprint() -> None:
-    art = np.array(piece(3))
+    art = np.array(draw_piece(3))
     port = Fingerprinter()
     made = await port.fingerprint(png(art))
     assert made == await port.fingerprint(png(art))
-    read = unpacked(made.data)
+    read = unpack_print(made.data)
     assert (read.size, read.picture, len(read.places)) == ((art.shape[1], art.shape[0]), None, 0)
-    assert (made.features, made.quality, made.hash) == (len(read.points), read.quality, pdq(art)[0].hex())
-    assert 0 < made.features <= ARCHIVED_AT_MOST
+    assert (made.features, made.quality, made.hash) == (len(read.points), read.quality, compute_pdq(art)[0].hex())
+    assert 0 < made.features <= MAX_ARCHIVED_FEATURES
     assert len(made.data) < 62_000
 
 
 async def test_a_question_has_its_places_and_its_picture_too() -> None:
     asked = await Fingerprinter().examine(png(framed(1)))
-    read = unpacked(asked.fingerprint.data)
+    read = unpack_print(asked.fingerprint.data)
     assert read.size == (1280, 720)
     assert read.picture is not None
-    assert max(read.picture.shape) == PICTURE
+    assert max(read.picture.shape) == MAX_PICTURE_PX
     assert 0 < len(asked.places) == len(read.places) <= 6
     assert read.place_hashes.shape == (len(read.places) + 1, 8, 32)
     assert read.place_hashes[0, 0].tobytes() == read.hash
@@ -57,12 +57,12 @@ async def test_a_question_has_its_places_and_its_picture_too() -> None:
 def test_a_small_place_gives_more_features_that_lie_in_it() -> None:
     place = np.array([[500, 300, 660, 300, 660, 460, 500, 460]], np.float32) / np.tile([1280, 720], 4)
     nothing = np.empty((0, 4), np.float32)
-    ((points, descriptors),) = closer_features(framed(1), place.astype(np.float32), nothing)
-    assert closer_features(framed(1), place.astype(np.float32), np.tile(points, (10, 1))) == []
+    ((points, descriptors),) = extract_closer_features(framed(1), place.astype(np.float32), nothing)
+    assert extract_closer_features(framed(1), place.astype(np.float32), np.tile(points, (10, 1))) == []
     assert len(points) == len(descriptors) > 30
     assert (points[:, :2] >= (495, 295)).all()
     assert (points[:, :2] <= (665, 465)).all()
-    whole = asked_print(framed(1))
+    whole = make_query_print(framed(1))
     nearest = np.linalg.norm(points[:, None, :2] - whole.points[None, :, :2], axis=2).min(axis=1)
     assert (nearest < 1.5).mean() > 0.5
 
@@ -75,10 +75,10 @@ def test_scales_and_angles_come_back_with_the_points() -> None:
 
 async def test_a_question_goes_before_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    real_archived, real_asked = fingerprint.archived_print, fingerprint._examined
-    monkeypatch.setattr(fingerprint, "archived_print", lambda rgb: (order.append("archived"), real_archived(rgb))[1])
+    real_archived, real_asked = fingerprint.make_archived_print, fingerprint._examined
+    monkeypatch.setattr(fingerprint, "make_archived_print", lambda rgb: (order.append("archived"), real_archived(rgb))[1])
     monkeypatch.setattr(fingerprint, "_examined", lambda png: (order.append("asked"), real_asked(png))[1])
-    port, picture = Fingerprinter(), png(np.array(piece(1)))
+    port, picture = Fingerprinter(), png(np.array(draw_piece(1)))
     asked = [asyncio.create_task(port.examine(picture)) for _ in range(3)]
     await asyncio.sleep(0)
     await asyncio.gather(port.fingerprint(picture), port.fingerprint(picture), *asked)
@@ -102,8 +102,8 @@ HOSTILE = {
 async def test_hostile_pictures_have_fingerprints(name: str) -> None:
     port, picture = Fingerprinter(), png(HOSTILE[name])
     made, asked = await port.fingerprint(picture), await port.examine(picture)
-    assert unpacked(made.data).size == unpacked(asked.fingerprint.data).size == HOSTILE[name].shape[1::-1]
-    assert made.features <= ARCHIVED_AT_MOST
+    assert unpack_print(made.data).size == unpack_print(asked.fingerprint.data).size == HOSTILE[name].shape[1::-1]
+    assert made.features <= MAX_ARCHIVED_FEATURES
     assert asked.fingerprint.features <= 1400
     assert (made.quality == 0) == (name in {"blank", "one pixel"})
 

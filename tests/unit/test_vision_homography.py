@@ -4,17 +4,26 @@ import cv2
 import numpy as np
 import pytest
 
-from infra.sandbox.art.generate import piece
-from infra.vision.alignment import CORNERS, aligned, can_be_seen, consistent, features, flipped, moved, supported
-from infra.vision.features import ARCHIVED, ASKED, features_of, mirrored
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.alignment import (
+    CORNERS,
+    align_features,
+    can_be_seen,
+    mirror_points,
+    normalise_features,
+    select_consistent,
+    transform_points,
+    verify_frame,
+)
+from infra.vision.features import MAX_FEATURES_ONE_MAP, MAX_QUERY_FEATURES, extract_features, mirror_descriptors
 
 
 def pixels_of(seed):
-    return np.asarray(piece(seed))
+    return np.asarray(draw_piece(seed))
 
 
-def of(picture, most=ASKED):
-    return features(*features_of(picture, most))
+def of(picture, most=MAX_QUERY_FEATURES):
+    return normalise_features(*extract_features(picture, most))
 
 
 def scene(picture, corners, size=(640, 400)):
@@ -35,10 +44,10 @@ def test_it_finds_the_corners_of_a_picture_seen_at_an_angle(seed):
     picture = pixels_of(seed)
     question = scene(picture, TILTED)
 
-    found = aligned(of(question), (640, 400), of(picture, ARCHIVED), picture.shape[1::-1])
+    found = align_features(of(question), (640, 400), of(picture, MAX_FEATURES_ONE_MAP), picture.shape[1::-1])
 
     assert found is not None
-    assert np.abs(moved(found.frame, CORNERS) - TILTED).max() < 0.02
+    assert np.abs(transform_points(found.frame, CORNERS) - TILTED).max() < 0.02
     assert found.points >= 12
     assert found.points <= len(found.pairs)
 
@@ -46,22 +55,26 @@ def test_it_finds_the_corners_of_a_picture_seen_at_an_angle(seed):
 def test_it_finds_a_mirrored_picture_through_the_mirrored_features_alone():
     picture = pixels_of(7)
     question = scene(np.ascontiguousarray(picture[:, ::-1]), TILTED)
-    points, descriptors = features_of(question, ASKED)
-    theirs, sizes = of(picture, ARCHIVED), ((640, 400), picture.shape[1::-1])
+    points, descriptors = extract_features(question, MAX_QUERY_FEATURES)
+    theirs, sizes = of(picture, MAX_FEATURES_ONE_MAP), ((640, 400), picture.shape[1::-1])
 
-    plain = aligned(features(points, descriptors), sizes[0], theirs, sizes[1])
-    found = aligned(flipped(features(points, mirrored(descriptors)), 640), sizes[0], theirs, sizes[1], mirrored=True)
+    plain = align_features(normalise_features(points, descriptors), sizes[0], theirs, sizes[1])
+    found = align_features(
+        mirror_points(normalise_features(points, mirror_descriptors(descriptors)), 640), sizes[0], theirs, sizes[1], mirrored=True
+    )
 
     assert found is not None
     assert plain is None or plain.points < found.points / 2
-    assert np.abs(moved(found.frame, CORNERS) - np.array(TILTED)[[1, 0, 3, 2]]).max() < 0.02
-    assert np.abs(moved(found.frame, found.pairs[:, :2]) - found.pairs[:, 2:]).max() < 0.02
+    assert np.abs(transform_points(found.frame, CORNERS) - np.array(TILTED)[[1, 0, 3, 2]]).max() < 0.02
+    assert np.abs(transform_points(found.frame, found.pairs[:, :2]) - found.pairs[:, 2:]).max() < 0.02
 
 
 def test_it_finds_the_same_each_time():
     picture = pixels_of(4)
     question = of(scene(picture, TILTED))
-    first, second = (aligned(question, (640, 400), of(picture, ARCHIVED), picture.shape[1::-1]) for _ in range(2))
+    first, second = (
+        align_features(question, (640, 400), of(picture, MAX_FEATURES_ONE_MAP), picture.shape[1::-1]) for _ in range(2)
+    )
 
     assert first is not None
     assert second is not None
@@ -73,15 +86,15 @@ def test_another_picture_has_hardly_any_points_in_common():
     question = of(scene(pixels_of(4), TILTED))
     for seed in (17, 30, 5, 8):
         other = pixels_of(seed)
-        found = aligned(question, (640, 400), of(other, ARCHIVED), other.shape[1::-1])
+        found = align_features(question, (640, 400), of(other, MAX_FEATURES_ONE_MAP), other.shape[1::-1])
         assert found is None or found.points < 8
 
 
 def test_pictures_without_features_have_no_alignment():
     blank, picture = np.full((128, 128, 3), 200, np.uint8), pixels_of(4)
-    assert aligned(of(blank), (128, 128), of(picture), picture.shape[1::-1]) is None
-    assert aligned(of(picture), picture.shape[1::-1], of(blank), (128, 128)) is None
-    assert supported(np.eye(3), of(blank), (128, 128), of(picture), picture.shape[1::-1]).points == 0
+    assert align_features(of(blank), (128, 128), of(picture), picture.shape[1::-1]) is None
+    assert align_features(of(picture), picture.shape[1::-1], of(blank), (128, 128)) is None
+    assert verify_frame(np.eye(3), of(blank), (128, 128), of(picture), picture.shape[1::-1]).points == 0
 
 
 def test_copies_of_one_texture_do_not_make_a_match():
@@ -89,28 +102,28 @@ def test_copies_of_one_texture_do_not_make_a_match():
     tile = rng.integers(0, 256, (16, 16, 3), np.uint8)
     one, other = np.tile(tile, (8, 8, 1)), np.tile(tile, (12, 16, 1))
     other[40:120, 60:200] = pixels_of(7)[:80, :128].mean(axis=(0, 1)).astype(np.uint8)
-    found = aligned(of(other), (256, 192), of(one, ARCHIVED), (128, 128))
+    found = align_features(of(other), (256, 192), of(one, MAX_FEATURES_ONE_MAP), (128, 128))
     assert found is None or found.points < 12
 
 
 def test_a_frame_that_something_else_told_gathers_the_points_that_agree_with_it():
     picture = pixels_of(4)
     question = scene(picture, TILTED)
-    theirs = of(picture, ARCHIVED)
+    theirs = of(picture, MAX_FEATURES_ONE_MAP)
     size = picture.shape[1::-1]
     true = cv2.getPerspectiveTransform(CORNERS.astype(np.float32), np.array(TILTED, np.float32))
     wrong = cv2.getPerspectiveTransform(CORNERS.astype(np.float32), np.array(TILTED[1:] + TILTED[:1], np.float32))
 
-    assert supported(true, of(question), (640, 400), theirs, size).points >= 20
-    assert supported(wrong, of(question), (640, 400), theirs, size).points < 8
+    assert verify_frame(true, of(question), (640, 400), theirs, size).points >= 20
+    assert verify_frame(wrong, of(question), (640, 400), theirs, size).points < 8
 
 
 def test_pairs_that_are_turned_and_scaled_like_no_others_are_dropped():
     archived = np.tile(np.array([[0, 0, 4, 10]], np.float32), (8, 1))
     asked = archived * [1, 1, 2, 1] + [0, 0, 0, 90]
     asked[6, 3], asked[7, 2] = 280, 100
-    assert consistent(asked.astype(np.float32), archived).tolist() == [True] * 6 + [False] * 2
-    assert consistent(asked[:0], archived[:0]).tolist() == []
+    assert select_consistent(asked.astype(np.float32), archived).tolist() == [True] * 6 + [False] * 2
+    assert select_consistent(asked[:0], archived[:0]).tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from contracts.errors import Reject
-from infra.sandbox.art.generate import piece
-from infra.vision.distortions import png
-from infra.vision.fingerprint import archived_print, asked_print
-from infra.vision.prints import PICTURE, packed
-from infra.vision.rectify import SIDE, corners_of, decoded, rectified, views_in
-from infra.vision.regions import MOST, places_of
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.distortions import encode_png
+from infra.vision.fingerprint import make_archived_print, make_query_print
+from infra.vision.prints import MAX_PICTURE_PX, pack_print
+from infra.vision.rectify import EMBEDDED_SIDE_PX, decode_picture, extract_views, rectify_region, to_pixel_corners
+from infra.vision.regions import MAX_REGIONS, find_regions
 
 Picture = NDArray[np.uint8]
 WIDTH, HEIGHT = 960, 540
@@ -26,7 +26,7 @@ def shown(seed: int, corners: NDArray[np.float32] = SEEN) -> Picture:
     wall = np.random.default_rng(seed).normal(120, 12, (HEIGHT // 4, WIDTH // 4, 1)).repeat(4, 0).repeat(4, 1).repeat(3, 2)
     wall[::36] *= 0.7
     wall[:, ::48] *= 0.7
-    art = np.array(piece(seed))
+    art = np.array(draw_piece(seed))
     height, width = art.shape[:2]
     box = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32) - np.float32(0.5)
     onto = cv2.getPerspectiveTransform(box, corners)
@@ -36,70 +36,74 @@ def shown(seed: int, corners: NDArray[np.float32] = SEEN) -> Picture:
 
 
 def overlap(place: tuple[float, ...], corners: NDArray[np.float32]) -> float:
-    found = corners_of(place, WIDTH, HEIGHT)
+    found = to_pixel_corners(place, WIDTH, HEIGHT)
     shared, _ = cv2.intersectConvexConvex(found, corners)
     return float(shared / (cv2.contourArea(found) + cv2.contourArea(corners) - shared))
 
 
 @pytest.mark.parametrize("seed", range(13))
 def test_a_map_on_a_wall_is_found(seed: int) -> None:
-    places = places_of(shown(seed))
-    assert 0 < len(places) <= MOST
+    places = find_regions(shown(seed))
+    assert 0 < len(places) <= MAX_REGIONS
     assert max(overlap(place, SEEN) for place in places) > 0.8
 
 
 def test_a_picture_with_a_border_is_found_first() -> None:
     screen = np.full((HEIGHT, WIDTH, 3), (49, 51, 56), np.uint8)
-    screen[100:400, 300:600] = cv2.resize(np.array(piece(1))[:128, :128], (300, 300))
+    screen[100:400, 300:600] = cv2.resize(np.array(draw_piece(1))[:128, :128], (300, 300))
     box = np.array([[300, 100], [600, 100], [600, 400], [300, 400]], np.float32)
-    assert overlap(places_of(screen)[0], box) > 0.9
+    assert overlap(find_regions(screen)[0], box) > 0.9
 
 
 def test_several_maps_are_found() -> None:
     lefts = (np.array([[100, 150], [330, 150], [330, 380], [100, 380]]), np.array([[560, 150], [790, 150], [790, 380], [560, 380]]))
     first, second = (shown(seed, corners.astype(np.float32)) for seed, corners in zip((1, 2), lefts, strict=True))
-    places = places_of(np.concatenate([first[:, : WIDTH // 2], second[:, WIDTH // 2 :]], axis=1))
+    places = find_regions(np.concatenate([first[:, : WIDTH // 2], second[:, WIDTH // 2 :]], axis=1))
     for corners in lefts:
         assert max(overlap(place, corners.astype(np.float32)) for place in places) > 0.8
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (10, 10), (1, 5000), (5000, 1), (40, 3000), (600, 800)])
 def test_blank_and_crooked_pictures_have_no_places(shape: tuple[int, int]) -> None:
-    assert places_of(np.full((*shape, 3), 90, np.uint8)) == []
+    assert find_regions(np.full((*shape, 3), 90, np.uint8)) == []
 
 
 def test_noise_is_survived() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (700, 900, 3), dtype=np.uint8)
-    assert len(places_of(noise)) <= MOST
+    assert len(find_regions(noise)) <= MAX_REGIONS
 
 
 def test_a_place_is_seen_from_straight_ahead() -> None:
     place = ((SEEN + 0.5) / (WIDTH, HEIGHT)).reshape(-1).tolist()
-    art = cv2.resize(np.array(piece(3)), (128, 128), interpolation=cv2.INTER_AREA)
-    straight = rectified(shown(3), place, 128)
+    art = cv2.resize(np.array(draw_piece(3)), (128, 128), interpolation=cv2.INTER_AREA)
+    straight = rectify_region(shown(3), place, 128)
     assert straight.shape == (128, 128, 3)
     assert np.corrcoef(straight.reshape(-1), art.reshape(-1))[0, 1] > 0.9
 
 
 def test_places_as_files() -> None:
-    made = asked_print(shown(3))
-    files = views_in(packed(made), [(0, 0, 1, 0, 1, 1, 0, 1), (-0.2, -0.2, 0.5, 0, 0.5, 0.5, 0, 0.5)])
-    assert [Image.open(BytesIO(file)).size for file in files] == [(PICTURE, PICTURE * HEIGHT // WIDTH), (SIDE, SIDE), (SIDE, SIDE)]
+    made = make_query_print(shown(3))
+    files = extract_views(pack_print(made), [(0, 0, 1, 0, 1, 1, 0, 1), (-0.2, -0.2, 0.5, 0, 0.5, 0.5, 0, 0.5)])
+    assert [Image.open(BytesIO(file)).size for file in files] == [
+        (MAX_PICTURE_PX, MAX_PICTURE_PX * HEIGHT // WIDTH),
+        (EMBEDDED_SIDE_PX, EMBEDDED_SIDE_PX),
+        (EMBEDDED_SIDE_PX, EMBEDDED_SIDE_PX),
+    ]
     assert np.array_equal(np.asarray(Image.open(BytesIO(files[0]))), made.picture)
-    assert views_in(packed(made), []) == files[:1]
+    assert extract_views(pack_print(made), []) == files[:1]
 
 
 def test_a_print_without_a_picture_has_no_views() -> None:
-    for fingerprint in (b"rubbish", packed(archived_print(shown(3)))):
+    for fingerprint in (b"rubbish", pack_print(make_archived_print(shown(3)))):
         with pytest.raises(Reject, match="cannot be read"):
-            views_in(fingerprint, [])
+            extract_views(fingerprint, [])
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_picture_is_rejected(rubbish: bytes) -> None:
     with pytest.raises(Reject, match="decoded"):
-        decoded(rubbish)
+        decode_picture(rubbish)
 
 
 def test_colours_come_in_the_right_order() -> None:
-    assert decoded(png(Image.new("RGB", (3, 2), (250, 100, 5)))).tolist() == [[[250, 100, 5]] * 3] * 2
+    assert decode_picture(encode_png(Image.new("RGB", (3, 2), (250, 100, 5)))).tolist() == [[[250, 100, 5]] * 3] * 2

@@ -4,22 +4,22 @@ import cv2
 import numpy as np
 import pytest
 
-from infra.sandbox.art.generate import piece
-from infra.vision.overlay import agreement, blocks, colours, inside, refined, seen_through
-from infra.vision.prints import THUMB
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.overlay import compare_colours, compute_agreement, correlate_blocks, mask_inside, refine_frame, warp_through
+from infra.vision.prints import THUMB_PX
 
 
 def pixels_of(seed):
-    return np.asarray(piece(seed))
+    return np.asarray(draw_piece(seed))
 
 
 def thumb_of(picture):
-    return cv2.resize(picture, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
+    return cv2.resize(picture, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA)
 
 
 def agreed(picture, thumb, frame=None):
     frame = np.eye(3) if frame is None else frame
-    return agreement(*blocks(seen_through(picture, frame), thumb, inside(frame)))
+    return compute_agreement(*correlate_blocks(warp_through(picture, frame), thumb, mask_inside(frame)))
 
 
 @pytest.mark.parametrize("seed", range(13))
@@ -68,10 +68,10 @@ def test_what_lies_outside_the_question_is_left_out():
     picture = pixels_of(4)
     left = picture[:, : picture.shape[1] // 2]
     frame = np.diag([2.0, 1, 1])
-    assert inside(frame)[:, : THUMB // 2].all()
-    assert not inside(frame)[:, THUMB // 2 :].any()
+    assert mask_inside(frame)[:, : THUMB_PX // 2].all()
+    assert not mask_inside(frame)[:, THUMB_PX // 2 :].any()
     assert agreed(left, thumb_of(picture), frame) > 0.7
-    assert not inside(np.array([[1, 0, 5], [0, 1, 5], [0, 0, 1.0]])).any()
+    assert not mask_inside(np.array([[1, 0, 5], [0, 1, 5], [0, 0, 1.0]])).any()
 
 
 @pytest.mark.parametrize("seed", [0, 4, 7, 10])
@@ -80,17 +80,17 @@ def test_a_frame_that_is_about_right_is_made_better(seed):
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     about = corners + np.array([[0.05, 0.03], [-0.04, 0.05], [0.02, -0.05], [-0.03, 0.04]], np.float32)
     rough = cv2.getPerspectiveTransform(corners, about)
-    better = refined(picture, thumb_of(picture), rough)
+    better = refine_frame(picture, thumb_of(picture), rough)
     assert agreed(picture, thumb_of(picture), better) > agreed(picture, thumb_of(picture), rough) + 0.1
 
 
 def test_a_frame_that_cannot_be_made_better_stays():
     flat = np.full((128, 128, 3), 120, np.uint8)
-    assert np.array_equal(refined(flat, thumb_of(flat), np.eye(3)), np.eye(3))
+    assert np.array_equal(refine_frame(flat, thumb_of(flat), np.eye(3)), np.eye(3))
 
 
 def coloured(picture, thumb):
-    return colours(seen_through(picture, np.eye(3)), thumb, inside(np.eye(3)))
+    return compare_colours(warp_through(picture, np.eye(3)), thumb, mask_inside(np.eye(3)))
 
 
 @pytest.mark.parametrize("seed", range(13))
@@ -113,6 +113,6 @@ def test_the_same_drawing_in_other_colours_is_told_apart():
 
 
 def test_where_nothing_is_seen_no_colours_are_compared():
-    assert colours(thumb_of(pixels_of(4)), thumb_of(pixels_of(4)), np.zeros((THUMB, THUMB), np.bool_)) == (0.0, 0.0)
-    flat = np.full((THUMB, THUMB, 3), 90, np.uint8)
-    assert colours(flat, flat, np.ones((THUMB, THUMB), np.bool_)).alike == 0
+    assert compare_colours(thumb_of(pixels_of(4)), thumb_of(pixels_of(4)), np.zeros((THUMB_PX, THUMB_PX), np.bool_)) == (0.0, 0.0)
+    flat = np.full((THUMB_PX, THUMB_PX, 3), 90, np.uint8)
+    assert compare_colours(flat, flat, np.ones((THUMB_PX, THUMB_PX), np.bool_)).alike == 0

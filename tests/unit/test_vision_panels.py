@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 
 from contracts.events import Panel
-from infra.sandbox.art.generate import piece
-from infra.vision.overlay import blocks, inside, seen_through
-from infra.vision.panels import angled, frame_of, grid_of, panel_of, place_of, seen, seen_of, turn_of
-from infra.vision.prints import THUMB
-from infra.vision.proposals import TURNS
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.overlay import correlate_blocks, mask_inside, warp_through
+from infra.vision.panels import (
+    compute_turn,
+    find_panel,
+    frame_from_place,
+    guess_map_grid,
+    is_angled,
+    mask_panel_blocks,
+    mask_panel_pixels,
+    place_from_frame,
+)
+from infra.vision.prints import THUMB_PX
+from infra.vision.proposals import SQUARE_SYMMETRIES
 
 PLACE = (0.2, 0.1, 0.8, 0.2, 0.75, 0.9, 0.22, 0.8)
 
@@ -22,26 +31,26 @@ def test_the_turns_are_those_of_a_picture_mirrored_and_then_turned_clockwise(qua
     picture = np.zeros((40, 40, 3), np.uint8)
     picture[:10, :20] = 255
     question = np.rot90(picture[:, ::-1] if mirrored else picture, -quarters)
-    frame = TURNS[4 * mirrored + quarters]
+    frame = SQUARE_SYMMETRIES[4 * mirrored + quarters]
 
-    assert np.abs(seen_through(np.ascontiguousarray(question), frame, 40, fine=1).astype(int) - picture).max() <= 1
-    assert turn_of(frame, (40, 40), (40, 40)) == (90 * quarters, mirrored)
+    assert np.abs(warp_through(np.ascontiguousarray(question), frame, 40, fine=1).astype(int) - picture).max() <= 1
+    assert compute_turn(frame, (40, 40), (40, 40)) == (90 * quarters, mirrored)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_a_place_and_the_mirroring_are_the_whole_frame(mirrored):
-    assert place_of(frame_of(PLACE, mirrored=mirrored), mirrored=mirrored) == pytest.approx(PLACE, abs=1e-4)
+    assert place_from_frame(frame_from_place(PLACE, mirrored=mirrored), mirrored=mirrored) == pytest.approx(PLACE, abs=1e-4)
 
 
 def test_no_picture_can_lie_on_a_line():
     with pytest.raises(ValueError, match="can lie"):
-        frame_of((0, 0, 0, 0, 0, 0, 0, 0))
+        frame_from_place((0, 0, 0, 0, 0, 0, 0, 0))
 
 
 def test_only_what_is_no_rectangle_is_seen_at_an_angle():
-    tilted, upright = frame_of(PLACE), frame_of((0.1, 0.1, 0.6, 0.1, 0.6, 0.9, 0.1, 0.9))
-    assert angled(tilted, inside(tilted), (640, 400))
-    assert not angled(upright, inside(upright), (640, 400))
+    tilted, upright = frame_from_place(PLACE), frame_from_place((0.1, 0.1, 0.6, 0.1, 0.6, 0.9, 0.1, 0.9))
+    assert is_angled(tilted, mask_inside(tilted), (640, 400))
+    assert not is_angled(upright, mask_inside(upright), (640, 400))
 
 
 @pytest.mark.parametrize(
@@ -60,18 +69,18 @@ def test_only_what_is_no_rectangle_is_seen_at_an_angle():
     ],
 )
 def test_a_size_tells_how_many_maps_there_are(size, grid):
-    assert grid_of(size) == grid
+    assert guess_map_grid(size) == grid
 
 
 def large():
     """A piece of 3 by 2 maps."""
-    return next(np.asarray(made) for made in (piece(seed) for seed in range(2, 400, 13)) if made.size == (384, 256))
+    return next(np.asarray(made) for made in (draw_piece(seed) for seed in range(2, 400, 13)) if made.size == (384, 256))
 
 
 def told(question, frame, picture):
-    thumb = cv2.resize(picture, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
-    within = inside(frame)
-    return panel_of(picture.shape[1::-1], within, *blocks(seen_through(question, frame), thumb, within))
+    thumb = cv2.resize(picture, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA)
+    within = mask_inside(frame)
+    return find_panel(picture.shape[1::-1], within, *correlate_blocks(warp_through(question, frame), thumb, within))
 
 
 @pytest.mark.parametrize(("row", "column"), list(product(range(2), range(3))))
@@ -86,7 +95,7 @@ def test_one_map_on_a_wall_without_the_others_is_told():
     picture = large()
     wall = np.random.default_rng(2).integers(60, 90, (400, 600, 3), np.uint8)
     wall[136:264, 236:364] = picture[:128, 128:256]
-    frame = frame_of((108 / 600, 136 / 400, 492 / 600, 136 / 400, 492 / 600, 392 / 400, 108 / 600, 392 / 400))
+    frame = frame_from_place((108 / 600, 136 / 400, 492 / 600, 136 / 400, 492 / 600, 392 / 400, 108 / 600, 392 / 400))
     assert told(wall, frame, picture) == Panel(row=1, column=2, rows=2, columns=3)
 
 
@@ -101,17 +110,17 @@ def test_the_whole_piece_and_a_part_of_a_map_are_no_panels():
     assert told(picture, np.eye(3), picture) is None
     frame = np.array([[384 / 200, 0, -60 / 200], [0, 256 / 150, -50 / 150], [0, 0, 1.0]])
     assert told(picture[50:200, 60:260], frame, picture) is None
-    assert panel_of((128, 128), np.ones((64, 64), np.bool_), np.ones((14, 14), np.float32), np.ones((14, 14), np.float32)) is None
+    assert find_panel((128, 128), np.ones((64, 64), np.bool_), np.ones((14, 14), np.float32), np.ones((14, 14), np.float32)) is None
 
 
 def test_blocks_outside_the_maps_that_are_seen_have_no_weight():
-    kept = seen(Panel(row=2, column=1, rows=2, columns=2), np.ones((14, 14), np.float32))
+    kept = mask_panel_blocks(Panel(row=2, column=1, rows=2, columns=2), np.ones((14, 14), np.float32))
     assert kept[7:, :7].all()
     assert kept.sum() == 49
 
 
 def test_pixels_outside_the_maps_that_are_seen_are_left_out():
-    kept = seen_of(Panel(row=1, column=2, rows=2, columns=2, height=2), np.ones((64, 64), np.bool_))
+    kept = mask_panel_pixels(Panel(row=1, column=2, rows=2, columns=2, height=2), np.ones((64, 64), np.bool_))
     assert kept[:, 32:].all()
     assert not kept[:, :32].any()
-    assert not seen_of(Panel(row=1, column=2, rows=2, columns=2), np.zeros((64, 64), np.bool_)).any()
+    assert not mask_panel_pixels(Panel(row=1, column=2, rows=2, columns=2), np.zeros((64, 64), np.bool_)).any()

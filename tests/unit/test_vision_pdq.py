@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from infra.sandbox.art.generate import piece
+from infra.sandbox.art.generate import draw_piece
 from infra.vision import distortions
-from infra.vision.hash import distance, pdq, pdq_turns
+from infra.vision.hash import compute_pdq, compute_pdq_turns, hamming_distance
 
 
 def array(picture: Image.Image) -> NDArray[np.uint8]:
@@ -20,27 +20,27 @@ def turned(picture: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
 
 @pytest.mark.parametrize("seed", range(13))
 def test_turns_are_the_hashes_of_the_turned_pictures(seed: int) -> None:
-    picture = array(piece(seed))
-    found, true = pdq_turns(picture), [pdq(each)[0] for each in turned(picture)]
+    picture = array(draw_piece(seed))
+    found, true = compute_pdq_turns(picture), [compute_pdq(each)[0] for each in turned(picture)]
     assert found[0].tobytes() == true[0]
-    assert all(distance(one.tobytes(), other) <= 6 for one, other in zip(found, true, strict=True))
+    assert all(hamming_distance(one.tobytes(), other) <= 6 for one, other in zip(found, true, strict=True))
 
 
 def test_the_same_picture_is_near_and_others_are_far() -> None:
-    pieces = [piece(seed) for seed in range(1, 13)]
-    hashes = [pdq(array(each))[0] for each in pieces]
+    pieces = [draw_piece(seed) for seed in range(1, 13)]
+    hashes = [compute_pdq(array(each))[0] for each in pieces]
     edits = (
         lambda art: distortions.reencode(art, 50),
         lambda art: distortions.resize(art, 0.5),
         lambda art: distortions.resize(art, 2.7),
     )
     for art, known in zip(pieces, hashes, strict=True):
-        assert all(distance(pdq(array(edit(art)))[0], known) <= 31 for edit in edits)
-        assert sum(distance(other, known) < 60 for other in hashes) == 1
+        assert all(hamming_distance(compute_pdq(array(edit(art)))[0], known) <= 31 for edit in edits)
+        assert sum(hamming_distance(other, known) < 60 for other in hashes) == 1
 
 
 def test_half_of_the_bits_are_set_as_published() -> None:
-    known, quality = pdq(array(piece(4)))
+    known, quality = compute_pdq(array(draw_piece(4)))
     assert len(known) == 32
     assert int.from_bytes(known).bit_count() == 128
     assert quality == 100
@@ -48,8 +48,8 @@ def test_half_of_the_bits_are_set_as_published() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (64, 64), (5, 900), (600, 800)])
 def test_a_blank_picture_has_no_quality(shape: tuple[int, int]) -> None:
-    assert pdq(np.full((*shape, 3), 93, np.uint8)) == (bytes(32), 0)
+    assert compute_pdq(np.full((*shape, 3), 93, np.uint8)) == (bytes(32), 0)
 
 
 def test_distance_counts_bits() -> None:
-    assert distance(bytes(32), bytes(31) + b"\x07") == 3
+    assert hamming_distance(bytes(32), bytes(31) + b"\x07") == 3

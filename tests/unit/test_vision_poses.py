@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from infra.vision.features import mirrored_poses, poses_of
+from infra.vision.features import encode_poses, mirror_poses
 
 
 def pose(angle: float, size: float) -> tuple[int, int]:
-    made = int(poses_of(np.array([[0, 0, size, angle]], np.float32))[0])
+    made = int(encode_poses(np.array([[0, 0, size, angle]], np.float32))[0])
     return made >> 8, made & 255
 
 
@@ -27,7 +27,7 @@ def test_sizes_out_of_bounds_are_the_nearest(size: float, said: int) -> None:
 
 
 def test_a_mirror_changes_left_and_right() -> None:
-    poses = poses_of(np.array([[0, 0, 4, angle] for angle in (0, 90, 200)], np.float32))
-    expected = poses_of(np.array([[0, 0, 4, angle] for angle in (180, 90, -20)], np.float32))
-    assert mirrored_poses(poses).tolist() == expected.tolist()
-    assert mirrored_poses(mirrored_poses(poses)).tolist() == poses.tolist()
+    poses = encode_poses(np.array([[0, 0, 4, angle] for angle in (0, 90, 200)], np.float32))
+    expected = encode_poses(np.array([[0, 0, 4, angle] for angle in (180, 90, -20)], np.float32))
+    assert mirror_poses(poses).tolist() == expected.tolist()
+    assert mirror_poses(mirror_poses(poses)).tolist() == poses.tolist()

@@ -6,7 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from infra.vision.prints import Print, packed, unpacked
+from infra.vision.prints import Print, pack_print, unpack_print
 
 
 def a_print(features: int = 430, *, question: bool = False) -> Print:
@@ -37,30 +37,30 @@ def same(one: Print, other: Print) -> bool:
 @pytest.mark.parametrize("features", [0, 1, 430])
 def test_a_print_comes_back_as_it_was(features: int, question: bool) -> None:
     made = a_print(features, question=question)
-    assert same(unpacked(packed(made)), made)
-    assert packed(made) == packed(unpacked(packed(made)))
+    assert same(unpack_print(pack_print(made)), made)
+    assert pack_print(made) == pack_print(unpack_print(pack_print(made)))
 
 
 def test_anything_else_is_refused() -> None:
-    data = packed(a_print(20, question=True))
+    data = pack_print(a_print(20, question=True))
     rubbish = [b"", b"PNG", data[:4], data[:-1], data[:40], data + b"x", b"X" + data[1:], data[:14] + b"\xff" + data[15:]]
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 0x40
     for each in (*rubbish, bytes(flipped)):
         with pytest.raises(ValueError, match="print"):
-            unpacked(each)
+            unpack_print(each)
 
 
 def test_a_stream_that_would_grow_without_end_is_stopped() -> None:
-    header = packed(a_print(0))[:22]
+    header = pack_print(a_print(0))[:22]
     with pytest.raises(ValueError, match="damaged"):
-        unpacked(header + zlib.compress(bytes(200_000_000)))
+        unpack_print(header + zlib.compress(bytes(200_000_000)))
 
 
 def test_a_print_whose_arrays_do_not_fit_together_is_not_packed() -> None:
     made = a_print(10)
     crooked = Print(made.size, made.points, made.descriptors[:9], made.words, made.signatures, made.hash, 1, made.thumb)
     with pytest.raises(ValueError, match="descriptors"):
-        packed(crooked)
+        pack_print(crooked)
     with pytest.raises(ValueError, match="hold"):
-        packed(Print((1, -1), made.points, made.descriptors, made.words, made.signatures, made.hash, 1, made.thumb))
+        pack_print(Print((1, -1), made.points, made.descriptors, made.words, made.signatures, made.hash, 1, made.thumb))

@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infra.sandbox.art.generate import piece
-from infra.vision.features import ARCHIVED, ASKED, LENGTH, features_of, mirrored
+from infra.sandbox.art.generate import draw_piece
+from infra.vision.features import DESCRIPTOR_LENGTH, MAX_FEATURES_ONE_MAP, MAX_QUERY_FEATURES, extract_features, mirror_descriptors
 
 Picture = NDArray[np.uint8]
 
 
 def art(seed: int) -> Picture:
-    return np.array(piece(seed))
+    return np.array(draw_piece(seed))
 
 
 def agreeing(one: Picture, other: Picture, onto: NDArray[np.float64], *, flip: bool = False) -> float:
     """Of the features of one picture, how many have their nearest descriptor in the other where the homography takes them."""
-    points, descriptors = features_of(one, ARCHIVED)
-    others, theirs = features_of(other, ARCHIVED)
-    descriptors = mirrored(descriptors) if flip else descriptors
+    points, descriptors = extract_features(one, MAX_FEATURES_ONE_MAP)
+    others, theirs = extract_features(other, MAX_FEATURES_ONE_MAP)
+    descriptors = mirror_descriptors(descriptors) if flip else descriptors
     apart = ((descriptors[:, None].astype(np.int32) - theirs[None]) ** 2).sum(axis=2)
     expected = cv2.perspectiveTransform(points[:, None, :2], onto)[:, 0]
     away = np.linalg.norm(others[apart.argmin(axis=1), :2] - expected, axis=1)
@@ -30,8 +30,8 @@ def agreeing(one: Picture, other: Picture, onto: NDArray[np.float64], *, flip: b
 def test_features_are_found_again_in_another_size(seed: int) -> None:
     small = art(seed)
     large = cv2.resize(small, None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST)
-    points, descriptors = features_of(small, ARCHIVED)
-    others, theirs = features_of(large, ASKED, 640)
+    points, descriptors = extract_features(small, MAX_FEATURES_ONE_MAP)
+    others, theirs = extract_features(large, MAX_QUERY_FEATURES, 640)
     apart = ((descriptors[:, None].astype(np.int32) - theirs[None]) ** 2).sum(axis=2)
     away = np.linalg.norm(others[apart.argmin(axis=1), :2] - (points[:, :2] * 3 + 1), axis=1)
     assert (away < 4).sum() >= 20
@@ -51,23 +51,23 @@ def test_mirrored_descriptors_are_those_of_the_mirrored_picture(seed: int, turns
 
 
 def test_mirroring_twice_changes_nothing() -> None:
-    _, descriptors = features_of(art(3), 50)
-    assert np.array_equal(mirrored(mirrored(descriptors)), descriptors)
+    _, descriptors = extract_features(art(3), 50)
+    assert np.array_equal(mirror_descriptors(mirror_descriptors(descriptors)), descriptors)
 
 
 def test_features_are_bounded_whole_and_the_same_each_time() -> None:
     noise = np.random.default_rng(1).integers(0, 256, (700, 900, 3), dtype=np.uint8)
-    points, descriptors = features_of(noise, 300)
+    points, descriptors = extract_features(noise, 300)
     assert points.shape == (300, 4)
     assert descriptors.shape == (300, 128)
-    assert np.allclose(np.linalg.norm(descriptors.astype(float), axis=1), LENGTH, atol=6)
-    again = features_of(noise, 300)
+    assert np.allclose(np.linalg.norm(descriptors.astype(float), axis=1), DESCRIPTOR_LENGTH, atol=6)
+    again = extract_features(noise, 300)
     assert np.array_equal(points, again[0])
     assert np.array_equal(descriptors, again[1])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (10, 10), (1, 3000), (3000, 1), (400, 300)])
 def test_what_has_no_features_has_none(shape: tuple[int, int]) -> None:
-    points, descriptors = features_of(np.full((*shape, 3), 77, np.uint8), 100)
+    points, descriptors = extract_features(np.full((*shape, 3), 77, np.uint8), 100)
     assert points.shape == (0, 4)
     assert descriptors.shape == (0, 128)

@@ -14,10 +14,10 @@ from fluent.syntax import ast as ftl
 from fluent.syntax import visitor
 
 from infra.discord import wording
-from infra.discord.wording import FOLDER, LANGUAGES, language_of, localized, say
+from infra.discord.wording import LANGUAGES, LOCALE_FOLDER, choose_language, localize, localize_all
 
-CODE = FOLDER.parent
-FILES = sorted(FOLDER.rglob("*.ftl"))
+CODE = LOCALE_FOLDER.parent
+FILES = sorted(LOCALE_FOLDER.rglob("*.ftl"))
 LONGEST_DESCRIPTION = 100
 """Of a command or an option; their names are shorter still."""
 LONGEST_LABEL = 80
@@ -45,7 +45,7 @@ def entries(file: Path) -> list[ftl.EntryType]:
 def catalogue(language: str) -> dict[str, Values]:
     """What each message of a language needs, by id."""
     found = {}
-    for entry in (entry for file in sorted((FOLDER / language).glob("*.ftl")) for entry in entries(file)):
+    for entry in (entry for file in sorted((LOCALE_FOLDER / language).glob("*.ftl")) for entry in entries(file)):
         if isinstance(entry, ftl.Message):
             values = Values()
             values.visit(entry)
@@ -108,15 +108,15 @@ def test_every_catalogue_parses(file: Path) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_message_is_written_twice(language: str) -> None:
-    count = Counter(name for file in (FOLDER / language).glob("*.ftl") for name in names(file))
+    count = Counter(name for file in (LOCALE_FOLDER / language).glob("*.ftl") for name in names(file))
     assert [name for name, times in count.items() if times > 1] == []
 
 
 def test_every_language_has_the_same_files_messages_and_values() -> None:
-    assert {folder.name for folder in FOLDER.iterdir()} == set(LANGUAGES)
-    english = {file.name: sorted(names(file)) for file in (FOLDER / "en").glob("*.ftl")}
+    assert {folder.name for folder in LOCALE_FOLDER.iterdir()} == set(LANGUAGES)
+    english = {file.name: sorted(names(file)) for file in (LOCALE_FOLDER / "en").glob("*.ftl")}
     for language in LANGUAGES:
-        assert {file.name: sorted(names(file)) for file in (FOLDER / language).glob("*.ftl")} == english
+        assert {file.name: sorted(names(file)) for file in (LOCALE_FOLDER / language).glob("*.ftl")} == english
         for message, values in catalogue("en").items():
             assert catalogue(language)[message].variables == values.variables, f"{message} in {language}"
 
@@ -139,7 +139,7 @@ def test_every_message_is_said_somewhere() -> None:
 def test_every_message_can_be_worded(language: str) -> None:
     for message, values in catalogue(language).items():
         for value in (1, 2, 1_000_000, "text"):
-            said = say(language, message, **dict.fromkeys(values.variables, value))
+            said = localize(language, message, **dict.fromkeys(values.variables, value))
             assert said.strip() == said != ""
 
 
@@ -148,18 +148,18 @@ def test_every_message_can_be_worded(language: str) -> None:
     [("de", "de"), ("en-US", "en"), ("en-GB", "en"), ("pt-BR", "en"), ("ja", "en"), ("", "en"), ("../de", "en")],
 )
 def test_every_locale_reads_a_language(locale: str, language: str) -> None:
-    assert language_of(locale) == language
+    assert choose_language(locale) == language
 
 
 @pytest.mark.parametrize("locale", list(disnake.Locale))
 def test_discords_own_locales_are_taken_too(locale: disnake.Locale) -> None:
-    assert language_of(locale) == language_of(str(locale))
-    assert str(locale) in {str(each) for locales in LANGUAGES.values() for each in locales} or language_of(locale) == "en"
+    assert choose_language(locale) == choose_language(str(locale))
+    assert str(locale) in {str(each) for locales in LANGUAGES.values() for each in locales} or choose_language(locale) == "en"
 
 
 def test_what_commands_are_called_fits_discord() -> None:
     for message in code().localized:
-        translated = localized(message)
+        translated = localize_all(message)
         texts = [translated.string, *(translated.localizations.data or {}).values()]
         assert all(0 < len(text) <= LONGEST_DESCRIPTION for text in texts), message
 
@@ -168,12 +168,12 @@ def test_what_buttons_are_called_fits_discord() -> None:
     for language in LANGUAGES:
         for message, values in catalogue(language).items():
             if "-button-" in message and message != "asking-button-unknown":
-                assert len(say(language, message, **dict.fromkeys(values.variables, 1_000_000))) <= LONGEST_LABEL, message
+                assert len(localize(language, message, **dict.fromkeys(values.variables, 1_000_000))) <= LONGEST_LABEL, message
 
 
 @pytest.mark.parametrize(("language", "before"), [("en", r"\d%"), ("de", "\\d\u00a0%")])
 def test_percentages_are_written_as_the_language_writes_them(language: str, before: str) -> None:
-    said = [say(language, message, **dict.fromkeys(values.variables, 7)) for message, values in catalogue(language).items()]
+    said = [localize(language, message, **dict.fromkeys(values.variables, 7)) for message, values in catalogue(language).items()]
     with_percent = [text for text in said if "%" in text]
     assert len(with_percent) >= 5
     assert [text for text in with_percent if len(re.findall(before, text)) != text.count("%")] == []
@@ -191,7 +191,7 @@ def test_percentages_are_written_as_the_language_writes_them(language: str, befo
     ],
 )
 def test_the_pace_of_archiving_older_posts_is_counted(locale: str, rate: int, said: str) -> None:
-    assert say(locale, "archive-backfill-pace", rate=rate, left="x").startswith(f"{said}, ")
+    assert localize(locale, "archive-backfill-pace", rate=rate, left="x").startswith(f"{said}, ")
 
 
 ENGLISH = """
@@ -218,7 +218,7 @@ def sheep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for language, text in {"en": ENGLISH, "de": GERMAN}.items():
         (tmp_path / language).mkdir()
         (tmp_path / language / "test.ftl").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(wording, "FOLDER", tmp_path)
+    monkeypatch.setattr(wording, "LOCALE_FOLDER", tmp_path)
     monkeypatch.setattr(wording, "LANGUAGES", {language: LANGUAGES[language] for language in ("en", "de")})
     wording._bundle.cache_clear()
     yield
@@ -238,22 +238,22 @@ class TestSaying:
         ],
     )
     def test_plurals_and_numbers(self, locale: str, count: int, said: str) -> None:
-        assert say(locale, "sheep", count=count) == said
+        assert localize(locale, "sheep", count=count) == said
 
     def test_values_are_shown_as_they_are(self) -> None:
-        assert say("en", "name", name='{ $count } "x" \n<@1> 1234567') == 'Name: { $count } "x" \n<@1> 1234567'
+        assert localize("en", "name", name='{ $count } "x" \n<@1> 1234567') == 'Name: { $count } "x" \n<@1> 1234567'
 
     @pytest.mark.parametrize(("locale", "message"), [("en", "wolf"), ("de", "name"), ("en", "term"), ("en", "-term")])
     def test_a_message_that_is_not_there_is_a_mistake(self, locale: str, message: str) -> None:
         with pytest.raises(KeyError, match=message):
-            say(locale, message, name="x")
+            localize(locale, message, name="x")
 
     def test_a_value_left_out_is_a_mistake(self) -> None:
         with pytest.raises(ValueError, match="name cannot be worded"):
-            say("en", "name")
+            localize("en", "name")
 
     def test_a_command_is_named_in_every_language(self) -> None:
-        named = localized("find")
+        named = localize_all("find")
         assert (named.string, named.localizations.data) == ("find", {"en-US": "find", "en-GB": "find", "de": "finde"})
         with pytest.raises(ValueError, match="sheep"):
-            localized("sheep")
+            localize_all("sheep")

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import disnake
 from disnake.ui import ActionRow, Button, MessageActionRow
 
-from contracts.ports import Answer, Found, Piece
-from infra.discord.wording import say
+from contracts.ports import AnswerPage, FoundPost, Piece
+from infra.discord.wording import localize
 
-PREFIX = "ms1"
-LONGEST = 100
+CUSTOM_ID_PREFIX = "ms1"
+MAX_CUSTOM_ID_LENGTH = 100
 
 BROWSE = "browse"
 """Turn to a page of an answer: search id, asker id, view, piece, page."""
@@ -30,38 +30,38 @@ BACKFILL = "backfill"
 FORGET = "forget"
 """Confirm that all of one's own posts are to be forgotten: `yes` or `no`, person id."""
 
-POSTS_A_PAGE = 10
-LONGEST_URL = 512
+POSTS_PER_PAGE = 10
+MAX_URL_LENGTH = 512
 
 
-def custom_id(kind: str, *parts: str) -> str:
+def build_custom_id(kind: str, *parts: str) -> str:
     """The id of a button. Raises ValueError for what would not come back as it was."""
-    joined = ":".join((PREFIX, kind, *parts))
-    if len(joined) > LONGEST or any(":" in part for part in (kind, *parts)):
+    joined = ":".join((CUSTOM_ID_PREFIX, kind, *parts))
+    if len(joined) > MAX_CUSTOM_ID_LENGTH or any(":" in part for part in (kind, *parts)):
         raise ValueError(f"{joined!r} cannot be the id of a button")
     return joined
 
 
-def parsed(pressed: str, kind: str, parts: int) -> tuple[str, ...] | None:
+def parse_custom_id(pressed: str, kind: str, parts: int) -> tuple[str, ...] | None:
     """The parts of a pressed button of this kind, None for any other button."""
     prefix, _, rest = pressed.partition(":")
     found, _, tail = rest.partition(":")
     values = tuple(tail.split(":")) if tail else ()
-    return values if (prefix, found, len(values)) == (PREFIX, kind, parts) else None
+    return values if (prefix, found, len(values)) == (CUSTOM_ID_PREFIX, kind, parts) else None
 
 
-def last_page(piece: Piece) -> int:
+def last_page_number(piece: Piece) -> int:
     """The number, from 0, of the last page of a piece's posts."""
-    return (len(piece.posts) - 1) // POSTS_A_PAGE
+    return (len(piece.posts) - 1) // POSTS_PER_PAGE
 
 
-def web_link(post: Found) -> str | None:
+def web_link(post: FoundPost) -> str | None:
     """The link to a post's message; None for what was archived from a file."""
     link = str(post.document["message_link"])
-    return link if link.startswith(("https://", "http://")) and len(link) <= LONGEST_URL else None
+    return link if link.startswith(("https://", "http://")) and len(link) <= MAX_URL_LENGTH else None
 
 
-def piece_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
+def build_piece_rows(answer: AnswerPage, piece: Piece) -> list[MessageActionRow]:
     """Return the buttons under a piece: a link to its first post, other pieces, all its posts, votes, and why it was found.
 
     Everything is in one row where there is no other piece and no other post.
@@ -70,34 +70,34 @@ def piece_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
     going: list[Button[None]] = []
     link = web_link(piece.first)
     if link is not None:
-        going.append(Button(label=say(answer.locale, "answers-button-go-first" if several else "answers-button-go"), url=link))
+        going.append(Button(label=localize(answer.locale, "answers-button-go-first" if several else "answers-button-go"), url=link))
     turning = _turning(answer, answer.number, answer.pieces - 1, lambda number: _browse(answer, "piece", number, 0))
     if several:
-        label = say(answer.locale, "answers-button-posts", count=len(piece.posts))
+        label = localize(answer.locale, "answers-button-posts", count=len(piece.posts))
         turning.append(Button(label=label, custom_id=_browse(answer, "posts", answer.number, 0)))
     deciding = [_vote(answer, piece.best, right=True), _vote(answer, piece.best, right=False)]
     if piece.best.evidence is not None:
-        label = say(answer.locale, "answers-button-why")
+        label = localize(answer.locale, "answers-button-why")
         deciding.append(Button(label=label, custom_id=_browse(answer, "why", answer.number, 0)))
     rows = [[*going, *turning], deciding] if turning else [[*going, *deciding]]
     return [ActionRow(*buttons) for buttons in rows]
 
 
-def posts_rows(answer: Answer, piece: Piece) -> list[MessageActionRow]:
+def build_posts_rows(answer: AnswerPage, piece: Piece) -> list[MessageActionRow]:
     """Under a page of a piece's posts: the pages before and after it, and the way back."""
-    last = last_page(piece)
+    last = last_page_number(piece)
     turning = _turning(answer, min(answer.page, last), last, lambda page: _browse(answer, "posts", answer.number, page))
-    back = Button[None](label=say(answer.locale, "answers-button-back"), custom_id=_browse(answer, "piece", answer.number, 0))
+    back = Button[None](label=localize(answer.locale, "answers-button-back"), custom_id=_browse(answer, "piece", answer.number, 0))
     return [ActionRow(*turning, back)]
 
 
-def no_match_row(answer: Answer) -> MessageActionRow:
+def build_no_match_row(answer: AnswerPage) -> MessageActionRow:
     """Under an answer without a match."""
-    label = say(answer.locale, "answers-button-alert")
-    return ActionRow(Button(label=label, style=disnake.ButtonStyle.primary, custom_id=custom_id(ALERT, answer.search_id)))
+    label = localize(answer.locale, "answers-button-alert")
+    return ActionRow(Button(label=label, style=disnake.ButtonStyle.primary, custom_id=build_custom_id(ALERT, answer.search_id)))
 
 
-def _turning(answer: Answer, current: int, last: int, target: Callable[[int], str]) -> list[Button[None]]:
+def _turning(answer: AnswerPage, current: int, last: int, target: Callable[[int], str]) -> list[Button[None]]:
     """To the page before and the page after, from 0 to `last`; none where there is one page.
 
     At an end the button is disabled and names the page that is shown, since no two buttons of a message may have one id.
@@ -106,18 +106,18 @@ def _turning(answer: Answer, current: int, last: int, target: Callable[[int], st
         return []
     before, after = max(current - 1, 0), min(current + 1, last)
     return [
-        Button(label=say(answer.locale, "answers-button-previous"), custom_id=target(before), disabled=before == current),
-        Button(label=say(answer.locale, "answers-button-next"), custom_id=target(after), disabled=after == current),
+        Button(label=localize(answer.locale, "answers-button-previous"), custom_id=target(before), disabled=before == current),
+        Button(label=localize(answer.locale, "answers-button-next"), custom_id=target(after), disabled=after == current),
     ]
 
 
-def _browse(answer: Answer, view: str, piece: int, page: int) -> str:
-    return custom_id(BROWSE, answer.search_id, answer.asker_id, view, str(piece), str(page))
+def _browse(answer: AnswerPage, view: str, piece: int, page: int) -> str:
+    return build_custom_id(BROWSE, answer.search_id, answer.asker_id, view, str(piece), str(page))
 
 
-def _vote(answer: Answer, post: Found, *, right: bool) -> Button[None]:
+def _vote(answer: AnswerPage, post: FoundPost, *, right: bool) -> Button[None]:
     return Button(
-        label=say(answer.locale, "answers-button-right" if right else "answers-button-wrong"),
+        label=localize(answer.locale, "answers-button-right" if right else "answers-button-wrong"),
         style=disnake.ButtonStyle.success if right else disnake.ButtonStyle.secondary,
-        custom_id=custom_id(VOTE, answer.search_id, post.image_id, "1" if right else "0"),
+        custom_id=build_custom_id(VOTE, answer.search_id, post.image_id, "1" if right else "0"),
     )

@@ -12,60 +12,67 @@ from disnake.ui import MessageActionRow
 
 from contracts.errors import RejectCode
 from contracts.events import Evidence, Panel, SearchRejected, Verdict
-from contracts.ports import Answer, Found, Piece
-from infra.discord.answers.buttons import POSTS_A_PAGE, last_page, no_match_row, piece_rows, posts_rows, web_link
-from infra.discord.wording import say
+from contracts.ports import AnswerPage, FoundPost, Piece
+from infra.discord.answers.buttons import (
+    POSTS_PER_PAGE,
+    build_no_match_row,
+    build_piece_rows,
+    build_posts_rows,
+    last_page_number,
+    web_link,
+)
+from infra.discord.wording import localize
 
-EXACT_AT = 0.99
+EXACT_COPY_AGREEMENT = 0.99
 """How well two pictures that lie on each other agree, from which on one is called an exact copy of the other."""
 
-PARTLY = 0.9
+PARTIAL_BELOW = 0.9
 """How much of a picture is in the question, below which it is said that there is only a part of it."""
 
-COLOURS: Mapping[Verdict, disnake.Colour] = {
+VERDICT_COLOURS: Mapping[Verdict, disnake.Colour] = {
     "match": disnake.Colour(0x7FB238),
     "possible": disnake.Colour(0xE5E533),
     "none": disnake.Colour(0x707070),
     "error": disnake.Colour(0xB4372A),
 }
-LONGEST_NAME = 100
-LONGEST_IN_A_TITLE = 60
-LONGEST_IN_A_LIST = 40
-LONGEST_REASON = 1000
-FILENAME = "map.webp"
-EXPLANATION = "why.png"
+MAX_NAME_LENGTH = 100
+MAX_NAME_LENGTH_IN_TITLE = 60
+MAX_NAME_LENGTH_IN_LIST = 40
+MAX_PROBLEM_LENGTH = 1000
+PICTURE_FILENAME = "map.webp"
+EXPLANATION_FILENAME = "why.png"
 """What the embeds call the attached picture."""
 
 
-def reason(locale: str, evidence: Evidence) -> str:
+def format_reason(locale: str, evidence: Evidence) -> str:
     """What speaks for a match: `Same picture, seen at an angle: 143 matching points. Shows row 2, column 3 of 4x3 maps.`"""
     if evidence.by == "vector":
-        return say(locale, "reasons-vector")
+        return localize(locale, "reasons-vector")
     sentences = [_likeness_sentence(locale, evidence)]
     if evidence.panel is not None:
         sentences.append(_panel(locale, evidence.panel))
-    elif evidence.shown < PARTLY:
-        sentences.append(say(locale, "reasons-part", percent=percentage(evidence.shown)))
+    elif evidence.shown < PARTIAL_BELOW:
+        sentences.append(localize(locale, "reasons-part", percent=to_percent(evidence.shown)))
     return " ".join(sentences)
 
 
 def explanation_captions(locale: str) -> tuple[str, str, str, str]:
     """Return what is written above the parts of the picture that shows why: asked, archived, straightened, difference."""
-    asked, archived = say(locale, "answers-why-asked"), say(locale, "answers-why-archived")
-    return asked, archived, say(locale, "answers-why-straightened"), say(locale, "answers-why-difference")
+    asked, archived = localize(locale, "answers-why-asked"), localize(locale, "answers-why-archived")
+    return asked, archived, localize(locale, "answers-why-straightened"), localize(locale, "answers-why-difference")
 
 
-def percentage(share: float) -> int:
+def to_percent(share: float) -> int:
     """A share in whole per cent, rounded down so that only all of it shows as 100."""
     return int(max(share, 0.0) * 100 + 1e-6)
 
 
 def _likeness_sentence(locale: str, evidence: Evidence) -> str:
     manner = ("both" if evidence.turn else "mirrored") if evidence.mirrored else "turned" if evidence.turn else "plain"
-    exact = (evidence.agreement or 0.0) >= EXACT_AT
+    exact = (evidence.agreement or 0.0) >= EXACT_COPY_AGREEMENT
     if evidence.by == "hash" and manner == "plain" and not evidence.angle:
-        return say(locale, "reasons-copy", exact="yes" if exact else "no")
-    return say(
+        return localize(locale, "reasons-copy", exact="yes" if exact else "no")
+    return localize(
         locale,
         "reasons-same",
         manner=manner,
@@ -77,7 +84,7 @@ def _likeness_sentence(locale: str, evidence: Evidence) -> str:
 
 
 def _panel(locale: str, panel: Panel) -> str:
-    return say(
+    return localize(
         locale,
         "reasons-panel",
         row=_range(panel.row, panel.height),
@@ -94,7 +101,7 @@ def _range(first: int, count: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class AttachedPicture:
     """A picture, and what it shows for those who do not see it."""
 
     data: bytes
@@ -102,88 +109,92 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class MessageView:
     """A message to show; `files` are by the file name that the embeds refer to."""
 
     embeds: list[disnake.Embed]
-    files: dict[str, Picture] = field(default_factory=dict)
+    files: dict[str, AttachedPicture] = field(default_factory=dict)
     components: list[MessageActionRow] = field(default_factory=list)
 
 
-def answer_view(answer: Answer) -> View:
+def render_answer(answer: AnswerPage) -> MessageView:
     """An answer as a message. It is the same for the asker, for another who pressed a button, and for one who is told again."""
     if answer.piece is None:
         return _nothing_view(answer)
     if answer.view == "why":
         return _why_view(answer, answer.piece)
     if answer.view == "posts":
-        view = View([_posts_embed(answer, answer.piece)], components=posts_rows(answer, answer.piece))
+        view = MessageView([_posts_embed(answer, answer.piece)], components=build_posts_rows(answer, answer.piece))
     else:
-        view = View([_piece_embed(answer, answer.piece)], components=piece_rows(answer, answer.piece))
+        view = MessageView([_piece_embed(answer, answer.piece)], components=build_piece_rows(answer, answer.piece))
     best = answer.piece.best
     if best.thumbnail is not None:
-        author = cut(best.document["metadata"]["user_name"])
-        view.files[FILENAME] = Picture(best.thumbnail, say(answer.locale, "answers-picture", author=author))
+        author = shorten(best.document["metadata"]["user_name"])
+        view.files[PICTURE_FILENAME] = AttachedPicture(best.thumbnail, localize(answer.locale, "answers-picture", author=author))
         place = view.embeds[0].set_thumbnail if answer.view == "posts" else view.embeds[0].set_image
-        place(url=f"attachment://{FILENAME}")
+        place(url=f"attachment://{PICTURE_FILENAME}")
     return view
 
 
-def cut(text: str, longest: int = LONGEST_NAME) -> str:
+def shorten(text: str, longest: int = MAX_NAME_LENGTH) -> str:
     """A member's text on one line of at most so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def plain(text: str, longest: int = LONGEST_NAME) -> str:
+def to_plain_text(text: str, longest: int = MAX_NAME_LENGTH) -> str:
     """A member's text on one line, cut, with nothing in it that Discord would format."""
-    return disnake.utils.escape_mentions(disnake.utils.escape_markdown(cut(text, longest), ignore_links=False))
+    return disnake.utils.escape_mentions(disnake.utils.escape_markdown(shorten(text, longest), ignore_links=False))
 
 
-def _nothing_view(answer: Answer) -> View:
+def _nothing_view(answer: AnswerPage) -> MessageView:
     if answer.verdict == "error":
         description = _problem(answer.locale, answer.problem)
-        title = say(answer.locale, "answers-error")
-        return View([disnake.Embed(title=title, description=description, colour=COLOURS["error"])])
+        title = localize(answer.locale, "answers-error")
+        return MessageView([disnake.Embed(title=title, description=description, colour=VERDICT_COLOURS["error"])])
     by_image = answer.by == "image"
     embed = disnake.Embed(
-        title=say(answer.locale, "answers-none"),
-        description=say(answer.locale, "answers-none-image" if by_image else "answers-none-text"),
-        colour=COLOURS["none"],
+        title=localize(answer.locale, "answers-none"),
+        description=localize(answer.locale, "answers-none-image" if by_image else "answers-none-text"),
+        colour=VERDICT_COLOURS["none"],
     )
     _set_footer(embed, answer)
-    return View([embed], components=[no_match_row(answer)] if by_image else [])
+    return MessageView([embed], components=[build_no_match_row(answer)] if by_image else [])
 
 
 def _problem(locale: str, problem: SearchRejected | None) -> str:
     """Why there is no answer. Only of what is our own mistake is the English reason shown: it names a reference for the owner."""
     if problem is None:
-        return say(locale, "answers-too-old")
-    sentence = say(locale, f"answers-rejected-{problem.code.value.replace('_', '-')}")
-    return f"{sentence}\n{plain(problem.reason, LONGEST_REASON)}" if problem.code is RejectCode.INTERNAL else sentence
+        return localize(locale, "answers-too-old")
+    sentence = localize(locale, f"answers-rejected-{problem.code.value.replace('_', '-')}")
+    return f"{sentence}\n{to_plain_text(problem.reason, MAX_PROBLEM_LENGTH)}" if problem.code is RejectCode.INTERNAL else sentence
 
 
-def _piece_embed(answer: Answer, piece: Piece) -> disnake.Embed:
+def _piece_embed(answer: AnswerPage, piece: Piece) -> disnake.Embed:
     locale, first, best = answer.locale, piece.first, piece.best
     lines = _likeness(answer, best)
     several = len(piece.posts) > 1
-    lines.append(say(locale, "answers-first-post" if several else "answers-only-post", **_post(first), ago=_moment(first, "R")))
+    lines.append(
+        localize(locale, "answers-first-post" if several else "answers-only-post", **_post(first), ago=_moment(first, "R"))
+    )
     if best.image_id != first.image_id:
-        lines.append(say(locale, "answers-best-post", **_post(best), link=_link(locale, best)))
+        lines.append(localize(locale, "answers-best-post", **_post(best), link=_link(locale, best)))
     if several:
-        lines.append(say(locale, "answers-again", count=len(piece.posts) - 1))
-    lines.append(say(locale, "answers-file", filename=plain(best.document["metadata"]["filename"])))
+        lines.append(localize(locale, "answers-again", count=len(piece.posts) - 1))
+    lines.append(localize(locale, "answers-file", filename=to_plain_text(best.document["metadata"]["filename"])))
     embed = disnake.Embed(
-        title=say(locale, _headline(answer), author=plain(first.document["metadata"]["user_name"], LONGEST_IN_A_TITLE)),
+        title=localize(
+            locale, _headline(answer), author=to_plain_text(first.document["metadata"]["user_name"], MAX_NAME_LENGTH_IN_TITLE)
+        ),
         url=web_link(first),
         description="\n".join(lines),
-        colour=COLOURS[answer.piece_verdict],
+        colour=VERDICT_COLOURS[answer.piece_verdict],
     )
-    position = say(locale, "answers-result-of", number=answer.number + 1, count=answer.pieces) if answer.pieces > 1 else None
+    position = localize(locale, "answers-result-of", number=answer.number + 1, count=answer.pieces) if answer.pieces > 1 else None
     return _set_footer(embed, answer, position)
 
 
-def _headline(answer: Answer) -> str:
+def _headline(answer: AnswerPage) -> str:
     if answer.number > 0:
         return "answers-further"
     if answer.by == "text":
@@ -191,7 +202,7 @@ def _headline(answer: Answer) -> str:
     return "answers-match" if answer.verdict == "match" else "answers-possible"
 
 
-def _likeness(answer: Answer, best: Found) -> list[str]:
+def _likeness(answer: AnswerPage, best: FoundPost) -> list[str]:
     """How like the question it is, or how sure that it is what was asked for, and then why."""
     unmeasured = best.score is None
     if answer.by == "text":
@@ -200,55 +211,64 @@ def _likeness(answer: Answer, best: Found) -> list[str]:
         name = "answers-sure"
     else:
         name = "answers-unmeasured" if unmeasured else "answers-similar"
-    likeness = say(answer.locale, name, percent=percentage(best.score or 0.0), verdict=answer.piece_verdict)
-    return [likeness] if best.evidence is None else [likeness, reason(answer.locale, best.evidence)]
+    likeness = localize(answer.locale, name, percent=to_percent(best.score or 0.0), verdict=answer.piece_verdict)
+    return [likeness] if best.evidence is None else [likeness, format_reason(answer.locale, best.evidence)]
 
 
-def _why_view(answer: Answer, piece: Piece) -> View:
+def _why_view(answer: AnswerPage, piece: Piece) -> MessageView:
     """Why the best post was found, for the one who asks that: a message of its own, without buttons."""
     locale, best = answer.locale, piece.best
     lines = _likeness(answer, best)
     if answer.explanation is None:
-        lines.append(say(locale, "answers-why-undrawn"))
+        lines.append(localize(locale, "answers-why-undrawn"))
     embed = disnake.Embed(
-        title=say(locale, "answers-why"), url=web_link(best), description="\n".join(lines), colour=COLOURS[answer.piece_verdict]
+        title=localize(locale, "answers-why"),
+        url=web_link(best),
+        description="\n".join(lines),
+        colour=VERDICT_COLOURS[answer.piece_verdict],
     )
-    view = View([_set_footer(embed, answer)])
+    view = MessageView([_set_footer(embed, answer)])
     if answer.explanation is not None:
-        author = cut(best.document["metadata"]["user_name"])
-        view.files[EXPLANATION] = Picture(answer.explanation, say(locale, "answers-why-picture", author=author))
-        embed.set_image(url=f"attachment://{EXPLANATION}")
+        author = shorten(best.document["metadata"]["user_name"])
+        view.files[EXPLANATION_FILENAME] = AttachedPicture(
+            answer.explanation, localize(locale, "answers-why-picture", author=author)
+        )
+        embed.set_image(url=f"attachment://{EXPLANATION_FILENAME}")
     return view
 
 
-def _posts_embed(answer: Answer, piece: Piece) -> disnake.Embed:
-    locale, page, last = answer.locale, min(answer.page, last_page(piece)), last_page(piece)
-    shown = piece.posts[page * POSTS_A_PAGE : (page + 1) * POSTS_A_PAGE]
-    lines = [say(locale, "answers-post", **_post(post, LONGEST_IN_A_LIST), link=_link(locale, post)) for post in shown]
+def _posts_embed(answer: AnswerPage, piece: Piece) -> disnake.Embed:
+    locale, page, last = answer.locale, min(answer.page, last_page_number(piece)), last_page_number(piece)
+    shown = piece.posts[page * POSTS_PER_PAGE : (page + 1) * POSTS_PER_PAGE]
+    lines = [localize(locale, "answers-post", **_post(post, MAX_NAME_LENGTH_IN_LIST), link=_link(locale, post)) for post in shown]
     embed = disnake.Embed(
-        title=say(locale, "answers-posts", count=len(piece.posts)),
-        description="\n".join(f"**{page * POSTS_A_PAGE + rank}.** {line}" for rank, line in enumerate(lines, start=1)),
-        colour=COLOURS[answer.piece_verdict],
+        title=localize(locale, "answers-posts", count=len(piece.posts)),
+        description="\n".join(f"**{page * POSTS_PER_PAGE + rank}.** {line}" for rank, line in enumerate(lines, start=1)),
+        colour=VERDICT_COLOURS[answer.piece_verdict],
     )
-    return _set_footer(embed, answer, say(locale, "answers-page-of", number=page + 1, count=last + 1) if last else None)
+    return _set_footer(embed, answer, localize(locale, "answers-page-of", number=page + 1, count=last + 1) if last else None)
 
 
-def _set_footer(embed: disnake.Embed, answer: Answer, position: str | None = None) -> disnake.Embed:
-    parts = [position, None if answer.trained else say(answer.locale, "answers-untrained")]
+def _set_footer(embed: disnake.Embed, answer: AnswerPage, position: str | None = None) -> disnake.Embed:
+    parts = [position, None if answer.trained else localize(answer.locale, "answers-untrained")]
     text = " · ".join(part for part in parts if part)
     return embed.set_footer(text=text) if text else embed
 
 
-def _post(post: Found, longest: int = LONGEST_NAME) -> dict[str, str]:
+def _post(post: FoundPost, longest: int = MAX_NAME_LENGTH) -> dict[str, str]:
     """Who posted, when and where."""
     metadata = post.document["metadata"]
-    return {"author": plain(metadata["user_name"], longest), "date": _moment(post, "D"), "channel": f"<#{metadata['channel_id']}>"}
+    return {
+        "author": to_plain_text(metadata["user_name"], longest),
+        "date": _moment(post, "D"),
+        "channel": f"<#{metadata['channel_id']}>",
+    }
 
 
-def _moment(post: Found, style: disnake.utils.TimestampStyle) -> str:
+def _moment(post: FoundPost, style: disnake.utils.TimestampStyle) -> str:
     return disnake.utils.format_dt(datetime.fromisoformat(post.document["metadata"]["upload_timestamp"]), style)
 
 
-def _link(locale: str, post: Found) -> str:
-    text, url = say(locale, "answers-go-to-message"), web_link(post)
+def _link(locale: str, post: FoundPost) -> str:
+    text, url = localize(locale, "answers-go-to-message"), web_link(post)
     return f"[{text}]({url})" if url else text

@@ -14,19 +14,19 @@ from disnake.webhook import Webhook
 from disnake.webhook.async_ import AsyncWebhookAdapter, async_context
 
 from contracts.errors import Reject, RejectCode, Retry
-from contracts.ports import Answer, Step
-from infra.discord.answers.embeds import answer_view
-from infra.discord.rest.rate_limit import Budget, limiting
-from infra.discord.wording import say
+from contracts.ports import AnswerPage, SearchStep
+from infra.discord.answers.embeds import render_answer
+from infra.discord.rest.rate_limit import RequestBudget, build_trace_config
+from infra.discord.wording import localize
 
-ORIGINAL = cast(int, "@original")
+ORIGINAL_RESPONSE = cast(int, "@original")
 """The deferred answer's name in place of a message id."""
 
-INVALID_TOKEN = 50027
+INVALID_WEBHOOK_TOKEN = 50027
 
 
 @contextmanager
-def forgetful() -> Iterator[None]:
+def own_webhook_adapter() -> Iterator[None]:
     """Calls inside use an adapter of their own: disnake's common one keeps a lock, by its token, for every interaction ever."""
     token = async_context.set(AsyncWebhookAdapter())
     try:
@@ -41,11 +41,11 @@ class WebhookAnswers:
     Answers are exempt from the bot's rate limit; refused ones count in the `budget` all the same.
     """
 
-    def __init__(self, budget: Budget | None = None, *, timeout: float = 15) -> None:
+    def __init__(self, budget: RequestBudget | None = None, *, timeout: float = 15) -> None:
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=timeout),
             raise_for_status=_leave_waiting_to_us,
-            trace_configs=[] if budget is None else [limiting(budget)],
+            trace_configs=[] if budget is None else [build_trace_config(budget)],
         )
 
     async def __aenter__(self) -> Self:
@@ -57,8 +57,8 @@ class WebhookAnswers:
     async def close(self) -> None:
         await self._session.close()
 
-    async def edit(self, application_id: str, token: str, answer: Answer, *, message_id: str | None = None) -> None:
-        view = answer_view(answer)
+    async def edit(self, application_id: str, token: str, answer: AnswerPage, *, message_id: str | None = None) -> None:
+        view = render_answer(answer)
         with _delivering():
             await self._webhook(application_id, token).edit_message(
                 _number(message_id),
@@ -73,11 +73,15 @@ class WebhookAnswers:
                 allowed_mentions=disnake.AllowedMentions.none(),
             )
 
-    async def progress(self, application_id: str, token: str, step: Step, locale: str, *, message_id: str | None = None) -> None:
+    async def show_progress(
+        self, application_id: str, token: str, step: SearchStep, locale: str, *, message_id: str | None = None
+    ) -> None:
         """Set the content alone: should it come after the answer, the answer stays."""
         with _delivering():
             await self._webhook(application_id, token).edit_message(
-                _number(message_id), content=say(locale, f"answers-step-{step}"), allowed_mentions=disnake.AllowedMentions.none()
+                _number(message_id),
+                content=localize(locale, f"answers-step-{step}"),
+                allowed_mentions=disnake.AllowedMentions.none(),
             )
 
     def _webhook(self, application_id: str, token: str) -> Webhook:
@@ -85,17 +89,17 @@ class WebhookAnswers:
 
 
 def _number(message_id: str | None) -> int:
-    return ORIGINAL if message_id is None else int(message_id)
+    return ORIGINAL_RESPONSE if message_id is None else int(message_id)
 
 
 @contextmanager
 def _delivering() -> Iterator[None]:
     """What goes wrong with Discord, in our own words."""
     try:
-        with forgetful():
+        with own_webhook_adapter():
             yield
     except disnake.HTTPException as error:
-        if error.status in (401, 404) or error.code == INVALID_TOKEN:
+        if error.status in (401, 404) or error.code == INVALID_WEBHOOK_TOKEN:
             raise Reject(RejectCode.GONE, "The interaction is unknown to Discord or its token has expired.") from error
         raise
     except (aiohttp.ClientError, TimeoutError, OSError) as error:

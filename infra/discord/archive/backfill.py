@@ -25,29 +25,36 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 from contracts.envelope import Origin
 from contracts.errors import Retry, Unavailable
 from contracts.events import ImagePosted
-from contracts.ports import State
-from contracts.state import Backfill, amend, read
-from contracts.subjects import backfill_key, backfills_of
-from infra.discord.archive.backfill_view import Notices
-from infra.discord.archive.history import PAGE, WITH_THREADS, Unreadable, archived_threads, may_read, page_after
-from infra.discord.archive.intake import WITH_MESSAGES, Intake
-from infra.discord.archive.marks import Place
+from contracts.ports import StateStore
+from contracts.state import Backfill, read_document, update_document
+from contracts.subjects import backfill_key, backfills_prefix
+from infra.discord.archive.backfill_view import BackfillMessages
+from infra.discord.archive.history import (
+    MESSAGES_PER_PAGE,
+    TYPES_WITH_THREADS,
+    UnreadableHistory,
+    bot_may_read,
+    list_archived_threads,
+    read_history_page,
+)
+from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake
+from infra.discord.archive.marks import ChannelPlace
 from infra.discord.recorder import Recorder
 from infra.discord.services import Services
 
 log = structlog.get_logger()
 
-Shown = Callable[[Backfill], Awaitable[None]]
+ProgressCallback = Callable[[Backfill], Awaitable[None]]
 """Is told of every page."""
 
-SHOWN_EVERY_S = 4.0
-LONGEST_WAIT_S = 300.0
-ACTIVE = ("running", "paused")
-OUTCOMES = {"pause": "paused", "resume": "running", "cancel": "cancelled"}
+PROGRESS_INTERVAL_S = 4.0
+MAX_RETRY_WAIT_S = 300.0
+ACTIVE_STATES = ("running", "paused")
+STATE_AFTER_ACTION = {"pause": "paused", "resume": "running", "cancel": "cancelled"}
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class HistoryPage:
     """Some messages of a channel: how many, the last one's id (None: there are none), their images, and whether more may follow."""
 
     messages: int
@@ -56,24 +63,24 @@ class Page:
     more: bool
 
 
-class Past(Protocol):
+class HistoryReader(Protocol):
     """Reads history."""
 
-    async def page(self, channel_id: str, after: int, until: int) -> Page:
+    async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
         """The messages after an id and up to another, oldest first. Raises Unreadable, and Retry for what may work later."""
         ...
 
 
-class Backfilling:
+class BackfillRunner:
     """Works on one back-fill at a time; what is stored under its key is the truth, and others may pause or cancel it there."""
 
-    def __init__(self, state: State, past: Past, recorder: Recorder, *, first_wait: float = 1.0) -> None:
+    def __init__(self, state: StateStore, past: HistoryReader, recorder: Recorder, *, first_wait_s: float = 1.0) -> None:
         self._state = state
         self._past = past
         self._recorder = recorder
-        self._first_wait = first_wait
+        self._first_wait = first_wait_s
 
-    async def run(self, key: str, backfill: Backfill, shown: Shown) -> Backfill:
+    async def run(self, key: str, backfill: Backfill, shown: ProgressCallback) -> Backfill:
         """Go on until it is finished, paused or cancelled, through any outage of Discord or the log; returns it as it is then."""
         while backfill.state == "running":
             retrying = AsyncRetrying(
@@ -89,14 +96,14 @@ class Backfilling:
         started, source = time.monotonic(), backfill.sources[backfill.done]
         try:
             page = await self._past.page(source, int(backfill.position), int(backfill.until))
-        except Unreadable:
+        except UnreadableHistory:
             log.warning("back-fill leaves out history that the bot may not read", channel=source)
-            page, unreadable = Page(0, None, (), more=False), (*backfill.unreadable, source)
+            page, unreadable = HistoryPage(0, None, (), more=False), (*backfill.unreadable, source)
         else:
             unreadable = backfill.unreadable
             for post in page.posts:
                 self._recorder.add(post, Origin(correlation_id=f"message-{post.message_id}"))
-        await self._recorder.settled()
+        await self._recorder.wait_recorded()
         changes = {
             **_moved(backfill, page),
             "messages": backfill.messages + page.messages,
@@ -104,10 +111,10 @@ class Backfilling:
             "unreadable": unreadable,
             "worked_s": backfill.worked_s + time.monotonic() - started,
         }
-        return await amend(self._state, key, Backfill, lambda stored: _merged(stored or backfill, changes))
+        return await update_document(self._state, key, Backfill, lambda stored: _merged(stored or backfill, changes))
 
 
-def _moved(backfill: Backfill, page: Page) -> dict[str, Any]:
+def _moved(backfill: Backfill, page: HistoryPage) -> dict[str, Any]:
     """Where the next page begins."""
     if page.more and page.last is not None:
         return {"position": str(page.last)}
@@ -122,19 +129,19 @@ def _merged(stored: Backfill, changes: dict[str, Any]) -> Backfill:
     return merged
 
 
-async def sources_of(channel: Any) -> tuple[list[str], list[str]]:
+async def list_sources(channel: Any) -> tuple[list[str], list[str]]:
     """The ids of what the bot may read there, and of what it may not. Raises disnake's errors."""
     readable: list[str] = []
     unreadable: list[str] = []
     for each in channel.channels if isinstance(channel, disnake.CategoryChannel) else [channel]:
-        if not may_read(each):
+        if not bot_may_read(each):
             unreadable.append(str(each.id))
             continue
-        if isinstance(each, WITH_MESSAGES):
+        if isinstance(each, TYPES_WITH_MESSAGES):
             readable.append(str(each.id))
-        if isinstance(each, WITH_THREADS):
+        if isinstance(each, TYPES_WITH_THREADS):
             threads = {thread.id for thread in each.guild.threads if thread.parent_id == each.id}
-            threads |= {thread.id async for thread in archived_threads(each)}
+            threads |= {thread.id async for thread in list_archived_threads(each)}
             readable += [str(thread_id) for thread_id in sorted(threads)]
     return readable, unreadable
 
@@ -147,20 +154,20 @@ class GuildHistory:
         self._intake = intake
         self._archived: dict[str, Any] = {}
 
-    async def page(self, channel_id: str, after: int, until: int) -> Page:
+    async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
         """The messages after an id and up to another; a channel that is gone has none. Raises Unreadable, Retry."""
         try:
             channel = await self._channel(channel_id)
-            found = await page_after(channel, after)
+            found = await read_history_page(channel, after)
         except disnake.NotFound:
-            return Page(0, None, (), more=False)
+            return HistoryPage(0, None, (), more=False)
         except (disnake.Forbidden, disnake.InvalidData) as error:
-            raise Unreadable from error
+            raise UnreadableHistory from error
         except (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retry(f"Discord did not show a channel's history: {error}") from error
         wanted = [message for message in found if message.id <= until]
         posts = [post for message in wanted for post in self._intake.images(message)]
-        return Page(len(wanted), wanted[-1].id if wanted else None, posts, more=len(wanted) == PAGE)
+        return HistoryPage(len(wanted), wanted[-1].id if wanted else None, posts, more=len(wanted) == MESSAGES_PER_PAGE)
 
     async def _channel(self, channel_id: str) -> Any:
         """A channel or thread; archived threads are not known to the client, so they are asked for once."""
@@ -181,56 +188,60 @@ class Backfills:
         self._bot = bot
         self._services = services
         self._state = services.ports.state
-        self._engine = Backfilling(services.ports.state, GuildHistory(bot, Intake(bot, services)), services.recorder)
-        self._notices = Notices(bot, services)
-        self._tasks: dict[Place, asyncio.Task[None]] = {}
-        self._showing: dict[Place, asyncio.Task[None]] = {}
-        self._shown_at: dict[Place, float] = {}
+        self._engine = BackfillRunner(services.ports.state, GuildHistory(bot, Intake(bot, services)), services.recorder)
+        self._notices = BackfillMessages(bot, services)
+        self._tasks: dict[ChannelPlace, asyncio.Task[None]] = {}
+        self._showing: dict[ChannelPlace, asyncio.Task[None]] = {}
+        self._shown_at: dict[ChannelPlace, float] = {}
 
     async def begin(self, guild_id: str, backfill: Backfill) -> None:
         """Store a back-fill and work on it. Raises AlreadyActive, Unavailable."""
 
         def unless_active(stored: Backfill | None) -> Backfill:
-            if stored is not None and stored.state in ACTIVE:
+            if stored is not None and stored.state in ACTIVE_STATES:
                 raise AlreadyActive
             return backfill
 
-        await amend(self._state, backfill_key(guild_id, backfill.channel_id), Backfill, unless_active)
+        await update_document(self._state, backfill_key(guild_id, backfill.channel_id), Backfill, unless_active)
         self._start((guild_id, backfill.channel_id))
 
-    async def steer(self, guild_id: str, channel_id: str, action: str, press: Callable[[Backfill], Backfill]) -> Backfill | None:
+    async def apply_action(
+        self, guild_id: str, channel_id: str, action: str, press: Callable[[Backfill], Backfill]
+    ) -> Backfill | None:
         """Pause, resume or cancel; None where there is nothing to steer. `press` may note more about it. Raises Unavailable."""
         key = backfill_key(guild_id, channel_id)
-        known = await read(self._state, key, Backfill)
+        known = await read_document(self._state, key, Backfill)
         if known is None:
             return None
 
         def steered(stored: Backfill | None) -> Backfill:
             backfill = stored or known
-            return press(backfill.model_copy(update={"state": OUTCOMES[action]} if backfill.state in ACTIVE else {}))
+            return press(
+                backfill.model_copy(update={"state": STATE_AFTER_ACTION[action]} if backfill.state in ACTIVE_STATES else {})
+            )
 
-        backfill = await amend(self._state, key, Backfill, steered)
+        backfill = await update_document(self._state, key, Backfill, steered)
         if backfill.state == "running":
             self._start((guild_id, channel_id))
         return backfill
 
     async def of_guild(self, guild_id: str) -> list[Backfill]:
         """The back-fills of a guild that are running or paused. Raises Unavailable."""
-        stored = await self._state.under(backfills_of(guild_id))
+        stored = await self._state.list_under(backfills_prefix(guild_id))
         backfills = [Backfill.model_validate_json(value) for value in stored.values()]
-        return [backfill for backfill in backfills if backfill.state in ACTIVE]
+        return [backfill for backfill in backfills if backfill.state in ACTIVE_STATES]
 
-    async def take_up(self) -> None:
+    async def resume_running(self) -> None:
         """Work on what was left running, in every guild that the bot is in. Raises Unavailable."""
         for guild in self._bot.guilds:
             for backfill in await self.of_guild(str(guild.id)):
                 self._start((str(guild.id), backfill.channel_id))
 
-    async def abandon(self, guild_id: str) -> None:
+    async def drop_guild(self, guild_id: str) -> None:
         """The bot was removed from a guild. Raises Unavailable."""
         for place in [place for place in self._tasks if place[0] == guild_id]:
             self._tasks[place].cancel()
-        for key in await self._state.under(backfills_of(guild_id)):
+        for key in await self._state.list_under(backfills_prefix(guild_id)):
             await self._state.delete(key)
 
     def stop(self) -> None:
@@ -238,7 +249,7 @@ class Backfills:
         for task in (*self._tasks.values(), *self._showing.values()):
             task.cancel()
 
-    def _start(self, place: Place) -> None:
+    def _start(self, place: ChannelPlace) -> None:
         known = self._tasks.get(place)
         if known is not None:  # it may be about to end, having seen a pause
             known.add_done_callback(lambda task: None if task.cancelled() else self._start(place))
@@ -246,49 +257,51 @@ class Backfills:
         task = self._tasks[place] = asyncio.create_task(self._work(place), name=f"backfill-{place[1]}")
         task.add_done_callback(lambda _: self._tasks.pop(place, None))
 
-    async def _work(self, place: Place) -> None:
+    async def _work(self, place: ChannelPlace) -> None:
         """A fault of ours, or one that nobody foresaw, may pass too."""
         again = AsyncRetrying(
             retry=retry_if_exception_type(Exception),
-            wait=wait_exponential(max=LONGEST_WAIT_S),
+            wait=wait_exponential(max=MAX_RETRY_WAIT_S),
             before_sleep=lambda state: log.error(
                 "back-fill failed: it is tried again", channel=place[1], exc_info=state.outcome and state.outcome.exception()
             ),
         )
         await again(self._run, place)
 
-    async def _run(self, place: Place) -> None:
+    async def _run(self, place: ChannelPlace) -> None:
         key = backfill_key(*place)
-        backfill = await read(self._state, key, Backfill)
+        backfill = await read_document(self._state, key, Backfill)
         if backfill is not None and backfill.state == "running":
             log.info("back-fill", channel=place[1], done=backfill.done, sources=len(backfill.sources))
             backfill = await self._engine.run(key, backfill, partial(self._show, place))
             log.info("back-fill ended", channel=place[1], state=backfill.state, images=backfill.images)
 
-    async def _show(self, place: Place, backfill: Backfill) -> None:
+    async def _show(self, place: ChannelPlace, backfill: Backfill) -> None:
         """At most every few seconds, beside the work, since Discord may make an edit wait; the end is shown at any rate."""
         showing = self._showing.get(place)
         if backfill.state != "running":
             if showing is not None:
                 await asyncio.wait([showing])
             await self._show_now(place, backfill)
-        elif (showing is None or showing.done()) and time.monotonic() - self._shown_at.get(place, -SHOWN_EVERY_S) >= SHOWN_EVERY_S:
+        elif (showing is None or showing.done()) and time.monotonic() - self._shown_at.get(
+            place, -PROGRESS_INTERVAL_S
+        ) >= PROGRESS_INTERVAL_S:
             self._shown_at[place] = time.monotonic()
             self._showing[place] = asyncio.create_task(self._show_now(place, backfill), name=f"backfill-notice-{place[1]}")
 
-    async def _show_now(self, place: Place, backfill: Backfill) -> None:
+    async def _show_now(self, place: ChannelPlace, backfill: Backfill) -> None:
         try:
-            stored = await read(self._state, backfill_key(*place), Backfill)
+            stored = await read_document(self._state, backfill_key(*place), Backfill)
             await self._notices.show(place[0], stored or backfill)
         except Exception:
             log.exception("progress of a back-fill not shown", channel=place[1])
 
 
-async def requested(
+async def build_backfill(
     interaction: ApplicationCommandInteraction[Any], services: Services, channel: Any, begin: datetime | None
 ) -> Backfill:
     """The back-fill that a manager asks for; without sources there is nothing that the bot may read. Raises disnake's errors."""
-    sources, unreadable = await sources_of(channel)
+    sources, unreadable = await list_sources(channel)
     since = str(disnake.utils.time_snowflake(begin)) if begin else "0"
     return Backfill(
         channel_id=str(channel.id),
@@ -299,7 +312,7 @@ async def requested(
         unreadable=tuple(unreadable),
         requested_by=str(interaction.author.id),
         requested_at=services.ports.now(),
-        locale=services.guilds.of(channel.guild.id).locale or str(interaction.locale),
+        locale=services.guilds.get(channel.guild.id).locale or str(interaction.locale),
         application_id=str(interaction.application_id),
         token=interaction.token,
         token_until=interaction.expires_at,
@@ -307,7 +320,7 @@ async def requested(
     )
 
 
-def pressed(interaction: MessageInteraction[Any], backfill: Backfill) -> Backfill:
+def renew_token(interaction: MessageInteraction[Any], backfill: Backfill) -> Backfill:
     """A press on the command's own answer gives it a new lease: the token of the press edits the same message."""
     if backfill.notice is not None:
         return backfill

@@ -19,36 +19,36 @@ from disnake.ext import commands
 from disnake.webhook import Webhook
 
 from contracts.ports import Overview
-from contracts.state import Backfill, amend
+from contracts.state import Backfill, update_document
 from contracts.subjects import backfill_key
-from infra.discord.answers.buttons import BACKFILL, custom_id
-from infra.discord.answers.webhook import forgetful
-from infra.discord.archive.history import NO_MESSAGES, may_read
-from infra.discord.archive.intake import WITH_MESSAGES, watches
+from infra.discord.answers.buttons import BACKFILL, build_custom_id
+from infra.discord.answers.webhook import own_webhook_adapter
+from infra.discord.archive.history import TYPES_WITHOUT_MESSAGES, bot_may_read
+from infra.discord.archive.intake import TYPES_WITH_MESSAGES, is_watched_channel
 from infra.discord.services import Services
-from infra.discord.wording import say
+from infra.discord.wording import localize
 
 log = structlog.get_logger()
 
-CELLS = 20
+BAR_CELLS = 20
 
-COLOURS = {"running": 0x4C7FFF, "paused": 0xE5E533, "cancelled": 0x707070, "finished": 0x7FB238}
-BUTTONS: dict[str, tuple[str, ...]] = {"running": ("pause", "cancel"), "paused": ("resume", "cancel")}
-STYLES = {"cancel": disnake.ButtonStyle.danger, "resume": disnake.ButtonStyle.success}
+STATE_COLOURS = {"running": 0x4C7FFF, "paused": 0xE5E533, "cancelled": 0x707070, "finished": 0x7FB238}
+STATE_ACTIONS: dict[str, tuple[str, ...]] = {"running": ("pause", "cancel"), "paused": ("resume", "cancel")}
+BUTTON_STYLES = {"cancel": disnake.ButtonStyle.danger, "resume": disnake.ButtonStyle.success}
 
-ORIGINAL = cast(int, "@original")
-HANDED_OVER = timedelta(minutes=1)
+ORIGINAL_RESPONSE = cast(int, "@original")
+HANDOVER_MARGIN = timedelta(minutes=1)
 """How long before the token's end the fresh message takes over."""
 
-FAULTS = (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, disnake.InvalidData)
-NOBODY = disnake.AllowedMentions.none()
+SHOW_ERRORS = (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, disnake.InvalidData)
+NO_MENTIONS = disnake.AllowedMentions.none()
 
-MOST_LINES = 12
-LONGEST_FIELD = 1024
+MAX_FIELD_LINES = 12
+MAX_FIELD_LENGTH = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BackfillProgress:
     """`fraction` is between 0 and 1; `per_second` counts messages; `left_s` is None while nobody can tell."""
 
     fraction: float
@@ -56,16 +56,16 @@ class Progress:
     left_s: float | None
 
 
-def progress_of(backfill: Backfill) -> Progress:
+def estimate_progress(backfill: Backfill) -> BackfillProgress:
     """What is done by the time that the past spans, every channel and thread counting the same."""
     if backfill.done >= len(backfill.sources):
-        return Progress(1.0, _rate(backfill), 0.0)
+        return BackfillProgress(1.0, _rate(backfill), 0.0)
     fraction = (backfill.done + _within(backfill)) / len(backfill.sources)
     left = backfill.worked_s * (1 - fraction) / fraction if fraction > 0 and backfill.worked_s > 0 else None
-    return Progress(fraction, _rate(backfill), left)
+    return BackfillProgress(fraction, _rate(backfill), left)
 
 
-def bar(fraction: float, cells: int = CELLS) -> str:
+def render_cells(fraction: float, cells: int = BAR_CELLS) -> str:
     """A bar of so many cells; it is full only at the end."""
     full = cells if fraction >= 1 else min(cells - 1, int(fraction * cells))
     return "▰" * full + "▱" * (cells - full)
@@ -73,7 +73,7 @@ def bar(fraction: float, cells: int = CELLS) -> str:
 
 def format_percent(locale: str, fraction: float) -> str:
     """Return a fraction as whole per cent, as the reader's language writes it."""
-    return say(locale, "archive-percent", percent=round(fraction * 100))
+    return localize(locale, "archive-percent", percent=round(fraction * 100))
 
 
 def _within(backfill: Backfill) -> float:
@@ -87,65 +87,65 @@ def _rate(backfill: Backfill) -> float:
     return backfill.messages / backfill.worked_s if backfill.worked_s > 0 else 0.0
 
 
-def view_of(backfill: Backfill) -> dict[str, Any]:
+def render_backfill(backfill: Backfill) -> dict[str, Any]:
     """The embed and the buttons of a back-fill, as arguments of a message's edit."""
-    locale, progress = backfill.locale, progress_of(backfill)
+    locale, progress = backfill.locale, estimate_progress(backfill)
     lines = [
-        say(locale, f"archive-backfill-{backfill.state}", channel=f"<#{backfill.channel_id}>"),
-        f"{bar(progress.fraction)} {format_percent(locale, progress.fraction)}",
-        say(locale, "archive-backfill-counts", messages=backfill.messages, images=backfill.images),
+        localize(locale, f"archive-backfill-{backfill.state}", channel=f"<#{backfill.channel_id}>"),
+        f"{render_cells(progress.fraction)} {format_percent(locale, progress.fraction)}",
+        localize(locale, "archive-backfill-counts", messages=backfill.messages, images=backfill.images),
     ]
     if backfill.state == "running":
         lines.append(_pace(backfill))
     if backfill.unreadable:
         names = " ".join(f"<#{each}>" for each in backfill.unreadable[:10])
-        lines.append(say(locale, "archive-backfill-unreadable", count=len(backfill.unreadable), channels=names))
+        lines.append(localize(locale, "archive-backfill-unreadable", count=len(backfill.unreadable), channels=names))
     return {"embed": _embed(backfill, "\n".join(lines)), "components": _buttons(backfill)}
 
 
-def moved_view(backfill: Backfill, link: str) -> dict[str, Any]:
+def render_moved_backfill(backfill: Backfill, link: str) -> dict[str, Any]:
     """What is left in the place of the command's answer once a fresh message has taken over."""
-    return {"embed": _embed(backfill, say(backfill.locale, "archive-backfill-moved", link=link)), "components": []}
+    return {"embed": _embed(backfill, localize(backfill.locale, "archive-backfill-moved", link=link)), "components": []}
 
 
-def silent_view(backfill: Backfill) -> dict[str, Any]:
+def render_silent_backfill(backfill: Backfill) -> dict[str, Any]:
     """The last words of an answer that no message can follow."""
-    return {"embed": _embed(backfill, say(backfill.locale, "archive-backfill-silent")), "components": []}
+    return {"embed": _embed(backfill, localize(backfill.locale, "archive-backfill-silent")), "components": []}
 
 
-def duration(locale: str, seconds: float) -> str:
+def format_time_span(locale: str, seconds: float) -> str:
     """A span of time in its largest unit."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
-            return say(locale, "archive-duration", unit=unit, count=round(seconds / size))
-    return say(locale, "archive-duration", unit="seconds", count=max(1, round(seconds)))
+            return localize(locale, "archive-duration", unit=unit, count=round(seconds / size))
+    return localize(locale, "archive-duration", unit="seconds", count=max(1, round(seconds)))
 
 
 def _pace(backfill: Backfill) -> str:
-    progress = progress_of(backfill)
+    progress = estimate_progress(backfill)
     if progress.left_s is None:
-        return say(backfill.locale, "archive-backfill-beginning")
-    left = duration(backfill.locale, progress.left_s)
-    return say(backfill.locale, "archive-backfill-pace", rate=round(progress.per_second), left=left)
+        return localize(backfill.locale, "archive-backfill-beginning")
+    left = format_time_span(backfill.locale, progress.left_s)
+    return localize(backfill.locale, "archive-backfill-pace", rate=round(progress.per_second), left=left)
 
 
 def _embed(backfill: Backfill, text: str) -> disnake.Embed:
-    title = say(backfill.locale, "archive-backfill-title")
-    return disnake.Embed(title=title, description=text, colour=disnake.Colour(COLOURS[backfill.state]))
+    title = localize(backfill.locale, "archive-backfill-title")
+    return disnake.Embed(title=title, description=text, colour=disnake.Colour(STATE_COLOURS[backfill.state]))
 
 
 def _buttons(backfill: Backfill) -> list[disnake.ui.Button[None]]:
     return [
         disnake.ui.Button(
-            label=say(backfill.locale, f"archive-button-{action}"),
-            style=STYLES.get(action, disnake.ButtonStyle.secondary),
-            custom_id=custom_id(BACKFILL, action, backfill.channel_id),
+            label=localize(backfill.locale, f"archive-button-{action}"),
+            style=BUTTON_STYLES.get(action, disnake.ButtonStyle.secondary),
+            custom_id=build_custom_id(BACKFILL, action, backfill.channel_id),
         )
-        for action in BUTTONS.get(backfill.state, ())
+        for action in STATE_ACTIONS.get(backfill.state, ())
     ]
 
 
-class Notices:
+class BackfillMessages:
     """A back-fill goes on whether or not its progress can be shown; what cannot be shown is said in `/archive status`."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
@@ -159,11 +159,11 @@ class Notices:
         try:
             if backfill.notice is not None:
                 await self._edit(backfill)
-            elif backfill.token is not None and backfill.token_until is not None and now < backfill.token_until - HANDED_OVER:
-                await self._answer(backfill, view_of(backfill))
+            elif backfill.token is not None and backfill.token_until is not None and now < backfill.token_until - HANDOVER_MARGIN:
+                await self._answer(backfill, render_backfill(backfill))
             elif backfill.channel_id not in self._silent:
                 await self._hand_over(guild_id, backfill)
-        except FAULTS as error:
+        except SHOW_ERRORS as error:
             log.info("progress of a back-fill not shown", channel=backfill.channel_id, error=str(error))
 
     async def _hand_over(self, guild_id: str, backfill: Backfill) -> None:
@@ -176,9 +176,11 @@ class Notices:
             def noted(stored: Backfill | None) -> Backfill:
                 return (stored or backfill).model_copy(update={"notice": notice, "token": None})
 
-            await amend(self._services.ports.state, backfill_key(guild_id, backfill.channel_id), Backfill, noted)
+            await update_document(self._services.ports.state, backfill_key(guild_id, backfill.channel_id), Backfill, noted)
         if backfill.token is not None and backfill.token_until is not None and self._services.ports.now() < backfill.token_until:
-            await self._answer(backfill, silent_view(backfill) if message is None else moved_view(backfill, message.jump_url))
+            await self._answer(
+                backfill, render_silent_backfill(backfill) if message is None else render_moved_backfill(backfill, message.jump_url)
+            )
 
     async def _fresh(self, backfill: Backfill) -> disnake.Message | None:
         """A message of the bot in the channel where the command was used; None where the bot may not write."""
@@ -186,7 +188,7 @@ class Notices:
             return None
         try:
             channel: Any = self._bot.get_channel(int(backfill.asked_in)) or await self._bot.fetch_channel(int(backfill.asked_in))
-            return cast(disnake.Message, await channel.send(**view_of(backfill), allowed_mentions=NOBODY))
+            return cast(disnake.Message, await channel.send(**render_backfill(backfill), allowed_mentions=NO_MENTIONS))
         except (disnake.Forbidden, disnake.NotFound, disnake.InvalidData, AttributeError) as error:
             log.info("a back-fill goes on in silence", channel=backfill.channel_id, error=str(error))
             return None
@@ -196,28 +198,32 @@ class Notices:
         channel = self._bot.get_partial_messageable(
             int(channel_id), type=disnake.ChannelType.text
         )  # any type with messages will do
-        await channel.get_partial_message(int(message_id)).edit(**view_of(backfill), allowed_mentions=NOBODY)
+        await channel.get_partial_message(int(message_id)).edit(**render_backfill(backfill), allowed_mentions=NO_MENTIONS)
 
     async def _answer(self, backfill: Backfill, view: dict[str, Any]) -> None:
         data: Any = {"id": backfill.application_id, "type": 3, "token": backfill.token}
-        with forgetful():
-            await Webhook.from_state(data, state=self._bot._connection).edit_message(ORIGINAL, **view, allowed_mentions=NOBODY)
+        with own_webhook_adapter():
+            await Webhook.from_state(data, state=self._bot._connection).edit_message(
+                ORIGINAL_RESPONSE, **view, allowed_mentions=NO_MENTIONS
+            )
 
 
-async def overview_of(services: Services, guild: disnake.Guild, backfills: Sequence[Backfill], locale: str) -> disnake.Embed:
+async def render_archive_status(
+    services: Services, guild: disnake.Guild, backfills: Sequence[Backfill], locale: str
+) -> disnake.Embed:
     """The state of a guild's archive now. Raises Unavailable."""
-    overview = await services.ports.overseeing.overview(str(guild.id))
-    watched = [channel for channel in guild.channels if isinstance(channel, (*WITH_MESSAGES, *NO_MESSAGES))]
-    watched = [each for each in watched if not isinstance(each, disnake.CategoryChannel) and watches(services, each)]
+    overview = await services.ports.overseeing.read_overview(str(guild.id))
+    watched = [channel for channel in guild.channels if isinstance(channel, (*TYPES_WITH_MESSAGES, *TYPES_WITHOUT_MESSAGES))]
+    watched = [each for each in watched if not isinstance(each, disnake.CategoryChannel) and is_watched_channel(services, each)]
     marks = services.marks.of_guild(str(guild.id))
     seen = [
-        say(locale, "archive-status-seen", channel=f"<#{each.id}>", when=_relative(int(marks[str(each.id)].message_id)))
+        localize(locale, "archive-status-seen", channel=f"<#{each.id}>", when=_relative(int(marks[str(each.id)].message_id)))
         for each in watched
-        if str(each.id) in marks and may_read(each)
+        if str(each.id) in marks and bot_may_read(each)
     ]
     tried = [guild.get_channel_or_thread(int(channel)) for home, channel in services.marks.unreadable if home == str(guild.id)]
-    unreadable = {str(each.id) for each in (*watched, *tried) if each is not None and not may_read(each)}
-    embed = disnake.Embed(title=say(locale, "archive-status-title"), description="\n".join(_summary(overview, locale)))
+    unreadable = {str(each.id) for each in (*watched, *tried) if each is not None and not bot_may_read(each)}
+    embed = disnake.Embed(title=localize(locale, "archive-status-title"), description="\n".join(_summary(overview, locale)))
     fields = {
         "archive-status-stages": _stages(overview, locale),
         "archive-status-backfills": [_line(each, locale) for each in backfills],
@@ -226,40 +232,40 @@ async def overview_of(services: Services, guild: disnake.Guild, backfills: Seque
     }
     for name, lines in fields.items():
         if lines:
-            embed.add_field(say(locale, name), clipped(lines, locale), inline=False)
+            embed.add_field(localize(locale, name), clip_lines(lines, locale), inline=False)
     return embed
 
 
-def clipped(lines: Sequence[str], locale: str) -> str:
+def clip_lines(lines: Sequence[str], locale: str) -> str:
     """As many lines as an embed's field takes, and how many more there are."""
-    shown = list(lines[:MOST_LINES])
+    shown = list(lines[:MAX_FIELD_LINES])
     while True:
         more = len(lines) - len(shown)
-        text = "\n".join((*shown, *([say(locale, "archive-status-more", count=more)] if more else [])))
-        if len(text) <= LONGEST_FIELD or not shown:
+        text = "\n".join((*shown, *([localize(locale, "archive-status-more", count=more)] if more else [])))
+        if len(text) <= MAX_FIELD_LENGTH or not shown:
             return text
         shown.pop()
 
 
 def _summary(overview: Overview, locale: str) -> Iterable[str]:
-    yield say(locale, "archive-status-images", count=overview.images)
-    yield say(locale, "archive-status-stored", megabytes=round(overview.stored_bytes / 1e6, 1))
-    failures = sum(lag.failures for lag in overview.lags)
-    yield say(locale, "archive-status-failures", count=failures)
+    yield localize(locale, "archive-status-images", count=overview.images)
+    yield localize(locale, "archive-status-stored", megabytes=round(overview.stored_bytes / 1e6, 1))
+    failures = sum(lag.failures for lag in overview.backlogs)
+    yield localize(locale, "archive-status-failures", count=failures)
 
 
 def _stages(overview: Overview, locale: str) -> list[str]:
     return [
-        say(locale, "archive-status-lag", stage=lag.stage, lane=lag.lane, pending=lag.pending, failures=lag.failures)
-        for lag in sorted(overview.lags, key=lambda lag: (-lag.pending, -lag.failures))
+        localize(locale, "archive-status-lag", stage=lag.stage, lane=lag.lane, pending=lag.pending, failures=lag.failures)
+        for lag in sorted(overview.backlogs, key=lambda lag: (-lag.pending, -lag.failures))
         if lag.pending or lag.failures
-    ] or [say(locale, "archive-status-idle")]
+    ] or [localize(locale, "archive-status-idle")]
 
 
 def _line(backfill: Backfill, locale: str) -> str:
-    fraction = progress_of(backfill).fraction
-    state = say(locale, f"archive-state-{backfill.state}")
-    return f"<#{backfill.channel_id}> {bar(fraction, 10)} {format_percent(locale, fraction)} ({state})"
+    fraction = estimate_progress(backfill).fraction
+    state = localize(locale, f"archive-state-{backfill.state}")
+    return f"<#{backfill.channel_id}> {render_cells(fraction, 10)} {format_percent(locale, fraction)} ({state})"
 
 
 def _relative(message_id: int) -> str:

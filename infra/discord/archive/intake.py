@@ -13,13 +13,13 @@ from contracts.envelope import Origin
 from contracts.events import ImagePosted
 from contracts.state import GuildSettings
 from infra.discord.services import Services
-from infra.discord.translate import facts_of_message
-from infra.discord.wording import say
+from infra.discord.translate import facts_from_message
+from infra.discord.wording import localize
 
-WITH_MESSAGES = (disnake.TextChannel, disnake.VoiceChannel, disnake.StageChannel, disnake.Thread)
+TYPES_WITH_MESSAGES = (disnake.TextChannel, disnake.VoiceChannel, disnake.StageChannel, disnake.Thread)
 
-EVERY_CHANNEL = "all"
-MOST_LISTED = 60
+ALL_CHANNELS = "all"
+MAX_LISTED_CHANNELS = 60
 """Channels named in one message of at most 2,000 characters."""
 
 
@@ -35,9 +35,9 @@ class Intake:
         guild = message.guild
         if guild is None or self._bot.get_guild(guild.id) is None or message.author.id == self._bot.user.id:
             return []
-        if self._services.forgetting.covers(guild.id, message.author.id, message.created_at):
+        if self._services.forgotten_members.covers(guild.id, message.author.id, message.created_at):
             return []
-        return self._services.recently.still_there(facts_of_message(message))
+        return self._services.recent_deletions.filter_remaining(facts_from_message(message))
 
     def take(self, messages: Iterable[disnake.Message]) -> int:
         """Add the images of messages to the recorder's queue without waiting, and count them."""
@@ -49,9 +49,9 @@ class Intake:
         return count
 
 
-def is_watched(channel: Any, channels: frozenset[str] | None) -> bool:
+def is_listed(channel: Any, channels: frozenset[str] | None) -> bool:
     """Whether a channel, its category or, for a thread, its parent is in the list; None and `all` mean every channel."""
-    if channels is None or EVERY_CHANNEL in channels:
+    if channels is None or ALL_CHANNELS in channels:
         return True
     parent = channel.parent if isinstance(channel, disnake.Thread) else None
     parent_id = channel.parent_id if isinstance(channel, disnake.Thread) else None
@@ -59,12 +59,12 @@ def is_watched(channel: Any, channels: frozenset[str] | None) -> bool:
     return not channels.isdisjoint(str(known) for known in ids if known is not None)
 
 
-def watches(services: Services, channel: Any) -> bool:
+def is_watched_channel(services: Services, channel: Any) -> bool:
     """Whether what is posted in a guild's channel or thread is archived."""
-    if is_watched(channel, services.watched):
+    if is_listed(channel, services.watched):
         return True
     guild = getattr(channel, "guild", None)
-    return guild is not None and is_watched(channel, frozenset(services.guilds.of(guild.id).watched))
+    return guild is not None and is_listed(channel, frozenset(services.guilds.get(guild.id).watched))
 
 
 def with_watched(settings: GuildSettings, channel_id: int) -> GuildSettings:
@@ -77,14 +77,14 @@ def without_watched(settings: GuildSettings, channel_id: int) -> GuildSettings:
     return settings.model_copy(update={"watched": tuple(each for each in settings.watched if each != str(channel_id))})
 
 
-def watched_view(services: Services, guild: disnake.Guild, locale: str) -> str:
+def render_watched_channels(services: Services, guild: disnake.Guild, locale: str) -> str:
     """What is watched in a guild, in words: by the owner of the installation, and by the managers of the guild."""
     owners = services.watched
-    if owners is None or EVERY_CHANNEL in owners:
-        return say(locale, "archive-watching-all")
+    if owners is None or ALL_CHANNELS in owners:
+        return localize(locale, "archive-watching-all")
     named = [str(each.id) for each in (*guild.channels, *guild.threads) if str(each.id) in owners]
-    places = list(dict.fromkeys((*named, *services.guilds.of(guild.id).watched)))
+    places = list(dict.fromkeys((*named, *services.guilds.get(guild.id).watched)))
     if not places:
-        return say(locale, "archive-watching-none")
-    shown = " ".join(f"<#{each}>" for each in places[:MOST_LISTED])
-    return say(locale, "archive-watching", channels=shown, more=max(0, len(places) - MOST_LISTED))
+        return localize(locale, "archive-watching-none")
+    shown = " ".join(f"<#{each}>" for each in places[:MAX_LISTED_CHANNELS])
+    return localize(locale, "archive-watching", channels=shown, more=max(0, len(places) - MAX_LISTED_CHANNELS))

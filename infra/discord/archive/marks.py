@@ -15,55 +15,55 @@ import structlog
 
 from contracts.errors import Unavailable
 from contracts.events import Fact, ImagePosted
-from contracts.ports import State
-from contracts.state import Forgotten, Mark, amend
+from contracts.ports import StateStore
+from contracts.state import ForgetRequest, HighWaterMark, update_document
 from contracts.subjects import FORGOTTEN, MARKS, forgotten_key, mark_key
-from infra.discord.archive.removal_facts import is_embedded
-from infra.tasks import end_if_cancelled
+from infra.discord.archive.removal_facts import is_embed_image
+from infra.tasks import raise_if_cancelled
 
 log = structlog.get_logger()
 
-SAVED_EVERY_S = 1.0
+SAVE_INTERVAL_S = 1.0
 
-Place = tuple[str, str]
+ChannelPlace = tuple[str, str]
 """Guild and channel."""
 
-KEPT = 20_000
+MAX_RECENT_DELETIONS = 20_000
 
 V = TypeVar("V")
 
 
-class Marks:
+class HighWaterMarks:
     """A mark moves with what is heard only while its channel is open: nothing of it is missing since the session began.
 
     Every call about what was recorded comes through the recorder's queue, in the order of the log. `unreadable` are the channels
     whose history the bot may not read.
     """
 
-    def __init__(self, state: State, now: Callable[[], datetime], *, saved_every_s: float = SAVED_EVERY_S) -> None:
+    def __init__(self, state: StateStore, now: Callable[[], datetime], *, save_interval_s: float = SAVE_INTERVAL_S) -> None:
         self._state = state
         self._now = now
-        self._saved_every_s = saved_every_s
-        self._marks: dict[Place, Mark] = {}
-        self._open: set[Place] = set()
-        self._heard: dict[Place, int] = {}
-        self._lost: set[Place] = set()
-        self._unsaved: dict[Place, None] = {}
+        self._saved_every_s = save_interval_s
+        self._marks: dict[ChannelPlace, HighWaterMark] = {}
+        self._open: set[ChannelPlace] = set()
+        self._heard: dict[ChannelPlace, int] = {}
+        self._lost: set[ChannelPlace] = set()
+        self._unsaved: dict[ChannelPlace, None] = {}
         self._changed = asyncio.Event()
-        self.unreadable: set[Place] = set()
+        self.unreadable: set[ChannelPlace] = set()
 
     async def load(self) -> None:
         """Read the marks of every channel. Raises Unavailable."""
-        stored = await self._state.under(MARKS)
+        stored = await self._state.list_under(MARKS)
         for key, value in stored.items():
             _, guild_id, channel_id = key.split(".")
-            self._marks[guild_id, channel_id] = Mark.model_validate_json(value)
+            self._marks[guild_id, channel_id] = HighWaterMark.model_validate_json(value)
 
-    def of(self, place: Place) -> Mark | None:
+    def get(self, place: ChannelPlace) -> HighWaterMark | None:
         """A channel's mark, None where it never had one."""
         return self._marks.get(place)
 
-    def of_guild(self, guild_id: str) -> Mapping[str, Mark]:
+    def of_guild(self, guild_id: str) -> Mapping[str, HighWaterMark]:
         """The marks of a guild by channel."""
         return {channel: mark for (guild, channel), mark in self._marks.items() if guild == guild_id}
 
@@ -75,45 +75,45 @@ class Marks:
         """The newest message of a guild that a mark names: what began after it was never heard of. 0 where there is none."""
         return max((int(mark.message_id) for mark in self.of_guild(guild_id).values()), default=0)
 
-    def close_all(self) -> None:
+    def set_all_incomplete(self) -> None:
         """A session begins: what was posted before it may be missing everywhere."""
         self._open.clear()
         self._heard.clear()
 
-    def is_open(self, place: Place) -> bool:
+    def is_complete(self, place: ChannelPlace) -> bool:
         """Whether nothing of the channel is missing."""
         return place in self._open
 
-    def heard(self, place: Place, message_id: int) -> None:
+    def advance_live(self, place: ChannelPlace, message_id: int) -> None:
         """A message that came by itself is recorded."""
         self._heard[place] = max(message_id, self._heard.get(place, 0))
         if place in self._open:
             self._advance(place, message_id)
 
-    def read(self, place: Place, message_id: int) -> None:
+    def advance_history(self, place: ChannelPlace, message_id: int) -> None:
         """Everything up to a message is recorded, since history was read that far."""
         if place not in self._lost:
-            self._advance(place, message_id, heard=False)
+            self._advance(place, message_id, advance_live=False)
 
-    def start_over(self, place: Place) -> None:
+    def start_over(self, place: ChannelPlace) -> None:
         """The channel is about to be read from its mark: what was lost after it comes again."""
         self._lost.discard(place)
         self.unreadable.discard(place)
 
-    def open(self, place: Place) -> None:
+    def set_complete(self, place: ChannelPlace) -> None:
         """Nothing of the channel is missing any more, unless a post was lost: then it stays closed until it is read again."""
         if place not in self._lost:
             self._open.add(place)
             self._advance(place, self._heard.get(place, 0))
 
-    def lose(self, fact: Fact) -> None:
+    def note_lost(self, fact: Fact) -> None:
         """A post could not be recorded: the mark of its channel stays before it."""
         if isinstance(fact, ImagePosted):
             place = (fact.guild_id, fact.channel_id)
             self._lost.add(place)
             self._open.discard(place)
 
-    def drop(self, place: Place) -> None:
+    def drop(self, place: ChannelPlace) -> None:
         """The channel is gone."""
         self._marks.pop(place, None)
         self._open.discard(place)
@@ -129,7 +129,7 @@ class Marks:
                 await self.save()
             except Unavailable as outage:
                 log.warning("marks are not saved", error=str(outage))
-            end_if_cancelled()
+            raise_if_cancelled()
             await asyncio.sleep(self._saved_every_s)
 
     async def save(self) -> None:
@@ -143,54 +143,56 @@ class Marks:
                 self._save_soon(place)
                 raise
 
-    async def _write(self, place: Place) -> None:
+    async def _write(self, place: ChannelPlace) -> None:
         mark = self._marks.get(place)
         if mark is None:
             await self._state.delete(mark_key(*place))
         else:
             await self._state.put(mark_key(*place), mark.model_dump_json().encode())
 
-    def _advance(self, place: Place, message_id: int, *, heard: bool = True) -> None:
+    def _advance(self, place: ChannelPlace, message_id: int, *, advance_live: bool = True) -> None:
         known = self._marks.get(place)
         furthest = max(message_id, int(known.message_id) if known else 0)
-        self._marks[place] = Mark(message_id=str(furthest), heard_at=known.heard_at if known and not heard else self._now())
+        self._marks[place] = HighWaterMark(
+            message_id=str(furthest), heard_at=known.heard_at if known and not advance_live else self._now()
+        )
         self._save_soon(place)
 
-    def _save_soon(self, place: Place) -> None:
+    def _save_soon(self, place: ChannelPlace) -> None:
         self._unsaved[place] = None
         self._changed.set()
 
 
-class Recently:
+class RecentDeletions:
     """Remembers the latest deletions, in memory: a page of history is worked on long before this many follow."""
 
-    def __init__(self, kept: int = KEPT) -> None:
+    def __init__(self, kept: int = MAX_RECENT_DELETIONS) -> None:
         self._attached: _Latest[frozenset[str] | None] = _Latest(kept)
         self._channels: _Latest[None] = _Latest(kept)
 
-    def deleted(self, message_id: int | str) -> None:
+    def note_message(self, message_id: int | str) -> None:
         """A message is gone."""
         self._attached.put(str(message_id), None)
 
-    def edited(self, message_id: int | str, attached: Collection[str]) -> None:
+    def note_edit(self, message_id: int | str, attached: Collection[str]) -> None:
         """These attachments are left of a message."""
         self._attached.put(str(message_id), frozenset(attached))
 
-    def channel_deleted(self, channel_id: int | str) -> None:
+    def note_channel(self, channel_id: int | str) -> None:
         """A channel or thread is gone with all that was in it. A thread may have the id of the message that began it."""
         self._channels.put(str(channel_id), None)
 
-    def still_there(self, posts: Sequence[ImagePosted]) -> list[ImagePosted]:
+    def filter_remaining(self, posts: Sequence[ImagePosted]) -> list[ImagePosted]:
         """The images that were not deleted meanwhile."""
         return [post for post in posts if self._is_left(post)]
 
     def _is_left(self, post: ImagePosted) -> bool:
-        if post.channel_id in self._channels or post.audience in self._channels:
+        if post.channel_id in self._channels or post.audience_channel_id in self._channels:
             return False
         if post.message_id not in self._attached:
             return True
         attached = self._attached[post.message_id]
-        return attached is not None and (is_embedded(post.image_id) or post.image_id in attached)
+        return attached is not None and (is_embed_image(post.image_id) or post.image_id in attached)
 
 
 class _Latest(OrderedDict[str, V]):
@@ -207,19 +209,19 @@ class _Latest(OrderedDict[str, V]):
             self.popitem(last=False)
 
 
-class Forgetting:
+class ForgottenMembers:
     """Loaded once, then kept in step with what is stored: this process alone writes it."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: StateStore) -> None:
         self._state = state
         self._until: dict[tuple[str, str], datetime] = {}
 
     async def load(self) -> None:
         """Read whom every guild has forgotten. Raises Unavailable."""
-        stored = await self._state.under(FORGOTTEN)
+        stored = await self._state.list_under(FORGOTTEN)
         for key, value in stored.items():
             _, guild_id, person_id = key.split(".")
-            self._until[guild_id, person_id] = Forgotten.model_validate_json(value).until
+            self._until[guild_id, person_id] = ForgetRequest.model_validate_json(value).until
 
     def covers(self, guild_id: int | str, author_id: int | str, posted_at: datetime) -> bool:
         """Whether a post is from before the moment up to which its author wants to be forgotten."""
@@ -229,8 +231,8 @@ class Forgetting:
     async def forget(self, guild_id: int | str, person_id: int | str, until: datetime) -> None:
         """Keep a person's posts up to a moment out from now on; a known later moment stays. Raises Unavailable."""
 
-        def later(stored: Forgotten | None) -> Forgotten:
-            return Forgotten(until=until if stored is None else max(until, stored.until))
+        def later(stored: ForgetRequest | None) -> ForgetRequest:
+            return ForgetRequest(until=until if stored is None else max(until, stored.until))
 
-        changed = await amend(self._state, forgotten_key(str(guild_id), str(person_id)), Forgotten, later)
+        changed = await update_document(self._state, forgotten_key(str(guild_id), str(person_id)), ForgetRequest, later)
         self._until[str(guild_id), str(person_id)] = changed.until

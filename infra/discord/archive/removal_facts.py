@@ -8,12 +8,12 @@ from typing import Literal
 from contracts.events import ImagePosted, RemovalRequested
 
 
-def is_embedded(image_id: str) -> bool:
+def is_embed_image(image_id: str) -> bool:
     """Whether an image is no attachment of its message: Discord clears such pictures and adds them again as it likes."""
     return "-" in image_id
 
 
-def deletion(known: Sequence[ImagePosted], now: datetime) -> list[RemovalRequested]:
+def build_deletion_removals(known: Sequence[ImagePosted], now: datetime) -> list[RemovalRequested]:
     """The removal of a deleted message, of which the log knows these images; none where it knows none."""
     if not known:
         return []
@@ -21,9 +21,9 @@ def deletion(known: Sequence[ImagePosted], now: datetime) -> list[RemovalRequest
     return [_requested(post.guild_id, f"deleted-{post.message_id}", "message", post.message_id, now)]
 
 
-def reduction(known: Sequence[ImagePosted], attached: Collection[str], now: datetime) -> list[RemovalRequested]:
+def build_edit_removals(known: Sequence[ImagePosted], attached: Collection[str], now: datetime) -> list[RemovalRequested]:
     """The removal of those attachments of a message that an edit dropped; none where all are still there."""
-    keep = sorted(post.image_id for post in known if is_embedded(post.image_id) or post.image_id in attached)
+    keep = sorted(post.image_id for post in known if is_embed_image(post.image_id) or post.image_id in attached)
     if len(keep) == len(known):
         return []
     post = known[0]
@@ -31,12 +31,12 @@ def reduction(known: Sequence[ImagePosted], attached: Collection[str], now: date
     return [_requested(post.guild_id, f"edited-{post.message_id}-{digest}", "message", post.message_id, now, tuple(keep))]
 
 
-def channel_gone(guild_id: str, channel_id: str, now: datetime) -> RemovalRequested:
+def build_channel_removal(guild_id: str, channel_id: str, now: datetime) -> RemovalRequested:
     """The removal of everything posted in a channel or thread, and in the public threads of the channel."""
     return _requested(guild_id, f"channel-{channel_id}", "channel", channel_id, now)
 
 
-def guild_gone(guild_id: str, now: datetime) -> RemovalRequested:
+def build_guild_removal(guild_id: str, now: datetime) -> RemovalRequested:
     """The removal of a guild's whole archive; the bot may be added anew and removed again."""
     return _requested(guild_id, f"guild-{guild_id}-{int(now.timestamp())}", "guild", guild_id, now)
 

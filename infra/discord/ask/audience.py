@@ -19,49 +19,49 @@ import structlog
 
 log = structlog.get_logger()
 
-READING = disnake.Permissions(view_channel=True, read_message_history=True)
-LISTENING = disnake.Permissions(connect=True)
-VOCAL = (disnake.VoiceChannel, disnake.StageChannel)
+READ_PERMISSIONS = disnake.Permissions(view_channel=True, read_message_history=True)
+CONNECT_PERMISSION = disnake.Permissions(connect=True)
+VOICE_TYPES = (disnake.VoiceChannel, disnake.StageChannel)
 
-MOST_MIXTURES = 4_096
+MAX_ROLE_MIXTURES = 4_096
 """Mixtures of roles that are looked at: in a guild with more nobody can tell in time, and nothing of the channel is shown."""
 
-NOTHING = (0, 0)
-Rules = Mapping[int, tuple[int, int]]
+NO_OVERWRITE = (0, 0)
+OverwritesById = Mapping[int, tuple[int, int]]
 """What a channel allows and denies, by role or member."""
 
-WITH_POSTS = (disnake.TextChannel, *VOCAL, disnake.ForumChannel, disnake.MediaChannel)
+TYPES_WITH_POSTS = (disnake.TextChannel, *VOICE_TYPES, disnake.ForumChannel, disnake.MediaChannel)
 
-MOST_PRIVATE_THREADS = 20
+MAX_PRIVATE_THREADS = 20
 """How many private threads are asked about for one question: each costs a request."""
-PATIENCE = 3.0
+THREAD_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Mixture:
+class RoleMixture:
     """What some roles have together: permissions in the guild, and what two channels allow and deny them."""
 
     granted: int = 0
-    here: tuple[int, int] = NOTHING
-    there: tuple[int, int] = NOTHING
+    here: tuple[int, int] = NO_OVERWRITE
+    there: tuple[int, int] = NO_OVERWRITE
 
-    def __or__(self, other: "Mixture") -> "Mixture":
-        return Mixture(self.granted | other.granted, _both(self.here, other.here), _both(self.there, other.there))
+    def __or__(self, other: "RoleMixture") -> "RoleMixture":
+        return RoleMixture(self.granted | other.granted, _both(self.here, other.here), _both(self.there, other.there))
 
 
-def needed(channel: Any) -> int:
+def required_permissions(channel: Any) -> int:
     """The permissions that it takes to read a channel's history; who may not enter a voice channel does not see its chat."""
-    return int((READING | LISTENING if isinstance(channel, VOCAL) else READING).value)
+    return int((READ_PERMISSIONS | CONNECT_PERMISSION if isinstance(channel, VOICE_TYPES) else READ_PERMISSIONS).value)
 
 
 def all_may_read(channel: Any, home: Any) -> bool:
     """Whether everyone who sees what is new in `home` may read the history of `channel`. Reading back takes more than seeing."""
     guild = channel.guild
-    to_see = needed(home) & ~int(disnake.Permissions(read_message_history=True).value)
-    to_read = needed(channel)
+    to_see = required_permissions(home) & ~int(disnake.Permissions(read_message_history=True).value)
+    to_read = required_permissions(channel)
     here, there = _rules(home, to_see | to_read), _rules(channel, to_see | to_read)
     everyone = guild.default_role
-    start = Mixture(everyone.permissions.value)
+    start = RoleMixture(everyone.permissions.value)
     roles = [role for role in guild.roles if role != everyone and not role.permissions.administrator]
     known = {everyone.id, *(role.id for role in guild.roles)}
     people = [None, *((here.keys() | there.keys()) - known)]
@@ -77,27 +77,29 @@ def all_may_read(channel: Any, home: Any) -> bool:
     )
 
 
-def _has(wanted: int, mixture: Mixture, everyone: int, of_roles: tuple[int, int], rules: Rules, person: int | None) -> bool:
+def _has(
+    wanted: int, mixture: RoleMixture, everyone: int, of_roles: tuple[int, int], rules: OverwritesById, person: int | None
+) -> bool:
     """Whether a member has permissions in a channel: the guild's, overruled for everyone, for their roles, and for themselves."""
-    layers = (rules.get(everyone, NOTHING), of_roles, NOTHING if person is None else rules.get(person, NOTHING))
+    layers = (rules.get(everyone, NO_OVERWRITE), of_roles, NO_OVERWRITE if person is None else rules.get(person, NO_OVERWRITE))
     return wanted == wanted & reduce(lambda granted, layer: granted & ~layer[1] | layer[0], layers, mixture.granted)
 
 
-def _mixtures(parts: Iterable[Mixture]) -> set[Mixture] | None:
+def _mixtures(parts: Iterable[RoleMixture]) -> set[RoleMixture] | None:
     """What members may have by their roles together; None if that may be too much to look at."""
-    found = {Mixture()}
+    found = {RoleMixture()}
     for part in set(parts):
         found |= {each | part for each in found}
-        if len(found) > MOST_MIXTURES:
+        if len(found) > MAX_ROLE_MIXTURES:
             return None
     return found
 
 
-def _part(role: disnake.Role, here: Rules, there: Rules, bits: int) -> Mixture:
-    return Mixture(role.permissions.value & bits, here.get(role.id, NOTHING), there.get(role.id, NOTHING))
+def _part(role: disnake.Role, here: OverwritesById, there: OverwritesById, bits: int) -> RoleMixture:
+    return RoleMixture(role.permissions.value & bits, here.get(role.id, NO_OVERWRITE), there.get(role.id, NO_OVERWRITE))
 
 
-def _rules(channel: Any, bits: int) -> Rules:
+def _rules(channel: Any, bits: int) -> OverwritesById:
     """disnake's own view leaves out the members that it does not know."""
     return {each.id: (each.allow & bits, each.deny & bits) for each in channel._overwrites}
 
@@ -106,7 +108,7 @@ def _both(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
     return first[0] | second[0], first[1] | second[1]
 
 
-async def readable_channels(
+async def list_readable_channels(
     guild: disnake.Guild, asker: disnake.Member, place: Any, *, seen_by_all: bool = False
 ) -> tuple[str, ...]:
     """The ids of the channels whose posts may be shown to the asker in `place`, the channel or thread where they ask.
@@ -125,12 +127,12 @@ async def readable_channels(
 
 def may_open(channel: Any, asker: disnake.Member, *, age_restricted: bool) -> bool:
     """Whether a member may read the history of a channel that holds posts or threads; no thread is one."""
-    if not isinstance(channel, WITH_POSTS) or (channel.is_nsfw() and not age_restricted):
+    if not isinstance(channel, TYPES_WITH_POSTS) or (channel.is_nsfw() and not age_restricted):
         return False
-    return bool(channel.permissions_for(asker).value & needed(channel) == needed(channel))
+    return bool(channel.permissions_for(asker).value & required_permissions(channel) == required_permissions(channel))
 
 
-async def may_read(channel: Any, asker: disnake.Member, place: Any) -> bool:
+async def asker_may_read(channel: Any, asker: disnake.Member, place: Any) -> bool:
     """Whether a member who asks in `place` may read the history of this channel or thread."""
     restricted = is_age_restricted(_home(asker.guild, place))
     if not isinstance(channel, disnake.Thread):
@@ -143,21 +145,21 @@ async def may_read(channel: Any, asker: disnake.Member, place: Any) -> bool:
 def is_age_restricted(place: Any) -> bool:
     """Whether a channel, or the parent of a thread, is for adults only; what is not known is not."""
     home = place.parent if isinstance(place, disnake.Thread) else place
-    return isinstance(home, WITH_POSTS) and home.is_nsfw()
+    return isinstance(home, TYPES_WITH_POSTS) and home.is_nsfw()
 
 
 async def _joined(threads: Iterable[disnake.Thread], asker: disnake.Member) -> list[disnake.Thread]:
     """The private threads that the asker is in, or may manage. Discord is asked, since it tells bots of nobody who leaves one."""
     managed = [thread for thread in threads if thread.permissions_for(asker).manage_threads]
     others = sorted((thread for thread in threads if thread not in managed), key=lambda thread: thread.id, reverse=True)
-    asked = others[:MOST_PRIVATE_THREADS]
+    asked = others[:MAX_PRIVATE_THREADS]
     known = await asyncio.gather(*(_is_in(thread, asker) for thread in asked))
     return [*managed, *(thread for thread, is_in in zip(asked, known, strict=True) if is_in)]
 
 
 async def _is_in(thread: disnake.Thread, asker: disnake.Member) -> bool:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(THREAD_TIMEOUT_S):
             await thread.fetch_member(asker.id)
     except disnake.NotFound:
         return False

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import disnake
 
 from contracts.events import DiscordFile
-from infra.discord.translate import embed_id, images_of_embeds, is_image
+from infra.discord.translate import embed_image_id, is_image, list_embed_images
 
 PICTURE_ORIGINS = frozenset({"https://cdn.discordapp.com", "https://media.discordapp.net"})
 IMAGE_SUFFIXES = frozenset({"", ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
@@ -31,7 +31,7 @@ _EXCLUDED = re.compile(r"""(?:^|(?<=\s))[-\N{MINUS SIGN}](?:["“„”]([^"“�
 
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", re.ASCII)
 
-MOST_PICTURES = 10
+MAX_QUERY_PICTURES = 10
 """How many pictures of one message are asked about: each has an answer of its own."""
 
 
@@ -57,7 +57,7 @@ class PictureLink:
         return DiscordFile(url=self.url)
 
 
-class NotAskable(ValueError):
+class UnusableLink(ValueError):
     """A link that cannot be asked about; its text names the message that says why."""
 
 
@@ -75,12 +75,12 @@ def parse_link(text: str, origins: Collection[str] = ()) -> MessageLink | Pictur
     try:
         parts = urlsplit(link)
     except ValueError:
-        raise NotAskable("asking-link-unknown") from None
+        raise UnusableLink("asking-link-unknown") from None
     if any(mark.isspace() for mark in link) or f"{parts.scheme}://{parts.netloc.lower()}" not in PICTURE_ORIGINS | set(origins):
-        raise NotAskable("asking-link-unknown")
+        raise UnusableLink("asking-link-unknown")
     path = PurePosixPath(parts.path)
     if not path.name or path.suffix.lower() not in IMAGE_SUFFIXES:
-        raise NotAskable("asking-link-no-picture")
+        raise UnusableLink("asking-link-no-picture")
     return PictureLink(link, path.name)
 
 
@@ -89,25 +89,25 @@ def _without_brackets(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class TextQuery:
     """What to look for, in one line, and what to leave out, in the order in which it was typed. Either may be empty."""
 
     wanted: str
     excluded: tuple[str, ...]
 
 
-def words_of(query: str) -> Words:
+def parse_text_query(query: str) -> TextQuery:
     """`dragon -night -"stone wall"` looks for a dragon, without night or stone walls. A hyphen inside a word belongs to it."""
     found = [_tidy(quoted or single) for quoted, single in _EXCLUDED.findall(query)]
     excluded = tuple(dict.fromkeys(each for each in found if each))
-    return Words(_tidy(_EXCLUDED.sub(" ", query)), excluded)
+    return TextQuery(_tidy(_EXCLUDED.sub(" ", query)), excluded)
 
 
 def _tidy(text: str) -> str:
     return " ".join(text.split())
 
 
-def beginning_of(date: str) -> datetime | None:
+def parse_date(date: str) -> datetime | None:
     """The first moment of `2024`, `2024-03` or `2024-03-31`; None for what is no such date."""
     found = _DATE.fullmatch(date.strip())
     if found is None:
@@ -120,32 +120,32 @@ def beginning_of(date: str) -> datetime | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class QueryPicture:
     """A file to look for, and its name."""
 
     filename: str
     source: DiscordFile
 
 
-def picture_of(attachment: disnake.Attachment) -> Picture:
+def picture_from_attachment(attachment: disnake.Attachment) -> QueryPicture:
     """A picture that was attached to a command; it belongs to no message."""
-    return Picture(attachment.filename, DiscordFile(url=attachment.url, attachment_id=str(attachment.id)))
+    return QueryPicture(attachment.filename, DiscordFile(url=attachment.url, attachment_id=str(attachment.id)))
 
 
-def pictures_of(message: disnake.Message) -> list[Picture]:
+def pictures_from_message(message: disnake.Message) -> list[QueryPicture]:
     """The pictures that a message shows, attached, embedded or forwarded with it, at most as many as can be asked about."""
-    found: dict[str, Picture] = {}
+    found: dict[str, QueryPicture] = {}
     channel_id, message_id = str(message.channel.id), str(message.id)
 
     def show(image_id: str, url: str, filename: str) -> None:
         source = DiscordFile(url=url, channel_id=channel_id, message_id=message_id, attachment_id=image_id)
-        found.setdefault(image_id, Picture(filename, source))
+        found.setdefault(image_id, QueryPicture(filename, source))
 
     parts: list[disnake.Message | disnake.message.ForwardedMessage] = [message, *message.message_snapshots]
     for part in parts:
         for file in filter(is_image, part.attachments):
             show(str(file.id), file.url, file.filename)
     for part in parts:
-        for image in images_of_embeds(part.embeds):
-            show(embed_id(message.id, image.position), image.url, PurePosixPath(urlsplit(image.url).path).name or "image")
-    return list(found.values())[:MOST_PICTURES]
+        for image in list_embed_images(part.embeds):
+            show(embed_image_id(message.id, image.position), image.url, PurePosixPath(urlsplit(image.url).path).name or "image")
+    return list(found.values())[:MAX_QUERY_PICTURES]

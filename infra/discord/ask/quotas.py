@@ -5,30 +5,30 @@ Kept in memory by the one gateway process; a restart forgives everybody. Moments
 
 from contracts.state import GuildSettings
 
-MINUTE = 60.0
-LEASE = 60.0
+MINUTE_S = 60.0
+SEARCH_LEASE_S = 60.0
 """A search of which no end was heard counts as under way for so many seconds."""
-TURNS = 30
+PRESSES_PER_MINUTE = 30
 """Pages a member may turn, votes they may give, in a minute."""
 
-Who = tuple[str, str]
+QuotaKey = tuple[str, str]
 
 
-class Meter:
+class TokenBuckets:
     """Token buckets of a minute's worth, each kept as the one moment at which it is full again."""
 
     def __init__(self) -> None:
-        self._full_at: dict[Who, float] = {}
+        self._full_at: dict[QuotaKey, float] = {}
 
-    def wait(self, who: Who, per_minute: int, now: float) -> float:
+    def wait(self, who: QuotaKey, per_minute: int, now: float) -> float:
         """Seconds until there is one to be had."""
         missing = max(self._full_at.get(who, now) - now, 0.0)
-        return max(round(missing + MINUTE / per_minute - MINUTE, 6), 0.0)
+        return max(round(missing + MINUTE_S / per_minute - MINUTE_S, 6), 0.0)
 
-    def take(self, who: Who, per_minute: int, now: float, count: int = 1) -> None:
+    def take(self, who: QuotaKey, per_minute: int, now: float, count: int = 1) -> None:
         """Use so many up, more than there are if need be: the debt is waited for later."""
         self._forget(now)
-        self._full_at[who] = max(self._full_at.get(who, now), now) + count * MINUTE / per_minute
+        self._full_at[who] = max(self._full_at.get(who, now), now) + count * MINUTE_S / per_minute
 
     def _forget(self, now: float) -> None:
         if len(self._full_at) >= 1000:
@@ -39,10 +39,10 @@ class Quotas:
     """What everyone has left."""
 
     def __init__(self) -> None:
-        self._members = Meter()
-        self._guilds = Meter()
-        self._turns = Meter()
-        self._under_way: dict[Who, dict[str, float]] = {}
+        self._members = TokenBuckets()
+        self._guilds = TokenBuckets()
+        self._turns = TokenBuckets()
+        self._under_way: dict[QuotaKey, dict[str, float]] = {}
 
     def wait(self, guild_id: str, member_id: str, settings: GuildSettings, now: float) -> float:
         """Seconds until this member may ask again, 0 for now."""
@@ -61,16 +61,16 @@ class Quotas:
         self._members.take(who, settings.searches_per_member, now, len(search_ids))
         self._guilds.take((guild_id, ""), settings.searches_per_guild, now, len(search_ids))
         self._under_way = {each: leases for each, leases in self._under_way.items() if any(end > now for end in leases.values())}
-        self._under_way.setdefault(who, {}).update(dict.fromkeys(search_ids, now + LEASE))
+        self._under_way.setdefault(who, {}).update(dict.fromkeys(search_ids, now + SEARCH_LEASE_S))
 
-    def finished(self, guild_id: str, search_id: str, member_id: str) -> None:
+    def finish(self, guild_id: str, search_id: str, member_id: str) -> None:
         """A search has come to its end."""
         self._under_way.get((guild_id, member_id), {}).pop(search_id, None)
 
-    def turn(self, guild_id: str, member_id: str, now: float) -> float:
+    def charge_press(self, guild_id: str, member_id: str, now: float) -> float:
         """Count a press of a button, or the seconds until there may be one again."""
         who = (guild_id, member_id)
-        wait = self._turns.wait(who, TURNS, now)
+        wait = self._turns.wait(who, PRESSES_PER_MINUTE, now)
         if not wait:
-            self._turns.take(who, TURNS, now)
+            self._turns.take(who, PRESSES_PER_MINUTE, now)
         return wait

@@ -11,42 +11,42 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 
 from contracts.envelope import Origin
 from contracts.events import AlertCancelled, AlertRequested, AlertSet, SearchMatched
-from infra.discord.answers.buttons import ALERT, CANCEL_ALERT, custom_id, parsed
+from infra.discord.answers.buttons import ALERT, CANCEL_ALERT, build_custom_id, parse_custom_id
 from infra.discord.ask.audience import is_age_restricted
-from infra.discord.ask.question import admit_press, interacting, occasion_of, pressing, refused
-from infra.discord.cogs.errors import reference_of
-from infra.discord.cogs.find import IN_GUILDS, described
-from infra.discord.services import Ports, Services
-from infra.discord.translate import person_of
-from infra.discord.wording import say
+from infra.discord.ask.query import build_context, button_scope, check_press_quota, interaction_scope, user_error
+from infra.discord.cogs.errors import interaction_reference
+from infra.discord.cogs.find import GUILD_ONLY, name_and_description
+from infra.discord.services import GatewayPorts, Services
+from infra.discord.translate import person_from_user
+from infra.discord.wording import localize
 
 log = structlog.get_logger()
 
-MOST_ALERTS = 25
+MAX_ALERTS = 25
 """Open alerts of one member in a guild."""
 ALERTS_PER_MESSAGE = 10
 """Discord takes at most ten embeds, and ten files, in a message."""
 
 
-class Alerts(commands.Cog):
+class AlertCommands(commands.Cog):
     """Records what members want to be told of, and what no longer."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
         self._services = services
 
-    @commands.slash_command(**described("alerts"), **IN_GUILDS)
+    @commands.slash_command(**name_and_description("alerts"), **GUILD_ONLY)
     async def alerts(self, interaction: ApplicationCommandInteraction[Any]) -> None:
-        with interacting(interaction):
-            occasion = occasion_of(interaction, self._services, private=True)
+        with interaction_scope(interaction):
+            occasion = build_context(interaction, self._services, private=True)
             await interaction.response.defer(ephemeral=True)
-            opened = await self._services.ports.alerts.open(str(occasion.guild.id), str(occasion.asker.id))
-            opened = opened[:MOST_ALERTS]
+            opened = await self._services.ports.alerts.list_open(str(occasion.guild.id), str(occasion.asker.id))
+            opened = opened[:MAX_ALERTS]
             if not opened:
-                await interaction.edit_original_response(say(occasion.locale, "asking-alerts-none"))
+                await interaction.edit_original_response(localize(occasion.locale, "asking-alerts-none"))
                 return
             numbered = list(enumerate(opened, start=1))
-            heading = say(occasion.locale, "asking-alerts-some", count=len(opened))
+            heading = localize(occasion.locale, "asking-alerts-some", count=len(opened))
             page = await self._page(numbered[:ALERTS_PER_MESSAGE], occasion.locale)
             await interaction.edit_original_response(heading, **page)
             for start in range(ALERTS_PER_MESSAGE, len(numbered), ALERTS_PER_MESSAGE):
@@ -62,34 +62,34 @@ class Alerts(commands.Cog):
             embeds.append(_embed(number, alert, filename, locale))
             if picture is not None:
                 files.append(disnake.File(io.BytesIO(picture), filename, description=_description(number, locale)))
-            buttons.append(_button(alert.guild_id, alert.alert_id, say(locale, "asking-alerts-cancel", number=number)))
+            buttons.append(_button(alert.guild_id, alert.alert_id, localize(locale, "asking-alerts-cancel", number=number)))
         return {"embeds": embeds, "files": files, "components": buttons}
 
     @commands.Cog.listener()
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         pressed = interaction.component.custom_id or ""
-        async with pressing(interaction):
+        async with button_scope(interaction):
             await self._pressed(interaction, pressed)
 
     async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
-        if (asked := parsed(pressed, ALERT, 1)) is not None:
+        if (asked := parse_custom_id(pressed, ALERT, 1)) is not None:
             await self._request(interaction, *asked)
-        elif (cancelled := parsed(pressed, CANCEL_ALERT, 2)) is not None:
+        elif (cancelled := parse_custom_id(pressed, CANCEL_ALERT, 2)) is not None:
             await self._cancel(interaction, *cancelled)
 
     async def _request(self, interaction: MessageInteraction[Any], search_id: str) -> None:
-        occasion = occasion_of(interaction, self._services, private=True)
-        admit_press(occasion, self._services)
+        occasion = build_context(interaction, self._services, private=True)
+        check_press_quota(occasion, self._services)
         await interaction.response.defer(with_message=True, ephemeral=True)
         guild_id, ports = str(occasion.guild.id), self._services.ports
         if not await ports.journal.holds(SearchMatched, guild_id, search_id):
-            raise refused(occasion, "answers-too-old")
-        if len(await ports.alerts.open(guild_id, str(occasion.asker.id))) >= MOST_ALERTS:
-            raise refused(occasion, "asking-alerts-full", most=MOST_ALERTS)
+            raise user_error(occasion, "answers-too-old")
+        if len(await ports.alerts.list_open(guild_id, str(occasion.asker.id))) >= MAX_ALERTS:
+            raise user_error(occasion, "asking-alerts-full", most=MAX_ALERTS)
         fact = AlertRequested(
             guild_id=guild_id,
             alert_id=await _alert_id(interaction, guild_id, search_id, ports),
-            person=person_of(occasion.asker),
+            person=person_from_user(occasion.asker),
             search_id=search_id,
             channel_id=str(interaction.channel_id),
             locale=occasion.locale,
@@ -98,30 +98,30 @@ class Alerts(commands.Cog):
         )
         await ports.journal.record(fact, occasion.origin)
         log.info("alert requested", guild=guild_id, search=search_id)
-        cancel = _button(guild_id, fact.alert_id, say(occasion.locale, "asking-alert-cancel"))
-        await interaction.edit_original_response(say(occasion.locale, "asking-alert-noted"), components=cancel)
+        cancel = _button(guild_id, fact.alert_id, localize(occasion.locale, "asking-alert-cancel"))
+        await interaction.edit_original_response(localize(occasion.locale, "asking-alert-noted"), components=cancel)
 
     async def _cancel(self, interaction: MessageInteraction[Any], guild_id: str, alert_id: str) -> None:
         """Also in a direct message. That the presser asked for the alert is seen by its key, which they are part of."""
         await interaction.response.defer(with_message=True, ephemeral=True)
-        locale, presser, journal = str(interaction.locale), person_of(interaction.author), self._services.ports.journal
+        locale, presser, journal = str(interaction.locale), person_from_user(interaction.author), self._services.ports.journal
         if not await journal.holds(AlertRequested, guild_id, alert_id, presser.id):
-            await interaction.edit_original_response(say(locale, "asking-alert-not-yours"))
+            await interaction.edit_original_response(localize(locale, "asking-alert-not-yours"))
             return
         fact = AlertCancelled(
             guild_id=guild_id, alert_id=alert_id, person=presser, cancelled_at=disnake.utils.snowflake_time(interaction.id)
         )
-        await journal.record(fact, Origin(reference_of(interaction)))
+        await journal.record(fact, Origin(interaction_reference(interaction)))
         log.info("alert cancelled", guild=guild_id, alert=alert_id)
-        await interaction.edit_original_response(say(locale, "asking-alert-cancelled"))
+        await interaction.edit_original_response(localize(locale, "asking-alert-cancelled"))
 
 
-async def _alert_id(interaction: MessageInteraction[Any], guild_id: str, search_id: str, ports: Ports) -> str:
+async def _alert_id(interaction: MessageInteraction[Any], guild_id: str, search_id: str, ports: GatewayPorts) -> str:
     """One alert for a person and a search, however often they press; another one only after the first has ended."""
     key = (guild_id, search_id, str(interaction.author.id))
     if not await ports.journal.holds(AlertRequested, *key):
         return search_id
-    opened = {alert.alert_id for alert in await ports.alerts.open(guild_id, key[2])}
+    opened = {alert.alert_id for alert in await ports.alerts.list_open(guild_id, key[2])}
     ended = search_id not in opened and await ports.journal.holds(AlertSet, *key)
     return str(interaction.id) if ended or await ports.journal.holds(AlertCancelled, *key) else search_id
 
@@ -129,18 +129,18 @@ async def _alert_id(interaction: MessageInteraction[Any], guild_id: str, search_
 def _embed(number: int, alert: AlertSet, filename: str | None, locale: str) -> disnake.Embed:
     """Say when and where an alert was set, beside the attached picture; `filename` is None where the picture is gone."""
     since = disnake.utils.format_dt(alert.requested_at, "R")
-    line = say(locale, "asking-alerts-line", number=number, since=since, channel=f"<#{alert.channel_id}>")
+    line = localize(locale, "asking-alerts-line", number=number, since=since, channel=f"<#{alert.channel_id}>")
     if filename is None:
-        return disnake.Embed(description=f"{line}\n{say(locale, 'asking-alerts-picture-gone')}")
+        return disnake.Embed(description=f"{line}\n{localize(locale, 'asking-alerts-picture-gone')}")
     return disnake.Embed(description=line).set_thumbnail(url=f"attachment://{filename}")
 
 
 def _description(number: int, locale: str) -> str:
     """Return the words for those who don't see the picture."""
-    return say(locale, "asking-alerts-picture", number=number)
+    return localize(locale, "asking-alerts-picture", number=number)
 
 
 def _button(guild_id: str, alert_id: str, label: str) -> disnake.ui.Button[Any]:
     return disnake.ui.Button(
-        label=label, style=disnake.ButtonStyle.secondary, custom_id=custom_id(CANCEL_ALERT, guild_id, alert_id)
+        label=label, style=disnake.ButtonStyle.secondary, custom_id=build_custom_id(CANCEL_ALERT, guild_id, alert_id)
     )

@@ -14,55 +14,57 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 
 from contracts.errors import MapSeekError
 from contracts.state import GuildSettings
-from infra.discord.answers.buttons import BACKFILL, parsed
-from infra.discord.archive.backfill import AlreadyActive, Backfills, pressed, requested
-from infra.discord.archive.backfill_view import overview_of, view_of
-from infra.discord.archive.intake import watched_view, with_watched, without_watched
-from infra.discord.ask.parse import beginning_of
-from infra.discord.ask.question import interacting, pressing
+from infra.discord.answers.buttons import BACKFILL, parse_custom_id
+from infra.discord.archive.backfill import AlreadyActive, Backfills, build_backfill, renew_token
+from infra.discord.archive.backfill_view import render_archive_status, render_backfill
+from infra.discord.archive.intake import render_watched_channels, with_watched, without_watched
+from infra.discord.ask.parse import parse_date
+from infra.discord.ask.query import button_scope, interaction_scope
 from infra.discord.services import Services
-from infra.discord.wording import LANGUAGES, language_of, localized, say
+from infra.discord.wording import LANGUAGES, choose_language, localize, localize_all
 
-WithMessages = disnake.TextChannel | disnake.VoiceChannel | disnake.StageChannel | disnake.Thread
-Place = WithMessages | disnake.ForumChannel | disnake.MediaChannel | disnake.CategoryChannel
+MessageChannel = disnake.TextChannel | disnake.VoiceChannel | disnake.StageChannel | disnake.Thread
+WatchableChannel = MessageChannel | disnake.ForumChannel | disnake.MediaChannel | disnake.CategoryChannel
 
-CHANNEL: Any = commands.Param(name=localized("archive-channel-name"), description=localized("archive-channel-description"))
+WATCHABLE_OPTION: Any = commands.Param(
+    name=localize_all("archive-channel-name"), description=localize_all("archive-channel-description")
+)
 
-AUTOMATIC = "auto"
+AUTO_LANGUAGE = "auto"
 
-Interaction = ApplicationCommandInteraction[Any]
-MANAGERS = disnake.Permissions(manage_guild=True)
+SlashInteraction = ApplicationCommandInteraction[Any]
+MANAGER_PERMISSIONS = disnake.Permissions(manage_guild=True)
 
 
-def choices_of(option: str, *values: str) -> list[disnake.OptionChoice]:
+def build_choices(option: str, *values: str) -> list[disnake.OptionChoice]:
     """The values that an option may have, by their names in every language."""
-    return [disnake.OptionChoice(localized(f"archive-{option}-{value}"), value) for value in values]
+    return [disnake.OptionChoice(localize_all(f"archive-{option}-{value}"), value) for value in values]
 
 
-def changed_settings(settings: GuildSettings, wanted: Mapping[str, Any]) -> GuildSettings:
+def merge_settings(settings: GuildSettings, wanted: Mapping[str, Any]) -> GuildSettings:
     """The settings with what was chosen; None leaves a value as it is. Each member's own language is the language `auto`."""
     changes = {name: value for name, value in wanted.items() if value is not None}
     if "locale" in changes:
         language = changes["locale"]
-        changes["locale"] = None if language == AUTOMATIC else str(LANGUAGES[language][0])
+        changes["locale"] = None if language == AUTO_LANGUAGE else str(LANGUAGES[language][0])
     return GuildSettings.model_validate({**settings.model_dump(), **changes})
 
 
-def settings_view(settings: GuildSettings, locale: str) -> disnake.Embed:
+def render_settings(settings: GuildSettings, locale: str) -> disnake.Embed:
     """The settings in words."""
-    language = language_of(settings.locale) if settings.locale else AUTOMATIC
+    language = choose_language(settings.locale) if settings.locale else AUTO_LANGUAGE
     lines = (
-        say(locale, "archive-shown-private", private="yes" if settings.private_answers else "no"),
-        say(locale, "archive-shown-notice", notice=say(locale, f"archive-notice-{settings.repost_notice}")),
-        say(locale, "archive-shown-language", language=say(locale, f"archive-language-{language}")),
-        say(locale, "archive-shown-member", count=settings.searches_per_member),
-        say(locale, "archive-shown-guild", count=settings.searches_per_guild),
-        say(locale, "archive-shown-once", count=settings.searches_at_once),
+        localize(locale, "archive-shown-private", private="yes" if settings.private_answers else "no"),
+        localize(locale, "archive-shown-notice", notice=localize(locale, f"archive-notice-{settings.repost_notice}")),
+        localize(locale, "archive-shown-language", language=localize(locale, f"archive-language-{language}")),
+        localize(locale, "archive-shown-member", count=settings.searches_per_member),
+        localize(locale, "archive-shown-guild", count=settings.searches_per_guild),
+        localize(locale, "archive-shown-once", count=settings.searches_at_once),
     )
-    return disnake.Embed(title=say(locale, "archive-settings-title"), description="\n".join(lines))
+    return disnake.Embed(title=localize(locale, "archive-settings-title"), description="\n".join(lines))
 
 
-class Administration(commands.Cog):
+class ArchiveCommands(commands.Cog):
     """For members who may manage the server; buttons check that again."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
@@ -77,133 +79,135 @@ class Administration(commands.Cog):
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """What was running when the last process ended goes on."""
-        await self._backfills.take_up()
+        await self._backfills.resume_running()
 
     @commands.Cog.listener()
     async def on_guild_gone(self, guild_id: str) -> None:
         """There is nothing to fill in any more."""
-        await self._backfills.abandon(guild_id)
+        await self._backfills.drop_guild(guild_id)
 
     @commands.slash_command(
-        name=localized("archive-name"),
-        description=localized("archive-description"),
-        default_member_permissions=MANAGERS,
+        name=localize_all("archive-name"),
+        description=localize_all("archive-description"),
+        default_member_permissions=MANAGER_PERMISSIONS,
         contexts=disnake.InteractionContextTypes(guild=True),
         install_types=disnake.ApplicationInstallTypes(guild=True),
     )
-    async def archive(self, interaction: Interaction) -> None:
+    async def archive(self, interaction: SlashInteraction) -> None:
         """Only subcommands can be used."""
 
-    @archive.sub_command_group(name=localized("archive-watch-name"))
-    async def watch(self, interaction: Interaction) -> None:
+    @archive.sub_command_group(name=localize_all("archive-watch-name"))
+    async def watch(self, interaction: SlashInteraction) -> None:
         """Only subcommands can be used."""
 
-    @watch.sub_command(name=localized("archive-add-name"), description=localized("archive-add-description"))
-    async def add(self, interaction: Interaction, channel: Place = CHANNEL) -> None:
+    @watch.sub_command(name=localize_all("archive-add-name"), description=localize_all("archive-add-description"))
+    async def add(self, interaction: SlashInteraction, channel: WatchableChannel = WATCHABLE_OPTION) -> None:
         """Watch one more channel, thread, forum or category."""
         guild = _guild_of(interaction)
         await self._services.guilds.change(guild.id, lambda settings: with_watched(settings, channel.id))
         self._bot.dispatch("watch_change", guild)
-        await _say(interaction, say(str(interaction.locale), "archive-added", channel=f"<#{channel.id}>"))
+        await _say(interaction, localize(str(interaction.locale), "archive-added", channel=f"<#{channel.id}>"))
 
-    @watch.sub_command(name=localized("archive-remove-name"), description=localized("archive-remove-description"))
-    async def remove(self, interaction: Interaction, channel: Place = CHANNEL) -> None:
+    @watch.sub_command(name=localize_all("archive-remove-name"), description=localize_all("archive-remove-description"))
+    async def remove(self, interaction: SlashInteraction, channel: WatchableChannel = WATCHABLE_OPTION) -> None:
         """Watch one place less; what is archived stays."""
         guild = _guild_of(interaction)
-        known = str(channel.id) in self._services.guilds.of(guild.id).watched
+        known = str(channel.id) in self._services.guilds.get(guild.id).watched
         await self._services.guilds.change(guild.id, lambda settings: without_watched(settings, channel.id))
         self._bot.dispatch("watch_change", guild)
         message = "archive-removed" if known else "archive-not-watched"
-        await _say(interaction, say(str(interaction.locale), message, channel=f"<#{channel.id}>"))
+        await _say(interaction, localize(str(interaction.locale), message, channel=f"<#{channel.id}>"))
 
-    @watch.sub_command(name=localized("archive-list-name"), description=localized("archive-list-description"))
-    async def list_(self, interaction: Interaction) -> None:
+    @watch.sub_command(name=localize_all("archive-list-name"), description=localize_all("archive-list-description"))
+    async def list_(self, interaction: SlashInteraction) -> None:
         """Name what is watched."""
-        await _say(interaction, watched_view(self._services, _guild_of(interaction), str(interaction.locale)))
+        await _say(interaction, render_watched_channels(self._services, _guild_of(interaction), str(interaction.locale)))
 
-    @archive.sub_command(name=localized("archive-backfill-name"), description=localized("archive-backfill-description"))
+    @archive.sub_command(name=localize_all("archive-backfill-name"), description=localize_all("archive-backfill-description"))
     async def backfill(
         self,
-        interaction: Interaction,
-        channel: Place = CHANNEL,
+        interaction: SlashInteraction,
+        channel: WatchableChannel = WATCHABLE_OPTION,
         since: str = commands.Param(
-            "", name=localized("archive-since-name"), description=localized("archive-since-description"), max_length=20
+            "", name=localize_all("archive-since-name"), description=localize_all("archive-since-description"), max_length=20
         ),
     ) -> None:
         """Archive the past of a channel, a forum or a category."""
         guild, locale = _guild_of(interaction), str(interaction.locale)
-        begin = beginning_of(since) if since else None
+        begin = parse_date(since) if since else None
         if since and (begin is None or begin > self._services.ports.now()):
-            raise MapSeekError(say(locale, "archive-backfill-bad-date"))
+            raise MapSeekError(localize(locale, "archive-backfill-bad-date"))
         if any(each.channel_id == str(channel.id) for each in await self._backfills.of_guild(str(guild.id))):
-            raise MapSeekError(say(locale, "archive-backfill-active", channel=f"<#{channel.id}>"))
-        with interacting(interaction):
+            raise MapSeekError(localize(locale, "archive-backfill-active", channel=f"<#{channel.id}>"))
+        with interaction_scope(interaction):
             await interaction.response.defer()
-            backfill = await requested(interaction, self._services, channel, begin)
+            backfill = await build_backfill(interaction, self._services, channel, begin)
             if not backfill.sources:
-                raise MapSeekError(say(locale, "archive-backfill-nothing", channel=f"<#{channel.id}>"))
-            await interaction.edit_original_response(**view_of(backfill))
+                raise MapSeekError(localize(locale, "archive-backfill-nothing", channel=f"<#{channel.id}>"))
+            await interaction.edit_original_response(**render_backfill(backfill))
             try:
                 await self._backfills.begin(str(guild.id), backfill)
             except AlreadyActive:
-                raise MapSeekError(say(locale, "archive-backfill-active", channel=f"<#{channel.id}>")) from None
+                raise MapSeekError(localize(locale, "archive-backfill-active", channel=f"<#{channel.id}>")) from None
 
     @commands.Cog.listener()
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         """Pause, resume or cancel a back-fill."""
-        parts = parsed(interaction.component.custom_id or "", BACKFILL, 2)
+        parts = parse_custom_id(interaction.component.custom_id or "", BACKFILL, 2)
         if parts is None or parts[0] not in ("pause", "resume", "cancel") or interaction.guild is None:
             return
-        async with pressing(interaction):
+        async with button_scope(interaction):
             await self._steer(interaction, str(interaction.guild.id), *parts)
 
     async def _steer(self, interaction: MessageInteraction[Any], guild_id: str, action: str, channel_id: str) -> None:
         locale = str(interaction.locale)
         if not interaction.permissions.manage_guild:
-            raise MapSeekError(say(locale, "archive-managers-only"))
-        steered = await self._backfills.steer(guild_id, channel_id, action, lambda backfill: pressed(interaction, backfill))
+            raise MapSeekError(localize(locale, "archive-managers-only"))
+        steered = await self._backfills.apply_action(
+            guild_id, channel_id, action, lambda backfill: renew_token(interaction, backfill)
+        )
         if steered is None:
-            raise MapSeekError(say(locale, "archive-backfill-unknown"))
-        await interaction.response.edit_message(**view_of(steered))
+            raise MapSeekError(localize(locale, "archive-backfill-unknown"))
+        await interaction.response.edit_message(**render_backfill(steered))
 
-    @archive.sub_command(name=localized("archive-status-name"), description=localized("archive-status-description"))
-    async def status(self, interaction: Interaction) -> None:
+    @archive.sub_command(name=localize_all("archive-status-name"), description=localize_all("archive-status-description"))
+    async def status(self, interaction: SlashInteraction) -> None:
         """How the archive does."""
         guild = _guild_of(interaction)
-        with interacting(interaction):
+        with interaction_scope(interaction):
             await interaction.response.defer(ephemeral=True)
             backfills = await self._backfills.of_guild(str(guild.id))
             await interaction.edit_original_response(
-                embed=await overview_of(self._services, guild, backfills, str(interaction.locale))
+                embed=await render_archive_status(self._services, guild, backfills, str(interaction.locale))
             )
 
-    @archive.sub_command(name=localized("archive-settings-name"), description=localized("archive-settings-description"))
+    @archive.sub_command(name=localize_all("archive-settings-name"), description=localize_all("archive-settings-description"))
     async def settings(
         self,
-        interaction: Interaction,
+        interaction: SlashInteraction,
         private_answers: bool | None = commands.Param(
-            None, name=localized("archive-private-name"), description=localized("archive-private-description")
+            None, name=localize_all("archive-private-name"), description=localize_all("archive-private-description")
         ),
         repost_notice: str | None = commands.Param(
             None,
-            name=localized("archive-notice-name"),
-            description=localized("archive-notice-description"),
-            choices=choices_of("notice", "none", "reaction", "reply"),
+            name=localize_all("archive-notice-name"),
+            description=localize_all("archive-notice-description"),
+            choices=build_choices("notice", "none", "reaction", "reply"),
         ),
         language: str | None = commands.Param(
             None,
-            name=localized("archive-language-name"),
-            description=localized("archive-language-description"),
-            choices=choices_of("language", "auto", *LANGUAGES),
+            name=localize_all("archive-language-name"),
+            description=localize_all("archive-language-description"),
+            choices=build_choices("language", "auto", *LANGUAGES),
         ),
         per_member: int | None = commands.Param(
-            None, name=localized("archive-member-name"), description=localized("archive-member-description"), ge=1, le=600
+            None, name=localize_all("archive-member-name"), description=localize_all("archive-member-description"), ge=1, le=600
         ),
         per_guild: int | None = commands.Param(
-            None, name=localized("archive-guild-name"), description=localized("archive-guild-description"), ge=1, le=6000
+            None, name=localize_all("archive-guild-name"), description=localize_all("archive-guild-description"), ge=1, le=6000
         ),
         at_once: int | None = commands.Param(
-            None, name=localized("archive-once-name"), description=localized("archive-once-description"), ge=1, le=20
+            None, name=localize_all("archive-once-name"), description=localize_all("archive-once-description"), ge=1, le=20
         ),
     ) -> None:
         """Show the settings of the guild, changed where an option says so."""
@@ -216,17 +220,17 @@ class Administration(commands.Cog):
             "searches_per_guild": per_guild,
             "searches_at_once": at_once,
         }
-        settings = await self._services.guilds.change(guild.id, lambda stored: changed_settings(stored, wanted))
-        with interacting(interaction):
-            await interaction.response.send_message(embed=settings_view(settings, str(interaction.locale)), ephemeral=True)
+        settings = await self._services.guilds.change(guild.id, lambda stored: merge_settings(stored, wanted))
+        with interaction_scope(interaction):
+            await interaction.response.send_message(embed=render_settings(settings, str(interaction.locale)), ephemeral=True)
 
 
-def _guild_of(interaction: Interaction) -> disnake.Guild:
+def _guild_of(interaction: SlashInteraction) -> disnake.Guild:
     if interaction.guild is None or interaction.guild.me is None:
-        raise MapSeekError(say(str(interaction.locale), "archive-only-in-servers"))
+        raise MapSeekError(localize(str(interaction.locale), "archive-only-in-servers"))
     return interaction.guild
 
 
-async def _say(interaction: Interaction, sentence: str) -> None:
-    with interacting(interaction):
+async def _say(interaction: SlashInteraction, sentence: str) -> None:
+    with interaction_scope(interaction):
         await interaction.response.send_message(sentence, ephemeral=True, allowed_mentions=disnake.AllowedMentions.none())

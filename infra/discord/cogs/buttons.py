@@ -9,22 +9,22 @@ from disnake.interactions import MessageInteraction
 
 from contracts.errors import MapSeekError
 from contracts.events import SearchBrowsed, SearchMatched, SearchVoted
-from infra.discord.answers.buttons import ALERT, BACKFILL, BROWSE, CANCEL_ALERT, FORGET, PREFIX, VOTE, parsed
-from infra.discord.ask.question import Occasion, admit_press, occasion_of, pressing, refused
+from infra.discord.answers.buttons import ALERT, BACKFILL, BROWSE, CANCEL_ALERT, CUSTOM_ID_PREFIX, FORGET, VOTE, parse_custom_id
+from infra.discord.ask.query import InteractionContext, build_context, button_scope, check_press_quota, user_error
 from infra.discord.services import Services
-from infra.discord.translate import person_of, question_of
-from infra.discord.wording import say
+from infra.discord.translate import person_from_user, query_from_interaction
+from infra.discord.wording import localize
 
 log = structlog.get_logger()
 
-KINDS = frozenset({BROWSE, VOTE, ALERT, CANCEL_ALERT, BACKFILL, FORGET})
+HANDLED_KINDS = frozenset({BROWSE, VOTE, ALERT, CANCEL_ALERT, BACKFILL, FORGET})
 """The buttons that somebody answers; any other one of ours is of a version that is gone."""
-WHY = "why"
-VIEWS = ("piece", "posts", WHY)
-HIGHEST = 999
+WHY_VIEW = "why"
+ANSWER_VIEWS = ("piece", "posts", WHY_VIEW)
+MAX_PAGE_NUMBER = 999
 
 
-class Presses(commands.Cog):
+class AnswerButtons(commands.Cog):
     """Records page turns and votes; the page itself comes from elsewhere."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
@@ -34,29 +34,29 @@ class Presses(commands.Cog):
     @commands.Cog.listener()
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         pressed = interaction.component.custom_id or ""
-        async with pressing(interaction):
+        async with button_scope(interaction):
             await self._pressed(interaction, pressed)
 
     async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
-        if (turned := parsed(pressed, BROWSE, 5)) is not None:
+        if (turned := parse_custom_id(pressed, BROWSE, 5)) is not None:
             await self._browse(interaction, *turned)
-        elif (vote := parsed(pressed, VOTE, 3)) is not None:
+        elif (vote := parse_custom_id(pressed, VOTE, 3)) is not None:
             await self._vote(interaction, *vote)
         elif is_outdated(pressed):
-            raise MapSeekError(say(str(interaction.locale), "asking-button-unknown"))
+            raise MapSeekError(localize(str(interaction.locale), "asking-button-unknown"))
 
     async def _browse(
         self, interaction: MessageInteraction[Any], search_id: str, asker_id: str, view: str, piece: str, page: str
     ) -> None:
         """The asker's own answer changes, if they press; anybody else gets a copy that they alone see, and so does who asks why."""
-        own = str(interaction.author.id) == asker_id and view != WHY
+        own = str(interaction.author.id) == asker_id and view != WHY_VIEW
         private = interaction.message.flags.ephemeral or not own
-        occasion = occasion_of(interaction, self._services, private=private)
-        if view not in VIEWS or not _counts(piece) or not _counts(page):
-            raise refused(occasion, "asking-button-unknown")
-        admit_press(occasion, self._services)
+        occasion = build_context(interaction, self._services, private=private)
+        if view not in ANSWER_VIEWS or not _counts(piece) or not _counts(page):
+            raise user_error(occasion, "asking-button-unknown")
+        check_press_quota(occasion, self._services)
         await interaction.response.defer(with_message=not own, ephemeral=not own)
-        question = question_of(interaction, await occasion.channels(), locale=occasion.locale, private=private)
+        question = query_from_interaction(interaction, await occasion.channels(), locale=occasion.locale, private=private)
         fact = SearchBrowsed(
             guild_id=str(occasion.guild.id),
             search_id=search_id,
@@ -73,32 +73,36 @@ class Presses(commands.Cog):
         occasion = _alone(interaction, self._services)
         await interaction.response.defer(with_message=True, ephemeral=True)
         if not await self._services.ports.journal.holds(SearchMatched, str(occasion.guild.id), search_id):
-            raise refused(occasion, "answers-too-old")
+            raise user_error(occasion, "answers-too-old")
         fact = SearchVoted(
             guild_id=str(occasion.guild.id),
             search_id=search_id,
             interaction_id=str(interaction.id),
             image_id=image_id,
             right=right == "1",
-            voter=person_of(occasion.asker),
+            voter=person_from_user(occasion.asker),
             voted_at=disnake.utils.snowflake_time(interaction.id),
         )
         await self._services.ports.journal.record(fact, occasion.origin)
         log.info("vote given", guild=fact.guild_id, search=search_id, right=fact.right)
-        await interaction.edit_original_response(say(occasion.locale, "asking-voted", right="yes" if fact.right else "no"))
+        await interaction.edit_original_response(localize(occasion.locale, "asking-voted", right="yes" if fact.right else "no"))
 
 
 def is_outdated(pressed: str) -> bool:
     """Whether a button is of ours, but of a version or a kind that nobody answers any more."""
     prefix, _, rest = pressed.partition(":")
-    return prefix.startswith("ms") and prefix[2:].isdigit() and (prefix != PREFIX or rest.partition(":")[0] not in KINDS)
+    return (
+        prefix.startswith("ms")
+        and prefix[2:].isdigit()
+        and (prefix != CUSTOM_ID_PREFIX or rest.partition(":")[0] not in HANDLED_KINDS)
+    )
 
 
-def _alone(interaction: MessageInteraction[Any], services: Services) -> Occasion:
-    occasion = occasion_of(interaction, services, private=True)
-    admit_press(occasion, services)
+def _alone(interaction: MessageInteraction[Any], services: Services) -> InteractionContext:
+    occasion = build_context(interaction, services, private=True)
+    check_press_quota(occasion, services)
     return occasion
 
 
 def _counts(number: str) -> bool:
-    return number.isascii() and number.isdigit() and int(number) <= HIGHEST
+    return number.isascii() and number.isdigit() and int(number) <= MAX_PAGE_NUMBER

@@ -17,41 +17,41 @@ from disnake.ext import commands
 from contracts.errors import Unavailable
 from contracts.events import ImagePosted
 from infra.discord.archive.history import (
-    NO_MESSAGES,
-    WITH_THREADS,
-    Unreadable,
-    archived_threads,
-    may_read,
-    newest_of,
-    pages_after,
-    place_of,
+    TYPES_WITH_THREADS,
+    TYPES_WITHOUT_MESSAGES,
+    UnreadableHistory,
+    bot_may_read,
+    channel_place,
+    list_archived_threads,
+    newest_message_id,
+    read_history_pages,
 )
-from infra.discord.archive.intake import WITH_MESSAGES, Intake, watches
-from infra.discord.archive.marks import Place
-from infra.discord.archive.removal_facts import is_embedded
-from infra.discord.cogs.listener import deleted, edited, remove_channel
+from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
+from infra.discord.archive.marks import ChannelPlace
+from infra.discord.archive.removal_facts import is_embed_image
+from infra.discord.cogs.listener import request_attachment_removals, request_channel_removal, request_message_removals
 from infra.discord.services import Services
 
 log = structlog.get_logger()
 
-WINDOW = timedelta(hours=72)
+RESCAN_WINDOW = timedelta(hours=72)
 
-Known = dict[int, list[ImagePosted]]
+PostsByMessage = dict[int, list[ImagePosted]]
 """Images by message."""
 
-AT_ONCE = 4
+CONCURRENT_CHANNELS = 4
 """Channels that are read at the same time."""
-AGAIN_AFTER = timedelta(minutes=1)
-SLACK = timedelta(minutes=5)
+RETRY_INTERVAL = timedelta(minutes=1)
+CLOCK_SKEW = timedelta(minutes=5)
 """By how much Discord's clock and ours may differ."""
 
-FAULTS = (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, Unavailable)
+TRANSIENT_ERRORS = (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, Unavailable)
 
 
-async def rescan(bot: commands.InteractionBot, services: Services, guild: disnake.Guild) -> None:
+async def rescan_guild(bot: commands.InteractionBot, services: Services, guild: disnake.Guild) -> None:
     """Compare what the log has of the last days with what the channels show now. Raises disnake's errors."""
-    since = services.ports.now() - WINDOW
-    known: dict[int, Known] = {}
+    since = services.ports.now() - RESCAN_WINDOW
+    known: dict[int, PostsByMessage] = {}
     async for post in services.ports.posts.of_guild(str(guild.id), since=since):
         if post.posted_at >= since:
             known.setdefault(int(post.channel_id), {}).setdefault(int(post.message_id), []).append(post)
@@ -69,32 +69,32 @@ async def _fetched(bot: commands.InteractionBot, services: Services, guild: disn
         return await bot.fetch_channel(channel_id)
     except disnake.NotFound:
         log.info("a channel was deleted meanwhile", channel=channel_id)
-        remove_channel(services, guild.id, channel_id)
+        request_channel_removal(services, guild.id, channel_id)
     except (disnake.Forbidden, disnake.InvalidData):
         log.warning("a channel cannot be looked at again", channel=channel_id)
     return None
 
 
-async def _compare(services: Services, channel: Any, known: Known) -> None:
-    if not may_read(channel):
+async def _compare(services: Services, channel: Any, known: PostsByMessage) -> None:
+    if not bot_may_read(channel):
         return
     try:
         shown = await _shown(channel, known)
-    except Unreadable:
+    except UnreadableHistory:
         return
     missing = [message_id for message_id in known if message_id not in shown]
     if missing and await _is_gone(channel, missing[0]):
         log.info("messages were deleted meanwhile", channel=channel.id, count=len(missing))
-        deleted(services, channel.guild.id, missing)
-    for message in changed(shown, known):
-        edited(services, message)
+        request_message_removals(services, channel.guild.id, missing)
+    for message in find_reduced_messages(shown, known):
+        request_attachment_removals(services, message)
 
 
-async def _shown(channel: Any, known: Known) -> dict[int, disnake.Message]:
+async def _shown(channel: Any, known: PostsByMessage) -> dict[int, disnake.Message]:
     """Those of the known messages that are still there."""
     newest = max(known)
     shown: dict[int, disnake.Message] = {}
-    async for page in pages_after(channel, min(known) - 1):
+    async for page in read_history_pages(channel, min(known) - 1):
         shown |= {message.id: message for message in page if message.id in known}
         if page[-1].id >= newest:
             break
@@ -112,27 +112,29 @@ async def _is_gone(channel: Any, message_id: int) -> bool:
     return False
 
 
-def changed(shown: Mapping[int, disnake.Message], known: Mapping[int, Sequence[ImagePosted]]) -> list[disnake.Message]:
+def find_reduced_messages(
+    shown: Mapping[int, disnake.Message], known: Mapping[int, Sequence[ImagePosted]]
+) -> list[disnake.Message]:
     """The messages that have lost an attachment."""
     return [
         message
         for message_id, message in shown.items()
-        if {post.image_id for post in known[message_id] if not is_embedded(post.image_id)}
+        if {post.image_id for post in known[message_id] if not is_embed_image(post.image_id)}
         - {str(file.id) for file in message.attachments}
     ]
 
 
-class CatchingUp(commands.Cog):
+class CatchUp(commands.Cog):
     """Reads every watched channel from its mark, once in every session, and any channel that becomes watched later."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
         self._services = services
         self._intake = Intake(bot, services)
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._reading: dict[Place, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(CONCURRENT_CHANNELS)
+        self._reading: dict[ChannelPlace, asyncio.Task[None]] = {}
         self._guilds: dict[int, asyncio.Task[None]] = {}
-        self._tried: dict[Place, datetime] = {}
+        self._tried: dict[ChannelPlace, datetime] = {}
         self._newest: dict[int, int] = {}
 
     def cog_unload(self) -> None:
@@ -145,7 +147,7 @@ class CatchingUp(commands.Cog):
         self._cancel()
         self._tried.clear()
         self._newest.clear()
-        self._services.marks.close_all()
+        self._services.marks.set_all_incomplete()
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
@@ -162,13 +164,17 @@ class CatchingUp(commands.Cog):
     @commands.Cog.listener("on_thread_create")
     async def on_new_place(self, channel: Any) -> None:
         """A new channel, thread or forum post has no past."""
-        if isinstance(channel, (*WITH_MESSAGES, *WITH_THREADS)) and watches(self._services, channel):
+        if isinstance(channel, (*TYPES_WITH_MESSAGES, *TYPES_WITH_THREADS)) and is_watched_channel(self._services, channel):
             self._begin(channel, channel.id - 1)
 
     @commands.Cog.listener()
     async def on_message(self, message: disnake.Message) -> None:
         """A channel that is not open yet was read in vain, or is watched or heard of for the first time."""
-        if message.guild is not None and isinstance(message.channel, WITH_MESSAGES) and watches(self._services, message.channel):
+        if (
+            message.guild is not None
+            and isinstance(message.channel, TYPES_WITH_MESSAGES)
+            and is_watched_channel(self._services, message.channel)
+        ):
             self.request(message.channel)
 
     @commands.Cog.listener()
@@ -181,22 +187,22 @@ class CatchingUp(commands.Cog):
         """Our own event: what is watched from now on has no past, and what is not watched any more has no mark."""
         for channel_id in self._services.marks.of_guild(str(guild.id)):
             channel = guild.get_channel_or_thread(int(channel_id))
-            if channel is not None and not watches(self._services, channel):
-                self._services.marks.drop(place_of(channel))
+            if channel is not None and not is_watched_channel(self._services, channel):
+                self._services.marks.drop(channel_place(channel))
         for channel in self._watched(guild):
-            if self._services.marks.of(place_of(channel)) is None:
-                self._begin(channel, newest_of(channel))
+            if self._services.marks.get(channel_place(channel)) is None:
+                self._begin(channel, newest_message_id(channel))
             else:
                 self.request(channel)
 
     def request(self, channel: Any) -> asyncio.Task[None] | None:
         """Catch up a watched channel, unless nothing of it is missing or it was tried a moment ago. One without a mark begins."""
-        place, now = place_of(channel), self._services.ports.now()
-        if self._services.marks.is_open(place) or place in self._reading:
+        place, now = channel_place(channel), self._services.ports.now()
+        if self._services.marks.is_complete(place) or place in self._reading:
             return self._reading.get(place)
-        if not may_read(channel):
+        if not bot_may_read(channel):
             self._report(place)
-        elif now - self._tried.get(place, now - AGAIN_AFTER) >= AGAIN_AFTER:
+        elif now - self._tried.get(place, now - RETRY_INTERVAL) >= RETRY_INTERVAL:
             self._tried[place] = now
             task = asyncio.create_task(self._catch_up(channel, place), name=f"catch-up-{channel.id}")
             self._reading[place] = task
@@ -213,74 +219,78 @@ class CatchingUp(commands.Cog):
     async def _whole_guild(self, guild: disnake.Guild) -> None:
         reading = [self.request(channel) for channel in self._watched(guild)]
         await asyncio.gather(*(task for task in reading if task is not None))
-        await self._kept_alive(rescan(self._bot, self._services, guild), guild=guild.id)
+        await self._kept_alive(rescan_guild(self._bot, self._services, guild), guild=guild.id)
 
     def _watched(self, guild: disnake.Guild) -> list[Any]:
         places = [*guild.channels, *guild.threads]
-        return [each for each in places if isinstance(each, (*WITH_MESSAGES, *WITH_THREADS)) and watches(self._services, each)]
+        return [
+            each
+            for each in places
+            if isinstance(each, (*TYPES_WITH_MESSAGES, *TYPES_WITH_THREADS)) and is_watched_channel(self._services, each)
+        ]
 
-    async def _catch_up(self, channel: Any, place: Place) -> None:
+    async def _catch_up(self, channel: Any, place: ChannelPlace) -> None:
         async with self._slots:
             self._services.marks.start_over(place)
             try:
                 await self._kept_alive(self._read(channel, place), channel=channel.id)
-            except Unreadable:
+            except UnreadableHistory:
                 self._report(place)
 
-    def _report(self, place: Place) -> None:
+    def _report(self, place: ChannelPlace) -> None:
         if place not in self._services.marks.unreadable:
             self._services.marks.unreadable.add(place)
             log.warning("history that the bot may not read: grant it Read Message History", guild=place[0], channel=place[1])
 
-    async def _read(self, channel: Any, place: Place) -> None:
+    async def _read(self, channel: Any, place: ChannelPlace) -> None:
         marks, recorder = self._services.marks, self._services.recorder
-        mark = marks.of(place)
-        if not may_read(channel):
-            raise Unreadable
+        mark = marks.get(place)
+        if not bot_may_read(channel):
+            raise UnreadableHistory
         after = self._from(channel)
         if after is None:
-            recorder.then(partial(marks.read, place, newest_of(channel)))
-        elif not isinstance(channel, NO_MESSAGES):
+            recorder.add_callback(partial(marks.advance_history, place, newest_message_id(channel)))
+        elif not isinstance(channel, TYPES_WITHOUT_MESSAGES):
             await self._read_after(channel, after)
-        if mark is not None and isinstance(channel, WITH_THREADS):
-            async for thread in archived_threads(channel, since=mark.heard_at - SLACK):
+        if mark is not None and isinstance(channel, TYPES_WITH_THREADS):
+            async for thread in list_archived_threads(channel, since=mark.heard_at - CLOCK_SKEW):
                 await self._read_archived(thread)
-        recorder.then(partial(marks.open, place))
-        await recorder.settled()
+        recorder.add_callback(partial(marks.set_complete, place))
+        await recorder.wait_recorded()
 
     async def _read_after(self, channel: Any, after: int) -> None:
         if channel.last_message_id is not None and channel.last_message_id <= after:
             return
-        async for page in pages_after(channel, after):
+        async for page in read_history_pages(channel, after):
             count = self._intake.take(page)
-            self._services.recorder.then(partial(self._services.marks.read, place_of(channel), page[-1].id))
-            await self._services.recorder.settled()
+            self._services.recorder.add_callback(partial(self._services.marks.advance_history, channel_place(channel), page[-1].id))
+            await self._services.recorder.wait_recorded()
             log.info("caught up", channel=channel.id, messages=len(page), images=count)
 
     async def _read_archived(self, thread: disnake.Thread) -> None:
         """A thread that may have come and gone meanwhile."""
         after = self._from(thread)
         if after is not None:
-            self._services.marks.start_over(place_of(thread))
+            self._services.marks.start_over(channel_place(thread))
             await self._read_after(thread, after)
 
     def _from(self, channel: Any) -> int | None:
         """Where to begin: at the mark; without one at the start of a channel that came while nobody listened, or now (None)."""
-        mark, newest = self._services.marks.of(place_of(channel)), self._newest.get(channel.guild.id, 0)
+        mark, newest = self._services.marks.get(channel_place(channel)), self._newest.get(channel.guild.id, 0)
         if mark is not None:
             return int(mark.message_id)
         return channel.id - 1 if newest and channel.id > newest else None
 
     def _begin(self, channel: Any, message_id: int) -> None:
-        place, marks = place_of(channel), self._services.marks
-        self._services.recorder.then(partial(marks.read, place, message_id))
-        self._services.recorder.then(partial(marks.open, place))
+        place, marks = channel_place(channel), self._services.marks
+        self._services.recorder.add_callback(partial(marks.advance_history, place, message_id))
+        self._services.recorder.add_callback(partial(marks.set_complete, place))
 
     async def _kept_alive(self, work: Coroutine[Any, Any, None], **about: Any) -> None:
         """What Discord or the log does not answer now is read at the next message there, or in the next session."""
         try:
             await work
-        except FAULTS as error:
+        except TRANSIENT_ERRORS as error:
             log.warning("not caught up", error=str(error), **about)
 
     def _cancel(self) -> None:

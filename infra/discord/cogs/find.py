@@ -14,33 +14,40 @@ from disnake.ext import commands
 from disnake.interactions import ApplicationCommandInteraction, MessageCommandInteraction
 
 from contracts.events import Filters, SearchDescribed
-from infra.discord.ask.audience import may_read
+from infra.discord.ask.audience import asker_may_read
 from infra.discord.ask.parse import (
     MessageLink,
-    NotAskable,
-    Picture,
     PictureLink,
-    Words,
-    beginning_of,
+    QueryPicture,
+    TextQuery,
+    UnusableLink,
+    parse_date,
     parse_link,
-    picture_of,
-    pictures_of,
-    words_of,
+    parse_text_query,
+    picture_from_attachment,
+    pictures_from_message,
 )
-from infra.discord.ask.question import Occasion, admitted, ask_about, interacting, occasion_of, refused
+from infra.discord.ask.query import (
+    InteractionContext,
+    build_context,
+    interaction_scope,
+    request_searches,
+    reserve_search,
+    user_error,
+)
 from infra.discord.services import Services
-from infra.discord.translate import is_image, question_of
-from infra.discord.wording import localized
+from infra.discord.translate import is_image, query_from_interaction
+from infra.discord.wording import localize_all
 
 log = structlog.get_logger()
 
-IN_GUILDS: dict[str, Any] = {
+GUILD_ONLY: dict[str, Any] = {
     "contexts": disnake.InteractionContextTypes(guild=True),
     "install_types": disnake.ApplicationInstallTypes(guild=True),
 }
 """Where the commands are offered."""
 
-PLACES = [
+FILTER_CHANNEL_TYPES = [
     disnake.ChannelType.text,
     disnake.ChannelType.news,
     disnake.ChannelType.voice,
@@ -51,99 +58,99 @@ PLACES = [
 ]
 
 
-def described(name: str) -> dict[str, Any]:
+def name_and_description(name: str) -> dict[str, Any]:
     """The name and the description of a command or an option."""
-    return {"name": localized(f"asking-{name}-name"), "description": localized(f"asking-{name}-description")}
+    return {"name": localize_all(f"asking-{name}-name"), "description": localize_all(f"asking-{name}-description")}
 
 
 def _optional(name: str, **limits: Any) -> Any:
-    return commands.Param(None, **described(name), **limits)
+    return commands.Param(None, **name_and_description(name), **limits)
 
 
-IMAGE = _optional("image")
+IMAGE_OPTION = _optional("image")
 
-LINK = _optional("link", max_length=1000)
+LINK_OPTION = _optional("link", max_length=1000)
 
-PRIVATE = _optional("private")
+PRIVATE_OPTION = _optional("private")
 
-QUERY: Any = commands.Param(**described("query"), max_length=300)
+QUERY_OPTION: Any = commands.Param(**name_and_description("query"), max_length=300)
 
-CHANNEL = _optional("channel", channel_types=PLACES)
+CHANNEL_OPTION = _optional("channel", channel_types=FILTER_CHANNEL_TYPES)
 
-AUTHOR = _optional("author")
+AUTHOR_OPTION = _optional("author")
 
-AFTER = _optional("after", max_length=20)
+AFTER_OPTION = _optional("after", max_length=20)
 
-BEFORE = _optional("before", max_length=20)
+BEFORE_OPTION = _optional("before", max_length=20)
 
 
-class Asking(commands.Cog):
+class FindCommands(commands.Cog):
     """The commands that ask with a picture."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
         self._services = services
 
-    @commands.slash_command(**described("find"), **IN_GUILDS)
+    @commands.slash_command(**name_and_description("find"), **GUILD_ONLY)
     async def find(
         self,
         interaction: ApplicationCommandInteraction[Any],
-        image: disnake.Attachment | None = IMAGE,
-        link: str | None = LINK,
-        private: bool | None = PRIVATE,
+        image: disnake.Attachment | None = IMAGE_OPTION,
+        link: str | None = LINK_OPTION,
+        private: bool | None = PRIVATE_OPTION,
     ) -> None:
-        with interacting(interaction):
-            occasion = occasion_of(interaction, self._services, private=private)
+        with interaction_scope(interaction):
+            occasion = build_context(interaction, self._services, private=private)
             if (image is None) == (link is None):
-                raise refused(occasion, "asking-image-or-link")
+                raise user_error(occasion, "asking-image-or-link")
             if image is not None:
                 await self._ask(occasion, [self._attached(occasion, image)])
                 return
             target = self._target(occasion, link or "")
             if isinstance(target, PictureLink):
-                await self._ask(occasion, [Picture(target.filename, target.file)])
+                await self._ask(occasion, [QueryPicture(target.filename, target.file)])
                 return
-            with admitted(occasion, self._services):
+            with reserve_search(occasion, self._services):
                 await interaction.response.defer(ephemeral=occasion.private)
-                await ask_about(occasion, self._services, _shown(occasion, await self._linked(occasion, target)))
+                await request_searches(occasion, self._services, _shown(occasion, await self._linked(occasion, target)))
 
-    @commands.message_command(name=localized("asking-menu-name"), **IN_GUILDS)
+    @commands.message_command(name=localize_all("asking-menu-name"), **GUILD_ONLY)
     async def find_this_map(self, interaction: MessageCommandInteraction[Any]) -> None:
-        with interacting(interaction):
-            occasion = occasion_of(interaction, self._services)
+        with interaction_scope(interaction):
+            occasion = build_context(interaction, self._services)
             await self._ask(occasion, _shown(occasion, interaction.target))
 
-    async def _ask(self, occasion: Occasion, pictures: list[Picture]) -> None:
-        with admitted(occasion, self._services):
+    async def _ask(self, occasion: InteractionContext, pictures: list[QueryPicture]) -> None:
+        with reserve_search(occasion, self._services):
             await occasion.interaction.response.defer(ephemeral=occasion.private)
-            await ask_about(occasion, self._services, pictures)
+            await request_searches(occasion, self._services, pictures)
 
-    def _attached(self, occasion: Occasion, image: disnake.Attachment) -> Picture:
+    def _attached(self, occasion: InteractionContext, image: disnake.Attachment) -> QueryPicture:
         if not is_image(image):
-            raise refused(occasion, "asking-not-an-image")
-        return picture_of(image)
+            raise user_error(occasion, "asking-not-an-image")
+        return picture_from_attachment(image)
 
-    def _target(self, occasion: Occasion, link: str) -> MessageLink | PictureLink:
+    def _target(self, occasion: InteractionContext, link: str) -> MessageLink | PictureLink:
         try:
             return parse_link(link, self._services.cdn_origins)
-        except NotAskable as problem:
-            raise refused(occasion, str(problem)) from None
+        except UnusableLink as problem:
+            raise user_error(occasion, str(problem)) from None
 
-    async def _linked(self, occasion: Occasion, link: MessageLink) -> disnake.Message:
+    async def _linked(self, occasion: InteractionContext, link: MessageLink) -> disnake.Message:
         """The message behind a link. What the asker may not read is not told from what is not there. Raises MapSeekError."""
         try:
             channel = await self._channel(occasion, link)
-            if isinstance(channel, disnake.abc.Messageable) and await may_read(
+            if isinstance(channel, disnake.abc.Messageable) and await asker_may_read(
                 channel, occasion.asker, occasion.interaction.channel
             ):
                 return await channel.fetch_message(link.message_id)
         except (disnake.NotFound, disnake.Forbidden, disnake.InvalidData):
             pass
         except (disnake.HTTPException, aiohttp.ClientError, TimeoutError, OSError):
-            raise refused(occasion, "asking-link-later") from None
-        raise refused(occasion, "asking-link-missing")
+            raise user_error(occasion, "asking-link-later") from None
+        raise user_error(occasion, "asking-link-missing")
 
-    async def _channel(self, occasion: Occasion, link: MessageLink) -> Any:
+    async def _channel(self, occasion: InteractionContext, link: MessageLink) -> Any:
         """The channel or thread of a link; archived threads are not known to the client, so they are asked for."""
         if link.guild_id != occasion.guild.id:
             return None
@@ -151,49 +158,51 @@ class Asking(commands.Cog):
         return known or await occasion.guild.fetch_channel(link.channel_id)
 
 
-def _shown(occasion: Occasion, message: disnake.Message) -> list[Picture]:
-    pictures = pictures_of(message)
+def _shown(occasion: InteractionContext, message: disnake.Message) -> list[QueryPicture]:
+    pictures = pictures_from_message(message)
     if not pictures:
-        raise refused(occasion, "asking-message-without-picture")
+        raise user_error(occasion, "asking-message-without-picture")
     return pictures
 
 
-class Describing(commands.Cog):
+class FindTextCommand(commands.Cog):
     """The command that asks with words."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
         self._services = services
 
-    @commands.slash_command(**described("text"), **IN_GUILDS)
+    @commands.slash_command(**name_and_description("text"), **GUILD_ONLY)
     async def find_text(
         self,
         interaction: ApplicationCommandInteraction[Any],
-        query: str = QUERY,
-        channel: disnake.abc.GuildChannel | None = CHANNEL,
-        author: disnake.User | None = AUTHOR,
-        after: str | None = AFTER,
-        before: str | None = BEFORE,
-        private: bool | None = PRIVATE,
+        query: str = QUERY_OPTION,
+        channel: disnake.abc.GuildChannel | None = CHANNEL_OPTION,
+        author: disnake.User | None = AUTHOR_OPTION,
+        after: str | None = AFTER_OPTION,
+        before: str | None = BEFORE_OPTION,
+        private: bool | None = PRIVATE_OPTION,
     ) -> None:
-        with interacting(interaction):
-            occasion = occasion_of(interaction, self._services, private=private)
+        with interaction_scope(interaction):
+            occasion = build_context(interaction, self._services, private=private)
             words, filters = _words(occasion, query), _filters(occasion, author, after, before)
-            with admitted(occasion, self._services):
+            with reserve_search(occasion, self._services):
                 await interaction.response.defer(ephemeral=occasion.private)
                 await self._record(occasion, words, filters, channel)
 
-    async def _record(self, occasion: Occasion, words: Words, filters: Filters | None, channel: Any) -> None:
+    async def _record(self, occasion: InteractionContext, words: TextQuery, filters: Filters | None, channel: Any) -> None:
         interaction = occasion.interaction
         channels = await occasion.channels()
         if channel is not None:
-            channels = tuple(each for each in channels if each in within(occasion.guild, channel.id))
+            channels = tuple(each for each in channels if each in expand_category(occasion.guild, channel.id))
             if not channels:
-                raise refused(occasion, "asking-channel-unreadable", channel=f"<#{channel.id}>")
+                raise user_error(occasion, "asking-channel-unreadable", channel=f"<#{channel.id}>")
         fact = SearchDescribed(
             guild_id=str(occasion.guild.id),
             search_id=str(interaction.id),
-            question=question_of(interaction, channels, locale=occasion.locale, private=occasion.private, filters=filters),
+            question=query_from_interaction(
+                interaction, channels, locale=occasion.locale, private=occasion.private, filters=filters
+            ),
             words=words.wanted,
             excluded=words.excluded,
         )
@@ -201,28 +210,28 @@ class Describing(commands.Cog):
         log.info("search by words requested", guild=fact.guild_id)
 
 
-def within(guild: disnake.Guild, channel_id: int) -> frozenset[str]:
+def expand_category(guild: disnake.Guild, channel_id: int) -> frozenset[str]:
     """The ids of a channel, or of a category's channels."""
     channel = guild.get_channel(channel_id)
     inside = channel.channels if isinstance(channel, disnake.CategoryChannel) else []
     return frozenset({str(channel_id), *(str(each.id) for each in inside)})
 
 
-def _words(occasion: Occasion, query: str) -> Words:
-    words = words_of(query)
+def _words(occasion: InteractionContext, query: str) -> TextQuery:
+    words = parse_text_query(query)
     if not words.wanted:
-        raise refused(occasion, "asking-no-words")
+        raise user_error(occasion, "asking-no-words")
     return words
 
 
-def _filters(occasion: Occasion, author: disnake.User | None, after: str | None, before: str | None) -> Filters | None:
+def _filters(occasion: InteractionContext, author: disnake.User | None, after: str | None, before: str | None) -> Filters | None:
     if author is None and after is None and before is None:
         return None
-    dates = [None if date is None else beginning_of(date) for date in (after, before)]
+    dates = [None if date is None else parse_date(date) for date in (after, before)]
     for typed, moment in zip((after, before), dates, strict=True):
         if typed is not None and moment is None:
-            raise refused(occasion, "asking-no-date", typed=disnake.utils.escape_markdown(typed))
+            raise user_error(occasion, "asking-no-date", typed=disnake.utils.escape_markdown(typed))
     since, until = dates
     if since is not None and until is not None and since >= until:
-        raise refused(occasion, "asking-dates-crossed")
+        raise user_error(occasion, "asking-dates-crossed")
     return Filters(author_id=None if author is None else str(author.id), after=since, before=until)

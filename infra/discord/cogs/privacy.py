@@ -13,25 +13,25 @@ from disnake.interactions import ApplicationCommandInteraction, MessageInteracti
 
 from contracts.events import ImagePosted, RemovalRequested
 from contracts.events.base import Instant
-from infra.discord.answers.buttons import FORGET, custom_id, parsed
+from infra.discord.answers.buttons import FORGET, build_custom_id, parse_custom_id
 from infra.discord.ask.parse import parse_message_link
-from infra.discord.ask.question import Occasion, interacting, occasion_of, pressing, refused
+from infra.discord.ask.query import InteractionContext, build_context, button_scope, interaction_scope, user_error
 from infra.discord.services import Services
-from infra.discord.wording import localized, say
+from infra.discord.wording import localize, localize_all
 
 log = structlog.get_logger()
 
 _ID = re.compile(r"(?:\d{17,20}-)?(\d{17,20})", re.ASCII)
 
-Interaction = ApplicationCommandInteraction[Any]
-IN_GUILDS: dict[str, Any] = {
+SlashInteraction = ApplicationCommandInteraction[Any]
+GUILD_ONLY: dict[str, Any] = {
     "contexts": disnake.InteractionContextTypes(guild=True),
     "install_types": disnake.ApplicationInstallTypes(guild=True),
 }
-MODERATING = disnake.Permissions(view_channel=True, manage_messages=True)
+MODERATOR_PERMISSIONS = disnake.Permissions(view_channel=True, manage_messages=True)
 
 
-def message_named(typed: str, guild_id: str) -> str | None:
+def parse_message_id(typed: str, guild_id: str) -> str | None:
     """The id of the message that a link, an id or Discord's `<channel>-<message>` names; None for another guild's or for none."""
     if link := parse_message_link(typed):
         return str(link.message_id) if str(link.guild_id) == guild_id else None
@@ -39,14 +39,14 @@ def message_named(typed: str, guild_id: str) -> str | None:
     return found[1] if found else None
 
 
-def removal_of_author(guild_id: str, person_id: str, removal_id: str, now: Instant) -> RemovalRequested:
+def build_author_removal(guild_id: str, person_id: str, removal_id: str, now: Instant) -> RemovalRequested:
     """The removal of everything that a person posted in a guild, with their votes and alerts."""
     return RemovalRequested(
         guild_id=guild_id, removal_id=removal_id, scope="author", target=person_id, cause="forgotten", requested_at=now
     )
 
 
-def removal_of_message(post: ImagePosted, now: Instant) -> RemovalRequested:
+def build_message_removal(post: ImagePosted, now: Instant) -> RemovalRequested:
     """The removal of all images of the message that a post is of; asked for twice, it is recorded once."""
     return RemovalRequested(
         guild_id=post.guild_id,
@@ -58,90 +58,92 @@ def removal_of_message(post: ImagePosted, now: Instant) -> RemovalRequested:
     )
 
 
-class Privacy(commands.Cog):
+class PrivacyCommands(commands.Cog):
     """For every member; removing what somebody else posted is for moderators."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
         self._services = services
 
-    @commands.slash_command(name=localized("privacy-name"), description=localized("privacy-description"), **IN_GUILDS)
-    async def privacy(self, interaction: Interaction) -> None:
-        with interacting(interaction):
+    @commands.slash_command(name=localize_all("privacy-name"), description=localize_all("privacy-description"), **GUILD_ONLY)
+    async def privacy(self, interaction: SlashInteraction) -> None:
+        with interaction_scope(interaction):
             locale = str(interaction.locale)
-            embed = disnake.Embed(title=say(locale, "privacy-title"), description=say(locale, "privacy-kept"))
+            embed = disnake.Embed(title=localize(locale, "privacy-title"), description=localize(locale, "privacy-kept"))
             for part in ("asking", "removal", "readers"):
-                embed.add_field(say(locale, f"privacy-{part}-title"), say(locale, f"privacy-{part}"), inline=False)
+                embed.add_field(localize(locale, f"privacy-{part}-title"), localize(locale, f"privacy-{part}"), inline=False)
             await interaction.response.send_message(embed=embed, ephemeral=True)
 
-    @commands.slash_command(name=localized("privacy-forget-name"), description=localized("privacy-forget-description"), **IN_GUILDS)
-    async def forget(self, interaction: Interaction) -> None:
+    @commands.slash_command(
+        name=localize_all("privacy-forget-name"), description=localize_all("privacy-forget-description"), **GUILD_ONLY
+    )
+    async def forget(self, interaction: SlashInteraction) -> None:
         """Only subcommands can be used."""
 
-    @forget.sub_command(name=localized("privacy-me-name"), description=localized("privacy-me-description"))
-    async def me(self, interaction: Interaction) -> None:
+    @forget.sub_command(name=localize_all("privacy-me-name"), description=localize_all("privacy-me-description"))
+    async def me(self, interaction: SlashInteraction) -> None:
         """Say how much there is to forget, and ask whether that is meant."""
-        with interacting(interaction):
-            occasion = occasion_of(interaction, self._services, private=True)
+        with interaction_scope(interaction):
+            occasion = build_context(interaction, self._services, private=True)
             await interaction.response.defer(ephemeral=True)
             guild_id, person_id = str(occasion.guild.id), str(occasion.asker.id)
             posts = self._services.ports.posts.of_guild(guild_id, author_id=person_id)
             count = len({post.image_id async for post in posts})
             await interaction.edit_original_response(
-                say(occasion.locale, "privacy-me-sure", count=count), components=_yes_or_no(occasion.locale, person_id)
+                localize(occasion.locale, "privacy-me-sure", count=count), components=_yes_or_no(occasion.locale, person_id)
             )
 
-    @forget.sub_command(name=localized("privacy-message-name"), description=localized("privacy-message-description"))
+    @forget.sub_command(name=localize_all("privacy-message-name"), description=localize_all("privacy-message-description"))
     async def message(
         self,
-        interaction: Interaction,
+        interaction: SlashInteraction,
         message: str = commands.Param(
-            name=localized("privacy-message-option-name"),
-            description=localized("privacy-message-option-description"),
+            name=localize_all("privacy-message-option-name"),
+            description=localize_all("privacy-message-option-description"),
             max_length=200,
         ),
     ) -> None:
         """Forget the images of one message. Whoever may not do that is not told whether there are any."""
-        with interacting(interaction):
-            occasion = occasion_of(interaction, self._services, private=True)
-            message_id = message_named(message, str(occasion.guild.id))
+        with interaction_scope(interaction):
+            occasion = build_context(interaction, self._services, private=True)
+            message_id = parse_message_id(message, str(occasion.guild.id))
             if message_id is None:
-                raise refused(occasion, "privacy-message-unknown")
+                raise user_error(occasion, "privacy-message-unknown")
             await interaction.response.defer(ephemeral=True)
             posts = await self._services.ports.posts.of_message(str(occasion.guild.id), message_id)
             if not posts or not _may_remove(posts[0], occasion):
-                raise refused(occasion, "privacy-message-none")
-            self._services.recorder.add_removal(removal_of_message(posts[0], self._services.ports.now()), occasion.origin)
+                raise user_error(occasion, "privacy-message-none")
+            self._services.recorder.add_removal(build_message_removal(posts[0], self._services.ports.now()), occasion.origin)
             log.info("a message is to be forgotten", guild=posts[0].guild_id, message=message_id, by=str(occasion.asker.id))
-            await interaction.edit_original_response(say(occasion.locale, "privacy-message-forgotten", count=len(posts)))
+            await interaction.edit_original_response(localize(occasion.locale, "privacy-message-forgotten", count=len(posts)))
 
     @commands.Cog.listener()
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
-        pressed = parsed(interaction.component.custom_id or "", FORGET, 2)
+        pressed = parse_custom_id(interaction.component.custom_id or "", FORGET, 2)
         if pressed is not None:
-            async with pressing(interaction):
+            async with button_scope(interaction):
                 await self._decided(interaction, *pressed)
 
     async def _decided(self, interaction: MessageInteraction[Any], decision: str, person_id: str) -> None:
-        occasion = occasion_of(interaction, self._services, private=True)
+        occasion = build_context(interaction, self._services, private=True)
         if str(occasion.asker.id) != person_id:
-            raise refused(occasion, "privacy-not-yours")
+            raise user_error(occasion, "privacy-not-yours")
         await interaction.response.defer(with_message=False)
         if decision == "yes":
             await self._forget(occasion)
-        text = say(occasion.locale, "privacy-me-forgotten" if decision == "yes" else "privacy-me-kept")
+        text = localize(occasion.locale, "privacy-me-forgotten" if decision == "yes" else "privacy-me-kept")
         await interaction.edit_original_response(text, components=[])
 
-    async def _forget(self, occasion: Occasion) -> None:
+    async def _forget(self, occasion: InteractionContext) -> None:
         """First what is still to come is kept out, so that a back-fill that is at work brings nothing back behind the removal."""
         guild_id, person_id, now = str(occasion.guild.id), str(occasion.asker.id), self._services.ports.now()
-        await self._services.forgetting.forget(guild_id, person_id, now)
-        removal = removal_of_author(guild_id, person_id, str(occasion.interaction.id), now)
+        await self._services.forgotten_members.forget(guild_id, person_id, now)
+        removal = build_author_removal(guild_id, person_id, str(occasion.interaction.id), now)
         self._services.recorder.add_removal(removal, occasion.origin)
         log.info("a member is to be forgotten", guild=guild_id)
 
 
-def _may_remove(post: ImagePosted, occasion: Occasion) -> bool:
+def _may_remove(post: ImagePosted, occasion: InteractionContext) -> bool:
     """Authors may, and who moderates the channel of the post; where that channel is not known, who moderates the whole guild."""
     if post.author.id == str(occasion.asker.id):
         return True
@@ -151,7 +153,7 @@ def _may_remove(post: ImagePosted, occasion: Occasion) -> bool:
     if known is None:
         return occasion.asker.guild_permissions.manage_messages
     try:
-        return known.permissions_for(occasion.asker) >= MODERATING
+        return known.permissions_for(occasion.asker) >= MODERATOR_PERMISSIONS
     except disnake.ClientException:  # a thread of a channel that is gone
         return occasion.asker.guild_permissions.manage_messages
 
@@ -159,11 +161,13 @@ def _may_remove(post: ImagePosted, occasion: Occasion) -> bool:
 def _yes_or_no(locale: str, person_id: str) -> list[disnake.ui.Button[Any]]:
     return [
         disnake.ui.Button(
-            label=say(locale, "privacy-button-yes"), style=disnake.ButtonStyle.danger, custom_id=custom_id(FORGET, "yes", person_id)
+            label=localize(locale, "privacy-button-yes"),
+            style=disnake.ButtonStyle.danger,
+            custom_id=build_custom_id(FORGET, "yes", person_id),
         ),
         disnake.ui.Button(
-            label=say(locale, "privacy-button-no"),
+            label=localize(locale, "privacy-button-no"),
             style=disnake.ButtonStyle.secondary,
-            custom_id=custom_id(FORGET, "no", person_id),
+            custom_id=build_custom_id(FORGET, "no", person_id),
         ),
     ]

@@ -14,17 +14,17 @@ from disnake.http import HTTPClient
 
 from contracts.errors import Retry
 from contracts.events import DiscordFile
-from infra.discord.rest.rate_limit import Budget, limit
-from infra.discord.translate import embed_id, forwarded_id, images_of_embeds
+from infra.discord.rest.rate_limit import RequestBudget, limit_client
+from infra.discord.translate import embed_image_id, forwarded_image_id, list_embed_images
 
 
-class RestLogin:
+class RestClient:
     """One client for all that a process asks of Discord. Rate limits are waited for, at most `timeout` seconds.
 
     Without a `budget` nothing is counted with the other processes.
     """
 
-    def __init__(self, token: str, budget: Budget | None = None, *, timeout: float = 30) -> None:
+    def __init__(self, token: str, budget: RequestBudget | None = None, *, timeout: float = 30) -> None:
         self._token = token
         self._budget = budget
         self._timeout = timeout
@@ -43,7 +43,7 @@ class RestLogin:
             self._client = None
 
     @asynccontextmanager
-    async def asking(self, purpose: str) -> AsyncIterator[HTTPClient]:
+    async def client_for(self, purpose: str) -> AsyncIterator[HTTPClient]:
         """The client, to ask for what the purpose says. NotFound and Forbidden come through; Retry is for what may work later."""
         try:
             async with asyncio.timeout(self._timeout):
@@ -67,7 +67,7 @@ class RestLogin:
                     await client.close()
                     raise
                 if self._budget is not None:
-                    limit(client, self._budget)
+                    limit_client(client, self._budget)
                 self._client = client
             return self._client
 
@@ -75,7 +75,7 @@ class RestLogin:
 class AttachmentUrls:
     """Asks Discord for the present URL of an archived image."""
 
-    def __init__(self, rest: RestLogin) -> None:
+    def __init__(self, rest: RestClient) -> None:
         self._rest = rest
 
     async def fresh_url(self, file: DiscordFile) -> str | None:
@@ -83,23 +83,23 @@ class AttachmentUrls:
         if file.channel_id is None or file.message_id is None or file.attachment_id is None:
             return None
         try:
-            async with self._rest.asking("for a message whose file's URL has expired") as client:
+            async with self._rest.client_for("for a message whose file's URL has expired") as client:
                 message = await client.get_message(int(file.channel_id), int(file.message_id))
         except (disnake.NotFound, disnake.Forbidden):
             return None
-        return url_in(message, file.attachment_id)
+        return find_image_url(message, file.attachment_id)
 
 
-def url_in(message: Any, image_id: str) -> str | None:
+def find_image_url(message: Any, image_id: str) -> str | None:
     """The URL that a message payload gives for an image that was posted in it, or forwarded by it."""
     message_id = message["id"]
     forwarded = [snapshot["message"] for snapshot in message.get("message_snapshots", ())]
     files = {attachment["id"]: attachment["url"] for attachment in message["attachments"]}
-    files |= {forwarded_id(message_id, file["id"]): file["url"] for each in forwarded for file in each.get("attachments", ())}
+    files |= {forwarded_image_id(message_id, file["id"]): file["url"] for each in forwarded for file in each.get("attachments", ())}
     if image_id in files:
         return str(files[image_id])
     embeds = [embed for each in (message, *forwarded) for embed in each.get("embeds", ())]
-    for image in images_of_embeds(disnake.Embed.from_dict(embed) for embed in embeds):
-        if embed_id(message_id, image.position) == image_id:
+    for image in list_embed_images(disnake.Embed.from_dict(embed) for embed in embeds):
+        if embed_image_id(message_id, image.position) == image_id:
             return image.url
     return None

@@ -12,63 +12,63 @@ from disnake.http import HTTPClient, Route
 
 from contracts.events import Person
 from contracts.ports import Document, Notice
-from infra.discord.rest.client import RestLogin
-from infra.discord.rest.permissions import may_read, onlookers_may_read
-from infra.discord.wording import say
+from infra.discord.rest.client import RestClient
+from infra.discord.rest.permissions import onlookers_may_read, person_may_read
+from infra.discord.wording import localize
 
 log = structlog.get_logger()
 
-REPOST = "\N{CLOCKWISE RIGHTWARDS AND LEFTWARDS OPEN CIRCLE ARROWS}"
+REPOST_EMOJI = "\N{CLOCKWISE RIGHTWARDS AND LEFTWARDS OPEN CIRCLE ARROWS}"
 """🔁"""
-NONCE = 25
-LOOKED_AT = 100
+MAX_NONCE_LENGTH = 25
+MAX_FOLLOWING_MESSAGES = 100
 """Messages after a post, the most that Discord shows at once."""
 
 
 class DiscordNotices:
     """The Notifying port."""
 
-    def __init__(self, rest: RestLogin) -> None:
+    def __init__(self, rest: RestClient) -> None:
         self._rest = rest
 
     async def may_read(self, guild_id: str, channel_id: str, person_id: str, *, age_restricted: bool) -> bool:
-        async with self._rest.asking("who may read a channel") as client:
-            return await may_read(client, guild_id, channel_id, person_id, age_restricted=age_restricted)
+        async with self._rest.client_for("who may read a channel") as client:
+            return await person_may_read(client, guild_id, channel_id, person_id, age_restricted=age_restricted)
 
     async def mark_repost(self, notice: Notice, style: Literal["reaction", "reply"]) -> None:
         channel_id, message_id = _place(notice.post)
         try:
-            async with self._rest.asking("to mark a repost") as client:
+            async with self._rest.client_for("to mark a repost") as client:
                 earlier = None if style == "reaction" else notice.earlier
                 if earlier is None or not await onlookers_may_read(client, notice.guild_id, _place(earlier)[0], channel_id):
-                    await client.add_reaction(int(channel_id), int(message_id), REPOST)
+                    await client.add_reaction(int(channel_id), int(message_id), REPOST_EMOJI)
                     return
                 if await _is_answered(client, channel_id, message_id):
                     return
                 locale = notice.locale or await _preferred_locale(client, notice.guild_id)
-                text = say(locale, "notices-repost", link=str(earlier["message_link"]))
+                text = localize(locale, "notices-repost", link=str(earlier["message_link"]))
                 replied = {"message_id": message_id, "channel_id": channel_id, "guild_id": notice.guild_id}
                 await _send(client, channel_id, text, f"repost{message_id}", message_reference=replied)
         except (disnake.NotFound, disnake.Forbidden) as refused:
             log.info("a repost is not marked", guild=notice.guild_id, channel=channel_id, message=message_id, reason=refused.text)
 
-    async def tell(
+    async def notify_person(
         self, notice: Notice, person: Person, channel_id: str, alert_id: str
     ) -> Literal["direct", "mention", "undeliverable"]:
         link, nonce = str(notice.post["message_link"]), f"alert{alert_id}"
         try:
-            async with self._rest.asking("to write to a member") as client:
+            async with self._rest.client_for("to write to a member") as client:
                 direct: Any = await client.start_private_message(int(person.id))
-                await _send(client, direct["id"], say(notice.locale, "notices-alert-direct", link=link), nonce)
+                await _send(client, direct["id"], localize(notice.locale, "notices-alert-direct", link=link), nonce)
             return "direct"
         except (disnake.NotFound, disnake.Forbidden) as refused:
             log.info("a member takes no direct messages from the bot", alert=alert_id, reason=refused.text)
         try:
-            async with self._rest.asking("to mention a member") as client:
+            async with self._rest.client_for("to mention a member") as client:
                 # Everybody there sees it, so it says where the picture is only if they all may read that.
                 shown = await onlookers_may_read(client, notice.guild_id, _place(notice.post)[0], channel_id)
                 message = "notices-alert-mention" if shown else "notices-alert-mention-elsewhere"
-                text = say(notice.locale, message, member=f"<@{person.id}>", link=link)
+                text = localize(notice.locale, message, member=f"<@{person.id}>", link=link)
                 await _send(client, channel_id, text, nonce, mentioned=[person.id])
             return "mention"
         except (disnake.NotFound, disnake.Forbidden) as refused:
@@ -82,7 +82,7 @@ async def _send(
     """Send a message that notifies nobody but those who are to be mentioned; disnake's own call knows no enforced nonce."""
     body = {
         "content": content,
-        "nonce": nonce[:NONCE],
+        "nonce": nonce[:MAX_NONCE_LENGTH],
         "enforce_nonce": True,
         "allowed_mentions": {"parse": [], "users": mentioned or [], "replied_user": False},
         **more,
@@ -92,7 +92,7 @@ async def _send(
 
 async def _is_answered(client: HTTPClient, channel_id: str, message_id: str) -> bool:
     """Whether the bot itself replied to a message; its reply is among the messages that follow at once."""
-    following: Any = await client.logs_from(int(channel_id), LOOKED_AT, after=int(message_id))
+    following: Any = await client.logs_from(int(channel_id), MAX_FOLLOWING_MESSAGES, after=int(message_id))
     authors = {each["author"]["id"] for each in following if (each.get("message_reference") or {}).get("message_id") == message_id}
     if not authors:
         return False

@@ -11,20 +11,20 @@ from disnake.channel import _guild_channel_factory
 from disnake.http import HTTPClient, Route
 from disnake.state import ConnectionState
 
-from infra.discord.ask.audience import WITH_POSTS, all_may_read, may_open, needed
+from infra.discord.ask.audience import TYPES_WITH_POSTS, all_may_read, may_open, required_permissions
 
-THREADS = frozenset({10, 11, 12})
+THREAD_TYPES = frozenset({10, 11, 12})
 PRIVATE_THREAD = 12
 
 
-async def may_read(client: HTTPClient, guild_id: str, channel_id: str, person_id: str, *, age_restricted: bool) -> bool:
+async def person_may_read(client: HTTPClient, guild_id: str, channel_id: str, person_id: str, *, age_restricted: bool) -> bool:
     """Whether a person may read a channel's or thread's history now. Whoever has left the guild may read nothing of it.
 
     The guild's own id in place of a person's means all members, whatever their roles. What the bot itself may not see is read by
     nobody. Raises as the client does, NotFound and Forbidden left out.
     """
     try:
-        guild = guild_from(client, await client.get_guild(int(guild_id), with_counts=False))
+        guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
         channel, private = await _channel_of(client, guild, channel_id)
         if person_id == guild_id:
             return not private and _open_to_all(channel, age_restricted=age_restricted)
@@ -43,12 +43,12 @@ async def onlookers_may_read(client: HTTPClient, guild_id: str, channel_id: str,
     Raises as the client does, NotFound and Forbidden left out.
     """
     try:
-        guild = guild_from(client, await client.get_guild(int(guild_id), with_counts=False))
+        guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
         channel, private = await _channel_of(client, guild, channel_id)
         home, _ = await _channel_of(client, guild, place_id)
     except (disnake.NotFound, disnake.Forbidden):
         return False
-    if not isinstance(channel, WITH_POSTS) or not isinstance(home, WITH_POSTS) or (private and channel_id != place_id):
+    if not isinstance(channel, TYPES_WITH_POSTS) or not isinstance(home, TYPES_WITH_POSTS) or (private and channel_id != place_id):
         return False
     return (home.is_nsfw() or not channel.is_nsfw()) and all_may_read(channel, home)
 
@@ -57,12 +57,12 @@ async def _channel_of(client: HTTPClient, guild: disnake.Guild, channel_id: str)
     """The channel whose permissions hold in a channel or thread, None if of another guild; and whether it is a private thread."""
     payload: Any = await client.get_channel(int(channel_id))
     private = payload["type"] == PRIVATE_THREAD
-    if payload["type"] in THREADS:
+    if payload["type"] in THREAD_TYPES:
         payload = await client.get_channel(int(payload["parent_id"]))
     return (_channel(guild, payload) if str(payload.get("guild_id")) == str(guild.id) else None), private
 
 
-def guild_from(client: HTTPClient, payload: Any) -> disnake.Guild:
+def guild_from_payload(client: HTTPClient, payload: Any) -> disnake.Guild:
     """A guild with its roles, as a gateway would know it, but without channels and members."""
     state = ConnectionState(
         dispatch=lambda *_: None,
@@ -83,11 +83,13 @@ def _channel(guild: disnake.Guild, payload: Any) -> Any:
 
 def _open_to_all(channel: Any, *, age_restricted: bool) -> bool:
     """Whether everyone may read a channel, and no overwrite takes that from anyone."""
-    if not isinstance(channel, WITH_POSTS):
+    if not isinstance(channel, TYPES_WITH_POSTS):
         return False
     everyone: Any = channel.guild.default_role
     denied = (each.deny for each in channel._overwrites if each.id != channel.guild.id)
-    return may_open(channel, everyone, age_restricted=age_restricted) and not any(deny & needed(channel) for deny in denied)
+    return may_open(channel, everyone, age_restricted=age_restricted) and not any(
+        deny & required_permissions(channel) for deny in denied
+    )
 
 
 async def _is_in(client: HTTPClient, thread_id: str, person_id: str) -> bool:
@@ -98,14 +100,14 @@ async def _is_in(client: HTTPClient, thread_id: str, person_id: str) -> bool:
     return True
 
 
-async def bot_of(client: HTTPClient) -> Any:
+async def fetch_bot(client: HTTPClient) -> Any:
     """The account of the bot, as Discord tells it. Raises as the client does."""
     return await client.request(Route("GET", "/users/@me"))
 
 
-async def guild_of(client: HTTPClient, guild_id: str, bot: Any) -> disnake.Guild:
+async def fetch_guild(client: HTTPClient, guild_id: str, bot: Any) -> disnake.Guild:
     """The guild, complete enough to ask what the bot may read and to read it. Raises as the client does."""
-    guild = guild_from(client, await client.get_guild(int(guild_id), with_counts=False))
+    guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
     guild._state.user = disnake.ClientUser(state=guild._state, data=bot)
     me: Any = await client.get_member(guild.id, int(bot["id"]))
     guild._add_member(disnake.Member(data=me, guild=guild, state=guild._state))
@@ -118,13 +120,13 @@ async def guild_of(client: HTTPClient, guild_id: str, bot: Any) -> disnake.Guild
     return guild
 
 
-async def channel_of(client: HTTPClient, guild: disnake.Guild, channel_id: str) -> Any:
+async def fetch_channel(client: HTTPClient, guild: disnake.Guild, channel_id: str) -> Any:
     """A channel or thread of the guild, archived ones too. Raises as the client does, NotFound for one of another guild."""
     known = guild.get_channel_or_thread(int(channel_id))
     return known if known is not None else _made(guild, await client.get_channel(int(channel_id)))
 
 
-async def guild_id_of(client: HTTPClient, channel_id: str) -> str | None:
+async def fetch_guild_id(client: HTTPClient, channel_id: str) -> str | None:
     """The guild that a channel or thread is in; None for one that the bot does not know. Raises as the client does otherwise."""
     try:
         payload: Any = await client.get_channel(int(channel_id))
@@ -135,7 +137,7 @@ async def guild_id_of(client: HTTPClient, channel_id: str) -> str | None:
 
 
 def _made(guild: disnake.Guild, payload: Any) -> Any:
-    if payload["type"] in THREADS:
+    if payload["type"] in THREAD_TYPES:
         return disnake.Thread(guild=guild, state=guild._state, data=payload)
     kind, _ = _guild_channel_factory(payload["type"])
     return None if kind is None else kind(guild=guild, state=guild._state, data=payload)

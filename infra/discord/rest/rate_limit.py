@@ -25,44 +25,44 @@ from pydantic import Field
 
 from contracts.errors import Retry, Unavailable
 from contracts.events.base import Payload
-from contracts.ports import State
-from contracts.state import amend, read
+from contracts.ports import StateStore
+from contracts.state import read_document, update_document
 from contracts.subjects import requests_key
 
 log = structlog.get_logger()
 
-PER_SLOT = 5
-SLOTS_A_SECOND = 8
-PER_SLOT_ALONE = 1
+REQUESTS_PER_SLOT = 5
+SLOTS_PER_SECOND = 8
+REQUESTS_PER_SLOT_ALONE = 1
 """While the store is away each process sends a fifth: it cannot know of the others, of which there are a few."""
-PATIENCE_S = 1.0
-PAUSE_S = 10.0
+STORE_TIMEOUT_S = 1.0
+STORE_PAUSE_S = 10.0
 """For how long the store is not asked again after it did not answer."""
-FARTHEST = 100
+MAX_SLOTS_AHEAD = 100
 """No process claims a slot that is twelve seconds ahead; a clock that was wrong may have."""
 
-INVALID = frozenset({401, 403, 429})
+INVALID_STATUSES = frozenset({401, 403, 429})
 WINDOW_MIN = 10
-MOST = 8_000
-MOST_ANSWERS = 9_500
+MAX_INVALID_REQUESTS = 8_000
+MAX_INVALID_FOR_ANSWERS = 9_500
 """Answers to people go on for longer, since nearly all of them succeed."""
 SHARE_ALONE = 5
 """While the store is away a process takes what it counts itself for a fifth of the whole."""
-FRESH_S = 5.0
+COUNT_FRESH_S = 5.0
 
-ANSWERS = ("/interactions/", "/webhooks/")
+ANSWER_PATHS = ("/interactions/", "/webhooks/")
 
 
-class Claimed(Payload):
+class ClaimedSlot(Payload):
     """The last slot that a process claimed, counted from the epoch."""
 
     slot: int
 
 
-class Slots:
+class RequestSlots:
     """This process's share of the requests; the clock tells seconds since the epoch."""
 
-    def __init__(self, state: State, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
+    def __init__(self, state: StateStore, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
         self._state = state
         self._clock = clock
         self._sleep = sleep
@@ -75,45 +75,45 @@ class Slots:
         """Wait until one more request may be sent. First come, first served."""
         async with self._lock:
             while True:
-                if self._left == 0 or not 0 <= self._mine - self._current() <= FARTHEST:
+                if self._left == 0 or not 0 <= self._mine - self._current() <= MAX_SLOTS_AHEAD:
                     self._mine, self._left = await self._claim()
                 if self._mine <= self._current():
                     self._left -= 1
                     return
-                await self._sleep(max(self._mine / SLOTS_A_SECOND - self._clock(), 0.001))
+                await self._sleep(max(self._mine / SLOTS_PER_SECOND - self._clock(), 0.001))
 
     def _current(self) -> int:
-        return int(self._clock() * SLOTS_A_SECOND)
+        return int(self._clock() * SLOTS_PER_SECOND)
 
     async def _claim(self) -> tuple[int, int]:
         """The next slot, and how many requests may be sent in it."""
-        alone = self._next(Claimed(slot=self._mine)).slot, PER_SLOT_ALONE
-        if 0 < self._alone_until - self._clock() <= PAUSE_S:
+        alone = self._next(ClaimedSlot(slot=self._mine)).slot, REQUESTS_PER_SLOT_ALONE
+        if 0 < self._alone_until - self._clock() <= STORE_PAUSE_S:
             return alone
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                return (await amend(self._state, requests_key("all"), Claimed, self._next)).slot, PER_SLOT
+            async with asyncio.timeout(STORE_TIMEOUT_S):
+                return (await update_document(self._state, requests_key("all"), ClaimedSlot, self._next)).slot, REQUESTS_PER_SLOT
         except (Unavailable, TimeoutError) as error:
             log.warning("requests to Discord are counted in this process alone", error=str(error) or type(error).__name__)
-            self._alone_until = self._clock() + PAUSE_S
+            self._alone_until = self._clock() + STORE_PAUSE_S
             return alone
 
-    def _next(self, claimed: Claimed | None) -> Claimed:
+    def _next(self, claimed: ClaimedSlot | None) -> ClaimedSlot:
         current = self._current()
         follows = current if claimed is None else claimed.slot + 1
-        return Claimed(slot=follows if current <= follows <= current + FARTHEST else current)
+        return ClaimedSlot(slot=follows if current <= follows <= current + MAX_SLOTS_AHEAD else current)
 
 
-class Refused(Payload):
+class InvalidRequests(Payload):
     """How many requests were refused, by minute since the epoch."""
 
     minutes: dict[int, int] = Field(default_factory=dict)
 
 
-class Refusals:
+class InvalidRequestCounter:
     """The refusals of all processes, known to five seconds; the clock tells seconds since the epoch."""
 
-    def __init__(self, state: State, clock: Callable[[], float]) -> None:
+    def __init__(self, state: StateStore, clock: Callable[[], float]) -> None:
         self._state = state
         self._clock = clock
         self._seen: Counter[int] = Counter()
@@ -145,72 +145,74 @@ class Refusals:
         """Tell the other processes of ours, and learn of theirs."""
         sent, self._unsent = self._unsent, Counter()
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(STORE_TIMEOUT_S):
                 key = requests_key("invalid")
                 stored = await (
-                    amend(self._state, key, Refused, lambda old: self._with(old, sent)) if sent else read(self._state, key, Refused)
+                    update_document(self._state, key, InvalidRequests, lambda old: self._with(old, sent))
+                    if sent
+                    else read_document(self._state, key, InvalidRequests)
                 )
         except (Unavailable, TimeoutError) as error:
             log.warning("refusals by Discord are counted in this process alone", error=str(error) or type(error).__name__)
             self._unsent.update(sent)
-            self._alone, self._fresh_until = True, self._clock() + PAUSE_S
+            self._alone, self._fresh_until = True, self._clock() + STORE_PAUSE_S
         else:
             self._seen = Counter(self._recent(stored))
-            self._alone, self._fresh_until = False, self._clock() + FRESH_S
-        self._unsent = Counter(self._recent(Refused(minutes=dict(self._unsent))))
+            self._alone, self._fresh_until = False, self._clock() + COUNT_FRESH_S
+        self._unsent = Counter(self._recent(InvalidRequests(minutes=dict(self._unsent))))
 
-    def _with(self, stored: Refused | None, sent: Counter[int]) -> Refused:
-        return Refused(minutes=dict(Counter(self._recent(stored)) + sent))
+    def _with(self, stored: InvalidRequests | None, sent: Counter[int]) -> InvalidRequests:
+        return InvalidRequests(minutes=dict(Counter(self._recent(stored)) + sent))
 
-    def _recent(self, stored: Refused | None) -> dict[int, int]:
+    def _recent(self, stored: InvalidRequests | None) -> dict[int, int]:
         oldest = self._minute() - WINDOW_MIN
         return {minute: count for minute, count in stored.minutes.items() if minute >= oldest} if stored else {}
 
     def _is_fresh(self) -> bool:
         """Whether the store was asked of late; a clock that was set back does not keep that so."""
-        return 0 < self._fresh_until - self._clock() <= PAUSE_S
+        return 0 < self._fresh_until - self._clock() <= STORE_PAUSE_S
 
     def _minute(self) -> int:
         return int(self._clock() // 60)
 
 
-class Held(Retry, aiohttp.ClientConnectionError):
+class RequestsPaused(Retry, aiohttp.ClientConnectionError):
     """Too much was refused: nothing is sent for now. To whoever knows only aiohttp, Discord cannot be reached."""
 
 
-class Budget:
+class RequestBudget:
     """What this process may still ask of Discord. The clock tells seconds since the epoch, so that all processes agree."""
 
     def __init__(
         self,
-        state: State,
+        state: StateStore,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._slots = Slots(state, clock, sleep)
-        self._refusals = Refusals(state, clock)
+        self._slots = RequestSlots(state, clock, sleep)
+        self._refusals = InvalidRequestCounter(state, clock)
 
     async def admit(self, url: str) -> None:
         """Wait for this request's turn. Answers to people need none, since Discord does not count them. Raises Held."""
         path = _path(url)
         if path is None:
             return
-        answers = path.startswith(ANSWERS)
-        wait = await self._refusals.wait(MOST_ANSWERS if answers else MOST)
+        answers = path.startswith(ANSWER_PATHS)
+        wait = await self._refusals.wait(MAX_INVALID_FOR_ANSWERS if answers else MAX_INVALID_REQUESTS)
         if wait:
             log.error("Discord refused so much that it may ban this address: nothing is sent for now", seconds=round(wait))
-            raise Held("Discord refused too many requests of late", after=wait)
+            raise RequestsPaused("Discord refused too many requests of late", after=wait)
         if not answers:
             await self._slots.turn()
 
-    async def told(self, url: str, status: int, *, shared: bool = False) -> None:
+    async def record_response(self, url: str, status: int, *, shared: bool = False) -> None:
         """Note how Discord answered. A limit that is `shared` with other bots is not held against this one."""
-        if status in INVALID and not shared and _path(url) is not None:
+        if status in INVALID_STATUSES and not shared and _path(url) is not None:
             await self._refusals.add()
 
 
-def limiting(budget: Budget) -> aiohttp.TraceConfig:
+def build_trace_config(budget: RequestBudget) -> aiohttp.TraceConfig:
     """The tracing that keeps a session of aiohttp within the budget."""
 
     async def start(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestStartParams) -> None:
@@ -218,7 +220,7 @@ def limiting(budget: Budget) -> aiohttp.TraceConfig:
 
     async def end(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestEndParams) -> None:
         response = params.response
-        await budget.told(str(params.url), response.status, shared=response.headers.get("X-RateLimit-Scope") == "shared")
+        await budget.record_response(str(params.url), response.status, shared=response.headers.get("X-RateLimit-Scope") == "shared")
 
     tracing = aiohttp.TraceConfig()
     tracing.on_request_start.append(start)
@@ -227,10 +229,10 @@ def limiting(budget: Budget) -> aiohttp.TraceConfig:
     return tracing
 
 
-def limit(client: HTTPClient, budget: Budget) -> None:
+def limit_client(client: HTTPClient, budget: RequestBudget) -> None:
     """Keep a logged-in client of disnake within the budget."""
     session: aiohttp.ClientSession = client._HTTPClient__session  # type: ignore[attr-defined]
-    session.trace_configs.append(limiting(budget))
+    session.trace_configs.append(build_trace_config(budget))
 
 
 def _path(url: str) -> str | None:

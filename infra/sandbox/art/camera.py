@@ -16,18 +16,18 @@ from contracts.events import Quad
 from infra.sandbox.art.canvas import Array
 
 Pixels = NDArray[np.uint8]
-WHOLE: Quad = (0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0)
+WHOLE_PICTURE: Quad = (0.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0)
 """The outline of a picture that is nothing but the piece."""
 
-NEAR = 0.05
+NEAR_PLANE = 0.05
 """What is nearer to the camera than this cannot be told from what is behind it."""
 
-ROUNDS = 12
+LENS_ITERATIONS = 12
 """Steps after which the way back through a lens is exact."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class ArtPicture:
     """A picture with a piece of map art in it: where it lies, and the JPEG quality that it is saved with (None: PNG)."""
 
     image: Image.Image
@@ -64,7 +64,7 @@ class Camera:
         local = (np.asarray(points, np.float64) - self.place) @ self.turned.T
         straight = local[:, :2] / local[:, 2:]
         bent = straight.copy()
-        for _ in range(ROUNDS):
+        for _ in range(LENS_ITERATIONS):
             bent = straight / (1 + self.bend * (bent**2).sum(1, keepdims=True))
         middle = np.array([self.width / 2, self.height / 2])
         return np.asarray(bent * self.focal + middle, np.float32)
@@ -76,7 +76,7 @@ class Camera:
         return x0, y0, x1, y1, x2, y2, x3, y3
 
 
-def looking(place: Any, at: Any, *, size: tuple[int, int], focal: float, roll: float = 0.0, bend: float = 0.0) -> Camera:
+def look_at(place: Any, at: Any, *, size: tuple[int, int], focal: float, roll: float = 0.0, bend: float = 0.0) -> Camera:
     """A camera at a place that looks at a point, turned by `roll` degrees clockwise around its own axis."""
     ahead = np.asarray(at, float) - np.asarray(place, float)
     ahead /= np.linalg.norm(ahead)
@@ -89,7 +89,7 @@ def looking(place: Any, at: Any, *, size: tuple[int, int], focal: float, roll: f
 
 
 @dataclass(slots=True)
-class View:
+class CameraView:
     """What a camera sees so far: colours (h, w, 3), and how far away each pixel is."""
 
     camera: Camera
@@ -97,7 +97,7 @@ class View:
     depth: Array
 
     @classmethod
-    def onto(cls, camera: Camera, backdrop: Pixels) -> "View":
+    def onto(cls, camera: Camera, backdrop: Pixels) -> "CameraView":
         """Nothing yet but what is far behind."""
         return cls(camera, backdrop.copy(), np.full(backdrop.shape[:2], np.inf, np.float32))
 
@@ -127,7 +127,7 @@ class View:
     def _within(self, corners: Array) -> tuple[slice, slice]:
         """The part of the picture that a flat thing can be in: all of it where it reaches behind the camera."""
         camera = self.camera
-        if camera.bend or ((corners - camera.place) @ camera.turned[2] < NEAR).any():
+        if camera.bend or ((corners - camera.place) @ camera.turned[2] < NEAR_PLANE).any():
             return slice(None), slice(None)
         seen = camera.seen(corners)
         low, high = np.maximum(np.floor(seen.min(0)) - 1, 0), np.maximum(np.ceil(seen.max(0)) + 2, 0)

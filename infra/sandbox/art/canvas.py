@@ -15,18 +15,18 @@ Rng = np.random.Generator
 
 Style = Literal["flat", "staircase"]
 
-MULTIPLIERS: dict[Style, tuple[int, ...]] = {"flat": (220,), "staircase": (180, 220, 255)}
+SHADE_MULTIPLIERS: dict[Style, tuple[int, ...]] = {"flat": (220,), "staircase": (180, 220, 255)}
 """Shades that survival players can build: one on level ground, three when blocks go up and down."""
 
 
-def grid(width: int, height: int) -> tuple[Array, Array]:
+def pixel_grid(width: int, height: int) -> tuple[Array, Array]:
     """Pixel coordinates x and y, each (height, width), with the shorter side spanning -1 to 1 and the centre at 0."""
     unit = min(width, height) / 2
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     return (x - width / 2 + 0.5) / unit, (y - height / 2 + 0.5) / unit
 
 
-def noise(rng: Rng, width: int, height: int, *, cells: int = 4, octaves: int = 4) -> Array:
+def fractal_noise(rng: Rng, width: int, height: int, *, cells: int = 4, octaves: int = 4) -> Array:
     """Smooth fractal noise in 0 to 1, (height, width); the coarsest octave has about `cells` bumps on the shorter side."""
     total = np.zeros((height, width), np.float32)
     unit = min(width, height)
@@ -35,16 +35,16 @@ def noise(rng: Rng, width: int, height: int, *, cells: int = 4, octaves: int = 4
         lattice = rng.random((max(2, height * bumps // unit), max(2, width * bumps // unit)), np.float32)
         layer = Image.fromarray(lattice).resize((width, height), Image.Resampling.BICUBIC)
         total += np.asarray(layer, np.float32) / 2**octave
-    return normalised(total)
+    return normalise(total)
 
 
-def normalised(field: Array) -> Array:
+def normalise(field: Array) -> Array:
     """A field stretched to 0 to 1."""
     low, high = float(field.min()), float(field.max())
     return (field - low) / max(high - low, 1e-9)
 
 
-def scheme(rng: Rng, count: int, *, dark: float = 0.15, light: float = 0.95) -> Array:
+def colour_scheme(rng: Rng, count: int, *, dark: float = 0.15, light: float = 0.95) -> Array:
     """`count` colours that go together, (count, 3) in 0 to 1, from dark to light: one, two or three hues apart or a short arc."""
     base = rng.random()
     offsets = ((0.0, 0.08, -0.08), (0.0, 0.5, 0.05), (0.0, 1 / 3, 2 / 3), (0.0, 0.15, 0.3))[rng.integers(4)]
@@ -53,7 +53,7 @@ def scheme(rng: Rng, count: int, *, dark: float = 0.15, light: float = 0.95) -> 
     return np.array([colorsys.hsv_to_rgb(hue % 1, saturation, value) for hue, saturation, value in picks], np.float32)
 
 
-def shade(field: Array, colours: Array) -> Array:
+def apply_gradient(field: Array, colours: Array) -> Array:
     """Colour a field of values in 0 to 1 by blending along `colours`: (h, w) to (h, w, 3)."""
     position = np.clip(field, 0, 1) * (len(colours) - 1)
     low = np.minimum(position.astype(np.intp), len(colours) - 2)
@@ -62,37 +62,37 @@ def shade(field: Array, colours: Array) -> Array:
     return blended
 
 
-def shuffled(rng: Rng, colours: Array) -> Array:
+def shuffle_colours(rng: Rng, colours: Array) -> Array:
     """The same colours in a random order."""
     return colours[rng.permutation(len(colours))]
 
 
-def rgb(colour: Array) -> tuple[int, int, int]:
+def to_rgb(colour: Array) -> tuple[int, int, int]:
     """One colour as Pillow's drawing functions take it."""
     red, green, blue = (round(255 * float(part)) for part in np.clip(colour, 0, 1))
     return red, green, blue
 
 
-def image_of(pixels: Array) -> Image.Image:
+def to_image(pixels: Array) -> Image.Image:
     """An (h, w, 3) array in 0 to 1 as a picture."""
     return Image.fromarray((np.clip(pixels, 0, 1) * 255).round().astype(np.uint8))
 
 
-def pixels_of(image: Image.Image) -> Array:
+def to_pixels(image: Image.Image) -> Array:
     """A picture as an (h, w, 3) array in 0 to 1."""
     return np.asarray(image, np.float32) / np.float32(255)
 
 
 @cache
-def colours(style: Style) -> NDArray[np.uint8]:
+def map_colours(style: Style) -> NDArray[np.uint8]:
     """The colours of a style as an (n, 3) array of sRGB: 61 flat ones or 183 staircase ones."""
     base = np.array(json.loads(files(__package__).joinpath("palette.json").read_text("utf-8"))["base"], np.uint16)
-    return np.concatenate([base * multiplier // 255 for multiplier in MULTIPLIERS[style]]).astype(np.uint8)
+    return np.concatenate([base * multiplier // 255 for multiplier in SHADE_MULTIPLIERS[style]]).astype(np.uint8)
 
 
 def quantise(image: Image.Image, style: Style, *, dither: bool) -> Image.Image:
     """An RGB picture in map colours alone, with Floyd-Steinberg dithering or the nearest colour for each pixel."""
-    table = colours(style)
+    table = map_colours(style)
     padding = np.repeat(table[:1], 256 - len(table), axis=0)  # an unfilled entry would be black, which no map can show
     palette = Image.new("P", (1, 1))
     palette.putpalette(np.concatenate([table, padding]).tobytes())

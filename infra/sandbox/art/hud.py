@@ -5,24 +5,24 @@ from PIL import Image, ImageDraw, ImageFont
 
 from infra.sandbox.art.canvas import Rng
 
-NAMES = ("Alex", "Steve", "Noor", "Kai", "Efe", "Sunny", "Zuri", "Ari", "Makena", "xX_Builder_Xx")
-LINES = (
+PLAYER_NAMES = ("Alex", "Steve", "Noor", "Kai", "Efe", "Sunny", "Zuri", "Ari", "Makena", "xX_Builder_Xx")
+CHAT_LINES = (
     "who made this one?", "gg", "that took me 3 weeks", "selling maps at spawn", "/home", "brb", "nice wall", "need more carpet",
     "joined the game", "left the game", "has made the advancement [Cartographer]", "lol", "anyone got glow ink?", "where is this",
 )  # fmt: skip
 SYLLABLES = ("ka", "to", "mi", "ra", "sel", "no", "vi", "den", "lu", "pa", "gro", "shi")
-HEART = ("0110110", "1111111", "1111111", "0111110", "0011100", "0001000")
+HEART_BITMAP = ("0110110", "1111111", "1111111", "0111110", "0011100", "0001000")
 
 
-def scale_of(rng: Rng, height: int) -> int:
+def choose_scale(rng: Rng, height: int) -> int:
     """The size of the interface in pixels of the screen: what the game chooses by itself, or one less."""
     most = max(1, height // 240)
     return max(1, most - int(rng.integers(0, 2)))
 
 
-def drawn_on(screen: Image.Image, rng: Rng, *, chat: bool, figures: bool, hand: bool) -> Image.Image:
+def draw_hud(screen: Image.Image, rng: Rng, *, chat: bool, figures: bool, hand: bool) -> Image.Image:
     """The screen with the interface over it."""
-    unit = scale_of(rng, screen.height)
+    unit = choose_scale(rng, screen.height)
     layer = Image.new("RGBA", (screen.width // unit, screen.height // unit), (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)
     if hand:
@@ -63,7 +63,8 @@ def _bars(draw: ImageDraw.ImageDraw, rng: Rng, width: int, height: int) -> None:
 def _shape(draw: ImageDraw.ImageDraw, left: int, top: int, colour: tuple[int, ...]) -> None:
     draw.rectangle((left, top, left + 8, top + 8), fill=(0, 0, 0, 110))
     draw.point(
-        [(left + 1 + x, top + 1 + y) for y, row in enumerate(HEART) for x, pixel in enumerate(row) if pixel == "1"], fill=colour
+        [(left + 1 + x, top + 1 + y) for y, row in enumerate(HEART_BITMAP) for x, pixel in enumerate(row) if pixel == "1"],
+        fill=colour,
     )
 
 
@@ -91,10 +92,10 @@ def _text(layer: Image.Image, place: tuple[int, int], text: str, colour: tuple[i
     draw.text(place, text, fill=colour, font=font)
 
 
-def said(rng: Rng) -> str:
+def make_chat_line(rng: Rng) -> str:
     """A line of a chat."""
     if rng.random() < 0.6:
-        return LINES[int(rng.integers(len(LINES)))]
+        return CHAT_LINES[int(rng.integers(len(CHAT_LINES)))]
     words = [
         "".join(SYLLABLES[at] for at in rng.integers(0, len(SYLLABLES), rng.integers(1, 4))) for _ in range(rng.integers(2, 7))
     ]
@@ -107,8 +108,8 @@ def _chat(layer: Image.Image, rng: Rng) -> None:
     top = layer.height - 40 - lines * 9
     layer.alpha_composite(back, (0, max(0, top)))
     for line in range(lines):
-        name = NAMES[int(rng.integers(len(NAMES)))]
-        _text(layer, (4, top + line * 9 - 1), f"<{name}> {said(rng)}", (255, 255, 255, 255))
+        name = PLAYER_NAMES[int(rng.integers(len(PLAYER_NAMES)))]
+        _text(layer, (4, top + line * 9 - 1), f"<{name}> {make_chat_line(rng)}", (255, 255, 255, 255))
 
 
 def _figures(layer: Image.Image, rng: Rng) -> None:

@@ -12,21 +12,21 @@ import numpy as np
 from PIL import Image
 
 from infra.sandbox.art import hud
-from infra.sandbox.art.camera import Camera, Pixels, Scene, View, looking
-from infra.sandbox.art.canvas import Array, Rng, noise
-from infra.sandbox.art.generate import MAP
-from infra.sandbox.art.textures import SIDE, block, grass, laid
+from infra.sandbox.art.camera import ArtPicture, Camera, CameraView, Pixels, look_at
+from infra.sandbox.art.canvas import Array, Rng, fractal_noise
+from infra.sandbox.art.generate import MAP_PX
+from infra.sandbox.art.textures import TEXTURE_PX, grass, lay_blocks, random_block
 
-SCREENS = ((1920, 1080), (1920, 1080), (1280, 720), (1366, 768), (1600, 900), (1536, 864), (1920, 1200), (1024, 768))
-YAW, LIFT = (10, 24, 35), (6, 12, 20)
+SCREEN_SIZES_PX = ((1920, 1080), (1920, 1080), (1280, 720), (1366, 768), (1600, 900), (1536, 864), (1920, 1200), (1024, 768))
+SCREENSHOT_YAW_DEG, SCREENSHOT_PITCH_DEG = (10, 24, 35), (6, 12, 20)
 """The most degrees to the side and up or down, by severity."""
-FILLED = ((0.45, 0.92), (0.28, 0.7), (0.14, 0.45))
+SCREEN_SHARES = ((0.45, 0.92), (0.28, 0.7), (0.14, 0.45))
 """How much of the screen's height or width the piece takes, by severity."""
-AROUND = 12
+WALL_MARGIN_BLOCKS = 12
 """Blocks of wall to each side of a piece."""
-EYES = 1.62
-THICK = 1 / 16
-WOOD = (162, 130, 78)
+EYE_HEIGHT_BLOCKS = 1.62
+FRAME_DEPTH_BLOCKS = 1 / 16
+FRAME_COLOUR = (162, 130, 78)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,41 +41,47 @@ class _Build:
     def corners(self) -> Array:
         """Clockwise from the top left, the piece's middle being the origin; maps hang a little before the wall."""
         x, y = self.width / 2, self.height / 2
-        return np.array([(-x, y, THICK), (x, y, THICK), (x, -y, THICK), (-x, -y, THICK)], np.float32)
+        return np.array(
+            [(-x, y, FRAME_DEPTH_BLOCKS), (x, y, FRAME_DEPTH_BLOCKS), (x, -y, FRAME_DEPTH_BLOCKS), (-x, -y, FRAME_DEPTH_BLOCKS)],
+            np.float32,
+        )
 
 
-def screenshot(piece: Image.Image, rng: Rng, severity: int, *, beside: Sequence[Image.Image] = ()) -> Scene:
+def take_screenshot(piece: Image.Image, rng: Rng, severity: int, *, beside: Sequence[Image.Image] = ()) -> ArtPicture:
     """A picture of the game in which the piece hangs on a wall. `severity` 1 to 3: from near and straight to far and askew.
 
     A piece of 128 pixels a map is what the game shows; others are taken for as many maps as that makes. `beside` are pieces that
     hang next to it.
     """
-    build = _Build(max(1, round(piece.width / MAP)), max(1, round(piece.height / MAP)), float(rng.integers(0, 4)))
+    build = _Build(max(1, round(piece.width / MAP_PX)), max(1, round(piece.height / MAP_PX)), float(rng.integers(0, 4)))
     camera = _camera(rng, severity, build)
     light = rng.uniform(0.95, 1.0) if rng.random() < 0.6 else rng.uniform((0.7, 0.45, 0.28)[severity - 1], 0.95)
     glowing = rng.random() < 0.25
-    view = View.onto(camera, _sky(rng, camera, light))
+    view = CameraView.onto(camera, _sky(rng, camera, light))
     _surroundings(view, rng, build, light)
     _frames(view, rng, build, piece, beside, 1.0 if glowing else light)
     pixels = _through_the_air(view, rng, severity)
     place = camera.outline(build.corners)
     image = Image.fromarray(pixels)
     if rng.random() < 0.65:
-        image = hud.drawn_on(image, rng, chat=rng.random() < 0.35, figures=rng.random() < 0.06 * severity, hand=rng.random() < 0.6)
-    return _saved(Scene(image, place), rng, severity)
+        image = hud.draw_hud(image, rng, chat=rng.random() < 0.35, figures=rng.random() < 0.06 * severity, hand=rng.random() < 0.6)
+    return _saved(ArtPicture(image, place), rng, severity)
 
 
 def _camera(rng: Rng, severity: int, build: _Build) -> Camera:
-    width, height = SCREENS[int(rng.integers(len(SCREENS)))]
+    width, height = SCREEN_SIZES_PX[int(rng.integers(len(SCREEN_SIZES_PX)))]
     focal = height / 2 / np.tan(np.radians(rng.choice([70, 70, 70, 60, 80, 90, 50, 30])) / 2)
-    filled = rng.uniform(*FILLED[severity - 1])
+    filled = rng.uniform(*SCREEN_SHARES[severity - 1])
     distance = max(build.height * focal / (height * filled), build.width * focal / (width * filled))
-    yaw, lift = np.radians(rng.uniform(-1, 1) * YAW[severity - 1]), np.radians(rng.uniform(-1, 1) * LIFT[severity - 1])
+    yaw, lift = (
+        np.radians(rng.uniform(-1, 1) * SCREENSHOT_YAW_DEG[severity - 1]),
+        np.radians(rng.uniform(-1, 1) * SCREENSHOT_PITCH_DEG[severity - 1]),
+    )
     away = np.array([np.sin(yaw) * np.cos(lift), np.sin(lift), np.cos(yaw) * np.cos(lift)]) * distance
-    away[1] = max(away[1], EYES - build.floor - build.height / 2)
+    away[1] = max(away[1], EYE_HEIGHT_BLOCKS - build.floor - build.height / 2)
     slack = (0.04, 0.12, 0.3)[severity - 1] * distance * np.array([width, height]) / focal / 2
     at = np.array([*(rng.uniform(-1, 1, 2) * slack), 0.0])
-    return looking(away, at, size=(width, height), focal=float(focal))
+    return look_at(away, at, size=(width, height), focal=float(focal))
 
 
 def _sky(rng: Rng, camera: Camera, light: float) -> Pixels:
@@ -88,35 +94,42 @@ def _sky(rng: Rng, camera: Camera, light: float) -> Pixels:
 def _lit(pixels: Pixels, rng: Rng, light: float, shade: float) -> Pixels:
     """A wall in the light of lamps: a smooth pattern, a little warm where it is dark."""
     height, width = pixels.shape[:2]
-    lamps = noise(rng, max(2, width // SIDE), max(2, height // SIDE), cells=2, octaves=2)
+    lamps = fractal_noise(rng, max(2, width // TEXTURE_PX), max(2, height // TEXTURE_PX), cells=2, octaves=2)
     field = cv2.resize(lamps, (width, height), interpolation=cv2.INTER_LINEAR)
     level = (light * shade * (1 - (1 - light) * 0.8 * field))[..., None]
     warm = np.array([1.0, 1 - 0.1 * (1 - light), 1 - 0.25 * (1 - light)])
     return np.asarray(np.clip(pixels * level * warm, 0, 255), np.uint8)
 
 
-def _surroundings(view: View, rng: Rng, build: _Build, light: float) -> None:
+def _surroundings(view: CameraView, rng: Rng, build: _Build, light: float) -> None:
     """The wall, the floor and at times a wall to the side."""
-    texture = block(rng)
-    columns, above = build.width + 2 * AROUND, int(rng.integers(1, 7))
+    texture = random_block(rng)
+    columns, above = build.width + 2 * WALL_MARGIN_BLOCKS, int(rng.integers(1, 7))
     rows = int(build.floor) + build.height + above
-    wall = laid(rng, columns, rows, texture)
-    small = view.camera.focal / float(np.linalg.norm(view.camera.place)) / SIDE
+    wall = lay_blocks(rng, columns, rows, texture)
+    small = view.camera.focal / float(np.linalg.norm(view.camera.place)) / TEXTURE_PX
     if small < 1:  # blocks, unlike maps, are drawn from smaller copies of their textures when they are far away
         level = 2 ** int(np.ceil(-np.log2(max(small, 0.13))))
         wall = np.asarray(cv2.resize(wall, None, fx=1 / level, fy=1 / level, interpolation=cv2.INTER_AREA), np.uint8)
-    left, top, bottom = -build.width / 2 - AROUND, build.height / 2 + above, -build.height / 2 - build.floor
+    left, top, bottom = -build.width / 2 - WALL_MARGIN_BLOCKS, build.height / 2 + above, -build.height / 2 - build.floor
     if rng.random() < 0.25:
-        edging = laid(rng, build.width + 2, build.height + 2, block(rng), accents=0)
-        _paste(wall, edging, (AROUND - 1) / columns, (above - 1) / rows, (build.width + 2) / columns, (build.height + 2) / rows)
+        edging = lay_blocks(rng, build.width + 2, build.height + 2, random_block(rng), accents=0)
+        _paste(
+            wall,
+            edging,
+            (WALL_MARGIN_BLOCKS - 1) / columns,
+            (above - 1) / rows,
+            (build.width + 2) / columns,
+            (build.height + 2) / rows,
+        )
     view.hang(_lit(wall, rng, light, 0.8), (left, top, 0), (columns, 0, 0), (0, bottom - top, 0))
     deep = 24
-    ground = laid(rng, columns, deep, grass(rng) if rng.random() < 0.3 else block(rng), accents=0.3)
+    ground = lay_blocks(rng, columns, deep, grass(rng) if rng.random() < 0.3 else random_block(rng), accents=0.3)
     view.hang(_lit(ground, rng, light, 1.0), (left, bottom, 0), (columns, 0, 0), (0, 0, deep))
     if rng.random() < 0.35:
         way = int(rng.choice([-1, 1]))
         side = way * max(build.width / 2 + int(rng.integers(1, 5)), way * float(view.camera.place[0]) + 1)
-        view.hang(_lit(laid(rng, deep, rows, texture), rng, light, 0.6), (side, top, 0), (0, 0, deep), (0, bottom - top, 0))
+        view.hang(_lit(lay_blocks(rng, deep, rows, texture), rng, light, 0.6), (side, top, 0), (0, 0, deep), (0, bottom - top, 0))
 
 
 def _paste(wall: Pixels, picture: Pixels, x: float, y: float, width: float, height: float) -> None:
@@ -126,7 +139,7 @@ def _paste(wall: Pixels, picture: Pixels, x: float, y: float, width: float, heig
     wall[top : top + size[1], left : left + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST)
 
 
-def _frames(view: View, rng: Rng, build: _Build, piece: Image.Image, beside: Sequence[Image.Image], light: float) -> None:
+def _frames(view: CameraView, rng: Rng, build: _Build, piece: Image.Image, beside: Sequence[Image.Image], light: float) -> None:
     """The maps in their frames: as a rule edge to edge, at times with the frames' wood around each."""
     bordered = rng.random() < 0.15
     corner = build.corners[0]
@@ -134,31 +147,31 @@ def _frames(view: View, rng: Rng, build: _Build, piece: Image.Image, beside: Seq
     edge = {-1: corner[0], 1: -corner[0]}
     for other in beside:
         way = int(rng.choice([-1, 1]))
-        width, height = max(1, round(other.width / MAP)), max(1, round(other.height / MAP))
+        width, height = max(1, round(other.width / MAP_PX)), max(1, round(other.height / MAP_PX))
         gap = int(rng.choice([0, 1, 1, 2, 3]))
         left = edge[way] + gap if way > 0 else edge[way] - gap - width
         edge[way] += way * (gap + width)
         top = corner[1] + int(rng.integers(-1, 2))
-        _hang_maps(view, other, width, height, np.array([left, top, THICK]), light, bordered)
+        _hang_maps(view, other, width, height, np.array([left, top, FRAME_DEPTH_BLOCKS]), light, bordered)
 
 
-def _hang_maps(view: View, piece: Image.Image, width: int, height: int, corner: Array, light: float, bordered: bool) -> None:
-    maps = np.asarray(piece.convert("RGB").resize((width * MAP, height * MAP), Image.Resampling.NEAREST)).copy()
+def _hang_maps(view: CameraView, piece: Image.Image, width: int, height: int, corner: Array, light: float, bordered: bool) -> None:
+    maps = np.asarray(piece.convert("RGB").resize((width * MAP_PX, height * MAP_PX), Image.Resampling.NEAREST)).copy()
     if bordered:
-        thin = MAP // SIDE // 2
+        thin = MAP_PX // TEXTURE_PX // 2
         for number in range(width + 1):
-            maps[:, max(0, number * MAP - thin) : number * MAP + thin] = WOOD
+            maps[:, max(0, number * MAP_PX - thin) : number * MAP_PX + thin] = FRAME_COLOUR
         for number in range(height + 1):
-            maps[max(0, number * MAP - thin) : number * MAP + thin] = WOOD
+            maps[max(0, number * MAP_PX - thin) : number * MAP_PX + thin] = FRAME_COLOUR
     x, y, _ = corner
     view.hang((maps * light).astype(np.uint8), corner, (width, 0, 0), (0, -height, 0))
-    wood = np.full((SIDE, SIDE, 3), np.array(WOOD) * light * 0.6, np.uint8)
+    wood = np.full((TEXTURE_PX, TEXTURE_PX, 3), np.array(FRAME_COLOUR) * light * 0.6, np.uint8)
     for start, along in (((x, y, 0), (0, -height, 0)), ((x + width, y, 0), (0, -height, 0)),
                          ((x, y, 0), (width, 0, 0)), ((x, y - height, 0), (width, 0, 0))):  # fmt: skip
-        view.hang(wood, start, (0, 0, THICK), along)
+        view.hang(wood, start, (0, 0, FRAME_DEPTH_BLOCKS), along)
 
 
-def _through_the_air(view: View, rng: Rng, severity: int) -> Pixels:
+def _through_the_air(view: CameraView, rng: Rng, severity: int) -> Pixels:
     """Fog that thickens with distance, the darker edges of the game's own vignette, the screen's brightness, at times smoothing."""
     pixels = view.pixels.astype(np.float32)
     if rng.random() < 0.12 * severity:
@@ -175,7 +188,7 @@ def _through_the_air(view: View, rng: Rng, severity: int) -> Pixels:
     return seen
 
 
-def _saved(scene: Scene, rng: Rng, severity: int) -> Scene:
+def _saved(scene: ArtPicture, rng: Rng, severity: int) -> ArtPicture:
     """Cut out around the piece at times, made smaller at times, as PNG or JPEG."""
     image, place = scene.image, np.array(scene.place).reshape(4, 2) * scene.image.size
     if rng.random() < 0.2:
@@ -192,4 +205,4 @@ def _saved(scene: Scene, rng: Rng, severity: int) -> Scene:
     fractions = (place / image.size).ravel()
     x0, y0, x1, y1, x2, y2, x3, y3 = (float(each) for each in fractions)
     quality = None if rng.random() < 0.5 else int(rng.integers((85, 75, 60)[severity - 1], 96))
-    return Scene(image, (x0, y0, x1, y1, x2, y2, x3, y3), quality)
+    return ArtPicture(image, (x0, y0, x1, y1, x2, y2, x3, y3), quality)

@@ -8,37 +8,37 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from infra.sandbox.art.camera import Camera, Pixels, Scene, View, looking
-from infra.sandbox.art.canvas import Array, Rng, noise
-from infra.sandbox.art.hud import said
-from infra.sandbox.art.ingame import screenshot
+from infra.sandbox.art.camera import ArtPicture, Camera, CameraView, Pixels, look_at
+from infra.sandbox.art.canvas import Array, Rng, fractal_noise
+from infra.sandbox.art.hud import make_chat_line
+from infra.sandbox.art.ingame import take_screenshot
 
-SENSORS = ((1600, 1200), (1280, 960), (1200, 1600), (1440, 1080), (1600, 1200), (960, 1280))
-YAW, LIFT, ROLL = (9, 20, 32), (6, 14, 22), (3, 7, 14)
-QUALITY = ((65, 81), (50, 71), (40, 56))
-SCREENS = ((1920, 1080), (1920, 1080), (2560, 1440), (1366, 768), (1920, 1200))
-WIDE = 0.6
+SENSOR_SIZES_PX = ((1600, 1200), (1280, 960), (1200, 1600), (1440, 1080), (1600, 1200), (960, 1280))
+PHOTO_YAW_DEG, PHOTO_PITCH_DEG, PHOTO_ROLL_DEG = (9, 20, 32), (6, 14, 22), (3, 7, 14)
+PHOTO_QUALITIES = ((65, 81), (50, 71), (40, 56))
+MONITOR_SIZES_PX = ((1920, 1080), (1920, 1080), (2560, 1440), (1366, 768), (1920, 1200))
+MONITOR_WIDTH_M = 0.6
 """Metres from one side of a monitor to the other."""
-DESK = -1.5
+DESK_HEIGHT = -1.5
 """Where the table is, in half heights of the monitor above its middle."""
-GROUNDS = ((54, 57, 63), (49, 51, 56), (32, 34, 37), (255, 255, 255), (245, 245, 245), (24, 24, 24), (30, 30, 46))
+WINDOW_COLOURS = ((54, 57, 63), (49, 51, 56), (32, 34, 37), (255, 255, 255), (245, 245, 245), (24, 24, 24), (30, 30, 46))
 
 
-def photo(piece: Image.Image, rng: Rng, severity: int) -> Scene:
+def take_photo(piece: Image.Image, rng: Rng, severity: int) -> ArtPicture:
     """A photograph of a monitor with the piece on it, in the game or in a window. `severity` 1 to 3."""
-    shown = screenshot(piece, rng, 1) if rng.random() < 0.4 else _window(piece, rng)
+    shown = take_screenshot(piece, rng, 1) if rng.random() < 0.4 else _window(piece, rng)
     screen = _filled(shown, rng)
     camera, corners = _camera(rng, severity, screen)
     place = camera.outline(corners)
     pixels = _taken(camera, np.asarray(screen.image), rng, severity)
-    low, high = QUALITY[severity - 1]
-    return Scene(Image.fromarray(pixels), place, int(rng.integers(low, high)))
+    low, high = PHOTO_QUALITIES[severity - 1]
+    return ArtPicture(Image.fromarray(pixels), place, int(rng.integers(low, high)))
 
 
-def _window(piece: Image.Image, rng: Rng) -> Scene:
+def _window(piece: Image.Image, rng: Rng) -> ArtPicture:
     """A chat or a viewer with the piece in it."""
-    width, height = SCREENS[int(rng.integers(len(SCREENS)))]
-    ground = GROUNDS[int(rng.integers(len(GROUNDS)))]
+    width, height = MONITOR_SIZES_PX[int(rng.integers(len(MONITOR_SIZES_PX)))]
+    ground = WINDOW_COLOURS[int(rng.integers(len(WINDOW_COLOURS)))]
     ink = (30, 30, 30) if sum(ground) > 380 else (220, 221, 222)
     screen = Image.new("RGB", (width, height), ground)
     draw = ImageDraw.Draw(screen)
@@ -49,7 +49,7 @@ def _window(piece: Image.Image, rng: Rng) -> Scene:
     for start, end, step in ((12, side, 30), (side + 20, width, 40)):
         for line in range(height // 16, height - 40, height // step):
             if rng.random() < 0.55 and end - start > 60:
-                draw.text((start, line), said(rng)[: int((end - start) / (height / 100))], fill=ink, font=font)
+                draw.text((start, line), make_chat_line(rng)[: int((end - start) / (height / 100))], fill=ink, font=font)
     filled = rng.uniform(0.4, 0.88)
     factor = min((width - side) * filled / piece.width, height * filled / piece.height)
     if rng.random() < 0.4 and factor > 1:
@@ -60,12 +60,12 @@ def _window(piece: Image.Image, rng: Rng) -> Scene:
     y = height // 24 + int(rng.uniform(0, 1) * max(1, height - height // 24 - size[1]))
     screen.paste(big, (x, y))
     left, top, right, bottom = x / width, y / height, (x + size[0]) / width, (y + size[1]) / height
-    return Scene(screen, (left, top, right, top, right, bottom, left, bottom))
+    return ArtPicture(screen, (left, top, right, top, right, bottom, left, bottom))
 
 
-def _filled(shown: Scene, rng: Rng) -> Scene:
+def _filled(shown: ArtPicture, rng: Rng) -> ArtPicture:
     """The picture as large as a monitor; what was cut out of a screenshot is shown with black around it."""
-    width, height = SCREENS[int(rng.integers(len(SCREENS)))]
+    width, height = MONITOR_SIZES_PX[int(rng.integers(len(MONITOR_SIZES_PX)))]
     factor = min(width / shown.image.width, height / shown.image.height)
     size = round(shown.image.width * factor), round(shown.image.height * factor)
     left, top = (width - size[0]) // 2, (height - size[1]) // 2
@@ -73,35 +73,35 @@ def _filled(shown: Scene, rng: Rng) -> Scene:
     screen.paste(shown.image.resize(size, Image.Resampling.BILINEAR), (left, top))
     place = (np.array(shown.place).reshape(4, 2) * size + (left, top)) / (width, height)
     x0, y0, x1, y1, x2, y2, x3, y3 = (float(each) for each in place.ravel())
-    return Scene(screen, (x0, y0, x1, y1, x2, y2, x3, y3))
+    return ArtPicture(screen, (x0, y0, x1, y1, x2, y2, x3, y3))
 
 
-def _camera(rng: Rng, severity: int, screen: Scene) -> tuple[Camera, Array]:
+def _camera(rng: Rng, severity: int, screen: ArtPicture) -> tuple[Camera, Array]:
     """A phone before the monitor, and where the piece's corners are in the world; the monitor's middle is the origin."""
-    width, height = SENSORS[int(rng.integers(len(SENSORS)))]
+    width, height = SENSOR_SIZES_PX[int(rng.integers(len(SENSOR_SIZES_PX)))]
     focal = max(width, height) * rng.uniform(0.72, 0.85)
-    high = WIDE * screen.image.height / screen.image.width
+    high = MONITOR_WIDTH_M * screen.image.height / screen.image.width
     fractions = np.array(screen.place).reshape(4, 2)
     corners = np.zeros((4, 3), np.float32)
-    corners[:, :2] = (fractions - 0.5) * (WIDE, -high)
+    corners[:, :2] = (fractions - 0.5) * (MONITOR_WIDTH_M, -high)
     near = rng.random() < 0.45  # the piece fills the photograph, not the monitor
-    spread = np.ptp(corners[:, :2], axis=0) if near else np.array([WIDE, high])
+    spread = np.ptp(corners[:, :2], axis=0) if near else np.array([MONITOR_WIDTH_M, high])
     middle = corners.mean(0) if near else np.zeros(3)
     filled = rng.uniform(*((0.7, 1.0), (0.6, 1.0), (0.45, 0.9))[severity - 1])
     distance = max(spread[0] * focal / width, spread[1] * focal / height) / filled
-    yaw, lift = np.radians(rng.uniform(-1, 1, 2) * (YAW[severity - 1], LIFT[severity - 1]))
+    yaw, lift = np.radians(rng.uniform(-1, 1, 2) * (PHOTO_YAW_DEG[severity - 1], PHOTO_PITCH_DEG[severity - 1]))
     away = middle + np.array([np.sin(yaw) * np.cos(lift), np.sin(lift), np.cos(yaw) * np.cos(lift)]) * distance
-    away[1] = max(away[1], DESK * high / 2 + 0.05)
+    away[1] = max(away[1], DESK_HEIGHT * high / 2 + 0.05)
     at = middle + np.array([*(rng.uniform(-0.06, 0.06, 2) * distance), 0])
     bend = rng.uniform(-0.05, 0.05) * severity
-    roll = rng.uniform(-1, 1) * ROLL[severity - 1]
-    return looking(away, at, size=(width, height), focal=float(focal), roll=float(roll), bend=float(bend)), corners
+    roll = rng.uniform(-1, 1) * PHOTO_ROLL_DEG[severity - 1]
+    return look_at(away, at, size=(width, height), focal=float(focal), roll=float(roll), bend=float(bend)), corners
 
 
 def _room(rng: Rng) -> Pixels:
     """Something plain and out of focus with a few things in it."""
     colour = rng.uniform(30, 190) * rng.uniform(0.85, 1.1, 3)
-    room = np.clip(colour * (0.6 + 0.6 * noise(rng, 240, 160, cells=2, octaves=3))[..., None], 0, 255).astype(np.uint8)
+    room = np.clip(colour * (0.6 + 0.6 * fractal_noise(rng, 240, 160, cells=2, octaves=3))[..., None], 0, 255).astype(np.uint8)
     for _ in range(int(rng.integers(0, 7))):
         x, y, wide, tall = rng.integers(0, 240), rng.integers(0, 160), rng.integers(6, 60), rng.integers(6, 60)
         room[y : y + tall, x : x + wide] = rng.integers(10, 220, 3)
@@ -110,15 +110,20 @@ def _room(rng: Rng) -> Pixels:
 
 def _taken(camera: Camera, screen: Pixels, rng: Rng, severity: int) -> Pixels:
     """From the light of the screen and the room to the file's pixels."""
-    high = WIDE * screen.shape[0] / screen.shape[1]
-    view = View.onto(camera, np.zeros((camera.height, camera.width, 3), np.uint8))
+    high = MONITOR_WIDTH_M * screen.shape[0] / screen.shape[1]
+    view = CameraView.onto(camera, np.zeros((camera.height, camera.width, 3), np.uint8))
     view.hang(_room(rng), (-2, 1.2, -0.5), (4, 0, 0), (0, -2.6, 0), smooth=True)
-    view.hang(_room(rng), (-2, DESK * high / 2, -0.5), (4, 0, 0), (0, 0, 2), smooth=True)
+    view.hang(_room(rng), (-2, DESK_HEIGHT * high / 2, -0.5), (4, 0, 0), (0, 0, 2), smooth=True)
     bezel = rng.uniform(0.008, 0.025)
     frame = np.full((8, 8, 3), rng.integers(8, 60), np.uint8)
-    view.hang(frame, (-WIDE / 2 - bezel, high / 2 + bezel, -0.002), (WIDE + 2 * bezel, 0, 0), (0, -high - 2.5 * bezel, 0))
+    view.hang(
+        frame,
+        (-MONITOR_WIDTH_M / 2 - bezel, high / 2 + bezel, -0.002),
+        (MONITOR_WIDTH_M + 2 * bezel, 0, 0),
+        (0, -high - 2.5 * bezel, 0),
+    )
     around = (view.pixels.astype(np.float32) / 255) ** 2.2 * rng.uniform(0.1, 0.8)
-    view.hang(screen, (-WIDE / 2, high / 2, 0), (WIDE, 0, 0), (0, -high, 0), smooth=True)
+    view.hang(screen, (-MONITOR_WIDTH_M / 2, high / 2, 0), (MONITOR_WIDTH_M, 0, 0), (0, -high, 0), smooth=True)
     lit = np.isclose(view.depth, _depth(camera, 0.0), rtol=1e-4)[..., None]
     light = np.where(lit, (view.pixels.astype(np.float32) / 255) ** 2.2 * _stripes(camera, screen, rng, severity), around)
     return _developed(light.astype(np.float32), rng, severity)
@@ -137,8 +142,8 @@ def _stripes(camera: Camera, screen: Pixels, rng: Rng, severity: int) -> Array:
     """
     rows, columns = screen.shape[:2]
     distance = _depth(camera, 0.0)
-    across = (camera.place[0] + distance * camera.rays[..., 0]) / WIDE * columns
-    along = (camera.place[1] + distance * camera.rays[..., 1]) / (WIDE * rows / columns) * rows
+    across = (camera.place[0] + distance * camera.rays[..., 0]) / MONITOR_WIDTH_M * columns
+    along = (camera.place[1] + distance * camera.rays[..., 1]) / (MONITOR_WIDTH_M * rows / columns) * rows
     pitch = np.abs(np.gradient(across, axis=1)) + np.abs(np.gradient(across, axis=0)) + 1e-6
     kept = np.exp(-((pitch * rng.uniform(0.6, 1.2)) ** 2)) * rng.uniform(0.3, 1.0) * (0.25 + 0.25 * severity)
     light = [1 + kept * np.cos(2 * np.pi * (across - (colour + 0.5) / 3)) for colour in range(3)]

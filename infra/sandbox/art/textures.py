@@ -7,7 +7,7 @@ import numpy as np
 from infra.sandbox.art.camera import Pixels
 from infra.sandbox.art.canvas import Array, Rng
 
-SIDE = 16
+TEXTURE_PX = 16
 
 WOODS = ((162, 130, 78), (114, 84, 48), (192, 175, 121), (66, 43, 20), (160, 115, 80), (168, 90, 50))
 DYES = (
@@ -19,7 +19,7 @@ ROCKS = ((125, 125, 125), (136, 136, 136), (149, 103, 85), (188, 188, 188), (80,
 
 def _grain(rng: Rng, colour: tuple[int, ...], amount: float) -> Array:
     """A colour with a brightness of its own for every pixel."""
-    shades = 1 + rng.normal(0, amount, (SIDE, SIDE, 1))
+    shades = 1 + rng.normal(0, amount, (TEXTURE_PX, TEXTURE_PX, 1))
     grained: Array = (np.array(colour, np.float32) * shades).astype(np.float32)
     return grained
 
@@ -32,17 +32,23 @@ def stone(rng: Rng) -> Array:
     """Rock with darker streaks."""
     texture = _grain(rng, _any(rng, ROCKS), 0.05)
     for _ in range(int(rng.integers(4, 9))):
-        row, column, length = rng.integers(0, SIDE), rng.integers(0, SIDE - 3), rng.integers(2, 7)
+        row, column, length = rng.integers(0, TEXTURE_PX), rng.integers(0, TEXTURE_PX - 3), rng.integers(2, 7)
         texture[row, column : column + length] *= rng.uniform(0.8, 0.93)
     return texture
 
 
 def cobble(rng: Rng) -> Array:
     """Round stones with dark joints."""
-    rows, columns = np.mgrid[0:SIDE, 0:SIDE]
-    places = rng.uniform(0, SIDE, (9, 2))
+    rows, columns = np.mgrid[0:TEXTURE_PX, 0:TEXTURE_PX]
+    places = rng.uniform(0, TEXTURE_PX, (9, 2))
     apart = np.stack(
-        [np.hypot((rows - y + SIDE / 2) % SIDE - SIDE / 2, (columns - x + SIDE / 2) % SIDE - SIDE / 2) for y, x in places]
+        [
+            np.hypot(
+                (rows - y + TEXTURE_PX / 2) % TEXTURE_PX - TEXTURE_PX / 2,
+                (columns - x + TEXTURE_PX / 2) % TEXTURE_PX - TEXTURE_PX / 2,
+            )
+            for y, x in places
+        ]
     )
     near, next_near = np.sort(apart, 0)[:2]
     texture = _grain(rng, _any(rng, ROCKS), 0.06) * (0.85 + 0.3 * rng.random(9)[apart.argmin(0)])[..., None]
@@ -54,26 +60,26 @@ def bricks(rng: Rng) -> Array:
     """Courses of bricks, fine or coarse."""
     texture = _grain(rng, _any(rng, (*ROCKS, (151, 98, 83))), 0.05)
     course = int(rng.choice([4, 8]))
-    for row in range(course - 1, SIDE, course):
+    for row in range(course - 1, TEXTURE_PX, course):
         texture[row] *= 0.7
         shift = (row // course % 2) * course
-        texture[row - course + 1 : row, (course * 2 - 1 + shift) % SIDE :: course * 2] *= 0.75
+        texture[row - course + 1 : row, (course * 2 - 1 + shift) % TEXTURE_PX :: course * 2] *= 0.75
     return texture
 
 
 def planks(rng: Rng) -> Array:
     """Four boards with grain along them."""
     wood = _any(rng, WOODS)
-    texture = _grain(rng, wood, 0.02) * (1 + rng.normal(0, 0.06, (SIDE, 1, 1)))
+    texture = _grain(rng, wood, 0.02) * (1 + rng.normal(0, 0.06, (TEXTURE_PX, 1, 1)))
     texture[3::4] *= 0.72
     for board in range(4):
-        texture[board * 4 : board * 4 + 3, int(rng.integers(SIDE))] *= 0.78
+        texture[board * 4 : board * 4 + 3, int(rng.integers(TEXTURE_PX))] *= 0.78
     return texture.astype(np.float32)
 
 
 def wool(rng: Rng) -> Array:
     """Dyed wool: a soft weave."""
-    rows, columns = np.mgrid[0:SIDE, 0:SIDE]
+    rows, columns = np.mgrid[0:TEXTURE_PX, 0:TEXTURE_PX]
     weave = 1 + 0.05 * np.sin((rows + columns) * 1.6) + 0.03 * np.sin(rows * 2.1 - columns)
     return np.asarray(_grain(rng, _any(rng, DYES), 0.03) * weave[..., None], np.float32)
 
@@ -95,15 +101,15 @@ def grass(rng: Rng) -> Array:
     return _grain(rng, (104, 150, 62), 0.12)
 
 
-KINDS: tuple[Callable[[Rng], Array], ...] = (stone, cobble, bricks, planks, wool, concrete, quartz)
+BLOCK_TEXTURES: tuple[Callable[[Rng], Array], ...] = (stone, cobble, bricks, planks, wool, concrete, quartz)
 
 
-def block(rng: Rng) -> Array:
+def random_block(rng: Rng) -> Array:
     """Any block that people build walls of: (16, 16, 3), 0 to 255."""
-    return KINDS[int(rng.integers(len(KINDS)))](rng)
+    return BLOCK_TEXTURES[int(rng.integers(len(BLOCK_TEXTURES)))](rng)
 
 
-def laid(rng: Rng, columns: int, rows: int, texture: Array, *, accents: float = 0.6) -> Pixels:
+def lay_blocks(rng: Rng, columns: int, rows: int, texture: Array, *, accents: float = 0.6) -> Pixels:
     """A wall of one block, at times with bands, pillars or strewn blocks of another: 16 pixels a block."""
     kinds = np.zeros((rows, columns), np.intp)
     if rng.random() < accents:
@@ -114,6 +120,6 @@ def laid(rng: Rng, columns: int, rows: int, texture: Array, *, accents: float = 
                 kinds[:, int(rng.integers(6)) :: int(rng.integers(3, 7))] = 1
             case _:
                 kinds[rng.random(kinds.shape) < rng.uniform(0.05, 0.4)] = 1
-    blocks = np.stack([texture, block(rng)])[kinds]
-    pixels = blocks.transpose(0, 2, 1, 3, 4).reshape(rows * SIDE, columns * SIDE, 3)
+    blocks = np.stack([texture, random_block(rng)])[kinds]
+    pixels = blocks.transpose(0, 2, 1, 3, 4).reshape(rows * TEXTURE_PX, columns * TEXTURE_PX, 3)
     return np.clip(pixels, 0, 255).astype(np.uint8)

@@ -1,10 +1,10 @@
 """A strict local Discord for the demo and the tests: the real client logs in to it, and nothing on our side is mocked."""
 
-from infra.sandbox.simulator.client import Answer, Button
-from infra.sandbox.simulator.faults import CDN, REST, Drip, Endless, Redirect, Stall, Status, WrongLength
+from infra.sandbox.simulator.client import Button, VisibleAnswer
+from infra.sandbox.simulator.faults import CDN_PATHS, REST_PATHS, Drip, Endless, Redirect, Stall, Status, WrongLength
 from infra.sandbox.simulator.model import (
-    ALL,
-    DEFAULT,
+    ALL_PERMISSIONS,
+    DEFAULT_PERMISSIONS,
     Attachment,
     Channel,
     Guild,
@@ -19,11 +19,10 @@ from infra.sandbox.simulator.model import (
 from infra.sandbox.simulator.simulator import Simulator
 
 __all__ = [
-    "ALL",
-    "CDN",
-    "DEFAULT",
-    "REST",
-    "Answer",
+    "ALL_PERMISSIONS",
+    "CDN_PATHS",
+    "DEFAULT_PERMISSIONS",
+    "REST_PATHS",
     "Attachment",
     "Button",
     "Channel",
@@ -41,5 +40,6 @@ __all__ = [
     "Stall",
     "Status",
     "User",
+    "VisibleAnswer",
     "WrongLength",
 ]

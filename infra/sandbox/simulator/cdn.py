@@ -14,8 +14,8 @@ from PIL import Image
 
 from infra.sandbox.simulator.model import Attachment, Clock
 
-LIFETIME = timedelta(hours=24)
-GONE = "This content is no longer available."
+URL_LIFETIME = timedelta(hours=24)
+GONE_TEXT = "This content is no longer available."
 
 
 class Cdn:
@@ -56,7 +56,7 @@ class Cdn:
     def sign(self, attachment: Attachment) -> str:
         """A URL for the file that works from now for a day."""
         issued = int(self.clock().timestamp())
-        expires, since = f"{issued + int(LIFETIME.total_seconds()):x}", f"{issued:x}"
+        expires, since = f"{issued + int(URL_LIFETIME.total_seconds()):x}", f"{issued:x}"
         signature = self._signature(attachment.path, expires, since)
         return f"{self.origin}{attachment.path}?ex={expires}&is={since}&hm={signature}&"
 
@@ -69,11 +69,11 @@ class Cdn:
         """GET of a file."""
         file = self._files.get(request.path)
         if file is None:
-            return web.Response(status=404, text=GONE)
+            return web.Response(status=404, text=GONE_TEXT)
         expires, since, signature = (request.query.get(key, "") for key in ("ex", "is", "hm"))
         valid = hmac.compare_digest(signature.encode(), self._signature(file.path, expires, since).encode())
         if not valid or int(expires, 16) <= self.clock().timestamp():
-            return web.Response(status=self._expired_status, text=GONE)
+            return web.Response(status=self._expired_status, text=GONE_TEXT)
         return web.Response(body=file.data, content_type=file.content_type or "application/octet-stream")
 
     def _signature(self, path: str, expires: str, since: str) -> str:

@@ -11,17 +11,17 @@ from datetime import timedelta
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import payloads
 from infra.sandbox.simulator.fields import JSON
-from infra.sandbox.simulator.gateway import GUILD_MESSAGES
+from infra.sandbox.simulator.gateway import GUILD_MESSAGES_INTENT
 from infra.sandbox.simulator.model import (
-    ALL,
-    CATEGORY,
-    DIRECT,
-    FORUM,
+    ALL_PERMISSIONS,
+    DM,
+    GUILD_CATEGORY,
+    GUILD_FORUM,
+    GUILD_TEXT,
     HAS_THREAD,
     PRIVATE_THREAD,
     PUBLIC_THREAD,
-    TEXT,
-    THREAD_STARTER,
+    THREAD_STARTER_MESSAGE,
     Channel,
     Guild,
     Member,
@@ -30,7 +30,7 @@ from infra.sandbox.simulator.model import (
     Permission,
     Role,
     User,
-    permissions_in,
+    compute_permissions,
 )
 from infra.sandbox.simulator.world import World
 
@@ -47,12 +47,12 @@ def add_channel(
 
 def set_overwrites(world: World, channel: Channel, overwrites: Sequence[Overwrite]) -> None:
     """Replace a channel's overwrites; those of the channels of a category that had the same as it, too."""
-    before, rules = visible(world, channel.guild), _rules(channel)
+    before, rules = list_visible_channels(world, channel.guild), _rules(channel)
     followers = [each for each in channel.guild.channels.values() if each.category is channel and _rules(each) == rules]
     for each in (channel, *followers):
         each.overwrites = list(overwrites)
         world.tell(channel.guild, "CHANNEL_UPDATE", payloads.channel(each))
-    show_threads(world, channel.guild, before)
+    send_thread_list_sync(world, channel.guild, before)
 
 
 def delete_channel(world: World, channel: Channel) -> None:
@@ -84,17 +84,17 @@ def bulk_delete(world: World, messages: Collection[Message]) -> None:
         if world.bot_may(channel, Permission.VIEW_CHANNEL):
             place = {"channel_id": str(channel.id), "guild_id": str(channel.guild.id)}
             ids = [str(each.id) for each in gone]
-            world.tell(channel.guild, "MESSAGE_DELETE_BULK", {"ids": ids, **place}, intent=GUILD_MESSAGES)
+            world.tell(channel.guild, "MESSAGE_DELETE_BULK", {"ids": ids, **place}, intent=GUILD_MESSAGES_INTENT)
 
 
 def set_roles(world: World, member: Member, roles: Sequence[Role]) -> None:
     """Replace a member's roles. Without the members intent the bot is told of itself alone."""
-    before = visible(world, member.guild)
+    before = list_visible_channels(world, member.guild)
     member.roles = list(roles)
     if member.user is world.bot:
         payload = {**payloads.member(member), "guild_id": str(member.guild.id)}
         world.tell(member.guild, "GUILD_MEMBER_UPDATE", payload)
-        show_threads(world, member.guild, before)
+        send_thread_list_sync(world, member.guild, before)
 
 
 def remove_member(member: Member) -> None:
@@ -112,10 +112,10 @@ def set_age_restricted(world: World, channel: Channel, nsfw: bool) -> None:
 
 def edit_role(world: World, guild: Guild, role: Role, permissions: Permission) -> None:
     """Change what a role grants."""
-    before = visible(world, guild)
+    before = list_visible_channels(world, guild)
     role.permissions = permissions
     world.tell(guild, "GUILD_ROLE_UPDATE", {"guild_id": str(guild.id), "role": payloads.role(role)})
-    show_threads(world, guild, before)
+    send_thread_list_sync(world, guild, before)
 
 
 def remove_guild(world: World, guild: Guild) -> None:
@@ -130,7 +130,7 @@ def invite_bot(world: World, guild: Guild) -> None:
     """The bot is taken into a guild again."""
     guild.members[world.bot.id] = Member(world.bot, guild, [], world.clock())
     world.guilds[guild.id] = guild
-    world.tell(guild, "GUILD_CREATE", payloads.created_guild(guild, world.me(guild)))
+    world.tell(guild, "GUILD_CREATE", payloads.guild_create(guild, world.me(guild)))
 
 
 def set_unavailable(world: World, guild: Guild, unavailable: bool) -> None:
@@ -139,17 +139,17 @@ def set_unavailable(world: World, guild: Guild, unavailable: bool) -> None:
         world.tell(guild, "GUILD_DELETE", {"id": str(guild.id), "unavailable": True})
     guild.unavailable = unavailable
     if not unavailable:
-        world.tell(guild, "GUILD_CREATE", {**payloads.created_guild(guild, world.me(guild)), "unavailable": False})
+        world.tell(guild, "GUILD_CREATE", {**payloads.guild_create(guild, world.me(guild)), "unavailable": False})
 
 
-def visible(world: World, guild: Guild) -> set[Channel]:
+def list_visible_channels(world: World, guild: Guild) -> set[Channel]:
     """The channels of a guild that the bot may see."""
     return {each for each in guild.channels.values() if world.bot_may(each, Permission.VIEW_CHANNEL)}
 
 
-def show_threads(world: World, guild: Guild, before: set[Channel]) -> None:
+def send_thread_list_sync(world: World, guild: Guild, before: set[Channel]) -> None:
     """Tell the bot of the active threads in channels that it could not see before."""
-    gained = [each for each in visible(world, guild) - before if each.kind != CATEGORY]
+    gained = [each for each in list_visible_channels(world, guild) - before if each.kind != GUILD_CATEGORY]
     if gained and guild.id in world.guilds:
         me = world.me(guild)
         threads = [each for each in payloads.active_threads(guild, me) if each.parent in gained]
@@ -176,7 +176,11 @@ def add_thread(
 
     Raises MapSeekError where there can be none.
     """
-    if parent.kind not in (TEXT, FORUM) or (parent.kind == FORUM and (private or message)) or (private and message):
+    if (
+        parent.kind not in (GUILD_TEXT, GUILD_FORUM)
+        or (parent.kind == GUILD_FORUM and (private or message))
+        or (private and message)
+    ):
         raise MapSeekError(f"#{parent.name} cannot have {'private' if private else 'public'} threads.")
     kind = PRIVATE_THREAD if private else PUBLIC_THREAD
     thread = Channel(message.id if message else world.new_id(None), parent.guild, name, kind=kind, parent=parent, owner=owner)
@@ -188,10 +192,10 @@ def add_thread(
     return thread
 
 
-def join(world: World, thread: Channel, member: Member) -> None:
+def join_thread(world: World, thread: Channel, member: Member) -> None:
     """Somebody joins a thread, or is added to a private one. Raises MapSeekError if Discord would not allow it."""
     parent = thread.parent
-    if parent is None or Permission.VIEW_CHANNEL not in permissions_in(parent, member):
+    if parent is None or Permission.VIEW_CHANNEL not in compute_permissions(parent, member):
         raise MapSeekError(f"{member.user.name} cannot join #{thread.name} without seeing the channel it is in.")
     if thread.archived:
         raise MapSeekError(f"#{thread.name} is archived: nobody can join it until it is open again.")
@@ -204,7 +208,7 @@ def join(world: World, thread: Channel, member: Member) -> None:
         _tell_members(world, thread, {"added_members": [payloads.thread_member(thread, member.id)]})
 
 
-def leave(world: World, thread: Channel, member: Member) -> None:
+def leave_thread(world: World, thread: Channel, member: Member) -> None:
     """Somebody leaves a thread, or is taken out of it."""
     if thread.joined.pop(member.id, None) is not None and member.user is world.bot:
         _tell_members(world, thread, {"removed_member_ids": [str(member.id)]})
@@ -218,18 +222,18 @@ def set_archived(world: World, thread: Channel, *, archived: bool, locked: bool 
     _tell(world, thread, "THREAD_UPDATE")
 
 
-def enter(world: World, thread: Channel, member: Member) -> None:
+def enter_thread(world: World, thread: Channel, member: Member) -> None:
     """What a message does to the thread it is posted in: it is open again, and the author a member."""
     if thread.archived:
         set_archived(world, thread, archived=False, locked=thread.locked)
-    if member.id not in thread.joined and permissions_in(thread, member):
-        join(world, thread, member)
+    if member.id not in thread.joined and compute_permissions(thread, member):
+        join_thread(world, thread, member)
 
 
 def _start_from(world: World, thread: Channel, message: Message, owner: Member) -> None:
     """What Discord writes when a thread is started from a message: a first message in it, and a mark on that other one."""
     starter = world.new_message(thread, owner.user)
-    starter.kind, starter.reference = THREAD_STARTER, message
+    starter.kind, starter.reference = THREAD_STARTER_MESSAGE, message
     world.create_message(starter)
     message.flags |= HAS_THREAD
     world.announce(message, "MESSAGE_UPDATE")
@@ -245,25 +249,25 @@ def _tell_members(world: World, thread: Channel, change: JSON) -> None:
     world.tell(thread.guild, "THREAD_MEMBERS_UPDATE", {**shared, **change})
 
 
-def conversation(world: World, account: User) -> Channel:
+def open_dm_channel(world: World, account: User) -> Channel:
     """The one channel between a person and the bot, opened when first asked for."""
     if account.id not in world.direct:
         guild = Guild(world.new_id(None), "", account.id)
-        guild.roles[guild.id] = Role(guild.id, "@everyone", Permission(ALL & ~Permission.ADMINISTRATOR), position=0)
+        guild.roles[guild.id] = Role(guild.id, "@everyone", Permission(ALL_PERMISSIONS & ~Permission.ADMINISTRATOR), position=0)
         for each in (account, world.bot):
             guild.members[each.id] = Member(each, guild, [], world.clock())
-        channel = Channel(world.new_id(None), guild, account.name, kind=DIRECT, recipient=account)
+        channel = Channel(world.new_id(None), guild, account.name, kind=DM, recipient=account)
         world.direct[account.id] = world.channels[channel.id] = channel
     return world.direct[account.id]
 
 
-def account(world: World, user_id: int) -> User | None:
+def find_user(world: World, user_id: int) -> User | None:
     """The person with an id, in whatever guild, whether the bot is there or not."""
     payloads = [each.guild for each in world.channels.values()]
     found = (guild.members.get(user_id) for guild in (*world.guilds.values(), *payloads))
     return next((member.user for member in found if member is not None), None)
 
 
-def reachable(world: World, person: User) -> bool:
+def accepts_dms(world: World, person: User) -> bool:
     """Whether the bot may write to somebody: they take such messages, and share a guild with it."""
-    return person.id not in world.closed_to_the_bot and any(person.id in guild.members for guild in world.guilds.values())
+    return person.id not in world.dms_closed_by and any(person.id in guild.members for guild in world.guilds.values())

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import components, payloads
-from infra.sandbox.simulator.commands import SLASH
+from infra.sandbox.simulator.commands import CHAT_INPUT_COMMAND
 from infra.sandbox.simulator.fields import JSON, LOCALES
 from infra.sandbox.simulator.model import (
-    CATEGORY,
-    DIRECT,
+    DM,
     EPHEMERAL,
-    FORUM,
+    GUILD_CATEGORY,
+    GUILD_FORUM,
     Channel,
     Interaction,
     Member,
     Message,
     Permission,
-    permissions_in,
+    compute_permissions,
 )
 from infra.sandbox.simulator.payloads import Sign
 from infra.sandbox.simulator.world import Upload
@@ -40,7 +40,7 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VisibleAnswer:
     """What the asker sees, at the moment of looking. `attachments` are (name, content), embedded ones included; `message` is live.
 
     `edits` counts those of the first response, by the interaction that was asked about; `answered_after_s` is the last one's time.
@@ -64,13 +64,13 @@ class Answer:
     @property
     def buttons(self) -> dict[str, Button]:
         """The buttons in order, by custom id or, for a link, by URL."""
-        return {button.custom_id or button.url or "": button for button in buttons_of(self.components)}
+        return {button.custom_id or button.url or "": button for button in list_buttons(self.components)}
 
 
-def seen(message: Message, interaction: Interaction, answered_after_s: float, sign: Sign) -> Answer:
+def build_visible_answer(message: Message, interaction: Interaction, answered_after_s: float, sign: Sign) -> VisibleAnswer:
     """A message that an interaction led to, as it is now."""
     payload = payloads.message(message, sign)
-    return Answer(
+    return VisibleAnswer(
         content=message.content,
         embeds=payload["embeds"],
         attachments=[(each.filename, each.data) for each in message.attachments],
@@ -83,7 +83,7 @@ def seen(message: Message, interaction: Interaction, answered_after_s: float, si
     )
 
 
-def buttons_of(rows: list[JSON]) -> list[Button]:
+def list_buttons(rows: list[JSON]) -> list[Button]:
     """The buttons of a message, row by row."""
     return [
         Button(
@@ -94,20 +94,20 @@ def buttons_of(rows: list[JSON]) -> list[Button]:
             custom_id=each.get("custom_id"),
             emoji=(each.get("emoji") or {}).get("name"),
         )
-        for each in components.buttons(rows)
+        for each in components.iter_buttons(rows)
     ]
 
 
-def check_use(command: JSON, channel: Channel, member: Member) -> None:
+def check_command_allowed(command: JSON, channel: Channel, member: Member) -> None:
     """Refuse a command that the client would not offer the member there. Raises MapSeekError."""
-    name = f"/{command['name']}" if command["type"] == SLASH else command["name"]
-    direct = channel.kind == DIRECT
-    check_visible(channel, member)
-    if channel.kind in (CATEGORY, FORUM):
+    name = f"/{command['name']}" if command["type"] == CHAT_INPUT_COMMAND else command["name"]
+    direct = channel.kind == DM
+    check_channel_visible(channel, member)
+    if channel.kind in (GUILD_CATEGORY, GUILD_FORUM):
         raise MapSeekError(
             f"Nobody writes in #{channel.name} itself, which is no text channel or thread; {name} has no place there."
         )
-    allowed = permissions_in(channel, member)
+    allowed = compute_permissions(channel, member)
     if not direct and Permission.USE_APPLICATION_COMMANDS not in allowed:
         raise MapSeekError(f"{member.user.name} may not use commands in #{channel.name}; use a channel that the member can see.")
     contexts = command.get("contexts")
@@ -124,20 +124,20 @@ def check_use(command: JSON, channel: Channel, member: Member) -> None:
         raise MapSeekError(f"{name} is age-restricted, and #{channel.name} is not.")
 
 
-def check_visible(channel: Channel, member: Member) -> None:
+def check_channel_visible(channel: Channel, member: Member) -> None:
     """Refuse a channel that the member does not see. Raises MapSeekError."""
-    if channel.kind == DIRECT:
+    if channel.kind == DM:
         if channel.recipient is not member.user:
             raise MapSeekError(f"{member.user.name} does not see the direct messages of somebody else.")
     elif channel.guild is not member.guild or member.guild.members.get(member.id) is not member:
         raise MapSeekError(f"{member.user.name} is not asking as a member of {channel.guild.name}.")
-    elif Permission.VIEW_CHANNEL not in permissions_in(channel, member):
+    elif Permission.VIEW_CHANNEL not in compute_permissions(channel, member):
         raise MapSeekError(f"{member.user.name} may not use commands in #{channel.name}, nor see it.")
 
 
-def check_readable(message: Message, member: Member) -> None:
+def check_message_visible(message: Message, member: Member) -> None:
     """Refuse a message that the member has not on the screen. Raises MapSeekError."""
-    check_visible(message.channel, member)
+    check_channel_visible(message.channel, member)
     if message.gone:
         raise MapSeekError("The message is no longer there.")
     if message.flags & EPHEMERAL and (message.interaction is None or message.interaction.user is not member.user):
@@ -150,12 +150,12 @@ def check_locale(locale: str) -> None:
         raise MapSeekError(f"Discord's clients know no language {locale!r}; they know {sorted(LOCALES)}.")
 
 
-def pressed_button(message: Message, custom_id: str | None, label: str | None) -> str:
+def find_button(message: Message, custom_id: str | None, label: str | None) -> str:
     """The custom id of the button that is meant, by its id, by the beginning of its id, or by its label.
 
     Raises MapSeekError if it is not there, not the only one, disabled, or a link.
     """
-    there = buttons_of(message.components)
+    there = list_buttons(message.components)
     found = [each for each in there if _fits(each, custom_id, label)]
     exact = [each for each in found if each.custom_id == custom_id or label is not None]
     chosen = exact or found

@@ -13,32 +13,32 @@ from typing import Any
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import fields, payloads
-from infra.sandbox.simulator.fields import JSON, check_choice_name, check_description, check_name, invalid_form
-from infra.sandbox.simulator.model import Attachment, Channel, Member, Permission, Role, permissions_in
+from infra.sandbox.simulator.fields import JSON, check_choice_name, check_description, check_name, invalid_form_error
+from infra.sandbox.simulator.model import Attachment, Channel, Member, Permission, Role, compute_permissions
 from infra.sandbox.simulator.payloads import Sign, partial_channel, resolved_member
 
-SUBCOMMAND, GROUP = 1, 2
+SUB_COMMAND, SUB_COMMAND_GROUP = 1, 2
 STRING, INTEGER, BOOLEAN, USER, CHANNEL, ROLE, MENTIONABLE, NUMBER, ATTACHMENT = range(3, 12)
 
-OPTIONS = 25
-CHOICES = 25
-CHOICE_VALUE = 100
-TEXT = 6000
-SAFE_INTEGER = 2**53
+MAX_OPTIONS = 25
+MAX_CHOICES = 25
+MAX_CHOICE_VALUE_LENGTH = 100
+MAX_STRING_OPTION_LENGTH = 6000
+MAX_SAFE_INTEGER = 2**53
 """Numbers go from minus this to this, as JavaScript has them."""
 
 _VALUE_TYPES = tuple(range(STRING, ATTACHMENT + 1))
 _CHOSEN: dict[int, tuple[type, ...]] = {STRING: (str,), INTEGER: (int,), NUMBER: (int, float)}
-_INSIDE = {None: (SUBCOMMAND, GROUP, *_VALUE_TYPES), GROUP: (SUBCOMMAND,), SUBCOMMAND: _VALUE_TYPES}
+_INSIDE = {None: (SUB_COMMAND, SUB_COMMAND_GROUP, *_VALUE_TYPES), SUB_COMMAND_GROUP: (SUB_COMMAND,), SUB_COMMAND: _VALUE_TYPES}
 """What may stand directly in a command (None), a group and a subcommand."""
 
-SLASH, USER_COMMAND, MESSAGE = 1, 2, 3
+CHAT_INPUT_COMMAND, USER_COMMAND, MESSAGE_COMMAND = 1, 2, 3
 """The types of commands: typed with a slash, or chosen from the menu of a user or of a message."""
 
-LIMITS = {SLASH: 100, USER_COMMAND: 5, MESSAGE: 5}
+MAX_COMMANDS_BY_TYPE = {CHAT_INPUT_COMMAND: 100, USER_COMMAND: 5, MESSAGE_COMMAND: 5}
 """How many commands of a type there may be, globally and besides in each guild."""
 
-CHARACTERS = 8000
+MAX_COMMAND_CHARACTERS = 8000
 """How long the names, descriptions and values of one command may be together, each in its longest language."""
 
 _CONTEXTS = (0, 1, 2)
@@ -57,82 +57,86 @@ _VALUES: dict[int, tuple[type, ...]] = {
 }
 
 
-def check_options(value: Any, path: fields.Path, *, parent: int | None = None) -> None:
+def check_options(value: Any, path: fields.FieldPath, *, parent: int | None = None) -> None:
     """Refuse the options of a command, a group or a subcommand. Raises ApiError 400."""
-    options = fields.items(value, path, OPTIONS)
-    if parent == GROUP and not options:
-        raise invalid_form(path, "BASE_TYPE_REQUIRED", "This field is required")
+    options = fields.read_list(value, path, MAX_OPTIONS)
+    if parent == SUB_COMMAND_GROUP and not options:
+        raise invalid_form_error(path, "BASE_TYPE_REQUIRED", "This field is required")
     names: set[str] = set()
     optional_seen = False
     for index, item in enumerate(options):
-        where: fields.Path = [*path, index]
-        option = fields.obj(item, where)
+        where: fields.FieldPath = [*path, index]
+        option = fields.read_object(item, where)
         kind = option.get("type")
         check_name(option, where, slash=True)
         check_description(option, where)
         if kind not in _INSIDE[parent]:
-            raise invalid_form([*where, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {_INSIDE[parent]}.")
+            raise invalid_form_error([*where, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {_INSIDE[parent]}.")
         if option["name"] in names:
-            raise invalid_form(where, "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", "Option name already exists")
+            raise invalid_form_error(where, "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", "Option name already exists")
         names.add(option["name"])
-        if kind in (SUBCOMMAND, GROUP):
+        if kind in (SUB_COMMAND, SUB_COMMAND_GROUP):
             check_options(option.get("options"), [*where, "options"], parent=kind)
             continue
         if option.get("required") and optional_seen:
             message = "Required options must be placed before non-required options"
-            raise invalid_form(where, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message)
+            raise invalid_form_error(where, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", message)
         optional_seen = optional_seen or not option.get("required")
         _check_choices(option, where)
         _check_bounds(option, where)
-    if len({option["type"] in (SUBCOMMAND, GROUP) for option in options}) > 1:
+    if len({option["type"] in (SUB_COMMAND, SUB_COMMAND_GROUP) for option in options}) > 1:
         message = "Sub-command and sub-command group option types are mutually exclusive to all other types"
-        raise invalid_form(path, "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", message)
+        raise invalid_form_error(path, "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID", message)
 
 
-def _check_choices(option: JSON, path: fields.Path) -> None:
-    choices = fields.items(option.get("choices"), [*path, "choices"], CHOICES)
+def _check_choices(option: JSON, path: fields.FieldPath) -> None:
+    choices = fields.read_list(option.get("choices"), [*path, "choices"], MAX_CHOICES)
     if choices and (option.get("autocomplete") or option["type"] not in _CHOSEN):
-        raise invalid_form([*path, "choices"], "APPLICATION_COMMAND_OPTIONS_CHOICES_INVALID", "This option cannot have choices")
+        raise invalid_form_error(
+            [*path, "choices"], "APPLICATION_COMMAND_OPTIONS_CHOICES_INVALID", "This option cannot have choices"
+        )
     names: set[str] = set()
     for index, item in enumerate(choices):
-        where: fields.Path = [*path, "choices", index]
-        choice = fields.obj(item, where)
+        where: fields.FieldPath = [*path, "choices", index]
+        choice = fields.read_object(item, where)
         check_choice_name(choice, where)
         value = choice.get("value")
         if isinstance(value, bool) or not isinstance(value, _CHOSEN[option["type"]]):
             message = f"{value!r} is no value of an option of type {option['type']}."
-            raise invalid_form([*where, "value"], "UNION_TYPE_CHOICES", message)
+            raise invalid_form_error([*where, "value"], "UNION_TYPE_CHOICES", message)
         if isinstance(value, str):
-            fields.text(value, [*where, "value"], CHOICE_VALUE, required=True)
+            fields.check_text(value, [*where, "value"], MAX_CHOICE_VALUE_LENGTH, required=True)
         if choice["name"] in names:
             message = "Choice names must be unique"
-            raise invalid_form(where, "APPLICATION_COMMAND_OPTIONS_CHOICE_NAME_ALREADY_EXISTS", message)
+            raise invalid_form_error(where, "APPLICATION_COMMAND_OPTIONS_CHOICE_NAME_ALREADY_EXISTS", message)
         names.add(choice["name"])
 
 
-def _check_bounds(option: JSON, path: fields.Path) -> None:
+def _check_bounds(option: JSON, path: fields.FieldPath) -> None:
     """`min_value` and `max_value` are of numbers, `min_length` and `max_length` of strings, and the least comes first."""
     for low, high, kinds, most in (
-        ("min_value", "max_value", (INTEGER, NUMBER), SAFE_INTEGER),
-        ("min_length", "max_length", (STRING,), TEXT),
+        ("min_value", "max_value", (INTEGER, NUMBER), MAX_SAFE_INTEGER),
+        ("min_length", "max_length", (STRING,), MAX_STRING_OPTION_LENGTH),
     ):
         least, greatest = option.get(low), option.get(high)
         for key, value in ((low, least), (high, greatest)):
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise invalid_form([*path, key], "NUMBER_TYPE_COERCE", f'Value "{value}" is not a number.')
+                raise invalid_form_error([*path, key], "NUMBER_TYPE_COERCE", f'Value "{value}" is not a number.')
             lowest = 0 if kinds == (STRING,) else -most
             if option["type"] not in kinds or not lowest <= value <= most:
-                raise invalid_form([*path, key], "NUMBER_TYPE_MAX", f"{value} is no bound of an option of type {option['type']}.")
+                raise invalid_form_error(
+                    [*path, key], "NUMBER_TYPE_MAX", f"{value} is no bound of an option of type {option['type']}."
+                )
         if least is not None and greatest is not None and least > greatest:
-            raise invalid_form([*path, low], "NUMBER_TYPE_MAX", f"{low} is more than {high}.")
+            raise invalid_form_error([*path, low], "NUMBER_TYPE_MAX", f"{low} is more than {high}.")
 
 
-def registered(body: JSON, *, command_id: int, version: int, application_id: int, guild_id: int | None) -> JSON:
+def build_registered_command(body: JSON, *, command_id: int, version: int, application_id: int, guild_id: int | None) -> JSON:
     """A command as Discord returns it: what was sent, checked, with ids and defaults."""
     command: JSON = {
-        "type": SLASH,
+        "type": CHAT_INPUT_COMMAND,
         "description": "",
         "name_localizations": None,
         "description_localizations": None,
@@ -151,40 +155,44 @@ def registered(body: JSON, *, command_id: int, version: int, application_id: int
 
 def check_commands(commands: Sequence[JSON]) -> None:
     """Refuse a set of commands that Discord would not register. Raises ApiError 400."""
-    kinds = Counter(command.get("type", SLASH) for command in commands)
-    for kind, limit in LIMITS.items():
+    kinds = Counter(command.get("type", CHAT_INPUT_COMMAND) for command in commands)
+    for kind, limit in MAX_COMMANDS_BY_TYPE.items():
         if kinds[kind] > limit:
-            raise invalid_form([], "APPLICATION_COMMANDS_LIMIT", f"At most {limit} commands of type {kind} are allowed")
+            raise invalid_form_error([], "APPLICATION_COMMANDS_LIMIT", f"At most {limit} commands of type {kind} are allowed")
     seen: set[tuple[int, str]] = set()
     for index, command in enumerate(commands):
         _check(command, [index])
-        known = command.get("type", SLASH), command["name"]
+        known = command.get("type", CHAT_INPUT_COMMAND), command["name"]
         if known in seen:
-            raise invalid_form([index, "name"], "APPLICATION_COMMANDS_DUPLICATE_NAME", "Application command names must be unique")
+            raise invalid_form_error(
+                [index, "name"], "APPLICATION_COMMANDS_DUPLICATE_NAME", "Application command names must be unique"
+            )
         seen.add(known)
 
 
-def _check(command: JSON, path: fields.Path) -> None:
-    kind = command.get("type", SLASH)
-    if kind not in LIMITS:
-        raise invalid_form([*path, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {tuple(LIMITS)}.")
-    check_name(command, path, slash=kind == SLASH)
-    if kind == SLASH:
+def _check(command: JSON, path: fields.FieldPath) -> None:
+    kind = command.get("type", CHAT_INPUT_COMMAND)
+    if kind not in MAX_COMMANDS_BY_TYPE:
+        raise invalid_form_error([*path, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {tuple(MAX_COMMANDS_BY_TYPE)}.")
+    check_name(command, path, slash=kind == CHAT_INPUT_COMMAND)
+    if kind == CHAT_INPUT_COMMAND:
         check_description(command, path)
         check_options(command.get("options"), [*path, "options"])
     elif command.get("description") or command.get("options"):
         message = "Context menu commands cannot have description or options"
-        raise invalid_form(path, "APPLICATION_COMMAND_CONTEXT_MENU_INVALID", message)
+        raise invalid_form_error(path, "APPLICATION_COMMAND_CONTEXT_MENU_INVALID", message)
     permissions = command.get("default_member_permissions")
     if permissions is not None and not _PERMISSIONS.fullmatch(str(permissions)):
-        raise invalid_form(
+        raise invalid_form_error(
             [*path, "default_member_permissions"], "BITFIELD_TYPE_CONVERT", f'Value "{permissions}" is not a bitfield.'
         )
-    contexts = fields.items(command.get("contexts"), [*path, "contexts"], len(_CONTEXTS))
+    contexts = fields.read_list(command.get("contexts"), [*path, "contexts"], len(_CONTEXTS))
     if any(context not in _CONTEXTS for context in contexts) or len(set(contexts)) < len(contexts):
-        raise invalid_form([*path, "contexts"], "BASE_TYPE_CHOICES", f"Values must be unique and of {_CONTEXTS}.")
-    if (size := sum(_sizes(command))) > CHARACTERS:
-        raise invalid_form(path, "APPLICATION_COMMAND_TOO_LARGE", f"Command exceeds maximum size ({size} > {CHARACTERS})")
+        raise invalid_form_error([*path, "contexts"], "BASE_TYPE_CHOICES", f"Values must be unique and of {_CONTEXTS}.")
+    if (size := sum(_sizes(command))) > MAX_COMMAND_CHARACTERS:
+        raise invalid_form_error(
+            path, "APPLICATION_COMMAND_TOO_LARGE", f"Command exceeds maximum size ({size} > {MAX_COMMAND_CHARACTERS})"
+        )
 
 
 def _sizes(item: JSON) -> Iterator[int]:
@@ -199,14 +207,14 @@ def _sizes(item: JSON) -> Iterator[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FilledOptions:
     """The `options` and `resolved` of an interaction's data."""
 
     options: list[JSON]
     resolved: dict[str, dict[str, JSON]] = field(default_factory=dict)
 
 
-def fill(command: JSON, path: str, given: Mapping[str, Any], channel: Channel, member: Member, sign: Sign) -> Filled:
+def fill_options(command: JSON, path: str, given: Mapping[str, Any], channel: Channel, member: Member, sign: Sign) -> FilledOptions:
     """The options of `/archive watch add` (the path), used in a channel.
 
     Raises MapSeekError if they are not those that the command declares, or if the path is no command that can be sent.
@@ -215,27 +223,29 @@ def fill(command: JSON, path: str, given: Mapping[str, Any], channel: Channel, m
     parents: list[JSON] = []
     inside = command
     for word in rest:
-        found = next((each for each in _options(inside) if each["name"] == word and each["type"] in (SUBCOMMAND, GROUP)), None)
+        found = next(
+            (each for each in _options(inside) if each["name"] == word and each["type"] in (SUB_COMMAND, SUB_COMMAND_GROUP)), None
+        )
         if found is None:
             raise MapSeekError(f"/{name} has no subcommand {' '.join(rest)!r}.")
         parents.append(found)
         inside = found
-    if below := [each["name"] for each in _options(inside) if each["type"] in (SUBCOMMAND, GROUP)]:
+    if below := [each["name"] for each in _options(inside) if each["type"] in (SUB_COMMAND, SUB_COMMAND_GROUP)]:
         raise MapSeekError(f"/{path} cannot be sent: it needs one of its subcommands {below}.")
     filled = _filled(inside, path, given, channel, member, sign)
     options = filled.options
     for parent in reversed(parents):
         options = [{"name": parent["name"], "type": parent["type"], "options": options}]
-    return Filled(options, filled.resolved)
+    return FilledOptions(options, filled.resolved)
 
 
-def _filled(command: JSON, path: str, given: Mapping[str, Any], channel: Channel, member: Member, sign: Sign) -> Filled:
+def _filled(command: JSON, path: str, given: Mapping[str, Any], channel: Channel, member: Member, sign: Sign) -> FilledOptions:
     declared = {option["name"]: option for option in _options(command)}
     if stranger := next((key for key in given if key not in declared), None):
         raise MapSeekError(f"/{path} has no option called {stranger!r}; it has {sorted(declared)}.")
     if missing := next((key for key, option in declared.items() if option.get("required") and key not in given), None):
         raise MapSeekError(f"/{path} needs its option {missing!r}, which was not given.")
-    filled = Filled([])
+    filled = FilledOptions([])
     for key, value in given.items():
         _check_value(path, declared[key], value, member)
         _resolve(filled.resolved, value, channel, member, sign)
@@ -255,16 +265,16 @@ def _check_value(path: str, option: JSON, value: Any, member: Member) -> None:
         kinds = option.get("channel_types") or []
         if kinds and value.kind not in kinds:
             raise MapSeekError(f"/{path} does not offer #{value.name} as its option {name!r}: it takes channels of types {kinds}.")
-        if value.guild is not member.guild or Permission.VIEW_CHANNEL not in permissions_in(value, member):
+        if value.guild is not member.guild or Permission.VIEW_CHANNEL not in compute_permissions(value, member):
             raise MapSeekError(f"{member.user.name} does not see #{value.name}, so Discord does not offer it as option {name!r}.")
 
 
 def _within(option: JSON, value: Any) -> bool:
     if isinstance(value, str):
-        return max(option.get("min_length") or 0, 1) <= len(value) <= (option.get("max_length") or TEXT)
+        return max(option.get("min_length") or 0, 1) <= len(value) <= (option.get("max_length") or MAX_STRING_OPTION_LENGTH)
     if isinstance(value, int | float):
         least, most = option.get("min_value"), option.get("max_value")
-        return (-SAFE_INTEGER if least is None else least) <= value <= (SAFE_INTEGER if most is None else most)
+        return (-MAX_SAFE_INTEGER if least is None else least) <= value <= (MAX_SAFE_INTEGER if most is None else most)
     return True
 
 

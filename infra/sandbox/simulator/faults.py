@@ -11,8 +11,8 @@ from aiohttp import web
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-CDN = "/*attachments/*"
-REST = "/api/v10/*"
+CDN_PATHS = "/*attachments/*"
+REST_PATHS = "/api/v10/*"
 """The two patterns that cover one side whole."""
 
 

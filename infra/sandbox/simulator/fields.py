@@ -14,7 +14,7 @@ from typing import Any
 JSON = dict[str, Any]
 """A payload as Discord sends or takes it."""
 
-Path = list[str | int]
+FieldPath = list[str | int]
 """Where in a body a field is."""
 
 _LISTED = """
@@ -22,9 +22,9 @@ _LISTED = """
 """
 LOCALES = frozenset(_LISTED.split())
 
-NAME = 32
-DESCRIPTION = 100
-_SLASH_NAME = re.compile(rf"[-_'\w]{{1,{NAME}}}")
+MAX_COMMAND_NAME_LENGTH = 32
+MAX_COMMAND_DESCRIPTION_LENGTH = 100
+_SLASH_NAME = re.compile(rf"[-_'\w]{{1,{MAX_COMMAND_NAME_LENGTH}}}")
 
 
 class ApiError(Exception):
@@ -38,12 +38,12 @@ class ApiError(Exception):
             self.body["errors"] = errors
 
 
-def unauthorized() -> ApiError:
+def unauthorized_error() -> ApiError:
     """No token, or not the bot's."""
     return ApiError(401, 0, "401: Unauthorized")
 
 
-def unknown(what: str) -> ApiError:
+def unknown_error(what: str) -> ApiError:
     """Something that is not, or is no longer, there: `unknown("Message")`."""
     codes = {
         "Application": 10002,
@@ -58,12 +58,12 @@ def unknown(what: str) -> ApiError:
     return ApiError(404, codes[what], f"Unknown {what}")
 
 
-def missing_access() -> ApiError:
+def missing_access_error() -> ApiError:
     """The bot may not see what it asks for."""
     return ApiError(403, 50001, "Missing Access")
 
 
-def invalid_form(path: Sequence[str | int], code: str, message: str) -> ApiError:
+def invalid_form_error(path: Sequence[str | int], code: str, message: str) -> ApiError:
     """One field of a body that breaks a rule: `invalid_form(["embeds", 0, "title"], "BASE_TYPE_MAX_LENGTH", ...)`."""
     errors: JSON = {"_errors": [{"code": code, "message": message}]}
     for key in reversed(path):
@@ -71,91 +71,95 @@ def invalid_form(path: Sequence[str | int], code: str, message: str) -> ApiError
     return ApiError(400, 50035, "Invalid Form Body", errors=errors)
 
 
-def obj(value: Any, path: Path) -> JSON:
+def read_object(value: Any, path: FieldPath) -> JSON:
     """An object; an absent one is empty."""
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise invalid_form(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+        raise invalid_form_error(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
     return value
 
 
-def text(value: Any, path: Path, limit: int, *, required: bool = False) -> int:
+def check_text(value: Any, path: FieldPath, limit: int, *, required: bool = False) -> int:
     """The length of a text of at most `limit` characters."""
     if value is None or value == "":
         if required:
-            raise invalid_form(path, "BASE_TYPE_REQUIRED", "This field is required")
+            raise invalid_form_error(path, "BASE_TYPE_REQUIRED", "This field is required")
         return 0
     if not isinstance(value, str):
-        raise invalid_form(path, "STRING_TYPE_CONVERT", "Could not interpret as string.")
+        raise invalid_form_error(path, "STRING_TYPE_CONVERT", "Could not interpret as string.")
     if len(value) > limit:
-        raise invalid_form(path, "BASE_TYPE_MAX_LENGTH", f"Must be {limit} or fewer in length.")
+        raise invalid_form_error(path, "BASE_TYPE_MAX_LENGTH", f"Must be {limit} or fewer in length.")
     return len(value)
 
 
-def items(value: Any, path: Path, limit: int) -> list[Any]:
+def read_list(value: Any, path: FieldPath, limit: int) -> list[Any]:
     """A list of at most `limit`; an absent one is empty."""
     if value is None:
         return []
     if not isinstance(value, list):
-        raise invalid_form(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+        raise invalid_form_error(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
     if len(value) > limit:
-        raise too_many(path, limit)
+        raise too_many_error(path, limit)
     return value
 
 
-def integer(value: Any, path: Path) -> int:
+def read_integer(value: Any, path: FieldPath) -> int:
     """A whole number; an absent one is 0."""
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool):
-        raise invalid_form(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
+        raise invalid_form_error(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
     return value
 
 
-def url(value: Any, path: Path, schemes: tuple[str, ...]) -> None:
+def check_url(value: Any, path: FieldPath, schemes: tuple[str, ...]) -> None:
     """A URL with one of some schemes, or none."""
     if value is None:
         return
     scheme, colon, rest = str(value).partition("://")
     if not colon or not rest:
-        raise invalid_form(path, "URL_TYPE_INVALID_URL", "Not a well formed URL.")
+        raise invalid_form_error(path, "URL_TYPE_INVALID_URL", "Not a well formed URL.")
     if scheme not in schemes:
-        raise invalid_form(path, "URL_TYPE_INVALID_SCHEME", f'"{scheme}" must be one of {schemes}.')
+        raise invalid_form_error(path, "URL_TYPE_INVALID_SCHEME", f'"{scheme}" must be one of {schemes}.')
 
 
-def too_many(path: Path, limit: int) -> ApiError:
+def too_many_error(path: FieldPath, limit: int) -> ApiError:
     """A list with more than `limit` entries."""
-    return invalid_form(path, "BASE_TYPE_BAD_LENGTH", f"Must be {limit} or fewer in length.")
+    return invalid_form_error(path, "BASE_TYPE_BAD_LENGTH", f"Must be {limit} or fewer in length.")
 
 
-def check_name(item: JSON, path: Path, *, slash: bool) -> None:
+def check_name(item: JSON, path: FieldPath, *, slash: bool) -> None:
     """Refuse a name: 1 to 32 characters, and of what is typed (`slash`) small letters, digits, `-`, `_` and `'` alone."""
     for where, name in _languages(item, "name", path):
-        valid = isinstance(name, str) and 1 <= len(name) <= NAME and name == name.strip()
+        valid = isinstance(name, str) and 1 <= len(name) <= MAX_COMMAND_NAME_LENGTH and name == name.strip()
         if not valid or (slash and (not _SLASH_NAME.fullmatch(name) or name != name.lower())):
-            raise invalid_form(where, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
+            raise invalid_form_error(where, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
 
 
-def check_description(item: JSON, path: Path) -> None:
+def check_description(item: JSON, path: FieldPath) -> None:
     """Refuse a description: 1 to 100 characters."""
     for where, description in _languages(item, "description", path):
-        if not isinstance(description, str) or not 1 <= len(description) <= DESCRIPTION:
-            raise invalid_form(where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {DESCRIPTION} in length.")
+        if not isinstance(description, str) or not 1 <= len(description) <= MAX_COMMAND_DESCRIPTION_LENGTH:
+            raise invalid_form_error(
+                where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_COMMAND_DESCRIPTION_LENGTH} in length."
+            )
 
 
-def check_choice_name(choice: JSON, path: Path) -> None:
+def check_choice_name(choice: JSON, path: FieldPath) -> None:
     """Refuse the name of a choice: 1 to 100 characters."""
     for where, name in _languages(choice, "name", path):
-        if not isinstance(name, str) or not 1 <= len(name) <= DESCRIPTION:
-            raise invalid_form(where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {DESCRIPTION} in length.")
+        if not isinstance(name, str) or not 1 <= len(name) <= MAX_COMMAND_DESCRIPTION_LENGTH:
+            raise invalid_form_error(
+                where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_COMMAND_DESCRIPTION_LENGTH} in length."
+            )
 
 
-def _languages(item: JSON, key: str, path: Path) -> Iterator[tuple[Path, Any]]:
+def _languages(item: JSON, key: str, path: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
     """Every text under a key with its place: the default one, then the others. Raises ApiError 400 for an unknown language."""
     yield [*path, key], item.get(key)
-    where: Path = [*path, f"{key}_localizations"]
-    for locale, text in obj(item.get(f"{key}_localizations"), where).items():
+    where: FieldPath = [*path, f"{key}_localizations"]
+    for locale, text in read_object(item.get(f"{key}_localizations"), where).items():
         if locale not in LOCALES:
-            raise invalid_form([*where, locale], "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
+            raise invalid_form_error([*where, locale], "ENUM_TYPE_COERCE", f'Value "{locale}" is not a valid enum value.')
         yield [*where, locale], text

@@ -14,11 +14,11 @@ from aiohttp import WSMsgType, web
 
 from infra.sandbox.simulator.fields import JSON
 
-GUILDS = 1 << 0
-GUILD_MESSAGES = 1 << 9
-GUILD_MESSAGE_REACTIONS = 1 << 10
-DIRECT_MESSAGES = 1 << 12
-MESSAGE_CONTENT = 1 << 15
+GUILDS_INTENT = 1 << 0
+GUILD_MESSAGES_INTENT = 1 << 9
+GUILD_MESSAGE_REACTIONS_INTENT = 1 << 10
+DIRECT_MESSAGES_INTENT = 1 << 12
+MESSAGE_CONTENT_INTENT = 1 << 15
 _NEVER_GRANTED = 1 << 1 | 1 << 8
 _REPLAYED_EVENTS = 10_000
 
@@ -38,7 +38,7 @@ class _Close(Exception):
         self.reason = reason
 
 
-class Connection:
+class GatewayConnection:
     """One open socket. Frames are queued and sent in order by `write`."""
 
     def __init__(self, socket: web.WebSocketResponse, *, compress: bool) -> None:
@@ -66,12 +66,12 @@ class Connection:
 
 
 @dataclass(eq=False, slots=True)
-class Session:
+class GatewaySession:
     """What an identified client is owed: its events are numbered, and kept so that it can resume."""
 
     id: str
     intents: int
-    connection: Connection | None
+    connection: GatewayConnection | None
     sequence: int = 0
     events: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=_REPLAYED_EVENTS))
 
@@ -91,7 +91,7 @@ class Session:
         return [frame for number, frame in self.events if number > sequence]
 
 
-class Gateway:
+class GatewayServer:
     """All sessions. `ready` gives the READY payload's own fields, `guilds` the payloads of GUILD_CREATE."""
 
     def __init__(
@@ -105,7 +105,7 @@ class Gateway:
         changed: Callable[[], None],
     ) -> None:
         self.url = ""
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, GatewaySession] = {}
         self.identified_intents: int | None = None
         self._token = token
         self._message_content = message_content
@@ -113,7 +113,7 @@ class Gateway:
         self._ready = ready
         self._guilds = guilds
         self._changed = changed
-        self._connections: set[Connection] = set()
+        self._connections: set[GatewayConnection] = set()
 
     @property
     def connected(self) -> bool:
@@ -124,7 +124,7 @@ class Gateway:
         """Send an event to every session with the intent; `without_content` goes to those without the message content intent."""
         for session in self.sessions.values():
             if session.intents & intent == intent:
-                hidden = without_content is not None and not session.intents & MESSAGE_CONTENT
+                hidden = without_content is not None and not session.intents & MESSAGE_CONTENT_INTENT
                 session.dispatch(event, without_content if hidden and without_content is not None else payload)
 
     async def disconnect(self, *, resumable: bool) -> None:
@@ -139,7 +139,7 @@ class Gateway:
         """One client, from HELLO to its close."""
         socket = web.WebSocketResponse(compress=False, max_msg_size=4096)
         await socket.prepare(request)
-        connection = Connection(socket, compress=request.query.get("compress") == "zlib-stream")
+        connection = GatewayConnection(socket, compress=request.query.get("compress") == "zlib-stream")
         self._connections.add(connection)
         writer = asyncio.create_task(connection.write())
         try:
@@ -155,7 +155,7 @@ class Gateway:
             self._changed()
         return socket
 
-    def _detach(self, connection: Connection, *, ended: bool = False) -> None:
+    def _detach(self, connection: GatewayConnection, *, ended: bool = False) -> None:
         """Part a closed socket from its session, which stays resumable unless the client itself ended it."""
         self._connections.discard(connection)
         for session in tuple(self.sessions.values()):
@@ -164,8 +164,8 @@ class Gateway:
                 if ended:
                     del self.sessions[session.id]
 
-    async def _converse(self, connection: Connection) -> None:
-        session: Session | None = None
+    async def _converse(self, connection: GatewayConnection) -> None:
+        session: GatewaySession | None = None
         while True:
             try:
                 message = await connection.socket.receive(timeout=self._heartbeat_interval * 1.5)
@@ -189,14 +189,14 @@ class Gateway:
             elif op != _PRESENCE:
                 raise _Close(4001, f"Opcode {op} is not simulated.")
 
-    def _identify(self, connection: Connection, data: JSON) -> Session:
+    def _identify(self, connection: GatewayConnection, data: JSON) -> GatewaySession:
         self._authenticate(data)
         intents = data.get("intents")
         if not isinstance(intents, int) or "properties" not in data:
             raise _Close(4013, "Invalid intent(s).")
-        if intents & _NEVER_GRANTED or (intents & MESSAGE_CONTENT and not self._message_content):
+        if intents & _NEVER_GRANTED or (intents & MESSAGE_CONTENT_INTENT and not self._message_content):
             raise _Close(4014, "Disallowed intent(s).")
-        session = Session(secrets.token_hex(16), intents, connection)
+        session = GatewaySession(secrets.token_hex(16), intents, connection)
         self.sessions[session.id] = session
         self.identified_intents = intents
         guilds = self._guilds()
@@ -210,14 +210,14 @@ class Gateway:
                 **self._ready(),
             },
         )
-        if intents & GUILDS:
+        if intents & GUILDS_INTENT:
             for guild in guilds:
                 if not guild["unavailable"]:
                     session.dispatch("GUILD_CREATE", guild)
         self._changed()
         return session
 
-    def _resume(self, connection: Connection, data: JSON) -> Session | None:
+    def _resume(self, connection: GatewayConnection, data: JSON) -> GatewaySession | None:
         self._authenticate(data)
         session = self.sessions.get(str(data.get("session_id")))
         missed = None if session is None or not isinstance(data.get("seq"), int) else session.missed(data["seq"])

@@ -13,67 +13,71 @@ from datetime import timedelta
 from aiohttp import web
 
 from infra.sandbox.simulator import fields, payloads
-from infra.sandbox.simulator.commands import Filled
-from infra.sandbox.simulator.components import BUTTON, buttons
-from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form, unknown
+from infra.sandbox.simulator.commands import FilledOptions
+from infra.sandbox.simulator.components import BUTTON, iter_buttons
+from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form_error, unknown_error
 from infra.sandbox.simulator.model import (
-    COMMAND,
-    COMPONENT,
-    DIRECT,
+    APPLICATION_COMMAND,
+    DM,
     EPHEMERAL,
     LOADING,
+    MESSAGE_COMPONENT,
     Channel,
     Interaction,
     Member,
     Message,
-    permissions_in,
+    compute_permissions,
 )
 from infra.sandbox.simulator.payloads import partial_channel
-from infra.sandbox.simulator.rest import BASE, Body, apply_body, json_response, read_body
+from infra.sandbox.simulator.rest import API_PREFIX, RequestBody, apply_body, json_response, read_body
 from infra.sandbox.simulator.world import World
 
-MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE = 4, 5, 6, 7
+CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_UPDATE_MESSAGE, UPDATE_MESSAGE = 4, 5, 6, 7
 """The types of first responses; the last two are for presses alone."""
 
 SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12
 _COMPONENTS_V2 = 1 << 15
 _SETTABLE = EPHEMERAL | SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS
 
-FIRST_RESPONSE = timedelta(seconds=3)
+FIRST_RESPONSE_TIMEOUT = timedelta(seconds=3)
 TOKEN_LIFETIME = timedelta(minutes=15)
 
 
-def acknowledge(world: World, interaction: Interaction, body: Body) -> None:
+def apply_first_response(world: World, interaction: Interaction, body: RequestBody) -> None:
     """The first response. Raises ApiError, and then nothing was changed."""
     kind = body.payload.get("type")
-    allowed = (MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE) if interaction.kind == COMPONENT else (MESSAGE, DEFERRED)
+    allowed = (
+        (CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_UPDATE_MESSAGE, UPDATE_MESSAGE)
+        if interaction.kind == MESSAGE_COMPONENT
+        else (CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE)
+    )
     if kind not in allowed:
-        raise invalid_form(["type"], "BASE_TYPE_CHOICES", f"Value must be one of {allowed}.")
-    content = Body(fields.obj(body.payload.get("data"), ["data"]), body.files)
+        raise invalid_form_error(["type"], "BASE_TYPE_CHOICES", f"Value must be one of {allowed}.")
+    content = RequestBody(fields.read_object(body.payload.get("data"), ["data"]), body.files)
     elapsed = time.monotonic() - interaction.started
     pressed = interaction.message
-    if kind == MESSAGE:
+    if kind == CHANNEL_MESSAGE_WITH_SOURCE:
         interaction.original = _new(world, interaction, content)
         world.create_message(interaction.original)
-    elif kind == DEFERRED:
+    elif kind == DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE:
         interaction.original = _blank(world, interaction)
         interaction.original.flags = LOADING | (_flags(content) & EPHEMERAL)
         world.create_message(interaction.original)
     else:
         if pressed is None or pressed.gone:
-            raise unknown("Message")
-        if kind == UPDATE:
+            raise unknown_error("Message")
+        if kind == UPDATE_MESSAGE:
             _write(world, pressed, content)
         interaction.original = pressed
-    interaction.callback = kind
-    if kind in (DEFERRED, DEFERRED_UPDATE):
+    interaction.callback_type = kind
+    if kind in (DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_UPDATE_MESSAGE):
         interaction.deferred_after_s = elapsed
     else:
         interaction.answered_after_s = elapsed
     world.changed()
 
 
-def follow(world: World, interaction: Interaction, body: Body) -> Message:
+def create_followup(world: World, interaction: Interaction, body: RequestBody) -> Message:
     """A message besides the first response. Raises ApiError."""
     message = _new(world, interaction, body)
     interaction.followups[message.id] = message
@@ -83,7 +87,7 @@ def follow(world: World, interaction: Interaction, body: Body) -> Message:
     return message
 
 
-def change(world: World, interaction: Interaction, message: Message, body: Body) -> None:
+def edit_response(world: World, interaction: Interaction, message: Message, body: RequestBody) -> None:
     """A change of a response; the first one of a promised message keeps the promise. Raises ApiError."""
     _write(world, message, body)
     if message is interaction.original:
@@ -92,14 +96,14 @@ def change(world: World, interaction: Interaction, message: Message, body: Body)
     world.changed()
 
 
-def _write(world: World, message: Message, body: Body) -> None:
+def _write(world: World, message: Message, body: RequestBody) -> None:
     apply_body(world, message, body.payload, body.files)
     message.flags &= ~LOADING
     message.edited_at = world.clock()
     world.announce(message, "MESSAGE_UPDATE")
 
 
-def _new(world: World, interaction: Interaction, body: Body) -> Message:
+def _new(world: World, interaction: Interaction, body: RequestBody) -> Message:
     message = _blank(world, interaction)
     message.flags = _flags(body)
     apply_body(world, message, body.payload, body.files)
@@ -112,14 +116,14 @@ def _blank(world: World, interaction: Interaction) -> Message:
     return message
 
 
-def _flags(body: Body) -> int:
-    flags = fields.integer(body.payload.get("flags"), ["flags"])
+def _flags(body: RequestBody) -> int:
+    flags = fields.read_integer(body.payload.get("flags"), ["flags"])
     if flags & _COMPONENTS_V2:
-        raise invalid_form(["flags"], "UNSUPPORTED", "Messages of components alone are not simulated.")
+        raise invalid_form_error(["flags"], "UNSUPPORTED", "Messages of components alone are not simulated.")
     return flags & _SETTABLE
 
 
-class Interactions:
+class RestInteractions:
     """The calls that carry an interaction token in their path."""
 
     def __init__(self, world: World) -> None:
@@ -127,9 +131,9 @@ class Interactions:
 
     def routes(self) -> list[web.RouteDef]:
         """What to mount."""
-        webhook = f"{BASE}/webhooks/{{application}}/{{token}}"
+        webhook = f"{API_PREFIX}/webhooks/{{application}}/{{token}}"
         return [
-            web.post(f"{BASE}/interactions/{{interaction}}/{{token}}/callback", self.respond),
+            web.post(f"{API_PREFIX}/interactions/{{interaction}}/{{token}}/callback", self.respond),
             web.post(webhook, self.follow_up),
             web.get(f"{webhook}/messages/{{message}}", self.read),
             web.patch(f"{webhook}/messages/{{message}}", self.edit),
@@ -140,13 +144,13 @@ class Interactions:
         """The first response: a message, a change of the button's message, or the promise of one; in three seconds, and once."""
         interaction = self.world.interactions.get(request.match_info["token"])
         if interaction is None or str(interaction.id) != request.match_info["interaction"]:
-            raise unknown("Interaction")
+            raise unknown_error("Interaction")
         body = await read_body(request)
-        if interaction.callback is not None:
+        if interaction.callback_type is not None:
             raise ApiError(400, 40060, "Interaction has already been acknowledged.")
-        if self.world.clock() - interaction.created_at > FIRST_RESPONSE:
-            raise unknown("Interaction")
-        acknowledge(self.world, interaction, body)
+        if self.world.clock() - interaction.created_at > FIRST_RESPONSE_TIMEOUT:
+            raise unknown_error("Interaction")
+        apply_first_response(self.world, interaction, body)
         return web.Response(status=204)
 
     async def follow_up(self, request: web.Request) -> web.Response:
@@ -155,7 +159,7 @@ class Interactions:
         original = interaction.original
         if original is not None and original.flags & LOADING and not original.gone:
             return self._edit(interaction, original, body)
-        message = follow(self.world, interaction, body)
+        message = create_followup(self.world, interaction, body)
         if request.query.get("wait") not in ("1", "true"):
             return web.Response(status=204)
         return json_response(payloads.message(message, self.world.cdn.sign))
@@ -180,19 +184,19 @@ class Interactions:
         self.world.delete_message(message)
         return web.Response(status=204)
 
-    def _edit(self, interaction: Interaction, message: Message, body: Body) -> web.Response:
-        change(self.world, interaction, message, body)
+    def _edit(self, interaction: Interaction, message: Message, body: RequestBody) -> web.Response:
+        edit_response(self.world, interaction, message, body)
         return json_response(payloads.message(message, self.world.cdn.sign))
 
     def _live(self, request: web.Request) -> Interaction:
         """The interaction whose webhook is used: acknowledged, and not older than its token lives."""
         interaction = self.world.interactions.get(request.match_info["token"])
         if interaction is None or request.match_info["application"] != str(self.world.application_id):
-            raise unknown("Webhook")
+            raise unknown_error("Webhook")
         if self.world.clock() - interaction.created_at > TOKEN_LIFETIME:
             raise ApiError(401, 50027, "Invalid Webhook Token")
-        if interaction.callback is None:
-            raise unknown("Webhook")
+        if interaction.callback_type is None:
+            raise unknown_error("Webhook")
         return interaction
 
     @staticmethod
@@ -202,12 +206,12 @@ class Interactions:
         if message is None or wanted not in ("@original", str(message.id)):
             message = interaction.followups.get(int(wanted)) if wanted.isdigit() else None
         if message is None or message.gone:
-            raise unknown("Message")
+            raise unknown_error("Message")
         return message
 
 
 @dataclass(frozen=True, slots=True)
-class Presser:
+class Invoker:
     """Who does it, where, and in which language of the client."""
 
     channel: Channel
@@ -215,24 +219,24 @@ class Presser:
     locale: str
 
 
-def use_slash(world: World, by: Presser, command: JSON, path: str, filled: Filled) -> Interaction:
+def use_slash_command(world: World, by: Invoker, command: JSON, path: str, filled: FilledOptions) -> Interaction:
     """A member sends a slash command."""
     data = _named(command) | {"options": filled.options}
-    return _begin(world, by, COMMAND, path, data | {"resolved": filled.resolved} if filled.resolved else data)
+    return _begin(world, by, APPLICATION_COMMAND, path, data | {"resolved": filled.resolved} if filled.resolved else data)
 
 
-def use_on_message(world: World, by: Presser, command: JSON, target: Message) -> Interaction:
+def use_message_command(world: World, by: Invoker, command: JSON, target: Message) -> Interaction:
     """A member chooses a command from a message's menu. Whatever the intents, the bot is shown the message whole."""
     shown = payloads.message(target, world.cdn.sign)
     data = _named(command) | {"target_id": shown["id"], "resolved": {"messages": {shown["id"]: shown}}}
-    return _begin(world, by, COMMAND, command["name"], data)
+    return _begin(world, by, APPLICATION_COMMAND, command["name"], data)
 
 
-def press_button(world: World, by: Presser, message: Message, custom_id: str) -> Interaction:
+def press_button(world: World, by: Invoker, message: Message, custom_id: str) -> Interaction:
     """A member presses a button."""
-    button = next(each for each in buttons(message.components) if each.get("custom_id") == custom_id)
+    button = next(each for each in iter_buttons(message.components) if each.get("custom_id") == custom_id)
     data: JSON = {"custom_id": custom_id, "component_type": BUTTON, "id": button["id"]}
-    return _begin(world, by, COMPONENT, custom_id, data, message)
+    return _begin(world, by, MESSAGE_COMPONENT, custom_id, data, message)
 
 
 def _named(command: JSON) -> JSON:
@@ -240,7 +244,7 @@ def _named(command: JSON) -> JSON:
     return named | {"guild_id": command["guild_id"]} if "guild_id" in command else named
 
 
-def _begin(world: World, by: Presser, kind: int, name: str, data: JSON, message: Message | None = None) -> Interaction:
+def _begin(world: World, by: Invoker, kind: int, name: str, data: JSON, message: Message | None = None) -> Interaction:
     interaction = Interaction(
         id=world.new_id(None),
         token=secrets.token_urlsafe(96),
@@ -248,7 +252,7 @@ def _begin(world: World, by: Presser, kind: int, name: str, data: JSON, message:
         name=name,
         channel=by.channel,
         user=by.member.user,
-        member=None if by.channel.kind == DIRECT else by.member,
+        member=None if by.channel.kind == DM else by.member,
         data=data,
         message=message,
         locale=by.locale,
@@ -260,7 +264,7 @@ def _begin(world: World, by: Presser, kind: int, name: str, data: JSON, message:
     return interaction
 
 
-def _payload(world: World, item: Interaction, by: Presser) -> JSON:
+def _payload(world: World, item: Interaction, by: Invoker) -> JSON:
     channel, guild = item.channel, item.channel.guild
     payload: JSON = {
         "id": str(item.id),
@@ -271,8 +275,8 @@ def _payload(world: World, item: Interaction, by: Presser) -> JSON:
         "locale": item.locale,
         "channel_id": str(channel.id),
         "channel": partial_channel(channel, by.member),
-        "app_permissions": str(int(permissions_in(channel, world.me(guild)))),
-        "attachment_size_limit": payloads.FILE_SIZE_LIMIT,
+        "app_permissions": str(int(compute_permissions(channel, world.me(guild)))),
+        "attachment_size_limit": payloads.MAX_FILE_SIZE_BYTES,
         "entitlements": [],
         "data": item.data,
     }
@@ -285,7 +289,7 @@ def _payload(world: World, item: Interaction, by: Presser) -> JSON:
         "guild_id": guild_id,
         "guild": {"id": guild_id, "locale": guild.locale, "features": []},
         "guild_locale": guild.locale,
-        "member": {**payloads.member(item.member), "permissions": str(int(permissions_in(channel, item.member)))},
+        "member": {**payloads.member(item.member), "permissions": str(int(compute_permissions(channel, item.member)))},
         "context": 0,
         "authorizing_integration_owners": {"0": guild_id},
     }

@@ -12,19 +12,19 @@ from typing import Any
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import channels, client, interactions
-from infra.sandbox.simulator.channels import conversation
-from infra.sandbox.simulator.client import Answer, seen
-from infra.sandbox.simulator.commands import MESSAGE, SLASH, fill
+from infra.sandbox.simulator.channels import open_dm_channel
+from infra.sandbox.simulator.client import VisibleAnswer, build_visible_answer
+from infra.sandbox.simulator.commands import CHAT_INPUT_COMMAND, MESSAGE_COMMAND, fill_options
 from infra.sandbox.simulator.fields import JSON
-from infra.sandbox.simulator.interactions import Presser
+from infra.sandbox.simulator.interactions import Invoker
 from infra.sandbox.simulator.model import (
-    CATEGORY,
-    DEFAULT,
-    DIRECT,
+    DEFAULT_PERMISSIONS,
+    DM,
     EPHEMERAL,
-    FORUM,
+    GUILD_CATEGORY,
+    GUILD_FORUM,
+    GUILD_TEXT,
     HAS_SNAPSHOT,
-    TEXT,
     Attachment,
     Channel,
     Guild,
@@ -37,10 +37,10 @@ from infra.sandbox.simulator.model import (
 )
 from infra.sandbox.simulator.world import Upload, World
 
-LOCALE = "en-US"
+DEFAULT_LOCALE = "en-US"
 
 
-class Asking:
+class CommandActions:
     """The part of the simulator that uses the bot. MapSeekError is for what Discord's own client would not let a member do."""
 
     _world: World
@@ -50,7 +50,11 @@ class Asking:
         world = self._world
 
         def registered() -> bool:
-            return any(_offered(world, guild.id, name, kind) for guild in world.guilds.values() for kind in (SLASH, MESSAGE))
+            return any(
+                _offered(world, guild.id, name, kind)
+                for guild in world.guilds.values()
+                for kind in (CHAT_INPUT_COMMAND, MESSAGE_COMMAND)
+            )
 
         await world.until(lambda: world.gateway.connected and registered(), timeout)
 
@@ -62,47 +66,47 @@ class Asking:
         *,
         attachments: Mapping[str, Upload] | None = None,
         options: Mapping[str, Any] | None = None,
-        locale: str = LOCALE,
+        locale: str = DEFAULT_LOCALE,
     ) -> Interaction:
         """Use `find` or, with its subcommands, `archive watch add`; options are values, members, channels and roles.
 
         Raises MapSeekError.
         """
-        command = self._command(channel, member, name, SLASH, locale)
+        command = self._command(channel, member, name, CHAT_INPUT_COMMAND, locale)
         folder = f"ephemeral-attachments/{self._world.application_id}"
         files = {key: self._world.upload(folder, *upload) for key, upload in (attachments or {}).items()}
-        filled = fill(command, name, {**(options or {}), **files}, channel, member, self._world.cdn.sign)
-        return interactions.use_slash(self._world, Presser(channel, member, locale), command, name, filled)
+        filled = fill_options(command, name, {**(options or {}), **files}, channel, member, self._world.cdn.sign)
+        return interactions.use_slash_command(self._world, Invoker(channel, member, locale), command, name, filled)
 
     async def message_command(
-        self, channel: Channel, member: Member, name: str, message: Message, *, locale: str = LOCALE
+        self, channel: Channel, member: Member, name: str, message: Message, *, locale: str = DEFAULT_LOCALE
     ) -> Interaction:
         """Choose a command from the menu of a message. Raises MapSeekError."""
-        command = self._command(channel, member, name, MESSAGE, locale)
-        client.check_readable(message, member)
+        command = self._command(channel, member, name, MESSAGE_COMMAND, locale)
+        client.check_message_visible(message, member)
         if message.channel is not channel:
             raise MapSeekError(f"The message is in #{message.channel.name}, not in #{channel.name}.")
         if message.flags & EPHEMERAL:
             raise MapSeekError("The menu of an ephemeral message has no commands.")
-        return interactions.use_on_message(self._world, Presser(channel, member, locale), command, message)
+        return interactions.use_message_command(self._world, Invoker(channel, member, locale), command, message)
 
     async def press(
         self,
-        target: Message | Answer,
+        target: Message | VisibleAnswer,
         member: Member,
         custom_id: str | None = None,
         *,
         label: str | None = None,
-        locale: str = LOCALE,
+        locale: str = DEFAULT_LOCALE,
     ) -> Interaction:
         """Press the button with that custom id, with the only one that begins so, or with that label. Raises MapSeekError."""
-        message = target.message if isinstance(target, Answer) else target
+        message = target.message if isinstance(target, VisibleAnswer) else target
         self._check_reachable(message.channel, locale)
-        client.check_readable(message, member)
-        button = client.pressed_button(message, custom_id, label)
-        return interactions.press_button(self._world, Presser(message.channel, member, locale), message, button)
+        client.check_message_visible(message, member)
+        button = client.find_button(message, custom_id, label)
+        return interactions.press_button(self._world, Invoker(message.channel, member, locale), message, button)
 
-    async def answer(self, interaction: Interaction, *, embedded: bool = False, timeout: float = 30) -> Answer:
+    async def answer(self, interaction: Interaction, *, embedded: bool = False, timeout: float = 30) -> VisibleAnswer:
         """Wait for the answer: the deferred one edited, a message as first response, or the message of the button changed.
 
         With `embedded` an answer without embeds, such as a line that says at what the bot is, is passed over. Raises TimeoutError.
@@ -116,28 +120,33 @@ class Asking:
         message, answered = interaction.original, interaction.answered_after_s
         if message is None or answered is None:
             raise RuntimeError("an answer without a message")
-        return seen(message, interaction, answered, self._world.cdn.sign)
+        return build_visible_answer(message, interaction, answered, self._world.cdn.sign)
 
-    async def followups(self, interaction: Interaction, n: int, *, embedded: bool = False, timeout: float = 30) -> list[Answer]:
+    async def followups(
+        self, interaction: Interaction, n: int, *, embedded: bool = False, timeout: float = 30
+    ) -> list[VisibleAnswer]:
         """Wait for `n` messages besides the answer, and see all that there are by then, in order. Raises TimeoutError.
 
         With `embedded` messages without embeds are not counted.
         """
         await self._world.until(lambda: sum(bool(m.embeds or not embedded) for m in interaction.followups.values()) >= n, timeout)
         sign = self._world.cdn.sign
-        return [seen(each, interaction, interaction.followed_after_s[each.id], sign) for each in interaction.followups.values()]
+        return [
+            build_visible_answer(each, interaction, interaction.followed_after_s[each.id], sign)
+            for each in interaction.followups.values()
+        ]
 
     def _command(self, channel: Channel, member: Member, name: str, kind: int, locale: str) -> JSON:
         self._check_reachable(channel, locale)
-        shown = f"/{name}" if kind == SLASH else name
-        command = _offered(self._world, None if channel.kind == DIRECT else channel.guild.id, name, kind)
+        shown = f"/{name}" if kind == CHAT_INPUT_COMMAND else name
+        command = _offered(self._world, None if channel.kind == DM else channel.guild.id, name, kind)
         if command is None:
             raise MapSeekError(
                 f"The bot has not registered the command {shown}; wait until it has logged in and synchronised its commands."
             )
         if not self._world.gateway.connected:
             raise MapSeekError(f"No bot is connected that could be asked {shown}; start the gateway first.")
-        client.check_use(command, channel, member)
+        client.check_command_allowed(command, channel, member)
         return command
 
     def _check_reachable(self, channel: Channel, locale: str) -> None:
@@ -151,11 +160,11 @@ class Asking:
 def _offered(world: World, guild_id: int | None, name: str, kind: int) -> JSON | None:
     """The command of that name that members see in a guild (its own come first) or, with None, in direct messages."""
     own = [] if guild_id is None else world.commands.get(guild_id, [])
-    wanted = (name.split() or [""])[0] if kind == SLASH else name
+    wanted = (name.split() or [""])[0] if kind == CHAT_INPUT_COMMAND else name
     return next((each for each in (*own, *world.commands[None]) if (each["name"], each["type"]) == (wanted, kind)), None)
 
 
-class Posting:
+class MessageActions:
     """The part of the simulator that writes messages."""
 
     _world: World
@@ -178,9 +187,9 @@ class Posting:
         """
         world = self._world
         if channel.is_thread and at is None:
-            channels.enter(world, channel, author)
+            channels.enter_thread(world, channel, author)
         message = world.new_message(channel, author.user, at)
-        if channel.parent is not None and channel.parent.kind == FORUM and not channel.messages and at is None:
+        if channel.parent is not None and channel.parent.kind == GUILD_FORUM and not channel.messages and at is None:
             message.id = channel.id
         message.content, message.embeds, message.reference = content, list(embeds), reference
         message.attachments = [world.upload(f"attachments/{channel.id}", name, data) for name, data in files]
@@ -224,11 +233,11 @@ class Posting:
 
     def direct_channel(self, member: Member) -> Channel:
         """The conversation between a person and the bot, to post or ask in."""
-        return conversation(self._world, member.user)
+        return open_dm_channel(self._world, member.user)
 
     def close_dms(self, member: Member) -> None:
         """A person no longer takes direct messages: sending one is refused with code 50007."""
-        self._world.closed_to_the_bot.add(member.id)
+        self._world.dms_closed_by.add(member.id)
 
 
 def _copy(message: Message) -> Message:
@@ -238,7 +247,7 @@ def _copy(message: Message) -> Message:
     return replace(message, attachments=list(message.attachments), embeds=list(message.embeds), reactions={}, reference=None)
 
 
-class Structure:
+class GuildActions:
     """The part of the simulator that builds, rearranges and takes away."""
 
     _world: World
@@ -247,7 +256,7 @@ class Structure:
         """The bot as a member of a guild, to aim an overwrite or a role at."""
         return self._world.me(guild)
 
-    def add_guild(self, name: str, *, everyone: Permission = DEFAULT) -> Guild:
+    def add_guild(self, name: str, *, everyone: Permission = DEFAULT_PERMISSIONS) -> Guild:
         """A guild that the bot is in; `everyone` are the permissions of @everyone."""
         return self._world.add_guild(name, everyone)
 
@@ -269,7 +278,7 @@ class Structure:
         nsfw: bool = False,
     ) -> Channel:
         """A text channel; `nsfw` makes it age-restricted."""
-        return channels.add_channel(self._world, guild, name, TEXT, overwrites, category, nsfw)
+        return channels.add_channel(self._world, guild, name, GUILD_TEXT, overwrites, category, nsfw)
 
     def add_forum(
         self,
@@ -281,11 +290,11 @@ class Structure:
         nsfw: bool = False,
     ) -> Channel:
         """A forum, whose threads are its posts."""
-        return channels.add_channel(self._world, guild, name, FORUM, overwrites, category, nsfw)
+        return channels.add_channel(self._world, guild, name, GUILD_FORUM, overwrites, category, nsfw)
 
     def add_category(self, guild: Guild, name: str, overwrites: Sequence[Overwrite] = ()) -> Channel:
         """A heading above channels."""
-        return channels.add_channel(self._world, guild, name, CATEGORY, overwrites, None, False)
+        return channels.add_channel(self._world, guild, name, GUILD_CATEGORY, overwrites, None, False)
 
     async def add_thread(
         self,
@@ -310,11 +319,11 @@ class Structure:
 
     async def join_thread(self, thread: Channel, member: Member) -> None:
         """Add a person or the bot to a thread. Raises MapSeekError if Discord would not allow it."""
-        channels.join(self._world, thread, member)
+        channels.join_thread(self._world, thread, member)
 
     async def leave_thread(self, thread: Channel, member: Member) -> None:
         """Take a person or the bot out of a thread."""
-        channels.leave(self._world, thread, member)
+        channels.leave_thread(self._world, thread, member)
 
     async def archive_thread(self, thread: Channel, *, locked: bool = False) -> None:
         """Archive a thread; the next message posted there opens it again. The bot cannot open a locked one."""

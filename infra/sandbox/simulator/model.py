@@ -19,7 +19,7 @@ from infra.sandbox.simulator.fields import JSON
 Clock = Callable[[], datetime]
 """The simulator's time, always in UTC."""
 
-EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
+DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
 _COUNTER_BITS = 22
 
 EPHEMERAL = 1 << 6
@@ -27,30 +27,30 @@ LOADING = 1 << 7
 HAS_THREAD = 1 << 5
 HAS_SNAPSHOT = 1 << 14
 
-TEXT, DIRECT, CATEGORY, PUBLIC_THREAD, PRIVATE_THREAD, FORUM = 0, 1, 4, 11, 12, 15
+GUILD_TEXT, DM, GUILD_CATEGORY, PUBLIC_THREAD, PRIVATE_THREAD, GUILD_FORUM = 0, 1, 4, 11, 12, 15
 """The types of channels."""
 
-THREAD_STARTER = 21
+THREAD_STARTER_MESSAGE = 21
 """The type of the message that begins a thread which was started from another message."""
 
-COMMAND, COMPONENT = 2, 3
+APPLICATION_COMMAND, MESSAGE_COMPONENT = 2, 3
 """The types of interactions: a command was used, a button was pressed."""
 
 
-def snowflakes(clock: Clock) -> Callable[[datetime | None], int]:
+def snowflake_source(clock: Clock) -> Callable[[datetime | None], int]:
     """A source of unique ids for a moment (None: now), ascending within one millisecond."""
     numbers = count()
 
     def new(at: datetime | None = None) -> int:
-        milliseconds = ((at or clock()) - EPOCH) // timedelta(milliseconds=1)
+        milliseconds = ((at or clock()) - DISCORD_EPOCH) // timedelta(milliseconds=1)
         return (milliseconds << _COUNTER_BITS) | (next(numbers) & ((1 << _COUNTER_BITS) - 1))
 
     return new
 
 
-def time_of(snowflake: int) -> datetime:
+def snowflake_time(snowflake: int) -> datetime:
     """The moment an id carries, to the millisecond."""
-    return EPOCH + timedelta(milliseconds=snowflake >> _COUNTER_BITS)
+    return DISCORD_EPOCH + timedelta(milliseconds=snowflake >> _COUNTER_BITS)
 
 
 class Permission(IntFlag):
@@ -74,9 +74,9 @@ class Permission(IntFlag):
     SEND_MESSAGES_IN_THREADS = 1 << 38
 
 
-ALL = Permission((1 << 51) - 1)
+ALL_PERMISSIONS = Permission((1 << 51) - 1)
 
-DEFAULT = (
+DEFAULT_PERMISSIONS = (
     Permission.ADD_REACTIONS
     | Permission.VIEW_CHANNEL
     | Permission.SEND_MESSAGES
@@ -90,20 +90,20 @@ DEFAULT = (
 )
 
 
-def permissions_in(channel: "Channel", member: "Member") -> Permission:
+def compute_permissions(channel: "Channel", member: "Member") -> Permission:
     """What a member may do in a channel: roles, then the overwrites of @everyone, of the roles together, and of the member.
 
     A thread has its parent's permissions; a private one is closed to all but its members and those who manage threads.
     """
     if channel.parent is not None:
-        granted = permissions_in(channel.parent, member)
+        granted = compute_permissions(channel.parent, member)
         return Permission.NONE if channel.private and not _may_enter(channel, member, granted) else granted
     guild = channel.guild
     granted = guild.everyone.permissions
     for role in member.roles:
         granted |= role.permissions
     if member.id == guild.owner_id or granted & Permission.ADMINISTRATOR:
-        return ALL
+        return ALL_PERMISSIONS
     for targets in ({guild.id}, {role.id for role in member.roles}, {member.id}):
         allow = deny = Permission.NONE
         for overwrite in channel.overwrites:
@@ -118,7 +118,7 @@ def _may_enter(thread: "Channel", member: "Member", granted: Permission) -> bool
     return member.id in thread.joined or bool(granted & Permission.MANAGE_THREADS)
 
 
-class History:
+class MessageHistory:
     """What a channel does with its messages."""
 
     __slots__ = ()
@@ -226,7 +226,7 @@ class Guild:
 
 
 @dataclass(eq=False, slots=True)
-class Channel(History):
+class Channel(MessageHistory):
     """A channel or a thread with its messages in order of their ids.
 
     `parent` is the channel that a thread or a forum post is in, `category` what any other channel is listed under; `joined` are the
@@ -238,7 +238,7 @@ class Channel(History):
     name: str
     overwrites: list[Overwrite] = field(default_factory=list, repr=False)
     messages: dict[int, "Message"] = field(default_factory=dict, repr=False)
-    kind: int = TEXT
+    kind: int = GUILD_TEXT
     category: "Channel | None" = field(default=None, repr=False)
     nsfw: bool = False
     parent: "Channel | None" = field(default=None, repr=False)
@@ -315,12 +315,12 @@ class Message:
     @property
     def posted_at(self) -> datetime:
         """When it was posted, which its id tells."""
-        return time_of(self.id)
+        return snowflake_time(self.id)
 
     @property
     def jump_url(self) -> str:
         """The link that opens the message in Discord's own client."""
-        place = "@me" if self.channel.kind == DIRECT else self.channel.guild.id
+        place = "@me" if self.channel.kind == DM else self.channel.guild.id
         return f"https://discord.com/channels/{place}/{self.channel.id}/{self.id}"
 
 
@@ -344,7 +344,7 @@ class Interaction:
     started: float
     locale: str
     message: Message | None = None
-    callback: int | None = None
+    callback_type: int | None = None
     original: Message | None = None
     followups: dict[int, Message] = field(default_factory=dict)
     edits: int = 0

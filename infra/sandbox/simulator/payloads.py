@@ -12,9 +12,9 @@ from typing import Any
 
 from infra.sandbox.simulator.fields import JSON
 from infra.sandbox.simulator.model import (
-    CATEGORY,
-    DIRECT,
-    FORUM,
+    DM,
+    GUILD_CATEGORY,
+    GUILD_FORUM,
     PRIVATE_THREAD,
     Attachment,
     Channel,
@@ -25,8 +25,8 @@ from infra.sandbox.simulator.model import (
     Permission,
     Role,
     User,
-    permissions_in,
-    time_of,
+    compute_permissions,
+    snowflake_time,
 )
 
 Sign = Callable[[Attachment], str]
@@ -34,7 +34,7 @@ Sign = Callable[[Attachment], str]
 _IMAGES = ("image", "thumbnail")
 _ICONS = ("author", "footer")
 
-FILE_SIZE_LIMIT = 10 * 1024 * 1024
+MAX_FILE_SIZE_BYTES = 10 * 1024 * 1024
 
 
 _SNAPSHOT = (
@@ -94,14 +94,14 @@ _GUILD: dict[str, Any] = {
 _SCHEME = "attachment://"
 
 
-def embedded_names(embeds: list[JSON]) -> set[str]:
+def list_embedded_filenames(embeds: list[JSON]) -> set[str]:
     """The files that embeds show by `attachment://name`."""
     urls = [(embed.get(part) or {}).get("url") for embed in embeds for part in _IMAGES]
     urls += [(embed.get(part) or {}).get("icon_url") for embed in embeds for part in _ICONS]
     return {url.removeprefix(_SCHEME) for url in urls if url is not None and url.startswith(_SCHEME)}
 
 
-def shown_embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
+def render_embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
     """An embed as Discord shows it, with URLs issued now for the files in it."""
     shown: JSON = {"type": "rich", **item}
     for part in _IMAGES:
@@ -194,7 +194,7 @@ def attachment(item: Attachment, sign: Sign) -> JSON:
 
 def message(item: Message, sign: Sign) -> JSON:
     """A message object. A file that an embed shows is not listed as an attachment besides, as on Discord."""
-    embedded = embedded_names(item.embeds)
+    embedded = list_embedded_filenames(item.embeds)
     files = {each.filename: each for each in item.attachments}
     payload: JSON = {
         "id": str(item.id),
@@ -208,7 +208,7 @@ def message(item: Message, sign: Sign) -> JSON:
         "mentions": [],
         "mention_roles": [],
         "attachments": [attachment(each, sign) for each in item.attachments if each.filename not in embedded],
-        "embeds": [shown_embed(each, files, sign) for each in item.embeds],
+        "embeds": [render_embed(each, files, sign) for each in item.embeds],
         "components": item.components,
         "pinned": False,
         "type": item.kind,
@@ -227,27 +227,27 @@ def message(item: Message, sign: Sign) -> JSON:
 
 def guild_message(item: Message, sign: Sign) -> JSON:
     """A message as the gateway sends it, with its guild and its author's membership."""
-    if item.channel.kind == DIRECT:
+    if item.channel.kind == DM:
         return message(item, sign)
     payload = message(item, sign) | {"guild_id": str(item.channel.guild.id)}
     author = item.channel.guild.members.get(item.author.id)
     return payload if author is None else payload | {"member": partial_member(author)}
 
 
-def without_content(payload: JSON) -> JSON:
+def hide_content(payload: JSON) -> JSON:
     """A message as an application without the message content intent is shown it."""
     hidden = payload | {"content": "", "attachments": [], "embeds": [], "components": []}
     if payload.get("referenced_message"):
-        hidden["referenced_message"] = without_content(payload["referenced_message"])
+        hidden["referenced_message"] = hide_content(payload["referenced_message"])
     if "message_snapshots" in payload:
-        hidden["message_snapshots"] = [{"message": without_content(each["message"])} for each in payload["message_snapshots"]]
+        hidden["message_snapshots"] = [{"message": hide_content(each["message"])} for each in payload["message_snapshots"]]
     return hidden
 
 
 def _reference_fields(item: Message, target: Message, sign: Sign) -> JSON:
     """What a reply or a forwarded message tells of the message it refers to."""
     reference: JSON = {"type": int(item.snapshot is not None), "message_id": str(target.id), "channel_id": str(target.channel.id)}
-    if target.channel.kind != DIRECT:
+    if target.channel.kind != DM:
         reference["guild_id"] = str(target.channel.guild.id)
     if item.snapshot is not None:
         copied = message(item.snapshot, sign)
@@ -288,7 +288,7 @@ def _response_fields(item: Message, cause: Interaction) -> JSON:
 
 def channel(item: Channel, bot: Member | None = None) -> JSON:
     """A channel object of any type; a thread tells of the bot's membership if it has joined."""
-    if item.kind == DIRECT:
+    if item.kind == DM:
         return _direct(item)
     if item.is_thread:
         return thread(item, bot)
@@ -310,12 +310,12 @@ def channel(item: Channel, bot: Member | None = None) -> JSON:
         "parent_id": None if item.category is None else str(item.category.id),
         "flags": 0,
     }
-    return shared if item.kind == CATEGORY else shared | _messages(item) | (_FORUM if item.kind == FORUM else {})
+    return shared if item.kind == GUILD_CATEGORY else shared | _messages(item) | (_FORUM if item.kind == GUILD_FORUM else {})
 
 
 def thread(item: Channel, bot: Member | None = None) -> JSON:
     """A thread object."""
-    parent, changed = item.parent, item.archive_changed_at or time_of(item.id)
+    parent, changed = item.parent, item.archive_changed_at or snowflake_time(item.id)
     if parent is None:
         raise ValueError(f"{item.name} is not a thread")
     metadata: JSON = {
@@ -323,7 +323,7 @@ def thread(item: Channel, bot: Member | None = None) -> JSON:
         "archive_timestamp": changed.isoformat(),
         "auto_archive_duration": _ARCHIVE_AFTER_MINUTES,
         "locked": item.locked,
-        "create_timestamp": time_of(item.id).isoformat(),
+        "create_timestamp": snowflake_time(item.id).isoformat(),
     }
     payload: JSON = {
         "id": str(item.id),
@@ -340,7 +340,7 @@ def thread(item: Channel, bot: Member | None = None) -> JSON:
         "thread_metadata": metadata | ({"invitable": True} if item.kind == PRIVATE_THREAD else {}),
         "flags": 0,
     }
-    if parent.kind == FORUM:
+    if parent.kind == GUILD_FORUM:
         payload["applied_tags"] = []
     if bot is not None and bot.id in item.joined:
         payload["member"] = thread_member(item, bot.id)
@@ -368,7 +368,7 @@ def thread_list(threads: list[Channel], bot: Member) -> JSON:
 def active_threads(item: Guild, bot: Member) -> list[Channel]:
     """The threads that the bot may see and that are not archived, newest first."""
     active = [each for each in item.threads.values() if not each.archived]
-    visible = [each for each in active if Permission.VIEW_CHANNEL in permissions_in(each, bot)]
+    visible = [each for each in active if Permission.VIEW_CHANNEL in compute_permissions(each, bot)]
     return sorted(visible, key=lambda each: each.id, reverse=True)
 
 
@@ -384,7 +384,7 @@ def guild(item: Guild) -> JSON:
     }
 
 
-def created_guild(item: Guild, bot: Member) -> JSON:
+def guild_create(item: Guild, bot: Member) -> JSON:
     """A guild as GUILD_CREATE brings it. Without the members intent it lists one member: the bot."""
     return {
         **guild(item),
@@ -414,7 +414,7 @@ def _direct(item: Channel) -> JSON:
     recipients = [] if item.recipient is None else [user(item.recipient)]
     return {
         "id": str(item.id),
-        "type": DIRECT,
+        "type": DM,
         "last_message_id": _text(item.last_message_id),
         "recipients": recipients,
         "flags": 0,
@@ -423,7 +423,7 @@ def _direct(item: Channel) -> JSON:
 
 def _messages(item: Channel) -> JSON:
     newest = max((each.id for each in item.guild.threads.values() if each.parent is item), default=None)
-    last = newest if item.kind == FORUM else item.last_message_id
+    last = newest if item.kind == GUILD_FORUM else item.last_message_id
     return {"last_message_id": _text(last), "topic": None, "nsfw": item.nsfw, "rate_limit_per_user": 0}
 
 
@@ -434,13 +434,13 @@ def _text(snowflake: int | None) -> str | None:
 def partial_channel(place: Channel, member: Member) -> JSON:
     """A channel or thread with what a member may do in it; of a direct message nothing of the kind."""
     whole = channel(place)
-    if place.kind == DIRECT:
+    if place.kind == DM:
         return whole
     seen = {key: value for key, value in whole.items() if key not in ("permission_overwrites", "member")}
-    return seen | {"permissions": str(int(permissions_in(place, member)))}
+    return seen | {"permissions": str(int(compute_permissions(place, member)))}
 
 
 def resolved_member(member: Member, channel: Channel) -> JSON:
     """A member that an option names, without its user, with what it may do where the command was used."""
     partial = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
-    return partial | {"permissions": str(int(permissions_in(channel, member)))}
+    return partial | {"permissions": str(int(compute_permissions(channel, member)))}

@@ -11,13 +11,13 @@ from aiohttp import web
 
 from infra.sandbox.simulator.fields import JSON
 
-Seconds = Callable[[], float]
+SecondsClock = Callable[[], float]
 """A clock that only goes forward."""
 
-GLOBAL_WINDOW = 1.0
-INVALID_WINDOW = 600.0
-INVALID = frozenset((401, 403, 429))
-VIA = "1.1 simulator"
+GLOBAL_WINDOW_S = 1.0
+INVALID_WINDOW_S = 600.0
+INVALID_REQUEST_STATUSES = frozenset((401, 403, 429))
+VIA_HEADER = "1.1 simulator"
 
 _ROUTES: dict[str, tuple[int, float]] = {
     "POST /channels/{channel}/messages": (5, 5.0),
@@ -62,8 +62,8 @@ class RateLimits:
     enabled: bool
     global_limit: int
     invalid_limit: int
-    clock: Seconds
-    unix_time: Seconds
+    clock: SecondsClock
+    unix_time: SecondsClock
     invalid_requests: int = 0
     _buckets: dict[tuple[str, ...], _Bucket] = field(default_factory=dict)
     _invalid: deque[float] = field(default_factory=deque)
@@ -76,7 +76,7 @@ class RateLimits:
         if (banned_for := self._banned_for(now)) is not None:
             return web.Response(status=429, text="error code: 1015", headers={"Retry-After": f"{math.ceil(banned_for)}"})
         token = request.headers.get("Authorization", "")
-        everything = self._buckets.setdefault(("", token), _Bucket(self.global_limit, GLOBAL_WINDOW))
+        everything = self._buckets.setdefault(("", token), _Bucket(self.global_limit, GLOBAL_WINDOW_S))
         everything.limit = self.global_limit
         if not route.startswith(_NOT_GLOBAL) and not everything.take(now):
             return _too_many(everything.ends - now, {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global"}, everywhere=True)
@@ -101,16 +101,16 @@ class RateLimits:
 
     def count(self, status: int) -> None:
         """Count an answer that an address may not get too many of."""
-        if status in INVALID:
+        if status in INVALID_REQUEST_STATUSES:
             self.invalid_requests += 1
             self._invalid.append(self.clock())
 
     def _banned_for(self, now: float) -> float | None:
         """How many seconds the address is still shut out."""
-        while self._invalid and self._invalid[0] <= now - INVALID_WINDOW:
+        while self._invalid and self._invalid[0] <= now - INVALID_WINDOW_S:
             self._invalid.popleft()
         over = len(self._invalid) - self.invalid_limit
-        return None if over <= 0 else self._invalid[over - 1] + INVALID_WINDOW - now
+        return None if over <= 0 else self._invalid[over - 1] + INVALID_WINDOW_S - now
 
     def _bucket(self, request: web.Request, route: str) -> _Bucket | None:
         if route.startswith(_WITHOUT_BUCKET):
@@ -126,5 +126,5 @@ def _name(request: web.Request, route: str) -> str:
 
 def _too_many(wait: float, headers: dict[str, str], *, everywhere: bool) -> web.Response:
     body: JSON = {"message": "You are being rate limited.", "retry_after": round(wait, 3), "global": everywhere}
-    head = {"Via": VIA, "Retry-After": f"{math.ceil(wait)}", "Content-Type": "application/json", **headers}
+    head = {"Via": VIA_HEADER, "Retry-After": f"{math.ceil(wait)}", "Content-Type": "application/json", **headers}
     return web.Response(status=429, headers=head, body=orjson.dumps(body))

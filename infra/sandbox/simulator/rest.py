@@ -18,26 +18,33 @@ from aiohttp import web
 
 from infra.sandbox.simulator import fields, payloads
 from infra.sandbox.simulator.cdn import clean_filename
-from infra.sandbox.simulator.commands import check_commands, registered
-from infra.sandbox.simulator.components import check_components, numbered
-from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form, missing_access, unauthorized, unknown
-from infra.sandbox.simulator.model import CATEGORY, EPHEMERAL, FORUM, Channel, Guild, Message, Permission
-from infra.sandbox.simulator.payloads import FILE_SIZE_LIMIT, embedded_names
+from infra.sandbox.simulator.commands import build_registered_command, check_commands
+from infra.sandbox.simulator.components import assign_component_ids, check_components
+from infra.sandbox.simulator.fields import (
+    JSON,
+    ApiError,
+    invalid_form_error,
+    missing_access_error,
+    unauthorized_error,
+    unknown_error,
+)
+from infra.sandbox.simulator.model import EPHEMERAL, GUILD_CATEGORY, GUILD_FORUM, Channel, Guild, Message, Permission
+from infra.sandbox.simulator.payloads import MAX_FILE_SIZE_BYTES, list_embedded_filenames
 from infra.sandbox.simulator.world import Upload, World
 
-CONTENT = 2000
-EMBEDS = 10
-EMBED_CHARACTERS = 6000
-FIELDS = 25
-FILES = 10
+MAX_CONTENT_LENGTH = 2000
+MAX_EMBEDS = 10
+MAX_EMBED_CHARACTERS = 6000
+MAX_EMBED_FIELDS = 25
+MAX_ATTACHMENTS = 10
 
-BASE = "/api/v10"
+API_PREFIX = "/api/v10"
 
 _PARSED = ("roles", "users", "everyone")
 _LISTED = 100
 
 
-class Access:
+class AuthenticatedRest:
     """The bot's way in; the calls are in the classes that build on this one."""
 
     def __init__(self, world: World, token: str) -> None:
@@ -47,33 +54,33 @@ class Access:
     def authenticate(self, request: web.Request) -> None:
         """Refuse a call without the bot's token. Raises ApiError 401."""
         if request.headers.get("Authorization") != f"Bot {self._token}":
-            raise unauthorized()
+            raise unauthorized_error()
 
     def guild(self, request: web.Request) -> Guild:
         """The guild of the path. Raises ApiError if there is none or the bot is not in it."""
         self.authenticate(request)
-        guild = self.world.guilds.get(snowflake(request.match_info["guild"]))
+        guild = self.world.guilds.get(parse_snowflake(request.match_info["guild"]))
         if guild is None:
-            raise missing_access()
+            raise missing_access_error()
         return guild
 
     def channel(self, request: web.Request) -> Channel:
         """The channel or thread of the path, which the bot may see. Raises ApiError."""
         self.authenticate(request)
-        channel = self.world.channels.get(snowflake(request.match_info["channel"]))
+        channel = self.world.channels.get(parse_snowflake(request.match_info["channel"]))
         if channel is None:
-            raise unknown("Channel")
+            raise unknown_error("Channel")
         if not self.world.bot_may(channel, Permission.VIEW_CHANNEL):
-            raise missing_access()
+            raise missing_access_error()
         return channel
 
     def message(self, request: web.Request, channel: Channel) -> Message:
         """The message of the path. Raises ApiError."""
         if not self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY):
-            raise missing_access()
-        message = channel.messages.get(snowflake(request.match_info["message"]))
+            raise missing_access_error()
+        message = channel.messages.get(parse_snowflake(request.match_info["message"]))
         if message is None:
-            raise unknown("Message")
+            raise unknown_error("Message")
         return message
 
     def require(self, channel: Channel, wanted: Permission) -> None:
@@ -82,79 +89,79 @@ class Access:
             raise ApiError(403, 50013, "Missing Permissions")
 
 
-def number(request: web.Request, key: str) -> int | None:
+def read_query_number(request: web.Request, key: str) -> int | None:
     """An id or a number of the query, None if absent. Raises ApiError 400."""
     value = request.query.get(key)
-    return None if value is None else snowflake(value, key)
+    return None if value is None else parse_snowflake(value, key)
 
 
-def bounded(request: web.Request, key: str, least: int, most: int, default: int) -> int:
+def read_bounded_number(request: web.Request, key: str, least: int, most: int, default: int) -> int:
     """A number of the query within bounds. Raises ApiError 400."""
-    value = number(request, key)
+    value = read_query_number(request, key)
     if value is None:
         return default
     if not least <= value <= most:
-        raise invalid_form([key], "NUMBER_TYPE_MAX", f"int value should be between {least} and {most}.")
+        raise invalid_form_error([key], "NUMBER_TYPE_MAX", f"int value should be between {least} and {most}.")
     return value
 
 
-def snowflake(value: str, key: str = "id") -> int:
+def parse_snowflake(value: str, key: str = "id") -> int:
     """An id. Raises ApiError 400 if it is none."""
     if not (value.isascii() and value.isdigit()):
-        raise invalid_form([key], "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
+        raise invalid_form_error([key], "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
     return int(value)
 
 
-def check_message(body: JSON) -> None:
+def check_message_body(body: JSON) -> None:
     """Refuse a body whose content, embeds, components or attachments break a limit. Raises ApiError 400."""
-    fields.text(body.get("content"), ["content"], CONTENT)
-    embeds = fields.items(body.get("embeds"), ["embeds"], EMBEDS)
+    fields.check_text(body.get("content"), ["content"], MAX_CONTENT_LENGTH)
+    embeds = fields.read_list(body.get("embeds"), ["embeds"], MAX_EMBEDS)
     check_components(body.get("components"))
-    for index, entry in enumerate(fields.items(body.get("attachments"), ["attachments"], FILES)):
-        if not str(fields.obj(entry, ["attachments", index]).get("id")).isdigit():
-            raise invalid_form(["attachments", index, "id"], "NUMBER_TYPE_COERCE", "The id of an attachment is a number.")
+    for index, entry in enumerate(fields.read_list(body.get("attachments"), ["attachments"], MAX_ATTACHMENTS)):
+        if not str(fields.read_object(entry, ["attachments", index]).get("id")).isdigit():
+            raise invalid_form_error(["attachments", index, "id"], "NUMBER_TYPE_COERCE", "The id of an attachment is a number.")
     total = sum(_embed(embed, ["embeds", index]) for index, embed in enumerate(embeds))
-    if total > EMBED_CHARACTERS:
-        message = f"Embed size exceeds maximum size of {EMBED_CHARACTERS}"
-        raise invalid_form(["embeds"], "MAX_EMBED_SIZE_EXCEEDED", message)
+    if total > MAX_EMBED_CHARACTERS:
+        message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
+        raise invalid_form_error(["embeds"], "MAX_EMBED_SIZE_EXCEEDED", message)
 
 
-def check_files(sizes: list[int]) -> None:
+def check_file_sizes(sizes: list[int]) -> None:
     """Refuse more files, or larger ones, than a message takes. Raises ApiError 400 or 413."""
-    if len(sizes) > FILES:
-        raise fields.too_many(["attachments"], FILES)
-    if any(size > FILE_SIZE_LIMIT for size in sizes):
+    if len(sizes) > MAX_ATTACHMENTS:
+        raise fields.too_many_error(["attachments"], MAX_ATTACHMENTS)
+    if any(size > MAX_FILE_SIZE_BYTES for size in sizes):
         raise ApiError(413, 40005, "Request entity too large")
 
 
-def _embed(embed: Any, path: fields.Path) -> int:
+def _embed(embed: Any, path: fields.FieldPath) -> int:
     """Check one embed and return how many characters it counts for."""
-    embed = fields.obj(embed, path)
+    embed = fields.read_object(embed, path)
     for part in ("footer", "author", "image", "thumbnail"):
-        fields.obj(embed.get(part), [*path, part])
+        fields.read_object(embed.get(part), [*path, part])
     footer, author = embed.get("footer") or {}, embed.get("author") or {}
-    size = fields.text(embed.get("title"), [*path, "title"], 256)
-    size += fields.text(embed.get("description"), [*path, "description"], 4096)
-    size += fields.text(footer.get("text"), [*path, "footer", "text"], 2048)
-    size += fields.text(author.get("name"), [*path, "author", "name"], 256)
-    for index, item in enumerate(fields.items(embed.get("fields"), [*path, "fields"], FIELDS)):
+    size = fields.check_text(embed.get("title"), [*path, "title"], 256)
+    size += fields.check_text(embed.get("description"), [*path, "description"], 4096)
+    size += fields.check_text(footer.get("text"), [*path, "footer", "text"], 2048)
+    size += fields.check_text(author.get("name"), [*path, "author", "name"], 256)
+    for index, item in enumerate(fields.read_list(embed.get("fields"), [*path, "fields"], MAX_EMBED_FIELDS)):
         where = [*path, "fields", index]
-        named = fields.obj(item, where)
-        size += fields.text(named.get("name"), [*where, "name"], 256, required=True)
-        size += fields.text(named.get("value"), [*where, "value"], 1024, required=True)
+        named = fields.read_object(item, where)
+        size += fields.check_text(named.get("name"), [*where, "name"], 256, required=True)
+        size += fields.check_text(named.get("value"), [*where, "value"], 1024, required=True)
     _links(embed, path)
     return size
 
 
-def _links(embed: JSON, path: fields.Path) -> None:
-    fields.url(embed.get("url"), [*path, "url"], ("http", "https"))
+def _links(embed: JSON, path: fields.FieldPath) -> None:
+    fields.check_url(embed.get("url"), [*path, "url"], ("http", "https"))
     for part, key in (("image", "url"), ("thumbnail", "url"), ("author", "icon_url"), ("footer", "icon_url")):
-        fields.url((embed.get(part) or {}).get(key), [*path, part, key], ("http", "https", "attachment"))
-    fields.url((embed.get("author") or {}).get("url"), [*path, "author", "url"], ("http", "https"))
+        fields.check_url((embed.get(part) or {}).get(key), [*path, part, key], ("http", "https", "attachment"))
+    fields.check_url((embed.get("author") or {}).get("url"), [*path, "author", "url"], ("http", "https"))
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RequestBody:
     """What a client sent; `files` by their number n."""
 
     payload: JSON
@@ -170,10 +177,10 @@ async def read_json(request: web.Request) -> object:
     return _loads(await request.read())
 
 
-async def read_body(request: web.Request) -> Body:
+async def read_body(request: web.Request) -> RequestBody:
     """The body of a call that may bring files. Raises ApiError 400."""
     if request.content_type != "multipart/form-data":
-        return Body(_object(await read_json(request)))
+        return RequestBody(_object(await read_json(request)))
     form = await request.post()
     payload, files = form.get("payload_json", "{}"), {}
     if not isinstance(payload, str):
@@ -182,9 +189,9 @@ async def read_body(request: web.Request) -> Body:
         if isinstance(value, web.FileField):
             number = key.removeprefix("files[").removesuffix("]")
             if not number.isdigit():
-                raise invalid_form([key], "FILE_PART_NAME", "File parts are named files[n].")
+                raise invalid_form_error([key], "FILE_PART_NAME", "File parts are named files[n].")
             files[int(number)] = (value.filename, value.file.read())
-    return Body(_object(_loads(payload)), files)
+    return RequestBody(_object(_loads(payload)), files)
 
 
 def apply_body(world: World, message: Message, payload: JSON, files: dict[int, Upload]) -> None:
@@ -193,18 +200,20 @@ def apply_body(world: World, message: Message, payload: JSON, files: dict[int, U
     `attachments`, where given, lists what the message has afterwards: the ids of files to keep and the numbers of new ones;
     where absent, new files join the old.
     """
-    check_message(payload)
+    check_message_body(payload)
     listed = payload.get("attachments")
     entries: list[JSON] = [{"id": number} for number in files] if listed is None else listed
     named = {int(entry["id"]): entry for entry in entries}
     kept = [each for each in message.attachments if listed is None or each.id in named]
     known = {each.id for each in message.attachments} | set(files)
     if stranger := next((number for number in (*named, *files) if number not in known or number not in named), None):
-        raise invalid_form(["attachments"], "ATTACHMENT_NOT_FOUND", f"Attachment {stranger} has no file, or its file no entry.")
-    check_files([len(each.data) for each in kept] + [len(data) for _, data in files.values()])
+        raise invalid_form_error(
+            ["attachments"], "ATTACHMENT_NOT_FOUND", f"Attachment {stranger} has no file, or its file no entry."
+        )
+    check_file_sizes([len(each.data) for each in kept] + [len(data) for _, data in files.values()])
     content = message.content if "content" not in payload else payload["content"] or ""
     embeds = message.embeds if "embeds" not in payload else payload["embeds"] or []
-    components = message.components if "components" not in payload else numbered(payload["components"] or [])
+    components = message.components if "components" not in payload else assign_component_ids(payload["components"] or [])
     if not (content or embeds or components or kept or files):
         raise ApiError(400, 50006, "Cannot send an empty message")
     _check_references(embeds, {each.filename for each in kept} | {clean_filename(name) for name, _ in files.values()})
@@ -219,14 +228,14 @@ def apply_body(world: World, message: Message, payload: JSON, files: dict[int, U
 
 
 def _check_references(embeds: list[JSON], filenames: set[str]) -> None:
-    missing = embedded_names(embeds) - filenames
+    missing = list_embedded_filenames(embeds) - filenames
     if missing:
-        raise invalid_form(["embeds"], "ATTACHMENT_NOT_FOUND", f"No file is called {sorted(missing)[0]}.")
+        raise invalid_form_error(["embeds"], "ATTACHMENT_NOT_FOUND", f"No file is called {sorted(missing)[0]}.")
 
 
 def _object(value: object) -> JSON:
     if not isinstance(value, dict):
-        raise invalid_form([], "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+        raise invalid_form_error([], "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
     return value
 
 
@@ -243,24 +252,24 @@ def json_response(body: object, status: int = 200) -> web.Response:
     return web.Response(status=status, body=orjson.dumps(body), headers={"Content-Type": "application/json"})
 
 
-class Rest(Access):
+class Rest(AuthenticatedRest):
     """The calls about the bot itself, and those that read channels."""
 
     def routes(self) -> list[web.RouteDef]:
         """What to mount."""
-        application = f"{BASE}/applications/{{application}}"
+        application = f"{API_PREFIX}/applications/{{application}}"
         return [
-            web.get(f"{BASE}/users/@me", self.me),
-            web.get(f"{BASE}/gateway", self.gateway),
-            web.get(f"{BASE}/gateway/bot", self.gateway_bot),
-            web.get(f"{BASE}/oauth2/applications/@me", self.application),
+            web.get(f"{API_PREFIX}/users/@me", self.me),
+            web.get(f"{API_PREFIX}/gateway", self.gateway),
+            web.get(f"{API_PREFIX}/gateway/bot", self.gateway_bot),
+            web.get(f"{API_PREFIX}/oauth2/applications/@me", self.application),
             web.get(f"{application}/commands", self.commands),
             web.put(f"{application}/commands", self.register),
             web.get(f"{application}/guilds/{{guild}}/commands", self.commands),
             web.put(f"{application}/guilds/{{guild}}/commands", self.register),
-            web.get(f"{BASE}/channels/{{channel}}", self.read_channel),
-            web.get(f"{BASE}/channels/{{channel}}/messages", self.history),
-            web.get(f"{BASE}/channels/{{channel}}/messages/{{message}}", self.read_message),
+            web.get(f"{API_PREFIX}/channels/{{channel}}", self.read_channel),
+            web.get(f"{API_PREFIX}/channels/{{channel}}/messages", self.history),
+            web.get(f"{API_PREFIX}/channels/{{channel}}/messages/{{message}}", self.read_message),
         ]
 
     async def me(self, request: web.Request) -> web.Response:
@@ -305,7 +314,7 @@ class Rest(Access):
         """Replace the registered commands; one that keeps its name keeps its id."""
         scope, sent = self._scope(request), await read_json(request)
         if not isinstance(sent, list) or not all(isinstance(each, dict) for each in sent):
-            raise invalid_form([], "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+            raise invalid_form_error([], "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
         check_commands(sent)
         self.world.commands[scope] = [self._registered(each, scope) for each in sent]
         self.world.changed()
@@ -319,32 +328,32 @@ class Rest(Access):
     async def history(self, request: web.Request) -> web.Response:
         """Messages of a channel, newest first; none at all without READ_MESSAGE_HISTORY."""
         channel = self.channel(request)
-        if channel.kind in (CATEGORY, FORUM):
+        if channel.kind in (GUILD_CATEGORY, GUILD_FORUM):
             raise ApiError(400, 50024, "Cannot execute action on this channel type")
-        limit = bounded(request, "limit", 1, 100, 50)
+        limit = read_bounded_number(request, "limit", 1, 100, 50)
         messages = _page(request, channel, limit) if self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY) else []
-        return json_response([self.world.message_over_rest(each) for each in messages])
+        return json_response([self.world.rest_message(each) for each in messages])
 
     async def read_message(self, request: web.Request) -> web.Response:
         """One message, its URLs signed anew."""
-        return json_response(self.world.message_over_rest(self.message(request, self.channel(request))))
+        return json_response(self.world.rest_message(self.message(request, self.channel(request))))
 
     def _scope(self, request: web.Request) -> int | None:
         """The guild whose commands are meant, None for the global ones."""
         self.authenticate(request)
-        if snowflake(request.match_info["application"]) != self.world.application_id:
-            raise unknown("Application")
+        if parse_snowflake(request.match_info["application"]) != self.world.application_id:
+            raise unknown_error("Application")
         guild = request.match_info.get("guild")
         if guild is None:
             return None
-        if snowflake(guild) not in self.world.guilds:
-            raise missing_access()
-        return snowflake(guild)
+        if parse_snowflake(guild) not in self.world.guilds:
+            raise missing_access_error()
+        return parse_snowflake(guild)
 
     def _registered(self, sent: JSON, scope: int | None) -> JSON:
         same = (each for each in self.world.commands[scope] if (each["name"], each["type"]) == (sent["name"], sent.get("type", 1)))
         before = next(same, None)
-        return registered(
+        return build_registered_command(
             sent,
             command_id=self.world.new_id(None) if before is None else int(before["id"]),
             version=self.world.new_id(None),
@@ -354,40 +363,40 @@ class Rest(Access):
 
 
 def _page(request: web.Request, channel: Channel, limit: int) -> Sequence[Message]:
-    around, before, after = (number(request, key) for key in ("around", "before", "after"))
+    around, before, after = (read_query_number(request, key) for key in ("around", "before", "after"))
     if around is not None:
         return channel.around(around, limit)
     return channel.after(after, limit) if after is not None else channel.before(before, limit)
 
 
-def referenced(world: World, channel: Channel, reference: Any) -> Message | None:
+def find_referenced_message(world: World, channel: Channel, reference: Any) -> Message | None:
     """The message that is replied to; None if there is no reference, or it need not exist and does not. Raises ApiError."""
     if reference is None:
         return None
-    path: fields.Path = ["message_reference"]
-    wanted = fields.obj(reference, path)
+    path: fields.FieldPath = ["message_reference"]
+    wanted = fields.read_object(reference, path)
     if wanted.get("type") not in (None, 0):
-        raise invalid_form([*path, "type"], "BASE_TYPE_CHOICES", "Only replies are simulated: the type must be 0.")
+        raise invalid_form_error([*path, "type"], "BASE_TYPE_CHOICES", "Only replies are simulated: the type must be 0.")
     if not world.bot_may(channel, Permission.READ_MESSAGE_HISTORY):
         raise ApiError(403, 160002, "Cannot reply without permission to read message history")
     elsewhere = wanted.get("channel_id")
-    if elsewhere is not None and snowflake(str(elsewhere), "channel_id") != channel.id:
-        raise invalid_form(path, "REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", "Cannot reply to a message in another channel")
-    found = channel.messages.get(snowflake(str(wanted.get("message_id")), "message_id"))
+    if elsewhere is not None and parse_snowflake(str(elsewhere), "channel_id") != channel.id:
+        raise invalid_form_error(path, "REPLIES_CANNOT_REFERENCE_OTHER_CHANNEL", "Cannot reply to a message in another channel")
+    found = channel.messages.get(parse_snowflake(str(wanted.get("message_id")), "message_id"))
     if found is None and wanted.get("fail_if_not_exists", True):
-        raise invalid_form(path, "MESSAGE_REFERENCE_UNKNOWN_MESSAGE", "Unknown message")
+        raise invalid_form_error(path, "MESSAGE_REFERENCE_UNKNOWN_MESSAGE", "Unknown message")
     return found
 
 
-def check_mentions(payload: JSON) -> None:
+def check_allowed_mentions(payload: JSON) -> None:
     """Refuse `allowed_mentions` that contradict themselves. Raises ApiError 400."""
-    path: fields.Path = ["allowed_mentions"]
-    allowed = fields.obj(payload.get("allowed_mentions"), path)
-    parsed = fields.items(allowed.get("parse"), [*path, "parse"], len(_PARSED))
+    path: fields.FieldPath = ["allowed_mentions"]
+    allowed = fields.read_object(payload.get("allowed_mentions"), path)
+    parsed = fields.read_list(allowed.get("parse"), [*path, "parse"], len(_PARSED))
     for index, kind in enumerate(parsed):
         if kind not in _PARSED:
-            raise invalid_form([*path, "parse", index], "BASE_TYPE_CHOICES", f"Value must be one of {_PARSED}.")
+            raise invalid_form_error([*path, "parse", index], "BASE_TYPE_CHOICES", f"Value must be one of {_PARSED}.")
     for kind in ("roles", "users"):
-        if fields.items(allowed.get(kind), [*path, kind], _LISTED) and kind in parsed:
+        if fields.read_list(allowed.get(kind), [*path, kind], _LISTED) and kind in parsed:
             message = f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.'
-            raise invalid_form(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)
+            raise invalid_form_error(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)

@@ -5,17 +5,24 @@ from datetime import datetime
 from aiohttp import web
 
 from infra.sandbox.simulator import channels, payloads
-from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form, missing_access, unknown
-from infra.sandbox.simulator.model import FORUM, TEXT, Channel, Permission, time_of
-from infra.sandbox.simulator.rest import BASE, Access, bounded, json_response, number, snowflake
+from infra.sandbox.simulator.fields import JSON, ApiError, invalid_form_error, missing_access_error, unknown_error
+from infra.sandbox.simulator.model import GUILD_FORUM, GUILD_TEXT, Channel, Permission, snowflake_time
+from infra.sandbox.simulator.rest import (
+    API_PREFIX,
+    AuthenticatedRest,
+    json_response,
+    parse_snowflake,
+    read_bounded_number,
+    read_query_number,
+)
 
 
-class RestGuilds(Access):
+class RestGuilds(AuthenticatedRest):
     """The calls about what guilds are made of."""
 
     def routes(self) -> list[web.RouteDef]:
         """What to mount."""
-        guild, channel = f"{BASE}/guilds/{{guild}}", f"{BASE}/channels/{{channel}}"
+        guild, channel = f"{API_PREFIX}/guilds/{{guild}}", f"{API_PREFIX}/channels/{{channel}}"
         return [
             web.get(guild, self.one),
             web.get(f"{guild}/channels", self.channels),
@@ -49,9 +56,9 @@ class RestGuilds(Access):
 
     async def member(self, request: web.Request) -> web.Response:
         """One member of a guild."""
-        member = self.guild(request).members.get(snowflake(request.match_info["user"]))
+        member = self.guild(request).members.get(parse_snowflake(request.match_info["user"]))
         if member is None:
-            raise unknown("Member")
+            raise unknown_error("Member")
         return json_response(payloads.member(member))
 
     async def active(self, request: web.Request) -> web.Response:
@@ -73,7 +80,7 @@ class RestGuilds(Access):
 
     async def archived_joined(self, request: web.Request) -> web.Response:
         """Archived private threads that the bot is in, the newest first; here `before` is an id."""
-        channel, before = self._parent(request), number(request, "before")
+        channel, before = self._parent(request), read_query_number(request, "before")
         joined = [each for each in _archived(channel) if each.private and self.world.bot.id in each.joined]
         found = sorted((each for each in joined if before is None or each.id < before), key=lambda each: each.id, reverse=True)
         return self._page(request, channel, found)
@@ -81,14 +88,14 @@ class RestGuilds(Access):
     async def thread_members(self, request: web.Request) -> web.Response:
         """Who is in a thread: only for applications with the members intent, which this one is not granted."""
         self._thread(request)
-        raise missing_access()
+        raise missing_access_error()
 
     async def thread_member(self, request: web.Request) -> web.Response:
         """Whether somebody is in a thread: the membership, or 404."""
         thread, wanted = self._thread(request), request.match_info["user"]
-        user_id = self.world.bot.id if wanted == "@me" else snowflake(wanted)
+        user_id = self.world.bot.id if wanted == "@me" else parse_snowflake(wanted)
         if user_id not in thread.joined:
-            raise unknown("Member")
+            raise unknown_error("Member")
         payload = payloads.thread_member(thread, user_id)
         if request.query.get("with_member") in ("1", "true"):
             payload["member"] = payloads.member(thread.guild.members[user_id])
@@ -99,7 +106,7 @@ class RestGuilds(Access):
         thread = self._thread(request)
         if thread.archived:
             raise ApiError(400, 50083, "Thread is archived")
-        channels.join(self.world, thread, self.world.me(thread.guild))
+        channels.join_thread(self.world, thread, self.world.me(thread.guild))
         return web.Response(status=204)
 
     async def leave(self, request: web.Request) -> web.Response:
@@ -107,15 +114,15 @@ class RestGuilds(Access):
         thread = self._thread(request)
         if thread.archived:
             raise ApiError(400, 50083, "Thread is archived")
-        channels.leave(self.world, thread, self.world.me(thread.guild))
+        channels.leave_thread(self.world, thread, self.world.me(thread.guild))
         return web.Response(status=204)
 
     def _parent(self, request: web.Request) -> Channel:
         channel = self.channel(request)
-        if channel.kind not in (TEXT, FORUM):
+        if channel.kind not in (GUILD_TEXT, GUILD_FORUM):
             raise ApiError(400, 50024, "Cannot execute action on this channel type")
         if not self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY):
-            raise missing_access()
+            raise missing_access_error()
         return channel
 
     def _thread(self, request: web.Request) -> Channel:
@@ -130,7 +137,7 @@ class RestGuilds(Access):
         return self._page(request, channel, sorted(older, key=_archived_at, reverse=True))
 
     def _page(self, request: web.Request, channel: Channel, found: list[Channel]) -> web.Response:
-        limit = bounded(request, "limit", 2, 100, 50)
+        limit = read_bounded_number(request, "limit", 2, 100, 50)
         page: JSON = payloads.thread_list(found[:limit], self.world.me(channel.guild))
         return json_response(page | {"has_more": len(found) > limit})
 
@@ -140,7 +147,7 @@ def _archived(channel: Channel) -> list[Channel]:
 
 
 def _archived_at(thread: Channel) -> datetime:
-    return thread.archive_changed_at or time_of(thread.id)
+    return thread.archive_changed_at or snowflake_time(thread.id)
 
 
 def _moment(request: web.Request) -> datetime | None:
@@ -152,5 +159,5 @@ def _moment(request: web.Request) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise invalid_form(["before"], "DATE_TIME_TYPE_PARSE", f"Could not parse {value}. Should be ISO8601.")
+        raise invalid_form_error(["before"], "DATE_TIME_TYPE_PARSE", f"Could not parse {value}. Should be ISO8601.")
     return moment

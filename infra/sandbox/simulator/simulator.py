@@ -14,11 +14,11 @@ from aiohttp import web
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator.faults import Faults, Handler
 from infra.sandbox.simulator.fields import ApiError
-from infra.sandbox.simulator.interactions import Interactions
-from infra.sandbox.simulator.members import Asking, Posting, Structure
+from infra.sandbox.simulator.interactions import RestInteractions
+from infra.sandbox.simulator.members import CommandActions, GuildActions, MessageActions
 from infra.sandbox.simulator.model import Clock
 from infra.sandbox.simulator.ratelimits import RateLimits
-from infra.sandbox.simulator.rest import BASE, Rest, json_response
+from infra.sandbox.simulator.rest import API_PREFIX, Rest, json_response
 from infra.sandbox.simulator.rest_guilds import RestGuilds
 from infra.sandbox.simulator.rest_messages import RestMessages
 from infra.sandbox.simulator.world import World
@@ -26,7 +26,7 @@ from infra.sandbox.simulator.world import World
 _REQUEST_LIMIT = 128 * 1024 * 1024
 
 
-class Simulator(Structure, Posting, Asking):
+class Simulator(GuildActions, MessageActions, CommandActions):
     """A local Discord: REST v10, gateway and CDN on one port of `host`, an address of this machine.
 
     `message_content_intent` is the switch of the developer portal; `heartbeat_interval` is in seconds. `now` may be replaced at any
@@ -76,7 +76,7 @@ class Simulator(Structure, Posting, Asking):
         app = web.Application(client_max_size=_REQUEST_LIMIT, middlewares=[self._middleware])
         for calls in (Rest, RestGuilds, RestMessages):
             app.add_routes(calls(world, self.token).routes())
-        app.add_routes(Interactions(world).routes())
+        app.add_routes(RestInteractions(world).routes())
         app.add_routes(
             [
                 web.get("/gateway/", world.gateway.serve),
@@ -105,7 +105,7 @@ class Simulator(Structure, Posting, Asking):
     @property
     def api_base(self) -> str:
         """What `disnake.http.Route.BASE` is to be."""
-        return f"{self.cdn_origin}{BASE}"
+        return f"{self.cdn_origin}{API_PREFIX}"
 
     @property
     def cdn_origin(self) -> str:
@@ -144,12 +144,12 @@ class Simulator(Structure, Posting, Asking):
         """Count the request and, if it is for the API, let it meet the rate limits."""
         resource = request.match_info.route.resource
         route = request.path if resource is None else resource.canonical
-        self.requests[f"{request.method} {route.removeprefix(BASE)}"] += 1
+        self.requests[f"{request.method} {route.removeprefix(API_PREFIX)}"] += 1
         if "attachments/" in route:
             self.requests[f"{request.method} {request.path}"] += 1
-        if not route.startswith(BASE):
+        if not route.startswith(API_PREFIX):
             return await self._answered(request, handler)
-        route = route.removeprefix(BASE)
+        route = route.removeprefix(API_PREFIX)
         response: web.StreamResponse | None = self.limits.refusal(request, route)
         if response is None:
             response = await self._answered(request, handler)

@@ -7,9 +7,15 @@ from datetime import datetime
 from infra.sandbox.simulator import payloads
 from infra.sandbox.simulator.cdn import Cdn
 from infra.sandbox.simulator.fields import JSON
-from infra.sandbox.simulator.gateway import DIRECT_MESSAGES, GUILD_MESSAGES, GUILDS, MESSAGE_CONTENT, Gateway
+from infra.sandbox.simulator.gateway import (
+    DIRECT_MESSAGES_INTENT,
+    GUILD_MESSAGES_INTENT,
+    GUILDS_INTENT,
+    MESSAGE_CONTENT_INTENT,
+    GatewayServer,
+)
 from infra.sandbox.simulator.model import (
-    DIRECT,
+    DM,
     EPHEMERAL,
     Attachment,
     Channel,
@@ -21,8 +27,8 @@ from infra.sandbox.simulator.model import (
     Permission,
     Role,
     User,
-    permissions_in,
-    snowflakes,
+    compute_permissions,
+    snowflake_source,
 )
 
 Upload = tuple[str, bytes]
@@ -34,17 +40,17 @@ class World:
 
     def __init__(self, *, clock: Clock, token: str, message_content: bool, heartbeat_interval: float) -> None:
         self.clock = clock
-        self.new_id = snowflakes(clock)
+        self.new_id = snowflake_source(clock)
         self.bot = User(self.new_id(None), "MapSeek", bot=True)
         self.message_content = message_content
         self.guilds: dict[int, Guild] = {}
         self.channels: dict[int, Channel] = {}
         self.direct: dict[int, Channel] = {}
-        self.closed_to_the_bot: set[int] = set()
+        self.dms_closed_by: set[int] = set()
         self.interactions: dict[str, Interaction] = {}
         self.commands: dict[int | None, list[JSON]] = {None: []}
         self.cdn = Cdn(clock)
-        self.gateway = Gateway(
+        self.gateway = GatewayServer(
             token=token,
             message_content=message_content,
             heartbeat_interval=heartbeat_interval,
@@ -60,10 +66,10 @@ class World:
         return self.bot.id
 
     @property
-    def content_over_rest(self) -> bool:
+    def rest_shows_content(self) -> bool:
         """Whether REST shows what people wrote: the intent is granted, and the bot asked for it when it last identified."""
         intents = self.gateway.identified_intents
-        return self.message_content and (intents is None or bool(intents & MESSAGE_CONTENT))
+        return self.message_content and (intents is None or bool(intents & MESSAGE_CONTENT_INTENT))
 
     def me(self, guild: Guild) -> Member:
         """The bot's membership of a guild."""
@@ -104,7 +110,7 @@ class World:
             guild.members[account.id] = Member(account, guild, [], self.clock())
         self.guilds[guild.id] = guild
         self.commands.setdefault(guild.id, [])
-        self.gateway.dispatch("GUILD_CREATE", payloads.created_guild(guild, self.me(guild)), intent=GUILDS)
+        self.gateway.dispatch("GUILD_CREATE", payloads.guild_create(guild, self.me(guild)), intent=GUILDS_INTENT)
         return guild
 
     def add_role(self, guild: Guild, name: str, permissions: Permission) -> Role:
@@ -114,7 +120,9 @@ class World:
         self.tell(guild, "GUILD_ROLE_CREATE", {"guild_id": str(guild.id), "role": payloads.role(role)})
         return role
 
-    def tell(self, guild: Guild, event: str, payload: JSON, *, intent: int = GUILDS, without_content: JSON | None = None) -> None:
+    def tell(
+        self, guild: Guild, event: str, payload: JSON, *, intent: int = GUILDS_INTENT, without_content: JSON | None = None
+    ) -> None:
         """Send an event of a guild, unless the guild is unavailable or the bot no longer in it."""
         if guild.id in self.guilds and not guild.unavailable:
             self.gateway.dispatch(event, payload, intent=intent, without_content=without_content)
@@ -141,11 +149,11 @@ class World:
         if message.flags & EPHEMERAL or not self.bot_may(message.channel, Permission.VIEW_CHANNEL):
             return
         payload = payloads.guild_message(message, self.cdn.sign)
-        if message.channel.kind == DIRECT:
-            self.gateway.dispatch(event, payload, intent=DIRECT_MESSAGES)
+        if message.channel.kind == DM:
+            self.gateway.dispatch(event, payload, intent=DIRECT_MESSAGES_INTENT)
             return
-        hidden = payload if message.author is self.bot else payloads.without_content(payload)
-        self.tell(message.channel.guild, event, payload, intent=GUILD_MESSAGES, without_content=hidden)
+        hidden = payload if message.author is self.bot else payloads.hide_content(payload)
+        self.tell(message.channel.guild, event, payload, intent=GUILD_MESSAGES_INTENT, without_content=hidden)
 
     def delete_message(self, message: Message) -> None:
         """Take a message and its files away."""
@@ -153,11 +161,11 @@ class World:
         if message.flags & EPHEMERAL or not self.bot_may(message.channel, Permission.VIEW_CHANNEL):
             return
         ids = {"id": str(message.id), "channel_id": str(message.channel.id)}
-        if message.channel.kind == DIRECT:
-            self.gateway.dispatch("MESSAGE_DELETE", ids, intent=DIRECT_MESSAGES)
+        if message.channel.kind == DM:
+            self.gateway.dispatch("MESSAGE_DELETE", ids, intent=DIRECT_MESSAGES_INTENT)
         else:
             guild = message.channel.guild
-            self.tell(guild, "MESSAGE_DELETE", ids | {"guild_id": str(guild.id)}, intent=GUILD_MESSAGES)
+            self.tell(guild, "MESSAGE_DELETE", ids | {"guild_id": str(guild.id)}, intent=GUILD_MESSAGES_INTENT)
 
     def forget(self, message: Message) -> None:
         """Take a message and its files away, and tell nobody."""
@@ -168,16 +176,16 @@ class World:
         if not message.flags & EPHEMERAL:
             message.channel.remove(message)
 
-    def message_over_rest(self, message: Message) -> JSON:
+    def rest_message(self, message: Message) -> JSON:
         """A message as REST shows it to the bot."""
         payload = payloads.message(message, self.cdn.sign)
-        shown = message.author is self.bot or message.channel.kind == DIRECT or self.content_over_rest
-        return payload if shown else payloads.without_content(payload)
+        shown = message.author is self.bot or message.channel.kind == DM or self.rest_shows_content
+        return payload if shown else payloads.hide_content(payload)
 
     def bot_may(self, channel: Channel, wanted: Permission) -> bool:
         """Whether the bot has these permissions in a channel; it has none in a guild that it is not in."""
         me = channel.guild.members.get(self.bot.id)
-        return me is not None and permissions_in(channel, me) & wanted == wanted
+        return me is not None and compute_permissions(channel, me) & wanted == wanted
 
     def new_message(self, channel: Channel, author: User, at: datetime | None = None) -> Message:
         """An empty message with the id of a moment (None: now)."""
@@ -188,7 +196,7 @@ class World:
         return [
             {"id": str(guild.id), "unavailable": True}
             if guild.unavailable
-            else {**payloads.created_guild(guild, self.me(guild)), "unavailable": False}
+            else {**payloads.guild_create(guild, self.me(guild)), "unavailable": False}
             for guild in self.guilds.values()
         ]
 

@@ -10,15 +10,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from contracts.errors import MapSeekError
-from infra.clip.loading import seeded_model
-from infra.clip.shipped import MODELS, SHIPPED, SMALL_MODEL
-from infra.sandbox.training.loop import Plan, save_weights, train
-from infra.sandbox.training.pool import training_pool
+from infra.clip.loading import build_seeded_model
+from infra.clip.shipped import MODELS_FOLDER, SHIPPED_TAGS, SMALL_MODEL
+from infra.sandbox.training.loop import TrainingPlan, save_weights, train
+from infra.sandbox.training.pool import draw_training_pool
 
-err = Console(stderr=True)
+progress_console = Console(stderr=True)
 
 
-def command(
+def train_tower(
     steps: Annotated[int, typer.Option(min=1, help="Steps in all; a training that goes on may be given others.")] = 1000,
     pairs: Annotated[int, typer.Option(min=2, help="Pieces in one step.")] = 64,
     pieces: Annotated[int, typer.Option(min=2, help="Pieces to draw.")] = 2600,
@@ -26,30 +26,33 @@ def command(
         "../shared/art"
     ),
     run: Annotated[Path, typer.Option(help="Where the checkpoints are kept.")] = Path("training"),
-    out: Annotated[Path, typer.Option(help="The weights file.")] = MODELS / f"{SMALL_MODEL}.{SHIPPED[SMALL_MODEL]}.safetensors",
+    out: Annotated[Path, typer.Option(help="The weights file.")] = MODELS_FOLDER
+    / f"{SMALL_MODEL}.{SHIPPED_TAGS[SMALL_MODEL]}.safetensors",
     seed: Annotated[int, typer.Option(help="Of the first weights and of every batch.")] = 7,
     threads: Annotated[int, typer.Option(min=0, help="torch's threads; 0: one a core.")] = 0,
 ) -> None:
     """Train mapseek-small: resumes from the run's checkpoint, on a GPU when there is one."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clip = seeded_model(SMALL_MODEL, seed)
-    pool = training_pool(pieces, photographs if photographs.is_dir() else None)
-    err.print(f"{len(pool)} pieces, {sum(each.numel() for each in clip.visual.parameters()) / 1e6:.2f} million weights, {device}")
+    clip = build_seeded_model(SMALL_MODEL, seed)
+    pool = draw_training_pool(pieces, photographs if photographs.is_dir() else None)
+    progress_console.print(
+        f"{len(pool)} pieces, {sum(each.numel() for each in clip.visual.parameters()) / 1e6:.2f} million weights, {device}"
+    )
     told = TextColumn("loss {task.fields[loss]:.3f}  accuracy {task.fields[accuracy]:.3f}")
-    with Progress("training", BarColumn(), MofNCompleteColumn(), told, TimeRemainingColumn(), console=err) as bar:
+    with Progress("training", BarColumn(), MofNCompleteColumn(), told, TimeRemainingColumn(), console=progress_console) as bar:
         task = bar.add_task("training", total=steps, loss=float("nan"), accuracy=0.0)
-        for done in train(clip.visual, pool, Plan(steps=steps, pairs=pairs, seed=seed), run, device):
+        for done in train(clip.visual, pool, TrainingPlan(steps=steps, pairs=pairs, seed=seed), run, device):
             bar.update(task, completed=done.step, loss=done.loss, accuracy=done.accuracy)
             if done.step % 50 == 0:
                 bar.console.print(f"step {done.step}: loss {done.loss:.3f}, accuracy {done.accuracy:.3f}")
     save_weights(clip, out)
-    err.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    progress_console.print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
     try:
-        typer.run(command)
+        typer.run(train_tower)
     except MapSeekError as error:
-        err.print(str(error))
+        progress_console.print(str(error))
         raise SystemExit(1) from None

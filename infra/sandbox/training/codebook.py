@@ -17,41 +17,48 @@ from rich.progress import track
 
 from infra import vision
 from infra.sandbox.art.canvas import quantise
-from infra.sandbox.art.generate import MAP, piece
-from infra.vision.features import SCALE, Descriptors, features_of, mirrored, paired, units
+from infra.sandbox.art.generate import MAP_PX, draw_piece
+from infra.vision.features import (
+    CODEBOOK_SCALE,
+    Descriptors,
+    extract_features,
+    mirror_descriptors,
+    normalise_descriptors,
+    pair_with_mirrors,
+)
 
-HALF = 8192
+WORD_PAIRS = 8192
 """Words that are learnt; each has its mirror image beside it."""
 
-PIECES = 520
-EACH = 4
-PER_VIEW = 300
-SAMPLE = 450_000
-ROUNDS = 6
-CHUNK = 256
-SEED = 5
-OUT = Path(vision.__path__[0], "codebook.npz")
+CODEBOOK_PIECES = 520
+VIEWS_PER_PICTURE = 4
+DESCRIPTORS_PER_VIEW = 300
+SAMPLED_DESCRIPTORS = 450_000
+KMEANS_ROUNDS = 6
+DESCRIPTORS_PER_CHUNK = 256
+CODEBOOK_SEED = 5
+CODEBOOK_FILE = Path(vision.__path__[0], "codebook.npz")
 
 Pixels = NDArray[np.uint8]
 
 
-def pictures(folder: Path | None, rng: np.random.Generator) -> Iterator[Pixels]:
+def iter_pictures(folder: Path | None, rng: np.random.Generator) -> Iterator[Pixels]:
     """Map art to learn from, RGB with 128 pixels a map."""
-    for seed in range(PIECES):
-        yield np.asarray(piece(1_000_000 + seed))
+    for seed in range(CODEBOOK_PIECES):
+        yield np.asarray(draw_piece(1_000_000 + seed))
     for path in sorted(folder.glob("*.[jp][pn]g")) if folder else ():
         with Image.open(path) as opened:
             photograph = opened.convert("RGB")
         maps = max(1, int(rng.integers(1, 4)))
         ratio = photograph.height / photograph.width
-        size = (maps * MAP, max(1, round(maps * ratio)) * MAP)
+        size = (maps * MAP_PX, max(1, round(maps * ratio)) * MAP_PX)
         small = photograph.resize(size, Image.Resampling.LANCZOS)
         if rng.random() < 0.75:
             small = quantise(small, "flat" if rng.random() < 0.5 else "staircase", dither=bool(rng.random() < 0.5))
         yield np.asarray(small)
 
 
-def seen(picture: Pixels, rng: np.random.Generator) -> Pixels:
+def distort_picture(picture: Pixels, rng: np.random.Generator) -> Pixels:
     """A picture as a screenshot or a phone's photo may show it."""
     height, width = picture.shape[:2]
     factor = float(rng.uniform(0.7, 3.5)) * min(1.0, 256 / max(width, height)) + 0.3
@@ -67,50 +74,53 @@ def seen(picture: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def described(picture: Pixels, rng: np.random.Generator) -> Descriptors:
+def sample_descriptors(picture: Pixels, rng: np.random.Generator) -> Descriptors:
     """Some of a picture's descriptors."""
-    found = features_of(picture, 2 * PER_VIEW)[1]
-    return found[rng.permutation(len(found))[:PER_VIEW]]
+    found = extract_features(picture, 2 * DESCRIPTORS_PER_VIEW)[1]
+    return found[rng.permutation(len(found))[:DESCRIPTORS_PER_VIEW]]
 
 
-def learnt(descriptors: Descriptors, rng: np.random.Generator) -> NDArray[np.uint8]:
+def learn_words(descriptors: Descriptors, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Lloyd's k-means for pairs of words: a descriptor counts for the word that it, or its mirror image, is nearest to."""
-    half = _rounded(units(descriptors[rng.permutation(len(descriptors))[:HALF]]))
-    for _ in track(range(ROUNDS), "Learning words"):
-        words = paired(half).astype(np.float32) / np.float32(SCALE)
+    half = _rounded(normalise_descriptors(descriptors[rng.permutation(len(descriptors))[:WORD_PAIRS]]))
+    for _ in track(range(KMEANS_ROUNDS), "Learning words"):
+        words = pair_with_mirrors(half).astype(np.float32) / np.float32(CODEBOOK_SCALE)
         halves = (words * words).sum(axis=1) / 2
-        sums, counts = np.zeros((HALF, 128)), np.zeros(HALF, np.int64)
-        for start in range(0, len(descriptors), CHUNK):
-            part = descriptors[start : start + CHUNK]
-            rows = units(part)
+        sums, counts = np.zeros((WORD_PAIRS, 128)), np.zeros(WORD_PAIRS, np.int64)
+        for start in range(0, len(descriptors), DESCRIPTORS_PER_CHUNK):
+            part = descriptors[start : start + DESCRIPTORS_PER_CHUNK]
+            rows = normalise_descriptors(part)
             nearest = (rows @ words.T - halves).argmax(axis=1)
-            as_kept = np.where((nearest & 1)[:, None] > 0, units(mirrored(part)), rows)
+            as_kept = np.where((nearest & 1)[:, None] > 0, normalise_descriptors(mirror_descriptors(part)), rows)
             np.add.at(sums, nearest >> 1, as_kept)
             np.add.at(counts, nearest >> 1, 1)
-        others = units(descriptors[rng.choice(len(descriptors), HALF)])
+        others = normalise_descriptors(descriptors[rng.choice(len(descriptors), WORD_PAIRS)])
         half = _rounded(np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], others))
     return half
 
 
 def _rounded(words: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    return (words * SCALE).round().clip(0, 255).astype(np.uint8)
+    return (words * CODEBOOK_SCALE).round().clip(0, 255).astype(np.uint8)
 
 
-def main(
+def train_codebook(
     folder: Annotated[Path | None, typer.Option("--pictures", help="A folder of pictures to learn from as well.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the codebook goes.")] = OUT,
+    out: Annotated[Path, typer.Option(help="Where the codebook goes.")] = CODEBOOK_FILE,
 ) -> None:
     """Train the codebook and write it."""
     cv2.setNumThreads(1)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(CODEBOOK_SEED)
     rows = []
-    for picture in track(list(pictures(folder, rng)), "Extracting descriptors"):
-        rows += [described(view, rng) for view in (picture, *(seen(picture, rng) for _ in range(EACH - 1)))]
+    for picture in track(list(iter_pictures(folder, rng)), "Extracting descriptors"):
+        rows += [
+            sample_descriptors(view, rng)
+            for view in (picture, *(distort_picture(picture, rng) for _ in range(VIEWS_PER_PICTURE - 1)))
+        ]
     descriptors = np.concatenate(rows)
-    descriptors = descriptors[rng.permutation(len(descriptors))[:SAMPLE]]
-    np.savez_compressed(out, words=learnt(descriptors, rng))
-    typer.echo(f"{2 * HALF} words from {len(descriptors)} descriptors in {out}, {out.stat().st_size / 1e6:.1f} MB")
+    descriptors = descriptors[rng.permutation(len(descriptors))[:SAMPLED_DESCRIPTORS]]
+    np.savez_compressed(out, words=learn_words(descriptors, rng))
+    typer.echo(f"{2 * WORD_PAIRS} words from {len(descriptors)} descriptors in {out}, {out.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(train_codebook)

@@ -6,15 +6,15 @@ import numpy as np
 from infra.sandbox.art.canvas import Rng
 from infra.sandbox.training.pool import Pixels
 
-LEVELS = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
+GREY_LEVELS = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
 
 
-def lit(view: Pixels, rng: Rng) -> Pixels:
+def relight(view: Pixels, rng: Rng) -> Pixels:
     """Another gamma, brightness, contrast and colour cast, and light that is not the same everywhere."""
     if rng.random() < 0.85:
         gamma, gain = np.exp(rng.normal(0, 0.3)), np.exp(rng.normal(-0.1, 0.3))
         cast, lift = np.exp(rng.normal(0, rng.uniform(0, 0.18), 3)), rng.uniform(0, 0.15) if rng.random() < 0.4 else 0.0
-        table = lift + (1 - lift) * gain * cast * LEVELS**gamma
+        table = lift + (1 - lift) * gain * cast * GREY_LEVELS**gamma
         view = np.asarray(cv2.LUT(view, (table.clip(0, 1) * 255).astype(np.uint8)[None]), np.uint8)
     if rng.random() < 0.3:
         grey, share = view.mean(2, keepdims=True), rng.uniform(0.4, 1.4)
@@ -24,7 +24,7 @@ def lit(view: Pixels, rng: Rng) -> Pixels:
     return view
 
 
-def captured(view: Pixels, rng: Rng) -> Pixels:
+def capture(view: Pixels, rng: Rng) -> Pixels:
     """Stripes, blur, noise and compression, at the number of pixels that the view was captured with."""
     if rng.random() < 0.2:
         view = _striped(view, rng)
@@ -36,11 +36,11 @@ def captured(view: Pixels, rng: Rng) -> Pixels:
         noise = rng.normal(0, rng.uniform(1, 16), view.shape).astype(np.float32)
         view = (view + noise).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.6:
-        view = jpeg(view, int(rng.integers(15, 96)))
+        view = compress_jpeg(view, int(rng.integers(15, 96)))
     return view
 
 
-def jpeg(view: Pixels, quality: int) -> Pixels:
+def compress_jpeg(view: Pixels, quality: int) -> Pixels:
     """The view as it comes back from a JPEG file of that quality."""
     _, file = cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)

@@ -21,15 +21,15 @@ from safetensors.torch import save_file
 
 from contracts.errors import MapSeekError
 from infra.sandbox.training.pool import Pool
-from infra.sandbox.training.views import pair
+from infra.sandbox.training.views import draw_pair
 
-CHECKPOINT = "checkpoint.pt"
-MEAN, DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+CHECKPOINT_NAME = "checkpoint.pt"
+CLIP_MEAN, CLIP_DEVIATION = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """What open_clip takes from every picture, and divides it by."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """What a training is made of; `steps` and `checkpoint_every` may change when one goes on."""
 
     steps: int
@@ -49,7 +49,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class TrainingStep:
     """A step that is done: its loss, and the share of the asked views that were nearest to their own archived one."""
 
     step: int
@@ -57,7 +57,7 @@ class Progress:
     accuracy: float
 
 
-def train(tower: torch.nn.Module, pool: Pool, plan: Plan, folder: Path, device: torch.device) -> Iterator[Progress]:
+def train(tower: torch.nn.Module, pool: Pool, plan: TrainingPlan, folder: Path, device: torch.device) -> Iterator[TrainingStep]:
     """Train the tower where it stands, from the folder's checkpoint if it has one, telling every step.
 
     Raises MapSeekError when the checkpoint is of another plan.
@@ -66,40 +66,40 @@ def train(tower: torch.nn.Module, pool: Pool, plan: Plan, folder: Path, device: 
     weights = [each for each in tower.parameters() if each.ndim > 1]
     others = [each for each in tower.parameters() if each.ndim <= 1]
     optimiser = torch.optim.AdamW([{"params": weights, "weight_decay": plan.decay}, {"params": others, "weight_decay": 0.0}])
-    first = _resume(tower, optimiser, plan, folder / CHECKPOINT, device)
+    first = _resume(tower, optimiser, plan, folder / CHECKPOINT_NAME, device)
     with ThreadPoolExecutor(1, thread_name_prefix="views") as drawing:
-        waiting = drawing.submit(batch, pool, plan, first)
+        waiting = drawing.submit(draw_batch, pool, plan, first)
         for step in range(first, plan.steps):
-            pixels, waiting = waiting.result(), drawing.submit(batch, pool, plan, step + 1)
+            pixels, waiting = waiting.result(), drawing.submit(draw_batch, pool, plan, step + 1)
             for group in optimiser.param_groups:
                 group["lr"] = plan.rate_at(step)
-            loss, accuracy = contrast(tower(as_input(pixels, device)), plan.temperature)
+            loss, accuracy = contrastive_loss(tower(to_tower_input(pixels, device)), plan.temperature)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             done = step + 1
             if done % plan.checkpoint_every == 0 or done == plan.steps:
                 _save(tower, optimiser, plan, done, folder)
-            yield Progress(done, loss.item(), accuracy)
+            yield TrainingStep(done, loss.item(), accuracy)
 
 
-def batch(pool: Pool, plan: Plan, step: int) -> NDArray[np.uint8]:
+def draw_batch(pool: Pool, plan: TrainingPlan, step: int) -> NDArray[np.uint8]:
     """The views of one step, all archived ones before all asked ones."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng([plan.seed, step])
     pieces = rng.permutation(len(pool))[: plan.pairs]
-    archived, asked = zip(*(pair(pool, int(piece), rng) for piece in pieces), strict=True)
+    archived, asked = zip(*(draw_pair(pool, int(piece), rng) for piece in pieces), strict=True)
     return np.stack(archived + asked)
 
 
-def as_input(pixels: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+def to_tower_input(pixels: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     """Pictures as the tower gets them from open_clip's preprocessing."""
     pictures = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
-    mean, deviation = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (CLIP_MEAN, CLIP_DEVIATION))
     return ((pictures - mean) / deviation).contiguous(memory_format=torch.channels_last)
 
 
-def contrast(vectors: torch.Tensor, temperature: float) -> tuple[torch.Tensor, float]:
+def contrastive_loss(vectors: torch.Tensor, temperature: float) -> tuple[torch.Tensor, float]:
     """InfoNCE in both directions, and the accuracy of asked to archived, among the pieces of the batch."""
     archived, asked = torch.nn.functional.normalize(vectors, dim=-1).chunk(2)
     alike = asked @ archived.T / temperature
@@ -108,7 +108,7 @@ def contrast(vectors: torch.Tensor, temperature: float) -> tuple[torch.Tensor, f
     return loss, (alike.argmax(1) == own).float().mean().item()
 
 
-def _resume(tower: torch.nn.Module, optimiser: torch.optim.Optimizer, plan: Plan, path: Path, device: torch.device) -> int:
+def _resume(tower: torch.nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan, path: Path, device: torch.device) -> int:
     if not path.exists():
         return 0
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
@@ -119,15 +119,15 @@ def _resume(tower: torch.nn.Module, optimiser: torch.optim.Optimizer, plan: Plan
     return int(state["step"])
 
 
-def _save(tower: torch.nn.Module, optimiser: torch.optim.Optimizer, plan: Plan, step: int, folder: Path) -> None:
+def _save(tower: torch.nn.Module, optimiser: torch.optim.Optimizer, plan: TrainingPlan, step: int, folder: Path) -> None:
     state = {"plan": _lasting(plan), "step": step, "tower": tower.state_dict(), "optimiser": optimiser.state_dict()}
     folder.mkdir(parents=True, exist_ok=True)
-    fresh = folder / (CHECKPOINT + ".new")
+    fresh = folder / (CHECKPOINT_NAME + ".new")
     torch.save(state, fresh)
-    os.replace(fresh, folder / CHECKPOINT)
+    os.replace(fresh, folder / CHECKPOINT_NAME)
 
 
-def _lasting(plan: Plan) -> dict[str, Any]:
+def _lasting(plan: TrainingPlan) -> dict[str, Any]:
     return {name: value for name, value in asdict(plan).items() if name not in ("steps", "checkpoint_every")}
 
 

@@ -16,56 +16,59 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.clip.loading import Tower, load_tower
-from infra.clip.shipped import SMALL_MODEL, shipped_tag
-from infra.sandbox.training.loop import Plan, as_input, batch, contrast
-from infra.sandbox.training.pool import Pool, held_out_pool
+from infra.clip.shipped import SMALL_MODEL, find_shipped_tag
+from infra.sandbox.training.loop import TrainingPlan, contrastive_loss, draw_batch, to_tower_input
+from infra.sandbox.training.pool import Pool, draw_held_out_pool
 from infra.vision import distortions
 
 Vectors = NDArray[np.float32]
-SHARE = (0.001, 0.01, 0.05, 0.5)
+QUANTILES = (0.001, 0.01, 0.05, 0.5)
 """Quantiles that are told of the right pieces' similarities; of the wrong ones, what they leave to 1."""
 
 
-def plain_distortions() -> dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]]:
+def list_distortions() -> dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]]:
     """By name, what is done to an archived piece."""
     return {
         "JPEG 40, half the size": lambda image, _: distortions.reencode(distortions.resize(image, 0.5), 40),
-        "brightness 0.5 to 1.5": lambda image, rng: distortions.brightness(image, rng.uniform(0.5, 1.5)),
+        "brightness 0.5 to 1.5": lambda image, rng: distortions.change_brightness(image, rng.uniform(0.5, 1.5)),
         "blurred by 2 of 160 pixels": lambda image, _: image.filter(ImageFilter.GaussianBlur(2)),
         "sides of 90 %": lambda image, rng: distortions.crop(image, 0.1, anchor=(rng.random(), rng.random())),
         "sides of 70 %": lambda image, rng: distortions.crop(image, 0.3, anchor=(rng.random(), rng.random())),
         "sides of 50 %": lambda image, rng: distortions.crop(image, 0.5, anchor=(rng.random(), rng.random())),
         "outline off by 5 %": lambda image, rng: _outlined(image, 0.05, rng),
-        "outline off by 10 %, darker": lambda image, rng: distortions.brightness(_outlined(image, 0.1, rng), 0.6),
+        "outline off by 10 %, darker": lambda image, rng: distortions.change_brightness(_outlined(image, 0.1, rng), 0.6),
     }
 
 
-def table_of(tower: Tower, pool: Pool, never: Pool) -> Table:
+def build_table(tower: Tower, pool: Pool, never: Pool) -> Table:
     """Recall@1 among the pool for each distortion, and the similarities of the right pieces and of what was never archived."""
     gallery = _vectors(tower, (Image.fromarray(each) for each in pool.archived))
-    table = Table("asked", "recall@1", *(f"{share:.1%} below" for share in SHARE), title=f"{tower.name}, {len(pool)} pieces")
-    asked = {name: (Image.fromarray(each) for each in pool.archived) for name in plain_distortions()}
-    for name, distorted in plain_distortions().items():
+    table = Table("asked", "recall@1", *(f"{share:.1%} below" for share in QUANTILES), title=f"{tower.name}, {len(pool)} pieces")
+    asked = {name: (Image.fromarray(each) for each in pool.archived) for name in list_distortions()}
+    for name, distorted in list_distortions().items():
         rng = np.random.default_rng(1)
         alike = _vectors(tower, (distorted(image, rng) for image in asked[name])) @ gallery.T
         table.add_row(name, *_row(alike))
     table.add_row("the original", *_row(_vectors(tower, (Image.fromarray(each) for each in pool.originals)) @ gallery.T))
     wrong = (_vectors(tower, (Image.fromarray(each) for each in never.archived)) @ gallery.T).max(1)
     table.add_section()
-    table.add_row("never archived: nearest", "", *(f"{1 - share:.1%}: {np.quantile(wrong, 1 - share):.3f}" for share in SHARE))
+    table.add_row("never archived: nearest", "", *(f"{1 - share:.1%}: {np.quantile(wrong, 1 - share):.3f}" for share in QUANTILES))
     return table
 
 
-def in_batch_accuracy(tower: Tower, pool: Pool, batches: int) -> float:
+def measure_batch_accuracy(tower: Tower, pool: Pool, batches: int) -> float:
     """The training's own figure, on other pieces."""
     device = torch.device("cpu")
     with torch.inference_mode():
-        shares = [contrast(tower.visual(as_input(batch(pool, Plan(1), each), device)), 1)[1] for each in range(batches)]
+        shares = [
+            contrastive_loss(tower.visual(to_tower_input(draw_batch(pool, TrainingPlan(1), each), device)), 1)[1]
+            for each in range(batches)
+        ]
     return float(np.mean(shares))
 
 
-def command(
-    weights: Annotated[str, typer.Option(help="A tag, or a weights file.")] = shipped_tag(SMALL_MODEL) or "",
+def measure_tower(
+    weights: Annotated[str, typer.Option(help="A tag, or a weights file.")] = find_shipped_tag(SMALL_MODEL) or "",
     pieces: Annotated[int, typer.Option(min=20, help="Pieces to draw for the gallery, and as many that are not in it.")] = 500,
     photographs: Annotated[Path, typer.Option(help="The folder of the training: its photographs held out are used.")] = Path(
         "../shared/art"
@@ -73,16 +76,16 @@ def command(
 ) -> None:
     """Measure mapseek-small on pieces outside the training."""
     tower = load_tower(SMALL_MODEL, weights, device="cpu", precision="fp32")
-    drawn = held_out_pool(2 * pieces, photographs if photographs.is_dir() else None)
+    drawn = draw_held_out_pool(2 * pieces, photographs if photographs.is_dir() else None)
     archived, never = drawn.part(slice(0, None, 2)), drawn.part(slice(1, None, 2))
     out = Console(width=132)
-    out.print(f"in-batch accuracy {in_batch_accuracy(tower, drawn, 8):.3f}")
-    out.print(table_of(tower, archived, never))
+    out.print(f"in-batch accuracy {measure_batch_accuracy(tower, drawn, 8):.3f}")
+    out.print(build_table(tower, archived, never))
 
 
 def _row(alike: Vectors) -> Iterator[str]:
     yield f"{(alike.argmax(1) == np.arange(len(alike))).mean():.1%}"
-    yield from (f"{np.quantile(alike.diagonal(), share):.3f}" for share in SHARE)
+    yield from (f"{np.quantile(alike.diagonal(), share):.3f}" for share in QUANTILES)
 
 
 def _vectors(tower: Tower, images: Iterator[Image.Image]) -> Vectors:
@@ -102,4 +105,4 @@ def _outlined(image: Image.Image, off: float, rng: np.random.Generator) -> Image
 
 
 if __name__ == "__main__":
-    typer.run(command)
+    typer.run(measure_tower)

@@ -22,55 +22,55 @@ from torch import nn
 from torch.nn import functional
 
 from infra import vision
-from infra.sandbox.art.camera import Scene
+from infra.sandbox.art.camera import ArtPicture
 from infra.sandbox.art.canvas import Rng, Style, quantise
-from infra.sandbox.art.generate import MAP, SIZES, piece
-from infra.sandbox.art.ingame import screenshot
-from infra.sandbox.art.phone import photo
+from infra.sandbox.art.generate import MAP_PX, PIECE_SIZES, draw_piece
+from infra.sandbox.art.ingame import take_screenshot
+from infra.sandbox.art.phone import take_photo
 from infra.vision.regions import (
-    BOX,
     CONVOLUTIONS,
-    HIDDEN,
-    INNER,
-    SIDE,
-    as_input,
-    candidates,
-    figures_of,
-    halved,
-    overlap,
-    straightened,
-    working,
+    HIDDEN_UNITS,
+    INNER_CORNERS,
+    INNER_PX,
+    NET_SIDE_PX,
+    build_pyramid,
+    compute_iou,
+    find_quads,
+    measure_edges,
+    prepare_lab,
+    rectify_quad,
+    to_net_input,
 )
 
-FIRST = 5_000_000
+FIRST_OUTLINE_SEED = 5_000_000
 """The first procedural piece; other trainings, tests and benchmarks draw others."""
-PIECES = 10**8
-FROM_LINES = 150
+OUTLINE_SEEDS = 10**8
+TRAINING_CANDIDATES = 150
 """Three times as many as are judged later: there is more to learn from a scene."""
-MOST_RIGHT, MOST = 40, 70
+MAX_RIGHT_EXAMPLES, EXAMPLES_PER_SCENE = 40, 70
 """Candidates of a scene that are learnt from: so many that are about right at most, and so many in all at least."""
-ABOUT_RIGHT = 0.5
-OFF = (0.0, 0.02, 0.04, 0.06)
+RIGHT_OVERLAP = 0.5
+CORNER_OFFSETS = (0.0, 0.02, 0.04, 0.06)
 """How far corners are off by lot, as a share of the piece's diagonal: one example is right even where no candidate is."""
-NOTHING, ALL = 0.6, 0.9
+WORTHLESS_OVERLAP, FULL_WORTH_OVERLAP = 0.6, 0.9
 """The overlap (intersection over union) up to which an outline counts nothing, and from which it counts in full."""
-ON_SCREENS = 0.5
-TINY = 0.25
-PHOTOGRAPHS = 0.2
-PLAIN = 0.3
-BATCH = 256
-RATE = 3e-3
-GOOD = 0.85
+PHOTO_SHARE = 0.5
+TINY_SHARE = 0.25
+PHOTOGRAPH_SHARE = 0.2
+PLAIN_SHARE = 0.3
+EXAMPLES_PER_BATCH = 256
+LEARNING_RATE = 3e-3
+GOOD_OVERLAP = 0.85
 """The overlap from which an outline counts as right for what its sides are worth."""
-OF_CORNERS, STEP, CLOSE = 5.0, 0.1, 0.02
+CORNER_LOSS_WEIGHT, CORNER_LOSS_UNIT, CORNER_LOSS_BETA = 5.0, 0.1, 0.02
 """What the corners count beside the judgement, the shares of a side that make 1, and those up to which an error counts squared."""
-LEAST_SPREAD = 0.05
-RIDGE = 1e-5
-SEED = 11
-OUTPUT = Path(vision.__path__[0], "judging.npz")
+MIN_SPREAD = 0.05
+RIDGE_PENALTY = 1e-5
+OUTLINES_SEED = 11
+JUDGE_FILE = Path(vision.__path__[0], "judging.npz")
 
 
-class Examples(NamedTuple):
+class OutlineExamples(NamedTuple):
     """What the judge sees (n, SIDE, SIDE, 3) and is told of the sides (n, FIGURES), and how much each overlaps the truth (n,).
 
     `corners` (n, 4, 2) is how far beside each corner the true one is seen, as a share of the quadrilateral's side, at most 1.
@@ -82,65 +82,69 @@ class Examples(NamedTuple):
     corners: NDArray[np.float32]
 
 
-def scene(rng: Rng, photographs: list[Path]) -> Scene:
+def draw_scene(rng: Rng, photographs: list[Path]) -> ArtPicture:
     """A picture with map art in it, as somebody may send it."""
     severity = int(rng.integers(1, 4))
     shown = _art(rng, photographs)
-    if rng.random() < ON_SCREENS:
-        made = photo(shown, rng, severity)
+    if rng.random() < PHOTO_SHARE:
+        made = take_photo(shown, rng, severity)
     else:
-        made = screenshot(shown, rng, severity, beside=[_art(rng, photographs)] if rng.random() < 0.25 else [])
+        made = take_screenshot(shown, rng, severity, beside=[_art(rng, photographs)] if rng.random() < 0.25 else [])
     image, quality = made.image, made.quality or 92
-    if rng.random() < TINY:
+    if rng.random() < TINY_SHARE:
         size = [round(side * rng.uniform(0.25, 0.45)) for side in image.size]
         image = image.resize((size[0], size[1]), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.9)))
         quality = int(rng.integers(25, 60))
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality)
-    return Scene(Image.open(buffer), made.place)
+    return ArtPicture(Image.open(buffer), made.place)
 
 
-def examples(seed: int, photographs: list[Path]) -> Examples | None:
+def collect_examples(seed: int, photographs: list[Path]) -> OutlineExamples | None:
     """What is learnt from the scene of that seed; None where there is nothing to learn."""
-    rng = np.random.default_rng([SEED, seed])
-    drawn = scene(rng, photographs)
-    lab = working(np.asarray(drawn.image))
-    quads = candidates(lab, FROM_LINES)
+    rng = np.random.default_rng([OUTLINES_SEED, seed])
+    drawn = draw_scene(rng, photographs)
+    lab = prepare_lab(np.asarray(drawn.image))
+    quads = find_quads(lab, TRAINING_CANDIDATES)
     truth = (np.array(drawn.place).reshape(4, 2) * (lab.shape[1], lab.shape[0]) - 0.5).astype(np.float32)
     if not len(quads) or not cv2.isContourConvex(truth):
         return None
-    overlaps = np.array([overlap(truth, quad) for quad in quads], np.float32)
-    right, wrong = (rng.permutation(np.flatnonzero(each)) for each in (overlaps > ABOUT_RIGHT, overlaps <= ABOUT_RIGHT))
-    right = right[:MOST_RIGHT]
+    overlaps = np.array([compute_iou(truth, quad) for quad in quads], np.float32)
+    right, wrong = (rng.permutation(np.flatnonzero(each)) for each in (overlaps > RIGHT_OVERLAP, overlaps <= RIGHT_OVERLAP))
+    right = right[:MAX_RIGHT_EXAMPLES]
     by_lot = _off(truth, rng)
-    chosen = np.concatenate([right, wrong[: max(20, MOST - len(right))]])
+    chosen = np.concatenate([right, wrong[: max(20, EXAMPLES_PER_SCENE - len(right))]])
     looked_at = np.concatenate([quads[chosen], by_lot])
-    levels = halved(lab)
-    seen = np.stack([straightened(levels, quad) for quad in looked_at])
-    overlaps = np.append(overlaps[chosen], [overlap(truth, quad) for quad in by_lot]).astype(np.float32)
-    return Examples(seen, figures_of(lab, looked_at), overlaps, np.stack([_beside(quad, truth) for quad in looked_at]))
+    levels = build_pyramid(lab)
+    seen = np.stack([rectify_quad(levels, quad) for quad in looked_at])
+    overlaps = np.append(overlaps[chosen], [compute_iou(truth, quad) for quad in by_lot]).astype(np.float32)
+    return OutlineExamples(seen, measure_edges(lab, looked_at), overlaps, np.stack([_beside(quad, truth) for quad in looked_at]))
 
 
-def learnt(given: Examples, epochs: int) -> nn.Module:
+def train_net(given: OutlineExamples, epochs: int) -> nn.Module:
     """The net after so many passes over the examples, each time turned and mirrored by lot.
 
     It also learns where the true corners are: nobody asks it that, but for it the net has to look at corners.
     """
-    torch.manual_seed(SEED)
+    torch.manual_seed(OUTLINES_SEED)
     net = _net()
-    count = len(given.seen) // BATCH
-    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-3)
-    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=max(2, epochs * count))
+    count = len(given.seen) // EXAMPLES_PER_BATCH
+    optimiser = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=1e-3)
+    pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=max(2, epochs * count))
     for _ in track(range(epochs), "Learning"):
         order = torch.randperm(len(given.seen)).numpy()
-        for part in (order[start : start + BATCH] for start in range(0, count * BATCH, BATCH)):
-            seen, corners = turned(given.seen[part], given.corners[part], int(torch.randint(8, ())))
-            shown = torch.from_numpy(as_input(seen)).permute(0, 3, 1, 2) * (0.8 + 0.4 * torch.rand(len(part), 1, 1, 1))
-            worth = ((torch.from_numpy(given.overlaps[part]) - NOTHING) / (ALL - NOTHING)).clamp(0, 1)
+        for part in (
+            order[start : start + EXAMPLES_PER_BATCH] for start in range(0, count * EXAMPLES_PER_BATCH, EXAMPLES_PER_BATCH)
+        ):
+            seen, corners = turn_examples(given.seen[part], given.corners[part], int(torch.randint(8, ())))
+            shown = torch.from_numpy(to_net_input(seen)).permute(0, 3, 1, 2) * (0.8 + 0.4 * torch.rand(len(part), 1, 1, 1))
+            worth = ((torch.from_numpy(given.overlaps[part]) - WORTHLESS_OVERLAP) / (FULL_WORTH_OVERLAP - WORTHLESS_OVERLAP)).clamp(
+                0, 1
+            )
             told, right = net(shown), worth > 0
-            moved, wanted = told[right, 1:].reshape(-1, 4, 2) * STEP, torch.from_numpy(corners)[right]
-            off = functional.smooth_l1_loss(moved, wanted, beta=CLOSE, reduction="sum") / max(wanted.numel(), 1)
-            loss = functional.binary_cross_entropy_with_logits(told[:, 0], worth) + OF_CORNERS * off
+            moved, wanted = told[right, 1:].reshape(-1, 4, 2) * CORNER_LOSS_UNIT, torch.from_numpy(corners)[right]
+            off = functional.smooth_l1_loss(moved, wanted, beta=CORNER_LOSS_BETA, reduction="sum") / max(wanted.numel(), 1)
+            loss = functional.binary_cross_entropy_with_logits(told[:, 0], worth) + CORNER_LOSS_WEIGHT * off
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -148,7 +152,9 @@ def learnt(given: Examples, epochs: int) -> nn.Module:
     return net
 
 
-def turned(seen: NDArray[np.uint8], corners: NDArray[np.float32], turn: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+def turn_examples(
+    seen: NDArray[np.uint8], corners: NDArray[np.float32], turn: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """The examples and their corners mirrored (`turn` from 4 on), and turned by so many quarters."""
     if turn >= 4:
         seen, corners = seen[:, :, ::-1], corners[:, [1, 0, 3, 2]] * np.array([-1, 1], np.float32)
@@ -157,17 +163,17 @@ def turned(seen: NDArray[np.uint8], corners: NDArray[np.float32], turn: int) -> 
     return np.ascontiguousarray(np.rot90(seen, turn % 4, axes=(1, 2))), np.ascontiguousarray(corners)
 
 
-def sides_learnt(given: Examples) -> NDArray[np.float32]:
+def fit_side_weights(given: OutlineExamples) -> NDArray[np.float32]:
     """What each figure of the sides is worth (FIGURES,): a logistic regression on whether the outline is GOOD."""
-    figures, good = torch.from_numpy(given.figures), torch.from_numpy((given.overlaps > GOOD).astype(np.float32))
-    spread = figures.std(0) + LEAST_SPREAD
+    figures, good = torch.from_numpy(given.figures), torch.from_numpy((given.overlaps > GOOD_OVERLAP).astype(np.float32))
+    spread = figures.std(0) + MIN_SPREAD
     rows = torch.column_stack([(figures - figures.mean(0)) / spread, torch.ones(len(figures))])
     weights = torch.zeros(rows.shape[1], requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=300, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
-        off = functional.binary_cross_entropy_with_logits(rows @ weights, good) + RIDGE * (weights[:-1] ** 2).sum()
+        off = functional.binary_cross_entropy_with_logits(rows @ weights, good) + RIDGE_PENALTY * (weights[:-1] ** 2).sum()
         off.backward()  # type: ignore[no-untyped-call]
         return off
 
@@ -176,7 +182,7 @@ def sides_learnt(given: Examples) -> NDArray[np.float32]:
     return worth
 
 
-def layers_of(net: nn.Module, sides: NDArray[np.float32]) -> dict[str, NDArray[np.float16]]:
+def export_layers(net: nn.Module, sides: NDArray[np.float32]) -> dict[str, NDArray[np.float16]]:
     """The weights as judging.py uses them: kernels and planes as columns."""
     state = {name: value.numpy() for name, value in net.state_dict().items()}
     layers = {"sides": sides}
@@ -185,66 +191,66 @@ def layers_of(net: nn.Module, sides: NDArray[np.float32]) -> dict[str, NDArray[n
         layers[f"kernel{at}"], layers[f"bias{at}"] = kernel.reshape(len(kernel), -1).T, state[f"{2 * at}.bias"]
     first = 2 * len(CONVOLUTIONS) + 1
     channels = CONVOLUTIONS[-1][1]
-    hidden = state[f"{first}.weight"].reshape(HIDDEN, channels, -1).transpose(2, 1, 0).reshape(-1, HIDDEN)
+    hidden = state[f"{first}.weight"].reshape(HIDDEN_UNITS, channels, -1).transpose(2, 1, 0).reshape(-1, HIDDEN_UNITS)
     layers |= {"hidden": hidden, "hidden_bias": state[f"{first}.bias"]}
     layers |= {"out": state[f"{first + 2}.weight"][:1].T, "out_bias": state[f"{first + 2}.bias"][:1]}
     return {name: np.ascontiguousarray(value, np.float16) for name, value in layers.items()}
 
 
-def main(
+def train_outline_judge(
     scenes: Annotated[int, typer.Option(min=1, help="Pictures to learn from.")] = 2000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 10,
     photographs: Annotated[
         Path | None, typer.Option(help="A folder of pictures that are shown as maps, besides drawn ones.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the weights go.")] = OUTPUT,
+    out: Annotated[Path, typer.Option(help="Where the weights go.")] = JUDGE_FILE,
 ) -> None:
     """Train the judge and write it."""
     files = sorted(photographs.glob("*.[jp][pn]g")) if photographs else []
     spawning = get_context("spawn")  # threads of torch or OpenCV do not survive a fork
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), spawning, cv2.setNumThreads, (1,)) as pool:
-        jobs = pool.map(examples, range(scenes), [files] * scenes, chunksize=8)
+        jobs = pool.map(collect_examples, range(scenes), [files] * scenes, chunksize=8)
         parts = [part for part in track(jobs, "Taking pictures", scenes) if part is not None]
-    given = Examples(*(np.concatenate(each) for each in zip(*parts, strict=True)))
-    np.savez_compressed(out, **layers_of(learnt(given, epochs), sides_learnt(given)))  # type: ignore[arg-type]
+    given = OutlineExamples(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    np.savez_compressed(out, **export_layers(train_net(given, epochs), fit_side_weights(given)))  # type: ignore[arg-type]
     typer.echo(f"learnt from {sum(len(part.seen) for part in parts)} outlines; {out}, {out.stat().st_size / 1e3:.0f} kB")
 
 
 def _beside(quad: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
     """How far beside the corners of a quadrilateral those of the truth are when it is straightened, whichever comes first."""
-    seen = cv2.perspectiveTransform(truth[None], cv2.getPerspectiveTransform(quad, BOX))[0]
-    off = min((np.roll(seen, turn, axis=0) - BOX for turn in range(4)), key=lambda each: float(np.abs(each).sum()))
-    return np.asarray(np.clip(off / INNER, -1, 1), np.float32)
+    seen = cv2.perspectiveTransform(truth[None], cv2.getPerspectiveTransform(quad, INNER_CORNERS))[0]
+    off = min((np.roll(seen, turn, axis=0) - INNER_CORNERS for turn in range(4)), key=lambda each: float(np.abs(each).sum()))
+    return np.asarray(np.clip(off / INNER_PX, -1, 1), np.float32)
 
 
 def _off(truth: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
     """The outline (4, 2) with its corners moved by lot, a little and more."""
     diagonal = np.linalg.norm(truth[2] - truth[0])
-    moved = [(truth + rng.normal(0, share, (4, 2)) * diagonal).astype(np.float32) for share in OFF]
+    moved = [(truth + rng.normal(0, share, (4, 2)) * diagonal).astype(np.float32) for share in CORNER_OFFSETS]
     return np.stack([quad for quad in moved if cv2.isContourConvex(quad)])
 
 
 def _net() -> nn.Sequential:
     layers: list[nn.Module] = []
-    side = SIDE
+    side = NET_SIDE_PX
     for before, after, size in CONVOLUTIONS:
         layers += [nn.Conv2d(before, after, size, 2), nn.ReLU()]
         side = (side - size) // 2 + 1
-    hidden = nn.Linear(CONVOLUTIONS[-1][1] * side * side, HIDDEN)
-    return nn.Sequential(*layers, nn.Flatten(), hidden, nn.ReLU(), nn.Linear(HIDDEN, 1 + 4 * 2))
+    hidden = nn.Linear(CONVOLUTIONS[-1][1] * side * side, HIDDEN_UNITS)
+    return nn.Sequential(*layers, nn.Flatten(), hidden, nn.ReLU(), nn.Linear(HIDDEN_UNITS, 1 + 4 * 2))
 
 
 def _art(rng: Rng, photographs: list[Path]) -> Image.Image:
     """A piece; some are of photographs, some hardly more than a few colours."""
     style: Style = "flat" if rng.random() < 0.5 else "staircase"
     dither = bool(rng.random() < 0.5)
-    if photographs and rng.random() < PHOTOGRAPHS:
-        width, height = SIZES[int(rng.integers(len(SIZES)))]
+    if photographs and rng.random() < PHOTOGRAPH_SHARE:
+        width, height = PIECE_SIZES[int(rng.integers(len(PIECE_SIZES)))]
         where = float(rng.random()), float(rng.random())
         opened = Image.open(photographs[int(rng.integers(len(photographs)))]).convert("RGB")
-        return quantise(ImageOps.fit(opened, (width * MAP, height * MAP), centering=where), style, dither=dither)
-    drawn = piece(FIRST + int(rng.integers(PIECES)))
-    if rng.random() >= PLAIN:
+        return quantise(ImageOps.fit(opened, (width * MAP_PX, height * MAP_PX), centering=where), style, dither=dither)
+    drawn = draw_piece(FIRST_OUTLINE_SEED + int(rng.integers(OUTLINE_SEEDS)))
+    if rng.random() >= PLAIN_SHARE:
         return drawn
     few = drawn.resize((int(rng.integers(2, 7)), int(rng.integers(2, 7))), Image.Resampling.BOX)
     how = Image.Resampling.NEAREST if rng.random() < 0.4 else Image.Resampling.BICUBIC
@@ -252,4 +258,4 @@ def _art(rng: Rng, photographs: list[Path]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(train_outline_judge)

@@ -14,12 +14,12 @@ from PIL import Image, ImageOps
 from rich.progress import track
 
 from infra.sandbox.art.canvas import Rng, quantise
-from infra.sandbox.art.generate import KINDS, MAP, SIZES
+from infra.sandbox.art.generate import ART_KINDS, MAP_PX, PIECE_SIZES
 
 Pixels = NDArray[np.uint8]
 """A (height, width, 3) picture."""
 
-SIDE = 160
+POOL_PIECE_PX = 160
 """Pixels on a side of a piece in the pool."""
 
 FIRST_SEED = 1_000_000
@@ -31,7 +31,7 @@ HELD_OUT_SEED = 2_000_000
 HELD_OUT_EVERY = 5
 """Every fifth photograph is kept out of the training."""
 
-TURNS_OF_A_PHOTOGRAPH = 2
+PIECES_PER_PHOTOGRAPH = 2
 """How many training pieces are made of one photograph: other frames of it, in other colours."""
 
 
@@ -50,19 +50,19 @@ class Pool:
         return Pool(self.originals[which], self.archived[which])
 
 
-def training_pool(count: int, photographs: Path | None) -> Pool:
+def draw_training_pool(count: int, photographs: Path | None) -> Pool:
     """`count` drawn pieces, and those made of the photographs in that folder, without the ones held out."""
-    held_out = set(held_out_photographs(photographs))
+    held_out = set(list_held_out_photographs(photographs))
     names = [name for name in _photographs(photographs) if name not in held_out]
-    return _pool(count, FIRST_SEED, names, TURNS_OF_A_PHOTOGRAPH)
+    return _pool(count, FIRST_SEED, names, PIECES_PER_PHOTOGRAPH)
 
 
-def held_out_pool(count: int, photographs: Path | None) -> Pool:
+def draw_held_out_pool(count: int, photographs: Path | None) -> Pool:
     """`count` other drawn pieces, and those made of the photographs held out."""
-    return _pool(count, HELD_OUT_SEED, held_out_photographs(photographs), 1)
+    return _pool(count, HELD_OUT_SEED, list_held_out_photographs(photographs), 1)
 
 
-def held_out_photographs(folder: Path | None) -> list[Path]:
+def list_held_out_photographs(folder: Path | None) -> list[Path]:
     """The photographs in that folder that the tower never learns from: only these say how good it is."""
     return _photographs(folder)[::HELD_OUT_EVERY]
 
@@ -73,7 +73,7 @@ def _photographs(folder: Path | None) -> list[Path]:
 
 def _pool(count: int, first: int, photographs: list[Path], turns: int) -> Pool:
     total = count + turns * len(photographs)
-    originals = np.empty((total, SIDE, SIDE, 3), np.uint8)
+    originals = np.empty((total, POOL_PIECE_PX, POOL_PIECE_PX, 3), np.uint8)
     archived = np.empty_like(originals)
     for at, (original, quantised) in enumerate(track(_pieces(count, first, photographs, turns), "drawing pieces", total)):
         originals[at], archived[at] = _square(original), _square(quantised)
@@ -83,15 +83,15 @@ def _pool(count: int, first: int, photographs: list[Path], turns: int) -> Pool:
 def _pieces(count: int, first: int, photographs: list[Path], turns: int) -> Iterator[tuple[Image.Image, Image.Image]]:
     for seed in range(first, first + count):
         rng = np.random.default_rng(seed)
-        width, height = SIZES[rng.integers(len(SIZES))]
-        original = KINDS[seed % len(KINDS)](rng, width * MAP, height * MAP)
+        width, height = PIECE_SIZES[rng.integers(len(PIECE_SIZES))]
+        original = ART_KINDS[seed % len(ART_KINDS)](rng, width * MAP_PX, height * MAP_PX)
         yield original, _as_map(original, rng)
     for turn in range(turns):
         for at, path in enumerate(photographs):
             rng = np.random.default_rng([first, turn, at])
-            width, height = SIZES[rng.integers(len(SIZES))]
+            width, height = PIECE_SIZES[rng.integers(len(PIECE_SIZES))]
             where = float(rng.random()), float(rng.random())
-            framed = ImageOps.fit(Image.open(path).convert("RGB"), (width * MAP, height * MAP), centering=where)
+            framed = ImageOps.fit(Image.open(path).convert("RGB"), (width * MAP_PX, height * MAP_PX), centering=where)
             yield framed, _as_map(framed, rng)
 
 
@@ -101,5 +101,7 @@ def _as_map(original: Image.Image, rng: Rng) -> Image.Image:
 
 def _square(picture: Image.Image) -> Pixels:
     pixels = np.asarray(picture)
-    shrinks = max(pixels.shape[:2]) > SIDE
-    return np.asarray(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST), np.uint8)
+    shrinks = max(pixels.shape[:2]) > POOL_PIECE_PX
+    return np.asarray(
+        cv2.resize(pixels, (POOL_PIECE_PX, POOL_PIECE_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_NEAREST), np.uint8
+    )

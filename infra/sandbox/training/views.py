@@ -13,14 +13,14 @@ from infra.sandbox.art.canvas import Rng
 from infra.sandbox.training import light
 from infra.sandbox.training.pool import Pixels, Pool
 
-INPUT = 96
+INPUT_PX = 96
 """Pixels on a side of what the tower sees."""
 
-FRAME = 144
+FRAME_PX = 144
 """Pixels on a side of the frame in which a piece is seen."""
 
 
-def pair(pool: Pool, at: int, rng: Rng) -> tuple[Pixels, Pixels]:
+def draw_pair(pool: Pool, at: int, rng: Rng) -> tuple[Pixels, Pixels]:
     """The archived and the asked view of the pool's piece at that place, (INPUT, INPUT, 3) each."""
     shown = pool.archived[at] if rng.random() < 0.7 else pool.originals[at]
     archived, shown = _another_piece(pool.archived[at], shown, rng)
@@ -48,21 +48,21 @@ def _archived(piece: Pixels, rng: Rng) -> Pixels:
         left, top, right, bottom = (int(value) for value in rng.integers(0, 1 + side // 25, 4))
         piece = piece[top : side - bottom, left : piece.shape[1] - right]
     if rng.random() < 0.2:
-        piece = light.jpeg(piece, int(rng.integers(60, 96)))
-    return _resized(piece, INPUT)
+        piece = light.compress_jpeg(piece, int(rng.integers(60, 96)))
+    return _resized(piece, INPUT_PX)
 
 
 def _asked(piece: Pixels, surroundings: Pixels, rng: Rng) -> Pixels:
     lot = rng.random()
     if lot < 0.3:
         piece = _part(piece, rng)
-    view = _resized(piece, FRAME) if rng.random() < 0.2 else _in_frame(piece, surroundings, in_scene=lot > 0.8, rng=rng)
+    view = _resized(piece, FRAME_PX) if rng.random() < 0.2 else _in_frame(piece, surroundings, in_scene=lot > 0.8, rng=rng)
     if rng.random() < 0.25:
         _cover(view, rng)
-    view = light.lit(view, rng)
-    side = int(np.exp(rng.uniform(np.log(28), np.log(FRAME))))
-    view = light.captured(_resized(view, side), rng)
-    return _resized(view, INPUT)
+    view = light.relight(view, rng)
+    side = int(np.exp(rng.uniform(np.log(28), np.log(FRAME_PX))))
+    view = light.capture(_resized(view, side), rng)
+    return _resized(view, INPUT_PX)
 
 
 def _part(piece: Pixels, rng: Rng) -> Pixels:
@@ -95,9 +95,9 @@ def _in_frame(piece: Pixels, surroundings: Pixels, *, in_scene: bool, rng: Rng) 
     else:
         corners = corners + rng.normal(0, rng.uniform(0.01, 0.07), (4, 2)) + rng.normal(0, 0.02, 2)
     here = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
-    turn = cv2.getPerspectiveTransform(here, (corners * FRAME).astype(np.float32))
+    turn = cv2.getPerspectiveTransform(here, (corners * FRAME_PX).astype(np.float32))
     view = _background(surroundings, rng)
-    cv2.warpPerspective(piece, turn, (FRAME, FRAME), view, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
+    cv2.warpPerspective(piece, turn, (FRAME_PX, FRAME_PX), view, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
     return view
 
 
@@ -105,24 +105,26 @@ def _background(surroundings: Pixels, rng: Rng) -> Pixels:
     """One colour, rough stone, or another picture out of focus."""
     lot = rng.random()
     if lot < 0.35:
-        return np.full((FRAME, FRAME, 3), rng.integers(0, 256, 3), np.uint8)
+        return np.full((FRAME_PX, FRAME_PX, 3), rng.integers(0, 256, 3), np.uint8)
     if lot < 0.7:
         cells = int(rng.integers(4, 40))
         stone = rng.normal(rng.uniform(30, 200, 3), rng.uniform(3, 40), (cells, cells, 3)) + rng.normal(0, 10, (cells, cells, 1))
-        return _resized(stone.clip(0, 255).astype(np.uint8), FRAME)
-    return cv2.GaussianBlur(_resized(surroundings, FRAME), (0, 0), rng.uniform(0.5, 6)).astype(np.uint8)
+        return _resized(stone.clip(0, 255).astype(np.uint8), FRAME_PX)
+    return cv2.GaussianBlur(_resized(surroundings, FRAME_PX), (0, 0), rng.uniform(0.5, 6)).astype(np.uint8)
 
 
 def _cover(view: Pixels, rng: Rng) -> None:
     """Things before the picture: a bar of tools, a cursor, a frame's edge, seams between maps."""
     for _ in range(int(rng.integers(1, 4))):
         colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-        x, y = (int(value) for value in rng.integers(0, FRAME, 2))
+        x, y = (int(value) for value in rng.integers(0, FRAME_PX, 2))
         if rng.random() < 0.4:
             across = bool(rng.random() < 0.5)
-            cv2.line(view, (x, 0) if across else (0, y), (x, FRAME) if across else (FRAME, y), colour, int(rng.integers(1, 4)))
+            cv2.line(
+                view, (x, 0) if across else (0, y), (x, FRAME_PX) if across else (FRAME_PX, y), colour, int(rng.integers(1, 4))
+            )
         else:
-            width, height = (int(value) for value in rng.integers(4, FRAME // 3, 2))
+            width, height = (int(value) for value in rng.integers(4, FRAME_PX // 3, 2))
             cv2.rectangle(view, (x, y), (x + width, y + height), colour, -1 if rng.random() < 0.6 else 2)
 
 

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.backups import Installation, installation
+from tests.support.backups import Installation, open_installation
 
 
 @pytest.fixture
 async def source(tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installation(tmp_path / "source") as source:
+    async with open_installation(tmp_path / "source") as source:
         yield source
 
 
 @pytest.fixture
 async def target(tmp_path: Path) -> AsyncIterator[Installation]:
-    async with installation(tmp_path / "target", new=False) as target:
+    async with open_installation(tmp_path / "target", new=False) as target:
         yield target
 
 

@@ -3,23 +3,23 @@
 from datetime import timedelta
 from pathlib import Path
 
-from contracts.state import Forgotten
+from contracts.state import ForgetRequest
 from contracts.subjects import FAILURES, IMAGES, INCIDENTS, JUDGEMENTS, RETRIES, forgotten_key
 from infra.nats.erasure import LogErasure
 from infra.nats.state import open_state
 from pipeline.backup.archive_file import BLOBS
 from pipeline.clock import utc_now
-from tests.support.backups import Installation, lived, names_of, remove, said
+from tests.support.backups import Installation, list_blob_names, record_removal, record_sample_log, record_vote_and_alert
 
 
 async def test_a_removal_between_two_exports_leaves_no_trace(source: Installation, target: Installation, archive: Path) -> None:
     """Whether the log is rid of the image already or not."""
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
     traces = [b"map-2.png", b"Steve the 2th", b"pixels of 2", b"thumbnail of 2", b"file of 2"]
     assert all(trace in archive.read_bytes() for trace in traces)
-    await remove(source, 2)
-    await remove(source, 3)
+    await record_removal(source, 2)
+    await record_removal(source, 3)
     await LogErasure(source.client).erase_image("7", "image-2", 10_000)
     exported = await source.export(archive)
     assert exported.missing == []
@@ -33,16 +33,16 @@ async def test_a_removal_between_two_exports_leaves_no_trace(source: Installatio
         left = str(await target.dump(stream))
         assert ("image-1" in left, "image-2" in left, "image-3" in left) == (True, False, False)
     assert [entry.image_id async for entry in target.catalogue.scan()] == ["image-1"]
-    assert await target.catalogue.removed("image-2")
-    assert len((await names_of(target))[BLOBS]) == 4
+    assert await target.catalogue.is_removed("image-2")
+    assert len((await list_blob_names(target))[BLOBS]) == 4
 
 
 async def test_forgotten_people_are_forgotten(source: Installation, archive: Path) -> None:
-    await lived(source)
-    await said(source, "6", 2)
+    await record_sample_log(source)
+    await record_vote_and_alert(source, "6", 2)
     await source.export(archive)
     assert b"Alex the 1th" in archive.read_bytes()
-    until = Forgotten(until=utc_now() + timedelta(seconds=1))
+    until = ForgetRequest(until=utc_now() + timedelta(seconds=1))
     await (await open_state(source.client)).put(forgotten_key("7", "5"), until.model_dump_json().encode())
     await source.export(archive)
     data = archive.read_bytes()
@@ -52,7 +52,7 @@ async def test_forgotten_people_are_forgotten(source: Installation, archive: Pat
 
 
 async def test_what_was_purged_from_the_log_leaves_the_archive(source: Installation, archive: Path) -> None:
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
     await source.client.jetstream().purge_stream(JUDGEMENTS)
     await source.client.jetstream().purge_stream(FAILURES)

@@ -9,11 +9,11 @@ from nats.js.errors import NotFoundError
 
 from contracts.subjects import IMAGES
 from pipeline.backup import restore
-from pipeline.backup.archive_file import BLOBS, open_archive
+from pipeline.backup.archive_file import BLOBS, open_archive_file
 from pipeline.backup.restore import begin_import, import_from
 from pipeline.engine import topology
-from tests.support.backups import Installation, installation, lived, names_of, post
-from tests.support.programs import ended, program
+from tests.support.backups import Installation, list_blob_names, open_installation, record_post, record_sample_log
+from tests.support.programs import run_program, run_to_end
 from tests.support.waiting import eventually
 
 
@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 async def test_a_killed_import_goes_on(
     source: Installation, target: Installation, archive: Path, killed_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restore, "AT_ONCE", 2)
+    monkeypatch.setattr(restore, "ENTRIES_IN_FLIGHT", 2)
 
     class Killed(Exception):
         pass
@@ -34,24 +34,24 @@ async def test_a_killed_import_goes_on(
         if steps == killed_after:
             raise Killed
 
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
-    with open_archive(archive) as database:
-        await topology.ensure(target.client, ())
+    with open_archive_file(archive) as database:
+        await topology.ensure_topology(target.client, ())
         assert await begin_import(database, target.client, target.catalogue)
         with pytest.raises(Killed):
             await import_from(database, target.client, target.stores, dies)
     await target.restore(archive)
-    assert await target.dumps() == await source.dumps()
+    assert await target.dump_all() == await source.dump_all()
 
 
 async def test_a_program_that_is_killed_goes_on(source: Installation, archive: Path, tmp_path: Path) -> None:
     for number in range(200):
-        await post(source, number)
+        await record_post(source, number)
     await source.export(archive)
-    async with installation(tmp_path / "target", new=False) as target:
+    async with open_installation(tmp_path / "target", new=False) as target:
         environment = {"MAPSEEK_DATA_DIR": str(tmp_path / "target"), "NATS_URL": target.client.connected_url.geturl()}
-        async with program(tmp_path / "log", "import", str(archive), environment=environment) as first:
+        async with run_program(tmp_path / "log", "import", str(archive), environment=environment) as first:
 
             async def begun() -> bool:
                 try:
@@ -61,20 +61,20 @@ async def test_a_program_that_is_killed_goes_on(source: Installation, archive: P
 
             await eventually(begun, every=0.001)
             await first.kill()
-        second = await ended("import", str(archive), environment=environment)
+        second = await run_to_end("import", str(archive), environment=environment)
         assert second.code == 0, second.err
         assert "IMAGES" in second.out
         assert await target.dump(IMAGES) == await source.dump(IMAGES)
-        assert len((await names_of(target))[BLOBS]) == 800
-        third = await ended("import", str(archive), environment=environment)
+        assert len((await list_blob_names(target))[BLOBS]) == 800
+        third = await run_to_end("import", str(archive), environment=environment)
         assert (third.code, "Something is archived here already" in third.err) == (1, True)
 
 
 async def test_a_killed_export_leaves_the_archive_as_it_was(source: Installation, target: Installation, archive: Path) -> None:
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
-    before = await source.dumps()
-    await post(source, 4)
+    before = await source.dump_all()
+    await record_post(source, 4)
     copy = archive.with_name("killed.archive")
     half = sqlite3.connect(archive, isolation_level=None)
     half.execute("PRAGMA cache_size = 1")
@@ -87,4 +87,4 @@ async def test_a_killed_export_leaves_the_archive_as_it_was(source: Installation
     assert copy.with_name("killed.archive-journal").exists()
     assert copy.read_bytes() != archive.read_bytes()
     await target.restore(copy)
-    assert await target.dumps() == before
+    assert await target.dump_all() == before

@@ -9,10 +9,10 @@ import pytest
 from contracts.errors import MapSeekError
 from contracts.subjects import IMAGES
 from infra.nats.state import open_state
-from pipeline.backup.archive_file import checked, open_archive
+from pipeline.backup.archive_file import open_archive_file, verify_archive
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.support.backups import Installation, lived, post
+from tests.support.backups import Installation, record_post, record_sample_log
 
 
 def cut_short(archive: Path) -> None:
@@ -42,30 +42,30 @@ def another_database(archive: Path) -> None:
     "damage", [cut_short, change(b"pixels of 1"), change(b"map-1.png"), change(b'"locale": "de'), scribble, another_database]
 )
 async def test_a_damaged_archive_is_refused(source: Installation, archive: Path, damage: Callable[[Path], None]) -> None:
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
     damage(archive)
-    with pytest.raises(MapSeekError, match="damaged or no archive"), open_archive(archive) as database:
-        list(checked(database, archive))
+    with pytest.raises(MapSeekError, match="damaged or no archive"), open_archive_file(archive) as database:
+        list(verify_archive(database, archive))
 
 
 async def test_a_whole_archive_is_not_refused(source: Installation, archive: Path) -> None:
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
-    with open_archive(archive) as database:
-        assert list(checked(database, archive))[-1] == 32 + 14
+    with open_archive_file(archive) as database:
+        assert list(verify_archive(database, archive))[-1] == 32 + 14
 
 
 async def test_no_archive_there(tmp_path: Path) -> None:
-    with pytest.raises(MapSeekError, match="There is no archive"), open_archive(tmp_path / "nothing"):
+    with pytest.raises(MapSeekError, match="There is no archive"), open_archive_file(tmp_path / "nothing"):
         pass
-    with pytest.raises(MapSeekError, match="cannot be"), open_archive(tmp_path / "no" / "folder", new=True):
+    with pytest.raises(MapSeekError, match="cannot be"), open_archive_file(tmp_path / "no" / "folder", new=True):
         pass
 
 
 async def archived_before(target: Installation) -> None:
-    await topology.ensure(target.client, STAGES)
-    await post(target, 1)
+    await topology.ensure_topology(target.client, STAGES)
+    await record_post(target, 1)
 
 
 async def set_up_before(target: Installation) -> None:
@@ -80,7 +80,7 @@ async def half_imported(target: Installation) -> None:
 async def test_only_an_empty_installation_takes_an_archive(
     source: Installation, target: Installation, archive: Path, before: Callable[[Installation], Awaitable[None]]
 ) -> None:
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
     await before(target)
     was = await (await open_state(target.client)).everything()
@@ -91,9 +91,9 @@ async def test_only_an_empty_installation_takes_an_archive(
 
 async def test_nobody_makes_consumers_in_a_half_imported_installation(target: Installation) -> None:
     """They would begin at the start of the log, and the import that goes on would find them in its way."""
-    await topology.ensure(target.client, ())
+    await topology.ensure_topology(target.client, ())
     await half_imported(target)
-    for asked in (topology.ensure, topology.apply):
+    for asked in (topology.ensure_topology, topology.update_topology):
         with pytest.raises(MapSeekError, match="broken off: run `mapseek import`"):
             await asked(target.client, STAGES)
     assert await target.client.jetstream().consumers_info(IMAGES) == []
@@ -101,10 +101,10 @@ async def test_nobody_makes_consumers_in_a_half_imported_installation(target: In
 
 async def test_another_logs_archive_is_refused(source: Installation, target: Installation, archive: Path) -> None:
     """An empty log must not make an archive forget everything."""
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
     before = archive.read_bytes()
-    await topology.ensure(target.client, STAGES)
+    await topology.ensure_topology(target.client, STAGES)
     with pytest.raises(MapSeekError, match="another log"):
         await target.export(archive)
     assert archive.read_bytes() == before

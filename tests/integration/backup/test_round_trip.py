@@ -9,12 +9,12 @@ from infra.nats.state import open_state
 from pipeline.backup.archive_file import BLOBS
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES
-from tests.support.backups import Installation, incidents, lived, names_of, post
+from tests.support.backups import Installation, list_blob_names, read_incidents, record_post, record_sample_log
 from tests.support.facts import VECTOR
 
 
 async def test_what_is_restored_equals_what_was_exported(source: Installation, target: Installation, archive: Path) -> None:
-    await lived(source)
+    await record_sample_log(source)
     exported = await source.export(archive)
     assert exported.entries == {
         "FAILURES": 3,
@@ -28,9 +28,9 @@ async def test_what_is_restored_equals_what_was_exported(source: Installation, t
     assert (exported.blobs, exported.missing) == (14, [])
     restored = await target.restore(archive)
     assert (restored.entries, restored.blobs, restored.blob_bytes) == (exported.entries, 14, exported.blob_bytes)
-    assert await target.dumps() == await source.dumps()
+    assert await target.dump_all() == await source.dump_all()
     assert await (await open_state(target.client)).everything() == {"settings.7": b'{"locale": "de"}'}
-    for store, names in (await names_of(source)).items():
+    for store, names in (await list_blob_names(source)).items():
         for name in names:
             assert await target.stores[store].get(name) == await source.stores[store].get(name)
     assert [entry.image_id async for entry in target.catalogue.scan()] == ["image-1", "image-2", "image-3"]
@@ -38,17 +38,17 @@ async def test_what_is_restored_equals_what_was_exported(source: Installation, t
 
 
 async def test_a_second_export_adds_only_what_is_new(source: Installation, target: Installation, archive: Path) -> None:
-    await lived(source)
+    await record_sample_log(source)
     await source.export(archive)
     nothing = await source.export(archive)
     assert (set(nothing.entries.values()), nothing.blobs) == ({0}, 0)
-    await post(source, 4)
+    await record_post(source, 4)
     await (await open_state(source.client)).put("settings.7", b"{}")
     more = await source.export(archive)
     assert {stream: number for stream, number in more.entries.items() if number} == {IMAGES: 5}
     assert more.blobs == 4
     await target.restore(archive)
-    assert await target.dumps() == await source.dumps()
+    assert await target.dump_all() == await source.dump_all()
     assert await (await open_state(target.client)).everything() == {"settings.7": b"{}"}
 
 
@@ -56,7 +56,7 @@ async def test_vectors_of_a_dropped_generation_stay_out_of_the_catalogue(
     source: Installation, target: Installation, archive: Path
 ) -> None:
     """A stage that was at work when it was dropped may have recorded one more."""
-    await lived(source)
+    await record_sample_log(source)
     image = {"guild_id": "7", "channel_id": "8", "image_id": "image-1"}
     await source.record(GenerationDropped(generation="g2"), ImageEmbedded(**image, generation="g2", vector=VECTOR))
     await source.export(archive)
@@ -67,10 +67,10 @@ async def test_vectors_of_a_dropped_generation_stay_out_of_the_catalogue(
 
 async def test_stages_go_on_where_they_were(source: Installation, target: Installation, archive: Path) -> None:
     """Also in a log without the gaps that the old one had."""
-    await lived(source)
-    await topology.ensure(source.client, STAGES)
-    await source.worked("download-image", 2)
-    await source.worked("persist-image", 3)
+    await record_sample_log(source)
+    await topology.ensure_topology(source.client, STAGES)
+    await source.settle_next("download-image", 2)
+    await source.settle_next("persist-image", 3)
     await source.client.jetstream().delete_msg(IMAGES, 2)
     await source.export(archive)
     await target.restore(archive)
@@ -78,12 +78,12 @@ async def test_stages_go_on_where_they_were(source: Installation, target: Instal
         there = await target.client.jetstream().consumer_info(IMAGES, durable)
         here = await source.client.jetstream().consumer_info(IMAGES, durable)
         assert (there.num_pending, there.config.filter_subjects) == (here.num_pending, here.config.filter_subjects), durable
-    assert await target.next_of("download-image") == await source.next_of("download-image")
-    await topology.ensure(target.client, STAGES)
+    assert await target.peek_next("download-image") == await source.peek_next("download-image")
+    await topology.ensure_topology(target.client, STAGES)
 
 
 async def test_dead_letters_and_incidents_follow_their_entries(source: Installation, target: Installation, archive: Path) -> None:
-    await lived(source)
+    await record_sample_log(source)
     await source.client.jetstream().delete_msg(IMAGES, 4)
     await source.export(archive)
     await target.restore(archive)
@@ -93,7 +93,7 @@ async def test_dead_letters_and_incidents_follow_their_entries(source: Installat
             assert (subject.split(".")[4], headers["mapseek-sequence"]) == (str(entry.seq), str(entry.seq))
             assert body == (entry.data or b"") + b"\xff"
     places = {}
-    for incident in incidents(await target.dump(INCIDENTS)):
+    for incident in read_incidents(await target.dump(INCIDENTS)):
         places.setdefault(incident.entity_id, set()).add(incident.sequence)
     letters = {
         headers["mapseek-subject"].split(".")[5]: {int(headers["mapseek-sequence"])}
@@ -103,7 +103,7 @@ async def test_dead_letters_and_incidents_follow_their_entries(source: Installat
 
 
 async def test_a_missing_blob_is_named_and_the_rest_is_kept(source: Installation, target: Installation, archive: Path) -> None:
-    await lived(source)
+    await record_sample_log(source)
     name = await source.stores[BLOBS].put(b"pixels of 1")
     await source.stores[BLOBS].delete(name)
     exported = await source.export(archive)

@@ -6,7 +6,7 @@ import pytest
 from disnake.http import Route
 
 from tests.support.fakes import MemoryJournal, MemoryState
-from tests.support.gateway import Discord, Heard, listening, simulated_discord
+from tests.support.gateway import Discord, HookCalls, run_listening_gateway, simulated_discord
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def state() -> MemoryState:
 
 
 @pytest.fixture
-async def heard(discord: Discord, journal: MemoryJournal) -> AsyncIterator[Heard]:
+async def heard(discord: Discord, journal: MemoryJournal) -> AsyncIterator[HookCalls]:
     """A gateway that watches every channel."""
-    async with listening(discord, journal) as heard:
+    async with run_listening_gateway(discord, journal) as heard:
         yield heard

@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contracts.events import ImagePosted
-from contracts.ports import Lag, Overview
+from contracts.ports import Overview, StageBacklog
 from contracts.state import Backfill, GuildSettings
 from contracts.subjects import backfill_key, settings_key
-from infra.discord.answers.buttons import BACKFILL, custom_id
-from infra.discord.archive.marks import Forgetting
+from infra.discord.answers.buttons import BACKFILL, build_custom_id
+from infra.discord.archive.marks import ForgottenMembers
 from infra.sandbox.simulator import Channel, Member, Overwrite, Permission
 from tests.support.fakes import FixedOverview, MemoryJournal, MemoryState
-from tests.support.gateway import PNG, Discord, listening
+from tests.support.gateway import PNG, Discord, run_listening_gateway
 from tests.support.waiting import eventually
 
 
@@ -54,11 +54,11 @@ async def test_a_past_of_1000_messages_is_archived_once_through_a_restart(
     discord: Discord, alex: Member, journal: MemoryJournal, state: MemoryState
 ) -> None:
     await past(discord, 1000)
-    async with listening(discord, journal, state=state, channels=[discord.lounge]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.lounge]):
         await ask(discord, alex, discord.gallery)
         await eventually(lambda: len(journal.facts) >= 250)
     assert len(journal.facts) < 1000
-    async with listening(discord, journal, state=state, channels=[discord.lounge]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.lounge]):
         await eventually(lambda: is_finished(state, discord))
     assert filenames(journal) == [f"{number}.png" for number in range(1000)]
     done = backfill_of(state, discord)
@@ -68,7 +68,7 @@ async def test_a_past_of_1000_messages_is_archived_once_through_a_restart(
 
 async def test_the_message_shows_how_it_went(discord: Discord, alex: Member, journal: MemoryJournal, state: MemoryState) -> None:
     await past(discord, 3)
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         interaction = await ask(discord, alex, discord.gallery)
         await eventually(lambda: is_finished(state, discord))
         answer = await eventually(lambda: _shown(discord, interaction, "3 messages read, 3 pictures found"))
@@ -86,7 +86,7 @@ async def test_only_what_is_younger_than_a_date_is_read(
 ) -> None:
     await discord.simulator.post(discord.gallery, discord.steve, files=[("old.png", PNG)], at=datetime(2020, 1, 1, tzinfo=UTC))
     await discord.simulator.post(discord.gallery, discord.steve, files=[("young.png", PNG)], at=datetime(2021, 1, 1, tzinfo=UTC))
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await ask(discord, alex, discord.gallery, since="2020-06-01")
         await eventually(lambda: is_finished(state, discord))
         refused = await discord.simulator.answer(await ask(discord, alex, discord.lounge, since="soon"))  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ async def test_a_backfill_is_paused_resumed_and_cancelled_by_managers(
         backfill = backfill_of(state, discord)
         return backfill is not None and backfill.state == wanted
 
-    async with listening(discord, journal, state=state, channels=[discord.lounge]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.lounge]):
         interaction = await ask(discord, alex, discord.gallery)
         await eventually(lambda: journal.attempts)
         answer = await discord.simulator.answer(interaction)  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ async def test_a_backfill_is_paused_resumed_and_cancelled_by_managers(
         await eventually(lambda: len(journal.facts) == 100)
         again = await discord.simulator.answer(await ask(discord, alex, discord.gallery))  # type: ignore[arg-type]
         assert "not done" in again.content
-    async with listening(discord, journal, state=state, channels=[discord.lounge]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.lounge]):
         await discord.simulator.press(answer.message, alex, _button(discord, "resume"))
         await eventually(lambda: is_finished(state, discord))
         await ask(discord, alex, discord.gallery)
@@ -127,19 +127,19 @@ async def test_a_backfill_is_paused_resumed_and_cancelled_by_managers(
 
 
 def _button(discord: Discord, action: str) -> str:
-    return custom_id(BACKFILL, action, str(discord.gallery.id))
+    return build_custom_id(BACKFILL, action, str(discord.gallery.id))
 
 
 async def test_a_cancelled_backfill_stays_so(discord: Discord, alex: Member, journal: MemoryJournal, state: MemoryState) -> None:
     await past(discord, 250)
     journal.down = True
-    async with listening(discord, journal, state=state, channels=[discord.lounge]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.lounge]):
         answer = await discord.simulator.answer(await ask(discord, alex, discord.gallery))  # type: ignore[arg-type]
         await eventually(lambda: journal.attempts)
         await discord.simulator.press(answer.message, alex, _button(discord, "cancel"))
         journal.down = False
         await eventually(lambda: len(journal.facts) == 100)
-    async with listening(discord, journal, state=state, channels=[discord.lounge]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.lounge]):
         await discord.post("live.png", channel=discord.lounge)
         await eventually(lambda: "live.png" in filenames(journal))
     assert len(journal.facts) == 101
@@ -162,7 +162,7 @@ async def test_a_category_has_the_threads_and_posts_of_its_channels(
     for channel in (text, secret, thread, closed, post):
         await discord.post(f"{channel.name}.png", channel=channel)
     await simulator.archive_thread(closed)
-    async with listening(discord, journal, state=state, channels=[discord.lounge]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.lounge]):
         await ask(discord, alex, category)
         await eventually(lambda: (found := backfill_of(state, discord, category)) and found.state == "finished")
     found = {fact.filename: fact.thread_of for fact in journal.facts if isinstance(fact, ImagePosted)}
@@ -178,7 +178,7 @@ async def test_it_goes_on_in_a_fresh_message_when_the_token_is_dead(
 ) -> None:
     await past(discord, 150)
     journal.down = True
-    async with listening(discord, journal, state=state, channels=[discord.gallery]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.gallery]):
         await ask(discord, alex, discord.gallery)
         await eventually(lambda: journal.attempts)
         journal.down = False
@@ -188,7 +188,7 @@ async def test_it_goes_on_in_a_fresh_message_when_the_token_is_dead(
     later = datetime.now(UTC) + timedelta(minutes=20)
     again = running.model_copy(update={"state": "running", "done": 0, "position": "0"})
     await state.put(backfill_key(str(discord.guild.id), str(discord.gallery.id)), again.model_dump_json().encode())
-    async with listening(discord, journal, state=state, channels=[discord.gallery], now=lambda: later):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.gallery], now=lambda: later):
         await eventually(lambda: is_finished(state, discord))
         message = await eventually(lambda: next(iter(discord.lounge.messages.values()), None))
     assert message.author.bot
@@ -203,7 +203,9 @@ async def test_a_fresh_message_takes_over_before_the_token_ends(
     if not may_write:
         discord.lounge.overwrites.append(Overwrite(discord.simulator.me(discord.guild), deny=Permission.SEND_MESSAGES))
 
-    async with listening(discord, journal, state=state, now=lambda: datetime.now(UTC) + timedelta(minutes=14, seconds=30)):
+    async with run_listening_gateway(
+        discord, journal, state=state, now=lambda: datetime.now(UTC) + timedelta(minutes=14, seconds=30)
+    ):
         interaction = await ask(discord, alex, discord.gallery)
         await eventually(lambda: is_finished(state, discord))
         words = "See this message for the progress" if may_write else "I can't send messages in this channel"
@@ -218,15 +220,15 @@ async def test_what_its_author_wants_forgotten_is_not_filled_in(
 ) -> None:
     await past(discord, 2)
     alone = await discord.post("by alex.png", author=alex)
-    await Forgetting(state).forget(discord.guild.id, discord.steve.id, datetime.now(UTC))
-    async with listening(discord, journal, state=state):
+    await ForgottenMembers(state).forget(discord.guild.id, discord.steve.id, datetime.now(UTC))
+    async with run_listening_gateway(discord, journal, state=state):
         await ask(discord, alex, discord.gallery)
         await eventually(lambda: is_finished(state, discord))
     assert [fact.key[2] for fact in journal.facts] == [str(alone.id)]
 
 
 async def test_watching_changes_at_once(discord: Discord, alex: Member, journal: MemoryJournal, state: MemoryState) -> None:
-    async with listening(discord, journal, state=state, channels=[discord.lounge]):
+    async with run_listening_gateway(discord, journal, state=state, channels=[discord.lounge]):
         await discord.post("before.png")
         added = await _command(discord, alex, "archive watch add", channel=discord.gallery)
         await discord.post("watched.png")
@@ -250,10 +252,10 @@ async def _command(discord: Discord, member: Member, name: str, **options: objec
 
 async def test_status_names_what_cannot_be_read(discord: Discord, alex: Member, journal: MemoryJournal, state: MemoryState) -> None:
     overseeing = FixedOverview()
-    overseeing.shown = Overview(images=7, stored_bytes=12_300_000, lags=[Lag("embed", "image", 5, 1)])
+    overseeing.shown = Overview(images=7, stored_bytes=12_300_000, backlogs=[StageBacklog("embed", "image", 5, 1)])
     blind = Overwrite(discord.simulator.me(discord.guild), deny=Permission.READ_MESSAGE_HISTORY)
     secret = discord.simulator.add_text_channel(discord.guild, "blind", [blind])
-    async with listening(discord, journal, state=state, overseeing=overseeing):
+    async with run_listening_gateway(discord, journal, state=state, overseeing=overseeing):
         await discord.post("a.png")
         await eventually(lambda: any(key.endswith(str(discord.gallery.id)) for key in state.entries))
         status = await _command(discord, alex, "archive status")
@@ -268,7 +270,7 @@ async def test_status_names_what_cannot_be_read(discord: Discord, alex: Member, 
 
 
 async def test_settings_are_shown_and_changed(discord: Discord, alex: Member, journal: MemoryJournal, state: MemoryState) -> None:
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         shown = await _command(discord, alex, "archive settings")
         options = {"private-answers": False, "repost-notice": "reply", "language": "de", "per-member": 3}
         changed = await _command(discord, alex, "archive settings", **options)

@@ -1,11 +1,11 @@
 """The archive through the real disnake client: what was missed is caught up, what is deleted goes, the past is filled in."""
 
 from contracts.events import ImagePosted, RemovalRequested
-from contracts.state import Mark
+from contracts.state import HighWaterMark
 from contracts.subjects import mark_key
 from infra.sandbox.simulator import Overwrite, Permission
 from tests.support.fakes import MemoryJournal, MemoryState
-from tests.support.gateway import Discord, listening
+from tests.support.gateway import Discord, run_listening_gateway
 from tests.support.waiting import eventually
 
 
@@ -19,19 +19,19 @@ def removals(journal: MemoryJournal) -> list[RemovalRequested]:
 
 def mark(state: MemoryState, discord: Discord) -> int:
     entry = state.entries.get(mark_key(str(discord.guild.id), str(discord.gallery.id)))
-    return int(Mark.model_validate_json(entry.value).message_id) if entry else 0
+    return int(HighWaterMark.model_validate_json(entry.value).message_id) if entry else 0
 
 
 async def posted_once(discord: Discord, journal: MemoryJournal, state: MemoryState, name: str = "first.png") -> None:
     """A first run, so that there is a mark."""
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         message = await discord.post(name)
         await eventually(lambda: mark(state, discord) == message.id)
 
 
 async def test_the_past_is_left_to_the_backfill(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
     old = await discord.post("old.png")
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: mark(state, discord) == old.id)
         await discord.post("new.png")
         await eventually(lambda: journal.facts)
@@ -42,7 +42,7 @@ async def test_300_messages_missed_are_read_in_order(discord: Discord, journal: 
     await posted_once(discord, journal, state)
     for number in range(300):
         last = await discord.post(f"{number}.png")
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: mark(state, discord) == last.id)
     assert filenames(journal) == ["first.png", *(f"{number}.png" for number in range(300))]
 
@@ -51,15 +51,15 @@ async def test_a_catch_up_that_is_cut_off_goes_on(discord: Discord, journal: Mem
     await posted_once(discord, journal, state)
     for number in range(250):
         last = await discord.post(f"{number}.png")
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: len(journal.facts) > 20)
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: mark(state, discord) == last.id)
     assert filenames(journal) == ["first.png", *(f"{number}.png" for number in range(250))]
 
 
 async def test_a_new_session_catches_up(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    async with listening(discord, journal, state=state) as heard:
+    async with run_listening_gateway(discord, journal, state=state) as heard:
         await discord.post("a.png")
         await eventually(lambda: mark(state, discord))
         await discord.simulator.disconnect(resumable=False)
@@ -76,12 +76,12 @@ async def test_a_live_post_does_not_hide_what_is_missing(discord: Discord, journ
     missed = await discord.post("missed.png")
     hidden = Overwrite(discord.simulator.me(discord.guild), deny=Permission.READ_MESSAGE_HISTORY)
     discord.gallery.overwrites.append(hidden)
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await discord.post("live.png")
         await eventually(lambda: "live.png" in filenames(journal))
     assert mark(state, discord) == before
     discord.gallery.overwrites.remove(hidden)
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: mark(state, discord) > missed.id)
     assert filenames(journal) == ["first.png", "live.png", "missed.png"]
 
@@ -97,19 +97,19 @@ async def test_a_lost_post_is_read_again(discord: Discord, journal: MemoryJourna
 
     before = mark(state, discord)
     journal.record = record  # type: ignore[method-assign, assignment]
-    async with listening(discord, journal, state=state) as heard:
+    async with run_listening_gateway(discord, journal, state=state) as heard:
         await discord.post("lost.png")
         await discord.post("later.png")
         await eventually(lambda: heard.lost and "later.png" in filenames(journal))
     assert mark(state, discord) == before
     journal.record = failing  # type: ignore[method-assign]
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: "lost.png" in filenames(journal))
     assert filenames(journal) == ["first.png", "later.png", "lost.png"]
 
 
 async def test_a_deleted_message_is_removed_behind_its_post(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         journal.down = True
         message = await discord.post("a.png", "b.png")
         await discord.simulator.delete(message)
@@ -122,7 +122,7 @@ async def test_a_deleted_message_is_removed_behind_its_post(discord: Discord, jo
 
 
 async def test_a_deleted_message_without_a_known_image_is_no_fact(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         await discord.simulator.delete(await discord.post())
         await discord.post("a.png")
         await eventually(lambda: journal.facts)
@@ -130,7 +130,7 @@ async def test_a_deleted_message_without_a_known_image_is_no_fact(discord: Disco
 
 
 async def test_many_messages_deleted_at_once_are_removed(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         messages = [await discord.post(f"{number}.png") for number in range(3)]
         await eventually(lambda: len(journal.facts) == 3)
         await discord.simulator.bulk_delete(messages)
@@ -139,7 +139,7 @@ async def test_many_messages_deleted_at_once_are_removed(discord: Discord, journ
 
 
 async def test_an_edit_that_drops_an_attachment_removes_it(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         message = await discord.post("keep.png", "drop.png")
         await eventually(lambda: len(journal.facts) == 2)
         await discord.simulator.edit(message, content="still both")
@@ -151,12 +151,12 @@ async def test_an_edit_that_drops_an_attachment_removes_it(discord: Discord, jou
 
 
 async def test_what_was_deleted_meanwhile_is_removed(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         messages = [await discord.post(f"{number}.png", f"{number}b.png") for number in range(3)]
         await eventually(lambda: len(journal.facts) == 6 and mark(state, discord) == messages[-1].id)
     await discord.simulator.delete(messages[0])
     await discord.simulator.edit(messages[1], attachments=messages[1].attachments[:1])
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: len(removals(journal)) == 2)
     assert {(fact.target, len(fact.keep)) for fact in removals(journal)} == {(str(messages[0].id), 0), (str(messages[1].id), 1)}
 
@@ -164,7 +164,7 @@ async def test_what_was_deleted_meanwhile_is_removed(discord: Discord, journal: 
 async def test_an_unreadable_history_deletes_nothing(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
     await posted_once(discord, journal, state)
     discord.gallery.overwrites.append(Overwrite(discord.simulator.me(discord.guild), deny=Permission.READ_MESSAGE_HISTORY))
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await discord.post("live.png", channel=discord.lounge)
         await eventually(lambda: "live.png" in filenames(journal))
         await eventually(lambda: discord.lounge.last_message_id)
@@ -172,7 +172,7 @@ async def test_an_unreadable_history_deletes_nothing(discord: Discord, journal: 
 
 
 async def test_a_deleted_channel_is_removed(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         await discord.post("a.png")
         await eventually(lambda: journal.facts)
         await discord.simulator.delete_channel(discord.gallery)
@@ -184,13 +184,13 @@ async def test_a_deleted_channel_is_removed(discord: Discord, journal: MemoryJou
 async def test_a_channel_deleted_meanwhile_is_removed(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
     await posted_once(discord, journal, state)
     await discord.simulator.delete_channel(discord.gallery)
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: removals(journal))
     assert [fact.target for fact in removals(journal)] == [str(discord.gallery.id)]
 
 
 async def test_a_guild_without_the_bot_is_removed_but_not_one_that_is_down(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         await discord.post("a.png")
         await eventually(lambda: journal.facts)
         other = discord.simulator.add_guild("Other")
@@ -210,7 +210,7 @@ async def test_threads_that_came_and_went_meanwhile_are_read(discord: Discord, j
     await discord.simulator.archive_thread(gone)
     post = await discord.simulator.add_thread(forum, "a forum post")
     await discord.post("forum.png", channel=post)
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: len(filenames(journal)) == 4)
     facts = {fact.filename: fact for fact in journal.facts if isinstance(fact, ImagePosted)}
     assert {name: fact.thread_of for name, fact in facts.items()} == {

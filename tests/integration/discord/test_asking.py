@@ -12,11 +12,11 @@ from contracts.events import (
 )
 from contracts.state import GuildSettings
 from contracts.subjects import settings_key
-from infra.discord.wording import say
+from infra.discord.wording import localize
 from infra.sandbox.simulator import Channel, Member, Overwrite, Permission
-from tests.support.answers import said, sentence
+from tests.support.answers import read_answer_text, say_in_english
 from tests.support.fakes import MemoryJournal, MemoryState
-from tests.support.gateway import PNG, Discord, listening
+from tests.support.gateway import PNG, Discord, run_listening_gateway
 from tests.support.waiting import eventually
 
 EMBED = {
@@ -45,7 +45,7 @@ async def with_settings(discord: Discord, settings: GuildSettings) -> MemoryStat
 async def test_exactly_one_of_picture_and_link_is_wanted(discord: Discord, journal: MemoryJournal, options: dict[str, Any]) -> None:
     files = {"image": ("a.png", PNG)} if options.pop("image", None) else None
     interaction = await discord.simulator.slash(discord.lounge, discord.steve, "find", attachments=files, options=options)
-    assert await said(discord, interaction) == sentence("asking-image-or-link")
+    assert await read_answer_text(discord, interaction) == say_in_english("asking-image-or-link")
     assert journal.facts == []
 
 
@@ -66,7 +66,7 @@ async def test_every_picture_of_a_linked_message_is_asked_about(discord: Discord
     answer = await discord.simulator.answer(interaction)
     further = await discord.simulator.followups(interaction, 2)
     assert [each.content for each in (answer, *further)] == [
-        sentence("asking-picture", number=number, count=3) for number in (1, 2, 3)
+        say_in_english("asking-picture", number=number, count=3) for number in (1, 2, 3)
     ]
     assert all(each.ephemeral for each in (answer, *further))
     replies: list[Any] = [fact.question.reply for fact in facts]
@@ -89,7 +89,7 @@ async def test_the_menu_of_a_message_asks_about_its_pictures(discord: Discord, j
     interaction = await discord.simulator.message_command(discord.gallery, discord.steve, "Find this map", message, locale="de")
     await eventually(lambda: len(asked(journal)) == 2)
     assert [fact.question.locale for fact in asked(journal)] == ["de", "de"]
-    assert (await discord.simulator.answer(interaction)).content == say("de", "asking-picture", number=1, count=2)
+    assert (await discord.simulator.answer(interaction)).content == localize("de", "asking-picture", number=1, count=2)
     fetches = [each for each in discord.simulator.requests if each.startswith("GET") and "messages" in each and each not in before]
     assert fetches == []
 
@@ -98,8 +98,10 @@ async def test_the_menu_of_a_message_asks_about_its_pictures(discord: Discord, j
 async def test_a_message_without_pictures_is_told_at_once(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.post()
     interaction = await discord.simulator.message_command(discord.gallery, discord.steve, "Find this map", message)
-    assert await said(discord, interaction) == sentence("asking-message-without-picture")
-    assert await said(discord, await found(discord, link=message.jump_url)) == sentence("asking-message-without-picture")
+    assert await read_answer_text(discord, interaction) == say_in_english("asking-message-without-picture")
+    assert await read_answer_text(discord, await found(discord, link=message.jump_url)) == say_in_english(
+        "asking-message-without-picture"
+    )
     assert asked(journal) == []
 
 
@@ -120,9 +122,9 @@ async def test_a_message_that_may_not_be_read_is_like_one_that_does_not_exist(di
     await simulator.delete(gone)
     links += [gone.jump_url, f"https://discord.com/channels/{guild.id}/123/456"]
     state = await with_settings(discord, GuildSettings(searches_per_member=600, searches_at_once=20))
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         for link in links:
-            assert await said(discord, await found(discord, link=link)) == sentence("asking-link-missing"), link
+            assert await read_answer_text(discord, await found(discord, link=link)) == say_in_english("asking-link-missing"), link
     assert asked(journal) == []
 
 
@@ -134,12 +136,12 @@ async def test_a_message_in_a_thread_is_read_by_those_who_may(discord: Discord, 
         await discord.simulator.join_thread(private, member)
     links = [(await discord.post("a.png", channel=each)).jump_url for each in (old, private)]
     await discord.simulator.archive_thread(old)
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         for number, link in enumerate(links, start=1):
             await found(discord, link=link)
             await eventually(lambda: len(asked(journal)) == number)  # noqa: B023
         await discord.simulator.leave_thread(private, discord.steve)
-        assert await said(discord, await found(discord, link=links[-1])) == sentence("asking-link-missing")
+        assert await read_answer_text(discord, await found(discord, link=links[-1])) == say_in_english("asking-link-missing")
         await discord.find()
         await eventually(lambda: len(asked(journal)) == 3)
     *before, after = (str(private.id) in (fact.question.readable_channels or ()) for fact in asked(journal))
@@ -153,7 +155,7 @@ async def test_a_link_to_a_picture_on_discord_is_asked_about_as_it_is(discord: D
     await eventually(lambda: asked(journal))
     assert (asked(journal)[0].source, asked(journal)[0].filename) == (DiscordFile(url=url), "map.png")
     interaction = await found(discord, link="https://evil.example/map.png")
-    assert await said(discord, interaction) == sentence("asking-link-unknown")
+    assert await read_answer_text(discord, interaction) == say_in_english("asking-link-unknown")
 
 
 async def test_who_sees_the_answer_is_the_askers_choice_or_the_guilds(discord: Discord, journal: MemoryJournal) -> None:
@@ -165,7 +167,7 @@ async def test_who_sees_the_answer_is_the_askers_choice_or_the_guilds(discord: D
     )
     everybody = {str(discord.gallery.id), str(discord.lounge.id)}
     state = await with_settings(discord, GuildSettings(private_answers=False, locale="de"))
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         for private in (None, False, True):
             await discord.simulator.slash(
                 discord.lounge,
@@ -213,13 +215,13 @@ async def test_a_category_is_searched_through_as_far_as_it_may_be_read(discord: 
     hidden = [Overwrite(discord.steve, deny=Permission.READ_MESSAGE_HISTORY)]
     drafts = simulator.add_text_channel(guild, "drafts", category=art)
     staff = simulator.add_text_channel(guild, "staff", hidden, category=art)
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         await simulator.slash(discord.lounge, discord.steve, "find-text", options={"query": "dragon", "channel": art})
         await eventually(lambda: journal.facts)
         refused = await simulator.slash(
             discord.lounge, discord.steve, "find-text", options={"query": "dragon", "channel": staff, "private": True}
         )
-        assert await said(discord, refused) == sentence("asking-channel-unreadable", channel=f"<#{staff.id}>")
+        assert await read_answer_text(discord, refused) == say_in_english("asking-channel-unreadable", channel=f"<#{staff.id}>")
     (fact,) = journal.facts
     assert isinstance(fact, SearchDescribed)
     assert fact.question.readable_channels == (str(drafts.id),)
@@ -229,32 +231,34 @@ async def test_a_category_is_searched_through_as_far_as_it_may_be_read(discord: 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"query": "-night"}, sentence("asking-no-words")),
-        ({"query": "dragon", "after": "soon"}, sentence("asking-no-date", typed="soon")),
-        ({"query": "dragon", "after": "2024-02", "before": "2024"}, sentence("asking-dates-crossed")),
+        ({"query": "-night"}, say_in_english("asking-no-words")),
+        ({"query": "dragon", "after": "soon"}, say_in_english("asking-no-date", typed="soon")),
+        ({"query": "dragon", "after": "2024-02", "before": "2024"}, say_in_english("asking-dates-crossed")),
     ],
 )
 async def test_words_that_make_no_sense_are_refused(
     discord: Discord, journal: MemoryJournal, options: dict[str, Any], message: str
 ) -> None:
     interaction = await discord.simulator.slash(discord.lounge, discord.steve, "find-text", options=options)
-    assert await said(discord, interaction) == message
+    assert await read_answer_text(discord, interaction) == message
     assert journal.facts == []
 
 
 async def test_who_asks_too_much_is_told_when_to_ask_again(discord: Discord, journal: MemoryJournal) -> None:
     state = await with_settings(discord, GuildSettings(searches_per_member=2, searches_per_guild=3, private_answers=False))
     alex, moment = discord.simulator.add_member(discord.guild, "Alex"), datetime(2026, 1, 1, tzinfo=UTC)
-    async with listening(discord, journal, state=state, now=lambda: moment):
+    async with run_listening_gateway(discord, journal, state=state, now=lambda: moment):
         for number in (1, 2):
             await discord.find()
             await eventually(lambda: len(asked(journal)) == number)  # noqa: B023
         after = f"<t:{int(moment.timestamp()) + 30}:R>"
-        assert await said(discord, await discord.find()) == sentence("asking-too-many-searches", when=after)
+        assert await read_answer_text(discord, await discord.find()) == say_in_english("asking-too-many-searches", when=after)
         await discord.find(member=alex)
         await eventually(lambda: len(asked(journal)) == 3)
         guilds = f"<t:{int(moment.timestamp()) + 20}:R>"
-        assert await said(discord, await discord.find(member=alex)) == sentence("asking-too-many-searches", when=guilds)
+        assert await read_answer_text(discord, await discord.find(member=alex)) == say_in_english(
+            "asking-too-many-searches", when=guilds
+        )
         moment = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
         await discord.find()
         await eventually(lambda: len(asked(journal)) == 4)
@@ -262,16 +266,16 @@ async def test_who_asks_too_much_is_told_when_to_ask_again(discord: Discord, jou
 
 async def test_questions_that_failed_are_not_under_way(discord: Discord, journal: MemoryJournal) -> None:
     state = await with_settings(discord, GuildSettings(searches_at_once=1))
-    async with listening(discord, journal, state=state):
+    async with run_listening_gateway(discord, journal, state=state):
         journal.down = True
         for _ in range(2):
             interaction = await discord.find()
             reference = f"interaction-{interaction.id}"
-            assert await said(discord, interaction) == sentence("failures-unavailable", reference=reference)
+            assert await read_answer_text(discord, interaction) == say_in_english("failures-unavailable", reference=reference)
         journal.down = False
         await discord.find()
         await eventually(lambda: asked(journal))
-        assert (await said(discord, await discord.find())).startswith("That's a lot of searches")
+        assert (await read_answer_text(discord, await discord.find())).startswith("That's a lot of searches")
 
 
 @pytest.mark.usefixtures("heard")
@@ -283,4 +287,6 @@ async def test_a_fault_of_ours_is_told_with_its_reference(
 
     monkeypatch.setattr(journal, "record", broken)
     interaction = await discord.find()
-    assert await said(discord, interaction) == sentence("failures-broken", reference=f"interaction-{interaction.id}")
+    assert await read_answer_text(discord, interaction) == say_in_english(
+        "failures-broken", reference=f"interaction-{interaction.id}"
+    )

@@ -15,13 +15,13 @@ from structlog.testing import capture_logs
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError
 from contracts.events import DiscordReply, Fact, ImagePosted, SearchRequested
-from infra.discord.gateway import run_gateway, simulated
-from infra.discord.services import Ports
-from infra.discord.wording import say
+from infra.discord.gateway import run_gateway, simulator_endpoint
+from infra.discord.services import GatewayPorts
+from infra.discord.wording import localize
 from infra.sandbox.simulator import Overwrite, Permission, Simulator
 from tests.support.fakes import FixedOverview, MemoryAlerts, MemoryJournal, MemoryPosts, MemoryState
-from tests.support.gateway import Discord, Heard, listening, no_thumbnail
-from tests.support.waiting import Losing, ends, eventually
+from tests.support.gateway import Discord, HookCalls, no_thumbnail, run_listening_gateway
+from tests.support.waiting import AnsweredWhenCancelled, ends_when_cancelled, eventually
 
 LINK = {"type": "image", "url": "https://a.example/b.png", "thumbnail": {"url": "https://a.example/b.png", "width": 9, "height": 8}}
 
@@ -57,7 +57,7 @@ async def test_a_message_delivered_three_times_is_recorded_once(discord: Discord
 
 
 async def test_only_watched_channels_are_archived(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal, channels=[discord.gallery]):
+    async with run_listening_gateway(discord, journal, channels=[discord.gallery]):
         await discord.post("elsewhere.png", channel=discord.lounge)
         await discord.post("here.png")
         await eventually(lambda: journal.facts)
@@ -88,7 +88,7 @@ async def test_a_link_that_discord_unfolds_later_is_recorded_once(discord: Disco
 
 
 async def test_what_is_edited_in_other_channels_is_left_alone(discord: Discord, journal: MemoryJournal) -> None:
-    async with listening(discord, journal, channels=[discord.gallery]):
+    async with run_listening_gateway(discord, journal, channels=[discord.gallery]):
         message = await discord.post(channel=discord.lounge)
         await discord.simulator.edit(message, embeds=[LINK])
         await discord.post("here.png")
@@ -96,7 +96,7 @@ async def test_what_is_edited_in_other_channels_is_left_alone(discord: Discord, 
     assert filenames(journal) == ["here.png"]
 
 
-async def test_posts_outlive_an_outage_of_the_log(discord: Discord, journal: MemoryJournal, heard: Heard) -> None:
+async def test_posts_outlive_an_outage_of_the_log(discord: Discord, journal: MemoryJournal, heard: HookCalls) -> None:
     journal.down = True
     with capture_logs() as lines:
         for name in ("a.png", "b.png", "c.png"):
@@ -111,14 +111,16 @@ async def test_posts_outlive_an_outage_of_the_log(discord: Discord, journal: Mem
 
 async def test_what_was_heard_before_the_end_is_still_recorded(discord: Discord, journal: MemoryJournal) -> None:
     journal.down = True
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         await discord.post("late.png")
         await eventually(lambda: journal.attempts)
         journal.down = False
     assert filenames(journal) == ["late.png"]
 
 
-async def test_a_malformed_event_is_counted_and_the_next_one_heard(discord: Discord, journal: MemoryJournal, heard: Heard) -> None:
+async def test_a_malformed_event_is_counted_and_the_next_one_heard(
+    discord: Discord, journal: MemoryJournal, heard: HookCalls
+) -> None:
     event = {"id": "1", "channel_id": str(discord.gallery.id), "guild_id": str(discord.guild.id), "attachments": "?"}
     discord.simulator._world.gateway.dispatch("MESSAGE_CREATE", event)
     discord.simulator._world.gateway.dispatch("MESSAGE_UPDATE", {**event, "embeds": [LINK]})
@@ -127,7 +129,7 @@ async def test_a_malformed_event_is_counted_and_the_next_one_heard(discord: Disc
     assert sorted(heard.malformed) == ["MESSAGE_CREATE", "on_raw_message_edit"]
 
 
-async def test_a_new_session_is_as_good_as_the_first(discord: Discord, journal: MemoryJournal, heard: Heard) -> None:
+async def test_a_new_session_is_as_good_as_the_first(discord: Discord, journal: MemoryJournal, heard: HookCalls) -> None:
     await discord.simulator.disconnect(resumable=False)
     async with asyncio.timeout(4.5):  # disnake alone would wait five seconds before it identifies anew
         await eventually(lambda: heard.readies == 2)
@@ -148,7 +150,7 @@ async def test_a_question_is_deferred_before_it_is_recorded(discord: Discord) ->
     journal = Slow()
     hidden = Overwrite(discord.steve, deny=Permission.VIEW_CHANNEL)
     discord.simulator.add_text_channel(discord.guild, "staff", [hidden])
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         interaction = await discord.find()
         await eventually(lambda: journal.attempts)
         assert interaction.deferred_after_s < 3
@@ -166,7 +168,7 @@ async def test_a_question_is_deferred_before_it_is_recorded(discord: Discord) ->
 @pytest.mark.usefixtures("heard")
 async def test_what_is_no_image_is_refused_at_once(discord: Discord, journal: MemoryJournal) -> None:
     answer = await discord.simulator.answer(await discord.find("notes.txt"))
-    assert (answer.content, answer.ephemeral, answer.deferred_after_s) == (say("en-US", "asking-not-an-image"), True, None)
+    assert (answer.content, answer.ephemeral, answer.deferred_after_s) == (localize("en-US", "asking-not-an-image"), True, None)
     assert journal.facts == []
 
 
@@ -175,7 +177,7 @@ async def test_a_question_during_an_outage_is_answered_with_a_sentence(discord: 
     journal.down = True
     interaction = await discord.find()
     answer = await discord.simulator.answer(interaction)
-    sentence = say("en-US", "failures-unavailable", reference=f"interaction-{interaction.id}")
+    sentence = localize("en-US", "failures-unavailable", reference=f"interaction-{interaction.id}")
     assert (answer.content, answer.ephemeral, answer.edits) == (sentence, True, 1)
 
 
@@ -190,7 +192,7 @@ async def test_the_gateway_downloads_nothing(discord: Discord, journal: MemoryJo
 
 async def test_no_token_is_logged(discord: Discord, journal: MemoryJournal, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         interaction = await discord.find()
         await eventually(lambda: journal.facts)
     assert "disnake" in {record.name.split(".")[0] for record in caplog.records}
@@ -213,15 +215,15 @@ async def nothing_left_open() -> AsyncIterator[None]:
 
 async def test_the_end_is_clean(discord: Discord, journal: MemoryJournal) -> None:
     async with nothing_left_open():
-        async with listening(discord, journal):
+        async with run_listening_gateway(discord, journal):
             await discord.post("a.png")
             await eventually(lambda: journal.facts)
         await eventually(lambda: not discord.simulator.connected)
 
 
-def fake_ports() -> Ports:
+def fake_ports() -> GatewayPorts:
     journal = MemoryJournal()
-    return Ports(
+    return GatewayPorts(
         journal,
         MemoryState(),
         MemoryPosts(journal),
@@ -239,7 +241,7 @@ async def refusal(simulator: Simulator, token: str | None = None, base: Callable
         with pytest.raises(MapSeekError) as caught:
             async with asyncio.timeout(10):
                 await run_gateway(
-                    token or simulator.token, fake_ports(), channels=None, endpoint=simulated(base(simulator.api_base))
+                    token or simulator.token, fake_ports(), channels=None, endpoint=simulator_endpoint(base(simulator.api_base))
                 )
     return str(caught.value)
 
@@ -273,9 +275,9 @@ async def test_an_unreachable_discord_is_named() -> None:
 
 async def test_it_ends_when_it_is_told_to_just_as_it_begins() -> None:
     """Python may lose the word; disnake would then stay connected for ever."""
-    losing, state = Losing(), MemoryState()
+    losing, state = AnsweredWhenCancelled(), MemoryState()
     state.swap = losing  # type: ignore[method-assign]
     async with Simulator() as simulator, nothing_left_open():
         ports = replace(fake_ports(), state=state)
-        gateway = run_gateway(simulator.token, ports, channels=None, endpoint=simulated(simulator.api_base))
-        assert await ends(asyncio.create_task(gateway), losing)
+        gateway = run_gateway(simulator.token, ports, channels=None, endpoint=simulator_endpoint(simulator.api_base))
+        assert await ends_when_cancelled(asyncio.create_task(gateway), losing)

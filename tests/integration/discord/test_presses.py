@@ -17,13 +17,13 @@ from contracts.events import (
     SearchVoted,
 )
 from infra.discord.answers import buttons as custom_ids
-from infra.discord.answers.buttons import custom_id
-from infra.discord.wording import say
-from infra.sandbox.simulator import Answer, Message, Overwrite, Permission
-from tests.support.answers import said, sentence
+from infra.discord.answers.buttons import build_custom_id
+from infra.discord.wording import localize
+from infra.sandbox.simulator import Message, Overwrite, Permission, VisibleAnswer
+from tests.support.answers import read_answer_text, say_in_english
 from tests.support.facts import QUESTION
 from tests.support.fakes import MemoryJournal
-from tests.support.gateway import PNG, Discord, listening
+from tests.support.gateway import PNG, Discord, run_listening_gateway
 from tests.support.waiting import eventually
 
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.8)
@@ -65,13 +65,13 @@ async def answered_with(discord: Discord, *pressable: str, private: bool = True)
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("private", [True, False])
 async def test_the_asker_turns_the_page_of_their_own_answer(discord: Discord, journal: MemoryJournal, private: bool) -> None:
-    page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "posts", "2", "1")
+    page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "posts", "2", "1")
     message = await answered_with(discord, page, private=private)
     hidden = discord.gallery
     await discord.simulator.set_overwrites(hidden, [Overwrite(discord.steve, deny=Permission.VIEW_CHANNEL)])
     interaction = await discord.simulator.press(message, discord.steve, page)
     fact: Any = await eventually(lambda: next((each for each in journal.facts if each.name == "browsed"), None))
-    assert interaction.callback == 6
+    assert interaction.callback_type == 6
     assert (fact.search_id, fact.interaction_id, fact.view, fact.piece, fact.page) == ("77", str(interaction.id), "posts", 2, 1)
     assert (fact.question.asker.id, fact.question.private) == (str(discord.steve.id), private)
     assert fact.question.readable_channels == (str(discord.lounge.id),)
@@ -80,13 +80,13 @@ async def test_the_asker_turns_the_page_of_their_own_answer(discord: Discord, jo
 
 @pytest.mark.usefixtures("heard")
 async def test_anybody_else_gets_a_page_of_their_own(discord: Discord, journal: MemoryJournal) -> None:
-    page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
+    page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
     message = await answered_with(discord, page, private=False)
     alex = discord.simulator.add_member(discord.guild, "Alex")
     await discord.simulator.set_overwrites(discord.gallery, [Overwrite(alex, deny=Permission.READ_MESSAGE_HISTORY)])
     interaction = await discord.simulator.press(message, alex, page, locale="de")
     fact: Any = await eventually(lambda: next((each for each in journal.facts if each.name == "browsed"), None))
-    assert interaction.callback == 5
+    assert interaction.callback_type == 5
     assert interaction.original is not None
     assert interaction.original.flags & 64
     assert (fact.question.asker.name, fact.question.private, fact.question.locale) == ("Alex", True, "de")
@@ -96,13 +96,13 @@ async def test_anybody_else_gets_a_page_of_their_own(discord: Discord, journal: 
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("asks", ["steve", "alex"])
 async def test_why_something_was_found_is_told_in_private(discord: Discord, journal: MemoryJournal, asks: str) -> None:
-    why = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "why", "1", "0")
+    why = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "why", "1", "0")
     message = await answered_with(discord, why, private=False)
     presser = discord.steve if asks == "steve" else discord.simulator.add_member(discord.guild, "Alex")
     await discord.simulator.set_overwrites(discord.gallery, [Overwrite(presser, deny=Permission.VIEW_CHANNEL)])
     interaction = await discord.simulator.press(message, presser, why)
     fact: Any = await eventually(lambda: next((each for each in journal.facts if each.name == "browsed"), None))
-    assert interaction.callback == 5
+    assert interaction.callback_type == 5
     assert interaction.original is not None
     assert interaction.original.flags & 64
     assert (fact.view, fact.piece, fact.question.private) == ("why", 1, True)
@@ -110,43 +110,46 @@ async def test_why_something_was_found_is_told_in_private(discord: Discord, jour
 
 
 async def test_an_old_button_works_after_a_restart(discord: Discord, journal: MemoryJournal) -> None:
-    page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
-    async with listening(discord, journal):
+    page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
+    async with run_listening_gateway(discord, journal):
         message = await answered_with(discord, page)
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         await discord.simulator.press(message, discord.steve, page)
         await eventually(lambda: any(fact.name == "browsed" for fact in journal.facts))
 
 
 @pytest.mark.usefixtures("heard")
 async def test_a_page_that_cannot_be_turned_leaves_the_answer_as_it_is(discord: Discord, journal: MemoryJournal) -> None:
-    page = custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
+    page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
     message = await answered_with(discord, page)
     journal.down = True
     interaction = await discord.simulator.press(message, discord.steve, page)
     (told,) = await discord.simulator.followups(interaction, 1)
-    assert (told.content, told.ephemeral) == (sentence("failures-unavailable", reference=f"interaction-{interaction.id}"), True)
+    assert (told.content, told.ephemeral) == (
+        say_in_english("failures-unavailable", reference=f"interaction-{interaction.id}"),
+        True,
+    )
     assert message.content == "an answer"
 
 
 @pytest.mark.usefixtures("heard")
 async def test_buttons_of_another_version_are_answered_with_a_sentence(discord: Discord, journal: MemoryJournal) -> None:
-    strange = ("ms0:browse:1", "ms1:gone:1", custom_id(custom_ids.BROWSE, "77", "1", "piece", "x", "0"))
+    strange = ("ms0:browse:1", "ms1:gone:1", build_custom_id(custom_ids.BROWSE, "77", "1", "piece", "x", "0"))
     message = await answered_with(discord, *strange)
     for pressed in strange:
         interaction = await discord.simulator.press(message, discord.steve, pressed)
-        assert await said(discord, interaction) == sentence("asking-button-unknown")
+        assert await read_answer_text(discord, interaction) == say_in_english("asking-button-unknown")
     assert [fact.name for fact in journal.facts] == ["requested"]
 
 
 @pytest.mark.usefixtures("heard")
 async def test_votes_are_noted_and_may_change(discord: Discord, journal: MemoryJournal) -> None:
     await matched(discord, journal)
-    right, wrong = (custom_id(custom_ids.VOTE, "77", "88", each) for each in "10")
+    right, wrong = (build_custom_id(custom_ids.VOTE, "77", "88", each) for each in "10")
     message = await answered_with(discord, right, wrong)
     for pressed, word in ((right, "yes"), (wrong, "no")):
         interaction = await discord.simulator.press(message, discord.steve, pressed)
-        assert await said(discord, interaction) == sentence("asking-voted", right=word)
+        assert await read_answer_text(discord, interaction) == say_in_english("asking-voted", right=word)
     votes: list[Any] = [fact for fact in journal.facts if fact.name == "voted"]
     assert [(vote.search_id, vote.image_id, vote.right, vote.voter.name) for vote in votes] == [
         ("77", "88", True, "Steve"),
@@ -155,10 +158,10 @@ async def test_votes_are_noted_and_may_change(discord: Discord, journal: MemoryJ
 
 
 @pytest.mark.usefixtures("heard")
-@pytest.mark.parametrize("pressed", [custom_id(custom_ids.VOTE, "77", "88", "1"), custom_id(custom_ids.ALERT, "77")])
+@pytest.mark.parametrize("pressed", [build_custom_id(custom_ids.VOTE, "77", "88", "1"), build_custom_id(custom_ids.ALERT, "77")])
 async def test_a_search_that_the_log_has_dropped_is_too_old(discord: Discord, journal: MemoryJournal, pressed: str) -> None:
     interaction = await discord.simulator.press(await answered_with(discord, pressed), discord.steve, pressed)
-    assert await said(discord, interaction) == sentence("answers-too-old")
+    assert await read_answer_text(discord, interaction) == say_in_english("answers-too-old")
     assert not any(isinstance(fact, SearchVoted | AlertRequested) for fact in journal.facts)
 
 
@@ -167,38 +170,40 @@ async def test_an_alert_is_one_however_often_it_is_asked_for_until_it_is_cancell
     discord: Discord, journal: MemoryJournal
 ) -> None:
     await matched(discord, journal)
-    alert = custom_id(custom_ids.ALERT, "77")
+    alert = build_custom_id(custom_ids.ALERT, "77")
     message = await answered_with(discord, alert)
     for _ in range(2):
         answer = await discord.simulator.answer(await discord.simulator.press(message, discord.steve, alert))
         (cancel,) = answer.buttons
     assert [fact.alert_id for fact in journal.facts if isinstance(fact, AlertRequested)] == ["77"]
-    await said(discord, await discord.simulator.press(answer, discord.steve, cancel))
+    await read_answer_text(discord, await discord.simulator.press(answer, discord.steve, cancel))
     again = await discord.simulator.press(message, discord.steve, alert)
-    assert await said(discord, again) == sentence("asking-alert-noted")
+    assert await read_answer_text(discord, again) == say_in_english("asking-alert-noted")
     assert [fact.alert_id for fact in journal.facts if isinstance(fact, AlertRequested)] == ["77", str(again.id)]
 
 
 async def test_an_alert_is_asked_for_and_cancelled(discord: Discord, journal: MemoryJournal) -> None:
     await matched(discord, journal)
     alex = discord.simulator.add_member(discord.guild, "Alex")
-    alert = custom_id(custom_ids.ALERT, "77")
-    async with listening(discord, journal):
+    alert = build_custom_id(custom_ids.ALERT, "77")
+    async with run_listening_gateway(discord, journal):
         message = await answered_with(discord, alert)
         interaction = await discord.simulator.press(message, discord.steve, alert)
         answer = await discord.simulator.answer(interaction)
-        assert (answer.content, answer.ephemeral) == (sentence("asking-alert-noted"), True)
+        assert (answer.content, answer.ephemeral) == (say_in_english("asking-alert-noted"), True)
         fact: Any = next(each for each in journal.facts if isinstance(each, AlertRequested))
         assert (fact.alert_id, fact.person.name, fact.search_id) == ("77", "Steve", "77")
         assert (fact.channel_id, fact.locale, fact.age_restricted) == (str(discord.lounge.id), "en-US", False)
         (cancel,) = answer.buttons
-    async with listening(discord, journal):
+    async with run_listening_gateway(discord, journal):
         other = await discord.find(member=alex)
         await eventually(lambda: other.original)
         theft = await show_buttons(discord, other, cancel)
-        assert await said(discord, await discord.simulator.press(theft, alex, cancel)) == sentence("asking-alert-not-yours")
+        assert await read_answer_text(discord, await discord.simulator.press(theft, alex, cancel)) == say_in_english(
+            "asking-alert-not-yours"
+        )
         pressed = await discord.simulator.press(answer, discord.steve, cancel)
-        assert await said(discord, pressed) == sentence("asking-alert-cancelled")
+        assert await read_answer_text(discord, pressed) == say_in_english("asking-alert-cancelled")
     (cancelled,) = [each for each in journal.facts if isinstance(each, AlertCancelled)]
     assert cancelled.key == fact.key
 
@@ -224,7 +229,7 @@ def set_alerts(discord: Discord, journal: MemoryJournal, *numbers: int) -> None:
         journal.recorded[f"alert-{number}"] = (alert_set(discord, number), None)  # type: ignore[assignment]
 
 
-async def listed_alerts(discord: Discord, messages: int = 1, locale: str = "en-US") -> list[Answer]:
+async def listed_alerts(discord: Discord, messages: int = 1, locale: str = "en-US") -> list[VisibleAnswer]:
     """The answer to /alerts, and the messages after it."""
     asked = await discord.simulator.slash(discord.lounge, discord.steve, "alerts", locale=locale)
     return [await discord.simulator.answer(asked), *await discord.simulator.followups(asked, messages - 1)]
@@ -234,21 +239,21 @@ async def listed_alerts(discord: Discord, messages: int = 1, locale: str = "en-U
 async def test_open_alerts_are_listed_with_a_way_out(discord: Discord, journal: MemoryJournal) -> None:
     await matched(discord, journal)
     [none] = await listed_alerts(discord)
-    assert (none.content, none.ephemeral, none.buttons) == (sentence("asking-alerts-none"), True, {})
+    assert (none.content, none.ephemeral, none.buttons) == (say_in_english("asking-alerts-none"), True, {})
     set_alerts(discord, journal, *range(1, 31))
     pages = await listed_alerts(discord, messages=3)
     assert [(len(page.embeds), page.ephemeral) for page in pages] == [(10, True), (10, True), (5, True)]
-    assert [page.content for page in pages] == [sentence("asking-alerts-some", count=25), "", ""]
-    cancels = [custom_id(custom_ids.CANCEL_ALERT, str(discord.guild.id), str(number)) for number in range(1, 26)]
+    assert [page.content for page in pages] == [say_in_english("asking-alerts-some", count=25), "", ""]
+    cancels = [build_custom_id(custom_ids.CANCEL_ALERT, str(discord.guild.id), str(number)) for number in range(1, 26)]
     assert [button for page in pages for button in page.buttons] == cancels
     assert (
-        sentence("asking-alerts-line", number=25, since="<t:1767225600:R>", channel=f"<#{discord.lounge.id}>")
+        say_in_english("asking-alerts-line", number=25, since="<t:1767225600:R>", channel=f"<#{discord.lounge.id}>")
         in (pages[2].embeds[4]["description"])
     )
-    pressed = custom_id(custom_ids.ALERT, "77")
+    pressed = build_custom_id(custom_ids.ALERT, "77")
     message = await answered_with(discord, pressed)
     interaction = await discord.simulator.press(message, discord.steve, pressed)
-    assert await said(discord, interaction) == sentence("asking-alerts-full", most=25)
+    assert await read_answer_text(discord, interaction) == say_in_english("asking-alerts-full", most=25)
 
 
 @pytest.mark.parametrize("locale", ["en-US", "de"])
@@ -257,19 +262,19 @@ async def test_each_alert_shows_its_picture_or_says_that_it_is_gone(discord: Dis
         return None if alert.alert_id == "2" else f"picture {alert.alert_id}".encode()
 
     set_alerts(discord, journal, *range(1, 13))
-    async with listening(discord, journal, alert_thumbnail=thumbnail):
+    async with run_listening_gateway(discord, journal, alert_thumbnail=thumbnail):
         first, second = await listed_alerts(discord, messages=2, locale=locale)
-    assert first.content == say(locale, "asking-alerts-some", count=12)
+    assert first.content == localize(locale, "asking-alerts-some", count=12)
     assert first.attachments == [(f"alert-{number}.webp", f"picture {number}".encode()) for number in (1, *range(3, 11))]
     assert second.attachments == [(f"alert-{number}.webp", f"picture {number}".encode()) for number in (11, 12)]
     shown = [each["thumbnail"]["url"].split("?")[0].rpartition("/")[2] for each in first.embeds if "thumbnail" in each]
     assert shown == [name for name, _ in first.attachments]
     gone = [number for number, each in enumerate(first.embeds, 1) if "thumbnail" not in each]
     assert gone == [2]
-    assert first.embeds[1]["description"].endswith(say(locale, "asking-alerts-picture-gone"))
-    assert say(locale, "asking-alerts-picture-gone") not in first.embeds[0]["description"]
+    assert first.embeds[1]["description"].endswith(localize(locale, "asking-alerts-picture-gone"))
+    assert localize(locale, "asking-alerts-picture-gone") not in first.embeds[0]["description"]
     assert [file.description for file in second.message.attachments] == [
-        say(locale, "asking-alerts-picture", number=number) for number in (11, 12)
+        localize(locale, "asking-alerts-picture", number=number) for number in (11, 12)
     ]
 
 
@@ -292,10 +297,12 @@ async def direct_message(discord: Discord, button: str) -> Message:
 @pytest.mark.usefixtures("heard")
 async def test_an_alert_is_cancelled_in_a_direct_message(discord: Discord, journal: MemoryJournal) -> None:
     await matched(discord, journal)
-    alert = custom_id(custom_ids.ALERT, "77")
+    alert = build_custom_id(custom_ids.ALERT, "77")
     interaction = await discord.simulator.press(await answered_with(discord, alert), discord.steve, alert)
     answer = await discord.simulator.answer(interaction)
     (cancel,) = answer.buttons
     message = await direct_message(discord, cancel)
-    assert await said(discord, await discord.simulator.press(message, discord.steve, cancel)) == sentence("asking-alert-cancelled")
+    assert await read_answer_text(discord, await discord.simulator.press(message, discord.steve, cancel)) == say_in_english(
+        "asking-alert-cancelled"
+    )
     assert any(isinstance(fact, AlertCancelled) for fact in journal.facts)

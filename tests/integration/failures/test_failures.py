@@ -12,18 +12,18 @@ from contracts.events.base import Fact
 from contracts.subjects import RETRIES, retry_filter
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from pipeline.failures.letters import discard, letter_of, letters, put_back, without_workers
-from tests.support.bench_stage import count, dead_letter, downloaded, working
+from pipeline.failures.letters import discard_letter, find_letter, list_letters, list_stages_without_worker, retry_letter
+from tests.support.bench_stage import count_messages, downloaded, last_dead_letter, run_stage
 from tests.support.facts import posted, requested
-from tests.support.failing import Bench
+from tests.support.failing import FailingStage
 from tests.support.programs import freeze, thaw
 from tests.support.waiting import eventually
 
 
-async def test_every_failed_attempt_and_the_burial_are_recorded(bench: Bench) -> None:
+async def test_every_failed_attempt_and_the_burial_are_recorded(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("message-10"))
     async with bench.working():
-        await bench.buried()
+        await bench.wait_for_letters()
         found = await eventually(lambda: _at_least(bench, 3))
     assert [(type(fact), fact.attempt, fact.round) for fact in found] == [
         (AttemptFailed, 1, 0),
@@ -36,12 +36,12 @@ async def test_every_failed_attempt_and_the_burial_are_recorded(bench: Bench) ->
         assert fact.model_dump()["reason"] == "the CDN answered 503"
 
 
-async def _at_least(bench: Bench, number: int) -> list[Incident]:
+async def _at_least(bench: FailingStage, number: int) -> list[Incident]:
     found = await bench.incidents()
     return found if len(found) >= number else []
 
 
-async def test_an_appointment_is_no_incident(bench: Bench, nats_url: str) -> None:
+async def test_an_appointment_is_no_incident(bench: FailingStage, nats_url: str) -> None:
     asked = 0
 
     async def work(event: Fact) -> Sequence[Fact]:
@@ -52,61 +52,61 @@ async def test_an_appointment_is_no_incident(bench: Bench, nats_url: str) -> Non
         return [downloaded(event)]
 
     await bench.journal.record(posted(), Origin("m"))
-    async with working(nats_url, bench.client, bench.journal, work):
+    async with run_stage(nats_url, bench.client, bench.journal, work):
         await eventually(bench.recorded)
     assert await bench.incidents() == []
 
 
-async def test_letters_are_chosen_by_what_they_say(bench: Bench) -> None:
+async def test_letters_are_chosen_by_what_they_say(bench: FailingStage) -> None:
     for number in range(3):
         await bench.journal.record(posted(str(number), guild_id=str(number)), Origin("m"))
     await bench.journal.record(requested(), Origin("s"))
     async with bench.working():
-        await bench.buried(4)
-    assert len(await letters(bench.client, stage="download")) == 4
-    assert await letters(bench.client, stage="embed") == []
-    assert len(await letters(bench.client, reason="answered 503")) == 4
-    assert await letters(bench.client, reason="answered 404") == []
-    assert [letter.about for letter in await letters(bench.client, guild="2")] == [("2", "2")]
-    assert {letter.id for letter in await letters(bench.client, guild="7")} == {"download/search/1"}
+        await bench.wait_for_letters(4)
+    assert len(await list_letters(bench.client, stage="download")) == 4
+    assert await list_letters(bench.client, stage="embed") == []
+    assert len(await list_letters(bench.client, reason="answered 503")) == 4
+    assert await list_letters(bench.client, reason="answered 404") == []
+    assert [letter.about for letter in await list_letters(bench.client, guild="2")] == [("2", "2")]
+    assert {letter.id for letter in await list_letters(bench.client, guild="7")} == {"download/search/1"}
     for unknown in ("download/image/99", "download/image/1/g2", "nonsense", "", "a/*/1", "a/b/c/d/e", "download/image/ 1"):
         with pytest.raises(MapSeekError, match=r"There is no dead letter .*mapseek failures list"):
-            await letter_of(bench.client, unknown)
+            await find_letter(bench.client, unknown)
 
 
-async def test_nothing_is_left_of_what_is_discarded_but_the_incident(bench: Bench, tmp_path: Path) -> None:
+async def test_nothing_is_left_of_what_is_discarded_but_the_incident(bench: FailingStage, tmp_path: Path) -> None:
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
-        [letter] = await bench.buried()
+        [letter] = await bench.wait_for_letters()
     for _ in range(2):
-        await discard(letter, bench.journal, bench.erasure)
-    assert await letters(bench.client) == []
+        await discard_letter(letter, bench.journal, bench.erasure)
+    assert await list_letters(bench.client) == []
     assert [type(fact) for fact in await bench.incidents()][-1] == MessageDiscarded
     blocks = (tmp_path / "nats-server").rglob("streams/FAILURES/msgs/*.blk")
     assert all(b"dragon.png" not in block.read_bytes() for block in blocks)
 
 
-async def test_it_is_told_which_stages_nobody_works_on(bench: Bench) -> None:
-    assert await without_workers(bench.client, ["download", "download"]) == ["download"]
+async def test_it_is_told_which_stages_nobody_works_on(bench: FailingStage) -> None:
+    assert await list_stages_without_worker(bench.client, ["download", "download"]) == ["download"]
     async with bench.working():
         await eventually(lambda: _worked_on(bench))
 
 
-async def _worked_on(bench: Bench) -> bool:
-    return await without_workers(bench.client, ["download"]) == []
+async def _worked_on(bench: FailingStage) -> bool:
+    return await list_stages_without_worker(bench.client, ["download"]) == []
 
 
-async def test_a_server_that_is_down_is_unavailable(bench: Bench, tmp_path: Path) -> None:
+async def test_a_server_that_is_down_is_unavailable(bench: FailingStage, tmp_path: Path) -> None:
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
-        [letter] = await bench.buried()
+        [letter] = await bench.wait_for_letters()
     pid = int((tmp_path / "nats-server" / "server.pid").read_text())
     journal = JetStreamJournal(bench.client, source="test", now=bench.journal._now, timeout=0.3)
     freeze(pid)
     try:
         with pytest.raises(Unavailable):
-            await put_back(letter, journal, LogErasure(bench.client, timeout=0.3))
+            await retry_letter(letter, journal, LogErasure(bench.client, timeout=0.3))
     finally:
         thaw(pid)
-    assert await dead_letter(bench.client) is not None
-    assert await count(bench.client, RETRIES, retry_filter("download")) == 0
+    assert await last_dead_letter(bench.client) is not None
+    assert await count_messages(bench.client, RETRIES, retry_filter("download")) == 0

@@ -12,29 +12,29 @@ from contracts.events.base import Fact
 from contracts.subjects import FAILURES, RETRIES, failure_subject, retry_subject
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
-from infra.nats.reader import body_of
+from infra.nats.reader import encode_body
 from pipeline.engine import worker
 from pipeline.engine.job import Job, Runtime
 from pipeline.engine.metrics import Metrics
-from pipeline.failures.letters import letter_of, letters, put_back
-from tests.support.bench_stage import IMPATIENT, STAGE, Deps, count, downloaded
+from pipeline.failures.letters import find_letter, list_letters, retry_letter
+from tests.support.bench_stage import BENCH_POLICY, STAGE, Deps, count_messages, downloaded
 from tests.support.facts import posted
-from tests.support.failing import DOWNLOADED, Bench
+from tests.support.failing import DOWNLOADED, FailingStage
 from tests.support.waiting import eventually
 
 
-async def test_what_is_put_back_is_worked_on_as_it_was(bench: Bench) -> None:
+async def test_what_is_put_back_is_worked_on_as_it_was(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("message-10"))
     async with bench.working():
-        [letter] = await bench.buried()
+        [letter] = await bench.wait_for_letters()
         assert letter.id == "download/image/1"
         assert letter.headers["mapseek-consumer"] == "download-image"
         assert (letter.headers["mapseek-family"], letter.headers["mapseek-round"]) == ("image", "0")
         bench.broken = False
         await bench.put_back(letter)
         await eventually(bench.recorded)
-        await eventually(bench.nothing_waits)
-    assert await letters(bench.client) == []
+        await eventually(bench.has_no_retries)
+    assert await list_letters(bench.client) == []
     message = await bench.client.jetstream().get_last_msg("IMAGES", DOWNLOADED)
     assert message.headers is not None
     assert message.headers["ce-correlationid"] == "message-10"
@@ -42,36 +42,36 @@ async def test_what_is_put_back_is_worked_on_as_it_was(bench: Bench) -> None:
     assert [type(fact) for fact in await bench.incidents()] == [AttemptFailed, AttemptFailed, MessageBuried, MessageRequeued]
 
 
-async def test_what_fails_again_is_buried_again_however_soon(bench: Bench) -> None:
+async def test_what_fails_again_is_buried_again_however_soon(bench: FailingStage) -> None:
     """The new letter may be there before the one that was put back is deleted: that must not take it along."""
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
         for number in range(5):
-            [letter] = await bench.buried()
+            [letter] = await bench.wait_for_letters()
             assert letter.delivery.round == number
             await bench.put_back(letter)
             await eventually(lambda number=number: _round(bench, number + 1))
-            await eventually(bench.nothing_waits)
-    assert await count(bench.client, FAILURES) == 1
+            await eventually(bench.has_no_retries)
+    assert await count_messages(bench.client, FAILURES) == 1
     found = await bench.incidents()
     assert [(fact.round, fact.attempt) for fact in found if isinstance(fact, MessageBuried)] == [(each, 3) for each in range(6)]
 
 
-async def _round(bench: Bench, number: int) -> bool:
-    return [letter.delivery.round for letter in await letters(bench.client)] == [number]
+async def _round(bench: FailingStage, number: int) -> bool:
+    return [letter.delivery.round for letter in await list_letters(bench.client)] == [number]
 
 
-async def test_many_that_fail_again_open_no_circuit_breaker(bench: Bench) -> None:
+async def test_many_that_fail_again_open_no_circuit_breaker(bench: FailingStage) -> None:
     """What was put back by hand is as much as somebody put back, and says nothing of the stage's other messages."""
     await bench.journal.record(posted("0"), Origin("m"))
     await bench.journal.record(posted("1"), Origin("m"))
     async with bench.working():
-        await bench.buried(2)
+        await bench.wait_for_letters(2)
         for _ in range(4):
-            for letter in await letters(bench.client):
+            for letter in await list_letters(bench.client):
                 await bench.put_back(letter)
-            await eventually(bench.nothing_waits)
-    assert [letter.delivery.round for letter in await letters(bench.client)] == [4, 4]
+            await eventually(bench.has_no_retries)
+    assert [letter.delivery.round for letter in await list_letters(bench.client)] == [4, 4]
 
 
 class Cut(Exception):
@@ -82,11 +82,11 @@ class Cut(Exception):
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("mended", [False, True])
 async def test_whoever_is_killed_while_putting_back_loses_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, cut: str, after: bool, mended: bool
+    bench: FailingStage, monkeypatch: pytest.MonkeyPatch, cut: str, after: bool, mended: bool
 ) -> None:
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
-        [letter] = await bench.buried()
+        [letter] = await bench.wait_for_letters()
         bench.broken = not mended
         erasure, journal = LogErasure(bench.client), JetStreamJournal(bench.client, source="test", now=bench.journal._now)
         target: Any = erasure if cut == "erase_entry" else journal
@@ -99,41 +99,41 @@ async def test_whoever_is_killed_while_putting_back_loses_nothing(
 
         monkeypatch.setattr(target, cut, killed)
         with pytest.raises(Cut):
-            await put_back(letter, journal, erasure)
-        await eventually(bench.nothing_waits)
+            await retry_letter(letter, journal, erasure)
+        await eventually(bench.has_no_retries)
         if not await bench.recorded():
-            [again] = await bench.buried()
+            [again] = await bench.wait_for_letters()
             await bench.put_back(again)
-            await eventually(bench.nothing_waits)
+            await eventually(bench.has_no_retries)
         if mended:
             await eventually(bench.recorded)
-            for left in await letters(bench.client):  # it lies there still, although the work is done: once more does no harm
+            for left in await list_letters(bench.client):  # it lies there still, although the work is done: once more does no harm
                 await bench.put_back(left)
-            await eventually(bench.nothing_waits)
-            assert await letters(bench.client) == []
+            await eventually(bench.has_no_retries)
+            assert await list_letters(bench.client) == []
         else:
-            assert len(await bench.buried()) == 1
-    assert await count(bench.client, "IMAGES", DOWNLOADED) == int(mended)
+            assert len(await bench.wait_for_letters()) == 1
+    assert await count_messages(bench.client, "IMAGES", DOWNLOADED) == int(mended)
 
 
-async def test_putting_back_twice_at_once_is_harmless(bench: Bench) -> None:
+async def test_putting_back_twice_at_once_is_harmless(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
-        [letter] = await bench.buried()
+        [letter] = await bench.wait_for_letters()
     await bench.put_back(letter)
     await bench.put_back(letter)
-    assert await count(bench.client, RETRIES) == 1
+    assert await count_messages(bench.client, RETRIES) == 1
     bench.broken = False
     async with bench.working():
-        await eventually(bench.nothing_waits)
+        await eventually(bench.has_no_retries)
     assert await bench.recorded()
-    assert await letters(bench.client) == []
+    assert await list_letters(bench.client) == []
 
 
-async def test_a_process_that_dies_of_it_again_leaves_it_as_a_dead_letter(bench: Bench) -> None:
+async def test_a_process_that_dies_of_it_again_leaves_it_as_a_dead_letter(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
-        [letter] = await bench.buried()
+        [letter] = await bench.wait_for_letters()
     await bench.put_back(letter)
     deaths = await bench.client.jetstream().pull_subscribe_bind("download-retry", stream=RETRIES)
     for _ in range(STAGE.attempts):
@@ -141,13 +141,13 @@ async def test_a_process_that_dies_of_it_again_leaves_it_as_a_dead_letter(bench:
         await message.nak()
     calls = bench.calls
     async with bench.working():
-        [again] = await bench.buried()
+        [again] = await bench.wait_for_letters()
     assert bench.calls == calls
     assert (again.headers["mapseek-cause"], again.delivery.round) == ("poison", 1)
     assert "mapseek-traceback" not in again.headers
 
 
-async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench: Bench) -> None:
+async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench: FailingStage) -> None:
     headers = {
         "mapseek-stage": "download",
         "mapseek-family": "image",
@@ -160,20 +160,20 @@ async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench
         "mapseek-round": "0",
     }
     subject = failure_subject("download", "image", 1, "dropped")
-    await bench.journal.publish_once(subject, body_of(posted()), headers, FAILURES)
-    await bench.put_back(await letter_of(bench.client, "download/image/1/dropped"))
-    assert await count(bench.client, RETRIES, retry_subject("download", "image", 1, "dropped")) == 1
+    await bench.journal.publish_once(subject, encode_body(posted()), headers, FAILURES)
+    await bench.put_back(await find_letter(bench.client, "download/image/1/dropped"))
+    assert await count_messages(bench.client, RETRIES, retry_subject("download", "image", 1, "dropped")) == 1
     async with bench.working():
-        await eventually(bench.nothing_waits)
+        await eventually(bench.has_no_retries)
     assert [(type(fact), fact.generation) for fact in await bench.incidents()] == [
         (MessageRequeued, "dropped"),
         (MessageDiscarded, "dropped"),
     ]
-    assert await letters(bench.client) == []
+    assert await list_letters(bench.client) == []
 
 
-async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "NOT_HERE_S", 0.01)
+async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: FailingStage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "NOT_LOADED_DELAY_S", 0.01)
     headers = {
         "mapseek-stage": "download",
         "mapseek-family": "image",
@@ -185,9 +185,9 @@ async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: Ben
         "mapseek-round": "0",
     }
     subject = failure_subject("download", "image", 1, "late")
-    await bench.journal.publish_once(subject, body_of(posted("9")), headers, FAILURES)
-    await bench.put_back(await letter_of(bench.client, "download/image/1/late"))
-    runtime = Runtime(bench.journal, Metrics(), IMPATIENT)
+    await bench.journal.publish_once(subject, encode_body(posted("9")), headers, FAILURES)
+    await bench.put_back(await find_letter(bench.client, "download/image/1/late"))
+    runtime = Runtime(bench.journal, Metrics(), BENCH_POLICY)
 
     async def work(event: Fact) -> Sequence[Fact]:
         bench.calls += 1
@@ -200,17 +200,17 @@ async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: Ben
     turns: list[list[Job]] = [[]] * STAGE.attempts + [[job]] + [[]] * STAGE.attempts + [[job]]
     for jobs in turns:
         [message] = await offered.fetch(1)
-        await worker.run_again(message, jobs, lambda _: False, runtime)
+        await worker.process_retry(message, jobs, lambda _: False, runtime)
     assert bench.calls == 2
     assert await bench.recorded()
-    await eventually(bench.nothing_waits)
+    await eventually(bench.has_no_retries)
     assert [(type(fact), fact.attempt) for fact in await bench.incidents()] == [(MessageRequeued, 3), (AttemptFailed, 1)]
 
 
-async def test_what_a_replay_buried_speaks_to_nobody_when_it_is_put_back(bench: Bench) -> None:
+async def test_what_a_replay_buried_speaks_to_nobody_when_it_is_put_back(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("m", replayed=True))
     async with bench.working():
-        [letter] = await bench.buried()
+        [letter] = await bench.wait_for_letters()
         bench.broken = False
         await bench.put_back(letter)
         await eventually(bench.recorded)

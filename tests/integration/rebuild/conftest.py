@@ -13,21 +13,21 @@ from infra.mongo.catalogue import open_mongo_catalogue
 from infra.nats.connection import connect
 from infra.nats.journal import JetStreamJournal
 from infra.sqlite.catalogue import open_sqlite_catalogue
-from pipeline.projections.snapshots import projected_index
-from pipeline.projections.vectors import ProjectedIndex
-from tests.support.mongo_server import drop_database, mongo_server
-from tests.support.replays import Held, Opened, lived, persisting
+from pipeline.projections.snapshots import open_vector_projection
+from pipeline.projections.vectors import VectorProjection
+from tests.support.mongo_server import drop_database, run_mongo_server
+from tests.support.replays import OpenCatalogue, OpenIndex, record_histories, run_persist
 
 
 @pytest.fixture
 async def log(client: Client, journal: JetStreamJournal) -> JetStreamJournal:
-    await lived(client, journal)
+    await record_histories(client, journal)
     return journal
 
 
 @pytest.fixture(scope="package")
 def mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with mongo_server(tmp_path_factory.mktemp("mongo")) as server:
+    with run_mongo_server(tmp_path_factory.mktemp("mongo")) as server:
         yield server.uri
 
 
@@ -50,7 +50,7 @@ def environment(request: pytest.FixtureRequest, data: Path, nats_url: str) -> It
 
 
 @pytest.fixture
-async def opened(environment: Mapping[str, str], data: Path) -> AsyncIterator[Opened]:
+async def opened(environment: Mapping[str, str], data: Path) -> AsyncIterator[OpenCatalogue]:
     """Opens the catalogue, as each process does for itself."""
     async with AsyncExitStack() as stack:
 
@@ -67,10 +67,10 @@ async def opened(environment: Mapping[str, str], data: Path) -> AsyncIterator[Op
 
 
 @pytest.fixture
-async def catalogue(opened: Opened, log: JetStreamJournal, client: Client) -> Catalogue:
+async def catalogue(opened: OpenCatalogue, log: JetStreamJournal, client: Client) -> Catalogue:
     """A catalogue that the persist stage filled."""
     catalogue = await opened()
-    async with persisting(client, catalogue):
+    async with run_persist(client, catalogue):
         pass
     return catalogue
 
@@ -82,14 +82,14 @@ def folder(data: Path) -> Path:
 
 
 @pytest.fixture
-def held(nats_url: str, folder: Path) -> Held:
+def held(nats_url: str, folder: Path) -> OpenIndex:
     """Opens the index, as each process that searches does."""
 
     @asynccontextmanager
-    async def opening() -> AsyncIterator[ProjectedIndex]:
+    async def opening() -> AsyncIterator[VectorProjection]:
         connection = await connect(nats_url, "a process")
         try:
-            async with projected_index(connection, folder) as index:
+            async with open_vector_projection(connection, folder) as index:
                 yield index
         finally:
             await connection.close()

@@ -10,9 +10,9 @@ from contracts.events import GenerationDropped
 from contracts.ports import Catalogue
 from contracts.subjects import IMAGES
 from infra.nats.journal import JetStreamJournal
-from pipeline.projections.rebuild_catalogue import Rebuilt, rebuild_catalogue, standstill
+from pipeline.projections.rebuild_catalogue import RebuildResult, pause_writers, rebuild_catalogue
 from tests.support.fakes import MemoryCatalogue
-from tests.support.replays import IMAGES_POSTED, Opened, answering, history, persisting, record, vector
+from tests.support.replays import IMAGES_POSTED, OpenCatalogue, image_history, keep_reading, record_facts, run_persist, vector_at
 
 POSTED_MEANWHILE = 10
 
@@ -21,12 +21,14 @@ def ignored(_: int, __: int) -> None:
     """Nobody looks at the progress."""
 
 
-async def verified(client: Client, catalogue: Catalogue) -> Rebuilt:
+async def verified(client: Client, catalogue: Catalogue) -> RebuildResult:
     return await rebuild_catalogue(client, catalogue, verify=True, progress=ignored)
 
 
-async def test_what_was_persisted_in_any_order_is_what_the_log_says(client: Client, catalogue: Catalogue, opened: Opened) -> None:
-    async with answering(await opened()):
+async def test_what_was_persisted_in_any_order_is_what_the_log_says(
+    client: Client, catalogue: Catalogue, opened: OpenCatalogue
+) -> None:
+    async with keep_reading(await opened()):
         found = await verified(client, catalogue)
     assert (found.comparison.before, found.comparison.different) == (found.comparison.after, 0), found
     assert found.comparison.images == IMAGES_POSTED
@@ -34,16 +36,16 @@ async def test_what_was_persisted_in_any_order_is_what_the_log_says(client: Clie
 
 
 async def test_a_rebuilt_catalogue_is_identical_and_answers_all_the_time(
-    client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: Opened
+    client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: OpenCatalogue
 ) -> None:
     reader, writer = await opened(), await opened()
     places: list[tuple[int, int]] = []
-    async with answering(reader), persisting(client, writer):
+    async with keep_reading(reader), run_persist(client, writer):
         rebuild = asyncio.create_task(
             rebuild_catalogue(client, catalogue, verify=False, progress=lambda done, total: places.append((done, total)))
         )
         for number in range(100, 100 + POSTED_MEANWHILE):
-            await record(log, *history(str(number)))
+            await record_facts(log, *image_history(str(number)))
         found = await rebuild
     assert found.comparison.before == found.comparison.after, found
     assert places[-1][0] == places[-1][1] > 0
@@ -54,7 +56,7 @@ async def test_a_rebuilt_catalogue_is_identical_and_answers_all_the_time(
 
 
 async def test_planted_differences_are_found_and_a_rebuild_heals_them(client: Client, catalogue: Catalogue) -> None:
-    await catalogue.put_vector("10", "g1", vector(77))
+    await catalogue.put_vector("10", "g1", vector_at(77))
     await catalogue.merge("11", {"media": {"pixels": "e" * 64}})
     await catalogue.remove("13")
     await catalogue.merge("never posted", {"metadata": {"guild_id": "7"}})
@@ -81,26 +83,26 @@ async def test_a_lost_catalogue_comes_back(client: Client, catalogue: Catalogue)
     await rebuild_catalogue(client, catalogue, verify=False, progress=ignored)
     after = (await verified(client, catalogue)).comparison
     assert (after.before, after.after) == (before.after, before.after)
-    assert await catalogue.removed("12")
+    assert await catalogue.is_removed("12")
 
 
 async def test_a_dropped_generation_stays_out(client: Client, log: JetStreamJournal, catalogue: Catalogue) -> None:
-    await record(log, GenerationDropped(generation="g2"))
+    await record_facts(log, GenerationDropped(generation="g2"))
     await catalogue.drop_generation("g2")
     found = (await rebuild_catalogue(client, catalogue, verify=False, progress=ignored)).comparison
     assert found.before == found.after
     assert await catalogue.vector("10", "g2") is None
-    assert await catalogue.vector("10", "g1") == vector(10)
+    assert await catalogue.vector("10", "g1") == vector_at(10)
 
 
 async def test_only_one_rebuilds_at_a_time(client: Client, log: JetStreamJournal) -> None:
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
     class Slow(MemoryCatalogue):
-        async def beside(self) -> MemoryCatalogue:
+        async def create_replacement(self) -> MemoryCatalogue:
             begun.set()
             await goes_on.wait()
-            return await super().beside()
+            return await super().create_replacement()
 
     first = asyncio.create_task(verified(client, Slow()))
     await begun.wait()
@@ -120,7 +122,7 @@ async def test_whoever_writes_is_held_for_a_while_only_and_a_killed_rebuild_hold
         infos = await js.consumers_info(IMAGES)
         return {info.name: info.pause_remaining or 0 for info in infos if info.paused}
 
-    async with standstill(client) as (held_at, unsettled):
+    async with pause_writers(client) as (held_at, unsettled):
         remaining = await paused()
         assert sorted(remaining) == ["erase-image", "persist-image", "persist-image-g1", "persist-image-g2"]
         assert {place.durable for place in held_at} == set(remaining)

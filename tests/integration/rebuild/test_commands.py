@@ -7,8 +7,8 @@ from nats.aio.client import Client
 
 from contracts.ports import Catalogue
 from infra.nats.journal import JetStreamJournal
-from tests.support.programs import Ended, ended
-from tests.support.replays import IMAGES_POSTED, Held, vector
+from tests.support.programs import EndedProgram, run_to_end
+from tests.support.replays import IMAGES_POSTED, OpenIndex, vector_at
 
 SQLITE = pytest.mark.parametrize("environment", ["sqlite"], indirect=True)
 VECTORS = 2 * (IMAGES_POSTED - 1)
@@ -16,7 +16,7 @@ VECTORS = 2 * (IMAGES_POSTED - 1)
 
 async def rebuild(environment: Mapping[str, str], *arguments: str, code: int = 0) -> str:
     """What it prints. Nothing goes to standard error but a progress bar that is gone at the end."""
-    found: Ended = await ended("rebuild", *arguments, environment=environment)
+    found: EndedProgram = await run_to_end("rebuild", *arguments, environment=environment)
     assert (found.code, "Traceback" in found.err) == (code, False), found
     return found.out
 
@@ -27,7 +27,7 @@ async def test_the_catalogue(client: Client, catalogue: Catalogue, environment: 
     assert said.endswith(f" ({IMAGES_POSTED} images)\n")
     digest = said.split()[1]
 
-    await catalogue.put_vector("10", "g1", vector(77))
+    await catalogue.put_vector("10", "g1", vector_at(77))
     await catalogue.remove("13")
     said = await rebuild(environment, "catalogue", "--verify", code=1)
     assert said.splitlines()[1:] == [
@@ -40,7 +40,7 @@ async def test_the_catalogue(client: Client, catalogue: Catalogue, environment: 
 
     said = await rebuild(environment, "catalogue")
     assert said.splitlines()[1:3] == [f"after:    {digest} ({IMAGES_POSTED} images)", "2 differed:"]
-    assert await catalogue.vector("10", "g1") == vector(10)
+    assert await catalogue.vector("10", "g1") == vector_at(10)
     assert digest in await rebuild(environment, "catalogue", "--verify")
 
 
@@ -53,12 +53,12 @@ async def test_the_index_where_no_process_holds_it(log: JetStreamJournal, enviro
 
 
 @SQLITE
-async def test_the_index_of_a_process_that_runs(log: JetStreamJournal, environment: Mapping[str, str], held: Held) -> None:
+async def test_the_index_of_a_process_that_runs(log: JetStreamJournal, environment: Mapping[str, str], held: OpenIndex) -> None:
     async with held() as index:
         said = await rebuild(environment, "index", "--verify")
         assert ": identical: " in said
         assert not said.startswith("snapshot")
-        index.index.add("7", "g1", "10", "8", vector(77))
+        index.index.add("7", "g1", "10", "8", vector_at(77))
         said = await rebuild(environment, "index", "--verify", code=1)
         assert said.endswith("`mapseek rebuild index` makes it what the log says.\n")
         assert ": after: " in await rebuild(environment, "index")
@@ -68,7 +68,7 @@ async def test_the_index_of_a_process_that_runs(log: JetStreamJournal, environme
 @SQLITE
 async def test_where_the_vectors_are_the_catalogues_the_features_are_rebuilt(environment: Mapping[str, str]) -> None:
     atlas = {"MAPSEEK_CATALOGUE": "mongodb", "MAPSEEK_VECTORS": "atlas", "MONGODB_URI": "mongodb://127.0.0.1:9"}
-    found = await ended("rebuild", "index", environment={**environment, **atlas})
+    found = await run_to_end("rebuild", "index", environment={**environment, **atlas})
     assert (found.code, found.err.strip()) == (0, "")
     assert "`mapseek rebuild catalogue`" in found.out
     assert "There is no snapshot of the index" in found.out
@@ -85,6 +85,6 @@ async def test_where_the_vectors_are_the_catalogues_the_features_are_rebuilt(env
 async def test_what_cannot_be_done_is_a_sentence(
     environment: Mapping[str, str], projection: str, more: dict[str, str], said: str
 ) -> None:
-    found = await ended("rebuild", projection, environment={**environment, **more})
+    found = await run_to_end("rebuild", projection, environment={**environment, **more})
     assert (found.code, found.out, "Traceback" in found.err) == (1, "", False)
     assert said in found.err

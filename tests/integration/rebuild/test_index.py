@@ -12,8 +12,8 @@ from contracts.subjects import REBUILD_INDEX
 from infra.nats.journal import JetStreamJournal
 from infra.vectors.snapshot import load
 from pipeline.projections.rebuild_index import ask_processes, rebuild_snapshot
-from pipeline.projections.snapshots import Report
-from tests.support.replays import IMAGES_POSTED, Held, history, record, searching, vector
+from pipeline.projections.snapshots import RebuildReport
+from tests.support.replays import IMAGES_POSTED, OpenIndex, image_history, keep_searching, record_facts, vector_at
 from tests.support.vector_search import ids_of
 
 
@@ -21,14 +21,14 @@ def ignored(_: int, __: int) -> None:
     """Nobody looks at the progress."""
 
 
-async def asked(client: Client, *, verify: bool, **more: Any) -> list[Report]:
-    return await ask_processes(client, verify=verify, heard=lambda _: None, **more)
+async def asked(client: Client, *, verify: bool, **more: Any) -> list[RebuildReport]:
+    return await ask_processes(client, verify=verify, on_report=lambda _: None, **more)
 
 
 async def test_every_process_that_holds_the_index_compares_it_with_the_log(
-    client: Client, log: JetStreamJournal, held: Held
+    client: Client, log: JetStreamJournal, held: OpenIndex
 ) -> None:
-    async with held() as one, held() as other, searching(one), searching(other):
+    async with held() as one, held() as other, keep_searching(one), keep_searching(other):
         reports = await asked(client, verify=True)
     assert [report.state for report in reports] == ["done", "done"]
     digests = {digest for report in reports if report.comparison for digest in (report.comparison.before, report.comparison.after)}
@@ -37,11 +37,11 @@ async def test_every_process_that_holds_the_index_compares_it_with_the_log(
 
 
 async def test_a_rebuilt_index_answers_all_the_time_and_follows_the_log(
-    client: Client, log: JetStreamJournal, held: Held, folder: Path
+    client: Client, log: JetStreamJournal, held: OpenIndex, folder: Path
 ) -> None:
     async with held() as index:
         before = index.index
-        async with searching(index):
+        async with keep_searching(index):
             (report,) = await asked(client, verify=False)
         assert report.comparison is not None
         assert report.comparison.before == report.comparison.after
@@ -49,18 +49,18 @@ async def test_a_rebuilt_index_answers_all_the_time_and_follows_the_log(
         (saved,) = [load(folder)]
         assert saved is not None
         assert saved.position == report.comparison.position
-        await record(log, *history("99"))
-        assert ids_of(await index.search("7", "g1", vector(99), top=1, channels=None)) == ["99"]
+        await record_facts(log, *image_history("99"))
+        assert ids_of(await index.search("7", "g1", vector_at(99), top=1, channels=None)) == ["99"]
         (after,) = await asked(client, verify=True)
         assert after.comparison is not None
         assert after.comparison.before == after.comparison.after != report.comparison.after
 
 
 async def test_a_planted_difference_in_an_index_is_found_and_a_rebuild_heals_it(
-    client: Client, log: JetStreamJournal, held: Held
+    client: Client, log: JetStreamJournal, held: OpenIndex
 ) -> None:
     async with held() as index:
-        index.index.add("7", "g1", "10", "8", vector(77))
+        index.index.add("7", "g1", "10", "8", vector_at(77))
         for verify, identical in ((True, False), (True, False), (False, False), (True, True)):
             (report,) = await asked(client, verify=verify)
             assert report.comparison is not None
@@ -68,7 +68,7 @@ async def test_a_planted_difference_in_an_index_is_found_and_a_rebuild_heals_it(
 
 
 async def test_where_no_process_holds_the_index_the_snapshot_is_rebuilt(
-    client: Client, log: JetStreamJournal, held: Held, folder: Path
+    client: Client, log: JetStreamJournal, held: OpenIndex, folder: Path
 ) -> None:
     assert await asked(client, verify=True) == []
     assert await rebuild_snapshot(client, folder, verify=True, progress=ignored) is None
@@ -78,8 +78,8 @@ async def test_where_no_process_holds_the_index_the_snapshot_is_rebuilt(
         index.index.remove("11")
         with pytest.raises(MapSeekError, match="has the vector index open"):
             await rebuild_snapshot(client, folder, verify=True, progress=ignored)
-        await record(log, *history("99"))
-        await index.search("7", "g1", vector(99), top=1, channels=None)
+        await record_facts(log, *image_history("99"))
+        await index.search("7", "g1", vector_at(99), top=1, channels=None)
     for verify, identical in ((True, False), (False, False), (True, True)):
         found = await rebuild_snapshot(client, folder, verify=verify, progress=ignored)
         assert found is not None
@@ -89,7 +89,7 @@ async def test_where_no_process_holds_the_index_the_snapshot_is_rebuilt(
 
 async def test_a_process_that_dies_in_the_middle_is_told_of(client: Client, log: JetStreamJournal) -> None:
     async def dies(message: Any) -> None:
-        await message.respond(Report(process="elsewhere/1", index="vector index").model_dump_json().encode())
+        await message.respond(RebuildReport(process="elsewhere/1", index="vector index").model_dump_json().encode())
 
     await client.subscribe(REBUILD_INDEX, cb=dies)
     (report,) = await asked(client, verify=True, silent_for=0.5)
@@ -98,22 +98,22 @@ async def test_a_process_that_dies_in_the_middle_is_told_of(client: Client, log:
 
 
 async def test_a_dropped_generation_leaves_the_index_and_its_snapshot_for_ever(
-    client: Client, log: JetStreamJournal, held: Held, folder: Path
+    client: Client, log: JetStreamJournal, held: OpenIndex, folder: Path
 ) -> None:
     async with held() as index:
-        assert await index.search("7", "g2", vector(10), top=1, channels=None)
-        await record(log, GenerationDropped(generation="g2"))
-        late = ImageEmbedded(guild_id="7", channel_id="8", image_id="99", generation="g2", vector=vector(99))
-        await record(log, late)
-        assert list(await index.search("7", "g2", vector(10), top=1, channels=None)) == []
+        assert await index.search("7", "g2", vector_at(10), top=1, channels=None)
+        await record_facts(log, GenerationDropped(generation="g2"))
+        late = ImageEmbedded(guild_id="7", channel_id="8", image_id="99", generation="g2", vector=vector_at(99))
+        await record_facts(log, late)
+        assert list(await index.search("7", "g2", vector_at(10), top=1, channels=None)) == []
         assert index.count("g1") == IMAGES_POSTED - 1
     saved = load(folder)
     assert saved is not None
     assert saved.dropped == {"g2"}
     assert {generation for _, generation in saved.shards} == {"g1"}
     async with held() as index:
-        await record(log, late.model_copy(update={"image_id": "98"}))
-        assert list(await index.search("7", "g2", vector(10), top=1, channels=None)) == []
+        await record_facts(log, late.model_copy(update={"image_id": "98"}))
+        assert list(await index.search("7", "g2", vector_at(10), top=1, channels=None)) == []
         (report,) = await asked(client, verify=True)
         assert report.comparison is not None
         assert report.comparison.before == report.comparison.after

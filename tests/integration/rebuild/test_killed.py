@@ -7,18 +7,18 @@ from nats.aio.client import Client
 from nats.js.api import ConsumerInfo
 
 from contracts.events import ImageDownloaded
-from contracts.ports import Catalogue, Kept
+from contracts.ports import Catalogue, CatalogueRecord
 from contracts.subjects import IMAGES, kind_filter
 from infra.nats.journal import JetStreamJournal
-from pipeline.projections.rebuild_catalogue import PAUSED_FOR
+from pipeline.projections.rebuild_catalogue import PAUSE_DURATION
 from stages import persist
 from tests.support.facts import posted
-from tests.support.programs import ended, program
-from tests.support.replays import Opened, history, persisting, record, vector
+from tests.support.programs import run_program, run_to_end
+from tests.support.replays import OpenCatalogue, image_history, record_facts, run_persist, vector_at
 from tests.support.waiting import eventually
 
 
-async def everything(catalogue: Catalogue) -> list[Kept]:
+async def everything(catalogue: Catalogue) -> list[CatalogueRecord]:
     return [kept async for kept in catalogue.contents()]
 
 
@@ -28,25 +28,30 @@ async def paused(client: Client) -> list[ConsumerInfo]:
 
 async def finishes(environment: Mapping[str, str], client: Client, catalogue: Catalogue) -> None:
     """The next rebuild is through, those who write go on, and all is as the log says."""
-    again = await ended("rebuild", "catalogue", environment=environment)
+    again = await run_to_end("rebuild", "catalogue", environment=environment)
     assert again.code == 0, again
     assert await paused(client) == []
-    async with persisting(client, catalogue):
+    async with run_persist(client, catalogue):
         pass
-    verified = await ended("rebuild", "catalogue", "--verify", environment=environment)
+    verified = await run_to_end("rebuild", "catalogue", "--verify", environment=environment)
     assert (verified.code, verified.out.startswith("identical: ")) == (0, True), verified
 
 
 async def test_while_it_fills_the_new_one(
-    client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: Opened, environment: Mapping[str, str], tmp_path: Path
+    client: Client,
+    log: JetStreamJournal,
+    catalogue: Catalogue,
+    opened: OpenCatalogue,
+    environment: Mapping[str, str],
+    tmp_path: Path,
 ) -> None:
     for number in range(100, 200):
-        await record(log, *history(str(number)))
-    async with persisting(client, catalogue):
+        await record_facts(log, *image_history(str(number)))
+    async with run_persist(client, catalogue):
         pass
-    await catalogue.put_vector("10", "g1", vector(77))
+    await catalogue.put_vector("10", "g1", vector_at(77))
     before = await everything(catalogue)
-    async with program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
+    async with run_program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
 
         async def plays() -> bool:
             """It reads what a catalogue is made of."""
@@ -58,25 +63,30 @@ async def test_while_it_fills_the_new_one(
     assert await paused(client) == []
     assert await everything(await opened()) == before
     await finishes(environment, client, catalogue)
-    assert await catalogue.vector("10", "g1") == vector(10)
+    assert await catalogue.vector("10", "g1") == vector_at(10)
 
 
 async def test_while_it_holds_those_who_write(
-    client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: Opened, environment: Mapping[str, str], tmp_path: Path
+    client: Client,
+    log: JetStreamJournal,
+    catalogue: Catalogue,
+    opened: OpenCatalogue,
+    environment: Mapping[str, str],
+    tmp_path: Path,
 ) -> None:
     """One of them has a fact in hand, for which it waits a while."""
-    await record(log, *history("99"))
+    await record_facts(log, *image_history("99"))
     writer = await client.jetstream().pull_subscribe_bind("persist-image", stream=IMAGES)
     [in_hand] = await writer.fetch(1, timeout=5)
     before = await everything(catalogue)
-    async with program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
+    async with run_program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
         held = await eventually(lambda: paused(client), timeout=60, every=0.01)
         await rebuild.kill()
     assert {info.name for info in held} <= {"erase-image", "persist-image", "persist-image-g1", "persist-image-g2"}
-    assert all(0 < int(info.pause_remaining or 0) / 1e9 <= PAUSED_FOR.total_seconds() for info in held)
+    assert all(0 < int(info.pause_remaining or 0) / 1e9 <= PAUSE_DURATION.total_seconds() for info in held)
     assert await everything(await opened()) == before
-    await catalogue.merge("99", persist.fields_of(posted("99")))
+    await catalogue.merge("99", persist.build_fields(posted("99")))
     await in_hand.ack_sync()
     await writer.unsubscribe()
     await finishes(environment, client, catalogue)
-    assert await catalogue.vector("99", "g2") == vector(100)
+    assert await catalogue.vector("99", "g2") == vector_at(100)

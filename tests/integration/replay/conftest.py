@@ -9,7 +9,7 @@ from contracts.events import ImageFingerprinted, ImageIndexed
 from pipeline.engine import bulk_consumer
 from pipeline.settings import Settings
 from tests.support.fakes import MemoryFingerprinting
-from tests.support.replays import IMAGES_THERE, Archive, Model, holds, post
+from tests.support.replays import IMAGES_TO_REPLAY, DigestEncoder, ReplayArchive, record_preprocessed, wait_for_count
 
 
 @pytest.fixture(autouse=True)
@@ -21,16 +21,16 @@ def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def quick_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is played in this process sees soon that nothing more comes."""
-    monkeypatch.setattr(bulk_consumer, "FETCH_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(bulk_consumer, "BULK_FETCH_TIMEOUT_S", 0.2)
 
 
 @pytest.fixture
-async def archive(nats_url: str, tmp_path: Path, settings: Callable[..., Settings]) -> Archive:
+async def archive(nats_url: str, tmp_path: Path, settings: Callable[..., Settings]) -> ReplayArchive:
     """Forty pictures, fingerprinted, embedded and in the catalogue."""
-    archive = Archive(nats_url, tmp_path / "data", settings)
-    async with archive.live(Model("first")) as process:
-        for number in range(IMAGES_THERE):
-            await post(process, number)
+    archive = ReplayArchive(nats_url, tmp_path / "data", settings)
+    async with archive.live(DigestEncoder("first")) as process:
+        for number in range(IMAGES_TO_REPLAY):
+            await record_preprocessed(process, number)
         for kind in (ImageFingerprinted, ImageIndexed):
-            await holds(process, kind, IMAGES_THERE)
+            await wait_for_count(process, kind, IMAGES_TO_REPLAY)
     return archive

@@ -9,34 +9,41 @@ import pytest
 from contracts.errors import MapSeekError
 from contracts.events import ImageEmbedded, ImageFingerprinted, ImageIndexed
 from contracts.subjects import IMAGES, variant_filter
-from infra.tasks import cancel
+from infra.tasks import cancel_tasks
 from pipeline.engine.bulk_consumer import Limits
-from pipeline.generations.progress import is_paused, standing
-from pipeline.replay.build import begin, build, cancel_generation, pause_generation, resume_generation
-from tests.support.bench_stage import count
-from tests.support.replays import IMAGES_THERE, Archive, Model, holds, post, started
+from pipeline.generations.progress import is_build_paused, read_generation_progress
+from pipeline.replay.build import build, cancel_generation, pause_generation, resume_generation, start_or_join_generation
+from tests.support.bench_stage import count_messages
+from tests.support.replays import (
+    IMAGES_TO_REPLAY,
+    DigestEncoder,
+    ReplayArchive,
+    record_preprocessed,
+    start_generation,
+    wait_for_count,
+)
 from tests.support.waiting import eventually
 
 
-async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(archive: Archive) -> None:
-    model = Model("second")
+async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(archive: ReplayArchive) -> None:
+    model = DigestEncoder("second")
     async with archive.process(model) as process:
-        client, journal = process.wiring.client, process.wiring.journal
-        generation = await started(process, model)
+        client, journal = process.container.client, process.container.journal
+        generation = await start_generation(process, model)
         assert generation.name == "g2"
-        found = await standing(client, generation)
-        assert (found.total, found.done, found.missing) == (IMAGES_THERE, 0, IMAGES_THERE)
-        await post(process, IMAGES_THERE)  # one that comes meanwhile
+        found = await read_generation_progress(client, generation)
+        assert (found.total, found.done, found.missing) == (IMAGES_TO_REPLAY, 0, IMAGES_TO_REPLAY)
+        await record_preprocessed(process, IMAGES_TO_REPLAY)  # one that comes meanwhile
         await build(process, generation, Limits(), 4)
-        found = await standing(client, generation)
-        assert (found.total, found.done, found.missing) == (IMAGES_THERE + 1, IMAGES_THERE + 1, 0)
+        found = await read_generation_progress(client, generation)
+        assert (found.total, found.done, found.missing) == (IMAGES_TO_REPLAY + 1, IMAGES_TO_REPLAY + 1, 0)
         for kind in (ImageFingerprinted, ImageIndexed):
-            await holds(process, kind, IMAGES_THERE + 1, "g2")
-        assert len(model.given) == IMAGES_THERE + 1
-        catalogue = await process.wiring.catalogue()
+            await wait_for_count(process, kind, IMAGES_TO_REPLAY + 1, "g2")
+        assert len(model.given) == IMAGES_TO_REPLAY + 1
+        catalogue = await process.container.catalogue()
         assert await catalogue.vector("000", "g2") is not None
         past = await client.jetstream().get_last_msg(IMAGES, "mapseek.image.embedded.v1.7.000.g2")
-        new = await client.jetstream().get_last_msg(IMAGES, f"mapseek.image.embedded.v1.7.{IMAGES_THERE:03}.g2")
+        new = await client.jetstream().get_last_msg(IMAGES, f"mapseek.image.embedded.v1.7.{IMAGES_TO_REPLAY:03}.g2")
         assert "mapseek-replayed" in (past.headers or {})
         assert "mapseek-replayed" not in (new.headers or {})
         assert await journal.holds(ImageEmbedded, "7", "000", "g1")
@@ -44,14 +51,14 @@ async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(arch
         assert known[0] is not None
         assert known[1] == known[0].model_copy(update={"generation": "g2"})
         with pytest.raises(MapSeekError, match="not being built"):
-            await pause_generation(process.wiring, "g2")
+            await pause_generation(process.container, "g2")
 
 
-async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archive: Archive) -> None:
-    models = [Model("second") for _ in range(3)]
+async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archive: ReplayArchive) -> None:
+    models = [DigestEncoder("second") for _ in range(3)]
     async with archive.process(models[0]) as one, archive.process(models[1]) as two, archive.process(models[2]) as three:
-        generation = await started(one, models[0])
-        assert await started(two, models[1]) == generation
+        generation = await start_generation(one, models[0])
+        assert await start_generation(two, models[1]) == generation
         for model in models[:2]:
             model.open.clear()
         building = asyncio.gather(*(build(process, generation, Limits(), 4) for process in (one, two)))
@@ -60,94 +67,94 @@ async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archi
         for model in models[:2]:
             model.open.set()
         await building
-        assert (await standing(one.wiring.client, generation)).missing == 0
-        assert len(models[0].given) + len(models[1].given) == IMAGES_THERE
-        await build(three, await started(three, models[2]), Limits(), 4)
+        assert (await read_generation_progress(one.container.client, generation)).missing == 0
+        assert len(models[0].given) + len(models[1].given) == IMAGES_TO_REPLAY
+        await build(three, await start_generation(three, models[2]), Limits(), 4)
         assert models[2].given == []
 
 
-async def test_a_pause_holds_until_it_is_resumed(archive: Archive) -> None:
-    model = Model("second")
+async def test_a_pause_holds_until_it_is_resumed(archive: ReplayArchive) -> None:
+    model = DigestEncoder("second")
     model.open.clear()
     async with archive.process(model) as process:
-        generation = await started(process, model)
+        generation = await start_generation(process, model)
         building = asyncio.create_task(build(process, generation, Limits(), 4))
         await eventually(lambda: len(model.given) == 12)
-        await pause_generation(process.wiring, "g2")
+        await pause_generation(process.container, "g2")
         model.open.set()
-        await holds(process, ImageEmbedded, 12, "g2")
-        assert await is_paused(process.wiring.client, generation)
-        fingerprinted = await count(process.wiring.client, IMAGES, variant_filter(ImageFingerprinted, "g2"))
+        await wait_for_count(process, ImageEmbedded, 12, "g2")
+        assert await is_build_paused(process.container.client, generation)
+        fingerprinted = await count_messages(process.container.client, IMAGES, variant_filter(ImageFingerprinted, "g2"))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(building), 2)
         assert len(model.given) == 12
-        now = await count(process.wiring.client, IMAGES, variant_filter(ImageFingerprinted, "g2"))
+        now = await count_messages(process.container.client, IMAGES, variant_filter(ImageFingerprinted, "g2"))
         assert now <= fingerprinted + 2 * (os.cpu_count() or 1), "no more than what was begun"
-        await cancel(building)
+        await cancel_tasks(building)
     async with archive.process(model) as process:
-        assert await is_paused(process.wiring.client, generation)
-        await resume_generation(process.wiring, "g2")
+        assert await is_build_paused(process.container.client, generation)
+        await resume_generation(process.container, "g2")
         await build(process, generation, Limits(), 4)
-        assert (await standing(process.wiring.client, generation)).missing == 0
-        assert len(model.given) == IMAGES_THERE
+        assert (await read_generation_progress(process.container.client, generation)).missing == 0
+        assert len(model.given) == IMAGES_TO_REPLAY
 
 
-async def test_an_archive_without_fingerprints_gets_them_where_it_answers_already(archive: Archive) -> None:
+async def test_an_archive_without_fingerprints_gets_them_where_it_answers_already(archive: ReplayArchive) -> None:
     """As where a release comes with a stage that it was built without: the vectors are there, and are left alone."""
-    model = Model("first")
+    model = DigestEncoder("first")
     async with archive.process(model) as process:
-        client = process.wiring.client
+        client = process.container.client
         await client.jetstream().purge_stream(IMAGES, subject=variant_filter(ImageFingerprinted, "g1"))
-        generation = (await process.wiring.generations()).now.known["g1"]
-        assert (await standing(client, generation)).missing == IMAGES_THERE
+        generation = (await process.container.generations()).now.known["g1"]
+        assert (await read_generation_progress(client, generation)).missing == IMAGES_TO_REPLAY
         await build(process, generation, Limits(), 4)
-        assert (await standing(client, generation)).missing == 0
+        assert (await read_generation_progress(client, generation)).missing == 0
         assert model.given == []
 
 
-async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive: Archive) -> None:
-    model, other = Model("second"), Model("other")
+async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive: ReplayArchive) -> None:
+    model, other = DigestEncoder("second"), DigestEncoder("other")
     async with archive.process(model) as process, archive.process(other) as beside:
-        generation = await started(process, model)
+        generation = await start_generation(process, model)
         building = asyncio.create_task(build(process, generation, Limits(rate=20), 4))
         await eventually(lambda: len(model.given) >= 12)
-        await cancel_generation(beside.wiring, "g2")
+        await cancel_generation(beside.container, "g2")
         with pytest.raises(MapSeekError, match="given up"):
             await building
         for kind in (ImageEmbedded, ImageIndexed):
-            assert await count(process.wiring.client, IMAGES, variant_filter(kind, "g2")) == 0
+            assert await count_messages(process.container.client, IMAGES, variant_filter(kind, "g2")) == 0
         with pytest.raises(MapSeekError, match="used before"):
-            await begin(beside, other, "fake", None, "g2")  # type: ignore[arg-type]
-        assert (await started(beside, other)).name == "g3"
+            await start_or_join_generation(beside, other, "fake", None, "g2")  # type: ignore[arg-type]
+        assert (await start_generation(beside, other)).name == "g3"
         with pytest.raises(MapSeekError, match="Searches were answered from generation g1"):
-            await cancel_generation(beside.wiring, "g1")
+            await cancel_generation(beside.container, "g1")
 
 
-async def test_the_same_vectors_once_more_are_refused(archive: Archive) -> None:
-    async with archive.process(Model("first")) as process:
+async def test_the_same_vectors_once_more_are_refused(archive: ReplayArchive) -> None:
+    async with archive.process(DigestEncoder("first")) as process:
         with pytest.raises(MapSeekError, match=r"g1 has these very vectors.*nothing to build"):
-            await started(process, Model("first"))
-        await started(process, Model("second"))
+            await start_generation(process, DigestEncoder("first"))
+        await start_generation(process, DigestEncoder("second"))
         with pytest.raises(MapSeekError, match=r"being built already.*--name g2"):
-            await begin(process, Model("second"), "fake", None, "mine")  # type: ignore[arg-type]
+            await start_or_join_generation(process, DigestEncoder("second"), "fake", None, "mine")  # type: ignore[arg-type]
 
 
-async def test_what_a_build_held_when_it_was_interrupted_is_given_back_at_once(archive: Archive) -> None:
-    model = Model("second")
+async def test_what_a_build_held_when_it_was_interrupted_is_given_back_at_once(archive: ReplayArchive) -> None:
+    model = DigestEncoder("second")
     model.open.clear()
     async with archive.process(model) as process:
-        generation = await started(process, model)
+        generation = await start_generation(process, model)
         building = asyncio.create_task(build(process, generation, Limits(), 4))
         await eventually(lambda: len(model.given) == 12)
-        await cancel(building)
+        await cancel_tasks(building)
         model.open.set()
         async with asyncio.timeout(20):  # and not after the half minute that a silent process gets
             await build(process, generation, Limits(), 4)
-        assert (await standing(process.wiring.client, generation)).missing == 0
+        assert (await read_generation_progress(process.container.client, generation)).missing == 0
 
 
 @pytest.mark.parametrize("turn", [6, 9, 12])
-async def test_so_is_what_was_on_its_way_to_it(archive: Archive, turn: int) -> None:
+async def test_so_is_what_was_on_its_way_to_it(archive: ReplayArchive, turn: int) -> None:
     turns = numbers(1)
 
     def interrupted_in_time() -> float:
@@ -155,12 +162,12 @@ async def test_so_is_what_was_on_its_way_to_it(archive: Archive, turn: int) -> N
             building.cancel()
         return 0.0
 
-    model = Model("second")
+    model = DigestEncoder("second")
     async with archive.process(model) as process:
-        generation = await started(process, model)
+        generation = await start_generation(process, model)
         building = asyncio.create_task(build(process, generation, Limits(max_load=1, load=interrupted_in_time), 4))
         await asyncio.gather(building, return_exceptions=True)
-        assert len(model.given) < IMAGES_THERE
+        assert len(model.given) < IMAGES_TO_REPLAY
         async with asyncio.timeout(20):
             await build(process, generation, Limits(), 4)
-        assert (await standing(process.wiring.client, generation)).missing == 0
+        assert (await read_generation_progress(process.container.client, generation)).missing == 0

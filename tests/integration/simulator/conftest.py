@@ -7,7 +7,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Simulator
-from tests.support.gateway import Bot, logged_in, png
+from tests.support.gateway import RecordingBot, log_in, png_file
 
 
 @pytest.fixture
@@ -33,8 +33,8 @@ def steve(sim: Simulator, guild: Guild) -> Member:
 
 
 @pytest.fixture
-async def bot(sim: Simulator, channel: Channel) -> AsyncIterator[Bot]:
-    async with logged_in(sim) as client:
+async def bot(sim: Simulator, channel: Channel) -> AsyncIterator[RecordingBot]:
+    async with log_in(sim) as client:
         yield client
 
 
@@ -45,9 +45,9 @@ async def http(sim: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def asked(sim: Simulator, bot: Bot, channel: Channel, steve: Member) -> Interaction:
+async def asked(sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member) -> Interaction:
     """A `/find` that the bot has deferred, visibly."""
-    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
     await bot.next("application_command")
     await bot.next("slash_command_completion")
     return interaction

@@ -7,15 +7,15 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.support.gateway import INTENTS, Bot, logged_in, png, shown
+from tests.support.gateway import INTENTS, RecordingBot, log_in, new_file, png_file
 
 
 async def test_the_bot_writes_edits_and_deletes(
-    bot: Bot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     seen = bot.get_channel(channel.id)
-    embed = disnake.Embed(title="Found").set_image(file=shown())
-    sent = await seen.send("hello", embed=embed, file=shown("b.png"), allowed_mentions=disnake.AllowedMentions.none())
+    embed = disnake.Embed(title="Found").set_image(file=new_file())
+    sent = await seen.send("hello", embed=embed, file=new_file("b.png"), allowed_mentions=disnake.AllowedMentions.none())
     assert (await bot.next("message")).id == sent.id
     assert [each.filename for each in channel.messages[sent.id].attachments] == ["b.png", "t.png"]
     assert [each.filename for each in sent.attachments] == ["b.png"]
@@ -27,7 +27,7 @@ async def test_the_bot_writes_edits_and_deletes(
     assert (await bot.next("raw_message_delete")).message_id == sent.id
 
 
-async def test_a_reply_refers_to_a_message(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_reply_refers_to_a_message(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     asked = await sim.post(channel, steve, "what is this?")
     question = await bot.next("message")
     reply = await question.reply("a dragon")
@@ -92,13 +92,13 @@ async def test_where_there_are_no_messages_none_can_be_sent(sim: Simulator, guil
 
 async def test_files_need_their_permission(sim: Simulator, guild: Guild) -> None:
     channel = sim.add_text_channel(guild, "strict", [Overwrite(sim.me(guild), deny=Permission.ATTACH_FILES)])
-    async with logged_in(sim) as bot:
+    async with log_in(sim) as bot:
         with pytest.raises(disnake.Forbidden) as refused:
-            await bot.get_channel(channel.id).send(file=shown())
+            await bot.get_channel(channel.id).send(file=new_file())
     assert refused.value.code == 50013
 
 
-async def test_threads_have_a_permission_of_their_own(bot: Bot, sim: Simulator, guild: Guild, channel: Channel) -> None:
+async def test_threads_have_a_permission_of_their_own(bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel) -> None:
     talk = await sim.add_thread(channel, "talk")
     thread = await bot.next("thread_create")
     await sim.set_overwrites(channel, [Overwrite(guild.everyone, deny=Permission.SEND_MESSAGES)])
@@ -122,7 +122,9 @@ async def test_threads_have_a_permission_of_their_own(bot: Bot, sim: Simulator, 
     assert refused.value.code == 50013
 
 
-async def test_messages_of_others_are_theirs(bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_messages_of_others_are_theirs(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+) -> None:
     posted = await sim.post(channel, steve, "mine")
     message = await bot.next("message")
     with pytest.raises(disnake.Forbidden) as edited:
@@ -136,10 +138,10 @@ async def test_messages_of_others_are_theirs(bot: Bot, sim: Simulator, guild: Gu
     assert posted.id not in channel.messages
 
 
-async def test_a_person_is_written_to(bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_a_person_is_written_to(bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
     assert sim.direct_messages(steve) == []
     person = await bot.fetch_user(steve.id)
-    sent = await person.send("it turned up", file=shown())
+    sent = await person.send("it turned up", file=new_file())
     assert (sent.guild, sent.channel.recipient.id) == (None, steve.id)
     (message,) = sim.direct_messages(steve)
     assert (message.id, message.content, message.jump_url) == (sent.id, "it turned up", sent.jump_url)
@@ -155,7 +157,7 @@ async def test_a_person_is_written_to(bot: Bot, sim: Simulator, guild: Guild, ch
     assert len(sim.direct_messages(steve)) == 2
 
 
-async def test_nobody_writes_to_strangers(bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_nobody_writes_to_strangers(bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
     with pytest.raises(disnake.NotFound) as unknown:
         await bot.fetch_user(1)
     assert unknown.value.code == 10013
@@ -167,15 +169,15 @@ async def test_nobody_writes_to_strangers(bot: Bot, sim: Simulator, guild: Guild
 
 
 async def test_what_a_person_writes_back_is_told_with_the_intent(sim: Simulator, channel: Channel, steve: Member) -> None:
-    async with logged_in(sim, intents=INTENTS | disnake.Intents(dm_messages=True)) as bot:
-        posted = await sim.post(sim.direct_channel(steve), steve, "thank you", files=[("a.png", png())])
+    async with log_in(sim, intents=INTENTS | disnake.Intents(dm_messages=True)) as bot:
+        posted = await sim.post(sim.direct_channel(steve), steve, "thank you", files=[("a.png", png_file())])
         message = await bot.next("message")
         assert (message.id, message.guild, message.author.id, message.content) == (posted.id, None, steve.id, "thank you")
-        assert await message.attachments[0].read() == png()
+        assert await message.attachments[0].read() == png_file()
 
 
 async def test_reactions_are_shown_and_taken_back(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     posted = await sim.post(channel, steve, "look")
     message = await bot.next("message")
@@ -196,10 +198,10 @@ async def test_reactions_are_shown_and_taken_back(
 
 
 async def test_a_forwarded_message_carries_a_copy(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     source = sim.add_text_channel(guild, "source")
-    original = await sim.post(source, steve, "my map", files=[("a.png", png())])
+    original = await sim.post(source, steve, "my map", files=[("a.png", png_file())])
     await bot.next("message")
     forward = await sim.post(channel, steve, reference=original, snapshot=True)
     message = await bot.next("message")
@@ -208,8 +210,8 @@ async def test_a_forwarded_message_carries_a_copy(
     await sim.delete(original)
     (copy,) = (await bot.get_channel(channel.id).fetch_message(forward.id)).message_snapshots
     assert copy.content == "my map"
-    assert await copy.attachments[0].read() == png()
+    assert await copy.attachments[0].read() == png_file()
     assert forward.snapshot is not None
-    async with logged_in(sim, intents=disnake.Intents(guilds=True, guild_messages=True)) as blind:
+    async with log_in(sim, intents=disnake.Intents(guilds=True, guild_messages=True)) as blind:
         (hidden,) = (await blind.get_channel(channel.id).fetch_message(forward.id)).message_snapshots
         assert (hidden.content, hidden.attachments) == ("", [])

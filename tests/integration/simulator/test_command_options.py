@@ -10,7 +10,7 @@ from disnake.ext import commands
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.support.gateway import Bot, logged_in, png
+from tests.support.gateway import RecordingBot, log_in, png_file
 
 ALL_OPTIONS = [
     Option("text", "A text", OptionType.string, min_length=2, max_length=5),
@@ -70,8 +70,8 @@ class Commands(commands.Cog):
 
 
 @pytest.fixture
-async def client(sim: Simulator, channel: Channel) -> AsyncIterator[Bot]:
-    async with logged_in(sim, cog=Commands()) as bot:
+async def client(sim: Simulator, channel: Channel) -> AsyncIterator[RecordingBot]:
+    async with log_in(sim, cog=Commands()) as bot:
         yield bot
 
 
@@ -80,7 +80,9 @@ def admin(sim: Simulator, guild: Guild) -> Member:
     return sim.add_member(guild, "Alex", [sim.add_role(guild, "Admins", Permission.MANAGE_GUILD)])
 
 
-async def test_a_command_in_a_group_is_used_with_its_option(sim: Simulator, client: Bot, channel: Channel, admin: Member) -> None:
+async def test_a_command_in_a_group_is_used_with_its_option(
+    sim: Simulator, client: RecordingBot, channel: Channel, admin: Member
+) -> None:
     asked = await sim.slash(channel, admin, "archive watch add", options={"channel": channel})
     answer = await sim.answer(asked)
     assert (answer.content, answer.ephemeral) == ("watching gallery", False)
@@ -92,17 +94,19 @@ async def test_a_command_in_a_group_is_used_with_its_option(sim: Simulator, clie
 
 
 @pytest.mark.parametrize("path", ["archive", "archive watch", "archive watch lose", "archive watch add", "archive status now"])
-async def test_half_a_command_cannot_be_sent(sim: Simulator, client: Bot, channel: Channel, admin: Member, path: str) -> None:
+async def test_half_a_command_cannot_be_sent(
+    sim: Simulator, client: RecordingBot, channel: Channel, admin: Member, path: str
+) -> None:
     with pytest.raises(MapSeekError, match=r"/archive (.*)?(needs|has no subcommand|cannot be sent)|cannot be sent"):
         await sim.slash(channel, admin, path)
 
 
 async def test_options_of_every_type_arrive_with_what_they_name(
-    sim: Simulator, client: Bot, guild: Guild, channel: Channel, steve: Member, admin: Member
+    sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member, admin: Member
 ) -> None:
     role = admin.roles[0]
     given = {"text": "abc", "count": 3, "share": 0.5, "private": True, "who": admin, "where": channel, "role": role, "anyone": role}
-    await sim.slash(channel, steve, "everything", options=given | {"since": "week"}, attachments={"file": ("q.png", png())})
+    await sim.slash(channel, steve, "everything", options=given | {"since": "week"}, attachments={"file": ("q.png", png_file())})
     inter = await client.next("application_command")
     got = inter.filled_options
     assert {key: getattr(value, "id", value) for key, value in got.items() if key != "file"} == {
@@ -129,14 +133,14 @@ async def test_options_of_every_type_arrive_with_what_they_name(
     ],
 )
 async def test_a_value_out_of_bounds_cannot_be_sent(
-    sim: Simulator, client: Bot, channel: Channel, steve: Member, options: dict[str, Any], message: str
+    sim: Simulator, client: RecordingBot, channel: Channel, steve: Member, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(MapSeekError, match=message):
         await sim.slash(channel, steve, "everything", options=options)
 
 
 async def test_only_channels_that_fit_and_are_seen_are_offered(
-    sim: Simulator, client: Bot, guild: Guild, channel: Channel, steve: Member
+    sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     hidden = sim.add_text_channel(guild, "hidden", [Overwrite(steve, deny=Permission.VIEW_CHANNEL)])
     with pytest.raises(MapSeekError, match="does not see #hidden"):
@@ -146,7 +150,7 @@ async def test_only_channels_that_fit_and_are_seen_are_offered(
 
 
 async def test_commands_are_used_in_threads_but_not_in_a_forum_itself(
-    sim: Simulator, client: Bot, guild: Guild, channel: Channel, steve: Member
+    sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     thread = await sim.add_thread(channel, "aside", owner=steve, private=True)
     assert (await sim.answer(await sim.slash(thread, steve, "hello"))).message.channel is thread
@@ -162,7 +166,7 @@ async def test_commands_are_used_in_threads_but_not_in_a_forum_itself(
 
 
 async def test_commands_are_offered_by_permission_age_and_context(
-    sim: Simulator, client: Bot, guild: Guild, channel: Channel, steve: Member
+    sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     with pytest.raises(MapSeekError, match="may not use /archive"):
         await sim.slash(channel, steve, "archive status")
@@ -175,7 +179,7 @@ async def test_commands_are_offered_by_permission_age_and_context(
     assert (await sim.answer(await sim.slash(private, steve, "archive status"))).content == "fine"
 
 
-async def test_a_command_in_a_direct_message(sim: Simulator, client: Bot, steve: Member) -> None:
+async def test_a_command_in_a_direct_message(sim: Simulator, client: RecordingBot, steve: Member) -> None:
     await (await client.fetch_user(steve.id)).send("hello")
     (message,) = sim.direct_messages(steve)
     await sim.slash(message.channel, steve, "alone")
@@ -185,7 +189,7 @@ async def test_a_command_in_a_direct_message(sim: Simulator, client: Bot, steve:
 
 
 async def test_the_client_s_and_the_guild_s_language_are_told(
-    sim: Simulator, client: Bot, guild: Guild, channel: Channel, steve: Member
+    sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     guild.locale = "fr"
     assert (await sim.answer(await sim.slash(channel, steve, "hello", locale="de"))).content == "de in fr"
@@ -196,15 +200,15 @@ async def test_the_client_s_and_the_guild_s_language_are_told(
 
 
 async def test_a_command_on_a_message_brings_the_message_whole(
-    sim: Simulator, client: Bot, guild: Guild, channel: Channel, steve: Member
+    sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member
 ) -> None:
-    message = await sim.post(channel, steve, "look", files=[("a.png", png()), ("b.png", png())], embeds=[{"title": "e"}])
+    message = await sim.post(channel, steve, "look", files=[("a.png", png_file()), ("b.png", png_file())], embeds=[{"title": "e"}])
     sim.expire_urls()
     asked = await sim.message_command(channel, steve, "Find this map", message)
     assert (await sim.answer(asked)).content == "look: ['a.png', 'b.png']"
     inter = await client.next("application_command")
     assert (inter.target.id, inter.target.embeds[0].title, inter.target.author.id) == (message.id, "e", steve.id)
-    assert await inter.target.attachments[0].read() == png()
+    assert await inter.target.attachments[0].read() == png_file()
     elsewhere = sim.add_text_channel(guild, "elsewhere")
     with pytest.raises(MapSeekError, match="not in #elsewhere"):
         await sim.message_command(elsewhere, steve, "Find this map", message)

@@ -10,16 +10,16 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
-from tests.support.gateway import WAIT, Bot, logged_in, png, shown, webhook
+from tests.support.gateway import WAIT_S, RecordingBot, log_in, new_file, png_file, webhook
 
 
 async def test_a_deferred_answer_is_edited_by_another_process(
-    sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, bot: Bot
+    sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, bot: RecordingBot
 ) -> None:
-    embed = disnake.Embed(title="Found", description="here").set_thumbnail(file=shown())
+    embed = disnake.Embed(title="Found", description="here").set_thumbnail(file=new_file())
     edited = await webhook(sim, http, asked.token).edit_message("@original", content="1 match", embed=embed, attachments=[])
     assert edited.attachments == []
-    answer = await sim.answer(asked, timeout=WAIT)
+    answer = await sim.answer(asked, timeout=WAIT_S)
     assert (answer.content, answer.attachments, answer.edits, answer.ephemeral) == ("1 match", [("t.png", b"pixels")], 1, False)
     assert answer.deferred_after_s is not None
     assert 0 < answer.deferred_after_s < answer.answered_after_s
@@ -28,18 +28,20 @@ async def test_a_deferred_answer_is_edited_by_another_process(
 
 
 async def test_the_answer_is_waited_for(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
-    waiting = asyncio.create_task(sim.answer(asked, timeout=WAIT))
+    waiting = asyncio.create_task(sim.answer(asked, timeout=WAIT_S))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(waiting), 0.05)
     await webhook(sim, http, asked.token).edit_message("@original", content="done")
     assert (await waiting).content == "done"
 
 
-async def test_the_command_carries_its_file_and_its_options(sim: Simulator, bot: Bot, channel: Channel, steve: Member) -> None:
-    await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png(5, 4))}, options={"top": 1})
+async def test_the_command_carries_its_file_and_its_options(
+    sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member
+) -> None:
+    await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file(5, 4))}, options={"top": 1})
     inter = await bot.next("application_command")
     image = inter.filled_options["image"]
-    assert (image.filename, image.width, image.ephemeral, await image.read()) == ("q.png", 5, True, png(5, 4))
+    assert (image.filename, image.width, image.ephemeral, await image.read()) == ("q.png", 5, True, png_file(5, 4))
     assert (inter.filled_options["top"], inter.author.id, inter.channel.id, inter.guild.name) == (
         1,
         steve.id,
@@ -53,9 +55,9 @@ async def test_the_command_carries_its_file_and_its_options(sim: Simulator, bot:
 
 
 async def test_an_ephemeral_answer_is_seen_by_the_asker_alone(
-    sim: Simulator, bot: Bot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())}, options={"top": 1})
+    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())}, options={"top": 1})
     await bot.next("slash_command_completion")
     await webhook(sim, http, interaction.token).edit_message("@original", content="psst")
     assert (await sim.answer(interaction)).ephemeral
@@ -66,7 +68,7 @@ async def test_an_ephemeral_answer_is_seen_by_the_asker_alone(
 
 
 async def test_a_visible_answer_is_a_message_of_the_bot(
-    sim: Simulator, asked: Interaction, bot: Bot, channel: Channel, http: aiohttp.ClientSession
+    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, http: aiohttp.ClientSession
 ) -> None:
     thinking = await bot.next("message")
     assert (thinking.author.id, thinking.flags.loading, thinking.type) == (
@@ -75,7 +77,7 @@ async def test_a_visible_answer_is_a_message_of_the_bot(
         disnake.MessageType.application_command,
     )
     assert thinking.interaction_metadata.id == asked.id
-    await webhook(sim, http, asked.token).edit_message("@original", content="done", file=shown())
+    await webhook(sim, http, asked.token).edit_message("@original", content="done", file=new_file())
     assert (await bot.next("raw_message_edit")).data["content"] == "done"
     (message,) = await bot.get_channel(channel.id).history().flatten()
     assert (message.id, message.content, message.webhook_id) == (thinking.id, "done", sim.application_id)
@@ -89,8 +91,8 @@ async def test_files_stay_unless_the_edit_lists_what_to_keep(
     async def names() -> list[str]:
         return [name for name, _ in (await sim.answer(asked)).attachments]
 
-    first = await hook.edit_message("@original", file=shown("a.png"))
-    await hook.edit_message("@original", file=shown("b.png"))
+    first = await hook.edit_message("@original", file=new_file("a.png"))
+    await hook.edit_message("@original", file=new_file("b.png"))
     assert await names() == ["a.png", "b.png"]
     await hook.edit_message("@original", content="same files")
     assert await names() == ["a.png", "b.png"]
@@ -101,12 +103,12 @@ async def test_files_stay_unless_the_edit_lists_what_to_keep(
 
 
 async def test_the_first_follow_up_fills_the_deferred_answer_and_others_follow(
-    sim: Simulator, asked: Interaction, bot: Bot, channel: Channel, http: aiohttp.ClientSession
+    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, http: aiohttp.ClientSession
 ) -> None:
     hook = webhook(sim, http, asked.token)
     original = await hook.send("first", wait=True)
     assert (await sim.answer(asked)).content == "first"
-    more = await hook.send("more", wait=True, file=shown())
+    more = await hook.send("more", wait=True, file=new_file())
     assert more.id != original.id
     assert (await hook.fetch_message(more.id)).attachments[0].filename == "t.png"
     await hook.edit_message(more.id, content="more!")
@@ -120,15 +122,15 @@ async def test_the_first_follow_up_fills_the_deferred_answer_and_others_follow(
 
 
 async def test_an_immediate_response_is_an_answer(
-    sim: Simulator, bot: Bot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     bot.remove_slash_command("find")
-    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
     answer = {"type": 4, "data": {"content": "at once", "flags": 64}}
     assert (
         await http.post(f"{sim.api_base}/interactions/{interaction.id}/{interaction.token}/callback", json=answer)
     ).status == 204
-    got = await sim.answer(interaction, timeout=WAIT)
+    got = await sim.answer(interaction, timeout=WAIT_S)
     assert (got.content, got.ephemeral, got.deferred_after_s, got.edits) == ("at once", True, None, 0)
 
 
@@ -144,7 +146,7 @@ async def test_an_immediate_response_is_an_answer(
     ],
 )
 async def test_a_command_that_a_member_could_not_send_is_refused(
-    sim: Simulator, bot: Bot, channel: Channel, steve: Member, name: str, files: Any, options: Any, message: str
+    sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member, name: str, files: Any, options: Any, message: str
 ) -> None:
     with pytest.raises(MapSeekError, match=message):
         await sim.slash(channel, steve, name, attachments=files, options=options)
@@ -153,8 +155,8 @@ async def test_a_command_that_a_member_could_not_send_is_refused(
 async def test_nobody_asks_where_they_see_nothing_or_where_no_bot_is(
     sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
-    question = {"image": ("q.png", png())}
-    async with logged_in(sim):
+    question = {"image": ("q.png", png_file())}
+    async with log_in(sim):
         hidden = sim.add_text_channel(guild, "hidden", [Overwrite(steve, deny=Permission.VIEW_CHANNEL)])
         with pytest.raises(MapSeekError, match="may not use commands"):
             await sim.slash(hidden, steve, "find", attachments=question)
@@ -184,10 +186,10 @@ async def test_an_unknown_token_or_application_is_refused(sim: Simulator, asked:
 
 
 async def test_the_first_response_comes_once_and_in_time(
-    sim: Simulator, bot: Bot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     bot.remove_slash_command("find")
-    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
     url = f"{sim.api_base}/interactions/{interaction.id}/{interaction.token}/callback"
 
     async def respond(body: Any, to: str = url) -> tuple[int, int | None]:
@@ -209,9 +211,9 @@ async def test_the_first_response_comes_once_and_in_time(
 
 
 async def test_commands_keep_their_ids_and_are_not_registered_twice(sim: Simulator, channel: Channel) -> None:
-    async with logged_in(sim) as bot:
+    async with log_in(sim) as bot:
         (first,) = await bot.fetch_global_commands()
-    async with logged_in(sim) as bot:
+    async with log_in(sim) as bot:
         (second,) = await bot.fetch_global_commands()
     registrations = "PUT /applications/{application}/commands"
     assert (first.id, sim.requests[registrations]) == (second.id, 1)
@@ -229,10 +231,10 @@ async def test_a_changed_command_keeps_its_id(sim: Simulator, http: aiohttp.Clie
 
 
 async def test_a_guild_has_commands_of_its_own(sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
-    async with logged_in(sim, test_guilds=[guild.id]) as bot:
+    async with log_in(sim, test_guilds=[guild.id]) as bot:
         assert await bot.fetch_global_commands() == []
         assert [each.name for each in await bot.fetch_guild_commands(guild.id)] == ["find"]
-        await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+        await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
         assert (await bot.next("application_command")).data.name == "find"
         elsewhere = sim.add_guild("Elsewhere")
         with pytest.raises(MapSeekError, match="not registered"):

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from infra.sandbox.simulator import Interaction, Simulator
-from tests.support.gateway import LINK, NEXT
+from tests.support.gateway import LINK_BUTTON, NEXT_BUTTON
 
 
 def row(*buttons: dict[str, Any]) -> dict[str, Any]:
@@ -16,24 +16,24 @@ def row(*buttons: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("components", "where"),
     [
-        ([row(NEXT)] * 6, "components"),
-        ([NEXT], "components.0.type"),
+        ([row(NEXT_BUTTON)] * 6, "components"),
+        ([NEXT_BUTTON], "components.0.type"),
         ([row()], "components.0.components"),
-        ([row(*[{**NEXT, "custom_id": str(n)} for n in range(6)])], "components.0.components"),
+        ([row(*[{**NEXT_BUTTON, "custom_id": str(n)} for n in range(6)])], "components.0.components"),
         ([row({"type": 3, "custom_id": "menu"})], "components.0.components.0.type"),
-        ([row({**NEXT, "style": 6})], "components.0.components.0.style"),
-        ([row({**NEXT, "label": "x" * 81})], "components.0.components.0.label"),
-        ([row({**NEXT, "label": None})], "components.0.components.0"),
-        ([row({**NEXT, "custom_id": None})], "components.0.components.0.custom_id"),
-        ([row({**NEXT, "custom_id": "x" * 101})], "components.0.components.0.custom_id"),
-        ([row({**NEXT, "disabled": "no"})], "components.0.components.0.disabled"),
-        ([row(NEXT), row(NEXT)], "components.1.components.0.custom_id"),
-        ([row({**NEXT, "url": LINK["url"]})], "components.0.components.0"),
-        ([row({**NEXT, "custom_id": None, "url": LINK["url"]})], "components.0.components.0.url"),
-        ([row({**LINK, "url": None})], "components.0.components.0.url"),
-        ([row({**LINK, "url": "ftp://x"})], "components.0.components.0.url"),
-        ([row({**LINK, "url": f"https://{'x' * 512}"})], "components.0.components.0.url"),
-        ([row({**LINK, "url": None, "custom_id": "a"})], "components.0.components.0.custom_id"),
+        ([row({**NEXT_BUTTON, "style": 6})], "components.0.components.0.style"),
+        ([row({**NEXT_BUTTON, "label": "x" * 81})], "components.0.components.0.label"),
+        ([row({**NEXT_BUTTON, "label": None})], "components.0.components.0"),
+        ([row({**NEXT_BUTTON, "custom_id": None})], "components.0.components.0.custom_id"),
+        ([row({**NEXT_BUTTON, "custom_id": "x" * 101})], "components.0.components.0.custom_id"),
+        ([row({**NEXT_BUTTON, "disabled": "no"})], "components.0.components.0.disabled"),
+        ([row(NEXT_BUTTON), row(NEXT_BUTTON)], "components.1.components.0.custom_id"),
+        ([row({**NEXT_BUTTON, "url": LINK_BUTTON["url"]})], "components.0.components.0"),
+        ([row({**NEXT_BUTTON, "custom_id": None, "url": LINK_BUTTON["url"]})], "components.0.components.0.url"),
+        ([row({**LINK_BUTTON, "url": None})], "components.0.components.0.url"),
+        ([row({**LINK_BUTTON, "url": "ftp://x"})], "components.0.components.0.url"),
+        ([row({**LINK_BUTTON, "url": f"https://{'x' * 512}"})], "components.0.components.0.url"),
+        ([row({**LINK_BUTTON, "url": None, "custom_id": "a"})], "components.0.components.0.custom_id"),
     ],
 )
 async def test_components_against_the_rules_are_refused(
@@ -50,7 +50,7 @@ async def test_components_against_the_rules_are_refused(
 
 
 async def test_components_at_the_limits_are_taken(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
-    rows = [row(*[{**NEXT, "label": "x" * 80, "custom_id": f"{r}{n}".ljust(100)} for n in range(5)]) for r in range(5)]
+    rows = [row(*[{**NEXT_BUTTON, "label": "x" * 80, "custom_id": f"{r}{n}".ljust(100)} for n in range(5)]) for r in range(5)]
     rows[0]["components"][0] |= {"label": "", "emoji": {"name": "🗺️"}}
     url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
     assert (await http.patch(url, json={"content": "x", "components": rows})).status == 200

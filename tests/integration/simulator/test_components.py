@@ -8,12 +8,22 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Button, Channel, Interaction, Member, Simulator
-from tests.support.gateway import BACK, LINK, NEXT, WAIT, Bot, Turning, answered, button, logged_in
+from tests.support.gateway import (
+    BACK_BUTTON,
+    LINK_BUTTON,
+    NEXT_BUTTON,
+    WAIT_S,
+    PressCog,
+    RecordingBot,
+    answer_with_buttons,
+    log_in,
+    press_button_payload,
+)
 
 
 @pytest.fixture
-async def bot(sim: Simulator, channel: Channel) -> AsyncIterator[Bot]:
-    async with logged_in(sim, cog=Turning()) as client:
+async def bot(sim: Simulator, channel: Channel) -> AsyncIterator[RecordingBot]:
+    async with log_in(sim, cog=PressCog()) as client:
         yield client
 
 
@@ -23,20 +33,20 @@ def alex(sim: Simulator, steve: Member) -> Member:
 
 
 async def test_buttons_are_shown_with_the_answer(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
-    await answered(sim, asked, http, BACK, NEXT, LINK)
+    await answer_with_buttons(sim, asked, http, BACK_BUTTON, NEXT_BUTTON, LINK_BUTTON)
     answer = await sim.answer(asked)
     assert answer.buttons == {
         "turn:1": Button("Previous", True, None, 2, "turn:1", None),
         "turn:2": Button("Next", False, None, 1, "turn:2", None),
-        LINK["url"]: Button("Open", False, LINK["url"], 5, None, None),
+        LINK_BUTTON["url"]: Button("Open", False, LINK_BUTTON["url"], 5, None, None),
     }
     assert [each["id"] for each in (answer.components[0], *answer.components[0]["components"])] == [1, 2, 3, 4]
 
 
 async def test_a_press_changes_the_message_for_all(
-    sim: Simulator, asked: Interaction, bot: Bot, channel: Channel, alex: Member, http: aiohttp.ClientSession
+    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, alex: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answered(sim, asked, http, BACK, NEXT)
+    message = await answer_with_buttons(sim, asked, http, BACK_BUTTON, NEXT_BUTTON)
     press = await sim.press(message, alex, "turn:2", locale="de")
     inter = await bot.next("button_click")
     assert (inter.message.id, inter.component.label, inter.author.id, inter.locale) == (
@@ -47,39 +57,45 @@ async def test_a_press_changes_the_message_for_all(
     )
     assert inter.permissions.view_channel
     assert inter.app_permissions.send_messages
-    answer = await sim.answer(press, timeout=WAIT)
+    answer = await sim.answer(press, timeout=WAIT_S)
     assert (answer.message, answer.content, answer.buttons, answer.edits) == (message, "page 2 for Alex", {}, 0)
     (kept,) = await bot.get_channel(channel.id).history().flatten()
     assert (kept.content, kept.edited_at is None, kept.interaction_metadata.id) == ("page 2 for Alex", False, asked.id)
 
 
 async def test_a_deferred_press_changes_the_message_later(
-    sim: Simulator, asked: Interaction, bot: Bot, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, asked: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answered(sim, asked, http, button("later"))
-    answer = await sim.answer(await sim.press(message, steve, "later"), timeout=WAIT)
+    message = await answer_with_buttons(sim, asked, http, press_button_payload("later"))
+    answer = await sim.answer(await sim.press(message, steve, "later"), timeout=WAIT_S)
     assert (answer.content, answer.attachments, answer.message) == ("changed later", [("t.png", b"pixels")], message)
     assert answer.deferred_after_s is not None
 
 
 async def test_a_private_copy_is_pressed_by_its_owner_alone(
-    sim: Simulator, asked: Interaction, bot: Bot, channel: Channel, steve: Member, alex: Member, http: aiohttp.ClientSession
+    sim: Simulator,
+    asked: Interaction,
+    bot: RecordingBot,
+    channel: Channel,
+    steve: Member,
+    alex: Member,
+    http: aiohttp.ClientSession,
 ) -> None:
-    message = await answered(sim, asked, http, button("copy"))
+    message = await answer_with_buttons(sim, asked, http, press_button_payload("copy"))
     press = await sim.press(message, alex, label="Copy")
     copy = await sim.answer(press)
     assert (copy.content, copy.ephemeral, message.content) == ("your copy", True, "page 1")
     with pytest.raises(MapSeekError, match="answer to somebody else"):
         await sim.press(copy, steve, "turn:9")
-    turned = await sim.answer(await sim.press(copy, alex, "turn:9"), timeout=WAIT)
+    turned = await sim.answer(await sim.press(copy, alex, "turn:9"), timeout=WAIT_S)
     assert (turned.content, turned.message, turned.ephemeral) == ("page 2 for Alex", copy.message, True)
     assert len(channel.messages) == 1
 
 
 async def test_the_first_follow_up_of_a_deferral_is_as_private_as_it(
-    sim: Simulator, asked: Interaction, bot: Bot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answered(sim, asked, http, button("think"))
+    message = await answer_with_buttons(sim, asked, http, press_button_payload("think"))
     press = await sim.press(message, steve, "think:1")
     assert ((await sim.answer(press)).content, (await sim.answer(press)).ephemeral) == ("thought", True)
     (aloud,) = await sim.followups(press, 1)
@@ -89,25 +105,25 @@ async def test_the_first_follow_up_of_a_deferral_is_as_private_as_it(
 
 
 async def test_a_press_is_thanked_for_and_the_message_stays(
-    sim: Simulator, asked: Interaction, bot: Bot, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, asked: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answered(sim, asked, http, button("vote"))
+    message = await answer_with_buttons(sim, asked, http, press_button_payload("vote"))
     press = await sim.press(message, steve, "vote")
     (thanks,) = await sim.followups(press, 1)
     assert (thanks.content, thanks.ephemeral, message.content, press.edits) == ("thank you", True, "page 1", 0)
 
 
 async def test_a_press_may_delete_the_message(
-    sim: Simulator, asked: Interaction, bot: Bot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answered(sim, asked, http, button("drop"))
+    message = await answer_with_buttons(sim, asked, http, press_button_payload("drop"))
     await sim.press(message, steve, "drop")
     await bot.next("raw_message_delete")
     with pytest.raises(MapSeekError, match="no longer there"):
         await sim.press(message, steve, "drop")
 
 
-async def test_a_button_in_a_direct_message(sim: Simulator, bot: Bot, steve: Member) -> None:
+async def test_a_button_in_a_direct_message(sim: Simulator, bot: RecordingBot, steve: Member) -> None:
     user = await bot.fetch_user(steve.id) if bot.get_user(steve.id) is None else bot.get_user(steve.id)
     assert user is not None
     await user.send("it turned up", components=[disnake.ui.Button(custom_id="turn:2", label="Show")])

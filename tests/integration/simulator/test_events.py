@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from infra.sandbox.simulator.model import permissions_in
-from tests.support.gateway import Bot, logged_in, png
+from infra.sandbox.simulator.model import compute_permissions
+from tests.support.gateway import RecordingBot, log_in, png_file
 
 
-async def test_the_client_logs_in_and_sees_what_is_there(sim: Simulator, guild: Guild, channel: Channel, bot: Bot) -> None:
+async def test_the_client_logs_in_and_sees_what_is_there(sim: Simulator, guild: Guild, channel: Channel, bot: RecordingBot) -> None:
     assert [(each.id, each.name) for each in bot.guilds] == [(guild.id, "Mapmakers")]
     assert [(each.id, each.name) for each in bot.guilds[0].text_channels] == [(channel.id, "gallery")]
     assert "guild_available" in bot.seen
@@ -24,8 +24,10 @@ async def test_the_client_logs_in_and_sees_what_is_there(sim: Simulator, guild: 
     assert (await bot.fetch_channel(channel.id)).name == "gallery"
 
 
-async def test_a_posted_message_arrives_with_every_attachment(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
-    pictures = [(f"map {number}.png", png(number + 1, 2)) for number in range(11)]
+async def test_a_posted_message_arrives_with_every_attachment(
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
+) -> None:
+    pictures = [(f"map {number}.png", png_file(number + 1, 2)) for number in range(11)]
     posted = await sim.post(channel, steve, "my maps", files=pictures)
     message = await bot.next("message")
     assert (message.id, message.content, message.author.id) == (posted.id, "my maps", steve.id)
@@ -39,15 +41,15 @@ async def test_a_posted_message_arrives_with_every_attachment(bot: Bot, sim: Sim
     assert [each.title for each in message.attachments][:2] == ["map 0", "map 1"]
 
 
-async def test_ids_carry_the_time_of_the_post(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_ids_carry_the_time_of_the_post(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     then = datetime(2019, 5, 4, 12, 30, 15, 250_000, tzinfo=UTC)
     await sim.post(channel, steve, "old", at=then)
     message = await bot.next("message")
     assert message.created_at == disnake.utils.snowflake_time(message.id) == then
 
 
-async def test_what_is_no_picture_has_no_dimensions(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
-    await sim.post(channel, steve, files=[("lie.png", b"not a picture"), ("cut.png", png()[:20]), ("none", b"")])
+async def test_what_is_no_picture_has_no_dimensions(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
+    await sim.post(channel, steve, files=[("lie.png", b"not a picture"), ("cut.png", png_file()[:20]), ("none", b"")])
     assert [(each.width, each.content_type) for each in (await bot.next("message")).attachments] == [
         (None, "image/png"),
         (None, "image/png"),
@@ -56,9 +58,9 @@ async def test_what_is_no_picture_has_no_dimensions(bot: Bot, sim: Simulator, ch
 
 
 async def test_an_edit_and_a_deletion_are_told(
-    bot: Bot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    posted = await sim.post(channel, steve, "https://example.org/map", files=[("a.png", png())])
+    posted = await sim.post(channel, steve, "https://example.org/map", files=[("a.png", png_file())])
     await sim.edit(
         posted, embeds=[{"type": "image", "url": "https://example.org/map", "thumbnail": {"url": "https://example.org/m.png"}}]
     )
@@ -76,14 +78,14 @@ async def test_an_edit_and_a_deletion_are_told(
     assert refused.value.code == 10008
 
 
-async def test_the_same_message_can_be_delivered_again(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_the_same_message_can_be_delivered_again(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     posted = await sim.post(channel, steve, "once")
     await sim.redeliver(posted)
     await sim.redeliver(posted)
     assert [(await bot.next("message")).id for _ in range(3)] == [posted.id] * 3
 
 
-async def test_what_is_added_later_is_announced(bot: Bot, sim: Simulator) -> None:
+async def test_what_is_added_later_is_announced(bot: RecordingBot, sim: Simulator) -> None:
     other = sim.add_guild("Later")
     assert (await bot.next("guild_join")).id == other.id
     role = sim.add_role(other, "Makers")
@@ -109,21 +111,21 @@ async def test_the_client_computes_the_same_permissions(sim: Simulator, guild: G
     }
     channels = [sim.add_text_channel(guild, name, overwrites) for name, overwrites in rules.items()]
     known = sum(Permission)
-    async with logged_in(sim) as bot:
+    async with log_in(sim) as bot:
         seen = bot.guilds[0]
         for channel in channels:
-            mine = permissions_in(channel, sim.me(guild))
+            mine = compute_permissions(channel, sim.me(guild))
             assert seen.get_channel(channel.id).permissions_for(seen.me).value & known == mine & known
         for member in (maker, guest, chief):
-            await sim.slash(channels[0], member, "find", attachments={"image": ("q.png", png())})
+            await sim.slash(channels[0], member, "find", attachments={"image": ("q.png", png_file())})
             inter = await bot.next("application_command")
             for channel in channels:
                 theirs = seen.get_channel(channel.id).permissions_for(inter.author)
-                assert theirs.value & known == permissions_in(channel, member) & known, (channel.name, member.user.name)
+                assert theirs.value & known == compute_permissions(channel, member) & known, (channel.name, member.user.name)
 
 
 async def test_a_channel_that_the_bot_cannot_see_is_silent(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     hidden = sim.add_text_channel(guild, "hidden", [Overwrite(sim.me(guild), deny=Permission.VIEW_CHANNEL)])
     secret = await sim.post(hidden, steve, "secret")

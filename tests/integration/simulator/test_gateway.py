@@ -14,11 +14,11 @@ from disnake.gateway import KeepAliveHandler
 
 from infra.sandbox.simulator import Channel, Member, Simulator
 from infra.sandbox.simulator import gateway as gateway_module
-from tests.support.gateway import WAIT, Bot, logged_in, png, webhook
+from tests.support.gateway import WAIT_S, RecordingBot, log_in, png_file, webhook
 
 
 async def test_a_wrong_token_is_refused(sim: Simulator, channel: Channel) -> None:
-    bot = Bot()
+    bot = RecordingBot()
     with pytest.raises(disnake.LoginFailure):
         await bot.start("wrong")
     await bot.close()
@@ -36,15 +36,15 @@ async def test_a_wrong_token_is_refused(sim: Simulator, channel: Channel) -> Non
 async def test_an_intent_that_is_not_granted_closes_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     async with Simulator(message_content_intent=False) as sim:
         monkeypatch.setattr(disnake.http.Route, "BASE", sim.api_base)
-        bot = Bot()
+        bot = RecordingBot()
         with pytest.raises(disnake.PrivilegedIntentsRequired):
             await bot.start(sim.token)
         await bot.close()
 
 
 async def test_without_the_content_intent_messages_are_empty(sim: Simulator, channel: Channel, steve: Member) -> None:
-    async with logged_in(sim, intents=disnake.Intents(guilds=True, guild_messages=True)) as bot:
-        posted = await sim.post(channel, steve, "text", files=[("a.png", png())], embeds=[{"title": "x"}])
+    async with log_in(sim, intents=disnake.Intents(guilds=True, guild_messages=True)) as bot:
+        posted = await sim.post(channel, steve, "text", files=[("a.png", png_file())], embeds=[{"title": "x"}])
         history = await bot.get_channel(channel.id).history().flatten()
         for message in (await bot.next("message"), *history):
             assert (message.id, message.content, message.attachments, message.embeds) == (posted.id, "", [], [])
@@ -53,8 +53,8 @@ async def test_without_the_content_intent_messages_are_empty(sim: Simulator, cha
 async def test_without_the_content_intent_the_bot_still_reads_itself(
     sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    async with logged_in(sim, intents=disnake.Intents(guilds=True, guild_messages=True)) as bot:
-        interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    async with log_in(sim, intents=disnake.Intents(guilds=True, guild_messages=True)) as bot:
+        interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
         await bot.next("slash_command_completion")
         await webhook(sim, http, interaction.token).edit_message("@original", content="mine")
         assert (await bot.next("raw_message_edit")).data["content"] == "mine"
@@ -62,14 +62,16 @@ async def test_without_the_content_intent_the_bot_still_reads_itself(
 
 
 async def test_a_session_without_the_messages_intent_hears_none(sim: Simulator, channel: Channel, steve: Member) -> None:
-    async with logged_in(sim, intents=disnake.Intents(guilds=True)) as bot:
+    async with log_in(sim, intents=disnake.Intents(guilds=True)) as bot:
         await sim.post(channel, steve, "unheard")
-        await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+        await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
         await bot.next("application_command")
         assert "message" not in bot.seen
 
 
-async def test_a_lost_connection_is_resumed_with_what_was_missed(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_lost_connection_is_resumed_with_what_was_missed(
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
+) -> None:
     await sim.post(channel, steve, "before")
     await bot.next("message")
     await sim.disconnect(resumable=True)
@@ -82,7 +84,7 @@ async def test_a_lost_connection_is_resumed_with_what_was_missed(bot: Bot, sim: 
 
 
 async def test_an_invalid_session_starts_anew_and_misses_what_happened(
-    bot: Bot, sim: Simulator, channel: Channel, steve: Member
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
 ) -> None:
     await sim.disconnect(resumable=False)
     missed = await sim.post(channel, steve, "meanwhile")
@@ -94,7 +96,7 @@ async def test_an_invalid_session_starts_anew_and_misses_what_happened(
 
 
 async def test_the_gateway_speaks_uncompressed_too(sim: Simulator, channel: Channel, steve: Member) -> None:
-    async with logged_in(sim, gateway_params=disnake.GatewayParams(zlib=False)) as bot:
+    async with log_in(sim, gateway_params=disnake.GatewayParams(zlib=False)) as bot:
         await sim.post(channel, steve, "plain")
         assert (await bot.next("message")).content == "plain"
 
@@ -134,11 +136,11 @@ async def test_an_unknown_session_is_invalid_and_a_heartbeat_is_acknowledged(sim
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{await gateway(sim, session)}?v=10&encoding=json") as socket,
     ):
-        assert (await socket.receive_json(timeout=WAIT))["op"] == 10
+        assert (await socket.receive_json(timeout=WAIT_S))["op"] == 10
         await socket.send_json({"op": 1, "d": None})
-        assert (await socket.receive_json(timeout=WAIT))["op"] == 11
+        assert (await socket.receive_json(timeout=WAIT_S))["op"] == 11
         await socket.send_json({"op": 6, "d": {"token": sim.token, "session_id": "forgotten", "seq": 1}})
-        invalid = await socket.receive_json(timeout=WAIT)
+        invalid = await socket.receive_json(timeout=WAIT_S)
         assert (invalid["op"], invalid["d"]) == (9, False)
 
 
@@ -147,15 +149,15 @@ async def test_a_session_is_resumed_only_from_where_it_has_been(sim: Simulator) 
         url = f"{await gateway(sim, session)}?v=10&encoding=json"
         async with session.ws_connect(url) as socket:
             await socket.send_json({"op": 2, "d": {**IDENTIFY, "token": sim.token}})
-            await socket.receive_json(timeout=WAIT)
-            ready = await socket.receive_json(timeout=WAIT)
+            await socket.receive_json(timeout=WAIT_S)
+            ready = await socket.receive_json(timeout=WAIT_S)
             await socket.close(code=4000)
         resume = {"token": sim.token, "session_id": ready["d"]["session_id"]}
         for sequence, op, event in ((ready["s"] + 1, 9, None), (None, 9, None), (ready["s"], 0, "RESUMED")):
             async with session.ws_connect(url) as socket:
                 await socket.send_json({"op": 6, "d": {**resume, "seq": sequence}})
-                await socket.receive_json(timeout=WAIT)
-                answer = await socket.receive_json(timeout=WAIT)
+                await socket.receive_json(timeout=WAIT_S)
+                answer = await socket.receive_json(timeout=WAIT_S)
                 assert (answer["op"], answer["t"]) == (op, event)
                 await socket.close(code=4000)
 
@@ -189,9 +191,9 @@ async def test_a_heartbeat_is_not_acknowledged_before_its_client_has_noted_it(mo
     async with Simulator(heartbeat_interval=interval) as sim:
         sim.add_guild("Mapmakers")
         monkeypatch.setattr(disnake.http.Route, "BASE", sim.api_base)
-        async with logged_in(sim):
+        async with log_in(sim):
             for _ in ("the one at the start", "the first of the thread"):
-                assert await asyncio.wait_for(measured.get(), WAIT) < interval / 2
+                assert await asyncio.wait_for(measured.get(), WAIT_S) < interval / 2
 
 
 async def gateway(sim: Simulator, session: aiohttp.ClientSession) -> str:
@@ -199,5 +201,5 @@ async def gateway(sim: Simulator, session: aiohttp.ClientSession) -> str:
 
 
 async def closed(socket: aiohttp.ClientWebSocketResponse) -> None:
-    while (await socket.receive(timeout=WAIT)).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
+    while (await socket.receive(timeout=WAIT_S)).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
         pass

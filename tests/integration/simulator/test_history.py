@@ -8,7 +8,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.support.gateway import Bot, logged_in
+from tests.support.gateway import RecordingBot, log_in
 
 
 async def test_history_is_newest_first_whichever_way_it_is_paged(
@@ -30,7 +30,7 @@ async def test_history_is_newest_first_whichever_way_it_is_paged(
     assert await page(limit=3, around=ids[2]) == [ids[3], ids[2], ids[1]]
 
 
-async def test_the_client_pages_through_a_long_history(sim: Simulator, bot: Bot, channel: Channel, steve: Member) -> None:
+async def test_the_client_pages_through_a_long_history(sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member) -> None:
     ids = [(await sim.post(channel, steve, "x")).id for _ in range(250)]
     history = bot.get_channel(channel.id).history(limit=None, after=disnake.Object(ids[9]))
     assert [message.id async for message in history] == ids[10:]
@@ -45,7 +45,7 @@ async def test_a_limit_out_of_range_is_refused(sim: Simulator, channel: Channel,
 async def test_without_the_permission_history_is_an_empty_list(sim: Simulator, guild: Guild, steve: Member) -> None:
     blind = sim.add_text_channel(guild, "blind", [Overwrite(guild.everyone, deny=Permission.READ_MESSAGE_HISTORY)])
     posted = await sim.post(blind, steve, "hello")
-    async with logged_in(sim) as bot:
+    async with log_in(sim) as bot:
         seen = bot.get_channel(blind.id)
         assert await seen.history().flatten() == []
         with pytest.raises(disnake.Forbidden):

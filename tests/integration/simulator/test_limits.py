@@ -7,7 +7,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Interaction, Simulator
-from tests.support.gateway import shown, webhook
+from tests.support.gateway import new_file, webhook
 
 LONG = "x" * 5000
 
@@ -74,8 +74,8 @@ async def test_bodies_that_discord_does_not_take(sim: Simulator, asked: Interact
         assert (response.status, (await response.json())["code"]) == (status, code)
     hook = webhook(sim, http, asked.token)
     with pytest.raises(disnake.HTTPException) as many:
-        await hook.edit_message("@original", files=[shown(f"{number}.png") for number in range(11)])
+        await hook.edit_message("@original", files=[new_file(f"{number}.png") for number in range(11)])
     assert many.value.code == 50035
     with pytest.raises(disnake.HTTPException) as large:
-        await hook.edit_message("@original", file=shown(data=bytes(10 * 1024 * 1024 + 1)))
+        await hook.edit_message("@original", file=new_file(data=bytes(10 * 1024 * 1024 + 1)))
     assert (large.value.status, large.value.code) == (413, 40005)

@@ -10,12 +10,23 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Overwrite, Permission, Simulator
-from tests.support.gateway import BACK, LINK, NEXT, Bot, Turning, answered, button, logged_in, png, webhook
+from tests.support.gateway import (
+    BACK_BUTTON,
+    LINK_BUTTON,
+    NEXT_BUTTON,
+    PressCog,
+    RecordingBot,
+    answer_with_buttons,
+    log_in,
+    png_file,
+    press_button_payload,
+    webhook,
+)
 
 
 @pytest.fixture
-async def bot(sim: Simulator, channel: Channel) -> AsyncIterator[Bot]:
-    async with logged_in(sim, cog=Turning()) as client:
+async def bot(sim: Simulator, channel: Channel) -> AsyncIterator[RecordingBot]:
+    async with log_in(sim, cog=PressCog()) as client:
         yield client
 
 
@@ -27,7 +38,7 @@ def alex(sim: Simulator, steve: Member) -> Member:
 async def test_a_deleted_answer_is_not_edited(
     sim: Simulator, asked: Interaction, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    await sim.delete(await answered(sim, asked, http, NEXT))
+    await sim.delete(await answer_with_buttons(sim, asked, http, NEXT_BUTTON))
     with pytest.raises(disnake.NotFound) as refused:
         await webhook(sim, http, asked.token).edit_message("@original", content="too late")
     assert refused.value.code == 10008
@@ -54,13 +65,15 @@ async def test_what_cannot_be_pressed(
     message: str,
 ) -> None:
     with pytest.raises(MapSeekError, match=message):
-        await sim.press(await answered(sim, asked, http, BACK, NEXT, LINK), steve, custom_id, label=label)
+        await sim.press(
+            await answer_with_buttons(sim, asked, http, BACK_BUTTON, NEXT_BUTTON, LINK_BUTTON), steve, custom_id, label=label
+        )
 
 
 async def test_nobody_presses_what_they_do_not_see(
     sim: Simulator, asked: Interaction, channel: Channel, steve: Member, alex: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answered(sim, asked, http, NEXT)
+    message = await answer_with_buttons(sim, asked, http, NEXT_BUTTON)
     await sim.set_overwrites(channel, [Overwrite(alex, deny=Permission.VIEW_CHANNEL)])
     with pytest.raises(MapSeekError, match="nor see it"):
         await sim.press(message, alex, "turn:2")
@@ -74,7 +87,9 @@ async def test_an_ephemeral_message_has_no_commands_in_its_menu(
 ) -> None:
     url = f"{sim.api_base}/applications/{sim.application_id}/commands"
     assert (await http.put(url, json=[{"name": "Find this map", "type": 3}])).status == 200
-    copy = await sim.answer(await sim.press(await answered(sim, asked, http, button("copy")), steve, "copy"))
+    copy = await sim.answer(
+        await sim.press(await answer_with_buttons(sim, asked, http, press_button_payload("copy")), steve, "copy")
+    )
     with pytest.raises(MapSeekError, match="ephemeral message has no commands"):
         await sim.message_command(channel, steve, "Find this map", copy.message)
 
@@ -82,16 +97,16 @@ async def test_an_ephemeral_message_has_no_commands_in_its_menu(
 async def test_a_bot_that_was_removed_is_not_reached(
     sim: Simulator, asked: Interaction, guild: Guild, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answered(sim, asked, http, NEXT)
+    message = await answer_with_buttons(sim, asked, http, NEXT_BUTTON)
     await sim.remove_guild(guild)
     with pytest.raises(MapSeekError, match="no longer in Mapmakers"):
         await sim.press(message, steve, "turn:2")
 
 
 async def test_a_press_is_answered_in_time_and_once(
-    sim: Simulator, asked: Interaction, bot: Bot, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, asked: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answered(sim, asked, http, button("silent"))
+    message = await answer_with_buttons(sim, asked, http, press_button_payload("silent"))
     press = await sim.press(message, steve, "silent")
     url = f"{sim.api_base}/interactions/{press.id}/{press.token}/callback"
 
@@ -114,10 +129,10 @@ async def test_a_press_is_answered_in_time_and_once(
 
 
 async def test_a_command_is_not_answered_by_an_update(
-    sim: Simulator, bot: Bot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     bot.remove_slash_command("find")
-    asked = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    asked = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
     url = f"{sim.api_base}/interactions/{asked.id}/{asked.token}/callback"
     for kind in (6, 7):
         response = await http.post(url, json={"type": kind, "data": {"content": "x"}})

@@ -8,7 +8,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Simulator, Status
-from tests.support.gateway import Bot, logged_in, png, webhook
+from tests.support.gateway import RecordingBot, log_in, png_file, webhook
 
 
 class Seconds:
@@ -105,7 +105,7 @@ async def test_injected_refusals_count_too(sim: Simulator, channel: Channel, htt
     assert sim.invalid_requests == 1
 
 
-async def test_the_real_client_keeps_to_the_limits(sim: Simulator, bot: Bot, channel: Channel, steve: Member) -> None:
+async def test_the_real_client_keeps_to_the_limits(sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member) -> None:
     for number in range(12):
         await sim.post(channel, steve, str(number))
     place = bot.get_channel(channel.id)
@@ -113,7 +113,7 @@ async def test_the_real_client_keeps_to_the_limits(sim: Simulator, bot: Bot, cha
     assert ([len(each) for each in got], sim.invalid_requests) == ([1] * 7, 0)
 
 
-async def test_the_real_client_waits_for_the_global_limit(sim: Simulator, bot: Bot, guild: Guild) -> None:
+async def test_the_real_client_waits_for_the_global_limit(sim: Simulator, bot: RecordingBot, guild: Guild) -> None:
     places = [sim.add_text_channel(guild, str(number)) for number in range(8)]
     sim.limits.global_limit = 5
     got = await asyncio.gather(*(bot.fetch_channel(each.id) for each in places))
@@ -123,8 +123,8 @@ async def test_the_real_client_waits_for_the_global_limit(sim: Simulator, bot: B
 async def test_another_process_waits_when_its_webhook_is_limited(
     sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    async with logged_in(sim) as bot:
-        asked: Interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    async with log_in(sim) as bot:
+        asked: Interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
         await bot.next("slash_command_completion")
         for number in range(7):
             await webhook(sim, http, asked.token).edit_message("@original", content=str(number))

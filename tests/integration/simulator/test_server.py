@@ -5,7 +5,7 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Member, Simulator
-from tests.support.gateway import Bot
+from tests.support.gateway import RecordingBot
 
 
 async def test_what_is_not_simulated_says_so(sim: Simulator, http: aiohttp.ClientSession) -> None:
@@ -21,7 +21,7 @@ async def test_a_taken_port_is_said_in_one_sentence(sim: Simulator) -> None:
 
 
 async def test_it_comes_back_on_the_same_port_and_the_client_with_it(
-    bot: Bot, sim: Simulator, channel: Channel, steve: Member
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
 ) -> None:
     before = sim.api_base
     await sim.stop()

@@ -5,7 +5,7 @@ import disnake
 import pytest
 
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.support.gateway import Bot, logged_in, png
+from tests.support.gateway import RecordingBot, log_in, png_file
 from tests.support.waiting import eventually
 
 HIDE = Permission.VIEW_CHANNEL
@@ -16,7 +16,7 @@ async def test_channels_stand_under_categories(sim: Simulator, guild: Guild, cha
     maps = sim.add_text_channel(guild, "maps", category=heading)
     forum = sim.add_forum(guild, "showcase", category=heading)
     grim = sim.add_text_channel(guild, "grim", nsfw=True)
-    async with logged_in(sim) as bot:
+    async with log_in(sim) as bot:
         seen = bot.guilds[0]
         assert {each.id for each in seen.get_channel(heading.id).channels} == {forum.id, maps.id}
         assert (seen.get_channel(maps.id).category.name, seen.get_channel(channel.id).category) == ("Maps", None)
@@ -24,7 +24,9 @@ async def test_channels_stand_under_categories(sim: Simulator, guild: Guild, cha
         assert seen.get_channel(grim.id).is_nsfw()
 
 
-async def test_changed_overwrites_arrive_and_hold(bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_changed_overwrites_arrive_and_hold(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+) -> None:
     seen = bot.get_channel(channel.id)
     me = bot.guilds[0].me
     await sim.set_overwrites(channel, [Overwrite(sim.me(guild), deny=HIDE)])
@@ -42,7 +44,7 @@ async def test_changed_overwrites_arrive_and_hold(bot: Bot, sim: Simulator, guil
     assert "message" not in bot.seen
 
 
-async def test_channels_follow_their_category_while_they_agree_with_it(bot: Bot, sim: Simulator, guild: Guild) -> None:
+async def test_channels_follow_their_category_while_they_agree_with_it(bot: RecordingBot, sim: Simulator, guild: Guild) -> None:
     heading, mine = sim.add_category(guild, "Staff"), Overwrite(sim.me(guild), deny=Permission.ADD_REACTIONS)
     follower = sim.add_text_channel(guild, "notes", category=heading)
     own = sim.add_text_channel(guild, "open", [mine], category=heading)
@@ -53,12 +55,14 @@ async def test_channels_follow_their_category_while_they_agree_with_it(bot: Bot,
     assert bot.get_channel(own.id).permissions_for(me).view_channel
 
 
-async def test_roles_change_what_is_permitted(bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_roles_change_what_is_permitted(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+) -> None:
     makers = sim.add_role(guild, "Makers")
     staff = sim.add_text_channel(guild, "staff", [Overwrite(guild.everyone, deny=HIDE), Overwrite(makers, allow=HIDE)])
     await sim.set_roles(steve, [makers])
     assert "raw_member_update" not in bot.seen
-    await sim.slash(staff, steve, "find", attachments={"image": ("q.png", png())})
+    await sim.slash(staff, steve, "find", attachments={"image": ("q.png", png_file())})
     asker = (await bot.next("application_command")).author
     assert [each.id for each in asker.roles] == [guild.id, makers.id]
     assert asker.guild_permissions.value == int(guild.everyone.permissions)
@@ -69,16 +73,16 @@ async def test_roles_change_what_is_permitted(bot: Bot, sim: Simulator, guild: G
     await bot.next("raw_member_update")
     assert bot.get_channel(staff.id).permissions_for(bot.guilds[0].me).view_channel
     await sim.set_roles(steve, [])
-    await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png())})
+    await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
     left = (await bot.next("application_command")).author
     assert not bot.get_channel(staff.id).permissions_for(left).view_channel
 
 
 async def test_a_deleted_channel_is_gone_with_its_threads(
-    bot: Bot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     talk = await sim.add_thread(channel, "talk", owner=steve)
-    posted = [await sim.post(place, steve, files=[("a.png", png())]) for place in (channel, talk)]
+    posted = [await sim.post(place, steve, files=[("a.png", png_file())]) for place in (channel, talk)]
     thread = await bot.next("thread_create")
     await sim.delete_channel(channel)
     assert (await bot.next("guild_channel_delete")).id == channel.id
@@ -93,7 +97,7 @@ async def test_a_deleted_channel_is_gone_with_its_threads(
     assert bot.guilds[0].threads == [thread], "disnake drops the threads of a deleted channel now: nobody need look at the parent"
 
 
-async def test_a_category_goes_without_its_channels(bot: Bot, sim: Simulator, guild: Guild) -> None:
+async def test_a_category_goes_without_its_channels(bot: RecordingBot, sim: Simulator, guild: Guild) -> None:
     heading = sim.add_category(guild, "Maps")
     maps = sim.add_text_channel(guild, "maps", category=heading)
     await sim.delete_channel(heading)
@@ -102,7 +106,7 @@ async def test_a_category_goes_without_its_channels(bot: Bot, sim: Simulator, gu
     assert bot.get_channel(heading.id) is None
 
 
-async def test_messages_deleted_at_once(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_messages_deleted_at_once(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     posted = [await sim.post(channel, steve, str(number)) for number in range(3)]
     await sim.bulk_delete(posted[:2])
     gone = await bot.next("raw_bulk_message_delete")
@@ -111,9 +115,9 @@ async def test_messages_deleted_at_once(bot: Bot, sim: Simulator, channel: Chann
 
 
 async def test_attachments_can_be_dropped_one_by_one(
-    bot: Bot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    posted = await sim.post(channel, steve, "two", files=[("a.png", png()), ("b.png", png())])
+    posted = await sim.post(channel, steve, "two", files=[("a.png", png_file()), ("b.png", png_file())])
     first, second = posted.attachments
     await sim.edit(posted, attachments=[second])
     changed = (await bot.next("raw_message_edit")).data
@@ -123,7 +127,7 @@ async def test_attachments_can_be_dropped_one_by_one(
 
 
 async def test_a_guild_that_the_bot_is_kicked_out_of(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     talk = await sim.add_thread(channel, "talk")
     await sim.remove_guild(guild)
@@ -135,7 +139,7 @@ async def test_a_guild_that_the_bot_is_kicked_out_of(
         assert refused.value.code == 50001
     assert "message" not in bot.seen
     elsewhere = sim.add_guild("Elsewhere")
-    async with logged_in(sim) as again:
+    async with log_in(sim) as again:
         assert [each.id for each in again.guilds] == [elsewhere.id]
         await sim.invite_bot(guild)
         assert (await again.next("guild_join")).id == guild.id
@@ -145,7 +149,7 @@ async def test_a_guild_that_the_bot_is_kicked_out_of(
 
 
 async def test_a_guild_that_drops_out_comes_back_as_it_is_then(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     await bot.next("guild_available")
     await sim.set_unavailable(guild)
@@ -160,7 +164,7 @@ async def test_a_guild_that_drops_out_comes_back_as_it_is_then(
     assert [each.content for each in await bot.get_channel(channel.id).history().flatten()] == ["during the outage"]
 
 
-async def test_a_fresh_session_shows_the_present_state(bot: Bot, sim: Simulator, guild: Guild, channel: Channel) -> None:
+async def test_a_fresh_session_shows_the_present_state(bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel) -> None:
     await sim.disconnect(resumable=False)
     talk = await sim.add_thread(channel, "talk")
     await sim.delete_channel(sim.add_text_channel(guild, "brief"))
@@ -168,7 +172,9 @@ async def test_a_fresh_session_shows_the_present_state(bot: Bot, sim: Simulator,
     assert [each.name for each in bot.guilds[0].text_channels] == ["gallery"]
 
 
-async def test_what_is_missed_is_replayed_to_a_resumed_session(bot: Bot, sim: Simulator, guild: Guild, channel: Channel) -> None:
+async def test_what_is_missed_is_replayed_to_a_resumed_session(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel
+) -> None:
     await sim.disconnect()
     talk = await sim.add_thread(channel, "talk")
     await sim.set_overwrites(channel, [Overwrite(guild.everyone, deny=Permission.SEND_MESSAGES)])
@@ -177,7 +183,9 @@ async def test_what_is_missed_is_replayed_to_a_resumed_session(bot: Bot, sim: Si
     assert not bot.get_channel(channel.id).permissions_for(bot.guilds[0].me).send_messages
 
 
-async def test_guilds_and_members_over_rest(bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_guilds_and_members_over_rest(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+) -> None:
     hidden = sim.add_text_channel(guild, "hidden", [Overwrite(guild.everyone, deny=HIDE)])
     await sim.add_thread(channel, "talk")
     makers = sim.add_role(guild, "Makers")

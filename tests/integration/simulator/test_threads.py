@@ -6,7 +6,7 @@ import pytest
 
 from contracts.errors import MapSeekError
 from infra.sandbox.simulator import Channel, Guild, Member, Overwrite, Permission, Simulator
-from tests.support.gateway import Bot, logged_in, png
+from tests.support.gateway import RecordingBot, log_in, png_file
 from tests.support.waiting import eventually
 
 
@@ -16,7 +16,7 @@ async def test_threads_and_forum_posts_are_there_at_login(sim: Simulator, guild:
     piece = await sim.add_thread(forum, "A dragon", owner=steve)
     await sim.add_thread(channel, "old", archived=True)
     await sim.add_thread(channel, "secret", private=True)
-    async with logged_in(sim) as bot:
+    async with log_in(sim) as bot:
         seen = bot.guilds[0]
         assert {(each.id, each.name, each.parent.name) for each in seen.threads} == {
             (talk.id, "talk", "gallery"),
@@ -36,11 +36,11 @@ async def test_threads_and_forum_posts_are_there_at_login(sim: Simulator, guild:
         assert thread.permissions_for(seen.me).send_messages_in_threads
 
 
-async def test_a_new_thread_and_its_messages_are_told(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_new_thread_and_its_messages_are_told(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     talk = await sim.add_thread(channel, "talk", owner=steve)
     thread = await bot.next("thread_create")
     assert (thread.id, thread.parent_id, thread.member_count) == (talk.id, channel.id, 1)
-    posted = await sim.post(talk, steve, "here", files=[("a.png", png())])
+    posted = await sim.post(talk, steve, "here", files=[("a.png", png_file())])
     message = await bot.next("message")
     assert (message.id, message.channel, message.jump_url) == (posted.id, thread, posted.jump_url)
     assert [each.id for each in await thread.history().flatten()] == [posted.id]
@@ -50,7 +50,7 @@ async def test_a_new_thread_and_its_messages_are_told(bot: Bot, sim: Simulator, 
     assert (fetched.message_count, fetched.last_message_id) == (1, posted.id)
 
 
-async def test_the_first_message_of_a_forum_post_has_its_id(bot: Bot, sim: Simulator, guild: Guild, steve: Member) -> None:
+async def test_the_first_message_of_a_forum_post_has_its_id(bot: RecordingBot, sim: Simulator, guild: Guild, steve: Member) -> None:
     forum = sim.add_forum(guild, "showcase")
     piece = await sim.add_thread(forum, "A dragon", owner=steve)
     first, second = [await sim.post(piece, steve, text) for text in ("look", "more")]
@@ -61,7 +61,7 @@ async def test_the_first_message_of_a_forum_post_has_its_id(bot: Bot, sim: Simul
     assert (await bot.fetch_channel(piece.id)).message_count == 1
 
 
-async def test_a_message_opens_an_archived_thread_again(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_message_opens_an_archived_thread_again(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     talk = await sim.add_thread(channel, "talk")
     thread = await bot.next("thread_create")
     await sim.archive_thread(talk)
@@ -74,7 +74,7 @@ async def test_a_message_opens_an_archived_thread_again(bot: Bot, sim: Simulator
 
 
 async def test_archived_threads_are_listed_page_by_page_newest_first(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, http: aiohttp.ClientSession
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, http: aiohttp.ClientSession
 ) -> None:
     forum = sim.add_forum(guild, "showcase")
     then = sim.now()
@@ -96,7 +96,9 @@ async def test_archived_threads_are_listed_page_by_page_newest_first(
     assert [each async for each in bot.get_channel(channel.id).archived_threads()] == []
 
 
-async def test_a_private_thread_is_the_members_own(bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_a_private_thread_is_the_members_own(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+) -> None:
     secret = await sim.add_thread(channel, "secret", owner=steve, private=True)
     await sim.post(secret, steve, "psst")
     for refused in (bot.fetch_channel(secret.id), bot.http.logs_from(secret.id, 5)):
@@ -117,7 +119,9 @@ async def test_a_private_thread_is_the_members_own(bot: Bot, sim: Simulator, gui
         await thread.history().flatten()
 
 
-async def test_who_is_in_a_thread_can_be_asked(bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_who_is_in_a_thread_can_be_asked(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+) -> None:
     secret = await sim.add_thread(channel, "secret", owner=steve, private=True)
     await sim.join_thread(secret, sim.me(guild))
     alex = sim.add_member(guild, "Alex")
@@ -136,7 +140,7 @@ async def test_who_is_in_a_thread_can_be_asked(bot: Bot, sim: Simulator, guild: 
 async def test_whoever_manages_threads_sees_private_ones(sim: Simulator, channel: Channel, steve: Member) -> None:
     secret = await sim.add_thread(channel, "secret", owner=steve, private=True)
     gone = await sim.add_thread(channel, "gone", owner=steve, private=True, archived=True)
-    async with logged_in(sim) as bot:
+    async with log_in(sim) as bot:
         with pytest.raises(disnake.Forbidden) as refused:
             _ = [each async for each in bot.get_channel(channel.id).archived_threads(private=True)]
         assert refused.value.code == 50013
@@ -149,7 +153,7 @@ async def test_whoever_manages_threads_sees_private_ones(sim: Simulator, channel
 
 
 async def test_the_archived_private_threads_that_the_bot_is_in(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     mine = [await sim.add_thread(channel, f"secret {number}", owner=steve, private=True) for number in range(3)]
     for thread in mine:
@@ -160,7 +164,7 @@ async def test_the_archived_private_threads_that_the_bot_is_in(
 
 
 async def test_threads_come_into_view_with_their_channel(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     await sim.set_overwrites(channel, [Overwrite(guild.everyone, deny=Permission.VIEW_CHANNEL)])
     talk = await sim.add_thread(channel, "talk", owner=steve)
@@ -172,7 +176,7 @@ async def test_threads_come_into_view_with_their_channel(
     assert (await bot.next("message")).content == "seen"
 
 
-async def test_a_deleted_thread_is_told_and_gone(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_deleted_thread_is_told_and_gone(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     talk = await sim.add_thread(channel, "talk", owner=steve)
     thread = await bot.next("thread_create")
     await sim.delete_channel(talk)
@@ -197,14 +201,14 @@ async def test_what_cannot_be_is_refused(sim: Simulator, guild: Guild, channel: 
 
 
 async def test_a_command_used_in_a_thread_tells_of_the_thread(
-    bot: Bot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     secret = await sim.add_thread(channel, "secret", owner=steve, private=True)
     forum = sim.add_forum(guild, "showcase")
     piece = await sim.add_thread(forum, "A dragon", owner=steve)
     await bot.next("thread_create")
     for place, parent in ((piece, forum), (secret, channel)):
-        await sim.slash(place, steve, "find", attachments={"image": ("q.png", png())})
+        await sim.slash(place, steve, "find", attachments={"image": ("q.png", png_file())})
         inter = await bot.next("application_command")
         assert isinstance(inter.channel, disnake.Thread)
         assert (inter.channel.id, inter.channel.parent_id) == (place.id, parent.id)
@@ -212,11 +216,13 @@ async def test_a_command_used_in_a_thread_tells_of_the_thread(
         assert inter.permissions.send_messages_in_threads
     alex = sim.add_member(guild, "Alex")
     with pytest.raises(MapSeekError):
-        await sim.slash(secret, alex, "find", attachments={"image": ("q.png", png())})
+        await sim.slash(secret, alex, "find", attachments={"image": ("q.png", png_file())})
 
 
-async def test_a_thread_started_from_a_message_has_its_id(bot: Bot, sim: Simulator, channel: Channel, steve: Member) -> None:
-    posted = await sim.post(channel, steve, "my map", files=[("a.png", png())])
+async def test_a_thread_started_from_a_message_has_its_id(
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
+) -> None:
+    posted = await sim.post(channel, steve, "my map", files=[("a.png", png_file())])
     await bot.next("message")
     talk = await sim.add_thread(channel, "about it", owner=steve, message=posted)
     thread = await bot.next("thread_create")

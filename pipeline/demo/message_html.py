@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-from infra.sandbox.simulator.client import Answer
+from infra.sandbox.simulator.client import VisibleAnswer
 from infra.sandbox.simulator.model import Message
-from pipeline.cli.paths import data_uri
+from pipeline.cli.paths import to_data_uri
 
-Names = Mapping[str, str]
+ChannelNames = Mapping[str, str]
 
 
-def message_html(seen: Answer | Message, channels: Names) -> str:
+def render_message(seen: VisibleAnswer | Message, channels: ChannelNames) -> str:
     """A message with its text, embeds and buttons, as Discord's client shows it. `channels` are names by id."""
-    attached = seen.attachments if isinstance(seen, Answer) else [(each.filename, each.data) for each in seen.attachments]
-    files = {name: data_uri(data, "webp") for name, data in attached}
+    attached = seen.attachments if isinstance(seen, VisibleAnswer) else [(each.filename, each.data) for each in seen.attachments]
+    files = {name: to_data_uri(data, "webp") for name, data in attached}
     text = f"<p>{_markdown(seen.content, channels)}</p>" if seen.content else ""
     return text + "".join(_embed(embed, files, channels) for embed in seen.embeds) + _buttons(seen.components)
 
@@ -33,7 +33,7 @@ def _buttons(rows: Sequence[dict[str, Any]]) -> str:
     return shown
 
 
-def _embed(embed: dict[str, Any], files: dict[str, str], channels: Names) -> str:
+def _embed(embed: dict[str, Any], files: dict[str, str], channels: ChannelNames) -> str:
     title = escape(str(embed.get("title", "")))
     if url := embed.get("url"):
         title = f'<a href="{escape(str(url))}">{title}</a>'
@@ -57,7 +57,7 @@ def _image(picture: dict[str, Any] | None, files: dict[str, str], kind: str) -> 
     return f'<img class="{kind}" alt="the archived picture" src="{files[name]}">' if name in files else ""
 
 
-def _markdown(text: str, channels: Names) -> str:
+def _markdown(text: str, channels: ChannelNames) -> str:
     """The little of Discord's markup that the bot uses: bold, small, links, channels, and timestamps."""
     shown = escape(text)
     shown = re.sub(r"\[([^\]]+)\]\((https?://[^\s)]+)\)", r'<a href="\2">\1</a>', shown)
