@@ -135,7 +135,7 @@ async def _alert(stage: SceneContext) -> list[DemoScene]:
 async def _forget(stage: SceneContext) -> DemoScene:
     discord = stage.scenery.discord
     asked = await discord.slash(stage.channel(), stage.member(FORGETFUL_MEMBER), "forget me")
-    await stage.press(await discord.answer(asked, timeout=DEMO_TIMEOUT_S), "Yes, forget all of it", FORGETFUL_MEMBER)
+    await stage.press(await discord.answer(asked, timeout=DEMO_TIMEOUT_S), "Yes, delete everything", FORGETFUL_MEMBER)
     await stage.wait_for(ImageRemoved, len(FORGOTTEN_SEEDS))
     picture = encode_png(draw_piece(FORGOTTEN_SEEDS[0]))
     answer = await stage.find(picture)

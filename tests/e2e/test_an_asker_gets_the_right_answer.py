@@ -147,9 +147,9 @@ async def test_another_guilds_image_never_appears(world: World) -> None:
 @pytest.mark.parametrize(
     ("picture", "sentence"),
     [
-        (art_png(1)[: len(art_png(1)) // 2], "The picture is damaged and cannot be read."),
-        (b"no picture at all", "The file is not a PNG, JPEG, WebP, GIF or BMP picture."),
-        (b"", "The file is empty."),
+        (art_png(1)[: len(art_png(1)) // 2], "That picture is damaged. I can't read it."),
+        (b"no picture at all", "That file isn't a PNG, JPEG, WebP, GIF or BMP picture."),
+        (b"", "That file is empty."),
     ],
     ids=["truncated", "text", "empty"],
 )

@@ -293,11 +293,11 @@ async def test_its_message_shows_progress_rate_and_the_time_left(
         text = await wait_for_text(discord, interaction, words=counted(100, 100))
         assert "▰▱" in text
         assert "41%" in text
-        assert "messages a second, about" in text
+        assert "messages per second, about" in text
         held.released.set()
         text = await wait_for_text(discord, interaction, words=finished(old))
         assert "▰ 100%" in text
-        assert "messages a second" not in text
+        assert "messages per second" not in text
 
 
 async def test_it_goes_on_in_a_fresh_message_when_the_token_is_about_to_expire(
@@ -317,7 +317,7 @@ async def test_it_goes_on_in_a_fresh_message_when_the_token_is_about_to_expire(
         )
         assert fresh.author.bot
         assert counted(100, 100) in message_text(fresh)
-        assert fresh.jump_url in await wait_for_text(discord, interaction, words="It goes on in this message")
+        assert fresh.jump_url in await wait_for_text(discord, interaction, words="See this message for the progress")
         assert labels(await simulator.answer(interaction)) == []
         pressed = await simulator.press(fresh, mia, label="Pause")
         await wait_for_text(discord, pressed, words=paused(discord.gallery))

@@ -54,7 +54,7 @@ QUESTIONS: dict[str, tuple[int, Callable[[Image.Image], bytes], str]] = {
     "a screenshot in the game": (NIGHT, lambda image: encode_jpeg(take_screenshot(image, rng(), 2).image, 90), "matching points"),
     "a phone photo of a monitor": (GLASS, lambda image: encode_jpeg(take_photo(image, rng(), 2).image, 70), "matching points"),
     "a crop": (18, lambda image: encode_png(image.crop((image.width // 4, image.height // 4, image.width, image.height))), ""),
-    "one panel": (GLASS, lambda image: encode_png(panel(image, 2, 3)), "Row 2, column 3 of 3x2 maps"),
+    "one panel": (GLASS, lambda image: encode_png(panel(image, 2, 3)), "row 2, column 3 of 3x2 maps"),
     "the original art": (12, lambda image: encode_jpeg(draw_original(12), 80), ""),
     "turned": (NIGHT, lambda image: encode_png(image.transpose(Image.Transpose.ROTATE_270)), "turned by 90 degrees"),
     "mirrored": (NIGHT, lambda image: encode_png(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), "mirrored"),

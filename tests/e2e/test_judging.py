@@ -70,7 +70,7 @@ async def test_several_people_judge_the_same_answer_each_for_themselves(server: 
     await vote(server, answer, discord.alex, YES)
     await vote(server, answer, discord.steve, NO)
     thanks = await vote(server, answer, noor, NO, locale="de")
-    assert thanks == "Notiert: Das ist es nicht. Danke! Drück „Das ist es“, wenn du deine Meinung änderst."
+    assert thanks == "Danke! Du hast gesagt: Das ist es nicht. Wenn du deine Meinung änderst, drück „Das ist es“."
     await vote(server, answer, noor, YES)
     expected = {str(discord.alex.id): True, str(discord.steve.id): False, str(noor.id): True}
     assert verdicts(await server.log.facts(SearchJudged)) == expected

@@ -214,7 +214,7 @@ async def test_the_asker_sees_in_private_how_it_is_known_while_the_question_is_k
     for name in await query_blobs.list_untouched_since(0):
         await query_blobs.delete(name)
     late = await press(server, answer, "Why this match?")
-    assert (late.attachments, read_lines(late)[-1].startswith("There is no picture to show for it")) == ([], True)
+    assert (late.attachments, read_lines(late)[-1].startswith("There's no picture for this.")) == ([], True)
 
 
 @shared_world

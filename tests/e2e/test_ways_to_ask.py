@@ -201,15 +201,15 @@ async def test_who_waits_is_told_at_what_the_search_is(discord: Discord, tmp_pat
 async def test_a_german_client_is_answered_in_german_where_nobody_else_reads_it(own_archive: World) -> None:
     private = await own_archive.discord.simulator.answer(await find(own_archive, art_png(1), locale="de"), embedded=True)
     assert read_headline(private) == "Gefunden: zuerst gepostet von Steve"
-    assert re.fullmatch(r"Zu \*\*\d+%\*\* sicher, ein Treffer", read_lines(private)[0])
-    buttons = ["Das ist es", "Das ist es nicht", "Woher weißt du das?", "Zum Post"]
+    assert re.fullmatch(r"Treffer: \*\*\d+\u00a0%\*\*", read_lines(private)[0])
+    buttons = ["Zum Beitrag", "Das ist es", "Das ist es nicht", "Warum dieser Treffer?"]
     assert [button.label for button in private.buttons.values()] == buttons
     visible = await own_archive.discord.simulator.answer(
         await find(own_archive, art_png(1), locale="de", private=False), embedded=True
     )
     assert read_headline(visible) == "Found it: first posted by Steve"
     nothing = await own_archive.discord.simulator.answer(await find(own_archive, locale="de"), embedded=True)
-    assert read_lines(nothing) == ["Nichts, was du auf diesem Server lesen kannst, sieht aus wie dieses Bild."]
+    assert read_lines(nothing) == ["Ich habe dieses Bild in keinem Kanal gefunden, den du hier sehen kannst."]
     await settings(own_archive.discord, language="de")
     for locale, headline_for_all in (("en-US", "Kein Treffer"), ("de", "Kein Treffer")):
         answer = await own_archive.discord.simulator.answer(await find(own_archive, locale=locale, private=False), embedded=True)
@@ -226,7 +226,7 @@ async def test_who_asks_too_much_is_told_politely_when_to_ask_again(own_archive:
     assert refusal.ephemeral
     assert 0 < int(told[1]) - datetime.now(UTC).timestamp() <= 31
     german = await own_archive.discord.simulator.answer(await find(own_archive, locale="de"))
-    assert re.fullmatch(r"Das waren viele Fragen in kurzer Zeit\. Bitte frag <t:\d+:R> noch einmal\.", german.content)
+    assert re.fullmatch(r"Das waren viele Suchen in kurzer Zeit\. Bitte versuch es <t:\d+:R> noch einmal\.", german.content)
     steves = await own_archive.discord.ask(art_png(1), member=own_archive.discord.steve)
     assert read_link(await own_archive.discord.simulator.answer(steves, embedded=True)) == originals(own_archive)[0]
 
@@ -238,7 +238,7 @@ async def test_three_searches_at_once_are_answered_and_a_fourth_has_to_wait(disc
         asked = await asyncio.gather(*(find(world, copy(seed)) for seed in range(1, 4)))
         await world.log.wait_for(SearchEmbedded, 3)
         fourth = await discord.simulator.answer(await find(world))
-        assert fourth.content.startswith("That was a lot of questions")
+        assert fourth.content.startswith("That's a lot of searches")
     async with mapseek_beside(discord, tmp_path) as world:
         answers = [await discord.simulator.answer(each, embedded=True) for each in asked]
         assert [read_link(answer) for answer in answers] == [post.jump_url for post in posts]

@@ -44,7 +44,9 @@ async def read_history_page(channel: Any, after: int) -> list[disnake.Message]:
     if not bot_may_read(channel):
         raise UnreadableHistory
     try:
-        page = [message async for message in channel.history(limit=MESSAGES_PER_PAGE, after=disnake.Object(after), oldest_first=True)]
+        page = [
+            message async for message in channel.history(limit=MESSAGES_PER_PAGE, after=disnake.Object(after), oldest_first=True)
+        ]
     except disnake.Forbidden as error:
         raise UnreadableHistory from error
     if not bot_may_read(channel):
