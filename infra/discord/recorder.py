@@ -63,7 +63,7 @@ class Recorder:
         """Record a post, if there is still room."""
         if self._is_full:
             log.error("posted image lost: too many wait for the log", waiting=self._queue.qsize())
-            self._lose(fact)
+            self._report_lost(fact)
         else:
             self._queue.put_nowait(_Work(origin, fact=fact))
 
@@ -118,13 +118,13 @@ class Recorder:
         return self._queue.qsize() >= self._backlog
 
     async def _work(self, work: _Work, origin: Origin) -> None:
-        facts = [work.fact] if work.fact is not None else await self._found(work.find) if work.find is not None else []
+        facts = [work.fact] if work.fact is not None else await self._look_up(work.find) if work.find is not None else []
         for fact in facts:
             await self._record(fact, origin)
 
-    async def _found(self, find: FindFacts) -> Sequence[Fact]:
+    async def _look_up(self, find: FindFacts) -> Sequence[Fact]:
         try:
-            return await self._insist(find)
+            return await self._retry_while_unavailable(find)
         except Exception:
             log.exception("removal lost: what it is about could not be found")
             self._on_lost()
@@ -135,26 +135,26 @@ class Recorder:
             return await self._journal.record(fact, origin)
 
         try:
-            recorded = await self._insist(record)
+            recorded = await self._retry_while_unavailable(record)
         except Exception:
             log.exception("fact lost: it could not be recorded", fact=fact.type_name(), key=fact.key)
-            self._lose(fact)
+            self._report_lost(fact)
         else:
             log.info("recorded" if recorded else "recorded before", fact=fact.type_name(), key=fact.key)
 
-    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_while_unavailable(self, work: Callable[[], Awaitable[T]]) -> T:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_exponential(multiplier=self._first_wait, max=10) + wait_random(max=self._first_wait),
-            before_sleep=self._warn_once,
+            before_sleep=self._warn_first,
         )
         return await retrying(work)
 
-    def _lose(self, fact: Fact) -> None:
+    def _report_lost(self, fact: Fact) -> None:
         self._on_lost()
         self._on_lost_fact(fact)
 
-    def _warn_once(self, state: RetryCallState) -> None:
+    def _warn_first(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:
             error = state.outcome.exception() if state.outcome else None
             log.warning("the log is unreachable: posted images wait", error=str(error), waiting=self._queue.qsize() + 1)

@@ -66,29 +66,37 @@ def build_piece_rows(answer: AnswerPage, piece: Piece) -> list[MessageActionRow]
 
     Everything is in one row where there is no other piece and no other post.
     """
-    several = len(piece.posts) > 1
-    going: list[Button[None]] = []
+    has_more_posts = len(piece.posts) > 1
+    link_buttons: list[Button[None]] = []
     link = web_link(piece.first)
     if link is not None:
-        going.append(Button(label=localize(answer.locale, "answers-button-go-first" if several else "answers-button-go"), url=link))
-    turning = _turning(answer, answer.number, answer.pieces - 1, lambda number: _browse(answer, "piece", number, 0))
-    if several:
+        link_buttons.append(
+            Button(label=localize(answer.locale, "answers-button-go-first" if has_more_posts else "answers-button-go"), url=link)
+        )
+    paging_buttons = _paging_buttons(
+        answer, answer.number, answer.pieces - 1, lambda number: _browse_id(answer, "piece", number, 0)
+    )
+    if has_more_posts:
         label = localize(answer.locale, "answers-button-posts", count=len(piece.posts))
-        turning.append(Button(label=label, custom_id=_browse(answer, "posts", answer.number, 0)))
-    deciding = [_vote(answer, piece.best, right=True), _vote(answer, piece.best, right=False)]
+        paging_buttons.append(Button(label=label, custom_id=_browse_id(answer, "posts", answer.number, 0)))
+    vote_buttons = [_vote_button(answer, piece.best, right=True), _vote_button(answer, piece.best, right=False)]
     if piece.best.evidence is not None:
         label = localize(answer.locale, "answers-button-why")
-        deciding.append(Button(label=label, custom_id=_browse(answer, "why", answer.number, 0)))
-    rows = [[*going, *turning], deciding] if turning else [[*going, *deciding]]
+        vote_buttons.append(Button(label=label, custom_id=_browse_id(answer, "why", answer.number, 0)))
+    rows = [[*link_buttons, *paging_buttons], vote_buttons] if paging_buttons else [[*link_buttons, *vote_buttons]]
     return [ActionRow(*buttons) for buttons in rows]
 
 
 def build_posts_rows(answer: AnswerPage, piece: Piece) -> list[MessageActionRow]:
     """Under a page of a piece's posts: the pages before and after it, and the way back."""
     last = last_page_number(piece)
-    turning = _turning(answer, min(answer.page, last), last, lambda page: _browse(answer, "posts", answer.number, page))
-    back = Button[None](label=localize(answer.locale, "answers-button-back"), custom_id=_browse(answer, "piece", answer.number, 0))
-    return [ActionRow(*turning, back)]
+    paging_buttons = _paging_buttons(
+        answer, min(answer.page, last), last, lambda page: _browse_id(answer, "posts", answer.number, page)
+    )
+    back = Button[None](
+        label=localize(answer.locale, "answers-button-back"), custom_id=_browse_id(answer, "piece", answer.number, 0)
+    )
+    return [ActionRow(*paging_buttons, back)]
 
 
 def build_no_match_row(answer: AnswerPage) -> MessageActionRow:
@@ -97,7 +105,7 @@ def build_no_match_row(answer: AnswerPage) -> MessageActionRow:
     return ActionRow(Button(label=label, style=disnake.ButtonStyle.primary, custom_id=build_custom_id(ALERT, answer.search_id)))
 
 
-def _turning(answer: AnswerPage, current: int, last: int, target: Callable[[int], str]) -> list[Button[None]]:
+def _paging_buttons(answer: AnswerPage, current: int, last: int, target: Callable[[int], str]) -> list[Button[None]]:
     """To the page before and the page after, from 0 to `last`; none where there is one page.
 
     At an end the button is disabled and names the page that is shown, since no two buttons of a message may have one id.
@@ -111,11 +119,11 @@ def _turning(answer: AnswerPage, current: int, last: int, target: Callable[[int]
     ]
 
 
-def _browse(answer: AnswerPage, view: str, piece: int, page: int) -> str:
+def _browse_id(answer: AnswerPage, view: str, piece: int, page: int) -> str:
     return build_custom_id(BROWSE, answer.search_id, answer.asker_id, view, str(piece), str(page))
 
 
-def _vote(answer: AnswerPage, post: FoundPost, *, right: bool) -> Button[None]:
+def _vote_button(answer: AnswerPage, post: FoundPost, *, right: bool) -> Button[None]:
     return Button(
         label=localize(answer.locale, "answers-button-right" if right else "answers-button-wrong"),
         style=disnake.ButtonStyle.success if right else disnake.ButtonStyle.secondary,

@@ -48,9 +48,9 @@ def format_reason(locale: str, evidence: Evidence) -> str:
     """What speaks for a match: `Same picture, seen at an angle: 143 matching points. Shows row 2, column 3 of 4x3 maps.`"""
     if evidence.by == "vector":
         return localize(locale, "reasons-vector")
-    sentences = [_likeness_sentence(locale, evidence)]
+    sentences = [_match_sentence(locale, evidence)]
     if evidence.panel is not None:
-        sentences.append(_panel(locale, evidence.panel))
+        sentences.append(_panel_sentence(locale, evidence.panel))
     elif evidence.shown < PARTIAL_BELOW:
         sentences.append(localize(locale, "reasons-part", percent=to_percent(evidence.shown)))
     return " ".join(sentences)
@@ -67,7 +67,7 @@ def to_percent(share: float) -> int:
     return int(max(share, 0.0) * 100 + 1e-6)
 
 
-def _likeness_sentence(locale: str, evidence: Evidence) -> str:
+def _match_sentence(locale: str, evidence: Evidence) -> str:
     manner = ("both" if evidence.turn else "mirrored") if evidence.mirrored else "turned" if evidence.turn else "plain"
     exact = (evidence.agreement or 0.0) >= EXACT_COPY_AGREEMENT
     if evidence.by == "hash" and manner == "plain" and not evidence.angle:
@@ -83,7 +83,7 @@ def _likeness_sentence(locale: str, evidence: Evidence) -> str:
     )
 
 
-def _panel(locale: str, panel: Panel) -> str:
+def _panel_sentence(locale: str, panel: Panel) -> str:
     return localize(
         locale,
         "reasons-panel",
@@ -120,9 +120,9 @@ class MessageView:
 def render_answer(answer: AnswerPage) -> MessageView:
     """An answer as a message. It is the same for the asker, for another who pressed a button, and for one who is told again."""
     if answer.piece is None:
-        return _nothing_view(answer)
+        return _render_no_match(answer)
     if answer.view == "why":
-        return _why_view(answer, answer.piece)
+        return _render_why(answer, answer.piece)
     if answer.view == "posts":
         view = MessageView([_posts_embed(answer, answer.piece)], components=build_posts_rows(answer, answer.piece))
     else:
@@ -147,9 +147,9 @@ def to_plain_text(text: str, longest: int = MAX_NAME_LENGTH) -> str:
     return disnake.utils.escape_mentions(disnake.utils.escape_markdown(shorten(text, longest), ignore_links=False))
 
 
-def _nothing_view(answer: AnswerPage) -> MessageView:
+def _render_no_match(answer: AnswerPage) -> MessageView:
     if answer.verdict == "error":
-        description = _problem(answer.locale, answer.problem)
+        description = _problem_text(answer.locale, answer.problem)
         title = localize(answer.locale, "answers-error")
         return MessageView([disnake.Embed(title=title, description=description, colour=VERDICT_COLOURS["error"])])
     by_image = answer.by == "image"
@@ -162,7 +162,7 @@ def _nothing_view(answer: AnswerPage) -> MessageView:
     return MessageView([embed], components=[build_no_match_row(answer)] if by_image else [])
 
 
-def _problem(locale: str, problem: SearchRejected | None) -> str:
+def _problem_text(locale: str, problem: SearchRejected | None) -> str:
     """Why there is no answer. Only of what is our own mistake is the English reason shown: it names a reference for the owner."""
     if problem is None:
         return localize(locale, "answers-too-old")
@@ -172,19 +172,24 @@ def _problem(locale: str, problem: SearchRejected | None) -> str:
 
 def _piece_embed(answer: AnswerPage, piece: Piece) -> disnake.Embed:
     locale, first, best = answer.locale, piece.first, piece.best
-    lines = _likeness(answer, best)
-    several = len(piece.posts) > 1
+    lines = _likeness_lines(answer, best)
+    has_more_posts = len(piece.posts) > 1
     lines.append(
-        localize(locale, "answers-first-post" if several else "answers-only-post", **_post(first), ago=_moment(first, "R"))
+        localize(
+            locale,
+            "answers-first-post" if has_more_posts else "answers-only-post",
+            **_post_values(first),
+            ago=_format_moment(first, "R"),
+        )
     )
     if best.image_id != first.image_id:
-        lines.append(localize(locale, "answers-best-post", **_post(best), link=_link(locale, best)))
-    if several:
+        lines.append(localize(locale, "answers-best-post", **_post_values(best), link=_format_link(locale, best)))
+    if has_more_posts:
         lines.append(localize(locale, "answers-again", count=len(piece.posts) - 1))
     lines.append(localize(locale, "answers-file", filename=to_plain_text(best.document["metadata"]["filename"])))
     embed = disnake.Embed(
         title=localize(
-            locale, _headline(answer), author=to_plain_text(first.document["metadata"]["user_name"], MAX_NAME_LENGTH_IN_TITLE)
+            locale, _headline_key(answer), author=to_plain_text(first.document["metadata"]["user_name"], MAX_NAME_LENGTH_IN_TITLE)
         ),
         url=web_link(first),
         description="\n".join(lines),
@@ -194,7 +199,7 @@ def _piece_embed(answer: AnswerPage, piece: Piece) -> disnake.Embed:
     return _set_footer(embed, answer, position)
 
 
-def _headline(answer: AnswerPage) -> str:
+def _headline_key(answer: AnswerPage) -> str:
     if answer.number > 0:
         return "answers-further"
     if answer.by == "text":
@@ -202,23 +207,23 @@ def _headline(answer: AnswerPage) -> str:
     return "answers-match" if answer.verdict == "match" else "answers-possible"
 
 
-def _likeness(answer: AnswerPage, best: FoundPost) -> list[str]:
+def _likeness_lines(answer: AnswerPage, best: FoundPost) -> list[str]:
     """How like the question it is, or how sure that it is what was asked for, and then why."""
-    unmeasured = best.score is None
+    is_unmeasured = best.score is None
     if answer.by == "text":
-        name = "answers-unmeasured-words" if unmeasured else "answers-similar-words"
+        name = "answers-unmeasured-words" if is_unmeasured else "answers-similar-words"
     elif best.evidence is not None:
         name = "answers-sure"
     else:
-        name = "answers-unmeasured" if unmeasured else "answers-similar"
+        name = "answers-unmeasured" if is_unmeasured else "answers-similar"
     likeness = localize(answer.locale, name, percent=to_percent(best.score or 0.0), verdict=answer.piece_verdict)
     return [likeness] if best.evidence is None else [likeness, format_reason(answer.locale, best.evidence)]
 
 
-def _why_view(answer: AnswerPage, piece: Piece) -> MessageView:
+def _render_why(answer: AnswerPage, piece: Piece) -> MessageView:
     """Why the best post was found, for the one who asks that: a message of its own, without buttons."""
     locale, best = answer.locale, piece.best
-    lines = _likeness(answer, best)
+    lines = _likeness_lines(answer, best)
     if answer.explanation is None:
         lines.append(localize(locale, "answers-why-undrawn"))
     embed = disnake.Embed(
@@ -240,7 +245,10 @@ def _why_view(answer: AnswerPage, piece: Piece) -> MessageView:
 def _posts_embed(answer: AnswerPage, piece: Piece) -> disnake.Embed:
     locale, page, last = answer.locale, min(answer.page, last_page_number(piece)), last_page_number(piece)
     shown = piece.posts[page * POSTS_PER_PAGE : (page + 1) * POSTS_PER_PAGE]
-    lines = [localize(locale, "answers-post", **_post(post, MAX_NAME_LENGTH_IN_LIST), link=_link(locale, post)) for post in shown]
+    lines = [
+        localize(locale, "answers-post", **_post_values(post, MAX_NAME_LENGTH_IN_LIST), link=_format_link(locale, post))
+        for post in shown
+    ]
     embed = disnake.Embed(
         title=localize(locale, "answers-posts", count=len(piece.posts)),
         description="\n".join(f"**{page * POSTS_PER_PAGE + rank}.** {line}" for rank, line in enumerate(lines, start=1)),
@@ -255,20 +263,20 @@ def _set_footer(embed: disnake.Embed, answer: AnswerPage, position: str | None =
     return embed.set_footer(text=text) if text else embed
 
 
-def _post(post: FoundPost, longest: int = MAX_NAME_LENGTH) -> dict[str, str]:
+def _post_values(post: FoundPost, longest: int = MAX_NAME_LENGTH) -> dict[str, str]:
     """Who posted, when and where."""
     metadata = post.document["metadata"]
     return {
         "author": to_plain_text(metadata["user_name"], longest),
-        "date": _moment(post, "D"),
+        "date": _format_moment(post, "D"),
         "channel": f"<#{metadata['channel_id']}>",
     }
 
 
-def _moment(post: FoundPost, style: disnake.utils.TimestampStyle) -> str:
+def _format_moment(post: FoundPost, style: disnake.utils.TimestampStyle) -> str:
     return disnake.utils.format_dt(datetime.fromisoformat(post.document["metadata"]["upload_timestamp"]), style)
 
 
-def _link(locale: str, post: FoundPost) -> str:
+def _format_link(locale: str, post: FoundPost) -> str:
     text, url = localize(locale, "answers-go-to-message"), web_link(post)
     return f"[{text}]({url})" if url else text

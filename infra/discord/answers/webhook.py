@@ -44,7 +44,7 @@ class WebhookAnswers:
     def __init__(self, budget: RequestBudget | None = None, *, timeout: float = 15) -> None:
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=timeout),
-            raise_for_status=_leave_waiting_to_us,
+            raise_for_status=_raise_retryable,
             trace_configs=[] if budget is None else [build_trace_config(budget)],
         )
 
@@ -59,9 +59,9 @@ class WebhookAnswers:
 
     async def edit(self, application_id: str, token: str, answer: AnswerPage, *, message_id: str | None = None) -> None:
         view = render_answer(answer)
-        with _delivering():
+        with _translate_errors():
             await self._webhook(application_id, token).edit_message(
-                _number(message_id),
+                _to_message_id(message_id),
                 content=None,  # at what the search was
                 embeds=view.embeds,
                 files=[
@@ -77,9 +77,9 @@ class WebhookAnswers:
         self, application_id: str, token: str, step: SearchStep, locale: str, *, message_id: str | None = None
     ) -> None:
         """Set the content alone: should it come after the answer, the answer stays."""
-        with _delivering():
+        with _translate_errors():
             await self._webhook(application_id, token).edit_message(
-                _number(message_id),
+                _to_message_id(message_id),
                 content=localize(locale, f"answers-step-{step}"),
                 allowed_mentions=disnake.AllowedMentions.none(),
             )
@@ -88,12 +88,12 @@ class WebhookAnswers:
         return Webhook.partial(int(application_id), token, session=self._session)
 
 
-def _number(message_id: str | None) -> int:
+def _to_message_id(message_id: str | None) -> int:
     return ORIGINAL_RESPONSE if message_id is None else int(message_id)
 
 
 @contextmanager
-def _delivering() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """What goes wrong with Discord, in our own words."""
     try:
         with own_webhook_adapter():
@@ -106,14 +106,14 @@ def _delivering() -> Iterator[None]:
         raise Retry(f"Discord did not take the answer: {type(error).__name__}") from error
 
 
-async def _leave_waiting_to_us(response: aiohttp.ClientResponse) -> None:
+async def _raise_retryable(response: aiohttp.ClientResponse) -> None:
     """Raise before disnake sees what may work later: it would sleep and try again, for minutes where a rate limit says so."""
     if response.status == 429 or response.status >= 500:
         response.close()
-        raise Retry(f"Discord answered {response.status}", after=_seconds(response.headers.get("Retry-After")))
+        raise Retry(f"Discord answered {response.status}", after=_parse_seconds(response.headers.get("Retry-After")))
 
 
-def _seconds(header: str | None) -> float | None:
+def _parse_seconds(header: str | None) -> float | None:
     """A number of seconds, as Discord gives it; the HTTP date that a proxy may give instead is left aside."""
     try:
         return float(header) if header else None

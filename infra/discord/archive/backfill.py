@@ -74,13 +74,13 @@ class HistoryReader(Protocol):
 class BackfillRunner:
     """Works on one back-fill at a time; what is stored under its key is the truth, and others may pause or cancel it there."""
 
-    def __init__(self, state: StateStore, past: HistoryReader, recorder: Recorder, *, first_wait_s: float = 1.0) -> None:
+    def __init__(self, state: StateStore, reader: HistoryReader, recorder: Recorder, *, first_wait_s: float = 1.0) -> None:
         self._state = state
-        self._past = past
+        self._reader = reader
         self._recorder = recorder
         self._first_wait = first_wait_s
 
-    async def run(self, key: str, backfill: Backfill, shown: ProgressCallback) -> Backfill:
+    async def run(self, key: str, backfill: Backfill, on_progress: ProgressCallback) -> Backfill:
         """Go on until it is finished, paused or cancelled, through any outage of Discord or the log; returns it as it is then."""
         while backfill.state == "running":
             retrying = AsyncRetrying(
@@ -89,13 +89,13 @@ class BackfillRunner:
                 before_sleep=lambda state: log.warning("back-fill waits", error=str(state.outcome and state.outcome.exception())),
             )
             backfill = await retrying(self._step, key, backfill)
-            await shown(backfill)
+            await on_progress(backfill)
         return backfill
 
     async def _step(self, key: str, backfill: Backfill) -> Backfill:
         started, source = time.monotonic(), backfill.sources[backfill.done]
         try:
-            page = await self._past.page(source, int(backfill.position), int(backfill.until))
+            page = await self._reader.page(source, int(backfill.position), int(backfill.until))
         except UnreadableHistory:
             log.warning("back-fill leaves out history that the bot may not read", channel=source)
             page, unreadable = HistoryPage(0, None, (), more=False), (*backfill.unreadable, source)
@@ -105,23 +105,23 @@ class BackfillRunner:
                 self._recorder.add(post, Origin(correlation_id=f"message-{post.message_id}"))
         await self._recorder.wait_recorded()
         changes = {
-            **_moved(backfill, page),
+            **_next_position(backfill, page),
             "messages": backfill.messages + page.messages,
             "images": backfill.images + len(page.posts),
             "unreadable": unreadable,
             "worked_s": backfill.worked_s + time.monotonic() - started,
         }
-        return await update_document(self._state, key, Backfill, lambda stored: _merged(stored or backfill, changes))
+        return await update_document(self._state, key, Backfill, lambda stored: _merge_changes(stored or backfill, changes))
 
 
-def _moved(backfill: Backfill, page: HistoryPage) -> dict[str, Any]:
+def _next_position(backfill: Backfill, page: HistoryPage) -> dict[str, Any]:
     """Where the next page begins."""
     if page.more and page.last is not None:
         return {"position": str(page.last)}
     return {"position": backfill.since, "done": backfill.done + 1}
 
 
-def _merged(stored: Backfill, changes: dict[str, Any]) -> Backfill:
+def _merge_changes(stored: Backfill, changes: dict[str, Any]) -> Backfill:
     """What was found, on top of what was decided meanwhile: a back-fill that was cancelled does not finish."""
     merged = stored.model_copy(update=changes)
     if merged.state in ("running", "paused") and merged.done >= len(merged.sources):
@@ -152,7 +152,7 @@ class GuildHistory:
     def __init__(self, bot: commands.InteractionBot, intake: Intake) -> None:
         self._bot = bot
         self._intake = intake
-        self._archived: dict[str, Any] = {}
+        self._archived_threads: dict[str, Any] = {}
 
     async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
         """The messages after an id and up to another; a channel that is gone has none. Raises Unreadable, Retry."""
@@ -171,9 +171,9 @@ class GuildHistory:
 
     async def _channel(self, channel_id: str) -> Any:
         """A channel or thread; archived threads are not known to the client, so they are asked for once."""
-        known = self._bot.get_channel(int(channel_id)) or self._archived.get(channel_id)
+        known = self._bot.get_channel(int(channel_id)) or self._archived_threads.get(channel_id)
         if known is None:
-            known = self._archived[channel_id] = await self._bot.fetch_channel(int(channel_id))
+            known = self._archived_threads[channel_id] = await self._bot.fetch_channel(int(channel_id))
         return known
 
 
@@ -188,7 +188,7 @@ class Backfills:
         self._bot = bot
         self._services = services
         self._state = services.ports.state
-        self._engine = BackfillRunner(services.ports.state, GuildHistory(bot, Intake(bot, services)), services.recorder)
+        self._runner = BackfillRunner(services.ports.state, GuildHistory(bot, Intake(bot, services)), services.recorder)
         self._notices = BackfillMessages(bot, services)
         self._tasks: dict[ChannelPlace, asyncio.Task[None]] = {}
         self._showing: dict[ChannelPlace, asyncio.Task[None]] = {}
@@ -197,12 +197,12 @@ class Backfills:
     async def begin(self, guild_id: str, backfill: Backfill) -> None:
         """Store a back-fill and work on it. Raises AlreadyActive, Unavailable."""
 
-        def unless_active(stored: Backfill | None) -> Backfill:
+        def replace_inactive(stored: Backfill | None) -> Backfill:
             if stored is not None and stored.state in ACTIVE_STATES:
                 raise AlreadyActive
             return backfill
 
-        await update_document(self._state, backfill_key(guild_id, backfill.channel_id), Backfill, unless_active)
+        await update_document(self._state, backfill_key(guild_id, backfill.channel_id), Backfill, replace_inactive)
         self._start((guild_id, backfill.channel_id))
 
     async def apply_action(
@@ -273,7 +273,7 @@ class Backfills:
         backfill = await read_document(self._state, key, Backfill)
         if backfill is not None and backfill.state == "running":
             log.info("back-fill", channel=place[1], done=backfill.done, sources=len(backfill.sources))
-            backfill = await self._engine.run(key, backfill, partial(self._show, place))
+            backfill = await self._runner.run(key, backfill, partial(self._show, place))
             log.info("back-fill ended", channel=place[1], state=backfill.state, images=backfill.images)
 
     async def _show(self, place: ChannelPlace, backfill: Backfill) -> None:

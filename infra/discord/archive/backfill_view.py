@@ -22,7 +22,7 @@ from contracts.ports import Overview
 from contracts.state import Backfill, update_document
 from contracts.subjects import backfill_key
 from infra.discord.answers.buttons import BACKFILL, build_custom_id
-from infra.discord.answers.webhook import own_webhook_adapter
+from infra.discord.answers.webhook import ORIGINAL_RESPONSE, own_webhook_adapter
 from infra.discord.archive.history import TYPES_WITHOUT_MESSAGES, bot_may_read
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, is_watched_channel
 from infra.discord.services import Services
@@ -36,7 +36,6 @@ STATE_COLOURS = {"running": 0x4C7FFF, "paused": 0xE5E533, "cancelled": 0x707070,
 STATE_ACTIONS: dict[str, tuple[str, ...]] = {"running": ("pause", "cancel"), "paused": ("resume", "cancel")}
 BUTTON_STYLES = {"cancel": disnake.ButtonStyle.danger, "resume": disnake.ButtonStyle.success}
 
-ORIGINAL_RESPONSE = cast(int, "@original")
 HANDOVER_MARGIN = timedelta(minutes=1)
 """How long before the token's end the fresh message takes over."""
 
@@ -59,10 +58,10 @@ class BackfillProgress:
 def estimate_progress(backfill: Backfill) -> BackfillProgress:
     """What is done by the time that the past spans, every channel and thread counting the same."""
     if backfill.done >= len(backfill.sources):
-        return BackfillProgress(1.0, _rate(backfill), 0.0)
-    fraction = (backfill.done + _within(backfill)) / len(backfill.sources)
+        return BackfillProgress(1.0, _messages_per_second(backfill), 0.0)
+    fraction = (backfill.done + _source_fraction(backfill)) / len(backfill.sources)
     left = backfill.worked_s * (1 - fraction) / fraction if fraction > 0 and backfill.worked_s > 0 else None
-    return BackfillProgress(fraction, _rate(backfill), left)
+    return BackfillProgress(fraction, _messages_per_second(backfill), left)
 
 
 def render_cells(fraction: float, cells: int = BAR_CELLS) -> str:
@@ -76,14 +75,14 @@ def format_percent(locale: str, fraction: float) -> str:
     return localize(locale, "archive-percent", percent=round(fraction * 100))
 
 
-def _within(backfill: Backfill) -> float:
+def _source_fraction(backfill: Backfill) -> float:
     """How much of the present source is read. It begins where it was created, if that is later than the whole."""
     begin = max(int(backfill.since), int(backfill.sources[backfill.done]))
     span, read = int(backfill.until) - begin, int(backfill.position) - begin
     return min(1.0, max(0.0, read / span)) if span > 0 else 0.0
 
 
-def _rate(backfill: Backfill) -> float:
+def _messages_per_second(backfill: Backfill) -> float:
     return backfill.messages / backfill.worked_s if backfill.worked_s > 0 else 0.0
 
 
@@ -96,7 +95,7 @@ def render_backfill(backfill: Backfill) -> dict[str, Any]:
         localize(locale, "archive-backfill-counts", messages=backfill.messages, images=backfill.images),
     ]
     if backfill.state == "running":
-        lines.append(_pace(backfill))
+        lines.append(_pace_line(backfill))
     if backfill.unreadable:
         names = " ".join(f"<#{each}>" for each in backfill.unreadable[:10])
         lines.append(localize(locale, "archive-backfill-unreadable", count=len(backfill.unreadable), channels=names))
@@ -121,7 +120,7 @@ def format_time_span(locale: str, seconds: float) -> str:
     return localize(locale, "archive-duration", unit="seconds", count=max(1, round(seconds)))
 
 
-def _pace(backfill: Backfill) -> str:
+def _pace_line(backfill: Backfill) -> str:
     progress = estimate_progress(backfill)
     if progress.left_s is None:
         return localize(backfill.locale, "archive-backfill-beginning")
@@ -158,31 +157,31 @@ class BackfillMessages:
         now = self._services.ports.now()
         try:
             if backfill.notice is not None:
-                await self._edit(backfill)
+                await self._edit_message(backfill)
             elif backfill.token is not None and backfill.token_until is not None and now < backfill.token_until - HANDOVER_MARGIN:
-                await self._answer(backfill, render_backfill(backfill))
+                await self._edit_answer(backfill, render_backfill(backfill))
             elif backfill.channel_id not in self._silent:
                 await self._hand_over(guild_id, backfill)
         except SHOW_ERRORS as error:
             log.info("progress of a back-fill not shown", channel=backfill.channel_id, error=str(error))
 
     async def _hand_over(self, guild_id: str, backfill: Backfill) -> None:
-        message = await self._fresh(backfill)
+        message = await self._send_fresh(backfill)
         if message is None:
             self._silent.add(backfill.channel_id)
         else:
             notice = (str(message.channel.id), str(message.id))
 
-            def noted(stored: Backfill | None) -> Backfill:
+            def add_notice(stored: Backfill | None) -> Backfill:
                 return (stored or backfill).model_copy(update={"notice": notice, "token": None})
 
-            await update_document(self._services.ports.state, backfill_key(guild_id, backfill.channel_id), Backfill, noted)
+            await update_document(self._services.ports.state, backfill_key(guild_id, backfill.channel_id), Backfill, add_notice)
         if backfill.token is not None and backfill.token_until is not None and self._services.ports.now() < backfill.token_until:
-            await self._answer(
+            await self._edit_answer(
                 backfill, render_silent_backfill(backfill) if message is None else render_moved_backfill(backfill, message.jump_url)
             )
 
-    async def _fresh(self, backfill: Backfill) -> disnake.Message | None:
+    async def _send_fresh(self, backfill: Backfill) -> disnake.Message | None:
         """A message of the bot in the channel where the command was used; None where the bot may not write."""
         if backfill.asked_in is None:
             return None
@@ -193,14 +192,14 @@ class BackfillMessages:
             log.info("a back-fill goes on in silence", channel=backfill.channel_id, error=str(error))
             return None
 
-    async def _edit(self, backfill: Backfill) -> None:
+    async def _edit_message(self, backfill: Backfill) -> None:
         channel_id, message_id = backfill.notice or ("0", "0")
         channel = self._bot.get_partial_messageable(
             int(channel_id), type=disnake.ChannelType.text
         )  # any type with messages will do
         await channel.get_partial_message(int(message_id)).edit(**render_backfill(backfill), allowed_mentions=NO_MENTIONS)
 
-    async def _answer(self, backfill: Backfill, view: dict[str, Any]) -> None:
+    async def _edit_answer(self, backfill: Backfill, view: dict[str, Any]) -> None:
         data: Any = {"id": backfill.application_id, "type": 3, "token": backfill.token}
         with own_webhook_adapter():
             await Webhook.from_state(data, state=self._bot._connection).edit_message(
@@ -223,10 +222,10 @@ async def render_archive_status(
     ]
     tried = [guild.get_channel_or_thread(int(channel)) for home, channel in services.marks.unreadable if home == str(guild.id)]
     unreadable = {str(each.id) for each in (*watched, *tried) if each is not None and not bot_may_read(each)}
-    embed = disnake.Embed(title=localize(locale, "archive-status-title"), description="\n".join(_summary(overview, locale)))
+    embed = disnake.Embed(title=localize(locale, "archive-status-title"), description="\n".join(_summary_lines(overview, locale)))
     fields = {
-        "archive-status-stages": _stages(overview, locale),
-        "archive-status-backfills": [_line(each, locale) for each in backfills],
+        "archive-status-stages": _backlog_lines(overview, locale),
+        "archive-status-backfills": [_backfill_line(each, locale) for each in backfills],
         "archive-status-unreadable": [f"<#{each}>" for each in sorted(unreadable)],
         "archive-status-channels": seen,
     }
@@ -247,14 +246,14 @@ def clip_lines(lines: Sequence[str], locale: str) -> str:
         shown.pop()
 
 
-def _summary(overview: Overview, locale: str) -> Iterable[str]:
+def _summary_lines(overview: Overview, locale: str) -> Iterable[str]:
     yield localize(locale, "archive-status-images", count=overview.images)
     yield localize(locale, "archive-status-stored", megabytes=round(overview.stored_bytes / 1e6, 1))
     failures = sum(lag.failures for lag in overview.backlogs)
     yield localize(locale, "archive-status-failures", count=failures)
 
 
-def _stages(overview: Overview, locale: str) -> list[str]:
+def _backlog_lines(overview: Overview, locale: str) -> list[str]:
     return [
         localize(locale, "archive-status-lag", stage=lag.stage, lane=lag.lane, pending=lag.pending, failures=lag.failures)
         for lag in sorted(overview.backlogs, key=lambda lag: (-lag.pending, -lag.failures))
@@ -262,7 +261,7 @@ def _stages(overview: Overview, locale: str) -> list[str]:
     ] or [localize(locale, "archive-status-idle")]
 
 
-def _line(backfill: Backfill, locale: str) -> str:
+def _backfill_line(backfill: Backfill, locale: str) -> str:
     fraction = estimate_progress(backfill).fraction
     state = localize(locale, f"archive-state-{backfill.state}")
     return f"<#{backfill.channel_id}> {render_cells(fraction, 10)} {format_percent(locale, fraction)} ({state})"

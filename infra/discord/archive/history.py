@@ -7,11 +7,11 @@ from typing import Any
 
 import disnake
 
+from infra.discord.ask.audience import CONNECT_PERMISSION, READ_PERMISSIONS
+
 MESSAGES_PER_PAGE = 100
 """Messages in one page, the most that Discord gives."""
 
-READ_PERMISSIONS = disnake.Permissions(view_channel=True, read_message_history=True)
-CONNECT_PERMISSION = disnake.Permissions(connect=True)
 TYPES_WITH_THREADS = (disnake.TextChannel, disnake.ForumChannel, disnake.MediaChannel)
 TYPES_WITHOUT_MESSAGES = (disnake.ForumChannel, disnake.MediaChannel, disnake.CategoryChannel)
 

@@ -46,7 +46,7 @@ class HighWaterMarks:
         self._saved_every_s = save_interval_s
         self._marks: dict[ChannelPlace, HighWaterMark] = {}
         self._open: set[ChannelPlace] = set()
-        self._heard: dict[ChannelPlace, int] = {}
+        self._live: dict[ChannelPlace, int] = {}
         self._lost: set[ChannelPlace] = set()
         self._unsaved: dict[ChannelPlace, None] = {}
         self._changed = asyncio.Event()
@@ -78,7 +78,7 @@ class HighWaterMarks:
     def set_all_incomplete(self) -> None:
         """A session begins: what was posted before it may be missing everywhere."""
         self._open.clear()
-        self._heard.clear()
+        self._live.clear()
 
     def is_complete(self, place: ChannelPlace) -> bool:
         """Whether nothing of the channel is missing."""
@@ -86,7 +86,7 @@ class HighWaterMarks:
 
     def advance_live(self, place: ChannelPlace, message_id: int) -> None:
         """A message that came by itself is recorded."""
-        self._heard[place] = max(message_id, self._heard.get(place, 0))
+        self._live[place] = max(message_id, self._live.get(place, 0))
         if place in self._open:
             self._advance(place, message_id)
 
@@ -104,7 +104,7 @@ class HighWaterMarks:
         """Nothing of the channel is missing any more, unless a post was lost: then it stays closed until it is read again."""
         if place not in self._lost:
             self._open.add(place)
-            self._advance(place, self._heard.get(place, 0))
+            self._advance(place, self._live.get(place, 0))
 
     def note_lost(self, fact: Fact) -> None:
         """A post could not be recorded: the mark of its channel stays before it."""
@@ -117,7 +117,7 @@ class HighWaterMarks:
         """The channel is gone."""
         self._marks.pop(place, None)
         self._open.discard(place)
-        self._heard.pop(place, None)
+        self._live.pop(place, None)
         self.unreadable.discard(place)
         self._save_soon(place)
 
@@ -184,9 +184,9 @@ class RecentDeletions:
 
     def filter_remaining(self, posts: Sequence[ImagePosted]) -> list[ImagePosted]:
         """The images that were not deleted meanwhile."""
-        return [post for post in posts if self._is_left(post)]
+        return [post for post in posts if self._remains(post)]
 
-    def _is_left(self, post: ImagePosted) -> bool:
+    def _remains(self, post: ImagePosted) -> bool:
         if post.channel_id in self._channels or post.audience_channel_id in self._channels:
             return False
         if post.message_id not in self._attached:

@@ -18,7 +18,7 @@ def build_deletion_removals(known: Sequence[ImagePosted], now: datetime) -> list
     if not known:
         return []
     post = known[0]
-    return [_requested(post.guild_id, f"deleted-{post.message_id}", "message", post.message_id, now)]
+    return [_build_removal(post.guild_id, f"deleted-{post.message_id}", "message", post.message_id, now)]
 
 
 def build_edit_removals(known: Sequence[ImagePosted], attached: Collection[str], now: datetime) -> list[RemovalRequested]:
@@ -28,20 +28,20 @@ def build_edit_removals(known: Sequence[ImagePosted], attached: Collection[str],
         return []
     post = known[0]
     digest = hashlib.sha256(" ".join(keep).encode()).hexdigest()[:12]
-    return [_requested(post.guild_id, f"edited-{post.message_id}-{digest}", "message", post.message_id, now, tuple(keep))]
+    return [_build_removal(post.guild_id, f"edited-{post.message_id}-{digest}", "message", post.message_id, now, tuple(keep))]
 
 
 def build_channel_removal(guild_id: str, channel_id: str, now: datetime) -> RemovalRequested:
     """The removal of everything posted in a channel or thread, and in the public threads of the channel."""
-    return _requested(guild_id, f"channel-{channel_id}", "channel", channel_id, now)
+    return _build_removal(guild_id, f"channel-{channel_id}", "channel", channel_id, now)
 
 
 def build_guild_removal(guild_id: str, now: datetime) -> RemovalRequested:
     """The removal of a guild's whole archive; the bot may be added anew and removed again."""
-    return _requested(guild_id, f"guild-{guild_id}-{int(now.timestamp())}", "guild", guild_id, now)
+    return _build_removal(guild_id, f"guild-{guild_id}-{int(now.timestamp())}", "guild", guild_id, now)
 
 
-def _requested(
+def _build_removal(
     guild_id: str,
     removal_id: str,
     scope: Literal["message", "channel", "guild"],

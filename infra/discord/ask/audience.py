@@ -46,7 +46,9 @@ class RoleMixture:
     there: tuple[int, int] = NO_OVERWRITE
 
     def __or__(self, other: "RoleMixture") -> "RoleMixture":
-        return RoleMixture(self.granted | other.granted, _both(self.here, other.here), _both(self.there, other.there))
+        return RoleMixture(
+            self.granted | other.granted, _merge_overwrites(self.here, other.here), _merge_overwrites(self.there, other.there)
+        )
 
 
 def required_permissions(channel: Any) -> int:
@@ -59,25 +61,25 @@ def all_may_read(channel: Any, home: Any) -> bool:
     guild = channel.guild
     to_see = required_permissions(home) & ~int(disnake.Permissions(read_message_history=True).value)
     to_read = required_permissions(channel)
-    here, there = _rules(home, to_see | to_read), _rules(channel, to_see | to_read)
+    here, there = _read_overwrites(home, to_see | to_read), _read_overwrites(channel, to_see | to_read)
     everyone = guild.default_role
     start = RoleMixture(everyone.permissions.value)
     roles = [role for role in guild.roles if role != everyone and not role.permissions.administrator]
     known = {everyone.id, *(role.id for role in guild.roles)}
     people = [None, *((here.keys() | there.keys()) - known)]
-    mixtures = _mixtures(_part(role, here, there, to_see | to_read) for role in roles)
+    mixtures = _list_mixtures(_role_part(role, here, there, to_see | to_read) for role in roles)
     return everyone.permissions.administrator or (
         mixtures is not None
         and not any(
-            _has(to_see, start | mixture, everyone.id, mixture.here, here, person)
-            and not _has(to_read, start | mixture, everyone.id, mixture.there, there, person)
+            _has_permissions(to_see, start | mixture, everyone.id, mixture.here, here, person)
+            and not _has_permissions(to_read, start | mixture, everyone.id, mixture.there, there, person)
             for mixture in mixtures
             for person in people
         )
     )
 
 
-def _has(
+def _has_permissions(
     wanted: int, mixture: RoleMixture, everyone: int, of_roles: tuple[int, int], rules: OverwritesById, person: int | None
 ) -> bool:
     """Whether a member has permissions in a channel: the guild's, overruled for everyone, for their roles, and for themselves."""
@@ -85,7 +87,7 @@ def _has(
     return wanted == wanted & reduce(lambda granted, layer: granted & ~layer[1] | layer[0], layers, mixture.granted)
 
 
-def _mixtures(parts: Iterable[RoleMixture]) -> set[RoleMixture] | None:
+def _list_mixtures(parts: Iterable[RoleMixture]) -> set[RoleMixture] | None:
     """What members may have by their roles together; None if that may be too much to look at."""
     found = {RoleMixture()}
     for part in set(parts):
@@ -95,16 +97,16 @@ def _mixtures(parts: Iterable[RoleMixture]) -> set[RoleMixture] | None:
     return found
 
 
-def _part(role: disnake.Role, here: OverwritesById, there: OverwritesById, bits: int) -> RoleMixture:
+def _role_part(role: disnake.Role, here: OverwritesById, there: OverwritesById, bits: int) -> RoleMixture:
     return RoleMixture(role.permissions.value & bits, here.get(role.id, NO_OVERWRITE), there.get(role.id, NO_OVERWRITE))
 
 
-def _rules(channel: Any, bits: int) -> OverwritesById:
+def _read_overwrites(channel: Any, bits: int) -> OverwritesById:
     """disnake's own view leaves out the members that it does not know."""
     return {each.id: (each.allow & bits, each.deny & bits) for each in channel._overwrites}
 
 
-def _both(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
+def _merge_overwrites(first: tuple[int, int], second: tuple[int, int]) -> tuple[int, int]:
     return first[0] | second[0], first[1] | second[1]
 
 
@@ -115,14 +117,14 @@ async def list_readable_channels(
 
     Age-restricted channels only where the place is so too. One that is `seen_by_all` who are there shows only what all may read.
     """
-    home = _home(guild, place)
+    home = _find_home(guild, place)
     channels = [channel for channel in guild.channels if may_open(channel, asker, age_restricted=is_age_restricted(home))]
     if seen_by_all:
         common = [] if home is None else [channel for channel in channels if all_may_read(channel, home)]
         private = [place] if isinstance(place, disnake.Thread) and place.is_private() and home in common else []
-        return _ids([*common, *private])
+        return _channel_ids([*common, *private])
     threads = [thread for thread in guild.threads if thread.is_private() and thread.parent in channels]
-    return _ids([*channels, *await _joined(threads, asker)])
+    return _channel_ids([*channels, *await _list_joined(threads, asker)])
 
 
 def may_open(channel: Any, asker: disnake.Member, *, age_restricted: bool) -> bool:
@@ -134,12 +136,12 @@ def may_open(channel: Any, asker: disnake.Member, *, age_restricted: bool) -> bo
 
 async def asker_may_read(channel: Any, asker: disnake.Member, place: Any) -> bool:
     """Whether a member who asks in `place` may read the history of this channel or thread."""
-    restricted = is_age_restricted(_home(asker.guild, place))
+    restricted = is_age_restricted(_find_home(asker.guild, place))
     if not isinstance(channel, disnake.Thread):
         return may_open(channel, asker, age_restricted=restricted)
     if not may_open(channel.parent, asker, age_restricted=restricted):
         return False
-    return not channel.is_private() or bool(await _joined([channel], asker))
+    return not channel.is_private() or bool(await _list_joined([channel], asker))
 
 
 def is_age_restricted(place: Any) -> bool:
@@ -148,7 +150,7 @@ def is_age_restricted(place: Any) -> bool:
     return isinstance(home, TYPES_WITH_POSTS) and home.is_nsfw()
 
 
-async def _joined(threads: Iterable[disnake.Thread], asker: disnake.Member) -> list[disnake.Thread]:
+async def _list_joined(threads: Iterable[disnake.Thread], asker: disnake.Member) -> list[disnake.Thread]:
     """The private threads that the asker is in, or may manage. Discord is asked, since it tells bots of nobody who leaves one."""
     managed = [thread for thread in threads if thread.permissions_for(asker).manage_threads]
     others = sorted((thread for thread in threads if thread not in managed), key=lambda thread: thread.id, reverse=True)
@@ -169,10 +171,10 @@ async def _is_in(thread: disnake.Thread, asker: disnake.Member) -> bool:
     return True
 
 
-def _home(guild: disnake.Guild, place: Any) -> Any:
+def _find_home(guild: disnake.Guild, place: Any) -> Any:
     """The channel whose permissions hold in a place; None where it is not known. What an interaction says of it lacks them."""
     return guild.get_channel(place.parent_id if isinstance(place, disnake.Thread) else place.id)
 
 
-def _ids(channels: Iterable[Any]) -> tuple[str, ...]:
+def _channel_ids(channels: Iterable[Any]) -> tuple[str, ...]:
     return tuple(str(channel.id) for channel in channels)

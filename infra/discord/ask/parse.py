@@ -98,12 +98,12 @@ class TextQuery:
 
 def parse_text_query(query: str) -> TextQuery:
     """`dragon -night -"stone wall"` looks for a dragon, without night or stone walls. A hyphen inside a word belongs to it."""
-    found = [_tidy(quoted or single) for quoted, single in _EXCLUDED.findall(query)]
+    found = [_collapse_spaces(quoted or single) for quoted, single in _EXCLUDED.findall(query)]
     excluded = tuple(dict.fromkeys(each for each in found if each))
-    return TextQuery(_tidy(_EXCLUDED.sub(" ", query)), excluded)
+    return TextQuery(_collapse_spaces(_EXCLUDED.sub(" ", query)), excluded)
 
 
-def _tidy(text: str) -> str:
+def _collapse_spaces(text: str) -> str:
     return " ".join(text.split())
 
 

@@ -72,17 +72,17 @@ def build_context(interaction: AnyInteraction, services: Services, *, private: b
 
 
 @contextmanager
-def reserve_search(occasion: InteractionContext, services: Services) -> Iterator[None]:
+def reserve_search(context: InteractionContext, services: Services) -> Iterator[None]:
     """Count one search against the quotas of member and guild; what fails inside is no longer under way.
 
     Raises MapSeekError, with the time to wait, when there is none left.
     """
     now = services.ports.now().timestamp()
-    guild_id, member_id, search_id = str(occasion.guild.id), str(occasion.asker.id), str(occasion.interaction.id)
+    guild_id, member_id, search_id = str(context.guild.id), str(context.asker.id), str(context.interaction.id)
     settings = services.guilds.get(guild_id)
     wait = services.quotas.wait(guild_id, member_id, settings, now)
     if wait:
-        raise user_error(occasion, "asking-too-many-searches", when=_relative(now + wait))
+        raise user_error(context, "asking-too-many-searches", when=_relative(now + wait))
     services.quotas.begin(guild_id, member_id, [search_id], settings, now)
     try:
         yield
@@ -91,17 +91,17 @@ def reserve_search(occasion: InteractionContext, services: Services) -> Iterator
         raise
 
 
-def check_press_quota(occasion: InteractionContext, services: Services) -> None:
+def check_press_quota(context: InteractionContext, services: Services) -> None:
     """Presses cost no search, but there may not be too many. Raises MapSeekError, with the time to wait."""
     now = services.ports.now().timestamp()
-    wait = services.quotas.charge_press(str(occasion.guild.id), str(occasion.asker.id), now)
+    wait = services.quotas.charge_press(str(context.guild.id), str(context.asker.id), now)
     if wait:
-        raise user_error(occasion, "asking-too-many-presses", when=_relative(now + wait))
+        raise user_error(context, "asking-too-many-presses", when=_relative(now + wait))
 
 
-def user_error(occasion: InteractionContext, message: str, **values: Any) -> MapSeekError:
+def user_error(context: InteractionContext, message: str, **values: Any) -> MapSeekError:
     """The error that says a message to the asker, in their language."""
-    return MapSeekError(localize(str(occasion.interaction.locale), message, **values))
+    return MapSeekError(localize(str(context.interaction.locale), message, **values))
 
 
 def _relative(moment: float) -> str:
@@ -109,31 +109,31 @@ def _relative(moment: float) -> str:
     return f"<t:{math.ceil(moment)}:R>"
 
 
-async def request_searches(occasion: InteractionContext, services: Services, pictures: list[QueryPicture]) -> None:
+async def request_searches(context: InteractionContext, services: Services, pictures: list[QueryPicture]) -> None:
     """Record a question about each picture. The interaction must be deferred, and its first picture admitted.
 
     The further ones may exceed what the asker has left; then their next question waits. Raises Unavailable when the first could not
     be recorded.
     """
-    guild_id, member_id = str(occasion.guild.id), str(occasion.asker.id)
-    first = str(occasion.interaction.id)
+    guild_id, member_id = str(context.guild.id), str(context.asker.id)
+    first = str(context.interaction.id)
     further = [f"{first}-{number}" for number in range(2, len(pictures) + 1)]
     if further:
         settings, now = services.guilds.get(guild_id), services.ports.now().timestamp()
         services.quotas.begin(guild_id, member_id, further, settings, now)
-    unasked = set(further)
+    unrecorded = set(further)
     try:
-        channels = await occasion.channels()
+        channels = await context.channels()
         for number, (search_id, picture) in enumerate(zip([first, *further], pictures, strict=True), start=1):
-            if await _ask(occasion, services, picture, search_id, channels, number, len(pictures)):
-                unasked.discard(search_id)
+            if await _request_search(context, services, picture, search_id, channels, number, len(pictures)):
+                unrecorded.discard(search_id)
     finally:
-        for search_id in unasked:
+        for search_id in unrecorded:
             services.quotas.finish(guild_id, search_id, member_id)
 
 
-async def _ask(
-    occasion: InteractionContext,
+async def _request_search(
+    context: InteractionContext,
     services: Services,
     picture: QueryPicture,
     search_id: str,
@@ -142,25 +142,25 @@ async def _ask(
     count: int,
 ) -> bool:
     """Make room for the answer and record the question; False when that failed and the room tells why."""
-    interaction, message = occasion.interaction, None
-    waiting = localize(occasion.locale, "asking-picture", number=number, count=count)
+    interaction, message = context.interaction, None
+    waiting = localize(context.locale, "asking-picture", number=number, count=count)
     if number > 1:
-        message = await interaction.followup.send(waiting, ephemeral=occasion.private, wait=True)
+        message = await interaction.followup.send(waiting, ephemeral=context.private, wait=True)
     elif count > 1:
         await interaction.edit_original_response(waiting)  # the next message would take the place of one that still waits
-    question = query_from_interaction(
-        interaction, channels, locale=occasion.locale, private=occasion.private, message_id=message.id if message else None
+    query = query_from_interaction(
+        interaction, channels, locale=context.locale, private=context.private, message_id=message.id if message else None
     )
     fact = SearchRequested(
-        guild_id=str(occasion.guild.id), search_id=search_id, question=question, filename=picture.filename, source=picture.source
+        guild_id=str(context.guild.id), search_id=search_id, question=query, filename=picture.filename, source=picture.source
     )
     try:
-        await services.ports.journal.record(fact, occasion.origin)
+        await services.ports.journal.record(fact, context.origin)
     except Unavailable as outage:
         if message is None:
             raise
         log.warning("question not recorded: the log is unreachable", search=search_id, error=str(outage))
-        await message.edit(format_error(outage, occasion.locale, interaction_reference(interaction)))
+        await message.edit(format_error(outage, context.locale, interaction_reference(interaction)))
         return False
     log.info("search requested", guild=fact.guild_id, search=search_id)
     return True

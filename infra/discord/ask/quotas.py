@@ -27,10 +27,10 @@ class TokenBuckets:
 
     def take(self, who: QuotaKey, per_minute: int, now: float, count: int = 1) -> None:
         """Use so many up, more than there are if need be: the debt is waited for later."""
-        self._forget(now)
+        self._drop_full(now)
         self._full_at[who] = max(self._full_at.get(who, now), now) + count * MINUTE_S / per_minute
 
-    def _forget(self, now: float) -> None:
+    def _drop_full(self, now: float) -> None:
         if len(self._full_at) >= 1000:
             self._full_at = {who: moment for who, moment in self._full_at.items() if moment > now}
 
@@ -41,13 +41,13 @@ class Quotas:
     def __init__(self) -> None:
         self._members = TokenBuckets()
         self._guilds = TokenBuckets()
-        self._turns = TokenBuckets()
-        self._under_way: dict[QuotaKey, dict[str, float]] = {}
+        self._presses = TokenBuckets()
+        self._running: dict[QuotaKey, dict[str, float]] = {}
 
     def wait(self, guild_id: str, member_id: str, settings: GuildSettings, now: float) -> float:
         """Seconds until this member may ask again, 0 for now."""
         who = (guild_id, member_id)
-        ends = sorted(end for end in self._under_way.get(who, {}).values() if end > now)
+        ends = sorted(end for end in self._running.get(who, {}).values() if end > now)
         at_once = ends[len(ends) - settings.searches_at_once] - now if len(ends) >= settings.searches_at_once else 0.0
         return max(
             at_once,
@@ -60,17 +60,17 @@ class Quotas:
         who = (guild_id, member_id)
         self._members.take(who, settings.searches_per_member, now, len(search_ids))
         self._guilds.take((guild_id, ""), settings.searches_per_guild, now, len(search_ids))
-        self._under_way = {each: leases for each, leases in self._under_way.items() if any(end > now for end in leases.values())}
-        self._under_way.setdefault(who, {}).update(dict.fromkeys(search_ids, now + SEARCH_LEASE_S))
+        self._running = {each: leases for each, leases in self._running.items() if any(end > now for end in leases.values())}
+        self._running.setdefault(who, {}).update(dict.fromkeys(search_ids, now + SEARCH_LEASE_S))
 
     def finish(self, guild_id: str, search_id: str, member_id: str) -> None:
         """A search has come to its end."""
-        self._under_way.get((guild_id, member_id), {}).pop(search_id, None)
+        self._running.get((guild_id, member_id), {}).pop(search_id, None)
 
     def charge_press(self, guild_id: str, member_id: str, now: float) -> float:
         """Count a press of a button, or the seconds until there may be one again."""
         who = (guild_id, member_id)
-        wait = self._turns.wait(who, PRESSES_PER_MINUTE, now)
+        wait = self._presses.wait(who, PRESSES_PER_MINUTE, now)
         if not wait:
-            self._turns.take(who, PRESSES_PER_MINUTE, now)
+            self._presses.take(who, PRESSES_PER_MINUTE, now)
         return wait

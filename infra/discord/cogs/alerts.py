@@ -38,19 +38,19 @@ class AlertCommands(commands.Cog):
     @commands.slash_command(**name_and_description("alerts"), **GUILD_ONLY)
     async def alerts(self, interaction: ApplicationCommandInteraction[Any]) -> None:
         with interaction_scope(interaction):
-            occasion = build_context(interaction, self._services, private=True)
+            context = build_context(interaction, self._services, private=True)
             await interaction.response.defer(ephemeral=True)
-            opened = await self._services.ports.alerts.list_open(str(occasion.guild.id), str(occasion.asker.id))
+            opened = await self._services.ports.alerts.list_open(str(context.guild.id), str(context.asker.id))
             opened = opened[:MAX_ALERTS]
             if not opened:
-                await interaction.edit_original_response(localize(occasion.locale, "asking-alerts-none"))
+                await interaction.edit_original_response(localize(context.locale, "asking-alerts-none"))
                 return
             numbered = list(enumerate(opened, start=1))
-            heading = localize(occasion.locale, "asking-alerts-some", count=len(opened))
-            page = await self._page(numbered[:ALERTS_PER_MESSAGE], occasion.locale)
+            heading = localize(context.locale, "asking-alerts-some", count=len(opened))
+            page = await self._page(numbered[:ALERTS_PER_MESSAGE], context.locale)
             await interaction.edit_original_response(heading, **page)
             for start in range(ALERTS_PER_MESSAGE, len(numbered), ALERTS_PER_MESSAGE):
-                page = await self._page(numbered[start : start + ALERTS_PER_MESSAGE], occasion.locale)
+                page = await self._page(numbered[start : start + ALERTS_PER_MESSAGE], context.locale)
                 await interaction.followup.send(**page, ephemeral=True)
 
     async def _page(self, numbered: Iterable[tuple[int, AlertSet]], locale: str) -> dict[str, Any]:
@@ -59,10 +59,10 @@ class AlertCommands(commands.Cog):
         for number, alert in numbered:
             picture = await self._services.ports.alert_thumbnail(alert)
             filename = None if picture is None else f"alert-{number}.webp"
-            embeds.append(_embed(number, alert, filename, locale))
+            embeds.append(_alert_embed(number, alert, filename, locale))
             if picture is not None:
-                files.append(disnake.File(io.BytesIO(picture), filename, description=_description(number, locale)))
-            buttons.append(_button(alert.guild_id, alert.alert_id, localize(locale, "asking-alerts-cancel", number=number)))
+                files.append(disnake.File(io.BytesIO(picture), filename, description=_picture_description(number, locale)))
+            buttons.append(_cancel_button(alert.guild_id, alert.alert_id, localize(locale, "asking-alerts-cancel", number=number)))
         return {"embeds": embeds, "files": files, "components": buttons}
 
     @commands.Cog.listener()
@@ -78,28 +78,28 @@ class AlertCommands(commands.Cog):
             await self._cancel(interaction, *cancelled)
 
     async def _request(self, interaction: MessageInteraction[Any], search_id: str) -> None:
-        occasion = build_context(interaction, self._services, private=True)
-        check_press_quota(occasion, self._services)
+        context = build_context(interaction, self._services, private=True)
+        check_press_quota(context, self._services)
         await interaction.response.defer(with_message=True, ephemeral=True)
-        guild_id, ports = str(occasion.guild.id), self._services.ports
+        guild_id, ports = str(context.guild.id), self._services.ports
         if not await ports.journal.holds(SearchMatched, guild_id, search_id):
-            raise user_error(occasion, "answers-too-old")
-        if len(await ports.alerts.list_open(guild_id, str(occasion.asker.id))) >= MAX_ALERTS:
-            raise user_error(occasion, "asking-alerts-full", most=MAX_ALERTS)
+            raise user_error(context, "answers-too-old")
+        if len(await ports.alerts.list_open(guild_id, str(context.asker.id))) >= MAX_ALERTS:
+            raise user_error(context, "asking-alerts-full", most=MAX_ALERTS)
         fact = AlertRequested(
             guild_id=guild_id,
             alert_id=await _alert_id(interaction, guild_id, search_id, ports),
-            person=person_from_user(occasion.asker),
+            person=person_from_user(context.asker),
             search_id=search_id,
             channel_id=str(interaction.channel_id),
-            locale=occasion.locale,
-            age_restricted=is_age_restricted(occasion.guild.get_channel_or_thread(interaction.channel_id)),
+            locale=context.locale,
+            age_restricted=is_age_restricted(context.guild.get_channel_or_thread(interaction.channel_id)),
             requested_at=disnake.utils.snowflake_time(interaction.id),
         )
-        await ports.journal.record(fact, occasion.origin)
+        await ports.journal.record(fact, context.origin)
         log.info("alert requested", guild=guild_id, search=search_id)
-        cancel = _button(guild_id, fact.alert_id, localize(occasion.locale, "asking-alert-cancel"))
-        await interaction.edit_original_response(localize(occasion.locale, "asking-alert-noted"), components=cancel)
+        cancel = _cancel_button(guild_id, fact.alert_id, localize(context.locale, "asking-alert-cancel"))
+        await interaction.edit_original_response(localize(context.locale, "asking-alert-noted"), components=cancel)
 
     async def _cancel(self, interaction: MessageInteraction[Any], guild_id: str, alert_id: str) -> None:
         """Also in a direct message. That the presser asked for the alert is seen by its key, which they are part of."""
@@ -126,7 +126,7 @@ async def _alert_id(interaction: MessageInteraction[Any], guild_id: str, search_
     return str(interaction.id) if ended or await ports.journal.holds(AlertCancelled, *key) else search_id
 
 
-def _embed(number: int, alert: AlertSet, filename: str | None, locale: str) -> disnake.Embed:
+def _alert_embed(number: int, alert: AlertSet, filename: str | None, locale: str) -> disnake.Embed:
     """Say when and where an alert was set, beside the attached picture; `filename` is None where the picture is gone."""
     since = disnake.utils.format_dt(alert.requested_at, "R")
     line = localize(locale, "asking-alerts-line", number=number, since=since, channel=f"<#{alert.channel_id}>")
@@ -135,12 +135,12 @@ def _embed(number: int, alert: AlertSet, filename: str | None, locale: str) -> d
     return disnake.Embed(description=line).set_thumbnail(url=f"attachment://{filename}")
 
 
-def _description(number: int, locale: str) -> str:
+def _picture_description(number: int, locale: str) -> str:
     """Return the words for those who don't see the picture."""
     return localize(locale, "asking-alerts-picture", number=number)
 
 
-def _button(guild_id: str, alert_id: str, label: str) -> disnake.ui.Button[Any]:
+def _cancel_button(guild_id: str, alert_id: str, label: str) -> disnake.ui.Button[Any]:
     return disnake.ui.Button(
         label=label, style=disnake.ButtonStyle.secondary, custom_id=build_custom_id(CANCEL_ALERT, guild_id, alert_id)
     )

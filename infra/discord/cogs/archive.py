@@ -103,25 +103,25 @@ class ArchiveCommands(commands.Cog):
     @watch.sub_command(name=localize_all("archive-add-name"), description=localize_all("archive-add-description"))
     async def add(self, interaction: SlashInteraction, channel: WatchableChannel = WATCHABLE_OPTION) -> None:
         """Watch one more channel, thread, forum or category."""
-        guild = _guild_of(interaction)
+        guild = _require_guild(interaction)
         await self._services.guilds.change(guild.id, lambda settings: with_watched(settings, channel.id))
         self._bot.dispatch("watch_change", guild)
-        await _say(interaction, localize(str(interaction.locale), "archive-added", channel=f"<#{channel.id}>"))
+        await _reply(interaction, localize(str(interaction.locale), "archive-added", channel=f"<#{channel.id}>"))
 
     @watch.sub_command(name=localize_all("archive-remove-name"), description=localize_all("archive-remove-description"))
     async def remove(self, interaction: SlashInteraction, channel: WatchableChannel = WATCHABLE_OPTION) -> None:
         """Watch one place less; what is archived stays."""
-        guild = _guild_of(interaction)
+        guild = _require_guild(interaction)
         known = str(channel.id) in self._services.guilds.get(guild.id).watched
         await self._services.guilds.change(guild.id, lambda settings: without_watched(settings, channel.id))
         self._bot.dispatch("watch_change", guild)
         message = "archive-removed" if known else "archive-not-watched"
-        await _say(interaction, localize(str(interaction.locale), message, channel=f"<#{channel.id}>"))
+        await _reply(interaction, localize(str(interaction.locale), message, channel=f"<#{channel.id}>"))
 
     @watch.sub_command(name=localize_all("archive-list-name"), description=localize_all("archive-list-description"))
     async def list_(self, interaction: SlashInteraction) -> None:
         """Name what is watched."""
-        await _say(interaction, render_watched_channels(self._services, _guild_of(interaction), str(interaction.locale)))
+        await _reply(interaction, render_watched_channels(self._services, _require_guild(interaction), str(interaction.locale)))
 
     @archive.sub_command(name=localize_all("archive-backfill-name"), description=localize_all("archive-backfill-description"))
     async def backfill(
@@ -133,7 +133,7 @@ class ArchiveCommands(commands.Cog):
         ),
     ) -> None:
         """Archive the past of a channel, a forum or a category."""
-        guild, locale = _guild_of(interaction), str(interaction.locale)
+        guild, locale = _require_guild(interaction), str(interaction.locale)
         begin = parse_date(since) if since else None
         if since and (begin is None or begin > self._services.ports.now()):
             raise MapSeekError(localize(locale, "archive-backfill-bad-date"))
@@ -173,7 +173,7 @@ class ArchiveCommands(commands.Cog):
     @archive.sub_command(name=localize_all("archive-status-name"), description=localize_all("archive-status-description"))
     async def status(self, interaction: SlashInteraction) -> None:
         """How the archive does."""
-        guild = _guild_of(interaction)
+        guild = _require_guild(interaction)
         with interaction_scope(interaction):
             await interaction.response.defer(ephemeral=True)
             backfills = await self._backfills.of_guild(str(guild.id))
@@ -211,7 +211,7 @@ class ArchiveCommands(commands.Cog):
         ),
     ) -> None:
         """Show the settings of the guild, changed where an option says so."""
-        guild = _guild_of(interaction)
+        guild = _require_guild(interaction)
         wanted = {
             "private_answers": private_answers,
             "repost_notice": repost_notice,
@@ -225,12 +225,12 @@ class ArchiveCommands(commands.Cog):
             await interaction.response.send_message(embed=render_settings(settings, str(interaction.locale)), ephemeral=True)
 
 
-def _guild_of(interaction: SlashInteraction) -> disnake.Guild:
+def _require_guild(interaction: SlashInteraction) -> disnake.Guild:
     if interaction.guild is None or interaction.guild.me is None:
         raise MapSeekError(localize(str(interaction.locale), "archive-only-in-servers"))
     return interaction.guild
 
 
-async def _say(interaction: SlashInteraction, sentence: str) -> None:
+async def _reply(interaction: SlashInteraction, sentence: str) -> None:
     with interaction_scope(interaction):
         await interaction.response.send_message(sentence, ephemeral=True, allowed_mentions=disnake.AllowedMentions.none())

@@ -38,8 +38,8 @@ class AnswerButtons(commands.Cog):
             await self._pressed(interaction, pressed)
 
     async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
-        if (turned := parse_custom_id(pressed, BROWSE, 5)) is not None:
-            await self._browse(interaction, *turned)
+        if (browse := parse_custom_id(pressed, BROWSE, 5)) is not None:
+            await self._browse(interaction, *browse)
         elif (vote := parse_custom_id(pressed, VOTE, 3)) is not None:
             await self._vote(interaction, *vote)
         elif is_outdated(pressed):
@@ -51,41 +51,41 @@ class AnswerButtons(commands.Cog):
         """The asker's own answer changes, if they press; anybody else gets a copy that they alone see, and so does who asks why."""
         own = str(interaction.author.id) == asker_id and view != WHY_VIEW
         private = interaction.message.flags.ephemeral or not own
-        occasion = build_context(interaction, self._services, private=private)
-        if view not in ANSWER_VIEWS or not _counts(piece) or not _counts(page):
-            raise user_error(occasion, "asking-button-unknown")
-        check_press_quota(occasion, self._services)
+        context = build_context(interaction, self._services, private=private)
+        if view not in ANSWER_VIEWS or not _is_page_number(piece) or not _is_page_number(page):
+            raise user_error(context, "asking-button-unknown")
+        check_press_quota(context, self._services)
         await interaction.response.defer(with_message=not own, ephemeral=not own)
-        question = query_from_interaction(interaction, await occasion.channels(), locale=occasion.locale, private=private)
+        query = query_from_interaction(interaction, await context.channels(), locale=context.locale, private=private)
         fact = SearchBrowsed(
-            guild_id=str(occasion.guild.id),
+            guild_id=str(context.guild.id),
             search_id=search_id,
             interaction_id=str(interaction.id),
-            question=question,
+            question=query,
             view=cast(Literal["piece", "posts", "why"], view),
             piece=int(piece),
             page=int(page),
         )
-        await self._services.ports.journal.record(fact, occasion.origin)
+        await self._services.ports.journal.record(fact, context.origin)
 
     async def _vote(self, interaction: MessageInteraction[Any], search_id: str, image_id: str, right: str) -> None:
         """A second vote of the same person replaces the first."""
-        occasion = _alone(interaction, self._services)
+        context = _admit_private(interaction, self._services)
         await interaction.response.defer(with_message=True, ephemeral=True)
-        if not await self._services.ports.journal.holds(SearchMatched, str(occasion.guild.id), search_id):
-            raise user_error(occasion, "answers-too-old")
+        if not await self._services.ports.journal.holds(SearchMatched, str(context.guild.id), search_id):
+            raise user_error(context, "answers-too-old")
         fact = SearchVoted(
-            guild_id=str(occasion.guild.id),
+            guild_id=str(context.guild.id),
             search_id=search_id,
             interaction_id=str(interaction.id),
             image_id=image_id,
             right=right == "1",
-            voter=person_from_user(occasion.asker),
+            voter=person_from_user(context.asker),
             voted_at=disnake.utils.snowflake_time(interaction.id),
         )
-        await self._services.ports.journal.record(fact, occasion.origin)
+        await self._services.ports.journal.record(fact, context.origin)
         log.info("vote given", guild=fact.guild_id, search=search_id, right=fact.right)
-        await interaction.edit_original_response(localize(occasion.locale, "asking-voted", right="yes" if fact.right else "no"))
+        await interaction.edit_original_response(localize(context.locale, "asking-voted", right="yes" if fact.right else "no"))
 
 
 def is_outdated(pressed: str) -> bool:
@@ -98,11 +98,11 @@ def is_outdated(pressed: str) -> bool:
     )
 
 
-def _alone(interaction: MessageInteraction[Any], services: Services) -> InteractionContext:
-    occasion = build_context(interaction, services, private=True)
-    check_press_quota(occasion, services)
-    return occasion
+def _admit_private(interaction: MessageInteraction[Any], services: Services) -> InteractionContext:
+    context = build_context(interaction, services, private=True)
+    check_press_quota(context, services)
+    return context
 
 
-def _counts(number: str) -> bool:
+def _is_page_number(number: str) -> bool:
     return number.isascii() and number.isdigit() and int(number) <= MAX_PAGE_NUMBER

@@ -9,12 +9,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import aiohttp
 import disnake
 import structlog
 from disnake.ext import commands
 
-from contracts.errors import Unavailable
 from contracts.events import ImagePosted
 from infra.discord.archive.history import (
     TYPES_WITH_THREADS,
@@ -29,7 +27,12 @@ from infra.discord.archive.history import (
 from infra.discord.archive.intake import TYPES_WITH_MESSAGES, Intake, is_watched_channel
 from infra.discord.archive.marks import ChannelPlace
 from infra.discord.archive.removal_facts import is_embed_image
-from infra.discord.cogs.listener import request_attachment_removals, request_channel_removal, request_message_removals
+from infra.discord.cogs.listener import (
+    TRANSIENT_ERRORS,
+    request_attachment_removals,
+    request_channel_removal,
+    request_message_removals,
+)
 from infra.discord.services import Services
 
 log = structlog.get_logger()
@@ -45,8 +48,6 @@ RETRY_INTERVAL = timedelta(minutes=1)
 CLOCK_SKEW = timedelta(minutes=5)
 """By how much Discord's clock and ours may differ."""
 
-TRANSIENT_ERRORS = (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, Unavailable)
-
 
 async def rescan_guild(bot: commands.InteractionBot, services: Services, guild: disnake.Guild) -> None:
     """Compare what the log has of the last days with what the channels show now. Raises disnake's errors."""
@@ -58,12 +59,12 @@ async def rescan_guild(bot: commands.InteractionBot, services: Services, guild: 
     heard = services.marks.of_guild(str(guild.id))
     marked = {int(channel_id) for channel_id, mark in heard.items() if mark.heard_at >= since}
     for channel_id in sorted(known.keys() | marked):
-        channel = guild.get_channel_or_thread(channel_id) or await _fetched(bot, services, guild, channel_id)
+        channel = guild.get_channel_or_thread(channel_id) or await _fetch_archived(bot, services, guild, channel_id)
         if channel is not None and known.get(channel_id):
-            await _compare(services, channel, known[channel_id])
+            await _request_removals(services, channel, known[channel_id])
 
 
-async def _fetched(bot: commands.InteractionBot, services: Services, guild: disnake.Guild, channel_id: int) -> Any:
+async def _fetch_archived(bot: commands.InteractionBot, services: Services, guild: disnake.Guild, channel_id: int) -> Any:
     """An archived thread; None for a channel that is gone, whose images go too, and for one that may not be seen."""
     try:
         return await bot.fetch_channel(channel_id)
@@ -75,11 +76,11 @@ async def _fetched(bot: commands.InteractionBot, services: Services, guild: disn
     return None
 
 
-async def _compare(services: Services, channel: Any, known: PostsByMessage) -> None:
+async def _request_removals(services: Services, channel: Any, known: PostsByMessage) -> None:
     if not bot_may_read(channel):
         return
     try:
-        shown = await _shown(channel, known)
+        shown = await _read_shown(channel, known)
     except UnreadableHistory:
         return
     missing = [message_id for message_id in known if message_id not in shown]
@@ -90,7 +91,7 @@ async def _compare(services: Services, channel: Any, known: PostsByMessage) -> N
         request_attachment_removals(services, message)
 
 
-async def _shown(channel: Any, known: PostsByMessage) -> dict[int, disnake.Message]:
+async def _read_shown(channel: Any, known: PostsByMessage) -> dict[int, disnake.Message]:
     """Those of the known messages that are still there."""
     newest = max(known)
     shown: dict[int, disnake.Message] = {}
@@ -165,7 +166,7 @@ class CatchUp(commands.Cog):
     async def on_new_place(self, channel: Any) -> None:
         """A new channel, thread or forum post has no past."""
         if isinstance(channel, (*TYPES_WITH_MESSAGES, *TYPES_WITH_THREADS)) and is_watched_channel(self._services, channel):
-            self._begin(channel, channel.id - 1)
+            self._begin_at(channel, channel.id - 1)
 
     @commands.Cog.listener()
     async def on_message(self, message: disnake.Message) -> None:
@@ -189,9 +190,9 @@ class CatchUp(commands.Cog):
             channel = guild.get_channel_or_thread(int(channel_id))
             if channel is not None and not is_watched_channel(self._services, channel):
                 self._services.marks.drop(channel_place(channel))
-        for channel in self._watched(guild):
+        for channel in self._list_watched(guild):
             if self._services.marks.get(channel_place(channel)) is None:
-                self._begin(channel, newest_message_id(channel))
+                self._begin_at(channel, newest_message_id(channel))
             else:
                 self.request(channel)
 
@@ -201,7 +202,7 @@ class CatchUp(commands.Cog):
         if self._services.marks.is_complete(place) or place in self._reading:
             return self._reading.get(place)
         if not bot_may_read(channel):
-            self._report(place)
+            self._report_unreadable(place)
         elif now - self._tried.get(place, now - RETRY_INTERVAL) >= RETRY_INTERVAL:
             self._tried[place] = now
             task = asyncio.create_task(self._catch_up(channel, place), name=f"catch-up-{channel.id}")
@@ -212,16 +213,16 @@ class CatchUp(commands.Cog):
     def _catch_up_guild(self, guild: disnake.Guild) -> None:
         if not guild.unavailable and guild.id not in self._guilds:
             self._newest.setdefault(guild.id, self._services.marks.newest(str(guild.id)))
-            task = asyncio.create_task(self._whole_guild(guild), name=f"catch-up-guild-{guild.id}")
+            task = asyncio.create_task(self._catch_up_all(guild), name=f"catch-up-guild-{guild.id}")
             self._guilds[guild.id] = task
             task.add_done_callback(lambda done: self._guilds.pop(guild.id) if self._guilds.get(guild.id) is done else None)
 
-    async def _whole_guild(self, guild: disnake.Guild) -> None:
-        reading = [self.request(channel) for channel in self._watched(guild)]
+    async def _catch_up_all(self, guild: disnake.Guild) -> None:
+        reading = [self.request(channel) for channel in self._list_watched(guild)]
         await asyncio.gather(*(task for task in reading if task is not None))
-        await self._kept_alive(rescan_guild(self._bot, self._services, guild), guild=guild.id)
+        await self._run_logged(rescan_guild(self._bot, self._services, guild), guild=guild.id)
 
-    def _watched(self, guild: disnake.Guild) -> list[Any]:
+    def _list_watched(self, guild: disnake.Guild) -> list[Any]:
         places = [*guild.channels, *guild.threads]
         return [
             each
@@ -233,11 +234,11 @@ class CatchUp(commands.Cog):
         async with self._slots:
             self._services.marks.start_over(place)
             try:
-                await self._kept_alive(self._read(channel, place), channel=channel.id)
+                await self._run_logged(self._read(channel, place), channel=channel.id)
             except UnreadableHistory:
-                self._report(place)
+                self._report_unreadable(place)
 
-    def _report(self, place: ChannelPlace) -> None:
+    def _report_unreadable(self, place: ChannelPlace) -> None:
         if place not in self._services.marks.unreadable:
             self._services.marks.unreadable.add(place)
             log.warning("history that the bot may not read: grant it Read Message History", guild=place[0], channel=place[1])
@@ -247,7 +248,7 @@ class CatchUp(commands.Cog):
         mark = marks.get(place)
         if not bot_may_read(channel):
             raise UnreadableHistory
-        after = self._from(channel)
+        after = self._start_after(channel)
         if after is None:
             recorder.add_callback(partial(marks.advance_history, place, newest_message_id(channel)))
         elif not isinstance(channel, TYPES_WITHOUT_MESSAGES):
@@ -269,24 +270,24 @@ class CatchUp(commands.Cog):
 
     async def _read_archived(self, thread: disnake.Thread) -> None:
         """A thread that may have come and gone meanwhile."""
-        after = self._from(thread)
+        after = self._start_after(thread)
         if after is not None:
             self._services.marks.start_over(channel_place(thread))
             await self._read_after(thread, after)
 
-    def _from(self, channel: Any) -> int | None:
+    def _start_after(self, channel: Any) -> int | None:
         """Where to begin: at the mark; without one at the start of a channel that came while nobody listened, or now (None)."""
         mark, newest = self._services.marks.get(channel_place(channel)), self._newest.get(channel.guild.id, 0)
         if mark is not None:
             return int(mark.message_id)
         return channel.id - 1 if newest and channel.id > newest else None
 
-    def _begin(self, channel: Any, message_id: int) -> None:
+    def _begin_at(self, channel: Any, message_id: int) -> None:
         place, marks = channel_place(channel), self._services.marks
         self._services.recorder.add_callback(partial(marks.advance_history, place, message_id))
         self._services.recorder.add_callback(partial(marks.set_complete, place))
 
-    async def _kept_alive(self, work: Coroutine[Any, Any, None], **about: Any) -> None:
+    async def _run_logged(self, work: Coroutine[Any, Any, None], **about: Any) -> None:
         """What Discord or the log does not answer now is read at the next message there, or in the next session."""
         try:
             await work

@@ -11,7 +11,7 @@ from disnake import interactions
 from disnake.ext import commands
 
 from contracts.errors import MapSeekError, Unavailable
-from infra.discord.answers.webhook import own_webhook_adapter
+from infra.discord.answers.webhook import INVALID_WEBHOOK_TOKEN, own_webhook_adapter
 from infra.discord.services import Services
 from infra.discord.wording import localize
 
@@ -19,7 +19,6 @@ log = structlog.get_logger()
 
 UNKNOWN_INTERACTION = 10062
 ALREADY_ACKNOWLEDGED = 40060
-INVALID_WEBHOOK_TOKEN = 50027
 PERMISSION_TEXTS = {"manage_guild": "failures-manage-guild", "manage_messages": "failures-manage-messages"}
 
 AnyInteraction = interactions.Interaction[Any]
@@ -66,9 +65,9 @@ async def report_error(interaction: AnyInteraction, error: BaseException) -> Non
     _log(cause, reference)
     try:
         with own_webhook_adapter():
-            await _say(interaction, format_error(cause, str(interaction.locale), reference))
-    except (disnake.HTTPException, disnake.InteractionResponded, aiohttp.ClientError, TimeoutError, OSError) as unsaid:
-        log.warning("the asker could not be told of a failure", correlation_id=reference, error=str(unsaid))
+            await _reply(interaction, format_error(cause, str(interaction.locale), reference))
+    except (disnake.HTTPException, disnake.InteractionResponded, aiohttp.ClientError, TimeoutError, OSError) as reply_error:
+        log.warning("the asker could not be told of a failure", correlation_id=reference, error=str(reply_error))
 
 
 def format_error(cause: BaseException, locale: str, reference: str) -> str:
@@ -81,9 +80,9 @@ def format_error(cause: BaseException, locale: str, reference: str) -> str:
         case commands.NoPrivateMessage():
             return localize(locale, "failures-only-in-servers")
         case commands.MissingPermissions(missing_permissions=missing):
-            return localize(locale, "failures-you-lack", permissions=_permissions(missing, locale))
+            return localize(locale, "failures-you-lack", permissions=_format_permissions(missing, locale))
         case commands.BotMissingPermissions(missing_permissions=missing):
-            return localize(locale, "failures-bot-lacks", permissions=_permissions(missing, locale))
+            return localize(locale, "failures-bot-lacks", permissions=_format_permissions(missing, locale))
         case commands.CheckFailure():
             return localize(locale, "failures-not-allowed")
         case commands.UserInputError():
@@ -109,7 +108,7 @@ def _log(cause: BaseException, reference: str) -> None:
         log.error("an interaction failed", correlation_id=reference, exc_info=cause)
 
 
-async def _say(interaction: AnyInteraction, sentence: str) -> None:
+async def _reply(interaction: AnyInteraction, sentence: str) -> None:
     """In place of the "thinking" that the asker sees, otherwise in a message that they alone see."""
     nobody = disnake.AllowedMentions.none()
     if not interaction.response.is_done():
@@ -120,7 +119,7 @@ async def _say(interaction: AnyInteraction, sentence: str) -> None:
         await interaction.followup.send(sentence, ephemeral=True, allowed_mentions=nobody)
 
 
-def _permissions(missing: list[str], locale: str) -> str:
+def _format_permissions(missing: list[str], locale: str) -> str:
     return ", ".join(
         localize(locale, PERMISSION_TEXTS[each]) if each in PERMISSION_TEXTS else each.replace("_", " ") for each in missing
     )

@@ -100,68 +100,68 @@ class FindCommands(commands.Cog):
         private: bool | None = PRIVATE_OPTION,
     ) -> None:
         with interaction_scope(interaction):
-            occasion = build_context(interaction, self._services, private=private)
+            context = build_context(interaction, self._services, private=private)
             if (image is None) == (link is None):
-                raise user_error(occasion, "asking-image-or-link")
+                raise user_error(context, "asking-image-or-link")
             if image is not None:
-                await self._ask(occasion, [self._attached(occasion, image)])
+                await self._ask(context, [self._read_attachment(context, image)])
                 return
-            target = self._target(occasion, link or "")
+            target = self._parse_target(context, link or "")
             if isinstance(target, PictureLink):
-                await self._ask(occasion, [QueryPicture(target.filename, target.file)])
+                await self._ask(context, [QueryPicture(target.filename, target.file)])
                 return
-            with reserve_search(occasion, self._services):
-                await interaction.response.defer(ephemeral=occasion.private)
-                await request_searches(occasion, self._services, _shown(occasion, await self._linked(occasion, target)))
+            with reserve_search(context, self._services):
+                await interaction.response.defer(ephemeral=context.private)
+                await request_searches(context, self._services, _list_pictures(context, await self._fetch_linked(context, target)))
 
     @commands.message_command(name=localize_all("asking-menu-name"), **GUILD_ONLY)
     async def find_this_map(self, interaction: MessageCommandInteraction[Any]) -> None:
         with interaction_scope(interaction):
-            occasion = build_context(interaction, self._services)
-            await self._ask(occasion, _shown(occasion, interaction.target))
+            context = build_context(interaction, self._services)
+            await self._ask(context, _list_pictures(context, interaction.target))
 
-    async def _ask(self, occasion: InteractionContext, pictures: list[QueryPicture]) -> None:
-        with reserve_search(occasion, self._services):
-            await occasion.interaction.response.defer(ephemeral=occasion.private)
-            await request_searches(occasion, self._services, pictures)
+    async def _ask(self, context: InteractionContext, pictures: list[QueryPicture]) -> None:
+        with reserve_search(context, self._services):
+            await context.interaction.response.defer(ephemeral=context.private)
+            await request_searches(context, self._services, pictures)
 
-    def _attached(self, occasion: InteractionContext, image: disnake.Attachment) -> QueryPicture:
+    def _read_attachment(self, context: InteractionContext, image: disnake.Attachment) -> QueryPicture:
         if not is_image(image):
-            raise user_error(occasion, "asking-not-an-image")
+            raise user_error(context, "asking-not-an-image")
         return picture_from_attachment(image)
 
-    def _target(self, occasion: InteractionContext, link: str) -> MessageLink | PictureLink:
+    def _parse_target(self, context: InteractionContext, link: str) -> MessageLink | PictureLink:
         try:
             return parse_link(link, self._services.cdn_origins)
         except UnusableLink as problem:
-            raise user_error(occasion, str(problem)) from None
+            raise user_error(context, str(problem)) from None
 
-    async def _linked(self, occasion: InteractionContext, link: MessageLink) -> disnake.Message:
+    async def _fetch_linked(self, context: InteractionContext, link: MessageLink) -> disnake.Message:
         """The message behind a link. What the asker may not read is not told from what is not there. Raises MapSeekError."""
         try:
-            channel = await self._channel(occasion, link)
+            channel = await self._fetch_channel(context, link)
             if isinstance(channel, disnake.abc.Messageable) and await asker_may_read(
-                channel, occasion.asker, occasion.interaction.channel
+                channel, context.asker, context.interaction.channel
             ):
                 return await channel.fetch_message(link.message_id)
         except (disnake.NotFound, disnake.Forbidden, disnake.InvalidData):
             pass
         except (disnake.HTTPException, aiohttp.ClientError, TimeoutError, OSError):
-            raise user_error(occasion, "asking-link-later") from None
-        raise user_error(occasion, "asking-link-missing")
+            raise user_error(context, "asking-link-later") from None
+        raise user_error(context, "asking-link-missing")
 
-    async def _channel(self, occasion: InteractionContext, link: MessageLink) -> Any:
+    async def _fetch_channel(self, context: InteractionContext, link: MessageLink) -> Any:
         """The channel or thread of a link; archived threads are not known to the client, so they are asked for."""
-        if link.guild_id != occasion.guild.id:
+        if link.guild_id != context.guild.id:
             return None
-        known = occasion.guild.get_channel_or_thread(link.channel_id)
-        return known or await occasion.guild.fetch_channel(link.channel_id)
+        known = context.guild.get_channel_or_thread(link.channel_id)
+        return known or await context.guild.fetch_channel(link.channel_id)
 
 
-def _shown(occasion: InteractionContext, message: disnake.Message) -> list[QueryPicture]:
+def _list_pictures(context: InteractionContext, message: disnake.Message) -> list[QueryPicture]:
     pictures = pictures_from_message(message)
     if not pictures:
-        raise user_error(occasion, "asking-message-without-picture")
+        raise user_error(context, "asking-message-without-picture")
     return pictures
 
 
@@ -184,29 +184,27 @@ class FindTextCommand(commands.Cog):
         private: bool | None = PRIVATE_OPTION,
     ) -> None:
         with interaction_scope(interaction):
-            occasion = build_context(interaction, self._services, private=private)
-            words, filters = _words(occasion, query), _filters(occasion, author, after, before)
-            with reserve_search(occasion, self._services):
-                await interaction.response.defer(ephemeral=occasion.private)
-                await self._record(occasion, words, filters, channel)
+            context = build_context(interaction, self._services, private=private)
+            words, filters = _parse_words(context, query), _build_filters(context, author, after, before)
+            with reserve_search(context, self._services):
+                await interaction.response.defer(ephemeral=context.private)
+                await self._record(context, words, filters, channel)
 
-    async def _record(self, occasion: InteractionContext, words: TextQuery, filters: Filters | None, channel: Any) -> None:
-        interaction = occasion.interaction
-        channels = await occasion.channels()
+    async def _record(self, context: InteractionContext, words: TextQuery, filters: Filters | None, channel: Any) -> None:
+        interaction = context.interaction
+        channels = await context.channels()
         if channel is not None:
-            channels = tuple(each for each in channels if each in expand_category(occasion.guild, channel.id))
+            channels = tuple(each for each in channels if each in expand_category(context.guild, channel.id))
             if not channels:
-                raise user_error(occasion, "asking-channel-unreadable", channel=f"<#{channel.id}>")
+                raise user_error(context, "asking-channel-unreadable", channel=f"<#{channel.id}>")
         fact = SearchDescribed(
-            guild_id=str(occasion.guild.id),
+            guild_id=str(context.guild.id),
             search_id=str(interaction.id),
-            question=query_from_interaction(
-                interaction, channels, locale=occasion.locale, private=occasion.private, filters=filters
-            ),
+            question=query_from_interaction(interaction, channels, locale=context.locale, private=context.private, filters=filters),
             words=words.wanted,
             excluded=words.excluded,
         )
-        await self._services.ports.journal.record(fact, occasion.origin)
+        await self._services.ports.journal.record(fact, context.origin)
         log.info("search by words requested", guild=fact.guild_id)
 
 
@@ -217,21 +215,23 @@ def expand_category(guild: disnake.Guild, channel_id: int) -> frozenset[str]:
     return frozenset({str(channel_id), *(str(each.id) for each in inside)})
 
 
-def _words(occasion: InteractionContext, query: str) -> TextQuery:
+def _parse_words(context: InteractionContext, query: str) -> TextQuery:
     words = parse_text_query(query)
     if not words.wanted:
-        raise user_error(occasion, "asking-no-words")
+        raise user_error(context, "asking-no-words")
     return words
 
 
-def _filters(occasion: InteractionContext, author: disnake.User | None, after: str | None, before: str | None) -> Filters | None:
+def _build_filters(
+    context: InteractionContext, author: disnake.User | None, after: str | None, before: str | None
+) -> Filters | None:
     if author is None and after is None and before is None:
         return None
     dates = [None if date is None else parse_date(date) for date in (after, before)]
     for typed, moment in zip((after, before), dates, strict=True):
         if typed is not None and moment is None:
-            raise user_error(occasion, "asking-no-date", typed=disnake.utils.escape_markdown(typed))
+            raise user_error(context, "asking-no-date", typed=disnake.utils.escape_markdown(typed))
     since, until = dates
     if since is not None and until is not None and since >= until:
-        raise user_error(occasion, "asking-dates-crossed")
+        raise user_error(context, "asking-dates-crossed")
     return Filters(author_id=None if author is None else str(author.id), after=since, before=until)

@@ -165,13 +165,13 @@ class LeftGuildCheck(commands.Cog):
             filled = await self._services.ports.state.list_under(BACKFILLS)
             guilds = self._services.marks.guilds() | {key.split(".")[1] for key in filled}
             for guild_id in sorted(guilds):
-                if self._bot.get_guild(int(guild_id)) is None and await self._is_left(int(guild_id)):
+                if self._bot.get_guild(int(guild_id)) is None and await self._has_left(int(guild_id)):
                     log.warning("the bot was removed from a guild meanwhile: its archive is erased", guild=guild_id)
                     self._bot.dispatch("guild_gone", guild_id)
         except TRANSIENT_ERRORS as error:
             log.warning("not looked for guilds that were left: the next session does", error=str(error))
 
-    async def _is_left(self, guild_id: int) -> bool:
+    async def _has_left(self, guild_id: int) -> bool:
         try:
             await self._bot.fetch_guild(guild_id)
         except (disnake.NotFound, disnake.Forbidden):
@@ -189,19 +189,19 @@ class HistoryAccessListener(commands.Cog):
     @commands.Cog.listener()
     async def on_guild_channel_update(self, _before: Any, after: disnake.abc.GuildChannel) -> None:
         """A channel's overwrites may be others."""
-        self._look(after.guild)
+        self._dispatch_readable(after.guild)
 
     @commands.Cog.listener()
     async def on_guild_role_update(self, _before: disnake.Role, after: disnake.Role) -> None:
         """A role may grant more."""
-        self._look(after.guild)
+        self._dispatch_readable(after.guild)
 
     @commands.Cog.listener()
     async def on_member_update(self, _before: disnake.Member, after: disnake.Member) -> None:
         """The bot was given another role; without the members intent it hears of itself alone."""
-        self._look(after.guild)
+        self._dispatch_readable(after.guild)
 
-    def _look(self, guild: disnake.Guild) -> None:
+    def _dispatch_readable(self, guild: disnake.Guild) -> None:
         for guild_id, channel_id in sorted(self._services.marks.unreadable):
             channel = guild.get_channel_or_thread(int(channel_id)) if guild_id == str(guild.id) else None
             if channel is not None and bot_may_read(channel) and is_watched_channel(self._services, channel):

@@ -16,6 +16,7 @@ from contracts.events.base import Instant
 from infra.discord.answers.buttons import FORGET, build_custom_id, parse_custom_id
 from infra.discord.ask.parse import parse_message_link
 from infra.discord.ask.query import InteractionContext, build_context, button_scope, interaction_scope, user_error
+from infra.discord.cogs.find import GUILD_ONLY
 from infra.discord.services import Services
 from infra.discord.wording import localize, localize_all
 
@@ -24,10 +25,6 @@ log = structlog.get_logger()
 _ID = re.compile(r"(?:\d{17,20}-)?(\d{17,20})", re.ASCII)
 
 SlashInteraction = ApplicationCommandInteraction[Any]
-GUILD_ONLY: dict[str, Any] = {
-    "contexts": disnake.InteractionContextTypes(guild=True),
-    "install_types": disnake.ApplicationInstallTypes(guild=True),
-}
 MODERATOR_PERMISSIONS = disnake.Permissions(view_channel=True, manage_messages=True)
 
 
@@ -84,13 +81,13 @@ class PrivacyCommands(commands.Cog):
     async def me(self, interaction: SlashInteraction) -> None:
         """Say how much there is to forget, and ask whether that is meant."""
         with interaction_scope(interaction):
-            occasion = build_context(interaction, self._services, private=True)
+            context = build_context(interaction, self._services, private=True)
             await interaction.response.defer(ephemeral=True)
-            guild_id, person_id = str(occasion.guild.id), str(occasion.asker.id)
+            guild_id, person_id = str(context.guild.id), str(context.asker.id)
             posts = self._services.ports.posts.of_guild(guild_id, author_id=person_id)
             count = len({post.image_id async for post in posts})
             await interaction.edit_original_response(
-                localize(occasion.locale, "privacy-me-sure", count=count), components=_yes_or_no(occasion.locale, person_id)
+                localize(context.locale, "privacy-me-sure", count=count), components=_confirm_buttons(context.locale, person_id)
             )
 
     @forget.sub_command(name=localize_all("privacy-message-name"), description=localize_all("privacy-message-description"))
@@ -105,60 +102,60 @@ class PrivacyCommands(commands.Cog):
     ) -> None:
         """Forget the images of one message. Whoever may not do that is not told whether there are any."""
         with interaction_scope(interaction):
-            occasion = build_context(interaction, self._services, private=True)
-            message_id = parse_message_id(message, str(occasion.guild.id))
+            context = build_context(interaction, self._services, private=True)
+            message_id = parse_message_id(message, str(context.guild.id))
             if message_id is None:
-                raise user_error(occasion, "privacy-message-unknown")
+                raise user_error(context, "privacy-message-unknown")
             await interaction.response.defer(ephemeral=True)
-            posts = await self._services.ports.posts.of_message(str(occasion.guild.id), message_id)
-            if not posts or not _may_remove(posts[0], occasion):
-                raise user_error(occasion, "privacy-message-none")
-            self._services.recorder.add_removal(build_message_removal(posts[0], self._services.ports.now()), occasion.origin)
-            log.info("a message is to be forgotten", guild=posts[0].guild_id, message=message_id, by=str(occasion.asker.id))
-            await interaction.edit_original_response(localize(occasion.locale, "privacy-message-forgotten", count=len(posts)))
+            posts = await self._services.ports.posts.of_message(str(context.guild.id), message_id)
+            if not posts or not _may_remove(posts[0], context):
+                raise user_error(context, "privacy-message-none")
+            self._services.recorder.add_removal(build_message_removal(posts[0], self._services.ports.now()), context.origin)
+            log.info("a message is to be forgotten", guild=posts[0].guild_id, message=message_id, by=str(context.asker.id))
+            await interaction.edit_original_response(localize(context.locale, "privacy-message-forgotten", count=len(posts)))
 
     @commands.Cog.listener()
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         pressed = parse_custom_id(interaction.component.custom_id or "", FORGET, 2)
         if pressed is not None:
             async with button_scope(interaction):
-                await self._decided(interaction, *pressed)
+                await self._handle_decision(interaction, *pressed)
 
-    async def _decided(self, interaction: MessageInteraction[Any], decision: str, person_id: str) -> None:
-        occasion = build_context(interaction, self._services, private=True)
-        if str(occasion.asker.id) != person_id:
-            raise user_error(occasion, "privacy-not-yours")
+    async def _handle_decision(self, interaction: MessageInteraction[Any], decision: str, person_id: str) -> None:
+        context = build_context(interaction, self._services, private=True)
+        if str(context.asker.id) != person_id:
+            raise user_error(context, "privacy-not-yours")
         await interaction.response.defer(with_message=False)
         if decision == "yes":
-            await self._forget(occasion)
-        text = localize(occasion.locale, "privacy-me-forgotten" if decision == "yes" else "privacy-me-kept")
+            await self._forget(context)
+        text = localize(context.locale, "privacy-me-forgotten" if decision == "yes" else "privacy-me-kept")
         await interaction.edit_original_response(text, components=[])
 
-    async def _forget(self, occasion: InteractionContext) -> None:
+    async def _forget(self, context: InteractionContext) -> None:
         """First what is still to come is kept out, so that a back-fill that is at work brings nothing back behind the removal."""
-        guild_id, person_id, now = str(occasion.guild.id), str(occasion.asker.id), self._services.ports.now()
+        guild_id, person_id, now = str(context.guild.id), str(context.asker.id), self._services.ports.now()
         await self._services.forgotten_members.forget(guild_id, person_id, now)
-        removal = build_author_removal(guild_id, person_id, str(occasion.interaction.id), now)
-        self._services.recorder.add_removal(removal, occasion.origin)
+        removal = build_author_removal(guild_id, person_id, str(context.interaction.id), now)
+        self._services.recorder.add_removal(removal, context.origin)
         log.info("a member is to be forgotten", guild=guild_id)
 
 
-def _may_remove(post: ImagePosted, occasion: InteractionContext) -> bool:
+def _may_remove(post: ImagePosted, context: InteractionContext) -> bool:
     """Authors may, and who moderates the channel of the post; where that channel is not known, who moderates the whole guild."""
-    if post.author.id == str(occasion.asker.id):
+    if post.author.id == str(context.asker.id):
         return True
-    known = occasion.guild.get_channel_or_thread(int(post.channel_id))
+    known = context.guild.get_channel_or_thread(int(post.channel_id))
     if known is None and post.thread_of is not None:
-        known = occasion.guild.get_channel(int(post.thread_of))
+        known = context.guild.get_channel(int(post.thread_of))
     if known is None:
-        return occasion.asker.guild_permissions.manage_messages
+        return context.asker.guild_permissions.manage_messages
     try:
-        return known.permissions_for(occasion.asker) >= MODERATOR_PERMISSIONS
+        return known.permissions_for(context.asker) >= MODERATOR_PERMISSIONS
     except disnake.ClientException:  # a thread of a channel that is gone
-        return occasion.asker.guild_permissions.manage_messages
+        return context.asker.guild_permissions.manage_messages
 
 
-def _yes_or_no(locale: str, person_id: str) -> list[disnake.ui.Button[Any]]:
+def _confirm_buttons(locale: str, person_id: str) -> list[disnake.ui.Button[Any]]:
     return [
         disnake.ui.Button(
             label=localize(locale, "privacy-button-yes"),

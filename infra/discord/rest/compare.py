@@ -77,14 +77,14 @@ class WatchState:
 
     def begin(self, channel: Any, known: ImageIdsByChannel) -> int | None:
         """The message behind which everything of a watched place should be in the log; None for one that was never heard of."""
-        begun = self._begin_of(channel, known)
+        begun = self._oldest_trace(channel, known)
         if begun is not None:
             return begun
         parent = channel.parent if isinstance(channel, disnake.Thread) else None
-        before = self._first(channel.guild, known) if parent is None else self._begin_of(parent, known)
+        before = self._guild_start(channel.guild, known) if parent is None else self._oldest_trace(parent, known)
         return channel.id - 1 if before is not None and channel.id > before else None
 
-    def _begin_of(self, channel: Any, known: ImageIdsByChannel) -> int | None:
+    def _oldest_trace(self, channel: Any, known: ImageIdsByChannel) -> int | None:
         place, begins = channel_place(channel), []
         if posts := known.get(channel.id):
             begins.append(min(posts) - 1)
@@ -94,9 +94,9 @@ class WatchState:
             begins.append(self.filled[place])
         return min(begins, default=None)
 
-    def _first(self, guild: disnake.Guild, known: ImageIdsByChannel) -> int | None:
+    def _guild_start(self, guild: disnake.Guild, known: ImageIdsByChannel) -> int | None:
         """Where the guild's first channel begins."""
-        begins = [self._begin_of(each, known) for each in (*guild.channels, *guild.threads)]
+        begins = [self._oldest_trace(each, known) for each in (*guild.channels, *guild.threads)]
         return min((each for each in begins if each is not None), default=None)
 
 
@@ -137,7 +137,7 @@ class ChannelDifference:
 async def compare_guild(
     rest: RestClient,
     bot: Any,
-    watching: WatchState,
+    watch: WatchState,
     guild_id: str,
     known: ImageIdsByChannel,
     until: datetime,
@@ -155,7 +155,7 @@ async def compare_guild(
     except (disnake.NotFound, disnake.Forbidden):
         yield ChannelDifference(guild_id, "", unreadable=True)
         return
-    wanted = [only] if only is not None else [each.id for each in await _watched(rest, watching, guild, known)]
+    wanted = [only] if only is not None else [each.id for each in await _list_watched(rest, watch, guild, known)]
     for channel_id in dict.fromkeys([*wanted, *(known if only is None else ())]):
         try:
             async with rest.client_for(READ_PURPOSE) as client:
@@ -167,41 +167,41 @@ async def compare_guild(
         except disnake.Forbidden:
             yield ChannelDifference(guild_id, str(channel_id), unreadable=True)
             continue
-        async for difference in _of_channel(rest, watching, channel, known, newest, int(bot["id"])):
+        async for difference in _compare_channel(rest, watch, channel, known, newest, int(bot["id"])):
             yield difference
 
 
-async def _watched(rest: RestClient, watching: WatchState, guild: disnake.Guild, known: ImageIdsByChannel) -> list[Any]:
+async def _list_watched(rest: RestClient, watch: WatchState, guild: disnake.Guild, known: ImageIdsByChannel) -> list[Any]:
     """The places that are watched, archived threads too where something may have been posted since their parent is watched."""
-    places = [each for each in (*guild.channels, *guild.threads) if watching.watches(each)]
+    places = [each for each in (*guild.channels, *guild.threads) if watch.watches(each)]
     for channel in [each for each in places if isinstance(each, TYPES_WITH_THREADS) and bot_may_read(each)]:
-        begin = watching.begin(channel, known)
+        begin = watch.begin(channel, known)
         if begin is not None:
             async with rest.client_for("for the archived threads of a channel"):
                 async for thread in list_archived_threads(channel, since=disnake.utils.snowflake_time(begin)):
                     guild._add_thread(thread)
                     places.append(thread)
     heard = (each for each in places if isinstance(each, TYPES_WITH_MESSAGES))
-    return [each for each in heard if watching.begin(each, known) is not None or not bot_may_read(each)]
+    return [each for each in heard if watch.begin(each, known) is not None or not bot_may_read(each)]
 
 
-async def _of_channel(
-    rest: RestClient, watching: WatchState, channel: Any, known: ImageIdsByChannel, until: int, bot_id: int
+async def _compare_channel(
+    rest: RestClient, watch: WatchState, channel: Any, known: ImageIdsByChannel, until: int, bot_id: int
 ) -> AsyncIterator[ChannelDifference]:
     place, name = (str(channel.guild.id), str(channel.id)), f"#{channel.name}"
-    begin = watching.begin(channel, known)
+    begin = watch.begin(channel, known)
     if not bot_may_read(channel):
         yield ChannelDifference(*place, name, unreadable=True)
         return
     if begin is None or isinstance(channel, TYPES_WITHOUT_MESSAGES):
         return
-    expected = watching.watches(channel)
+    expected = watch.watches(channel)
 
     def images(message: disnake.Message) -> list[ImagePosted]:
-        return watching.images(message, bot_id) if expected else []
+        return watch.images(message, bot_id) if expected else []
 
     messages = known.get(channel.id, {})
-    order, asked = sorted(messages), False
+    order, is_history_checked = sorted(messages), False
     try:
         while True:
             async with rest.client_for("for a channel's history"):
@@ -211,7 +211,11 @@ async def _of_channel(
             difference = compare_page(
                 place, [each for each in page if each.id <= until], {each: messages[each] for each in here}, images
             )
-            if difference.deleted and not asked and not (asked := await _is_gone(rest, channel, difference.deleted[0])):
+            if (
+                difference.deleted
+                and not is_history_checked
+                and not (is_history_checked := await _is_gone(rest, channel, difference.deleted[0]))
+            ):
                 raise UnreadableHistory
             yield replace(difference, name=name)
             if end >= until:

@@ -36,11 +36,11 @@ class DiscordNotices:
             return await person_may_read(client, guild_id, channel_id, person_id, age_restricted=age_restricted)
 
     async def mark_repost(self, notice: Notice, style: Literal["reaction", "reply"]) -> None:
-        channel_id, message_id = _place(notice.post)
+        channel_id, message_id = _post_location(notice.post)
         try:
             async with self._rest.client_for("to mark a repost") as client:
                 earlier = None if style == "reaction" else notice.earlier
-                if earlier is None or not await onlookers_may_read(client, notice.guild_id, _place(earlier)[0], channel_id):
+                if earlier is None or not await onlookers_may_read(client, notice.guild_id, _post_location(earlier)[0], channel_id):
                     await client.add_reaction(int(channel_id), int(message_id), REPOST_EMOJI)
                     return
                 if await _is_answered(client, channel_id, message_id):
@@ -49,8 +49,8 @@ class DiscordNotices:
                 text = localize(locale, "notices-repost", link=str(earlier["message_link"]))
                 replied = {"message_id": message_id, "channel_id": channel_id, "guild_id": notice.guild_id}
                 await _send(client, channel_id, text, f"repost{message_id}", message_reference=replied)
-        except (disnake.NotFound, disnake.Forbidden) as refused:
-            log.info("a repost is not marked", guild=notice.guild_id, channel=channel_id, message=message_id, reason=refused.text)
+        except (disnake.NotFound, disnake.Forbidden) as refusal:
+            log.info("a repost is not marked", guild=notice.guild_id, channel=channel_id, message=message_id, reason=refusal.text)
 
     async def notify_person(
         self, notice: Notice, person: Person, channel_id: str, alert_id: str
@@ -61,18 +61,18 @@ class DiscordNotices:
                 direct: Any = await client.start_private_message(int(person.id))
                 await _send(client, direct["id"], localize(notice.locale, "notices-alert-direct", link=link), nonce)
             return "direct"
-        except (disnake.NotFound, disnake.Forbidden) as refused:
-            log.info("a member takes no direct messages from the bot", alert=alert_id, reason=refused.text)
+        except (disnake.NotFound, disnake.Forbidden) as refusal:
+            log.info("a member takes no direct messages from the bot", alert=alert_id, reason=refusal.text)
         try:
             async with self._rest.client_for("to mention a member") as client:
                 # Everybody there sees it, so it says where the picture is only if they all may read that.
-                shown = await onlookers_may_read(client, notice.guild_id, _place(notice.post)[0], channel_id)
+                shown = await onlookers_may_read(client, notice.guild_id, _post_location(notice.post)[0], channel_id)
                 message = "notices-alert-mention" if shown else "notices-alert-mention-elsewhere"
                 text = localize(notice.locale, message, member=f"<@{person.id}>", link=link)
                 await _send(client, channel_id, text, nonce, mentioned=[person.id])
             return "mention"
-        except (disnake.NotFound, disnake.Forbidden) as refused:
-            log.warning("a member cannot be told of what they wait for", alert=alert_id, reason=refused.text)
+        except (disnake.NotFound, disnake.Forbidden) as refusal:
+            log.warning("a member cannot be told of what they wait for", alert=alert_id, reason=refusal.text)
             return "undeliverable"
 
 
@@ -105,6 +105,6 @@ async def _preferred_locale(client: HTTPClient, guild_id: str) -> str:
     return str(guild["preferred_locale"])
 
 
-def _place(post: Document) -> tuple[str, str]:
+def _post_location(post: Document) -> tuple[str, str]:
     """Channel and message of a post."""
     return str(post["metadata"]["channel_id"]), str(post["discord_message_id"])

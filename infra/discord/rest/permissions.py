@@ -25,9 +25,9 @@ async def person_may_read(client: HTTPClient, guild_id: str, channel_id: str, pe
     """
     try:
         guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
-        channel, private = await _channel_of(client, guild, channel_id)
+        channel, private = await _fetch_home(client, guild, channel_id)
         if person_id == guild_id:
-            return not private and _open_to_all(channel, age_restricted=age_restricted)
+            return not private and _all_members_may_read(channel, age_restricted=age_restricted)
         member_payload: Any = await client.get_member(int(guild_id), int(person_id))
         member = disnake.Member(data=member_payload, guild=guild, state=guild._state)
         if not may_open(channel, member, age_restricted=age_restricted):
@@ -44,8 +44,8 @@ async def onlookers_may_read(client: HTTPClient, guild_id: str, channel_id: str,
     """
     try:
         guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
-        channel, private = await _channel_of(client, guild, channel_id)
-        home, _ = await _channel_of(client, guild, place_id)
+        channel, private = await _fetch_home(client, guild, channel_id)
+        home, _ = await _fetch_home(client, guild, place_id)
     except (disnake.NotFound, disnake.Forbidden):
         return False
     if not isinstance(channel, TYPES_WITH_POSTS) or not isinstance(home, TYPES_WITH_POSTS) or (private and channel_id != place_id):
@@ -53,13 +53,13 @@ async def onlookers_may_read(client: HTTPClient, guild_id: str, channel_id: str,
     return (home.is_nsfw() or not channel.is_nsfw()) and all_may_read(channel, home)
 
 
-async def _channel_of(client: HTTPClient, guild: disnake.Guild, channel_id: str) -> tuple[Any, bool]:
+async def _fetch_home(client: HTTPClient, guild: disnake.Guild, channel_id: str) -> tuple[Any, bool]:
     """The channel whose permissions hold in a channel or thread, None if of another guild; and whether it is a private thread."""
     payload: Any = await client.get_channel(int(channel_id))
     private = payload["type"] == PRIVATE_THREAD
     if payload["type"] in THREAD_TYPES:
         payload = await client.get_channel(int(payload["parent_id"]))
-    return (_channel(guild, payload) if str(payload.get("guild_id")) == str(guild.id) else None), private
+    return (_channel_from_payload(guild, payload) if str(payload.get("guild_id")) == str(guild.id) else None), private
 
 
 def guild_from_payload(client: HTTPClient, payload: Any) -> disnake.Guild:
@@ -76,12 +76,12 @@ def guild_from_payload(client: HTTPClient, payload: Any) -> disnake.Guild:
     return disnake.Guild(data=payload, state=state)
 
 
-def _channel(guild: disnake.Guild, payload: Any) -> Any:
+def _channel_from_payload(guild: disnake.Guild, payload: Any) -> Any:
     kind, _ = _guild_channel_factory(payload["type"])
     return None if kind is None else kind(guild=guild, state=guild._state, data=payload)
 
 
-def _open_to_all(channel: Any, *, age_restricted: bool) -> bool:
+def _all_members_may_read(channel: Any, *, age_restricted: bool) -> bool:
     """Whether everyone may read a channel, and no overwrite takes that from anyone."""
     if not isinstance(channel, TYPES_WITH_POSTS):
         return False
@@ -112,7 +112,7 @@ async def fetch_guild(client: HTTPClient, guild_id: str, bot: Any) -> disnake.Gu
     me: Any = await client.get_member(guild.id, int(bot["id"]))
     guild._add_member(disnake.Member(data=me, guild=guild, state=guild._state))
     for payload in await client.get_all_guild_channels(guild.id):
-        if (channel := _made(guild, payload)) is not None:
+        if (channel := _channel_or_thread_from_payload(guild, payload)) is not None:
             guild._add_channel(channel)
     active = await client.get_active_threads(guild.id)
     for thread in active["threads"]:
@@ -123,7 +123,7 @@ async def fetch_guild(client: HTTPClient, guild_id: str, bot: Any) -> disnake.Gu
 async def fetch_channel(client: HTTPClient, guild: disnake.Guild, channel_id: str) -> Any:
     """A channel or thread of the guild, archived ones too. Raises as the client does, NotFound for one of another guild."""
     known = guild.get_channel_or_thread(int(channel_id))
-    return known if known is not None else _made(guild, await client.get_channel(int(channel_id)))
+    return known if known is not None else _channel_or_thread_from_payload(guild, await client.get_channel(int(channel_id)))
 
 
 async def fetch_guild_id(client: HTTPClient, channel_id: str) -> str | None:
@@ -136,7 +136,7 @@ async def fetch_guild_id(client: HTTPClient, channel_id: str) -> str | None:
     return None if guild_id is None else str(guild_id)
 
 
-def _made(guild: disnake.Guild, payload: Any) -> Any:
+def _channel_or_thread_from_payload(guild: disnake.Guild, payload: Any) -> Any:
     if payload["type"] in THREAD_TYPES:
         return disnake.Thread(guild=guild, state=guild._state, data=payload)
     kind, _ = _guild_channel_factory(payload["type"])

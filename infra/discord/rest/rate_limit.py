@@ -67,38 +67,40 @@ class RequestSlots:
         self._clock = clock
         self._sleep = sleep
         self._lock = asyncio.Lock()
-        self._mine = 0
-        self._left = 0
-        self._alone_until = 0.0
+        self._slot = 0
+        self._left_in_slot = 0
+        self._unshared_until = 0.0
 
-    async def turn(self) -> None:
+    async def wait_for_slot(self) -> None:
         """Wait until one more request may be sent. First come, first served."""
         async with self._lock:
             while True:
-                if self._left == 0 or not 0 <= self._mine - self._current() <= MAX_SLOTS_AHEAD:
-                    self._mine, self._left = await self._claim()
-                if self._mine <= self._current():
-                    self._left -= 1
+                if self._left_in_slot == 0 or not 0 <= self._slot - self._current() <= MAX_SLOTS_AHEAD:
+                    self._slot, self._left_in_slot = await self._claim()
+                if self._slot <= self._current():
+                    self._left_in_slot -= 1
                     return
-                await self._sleep(max(self._mine / SLOTS_PER_SECOND - self._clock(), 0.001))
+                await self._sleep(max(self._slot / SLOTS_PER_SECOND - self._clock(), 0.001))
 
     def _current(self) -> int:
         return int(self._clock() * SLOTS_PER_SECOND)
 
     async def _claim(self) -> tuple[int, int]:
         """The next slot, and how many requests may be sent in it."""
-        alone = self._next(ClaimedSlot(slot=self._mine)).slot, REQUESTS_PER_SLOT_ALONE
-        if 0 < self._alone_until - self._clock() <= STORE_PAUSE_S:
-            return alone
+        unshared = self._next_slot(ClaimedSlot(slot=self._slot)).slot, REQUESTS_PER_SLOT_ALONE
+        if 0 < self._unshared_until - self._clock() <= STORE_PAUSE_S:
+            return unshared
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
-                return (await update_document(self._state, requests_key("all"), ClaimedSlot, self._next)).slot, REQUESTS_PER_SLOT
+                return (
+                    await update_document(self._state, requests_key("all"), ClaimedSlot, self._next_slot)
+                ).slot, REQUESTS_PER_SLOT
         except (Unavailable, TimeoutError) as error:
             log.warning("requests to Discord are counted in this process alone", error=str(error) or type(error).__name__)
-            self._alone_until = self._clock() + STORE_PAUSE_S
-            return alone
+            self._unshared_until = self._clock() + STORE_PAUSE_S
+            return unshared
 
-    def _next(self, claimed: ClaimedSlot | None) -> ClaimedSlot:
+    def _next_slot(self, claimed: ClaimedSlot | None) -> ClaimedSlot:
         current = self._current()
         follows = current if claimed is None else claimed.slot + 1
         return ClaimedSlot(slot=follows if current <= follows <= current + MAX_SLOTS_AHEAD else current)
@@ -119,20 +121,20 @@ class InvalidRequestCounter:
         self._seen: Counter[int] = Counter()
         self._unsent: Counter[int] = Counter()
         self._fresh_until = 0.0
-        self._alone = False
+        self._is_unshared = False
 
     async def add(self) -> None:
         """Count one refusal."""
         self._unsent[self._minute()] += 1
-        if not (self._alone and self._is_fresh()):
-            await self._exchange()
+        if not (self._is_unshared and self._is_fresh()):
+            await self._synchronise()
 
-    async def wait(self, most: int) -> float:
+    async def wait(self, limit: int) -> float:
         """For how many seconds nothing may be sent: 0 while there are fewer than `most` refusals in ten minutes."""
         if not self._is_fresh():
-            await self._exchange()
+            await self._synchronise()
         counted = self._seen + self._unsent
-        excess = (sum(counted.values()) - most) if not self._alone else sum(counted.values()) - most // SHARE_ALONE
+        excess = (sum(counted.values()) - limit) if not self._is_unshared else sum(counted.values()) - limit // SHARE_ALONE
         for minute in sorted(counted):
             if excess < 0:
                 return 0.0
@@ -141,27 +143,27 @@ class InvalidRequestCounter:
                 return max((minute + WINDOW_MIN + 1) * 60 - self._clock(), 1.0)
         return 0.0
 
-    async def _exchange(self) -> None:
+    async def _synchronise(self) -> None:
         """Tell the other processes of ours, and learn of theirs."""
         sent, self._unsent = self._unsent, Counter()
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
                 key = requests_key("invalid")
                 stored = await (
-                    update_document(self._state, key, InvalidRequests, lambda old: self._with(old, sent))
+                    update_document(self._state, key, InvalidRequests, lambda old: self._add_to(old, sent))
                     if sent
                     else read_document(self._state, key, InvalidRequests)
                 )
         except (Unavailable, TimeoutError) as error:
             log.warning("refusals by Discord are counted in this process alone", error=str(error) or type(error).__name__)
             self._unsent.update(sent)
-            self._alone, self._fresh_until = True, self._clock() + STORE_PAUSE_S
+            self._is_unshared, self._fresh_until = True, self._clock() + STORE_PAUSE_S
         else:
             self._seen = Counter(self._recent(stored))
-            self._alone, self._fresh_until = False, self._clock() + COUNT_FRESH_S
+            self._is_unshared, self._fresh_until = False, self._clock() + COUNT_FRESH_S
         self._unsent = Counter(self._recent(InvalidRequests(minutes=dict(self._unsent))))
 
-    def _with(self, stored: InvalidRequests | None, sent: Counter[int]) -> InvalidRequests:
+    def _add_to(self, stored: InvalidRequests | None, sent: Counter[int]) -> InvalidRequests:
         return InvalidRequests(minutes=dict(Counter(self._recent(stored)) + sent))
 
     def _recent(self, stored: InvalidRequests | None) -> dict[int, int]:
@@ -195,7 +197,7 @@ class RequestBudget:
 
     async def admit(self, url: str) -> None:
         """Wait for this request's turn. Answers to people need none, since Discord does not count them. Raises Held."""
-        path = _path(url)
+        path = _api_path(url)
         if path is None:
             return
         answers = path.startswith(ANSWER_PATHS)
@@ -204,11 +206,11 @@ class RequestBudget:
             log.error("Discord refused so much that it may ban this address: nothing is sent for now", seconds=round(wait))
             raise RequestsPaused("Discord refused too many requests of late", after=wait)
         if not answers:
-            await self._slots.turn()
+            await self._slots.wait_for_slot()
 
     async def record_response(self, url: str, status: int, *, shared: bool = False) -> None:
         """Note how Discord answered. A limit that is `shared` with other bots is not held against this one."""
-        if status in INVALID_STATUSES and not shared and _path(url) is not None:
+        if status in INVALID_STATUSES and not shared and _api_path(url) is not None:
             await self._refusals.add()
 
 
@@ -235,6 +237,6 @@ def limit_client(client: HTTPClient, budget: RequestBudget) -> None:
     session.trace_configs.append(build_trace_config(budget))
 
 
-def _path(url: str) -> str | None:
+def _api_path(url: str) -> str | None:
     """The path of a request to Discord's API; None for files and for the gateway, which are not counted."""
     return url.removeprefix(Route.BASE) if url.startswith(f"{Route.BASE}/") else None
