@@ -154,17 +154,17 @@ class GatewayClient(commands.InteractionBot):
 
     async def on_ready(self) -> None:
         """Called again after every new session."""
-        log.info("connected to Discord", user=str(self.user), guilds=len(self.guilds))
+        log.info("discord_connected", bot_name=str(self.user), guild_count=len(self.guilds))
         self._on_connected()
 
     async def on_gateway_error(self, event: str, _data: Any, _shard_id: int | None, exc: Exception, /) -> None:
         """disnake could not read an event. Its data stays out of the log: it may hold a token."""
-        log.error("malformed event from Discord", gateway_event=event, exc_info=exc)
+        log.error("gateway_event_malformed", gateway_event=event, exc_info=exc)
         self._on_malformed(event)
 
     async def on_error(self, event_method: str, *_args: Any, **_kwargs: Any) -> None:
         """A listener of ours failed on an event."""
-        log.exception("event not handled", gateway_event=event_method)
+        log.exception("gateway_event_failed", gateway_event=event_method)
         self._on_malformed(event_method)
 
 

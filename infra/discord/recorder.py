@@ -62,7 +62,7 @@ class Recorder:
     def add(self, fact: Fact, origin: Origin) -> None:
         """Record a post, if there is still room."""
         if self._is_full:
-            log.error("posted image lost: too many wait for the log", waiting=self._queue.qsize())
+            log.error("post_lost", waiting_count=self._queue.qsize(), reason="the queue is full", hint="Start the NATS server.")
             self._report_lost(fact)
         else:
             self._queue.put_nowait(_Work(origin, fact=fact))
@@ -98,7 +98,7 @@ class Recorder:
                     with structlog.contextvars.bound_contextvars(correlation_id=work.origin.correlation_id):
                         await self._work(work, work.origin)
             except Exception:  # a fault of ours must not stop what waits behind it
-                log.exception("recording failed")
+                log.exception("recording_failed")
             finally:
                 self._queue.task_done()
 
@@ -109,7 +109,7 @@ class Recorder:
         except TimeoutError:
             waiting = [self._queue.get_nowait() for _ in range(self._queue.qsize())]
             count = 1 + sum(work.call is None for work in waiting)
-            log.error("posted images lost: the log stayed unreachable until the end", count=count)
+            log.error("posts_lost", count=count, hint="Start the NATS server.")
             for _ in range(count):
                 self._on_lost()
 
@@ -126,7 +126,7 @@ class Recorder:
         try:
             return await self._retry_while_unavailable(find)
         except Exception:
-            log.exception("removal lost: what it is about could not be found")
+            log.exception("removal_lost")
             self._on_lost()
             return []
 
@@ -137,10 +137,10 @@ class Recorder:
         try:
             recorded = await self._retry_while_unavailable(record)
         except Exception:
-            log.exception("fact lost: it could not be recorded", fact=fact.type_name(), key=fact.key)
+            log.exception("fact_lost", fact=fact.type_name(), key=fact.key)
             self._report_lost(fact)
         else:
-            log.info("recorded" if recorded else "recorded before", fact=fact.type_name(), key=fact.key)
+            log.info("fact_recorded" if recorded else "fact_already_recorded", fact=fact.type_name(), key=fact.key)
 
     async def _retry_while_unavailable(self, work: Callable[[], Awaitable[T]]) -> T:
         retrying = AsyncRetrying(
@@ -157,4 +157,4 @@ class Recorder:
     def _warn_first(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:
             error = state.outcome.exception() if state.outcome else None
-            log.warning("the log is unreachable: posted images wait", error=str(error), waiting=self._queue.qsize() + 1)
+            log.warning("recorder_waiting", error=str(error), waiting_count=self._queue.qsize() + 1, hint="Check the NATS server.")

@@ -68,7 +68,7 @@ def test_what_is_over_is_forgotten() -> None:
     for number in range(5000):
         ask(quotas, number * 61.0, member=str(number))
     assert len(quotas._members._full_at) <= 1000
-    assert len(quotas._under_way) == 1
+    assert len(quotas._running) == 1
 
 
 @given(st.lists(st.floats(0, 30), max_size=60), st.integers(1, 20))

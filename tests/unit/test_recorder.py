@@ -54,7 +54,7 @@ async def test_an_outage_of_the_log_loses_nothing_and_warns_once() -> None:
             await recorder.flush(timeout=5)
     assert image_ids(journal) == ["1", "2", "3"]
     assert [origin.correlation_id for _, origin in journal.recorded.values()] == ["message-1", "message-2", "message-3"]
-    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["the log is unreachable: posted images wait"]
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["recorder_waiting"]
     assert lost.count == 0
 
 

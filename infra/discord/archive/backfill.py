@@ -86,7 +86,7 @@ class BackfillRunner:
             retrying = AsyncRetrying(
                 retry=retry_if_exception_type((Retry, Unavailable)),
                 wait=wait_exponential(multiplier=self._first_wait, max=60),
-                before_sleep=lambda state: log.warning("back-fill waits", error=str(state.outcome and state.outcome.exception())),
+                before_sleep=lambda state: log.warning("backfill_waiting", error=str(state.outcome and state.outcome.exception())),
             )
             backfill = await retrying(self._step, key, backfill)
             await on_progress(backfill)
@@ -97,7 +97,7 @@ class BackfillRunner:
         try:
             page = await self._reader.page(source, int(backfill.position), int(backfill.until))
         except UnreadableHistory:
-            log.warning("back-fill leaves out history that the bot may not read", channel=source)
+            log.warning("history_unreadable", channel_id=source, hint="Grant the bot Read Message History.")
             page, unreadable = HistoryPage(0, None, (), more=False), (*backfill.unreadable, source)
         else:
             unreadable = backfill.unreadable
@@ -263,7 +263,7 @@ class Backfills:
             retry=retry_if_exception_type(Exception),
             wait=wait_exponential(max=MAX_RETRY_WAIT_S),
             before_sleep=lambda state: log.error(
-                "back-fill failed: it is tried again", channel=place[1], exc_info=state.outcome and state.outcome.exception()
+                "backfill_failed", channel_id=place[1], exc_info=state.outcome and state.outcome.exception()
             ),
         )
         await again(self._run, place)
@@ -272,9 +272,9 @@ class Backfills:
         key = backfill_key(*place)
         backfill = await read_document(self._state, key, Backfill)
         if backfill is not None and backfill.state == "running":
-            log.info("back-fill", channel=place[1], done=backfill.done, sources=len(backfill.sources))
+            log.info("backfill_started", channel_id=place[1], done_count=backfill.done, source_count=len(backfill.sources))
             backfill = await self._runner.run(key, backfill, partial(self._show, place))
-            log.info("back-fill ended", channel=place[1], state=backfill.state, images=backfill.images)
+            log.info("backfill_ended", channel_id=place[1], state=backfill.state, image_count=backfill.images)
 
     async def _show(self, place: ChannelPlace, backfill: Backfill) -> None:
         """At most every few seconds, beside the work, since Discord may make an edit wait; the end is shown at any rate."""
@@ -294,7 +294,7 @@ class Backfills:
             stored = await read_document(self._state, backfill_key(*place), Backfill)
             await self._notices.show(place[0], stored or backfill)
         except Exception:
-            log.exception("progress of a back-fill not shown", channel=place[1])
+            log.exception("backfill_progress_failed", channel_id=place[1])
 
 
 async def build_backfill(

@@ -163,7 +163,7 @@ class BackfillMessages:
             elif backfill.channel_id not in self._silent:
                 await self._hand_over(guild_id, backfill)
         except SHOW_ERRORS as error:
-            log.info("progress of a back-fill not shown", channel=backfill.channel_id, error=str(error))
+            log.info("backfill_progress_not_shown", channel_id=backfill.channel_id, error=str(error))
 
     async def _hand_over(self, guild_id: str, backfill: Backfill) -> None:
         message = await self._send_fresh(backfill)
@@ -189,7 +189,7 @@ class BackfillMessages:
             channel: Any = self._bot.get_channel(int(backfill.asked_in)) or await self._bot.fetch_channel(int(backfill.asked_in))
             return cast(disnake.Message, await channel.send(**render_backfill(backfill), allowed_mentions=NO_MENTIONS))
         except (disnake.Forbidden, disnake.NotFound, disnake.InvalidData, AttributeError) as error:
-            log.info("a back-fill goes on in silence", channel=backfill.channel_id, error=str(error))
+            log.info("backfill_message_refused", channel_id=backfill.channel_id, error=str(error))
             return None
 
     async def _edit_message(self, backfill: Backfill) -> None:

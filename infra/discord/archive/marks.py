@@ -128,7 +128,7 @@ class HighWaterMarks:
             try:
                 await self.save()
             except Unavailable as outage:
-                log.warning("marks are not saved", error=str(outage))
+                log.warning("marks_not_saved", error=str(outage))
             raise_if_cancelled()
             await asyncio.sleep(self._saved_every_s)
 

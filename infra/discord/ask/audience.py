@@ -166,7 +166,7 @@ async def _is_in(thread: disnake.Thread, asker: disnake.Member) -> bool:
     except disnake.NotFound:
         return False
     except (disnake.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
-        log.info("a private thread is left out of an answer", thread=thread.id, error=type(error).__name__)
+        log.info("private_thread_skipped", channel_id=thread.id, error=type(error).__name__)
         return False
     return True
 

@@ -159,8 +159,8 @@ async def _request_search(
     except Unavailable as outage:
         if message is None:
             raise
-        log.warning("question not recorded: the log is unreachable", search=search_id, error=str(outage))
+        log.warning("search_not_recorded", search_id=search_id, error=str(outage))
         await message.edit(format_error(outage, context.locale, interaction_reference(interaction)))
         return False
-    log.info("search requested", guild=fact.guild_id, search=search_id)
+    log.info("search_requested", guild_id=fact.guild_id, search_id=search_id)
     return True

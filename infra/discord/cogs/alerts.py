@@ -97,7 +97,7 @@ class AlertCommands(commands.Cog):
             requested_at=disnake.utils.snowflake_time(interaction.id),
         )
         await ports.journal.record(fact, context.origin)
-        log.info("alert requested", guild=guild_id, search=search_id)
+        log.info("alert_requested", guild_id=guild_id, search_id=search_id, alert_id=fact.alert_id)
         cancel = _cancel_button(guild_id, fact.alert_id, localize(context.locale, "asking-alert-cancel"))
         await interaction.edit_original_response(localize(context.locale, "asking-alert-noted"), components=cancel)
 
@@ -112,7 +112,7 @@ class AlertCommands(commands.Cog):
             guild_id=guild_id, alert_id=alert_id, person=presser, cancelled_at=disnake.utils.snowflake_time(interaction.id)
         )
         await journal.record(fact, Origin(interaction_reference(interaction)))
-        log.info("alert cancelled", guild=guild_id, alert=alert_id)
+        log.info("alert_cancelled", guild_id=guild_id, alert_id=alert_id)
         await interaction.edit_original_response(localize(locale, "asking-alert-cancelled"))
 
 

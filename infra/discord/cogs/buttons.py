@@ -84,7 +84,7 @@ class AnswerButtons(commands.Cog):
             voted_at=disnake.utils.snowflake_time(interaction.id),
         )
         await self._services.ports.journal.record(fact, context.origin)
-        log.info("vote given", guild=fact.guild_id, search=search_id, right=fact.right)
+        log.info("vote_recorded", guild_id=fact.guild_id, search_id=search_id, is_right=fact.right)
         await interaction.edit_original_response(localize(context.locale, "asking-voted", right="yes" if fact.right else "no"))
 
 

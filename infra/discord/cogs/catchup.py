@@ -69,10 +69,10 @@ async def _fetch_archived(bot: commands.InteractionBot, services: Services, guil
     try:
         return await bot.fetch_channel(channel_id)
     except disnake.NotFound:
-        log.info("a channel was deleted meanwhile", channel=channel_id)
+        log.info("channel_deletion_found", channel_id=channel_id)
         request_channel_removal(services, guild.id, channel_id)
     except (disnake.Forbidden, disnake.InvalidData):
-        log.warning("a channel cannot be looked at again", channel=channel_id)
+        log.warning("channel_rescan_refused", channel_id=channel_id)
     return None
 
 
@@ -85,7 +85,7 @@ async def _request_removals(services: Services, channel: Any, known: PostsByMess
         return
     missing = [message_id for message_id in known if message_id not in shown]
     if missing and await _is_gone(channel, missing[0]):
-        log.info("messages were deleted meanwhile", channel=channel.id, count=len(missing))
+        log.info("message_deletions_found", channel_id=channel.id, count=len(missing))
         request_message_removals(services, channel.guild.id, missing)
     for message in find_reduced_messages(shown, known):
         request_attachment_removals(services, message)
@@ -220,7 +220,7 @@ class CatchUp(commands.Cog):
     async def _catch_up_all(self, guild: disnake.Guild) -> None:
         reading = [self.request(channel) for channel in self._list_watched(guild)]
         await asyncio.gather(*(task for task in reading if task is not None))
-        await self._run_logged(rescan_guild(self._bot, self._services, guild), guild=guild.id)
+        await self._run_logged(rescan_guild(self._bot, self._services, guild), guild.id)
 
     def _list_watched(self, guild: disnake.Guild) -> list[Any]:
         places = [*guild.channels, *guild.threads]
@@ -234,14 +234,14 @@ class CatchUp(commands.Cog):
         async with self._slots:
             self._services.marks.start_over(place)
             try:
-                await self._run_logged(self._read(channel, place), channel=channel.id)
+                await self._run_logged(self._read(channel, place), channel.guild.id, channel.id)
             except UnreadableHistory:
                 self._report_unreadable(place)
 
     def _report_unreadable(self, place: ChannelPlace) -> None:
         if place not in self._services.marks.unreadable:
             self._services.marks.unreadable.add(place)
-            log.warning("history that the bot may not read: grant it Read Message History", guild=place[0], channel=place[1])
+            log.warning("history_unreadable", guild_id=place[0], channel_id=place[1], hint="Grant the bot Read Message History.")
 
     async def _read(self, channel: Any, place: ChannelPlace) -> None:
         marks, recorder = self._services.marks, self._services.recorder
@@ -266,7 +266,7 @@ class CatchUp(commands.Cog):
             count = self._intake.take(page)
             self._services.recorder.add_callback(partial(self._services.marks.advance_history, channel_place(channel), page[-1].id))
             await self._services.recorder.wait_recorded()
-            log.info("caught up", channel=channel.id, messages=len(page), images=count)
+            log.info("history_page_recorded", channel_id=channel.id, message_count=len(page), image_count=count)
 
     async def _read_archived(self, thread: disnake.Thread) -> None:
         """A thread that may have come and gone meanwhile."""
@@ -287,12 +287,12 @@ class CatchUp(commands.Cog):
         self._services.recorder.add_callback(partial(marks.advance_history, place, message_id))
         self._services.recorder.add_callback(partial(marks.set_complete, place))
 
-    async def _run_logged(self, work: Coroutine[Any, Any, None], **about: Any) -> None:
+    async def _run_logged(self, work: Coroutine[Any, Any, None], guild_id: int, channel_id: int | None = None) -> None:
         """What Discord or the log does not answer now is read at the next message there, or in the next session."""
         try:
             await work
         except TRANSIENT_ERRORS as error:
-            log.warning("not caught up", error=str(error), **about)
+            log.warning("catch_up_failed", guild_id=guild_id, channel_id=channel_id, error=str(error))
 
     def _cancel(self) -> None:
         for task in (*self._guilds.values(), *self._reading.values()):

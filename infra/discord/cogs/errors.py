@@ -67,7 +67,7 @@ async def report_error(interaction: AnyInteraction, error: BaseException) -> Non
         with own_webhook_adapter():
             await _reply(interaction, format_error(cause, str(interaction.locale), reference))
     except (disnake.HTTPException, disnake.InteractionResponded, aiohttp.ClientError, TimeoutError, OSError) as reply_error:
-        log.warning("the asker could not be told of a failure", correlation_id=reference, error=str(reply_error))
+        log.warning("error_reply_failed", correlation_id=reference, error=str(reply_error))
 
 
 def format_error(cause: BaseException, locale: str, reference: str) -> str:
@@ -95,17 +95,17 @@ def format_error(cause: BaseException, locale: str, reference: str) -> str:
 
 def _log(cause: BaseException, reference: str) -> None:
     if isinstance(cause, MapSeekError | commands.CheckFailure | commands.UserInputError):
-        log.info("refused", correlation_id=reference, reason=str(cause))
+        log.info("interaction_refused", correlation_id=reference, reason=str(cause))
     elif isinstance(cause, Unavailable):
-        log.warning("not done: the log is unreachable", correlation_id=reference, error=str(cause))
+        log.warning("interaction_log_unreachable", correlation_id=reference, error=str(cause))
     elif isinstance(cause, disnake.HTTPException) and cause.code in (
         UNKNOWN_INTERACTION,
         ALREADY_ACKNOWLEDGED,
         INVALID_WEBHOOK_TOKEN,
     ):
-        log.warning("Discord took no answer: it came too late", correlation_id=reference, error=str(cause))
+        log.warning("interaction_answered_too_late", correlation_id=reference, error=str(cause))
     else:
-        log.error("an interaction failed", correlation_id=reference, exc_info=cause)
+        log.error("interaction_failed", correlation_id=reference, exc_info=cause)
 
 
 async def _reply(interaction: AnyInteraction, sentence: str) -> None:

@@ -205,7 +205,7 @@ class FindTextCommand(commands.Cog):
             excluded=words.excluded,
         )
         await self._services.ports.journal.record(fact, context.origin)
-        log.info("search by words requested", guild=fact.guild_id)
+        log.info("search_requested", guild_id=fact.guild_id, search_id=fact.search_id)
 
 
 def expand_category(guild: disnake.Guild, channel_id: int) -> frozenset[str]:

@@ -166,10 +166,10 @@ class LeftGuildCheck(commands.Cog):
             guilds = self._services.marks.guilds() | {key.split(".")[1] for key in filled}
             for guild_id in sorted(guilds):
                 if self._bot.get_guild(int(guild_id)) is None and await self._has_left(int(guild_id)):
-                    log.warning("the bot was removed from a guild meanwhile: its archive is erased", guild=guild_id)
+                    log.warning("guild_left", guild_id=guild_id)
                     self._bot.dispatch("guild_gone", guild_id)
         except TRANSIENT_ERRORS as error:
-            log.warning("not looked for guilds that were left: the next session does", error=str(error))
+            log.warning("guild_left_check_failed", error=str(error))
 
     async def _has_left(self, guild_id: int) -> bool:
         try:

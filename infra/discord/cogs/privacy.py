@@ -111,7 +111,7 @@ class PrivacyCommands(commands.Cog):
             if not posts or not _may_remove(posts[0], context):
                 raise user_error(context, "privacy-message-none")
             self._services.recorder.add_removal(build_message_removal(posts[0], self._services.ports.now()), context.origin)
-            log.info("a message is to be forgotten", guild=posts[0].guild_id, message=message_id, by=str(context.asker.id))
+            log.info("message_removal_requested", guild_id=posts[0].guild_id, message_id=message_id, user_id=str(context.asker.id))
             await interaction.edit_original_response(localize(context.locale, "privacy-message-forgotten", count=len(posts)))
 
     @commands.Cog.listener()
@@ -137,7 +137,7 @@ class PrivacyCommands(commands.Cog):
         await self._services.forgotten_members.forget(guild_id, person_id, now)
         removal = build_author_removal(guild_id, person_id, str(context.interaction.id), now)
         self._services.recorder.add_removal(removal, context.origin)
-        log.info("a member is to be forgotten", guild=guild_id)
+        log.info("author_removal_requested", guild_id=guild_id)
 
 
 def _may_remove(post: ImagePosted, context: InteractionContext) -> bool:

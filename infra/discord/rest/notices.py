@@ -50,7 +50,9 @@ class DiscordNotices:
                 replied = {"message_id": message_id, "channel_id": channel_id, "guild_id": notice.guild_id}
                 await _send(client, channel_id, text, f"repost{message_id}", message_reference=replied)
         except (disnake.NotFound, disnake.Forbidden) as refusal:
-            log.info("a repost is not marked", guild=notice.guild_id, channel=channel_id, message=message_id, reason=refusal.text)
+            log.info(
+                "repost_not_marked", guild_id=notice.guild_id, channel_id=channel_id, message_id=message_id, reason=refusal.text
+            )
 
     async def notify_person(
         self, notice: Notice, person: Person, channel_id: str, alert_id: str
@@ -62,7 +64,7 @@ class DiscordNotices:
                 await _send(client, direct["id"], localize(notice.locale, "notices-alert-direct", link=link), nonce)
             return "direct"
         except (disnake.NotFound, disnake.Forbidden) as refusal:
-            log.info("a member takes no direct messages from the bot", alert=alert_id, reason=refusal.text)
+            log.info("alert_dm_refused", alert_id=alert_id, reason=refusal.text)
         try:
             async with self._rest.client_for("to mention a member") as client:
                 # Everybody there sees it, so it says where the picture is only if they all may read that.
@@ -72,7 +74,7 @@ class DiscordNotices:
                 await _send(client, channel_id, text, nonce, mentioned=[person.id])
             return "mention"
         except (disnake.NotFound, disnake.Forbidden) as refusal:
-            log.warning("a member cannot be told of what they wait for", alert=alert_id, reason=refusal.text)
+            log.warning("alert_undeliverable", alert_id=alert_id, reason=refusal.text)
             return "undeliverable"
 
 

@@ -96,7 +96,7 @@ class RequestSlots:
                     await update_document(self._state, requests_key("all"), ClaimedSlot, self._next_slot)
                 ).slot, REQUESTS_PER_SLOT
         except (Unavailable, TimeoutError) as error:
-            log.warning("requests to Discord are counted in this process alone", error=str(error) or type(error).__name__)
+            log.warning("request_rate_not_shared", error=str(error) or type(error).__name__)
             self._unshared_until = self._clock() + STORE_PAUSE_S
             return unshared
 
@@ -155,7 +155,7 @@ class InvalidRequestCounter:
                     else read_document(self._state, key, InvalidRequests)
                 )
         except (Unavailable, TimeoutError) as error:
-            log.warning("refusals by Discord are counted in this process alone", error=str(error) or type(error).__name__)
+            log.warning("invalid_requests_not_shared", error=str(error) or type(error).__name__)
             self._unsent.update(sent)
             self._is_unshared, self._fresh_until = True, self._clock() + STORE_PAUSE_S
         else:
@@ -203,7 +203,7 @@ class RequestBudget:
         answers = path.startswith(ANSWER_PATHS)
         wait = await self._refusals.wait(MAX_INVALID_FOR_ANSWERS if answers else MAX_INVALID_REQUESTS)
         if wait:
-            log.error("Discord refused so much that it may ban this address: nothing is sent for now", seconds=round(wait))
+            log.error("discord_requests_paused", wait_s=round(wait), hint="Find the permission or token that Discord refuses.")
             raise RequestsPaused("Discord refused too many requests of late", after=wait)
         if not answers:
             await self._slots.wait_for_slot()

@@ -105,7 +105,7 @@ async def test_posts_outlive_an_outage_of_the_log(discord: Discord, journal: Mem
         journal.down = False
         await eventually(lambda: len(journal.facts) == 3)
     assert filenames(journal) == ["a.png", "b.png", "c.png"]
-    assert [line["event"] for line in lines].count("the log is unreachable: posted images wait") == 1
+    assert [line["event"] for line in lines].count("recorder_waiting") == 1
     assert heard.lost == 0
 
 
