@@ -1,8 +1,6 @@
-"""The gateway: a disnake client that records what it hears and defers what it is asked. It never downloads or computes.
+"""The gateway: a disnake client that records events and defers commands. It never downloads or computes.
 
-Which Discord is spoken to: the real one, or a local simulator.
-
-An archive belongs to one bot: the token of another one in its settings must not make it look as if every guild had been left.
+It connects to the real Discord or to a simulator. An archive belongs to one bot.
 """
 
 import asyncio
@@ -39,7 +37,7 @@ from infra.tasks import cancel_tasks
 
 log = structlog.get_logger()
 
-TOKEN_REFUSED = "Discord refused the token: copy the bot's token anew from the Bot page of the Discord developer portal."  # noqa: S105
+TOKEN_REFUSED = "Discord refused the token: copy it again from the Bot page of the Discord developer portal."  # noqa: S105
 AUTHENTICATION_FAILED = 4004
 FLUSH_TIMEOUT_S = 10.0
 COMMANDS_TASK = "disnake: app_command_preparation"
@@ -58,21 +56,22 @@ COGS: tuple[Callable[[commands.InteractionBot, Services], commands.Cog], ...] = 
     PrivacyCommands,
     CommandErrors,
 )
-"""What the bot does, by area."""
+"""The cogs of the bot, by area."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An API base and the waits that go with it, in seconds: for guilds before ready, and before identifying anew."""
+    """An API base, and the waits in seconds that go with it: for guilds before ready, and before identifying again."""
 
     api_base: str = "https://discord.com/api/v10"
     guild_ready_timeout: float = 2.0
     identify_delay: float = 5.0
 
     def use(self) -> None:
-        """Point every disnake client of this process there.
+        """Point every disnake client of this process to this endpoint.
 
-        Keeps out of the log tokens, which disnake logs at level DEBUG, and its warning that libraries for voice are missing.
+        Also keep out of the log what disnake should not write there: tokens, which it logs at level DEBUG, and its warning about
+        missing voice libraries.
         """
         Route.BASE = self.api_base.rstrip("/")
         VoiceClient.warn_nacl = VoiceClient.warn_dave = False
@@ -84,12 +83,16 @@ DISCORD = Endpoint()
 
 
 def simulator_endpoint(api_base: str) -> Endpoint:
-    """A simulator at this API base, which needs no patience."""
+    """Return the endpoint of a simulator at this API base. It needs no waits."""
     return Endpoint(api_base=api_base, guild_ready_timeout=0.05, identify_delay=0)
 
 
 async def claim_archive(state: StateStore, bot_id: str) -> None:
-    """Note which bot the archive belongs to, the first time. Raises MapSeekError for another one, and while the log is down."""
+    """Store which bot the archive belongs to, at the first call.
+
+    Raises MapSeekError for another bot, and while the log is down. With the token of another bot it would look as if every guild
+    had been left.
+    """
     try:
         owner = await update_document(state, owner_key(), ArchiveOwner, lambda known: known or ArchiveOwner(bot_id=bot_id))
     except Unavailable as outage:
@@ -112,9 +115,9 @@ def _ignore(*_: object) -> None:
 
 
 class GatewayClient(commands.InteractionBot):
-    """The client with the least that it needs: no message cache, no members, three intents.
+    """The Discord client with the least that it needs: no message cache, no members, three intents.
 
-    `on_malformed` is told the name of every event that could not be read or handled.
+    `on_malformed` is given the name of every event that could not be read or handled.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class GatewayClient(commands.InteractionBot):
             member_cache_flags=disnake.MemberCacheFlags.none(),
             allowed_mentions=disnake.AllowedMentions.none(),
             guild_ready_timeout=endpoint.guild_ready_timeout,
-            owner_ids={0},  # no command is for the owner, so disnake need not ask who that is
+            owner_ids={0},  # no command is for the owner, so disnake need not ask Discord for the owner
         )
         self._endpoint = endpoint
         self._state = state
@@ -135,35 +138,37 @@ class GatewayClient(commands.InteractionBot):
         self._on_malformed = on_malformed
 
     async def login(self, token: str) -> None:
-        """From then on every request keeps to the limits that all processes share. Raises MapSeekError for another bot's token."""
+        """Log in. From then on every request keeps to the limits that all processes share. Raises MapSeekError for another bot's
+        token.
+        """
         await super().login(token)
         limit_client(self.http, RequestBudget(self._state))
         await claim_archive(self._state, str(self.user.id))
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:  # noqa: ARG002
-        """Discord allows one IDENTIFY in five seconds."""
+        """Wait, since Discord allows one IDENTIFY in five seconds."""
         if not initial:
             await asyncio.sleep(self._endpoint.identify_delay)
 
     async def close(self) -> None:
-        """Log out, and end the task in which disnake would wait for ever for a first connection that did not come."""
+        """Log out, and end the task in which disnake would wait forever for a first connection that did not come."""
         await super().close()
         for task in asyncio.all_tasks():
             if task.get_name() == COMMANDS_TASK:
                 task.cancel()
 
     async def on_ready(self) -> None:
-        """Called again after every new session."""
+        """Report the connection. disnake calls this again after every new session."""
         log.info("discord_connected", bot_name=str(self.user), guild_count=len(self.guilds))
         self._on_connected()
 
     async def on_gateway_error(self, event: str, _data: Any, _shard_id: int | None, exc: Exception, /) -> None:
-        """disnake could not read an event. Its data stays out of the log: it may hold a token."""
+        """Log an event that disnake could not read. Its data stays out of the log, since it may hold a token."""
         log.error("gateway_event_malformed", gateway_event=event, exc_info=exc)
         self._on_malformed(event)
 
     async def on_error(self, event_method: str, *_args: Any, **_kwargs: Any) -> None:
-        """A listener of ours failed on an event."""
+        """Log an event on which one of our listeners failed."""
         log.exception("gateway_event_failed", gateway_event=event_method)
         self._on_malformed(event_method)
 
@@ -179,11 +184,11 @@ async def run_gateway(
     on_malformed: Callable[[str], None] = _ignore,
     on_lost: Callable[[], None] = _ignore,
 ) -> None:
-    """Listen until cancelled, then record what is still waiting and log out.
+    """Listen until cancelled, then record what still waits and log out.
 
-    `channels` are ids of channels or categories whose images are archived; None, or `all` among them, is every channel.
-    `cdn_origins` are trusted for pictures besides Discord's own.
-    Raises MapSeekError when Discord refuses the token or the intents, or cannot be reached at the start.
+    `channels` are ids of channels or categories whose images are archived; None, or `all` among them, means every channel.
+    `cdn_origins` are trusted for pictures, besides Discord's own. Raises MapSeekError if Discord refuses the token or the intents,
+    or cannot be reached at the start.
     """
     endpoint.use()
     services = await _services(ports, channels, cdn_origins, on_lost)
@@ -202,16 +207,16 @@ async def run_gateway(
         connection.result()
     finally:
         connection.cancel()
-        await bot.close()  # ends it too where it lost the cancellation
+        await bot.close()  # also ends the connection if it missed the cancellation
         await cancel_tasks(connection)
         await recorder.flush(FLUSH_TIMEOUT_S)
         await cancel_tasks(*working)
-        with contextlib.suppress(Unavailable):  # what is not saved is read again
+        with contextlib.suppress(Unavailable):  # messages after an unsaved mark are read again
             await marks.save()
 
 
 async def _free_slots(services: Services) -> None:
-    """Let a member ask again as soon as one of their searches is answered."""
+    """Let a member search again as soon as one of their searches is answered."""
     async for answer in services.ports.answered():
         services.quotas.finish(answer.guild_id, answer.search_id, answer.question.asker.id)
 

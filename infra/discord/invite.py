@@ -1,4 +1,4 @@
-"""The link that adds the bot to a server, with the least that its features need: pure, no network."""
+"""The link that adds the bot to a server, with the fewest permissions that its features need. Needs no network."""
 
 import base64
 import binascii
@@ -8,39 +8,42 @@ import disnake
 from contracts.errors import MapSeekError
 
 PERMISSIONS: dict[str, str] = {
-    "view_channel": "hear of what is posted in a channel that is to be archived",
-    "read_message_history": "catch up after an outage, back-fill a channel, fetch a picture whose address has expired",
-    "send_messages": "show the progress of a long back-fill, answer a repost with a link, mention whoever waits for a picture",
+    "view_channel": "see what is posted in a channel that is archived",
+    "read_message_history": "catch up after an outage, back-fill a channel, fetch a picture whose URL has expired",
+    "send_messages": "show the progress of a long back-fill, reply to a repost with a link, mention a member for an alert",
     "send_messages_in_threads": "the same in threads and forum posts",
     "embed_links": "show a back-fill's progress as more than plain text",
     "add_reactions": "mark a repost with a quiet reaction",
 }
-"""What the bot may do in every channel, and what for. Answers to commands need none of it."""
+"""What the bot may do in every channel, and why. Answers to commands need none of it."""
 
 INTENTS: dict[str, str] = {
     "guilds": "servers, channels, roles and threads: who may read what",
     "guild_messages": "messages that are posted, edited and deleted",
     "message_content": "privileged: without it Discord hides attachments; switch it on in the developer portal, Bot page",
 }
-"""What the gateway asks Discord to tell it, and what for."""
+"""The events that the gateway asks Discord for, and why."""
 
 SCOPES = ("bot", "applications.commands")
 
 
 def parse_application_id(token: str) -> int:
-    """The id of the application that a bot's token is for, which its first part says. Raises MapSeekError for no such token."""
+    """Return the id of the application that a bot token belongs to, which is in the token's first part.
+
+    Raises MapSeekError for anything but a bot token.
+    """
     first, dot, _ = token.strip().partition(".")
     try:
         decoded = base64.b64decode(first + "=" * (-len(first) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError, ValueError):
         decoded = ""
     if not dot or not decoded.isdigit():
-        raise MapSeekError("DISCORD_TOKEN is no bot token: copy it from the Bot page of the Discord developer portal.")
+        raise MapSeekError("DISCORD_TOKEN is not a bot token: copy it from the Bot page of the Discord developer portal.")
     return int(decoded)
 
 
 def build_invite_link(application_id: int, guild_id: int | None = None) -> str:
-    """The page on which the owner of a server adds the bot; a guild that is given is chosen already."""
+    """Build the link to the page where a server's owner adds the bot. If a guild is given, it is preselected."""
     permissions = disnake.Permissions(**dict.fromkeys(PERMISSIONS, True))
     guild = disnake.utils.MISSING if guild_id is None else disnake.Object(guild_id)
     return disnake.utils.oauth_url(application_id, permissions=permissions, guild=guild, scopes=SCOPES)

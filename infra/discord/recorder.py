@@ -1,4 +1,4 @@
-"""Facts on their way into the log: kept through an outage of it, in order, within bounded memory."""
+"""Brings facts into the log: in order, within bounded memory, and through an outage of the log."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,12 +19,15 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 FindFacts = Callable[[], Awaitable[Sequence[Fact]]]
-"""Asks the log what there is to record, when all that was added before is in it. May raise Unavailable: it is asked again."""
+"""Reads from the log which facts to record. It is called when everything added before is in the log.
+
+If it raises Unavailable, it is called again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Facts to record, or a way to find them, or a call to make when everything before is done."""
+    """One entry of the queue: a fact to record, a way to find facts, or a call to make when everything before it is done."""
 
     origin: Origin | None = None
     fact: Fact | None = None
@@ -37,10 +40,11 @@ def _ignore(_: Fact) -> None:
 
 
 class Recorder:
-    """A queue before the journal. `add` never waits; `run` records, and tries for ever while the log is down.
+    """A queue before the journal.
 
-    What cannot be kept or recorded is counted through `on_lost`, and named to `on_lost_fact` before any later call is made. At most
-    `backlog` posts (about 2 kB each) wait; removals are never turned away.
+    `add` never waits; `run` records, and retries for as long as the log is down. `on_lost` is called for every fact that cannot be
+    kept or recorded, and `on_lost_fact` is given that fact before any later callback runs. At most `backlog` posts (about 2 kB
+    each) wait; removals are always kept.
     """
 
     def __init__(
@@ -60,7 +64,7 @@ class Recorder:
         self._first_wait = first_wait_s
 
     def add(self, fact: Fact, origin: Origin) -> None:
-        """Record a post, if there is still room."""
+        """Queue a post, if there is room."""
         if self._is_full:
             log.error("post_lost", waiting_count=self._queue.qsize(), reason="the queue is full", hint="Start the NATS server.")
             self._report_lost(fact)
@@ -68,15 +72,18 @@ class Recorder:
             self._queue.put_nowait(_Work(origin, fact=fact))
 
     def add_removal(self, fact: Fact, origin: Origin) -> None:
-        """Record a removal, however many posts wait: it comes behind those that it is about."""
+        """Queue a removal, however many posts wait. It comes after the posts that it removes."""
         self._queue.put_nowait(_Work(origin, fact=fact))
 
     def add_lookup(self, find: FindFacts, origin: Origin) -> None:
-        """Record what is found once everything added before is in the log."""
+        """Queue a search for facts, which runs when everything added before is in the log."""
         self._queue.put_nowait(_Work(origin, find=find))
 
     def add_callback(self, call: Callable[[], None]) -> None:
-        """Call when everything added before is recorded or lost. Left out where too much waits: a later call must mean as much."""
+        """Call when everything added before is recorded or lost.
+
+        The call is left out if the queue is full, so a later call must have the same effect.
+        """
         if not self._is_full:
             self._queue.put_nowait(_Work(call=call))
 
@@ -87,7 +94,7 @@ class Recorder:
         await done.wait()
 
     async def run(self) -> None:
-        """Record what is added, one after the other, until cancelled."""
+        """Record what is added, one entry after another, until cancelled."""
         while True:
             raise_if_cancelled()
             work = await self._queue.get()
@@ -97,13 +104,13 @@ class Recorder:
                 elif work.origin is not None:
                     with structlog.contextvars.bound_contextvars(correlation_id=work.origin.correlation_id):
                         await self._work(work, work.origin)
-            except Exception:  # a fault of ours must not stop what waits behind it
+            except Exception:  # a bug must not stop the entries behind this one
                 log.exception("recording_failed")
             finally:
                 self._queue.task_done()
 
     async def flush(self, timeout: float) -> None:
-        """Wait until everything added is recorded, at most `timeout` seconds; what is left then is lost and counted."""
+        """Wait at most `timeout` seconds until everything added is recorded. What is left then is lost and counted."""
         try:
             await asyncio.wait_for(self._queue.join(), timeout)
         except TimeoutError:

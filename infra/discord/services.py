@@ -1,7 +1,4 @@
-"""What the gateway's cogs work with: our ports, and what they share in this process.
-
-The settings of every guild, at hand without waiting: this process alone changes them.
-"""
+"""What the gateway's cogs work with: our ports, and what they share in this process."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,7 +14,7 @@ from infra.discord.recorder import Recorder
 
 
 class GuildSettingsStore:
-    """Loaded once, then kept in step with what is stored."""
+    """The settings of every guild in memory, loaded once. Only this process changes them."""
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
@@ -29,11 +26,11 @@ class GuildSettingsStore:
         self._settings = {key.rpartition(".")[2]: GuildSettings.model_validate_json(value) for key, value in stored.items()}
 
     def get(self, guild_id: int | str) -> GuildSettings:
-        """A guild's settings, the defaults where none were made."""
+        """Return a guild's settings, the defaults if none are stored."""
         return self._settings.get(str(guild_id), GuildSettings())
 
     async def change(self, guild_id: int | str, change: Callable[[GuildSettings], GuildSettings]) -> GuildSettings:
-        """Store what `change` makes of a guild's settings. Raises Unavailable."""
+        """Store the result of `change` as a guild's settings and return it. Raises Unavailable."""
         changed = await update_document(
             self._state, settings_key(str(guild_id)), GuildSettings, lambda stored: change(stored or GuildSettings())
         )
@@ -43,10 +40,10 @@ class GuildSettingsStore:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPorts:
-    """What the composition root gives to the gateway.
+    """The ports that the composition root gives to the gateway.
 
-    `answered` tells of every search that is answered from now on, by anybody. `alert_thumbnail` returns the picture of an alert as
-    a small WebP, or None where the picture is gone. It raises Unavailable.
+    `answered` yields every search that is answered from now on, for any member. `alert_thumbnail` returns the picture of an alert
+    as a small WebP, or None if the picture is gone. It raises Unavailable.
     """
 
     journal: Journal
@@ -61,9 +58,10 @@ class GatewayPorts:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`watched` are the channels and categories that the owner of the installation named; None, or `all` among them, is every one.
+    """What all cogs share in this process.
 
-    `cdn_origins` are trusted for pictures besides Discord's own.
+    `watched` are the channels and categories that the owner of the installation named; None, or `all` among them, means every
+    channel. `cdn_origins` are trusted for pictures, besides Discord's own.
     """
 
     ports: GatewayPorts

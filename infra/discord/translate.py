@@ -1,4 +1,4 @@
-"""From disnake's objects to facts: pure, and the only place where the two meet."""
+"""Converts disnake's objects to facts, without I/O. Nothing else knows both."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from infra.discord.wording import localize
 
 IMAGE_EXTENSIONS = frozenset({".png", ".apng", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp"})
 MAX_PIECES = 10
-"""How many pieces of map art an answer has at most."""
+"""The most pieces of map art in an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedImage:
-    """The picture of one embed; `position` counts the message's embeds from 0, sizes are pixels."""
+    """The picture of one embed. `position` counts the message's embeds from 0; sizes are in pixels."""
 
     position: int
     url: str
@@ -29,16 +29,16 @@ class EmbeddedImage:
 
 
 def is_image(attachment: disnake.Attachment) -> bool:
-    """Whether Discord says that it is an image, or, where Discord says nothing, whether its name does."""
+    """Tell whether an attachment is an image: by Discord's content type, or by its file name if Discord gives none."""
     if attachment.content_type:
         return attachment.content_type.lower().startswith("image/")
     return PurePosixPath(attachment.filename).suffix.lower() in IMAGE_EXTENSIONS
 
 
 def list_embed_images(embeds: Iterable[disnake.Embed]) -> list[EmbeddedImage]:
-    """The pictures that embeds show large: an embed's image, or the thumbnail that stands for an unfurled link to an image.
+    """Return the pictures that embeds show large: an embed's image, or the thumbnail of an unfurled link to an image.
 
-    Discord's own copy (`proxy_url`) is preferred, since the original may lie anywhere.
+    Discord's own copy (`proxy_url`) is preferred, since the original may be on any host.
     """
     images = []
     for position, embed in enumerate(embeds):
@@ -52,17 +52,20 @@ def list_embed_images(embeds: Iterable[disnake.Embed]) -> list[EmbeddedImage]:
 
 
 def embed_image_id(message_id: int, position: int) -> str:
-    """The image id of an embed, which has no snowflake of its own."""
+    """Return the image id of an embed, which has no snowflake of its own."""
     return f"{message_id}-{position}"
 
 
 def forwarded_image_id(message_id: int, attachment_id: int) -> str:
-    """The image id of an attachment of a forwarded message: it belongs to the message that forwards it, not to the first one."""
+    """Return the image id of an attachment of a forwarded message.
+
+    It belongs to the message that forwards it, not to the original.
+    """
     return f"{message_id}-{attachment_id}"
 
 
 def facts_from_message(message: disnake.Message) -> list[ImagePosted]:
-    """One fact for every image that a guild's message shows or forwards; none for a direct message."""
+    """Return one fact for every image that a guild's message shows or forwards; none for a direct message."""
     if message.guild is None:
         return []
     guild_id, channel_id, message_id = str(message.guild.id), str(message.channel.id), str(message.id)
@@ -111,12 +114,12 @@ def facts_from_message(message: disnake.Message) -> list[ImagePosted]:
 
 
 def parent_of_public_thread(channel: object) -> str | None:
-    """The id of the channel that a public thread or a forum's post belongs to; None for anything else."""
+    """Return the id of the channel that a public thread or a forum post belongs to; None for any other channel."""
     return str(channel.parent_id) if isinstance(channel, disnake.Thread) and not channel.is_private() else None
 
 
 def require_guild_member(interaction: Interaction[Any]) -> tuple[disnake.Guild, disnake.Member]:
-    """The guild of a command or a press, and who it is by. Raises MapSeekError where the bot is no member of the guild."""
+    """Return the guild of a command or press, and the member. Raises MapSeekError if the bot is not in the guild."""
     guild, asker = interaction.guild, interaction.author
     if guild is None or not isinstance(asker, disnake.Member):
         raise MapSeekError(localize(str(interaction.locale), "asking-not-here"))
@@ -124,7 +127,7 @@ def require_guild_member(interaction: Interaction[Any]) -> tuple[disnake.Guild, 
 
 
 def person_from_user(user: disnake.User | disnake.Member) -> Person:
-    """Who somebody is, by the name that members of the guild see."""
+    """Return a person with the name that members of the guild see."""
     return Person(id=str(user.id), name=user.display_name)
 
 
@@ -137,7 +140,10 @@ def query_from_interaction(
     message_id: int | None = None,
     filters: Filters | None = None,
 ) -> Question:
-    """What a member asks with a command or a press; the answer is shown in its first answer, or in a follow-up message."""
+    """Build the `Question` of a search: who asks, what the answer may show, and where it is shown.
+
+    The answer is shown in the interaction's own response, or in the follow-up message `message_id`.
+    """
     reply = DiscordReply(
         application_id=str(interaction.application_id),
         token=interaction.token,

@@ -28,7 +28,7 @@ def test_the_application_is_the_first_part_of_the_token() -> None:
     "token", ["", "abc", "....", "é.a.b", f"{base64.b64encode(b'dragon').decode()}.a.b", TOKEN.partition(".")[0]]
 )
 def test_what_is_no_token_is_told_without_repeating_it(token: str) -> None:
-    with pytest.raises(MapSeekError, match="DISCORD_TOKEN is no bot token") as caught:
+    with pytest.raises(MapSeekError, match="DISCORD_TOKEN is not a bot token") as caught:
         parse_application_id(token)
     assert caught.value.__cause__ is None
     assert not token or token not in str(caught.value)

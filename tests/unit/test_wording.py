@@ -249,7 +249,7 @@ class TestSaying:
             localize(locale, message, name="x")
 
     def test_a_value_left_out_is_a_mistake(self) -> None:
-        with pytest.raises(ValueError, match="name cannot be worded"):
+        with pytest.raises(ValueError, match="name cannot be formatted"):
             localize("en", "name")
 
     def test_a_command_is_named_in_every_language(self) -> None:

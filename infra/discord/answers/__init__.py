@@ -1,1 +1,1 @@
-"""How answers look in Discord: embeds, buttons, and the webhook that edits them in."""
+"""Answers in Discord: embeds, buttons, and the webhook that delivers them."""

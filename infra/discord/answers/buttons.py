@@ -1,9 +1,8 @@
-"""The buttons under an answer. Each carries all that is needed to act on it, so it works after any restart: pure.
+"""The buttons under an answer, without I/O.
 
-What a button carries: all that is needed to act on a press, so that it works after a restart of every process.
-
-`ms1:<kind>:<part>:...`, at most 100 characters. The `1` is the version: a button of an unknown version is answered with a sentence.
-A pressed id comes back from Discord as it was sent, but it names things only; what the presser may do is checked anew.
+A custom id is `ms1:<kind>:<part>:...`, at most 100 characters. It carries all that is needed to handle a press, so a button works
+after any process has restarted. The `1` is the version: a press on a button of an unknown version is answered with a sentence.
+Discord returns a custom id unchanged, but it only names things: whoever handles a press checks again what the presser may do.
 """
 
 from collections.abc import Callable
@@ -18,24 +17,27 @@ CUSTOM_ID_PREFIX = "ms1"
 MAX_CUSTOM_ID_LENGTH = 100
 
 BROWSE = "browse"
-"""Turn to a page of an answer: search id, asker id, view, piece, page."""
+"""Show another page of an answer: search id, asker id, view, piece, page."""
 VOTE = "vote"
-"""Say whether an answered image is right: search id, image id, `1` or `0`."""
+"""Vote on an answered image: search id, image id, `1` (right) or `0` (wrong)."""
 ALERT = "alert"
 """Ask for an alert on the picture of a search: search id."""
 CANCEL_ALERT = "unalert"
 """Cancel an alert: guild id, alert id."""
 BACKFILL = "backfill"
-"""Steer a back-fill: `pause`, `resume` or `cancel`, channel id."""
+"""Control a back-fill: `pause`, `resume` or `cancel`, channel id."""
 FORGET = "forget"
-"""Confirm that all of one's own posts are to be forgotten: `yes` or `no`, person id."""
+"""Confirm or refuse that all of the member's own posts are removed: `yes` or `no`, member id."""
 
 POSTS_PER_PAGE = 10
 MAX_URL_LENGTH = 512
 
 
 def build_custom_id(kind: str, *parts: str) -> str:
-    """The id of a button. Raises ValueError for what would not come back as it was."""
+    """Build the custom id of a button.
+
+    Raise ValueError if it is too long or a part contains a colon, since it could not be parsed again.
+    """
     joined = ":".join((CUSTOM_ID_PREFIX, kind, *parts))
     if len(joined) > MAX_CUSTOM_ID_LENGTH or any(":" in part for part in (kind, *parts)):
         raise ValueError(f"{joined!r} cannot be the id of a button")
@@ -43,7 +45,7 @@ def build_custom_id(kind: str, *parts: str) -> str:
 
 
 def parse_custom_id(pressed: str, kind: str, parts: int) -> tuple[str, ...] | None:
-    """The parts of a pressed button of this kind, None for any other button."""
+    """Return the parts of a pressed button's custom id; None if it is not of this kind or has another number of parts."""
     prefix, _, rest = pressed.partition(":")
     found, _, tail = rest.partition(":")
     values = tuple(tail.split(":")) if tail else ()
@@ -51,12 +53,12 @@ def parse_custom_id(pressed: str, kind: str, parts: int) -> tuple[str, ...] | No
 
 
 def last_page_number(piece: Piece) -> int:
-    """The number, from 0, of the last page of a piece's posts."""
+    """Return the number, from 0, of the last page of a piece's posts."""
     return (len(piece.posts) - 1) // POSTS_PER_PAGE
 
 
 def web_link(post: FoundPost) -> str | None:
-    """The link to a post's message; None for what was archived from a file."""
+    """Return the link to a post's message; None for a post that was archived from a file."""
     link = str(post.document["message_link"])
     return link if link.startswith(("https://", "http://")) and len(link) <= MAX_URL_LENGTH else None
 
@@ -88,7 +90,7 @@ def build_piece_rows(answer: AnswerPage, piece: Piece) -> list[MessageActionRow]
 
 
 def build_posts_rows(answer: AnswerPage, piece: Piece) -> list[MessageActionRow]:
-    """Under a page of a piece's posts: the pages before and after it, and the way back."""
+    """Return the buttons under a page of a piece's posts: the page before, the page after, and back to the piece."""
     last = last_page_number(piece)
     paging_buttons = _paging_buttons(
         answer, min(answer.page, last), last, lambda page: _browse_id(answer, "posts", answer.number, page)
@@ -100,15 +102,15 @@ def build_posts_rows(answer: AnswerPage, piece: Piece) -> list[MessageActionRow]
 
 
 def build_no_match_row(answer: AnswerPage) -> MessageActionRow:
-    """Under an answer without a match."""
+    """Return the button under an answer without a match: ask for an alert."""
     label = localize(answer.locale, "answers-button-alert")
     return ActionRow(Button(label=label, style=disnake.ButtonStyle.primary, custom_id=build_custom_id(ALERT, answer.search_id)))
 
 
 def _paging_buttons(answer: AnswerPage, current: int, last: int, target: Callable[[int], str]) -> list[Button[None]]:
-    """To the page before and the page after, from 0 to `last`; none where there is one page.
+    """Return the buttons for the page before and the page after, with pages from 0 to `last`; none if there is only one page.
 
-    At an end the button is disabled and names the page that is shown, since no two buttons of a message may have one id.
+    At either end the button is disabled and carries the id of the current page, since two buttons of a message may not share an id.
     """
     if last < 1:
         return []

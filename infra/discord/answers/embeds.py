@@ -1,6 +1,6 @@
-"""The look of an answer, one piece of map art a page: pure. Its words come from the catalogues, its buttons from `buttons`.
+"""Renders an answer as a Discord message, one piece of map art a page, without I/O.
 
-Why something was found, in words: the same on Discord and on the command line. Pure.
+The texts come from the message catalogues, the buttons from `buttons`. `format_reason` also serves the command line.
 """
 
 from collections.abc import Mapping
@@ -24,10 +24,10 @@ from infra.discord.answers.buttons import (
 from infra.discord.wording import localize
 
 EXACT_COPY_AGREEMENT = 0.99
-"""How well two pictures that lie on each other agree, from which on one is called an exact copy of the other."""
+"""The agreement of two aligned pictures from which one is called an exact copy of the other."""
 
 PARTIAL_BELOW = 0.9
-"""How much of a picture is in the question, below which it is said that there is only a part of it."""
+"""The share of a picture that must be visible in the query. Below it the answer says that only a part is visible."""
 
 VERDICT_COLOURS: Mapping[Verdict, disnake.Colour] = {
     "match": disnake.Colour(0x7FB238),
@@ -41,11 +41,11 @@ MAX_NAME_LENGTH_IN_LIST = 40
 MAX_PROBLEM_LENGTH = 1000
 PICTURE_FILENAME = "map.webp"
 EXPLANATION_FILENAME = "why.png"
-"""What the embeds call the attached picture."""
+"""The file names under which the embeds refer to an attached picture."""
 
 
 def format_reason(locale: str, evidence: Evidence) -> str:
-    """What speaks for a match: `Same picture, seen at an angle: 143 matching points. Shows row 2, column 3 of 4x3 maps.`"""
+    """Return why a match was found: `Same picture, seen at an angle: 143 matching points. Shows row 2, column 3 of 4x3 maps.`"""
     if evidence.by == "vector":
         return localize(locale, "reasons-vector")
     sentences = [_match_sentence(locale, evidence)]
@@ -57,13 +57,13 @@ def format_reason(locale: str, evidence: Evidence) -> str:
 
 
 def explanation_captions(locale: str) -> tuple[str, str, str, str]:
-    """Return what is written above the parts of the picture that shows why: asked, archived, straightened, difference."""
+    """Return the captions of the explanation picture's parts: query, archived picture, straightened query, difference."""
     asked, archived = localize(locale, "answers-why-asked"), localize(locale, "answers-why-archived")
     return asked, archived, localize(locale, "answers-why-straightened"), localize(locale, "answers-why-difference")
 
 
 def to_percent(share: float) -> int:
-    """A share in whole per cent, rounded down so that only all of it shows as 100."""
+    """Convert a share to whole per cent, rounded down, so that only a complete share shows as 100."""
     return int(max(share, 0.0) * 100 + 1e-6)
 
 
@@ -102,7 +102,7 @@ def _range(first: int, count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AttachedPicture:
-    """A picture, and what it shows for those who do not see it."""
+    """A picture file, and a description for readers who cannot see it."""
 
     data: bytes
     description: str
@@ -110,7 +110,7 @@ class AttachedPicture:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A message to show; `files` are by the file name that the embeds refer to."""
+    """A message to show. `files` are by the file name that the embeds refer to."""
 
     embeds: list[disnake.Embed]
     files: dict[str, AttachedPicture] = field(default_factory=dict)
@@ -118,7 +118,10 @@ class MessageView:
 
 
 def render_answer(answer: AnswerPage) -> MessageView:
-    """An answer as a message. It is the same for the asker, for another who pressed a button, and for one who is told again."""
+    """Render an answer as a message.
+
+    It is the same for the asker, for another member who pressed a button, and for a repeated delivery.
+    """
     if answer.piece is None:
         return _render_no_match(answer)
     if answer.view == "why":
@@ -137,13 +140,13 @@ def render_answer(answer: AnswerPage) -> MessageView:
 
 
 def shorten(text: str, longest: int = MAX_NAME_LENGTH) -> str:
-    """A member's text on one line of at most so many characters."""
+    """Put a member's text on one line of at most `longest` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def to_plain_text(text: str, longest: int = MAX_NAME_LENGTH) -> str:
-    """A member's text on one line, cut, with nothing in it that Discord would format."""
+    """Put a member's text on one line, shortened, with everything escaped that Discord would format."""
     return disnake.utils.escape_mentions(disnake.utils.escape_markdown(shorten(text, longest), ignore_links=False))
 
 
@@ -163,7 +166,10 @@ def _render_no_match(answer: AnswerPage) -> MessageView:
 
 
 def _problem_text(locale: str, problem: SearchRejected | None) -> str:
-    """Why there is no answer. Only of what is our own mistake is the English reason shown: it names a reference for the owner."""
+    """Return why there is no answer.
+
+    Only an internal error shows its English reason, since that holds a reference for the owner of the installation.
+    """
     if problem is None:
         return localize(locale, "answers-too-old")
     sentence = localize(locale, f"answers-rejected-{problem.code.value.replace('_', '-')}")
@@ -208,7 +214,7 @@ def _headline_key(answer: AnswerPage) -> str:
 
 
 def _likeness_lines(answer: AnswerPage, best: FoundPost) -> list[str]:
-    """How like the question it is, or how sure that it is what was asked for, and then why."""
+    """Return how similar the best post is to the query, or how sure the match is, and then the reason if there is one."""
     is_unmeasured = best.score is None
     if answer.by == "text":
         name = "answers-unmeasured-words" if is_unmeasured else "answers-similar-words"
@@ -221,7 +227,7 @@ def _likeness_lines(answer: AnswerPage, best: FoundPost) -> list[str]:
 
 
 def _render_why(answer: AnswerPage, piece: Piece) -> MessageView:
-    """Why the best post was found, for the one who asks that: a message of its own, without buttons."""
+    """Render why the best post was found. It is a message of its own, without buttons, for the member who asked why."""
     locale, best = answer.locale, piece.best
     lines = _likeness_lines(answer, best)
     if answer.explanation is None:
@@ -264,7 +270,7 @@ def _set_footer(embed: disnake.Embed, answer: AnswerPage, position: str | None =
 
 
 def _post_values(post: FoundPost, longest: int = MAX_NAME_LENGTH) -> dict[str, str]:
-    """Who posted, when and where."""
+    """Return the author, date and channel of a post, as values for a text."""
     metadata = post.document["metadata"]
     return {
         "author": to_plain_text(metadata["user_name"], longest),

@@ -1,7 +1,4 @@
-"""Answers to slash commands, delivered from any process: the interaction's token is all that is needed, no login.
-
-disnake's webhook calls, without its memory of them.
-"""
+"""Sends answers to slash commands from any process. It needs only the interaction's token, no login and no gateway."""
 
 import io
 from collections.abc import Iterator
@@ -20,14 +17,17 @@ from infra.discord.rest.rate_limit import RequestBudget, build_trace_config
 from infra.discord.wording import localize
 
 ORIGINAL_RESPONSE = cast(int, "@original")
-"""The deferred answer's name in place of a message id."""
+"""Discord's name for the deferred answer, in place of a message id."""
 
 INVALID_WEBHOOK_TOKEN = 50027
 
 
 @contextmanager
 def own_webhook_adapter() -> Iterator[None]:
-    """Calls inside use an adapter of their own: disnake's common one keeps a lock, by its token, for every interaction ever."""
+    """Let the calls inside use a webhook adapter of their own.
+
+    disnake's shared adapter keeps a lock for the token of every interaction and never drops it.
+    """
     token = async_context.set(AsyncWebhookAdapter())
     try:
         yield
@@ -36,9 +36,10 @@ def own_webhook_adapter() -> Iterator[None]:
 
 
 class WebhookAnswers:
-    """The Answering port on Discord's webhook API. Make it inside the event loop, close it after use.
+    """Sends answers through Discord's webhook API; implements the port AnswerSender.
 
-    Answers are exempt from the bot's rate limit; refused ones count in the `budget` all the same.
+    Create it inside the event loop and close it after use. Answers are exempt from the bot's rate limit, but refused requests count
+    in the `budget`.
     """
 
     def __init__(self, budget: RequestBudget | None = None, *, timeout: float = 15) -> None:
@@ -62,13 +63,13 @@ class WebhookAnswers:
         with _translate_errors():
             await self._webhook(application_id, token).edit_message(
                 _to_message_id(message_id),
-                content=None,  # at what the search was
+                content=None,  # removes the progress text
                 embeds=view.embeds,
                 files=[
                     disnake.File(io.BytesIO(picture.data), filename=name, description=picture.description)
                     for name, picture in view.files.items()
                 ],
-                attachments=[],  # the files of an earlier delivery go, so that doing it again shows the same
+                attachments=[],  # removes the files of an earlier delivery, so that a repeated one shows the same
                 components=view.components,
                 allowed_mentions=disnake.AllowedMentions.none(),
             )
@@ -76,7 +77,7 @@ class WebhookAnswers:
     async def show_progress(
         self, application_id: str, token: str, step: SearchStep, locale: str, *, message_id: str | None = None
     ) -> None:
-        """Set the content alone: should it come after the answer, the answer stays."""
+        """Set only the content, so that the answer stays if this arrives after it."""
         with _translate_errors():
             await self._webhook(application_id, token).edit_message(
                 _to_message_id(message_id),
@@ -94,27 +95,30 @@ def _to_message_id(message_id: str | None) -> int:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """What goes wrong with Discord, in our own words."""
+    """Turn errors of Discord and of the network into Reject and Retry."""
     try:
         with own_webhook_adapter():
             yield
     except disnake.HTTPException as error:
         if error.status in (401, 404) or error.code == INVALID_WEBHOOK_TOKEN:
-            raise Reject(RejectCode.GONE, "The interaction is unknown to Discord or its token has expired.") from error
+            raise Reject(RejectCode.GONE, "Discord does not know the interaction, or its token has expired.") from error
         raise
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise Retry(f"Discord did not take the answer: {type(error).__name__}") from error
+        raise Retry(f"Discord cannot be reached to deliver the answer: {type(error).__name__}") from error
 
 
 async def _raise_retryable(response: aiohttp.ClientResponse) -> None:
-    """Raise before disnake sees what may work later: it would sleep and try again, for minutes where a rate limit says so."""
+    """Raise Retry for a response that may succeed later, before disnake sees it.
+
+    disnake would sleep and try again, for minutes if a rate limit says so.
+    """
     if response.status == 429 or response.status >= 500:
         response.close()
         raise Retry(f"Discord answered {response.status}", after=_parse_seconds(response.headers.get("Retry-After")))
 
 
 def _parse_seconds(header: str | None) -> float | None:
-    """A number of seconds, as Discord gives it; the HTTP date that a proxy may give instead is left aside."""
+    """Parse Retry-After as Discord sends it: a number of seconds. Ignore the HTTP date that a proxy may send instead."""
     try:
         return float(header) if header else None
     except ValueError:

@@ -1,1 +1,1 @@
-"""Recording what is posted: live posts, history, back-fills, marks and removals."""
+"""Records posts: live posts, history, back-fills, high-water marks and removals."""

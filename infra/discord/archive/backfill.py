@@ -1,10 +1,7 @@
-"""Filling in the past of a channel, page by page, oldest first: a page is in the log before the position after it is saved.
+"""Back-fills: archive the older posts of a channel, a forum or a category, page by page, oldest first.
 
-A page that is read again after a restart records nothing twice, since the log keeps each image once.
-
-The back-fills of this process: begun by a command, steered by buttons, taken up again after a restart.
-
-What a back-fill reads: the channels and threads that a channel, a forum or a category has, and their messages.
+The posts of a page are in the log before the position after it is saved. A page that is read again after a restart records nothing
+twice, since the log keeps each image once.
 """
 
 import asyncio
@@ -45,7 +42,7 @@ from infra.discord.services import Services
 log = structlog.get_logger()
 
 ProgressCallback = Callable[[Backfill], Awaitable[None]]
-"""Is told of every page."""
+"""Called after every page."""
 
 PROGRESS_INTERVAL_S = 4.0
 MAX_RETRY_WAIT_S = 300.0
@@ -55,7 +52,11 @@ STATE_AFTER_ACTION = {"pause": "paused", "resume": "running", "cancel": "cancell
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Some messages of a channel: how many, the last one's id (None: there are none), their images, and whether more may follow."""
+    """Some messages of a channel.
+
+    `messages` counts them; `last` is the id of the last one, None if there are none; `posts` are their images; `more` says whether
+    more messages may follow.
+    """
 
     messages: int
     last: int | None
@@ -64,15 +65,21 @@ class HistoryPage:
 
 
 class HistoryReader(Protocol):
-    """Reads history."""
+    """Reads the history of channels."""
 
     async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
-        """The messages after an id and up to another, oldest first. Raises Unreadable, and Retry for what may work later."""
+        """Return the messages after one id and up to another, oldest first.
+
+        Raise UnreadableHistory, and Retry for an error that may pass.
+        """
         ...
 
 
 class BackfillRunner:
-    """Works on one back-fill at a time; what is stored under its key is the truth, and others may pause or cancel it there."""
+    """Runs one back-fill at a time.
+
+    The document stored under the back-fill's key is authoritative: others pause or cancel the back-fill by changing it.
+    """
 
     def __init__(self, state: StateStore, reader: HistoryReader, recorder: Recorder, *, first_wait_s: float = 1.0) -> None:
         self._state = state
@@ -81,7 +88,10 @@ class BackfillRunner:
         self._first_wait = first_wait_s
 
     async def run(self, key: str, backfill: Backfill, on_progress: ProgressCallback) -> Backfill:
-        """Go on until it is finished, paused or cancelled, through any outage of Discord or the log; returns it as it is then."""
+        """Work until the back-fill is finished, paused or cancelled, and return it in that state.
+
+        An outage of Discord or of the log is waited out.
+        """
         while backfill.state == "running":
             retrying = AsyncRetrying(
                 retry=retry_if_exception_type((Retry, Unavailable)),
@@ -115,14 +125,14 @@ class BackfillRunner:
 
 
 def _next_position(backfill: Backfill, page: HistoryPage) -> dict[str, Any]:
-    """Where the next page begins."""
+    """Return the changes that say where the next page begins."""
     if page.more and page.last is not None:
         return {"position": str(page.last)}
     return {"position": backfill.since, "done": backfill.done + 1}
 
 
 def _merge_changes(stored: Backfill, changes: dict[str, Any]) -> Backfill:
-    """What was found, on top of what was decided meanwhile: a back-fill that was cancelled does not finish."""
+    """Add what was found to what is stored, which may have changed since: a cancelled back-fill stays cancelled."""
     merged = stored.model_copy(update=changes)
     if merged.state in ("running", "paused") and merged.done >= len(merged.sources):
         return merged.model_copy(update={"state": "finished"})
@@ -130,7 +140,10 @@ def _merge_changes(stored: Backfill, changes: dict[str, Any]) -> Backfill:
 
 
 async def list_sources(channel: Any) -> tuple[list[str], list[str]]:
-    """The ids of what the bot may read there, and of what it may not. Raises disnake's errors."""
+    """Return the ids of the channels and threads that the bot may read there, and of those that it may not read.
+
+    A category has its channels, a channel or forum its threads. Raises disnake's errors.
+    """
     readable: list[str] = []
     unreadable: list[str] = []
     for each in channel.channels if isinstance(channel, disnake.CategoryChannel) else [channel]:
@@ -147,7 +160,7 @@ async def list_sources(channel: Any) -> tuple[list[str], list[str]]:
 
 
 class GuildHistory:
-    """The Past port: a guild's channels through the bot's client."""
+    """Reads the history of a guild's channels through the bot's client; implements HistoryReader."""
 
     def __init__(self, bot: commands.InteractionBot, intake: Intake) -> None:
         self._bot = bot
@@ -155,7 +168,7 @@ class GuildHistory:
         self._archived_threads: dict[str, Any] = {}
 
     async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
-        """The messages after an id and up to another; a channel that is gone has none. Raises Unreadable, Retry."""
+        """Return the messages after one id and up to another; none if the channel is gone. Raises UnreadableHistory, Retry."""
         try:
             channel = await self._channel(channel_id)
             found = await read_history_page(channel, after)
@@ -164,13 +177,13 @@ class GuildHistory:
         except (disnake.Forbidden, disnake.InvalidData) as error:
             raise UnreadableHistory from error
         except (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Retry(f"Discord did not show a channel's history: {error}") from error
+            raise Retry(f"Discord did not return a channel's history: {error}") from error
         wanted = [message for message in found if message.id <= until]
         posts = [post for message in wanted for post in self._intake.images(message)]
         return HistoryPage(len(wanted), wanted[-1].id if wanted else None, posts, more=len(wanted) == MESSAGES_PER_PAGE)
 
     async def _channel(self, channel_id: str) -> Any:
-        """A channel or thread; archived threads are not known to the client, so they are asked for once."""
+        """Return a channel or thread. The client does not hold archived threads, so they are fetched once."""
         known = self._bot.get_channel(int(channel_id)) or self._archived_threads.get(channel_id)
         if known is None:
             known = self._archived_threads[channel_id] = await self._bot.fetch_channel(int(channel_id))
@@ -178,11 +191,15 @@ class GuildHistory:
 
 
 class AlreadyActive(Exception):
-    """The channel has a back-fill that is running or paused."""
+    """The channel already has a back-fill that is running or paused."""
 
 
 class Backfills:
-    """One task for each back-fill that is running. What is stored decides; a task ends when it is no longer to run."""
+    """The back-fills of this process, one task for each that is running.
+
+    A command starts them, buttons pause, resume or cancel them, and a restart resumes them. The stored state decides: a task ends
+    when the stored back-fill is no longer running.
+    """
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -195,7 +212,7 @@ class Backfills:
         self._shown_at: dict[ChannelPlace, float] = {}
 
     async def begin(self, guild_id: str, backfill: Backfill) -> None:
-        """Store a back-fill and work on it. Raises AlreadyActive, Unavailable."""
+        """Store a back-fill and start it. Raises AlreadyActive and Unavailable."""
 
         def replace_inactive(stored: Backfill | None) -> Backfill:
             if stored is not None and stored.state in ACTIVE_STATES:
@@ -208,57 +225,60 @@ class Backfills:
     async def apply_action(
         self, guild_id: str, channel_id: str, action: str, press: Callable[[Backfill], Backfill]
     ) -> Backfill | None:
-        """Pause, resume or cancel; None where there is nothing to steer. `press` may note more about it. Raises Unavailable."""
+        """Pause, resume or cancel a back-fill and return it; None if there is none.
+
+        `press` may make further changes to it. Raises Unavailable.
+        """
         key = backfill_key(guild_id, channel_id)
         known = await read_document(self._state, key, Backfill)
         if known is None:
             return None
 
-        def steered(stored: Backfill | None) -> Backfill:
+        def act(stored: Backfill | None) -> Backfill:
             backfill = stored or known
             return press(
                 backfill.model_copy(update={"state": STATE_AFTER_ACTION[action]} if backfill.state in ACTIVE_STATES else {})
             )
 
-        backfill = await update_document(self._state, key, Backfill, steered)
+        backfill = await update_document(self._state, key, Backfill, act)
         if backfill.state == "running":
             self._start((guild_id, channel_id))
         return backfill
 
     async def of_guild(self, guild_id: str) -> list[Backfill]:
-        """The back-fills of a guild that are running or paused. Raises Unavailable."""
+        """Return the back-fills of a guild that are running or paused. Raises Unavailable."""
         stored = await self._state.list_under(backfills_prefix(guild_id))
         backfills = [Backfill.model_validate_json(value) for value in stored.values()]
         return [backfill for backfill in backfills if backfill.state in ACTIVE_STATES]
 
     async def resume_running(self) -> None:
-        """Work on what was left running, in every guild that the bot is in. Raises Unavailable."""
+        """Start the back-fills that were running when the last process ended, in every guild of the bot. Raises Unavailable."""
         for guild in self._bot.guilds:
             for backfill in await self.of_guild(str(guild.id)):
                 self._start((str(guild.id), backfill.channel_id))
 
     async def drop_guild(self, guild_id: str) -> None:
-        """The bot was removed from a guild. Raises Unavailable."""
+        """Stop and delete the back-fills of a guild that the bot was removed from. Raises Unavailable."""
         for place in [place for place in self._tasks if place[0] == guild_id]:
             self._tasks[place].cancel()
         for key in await self._state.list_under(backfills_prefix(guild_id)):
             await self._state.delete(key)
 
     def stop(self) -> None:
-        """The client closes; what is running goes on in the next process."""
+        """Cancel all tasks because the client closes. Running back-fills continue in the next process."""
         for task in (*self._tasks.values(), *self._showing.values()):
             task.cancel()
 
     def _start(self, place: ChannelPlace) -> None:
         known = self._tasks.get(place)
-        if known is not None:  # it may be about to end, having seen a pause
+        if known is not None:  # it may be about to end because it has seen a pause
             known.add_done_callback(lambda task: None if task.cancelled() else self._start(place))
             return
         task = self._tasks[place] = asyncio.create_task(self._work(place), name=f"backfill-{place[1]}")
         task.add_done_callback(lambda _: self._tasks.pop(place, None))
 
     async def _work(self, place: ChannelPlace) -> None:
-        """A fault of ours, or one that nobody foresaw, may pass too."""
+        """Run one back-fill. After an unexpected error it is tried again, since that error may pass, too."""
         again = AsyncRetrying(
             retry=retry_if_exception_type(Exception),
             wait=wait_exponential(max=MAX_RETRY_WAIT_S),
@@ -277,7 +297,10 @@ class Backfills:
             log.info("backfill_ended", channel_id=place[1], state=backfill.state, image_count=backfill.images)
 
     async def _show(self, place: ChannelPlace, backfill: Backfill) -> None:
-        """At most every few seconds, beside the work, since Discord may make an edit wait; the end is shown at any rate."""
+        """Show the progress at most every few seconds, and always at the end.
+
+        A task of its own does it, since Discord may make an edit wait.
+        """
         showing = self._showing.get(place)
         if backfill.state != "running":
             if showing is not None:
@@ -300,7 +323,7 @@ class Backfills:
 async def build_backfill(
     interaction: ApplicationCommandInteraction[Any], services: Services, channel: Any, begin: datetime | None
 ) -> Backfill:
-    """The back-fill that a manager asks for; without sources there is nothing that the bot may read. Raises disnake's errors."""
+    """Build the back-fill that a manager requests. It has no sources if the bot may read nothing there. Raises disnake's errors."""
     sources, unreadable = await list_sources(channel)
     since = str(disnake.utils.time_snowflake(begin)) if begin else "0"
     return Backfill(
@@ -321,7 +344,10 @@ async def build_backfill(
 
 
 def renew_token(interaction: MessageInteraction[Any], backfill: Backfill) -> Backfill:
-    """A press on the command's own answer gives it a new lease: the token of the press edits the same message."""
+    """Let a press on the command's own answer keep that answer editable: the token of the press edits the same message.
+
+    The command's token expires after a while; the press brings a fresh one.
+    """
     if backfill.notice is not None:
         return backfill
     return backfill.model_copy(update={"token": interaction.token, "token_until": interaction.expires_at})

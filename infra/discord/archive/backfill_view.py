@@ -1,10 +1,6 @@
-"""How a back-fill looks: pure.
+"""Renders back-fills and `/archive status`, and shows the progress of a back-fill on Discord.
 
-The message that shows how a back-fill goes: the command's own answer while its token works, then a message of the bot.
-
-`/archive status`: one embed, with lists that are cut rather than refused.
-
-How far a back-fill has come, how fast it is and how long it will take: pure. A snowflake's upper bits are its time.
+Lists that are too long for Discord are shortened.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +33,7 @@ STATE_ACTIONS: dict[str, tuple[str, ...]] = {"running": ("pause", "cancel"), "pa
 BUTTON_STYLES = {"cancel": disnake.ButtonStyle.danger, "resume": disnake.ButtonStyle.success}
 
 HANDOVER_MARGIN = timedelta(minutes=1)
-"""How long before the token's end the fresh message takes over."""
+"""How long before the token expires a message of the bot replaces the command's answer."""
 
 SHOW_ERRORS = (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError, disnake.InvalidData)
 NO_MENTIONS = disnake.AllowedMentions.none()
@@ -48,7 +44,10 @@ MAX_FIELD_LENGTH = 1024
 
 @dataclass(frozen=True, slots=True)
 class BackfillProgress:
-    """`fraction` is between 0 and 1; `per_second` counts messages; `left_s` is None while nobody can tell."""
+    """How far a back-fill is.
+
+    `fraction` is from 0 to 1, `per_second` counts messages, and `left_s` is None while it cannot be estimated.
+    """
 
     fraction: float
     per_second: float
@@ -56,7 +55,10 @@ class BackfillProgress:
 
 
 def estimate_progress(backfill: Backfill) -> BackfillProgress:
-    """What is done by the time that the past spans, every channel and thread counting the same."""
+    """Estimate the progress by the time span that is read. Every channel and thread counts the same.
+
+    A message id is a snowflake, whose upper bits are its time.
+    """
     if backfill.done >= len(backfill.sources):
         return BackfillProgress(1.0, _messages_per_second(backfill), 0.0)
     fraction = (backfill.done + _source_fraction(backfill)) / len(backfill.sources)
@@ -65,7 +67,7 @@ def estimate_progress(backfill: Backfill) -> BackfillProgress:
 
 
 def render_cells(fraction: float, cells: int = BAR_CELLS) -> str:
-    """A bar of so many cells; it is full only at the end."""
+    """Render a bar of so many cells. It is full only at the end."""
     full = cells if fraction >= 1 else min(cells - 1, int(fraction * cells))
     return "▰" * full + "▱" * (cells - full)
 
@@ -76,7 +78,7 @@ def format_percent(locale: str, fraction: float) -> str:
 
 
 def _source_fraction(backfill: Backfill) -> float:
-    """How much of the present source is read. It begins where it was created, if that is later than the whole."""
+    """Return the fraction of the current source that is read. A source newer than the start begins at its creation."""
     begin = max(int(backfill.since), int(backfill.sources[backfill.done]))
     span, read = int(backfill.until) - begin, int(backfill.position) - begin
     return min(1.0, max(0.0, read / span)) if span > 0 else 0.0
@@ -87,7 +89,7 @@ def _messages_per_second(backfill: Backfill) -> float:
 
 
 def render_backfill(backfill: Backfill) -> dict[str, Any]:
-    """The embed and the buttons of a back-fill, as arguments of a message's edit."""
+    """Render the embed and the buttons of a back-fill, as arguments of a message's edit."""
     locale, progress = backfill.locale, estimate_progress(backfill)
     lines = [
         localize(locale, f"archive-backfill-{backfill.state}", channel=f"<#{backfill.channel_id}>"),
@@ -103,17 +105,17 @@ def render_backfill(backfill: Backfill) -> dict[str, Any]:
 
 
 def render_moved_backfill(backfill: Backfill, link: str) -> dict[str, Any]:
-    """What is left in the place of the command's answer once a fresh message has taken over."""
+    """Render what remains of the command's answer after a message of the bot has replaced it."""
     return {"embed": _embed(backfill, localize(backfill.locale, "archive-backfill-moved", link=link)), "components": []}
 
 
 def render_silent_backfill(backfill: Backfill) -> dict[str, Any]:
-    """The last words of an answer that no message can follow."""
+    """Render the last state of a command's answer that no message can replace."""
     return {"embed": _embed(backfill, localize(backfill.locale, "archive-backfill-silent")), "components": []}
 
 
 def format_time_span(locale: str, seconds: float) -> str:
-    """A span of time in its largest unit."""
+    """Format a time span in the largest unit of which it has at least two."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 2 * size:
             return localize(locale, "archive-duration", unit=unit, count=round(seconds / size))
@@ -145,7 +147,10 @@ def _buttons(backfill: Backfill) -> list[disnake.ui.Button[None]]:
 
 
 class BackfillMessages:
-    """A back-fill goes on whether or not its progress can be shown; what cannot be shown is said in `/archive status`."""
+    """Shows the progress of back-fills: in the command's own answer while its token is valid, then in a message of the bot.
+
+    A back-fill continues whether or not its progress can be shown; `/archive status` always shows it.
+    """
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -153,7 +158,7 @@ class BackfillMessages:
         self._silent: set[str] = set()
 
     async def show(self, guild_id: str, backfill: Backfill) -> None:
-        """Show the present state. Raises Unavailable."""
+        """Show the present state of a back-fill. Raises Unavailable."""
         now = self._services.ports.now()
         try:
             if backfill.notice is not None:
@@ -182,7 +187,7 @@ class BackfillMessages:
             )
 
     async def _send_fresh(self, backfill: Backfill) -> disnake.Message | None:
-        """A message of the bot in the channel where the command was used; None where the bot may not write."""
+        """Send a message of the bot in the channel where the command was used; return None if the bot may not write there."""
         if backfill.asked_in is None:
             return None
         try:
@@ -196,7 +201,7 @@ class BackfillMessages:
         channel_id, message_id = backfill.notice or ("0", "0")
         channel = self._bot.get_partial_messageable(
             int(channel_id), type=disnake.ChannelType.text
-        )  # any type with messages will do
+        )  # any channel type with messages works
         await channel.get_partial_message(int(message_id)).edit(**render_backfill(backfill), allowed_mentions=NO_MENTIONS)
 
     async def _edit_answer(self, backfill: Backfill, view: dict[str, Any]) -> None:
@@ -210,7 +215,7 @@ class BackfillMessages:
 async def render_archive_status(
     services: Services, guild: disnake.Guild, backfills: Sequence[Backfill], locale: str
 ) -> disnake.Embed:
-    """The state of a guild's archive now. Raises Unavailable."""
+    """Render the present state of a guild's archive. Raises Unavailable."""
     overview = await services.ports.overseeing.read_overview(str(guild.id))
     watched = [channel for channel in guild.channels if isinstance(channel, (*TYPES_WITH_MESSAGES, *TYPES_WITHOUT_MESSAGES))]
     watched = [each for each in watched if not isinstance(each, disnake.CategoryChannel) and is_watched_channel(services, each)]
@@ -236,7 +241,7 @@ async def render_archive_status(
 
 
 def clip_lines(lines: Sequence[str], locale: str) -> str:
-    """As many lines as an embed's field takes, and how many more there are."""
+    """Join as many lines as an embed's field can hold, and say how many more there are."""
     shown = list(lines[:MAX_FIELD_LINES])
     while True:
         more = len(lines) - len(shown)

@@ -1,4 +1,4 @@
-"""A channel's past, page by page, and whether the bot may read it at all."""
+"""A channel's history, page by page, and whether the bot may read it at all."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -10,28 +10,28 @@ import disnake
 from infra.discord.ask.audience import CONNECT_PERMISSION, READ_PERMISSIONS
 
 MESSAGES_PER_PAGE = 100
-"""Messages in one page, the most that Discord gives."""
+"""The most messages that Discord returns at once."""
 
 TYPES_WITH_THREADS = (disnake.TextChannel, disnake.ForumChannel, disnake.MediaChannel)
 TYPES_WITHOUT_MESSAGES = (disnake.ForumChannel, disnake.MediaChannel, disnake.CategoryChannel)
 
 
 class UnreadableHistory(Exception):
-    """The bot may not read this channel's history; Discord would show an empty one rather than say so."""
+    """The bot may not read this channel's history. Discord would return an empty history instead of an error."""
 
 
 def channel_place(channel: Any) -> tuple[str, str]:
-    """The guild and the channel, by which marks are kept."""
+    """Return the guild id and the channel id, the key of a high-water mark."""
     return str(channel.guild.id), str(channel.id)
 
 
 def newest_message_id(channel: Any) -> int:
-    """The newest message of a channel; the channel's own id is older than any."""
+    """Return the id of a channel's newest message; without messages the channel's own id, which is older than any."""
     return int(getattr(channel, "last_message_id", None) or channel.id)
 
 
 def bot_may_read(channel: Any) -> bool:
-    """Whether the bot may read the history of a channel or thread."""
+    """Tell whether the bot may read the history of a channel or thread."""
     if isinstance(channel, disnake.Thread) and channel.parent is None:
         return False
     vocal = isinstance(channel, disnake.VoiceChannel | disnake.StageChannel)
@@ -40,7 +40,11 @@ def bot_may_read(channel: Any) -> bool:
 
 
 async def read_history_page(channel: Any, after: int) -> list[disnake.Message]:
-    """The messages that follow an id, oldest first, at most a page of them. Raises Unreadable, and disnake's errors."""
+    """Return the messages that follow an id, oldest first, at most a page of them.
+
+    Raises UnreadableHistory and disnake's errors. The permission is checked before and after, since it may change during the
+    request.
+    """
     if not bot_may_read(channel):
         raise UnreadableHistory
     try:
@@ -55,7 +59,7 @@ async def read_history_page(channel: Any, after: int) -> list[disnake.Message]:
 
 
 async def read_history_pages(channel: Any, after: int) -> AsyncIterator[list[disnake.Message]]:
-    """All messages that follow an id, oldest first. Raises as `page_after`."""
+    """Yield all messages that follow an id, page by page, oldest first. Raises as `read_history_page`."""
     while page := await read_history_page(channel, after):
         yield page
         if len(page) < MESSAGES_PER_PAGE:
@@ -64,7 +68,10 @@ async def read_history_pages(channel: Any, after: int) -> AsyncIterator[list[dis
 
 
 async def list_archived_threads(channel: Any, since: datetime | None = None) -> AsyncIterator[disnake.Thread]:
-    """The threads of a channel that were archived since a moment, and the private ones that the bot may read. Raises Unreadable."""
+    """Yield a channel's threads that were archived since a moment, and the private ones that the bot may read.
+
+    Raises UnreadableHistory.
+    """
     if not bot_may_read(channel):
         raise UnreadableHistory
     older = 0
@@ -72,11 +79,11 @@ async def list_archived_threads(channel: Any, since: datetime | None = None) -> 
         if since is None or thread.archive_timestamp >= since:
             older = 0
             yield thread
-        elif (older := older + 1) >= MESSAGES_PER_PAGE:  # pages come newest first, but each is turned round
+        elif (older := older + 1) >= MESSAGES_PER_PAGE:  # pages come newest first, but disnake reverses each page
             break
     if isinstance(channel, disnake.TextChannel):
         joined = not channel.permissions_for(channel.guild.me).manage_threads
-        with contextlib.suppress(disnake.Forbidden):  # then it reads none of them
+        with contextlib.suppress(disnake.Forbidden):  # then the bot may read no private thread
             async for thread in channel.archived_threads(limit=None, private=True, joined=joined):
                 if since is None or thread.archive_timestamp >= since:
                     yield thread

@@ -1,6 +1,6 @@
-"""One way into the log for every post: heard live, caught up or filled back.
+"""The way of every post into the log, and which channels are watched.
 
-Which channels are watched: those that the owner of the installation named, and those that the managers of a guild did.
+The owner of the installation names channels, and so do the managers of a guild.
 """
 
 from collections.abc import Iterable
@@ -20,18 +20,21 @@ TYPES_WITH_MESSAGES = (disnake.TextChannel, disnake.VoiceChannel, disnake.StageC
 
 ALL_CHANNELS = "all"
 MAX_LISTED_CHANNELS = 60
-"""Channels named in one message of at most 2,000 characters."""
+"""The most channels named in one message, which holds at most 2,000 characters."""
 
 
 class Intake:
-    """Leaves out the bot's own posts, what its author wants forgotten, and what was deleted a moment ago."""
+    """Records the images of messages, whether they are live, caught up or back-filled.
+
+    It leaves out the bot's own posts, posts of members who asked to be forgotten, and posts that were deleted a moment ago.
+    """
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
         self._services = services
 
     def images(self, message: disnake.Message) -> list[ImagePosted]:
-        """The images of a message that are to be archived."""
+        """Return the images of a message that must be archived."""
         guild = message.guild
         if guild is None or self._bot.get_guild(guild.id) is None or message.author.id == self._bot.user.id:
             return []
@@ -40,7 +43,7 @@ class Intake:
         return self._services.recent_deletions.filter_remaining(facts_from_message(message))
 
     def take(self, messages: Iterable[disnake.Message]) -> int:
-        """Add the images of messages to the recorder's queue without waiting, and count them."""
+        """Add the images of messages to the recorder's queue without waiting, and return their number."""
         count = 0
         for message in messages:
             for fact in self.images(message):
@@ -50,7 +53,7 @@ class Intake:
 
 
 def is_listed(channel: Any, channels: frozenset[str] | None) -> bool:
-    """Whether a channel, its category or, for a thread, its parent is in the list; None and `all` mean every channel."""
+    """Tell whether a channel, its category or, for a thread, its parent is in the list. None and `all` mean every channel."""
     if channels is None or ALL_CHANNELS in channels:
         return True
     parent = channel.parent if isinstance(channel, disnake.Thread) else None
@@ -60,7 +63,7 @@ def is_listed(channel: Any, channels: frozenset[str] | None) -> bool:
 
 
 def is_watched_channel(services: Services, channel: Any) -> bool:
-    """Whether what is posted in a guild's channel or thread is archived."""
+    """Tell whether posts in a guild's channel or thread are archived: the owner of the installation or a manager chose it."""
     if is_listed(channel, services.watched):
         return True
     guild = getattr(channel, "guild", None)
@@ -68,17 +71,17 @@ def is_watched_channel(services: Services, channel: Any) -> bool:
 
 
 def with_watched(settings: GuildSettings, channel_id: int) -> GuildSettings:
-    """The settings with one more watched place."""
+    """Return the settings with one more watched channel."""
     return settings.model_copy(update={"watched": tuple(dict.fromkeys((*settings.watched, str(channel_id))))})
 
 
 def without_watched(settings: GuildSettings, channel_id: int) -> GuildSettings:
-    """The settings without a watched place."""
+    """Return the settings without a watched channel."""
     return settings.model_copy(update={"watched": tuple(each for each in settings.watched if each != str(channel_id))})
 
 
 def render_watched_channels(services: Services, guild: disnake.Guild, locale: str) -> str:
-    """What is watched in a guild, in words: by the owner of the installation, and by the managers of the guild."""
+    """Return a text that names the watched channels of a guild, those of the owner and those of the managers."""
     owners = services.watched
     if owners is None or ALL_CHANNELS in owners:
         return localize(locale, "archive-watching-all")

@@ -1,9 +1,4 @@
-"""High-water marks: up to which message every image of a channel is recorded, so that what was missed can be read again.
-
-What was deleted a moment ago: a page of history that was read just before must not bring it back.
-
-Who asked that their earlier posts stay out: at hand without waiting, since every post is checked.
-"""
+"""What the gateway remembers of channels and members: high-water marks, recent deletions, and members who asked to be forgotten."""
 
 import asyncio
 from collections import OrderedDict
@@ -26,7 +21,7 @@ log = structlog.get_logger()
 SAVE_INTERVAL_S = 1.0
 
 ChannelPlace = tuple[str, str]
-"""Guild and channel."""
+"""Guild id and channel id."""
 
 MAX_RECENT_DELETIONS = 20_000
 
@@ -34,10 +29,11 @@ V = TypeVar("V")
 
 
 class HighWaterMarks:
-    """A mark moves with what is heard only while its channel is open: nothing of it is missing since the session began.
+    """The high-water marks of all channels: up to which message every image of a channel is recorded.
 
-    Every call about what was recorded comes through the recorder's queue, in the order of the log. `unreadable` are the channels
-    whose history the bot may not read.
+    Catching up starts at the mark. Live messages move a mark only while its channel is complete, which means that nothing posted
+    since the session began is missing. Every call about recorded messages comes through the recorder's queue, in the order of the
+    log. `unreadable` holds the channels whose history the bot may not read.
     """
 
     def __init__(self, state: StateStore, now: Callable[[], datetime], *, save_interval_s: float = SAVE_INTERVAL_S) -> None:
@@ -60,61 +56,64 @@ class HighWaterMarks:
             self._marks[guild_id, channel_id] = HighWaterMark.model_validate_json(value)
 
     def get(self, place: ChannelPlace) -> HighWaterMark | None:
-        """A channel's mark, None where it never had one."""
+        """Return a channel's mark, None if it never had one."""
         return self._marks.get(place)
 
     def of_guild(self, guild_id: str) -> Mapping[str, HighWaterMark]:
-        """The marks of a guild by channel."""
+        """Return the marks of a guild by channel id."""
         return {channel: mark for (guild, channel), mark in self._marks.items() if guild == guild_id}
 
     def guilds(self) -> set[str]:
-        """The guilds that have marks."""
+        """Return the ids of the guilds that have marks."""
         return {guild for guild, _ in self._marks}
 
     def newest(self, guild_id: str) -> int:
-        """The newest message of a guild that a mark names: what began after it was never heard of. 0 where there is none."""
+        """Return the newest message id among a guild's marks, 0 if there is none. Channels with a newer id are unknown."""
         return max((int(mark.message_id) for mark in self.of_guild(guild_id).values()), default=0)
 
     def set_all_incomplete(self) -> None:
-        """A session begins: what was posted before it may be missing everywhere."""
+        """Begin a session: messages posted before it may be missing in every channel."""
         self._open.clear()
         self._live.clear()
 
     def is_complete(self, place: ChannelPlace) -> bool:
-        """Whether nothing of the channel is missing."""
+        """Tell whether no message of the channel is missing."""
         return place in self._open
 
     def advance_live(self, place: ChannelPlace, message_id: int) -> None:
-        """A message that came by itself is recorded."""
+        """Note that a live message is recorded."""
         self._live[place] = max(message_id, self._live.get(place, 0))
         if place in self._open:
             self._advance(place, message_id)
 
     def advance_history(self, place: ChannelPlace, message_id: int) -> None:
-        """Everything up to a message is recorded, since history was read that far."""
+        """Note that the history is recorded up to a message."""
         if place not in self._lost:
             self._advance(place, message_id, advance_live=False)
 
     def start_over(self, place: ChannelPlace) -> None:
-        """The channel is about to be read from its mark: what was lost after it comes again."""
+        """Prepare to read the channel from its mark, which brings back messages that were lost after it."""
         self._lost.discard(place)
         self.unreadable.discard(place)
 
     def set_complete(self, place: ChannelPlace) -> None:
-        """Nothing of the channel is missing any more, unless a post was lost: then it stays closed until it is read again."""
+        """Note that no message of the channel is missing.
+
+        If a post was lost, the channel stays incomplete until it is read again.
+        """
         if place not in self._lost:
             self._open.add(place)
             self._advance(place, self._live.get(place, 0))
 
     def note_lost(self, fact: Fact) -> None:
-        """A post could not be recorded: the mark of its channel stays before it."""
+        """Note that a post could not be recorded: the mark of its channel stays before it."""
         if isinstance(fact, ImagePosted):
             place = (fact.guild_id, fact.channel_id)
             self._lost.add(place)
             self._open.discard(place)
 
     def drop(self, place: ChannelPlace) -> None:
-        """The channel is gone."""
+        """Remove the mark of a channel that is gone."""
         self._marks.pop(place, None)
         self._open.discard(place)
         self._live.pop(place, None)
@@ -122,7 +121,7 @@ class HighWaterMarks:
         self._save_soon(place)
 
     async def run(self) -> None:
-        """Save what changed, about once a second, until cancelled."""
+        """Save changed marks about once a second, until cancelled."""
         while True:
             await self._changed.wait()
             try:
@@ -133,7 +132,7 @@ class HighWaterMarks:
             await asyncio.sleep(self._saved_every_s)
 
     async def save(self) -> None:
-        """Write every mark that changed, those that changed first coming first. Raises Unavailable; the rest stays unsaved."""
+        """Write every changed mark, oldest change first. Raises Unavailable; the marks not yet written stay unsaved."""
         self._changed.clear()
         for place in list(self._unsaved):
             del self._unsaved[place]
@@ -164,26 +163,33 @@ class HighWaterMarks:
 
 
 class RecentDeletions:
-    """Remembers the latest deletions, in memory: a page of history is worked on long before this many follow."""
+    """Remembers the latest deletions in memory.
+
+    A page of history that was read just before a deletion must not bring the post back. Such a page is recorded long before the
+    memory is full.
+    """
 
     def __init__(self, kept: int = MAX_RECENT_DELETIONS) -> None:
         self._attached: _Latest[frozenset[str] | None] = _Latest(kept)
         self._channels: _Latest[None] = _Latest(kept)
 
     def note_message(self, message_id: int | str) -> None:
-        """A message is gone."""
+        """Note that a message was deleted."""
         self._attached.put(str(message_id), None)
 
     def note_edit(self, message_id: int | str, attached: Collection[str]) -> None:
-        """These attachments are left of a message."""
+        """Note which attachments a message still has after an edit."""
         self._attached.put(str(message_id), frozenset(attached))
 
     def note_channel(self, channel_id: int | str) -> None:
-        """A channel or thread is gone with all that was in it. A thread may have the id of the message that began it."""
+        """Note that a channel or thread was deleted with its messages.
+
+        A thread may have the id of the message that it began with.
+        """
         self._channels.put(str(channel_id), None)
 
     def filter_remaining(self, posts: Sequence[ImagePosted]) -> list[ImagePosted]:
-        """The images that were not deleted meanwhile."""
+        """Return the images that were not deleted since."""
         return [post for post in posts if self._remains(post)]
 
     def _remains(self, post: ImagePosted) -> bool:
@@ -196,7 +202,7 @@ class RecentDeletions:
 
 
 class _Latest(OrderedDict[str, V]):
-    """A dictionary of the last `kept` keys that were put in."""
+    """A dictionary that keeps the last `kept` keys put in."""
 
     def __init__(self, kept: int) -> None:
         super().__init__()
@@ -210,26 +216,29 @@ class _Latest(OrderedDict[str, V]):
 
 
 class ForgottenMembers:
-    """Loaded once, then kept in step with what is stored: this process alone writes it."""
+    """Who asked that their earlier posts stay out of the archive.
+
+    It is in memory, since every post is checked. It is loaded once; only this process changes it.
+    """
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
         self._until: dict[tuple[str, str], datetime] = {}
 
     async def load(self) -> None:
-        """Read whom every guild has forgotten. Raises Unavailable."""
+        """Read the forgotten members of every guild. Raises Unavailable."""
         stored = await self._state.list_under(FORGOTTEN)
         for key, value in stored.items():
             _, guild_id, person_id = key.split(".")
             self._until[guild_id, person_id] = ForgetRequest.model_validate_json(value).until
 
     def covers(self, guild_id: int | str, author_id: int | str, posted_at: datetime) -> bool:
-        """Whether a post is from before the moment up to which its author wants to be forgotten."""
+        """Tell whether a post is from before the moment up to which its author is forgotten."""
         until = self._until.get((str(guild_id), str(author_id)))
         return until is not None and posted_at <= until
 
     async def forget(self, guild_id: int | str, person_id: int | str, until: datetime) -> None:
-        """Keep a person's posts up to a moment out from now on; a known later moment stays. Raises Unavailable."""
+        """Keep a member's posts up to a moment out of the archive. A later moment that is stored stays. Raises Unavailable."""
 
         def later(stored: ForgetRequest | None) -> ForgetRequest:
             return ForgetRequest(until=until if stored is None else max(until, stored.until))

@@ -1,4 +1,7 @@
-"""What is asked of the log when something was deleted: pure. Ids are made from what was deleted, so that it counts once."""
+"""Builds the facts that request a removal after a deletion on Discord, without I/O.
+
+A removal's id is made from what was deleted, so that it is recorded once.
+"""
 
 import hashlib
 from collections.abc import Collection, Sequence
@@ -9,12 +12,12 @@ from contracts.events import ImagePosted, RemovalRequested
 
 
 def is_embed_image(image_id: str) -> bool:
-    """Whether an image is no attachment of its message: Discord clears such pictures and adds them again as it likes."""
+    """Tell whether an image comes from an embed and is no attachment. Discord removes and restores such images as it likes."""
     return "-" in image_id
 
 
 def build_deletion_removals(known: Sequence[ImagePosted], now: datetime) -> list[RemovalRequested]:
-    """The removal of a deleted message, of which the log knows these images; none where it knows none."""
+    """Return the removal for a deleted message; none if the log knows no image of it."""
     if not known:
         return []
     post = known[0]
@@ -22,7 +25,7 @@ def build_deletion_removals(known: Sequence[ImagePosted], now: datetime) -> list
 
 
 def build_edit_removals(known: Sequence[ImagePosted], attached: Collection[str], now: datetime) -> list[RemovalRequested]:
-    """The removal of those attachments of a message that an edit dropped; none where all are still there."""
+    """Return the removal of the attachments that an edit dropped; none if all are still there."""
     keep = sorted(post.image_id for post in known if is_embed_image(post.image_id) or post.image_id in attached)
     if len(keep) == len(known):
         return []
@@ -32,12 +35,15 @@ def build_edit_removals(known: Sequence[ImagePosted], attached: Collection[str],
 
 
 def build_channel_removal(guild_id: str, channel_id: str, now: datetime) -> RemovalRequested:
-    """The removal of everything posted in a channel or thread, and in the public threads of the channel."""
+    """Return the removal of everything posted in a channel or thread, and in the public threads of the channel."""
     return _build_removal(guild_id, f"channel-{channel_id}", "channel", channel_id, now)
 
 
 def build_guild_removal(guild_id: str, now: datetime) -> RemovalRequested:
-    """The removal of a guild's whole archive; the bot may be added anew and removed again."""
+    """Return the removal of a guild's whole archive.
+
+    Its id holds the time, since the bot may be added again and removed again.
+    """
     return _build_removal(guild_id, f"guild-{guild_id}-{int(now.timestamp())}", "guild", guild_id, now)
 
 

@@ -1,1 +1,1 @@
-"""Reading what a member asks: pictures, links, words, dates; who may see what; quotas."""
+"""What members ask with (pictures, links, words, dates), who may see what, and quotas."""

@@ -1,10 +1,10 @@
-"""Who may read what: a question is answered only from channels that its asker may open now. A mistake here is a leak.
+"""Who may read what: a search is answered only from channels that its asker may open now. A mistake here is a leak.
 
-Public threads and forum posts are read by the readers of their parent, so only parents are listed. Private threads are listed if
-they are active and the asker is in them; archived private ones are left out, since nobody can say cheaply who is in them.
+The readers of a channel may read its public threads and forum posts, so only parents are listed. Private threads are listed if they
+are active and the asker is in them. Archived private threads are left out, since it would cost too much to find out who is in them.
 
-Who sees an answer that is visible to all: everyone who may see the place, with whatever roles they have. What they may read is
-worked out for every mixture of roles that makes a difference, since the bot knows no members and cannot say who has which.
+An answer that is visible to all is seen by everyone who may see the place, whatever their roles are. The bot does not know the
+members or their roles, so it works out what they may read for every mixture of roles that makes a difference.
 """
 
 import asyncio
@@ -24,22 +24,22 @@ CONNECT_PERMISSION = disnake.Permissions(connect=True)
 VOICE_TYPES = (disnake.VoiceChannel, disnake.StageChannel)
 
 MAX_ROLE_MIXTURES = 4_096
-"""Mixtures of roles that are looked at: in a guild with more nobody can tell in time, and nothing of the channel is shown."""
+"""The most mixtures of roles that are checked. A guild with more cannot be checked in time, so nothing of the channel is shown."""
 
 NO_OVERWRITE = (0, 0)
 OverwritesById = Mapping[int, tuple[int, int]]
-"""What a channel allows and denies, by role or member."""
+"""What a channel allows and denies, by role id or member id."""
 
 TYPES_WITH_POSTS = (disnake.TextChannel, *VOICE_TYPES, disnake.ForumChannel, disnake.MediaChannel)
 
 MAX_PRIVATE_THREADS = 20
-"""How many private threads are asked about for one question: each costs a request."""
+"""The most private threads that one search asks Discord about. Each costs a request."""
 THREAD_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class RoleMixture:
-    """What some roles have together: permissions in the guild, and what two channels allow and deny them."""
+    """What some roles have together: permissions in the guild, and what two channels (`here` and `there`) allow and deny them."""
 
     granted: int = 0
     here: tuple[int, int] = NO_OVERWRITE
@@ -52,12 +52,18 @@ class RoleMixture:
 
 
 def required_permissions(channel: Any) -> int:
-    """The permissions that it takes to read a channel's history; who may not enter a voice channel does not see its chat."""
+    """Return the permissions needed to read a channel's history.
+
+    A member who may not connect to a voice channel does not see its chat.
+    """
     return int((READ_PERMISSIONS | CONNECT_PERMISSION if isinstance(channel, VOICE_TYPES) else READ_PERMISSIONS).value)
 
 
 def all_may_read(channel: Any, home: Any) -> bool:
-    """Whether everyone who sees what is new in `home` may read the history of `channel`. Reading back takes more than seeing."""
+    """Tell whether everyone who sees new messages in `home` may read the history of `channel`.
+
+    Reading the history needs more permissions than seeing new messages.
+    """
     guild = channel.guild
     to_see = required_permissions(home) & ~int(disnake.Permissions(read_message_history=True).value)
     to_read = required_permissions(channel)
@@ -82,13 +88,16 @@ def all_may_read(channel: Any, home: Any) -> bool:
 def _has_permissions(
     wanted: int, mixture: RoleMixture, everyone: int, of_roles: tuple[int, int], rules: OverwritesById, person: int | None
 ) -> bool:
-    """Whether a member has permissions in a channel: the guild's, overruled for everyone, for their roles, and for themselves."""
+    """Tell whether a member has permissions in a channel.
+
+    The guild's permissions are overruled by the overwrites for everyone, then for the member's roles, then for the member.
+    """
     layers = (rules.get(everyone, NO_OVERWRITE), of_roles, NO_OVERWRITE if person is None else rules.get(person, NO_OVERWRITE))
     return wanted == wanted & reduce(lambda granted, layer: granted & ~layer[1] | layer[0], layers, mixture.granted)
 
 
 def _list_mixtures(parts: Iterable[RoleMixture]) -> set[RoleMixture] | None:
-    """What members may have by their roles together; None if that may be too much to look at."""
+    """Return everything that members may have through their roles together; None if there are too many to check."""
     found = {RoleMixture()}
     for part in set(parts):
         found |= {each | part for each in found}
@@ -102,7 +111,7 @@ def _role_part(role: disnake.Role, here: OverwritesById, there: OverwritesById, 
 
 
 def _read_overwrites(channel: Any, bits: int) -> OverwritesById:
-    """disnake's own view leaves out the members that it does not know."""
+    """Return a channel's overwrites. disnake's own view leaves out members that it does not know."""
     return {each.id: (each.allow & bits, each.deny & bits) for each in channel._overwrites}
 
 
@@ -113,9 +122,10 @@ def _merge_overwrites(first: tuple[int, int], second: tuple[int, int]) -> tuple[
 async def list_readable_channels(
     guild: disnake.Guild, asker: disnake.Member, place: Any, *, seen_by_all: bool = False
 ) -> tuple[str, ...]:
-    """The ids of the channels whose posts may be shown to the asker in `place`, the channel or thread where they ask.
+    """Return the ids of the channels whose posts may be shown to the asker in `place`, the channel or thread where they ask.
 
-    Age-restricted channels only where the place is so too. One that is `seen_by_all` who are there shows only what all may read.
+    Age-restricted channels are included only if the place is age-restricted, too. If the answer is `seen_by_all` in the place, only
+    channels that everyone there may read are included.
     """
     home = _find_home(guild, place)
     channels = [channel for channel in guild.channels if may_open(channel, asker, age_restricted=is_age_restricted(home))]
@@ -128,14 +138,14 @@ async def list_readable_channels(
 
 
 def may_open(channel: Any, asker: disnake.Member, *, age_restricted: bool) -> bool:
-    """Whether a member may read the history of a channel that holds posts or threads; no thread is one."""
+    """Tell whether a member may read the history of a channel that holds posts or threads; False for a thread."""
     if not isinstance(channel, TYPES_WITH_POSTS) or (channel.is_nsfw() and not age_restricted):
         return False
     return bool(channel.permissions_for(asker).value & required_permissions(channel) == required_permissions(channel))
 
 
 async def asker_may_read(channel: Any, asker: disnake.Member, place: Any) -> bool:
-    """Whether a member who asks in `place` may read the history of this channel or thread."""
+    """Tell whether a member who asks in `place` may read the history of this channel or thread."""
     restricted = is_age_restricted(_find_home(asker.guild, place))
     if not isinstance(channel, disnake.Thread):
         return may_open(channel, asker, age_restricted=restricted)
@@ -145,13 +155,16 @@ async def asker_may_read(channel: Any, asker: disnake.Member, place: Any) -> boo
 
 
 def is_age_restricted(place: Any) -> bool:
-    """Whether a channel, or the parent of a thread, is for adults only; what is not known is not."""
+    """Tell whether a channel, or the parent of a thread, is for adults only; False for an unknown channel."""
     home = place.parent if isinstance(place, disnake.Thread) else place
     return isinstance(home, TYPES_WITH_POSTS) and home.is_nsfw()
 
 
 async def _list_joined(threads: Iterable[disnake.Thread], asker: disnake.Member) -> list[disnake.Thread]:
-    """The private threads that the asker is in, or may manage. Discord is asked, since it tells bots of nobody who leaves one."""
+    """Return the private threads that the asker is in or may manage.
+
+    Discord is asked for each, since it does not tell bots when a member leaves a thread.
+    """
     managed = [thread for thread in threads if thread.permissions_for(asker).manage_threads]
     others = sorted((thread for thread in threads if thread not in managed), key=lambda thread: thread.id, reverse=True)
     asked = others[:MAX_PRIVATE_THREADS]
@@ -172,7 +185,7 @@ async def _is_in(thread: disnake.Thread, asker: disnake.Member) -> bool:
 
 
 def _find_home(guild: disnake.Guild, place: Any) -> Any:
-    """The channel whose permissions hold in a place; None where it is not known. What an interaction says of it lacks them."""
+    """Return the channel whose permissions apply in a place; None if it is unknown. The channel in an interaction lacks them."""
     return guild.get_channel(place.parent_id if isinstance(place, disnake.Thread) else place.id)
 
 

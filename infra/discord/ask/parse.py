@@ -1,11 +1,4 @@
-"""Links that can be asked about: to a message on Discord, or to a picture that lies with Discord.
-
-What is typed after `/find-text`: words to look for, and words with a minus before them that the picture must not show.
-
-Dates as people type them: a year, a month or a day, in UTC.
-
-The pictures that a question can be about.
-"""
+"""Parses what members ask with: links to messages and pictures, words, dates, and the pictures of a message."""
 
 import re
 from collections.abc import Collection
@@ -32,12 +25,12 @@ _EXCLUDED = re.compile(r"""(?:^|(?<=\s))[-\N{MINUS SIGN}](?:["“„”]([^"“�
 _DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", re.ASCII)
 
 MAX_QUERY_PICTURES = 10
-"""How many pictures of one message are asked about: each has an answer of its own."""
+"""The most pictures of one message that are searched. Each has an answer of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class MessageLink:
-    """Where a message is."""
+    """Where a message is: guild, channel and message id."""
 
     guild_id: int
     channel_id: int
@@ -46,29 +39,29 @@ class MessageLink:
 
 @dataclass(frozen=True, slots=True)
 class PictureLink:
-    """A picture by its whole URL, signature included, and the name of its file."""
+    """A picture: its whole URL, signature included, and the name of its file."""
 
     url: str
     filename: str
 
     @property
     def file(self) -> DiscordFile:
-        """Where the picture lies. Which message it is of stays open, so an expired URL is never signed anew for somebody else."""
+        """The picture as a file. It names no message, so that an expired URL is never signed again for somebody else."""
         return DiscordFile(url=self.url)
 
 
 class UnusableLink(ValueError):
-    """A link that cannot be asked about; its text names the message that says why."""
+    """A link that cannot be searched with. Its text is the key of the message that says why."""
 
 
 def parse_message_link(text: str) -> MessageLink | None:
-    """Where the message is whose link this is, bare or in angle brackets; None for any other text."""
+    """Parse a link to a message, bare or in angle brackets; return None for any other text."""
     found = _MESSAGE.fullmatch(_without_brackets(text))
     return MessageLink(*map(int, found.groups())) if found else None
 
 
 def parse_link(text: str, origins: Collection[str] = ()) -> MessageLink | PictureLink:
-    """What a member means by a link; `origins` are trusted for pictures besides Discord's own. Raises NotAskable."""
+    """Parse a link to a message or a picture. `origins` are trusted for pictures, besides Discord's own. Raises UnusableLink."""
     if message := parse_message_link(text):
         return message
     link = _without_brackets(text)
@@ -90,14 +83,17 @@ def _without_brackets(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TextQuery:
-    """What to look for, in one line, and what to leave out, in the order in which it was typed. Either may be empty."""
+    """Words to search for, in one line, and words to exclude, in the order in which they were typed. Either may be empty."""
 
     wanted: str
     excluded: tuple[str, ...]
 
 
 def parse_text_query(query: str) -> TextQuery:
-    """`dragon -night -"stone wall"` looks for a dragon, without night or stone walls. A hyphen inside a word belongs to it."""
+    """Parse a text query: `dragon -night -"stone wall"` searches for a dragon without night or stone walls.
+
+    A hyphen inside a word belongs to the word.
+    """
     found = [_collapse_spaces(quoted or single) for quoted, single in _EXCLUDED.findall(query)]
     excluded = tuple(dict.fromkeys(each for each in found if each))
     return TextQuery(_collapse_spaces(_EXCLUDED.sub(" ", query)), excluded)
@@ -108,7 +104,7 @@ def _collapse_spaces(text: str) -> str:
 
 
 def parse_date(date: str) -> datetime | None:
-    """The first moment of `2024`, `2024-03` or `2024-03-31`; None for what is no such date."""
+    """Return the first moment of `2024`, `2024-03` or `2024-03-31` in UTC; None for any other text."""
     found = _DATE.fullmatch(date.strip())
     if found is None:
         return None
@@ -121,19 +117,19 @@ def parse_date(date: str) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class QueryPicture:
-    """A file to look for, and its name."""
+    """A picture to search for, and the name of its file."""
 
     filename: str
     source: DiscordFile
 
 
 def picture_from_attachment(attachment: disnake.Attachment) -> QueryPicture:
-    """A picture that was attached to a command; it belongs to no message."""
+    """Return a picture that was attached to a command. It belongs to no message."""
     return QueryPicture(attachment.filename, DiscordFile(url=attachment.url, attachment_id=str(attachment.id)))
 
 
 def pictures_from_message(message: disnake.Message) -> list[QueryPicture]:
-    """The pictures that a message shows, attached, embedded or forwarded with it, at most as many as can be asked about."""
+    """Return the pictures that a message shows, whether attached, embedded or forwarded, at most MAX_QUERY_PICTURES."""
     found: dict[str, QueryPicture] = {}
     channel_id, message_id = str(message.channel.id), str(message.id)
 

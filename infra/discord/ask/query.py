@@ -1,7 +1,4 @@
-"""Asking about pictures: one question each, the first answered in the interaction's own answer, the others in messages after it.
-
-The circumstances of a question: who asks, where, in which language, and who sees the answer.
-"""
+"""Starts searches: the context of an interaction, the check of quotas, and the facts that request searches."""
 
 import math
 from collections.abc import AsyncIterator, Iterator
@@ -28,7 +25,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class InteractionContext:
-    """`locale` is the asker's own where they alone see the answer, the guild's where it is for all."""
+    """Who asks, where, in which language, and who sees the answer.
+
+    `locale` is the asker's own if only they see the answer, and the guild's if everyone sees it.
+    """
 
     interaction: AnyInteraction
     guild: disnake.Guild
@@ -38,32 +38,35 @@ class InteractionContext:
 
     @property
     def origin(self) -> Origin:
-        """What the facts of this interaction are recorded with."""
+        """The origin of the facts that this interaction causes."""
         return Origin(interaction_reference(self.interaction))
 
     async def channels(self) -> tuple[str, ...]:
-        """What the answer may show, now."""
+        """Return the ids of the channels that the answer may show now."""
         place: Any = self.interaction.channel
         return await list_readable_channels(self.guild, self.asker, place, seen_by_all=not self.private)
 
 
 @contextmanager
 def interaction_scope(interaction: AnyInteraction) -> Iterator[None]:
-    """Everything that is logged inside bears the interaction's reference, and disnake keeps nothing of it."""
+    """Bind the interaction's reference to everything logged inside, and let disnake keep nothing of the interaction."""
     with own_webhook_adapter(), structlog.contextvars.bound_contextvars(correlation_id=interaction_reference(interaction)):
         yield
 
 
 @asynccontextmanager
 async def button_scope(interaction: AnyInteraction) -> AsyncIterator[None]:
-    """The same around the listener of a button, whose failures are told as well."""
+    """Do the same around the listener of a button, and also report its errors."""
     async with report_errors(interaction):
         with interaction_scope(interaction):
             yield
 
 
 def build_context(interaction: AnyInteraction, services: Services, *, private: bool | None = None) -> InteractionContext:
-    """The circumstances of a command or a press; None leaves it to the guild who sees the answer. Raises MapSeekError elsewhere."""
+    """Build the context of a command or a press. If `private` is None, the guild's settings decide who sees the answer.
+
+    Raises MapSeekError outside a guild of the bot.
+    """
     guild, asker = require_guild_member(interaction)
     settings = services.guilds.get(guild.id)
     alone = settings.private_answers if private is None else private
@@ -73,9 +76,9 @@ def build_context(interaction: AnyInteraction, services: Services, *, private: b
 
 @contextmanager
 def reserve_search(context: InteractionContext, services: Services) -> Iterator[None]:
-    """Count one search against the quotas of member and guild; what fails inside is no longer under way.
+    """Count one search against the quotas of the member and the guild. An error inside ends the search.
 
-    Raises MapSeekError, with the time to wait, when there is none left.
+    Raises MapSeekError, with the time to wait, if a quota is used up.
     """
     now = services.ports.now().timestamp()
     guild_id, member_id, search_id = str(context.guild.id), str(context.asker.id), str(context.interaction.id)
@@ -92,7 +95,7 @@ def reserve_search(context: InteractionContext, services: Services) -> Iterator[
 
 
 def check_press_quota(context: InteractionContext, services: Services) -> None:
-    """Presses cost no search, but there may not be too many. Raises MapSeekError, with the time to wait."""
+    """Count one press of a button, which costs no search. Raises MapSeekError, with the time to wait, if there are too many."""
     now = services.ports.now().timestamp()
     wait = services.quotas.charge_press(str(context.guild.id), str(context.asker.id), now)
     if wait:
@@ -100,20 +103,21 @@ def check_press_quota(context: InteractionContext, services: Services) -> None:
 
 
 def user_error(context: InteractionContext, message: str, **values: Any) -> MapSeekError:
-    """The error that says a message to the asker, in their language."""
+    """Build the error that tells the asker a message in their language."""
     return MapSeekError(localize(str(context.interaction.locale), message, **values))
 
 
 def _relative(moment: float) -> str:
-    """A moment as Discord counts down to it."""
+    """Format a moment so that Discord counts down to it."""
     return f"<t:{math.ceil(moment)}:R>"
 
 
 async def request_searches(context: InteractionContext, services: Services, pictures: list[QueryPicture]) -> None:
-    """Record a question about each picture. The interaction must be deferred, and its first picture admitted.
+    """Record a search for each picture.
 
-    The further ones may exceed what the asker has left; then their next question waits. Raises Unavailable when the first could not
-    be recorded.
+    The interaction must be deferred, and its first search must be reserved. Further pictures may exceed the asker's quota; then
+    their next search waits. The first is answered in the interaction's own response, the others in follow-up messages. Raises
+    Unavailable if the first search could not be recorded.
     """
     guild_id, member_id = str(context.guild.id), str(context.asker.id)
     first = str(context.interaction.id)
@@ -141,13 +145,17 @@ async def _request_search(
     number: int,
     count: int,
 ) -> bool:
-    """Make room for the answer and record the question; False when that failed and the room tells why."""
+    """Prepare the message for the answer and record the search.
+
+    Return False if a further search could not be recorded; then its message says so.
+    """
     interaction, message = context.interaction, None
     waiting = localize(context.locale, "asking-picture", number=number, count=count)
     if number > 1:
         message = await interaction.followup.send(waiting, ephemeral=context.private, wait=True)
     elif count > 1:
-        await interaction.edit_original_response(waiting)  # the next message would take the place of one that still waits
+        # Without this the next message would take the place of the response, which still waits.
+        await interaction.edit_original_response(waiting)
     query = query_from_interaction(
         interaction, channels, locale=context.locale, private=context.private, message_id=message.id if message else None
     )

@@ -1,4 +1,4 @@
-"""Alerts: "tell me if it turns up" under an answer without a match, and every way to take that back."""
+"""Alerts: the button under an answer without a match, `/alerts`, and the buttons that cancel an alert."""
 
 import io
 from collections.abc import Iterable
@@ -23,13 +23,13 @@ from infra.discord.wording import localize
 log = structlog.get_logger()
 
 MAX_ALERTS = 25
-"""Open alerts of one member in a guild."""
+"""The most open alerts of one member in a guild."""
 ALERTS_PER_MESSAGE = 10
 """Discord takes at most ten embeds, and ten files, in a message."""
 
 
 class AlertCommands(commands.Cog):
-    """Records what members want to be told of, and what no longer."""
+    """Records the alerts that members set and cancel."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -102,7 +102,7 @@ class AlertCommands(commands.Cog):
         await interaction.edit_original_response(localize(context.locale, "asking-alert-noted"), components=cancel)
 
     async def _cancel(self, interaction: MessageInteraction[Any], guild_id: str, alert_id: str) -> None:
-        """Also in a direct message. That the presser asked for the alert is seen by its key, which they are part of."""
+        """Cancel an alert, also from a direct message. The alert's key contains the presser, which proves that it is theirs."""
         await interaction.response.defer(with_message=True, ephemeral=True)
         locale, presser, journal = str(interaction.locale), person_from_user(interaction.author), self._services.ports.journal
         if not await journal.holds(AlertRequested, guild_id, alert_id, presser.id):
@@ -117,7 +117,7 @@ class AlertCommands(commands.Cog):
 
 
 async def _alert_id(interaction: MessageInteraction[Any], guild_id: str, search_id: str, ports: GatewayPorts) -> str:
-    """One alert for a person and a search, however often they press; another one only after the first has ended."""
+    """Return the id for an alert: the same for every press of a member on one search, and a new one after the first has ended."""
     key = (guild_id, search_id, str(interaction.author.id))
     if not await ports.journal.holds(AlertRequested, *key):
         return search_id

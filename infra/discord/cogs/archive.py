@@ -1,9 +1,4 @@
-"""`/archive`: what the managers of a guild decide about its archive, and how they see that it does well.
-
-Options that several subcommands of `/archive` have.
-
-The settings of a guild: how they change, and how they are shown.
-"""
+"""`/archive`: how managers of a guild watch channels, back-fill them, see the archive's state and change its settings."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -37,12 +32,15 @@ MANAGER_PERMISSIONS = disnake.Permissions(manage_guild=True)
 
 
 def build_choices(option: str, *values: str) -> list[disnake.OptionChoice]:
-    """The values that an option may have, by their names in every language."""
+    """Return the values of an option with their names in every language."""
     return [disnake.OptionChoice(localize_all(f"archive-{option}-{value}"), value) for value in values]
 
 
 def merge_settings(settings: GuildSettings, wanted: Mapping[str, Any]) -> GuildSettings:
-    """The settings with what was chosen; None leaves a value as it is. Each member's own language is the language `auto`."""
+    """Return the settings with the chosen values; None leaves a value as it is.
+
+    The language `auto` means each member's own language.
+    """
     changes = {name: value for name, value in wanted.items() if value is not None}
     if "locale" in changes:
         language = changes["locale"]
@@ -51,7 +49,7 @@ def merge_settings(settings: GuildSettings, wanted: Mapping[str, Any]) -> GuildS
 
 
 def render_settings(settings: GuildSettings, locale: str) -> disnake.Embed:
-    """The settings in words."""
+    """Render the settings as an embed."""
     language = choose_language(settings.locale) if settings.locale else AUTO_LANGUAGE
     lines = (
         localize(locale, "archive-shown-private", private="yes" if settings.private_answers else "no"),
@@ -65,7 +63,7 @@ def render_settings(settings: GuildSettings, locale: str) -> disnake.Embed:
 
 
 class ArchiveCommands(commands.Cog):
-    """For members who may manage the server; buttons check that again."""
+    """For members who may manage the server. The buttons check that again."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -73,17 +71,17 @@ class ArchiveCommands(commands.Cog):
         self._backfills = Backfills(bot, services)
 
     def cog_unload(self) -> None:
-        """The client closes."""
+        """Stop the back-fills because the client closes."""
         self._backfills.stop()
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """What was running when the last process ended goes on."""
+        """Resume the back-fills that were running when the last process ended."""
         await self._backfills.resume_running()
 
     @commands.Cog.listener()
     async def on_guild_gone(self, guild_id: str) -> None:
-        """There is nothing to fill in any more."""
+        """Drop the back-fills of a guild that the bot has left."""
         await self._backfills.drop_guild(guild_id)
 
     @commands.slash_command(
@@ -110,7 +108,7 @@ class ArchiveCommands(commands.Cog):
 
     @watch.sub_command(name=localize_all("archive-remove-name"), description=localize_all("archive-remove-description"))
     async def remove(self, interaction: SlashInteraction, channel: WatchableChannel = WATCHABLE_OPTION) -> None:
-        """Watch one place less; what is archived stays."""
+        """Stop watching a channel; its archive is kept."""
         guild = _require_guild(interaction)
         known = str(channel.id) in self._services.guilds.get(guild.id).watched
         await self._services.guilds.change(guild.id, lambda settings: without_watched(settings, channel.id))
@@ -120,7 +118,7 @@ class ArchiveCommands(commands.Cog):
 
     @watch.sub_command(name=localize_all("archive-list-name"), description=localize_all("archive-list-description"))
     async def list_(self, interaction: SlashInteraction) -> None:
-        """Name what is watched."""
+        """List the watched channels."""
         await _reply(interaction, render_watched_channels(self._services, _require_guild(interaction), str(interaction.locale)))
 
     @archive.sub_command(name=localize_all("archive-backfill-name"), description=localize_all("archive-backfill-description"))
@@ -132,7 +130,7 @@ class ArchiveCommands(commands.Cog):
             "", name=localize_all("archive-since-name"), description=localize_all("archive-since-description"), max_length=20
         ),
     ) -> None:
-        """Archive the past of a channel, a forum or a category."""
+        """Archive the older posts of a channel, a forum or a category."""
         guild, locale = _require_guild(interaction), str(interaction.locale)
         begin = parse_date(since) if since else None
         if since and (begin is None or begin > self._services.ports.now()):
@@ -157,22 +155,22 @@ class ArchiveCommands(commands.Cog):
         if parts is None or parts[0] not in ("pause", "resume", "cancel") or interaction.guild is None:
             return
         async with button_scope(interaction):
-            await self._steer(interaction, str(interaction.guild.id), *parts)
+            await self._apply_action(interaction, str(interaction.guild.id), *parts)
 
-    async def _steer(self, interaction: MessageInteraction[Any], guild_id: str, action: str, channel_id: str) -> None:
+    async def _apply_action(self, interaction: MessageInteraction[Any], guild_id: str, action: str, channel_id: str) -> None:
         locale = str(interaction.locale)
         if not interaction.permissions.manage_guild:
             raise MapSeekError(localize(locale, "archive-managers-only"))
-        steered = await self._backfills.apply_action(
+        changed = await self._backfills.apply_action(
             guild_id, channel_id, action, lambda backfill: renew_token(interaction, backfill)
         )
-        if steered is None:
+        if changed is None:
             raise MapSeekError(localize(locale, "archive-backfill-unknown"))
-        await interaction.response.edit_message(**render_backfill(steered))
+        await interaction.response.edit_message(**render_backfill(changed))
 
     @archive.sub_command(name=localize_all("archive-status-name"), description=localize_all("archive-status-description"))
     async def status(self, interaction: SlashInteraction) -> None:
-        """How the archive does."""
+        """Show the state of the archive."""
         guild = _require_guild(interaction)
         with interaction_scope(interaction):
             await interaction.response.defer(ephemeral=True)
@@ -210,7 +208,7 @@ class ArchiveCommands(commands.Cog):
             None, name=localize_all("archive-once-name"), description=localize_all("archive-once-description"), ge=1, le=20
         ),
     ) -> None:
-        """Show the settings of the guild, changed where an option says so."""
+        """Change the settings that an option gives, and show all settings of the guild."""
         guild = _require_guild(interaction)
         wanted = {
             "private_answers": private_answers,

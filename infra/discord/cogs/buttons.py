@@ -1,4 +1,4 @@
-"""The buttons under an answer: turning its pages, and saying whether it is right. Whoever presses is looked at anew."""
+"""The buttons under an answer: pages and votes. At each press it is checked again what the presser may do."""
 
 from typing import Any, Literal, cast
 
@@ -18,14 +18,14 @@ from infra.discord.wording import localize
 log = structlog.get_logger()
 
 HANDLED_KINDS = frozenset({BROWSE, VOTE, ALERT, CANCEL_ALERT, BACKFILL, FORGET})
-"""The buttons that somebody answers; any other one of ours is of a version that is gone."""
+"""The buttons that some cog handles. Any other button of ours is from a version that is no longer supported."""
 WHY_VIEW = "why"
 ANSWER_VIEWS = ("piece", "posts", WHY_VIEW)
 MAX_PAGE_NUMBER = 999
 
 
 class AnswerButtons(commands.Cog):
-    """Records page turns and votes; the page itself comes from elsewhere."""
+    """Records page turns and votes. The page itself is sent by another process."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -48,7 +48,10 @@ class AnswerButtons(commands.Cog):
     async def _browse(
         self, interaction: MessageInteraction[Any], search_id: str, asker_id: str, view: str, piece: str, page: str
     ) -> None:
-        """The asker's own answer changes, if they press; anybody else gets a copy that they alone see, and so does who asks why."""
+        """Change the asker's own answer if they press.
+
+        Anyone else gets a copy that only they see, and so does a member who asks why.
+        """
         own = str(interaction.author.id) == asker_id and view != WHY_VIEW
         private = interaction.message.flags.ephemeral or not own
         context = build_context(interaction, self._services, private=private)
@@ -69,7 +72,7 @@ class AnswerButtons(commands.Cog):
         await self._services.ports.journal.record(fact, context.origin)
 
     async def _vote(self, interaction: MessageInteraction[Any], search_id: str, image_id: str, right: str) -> None:
-        """A second vote of the same person replaces the first."""
+        """Record a vote. A second vote of the same member replaces the first."""
         context = _admit_private(interaction, self._services)
         await interaction.response.defer(with_message=True, ephemeral=True)
         if not await self._services.ports.journal.holds(SearchMatched, str(context.guild.id), search_id):
@@ -89,7 +92,7 @@ class AnswerButtons(commands.Cog):
 
 
 def is_outdated(pressed: str) -> bool:
-    """Whether a button is of ours, but of a version or a kind that nobody answers any more."""
+    """Tell whether a button is ours, but of a version or a kind that nobody handles any more."""
     prefix, _, rest = pressed.partition(":")
     return (
         prefix.startswith("ms")

@@ -1,6 +1,7 @@
-"""Catching up: what was posted and deleted while the bot was away. In the background: live posts and commands do not wait.
+"""Catch-up: records what was posted and removes what was deleted while the bot was away.
 
-A second look at the last days: what was deleted or edited while the bot was away is removed too.
+It runs in the background, so live posts and commands do not wait. It also compares the last days with the log, to find deletions
+and edits.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ log = structlog.get_logger()
 RESCAN_WINDOW = timedelta(hours=72)
 
 PostsByMessage = dict[int, list[ImagePosted]]
-"""Images by message."""
+"""Images by message id."""
 
 CONCURRENT_CHANNELS = 4
 """Channels that are read at the same time."""
@@ -50,7 +51,10 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 
 async def rescan_guild(bot: commands.InteractionBot, services: Services, guild: disnake.Guild) -> None:
-    """Compare what the log has of the last days with what the channels show now. Raises disnake's errors."""
+    """Compare the posts of the last days in the log with what the channels show now. Raises disnake's errors.
+
+    What was deleted or edited while the bot was away is removed.
+    """
     since = services.ports.now() - RESCAN_WINDOW
     known: dict[int, PostsByMessage] = {}
     async for post in services.ports.posts.of_guild(str(guild.id), since=since):
@@ -65,7 +69,7 @@ async def rescan_guild(bot: commands.InteractionBot, services: Services, guild: 
 
 
 async def _fetch_archived(bot: commands.InteractionBot, services: Services, guild: disnake.Guild, channel_id: int) -> Any:
-    """An archived thread; None for a channel that is gone, whose images go too, and for one that may not be seen."""
+    """Fetch an archived thread; None if the channel is gone, whose images then go, too, or if the bot may not see it."""
     try:
         return await bot.fetch_channel(channel_id)
     except disnake.NotFound:
@@ -103,7 +107,7 @@ async def _read_shown(channel: Any, known: PostsByMessage) -> dict[int, disnake.
 
 
 async def _is_gone(channel: Any, message_id: int) -> bool:
-    """Ask for one message by itself: an empty history may mean that it may not be read."""
+    """Tell whether a message is gone by fetching it: an empty history may also mean that the bot may not read it."""
     try:
         await channel.fetch_message(message_id)
     except disnake.NotFound:
@@ -116,7 +120,7 @@ async def _is_gone(channel: Any, message_id: int) -> bool:
 def find_reduced_messages(
     shown: Mapping[int, disnake.Message], known: Mapping[int, Sequence[ImagePosted]]
 ) -> list[disnake.Message]:
-    """The messages that have lost an attachment."""
+    """Return the messages that have lost an attachment."""
     return [
         message
         for message_id, message in shown.items()
@@ -126,7 +130,7 @@ def find_reduced_messages(
 
 
 class CatchUp(commands.Cog):
-    """Reads every watched channel from its mark, once in every session, and any channel that becomes watched later."""
+    """Reads every watched channel from its mark, once in every session, and every channel that becomes watched later."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -139,12 +143,12 @@ class CatchUp(commands.Cog):
         self._newest: dict[int, int] = {}
 
     def cog_unload(self) -> None:
-        """The client closes."""
+        """Stop because the client closes."""
         self._cancel()
 
     @commands.Cog.listener()
     async def on_connect(self) -> None:
-        """A new session begins, which is told nothing of what happened before: no mark moves until its channel is read."""
+        """Begin a session. Discord does not report what happened before it, so no mark moves until its channel is read."""
         self._cancel()
         self._tried.clear()
         self._newest.clear()
@@ -152,25 +156,25 @@ class CatchUp(commands.Cog):
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """Every guild is known: read what was missed."""
+        """Read what was missed in every guild."""
         for guild in self._bot.guilds:
             self._catch_up_guild(guild)
 
     @commands.Cog.listener()
     async def on_guild_available(self, guild: disnake.Guild) -> None:
-        """A guild is back after an outage of it."""
+        """Read what was missed in a guild that is back after an outage at Discord."""
         self._catch_up_guild(guild)
 
     @commands.Cog.listener("on_guild_channel_create")
     @commands.Cog.listener("on_thread_create")
     async def on_new_place(self, channel: Any) -> None:
-        """A new channel, thread or forum post has no past."""
+        """Begin a new channel, thread or forum post, which has no history."""
         if isinstance(channel, (*TYPES_WITH_MESSAGES, *TYPES_WITH_THREADS)) and is_watched_channel(self._services, channel):
             self._begin_at(channel, channel.id - 1)
 
     @commands.Cog.listener()
     async def on_message(self, message: disnake.Message) -> None:
-        """A channel that is not open yet was read in vain, or is watched or heard of for the first time."""
+        """Catch up a channel that is not complete: it could not be read before, or it is seen for the first time."""
         if (
             message.guild is not None
             and isinstance(message.channel, TYPES_WITH_MESSAGES)
@@ -180,12 +184,12 @@ class CatchUp(commands.Cog):
 
     @commands.Cog.listener()
     async def on_history_readable(self, channel: Any) -> None:
-        """Our own event: the bot may read a channel that it could not."""
+        """Handle our own event: the bot may now read a channel that it could not read before."""
         self.request(channel)
 
     @commands.Cog.listener()
     async def on_watch_change(self, guild: disnake.Guild) -> None:
-        """Our own event: what is watched from now on has no past, and what is not watched any more has no mark."""
+        """Handle our own event: a newly watched channel begins now, and one that is no longer watched loses its mark."""
         for channel_id in self._services.marks.of_guild(str(guild.id)):
             channel = guild.get_channel_or_thread(int(channel_id))
             if channel is not None and not is_watched_channel(self._services, channel):
@@ -197,7 +201,10 @@ class CatchUp(commands.Cog):
                 self.request(channel)
 
     def request(self, channel: Any) -> asyncio.Task[None] | None:
-        """Catch up a watched channel, unless nothing of it is missing or it was tried a moment ago. One without a mark begins."""
+        """Start to catch up a watched channel, unless it is complete or was tried a moment ago.
+
+        A channel without a mark begins now.
+        """
         place, now = channel_place(channel), self._services.ports.now()
         if self._services.marks.is_complete(place) or place in self._reading:
             return self._reading.get(place)
@@ -269,14 +276,17 @@ class CatchUp(commands.Cog):
             log.info("history_page_recorded", channel_id=channel.id, message_count=len(page), image_count=count)
 
     async def _read_archived(self, thread: disnake.Thread) -> None:
-        """A thread that may have come and gone meanwhile."""
+        """Read a thread that may have been opened and archived while the bot was away."""
         after = self._start_after(thread)
         if after is not None:
             self._services.marks.start_over(channel_place(thread))
             await self._read_after(thread, after)
 
     def _start_after(self, channel: Any) -> int | None:
-        """Where to begin: at the mark; without one at the start of a channel that came while nobody listened, or now (None)."""
+        """Return the message id to start after: the channel's mark.
+
+        Without a mark it is the start of a channel that was created while the bot was away; None means to begin now.
+        """
         mark, newest = self._services.marks.get(channel_place(channel)), self._newest.get(channel.guild.id, 0)
         if mark is not None:
             return int(mark.message_id)
@@ -288,7 +298,7 @@ class CatchUp(commands.Cog):
         self._services.recorder.add_callback(partial(marks.set_complete, place))
 
     async def _run_logged(self, work: Coroutine[Any, Any, None], guild_id: int, channel_id: int | None = None) -> None:
-        """What Discord or the log does not answer now is read at the next message there, or in the next session."""
+        """Log errors of Discord or the log. The channel is read again at its next message, or in the next session."""
         try:
             await work
         except TRANSIENT_ERRORS as error:

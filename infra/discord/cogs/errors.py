@@ -1,4 +1,4 @@
-"""What goes wrong in a command or at a button: logged with a reference, and told to the one who asked in one sentence."""
+"""Errors in a command or at a button: each is logged with a reference and reported to the asker in one sentence."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ AnyInteraction = interactions.Interaction[Any]
 
 
 class CommandErrors(commands.Cog):
-    """Handles the errors of every command; those of a button by `telling_failures` around its listener."""
+    """Handles the errors of every command. For a button, `report_errors` around its listener does the same."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -45,21 +45,21 @@ class CommandErrors(commands.Cog):
 
 
 def interaction_reference(interaction: AnyInteraction) -> str:
-    """By which everything that an interaction caused is found in the logs."""
+    """Return the correlation id by which everything that an interaction caused is found in the logs."""
     return f"interaction-{interaction.id}"
 
 
 @asynccontextmanager
 async def report_errors(interaction: AnyInteraction) -> AsyncIterator[None]:
-    """What fails inside is logged and told, and goes no further: for listeners of buttons, which disnake has no handler for."""
+    """Log and report an error inside, and go on. For listeners of buttons, for which disnake has no error handler."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever it is, the asker is told, and it is logged with its traceback
+    except Exception as error:  # noqa: BLE001 - every error is logged with its traceback and reported to the asker
         await report_error(interaction, error)
 
 
 async def report_error(interaction: AnyInteraction, error: BaseException) -> None:
-    """Log a failure and say one sentence to the asker, whether or not they were answered already. Raises nothing of Discord's."""
+    """Log an error and tell the asker one sentence, whether or not they were answered already. Raises no error of Discord."""
     cause = error.original if isinstance(error, commands.CommandInvokeError) else error
     reference = interaction_reference(interaction)
     _log(cause, reference)
@@ -71,7 +71,7 @@ async def report_error(interaction: AnyInteraction, error: BaseException) -> Non
 
 
 def format_error(cause: BaseException, locale: str, reference: str) -> str:
-    """The sentence for the asker."""
+    """Return the sentence for the asker."""
     match cause:
         case MapSeekError():
             return str(cause)
@@ -109,7 +109,7 @@ def _log(cause: BaseException, reference: str) -> None:
 
 
 async def _reply(interaction: AnyInteraction, sentence: str) -> None:
-    """In place of the "thinking" that the asker sees, otherwise in a message that they alone see."""
+    """Replace the "thinking" that the asker sees, or send a message that only they see."""
     nobody = disnake.AllowedMentions.none()
     if not interaction.response.is_done():
         await interaction.response.send_message(sentence, ephemeral=True, allowed_mentions=nobody)

@@ -1,8 +1,6 @@
-"""`/find` and the right click on a message: acknowledged at once and then recorded; the answers come from elsewhere.
+"""The commands that search: `/find`, the message command, and `/find-text`.
 
-`/find-text`: looking for a picture by words.
-
-The options of the commands that ask, named and described in every language.
+Each is acknowledged at once and then recorded. Other processes send the answers.
 """
 
 from typing import Any
@@ -45,7 +43,7 @@ GUILD_ONLY: dict[str, Any] = {
     "contexts": disnake.InteractionContextTypes(guild=True),
     "install_types": disnake.ApplicationInstallTypes(guild=True),
 }
-"""Where the commands are offered."""
+"""Offers a command in guilds only."""
 
 FILTER_CHANNEL_TYPES = [
     disnake.ChannelType.text,
@@ -59,7 +57,7 @@ FILTER_CHANNEL_TYPES = [
 
 
 def name_and_description(name: str) -> dict[str, Any]:
-    """The name and the description of a command or an option."""
+    """Return the name and the description of a command or an option in every language, as keyword arguments."""
     return {"name": localize_all(f"asking-{name}-name"), "description": localize_all(f"asking-{name}-description")}
 
 
@@ -85,7 +83,7 @@ BEFORE_OPTION = _optional("before", max_length=20)
 
 
 class FindCommands(commands.Cog):
-    """The commands that ask with a picture."""
+    """The commands that search with a picture."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -137,7 +135,10 @@ class FindCommands(commands.Cog):
             raise user_error(context, str(problem)) from None
 
     async def _fetch_linked(self, context: InteractionContext, link: MessageLink) -> disnake.Message:
-        """The message behind a link. What the asker may not read is not told from what is not there. Raises MapSeekError."""
+        """Return the message of a link. Raises MapSeekError.
+
+        A message that the asker may not read gives the same answer as one that does not exist.
+        """
         try:
             channel = await self._fetch_channel(context, link)
             if isinstance(channel, disnake.abc.Messageable) and await asker_may_read(
@@ -151,7 +152,7 @@ class FindCommands(commands.Cog):
         raise user_error(context, "asking-link-missing")
 
     async def _fetch_channel(self, context: InteractionContext, link: MessageLink) -> Any:
-        """The channel or thread of a link; archived threads are not known to the client, so they are asked for."""
+        """Return the channel or thread of a link. The client does not hold archived threads, so they are fetched."""
         if link.guild_id != context.guild.id:
             return None
         known = context.guild.get_channel_or_thread(link.channel_id)
@@ -166,7 +167,7 @@ def _list_pictures(context: InteractionContext, message: disnake.Message) -> lis
 
 
 class FindTextCommand(commands.Cog):
-    """The command that asks with words."""
+    """The command that searches with words."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -209,7 +210,7 @@ class FindTextCommand(commands.Cog):
 
 
 def expand_category(guild: disnake.Guild, channel_id: int) -> frozenset[str]:
-    """The ids of a channel, or of a category's channels."""
+    """Return the ids of a channel and, for a category, of its channels."""
     channel = guild.get_channel(channel_id)
     inside = channel.channels if isinstance(channel, disnake.CategoryChannel) else []
     return frozenset({str(channel_id), *(str(each.id) for each in inside)})

@@ -1,10 +1,6 @@
-"""Posts: every image in a watched channel is recorded, and what an edit takes away is removed.
+"""Listeners for posts and deletions, and for guilds and channels that the bot lost or regained.
 
-Removals: what is deleted on Discord leaves the archive. Nothing is removed here; the log is told what is to go.
-
-Guilds that the bot was removed from while it was away: their archive is erased as if it had heard of it.
-
-History that the bot may read at last: a role or an overwrite was changed, so nobody has to wait for the next post there.
+Nothing is removed here: each listener only records facts, such as the request of a removal.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,7 +31,7 @@ TRANSIENT_ERRORS = (disnake.HTTPException, aiohttp.ClientError, OSError, Timeout
 
 
 class DeletionListener(commands.Cog):
-    """Hears of deletions, of watched channels or not: what was archived may be of a time when the channel was watched."""
+    """Requests removals for deletions, also in channels that are not watched: a channel may have been watched before."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -49,13 +45,16 @@ class DeletionListener(commands.Cog):
 
     @commands.Cog.listener()
     async def on_raw_bulk_message_delete(self, event: disnake.RawBulkMessageDeleteEvent) -> None:
-        """A moderator cleared a channel, or a member was banned with their messages."""
+        """Messages were deleted because a moderator cleared a channel or a member was banned."""
         if event.guild_id is not None:
             request_message_removals(self._services, event.guild_id, sorted(event.message_ids))
 
     @commands.Cog.listener()
     async def on_guild_channel_delete(self, channel: disnake.abc.GuildChannel) -> None:
-        """A channel was deleted, with its threads: private ones by themselves, since only public ones count as the channel's."""
+        """A channel was deleted with its threads.
+
+        Its private threads are removed one by one, since only public threads belong to the channel's removal.
+        """
         request_channel_removal(self._services, channel.guild.id, channel.id)
         for thread in list(channel.guild.threads):
             if thread.parent_id == channel.id:
@@ -63,7 +62,7 @@ class DeletionListener(commands.Cog):
 
     @commands.Cog.listener()
     async def on_raw_thread_delete(self, event: disnake.RawThreadDeleteEvent) -> None:
-        """A thread or a forum's post was deleted."""
+        """A thread or a forum post was deleted."""
         request_channel_removal(self._services, event.guild_id, event.thread_id)
 
     @commands.Cog.listener()
@@ -73,7 +72,7 @@ class DeletionListener(commands.Cog):
 
     @commands.Cog.listener()
     async def on_guild_gone(self, guild_id: str) -> None:
-        """Our own event: the bot is no longer in a guild."""
+        """Handle our own event: the bot is no longer in a guild."""
         fact = build_guild_removal(guild_id, self._services.ports.now())
         self._services.recorder.add_removal(fact, Origin(correlation_id=fact.removal_id))
         for channel_id in self._services.marks.of_guild(guild_id):
@@ -81,7 +80,7 @@ class DeletionListener(commands.Cog):
 
 
 def request_message_removals(services: Services, guild_id: int, message_ids: Iterable[int]) -> None:
-    """Request the removal of messages' images, where the log knows any."""
+    """Request the removal of the images of deleted messages, if the log knows any."""
     now = services.ports.now()
     for message_id in message_ids:
         services.recent_deletions.note_message(message_id)
@@ -93,7 +92,7 @@ def request_message_removals(services: Services, guild_id: int, message_ids: Ite
 
 
 def request_attachment_removals(services: Services, message: disnake.Message) -> None:
-    """Request the removal of the attachments that a message has no longer, where the log knows any."""
+    """Request the removal of the attachments that a message no longer has, if the log knows any."""
     if message.guild is None:
         return
     guild_id, message_id, now = str(message.guild.id), str(message.id), services.ports.now()
@@ -107,7 +106,7 @@ def request_attachment_removals(services: Services, message: disnake.Message) ->
 
 
 def request_channel_removal(services: Services, guild_id: int | str, channel_id: int | str) -> None:
-    """Request the removal of everything that was posted in a channel or thread."""
+    """Request the removal of everything posted in a channel or thread."""
     services.recent_deletions.note_channel(channel_id)
     services.marks.drop((str(guild_id), str(channel_id)))
     fact = build_channel_removal(str(guild_id), str(channel_id), services.ports.now())
@@ -115,9 +114,9 @@ def request_channel_removal(services: Services, guild_id: int | str, channel_id:
 
 
 class PostListener(commands.Cog):
-    """Records what members, other bots and webhooks post; the bot's own messages are not art.
+    """Records what members, other bots and webhooks post. The bot's own messages are left out.
 
-    Listeners never wait, so that posts and removals are recorded in the order in which they were heard.
+    Listeners never wait, so posts and removals are recorded in the order in which they arrive.
     """
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
@@ -127,7 +126,7 @@ class PostListener(commands.Cog):
 
     @commands.Cog.listener()
     async def on_message(self, message: disnake.Message) -> None:
-        """A new message; the mark of its channel follows once its images are recorded."""
+        """Record a new message. The mark of its channel moves once its images are recorded."""
         if message.guild is None or not is_watched_channel(self._services, message.channel):
             return
         self._intake.take([message])
@@ -136,7 +135,7 @@ class PostListener(commands.Cog):
 
     @commands.Cog.listener()
     async def on_raw_message_edit(self, event: disnake.RawMessageUpdateEvent) -> None:
-        """Link previews and the answers of other bots arrive as an edit; Discord sends the whole message with it."""
+        """Record an edit. Link previews and answers of other bots arrive as edits; Discord sends the whole message with it."""
         guild = self._bot.get_guild(event.guild_id) if event.guild_id else None
         channel = guild.get_channel_or_thread(event.channel_id) if guild else None
         if not isinstance(channel, TYPES_WITH_MESSAGES) or not is_watched_channel(self._services, channel):
@@ -148,10 +147,10 @@ class PostListener(commands.Cog):
 
 
 class LeftGuildCheck(commands.Cog):
-    """Dispatches `guild_gone`, an event of our own, with every guild that marks or back-fills tell of and the bot is not in.
+    """Finds guilds that the bot was removed from while it was away, and dispatches our own event `guild_gone` for each.
 
-    Discord is asked for each by itself, since what is erased does not come back. That the token is that of this archive's bot was
-    looked at before.
+    A guild counts if marks or back-fills mention it. Discord is asked for each guild, since an erased archive does not come back.
+    It was checked before that the token belongs to this archive's bot.
     """
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
@@ -160,7 +159,7 @@ class LeftGuildCheck(commands.Cog):
 
     @commands.Cog.listener()
     async def on_ready(self) -> None:
-        """Every guild is known, those with an outage too."""
+        """Check the guilds. At this point the client knows every guild, also those with an outage."""
         try:
             filled = await self._services.ports.state.list_under(BACKFILLS)
             guilds = self._services.marks.guilds() | {key.split(".")[1] for key in filled}
@@ -180,7 +179,10 @@ class LeftGuildCheck(commands.Cog):
 
 
 class HistoryAccessListener(commands.Cog):
-    """Dispatches `history_readable`, an event of our own, with each watched channel that could not be read and now can."""
+    """Dispatches our own event `history_readable` for each watched channel that becomes readable.
+
+    A changed role or overwrite may grant access, and nobody should have to wait for the next post there.
+    """
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -188,17 +190,17 @@ class HistoryAccessListener(commands.Cog):
 
     @commands.Cog.listener()
     async def on_guild_channel_update(self, _before: Any, after: disnake.abc.GuildChannel) -> None:
-        """A channel's overwrites may be others."""
+        """Check again, since a channel's overwrites may have changed."""
         self._dispatch_readable(after.guild)
 
     @commands.Cog.listener()
     async def on_guild_role_update(self, _before: disnake.Role, after: disnake.Role) -> None:
-        """A role may grant more."""
+        """Check again, since a role may grant more."""
         self._dispatch_readable(after.guild)
 
     @commands.Cog.listener()
     async def on_member_update(self, _before: disnake.Member, after: disnake.Member) -> None:
-        """The bot was given another role; without the members intent it hears of itself alone."""
+        """Check again, since the bot got another role. Without the members intent it hears only of itself."""
         self._dispatch_readable(after.guild)
 
     def _dispatch_readable(self, guild: disnake.Guild) -> None:

@@ -1,6 +1,6 @@
-"""`/forget` and `/privacy`: what members may have forgotten, and what is kept of them. Nothing is removed here; the log is told.
+"""`/privacy` and `/forget`: what is stored about members, and the removal of their posts.
 
-What members name when they want something forgotten: pure.
+Nothing is removed here: the request is recorded as a fact.
 """
 
 import re
@@ -29,7 +29,7 @@ MODERATOR_PERMISSIONS = disnake.Permissions(view_channel=True, manage_messages=T
 
 
 def parse_message_id(typed: str, guild_id: str) -> str | None:
-    """The id of the message that a link, an id or Discord's `<channel>-<message>` names; None for another guild's or for none."""
+    """Return the message id in a link, an id or Discord's `<channel>-<message>`; None for another guild's link or other text."""
     if link := parse_message_link(typed):
         return str(link.message_id) if str(link.guild_id) == guild_id else None
     found = _ID.fullmatch(typed.strip().removeprefix("<").removesuffix(">"))
@@ -37,14 +37,14 @@ def parse_message_id(typed: str, guild_id: str) -> str | None:
 
 
 def build_author_removal(guild_id: str, person_id: str, removal_id: str, now: Instant) -> RemovalRequested:
-    """The removal of everything that a person posted in a guild, with their votes and alerts."""
+    """Return the removal of everything that a member posted in a guild, with their votes and alerts."""
     return RemovalRequested(
         guild_id=guild_id, removal_id=removal_id, scope="author", target=person_id, cause="forgotten", requested_at=now
     )
 
 
 def build_message_removal(post: ImagePosted, now: Instant) -> RemovalRequested:
-    """The removal of all images of the message that a post is of; asked for twice, it is recorded once."""
+    """Return the removal of all images of a post's message. Requested twice, it is recorded once."""
     return RemovalRequested(
         guild_id=post.guild_id,
         removal_id=f"forgotten-{post.message_id}",
@@ -56,7 +56,7 @@ def build_message_removal(post: ImagePosted, now: Instant) -> RemovalRequested:
 
 
 class PrivacyCommands(commands.Cog):
-    """For every member; removing what somebody else posted is for moderators."""
+    """For every member. Only moderators may remove other members' posts."""
 
     def __init__(self, bot: commands.InteractionBot, services: Services) -> None:
         self._bot = bot
@@ -79,7 +79,7 @@ class PrivacyCommands(commands.Cog):
 
     @forget.sub_command(name=localize_all("privacy-me-name"), description=localize_all("privacy-me-description"))
     async def me(self, interaction: SlashInteraction) -> None:
-        """Say how much there is to forget, and ask whether that is meant."""
+        """Say how many images there are to remove, and ask for confirmation."""
         with interaction_scope(interaction):
             context = build_context(interaction, self._services, private=True)
             await interaction.response.defer(ephemeral=True)
@@ -100,7 +100,7 @@ class PrivacyCommands(commands.Cog):
             max_length=200,
         ),
     ) -> None:
-        """Forget the images of one message. Whoever may not do that is not told whether there are any."""
+        """Remove the images of one message. A member who may not do that does not learn whether there are any."""
         with interaction_scope(interaction):
             context = build_context(interaction, self._services, private=True)
             message_id = parse_message_id(message, str(context.guild.id))
@@ -132,7 +132,7 @@ class PrivacyCommands(commands.Cog):
         await interaction.edit_original_response(text, components=[])
 
     async def _forget(self, context: InteractionContext) -> None:
-        """First what is still to come is kept out, so that a back-fill that is at work brings nothing back behind the removal."""
+        """Keep the member's posts out first, so that a running back-fill adds nothing after the removal."""
         guild_id, person_id, now = str(context.guild.id), str(context.asker.id), self._services.ports.now()
         await self._services.forgotten_members.forget(guild_id, person_id, now)
         removal = build_author_removal(guild_id, person_id, str(context.interaction.id), now)
@@ -141,7 +141,10 @@ class PrivacyCommands(commands.Cog):
 
 
 def _may_remove(post: ImagePosted, context: InteractionContext) -> bool:
-    """Authors may, and who moderates the channel of the post; where that channel is not known, who moderates the whole guild."""
+    """Tell whether the member may remove a post: its author may, and a moderator of its channel.
+
+    If the channel is unknown, a moderator of the whole guild may.
+    """
     if post.author.id == str(context.asker.id):
         return True
     known = context.guild.get_channel_or_thread(int(post.channel_id))
@@ -151,7 +154,7 @@ def _may_remove(post: ImagePosted, context: InteractionContext) -> bool:
         return context.asker.guild_permissions.manage_messages
     try:
         return known.permissions_for(context.asker) >= MODERATOR_PERMISSIONS
-    except disnake.ClientException:  # a thread of a channel that is gone
+    except disnake.ClientException:  # a thread whose channel is gone
         return context.asker.guild_permissions.manage_messages
 
 

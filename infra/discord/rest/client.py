@@ -1,7 +1,4 @@
-"""Discord's REST API with the bot's token, logged in at first use and without a gateway.
-
-Fresh URLs for expired ones: the message is fetched again by REST, without a gateway login.
-"""
+"""Discord's REST API with the bot's token, without a gateway, and fresh URLs for archived images."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,9 +16,10 @@ from infra.discord.translate import embed_image_id, forwarded_image_id, list_emb
 
 
 class RestClient:
-    """One client for all that a process asks of Discord. Rate limits are waited for, at most `timeout` seconds.
+    """One client for all requests of a process to Discord, logged in at first use.
 
-    Without a `budget` nothing is counted with the other processes.
+    Rate limits are waited for, at most `timeout` seconds. Without a `budget` the requests are not counted together with other
+    processes.
     """
 
     def __init__(self, token: str, budget: RequestBudget | None = None, *, timeout: float = 30) -> None:
@@ -44,7 +42,10 @@ class RestClient:
 
     @asynccontextmanager
     async def client_for(self, purpose: str) -> AsyncIterator[HTTPClient]:
-        """The client, to ask for what the purpose says. NotFound and Forbidden come through; Retry is for what may work later."""
+        """Yield the client for a purpose, which error messages name.
+
+        NotFound and Forbidden pass through. Raises Retry for an error that may pass.
+        """
         try:
             async with asyncio.timeout(self._timeout):
                 yield await self._logged_in()
@@ -73,13 +74,13 @@ class RestClient:
 
 
 class AttachmentUrls:
-    """Asks Discord for the present URL of an archived image."""
+    """Fetches fresh URLs of archived images, whose signed URLs expire."""
 
     def __init__(self, rest: RestClient) -> None:
         self._rest = rest
 
     async def fresh_url(self, file: DiscordFile) -> str | None:
-        """The image's new signed URL; None when the message or the image in it is gone. Raises Retry for what may work later."""
+        """Return the image's new signed URL; None if the message or its image is gone. Raises Retry for an error that may pass."""
         if file.channel_id is None or file.message_id is None or file.attachment_id is None:
             return None
         try:
@@ -91,7 +92,7 @@ class AttachmentUrls:
 
 
 def find_image_url(message: Any, image_id: str) -> str | None:
-    """The URL that a message payload gives for an image that was posted in it, or forwarded by it."""
+    """Return the URL of an image in the payload of the message that posted or forwarded it."""
     message_id = message["id"]
     forwarded = [snapshot["message"] for snapshot in message.get("message_snapshots", ())]
     files = {attachment["id"]: attachment["url"] for attachment in message["attachments"]}

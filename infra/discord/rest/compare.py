@@ -1,11 +1,6 @@
-"""What Discord shows against what the log has, by REST alone: a hundred messages with each request, and none read twice.
+"""Compares Discord with the log, over REST alone, and records what is missing.
 
-Recording what Discord and the log do not have in common, by the very facts that the gateway would have recorded live.
-
-What of a guild the log should have: the places that are watched, and each of them from which message on.
-
-A place is recorded from the moment when it was first watched, which nobody noted; but its oldest known post, its mark and its
-back-fills tell of it. What began later is recorded from its first message on.
+Each request reads a hundred messages, and no message is read twice.
 """
 
 from bisect import bisect_right
@@ -40,16 +35,21 @@ from infra.discord.services import GuildSettingsStore
 from infra.discord.translate import facts_from_message
 
 ImageIdsByChannel = Mapping[int, Mapping[int, Collection[str]]]
-"""The images that the log knows of, by channel and message."""
+"""The images that the log knows, by channel and message."""
 
 READ_PURPOSE = "for what was posted in a guild"
 ImageIdsByMessage = Mapping[int, Collection[str]]
-"""The images that the log knows of in one channel, by message."""
+"""The images that the log knows in one channel, by message."""
 
 
 @dataclass(frozen=True, slots=True)
 class WatchState:
-    """What the gateway goes by, as it is stored. `filled` is where a finished back-fill of a place began, by guild and channel."""
+    """What the gateway stored about watched channels.
+
+    From which message a channel is recorded is stored nowhere. It is worked out from its oldest known post, its mark and its
+    finished back-fills; a channel that was created later is recorded from its first message. `filled` says where a finished
+    back-fill of a channel began, by guild and channel.
+    """
 
     channels: frozenset[str]
     guilds: GuildSettingsStore
@@ -59,16 +59,16 @@ class WatchState:
 
     @property
     def known_guilds(self) -> set[str]:
-        """The guilds that the gateway ever heard of something watched in."""
+        """The guilds in which the gateway ever watched a channel."""
         return self.marks.guilds() | {guild for guild, _ in self.filled}
 
     def watches(self, channel: Any) -> bool:
-        """Whether what is posted in a channel or thread is archived."""
+        """Tell whether posts in a channel or thread are archived."""
         managers = frozenset(self.guilds.get(channel.guild.id).watched)
         return is_listed(channel, self.channels) or is_listed(channel, managers)
 
     def images(self, message: disnake.Message, bot_id: int) -> list[ImagePosted]:
-        """The images of a message that are to be archived, as the gateway sees it."""
+        """Return the images of a message that must be archived, by the gateway's rules."""
         if message.guild is None or message.author.id == bot_id:
             return []
         if self.forgotten_members.covers(message.guild.id, message.author.id, message.created_at):
@@ -76,7 +76,7 @@ class WatchState:
         return facts_from_message(message)
 
     def begin(self, channel: Any, known: ImageIdsByChannel) -> int | None:
-        """The message behind which everything of a watched place should be in the log; None for one that was never heard of."""
+        """Return the message after which everything in a watched channel must be in the log; None for a channel never seen."""
         begun = self._oldest_trace(channel, known)
         if begun is not None:
             return begun
@@ -95,13 +95,13 @@ class WatchState:
         return min(begins, default=None)
 
     def _guild_start(self, guild: disnake.Guild, known: ImageIdsByChannel) -> int | None:
-        """Where the guild's first channel begins."""
+        """Return where the guild's first recorded channel begins."""
         begins = [self._oldest_trace(each, known) for each in (*guild.channels, *guild.threads)]
         return min((each for each in begins if each is not None), default=None)
 
 
 async def read_watch_state(state: StateStore, channels: frozenset[str], now: Callable[[], datetime]) -> WatchState:
-    """What is stored of it. Raises Unavailable."""
+    """Read what is stored. Raises Unavailable."""
     guilds, marks, forgotten_members = GuildSettingsStore(state), HighWaterMarks(state, now), ForgottenMembers(state)
     for stored in (guilds, marks, forgotten_members):
         await stored.load()
@@ -115,11 +115,11 @@ async def read_watch_state(state: StateStore, channels: frozenset[str], now: Cal
 
 @dataclass(frozen=True, slots=True)
 class ChannelDifference:
-    """What a stretch of a channel has and the log has not, and the other way round. Of messages the ids.
+    """What Discord and the log do not have in common in a part of a channel.
 
-    `images` counts what it shows that is to be archived; `missed` are those that the log does not know, `gone` the ids of those
-    that it knows and that are not shown; `edited` has the attachments that are left of a message. A channel that is `unreadable` or
-    `vanished` has nothing to show, and a guild that the bot is not in has no channel either.
+    `images` counts what Discord shows that must be archived. `missed` are those that the log lacks. `deleted` are ids of messages
+    that are gone, `gone` the ids of their images and of dropped attachments. `edited` has the remaining attachments by message id.
+    An `unreadable` or `vanished` channel shows nothing, and for a guild that the bot is not in the channel id is empty.
     """
 
     guild_id: str
@@ -143,10 +143,9 @@ async def compare_guild(
     until: datetime,
     only: int | None = None,
 ) -> AsyncIterator[ChannelDifference]:
-    """A guild's differences, in one channel `only` if asked: one for every page that was read, and for what cannot be read.
+    """Yield a guild's differences, or those of one channel `only`: one for every page, and one for whatever cannot be read.
 
-    `bot` is the bot's account as Discord tells it; what was posted after `until` does not count. Raises Retry when Discord does
-    not answer.
+    `bot` is the bot's account as Discord returns it. Messages after `until` do not count. Raises Retry if Discord does not answer.
     """
     newest = disnake.utils.time_snowflake(until, high=True)
     try:
@@ -172,7 +171,7 @@ async def compare_guild(
 
 
 async def _list_watched(rest: RestClient, watch: WatchState, guild: disnake.Guild, known: ImageIdsByChannel) -> list[Any]:
-    """The places that are watched, archived threads too where something may have been posted since their parent is watched."""
+    """Return the watched channels, and archived threads that may hold posts from after their parent was first watched."""
     places = [each for each in (*guild.channels, *guild.threads) if watch.watches(each)]
     for channel in [each for each in places if isinstance(each, TYPES_WITH_THREADS) and bot_may_read(each)]:
         begin = watch.begin(channel, known)
@@ -226,7 +225,7 @@ async def _compare_channel(
 
 
 async def _is_gone(rest: RestClient, channel: Any, message_id: int) -> bool:
-    """Ask for one message by itself: an empty history may mean that it may not be read."""
+    """Tell whether a message is gone by fetching it: an empty history may also mean that the bot may not read it."""
     try:
         async with rest.client_for("for a message that its channel does not show"):
             await channel.fetch_message(message_id)
@@ -241,9 +240,9 @@ def compare_page(
     known: ImageIdsByMessage,
     images: Callable[[disnake.Message], Sequence[ImagePosted]],
 ) -> ChannelDifference:
-    """The difference between a page and what the log knows of the same stretch.
+    """Compare a page with what the log knows of the same part of the channel.
 
-    Pictures of embeds come and go as Discord likes, so those are gone only with their message.
+    Discord removes and restores pictures of embeds as it likes, so they are gone only together with their message.
     """
     shown = {message.id: message for message in page}
     deleted = [message_id for message_id in known if message_id not in shown]
@@ -263,9 +262,10 @@ def compare_page(
 async def record_difference(
     difference: ChannelDifference, journal: Journal, posts: Posts, now: Callable[[], datetime]
 ) -> tuple[int, int]:
-    """Record a difference; returns how many images are new, and of how many the removal is.
+    """Record a difference. Return how many images are new, and how many are removed.
 
-    A removal that was requested before is not counted: the log takes it once. Raises Unavailable.
+    The facts are the same as the gateway would have recorded live. A removal that was requested before is not counted, since the
+    log keeps it once. Raises Unavailable.
     """
     new = gone = 0
     for post in difference.missed:
@@ -276,7 +276,7 @@ async def record_difference(
 
 
 async def _removals(difference: ChannelDifference, posts: Posts, now: datetime) -> list[tuple[RemovalRequested, Origin, int]]:
-    """What is to be requested, and of how many images."""
+    """Return the removals to request, each with its origin and the number of images."""
     if difference.vanished:
         channel = build_channel_removal(difference.guild_id, difference.channel_id, now)
         return [(channel, Origin(channel.removal_id), len(difference.gone))]

@@ -1,7 +1,7 @@
-"""Speaking up on Discord without having been asked, by REST with the bot's token: no gateway is needed.
+"""Sends notices of reposts and alerts, over REST with the bot's token and without a gateway.
 
-Every message carries a nonce that Discord keeps for a few minutes: when a delivery is repeated, it shows no second one. A replay
-may come later than that, so a reply is looked for first; of an alert the log knows that it was told.
+Every message carries a nonce, which Discord keeps for a few minutes, so a repeated delivery shows no second message. A replay may
+come later than that: for a repost the bot's earlier reply is looked for first, and for an alert the log says that it was delivered.
 """
 
 from typing import Any, Literal
@@ -22,11 +22,11 @@ REPOST_EMOJI = "\N{CLOCKWISE RIGHTWARDS AND LEFTWARDS OPEN CIRCLE ARROWS}"
 """🔁"""
 MAX_NONCE_LENGTH = 25
 MAX_FOLLOWING_MESSAGES = 100
-"""Messages after a post, the most that Discord shows at once."""
+"""Messages after a post that are searched for the bot's reply: the most that Discord returns at once."""
 
 
 class DiscordNotices:
-    """The Notifying port."""
+    """Implements the port Notifier."""
 
     def __init__(self, rest: RestClient) -> None:
         self._rest = rest
@@ -67,7 +67,7 @@ class DiscordNotices:
             log.info("alert_dm_refused", alert_id=alert_id, reason=refusal.text)
         try:
             async with self._rest.client_for("to mention a member") as client:
-                # Everybody there sees it, so it says where the picture is only if they all may read that.
+                # Everyone in the channel sees the mention, so it links the picture only if they all may read it.
                 shown = await onlookers_may_read(client, notice.guild_id, _post_location(notice.post)[0], channel_id)
                 message = "notices-alert-mention" if shown else "notices-alert-mention-elsewhere"
                 text = localize(notice.locale, message, member=f"<@{person.id}>", link=link)
@@ -81,7 +81,7 @@ class DiscordNotices:
 async def _send(
     client: HTTPClient, channel_id: str, content: str, nonce: str, *, mentioned: list[str] | None = None, **more: Any
 ) -> None:
-    """Send a message that notifies nobody but those who are to be mentioned; disnake's own call knows no enforced nonce."""
+    """Send a message that notifies only the members in `mentioned`. disnake's own call does not support an enforced nonce."""
     body = {
         "content": content,
         "nonce": nonce[:MAX_NONCE_LENGTH],
@@ -93,7 +93,7 @@ async def _send(
 
 
 async def _is_answered(client: HTTPClient, channel_id: str, message_id: str) -> bool:
-    """Whether the bot itself replied to a message; its reply is among the messages that follow at once."""
+    """Tell whether the bot itself replied to a message. Its reply is among the messages that follow directly."""
     following: Any = await client.logs_from(int(channel_id), MAX_FOLLOWING_MESSAGES, after=int(message_id))
     authors = {each["author"]["id"] for each in following if (each.get("message_reference") or {}).get("message_id") == message_id}
     if not authors:
@@ -108,5 +108,5 @@ async def _preferred_locale(client: HTTPClient, guild_id: str) -> str:
 
 
 def _post_location(post: Document) -> tuple[str, str]:
-    """Channel and message of a post."""
+    """Return the channel id and the message id of a post."""
     return str(post["metadata"]["channel_id"]), str(post["discord_message_id"])

@@ -1,7 +1,4 @@
-"""Who may read what now, asked of Discord by REST: for processes without a gateway, which know no guilds and members.
-
-A guild as the gateway would know it, asked of Discord by REST: its channels, its active threads and the bot as a member.
-"""
+"""Who may read what now, asked of Discord over REST, for processes without a gateway, which hold no guilds and members."""
 
 import asyncio
 from typing import Any
@@ -18,10 +15,10 @@ PRIVATE_THREAD = 12
 
 
 async def person_may_read(client: HTTPClient, guild_id: str, channel_id: str, person_id: str, *, age_restricted: bool) -> bool:
-    """Whether a person may read a channel's or thread's history now. Whoever has left the guild may read nothing of it.
+    """Tell whether a person may read a channel's or thread's history now. A person who has left the guild may not.
 
-    The guild's own id in place of a person's means all members, whatever their roles. What the bot itself may not see is read by
-    nobody. Raises as the client does, NotFound and Forbidden left out.
+    The guild's own id as `person_id` means all members, whatever their roles. False if the bot itself may not see the channel.
+    Raises the client's errors, except NotFound and Forbidden.
     """
     try:
         guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
@@ -38,9 +35,9 @@ async def person_may_read(client: HTTPClient, guild_id: str, channel_id: str, pe
 
 
 async def onlookers_may_read(client: HTTPClient, guild_id: str, channel_id: str, place_id: str) -> bool:
-    """Whether everyone who sees what the bot says in a place may read a channel's or thread's history now.
+    """Tell whether everyone who sees the bot's messages in a place may read a channel's or thread's history now.
 
-    Raises as the client does, NotFound and Forbidden left out.
+    Raises the client's errors, except NotFound and Forbidden.
     """
     try:
         guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
@@ -54,7 +51,10 @@ async def onlookers_may_read(client: HTTPClient, guild_id: str, channel_id: str,
 
 
 async def _fetch_home(client: HTTPClient, guild: disnake.Guild, channel_id: str) -> tuple[Any, bool]:
-    """The channel whose permissions hold in a channel or thread, None if of another guild; and whether it is a private thread."""
+    """Return the channel whose permissions apply in a channel or thread, and whether that is a private thread.
+
+    The channel is None if it belongs to another guild.
+    """
     payload: Any = await client.get_channel(int(channel_id))
     private = payload["type"] == PRIVATE_THREAD
     if payload["type"] in THREAD_TYPES:
@@ -63,7 +63,7 @@ async def _fetch_home(client: HTTPClient, guild: disnake.Guild, channel_id: str)
 
 
 def guild_from_payload(client: HTTPClient, payload: Any) -> disnake.Guild:
-    """A guild with its roles, as a gateway would know it, but without channels and members."""
+    """Build a guild with its roles, as a gateway would have it, but without channels and members."""
     state = ConnectionState(
         dispatch=lambda *_: None,
         handlers={},
@@ -82,7 +82,7 @@ def _channel_from_payload(guild: disnake.Guild, payload: Any) -> Any:
 
 
 def _all_members_may_read(channel: Any, *, age_restricted: bool) -> bool:
-    """Whether everyone may read a channel, and no overwrite takes that from anyone."""
+    """Tell whether everyone may read a channel, and no overwrite denies that to anyone."""
     if not isinstance(channel, TYPES_WITH_POSTS):
         return False
     everyone: Any = channel.guild.default_role
@@ -101,12 +101,15 @@ async def _is_in(client: HTTPClient, thread_id: str, person_id: str) -> bool:
 
 
 async def fetch_bot(client: HTTPClient) -> Any:
-    """The account of the bot, as Discord tells it. Raises as the client does."""
+    """Return the bot's account as Discord returns it. Raises the client's errors."""
     return await client.request(Route("GET", "/users/@me"))
 
 
 async def fetch_guild(client: HTTPClient, guild_id: str, bot: Any) -> disnake.Guild:
-    """The guild, complete enough to ask what the bot may read and to read it. Raises as the client does."""
+    """Return a guild with its channels, active threads and the bot's member: enough to check what the bot may read and to read it.
+
+    Raises the client's errors.
+    """
     guild = guild_from_payload(client, await client.get_guild(int(guild_id), with_counts=False))
     guild._state.user = disnake.ClientUser(state=guild._state, data=bot)
     me: Any = await client.get_member(guild.id, int(bot["id"]))
@@ -121,13 +124,16 @@ async def fetch_guild(client: HTTPClient, guild_id: str, bot: Any) -> disnake.Gu
 
 
 async def fetch_channel(client: HTTPClient, guild: disnake.Guild, channel_id: str) -> Any:
-    """A channel or thread of the guild, archived ones too. Raises as the client does, NotFound for one of another guild."""
+    """Return a channel or thread of the guild, including archived threads.
+
+    Raises the client's errors, NotFound also for a channel of another guild.
+    """
     known = guild.get_channel_or_thread(int(channel_id))
     return known if known is not None else _channel_or_thread_from_payload(guild, await client.get_channel(int(channel_id)))
 
 
 async def fetch_guild_id(client: HTTPClient, channel_id: str) -> str | None:
-    """The guild that a channel or thread is in; None for one that the bot does not know. Raises as the client does otherwise."""
+    """Return the id of the guild of a channel or thread; None if the bot cannot see it. Raises the client's other errors."""
     try:
         payload: Any = await client.get_channel(int(channel_id))
     except (disnake.NotFound, disnake.Forbidden):

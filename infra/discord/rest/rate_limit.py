@@ -1,15 +1,7 @@
 """Discord's limits on a bot, kept by all its processes together: 50 requests a second, and 10,000 refused ones in ten minutes.
 
-It works on any client through aiohttp's tracing. disnake makes its session itself and takes no tracing, so that is added to the
-session once it is there: all but the one request of a login is covered, and that one ends the process when it is refused.
-
-Requests to Discord, spread evenly over all processes: time is cut into slots, and each slot belongs to one process at a time.
-
-Five requests fit into a slot of an eighth of a second: 40 a second. Any second touches nine slots at most, so no second sees more
-than 45; Discord refuses more than 50, and the rest is for logins and for the ways that take longer one time than another. A claim
-costs one turn of compare-and-swap for five requests.
-
-What Discord refused, counted over all processes: after 10,000 answers of 401, 403 or 429 in ten minutes it bans the address.
+It works on any client through aiohttp's tracing. disnake creates its session itself and accepts no tracing, so the tracing is added
+to the session afterwards. Only the one request of a login is not covered, and if that is refused, the process ends.
 """
 
 import asyncio
@@ -34,20 +26,20 @@ log = structlog.get_logger()
 REQUESTS_PER_SLOT = 5
 SLOTS_PER_SECOND = 8
 REQUESTS_PER_SLOT_ALONE = 1
-"""While the store is away each process sends a fifth: it cannot know of the others, of which there are a few."""
+"""While the store is unreachable each process sends a fifth. It cannot see the other processes, of which there are a few."""
 STORE_TIMEOUT_S = 1.0
 STORE_PAUSE_S = 10.0
-"""For how long the store is not asked again after it did not answer."""
+"""How long the store is left alone after it did not answer."""
 MAX_SLOTS_AHEAD = 100
-"""No process claims a slot that is twelve seconds ahead; a clock that was wrong may have."""
+"""No process claims a slot this far ahead (twelve seconds), except one whose clock was wrong."""
 
 INVALID_STATUSES = frozenset({401, 403, 429})
 WINDOW_MIN = 10
 MAX_INVALID_REQUESTS = 8_000
 MAX_INVALID_FOR_ANSWERS = 9_500
-"""Answers to people go on for longer, since nearly all of them succeed."""
+"""Answers to members continue for longer, since nearly all of them succeed."""
 SHARE_ALONE = 5
-"""While the store is away a process takes what it counts itself for a fifth of the whole."""
+"""While the store is unreachable a process takes its own count for a fifth of the whole."""
 COUNT_FRESH_S = 5.0
 
 ANSWER_PATHS = ("/interactions/", "/webhooks/")
@@ -60,7 +52,12 @@ class ClaimedSlot(Payload):
 
 
 class RequestSlots:
-    """This process's share of the requests; the clock tells seconds since the epoch."""
+    """This process's share of the requests. Time is cut into slots, and each slot belongs to one process.
+
+    The clock returns seconds since the epoch. Five requests fit into a slot of an eighth of a second: 40 a second. A second touches
+    nine slots at most, so no second has more than 45 requests. Discord refuses more than 50; the rest is for logins and for
+    requests whose travel time varies. A claim costs one compare-and-swap for five requests.
+    """
 
     def __init__(self, state: StateStore, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]) -> None:
         self._state = state
@@ -86,7 +83,7 @@ class RequestSlots:
         return int(self._clock() * SLOTS_PER_SECOND)
 
     async def _claim(self) -> tuple[int, int]:
-        """The next slot, and how many requests may be sent in it."""
+        """Return the next slot, and how many requests may be sent in it."""
         unshared = self._next_slot(ClaimedSlot(slot=self._slot)).slot, REQUESTS_PER_SLOT_ALONE
         if 0 < self._unshared_until - self._clock() <= STORE_PAUSE_S:
             return unshared
@@ -107,13 +104,16 @@ class RequestSlots:
 
 
 class InvalidRequests(Payload):
-    """How many requests were refused, by minute since the epoch."""
+    """How many requests Discord refused, by minute since the epoch."""
 
     minutes: dict[int, int] = Field(default_factory=dict)
 
 
 class InvalidRequestCounter:
-    """The refusals of all processes, known to five seconds; the clock tells seconds since the epoch."""
+    """Counts refused requests over all processes, at most five seconds late. The clock returns seconds since the epoch.
+
+    After 10,000 responses with 401, 403 or 429 in ten minutes Discord bans the address.
+    """
 
     def __init__(self, state: StateStore, clock: Callable[[], float]) -> None:
         self._state = state
@@ -124,13 +124,13 @@ class InvalidRequestCounter:
         self._is_unshared = False
 
     async def add(self) -> None:
-        """Count one refusal."""
+        """Count one refused request."""
         self._unsent[self._minute()] += 1
         if not (self._is_unshared and self._is_fresh()):
             await self._synchronise()
 
     async def wait(self, limit: int) -> float:
-        """For how many seconds nothing may be sent: 0 while there are fewer than `most` refusals in ten minutes."""
+        """Return for how many seconds nothing may be sent: 0 while fewer than `limit` requests were refused in ten minutes."""
         if not self._is_fresh():
             await self._synchronise()
         counted = self._seen + self._unsent
@@ -144,7 +144,7 @@ class InvalidRequestCounter:
         return 0.0
 
     async def _synchronise(self) -> None:
-        """Tell the other processes of ours, and learn of theirs."""
+        """Share our counts with the other processes, and read theirs."""
         sent, self._unsent = self._unsent, Counter()
         try:
             async with asyncio.timeout(STORE_TIMEOUT_S):
@@ -171,7 +171,7 @@ class InvalidRequestCounter:
         return {minute: count for minute, count in stored.minutes.items() if minute >= oldest} if stored else {}
 
     def _is_fresh(self) -> bool:
-        """Whether the store was asked of late; a clock that was set back does not keep that so."""
+        """Tell whether the store was read recently. A clock that was set back does not keep that true."""
         return 0 < self._fresh_until - self._clock() <= STORE_PAUSE_S
 
     def _minute(self) -> int:
@@ -179,11 +179,17 @@ class InvalidRequestCounter:
 
 
 class RequestsPaused(Retry, aiohttp.ClientConnectionError):
-    """Too much was refused: nothing is sent for now. To whoever knows only aiohttp, Discord cannot be reached."""
+    """Too many requests were refused, so nothing is sent for now.
+
+    It is also a connection error of aiohttp, so that code which handles only aiohttp's errors treats Discord as unreachable.
+    """
 
 
 class RequestBudget:
-    """What this process may still ask of Discord. The clock tells seconds since the epoch, so that all processes agree."""
+    """What this process may still request of Discord.
+
+    The clock returns seconds since the epoch, so that all processes agree.
+    """
 
     def __init__(
         self,
@@ -196,7 +202,10 @@ class RequestBudget:
         self._refusals = InvalidRequestCounter(state, clock)
 
     async def admit(self, url: str) -> None:
-        """Wait for this request's turn. Answers to people need none, since Discord does not count them. Raises Held."""
+        """Wait until this request may be sent. Answers to members need not wait, since Discord does not count them.
+
+        Raises RequestsPaused.
+        """
         path = _api_path(url)
         if path is None:
             return
@@ -204,18 +213,18 @@ class RequestBudget:
         wait = await self._refusals.wait(MAX_INVALID_FOR_ANSWERS if answers else MAX_INVALID_REQUESTS)
         if wait:
             log.error("discord_requests_paused", wait_s=round(wait), hint="Find the permission or token that Discord refuses.")
-            raise RequestsPaused("Discord refused too many requests of late", after=wait)
+            raise RequestsPaused("Discord refused too many requests recently", after=wait)
         if not answers:
             await self._slots.wait_for_slot()
 
     async def record_response(self, url: str, status: int, *, shared: bool = False) -> None:
-        """Note how Discord answered. A limit that is `shared` with other bots is not held against this one."""
+        """Note the status of a response. A limit that is `shared` with other bots does not count against this bot."""
         if status in INVALID_STATUSES and not shared and _api_path(url) is not None:
             await self._refusals.add()
 
 
 def build_trace_config(budget: RequestBudget) -> aiohttp.TraceConfig:
-    """The tracing that keeps a session of aiohttp within the budget."""
+    """Build the tracing that keeps an aiohttp session within the budget."""
 
     async def start(_: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestStartParams) -> None:
         await budget.admit(str(params.url))
@@ -232,11 +241,11 @@ def build_trace_config(budget: RequestBudget) -> aiohttp.TraceConfig:
 
 
 def limit_client(client: HTTPClient, budget: RequestBudget) -> None:
-    """Keep a logged-in client of disnake within the budget."""
+    """Keep a logged-in disnake client within the budget."""
     session: aiohttp.ClientSession = client._HTTPClient__session  # type: ignore[attr-defined]
     session.trace_configs.append(build_trace_config(budget))
 
 
 def _api_path(url: str) -> str | None:
-    """The path of a request to Discord's API; None for files and for the gateway, which are not counted."""
+    """Return the path of a request to Discord's API; None for files and for the gateway, which are not counted."""
     return url.removeprefix(Route.BASE) if url.startswith(f"{Route.BASE}/") else None
