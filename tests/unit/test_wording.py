@@ -58,7 +58,7 @@ def names(file: Path) -> list[str]:
 
 
 class Code(ast.NodeVisitor):
-    """What the code says: ids that are given to `say` and `localized`, patterns of ids that are put together, and every string."""
+    """What the code says: ids that are given to `localize` and `localize_all`, patterns of ids that are put together, and every string."""
 
     def __init__(self) -> None:
         self.said: set[str] = set()
@@ -72,7 +72,7 @@ class Code(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        place = {"say": 1, "localized": 0}.get(name)
+        place = {"localize": 1, "localize_all": 0}.get(name)
         if place is not None and len(node.args) > place:
             self.message(node.args[place])
         if name == "localized" and node.args and isinstance(node.args[0], ast.Constant):
