@@ -341,9 +341,9 @@ class Container:
             state=await self.state(),
             posts=LogPosts(self.client),
             alerts=await self.alerts(),
-            overseeing=overseer,
+            overviews=overseer,
             now=utc_now,
-            answered=lambda: follow_answers(self.client),
+            follow_answers=lambda: follow_answers(self.client),
             alert_thumbnail=lambda alert: self.question_thumbnail(alert.pixels),
         )
 

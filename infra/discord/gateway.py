@@ -217,7 +217,7 @@ async def run_gateway(
 
 async def _free_slots(services: Services) -> None:
     """Let a member search again as soon as one of their searches is answered."""
-    async for answer in services.ports.answered():
+    async for answer in services.ports.follow_answers():
         services.quotas.finish(answer.guild_id, answer.search_id, answer.question.asker.id)
 
 

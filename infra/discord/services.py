@@ -42,17 +42,17 @@ class GuildSettingsStore:
 class GatewayPorts:
     """The ports that the composition root gives to the gateway.
 
-    `answered` yields every search that is answered from now on, for any member. `alert_thumbnail` returns the picture of an alert
-    as a small WebP, or None if the picture is gone. It raises Unavailable.
+    `follow_answers` yields every search that is answered from now on, for any member. `alert_thumbnail` returns the picture of an
+    alert as a small WebP, or None if the picture is gone. It raises Unavailable.
     """
 
     journal: Journal
     state: StateStore
     posts: Posts
     alerts: Alerts
-    overseeing: OverviewReader
+    overviews: OverviewReader
     now: Callable[[], datetime]
-    answered: Callable[[], AsyncIterator[SearchAnswered]]
+    follow_answers: Callable[[], AsyncIterator[SearchAnswered]]
     alert_thumbnail: Callable[[AlertSet], Awaitable[bytes | None]]
 
 

@@ -102,9 +102,9 @@ async def run_listening_gateway(
         state=state or MemoryState(),
         posts=posts or MemoryPosts(journal),
         alerts=alerts or MemoryAlerts(journal),
-        overseeing=overseeing or FixedOverview(),
+        overviews=overseeing or FixedOverview(),
         now=now,
-        answered=journal.answered,
+        follow_answers=journal.answered,
         alert_thumbnail=alert_thumbnail,
     )
     watched = frozenset(str(channel.id) for channel in channels) or None

@@ -58,7 +58,7 @@ def names(file: Path) -> list[str]:
 
 
 class Code(ast.NodeVisitor):
-    """What the code says: ids that are given to `localize` and `localize_all`, patterns of ids that are put together, and every string."""
+    """What the code uses: ids given to `localize` and `localize_all`, patterns of ids that are put together, and every string."""
 
     def __init__(self) -> None:
         self.said: set[str] = set()

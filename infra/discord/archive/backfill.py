@@ -179,7 +179,7 @@ class GuildHistory:
         except (disnake.HTTPException, aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retry(f"Discord did not return a channel's history: {error}") from error
         wanted = [message for message in found if message.id <= until]
-        posts = [post for message in wanted for post in self._intake.images(message)]
+        posts = [post for message in wanted for post in self._intake.list_images(message)]
         return HistoryPage(len(wanted), wanted[-1].id if wanted else None, posts, more=len(wanted) == MESSAGES_PER_PAGE)
 
     async def _channel(self, channel_id: str) -> Any:
@@ -245,7 +245,7 @@ class Backfills:
             self._start((guild_id, channel_id))
         return backfill
 
-    async def of_guild(self, guild_id: str) -> list[Backfill]:
+    async def list_active(self, guild_id: str) -> list[Backfill]:
         """Return the back-fills of a guild that are running or paused. Raises Unavailable."""
         stored = await self._state.list_under(backfills_prefix(guild_id))
         backfills = [Backfill.model_validate_json(value) for value in stored.values()]
@@ -254,7 +254,7 @@ class Backfills:
     async def resume_running(self) -> None:
         """Start the back-fills that were running when the last process ended, in every guild of the bot. Raises Unavailable."""
         for guild in self._bot.guilds:
-            for backfill in await self.of_guild(str(guild.id)):
+            for backfill in await self.list_active(str(guild.id)):
                 self._start((str(guild.id), backfill.channel_id))
 
     async def drop_guild(self, guild_id: str) -> None:

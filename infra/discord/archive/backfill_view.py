@@ -216,7 +216,7 @@ async def render_archive_status(
     services: Services, guild: disnake.Guild, backfills: Sequence[Backfill], locale: str
 ) -> disnake.Embed:
     """Render the present state of a guild's archive. Raises Unavailable."""
-    overview = await services.ports.overseeing.read_overview(str(guild.id))
+    overview = await services.ports.overviews.read_overview(str(guild.id))
     watched = [channel for channel in guild.channels if isinstance(channel, (*TYPES_WITH_MESSAGES, *TYPES_WITHOUT_MESSAGES))]
     watched = [each for each in watched if not isinstance(each, disnake.CategoryChannel) and is_watched_channel(services, each)]
     marks = services.marks.of_guild(str(guild.id))

@@ -33,7 +33,7 @@ class Intake:
         self._bot = bot
         self._services = services
 
-    def images(self, message: disnake.Message) -> list[ImagePosted]:
+    def list_images(self, message: disnake.Message) -> list[ImagePosted]:
         """Return the images of a message that must be archived."""
         guild = message.guild
         if guild is None or self._bot.get_guild(guild.id) is None or message.author.id == self._bot.user.id:
@@ -42,11 +42,11 @@ class Intake:
             return []
         return self._services.recent_deletions.filter_remaining(facts_from_message(message))
 
-    def take(self, messages: Iterable[disnake.Message]) -> int:
+    def enqueue(self, messages: Iterable[disnake.Message]) -> int:
         """Add the images of messages to the recorder's queue without waiting, and return their number."""
         count = 0
         for message in messages:
-            for fact in self.images(message):
+            for fact in self.list_images(message):
                 self._services.recorder.add(fact, Origin(correlation_id=f"message-{message.id}"))
                 count += 1
         return count

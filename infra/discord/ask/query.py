@@ -41,7 +41,7 @@ class InteractionContext:
         """The origin of the facts that this interaction causes."""
         return Origin(interaction_reference(self.interaction))
 
-    async def channels(self) -> tuple[str, ...]:
+    async def list_channels(self) -> tuple[str, ...]:
         """Return the ids of the channels that the answer may show now."""
         place: Any = self.interaction.channel
         return await list_readable_channels(self.guild, self.asker, place, seen_by_all=not self.private)
@@ -56,7 +56,7 @@ def interaction_scope(interaction: AnyInteraction) -> Iterator[None]:
 
 @asynccontextmanager
 async def button_scope(interaction: AnyInteraction) -> AsyncIterator[None]:
-    """Do the same around the listener of a button, and also report its errors."""
+    """Do the same as `interaction_scope` around the listener of a button, and also report its errors."""
     async with report_errors(interaction):
         with interaction_scope(interaction):
             yield
@@ -127,7 +127,7 @@ async def request_searches(context: InteractionContext, services: Services, pict
         services.quotas.begin(guild_id, member_id, further, settings, now)
     unrecorded = set(further)
     try:
-        channels = await context.channels()
+        channels = await context.list_channels()
         for number, (search_id, picture) in enumerate(zip([first, *further], pictures, strict=True), start=1):
             if await _request_search(context, services, picture, search_id, channels, number, len(pictures)):
                 unrecorded.discard(search_id)

@@ -69,9 +69,9 @@ class AlertCommands(commands.Cog):
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         pressed = interaction.component.custom_id or ""
         async with button_scope(interaction):
-            await self._pressed(interaction, pressed)
+            await self._handle_press(interaction, pressed)
 
-    async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
+    async def _handle_press(self, interaction: MessageInteraction[Any], pressed: str) -> None:
         if (asked := parse_custom_id(pressed, ALERT, 1)) is not None:
             await self._request(interaction, *asked)
         elif (cancelled := parse_custom_id(pressed, CANCEL_ALERT, 2)) is not None:

@@ -135,7 +135,7 @@ class ArchiveCommands(commands.Cog):
         begin = parse_date(since) if since else None
         if since and (begin is None or begin > self._services.ports.now()):
             raise MapSeekError(localize(locale, "archive-backfill-bad-date"))
-        if any(each.channel_id == str(channel.id) for each in await self._backfills.of_guild(str(guild.id))):
+        if any(each.channel_id == str(channel.id) for each in await self._backfills.list_active(str(guild.id))):
             raise MapSeekError(localize(locale, "archive-backfill-active", channel=f"<#{channel.id}>"))
         with interaction_scope(interaction):
             await interaction.response.defer()
@@ -174,7 +174,7 @@ class ArchiveCommands(commands.Cog):
         guild = _require_guild(interaction)
         with interaction_scope(interaction):
             await interaction.response.defer(ephemeral=True)
-            backfills = await self._backfills.of_guild(str(guild.id))
+            backfills = await self._backfills.list_active(str(guild.id))
             await interaction.edit_original_response(
                 embed=await render_archive_status(self._services, guild, backfills, str(interaction.locale))
             )

@@ -35,9 +35,9 @@ class AnswerButtons(commands.Cog):
     async def on_button_click(self, interaction: MessageInteraction[Any]) -> None:
         pressed = interaction.component.custom_id or ""
         async with button_scope(interaction):
-            await self._pressed(interaction, pressed)
+            await self._handle_press(interaction, pressed)
 
-    async def _pressed(self, interaction: MessageInteraction[Any], pressed: str) -> None:
+    async def _handle_press(self, interaction: MessageInteraction[Any], pressed: str) -> None:
         if (browse := parse_custom_id(pressed, BROWSE, 5)) is not None:
             await self._browse(interaction, *browse)
         elif (vote := parse_custom_id(pressed, VOTE, 3)) is not None:
@@ -59,7 +59,7 @@ class AnswerButtons(commands.Cog):
             raise user_error(context, "asking-button-unknown")
         check_press_quota(context, self._services)
         await interaction.response.defer(with_message=not own, ephemeral=not own)
-        query = query_from_interaction(interaction, await context.channels(), locale=context.locale, private=private)
+        query = query_from_interaction(interaction, await context.list_channels(), locale=context.locale, private=private)
         fact = SearchBrowsed(
             guild_id=str(context.guild.id),
             search_id=search_id,

@@ -60,8 +60,8 @@ async def rescan_guild(bot: commands.InteractionBot, services: Services, guild: 
     async for post in services.ports.posts.of_guild(str(guild.id), since=since):
         if post.posted_at >= since:
             known.setdefault(int(post.channel_id), {}).setdefault(int(post.message_id), []).append(post)
-    heard = services.marks.of_guild(str(guild.id))
-    marked = {int(channel_id) for channel_id, mark in heard.items() if mark.heard_at >= since}
+    guild_marks = services.marks.of_guild(str(guild.id))
+    marked = {int(channel_id) for channel_id, mark in guild_marks.items() if mark.heard_at >= since}
     for channel_id in sorted(known.keys() | marked):
         channel = guild.get_channel_or_thread(channel_id) or await _fetch_archived(bot, services, guild, channel_id)
         if channel is not None and known.get(channel_id):
@@ -96,7 +96,7 @@ async def _request_removals(services: Services, channel: Any, known: PostsByMess
 
 
 async def _read_shown(channel: Any, known: PostsByMessage) -> dict[int, disnake.Message]:
-    """Those of the known messages that are still there."""
+    """Return the known messages that the channel still shows."""
     newest = max(known)
     shown: dict[int, disnake.Message] = {}
     async for page in read_history_pages(channel, min(known) - 1):
@@ -174,7 +174,7 @@ class CatchUp(commands.Cog):
 
     @commands.Cog.listener()
     async def on_message(self, message: disnake.Message) -> None:
-        """Catch up a channel that is not complete: it could not be read before, or it is seen for the first time."""
+        """Catch up a channel that is not complete: it could not be read before, or it is newly watched or newly seen."""
         if (
             message.guild is not None
             and isinstance(message.channel, TYPES_WITH_MESSAGES)
@@ -270,7 +270,7 @@ class CatchUp(commands.Cog):
         if channel.last_message_id is not None and channel.last_message_id <= after:
             return
         async for page in read_history_pages(channel, after):
-            count = self._intake.take(page)
+            count = self._intake.enqueue(page)
             self._services.recorder.add_callback(partial(self._services.marks.advance_history, channel_place(channel), page[-1].id))
             await self._services.recorder.wait_recorded()
             log.info("history_page_recorded", channel_id=channel.id, message_count=len(page), image_count=count)

@@ -193,7 +193,7 @@ class FindTextCommand(commands.Cog):
 
     async def _record(self, context: InteractionContext, words: TextQuery, filters: Filters | None, channel: Any) -> None:
         interaction = context.interaction
-        channels = await context.channels()
+        channels = await context.list_channels()
         if channel is not None:
             channels = tuple(each for each in channels if each in expand_category(context.guild, channel.id))
             if not channels:

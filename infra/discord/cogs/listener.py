@@ -129,7 +129,7 @@ class PostListener(commands.Cog):
         """Record a new message. The mark of its channel moves once its images are recorded."""
         if message.guild is None or not is_watched_channel(self._services, message.channel):
             return
-        self._intake.take([message])
+        self._intake.enqueue([message])
         place = (str(message.guild.id), str(message.channel.id))
         self._services.recorder.add_callback(lambda: self._services.marks.advance_live(place, message.id))
 
@@ -143,7 +143,7 @@ class PostListener(commands.Cog):
         message = disnake.Message(state=self._bot._connection, channel=channel, data=event.data)
         if not message.message_snapshots:
             request_attachment_removals(self._services, message)
-        self._intake.take([message])
+        self._intake.enqueue([message])
 
 
 class LeftGuildCheck(commands.Cog):

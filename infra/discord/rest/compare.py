@@ -62,12 +62,12 @@ class WatchState:
         """The guilds in which the gateway ever watched a channel."""
         return self.marks.guilds() | {guild for guild, _ in self.filled}
 
-    def watches(self, channel: Any) -> bool:
+    def is_watched(self, channel: Any) -> bool:
         """Tell whether posts in a channel or thread are archived."""
         managers = frozenset(self.guilds.get(channel.guild.id).watched)
         return is_listed(channel, self.channels) or is_listed(channel, managers)
 
-    def images(self, message: disnake.Message, bot_id: int) -> list[ImagePosted]:
+    def list_images(self, message: disnake.Message, bot_id: int) -> list[ImagePosted]:
         """Return the images of a message that must be archived, by the gateway's rules."""
         if message.guild is None or message.author.id == bot_id:
             return []
@@ -75,11 +75,11 @@ class WatchState:
             return []
         return facts_from_message(message)
 
-    def begin(self, channel: Any, known: ImageIdsByChannel) -> int | None:
+    def find_start(self, channel: Any, known: ImageIdsByChannel) -> int | None:
         """Return the message after which everything in a watched channel must be in the log; None for a channel never seen."""
-        begun = self._oldest_trace(channel, known)
-        if begun is not None:
-            return begun
+        trace = self._oldest_trace(channel, known)
+        if trace is not None:
+            return trace
         parent = channel.parent if isinstance(channel, disnake.Thread) else None
         before = self._guild_start(channel.guild, known) if parent is None else self._oldest_trace(parent, known)
         return channel.id - 1 if before is not None and channel.id > before else None
@@ -172,35 +172,35 @@ async def compare_guild(
 
 async def _list_watched(rest: RestClient, watch: WatchState, guild: disnake.Guild, known: ImageIdsByChannel) -> list[Any]:
     """Return the watched channels, and archived threads that may hold posts from after their parent was first watched."""
-    places = [each for each in (*guild.channels, *guild.threads) if watch.watches(each)]
+    places = [each for each in (*guild.channels, *guild.threads) if watch.is_watched(each)]
     for channel in [each for each in places if isinstance(each, TYPES_WITH_THREADS) and bot_may_read(each)]:
-        begin = watch.begin(channel, known)
+        begin = watch.find_start(channel, known)
         if begin is not None:
             async with rest.client_for("for the archived threads of a channel"):
                 async for thread in list_archived_threads(channel, since=disnake.utils.snowflake_time(begin)):
                     guild._add_thread(thread)
                     places.append(thread)
-    heard = (each for each in places if isinstance(each, TYPES_WITH_MESSAGES))
-    return [each for each in heard if watch.begin(each, known) is not None or not bot_may_read(each)]
+    with_messages = (each for each in places if isinstance(each, TYPES_WITH_MESSAGES))
+    return [each for each in with_messages if watch.find_start(each, known) is not None or not bot_may_read(each)]
 
 
 async def _compare_channel(
     rest: RestClient, watch: WatchState, channel: Any, known: ImageIdsByChannel, until: int, bot_id: int
 ) -> AsyncIterator[ChannelDifference]:
     place, name = (str(channel.guild.id), str(channel.id)), f"#{channel.name}"
-    begin = watch.begin(channel, known)
+    begin = watch.find_start(channel, known)
     if not bot_may_read(channel):
         yield ChannelDifference(*place, name, unreadable=True)
         return
     if begin is None or isinstance(channel, TYPES_WITHOUT_MESSAGES):
         return
-    expected = watch.watches(channel)
+    is_expected = watch.is_watched(channel)
 
     def images(message: disnake.Message) -> list[ImagePosted]:
-        return watch.images(message, bot_id) if expected else []
+        return watch.list_images(message, bot_id) if is_expected else []
 
     messages = known.get(channel.id, {})
-    order, is_history_checked = sorted(messages), False
+    order, is_proven_readable = sorted(messages), False
     try:
         while True:
             async with rest.client_for("for a channel's history"):
@@ -212,8 +212,8 @@ async def _compare_channel(
             )
             if (
                 difference.deleted
-                and not is_history_checked
-                and not (is_history_checked := await _is_gone(rest, channel, difference.deleted[0]))
+                and not is_proven_readable
+                and not (is_proven_readable := await _is_gone(rest, channel, difference.deleted[0]))
             ):
                 raise UnreadableHistory
             yield replace(difference, name=name)
