@@ -43,15 +43,15 @@ from tests.support.programs import IMPATIENT_MAPSEEK, Program, run_program, run_
 from tests.support.waiting import eventually
 from tests.support.world import Log
 
-LATER = 20
+LATE_IMAGES = 20
 """Images that are posted while the new generation is built."""
 
-QUESTIONS = 40
+QUERY_COUNT = 40
 """Different ones that are asked, one after the other and then again."""
 
 GUILD = "7"
 SECOND_MODEL = f"{UNTRAINED_MODEL}-fine"
-FILES, MODEL, ANSWERS = "download preprocess persist", "fingerprint embed", "match reply link alert"
+FILE_STAGES, MODEL_STAGES, ANSWER_STAGES = "download preprocess persist", "fingerprint embed", "match reply link alert"
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Installation:
     environment: dict[str, str]
     client: Client
     journal: Journal
-    at_work: dict[str, Program]
+    programs: dict[str, Program]
 
     @property
     def log(self) -> Log:
@@ -75,11 +75,11 @@ class Installation:
         started = await self.stack.enter_async_context(
             run_program(log, *command, environment=self.environment, command=IMPATIENT_MAPSEEK)
         )
-        self.at_work[name] = started
+        self.programs[name] = started
         return started
 
     async def kill_and_start(self, *command: str) -> None:
-        await self.at_work[" ".join(command)].kill()
+        await self.programs[" ".join(command)].kill()
         await self.start(*command)
 
     async def kill_log_server(self) -> None:
@@ -94,7 +94,7 @@ class Installation:
 
         await eventually(back)
 
-    async def embedded_in(self, generation: str) -> int:
+    async def count_embedded(self, generation: str) -> int:
         """How many images have a vector in a generation; the last count while the server is away."""
         with suppress(Unavailable):
             return await count_entries(self.client, IMAGES_STREAM, [variant_filter(ImageEmbedded, generation)])
@@ -103,7 +103,7 @@ class Installation:
     async def post(self, numbers: range, blobs: FileBlobStore) -> None:
         loop = asyncio.get_running_loop()
         with ProcessPoolExecutor(2) as pool:
-            pictures = [loop.run_in_executor(pool, picture, number) for number in numbers]
+            pictures = [loop.run_in_executor(pool, draw_picture, number) for number in numbers]
             for number, drawn in zip(numbers, pictures, strict=True):
                 image = posted(f"{number:05}").model_copy(update={"source": StoredFile(blob=await blobs.put(await drawn))})
                 await self.journal.record(image, Origin(f"message-{number}"))
@@ -115,16 +115,16 @@ class Installation:
         return done.out
 
 
-def picture(number: int) -> bytes:
+def draw_picture(number: int) -> bytes:
     return encode_png(draw_piece(number))
 
 
-def question(number: int) -> tuple[str, bytes]:
+def make_query(number: int) -> tuple[str, bytes]:
     return f"{number:05}", encode_jpeg(draw_piece(number), 85)
 
 
 @asynccontextmanager
-async def installation(folder: Path, **environment: str) -> AsyncIterator[Installation]:
+async def open_installation(folder: Path, **environment: str) -> AsyncIterator[Installation]:
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
         client = await connect(url, "test")
         stack.push_async_callback(client.close)
@@ -135,7 +135,7 @@ async def installation(folder: Path, **environment: str) -> AsyncIterator[Instal
 
 
 @asynccontextmanager
-async def asked_all_the_time(
+async def search_continuously(
     asking: Asker, questions: list[tuple[str, bytes]], pause: float = 0.1
 ) -> AsyncIterator[list[SearchOutcome]]:
     """What was asked and told meanwhile, one question after the other."""
@@ -156,7 +156,7 @@ async def asked_all_the_time(
         await cancel_tasks(task)
 
 
-async def when(
+async def act_once(
     reached: Callable[[], Coroutine[Any, Any, int]], number: int, below: int, act: Callable[[], Coroutine[Any, Any, Any]]
 ) -> None:
     """Act once so many images are done, while more are to come."""
@@ -169,12 +169,12 @@ async def when(
     await act()
 
 
-async def taken_over(
+async def expect_takeover(
     here: Installation, images: int, meanwhile: list[SearchOutcome], while_built: int, activated_at: float
 ) -> None:
     """Both generations have every image, every answer was right, and each came from the generation that answered then."""
     for generation in ("g1", "g2"):
-        assert await here.embedded_in(generation) == images
+        assert await here.count_embedded(generation) == images
     assert await here.log.count(GenerationActivated) == 2
     assert await here.log.dead_letters() == []
     generations = await read_generations(here.client)
@@ -192,35 +192,35 @@ async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_t
     """The stages work in this process."""
     images, later = 16, 3
     async with (
-        installation(tmp_path, **{NICENESS_VARIABLE: "0"}) as here,
+        open_installation(tmp_path, **{NICENESS_VARIABLE: "0"}) as here,
         open_process(settings(data_dir=tmp_path), here.environment["NATS_URL"], STAGES),
     ):
         blobs, asked_with = open_blob_store(tmp_path / "blobs"), open_blob_store(tmp_path / "questions")
         await here.post(range(images), blobs)
         await here.log.wait_for(ImageFingerprinted, images)
         await here.log.wait_for(ImageIndexed, images)
-        questions = [question(number) for number in range(0, images, images // 4)]
+        questions = [make_query(number) for number in range(0, images, images // 4)]
 
         async def done() -> int:
-            return await here.embedded_in("g2")
+            return await here.count_embedded("g2")
 
         async with (
             open_asker(here.client, here.journal, asked_with, GUILD) as asking,
-            asked_all_the_time(asking, questions, pause=0.5) as meanwhile,  # a replay stands back while somebody waits
+            search_continuously(asking, questions, pause=0.5) as meanwhile,  # a replay stands back while somebody waits
         ):
             replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2", "--rate", "3")
             await here.start(*replay)
-            await when(done, 3, images, lambda: here.kill_and_start(*replay))
+            await act_once(done, 3, images, lambda: here.kill_and_start(*replay))
             await here.post(range(images, images + later), blobs)
-            await when(done, images // 2, images, here.kill_log_server)
-            assert await asyncio.wait_for(here.at_work[" ".join(replay)].process.wait(), 60) == 0
+            await act_once(done, images // 2, images, here.kill_log_server)
+            assert await asyncio.wait_for(here.programs[" ".join(replay)].process.wait(), 60) == 0
             await here.log.wait_for(ImageIndexed, 2 * (images + later))
             while_built = len(meanwhile)
             assert while_built
             assert "g2" in await here.run("activate", "g2")
             activated_at = asyncio.get_running_loop().time()
             await eventually(lambda: any(each.asked_at > activated_at + 1 for each in meanwhile))
-        await taken_over(here, images + later, meanwhile, while_built, activated_at)
+        await expect_takeover(here, images + later, meanwhile, while_built, activated_at)
 
 
 @pytest.mark.slow
@@ -230,38 +230,38 @@ async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and
     tmp_path: Path, impatient_log: None, images: int, rate: int
 ) -> None:
     """The replay builds so many images a second: it leaves the rest of two cores to those who ask."""
-    async with installation(tmp_path) as here:
+    async with open_installation(tmp_path) as here:
         blobs, asked_with = open_blob_store(tmp_path / "blobs"), open_blob_store(tmp_path / "questions")
-        for stages in (FILES, MODEL, ANSWERS):
+        for stages in (FILE_STAGES, MODEL_STAGES, ANSWER_STAGES):
             await here.start("run", *stages.split())
         await here.post(range(images), blobs)
         await here.log.wait_for(ImageFingerprinted, images, timeout=1_200)
         await here.log.wait_for(ImageIndexed, images)
-        questions = [await asyncio.to_thread(question, number) for number in range(0, images, images // QUESTIONS)]
+        questions = [await asyncio.to_thread(make_query, number) for number in range(0, images, images // QUERY_COUNT)]
 
         async with open_asker(here.client, here.journal, asked_with, GUILD) as asking:
             idle = await asking.ask_all(questions)
             assert all(each.right for each in idle), [each for each in idle if not each.right][:3]
 
             async def done() -> int:
-                return await here.embedded_in("g2")
+                return await here.count_embedded("g2")
 
-            async with asked_all_the_time(asking, questions) as meanwhile:
+            async with search_continuously(asking, questions) as meanwhile:
                 replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2", "--rate", str(rate))
                 await here.start(*replay)
-                await when(done, images // 10, images, lambda: here.kill_and_start(*replay))
-                await here.post(range(images, images + LATER), blobs)
-                await when(done, images * 3 // 10, images, here.kill_log_server)
-                await when(done, images // 2, images, lambda: here.kill_and_start("run", *MODEL.split()))
-                await when(done, images * 7 // 10, images, lambda: here.kill_and_start("run", *ANSWERS.split()))
-                assert await asyncio.wait_for(here.at_work[" ".join(replay)].process.wait(), 1_200) == 0
-                await here.log.wait_for(ImageIndexed, 2 * (images + LATER), timeout=60)
+                await act_once(done, images // 10, images, lambda: here.kill_and_start(*replay))
+                await here.post(range(images, images + LATE_IMAGES), blobs)
+                await act_once(done, images * 3 // 10, images, here.kill_log_server)
+                await act_once(done, images // 2, images, lambda: here.kill_and_start("run", *MODEL_STAGES.split()))
+                await act_once(done, images * 7 // 10, images, lambda: here.kill_and_start("run", *ANSWER_STAGES.split()))
+                assert await asyncio.wait_for(here.programs[" ".join(replay)].process.wait(), 1_200) == 0
+                await here.log.wait_for(ImageIndexed, 2 * (images + LATE_IMAGES), timeout=60)
                 while_built = len(meanwhile)
                 assert "g2" in await here.run("activate", "g2")
                 activated_at = asyncio.get_running_loop().time()
                 await eventually(lambda: len(meanwhile) >= while_built + 30, timeout=60)
 
-        await taken_over(here, images + LATER, meanwhile, while_built, activated_at)
+        await expect_takeover(here, images + LATE_IMAGES, meanwhile, while_built, activated_at)
         busy = meanwhile[:while_built]
         print(f"p95: idle {p95_seconds(idle):.3f} s, while it was built {p95_seconds(busy):.3f} s ({while_built} questions)")
         assert p95_seconds(meanwhile[:while_built]) <= 2 * p95_seconds(idle)

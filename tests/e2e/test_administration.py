@@ -40,7 +40,7 @@ def office(discord: Discord) -> Channel:
     return discord.simulator.add_text_channel(discord.guild, "office")
 
 
-async def archive(discord: Discord, office: Channel, by: Member, command: str, *, locale: str = EN, **options: object) -> str:
+async def use_archive(discord: Discord, office: Channel, by: Member, command: str, *, locale: str = EN, **options: object) -> str:
     """What `/archive` answers, to the one alone who used it."""
     interaction = await discord.simulator.slash(office, by, f"archive {command}", options=options, locale=locale)
     answer = await discord.simulator.answer(interaction)
@@ -48,7 +48,7 @@ async def archive(discord: Discord, office: Channel, by: Member, command: str, *
     return await wait_for_text(discord, interaction)
 
 
-async def place_and_room(discord: Discord, kind: str) -> tuple[Channel, Channel]:
+async def create_watchable(discord: Discord, kind: str) -> tuple[Channel, Channel]:
     """Something to watch, and where to post in it."""
     simulator = discord.simulator
     match kind:
@@ -68,36 +68,38 @@ async def place_and_room(discord: Discord, kind: str) -> tuple[Channel, Channel]
 
 
 @pytest.mark.parametrize("kind", ["channel", "thread", "thread of a channel", "forum", "category"])
-async def test_what_is_watched_is_archived_from_then_on_until_it_is_no_longer(
+async def test_a_channel_is_archived_while_it_is_watched(
     discord: Discord, mia: Member, office: Channel, tmp_path: Path, kind: str
 ) -> None:
     """MAPSEEK_CHANNELS names nothing, so nothing is archived before, nor anywhere else. A restart changes nothing."""
     past, elsewhere = PictureHistory(discord), PictureHistory(discord)
-    place, room = await place_and_room(discord, kind)
+    place, room = await create_watchable(discord, kind)
     name = f"<#{place.id}>"
     async with mapseek_beside(discord, tmp_path, channels="") as world:
-        assert await archive(discord, office, mia, "watch list") == localize(EN, "archive-watching-none")
+        assert await use_archive(discord, office, mia, "watch list") == localize(EN, "archive-watching-none")
         await elsewhere.post(room)
-        assert await archive(discord, office, mia, "watch add", channel=place) == localize(EN, "archive-added", channel=name)
-        assert await archive(discord, office, mia, "watch list") == localize(EN, "archive-watching", channels=name, more=0)
+        assert await use_archive(discord, office, mia, "watch add", channel=place) == localize(EN, "archive-added", channel=name)
+        assert await use_archive(discord, office, mia, "watch list") == localize(EN, "archive-watching", channels=name, more=0)
         await elsewhere.post(office)
         await past.post(room)
         await wait_for_exactly(world, past.there)
     async with mapseek_beside(discord, tmp_path, channels="") as world:
         await past.post(room)
         await world.archived(2)
-        assert await archive(discord, office, mia, "watch remove", channel=place) == localize(EN, "archive-removed", channel=name)
-        assert await archive(discord, office, mia, "watch list") == localize(EN, "archive-watching-none")
-        assert await archive(discord, office, mia, "watch remove", channel=place) == localize(
+        assert await use_archive(discord, office, mia, "watch remove", channel=place) == localize(
+            EN, "archive-removed", channel=name
+        )
+        assert await use_archive(discord, office, mia, "watch list") == localize(EN, "archive-watching-none")
+        assert await use_archive(discord, office, mia, "watch remove", channel=place) == localize(
             EN, "archive-not-watched", channel=name
         )
         await elsewhere.post(room)
-        await archive(discord, office, mia, "watch add", channel=office)
+        await use_archive(discord, office, mia, "watch add", channel=office)
         await past.post(office)
         await wait_for_exactly(world, past.there)
 
 
-async def test_the_status_tells_images_storage_lag_failures_and_what_was_seen_last(
+async def test_status_shows_images_storage_backlog_failures_and_the_last_seen_post(
     discord: Discord, mia: Member, office: Channel, tmp_path: Path
 ) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (400, 400, 3), dtype=np.uint8)
@@ -105,14 +107,14 @@ async def test_the_status_tells_images_storage_lag_failures_and_what_was_seen_la
     discord.simulator.faults.add(Status(500, retry_after=0.01), "*/broken.png", times=None)
     discord.simulator.faults.add(held, "*/waiting.png")
     async with mapseek_beside(discord, tmp_path) as world:
-        assert localize(EN, "archive-status-idle") in await archive(discord, office, mia, "status")
+        assert localize(EN, "archive-status-idle") in await use_archive(discord, office, mia, "status")
         last = await discord.post(("noise.png", encode_image(Image.fromarray(noise), "PNG")))
         await world.archived(1)
         await discord.post(("broken.png", tiny_picture(1)), channel=office)
         await world.log.dead_letters(1)
         await discord.post(("waiting.png", tiny_picture(2)), channel=office)
         await held.arrived.wait()
-        text = await archive(discord, office, mia, "status")
+        text = await use_archive(discord, office, mia, "status")
         stored = sum(file.stat().st_size for file in (tmp_path / "blobs").rglob("*") if file.is_file())
         assert stored > 500_000
         assert localize(EN, "archive-status-images", count=3) in text
@@ -124,19 +126,17 @@ async def test_the_status_tells_images_storage_lag_failures_and_what_was_seen_la
         held.released.set()
 
 
-async def test_settings_change_what_find_does_and_outlast_a_restart(
-    discord: Discord, mia: Member, office: Channel, tmp_path: Path
-) -> None:
+async def test_settings_affect_find_and_survive_a_restart(discord: Discord, mia: Member, office: Channel, tmp_path: Path) -> None:
     simulator = discord.simulator
     async with mapseek_beside(discord, tmp_path):
         private = await simulator.answer(await discord.ask(art_png(1)), embedded=True)
         assert private.ephemeral
-        text = await archive(discord, office, mia, "settings", **{"private-answers": False, "language": "de", "per-member": 2})
+        text = await use_archive(discord, office, mia, "settings", **{"private-answers": False, "language": "de", "per-member": 2})
         assert localize(EN, "archive-shown-private", private="no") in text
         assert localize(EN, "archive-shown-language", language="German") in text
         assert localize(EN, "archive-shown-member", count=2) in text
     async with mapseek_beside(discord, tmp_path):
-        assert await archive(discord, office, mia, "settings") == text
+        assert await use_archive(discord, office, mia, "settings") == text
         for _ in range(2):
             public = await simulator.answer(await discord.ask(art_png(1)), embedded=True)
             assert not public.ephemeral
@@ -158,7 +158,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
 }
 
 
-async def test_ordinary_members_are_not_offered_any_of_it(world: World) -> None:
+async def test_ordinary_members_may_not_use_archive_commands(world: World) -> None:
     discord = world.discord
     for command, options in COMMANDS.items():
         filled = dict.fromkeys(options, discord.gallery)
@@ -174,8 +174,8 @@ async def test_a_german_client_reads_german_names_and_answers(world: World) -> N
         "settings": "archive-settings-title",
     }
     for command, message in wanted.items():
-        assert localize(DE, message) in await archive(discord, discord.gallery, mia, command, locale=DE)
-    declared = [each for command in await registered(discord) for each in (command, *below(command))]
+        assert localize(DE, message) in await use_archive(discord, discord.gallery, mia, command, locale=DE)
+    declared = [each for command in await fetch_commands(discord) for each in (command, *list_parts(command))]
     assert len(declared) > 30
     for each in declared:
         assert each["name_localizations"]["de"], each["name"]
@@ -187,17 +187,17 @@ async def test_a_german_client_reads_german_names_and_answers(world: World) -> N
 
 async def test_the_commands_are_within_discords_limits(world: World) -> None:
     """The simulator refuses what Discord refuses; this is how much room there is."""
-    commands = await registered(world.discord)
+    commands = await fetch_commands(world.discord)
     slash = [command for command in commands if command["type"] == 1]
     menus = [command for command in commands if command["type"] == 3]
     assert 0 < len(slash) <= 100
     assert 0 < len(menus) <= 5
-    for each in (part for command in commands for part in (command, *below(command))):
+    for each in (part for command in commands for part in (command, *list_parts(command))):
         assert len(each.get("options", ())) <= 25
         assert len(each.get("choices", ())) <= 25
 
 
-async def registered(discord: Discord) -> list[dict[str, Any]]:
+async def fetch_commands(discord: Discord) -> list[dict[str, Any]]:
     """The commands as Discord has them."""
     simulator = discord.simulator
     url = f"{simulator.api_base}/applications/{simulator.application_id}/commands"
@@ -206,10 +206,10 @@ async def registered(discord: Discord) -> list[dict[str, Any]]:
     return commands
 
 
-def below(command: dict[str, Any]) -> list[dict[str, Any]]:
+def list_parts(command: dict[str, Any]) -> list[dict[str, Any]]:
     """Subcommands and options, at every depth."""
     parts = command.get("options") or []
-    return [each for part in parts for each in (part, *below(part))]
+    return [each for part in parts for each in (part, *list_parts(part))]
 
 
 async def test_with_rate_limits_a_start_archives_and_answers_without_one_refused_request(tmp_path: Path) -> None:

@@ -16,15 +16,15 @@ EN = "en-US"
 WANTED = 7
 
 
-async def wish(world: World, *, channel: Channel | None = None, member: Member | None = None) -> VisibleAnswer:
+async def request_alert(world: World, *, channel: Channel | None = None, member: Member | None = None) -> VisibleAnswer:
     """Ask for what nobody posted, and press "Notify me if it's posted"; returns what the presser is told."""
     discord, simulator = world.discord, world.discord.simulator
     answer = await simulator.answer(await discord.ask(art_png(WANTED), channel=channel, member=member), embedded=True)
     assert answer.embeds[0]["title"] == localize(EN, "answers-none")
-    return await press_wish(world, answer, member or discord.alex)
+    return await press_alert_button(world, answer, member or discord.alex)
 
 
-async def press_wish(world: World, answer: VisibleAnswer, member: Member) -> VisibleAnswer:
+async def press_alert_button(world: World, answer: VisibleAnswer, member: Member) -> VisibleAnswer:
     pressed = await world.discord.simulator.press(answer, member, label=localize(EN, "answers-button-alert"))
     noted = await world.discord.simulator.answer(pressed)
     assert noted.content == localize(EN, "asking-alert-noted")
@@ -32,14 +32,14 @@ async def press_wish(world: World, answer: VisibleAnswer, member: Member) -> Vis
     return noted
 
 
-async def told(discord: Discord, member: Member, number: int = 1) -> list[str]:
+async def read_direct_messages(discord: Discord, member: Member, number: int = 1) -> list[str]:
     """The person's direct messages, once there are so many."""
     messages = discord.simulator.direct_messages
     await eventually(lambda: len(messages(member)) >= number)
     return [message.content for message in messages(member)]
 
 
-async def at_rest(world: World) -> list[str]:
+async def wait_for_outcomes(world: World) -> list[str]:
     """Wait until nobody can be told of anything any more; returns what became of every image that was waited for."""
     for family in ("removal", "image", "alert"):
         await world.log.wait_until_idle(family)
@@ -47,62 +47,62 @@ async def at_rest(world: World) -> list[str]:
     return [fact.outcome for fact in await world.log.facts(AlertDelivered)]
 
 
-def found(message: Message) -> str:
+def notice_text(message: Message) -> str:
     return localize(EN, "notices-alert-direct", link=message.jump_url)
 
 
 @shared_world
-async def test_whoever_asked_in_vain_is_told_directly_and_once_when_it_is_posted_later(server: World) -> None:
+async def test_a_member_is_notified_once_by_direct_message_when_the_picture_is_posted(server: World) -> None:
     discord = server.discord
-    await wish(server)
+    await request_alert(server)
     await discord.post(("other.png", art_png(1)))
     message = await discord.post(("wanted.png", art_png(WANTED)))
-    assert await told(discord, discord.alex) == [found(message)]
+    assert await read_direct_messages(discord, discord.alex) == [notice_text(message)]
     await server.log.wait_for(AlertDelivered, 1)
     await discord.post(("again.png", art_png(WANTED)))
     await server.archived(3)
-    assert await at_rest(server) == ["direct"]
-    assert discord.simulator.direct_messages(discord.alex)[0].content == found(message)
+    assert await wait_for_outcomes(server) == ["direct"]
+    assert discord.simulator.direct_messages(discord.alex)[0].content == notice_text(message)
     assert len(discord.simulator.direct_messages(discord.alex)) == 1
     assert discord.simulator.direct_messages(discord.steve) == []
 
 
 @shared_world
-async def test_two_posts_at_the_same_moment_are_told_once(server: World) -> None:
+async def test_two_posts_at_the_same_moment_cause_one_notice(server: World) -> None:
     discord = server.discord
-    await wish(server)
+    await request_alert(server)
     message = await discord.post(("one.png", art_png(WANTED)), ("two.png", art_png(WANTED)))
-    assert await told(discord, discord.alex) == [found(message)]
+    assert await read_direct_messages(discord, discord.alex) == [notice_text(message)]
     await server.archived(2)
-    await at_rest(server)
+    await wait_for_outcomes(server)
     assert len(discord.simulator.direct_messages(discord.alex)) == 1
 
 
 @shared_world
-async def test_what_was_posted_between_the_answer_and_the_press_is_told_at_once(server: World) -> None:
+async def test_a_picture_posted_before_the_button_is_pressed_is_notified_at_once(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     answer = await simulator.answer(await discord.ask(art_png(WANTED)), embedded=True)
     message = await discord.post(("wanted.png", art_png(WANTED)))
     await server.archived(1)
-    await press_wish(server, answer, discord.alex)
-    assert await told(discord, discord.alex) == [found(message)]
+    await press_alert_button(server, answer, discord.alex)
+    assert await read_direct_messages(discord, discord.alex) == [notice_text(message)]
 
 
 @shared_world
-async def test_a_person_who_takes_no_direct_messages_is_mentioned_where_they_asked(server: World) -> None:
+async def test_a_member_with_closed_dms_is_mentioned_where_they_asked(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     simulator.close_dms(discord.alex)
     lobby = simulator.add_text_channel(discord.guild, "lobby")
-    await wish(server, channel=lobby)
+    await request_alert(server, channel=lobby)
     message = await discord.post(("wanted.png", art_png(WANTED)))
     await server.log.wait_for(AlertDelivered, 1)
-    assert await at_rest(server) == ["mention"]
+    assert await wait_for_outcomes(server) == ["mention"]
     [mention] = [each for each in lobby.messages.values() if each.author.bot and each.content]
     assert mention.content == localize(EN, "notices-alert-mention", member=f"<@{discord.alex.id}>", link=message.jump_url)
 
 
 @shared_world
-async def test_of_a_channel_that_the_person_may_not_read_nothing_is_told_until_it_turns_up_in_one_that_they_may(
+async def test_a_picture_in_an_unreadable_channel_is_withheld_until_it_is_posted_in_a_readable_one(
     server: World,
 ) -> None:
     discord, simulator = server.discord, server.discord.simulator
@@ -110,53 +110,53 @@ async def test_of_a_channel_that_the_person_may_not_read_nothing_is_told_until_i
     hidden = simulator.add_text_channel(
         discord.guild, "hidden", [Overwrite(discord.guild.everyone, deny=Permission.VIEW_CHANNEL), bot]
     )
-    await wish(server)
+    await request_alert(server)
     await discord.post(("secret.png", art_png(WANTED)), channel=hidden)
     await server.log.wait_for(AlertDelivered, 1)
-    assert await at_rest(server) == ["withheld"]
+    assert await wait_for_outcomes(server) == ["withheld"]
     assert simulator.direct_messages(discord.alex) == []
     message = await discord.post(("wanted.png", art_png(WANTED)))
-    assert await told(discord, discord.alex) == [found(message)]
+    assert await read_direct_messages(discord, discord.alex) == [notice_text(message)]
     await server.log.wait_for(AlertDelivered, 2)
-    assert await at_rest(server) == ["withheld", "direct"]
+    assert await wait_for_outcomes(server) == ["withheld", "direct"]
 
 
 @shared_world
-async def test_a_private_threads_post_is_told_to_its_members_alone(server: World) -> None:
+async def test_a_post_in_a_private_thread_notifies_only_its_members(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     thread = await simulator.add_thread(discord.gallery, "workshop", owner=discord.steve, private=True)
     await simulator.join_thread(thread, simulator.me(discord.guild))
-    await wish(server)
-    await wish(server, member=discord.steve)
+    await request_alert(server)
+    await request_alert(server, member=discord.steve)
     await server.log.wait_for(AlertSet, 2)
     message = await discord.post(("secret.png", art_png(WANTED)), channel=thread)
-    assert await told(discord, discord.steve) == [found(message)]
+    assert await read_direct_messages(discord, discord.steve) == [notice_text(message)]
     await server.log.wait_for(AlertDelivered, 2)
-    assert sorted(await at_rest(server)) == ["direct", "withheld"]
+    assert sorted(await wait_for_outcomes(server)) == ["direct", "withheld"]
     assert simulator.direct_messages(discord.alex) == []
 
 
 @shared_world
-async def test_age_restricted_posts_are_told_to_those_alone_who_asked_in_such_a_channel(server: World) -> None:
+async def test_age_restricted_posts_notify_only_members_who_asked_in_an_age_restricted_channel(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     tavern = simulator.add_text_channel(discord.guild, "tavern", nsfw=True)
-    await wish(server)
-    await wish(server, channel=tavern, member=discord.steve)
+    await request_alert(server)
+    await request_alert(server, channel=tavern, member=discord.steve)
     await server.log.wait_for(AlertSet, 2)
     there = await discord.post(("adult.png", art_png(WANTED)), channel=tavern)
-    assert await told(discord, discord.steve) == [found(there)]
+    assert await read_direct_messages(discord, discord.steve) == [notice_text(there)]
     await server.log.wait_for(AlertDelivered, 2)
-    assert sorted(await at_rest(server)) == ["direct", "withheld"]
+    assert sorted(await wait_for_outcomes(server)) == ["direct", "withheld"]
     assert simulator.direct_messages(discord.alex) == []
     here = await discord.post(("wanted.png", art_png(WANTED)))
-    assert await told(discord, discord.alex) == [found(here)]
+    assert await read_direct_messages(discord, discord.alex) == [notice_text(here)]
 
 
 @shared_world
 @pytest.mark.parametrize("way", ["the button under the note", "the list of /alerts"])
-async def test_a_cancelled_alert_tells_nothing(server: World, way: str) -> None:
+async def test_a_cancelled_alert_notifies_nobody(server: World, way: str) -> None:
     discord, simulator = server.discord, server.discord.simulator
-    noted = await wish(server)
+    noted = await request_alert(server)
     await server.log.wait_for(AlertSet, 1)
     if way == "the button under the note":
         pressed = await simulator.press(noted, discord.alex, label=localize(EN, "asking-alert-cancel"))
@@ -176,7 +176,7 @@ async def test_a_cancelled_alert_tells_nothing(server: World, way: str) -> None:
     assert (listed.content, listed.buttons) == (localize(EN, "asking-alerts-none"), {})
     await discord.post(("wanted.png", art_png(WANTED)))
     await server.archived(1)
-    assert await at_rest(server) == []
+    assert await wait_for_outcomes(server) == []
     assert await server.log.count(AlertTriggered) == 0
     assert simulator.direct_messages(discord.alex) == []
 
@@ -185,7 +185,7 @@ async def test_a_cancelled_alert_tells_nothing(server: World, way: str) -> None:
 @pytest.mark.parametrize("locale", ["en-US", "de"])
 async def test_a_picture_that_is_gone_is_not_shown_but_its_alert_is(server: World, locale: str) -> None:
     discord, simulator = server.discord, server.discord.simulator
-    await wish(server)
+    await request_alert(server)
     await server.log.wait_for(AlertSet, 1)
     [alert] = await server.log.facts(AlertSet)
     await (await server.process.container.query_blobs()).delete(alert.pixels)
@@ -196,15 +196,15 @@ async def test_a_picture_that_is_gone_is_not_shown_but_its_alert_is(server: Worl
 
 
 @shared_world
-async def test_an_alert_that_ended_is_not_listed_any_more_and_does_not_end_anybody_elses(server: World) -> None:
+async def test_an_ended_alert_is_no_longer_listed_and_ends_no_other_alert(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
-    mine, theirs = await wish(server), await wish(server, member=discord.steve)
+    mine, theirs = await request_alert(server), await request_alert(server, member=discord.steve)
     await server.log.wait_for(AlertSet, 2)
     await simulator.answer(await simulator.press(theirs, discord.steve, label=localize(EN, "asking-alert-cancel")))
     message = await discord.post(("wanted.png", art_png(WANTED)))
-    assert await told(discord, discord.alex) == [found(message)]
+    assert await read_direct_messages(discord, discord.alex) == [notice_text(message)]
     await server.log.wait_for(AlertDelivered, 1)
-    assert await at_rest(server) == ["direct"]
+    assert await wait_for_outcomes(server) == ["direct"]
     listed = await simulator.answer(await simulator.slash(discord.gallery, discord.alex, "alerts"))
     assert listed.content == localize(EN, "asking-alerts-none")
     again = await simulator.answer(await simulator.press(mine, discord.alex, label=localize(EN, "asking-alert-cancel")))
@@ -212,37 +212,37 @@ async def test_an_alert_that_ended_is_not_listed_any_more_and_does_not_end_anybo
     assert simulator.direct_messages(discord.steve) == []
 
 
-async def test_an_image_that_is_filled_in_tells_too(discord: Discord, tmp_path: Path) -> None:
+async def test_a_backfilled_image_triggers_alerts(discord: Discord, tmp_path: Path) -> None:
     simulator = discord.simulator
     before = await discord.post(("wanted.png", art_png(WANTED)))
     manager = simulator.add_member(discord.guild, "Mo", [simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)])
     async with mapseek_beside(discord, tmp_path) as world:
-        await wish(world)
+        await request_alert(world)
         await simulator.slash(discord.gallery, manager, "archive backfill", options={"channel": discord.gallery})
-        assert await told(discord, discord.alex) == [found(before)]
+        assert await read_direct_messages(discord, discord.alex) == [notice_text(before)]
         await world.log.wait_for(AlertDelivered, 1)
-        assert await at_rest(world) == ["direct"]
+        assert await wait_for_outcomes(world) == ["direct"]
 
 
 @pytest.mark.parametrize("posted", ["after the restart", "while MapSeek was away"])
-async def test_a_wish_outlives_a_restart_of_everything(discord: Discord, tmp_path: Path, posted: str) -> None:
+async def test_an_alert_survives_a_restart_of_everything(discord: Discord, tmp_path: Path, posted: str) -> None:
     message = None
     async with mapseek_beside(discord, tmp_path) as world:
         await discord.post(("other.png", art_png(1)))
         await world.archived(1)
-        noted = await wish(world)
+        noted = await request_alert(world)
         await world.log.wait_for(AlertSet, 1)
     if posted == "while MapSeek was away":
         message = await discord.post(("wanted.png", art_png(WANTED)))
     async with mapseek_beside(discord, tmp_path) as world:
         message = message or await discord.post(("wanted.png", art_png(WANTED)))
-        assert await told(discord, discord.alex) == [found(message)]
+        assert await read_direct_messages(discord, discord.alex) == [notice_text(message)]
         await world.log.wait_for(AlertDelivered, 1)
-        assert await at_rest(world) == ["direct"]
+        assert await wait_for_outcomes(world) == ["direct"]
     async with mapseek_beside(discord, tmp_path) as world:
         await discord.post(("again.png", art_png(WANTED)))
         await world.archived(3)
-        assert await at_rest(world) == ["direct"]
+        assert await wait_for_outcomes(world) == ["direct"]
         late = await discord.simulator.answer(
             await discord.simulator.press(noted, discord.alex, label=localize(EN, "asking-alert-cancel"))
         )

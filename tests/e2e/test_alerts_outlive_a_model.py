@@ -14,76 +14,76 @@ EN = "en-US"
 WANTED = 7
 
 
-async def ask_in_vain(world: World) -> VisibleAnswer:
+async def search_without_match(world: World) -> VisibleAnswer:
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(WANTED)), embedded=True)
     assert answer.embeds[0]["title"] == localize(EN, "answers-none")
     return answer
 
 
-async def wish(world: World, answer: VisibleAnswer) -> None:
+async def press_alert_button(world: World, answer: VisibleAnswer) -> None:
     pressed = await world.discord.simulator.press(answer, world.discord.alex, label=localize(EN, "answers-button-alert"))
     assert (await world.discord.simulator.answer(pressed)).content == localize(EN, "asking-alert-noted")
     await world.log.wait_for(AlertSet, 1)
 
 
-async def told_once(world: World, message: Message) -> None:
+async def expect_one_notice(world: World, message: Message) -> None:
     await world.log.wait_for(AlertDelivered, 1)
     await world.log.wait_until_idle()
     await world.log.wait_until_idle("alert")
     assert await world.log.dead_letters() == []
-    assert direct(world.discord) == [localize(EN, "notices-alert-direct", link=message.jump_url)]
+    assert list_direct_messages(world.discord) == [localize(EN, "notices-alert-direct", link=message.jump_url)]
     assert await world.log.count(AlertTriggered) == await world.log.count(AlertDelivered) == 1
 
 
-def direct(discord: Discord) -> list[str]:
+def list_direct_messages(discord: Discord) -> list[str]:
     return [message.content for message in discord.simulator.direct_messages(discord.alex)]
 
 
-async def test_an_alert_of_a_model_that_is_gone_triggers_in_the_one_that_took_over(world: World) -> None:
+async def test_an_alert_of_a_dropped_generation_triggers_in_the_new_one(world: World) -> None:
     await world.discord.post(("other.png", art_png(1)))
     await world.archived(1)
-    await wish(world, await ask_in_vain(world))
+    await press_alert_button(world, await search_without_match(world))
     await begin_generation(world, "g2")
     await wait_for_facts(world, AlertEmbedded, "g2", 1)
     await switch_generation(world, "g2")
     await drop_whole_generation(world, "g1")
     message = await world.discord.post(("wanted.png", art_png(WANTED)))
-    await told_once(world, message)
+    await expect_one_notice(world, message)
     assert await world.log.count(ImageEmbedded) == 1
 
 
-async def test_an_image_that_came_before_its_alert_had_a_vector_of_the_new_model_is_told_too(world: World) -> None:
+async def test_an_image_embedded_before_the_alert_has_a_vector_of_the_new_model_triggers_it(world: World) -> None:
     """The question was answered by a model that is gone by the time at which its asker wants to be told."""
-    answer = await ask_in_vain(world)
+    answer = await search_without_match(world)
     await begin_generation(world, "g2")
     await switch_generation(world, "g2")
     await drop_whole_generation(world, "g1")
     message = await world.discord.post(("wanted.png", art_png(WANTED)))
     await wait_for_facts(world, ImageEmbedded, "g2", 1)
     await wait_until_archive_idle(world)
-    assert direct(world.discord) == []
-    await wish(world, answer)
-    await told_once(world, message)
+    assert list_direct_messages(world.discord) == []
+    await press_alert_button(world, answer)
+    await expect_one_notice(world, message)
 
 
-async def test_an_alert_outlives_a_preprocessing_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_alert_survives_a_change_of_preprocessing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
-    await wish(world, await ask_in_vain(world))
+    await press_alert_button(world, await search_without_match(world))
     await begin_generation(world, "g2", preprocessing="p2")
     await wait_for_facts(world, AlertEmbedded, "g2", 1)
     await switch_generation(world, "g2")
     await drop_whole_generation(world, "g1")
     message = await world.discord.post(("wanted.png", art_png(WANTED)))
-    await told_once(world, message)
+    await expect_one_notice(world, message)
     assert [fact.preprocessing for fact in await world.log.facts(ImagePreprocessed)] == ["p2"]
 
 
-async def test_while_two_models_serve_an_image_is_told_once(world: World) -> None:
-    await wish(world, await ask_in_vain(world))
+async def test_while_two_generations_are_alive_an_image_is_notified_once(world: World) -> None:
+    await press_alert_button(world, await search_without_match(world))
     await begin_generation(world, "g2")
     await switch_generation(world, "g2")
     await wait_for_facts(world, AlertEmbedded, "g2", 1)
     message = await world.discord.post(("wanted.png", art_png(WANTED)))
     for generation in ("g1", "g2"):
         await wait_for_facts(world, ImageEmbedded, generation, 1)
-    await told_once(world, message)
+    await expect_one_notice(world, message)

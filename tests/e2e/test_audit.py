@@ -27,29 +27,29 @@ from tests.support.world import Discord, World, mapseek_beside
 
 
 @asynccontextmanager
-async def without_gateway(discord: Discord, folder: Path) -> AsyncIterator[World]:
+async def open_without_gateway(discord: Discord, folder: Path) -> AsyncIterator[World]:
     """Every stage at work, but nobody hears Discord."""
     settings = discord.settings(folder)
     async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
         yield World(discord, process, settings)
 
 
-async def mapseek(world: World, *arguments: str) -> EndedProgram:
+async def run_mapseek(world: World, *arguments: str) -> EndedProgram:
     found = await run_to_end(*arguments, environment=world.discord.environment(world.settings.data_dir, COLUMNS="100"))
     assert "Traceback" not in found.err, found.err
     return found
 
 
-async def audited(world: World) -> dict[str, dict[str, object]]:
+async def run_audit(world: World) -> dict[str, dict[str, object]]:
     """The gaps by kind."""
-    found = await mapseek(world, "audit", "--json")
+    found = await run_mapseek(world, "audit", "--json")
     report = orjson.loads(found.out)
     assert found.code == (0 if report["clean"] else 1), found.err
     assert report["clean"] == (not report["gaps"])
     return {gap["kind"]: gap for gap in report["gaps"]}
 
 
-async def audited_here(world: World) -> dict[str, dict[str, object]]:
+async def audit_in_process(world: World) -> dict[str, dict[str, object]]:
     """The same without a program for it."""
     out, err = Console(file=io.StringIO()), Console(file=io.StringIO())
     options: dict[str, Any] = {"guild": None, "use_discord": True, "whole": False, "json": True, "out": out, "err": err}
@@ -58,21 +58,21 @@ async def audited_here(world: World) -> dict[str, dict[str, object]]:
     return {gap["kind"]: gap for gap in report["gaps"]}
 
 
-async def settled(world: World) -> None:
+async def wait_until_settled(world: World) -> None:
     for family in ("removal", "image", "alert", "image"):
         await world.log.wait_until_idle(family)
 
 
 async def close_gaps(world: World) -> str:
     """Run the commands as they are printed; returns what was printed."""
-    found = await mapseek(world, "audit")
+    found = await run_mapseek(world, "audit")
     assert found.code == 1, found.out
     commands = re.findall(r"^ +mapseek (.+)$", found.out, re.MULTILINE)
     assert commands, found.out
     for command in commands:
-        result = await mapseek(world, *shlex.split(command))
+        result = await run_mapseek(world, *shlex.split(command))
         assert result.code == 0, (command, result.err, result.out)
-        await settled(world)
+        await wait_until_settled(world)
     return found.out
 
 
@@ -82,7 +82,7 @@ def change_catalogue(world: World, statement: str, image_id: str) -> None:
         database.commit()
 
 
-def blob(world: World, name: str) -> Path:
+def blob_path(world: World, name: str) -> Path:
     return world.settings.data_dir / "blobs" / name[:2] / name[2:4] / name
 
 
@@ -93,18 +93,18 @@ async def test_a_few_planted_gaps_are_found_and_closed(discord: Discord, tmp_pat
         [image, _] = list_file_ids(await past.post(discord.gallery, 2))
         await world.archived(2)
     missed = await past.post(discord.gallery)
-    async with without_gateway(discord, tmp_path) as world:
+    async with open_without_gateway(discord, tmp_path) as world:
         change_catalogue(world, "DELETE FROM images WHERE image_id = ?", image)
         originals = {fact.image_id: fact.blob for fact in await world.log.facts(ImageDownloaded)}
-        blob(world, originals[image]).unlink()
-        gaps = await audited_here(world)
+        blob_path(world, originals[image]).unlink()
+        gaps = await audit_in_process(world)
         assert {kind: gap["found"] for kind, gap in gaps.items()} == {
             "not-posted": list_file_ids(missed),
             "no-document": [image],
             "blob-lost-download": [image],
         }
         await close_gaps(world)
-        assert await audited_here(world) == {}
+        assert await audit_in_process(world) == {}
         assert sorted(entry.image_id for entry in (await world.entries()).values()) == list_file_ids(past.there)
 
 
@@ -114,16 +114,16 @@ async def test_every_planted_gap_is_found_and_closed(discord: Discord, tmp_path:
     async with mapseek_beside(discord, tmp_path, policy=ERASE_AT_ONCE) as world:
         await past.post(discord.gallery, 8)
         await world.archived(8)
-        assert await audited(world) == {}
+        assert await run_audit(world) == {}
     deleted, *there = past.there
     await discord.simulator.delete(deleted)
     past.forget(deleted)
     missed = await past.post(discord.gallery, pictures=2)
     images = list_file_ids(there)
 
-    async with without_gateway(discord, tmp_path) as world:
-        await settled(world)
-        gaps = await audited(world)
+    async with open_without_gateway(discord, tmp_path) as world:
+        await wait_until_settled(world)
+        gaps = await run_audit(world)
         assert {kind: sorted(gap["found"]) for kind, gap in gaps.items()} == {  # type: ignore[call-overload]
             "not-posted": list_file_ids(missed),
             "gone": list_file_ids([deleted]),
@@ -136,14 +136,14 @@ async def test_every_planted_gap_is_found_and_closed(discord: Discord, tmp_path:
         change_catalogue(world, "DELETE FROM images WHERE image_id = ?", images[2])
         originals = {fact.image_id: fact.blob for fact in await world.log.facts(ImageDownloaded)}
         pictures = {fact.image_id: fact for fact in await world.log.facts(ImagePreprocessed)}
-        blob(world, originals[images[3]]).unlink()
-        blob(world, pictures[images[4]].thumbnail).write_bytes(b"damaged")
-        blob(world, pictures[images[5]].pixels).unlink()
+        blob_path(world, originals[images[3]]).unlink()
+        blob_path(world, pictures[images[4]].thumbnail).write_bytes(b"damaged")
+        blob_path(world, pictures[images[5]].pixels).unlink()
         orphan = await (await world.process.container.blobs()).put(b"nobody needs this")
         an_hour_ago = time.time() - 3600
-        os.utime(blob(world, orphan), (an_hour_ago, an_hour_ago))
+        os.utime(blob_path(world, orphan), (an_hour_ago, an_hour_ago))
 
-        gaps = await audited(world)
+        gaps = await run_audit(world)
         assert gaps.pop("index-differs")["of"] == "process", "the index has what was purged from the log"
         assert {kind: sorted(gap["found"]) for kind, gap in gaps.items()} == {  # type: ignore[call-overload]
             "not-posted": list_file_ids(missed),
@@ -156,18 +156,18 @@ async def test_every_planted_gap_is_found_and_closed(discord: Discord, tmp_path:
             "blob-orphan": [orphan],
         }
         await close_gaps(world)
-        assert await audited(world) == {}
+        assert await run_audit(world) == {}
         assert sorted(entry.image_id for entry in (await world.entries()).values()) == list_file_ids([*there, *missed])
 
 
-async def test_what_is_wrong_with_the_index_and_with_removed_images_is_found_and_closed(discord: Discord, tmp_path: Path) -> None:
+async def test_gaps_of_the_index_and_of_removed_images_are_found_and_closed(discord: Discord, tmp_path: Path) -> None:
     past = PictureHistory(discord)
     async with mapseek_beside(discord, tmp_path, policy=ERASE_AT_ONCE) as world:
         first, second, third = await past.post(discord.gallery, 3)
         await world.archived(3)
         await discord.simulator.delete(first)
         await world.log.wait_for(ImageRemoved, 1)
-        await settled(world)
+        await wait_until_settled(world)
         index = await world.process.container.vectors()
         assert isinstance(index, VectorProjection)
         [image], [removed], [kept] = list_file_ids([second]), list_file_ids([first]), list_file_ids([third])
@@ -175,17 +175,17 @@ async def test_what_is_wrong_with_the_index_and_with_removed_images_is_found_and
             shard.remove(image)
         change_catalogue(world, "INSERT INTO images (image_id, document) VALUES (?, '{}')", removed)
         change_catalogue(world, "UPDATE images SET document = json_remove(document, '$.media') WHERE image_id = ?", kept)
-        gaps = await audited(world)
+        gaps = await run_audit(world)
         assert {kind: gap["found"] for kind, gap in gaps.items() if kind != "index-differs"} == {
             "removed-catalogued": [removed],
             "incomplete-document": [kept],
         }
         assert gaps["index-differs"]["commands"] == ["mapseek rebuild index"]
         await close_gaps(world)
-        assert await audited(world) == {}
+        assert await run_audit(world) == {}
 
 
-async def test_without_a_token_discord_is_left_out_and_that_is_said(discord: Discord, tmp_path: Path) -> None:
+async def test_without_a_token_the_audit_says_that_it_leaves_out_discord(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path) as world:
         await PictureHistory(discord).post(discord.gallery)
         await world.archived(1)
@@ -196,7 +196,7 @@ async def test_without_a_token_discord_is_left_out_and_that_is_said(discord: Dis
             assert "Clean: everything is where it should be." in found.out
 
 
-async def test_a_token_or_a_channel_that_is_wrong_is_one_sentence(discord: Discord, tmp_path: Path) -> None:
+async def test_a_wrong_token_or_channel_gives_a_one_sentence_error(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path) as world:
         await PictureHistory(discord).post(discord.gallery)
         await world.archived(1)
@@ -210,7 +210,7 @@ async def test_a_token_or_a_channel_that_is_wrong_is_one_sentence(discord: Disco
             assert words in found.err
             assert "Traceback" not in found.err
         for arguments in (("audit", "--guild", "7.>"), ("sync", "--channel", "gallery")):
-            assert (await mapseek(world, *arguments)).code == 2
-        assert (await mapseek(world, "audit", "--guild", "local")).code == 0, "no guild of Discord's"
+            assert (await run_mapseek(world, *arguments)).code == 2
+        assert (await run_mapseek(world, "audit", "--guild", "local")).code == 0, "no guild of Discord's"
     nothing = await run_to_end("audit", environment=discord.environment(tmp_path / "empty"))
     assert (nothing.code, f"There is no archive in {tmp_path / 'empty'} yet" in nothing.err) == (1, True)

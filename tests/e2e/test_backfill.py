@@ -39,7 +39,7 @@ EN = "en-US"
 OUTLASTS_THE_ACK_WAIT = replace(ERASE_AT_ONCE, image_retry=Backoff(first=0.5, factor=2, longest=8))
 """What depends on a message that a killed process held tries until it is delivered again."""
 
-BEGIN = datetime.now(UTC) - timedelta(days=60)
+FIRST_POST_AT = datetime.now(UTC) - timedelta(days=60)
 
 
 @pytest.fixture
@@ -58,15 +58,15 @@ def past(discord: Discord) -> PictureHistory:
     return PictureHistory(discord)
 
 
-async def backfill(discord: Discord, office: Channel, by: Member, channel: Channel, **options: object) -> Interaction:
+async def start_backfill(discord: Discord, office: Channel, by: Member, channel: Channel, **options: object) -> Interaction:
     return await discord.simulator.slash(office, by, "archive backfill", options={"channel": channel, **options})
 
 
-def counted(messages: int, images: int) -> str:
+def counts_text(messages: int, images: int) -> str:
     return localize(EN, "archive-backfill-counts", messages=messages, images=images)
 
 
-def finished(channel: Channel) -> str:
+def finished_text(channel: Channel) -> str:
     return localize(EN, "archive-backfill-finished", channel=f"<#{channel.id}>")
 
 
@@ -74,17 +74,19 @@ async def test_each_image_is_recorded_once_though_the_gateway_is_killed_while_it
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
     """In the middle of the second page. No stage works, since this is about what is recorded."""
-    await past.post(discord.gallery, 27, begin=BEGIN)
+    await past.post(discord.gallery, 27, begin=FIRST_POST_AT)
     settings = discord.settings(tmp_path / "data")
     async with open_log_server(settings) as url:
         environment = discord.environment(settings.data_dir, NATS_URL=url, MAPSEEK_CHANNELS="") | {PAGE_VARIABLE: str(SMALL_PAGE)}
         dying = environment | {DIE_AFTER_VARIABLE: f"{ImagePosted.type_name()}:14"}
         async with run_program(tmp_path / "killed.log", "gateway", environment=dying, command=IMPATIENT_MAPSEEK) as first:
             await discord.simulator.wait_for_command("archive", timeout=60)
-            interaction = await backfill(discord, office, mia, discord.gallery)
+            interaction = await start_backfill(discord, office, mia, discord.gallery)
             await first.wait_killed()
         async with run_program(tmp_path / "gateway.log", "gateway", environment=environment, command=IMPATIENT_MAPSEEK):
-            assert counted(27, 27) in await wait_for_text(discord, interaction, words=finished(discord.gallery), timeout=60)
+            assert counts_text(27, 27) in await wait_for_text(
+                discord, interaction, words=finished_text(discord.gallery), timeout=60
+            )
         client = await connect(url, "test")
         posted = [fact.image_id for fact in await Log(client).facts(ImagePosted)]
         await client.close()
@@ -98,7 +100,7 @@ async def test_1000_images_are_archived_once_though_the_gateway_is_killed_in_the
 ) -> None:
     """Once between two pages of history, once while a page is being recorded. All that is made of 1000 images takes a minute."""
     simulator, settings = discord.simulator, discord.settings(tmp_path / "data")
-    await past.post(discord.gallery, 1000, begin=BEGIN)
+    await past.post(discord.gallery, 1000, begin=FIRST_POST_AT)
     async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
         world = World(discord, process, settings)
         environment = discord.environment(settings.data_dir, NATS_URL=url, MAPSEEK_CHANNELS="")
@@ -111,7 +113,7 @@ async def test_1000_images_are_archived_once_though_the_gateway_is_killed_in_the
         held = hold_history(simulator, discord.gallery, after_pages=3)
         async with gateway() as first:
             await simulator.wait_for_command("archive", timeout=60)
-            interaction = await backfill(discord, office, mia, discord.gallery)
+            interaction = await start_backfill(discord, office, mia, discord.gallery)
             await held.arrived.wait()
             await first.kill()
         assert await world.log.count(ImagePosted) == 300
@@ -125,13 +127,15 @@ async def test_1000_images_are_archived_once_though_the_gateway_is_killed_in_the
 
         simulator.faults.clear()
         async with gateway() as third:
-            assert counted(1000, 1000) in await wait_for_text(discord, interaction, words=finished(discord.gallery), timeout=60)
+            assert counts_text(1000, 1000) in await wait_for_text(
+                discord, interaction, words=finished_text(discord.gallery), timeout=60
+            )
             await wait_for_exactly(world, past.there, timeout=200)
             assert await third.stop() == 0
 
 
 @asynccontextmanager
-async def up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
+async def run_up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
     """`mapseek up` in a process of its own, logged in, watching no channel."""
     environment = discord.environment(folder / "data", MAPSEEK_CHANNELS="") | {PAGE_VARIABLE: str(SMALL_PAGE)}
     async with run_program(folder / "log", "up", environment=environment, command=IMPATIENT_MAPSEEK) as running:
@@ -153,39 +157,39 @@ async def test_everything_ended_in_the_middle_goes_on_where_it_was(
     end: str,
 ) -> None:
     use_small_pages(monkeypatch)
-    await past.post(discord.gallery, 14, begin=BEGIN)
+    await past.post(discord.gallery, 14, begin=FIRST_POST_AT)
     held = hold_history(discord.simulator, discord.gallery, after_pages=1)
-    async with up(discord, tmp_path) as (first, log):
+    async with run_up(discord, tmp_path) as (first, log):
         await discord.simulator.wait_for_command("archive", timeout=60)
-        interaction = await backfill(discord, office, mia, discord.gallery)
+        interaction = await start_backfill(discord, office, mia, discord.gallery)
         await held.arrived.wait()
         assert await log.count(ImagePosted) == SMALL_PAGE
         await (first.kill() if end == "killed" else first.stop())
     held.released.set()
     async with mapseek_beside(discord, tmp_path / "data", channels="", policy=OUTLASTS_THE_ACK_WAIT) as world:
-        assert counted(14, 14) in await wait_for_text(discord, interaction, words=finished(discord.gallery))
+        assert counts_text(14, 14) in await wait_for_text(discord, interaction, words=finished_text(discord.gallery))
         await wait_for_exactly(world, past.there, timeout=60)
 
 
-async def test_it_is_paused_resumed_and_cancelled_by_buttons(
+async def test_buttons_pause_resume_and_cancel_a_backfill(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
     """Other members are refused, and nothing changes. No stage works, since this is about what is recorded."""
     simulator = discord.simulator
-    await past.post(discord.gallery, 350, begin=BEGIN)
+    await past.post(discord.gallery, 350, begin=FIRST_POST_AT)
     held = hold_history(simulator, discord.gallery, after_pages=1)
     async with mapseek_beside(discord, tmp_path, channels="", stages=()) as world:
-        interaction = await backfill(discord, office, mia, discord.gallery)
+        interaction = await start_backfill(discord, office, mia, discord.gallery)
         await held.arrived.wait()
         answer = await simulator.answer(interaction)
-        assert labels(answer) == ["Pause", "Cancel"]
-        for label in labels(answer):
+        assert list_button_labels(answer) == ["Pause", "Cancel"]
+        for label in list_button_labels(answer):
             refused = await simulator.answer(await simulator.press(answer, discord.alex, label=label))
             assert (refused.content, refused.ephemeral) == (localize(EN, "archive-managers-only"), True)
-        assert labels(await simulator.answer(interaction)) == ["Pause", "Cancel"]
+        assert list_button_labels(await simulator.answer(interaction)) == ["Pause", "Cancel"]
 
         await simulator.press(answer, mia, label="Pause")
-        await wait_for_text(discord, interaction, words=paused(discord.gallery))
+        await wait_for_text(discord, interaction, words=paused_text(discord.gallery))
         held.released.set()
         await world.log.wait_for(ImagePosted, 200)
 
@@ -196,38 +200,38 @@ async def test_it_is_paused_resumed_and_cancelled_by_buttons(
         await simulator.press(await simulator.answer(interaction), mia, label="Cancel")
         await wait_for_text(discord, interaction, words="Cancelled")
         held.released.set()
-        await wait_for_text(discord, interaction, words=counted(300, 300))
-        assert labels(await simulator.answer(interaction)) == []
-        assert await posted(world) == list_file_ids(past.there[:300])
+        await wait_for_text(discord, interaction, words=counts_text(300, 300))
+        assert list_button_labels(await simulator.answer(interaction)) == []
+        assert await list_posted(world) == list_file_ids(past.there[:300])
     async with mapseek_beside(discord, tmp_path, channels="", stages=()) as world:
-        again = await backfill(discord, office, mia, discord.gallery)
-        await wait_for_text(discord, again, words=finished(discord.gallery))
-        assert await posted(world) == list_file_ids(past.there)
+        again = await start_backfill(discord, office, mia, discord.gallery)
+        await wait_for_text(discord, again, words=finished_text(discord.gallery))
+        assert await list_posted(world) == list_file_ids(past.there)
 
 
-async def posted(world: World) -> list[str]:
+async def list_posted(world: World) -> list[str]:
     return sorted(fact.image_id for fact in await world.log.facts(ImagePosted))
 
 
-def labels(answer: VisibleAnswer) -> list[str]:
+def list_button_labels(answer: VisibleAnswer) -> list[str]:
     return [button.label for button in answer.buttons.values()]
 
 
-def paused(channel: Channel) -> str:
+def paused_text(channel: Channel) -> str:
     return localize(EN, "archive-backfill-paused", channel=f"<#{channel.id}>")
 
 
-async def test_a_paused_one_stays_so_through_a_restart_and_is_resumed_by_its_old_button(
+async def test_a_paused_backfill_stays_paused_through_a_restart_and_its_old_button_resumes_it(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
     simulator = discord.simulator
-    await past.post(discord.gallery, 110, begin=BEGIN)
+    await past.post(discord.gallery, 110, begin=FIRST_POST_AT)
     held = hold_history(simulator, discord.gallery)
     async with mapseek_beside(discord, tmp_path, channels="") as world:
-        interaction = await backfill(discord, office, mia, discord.gallery)
+        interaction = await start_backfill(discord, office, mia, discord.gallery)
         await held.arrived.wait()
         await simulator.press(await simulator.answer(interaction), mia, label="Pause")
-        await wait_for_text(discord, interaction, words=paused(discord.gallery))
+        await wait_for_text(discord, interaction, words=paused_text(discord.gallery))
     held.released.set()
     async with mapseek_beside(discord, tmp_path, channels="") as world:
         posted = await world.log.count(ImagePosted)
@@ -236,25 +240,25 @@ async def test_a_paused_one_stays_so_through_a_restart_and_is_resumed_by_its_old
         assert f"<#{discord.gallery.id}>" in status.partition("Archiving older posts")[2]
         assert "(paused)" in status
         await simulator.press(await simulator.answer(interaction), mia, label="Resume")
-        await wait_for_text(discord, interaction, words=finished(discord.gallery))
+        await wait_for_text(discord, interaction, words=finished_text(discord.gallery))
         await wait_for_exactly(world, past.there)
 
 
-async def test_it_begins_at_the_date_since_which_it_is_asked(
+async def test_a_backfill_begins_at_the_given_date(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
     old = await past.post(discord.gallery, 3, begin=datetime(2024, 5, 31, 23, 50, tzinfo=UTC))
     await past.post(discord.gallery, 3, begin=datetime(2024, 6, 1, 0, 5, tzinfo=UTC))
     past.forget(*old)
     async with mapseek_beside(discord, tmp_path, channels="") as world:
-        refused = await backfill(discord, office, mia, discord.gallery, since="yesterday")
+        refused = await start_backfill(discord, office, mia, discord.gallery, since="yesterday")
         assert await wait_for_text(discord, refused) == localize(EN, "archive-backfill-bad-date")
-        interaction = await backfill(discord, office, mia, discord.gallery, since="2024-06")
-        assert counted(3, 3) in await wait_for_text(discord, interaction, words=finished(discord.gallery))
+        interaction = await start_backfill(discord, office, mia, discord.gallery, since="2024-06")
+        assert counts_text(3, 3) in await wait_for_text(discord, interaction, words=finished_text(discord.gallery))
         await wait_for_exactly(world, past.there)
 
 
-async def test_forums_and_archived_threads_are_read_and_what_may_not_be_read_is_named(
+async def test_forums_and_archived_threads_are_read_and_unreadable_channels_are_named(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
     simulator = discord.simulator
@@ -272,91 +276,91 @@ async def test_forums_and_archived_threads_are_read_and_what_may_not_be_read_is_
                 await simulator.archive_thread(thread)
     past.forget(*await past.post(vault))
     async with mapseek_beside(discord, tmp_path, channels="") as world:
-        interaction = await backfill(discord, office, mia, category)
-        text = await wait_for_text(discord, interaction, words=finished(category))
+        interaction = await start_backfill(discord, office, mia, category)
+        text = await wait_for_text(discord, interaction, words=finished_text(category))
         assert localize(EN, "archive-backfill-unreadable", count=1, channels=f"<#{vault.id}>") in text
-        assert counted(26, 26) in text
+        assert counts_text(26, 26) in text
         await wait_for_exactly(world, past.there)
 
 
-async def test_its_message_shows_progress_rate_and_the_time_left(
+async def test_the_message_shows_progress_rate_and_time_left(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
     simulator = discord.simulator
-    simulator.now = lambda: BEGIN
+    simulator.now = lambda: FIRST_POST_AT
     old = simulator.add_text_channel(discord.guild, "old")
     simulator.now = lambda: datetime.now(UTC)
-    await past.post(old, 240, begin=BEGIN, every=timedelta(days=60) / 240)
+    await past.post(old, 240, begin=FIRST_POST_AT, every=timedelta(days=60) / 240)
     held = hold_history(simulator, old, after_pages=1)
     async with mapseek_beside(discord, tmp_path, channels="", stages=()):
-        interaction = await backfill(discord, office, mia, old)
-        text = await wait_for_text(discord, interaction, words=counted(100, 100))
+        interaction = await start_backfill(discord, office, mia, old)
+        text = await wait_for_text(discord, interaction, words=counts_text(100, 100))
         assert "▰▱" in text
         assert "41%" in text
         assert "messages per second, about" in text
         held.released.set()
-        text = await wait_for_text(discord, interaction, words=finished(old))
+        text = await wait_for_text(discord, interaction, words=finished_text(old))
         assert "▰ 100%" in text
         assert "messages per second" not in text
 
 
-async def test_it_goes_on_in_a_fresh_message_when_the_token_is_about_to_expire(
+async def test_progress_moves_to_a_new_message_when_the_token_is_about_to_expire(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
     """The command was used almost a quarter of an hour ago, by Discord's clock. The buttons work in the fresh message as well."""
     simulator = discord.simulator
-    await past.post(discord.gallery, 110, begin=BEGIN)
+    await past.post(discord.gallery, 110, begin=FIRST_POST_AT)
     held = hold_history(simulator, discord.gallery, after_pages=1)
     async with mapseek_beside(discord, tmp_path, channels="") as world:
         simulator.now = lambda: datetime.now(UTC) - timedelta(minutes=14, seconds=30)
-        interaction = await backfill(discord, office, mia, discord.gallery)
+        interaction = await start_backfill(discord, office, mia, discord.gallery)
         await held.arrived.wait()
         simulator.now = lambda: datetime.now(UTC)
         fresh = await eventually(
             lambda: next((each for each in office.messages.values() if each is not interaction.original), None)
         )
         assert fresh.author.bot
-        assert counted(100, 100) in message_text(fresh)
+        assert counts_text(100, 100) in message_text(fresh)
         assert fresh.jump_url in await wait_for_text(discord, interaction, words="See this message for the progress")
-        assert labels(await simulator.answer(interaction)) == []
+        assert list_button_labels(await simulator.answer(interaction)) == []
         pressed = await simulator.press(fresh, mia, label="Pause")
-        await wait_for_text(discord, pressed, words=paused(discord.gallery))
+        await wait_for_text(discord, pressed, words=paused_text(discord.gallery))
         await simulator.press(fresh, mia, label="Resume")
         held.released.set()
-        await eventually(lambda: finished(discord.gallery) in message_text(fresh))
-        assert counted(110, 110) in message_text(fresh)
+        await eventually(lambda: finished_text(discord.gallery) in message_text(fresh))
+        assert counts_text(110, 110) in message_text(fresh)
         await wait_for_exactly(world, past.there)
 
 
-async def test_a_channel_that_is_filled_back_and_posted_in_is_archived_once(
+async def test_a_channel_that_is_backfilled_and_posted_in_is_archived_once(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
-    await past.post(discord.gallery, 105, begin=BEGIN)
+    await past.post(discord.gallery, 105, begin=FIRST_POST_AT)
     held = hold_history(discord.simulator, discord.gallery, after_pages=1)
     async with mapseek_beside(discord, tmp_path) as world:
-        interaction = await backfill(discord, office, mia, discord.gallery)
+        interaction = await start_backfill(discord, office, mia, discord.gallery)
         await held.arrived.wait()
         await past.post(discord.gallery, 5)
         held.released.set()
-        await wait_for_text(discord, interaction, words=finished(discord.gallery))
-        again = await backfill(discord, office, mia, discord.gallery)
-        assert counted(110, 110) in await wait_for_text(discord, again, words=finished(discord.gallery))
+        await wait_for_text(discord, interaction, words=finished_text(discord.gallery))
+        again = await start_backfill(discord, office, mia, discord.gallery)
+        assert counts_text(110, 110) in await wait_for_text(discord, again, words=finished_text(discord.gallery))
         await wait_for_exactly(world, past.there)
 
 
-class Garbled:
+class GarbledHistory:
     """An answer that is no history."""
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.json_response([{"id": "1"}])
 
 
-async def test_a_page_that_cannot_be_understood_is_asked_for_again(
+async def test_a_malformed_page_is_requested_again(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
-    await past.post(discord.gallery, 5, begin=BEGIN)
-    discord.simulator.faults.add(Garbled(), f"*/channels/{discord.gallery.id}/messages", method="GET")
+    await past.post(discord.gallery, 5, begin=FIRST_POST_AT)
+    discord.simulator.faults.add(GarbledHistory(), f"*/channels/{discord.gallery.id}/messages", method="GET")
     async with mapseek_beside(discord, tmp_path, channels="") as world:
-        interaction = await backfill(discord, office, mia, discord.gallery)
-        assert counted(5, 5) in await wait_for_text(discord, interaction, words=finished(discord.gallery))
+        interaction = await start_backfill(discord, office, mia, discord.gallery)
+        assert counts_text(5, 5) in await wait_for_text(discord, interaction, words=finished_text(discord.gallery))
         await wait_for_exactly(world, past.there)

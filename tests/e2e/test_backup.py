@@ -35,55 +35,55 @@ GUILD = "local"
 async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: int) -> None:
     """As many pieces as questions."""
     data, file = tmp_path / "data", tmp_path / "mapseek.archive"
-    pieces, asked = pictures(tmp_path / "pieces", number), make_query_files(tmp_path / "questions", number)
-    async with mapseek(data) as process:
-        await archived(process, pieces[: number // 2])
-        assert (await told("export", file, data)).code == 0
+    pieces, asked = write_pictures(tmp_path / "pieces", number), make_query_files(tmp_path / "questions", number)
+    async with open_mapseek(data) as process:
+        await archive_files(process, pieces[: number // 2])
+        assert (await run_command("export", file, data)).code == 0
         size = file.stat().st_size
-        await archived(process, pieces[number // 2 :])
-        before = await answers(process, asked)
-        await audited(data, number)
-        exported = await told("export", file, data)
+        await archive_files(process, pieces[number // 2 :])
+        before = await find_answers(process, asked)
+        await expect_clean_audit(data, number)
+        exported = await run_command("export", file, data)
     assert exported.code == 0, exported.err
     assert size < file.stat().st_size
     assert {each.verdict for each in before} >= {"match", "none"}
 
     shutil.rmtree(data)
-    imported = await told("import", file, data)
+    imported = await run_command("import", file, data)
     assert imported.code == 0, imported.err
-    again = await told("import", file, data)
+    again = await run_command("import", file, data)
     assert (again.code, "empty installation" in again.err, "Traceback" in again.err) == (1, True, False)
-    await audited(data, number)
+    await expect_clean_audit(data, number)
 
-    async with mapseek(data) as process:
+    async with open_mapseek(data) as process:
         log = Log(process.container.client)
         await log.wait_until_idle("image")
-        await audited(data, number)
+        await expect_clean_audit(data, number)
         assert await log.count(ImageIndexed) == number
         for durable in ("download-image", "preprocess-image", "fingerprint-image-g1", "embed-image-g1", "link-image-g1"):
             info = await log.client.jetstream().consumer_info(IMAGES, durable)
             assert (info.num_pending, info.delivered and info.delivered.consumer_seq) == (0, 0), durable
-        after = await answers(process, asked)
+        after = await find_answers(process, asked)
         assert len(after) == number
         for here, there in zip(before, after, strict=True):
             assert (there.verdict, there.documents, list(there.found)) == (here.verdict, here.documents, list(here.found))
             assert there.found == pytest.approx(here.found, abs=1e-4)
         newest = tmp_path / "newest.png"
         newest.write_bytes(encode_png(draw_piece(1000)))
-        await archived(process, [newest])
+        await archive_files(process, [newest])
         assert await log.count(ImageDownloaded) == number + 1
-        [answer] = await answers(process, [newest])
+        [answer] = await find_answers(process, [newest])
         assert next(iter(answer.found)).startswith("local-")
-        refused = await told("export", file, data)
+        refused = await run_command("export", file, data)
     assert (refused.code, "another log" in refused.err) == (1, True)
 
 
-async def test_an_export_while_everything_goes_on_forgets_no_work(tmp_path: Path) -> None:
+async def test_an_export_during_work_loses_no_work(tmp_path: Path) -> None:
     """Wherever an image was on its way: it comes to its end after the restore."""
     data, file = tmp_path / "data", tmp_path / "mapseek.archive"
-    pieces = pictures(tmp_path / "pieces", 10)
-    async with mapseek(data) as process:
-        archiving = asyncio.create_task(archived(process, pieces))
+    pieces = write_pictures(tmp_path / "pieces", 10)
+    async with open_mapseek(data) as process:
+        archiving = asyncio.create_task(archive_files(process, pieces))
         await Log(process.container.client).wait_for(ImageEmbedded, 2)
         with open_archive_file(file, new=True) as database:
             stores = {BLOBS: await process.container.blobs(), QUERIES: await process.container.query_blobs()}
@@ -91,8 +91,8 @@ async def test_an_export_while_everything_goes_on_forgets_no_work(tmp_path: Path
         await archiving
     assert exported.missing == []
     shutil.rmtree(data)
-    assert (await told("import", file, data)).code == 0
-    async with mapseek(data) as process:
+    assert (await run_command("import", file, data)).code == 0
+    async with open_mapseek(data) as process:
         log = Log(process.container.client)
         await log.wait_until_idle("image")
         posted = sorted(fact.image_id for fact in await log.facts(ImagePosted))
@@ -102,17 +102,17 @@ async def test_an_export_while_everything_goes_on_forgets_no_work(tmp_path: Path
 
 
 @asynccontextmanager
-async def mapseek(folder: Path) -> AsyncIterator[Process]:
+async def open_mapseek(folder: Path) -> AsyncIterator[Process]:
     settings = Settings(data_dir=folder, http_port=0, _env_file=None)  # type: ignore[call-arg]
     async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=IMPATIENT_POLICY) as process:
         yield process
 
 
-async def told(command: str, file: Path, folder: Path) -> EndedProgram:
+async def run_command(command: str, file: Path, folder: Path) -> EndedProgram:
     return await run_to_end(command, str(file), environment={"MAPSEEK_DATA_DIR": str(folder)})
 
 
-async def audited(folder: Path, images: int) -> None:
+async def expect_clean_audit(folder: Path, images: int) -> None:
     """`mapseek audit` counts so many images at every step, none of them on the way, and finds no gap."""
     out = Console(file=io.StringIO())
     options: dict[str, Any] = {"guild": None, "use_discord": False, "whole": False, "json": True, "out": out, "err": out}
@@ -125,9 +125,9 @@ async def audited(folder: Path, images: int) -> None:
     assert {name: there[name] for name in whole} == dict.fromkeys(whole, (images, 0))
 
 
-def pictures(folder: Path, number: int) -> list[Path]:
+def write_pictures(folder: Path, number: int) -> list[Path]:
     folder.mkdir()
-    return [written(folder / f"piece-{seed}.png", encode_png(draw_piece(seed))) for seed in range(number)]
+    return [write_file(folder / f"piece-{seed}.png", encode_png(draw_piece(seed))) for seed in range(number)]
 
 
 def make_query_files(folder: Path, asked: int) -> list[Path]:
@@ -137,23 +137,23 @@ def make_query_files(folder: Path, asked: int) -> list[Path]:
     for number in range(asked):
         image = draw_piece(3 * number % (asked + 5))
         data = (encode_png(image), encode_jpeg(image, 60), encode_png(resize(image, 0.5)), encode_png(crop(image, 0.1)))[number % 4]
-        found.append(written(folder / f"question-{number}", data))
+        found.append(write_file(folder / f"question-{number}", data))
     return found
 
 
-def written(path: Path, data: bytes) -> Path:
+def write_file(path: Path, data: bytes) -> Path:
     path.write_bytes(data)
     return path
 
 
-async def archived(process: Process, paths: Sequence[Path]) -> None:
+async def archive_files(process: Process, paths: Sequence[Path]) -> None:
     container = process.container
     ends = [each async for each in archive_images(container.client, container.journal, await container.blobs(), "g1", GUILD, paths)]
     assert [each.problem for each in ends] == [None] * len(paths)
 
 
 @dataclass(frozen=True)
-class Said:
+class AnswerContent:
     """What was answered, without what may differ: how long it took."""
 
     verdict: str
@@ -161,7 +161,7 @@ class Said:
     documents: dict[str, Any]
 
 
-async def answers(process: Process, paths: Sequence[Path]) -> list[Said]:
+async def find_answers(process: Process, paths: Sequence[Path]) -> list[AnswerContent]:
     container = process.container
     found = find_images(
         container.client,
@@ -173,9 +173,9 @@ async def answers(process: Process, paths: Sequence[Path]) -> list[Said]:
         top=5,
         timeout=100,
     )
-    return [said(answer) async for answer in found]
+    return [to_content(answer) async for answer in found]
 
 
-def said(answer: LocalAnswer) -> Said:
+def to_content(answer: LocalAnswer) -> AnswerContent:
     matches = {match.image_id: match.score for match in answer.matches}
-    return Said(answer.verdict, matches, {name: dict(document) for name, document in answer.documents.items()})
+    return AnswerContent(answer.verdict, matches, {name: dict(document) for name, document in answer.documents.items()})

@@ -11,13 +11,13 @@ from tests.support.programs import run_to_end
 from tests.support.world import Discord, simulated_discord
 
 BAD_TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.Gabcde.a-pass-word-that-nobody-may-see"
-SECONDS = 100
+TIMEOUT_S = 100
 """Generous: most of it is Python and torch being imported, on a machine that is busy with other things."""
 
 
-async def mistake(*arguments: str, environment: dict[str, str]) -> str:
+async def run_and_expect_error(*arguments: str, environment: dict[str, str]) -> str:
     """The sentence on standard error; log lines, which are JSON here, aside."""
-    result = await run_to_end(*arguments, environment=environment, timeout=SECONDS)
+    result = await run_to_end(*arguments, environment=environment, timeout=TIMEOUT_S)
     assert result.code == 1
     assert result.out == ""
     assert "Traceback" not in result.err
@@ -37,70 +37,74 @@ def taken_port() -> Iterator[int]:
 @pytest.mark.parametrize(("command", "token"), [("up", ""), ("gateway", "   ")])
 async def test_no_token(discord: Discord, tmp_path: Path, command: str, token: str) -> None:
     environment = discord.environment(tmp_path, DISCORD_TOKEN=token)
-    assert "DISCORD_TOKEN is not set" in await mistake(command, environment=environment)
+    assert "DISCORD_TOKEN is not set" in await run_and_expect_error(command, environment=environment)
 
 
 async def test_a_bad_token(discord: Discord, tmp_path: Path, nats_url: str) -> None:
-    said = await mistake("gateway", environment=discord.environment(tmp_path, DISCORD_TOKEN=BAD_TOKEN, NATS_URL=nats_url))
+    said = await run_and_expect_error(
+        "gateway", environment=discord.environment(tmp_path, DISCORD_TOKEN=BAD_TOKEN, NATS_URL=nats_url)
+    )
     assert "Discord refused the token" in said
 
 
 async def test_a_bad_token_ends_everything(discord: Discord, tmp_path: Path) -> None:
-    assert "Discord refused the token" in await mistake("up", environment=discord.environment(tmp_path, DISCORD_TOKEN=BAD_TOKEN))
+    assert "Discord refused the token" in await run_and_expect_error(
+        "up", environment=discord.environment(tmp_path, DISCORD_TOKEN=BAD_TOKEN)
+    )
 
 
 async def test_the_message_content_intent_is_missing(tmp_path: Path, nats_url: str) -> None:
     async with simulated_discord(message_content_intent=False) as discord:
-        said = await mistake("gateway", environment=discord.environment(tmp_path, NATS_URL=nats_url))
+        said = await run_and_expect_error("gateway", environment=discord.environment(tmp_path, NATS_URL=nats_url))
     assert "Message Content intent" in said
 
 
 async def test_discord_cannot_be_reached(discord: Discord, tmp_path: Path, nats_url: str) -> None:
     environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_DISCORD_API="http://127.0.0.1:9/api/v10")
-    assert "cannot be reached" in await mistake("gateway", environment=environment)
+    assert "cannot be reached" in await run_and_expect_error("gateway", environment=environment)
 
 
 async def test_no_nats_server_answers(discord: Discord, tmp_path: Path) -> None:
     environment = discord.environment(tmp_path, NATS_URL="nats://mapseek:pass-word@127.0.0.1:9")
-    said = await mistake("run", "download", environment=environment)
+    said = await run_and_expect_error("run", "download", environment=environment)
     assert "No NATS server answers at nats://***@127.0.0.1:9" in said
 
 
 async def test_a_data_folder_that_cannot_be_written(discord: Discord, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = await mistake("up", environment=discord.environment(tmp_path / "file" / "data"))
+    said = await run_and_expect_error("up", environment=discord.environment(tmp_path / "file" / "data"))
     assert f"The data folder {tmp_path / 'file' / 'data'} cannot be written" in said
 
 
 async def test_a_model_that_does_not_exist(discord: Discord, tmp_path: Path, nats_url: str) -> None:
     environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_MODEL="ViT-B-33")
-    said = await mistake("run", "embed", environment=environment)
+    said = await run_and_expect_error("run", "embed", environment=environment)
     assert "open_clip has no model called 'ViT-B-33'" in said
     assert "ViT-B-32" in said
 
 
 async def test_a_stage_that_does_not_exist(discord: Discord, tmp_path: Path, nats_url: str) -> None:
-    said = await mistake("run", "download", "emebd", environment=discord.environment(tmp_path, NATS_URL=nats_url))
+    said = await run_and_expect_error("run", "download", "emebd", environment=discord.environment(tmp_path, NATS_URL=nats_url))
     assert "There is no stage 'emebd'" in said
 
 
 async def test_a_monitoring_port_that_is_taken(discord: Discord, tmp_path: Path, nats_url: str, taken_port: int) -> None:
     environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_HTTP_PORT=str(taken_port))
-    said = await mistake("run", "download", environment=environment)
+    said = await run_and_expect_error("run", "download", environment=environment)
     assert f"The monitoring port 127.0.0.1:{taken_port} cannot be used" in said
 
 
 async def test_a_nats_port_that_is_taken(discord: Discord, tmp_path: Path, taken_port: int) -> None:
-    said = await mistake("up", environment=discord.environment(tmp_path, MAPSEEK_NATS_PORT=str(taken_port)))
+    said = await run_and_expect_error("up", environment=discord.environment(tmp_path, MAPSEEK_NATS_PORT=str(taken_port)))
     assert f"Port {taken_port} is taken" in said
 
 
 async def test_mongodb_is_chosen_but_not_named(discord: Discord, tmp_path: Path, nats_url: str) -> None:
     environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_CATALOGUE="mongodb")
-    assert "MONGODB_URI is not set" in await mistake("run", "persist", environment=environment)
+    assert "MONGODB_URI is not set" in await run_and_expect_error("run", "persist", environment=environment)
 
 
 async def test_mongodb_is_down_at_the_start(discord: Discord, tmp_path: Path, nats_url: str) -> None:
     uri = "mongodb://mapseek:pass-word@127.0.0.1:9"
     environment = discord.environment(tmp_path, NATS_URL=nats_url, MAPSEEK_CATALOGUE="mongodb", MONGODB_URI=uri)
-    assert "MongoDB does not answer" in await mistake("run", "persist", environment=environment)
+    assert "MongoDB does not answer" in await run_and_expect_error("run", "persist", environment=environment)

@@ -31,14 +31,14 @@ from tests.support.world import IMPATIENT_POLICY, Log
 
 ARCHIVED = len(PIECES) + len(REPOSTED_PIECES)
 FACT_LINES = [line for line in read_entries() if line.stream != FAILURES]
-LETTERS = [line for line in read_entries() if line.stream == FAILURES]
+DEAD_LETTERS = [line for line in read_entries() if line.stream == FAILURES]
 KINDS = Counter(parse_subject(line.subject)[0] for line in FACT_LINES)
 
 module_loop = pytest.mark.asyncio(loop_scope="module")
 
 
 @dataclass(frozen=True)
-class Kept:
+class GoldenInstallation:
     """Every stage at work on the log. `recorded` are its kinds of facts and `given` what its consumers were given, by name, as they
     were once no stage had anything left to do.
     """
@@ -51,18 +51,18 @@ class Kept:
     def log(self) -> Log:
         return Log(self.process.container.client)
 
-    async def post_of(self, image_id: str) -> ImagePosted:
+    async def find_post(self, image_id: str) -> ImagePosted:
         [post] = [fact for fact in await self.log.facts(ImagePosted) if fact.image_id == image_id]
         return post
 
-    async def asked(self, *paths: Path) -> list[LocalAnswer]:
+    async def find(self, *paths: Path) -> list[LocalAnswer]:
         container, guild = self.process.container, (await self.log.facts(ImagePosted))[0].guild_id
         where = container.client, container.journal, await container.query_blobs(), await container.catalogue(), guild
         return [answer async for answer in find_images(*where, paths, top=3, timeout=60)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def kept(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kept]:
+async def golden(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GoldenInstallation]:
     """The log in an empty server, with a catalogue that is filled from it as an import fills one."""
     folder = tmp_path_factory.mktemp("kept")
     settings = Settings(data_dir=folder / "data", discord_token=None, http_port=0, _env_file=None)  # type: ignore[call-arg]
@@ -78,10 +78,10 @@ async def kept(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kept]:
             for family in LANES:
                 await log.wait_until_idle(family)
             recorded = {name: await log.count(FACTS[name]) for name in KINDS}
-            yield Kept(process, recorded, await given(process))
+            yield GoldenInstallation(process, recorded, await count_delivered(process))
 
 
-async def given(process: Process) -> dict[str, int]:
+async def count_delivered(process: Process) -> dict[str, int]:
     """How many entries each consumer of the log was given since, or is still to be."""
     js, found = process.container.client.jetstream(), {}
     for stream, about in read_streams().items():
@@ -95,39 +95,39 @@ async def given(process: Process) -> dict[str, int]:
 def test_every_entry_can_be_read() -> None:
     assert Counter(decode_fact(line.subject, line.headers, line.body).fact.type_name() for line in FACT_LINES) == KINDS
     made = ("downloaded", "preprocessed", "fingerprinted", "embedded", "indexed", "rejected", "reposted")
-    asked = ("requested", "downloaded", "preprocessed", "fingerprinted", "embedded", "matched", "answered")
+    find = ("requested", "downloaded", "preprocessed", "fingerprinted", "embedded", "matched", "answered")
     assert set(KINDS) == {
         *("generation.started", "generation.activated", "image.posted", "incident.failed", "incident.buried"),
         *(f"image.{name}" for name in made),
-        *(f"search.{name}" for name in asked),
+        *(f"search.{name}" for name in find),
     }
-    [lost] = LETTERS
+    [lost] = DEAD_LETTERS
     assert decode_fact(lost.headers["mapseek-subject"], lost.headers, lost.body).fact.type_name() == "image.posted"
 
 
 @module_loop
-async def test_nothing_is_done_again(kept: Kept) -> None:
-    assert kept.recorded == KINDS
-    assert kept.given == dict.fromkeys(kept.given, 0)
-    assert len(await kept.log.dead_letters()) == len(LETTERS)
+async def test_nothing_is_done_again(golden: GoldenInstallation) -> None:
+    assert golden.recorded == KINDS
+    assert golden.given == dict.fromkeys(golden.given, 0)
+    assert len(await golden.log.dead_letters()) == len(DEAD_LETTERS)
 
 
 @module_loop
-async def test_every_image_is_found(kept: Kept, tmp_path: Path) -> None:
-    posts = await originals(kept, tmp_path)
+async def test_every_image_is_found(golden: GoldenInstallation, tmp_path: Path) -> None:
+    posts = await write_originals(golden, tmp_path)
     assert (len(posts), sum(map(len, posts.values()))) == (len(PIECES), ARCHIVED)
-    for answer in await kept.asked(*posts):
+    for answer in await golden.find(*posts):
         assert answer.verdict == "match", answer
         [match] = answer.matches
         assert match.image_id in posts[answer.path]
-        assert answer.documents[match.image_id]["message_link"] == (await kept.post_of(match.image_id)).message_link
+        assert answer.documents[match.image_id]["message_link"] == (await golden.find_post(match.image_id)).message_link
 
 
-async def originals(kept: Kept, folder: Path) -> dict[Path, set[str]]:
+async def write_originals(golden: GoldenInstallation, folder: Path) -> dict[Path, set[str]]:
     """The archived pictures as files, each with the images that are posts of it."""
-    indexed = {fact.image_id for fact in await kept.log.facts(ImageIndexed)}
-    blobs, found = await kept.process.container.blobs(), {}
-    for fact in await kept.log.facts(ImageDownloaded):
+    indexed = {fact.image_id for fact in await golden.log.facts(ImageIndexed)}
+    blobs, found = await golden.process.container.blobs(), {}
+    for fact in await golden.log.facts(ImageDownloaded):
         if fact.image_id in indexed:
             path = folder / f"{fact.blob}.png"
             path.write_bytes(await blobs.get(fact.blob))
@@ -136,8 +136,8 @@ async def originals(kept: Kept, folder: Path) -> dict[Path, set[str]]:
 
 
 @module_loop
-async def test_nothing_is_missing_but_what_was_lost(kept: Kept) -> None:
-    container = kept.process.container
+async def test_only_the_lost_image_is_missing(golden: GoldenInstallation) -> None:
+    container = golden.process.container
     generation = (await container.generations()).now.active
     assert generation is not None
     indexes = {FEATURE_INDEX: container.folder / "features", VECTOR_INDEX: container.folder / "vectors"}
@@ -152,21 +152,21 @@ async def test_nothing_is_missing_but_what_was_lost(kept: Kept) -> None:
         indexes=indexes,
     )
     [gap] = (await audit(sources)).gaps
-    [lost] = LETTERS
+    [lost] = DEAD_LETTERS
     assert gap.found == (lost.headers["mapseek-subject"].split(".")[5],)
     assert gap.kind == "not-downloaded-dead-letter"
 
 
 @module_loop
-async def test_it_goes_on_in_the_generation_that_it_had(kept: Kept, tmp_path: Path) -> None:
-    container, newest = kept.process.container, tmp_path / "newest.png"
+async def test_new_images_are_embedded_in_the_same_generation(golden: GoldenInstallation, tmp_path: Path) -> None:
+    container, newest = golden.process.container, tmp_path / "newest.png"
     generations = (await container.generations()).now
     assert generations.active is not None
     assert (generations.active.name, list(generations.known)) == ("g1", ["g1"])
     newest.write_bytes(encode_png(draw_piece(UNPOSTED_PIECE)))
-    guild = (await kept.log.facts(ImagePosted))[0].guild_id
+    guild = (await golden.log.facts(ImagePosted))[0].guild_id
     archived = archive_images(container.client, container.journal, await container.blobs(), "g1", guild, [newest])
     assert [each.problem async for each in archived] == [None]
-    [answer] = await kept.asked(newest)
+    [answer] = await golden.find(newest)
     assert answer.documents[answer.matches[0].image_id]["metadata"]["filename"] == "newest.png"
-    assert {fact.generation for fact in await kept.log.facts(ImageEmbedded)} == {"g1"}
+    assert {fact.generation for fact in await golden.log.facts(ImageEmbedded)} == {"g1"}

@@ -39,22 +39,26 @@ async def archive(mapseek: World, links: dict[int, str]) -> tuple[World, dict[in
     return World(fresh, mapseek.process, mapseek.settings), links
 
 
-def rng() -> np.random.Generator:
+def make_rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def panel(image: Image.Image, row: int, column: int) -> Image.Image:
+def crop_panel(image: Image.Image, row: int, column: int) -> Image.Image:
     """One map of a piece, counted from 1."""
     left, top = (column - 1) * MAP_PX, (row - 1) * MAP_PX
     return image.crop((left, top, left + MAP_PX, top + MAP_PX))
 
 
-QUESTIONS: dict[str, tuple[int, Callable[[Image.Image], bytes], str]] = {
+QUERIES: dict[str, tuple[int, Callable[[Image.Image], bytes], str]] = {
     "a file, re-encoded and resized": (11, lambda image: encode_jpeg(resize(reencode(image, 40), 0.6), 60), ""),
-    "a screenshot in the game": (NIGHT, lambda image: encode_jpeg(take_screenshot(image, rng(), 2).image, 90), "matching points"),
-    "a phone photo of a monitor": (GLASS, lambda image: encode_jpeg(take_photo(image, rng(), 2).image, 70), "matching points"),
+    "a screenshot in the game": (
+        NIGHT,
+        lambda image: encode_jpeg(take_screenshot(image, make_rng(), 2).image, 90),
+        "matching points",
+    ),
+    "a phone photo of a monitor": (GLASS, lambda image: encode_jpeg(take_photo(image, make_rng(), 2).image, 70), "matching points"),
     "a crop": (18, lambda image: encode_png(image.crop((image.width // 4, image.height // 4, image.width, image.height))), ""),
-    "one panel": (GLASS, lambda image: encode_png(panel(image, 2, 3)), "row 2, column 3 of 3x2 maps"),
+    "one panel": (GLASS, lambda image: encode_png(crop_panel(image, 2, 3)), "row 2, column 3 of 3x2 maps"),
     "the original art": (12, lambda image: encode_jpeg(draw_original(12), 80), ""),
     "turned": (NIGHT, lambda image: encode_png(image.transpose(Image.Transpose.ROTATE_270)), "turned by 90 degrees"),
     "mirrored": (NIGHT, lambda image: encode_png(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)), "mirrored"),
@@ -63,9 +67,9 @@ QUESTIONS: dict[str, tuple[int, Callable[[Image.Image], bytes], str]] = {
 
 @shared_world
 @pytest.mark.timeout(240)
-async def test_every_kind_of_question_leads_to_the_first_post_and_says_why(archive: tuple[World, dict[int, str]]) -> None:
+async def test_every_kind_of_query_finds_the_first_post_and_says_why(archive: tuple[World, dict[int, str]]) -> None:
     world, links = archive
-    for kind, (seed, asked, reason) in QUESTIONS.items():
+    for kind, (seed, asked, reason) in QUERIES.items():
         answer = await world.discord.simulator.answer(
             await world.discord.ask(asked(draw_piece(seed))), embedded=True, timeout=TIME_LIMIT_S
         )
@@ -75,39 +79,39 @@ async def test_every_kind_of_question_leads_to_the_first_post_and_says_why(archi
 
 
 @shared_world
-async def test_what_was_never_posted_has_no_match_however_it_is_shown(archive: tuple[World, dict[int, str]]) -> None:
+async def test_a_piece_that_was_never_posted_has_no_match_in_any_form(archive: tuple[World, dict[int, str]]) -> None:
     world, _ = archive
     never = draw_piece(NEVER_POSTED)
     for asked in (
         encode_png(never),
-        encode_jpeg(take_screenshot(never, rng(), 2).image, 90),
-        encode_jpeg(take_photo(never, rng(), 2).image, 70),
+        encode_jpeg(take_screenshot(never, make_rng(), 2).image, 90),
+        encode_jpeg(take_photo(never, make_rng(), 2).image, 70),
     ):
         answer = await world.discord.simulator.answer(await world.discord.ask(asked), embedded=True, timeout=TIME_LIMIT_S)
         assert read_link(answer) is None, read_words(answer)
 
 
-def noise(width: int, height: int) -> bytes:
-    return encode_png(Image.fromarray(rng().integers(0, 256, (height, width, 3), dtype=np.uint8)))
+def make_noise(width: int, height: int) -> bytes:
+    return encode_png(Image.fromarray(make_rng().integers(0, 256, (height, width, 3), dtype=np.uint8)))
 
 
-HOSTILE: dict[str, Callable[[], bytes]] = {
+HOSTILE_QUERIES: dict[str, Callable[[], bytes]] = {
     "blank": lambda: encode_png(Image.new("RGB", (800, 600), "white")),
     "one colour": lambda: encode_png(Image.new("RGB", (128, 128), (90, 20, 200))),
-    "noise": lambda: noise(640, 480),
+    "noise": lambda: make_noise(640, 480),
     "thousands of keypoints": lambda: encode_png(
-        Image.fromarray(rng().integers(0, 2, (270, 480), dtype=np.uint8) * 255).resize((1920, 1080), Image.Resampling.NEAREST)
+        Image.fromarray(make_rng().integers(0, 2, (270, 480), dtype=np.uint8) * 255).resize((1920, 1080), Image.Resampling.NEAREST)
     ),
-    "tiny": lambda: noise(10, 10),
-    "a line": lambda: noise(1, 5_000),
+    "tiny": lambda: make_noise(10, 10),
+    "a line": lambda: make_noise(1, 5_000),
     "huge": lambda: encode_png(Image.new("RGB", (12_000, 12_000), "white")),
 }
 
 
 @shared_world
-async def test_hostile_questions_are_answered_in_time_with_a_verdict(archive: tuple[World, dict[int, str]]) -> None:
+async def test_hostile_queries_are_answered_in_time(archive: tuple[World, dict[int, str]]) -> None:
     world, _ = archive
-    for kind, asked in HOSTILE.items():
+    for kind, asked in HOSTILE_QUERIES.items():
         answer = await world.discord.simulator.answer(await world.discord.ask(asked()), embedded=True, timeout=TIME_LIMIT_S)
         assert read_link(answer) is None, (kind, read_words(answer))
         assert read_headline(answer), kind

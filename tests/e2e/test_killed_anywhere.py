@@ -46,12 +46,12 @@ from tests.support.programs import IMPATIENT_MAPSEEK, Program, run_program
 from tests.support.waiting import eventually
 from tests.support.world import Discord, Log, art_png, list_labels, mapseek_beside, read_headline, read_link
 
-IMAGES = 60
-QUESTIONS = 12
-AT_WORK = Policy(keep_alive_every=ACK_WAIT_S / 4)
+IMAGE_COUNT = 60
+QUERY_COUNT = 12
+KEEP_ALIVE_POLICY = Policy(keep_alive_every=ACK_WAIT_S / 4)
 """As in the programs that are killed: what is at work is not taken for lost."""
 
-GOOD_WAY = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded, ImageIndexed)
+FACT_CHAIN = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded, ImageIndexed)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ async def record_posts(journal: JetStreamJournal, folder: Path, images: int) -> 
         await journal.record(image, Origin(f"message-{number}"))
 
 
-async def record_questions(journal: JetStreamJournal, folder: Path, questions: int) -> None:
+async def record_searches(journal: JetStreamJournal, folder: Path, questions: int) -> None:
     blobs = open_blob_store(folder / "questions")
     for number in range(questions):
         source = StoredFile(blob=await blobs.put(art_png(number * 5)))
@@ -79,7 +79,7 @@ async def record_questions(journal: JetStreamJournal, folder: Path, questions: i
         await journal.record(fact, Origin(f"interaction-{number}"))
 
 
-async def outcome(log: Log, settings: Settings, folder: Path) -> Outcome:
+async def read_outcome(log: Log, settings: Settings, folder: Path) -> Outcome:
     catalogue = await open_catalogue(settings, folder)
     try:
         documents = {entry.image_id: entry.document async for entry in catalogue.scan()}
@@ -90,16 +90,16 @@ async def outcome(log: Log, settings: Settings, folder: Path) -> Outcome:
     return Outcome(documents, vectors, answers)
 
 
-async def undisturbed(folder: Path, make: Any, images: int, questions: int) -> Outcome:
+async def run_undisturbed(folder: Path, make: Any, images: int, questions: int) -> Outcome:
     settings = make(data_dir=folder, batch_size=1)
-    async with embedded_server(folder / "nats") as url, open_process(settings, url, STAGES, policy=AT_WORK) as process:
+    async with embedded_server(folder / "nats") as url, open_process(settings, url, STAGES, policy=KEEP_ALIVE_POLICY) as process:
         log = Log(process.container.client)
         await record_posts(process.container.journal, folder, images)
         await log.wait_for(ImageIndexed, images, timeout=60)
         await log.wait_until_idle(timeout=120)
-        await record_questions(process.container.journal, folder, questions)
+        await record_searches(process.container.journal, folder, questions)
         await log.wait_for(SearchAnswered, questions, timeout=60)
-        return await outcome(log, settings, folder)
+        return await read_outcome(log, settings, folder)
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,13 @@ class Workers:
         )
         return await self.stack.enter_async_context(running)
 
-    async def die(self, stages: str, kind: type[Fact], number: int, at: str = DIE_AFTER_VARIABLE) -> None:
+    async def run_until_killed(self, stages: str, kind: type[Fact], number: int, at: str = DIE_AFTER_VARIABLE) -> None:
         """Run them until they have killed themselves."""
         await (await self.start(stages, dies=(kind, number), at=at)).wait_killed()
 
 
-async def all_is_done_once(log: Log, images: int, questions: int) -> None:
-    for kind in GOOD_WAY:
+async def expect_everything_once(log: Log, images: int, questions: int) -> None:
+    for kind in FACT_CHAIN:
         assert await log.count(kind) == images, kind
     assert await log.count(SearchMatched) == await log.count(SearchAnswered) == questions
     assert await log.dead_letters() == []
@@ -133,7 +133,7 @@ async def all_is_done_once(log: Log, images: int, questions: int) -> None:
 async def test_a_process_killed_in_the_middle_of_its_work(tmp_path: Path, settings: Any, impatient_log: None) -> None:
     """Before it recorded what it made, after it recorded what it made, and then one goes on that is not."""
     images, questions, folder = 16, 3, tmp_path / "killed"
-    expected = await undisturbed(tmp_path / "undisturbed", settings, images, questions)
+    expected = await run_undisturbed(tmp_path / "undisturbed", settings, images, questions)
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
         client = await connect(url, "test")
         stack.push_async_callback(client.close)
@@ -143,17 +143,17 @@ async def test_a_process_killed_in_the_middle_of_its_work(tmp_path: Path, settin
         environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
         workers = Workers(stack, folder, environment)
         stages = "download preprocess fingerprint embed persist"
-        await workers.die(stages, ImagePreprocessed, 6, DIE_BEFORE_VARIABLE)
-        await workers.die(stages, ImageIndexed, 5)
+        await workers.run_until_killed(stages, ImagePreprocessed, 6, DIE_BEFORE_VARIABLE)
+        await workers.run_until_killed(stages, ImageIndexed, 5)
         ours = settings(data_dir=folder, batch_size=1)
-        async with open_process(ours, url, STAGES, policy=AT_WORK):
+        async with open_process(ours, url, STAGES, policy=KEEP_ALIVE_POLICY):
             await log.wait_for(ImageIndexed, images, timeout=60)
             await log.wait_until_idle(timeout=60)
-            await record_questions(journal, folder, questions)
+            await record_searches(journal, folder, questions)
             await log.wait_for(SearchAnswered, questions, timeout=60)
             await log.wait_until_idle("search")
-        await all_is_done_once(log, images, questions)
-        assert await outcome(log, ours, folder) == expected
+        await expect_everything_once(log, images, questions)
+        assert await read_outcome(log, ours, folder) == expected
 
 
 @pytest.mark.slow
@@ -163,38 +163,38 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
 
     It takes its time: ten processes are started, and everything is done twice.
     """
-    expected = await undisturbed(tmp_path / "undisturbed", settings, IMAGES, QUESTIONS)
+    expected = await run_undisturbed(tmp_path / "undisturbed", settings, IMAGE_COUNT, QUERY_COUNT)
     folder = tmp_path / "killed"
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
         client = await connect(url, "test")
         stack.push_async_callback(client.close)
         await topology.ensure_topology(client, STAGES)
         log, journal = Log(client), JetStreamJournal(client, source="test", now=utc_now)
-        await record_posts(journal, folder, IMAGES)
+        await record_posts(journal, folder, IMAGE_COUNT)
 
         files, model, answers = "download preprocess persist", "fingerprint embed", "match reply link alert"
         environment = {"MAPSEEK_DATA_DIR": str(folder), "NATS_URL": url, "MAPSEEK_BATCH_SIZE": "1"}
         workers = Workers(stack, folder, environment)
-        await workers.die(files, ImageDownloaded, 10)
-        await workers.die(files, ImagePreprocessed, 15)
-        await workers.die(model, ImageEmbedded, 5)
-        await workers.die(files, ImageIndexed, 5)
+        await workers.run_until_killed(files, ImageDownloaded, 10)
+        await workers.run_until_killed(files, ImagePreprocessed, 15)
+        await workers.run_until_killed(model, ImageEmbedded, 5)
+        await workers.run_until_killed(files, ImageIndexed, 5)
         await workers.start(files)
-        await workers.die(model, ImageFingerprinted, 10)
+        await workers.run_until_killed(model, ImageFingerprinted, 10)
         await workers.start(model)
         at_work = await workers.start(answers, dies=(SearchMatched, 4))
-        await log.wait_for(ImageIndexed, IMAGES, timeout=60)
+        await log.wait_for(ImageIndexed, IMAGE_COUNT, timeout=60)
         await log.wait_until_idle(timeout=120)
-        await record_questions(journal, folder, QUESTIONS)
+        await record_searches(journal, folder, QUERY_COUNT)
         await at_work.wait_killed()
-        await workers.die(answers, SearchAnswered, 2)
+        await workers.run_until_killed(answers, SearchAnswered, 2)
         await workers.start(answers)
-        await log.wait_for(SearchAnswered, QUESTIONS, timeout=60)
+        await log.wait_for(SearchAnswered, QUERY_COUNT, timeout=60)
         await log.wait_until_idle()
         await log.wait_until_idle("search")
 
-        await all_is_done_once(log, IMAGES, QUESTIONS)
-        result = await outcome(log, settings(data_dir=folder), folder)
+        await expect_everything_once(log, IMAGE_COUNT, QUERY_COUNT)
+        result = await read_outcome(log, settings(data_dir=folder), folder)
     assert result.documents == expected.documents
     assert result.vectors == expected.vectors
     assert result.answers == expected.answers
@@ -226,7 +226,7 @@ async def test_the_log_server_killed_under_load(
         images = sorted(str(file.id) for post in posts for file in post.attachments)
         await world.log.wait_for(ImageIndexed, len(images), timeout=60)
         await world.archived(len(images), timeout=60)
-        for kind in GOOD_WAY:
+        for kind in FACT_CHAIN:
             assert await world.log.count(kind) == len(images), kind
         assert sorted(await world.indexed()) == images
         catalogue = await world.process.container.catalogue()

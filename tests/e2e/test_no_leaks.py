@@ -24,7 +24,7 @@ QUICK = settings(
 )
 
 
-class Stage:
+class PlanPlayer:
     """One MapSeek for all plans, in an event loop that stands still while hypothesis thinks."""
 
     def __init__(self, runner: asyncio.Runner, ledger: Ledger, elsewhere: Guild) -> None:
@@ -40,12 +40,12 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def player(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlanPlayer]:
     with asyncio.Runner() as runner:
         opening = whole_world(tmp_path_factory.mktemp("leaks"))
         world = runner.run(opening.__aenter__())
         ledger = Ledger(world)
-        yield Stage(runner, ledger, runner.run(_other_guild(ledger)))
+        yield PlanPlayer(runner, ledger, runner.run(_other_guild(ledger)))
         runner.run(opening.__aexit__(None, None, None))
 
 
@@ -62,19 +62,19 @@ async def _other_guild(ledger: Ledger) -> Guild:
 
 
 @pytest.mark.parametrize("plan", EXAMPLE_PLANS.values(), ids=EXAMPLE_PLANS)
-def test_no_known_way_to_leak_is_open(stage: Stage, plan: Plan) -> None:
-    stage.play(plan)
+def test_no_known_way_to_leak_is_open(player: PlanPlayer, plan: Plan) -> None:
+    player.play(plan)
 
 
 @QUICK
 @given(plan=draw_plans(12))
-def test_nobody_is_shown_what_they_may_not_read_and_everybody_finds_what_they_may(stage: Stage, plan: Plan) -> None:
-    stage.play(plan)
+def test_nobody_is_shown_what_they_may_not_read_and_everybody_finds_what_they_may(player: PlanPlayer, plan: Plan) -> None:
+    player.play(plan)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @settings(QUICK, max_examples=300, derandomize=False, phases=list(Phase))
 @given(plan=draw_plans(16))
-def test_nobody_is_shown_what_they_may_not_read_in_many_more_guilds(stage: Stage, plan: Plan) -> None:
-    stage.play(plan)
+def test_nobody_is_shown_what_they_may_not_read_in_many_more_guilds(player: PlanPlayer, plan: Plan) -> None:
+    player.play(plan)

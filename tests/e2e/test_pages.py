@@ -26,14 +26,14 @@ from tests.support.world import (
 )
 
 LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
-NEVER = "No match"
+NO_MATCH = "No match"
 
 
 THREE_PIECES = (art_png(5), art_png(7), art_png(11))
 """In the order in which they are seen best on the wall."""
 
 
-def wall() -> bytes:
+def make_wall() -> bytes:
     """What is asked with: three pieces beside each other, the second and the third one small and worn."""
     shown = (draw_piece(5), reencode(resize(draw_piece(7), 0.75), 60), reencode(resize(draw_piece(11), 0.5), 30))
     picture = Image.new("RGB", (sum(each.width for each in shown) + 160, 336), (110, 100, 90))
@@ -44,7 +44,7 @@ def wall() -> bytes:
     return encode_png(picture)
 
 
-def copy(quality: int = 60) -> bytes:
+def make_copy(quality: int = 60) -> bytes:
     return encode_png(reencode(draw_piece(5), quality))
 
 
@@ -55,12 +55,12 @@ async def post(discord: Discord, picture: bytes, *, at: datetime | None = None, 
 async def ask(world: World, **options: object) -> VisibleAnswer:
     """Alex looks for what hangs on the wall."""
     discord = world.discord
-    files = {"image": ("shot.png", wall())}
+    files = {"image": ("shot.png", make_wall())}
     asked = await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options=options)
-    return await shown(world, asked)
+    return await wait_for_answer(world, asked)
 
 
-async def shown(world: World, interaction: Interaction) -> VisibleAnswer:
+async def wait_for_answer(world: World, interaction: Interaction) -> VisibleAnswer:
     """What is there to see once nothing is left to do."""
     await world.discord.simulator.answer(interaction, embedded=True)
     await world.log.wait_until_idle("search")
@@ -68,11 +68,11 @@ async def shown(world: World, interaction: Interaction) -> VisibleAnswer:
 
 
 async def press(world: World, answer: VisibleAnswer, label: str, member: Member | None = None) -> VisibleAnswer:
-    return await shown(world, await world.discord.simulator.press(answer, member or world.discord.alex, label=label))
+    return await wait_for_answer(world, await world.discord.simulator.press(answer, member or world.discord.alex, label=label))
 
 
 @shared_world
-async def test_the_pieces_are_turned_over_one_by_one_on_the_same_message(server: World) -> None:
+async def test_next_and_previous_show_the_pieces_on_the_same_message(server: World) -> None:
     posts = [await post(server.discord, picture) for picture in THREE_PIECES]
     await server.archived(3)
     first = await ask(server)
@@ -97,7 +97,7 @@ async def test_the_pieces_are_turned_over_one_by_one_on_the_same_message(server:
 async def test_the_first_post_is_named_though_it_was_archived_later(server: World) -> None:
     later = await post(server.discord, art_png(5))
     await server.archived(1)
-    first = await post(server.discord, copy(), at=LONG_AGO)
+    first = await post(server.discord, make_copy(), at=LONG_AGO)
     await server.archived(2)
     answer = await ask(server)
     assert read_link(answer) == first.jump_url
@@ -118,7 +118,7 @@ async def test_the_first_post_is_named_though_it_was_archived_later(server: Worl
 @shared_world
 async def test_all_posts_of_a_piece_have_pages_of_their_own_in_order_of_time(server: World) -> None:
     days = [LONG_AGO + timedelta(days=day) for day in (3, 1, 2, *range(4, 13))]
-    posts = [await post(server.discord, copy(40 + number), at=day) for number, day in enumerate(days)]
+    posts = [await post(server.discord, make_copy(40 + number), at=day) for number, day in enumerate(days)]
     await server.archived(12)
     in_order = [message.jump_url for message in sorted(posts, key=lambda message: message.posted_at)]
     answer = await ask(server)
@@ -136,7 +136,7 @@ async def test_all_posts_of_a_piece_have_pages_of_their_own_in_order_of_time(ser
 async def test_old_buttons_work_after_a_restart_of_everything(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path) as world:
         posts = [await post(discord, picture) for picture in THREE_PIECES]
-        await post(discord, copy(), at=LONG_AGO)
+        await post(discord, make_copy(), at=LONG_AGO)
         await world.archived(4)
         answer = await ask(world)
     async with mapseek_beside(discord, tmp_path) as world:
@@ -148,11 +148,11 @@ async def test_old_buttons_work_after_a_restart_of_everything(discord: Discord, 
 
 
 @shared_world
-async def test_what_may_no_longer_be_read_is_gone_at_the_next_press(server: World) -> None:
+async def test_posts_that_became_unreadable_disappear_at_the_next_press(server: World) -> None:
     """Also the first post of a piece, and the number of its posts; and in the end the whole answer."""
     discord, simulator = server.discord, server.discord.simulator
     vault = simulator.add_text_channel(discord.guild, "vault")
-    await post(discord, copy(), at=LONG_AGO, channel=vault)
+    await post(discord, make_copy(), at=LONG_AGO, channel=vault)
     in_gallery = await post(discord, art_png(5))
     secret = await post(discord, THREE_PIECES[1], channel=vault)
     await server.archived(3)
@@ -172,11 +172,11 @@ async def test_what_may_no_longer_be_read_is_gone_at_the_next_press(server: Worl
     catalogue = await server.process.container.catalogue()
     await eventually(lambda: catalogue.is_removed(str(in_gallery.attachments[0].id)))
     nothing = await press(server, everything, "Posted 2 times")
-    assert (read_headline(nothing), nothing.attachments) == (NEVER, [])
+    assert (read_headline(nothing), nothing.attachments) == (NO_MATCH, [])
 
 
 @shared_world
-async def test_a_stranger_gets_a_private_copy_with_what_the_stranger_may_read(server: World) -> None:
+async def test_another_member_gets_a_private_copy_with_what_they_may_read(server: World) -> None:
     discord, simulator = server.discord, server.discord.simulator
     vault = simulator.add_text_channel(discord.guild, "vault")
     stranger = simulator.add_member(discord.guild, "Noor")
@@ -198,7 +198,7 @@ async def test_a_stranger_gets_a_private_copy_with_what_the_stranger_may_read(se
 
 
 @shared_world
-async def test_the_asker_sees_in_private_how_it_is_known_while_the_question_is_kept(server: World) -> None:
+async def test_the_asker_privately_sees_why_while_the_query_is_kept(server: World) -> None:
     await post(server.discord, art_png(7))
     await server.archived(1)
     answer = await ask(server, private=False)

@@ -44,7 +44,7 @@ def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
 
 
-async def found(world: World) -> tuple[str, str, str, str]:
+async def search_piece(world: World) -> tuple[str, str, str, str]:
     """What a search for the piece is preprocessed as, embedded in and answered with."""
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(PIECE)), embedded=True)
     preprocessed = (await world.log.facts(SearchPreprocessed))[-1].preprocessing
@@ -55,7 +55,7 @@ async def found(world: World) -> tuple[str, str, str, str]:
 
 
 @pytest.mark.usefixtures("second_version")
-async def test_live_images_flow_into_generations_of_both_versions_and_questions_are_made_for_the_one_that_answers(
+async def test_live_images_enter_generations_of_both_versions_and_queries_use_the_active_one(
     world: World,
 ) -> None:
     await world.discord.post(("before.png", art_png(1)))
@@ -75,14 +75,14 @@ async def test_live_images_flow_into_generations_of_both_versions_and_questions_
     assert vectors.keys() == {"g1", "g2"}
     assert vectors["g1"] != vectors["g2"]
 
-    assert await found(world) == ("p1", "g1", "match", "1.00")
+    assert await search_piece(world) == ("p1", "g1", "match", "1.00")
     await switch_generation(world, "g2")
-    assert await found(world) == ("p2", "g2", "match", "1.00")
+    assert await search_piece(world) == ("p2", "g2", "match", "1.00")
     assert await world.log.dead_letters() == []
 
 
 @pytest.mark.usefixtures("second_version")
-async def test_a_question_that_was_made_for_a_version_that_nothing_answers_any_more_is_to_be_asked_again(world: World) -> None:
+async def test_a_query_preprocessed_for_a_dropped_version_must_be_asked_again(world: World) -> None:
     await begin_generation(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
     await switch_generation(world, "g2")
     await drop_whole_generation(world, "g1")
@@ -101,7 +101,7 @@ async def test_a_question_that_was_made_for_a_version_that_nothing_answers_any_m
     assert await world.log.dead_letters() == []
 
 
-async def test_a_release_that_does_not_know_a_version_says_so_at_the_start(
+async def test_a_release_that_lacks_a_version_says_so_at_the_start(
     discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as newer:

@@ -31,16 +31,16 @@ COPY = encode_png(reencode(draw_piece(PIECE), 60))
 """The same piece, saved again as a JPEG."""
 
 
-NONCES_ARE_FORGOTTEN_AFTER = timedelta(minutes=10)
+NONCE_LIFETIME = timedelta(minutes=10)
 """By then Discord itself would let the same message be sent again."""
 
 
-def manager_of(discord: Discord) -> Member:
+def create_manager(discord: Discord) -> Member:
     managers = discord.simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)
     return discord.simulator.add_member(discord.guild, "Mo", [managers])
 
 
-def hidden_from_all(discord: Discord, *but: Member) -> Channel:
+def add_hidden_channel(discord: Discord, *but: Member) -> Channel:
     """A channel for the bot and these members."""
     reading = Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY
     allowed = [Overwrite(member, allow=reading) for member in (discord.simulator.me(discord.guild), *but)]
@@ -48,17 +48,17 @@ def hidden_from_all(discord: Discord, *but: Member) -> Channel:
     return discord.simulator.add_text_channel(discord.guild, "hidden", rules)
 
 
-async def choose(world: World, style: str, manager: Member | None = None) -> None:
+async def choose_repost_notice(world: World, style: str, manager: Member | None = None) -> None:
     """/archive settings: what to do about reposts."""
     simulator = world.discord.simulator
     asked = await simulator.slash(
-        world.discord.gallery, manager or manager_of(world.discord), "archive settings", options={"repost-notice": style}
+        world.discord.gallery, manager or create_manager(world.discord), "archive settings", options={"repost-notice": style}
     )
     shown = await simulator.answer(asked, embedded=True)
     assert localize(EN, f"archive-notice-{style}") in shown.embeds[0]["description"]
 
 
-async def again(world: World, *, channel: Channel | None = None) -> Message:
+async def post_again(world: World, *, channel: Channel | None = None) -> Message:
     """Post the piece once more, and wait until it is linked to an earlier post."""
     known = await world.log.count(ImageReposted)
     message = await world.discord.post(("again.png", COPY), channel=channel)
@@ -67,7 +67,7 @@ async def again(world: World, *, channel: Channel | None = None) -> Message:
     return message
 
 
-def marks(world: World, message: Message) -> tuple[bool, list[str]]:
+def read_marks(world: World, message: Message) -> tuple[bool, list[str]]:
     """Whether the bot reacted to a message, and what it answered to it."""
     bot = world.discord.simulator.me(world.discord.guild).id
     assert set(message.reactions) <= {REPOST_EMOJI}
@@ -75,7 +75,7 @@ def marks(world: World, message: Message) -> tuple[bool, list[str]]:
     return bot in message.reactions.get(REPOST_EMOJI, set()), [each.content for each in replies]
 
 
-def own_messages(world: World, *channels: Channel) -> Sequence[str]:
+def list_own_messages(world: World, *channels: Channel) -> Sequence[str]:
     """What the bot wrote of its own accord in these channels."""
     bot = world.discord.simulator.me(world.discord.guild).id
     return [
@@ -101,7 +101,7 @@ async def test_a_repost_is_linked_to_the_earliest_post_by_post_time_whenever_tha
     await discord.post(("other.png", art_png(4)))
     await world.archived(3)
     assert await world.log.count(ImageReposted) == 0
-    newest = await again(world)
+    newest = await post_again(world)
     [fact] = await world.log.facts(ImageReposted)
     assert (fact.image_id, fact.same_as) == (str(newest.attachments[0].id), str(first.attachments[0].id))
     assert fact.score > 0.9
@@ -113,15 +113,15 @@ async def test_a_repost_is_linked_to_the_earliest_post_by_post_time_whenever_tha
 @pytest.mark.parametrize("style", ["reaction", "reply"])
 async def test_a_repost_that_two_models_find_is_marked_once(world: World, style: str) -> None:
     await begin_generation(world, "g2")
-    await choose(world, style)
+    await choose_repost_notice(world, style)
     first = await world.discord.post(("first.png", art_png(PIECE)))
     for generation in ("g1", "g2"):
         await wait_for_facts(world, ImageEmbedded, generation, 1)
     await world.archived(1)
     await switch_generation(world, "g2")
-    message = await again(world)
+    message = await post_again(world)
     assert {fact.same_as for fact in await world.log.facts(ImageReposted)} == {str(first.attachments[0].id)}
-    reacted, replies = marks(world, message)
+    reacted, replies = read_marks(world, message)
     assert (reacted, len(replies)) == ((True, 0) if style == "reaction" else (False, 1))
 
 
@@ -131,97 +131,97 @@ async def test_one_message_with_a_piece_twice_is_no_repost(world: World) -> None
     assert await world.log.count(ImageReposted) == 0
 
 
-async def test_nothing_is_said_of_a_repost_unless_the_guild_wants_it(world: World) -> None:
+async def test_reposts_are_not_marked_by_default(world: World) -> None:
     await world.discord.post(("first.png", art_png(PIECE)))
     await world.archived(1)
-    message = await again(world)
-    assert marks(world, message) == (False, [])
-    assert own_messages(world, world.discord.gallery) == []
+    message = await post_again(world)
+    assert read_marks(world, message) == (False, [])
+    assert list_own_messages(world, world.discord.gallery) == []
 
 
 async def test_with_reactions_a_repost_gets_one_and_its_first_post_none(world: World) -> None:
-    await choose(world, "reaction")
+    await choose_repost_notice(world, "reaction")
     first = await world.discord.post(("first.png", art_png(PIECE)))
     await world.archived(1)
-    message = await again(world)
-    assert marks(world, message) == (True, [])
-    assert marks(world, first) == (False, [])
-    assert own_messages(world, world.discord.gallery) == []
+    message = await post_again(world)
+    assert read_marks(world, message) == (True, [])
+    assert read_marks(world, first) == (False, [])
+    assert list_own_messages(world, world.discord.gallery) == []
 
 
 async def test_with_replies_a_repost_is_answered_with_the_link_of_the_first_post_until_that_is_switched_off(world: World) -> None:
-    manager = manager_of(world.discord)
-    await choose(world, "reply", manager)
+    manager = create_manager(world.discord)
+    await choose_repost_notice(world, "reply", manager)
     first = await world.discord.post(("first.png", art_png(PIECE)))
     await world.archived(1)
     lobby = world.discord.simulator.add_text_channel(world.discord.guild, "lobby")
     for channel in (world.discord.gallery, lobby):
-        message = await again(world, channel=channel)
-        assert marks(world, message) == (False, [localize(EN, "notices-repost", link=first.jump_url)])
-    await choose(world, "none", manager)
-    assert marks(world, await again(world)) == (False, [])
+        message = await post_again(world, channel=channel)
+        assert read_marks(world, message) == (False, [localize(EN, "notices-repost", link=first.jump_url)])
+    await choose_repost_notice(world, "none", manager)
+    assert read_marks(world, await post_again(world)) == (False, [])
 
 
 async def test_a_reply_never_names_a_post_that_a_reader_of_the_channel_may_not_read(world: World) -> None:
     """Then a reaction must do, which names nothing. In the hidden channel itself the reply may name it."""
     discord = world.discord
-    await choose(world, "reply")
-    hidden = hidden_from_all(discord, discord.steve)
+    await choose_repost_notice(world, "reply")
+    hidden = add_hidden_channel(discord, discord.steve)
     secret = await discord.post(("secret.png", art_png(PIECE)), channel=hidden)
     await world.archived(1)
-    assert marks(world, await again(world)) == (True, [])
-    assert own_messages(world, discord.gallery) == []
-    within = await again(world, channel=hidden)
-    assert marks(world, within) == (False, [localize(EN, "notices-repost", link=secret.jump_url)])
+    assert read_marks(world, await post_again(world)) == (True, [])
+    assert list_own_messages(world, discord.gallery) == []
+    within = await post_again(world, channel=hidden)
+    assert read_marks(world, within) == (False, [localize(EN, "notices-repost", link=secret.jump_url)])
 
 
 async def test_a_reply_never_names_a_private_threads_post(world: World) -> None:
     discord, simulator = world.discord, world.discord.simulator
-    await choose(world, "reply")
+    await choose_repost_notice(world, "reply")
     thread = await simulator.add_thread(discord.gallery, "workshop", owner=discord.steve, private=True)
     await simulator.join_thread(thread, simulator.me(discord.guild))
     await discord.post(("secret.png", art_png(PIECE)), channel=thread)
     await world.archived(1)
-    assert marks(world, await again(world)) == (True, [])
-    assert own_messages(world, discord.gallery) == []
+    assert read_marks(world, await post_again(world)) == (True, [])
+    assert list_own_messages(world, discord.gallery) == []
 
 
 @pytest.mark.parametrize("style", ["reaction", "reply"])
-async def test_what_was_posted_long_ago_makes_no_noise_when_it_is_filled_in(discord: Discord, tmp_path: Path, style: str) -> None:
-    manager, now = manager_of(discord), datetime.now(UTC)
+async def test_backfilled_old_reposts_are_not_marked(discord: Discord, tmp_path: Path, style: str) -> None:
+    manager, now = create_manager(discord), datetime.now(UTC)
     for age in (90, 60, 16):
         await discord.simulator.post(
             discord.gallery, discord.steve, files=[(f"{age}.png", art_png(PIECE))], at=now - timedelta(minutes=age)
         )
     async with mapseek_beside(discord, tmp_path) as world:
-        await choose(world, style, manager)
+        await choose_repost_notice(world, style, manager)
         asked = await discord.simulator.slash(discord.gallery, manager, "archive backfill", options={"channel": discord.gallery})
         await world.archived(3)
         await world.log.wait_for(ImageReposted, 1)
         await wait_until_archive_idle(world)
         await discord.simulator.answer(asked, embedded=True)
-        assert [marks(world, message) for message in discord.gallery.messages.values()] == [(False, [])] * 4
-        assert own_messages(world, discord.gallery) == []
+        assert [read_marks(world, message) for message in discord.gallery.messages.values()] == [(False, [])] * 4
+        assert list_own_messages(world, discord.gallery) == []
 
 
 @pytest.mark.parametrize("style", ["reaction", "reply"])
-async def test_a_replay_of_everything_says_nothing_again(discord: Discord, tmp_path: Path, style: str) -> None:
+async def test_a_replay_of_everything_marks_nothing_again(discord: Discord, tmp_path: Path, style: str) -> None:
     async with mapseek_beside(discord, tmp_path) as world:
-        await choose(world, style)
+        await choose_repost_notice(world, style)
         await discord.post(("first.png", art_png(PIECE)))
         await world.archived(1)
-        message = await again(world)
-        once = marks(world, message)
+        message = await post_again(world)
+        once = read_marks(world, message)
         assert once != (False, [])
-        said = own_messages(world, discord.gallery)
+        said = list_own_messages(world, discord.gallery)
     await reset_all_stages(discord, tmp_path, emptied=False)
-    discord.simulator.now = lambda: datetime.now(UTC) + NONCES_ARE_FORGOTTEN_AFTER
+    discord.simulator.now = lambda: datetime.now(UTC) + NONCE_LIFETIME
     async with mapseek_beside(discord, tmp_path) as world:
         await wait_until_archive_idle(world)
         await eventually(lambda: discord.simulator.connected)
         assert set(await world.entries()) == {"first.png", "again.png"}
-        assert marks(world, message) == once
-        assert own_messages(world, discord.gallery) == said
+        assert read_marks(world, message) == once
+        assert list_own_messages(world, discord.gallery) == said
 
 
 async def test_the_answer_names_the_first_post_by_post_time_and_how_often_the_piece_was_posted(world: World) -> None:
@@ -266,17 +266,17 @@ async def test_when_the_first_post_is_deleted_the_next_one_takes_its_place(world
     answer = await ask(world)
     assert answer.embeds[0]["url"] == posted[1].jump_url
     assert localize(EN, "answers-button-posts", count=2) in {button.label for button in answer.buttons.values()}
-    newest = await again(world)
+    newest = await post_again(world)
     assert (await world.log.facts(ImageReposted))[-1].same_as == str(posted[1].attachments[0].id)
     assert newest.channel is discord.gallery
 
 
 async def test_first_posts_and_their_number_are_those_that_the_asker_may_read(world: World) -> None:
     discord = world.discord
-    hidden = hidden_from_all(discord, discord.steve)
+    hidden = add_hidden_channel(discord, discord.steve)
     secret = await discord.post(("secret.png", art_png(PIECE)), channel=hidden)
     await world.archived(1)
-    open_posts = [await again(world), await again(world)]
+    open_posts = [await post_again(world), await post_again(world)]
     for member, first, count in ((discord.alex, open_posts[0], 2), (discord.steve, secret, 3)):
         answer = await ask(world, member)
         assert answer.embeds[0]["url"] == first.jump_url

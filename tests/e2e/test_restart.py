@@ -28,7 +28,7 @@ OUTLASTS_THE_ACK_WAIT = replace(IMPATIENT_POLICY, image_retry=Backoff(first=0.5,
 
 
 @asynccontextmanager
-async def up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
+async def run_up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
     """`mapseek up` in a process of its own, logged in."""
     async with run_program(folder / "log", "up", environment=discord.environment(folder / "data")) as running:
         await discord.simulator.wait_for_command("find", timeout=60)
@@ -37,14 +37,14 @@ async def up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log
         await client.close()
 
 
-async def finds(discord: Discord, seed: int, url: str) -> None:
+async def expect_found(discord: Discord, seed: int, url: str) -> None:
     answer = await discord.simulator.answer(await discord.ask(art_png(seed)), embedded=True)
     assert read_headline(answer) == "Found it: first posted by Steve"
     assert read_link(answer) == url
 
 
 async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord: Discord, tmp_path: Path) -> None:
-    async with up(discord, tmp_path) as (running, log):
+    async with run_up(discord, tmp_path) as (running, log):
         old = await discord.post(("old.png", art_png(1)))
         await log.wait_for(ImageIndexed, 1)
         for number in range(2):
@@ -59,16 +59,16 @@ async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord:
     manifest = orjson.loads((tmp_path / "data" / "vectors" / "manifest.json").read_bytes())["manifest"]
     assert manifest["shards"][0]["count"] >= 1
 
-    async with up(discord, tmp_path) as (running, log):
+    async with run_up(discord, tmp_path) as (running, log):
         [ready] = [line for line in running.lines() if line["event"] == "vector index ready" and line["restored_to"]]
         assert ready["restored_to"] == manifest["position"]
-        await finds(discord, 1, old.jump_url)
+        await expect_found(discord, 1, old.jump_url)
         new = await discord.post(("new.png", art_png(20)))
         await log.wait_for(ImagePosted, 22)
         await log.wait_until_idle(timeout=60)
         assert await log.count(ImageIndexed) == 22
         assert await log.dead_letters() == []
-        await finds(discord, 20, new.jump_url)
+        await expect_found(discord, 20, new.jump_url)
         assert await running.stop(STOPS_WITHIN_S) == 0
 
 
@@ -95,7 +95,7 @@ async def test_stopping_while_the_database_is_down_uses_up_no_attempts(
 
 
 @pytest.mark.parametrize(("damaged", "damage"), [("manifest.json", "cut"), ("*.data", "overwritten"), ("*.data", "missing")])
-async def test_damaged_snapshots_are_built_anew_from_the_log(discord: Discord, tmp_path: Path, damaged: str, damage: str) -> None:
+async def test_damaged_snapshots_are_rebuilt_from_the_log(discord: Discord, tmp_path: Path, damaged: str, damage: str) -> None:
     """That of each index."""
     async with mapseek_beside(discord, tmp_path) as world:
         posted = await discord.post(("a.png", art_png(1)), ("b.png", art_png(2)))
@@ -115,15 +115,15 @@ async def test_damaged_snapshots_are_built_anew_from_the_log(discord: Discord, t
                 file.unlink()
     with capture_logs() as lines:
         async with mapseek_beside(discord, tmp_path) as world:
-            await finds(discord, 1, posted.jump_url)
-            await finds(discord, 2, posted.jump_url)
+            await expect_found(discord, 1, posted.jump_url)
+            await expect_found(discord, 2, posted.jump_url)
     for event in ("vector index ready", "index of features ready"):
         [ready] = [line for line in lines if line["event"] == event]
         assert (ready["restored_to"], ready["entries"]) == (0, 2), event
-    assert await restored_position(discord, tmp_path) > 0
+    assert await read_restored_position(discord, tmp_path) > 0
 
 
-async def restored_position(discord: Discord, folder: Path) -> int:
+async def read_restored_position(discord: Discord, folder: Path) -> int:
     """Up to where the snapshot of one more start reaches: the one before has written a whole one again."""
     with capture_logs() as lines:
         async with mapseek_beside(discord, folder) as world:

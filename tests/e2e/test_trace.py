@@ -21,43 +21,43 @@ from tests.support.bench_stage import count_messages
 from tests.support.waiting import eventually
 from tests.support.world import Discord, World, art_png, mapseek_beside
 
-MADE = {"fingerprint": "fingerprinted", "embed": "embedded"}
+OUTPUTS = {"fingerprint": "fingerprinted", "embed": "embedded"}
 """What two stages make of the same pixels, side by side."""
 
 FAILED = [f"attempt {number} failed" for number in range(1, 5)]
 
 
-def screen() -> Console:
+def make_console() -> Console:
     return Console(file=io.StringIO(), width=100, color_system=None)
 
 
-def text_of(console: Console) -> str:
+def console_text(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-async def traced(settings: Settings, what: str) -> list[dict[str, Any]]:
-    console = screen()
+async def trace_as_json(settings: Settings, what: str) -> list[dict[str, Any]]:
+    console = make_console()
     assert await trace_entities(settings, what, as_json=True, out=console) == 0
-    found: list[dict[str, Any]] = orjson.loads(text_of(console))
+    found: list[dict[str, Any]] = orjson.loads(console_text(console))
     return found
 
 
-async def page(settings: Settings, what: str) -> str:
-    console = screen()
+async def trace_as_text(settings: Settings, what: str) -> str:
+    console = make_console()
     assert await trace_entities(settings, what, as_json=False, out=console) == 0
-    assert max(map(len, text_of(console).splitlines())) <= 100
-    return text_of(console)
+    assert max(map(len, console_text(console).splitlines())) <= 100
+    return console_text(console)
 
 
-async def failures(settings: Settings) -> list[dict[str, Any]]:
-    console = screen()
+async def list_failures_as_json(settings: Settings) -> list[dict[str, Any]]:
+    console = make_console()
     await list_failures(settings, Choice(), as_json=True, out=console)
-    found: list[dict[str, Any]] = orjson.loads(text_of(console))
+    found: list[dict[str, Any]] = orjson.loads(console_text(console))
     return found
 
 
-def steps(story: dict[str, Any]) -> list[tuple[str, str]]:
+def list_steps(story: dict[str, Any]) -> list[tuple[str, str]]:
     return [(step["stage"], step["what"]) for step in story["steps"]]
 
 
@@ -67,7 +67,7 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
         message = await discord.post(("dragon.png", art_png(1)))
         await world.log.wait_for(ImagePreprocessed, 1)
         [preprocessed] = await world.log.facts(ImagePreprocessed)
-        [waiting] = await traced(world.settings, preprocessed.image_id)
+        [waiting] = await trace_as_json(world.settings, preprocessed.image_id)
         assert waiting["standing"] == "waits for embed"
     image = preprocessed.image_id
     [pixels] = (folder / "blobs").rglob(preprocessed.pixels)
@@ -75,46 +75,48 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
 
     async with mapseek_beside(discord, folder) as world:
         await world.log.dead_letters(2)
-        letters = {each["stage"]: each for each in await eventually(lambda: failures(world.settings))}
-        assert set(letters) == set(MADE)
+        letters = {each["stage"]: each for each in await eventually(lambda: list_failures_as_json(world.settings))}
+        assert set(letters) == set(OUTPUTS)
         for letter in letters.values():
             assert (letter["generation"], letter["entity"]) == ("g1", image)
-            assert f"mapseek failures show {letter['id']}" in " ".join((await page(world.settings, image)).split())
-        console = screen()
+            assert f"mapseek failures show {letter['id']}" in " ".join((await trace_as_text(world.settings, image)).split())
+        console = make_console()
         await show_failure(world.settings, letters["embed"]["id"], as_json=False, out=console)
-        shown = text_of(console)
+        shown = console_text(console)
         assert "Traceback (most recent call last):\n" in shown
         assert '"preprocessing": "' in shown
 
         hidden.rename(pixels)
-        await retry_failures(world.settings, Choice(ids=tuple(letter["id"] for letter in letters.values())), screen())
+        await retry_failures(world.settings, Choice(ids=tuple(letter["id"] for letter in letters.values())), make_console())
         await world.log.wait_for(ImageIndexed, 1)
         await world.log.wait_for(ImageFingerprinted, 1)
         await world.log.wait_until_idle()
-        assert await failures(world.settings) == []
+        assert await list_failures_as_json(world.settings) == []
         assert await count_messages(world.log.client, RETRIES) == 0
 
-        [story] = await traced(world.settings, image)
-        ways = {stage: [what for each, what in steps(story) if each == stage] for stage, _ in steps(story) if stage != "link"}
+        [story] = await trace_as_json(world.settings, image)
+        ways = {
+            stage: [what for each, what in list_steps(story) if each == stage] for stage, _ in list_steps(story) if stage != "link"
+        }
         assert ways == {
             "gateway": ["posted"],
             "download": ["downloaded"],
             "preprocess": ["preprocessed"],
-            **{stage: [*FAILED, "dead letter", "put back by hand", made] for stage, made in MADE.items()},
+            **{stage: [*FAILED, "dead letter", "put back by hand", made] for stage, made in OUTPUTS.items()},
             "persist": ["indexed"],
         }
-        assert [stage for stage in ways if stage not in MADE] == ["gateway", "download", "preprocess", "persist"]
+        assert [stage for stage in ways if stage not in OUTPUTS] == ["gateway", "download", "preprocess", "persist"]
         assert story["standing"] == "in the catalogue and findable in g1"
         assert story["well"]
         assert story["dead_letters"] == story["put_back"] == []
         errors = [step["detail"] for step in story["steps"] if step["bad"]]
-        assert len(errors) == len(MADE) * (len(FAILED) + 1)
+        assert len(errors) == len(OUTPUTS) * (len(FAILED) + 1)
         assert all(f"the pixels {preprocessed.pixels} are not in the blob store" in error for error in errors)
         assert all(step["process"].count("/") == 1 for step in story["steps"])
         times = [step["at"] for step in story["steps"]]
         assert times == sorted(times)
         assert {step["what"] for step in story["steps"] if step["after_s"] is not None} >= {"downloaded", "embedded", "indexed"}
-        told = await page(world.settings, message.jump_url)
+        told = await trace_as_text(world.settings, message.jump_url)
         for word in (
             image,
             "dragon.png by Steve",
@@ -126,14 +128,14 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
             assert word in told
 
 
-async def test_a_search_tells_its_way_and_never_its_token(world: World) -> None:
+async def test_the_trace_of_a_search_shows_its_stages_and_never_its_token(world: World) -> None:
     await world.discord.post(("dragon.png", art_png(1)))
     await world.archived(1)
     interaction = await world.discord.ask(art_png(1))
     await world.log.wait_for(SearchAnswered, 1)
     [answered] = await world.log.facts(SearchAnswered)
-    [story] = await traced(world.settings, answered.search_id)
-    assert steps(story) == [
+    [story] = await trace_as_json(world.settings, answered.search_id)
+    assert list_steps(story) == [
         ("gateway", "requested"),
         ("download", "downloaded"),
         ("preprocess", "preprocessed"),
@@ -143,7 +145,7 @@ async def test_a_search_tells_its_way_and_never_its_token(world: World) -> None:
         ("reply", "answered"),
     ]
     assert story["standing"] == "answered on Discord: match"
-    told = await page(world.settings, answered.search_id)
+    told = await trace_as_text(world.settings, answered.search_id)
     assert "question.png by Alex" in told
     assert interaction.token not in told + orjson.dumps(story).decode()
 
@@ -155,22 +157,22 @@ async def test_a_dead_letter_of_a_search_hides_its_token_and_is_answered_when_it
     async with mapseek_beside(discord, tmp_path) as world:
         interaction = await discord.ask(art_png(1))
         await world.log.wait_for(SearchAnswered, 1)
-        [letter] = await failures(world.settings)
+        [letter] = await list_failures_as_json(world.settings)
         for as_json in (False, True):
-            console = screen()
+            console = make_console()
             await show_failure(world.settings, letter["id"], as_json=as_json, out=console)
-            assert interaction.token not in text_of(console)
-            assert "***" in text_of(console)
+            assert interaction.token not in console_text(console)
+            assert "***" in console_text(console)
         discord.simulator.faults.clear()
-        await retry_failures(world.settings, Choice(all=True), screen())
+        await retry_failures(world.settings, Choice(all=True), make_console())
         await world.log.wait_for(SearchMatched, 1)
         await world.log.wait_until_idle("search")
-        [story] = await traced(world.settings, letter["entity"])
-        assert {("download", "dead letter"), ("download", "put back by hand"), ("match", "matched")} <= set(steps(story))
+        [story] = await trace_as_json(world.settings, letter["entity"])
+        assert {("download", "dead letter"), ("download", "put back by hand"), ("match", "matched")} <= set(list_steps(story))
         assert interaction.token not in orjson.dumps(story).decode()
 
 
-async def test_of_a_removed_image_only_the_removal_is_told(discord: Discord, tmp_path: Path) -> None:
+async def test_the_trace_of_a_removed_image_shows_only_the_removal(discord: Discord, tmp_path: Path) -> None:
     async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
         message = await discord.post(("secret-name.png", art_png(1)))
         await world.archived(1)
@@ -180,15 +182,15 @@ async def test_of_a_removed_image_only_the_removal_is_told(discord: Discord, tmp
         for family in ("removal", "image"):
             await world.log.wait_until_idle(family)
         for what in (image, message.jump_url):
-            [story] = await traced(world.settings, what)
-            assert steps(story) == [("remove", "removed")]
+            [story] = await trace_as_json(world.settings, what)
+            assert list_steps(story) == [("remove", "removed")]
             assert story["standing"].startswith("removed on 20")
             assert story["catalogue"]["removed"]
-        assert "secret-name.png" not in " ".join((await page(world.settings, image)).split())
+        assert "secret-name.png" not in " ".join((await trace_as_text(world.settings, image)).split())
 
 
 @pytest.mark.parametrize("what", ["123", "https://discord.com/channels/1/2/3", "two words", "g*"])
-async def test_what_nobody_knows_is_one_sentence(world: World, what: str) -> None:
+async def test_an_unknown_id_gives_a_one_sentence_error(world: World, what: str) -> None:
     with pytest.raises(MapSeekError, match=r"The log knows no image|is neither an id nor the link") as caught:
-        await traced(world.settings, what)
+        await trace_as_json(world.settings, what)
     assert "\n" not in str(caught.value)

@@ -35,12 +35,12 @@ LONG_AGO = datetime(2024, 2, 1, 12, tzinfo=UTC)
 NEVER_POSTED = art_png(9_000)
 
 
-def copy(seed: int) -> bytes:
+def make_copy(seed: int) -> bytes:
     """The same piece in another file."""
     return encode_png(reencode(draw_piece(seed), 60))
 
 
-async def with_three_pieces(world: World) -> World:
+async def post_three_pieces(world: World) -> World:
     """Posted long ago by Steve."""
     discord = world.discord
     for seed in range(1, 4):
@@ -51,16 +51,16 @@ async def with_three_pieces(world: World) -> World:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def archive(server: World) -> World:
-    return await with_three_pieces(server)
+    return await post_three_pieces(server)
 
 
 @pytest.fixture
 async def own_archive(world: World) -> World:
     """One whose server's settings are changed."""
-    return await with_three_pieces(world)
+    return await post_three_pieces(world)
 
 
-def originals(world: World) -> list[str]:
+def list_original_links(world: World) -> list[str]:
     """The links to the three pieces."""
     return [message.jump_url for message in list(world.discord.gallery.messages.values())[:3]]
 
@@ -71,22 +71,22 @@ async def find(world: World, picture: bytes = NEVER_POSTED, *, locale: str = "en
     return await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options=options, locale=locale)
 
 
-async def all_answers(world: World, interaction: Interaction, count: int) -> list[VisibleAnswer]:
+async def wait_for_answers(world: World, interaction: Interaction, count: int) -> list[VisibleAnswer]:
     """The answer and those that follow it."""
     first = await world.discord.simulator.answer(interaction, embedded=True)
     return [first, *await world.discord.simulator.followups(interaction, count - 1, embedded=True)]
 
 
-def all_but(stage: str) -> list[Stage[Any]]:
+def stages_without(stage: str) -> list[Stage[Any]]:
     return [each for each in STAGES if each.name != stage]
 
 
-def said(interaction: Interaction) -> str | None:
+def read_content(interaction: Interaction) -> str | None:
     """What stands in the deferred answer now."""
     return interaction.original and interaction.original.content
 
 
-async def settings(discord: Discord, **options: object) -> None:
+async def change_settings(discord: Discord, **options: object) -> None:
     wanted = {name.replace("_", "-"): value for name, value in options.items()}
     changed = await discord.simulator.slash(discord.gallery, add_manager(discord), "archive settings", options=wanted)
     await discord.simulator.answer(changed, embedded=True)
@@ -95,38 +95,40 @@ async def settings(discord: Discord, **options: object) -> None:
 @shared_world
 async def test_a_link_to_a_message_with_several_pictures_has_an_answer_for_each(archive: World) -> None:
     lounge = archive.discord.simulator.add_text_channel(archive.discord.guild, "lounge")
-    asked_about = await archive.discord.post(("a.png", copy(2)), ("b.png", NEVER_POSTED), ("c.png", copy(1)), channel=lounge)
+    asked_about = await archive.discord.post(
+        ("a.png", make_copy(2)), ("b.png", NEVER_POSTED), ("c.png", make_copy(1)), channel=lounge
+    )
     interaction = await archive.discord.simulator.slash(
         lounge, archive.discord.alex, "find", options={"link": asked_about.jump_url}
     )
-    answers = await all_answers(archive, interaction, 3)
-    first, second, _ = originals(archive)
+    answers = await wait_for_answers(archive, interaction, 3)
+    first, second, _ = list_original_links(archive)
     assert {read_link(answers[0]), read_link(answers[2])} == {first, second}
     assert read_link(answers[0]) == second
     assert all(answer.ephemeral and answer.content == "" for answer in answers)
 
 
 @shared_world
-async def test_a_link_to_a_picture_on_discord_is_looked_for(archive: World) -> None:
+async def test_a_link_to_a_picture_on_discord_is_searched(archive: World) -> None:
     elsewhere = archive.discord.simulator.add_guild("Elsewhere")
     harbour = archive.discord.simulator.add_text_channel(elsewhere, "harbour")
     visitor = archive.discord.simulator.add_member(elsewhere, "Noor")
-    shared = await archive.discord.simulator.post(harbour, visitor, files=[("shared.png", copy(3))])
+    shared = await archive.discord.simulator.post(harbour, visitor, files=[("shared.png", make_copy(3))])
     interaction = await archive.discord.simulator.slash(
         archive.discord.gallery, archive.discord.alex, "find", options={"link": shared.attachments[0].url}
     )
     answer = await archive.discord.simulator.answer(interaction, embedded=True)
-    assert (read_headline(answer), read_link(answer)) == ("Found it: first posted by Steve", originals(archive)[2])
+    assert (read_headline(answer), read_link(answer)) == ("Found it: first posted by Steve", list_original_links(archive)[2])
 
 
 @shared_world
 async def test_find_this_map_answers_each_of_three_pictures_of_a_message(archive: World) -> None:
-    message = await archive.discord.post(*((f"{seed}.png", copy(seed)) for seed in (3, 1, 2)))
+    message = await archive.discord.post(*((f"{seed}.png", make_copy(seed)) for seed in (3, 1, 2)))
     interaction = await archive.discord.simulator.message_command(
         archive.discord.gallery, archive.discord.alex, "Find this map", message
     )
-    answers = await all_answers(archive, interaction, 3)
-    first, second, third = originals(archive)
+    answers = await wait_for_answers(archive, interaction, 3)
+    first, second, third = list_original_links(archive)
     assert [read_link(answer) for answer in answers] == [third, first, second]
     assert all("This is it" in list_labels(answer) for answer in answers)
 
@@ -181,18 +183,18 @@ async def test_an_answer_is_private_unless_the_asker_or_the_server_wants_it_visi
 
     assert await private()
     assert not await private(private=False)
-    await settings(own_archive.discord, private_answers=False)
+    await change_settings(own_archive.discord, private_answers=False)
     assert not await private()
     assert await private(private=True)
 
 
-async def test_who_waits_is_told_at_what_the_search_is(discord: Discord, tmp_path: Path) -> None:
+async def test_the_waiting_asker_sees_the_progress(discord: Discord, tmp_path: Path) -> None:
     """The stages come one after the other, as when there is much to do."""
-    async with mapseek_beside(discord, tmp_path, stages=all_but("download")) as world:
+    async with mapseek_beside(discord, tmp_path, stages=stages_without("download")) as world:
         interaction = await find(world)
-        await eventually(lambda: said(interaction) == "Loading the picture…")
-    async with mapseek_beside(discord, tmp_path, stages=all_but("match")):
-        await eventually(lambda: said(interaction) == "Searching the archive…")
+        await eventually(lambda: read_content(interaction) == "Loading the picture…")
+    async with mapseek_beside(discord, tmp_path, stages=stages_without("match")):
+        await eventually(lambda: read_content(interaction) == "Searching the archive…")
     async with mapseek_beside(discord, tmp_path):
         answer = await discord.simulator.answer(interaction, embedded=True)
         assert (answer.content, read_headline(answer)) == ("", "No match")
@@ -210,14 +212,14 @@ async def test_a_german_client_is_answered_in_german_where_nobody_else_reads_it(
     assert read_headline(visible) == "Found it: first posted by Steve"
     nothing = await own_archive.discord.simulator.answer(await find(own_archive, locale="de"), embedded=True)
     assert read_lines(nothing) == ["Ich habe dieses Bild in keinem Kanal gefunden, den du hier sehen kannst."]
-    await settings(own_archive.discord, language="de")
+    await change_settings(own_archive.discord, language="de")
     for locale, headline_for_all in (("en-US", "Kein Treffer"), ("de", "Kein Treffer")):
         answer = await own_archive.discord.simulator.answer(await find(own_archive, locale=locale, private=False), embedded=True)
         assert read_headline(answer) == headline_for_all
 
 
-async def test_who_asks_too_much_is_told_politely_when_to_ask_again(own_archive: World) -> None:
-    await settings(own_archive.discord, per_member=2)
+async def test_a_member_over_the_quota_is_told_when_to_search_again(own_archive: World) -> None:
+    await change_settings(own_archive.discord, per_member=2)
     for _ in range(2):
         await own_archive.discord.simulator.answer(await find(own_archive), embedded=True)
     refusal = await own_archive.discord.simulator.answer(await find(own_archive, private=False))
@@ -228,14 +230,14 @@ async def test_who_asks_too_much_is_told_politely_when_to_ask_again(own_archive:
     german = await own_archive.discord.simulator.answer(await find(own_archive, locale="de"))
     assert re.fullmatch(r"Das waren viele Suchen in kurzer Zeit\. Bitte versuch es <t:\d+:R> noch einmal\.", german.content)
     steves = await own_archive.discord.ask(art_png(1), member=own_archive.discord.steve)
-    assert read_link(await own_archive.discord.simulator.answer(steves, embedded=True)) == originals(own_archive)[0]
+    assert read_link(await own_archive.discord.simulator.answer(steves, embedded=True)) == list_original_links(own_archive)[0]
 
 
 async def test_three_searches_at_once_are_answered_and_a_fourth_has_to_wait(discord: Discord, tmp_path: Path) -> None:
-    async with mapseek_beside(discord, tmp_path, stages=all_but("match")) as world:
+    async with mapseek_beside(discord, tmp_path, stages=stages_without("match")) as world:
         posts = [await discord.post((f"{seed}.png", art_png(seed))) for seed in range(1, 4)]
         await world.archived(3)
-        asked = await asyncio.gather(*(find(world, copy(seed)) for seed in range(1, 4)))
+        asked = await asyncio.gather(*(find(world, make_copy(seed)) for seed in range(1, 4)))
         await world.log.wait_for(SearchEmbedded, 3)
         fourth = await discord.simulator.answer(await find(world))
         assert fourth.content.startswith("That's a lot of searches")

@@ -36,13 +36,13 @@ async def vote(world: World, answer: VisibleAnswer, member: Member, label: str, 
     return told.content
 
 
-def verdicts(judged: list[SearchJudged]) -> dict[str, bool]:
+def latest_votes(judged: list[SearchJudged]) -> dict[str, bool]:
     """Every person's last vote."""
     return {fact.voter_id: fact.right for fact in sorted(judged, key=lambda fact: (fact.judged_at, fact.interaction_id))}
 
 
 @shared_world
-async def test_a_vote_is_kept_with_the_picture_that_was_asked_with(server: World, posted: Message) -> None:
+async def test_a_vote_is_kept_with_the_query_picture(server: World, posted: Message) -> None:
     discord = server.discord
     assert await vote(server, await ask(server), discord.alex, YES) == THANKS
     [judged] = await server.log.facts(SearchJudged)
@@ -58,12 +58,12 @@ async def test_a_vote_may_be_changed_and_the_last_one_counts(server: World, post
     answer = await ask(server)
     told = [await vote(server, answer, server.discord.alex, label) for label in (YES, YES, NO)]
     assert told == [THANKS, THANKS, THANKS_ANYWAY]
-    assert verdicts(await server.log.facts(SearchJudged)) == {str(server.discord.alex.id): False}
+    assert latest_votes(await server.log.facts(SearchJudged)) == {str(server.discord.alex.id): False}
     assert {"This is it", "Not it"} <= set(list_labels(answer))
 
 
 @shared_world
-async def test_several_people_judge_the_same_answer_each_for_themselves(server: World, posted: Message) -> None:
+async def test_votes_of_several_members_on_one_answer_are_kept_separately(server: World, posted: Message) -> None:
     discord = server.discord
     answer = await ask(server)
     noor = discord.simulator.add_member(discord.guild, "Noor")
@@ -73,5 +73,5 @@ async def test_several_people_judge_the_same_answer_each_for_themselves(server: 
     assert thanks == "Danke! Du hast gesagt: Das ist es nicht. Wenn du deine Meinung änderst, drück „Das ist es“."
     await vote(server, answer, noor, YES)
     expected = {str(discord.alex.id): True, str(discord.steve.id): False, str(noor.id): True}
-    assert verdicts(await server.log.facts(SearchJudged)) == expected
+    assert latest_votes(await server.log.facts(SearchJudged)) == expected
     assert await server.log.dead_letters() == []

@@ -30,7 +30,7 @@ async def world(discord: Discord, tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def forget_me(world: World, member: Member) -> VisibleAnswer:
+async def use_forget_me(world: World, member: Member) -> VisibleAnswer:
     """The question whether that is meant."""
     simulator = world.discord.simulator
     return await simulator.answer(await simulator.slash(world.discord.gallery, member, "forget me"))
@@ -41,7 +41,7 @@ async def press(world: World, answer: VisibleAnswer, member: Member, button: str
     return await world.discord.simulator.answer(pressed)
 
 
-async def forget_message(world: World, member: Member, message: Message) -> str:
+async def use_forget_message(world: World, member: Member, message: Message) -> str:
     """What a member is told who wants a message forgotten."""
     simulator = world.discord.simulator
     answer = await simulator.answer(
@@ -51,12 +51,12 @@ async def forget_message(world: World, member: Member, message: Message) -> str:
     return answer.content
 
 
-def moderator_of(discord: Discord) -> Member:
+def add_moderator(discord: Discord) -> Member:
     moderators = discord.simulator.add_role(discord.guild, "moderators", Permission.MANAGE_MESSAGES | Permission.MANAGE_GUILD)
     return discord.simulator.add_member(discord.guild, "Mo", [moderators])
 
 
-async def fill_back(world: World, channel: Channel, manager: Member) -> None:
+async def backfill_channel(world: World, channel: Channel, manager: Member) -> None:
     """Archive the past of a channel, and wait until that is done."""
     simulator = world.discord.simulator
     asked = await simulator.slash(world.discord.gallery, manager, "archive backfill", options={"channel": channel})
@@ -75,26 +75,26 @@ async def vote(world: World, member: Member, seed: int) -> None:
     await press(world, answer, member, "answers-button-right")
 
 
-async def wish(world: World, member: Member, seed: int) -> None:
+async def request_alert(world: World, member: Member, seed: int) -> None:
     """Ask for a picture that nobody posted, and to be told of it."""
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(seed), member=member), embedded=True)
     await press(world, answer, member, "answers-button-alert")
 
 
-async def test_a_moderator_may_have_a_message_forgotten_and_others_are_not_told_whether_there_is_one(world: World) -> None:
+async def test_a_moderator_may_have_a_message_removed_and_others_learn_nothing_about_it(world: World) -> None:
     discord = world.discord
-    moderator = moderator_of(discord)
+    moderator = add_moderator(discord)
     unknown = await discord.simulator.post(discord.gallery, discord.steve, "no picture")
     message, stays = await discord.post(("a.png", art_png(1)), ("b.png", art_png(2))), await discord.post(("stays.png", art_png(3)))
     await world.archived(3)
     traces = await collect_traces(world, message)
     refusal = localize(EN, "privacy-message-none")
-    assert await forget_message(world, discord.alex, message) == refusal
-    assert await forget_message(world, discord.alex, unknown) == refusal
-    assert await forget_message(world, moderator, unknown) == refusal
+    assert await use_forget_message(world, discord.alex, message) == refusal
+    assert await use_forget_message(world, discord.alex, unknown) == refusal
+    assert await use_forget_message(world, moderator, unknown) == refusal
     await wait_until_archive_idle(world)
     assert len(await world.entries()) == 3
-    assert await forget_message(world, moderator, message) == localize(EN, "privacy-message-forgotten", count=2)
+    assert await use_forget_message(world, moderator, message) == localize(EN, "privacy-message-forgotten", count=2)
     await expect_nothing_left(world, traces)
     assert set(await world.entries()) == {"stays.png"}
     assert await search_link(world, 1) is None
@@ -103,11 +103,11 @@ async def test_a_moderator_may_have_a_message_forgotten_and_others_are_not_told_
     assert {fact.cause for fact in await world.log.facts(ImageRemoved)} == {"forgotten"}
 
 
-async def test_authors_may_have_their_own_message_forgotten(world: World) -> None:
+async def test_an_author_may_have_their_own_message_removed(world: World) -> None:
     message = await world.discord.post(("mine.png", art_png(1)))
     await world.archived(1)
     traces = await collect_traces(world, message)
-    assert await forget_message(world, world.discord.steve, message) == localize(EN, "privacy-message-forgotten", count=1)
+    assert await use_forget_message(world, world.discord.steve, message) == localize(EN, "privacy-message-forgotten", count=1)
     await expect_nothing_left(world, traces)
 
 
@@ -115,9 +115,9 @@ async def test_forget_me_counts_and_asks_and_does_nothing_without_a_yes(world: W
     discord = world.discord
     await discord.post(("a.png", art_png(1)), ("b.png", art_png(2)))
     await world.archived(2)
-    nothing = await forget_me(world, discord.alex)
+    nothing = await use_forget_me(world, discord.alex)
     assert nothing.content == localize(EN, "privacy-me-sure", count=0)
-    asked = await forget_me(world, discord.steve)
+    asked = await use_forget_me(world, discord.steve)
     assert asked.ephemeral
     assert asked.content == localize(EN, "privacy-me-sure", count=2)
     kept = await press(world, asked, discord.steve, "privacy-button-no")
@@ -127,7 +127,7 @@ async def test_forget_me_counts_and_asks_and_does_nothing_without_a_yes(world: W
     assert await world.log.count(ImageRemoved) == 0
 
 
-async def test_forget_me_takes_all_that_a_person_posted_with_their_votes_and_alerts_and_nothing_of_others(world: World) -> None:
+async def test_forget_me_removes_a_members_posts_votes_and_alerts_and_nothing_of_others(world: World) -> None:
     discord, simulator = world.discord, world.discord.simulator
     thread = await simulator.add_thread(discord.gallery, "drafts", owner=discord.steve)
     mine = [
@@ -139,11 +139,11 @@ async def test_forget_me_takes_all_that_a_person_posted_with_their_votes_and_ale
     traces = await collect_traces(world, *mine)
     for member in (discord.steve, discord.alex):
         await vote(world, member, 4)
-        await wish(world, member, 8)
+        await request_alert(world, member, 8)
     await world.log.wait_for(SearchJudged, 2)
     await world.log.wait_for(AlertSet, 2)
 
-    asked = await forget_me(world, discord.steve)
+    asked = await use_forget_me(world, discord.steve)
     assert asked.content == localize(EN, "privacy-me-sure", count=3)
     done = await press(world, asked, discord.steve, "privacy-button-yes")
     assert (done.content, done.buttons) == (localize(EN, "privacy-me-forgotten"), {})
@@ -164,43 +164,41 @@ async def test_forget_me_takes_all_that_a_person_posted_with_their_votes_and_ale
     assert await search_link(world, 8) == again.jump_url
 
 
-async def test_what_a_person_posted_before_they_were_forgotten_is_not_filled_in_later(discord: Discord, tmp_path: Path) -> None:
-    manager = moderator_of(discord)
+async def test_posts_from_before_forget_me_are_not_backfilled(discord: Discord, tmp_path: Path) -> None:
+    manager = add_moderator(discord)
     await discord.post(("steves-old.png", art_png(1)))
     await discord.post(("alexs-old.png", art_png(2)), author=discord.alex)
     async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
-        await press(world, await forget_me(world, discord.steve), discord.steve, "privacy-button-yes")
-        await fill_back(world, discord.gallery, manager)
+        await press(world, await use_forget_me(world, discord.steve), discord.steve, "privacy-button-yes")
+        await backfill_channel(world, discord.gallery, manager)
         assert set(await world.entries()) == {"alexs-old.png"}
     async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
         await discord.post(("steves-new.png", art_png(3)))
         await world.archived(2)
-        await fill_back(world, discord.gallery, manager)
+        await backfill_channel(world, discord.gallery, manager)
         assert set(await world.entries()) == {"alexs-old.png", "steves-new.png"}
 
 
-async def test_what_is_forgotten_stays_out_when_it_is_met_again_by_discord_history_or_replay(
-    discord: Discord, tmp_path: Path
-) -> None:
+async def test_removed_images_stay_out_of_redelivery_backfill_and_replay(discord: Discord, tmp_path: Path) -> None:
     """Its messages are still on Discord. Afterwards every stage works through the logs anew, on an empty catalogue and index."""
-    manager = moderator_of(discord)
+    manager = add_moderator(discord)
     forgotten = await discord.post(("forgotten.png", art_png(1)), ("forgotten-too.png", art_png(2)))
     async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
-        await fill_back(world, discord.gallery, manager)
+        await backfill_channel(world, discord.gallery, manager)
         mine = await discord.post(("mine.png", art_png(3)), author=discord.alex)
         stays = await discord.post(("stays.png", art_png(4)))
         deleted = await discord.post(("deleted.png", art_png(5)))
         await world.archived(5)
         traces = await collect_traces(world, forgotten, mine, deleted)
-        await forget_message(world, manager, forgotten)
-        await press(world, await forget_me(world, discord.alex), discord.alex, "privacy-button-yes")
+        await use_forget_message(world, manager, forgotten)
+        await press(world, await use_forget_me(world, discord.alex), discord.alex, "privacy-button-yes")
         await discord.simulator.delete(deleted)
         await expect_nothing_left(world, traces)
 
         for message in (forgotten, mine):
             await discord.simulator.redeliver(message)
             await discord.simulator.edit(message, content="look again")
-        await fill_back(world, discord.gallery, manager)
+        await backfill_channel(world, discord.gallery, manager)
         await expect_nothing_left(world, traces)
         assert set(await world.entries()) == {"stays.png"}
         answered = await world.log.count(SearchJudged)
@@ -208,7 +206,7 @@ async def test_what_is_forgotten_stays_out_when_it_is_met_again_by_discord_histo
     await reset_all_stages(discord, tmp_path)
     async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
         await expect_nothing_left(world, traces)
-        await fill_back(world, discord.gallery, manager)
+        await backfill_channel(world, discord.gallery, manager)
         await expect_nothing_left(world, traces)
         assert set(await world.entries()) == {"stays.png"}
         assert [await search_link(world, seed) for seed in range(1, 6)] == [None, None, None, stays.jump_url, None]

@@ -65,7 +65,7 @@ async def delete_channel(world: World, message: Message) -> None:
 
 
 @pytest.mark.parametrize("delete", [delete_one, delete_many, delete_channel])
-async def test_nothing_is_left_of_what_was_deleted_and_everything_of_what_was_not(world: World, delete: Deletion) -> None:
+async def test_deletion_leaves_nothing_of_the_deleted_images_and_keeps_the_others(world: World, delete: Deletion) -> None:
     discord = world.discord
     annex = discord.simulator.add_text_channel(discord.guild, "annex")
     gone = await discord.post(("secret-1.png", art_png(1)), ("secret-2.png", art_png(2)), channel=annex)
@@ -81,7 +81,7 @@ async def test_nothing_is_left_of_what_was_deleted_and_everything_of_what_was_no
     assert await search_link(world, 3) == stays.jump_url
 
 
-async def test_an_edit_takes_away_the_attachments_that_it_drops_alone(world: World) -> None:
+async def test_an_edit_removes_only_the_attachments_that_it_drops(world: World) -> None:
     discord = world.discord
     message = await discord.post(("dropped.png", art_png(1)), ("kept.png", art_png(2)))
     await world.archived(2)
@@ -118,7 +118,7 @@ async def test_a_link_preview_that_vanishes_and_comes_back_stays_archived(world:
 
 
 @pytest.mark.parametrize("target", ["the public thread", "the forum's post", "the channel with its threads", "the forum"])
-async def test_threads_go_by_themselves_or_with_their_channel(world: World, target: str) -> None:
+async def test_threads_are_removed_alone_or_with_their_channel(world: World, target: str) -> None:
     discord, simulator = world.discord, world.discord.simulator
     workshop, forum = simulator.add_text_channel(discord.guild, "workshop"), simulator.add_forum(discord.guild, "showcase")
     public = await simulator.add_thread(workshop, "drafts", owner=discord.steve)
@@ -141,7 +141,7 @@ async def test_threads_go_by_themselves_or_with_their_channel(world: World, targ
     assert {name.removesuffix(".png") for name in await world.entries()} == set(traces) - names
 
 
-async def test_the_archive_of_a_guild_goes_when_the_bot_is_removed_and_begins_anew_when_it_is_invited_again(world: World) -> None:
+async def test_a_guilds_archive_is_erased_when_the_bot_is_removed_and_starts_again_when_it_returns(world: World) -> None:
     discord, simulator = world.discord, world.discord.simulator
     harbour = simulator.add_guild("Pixel Harbour")
     pier, noor = simulator.add_text_channel(harbour, "pier"), simulator.add_member(harbour, "Noor")
@@ -175,7 +175,7 @@ async def test_an_outage_of_a_guild_is_no_removal(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_nothing_is_left_of_images_that_are_deleted_while_they_are_worked_on(world: World, seed: int) -> None:
+async def test_images_deleted_while_they_are_processed_leave_nothing(world: World, seed: int) -> None:
     discord, chance = world.discord, random.Random(seed)
     kept = [await discord.post((f"kept-{number}.png", art_png(number))) for number in range(3)]
     await world.archived(3)
@@ -204,19 +204,19 @@ async def test_nothing_is_left_of_images_that_are_deleted_while_they_are_worked_
     assert list_stored_blobs(world) == named
 
 
-async def test_no_file_on_disk_names_a_deleted_image_any_more(discord: Discord, tmp_path: Path) -> None:
+async def test_no_file_on_disk_contains_a_deleted_image(discord: Discord, tmp_path: Path) -> None:
     """Neither the catalogue nor the log, whose server would leave the bytes of what is purged where they are."""
     async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
         await discord.post(("stays.png", art_png(1)))
         message = await discord.post(("verysecret.png", art_png(2)))
         await world.archived(2)
         traces = await collect_traces(world, message)
-        assert files_naming("verysecret", tmp_path)
+        assert list_files_containing("verysecret", tmp_path)
         await discord.simulator.delete(message)
         await expect_nothing_left(world, traces)
-    assert files_naming("verysecret", tmp_path) == []
-    assert files_naming("stays", tmp_path)
+    assert list_files_containing("verysecret", tmp_path) == []
+    assert list_files_containing("stays", tmp_path)
 
 
-def files_naming(word: str, folder: Path) -> list[Path]:
+def list_files_containing(word: str, folder: Path) -> list[Path]:
     return [file for file in folder.rglob("*") if file.is_file() and word.encode() in file.read_bytes()]

@@ -14,8 +14,8 @@ from pipeline.generations.encoders import open_model_encoder
 from pipeline.process import Process, open_log_server, open_process
 from pipeline.replay.build import build, start_or_join_generation
 from pipeline.replay.stage_replay import Part, plan_legs, play_leg
-from tests.e2e.test_alerts import told, wish
-from tests.e2e.test_reposts import COPY, PIECE, choose
+from tests.e2e.test_alerts import read_direct_messages, request_alert
+from tests.e2e.test_reposts import COPY, PIECE, choose_repost_notice
 from tests.support.archives import ERASE_SOON, collect_traces, expect_nothing_left, wait_until_archive_idle, wait_until_removed
 from tests.support.waiting import eventually
 from tests.support.world import Discord, World, art_png, mapseek_beside
@@ -24,7 +24,7 @@ WANTED = 7
 SECOND_MODEL = "mapseek-untrained-fine"
 
 
-def said(world: World) -> dict[str, Any]:
+def collect_messages(world: World) -> dict[str, Any]:
     """Everything that the bot has said, and every mark that it has left."""
     discord, bot = world.discord, world.discord.simulator.me(world.discord.guild).id
     messages = list(discord.gallery.messages.values())
@@ -37,12 +37,12 @@ def said(world: World) -> dict[str, Any]:
     }
 
 
-async def purge(world: World, kind: type[Fact]) -> None:
+async def purge_facts(world: World, kind: type[Fact]) -> None:
     """As if it had never been recorded, so that the replay records it."""
     await world.log.client.jetstream().purge_stream(stream_of(kind), subject=kind_filter(kind))
 
 
-async def play_everything(world: World, process: Process) -> None:
+async def replay_everything(world: World, process: Process) -> None:
     """Every stage that can be replayed, over the whole log and in every generation."""
     for stage in STAGES:
         if not stage.live_only:
@@ -51,31 +51,31 @@ async def play_everything(world: World, process: Process) -> None:
     await wait_until_archive_idle(world)
 
 
-async def test_every_stage_played_again_and_a_generation_built(
+async def test_a_replay_of_every_stage_and_a_new_generation_send_nothing(
     discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk_consumer, "BULK_FETCH_TIMEOUT_S", 0.2)
     async with mapseek_beside(discord, tmp_path / "data", policy=ERASE_SOON) as world:
-        await wish(world)
+        await request_alert(world)
         await discord.post(("first.png", art_png(PIECE)))
         gone = await discord.post(("gone.png", art_png(5)))
         await world.archived(2)
         await discord.post(("again.png", COPY))
         await discord.post(("wanted.png", art_png(WANTED)))
         await world.archived(4)
-        await told(discord, discord.alex)
+        await read_direct_messages(discord, discord.alex)
         await wait_until_archive_idle(world)
         [trace] = await collect_traces(world, gone)
         await discord.simulator.delete(gone)
         await wait_until_removed(world, [trace.image_id])
         await wait_until_archive_idle(world)
-        await choose(world, "reply")  # nothing was said of the repost, which is young: a word on it would be new
-        before = said(world)
+        await choose_repost_notice(world, "reply")  # nothing was said of the repost, which is young: a word on it would be new
+        before = collect_messages(world)
         assert before["direct"][0]
 
-        await purge(world, ImageReposted)
+        await purge_facts(world, ImageReposted)
         async with open_log_server(world.settings) as url, open_process(world.settings, url, (), policy=ERASE_SOON) as process:
-            await play_everything(world, process)
+            await replay_everything(world, process)
             assert await world.log.count(ImageReposted) == 1
             encoder = await open_model_encoder(SECOND_MODEL, None, "auto", world.settings)
             generation = await start_or_join_generation(process, encoder, SECOND_MODEL, None, None)
@@ -86,8 +86,8 @@ async def test_every_stage_played_again_and_a_generation_built(
                 return len(indexed) == 3
 
             await eventually(complete)
-            await purge(world, ImageReposted)
-            await play_everything(world, process)
-        assert said(world) == before
+            await purge_facts(world, ImageReposted)
+            await replay_everything(world, process)
+        assert collect_messages(world) == before
         assert {fact.image_id for fact in await world.log.facts(ImageEmbedded)}.isdisjoint({trace.image_id})
         await expect_nothing_left(world, [trace])

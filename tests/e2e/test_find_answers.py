@@ -34,13 +34,13 @@ from tests.support.world import (
     shared_world,
 )
 
-PATCH = "PATCH /webhooks/{application}/{token}/messages/{message}"
-LOST = WrongLength(1_000_000)
+EDIT_REQUEST = "PATCH /webhooks/{application}/{token}/messages/{message}"
+LOST_CONFIRMATION = WrongLength(1_000_000)
 """Discord does what it is asked, and the connection ends before it has said so."""
 
 NEVER_POSTED = 9_000
 
-ALTERED = {
+ALTERED_COPIES = {
     "re-encoded": encode_png(reencode(draw_piece(3), 50)),
     "resized": encode_png(resize(draw_piece(3), 0.5)),
     "darker": encode_png(change_brightness(draw_piece(3), 0.8)),
@@ -49,12 +49,12 @@ ALTERED = {
 
 FOUND = "Found it: first posted by Steve"
 NO_MATCH = "No match"
-EDITS = 3
+EDIT_COUNT = 3
 """Of a deferred answer: fetching, comparing, the answer."""
 
 
 @pytest.fixture
-def without_reply() -> list[object]:
+def stages_without_reply() -> list[object]:
     return [stage for stage in STAGES if stage.name != "reply"]
 
 
@@ -65,7 +65,7 @@ async def test_altered_copies_are_found_with_link_author_date_and_picture(server
     await discord.post(*((f"other-{seed}.png", art_png(seed)) for seed in range(3)), author=discord.alex)
     message = await discord.simulator.post(discord.gallery, discord.steve, files=[("dragon.png", art_png(3))], at=posted_at)
     await server.archived(4)
-    for kind, picture in ALTERED.items():
+    for kind, picture in ALTERED_COPIES.items():
         answer = await discord.simulator.answer(await discord.ask(picture), embedded=True)
         assert read_headline(answer) == FOUND, kind
         assert read_link(answer) == message.jump_url, kind
@@ -83,13 +83,13 @@ async def test_altered_copies_are_found_with_link_author_date_and_picture(server
         assert max(thumbnail.size) <= 256
         assert abs(thumbnail.width / thumbnail.height - draw_piece(3).width / draw_piece(3).height) < 0.02
         assert answer.ephemeral
-        assert answer.edits <= EDITS
+        assert answer.edits <= EDIT_COUNT
         assert answer.deferred_after_s is not None
         assert answer.deferred_after_s < 3
 
 
 @shared_world
-async def test_a_picture_that_nobody_posted_is_honestly_no_match(server: World) -> None:
+async def test_a_picture_that_was_never_posted_is_no_match(server: World) -> None:
     await server.discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(5)))
     await server.archived(5)
     answer = await server.discord.simulator.answer(await server.discord.ask(art_png(NEVER_POSTED)), embedded=True)
@@ -99,7 +99,7 @@ async def test_a_picture_that_nobody_posted_is_honestly_no_match(server: World) 
     assert list_labels(answer) == ["Notify me if it's posted"]
 
 
-async def test_asking_an_empty_archive_is_no_match(world: World) -> None:
+async def test_a_search_in_an_empty_archive_is_no_match(world: World) -> None:
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(1)), embedded=True)
     assert read_headline(answer) == NO_MATCH
 
@@ -153,28 +153,28 @@ async def test_another_guilds_image_never_appears(world: World) -> None:
     ],
     ids=["truncated", "text", "empty"],
 )
-async def test_a_broken_question_is_answered_with_a_sentence(server: World, picture: bytes, sentence: str) -> None:
+async def test_a_broken_query_picture_is_answered_with_a_sentence(server: World, picture: bytes, sentence: str) -> None:
     answer = await server.discord.simulator.answer(await server.discord.ask(picture), embedded=True)
     assert read_headline(answer) == "Search failed"
     assert answer.embeds[0]["description"] == sentence
     assert await server.log.dead_letters() == []
 
 
-async def test_a_failing_discord_is_asked_again_until_the_answer_is_shown(world: World) -> None:
+async def test_an_answer_is_sent_again_while_discord_fails(world: World) -> None:
     """A step that could not be told is left out; the answer is not."""
-    world.discord.simulator.faults.add(Status(503), "*/webhooks/*", times=EDITS)
+    world.discord.simulator.faults.add(Status(503), "*/webhooks/*", times=EDIT_COUNT)
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(1)), embedded=True)
     assert read_headline(answer) == NO_MATCH
     await world.log.wait_for(SearchAnswered, 1)
     assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["sent"]
-    assert world.discord.simulator.requests[PATCH] > EDITS
+    assert world.discord.simulator.requests[EDIT_REQUEST] > EDIT_COUNT
     assert await world.log.dead_letters() == []
 
 
-async def test_an_answer_whose_receipt_was_lost_is_shown_again_just_the_same(world: World) -> None:
+async def test_an_answer_whose_confirmation_was_lost_is_sent_again_unchanged(world: World) -> None:
     await world.discord.post(("dragon.png", art_png(1)))
     await world.archived(1)
-    world.discord.simulator.faults.add(LOST, "*/webhooks/*", times=EDITS)
+    world.discord.simulator.faults.add(LOST_CONFIRMATION, "*/webhooks/*", times=EDIT_COUNT)
     interaction = await world.discord.ask(art_png(1))
     first = await world.discord.simulator.answer(interaction, embedded=True)
     await world.log.wait_until_idle("search")
@@ -187,19 +187,21 @@ async def test_an_answer_whose_receipt_was_lost_is_shown_again_just_the_same(wor
     assert await world.log.dead_letters() == []
 
 
-async def test_a_question_that_grew_too_old_is_not_answered(discord: Discord, tmp_path: Path, without_reply: list[object]) -> None:
+async def test_a_search_whose_token_has_expired_is_not_answered(
+    discord: Discord, tmp_path: Path, stages_without_reply: list[object]
+) -> None:
     """Discord has ended the token meanwhile, and says so."""
-    async with mapseek_beside(discord, tmp_path, stages=without_reply) as world:  # type: ignore[arg-type]
+    async with mapseek_beside(discord, tmp_path, stages=stages_without_reply) as world:  # type: ignore[arg-type]
         interaction = await discord.ask(art_png(1))
         await world.log.wait_for(SearchMatched, 1)
-    told = discord.simulator.requests[PATCH]
+    told = discord.simulator.requests[EDIT_REQUEST]
     discord.simulator.now = lambda: datetime.now(UTC) + timedelta(minutes=15, seconds=1)
     async with mapseek_beside(discord, tmp_path) as world:
         await world.log.wait_for(SearchAnswered, 1)
         assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["expired"]
         assert await world.log.dead_letters() == []
     assert interaction.edits == 0
-    assert discord.simulator.requests[PATCH] > told
+    assert discord.simulator.requests[EDIT_REQUEST] > told
 
 
 async def test_after_fifteen_minutes_nothing_is_sent_at_all(discord: Discord, tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ async def test_after_fifteen_minutes_nothing_is_sent_at_all(discord: Discord, tm
         interaction = await discord.ask(art_png(1))
         await world.log.wait_for(SearchAnswered, 1)
         assert [fact.outcome for fact in await world.log.facts(SearchAnswered)] == ["expired"]
-    assert (interaction.edits, discord.simulator.requests[PATCH]) == (0, 0)
+    assert (interaction.edits, discord.simulator.requests[EDIT_REQUEST]) == (0, 0)
 
 
 async def test_the_deferral_comes_in_time_while_the_archive_lane_is_flooded(world: World) -> None:
@@ -235,7 +237,9 @@ async def test_one_correlation_id_from_command_to_reply_and_no_secret_in_any_log
         client = await connect(read_announced_url(tmp_path / "data" / "nats") or "", "test")
         await Log(client).wait_for(ImagePosted, 1)
         await Log(client).wait_until_idle()
-        discord.simulator.faults.add(LOST, "*/webhooks/*", times=EDITS)  # an error's text must hold no secret either
+        discord.simulator.faults.add(
+            LOST_CONFIRMATION, "*/webhooks/*", times=EDIT_COUNT
+        )  # an error's text must hold no secret either
         interaction = await discord.ask(art_png(1))
         answer = await discord.simulator.answer(interaction, embedded=True)
         await Log(client).wait_until_idle("search")

@@ -20,10 +20,10 @@ from infra.sandbox.simulator import CDN_PATHS, Drip, Redirect, Status
 from tests.support.files import png_chunk, raw_png
 from tests.support.world import Discord, World, art_png, mapseek_beside
 
-GOOD_WAY = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded, ImageIndexed)
+FACT_CHAIN = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded, ImageIndexed)
 
 
-async def rejections(world: World) -> dict[str, tuple[str, str]]:
+async def list_rejections(world: World) -> dict[str, tuple[str, str]]:
     """Stage and code by file name, as the log has them; the catalogue must say the same."""
     names = {fact.image_id: fact.filename for fact in await world.log.facts(ImagePosted)}
     told = {names[fact.image_id]: fact for fact in await world.log.facts(ImageRejected)}
@@ -74,7 +74,7 @@ async def test_a_message_delivered_three_times_is_archived_once(world: World) ->
         await world.discord.simulator.redeliver(message)
     await world.discord.post(("after.png", art_png(3)))  # recorded behind the two redeliveries
     await world.archived(3)
-    for kind in GOOD_WAY:
+    for kind in FACT_CHAIN:
         assert await world.log.count(kind) == 3, kind
     assert len(await world.entries()) == 3
 
@@ -96,7 +96,7 @@ async def test_hostile_files_are_rejected_each_with_its_code(world: World) -> No
     }
     await world.discord.post(*files.items())
     await world.archived(len(files))
-    assert await rejections(world) == {
+    assert await list_rejections(world) == {
         "truncated.png": ("preprocess", "damaged"),
         "empty.png": ("download", "empty"),
         "text.png": ("preprocess", "not_an_image"),
@@ -116,7 +116,7 @@ async def test_a_file_that_is_too_large_is_rejected(discord: Discord, tmp_path: 
     async with mapseek_beside(discord, tmp_path, max_file_bytes=1000) as world:
         await discord.post(("large.png", art_png(1)))
         await world.archived(1)
-        assert await rejections(world) == {"large.png": ("download", "too_large")}
+        assert await list_rejections(world) == {"large.png": ("download", "too_large")}
 
 
 async def test_an_image_off_the_allowlist_is_not_fetched(world: World) -> None:
@@ -131,14 +131,14 @@ async def test_an_image_off_the_allowlist_is_not_fetched(world: World) -> None:
     embeds = [{"type": "rich", "image": {"url": url}} for url in urls]
     await world.discord.simulator.post(world.discord.gallery, world.discord.steve, "look", embeds=embeds)
     await world.archived(len(urls))
-    assert await rejections(world) == {url.rpartition("/")[2]: ("download", "not_allowed") for url in urls}
+    assert await list_rejections(world) == {url.rpartition("/")[2]: ("download", "not_allowed") for url in urls}
 
 
 async def test_a_redirect_off_the_allowlist_is_not_followed(world: World) -> None:
     world.discord.simulator.faults.add(Redirect("http://127.0.0.1:9/attachments/1/2/x.png"), CDN_PATHS, times=None)
     await world.discord.post(("redirected.png", art_png(1)))
     await world.archived(1)
-    assert await rejections(world) == {"redirected.png": ("download", "not_allowed")}
+    assert await list_rejections(world) == {"redirected.png": ("download", "not_allowed")}
 
 
 @pytest.mark.parametrize("status", [403, 404])
@@ -150,7 +150,7 @@ async def test_an_expired_url_is_refreshed_from_its_message(discord: Discord, tm
     discord.simulator.expire_urls(status=status)
     async with mapseek_beside(discord, tmp_path) as world:
         await world.archived(2)
-        assert await rejections(world) == {}
+        assert await list_rejections(world) == {}
         assert len(await world.indexed()) == 2
     assert discord.simulator.requests["GET /channels/{channel}/messages/{message}"] == 2
 
@@ -162,10 +162,10 @@ async def test_an_image_whose_message_was_deleted_is_gone(discord: Discord, tmp_
     await discord.simulator.delete(message)
     async with mapseek_beside(discord, tmp_path) as world:
         await world.archived(1)
-        assert await rejections(world) == {"deleted.png": ("download", "gone")}
+        assert await list_rejections(world) == {"deleted.png": ("download", "gone")}
 
 
-async def test_a_cdn_with_bad_days_costs_no_image(world: World) -> None:
+async def test_temporary_errors_of_the_cdn_lose_no_image(world: World) -> None:
     faults = world.discord.simulator.faults
     faults.add(Status(429, retry_after=0.2), "*/limited.png", times=2)
     faults.add(Status(500), "*/failing.png")
@@ -177,7 +177,7 @@ async def test_a_cdn_with_bad_days_costs_no_image(world: World) -> None:
     names = ["limited.png", "failing.png", "unavailable.png", "slow.png", "gone.png", "broken.png"]
     await world.discord.post(*((name, art_png(seed)) for seed, name in enumerate(names)))
     await world.archived(len(names))
-    assert await rejections(world) == {"gone.png": ("download", RejectCode.GONE.value)}
+    assert await list_rejections(world) == {"gone.png": ("download", RejectCode.GONE.value)}
     assert await world.log.count(ImageIndexed) == len(names) - 1
     assert await world.log.dead_letters() == []
     files = world.discord.simulator.requests
