@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: a whole MapSeek in this process, or programs beside a simulated Discord."""
+"""Fixtures of the end-to-end tests: a complete MapSeek in this process, or programs beside a simulated Discord."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,27 +12,27 @@ from tests.support.world import Discord, World, simulated_discord, whole_world
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """A simulated Discord with the whole of MapSeek logged in, which tries again at once."""
+    """A simulated Discord and a complete MapSeek that is logged in and retries at once."""
     async with whole_world(tmp_path / "data") as world:
         yield world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mapseek(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    """What `server` is made of: it takes as long to begin as a test takes to ask."""
+    """The MapSeek that `server` uses. Starting one takes as long as a test that only searches."""
     async with whole_world(tmp_path_factory.mktemp("shared")) as world:
         yield world
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def server(mapseek: World) -> World:
-    """A guild of the test's own, in a MapSeek that the tests of a module share; for tests that are marked `together`."""
-    choose_endpoint(mapseek.settings).use()  # a test that began another one has pointed the process to that one's Discord
+    """A guild of the test's own in the MapSeek that the tests of a module share. For tests marked `shared_world`."""
+    choose_endpoint(mapseek.settings).use()  # another test may have pointed the process to another simulated Discord
     return mapseek.with_new_guild()
 
 
 @pytest.fixture
 async def discord() -> AsyncIterator[Discord]:
-    """A simulated Discord alone."""
+    """A simulated Discord without MapSeek."""
     async with simulated_discord() as discord:
         yield discord

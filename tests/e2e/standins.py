@@ -1,8 +1,9 @@
-"""Makes local stand-ins for the pinned images, for a test machine where none can be pulled: `python -m tests.e2e.standins`.
+"""Builds local stand-ins for the pinned images, for test machines that cannot pull them: `python -m tests.e2e.standins`.
 
-Run as root on Debian with debootstrap, against an engine of your own (DOCKER_HOST). The stand-ins carry the real images' names, so
-nothing that is there already is replaced. nats is the real server from its wheel, python is Debian's, and for MongoDB stands the
-wire-protocol double nx-27017. Packages come from where pip and apt find them on this machine; in the images pip finds these alone.
+Run it as root on Debian with debootstrap, against an engine of your own (DOCKER_HOST). The stand-ins carry the real images' names,
+so nothing that exists is replaced. nats is the real server from its wheel, python is Debian's, and MongoDB is replaced by the
+wire-protocol double nx-27017. Packages come from where pip and apt find them on this machine; inside the images pip finds only
+these.
 """
 
 import os
@@ -19,7 +20,7 @@ DEBIAN = "bookworm"
 
 
 def main() -> None:
-    """Make those that are missing, and tell what to do next."""
+    """Build the missing stand-ins and print the next step."""
     if missing := missing_engine_reason():
         sys.exit(f"Stand-ins cannot be made: {missing}.")
     [python] = list_base_images()
@@ -31,13 +32,13 @@ def main() -> None:
             for target, name in names.items():
                 if name in absent:
                     build = ["build", "--file", str(RECIPE), "--target", target, "--tag", name, str(_empty(folder))]
-                    # The classic builder looks for `root` in the engine alone.
+                    # The classic builder looks for `root` only in the engine.
                     subprocess.run(["docker", *build], check=True, env={**os.environ, "DOCKER_BUILDKIT": "0"})
     print(f"Made: {', '.join(absent) or 'nothing, all are here'}. Next: docker compose build.")
 
 
 def _import_root(root: Path) -> None:
-    """A minimal Debian with Python and with every wheel that the images are built from, as the image `root`."""
+    """Import a minimal Debian, with Python and every wheel that the images need, as the image `root`."""
     include = "--include=python3,python3-venv,busybox,ca-certificates"
     subprocess.run(["debootstrap", "--variant=minbase", include, DEBIAN, str(root)], check=True)
     wheels = root / "opt" / "wheels"

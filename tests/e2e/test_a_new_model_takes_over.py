@@ -1,4 +1,4 @@
-"""A new model takes over an archive while people ask, and everything that can be killed is."""
+"""A new model takes over an archive while members search and processes are killed."""
 
 import asyncio
 import os
@@ -47,7 +47,7 @@ LATE_IMAGES = 20
 """Images that are posted while the new generation is built."""
 
 QUERY_COUNT = 40
-"""Different ones that are asked, one after the other and then again."""
+"""Different queries, which are searched one after the other and then again."""
 
 GUILD = "7"
 SECOND_MODEL = f"{UNTRAINED_MODEL}-fine"
@@ -56,7 +56,7 @@ FILE_STAGES, MODEL_STAGES, ANSWER_STAGES = "download preprocess persist", "finge
 
 @dataclass
 class Installation:
-    """The stages as processes that are killed and come back, the log beside them, and a folder for all."""
+    """The stages as processes that are killed and started again, the log server beside them, and one data folder."""
 
     stack: AsyncExitStack
     folder: Path
@@ -83,7 +83,7 @@ class Installation:
         await self.start(*command)
 
     async def kill_log_server(self) -> None:
-        """Its keeper starts it again; return when it answers."""
+        """Kill the log server, which its keeper starts again, and return when it answers."""
         os.kill(int((self.folder / "nats" / "server.pid").read_text()), signal.SIGKILL)
         await eventually(lambda: not self.client.is_connected)
 
@@ -95,7 +95,7 @@ class Installation:
         await eventually(back)
 
     async def count_embedded(self, generation: str) -> int:
-        """How many images have a vector in a generation; the last count while the server is away."""
+        """Count the images with a vector in a generation; 0 while the server is away."""
         with suppress(Unavailable):
             return await count_entries(self.client, IMAGES_STREAM, [variant_filter(ImageEmbedded, generation)])
         return 0
@@ -109,7 +109,7 @@ class Installation:
                 await self.journal.record(image, Origin(f"message-{number}"))
 
     async def run(self, *command: str) -> str:
-        """A command that must go well, and what it printed."""
+        """Run a command that must succeed and return what it printed."""
         done = await run_to_end(*command, environment=self.environment, command=IMPATIENT_MAPSEEK)
         assert done.code == 0, done.err
         return done.out
@@ -138,7 +138,7 @@ async def open_installation(folder: Path, **environment: str) -> AsyncIterator[I
 async def search_continuously(
     asking: Asker, questions: list[tuple[str, bytes]], pause: float = 0.1
 ) -> AsyncIterator[list[SearchOutcome]]:
-    """What was asked and told meanwhile, one question after the other."""
+    """Search in the background, one query after the other; yield the outcomes so far."""
     told: list[SearchOutcome] = []
 
     async def ask() -> None:
@@ -159,7 +159,7 @@ async def search_continuously(
 async def act_once(
     reached: Callable[[], Coroutine[Any, Any, int]], number: int, below: int, act: Callable[[], Coroutine[Any, Any, Any]]
 ) -> None:
-    """Act once so many images are done, while more are to come."""
+    """Act once `number` images are done, while fewer than `below` are done."""
 
     async def enough() -> bool:
         return await reached() >= number
@@ -172,7 +172,7 @@ async def act_once(
 async def expect_takeover(
     here: Installation, images: int, meanwhile: list[SearchOutcome], while_built: int, activated_at: float
 ) -> None:
-    """Both generations have every image, every answer was right, and each came from the generation that answered then."""
+    """Expect every image in both generations, only right answers, and each from the generation that was active then."""
     for generation in ("g1", "g2"):
         assert await here.count_embedded(generation) == images
     assert await here.log.count(GenerationActivated) == 2
@@ -189,7 +189,7 @@ async def expect_takeover(
 async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_the_log_server_are_killed(
     tmp_path: Path, settings: Callable[..., Settings], impatient_log: None
 ) -> None:
-    """The stages work in this process."""
+    """The stages run in this process."""
     images, later = 16, 3
     async with (
         open_installation(tmp_path, **{NICENESS_VARIABLE: "0"}) as here,
@@ -206,7 +206,7 @@ async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_t
 
         async with (
             open_asker(here.client, here.journal, asked_with, GUILD) as asking,
-            search_continuously(asking, questions, pause=0.5) as meanwhile,  # a replay stands back while somebody waits
+            search_continuously(asking, questions, pause=0.5) as meanwhile,  # a replay pauses while a search waits
         ):
             replay = ("replay", "--encoder", SECOND_MODEL, "--name", "g2", "--rate", "3")
             await here.start(*replay)
@@ -229,7 +229,7 @@ async def test_a_few_images_are_taken_over_while_people_ask_and_the_replay_and_t
 async def test_no_search_fails_or_mixes_generations_while_a_new_one_is_built_and_switched_on(
     tmp_path: Path, impatient_log: None, images: int, rate: int
 ) -> None:
-    """The replay builds so many images a second: it leaves the rest of two cores to those who ask."""
+    """The rate of the replay is limited, so that the rest of two cores is left for searches."""
     async with open_installation(tmp_path) as here:
         blobs, asked_with = open_blob_store(tmp_path / "blobs"), open_blob_store(tmp_path / "questions")
         for stages in (FILE_STAGES, MODEL_STAGES, ANSWER_STAGES):

@@ -1,4 +1,4 @@
-"""Managers decide with `/archive` what is archived and how MapSeek behaves, see how it does, and Discord's limits are kept."""
+"""`/archive`: managers choose what is archived, change settings and see the archive's state. Also Discord's limits."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def office(discord: Discord) -> Channel:
 
 
 async def use_archive(discord: Discord, office: Channel, by: Member, command: str, *, locale: str = EN, **options: object) -> str:
-    """What `/archive` answers, to the one alone who used it."""
+    """Use an `/archive` command and return its answer, which only that member sees."""
     interaction = await discord.simulator.slash(office, by, f"archive {command}", options=options, locale=locale)
     answer = await discord.simulator.answer(interaction)
     assert answer.ephemeral
@@ -49,7 +49,7 @@ async def use_archive(discord: Discord, office: Channel, by: Member, command: st
 
 
 async def create_watchable(discord: Discord, kind: str) -> tuple[Channel, Channel]:
-    """Something to watch, and where to post in it."""
+    """Create a place to watch, and return it with the channel to post in."""
     simulator = discord.simulator
     match kind:
         case "channel":
@@ -71,7 +71,7 @@ async def create_watchable(discord: Discord, kind: str) -> tuple[Channel, Channe
 async def test_a_channel_is_archived_while_it_is_watched(
     discord: Discord, mia: Member, office: Channel, tmp_path: Path, kind: str
 ) -> None:
-    """MAPSEEK_CHANNELS names nothing, so nothing is archived before, nor anywhere else. A restart changes nothing."""
+    """MAPSEEK_CHANNELS is empty, so nothing is archived before, nor in other channels. A restart changes nothing."""
     past, elsewhere = PictureHistory(discord), PictureHistory(discord)
     place, room = await create_watchable(discord, kind)
     name = f"<#{place.id}>"
@@ -179,14 +179,14 @@ async def test_a_german_client_reads_german_names_and_answers(world: World) -> N
     assert len(declared) > 30
     for each in declared:
         assert each["name_localizations"]["de"], each["name"]
-        if each.get("description") not in (None, "", "-"):  # nobody is shown that of a group
+        if each.get("description") not in (None, "", "-"):  # nobody sees the description of a group
             assert each["description_localizations"]["de"] != each["description"], each["name"]
     named = {each["name"]: each["name_localizations"]["de"] for each in declared}
     assert (named["find"], named["archive"], named["backfill"]) == ("finden", "archiv", "nachholen")
 
 
 async def test_the_commands_are_within_discords_limits(world: World) -> None:
-    """The simulator refuses what Discord refuses; this is how much room there is."""
+    """The simulator refuses what Discord refuses. This checks Discord's counts directly."""
     commands = await fetch_commands(world.discord)
     slash = [command for command in commands if command["type"] == 1]
     menus = [command for command in commands if command["type"] == 3]
@@ -198,7 +198,7 @@ async def test_the_commands_are_within_discords_limits(world: World) -> None:
 
 
 async def fetch_commands(discord: Discord) -> list[dict[str, Any]]:
-    """The commands as Discord has them."""
+    """Return the commands as Discord has them."""
     simulator = discord.simulator
     url = f"{simulator.api_base}/applications/{simulator.application_id}/commands"
     async with aiohttp.ClientSession(headers={"Authorization": f"Bot {simulator.token}"}) as session, session.get(url) as response:
@@ -207,7 +207,7 @@ async def fetch_commands(discord: Discord) -> list[dict[str, Any]]:
 
 
 def list_parts(command: dict[str, Any]) -> list[dict[str, Any]]:
-    """Subcommands and options, at every depth."""
+    """Return subcommands and options at every depth."""
     parts = command.get("options") or []
     return [each for part in parts for each in (part, *list_parts(part))]
 
@@ -235,7 +235,7 @@ async def test_with_rate_limits_a_start_archives_and_answers_without_one_refused
 
 @pytest.mark.slow
 async def test_a_stage_process_and_the_gateways_together_ask_discord_at_most_fifty_times_a_second(tmp_path: Path) -> None:
-    """Both have much to ask: one reads what was missed in forty channels, the other needs a fresh URL for every picture."""
+    """One process catches up forty channels, the other needs a fresh URL for every picture."""
     async with simulated_discord(rate_limits=True) as discord:
         simulator, past, settings = discord.simulator, PictureHistory(discord), discord.settings(tmp_path / "data")
         channels = [simulator.add_text_channel(discord.guild, f"maps-{number}") for number in range(40)]

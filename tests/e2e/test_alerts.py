@@ -1,4 +1,4 @@
-"""Who asked to be told is told of the picture once it turns up: once, and only of what they may see."""
+"""Alerts: a member is notified once when the picture is posted, and only about posts that they may read."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ WANTED = 7
 
 
 async def request_alert(world: World, *, channel: Channel | None = None, member: Member | None = None) -> VisibleAnswer:
-    """Ask for what nobody posted, and press "Notify me if it's posted"; returns what the presser is told."""
+    """Search for a picture that nobody posted and press "Notify me if it's posted"; return the reply to the press."""
     discord, simulator = world.discord, world.discord.simulator
     answer = await simulator.answer(await discord.ask(art_png(WANTED), channel=channel, member=member), embedded=True)
     assert answer.embeds[0]["title"] == localize(EN, "answers-none")
@@ -33,14 +33,14 @@ async def press_alert_button(world: World, answer: VisibleAnswer, member: Member
 
 
 async def read_direct_messages(discord: Discord, member: Member, number: int = 1) -> list[str]:
-    """The person's direct messages, once there are so many."""
+    """Wait for `number` direct messages to a member and return them."""
     messages = discord.simulator.direct_messages
     await eventually(lambda: len(messages(member)) >= number)
     return [message.content for message in messages(member)]
 
 
 async def wait_for_outcomes(world: World) -> list[str]:
-    """Wait until nobody can be told of anything any more; returns what became of every image that was waited for."""
+    """Wait until no alert can be delivered any more; return the outcome of every delivery."""
     for family in ("removal", "image", "alert"):
         await world.log.wait_until_idle(family)
     assert await world.log.dead_letters() == []

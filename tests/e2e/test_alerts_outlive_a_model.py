@@ -1,4 +1,4 @@
-"""Who waits for a picture is told of it whatever the model is by then, and once."""
+"""Alerts work across a change of model or preprocessing, and notify once."""
 
 import pytest
 
@@ -53,7 +53,7 @@ async def test_an_alert_of_a_dropped_generation_triggers_in_the_new_one(world: W
 
 
 async def test_an_image_embedded_before_the_alert_has_a_vector_of_the_new_model_triggers_it(world: World) -> None:
-    """The question was answered by a model that is gone by the time at which its asker wants to be told."""
+    """The search was answered by a generation that is dropped when its asker requests the alert."""
     answer = await search_without_match(world)
     await begin_generation(world, "g2")
     await switch_generation(world, "g2")

@@ -1,4 +1,4 @@
-"""`mapseek audit` finds every gap that is made, and the commands that it prints close them."""
+"""`mapseek audit` finds every planted gap, and the commands that it prints close them."""
 
 import io
 import os
@@ -28,7 +28,7 @@ from tests.support.world import Discord, World, mapseek_beside
 
 @asynccontextmanager
 async def open_without_gateway(discord: Discord, folder: Path) -> AsyncIterator[World]:
-    """Every stage at work, but nobody hears Discord."""
+    """Run every stage, without a gateway."""
     settings = discord.settings(folder)
     async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
         yield World(discord, process, settings)
@@ -41,7 +41,7 @@ async def run_mapseek(world: World, *arguments: str) -> EndedProgram:
 
 
 async def run_audit(world: World) -> dict[str, dict[str, object]]:
-    """The gaps by kind."""
+    """Run `mapseek audit --json` and return the gaps by kind."""
     found = await run_mapseek(world, "audit", "--json")
     report = orjson.loads(found.out)
     assert found.code == (0 if report["clean"] else 1), found.err
@@ -50,7 +50,7 @@ async def run_audit(world: World) -> dict[str, dict[str, object]]:
 
 
 async def audit_in_process(world: World) -> dict[str, dict[str, object]]:
-    """The same without a program for it."""
+    """Return the gaps by kind, from an audit in this process."""
     out, err = Console(file=io.StringIO()), Console(file=io.StringIO())
     options: dict[str, Any] = {"guild": None, "use_discord": True, "whole": False, "json": True, "out": out, "err": err}
     await show_audit(world.settings, **options)
@@ -64,7 +64,7 @@ async def wait_until_settled(world: World) -> None:
 
 
 async def close_gaps(world: World) -> str:
-    """Run the commands as they are printed; returns what was printed."""
+    """Run `mapseek audit` and the commands that it prints; return its output."""
     found = await run_mapseek(world, "audit")
     assert found.code == 1, found.out
     commands = re.findall(r"^ +mapseek (.+)$", found.out, re.MULTILINE)
@@ -87,7 +87,7 @@ def blob_path(world: World, name: str) -> Path:
 
 
 async def test_a_few_planted_gaps_are_found_and_closed(discord: Discord, tmp_path: Path) -> None:
-    """One on Discord, one in the catalogue, one among the blobs."""
+    """One gap on Discord, one in the catalogue, one among the blobs."""
     past = PictureHistory(discord)
     async with mapseek_beside(discord, tmp_path, policy=ERASE_AT_ONCE) as world:
         [image, _] = list_file_ids(await past.post(discord.gallery, 2))

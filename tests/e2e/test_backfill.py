@@ -1,4 +1,4 @@
-"""`/archive backfill` puts a channel's past into the archive, every image once, whatever is killed or pressed meanwhile."""
+"""`/archive backfill` archives a channel's older posts, each image once, despite kills, restarts and buttons."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,7 +37,7 @@ from tests.support.world import Discord, Log, World, mapseek_beside
 
 EN = "en-US"
 OUTLASTS_THE_ACK_WAIT = replace(ERASE_AT_ONCE, image_retry=Backoff(first=0.5, factor=2, longest=8))
-"""What depends on a message that a killed process held tries until it is delivered again."""
+"""A killed process may hold a message. Stages that depend on it retry until it is delivered again."""
 
 FIRST_POST_AT = datetime.now(UTC) - timedelta(days=60)
 
@@ -49,7 +49,7 @@ def mia(discord: Discord) -> Member:
 
 @pytest.fixture
 def office(discord: Discord) -> Channel:
-    """Where commands are used, so that nothing of theirs is in the channel whose past is read."""
+    """The channel where commands are used, so that their messages are not in the channel that is back-filled."""
     return discord.simulator.add_text_channel(discord.guild, "office")
 
 
@@ -73,7 +73,7 @@ def finished_text(channel: Channel) -> str:
 async def test_each_image_is_recorded_once_though_the_gateway_is_killed_while_it_records_a_page(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
-    """In the middle of the second page. No stage works, since this is about what is recorded."""
+    """The kill is in the middle of the second page. No stage runs, since only recording is tested."""
     await past.post(discord.gallery, 27, begin=FIRST_POST_AT)
     settings = discord.settings(tmp_path / "data")
     async with open_log_server(settings) as url:
@@ -98,7 +98,7 @@ async def test_each_image_is_recorded_once_though_the_gateway_is_killed_while_it
 async def test_1000_images_are_archived_once_though_the_gateway_is_killed_in_the_middle(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
-    """Once between two pages of history, once while a page is being recorded. All that is made of 1000 images takes a minute."""
+    """One kill is between two pages of history, one while a page is being recorded. Processing 1000 images takes a minute."""
     simulator, settings = discord.simulator, discord.settings(tmp_path / "data")
     await past.post(discord.gallery, 1000, begin=FIRST_POST_AT)
     async with open_log_server(settings) as url, open_process(settings, url, STAGES, policy=ERASE_AT_ONCE) as process:
@@ -136,7 +136,7 @@ async def test_1000_images_are_archived_once_though_the_gateway_is_killed_in_the
 
 @asynccontextmanager
 async def run_up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
-    """`mapseek up` in a process of its own, logged in, watching no channel."""
+    """Run `mapseek up` in a process of its own, logged in and watching no channel."""
     environment = discord.environment(folder / "data", MAPSEEK_CHANNELS="") | {PAGE_VARIABLE: str(SMALL_PAGE)}
     async with run_program(folder / "log", "up", environment=environment, command=IMPATIENT_MAPSEEK) as running:
         await eventually(lambda: discord.simulator.connected, timeout=60)
@@ -174,7 +174,7 @@ async def test_everything_ended_in_the_middle_goes_on_where_it_was(
 async def test_buttons_pause_resume_and_cancel_a_backfill(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
-    """Other members are refused, and nothing changes. No stage works, since this is about what is recorded."""
+    """Other members are refused and change nothing. No stage runs, since only recording is tested."""
     simulator = discord.simulator
     await past.post(discord.gallery, 350, begin=FIRST_POST_AT)
     held = hold_history(simulator, discord.gallery, after_pages=1)
@@ -307,7 +307,7 @@ async def test_the_message_shows_progress_rate_and_time_left(
 async def test_progress_moves_to_a_new_message_when_the_token_is_about_to_expire(
     discord: Discord, mia: Member, office: Channel, past: PictureHistory, tmp_path: Path
 ) -> None:
-    """The command was used almost a quarter of an hour ago, by Discord's clock. The buttons work in the fresh message as well."""
+    """By Discord's clock the command was used almost 15 minutes ago. The buttons also work in the new message."""
     simulator = discord.simulator
     await past.post(discord.gallery, 110, begin=FIRST_POST_AT)
     held = hold_history(simulator, discord.gallery, after_pages=1)
@@ -349,7 +349,7 @@ async def test_a_channel_that_is_backfilled_and_posted_in_is_archived_once(
 
 
 class GarbledHistory:
-    """An answer that is no history."""
+    """Answers a request for history with malformed data."""
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.json_response([{"id": "1"}])

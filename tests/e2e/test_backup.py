@@ -1,4 +1,4 @@
-"""An installation that was exported, lost and imported answers as it did, and goes on where it was."""
+"""An installation that is exported, lost and imported gives the same answers and continues its work."""
 
 import asyncio
 import io
@@ -33,7 +33,7 @@ GUILD = "local"
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("number", [4, pytest.param(20, marks=pytest.mark.slow)])
 async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: int) -> None:
-    """As many pieces as questions."""
+    """There are as many queries as pieces."""
     data, file = tmp_path / "data", tmp_path / "mapseek.archive"
     pieces, asked = write_pictures(tmp_path / "pieces", number), make_query_files(tmp_path / "questions", number)
     async with open_mapseek(data) as process:
@@ -79,7 +79,7 @@ async def test_the_same_answers_after_export_and_import(tmp_path: Path, number: 
 
 
 async def test_an_export_during_work_loses_no_work(tmp_path: Path) -> None:
-    """Wherever an image was on its way: it comes to its end after the restore."""
+    """After the import every image is processed to its end, wherever it was during the export."""
     data, file = tmp_path / "data", tmp_path / "mapseek.archive"
     pieces = write_pictures(tmp_path / "pieces", 10)
     async with open_mapseek(data) as process:
@@ -113,7 +113,7 @@ async def run_command(command: str, file: Path, folder: Path) -> EndedProgram:
 
 
 async def expect_clean_audit(folder: Path, images: int) -> None:
-    """`mapseek audit` counts so many images at every step, none of them on the way, and finds no gap."""
+    """Expect `mapseek audit` to count so many images at every step, none of them in progress, and to find no gap."""
     out = Console(file=io.StringIO())
     options: dict[str, Any] = {"guild": None, "use_discord": False, "whole": False, "json": True, "out": out, "err": out}
     code = await show_audit(Settings(data_dir=folder, _env_file=None), **options)  # type: ignore[call-arg]
@@ -131,7 +131,7 @@ def write_pictures(folder: Path, number: int) -> list[Path]:
 
 
 def make_query_files(folder: Path, asked: int) -> list[Path]:
-    """Pieces as they are, smaller, as JPEG and cropped, and some that were never archived."""
+    """Write pieces unchanged, smaller, as JPEG and cropped, and some that were never archived."""
     folder.mkdir()
     found = []
     for number in range(asked):
@@ -154,7 +154,7 @@ async def archive_files(process: Process, paths: Sequence[Path]) -> None:
 
 @dataclass(frozen=True)
 class AnswerContent:
-    """What was answered, without what may differ: how long it took."""
+    """An answer without its elapsed time, which may differ."""
 
     verdict: str
     found: dict[str, float]

@@ -1,4 +1,4 @@
-"""docker-compose.yml brought up with a real engine: members post and ask in a simulated Discord, and containers answer."""
+"""Starts docker-compose.yml with a real engine: members post and search in a simulated Discord, and the containers answer."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ PIECES = 4
 
 @pytest.fixture
 def address() -> str:
-    """Where the containers find us. Skips, and says why, where the project cannot be brought up as it is in this checkout."""
+    """The address at which the containers reach this machine. Skips with the reason if the project cannot be started."""
     if missing := missing_engine_reason():
         pytest.skip(f"compose is not brought up: {missing}")
     if absent := list_missing_images([service["image"] for service in STARTED.values()]):
@@ -66,7 +66,7 @@ def project(discord: Simulator, tmp_path: Path) -> Iterator[Project]:
         "MAPSEEK_DISCORD_API": discord.api_base,
         "MAPSEEK_CDN_ORIGINS": discord.cdn_origin,
         "MONGODB_PASSWORD": (password := secrets.token_hex(16)),
-        # The stand-in knows no users.
+        # The stand-in has no users.
         "MONGODB_URI": f"mongodb://{'' if is_standin(MONGODB) else f'mapseek:{password}@'}mongodb:27017/?directConnection=true",
     }
     files = [COMPOSE_FILE, Path(__file__).with_name("compose.override.yml")]
@@ -116,18 +116,18 @@ async def _all_healthy(project: Project, *, copies: int) -> None:
 
 
 def _service(container: str) -> str:
-    """`embed-2`, as newer Compose names a container, or `embed_2`."""
+    """Return the service of a container: `embed-2` in newer Compose, or `embed_2`."""
     return container.rstrip("0123456789").rstrip("-_")
 
 
 def _indexed(project: Project) -> int:
-    """How many vectors have come into the catalogue."""
+    """Return how many vectors are in the catalogue."""
     rows = json.loads(project.compose("exec", "-T", "gateway", "mapseek", "status", "--json"))
     return next((int(row["done"]) for row in rows if (row["stage"], row["generation"]) == ("persist", "g1")), 0)
 
 
 async def _ask(discord: Simulator, channel: Channel, asker: Member, *, seed: int) -> VisibleAnswer:
-    """Ask with a picture as chats make them: half the size, and JPEG."""
+    """Search with a picture as chats reduce it: half the size, as JPEG."""
     file = ("question.jpg", encode_jpeg(resize(draw_piece(seed), 0.5), 50))
     interaction = await discord.slash(channel, asker, "find", attachments={"image": file})
     return await discord.answer(interaction, embedded=True, timeout=60)

@@ -1,4 +1,4 @@
-"""What is deleted on Discord, or is to be forgotten, leaves search, catalogue, index, blobs and log, and never comes back."""
+"""What is deleted on Discord leaves search, catalogue, index, blobs and log, and does not come back."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ from tests.support.world import Discord, World, art_png, mapseek_beside
 
 @pytest.fixture
 async def world(discord: Discord, tmp_path: Path) -> AsyncIterator[World]:
-    """The whole of MapSeek, which is soon done with erasing."""
+    """A complete MapSeek that erases removed images soon."""
     async with mapseek_beside(discord, tmp_path / "data", policy=ERASE_SOON) as world:
         yield world
 
@@ -33,7 +33,7 @@ async def world(discord: Discord, tmp_path: Path) -> AsyncIterator[World]:
 async def test_a_deleted_message_leaves_the_search_at_once_though_its_blobs_wait_for_the_grace(
     discord: Discord, tmp_path: Path
 ) -> None:
-    """With the grace as it is in earnest."""
+    """With the grace period of production."""
     async with mapseek_beside(discord, tmp_path) as world:
         message, stays = await discord.post(("gone.png", art_png(1))), await discord.post(("stays.png", art_png(2)))
         await world.archived(2)
@@ -205,7 +205,7 @@ async def test_images_deleted_while_they_are_processed_leave_nothing(world: Worl
 
 
 async def test_no_file_on_disk_contains_a_deleted_image(discord: Discord, tmp_path: Path) -> None:
-    """Neither the catalogue nor the log, whose server would leave the bytes of what is purged where they are."""
+    """This covers the catalogue and the log. A NATS server leaves the bytes of purged messages in its files."""
     async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:
         await discord.post(("stays.png", art_png(1)))
         message = await discord.post(("verysecret.png", art_png(2)))

@@ -1,4 +1,4 @@
-"""`mapseek demo`, as a newcomer runs it: exit code, table and a report that needs nothing from outside."""
+"""`mapseek demo`: its exit code, its table, and a report that loads nothing from outside."""
 
 import asyncio
 import io
@@ -18,7 +18,7 @@ from pipeline.demo.script import PIECE_COUNT, list_demo_queries, list_posts
 
 
 async def test_a_demo_of_eight_pieces_and_three_questions_goes_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it but the new model's takeover, which is programs that are started one after the other."""
+    """The whole demo but the takeover of a new model, which starts several programs in sequence."""
     few = script.list_posts()[:8]
 
     async def no_takeover(*_: object) -> AsyncIterator[DemoScene]:

@@ -1,4 +1,4 @@
-"""What a person can set up wrongly ends the program within seconds, with one sentence that says what to do."""
+"""A wrong setup ends the program within seconds, with one sentence that says what to do."""
 
 import re
 import socket
@@ -12,11 +12,11 @@ from tests.support.world import Discord, simulated_discord
 
 BAD_TOKEN = "MTIzNDU2Nzg5MDEyMzQ1Njc4.Gabcde.a-pass-word-that-nobody-may-see"
 TIMEOUT_S = 100
-"""Generous: most of it is Python and torch being imported, on a machine that is busy with other things."""
+"""Generous, since a busy machine needs most of it to import Python and torch."""
 
 
 async def run_and_expect_error(*arguments: str, environment: dict[str, str]) -> str:
-    """The sentence on standard error; log lines, which are JSON here, aside."""
+    """Run a command that must fail and return its one sentence on standard error. Log lines, which are JSON, are ignored."""
     result = await run_to_end(*arguments, environment=environment, timeout=TIMEOUT_S)
     assert result.code == 1
     assert result.out == ""

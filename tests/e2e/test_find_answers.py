@@ -1,4 +1,4 @@
-"""Who asks with /find gets the right answer, only of what they may read, in time, and traceable from command to reply."""
+"""`/find` returns the right answer in time, only from channels that the asker may read, and can be traced from command to reply."""
 
 import io
 import re
@@ -36,7 +36,7 @@ from tests.support.world import (
 
 EDIT_REQUEST = "PATCH /webhooks/{application}/{token}/messages/{message}"
 LOST_CONFIRMATION = WrongLength(1_000_000)
-"""Discord does what it is asked, and the connection ends before it has said so."""
+"""Discord carries out the request, but the connection ends before its response is complete."""
 
 NEVER_POSTED = 9_000
 
@@ -50,7 +50,7 @@ ALTERED_COPIES = {
 FOUND = "Found it: first posted by Steve"
 NO_MATCH = "No match"
 EDIT_COUNT = 3
-"""Of a deferred answer: fetching, comparing, the answer."""
+"""Edits of a deferred answer: fetching, comparing, the answer."""
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ async def test_a_search_in_an_empty_archive_is_no_match(world: World) -> None:
 
 @shared_world
 async def test_a_channel_that_the_asker_may_not_read_never_appears(server: World) -> None:
-    """One may see the channel but not read back in it, one may not even see it; for both it holds nothing."""
+    """The asker sees one channel without its history, and does not see the other at all. For both, the answer shows nothing."""
     discord, simulator = server.discord, server.discord.simulator
     bot = Overwrite(simulator.me(discord.guild), allow=Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY)
     everyone = discord.guild.everyone
@@ -161,7 +161,7 @@ async def test_a_broken_query_picture_is_answered_with_a_sentence(server: World,
 
 
 async def test_an_answer_is_sent_again_while_discord_fails(world: World) -> None:
-    """A step that could not be told is left out; the answer is not."""
+    """Progress that could not be shown is skipped; the answer is not."""
     world.discord.simulator.faults.add(Status(503), "*/webhooks/*", times=EDIT_COUNT)
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(1)), embedded=True)
     assert read_headline(answer) == NO_MATCH
@@ -190,7 +190,7 @@ async def test_an_answer_whose_confirmation_was_lost_is_sent_again_unchanged(wor
 async def test_a_search_whose_token_has_expired_is_not_answered(
     discord: Discord, tmp_path: Path, stages_without_reply: list[object]
 ) -> None:
-    """Discord has ended the token meanwhile, and says so."""
+    """Discord rejects the token, which has expired by then."""
     async with mapseek_beside(discord, tmp_path, stages=stages_without_reply) as world:  # type: ignore[arg-type]
         interaction = await discord.ask(art_png(1))
         await world.log.wait_for(SearchMatched, 1)
@@ -205,7 +205,7 @@ async def test_a_search_whose_token_has_expired_is_not_answered(
 
 
 async def test_after_fifteen_minutes_nothing_is_sent_at_all(discord: Discord, tmp_path: Path) -> None:
-    """The question was asked more than 15 minutes ago by our own clock, whatever Discord would still take."""
+    """By our own clock the search is more than 15 minutes old, whatever Discord would still accept."""
     discord.simulator.now = lambda: datetime.now(UTC) - timedelta(minutes=15, seconds=1)
     async with mapseek_beside(discord, tmp_path) as world:
         interaction = await discord.ask(art_png(1))

@@ -1,4 +1,4 @@
-"""`/forget me` and `/forget message` remove what they say and nothing else, and what was forgotten never comes back."""
+"""`/forget me` and `/forget message` remove exactly what they say, and what they removed does not come back."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,13 +25,13 @@ EN = "en-US"
 
 @pytest.fixture
 async def world(discord: Discord, tmp_path: Path) -> AsyncIterator[World]:
-    """The whole of MapSeek, which is soon done with erasing."""
+    """A complete MapSeek that erases removed images soon."""
     async with mapseek_beside(discord, tmp_path / "data", policy=ERASE_SOON) as world:
         yield world
 
 
 async def use_forget_me(world: World, member: Member) -> VisibleAnswer:
-    """The question whether that is meant."""
+    """Use `/forget me` and return the question for confirmation."""
     simulator = world.discord.simulator
     return await simulator.answer(await simulator.slash(world.discord.gallery, member, "forget me"))
 
@@ -42,7 +42,7 @@ async def press(world: World, answer: VisibleAnswer, member: Member, button: str
 
 
 async def use_forget_message(world: World, member: Member, message: Message) -> str:
-    """What a member is told who wants a message forgotten."""
+    """Use `/forget message` and return what the member reads."""
     simulator = world.discord.simulator
     answer = await simulator.answer(
         await simulator.slash(world.discord.gallery, member, "forget message", options={"message": message.jump_url})
@@ -57,7 +57,7 @@ def add_moderator(discord: Discord) -> Member:
 
 
 async def backfill_channel(world: World, channel: Channel, manager: Member) -> None:
-    """Archive the past of a channel, and wait until that is done."""
+    """Back-fill a channel and wait until it is archived."""
     simulator = world.discord.simulator
     asked = await simulator.slash(world.discord.gallery, manager, "archive backfill", options={"channel": channel})
 
@@ -70,13 +70,13 @@ async def backfill_channel(world: World, channel: Channel, manager: Member) -> N
 
 
 async def vote(world: World, member: Member, seed: int) -> None:
-    """Ask for an archived picture, and say that the answer is right."""
+    """Search for an archived picture and vote that the answer is right."""
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(seed), member=member), embedded=True)
     await press(world, answer, member, "answers-button-right")
 
 
 async def request_alert(world: World, member: Member, seed: int) -> None:
-    """Ask for a picture that nobody posted, and to be told of it."""
+    """Search for a picture that nobody posted and request an alert."""
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(seed), member=member), embedded=True)
     await press(world, answer, member, "answers-button-alert")
 
@@ -180,7 +180,7 @@ async def test_posts_from_before_forget_me_are_not_backfilled(discord: Discord, 
 
 
 async def test_removed_images_stay_out_of_redelivery_backfill_and_replay(discord: Discord, tmp_path: Path) -> None:
-    """Its messages are still on Discord. Afterwards every stage works through the logs anew, on an empty catalogue and index."""
+    """The messages are still on Discord. At the end every stage replays the logs onto an empty catalogue and index."""
     manager = add_moderator(discord)
     forgotten = await discord.post(("forgotten.png", art_png(1)), ("forgotten-too.png", art_png(2)))
     async with mapseek_beside(discord, tmp_path, policy=ERASE_SOON) as world:

@@ -1,4 +1,4 @@
-"""A log that was kept goes on in today's code: all of it can be read, nothing of it is done again, and nothing is missing."""
+"""Today's code continues a log that was kept: it reads every entry, repeats no work and misses no image."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -39,8 +39,9 @@ module_loop = pytest.mark.asyncio(loop_scope="module")
 
 @dataclass(frozen=True)
 class GoldenInstallation:
-    """Every stage at work on the log. `recorded` are its kinds of facts and `given` what its consumers were given, by name, as they
-    were once no stage had anything left to do.
+    """Every stage, running on the golden log.
+
+    `recorded` counts its facts by kind, and `given` what each consumer was delivered, once no stage had work left.
     """
 
     process: Process
@@ -63,7 +64,7 @@ class GoldenInstallation:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def golden(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GoldenInstallation]:
-    """The log in an empty server, with a catalogue that is filled from it as an import fills one."""
+    """Load the log into an empty server and fill a catalogue from it, as an import does."""
     folder = tmp_path_factory.mktemp("kept")
     settings = Settings(data_dir=folder / "data", discord_token=None, http_port=0, _env_file=None)  # type: ignore[call-arg]
     async with embedded_server(folder / "nats") as url:
@@ -82,7 +83,7 @@ async def golden(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gold
 
 
 async def count_delivered(process: Process) -> dict[str, int]:
-    """How many entries each consumer of the log was given since, or is still to be."""
+    """Count the entries that each consumer of the log was delivered since, or has pending."""
     js, found = process.container.client.jetstream(), {}
     for stream, about in read_streams().items():
         for consumer in about["consumers"]:
@@ -124,7 +125,7 @@ async def test_every_image_is_found(golden: GoldenInstallation, tmp_path: Path) 
 
 
 async def write_originals(golden: GoldenInstallation, folder: Path) -> dict[Path, set[str]]:
-    """The archived pictures as files, each with the images that are posts of it."""
+    """Write the archived pictures to files; return the image ids of each."""
     indexed = {fact.image_id for fact in await golden.log.facts(ImageIndexed)}
     blobs, found = await golden.process.container.blobs(), {}
     for fact in await golden.log.facts(ImageDownloaded):

@@ -1,4 +1,4 @@
-"""Every posted image ends in the catalogue, or is rejected with a reason that the catalogue tells."""
+"""Every posted image is either catalogued or rejected with a reason that the catalogue shows."""
 
 import struct
 import zlib
@@ -24,7 +24,7 @@ FACT_CHAIN = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinte
 
 
 async def list_rejections(world: World) -> dict[str, tuple[str, str]]:
-    """Stage and code by file name, as the log has them; the catalogue must say the same."""
+    """Return stage and code of each rejection by file name, and check that the catalogue agrees with the log."""
     names = {fact.image_id: fact.filename for fact in await world.log.facts(ImagePosted)}
     told = {names[fact.image_id]: fact for fact in await world.log.facts(ImageRejected)}
     entries = await world.entries()
@@ -72,7 +72,7 @@ async def test_a_message_delivered_three_times_is_archived_once(world: World) ->
     await world.archived(2)
     for _ in range(2):
         await world.discord.simulator.redeliver(message)
-    await world.discord.post(("after.png", art_png(3)))  # recorded behind the two redeliveries
+    await world.discord.post(("after.png", art_png(3)))  # recorded after the two redeliveries
     await world.archived(3)
     for kind in FACT_CHAIN:
         assert await world.log.count(kind) == 3, kind
@@ -143,7 +143,7 @@ async def test_a_redirect_off_the_allowlist_is_not_followed(world: World) -> Non
 
 @pytest.mark.parametrize("status", [403, 404])
 async def test_an_expired_url_is_refreshed_from_its_message(discord: Discord, tmp_path: Path, status: int) -> None:
-    """The stages are down for so long that every URL in the log has expired when they come back."""
+    """The stages are down for so long that every URL in the log has expired."""
     async with mapseek_beside(discord, tmp_path, stages=()) as world:
         await discord.post(("a.png", art_png(1)), ("b.png", art_png(2)))
         await world.log.wait_for(ImagePosted, 2)
@@ -172,7 +172,7 @@ async def test_temporary_errors_of_the_cdn_lose_no_image(world: World) -> None:
     faults.add(Status(503), "*/unavailable.png")
     faults.add(Drip(chunk=2000, interval=0.02), "*/slow.png", times=None)
     faults.add(Status(404), "*/gone.png", times=None)
-    # More than the three attempts of one delivery: the runner tries again.
+    # More than the three attempts of one delivery, so that the runner retries.
     faults.add(Status(500, retry_after=0.01), "*/broken.png", times=4)
     names = ["limited.png", "failing.png", "unavailable.png", "slow.png", "gone.png", "broken.png"]
     await world.discord.post(*((name, art_png(seed)) for seed, name in enumerate(names)))
@@ -186,7 +186,7 @@ async def test_temporary_errors_of_the_cdn_lose_no_image(world: World) -> None:
         "failing.png": 2,
         "unavailable.png": 2,
         "slow.png": 1,
-        "gone.png": 2,  # the second time by a fresh URL
+        "gone.png": 2,  # the second time with a fresh URL
         "broken.png": 5,
     }
 

@@ -1,4 +1,4 @@
-"""One question of each kind, asked with /find: the link to the first post, the reason in words, or an honest "no match"."""
+"""One `/find` with each kind of query: it links the first post and gives the reason, or says "no match"."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,12 +20,12 @@ GLASS, NIGHT = 15, 20
 """Pieces of 3x2 maps: stained glass, and a town at night."""
 
 TIME_LIMIT_S = 20
-"""For one question on a busy machine; what it takes is measured by the benchmarks."""
+"""For one search on a busy machine. The benchmarks measure how long it really takes."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def links(mapseek: World) -> dict[int, str]:
-    """A few pieces of several kinds and sizes: the link to each post by its seed."""
+    """Post a few pieces of several kinds and sizes; return the link to each post by its seed."""
     links = {seed: (await mapseek.discord.post((f"{seed}.png", art_png(seed)))).jump_url for seed in POSTED}
     await mapseek.archived(len(links), timeout=60)
     return links
@@ -33,7 +33,7 @@ async def links(mapseek: World) -> dict[int, str]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def archive(mapseek: World, links: dict[int, str]) -> tuple[World, dict[int, str]]:
-    """They are only asked about, each time by somebody who has asked nothing yet."""
+    """The shared archive, with a new member for each test. Tests only search in it."""
     discord = mapseek.discord
     fresh = replace(discord, alex=discord.simulator.add_member(discord.guild, "Alex"))
     return World(fresh, mapseek.process, mapseek.settings), links
@@ -44,7 +44,7 @@ def make_rng() -> np.random.Generator:
 
 
 def crop_panel(image: Image.Image, row: int, column: int) -> Image.Image:
-    """One map of a piece, counted from 1."""
+    """Return one map of a piece; row and column count from 1."""
     left, top = (column - 1) * MAP_PX, (row - 1) * MAP_PX
     return image.crop((left, top, left + MAP_PX, top + MAP_PX))
 

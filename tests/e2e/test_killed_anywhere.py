@@ -1,4 +1,4 @@
-"""Killed anywhere, the projections equal those of an uninterrupted run: nothing lost, nothing doubled, nothing in FAILURES."""
+"""Whatever is killed, the projections equal those of an undisturbed run: nothing lost, doubled, or in FAILURES."""
 
 import asyncio
 import os
@@ -49,7 +49,7 @@ from tests.support.world import Discord, Log, art_png, list_labels, mapseek_besi
 IMAGE_COUNT = 60
 QUERY_COUNT = 12
 KEEP_ALIVE_POLICY = Policy(keep_alive_every=ACK_WAIT_S / 4)
-"""As in the programs that are killed: what is at work is not taken for lost."""
+"""As in the programs that are killed: a message that is being handled does not time out."""
 
 FACT_CHAIN = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded, ImageIndexed)
 
@@ -104,14 +104,18 @@ async def run_undisturbed(folder: Path, make: Any, images: int, questions: int) 
 
 @dataclass(frozen=True)
 class Workers:
-    """The stages in processes of their own, that die in the middle of their work and come back."""
+    """The stages in processes of their own, which are killed in the middle of their work and started again."""
 
     stack: AsyncExitStack
     folder: Path
     environment: dict[str, str]
 
     async def start(self, stages: str, *, dies: tuple[type[Fact], int] | None = None, at: str = DIE_AFTER_VARIABLE) -> Program:
-        """They kill themselves once they have recorded, or are to record, so many facts of a kind; there must be more to do."""
+        """Start stages.
+
+        With `dies` they kill themselves once they have recorded so many facts of a kind, or are about to record them. More must be
+        left to do.
+        """
         environment = self.environment | ({at: f"{dies[0].type_name()}:{dies[1]}"} if dies else {})
         running = run_program(
             self.folder / f"{stages}.log", "run", *stages.split(), environment=environment, command=IMPATIENT_MAPSEEK
@@ -119,7 +123,7 @@ class Workers:
         return await self.stack.enter_async_context(running)
 
     async def run_until_killed(self, stages: str, kind: type[Fact], number: int, at: str = DIE_AFTER_VARIABLE) -> None:
-        """Run them until they have killed themselves."""
+        """Run stages until they have killed themselves."""
         await (await self.start(stages, dies=(kind, number), at=at)).wait_killed()
 
 
@@ -131,7 +135,7 @@ async def expect_everything_once(log: Log, images: int, questions: int) -> None:
 
 
 async def test_a_process_killed_in_the_middle_of_its_work(tmp_path: Path, settings: Any, impatient_log: None) -> None:
-    """Before it recorded what it made, after it recorded what it made, and then one goes on that is not."""
+    """It is killed before it records a result, then after it has recorded one. Then a process runs to the end."""
     images, questions, folder = 16, 3, tmp_path / "killed"
     expected = await run_undisturbed(tmp_path / "undisturbed", settings, images, questions)
     async with embedded_server(folder / "nats") as url, AsyncExitStack() as stack:
@@ -159,9 +163,9 @@ async def test_a_process_killed_in_the_middle_of_its_work(tmp_path: Path, settin
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, settings: Any, impatient_log: None) -> None:
-    """Batches of one, since the last bits of a vector depend on the batch that its picture was in.
+    """Batches hold one image, since the last bits of a vector depend on the batch of its picture.
 
-    It takes its time: ten processes are started, and everything is done twice.
+    The test is slow: ten processes are started, and all work is done twice.
     """
     expected = await run_undisturbed(tmp_path / "undisturbed", settings, IMAGE_COUNT, QUERY_COUNT)
     folder = tmp_path / "killed"
@@ -204,7 +208,7 @@ async def test_stages_killed_in_the_middle_of_their_work(tmp_path: Path, setting
 async def test_the_log_server_killed_under_load(
     discord: Discord, tmp_path: Path, impatient_log: None, kills_at: tuple[int, ...], messages: int
 ) -> None:
-    """It is started again on its port; posts made meanwhile wait in the gateway."""
+    """The server is started again on its port. Posts made in between wait in the gateway."""
     async with mapseek_beside(discord, tmp_path) as world:
         client = world.log.client
 

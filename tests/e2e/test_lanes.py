@@ -1,4 +1,4 @@
-"""A person who asks never waits behind the archive."""
+"""A search does not wait for images in the archive lane."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What was posted and deleted while the bot was away is archived once, or taken out, after a start; nobody waits for it."""
+"""What was posted or deleted while the bot was away is archived once, or removed, after a start, and nobody waits for that."""
 
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ LIVE = 5_000
 async def test_missed_messages_are_archived_once_and_deletions_are_honoured(
     discord: Discord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
 ) -> None:
-    """More than a page of a channel in either case; the 300 in pages as large as Discord's."""
+    """Each case has more than a page in a channel. The case of 300 messages uses pages as large as Discord's."""
     if times == 1:
         use_small_pages(monkeypatch)
     simulator, past = discord.simulator, PictureHistory(discord)
@@ -142,7 +142,7 @@ async def test_a_channel_that_the_bot_may_not_read_is_reported_and_caught_up_onc
     missed = await past.post(vault, 12)
     await simulator.set_overwrites(vault, [Overwrite(me, deny=Permission.READ_MESSAGE_HISTORY)])
     report = localize(EN, "archive-status-unreadable")
-    for _ in range(2):  # it is not taken for read in the next session either
+    for _ in range(2):  # the next session does not take it for read either
         async with mapseek_beside(discord, tmp_path) as world:
             status = await wait_for_text(discord, await simulator.slash(discord.gallery, mia, "archive status"))
             assert report in status

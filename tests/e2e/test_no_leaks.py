@@ -1,7 +1,7 @@
-"""No answer ever shows what those who see it may not read: any guild, any roles, any thread, whatever changes in between.
+"""No answer shows anything that its readers may not read: in any guild, with any roles and threads, after any change.
 
-The other way round, too: what an asker may read and is what they look for, they find. What that means is written down in
-`tests/support/rules.py` from Discord's documentation, apart from our own code.
+Also, askers find everything that they search for and may read. `tests/support/rules.py` defines what they may read, from Discord's
+documentation and apart from our own code.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ QUICK = settings(
 
 
 class PlanPlayer:
-    """One MapSeek for all plans, in an event loop that stands still while hypothesis thinks."""
+    """One MapSeek for all plans. Its event loop is paused while hypothesis draws the next plan."""
 
     def __init__(self, runner: asyncio.Runner, ledger: Ledger, elsewhere: Guild) -> None:
         self.runner, self.ledger, self.elsewhere = runner, ledger, elsewhere
@@ -50,7 +50,7 @@ def player(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlanPlayer]:
 
 
 async def _other_guild(ledger: Ledger) -> Guild:
-    """A guild with a post of every piece, which no answer elsewhere may tell of."""
+    """Create a guild with a post of every piece, which no answer in another guild may show."""
     simulator = ledger.world.discord.simulator
     guild = simulator.add_guild("Elsewhere")
     company = LeakGuild(ledger, guild, [], [], False, frozenset())

@@ -1,4 +1,4 @@
-"""An answer is turned page by page, shows each who presses what they may read now, and outlives every restart."""
+"""The pages of an answer: buttons show the next piece, show each member only what they may read, and work after a restart."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -30,11 +30,11 @@ NO_MATCH = "No match"
 
 
 THREE_PIECES = (art_png(5), art_png(7), art_png(11))
-"""In the order in which they are seen best on the wall."""
+"""In the order in which they match the wall best."""
 
 
 def make_wall() -> bytes:
-    """What is asked with: three pieces beside each other, the second and the third one small and worn."""
+    """Return the query: three pieces side by side, of which the second and third are small and worn."""
     shown = (draw_piece(5), reencode(resize(draw_piece(7), 0.75), 60), reencode(resize(draw_piece(11), 0.5), 30))
     picture = Image.new("RGB", (sum(each.width for each in shown) + 160, 336), (110, 100, 90))
     left = 40
@@ -53,7 +53,7 @@ async def post(discord: Discord, picture: bytes, *, at: datetime | None = None, 
 
 
 async def ask(world: World, **options: object) -> VisibleAnswer:
-    """Alex looks for what hangs on the wall."""
+    """Let Alex search with the wall."""
     discord = world.discord
     files = {"image": ("shot.png", make_wall())}
     asked = await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options=options)
@@ -61,7 +61,7 @@ async def ask(world: World, **options: object) -> VisibleAnswer:
 
 
 async def wait_for_answer(world: World, interaction: Interaction) -> VisibleAnswer:
-    """What is there to see once nothing is left to do."""
+    """Return the answer once no work is left."""
     await world.discord.simulator.answer(interaction, embedded=True)
     await world.log.wait_until_idle("search")
     return await world.discord.simulator.answer(interaction, embedded=True)
@@ -149,7 +149,7 @@ async def test_old_buttons_work_after_a_restart_of_everything(discord: Discord, 
 
 @shared_world
 async def test_posts_that_became_unreadable_disappear_at_the_next_press(server: World) -> None:
-    """Also the first post of a piece, and the number of its posts; and in the end the whole answer."""
+    """This also holds for a piece's first post and its number of posts, and finally for the whole answer."""
     discord, simulator = server.discord, server.discord.simulator
     vault = simulator.add_text_channel(discord.guild, "vault")
     await post(discord, make_copy(), at=LONG_AGO, channel=vault)
@@ -219,7 +219,7 @@ async def test_the_asker_privately_sees_why_while_the_query_is_kept(server: Worl
 
 @shared_world
 async def test_a_page_of_a_search_that_the_log_has_dropped_says_so(server: World) -> None:
-    """After seven days the log forgets what was asked."""
+    """The log keeps a search for seven days."""
     for picture in THREE_PIECES:
         await post(server.discord, picture)
     await server.archived(3)

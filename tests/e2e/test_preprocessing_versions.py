@@ -1,4 +1,4 @@
-"""A fix in preprocessing makes another version of every picture, and another generation: both live side by side until one goes."""
+"""A new version of preprocessing needs a new generation; images enter both generations until one is dropped."""
 
 import io
 from pathlib import Path
@@ -40,12 +40,12 @@ PIECE = 7
 
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This release knows one more version than the one that founds the archive."""
+    """Give this release one more version than the one with which the archive began."""
     monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
 
 
 async def search_piece(world: World) -> tuple[str, str, str, str]:
-    """What a search for the piece is preprocessed as, embedded in and answered with."""
+    """Search for the piece; return the preprocessing and the generation of the query, the verdict and the score."""
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(PIECE)), embedded=True)
     preprocessed = (await world.log.facts(SearchPreprocessed))[-1].preprocessing
     generation = (await world.log.facts(SearchEmbedded))[-1].generation

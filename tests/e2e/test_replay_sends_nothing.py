@@ -1,4 +1,4 @@
-"""A replay never posts, sends or marks anything, and a removed image stays away, whatever is played again."""
+"""A replay never posts, sends or marks anything, and a removed image stays removed whatever is replayed."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ SECOND_MODEL = "mapseek-untrained-fine"
 
 
 def collect_messages(world: World) -> dict[str, Any]:
-    """Everything that the bot has said, and every mark that it has left."""
+    """Return every message of the bot and every reaction, to compare before and after."""
     discord, bot = world.discord, world.discord.simulator.me(world.discord.guild).id
     messages = list(discord.gallery.messages.values())
     return {
@@ -38,12 +38,12 @@ def collect_messages(world: World) -> dict[str, Any]:
 
 
 async def purge_facts(world: World, kind: type[Fact]) -> None:
-    """As if it had never been recorded, so that the replay records it."""
+    """Delete the facts of a kind, so that the replay records them again."""
     await world.log.client.jetstream().purge_stream(stream_of(kind), subject=kind_filter(kind))
 
 
 async def replay_everything(world: World, process: Process) -> None:
-    """Every stage that can be replayed, over the whole log and in every generation."""
+    """Replay every stage that can be replayed, over the whole log and in every generation."""
     for stage in STAGES:
         if not stage.live_only:
             for leg in await plan_legs(process.container.client, stage, Part(), (await process.container.generations()).now.alive):
@@ -69,7 +69,7 @@ async def test_a_replay_of_every_stage_and_a_new_generation_send_nothing(
         await discord.simulator.delete(gone)
         await wait_until_removed(world, [trace.image_id])
         await wait_until_archive_idle(world)
-        await choose_repost_notice(world, "reply")  # nothing was said of the repost, which is young: a word on it would be new
+        await choose_repost_notice(world, "reply")  # the repost was not marked, so a mark by the replay would be noticed
         before = collect_messages(world)
         assert before["direct"][0]
 

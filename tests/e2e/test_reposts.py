@@ -1,4 +1,4 @@
-"""A piece that is posted again: linked to its first post, marked where the guild wants that, and told with its first post."""
+"""Reposts: linked to the first post, marked if the guild wants that, and shown in answers with the first post."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ COPY = encode_png(reencode(draw_piece(PIECE), 60))
 
 
 NONCE_LIFETIME = timedelta(minutes=10)
-"""By then Discord itself would let the same message be sent again."""
+"""After this time Discord itself would accept the same message again."""
 
 
 def create_manager(discord: Discord) -> Member:
@@ -41,7 +41,7 @@ def create_manager(discord: Discord) -> Member:
 
 
 def add_hidden_channel(discord: Discord, *but: Member) -> Channel:
-    """A channel for the bot and these members."""
+    """Add a channel that only the bot and these members see."""
     reading = Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY
     allowed = [Overwrite(member, allow=reading) for member in (discord.simulator.me(discord.guild), *but)]
     rules = [Overwrite(discord.guild.everyone, deny=Permission.VIEW_CHANNEL), *allowed]
@@ -49,7 +49,7 @@ def add_hidden_channel(discord: Discord, *but: Member) -> Channel:
 
 
 async def choose_repost_notice(world: World, style: str, manager: Member | None = None) -> None:
-    """/archive settings: what to do about reposts."""
+    """Choose in `/archive settings` how reposts are marked."""
     simulator = world.discord.simulator
     asked = await simulator.slash(
         world.discord.gallery, manager or create_manager(world.discord), "archive settings", options={"repost-notice": style}
@@ -59,7 +59,7 @@ async def choose_repost_notice(world: World, style: str, manager: Member | None 
 
 
 async def post_again(world: World, *, channel: Channel | None = None) -> Message:
-    """Post the piece once more, and wait until it is linked to an earlier post."""
+    """Post the piece once more and wait until it is linked to an earlier post."""
     known = await world.log.count(ImageReposted)
     message = await world.discord.post(("again.png", COPY), channel=channel)
     await world.log.wait_for(ImageReposted, known + 1)
@@ -68,7 +68,7 @@ async def post_again(world: World, *, channel: Channel | None = None) -> Message
 
 
 def read_marks(world: World, message: Message) -> tuple[bool, list[str]]:
-    """Whether the bot reacted to a message, and what it answered to it."""
+    """Tell whether the bot reacted to a message, and return its replies."""
     bot = world.discord.simulator.me(world.discord.guild).id
     assert set(message.reactions) <= {REPOST_EMOJI}
     replies = [each for each in message.channel.messages.values() if each.reference is message and each.author.id == bot]
@@ -76,7 +76,7 @@ def read_marks(world: World, message: Message) -> tuple[bool, list[str]]:
 
 
 def list_own_messages(world: World, *channels: Channel) -> Sequence[str]:
-    """What the bot wrote of its own accord in these channels."""
+    """Return the bot's messages in these channels that answer no command."""
     bot = world.discord.simulator.me(world.discord.guild).id
     return [
         each.content
@@ -163,7 +163,7 @@ async def test_with_replies_a_repost_is_answered_with_the_link_of_the_first_post
 
 
 async def test_a_reply_never_names_a_post_that_a_reader_of_the_channel_may_not_read(world: World) -> None:
-    """Then a reaction must do, which names nothing. In the hidden channel itself the reply may name it."""
+    """The bot then only reacts, which names no post. In the hidden channel itself it may reply."""
     discord = world.discord
     await choose_repost_notice(world, "reply")
     hidden = add_hidden_channel(discord, discord.steve)

@@ -1,4 +1,4 @@
-"""A restart loses nothing: it ends in time, finds what was archived before, and does not trust a damaged snapshot."""
+"""A restart loses nothing: it stops in time, finds what was archived before, and does not trust a damaged snapshot."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -24,12 +24,14 @@ from tests.support.world import IMPATIENT_POLICY, Discord, Log, World, art_png, 
 STOPS_WITHIN_S = 20
 
 OUTLASTS_THE_ACK_WAIT = replace(IMPATIENT_POLICY, image_retry=Backoff(first=0.5, factor=2, longest=8))
-"""A restarted server has forgotten what was put back and waits for its acknowledgement; what depends on that tries for longer."""
+"""A restarted server does not know which messages were put back with a delay, so they return after the ack wait. Stages that depend
+on them retry for longer.
+"""
 
 
 @asynccontextmanager
 async def run_up(discord: Discord, folder: Path) -> AsyncIterator[tuple[Program, Log]]:
-    """`mapseek up` in a process of its own, logged in."""
+    """Run `mapseek up` in a process of its own, logged in."""
     async with run_program(folder / "log", "up", environment=discord.environment(folder / "data")) as running:
         await discord.simulator.wait_for_command("find", timeout=60)
         client = await connect(read_announced_url(folder / "data" / "nats") or "", "test")
@@ -75,7 +77,7 @@ async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord:
 async def test_stopping_while_the_database_is_down_uses_up_no_attempts(
     discord: Discord, tmp_path: Path, impatient_log: None
 ) -> None:
-    """What was held is left to the next start."""
+    """The next start handles the messages that were held."""
     (tmp_path / "mongo").mkdir()
     mongo = MongoDouble(tmp_path / "mongo")
     settings: dict[str, Any] = {"catalogue": "mongodb", "mongodb_uri": mongo.uri, "policy": OUTLASTS_THE_ACK_WAIT}
@@ -96,7 +98,7 @@ async def test_stopping_while_the_database_is_down_uses_up_no_attempts(
 
 @pytest.mark.parametrize(("damaged", "damage"), [("manifest.json", "cut"), ("*.data", "overwritten"), ("*.data", "missing")])
 async def test_damaged_snapshots_are_rebuilt_from_the_log(discord: Discord, tmp_path: Path, damaged: str, damage: str) -> None:
-    """That of each index."""
+    """The snapshots of both indexes."""
     async with mapseek_beside(discord, tmp_path) as world:
         posted = await discord.post(("a.png", art_png(1)), ("b.png", art_png(2)))
         await world.archived(2)
@@ -124,7 +126,7 @@ async def test_damaged_snapshots_are_rebuilt_from_the_log(discord: Discord, tmp_
 
 
 async def read_restored_position(discord: Discord, folder: Path) -> int:
-    """Up to where the snapshot of one more start reaches: the one before has written a whole one again."""
+    """Start once more and return the position that the snapshot reaches. The start before must have saved a complete one."""
     with capture_logs() as lines:
         async with mapseek_beside(discord, folder) as world:
             assert isinstance(world, World)

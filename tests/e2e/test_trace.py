@@ -1,4 +1,4 @@
-"""`mapseek trace` and `mapseek failures` tell what really happened, and nothing else."""
+"""`mapseek trace` and `mapseek failures` show exactly what happened."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 from tests.support.world import Discord, World, art_png, mapseek_beside
 
 OUTPUTS = {"fingerprint": "fingerprinted", "embed": "embedded"}
-"""What two stages make of the same pixels, side by side."""
+"""The facts that two stages make from the same pixels, in parallel."""
 
 FAILED = [f"attempt {number} failed" for number in range(1, 5)]
 

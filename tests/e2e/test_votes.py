@@ -1,4 +1,4 @@
-"""What people say of an answer is kept for ever with all that is needed to ask again: one vote a person, the last one."""
+"""Votes on an answer are kept with everything that is needed to search again; a member's last vote counts."""
 
 import pytest_asyncio
 
@@ -19,7 +19,7 @@ async def posted(server: World) -> Message:
 
 
 async def ask(world: World) -> VisibleAnswer:
-    """Alex asks before everybody."""
+    """Let Alex search with an answer that everyone sees."""
     discord = world.discord
     files = {"image": ("shot.png", art_png(5))}
     asked = await discord.simulator.slash(discord.gallery, discord.alex, "find", attachments=files, options={"private": False})
@@ -27,7 +27,7 @@ async def ask(world: World) -> VisibleAnswer:
 
 
 async def vote(world: World, answer: VisibleAnswer, member: Member, label: str, locale: str = "en-US") -> str:
-    """Press, and read what the voter alone is told."""
+    """Press a vote button and return the reply, which only the voter sees."""
     pressed = await world.discord.simulator.press(answer, member, label=label, locale=locale)
     told = await world.discord.simulator.answer(pressed)
     await world.log.wait_until_idle("search")
@@ -37,7 +37,7 @@ async def vote(world: World, answer: VisibleAnswer, member: Member, label: str, 
 
 
 def latest_votes(judged: list[SearchJudged]) -> dict[str, bool]:
-    """Every person's last vote."""
+    """Return every voter's last vote."""
     return {fact.voter_id: fact.right for fact in sorted(judged, key=lambda fact: (fact.judged_at, fact.interaction_id))}
 
 

@@ -1,4 +1,4 @@
-"""Whatever way somebody asks, by picture, link, message or words, they are answered: in their language, and to whom they want."""
+"""Every way to search (picture, link, message, words) is answered in the right language and to the right readers."""
 
 import asyncio
 import re
@@ -36,12 +36,12 @@ NEVER_POSTED = art_png(9_000)
 
 
 def make_copy(seed: int) -> bytes:
-    """The same piece in another file."""
+    """Return the same piece in another file."""
     return encode_png(reencode(draw_piece(seed), 60))
 
 
 async def post_three_pieces(world: World) -> World:
-    """Posted long ago by Steve."""
+    """Let Steve post three pieces, long ago."""
     discord = world.discord
     for seed in range(1, 4):
         await discord.simulator.post(discord.gallery, discord.steve, files=[(f"{seed}.png", art_png(seed))], at=LONG_AGO)
@@ -56,12 +56,12 @@ async def archive(server: World) -> World:
 
 @pytest.fixture
 async def own_archive(world: World) -> World:
-    """One whose server's settings are changed."""
+    """An archive of the test's own, for tests that change the guild's settings."""
     return await post_three_pieces(world)
 
 
 def list_original_links(world: World) -> list[str]:
-    """The links to the three pieces."""
+    """Return the links to the three pieces."""
     return [message.jump_url for message in list(world.discord.gallery.messages.values())[:3]]
 
 
@@ -72,7 +72,7 @@ async def find(world: World, picture: bytes = NEVER_POSTED, *, locale: str = "en
 
 
 async def wait_for_answers(world: World, interaction: Interaction, count: int) -> list[VisibleAnswer]:
-    """The answer and those that follow it."""
+    """Return the first answer and its follow-ups."""
     first = await world.discord.simulator.answer(interaction, embedded=True)
     return [first, *await world.discord.simulator.followups(interaction, count - 1, embedded=True)]
 
@@ -82,7 +82,7 @@ def stages_without(stage: str) -> list[Stage[Any]]:
 
 
 def read_content(interaction: Interaction) -> str | None:
-    """What stands in the deferred answer now."""
+    """Return the present text of the deferred answer."""
     return interaction.original and interaction.original.content
 
 
@@ -146,7 +146,7 @@ async def test_words_on_a_model_that_knows_none_are_answered_with_a_clear_senten
 
 
 async def test_words_find_pictures_where_the_model_knows_some(discord: Discord, tmp_path: Path) -> None:
-    """A tiny model with random weights knows no words' sense: what is looked for is the word that it puts nearest to a picture."""
+    """A tiny model with random weights has no meaning of words. The query is the word whose vector is nearest to a picture."""
     checkpoint = save_tiny_model(tmp_path, "tiny-words")
     async with mapseek_beside(discord, tmp_path / "data", model="tiny-words", pretrained=str(checkpoint)) as world:
         old = await discord.simulator.post(discord.gallery, discord.steve, files=[("old.png", art_png(1))], at=LONG_AGO)
@@ -189,7 +189,7 @@ async def test_an_answer_is_private_unless_the_asker_or_the_server_wants_it_visi
 
 
 async def test_the_waiting_asker_sees_the_progress(discord: Discord, tmp_path: Path) -> None:
-    """The stages come one after the other, as when there is much to do."""
+    """The stages are started one after another, as if there were much to do."""
     async with mapseek_beside(discord, tmp_path, stages=stages_without("download")) as world:
         interaction = await find(world)
         await eventually(lambda: read_content(interaction) == "Loading the picture…")
