@@ -1,1 +1,1 @@
-"""What a running bot never loads: a Discord simulator, generators of pictures, and training."""
+"""Code that a running bot never loads: the Discord simulator, generators of pictures, and the training of models."""

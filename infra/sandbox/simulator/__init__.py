@@ -1,4 +1,4 @@
-"""A strict local Discord for the demo and the tests: the real client logs in to it, and nothing on our side is mocked."""
+"""A strict local Discord for the demo and the tests. The real disnake client logs in to it; nothing on our side is mocked."""
 
 from infra.sandbox.simulator.client import Button, VisibleAnswer
 from infra.sandbox.simulator.faults import CDN_PATHS, REST_PATHS, Drip, Endless, Redirect, Stall, Status, WrongLength

@@ -1,4 +1,4 @@
-"""The CDN: files under signed URLs that expire, as Discord's do (`?ex=<expires>&is=<issued>&hm=<signature>`, hexadecimal)."""
+"""The CDN: files with signed URLs that expire, as on Discord (`?ex=<expires>&is=<issued>&hm=<signature>`, hexadecimal)."""
 
 import hmac
 import mimetypes
@@ -19,7 +19,7 @@ GONE_TEXT = "This content is no longer available."
 
 
 class Cdn:
-    """Keeps the bytes of every upload and serves them to whoever holds a valid URL."""
+    """Keeps the bytes of every upload, and serves them for a valid URL."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -29,7 +29,7 @@ class Cdn:
         self._expired_status = 404
 
     def store(self, file_id: int, folder: str, name: str, data: bytes, description: str | None = None) -> Attachment:
-        """Keep an upload under `/<folder>/<id>/<file name>`, the name cleaned as Discord cleans it."""
+        """Store an upload at `/<folder>/<id>/<file name>`, with the file name cleaned as on Discord."""
         filename = clean_filename(name)
         width, height = _dimensions(data)
         attachment = Attachment(
@@ -49,24 +49,24 @@ class Cdn:
         self._files[attachment.path] = attachment
         return attachment
 
-    def forget(self, attachment: Attachment) -> None:
-        """Stop serving a file, whatever URL is held."""
+    def discard(self, attachment: Attachment) -> None:
+        """Delete a file. Every URL of it responds with 404."""
         self._files.pop(attachment.path, None)
 
     def sign(self, attachment: Attachment) -> str:
-        """A URL for the file that works from now for a day."""
+        """Return a URL for the file that is valid for a day from now."""
         issued = int(self.clock().timestamp())
         expires, since = f"{issued + int(URL_LIFETIME.total_seconds()):x}", f"{issued:x}"
         signature = self._signature(attachment.path, expires, since)
         return f"{self.origin}{attachment.path}?ex={expires}&is={since}&hm={signature}&"
 
     def expire_urls(self, status: int) -> None:
-        """Make every URL issued so far answer this status."""
+        """Make every URL issued so far respond with this status."""
         self._key = secrets.token_bytes(32)
         self._expired_status = status
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """GET of a file."""
+        """Respond to a GET of a file."""
         file = self._files.get(request.path)
         if file is None:
             return web.Response(status=404, text=GONE_TEXT)
@@ -81,12 +81,12 @@ class Cdn:
 
 
 def clean_filename(name: str) -> str:
-    """The name under which Discord keeps a file: blanks become underscores, and anything else unusual goes."""
+    """Clean a file name as Discord does: blanks become underscores, and other unusual characters are removed."""
     return re.sub(r"[^A-Za-z0-9_.\-]", "", name.replace(" ", "_")).lstrip(".") or "unknown"
 
 
 def _dimensions(data: bytes) -> tuple[int | None, int | None]:
-    """What Discord tells of a picture from its header; nothing for what is none."""
+    """Read width and height from the header of a picture, as Discord does. (None, None) if it is no picture."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)

@@ -1,7 +1,4 @@
-"""What Discord's own client lets a member do with a bot: which command, in which channel, on which message, which button.
-
-What a member sees after a command or a press: the answer with its buttons.
-"""
+"""What Discord's own client lets a member do with a bot, and the answer with its buttons that the member then sees."""
 
 from dataclasses import dataclass
 
@@ -29,7 +26,7 @@ _GUILD_CONTEXT, _DIRECT_CONTEXT = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A button as it looks. A link has a `url`, any other a `custom_id`."""
+    """A button as a member sees it. A link button has a `url`, any other button a `custom_id`."""
 
     label: str
     disabled: bool
@@ -41,9 +38,10 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class VisibleAnswer:
-    """What the asker sees, at the moment of looking. `attachments` are (name, content), embedded ones included; `message` is live.
+    """An answer as the member sees it at one moment. `message` is the stored message, which may change later.
 
-    `edits` counts those of the first response, by the interaction that was asked about; `answered_after_s` is the last one's time.
+    `attachments` are (name, content), including the files that embeds show. `edits` counts the edits of the first response, and
+    `answered_after_s` is the time of the last one.
     """
 
     content: str
@@ -68,7 +66,7 @@ class VisibleAnswer:
 
 
 def build_visible_answer(message: Message, interaction: Interaction, answered_after_s: float, sign: Sign) -> VisibleAnswer:
-    """A message that an interaction led to, as it is now."""
+    """Build the visible answer from a response message as it is now."""
     payload = payloads.message(message, sign)
     return VisibleAnswer(
         content=message.content,
@@ -84,7 +82,7 @@ def build_visible_answer(message: Message, interaction: Interaction, answered_af
 
 
 def list_buttons(rows: list[JSON]) -> list[Button]:
-    """The buttons of a message, row by row."""
+    """List the buttons of a message, row by row."""
     return [
         Button(
             label=each.get("label") or "",
@@ -99,14 +97,12 @@ def list_buttons(rows: list[JSON]) -> list[Button]:
 
 
 def check_command_allowed(command: JSON, channel: Channel, member: Member) -> None:
-    """Refuse a command that the client would not offer the member there. Raises MapSeekError."""
+    """Raise MapSeekError if the client would not offer the command to the member in this channel."""
     name = f"/{command['name']}" if command["type"] == CHAT_INPUT_COMMAND else command["name"]
     direct = channel.kind == DM
     check_channel_visible(channel, member)
     if channel.kind in (GUILD_CATEGORY, GUILD_FORUM):
-        raise MapSeekError(
-            f"Nobody writes in #{channel.name} itself, which is no text channel or thread; {name} has no place there."
-        )
+        raise MapSeekError(f"#{channel.name} is no text channel or thread, so {name} cannot be used in it.")
     allowed = compute_permissions(channel, member)
     if not direct and Permission.USE_APPLICATION_COMMANDS not in allowed:
         raise MapSeekError(f"{member.user.name} may not use commands in #{channel.name}; use a channel that the member can see.")
@@ -125,7 +121,7 @@ def check_command_allowed(command: JSON, channel: Channel, member: Member) -> No
 
 
 def check_channel_visible(channel: Channel, member: Member) -> None:
-    """Refuse a channel that the member does not see. Raises MapSeekError."""
+    """Raise MapSeekError if the member does not see the channel."""
     if channel.kind == DM:
         if channel.recipient is not member.user:
             raise MapSeekError(f"{member.user.name} does not see the direct messages of somebody else.")
@@ -136,27 +132,27 @@ def check_channel_visible(channel: Channel, member: Member) -> None:
 
 
 def check_message_visible(message: Message, member: Member) -> None:
-    """Refuse a message that the member has not on the screen. Raises MapSeekError."""
+    """Raise MapSeekError if the member cannot see the message."""
     check_channel_visible(message.channel, member)
     if message.gone:
-        raise MapSeekError("The message is no longer there.")
+        raise MapSeekError("The message was deleted.")
     if message.flags & EPHEMERAL and (message.interaction is None or message.interaction.user is not member.user):
         raise MapSeekError(f"{member.user.name} does not see the message: it is ephemeral, and the answer to somebody else.")
 
 
 def check_locale(locale: str) -> None:
-    """Refuse a language that no client has. Raises MapSeekError."""
+    """Raise MapSeekError for a language that Discord's clients do not have."""
     if locale not in LOCALES:
-        raise MapSeekError(f"Discord's clients know no language {locale!r}; they know {sorted(LOCALES)}.")
+        raise MapSeekError(f"Discord's clients have no language {locale!r}; choose one of {sorted(LOCALES)}.")
 
 
 def find_button(message: Message, custom_id: str | None, label: str | None) -> str:
-    """The custom id of the button that is meant, by its id, by the beginning of its id, or by its label.
+    """Find a button by its custom id, by the beginning of its custom id, or by its label, and return its custom id.
 
-    Raises MapSeekError if it is not there, not the only one, disabled, or a link.
+    Raises MapSeekError if no button or several buttons fit, or if the button is disabled or a link.
     """
     there = list_buttons(message.components)
-    found = [each for each in there if _fits(each, custom_id, label)]
+    found = [each for each in there if _button_fits(each, custom_id, label)]
     exact = [each for each in found if each.custom_id == custom_id or label is not None]
     chosen = exact or found
     if len(chosen) != 1:
@@ -165,12 +161,12 @@ def find_button(message: Message, custom_id: str | None, label: str | None) -> s
         raise MapSeekError(f"The message has {count} {custom_id or label!r}; it has {names}.")
     (button,) = chosen
     if button.custom_id is None:
-        raise MapSeekError(f"The button {button.label!r} is a link: pressing it opens {button.url}, and no bot is told.")
+        raise MapSeekError(f"The button {button.label!r} is a link: pressing it opens {button.url} and sends nothing to the bot.")
     if button.disabled:
         raise MapSeekError(f"The button {button.label!r} is disabled.")
     return button.custom_id
 
 
-def _fits(button: Button, custom_id: str | None, label: str | None) -> bool:
+def _button_fits(button: Button, custom_id: str | None, label: str | None) -> bool:
     named = custom_id is None or (button.custom_id or button.url or "").startswith(custom_id)
     return named and (label is None or button.label == label) and (custom_id, label) != (None, None)

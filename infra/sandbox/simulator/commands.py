@@ -1,8 +1,6 @@
-"""Application commands as a bot registers them: what Discord takes, and how it returns them.
+"""Application commands: the check of what a bot registers, and of what a member fills into their options.
 
-The options that a slash command declares: subcommands and their groups, or what a member fills in.
-
-What a member puts into a slash command: checked as Discord's own client checks it, and sent with what it names (`resolved`).
+The registered commands are checked as Discord checks them, the options as Discord's own client does.
 """
 
 import re
@@ -25,26 +23,30 @@ MAX_CHOICES = 25
 MAX_CHOICE_VALUE_LENGTH = 100
 MAX_STRING_OPTION_LENGTH = 6000
 MAX_SAFE_INTEGER = 2**53
-"""Numbers go from minus this to this, as JavaScript has them."""
+"""The largest absolute value of a number option: what a JavaScript number holds exactly."""
 
 _VALUE_TYPES = tuple(range(STRING, ATTACHMENT + 1))
-_CHOSEN: dict[int, tuple[type, ...]] = {STRING: (str,), INTEGER: (int,), NUMBER: (int, float)}
-_INSIDE = {None: (SUB_COMMAND, SUB_COMMAND_GROUP, *_VALUE_TYPES), SUB_COMMAND_GROUP: (SUB_COMMAND,), SUB_COMMAND: _VALUE_TYPES}
-"""What may stand directly in a command (None), a group and a subcommand."""
+_CHOICE_VALUE_TYPES: dict[int, tuple[type, ...]] = {STRING: (str,), INTEGER: (int,), NUMBER: (int, float)}
+_ALLOWED_OPTION_TYPES = {
+    None: (SUB_COMMAND, SUB_COMMAND_GROUP, *_VALUE_TYPES),
+    SUB_COMMAND_GROUP: (SUB_COMMAND,),
+    SUB_COMMAND: _VALUE_TYPES,
+}
+"""The option types that may be directly in a command (None), in a group, and in a subcommand."""
 
 CHAT_INPUT_COMMAND, USER_COMMAND, MESSAGE_COMMAND = 1, 2, 3
-"""The types of commands: typed with a slash, or chosen from the menu of a user or of a message."""
+"""Command types: typed with a slash, or chosen from the menu of a user or of a message."""
 
 MAX_COMMANDS_BY_TYPE = {CHAT_INPUT_COMMAND: 100, USER_COMMAND: 5, MESSAGE_COMMAND: 5}
-"""How many commands of a type there may be, globally and besides in each guild."""
+"""How many commands of each type may be registered globally, and additionally in each guild."""
 
 MAX_COMMAND_CHARACTERS = 8000
-"""How long the names, descriptions and values of one command may be together, each in its longest language."""
+"""The maximum total length of the names, descriptions and values of a command. Each text counts in its longest language."""
 
 _CONTEXTS = (0, 1, 2)
 _PERMISSIONS = re.compile(r"\d{1,20}")
 
-_VALUES: dict[int, tuple[type, ...]] = {
+_VALUE_CLASSES: dict[int, tuple[type, ...]] = {
     STRING: (str,),
     INTEGER: (int,),
     BOOLEAN: (bool,),
@@ -58,7 +60,7 @@ _VALUES: dict[int, tuple[type, ...]] = {
 
 
 def check_options(value: Any, path: fields.FieldPath, *, parent: int | None = None) -> None:
-    """Refuse the options of a command, a group or a subcommand. Raises ApiError 400."""
+    """Check the options of a command, a group or a subcommand. Raises ApiError 400."""
     options = fields.read_list(value, path, MAX_OPTIONS)
     if parent == SUB_COMMAND_GROUP and not options:
         raise invalid_form_error(path, "BASE_TYPE_REQUIRED", "This field is required")
@@ -70,8 +72,10 @@ def check_options(value: Any, path: fields.FieldPath, *, parent: int | None = No
         kind = option.get("type")
         check_name(option, where, slash=True)
         check_description(option, where)
-        if kind not in _INSIDE[parent]:
-            raise invalid_form_error([*where, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {_INSIDE[parent]}.")
+        if kind not in _ALLOWED_OPTION_TYPES[parent]:
+            raise invalid_form_error(
+                [*where, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {_ALLOWED_OPTION_TYPES[parent]}."
+            )
         if option["name"] in names:
             raise invalid_form_error(where, "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", "Option name already exists")
         names.add(option["name"])
@@ -91,7 +95,7 @@ def check_options(value: Any, path: fields.FieldPath, *, parent: int | None = No
 
 def _check_choices(option: JSON, path: fields.FieldPath) -> None:
     choices = fields.read_list(option.get("choices"), [*path, "choices"], MAX_CHOICES)
-    if choices and (option.get("autocomplete") or option["type"] not in _CHOSEN):
+    if choices and (option.get("autocomplete") or option["type"] not in _CHOICE_VALUE_TYPES):
         raise invalid_form_error(
             [*path, "choices"], "APPLICATION_COMMAND_OPTIONS_CHOICES_INVALID", "This option cannot have choices"
         )
@@ -101,7 +105,7 @@ def _check_choices(option: JSON, path: fields.FieldPath) -> None:
         choice = fields.read_object(item, where)
         check_choice_name(choice, where)
         value = choice.get("value")
-        if isinstance(value, bool) or not isinstance(value, _CHOSEN[option["type"]]):
+        if isinstance(value, bool) or not isinstance(value, _CHOICE_VALUE_TYPES[option["type"]]):
             message = f"{value!r} is no value of an option of type {option['type']}."
             raise invalid_form_error([*where, "value"], "UNION_TYPE_CHOICES", message)
         if isinstance(value, str):
@@ -113,7 +117,7 @@ def _check_choices(option: JSON, path: fields.FieldPath) -> None:
 
 
 def _check_bounds(option: JSON, path: fields.FieldPath) -> None:
-    """`min_value` and `max_value` are of numbers, `min_length` and `max_length` of strings, and the least comes first."""
+    """Check that numbers have value bounds and strings length bounds, and that the minimum is not above the maximum."""
     for low, high, kinds, most in (
         ("min_value", "max_value", (INTEGER, NUMBER), MAX_SAFE_INTEGER),
         ("min_length", "max_length", (STRING,), MAX_STRING_OPTION_LENGTH),
@@ -134,7 +138,7 @@ def _check_bounds(option: JSON, path: fields.FieldPath) -> None:
 
 
 def build_registered_command(body: JSON, *, command_id: int, version: int, application_id: int, guild_id: int | None) -> JSON:
-    """A command as Discord returns it: what was sent, checked, with ids and defaults."""
+    """Build a command as Discord returns it: the checked body with ids and defaults."""
     command: JSON = {
         "type": CHAT_INPUT_COMMAND,
         "description": "",
@@ -154,14 +158,14 @@ def build_registered_command(body: JSON, *, command_id: int, version: int, appli
 
 
 def check_commands(commands: Sequence[JSON]) -> None:
-    """Refuse a set of commands that Discord would not register. Raises ApiError 400."""
+    """Check a set of commands that replaces the registered ones. Raises ApiError 400."""
     kinds = Counter(command.get("type", CHAT_INPUT_COMMAND) for command in commands)
     for kind, limit in MAX_COMMANDS_BY_TYPE.items():
         if kinds[kind] > limit:
             raise invalid_form_error([], "APPLICATION_COMMANDS_LIMIT", f"At most {limit} commands of type {kind} are allowed")
     seen: set[tuple[int, str]] = set()
     for index, command in enumerate(commands):
-        _check(command, [index])
+        _check_command(command, [index])
         known = command.get("type", CHAT_INPUT_COMMAND), command["name"]
         if known in seen:
             raise invalid_form_error(
@@ -170,7 +174,7 @@ def check_commands(commands: Sequence[JSON]) -> None:
         seen.add(known)
 
 
-def _check(command: JSON, path: fields.FieldPath) -> None:
+def _check_command(command: JSON, path: fields.FieldPath) -> None:
     kind = command.get("type", CHAT_INPUT_COMMAND)
     if kind not in MAX_COMMANDS_BY_TYPE:
         raise invalid_form_error([*path, "type"], "BASE_TYPE_CHOICES", f"Value must be one of {tuple(MAX_COMMANDS_BY_TYPE)}.")
@@ -189,58 +193,61 @@ def _check(command: JSON, path: fields.FieldPath) -> None:
     contexts = fields.read_list(command.get("contexts"), [*path, "contexts"], len(_CONTEXTS))
     if any(context not in _CONTEXTS for context in contexts) or len(set(contexts)) < len(contexts):
         raise invalid_form_error([*path, "contexts"], "BASE_TYPE_CHOICES", f"Values must be unique and of {_CONTEXTS}.")
-    if (size := sum(_sizes(command))) > MAX_COMMAND_CHARACTERS:
+    if (size := sum(_iter_sizes(command))) > MAX_COMMAND_CHARACTERS:
         raise invalid_form_error(
             path, "APPLICATION_COMMAND_TOO_LARGE", f"Command exceeds maximum size ({size} > {MAX_COMMAND_CHARACTERS})"
         )
 
 
-def _sizes(item: JSON) -> Iterator[int]:
-    """The lengths that count for a command, an option or a choice; of a text in several languages the longest."""
+def _iter_sizes(item: JSON) -> Iterator[int]:
+    """Yield the text lengths of a command, an option or a choice. Of a text in several languages, the longest one counts."""
     for key in ("name", "description"):
         yield max(len(text) for text in (item.get(key) or "", *(item.get(f"{key}_localizations") or {}).values()))
     value: Any = item.get("value")
     if isinstance(value, str):
         yield len(value)
     for part in (*(item.get("options") or ()), *(item.get("choices") or ())):
-        yield from _sizes(part)
+        yield from _iter_sizes(part)
 
 
 @dataclass(frozen=True, slots=True)
 class FilledOptions:
-    """The `options` and `resolved` of an interaction's data."""
+    """The `options` and the `resolved` objects in the data of an interaction."""
 
     options: list[JSON]
     resolved: dict[str, dict[str, JSON]] = field(default_factory=dict)
 
 
 def fill_options(command: JSON, path: str, given: Mapping[str, Any], channel: Channel, member: Member, sign: Sign) -> FilledOptions:
-    """The options of `/archive watch add` (the path), used in a channel.
+    """Build the options of a command such as `/archive watch add` (`path` without the slash), used in a channel.
 
-    Raises MapSeekError if they are not those that the command declares, or if the path is no command that can be sent.
+    Raises MapSeekError if an option does not fit the declared ones, or if the path names no command that can be sent.
     """
     name, *rest = path.split()
     parents: list[JSON] = []
     inside = command
     for word in rest:
         found = next(
-            (each for each in _options(inside) if each["name"] == word and each["type"] in (SUB_COMMAND, SUB_COMMAND_GROUP)), None
+            (each for each in _get_options(inside) if each["name"] == word and each["type"] in (SUB_COMMAND, SUB_COMMAND_GROUP)),
+            None,
         )
         if found is None:
             raise MapSeekError(f"/{name} has no subcommand {' '.join(rest)!r}.")
         parents.append(found)
         inside = found
-    if below := [each["name"] for each in _options(inside) if each["type"] in (SUB_COMMAND, SUB_COMMAND_GROUP)]:
+    if below := [each["name"] for each in _get_options(inside) if each["type"] in (SUB_COMMAND, SUB_COMMAND_GROUP)]:
         raise MapSeekError(f"/{path} cannot be sent: it needs one of its subcommands {below}.")
-    filled = _filled(inside, path, given, channel, member, sign)
+    filled = _fill_declared(inside, path, given, channel, member, sign)
     options = filled.options
     for parent in reversed(parents):
         options = [{"name": parent["name"], "type": parent["type"], "options": options}]
     return FilledOptions(options, filled.resolved)
 
 
-def _filled(command: JSON, path: str, given: Mapping[str, Any], channel: Channel, member: Member, sign: Sign) -> FilledOptions:
-    declared = {option["name"]: option for option in _options(command)}
+def _fill_declared(
+    command: JSON, path: str, given: Mapping[str, Any], channel: Channel, member: Member, sign: Sign
+) -> FilledOptions:
+    declared = {option["name"]: option for option in _get_options(command)}
     if stranger := next((key for key in given if key not in declared), None):
         raise MapSeekError(f"/{path} has no option called {stranger!r}; it has {sorted(declared)}.")
     if missing := next((key for key, option in declared.items() if option.get("required") and key not in given), None):
@@ -248,7 +255,7 @@ def _filled(command: JSON, path: str, given: Mapping[str, Any], channel: Channel
     filled = FilledOptions([])
     for key, value in given.items():
         _check_value(path, declared[key], value, member)
-        _resolve(filled.resolved, value, channel, member, sign)
+        _add_resolved(filled.resolved, value, channel, member, sign)
         sent = value if isinstance(value, str | int | float) else str(value.id)
         filled.options.append({"name": key, "type": declared[key]["type"], "value": sent})
     return filled
@@ -256,10 +263,10 @@ def _filled(command: JSON, path: str, given: Mapping[str, Any], channel: Channel
 
 def _check_value(path: str, option: JSON, value: Any, member: Member) -> None:
     kind, name = option["type"], option["name"]
-    if not isinstance(value, _VALUES[kind]) or (isinstance(value, bool) and kind != BOOLEAN):
+    if not isinstance(value, _VALUE_CLASSES[kind]) or (isinstance(value, bool) and kind != BOOLEAN):
         raise MapSeekError(f"/{path} cannot take {value!r} as its option {name!r} of type {kind}.")
     choices = [choice["value"] for choice in option.get("choices") or []]
-    if (choices and value not in choices) or not _within(option, value):
+    if (choices and value not in choices) or not _is_within_bounds(option, value):
         raise MapSeekError(f"/{path} does not allow {value!r} as its option {name!r}.")
     if isinstance(value, Channel):
         kinds = option.get("channel_types") or []
@@ -269,7 +276,7 @@ def _check_value(path: str, option: JSON, value: Any, member: Member) -> None:
             raise MapSeekError(f"{member.user.name} does not see #{value.name}, so Discord does not offer it as option {name!r}.")
 
 
-def _within(option: JSON, value: Any) -> bool:
+def _is_within_bounds(option: JSON, value: Any) -> bool:
     if isinstance(value, str):
         return max(option.get("min_length") or 0, 1) <= len(value) <= (option.get("max_length") or MAX_STRING_OPTION_LENGTH)
     if isinstance(value, int | float):
@@ -278,7 +285,7 @@ def _within(option: JSON, value: Any) -> bool:
     return True
 
 
-def _resolve(resolved: dict[str, dict[str, JSON]], value: Any, channel: Channel, member: Member, sign: Sign) -> None:
+def _add_resolved(resolved: dict[str, dict[str, JSON]], value: Any, channel: Channel, member: Member, sign: Sign) -> None:
     match value:
         case Member():
             resolved.setdefault("users", {})[str(value.id)] = payloads.user(value.user)
@@ -291,5 +298,5 @@ def _resolve(resolved: dict[str, dict[str, JSON]], value: Any, channel: Channel,
             resolved.setdefault("attachments", {})[str(value.id)] = payloads.attachment(value, sign)
 
 
-def _options(command: JSON) -> list[JSON]:
+def _get_options(command: JSON) -> list[JSON]:
     return command.get("options") or []

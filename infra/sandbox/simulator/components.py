@@ -1,4 +1,4 @@
-"""The components of a message: rows of buttons. Select menus, text and containers are refused, because they are not simulated."""
+"""The components of a message: rows of buttons. Select menus, texts and containers are not simulated, and so refused."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -8,7 +8,7 @@ from infra.sandbox.simulator import fields
 from infra.sandbox.simulator.fields import JSON, invalid_form_error
 
 ACTION_ROW, BUTTON, LINK_STYLE = 1, 2, 5
-"""The types of a row and of a button; the style of a button that is a link."""
+"""The component types of a row and of a button, and the style of a link button."""
 
 MAX_ACTION_ROWS = 5
 MAX_BUTTONS_PER_ROW = 5
@@ -19,12 +19,12 @@ _STYLES = range(1, LINK_STYLE + 1)
 
 
 def check_components(value: Any) -> None:
-    """Refuse components that Discord would refuse, or that are no rows of buttons. Raises ApiError 400."""
+    """Raise ApiError 400 for components that Discord would refuse, or that are not rows of buttons."""
     seen: set[str] = set()
     for index, item in enumerate(fields.read_list(value, ["components"], MAX_ACTION_ROWS)):
         path: fields.FieldPath = ["components", index]
         row = fields.read_object(item, path)
-        _type(row, path, ACTION_ROW)
+        _check_type(row, path, ACTION_ROW)
         where: fields.FieldPath = [*path, "components"]
         children = fields.read_list(row.get("components"), where, MAX_BUTTONS_PER_ROW)
         if not children:
@@ -34,12 +34,12 @@ def check_components(value: Any) -> None:
 
 
 def iter_buttons(components: list[JSON]) -> Iterator[JSON]:
-    """Every button, row by row."""
+    """Iterate over the buttons, row by row."""
     return (button for row in components for button in row["components"])
 
 
 def assign_component_ids(components: list[JSON]) -> list[JSON]:
-    """The components as Discord returns them: each with an id of its own, counted from 1, where none was given."""
+    """Return the components as Discord does: a component without an id gets one, counted from 1."""
     taken = {each.get("id") for row in components for each in (row, *row["components"])}
     numbers = (number for number in count(1) if number not in taken)
     return [
@@ -53,7 +53,7 @@ def assign_component_ids(components: list[JSON]) -> list[JSON]:
 
 
 def _check_button(button: JSON, path: fields.FieldPath, seen: set[str]) -> None:
-    _type(button, path, BUTTON)
+    _check_type(button, path, BUTTON)
     style, custom_id, url = button.get("style"), button.get("custom_id"), button.get("url")
     if isinstance(style, bool) or style not in _STYLES:
         raise invalid_form_error([*path, "style"], "BASE_TYPE_CHOICES", f"Value must be one of {{{', '.join(map(str, _STYLES))}}}.")
@@ -82,6 +82,6 @@ def _check_button(button: JSON, path: fields.FieldPath, seen: set[str]) -> None:
     seen.add(str(custom_id))
 
 
-def _type(item: JSON, path: fields.FieldPath, wanted: int) -> None:
+def _check_type(item: JSON, path: fields.FieldPath, wanted: int) -> None:
     if item.get("type") != wanted:
         raise invalid_form_error([*path, "type"], "UNION_TYPE_CHOICES", f'Value of field "type" must be one of ({wanted},).')

@@ -1,4 +1,4 @@
-"""Things that go wrong on the way: answers that the REST API or the CDN give to the next requests in place of the right one."""
+"""Injected faults: wrong responses of the REST API or the CDN to the next requests."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,20 +13,20 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CDN_PATHS = "/*attachments/*"
 REST_PATHS = "/api/v10/*"
-"""The two patterns that cover one side whole."""
+"""Patterns for all paths of the CDN, and of the REST API."""
 
 
 class Fault(Protocol):
-    """One way to go wrong."""
+    """A wrong response."""
 
     async def answer(self, request: web.Request, handler: Handler, /) -> web.StreamResponse:
-        """Answer the request in the handler's place."""
+        """Respond to the request in place of the handler, which gives the right response."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An answer with another status. `retry_after` (seconds) goes with 429, as a header and, from REST, in the body too."""
+    """A response with another status. `retry_after` (seconds) belongs to 429: it is in a header and, for REST, in the body too."""
 
     status: int
     retry_after: float | None = None
@@ -46,7 +46,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """A redirect to any URL."""
+    """A redirect to a URL."""
 
     url: str
     status: int = 302
@@ -57,7 +57,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class Drip:
-    """The right body, a few bytes at a time, `interval` seconds apart."""
+    """The right body, sent `chunk` bytes at a time, `interval` seconds apart."""
 
     chunk: int = 1
     interval: float = 0.05
@@ -75,7 +75,7 @@ class Drip:
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """Half of the body, and then silence for as long as the client waits."""
+    """Half of the body, then nothing for as long as the client waits."""
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         body = await _body(request, handler)
@@ -89,7 +89,7 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Endless:
-    """The body, and then bytes for as long as the client reads, with no length announced."""
+    """The body, then zero bytes for as long as the client reads. There is no Content-Length."""
 
     chunk: int = 64 * 1024
 
@@ -104,7 +104,7 @@ class Endless:
 
 @dataclass(frozen=True, slots=True)
 class WrongLength:
-    """A Content-Length of `length` whatever the body has: a shorter one cuts it off, a longer one is never fulfilled."""
+    """A wrong Content-Length: a smaller `length` cuts the body off, a larger one is never reached."""
 
     length: int
 
@@ -127,20 +127,23 @@ class _Armed:
 
 @dataclass(slots=True)
 class Faults:
-    """The faults that wait for their requests."""
+    """The faults that are set for the next requests."""
 
     _armed: list[_Armed] = field(default_factory=list)
 
     def add(self, fault: Fault, path: str, *, method: str | None = None, times: int | None = 1) -> None:
-        """Let the next `times` requests (None: all) whose path fits the shell pattern meet the fault, after those added before."""
+        """Apply a fault to the next `times` requests (None: all) whose path matches the shell pattern.
+
+        Earlier faults come first.
+        """
         self._armed.append(_Armed(fault, path, method, times))
 
     def clear(self) -> None:
-        """Nothing goes wrong any more."""
+        """Remove all faults."""
         self._armed.clear()
 
     def take(self, method: str, path: str) -> Fault | None:
-        """The fault that this request meets, counted down."""
+        """Return the fault for a request, or None, and count it down."""
         for armed in self._armed:
             if armed.method in (None, method) and fnmatchcase(path, armed.path):
                 if armed.left is not None:

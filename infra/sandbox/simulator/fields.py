@@ -1,10 +1,6 @@
-"""The types and lengths of a body's fields, refused in Discord's words (error code 50035).
+"""Checks of the fields of a request body, and the errors of Discord's API (an invalid form has error code 50035).
 
-Errors as Discord words them: an HTTP status, a JSON error code and, for a refused form, where it is wrong.
-
-The languages of Discord's clients: the only keys that a localisation may have.
-
-The names and descriptions of commands and their options, in every language they have.
+Also the languages of Discord's clients, which are the only valid keys of a localisation.
 """
 
 import re
@@ -12,15 +8,15 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 JSON = dict[str, Any]
-"""A payload as Discord sends or takes it."""
+"""A JSON object as Discord sends or accepts it."""
 
 FieldPath = list[str | int]
-"""Where in a body a field is."""
+"""The path of a field in a body."""
 
-_LISTED = """
+_LOCALE_NAMES = """
     bg cs da de el en-GB en-US es-419 es-ES fi fr hi hr hu id it ja ko lt nl no pl pt-BR ro ru sv-SE th tr uk vi zh-CN zh-TW
 """
-LOCALES = frozenset(_LISTED.split())
+LOCALES = frozenset(_LOCALE_NAMES.split())
 
 MAX_COMMAND_NAME_LENGTH = 32
 MAX_COMMAND_DESCRIPTION_LENGTH = 100
@@ -28,7 +24,7 @@ _SLASH_NAME = re.compile(rf"[-_'\w]{{1,{MAX_COMMAND_NAME_LENGTH}}}")
 
 
 class ApiError(Exception):
-    """A request that Discord refuses. `body` is the JSON it answers with."""
+    """A request that Discord refuses. `body` is the JSON of the response."""
 
     def __init__(self, status: int, code: int, message: str, *, errors: JSON | None = None) -> None:
         super().__init__(f"{status} {code} {message}")
@@ -39,12 +35,12 @@ class ApiError(Exception):
 
 
 def unauthorized_error() -> ApiError:
-    """No token, or not the bot's."""
+    """The error for a missing or wrong token."""
     return ApiError(401, 0, "401: Unauthorized")
 
 
 def unknown_error(what: str) -> ApiError:
-    """Something that is not, or is no longer, there: `unknown("Message")`."""
+    """The error for an object that does not exist (any more): `unknown_error("Message")`."""
     codes = {
         "Application": 10002,
         "Channel": 10003,
@@ -59,12 +55,12 @@ def unknown_error(what: str) -> ApiError:
 
 
 def missing_access_error() -> ApiError:
-    """The bot may not see what it asks for."""
+    """The error for an object that the bot may not see."""
     return ApiError(403, 50001, "Missing Access")
 
 
 def invalid_form_error(path: Sequence[str | int], code: str, message: str) -> ApiError:
-    """One field of a body that breaks a rule: `invalid_form(["embeds", 0, "title"], "BASE_TYPE_MAX_LENGTH", ...)`."""
+    """The error for a field of a body: `invalid_form_error(["embeds", 0, "title"], "BASE_TYPE_MAX_LENGTH", ...)`."""
     errors: JSON = {"_errors": [{"code": code, "message": message}]}
     for key in reversed(path):
         errors = {str(key): errors}
@@ -72,7 +68,7 @@ def invalid_form_error(path: Sequence[str | int], code: str, message: str) -> Ap
 
 
 def read_object(value: Any, path: FieldPath) -> JSON:
-    """An object; an absent one is empty."""
+    """Return a JSON object. If it is absent, it is empty. Raises ApiError 400."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -81,7 +77,7 @@ def read_object(value: Any, path: FieldPath) -> JSON:
 
 
 def check_text(value: Any, path: FieldPath, limit: int, *, required: bool = False) -> int:
-    """The length of a text of at most `limit` characters."""
+    """Check that a text has at most `limit` characters, and return its length. Raises ApiError 400."""
     if value is None or value == "":
         if required:
             raise invalid_form_error(path, "BASE_TYPE_REQUIRED", "This field is required")
@@ -94,7 +90,7 @@ def check_text(value: Any, path: FieldPath, limit: int, *, required: bool = Fals
 
 
 def read_list(value: Any, path: FieldPath, limit: int) -> list[Any]:
-    """A list of at most `limit`; an absent one is empty."""
+    """Return a list of at most `limit` entries. If it is absent, it is empty. Raises ApiError 400."""
     if value is None:
         return []
     if not isinstance(value, list):
@@ -105,7 +101,7 @@ def read_list(value: Any, path: FieldPath, limit: int) -> list[Any]:
 
 
 def read_integer(value: Any, path: FieldPath) -> int:
-    """A whole number; an absent one is 0."""
+    """Return an integer. If it is absent, it is 0. Raises ApiError 400."""
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool):
@@ -114,7 +110,7 @@ def read_integer(value: Any, path: FieldPath) -> int:
 
 
 def check_url(value: Any, path: FieldPath, schemes: tuple[str, ...]) -> None:
-    """A URL with one of some schemes, or none."""
+    """Check that a URL has one of the schemes, if it is given. Raises ApiError 400."""
     if value is None:
         return
     scheme, colon, rest = str(value).partition("://")
@@ -125,21 +121,24 @@ def check_url(value: Any, path: FieldPath, schemes: tuple[str, ...]) -> None:
 
 
 def too_many_error(path: FieldPath, limit: int) -> ApiError:
-    """A list with more than `limit` entries."""
+    """The error for a list with more than `limit` entries."""
     return invalid_form_error(path, "BASE_TYPE_BAD_LENGTH", f"Must be {limit} or fewer in length.")
 
 
 def check_name(item: JSON, path: FieldPath, *, slash: bool) -> None:
-    """Refuse a name: 1 to 32 characters, and of what is typed (`slash`) small letters, digits, `-`, `_` and `'` alone."""
-    for where, name in _languages(item, "name", path):
+    """Check a name of 1 to 32 characters. Raises ApiError 400.
+
+    The name of a slash command or option (`slash`) may contain only lower-case letters, digits, `-`, `_` and `'`.
+    """
+    for where, name in _iter_localized(item, "name", path):
         valid = isinstance(name, str) and 1 <= len(name) <= MAX_COMMAND_NAME_LENGTH and name == name.strip()
         if not valid or (slash and (not _SLASH_NAME.fullmatch(name) or name != name.lower())):
             raise invalid_form_error(where, "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
 
 
 def check_description(item: JSON, path: FieldPath) -> None:
-    """Refuse a description: 1 to 100 characters."""
-    for where, description in _languages(item, "description", path):
+    """Check a description of 1 to 100 characters. Raises ApiError 400."""
+    for where, description in _iter_localized(item, "description", path):
         if not isinstance(description, str) or not 1 <= len(description) <= MAX_COMMAND_DESCRIPTION_LENGTH:
             raise invalid_form_error(
                 where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_COMMAND_DESCRIPTION_LENGTH} in length."
@@ -147,16 +146,16 @@ def check_description(item: JSON, path: FieldPath) -> None:
 
 
 def check_choice_name(choice: JSON, path: FieldPath) -> None:
-    """Refuse the name of a choice: 1 to 100 characters."""
-    for where, name in _languages(choice, "name", path):
+    """Check the name of a choice, of 1 to 100 characters. Raises ApiError 400."""
+    for where, name in _iter_localized(choice, "name", path):
         if not isinstance(name, str) or not 1 <= len(name) <= MAX_COMMAND_DESCRIPTION_LENGTH:
             raise invalid_form_error(
                 where, "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {MAX_COMMAND_DESCRIPTION_LENGTH} in length."
             )
 
 
-def _languages(item: JSON, key: str, path: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
-    """Every text under a key with its place: the default one, then the others. Raises ApiError 400 for an unknown language."""
+def _iter_localized(item: JSON, key: str, path: FieldPath) -> Iterator[tuple[FieldPath, Any]]:
+    """Yield the path and text of a key, the default first, then each language. Raises ApiError 400 for an unknown language."""
     yield [*path, key], item.get(key)
     where: FieldPath = [*path, f"{key}_localizations"]
     for locale, text in read_object(item.get(f"{key}_localizations"), where).items():

@@ -1,4 +1,4 @@
-"""The gateway: WebSocket sessions that are identified, fed with events, resumed and closed as Discord does it."""
+"""The gateway: WebSocket sessions that identify, receive events, resume and close as on Discord."""
 
 import asyncio
 import secrets
@@ -19,18 +19,21 @@ GUILD_MESSAGES_INTENT = 1 << 9
 GUILD_MESSAGE_REACTIONS_INTENT = 1 << 10
 DIRECT_MESSAGES_INTENT = 1 << 12
 MESSAGE_CONTENT_INTENT = 1 << 15
-_NEVER_GRANTED = 1 << 1 | 1 << 8
-_REPLAYED_EVENTS = 10_000
+_UNGRANTED_INTENTS = 1 << 1 | 1 << 8
+_MAX_REPLAYED_EVENTS = 10_000
 
 HEARTBEAT_ROUND_TRIP_S = 0.1
-"""After which a heartbeat is acknowledged. Over a network no client is answered before it has noted that it sent one."""
+"""The delay of a heartbeat acknowledgement.
+
+Over a network, a client always records its heartbeat before the acknowledgement comes.
+"""
 
 _DISPATCH, _HEARTBEAT, _IDENTIFY, _PRESENCE, _RESUME = 0, 1, 2, 3, 6
 _INVALID_SESSION, _HELLO, _HEARTBEAT_ACK = 9, 10, 11
 
 
-class _Close(Exception):
-    """The client broke the protocol: close its socket with a code."""
+class _CloseSocket(Exception):
+    """Closes the socket of a client that broke the protocol."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -39,7 +42,7 @@ class _Close(Exception):
 
 
 class GatewayConnection:
-    """One open socket. Frames are queued and sent in order by `write`."""
+    """An open socket. Frames are queued, and `send_queued` sends them in order."""
 
     def __init__(self, socket: web.WebSocketResponse, *, compress: bool) -> None:
         self.socket = socket
@@ -47,15 +50,15 @@ class GatewayConnection:
         self._deflate = zlib.compressobj() if compress else None
 
     def send(self, op: int, data: Any = None) -> None:
-        """Queue a frame that is no event."""
+        """Queue a frame that is not an event."""
         self.send_frame(orjson.dumps({"op": op, "d": data, "s": None, "t": None}))
 
     def send_frame(self, frame: bytes) -> None:
         """Queue an encoded frame."""
         self._frames.put_nowait(frame)
 
-    async def write(self) -> None:
-        """Send what is queued until the socket is closed."""
+    async def send_queued(self) -> None:
+        """Send the queued frames until the socket is closed."""
         with suppress(ConnectionError):
             while not self.socket.closed:
                 frame = await self._frames.get()
@@ -67,24 +70,24 @@ class GatewayConnection:
 
 @dataclass(eq=False, slots=True)
 class GatewaySession:
-    """What an identified client is owed: its events are numbered, and kept so that it can resume."""
+    """The session of an identified client. Its events are numbered, and kept so that the client can resume."""
 
     id: str
     intents: int
     connection: GatewayConnection | None
     sequence: int = 0
-    events: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=_REPLAYED_EVENTS))
+    events: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=_MAX_REPLAYED_EVENTS))
 
     def dispatch(self, event: str, payload: JSON) -> None:
-        """Send an event now, if the client is connected, or when it resumes."""
+        """Send an event now if the client is connected, otherwise when it resumes."""
         self.sequence += 1
         frame = orjson.dumps({"op": _DISPATCH, "t": event, "s": self.sequence, "d": payload})
         self.events.append((self.sequence, frame))
         if self.connection is not None:
             self.connection.send_frame(frame)
 
-    def missed(self, sequence: int) -> list[bytes] | None:
-        """The events after a number, or None if they are no longer all there."""
+    def frames_after(self, sequence: int) -> list[bytes] | None:
+        """Return the frames of the events after a sequence number, or None if some of them are no longer kept."""
         oldest = self.events[0][0] if self.events else self.sequence + 1
         if not oldest - 1 <= sequence <= self.sequence:
             return None
@@ -92,7 +95,7 @@ class GatewaySession:
 
 
 class GatewayServer:
-    """All sessions. `ready` gives the READY payload's own fields, `guilds` the payloads of GUILD_CREATE."""
+    """All sessions. `ready_fields` returns the specific fields of READY, `guild_payloads` the payloads of GUILD_CREATE."""
 
     def __init__(
         self,
@@ -100,9 +103,9 @@ class GatewayServer:
         token: str,
         message_content: bool,
         heartbeat_interval: float,
-        ready: Callable[[], JSON],
-        guilds: Callable[[], list[JSON]],
-        changed: Callable[[], None],
+        ready_fields: Callable[[], JSON],
+        guild_payloads: Callable[[], list[JSON]],
+        on_change: Callable[[], None],
     ) -> None:
         self.url = ""
         self.sessions: dict[str, GatewaySession] = {}
@@ -110,9 +113,9 @@ class GatewayServer:
         self._token = token
         self._message_content = message_content
         self._heartbeat_interval = heartbeat_interval
-        self._ready = ready
-        self._guilds = guilds
-        self._changed = changed
+        self._ready_fields = ready_fields
+        self._guild_payloads = guild_payloads
+        self._on_change = on_change
         self._connections: set[GatewayConnection] = set()
 
     @property
@@ -121,14 +124,14 @@ class GatewayServer:
         return any(session.connection is not None for session in self.sessions.values())
 
     def dispatch(self, event: str, payload: JSON, *, intent: int = 0, without_content: JSON | None = None) -> None:
-        """Send an event to every session with the intent; `without_content` goes to those without the message content intent."""
+        """Send an event to every session with the intent. Sessions without the message content intent get `without_content`."""
         for session in self.sessions.values():
             if session.intents & intent == intent:
                 hidden = without_content is not None and not session.intents & MESSAGE_CONTENT_INTENT
                 session.dispatch(event, without_content if hidden and without_content is not None else payload)
 
     async def disconnect(self, *, resumable: bool) -> None:
-        """Close every socket; without `resumable` the sessions are forgotten too, and a RESUME is answered INVALID_SESSION."""
+        """Close every socket. Without `resumable`, delete the sessions too, so that a RESUME gets INVALID_SESSION."""
         if not resumable:
             self.sessions.clear()
         for connection in tuple(self._connections):
@@ -136,27 +139,27 @@ class GatewayServer:
             await connection.socket.close(code=4000, message=b"Unknown error")
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """One client, from HELLO to its close."""
+        """Serve a client from HELLO until its socket closes."""
         socket = web.WebSocketResponse(compress=False, max_msg_size=4096)
         await socket.prepare(request)
         connection = GatewayConnection(socket, compress=request.query.get("compress") == "zlib-stream")
         self._connections.add(connection)
-        writer = asyncio.create_task(connection.write())
+        writer = asyncio.create_task(connection.send_queued())
         try:
             if request.query.get("v") != "10" or request.query.get("encoding") != "json":
-                raise _Close(4012, "Invalid API version")
+                raise _CloseSocket(4012, "Invalid API version")
             connection.send(_HELLO, {"heartbeat_interval": int(self._heartbeat_interval * 1000)})
-            await self._converse(connection)
-        except _Close as close:
+            await self._receive_frames(connection)
+        except _CloseSocket as close:
             await socket.close(code=close.code, message=close.reason.encode())
         finally:
             writer.cancel()
             self._detach(connection, ended=socket.close_code in (1000, 1001))
-            self._changed()
+            self._on_change()
         return socket
 
     def _detach(self, connection: GatewayConnection, *, ended: bool = False) -> None:
-        """Part a closed socket from its session, which stays resumable unless the client itself ended it."""
+        """Detach a closed socket from its session. The session stays resumable, unless the client itself ended it."""
         self._connections.discard(connection)
         for session in tuple(self.sessions.values()):
             if session.connection is connection:
@@ -164,13 +167,13 @@ class GatewayServer:
                 if ended:
                     del self.sessions[session.id]
 
-    async def _converse(self, connection: GatewayConnection) -> None:
+    async def _receive_frames(self, connection: GatewayConnection) -> None:
         session: GatewaySession | None = None
         while True:
             try:
                 message = await connection.socket.receive(timeout=self._heartbeat_interval * 1.5)
             except TimeoutError:
-                raise _Close(4009, "Session timed out") from None
+                raise _CloseSocket(4009, "Session timed out") from None
             if message.type is not WSMsgType.TEXT:
                 return
             op, data = _decode(message.data)
@@ -178,28 +181,28 @@ class GatewayServer:
                 asyncio.get_running_loop().call_later(HEARTBEAT_ROUND_TRIP_S, connection.send, _HEARTBEAT_ACK)
             elif op == _IDENTIFY:
                 if session is not None:
-                    raise _Close(4005, "Already authenticated.")
+                    raise _CloseSocket(4005, "Already authenticated.")
                 session = self._identify(connection, data)
             elif op == _RESUME:
                 if session is not None:
-                    raise _Close(4005, "Already authenticated.")
+                    raise _CloseSocket(4005, "Already authenticated.")
                 session = self._resume(connection, data)
             elif session is None:
-                raise _Close(4003, "Not authenticated.")
+                raise _CloseSocket(4003, "Not authenticated.")
             elif op != _PRESENCE:
-                raise _Close(4001, f"Opcode {op} is not simulated.")
+                raise _CloseSocket(4001, f"Opcode {op} is not simulated.")
 
     def _identify(self, connection: GatewayConnection, data: JSON) -> GatewaySession:
         self._authenticate(data)
         intents = data.get("intents")
         if not isinstance(intents, int) or "properties" not in data:
-            raise _Close(4013, "Invalid intent(s).")
-        if intents & _NEVER_GRANTED or (intents & MESSAGE_CONTENT_INTENT and not self._message_content):
-            raise _Close(4014, "Disallowed intent(s).")
+            raise _CloseSocket(4013, "Invalid intent(s).")
+        if intents & _UNGRANTED_INTENTS or (intents & MESSAGE_CONTENT_INTENT and not self._message_content):
+            raise _CloseSocket(4014, "Disallowed intent(s).")
         session = GatewaySession(secrets.token_hex(16), intents, connection)
         self.sessions[session.id] = session
         self.identified_intents = intents
-        guilds = self._guilds()
+        guilds = self._guild_payloads()
         session.dispatch(
             "READY",
             {
@@ -207,20 +210,20 @@ class GatewayServer:
                 "session_id": session.id,
                 "resume_gateway_url": self.url,
                 "guilds": [{"id": guild["id"], "unavailable": True} for guild in guilds],
-                **self._ready(),
+                **self._ready_fields(),
             },
         )
         if intents & GUILDS_INTENT:
             for guild in guilds:
                 if not guild["unavailable"]:
                     session.dispatch("GUILD_CREATE", guild)
-        self._changed()
+        self._on_change()
         return session
 
     def _resume(self, connection: GatewayConnection, data: JSON) -> GatewaySession | None:
         self._authenticate(data)
         session = self.sessions.get(str(data.get("session_id")))
-        missed = None if session is None or not isinstance(data.get("seq"), int) else session.missed(data["seq"])
+        missed = None if session is None or not isinstance(data.get("seq"), int) else session.frames_after(data["seq"])
         if session is None or missed is None:
             connection.send(_INVALID_SESSION, data=False)
             return None
@@ -228,12 +231,12 @@ class GatewayServer:
         for frame in missed:
             connection.send_frame(frame)
         session.dispatch("RESUMED", {})
-        self._changed()
+        self._on_change()
         return session
 
     def _authenticate(self, data: JSON) -> None:
         if data.get("token") != self._token:
-            raise _Close(4004, "Authentication failed.")
+            raise _CloseSocket(4004, "Authentication failed.")
 
 
 def _decode(text: str) -> tuple[int, Any]:
@@ -241,4 +244,4 @@ def _decode(text: str) -> tuple[int, Any]:
         frame = orjson.loads(text)
         return int(frame["op"]), frame["d"]
     except (ValueError, KeyError, TypeError):
-        raise _Close(4002, "Error while decoding payload.") from None
+        raise _CloseSocket(4002, "Error while decoding payload.") from None

@@ -1,8 +1,7 @@
-"""Interactions and their webhook: answered with the interaction's own token, without the bot's, for fifteen minutes.
+"""Interactions: a member uses a command or presses a button, INTERACTION_CREATE is sent, and the bot responds.
 
-What responses to an interaction do: a new message, a promise of one, or a change of the message whose button was pressed.
-
-Interactions as they begin: a member uses a command or presses a button, and the bot is told of it by INTERACTION_CREATE.
+Responses go to the interaction's webhook. They need the token of the interaction, not that of the bot, and are accepted for fifteen
+minutes.
 """
 
 import secrets
@@ -33,18 +32,18 @@ from infra.sandbox.simulator.rest import API_PREFIX, RequestBody, apply_body, js
 from infra.sandbox.simulator.world import World
 
 CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_UPDATE_MESSAGE, UPDATE_MESSAGE = 4, 5, 6, 7
-"""The types of first responses; the last two are for presses alone."""
+"""Interaction callback types. The last two are only for button presses."""
 
 SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12
 _COMPONENTS_V2 = 1 << 15
-_SETTABLE = EPHEMERAL | SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS
+_SETTABLE_FLAGS = EPHEMERAL | SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS
 
 FIRST_RESPONSE_TIMEOUT = timedelta(seconds=3)
 TOKEN_LIFETIME = timedelta(minutes=15)
 
 
 def apply_first_response(world: World, interaction: Interaction, body: RequestBody) -> None:
-    """The first response. Raises ApiError, and then nothing was changed."""
+    """Apply the first response to an interaction. Raises ApiError, and changes nothing then."""
     kind = body.payload.get("type")
     allowed = (
         (CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_UPDATE_MESSAGE, UPDATE_MESSAGE)
@@ -57,91 +56,94 @@ def apply_first_response(world: World, interaction: Interaction, body: RequestBo
     elapsed = time.monotonic() - interaction.started
     pressed = interaction.message
     if kind == CHANNEL_MESSAGE_WITH_SOURCE:
-        interaction.original = _new(world, interaction, content)
+        interaction.original = _build_message(world, interaction, content)
         world.create_message(interaction.original)
     elif kind == DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE:
-        interaction.original = _blank(world, interaction)
-        interaction.original.flags = LOADING | (_flags(content) & EPHEMERAL)
+        interaction.original = _empty_message(world, interaction)
+        interaction.original.flags = LOADING | (_read_flags(content) & EPHEMERAL)
         world.create_message(interaction.original)
     else:
         if pressed is None or pressed.gone:
             raise unknown_error("Message")
         if kind == UPDATE_MESSAGE:
-            _write(world, pressed, content)
+            _apply_edit(world, pressed, content)
         interaction.original = pressed
     interaction.callback_type = kind
     if kind in (DEFERRED_CHANNEL_MESSAGE_WITH_SOURCE, DEFERRED_UPDATE_MESSAGE):
         interaction.deferred_after_s = elapsed
     else:
         interaction.answered_after_s = elapsed
-    world.changed()
+    world.wake_waiters()
 
 
 def create_followup(world: World, interaction: Interaction, body: RequestBody) -> Message:
-    """A message besides the first response. Raises ApiError."""
-    message = _new(world, interaction, body)
+    """Create a follow-up message. Raises ApiError."""
+    message = _build_message(world, interaction, body)
     interaction.followups[message.id] = message
     interaction.followed_after_s[message.id] = time.monotonic() - interaction.started
     world.create_message(message)
-    world.changed()
+    world.wake_waiters()
     return message
 
 
 def edit_response(world: World, interaction: Interaction, message: Message, body: RequestBody) -> None:
-    """A change of a response; the first one of a promised message keeps the promise. Raises ApiError."""
-    _write(world, message, body)
+    """Edit a response. The first edit of a deferred response is the answer. Raises ApiError."""
+    _apply_edit(world, message, body)
     if message is interaction.original:
         interaction.edits += 1
         interaction.answered_after_s = time.monotonic() - interaction.started
-    world.changed()
+    world.wake_waiters()
 
 
-def _write(world: World, message: Message, body: RequestBody) -> None:
+def _apply_edit(world: World, message: Message, body: RequestBody) -> None:
     apply_body(world, message, body.payload, body.files)
     message.flags &= ~LOADING
     message.edited_at = world.clock()
-    world.announce(message, "MESSAGE_UPDATE")
+    world.dispatch_message_event(message, "MESSAGE_UPDATE")
 
 
-def _new(world: World, interaction: Interaction, body: RequestBody) -> Message:
-    message = _blank(world, interaction)
-    message.flags = _flags(body)
+def _build_message(world: World, interaction: Interaction, body: RequestBody) -> Message:
+    message = _empty_message(world, interaction)
+    message.flags = _read_flags(body)
     apply_body(world, message, body.payload, body.files)
     return message
 
 
-def _blank(world: World, interaction: Interaction) -> Message:
+def _empty_message(world: World, interaction: Interaction) -> Message:
     message = world.new_message(interaction.channel, world.bot)
     message.interaction, message.reference = interaction, interaction.message
     return message
 
 
-def _flags(body: RequestBody) -> int:
+def _read_flags(body: RequestBody) -> int:
     flags = fields.read_integer(body.payload.get("flags"), ["flags"])
     if flags & _COMPONENTS_V2:
-        raise invalid_form_error(["flags"], "UNSUPPORTED", "Messages of components alone are not simulated.")
-    return flags & _SETTABLE
+        raise invalid_form_error(["flags"], "UNSUPPORTED", "Messages with only components are not simulated.")
+    return flags & _SETTABLE_FLAGS
 
 
 class RestInteractions:
-    """The calls that carry an interaction token in their path."""
+    """The calls with an interaction token in the path."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     def routes(self) -> list[web.RouteDef]:
-        """What to mount."""
+        """Return the routes of this class."""
         webhook = f"{API_PREFIX}/webhooks/{{application}}/{{token}}"
         return [
-            web.post(f"{API_PREFIX}/interactions/{{interaction}}/{{token}}/callback", self.respond),
-            web.post(webhook, self.follow_up),
-            web.get(f"{webhook}/messages/{{message}}", self.read),
-            web.patch(f"{webhook}/messages/{{message}}", self.edit),
-            web.delete(f"{webhook}/messages/{{message}}", self.delete),
+            web.post(f"{API_PREFIX}/interactions/{{interaction}}/{{token}}/callback", self.create_interaction_response),
+            web.post(webhook, self.create_followup_message),
+            web.get(f"{webhook}/messages/{{message}}", self.get_response_message),
+            web.patch(f"{webhook}/messages/{{message}}", self.edit_response_message),
+            web.delete(f"{webhook}/messages/{{message}}", self.delete_response_message),
         ]
 
-    async def respond(self, request: web.Request) -> web.Response:
-        """The first response: a message, a change of the button's message, or the promise of one; in three seconds, and once."""
+    async def create_interaction_response(self, request: web.Request) -> web.Response:
+        """Create the first response: a message, an edit of the button's message, or a deferral.
+
+        Allowed once, within three seconds.
+        """
         interaction = self.world.interactions.get(request.match_info["token"])
         if interaction is None or str(interaction.id) != request.match_info["interaction"]:
             raise unknown_error("Interaction")
@@ -153,30 +155,30 @@ class RestInteractions:
         apply_first_response(self.world, interaction, body)
         return web.Response(status=204)
 
-    async def follow_up(self, request: web.Request) -> web.Response:
-        """A further message; the first one after a deferral takes the deferred one's place, as on Discord."""
-        interaction, body = self._live(request), await read_body(request)
+    async def create_followup_message(self, request: web.Request) -> web.Response:
+        """Create a follow-up message. As on Discord, the first one after a deferral becomes the deferred message."""
+        interaction, body = self._find_interaction(request), await read_body(request)
         original = interaction.original
         if original is not None and original.flags & LOADING and not original.gone:
-            return self._edit(interaction, original, body)
+            return self._edit_message(interaction, original, body)
         message = create_followup(self.world, interaction, body)
         if request.query.get("wait") not in ("1", "true"):
             return web.Response(status=204)
         return json_response(payloads.message(message, self.world.cdn.sign))
 
-    async def read(self, request: web.Request) -> web.Response:
-        """The first response (`@original`) or a follow-up."""
-        return json_response(payloads.message(self._message(request, self._live(request)), self.world.cdn.sign))
+    async def get_response_message(self, request: web.Request) -> web.Response:
+        """Return the first response (`@original`) or a follow-up."""
+        return json_response(payloads.message(self._find_message(request, self._find_interaction(request)), self.world.cdn.sign))
 
-    async def edit(self, request: web.Request) -> web.Response:
-        """Change the first response, which is what answers a deferral, or a follow-up."""
-        interaction = self._live(request)
-        return self._edit(interaction, self._message(request, interaction), await read_body(request))
+    async def edit_response_message(self, request: web.Request) -> web.Response:
+        """Edit the first response, which is how a deferral is answered, or a follow-up."""
+        interaction = self._find_interaction(request)
+        return self._edit_message(interaction, self._find_message(request, interaction), await read_body(request))
 
-    async def delete(self, request: web.Request) -> web.Response:
+    async def delete_response_message(self, request: web.Request) -> web.Response:
         """Delete the first response or a follow-up."""
-        interaction = self._live(request)
-        message = self._message(request, interaction)
+        interaction = self._find_interaction(request)
+        message = self._find_message(request, interaction)
         if message is interaction.original:
             interaction.original = None
         else:
@@ -184,12 +186,12 @@ class RestInteractions:
         self.world.delete_message(message)
         return web.Response(status=204)
 
-    def _edit(self, interaction: Interaction, message: Message, body: RequestBody) -> web.Response:
+    def _edit_message(self, interaction: Interaction, message: Message, body: RequestBody) -> web.Response:
         edit_response(self.world, interaction, message, body)
         return json_response(payloads.message(message, self.world.cdn.sign))
 
-    def _live(self, request: web.Request) -> Interaction:
-        """The interaction whose webhook is used: acknowledged, and not older than its token lives."""
+    def _find_interaction(self, request: web.Request) -> Interaction:
+        """Find the interaction of a webhook. It must have a first response, and its token must not have expired."""
         interaction = self.world.interactions.get(request.match_info["token"])
         if interaction is None or request.match_info["application"] != str(self.world.application_id):
             raise unknown_error("Webhook")
@@ -200,7 +202,7 @@ class RestInteractions:
         return interaction
 
     @staticmethod
-    def _message(request: web.Request, interaction: Interaction) -> Message:
+    def _find_message(request: web.Request, interaction: Interaction) -> Message:
         wanted = request.match_info["message"]
         message = interaction.original
         if message is None or wanted not in ("@original", str(message.id)):
@@ -212,7 +214,7 @@ class RestInteractions:
 
 @dataclass(frozen=True, slots=True)
 class Invoker:
-    """Who does it, where, and in which language of the client."""
+    """The member who uses a command or a button, the channel, and the language of the client."""
 
     channel: Channel
     member: Member
@@ -220,31 +222,36 @@ class Invoker:
 
 
 def use_slash_command(world: World, by: Invoker, command: JSON, path: str, filled: FilledOptions) -> Interaction:
-    """A member sends a slash command."""
-    data = _named(command) | {"options": filled.options}
-    return _begin(world, by, APPLICATION_COMMAND, path, data | {"resolved": filled.resolved} if filled.resolved else data)
+    """Begin an interaction: a member sends a slash command."""
+    data = _command_fields(command) | {"options": filled.options}
+    return _begin_interaction(
+        world, by, APPLICATION_COMMAND, path, data | {"resolved": filled.resolved} if filled.resolved else data
+    )
 
 
 def use_message_command(world: World, by: Invoker, command: JSON, target: Message) -> Interaction:
-    """A member chooses a command from a message's menu. Whatever the intents, the bot is shown the message whole."""
+    """Begin an interaction: a member chooses a command in the menu of a message.
+
+    The bot gets the whole message, whatever its intents are.
+    """
     shown = payloads.message(target, world.cdn.sign)
-    data = _named(command) | {"target_id": shown["id"], "resolved": {"messages": {shown["id"]: shown}}}
-    return _begin(world, by, APPLICATION_COMMAND, command["name"], data)
+    data = _command_fields(command) | {"target_id": shown["id"], "resolved": {"messages": {shown["id"]: shown}}}
+    return _begin_interaction(world, by, APPLICATION_COMMAND, command["name"], data)
 
 
 def press_button(world: World, by: Invoker, message: Message, custom_id: str) -> Interaction:
-    """A member presses a button."""
+    """Begin an interaction: a member presses a button."""
     button = next(each for each in iter_buttons(message.components) if each.get("custom_id") == custom_id)
     data: JSON = {"custom_id": custom_id, "component_type": BUTTON, "id": button["id"]}
-    return _begin(world, by, MESSAGE_COMPONENT, custom_id, data, message)
+    return _begin_interaction(world, by, MESSAGE_COMPONENT, custom_id, data, message)
 
 
-def _named(command: JSON) -> JSON:
+def _command_fields(command: JSON) -> JSON:
     named: JSON = {"id": command["id"], "name": command["name"], "type": command["type"]}
     return named | {"guild_id": command["guild_id"]} if "guild_id" in command else named
 
 
-def _begin(world: World, by: Invoker, kind: int, name: str, data: JSON, message: Message | None = None) -> Interaction:
+def _begin_interaction(world: World, by: Invoker, kind: int, name: str, data: JSON, message: Message | None = None) -> Interaction:
     interaction = Interaction(
         id=world.new_id(None),
         token=secrets.token_urlsafe(96),
@@ -260,11 +267,11 @@ def _begin(world: World, by: Invoker, kind: int, name: str, data: JSON, message:
         started=time.monotonic(),
     )
     world.interactions[interaction.token] = interaction
-    world.gateway.dispatch("INTERACTION_CREATE", _payload(world, interaction, by))
+    world.gateway.dispatch("INTERACTION_CREATE", _interaction_payload(world, interaction, by))
     return interaction
 
 
-def _payload(world: World, item: Interaction, by: Invoker) -> JSON:
+def _interaction_payload(world: World, item: Interaction, by: Invoker) -> JSON:
     channel, guild = item.channel, item.channel.guild
     payload: JSON = {
         "id": str(item.id),

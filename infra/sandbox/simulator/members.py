@@ -1,8 +1,7 @@
-"""What members ask of the bot: slash commands, commands on a message, presses of buttons, and the answers they then see.
+"""What members do: use commands, press buttons, post messages, and change guilds. Simulator inherits all of it.
 
-Messages as members post, change and delete them. No limit is enforced, so that what old or odd clients left can be had too.
-
-Guilds, channels, threads and roles as demo and tests change them. The bot learns of it as Discord would tell it.
+The bot receives the same events as from Discord. No limit of Discord is enforced on what members post, so that tests can also
+create what old or unusual clients left behind.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -41,17 +40,20 @@ DEFAULT_LOCALE = "en-US"
 
 
 class CommandActions:
-    """The part of the simulator that uses the bot. MapSeekError is for what Discord's own client would not let a member do."""
+    """Commands, button presses, and the answers that members see.
+
+    MapSeekError is raised for what Discord's own client would not let a member do.
+    """
 
     _world: World
 
     async def wait_for_command(self, name: str, *, timeout: float = 30) -> None:
-        """Return once a connected bot has registered a command somewhere, of slash or message. Raises TimeoutError."""
+        """Wait until a connected bot has registered a slash or message command, global or in a guild. Raises TimeoutError."""
         world = self._world
 
         def registered() -> bool:
             return any(
-                _offered(world, guild.id, name, kind)
+                _find_command(world, guild.id, name, kind)
                 for guild in world.guilds.values()
                 for kind in (CHAT_INPUT_COMMAND, MESSAGE_COMMAND)
             )
@@ -68,11 +70,11 @@ class CommandActions:
         options: Mapping[str, Any] | None = None,
         locale: str = DEFAULT_LOCALE,
     ) -> Interaction:
-        """Use `find` or, with its subcommands, `archive watch add`; options are values, members, channels and roles.
+        """Use a slash command, such as `find` or, with its subcommands, `archive watch add`.
 
-        Raises MapSeekError.
+        Options are values, members, channels and roles. Raises MapSeekError.
         """
-        command = self._command(channel, member, name, CHAT_INPUT_COMMAND, locale)
+        command = self._require_command(channel, member, name, CHAT_INPUT_COMMAND, locale)
         folder = f"ephemeral-attachments/{self._world.application_id}"
         files = {key: self._world.upload(folder, *upload) for key, upload in (attachments or {}).items()}
         filled = fill_options(command, name, {**(options or {}), **files}, channel, member, self._world.cdn.sign)
@@ -81,8 +83,8 @@ class CommandActions:
     async def message_command(
         self, channel: Channel, member: Member, name: str, message: Message, *, locale: str = DEFAULT_LOCALE
     ) -> Interaction:
-        """Choose a command from the menu of a message. Raises MapSeekError."""
-        command = self._command(channel, member, name, MESSAGE_COMMAND, locale)
+        """Use a command from the menu of a message. Raises MapSeekError."""
+        command = self._require_command(channel, member, name, MESSAGE_COMMAND, locale)
         client.check_message_visible(message, member)
         if message.channel is not channel:
             raise MapSeekError(f"The message is in #{message.channel.name}, not in #{channel.name}.")
@@ -99,7 +101,10 @@ class CommandActions:
         label: str | None = None,
         locale: str = DEFAULT_LOCALE,
     ) -> Interaction:
-        """Press the button with that custom id, with the only one that begins so, or with that label. Raises MapSeekError."""
+        """Press a button, named by its custom id, by the unique beginning of its custom id, or by its label.
+
+        Raises MapSeekError.
+        """
         message = target.message if isinstance(target, VisibleAnswer) else target
         self._check_reachable(message.channel, locale)
         client.check_message_visible(message, member)
@@ -107,9 +112,9 @@ class CommandActions:
         return interactions.press_button(self._world, Invoker(message.channel, member, locale), message, button)
 
     async def answer(self, interaction: Interaction, *, embedded: bool = False, timeout: float = 30) -> VisibleAnswer:
-        """Wait for the answer: the deferred one edited, a message as first response, or the message of the button changed.
+        """Wait for the answer: a message as first response, the edit of a deferred response, or the edit of the button's message.
 
-        With `embedded` an answer without embeds, such as a line that says at what the bot is, is passed over. Raises TimeoutError.
+        With `embedded`, an answer without embeds (a progress line, for example) is ignored. Raises TimeoutError.
         """
 
         def answered_now() -> bool:
@@ -125,9 +130,9 @@ class CommandActions:
     async def followups(
         self, interaction: Interaction, n: int, *, embedded: bool = False, timeout: float = 30
     ) -> list[VisibleAnswer]:
-        """Wait for `n` messages besides the answer, and see all that there are by then, in order. Raises TimeoutError.
+        """Wait for `n` follow-up messages, and return all that exist by then, in order. Raises TimeoutError.
 
-        With `embedded` messages without embeds are not counted.
+        With `embedded`, messages without embeds are not counted.
         """
         await self._world.until(lambda: sum(bool(m.embeds or not embedded) for m in interaction.followups.values()) >= n, timeout)
         sign = self._world.cdn.sign
@@ -136,36 +141,36 @@ class CommandActions:
             for each in interaction.followups.values()
         ]
 
-    def _command(self, channel: Channel, member: Member, name: str, kind: int, locale: str) -> JSON:
+    def _require_command(self, channel: Channel, member: Member, name: str, kind: int, locale: str) -> JSON:
         self._check_reachable(channel, locale)
         shown = f"/{name}" if kind == CHAT_INPUT_COMMAND else name
-        command = _offered(self._world, None if channel.kind == DM else channel.guild.id, name, kind)
+        command = _find_command(self._world, None if channel.kind == DM else channel.guild.id, name, kind)
         if command is None:
             raise MapSeekError(
                 f"The bot has not registered the command {shown}; wait until it has logged in and synchronised its commands."
             )
         if not self._world.gateway.connected:
-            raise MapSeekError(f"No bot is connected that could be asked {shown}; start the gateway first.")
+            raise MapSeekError(f"No bot is connected to receive {shown}; start the gateway first.")
         client.check_command_allowed(command, channel, member)
         return command
 
     def _check_reachable(self, channel: Channel, locale: str) -> None:
         client.check_locale(locale)
         if channel.id not in self._world.channels:
-            raise MapSeekError(f"#{channel.name} is no longer there.")
+            raise MapSeekError(f"#{channel.name} no longer exists.")
         if self._world.bot.id not in channel.guild.members:
             raise MapSeekError(f"The bot is no longer in {channel.guild.name}.")
 
 
-def _offered(world: World, guild_id: int | None, name: str, kind: int) -> JSON | None:
-    """The command of that name that members see in a guild (its own come first) or, with None, in direct messages."""
+def _find_command(world: World, guild_id: int | None, name: str, kind: int) -> JSON | None:
+    """Find the command with a name in a guild (guild commands come first) or, with None, in direct messages."""
     own = [] if guild_id is None else world.commands.get(guild_id, [])
     wanted = (name.split() or [""])[0] if kind == CHAT_INPUT_COMMAND else name
     return next((each for each in (*own, *world.commands[None]) if (each["name"], each["type"]) == (wanted, kind)), None)
 
 
 class MessageActions:
-    """The part of the simulator that writes messages."""
+    """Posting, editing and deleting messages."""
 
     _world: World
 
@@ -181,9 +186,9 @@ class MessageActions:
         reference: Message | None = None,
         snapshot: bool = False,
     ) -> Message:
-        """Post as a member, now or in the past, also in a thread or a forum's post, which a message of now opens again.
+        """Post as a member, now or in the past (`at`), in a channel, a thread or a forum post.
 
-        `reference` is the message that is replied to or, with `snapshot`, forwarded.
+        A message posted now reopens an archived thread. `reference` is the message to reply to or, with `snapshot`, to forward.
         """
         world = self._world
         if channel.is_thread and at is None:
@@ -194,7 +199,7 @@ class MessageActions:
         message.content, message.embeds, message.reference = content, list(embeds), reference
         message.attachments = [world.upload(f"attachments/{channel.id}", name, data) for name, data in files]
         if reference is not None and snapshot:
-            message.snapshot, message.flags = _copy(reference), HAS_SNAPSHOT
+            message.snapshot, message.flags = _snapshot_message(reference), HAS_SNAPSHOT
         world.create_message(message)
         return message
 
@@ -206,66 +211,66 @@ class MessageActions:
         embeds: Sequence[JSON] | None = None,
         attachments: Sequence[Attachment] | None = None,
     ) -> None:
-        """Change the text or which attachments are kept, as the author does, or the embeds alone, as Discord does with links."""
+        """Change the text or the kept attachments, as the author can, or only the embeds, as Discord does for links."""
         if content is not None:
             message.content, message.edited_at = content, self._world.clock()
         if embeds is not None:
             message.embeds = list(embeds)
         if attachments is not None:
             for dropped in [each for each in message.attachments if each not in attachments and not each.forwarded]:
-                self._world.cdn.forget(dropped)
+                self._world.cdn.discard(dropped)
             message.attachments = [each for each in message.attachments if each in attachments]
             message.edited_at = self._world.clock()
-        self._world.announce(message, "MESSAGE_UPDATE")
+        self._world.dispatch_message_event(message, "MESSAGE_UPDATE")
 
     async def delete(self, message: Message) -> None:
         """Delete a message with its files."""
         self._world.delete_message(message)
 
     async def redeliver(self, message: Message) -> None:
-        """Send MESSAGE_CREATE once more for a message."""
-        self._world.announce(message, "MESSAGE_CREATE")
+        """Send MESSAGE_CREATE for a message a second time."""
+        self._world.dispatch_message_event(message, "MESSAGE_CREATE")
 
     def direct_messages(self, member: Member) -> list[Message]:
-        """What a person and the bot have written to each other, oldest first."""
+        """Return the direct messages between a member and the bot, oldest first."""
         channel = self._world.direct.get(member.id)
         return [] if channel is None else channel.before(None, len(channel.messages))[::-1]
 
     def direct_channel(self, member: Member) -> Channel:
-        """The conversation between a person and the bot, to post or ask in."""
+        """Return the DM channel between a member and the bot, to post or use commands in."""
         return open_dm_channel(self._world, member.user)
 
     def close_dms(self, member: Member) -> None:
-        """A person no longer takes direct messages: sending one is refused with code 50007."""
+        """Make a member refuse direct messages: sending one fails with code 50007."""
         self._world.dms_closed_by.add(member.id)
 
 
-def _copy(message: Message) -> Message:
-    """A message as it is now; its files stay, whatever becomes of it."""
+def _snapshot_message(message: Message) -> Message:
+    """Copy a message as it is now. Its files stay when the original is deleted."""
     for attachment in message.attachments:
         attachment.forwarded = True
     return replace(message, attachments=list(message.attachments), embeds=list(message.embeds), reactions={}, reference=None)
 
 
 class GuildActions:
-    """The part of the simulator that builds, rearranges and takes away."""
+    """Building and changing guilds, channels, threads and roles."""
 
     _world: World
 
     def me(self, guild: Guild) -> Member:
-        """The bot as a member of a guild, to aim an overwrite or a role at."""
+        """Return the bot as a member of a guild, as the target of an overwrite or a role."""
         return self._world.me(guild)
 
     def add_guild(self, name: str, *, everyone: Permission = DEFAULT_PERMISSIONS) -> Guild:
-        """A guild that the bot is in; `everyone` are the permissions of @everyone."""
+        """Add a guild with the bot in it. `everyone` are the permissions of @everyone."""
         return self._world.add_guild(name, everyone)
 
     def add_role(self, guild: Guild, name: str, permissions: Permission = Permission.NONE) -> Role:
-        """A role that grants permissions everywhere in a guild."""
+        """Add a role with permissions for the whole guild."""
         return self._world.add_role(guild, name, permissions)
 
     def add_member(self, guild: Guild, name: str, roles: Sequence[Role] = (), *, same_as: Member | None = None) -> Member:
-        """A person in a guild; `same_as` is the same person in another guild."""
+        """Add a member to a guild. `same_as` is the same person in another guild."""
         return self._world.add_member(guild, name, roles, None if same_as is None else same_as.user)
 
     def add_text_channel(
@@ -277,7 +282,7 @@ class GuildActions:
         category: Channel | None = None,
         nsfw: bool = False,
     ) -> Channel:
-        """A text channel; `nsfw` makes it age-restricted."""
+        """Add a text channel. `nsfw` makes it age-restricted."""
         return channels.add_channel(self._world, guild, name, GUILD_TEXT, overwrites, category, nsfw)
 
     def add_forum(
@@ -289,11 +294,11 @@ class GuildActions:
         category: Channel | None = None,
         nsfw: bool = False,
     ) -> Channel:
-        """A forum, whose threads are its posts."""
+        """Add a forum. Its threads are its posts."""
         return channels.add_channel(self._world, guild, name, GUILD_FORUM, overwrites, category, nsfw)
 
     def add_category(self, guild: Guild, name: str, overwrites: Sequence[Overwrite] = ()) -> Channel:
-        """A heading above channels."""
+        """Add a category."""
         return channels.add_channel(self._world, guild, name, GUILD_CATEGORY, overwrites, None, False)
 
     async def add_thread(
@@ -306,10 +311,10 @@ class GuildActions:
         archived: bool = False,
         message: Message | None = None,
     ) -> Channel:
-        """A thread of a text channel, or a post of a forum, by its owner (None: the guild's).
+        """Add a thread to a text channel, or a post to a forum. `owner` None means the owner of the guild.
 
-        The first message posted in a forum post has the post's own id, and a thread started from a `message` has that one's, as on
-        Discord. Raises MapSeekError where there can be no such thread.
+        As on Discord, the first message of a forum post has the id of the post, and a thread started from a `message` has the id of
+        that message. Raises MapSeekError if the channel cannot have such a thread.
         """
         author = owner or parent.guild.members[parent.guild.owner_id]
         thread = channels.add_thread(self._world, parent, name, author, private=private, message=message)
@@ -318,35 +323,35 @@ class GuildActions:
         return thread
 
     async def join_thread(self, thread: Channel, member: Member) -> None:
-        """Add a person or the bot to a thread. Raises MapSeekError if Discord would not allow it."""
+        """Add a member or the bot to a thread. Raises MapSeekError if Discord would not allow it."""
         channels.join_thread(self._world, thread, member)
 
     async def leave_thread(self, thread: Channel, member: Member) -> None:
-        """Take a person or the bot out of a thread."""
+        """Remove a member or the bot from a thread."""
         channels.leave_thread(self._world, thread, member)
 
     async def archive_thread(self, thread: Channel, *, locked: bool = False) -> None:
-        """Archive a thread; the next message posted there opens it again. The bot cannot open a locked one."""
+        """Archive a thread. The next message in it reopens it. The bot cannot reopen a locked thread."""
         channels.set_archived(self._world, thread, archived=True, locked=locked)
 
     async def set_overwrites(self, channel: Channel, overwrites: Sequence[Overwrite]) -> None:
-        """Replace a channel's overwrites; channels of a category follow it as long as theirs are the same."""
+        """Replace the overwrites of a channel. The channels of a category that had the same overwrites change with it."""
         channels.set_overwrites(self._world, channel, overwrites)
 
     async def set_roles(self, member: Member, roles: Sequence[Role]) -> None:
-        """Replace a member's roles."""
+        """Replace the roles of a member."""
         channels.set_roles(self._world, member, roles)
 
     async def remove_member(self, member: Member) -> None:
-        """A person leaves a guild. No event tells: that takes the members intent."""
+        """Remove a member from a guild. No event is sent: that needs the members intent."""
         channels.remove_member(member)
 
     async def set_age_restricted(self, channel: Channel, nsfw: bool) -> None:
-        """Make a channel one for adults only, or no longer."""
+        """Make a channel age-restricted, or no longer."""
         channels.set_age_restricted(self._world, channel, nsfw)
 
     async def edit_role(self, role: Role, permissions: Permission) -> None:
-        """Change what a role grants."""
+        """Change the permissions of a role."""
         guild = next(each for each in self._world.guilds.values() if role.id in each.roles)
         channels.edit_role(self._world, guild, role, permissions)
 
@@ -355,17 +360,17 @@ class GuildActions:
         channels.delete_channel(self._world, channel)
 
     async def bulk_delete(self, messages: Collection[Message]) -> None:
-        """Delete messages at once, as moderators' bots do."""
+        """Delete several messages at once, as moderation bots do."""
         channels.bulk_delete(self._world, messages)
 
     async def remove_guild(self, guild: Guild) -> None:
-        """Kick the bot out of a guild."""
+        """Remove the bot from a guild."""
         channels.remove_guild(self._world, guild)
 
     async def invite_bot(self, guild: Guild) -> None:
-        """Take the bot into a guild again that it was kicked out of."""
+        """Add the bot again to a guild that it was removed from."""
         channels.invite_bot(self._world, guild)
 
     async def set_unavailable(self, guild: Guild, unavailable: bool = True) -> None:
-        """Let a guild drop out, as in an outage, or come back."""
+        """Make a guild unavailable, as in an outage of Discord, or available again."""
         channels.set_unavailable(self._world, guild, unavailable)

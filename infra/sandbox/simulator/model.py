@@ -1,10 +1,6 @@
-"""What exists in the simulated Discord: plain records. world.py changes them, payloads.py puts them on the wire.
+"""The objects of the simulated Discord: plain records, with Discord's snowflake ids, permissions and message history.
 
-Discord's ids: milliseconds since 2015 in the upper bits, so that an id tells its own time.
-
-Who may do what where: Discord's permission bits and the order in which they are overruled.
-
-Messages in the order of their ids, and the pages that are read of them.
+world.py changes them, payloads.py converts them to JSON.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -17,7 +13,7 @@ from itertools import count
 from infra.sandbox.simulator.fields import JSON
 
 Clock = Callable[[], datetime]
-"""The simulator's time, always in UTC."""
+"""Returns the simulator's current time, always in UTC."""
 
 DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
 _COUNTER_BITS = 22
@@ -28,17 +24,20 @@ HAS_THREAD = 1 << 5
 HAS_SNAPSHOT = 1 << 14
 
 GUILD_TEXT, DM, GUILD_CATEGORY, PUBLIC_THREAD, PRIVATE_THREAD, GUILD_FORUM = 0, 1, 4, 11, 12, 15
-"""The types of channels."""
+"""Channel types."""
 
 THREAD_STARTER_MESSAGE = 21
-"""The type of the message that begins a thread which was started from another message."""
+"""The type of the first message of a thread that was started from another message."""
 
 APPLICATION_COMMAND, MESSAGE_COMPONENT = 2, 3
-"""The types of interactions: a command was used, a button was pressed."""
+"""Interaction types: somebody used a command, or pressed a button."""
 
 
 def snowflake_source(clock: Clock) -> Callable[[datetime | None], int]:
-    """A source of unique ids for a moment (None: now), ascending within one millisecond."""
+    """Return a function that creates unique ids for a time (None: now). Ids of one millisecond ascend.
+
+    The upper bits of an id are the milliseconds since 2015, so every id contains its creation time.
+    """
     numbers = count()
 
     def new(at: datetime | None = None) -> int:
@@ -49,12 +48,12 @@ def snowflake_source(clock: Clock) -> Callable[[datetime | None], int]:
 
 
 def snowflake_time(snowflake: int) -> datetime:
-    """The moment an id carries, to the millisecond."""
+    """Return the time that an id contains, to the millisecond."""
     return DISCORD_EPOCH + timedelta(milliseconds=snowflake >> _COUNTER_BITS)
 
 
 class Permission(IntFlag):
-    """The permissions the simulator knows by name, with Discord's own bits."""
+    """The permissions that the simulator names, with Discord's own bits."""
 
     NONE = 0
     ADMINISTRATOR = 1 << 3
@@ -91,9 +90,10 @@ DEFAULT_PERMISSIONS = (
 
 
 def compute_permissions(channel: "Channel", member: "Member") -> Permission:
-    """What a member may do in a channel: roles, then the overwrites of @everyone, of the roles together, and of the member.
+    """Return what a member may do in a channel.
 
-    A thread has its parent's permissions; a private one is closed to all but its members and those who manage threads.
+    The order is Discord's: roles first, then the overwrites of @everyone, of all roles together, and of the member. A thread has
+    the permissions of its parent. Only its members, and members who manage threads, may enter a private thread.
     """
     if channel.parent is not None:
         granted = compute_permissions(channel.parent, member)
@@ -119,7 +119,7 @@ def _may_enter(thread: "Channel", member: "Member", granted: Permission) -> bool
 
 
 class MessageHistory:
-    """What a channel does with its messages."""
+    """The messages of a channel, in the order of their ids. A base class of Channel."""
 
     __slots__ = ()
 
@@ -127,12 +127,12 @@ class MessageHistory:
     _order: list[int]
 
     def add(self, message: "Message") -> None:
-        """Keep a message; one posted in the past goes where its id belongs."""
+        """Add a message at the position of its id, which may be in the past."""
         self.messages[message.id] = message
         insort(self._order, message.id)
 
     def remove(self, message: "Message") -> None:
-        """Forget a message."""
+        """Remove a message."""
         del self.messages[message.id]
         del self._order[bisect_left(self._order, message.id)]
 
@@ -142,17 +142,17 @@ class MessageHistory:
         return self._order[-1] if self._order else None
 
     def before(self, snowflake: int | None, limit: int) -> "list[Message]":
-        """At most `limit` messages older than an id (None: the newest ones), newest first."""
+        """Return at most `limit` messages older than an id (None: the newest messages), newest first."""
         end = len(self._order) if snowflake is None else bisect_left(self._order, snowflake)
         return self._newest_first(self._order[max(0, end - limit) : end])
 
     def after(self, snowflake: int, limit: int) -> "list[Message]":
-        """The `limit` messages that follow an id, newest first all the same."""
+        """Return the next `limit` messages after an id. They too come newest first."""
         start = bisect_right(self._order, snowflake)
         return self._newest_first(self._order[start : start + limit])
 
     def around(self, snowflake: int, limit: int) -> "list[Message]":
-        """Messages on both sides of an id, newest first."""
+        """Return messages on both sides of an id, newest first."""
         start = max(0, bisect_left(self._order, snowflake) - limit // 2)
         return self._newest_first(self._order[start : start + limit])
 
@@ -171,7 +171,7 @@ class User:
 
 @dataclass(eq=False, slots=True)
 class Role:
-    """A role of a guild; the one with the guild's id is @everyone."""
+    """A role of a guild. The role with the guild's id is @everyone."""
 
     id: int
     name: str
@@ -198,7 +198,7 @@ class Member:
 
 @dataclass(eq=False, slots=True)
 class Overwrite:
-    """What a channel allows or denies to a role or a member, against the guild's own permissions."""
+    """What a channel allows or denies a role or a member, in place of the guild's permissions."""
 
     target: Role | Member
     allow: Permission = Permission.NONE
@@ -207,7 +207,7 @@ class Overwrite:
 
 @dataclass(eq=False, slots=True)
 class Guild:
-    """A server. `me` is the bot's membership."""
+    """A guild with its roles, members, channels and threads."""
 
     id: int
     name: str
@@ -227,10 +227,11 @@ class Guild:
 
 @dataclass(eq=False, slots=True)
 class Channel(MessageHistory):
-    """A channel or a thread with its messages in order of their ids.
+    """A channel or a thread, with its messages in the order of their ids.
 
-    `parent` is the channel that a thread or a forum post is in, `category` what any other channel is listed under; `joined` are the
-    members of a thread and since when. A conversation with one person (`recipient`) is in a guild that nobody is told of.
+    `parent` is the channel of a thread or a forum post, `category` the category of any other channel. `joined` maps the members of
+    a thread to the time when they joined. `sent` counts the messages ever sent in a thread. A DM channel has a `recipient`, and is
+    in a guild of its own that is never sent to the bot.
     """
 
     id: int
@@ -264,9 +265,9 @@ class Channel(MessageHistory):
 
 @dataclass(eq=False, slots=True)
 class Attachment:
-    """An uploaded file. `url` is the signed URL first issued for it; every payload carries a fresh one.
+    """An uploaded file. `url` is its first signed URL; every payload contains a fresh one.
 
-    A forwarded one outlives the message it was posted with.
+    A forwarded attachment stays when the message it was posted with is deleted.
     """
 
     id: int
@@ -287,7 +288,8 @@ class Attachment:
 class Message:
     """A message. `embeds` and `components` are kept as they were sent.
 
-    `reference` is what it replies to or forwards, `snapshot` a copy of what it forwards, `reactions` who reacted with what.
+    `reference` is the message that it replies to or forwards, and `snapshot` a copy of a forwarded message. `reactions` maps each
+    emoji to the ids of the users who reacted with it.
     """
 
     id: int
@@ -309,12 +311,12 @@ class Message:
 
     @property
     def gone(self) -> bool:
-        """Whether it was deleted, by whomever."""
+        """Whether the message was deleted, by anybody."""
         return self.deleted or (not self.flags & EPHEMERAL and self.id not in self.channel.messages)
 
     @property
     def posted_at(self) -> datetime:
-        """When it was posted, which its id tells."""
+        """When it was posted, according to its id."""
         return snowflake_time(self.id)
 
     @property
@@ -326,10 +328,11 @@ class Message:
 
 @dataclass(eq=False, slots=True)
 class Interaction:
-    """A command that was used or a button that was pressed, and what became of it. Latencies are in seconds of the wall.
+    """A used command or a pressed button, with the bot's responses. The fields in `_s` are seconds of wall clock since it began.
 
-    `name` is the command with its subcommands, or the custom id of the button; `message` the one that the button is on. In a direct
-    message there is no `member`. `original` is the first response: to a press it may be the message that the button is on.
+    `name` is the command with its subcommands, or the custom id of the button. `message` is the message with the button. `member`
+    is None in a DM. `started` is a reading of `time.monotonic`. `callback_type` is the type of the first response, and `original`
+    its message: after a press that may be the message with the button.
     """
 
     id: int

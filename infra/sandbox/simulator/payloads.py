@@ -1,11 +1,4 @@
-"""How the records look on the wire: Discord's objects, with every field that disnake reads.
-
-How guilds, channels and threads look on the wire.
-
-Embeds on the wire: the files that they show by `attachment://name` have URLs there.
-
-Channels and members as an interaction names them: less than the whole object, but with permissions computed by Discord.
-"""
+"""Builds Discord's JSON objects from the simulator's records, with every field that disnake reads."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,14 +23,14 @@ from infra.sandbox.simulator.model import (
 )
 
 Sign = Callable[[Attachment], str]
-"""Issues a fresh URL for a file."""
-_IMAGES = ("image", "thumbnail")
-_ICONS = ("author", "footer")
+"""Creates a new signed URL for a file."""
+_IMAGE_PARTS = ("image", "thumbnail")
+_ICON_PARTS = ("author", "footer")
 
 MAX_FILE_SIZE_BYTES = 10 * 1024 * 1024
 
 
-_SNAPSHOT = (
+_SNAPSHOT_KEYS = (
     "type",
     "content",
     "embeds",
@@ -53,14 +46,14 @@ _SNAPSHOT = (
 _ARCHIVE_AFTER_MINUTES = 4320
 
 
-_FORUM: JSON = {
+_FORUM_FIELDS: JSON = {
     "available_tags": [],
     "default_reaction_emoji": None,
     "default_sort_order": None,
     "default_forum_layout": 0,
     "template": "",
 }
-_GUILD: dict[str, Any] = {
+_GUILD_FIELDS: dict[str, Any] = {
     "emojis": [],
     "stickers": [],
     "features": [],
@@ -95,22 +88,22 @@ _SCHEME = "attachment://"
 
 
 def list_embedded_filenames(embeds: list[JSON]) -> set[str]:
-    """The files that embeds show by `attachment://name`."""
-    urls = [(embed.get(part) or {}).get("url") for embed in embeds for part in _IMAGES]
-    urls += [(embed.get(part) or {}).get("icon_url") for embed in embeds for part in _ICONS]
+    """Return the names of the files that embeds show by `attachment://name`."""
+    urls = [(embed.get(part) or {}).get("url") for embed in embeds for part in _IMAGE_PARTS]
+    urls += [(embed.get(part) or {}).get("icon_url") for embed in embeds for part in _ICON_PARTS]
     return {url.removeprefix(_SCHEME) for url in urls if url is not None and url.startswith(_SCHEME)}
 
 
 def render_embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
-    """An embed as Discord shows it, with URLs issued now for the files in it."""
+    """Build an embed object. Files shown by `attachment://name` get a URL that is signed now."""
     shown: JSON = {"type": "rich", **item}
-    for part in _IMAGES:
+    for part in _IMAGE_PARTS:
         url = (item.get(part) or {}).get("url") or ""
         if url.startswith(_SCHEME):
             file = files[url.removeprefix(_SCHEME)]
             signed = sign(file)
             shown[part] = {"url": signed, "proxy_url": signed, "width": file.width or 0, "height": file.height or 0}
-    for part in _ICONS:
+    for part in _ICON_PARTS:
         url = (item.get(part) or {}).get("icon_url") or ""
         if url.startswith(_SCHEME):
             signed = sign(files[url.removeprefix(_SCHEME)])
@@ -119,7 +112,7 @@ def render_embed(item: JSON, files: dict[str, Attachment], sign: Sign) -> JSON:
 
 
 def user(account: User) -> JSON:
-    """A user object."""
+    """Build a user object."""
     return {
         "id": str(account.id),
         "username": account.name if account.bot else account.name.lower(),
@@ -132,7 +125,7 @@ def user(account: User) -> JSON:
 
 
 def role(item: Role) -> JSON:
-    """A role object."""
+    """Build a role object."""
     return {
         "id": str(item.id),
         "name": item.name,
@@ -150,7 +143,7 @@ def role(item: Role) -> JSON:
 
 
 def partial_member(member: Member) -> JSON:
-    """A member object without its user, as messages carry it."""
+    """Build a member object without its user, as messages contain it."""
     return {
         "nick": member.nick,
         "avatar": None,
@@ -166,12 +159,12 @@ def partial_member(member: Member) -> JSON:
 
 
 def member(item: Member) -> JSON:
-    """A member object."""
+    """Build a member object."""
     return {**partial_member(item), "user": user(item.user)}
 
 
 def attachment(item: Attachment, sign: Sign) -> JSON:
-    """An attachment object with a URL issued now."""
+    """Build an attachment object with a URL that is signed now."""
     url = sign(item)
     payload: JSON = {
         "id": str(item.id),
@@ -193,7 +186,7 @@ def attachment(item: Attachment, sign: Sign) -> JSON:
 
 
 def message(item: Message, sign: Sign) -> JSON:
-    """A message object. A file that an embed shows is not listed as an attachment besides, as on Discord."""
+    """Build a message object. As on Discord, a file that an embed shows is not listed as an attachment."""
     embedded = list_embedded_filenames(item.embeds)
     files = {each.filename: each for each in item.attachments}
     payload: JSON = {
@@ -226,7 +219,7 @@ def message(item: Message, sign: Sign) -> JSON:
 
 
 def guild_message(item: Message, sign: Sign) -> JSON:
-    """A message as the gateway sends it, with its guild and its author's membership."""
+    """Build a message as the gateway sends it, with its guild and the author as a member."""
     if item.channel.kind == DM:
         return message(item, sign)
     payload = message(item, sign) | {"guild_id": str(item.channel.guild.id)}
@@ -235,7 +228,7 @@ def guild_message(item: Message, sign: Sign) -> JSON:
 
 
 def hide_content(payload: JSON) -> JSON:
-    """A message as an application without the message content intent is shown it."""
+    """Return a message object as an application without the message content intent sees it."""
     hidden = payload | {"content": "", "attachments": [], "embeds": [], "components": []}
     if payload.get("referenced_message"):
         hidden["referenced_message"] = hide_content(payload["referenced_message"])
@@ -245,13 +238,13 @@ def hide_content(payload: JSON) -> JSON:
 
 
 def _reference_fields(item: Message, target: Message, sign: Sign) -> JSON:
-    """What a reply or a forwarded message tells of the message it refers to."""
+    """Return the fields of a reply or a forwarded message that describe the message it refers to."""
     reference: JSON = {"type": int(item.snapshot is not None), "message_id": str(target.id), "channel_id": str(target.channel.id)}
     if target.channel.kind != DM:
         reference["guild_id"] = str(target.channel.guild.id)
     if item.snapshot is not None:
         copied = message(item.snapshot, sign)
-        return {"message_reference": reference, "message_snapshots": [{"message": {key: copied[key] for key in _SNAPSHOT}}]}
+        return {"message_reference": reference, "message_snapshots": [{"message": {key: copied[key] for key in _SNAPSHOT_KEYS}}]}
     there = message(target, sign) if target.id in target.channel.messages else None
     if there is not None:
         there.pop("referenced_message", None)
@@ -271,7 +264,10 @@ def _reaction(item: Message, emoji: str, users: set[int]) -> JSON:
 
 
 def _response_fields(item: Message, cause: Interaction) -> JSON:
-    """What tells of the interaction that a message answers. The answer to a press is a reply to the message with the button."""
+    """Return the fields of a response that describe its interaction.
+
+    The response to a button press is a reply to the message with the button.
+    """
     application_id, asker = str(item.author.id), user(cause.user)
     installed = {"0": "0" if cause.member is None else str(item.channel.guild.id)}
     metadata: JSON = {"id": str(cause.id), "type": cause.kind, "user": asker, "authorizing_integration_owners": installed}
@@ -287,9 +283,9 @@ def _response_fields(item: Message, cause: Interaction) -> JSON:
 
 
 def channel(item: Channel, bot: Member | None = None) -> JSON:
-    """A channel object of any type; a thread tells of the bot's membership if it has joined."""
+    """Build a channel object of any type. A thread contains the bot's membership if the bot has joined it."""
     if item.kind == DM:
-        return _direct(item)
+        return _dm_channel(item)
     if item.is_thread:
         return thread(item, bot)
     shared: JSON = {
@@ -310,11 +306,15 @@ def channel(item: Channel, bot: Member | None = None) -> JSON:
         "parent_id": None if item.category is None else str(item.category.id),
         "flags": 0,
     }
-    return shared if item.kind == GUILD_CATEGORY else shared | _messages(item) | (_FORUM if item.kind == GUILD_FORUM else {})
+    return (
+        shared
+        if item.kind == GUILD_CATEGORY
+        else shared | _message_channel_fields(item) | (_FORUM_FIELDS if item.kind == GUILD_FORUM else {})
+    )
 
 
 def thread(item: Channel, bot: Member | None = None) -> JSON:
-    """A thread object."""
+    """Build a thread object."""
     parent, changed = item.parent, item.archive_changed_at or snowflake_time(item.id)
     if parent is None:
         raise ValueError(f"{item.name} is not a thread")
@@ -332,7 +332,7 @@ def thread(item: Channel, bot: Member | None = None) -> JSON:
         "name": item.name,
         "parent_id": str(parent.id),
         "owner_id": str(item.owner.id if item.owner else item.guild.owner_id),
-        "last_message_id": _text(item.last_message_id),
+        "last_message_id": _optional_id(item.last_message_id),
         "message_count": len(item.messages) - (item.id in item.messages),
         "total_message_sent": item.sent,
         "member_count": min(len(item.joined), 50),
@@ -348,7 +348,7 @@ def thread(item: Channel, bot: Member | None = None) -> JSON:
 
 
 def thread_member(item: Channel, user_id: int) -> JSON:
-    """Somebody's membership of a thread."""
+    """Build a thread member object."""
     return {
         "id": str(item.id),
         "user_id": str(user_id),
@@ -360,32 +360,32 @@ def thread_member(item: Channel, user_id: int) -> JSON:
 
 
 def thread_list(threads: list[Channel], bot: Member) -> JSON:
-    """Threads, and the bot's memberships of them beside."""
+    """Build a list of threads with the bot's memberships of them."""
     members = [thread_member(each, bot.id) for each in threads if bot.id in each.joined]
     return {"threads": [thread(each) for each in threads], "members": members}
 
 
 def active_threads(item: Guild, bot: Member) -> list[Channel]:
-    """The threads that the bot may see and that are not archived, newest first."""
+    """Return the active threads of a guild that the bot may see, newest first."""
     active = [each for each in item.threads.values() if not each.archived]
     visible = [each for each in active if Permission.VIEW_CHANNEL in compute_permissions(each, bot)]
     return sorted(visible, key=lambda each: each.id, reverse=True)
 
 
 def guild(item: Guild) -> JSON:
-    """A guild object without what is in it."""
+    """Build a guild object without its members and channels."""
     return {
         "id": str(item.id),
         "name": item.name,
         "owner_id": str(item.owner_id),
         "roles": [role(each) for each in item.roles.values()],
         "preferred_locale": item.locale,
-        **_GUILD,
+        **_GUILD_FIELDS,
     }
 
 
 def guild_create(item: Guild, bot: Member) -> JSON:
-    """A guild as GUILD_CREATE brings it. Without the members intent it lists one member: the bot."""
+    """Build the payload of GUILD_CREATE. Without the members intent it lists only one member, the bot."""
     return {
         **guild(item),
         "joined_at": bot.joined_at.isoformat(),
@@ -393,7 +393,7 @@ def guild_create(item: Guild, bot: Member) -> JSON:
         "member_count": len(item.members),
         "members": [member(bot)],
         "channels": [channel(each) for each in item.channels.values()],
-        "threads": [_of_created_guild(each, bot) for each in active_threads(item, bot)],
+        "threads": [_guild_create_thread(each, bot) for each in active_threads(item, bot)],
         "presences": [],
         "voice_states": [],
         "stage_instances": [],
@@ -402,37 +402,37 @@ def guild_create(item: Guild, bot: Member) -> JSON:
     }
 
 
-def _of_created_guild(item: Channel, bot: Member) -> JSON:
-    """A thread in GUILD_CREATE: its membership tells neither the thread nor the user again."""
+def _guild_create_thread(item: Channel, bot: Member) -> JSON:
+    """Build a thread of GUILD_CREATE. There the membership does not repeat the ids of thread and user."""
     payload = thread(item, bot)
     if "member" in payload:
         payload["member"] = {key: value for key, value in payload["member"].items() if key not in ("id", "user_id")}
     return payload
 
 
-def _direct(item: Channel) -> JSON:
+def _dm_channel(item: Channel) -> JSON:
     recipients = [] if item.recipient is None else [user(item.recipient)]
     return {
         "id": str(item.id),
         "type": DM,
-        "last_message_id": _text(item.last_message_id),
+        "last_message_id": _optional_id(item.last_message_id),
         "recipients": recipients,
         "flags": 0,
     }
 
 
-def _messages(item: Channel) -> JSON:
+def _message_channel_fields(item: Channel) -> JSON:
     newest = max((each.id for each in item.guild.threads.values() if each.parent is item), default=None)
     last = newest if item.kind == GUILD_FORUM else item.last_message_id
-    return {"last_message_id": _text(last), "topic": None, "nsfw": item.nsfw, "rate_limit_per_user": 0}
+    return {"last_message_id": _optional_id(last), "topic": None, "nsfw": item.nsfw, "rate_limit_per_user": 0}
 
 
-def _text(snowflake: int | None) -> str | None:
+def _optional_id(snowflake: int | None) -> str | None:
     return None if snowflake is None else str(snowflake)
 
 
 def partial_channel(place: Channel, member: Member) -> JSON:
-    """A channel or thread with what a member may do in it; of a direct message nothing of the kind."""
+    """Build the channel object of an interaction, with the permissions of a member. A DM channel has none."""
     whole = channel(place)
     if place.kind == DM:
         return whole
@@ -441,6 +441,6 @@ def partial_channel(place: Channel, member: Member) -> JSON:
 
 
 def resolved_member(member: Member, channel: Channel) -> JSON:
-    """A member that an option names, without its user, with what it may do where the command was used."""
+    """Build the member object of an option: without the user, and with the permissions in the channel of the command."""
     partial = {key: value for key, value in partial_member(member).items() if key not in ("deaf", "mute")}
     return partial | {"permissions": str(int(compute_permissions(channel, member)))}

@@ -1,4 +1,4 @@
-"""Rate limits as Discord has them: a bucket for each route and major parameter, one for all of them, and a ban for who goes on."""
+"""Discord's rate limits: a bucket for each route and major parameter, a global one, and a ban after many invalid requests."""
 
 import hashlib
 import math
@@ -12,7 +12,7 @@ from aiohttp import web
 from infra.sandbox.simulator.fields import JSON
 
 SecondsClock = Callable[[], float]
-"""A clock that only goes forward."""
+"""Returns a time in seconds."""
 
 GLOBAL_WINDOW_S = 1.0
 INVALID_WINDOW_S = 600.0
@@ -30,17 +30,17 @@ _ROUTES: dict[str, tuple[int, float]] = {
     "PATCH /webhooks/{application}/{token}/messages/{message}": (5, 2.0),
     "DELETE /webhooks/{application}/{token}/messages/{message}": (5, 2.0),
 }
-"""How many requests in how many seconds; Discord publishes no list, so these are what bots commonly meet."""
+"""Route to (requests, seconds). Discord publishes no list; these are the limits that bots commonly meet."""
 
-_OTHERS = (10, 1.0)
-_MAJOR = ("guild", "channel", "application", "token")
-_NOT_GLOBAL = ("/interactions/", "/webhooks/")
+_DEFAULT_LIMIT = (10, 1.0)
+_MAJOR_PARAMETERS = ("guild", "channel", "application", "token")
+_EXEMPT_FROM_GLOBAL = ("/interactions/", "/webhooks/")
 _WITHOUT_BUCKET = "/interactions/"
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """So many requests in a window that begins with the first one."""
+    """Allows `limit` requests in a window of `window` seconds, which begins with the first request."""
 
     limit: int
     window: float
@@ -48,7 +48,7 @@ class _Bucket:
     ends: float = -math.inf
 
     def take(self, now: float) -> bool:
-        """Count a request; False if it is one too many."""
+        """Count a request. Return False if it exceeds the limit."""
         if now >= self.ends:
             self.used, self.ends = 0, now + self.window
         self.used += 1
@@ -57,7 +57,7 @@ class _Bucket:
 
 @dataclass(slots=True)
 class RateLimits:
-    """What has been asked lately, by whom. Unless `enabled`, only invalid requests are counted, and nothing is refused."""
+    """The recent requests. Unless `enabled`, only invalid requests are counted, and no request is refused."""
 
     enabled: bool
     global_limit: int
@@ -68,25 +68,29 @@ class RateLimits:
     _buckets: dict[tuple[str, ...], _Bucket] = field(default_factory=dict)
     _invalid: deque[float] = field(default_factory=deque)
 
-    def refusal(self, request: web.Request, route: str) -> web.Response | None:
-        """The 429 that a request meets, or None: then it is counted."""
+    def check(self, request: web.Request, route: str) -> web.Response | None:
+        """Count a request. Return the 429 response if it exceeds a limit, otherwise None."""
         if not self.enabled:
             return None
         now = self.clock()
-        if (banned_for := self._banned_for(now)) is not None:
-            return web.Response(status=429, text="error code: 1015", headers={"Retry-After": f"{math.ceil(banned_for)}"})
+        if (ban_left_s := self._ban_left_s(now)) is not None:
+            return web.Response(status=429, text="error code: 1015", headers={"Retry-After": f"{math.ceil(ban_left_s)}"})
         token = request.headers.get("Authorization", "")
         everything = self._buckets.setdefault(("", token), _Bucket(self.global_limit, GLOBAL_WINDOW_S))
         everything.limit = self.global_limit
-        if not route.startswith(_NOT_GLOBAL) and not everything.take(now):
-            return _too_many(everything.ends - now, {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global"}, everywhere=True)
+        if not route.startswith(_EXEMPT_FROM_GLOBAL) and not everything.take(now):
+            return _too_many_response(
+                everything.ends - now, {"X-RateLimit-Global": "true", "X-RateLimit-Scope": "global"}, everywhere=True
+            )
         bucket = self._bucket(request, route)
         if bucket is None or bucket.take(now):
             return None
-        return _too_many(bucket.ends - now, {**self.headers(request, route), "X-RateLimit-Scope": "user"}, everywhere=False)
+        return _too_many_response(
+            bucket.ends - now, {**self.build_headers(request, route), "X-RateLimit-Scope": "user"}, everywhere=False
+        )
 
-    def headers(self, request: web.Request, route: str) -> dict[str, str]:
-        """What an answer tells of its bucket."""
+    def build_headers(self, request: web.Request, route: str) -> dict[str, str]:
+        """Return the rate limit headers of a response. They describe its bucket."""
         bucket = self._bucket(request, route) if self.enabled else None
         if bucket is None:
             return {}
@@ -96,17 +100,17 @@ class RateLimits:
             "X-RateLimit-Remaining": str(max(0, bucket.limit - bucket.used)),
             "X-RateLimit-Reset": f"{self.unix_time() + left:.3f}",
             "X-RateLimit-Reset-After": f"{left:.3f}",
-            "X-RateLimit-Bucket": hashlib.md5(_name(request, route).encode(), usedforsecurity=False).hexdigest(),
+            "X-RateLimit-Bucket": hashlib.md5(_route_name(request, route).encode(), usedforsecurity=False).hexdigest(),
         }
 
-    def count(self, status: int) -> None:
-        """Count an answer that an address may not get too many of."""
+    def count_invalid(self, status: int) -> None:
+        """Count a response if its status marks an invalid request. An address with too many of them is banned."""
         if status in INVALID_REQUEST_STATUSES:
             self.invalid_requests += 1
             self._invalid.append(self.clock())
 
-    def _banned_for(self, now: float) -> float | None:
-        """How many seconds the address is still shut out."""
+    def _ban_left_s(self, now: float) -> float | None:
+        """Return for how many more seconds the address is banned, or None."""
         while self._invalid and self._invalid[0] <= now - INVALID_WINDOW_S:
             self._invalid.popleft()
         over = len(self._invalid) - self.invalid_limit
@@ -115,16 +119,16 @@ class RateLimits:
     def _bucket(self, request: web.Request, route: str) -> _Bucket | None:
         if route.startswith(_WITHOUT_BUCKET):
             return None
-        name = _name(request, route)
-        key = (name, *(request.match_info.get(part, "") for part in _MAJOR))
-        return self._buckets.setdefault(key, _Bucket(*_ROUTES.get(name, _OTHERS)))
+        name = _route_name(request, route)
+        key = (name, *(request.match_info.get(part, "") for part in _MAJOR_PARAMETERS))
+        return self._buckets.setdefault(key, _Bucket(*_ROUTES.get(name, _DEFAULT_LIMIT)))
 
 
-def _name(request: web.Request, route: str) -> str:
+def _route_name(request: web.Request, route: str) -> str:
     return f"{request.method} {route}"
 
 
-def _too_many(wait: float, headers: dict[str, str], *, everywhere: bool) -> web.Response:
+def _too_many_response(wait: float, headers: dict[str, str], *, everywhere: bool) -> web.Response:
     body: JSON = {"message": "You are being rate limited.", "retry_after": round(wait, 3), "global": everywhere}
     head = {"Via": VIA_HEADER, "Retry-After": f"{math.ceil(wait)}", "Content-Type": "application/json", **headers}
     return web.Response(status=429, headers=head, body=orjson.dumps(body))

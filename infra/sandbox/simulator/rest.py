@@ -1,12 +1,7 @@
-"""REST v10 as the bot sees it with its token: itself, its application and commands, channels and their messages.
+"""REST v10 with the bot's token: the bot itself, its application, its commands, and reading channels and messages.
 
-What Discord refuses in a message, in its own words (error code 50035 and its relatives).
-
-What every call with the bot's token begins with: whose it is, and whether the bot may see what it names.
-
-Request bodies: JSON, or a multipart form with `payload_json` and `files[n]`.
-
-What a message of the bot may refer to, and whom it may mention.
+Also what the other REST modules share: authentication, access to guilds and channels, request bodies (JSON, or a multipart form
+with `payload_json` and `files[n]`), and the checks of a message, with Discord's own error codes (50035 and others).
 """
 
 from collections.abc import Sequence
@@ -40,32 +35,32 @@ MAX_ATTACHMENTS = 10
 
 API_PREFIX = "/api/v10"
 
-_PARSED = ("roles", "users", "everyone")
-_LISTED = 100
+_MENTION_TYPES = ("roles", "users", "everyone")
+_MAX_LISTED_MENTIONS = 100
 
 
 class AuthenticatedRest:
-    """The bot's way in; the calls are in the classes that build on this one."""
+    """The base class of all calls with the bot's token."""
 
     def __init__(self, world: World, token: str) -> None:
         self.world = world
         self._token = token
 
     def authenticate(self, request: web.Request) -> None:
-        """Refuse a call without the bot's token. Raises ApiError 401."""
+        """Raise ApiError 401 if the request does not have the bot's token."""
         if request.headers.get("Authorization") != f"Bot {self._token}":
             raise unauthorized_error()
 
-    def guild(self, request: web.Request) -> Guild:
-        """The guild of the path. Raises ApiError if there is none or the bot is not in it."""
+    def find_guild(self, request: web.Request) -> Guild:
+        """Find the guild in the path. Raises ApiError if it does not exist or the bot is not in it."""
         self.authenticate(request)
         guild = self.world.guilds.get(parse_snowflake(request.match_info["guild"]))
         if guild is None:
             raise missing_access_error()
         return guild
 
-    def channel(self, request: web.Request) -> Channel:
-        """The channel or thread of the path, which the bot may see. Raises ApiError."""
+    def find_channel(self, request: web.Request) -> Channel:
+        """Find the channel or thread in the path. Raises ApiError if it does not exist or the bot may not see it."""
         self.authenticate(request)
         channel = self.world.channels.get(parse_snowflake(request.match_info["channel"]))
         if channel is None:
@@ -74,8 +69,8 @@ class AuthenticatedRest:
             raise missing_access_error()
         return channel
 
-    def message(self, request: web.Request, channel: Channel) -> Message:
-        """The message of the path. Raises ApiError."""
+    def find_message(self, request: web.Request, channel: Channel) -> Message:
+        """Find the message in the path. Raises ApiError if it does not exist or the bot may not read it."""
         if not self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY):
             raise missing_access_error()
         message = channel.messages.get(parse_snowflake(request.match_info["message"]))
@@ -83,20 +78,20 @@ class AuthenticatedRest:
             raise unknown_error("Message")
         return message
 
-    def require(self, channel: Channel, wanted: Permission) -> None:
-        """Refuse what the bot has no permission for. Raises ApiError 403."""
+    def require_permission(self, channel: Channel, wanted: Permission) -> None:
+        """Raise ApiError 403 if the bot does not have a permission in the channel."""
         if not self.world.bot_may(channel, wanted):
             raise ApiError(403, 50013, "Missing Permissions")
 
 
 def read_query_number(request: web.Request, key: str) -> int | None:
-    """An id or a number of the query, None if absent. Raises ApiError 400."""
+    """Read an id or a number from the query string, None if absent. Raises ApiError 400."""
     value = request.query.get(key)
     return None if value is None else parse_snowflake(value, key)
 
 
 def read_bounded_number(request: web.Request, key: str, least: int, most: int, default: int) -> int:
-    """A number of the query within bounds. Raises ApiError 400."""
+    """Read a number within bounds from the query string. Raises ApiError 400."""
     value = read_query_number(request, key)
     if value is None:
         return default
@@ -106,36 +101,36 @@ def read_bounded_number(request: web.Request, key: str, least: int, most: int, d
 
 
 def parse_snowflake(value: str, key: str = "id") -> int:
-    """An id. Raises ApiError 400 if it is none."""
+    """Parse an id. Raises ApiError 400 if it is not a number."""
     if not (value.isascii() and value.isdigit()):
         raise invalid_form_error([key], "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.')
     return int(value)
 
 
 def check_message_body(body: JSON) -> None:
-    """Refuse a body whose content, embeds, components or attachments break a limit. Raises ApiError 400."""
+    """Check the content, embeds, components and attachments of a message. Raises ApiError 400."""
     fields.check_text(body.get("content"), ["content"], MAX_CONTENT_LENGTH)
     embeds = fields.read_list(body.get("embeds"), ["embeds"], MAX_EMBEDS)
     check_components(body.get("components"))
     for index, entry in enumerate(fields.read_list(body.get("attachments"), ["attachments"], MAX_ATTACHMENTS)):
         if not str(fields.read_object(entry, ["attachments", index]).get("id")).isdigit():
             raise invalid_form_error(["attachments", index, "id"], "NUMBER_TYPE_COERCE", "The id of an attachment is a number.")
-    total = sum(_embed(embed, ["embeds", index]) for index, embed in enumerate(embeds))
+    total = sum(_check_embed(embed, ["embeds", index]) for index, embed in enumerate(embeds))
     if total > MAX_EMBED_CHARACTERS:
         message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
         raise invalid_form_error(["embeds"], "MAX_EMBED_SIZE_EXCEEDED", message)
 
 
 def check_file_sizes(sizes: list[int]) -> None:
-    """Refuse more files, or larger ones, than a message takes. Raises ApiError 400 or 413."""
+    """Check the number and the sizes in bytes of the files of a message. Raises ApiError 400 or 413."""
     if len(sizes) > MAX_ATTACHMENTS:
         raise fields.too_many_error(["attachments"], MAX_ATTACHMENTS)
     if any(size > MAX_FILE_SIZE_BYTES for size in sizes):
         raise ApiError(413, 40005, "Request entity too large")
 
 
-def _embed(embed: Any, path: fields.FieldPath) -> int:
-    """Check one embed and return how many characters it counts for."""
+def _check_embed(embed: Any, path: fields.FieldPath) -> int:
+    """Check an embed, and return its number of characters."""
     embed = fields.read_object(embed, path)
     for part in ("footer", "author", "image", "thumbnail"):
         fields.read_object(embed.get(part), [*path, part])
@@ -149,11 +144,11 @@ def _embed(embed: Any, path: fields.FieldPath) -> int:
         named = fields.read_object(item, where)
         size += fields.check_text(named.get("name"), [*where, "name"], 256, required=True)
         size += fields.check_text(named.get("value"), [*where, "value"], 1024, required=True)
-    _links(embed, path)
+    _check_embed_links(embed, path)
     return size
 
 
-def _links(embed: JSON, path: fields.FieldPath) -> None:
+def _check_embed_links(embed: JSON, path: fields.FieldPath) -> None:
     fields.check_url(embed.get("url"), [*path, "url"], ("http", "https"))
     for part, key in (("image", "url"), ("thumbnail", "url"), ("author", "icon_url"), ("footer", "icon_url")):
         fields.check_url((embed.get(part) or {}).get(key), [*path, part, key], ("http", "https", "attachment"))
@@ -162,25 +157,25 @@ def _links(embed: JSON, path: fields.FieldPath) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RequestBody:
-    """What a client sent; `files` by their number n."""
+    """A request body. `files` maps the number n of `files[n]` to the file."""
 
     payload: JSON
     files: dict[int, Upload] = field(default_factory=dict)
 
 
 async def read_json(request: web.Request) -> object:
-    """The JSON of a body. Raises ApiError 400 if it is none, or not declared to be."""
+    """Read a JSON body. Raises ApiError 400 if the body or its content type is not JSON."""
     if request.content_type != "application/json":
         raise ApiError(
             400, 50035, f'Expected "Content-Type" header to be one of {{"application/json"}}, not {request.content_type}'
         )
-    return _loads(await request.read())
+    return _parse_json(await request.read())
 
 
 async def read_body(request: web.Request) -> RequestBody:
-    """The body of a call that may bring files. Raises ApiError 400."""
+    """Read a body that may contain files. Raises ApiError 400."""
     if request.content_type != "multipart/form-data":
-        return RequestBody(_object(await read_json(request)))
+        return RequestBody(_require_object(await read_json(request)))
     form = await request.post()
     payload, files = form.get("payload_json", "{}"), {}
     if not isinstance(payload, str):
@@ -191,14 +186,14 @@ async def read_body(request: web.Request) -> RequestBody:
             if not number.isdigit():
                 raise invalid_form_error([key], "FILE_PART_NAME", "File parts are named files[n].")
             files[int(number)] = (value.filename, value.file.read())
-    return RequestBody(_object(_loads(payload)), files)
+    return RequestBody(_require_object(_parse_json(payload)), files)
 
 
 def apply_body(world: World, message: Message, payload: JSON, files: dict[int, Upload]) -> None:
-    """Write a body into a message: absent fields stay as they are. Raises ApiError, and then nothing was changed.
+    """Apply a request body to a message. Fields that are absent stay as they are. Raises ApiError, and changes nothing then.
 
-    `attachments`, where given, lists what the message has afterwards: the ids of files to keep and the numbers of new ones;
-    where absent, new files join the old.
+    If `attachments` is given, it lists the files of the message afterwards: the ids of files to keep, and the numbers of new files.
+    If it is absent, the new files are added to the old ones.
     """
     check_message_body(payload)
     listed = payload.get("attachments")
@@ -222,7 +217,7 @@ def apply_body(world: World, message: Message, payload: JSON, files: dict[int, U
     added = [world.upload(folder, name, data, named[number].get("description")) for number, (name, data) in files.items()]
     for attachment in message.attachments:
         if attachment not in kept:
-            world.cdn.forget(attachment)
+            world.cdn.discard(attachment)
     message.content, message.embeds, message.components = content, embeds, components
     message.attachments = kept + added
 
@@ -233,13 +228,13 @@ def _check_references(embeds: list[JSON], filenames: set[str]) -> None:
         raise invalid_form_error(["embeds"], "ATTACHMENT_NOT_FOUND", f"No file is called {sorted(missing)[0]}.")
 
 
-def _object(value: object) -> JSON:
+def _require_object(value: object) -> JSON:
     if not isinstance(value, dict):
         raise invalid_form_error([], "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
     return value
 
 
-def _loads(data: bytes | str) -> object:
+def _parse_json(data: bytes | str) -> object:
     try:
         value: object = orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -248,47 +243,47 @@ def _loads(data: bytes | str) -> object:
 
 
 def json_response(body: object, status: int = 200) -> web.Response:
-    """JSON under exactly `application/json`: disnake reads nothing else as JSON."""
+    """Build a JSON response. Its content type is exactly `application/json`: disnake parses no other as JSON."""
     return web.Response(status=status, body=orjson.dumps(body), headers={"Content-Type": "application/json"})
 
 
 class Rest(AuthenticatedRest):
-    """The calls about the bot itself, and those that read channels."""
+    """The calls about the bot, its application and its commands, and those that read channels."""
 
     def routes(self) -> list[web.RouteDef]:
-        """What to mount."""
+        """Return the routes of this class."""
         application = f"{API_PREFIX}/applications/{{application}}"
         return [
-            web.get(f"{API_PREFIX}/users/@me", self.me),
-            web.get(f"{API_PREFIX}/gateway", self.gateway),
-            web.get(f"{API_PREFIX}/gateway/bot", self.gateway_bot),
-            web.get(f"{API_PREFIX}/oauth2/applications/@me", self.application),
-            web.get(f"{application}/commands", self.commands),
-            web.put(f"{application}/commands", self.register),
-            web.get(f"{application}/guilds/{{guild}}/commands", self.commands),
-            web.put(f"{application}/guilds/{{guild}}/commands", self.register),
-            web.get(f"{API_PREFIX}/channels/{{channel}}", self.read_channel),
-            web.get(f"{API_PREFIX}/channels/{{channel}}/messages", self.history),
-            web.get(f"{API_PREFIX}/channels/{{channel}}/messages/{{message}}", self.read_message),
+            web.get(f"{API_PREFIX}/users/@me", self.get_current_user),
+            web.get(f"{API_PREFIX}/gateway", self.get_gateway),
+            web.get(f"{API_PREFIX}/gateway/bot", self.get_gateway_bot),
+            web.get(f"{API_PREFIX}/oauth2/applications/@me", self.get_current_application),
+            web.get(f"{application}/commands", self.get_commands),
+            web.put(f"{application}/commands", self.overwrite_commands),
+            web.get(f"{application}/guilds/{{guild}}/commands", self.get_commands),
+            web.put(f"{application}/guilds/{{guild}}/commands", self.overwrite_commands),
+            web.get(f"{API_PREFIX}/channels/{{channel}}", self.get_channel),
+            web.get(f"{API_PREFIX}/channels/{{channel}}/messages", self.get_channel_messages),
+            web.get(f"{API_PREFIX}/channels/{{channel}}/messages/{{message}}", self.get_channel_message),
         ]
 
-    async def me(self, request: web.Request) -> web.Response:
-        """The bot's account."""
+    async def get_current_user(self, request: web.Request) -> web.Response:
+        """Return the bot's user."""
         self.authenticate(request)
         return json_response(payloads.user(self.world.bot))
 
-    async def gateway(self, _: web.Request) -> web.Response:
-        """Where the gateway is; the one call without a token."""
+    async def get_gateway(self, _: web.Request) -> web.Response:
+        """Return the URL of the gateway. This call needs no token."""
         return json_response({"url": self.world.gateway.url})
 
-    async def gateway_bot(self, request: web.Request) -> web.Response:
-        """Where the gateway is, and how many sessions may be started."""
+    async def get_gateway_bot(self, request: web.Request) -> web.Response:
+        """Return the URL of the gateway and the limit of session starts."""
         self.authenticate(request)
         limit = {"total": 1000, "remaining": 1000, "reset_after": 86_400_000, "max_concurrency": 1}
         return json_response({"url": self.world.gateway.url, "shards": 1, "session_start_limit": limit})
 
-    async def application(self, request: web.Request) -> web.Response:
-        """The bot's application."""
+    async def get_current_application(self, request: web.Request) -> web.Response:
+        """Return the bot's application."""
         self.authenticate(request)
         bot = payloads.user(self.world.bot)
         return json_response(
@@ -306,40 +301,40 @@ class Rest(AuthenticatedRest):
             }
         )
 
-    async def commands(self, request: web.Request) -> web.Response:
-        """The registered commands, global or of a guild."""
-        return json_response(self.world.commands[self._scope(request)])
+    async def get_commands(self, request: web.Request) -> web.Response:
+        """Return the registered commands, global or of a guild."""
+        return json_response(self.world.commands[self._command_scope(request)])
 
-    async def register(self, request: web.Request) -> web.Response:
-        """Replace the registered commands; one that keeps its name keeps its id."""
-        scope, sent = self._scope(request), await read_json(request)
+    async def overwrite_commands(self, request: web.Request) -> web.Response:
+        """Replace the registered commands. A command that keeps its name keeps its id."""
+        scope, sent = self._command_scope(request), await read_json(request)
         if not isinstance(sent, list) or not all(isinstance(each, dict) for each in sent):
             raise invalid_form_error([], "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
         check_commands(sent)
-        self.world.commands[scope] = [self._registered(each, scope) for each in sent]
-        self.world.changed()
+        self.world.commands[scope] = [self._register_command(each, scope) for each in sent]
+        self.world.wake_waiters()
         return json_response(self.world.commands[scope])
 
-    async def read_channel(self, request: web.Request) -> web.Response:
-        """A channel that the bot may see."""
-        channel = self.channel(request)
+    async def get_channel(self, request: web.Request) -> web.Response:
+        """Return a channel."""
+        channel = self.find_channel(request)
         return json_response(payloads.channel(channel, self.world.me(channel.guild)))
 
-    async def history(self, request: web.Request) -> web.Response:
-        """Messages of a channel, newest first; none at all without READ_MESSAGE_HISTORY."""
-        channel = self.channel(request)
+    async def get_channel_messages(self, request: web.Request) -> web.Response:
+        """Return messages of a channel, newest first. Without READ_MESSAGE_HISTORY the list is empty."""
+        channel = self.find_channel(request)
         if channel.kind in (GUILD_CATEGORY, GUILD_FORUM):
             raise ApiError(400, 50024, "Cannot execute action on this channel type")
         limit = read_bounded_number(request, "limit", 1, 100, 50)
-        messages = _page(request, channel, limit) if self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY) else []
+        messages = _read_page(request, channel, limit) if self.world.bot_may(channel, Permission.READ_MESSAGE_HISTORY) else []
         return json_response([self.world.rest_message(each) for each in messages])
 
-    async def read_message(self, request: web.Request) -> web.Response:
-        """One message, its URLs signed anew."""
-        return json_response(self.world.rest_message(self.message(request, self.channel(request))))
+    async def get_channel_message(self, request: web.Request) -> web.Response:
+        """Return a message, with new signed URLs."""
+        return json_response(self.world.rest_message(self.find_message(request, self.find_channel(request))))
 
-    def _scope(self, request: web.Request) -> int | None:
-        """The guild whose commands are meant, None for the global ones."""
+    def _command_scope(self, request: web.Request) -> int | None:
+        """Return the id of the guild in the path, None for global commands. Raises ApiError."""
         self.authenticate(request)
         if parse_snowflake(request.match_info["application"]) != self.world.application_id:
             raise unknown_error("Application")
@@ -350,7 +345,7 @@ class Rest(AuthenticatedRest):
             raise missing_access_error()
         return parse_snowflake(guild)
 
-    def _registered(self, sent: JSON, scope: int | None) -> JSON:
+    def _register_command(self, sent: JSON, scope: int | None) -> JSON:
         same = (each for each in self.world.commands[scope] if (each["name"], each["type"]) == (sent["name"], sent.get("type", 1)))
         before = next(same, None)
         return build_registered_command(
@@ -362,7 +357,7 @@ class Rest(AuthenticatedRest):
         )
 
 
-def _page(request: web.Request, channel: Channel, limit: int) -> Sequence[Message]:
+def _read_page(request: web.Request, channel: Channel, limit: int) -> Sequence[Message]:
     around, before, after = (read_query_number(request, key) for key in ("around", "before", "after"))
     if around is not None:
         return channel.around(around, limit)
@@ -370,7 +365,10 @@ def _page(request: web.Request, channel: Channel, limit: int) -> Sequence[Messag
 
 
 def find_referenced_message(world: World, channel: Channel, reference: Any) -> Message | None:
-    """The message that is replied to; None if there is no reference, or it need not exist and does not. Raises ApiError."""
+    """Find the message that a message replies to. Raises ApiError.
+
+    None if there is no reference, or if the message does not exist and `fail_if_not_exists` is false.
+    """
     if reference is None:
         return None
     path: fields.FieldPath = ["message_reference"]
@@ -389,14 +387,14 @@ def find_referenced_message(world: World, channel: Channel, reference: Any) -> M
 
 
 def check_allowed_mentions(payload: JSON) -> None:
-    """Refuse `allowed_mentions` that contradict themselves. Raises ApiError 400."""
+    """Raise ApiError 400 for `allowed_mentions` that contradict themselves."""
     path: fields.FieldPath = ["allowed_mentions"]
     allowed = fields.read_object(payload.get("allowed_mentions"), path)
-    parsed = fields.read_list(allowed.get("parse"), [*path, "parse"], len(_PARSED))
+    parsed = fields.read_list(allowed.get("parse"), [*path, "parse"], len(_MENTION_TYPES))
     for index, kind in enumerate(parsed):
-        if kind not in _PARSED:
-            raise invalid_form_error([*path, "parse", index], "BASE_TYPE_CHOICES", f"Value must be one of {_PARSED}.")
+        if kind not in _MENTION_TYPES:
+            raise invalid_form_error([*path, "parse", index], "BASE_TYPE_CHOICES", f"Value must be one of {_MENTION_TYPES}.")
     for kind in ("roles", "users"):
-        if fields.read_list(allowed.get(kind), [*path, kind], _LISTED) and kind in parsed:
+        if fields.read_list(allowed.get(kind), [*path, kind], _MAX_LISTED_MENTIONS) and kind in parsed:
             message = f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.'
             raise invalid_form_error(path, "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE", message)

@@ -1,4 +1,4 @@
-"""The simulated Discord as demo and tests hold it: one object that builds guilds, posts, asks, and lets things go wrong."""
+"""The simulated Discord as demo and tests use it: one object that builds guilds, posts, uses commands and injects faults."""
 
 import base64
 import secrets
@@ -23,17 +23,17 @@ from infra.sandbox.simulator.rest_guilds import RestGuilds
 from infra.sandbox.simulator.rest_messages import RestMessages
 from infra.sandbox.simulator.world import World
 
-_REQUEST_LIMIT = 128 * 1024 * 1024
+_MAX_REQUEST_BYTES = 128 * 1024 * 1024
 
 
 class Simulator(GuildActions, MessageActions, CommandActions):
     """A local Discord: REST v10, gateway and CDN on one port of `host`, an address of this machine.
 
-    `message_content_intent` is the switch of the developer portal; `heartbeat_interval` is in seconds. `now` may be replaced at any
-    time to move the clock that stamps ids, signs URLs and ends interaction tokens. `requests` counts by method and route
-    ("GET /channels/{channel}/messages"), and by method and path for files ("GET /attachments/1/2/a.png").
-    With `rate_limits` requests are limited as Discord's are, `global_limit` a second in all; who gets more than `invalid_limit`
-    answers of 401, 403 or 429 in ten minutes is shut out.
+    `message_content_intent` is the switch of the developer portal. `heartbeat_interval` is in seconds. Replace `now` at any time to
+    move the clock that stamps ids, signs URLs and ends interaction tokens. `requests` counts requests by method and route ("GET
+    /channels/{channel}/messages"), and for files by method and path ("GET /attachments/1/2/a.png"). With `rate_limits`, requests
+    are limited as on Discord, with `global_limit` requests a second in all. A client that gets more than `invalid_limit` responses
+    of 401, 403 or 429 in ten minutes is banned.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Simulator(GuildActions, MessageActions, CommandActions):
         await self.stop()
 
     async def start(self) -> None:
-        """Listen. Raises MapSeekError if the port is taken."""
+        """Start to listen. Raises MapSeekError if the port is taken."""
         world = self._world
-        app = web.Application(client_max_size=_REQUEST_LIMIT, middlewares=[self._middleware])
+        app = web.Application(client_max_size=_MAX_REQUEST_BYTES, middlewares=[self._middleware])
         for calls in (Rest, RestGuilds, RestMessages):
             app.add_routes(calls(world, self.token).routes())
         app.add_routes(RestInteractions(world).routes())
@@ -96,7 +96,7 @@ class Simulator(GuildActions, MessageActions, CommandActions):
         world.gateway.url = f"ws://{self._host}:{self._port}/gateway/"
 
     async def stop(self) -> None:
-        """Close every connection and the port; what exists stays, for a later `start`."""
+        """Close every connection and the port. The guilds and messages stay, for a later `start`."""
         if self._runner is not None:
             await self._world.gateway.disconnect(resumable=True)
             await self._runner.cleanup()
@@ -104,7 +104,7 @@ class Simulator(GuildActions, MessageActions, CommandActions):
 
     @property
     def api_base(self) -> str:
-        """What `disnake.http.Route.BASE` is to be."""
+        """The base URL of the API, for `disnake.http.Route.BASE`."""
         return f"{self.cdn_origin}{API_PREFIX}"
 
     @property
@@ -114,52 +114,52 @@ class Simulator(GuildActions, MessageActions, CommandActions):
 
     @property
     def application_id(self) -> int:
-        """The id of the one application, and of its bot."""
+        """The id of the only application, and of its bot."""
         return self._world.application_id
 
     @property
     def connected(self) -> bool:
-        """Whether a bot is identified and connected."""
+        """Whether a bot is connected and has identified."""
         return self._world.gateway.connected
 
     @property
     def invalid_requests(self) -> int:
-        """How many answers were a 401, a 403 or a 429, limits or not."""
+        """How many responses were a 401, a 403 or a 429, with or without `rate_limits`."""
         return self.limits.invalid_requests
 
     async def until(self, condition: Callable[[], bool], *, timeout: float = 30) -> None:
-        """Return once something is so in this Discord. Raises TimeoutError."""
+        """Wait until a condition on this Discord is true. Raises TimeoutError."""
         await self._world.until(condition, timeout)
 
     def expire_urls(self, *, status: int = 404) -> None:
-        """Let every URL issued before now answer `status`, until a payload is fetched anew."""
+        """Make every file URL issued until now respond with `status`. Payloads fetched later contain new URLs."""
         self._world.cdn.expire_urls(status)
 
     async def disconnect(self, *, resumable: bool = True) -> None:
-        """Close the gateway's sockets. `resumable`: a RESUME replays what was missed; otherwise the session is invalid."""
+        """Close the gateway's sockets. If `resumable`, a RESUME replays the missed events; otherwise the session is invalid."""
         await self._world.gateway.disconnect(resumable=resumable)
 
     @web.middleware
     async def _middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count the request and, if it is for the API, let it meet the rate limits."""
+        """Count the request and, if it is for the API, apply the rate limits."""
         resource = request.match_info.route.resource
         route = request.path if resource is None else resource.canonical
         self.requests[f"{request.method} {route.removeprefix(API_PREFIX)}"] += 1
         if "attachments/" in route:
             self.requests[f"{request.method} {request.path}"] += 1
         if not route.startswith(API_PREFIX):
-            return await self._answered(request, handler)
+            return await self._respond(request, handler)
         route = route.removeprefix(API_PREFIX)
-        response: web.StreamResponse | None = self.limits.refusal(request, route)
+        response: web.StreamResponse | None = self.limits.check(request, route)
         if response is None:
-            response = await self._answered(request, handler)
+            response = await self._respond(request, handler)
             if not response.prepared:
-                response.headers.update(self.limits.headers(request, route))
-        self.limits.count(response.status)
+                response.headers.update(self.limits.build_headers(request, route))
+        self.limits.count_invalid(response.status)
         return response
 
-    async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Let the request meet a fault, and word refusals as Discord does."""
+    async def _respond(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Apply an injected fault, and convert errors to Discord's JSON."""
         fault = self.faults.take(request.method, request.path)
         try:
             return await (handler(request) if fault is None else fault.answer(request, handler))
