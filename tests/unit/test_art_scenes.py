@@ -66,17 +66,17 @@ def test_corners_run_clockwise_from_the_top_left() -> None:
 
 
 def test_what_a_lens_bends_is_where_its_rays_hit() -> None:
-    camera = look_at((0.3, 0.2, 2.0), (0, 0, 0), size=(200, 150), focal=180, roll=7, bend=0.12)
+    camera = look_at((0.3, 0.2, 2.0), (0, 0, 0), size=(200, 150), focal_px=180, roll=7, distortion=0.12)
     spot = (0.31, -0.22, 0.0)
-    x, y = camera.seen([spot])[0]
+    x, y = camera.project([spot])[0]
     ray = camera.rays[int(y), int(x)]
-    hit = camera.place + ray * (-camera.place[2] / ray[2])
+    hit = camera.position + ray * (-camera.position[2] / ray[2])
     assert np.abs(hit - spot).max() < 0.02
 
 
 def test_what_is_nearer_stays_before_what_is_hung_later() -> None:
-    camera = look_at((0, 0, 2.0), (0, 0, 0), size=(40, 30), focal=30)
-    view = CameraView.onto(camera, np.zeros((30, 40, 3), np.uint8))
+    camera = look_at((0, 0, 2.0), (0, 0, 0), size=(40, 30), focal_px=30)
+    view = CameraView.with_backdrop(camera, np.zeros((30, 40, 3), np.uint8))
     for colour, z in ((200, 0.0), (90, -1.0)):
-        view.hang(np.full((4, 4, 3), colour, np.uint8), (-9, 9, z), (18, 0, 0), (0, -18, 0))
+        view.draw_picture(np.full((4, 4, 3), colour, np.uint8), (-9, 9, z), (18, 0, 0), (0, -18, 0))
     assert (view.pixels == 200).all()

@@ -1,4 +1,7 @@
-"""Art that is drawn shape by shape: landscapes, night skies, sprites, banners, mazes, compositions of rectangles and discs."""
+"""Art drawn shape by shape: landscapes, night skies, sprites, banners, mazes, compositions of rectangles and discs.
+
+Each function draws one picture of the given size in pixels.
+"""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -18,7 +21,7 @@ from infra.sandbox.art.canvas import (
 
 
 def _ridge(rng: Rng, width: int, height: int, level: float, roughness: float) -> Array:
-    """A mountain line: for each column the row above which there is sky, around `level` of the height."""
+    """Return a mountain line: for each column the row above which there is sky, around `level` of the height."""
     line = fractal_noise(rng, width, height, cells=2, octaves=4)[height // 2] - 0.5
     ridge: Array = (level + line * roughness) * height
     return ridge
@@ -65,7 +68,7 @@ def night(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def sprite(rng: Rng, width: int, height: int) -> Image.Image:
-    """A creature of big pixels, mirrored left to right, with eyes, on a plain or striped ground."""
+    """A creature of large pixels, mirrored left to right, with eyes, on a plain or striped background."""
     size = int(rng.integers(10, 18)) // 2 * 2
     half = size // 2
     rows, columns = np.mgrid[0:size, 0:half]
@@ -95,7 +98,7 @@ def sprite(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def banner(rng: Rng, width: int, height: int) -> Image.Image:
-    """A sign of a made-up script: stripes, a border, an emblem and lines of block letters."""
+    """A sign with stripes, a border, an emblem and lines of block letters of a made-up script."""
     ink, paper, accent, frame = shuffle_colours(rng, colour_scheme(rng, 4, dark=0.1))
     picture = Image.new("RGB", (width, height), to_rgb(paper))
     draw = ImageDraw.Draw(picture)
@@ -123,7 +126,7 @@ def banner(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def maze(rng: Rng, width: int, height: int) -> Image.Image:
-    """Truchet tiles: each cell turned one way or the other, so that the lines make a labyrinth."""
+    """Truchet tiles: each cell is turned one way or the other, so that the lines form a labyrinth."""
     cell = int(rng.choice([8, 16, 32]))
     tile = np.ones((cell, cell), np.float32)
     rows, columns = np.mgrid[0:cell, 0:cell] + 0.5
@@ -143,7 +146,7 @@ def maze(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def rectangles(rng: Rng, width: int, height: int) -> Image.Image:
-    """A plane divided again and again by black bars, some of the fields coloured."""
+    """A plane divided repeatedly by black bars, with some fields coloured."""
     bright = colour_scheme(rng, 4, dark=0.5)
     picture = Image.new("RGB", (width, height), (245, 240, 228))
     draw = ImageDraw.Draw(picture)
@@ -169,7 +172,7 @@ def rectangles(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def discs(rng: Rng, width: int, height: int) -> Image.Image:
-    """A poster of see-through discs, rings and beams on a plain ground."""
+    """A poster of transparent discs, rings and beams on a plain background."""
     colours = shuffle_colours(rng, colour_scheme(rng, 6, dark=0.2))
     picture = Image.new("RGB", (width, height), to_rgb(colours[0]))
     for _ in range(int(rng.integers(5, 12))):

@@ -1,4 +1,7 @@
-"""Art that is a formula of the position: plasma, fractals, stained glass, mandalas, contour lines, interference."""
+"""Art computed by a formula of the position: plasma, fractals, stained glass, mandalas, contour lines, interference.
+
+Each function draws one picture of the given size in pixels.
+"""
 
 import numpy as np
 from PIL import Image
@@ -23,7 +26,7 @@ def plasma(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def fractal(rng: Rng, width: int, height: int) -> Image.Image:
-    """A Julia set near the border of the Mandelbrot set, or a window on that border, coloured by escape time."""
+    """A Julia set near the border of the Mandelbrot set, or a part of that border, coloured by escape time."""
     angle, zoom = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.3)
     border = np.exp(1j * angle) / 2 - np.exp(2j * angle) / 4  # the main cardioid
     x, y = pixel_grid(width, height)
@@ -76,7 +79,7 @@ def mandala(rng: Rng, width: int, height: int) -> Image.Image:
 
 
 def contours(rng: Rng, width: int, height: int) -> Image.Image:
-    """A topographic chart: noise in terraces with a line at each step."""
+    """A topographic map: noise in terraces with a line at each step."""
     field = fractal_noise(rng, width, height, cells=int(rng.integers(2, 4)), octaves=3) * int(rng.integers(6, 12))
     terraces = apply_gradient(np.floor(field) / field.max(), colour_scheme(rng, 5, dark=0.3))
     edge = np.zeros(field.shape, bool)

@@ -1,4 +1,4 @@
-"""One piece of map art for each seed: a kind, a size in maps, and a palette style, all drawn by lot from the seed."""
+"""One piece of map art for each seed. The seed decides its kind, its size in maps and its palette style."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ from infra.sandbox.art import drawings, fields
 from infra.sandbox.art.canvas import Rng, quantise
 
 MAP_PX = 128
-"""Pixels on a side of one map."""
+"""The side of a map in pixels."""
 
 PIECE_SIZES = ((1, 1), (1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (3, 2))
-"""Width and height in maps; single maps are the most common."""
+"""Width and height in maps. Single maps are the most common."""
 
 ART_KINDS: tuple[Callable[[Rng, int, int], Image.Image], ...] = (
     drawings.landscape,
@@ -32,17 +32,17 @@ ART_KINDS: tuple[Callable[[Rng, int, int], Image.Image], ...] = (
 
 
 def draw_piece(seed: int) -> Image.Image:
-    """The piece of that seed: RGB, 128 pixels a map, 1x1 to 3x2 maps, in map colours only. Kinds take turns from seed to seed."""
+    """Draw the piece of a seed: RGB in map colours only, 128 pixels a map, 1x1 to 3x2 maps. The kinds alternate by seed."""
     rng = np.random.default_rng(seed)
-    art = _drawn(seed, rng)
+    art = _draw_art(seed, rng)
     return quantise(art, "flat" if rng.random() < 0.5 else "staircase", dither=bool(rng.random() < 0.5))
 
 
 def draw_original(seed: int) -> Image.Image:
-    """The art that the piece of that seed is made of, in its own colours and in the piece's size."""
-    return _drawn(seed, np.random.default_rng(seed))
+    """Draw the original of the piece of a seed: the same art and size, before the conversion to map colours."""
+    return _draw_art(seed, np.random.default_rng(seed))
 
 
-def _drawn(seed: int, rng: Rng) -> Image.Image:
+def _draw_art(seed: int, rng: Rng) -> Image.Image:
     width, height = PIECE_SIZES[rng.integers(len(PIECE_SIZES))]
     return ART_KINDS[seed % len(ART_KINDS)](rng, width * MAP_PX, height * MAP_PX)

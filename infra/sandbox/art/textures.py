@@ -1,4 +1,4 @@
-"""Blocks in the manner of the game: textures of 16 pixels a side, and walls and floors that are laid of them."""
+"""Blocks like those of the game: textures of 16 x 16 pixels, and the walls and floors built of them."""
 
 from collections.abc import Callable
 
@@ -18,19 +18,19 @@ ROCKS = ((125, 125, 125), (136, 136, 136), (149, 103, 85), (188, 188, 188), (80,
 
 
 def _grain(rng: Rng, colour: tuple[int, ...], amount: float) -> Array:
-    """A colour with a brightness of its own for every pixel."""
+    """Fill a texture with a colour whose brightness varies from pixel to pixel."""
     shades = 1 + rng.normal(0, amount, (TEXTURE_PX, TEXTURE_PX, 1))
     grained: Array = (np.array(colour, np.float32) * shades).astype(np.float32)
     return grained
 
 
-def _any(rng: Rng, colours: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+def _pick_colour(rng: Rng, colours: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
     return colours[int(rng.integers(len(colours)))]
 
 
 def stone(rng: Rng) -> Array:
     """Rock with darker streaks."""
-    texture = _grain(rng, _any(rng, ROCKS), 0.05)
+    texture = _grain(rng, _pick_colour(rng, ROCKS), 0.05)
     for _ in range(int(rng.integers(4, 9))):
         row, column, length = rng.integers(0, TEXTURE_PX), rng.integers(0, TEXTURE_PX - 3), rng.integers(2, 7)
         texture[row, column : column + length] *= rng.uniform(0.8, 0.93)
@@ -51,14 +51,14 @@ def cobble(rng: Rng) -> Array:
         ]
     )
     near, next_near = np.sort(apart, 0)[:2]
-    texture = _grain(rng, _any(rng, ROCKS), 0.06) * (0.85 + 0.3 * rng.random(9)[apart.argmin(0)])[..., None]
+    texture = _grain(rng, _pick_colour(rng, ROCKS), 0.06) * (0.85 + 0.3 * rng.random(9)[apart.argmin(0)])[..., None]
     texture[next_near - near < 1.1] *= 0.68
     return np.asarray(texture, np.float32)
 
 
 def bricks(rng: Rng) -> Array:
     """Courses of bricks, fine or coarse."""
-    texture = _grain(rng, _any(rng, (*ROCKS, (151, 98, 83))), 0.05)
+    texture = _grain(rng, _pick_colour(rng, (*ROCKS, (151, 98, 83))), 0.05)
     course = int(rng.choice([4, 8]))
     for row in range(course - 1, TEXTURE_PX, course):
         texture[row] *= 0.7
@@ -69,7 +69,7 @@ def bricks(rng: Rng) -> Array:
 
 def planks(rng: Rng) -> Array:
     """Four boards with grain along them."""
-    wood = _any(rng, WOODS)
+    wood = _pick_colour(rng, WOODS)
     texture = _grain(rng, wood, 0.02) * (1 + rng.normal(0, 0.06, (TEXTURE_PX, 1, 1)))
     texture[3::4] *= 0.72
     for board in range(4):
@@ -81,23 +81,23 @@ def wool(rng: Rng) -> Array:
     """Dyed wool: a soft weave."""
     rows, columns = np.mgrid[0:TEXTURE_PX, 0:TEXTURE_PX]
     weave = 1 + 0.05 * np.sin((rows + columns) * 1.6) + 0.03 * np.sin(rows * 2.1 - columns)
-    return np.asarray(_grain(rng, _any(rng, DYES), 0.03) * weave[..., None], np.float32)
+    return np.asarray(_grain(rng, _pick_colour(rng, DYES), 0.03) * weave[..., None], np.float32)
 
 
 def concrete(rng: Rng) -> Array:
-    """Dyed and almost plain."""
-    return _grain(rng, _any(rng, DYES), 0.008)
+    """Dyed concrete, almost plain."""
+    return _grain(rng, _pick_colour(rng, DYES), 0.008)
 
 
 def quartz(rng: Rng) -> Array:
-    """Almost white, with an edge."""
+    """Quartz: almost white, with an edge."""
     texture = _grain(rng, (236, 230, 223), 0.012)
     texture[-1] *= 0.93
     return texture
 
 
 def grass(rng: Rng) -> Array:
-    """The ground outside."""
+    """Grass, the ground outside."""
     return _grain(rng, (104, 150, 62), 0.12)
 
 
@@ -105,12 +105,12 @@ BLOCK_TEXTURES: tuple[Callable[[Rng], Array], ...] = (stone, cobble, bricks, pla
 
 
 def random_block(rng: Rng) -> Array:
-    """Any block that people build walls of: (16, 16, 3), 0 to 255."""
+    """Draw a random block for walls: (16, 16, 3), 0 to 255."""
     return BLOCK_TEXTURES[int(rng.integers(len(BLOCK_TEXTURES)))](rng)
 
 
 def lay_blocks(rng: Rng, columns: int, rows: int, texture: Array, *, accents: float = 0.6) -> Pixels:
-    """A wall of one block, at times with bands, pillars or strewn blocks of another: 16 pixels a block."""
+    """Build a wall of one block, sometimes with bands, pillars or scattered blocks of another. 16 pixels a block."""
     kinds = np.zeros((rows, columns), np.intp)
     if rng.random() < accents:
         match int(rng.integers(3)):
