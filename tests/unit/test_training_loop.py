@@ -66,7 +66,7 @@ def test_a_checkpoint_of_another_training_is_refused(pool: Pool, tmp_path: Path,
     tower = build_seeded_model("mapseek-small", 1).visual
     list(train(tower, pool, TrainingPlan(1, pairs=4), tmp_path, cpu))
     assert list(train(tower, pool, TrainingPlan(1, pairs=4), tmp_path, cpu)) == []
-    with pytest.raises(MapSeekError, match="a training with other settings: give them again, or another folder in --run"):
+    with pytest.raises(MapSeekError, match="a training with other settings: give the same settings, or another folder in --run"):
         next(train(tower, pool, TrainingPlan(2, pairs=5), tmp_path, cpu))
 
 

@@ -1,1 +1,1 @@
-"""The training of our own image tower: `python -m infra.sandbox.training`, or `make train`."""
+"""Training of our own models. The image tower: `python -m infra.sandbox.training`, or `make train`."""

@@ -1,4 +1,4 @@
-"""The command: draw the pieces, train, and write the weights where `load_tower` finds them."""
+"""The training command of the image tower: draw pieces, train, and write the weights where `load_tower` finds them."""
 
 import os
 from pathlib import Path
@@ -19,19 +19,19 @@ progress_console = Console(stderr=True)
 
 
 def train_tower(
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all; a training that goes on may be given others.")] = 1000,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in all. A resumed training may have another number.")] = 1000,
     pairs: Annotated[int, typer.Option(min=2, help="Pieces in one step.")] = 64,
     pieces: Annotated[int, typer.Option(min=2, help="Pieces to draw.")] = 2600,
-    photographs: Annotated[Path, typer.Option(help="A folder of JPEG files to learn from as well, if it is there.")] = Path(
+    photographs: Annotated[Path, typer.Option(help="A folder of additional JPEG files to learn from, if it exists.")] = Path(
         "../shared/art"
     ),
-    run: Annotated[Path, typer.Option(help="Where the checkpoints are kept.")] = Path("training"),
+    run: Annotated[Path, typer.Option(help="The folder of the checkpoints.")] = Path("training"),
     out: Annotated[Path, typer.Option(help="The weights file.")] = MODELS_FOLDER
     / f"{SMALL_MODEL}.{SHIPPED_TAGS[SMALL_MODEL]}.safetensors",
-    seed: Annotated[int, typer.Option(help="Of the first weights and of every batch.")] = 7,
-    threads: Annotated[int, typer.Option(min=0, help="torch's threads; 0: one a core.")] = 0,
+    seed: Annotated[int, typer.Option(help="The seed of the initial weights and of every batch.")] = 7,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of torch. 0: one for each core.")] = 0,
 ) -> None:
-    """Train mapseek-small: resumes from the run's checkpoint, on a GPU when there is one."""
+    """Train mapseek-small, on a GPU if there is one. Resumes from the checkpoint in the run folder."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clip = build_seeded_model(SMALL_MODEL, seed)
@@ -39,8 +39,8 @@ def train_tower(
     progress_console.print(
         f"{len(pool)} pieces, {sum(each.numel() for each in clip.visual.parameters()) / 1e6:.2f} million weights, {device}"
     )
-    told = TextColumn("loss {task.fields[loss]:.3f}  accuracy {task.fields[accuracy]:.3f}")
-    with Progress("training", BarColumn(), MofNCompleteColumn(), told, TimeRemainingColumn(), console=progress_console) as bar:
+    metrics = TextColumn("loss {task.fields[loss]:.3f}  accuracy {task.fields[accuracy]:.3f}")
+    with Progress("training", BarColumn(), MofNCompleteColumn(), metrics, TimeRemainingColumn(), console=progress_console) as bar:
         task = bar.add_task("training", total=steps, loss=float("nan"), accuracy=0.0)
         for done in train(clip.visual, pool, TrainingPlan(steps=steps, pairs=pairs, seed=seed), run, device):
             bar.update(task, completed=done.step, loss=done.loss, accuracy=done.accuracy)

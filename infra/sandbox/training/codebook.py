@@ -1,7 +1,7 @@
 """Trains the codebook of visual words: `python -m infra.sandbox.training.codebook [--pictures FOLDER]`, a few minutes on one core.
 
-It learns from procedural map art, and from the pictures of a folder as maps would show them, each also as a screenshot may show it:
-scaled, turned, seen at an angle, blurred, noisy and compressed. The same seed and pictures give the same codebook.
+It learns from generated map art, and from the pictures of a folder drawn as maps. It sees each picture also as a screenshot may
+show it: scaled, turned, at an angle, blurred, noisy and compressed. The same seed and pictures give the same codebook.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from infra.vision.features import (
 )
 
 WORD_PAIRS = 8192
-"""Words that are learnt; each has its mirror image beside it."""
+"""The number of trained words. Each is stored together with its mirror image."""
 
 CODEBOOK_PIECES = 520
 VIEWS_PER_PICTURE = 4
@@ -43,7 +43,7 @@ Pixels = NDArray[np.uint8]
 
 
 def iter_pictures(folder: Path | None, rng: np.random.Generator) -> Iterator[Pixels]:
-    """Map art to learn from, RGB with 128 pixels a map."""
+    """Iterate over the map art to learn from, RGB with 128 pixels a map."""
     for seed in range(CODEBOOK_PIECES):
         yield np.asarray(draw_piece(1_000_000 + seed))
     for path in sorted(folder.glob("*.[jp][pn]g")) if folder else ():
@@ -59,7 +59,7 @@ def iter_pictures(folder: Path | None, rng: np.random.Generator) -> Iterator[Pix
 
 
 def distort_picture(picture: Pixels, rng: np.random.Generator) -> Pixels:
-    """A picture as a screenshot or a phone's photo may show it."""
+    """Distort a picture as a screenshot or a phone's photo may show it."""
     height, width = picture.shape[:2]
     factor = float(rng.uniform(0.7, 3.5)) * min(1.0, 256 / max(width, height)) + 0.3
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
@@ -75,15 +75,15 @@ def distort_picture(picture: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def sample_descriptors(picture: Pixels, rng: np.random.Generator) -> Descriptors:
-    """Some of a picture's descriptors."""
+    """Return a random sample of a picture's descriptors."""
     found = extract_features(picture, 2 * DESCRIPTORS_PER_VIEW)[1]
     return found[rng.permutation(len(found))[:DESCRIPTORS_PER_VIEW]]
 
 
 def learn_words(descriptors: Descriptors, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Lloyd's k-means for pairs of words: a descriptor counts for the word that it, or its mirror image, is nearest to."""
-    half = _rounded(normalise_descriptors(descriptors[rng.permutation(len(descriptors))[:WORD_PAIRS]]))
-    for _ in track(range(KMEANS_ROUNDS), "Learning words"):
+    """Run Lloyd's k-means for pairs of words. A descriptor is assigned to the pair whose word or mirrored word is nearest to it."""
+    half = _round_words(normalise_descriptors(descriptors[rng.permutation(len(descriptors))[:WORD_PAIRS]]))
+    for _ in track(range(KMEANS_ROUNDS), "Training words"):
         words = pair_with_mirrors(half).astype(np.float32) / np.float32(CODEBOOK_SCALE)
         halves = (words * words).sum(axis=1) / 2
         sums, counts = np.zeros((WORD_PAIRS, 128)), np.zeros(WORD_PAIRS, np.int64)
@@ -95,19 +95,19 @@ def learn_words(descriptors: Descriptors, rng: np.random.Generator) -> NDArray[n
             np.add.at(sums, nearest >> 1, as_kept)
             np.add.at(counts, nearest >> 1, 1)
         others = normalise_descriptors(descriptors[rng.choice(len(descriptors), WORD_PAIRS)])
-        half = _rounded(np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], others))
+        half = _round_words(np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], others))
     return half
 
 
-def _rounded(words: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+def _round_words(words: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     return (words * CODEBOOK_SCALE).round().clip(0, 255).astype(np.uint8)
 
 
 def train_codebook(
-    folder: Annotated[Path | None, typer.Option("--pictures", help="A folder of pictures to learn from as well.")] = None,
-    out: Annotated[Path, typer.Option(help="Where the codebook goes.")] = CODEBOOK_FILE,
+    folder: Annotated[Path | None, typer.Option("--pictures", help="A folder of additional pictures to learn from.")] = None,
+    out: Annotated[Path, typer.Option(help="The file of the codebook.")] = CODEBOOK_FILE,
 ) -> None:
-    """Train the codebook and write it."""
+    """Train the codebook of visual words, and write it."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(CODEBOOK_SEED)
     rows = []

@@ -1,4 +1,4 @@
-"""What light and a camera do to a view: brightness, gamma, casts, shades, glare, stripes, blur, noise and JPEG, by lot."""
+"""Random effects of light and camera on a view: brightness, gamma, colour casts, shade, glare, stripes, blur, noise and JPEG."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ GREY_LEVELS = np.linspace(0, 1, 256, dtype=np.float32)[:, None]
 
 
 def relight(view: Pixels, rng: Rng) -> Pixels:
-    """Another gamma, brightness, contrast and colour cast, and light that is not the same everywhere."""
+    """Change gamma, brightness, contrast, saturation and colour cast, and add uneven light."""
     if rng.random() < 0.85:
         gamma, gain = np.exp(rng.normal(0, 0.3)), np.exp(rng.normal(-0.1, 0.3))
         cast, lift = np.exp(rng.normal(0, rng.uniform(0, 0.18), 3)), rng.uniform(0, 0.15) if rng.random() < 0.4 else 0.0
@@ -20,18 +20,18 @@ def relight(view: Pixels, rng: Rng) -> Pixels:
         grey, share = view.mean(2, keepdims=True), rng.uniform(0.4, 1.4)
         view = (grey + (view - grey) * share).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.4:
-        view = _shaded(view, rng)
+        view = _shade(view, rng)
     return view
 
 
 def capture(view: Pixels, rng: Rng) -> Pixels:
-    """Stripes, blur, noise and compression, at the number of pixels that the view was captured with."""
+    """Add stripes, blur, noise and compression. `view` has the resolution of the capture."""
     if rng.random() < 0.2:
-        view = _striped(view, rng)
+        view = _add_stripes(view, rng)
     if rng.random() < 0.5:
         view = np.asarray(cv2.GaussianBlur(view, (0, 0), rng.uniform(0.3, len(view) / 60)), np.uint8)
     if rng.random() < 0.15:
-        view = _moved(view, rng)
+        view = _blur_motion(view, rng)
     if rng.random() < 0.5:
         noise = rng.normal(0, rng.uniform(1, 16), view.shape).astype(np.float32)
         view = (view + noise).clip(0, 255).astype(np.uint8)
@@ -41,13 +41,13 @@ def capture(view: Pixels, rng: Rng) -> Pixels:
 
 
 def compress_jpeg(view: Pixels, quality: int) -> Pixels:
-    """The view as it comes back from a JPEG file of that quality."""
+    """Compress a view as JPEG of a quality, and decode it."""
     _, file = cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
 
 
-def _shaded(view: Pixels, rng: Rng) -> Pixels:
-    """Shade on one side, or a lamp's reflection."""
+def _shade(view: Pixels, rng: Rng) -> Pixels:
+    """Add shade on one side, or the reflection of a lamp."""
     side = len(view)
     if rng.random() < 0.6:
         coarse = np.exp(rng.normal(0, 0.35, (2, 2))).astype(np.float32)
@@ -59,8 +59,8 @@ def _shaded(view: Pixels, rng: Rng) -> Pixels:
     return np.asarray((view + spot[..., None]).clip(0, 255), np.uint8)
 
 
-def _striped(view: Pixels, rng: Rng) -> Pixels:
-    """Where the lines of a screen meet those of a sensor."""
+def _add_stripes(view: Pixels, rng: Rng) -> Pixels:
+    """Add the stripes that a screen's lines cause on a camera sensor."""
     side = len(view)
     y, x = np.mgrid[:side, :side].astype(np.float32) / side
     angle, waves = rng.uniform(0, np.pi), rng.uniform(4, 50)
@@ -70,7 +70,7 @@ def _striped(view: Pixels, rng: Rng) -> Pixels:
     return (view * (1 + wave)).clip(0, 255).astype(np.uint8)
 
 
-def _moved(view: Pixels, rng: Rng) -> Pixels:
+def _blur_motion(view: Pixels, rng: Rng) -> Pixels:
     length = max(2, round(len(view) * rng.uniform(0.02, 0.07)))
     kernel = np.zeros((length, length), np.float32)
     cv2.line(kernel, (0, int(rng.integers(length))), (length - 1, int(rng.integers(length))), 1.0)
