@@ -99,10 +99,10 @@ async def sweep_every_day(client: Client, query_blobs: FileBlobStore) -> None:
     """Sweep now and every day. An outage is waited out until the next day."""
     while True:
         try:
-            gone = await sweep_query_pictures(client, query_blobs)
-            log.info("pictures of old questions deleted", count=gone)
+            count = await sweep_query_pictures(client, query_blobs)
+            log.info("query_pictures_deleted", count=count)
         except Unavailable as outage:
-            log.warning("pictures of old questions could not be deleted", error=str(outage))
+            log.warning("query_pictures_not_deleted", error=str(outage))
         raise_if_cancelled()
         await asyncio.sleep(SWEEP_INTERVAL_S)
 

@@ -73,7 +73,7 @@ async def open_gateway(settings: Settings, ports: GatewayPorts, metrics: Metrics
     """Run the gateway in the background; at the end it records what it has heard and logs out."""
     token = require_token(settings)
     if not settings.channels:
-        log.info("only channels that managers watch with `/archive watch add` are archived: MAPSEEK_CHANNELS names none")
+        log.info("channels_setting_empty", hint="Set MAPSEEK_CHANNELS to archive more than the channels that managers watch.")
     ready = asyncio.Event()
     task = asyncio.create_task(
         run_gateway(
@@ -170,9 +170,9 @@ async def open_process(
             server = serve_monitoring(settings.http_host, settings.http_port, runtime.metrics.registry, checks)
             port = await stack.enter_async_context(server)
         stack.callback(runtime.stopping.set)
-        log.info("running", stages=[stage.name for stage in stages], gateway=with_gateway, monitoring_port=port)
+        log.info("process_started", stages=[stage.name for stage in stages], gateway=with_gateway, monitoring_port=port)
         yield Process(runtime, container, port, background)
-        log.info("stopping")
+        log.info("process_stopping")
 
 
 @asynccontextmanager

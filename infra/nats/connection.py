@@ -45,15 +45,16 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
 
     async def report(error: Exception) -> None:
         nonlocal reported
-        trouble = str(error) or type(error).__name__
-        if connected and trouble != reported:  # before that, the caller is told; and four times a second is no news
-            log.warning("log connection trouble", error=trouble)
-            reported = trouble
+        text = str(error) or type(error).__name__
+        # Before the first connection, the caller gets the error. After it, the client reports the same one four times a second.
+        if connected and text != reported:
+            log.warning("log_connection_failing", error=text)
+            reported = text
 
-    async def over() -> None:
+    async def report_reconnected() -> None:
         nonlocal reported
         if reported:
-            log.info("connected to the log again")
+            log.info("log_reconnected")
             reported = ""
 
     try:
@@ -65,7 +66,7 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
                 reconnect_time_wait=0.25,
                 connect_timeout=2,
                 error_cb=report,
-                reconnected_cb=over,
+                reconnected_cb=report_reconnected,
                 allow_reconnect=True,
             )
             connected = True

@@ -169,7 +169,7 @@ class FollowedAlerts:
                 self._positions[stream] = message.metadata.sequence.stream
                 await self._following.notify()
         except Exception as error:
-            log.exception("the alerts are not followed any more", stream=stream)
+            log.exception("alerts_follow_failed", stream=stream)
             await self._following.fail(error)
 
     async def _reached(self, wanted: dict[str, int]) -> None:
@@ -213,7 +213,7 @@ class FollowedGenerations:
                 self.now = _with(self.now, message)
                 await self._following.notify()
         except Exception as error:
-            log.exception("the generations are not followed any more")
+            log.exception("generations_follow_failed", stream=_STREAM)
             await self._following.fail(error)
 
 

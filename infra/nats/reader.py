@@ -95,7 +95,7 @@ async def follow_log(client: Client, stream: str, filters: Sequence[str], *, aft
         except ConnectionClosedError:
             raise
         except (NatsError, JetStreamError, TimeoutError) as error:
-            log.debug("reading the log again", stream=stream, after=position, error=str(error) or type(error).__name__)
+            log.debug("log_read_resumed", stream=stream, position=position, error=str(error) or type(error).__name__)
             await asyncio.sleep(0.25)
 
 
@@ -170,7 +170,7 @@ def decode_or_warn(message: Msg) -> RecordedFact | None:
     try:
         return decode_fact(message.subject, message.headers, message.data)
     except Malformed as error:
-        log.warning("an unreadable log entry is passed over", subject=message.subject, error=str(error))
+        log.warning("log_entry_unreadable", subject=message.subject, error=str(error))
         return None
 
 

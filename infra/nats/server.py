@@ -151,11 +151,11 @@ async def _keep_running(server: _Server, folder: Path) -> None:
     port = urlsplit(server.url).port or 0
     while True:
         code = await server.process.wait()
-        log.error("nats-server ended and is started again", exit_code=code)
+        log.error("nats_server_exited", exit_code=code)
         try:
             server.process, server.url = await _start(folder, port)
         except MapSeekError as error:
-            log.error("nats-server could not be started again", reason=str(error))
+            log.error("nats_server_restart_failed", error=str(error))
             await asyncio.sleep(1)
 
 

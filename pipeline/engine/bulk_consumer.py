@@ -132,7 +132,7 @@ async def retry_through_outages(work: Callable[[], Awaitable[None]]) -> None:
             with translate_outages():
                 return await work()
         except Unavailable as outage:
-            log.warning("held: a dependency is down", dependency=outage.dependency, reason=str(outage))
+            log.warning("dependency_unavailable", dependency=outage.dependency, error=str(outage))
             await asyncio.sleep(OUTAGE_RETRY_S)
 
 
@@ -225,7 +225,7 @@ class _Player:
         except ConnectionClosedError:
             raise  # it is our own end: a connection that breaks is made again
         except (NatsError, JetStreamError) as error:
-            log.debug("the log cannot be read at the moment", error=str(error) or type(error).__name__)
+            log.debug("replay_fetch_failed", error=str(error) or type(error).__name__)
             await asyncio.sleep(OUTAGE_RETRY_S)
             return []
 
@@ -247,8 +247,8 @@ class _Player:
             else:
                 await process_message(message, self.job, self.runtime)
         except (NatsError, Unavailable) as error:
-            # Not acknowledged, so the server brings it again.
-            log.warning("a message could not be settled", subject=message.subject, error=str(error) or type(error).__name__)
+            # It is not acknowledged, so the server delivers it again.
+            log.warning("message_not_settled", subject=message.subject, error=str(error) or type(error).__name__)
 
     def _is_left_to_others(self, message: Msg) -> bool:
         return self.track.patience is None and self._is_beyond(message)

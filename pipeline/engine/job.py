@@ -177,7 +177,7 @@ async def hold_until_available(action: Callable[[], Awaitable[T]], job: Job, run
             tries += 1
             runtime.waiting_for[job.stage.name] = outage.dependency
             runtime.metrics.held.labels(*job.labels, outage.dependency).inc()
-            log.warning("held: a dependency is down", dependency=outage.dependency, reason=str(outage), tries=tries)
+            log.warning("dependency_unavailable", dependency=outage.dependency, error=str(outage), hold_count=tries)
             await sleep_unless_stopping(runtime.policy.hold.delay(tries), runtime)
         else:
             if tries:

@@ -6,7 +6,6 @@ What happens to a message whose work failed: it is put back for another attempt,
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
@@ -64,10 +63,12 @@ async def retry_or_bury(
     reason = str(error) or type(error).__name__
     delay = runtime.policy.retry(job.family).delay(delivery.attempt, after)
     if delivery.attempt < job.stage.attempts:
-        # One that names its time is an appointment, not a failure: a rate limit, or a blob that is too young to be deleted.
-        log.log(logging.WARNING if after is None else logging.INFO, "tried again later", reason=reason, delay_s=round(delay, 2))
         runtime.metrics.retried.labels(*job.labels).inc()
-        if after is None:
+        if after is not None:
+            # The stage names the delay, so this is no failure: a rate limit, or a blob that is too young to be deleted.
+            log.info("message_retried", error=reason, delay_s=round(delay, 2))
+        else:
+            log.warning("message_retried", error=reason, delay_s=round(delay, 2))
             await _tell(AttemptFailed, delivery, job, runtime, reason=to_one_line(reason), delay_s=round(delay, 3))
         await message.nak(delay=delay)
     elif delivery.round or job.consecutive_failures < runtime.policy.breaker_limit:
@@ -76,9 +77,7 @@ async def retry_or_bury(
         await bury_message(message, delivery, job, runtime, cause, reason, error, recorded)
     else:
         # Everything fails, so it is not the messages: wait in place rather than empty the whole log into FAILURES.
-        log.error(
-            "circuit breaker open: every message of this stage fails", reason=reason, consecutive_failures=job.consecutive_failures
-        )
+        log.error("circuit_breaker_open", error=reason, failure_count=job.consecutive_failures)
         runtime.waiting_for[job.stage.name] = "circuit breaker"
         await sleep_unless_stopping(delay, runtime)
         return False
@@ -109,7 +108,7 @@ async def bury_message(
         await record_all((rejection,), question.origin, delivery.subject, job, runtime)
     await message.term()
     runtime.metrics.dead_lettered.labels(*job.labels).inc()
-    log.error("dead-lettered", subject=delivery.subject, cause=cause, reason=reason)
+    log.error("message_dead_lettered", subject=delivery.subject, cause=cause, reason=reason)
 
 
 async def _tell(kind: type[AttemptFailed | MessageBuried], delivery: Delivery, job: Job, runtime: Runtime, **more: object) -> None:
@@ -138,7 +137,7 @@ async def process_message(message: Msg, job: Job, runtime: Runtime) -> None:
                 while not await _settled(message, delivery, job, runtime):
                     continue
             except ShutdownRequested:
-                log.info("left to the next process", subject=delivery.subject)
+                log.info("message_returned", subject=delivery.subject)
                 await message.nak(delay=PUT_BACK_DELAY_S)
         runtime.metrics.duration.labels(*job.labels).observe(monotonic() - started)
 
@@ -167,12 +166,13 @@ async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime)
         return True
     if not isinstance(recorded.fact, job.stage.consumes):
         await message.ack()
-        log.info("passed over: another stage's work since this release", subject=delivery.subject)
+        log.info("message_skipped", subject=delivery.subject, reason="not_consumed")  # since this release, another stage handles it
         return True
     if recorded.origin.replayed and job.stage.live_only:
         await message.ack()
-        log.debug("passed over: a replay speaks to nobody", subject=delivery.subject)
+        log.debug("message_skipped", subject=delivery.subject, reason="replayed")
         return True
+    started = monotonic()
     try:
         facts = await _work(recorded.fact, job, runtime)
     except Retry as error:
@@ -180,16 +180,17 @@ async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime)
     except ShutdownRequested:
         raise
     except Exception as error:
-        # A bug, or something no adapter foresaw: nothing is lost, and its traceback goes with the dead letter.
-        log.exception("stage failed", subject=delivery.subject)
+        # A bug, or an error that no adapter expects. Nothing is lost: the dead letter keeps the traceback.
+        log.exception("stage_failed", subject=delivery.subject)
         return await retry_or_bury(message, delivery, job, runtime, "error", error, None, recorded)
+    elapsed_ms = round((monotonic() - started) * 1000)
     await record_all(facts, recorded.origin, delivery.subject, job, runtime)
     await message.ack()
     if job.consecutive_failures:
         job.consecutive_failures = 0
         runtime.waiting_for.pop(job.stage.name, None)
     runtime.metrics.succeeded.labels(*job.labels).inc()
-    log.debug("done", subject=delivery.subject, facts=[fact.type_name() for fact in facts])
+    log.debug("message_handled", subject=delivery.subject, facts=[fact.type_name() for fact in facts], elapsed_ms=elapsed_ms)
     return True
 
 
@@ -202,7 +203,7 @@ async def _work(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
     try:
         return await hold_until_available(handle, job, runtime)
     except Reject as rejection:
-        log.info("rejected", code=rejection.code, reason=rejection.reason)
+        log.info("input_rejected", code=rejection.code, reason=rejection.reason)
         runtime.metrics.rejected.labels(*job.labels, rejection.code).inc()
         return (build_rejection(fact, job, rejection.code, rejection.reason),)
 

@@ -118,9 +118,9 @@ async def process_retry(message: Msg, jobs: Iterable[Job], dropped: Callable[[st
             await message.nak(delay=NOT_LOADED_DELAY_S)
             return
         await message.ack()
-        log.info("a dead letter of a dropped generation is discarded", subject=message.subject)
+        log.info("dead_letter_discarded", subject=message.subject, generation=generation)
     else:
-        log.info("what was put back cannot be worked on here yet", subject=message.subject)
+        log.info("retry_postponed", subject=message.subject)
         await _offer_again(message, runtime)
 
 

@@ -33,7 +33,7 @@ class GenerationHost:
         """Raises MapSeekError when the generation cannot be worked on here."""
         self._ends[generation.name] = await self._begin(generation)
         self.failed.pop(generation.name, None)
-        log.info("working on a generation", generation=generation.name, encoder=generation.encoder)
+        log.info("generation_opened", generation=generation.name, encoder=generation.encoder)
 
     async def check(self) -> str | None:
         """What is wrong, for readiness."""
@@ -48,8 +48,8 @@ class GenerationHost:
                 raise_if_cancelled()
                 await self._changed()
         except Exception as error:
-            log.exception("generations that come and go are not noticed any more")
-            self.failed["those to come"] = str(error) or type(error).__name__
+            log.exception("generation_host_failed")
+            self.failed["new generations"] = str(error) or type(error).__name__
 
     async def _changed(self) -> None:
         """Return when generations came or went, or when it is time to try again what failed."""
@@ -69,7 +69,7 @@ class GenerationHost:
             self.failed.pop(name, None)
             if end := self._ends.pop(name, None):
                 await end()
-                log.info("gave up a generation", generation=name)
+                log.info("generation_closed", generation=name)
 
     async def _begin_new(self) -> None:
         for generation in self._generations.now.alive:
@@ -78,11 +78,11 @@ class GenerationHost:
                     await self.begin(generation)
                 except (MapSeekError, Unavailable) as error:
                     self.failed[generation.name] = str(error)
-                    log.error("a generation cannot be worked on here", generation=generation.name, reason=str(error))
+                    log.error("generation_not_opened", generation=generation.name, error=str(error))
                 except Exception as error:
                     # A bug of one generation's must not keep the others from coming and going.
                     self.failed[generation.name] = str(error) or type(error).__name__
-                    log.exception("a generation cannot be worked on here", generation=generation.name)
+                    log.exception("generation_not_opened", generation=generation.name, error=self.failed[generation.name])
 
 
 @asynccontextmanager

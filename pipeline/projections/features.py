@@ -31,7 +31,7 @@ def build_feature_kind(blobs: BlobStore) -> IndexKind[FeatureIndex]:
             data = await blobs.get(fact.fingerprint)
             entry = await asyncio.to_thread(build_entry, fact.fingerprint, fact.hash, fact.quality, data)
         except (BlobMissing, Unavailable, ValueError) as error:
-            log.warning("a fingerprint is left out of the index", image=fact.image_id, blob=fact.fingerprint, reason=str(error))
+            log.warning("fingerprint_not_indexed", image_id=fact.image_id, blob=fact.fingerprint, error=str(error))
             return
         index.add(fact.guild_id, fact.generation, fact.image_id, fact.audience_channel_id, entry)
 

@@ -183,7 +183,7 @@ class IndexProjection(Generic[AnyIndex]):
         try:
             await self._apply_log()
         except Exception as error:
-            log.exception(f"the {self.kind.name} stopped")
+            log.exception("index_follow_failed", index=self.kind.name)
             await self._following.fail(error)
 
     async def _apply_log(self) -> None:

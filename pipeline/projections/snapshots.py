@@ -97,7 +97,7 @@ async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, re
             await rebuilt()
         end = now.model_copy(update={"state": "done", "comparison": comparison})
     except Exception as error:
-        log.exception(f"the {name} could not be rebuilt")
+        log.exception("index_rebuild_failed", index=name)
         end = now.model_copy(update={"state": "failed", "reason": str(error) or type(error).__name__})
     finally:
         telling.cancel()
@@ -162,7 +162,7 @@ async def open_projection(
         tasks = [asyncio.create_task(projected.keep_up())]
         try:
             await projected.wait_for_position(target)
-            log.info(f"{kind.name} ready", entries=len(projected), restored_to=restored, position=projected.position)
+            log.info("index_ready", index=kind.name, count=len(projected), snapshot_position=restored, position=projected.position)
             tasks.append(asyncio.create_task(snapshots.keep_saving()))
             async with serve_rebuilds(client, kind.name, projected, snapshots.save):
                 yield projected

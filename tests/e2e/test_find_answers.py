@@ -252,9 +252,9 @@ async def test_one_correlation_id_from_command_to_reply_and_no_secret_in_any_log
     assert [line for line in logged if str(interaction.id) in str(line) and line.get("correlation_id") != correlation] == []
     chain = [line for line in logged if line.get("correlation_id") == correlation]
     assert {line["event"] for line in chain if "stage" not in line} == {"search_requested"}
-    done = Counter(line["stage"] for line in chain if line["event"] == "done")
+    done = Counter(line["stage"] for line in chain if line["event"] == "message_handled")
     assert done == {"download": 1, "preprocess": 1, "fingerprint": 1, "embed": 1, "match": 1, "reply": 3}
-    assert {line["stage"] for line in chain if line["event"] == "tried again later"} == {"reply"}
+    assert {line["stage"] for line in chain if line["event"] == "message_retried"} == {"reply"}
 
     of_message = [line for line in logged if line.get("correlation_id") == f"message-{message.id}"]
     stages = {"download", "preprocess", "fingerprint", "embed", "persist", "link", "alert"}

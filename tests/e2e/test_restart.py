@@ -62,8 +62,12 @@ async def test_up_stops_in_time_and_finds_old_and_new_images_afterwards(discord:
     assert manifest["shards"][0]["count"] >= 1
 
     async with run_up(discord, tmp_path) as (running, log):
-        [ready] = [line for line in running.lines() if line["event"] == "vector index ready" and line["restored_to"]]
-        assert ready["restored_to"] == manifest["position"]
+        [ready] = [
+            line
+            for line in running.lines()
+            if (line["event"], line.get("index")) == ("index_ready", "vector index") and line["snapshot_position"]
+        ]
+        assert ready["snapshot_position"] == manifest["position"]
         await expect_found(discord, 1, old.jump_url)
         new = await discord.post(("new.png", art_png(20)))
         await log.wait_for(ImagePosted, 22)
@@ -119,9 +123,9 @@ async def test_damaged_snapshots_are_rebuilt_from_the_log(discord: Discord, tmp_
         async with mapseek_beside(discord, tmp_path) as world:
             await expect_found(discord, 1, posted.jump_url)
             await expect_found(discord, 2, posted.jump_url)
-    for event in ("vector index ready", "index of features ready"):
-        [ready] = [line for line in lines if line["event"] == event]
-        assert (ready["restored_to"], ready["entries"]) == (0, 2), event
+    for index in ("vector index", "index of features"):
+        [ready] = [line for line in lines if (line["event"], line.get("index")) == ("index_ready", index)]
+        assert (ready["snapshot_position"], ready["count"]) == (0, 2), index
     assert await read_restored_position(discord, tmp_path) > 0
 
 
@@ -130,5 +134,5 @@ async def read_restored_position(discord: Discord, folder: Path) -> int:
     with capture_logs() as lines:
         async with mapseek_beside(discord, folder) as world:
             assert isinstance(world, World)
-    [ready] = [line for line in lines if line["event"] == "vector index ready"]
-    return int(ready["restored_to"])
+    [ready] = [line for line in lines if (line["event"], line.get("index")) == ("index_ready", "vector index")]
+    return int(ready["snapshot_position"])

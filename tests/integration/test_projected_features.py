@@ -116,7 +116,7 @@ async def test_a_missing_or_damaged_fingerprint_is_left_out_with_a_warning(
         await record(journal, missing, rubbish, good)
         assert await best(index, 3) == ["3"]
     assert await index.size("7", "g1") == 1
-    warned = [line["image"] for line in logs if "left out of the index" in line["event"]]
+    warned = [line["image_id"] for line in logs if line["event"] == "fingerprint_not_indexed"]
     assert warned == ["1", "2"]
 
 
