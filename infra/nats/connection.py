@@ -1,8 +1,6 @@
-"""Connections to the log: they reconnect for ever, and say in one sentence when there is nothing to connect to.
+"""Connections to the NATS server, which reconnect without end, and the translation of its errors into Unavailable.
 
-Telling an outage of the log server apart from a bug.
-
-Listening on a subject that is no log's: for what is asked of processes, and answered by whoever is there.
+Also requests between processes, on subjects that belong to no stream.
 """
 
 import asyncio
@@ -31,10 +29,11 @@ UNREACHABLE_ERRORS = (
     ConnectionClosedError,
     OutboundBufferLimitError,
 )
-"""What the client raises while it has no server to talk to."""
+"""What the client raises while it cannot reach a server."""
 
 LOG_ERRORS = (NatsError,)
-"""Whatever the client raises, JetStream's errors too: for the one who ends a command, since elsewhere it would hide bugs."""
+"""Everything that the client raises, JetStream's errors included. Only the end of a command catches it: elsewhere it would hide
+bugs."""
 
 
 async def connect(url: str, name: str, timeout: float = 5) -> Client:
@@ -73,18 +72,18 @@ async def connect(url: str, name: str, timeout: float = 5) -> Client:
             return client
     except (OSError, NatsError, TimeoutError, ValueError) as error:
         raise MapSeekError(
-            f"No NATS server answers at {redact_password(url)}: start it, or correct NATS_URL ({type(error).__name__})."
+            f"No NATS server answers at {redact_password(url)} ({type(error).__name__}): start it, or correct NATS_URL."
         ) from None
 
 
 async def disconnect(client: Client) -> None:
-    """End a connection. A server that is gone needs no goodbye."""
+    """Close a connection. Ignore errors of a server that is gone."""
     with suppress(OSError, NatsError):
         await client.close()
 
 
 def redact_password(url: str) -> str:
-    """The URL as it may be shown."""
+    """Return the URL with `***` in place of its user and password."""
     parts = urlsplit(url)
     if parts.username is None and parts.password is None:
         return url
@@ -93,7 +92,7 @@ def redact_password(url: str) -> str:
 
 @contextmanager
 def translate_outages() -> Iterator[None]:
-    """Turn whatever says that the server cannot serve now into Unavailable."""
+    """Raise Unavailable in place of every error that says that the server cannot serve requests now."""
     try:
         yield
     except (APIError, *UNREACHABLE_ERRORS) as error:
@@ -102,10 +101,10 @@ def translate_outages() -> Iterator[None]:
 
 @asynccontextmanager
 async def subscribe_subject(client: Client, subject: str, on_message: Callable[[Msg], Awaitable[None]]) -> AsyncIterator[None]:
-    """Have `heard` called with every message on a subject. Inside, the server knows that somebody listens.
+    """Call `on_message` with every message on a subject. In the body of the `with`, the server knows the subscription.
 
-    nats-py writes the ping of a `flush` past what waits to be written, so the first one proves nothing: it only empties that.
-    Raises Unavailable.
+    It takes two flushes to be sure: nats-py sends the ping of a `flush` ahead of what waits in its write buffer, so the first flush
+    only empties the buffer. Raises Unavailable.
     """
     with translate_outages():
         subscription = await client.subscribe(subject, cb=on_message)
@@ -120,7 +119,7 @@ async def subscribe_subject(client: Client, subject: str, on_message: Callable[[
 
 
 async def has_listener(client: Client, subject: str) -> bool:
-    """Whether somebody listens on a subject, and answers. Raises Unavailable."""
+    """Return whether a process listens on a subject and answers. Raises Unavailable."""
     with translate_outages():
         try:
             await client.request(subject, timeout=2)

@@ -1,4 +1,4 @@
-"""The consumers of a stream: what the server tells of them, and what is done to them."""
+"""The consumers of a stream: read their state, delete, pause, resume, copy and restore them."""
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from infra.nats.connection import translate_outages
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """A consumer as it stands now.
+    """The state of a consumer now.
 
-    Counts are messages: `pending` ones are still to be delivered, `in_flight` ones are delivered and not settled; `deliveries`
-    counts each delivery of each. `waiting` are the fetches that wait for messages. `delivered` is the stream sequence of the last
-    message that was delivered, `settled` the one up to which all are settled; each is 0 where there is none.
+    Counts are messages. `pending`: not yet delivered. `in_flight`: delivered and not settled. `deliveries` counts every delivery,
+    redeliveries included. `waiting`: fetches that wait for messages. `delivered` is the stream sequence of the last message that
+    was delivered. `settled` is the stream sequence up to which all messages are settled. Both are 0 if there is no such message.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Consumer:
 
     @property
     def unsettled(self) -> int:
-        """Messages that somebody has still to work on, or is at work on."""
+        """Messages that are not settled yet: pending or in flight."""
         return self.pending + self.in_flight
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerCopy:
-    """What a durable consumer is made anew from: its configuration, and the stream sequence up to which all is settled."""
+    """What is needed to restore a durable consumer: its configuration, and the stream sequence up to which all is settled."""
 
     name: str
     config: dict[str, Any]
@@ -50,7 +50,7 @@ class ConsumerCopy:
 
 
 async def read_consumer(client: Client, stream: str, name: str, *, timeout: float = 5) -> Consumer | None:
-    """A consumer of a stream, None where there is none. Raises Unavailable."""
+    """Return a consumer of a stream, or None if there is no such consumer. Raises Unavailable."""
     with translate_outages():
         try:
             return _consumer(await client.jetstream(timeout=timeout).consumer_info(stream, name))
@@ -59,27 +59,27 @@ async def read_consumer(client: Client, stream: str, name: str, *, timeout: floa
 
 
 async def list_consumers(client: Client, stream: str) -> list[Consumer]:
-    """All consumers of a stream, by name. Raises Unavailable."""
+    """Return all consumers of a stream, sorted by name. Raises Unavailable."""
     return [_consumer(info) for info in await _infos(client, stream)]
 
 
 async def delete_consumer(client: Client, stream: str, name: str) -> bool:
-    """Delete a consumer; False where there is none. Raises Unavailable."""
+    """Delete a consumer. Return False if there is none. Raises Unavailable."""
     return await _is_there(client.jetstream().delete_consumer(stream, name))
 
 
 async def pause_consumer(client: Client, stream: str, name: str, until: datetime) -> bool:
-    """Let a consumer deliver nothing up to a moment; False where there is none. Raises Unavailable."""
+    """Stop a consumer from delivering messages until a point in time. Return False if there is none. Raises Unavailable."""
     return await _is_there(client.jetstream().pause_consumer(stream, name, until.isoformat().replace("+00:00", "Z")))
 
 
 async def resume_consumer(client: Client, stream: str, name: str) -> bool:
-    """Let a paused consumer deliver again; False where there is none. Raises Unavailable."""
+    """Let a paused consumer deliver again. Return False if there is none. Raises Unavailable."""
     return await _is_there(client.jetstream().resume_consumer(stream, name))
 
 
 async def copy_consumers(client: Client, stream: str) -> list[ConsumerCopy]:
-    """The durable consumers of a stream, by name, without what the server notes in their metadata. Raises Unavailable."""
+    """Return the durable consumers of a stream, sorted by name, without the metadata that the server adds. Raises Unavailable."""
     return [
         ConsumerCopy(
             info.config.durable_name,
@@ -92,7 +92,7 @@ async def copy_consumers(client: Client, stream: str) -> list[ConsumerCopy]:
 
 
 async def restore_consumer(client: Client, stream: str, copy: ConsumerCopy) -> None:
-    """Make a durable consumer anew in its place. One that is there is only put in it. Raises Unavailable."""
+    """Create a durable consumer at its old position. If it exists, only reset its position. Raises Unavailable."""
     js = client.jetstream()
     with translate_outages():
         await js.add_consumer(stream, ConsumerConfig.from_response(dict(copy.config)))
@@ -101,7 +101,7 @@ async def restore_consumer(client: Client, stream: str, copy: ConsumerCopy) -> N
 
 
 async def _is_there(request: Awaitable[object]) -> bool:
-    """Make a request about a consumer; False where there is no such consumer. Raises Unavailable."""
+    """Await a request about a consumer. Return False if there is no such consumer. Raises Unavailable."""
     with translate_outages():
         try:
             await request
@@ -111,7 +111,7 @@ async def _is_there(request: Awaitable[object]) -> bool:
 
 
 async def _infos(client: Client, stream: str) -> list[ConsumerInfo]:
-    """What the server tells of all consumers of a stream, a page at a time."""
+    """Read the infos of all consumers of a stream, page by page."""
     js, infos = client.jetstream(), list[ConsumerInfo]()
     with translate_outages():
         while page := await js.consumers_info(stream, offset=len(infos)):
@@ -136,5 +136,5 @@ def _consumer(info: ConsumerInfo) -> Consumer:
     )
 
 
-def _sequence(place: SequenceInfo | None) -> int:
-    return place.stream_seq if place else 0
+def _sequence(info: SequenceInfo | None) -> int:
+    return info.stream_seq if info else 0

@@ -1,6 +1,7 @@
-"""The Erasure port: facts are overwritten on disk and purged from the logs.
+"""The LogEraser port: facts are overwritten on disk and purged from the streams.
 
-A purge alone makes them unreadable for everybody but leaves their bytes in the log's files until those are rewritten, some day.
+After a purge alone nobody can read a fact, but its bytes stay in the files of the stream until the server rewrites them at some
+time.
 """
 
 from collections.abc import Sequence
@@ -27,11 +28,11 @@ from infra.nats.connection import translate_outages
 from infra.nats.reader import get_last_message, read_facts, scan_subjects
 
 MESSAGE_GONE_CODES = (10043, 10057)
-"""The server's codes for a message that is gone already."""
+"""The server's error codes for a message that is already deleted."""
 
 
 class LogErasure:
-    """Erases what is about an image or a person. Any number of processes may do so at once, and again."""
+    """Erases the facts about an image or a person. Several processes may do so at the same time, and may repeat it."""
 
     def __init__(self, client: Client, *, timeout: float = 5) -> None:
         self._js = client.jetstream(timeout=timeout)
@@ -42,9 +43,9 @@ class LogErasure:
         return [fact for fact in facts if isinstance(fact, ImageFact)], until
 
     async def erase_image(self, guild_id: str, image_id: str, until: int) -> None:
-        """Erases the dead letters of those facts too, since they hold all that the facts do, and what went wrong with them.
+        """Erase an image's facts up to a sequence, with their dead letters, which hold the same data, and their incidents.
 
-        ImageResurfaced goes last: it is what an erasure that was cut short is begun again for.
+        ImageResurfaced is erased last: while it is in the log, an interrupted erasure is started again.
         """
         with translate_outages():
             subjects, _ = await scan_subjects(self._js, IMAGES, entity_filters("image", guild_id, image_id))
@@ -57,7 +58,7 @@ class LogErasure:
                 await self._erase(subject, until)
 
     async def erase_person(self, guild_id: str, person_id: str) -> None:
-        """What went wrong with their alerts, and with the searches that these and their votes are about, goes with them."""
+        """Erase a person's alerts and votes, and the incidents of the alerts and of the searches that both are about."""
         with translate_outages():
             for stream, filters in person_filters(guild_id, person_id).items():
                 for each in filters:
@@ -67,7 +68,7 @@ class LogErasure:
                     await self._erase_all(stream, each)
 
     async def erase_entry(self, stream: str, sequence: int) -> None:
-        """Erase one entry of a log; it is no error if it is gone already. Raises Unavailable."""
+        """Erase one entry of a stream. It is no error if it is already gone. Raises Unavailable."""
         with translate_outages():
             await self._overwrite(stream, sequence)
 
@@ -79,13 +80,13 @@ class LogErasure:
             await self._js.purge_stream(IMAGES, subject=subject, seq=message.seq + 1)
 
     async def _erase_copies(self, family: str, sequence: int) -> None:
-        """The dead letters of a log entry, and those that are put back."""
+        """Erase the dead letters of a log entry, also those that were put back for another try."""
         for generation in (None, "*"):
             await self._erase_all(FAILURES, failure_subject("*", family, sequence, generation))
             await self._erase_all(RETRIES, retry_subject("*", family, sequence, generation))
 
     async def _erase_all(self, stream: str, subjects: str) -> None:
-        """Everything on the subjects that match."""
+        """Erase everything on the subjects that match."""
         found, _ = await scan_subjects(self._js, stream, [subjects])
         for subject in found:
             while (message := await get_last_message(self._js, stream, subject)) is not None and message.seq is not None:
@@ -95,7 +96,7 @@ class LogErasure:
         await self._js.purge_stream(stream, subject=subjects)
 
     async def _overwrite(self, stream: str, sequence: int) -> None:
-        """Delete a message and fill its place with noise, which is what the server does unless told otherwise."""
+        """Delete a message and overwrite it with random bytes: the server does so by default."""
         try:
             await self._js.delete_msg(stream, sequence)
         except APIError as error:
@@ -104,7 +105,7 @@ class LogErasure:
 
 
 async def purge_entries(client: Client, stream: str, subjects: str) -> None:
-    """Take what is on some subjects out of a log; its bytes stay on the disk for now. Raises Unavailable."""
+    """Purge the entries on these subjects. Their bytes stay on disk for now. Raises Unavailable."""
     with translate_outages():
         await client.jetstream().purge_stream(stream, subject=subjects)
 

@@ -1,4 +1,4 @@
-"""The Journal port on JetStream: each fact at most once, for ever. And what a log is restored with: each entry in its place."""
+"""The Journal port on JetStream, which records each fact at most once; and appending raw entries to restore a log."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -18,14 +18,15 @@ from infra.nats.connection import UNREACHABLE_ERRORS, translate_outages
 from infra.nats.reader import RawEntry, decode_fact, encode_body, get_first_message, get_last_message
 
 WRONG_LAST_SEQUENCE = 10071
-"""The server's error code when the subject already has a message, although none was expected."""
+"""The server's error code when a subject has a message although it was expected to be empty."""
 
 EXPECTED_SUBJECT_HEADER = "Nats-Expected-Last-Subject-Sequence-Subject"
-"""The subjects, wildcards allowed, whose last sequence is expected in place of the published one's (docs/adr/0005)."""
+"""Header: the subjects whose last sequence the server checks instead of the published subject's. May hold wildcards
+(docs/adr/0005)."""
 
 
 class JetStreamJournal:
-    """Records facts on the subject of their entity and expects that subject to be empty."""
+    """Records facts, each on the subject of its entity. The server refuses a fact whose subject is not empty."""
 
     def __init__(self, client: Client, *, source: str, now: Callable[[], datetime], timeout: float = 5) -> None:
         self._js = client.jetstream(timeout=timeout)
@@ -49,9 +50,9 @@ class JetStreamJournal:
         empty_subjects: str | None = None,
         expected_sequence: int = 0,
     ) -> bool:
-        """Publish on a subject; False when something is on the subjects that must still be `empty` (by default that subject).
+        """Publish on a subject. Return False if there is a message on `empty_subjects` already (default: on this subject).
 
-        `expected` is the sequence of the message that is there and may be.
+        `expected_sequence` is the sequence of a message there that is allowed, 0 for none. Raises Unavailable.
         """
         expecting = headers | {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected_sequence)}
         if empty_subjects not in (None, subject):
@@ -67,7 +68,7 @@ class JetStreamJournal:
         return True
 
     async def read_last_headers(self, stream: str, subject: str) -> tuple[dict[str, str] | None, int]:
-        """Headers and sequence of the last message on a subject; None and 0 where there is none. Raises Unavailable."""
+        """Return headers and sequence of the last message on a subject, None and 0 if there is none. Raises Unavailable."""
         with translate_outages():
             message = await get_last_message(self._js, stream, subject)
         return (None, 0) if message is None else (dict(message.headers or {}), message.seq or 0)
@@ -88,26 +89,26 @@ class JetStreamJournal:
 
 
 class AppendError(Exception):
-    """The server does not take an entry in its place; the text is why."""
+    """The server refused to append an entry at its sequence. The text says why."""
 
 
 async def append_entries(
     client: Client, stream: str, entries: Iterable[RawEntry], *, batch_size: int, timeout: float = 30
 ) -> AsyncGenerator[int, None]:
-    """Record entries at their sequences behind the end of a log, so many at once, and yield each time how far that is.
+    """Append entries at their sequences behind the end of a stream, in batches. Yield the last sequence after each batch.
 
-    Raises Refused where something else is at an entry's place, Unavailable.
+    Raises AppendError if the stream does not end right before an entry's sequence, and Unavailable.
     """
     js = client.jetstream(publish_async_max_pending=batch_size)
-    left = iter(entries)
-    while batch := list(islice(left, batch_size)):
-        on_their_way: list[asyncio.Future[PubAck]] = []
+    remaining = iter(entries)
+    while batch := list(islice(remaining, batch_size)):
+        acknowledgements: list[asyncio.Future[PubAck]] = []
         try:
             for entry in batch:
                 headers = {**entry.headers, Header.EXPECTED_LAST_SEQUENCE.value: str(entry.sequence - 1)}
-                on_their_way.append(await js.publish_async(entry.subject, entry.body, stream=stream, headers=headers))
+                acknowledgements.append(await js.publish_async(entry.subject, entry.body, stream=stream, headers=headers))
             async with asyncio.timeout(timeout):
-                await asyncio.gather(*on_their_way)
+                await asyncio.gather(*acknowledgements)
         except UNREACHABLE_ERRORS as error:
             raise Unavailable("log", str(error) or type(error).__name__) from error
         except APIError as error:

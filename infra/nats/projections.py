@@ -1,10 +1,6 @@
-"""The Alerts port: open alerts as a projection of the log in memory, made anew at every start.
+"""Projections in memory that follow the log: open alerts (the Alerts port) and generations. They are built again at every start.
 
-What generations there are, read from the log and followed: an activation is known to every process within moments.
-
-What those share who apply a log to something in memory, and those who wait until it is applied.
-
-The searches that are answered from now on, by whichever process.
+Also the stream of new answers, and the signal that wakes tasks which wait until the log is applied.
 """
 
 import asyncio
@@ -37,14 +33,15 @@ log = structlog.get_logger()
 
 ALERT_REFRESH_TIMEOUT_S = 1.0
 ALERT_SUBJECTS = {ALERTS: lane_filter("alert"), REMOVALS: kind_filter(RemovalRequested)}
-"""What the projection is made of. Nobody hears of a purge, so that of a forgotten person's alerts is known by its request."""
+"""The subjects that the open alerts are built from, by stream. A purge is no message, so the removal request tells that a forgotten
+person's alerts were purged."""
 
 _STREAM = stream_of(GenerationStarted)
 _FACTS = [lane_filter(GenerationFact.family)]
 
 
 class ChangeSignal:
-    """Wakes those who wait at every step. When the following fails they fail too, with the sentence `ended`."""
+    """Wakes waiting tasks after every applied change. If following the log fails, they raise RuntimeError with the text `ended`."""
 
     def __init__(self, ended: str) -> None:
         self._ended = ended
@@ -52,17 +49,17 @@ class ChangeSignal:
         self._failure: Exception | None = None
 
     async def notify(self) -> None:
-        """Something more is applied."""
+        """Wake the waiting tasks: a change was applied."""
         async with self._moved:
             self._moved.notify_all()
 
     async def fail(self, error: Exception) -> None:
-        """Nothing more will be applied."""
+        """Make all waiting tasks fail, now and later: no more changes will be applied."""
         self._failure = error
         await self.notify()
 
     async def until(self, applied: Callable[[], bool]) -> None:
-        """Wait until so much is applied. Raises RuntimeError when it never will be."""
+        """Wait until `applied()` is true. Raises RuntimeError if following the log failed."""
         async with self._moved:
             await self._moved.wait_for(lambda: self._failure is not None or applied())
         if self._failure is not None:
@@ -70,7 +67,7 @@ class ChangeSignal:
 
 
 class OpenAlerts:
-    """What alerts are open, by guild: each by its key, as it was set and as if it had been set in every other generation."""
+    """The open alerts by guild and key: each as it was set, and with its vector in every other generation."""
 
     def __init__(self) -> None:
         self._open: dict[str, dict[tuple[str, ...], dict[str, AlertSet]]] = {}
@@ -78,7 +75,7 @@ class OpenAlerts:
         self._forgotten: dict[tuple[str, str], datetime] = {}
 
     def apply(self, fact: Fact) -> None:
-        """Take a fact into account; those of the two logs may come in any order."""
+        """Apply a fact. The facts of the two streams may come in any order."""
         match fact:
             case AlertSet():
                 if fact.key not in self._ended and not self._is_forgotten(fact):
@@ -99,12 +96,12 @@ class OpenAlerts:
                         del self._open[fact.guild_id][alert.key]
 
     def of(self, guild_id: str, person_id: str | None) -> list[AlertSet]:
-        """A guild's, or one person's, oldest first, as they were set."""
+        """Return the alerts of a guild or of one person, oldest first, as they were set."""
         alerts = [next(iter(vectors.values())) for vectors in self._open.get(guild_id, {}).values()]
         return _by_age(alert for alert in alerts if person_id in (None, alert.person.id))
 
     def in_generation(self, guild_id: str, generation: str) -> list[AlertSet]:
-        """A guild's that have a vector of a generation, oldest first, with that one."""
+        """Return the alerts of a guild that have a vector of a generation, oldest first, with that vector."""
         return _by_age(vectors[generation] for vectors in self._open.get(guild_id, {}).values() if generation in vectors)
 
     def _is_forgotten(self, alert: AlertSet) -> bool:
@@ -113,7 +110,7 @@ class OpenAlerts:
 
 
 def _alert(fact: AlertFact) -> tuple[str, ...]:
-    """The key of the alert that a fact is about."""
+    """Return the key of the alert that a fact is about."""
     return (fact.guild_id, fact.alert_id, fact.person.id)
 
 
@@ -122,21 +119,21 @@ def _by_age(alerts: Iterable[AlertSet]) -> list[AlertSet]:
 
 
 class FollowedAlerts:
-    """The Alerts port over what was read of the logs so far. Open it with `open_alerts`."""
+    """The Alerts port on the part of the log that was read so far. Open it with `open_alerts`."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._alerts = OpenAlerts()
         self._positions = dict.fromkeys(ALERT_SUBJECTS, 0)
-        self._following = ChangeSignal("the alerts are not followed any more")
+        self._following = ChangeSignal("the open alerts do not follow the log any more")
 
     async def list_open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
-        """Raises Unavailable. What it cannot read within a second it leaves out, to be found the next time."""
+        """Return the open alerts. What cannot be read within a second is left out until the next call. Raises Unavailable."""
         await self._refreshed(guild_id)
         return self._alerts.of(guild_id, person_id)
 
     async def list_comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
-        """As `open`."""
+        """Return the alerts with a vector of a generation. What cannot be read within a second is left out. Raises Unavailable."""
         await self._refreshed(guild_id)
         return self._alerts.in_generation(guild_id, generation)
 
@@ -150,7 +147,7 @@ class FollowedAlerts:
                 await self._reached(wanted)
 
     async def wait_until_current(self) -> None:
-        """Wait until all that is in the logs is applied; an entry that is purged meanwhile is not waited for."""
+        """Wait until everything in the log is applied. Do not wait for an entry that is purged during the call."""
         while True:
             wanted = {
                 stream: await find_last_sequence(self._client, stream, subjects) for stream, subjects in ALERT_SUBJECTS.items()
@@ -160,7 +157,7 @@ class FollowedAlerts:
                     return await self._reached(wanted)
 
     async def keep_up(self, stream: str) -> None:
-        """Apply one of the logs for ever. If that fails, every later question fails too, rather than be answered from the past."""
+        """Apply one stream without end. If that fails, every later call fails too, instead of returning old data."""
         try:
             async for message in follow_log(self._client, stream, [ALERT_SUBJECTS[stream]]):
                 recorded = decode_or_warn(message)
@@ -178,7 +175,7 @@ class FollowedAlerts:
 
 @asynccontextmanager
 async def open_alerts(client: Client) -> AsyncIterator[FollowedAlerts]:
-    """Read the logs, then keep following them. Raises Unavailable when they cannot be reached."""
+    """Read the log, then keep following it. Raises Unavailable if it cannot be reached."""
     alerts = FollowedAlerts(client)
     tasks = [asyncio.create_task(alerts.keep_up(stream)) for stream in ALERT_SUBJECTS]
     try:
@@ -189,25 +186,25 @@ async def open_alerts(client: Client) -> AsyncIterator[FollowedAlerts]:
 
 
 async def read_generations(client: Client) -> Generations:
-    """What the log says now. Raises Unavailable when it cannot be read."""
+    """Read the generations that the log has now. Raises Unavailable."""
     generations, _ = await _read(client)
     return generations
 
 
 class FollowedGenerations:
-    """What the log says at every moment: `now`. Open it with `open_generations`."""
+    """The generations as the log has them: `now` is always current. Open it with `open_generations`."""
 
     def __init__(self, now: Generations) -> None:
         self.now = now
-        self._following = ChangeSignal("the generations are not followed any more")
+        self._following = ChangeSignal("the generations do not follow the log any more")
 
     async def until(self, holds: Callable[[Generations], bool]) -> Generations:
-        """Wait until something holds of them, and return what they are then. Raises RuntimeError when they are followed no more."""
+        """Wait until `holds(now)` is true and return `now`. Raises RuntimeError if following the log failed."""
         await self._following.until(lambda: holds(self.now))
         return self.now
 
     async def keep_up(self, client: Client, after: int) -> None:
-        """Apply what is recorded behind that place of the log, for ever."""
+        """Apply what is recorded behind a position of the log, without end."""
         try:
             async for message in follow_log(client, _STREAM, _FACTS, after=after):
                 self.now = _with(self.now, message)
@@ -219,7 +216,7 @@ class FollowedGenerations:
 
 @asynccontextmanager
 async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]:
-    """Read the log, then keep following it. Raises Unavailable when it cannot be read."""
+    """Read the generations, then keep following the log. Raises Unavailable if it cannot be read."""
     now, position = await _read(client)
     generations = FollowedGenerations(now)
     following = asyncio.create_task(generations.keep_up(client, position))
@@ -230,7 +227,7 @@ async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]
 
 
 async def _read(client: Client) -> tuple[Generations, int]:
-    """What the log says, and the sequence of the last fact that it was read from."""
+    """Read the generations, and return the sequence of the last fact about them."""
     generations, position = Generations(), 0
     async with aclosing(read_log(client, _STREAM, _FACTS)) as messages:
         async for message in messages:
@@ -245,7 +242,7 @@ def _with(generations: Generations, message: Msg) -> Generations:
 
 
 async def follow_answers(client: Client) -> AsyncIterator[SearchAnswered]:
-    """Every answer that is recorded after the call, for ever."""
+    """Yield every answer that any process records after the call, without end."""
     async for message in follow_log(
         client, SEARCHES, [kind_filter(SearchAnswered)], after=await read_last_sequence(client, SEARCHES)
     ):

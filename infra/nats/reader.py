@@ -1,14 +1,8 @@
-"""Reading the log in order from any place on, without a durable: for projections, and for those who look for something in it.
+"""Reading the log without a durable consumer: in order, by subject, or only counted; and the Posts port on top of it.
 
-Facts to message bodies and back. The body is the payload as JSON; everything else is in the headers and the subject.
-
-Looking facts up by filter. Each fact has a subject of its own, so the last message of every subject is all there is.
-
-Those that are given a JetStream context are for the adapters of this package, which have one with a timeout of their own.
-
-How much of a log matches a filter. The server counts it for a consumer, however much it is; nothing is read.
-
-The Posts port: images are looked up in the log itself, which is never behind.
+The body of a message is the fact as JSON. Everything else is in the headers and the subject. Each fact has a subject of its own, so
+the last message of every subject is all there is. Functions that take a JetStream context are for the adapters of this package,
+which have a context with a timeout of their own.
 """
 
 import asyncio
@@ -44,7 +38,7 @@ FETCH_BATCH_MESSAGES = 256
 
 @dataclass(frozen=True, slots=True)
 class RecordedFact:
-    """A fact as it was read from the log."""
+    """A fact that was read from the log, with its origin."""
 
     fact: Fact
     origin: Origin
@@ -52,7 +46,7 @@ class RecordedFact:
 
 @dataclass(frozen=True, slots=True)
 class RawEntry:
-    """An entry of a log as it lies there, whether it can be read or not."""
+    """An entry of a stream with its raw body, which may be unreadable."""
 
     sequence: int
     subject: str
@@ -61,12 +55,12 @@ class RawEntry:
 
 
 def encode_body(fact: Fact) -> bytes:
-    """The message body of a fact."""
+    """Return the message body of a fact."""
     return orjson.dumps(fact.model_dump(mode="json"))
 
 
 def decode_fact(subject: str, headers: Mapping[str, str] | None, body: bytes) -> RecordedFact:
-    """The fact on a subject. Raises Malformed when the bytes are no such fact, or one about another entity than the subject's."""
+    """Decode the fact on a subject. Raises Malformed if the body is no such fact, or is about another entity than the subject."""
     type_name, version = parse_subject(subject)
     try:
         document: Any = orjson.loads(body)
@@ -79,9 +73,9 @@ def decode_fact(subject: str, headers: Mapping[str, str] | None, body: bytes) ->
 
 
 async def follow_log(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> AsyncGenerator[Msg, None]:
-    """Every matching message with a stream sequence above `after`, in order, then the new ones as they come, for ever.
+    """Yield every matching message with a stream sequence above `after`, in order, then new ones as they arrive, without end.
 
-    Survives restarts of the server: the ephemeral consumer is made anew behind the last entry that was yielded.
+    Survives restarts of the server: it then creates its ephemeral consumer again, behind the last message that it yielded.
     """
     position = after
     while True:
@@ -107,7 +101,7 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
             try:
                 messages = await subscription.fetch(FETCH_BATCH_MESSAGES, timeout=5)
             except TimeoutError:
-                # Quiet, or the consumer is gone (a restarted server forgets it): asking tells which.
+                # Either nothing was recorded, or the consumer is gone, since a restarted server forgets it. Its info tells which.
                 await js.consumer_info(stream, info.name)
                 continue
             for message in messages:
@@ -117,10 +111,10 @@ async def _messages(client: Client, stream: str, filters: Sequence[str], after: 
 async def read_log(
     client: Client, stream: str, filters: Sequence[str], *, since: datetime | None = None, after: int = 0, bodies: bool = True
 ) -> AsyncGenerator[Msg, None]:
-    """Every matching message that is in the log now, in order: of those recorded since a moment, or behind a stream sequence.
+    """Yield every matching message that is in the log now, in order: those recorded from `since` on, or behind a stream sequence.
 
-    Without `bodies` their data is empty, which spares the way for those who need only subjects and headers.
-    What is recorded or purged meanwhile is left out. Raises Unavailable, in the middle too when the server goes away there.
+    Without `bodies` their data is empty, so that callers who need only subjects and headers transfer less. Messages that are
+    recorded or purged during the call are left out. Raises Unavailable, also in the middle of the iteration.
     """
     js = client.jetstream()
     until = await read_last_sequence(client, stream)
@@ -134,7 +128,7 @@ async def read_log(
                 try:
                     messages = await subscription.fetch(min(left, FETCH_BATCH_MESSAGES), timeout=1)
                 except TimeoutError:
-                    left = (await js.consumer_info(stream, info.name)).num_pending or 0  # none when what was left has been purged
+                    left = (await js.consumer_info(stream, info.name)).num_pending or 0  # 0 if the rest was purged
                     continue
                 for message in messages:
                     if message.metadata.sequence.stream > until:
@@ -151,7 +145,7 @@ def _behind(sequence: int) -> dict[str, Any]:
 async def _reading(
     js: JetStreamContext, stream: str, filters: Sequence[str], start: dict[str, Any]
 ) -> AsyncIterator[tuple[JetStreamContext.PullSubscription, ConsumerInfo]]:
-    """A consumer of one's own, for as long as one reads."""
+    """Create an ephemeral consumer for the time of the `with`."""
     config = ConsumerConfig(
         filter_subjects=list(filters), ack_policy=AckPolicy.NONE, inactive_threshold=30, mem_storage=True, **start
     )
@@ -166,7 +160,7 @@ async def _reading(
 
 
 def decode_or_warn(message: Msg) -> RecordedFact | None:
-    """The fact of a log entry, or None, with a warning, if this version cannot read it."""
+    """Return the fact of a log entry. If this version cannot read it, log a warning and return None."""
     try:
         return decode_fact(message.subject, message.headers, message.data)
     except Malformed as error:
@@ -176,7 +170,7 @@ def decode_or_warn(message: Msg) -> RecordedFact | None:
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """How far a stream has come, how many entries it holds, and when it was made."""
+    """The state of a stream: the sequence of its last entry, its number of entries, and when it was created."""
 
     last: int
     entries: int
@@ -184,14 +178,14 @@ class StreamState:
 
 
 async def read_stream_state(client: Client, stream: str) -> StreamState:
-    """The state of a stream. Raises Unavailable, also where there is no such stream."""
+    """Return the state of a stream. Raises Unavailable, also if there is no such stream."""
     with translate_outages():
         info = await client.jetstream().stream_info(stream)
     return StreamState(info.state.last_seq, info.state.messages, info.created)
 
 
 async def has_stream(client: Client, stream: str) -> bool:
-    """Whether there is a stream of that name. Raises Unavailable."""
+    """Return whether a stream exists. Raises Unavailable."""
     with translate_outages():
         try:
             await client.jetstream().stream_info(stream)
@@ -201,32 +195,32 @@ async def has_stream(client: Client, stream: str) -> bool:
 
 
 async def read_last_sequence(client: Client, stream: str) -> int:
-    """The sequence of the last entry of a stream; 0 when it is empty. Raises as `read_stream`."""
+    """Return the sequence of the last entry of a stream, 0 if it is empty. Raises Unavailable, also if there is no such stream."""
     return (await read_stream_state(client, stream)).last
 
 
 async def list_subjects(client: Client, stream: str, filters: Sequence[str], *, timeout: float = 5) -> list[str]:
-    """The subjects that match and have an entry. Raises Unavailable."""
+    """Return the subjects that match a filter and have an entry. Raises Unavailable."""
     with translate_outages():
         subjects, _ = await scan_subjects(client.jetstream(timeout=timeout), stream, filters)
     return subjects
 
 
 async def read_last_entries(client: Client, stream: str, filters: Sequence[str]) -> list[RawEntry]:
-    """The last entry of every subject that matches, in the order of the log. Raises Unavailable."""
+    """Return the last entry of every subject that matches, in the order of the log. Raises Unavailable."""
     entries = [await read_last_entry(client, stream, subject) for subject in await list_subjects(client, stream, filters)]
     return sorted((entry for entry in entries if entry is not None), key=lambda entry: entry.sequence)
 
 
 async def read_last_entry(client: Client, stream: str, subject: str) -> RawEntry | None:
-    """The last entry on a subject, None where there is none. Raises Unavailable."""
+    """Return the last entry on a subject, None if there is none. Raises Unavailable."""
     with translate_outages():
         message = await get_last_message(client.jetstream(), stream, subject)
     return None if message is None else _entry(message)
 
 
 async def read_next_entry(client: Client, stream: str, after: int) -> RawEntry | None:
-    """The first entry behind a sequence, None where there is none. Raises Unavailable."""
+    """Return the first entry behind a sequence, None if there is none. Raises Unavailable."""
     with translate_outages():
         try:
             return _entry(await client.jetstream().get_msg(stream, seq=after + 1, subject=">", next=True))
@@ -235,41 +229,41 @@ async def read_next_entry(client: Client, stream: str, after: int) -> RawEntry |
 
 
 async def find_last_sequence(client: Client, stream: str, subjects: str) -> int:
-    """The sequence of the last entry on some subjects, 0 where there is none. Raises Unavailable."""
+    """Return the sequence of the last entry on these subjects, 0 if there is none. Raises Unavailable."""
     with translate_outages():
         return await get_last_sequence(client.jetstream(), stream, subjects)
 
 
 async def scan_subjects(js: JetStreamContext, stream: str, filters: Sequence[str]) -> tuple[list[str], int]:
-    """The subjects that match and have a message, and where the log ended at the least when they were listed.
+    """Return the subjects that match and have a message, and the sequence up to which that list is complete.
 
-    Raises nats-py's errors when the server cannot be reached.
+    Raises nats-py's errors if the server cannot be reached.
     """
     pages = [page for each in filters for page in await _pages(js, stream, each)]
     return [subject for page in pages for subject in page.get("subjects") or ()], min(page["last_seq"] for page in pages)
 
 
 async def _pages(js: JetStreamContext, stream: str, subjects: str) -> list[dict[str, Any]]:
-    """The stream's state as the server tells it with some subjects, of which it names at most 100,000 in one answer.
+    """Read the stream's state with its matching subjects, page by page: the server names at most 100,000 subjects in one answer.
 
-    nats-py cannot ask for the pages that follow the first one.
+    nats-py itself can only request the first page.
     """
     pages: list[dict[str, Any]] = []
     listed = 0
     while True:
-        question = json.dumps({"subjects_filter": subjects, "offset": listed}).encode()
-        answer = await js._api_request(f"{js._prefix}.STREAM.INFO.{stream}", question, timeout=js._timeout)
+        request = json.dumps({"subjects_filter": subjects, "offset": listed}).encode()
+        answer = await js._api_request(f"{js._prefix}.STREAM.INFO.{stream}", request, timeout=js._timeout)
         pages.append(answer["state"])
-        named = len(answer["state"].get("subjects") or ())
-        listed += named
-        if not named or listed >= answer.get("total", listed):
+        count = len(answer["state"].get("subjects") or ())
+        listed += count
+        if not count or listed >= answer.get("total", listed):
             return pages
 
 
 async def read_facts(js: JetStreamContext, stream: str, filters: Sequence[str]) -> tuple[list[Fact], int]:
-    """The facts on the subjects that match, in the order of the log, and up to where none is missing.
+    """Return the facts on the subjects that match, in the order of the log, and the sequence up to which none is missing.
 
-    Those that this version cannot read are left out. Raises nats-py's errors when the server cannot be reached.
+    Facts that this version cannot read are left out. Raises nats-py's errors if the server cannot be reached.
     """
     subjects, until = await scan_subjects(js, stream, filters)
     messages = [await get_last_message(js, stream, subject) for subject in subjects]
@@ -278,7 +272,7 @@ async def read_facts(js: JetStreamContext, stream: str, filters: Sequence[str]) 
 
 
 async def get_last_message(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:
-    """The last message on a subject, None where there is none. Raises nats-py's errors when the server cannot be reached."""
+    """Return the last message on a subject, None if there is none. Raises nats-py's errors if the server cannot be reached."""
     try:
         return await js.get_last_msg(stream, subject)
     except NotFoundError:
@@ -286,7 +280,10 @@ async def get_last_message(js: JetStreamContext, stream: str, subject: str) -> R
 
 
 async def get_first_message(js: JetStreamContext, stream: str, subjects: str) -> RawStreamMsg | None:
-    """The earliest message on some subjects, None where there is none. Raises nats-py's errors as the others do."""
+    """Return the earliest message on these subjects, None if there is none.
+
+    Raises nats-py's errors if the server cannot be reached.
+    """
     try:
         return await js.get_msg(stream, seq=1, subject=subjects, next=True)
     except NotFoundError:
@@ -294,7 +291,10 @@ async def get_first_message(js: JetStreamContext, stream: str, subjects: str) ->
 
 
 async def get_last_sequence(js: JetStreamContext, stream: str, subjects: str) -> int:
-    """The sequence of the last message on some subjects, 0 where there is none. Raises nats-py's errors as the others do."""
+    """Return the sequence of the last message on these subjects, 0 if there is none.
+
+    Raises nats-py's errors if the server cannot be reached.
+    """
     message = await get_last_message(js, stream, subjects)
     return 0 if message is None else message.seq or 0
 
@@ -311,24 +311,27 @@ def _fact(message: RawStreamMsg) -> Fact | None:
 
 
 async def count_entries(client: Client, stream: str, filters: Sequence[str], *, after: int = 0) -> int:
-    """How many entries behind a stream sequence match. Raises Unavailable when the log cannot be reached."""
+    """Count the matching entries behind a stream sequence.
+
+    The server counts them for a consumer; nothing is read. Raises Unavailable.
+    """
     start = {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": after + 1}
     with translate_outages():
         return (await _info(client, stream, list(filters), start)).num_pending or 0
 
 
 async def find_sequence_before(client: Client, stream: str, moment: datetime) -> int:
-    """The sequence of the last entry that was recorded before a moment of the past, 0 where there is none. Raises Unavailable."""
+    """Return the sequence of the last entry recorded before a time in the past, 0 if there is none. Raises Unavailable."""
     start = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": moment}
     with translate_outages():
         info = await _info(client, stream, [], start)
     if info.num_pending and info.delivered:
-        return info.delivered.stream_seq  # a consumer that begins later counts what is before as delivered
+        return info.delivered.stream_seq  # a consumer that starts later counts everything before as delivered
     return await read_last_sequence(client, stream)
 
 
 async def count_on_subjects(client: Client, stream: str, subjects: str) -> int:
-    """How many entries a stream has on some subjects, 0 where there is no such stream. Raises Unavailable."""
+    """Count the entries of a stream on these subjects, 0 if there is no such stream. Raises Unavailable."""
     with translate_outages():
         try:
             info = await client.jetstream().stream_info(stream, subjects_filter=subjects)
@@ -338,6 +341,7 @@ async def count_on_subjects(client: Client, stream: str, subjects: str) -> int:
 
 
 async def _info(client: Client, stream: str, filters: list[str], start: dict[str, Any]) -> ConsumerInfo:
+    """Create a consumer only to read its info, and delete it again."""
     js = client.jetstream()
     config = ConsumerConfig(
         filter_subjects=filters or None, ack_policy=AckPolicy.NONE, inactive_threshold=5, mem_storage=True, **start
@@ -349,7 +353,10 @@ async def _info(client: Client, stream: str, filters: list[str], start: dict[str
 
 
 class LogPosts:
-    """Reads the log of images. One message's images are found in milliseconds, a guild's by reading all of its posts."""
+    """The Posts port on the stream of images itself, which is never behind.
+
+    Finds the images of a message in milliseconds; those of a guild take reading all of its posts.
+    """
 
     def __init__(self, client: Client, *, timeout: float = 5) -> None:
         self._client = client
@@ -363,7 +370,7 @@ class LogPosts:
     async def of_guild(
         self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None
     ) -> AsyncIterator[ImagePosted]:
-        """Raises Unavailable, in the middle too when the server goes away there."""
+        """Raises Unavailable, also in the middle of the iteration."""
         async with aclosing(read_log(self._client, IMAGES, [guild_filter(ImagePosted, guild_id)], since=since)) as messages:
             async for message in messages:
                 recorded = decode_or_warn(message)

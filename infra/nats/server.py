@@ -1,4 +1,4 @@
-"""The embedded nats-server: the real one, from its wheel, on the loopback interface, with its store in the data folder."""
+"""The embedded NATS server: the real nats-server from its wheel, on the loopback interface, with its store in the data folder."""
 
 import asyncio
 import os
@@ -32,14 +32,14 @@ class _Server:
 
 @asynccontextmanager
 async def embedded_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
-    """Run nats-server with its store in `folder` and yield its URL; `port` 0 takes a free one.
+    """Run nats-server with its store in `folder` and yield its URL. `port` 0 takes a free port.
 
-    The URL is written to `folder/server.json` while the server runs, so that other commands on the folder find it. Raises
-    MapSeekError when the server cannot be started, when its port is taken, or when another process runs one on the folder.
+    While the server runs, `folder/server.json` holds its URL, so that other commands on the folder find it. Raises MapSeekError if
+    the server cannot be started, if its port is taken, or if another process runs a server on the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     announcement = folder / "server.json"
-    with _only_one(folder):
+    with _lock_folder(folder):
         await _end_orphan(folder)
         server = _Server(*await _start(folder, port))
         announcement.write_bytes(orjson.dumps({"url": server.url, "pid": os.getpid()}))
@@ -53,7 +53,7 @@ async def embedded_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
 
 
 def read_announced_url(folder: Path) -> str | None:
-    """The URL of the server that another process runs on `folder`, if one does."""
+    """Return the URL of the server that another process runs on `folder`, or None if none runs."""
     try:
         announcement = orjson.loads((folder / "server.json").read_bytes())
         os.kill(announcement["pid"], 0)
@@ -63,12 +63,12 @@ def read_announced_url(folder: Path) -> str | None:
 
 
 def has_store(folder: Path) -> bool:
-    """Whether a server ever kept its store in `folder`."""
+    """Return whether a server ever kept its store in `folder`."""
     return (folder / "store").is_dir()
 
 
 @contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / "server.lock")
     try:
         lock.acquire(blocking=False)
@@ -89,7 +89,7 @@ def _executable() -> str:
 
 
 async def _end_orphan(folder: Path) -> None:
-    """A server outlives a MapSeek that was killed; two on one store would damage it, so the old one is ended first."""
+    """End the server of a MapSeek process that was killed: it still runs, and two servers on one store would damage it."""
     try:
         pid = int((folder / "server.pid").read_text())
         while str(folder / "server.conf").encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -117,17 +117,20 @@ async def _start(folder: Path, port: int) -> tuple[asyncio.subprocess.Process, s
         )
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
-            return process, await _listening(process, folder)
+            return process, await _wait_for_url(process, folder)
     except (TimeoutError, ProcessLookupError):
         await _stop(process)
-        raise MapSeekError(_why_not_started(log_file, port)) from None
+        raise MapSeekError(_explain_failure(log_file, port)) from None
     except BaseException:
         await _stop(process)
         raise
 
 
-async def _listening(process: asyncio.subprocess.Process, folder: Path) -> str:
-    """Wait for the ports file, then for JetStream to have recovered its store; raises ProcessLookupError if the server exits."""
+async def _wait_for_url(process: asyncio.subprocess.Process, folder: Path) -> str:
+    """Wait for the ports file, which the server writes when its store is recovered.
+
+    Raises ProcessLookupError if the server exits.
+    """
     ports = folder / f"nats-server_{process.pid}.ports"
     while True:
         if process.returncode is not None:
@@ -137,17 +140,17 @@ async def _listening(process: asyncio.subprocess.Process, folder: Path) -> str:
         await asyncio.sleep(0.02)
 
 
-def _why_not_started(log_file: Path, port: int) -> str:
+def _explain_failure(log_file: Path, port: int) -> str:
     output = log_file.read_text(errors="replace")
     if "address already in use" in output:
-        return f"Port {port} is taken: set MAPSEEK_NATS_PORT to a free one, or to 0 to have one chosen."
+        return f"Port {port} is taken: set MAPSEEK_NATS_PORT to a free port, or to 0 to take any free one."
     errors = [line for line in output.splitlines() if "[FTL]" in line or "[ERR]" in line or "error" in line.lower()]
     reason = (errors or output.splitlines() or ["it printed nothing"])[-1].strip()
     return f"nats-server could not be started: {reason} (see {log_file})."
 
 
 async def _keep_running(server: _Server, folder: Path) -> None:
-    """Start the server again on its port whenever it ends: clients reconnect, and the store holds all that was acknowledged."""
+    """Start the server again on its port whenever it exits. Clients reconnect, and the store holds all that was acknowledged."""
     port = urlsplit(server.url).port or 0
     while True:
         code = await server.process.wait()

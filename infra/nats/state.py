@@ -1,4 +1,4 @@
-"""The State port on a JetStream key-value bucket: one value a key, without its past."""
+"""The StateStore port on a JetStream key-value bucket: one value for each key, without its history."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ _SUBJECTS = f"$KV.{STATE_BUCKET}."
 
 
 async def open_state(client: Client, *, timeout: float = 5) -> "JetStreamState":
-    """The bucket, made if it is missing. `timeout` is how many seconds a call waits for the server. Raises Unavailable."""
+    """Open the bucket, and create it if it is missing. A call waits `timeout` seconds for the server. Raises Unavailable."""
     js = client.jetstream(timeout=timeout)
     with translate_outages():
         try:
@@ -28,7 +28,7 @@ async def open_state(client: Client, *, timeout: float = 5) -> "JetStreamState":
 
 
 class JetStreamState:
-    """Values by key in one bucket; a revision is the sequence of the entry in the stream beneath."""
+    """Values by key in one bucket. A revision is the sequence of the entry in the stream of the bucket."""
 
     def __init__(self, js: JetStreamContext, bucket: KeyValue) -> None:
         self._js = js
@@ -49,7 +49,7 @@ class JetStreamState:
     async def swap(self, key: str, value: bytes, revision: int) -> bool:
         with translate_outages():
             try:
-                # A deleted key has a revision too, that of its deletion: `create` knows it.
+                # A deleted key has a revision too: that of its deletion. `create` handles that.
                 await (self._bucket.update(key, value, revision) if revision else self._bucket.create(key, value))
             except KeyWrongLastSequenceError:
                 return False
@@ -63,11 +63,11 @@ class JetStreamState:
         return await self._matching(f"{prefix}.>")
 
     async def everything(self) -> dict[str, bytes]:
-        """The whole bucket, by key. Raises Unavailable."""
+        """Return all values of the bucket by key. Raises Unavailable."""
         return await self._matching(">")
 
     async def _matching(self, pattern: str) -> dict[str, bytes]:
-        """Lists the keys and gets them one by one; nats-py's own watcher may say that it is at the end before it has begun."""
+        """List the keys, then get each one. nats-py's own watcher may report the end before it has sent anything."""
         with translate_outages():
             subjects, _ = await scan_subjects(self._js, f"KV_{STATE_BUCKET}", [f"{_SUBJECTS}{pattern}"])
         keys = [subject.removeprefix(_SUBJECTS) for subject in subjects]

@@ -267,5 +267,5 @@ async def test_a_projection_that_failed_says_so_rather_than_answer_from_the_past
     async with open_alerts(client) as alerts:
         monkeypatch.setattr(alerts._alerts, "apply", fail)
         await record(alert("1"))
-        with pytest.raises(RuntimeError, match="not followed any more"):
+        with pytest.raises(RuntimeError, match="do not follow the log any more"):
             await alerts.list_open("7")

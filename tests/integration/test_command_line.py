@@ -300,7 +300,7 @@ async def test_where_no_archive_was_begun_a_command_says_so_and_begins_none(comm
     data, archive = tmp_path / "data", tmp_path / "archive.db"
     places = {"ARCHIVE": archive, "PICTURE": pictures / "piece-03.png"}
     result = await mapseek(*(places.get(word, word) for word in command.split()), MAPSEEK_DATA_DIR=str(data))
-    said = f"mapseek: There is no archive in {data} yet: `mapseek up` or `mapseek archive` begins one.\n"
+    said = f"mapseek: There is no archive in {data} yet: run `mapseek up` or `mapseek archive` to create one.\n"
     assert result == Result(1, "", said)
     assert not data.exists()
     assert not archive.exists()
