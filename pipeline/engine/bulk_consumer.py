@@ -1,11 +1,11 @@
-"""Working off a durable in bulk: several hands fetch batches and put every message through the runner.
+"""The pull loop of a bulk replay: several workers fetch batches from a durable consumer and pass every message to the runner.
 
-What has been lying there for years can be fetched many at a time; a subscriber of FastStream's, one message at a time, costs more
-than a replay may. A hand fetches a batch, works on all of it at once and fetches the next: while the model is at one hand's batch,
-the others read, prepare and record theirs. What a killed process held comes back from the server, and facts are unique, so that the
-next process goes on where it was.
+Old messages can be fetched many at a time; a FastStream subscriber, which gets one message at a time, would make a replay too slow.
+A worker fetches a batch, processes its messages concurrently and fetches the next. While the model embeds one batch, the other
+workers read, prepare and record theirs. If the process is killed, the server delivers its messages again; facts are unique, so the
+next process continues where this one stopped.
 
-When a replay may begin the next batch: it has all the time in the world, and people who ask have not.
+`Limits` decides when a worker may start a batch: a replay has time, members who search have not.
 """
 
 import asyncio
@@ -38,18 +38,19 @@ log = structlog.get_logger()
 
 LOAD_CHECK_INTERVAL_S = 1.0
 NICENESS = 19
-"""Added to the process's: where both want a core, a search gets nearly all of it."""
+"""Added to the niceness of the process: if a search wants the same core, the search gets nearly all of it."""
 
 BULK_FETCH_TIMEOUT_S = 1.0
 OUTAGE_RETRY_S = 0.5
 
 SkipCheck = Callable[[Msg], Awaitable[bool]]
-"""Whether a message needs no work, and is only acknowledged."""
+"""Returns whether a message needs no work and is only acknowledged."""
 
 
 @dataclass(slots=True)
 class Limits:
-    """At most `rate` messages a second in this process; nothing new above a load of `max_load`; questions first, anywhere."""
+    """Limits of a replay: at most `rate` messages per second in this process, no new batch while the load is above `max_load`, and
+    no new batch while any process works on a search."""
 
     rate: float | None = None
     max_load: float | None = None
@@ -58,8 +59,8 @@ class Limits:
     _next: float = 0.0
 
     async def wait_for_turn(self, messages: int) -> None:
-        """Return when so many messages may be begun."""
-        while self.max_load is not None and self.load() > self.max_load:  # noqa: ASYNC110 - a load tells nobody
+        """Return when so many messages may be started."""
+        while self.max_load is not None and self.load() > self.max_load:  # noqa: ASYNC110 - nothing signals a lower load
             await asyncio.sleep(LOAD_CHECK_INTERVAL_S)
         if self.rate is not None:
             now = asyncio.get_running_loop().time()
@@ -70,7 +71,7 @@ class Limits:
 
 
 async def yield_to_searches(client: Client, precedence: Precedence, patience: float = PRECEDENCE_TIMEOUT_S) -> None:
-    """Tell, for ever, of every question that is worked on in any process, from its being asked to its answer."""
+    """Mark every search of any process as in progress, from its request to its answer. Runs without end."""
     asked: dict[str, asyncio.Event] = {}
 
     async def until_answered(search_id: str) -> None:
@@ -94,17 +95,17 @@ async def yield_to_searches(client: Client, precedence: Precedence, patience: fl
 
 
 def lower_process_priority() -> None:
-    """Let every other process go first. Threads that are begun later are as nice."""
+    """Give every other process precedence. Threads that are started later inherit this."""
     os.nice(NICENESS)
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaySpan:
-    """What is played: a durable of a stream, up to a stream sequence.
+    """The part of a stream that is replayed: the messages of a durable consumer up to the stream sequence `end`.
 
-    On a durable of the replay's own, what is behind that is acknowledged and left to others, and what other processes hold is
-    waited for. One that is shared with processes at work has `patience`: what they hold is waited for so many seconds, and what
-    is behind the end is worked on like all the rest, since nobody else will see it again.
+    Without `patience` the consumer belongs to the replay. Messages behind `end` are then acknowledged and left to others, and the
+    replay waits for messages that other processes hold. With `patience` the consumer is shared with running processes. Then the
+    replay waits so many seconds for messages that they hold, and processes messages behind `end` too, since nobody else gets them.
     """
 
     stream: str
@@ -115,18 +116,18 @@ class ReplaySpan:
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """How much is worked on at once: by so many hands, in batches of so many."""
+    """How much is processed at once: the number of workers, and the number of messages in a batch."""
 
     number: int
     batch: int
 
 
 class ConsumerDeleted(Exception):
-    """Somebody deleted the durable while it was played."""
+    """Somebody deleted the consumer during the replay."""
 
 
 async def retry_through_outages(work: Callable[[], Awaitable[None]]) -> None:
-    """Begin work anew whenever the log goes away: what was done is known there, and is not done again."""
+    """Run `work`, and start it again after each outage of the log. The log knows what is done, so nothing is done twice."""
     while True:
         try:
             with translate_outages():
@@ -146,16 +147,17 @@ async def replay_span(
     *,
     skip: SkipCheck | None = None,
 ) -> None:
-    """Work until all of a track is settled, by whomever. Raises Gone when the durable is deleted meanwhile.
+    """Process messages until everything in the span is settled, by this process or another one.
 
-    A server that goes away is waited for. When this is cancelled, what is held is given back at once.
+    Waits while the server is away. When cancelled, gives back at once the messages that it holds. Raises ConsumerDeleted if the
+    consumer is deleted during the replay.
     """
     raise_if_cancelled()
-    _spare_the_collector()
+    _freeze_garbage_collector()
     player = _Player(client.jetstream(), track, job, runtime, limits, skip)
     working = [asyncio.create_task(player.work(hands.batch)) for _ in range(hands.number)]
     try:
-        # The first to find that nothing is left speaks for all; the others only wait for messages.
+        # The first worker that finds nothing left ends the replay: the others only wait for messages.
         done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
         for hand in done:
             hand.result()
@@ -163,18 +165,20 @@ async def replay_span(
         await cancel_tasks(*working)
 
 
-def _spare_the_collector() -> None:
-    """What is there by now, a model's many objects above all, stays to the end: looking through it again and again took a third of
-    the time of a replay without a model."""
+def _freeze_garbage_collector() -> None:
+    """Exclude all objects that exist now, mostly those of a model, from garbage collection.
+
+    They live until the end, and scanning them again and again took a third of the time of a replay without a model.
+    """
     gc.collect()
     gc.freeze()
 
 
 @dataclass(slots=True)
 class _Player:
-    """What the hands share: how many messages they hold, when the last one came, and whether that was the last of the track.
+    """What the workers share: how many messages they hold, when the last one came, and whether the end of the span is near.
 
-    It is `over` when all of a durable of the replay's own is settled: nothing more can be on its way.
+    `over` is set when everything of the replay's own consumer is settled, so that no message can be in transit to a fetch.
     """
 
     js: JetStreamContext
@@ -189,7 +193,7 @@ class _Player:
     fed_at: float = field(default_factory=monotonic)
 
     async def work(self, batch: int) -> None:
-        """One hand, until nothing is left."""
+        """Run one worker until nothing is left."""
         subscription = await self.js.pull_subscribe_bind(self.track.durable, stream=self.track.stream)
         try:
             while True:
@@ -208,7 +212,7 @@ class _Player:
                 await subscription.unsubscribe()
 
     async def _fetch(self, subscription: JetStreamContext.PullSubscription, batch: int) -> list[Msg]:
-        """Empty where nothing comes: all is done, is to be tried again later, is paused, or the server is away."""
+        """Fetch a batch. It is empty if all is done, delayed or paused, or if the server is away."""
         fetching = asyncio.create_task(subscription.fetch(batch, timeout=BULK_FETCH_TIMEOUT_S))
         try:
             return await asyncio.shield(fetching)
@@ -216,14 +220,14 @@ class _Player:
             if self.over:
                 fetching.cancel()
                 raise
-            # What is on its way already would lie for as long as the server gives a silent process.
+            # Messages that are in transit would otherwise stay unsettled until their acknowledgement time runs out.
             with suppress(NatsError, JetStreamError, TimeoutError):
                 await _give_back(await fetching)
             raise
         except TimeoutError:
             return []
         except ConnectionClosedError:
-            raise  # it is our own end: a connection that breaks is made again
+            raise  # closed by this process: a broken connection reconnects
         except (NatsError, JetStreamError) as error:
             log.debug("replay_fetch_failed", error=str(error) or type(error).__name__)
             await asyncio.sleep(OUTAGE_RETRY_S)

@@ -1,4 +1,5 @@
-"""The durable consumers of the stages: one for each lane of a stage, one for each generation where it works by generation."""
+"""The configurations of the stages' durable consumers: one for each lane of a stage, and one for each generation if the stage works
+by generation."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,18 +25,18 @@ from infra.nats.connection import Client, translate_outages
 from infra.nats.consumers import read_consumer
 
 ACK_WAIT_S = 30.0
-"""A message that is silent for so long is delivered again; the runner keeps a working one alive."""
+"""After this time without a sign of life, a message is delivered again. The runner sends one while it works."""
 
 MAX_ACK_PENDING = 1024
-"""Across all processes of a stage. Each worker fetches one message at a time, so this bounds nothing in practice."""
+"""Over all processes of a stage. Each worker fetches one message at a time, so this is no limit in practice."""
 
 CONSUMER_FIELDS = ("filter_subjects", "ack_policy", "ack_wait", "max_deliver", "max_ack_pending")
-"""What is compared with the server, and changed there. Not where a durable begins: that is its own story."""
+"""The fields that are compared with the server and changed there. The start position is not: it only matters at creation."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageConsumer:
-    """One stage's place in one lane: in all of it, or in what is for one generation."""
+    """A durable consumer of one stage in one lane: for the whole lane, or for the facts of one generation."""
 
     stage: str
     family: str
@@ -54,7 +55,8 @@ class StageConsumer:
 
 
 def plan_consumers(stages: Sequence[Stage[Any]], generations: Generations) -> list[StageConsumer]:
-    """One durable for each lane of each stage, and one more for each generation that lives, where the stage works by generation."""
+    """Return a consumer for each lane of each stage; if the stage works by generation, also one for each generation that is not
+    dropped."""
     shared = [
         _durable(stage, family, [kind_filter(kind) for kind in kinds])
         for stage in stages
@@ -69,7 +71,7 @@ def plan_consumers(stages: Sequence[Stage[Any]], generations: Generations) -> li
 def plan_generation_consumers(
     stages: Iterable[Stage[Any]], generation: Generation, generations: Generations
 ) -> list[StageConsumer]:
-    """The durables that there are for one generation."""
+    """Return the consumers of all stages that work by generation, for one generation."""
     return [
         plan_generation_consumer(stage, family, generation, generations)
         for stage in stages
@@ -79,10 +81,11 @@ def plan_generation_consumers(
 
 
 def plan_generation_consumer(stage: Stage[Any], family: str, generation: Generation, generations: Generations) -> StageConsumer:
-    """A stage's place in what is for one generation.
+    """Return the consumer of one stage for one generation.
 
-    It begins at the start of the log, but for pictures that were there before a generation that is built: those are the replay's.
-    One that answers already, when a release comes with a stage that it was built without, is not built again: the stage catches up.
+    It starts at the beginning of the log. But if a generation is built from pictures that are in the log already, the build replays
+    those, and this consumer starts behind them. A generation that already answers is not built again when a release brings a new
+    stage: the stage's consumer starts at the beginning and catches up.
     """
     kinds = stage.list_consumed(family, by_generation=True)
     filters = [generation_filter(kind, generation) for kind in kinds]
@@ -92,7 +95,10 @@ def plan_generation_consumer(stage: Stage[Any], family: str, generation: Generat
 
 
 def plan_build_consumer(stage: Stage[Any], family: str, generation: Generation) -> StageConsumer:
-    """The place of a generation's replay: from the start of the log. Whoever works on it leaves what is newer to the other."""
+    """Return the consumer of the replay that builds a generation.
+
+    It starts at the beginning of the log; the replay leaves newer messages to the consumer of `plan_generation_consumer`.
+    """
     filters = [generation_filter(kind, generation) for kind in stage.list_consumed(family, by_generation=True)]
     durable = _durable(stage, family, filters, generation)
     name = past_consumer_name(durable.name)
@@ -102,9 +108,9 @@ def plan_build_consumer(stage: Stage[Any], family: str, generation: Generation) 
 def plan_replay_consumer(
     stage: Stage[Any], family: str, name: str, filters: Iterable[str], after: int, *, kept_for: timedelta, notes: dict[str, str]
 ) -> StageConsumer:
-    """The place of a stage's replay of what some filters match behind a stream sequence.
+    """Return the consumer of a stage's replay of everything that the filters match behind a stream sequence.
 
-    The server forgets it when nobody has worked on it for so long, and keeps the `notes` with it.
+    The server keeps the `notes` with it, and deletes it if nobody fetched from it for the time `kept_for`.
     """
     config = _config(name, list(filters)).evolve(
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
@@ -116,7 +122,7 @@ def plan_replay_consumer(
 
 
 def plan_retry_consumers(stages: Iterable[Stage[Any]]) -> list[StageConsumer]:
-    """Where each stage finds the dead letters that somebody put back, of all its lanes and generations."""
+    """Return a consumer for each stage that delivers the dead letters which somebody put back, of all lanes and generations."""
     return [
         StageConsumer(stage.name, "retry", RETRIES, _config(retry_consumer_name(stage.name), [retry_filter(stage.name)]))
         for stage in stages
@@ -124,7 +130,7 @@ def plan_retry_consumers(stages: Iterable[Stage[Any]]) -> list[StageConsumer]:
 
 
 async def ensure_consumer(client: Client, durable: StageConsumer) -> bool:
-    """Make a durable if there is none, and say whether there was none. One that is paused stays so. Raises Unavailable."""
+    """Create a consumer if it is missing, and return whether it was. A paused consumer stays paused. Raises Unavailable."""
     if await read_consumer(client, durable.stream, durable.name) is not None:
         return False
     await put_consumer(client, durable)
@@ -132,7 +138,7 @@ async def ensure_consumer(client: Client, durable: StageConsumer) -> bool:
 
 
 async def put_consumer(client: Client, durable: StageConsumer) -> None:
-    """Make a durable, or give one that is there this configuration; it stays at its place. Raises Unavailable."""
+    """Create a consumer, or give an existing one this configuration without moving its position. Raises Unavailable."""
     with translate_outages():
         await client.jetstream().add_consumer(durable.stream, durable.config)
 

@@ -1,6 +1,6 @@
-"""Dead letters: what could not be worked on, with all that is needed to understand it and to try again.
+"""Dead letters, which keep a failed message with everything needed to understand it and to try it again; and incidents.
 
-Incidents: what went wrong with an image or a question, and what was done about it by hand, as facts.
+An incident is a fact about a failed attempt, or about what somebody did with a dead letter.
 """
 
 import traceback
@@ -17,24 +17,26 @@ from infra.nats.journal import JetStreamJournal
 from pipeline.clock import utc_now
 
 Cause = Literal["malformed", "error", "exhausted", "poison"]
-"""Unreadable bytes; a bug; retried in vain; delivered again and again without an end (the process died of it, or hung)."""
+"""malformed: the body is unreadable. error: a bug. exhausted: all retries failed. poison: delivered again and again and never
+finished, because the process died while it worked on it, or hung."""
 
 MAX_TRACEBACK_CHARACTERS = 8_000
 
 HEADER_PREFIX, REPLAYED_HEADER = "mapseek-", "mapseek-replayed"
-"""What the headers of a dead letter that say how it came to be begin with; and the one of them that is the entry's."""
+"""The prefix of the headers that describe the failure; and the only one of them that belongs to the log entry itself."""
 
 EARLIER_ATTEMPTS_HEADER = "mapseek-tried"
-"""How often what is put back was tried before it was put back once more, since the process that it came to could not."""
+"""Header: the number of attempts before this copy of a retried message was made, because a process could not handle
+its generation."""
 
 I = TypeVar("I", bound=Incident)  # noqa: E741 - what is returned is of the kind that is asked for
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery of one log entry to one stage. `attempt` counts from 1, over all processes, in each `round`.
+    """One delivery of one log entry to one stage. `attempt` counts from 1 in each `round`, over all processes.
 
-    A round begins when somebody puts the entry's dead letter back by hand.
+    A new round begins when somebody puts the entry's dead letter back.
     """
 
     stream: str
@@ -48,7 +50,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class WorkerIdentity:
-    """Who could not work on it."""
+    """The stage, lane, consumer and generation that a message failed in."""
 
     stage: str
     family: str
@@ -58,7 +60,7 @@ class WorkerIdentity:
 
 
 def read_delivery(message: Msg) -> Delivery:
-    """What is delivered: an entry of a log, or one that was put back and says in its headers where it is from."""
+    """Read the delivery of a message. For a dead letter that was put back, its headers name the original log entry."""
     metadata, headers = message.metadata, dict(message.headers or {})
     stream, sequence, subject, attempt = metadata.stream, metadata.sequence.stream, message.subject, metadata.num_delivered or 1
     if stream != RETRIES:
@@ -75,14 +77,14 @@ def read_delivery(message: Msg) -> Delivery:
 
 
 def read_round(headers: dict[str, str]) -> int:
-    """How often what lies in a dead letter had been put back."""
+    """Return how often the entry of a dead letter had been put back before."""
     return int(headers["mapseek-round"])
 
 
 async def record_dead_letter(
     journal: JetStreamJournal, delivery: Delivery, worker: WorkerIdentity, *, cause: Cause, reason: str, error: BaseException | None
 ) -> None:
-    """Record a dead letter, once for each stage, log entry and round. The body and `ce-*` headers are those of the entry itself."""
+    """Record a dead letter, once for each stage, log entry and round. Its body and `ce-*` headers are those of the log entry."""
     headers = {
         **remove_server_headers(delivery.headers),
         "mapseek-stage": worker.stage,
@@ -105,26 +107,26 @@ async def record_dead_letter(
         trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_CHARACTERS:]
         headers["mapseek-traceback"] = trace.replace("\r", "").replace("\n", "\\n")
     subject = failure_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
-    # The letter of an earlier round may be there still: who put it back deletes it after that, and knows it by its sequence.
+    # The dead letter of an earlier round may still be there: whoever puts it back deletes it afterwards, by its sequence.
     known, buried = await journal.read_last_headers(FAILURES, subject)
     if known is None or read_round(known) < delivery.round:
         await journal.publish_once(subject, delivery.body, headers, FAILURES, expected_sequence=buried)
 
 
 def remove_server_headers(headers: dict[str, str]) -> dict[str, str]:
-    """The headers that are ours to publish again."""
+    """Return the headers without those of the server, which must not be published again."""
     return {name: value for name, value in headers.items() if not name.lower().startswith("nats-")}
 
 
 def to_one_line(text: str) -> str:
-    """A reason as it fits into a header and a table."""
+    """Shorten a reason to one line of at most 500 characters, so that it fits into a header and a table."""
     return " ".join(text.split())[:500] or "no reason given"
 
 
 async def record_incident(
     kind: type[I], delivery: Delivery, worker: WorkerIdentity, journal: JetStreamJournal, **more: Any
 ) -> I | None:
-    """Record an incident of the work on a log entry, once. None for an entry that is about nothing that could be named.
+    """Record an incident of a delivery, once, and return it. Return None if the subject names no image, search or alert.
 
     Raises Unavailable while the log is down.
     """
@@ -136,7 +138,7 @@ async def record_incident(
 
 
 def build_incident(kind: type[I], delivery: Delivery, worker: WorkerIdentity, process: str, **more: Any) -> I | None:
-    """The fact. What it is about is told by the entry's subject, so that a body that nobody can read has incidents too."""
+    """Build the incident. The subject says what it is about, so that an entry with an unreadable body can have incidents too."""
     guild_id, entity_id = entity_of(delivery.subject)
     try:
         return kind(

@@ -1,12 +1,9 @@
-"""What a process works on: its jobs, what they share, and how a message is held while something it needs is down.
+"""The jobs of a process, and what they share: the retry policy, the precedence of searches, and holding a message during an outage.
 
-How often and how soon something is tried again. Delays are seconds.
-
-The archive lane stands back while a question is being worked on in this process.
-
-Each lane has workers of its own, but both share the event loop, its threads and the processor: with thousands of images waiting,
-every stage of a question would wait for dozens of archived messages. So the archive lane begins no message while the search lane
-has one, and for a moment after, since the next stage's message is on its way then. What it has begun, it ends.
+Searches have precedence over the archive lane. Each lane has its own workers, but all share the event loop, its threads and the
+processor: with thousands of images waiting, every stage of a search would wait for dozens of archived messages. So the archive lane
+starts no message while the search lane has one, nor for a short time after, since the message of the next stage follows then. A
+message that it has started, it finishes.
 """
 
 import asyncio
@@ -30,37 +27,41 @@ from stages import erase
 log = structlog.get_logger()
 
 PRECEDENCE_GRACE_S = 0.1
-"""How long after a question's message the archive lane goes on: the next stage has its own within a few milliseconds."""
+"""How long the archive lane waits after a message of a search: the next stage gets its message within a few milliseconds."""
 
 PRECEDENCE_TIMEOUT_S = 5.0
-"""How long a message stands back at most, and how long one message of a question is stood back for: the archive grows however many
-people ask, and whatever a question waits for."""
+"""The longest time that a message of the archive lane waits, and that one message of a search makes others wait. So the archive
+keeps growing however many people search, and whatever a search waits for."""
 
 PUT_BACK_DELAY_S = 1.0
-"""How long what came too late is kept from the fetches that other workers of this process still have under way."""
+"""Redelivery delay of a message that arrives while the process stops. Otherwise a pending fetch of the same process
+would get it."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential delay with full jitter on its upper half, so that a crowd does not come back at once."""
+    """An exponential delay in seconds.
+
+    A random part (half to all of it) spreads messages, so that they do not all return at once.
+    """
 
     first: float
     factor: float
     longest: float
 
     def delay(self, attempt: int, at_least: float | None = None) -> float:
-        """The delay before attempt number `attempt + 1`; attempts count from 1."""
+        """Return the delay in seconds before attempt number `attempt + 1`. Attempts count from 1."""
         full = min(self.longest, self.first * self.factor ** min(attempt - 1, 32))
         return max(at_least or 0.0, full * random.uniform(0.5, 1.0))  # noqa: S311 - jitter is no secret
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The runner's patience. A person waits in the search lane, so it tries again sooner.
+    """How often and how soon the runner tries again. A person waits for the search lane, so its delays are shorter.
 
-    `blob_grace` is how long the blobs of a removed image are left, lest another image is about to use them.
+    `blob_grace` is how long the blobs of a removed image are kept, because another image may be about to use them.
     """
 
     image_retry: Backoff = Backoff(first=2, factor=4, longest=300)
@@ -75,7 +76,7 @@ class Policy:
 
 
 class Precedence:
-    """Who may begin: questions at once, images when there is no question. Times are seconds."""
+    """Decides which lane may start a message: searches at once, images when no search is in progress. Times are in seconds."""
 
     def __init__(self, grace: float = PRECEDENCE_GRACE_S, patience: float = PRECEDENCE_TIMEOUT_S) -> None:
         self._grace = grace
@@ -87,7 +88,7 @@ class Precedence:
 
     @contextmanager
     def question(self) -> Iterator[None]:
-        """While a message of a question is worked on."""
+        """Mark a message of a search as in progress for the time of the `with`."""
         this = object()
         self._questions.add(this)
         self._clear.clear()
@@ -107,7 +108,7 @@ class Precedence:
                 self._clearing = asyncio.get_running_loop().call_later(self._grace, self._clear.set)
 
     async def wait_for_turn(self) -> None:
-        """Return when no question is worked on, or when patience is at its end."""
+        """Return when no search is in progress, or after the longest wait."""
         if self._clear.is_set():
             return
         with suppress(TimeoutError):
@@ -117,10 +118,10 @@ class Precedence:
 
 @dataclass(slots=True)
 class Job:
-    """One stage in one lane in this process, or in what is there for one generation.
+    """One stage in one lane in this process, for the whole lane or for one generation.
 
-    One with a `replay`, which is that one's own durable, goes through the past again: nobody is told of what it records. `in_a_row`
-    counts dead letters since the last success, for the circuit breaker.
+    `replay` is the name of a replay's own consumer. Such a job handles old facts again, and nobody is notified of what it records.
+    `consecutive_failures` counts dead letters since the last success, for the circuit breaker.
     """
 
     stage: Stage[Any]
@@ -136,7 +137,7 @@ class Job:
 
     @property
     def consumer(self) -> str:
-        """The durable that it works on."""
+        """The name of the durable consumer that it fetches from."""
         return self.replay or consumer_name(self.stage.name, self.family, self.generation)
 
     @property
@@ -150,7 +151,7 @@ class Job:
 
 @dataclass(slots=True)
 class Runtime:
-    """What all jobs of a process share."""
+    """What all jobs of a process share. `waiting_for` names, by stage, the dependency that the stage waits for."""
 
     journal: JetStreamJournal
     metrics: Metrics
@@ -161,13 +162,13 @@ class Runtime:
 
 
 class ShutdownRequested(Exception):
-    """The process is asked to end while a message was held: it is left to the next process."""
+    """The process was asked to stop while it held a message. The message is left to the next process."""
 
 
 async def hold_until_available(action: Callable[[], Awaitable[T]], job: Job, runtime: Runtime) -> T:
-    """Hold the message while a dependency is down: an outage uses up no attempts and moves nothing to FAILURES.
+    """Run an action until it does not raise Unavailable, and return its result. The message is held that long.
 
-    Raises Stopping when the process is asked to end meanwhile.
+    An outage uses up no attempts and moves nothing to FAILURES. Raises ShutdownRequested if the process is asked to stop.
     """
     tries = 0
     while True:
@@ -186,7 +187,7 @@ async def hold_until_available(action: Callable[[], Awaitable[T]], job: Job, run
 
 
 async def sleep_unless_stopping(seconds: float, runtime: Runtime) -> None:
-    """Wait. Raises Stopping when the process is asked to end meanwhile."""
+    """Wait for so many seconds. Raises ShutdownRequested if the process is asked to stop."""
     with suppress(TimeoutError):
         await asyncio.wait_for(runtime.stopping.wait(), seconds)
         raise ShutdownRequested

@@ -1,4 +1,4 @@
-"""Every metric, in one list. Labels: stage (`embed`) and lane (`image`, `search`)."""
+"""All metrics of a process. Their labels are the stage (`embed`) and the lane (`image`, `search`)."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 

@@ -1,4 +1,4 @@
-"""The stages, in the order in which an image or a question passes through them."""
+"""The stages, in the order in which an image or a search passes through them."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ STAGES: tuple[Stage[Any], ...] = (
 
 
 def find_stages(names: list[str]) -> list[Stage[Any]]:
-    """The stages of those names. Raises MapSeekError for one that does not exist."""
+    """Return the stages with these names, each once. Raises MapSeekError for a name that no stage has."""
     known = {stage.name: stage for stage in STAGES}
     unknown = [name for name in names if name not in known]
     if unknown:

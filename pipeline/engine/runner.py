@@ -1,8 +1,6 @@
-"""What happens to every message of every stage, once for all: decode, work, record, acknowledge; or retry, hold, bury.
+"""How every message of every stage is processed: decode it, call the stage, record the facts that it returns, acknowledge.
 
-What a stage returned becomes facts in the log, each with where it comes from.
-
-What happens to a message whose work failed: it is put back for another attempt, or becomes a dead letter.
+A message that fails is tried again after a delay, held while a dependency is down, or becomes a dead letter.
 """
 
 import asyncio
@@ -28,20 +26,23 @@ log = structlog.get_logger()
 
 @runtime_checkable
 class Rejectable(Protocol):
-    """A step of an image or of a question: it knows the fact that ends its entity's way."""
+    """A fact about an image or a search that can be turned into the rejection of that image or search."""
 
     def to_rejection(self, stage: str, code: RejectCode, reason: str) -> Fact: ...
 
 
 def build_rejection(fact: Fact, job: Job, code: RejectCode, reason: str) -> Fact:
-    """The fact that ends an entity's way. Raises TypeError, which is a bug of the stage, for what has no such end."""
+    """Return the rejection of the image or search that a fact is about.
+
+    Raises TypeError for other facts: that is a bug of the stage.
+    """
     if not isinstance(fact, Rejectable):
         raise TypeError(f"{fact.type_name()} cannot be rejected")
     return fact.to_rejection(job.stage.name, code, reason)
 
 
 async def record_all(facts: Sequence[Fact], origin: Origin, cause: str, job: Job, runtime: Runtime) -> None:
-    """Record what the stage returned. A fact that is there already was recorded by an earlier delivery."""
+    """Record the facts that the stage returned. A fact that exists already was recorded by an earlier delivery."""
     consequence = Origin(origin.correlation_id, cause, origin.replayed or job.is_replay)
     for fact in facts:
         new = await hold_until_available(lambda fact=fact: runtime.journal.record(fact, consequence), job, runtime)  # type: ignore[misc]
@@ -59,7 +60,10 @@ async def retry_or_bury(
     after: float | None,
     recorded: RecordedFact,
 ) -> bool:
-    """Deliver again later, or bury when the attempts are used up. False: the circuit breaker is open, try once more in place."""
+    """Put the message back for a later delivery, or bury it if its attempts are used up.
+
+    Return False if the circuit breaker is open: then the caller tries the same message again.
+    """
     reason = str(error) or type(error).__name__
     delay = runtime.policy.retry(job.family).delay(delivery.attempt, after)
     if delivery.attempt < job.stage.attempts:
@@ -72,11 +76,12 @@ async def retry_or_bury(
             await _tell(AttemptFailed, delivery, job, runtime, reason=to_one_line(reason), delay_s=round(delay, 3))
         await message.nak(delay=delay)
     elif delivery.round or job.consecutive_failures < runtime.policy.breaker_limit:
-        # What somebody put back is as much as they put back: it neither floods FAILURES nor says that everything fails.
+        # A retried dead letter does not count: there are only as many as somebody put back, so they cannot flood FAILURES, and they
+        # do not show that everything fails.
         job.consecutive_failures += not delivery.round
         await bury_message(message, delivery, job, runtime, cause, reason, error, recorded)
     else:
-        # Everything fails, so it is not the messages: wait in place rather than empty the whole log into FAILURES.
+        # Everything fails, so the cause is not the messages: wait here, instead of moving the whole log into FAILURES.
         log.error("circuit_breaker_open", error=reason, failure_count=job.consecutive_failures)
         runtime.waiting_for[job.stage.name] = "circuit breaker"
         await sleep_unless_stopping(delay, runtime)
@@ -94,7 +99,7 @@ async def bury_message(
     error: BaseException | None,
     recorded: RecordedFact | None,
 ) -> None:
-    """Bury the message, and tell a person who waits for its answer. Only then is it taken from the stage."""
+    """Record a dead letter for the message, and reject its search so that the asker gets an answer. Terminate the message last."""
 
     async def record() -> None:
         await record_dead_letter(runtime.journal, delivery, job.worker, cause=cause, reason=reason, error=error)
@@ -123,7 +128,7 @@ def _readable(delivery: Delivery) -> RecordedFact | None:
 
 
 async def process_message(message: Msg, job: Job, runtime: Runtime) -> None:
-    """Work on one delivered message until it is settled. Never raises for what the message or a dependency does."""
+    """Process one delivered message until it is settled. Does not raise for an error of the message or of a dependency."""
     delivery = read_delivery(message)
     started = monotonic()
     runtime.metrics.received.labels(*job.labels).inc()
@@ -144,7 +149,7 @@ async def process_message(message: Msg, job: Job, runtime: Runtime) -> None:
 
 @asynccontextmanager
 async def _in_turn(job: Job, runtime: Runtime) -> AsyncIterator[None]:
-    """An image waits until no question is worked on."""
+    """Let messages of the archive lane wait while the search lane has work."""
     if job.family == "search":
         with runtime.precedence.question():
             yield
@@ -154,9 +159,9 @@ async def _in_turn(job: Job, runtime: Runtime) -> AsyncIterator[None]:
 
 
 async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime) -> bool:
-    """One try at a message. False when the circuit breaker asks for another one in place."""
+    """Try to settle a message. Return False if the circuit breaker is open and it must be tried again."""
     if delivery.attempt > job.stage.attempts:
-        reason = f"delivered {delivery.attempt} times and never finished: the process died of it, or hung"
+        reason = f"delivered {delivery.attempt} times and never finished: the process died while it worked on it, or hung"
         await bury_message(message, delivery, job, runtime, "poison", reason, None, None)
         return True
     try:
@@ -195,7 +200,7 @@ async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime)
 
 
 async def _work(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
-    """The stage's facts; a Reject is one of them. Held while a dependency is down."""
+    """Call the stage and return its facts. Turn a Reject into a rejection, and hold the message while a dependency is down."""
 
     async def handle() -> Sequence[Fact]:
         return await job.stage.handle(fact, job.deps)
@@ -210,7 +215,7 @@ async def _work(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
 
 @asynccontextmanager
 async def _kept_alive(message: Msg, every: float) -> AsyncIterator[None]:
-    """Tell the server, while the work goes on, that it does."""
+    """Tell the server at intervals that the message is still being worked on."""
     loop = asyncio.get_running_loop()
     telling: set[asyncio.Task[None]] = set()
     timer: asyncio.TimerHandle
@@ -225,7 +230,7 @@ async def _kept_alive(message: Msg, every: float) -> AsyncIterator[None]:
         task.add_done_callback(telling.discard)
         timer = loop.call_later(every, on_time)
 
-    # A timer rather than a task: most messages are done with long before it rings.
+    # A timer instead of a task: most messages are finished long before it fires.
     timer = loop.call_later(every, on_time)
     try:
         yield

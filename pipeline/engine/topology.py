@@ -1,11 +1,9 @@
-"""The streams and durable consumers that the stages need: described here, compared with the server, applied on request.
+"""The streams and durable consumers that the stages need: planned here, compared with the server, and applied.
 
-How the server differs from what this release needs, and which of that follows from the release alone.
-
-A release that comes with a stage or a fact changes what streams and consumers are for: their subjects. That is done at its first
-start, as nothing is lost by it: entries and places stay. But a process of the release before would be handed facts that it does not
-know, and bury them; so it is done only once none is at work there. Where the subjects on the server name a fact that this release
-does not know, a newer one was here, and nothing is done.
+A release with a new stage or a new fact changes the subjects of streams and consumers. Its first start applies such a change
+without being asked, since nothing is lost: entries and positions stay. But a process of the release before would get facts that it
+does not know, and bury them. So the change is applied only when no process works on these consumers. If the subjects on the server
+name a fact that this release does not know, a newer release was here, and nothing is changed.
 """
 
 import asyncio
@@ -49,7 +47,7 @@ from pipeline.engine.consumers import CONSUMER_FIELDS, StageConsumer, plan_consu
 SUBJECT_FIELDS = ("subjects", "filter_subjects")
 
 BUSY_CHECK_TIMEOUT_S = 1.0
-"""All workers of a process may be busy for a moment, or it may have died: a short look tells which."""
+"""How long to watch a consumer without a waiting fetch: all workers of a process may be busy, or the process may have died."""
 
 KEEP_FOREVER = timedelta(0)
 STREAM_RETENTION = {
@@ -62,16 +60,16 @@ STREAM_RETENTION = {
     RETRIES: timedelta(days=30),
     INCIDENTS: timedelta(days=30),
 }
-"""How long a log keeps its entries."""
+"""How long each stream keeps its entries."""
 
 _STREAM_FIELDS = ("subjects", "retention", "storage", "discard", "max_age", "max_msgs", "max_bytes", "max_msgs_per_subject")
 
 
 @dataclass(frozen=True, slots=True)
 class TopologyDifference:
-    """Something on the server that is not as it should be; `missing` things are made without asking, others are not.
+    """A difference between the server and what this release needs. What is `missing` is created without being asked.
 
-    `consumer` are stream and name where it is one.
+    `consumer` is (stream, name) if the difference is about a consumer.
     """
 
     what: str
@@ -86,14 +84,14 @@ class TopologyDifference:
 
     @property
     def is_known_subject_change(self) -> bool:
-        """Whether it is but another choice among subjects of which this release knows all."""
+        """Whether only the choice of subjects differs, and this release knows all of them."""
         return self.field in SUBJECT_FIELDS and isinstance(self.actual, list) and all(map(_is_known, self.actual))
 
 
 def compare_fields(
     what: str, fields: Sequence[str], wanted: object, actual: object, consumer: tuple[str, str] | None = None
 ) -> list[TopologyDifference]:
-    """The fields that are not as wanted."""
+    """Return a difference for each field that does not have the wanted value."""
     return [
         TopologyDifference(what, False, field, ours, theirs, consumer)
         for field in fields
@@ -108,13 +106,13 @@ def _plain(value: object) -> object:
 
 
 def _is_known(subject: str) -> bool:
-    """Whether a subject or a filter is of facts that this release has."""
+    """Return whether a subject or filter is for facts that this release knows."""
     _, family, name, *_ = subject.split(".")
     return f"{family}.{name}" in FACTS or (family in LANES and name == ">")
 
 
 async def find_busy_consumer(js: JetStreamContext, found: Iterable[TopologyDifference]) -> TopologyDifference | None:
-    """The first of some consumers that differ on which a process waits for messages, None where none does."""
+    """Return the first difference whose consumer has a process waiting for messages, or None."""
     for difference in found:
         if difference.consumer is not None and await _waited_at(js, *difference.consumer):
             return difference
@@ -131,7 +129,7 @@ async def _waited_at(js: JetStreamContext, stream: str, name: str) -> bool:
 
 
 def plan_streams() -> list[StreamConfig]:
-    """The logs."""
+    """Return the configurations of all streams."""
     return [
         StreamConfig(
             name=name,
@@ -150,7 +148,7 @@ def plan_streams() -> list[StreamConfig]:
 
 
 async def find_differences(client: Client, stages: Sequence[Stage[Any]]) -> list[TopologyDifference]:
-    """How the server differs from what the stages need."""
+    """Return how the server differs from what the stages need."""
     js = client.jetstream()
     found: list[TopologyDifference] = []
     for wanted in plan_streams():
@@ -170,14 +168,14 @@ async def find_differences(client: Client, stages: Sequence[Stage[Any]]) -> list
 
 
 async def read_generations_if_any(client: Client) -> Generations:
-    """The generations that the log knows, none where there is no log yet. Raises Unavailable."""
+    """Read the generations from the log. Return none if there is no log yet. Raises Unavailable."""
     return await read_generations(client) if await has_stream(client, IMAGES) else Generations()
 
 
 async def update_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
-    """Make the server as the stages need it, changing what differs. Entries of a log and places of consumers stay.
+    """Create and change streams and consumers as the stages need them. Log entries and consumer positions stay.
 
-    Raises MapSeekError where an import was broken off.
+    Raises MapSeekError if an import was interrupted.
     """
     if stages:
         await refuse_unfinished_import(client)
@@ -193,7 +191,7 @@ async def _make(client: Client, stages: Sequence[Stage[Any]]) -> None:
 
 
 async def ensure_generation_consumers(client: Client, stages: Sequence[Stage[Any]], generations: Generations, name: str) -> None:
-    """Make the durables of one generation that are missing. Raises Unavailable when the server cannot be reached."""
+    """Create the missing consumers of one generation. Raises Unavailable if the server cannot be reached."""
     with translate_outages():
         for durable in plan_consumers(stages, generations):
             if durable.generation_name == name:
@@ -201,7 +199,7 @@ async def ensure_generation_consumers(client: Client, stages: Sequence[Stage[Any
 
 
 async def upsert_consumer(js: JetStreamContext, durable: StageConsumer) -> None:
-    """Make a durable, or change it to what it should be; one that exists stays at its place."""
+    """Create a consumer, or change the fields that differ. An existing consumer keeps its position."""
     try:
         current = (await js.consumer_info(durable.stream, durable.name)).config
     except NotFoundError:
@@ -222,16 +220,19 @@ async def _upsert_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
 
 
 async def refuse_unfinished_import(client: Client) -> None:
-    """Consumers made now would begin at the start of the log, and do everything again that was done when it was exported."""
-    with suppress(Unavailable):  # which those tell of who need the streams
+    """Raise MapSeekError if an import was interrupted.
+
+    Consumers that are created now would start at the beginning of the log and repeat all work that was done before the export.
+    """
+    with suppress(Unavailable):  # reported by the calls that need the streams
         if await (await open_state(client)).get(import_key()) is not None:
-            raise MapSeekError("An import into this installation was broken off: run `mapseek import` with the same file again.")
+            raise MapSeekError("An import into this installation was interrupted: run `mapseek import` with the same file again.")
 
 
 async def ensure_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
-    """Make what is missing, and change what follows from the release; refuse to start on what differs otherwise.
+    """Create what is missing, and change subjects that this release changed.
 
-    Raises MapSeekError with one sentence, also while processes of another release are at work on what would change.
+    Raises MapSeekError if anything else differs, or if processes of another release work on what would change.
     """
     try:
         found = await find_differences(client, stages)
@@ -243,20 +244,20 @@ async def ensure_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
             await _make(client, stages)
     except (NatsError, JetStreamError, TimeoutError) as error:
         raise MapSeekError(
-            f"The NATS server could not make the streams ({error or type(error).__name__}): is JetStream switched on (`-js`)?"
+            f"The NATS server could not create the streams ({error or type(error).__name__}): check that JetStream is on (`-js`)."
         ) from None
 
 
 async def _allow(client: Client, stages: Sequence[Stage[Any]], drift: Sequence[TopologyDifference]) -> None:
-    """Raises MapSeekError for what may not be changed at a start."""
+    """Raise MapSeekError if a difference must not be changed at a start."""
     for difference in drift:
         if not difference.is_known_subject_change:
             raise MapSeekError(
                 f"The log on the server is not as this version needs it ({difference}): "
-                "see `mapseek topology diff`, then run `mapseek topology apply`."
+                "look at `mapseek topology diff`, then run `mapseek topology apply`."
             )
     if (busy := await find_busy_consumer(client.jetstream(), drift)) is None:
         return
-    # Another process of this release may have been quicker, and be at work already.
+    # Another process of this release may have applied the change already, and work on it.
     if any(not difference.missing for difference in await find_differences(client, stages)):
-        raise MapSeekError(f"Processes of another release are at work on this log ({busy.what}): end them, then start this one.")
+        raise MapSeekError(f"Processes of another release work on this log ({busy.what}): stop them, then start this one.")

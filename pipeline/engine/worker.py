@@ -1,18 +1,16 @@
-"""Jobs on FastStream: each worker is a pull subscriber of its own on the durable of its job.
+"""Workers on FastStream: each is a pull subscriber on the durable consumer of its job. Also the guard around their fetches, and the
+worker of the retry lane, which handles dead letters that somebody put back.
 
-A worker fetches one message, works on it and fetches the next. Nothing is prefetched, so a message that waits for its turn waits on
-the server, where no acknowledgement timer runs; and no worker waits for the slowest of a batch (docs/adr/0002).
+A worker fetches one message, processes it and fetches the next. Nothing is prefetched: a waiting message waits on the server, where
+no acknowledgement timer runs, and no worker waits for the slowest message of a batch (docs/adr/0002).
 
-A guard around nats-py's fetch, as FastStream's pull loop calls it.
+The guard wraps nats-py's fetch, which FastStream's pull loop calls. If the connection is closed, or the consumer or the stream is
+deleted, fetch fails at once and the loop calls it again at once. The process then freezes (closed connection: the loop never
+yields) or floods the server (deleted consumer or stream). So the guard waits before it raises the error. Its tests fail once
+upstream no longer needs it. (The bare `asyncio.TimeoutError` of nats.py PR 1008 does not reach a fetch of one message.)
 
-On a closed connection, a deleted consumer or a deleted stream fetch fails at once, and the loop calls it again at once: the process
-freezes (closed: it never yields) or floods the server (deleted). The guard waits before it lets the error through. Its tests fail
-once upstream no longer needs it. (The bare `asyncio.TimeoutError` of nats.py PR 1008 does not reach a fetch of one message.)
-
-The guard also ends the fetching when the process is to stop: FastStream drops what it is given while it stops, and what a stage
-puts back then would come back to the same process again and again, until its attempts were used up.
-
-The retry lane: a dead letter that somebody put back is worked on as it was, by the job that could not work on it.
+The guard also stops fetching when the process stops. FastStream drops the messages that it gets while it stops, and a message that
+a stage puts back would return to the same process again and again until its attempts were used up.
 """
 
 import asyncio
@@ -50,16 +48,17 @@ FETCH_ERROR_PAUSE_S = 0.5
 OnFetch = Callable[[str], None]
 
 NOT_LOADED_DELAY_S = 1.0
-"""How long work on a generation that this process has not opened is kept from it, and from the others of its stage."""
+"""How long a message waits that is for a generation which this process has not opened. No other process gets it in that time
+either."""
 
 WORKER_FETCH_TIMEOUT_S = 5.0
 STOP_WORKERS_TIMEOUT_S = 15.0
 
 
 def guard_fetches(js: JetStreamContext, fetched: OnFetch, stopping: asyncio.Event) -> None:
-    """Guard the fetches of every pull subscription made from this context.
+    """Guard the fetches of every pull subscription of this context.
 
-    `fetched(consumer)` is told of each that worked; once `stopping` is set nothing is fetched any more.
+    `fetched(consumer)` is called after each fetch that worked. Once `stopping` is set, nothing is fetched any more.
     """
     bind = js.pull_subscribe_bind
 
@@ -72,7 +71,7 @@ def guard_fetches(js: JetStreamContext, fetched: OnFetch, stopping: asyncio.Even
 
 
 def guard_fetch(subscription: JetStreamContext.PullSubscription, fetched: OnFetch, stopping: asyncio.Event) -> Any:
-    """The subscription's fetch with the guards of this module."""
+    """Return the subscription's fetch with the guards of this module."""
     fetch = subscription.fetch
     consumer = str(subscription._consumer)
 
@@ -87,7 +86,7 @@ def guard_fetch(subscription: JetStreamContext.PullSubscription, fetched: OnFetc
             await asyncio.sleep(FETCH_ERROR_PAUSE_S)
             raise
         except TimeoutError:
-            # Nothing came: a working consumer takes the whole timeout to say so.
+            # No message came. A consumer that exists takes the whole timeout to say so.
             if timeout is not None and monotonic() - started < timeout / 2:
                 await asyncio.sleep(FETCH_ERROR_PAUSE_S)
             else:
@@ -104,7 +103,7 @@ def guard_fetch(subscription: JetStreamContext.PullSubscription, fetched: OnFetc
 
 
 async def process_retry(message: Msg, jobs: Iterable[Job], dropped: Callable[[str], bool], runtime: Runtime) -> None:
-    """Work on what was put back. What is for a generation that was dropped since is thrown away, and said to be."""
+    """Process a dead letter that was put back. If its generation was dropped since, discard it and record that."""
     stage, family, _, generation = parse_dead_letter(message.subject)
     of_it = (job for job in jobs if (job.family, job.generation, job.is_replay) == (family, generation, False))
     job = next(of_it, None)
@@ -125,18 +124,18 @@ async def process_retry(message: Msg, jobs: Iterable[Job], dropped: Callable[[st
 
 
 async def _offer_again(message: Msg, runtime: Runtime) -> None:
-    """Leave it to whoever can: to another process, or to this one once it has loaded the model.
+    """Offer the message again to every process, and to this one once it has loaded the model.
 
-    The server counts this delivery, although nothing was tried. A copy, which takes the place of the message, says so: else work
-    that waits for a model would be buried as work that kills every process.
+    The server counts this delivery although nothing was tried. So the message is replaced by a copy whose header holds the attempts
+    that really happened. Otherwise a message that waits for a model would be buried as one that kills every process.
     """
     headers = remove_server_headers(dict(message.headers or {})) | {
         EARLIER_ATTEMPTS_HEADER: str(read_delivery(message).attempt - 1)
     }
     try:
         await sleep_unless_stopping(NOT_LOADED_DELAY_S, runtime)
-        here = message.metadata.sequence.stream
-        await runtime.journal.publish_once(message.subject, message.data, headers, RETRIES, expected_sequence=here)
+        sequence = message.metadata.sequence.stream
+        await runtime.journal.publish_once(message.subject, message.data, headers, RETRIES, expected_sequence=sequence)
     except (ShutdownRequested, Unavailable):
         await message.nak(delay=NOT_LOADED_DELAY_S)
     else:
@@ -144,7 +143,7 @@ async def _offer_again(message: Msg, runtime: Runtime) -> None:
 
 
 class Workers:
-    """The workers of one process. They are added to at any time, as generations come, and ended as those go."""
+    """The workers of one process. More are added when a generation comes, and stopped when it is dropped."""
 
     def __init__(self, broker: NatsBroker, runtime: Runtime) -> None:
         self._broker = broker
@@ -152,7 +151,7 @@ class Workers:
         self._jobs: list[Job] = []
 
     async def add(self, job: Job, number: int) -> Callable[[], Awaitable[None]]:
-        """Start a number of workers for a job, whose durable exists already. What is returned ends them again."""
+        """Start a number of workers for a job whose consumer exists. Return a function that stops them."""
 
         async def work(message: Msg) -> None:
             await process_message(message, job, self._runtime)
@@ -169,7 +168,7 @@ class Workers:
         return end
 
     async def add_retries(self, stage: Stage[Any], dropped: Callable[[str], bool]) -> None:
-        """Start one worker for the dead letters of a stage that are put back; `dropped` tells of a generation whether it is."""
+        """Start one worker for the dead letters of a stage that are put back. `dropped(generation)` is whether it was dropped."""
 
         async def work(message: Msg) -> None:
             await process_retry(message, [job for job in self._jobs if job.stage is stage], dropped, self._runtime)
@@ -192,7 +191,7 @@ class Workers:
 
 @asynccontextmanager
 async def open_workers(url: str, name: str, runtime: Runtime, fetched: OnFetch) -> AsyncIterator[Workers]:
-    """A connection for workers, none of which is there yet. At the end all are stopped once they are done with what they have."""
+    """Open a connection for workers, without any worker yet. At the end, all workers finish their messages and stop."""
     broker = NatsBroker(
         url,
         name=name,
@@ -212,5 +211,5 @@ async def open_workers(url: str, name: str, runtime: Runtime, fetched: OnFetch) 
 
 
 async def _raw(message: NatsMessage) -> Msg:
-    """Decoding is the runner's, so that unreadable bytes become a dead letter with a reason."""
+    """Do not decode here: the runner decodes, so that an unreadable body becomes a dead letter with a reason."""
     return message.raw_message

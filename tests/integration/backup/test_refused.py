@@ -94,7 +94,7 @@ async def test_nobody_makes_consumers_in_a_half_imported_installation(target: In
     await topology.ensure_topology(target.client, ())
     await half_imported(target)
     for asked in (topology.ensure_topology, topology.update_topology):
-        with pytest.raises(MapSeekError, match="broken off: run `mapseek import`"):
+        with pytest.raises(MapSeekError, match="interrupted: run `mapseek import`"):
             await asked(target.client, STAGES)
     assert await target.client.jetstream().consumers_info(IMAGES) == []
 
