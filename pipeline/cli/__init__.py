@@ -1,1 +1,1 @@
-"""What all commands share: the application and its groups, the consoles, opening an archive, and paths that are given."""
+"""What all commands share: the application and its groups, the consoles, opening an archive, and checks of paths."""

@@ -1,4 +1,4 @@
-"""What all commands share: the application, the consoles, the settings, and how a command is run and ended."""
+"""What all commands share: the application, the consoles, the settings, and running a command to its exit code."""
 
 import asyncio
 import signal
@@ -24,17 +24,17 @@ PANELS = {
     "Models": ("replay", "generations", "compare", "activate", "rollback", "drop"),
     "Develop": ("schema",),
 }
-"""Every command, in the order in which the help shows them."""
+"""Every command by panel, in the order in which the help shows them."""
 
 out = Console()
 err = Console(stderr=True)
 
 ReportProgress = Callable[[str, int, int | None], None]
-"""Told what is done, how many of it are, and of how many, where that is known."""
+"""Called with what is being done, how much of it is done, and the total, None if it is not known."""
 
 
 class PanelGroup(TyperGroup):
-    """The commands in their panels."""
+    """A command group that shows its commands in panels."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -48,7 +48,7 @@ class PanelGroup(TyperGroup):
 app = typer.Typer(
     name="mapseek",
     cls=PanelGroup,
-    help="Find who made a piece of map art, and where it was first posted.",
+    help="Find who made a piece of map art and where it was first posted.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
@@ -56,16 +56,16 @@ app = typer.Typer(
 
 
 def parse_guild_id(value: str | None) -> str | None:
-    """The id of a guild as an option takes it, None where it is left out. Raises BadParameter."""
+    """Check the guild id of an option and return it, None if the option is not given. Raises BadParameter."""
     try:
         return TypeAdapter(Id | None).validate_python(value)
     except ValidationError:
-        raise typer.BadParameter("a guild is named by 1 to 64 letters, digits, hyphens or underscores") from None
+        raise typer.BadParameter("a guild id has 1 to 64 letters, digits, hyphens or underscores") from None
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        # Deferred: of all commands this one alone needs it.
+        # Imported here: only this option needs it.
         from importlib.metadata import version
 
         out.print(f"mapseek {version('mapseek')}", highlight=False)
@@ -78,12 +78,12 @@ def _options(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Take the options before a command."""
 
 
 def complete_stage_names(incomplete: str) -> list[str]:
-    """The stages that a shell may complete a word to."""
-    # Deferred: it is a shell that waits, but `--help` needs no stage.
+    """Return the names of stages that begin with a word, for shell completion."""
+    # Imported here: `--help` needs no stage.
     from pipeline.engine.registry import STAGES
 
     return [stage.name for stage in STAGES if stage.name.startswith(incomplete)]
@@ -93,13 +93,13 @@ LocalGuildOption = Annotated[str, typer.Option(help="The guild to archive to or 
 
 
 def run_app() -> None:
-    """Run a command; what a person can act on is one sentence on standard error, without a traceback."""
+    """Run a command. Print an error that a person can act on as one sentence on standard error, without a traceback."""
     try:
         app()
     except MapSeekError as error:
         sentence = str(error)
     except Unavailable as outage:
-        sentence = f"The {outage}: see to it, then run the command again."
+        sentence = f"The {outage}: bring it back, then run the command again."
     else:
         return
     err.print(f"mapseek: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -107,12 +107,12 @@ def run_app() -> None:
 
 
 def run_and_exit(work: Coroutine[Any, Any, int | None]) -> None:
-    """Run a command's work to its end, and end with the exit code that it returns."""
-    # Deferred: `--help` needs no client.
+    """Run a command's work to its end, and exit with the code that it returns."""
+    # Imported here: `--help` needs no NATS client.
     from infra.nats.connection import LOG_ERRORS
 
-    async def started() -> int | None:
-        # SIGTERM unwinds like Ctrl-C does, so that nothing that was started is left behind.
+    async def run() -> int | None:
+        # SIGTERM cancels the task as Ctrl-C does, so that everything that was started is closed.
         if task := asyncio.current_task():
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         try:
@@ -121,13 +121,16 @@ def run_and_exit(work: Coroutine[Any, Any, int | None]) -> None:
             raise Unavailable("log", str(error) or type(error).__name__) from error
 
     try:
-        raise typer.Exit(asyncio.run(started()) or 0)
+        raise typer.Exit(asyncio.run(run()) or 0)
     except asyncio.CancelledError:
         raise typer.Exit(128 + signal.SIGTERM) from None
 
 
 def prepare_settings(*, quiet: bool = False) -> Settings:
-    """The settings, with logging as they say; `quiet` commands print what they find, and log warnings only and for people."""
+    """Load the settings and configure logging.
+
+    A `quiet` command prints its result, and logs only warnings, in the console format.
+    """
     settings = load_settings()
     style = "console" if quiet and settings.log_format == "auto" else settings.log_format
     configure_logging(style, "warning" if quiet and settings.log_level == "info" else settings.log_level)
@@ -135,12 +138,12 @@ def prepare_settings(*, quiet: bool = False) -> Settings:
 
 
 def build_progress_reporter(bars: Progress) -> ReportProgress:
-    """Shows what it is told on a bar of its own, which appears when it is first told of."""
+    """Return a function that shows progress. Each `what` gets a bar of its own, at its first report."""
     tasks: dict[str, TaskID] = {}
 
-    def told(what: str, done: int, total: int | None) -> None:
+    def report(what: str, done: int, total: int | None) -> None:
         if what not in tasks:
             tasks[what] = bars.add_task(what, total=total)
         bars.update(tasks[what], completed=done, total=total)
 
-    return told
+    return report

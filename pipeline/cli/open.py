@@ -1,7 +1,4 @@
-"""What the commands share that look at the whole archive from outside: the log, the catalogue, the blobs and Discord.
-
-What commands work on: the log's server, running or started for them, and what is opened on it.
-"""
+"""Opening an archive for a command: its log server, which runs already or is started, the catalogue, the blobs and Discord."""
 
 import os
 import socket
@@ -30,16 +27,19 @@ from pipeline.settings import Settings, ensure_data_folder, get_data_folder
 
 
 def require_archive(settings: Settings) -> None:
-    """Raise MapSeekError where no archive was ever begun. Nothing is started or made to find that out."""
+    """Raise MapSeekError if there is no archive yet. Start and create nothing to find that out."""
     folder = get_data_folder(settings)
     log = folder / "nats"
     if settings.nats_url is None and read_announced_url(log) is None and not has_store(log):
-        raise MapSeekError(f"There is no archive in {folder} yet: `mapseek up` or `mapseek archive` begins one.")
+        raise MapSeekError(f"There is no archive in {folder} yet: run `mapseek up` or `mapseek archive` to create one.")
 
 
 @asynccontextmanager
 async def open_archive_server(settings: Settings) -> AsyncIterator[str]:
-    """The URL of the log of an archive that was begun before, as `log_server` has it. Raises MapSeekError where none was."""
+    """Yield the URL of the log server of an existing archive, as `open_log_server` does.
+
+    Raises MapSeekError if there is no archive.
+    """
     require_archive(settings)
     async with open_log_server(settings) as url:
         yield url
@@ -47,7 +47,10 @@ async def open_archive_server(settings: Settings) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def open_log_client(settings: Settings, name: str, *, new: bool = False) -> AsyncIterator[Client]:
-    """A connection to an archive's log, by the name under which the server lists it; the archive is begun if it may be `new`."""
+    """Open a connection to an archive's log.
+
+    The server lists it by `name`. With `new`, the archive is created if it does not exist.
+    """
     async with open_log_server(settings) if new else open_archive_server(settings) as url:
         client = await connect(url, name)
         try:
@@ -58,14 +61,14 @@ async def open_log_client(settings: Settings, name: str, *, new: bool = False) -
 
 @asynccontextmanager
 async def open_container(settings: Settings) -> AsyncIterator[Container]:
-    """The adapters of a process that runs no stage, on a log that is as this version needs it."""
+    """Open the adapters of a process that runs no stage, on a log whose topology is up to date."""
     async with open_archive_server(settings) as url, open_process(settings, url, ()) as process:
         yield process.container
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedArchive:
-    """What is open. `rest` is None without a bot token."""
+    """The open parts of an archive. `rest` is None without a bot token."""
 
     folder: Path
     client: Client
@@ -79,21 +82,21 @@ class OpenedArchive:
 
 @asynccontextmanager
 async def open_archive(settings: Settings) -> AsyncIterator[OpenedArchive]:
-    """Open everything. Raises MapSeekError where something cannot be, or is lost on the way."""
+    """Open an archive. Raises MapSeekError if a part of it cannot be opened, or becomes unavailable while it is open."""
     try:
         async with AsyncExitStack() as stack:
-            yield await _look(settings, stack)
+            yield await _open(settings, stack)
     except Unavailable as outage:
-        raise MapSeekError(f"The {outage}: see to it, then try again.") from outage
+        raise MapSeekError(f"The {outage}: bring it back, then run the command again.") from outage
 
 
-async def _look(settings: Settings, stack: AsyncExitStack) -> OpenedArchive:
+async def _open(settings: Settings, stack: AsyncExitStack) -> OpenedArchive:
     client = await connect(await stack.enter_async_context(open_archive_server(settings)), "mapseek-look")
     stack.push_async_callback(disconnect, client)
     await topology.ensure_topology(client, STAGES)
     generation = (await read_generations(client)).active
     if generation is None:
-        raise MapSeekError("There is no archive here yet: no model was ever started (`mapseek up`, or `mapseek archive`).")
+        raise MapSeekError("This archive is empty, since no model was started yet: run `mapseek up` or `mapseek archive`.")
     state = await open_state(client)
     folder = ensure_data_folder(settings)
     catalogue = await open_catalogue(settings, folder)

@@ -1,6 +1,6 @@
-"""The files and folders that a command is given: what is wrong with them is told before anything is begun.
+"""Checks of the files and folders that a command is given, before its work begins; and writing HTML reports.
 
-Pictures inside HTML pages that refer to nothing outside themselves.
+A report refers to nothing outside itself: its pictures are data URIs.
 """
 
 import base64
@@ -13,7 +13,7 @@ from contracts.errors import MapSeekError
 
 
 def why_unreadable(file: Path) -> str | None:
-    """Why a file cannot be read, in the system's words, or None if it can."""
+    """Return why a file cannot be read, in the words of the system, or None if it can be read."""
     try:
         if file.is_dir():
             return os.strerror(errno.EISDIR)
@@ -24,7 +24,7 @@ def why_unreadable(file: Path) -> str | None:
 
 
 def refuse_unreadable(files: Sequence[Path]) -> None:
-    """Raise MapSeekError if none of the files can be read. Of several, some may be wrong: they are told of in their place."""
+    """Raise MapSeekError if none of the files can be read. If only some are unreadable, the command reports each one later."""
     reasons = [why_unreadable(file) for file in files]
     if not all(reasons) or not files:
         return
@@ -37,29 +37,29 @@ def refuse_unreadable(files: Sequence[Path]) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Raise MapSeekError if a report cannot go to the folder, which need not be there yet."""
-    there = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    if not there.is_dir():
-        raise _unwritable(folder, os.strerror(errno.ENOTDIR))
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise _unwritable(folder, os.strerror(errno.EACCES))
+    """Raise MapSeekError if a report cannot be written to the folder, which need not exist yet."""
+    existing = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not existing.is_dir():
+        raise _unwritable_error(folder, os.strerror(errno.ENOTDIR))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise _unwritable_error(folder, os.strerror(errno.EACCES))
 
 
 def write_report(folder: Path, page: str) -> Path:
-    """Write a report into the folder, and return its file. Raises MapSeekError where that cannot be."""
+    """Write a report into the folder and return its path. Raises MapSeekError if that fails."""
     path = folder.absolute() / "index.html"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise _unwritable(folder, error.strerror) from None
+        raise _unwritable_error(folder, error.strerror) from None
     return path
 
 
-def _unwritable(folder: Path, reason: str | None) -> MapSeekError:
+def _unwritable_error(folder: Path, reason: str | None) -> MapSeekError:
     return MapSeekError(f"The report cannot be written to {folder} ({reason}): choose another folder with --report.")
 
 
 def to_data_uri(data: bytes, kind: str) -> str:
-    """What stands for a picture's address; `kind` is png, jpeg or webp."""
+    """Return a picture as a data URI. `kind` is png, jpeg or webp."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
