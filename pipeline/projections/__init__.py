@@ -1,1 +1,1 @@
-"""What is made from the log and can be made anew: the catalogue and the indexes."""
+"""Projections of the log that can be built again from it: the catalogue and the indexes."""

@@ -6,15 +6,17 @@ import typer
 
 from pipeline.cli.app import app, err, out, prepare_settings, run_and_exit
 
-rebuild_app = typer.Typer(help="Make the catalogue or the index anew while searches go on.", no_args_is_help=True)
+rebuild_app = typer.Typer(
+    help="Rebuild the catalogue or the index from the log. Searches are answered meanwhile.", no_args_is_help=True
+)
 app.add_typer(rebuild_app, name="rebuild")
 
-Verify = Annotated[bool, typer.Option("--verify", help="Only compare what there is with the log; exit code 1 if it differs.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Only compare with the log. The exit code is 1 if there is a difference.")]
 
 
 @rebuild_app.command("catalogue")
 def rebuild_catalogue_command(verify: Verify = False) -> None:
-    """Make the catalogue anew beside the one that answers, and let it take its place."""
+    """Build a new catalogue from the log, then replace the old one with it."""
     from pipeline.projections.command import rebuild_and_report_catalogue
 
     run_and_exit(rebuild_and_report_catalogue(prepare_settings(quiet=True), verify=verify, out=out, err=err))
@@ -22,7 +24,7 @@ def rebuild_catalogue_command(verify: Verify = False) -> None:
 
 @rebuild_app.command("index")
 def rebuild_index_command(verify: Verify = False) -> None:
-    """Make the vector index anew in every process that holds it, or its snapshot where none does."""
+    """Rebuild the indexes in every process that holds them, or their snapshots if no process does."""
     from pipeline.projections.command import rebuild_and_report_index
 
     run_and_exit(rebuild_and_report_index(prepare_settings(quiet=True), verify=verify, out=out, err=err))

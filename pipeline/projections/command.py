@@ -1,4 +1,4 @@
-"""`mapseek rebuild`: a projection made anew from the log while it answers, or compared with it."""
+"""`mapseek rebuild`: build a projection again from the log while the old one answers, or only compare it with the log."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -24,7 +24,7 @@ SNAPSHOT_LABEL = "snapshot"
 
 
 async def rebuild_and_report_catalogue(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
-    """Print both digests, or what differs. 1 if it was to be verified and differs."""
+    """Rebuild the catalogue, and print both digests and the differences. With `verify`, only compare; return 1 if it differs."""
     async with _wired(settings) as container:
         catalogue = await container.catalogue()
         with _bars(err) as bars:
@@ -42,22 +42,25 @@ async def rebuild_and_report_catalogue(settings: Settings, *, verify: bool, out:
         _say(out, f"before: {found.before}", f"{'log' if verify else 'after'}:    {found.after} ({found.images} images)")
         _say(out, f"{found.different} {'differ' if verify else 'differed'}:", *found.examples)
     if result.unsettled:
-        facts = f"{result.unsettled} facts are with a process that works on them, or that ended before it had"
-        _say(out, f"{facts}: the catalogue may lack them until the persist stage has them again.")
+        facts = f"{result.unsettled} facts are not settled: a process works on them, or ended while it did"
+        _say(out, f"{facts}. The catalogue may lack them until the persist stage handles them again.")
     if verify and found.before != found.after:
-        _say(out, "`mapseek rebuild catalogue` makes it what the log says.")
+        _say(out, "Run `mapseek rebuild catalogue` to make it agree with the log.")
     return 1 if verify and found.before != found.after else 0
 
 
 async def rebuild_and_report_index(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
-    """Print both digests of each index in every process that holds it. 1 if one failed, or was to be verified and differs."""
+    """Rebuild the indexes in every process that holds them, and print both digests of each.
+
+    With `verify`, only compare. Return 1 if a rebuild failed, or if an index differs with `verify`.
+    """
     if settings.vectors == "atlas":
-        _say(out, "The vectors are those of the catalogue (MAPSEEK_VECTORS=atlas): for them it is `mapseek rebuild catalogue`.")
+        _say(out, "The vectors are in the catalogue (MAPSEEK_VECTORS=atlas): run `mapseek rebuild catalogue` for them.")
     async with _wired(settings) as container:
         with _bars(err) as bars:
             reports = await _reports(container.client, container, verify, bars)
     if not reports:
-        _say(out, "There is no snapshot of the index to compare: the next process that needs it makes it from the log.")
+        _say(out, "There is no snapshot of the index to compare: the next process that needs the index builds it from the log.")
     return max([_told(report, verify, out) for report in reports], default=0)
 
 
@@ -73,9 +76,7 @@ async def _reports(client: Client, container: Container, verify: bool, bars: Pro
     reports = await ask_processes(client, verify=verify, on_report=on_report)
     held = {report.index for report in reports}
     for kind, folder in await _indexes(container):
-        made = (
-            folder / MANIFEST
-        ).exists() or kind is VECTOR_INDEX_KIND  # of features, where nobody ever had any, there is nothing to say
+        made = (folder / MANIFEST).exists() or kind is VECTOR_INDEX_KIND  # if nobody ever had a feature index, say nothing about it
         if kind.name in held or not made:
             continue
         of = RebuildReport(
@@ -92,8 +93,8 @@ async def _reports(client: Client, container: Container, verify: bool, bars: Pro
 
 
 async def _indexes(container: Container) -> Sequence[tuple[IndexKind[Any], Path]]:
-    """Every kind of index that is kept here, and the folder of its snapshot."""
-    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    """Return every kind of index that this installation has, with the folder of its snapshot."""
+    # Imported here: only a process that analyses pictures needs OpenCV.
     from pipeline.projections.features import build_feature_kind
 
     of_features = build_feature_kind(await container.blobs()), container.folder / "features"
@@ -107,7 +108,7 @@ async def _indexes(container: Container) -> Sequence[tuple[IndexKind[Any], Path]
 def _told(report: RebuildReport, verify: bool, out: Console) -> int:
     found = report.comparison
     if found is None:
-        _say(out, f"{report.process}: not rebuilt, {report.reason}. Run the command again.")
+        _say(out, f"{report.process}: not rebuilt ({report.reason}). Run the command again.")
         return 1
     things = "vectors" if report.index == VECTOR_INDEX_KIND.name else "fingerprints"
     place = f"{found.vectors} {things}, log up to {found.position}"
@@ -117,7 +118,7 @@ def _told(report: RebuildReport, verify: bool, out: Console) -> int:
     _say(out, f"{report.process}: before: {found.before} ({found.vectors_before} {things})")
     _say(out, f"{report.process}: {'log' if verify else 'after'}:    {found.after} ({place})")
     if verify:
-        _say(out, "`mapseek rebuild index` makes it what the log says.")
+        _say(out, "Run `mapseek rebuild index` to make it agree with the log.")
     return 1 if verify else 0
 
 
@@ -127,7 +128,7 @@ async def _wired(settings: Settings) -> AsyncIterator[Container]:
         async with open_container(settings) as container:
             yield container
     except Unavailable as outage:
-        raise MapSeekError(f"The {outage}: see to it, then rebuild again.") from None
+        raise MapSeekError(f"The {outage}: bring it back, then run the command again.") from None
 
 
 @contextmanager

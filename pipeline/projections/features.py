@@ -1,4 +1,4 @@
-"""The index of local features that follows the log, which reads the fingerprints from the blob store."""
+"""The feature index as a projection of the log. It reads the fingerprints from the blob store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -22,7 +22,10 @@ FEATURE_INDEX_NAME = "index of features"
 
 
 def build_feature_kind(blobs: BlobStore) -> IndexKind[FeatureIndex]:
-    """The index of local features (infra/features). An image whose fingerprint cannot be read is left out, with a warning."""
+    """Return the kind of the feature index (infra/features).
+
+    It leaves out an image whose fingerprint cannot be read, with a warning.
+    """
 
     async def add(index: FeatureIndex, fact: ImageFingerprinted) -> None:
         if not index.accepts(fact.generation, fact.image_id):
@@ -41,7 +44,10 @@ def build_feature_kind(blobs: BlobStore) -> IndexKind[FeatureIndex]:
 
 
 class FeatureProjection(IndexProjection[FeatureIndex]):
-    """The FeatureSearch port over the index of features; `candidates` waits for every fingerprint recorded before, and it alone."""
+    """The FeatureSearch port on the feature index.
+
+    Only `candidates` waits until every fingerprint recorded before is in the index.
+    """
 
     async def candidates(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
@@ -64,6 +70,6 @@ class FeatureProjection(IndexProjection[FeatureIndex]):
 
 @asynccontextmanager
 async def open_feature_projection(client: Client, folder: Path, blobs: BlobStore) -> AsyncIterator[FeatureProjection]:
-    """The index of features, followed from its snapshot in `folder` (see pipeline/projections/snapshots.py)."""
+    """Open the feature index from its snapshot in `folder`, and keep following the log (see `open_projection`)."""
     async with open_projection(client, build_feature_kind(blobs), folder, FeatureProjection) as index:
         yield index

@@ -1,11 +1,4 @@
-"""An index that follows the log, and can be made anew from it at any time.
-
-What an index that is a projection of the log can do, and what tells one such index from another.
-
-Two indexes of a kind compared by their digests.
-
-Playing the log into an index, and how far there is to play.
-"""
+"""An index as a projection: it follows the log, and can be rebuilt from it and compared with it at any time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +22,7 @@ INDEX_REFRESH_TIMEOUT_S = 1.0
 
 
 class ProjectableIndex(Protocol):
-    """Up to which stream sequence it is made of the log, and what takes out of it."""
+    """An index that knows up to which stream sequence the log is applied to it, and from which images can be removed."""
 
     @property
     def position(self) -> int: ...
@@ -48,7 +41,10 @@ AnyIndex = TypeVar("AnyIndex", bound=ProjectableIndex)
 
 @dataclass(frozen=True, slots=True)
 class IndexKind(Generic[AnyIndex]):
-    """`name` is what it is called, `of` the facts that are put in by `add`. `empty`, `load` and `save` are given its folder."""
+    """What distinguishes one kind of index from another: its name, the fact type that `add` puts in, and its functions.
+
+    `empty`, `load` and `save` get the folder of its snapshot.
+    """
 
     name: str
     fact_type: type[ImageFact]
@@ -60,11 +56,11 @@ class IndexKind(Generic[AnyIndex]):
 
     @property
     def subject_filters(self) -> tuple[str, ...]:
-        """The facts of the log that matter to it."""
+        """The filters of the facts that change the index."""
         return kind_filter(self.fact_type), kind_filter(ImageRemoved), kind_filter(GenerationDropped)
 
     async def apply(self, index: AnyIndex, fact: Fact) -> None:
-        """Bring an index up to this fact."""
+        """Apply a fact to an index."""
         match fact:
             case ImageRemoved():
                 index.remove(fact.image_id)
@@ -76,9 +72,9 @@ class IndexKind(Generic[AnyIndex]):
 
 @dataclass(frozen=True, slots=True)
 class IndexComparison:
-    """Digests of the index that there was and of the one that the log says, both at one place of the log.
+    """The digests of the old index and of the one built from the log, both at the same position of the log.
 
-    `vectors` counts what is in an index: a vector, or in an index of features an image, of one generation.
+    `vectors` counts entries: one for each vector, or in a feature index, one for each image and generation.
     """
 
     before: str
@@ -89,14 +85,14 @@ class IndexComparison:
 
 
 def compare_indexes(kind: IndexKind[AnyIndex], before: AnyIndex, after: AnyIndex) -> IndexComparison:
-    """Compare two indexes, which nobody changes meanwhile."""
+    """Compare two indexes. Nobody may change them during the call."""
     return IndexComparison(kind.digest(before), kind.digest(after), len(before), len(after), after.position)
 
 
 async def apply_log(
-    client: Client, kind: IndexKind[AnyIndex], index: AnyIndex, until: int, wait_for_position: Callable[[int], None]
+    client: Client, kind: IndexKind[AnyIndex], index: AnyIndex, until: int, on_applied: Callable[[int], None]
 ) -> None:
-    """Bring an index up to a place of the log, letting others have their turn after each fact. Raises Unavailable."""
+    """Apply the log to an index up to a stream sequence. Yield to other tasks after each fact. Raises Unavailable."""
     async with aclosing(read_log(client, IMAGES, kind.subject_filters, after=index.position)) as messages:
         async for message in messages:
             sequence = message.metadata.sequence.stream
@@ -105,18 +101,18 @@ async def apply_log(
             if (recorded := decode_or_warn(message)) is not None:
                 await kind.apply(index, recorded.fact)
             index.advance(sequence)
-            wait_for_position(sequence)
+            on_applied(sequence)
             await asyncio.sleep(0)
     index.advance(until)
 
 
 async def find_last_change(client: Client, kind: IndexKind[AnyIndex]) -> int:
-    """The sequence of the last entry that such an index is made of. Raises Unavailable."""
+    """Return the sequence of the last entry that changes an index of this kind. Raises Unavailable."""
     return max([await find_last_sequence(client, IMAGES, subjects) for subjects in kind.subject_filters])
 
 
 class IndexProjection(Generic[AnyIndex]):
-    """An index of any kind; what is asked of it after `fresh` knows everything that was recorded before."""
+    """An index that follows the log. After `wait_until_fresh` it holds everything that was recorded before the call."""
 
     def __init__(self, client: Client, kind: IndexKind[AnyIndex], index: AnyIndex, folder: Path) -> None:
         self.kind = kind
@@ -132,7 +128,7 @@ class IndexProjection(Generic[AnyIndex]):
 
     @property
     def index(self) -> AnyIndex:
-        """The one that answers at this moment."""
+        """The index that answers now. A rebuild replaces it."""
         return self._index
 
     @property
@@ -141,7 +137,10 @@ class IndexProjection(Generic[AnyIndex]):
         return self._index.position
 
     async def wait_until_fresh(self, guild_id: str) -> AnyIndex:
-        """The index that answers, once it has all that the guild's log says now; after a second as it is. Raises Unavailable."""
+        """Wait until the guild's facts of now are applied, at most a second, and return the index that answers.
+
+        Raises Unavailable.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(INDEX_REFRESH_TIMEOUT_S):
                 await self.wait_for_position(
@@ -150,14 +149,15 @@ class IndexProjection(Generic[AnyIndex]):
         return self._index
 
     async def wait_for_position(self, sequence: int) -> None:
-        """Wait until the log is applied up to that sequence."""
+        """Wait until the log is applied up to a stream sequence."""
         await self._following.until(lambda: self._index.position >= sequence)
 
     async def rebuild(self, *, verify: bool, progress: Callable[[int, int], None]) -> IndexComparison:
-        """Make the index anew from the log, compare both at the same place, and let the new one answer unless it is to `verify`.
+        """Build the index again from the log, and compare both at the same position. Unless only to `verify`, the new one then
+        answers.
 
-        Searches are answered all the time, from the old one until then. Raises MapSeekError when that goes on already,
-        Unavailable when the log cannot be read.
+        The old index answers searches until then. Raises MapSeekError if a rebuild is running already, Unavailable if the log
+        cannot be read.
         """
         if self._rebuilding:
             raise MapSeekError("the index is being rebuilt already")
@@ -165,7 +165,7 @@ class IndexProjection(Generic[AnyIndex]):
         try:
             beside = self.kind.empty(self._folder)
             await self._bring_up(beside, progress)
-            async with self._applying:  # so that both stand at one place, for as long as the comparison takes
+            async with self._applying:  # so that both stay at one position during the comparison
                 await self._bring_up(beside, progress)
                 comparison = await asyncio.to_thread(compare_indexes, self.kind, self._index, beside)
                 if not verify:
@@ -179,7 +179,7 @@ class IndexProjection(Generic[AnyIndex]):
         await apply_log(self._client, self.kind, beside, until, lambda sequence: progress(sequence, until))
 
     async def keep_up(self) -> None:
-        """Apply the log for ever. If that fails, every later search fails too, rather than answer from an old index."""
+        """Apply the log without end. If that fails, every later search fails too, instead of being answered from an old index."""
         try:
             await self._apply_log()
         except Exception as error:

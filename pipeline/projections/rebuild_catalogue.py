@@ -1,12 +1,8 @@
-"""The catalogue made anew from the log beside the one that answers: put in its place, or only compared with it.
+"""Rebuilding the catalogue: fill a second one from the log with the code of the persist stage, compare both, and swap them.
 
-Playing the log into a catalogue through the very code of the persist stage, as far as each durable of the stage has come.
-
-Two catalogues compared: the digest of each, and where they differ.
-
-Holding the stages that write to the catalogue for a moment, so that it stands at a known place of the log. Reads go on.
-
-Seeing to it that one process at a time does something: while it lives it says so, and nothing is left behind when it dies.
+For the comparison, the stages that write to the catalogue are paused for a moment, so that both catalogues are at a known position
+of the log. Reads continue. Only one process at a time can rebuild: it answers requests on a subject while it lives, so nothing is
+left behind when it dies.
 """
 
 import asyncio
@@ -33,30 +29,30 @@ from pipeline.clock import utc_now
 from stages import erase, persist
 
 ReportPosition = Callable[[int, int], None]
-"""Called with how far along the log the work is, and how far it has to come."""
+"""Called with the position that is reached, and the position of the end."""
 
 BATCH_FACTS = 256
-"""Facts that are worked on together, those of one image one after the other."""
+"""Facts that are applied concurrently. Those of one image are applied in order."""
 
 MAX_EXAMPLES = 5
 
 PAUSE_DURATION = timedelta(minutes=1)
-"""Renewed while it lasts: a process that is killed in it leaves nothing paused for longer."""
+"""A pause is this short and is renewed, so that a process that is killed leaves nothing paused for longer."""
 
 PAUSE_RENEWAL_S = 15.0
 IDLE_TIMEOUT_S = 1.0
 SETTLE_TIMEOUT_S = 5.0
 REDELIVERY_TIMEOUT_S = 35.0
-"""What was being tried again, or was in a process that died, comes once more within so long."""
+"""Within this time, the server redelivers messages that are being retried or that a dead process held."""
 
 _KINDS = {kind.type_name() for kind in persist.STAGE.consumes}
 
-_REFUSAL = "The catalogue is being rebuilt already: wait until that has ended."
+_REFUSAL = "The catalogue is being rebuilt already: wait until that is finished."
 
 
 @dataclass(frozen=True, slots=True)
 class WriterPosition:
-    """How far a durable has come on the log of images, and what it consumes of what persist settles."""
+    """The position of a consumer in the stream of images, and its filters for facts that the persist stage handles."""
 
     durable: str
     filters: tuple[str, ...]
@@ -64,7 +60,7 @@ class WriterPosition:
 
 
 class CatalogueFiller:
-    """Fills an empty catalogue from the log, further at each call. Vectors of `dropped` generations are passed over."""
+    """Fills an empty catalogue from the log, step by step. It skips vectors of `dropped` generations."""
 
     def __init__(self, client: Client, catalogue: Catalogue, dropped: Collection[str], progress: ReportPosition) -> None:
         self._client = client
@@ -75,7 +71,7 @@ class CatalogueFiller:
         self._waiting: list[ImageFact] = []
 
     async def fill_to(self, places: Sequence[WriterPosition]) -> None:
-        """Play what is not played yet, up to these places. Raises Unavailable."""
+        """Apply the rest of the log up to these positions. Raises Unavailable."""
         total = sum(place.sequence for place in places)
         done = 0
         for place in places:
@@ -120,12 +116,15 @@ class CatalogueFiller:
             try:
                 await persist.handle(fact, self._deps)
             except Retry:
-                self._waiting.append(fact)  # a vector whose post is of a part of the log that is still to come
+                self._waiting.append(fact)  # a vector whose post is in a part of the log that is not applied yet
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueComparison:
-    """Digests of what there was and of what the log says; `examples` are the first differences, one sentence each."""
+    """The digests of the old catalogue and of the one built from the log.
+
+    `examples` are the first differences, one sentence each.
+    """
 
     before: str
     after: str
@@ -135,7 +134,7 @@ class CatalogueComparison:
 
 
 async def compare_catalogues(before: AsyncIterator[CatalogueRecord], after: AsyncIterator[CatalogueRecord]) -> CatalogueComparison:
-    """Compare all that two catalogues keep. `after` is the one that was made from the log."""
+    """Compare all records of two catalogues. `after` is the one built from the log."""
     digests = hashlib.sha256(), hashlib.sha256()
     images = different = 0
     examples: list[str] = []
@@ -152,14 +151,14 @@ async def compare_catalogues(before: AsyncIterator[CatalogueRecord], after: Asyn
 
 
 def encode_for_digest(kept: CatalogueRecord) -> bytes:
-    """What the digest of a catalogue is made of: an image a line, with sorted keys; vectors as hexadecimal digits."""
+    """Encode a record for the digest of a catalogue: one line for each image, with sorted keys and vectors in hexadecimal."""
     vectors = {generation: vector.hex() for generation, vector in kept.vectors.items()}
     line = [kept.image_id, kept.removed, kept.document, vectors]
     return orjson.dumps(line, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)
 
 
 def describe_difference(before: CatalogueRecord | None, after: CatalogueRecord | None) -> str:
-    """What is not the same of one image, in a sentence."""
+    """Describe in one sentence how two records of one image differ."""
     if after is None:
         return f"{_named(before)} is not in the log." if before else ""
     if before is None:
@@ -178,11 +177,11 @@ def _named(kept: CatalogueRecord) -> str:
 
 @asynccontextmanager
 async def pause_writers(client: Client) -> AsyncIterator[tuple[list[WriterPosition], int]]:
-    """The places at which the writers stand while they are held, and how many facts are still unsettled: tried again and again.
+    """Pause the writers, and yield their positions and the number of facts that stay unsettled because they are retried.
 
-    Those have been delivered, so a catalogue that is filled up to these places has them. Raises Unavailable.
+    Those facts are delivered, so a catalogue that is filled up to these positions has them. Raises Unavailable.
     """
-    await _settled(client, IDLE_TIMEOUT_S, idle=True)  # a moment without work is the best one, but there may be none
+    await _settled(client, IDLE_TIMEOUT_S, idle=True)  # the best time is one without work, but there may be none
     for last in (False, True):
         async with _paused(client):
             unsettled = await _settled(client, SETTLE_TIMEOUT_S)
@@ -193,7 +192,7 @@ async def pause_writers(client: Client) -> AsyncIterator[tuple[list[WriterPositi
 
 
 async def read_writer_positions(client: Client, *, settled: bool = False) -> list[WriterPosition]:
-    """How far each writer has come: up to what is delivered to it, or up to where everything is `settled`."""
+    """Read the position of each writer: of its last delivered message, or with `settled`, up to which all messages are settled."""
     found = []
     for writer in await _writers(client, IMAGES):
         ours = tuple(each for each in writer.filters if ".".join(each.split(".")[1:3]) in _KINDS)
@@ -229,7 +228,10 @@ async def _pause(client: Client) -> list[tuple[str, str]]:
 
 
 async def _settled(client: Client, within: float, *, idle: bool = False) -> int:
-    """Wait until everything that was delivered to persist is settled, or until it is `idle`; what is left after that time."""
+    """Wait until all messages delivered to persist are settled, or with `idle`, until it has no message left.
+
+    Return how many are left when the time is over.
+    """
     left = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(within):
@@ -245,14 +247,17 @@ async def _left(client: Client, *, idle: bool) -> int:
 
 
 async def _writers(client: Client, stream: str, stages: Sequence[str] = (persist.STAGE.name, erase.STAGE.name)) -> list[Consumer]:
-    """Their durables, by name: so the posts come before the vectors, which have the generation's name behind it."""
+    """List the consumers of these stages by name. So posts come before vectors, whose consumers' names end with the generation."""
     names = tuple(f"{stage}-" for stage in stages)
     return [consumer for consumer in await list_consumers(client, stream) if consumer.name.startswith(names)]
 
 
 @asynccontextmanager
 async def claim_subject(client: Client, subject: str, refusal: str) -> AsyncIterator[None]:
-    """Be the one who answers on this subject. Raises MapSeekError with `refusal` when somebody does already, Unavailable."""
+    """Answer on a subject, as the only process.
+
+    Raises MapSeekError with `refusal` if another process answers already, and Unavailable.
+    """
     if await has_listener(client, subject):
         raise MapSeekError(refusal)
 
@@ -265,17 +270,17 @@ async def claim_subject(client: Client, subject: str, refusal: str) -> AsyncIter
 
 @dataclass(frozen=True, slots=True)
 class RebuildResult:
-    """What came of it. `unsettled` facts were delivered but not settled: what there was before may lack them."""
+    """The result of a rebuild. `unsettled` facts were delivered but not settled: the old catalogue may lack them."""
 
     comparison: CatalogueComparison
     unsettled: int
 
 
 async def rebuild_catalogue(client: Client, catalogue: Catalogue, *, verify: bool, progress: ReportPosition) -> RebuildResult:
-    """Fill a catalogue beside this one, hold what writes to it, compare both at the same place of the log and, unless it is only to
-    `verify`, let the new one take its place. Answers are given all the time.
+    """Fill a second catalogue from the log, pause the writers, and compare both at the same position of the log.
 
-    Raises MapSeekError when somebody is at it already, Unavailable when the log or the catalogue cannot be reached.
+    Unless only to `verify`, the new catalogue then replaces the old one. Searches are answered all the time. Raises MapSeekError if
+    a rebuild is running already, Unavailable if the log or the catalogue cannot be reached.
     """
     async with claim_subject(client, CATALOGUE_REBUILD_CHECK, _REFUSAL):
         return await _rebuild(client, catalogue, verify=verify, progress=progress)
@@ -286,7 +291,7 @@ async def _rebuild(client: Client, catalogue: Catalogue, *, verify: bool, progre
     beside = await catalogue.create_replacement()
     try:
         filling = CatalogueFiller(client, beside, dropped, progress)
-        for _ in range(2):  # once for all that there is, once for what came meanwhile
+        for _ in range(2):  # once for everything, once for what was recorded during the first time
             await filling.fill_to(await read_writer_positions(client, settled=True))
         async with pause_writers(client) as (held_at, unsettled):
             await filling.fill_to(held_at)
@@ -295,7 +300,7 @@ async def _rebuild(client: Client, catalogue: Catalogue, *, verify: bool, progre
             if not verify:
                 await filling.fill_to(
                     await read_writer_positions(client)
-                )  # nothing as a rule, but what a new generation's durable began with
+                )  # mostly nothing, except the first messages of a new generation's consumer
                 await catalogue.replace_with(beside)
         if not verify:
             await _drop(catalogue, (await read_generations(client)).dropped - dropped)
@@ -305,6 +310,6 @@ async def _rebuild(client: Client, catalogue: Catalogue, *, verify: bool, progre
 
 
 async def _drop(catalogue: Catalogue, generations: frozenset[str]) -> None:
-    """Erase what was given up meanwhile."""
+    """Drop generations that were dropped during the rebuild."""
     for generation in generations:
         await catalogue.drop_generation(generation)

@@ -1,6 +1,6 @@
-"""Asking every process that holds an index to rebuild it, and hearing how each of them gets on.
+"""Asking every process that holds an index to rebuild it, and collecting their reports.
 
-The snapshot of an index that no process has open, made anew from the log or compared with it.
+If no process has an index open, its snapshot is rebuilt from the log, or compared with it.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from pipeline.projections.snapshots import RebuildReport, RebuildRequest
 from pipeline.projections.vectors import VECTOR_INDEX_KIND
 
 FIRST_REPORT_TIMEOUT_S = 10.0
-"""The server says at once when nobody listens; else somebody answers by then."""
+"""Within this time, the first process reports. If no process listens, the server says so at once."""
 
 DISCOVERY_TIMEOUT_S = 2.0
-"""Once one has answered, who has not said a word by then does not hold the index."""
+"""A process that has not reported after this time does not hold the index, if another process has reported."""
 
 SILENCE_TIMEOUT_S = 20.0
-"""A process at work that says nothing for so long has ended."""
+"""A process that rebuilds and does not report for this time is regarded as dead."""
 
 
 async def ask_processes(
     client: Client, *, verify: bool, on_report: Callable[[RebuildReport], None], silent_for: float = SILENCE_TIMEOUT_S
 ) -> list[RebuildReport]:
-    """The last report of every process on each index that it holds, none where nobody does. `heard` is called with each report.
+    """Ask all processes to rebuild their indexes, and return the last report on each index, an empty list if no process holds one.
 
-    Raises Unavailable.
+    `on_report` is called with each report. Raises Unavailable.
     """
     with translate_outages():
         return await _ask_processes(client, verify=verify, on_report=on_report, silent_for=silent_for)
@@ -56,14 +56,14 @@ async def _ask_processes(
             except TimeoutError:
                 message = None
             if message is not None and not message.data:
-                return []  # the server says that nobody listens
+                return []  # an empty message: the server says that no process listens
             if message is not None:
                 report = RebuildReport.model_validate_json(message.data)
                 reports[report.process], last_heard[report.process] = report, monotonic()
                 on_report(report)
             for process, report in reports.items():
                 if report.state == "working" and monotonic() - last_heard[process] > silent_for:
-                    ended = {"state": "failed", "reason": "it ended in the middle of it, or is not reached any more"}
+                    ended = {"state": "failed", "reason": "the process ended during the rebuild, or cannot be reached any more"}
                     reports[process] = report.model_copy(update=ended)
     finally:
         await subscription.unsubscribe()
@@ -73,14 +73,14 @@ async def _ask_processes(
 async def rebuild_snapshot(
     client: Client, folder: Path, kind: IndexKind[Any] = VECTOR_INDEX_KIND, *, verify: bool, progress: Callable[[int, int], None]
 ) -> IndexComparison | None:
-    """Make the snapshot in a folder anew from the log, or only compare it. None when there is none: there is nothing to compare.
+    """Rebuild the snapshot in a folder from the log, or only compare it. Return None if there is no snapshot to compare.
 
-    Raises MapSeekError when a process has the index open after all, Unavailable when the log cannot be read.
+    Raises MapSeekError if a process has the index open after all, Unavailable if the log cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with lock_snapshots(folder) as writes:
         if not writes:
-            raise MapSeekError(f"A process has the {kind.name} open but does not answer: wait until it has started, or end it.")
+            raise MapSeekError(f"A process has the {kind.name} open but does not answer: wait until it has started, or stop it.")
         saved = await asyncio.to_thread(kind.load, folder)
         if saved is None and verify:
             return None

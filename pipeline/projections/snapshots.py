@@ -1,6 +1,6 @@
-"""Opening an index: its snapshot is loaded, brought up to the log, and written again from time to time.
+"""Opening an index: load its snapshot, apply the rest of the log, and write a new snapshot from time to time.
 
-What a process that holds an index does when it is asked to rebuild it: it tells how far it is, then what came of it.
+A process that holds an index also rebuilds it on request. It reports its progress, then the result.
 """
 
 import asyncio
@@ -32,15 +32,16 @@ SNAPSHOT_INTERVAL_S = 60.0
 
 
 class RebuildRequest(BaseModel):
-    """What is asked for: the index anew, or with `verify` only a comparison."""
+    """The request to rebuild the indexes, or with `verify`, only to compare them with the log."""
 
     verify: bool
 
 
 class RebuildReport(BaseModel):
-    """What a process tells of an index: at work (`done` of `total` of the log), at the end, or when it failed (`reason`).
+    """What a process reports about an index: its progress (`done` of `total` log positions), its result, or why it failed
+    (`reason`).
 
-    `process` names the process, and behind it the index where it is not the one of vectors.
+    `process` names the process, followed by the index if it is not the vector index.
     """
 
     process: str
@@ -53,7 +54,7 @@ class RebuildReport(BaseModel):
 
 
 class Rebuildable(Protocol):
-    """An index that can be made anew while it answers."""
+    """An index that can be rebuilt while it answers."""
 
     async def rebuild(self, *, verify: bool, progress: Callable[[int, int], None]) -> IndexComparison: ...
 
@@ -62,7 +63,7 @@ class Rebuildable(Protocol):
 async def serve_rebuilds(
     client: Client, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[None]:
-    """Rebuild the index of that name for whoever asks; `rebuilt` is called when another one answers from now on."""
+    """Rebuild the index with this name on request. `rebuilt` is called when the new index has replaced the old one."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def asked(message: Msg) -> None:
@@ -109,7 +110,7 @@ async def _tell(client: Client, message: Msg, report: RebuildReport) -> None:
 
 
 class SnapshotWriter:
-    """Writes snapshots of an index into a folder, one at a time; nothing where another process does it already."""
+    """Writes snapshots of an index into a folder, one at a time. It writes nothing if another process does so already."""
 
     def __init__(self, projected: IndexProjection[Any], folder: Path, *, writes: bool) -> None:
         self._projected = projected
@@ -119,13 +120,13 @@ class SnapshotWriter:
         self._saved: tuple[Any, int] = projected.index, projected.position
 
     async def keep_saving(self) -> None:
-        """Save what is new every minute, for ever."""
+        """Save the index every minute, if it changed. Runs without end."""
         while True:
             await asyncio.sleep(SNAPSHOT_INTERVAL_S)
             await self.save()
 
     async def save(self) -> None:
-        """Save the index, unless it is as it was saved last."""
+        """Save the index, unless it is unchanged since the last time."""
         now = self._projected.index, self._projected.position
         if self._writes and now != self._saved:
             self._saved = now
@@ -138,7 +139,7 @@ class SnapshotWriter:
 
 @asynccontextmanager
 async def open_vector_projection(client: Client, folder: Path) -> AsyncIterator[VectorProjection]:
-    """The vector index, followed from its snapshot in `folder` (see `opened`)."""
+    """Open the vector index from its snapshot in `folder`, and keep following the log (see `open_projection`)."""
     async with open_projection(client, VECTOR_INDEX_KIND, folder, VectorProjection) as index:
         yield index
 
@@ -147,10 +148,10 @@ async def open_vector_projection(client: Client, folder: Path) -> AsyncIterator[
 async def open_projection(
     client: Client, kind: IndexKind[AnyIndex], folder: Path, projecting: Callable[[Client, IndexKind[AnyIndex], AnyIndex, Path], P]
 ) -> AsyncIterator[P]:
-    """Load the snapshot in `folder`, catch up with the log, and keep following it; a snapshot is written now and at the end.
+    """Load the snapshot in `folder`, apply the rest of the log, and keep following it. Write snapshots at intervals and at the end.
 
-    Several processes may share the folder: the first one writes the snapshots, all of them load. Whoever asks on the log's server
-    has the index rebuilt (see `answering`).
+    Several processes may share the folder: all load the snapshot, only the first one writes. Requests to rebuild the index are
+    served (see `serve_rebuilds`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     index = await asyncio.to_thread(kind.load, folder) or kind.empty(folder)

@@ -1,4 +1,4 @@
-"""The vector index that follows the log."""
+"""The vector index as a projection of the log."""
 
 from collections.abc import Collection, Sequence
 
@@ -16,14 +16,14 @@ async def _add(index: EmbeddedIndex, fact: ImageEmbedded) -> None:
 VECTOR_INDEX_KIND = IndexKind(
     "vector index", ImageEmbedded, empty=lambda _: EmbeddedIndex(), add=_add, load=load, save=save, digest=compute_digest
 )
-"""The embedded index of vectors (infra/vectors)."""
+"""The kind of the embedded vector index (infra/vectors)."""
 
 
 class VectorProjection(IndexProjection[EmbeddedIndex]):
-    """The VectorSearch port over the embedded index; a search sees every vector that was recorded before it was asked."""
+    """The VectorSearch port on the embedded index. A search sees every vector that was recorded before it."""
 
     def count(self, generation: str) -> int:
-        """How many images have a vector of that generation."""
+        """Return how many images have a vector of a generation."""
         return sum(len(shard) for (_, name), shard in self._index.shards.items() if name == generation)
 
     async def search(

@@ -35,7 +35,7 @@ async def test_the_catalogue(client: Client, catalogue: Catalogue, environment: 
         "2 differ:",
         "Image 10 is not as the log says: the vector of g1.",
         "Image 13 is removed, but the log says otherwise.",
-        "`mapseek rebuild catalogue` makes it what the log says.",
+        "Run `mapseek rebuild catalogue` to make it agree with the log.",
     ]
 
     said = await rebuild(environment, "catalogue")
@@ -46,7 +46,7 @@ async def test_the_catalogue(client: Client, catalogue: Catalogue, environment: 
 
 @SQLITE
 async def test_the_index_where_no_process_holds_it(log: JetStreamJournal, environment: Mapping[str, str]) -> None:
-    nothing = "There is no snapshot of the index to compare: the next process that needs it makes it from the log.\n"
+    nothing = "There is no snapshot of the index to compare: the next process that needs the index builds it from the log.\n"
     assert await rebuild(environment, "index", "--verify") == nothing
     assert f"({VECTORS} vectors, log up to " in await rebuild(environment, "index")
     assert (await rebuild(environment, "index", "--verify")).startswith("snapshot: identical: ")
@@ -60,7 +60,7 @@ async def test_the_index_of_a_process_that_runs(log: JetStreamJournal, environme
         assert not said.startswith("snapshot")
         index.index.add("7", "g1", "10", "8", vector_at(77))
         said = await rebuild(environment, "index", "--verify", code=1)
-        assert said.endswith("`mapseek rebuild index` makes it what the log says.\n")
+        assert said.endswith("Run `mapseek rebuild index` to make it agree with the log.\n")
         assert ": after: " in await rebuild(environment, "index")
         assert ": identical: " in await rebuild(environment, "index", "--verify")
 
