@@ -1,1 +1,1 @@
-"""Generations in a process: founding the first, opening their encoders, working on each that lives."""
+"""Generations in a process: start the first one, open their encoders, and work on each that is not dropped."""

@@ -11,9 +11,9 @@ GenerationArgument = Annotated[str, typer.Argument(help="The generation, as `map
 
 @app.command("generations")
 def generations_command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False) -> None:
-    """List the generations of vectors, each made by one model.
+    """List the generations: each holds all vectors of one model.
 
-    With encoder, weights, preprocessing, state, images, missing ones and size.
+    Shows encoder, weights, preprocessing, state, images, missing images and size.
     """
     from pipeline.generations.command import show_generations
 
@@ -23,11 +23,11 @@ def generations_command(as_json: Annotated[bool, typer.Option("--json", help="Pr
 @app.command("activate")
 def activate_command(
     name: GenerationArgument,
-    force: Annotated[bool, typer.Option("--force", help="Do so although images are missing, and say how many.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Activate it although images are missing, and print how many.")] = False,
 ) -> None:
     """Answer searches from this generation from now on.
 
-    In every process, and without a restart.
+    It applies to every process, without a restart.
     """
     from pipeline.generations.command import activate_generation
 
@@ -36,7 +36,7 @@ def activate_command(
 
 @app.command("rollback")
 def rollback_command() -> None:
-    """Answer searches from the generation that did so before."""
+    """Answer searches from the generation that was active before."""
     from pipeline.generations.command import roll_back
 
     run_and_exit(roll_back(prepare_settings(quiet=True), out))
@@ -46,7 +46,7 @@ def rollback_command() -> None:
 def drop_command(name: GenerationArgument) -> None:
     """Erase a generation that does not answer searches.
 
-    Its vectors leave the log, the catalogue and the index.
+    Its vectors are deleted from the log, the catalogue and the index.
     """
     from pipeline.generations.command import drop_generation
 

@@ -1,7 +1,4 @@
-"""`mapseek generations`, `activate`, `rollback` and `drop`.
-
-`mapseek generations`: the generations as a table or as JSON.
-"""
+"""`mapseek generations` (a table or JSON), `activate`, `rollback` and `drop`."""
 
 from collections.abc import Sequence
 
@@ -23,12 +20,12 @@ GENERATION_COLOURS = {"active": "green", "ready": "cyan", "building": "yellow", 
 
 
 def generations_to_json(listed: Sequence[GenerationSummary]) -> str:
-    """A JSON array, one object a generation."""
+    """Return a JSON array with one object for each generation."""
     return orjson.dumps([_plain(each) for each in listed]).decode()
 
 
 def render_generations(listed: Sequence[GenerationSummary]) -> Table:
-    """The table for a terminal of 80 columns."""
+    """Render the generations as a table for a terminal of 80 columns."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading in ("name", "state", "encoder and weights", "pixels"):
         table.add_column(heading, overflow="fold")
@@ -58,7 +55,7 @@ def _plain(each: GenerationSummary) -> dict[str, object]:
 
 
 async def show_generations(settings: Settings, *, as_json: bool, out: Console) -> int:
-    """Print what generations there are."""
+    """Print the generations."""
     async with open_container(settings) as container:
         found = await list_generations(container.client, (await container.generations()).now)
     if as_json:
@@ -66,19 +63,19 @@ async def show_generations(settings: Settings, *, as_json: bool, out: Console) -
     elif found:
         out.print(render_generations(found))
     else:
-        out.print("There is no generation yet: the first process that embeds founds it.")
+        out.print("There is no generation yet: the first process that runs the embed stage starts it.")
     return 0
 
 
 async def activate_generation(settings: Settings, name: str, *, force: bool, out: Console) -> int:
-    """Switch, and say what that means."""
+    """Activate a generation, and print what that means."""
     async with open_container(settings) as container:
         await _activate(container, name, force=force, out=out)
     return 0
 
 
 async def roll_back(settings: Settings, out: Console) -> int:
-    """Activate what was active before, however little of it there is."""
+    """Activate the generation that was active before, even if images are missing in it."""
     async with open_container(settings) as container:
         before = lifecycle.find_earlier_generation((await container.generations()).now)
         await _activate(container, before.name, force=True, out=out)
@@ -92,9 +89,7 @@ async def _activate(container: Container, name: str, *, force: bool, out: Consol
     out.print(f"Searches are answered from generation {name} now, in every process.", highlight=False)
     if missing:
         lacks = format_count(missing, "image")
-        out.print(
-            f"[yellow]It lacks {lacks}[/], not to be found until `mapseek replay --name {name}` has finished.", highlight=False
-        )
+        out.print(f"[yellow]It lacks {lacks}[/], not found until `mapseek replay --name {name}` has finished.", highlight=False)
     if before is not None:
         out.print(
             f"New images are kept up in {before.name} too: `mapseek rollback` goes back, `mapseek drop {before.name}` ends that."
@@ -102,7 +97,7 @@ async def _activate(container: Container, name: str, *, force: bool, out: Consol
 
 
 async def drop_generation(settings: Settings, name: str, out: Console) -> int:
-    """Erase a generation, and say how much that was."""
+    """Erase a generation, and print how many vectors that were."""
     async with open_container(settings) as container:
         erased = await drop.erase_generation(container, name)
     out.print(f"Generation {name} is dropped: {format_count(erased, 'vector')} erased.", highlight=False)

@@ -1,12 +1,9 @@
-"""Giving up a generation: its vectors and fingerprints leave the log, the catalogue and the indexes; its consumers go too.
+"""Dropping a generation: its vectors and fingerprints are deleted from the log, the catalogue and the indexes, with its consumers.
 
-Giving up the fingerprints of a generation: its facts leave the log, and the blobs that nothing else names are deleted.
-
-Generations of the same pictures and the same method share their fingerprints, so mostly it is the facts alone that go. Where it was
-the only one of its kind, each document is given what a living generation knows the picture by, as if the log were played anew. What
-no living generation knows yet stays until one does and the generation is dropped again.
-
-The searches that are under way.
+Generations with the same preprocessing and the same fingerprint method share their fingerprint blobs, so mostly only facts are
+deleted. If the generation was the only one of its kind, each catalogue document gets the fingerprint of another generation, as if
+the log were replayed. A fingerprint of an image that no other generation has yet stays, until one has it and the generation is
+dropped again.
 """
 
 import asyncio
@@ -53,9 +50,10 @@ RELEASE_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class FingerprintsToDrop:
-    """What is given up, by image: guild and blob. Of `only` no living generation has the same, of `unknown` none has any.
+    """The fingerprints of a generation that is dropped.
 
-    `named` are the blobs that stay.
+    `given`: guild and blob by image id. `only`: images whose blob no other generation shares. `unknown`: images of which no other
+    generation has any fingerprint. `named`: blobs that must stay. Dropped generations do not count as others, except for `named`.
     """
 
     given: dict[str, tuple[str, str]]
@@ -67,9 +65,10 @@ class FingerprintsToDrop:
 async def drop_fingerprints(
     client: Client, catalogue: Catalogue, blobs: BlobStore, name: str, generations: Generations, grace_s: float
 ) -> None:
-    """Blobs that were put within `grace_s` stay too, perhaps for another image: `mapseek sweep` finds them later.
+    """Delete the fingerprint facts of a generation, and the blobs that nothing else names.
 
-    May be done again at any time. Raises Unavailable.
+    A blob that was stored less than `grace_s` seconds ago stays, since another image may need it; `mapseek sweep` finds it later.
+    The call may be repeated at any time. Raises Unavailable.
     """
     left = await _read(client, name, generations)
     if left.only - left.unknown:
@@ -101,7 +100,7 @@ async def _read(client: Client, name: str, generations: Generations) -> Fingerpr
 
 
 async def _put_in_place_of(blob: str, fact: ImageFingerprinted, catalogue: Catalogue) -> None:
-    """Of several that live, the one stands that would have stood without what is given up."""
+    """Put a fact of another generation into the document. Of several, the one wins that would have won without the dropped one."""
     outdone = build_outrank_check(fact)
     await catalogue.merge(
         fact.image_id,
@@ -131,9 +130,10 @@ async def _facts(client: Client, subjects: str) -> AsyncIterator[ImageFingerprin
 
 
 async def wait_for_open_searches(client: Client) -> None:
-    """Return when every search that was asked before is matched, or after half a minute: what then still waits, waits for more.
+    """Wait until every search that was requested before is matched, at most half a minute: what then still waits has another
+    reason.
 
-    Raises Unavailable when the log cannot be reached.
+    Raises Unavailable if the log cannot be reached.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(SEARCHES_TIMEOUT_S):
@@ -145,22 +145,22 @@ async def wait_for_open_searches(client: Client) -> None:
 
 
 async def _first_open(client: Client, durable: str) -> float:
-    """The place of the first entry that this durable has not settled yet; beyond all where it has nothing to do."""
+    """Return the sequence of the first entry that a consumer has not settled, infinity if it has nothing to do."""
     consumer = await read_consumer(client, SEARCHES, durable)
     return consumer.settled + 1 if consumer is not None and consumer.unsettled else float("inf")
 
 
 async def erase_generation(container: Container, name: str) -> int:
-    """Give up a generation, or finish what an earlier call began; returns how many vectors left the catalogue.
+    """Drop a generation, or finish what an earlier call began. Return how many vectors were deleted from the catalogue.
 
-    Searches that began in it are answered first, and images on their way through it are compared with the alerts, as long as
-    somebody works on that. A stage that is at work at this moment may record one more vector behind our back:
-    every process passes it over, and dropping again erases it. Raises MapSeekError for the active one and for one that never was.
+    Before that, wait for searches that began in it, and for new images that still have to be compared with the alerts, as long as
+    processes work on them. A stage that is running now may still record one more vector afterwards. Every process ignores it, and
+    dropping the generation again erases it. Raises MapSeekError for the active generation and for one that never existed.
     """
     client, generations = container.client, await container.generations()
     generation = find_generation(generations.now, name)
     if generations.now.active == generation:
-        raise MapSeekError(f"Generation {name} answers the searches: activate another one first.")
+        raise MapSeekError(f"Generation {name} is the active one: activate another one first.")
     if name not in generations.now.dropped:
         await wait_for_open_searches(client)
         if generations.now.serves(name):
@@ -175,7 +175,8 @@ async def erase_generation(container: Container, name: str) -> int:
 
 
 async def _compared(client: Client, generation: Generation, generations: Generations) -> None:
-    """Wait for what was posted while the generation still answered, or for as long as a person waits."""
+    """Wait until images that were posted while the generation still answered are compared with the alerts, at most as long as a
+    person waits."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_TIMEOUT_S):
             for durable in plan_generation_consumers([embed.STAGE, alert.STAGE], generation, generations):
@@ -185,7 +186,10 @@ async def _compared(client: Client, generation: Generation, generations: Generat
 
 
 async def _erase(client: Client, generation: Generation, generations: Generations) -> None:
-    """Consumers first, once nobody works on them, so that little comes after what is erased."""
+    """Delete the consumers, then the facts.
+
+    Before that, wait until no process uses the consumers, so that few facts follow afterwards.
+    """
     own = plan_generation_consumers(STAGES, generation, generations)
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_TIMEOUT_S):

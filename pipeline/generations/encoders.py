@@ -1,4 +1,4 @@
-"""The encoder of a generation: opened by what its start says, and refused if its vectors would be others."""
+"""Opening the encoder of a generation. An encoder that would make other vectors is refused."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from pipeline.settings import Settings
 
 
 async def open_generation_encoder(generation: Generation, settings: Settings) -> ImageEncoder:
-    """The encoder whose vectors a generation is made of. Raises MapSeekError where that very one cannot be had here."""
+    """Open the encoder of a generation. Raises MapSeekError if exactly this encoder is not available here."""
     encoder = await open_model_encoder(generation.model, generation.pretrained, generation.precision, settings)
     if not fits_generation(encoder, generation):
         found = encoder.encoder
         await encoder.close()
         raise MapSeekError(
-            f"Generation {generation.name} was made with {generation.encoder} ({generation.digest[:12]}), but here that is "
-            f"{found.id} ({found.digest[:12]}): put back its weights, or build a generation of the others with `mapseek replay`."
+            f"Generation {generation.name} was made with {generation.encoder} ({generation.digest[:12]}), but this machine has "
+            f"{found.id} ({found.digest[:12]}): put its weights back, or build a new generation with `mapseek replay`."
         )
     return encoder
 
 
 async def open_model_encoder(model: str, pretrained: str | None, precision: str, settings: Settings) -> ImageEncoder:
-    """An open_clip model, run as the settings say. Raises MapSeekError for what cannot be loaded."""
-    # Deferred: only a process that embeds pays for importing torch.
+    """Open an open_clip model on the device of the settings. Raises MapSeekError if it cannot be loaded."""
+    # Imported here: only a process that embeds needs torch.
     from infra.clip.encoder import open_encoder
 
     return await open_encoder(
@@ -39,19 +39,20 @@ async def open_model_encoder(model: str, pretrained: str | None, precision: str,
 
 
 def encoder_label(encoder_id: str) -> str:
-    """An encoder as people name it, `ViT-B-32 (laion2b_s34b_b79k)`: model, weights, and an unusual number format."""
+    """Return an encoder's name for people, `ViT-B-32 (laion2b_s34b_b79k)`: model, weights, and the number format if
+    it is not fp32."""
     model, weights, number_format = encoder_id.removeprefix("open_clip/").rsplit("/", 2)
     return f"{model} ({weights})" if number_format == "fp32" else f"{model} ({weights}, {number_format})"
 
 
 def refuse_missing_checkpoint(pretrained: str | None) -> None:
-    """Raise MapSeekError where that is the path of a file that is not there."""
+    """Raise MapSeekError if this is the path of a checkpoint file that does not exist."""
     if pretrained is not None and is_missing_checkpoint(pretrained):
         raise MapSeekError(f"There is no checkpoint file {pretrained}: correct the path in --pretrained.")
 
 
 async def open_requested_encoder(model: str, pretrained: str | None, settings: Settings) -> ImageEncoder:
-    """The model that somebody wants a generation of. Raises MapSeekError, which names the options that it was given by."""
+    """Open the model that `mapseek replay` asks for. A MapSeekError names its options instead of the settings."""
     try:
         return await open_model_encoder(model, pretrained, settings.precision, settings)
     except MapSeekError as error:
@@ -60,14 +61,14 @@ async def open_requested_encoder(model: str, pretrained: str | None, settings: S
 
 
 def fits_generation(encoder: ImageEncoder, generation: Generation) -> bool:
-    """Whether an encoder's vectors may be compared with a generation's."""
+    """Return whether the vectors of an encoder may be compared with those of a generation."""
     return (encoder.encoder.id, encoder.encoder.digest) == (generation.encoder, generation.digest)
 
 
 class Encoders:
-    """The encoders that are open in this process, by generation; two generations of one model share theirs.
+    """The open encoders of this process by generation. Two generations of one model share an encoder.
 
-    Those that are `given` are used where they fit, and left open.
+    `given` encoders are used for the generations that they fit, and stay open.
     """
 
     def __init__(self, settings: Settings, given: Sequence[ImageEncoder] = ()) -> None:
@@ -77,38 +78,41 @@ class Encoders:
         self._opening = asyncio.Lock()
 
     async def open_first(self) -> ImageEncoder:
-        """The encoder that founds an archive: the one that is given, or that the settings name; it is its caller's to close."""
+        """Return the encoder of a new archive: the first given one, or else the one that the settings name.
+
+        The caller closes it.
+        """
         settings = self._settings
         if self._given:
             return self._given[0]
         return await open_model_encoder(settings.model, settings.pretrained, settings.precision, settings)
 
     async def open(self, generation: Generation) -> ImageEncoder:
-        """The encoder of a generation, loaded if it is not yet. Raises MapSeekError where it cannot be."""
+        """Return the encoder of a generation, and load it if needed. Raises MapSeekError if it cannot be loaded."""
         async with self._opening:
             if generation.name not in self._open:
-                at_hand = (each for each in (*self._given, *self._open.values()) if fits_generation(each, generation))
-                self._open[generation.name] = next(at_hand, None) or await open_generation_encoder(generation, self._settings)
+                fitting = (each for each in (*self._given, *self._open.values()) if fits_generation(each, generation))
+                self._open[generation.name] = next(fitting, None) or await open_generation_encoder(generation, self._settings)
             return self._open[generation.name]
 
     @property
     def opens_by_settings(self) -> bool:
-        """Whether an encoder would be opened by the settings' name of it."""
+        """Whether the encoder of a new archive would be opened as the settings name it."""
         return not self._given
 
     async def adopt_if_fits(self, generation: Generation, encoder: ImageEncoder) -> None:
-        """Take over an encoder that is open already, or close it if it is not the generation's."""
+        """Use an open encoder for a generation if it fits. Close it otherwise, unless it was given."""
         if fits_generation(encoder, generation):
             self._open[generation.name] = encoder
         elif encoder not in self._given:
             await encoder.close()
 
     def of(self, generation: str) -> ImageEncoder | None:
-        """The encoder of a generation if it is open here."""
+        """Return the encoder of a generation, or None if it is not open here."""
         return self._open.get(generation)
 
     async def close(self, generation: str) -> None:
-        """Close the encoder of a generation, unless another one uses it too."""
+        """Close the encoder of a generation, unless another generation uses it too."""
         encoder = self._open.pop(generation, None)
         if encoder is not None and encoder not in (*self._given, *self._open.values()):
             await encoder.close()

@@ -1,4 +1,4 @@
-"""A process works on every generation that lives: what is recorded is embedded, kept and linked in each of them, side by side."""
+"""Working on every generation that is not dropped: new images are embedded, stored and linked in each of them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,14 +14,17 @@ from infra.tasks import cancel_tasks, raise_if_cancelled
 log = structlog.get_logger()
 
 StopGeneration = Callable[[], Awaitable[None]]
-"""What gives up what was begun for a generation."""
+"""Stops the work on a generation."""
 
 LOAD_RETRY_S = 30.0
-"""A model that could not be loaded may be put there yet."""
+"""A model that could not be loaded may be installed later."""
 
 
 class GenerationHost:
-    """Begins the work on generations as they come, and ends it as they go. `failed` says which could not be begun, and why."""
+    """Starts the work on new generations and stops it for dropped ones.
+
+    `failed` maps generations that could not be started to reasons.
+    """
 
     def __init__(self, generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[StopGeneration]]) -> None:
         self._generations = generations
@@ -30,17 +33,17 @@ class GenerationHost:
         self.failed: dict[str, str] = {}
 
     async def begin(self, generation: Generation) -> None:
-        """Raises MapSeekError when the generation cannot be worked on here."""
+        """Start the work on a generation. Raises MapSeekError if that is not possible in this process."""
         self._ends[generation.name] = await self._begin(generation)
         self.failed.pop(generation.name, None)
         log.info("generation_opened", generation=generation.name, encoder=generation.encoder)
 
     async def check(self) -> str | None:
-        """What is wrong, for readiness."""
+        """Return what is wrong, or None. For readiness."""
         return "; ".join(f"{name}: {reason}" for name, reason in self.failed.items()) or None
 
     async def keep_up(self) -> None:
-        """Follow the log for ever, or say why that ended."""
+        """Follow the generations without end. If that fails, report it in `failed`."""
         try:
             while True:
                 await self._end_dropped()
@@ -52,7 +55,7 @@ class GenerationHost:
             self.failed["new generations"] = str(error) or type(error).__name__
 
     async def _changed(self) -> None:
-        """Return when generations came or went, or when it is time to try again what failed."""
+        """Return when a generation was started or dropped, or when it is time to try failed ones again."""
         try:
             async with asyncio.timeout(LOAD_RETRY_S if self.failed else None):
                 await self._generations.until(lambda now: {each.name for each in now.alive} != self._looked_after)
@@ -80,7 +83,7 @@ class GenerationHost:
                     self.failed[generation.name] = str(error)
                     log.error("generation_not_opened", generation=generation.name, error=str(error))
                 except Exception as error:
-                    # A bug of one generation's must not keep the others from coming and going.
+                    # A bug with one generation must not stop the others from being started and dropped.
                     self.failed[generation.name] = str(error) or type(error).__name__
                     log.exception("generation_not_opened", generation=generation.name, error=self.failed[generation.name])
 
@@ -89,9 +92,9 @@ class GenerationHost:
 async def host_generations(
     generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[StopGeneration]]
 ) -> AsyncIterator[GenerationHost]:
-    """Work on the active generation at once, or raise MapSeekError; then on all others, and on those to come.
+    """Start the work on the active generation now, or raise MapSeekError. Then start all others, and new ones as they come.
 
-    What is begun at the end is its caller's to stop, with all else that works.
+    At the end, the caller stops the work that is still running, together with everything else.
     """
     hosted = GenerationHost(generations, begin)
     if (active := generations.now.active) is not None:

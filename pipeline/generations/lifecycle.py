@@ -1,10 +1,8 @@
-"""The first generation, which the first process that embeds founds; and the refusal of settings that name another model since.
+"""The lifecycle of a generation: start the first one, find one by name, activate one, and refuse one that this release cannot
+handle.
 
-Which generation answers is one fact: recorded here, followed by every process, and taken back by another one.
-
-Finding the generation that an owner names.
-
-What a generation is made of may be of a release that is newer than this one.
+The active generation is decided by one fact, GenerationActivated. It is recorded here, every process follows it, and a rollback
+records another one.
 """
 
 from contracts.envelope import Origin
@@ -31,7 +29,10 @@ INITIAL_GENERATION = "g1"
 async def ensure_first_generation(
     generations: FollowedGenerations, encoders: Encoders, journal: Journal, preprocessing: str, settings: Settings
 ) -> None:
-    """See to it that there is a generation. Raises MapSeekError when the settings name a model that the archive does not know."""
+    """Start the first generation if there is none.
+
+    Raises MapSeekError if the settings name a model that the archive does not know.
+    """
     if generations.now.active is not None:
         if encoders.opens_by_settings:
             check_settings(generations.now, settings)
@@ -42,7 +43,7 @@ async def ensure_first_generation(
         Origin(INITIAL_GENERATION),
     )
     known = await generations.until(lambda now: INITIAL_GENERATION in now.known)
-    # Another process may have been first, with another model: what is activated is what was recorded.
+    # Another process may have been faster, with another model. So activate the generation that was recorded.
     await journal.record(build_generation_activated(known, INITIAL_GENERATION), Origin(INITIAL_GENERATION))
     await generations.until(lambda now: now.active is not None)
     await encoders.adopt_if_fits(known.known[INITIAL_GENERATION], encoder)
@@ -51,7 +52,7 @@ async def ensure_first_generation(
 def build_generation_started(
     name: str, encoder: Encoder, model: str, pretrained: str | None, preprocessing: str
 ) -> GenerationStarted:
-    """The fact that begins a generation of this encoder's vectors. The number format is the last word of its id."""
+    """Build the fact that starts a generation with an encoder. The last part of the encoder's id is its number format."""
     return GenerationStarted(
         generation=name,
         encoder=encoder.id,
@@ -67,7 +68,7 @@ def build_generation_started(
 
 
 def build_generation_activated(generations: Generations, name: str) -> GenerationActivated:
-    """The fact that makes a known generation the one that answers."""
+    """Build the fact that activates a known generation."""
     generation = generations.known[name]
     return GenerationActivated(
         number=len(generations.activations) + 1,
@@ -81,27 +82,27 @@ def build_generation_activated(generations: Generations, name: str) -> Generatio
 
 
 def check_settings(generations: Generations, settings: Settings) -> None:
-    """Raises MapSeekError when the settings name a model that no generation was ever made with.
+    """Raise MapSeekError if the settings name a model that no generation was ever made with.
 
-    The one of an earlier generation is no mistake: whoever changes the model by a replay need not touch the settings. Nor is a
-    default: where nothing is set, an archive goes on with what it was begun with, whatever a new release would begin one with.
+    The model of an earlier generation is allowed: after a replay with another model, nobody has to change the settings. So is a
+    default: if no model is set, an archive keeps the model that it began with, whatever the default of a new release is.
     """
     if not settings.model_fields_set & {"model", "pretrained"}:
         return
-    wished = settings.model, settings.pretrained or find_shipped_tag(settings.model)
+    requested = settings.model, settings.pretrained or find_shipped_tag(settings.model)
     known = {(each.model, each.pretrained) for each in generations.known.values()}
-    if wished in known:
+    if requested in known:
         return
     active = generations.active
     uses = f"{active.model} ({active.pretrained or 'untrained'})" if active else "none"
     raise MapSeekError(
-        f"MAPSEEK_MODEL and MAPSEEK_PRETRAINED name {settings.model} ({wished[1] or 'untrained'}), but this archive "
+        f"MAPSEEK_MODEL and MAPSEEK_PRETRAINED name {settings.model} ({requested[1] or 'untrained'}), but this archive "
         f"answers with {uses}: set them back, and change the model with `mapseek replay --encoder {settings.model}`."
     )
 
 
 def find_generation(generations: Generations, name: str) -> Generation:
-    """The generation of that name, dropped or not. Raises MapSeekError where there never was one."""
+    """Return the generation with this name, also if it is dropped. Raises MapSeekError if it never existed."""
     if name not in generations.known:
         names = ", ".join(each.name for each in generations.alive) or "none yet"
         raise MapSeekError(f"There is no generation {name!r}: there is {names}.")
@@ -109,7 +110,7 @@ def find_generation(generations: Generations, name: str) -> Generation:
 
 
 def find_alive_generation(generations: Generations, name: str) -> Generation:
-    """The generation of that name. Raises MapSeekError where there is none, or no more."""
+    """Return the generation with this name. Raises MapSeekError if it does not exist or is dropped."""
     generation = find_generation(generations, name)
     if name in generations.dropped:
         raise MapSeekError(f"Generation {name} was dropped: build another one with `mapseek replay --encoder MODEL`.")
@@ -117,10 +118,10 @@ def find_alive_generation(generations: Generations, name: str) -> Generation:
 
 
 async def activate(client: Client, journal: Journal, generations: FollowedGenerations, name: str, *, force: bool = False) -> int:
-    """Let searches be answered from a generation from now on; returns how many images are missing in it.
+    """Answer searches from a generation from now on. Return how many images are missing in it.
 
-    Raises MapSeekError when there is no such generation, when it answers already, and when images are missing or no process has its
-    model at hand, unless that is to be by `force`.
+    Raises MapSeekError if there is no such generation or if it is active already. Without `force`, also raises it if images are
+    missing, or if no running process has loaded the model.
     """
     generation = find_alive_generation(generations.now, name)
     if generations.now.active == generation:
@@ -131,15 +132,15 @@ async def activate(client: Client, journal: Journal, generations: FollowedGenera
         await _refuse_unloaded(client, generation)
     fact = build_generation_activated(generations.now, name)
     if not await journal.record(fact, Origin(name)):
-        raise MapSeekError("Somebody else changed the active generation at this moment: look at `mapseek generations`.")
+        raise MapSeekError("Somebody else changed the active generation at the same time: look at `mapseek generations`.")
     now = await generations.until(lambda now: len(now.activations) >= fact.number)
     if name in now.dropped:
-        raise MapSeekError(f"Somebody dropped generation {name} at this moment: searches are answered as before.")
+        raise MapSeekError(f"Somebody dropped generation {name} at the same time: searches are answered as before.")
     return missing
 
 
 def find_earlier_generation(generations: Generations) -> Generation:
-    """What a rollback activates. Raises MapSeekError when there is nothing to go back to."""
+    """Return the generation that a rollback activates. Raises MapSeekError if there is none."""
     active = generations.active
     before = generations.find_previous(active.name) if active else None
     if before is None:
@@ -150,21 +151,24 @@ def find_earlier_generation(generations: Generations) -> Generation:
 async def _refuse_incomplete(client: Client, generations: Generations, generation: Generation, missing: int) -> None:
     if missing:
         raise MapSeekError(
-            f"Generation {generation.name} lacks {format_count(missing, 'image')}, not to be found any more then: finish it with "
-            f"`mapseek replay --name {generation.name}`, or do without them with --force."
+            f"Generation {generation.name} lacks {format_count(missing, 'image')}, which searches would not find any more: "
+            f"finish it with `mapseek replay --name {generation.name}`, or activate it without them with --force."
         )
     for durable in plan_consumers(STAGES, generations):
         if durable.stage == "persist" and durable.generation == generation:
             waiting = await count_unsettled(client, durable)
             if waiting:
                 raise MapSeekError(
-                    f"{format_count(waiting, 'vector')} of generation {generation.name} must still get into the catalogue: wait a "
+                    f"{format_count(waiting, 'vector')} of generation {generation.name} are not in the catalogue yet: wait a "
                     "moment, or activate it with --force."
                 )
 
 
 async def _refuse_unloaded(client: Client, generation: Generation) -> None:
-    """While processes answer questions, one of them must have the model: loading it takes seconds in which nobody is answered."""
+    """Raise MapSeekError if processes answer searches and none of them has loaded the model.
+
+    Loading takes seconds, in which nobody would get an answer.
+    """
     if await find_idle_stages(client, [embed.STAGE], "search"):
         return
     if await find_idle_stages(client, [embed.STAGE], "image", generation=generation.name):
@@ -175,18 +179,18 @@ async def _refuse_unloaded(client: Client, generation: Generation) -> None:
 
 
 def refuse_unknown_version(generation: Generation) -> None:
-    """Raises MapSeekError for a generation of pictures that this release cannot make."""
+    """Raise MapSeekError for a generation with a preprocessing that this release does not know."""
     if generation.preprocessing not in preprocess.PREPROCESSORS:
         raise MapSeekError(
-            f"Generation {generation.name} is made of pictures preprocessed as {generation.preprocessing}, which this release does "
-            f"not know: start the newer one that made it, or give it up with `mapseek drop {generation.name}`."
+            f"Generation {generation.name} uses the preprocessing {generation.preprocessing}, which this release does not know: "
+            f"start the newer release that made it, or erase it with `mapseek drop {generation.name}`."
         )
 
 
 def refuse_unknown_method(generation: Generation) -> None:
-    """Raises MapSeekError for a generation of fingerprints that this release cannot make."""
+    """Raise MapSeekError for a generation with a fingerprint method that this release does not know."""
     if generation.fingerprint not in fingerprint.KNOWN_METHODS:
         raise MapSeekError(
-            f"Generation {generation.name} knows pictures by fingerprints of method {generation.fingerprint}, which this release "
-            f"cannot make: start the newer one that made it, or give it up with `mapseek drop {generation.name}`."
+            f"Generation {generation.name} uses the fingerprint method {generation.fingerprint}, which this release does not know: "
+            f"start the newer release that made it, or erase it with `mapseek drop {generation.name}`."
         )

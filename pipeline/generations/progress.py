@@ -1,6 +1,7 @@
-"""How far a generation is: counted on the log, which is the only place where progress is kept. The server keeps a pause.
+"""The progress of a generation, counted in the log, which is the only place that has it. The server keeps whether its build is
+paused.
 
-What there is of each generation: its state, how far it is, and how much its vectors take.
+Also the list of generations with state, progress and size.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from infra.nats.reader import count_entries
 from stages import embed, fingerprint
 
 GENERATION_PARTS: dict[type[ImageFact], Stage[Any]] = {ImageFingerprinted: fingerprint.STAGE, ImageEmbedded: embed.STAGE}
-"""What a generation has of each picture, and the stage that makes it."""
+"""The facts that a generation has for each image, and the stage that makes each."""
 
 FLOAT_BYTES = 4
 
@@ -26,28 +27,28 @@ GenerationState = Literal["building", "paused", "ready", "active", "retired"]
 
 @dataclass(frozen=True, slots=True)
 class GenerationProgress:
-    """Images there are for a generation, and how many of them have what it is made of, by kind of fact."""
+    """The number of images for a generation, and how many of them have each part of it. `counts` is by type of fact."""
 
     total: int
     counts: dict[type[ImageFact], int]
 
     @property
     def done(self) -> int:
-        """Images that have all of it; where they lack it in turns, it is a little less."""
+        """Images that have all parts. If different images lack different parts, the true number is a little lower."""
         return min(self.counts.values())
 
     @property
     def missing(self) -> int:
-        """Images that lack something, none when it is complete: they are waiting, or it could not be made of them."""
+        """Images that lack a part, because they are waiting or because it could not be made. 0 if the generation is complete."""
         return max(0, self.total - self.done)
 
     def is_missing_part(self, kind: type[ImageFact]) -> bool:
-        """Whether an image lacks this."""
+        """Return whether any image lacks a part."""
         return self.counts[kind] < self.total
 
 
 async def read_generation_progress(client: Client, generation: Generation) -> GenerationProgress:
-    """Count the images of a generation. Raises Unavailable when the log cannot be reached."""
+    """Count the images and parts of a generation. Raises Unavailable if the log cannot be reached."""
     stream = stream_of(ImagePreprocessed)
     total, *counts = await asyncio.gather(
         count_entries(client, stream, [generation_filter(ImagePreprocessed, generation)]),
@@ -57,9 +58,10 @@ async def read_generation_progress(client: Client, generation: Generation) -> Ge
 
 
 async def list_builds(client: Client, generation: str) -> dict[str, bool]:
-    """The durables that are building a generation, and whether each is paused: the server keeps that, and their places.
+    """Return the names of the consumers that build a generation, and whether each is paused. The server keeps that and their
+    positions.
 
-    Raises Unavailable when the log cannot be reached.
+    Raises Unavailable if the log cannot be reached.
     """
     found = {}
     for stage in GENERATION_PARTS.values():
@@ -70,13 +72,13 @@ async def list_builds(client: Client, generation: str) -> dict[str, bool]:
 
 
 async def is_build_paused(client: Client, generation: Generation) -> bool:
-    """Whether somebody paused the build of a generation. Raises Unavailable when the log cannot be reached."""
+    """Return whether the build of a generation is paused. Raises Unavailable if the log cannot be reached."""
     return any((await list_builds(client, generation.name)).values())
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationSummary:
-    """A generation that lives: `images` are complete in it, `missing` ones are not yet; the vectors take `vector_bytes`.
+    """A generation that is not dropped. `images` have all parts, `missing` ones lack some. The vectors take `vector_bytes`.
 
     `fingerprint` is the method of its fingerprints.
     """
@@ -94,7 +96,7 @@ class GenerationSummary:
 
 
 async def list_generations(client: Client, generations: Generations) -> list[GenerationSummary]:
-    """Every generation that is not dropped, oldest first. Raises Unavailable when the log cannot be reached."""
+    """List every generation that is not dropped, oldest first. Raises Unavailable if the log cannot be reached."""
     return [await _listed(client, generations, generation) for generation in generations.alive]
 
 

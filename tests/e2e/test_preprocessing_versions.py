@@ -109,7 +109,7 @@ async def test_a_release_that_lacks_a_version_says_so_at_the_start(
         async with mapseek_beside(discord, tmp_path) as world:
             await begin_generation(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
     with pytest.raises(
-        MapSeekError, match=r"Generation g2 is made of pictures preprocessed as p2, which this release does not know"
+        MapSeekError, match=r"Generation g2 uses the preprocessing p2, which this release does not know"
     ):
         async with mapseek_beside(discord, tmp_path):
             pass

@@ -112,7 +112,7 @@ async def test_what_cannot_be_done_is_said(world: World) -> None:
         await activate_generation(world.settings, "g7", force=True, out=out)
     with pytest.raises(MapSeekError, match="g1 is the active one already"):
         await activate_generation(world.settings, "g1", force=False, out=out)
-    with pytest.raises(MapSeekError, match="Generation g1 answers the searches"):
+    with pytest.raises(MapSeekError, match="Generation g1 is the active one: activate another one first"):
         await drop_generation(world.settings, "g1", out)
     with pytest.raises(MapSeekError, match="There is no earlier generation to go back to"):
         await roll_back(world.settings, out)

@@ -130,7 +130,7 @@ async def test_while_another_release_is_at_work_nothing_is_changed(
     at_work = asyncio.create_task(subscription.fetch(1, timeout=60))
     await eventually(lambda: waiting(client))
     with pytest.raises(
-        MapSeekError, match=r"^Processes of another release are at work .*embed-search.*end them, then start"
+        MapSeekError, match=r"^Processes of another release work on this log .*embed-search.*stop them, then start"
     ) as told:
         await topology.ensure_topology(client, STAGES)
     assert "\n" not in str(told.value)
@@ -168,7 +168,7 @@ async def test_a_generation_of_fingerprints_that_only_a_newer_release_makes_is_r
     newer = known.model_copy(update={"generation": "g2", "fingerprint": "f9"})
     for fact in (newer, build_generation_activated(now.with_fact(newer, 3), "g2")):
         assert await journal.record(fact, Origin("g2"))
-    with pytest.raises(MapSeekError, match=r"^Generation g2 .*fingerprints of method f9, which this release cannot make") as told:
+    with pytest.raises(MapSeekError, match=r"^Generation g2 .*fingerprint method f9, which this release does not know") as told:
         async with open_process(ours, nats_url, STAGES, policy=IMPATIENT_POLICY):
             pass
     assert "\n" not in str(told.value)

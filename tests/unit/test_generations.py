@@ -75,8 +75,8 @@ async def test_a_generation_that_cannot_be_worked_on_keeps_no_other_from_coming_
         followed.now = followed.now.with_fact(GenerationDropped(generation="g3"), 5)
         await followed._following.notify()
         await eventually(lambda: ended == ["g3"])
-        await eventually(lambda: "those to come" in hosted.failed)
-        assert "those to come: another bug" in (await hosted.check() or "")
+        await eventually(lambda: "new generations" in hosted.failed)
+        assert "new generations: another bug" in (await hosted.check() or "")
 
 
 def test_a_generation_that_is_not_there_is_refused_in_one_sentence() -> None:
