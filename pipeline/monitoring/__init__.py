@@ -1,1 +1,1 @@
-"""How a process tells of itself: metrics, health, and the status of every stage on the log."""
+"""Metrics and health of a process, and the status of every stage, read from the log."""

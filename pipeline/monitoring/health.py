@@ -1,6 +1,8 @@
-"""Alive, and ready: connected, every consumer there and fetched from lately, the database answering, no dependency waited for.
+"""The checks of a process, and the HTTP server that reports them: `/metrics` for Prometheus, `/healthz` and `/readyz` for
+orchestrators.
 
-`/metrics` for Prometheus, `/healthz` and `/readyz` for whoever restarts and routes.
+A process is ready if it is connected, each of its consumers exists and was fetched from recently, the database answers, and no
+stage waits for a dependency.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -18,11 +20,11 @@ from infra.nats.consumers import read_consumer
 RECENT_FETCH_S = 20.0
 
 Check = Callable[[], Awaitable[str | None]]
-"""None when all is well, else what is wrong in a few words."""
+"""Returns None if all is well, else what is wrong in a few words."""
 
 
 class FetchTimes:
-    """When each consumer of this process was last fetched from. A deleted consumer still answers pings, but not fetches."""
+    """The times of the last fetch from each consumer of this process. A deleted consumer still answers pings, but no fetches."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -36,7 +38,7 @@ class FetchTimes:
 
 
 def build_connection_check(client: Client) -> Check:
-    """Whether the log can be reached."""
+    """Return a check that the log can be reached."""
 
     async def check() -> str | None:
         return None if client.is_connected else "not connected"
@@ -45,21 +47,21 @@ def build_connection_check(client: Client) -> Check:
 
 
 def build_consumer_check(client: Client, stream: str, consumer: str, fetches: FetchTimes, busy: Callable[[], bool]) -> Check:
-    """Whether the consumer exists, and its workers fetched lately or are busy."""
+    """Return a check that the consumer exists, and that its workers fetched recently or are busy."""
 
     async def check() -> str | None:
         try:
             if await read_consumer(client, stream, consumer, timeout=2) is None:
-                return "consumer cannot be reached: it is not there"
+                return "consumer cannot be reached: it does not exist"
         except Unavailable as outage:
             return f"consumer cannot be reached: {outage}"
-        return None if fetches.is_recent(consumer) or busy() else "no fetch lately"
+        return None if fetches.is_recent(consumer) or busy() else "no recent fetch"
 
     return check
 
 
 def build_ping_check(ping: Callable[[], Awaitable[None]]) -> Check:
-    """Whether a database answers."""
+    """Return a check that a database answers."""
 
     async def check() -> str | None:
         try:
@@ -72,7 +74,7 @@ def build_ping_check(ping: Callable[[], Awaitable[None]]) -> Check:
 
 
 def build_dependency_check(waiting_for: Mapping[str, str]) -> Check:
-    """Whether no stage of this process holds its messages."""
+    """Return a check that no stage of this process holds its messages."""
 
     async def check() -> str | None:
         return ", ".join(f"{stage} waits for {what}" for stage, what in waiting_for.items()) or None
@@ -81,14 +83,14 @@ def build_dependency_check(waiting_for: Mapping[str, str]) -> Check:
 
 
 async def find_problems(checks: Mapping[str, Check]) -> dict[str, str]:
-    """What is wrong now, by the name of the check; empty when ready."""
+    """Run the checks. Return what is wrong by the name of the check, empty if all is well."""
     found = {name: await check() for name, check in list(checks.items())}
     return {name: problem for name, problem in found.items() if problem is not None}
 
 
 @asynccontextmanager
 async def serve_monitoring(host: str, port: int, registry: CollectorRegistry, checks: Mapping[str, Check]) -> AsyncIterator[int]:
-    """Serve on `host:port` and yield the port (0 takes a free one). Raises MapSeekError when the port is taken."""
+    """Serve on `host:port` and yield the port. Port 0 takes a free one. Raises MapSeekError if the port is taken."""
 
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -110,7 +112,7 @@ async def serve_monitoring(host: str, port: int, registry: CollectorRegistry, ch
             await site.start()
         except OSError as error:
             raise MapSeekError(
-                f"The monitoring port {host}:{port} cannot be used ({error.strerror}): set MAPSEEK_HTTP_PORT to another, or 0."
+                f"The monitoring port {host}:{port} cannot be used ({error.strerror}): set MAPSEEK_HTTP_PORT to another, or to 0."
             ) from None
         yield int(runner.addresses[0][1])
     finally:

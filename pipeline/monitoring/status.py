@@ -1,4 +1,4 @@
-"""The true state of every stage in both lanes, read from the log itself: nothing has to be running for it to be right."""
+"""The state of every stage in every lane, read from the log itself. It is right even if no process is running."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -42,9 +42,9 @@ async def read_status(
     sample_s: float = 1.0,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> list[StageStatus]:
-    """The state of each stage; takes `sample_s` seconds, over which the rate is measured (0: there is no rate).
+    """Read the state of each stage.
 
-    Raises Unavailable.
+    It takes `sample_s` seconds to measure the rate, which is 0 if `sample_s` is 0. Raises Unavailable.
     """
     wanted = plan_consumers(stages, await read_generations_if_any(client))
     before = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
@@ -84,12 +84,12 @@ def _status(durable: StageConsumer, before: Consumer | None, after: Consumer | N
 
 
 def _finished(consumer: Consumer) -> int:
-    """Messages delivered and settled. Redeliveries count as deliveries, so what is in flight again is taken off again."""
+    """Return the number of settled messages. Each redelivery counts as a delivery, so messages in flight are subtracted."""
     return consumer.deliveries - consumer.in_flight
 
 
 async def count_unsettled(client: Client, durable: StageConsumer) -> int:
-    """Messages that a durable has still to work on, or is at work on. Raises Unavailable."""
+    """Count the messages of a consumer that are not settled. Raises Unavailable."""
     consumer = await _consumer(client, durable)
     return 0 if consumer is None else consumer.unsettled
 
@@ -97,7 +97,7 @@ async def count_unsettled(client: Client, durable: StageConsumer) -> int:
 async def find_idle_stages(
     client: Client, stages: Sequence[Stage[Any]], family: str, *, generation: str | None = None, within_s: float = 1.0
 ) -> list[Stage[Any]]:
-    """The stages on whose durables in one lane, or for one generation there, no worker of any process waits or works.
+    """Return the stages whose consumers, in one lane or for one generation in it, have no worker in any process.
 
     Raises Unavailable.
     """
@@ -112,7 +112,7 @@ async def find_idle_stages(
                 return True
             if not any(consumer.in_flight for consumer in there) or monotonic() > deadline:
                 return False
-            # Every worker may be busy for a moment, or dead: a short look tells which.
+            # Every worker may be busy or dead. Watch for a moment to know which.
             await asyncio.sleep(0.05)
 
     generations = await read_generations_if_any(client)

@@ -1,1 +1,1 @@
-"""Running MapSeek, and looking at what runs: `up`, `run`, `gateway`, `status`, `invite`, `topology`, `schema`."""
+"""Commands that run MapSeek or show its state: `up`, `run`, `gateway`, `status`, `invite`, `topology` and `schema`."""

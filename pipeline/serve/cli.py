@@ -14,7 +14,7 @@ app.add_typer(topology_app, name="topology")
 def up_command() -> None:
     """Run everything in one process.
 
-    The gateway, every stage, and the log server unless NATS_URL names one.
+    That is the gateway, every stage, and the log server unless NATS_URL names one.
     """
     from pipeline.serve.command import serve_all
 
@@ -23,11 +23,13 @@ def up_command() -> None:
 
 @app.command("run")
 def run_command(
-    stages: Annotated[list[str], typer.Argument(help="As `mapseek status` names them.", autocompletion=complete_stage_names)],
+    stages: Annotated[
+        list[str], typer.Argument(help="Stages, as `mapseek status` names them.", autocompletion=complete_stage_names)
+    ],
 ) -> None:
-    """Run the named stages alone.
+    """Run only the named stages.
 
-    On the log in NATS_URL, or of a running `mapseek up`.
+    They use the log in NATS_URL, or that of a running `mapseek up`.
     """
     from pipeline.serve.command import serve_stages
 
@@ -36,9 +38,9 @@ def run_command(
 
 @app.command("gateway")
 def gateway_command() -> None:
-    """Run the Discord gateway alone.
+    """Run only the Discord gateway.
 
-    On the log in NATS_URL, or of a running `mapseek up`.
+    It uses the log in NATS_URL, or that of a running `mapseek up`.
     """
     from pipeline.serve.command import serve_gateway
 
@@ -47,12 +49,12 @@ def gateway_command() -> None:
 
 @app.command("status")
 def status_command(
-    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
 ) -> None:
-    """Show what each stage does, and what waits or has failed.
+    """Show what each stage does, what waits and what failed.
 
-    In both lanes: pending, in flight, redelivered, dead letters, rate, last activity.
+    For each lane: pending, in flight, redelivered, dead letters, rate and last activity.
     """
     from pipeline.serve.command import show_status
 
@@ -61,11 +63,11 @@ def status_command(
 
 @app.command("invite")
 def invite_command(
-    guild: Annotated[int | None, typer.Option(min=1, help="The id of the server to choose beforehand.")] = None,
+    guild: Annotated[int | None, typer.Option(min=1, help="The id of the server that the link preselects.")] = None,
 ) -> None:
     """Print the link that adds the bot to a server.
 
-    With the least permissions, and what each is for. It needs DISCORD_TOKEN only.
+    The link asks for the fewest permissions. The output says what each is for. Only DISCORD_TOKEN must be set.
     """
     from pipeline.serve.command import show_invite
 
@@ -74,7 +76,7 @@ def invite_command(
 
 @topology_app.command("diff")
 def topology_diff_command() -> None:
-    """Show how the server differs from what this version needs; exit code 1 if it does."""
+    """Show how the server differs from what this version needs. The exit code is 1 if it differs."""
     from pipeline.serve.command import show_topology_differences
 
     run_and_exit(show_topology_differences(prepare_settings(quiet=True), out))
@@ -90,11 +92,13 @@ def topology_apply_command() -> None:
 
 @app.command("schema")
 def schema_command(
-    check: Annotated[bool, typer.Option("--check", help="Only tell what is out of date.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only list the files that are out of date. The exit code is 1 if there are any.")
+    ] = False,
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document.
 
-    They are made from the contracts, in a source checkout.
+    They are generated from the contracts, in a source checkout.
     """
     from pipeline.schemas import find_stale_files, write_stale_files
 

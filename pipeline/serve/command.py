@@ -1,11 +1,4 @@
-"""`mapseek up`, `run` and `gateway`: processes that work until they are told to stop.
-
-`mapseek status` and `mapseek topology`: looking at the log's server.
-
-`mapseek invite`: the link that adds the bot to a server.
-
-`mapseek status`: the stages as a table or as JSON.
-"""
+"""`mapseek up`, `run` and `gateway`, which run until they are stopped; `status`, `topology` and `invite`, which print something."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -39,19 +32,19 @@ WATCH_SAMPLE_S = 2.0
 
 
 async def serve_all(settings: Settings) -> None:
-    """Everything in one process."""
+    """Run everything in one process."""
     require_token(settings)
     async with open_log_server(settings) as url:
         await _serve(settings, url, STAGES, with_gateway=True)
 
 
 async def serve_stages(settings: Settings, names: list[str]) -> None:
-    """Some stages alone."""
+    """Run only some stages."""
     await _serve(settings, find_log_url(settings), find_stages(names))
 
 
 async def serve_gateway(settings: Settings) -> None:
-    """The gateway alone."""
+    """Run only the gateway."""
     require_token(settings)
     await _serve(settings, find_log_url(settings), (), with_gateway=True)
 
@@ -62,7 +55,7 @@ async def _serve(settings: Settings, url: str, stages: Sequence[Stage[Any]], *, 
 
 
 def find_log_url(settings: Settings) -> str:
-    """The URL of a log that somebody else runs. Raises MapSeekError when there is none."""
+    """Return the URL of a log server that runs already. Raises MapSeekError if there is none."""
     url = settings.nats_url or read_announced_url(get_data_folder(settings) / "nats")
     if url is None:
         raise MapSeekError(f"No log is running on {settings.data_dir}: set NATS_URL, or start `mapseek up` there first.")
@@ -70,17 +63,17 @@ def find_log_url(settings: Settings) -> str:
 
 
 def status_to_json(statuses: Sequence[StageStatus]) -> str:
-    """A JSON array, one object a stage and lane."""
+    """Return a JSON array with one object for each stage, lane and generation."""
     return orjson.dumps([asdict(each) for each in statuses], option=orjson.OPT_UTC_Z).decode()
 
 
 def build_status_cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
-    """The table as text, headings first. The server knows of activity since its own start."""
+    """Return the rows of the table as text, headings first. The server reports activity only since its own start."""
     return [STATUS_HEADINGS, *(_row(each, now) for each in statuses)]
 
 
 def render_status(statuses: Sequence[StageStatus], now: datetime) -> Table:
-    """The table for a terminal of 80 columns; what needs a look is red or yellow."""
+    """Render the table for a terminal of 80 columns. Dead letters are red, redeliveries yellow."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, heading in enumerate(STATUS_HEADINGS):
         table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
@@ -110,7 +103,7 @@ def _ago(moment: datetime | None, now: datetime) -> str:
 
 
 async def show_status(settings: Settings, *, watch: bool, as_json: bool, out: Console) -> int:
-    """Print the status once, or again and again until interrupted."""
+    """Print the status once, or with `watch`, refresh it until interrupted."""
     async with open_log_client(settings, "mapseek-inspect") as client:
         if watch and not as_json:
             with Live(console=out, auto_refresh=False) as live:
@@ -125,7 +118,7 @@ async def show_status(settings: Settings, *, watch: bool, as_json: bool, out: Co
 
 
 async def show_topology_differences(settings: Settings, out: Console) -> int:
-    """Print what differs; 1 if anything does."""
+    """Print the differences. Return 1 if there are any."""
     async with open_log_client(settings, "mapseek-inspect") as client:
         found = await topology.find_differences(client, STAGES)
     for difference in found:
@@ -136,7 +129,7 @@ async def show_topology_differences(settings: Settings, out: Console) -> int:
 
 
 async def apply_topology(settings: Settings, out: Console) -> int:
-    """Change what differs, and say so."""
+    """Apply the differences, and print their number."""
     async with open_log_client(settings, "mapseek-inspect") as client:
         found = await topology.find_differences(client, STAGES)
         await topology.update_topology(client, STAGES)
@@ -145,7 +138,7 @@ async def apply_topology(settings: Settings, out: Console) -> int:
 
 
 def show_invite(settings: Settings, guild: int | None, out: Console) -> None:
-    """Print the link, and what it asks for. Raises MapSeekError where DISCORD_TOKEN is not set or is no token."""
+    """Print the link, and the permissions and intents. Raises MapSeekError if DISCORD_TOKEN is not set or is no token."""
     link = build_invite_link(parse_application_id(require_token(settings)), guild)
     out.print(link, soft_wrap=True, markup=False, highlight=False)
     out.print(_table("Permission", PERMISSIONS))

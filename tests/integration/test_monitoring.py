@@ -91,7 +91,7 @@ async def test_a_consumer_that_is_not_fetched_from_is_noticed(
         monkeypatch.setattr(health, "RECENT_FETCH_S", 0.0)
         code, body = await get("/readyz")
         assert code == 503
-        assert "no fetch lately" in body
+        assert "no recent fetch" in body
 
 
 async def test_a_stage_that_waits_for_a_dependency_is_not_ready(nats_url: str, settings: MakeSettings) -> None:
