@@ -1,8 +1,8 @@
-"""The clock: the only place that reads it. Stages and adapters are handed it."""
+"""The only place that reads the clock. Stages and adapters get this function as a parameter."""
 
 from datetime import UTC, datetime
 
 
 def utc_now() -> datetime:
-    """This moment, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

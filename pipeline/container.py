@@ -1,8 +1,6 @@
-"""Chooses and opens the adapters that the stages of a process need, each at most once, and closes them in reverse.
+"""The container of a process, which opens the adapters that its stages need, each at most once, and closes them in reverse order.
 
-The pictures that people asked with go when the question goes, unless somebody voted on the answer or waits for the picture.
-
-How a guild's archive does: what `/archive status` shows its managers.
+Also the daily sweep of old query pictures, and the figures of an archive that `/archive status` shows to managers.
 """
 
 import asyncio
@@ -66,11 +64,12 @@ log = structlog.get_logger()
 
 SWEEP_INTERVAL_S = timedelta(days=1).total_seconds()
 QUERY_PICTURE_AGE_S = (STREAM_RETENTION[SEARCHES] + timedelta(hours=1)).total_seconds()
-"""A picture is put when its question is asked, so by then the log has dropped the question; the hour is for clocks that differ."""
+"""The age at which the log has dropped a query: its picture is stored when the member asks. The hour allows for
+clocks that differ."""
 
 
 async def sweep_query_pictures(client: Client, query_blobs: FileBlobStore, age_s: float = QUERY_PICTURE_AGE_S) -> int:
-    """Delete the pictures of questions that the log has dropped; returns how many went. Raises Unavailable."""
+    """Delete the pictures of queries that the log has dropped. Return the number of deleted pictures. Raises Unavailable."""
     old = await find_old_query_pictures(client, query_blobs, age_s)
     for name in old:
         await query_blobs.delete(name)
@@ -78,13 +77,16 @@ async def sweep_query_pictures(client: Client, query_blobs: FileBlobStore, age_s
 
 
 async def find_old_query_pictures(client: Client, query_blobs: FileBlobStore, age_s: float = QUERY_PICTURE_AGE_S) -> set[str]:
-    """The pictures of questions that the log has dropped. Raises Unavailable."""
+    """Return the pictures of queries that the log has dropped, without those that a vote or an alert still needs.
+
+    Raises Unavailable.
+    """
     old = set(await query_blobs.list_untouched_since(age_s))
     return old - await _kept(client) if old else old
 
 
 async def _kept(client: Client) -> set[str]:
-    """The pictures of the evaluation set, and those that somebody waits for."""
+    """Return the pictures that votes (the evaluation set) and alerts still need."""
     kept: set[str] = set()
     for kind in (SearchJudged, AlertSet):
         async with aclosing(read_log(client, stream_of(kind), [kind_filter(kind)])) as messages:
@@ -96,7 +98,7 @@ async def _kept(client: Client) -> set[str]:
 
 
 async def sweep_every_day(client: Client, query_blobs: FileBlobStore) -> None:
-    """Sweep now and every day. An outage is waited out until the next day."""
+    """Sweep now and then every day. After an outage, try again the next day."""
     while True:
         try:
             count = await sweep_query_pictures(client, query_blobs)
@@ -108,7 +110,8 @@ async def sweep_every_day(client: Client, query_blobs: FileBlobStore) -> None:
 
 
 class ArchiveOverviewReader:
-    """The Overseeing port: the catalogue counts, the folder of blobs is measured, the log knows what waits."""
+    """The OverviewReader port: counts images in the catalogue, measures the folder of blobs, and reads the backlogs
+    from the log."""
 
     def __init__(self, client: Client, stages: Sequence[Stage[Any]], catalogue: Catalogue, blobs: Path) -> None:
         self._client = client
@@ -126,7 +129,7 @@ class ArchiveOverviewReader:
 
 
 def _lags(stages: Sequence[StageStatus]) -> list[StageBacklog]:
-    """What each stage has to do in each lane, for all generations together."""
+    """Add up what each stage still has to do in each lane, over all generations."""
     backlogs: dict[tuple[str, str], StageBacklog] = {}
     for each in stages:
         before = backlogs.get((each.stage, each.lane), StageBacklog(each.stage, each.lane, 0, 0))
@@ -136,18 +139,18 @@ def _lags(stages: Sequence[StageStatus]) -> list[StageBacklog]:
 
 
 def _size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Return the total size in bytes of all files below a folder."""
     total = 0
     for file in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # it was being written, or was forgotten, just now
+        with suppress(FileNotFoundError):  # a temporary file, or one that was deleted just now
             total += file.stat().st_size if file.is_file() else 0
     return total
 
 
 class Container:
-    """The adapters of one process. Every method opens its adapter on the first call and returns the same one afterwards.
+    """The adapters of one process. Every method opens its adapter at the first call, and returns the same one afterwards.
 
-    `encoders` that are given are used for the generations that they fit, the first one for founding; who opened them closes them.
+    `encoders` are used for the generations that they fit, and the first one for the first generation. The caller closes them.
     """
 
     def __init__(
@@ -180,7 +183,7 @@ class Container:
 
     @property
     def opened(self) -> dict[str, Any]:
-        """What is open, by name; for readiness."""
+        """The open adapters by name, for readiness."""
         return dict(self._opened)
 
     async def blobs(self) -> BlobStore:
@@ -191,7 +194,7 @@ class Container:
         return blobs
 
     async def query_blobs(self) -> FileBlobStore:
-        """Where the pictures that people ask with are kept for as long as their questions."""
+        """The blob store of query pictures, which are kept as long as their queries."""
 
         async def opening() -> FileBlobStore:
             query_blobs = open_blob_store(self.folder / "questions")
@@ -212,7 +215,7 @@ class Container:
         return catalogue
 
     async def budget(self) -> RequestBudget:
-        """What this process may ask of Discord, by what all of them asked."""
+        """The budget of requests to Discord, which all processes share."""
 
         async def opening() -> RequestBudget:
             return RequestBudget(await self.state())
@@ -221,7 +224,7 @@ class Container:
         return budget
 
     async def rest(self) -> RestClient:
-        """Discord's REST API with the bot's token; nothing is asked of it before the first use."""
+        """Discord's REST API with the bot's token. It sends no request before the first use."""
 
         async def opening() -> RestClient:
             token = self.settings.discord_token
@@ -245,7 +248,7 @@ class Container:
         return downloader
 
     async def generations(self) -> FollowedGenerations:
-        """Which encoders' vectors there are, and which of them answer."""
+        """The generations, which follow the log."""
 
         async def opening() -> FollowedGenerations:
             return await self._stack.enter_async_context(open_generations(self.client))
@@ -254,7 +257,7 @@ class Container:
         return generations
 
     async def encoder(self) -> ImageEncoder:
-        """The active generation's. Raises MapSeekError where there is none yet."""
+        """The encoder of the active generation. Raises MapSeekError if there is none yet."""
         active = (await self.generations()).now.active
         if active is None:
             raise MapSeekError("This archive has no model yet: start the embed stage first.")
@@ -262,7 +265,7 @@ class Container:
 
     async def fingerprinter(self) -> PictureFingerprinter:
         async def opening() -> PictureFingerprinter:
-            # Deferred: only a process that looks into pictures pays for importing OpenCV.
+            # Imported here: only a process that analyses pictures needs OpenCV.
             from infra.vision.fingerprint import Fingerprinter
 
             return Fingerprinter()
@@ -284,7 +287,7 @@ class Container:
 
     async def features(self) -> FeatureSearch:
         async def opening() -> FeatureSearch:
-            # Deferred: only a process that looks into pictures pays for importing OpenCV.
+            # Imported here: only a process that analyses pictures needs OpenCV.
             from pipeline.projections.features import open_feature_projection
 
             opened = open_feature_projection(self.client, self.folder / "features", await self.blobs())
@@ -300,13 +303,13 @@ class Container:
         return atlas
 
     async def ensure_vector_index(self, generation: Generation) -> None:
-        """Have what searches a generation's vectors made, where a server does that, before the first search needs it."""
+        """Create the server's index of a generation's vectors, if a server searches them, before the first search needs it."""
         vectors = self._opened.get("vectors")
         if isinstance(vectors, AtlasSearch):
             await vectors.ensure_index(generation.name, generation.dimensions)
 
     async def drop_vector_index(self, generation: str) -> None:
-        """Have what searches a dropped generation's vectors deleted, where a server keeps that: it has room for a few."""
+        """Delete the server's index of a dropped generation's vectors, if there is one: the server allows only a few."""
         if self.settings.vectors == "atlas" and isinstance(vectors := await self.vectors(), AtlasSearch):
             await vectors.drop_index(generation)
 
@@ -333,7 +336,7 @@ class Container:
         return await asyncio.to_thread(lambda: encode_thumbnail(Image.open(BytesIO(data)).convert("RGB")))
 
     async def gateway_ports(self) -> GatewayPorts:
-        """What the Discord gateway works with."""
+        """The ports of the Discord gateway."""
         overseer = ArchiveOverviewReader(self.client, STAGES, await self.catalogue(), self.folder / "blobs")
         await self.query_blobs()
         return GatewayPorts(
@@ -365,7 +368,7 @@ class Container:
 
 
 async def open_catalogue(settings: Settings, folder: Path) -> Catalogue:
-    """The catalogue that the settings choose."""
+    """Open the catalogue that the settings choose."""
     if settings.catalogue == "mongodb":
         return await open_mongo_catalogue(_mongodb_uri(settings), settings.mongodb_database)
     return await open_sqlite_catalogue(folder / "catalogue.sqlite")

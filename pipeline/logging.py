@@ -1,4 +1,4 @@
-"""Structured logs: JSON for machines, a console for people; every line inside a message carries its correlation id."""
+"""Structured logs: JSON for machines, or a console format for people. A line about a message carries its correlation id."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ def _without_secrets(_logger: object, _method: str, event: MutableMapping[str, A
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is at the moment: above a progress bar, while there is one."""
+    """Writes to the current `sys.stderr`: a progress bar replaces it, so that log lines appear above the bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.stream = sys.stderr
@@ -26,7 +26,7 @@ class _StandardError(logging.StreamHandler[TextIO]):
 
 
 def configure_logging(style: Literal["auto", "console", "json"], level: str) -> None:
-    """Send our logs and those of the libraries to standard error, in one format."""
+    """Send the logs of MapSeek and of its libraries to standard error, in one format."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -36,7 +36,7 @@ def configure_logging(style: Literal["auto", "console", "json"], level: str) -> 
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: list[structlog.typing.Processor] = (
-        # Plain tracebacks: the pretty ones show local variables, tokens among them.
+        # Plain tracebacks: the rich ones show local variables, which may hold tokens.
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
@@ -56,7 +56,7 @@ def configure_logging(style: Literal["auto", "console", "json"], level: str) -> 
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Pillow warns of what preprocess then rejects with a code, or reads all the same.
+    # Pillow warns about images that preprocess rejects with a code, or reads without a problem.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     for noisy in ("disnake", "aiohttp.access", "nats", "pymongo", "httpx", "PIL"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -1,7 +1,7 @@
-"""`mapseek`: the command line, put together from the commands of every capability.
+"""The command line `mapseek`, which collects the commands of every capability.
 
-A `cli.py` only reads arguments and says what a command is for. What the command does is in the `command.py` beside it, which is
-imported when the command runs: so help and completion are quick.
+A `cli.py` only declares arguments and help. The work of a command is in the `command.py` beside it, which is imported when the
+command runs, so that help and completion are quick.
 """
 
 # ruff: noqa: F401  (each module adds its commands to the application)

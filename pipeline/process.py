@@ -1,7 +1,4 @@
-"""One process of MapSeek: any stages, with or without the gateway, on one log, until it is told to stop.
-
-The gateway as part of a process.
-"""
+"""One process of MapSeek: any stages, with or without the gateway, on one log, until it is told to stop."""
 
 import asyncio
 import os
@@ -50,12 +47,12 @@ from stages import alert, embed, erase, fingerprint, link, notify, preprocess, r
 log = structlog.get_logger()
 
 SIDE_WORKERS = 2
-"""For what happens beside an image's way into the archive, where nobody waits."""
+"""Workers of the stages that are not on an image's way into the archive and that nobody waits for."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningGateway:
-    """The gateway's task, which ends only with an error, and whether it hears Discord."""
+    """The gateway's task, which ends only with an error. `ready` is set once the gateway is connected to Discord."""
 
     task: asyncio.Task[None]
     ready: asyncio.Event
@@ -70,7 +67,7 @@ class RunningGateway:
 
 @asynccontextmanager
 async def open_gateway(settings: Settings, ports: GatewayPorts, metrics: Metrics) -> AsyncIterator[RunningGateway]:
-    """Run the gateway in the background; at the end it records what it has heard and logs out."""
+    """Run the gateway in the background. At the end it records the events that it has received, and logs out."""
     token = require_token(settings)
     if not settings.channels:
         log.info("channels_setting_empty", hint="Set MAPSEEK_CHANNELS to archive more than the channels that managers watch.")
@@ -95,13 +92,13 @@ async def open_gateway(settings: Settings, ports: GatewayPorts, metrics: Metrics
 
 
 def choose_endpoint(settings: Settings) -> Endpoint:
-    """The Discord that the settings name."""
+    """Return the Discord endpoint that the settings choose: the real one or a simulator."""
     return simulator_endpoint(settings.discord_api) if settings.discord_api else DISCORD
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A running process, for those who look at it."""
+    """A running process, as the code that opened it sees it."""
 
     runtime: Runtime
     container: Container
@@ -111,7 +108,7 @@ class Process:
 
 @asynccontextmanager
 async def open_log_server(settings: Settings) -> AsyncIterator[str]:
-    """The URL of the log: NATS_URL, the server that a running `mapseek up` keeps on the data folder, or one of our own."""
+    """Yield the URL of the log server: NATS_URL, the server of a `mapseek up` on the same data folder, or a server started here."""
     folder = ensure_data_folder(settings) / "nats"
     if url := settings.nats_url or read_announced_url(folder):
         yield url
@@ -131,16 +128,18 @@ async def open_process(
     policy: Policy | None = None,
     encoders: Sequence[ImageEncoder] = (),
 ) -> AsyncIterator[Process]:
-    """Open what the stages need, start their workers, the gateway if asked for and the monitoring; stop all in reverse.
+    """Open what the stages need, start their workers, and the gateway and the monitoring if asked to. Stop all in reverse order.
 
-    `encoders` that are given are used for the generations that they fit, and left open. Raises MapSeekError when something cannot
-    be opened. In-flight messages are finished at the end, or left to the next process.
+    `encoders` are used for the generations that they fit, and stay open. At the end, messages in flight are finished or left to the
+    next process. Raises MapSeekError if something cannot be opened.
     """
     folder = ensure_data_folder(settings)
     choose_endpoint(settings).use()
     name = f"mapseek-{'-'.join(stage.name for stage in stages) or 'gateway'}"
     async with AsyncExitStack() as stack:
-        stack.enter_context(threadpool_limits(1, "blas"))  # matrices are small here: more threads wait for each other, busily
+        stack.enter_context(
+            threadpool_limits(1, "blas")
+        )  # matrices are small: several threads would only spin waiting for each other
         client = await connect(url, name)
         stack.push_async_callback(disconnect, client)
         await topology.ensure_topology(client, STAGES)
@@ -179,7 +178,7 @@ async def open_process(
 async def _at_work(
     url: str, name: str, stages: Sequence[Stage[Any]], container: Container, runtime: Runtime, checks: dict[str, Check]
 ) -> AsyncIterator[None]:
-    """Workers for what the stages do, once for all and in each generation, and for what somebody puts back."""
+    """Run the workers of the stages: of their lanes, of each generation, and of retried dead letters."""
     fetches, generations, jobs = FetchTimes(), await container.generations(), await _jobs(stages, container)
     async with open_workers(url, name, runtime, fetches.record) as crew:
 
@@ -212,7 +211,7 @@ async def _at_work(
 
 
 async def _jobs(stages: Sequence[Stage[Any]], container: Container, generation: Generation | None = None) -> list[Job]:
-    """What these stages do for a generation, or for all of them at once, with what they need opened."""
+    """Return the jobs of these stages for a generation, or those for all generations at once, with their dependencies opened."""
     by_generation = generation is not None
     return [
         Job(stage, family, await open_dependencies(stage, family, container, generation), generation.name if generation else None)
@@ -228,10 +227,10 @@ def _workers(job: Job, settings: Settings) -> int:
     if job.family == "alert" or job.stage in (link.STAGE, alert.STAGE, notify.STAGE, remove.STAGE, erase.STAGE):
         return SIDE_WORKERS
     if job.stage is embed.STAGE:
-        # The model never waits for the log only if a whole batch is at hand while the one before is with it, or being recorded.
+        # So that the model never waits: a whole batch must be ready while the one before is embedded or recorded.
         return max(settings.workers, 2 * settings.batch_size)
     if job.stage in (preprocess.STAGE, fingerprint.STAGE):
-        # They work the processor alone: more at once than there are cores would only stand in the way of a question.
+        # They only use the processor: more workers than cores would only slow a search down.
         return min(settings.workers, os.cpu_count() or 1)
     return settings.workers
 
@@ -242,7 +241,7 @@ def _busy(runtime: Runtime, stage: str, *families: str) -> Any:
 
 
 async def wait_until_stopped(process: Process) -> None:
-    """Return on the first SIGINT or SIGTERM; raise what ended a background task, should one end."""
+    """Return at the first SIGINT or SIGTERM. If a background task ends before, raise its error."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

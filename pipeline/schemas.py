@@ -1,4 +1,4 @@
-"""The contracts as documents for other programs: a JSON Schema for each fact, and AsyncAPI for the whole stream."""
+"""The contracts as documents for other programs: a JSON Schema for each fact, and one AsyncAPI document for all streams."""
 
 from pathlib import Path
 from typing import Any
@@ -37,20 +37,20 @@ SUBJECT_VARIANTS = {
 
 
 def build_documents() -> dict[Path, bytes]:
-    """Every generated file and what it should hold."""
+    """Return every generated file with the content that it should have."""
     schemas = {CONTRACTS_FOLDER / "schema" / f"{name}.v{fact.version}.json": _json(_schema(fact)) for name, fact in FACTS.items()}
     return schemas | {CONTRACTS_FOLDER / "asyncapi.json": _json(build_asyncapi())}
 
 
 def find_stale_files() -> list[Path]:
-    """The files that are not as the contracts say, leftovers of facts that are gone included."""
+    """Return the files that differ from the contracts, and files of facts that do not exist any more."""
     wanted = build_documents()
     leftover = set((CONTRACTS_FOLDER / "schema").glob("*.json")) - wanted.keys()
     return sorted(leftover) + [path for path, text in wanted.items() if not path.exists() or path.read_bytes() != text]
 
 
 def write_stale_files() -> list[Path]:
-    """Write what is out of date and remove leftovers; returns their paths."""
+    """Write files that are out of date, and delete files of facts that do not exist any more. Return the paths of both."""
     stale = find_stale_files()
     wanted = build_documents()
     for path in stale:
@@ -63,7 +63,7 @@ def write_stale_files() -> list[Path]:
 
 
 def build_asyncapi() -> dict[str, Any]:
-    """The AsyncAPI 3.0 document: a channel and a message for each fact, and which stage sends and receives it."""
+    """Build the AsyncAPI 3.0 document: a channel and a message for each fact, and the stages that send and receive it."""
     operations: dict[str, Any] = {}
     for stage in STAGES:
         for fact in stage.consumes:

@@ -1,4 +1,4 @@
-"""Every setting, its default and its meaning. All come from the environment (`MAPSEEK_*`) or a `.env` file."""
+"""All settings with their defaults and meanings. They come from the environment (`MAPSEEK_*`) or from a `.env` file."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +13,7 @@ WordSet = Annotated[frozenset[str], NoDecode]
 
 
 def _named(name: str) -> AliasChoices:
-    """Settings that other tools know without our prefix answer to both names."""
+    """Accept a setting that other tools use without our prefix under both names."""
     return AliasChoices(f"MAPSEEK_{name}", name)
 
 
@@ -33,33 +33,34 @@ class Settings(BaseSettings):
     discord_api: str | None = Field(None, description="Another Discord REST endpoint (the simulator's).")
     channels: WordSet = Field(
         frozenset(),
-        description="Archived besides what is watched: channel or category ids, separated by commas, or `all`.",
+        description="Channels archived besides watched ones: channel or category ids, separated by commas, or `all`.",
     )
     cdn_origins: WordSet = Field(frozenset(), description="Origins trusted for downloads besides Discord's (the simulator's).")
     max_file_bytes: int = Field(25 * 1024 * 1024, gt=0, description="Larger images are rejected.")
     max_pixels: int = Field(50_000_000, gt=0, description="Images with more pixels are rejected.")
 
-    model: str = Field("mapseek-small", description="An open_clip model name; an archive that has one goes on with it.")
+    model: str = Field("mapseek-small", description="An open_clip model name. An existing archive keeps its model.")
     pretrained: str | None = Field(
-        None, description="A pretrained tag of that model, or a checkpoint file; none: what ships with it, or random weights."
+        None,
+        description="A pretrained tag of that model, or a checkpoint file. Default: the weights that ship with it, or random ones.",
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field("auto", description="Where the model runs.")
     precision: Literal["auto", "fp32", "fp16", "bf16"] = Field("auto", description="The model's number format; auto: by device.")
-    batch_size: int = Field(16, ge=1, le=1024, description="Most images in one model batch.")
+    batch_size: int = Field(16, ge=1, le=1024, description="The largest number of images in one model batch.")
     batch_wait_ms: float = Field(5, ge=0, description="How long a batch waits for more images.")
 
-    catalogue: Literal["sqlite", "mongodb"] = Field("sqlite", description="Where documents are kept.")
+    catalogue: Literal["sqlite", "mongodb"] = Field("sqlite", description="Where documents are stored.")
     vectors: Literal["embedded", "atlas"] = Field("embedded", description="Where vectors are searched; atlas needs mongodb.")
     mongodb_uri: SecretStr | None = Field(None, validation_alias=_named("MONGODB_URI"), description="The MongoDB server.")
     mongodb_database: str = Field("mapseek", description="The MongoDB database.")
 
-    workers: int = Field(8, ge=1, le=256, description="Messages that a stage works on at once in the archive lane.")
-    search_workers: int = Field(4, ge=1, le=256, description="Messages that a stage works on at once in the search lane.")
+    workers: int = Field(8, ge=1, le=256, description="Messages that a stage processes at once in the archive lane.")
+    search_workers: int = Field(4, ge=1, le=256, description="Messages that a stage processes at once in the search lane.")
 
     http_host: str = Field("127.0.0.1", description="Where /metrics, /healthz and /readyz listen.")
     http_port: int = Field(9477, ge=0, le=65535, description="Their port; 0 takes a free one.")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, JSON otherwise.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The lowest level that is logged.")
 
     @field_validator("channels", "cdn_origins", mode="before")
     @classmethod
@@ -76,7 +77,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the settings. Raises MapSeekError with one sentence that names the first wrong one."""
+    """Read the settings. Raises MapSeekError with one sentence about the first wrong setting."""
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
@@ -86,7 +87,7 @@ def load_settings(**overrides: object) -> Settings:
 
 
 def require_token(settings: Settings) -> str:
-    """The bot's token. Raises MapSeekError when there is none."""
+    """Return the bot's token. Raises MapSeekError if it is not set."""
     token = settings.discord_token.get_secret_value().strip() if settings.discord_token else ""
     if not token:
         raise MapSeekError("DISCORD_TOKEN is not set: copy the bot's token from the Discord developer portal (Bot page) into it.")
@@ -94,12 +95,12 @@ def require_token(settings: Settings) -> str:
 
 
 def get_data_folder(settings: Settings) -> Path:
-    """The data folder, whether it is there or not."""
+    """Return the absolute path of the data folder, which need not exist."""
     return settings.data_dir.expanduser().absolute()
 
 
 def ensure_data_folder(settings: Settings) -> Path:
-    """The data folder, made if need be. Raises MapSeekError when it cannot be written."""
+    """Return the data folder, and create it if it is missing. Raises MapSeekError if it cannot be written."""
     folder = get_data_folder(settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)

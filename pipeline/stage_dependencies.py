@@ -1,7 +1,4 @@
-"""What each stage is given to work with.
-
-Drawing why an archived picture was found, from what the log and the stores know of both.
-"""
+"""The dependencies of each stage, opened from the container."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,14 +22,14 @@ from stages.matching import ArchiveFingerprints, MatchExplainer
 
 
 async def build_explainer(container: Container) -> MatchExplainer:
-    """Draws what this process answered, and what any other did."""
+    """Return the explainer of matches, of this process's answers and of those of other processes."""
     return MatchExplainer(container.journal, await container.query_blobs(), await container.blobs(), _drawn)
 
 
 async def _drawn(
     asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, locale: str
 ) -> bytes:
-    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    # Imported here: only a process that analyses pictures needs OpenCV.
     from infra.vision.explain import Captions, draw_explanation
 
     captions = Captions(*explanation_captions(locale))
@@ -40,9 +37,9 @@ async def _drawn(
 
 
 async def open_dependencies(stage: Stage[Any], family: str, container: Container, generation: Generation | None = None) -> object:
-    """The dependencies of a stage in one lane, or for one generation there, opened if need be.
+    """Open the dependencies of a stage in one lane, or for one generation in that lane.
 
-    Raises MapSeekError where one cannot be.
+    Raises MapSeekError if one cannot be opened.
     """
     if generation is not None:
         return await _OF_GENERATION[stage.name](container, family, generation)
@@ -50,7 +47,7 @@ async def open_dependencies(stage: Stage[Any], family: str, container: Container
 
 
 async def _pictures(container: Container, family: str) -> BlobStore:
-    """What people ask with is kept apart from the archive, since it goes after a week."""
+    """Return the blob store of a lane. Query pictures have a store of their own, since they are deleted after a week."""
     return await (container.query_blobs() if family == "search" else container.blobs())
 
 
@@ -59,7 +56,7 @@ async def _download(container: Container, family: str) -> download.Deps:
 
 
 async def _preprocess(container: Container, family: str) -> preprocess.Deps:
-    """An image is preprocessed for every generation that lives, a question for the one that answers."""
+    """An image is preprocessed for every generation that is not dropped, a query for the active one."""
     generations = await container.generations()
 
     def needed() -> tuple[Generation, ...]:
@@ -75,7 +72,7 @@ async def _preprocess(container: Container, family: str) -> preprocess.Deps:
 
 
 async def _fingerprint(container: Container, family: str) -> fingerprint.Deps:
-    """A question is compared by the method of the generation that answers."""
+    """A query is fingerprinted with the method of the active generation."""
     generations = await container.generations()
     if (active := generations.now.active) is not None:
         refuse_unknown_method(active)
@@ -106,8 +103,8 @@ async def _fingerprint_in(container: Container, family: str, generation: Generat
 
 
 async def _embed(container: Container, family: str) -> embed.Deps:
-    """Questions are embedded in the newest activated generation whose encoder is open here: a model takes seconds to load."""
-    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    """A query is embedded in the newest activated generation whose encoder is open here, since a model takes seconds to load."""
+    # Imported here: only a process that analyses pictures needs OpenCV.
     from infra.vision.rectify import extract_views
 
     generations, pictures = await container.generations(), await _pictures(container, family)
@@ -154,8 +151,8 @@ async def _match(container: Container, _: str) -> match.Deps:
 
 
 async def open_prints(container: Container) -> ArchiveFingerprints:
-    """What pictures are verified by."""
-    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    """Open what a match is verified with: the feature index, the comparer and the archive's blobs."""
+    # Imported here: only a process that analyses pictures needs OpenCV.
     from infra.vision.compare import Comparer
 
     return ArchiveFingerprints(await container.features(), Comparer(), await container.blobs())
