@@ -82,10 +82,10 @@ async def find_old_query_pictures(client: Client, query_blobs: FileBlobStore, ag
     Raises Unavailable.
     """
     old = set(await query_blobs.list_untouched_since(age_s))
-    return old - await _kept(client) if old else old
+    return old - await _list_needed(client) if old else old
 
 
-async def _kept(client: Client) -> set[str]:
+async def _list_needed(client: Client) -> set[str]:
     """Return the pictures that votes (the evaluation set) and alerts still need."""
     kept: set[str] = set()
     for kind in (SearchJudged, AlertSet):
@@ -123,12 +123,12 @@ class ArchiveOverviewReader:
         stages = await read_status(self._client, self._stages, sample_s=0)
         return Overview(
             images=await self._catalogue.count(guild_id),
-            stored_bytes=await asyncio.to_thread(_size_of, self._blobs),
-            backlogs=_lags(stages),
+            stored_bytes=await asyncio.to_thread(_measure_size, self._blobs),
+            backlogs=_sum_backlogs(stages),
         )
 
 
-def _lags(stages: Sequence[StageStatus]) -> list[StageBacklog]:
+def _sum_backlogs(stages: Sequence[StageStatus]) -> list[StageBacklog]:
     """Add up what each stage still has to do in each lane, over all generations."""
     backlogs: dict[tuple[str, str], StageBacklog] = {}
     for each in stages:
@@ -138,7 +138,7 @@ def _lags(stages: Sequence[StageStatus]) -> list[StageBacklog]:
     return list(backlogs.values())
 
 
-def _size_of(folder: Path) -> int:
+def _measure_size(folder: Path) -> int:
     """Return the total size in bytes of all files below a folder."""
     total = 0
     for file in folder.rglob("*"):
@@ -173,10 +173,10 @@ class Container:
         stack.push_async_callback(self.encoders.close_all)
         self._opened: dict[str, Any] = {}
 
-    async def _once(self, name: str, opening: Callable[[], Awaitable[Any]]) -> Any:
+    async def _once(self, name: str, open_adapter: Callable[[], Awaitable[Any]]) -> Any:
         if name not in self._opened:
             try:
-                self._opened[name] = await opening()
+                self._opened[name] = await open_adapter()
             except Unavailable as outage:
                 raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
         return self._opened[name]
@@ -187,56 +187,56 @@ class Container:
         return dict(self._opened)
 
     async def blobs(self) -> BlobStore:
-        async def opening() -> BlobStore:
+        async def open_adapter() -> BlobStore:
             return open_blob_store(self.folder / "blobs")
 
-        blobs: BlobStore = await self._once("blobs", opening)
+        blobs: BlobStore = await self._once("blobs", open_adapter)
         return blobs
 
     async def query_blobs(self) -> FileBlobStore:
         """The blob store of query pictures, which are kept as long as their queries."""
 
-        async def opening() -> FileBlobStore:
+        async def open_adapter() -> FileBlobStore:
             query_blobs = open_blob_store(self.folder / "questions")
-            sweeping = asyncio.create_task(sweep_every_day(self.client, query_blobs), name="sweep")
-            self._stack.push_async_callback(cancel_tasks, sweeping)
+            sweeper = asyncio.create_task(sweep_every_day(self.client, query_blobs), name="sweep")
+            self._stack.push_async_callback(cancel_tasks, sweeper)
             return query_blobs
 
-        query_blobs: FileBlobStore = await self._once("questions", opening)
+        query_blobs: FileBlobStore = await self._once("questions", open_adapter)
         return query_blobs
 
     async def catalogue(self) -> Catalogue:
-        async def opening() -> Catalogue:
+        async def open_adapter() -> Catalogue:
             catalogue = await open_catalogue(self.settings, self.folder)
             self._stack.push_async_callback(catalogue.close)
             return catalogue
 
-        catalogue: Catalogue = await self._once("catalogue", opening)
+        catalogue: Catalogue = await self._once("catalogue", open_adapter)
         return catalogue
 
     async def budget(self) -> RequestBudget:
         """The budget of requests to Discord, which all processes share."""
 
-        async def opening() -> RequestBudget:
+        async def open_adapter() -> RequestBudget:
             return RequestBudget(await self.state())
 
-        budget: RequestBudget = await self._once("budget", opening)
+        budget: RequestBudget = await self._once("budget", open_adapter)
         return budget
 
     async def rest(self) -> RestClient:
         """Discord's REST API with the bot's token. It sends no request before the first use."""
 
-        async def opening() -> RestClient:
+        async def open_adapter() -> RestClient:
             token = self.settings.discord_token
             rest = RestClient(token.get_secret_value() if token else "", await self.budget())
             self._stack.push_async_callback(rest.close)
             return rest
 
-        rest: RestClient = await self._once("rest", opening)
+        rest: RestClient = await self._once("rest", open_adapter)
         return rest
 
     async def downloader(self) -> Downloader:
-        async def opening() -> Downloader:
+        async def open_adapter() -> Downloader:
             downloader = open_downloader(
                 origins=self.settings.cdn_origins,
                 max_bytes=self.settings.max_file_bytes,
@@ -244,16 +244,16 @@ class Container:
             )
             return await self._stack.enter_async_context(downloader)
 
-        downloader: Downloader = await self._once("downloader", opening)
+        downloader: Downloader = await self._once("downloader", open_adapter)
         return downloader
 
     async def generations(self) -> FollowedGenerations:
         """The generations, which follow the log."""
 
-        async def opening() -> FollowedGenerations:
+        async def open_adapter() -> FollowedGenerations:
             return await self._stack.enter_async_context(open_generations(self.client))
 
-        generations: FollowedGenerations = await self._once("generations", opening)
+        generations: FollowedGenerations = await self._once("generations", open_adapter)
         return generations
 
     async def encoder(self) -> ImageEncoder:
@@ -264,17 +264,17 @@ class Container:
         return await self.encoders.open(active)
 
     async def fingerprinter(self) -> PictureFingerprinter:
-        async def opening() -> PictureFingerprinter:
+        async def open_adapter() -> PictureFingerprinter:
             # Imported here: only a process that analyses pictures needs OpenCV.
             from infra.vision.fingerprint import Fingerprinter
 
             return Fingerprinter()
 
-        fingerprinter: PictureFingerprinter = await self._once("fingerprinting", opening)
+        fingerprinter: PictureFingerprinter = await self._once("fingerprinting", open_adapter)
         return fingerprinter
 
     async def vectors(self) -> VectorSearch:
-        async def opening() -> VectorSearch:
+        async def open_adapter() -> VectorSearch:
             if self.settings.vectors == "atlas":
                 return await self._atlas()
             projected: VectorSearch = await self._stack.enter_async_context(
@@ -282,11 +282,11 @@ class Container:
             )
             return projected
 
-        vectors: VectorSearch = await self._once("vectors", opening)
+        vectors: VectorSearch = await self._once("vectors", open_adapter)
         return vectors
 
     async def features(self) -> FeatureSearch:
-        async def opening() -> FeatureSearch:
+        async def open_adapter() -> FeatureSearch:
             # Imported here: only a process that analyses pictures needs OpenCV.
             from pipeline.projections.features import open_feature_projection
 
@@ -294,7 +294,7 @@ class Container:
             features: FeatureSearch = await self._stack.enter_async_context(opened)
             return features
 
-        features: FeatureSearch = await self._once("features", opening)
+        features: FeatureSearch = await self._once("features", open_adapter)
         return features
 
     async def _atlas(self) -> VectorSearch:
@@ -314,17 +314,17 @@ class Container:
             await vectors.drop_index(generation)
 
     async def state(self) -> StateStore:
-        async def opening() -> StateStore:
+        async def open_adapter() -> StateStore:
             return await open_state(self.client)
 
-        state: StateStore = await self._once("state", opening)
+        state: StateStore = await self._once("state", open_adapter)
         return state
 
     async def alerts(self) -> Alerts:
-        async def opening() -> Alerts:
+        async def open_adapter() -> Alerts:
             return await self._stack.enter_async_context(open_alerts(self.client))
 
-        alerts: Alerts = await self._once("alerts", opening)
+        alerts: Alerts = await self._once("alerts", open_adapter)
         return alerts
 
     async def question_thumbnail(self, pixels: str) -> bytes | None:
@@ -351,19 +351,19 @@ class Container:
         )
 
     async def answer_sender(self) -> AnswerSender:
-        async def opening() -> AnswerSender:
+        async def open_adapter() -> AnswerSender:
             answers = WebhookAnswers(await self.budget())
             self._stack.push_async_callback(answers.close)
             return answers
 
-        answer_sender: AnswerSender = await self._once("answering", opening)
+        answer_sender: AnswerSender = await self._once("answering", open_adapter)
         return answer_sender
 
     async def notifier(self) -> Notifier:
-        async def opening() -> Notifier:
+        async def open_adapter() -> Notifier:
             return DiscordNotices(await self.rest())
 
-        notifier: Notifier = await self._once("notifying", opening)
+        notifier: Notifier = await self._once("notifying", open_adapter)
         return notifier
 
 

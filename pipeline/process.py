@@ -155,7 +155,7 @@ async def open_process(
             "dependencies": build_dependency_check(runtime.waiting_for),
         }
         if stages:
-            await stack.enter_async_context(_at_work(url, name, stages, container, runtime, checks))
+            await stack.enter_async_context(_run_workers(url, name, stages, container, runtime, checks))
         if "catalogue" in container.opened:
             checks["catalogue"] = build_ping_check(container.opened["catalogue"].ping)
 
@@ -175,24 +175,24 @@ async def open_process(
 
 
 @asynccontextmanager
-async def _at_work(
+async def _run_workers(
     url: str, name: str, stages: Sequence[Stage[Any]], container: Container, runtime: Runtime, checks: dict[str, Check]
 ) -> AsyncIterator[None]:
     """Run the workers of the stages: of their lanes, of each generation, and of retried dead letters."""
-    fetches, generations, jobs = FetchTimes(), await container.generations(), await _jobs(stages, container)
-    async with open_workers(url, name, runtime, fetches.record) as crew:
+    fetches, generations, jobs = FetchTimes(), await container.generations(), await _open_jobs(stages, container)
+    async with open_workers(url, name, runtime, fetches.record) as pool:
 
         async def begin(job: Job) -> StopGeneration:
-            busy = _busy(runtime, job.stage.name, job.family)
+            busy = _build_busy_check(runtime, job.stage.name, job.family)
             checks[job.consumer] = build_consumer_check(container.client, LANES[job.family], job.consumer, fetches, busy)
-            return await crew.add(job, _workers(job, container.settings))
+            return await pool.add(job, _count_workers(job, container.settings))
 
         async def begin_generation(generation: Generation) -> StopGeneration:
             await topology.ensure_generation_consumers(container.client, STAGES, generations.now, generation.name)
             await container.ensure_vector_index(generation)
             async with AsyncExitStack() as begun:
                 begun.push_async_callback(container.encoders.close, generation.name)
-                for job in await _jobs(stages, container, generation):
+                for job in await _open_jobs(stages, container, generation):
                     begun.push_async_callback(await begin(job))
                     begun.callback(checks.pop, job.consumer, None)
                 return begun.pop_all().aclose
@@ -204,13 +204,13 @@ async def _at_work(
             for stage in stages:
                 retries = retry_consumer_name(stage.name)
                 checks[retries] = build_consumer_check(
-                    container.client, RETRIES, retries, fetches, _busy(runtime, stage.name, *stage.families)
+                    container.client, RETRIES, retries, fetches, _build_busy_check(runtime, stage.name, *stage.families)
                 )
-                await crew.add_retries(stage, lambda name: name in generations.now.dropped)
+                await pool.add_retries(stage, lambda name: name in generations.now.dropped)
             yield
 
 
-async def _jobs(stages: Sequence[Stage[Any]], container: Container, generation: Generation | None = None) -> list[Job]:
+async def _open_jobs(stages: Sequence[Stage[Any]], container: Container, generation: Generation | None = None) -> list[Job]:
     """Return the jobs of these stages for a generation, or those for all generations at once, with their dependencies opened."""
     by_generation = generation is not None
     return [
@@ -221,7 +221,7 @@ async def _jobs(stages: Sequence[Stage[Any]], container: Container, generation: 
     ]
 
 
-def _workers(job: Job, settings: Settings) -> int:
+def _count_workers(job: Job, settings: Settings) -> int:
     if job.family == "search":
         return settings.search_workers
     if job.family == "alert" or job.stage in (link.STAGE, alert.STAGE, notify.STAGE, remove.STAGE, erase.STAGE):
@@ -235,7 +235,7 @@ def _workers(job: Job, settings: Settings) -> int:
     return settings.workers
 
 
-def _busy(runtime: Runtime, stage: str, *families: str) -> Any:
+def _build_busy_check(runtime: Runtime, stage: str, *families: str) -> Any:
     gauges = [runtime.metrics.in_flight.labels(stage, family) for family in families]
     return lambda: any(gauge._value.get() > 0 for gauge in gauges)
 

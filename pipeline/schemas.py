@@ -38,8 +38,8 @@ SUBJECT_VARIANTS = {
 
 def build_documents() -> dict[Path, bytes]:
     """Return every generated file with the content that it should have."""
-    schemas = {CONTRACTS_FOLDER / "schema" / f"{name}.v{fact.version}.json": _json(_schema(fact)) for name, fact in FACTS.items()}
-    return schemas | {CONTRACTS_FOLDER / "asyncapi.json": _json(build_asyncapi())}
+    schemas = {CONTRACTS_FOLDER / "schema" / f"{name}.v{fact.version}.json": _encode(_schema(fact)) for name, fact in FACTS.items()}
+    return schemas | {CONTRACTS_FOLDER / "asyncapi.json": _encode(build_asyncapi())}
 
 
 def find_stale_files() -> list[Path]:
@@ -135,5 +135,5 @@ def _schema(fact: type[Fact]) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **fact.model_json_schema(mode="serialization")}
 
 
-def _json(document: dict[str, Any]) -> bytes:
+def _encode(document: dict[str, Any]) -> bytes:
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE | orjson.OPT_SORT_KEYS)

@@ -12,7 +12,7 @@ from contracts.errors import MapSeekError
 WordSet = Annotated[frozenset[str], NoDecode]
 
 
-def _named(name: str) -> AliasChoices:
+def _with_alias(name: str) -> AliasChoices:
     """Accept a setting that other tools use without our prefix under both names."""
     return AliasChoices(f"MAPSEEK_{name}", name)
 
@@ -26,10 +26,12 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default_factory=lambda: user_data_path("mapseek"), description="Folder of the log, blobs and catalogue.")
 
-    nats_url: str | None = Field(None, validation_alias=_named("NATS_URL"), description="A NATS server; default: the embedded one.")
+    nats_url: str | None = Field(
+        None, validation_alias=_with_alias("NATS_URL"), description="A NATS server; default: the embedded one."
+    )
     nats_port: int = Field(0, ge=0, le=65535, description="Port of the embedded NATS server; 0 takes a free one.")
 
-    discord_token: SecretStr | None = Field(None, validation_alias=_named("DISCORD_TOKEN"), description="The bot's token.")
+    discord_token: SecretStr | None = Field(None, validation_alias=_with_alias("DISCORD_TOKEN"), description="The bot's token.")
     discord_api: str | None = Field(None, description="Another Discord REST endpoint (the simulator's).")
     channels: WordSet = Field(
         frozenset(),
@@ -51,7 +53,7 @@ class Settings(BaseSettings):
 
     catalogue: Literal["sqlite", "mongodb"] = Field("sqlite", description="Where documents are stored.")
     vectors: Literal["embedded", "atlas"] = Field("embedded", description="Where vectors are searched; atlas needs mongodb.")
-    mongodb_uri: SecretStr | None = Field(None, validation_alias=_named("MONGODB_URI"), description="The MongoDB server.")
+    mongodb_uri: SecretStr | None = Field(None, validation_alias=_with_alias("MONGODB_URI"), description="The MongoDB server.")
     mongodb_database: str = Field("mapseek", description="The MongoDB database.")
 
     workers: int = Field(8, ge=1, le=256, description="Messages that a stage processes at once in the archive lane.")

@@ -23,12 +23,10 @@ from stages.matching import ArchiveFingerprints, MatchExplainer
 
 async def build_explainer(container: Container) -> MatchExplainer:
     """Return the explainer of matches, of this process's answers and of those of other processes."""
-    return MatchExplainer(container.journal, await container.query_blobs(), await container.blobs(), _drawn)
+    return MatchExplainer(container.journal, await container.query_blobs(), await container.blobs(), _draw)
 
 
-async def _drawn(
-    asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, locale: str
-) -> bytes:
+async def _draw(asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, locale: str) -> bytes:
     # Imported here: only a process that analyses pictures needs OpenCV.
     from infra.vision.explain import Captions, draw_explanation
 
@@ -42,17 +40,17 @@ async def open_dependencies(stage: Stage[Any], family: str, container: Container
     Raises MapSeekError if one cannot be opened.
     """
     if generation is not None:
-        return await _OF_GENERATION[stage.name](container, family, generation)
-    return await _OF[stage.name](container, family)
+        return await _FOR_GENERATION[stage.name](container, family, generation)
+    return await _FOR_LANE[stage.name](container, family)
 
 
-async def _pictures(container: Container, family: str) -> BlobStore:
+async def _choose_blobs(container: Container, family: str) -> BlobStore:
     """Return the blob store of a lane. Query pictures have a store of their own, since they are deleted after a week."""
     return await (container.query_blobs() if family == "search" else container.blobs())
 
 
 async def _download(container: Container, family: str) -> download.Deps:
-    return download.Deps(await container.downloader(), await _pictures(container, family))
+    return download.Deps(await container.downloader(), await _choose_blobs(container, family))
 
 
 async def _preprocess(container: Container, family: str) -> preprocess.Deps:
@@ -68,7 +66,7 @@ async def _preprocess(container: Container, family: str) -> preprocess.Deps:
 
     for each in needed():
         refuse_unknown_version(each)
-    return preprocess.Deps(await _pictures(container, family), versions, container.settings.max_pixels)
+    return preprocess.Deps(await _choose_blobs(container, family), versions, container.settings.max_pixels)
 
 
 async def _fingerprint(container: Container, family: str) -> fingerprint.Deps:
@@ -81,24 +79,24 @@ async def _fingerprint(container: Container, family: str) -> fingerprint.Deps:
         active = generations.now.active
         return active.fingerprint if active else fingerprint.DEFAULT_METHOD
 
-    return fingerprint.Deps(await _pictures(container, family), await container.fingerprinter(), container.journal, method)
+    return fingerprint.Deps(await _choose_blobs(container, family), await container.fingerprinter(), container.journal, method)
 
 
 async def _fingerprint_in(container: Container, family: str, generation: Generation) -> fingerprint.Deps:
     refuse_unknown_method(generation)
     generations = await container.generations()
 
-    def alike(name: str) -> bool:
+    def shares_preprocessing(name: str) -> bool:
         other = generations.now.known.get(name)
         return other is not None and other.preprocessing == generation.preprocessing
 
     return fingerprint.Deps(
-        await _pictures(container, family),
+        await _choose_blobs(container, family),
         await container.fingerprinter(),
         container.journal,
         lambda: generation.fingerprint,
         generation.name,
-        alike,
+        shares_preprocessing,
     )
 
 
@@ -107,9 +105,9 @@ async def _embed(container: Container, family: str) -> embed.Deps:
     # Imported here: only a process that analyses pictures needs OpenCV.
     from infra.vision.rectify import extract_views
 
-    generations, pictures = await container.generations(), await _pictures(container, family)
+    generations, pictures = await container.generations(), await _choose_blobs(container, family)
 
-    def answer_sender(preprocessing: str | None) -> embed.HostedEncoder:
+    def find_encoder(preprocessing: str | None) -> embed.HostedEncoder:
         now = generations.now
         fitting = [
             name
@@ -123,13 +121,13 @@ async def _embed(container: Container, family: str) -> embed.Deps:
             raise Reject(RejectCode.INTERNAL, "MapSeek has just switched to a new model. Please search again.")
         raise Unavailable("the encoder", "no generation that answers is loaded here yet")
 
-    return embed.Deps(pictures, answer_sender, views=extract_views)
+    return embed.Deps(pictures, find_encoder, views=extract_views)
 
 
 async def _embed_in(container: Container, family: str, generation: Generation) -> embed.Deps:
     refuse_unknown_version(generation)
     hosted = embed.HostedEncoder(generation.name, await container.encoders.open(generation))
-    pictures = await (container.query_blobs() if family == "alert" else _pictures(container, family))
+    pictures = await (container.query_blobs() if family == "alert" else _choose_blobs(container, family))
     again = partial(preprocess.preprocess_again, version=generation.preprocessing, max_pixels=container.settings.max_pixels)
     return embed.Deps(pictures, lambda _: hosted, again)
 
@@ -193,7 +191,7 @@ async def _reply(container: Container, _: str) -> reply.Deps:
     return reply.Deps(await container.answer_sender(), catalogue, blobs, container.journal, explain, utc_now)
 
 
-_OF: dict[str, Callable[[Container, str], Awaitable[object]]] = {
+_FOR_LANE: dict[str, Callable[[Container, str], Awaitable[object]]] = {
     "download": _download,
     "preprocess": _preprocess,
     "fingerprint": _fingerprint,
@@ -208,7 +206,7 @@ _OF: dict[str, Callable[[Container, str], Awaitable[object]]] = {
     "erase": _erase,
 }
 
-_OF_GENERATION: dict[str, Callable[[Container, str, Generation], Awaitable[object]]] = {
+_FOR_GENERATION: dict[str, Callable[[Container, str, Generation], Awaitable[object]]] = {
     "fingerprint": _fingerprint_in,
     "embed": _embed_in,
     "persist": _persist,

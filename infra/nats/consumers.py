@@ -53,29 +53,29 @@ async def read_consumer(client: Client, stream: str, name: str, *, timeout: floa
     """Return a consumer of a stream, or None if there is no such consumer. Raises Unavailable."""
     with translate_outages():
         try:
-            return _consumer(await client.jetstream(timeout=timeout).consumer_info(stream, name))
+            return _to_consumer(await client.jetstream(timeout=timeout).consumer_info(stream, name))
         except NotFoundError:
             return None
 
 
 async def list_consumers(client: Client, stream: str) -> list[Consumer]:
     """Return all consumers of a stream, sorted by name. Raises Unavailable."""
-    return [_consumer(info) for info in await _infos(client, stream)]
+    return [_to_consumer(info) for info in await _list_infos(client, stream)]
 
 
 async def delete_consumer(client: Client, stream: str, name: str) -> bool:
     """Delete a consumer. Return False if there is none. Raises Unavailable."""
-    return await _is_there(client.jetstream().delete_consumer(stream, name))
+    return await _await_request(client.jetstream().delete_consumer(stream, name))
 
 
 async def pause_consumer(client: Client, stream: str, name: str, until: datetime) -> bool:
     """Stop a consumer from delivering messages until a point in time. Return False if there is none. Raises Unavailable."""
-    return await _is_there(client.jetstream().pause_consumer(stream, name, until.isoformat().replace("+00:00", "Z")))
+    return await _await_request(client.jetstream().pause_consumer(stream, name, until.isoformat().replace("+00:00", "Z")))
 
 
 async def resume_consumer(client: Client, stream: str, name: str) -> bool:
     """Let a paused consumer deliver again. Return False if there is none. Raises Unavailable."""
-    return await _is_there(client.jetstream().resume_consumer(stream, name))
+    return await _await_request(client.jetstream().resume_consumer(stream, name))
 
 
 async def copy_consumers(client: Client, stream: str) -> list[ConsumerCopy]:
@@ -86,7 +86,7 @@ async def copy_consumers(client: Client, stream: str) -> list[ConsumerCopy]:
             {name: value for name, value in info.config.as_dict().items() if name != "metadata"},
             _sequence(info.ack_floor),
         )
-        for info in await _infos(client, stream)
+        for info in await _list_infos(client, stream)
         if info.config.durable_name
     ]
 
@@ -100,7 +100,7 @@ async def restore_consumer(client: Client, stream: str, copy: ConsumerCopy) -> N
             await js.reset_consumer(stream, copy.name, copy.settled + 1)
 
 
-async def _is_there(request: Awaitable[object]) -> bool:
+async def _await_request(request: Awaitable[object]) -> bool:
     """Await a request about a consumer. Return False if there is no such consumer. Raises Unavailable."""
     with translate_outages():
         try:
@@ -110,7 +110,7 @@ async def _is_there(request: Awaitable[object]) -> bool:
     return True
 
 
-async def _infos(client: Client, stream: str) -> list[ConsumerInfo]:
+async def _list_infos(client: Client, stream: str) -> list[ConsumerInfo]:
     """Read the infos of all consumers of a stream, page by page."""
     js, infos = client.jetstream(), list[ConsumerInfo]()
     with translate_outages():
@@ -119,7 +119,7 @@ async def _infos(client: Client, stream: str) -> list[ConsumerInfo]:
     return sorted(infos, key=lambda info: info.name)
 
 
-def _consumer(info: ConsumerInfo) -> Consumer:
+def _to_consumer(info: ConsumerInfo) -> Consumer:
     return Consumer(
         name=info.name,
         filters=tuple(info.config.filter_subjects or [info.config.filter_subject or ">"]),

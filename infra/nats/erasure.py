@@ -49,9 +49,9 @@ class LogErasure:
         """
         with translate_outages():
             subjects, _ = await scan_subjects(self._js, IMAGES, entity_filters("image", guild_id, image_id))
-            last = [subject for subject in subjects if _is(ImageResurfaced, subject)]
+            last = [subject for subject in subjects if _is_kind(ImageResurfaced, subject)]
             for subject in subjects:
-                if subject not in last and not _is(ImageRemoved, subject):
+                if subject not in last and not _is_kind(ImageRemoved, subject):
                     await self._erase(subject, until)
             await self._erase_all(INCIDENTS, incident_filter(guild_id, image_id))
             for subject in last:
@@ -110,5 +110,5 @@ async def purge_entries(client: Client, stream: str, subjects: str) -> None:
         await client.jetstream().purge_stream(stream, subject=subjects)
 
 
-def _is(kind: type[ImageFact], subject: str) -> bool:
+def _is_kind(kind: type[ImageFact], subject: str) -> bool:
     return parse_subject(subject)[0] == kind.type_name()

@@ -54,11 +54,11 @@ class JetStreamJournal:
 
         `expected_sequence` is the sequence of a message there that is allowed, 0 for none. Raises Unavailable.
         """
-        expecting = headers | {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected_sequence)}
+        conditions = headers | {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(expected_sequence)}
         if empty_subjects not in (None, subject):
-            expecting[EXPECTED_SUBJECT_HEADER] = str(empty_subjects)
+            conditions[EXPECTED_SUBJECT_HEADER] = str(empty_subjects)
         try:
-            await self._js.publish(subject, body, timeout=self._timeout, stream=stream, headers=expecting)
+            await self._js.publish(subject, body, timeout=self._timeout, stream=stream, headers=conditions)
         except APIError as error:
             if error.err_code == WRONG_LAST_SEQUENCE:
                 return False
@@ -74,16 +74,16 @@ class JetStreamJournal:
         return (None, 0) if message is None else (dict(message.headers or {}), message.seq or 0)
 
     async def holds(self, fact: type[Fact], *key: str) -> bool:
-        return await self._last(fact, key) is not None
+        return await self._read_last(fact, key) is not None
 
     async def fetch(self, fact: type[F], *key: str) -> F | None:
-        return _fact_of(await self._last(fact, key), fact)
+        return _decode_kind(await self._read_last(fact, key), fact)
 
     async def fetch_first(self, fact: type[F], *entity: str) -> F | None:
         with translate_outages():
-            return _fact_of(await get_first_message(self._js, stream_of(fact), all_variants_filter(fact, *entity)), fact)
+            return _decode_kind(await get_first_message(self._js, stream_of(fact), all_variants_filter(fact, *entity)), fact)
 
-    async def _last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
+    async def _read_last(self, fact: type[Fact], key: tuple[str, ...]) -> RawStreamMsg | None:
         with translate_outages():
             return await get_last_message(self._js, stream_of(fact), versions_filter(fact, *key))
 
@@ -116,7 +116,7 @@ async def append_entries(
         yield batch[-1].sequence
 
 
-def _fact_of(message: RawStreamMsg | None, kind: type[F]) -> F | None:
+def _decode_kind(message: RawStreamMsg | None, kind: type[F]) -> F | None:
     if message is None:
         return None
     found = decode_fact(message.subject or "", message.headers, message.data or b"").fact

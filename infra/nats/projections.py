@@ -37,7 +37,7 @@ ALERT_SUBJECTS = {ALERTS: lane_filter("alert"), REMOVALS: kind_filter(RemovalReq
 person's alerts were purged."""
 
 _STREAM = stream_of(GenerationStarted)
-_FACTS = [lane_filter(GenerationFact.family)]
+_FILTERS = [lane_filter(GenerationFact.family)]
 
 
 class ChangeSignal:
@@ -45,13 +45,13 @@ class ChangeSignal:
 
     def __init__(self, ended: str) -> None:
         self._ended = ended
-        self._moved = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._failure: Exception | None = None
 
     async def notify(self) -> None:
         """Wake the waiting tasks: a change was applied."""
-        async with self._moved:
-            self._moved.notify_all()
+        async with self._changed:
+            self._changed.notify_all()
 
     async def fail(self, error: Exception) -> None:
         """Make all waiting tasks fail, now and later: no more changes will be applied."""
@@ -60,8 +60,8 @@ class ChangeSignal:
 
     async def until(self, applied: Callable[[], bool]) -> None:
         """Wait until `applied()` is true. Raises RuntimeError if following the log failed."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._failure is not None or applied())
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._failure is not None or applied())
         if self._failure is not None:
             raise RuntimeError(self._ended) from self._failure
 
@@ -81,13 +81,13 @@ class OpenAlerts:
                 if fact.key not in self._ended and not self._is_forgotten(fact):
                     self._open.setdefault(fact.guild_id, {})[fact.key] = {fact.generation: fact}
             case AlertEmbedded():
-                if (vectors := self._open.get(fact.guild_id, {}).get(_alert(fact))) is not None:
+                if (vectors := self._open.get(fact.guild_id, {}).get(_alert_key(fact))) is not None:
                     as_set = next(iter(vectors.values()))
                     update = {"generation": fact.generation, "vector": fact.vector, "calibration": fact.calibration}
                     vectors.setdefault(fact.generation, as_set.model_copy(update=update))
             case AlertCancelled() | AlertDelivered(outcome="direct" | "mention"):
-                self._ended.add(_alert(fact))
-                self._open.get(fact.guild_id, {}).pop(_alert(fact), None)
+                self._ended.add(_alert_key(fact))
+                self._open.get(fact.guild_id, {}).pop(_alert_key(fact), None)
             case RemovalRequested(scope="author"):
                 person = fact.guild_id, fact.target
                 self._forgotten[person] = max(fact.requested_at, self._forgotten.get(person, fact.requested_at))
@@ -98,23 +98,23 @@ class OpenAlerts:
     def of(self, guild_id: str, person_id: str | None) -> list[AlertSet]:
         """Return the alerts of a guild or of one person, oldest first, as they were set."""
         alerts = [next(iter(vectors.values())) for vectors in self._open.get(guild_id, {}).values()]
-        return _by_age(alert for alert in alerts if person_id in (None, alert.person.id))
+        return _sort_by_age(alert for alert in alerts if person_id in (None, alert.person.id))
 
     def in_generation(self, guild_id: str, generation: str) -> list[AlertSet]:
         """Return the alerts of a guild that have a vector of a generation, oldest first, with that vector."""
-        return _by_age(vectors[generation] for vectors in self._open.get(guild_id, {}).values() if generation in vectors)
+        return _sort_by_age(vectors[generation] for vectors in self._open.get(guild_id, {}).values() if generation in vectors)
 
     def _is_forgotten(self, alert: AlertSet) -> bool:
         until = self._forgotten.get((alert.guild_id, alert.person.id))
         return until is not None and alert.requested_at <= until
 
 
-def _alert(fact: AlertFact) -> tuple[str, ...]:
+def _alert_key(fact: AlertFact) -> tuple[str, ...]:
     """Return the key of the alert that a fact is about."""
     return (fact.guild_id, fact.alert_id, fact.person.id)
 
 
-def _by_age(alerts: Iterable[AlertSet]) -> list[AlertSet]:
+def _sort_by_age(alerts: Iterable[AlertSet]) -> list[AlertSet]:
     return sorted(alerts, key=lambda each: each.requested_at)
 
 
@@ -125,26 +125,26 @@ class FollowedAlerts:
         self._client = client
         self._alerts = OpenAlerts()
         self._positions = dict.fromkeys(ALERT_SUBJECTS, 0)
-        self._following = ChangeSignal("the open alerts do not follow the log any more")
+        self._signal = ChangeSignal("the open alerts do not follow the log any more")
 
     async def list_open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
         """Return the open alerts. What cannot be read within a second is left out until the next call. Raises Unavailable."""
-        await self._refreshed(guild_id)
+        await self._refresh(guild_id)
         return self._alerts.of(guild_id, person_id)
 
     async def list_comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
         """Return the alerts with a vector of a generation. What cannot be read within a second is left out. Raises Unavailable."""
-        await self._refreshed(guild_id)
+        await self._refresh(guild_id)
         return self._alerts.in_generation(guild_id, generation)
 
-    async def _refreshed(self, guild_id: str) -> None:
+    async def _refresh(self, guild_id: str) -> None:
         wanted = {
             ALERTS: await find_last_sequence(self._client, ALERTS, guild_lane_filter("alert", guild_id)),
             REMOVALS: await find_last_sequence(self._client, REMOVALS, guild_filter(RemovalRequested, guild_id)),
         }
         with suppress(TimeoutError):
             async with asyncio.timeout(ALERT_REFRESH_TIMEOUT_S):
-                await self._reached(wanted)
+                await self._wait_for_positions(wanted)
 
     async def wait_until_current(self) -> None:
         """Wait until everything in the log is applied. Do not wait for an entry that is purged during the call."""
@@ -154,7 +154,7 @@ class FollowedAlerts:
             }
             with suppress(TimeoutError):
                 async with asyncio.timeout(ALERT_REFRESH_TIMEOUT_S):
-                    return await self._reached(wanted)
+                    return await self._wait_for_positions(wanted)
 
     async def keep_up(self, stream: str) -> None:
         """Apply one stream without end. If that fails, every later call fails too, instead of returning old data."""
@@ -164,13 +164,13 @@ class FollowedAlerts:
                 if recorded is not None:
                     self._alerts.apply(recorded.fact)
                 self._positions[stream] = message.metadata.sequence.stream
-                await self._following.notify()
+                await self._signal.notify()
         except Exception as error:
             log.exception("alerts_follow_failed", stream=stream)
-            await self._following.fail(error)
+            await self._signal.fail(error)
 
-    async def _reached(self, wanted: dict[str, int]) -> None:
-        await self._following.until(lambda: all(self._positions[stream] >= last for stream, last in wanted.items()))
+    async def _wait_for_positions(self, wanted: dict[str, int]) -> None:
+        await self._signal.until(lambda: all(self._positions[stream] >= last for stream, last in wanted.items()))
 
 
 @asynccontextmanager
@@ -187,7 +187,7 @@ async def open_alerts(client: Client) -> AsyncIterator[FollowedAlerts]:
 
 async def read_generations(client: Client) -> Generations:
     """Read the generations that the log has now. Raises Unavailable."""
-    generations, _ = await _read(client)
+    generations, _ = await _read_with_position(client)
     return generations
 
 
@@ -196,28 +196,28 @@ class FollowedGenerations:
 
     def __init__(self, now: Generations) -> None:
         self.now = now
-        self._following = ChangeSignal("the generations do not follow the log any more")
+        self._signal = ChangeSignal("the generations do not follow the log any more")
 
     async def until(self, holds: Callable[[Generations], bool]) -> Generations:
         """Wait until `holds(now)` is true and return `now`. Raises RuntimeError if following the log failed."""
-        await self._following.until(lambda: holds(self.now))
+        await self._signal.until(lambda: holds(self.now))
         return self.now
 
     async def keep_up(self, client: Client, after: int) -> None:
         """Apply what is recorded behind a position of the log, without end."""
         try:
-            async for message in follow_log(client, _STREAM, _FACTS, after=after):
-                self.now = _with(self.now, message)
-                await self._following.notify()
+            async for message in follow_log(client, _STREAM, _FILTERS, after=after):
+                self.now = _apply_message(self.now, message)
+                await self._signal.notify()
         except Exception as error:
             log.exception("generations_follow_failed", stream=_STREAM)
-            await self._following.fail(error)
+            await self._signal.fail(error)
 
 
 @asynccontextmanager
 async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]:
     """Read the generations, then keep following the log. Raises Unavailable if it cannot be read."""
-    now, position = await _read(client)
+    now, position = await _read_with_position(client)
     generations = FollowedGenerations(now)
     following = asyncio.create_task(generations.keep_up(client, position))
     try:
@@ -226,17 +226,17 @@ async def open_generations(client: Client) -> AsyncIterator[FollowedGenerations]
         await cancel_tasks(following)
 
 
-async def _read(client: Client) -> tuple[Generations, int]:
+async def _read_with_position(client: Client) -> tuple[Generations, int]:
     """Read the generations, and return the sequence of the last fact about them."""
     generations, position = Generations(), 0
-    async with aclosing(read_log(client, _STREAM, _FACTS)) as messages:
+    async with aclosing(read_log(client, _STREAM, _FILTERS)) as messages:
         async for message in messages:
-            generations = _with(generations, message)
+            generations = _apply_message(generations, message)
             position = message.metadata.sequence.stream
     return generations, position
 
 
-def _with(generations: Generations, message: Msg) -> Generations:
+def _apply_message(generations: Generations, message: Msg) -> Generations:
     recorded = decode_or_warn(message)
     return generations if recorded is None else generations.with_fact(recorded.fact, message.metadata.sequence.stream)
 

@@ -80,7 +80,7 @@ async def follow_log(client: Client, stream: str, filters: Sequence[str], *, aft
     position = after
     while True:
         try:
-            async for message in _messages(client, stream, filters, position):
+            async for message in _fetch_messages(client, stream, filters, position):
                 metadata = message.metadata
                 if metadata.sequence.stream <= position:
                     continue
@@ -93,9 +93,9 @@ async def follow_log(client: Client, stream: str, filters: Sequence[str], *, aft
             await asyncio.sleep(0.25)
 
 
-async def _messages(client: Client, stream: str, filters: Sequence[str], after: int) -> AsyncIterator[Msg]:
+async def _fetch_messages(client: Client, stream: str, filters: Sequence[str], after: int) -> AsyncIterator[Msg]:
     js = client.jetstream()
-    async with _reading(js, stream, filters, _behind(after)) as (subscription, info):
+    async with _open_subscription(js, stream, filters, _start_behind(after)) as (subscription, info):
         while True:
             raise_if_cancelled()
             try:
@@ -118,10 +118,10 @@ async def read_log(
     """
     js = client.jetstream()
     until = await read_last_sequence(client, stream)
-    start = _behind(after) if since is None else {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": since}
+    start = _start_behind(after) if since is None else {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": since}
     start |= {"headers_only": not bodies}
     with translate_outages():
-        async with _reading(js, stream, filters, start) as (subscription, info):
+        async with _open_subscription(js, stream, filters, start) as (subscription, info):
             left = info.num_pending or 0
             while left:
                 raise_if_cancelled()
@@ -137,12 +137,12 @@ async def read_log(
                 left = messages[-1].metadata.num_pending or 0
 
 
-def _behind(sequence: int) -> dict[str, Any]:
+def _start_behind(sequence: int) -> dict[str, Any]:
     return {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": sequence + 1}
 
 
 @asynccontextmanager
-async def _reading(
+async def _open_subscription(
     js: JetStreamContext, stream: str, filters: Sequence[str], start: dict[str, Any]
 ) -> AsyncIterator[tuple[JetStreamContext.PullSubscription, ConsumerInfo]]:
     """Create an ephemeral consumer for the time of the `with`."""
@@ -216,14 +216,14 @@ async def read_last_entry(client: Client, stream: str, subject: str) -> RawEntry
     """Return the last entry on a subject, None if there is none. Raises Unavailable."""
     with translate_outages():
         message = await get_last_message(client.jetstream(), stream, subject)
-    return None if message is None else _entry(message)
+    return None if message is None else _to_entry(message)
 
 
 async def read_next_entry(client: Client, stream: str, after: int) -> RawEntry | None:
     """Return the first entry behind a sequence, None if there is none. Raises Unavailable."""
     with translate_outages():
         try:
-            return _entry(await client.jetstream().get_msg(stream, seq=after + 1, subject=">", next=True))
+            return _to_entry(await client.jetstream().get_msg(stream, seq=after + 1, subject=">", next=True))
         except NotFoundError:
             return None
 
@@ -239,11 +239,11 @@ async def scan_subjects(js: JetStreamContext, stream: str, filters: Sequence[str
 
     Raises nats-py's errors if the server cannot be reached.
     """
-    pages = [page for each in filters for page in await _pages(js, stream, each)]
+    pages = [page for each in filters for page in await _read_subject_pages(js, stream, each)]
     return [subject for page in pages for subject in page.get("subjects") or ()], min(page["last_seq"] for page in pages)
 
 
-async def _pages(js: JetStreamContext, stream: str, subjects: str) -> list[dict[str, Any]]:
+async def _read_subject_pages(js: JetStreamContext, stream: str, subjects: str) -> list[dict[str, Any]]:
     """Read the stream's state with its matching subjects, page by page: the server names at most 100,000 subjects in one answer.
 
     nats-py itself can only request the first page.
@@ -268,7 +268,7 @@ async def read_facts(js: JetStreamContext, stream: str, filters: Sequence[str]) 
     subjects, until = await scan_subjects(js, stream, filters)
     messages = [await get_last_message(js, stream, subject) for subject in subjects]
     in_order = sorted((message for message in messages if message is not None), key=lambda message: message.seq or 0)
-    return [fact for message in in_order if (fact := _fact(message)) is not None], until
+    return [fact for message in in_order if (fact := _decode_or_none(message)) is not None], until
 
 
 async def get_last_message(js: JetStreamContext, stream: str, subject: str) -> RawStreamMsg | None:
@@ -299,11 +299,11 @@ async def get_last_sequence(js: JetStreamContext, stream: str, subjects: str) ->
     return 0 if message is None else message.seq or 0
 
 
-def _entry(message: RawStreamMsg) -> RawEntry:
+def _to_entry(message: RawStreamMsg) -> RawEntry:
     return RawEntry(message.seq or 0, message.subject or "", message.headers or {}, message.data or b"")
 
 
-def _fact(message: RawStreamMsg) -> Fact | None:
+def _decode_or_none(message: RawStreamMsg) -> Fact | None:
     try:
         return decode_fact(message.subject or "", message.headers, message.data or b"").fact
     except Malformed:
@@ -317,14 +317,14 @@ async def count_entries(client: Client, stream: str, filters: Sequence[str], *, 
     """
     start = {"deliver_policy": DeliverPolicy.BY_START_SEQUENCE, "opt_start_seq": after + 1}
     with translate_outages():
-        return (await _info(client, stream, list(filters), start)).num_pending or 0
+        return (await _probe_consumer(client, stream, list(filters), start)).num_pending or 0
 
 
 async def find_sequence_before(client: Client, stream: str, moment: datetime) -> int:
     """Return the sequence of the last entry recorded before a time in the past, 0 if there is none. Raises Unavailable."""
     start = {"deliver_policy": DeliverPolicy.BY_START_TIME, "opt_start_time": moment}
     with translate_outages():
-        info = await _info(client, stream, [], start)
+        info = await _probe_consumer(client, stream, [], start)
     if info.num_pending and info.delivered:
         return info.delivered.stream_seq  # a consumer that starts later counts everything before as delivered
     return await read_last_sequence(client, stream)
@@ -340,7 +340,7 @@ async def count_on_subjects(client: Client, stream: str, subjects: str) -> int:
     return sum((info.state.subjects or {}).values())
 
 
-async def _info(client: Client, stream: str, filters: list[str], start: dict[str, Any]) -> ConsumerInfo:
+async def _probe_consumer(client: Client, stream: str, filters: list[str], start: dict[str, Any]) -> ConsumerInfo:
     """Create a consumer only to read its info, and delete it again."""
     js = client.jetstream()
     config = ConsumerConfig(

@@ -13,7 +13,7 @@ from contracts.subjects import STATE_BUCKET
 from infra.nats.connection import translate_outages
 from infra.nats.reader import scan_subjects
 
-_SUBJECTS = f"$KV.{STATE_BUCKET}."
+_SUBJECT_PREFIX = f"$KV.{STATE_BUCKET}."
 
 
 async def open_state(client: Client, *, timeout: float = 5) -> "JetStreamState":
@@ -60,16 +60,16 @@ class JetStreamState:
             await self._bucket.delete(key)
 
     async def list_under(self, prefix: str) -> dict[str, bytes]:
-        return await self._matching(f"{prefix}.>")
+        return await self._get_matching(f"{prefix}.>")
 
     async def everything(self) -> dict[str, bytes]:
         """Return all values of the bucket by key. Raises Unavailable."""
-        return await self._matching(">")
+        return await self._get_matching(">")
 
-    async def _matching(self, pattern: str) -> dict[str, bytes]:
+    async def _get_matching(self, pattern: str) -> dict[str, bytes]:
         """List the keys, then get each one. nats-py's own watcher may report the end before it has sent anything."""
         with translate_outages():
-            subjects, _ = await scan_subjects(self._js, f"KV_{STATE_BUCKET}", [f"{_SUBJECTS}{pattern}"])
-        keys = [subject.removeprefix(_SUBJECTS) for subject in subjects]
+            subjects, _ = await scan_subjects(self._js, f"KV_{STATE_BUCKET}", [f"{_SUBJECT_PREFIX}{pattern}"])
+        keys = [subject.removeprefix(_SUBJECT_PREFIX) for subject in subjects]
         entries = await asyncio.gather(*(self.get(key) for key in keys))
         return {key: entry.value for key, entry in zip(keys, entries, strict=True) if entry is not None}

@@ -72,13 +72,13 @@ class Limits:
 
 async def yield_to_searches(client: Client, precedence: Precedence, patience: float = PRECEDENCE_TIMEOUT_S) -> None:
     """Mark every search of any process as in progress, from its request to its answer. Runs without end."""
-    asked: dict[str, asyncio.Event] = {}
+    answered: dict[str, asyncio.Event] = {}
 
     async def until_answered(search_id: str) -> None:
-        with precedence.question(), suppress(TimeoutError):
+        with precedence.search_in_progress(), suppress(TimeoutError):
             async with asyncio.timeout(patience):
-                await asked[search_id].wait()
-        del asked[search_id]
+                await answered[search_id].wait()
+        del answered[search_id]
 
     kinds = [kind_filter(kind) for kind in (SearchRequested, SearchDescribed, SearchAnswered)]
     async with asyncio.TaskGroup() as group:
@@ -87,10 +87,10 @@ async def yield_to_searches(client: Client, precedence: Precedence, patience: fl
             if recorded is None or not isinstance(fact := recorded.fact, SearchFact):
                 continue
             if isinstance(fact, SearchAnswered):
-                if fact.search_id in asked:
-                    asked[fact.search_id].set()
-            elif fact.search_id not in asked:
-                asked[fact.search_id] = asyncio.Event()
+                if fact.search_id in answered:
+                    answered[fact.search_id].set()
+            elif fact.search_id not in answered:
+                answered[fact.search_id] = asyncio.Event()
                 group.create_task(until_answered(fact.search_id))
 
 
@@ -139,11 +139,11 @@ async def retry_through_outages(work: Callable[[], Awaitable[None]]) -> None:
 
 async def replay_span(
     client: Client,
-    track: ReplaySpan,
+    span: ReplaySpan,
     job: Job,
     runtime: Runtime,
     limits: Limits,
-    hands: Concurrency,
+    concurrency: Concurrency,
     *,
     skip: SkipCheck | None = None,
 ) -> None:
@@ -154,15 +154,15 @@ async def replay_span(
     """
     raise_if_cancelled()
     _freeze_garbage_collector()
-    player = _Player(client.jetstream(), track, job, runtime, limits, skip)
-    working = [asyncio.create_task(player.work(hands.batch)) for _ in range(hands.number)]
+    replay = _SpanReplay(client.jetstream(), span, job, runtime, limits, skip)
+    workers = [asyncio.create_task(replay.work(concurrency.batch)) for _ in range(concurrency.number)]
     try:
         # The first worker that finds nothing left ends the replay: the others only wait for messages.
-        done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
-        for hand in done:
-            hand.result()
+        done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_COMPLETED)
+        for worker in done:
+            worker.result()
     finally:
-        await cancel_tasks(*working)
+        await cancel_tasks(*workers)
 
 
 def _freeze_garbage_collector() -> None:
@@ -175,14 +175,14 @@ def _freeze_garbage_collector() -> None:
 
 
 @dataclass(slots=True)
-class _Player:
+class _SpanReplay:
     """What the workers share: how many messages they hold, when the last one came, and whether the end of the span is near.
 
     `over` is set when everything of the replay's own consumer is settled, so that no message can be in transit to a fetch.
     """
 
     js: JetStreamContext
-    track: ReplaySpan
+    span: ReplaySpan
     job: Job
     runtime: Runtime
     limits: Limits
@@ -190,22 +190,22 @@ class _Player:
     near_end: bool = False
     over: bool = False
     held: int = 0
-    fed_at: float = field(default_factory=monotonic)
+    last_message_at: float = field(default_factory=monotonic)
 
     async def work(self, batch: int) -> None:
         """Run one worker until nothing is left."""
-        subscription = await self.js.pull_subscribe_bind(self.track.durable, stream=self.track.stream)
+        subscription = await self.js.pull_subscribe_bind(self.span.durable, stream=self.span.stream)
         try:
             while True:
                 await self.limits.wait_for_turn(batch)
                 messages = await self._fetch(subscription, batch)
                 if messages:
-                    self.fed_at = monotonic()
+                    self.last_message_at = monotonic()
                     self.near_end |= self._is_last(messages[-1])
                     await self._settle(messages)
                 raise_if_cancelled()
-                if (self.near_end or not messages) and await self._through():
-                    self.over = self.track.patience is None
+                if (self.near_end or not messages) and await self._is_finished():
+                    self.over = self.span.patience is None
                     return
         finally:
             with suppress(NatsError):
@@ -255,26 +255,26 @@ class _Player:
             log.warning("message_not_settled", subject=message.subject, error=str(error) or type(error).__name__)
 
     def _is_left_to_others(self, message: Msg) -> bool:
-        return self.track.patience is None and self._is_beyond(message)
+        return self.span.patience is None and self._is_behind_end(message)
 
-    def _is_beyond(self, message: Msg) -> bool:
-        return message.metadata.sequence.stream > self.track.end
+    def _is_behind_end(self, message: Msg) -> bool:
+        return message.metadata.sequence.stream > self.span.end
 
     def _is_last(self, message: Msg) -> bool:
-        return not message.metadata.num_pending or self._is_beyond(message)
+        return not message.metadata.num_pending or self._is_behind_end(message)
 
-    async def _through(self) -> bool:
+    async def _is_finished(self) -> bool:
         try:
-            info = await self.js.consumer_info(self.track.stream, self.track.durable)
+            info = await self.js.consumer_info(self.span.stream, self.span.durable)
         except NotFoundError:
-            raise ConsumerDeleted(self.track.durable) from None
+            raise ConsumerDeleted(self.span.durable) from None
         except (NatsError, JetStreamError, TimeoutError):
             return False
         delivered = info.delivered.stream_seq if info.delivered else 0
-        if info.num_pending and delivered < self.track.end:
+        if info.num_pending and delivered < self.span.end:
             return False
-        patience = self.track.patience
-        waited = patience is not None and not self.held and monotonic() - self.fed_at > patience
+        patience = self.span.patience
+        waited = patience is not None and not self.held and monotonic() - self.last_message_at > patience
         return not info.num_ack_pending or waited
 
 

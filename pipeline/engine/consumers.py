@@ -58,14 +58,14 @@ def plan_consumers(stages: Sequence[Stage[Any]], generations: Generations) -> li
     """Return a consumer for each lane of each stage; if the stage works by generation, also one for each generation that is not
     dropped."""
     shared = [
-        _durable(stage, family, [kind_filter(kind) for kind in kinds])
+        _build_consumer(stage, family, [kind_filter(kind) for kind in kinds])
         for stage in stages
         for family in stage.families
         if (kinds := stage.list_consumed(family, by_generation=False))
     ]
     bound = [durable for generation in generations.alive for durable in plan_generation_consumers(stages, generation, generations)]
-    places = {stage.name: place for place, stage in enumerate(stages)}
-    return sorted(shared + bound, key=lambda durable: places[durable.stage])
+    order = {stage.name: index for index, stage in enumerate(stages)}
+    return sorted(shared + bound, key=lambda durable: order[durable.stage])
 
 
 def plan_generation_consumers(
@@ -89,9 +89,9 @@ def plan_generation_consumer(stage: Stage[Any], family: str, generation: Generat
     """
     kinds = stage.list_consumed(family, by_generation=True)
     filters = [generation_filter(kind, generation) for kind in kinds]
-    built = next(iter(generations.known)) != generation.name and not generations.serves(generation.name)
-    after = generation.sequence if ImagePreprocessed in kinds and built else 0
-    return _durable(stage, family, filters, generation, after)
+    is_built = next(iter(generations.known)) != generation.name and not generations.serves(generation.name)
+    after = generation.sequence if ImagePreprocessed in kinds and is_built else 0
+    return _build_consumer(stage, family, filters, generation, after)
 
 
 def plan_build_consumer(stage: Stage[Any], family: str, generation: Generation) -> StageConsumer:
@@ -100,7 +100,7 @@ def plan_build_consumer(stage: Stage[Any], family: str, generation: Generation) 
     It starts at the beginning of the log; the replay leaves newer messages to the consumer of `plan_generation_consumer`.
     """
     filters = [generation_filter(kind, generation) for kind in stage.list_consumed(family, by_generation=True)]
-    durable = _durable(stage, family, filters, generation)
+    durable = _build_consumer(stage, family, filters, generation)
     name = past_consumer_name(durable.name)
     return replace(durable, config=durable.config.evolve(durable_name=name, name=name))
 
@@ -112,7 +112,7 @@ def plan_replay_consumer(
 
     The server keeps the `notes` with it, and deletes it if nobody fetched from it for the time `kept_for`.
     """
-    config = _config(name, list(filters)).evolve(
+    config = _build_config(name, list(filters)).evolve(
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
         opt_start_seq=after + 1,
         inactive_threshold=kept_for.total_seconds(),
@@ -124,7 +124,7 @@ def plan_replay_consumer(
 def plan_retry_consumers(stages: Iterable[Stage[Any]]) -> list[StageConsumer]:
     """Return a consumer for each stage that delivers the dead letters which somebody put back, of all lanes and generations."""
     return [
-        StageConsumer(stage.name, "retry", RETRIES, _config(retry_consumer_name(stage.name), [retry_filter(stage.name)]))
+        StageConsumer(stage.name, "retry", RETRIES, _build_config(retry_consumer_name(stage.name), [retry_filter(stage.name)]))
         for stage in stages
     ]
 
@@ -143,14 +143,14 @@ async def put_consumer(client: Client, durable: StageConsumer) -> None:
         await client.jetstream().add_consumer(durable.stream, durable.config)
 
 
-def _durable(
+def _build_consumer(
     stage: Stage[Any], family: str, filters: list[str], generation: Generation | None = None, after: int = 0
 ) -> StageConsumer:
     name = consumer_name(stage.name, family, generation.name if generation else None)
-    return StageConsumer(stage.name, family, LANES[family], _config(name, filters, after), generation)
+    return StageConsumer(stage.name, family, LANES[family], _build_config(name, filters, after), generation)
 
 
-def _config(name: str, filters: list[str], after: int = 0) -> ConsumerConfig:
+def _build_config(name: str, filters: list[str], after: int = 0) -> ConsumerConfig:
     return ConsumerConfig(
         durable_name=name,
         name=name,

@@ -29,7 +29,7 @@ EARLIER_ATTEMPTS_HEADER = "mapseek-tried"
 """Header: the number of attempts before this copy of a retried message was made, because a process could not handle
 its generation."""
 
-I = TypeVar("I", bound=Incident)  # noqa: E741 - what is returned is of the kind that is asked for
+AnyIncident = TypeVar("AnyIncident", bound=Incident)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ async def record_dead_letter(
         headers["mapseek-traceback"] = trace.replace("\r", "").replace("\n", "\\n")
     subject = failure_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
     # The dead letter of an earlier round may still be there: whoever puts it back deletes it afterwards, by its sequence.
-    known, buried = await journal.read_last_headers(FAILURES, subject)
-    if known is None or read_round(known) < delivery.round:
-        await journal.publish_once(subject, delivery.body, headers, FAILURES, expected_sequence=buried)
+    previous, previous_sequence = await journal.read_last_headers(FAILURES, subject)
+    if previous is None or read_round(previous) < delivery.round:
+        await journal.publish_once(subject, delivery.body, headers, FAILURES, expected_sequence=previous_sequence)
 
 
 def remove_server_headers(headers: dict[str, str]) -> dict[str, str]:
@@ -124,8 +124,8 @@ def to_one_line(text: str) -> str:
 
 
 async def record_incident(
-    kind: type[I], delivery: Delivery, worker: WorkerIdentity, journal: JetStreamJournal, **more: Any
-) -> I | None:
+    kind: type[AnyIncident], delivery: Delivery, worker: WorkerIdentity, journal: JetStreamJournal, **more: Any
+) -> AnyIncident | None:
     """Record an incident of a delivery, once, and return it. Return None if the subject names no image, search or alert.
 
     Raises Unavailable while the log is down.
@@ -137,7 +137,9 @@ async def record_incident(
     return fact
 
 
-def build_incident(kind: type[I], delivery: Delivery, worker: WorkerIdentity, process: str, **more: Any) -> I | None:
+def build_incident(
+    kind: type[AnyIncident], delivery: Delivery, worker: WorkerIdentity, process: str, **more: Any
+) -> AnyIncident | None:
     """Build the incident. The subject says what it is about, so that an entry with an unreadable body can have incidents too."""
     guild_id, entity_id = entity_of(delivery.subject)
     try:

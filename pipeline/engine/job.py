@@ -37,7 +37,7 @@ PUT_BACK_DELAY_S = 1.0
 """Redelivery delay of a message that arrives while the process stops. Otherwise a pending fetch of the same process
 would get it."""
 
-T = TypeVar("T")
+AnyResult = TypeVar("AnyResult")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,39 +81,39 @@ class Precedence:
     def __init__(self, grace: float = PRECEDENCE_GRACE_S, patience: float = PRECEDENCE_TIMEOUT_S) -> None:
         self._grace = grace
         self._patience = patience
-        self._questions: set[object] = set()
-        self._clear = asyncio.Event()
-        self._clear.set()
-        self._clearing: asyncio.TimerHandle | None = None
+        self._searches: set[object] = set()
+        self._no_search = asyncio.Event()
+        self._no_search.set()
+        self._clear_timer: asyncio.TimerHandle | None = None
 
     @contextmanager
-    def question(self) -> Iterator[None]:
+    def search_in_progress(self) -> Iterator[None]:
         """Mark a message of a search as in progress for the time of the `with`."""
-        this = object()
-        self._questions.add(this)
-        self._clear.clear()
-        if self._clearing is not None:
-            self._clearing.cancel()
-        overdue = asyncio.get_running_loop().call_later(self._patience, self._let_go, this)
+        token = object()
+        self._searches.add(token)
+        self._no_search.clear()
+        if self._clear_timer is not None:
+            self._clear_timer.cancel()
+        deadline = asyncio.get_running_loop().call_later(self._patience, self._end_search, token)
         try:
             yield
         finally:
-            overdue.cancel()
-            self._let_go(this)
+            deadline.cancel()
+            self._end_search(token)
 
-    def _let_go(self, question: object) -> None:
-        if question in self._questions:
-            self._questions.remove(question)
-            if not self._questions:
-                self._clearing = asyncio.get_running_loop().call_later(self._grace, self._clear.set)
+    def _end_search(self, token: object) -> None:
+        if token in self._searches:
+            self._searches.remove(token)
+            if not self._searches:
+                self._clear_timer = asyncio.get_running_loop().call_later(self._grace, self._no_search.set)
 
     async def wait_for_turn(self) -> None:
         """Return when no search is in progress, or after the longest wait."""
-        if self._clear.is_set():
+        if self._no_search.is_set():
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
-                await self._clear.wait()
+                await self._no_search.wait()
 
 
 @dataclass(slots=True)
@@ -165,7 +165,7 @@ class ShutdownRequested(Exception):
     """The process was asked to stop while it held a message. The message is left to the next process."""
 
 
-async def hold_until_available(action: Callable[[], Awaitable[T]], job: Job, runtime: Runtime) -> T:
+async def hold_until_available(action: Callable[[], Awaitable[AnyResult]], job: Job, runtime: Runtime) -> AnyResult:
     """Run an action until it does not raise Unavailable, and return its result. The message is held that long.
 
     An outage uses up no attempts and moves nothing to FAILURES. Raises ShutdownRequested if the process is asked to stop.

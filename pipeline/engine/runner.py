@@ -73,7 +73,7 @@ async def retry_or_bury(
             log.info("message_retried", error=reason, delay_s=round(delay, 2))
         else:
             log.warning("message_retried", error=reason, delay_s=round(delay, 2))
-            await _tell(AttemptFailed, delivery, job, runtime, reason=to_one_line(reason), delay_s=round(delay, 3))
+            await _record_incident(AttemptFailed, delivery, job, runtime, reason=to_one_line(reason), delay_s=round(delay, 3))
         await message.nak(delay=delay)
     elif delivery.round or job.consecutive_failures < runtime.policy.breaker_limit:
         # A retried dead letter does not count: there are only as many as somebody put back, so they cannot flood FAILURES, and they
@@ -105,22 +105,24 @@ async def bury_message(
         await record_dead_letter(runtime.journal, delivery, job.worker, cause=cause, reason=reason, error=error)
 
     await hold_until_available(record, job, runtime)
-    await _tell(MessageBuried, delivery, job, runtime, cause=cause, reason=to_one_line(reason))
-    question = (recorded or _readable(delivery)) if job.family == "search" else None
-    if question is not None and isinstance(question.fact, Rejectable):
-        apology = f"MapSeek couldn't do this search. Reference for the owner of this bot: {question.origin.correlation_id}"
-        rejection = build_rejection(question.fact, job, RejectCode.INTERNAL, apology)
-        await record_all((rejection,), question.origin, delivery.subject, job, runtime)
+    await _record_incident(MessageBuried, delivery, job, runtime, cause=cause, reason=to_one_line(reason))
+    search = (recorded or _decode_or_none(delivery)) if job.family == "search" else None
+    if search is not None and isinstance(search.fact, Rejectable):
+        sentence = f"MapSeek couldn't do this search. Reference for the owner of this bot: {search.origin.correlation_id}"
+        rejection = build_rejection(search.fact, job, RejectCode.INTERNAL, sentence)
+        await record_all((rejection,), search.origin, delivery.subject, job, runtime)
     await message.term()
     runtime.metrics.dead_lettered.labels(*job.labels).inc()
     log.error("message_dead_lettered", subject=delivery.subject, cause=cause, reason=reason)
 
 
-async def _tell(kind: type[AttemptFailed | MessageBuried], delivery: Delivery, job: Job, runtime: Runtime, **more: object) -> None:
+async def _record_incident(
+    kind: type[AttemptFailed | MessageBuried], delivery: Delivery, job: Job, runtime: Runtime, **more: object
+) -> None:
     await hold_until_available(lambda: record_incident(kind, delivery, job.worker, runtime.journal, **more), job, runtime)
 
 
-def _readable(delivery: Delivery) -> RecordedFact | None:
+def _decode_or_none(delivery: Delivery) -> RecordedFact | None:
     try:
         return decode_fact(delivery.subject, delivery.headers, delivery.body)
     except Malformed:
@@ -137,9 +139,9 @@ async def process_message(message: Msg, job: Job, runtime: Runtime) -> None:
         bound_contextvars(correlation_id=correlation, stage=job.stage.name, lane=job.family, attempt=delivery.attempt),
         runtime.metrics.in_flight.labels(*job.labels).track_inprogress(),
     ):
-        async with _kept_alive(message, runtime.policy.keep_alive_every), _in_turn(job, runtime):
+        async with _keep_alive(message, runtime.policy.keep_alive_every), _take_turn(job, runtime):
             try:
-                while not await _settled(message, delivery, job, runtime):
+                while not await _try_to_settle(message, delivery, job, runtime):
                     continue
             except ShutdownRequested:
                 log.info("message_returned", subject=delivery.subject)
@@ -148,17 +150,17 @@ async def process_message(message: Msg, job: Job, runtime: Runtime) -> None:
 
 
 @asynccontextmanager
-async def _in_turn(job: Job, runtime: Runtime) -> AsyncIterator[None]:
+async def _take_turn(job: Job, runtime: Runtime) -> AsyncIterator[None]:
     """Let messages of the archive lane wait while the search lane has work."""
     if job.family == "search":
-        with runtime.precedence.question():
+        with runtime.precedence.search_in_progress():
             yield
     else:
         await runtime.precedence.wait_for_turn()
         yield
 
 
-async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime) -> bool:
+async def _try_to_settle(message: Msg, delivery: Delivery, job: Job, runtime: Runtime) -> bool:
     """Try to settle a message. Return False if the circuit breaker is open and it must be tried again."""
     if delivery.attempt > job.stage.attempts:
         reason = f"delivered {delivery.attempt} times and never finished: the process died while it worked on it, or hung"
@@ -179,7 +181,7 @@ async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime)
         return True
     started = monotonic()
     try:
-        facts = await _work(recorded.fact, job, runtime)
+        facts = await _call_stage(recorded.fact, job, runtime)
     except Retry as error:
         return await retry_or_bury(message, delivery, job, runtime, "exhausted", error, error.after, recorded)
     except ShutdownRequested:
@@ -199,7 +201,7 @@ async def _settled(message: Msg, delivery: Delivery, job: Job, runtime: Runtime)
     return True
 
 
-async def _work(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
+async def _call_stage(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
     """Call the stage and return its facts. Turn a Reject into a rejection, and hold the message while a dependency is down."""
 
     async def handle() -> Sequence[Fact]:
@@ -214,27 +216,27 @@ async def _work(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
 
 
 @asynccontextmanager
-async def _kept_alive(message: Msg, every: float) -> AsyncIterator[None]:
+async def _keep_alive(message: Msg, every: float) -> AsyncIterator[None]:
     """Tell the server at intervals that the message is still being worked on."""
     loop = asyncio.get_running_loop()
-    telling: set[asyncio.Task[None]] = set()
+    notices: set[asyncio.Task[None]] = set()
     timer: asyncio.TimerHandle
 
-    async def tell() -> None:
+    async def notify_server() -> None:
         with suppress(NatsError):
             await message.in_progress()
 
-    def on_time() -> None:
+    def on_timer() -> None:
         nonlocal timer
-        telling.add(task := loop.create_task(tell()))
-        task.add_done_callback(telling.discard)
-        timer = loop.call_later(every, on_time)
+        notices.add(task := loop.create_task(notify_server()))
+        task.add_done_callback(notices.discard)
+        timer = loop.call_later(every, on_timer)
 
     # A timer instead of a task: most messages are finished long before it fires.
-    timer = loop.call_later(every, on_time)
+    timer = loop.call_later(every, on_timer)
     try:
         yield
     finally:
         timer.cancel()
-        for task in telling:
+        for task in notices:
             task.cancel()

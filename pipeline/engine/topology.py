@@ -95,11 +95,11 @@ def compare_fields(
     return [
         TopologyDifference(what, False, field, ours, theirs, consumer)
         for field in fields
-        if (ours := _plain(getattr(wanted, field))) != (theirs := _plain(getattr(actual, field)))
+        if (ours := _to_comparable(getattr(wanted, field))) != (theirs := _to_comparable(getattr(actual, field)))
     ]
 
 
-def _plain(value: object) -> object:
+def _to_comparable(value: object) -> object:
     if isinstance(value, list):
         return sorted(value)
     return getattr(value, "value", value) or 0
@@ -114,12 +114,12 @@ def _is_known(subject: str) -> bool:
 async def find_busy_consumer(js: JetStreamContext, found: Iterable[TopologyDifference]) -> TopologyDifference | None:
     """Return the first difference whose consumer has a process waiting for messages, or None."""
     for difference in found:
-        if difference.consumer is not None and await _waited_at(js, *difference.consumer):
+        if difference.consumer is not None and await _has_worker(js, *difference.consumer):
             return difference
     return None
 
 
-async def _waited_at(js: JetStreamContext, stream: str, name: str) -> bool:
+async def _has_worker(js: JetStreamContext, stream: str, name: str) -> bool:
     deadline = monotonic() + BUSY_CHECK_TIMEOUT_S
     while not (info := await js.consumer_info(stream, name)).num_waiting:
         if not info.num_ack_pending or monotonic() > deadline:
@@ -159,9 +159,9 @@ async def find_differences(client: Client, stages: Sequence[Stage[Any]]) -> list
             found.append(TopologyDifference(what, missing=True))
     generations = await read_generations_if_any(client)
     for durable in (*plan_consumers(stages, generations), *plan_retry_consumers(stages)):
-        what, place = f"consumer {durable.name} of {durable.stream}", (durable.stream, durable.name)
+        what, key = f"consumer {durable.name} of {durable.stream}", (durable.stream, durable.name)
         try:
-            found += compare_fields(what, CONSUMER_FIELDS, durable.config, (await js.consumer_info(*place)).config, place)
+            found += compare_fields(what, CONSUMER_FIELDS, durable.config, (await js.consumer_info(*key)).config, key)
         except NotFoundError:
             found.append(TopologyDifference(what, missing=True))
     return found
@@ -179,10 +179,10 @@ async def update_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
     """
     if stages:
         await refuse_unfinished_import(client)
-    await _make(client, stages)
+    await _create_and_change(client, stages)
 
 
-async def _make(client: Client, stages: Sequence[Stage[Any]]) -> None:
+async def _create_and_change(client: Client, stages: Sequence[Stage[Any]]) -> None:
     js = client.jetstream()
     for wanted in plan_streams():
         await _upsert_stream(js, wanted)
@@ -237,18 +237,18 @@ async def ensure_topology(client: Client, stages: Sequence[Stage[Any]]) -> None:
     try:
         found = await find_differences(client, stages)
         if drift := [difference for difference in found if not difference.missing]:
-            await _allow(client, stages, drift)
+            await _check_drift(client, stages, drift)
         if stages:
             await refuse_unfinished_import(client)
         if found:
-            await _make(client, stages)
+            await _create_and_change(client, stages)
     except (NatsError, JetStreamError, TimeoutError) as error:
         raise MapSeekError(
             f"The NATS server could not create the streams ({error or type(error).__name__}): check that JetStream is on (`-js`)."
         ) from None
 
 
-async def _allow(client: Client, stages: Sequence[Stage[Any]], drift: Sequence[TopologyDifference]) -> None:
+async def _check_drift(client: Client, stages: Sequence[Stage[Any]], drift: Sequence[TopologyDifference]) -> None:
     """Raise MapSeekError if a difference must not be changed at a start."""
     for difference in drift:
         if not difference.is_known_subject_change:

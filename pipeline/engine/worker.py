@@ -55,22 +55,22 @@ WORKER_FETCH_TIMEOUT_S = 5.0
 STOP_WORKERS_TIMEOUT_S = 15.0
 
 
-def guard_fetches(js: JetStreamContext, fetched: OnFetch, stopping: asyncio.Event) -> None:
+def guard_fetches(js: JetStreamContext, on_fetch: OnFetch, stopping: asyncio.Event) -> None:
     """Guard the fetches of every pull subscription of this context.
 
-    `fetched(consumer)` is called after each fetch that worked. Once `stopping` is set, nothing is fetched any more.
+    `on_fetch(consumer)` is called after each fetch that worked. Once `stopping` is set, nothing is fetched any more.
     """
     bind = js.pull_subscribe_bind
 
     async def pull_subscribe_bind(*args: Any, **kwargs: Any) -> JetStreamContext.PullSubscription:
         subscription = await bind(*args, **kwargs)
-        subscription.fetch = guard_fetch(subscription, fetched, stopping)  # type: ignore[method-assign]
+        subscription.fetch = guard_fetch(subscription, on_fetch, stopping)  # type: ignore[method-assign]
         return subscription
 
     js.pull_subscribe_bind = pull_subscribe_bind  # type: ignore[method-assign]
 
 
-def guard_fetch(subscription: JetStreamContext.PullSubscription, fetched: OnFetch, stopping: asyncio.Event) -> Any:
+def guard_fetch(subscription: JetStreamContext.PullSubscription, on_fetch: OnFetch, stopping: asyncio.Event) -> Any:
     """Return the subscription's fetch with the guards of this module."""
     fetch = subscription.fetch
     consumer = str(subscription._consumer)
@@ -90,9 +90,9 @@ def guard_fetch(subscription: JetStreamContext.PullSubscription, fetched: OnFetc
             if timeout is not None and monotonic() - started < timeout / 2:
                 await asyncio.sleep(FETCH_ERROR_PAUSE_S)
             else:
-                fetched(consumer)
+                on_fetch(consumer)
             raise
-        fetched(consumer)
+        on_fetch(consumer)
         if not stopping.is_set():
             return messages
         for message in messages:
@@ -102,14 +102,14 @@ def guard_fetch(subscription: JetStreamContext.PullSubscription, fetched: OnFetc
     return guarded
 
 
-async def process_retry(message: Msg, jobs: Iterable[Job], dropped: Callable[[str], bool], runtime: Runtime) -> None:
+async def process_retry(message: Msg, jobs: Iterable[Job], is_dropped: Callable[[str], bool], runtime: Runtime) -> None:
     """Process a dead letter that was put back. If its generation was dropped since, discard it and record that."""
     stage, family, _, generation = parse_dead_letter(message.subject)
-    of_it = (job for job in jobs if (job.family, job.generation, job.is_replay) == (family, generation, False))
-    job = next(of_it, None)
+    matching = (job for job in jobs if (job.family, job.generation, job.is_replay) == (family, generation, False))
+    job = next(matching, None)
     if job is not None:
         await process_message(message, job, runtime)
-    elif generation is not None and dropped(generation):
+    elif generation is not None and is_dropped(generation):
         worker = WorkerIdentity(stage, family, consumer_name(stage, family, generation), generation)
         try:
             await record_incident(MessageDiscarded, read_delivery(message), worker, runtime.journal)
@@ -167,11 +167,14 @@ class Workers:
 
         return end
 
-    async def add_retries(self, stage: Stage[Any], dropped: Callable[[str], bool]) -> None:
-        """Start one worker for the dead letters of a stage that are put back. `dropped(generation)` is whether it was dropped."""
+    async def add_retries(self, stage: Stage[Any], is_dropped: Callable[[str], bool]) -> None:
+        """Start one worker for the dead letters of a stage that are put back.
+
+        `is_dropped(generation)` is whether it was dropped.
+        """
 
         async def work(message: Msg) -> None:
-            await process_retry(message, [job for job in self._jobs if job.stage is stage], dropped, self._runtime)
+            await process_retry(message, [job for job in self._jobs if job.stage is stage], is_dropped, self._runtime)
 
         await self._subscriber(retry_filter(stage.name), retry_consumer_name(stage.name), RETRIES, work).start()
 
@@ -181,7 +184,7 @@ class Workers:
             durable=durable,
             stream=JStream(stream, declare=False),
             pull_sub=PullSub(batch_size=1, timeout=WORKER_FETCH_TIMEOUT_S),
-            decoder=_raw,
+            decoder=_pass_undecoded,
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
         )
@@ -190,7 +193,7 @@ class Workers:
 
 
 @asynccontextmanager
-async def open_workers(url: str, name: str, runtime: Runtime, fetched: OnFetch) -> AsyncIterator[Workers]:
+async def open_workers(url: str, name: str, runtime: Runtime, on_fetch: OnFetch) -> AsyncIterator[Workers]:
     """Open a connection for workers, without any worker yet. At the end, all workers finish their messages and stop."""
     broker = NatsBroker(
         url,
@@ -202,7 +205,7 @@ async def open_workers(url: str, name: str, runtime: Runtime, fetched: OnFetch) 
         logger=None,
     )
     await broker.connect()
-    guard_fetches(broker.config.connection_state.stream, fetched, runtime.stopping)
+    guard_fetches(broker.config.connection_state.stream, on_fetch, runtime.stopping)
     try:
         await broker.start()
         yield Workers(broker, runtime)
@@ -210,6 +213,6 @@ async def open_workers(url: str, name: str, runtime: Runtime, fetched: OnFetch) 
         await broker.stop()
 
 
-async def _raw(message: NatsMessage) -> Msg:
+async def _pass_undecoded(message: NatsMessage) -> Msg:
     """Do not decode here: the runner decodes, so that an unreadable body becomes a dead letter with a reason."""
     return message.raw_message

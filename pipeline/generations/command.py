@@ -21,7 +21,7 @@ GENERATION_COLOURS = {"active": "green", "ready": "cyan", "building": "yellow", 
 
 def generations_to_json(listed: Sequence[GenerationSummary]) -> str:
     """Return a JSON array with one object for each generation."""
-    return orjson.dumps([_plain(each) for each in listed]).decode()
+    return orjson.dumps([_to_json(each) for each in listed]).decode()
 
 
 def render_generations(listed: Sequence[GenerationSummary]) -> Table:
@@ -39,7 +39,7 @@ def render_generations(listed: Sequence[GenerationSummary]) -> Table:
     return table
 
 
-def _plain(each: GenerationSummary) -> dict[str, object]:
+def _to_json(each: GenerationSummary) -> dict[str, object]:
     return {
         "name": each.name,
         "state": each.state,

@@ -70,28 +70,29 @@ async def drop_fingerprints(
     A blob that was stored less than `grace_s` seconds ago stays, since another image may need it; `mapseek sweep` finds it later.
     The call may be repeated at any time. Raises Unavailable.
     """
-    left = await _read(client, name, generations)
+    left = await _find_fingerprints(client, name, generations)
     if left.only - left.unknown:
-        async for fact in _facts(client, kind_filter(ImageFingerprinted)):
-            if fact.image_id in left.only and _lives(fact, generations):
-                await _put_in_place_of(left.given[fact.image_id][1], fact, catalogue)
-    await _purge(client, name, left)
+        async for fact in _read_fingerprint_facts(client, kind_filter(ImageFingerprinted)):
+            if fact.image_id in left.only and _is_alive(fact, generations):
+                await _replace_fingerprint(left.given[fact.image_id][1], fact, catalogue)
+    await _purge_facts(client, name, left)
     gone = {blob for image_id, (_, blob) in left.given.items() if image_id not in left.unknown}
     for blob in sorted(gone - left.named):
         if not await catalogue.uses(blob) and await blobs.seconds_since_put(blob) > grace_s:
             await blobs.delete(blob)
 
 
-async def _read(client: Client, name: str, generations: Generations) -> FingerprintsToDrop:
+async def _find_fingerprints(client: Client, name: str, generations: Generations) -> FingerprintsToDrop:
     given = {
-        fact.image_id: (fact.guild_id, fact.fingerprint) async for fact in _facts(client, variant_filter(ImageFingerprinted, name))
+        fact.image_id: (fact.guild_id, fact.fingerprint)
+        async for fact in _read_fingerprint_facts(client, variant_filter(ImageFingerprinted, name))
     }
     left = FingerprintsToDrop(given, only=set(given), unknown=set(given), named=set())
     if given:
-        async for fact in _facts(client, kind_filter(ImageFingerprinted)):
+        async for fact in _read_fingerprint_facts(client, kind_filter(ImageFingerprinted)):
             if fact.generation != name:
                 left.named.add(fact.fingerprint)
-            if _lives(fact, generations):
+            if _is_alive(fact, generations):
                 left.unknown.discard(fact.image_id)
                 if fact.image_id in given and given[fact.image_id][1] == fact.fingerprint:
                     left.only.discard(fact.image_id)
@@ -99,17 +100,19 @@ async def _read(client: Client, name: str, generations: Generations) -> Fingerpr
     return left
 
 
-async def _put_in_place_of(blob: str, fact: ImageFingerprinted, catalogue: Catalogue) -> None:
+async def _replace_fingerprint(blob: str, fact: ImageFingerprinted, catalogue: Catalogue) -> None:
     """Put a fact of another generation into the document. Of several, the one wins that would have won without the dropped one."""
-    outdone = build_outrank_check(fact)
+    is_outranked = build_outrank_check(fact)
     await catalogue.merge(
         fact.image_id,
         build_fields(fact),
-        unless=lambda document: document.get("fingerprint", {}).get("blob") != blob and outdone is not None and outdone(document),
+        unless=lambda document: (
+            document.get("fingerprint", {}).get("blob") != blob and is_outranked is not None and is_outranked(document)
+        ),
     )
 
 
-async def _purge(client: Client, name: str, left: FingerprintsToDrop) -> None:
+async def _purge_facts(client: Client, name: str, left: FingerprintsToDrop) -> None:
     if not left.unknown:
         await purge_entries(client, IMAGES, variant_filter(ImageFingerprinted, name))
         return
@@ -117,11 +120,11 @@ async def _purge(client: Client, name: str, left: FingerprintsToDrop) -> None:
         await purge_entries(client, IMAGES, versions_filter(ImageFingerprinted, left.given[image_id][0], image_id, name))
 
 
-def _lives(fact: ImageFingerprinted, generations: Generations) -> bool:
+def _is_alive(fact: ImageFingerprinted, generations: Generations) -> bool:
     return any(fact.generation == each.name for each in generations.alive)
 
 
-async def _facts(client: Client, subjects: str) -> AsyncIterator[ImageFingerprinted]:
+async def _read_fingerprint_facts(client: Client, subjects: str) -> AsyncIterator[ImageFingerprinted]:
     async with aclosing(read_log(client, IMAGES, [subjects])) as messages:
         async for message in messages:
             recorded = decode_or_warn(message)
@@ -139,12 +142,12 @@ async def wait_for_open_searches(client: Client) -> None:
         async with asyncio.timeout(SEARCHES_TIMEOUT_S):
             for stage in (fingerprint.STAGE, embed.STAGE, match.STAGE):
                 until = await read_last_sequence(client, SEARCHES)
-                while await _first_open(client, consumer_name(stage.name, "search")) <= until:
+                while await _find_first_unsettled(client, consumer_name(stage.name, "search")) <= until:
                     raise_if_cancelled()
                     await asyncio.sleep(0.1)
 
 
-async def _first_open(client: Client, durable: str) -> float:
+async def _find_first_unsettled(client: Client, durable: str) -> float:
     """Return the sequence of the first entry that a consumer has not settled, infinity if it has nothing to do."""
     consumer = await read_consumer(client, SEARCHES, durable)
     return consumer.settled + 1 if consumer is not None and consumer.unsettled else float("inf")
@@ -164,17 +167,17 @@ async def erase_generation(container: Container, name: str) -> int:
     if name not in generations.now.dropped:
         await wait_for_open_searches(client)
         if generations.now.serves(name):
-            await _compared(client, generation, generations.now)
+            await _wait_for_alerts(client, generation, generations.now)
         await container.journal.record(GenerationDropped(generation=name), Origin(name))
         await generations.until(lambda now: name in now.dropped)
-    await _erase(client, generation, generations.now)
+    await _erase_facts(client, generation, generations.now)
     catalogue, blobs, grace_s = await container.catalogue(), await container.blobs(), container.policy.blob_grace.total_seconds()
     await drop_fingerprints(client, catalogue, blobs, name, generations.now, grace_s)
     await container.drop_vector_index(name)
     return await (await container.catalogue()).drop_generation(name)
 
 
-async def _compared(client: Client, generation: Generation, generations: Generations) -> None:
+async def _wait_for_alerts(client: Client, generation: Generation, generations: Generations) -> None:
     """Wait until images that were posted while the generation still answered are compared with the alerts, at most as long as a
     person waits."""
     with suppress(TimeoutError):
@@ -185,7 +188,7 @@ async def _compared(client: Client, generation: Generation, generations: Generat
                     await asyncio.sleep(0.1)
 
 
-async def _erase(client: Client, generation: Generation, generations: Generations) -> None:
+async def _erase_facts(client: Client, generation: Generation, generations: Generations) -> None:
     """Delete the consumers, then the facts.
 
     Before that, wait until no process uses the consumers, so that few facts follow afterwards.
@@ -194,7 +197,7 @@ async def _erase(client: Client, generation: Generation, generations: Generation
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_TIMEOUT_S):
             for durable in own:
-                await _let_go(client, durable)
+                await _wait_until_unused(client, durable)
     for durable in own:
         for consumer in (durable.name, past_consumer_name(durable.name)):
             await delete_consumer(client, durable.stream, consumer)
@@ -204,7 +207,7 @@ async def _erase(client: Client, generation: Generation, generations: Generation
     await purge_entries(client, RETRIES, retry_subject("*", "*", "*", generation.name))
 
 
-async def _let_go(client: Client, durable: StageConsumer) -> None:
+async def _wait_until_unused(client: Client, durable: StageConsumer) -> None:
     while (consumer := await read_consumer(client, durable.stream, durable.name)) is not None and consumer.waiting:
         raise_if_cancelled()
         await asyncio.sleep(0.1)

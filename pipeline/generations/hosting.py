@@ -29,12 +29,12 @@ class GenerationHost:
     def __init__(self, generations: FollowedGenerations, begin: Callable[[Generation], Awaitable[StopGeneration]]) -> None:
         self._generations = generations
         self._begin = begin
-        self._ends: dict[str, StopGeneration] = {}
+        self._stops: dict[str, StopGeneration] = {}
         self.failed: dict[str, str] = {}
 
     async def begin(self, generation: Generation) -> None:
         """Start the work on a generation. Raises MapSeekError if that is not possible in this process."""
-        self._ends[generation.name] = await self._begin(generation)
+        self._stops[generation.name] = await self._begin(generation)
         self.failed.pop(generation.name, None)
         log.info("generation_opened", generation=generation.name, encoder=generation.encoder)
 
@@ -49,34 +49,34 @@ class GenerationHost:
                 await self._end_dropped()
                 await self._begin_new()
                 raise_if_cancelled()
-                await self._changed()
+                await self._wait_for_change()
         except Exception as error:
             log.exception("generation_host_failed")
             self.failed["new generations"] = str(error) or type(error).__name__
 
-    async def _changed(self) -> None:
+    async def _wait_for_change(self) -> None:
         """Return when a generation was started or dropped, or when it is time to try failed ones again."""
         try:
             async with asyncio.timeout(LOAD_RETRY_S if self.failed else None):
-                await self._generations.until(lambda now: {each.name for each in now.alive} != self._looked_after)
+                await self._generations.until(lambda now: {each.name for each in now.alive} != self._handled)
         except TimeoutError:
             self.failed.clear()
 
     @property
-    def _looked_after(self) -> set[str]:
-        return self._ends.keys() | self.failed.keys()
+    def _handled(self) -> set[str]:
+        return self._stops.keys() | self.failed.keys()
 
     async def _end_dropped(self) -> None:
         alive = {each.name for each in self._generations.now.alive}
-        for name in self._looked_after - alive:
+        for name in self._handled - alive:
             self.failed.pop(name, None)
-            if end := self._ends.pop(name, None):
+            if end := self._stops.pop(name, None):
                 await end()
                 log.info("generation_closed", generation=name)
 
     async def _begin_new(self) -> None:
         for generation in self._generations.now.alive:
-            if generation.name not in self._looked_after:
+            if generation.name not in self._handled:
                 try:
                     await self.begin(generation)
                 except (MapSeekError, Unavailable) as error:
@@ -96,11 +96,11 @@ async def host_generations(
 
     At the end, the caller stops the work that is still running, together with everything else.
     """
-    hosted = GenerationHost(generations, begin)
+    host = GenerationHost(generations, begin)
     if (active := generations.now.active) is not None:
-        await hosted.begin(active)
-    following = asyncio.create_task(hosted.keep_up(), name="generations")
+        await host.begin(active)
+    follower = asyncio.create_task(host.keep_up(), name="generations")
     try:
-        yield hosted
+        yield host
     finally:
-        await cancel_tasks(following)
+        await cancel_tasks(follower)

@@ -97,14 +97,14 @@ class GenerationSummary:
 
 async def list_generations(client: Client, generations: Generations) -> list[GenerationSummary]:
     """List every generation that is not dropped, oldest first. Raises Unavailable if the log cannot be reached."""
-    return [await _listed(client, generations, generation) for generation in generations.alive]
+    return [await _summarise(client, generations, generation) for generation in generations.alive]
 
 
-async def _listed(client: Client, generations: Generations, generation: Generation) -> GenerationSummary:
+async def _summarise(client: Client, generations: Generations, generation: Generation) -> GenerationSummary:
     found = await read_generation_progress(client, generation)
     return GenerationSummary(
         name=generation.name,
-        state=await _state(client, generations, generation, found.missing),
+        state=await _read_state(client, generations, generation, found.missing),
         encoder=generation.encoder,
         digest=generation.digest,
         preprocessing=generation.preprocessing,
@@ -116,7 +116,7 @@ async def _listed(client: Client, generations: Generations, generation: Generati
     )
 
 
-async def _state(client: Client, generations: Generations, generation: Generation, missing: int) -> GenerationState:
+async def _read_state(client: Client, generations: Generations, generation: Generation, missing: int) -> GenerationState:
     if generations.active == generation:
         return "active"
     if generations.serves(generation.name):

@@ -47,25 +47,27 @@ async def read_status(
     It takes `sample_s` seconds to measure the rate, which is 0 if `sample_s` is 0. Raises Unavailable.
     """
     wanted = plan_consumers(stages, await read_generations_if_any(client))
-    before = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
+    before = await asyncio.gather(*(_read_consumer(client, durable) for durable in wanted))
     await sleep(sample_s)
-    after = await asyncio.gather(*(_consumer(client, durable) for durable in wanted))
-    letters = await asyncio.gather(*(_dead_letters(client, durable) for durable in wanted))
+    after = await asyncio.gather(*(_read_consumer(client, durable) for durable in wanted))
+    letters = await asyncio.gather(*(_count_dead_letters(client, durable) for durable in wanted))
     return [
-        _status(durable, first, second, dead, sample_s)
+        _build_status(durable, first, second, dead, sample_s)
         for durable, first, second, dead in zip(wanted, before, after, letters, strict=True)
     ]
 
 
-async def _consumer(client: Client, durable: StageConsumer) -> Consumer | None:
+async def _read_consumer(client: Client, durable: StageConsumer) -> Consumer | None:
     return await read_consumer(client, durable.stream, durable.name)
 
 
-async def _dead_letters(client: Client, durable: StageConsumer) -> int:
+async def _count_dead_letters(client: Client, durable: StageConsumer) -> int:
     return await count_on_subjects(client, FAILURES, failure_filter(durable.stage, durable.family, durable.generation_name))
 
 
-def _status(durable: StageConsumer, before: Consumer | None, after: Consumer | None, dead: int, sample_s: float) -> StageStatus:
+def _build_status(
+    durable: StageConsumer, before: Consumer | None, after: Consumer | None, dead: int, sample_s: float
+) -> StageStatus:
     if before is None or after is None:
         return StageStatus(durable.stage, durable.family, durable.generation_name, 0, 0, 0, dead, 0, 0.0, 0, None)
     return StageStatus(
@@ -76,21 +78,21 @@ def _status(durable: StageConsumer, before: Consumer | None, after: Consumer | N
         in_flight=after.in_flight,
         redelivered=after.redelivered,
         dead_letters=dead,
-        done=_finished(after),
-        rate=max(0, _finished(after) - _finished(before)) / sample_s if sample_s else 0.0,
+        done=_count_settled(after),
+        rate=max(0, _count_settled(after) - _count_settled(before)) / sample_s if sample_s else 0.0,
         workers_waiting=after.waiting,
         last_activity=after.last_active,
     )
 
 
-def _finished(consumer: Consumer) -> int:
+def _count_settled(consumer: Consumer) -> int:
     """Return the number of settled messages. Each redelivery counts as a delivery, so messages in flight are subtracted."""
     return consumer.deliveries - consumer.in_flight
 
 
 async def count_unsettled(client: Client, durable: StageConsumer) -> int:
     """Count the messages of a consumer that are not settled. Raises Unavailable."""
-    consumer = await _consumer(client, durable)
+    consumer = await _read_consumer(client, durable)
     return 0 if consumer is None else consumer.unsettled
 
 
@@ -102,19 +104,19 @@ async def find_idle_stages(
     Raises Unavailable.
     """
 
-    async def worked_on(stage: Stage[Any]) -> bool:
+    async def has_worker(stage: Stage[Any]) -> bool:
         in_lane = [durable for durable in plan_consumers([stage], generations) if durable.family == family]
         own = [durable for durable in in_lane if generation in (None, durable.generation_name)]
         deadline = monotonic() + within_s
         while True:
-            there = [consumer for durable in own if (consumer := await _consumer(client, durable)) is not None]
-            if any(consumer.waiting for consumer in there):
+            existing = [consumer for durable in own if (consumer := await _read_consumer(client, durable)) is not None]
+            if any(consumer.waiting for consumer in existing):
                 return True
-            if not any(consumer.in_flight for consumer in there) or monotonic() > deadline:
+            if not any(consumer.in_flight for consumer in existing) or monotonic() > deadline:
                 return False
             # Every worker may be busy or dead. Watch for a moment to know which.
             await asyncio.sleep(0.05)
 
     generations = await read_generations_if_any(client)
-    worked = await asyncio.gather(*(worked_on(stage) for stage in stages))
-    return [stage for stage, busy in zip(stages, worked, strict=True) if not busy]
+    results = await asyncio.gather(*(has_worker(stage) for stage in stages))
+    return [stage for stage, busy in zip(stages, results, strict=True) if not busy]

@@ -25,9 +25,9 @@ SNAPSHOT_LABEL = "snapshot"
 
 async def rebuild_and_report_catalogue(settings: Settings, *, verify: bool, out: Console, err: Console) -> int:
     """Rebuild the catalogue, and print both digests and the differences. With `verify`, only compare; return 1 if it differs."""
-    async with _wired(settings) as container:
+    async with _open_container(settings) as container:
         catalogue = await container.catalogue()
-        with _bars(err) as bars:
+        with _open_bars(err) as bars:
             task = bars.add_task("catalogue", total=None)
             result = await rebuild_catalogue(
                 container.client,
@@ -37,15 +37,15 @@ async def rebuild_and_report_catalogue(settings: Settings, *, verify: bool, out:
             )
     found = result.comparison
     if found.before == found.after:
-        _say(out, f"identical: {found.after} ({found.images} images)")
+        _print_lines(out, f"identical: {found.after} ({found.images} images)")
     else:
-        _say(out, f"before: {found.before}", f"{'log' if verify else 'after'}:    {found.after} ({found.images} images)")
-        _say(out, f"{found.different} {'differ' if verify else 'differed'}:", *found.examples)
+        _print_lines(out, f"before: {found.before}", f"{'log' if verify else 'after'}:    {found.after} ({found.images} images)")
+        _print_lines(out, f"{found.different} {'differ' if verify else 'differed'}:", *found.examples)
     if result.unsettled:
         facts = f"{result.unsettled} facts are not settled: a process works on them, or ended while it did"
-        _say(out, f"{facts}. The catalogue may lack them until the persist stage handles them again.")
+        _print_lines(out, f"{facts}. The catalogue may lack them until the persist stage handles them again.")
     if verify and found.before != found.after:
-        _say(out, "Run `mapseek rebuild catalogue` to make it agree with the log.")
+        _print_lines(out, "Run `mapseek rebuild catalogue` to make it agree with the log.")
     return 1 if verify and found.before != found.after else 0
 
 
@@ -55,16 +55,18 @@ async def rebuild_and_report_index(settings: Settings, *, verify: bool, out: Con
     With `verify`, only compare. Return 1 if a rebuild failed, or if an index differs with `verify`.
     """
     if settings.vectors == "atlas":
-        _say(out, "The vectors are in the catalogue (MAPSEEK_VECTORS=atlas): run `mapseek rebuild catalogue` for them.")
-    async with _wired(settings) as container:
-        with _bars(err) as bars:
-            reports = await _reports(container.client, container, verify, bars)
+        _print_lines(out, "The vectors are in the catalogue (MAPSEEK_VECTORS=atlas): run `mapseek rebuild catalogue` for them.")
+    async with _open_container(settings) as container:
+        with _open_bars(err) as bars:
+            reports = await _collect_reports(container.client, container, verify, bars)
     if not reports:
-        _say(out, "There is no snapshot of the index to compare: the next process that needs the index builds it from the log.")
-    return max([_told(report, verify, out) for report in reports], default=0)
+        _print_lines(
+            out, "There is no snapshot of the index to compare: the next process that needs the index builds it from the log."
+        )
+    return max([_print_report(report, verify, out) for report in reports], default=0)
 
 
-async def _reports(client: Client, container: Container, verify: bool, bars: Progress) -> Sequence[RebuildReport]:
+async def _collect_reports(client: Client, container: Container, verify: bool, bars: Progress) -> Sequence[RebuildReport]:
     tasks: dict[str, TaskID] = {}
 
     def on_report(report: RebuildReport) -> None:
@@ -74,10 +76,10 @@ async def _reports(client: Client, container: Container, verify: bool, bars: Pro
         bars.update(task, completed=report.done, total=report.total or None)
 
     reports = await ask_processes(client, verify=verify, on_report=on_report)
-    held = {report.index for report in reports}
-    for kind, folder in await _indexes(container):
+    answered_indexes = {report.index for report in reports}
+    for kind, folder in await _list_indexes(container):
         made = (folder / MANIFEST).exists() or kind is VECTOR_INDEX_KIND  # if nobody ever had a feature index, say nothing about it
-        if kind.name in held or not made:
+        if kind.name in answered_indexes or not made:
             continue
         of = RebuildReport(
             process=SNAPSHOT_LABEL if kind is VECTOR_INDEX_KIND else f"{SNAPSHOT_LABEL} ({kind.name})", index=kind.name
@@ -92,7 +94,7 @@ async def _reports(client: Client, container: Container, verify: bool, bars: Pro
     return reports
 
 
-async def _indexes(container: Container) -> Sequence[tuple[IndexKind[Any], Path]]:
+async def _list_indexes(container: Container) -> Sequence[tuple[IndexKind[Any], Path]]:
     """Return every kind of index that this installation has, with the folder of its snapshot."""
     # Imported here: only a process that analyses pictures needs OpenCV.
     from pipeline.projections.features import build_feature_kind
@@ -105,25 +107,25 @@ async def _indexes(container: Container) -> Sequence[tuple[IndexKind[Any], Path]
     )
 
 
-def _told(report: RebuildReport, verify: bool, out: Console) -> int:
+def _print_report(report: RebuildReport, verify: bool, out: Console) -> int:
     found = report.comparison
     if found is None:
-        _say(out, f"{report.process}: not rebuilt ({report.reason}). Run the command again.")
+        _print_lines(out, f"{report.process}: not rebuilt ({report.reason}). Run the command again.")
         return 1
     things = "vectors" if report.index == VECTOR_INDEX_KIND.name else "fingerprints"
     place = f"{found.vectors} {things}, log up to {found.position}"
     if found.before == found.after:
-        _say(out, f"{report.process}: identical: {found.after} ({place})")
+        _print_lines(out, f"{report.process}: identical: {found.after} ({place})")
         return 0
-    _say(out, f"{report.process}: before: {found.before} ({found.vectors_before} {things})")
-    _say(out, f"{report.process}: {'log' if verify else 'after'}:    {found.after} ({place})")
+    _print_lines(out, f"{report.process}: before: {found.before} ({found.vectors_before} {things})")
+    _print_lines(out, f"{report.process}: {'log' if verify else 'after'}:    {found.after} ({place})")
     if verify:
-        _say(out, "Run `mapseek rebuild index` to make it agree with the log.")
+        _print_lines(out, "Run `mapseek rebuild index` to make it agree with the log.")
     return 1 if verify else 0
 
 
 @asynccontextmanager
-async def _wired(settings: Settings) -> AsyncIterator[Container]:
+async def _open_container(settings: Settings) -> AsyncIterator[Container]:
     try:
         async with open_container(settings) as container:
             yield container
@@ -132,12 +134,12 @@ async def _wired(settings: Settings) -> AsyncIterator[Container]:
 
 
 @contextmanager
-def _bars(err: Console) -> Iterator[Progress]:
+def _open_bars(err: Console) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as bars:
         yield bars
 
 
-def _say(out: Console, *lines: str) -> None:
+def _print_lines(out: Console, *lines: str) -> None:
     for line in lines:
         out.print(line, markup=False, highlight=False, soft_wrap=True)

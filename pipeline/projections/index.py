@@ -119,7 +119,7 @@ class IndexProjection(Generic[AnyIndex]):
         self._client = client
         self._index = index
         self._folder = folder
-        self._following = ChangeSignal(f"the {kind.name} does not follow the log any more")
+        self._signal = ChangeSignal(f"the {kind.name} does not follow the log any more")
         self._applying = asyncio.Lock()
         self._rebuilding = False
 
@@ -150,7 +150,7 @@ class IndexProjection(Generic[AnyIndex]):
 
     async def wait_for_position(self, sequence: int) -> None:
         """Wait until the log is applied up to a stream sequence."""
-        await self._following.until(lambda: self._index.position >= sequence)
+        await self._signal.until(lambda: self._index.position >= sequence)
 
     async def rebuild(self, *, verify: bool, progress: Callable[[int, int], None]) -> IndexComparison:
         """Build the index again from the log, and compare both at the same position. Unless only to `verify`, the new one then
@@ -163,20 +163,20 @@ class IndexProjection(Generic[AnyIndex]):
             raise MapSeekError("the index is being rebuilt already")
         self._rebuilding = True
         try:
-            beside = self.kind.empty(self._folder)
-            await self._bring_up(beside, progress)
+            rebuilt = self.kind.empty(self._folder)
+            await self._apply_up_to(rebuilt, progress)
             async with self._applying:  # so that both stay at one position during the comparison
-                await self._bring_up(beside, progress)
-                comparison = await asyncio.to_thread(compare_indexes, self.kind, self._index, beside)
+                await self._apply_up_to(rebuilt, progress)
+                comparison = await asyncio.to_thread(compare_indexes, self.kind, self._index, rebuilt)
                 if not verify:
-                    self._index = beside
+                    self._index = rebuilt
         finally:
             self._rebuilding = False
         return comparison
 
-    async def _bring_up(self, beside: AnyIndex, progress: Callable[[int, int], None]) -> None:
+    async def _apply_up_to(self, rebuilt: AnyIndex, progress: Callable[[int, int], None]) -> None:
         until = self._index.position
-        await apply_log(self._client, self.kind, beside, until, lambda sequence: progress(sequence, until))
+        await apply_log(self._client, self.kind, rebuilt, until, lambda sequence: progress(sequence, until))
 
     async def keep_up(self) -> None:
         """Apply the log without end. If that fails, every later search fails too, instead of being answered from an old index."""
@@ -184,7 +184,7 @@ class IndexProjection(Generic[AnyIndex]):
             await self._apply_log()
         except Exception as error:
             log.exception("index_follow_failed", index=self.kind.name)
-            await self._following.fail(error)
+            await self._signal.fail(error)
 
     async def _apply_log(self) -> None:
         async for message in follow_log(self._client, IMAGES, self.kind.subject_filters, after=self._index.position):
@@ -193,4 +193,4 @@ class IndexProjection(Generic[AnyIndex]):
                 if recorded is not None:
                     await self.kind.apply(self._index, recorded.fact)
                 self._index.advance(message.metadata.sequence.stream)
-            await self._following.notify()
+            await self._signal.notify()

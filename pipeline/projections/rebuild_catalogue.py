@@ -68,21 +68,21 @@ class CatalogueFiller:
         self._dropped = dropped
         self._progress = progress
         self._reached: dict[str, int] = {}
-        self._waiting: list[ImageFact] = []
+        self._postponed: list[ImageFact] = []
 
     async def fill_to(self, places: Sequence[WriterPosition]) -> None:
         """Apply the rest of the log up to these positions. Raises Unavailable."""
         total = sum(place.sequence for place in places)
         done = 0
         for place in places:
-            await self._play(place, done, total)
+            await self._apply_stream(place, done, total)
             self._reached[place.durable] = place.sequence
             done += place.sequence
             self._progress(done, total)
-        waiting, self._waiting = self._waiting, []
-        await self._apply(waiting)
+        postponed, self._postponed = self._postponed, []
+        await self._apply(postponed)
 
-    async def _play(self, place: WriterPosition, done: int, total: int) -> None:
+    async def _apply_stream(self, place: WriterPosition, done: int, total: int) -> None:
         after = self._reached.get(place.durable, 0)
         if not place.filters or after >= place.sequence:
             return
@@ -93,12 +93,12 @@ class CatalogueFiller:
                     break
                 batch.append(decode_or_warn(message))
                 if len(batch) == BATCH_FACTS:
-                    await self._apply(self._facts(batch))
+                    await self._apply(self._select_facts(batch))
                     self._progress(done + message.metadata.sequence.stream, total)
                     batch.clear()
-        await self._apply(self._facts(batch))
+        await self._apply(self._select_facts(batch))
 
-    def _facts(self, batch: Sequence[RecordedFact | None]) -> list[ImageFact]:
+    def _select_facts(self, batch: Sequence[RecordedFact | None]) -> list[ImageFact]:
         facts = [recorded.fact for recorded in batch if recorded is not None]
         return [fact for fact in facts if isinstance(fact, ImageFact) and not self._is_dropped(fact)]
 
@@ -116,7 +116,7 @@ class CatalogueFiller:
             try:
                 await persist.handle(fact, self._deps)
             except Retry:
-                self._waiting.append(fact)  # a vector whose post is in a part of the log that is not applied yet
+                self._postponed.append(fact)  # a vector whose post is in a part of the log that is not applied yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +160,9 @@ def encode_for_digest(kept: CatalogueRecord) -> bytes:
 def describe_difference(before: CatalogueRecord | None, after: CatalogueRecord | None) -> str:
     """Describe in one sentence how two records of one image differ."""
     if after is None:
-        return f"{_named(before)} is not in the log." if before else ""
+        return f"{_name_record(before)} is not in the log." if before else ""
     if before is None:
-        return f"{_named(after)} is missing."
+        return f"{_name_record(after)} is missing."
     if before.removed != after.removed:
         return f"Image {after.image_id} is {'' if before.removed else 'not '}removed, but the log says otherwise."
     fields = [field for field in {**before.document, **after.document} if before.document.get(field) != after.document.get(field)]
@@ -171,7 +171,7 @@ def describe_difference(before: CatalogueRecord | None, after: CatalogueRecord |
     return f"Image {after.image_id} is not as the log says: {', '.join(parts)}."
 
 
-def _named(kept: CatalogueRecord) -> str:
+def _name_record(kept: CatalogueRecord) -> str:
     return f"{'The tombstone of image' if kept.removed else 'Image'} {kept.image_id}"
 
 
@@ -181,34 +181,34 @@ async def pause_writers(client: Client) -> AsyncIterator[tuple[list[WriterPositi
 
     Those facts are delivered, so a catalogue that is filled up to these positions has them. Raises Unavailable.
     """
-    await _settled(client, IDLE_TIMEOUT_S, idle=True)  # the best time is one without work, but there may be none
+    await _wait_until_settled(client, IDLE_TIMEOUT_S, idle=True)  # the best time is one without work, but there may be none
     for last in (False, True):
-        async with _paused(client):
-            unsettled = await _settled(client, SETTLE_TIMEOUT_S)
+        async with _pause_while_open(client):
+            unsettled = await _wait_until_settled(client, SETTLE_TIMEOUT_S)
             if last or not unsettled:
                 yield await read_writer_positions(client), unsettled
                 return
-        await _settled(client, REDELIVERY_TIMEOUT_S)
+        await _wait_until_settled(client, REDELIVERY_TIMEOUT_S)
 
 
 async def read_writer_positions(client: Client, *, settled: bool = False) -> list[WriterPosition]:
     """Read the position of each writer: of its last delivered message, or with `settled`, up to which all messages are settled."""
     found = []
-    for writer in await _writers(client, IMAGES):
+    for writer in await _list_writers(client, IMAGES):
         ours = tuple(each for each in writer.filters if ".".join(each.split(".")[1:3]) in _KINDS)
         found.append(WriterPosition(writer.name, ours, writer.settled if settled else writer.delivered))
     return found
 
 
 @asynccontextmanager
-async def _paused(client: Client) -> AsyncIterator[None]:
-    held = await _pause(client)
-    renewing = asyncio.create_task(_keep_paused(client))
+async def _pause_while_open(client: Client) -> AsyncIterator[None]:
+    paused = await _pause(client)
+    renewal = asyncio.create_task(_keep_paused(client))
     try:
         yield
     finally:
-        await cancel_tasks(renewing)
-        for stream, name in held:
+        await cancel_tasks(renewal)
+        for stream, name in paused:
             await resume_consumer(client, stream, name)
 
 
@@ -221,13 +221,13 @@ async def _keep_paused(client: Client) -> None:
 
 async def _pause(client: Client) -> list[tuple[str, str]]:
     until = utc_now() + PAUSE_DURATION
-    names = [(stream, writer.name) for stream in (IMAGES, RETRIES) for writer in await _writers(client, stream)]
+    names = [(stream, writer.name) for stream in (IMAGES, RETRIES) for writer in await _list_writers(client, stream)]
     for stream, name in names:
         await pause_consumer(client, stream, name, until)
     return names
 
 
-async def _settled(client: Client, within: float, *, idle: bool = False) -> int:
+async def _wait_until_settled(client: Client, within: float, *, idle: bool = False) -> int:
     """Wait until all messages delivered to persist are settled, or with `idle`, until it has no message left.
 
     Return how many are left when the time is over.
@@ -235,18 +235,20 @@ async def _settled(client: Client, within: float, *, idle: bool = False) -> int:
     left = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(within):
-            while left := await _left(client, idle=idle):
+            while left := await _count_left(client, idle=idle):
                 raise_if_cancelled()
                 await asyncio.sleep(0.05)
     return left
 
 
-async def _left(client: Client, *, idle: bool) -> int:
-    writers = await _writers(client, IMAGES, (persist.STAGE.name,))
+async def _count_left(client: Client, *, idle: bool) -> int:
+    writers = await _list_writers(client, IMAGES, (persist.STAGE.name,))
     return sum(writer.unsettled if idle else writer.in_flight for writer in writers)
 
 
-async def _writers(client: Client, stream: str, stages: Sequence[str] = (persist.STAGE.name, erase.STAGE.name)) -> list[Consumer]:
+async def _list_writers(
+    client: Client, stream: str, stages: Sequence[str] = (persist.STAGE.name, erase.STAGE.name)
+) -> list[Consumer]:
     """List the consumers of these stages by name. So posts come before vectors, whose consumers' names end with the generation."""
     names = tuple(f"{stage}-" for stage in stages)
     return [consumer for consumer in await list_consumers(client, stream) if consumer.name.startswith(names)]
@@ -261,10 +263,10 @@ async def claim_subject(client: Client, subject: str, refusal: str) -> AsyncIter
     if await has_listener(client, subject):
         raise MapSeekError(refusal)
 
-    async def at_it(message: Msg) -> None:
+    async def answer(message: Msg) -> None:
         await message.respond(b"")
 
-    async with subscribe_subject(client, subject, at_it):
+    async with subscribe_subject(client, subject, answer):
         yield
 
 
@@ -288,24 +290,24 @@ async def rebuild_catalogue(client: Client, catalogue: Catalogue, *, verify: boo
 
 async def _rebuild(client: Client, catalogue: Catalogue, *, verify: bool, progress: ReportPosition) -> RebuildResult:
     dropped = (await read_generations(client)).dropped
-    beside = await catalogue.create_replacement()
+    replacement = await catalogue.create_replacement()
     try:
-        filling = CatalogueFiller(client, beside, dropped, progress)
+        filler = CatalogueFiller(client, replacement, dropped, progress)
         for _ in range(2):  # once for everything, once for what was recorded during the first time
-            await filling.fill_to(await read_writer_positions(client, settled=True))
+            await filler.fill_to(await read_writer_positions(client, settled=True))
         async with pause_writers(client) as (held_at, unsettled):
-            await filling.fill_to(held_at)
-            await _drop(beside, (await read_generations(client)).dropped - dropped)
-            comparison = await compare_catalogues(catalogue.contents(), beside.contents())
+            await filler.fill_to(held_at)
+            await _drop(replacement, (await read_generations(client)).dropped - dropped)
+            comparison = await compare_catalogues(catalogue.contents(), replacement.contents())
             if not verify:
-                await filling.fill_to(
+                await filler.fill_to(
                     await read_writer_positions(client)
                 )  # mostly nothing, except the first messages of a new generation's consumer
-                await catalogue.replace_with(beside)
+                await catalogue.replace_with(replacement)
         if not verify:
             await _drop(catalogue, (await read_generations(client)).dropped - dropped)
     finally:
-        await beside.close()
+        await replacement.close()
     return RebuildResult(comparison, unsettled)
 
 

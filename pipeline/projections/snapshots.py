@@ -26,7 +26,7 @@ log = structlog.get_logger()
 
 REPORT_INTERVAL_S = 0.5
 
-P = TypeVar("P", bound=IndexProjection[Any])
+AnyProjection = TypeVar("AnyProjection", bound=IndexProjection[Any])
 
 SNAPSHOT_INTERVAL_S = 60.0
 
@@ -61,51 +61,51 @@ class Rebuildable(Protocol):
 
 @asynccontextmanager
 async def serve_rebuilds(
-    client: Client, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]
+    client: Client, name: str, index: Rebuildable, on_rebuilt: Callable[[], Awaitable[None]]
 ) -> AsyncIterator[None]:
-    """Rebuild the index with this name on request. `rebuilt` is called when the new index has replaced the old one."""
+    """Rebuild the index with this name on request. `on_rebuilt` is called when the new index has replaced the old one."""
     tasks: set[asyncio.Task[None]] = set()
 
-    async def asked(message: Msg) -> None:
-        task = asyncio.create_task(_serve(client, message, name, index, rebuilt))
+    async def on_request(message: Msg) -> None:
+        task = asyncio.create_task(_serve(client, message, name, index, on_rebuilt))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     try:
-        async with subscribe_subject(client, REBUILD_INDEX, asked):
+        async with subscribe_subject(client, REBUILD_INDEX, on_request):
             yield
     finally:
         await cancel_tasks(*tasks)
 
 
-async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, rebuilt: Callable[[], Awaitable[None]]) -> None:
-    place = f"{socket.gethostname()}/{os.getpid()}/{client.client_id}"
-    now = RebuildReport(process=place if name == VECTOR_INDEX_KIND.name else f"{place} ({name})", index=name)
+async def _serve(client: Client, message: Msg, name: str, index: Rebuildable, on_rebuilt: Callable[[], Awaitable[None]]) -> None:
+    process_name = f"{socket.gethostname()}/{os.getpid()}/{client.client_id}"
+    current = RebuildReport(process=process_name if name == VECTOR_INDEX_KIND.name else f"{process_name} ({name})", index=name)
 
     def progress(done: int, total: int) -> None:
-        now.done, now.total = done, total
+        current.done, current.total = done, total
 
-    async def keep_telling() -> None:
+    async def keep_reporting() -> None:
         while True:
-            await _tell(client, message, now)
+            await _send_report(client, message, current)
             await asyncio.sleep(REPORT_INTERVAL_S)
 
-    telling = asyncio.create_task(keep_telling())
+    reporter = asyncio.create_task(keep_reporting())
     try:
         request = RebuildRequest.model_validate_json(message.data)
         comparison = await index.rebuild(verify=request.verify, progress=progress)
         if not request.verify:
-            await rebuilt()
-        end = now.model_copy(update={"state": "done", "comparison": comparison})
+            await on_rebuilt()
+        end = current.model_copy(update={"state": "done", "comparison": comparison})
     except Exception as error:
         log.exception("index_rebuild_failed", index=name)
-        end = now.model_copy(update={"state": "failed", "reason": str(error) or type(error).__name__})
+        end = current.model_copy(update={"state": "failed", "reason": str(error) or type(error).__name__})
     finally:
-        telling.cancel()
-    await _tell(client, message, end)
+        reporter.cancel()
+    await _send_report(client, message, end)
 
 
-async def _tell(client: Client, message: Msg, report: RebuildReport) -> None:
+async def _send_report(client: Client, message: Msg, report: RebuildReport) -> None:
     await client.publish(message.reply, report.model_dump_json().encode())
 
 
@@ -127,10 +127,10 @@ class SnapshotWriter:
 
     async def save(self) -> None:
         """Save the index, unless it is unchanged since the last time."""
-        now = self._projected.index, self._projected.position
-        if self._writes and now != self._saved:
-            self._saved = now
-            await asyncio.to_thread(self._save, now[0])
+        current = self._projected.index, self._projected.position
+        if self._writes and current != self._saved:
+            self._saved = current
+            await asyncio.to_thread(self._save, current[0])
 
     def _save(self, index: Any) -> None:
         with self._writing:
@@ -146,8 +146,11 @@ async def open_vector_projection(client: Client, folder: Path) -> AsyncIterator[
 
 @asynccontextmanager
 async def open_projection(
-    client: Client, kind: IndexKind[AnyIndex], folder: Path, projecting: Callable[[Client, IndexKind[AnyIndex], AnyIndex, Path], P]
-) -> AsyncIterator[P]:
+    client: Client,
+    kind: IndexKind[AnyIndex],
+    folder: Path,
+    projecting: Callable[[Client, IndexKind[AnyIndex], AnyIndex, Path], AnyProjection],
+) -> AsyncIterator[AnyProjection]:
     """Load the snapshot in `folder`, apply the rest of the log, and keep following it. Write snapshots at intervals and at the end.
 
     Several processes may share the folder: all load the snapshot, only the first one writes. Requests to rebuild the index are

@@ -69,7 +69,7 @@ def status_to_json(statuses: Sequence[StageStatus]) -> str:
 
 def build_status_cells(statuses: Sequence[StageStatus], now: datetime) -> list[tuple[str, ...]]:
     """Return the rows of the table as text, headings first. The server reports activity only since its own start."""
-    return [STATUS_HEADINGS, *(_row(each, now) for each in statuses)]
+    return [STATUS_HEADINGS, *(_build_row(each, now) for each in statuses)]
 
 
 def render_status(statuses: Sequence[StageStatus], now: datetime) -> Table:
@@ -78,21 +78,21 @@ def render_status(statuses: Sequence[StageStatus], now: datetime) -> Table:
     for number, heading in enumerate(STATUS_HEADINGS):
         table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
     for each in statuses:
-        row = list(_row(each, now))
+        row = list(_build_row(each, now))
         for column, colour, flagged in ((4, "yellow", each.redelivered), (5, "red", each.dead_letters)):
             row[column] = f"[{colour}]{row[column]}[/]" if flagged else row[column]
         table.add_row(*row)
     return table
 
 
-def _row(each: StageStatus, now: datetime) -> tuple[str, ...]:
+def _build_row(each: StageStatus, now: datetime) -> tuple[str, ...]:
     counts = (each.pending, each.in_flight, each.redelivered, each.dead_letters, each.done)
-    last = _ago(each.last_activity, now)
+    last = _format_age(each.last_activity, now)
     lane = " ".join(filter(None, (LANE_NAMES[each.lane], each.generation)))
     return (each.stage, lane, *map(str, counts), f"{each.rate:.1f}", last)
 
 
-def _ago(moment: datetime | None, now: datetime) -> str:
+def _format_age(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return "-"
     seconds = max(0, int((now - moment).total_seconds()))
@@ -141,11 +141,11 @@ def show_invite(settings: Settings, guild: int | None, out: Console) -> None:
     """Print the link, and the permissions and intents. Raises MapSeekError if DISCORD_TOKEN is not set or is no token."""
     link = build_invite_link(parse_application_id(require_token(settings)), guild)
     out.print(link, soft_wrap=True, markup=False, highlight=False)
-    out.print(_table("Permission", PERMISSIONS))
-    out.print(_table("Intent", INTENTS))
+    out.print(_render_reasons("Permission", PERMISSIONS))
+    out.print(_render_reasons("Intent", INTENTS))
 
 
-def _table(what: str, reasons: dict[str, str]) -> Table:
+def _render_reasons(what: str, reasons: dict[str, str]) -> Table:
     table = Table(what, "What for", box=None, pad_edge=False)
     for name, reason in reasons.items():
         table.add_row(name.replace("_", " "), reason)

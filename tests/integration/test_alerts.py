@@ -199,7 +199,7 @@ async def test_opening_does_not_wait_for_what_is_purged_meanwhile(
     monkeypatch.setattr(module, "ALERT_REFRESH_TIMEOUT_S", 0.2)
     await record(alert("1"), forget(ALEX))
     js = client.jetstream()
-    follow, reached = module.follow_log, FollowedAlerts._reached
+    follow, reached = module.follow_log, FollowedAlerts._wait_for_positions
     asked_for, erased = asyncio.Event(), asyncio.Event()
 
     async def follow_late(*args: Any, **options: Any) -> AsyncIterator[Any]:
@@ -212,7 +212,7 @@ async def test_opening_does_not_wait_for_what_is_purged_meanwhile(
         await reached(self, wanted)
 
     monkeypatch.setattr(module, "follow_log", follow_late)
-    monkeypatch.setattr(FollowedAlerts, "_reached", reached_after)
+    monkeypatch.setattr(FollowedAlerts, "_wait_for_positions", reached_after)
 
     async def erase() -> None:
         await asked_for.wait()

@@ -113,5 +113,5 @@ async def test_a_server_that_is_not_there_is_one_sentence_without_its_password()
 
 async def test_subjects_taken_by_another_stream_are_one_sentence(client: Client) -> None:
     await client.jetstream().add_stream(StreamConfig(name="OTHER", subjects=["mapseek.>"]))
-    with one_sentence("could not make the streams"):
+    with one_sentence("could not create the streams"):
         await topology.ensure_topology(client, [STAGE])

@@ -70,10 +70,10 @@ async def test_a_generation_that_cannot_be_worked_on_keeps_no_other_from_coming_
 
     followed = FollowedGenerations(of(started("g1"), activation(1, "g1"), started("g2"), started("g3")))
     async with host_generations(followed, begin) as hosted:
-        await eventually(lambda: "g3" in hosted._ends)
+        await eventually(lambda: "g3" in hosted._stops)
         assert await hosted.check() == "g2: a bug"
         followed.now = followed.now.with_fact(GenerationDropped(generation="g3"), 5)
-        await followed._following.notify()
+        await followed._signal.notify()
         await eventually(lambda: ended == ["g3"])
         await eventually(lambda: "new generations" in hosted.failed)
         assert "new generations: another bug" in (await hosted.check() or "")

@@ -98,7 +98,7 @@ async def test_nothing_begins_above_the_load(monkeypatch: pytest.MonkeyPatch) ->
 async def test_a_question_goes_first_but_not_for_ever() -> None:
     precedence = Precedence(grace=0, patience=0.05)
     limited = Limits(precedence=precedence)
-    with precedence.question():
+    with precedence.search_in_progress():
         wait_for_turn = asyncio.create_task(limited.wait_for_turn(1))
         await asyncio.sleep(0)
         assert not wait_for_turn.done()

@@ -68,14 +68,14 @@ async def test_a_cancellation_that_is_lost_is_noticed(
 
 
 def waiting_until_all_is_persisted(patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(rebuild_catalogue, "_left", AnsweredWhenCancelled(1))
-    return rebuild_catalogue._settled(ANY, WITHIN_S)
+    patch.setattr(rebuild_catalogue, "_count_left", AnsweredWhenCancelled(1))
+    return rebuild_catalogue._wait_until_settled(ANY, WITHIN_S)
 
 
 def waiting_until_searches_are_matched(patch: pytest.MonkeyPatch) -> Working:
     patch.setattr(drop, "SEARCHES_TIMEOUT_S", WITHIN_S)
     patch.setattr(drop, "read_last_sequence", AsyncMock(return_value=2))
-    patch.setattr(drop, "_first_open", AnsweredWhenCancelled(1))
+    patch.setattr(drop, "_find_first_unsettled", AnsweredWhenCancelled(1))
     return drop.wait_for_open_searches(ANY)
 
 
@@ -83,14 +83,14 @@ def waiting_until_a_generation_is_compared(patch: pytest.MonkeyPatch) -> Working
     patch.setattr(drop, "RELEASE_TIMEOUT_S", WITHIN_S)
     patch.setattr(drop, "plan_generation_consumers", lambda *_: [ANY])
     patch.setattr(drop, "count_unsettled", AnsweredWhenCancelled(1))
-    return drop._compared(ANY, ANY, ANY)
+    return drop._wait_for_alerts(ANY, ANY, ANY)
 
 
 async def waiting_until_nobody_works_on_a_durable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(drop, "read_consumer", AnsweredWhenCancelled(SimpleNamespace(waiting=1)))
     with suppress(TimeoutError):
         async with asyncio.timeout(WITHIN_S):
-            await drop._let_go(ANY, SimpleNamespace(stream="S", name="d"))  # type: ignore[arg-type]
+            await drop._wait_until_unused(ANY, SimpleNamespace(stream="S", name="d"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
