@@ -110,8 +110,7 @@ async def sweep_every_day(client: Client, query_blobs: FileBlobStore) -> None:
 
 
 class ArchiveOverviewReader:
-    """The OverviewReader port: counts images in the catalogue, measures the folder of blobs, and reads the backlogs
-    from the log."""
+    """The OverviewReader port: counts images in the catalogue, measures the blob folder, and reads the backlogs from the log."""
 
     def __init__(self, client: Client, stages: Sequence[Stage[Any]], catalogue: Catalogue, blobs: Path) -> None:
         self._client = client
@@ -328,7 +327,7 @@ class Container:
         return alerts
 
     async def question_thumbnail(self, pixels: str) -> bytes | None:
-        """Return a picture that somebody searched with as a small WebP, None where it is gone. Raises Unavailable."""
+        """Return a query picture as a small WebP, None if it is deleted. Raises Unavailable."""
         try:
             data = await (await self.query_blobs()).get(pixels)
         except BlobMissing:

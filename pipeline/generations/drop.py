@@ -2,8 +2,8 @@
 
 Generations with the same preprocessing and the same fingerprint method share their fingerprint blobs, so mostly only facts are
 deleted. If the generation was the only one of its kind, each catalogue document gets the fingerprint of another generation, as if
-the log were replayed. A fingerprint of an image that no other generation has yet stays, until one has it and the generation is
-dropped again.
+the log were replayed. If no other generation has a fingerprint of an image yet, its fingerprint stays until one has it and the
+generation is dropped again.
 """
 
 import asyncio
@@ -133,10 +133,9 @@ async def _read_fingerprint_facts(client: Client, subjects: str) -> AsyncIterato
 
 
 async def wait_for_open_searches(client: Client) -> None:
-    """Wait until every search that was requested before is matched, at most half a minute: what then still waits has another
-    reason.
+    """Wait until every search that was requested before is matched, at most half a minute.
 
-    Raises Unavailable if the log cannot be reached.
+    A search that still waits then has another reason to wait. Raises Unavailable if the log cannot be reached.
     """
     with suppress(TimeoutError):
         async with asyncio.timeout(SEARCHES_TIMEOUT_S):
@@ -178,8 +177,8 @@ async def erase_generation(container: Container, name: str) -> int:
 
 
 async def _wait_for_alerts(client: Client, generation: Generation, generations: Generations) -> None:
-    """Wait until images that were posted while the generation still answered are compared with the alerts, at most as long as a
-    person waits."""
+    """Wait until images that were posted while the generation answered are compared with the alerts, but not longer than a person
+    waits."""
     with suppress(TimeoutError):
         async with asyncio.timeout(RELEASE_TIMEOUT_S):
             for durable in plan_generation_consumers([embed.STAGE, alert.STAGE], generation, generations):

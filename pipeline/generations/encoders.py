@@ -39,8 +39,8 @@ async def open_model_encoder(model: str, pretrained: str | None, precision: str,
 
 
 def encoder_label(encoder_id: str) -> str:
-    """Return an encoder's name for people, `ViT-B-32 (laion2b_s34b_b79k)`: model, weights, and the number format if
-    it is not fp32."""
+    """Return an encoder's name for people, `ViT-B-32 (laion2b_s34b_b79k)`: model and weights, and a number format
+    other than fp32."""
     model, weights, number_format = encoder_id.removeprefix("open_clip/").rsplit("/", 2)
     return f"{model} ({weights})" if number_format == "fp32" else f"{model} ({weights}, {number_format})"
 

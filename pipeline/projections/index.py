@@ -153,11 +153,10 @@ class IndexProjection(Generic[AnyIndex]):
         await self._signal.until(lambda: self._index.position >= sequence)
 
     async def rebuild(self, *, verify: bool, progress: Callable[[int, int], None]) -> IndexComparison:
-        """Build the index again from the log, and compare both at the same position. Unless only to `verify`, the new one then
-        answers.
+        """Build the index again from the log, and compare both at the same position of the log.
 
-        The old index answers searches until then. Raises MapSeekError if a rebuild is running already, Unavailable if the log
-        cannot be read.
+        Unless only to `verify`, the new index then answers. The old one answers searches until then. Raises MapSeekError if a
+        rebuild is running already, Unavailable if the log cannot be read.
         """
         if self._rebuilding:
             raise MapSeekError("the index is being rebuilt already")

@@ -38,8 +38,7 @@ class RebuildRequest(BaseModel):
 
 
 class RebuildReport(BaseModel):
-    """What a process reports about an index: its progress (`done` of `total` log positions), its result, or why it failed
-    (`reason`).
+    """What a process reports about an index: `done` of `total` log positions, then the `comparison`, or the `reason` of a failure.
 
     `process` names the process, followed by the index if it is not the vector index.
     """
