@@ -94,7 +94,7 @@ async def test_a_process_that_dies_in_the_middle_is_told_of(client: Client, log:
     await client.subscribe(REBUILD_INDEX, cb=dies)
     (report,) = await asked(client, verify=True, silent_for=0.5)
     assert report.state == "failed"
-    assert "it ended" in report.reason
+    assert "the process ended" in report.reason
 
 
 async def test_a_dropped_generation_leaves_the_index_and_its_snapshot_for_ever(
