@@ -1,1 +1,1 @@
-"""Export and import: the log, its blobs and what is kept beside it, as one file that grows with every export."""
+"""Export and import: the log, its blobs and the settings as one file, which every export brings up to date."""

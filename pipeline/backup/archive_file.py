@@ -1,17 +1,16 @@
-"""The archive file: a SQLite database. What is cut short leaves it as it was, and what is erased is overwritten in it.
+"""The archive file: a SQLite database with log entries, blobs and settings; and the summary of an export or import.
 
-After a crash in the middle of an export, what was half done is in a file of the same name with `-journal` behind it: it belongs to
-the archive, and the next command that opens the archive makes it whole again.
+An interrupted change leaves the file as it was, and erased data is overwritten. After a crash during an export there is a second
+file with the same name and `-journal` at its end. It belongs to the archive: the next command that opens the archive uses it to
+repair it.
 
-Log entries in the archive: as they are in the log, but for the headers that only tell the server how to record them.
-
-What an export or an import did, and how it tells of its progress.
+Log entries are stored as they are in the log, without the headers that only tell the server how to record them.
 """
 
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,26 +48,26 @@ from infra.nats.reader import decode_fact
 from stages.erase import list_blobs
 
 EXPORTED_STREAMS = (FAILURES, RETRIES, IMAGES, JUDGEMENTS, ALERTS, REMOVALS, INCIDENTS)
-"""A letter is put back before it is deleted, and worked on before that is deleted: so their logs are read in this order."""
+"""The streams in the order in which they are read.
 
+A dead letter is first put into RETRIES and then deleted from FAILURES. A retry is first handled and then deleted from RETRIES. So
+in this order no work on its way between two streams is missed.
+"""
 
 ARCHIVE_APPLICATION_ID = 0x4D617053
-"""Tells an archive from any other database ("MapS")."""
+"""The id in the database file ("MapS") by which we tell an archive from any other database."""
 
 ARCHIVE_FORMAT = 1
 
-_KEPT_BESIDE = ("SELECT * FROM streams ORDER BY 1", "SELECT * FROM durables ORDER BY 1, 2", "SELECT * FROM state ORDER BY 1")
+_SETTINGS_QUERIES = ("SELECT * FROM streams ORDER BY 1", "SELECT * FROM durables ORDER BY 1, 2", "SELECT * FROM state ORDER BY 1")
 
 BLOBS, QUERIES = "blobs", "questions"
-"""The two blob stores: of archived pictures, and of those that people asked with."""
+"""The two blob stores: archived pictures, and the pictures of queries."""
 
-_NAME_BLOBS = {
+_KINDS_WITH_BLOBS = {
     kind.type_name() for kind in (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinted, SearchJudged, AlertSet)
 }
 _TOMBSTONE = kind_filter(ImageRemoved).partition("*")[0]
-
-ReportProgress = Callable[[str, int, int | None], None]
-"""Called with what is done now, how much of it is done, and how much there is in all, as far as that is known."""
 
 
 SCHEMA = """
@@ -87,14 +86,20 @@ CREATE TABLE uses (entry INTEGER REFERENCES entries ON DELETE CASCADE, store TEX
   WITHOUT ROWID;
 CREATE INDEX users ON uses (store, name);
 """
-"""`streams` says up to which sequence a log is exported, and how many entries it held then. A blob without data is to come."""
+"""`streams` has the position up to which a stream is exported, and how many entries it had then.
+
+A blob without data is yet to come.
+"""
 
 
 @contextmanager
 def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Connection]:
-    """The archive at `path`, made if it is not there and may be `new`. Raises MapSeekError for what is none, or is damaged."""
+    """Open the archive at `path`. Create it if `new` and it does not exist.
+
+    Raises MapSeekError if the file is no archive, is damaged or cannot be used.
+    """
     if not new and not path.is_file():
-        raise MapSeekError(f"There is no archive at {path}: name the file that `mapseek export` wrote.")
+        raise MapSeekError(f"There is no archive at {path}: name a file that `mapseek export` wrote.")
     try:
         database = sqlite3.connect(path, isolation_level=None)
     except sqlite3.Error as error:
@@ -103,7 +108,9 @@ def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Conn
         _prepare(database, path)
         yield database
     except sqlite3.OperationalError as error:
-        raise MapSeekError(f"The archive {path} cannot be used ({error}): free the disk, or wait for others that use it.") from None
+        raise MapSeekError(
+            f"The archive {path} cannot be used ({error}): free space on the disk, or wait until no other process uses it."
+        ) from None
     except sqlite3.DatabaseError as error:
         raise damaged_archive_error(path, str(error)) from None
     finally:
@@ -111,10 +118,8 @@ def open_archive_file(path: Path, *, new: bool = False) -> Iterator[sqlite3.Conn
 
 
 def damaged_archive_error(path: Path, reason: str) -> MapSeekError:
-    """What is said of an archive that cannot be trusted."""
-    return MapSeekError(
-        f"The archive {path} is damaged or no archive ({reason}): take another copy of it, or export to a new file."
-    )
+    """Return the error for a file that is no whole archive."""
+    return MapSeekError(f"The archive {path} is damaged or no archive ({reason}): use another copy of it, or export to a new file.")
 
 
 def _prepare(database: sqlite3.Connection, path: Path) -> None:
@@ -124,19 +129,19 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     [[pages]], [[size]] = database.execute("PRAGMA page_count"), database.execute("PRAGMA page_size")
     [[application]], [[version]] = database.execute("PRAGMA application_id"), database.execute("PRAGMA user_version")
     if pages == 0:
-        begun = f"PRAGMA application_id = {ARCHIVE_APPLICATION_ID}; PRAGMA user_version = {ARCHIVE_FORMAT}"
-        database.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} {begun}; COMMIT")
+        header = f"PRAGMA application_id = {ARCHIVE_APPLICATION_ID}; PRAGMA user_version = {ARCHIVE_FORMAT}"
+        database.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} {header}; COMMIT")
     elif application != ARCHIVE_APPLICATION_ID:
-        raise damaged_archive_error(path, "it is another program's database")
+        raise damaged_archive_error(path, "it is a database of another program")
     elif version > ARCHIVE_FORMAT:
-        raise MapSeekError(f"The archive {path} was written by a newer MapSeek: install that one first.")
+        raise MapSeekError(f"The archive {path} was written by a newer version of MapSeek: install that version first.")
     elif pages * size != path.stat().st_size:
-        raise damaged_archive_error(path, "it is cut short")
+        raise damaged_archive_error(path, "its end is missing")
 
 
 @contextmanager
 def archive_transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All changes within, or none of them."""
+    """A transaction: make all changes inside it, or none of them."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -147,30 +152,30 @@ def archive_transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 
 def finish_export(database: sqlite3.Connection, made_at: str) -> None:
-    """Note that the archive holds one more state of the log."""
+    """Record that an export is complete, with the digest of the settings."""
     last = database.execute("SELECT archive FROM exports ORDER BY number DESC").fetchone()
     row = (last[0] if last else uuid4().hex, made_at, _digest(database))
     database.execute("INSERT INTO exports (archive, made_at, digest) VALUES (?, ?, ?)", row)
 
 
 def read_identity(database: sqlite3.Connection) -> str | None:
-    """Which archive it is, in which state; None before the first export is through."""
+    """Return the archive's id and the number of its last export, or None before the first export is complete."""
     last = database.execute("SELECT archive || '.' || number FROM exports ORDER BY number DESC").fetchone()
     return str(last[0]) if last else None
 
 
 def checksum(subject: str, headers: str, body: bytes) -> int:
-    """What an entry is known to be whole by."""
+    """Return the checksum by which a changed entry is detected."""
     return zlib.crc32(body, zlib.crc32(f"{subject}\n{headers}\n".encode()))
 
 
 def verify_archive(database: sqlite3.Connection, path: Path) -> Iterator[int]:
-    """Read everything, and yield how many entries and blobs are whole so far. Raises MapSeekError for the first that is not."""
+    """Check everything, and yield how many entries and blobs are checked. Raises MapSeekError at the first that is damaged."""
     if [row[0] for row in database.execute("PRAGMA quick_check")] != ["ok"]:
         raise damaged_archive_error(path, "its pages do not fit together")
     last = database.execute("SELECT digest FROM exports ORDER BY number DESC").fetchone()
     if last is None:
-        raise damaged_archive_error(path, "no export to it came to its end")
+        raise damaged_archive_error(path, "no export to it was completed")
     if last[0] != _digest(database):
         raise damaged_archive_error(path, "its settings were changed")
     whole = 0
@@ -185,13 +190,13 @@ def verify_archive(database: sqlite3.Connection, path: Path) -> Iterator[int]:
 
 
 def _digest(database: sqlite3.Connection) -> str:
-    rows: Iterable[object] = (row for query in _KEPT_BESIDE for row in database.execute(query))
+    rows: Iterable[object] = (row for query in _SETTINGS_QUERIES for row in database.execute(query))
     return hashlib.sha256("\n".join(map(repr, rows)).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class ArchivedEntry:
-    """One entry of one log."""
+    """One entry of one stream, as it is in the archive."""
 
     stream: str
     sequence: int
@@ -201,23 +206,26 @@ class ArchivedEntry:
 
     @property
     def about(self) -> list[str]:
-        """The tokens of the subject that it is about: its own, or for a dead letter that of the entry that failed."""
+        """The tokens of its subject. For a dead letter: those of the entry that failed."""
         return self.headers.get("mapseek-subject", self.subject).split(".")
 
     @property
     def entity(self) -> str:
-        """Guild and id of the image, search, alert or removal that it is about."""
+        """Guild and id of the image, search, alert or removal that it is about, with a dot between them."""
         return ".".join(self.about[4:6])
 
 
 def to_archived_entry(stream: str, sequence: int, subject: str, headers: Mapping[str, str] | None, body: bytes) -> ArchivedEntry:
-    """An entry as it is archived."""
+    """Build an entry of the archive from one of the log: leave out the headers that are for the server."""
     kept = {name: value for name, value in (headers or {}).items() if not name.lower().startswith("nats-")}
     return ArchivedEntry(stream, sequence, subject, kept, body)
 
 
 def is_about_search(entry: ArchivedEntry) -> bool:
-    """Whether it is about work on a question: those are personal and gone after a week, so they stay out of archives."""
+    """Return whether it is about work on a search.
+
+    Archives have no searches: they are personal, and the log drops them in a week.
+    """
     if entry.stream in (FAILURES, RETRIES):
         return parse_dead_letter(entry.subject).family == SearchFact.family
     incident = parse_fact(entry) if entry.stream == INCIDENTS else None
@@ -225,7 +233,7 @@ def is_about_search(entry: ArchivedEntry) -> bool:
 
 
 def add_entry(database: sqlite3.Connection, entry: ArchivedEntry) -> None:
-    """Put an entry into the archive, with the names of its blobs."""
+    """Add an entry to the archive, with the names of its blobs."""
     headers = orjson.dumps(entry.headers).decode()
     crc = checksum(entry.subject, headers, entry.body)
     row = database.execute(
@@ -234,20 +242,20 @@ def add_entry(database: sqlite3.Connection, entry: ArchivedEntry) -> None:
     ).lastrowid
     if entry.subject.startswith(_TOMBSTONE):
         database.execute("INSERT OR IGNORE INTO removed VALUES (?)", (entry.entity,))
-    for store, name in _blobs_of(entry):
+    for store, name in _list_blobs(entry):
         database.execute("INSERT OR IGNORE INTO blobs (store, name) VALUES (?, ?)", (store, name))
         database.execute("INSERT INTO uses VALUES (?, ?, ?)", (row, store, name))
 
 
 def list_archived_entries(database: sqlite3.Connection, stream: str) -> Iterator[ArchivedEntry]:
-    """What the archive has of one log, in order."""
+    """Yield the entries of one stream in order."""
     query = "SELECT sequence, subject, headers, body FROM entries WHERE stream = ? ORDER BY sequence"
     for sequence, subject, headers, body in database.execute(query, (stream,)):
         yield ArchivedEntry(stream, sequence, subject, orjson.loads(headers), body)
 
 
-def _blobs_of(entry: ArchivedEntry) -> set[tuple[str, str]]:
-    match parse_fact(entry, only=_NAME_BLOBS):
+def _list_blobs(entry: ArchivedEntry) -> set[tuple[str, str]]:
+    match parse_fact(entry, only=_KINDS_WITH_BLOBS):
         case ImageFact() as fact:
             return {(BLOBS, name) for name in list_blobs([fact])}
         case SearchJudged(pixels=str(name)) | AlertSet(pixels=name):
@@ -257,7 +265,7 @@ def _blobs_of(entry: ArchivedEntry) -> set[tuple[str, str]]:
 
 
 def parse_fact(entry: ArchivedEntry, only: Collection[str] | None = None) -> Fact | None:
-    """The fact that it is, None for bytes that are none and for kinds that are not looked for."""
+    """Return the fact in an entry, or None if it is no readable fact or its kind is not in `only`."""
     try:
         if only is not None and parse_subject(entry.subject)[0] not in only:
             return None
@@ -268,7 +276,7 @@ def parse_fact(entry: ArchivedEntry, only: Collection[str] | None = None) -> Fac
 
 @dataclass(slots=True)
 class Summary:
-    """Entries by stream, blobs and their bytes; `missing` names the blobs that were not there."""
+    """What an export or an import did: entries by stream, blobs and their bytes. `missing` has the names of missing blobs."""
 
     entries: dict[str, int] = field(default_factory=dict)
     blobs: int = 0

@@ -1,4 +1,4 @@
-"""`mapseek export` and `mapseek import`."""
+"""The arguments of `mapseek export` and `mapseek import`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +9,12 @@ from pipeline.cli.app import app, err, out, prepare_settings, run_and_exit
 
 
 @app.command("export")
-def export_command(file: Annotated[Path, typer.Argument(help="The archive; an earlier one is brought up to date.")]) -> None:
+def export_command(
+    file: Annotated[Path, typer.Argument(help="The file to write. An earlier export is brought up to date.")],
+) -> None:
     """Write the archive to one file, or bring that file up to date.
 
-    The log, its pictures and the settings. Everything may go on meanwhile.
+    It has the log, its pictures and the settings. Other processes may keep running.
     """
     from pipeline.backup.command import export_archive
 
@@ -20,10 +22,10 @@ def export_command(file: Annotated[Path, typer.Argument(help="The archive; an ea
 
 
 @app.command("import")
-def import_command(file: Annotated[Path, typer.Argument(help="What `mapseek export` wrote.")]) -> None:
+def import_command(file: Annotated[Path, typer.Argument(help="A file that `mapseek export` wrote.")]) -> None:
     """Restore an exported archive into an empty installation.
 
-    Killed anywhere, it goes on where it was.
+    If it is interrupted, run it again to resume.
     """
     from pipeline.backup.command import import_archive
 

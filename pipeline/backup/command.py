@@ -1,4 +1,4 @@
-"""`mapseek export` and `mapseek import`: an installation as one file, and an installation from it."""
+"""`mapseek export` and `mapseek import`: write an installation to one file, and restore one from it."""
 
 import shutil
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -17,10 +17,10 @@ from contracts.errors import MapSeekError, Unavailable
 from contracts.ports import BlobStore
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
-from pipeline.backup.archive_file import BLOBS, QUERIES, ReportProgress, Summary, open_archive_file, verify_archive
+from pipeline.backup.archive_file import BLOBS, QUERIES, Summary, open_archive_file, verify_archive
 from pipeline.backup.export import export_to
 from pipeline.backup.restore import begin_import, end_import, fill_catalogue, import_from
-from pipeline.cli.app import build_progress_reporter
+from pipeline.cli.app import ReportProgress, build_progress_reporter
 from pipeline.cli.open import open_log_client, require_archive
 from pipeline.container import open_catalogue
 from pipeline.engine import topology
@@ -28,36 +28,36 @@ from pipeline.settings import Settings, ensure_data_folder
 
 
 async def export_archive(settings: Settings, path: Path, out: Console, err: Console) -> int:
-    """Bring the archive at `path` up to date. 1 if a blob is missing."""
+    """Bring the archive at `path` up to date, or create it. Return 1 if a blob is missing."""
     require_archive(settings)
     began = monotonic()
-    with open_archive_file(path, new=True) as database, _shown(err) as progress:
+    with open_archive_file(path, new=True) as database, _show_progress(err) as report_progress:
         async with _client(settings) as client:
-            summary = await export_to(database, client, _stores(settings), progress)
-    out.print(_table(summary, monotonic() - began))
-    return _told(summary, "is missing or damaged in the blob store", err)
+            summary = await export_to(database, client, _stores(settings), report_progress)
+    out.print(_build_table(summary, monotonic() - began))
+    return _report_missing(summary, "is missing or damaged in the blob store", err)
 
 
 async def import_archive(settings: Settings, path: Path, out: Console, err: Console) -> int:
-    """Restore the archive at `path` into an empty installation. 1 if the archive lacks a blob."""
+    """Restore the archive at `path` into an empty installation. Return 1 if the archive lacks a blob."""
     began = monotonic()
-    with open_archive_file(path) as database, _shown(err) as progress:
+    with open_archive_file(path) as database, _show_progress(err) as report_progress:
         for whole in verify_archive(database, path):
-            progress("checking", whole, None)
+            report_progress("checking", whole, None)
         async with _client(settings, new=True) as client:
             await topology.ensure_topology(client, ())
             catalogue = await open_catalogue(settings, ensure_data_folder(settings))
             try:
                 if await begin_import(database, client, catalogue):
-                    # A snapshot of the index says how much of the log it has seen, which was another log.
+                    # A snapshot of the index has a position, which is one of another log.
                     shutil.rmtree(ensure_data_folder(settings) / "vectors", ignore_errors=True)
-                summary = await import_from(database, client, _stores(settings), progress)
-                await fill_catalogue(catalogue, client, progress)
+                summary = await import_from(database, client, _stores(settings), report_progress)
+                await fill_catalogue(catalogue, client, report_progress)
                 await end_import(client)
             finally:
                 await catalogue.close()
-    out.print(_table(summary, monotonic() - began))
-    return _told(summary, "is missing in the archive", err)
+    out.print(_build_table(summary, monotonic() - began))
+    return _report_missing(summary, "is missing in the archive", err)
 
 
 @asynccontextmanager
@@ -66,7 +66,7 @@ async def _client(settings: Settings, *, new: bool = False) -> AsyncIterator[Cli
         async with open_log_client(settings, "mapseek-backup", new=new) as client:
             yield client
     except Unavailable as outage:
-        raise MapSeekError(f"The {outage}: see to it, then run the command again; it goes on where it was.") from None
+        raise MapSeekError(f"The {outage}: correct that, then run the command again to resume.") from None
 
 
 def _stores(settings: Settings) -> Mapping[str, BlobStore]:
@@ -74,14 +74,14 @@ def _stores(settings: Settings) -> Mapping[str, BlobStore]:
 
 
 @contextmanager
-def _shown(err: Console) -> Iterator[ReportProgress]:
+def _show_progress(err: Console) -> Iterator[ReportProgress]:
     columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=err, transient=True) as bars:
         told = build_progress_reporter(bars)
         yield lambda what, done, total: told(what.lower(), done, total)
 
 
-def _table(summary: Summary, seconds: float) -> Table:
+def _build_table(summary: Summary, seconds: float) -> Table:
     table = Table(box=SIMPLE_HEAD, caption=f"{seconds:.1f} s", caption_justify="left")
     table.add_column("")
     table.add_column("entries", justify="right")
@@ -92,7 +92,7 @@ def _table(summary: Summary, seconds: float) -> Table:
     return table
 
 
-def _told(summary: Summary, what: str, err: Console) -> int:
+def _report_missing(summary: Summary, what: str, err: Console) -> int:
     for name in summary.missing:
         err.print(f"Blob {name} {what}.", style="yellow", highlight=False, soft_wrap=True)
     return 1 if summary.missing else 0

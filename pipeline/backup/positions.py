@@ -1,6 +1,7 @@
-"""Where the stages stand in the logs, so that after a restore they go on there instead of doing all of it again.
+"""Positions in the old and the new log.
 
-Where entries lie in the new log: an import closes the gaps that were left by what is gone, so sequences differ.
+An import closes the gaps that deleted entries left, so positions in the new log differ. The positions of the consumers are saved
+and restored, so that after a restore the stages continue there and do not do all their work again.
 """
 
 import sqlite3
@@ -17,7 +18,7 @@ from pipeline.backup.archive_file import ArchivedEntry, parse_fact
 
 
 class NewPositions:
-    """The new sequence of every archived entry."""
+    """The position of every archived entry in the new log."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         database.execute(
@@ -29,28 +30,28 @@ class NewPositions:
         self._database = database
 
     def of(self, stream: str, sequence: int) -> int | None:
-        """That of an entry, None if it is not in the archive."""
+        """Return the new position of the entry, or None if it is not in the archive."""
         query = "SELECT place FROM places WHERE stream = ? AND sequence = ?"
         found = self._database.execute(query, (stream, sequence)).fetchone()
         return found[0] if found else None
 
     def up_to(self, stream: str, sequence: int) -> int:
-        """That of the last entry up to a sequence, 0 if there is none."""
+        """Return the new position of the last entry up to this old position, or 0 if there is none."""
         query = "SELECT place FROM places WHERE stream = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1"
         found = self._database.execute(query, (stream, sequence)).fetchone()
         return found[0] if found else 0
 
 
-def move_entry(entry: ArchivedEntry, places: NewPositions) -> ArchivedEntry | None:
-    """The entry as it is in the new log; None for what is about work on an entry that is not there any more."""
+def move_entry(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry | None:
+    """Return the entry as it is in the new log; None if it is about work on an entry that is not there any more."""
     if entry.stream in (FAILURES, RETRIES):
-        return _letter(entry, places)
-    return _incident(entry, places) if entry.stream == INCIDENTS else entry
+        return _move_letter(entry, positions)
+    return _move_incident(entry, positions) if entry.stream == INCIDENTS else entry
 
 
-def _letter(entry: ArchivedEntry, places: NewPositions) -> ArchivedEntry | None:
+def _move_letter(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry | None:
     stage, family, sequence, generation = parse_dead_letter(entry.subject)
-    place = places.of(LANES[family], int(sequence))
+    place = positions.of(LANES[family], int(sequence))
     if place is None:
         return None
     headers = {**entry.headers, "mapseek-sequence": str(place)} if "mapseek-sequence" in entry.headers else entry.headers
@@ -58,9 +59,9 @@ def _letter(entry: ArchivedEntry, places: NewPositions) -> ArchivedEntry | None:
     return replace(entry, subject=there(stage, family, place, generation), headers=headers)
 
 
-def _incident(entry: ArchivedEntry, places: NewPositions) -> ArchivedEntry | None:
+def _move_incident(entry: ArchivedEntry, positions: NewPositions) -> ArchivedEntry | None:
     incident = parse_fact(entry)
-    if not isinstance(incident, Incident) or (place := places.of(LANES[incident.lane], incident.sequence)) is None:
+    if not isinstance(incident, Incident) or (place := positions.of(LANES[incident.lane], incident.sequence)) is None:
         return None
     if place == incident.sequence:
         return entry
@@ -69,20 +70,23 @@ def _incident(entry: ArchivedEntry, places: NewPositions) -> ArchivedEntry | Non
 
 
 async def save_consumers(database: sqlite3.Connection, client: Client, streams: list[str]) -> None:
-    """Put every durable consumer of these logs into the archive, in place of those that were there. Raises Unavailable."""
+    """Save every durable consumer of these streams in the archive, and drop those saved earlier. Raises Unavailable."""
     database.execute("DELETE FROM durables")
     for stream in streams:
-        if stream == RETRIES:  # what is done there is deleted, so its consumers have no place to remember
+        if stream == RETRIES:  # Handled entries are deleted there, so its consumers have no position to save.
             continue
         for copy in await copy_consumers(client, stream):
             row = (stream, copy.name, orjson.dumps(copy.config).decode(), copy.settled)
             database.execute("INSERT INTO durables VALUES (?, ?, ?, ?)", row)
 
 
-async def restore_consumers(database: sqlite3.Connection, client: Client, places: NewPositions) -> None:
-    """Make the consumers behind the same entries of the new log. One that is there is only put in its place. Raises Unavailable."""
-    for stream, name, noted, floor in database.execute("SELECT stream, name, config, floor FROM durables").fetchall():
-        config = orjson.loads(noted)
+async def restore_consumers(database: sqlite3.Connection, client: Client, positions: NewPositions) -> None:
+    """Create the consumers with the positions of the same entries in the new log. An existing one only gets its position.
+
+    Raises Unavailable.
+    """
+    for stream, name, saved, floor in database.execute("SELECT stream, name, config, floor FROM durables").fetchall():
+        config = orjson.loads(saved)
         if start := config.get("opt_start_seq"):
-            config["opt_start_seq"] = places.up_to(stream, start - 1) + 1
-        await restore_consumer(client, stream, ConsumerCopy(name, config, places.up_to(stream, floor)))
+            config["opt_start_seq"] = positions.up_to(stream, start - 1) + 1
+        await restore_consumer(client, stream, ConsumerCopy(name, config, positions.up_to(stream, floor)))

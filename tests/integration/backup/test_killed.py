@@ -67,7 +67,7 @@ async def test_a_program_that_is_killed_goes_on(source: Installation, archive: P
         assert await target.dump(IMAGES) == await source.dump(IMAGES)
         assert len((await list_blob_names(target))[BLOBS]) == 800
         third = await run_to_end("import", str(archive), environment=environment)
-        assert (third.code, "Something is archived here already" in third.err) == (1, True)
+        assert (third.code, "This installation is not empty" in third.err) == (1, True)
 
 
 async def test_a_killed_export_leaves_the_archive_as_it_was(source: Installation, target: Installation, archive: Path) -> None:
