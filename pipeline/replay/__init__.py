@@ -1,1 +1,1 @@
-"""The past once more: a generation is built from it, or a stage goes through a part of it again."""
+"""Replay: build a generation from the archived pictures, or let one stage handle a part of the log again."""

@@ -1,12 +1,8 @@
-"""Building a generation from the archived pictures: nothing is downloaded, and the generation that answers goes on answering.
+"""Build a generation from the archived pictures; start, join, pause, resume and cancel such a build.
 
-The pictures that were there before the generation are worked on through durables of their own, one for what each stage makes of
-them, side by side and by any number of processes; what is posted since goes through the generation's own durables, on which a
-build helps out at the end, so that no other process has to run.
-
-Beginning a generation of what today's release makes with an encoder, or joining in with whoever is building that very one.
-
-Pausing, resuming and cancelling a build. The server keeps a pause: it holds for every process, and after restarts.
+Nothing is downloaded, and the active generation keeps answering. Pictures that were archived before the generation started have
+consumers of their own, one for each stage that makes something of them. These run side by side, in any number of processes. Later
+posts go through the generation's own consumers. At its end a build works on those too, so that no other process has to run.
 """
 
 import asyncio
@@ -52,22 +48,22 @@ from stages.fingerprint import DEFAULT_METHOD
 from stages.preprocess import DEFAULT_PREPROCESSING
 
 MODEL_BATCHES = 3
-"""Batches: one with the model, one ready for it, one being read or recorded."""
+"""Batches at once for a stage that uses the model: one in the model, one ready for it, one being read or recorded."""
 
 CPU_BATCHES = 2
-"""Batches of a stage that works the processor alone, as many at once as there are cores."""
+"""Batches at once for a stage that uses only the processor. Each has at most as many messages as there are cores."""
 
 OTHERS_TIMEOUT_S = 5.0
-"""For what other processes still hold of the generation's own durables."""
+"""How long a build waits for messages of the generation's own consumers that other processes still hold."""
 
 GENERATION_STAGES: tuple[Stage[Any], ...] = (*GENERATION_PARTS.values(), persist.STAGE)
-"""What a generation is complete by."""
+"""The stages whose facts make a generation complete."""
 
 PAUSED_UNTIL = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 async def build(process: Process, generation: Generation, limits: Limits, batch: int) -> None:
-    """Work until the generation has all pictures. Raises MapSeekError when it is given up meanwhile."""
+    """Work until the generation has all pictures. Raises MapSeekError if it is cancelled or dropped during the build."""
     generations = await process.container.generations()
     work = asyncio.create_task(retry_through_outages(lambda: _build(process, generation, limits, batch)))
     dropped = asyncio.create_task(generations.until(lambda now: generation.name in now.dropped))
@@ -75,7 +71,9 @@ async def build(process: Process, generation: Generation, limits: Limits, batch:
         await asyncio.wait({work, dropped}, return_when=asyncio.FIRST_COMPLETED)
         if dropped.done():
             dropped.result()
-            raise MapSeekError(f"Generation {generation.name} was given up by `mapseek replay cancel` or `mapseek drop`.")
+            raise MapSeekError(
+                f"Generation {generation.name} was cancelled by `mapseek replay cancel` or dropped by `mapseek drop`."
+            )
         work.result()
     finally:
         await cancel_tasks(work, dropped)
@@ -85,18 +83,21 @@ async def _build(process: Process, generation: Generation, limits: Limits, batch
     container, client = process.container, process.container.client
     now = (await container.generations()).now
     await topology.ensure_generation_consumers(client, STAGES, now, generation.name)
-    await _make_past(process, generation, now, limits, batch)
-    # A vector goes to its document, so that comes first; a fingerprint is part of the document.
+    await _replay_past(process, generation, now, limits, batch)
+    # Persist comes before embed, since a vector needs its document. Fingerprint comes first: a fingerprint is part of the document.
     for durable in sorted(
         plan_consumers(GENERATION_STAGES, now),
         key=lambda each: each.generation is not None and each.stage != fingerprint.STAGE.name,
     ):
         if durable.generation in (None, generation) and (durable.generation or durable.stage == persist.STAGE.name):
-            await _help(process, durable, batch)
+            await _finish_consumer(process, durable, batch)
 
 
-async def _make_past(process: Process, generation: Generation, now: Generations, limits: Limits, batch: int) -> None:
-    """One that answers already was built before: there, what is missing may be anywhere in the log."""
+async def _replay_past(process: Process, generation: Generation, now: Generations, limits: Limits, batch: int) -> None:
+    """Make what the generation lacks of the pictures that were archived before it started.
+
+    An active generation was built before, so what it lacks may be anywhere in the log: it is replayed to the end of the log.
+    """
     client = process.container.client
     end = await read_last_sequence(client, IMAGES) if now.serves(generation.name) else generation.sequence
     found = await read_generation_progress(client, generation)
@@ -105,16 +106,19 @@ async def _make_past(process: Process, generation: Generation, now: Generations,
         for kind in GENERATION_PARTS
         if found.is_missing_part(kind)
     }
-    for durable in lacking.values():  # all of them before the first is played, lest a pause miss one
+    for durable in lacking.values():  # Create all of them before the first is played, so that a pause misses none.
         await ensure_consumer(client, durable)
     work = [
-        asyncio.create_task(_play(process, generation, kind, ReplaySpan(durable.stream, durable.name, end), limits, batch, found))
+        asyncio.create_task(
+            _play_consumer(process, generation, kind, ReplaySpan(durable.stream, durable.name, end), limits, batch, found)
+        )
         for kind, durable in lacking.items()
     ]
     if not work:
         return
     try:
-        # Not gathered: that is through with the first that is cancelled, and the others would be cancelled while they give back.
+        # Not asyncio.gather: it returns when the first task is cancelled, and then the others would be cancelled while they give
+        # their messages back.
         done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
@@ -122,7 +126,7 @@ async def _make_past(process: Process, generation: Generation, now: Generations,
         await cancel_tasks(*work)
 
 
-async def _play(
+async def _play_consumer(
     process: Process,
     generation: Generation,
     kind: type[ImageFact],
@@ -134,23 +138,23 @@ async def _play(
     container, stage = process.container, GENERATION_PARTS[kind]
     deps = await open_dependencies(stage, ImageFact.family, container, generation)
     job = Job(stage, ImageFact.family, deps, generation.name, replay=track.durable)
-    skip = _made_in(process, generation, kind) if found.counts[kind] else None
+    skip = _skip_if_made(process, generation, kind) if found.counts[kind] else None
     try:
         await replay_span(container.client, track, job, process.runtime, limits, choose_concurrency(stage, batch), skip=skip)
     except ConsumerDeleted:
-        return  # another process was through with it first
+        return  # Another process finished it first.
     await delete_consumer(container.client, track.stream, track.durable)
 
 
 def choose_concurrency(stage: Stage[Any], batch: int) -> Concurrency:
-    """How much of a stage is worked on at once, by batches of at most so many."""
+    """Return how many batches of a stage are worked on at once, and their size, which is at most `batch`."""
     if stage in (preprocess.STAGE, fingerprint.STAGE):
         return Concurrency(CPU_BATCHES, min(batch, os.cpu_count() or 1))
     return Concurrency(MODEL_BATCHES, batch)
 
 
-def _made_in(process: Process, generation: Generation, kind: type[ImageFact]) -> SkipCheck:
-    """Passes over the pictures of which it is made already: asking costs less."""
+def _skip_if_made(process: Process, generation: Generation, kind: type[ImageFact]) -> SkipCheck:
+    """Return a check that skips the pictures that already have this fact: asking the log costs less than making it again."""
 
     async def skip(message: Msg) -> bool:
         recorded = decode_or_warn(message)
@@ -161,8 +165,8 @@ def _made_in(process: Process, generation: Generation, kind: type[ImageFact]) ->
     return skip
 
 
-async def _help(process: Process, durable: StageConsumer, batch: int) -> None:
-    """Do what no other process has done yet on a durable that is not a replay's own."""
+async def _finish_consumer(process: Process, durable: StageConsumer, batch: int) -> None:
+    """Work on a consumer that does not belong to a replay, until it has nothing left that another process does not hold."""
     container, client = process.container, process.container.client
     [stage] = [each for each in GENERATION_STAGES if each.name == durable.stage]
     hands = choose_concurrency(stage, batch)
@@ -173,15 +177,15 @@ async def _help(process: Process, durable: StageConsumer, batch: int) -> None:
 
 
 def find_unused_name(generations: Generations) -> str:
-    """`g` and the number after the highest that was ever used."""
+    """Return `g` with the number after the highest number that was ever used."""
     numbers = [int(name[1:]) for name in generations.known if name[:1] == "g" and name[1:].isdigit()]
     return f"g{max(numbers, default=0) + 1}"
 
 
 def find_build_to_join(generations: Generations, encoder: ImageEncoder, name: str | None) -> Generation | None:
-    """The generation of these very vectors that is being built.
+    """Return the unfinished generation with the same encoder and the same preprocessing, or None where there is none.
 
-    Raises MapSeekError where there can be nothing new, and for a name that cannot be taken.
+    Raises MapSeekError if a generation that was ever active has these vectors already, and for a `name` that was used before.
     """
     for generation in generations.alive:
         if fits_generation(encoder, generation) and (generation.preprocessing, generation.fingerprint) == (
@@ -190,26 +194,32 @@ def find_build_to_join(generations: Generations, encoder: ImageEncoder, name: st
         ):
             if generations.serves(generation.name):
                 raise MapSeekError(
-                    f"Generation {generation.name} has these very vectors ({encoder_label(generation.encoder)}): "
-                    f"there is nothing to build. `mapseek replay --name {generation.name}` makes up for what it lacks."
+                    f"Generation {generation.name} has the same vectors ({encoder_label(generation.encoder)}): "
+                    f"there is nothing to build. Run `mapseek replay --name {generation.name}` to add what it lacks."
                 )
             if name not in (None, generation.name):
                 raise MapSeekError(
-                    f"These very vectors are being built already: join in with `mapseek replay --name {generation.name}`."
+                    f"The same vectors are being built already: join that build with `mapseek replay --name {generation.name}`."
                 )
             return generation
     if name is not None and name in generations.known:
-        raise MapSeekError(f"The name {name} was used before, and a name is used once: `{find_unused_name(generations)}` is free.")
+        raise MapSeekError(
+            f"The name {name} was used before, and each name is used only once: choose another one, such as "
+            f"`{find_unused_name(generations)}`."
+        )
     return None
 
 
 async def start_or_join_generation(
     process: Process, encoder: ImageEncoder, model: str, pretrained: str | None, name: str | None
 ) -> Generation:
-    """Start a generation of an encoder's vectors, or join in with who did. Raises MapSeekError as `to_join` does."""
+    """Start a generation with this encoder, or join its build if another process started it.
+
+    Raises MapSeekError as `find_build_to_join` does.
+    """
     container = process.container
     generations = await container.generations()
-    # What is followed may lag behind another process that has just begun: the log itself is asked, once for both answers.
+    # The followed generations may lag behind another process that has just started one. So read the log itself, once for both uses.
     there = await read_generations(container.client)
     generation = find_build_to_join(there, encoder, name)
     if generation is None:
@@ -217,7 +227,7 @@ async def start_or_join_generation(
         name = name or find_unused_name(there)
         fact = build_generation_started(name, encoder.encoder, model, pretrained, DEFAULT_PREPROCESSING)
         await container.journal.record(fact, Origin(name))
-        # Another process may have been first, with another model: then the name is taken after all.
+        # Another process may have recorded this name first, with another model.
         now = await generations.until(lambda now: name in now.known)
         generation = find_build_to_join(now, encoder, name) or now.known[name]
     else:
@@ -227,38 +237,44 @@ async def start_or_join_generation(
 
 
 async def require_pictures(client: Client) -> int:
-    """How many pictures there are to embed. Raises MapSeekError where there is none."""
+    """Return how many pictures there are to embed. Raises MapSeekError if there is none."""
     pictures = await count_entries(client, IMAGES, [variant_filter(ImagePreprocessed, DEFAULT_PREPROCESSING)])
     if not pictures:
         raise MapSeekError(
-            f"No picture of preprocessing {DEFAULT_PREPROCESSING} is archived: post some, or play `mapseek replay --stage "
-            "preprocess` first."
+            f"No archived picture has preprocessing {DEFAULT_PREPROCESSING}: archive some, or run "
+            "`mapseek replay --stage preprocess` first."
         )
     return pictures
 
 
 async def pause_generation(container: Container, name: str) -> None:
-    """Let no process begin another batch of a build. Raises MapSeekError when that generation is not being built."""
-    for durable in await _builds_of(container, name):  # one that has just come to its end is none any more
+    """Pause a build: no process begins another batch of it. Raises MapSeekError if that generation is not being built.
+
+    The server keeps the pause, so it holds for every process and after restarts.
+    """
+    for durable in await _require_builds(container, name):  # A build that has just finished is not among them.
         await pause_consumer(container.client, IMAGES, durable, PAUSED_UNTIL)
 
 
 async def resume_generation(container: Container, name: str) -> None:
-    """Let a build go on. Raises MapSeekError when that generation is not being built."""
-    for durable in await _builds_of(container, name):
+    """Resume a paused build. Raises MapSeekError if that generation is not being built."""
+    for durable in await _require_builds(container, name):
         await resume_consumer(container.client, IMAGES, durable)
 
 
 async def cancel_generation(container: Container, name: str) -> int:
-    """Give up a generation that never answered; returns how many vectors were erased. Raises MapSeekError for one that did."""
+    """Cancel a generation that was never active, and return how many vectors were erased.
+
+    Raises MapSeekError for a generation that was active.
+    """
     generations = await container.generations()
     find_generation(generations.now, name)
     if name in generations.now.activations:
-        raise MapSeekError(f"Searches were answered from generation {name}, so it is no build any more: see `mapseek drop {name}`.")
+        raise MapSeekError(f"Searches were answered from generation {name}, so it is not a build: use `mapseek drop {name}`.")
     return await erase_generation(container, name)
 
 
-async def _builds_of(container: Container, name: str) -> Collection[str]:
+async def _require_builds(container: Container, name: str) -> Collection[str]:
     find_generation((await container.generations()).now, name)
     builds = await list_builds(container.client, name)
     if not builds:

@@ -1,4 +1,4 @@
-"""`mapseek replay`."""
+"""The options of `mapseek replay` and of its commands pause, resume and cancel."""
 
 import re
 from typing import Annotated
@@ -21,9 +21,9 @@ def _id(value: str | None) -> str | None:
 
 
 def _name(value: str | None) -> str | None:
-    """The consumers of a generation are named after it, and their names are ids too."""
+    """Check a generation's name. Its consumers are named after it, so only what is valid in their names is valid in this one."""
     if value is not None and value.endswith("-past"):
-        raise typer.BadParameter("that ending is taken: consumers of replays have it")
+        raise typer.BadParameter("a name cannot end in -past: the names of replay consumers end so")
     if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", value):
         raise typer.BadParameter("a generation's name has 1 to 32 letters, digits, hyphens or underscores")
     return value
@@ -34,44 +34,49 @@ def replay_command(
     context: typer.Context,
     encoder: Annotated[str | None, typer.Option(metavar="MODEL", help="Build a generation with this open_clip model.")] = None,
     pretrained: Annotated[
-        str | None, typer.Option(metavar="TAG_OR_FILE", help="Its weights: a tag of the model, or a checkpoint; none: random ones.")
+        str | None,
+        typer.Option(
+            metavar="TAG_OR_FILE", help="The model's weights: a tag of open_clip or a checkpoint file. Default: random weights."
+        ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", callback=_name, help="What to call it; or the one to go on with. Default: the next g<N>."),
+        typer.Option(
+            metavar="NAME", callback=_name, help="The name of the new generation, or the build to resume. Default: the next g<N>."
+        ),
     ] = None,
     stage: Annotated[
-        str | None, typer.Option(metavar="STAGE", help="Play this stage again.", autocompletion=complete_stage_names)
+        str | None, typer.Option(metavar="STAGE", help="Replay this stage.", autocompletion=complete_stage_names)
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="What was recorded since: a date, a time with offset, or `2d` ago.")
+        str | None, typer.Option(metavar="TIME", help="Only facts recorded since a date, a time with offset, or `2d` ago.")
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="What was recorded before.")] = None,
-    from_seq: Annotated[int | None, typer.Option("--from-seq", min=1, help="From this sequence of the log on.")] = None,
-    image: Annotated[str | None, typer.Option(metavar="ID", callback=_id, help="This image alone.")] = None,
-    guild: Annotated[str | None, typer.Option(metavar="ID", callback=_id, help="This guild alone.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only facts recorded before this time.")] = None,
+    from_seq: Annotated[int | None, typer.Option("--from-seq", min=1, help="Only facts from this position of the log on.")] = None,
+    image: Annotated[str | None, typer.Option(metavar="ID", callback=_id, help="Only this image.")] = None,
+    guild: Annotated[str | None, typer.Option(metavar="ID", callback=_id, help="Only this guild.")] = None,
     generation: Annotated[
-        str | None, typer.Option(metavar="NAME", callback=_id, help="This generation alone, where the stage works by generation.")
+        str | None, typer.Option(metavar="NAME", callback=_id, help="Only this generation, if the stage works by generation.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="At most so many messages a second, in this process.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.01, help="The most messages a second in this process.")] = None,
     max_load: Annotated[
-        float | None, typer.Option("--max-load", min=0, help="Begin nothing while the machine's load average is above this.")
+        float | None, typer.Option("--max-load", min=0, help="Begin no work while the machine's load average is above this.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would take, and record nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would take, and record nothing.")] = False,
 ) -> None:
-    """Build a generation with another model, or play a stage again.
+    """Build a generation with another model, or replay a stage.
 
-    --encoder begins a generation, --name goes on with one, --stage plays a stage again.
+    --encoder starts a generation, --name resumes one, --stage replays a stage.
 
-    Nothing is downloaded for a generation, nobody is told of anything, and whoever searches goes first.
+    A replay downloads nothing for a generation and notifies nobody. Searches have priority.
 
-    Killed anywhere, the same command goes on where it was; started several times, the processes share the work.
+    If it is interrupted, run the same command again to resume. Several processes can share the work.
     """
     if context.invoked_subcommand is not None:
         return
     part = {"since": since, "until": until, "from_seq": from_seq, "image": image, "guild": guild}
     if stage is not None:
-        _refuse({"encoder": encoder, "pretrained": pretrained, "name": name}, "--stage plays a stage again")
+        _refuse({"encoder": encoder, "pretrained": pretrained, "name": name}, "--stage replays a stage")
         from pipeline.replay.command import Pace, replay_stage
         from pipeline.replay.stage_replay import Part
 
@@ -81,12 +86,10 @@ def replay_command(
             replay_stage(prepare_settings(quiet=True), stage, chosen, generation, pace=pace, dry_run=dry_run, out=out, err=err)
         )
     if encoder is None and name is None:
-        raise MapSeekError(
-            "Say what to replay: --encoder MODEL builds a generation, --name goes on with one, --stage plays a stage again."
-        )
-    _refuse({**part, "generation": generation}, "a generation is built of the whole archive")
+        raise MapSeekError("Say what to replay: --encoder MODEL builds a generation, --name resumes one, --stage replays a stage.")
+    _refuse({**part, "generation": generation}, "a generation is built from the whole archive")
     if encoder is None:
-        _refuse({"pretrained": pretrained}, "a generation that is gone on with has its weights")
+        _refuse({"pretrained": pretrained}, "a generation that is resumed has its weights already")
     from pipeline.replay.command import Pace, build_generation, estimate_generation
 
     if dry_run:
@@ -98,12 +101,12 @@ def replay_command(
 def _refuse(options: dict[str, object], why: str) -> None:
     for option, value in options.items():
         if value is not None:
-            raise MapSeekError(f"--{option.replace('_', '-')} does not go with that: {why}.")
+            raise MapSeekError(f"Leave out --{option.replace('_', '-')}: {why}.")
 
 
 @replay_app.command("pause")
 def replay_pause_command(name: BuildName) -> None:
-    """Let no process begin another batch of a build, until it is resumed."""
+    """Pause a build in every process until it is resumed."""
     from pipeline.replay.command import pause_build
 
     run_and_exit(pause_build(prepare_settings(quiet=True), name, out))
@@ -111,7 +114,7 @@ def replay_pause_command(name: BuildName) -> None:
 
 @replay_app.command("resume")
 def replay_resume_command(name: BuildName) -> None:
-    """Let a paused build go on."""
+    """Resume a paused build."""
     from pipeline.replay.command import resume_build
 
     run_and_exit(resume_build(prepare_settings(quiet=True), name, out))
@@ -119,7 +122,7 @@ def replay_resume_command(name: BuildName) -> None:
 
 @replay_app.command("cancel")
 def replay_cancel_command(name: BuildName) -> None:
-    """Give up a generation that is being built, and erase what there is of it."""
+    """Cancel the build of a generation, and erase its vectors and fingerprints."""
     from pipeline.replay.command import cancel_build
 
     run_and_exit(cancel_build(prepare_settings(quiet=True), name, out))

@@ -1,9 +1,4 @@
-"""`mapseek replay`: building a generation, and pausing, resuming and cancelling that.
-
-`mapseek replay --stage`: a stage goes through a part of the log again.
-
-`mapseek replay`: its progress bar, its estimate and its summary.
-"""
+"""`mapseek replay`: build, pause, resume and cancel a generation, or replay a stage; with progress bar, estimate and summary."""
 
 import asyncio
 import math
@@ -52,24 +47,24 @@ from stages import embed
 
 REFRESH_S = 1.0
 MAX_COUNTING_SHARE = 0.1
-"""Counting takes no more than this share of the time, however many images there are."""
+"""The progress is counted seldom enough that counting takes at most this share of the time, however many images there are."""
 
 
 class RateColumn(ProgressColumn):
-    """Pictures or entries a second, of late."""
+    """A progress column: pictures or log entries a second, lately."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.speed is None else f"{task.speed:,.1f}/s", style="progress.data.speed")
 
 
 def make_progress_bar(console: Console) -> Progress:
-    """What is done, how fast, and how long it will take; rates are those of the last minute."""
+    """Return a progress bar with the rate and the remaining time, both computed from the last minute."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), RateColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, speed_estimate_period=60)
 
 
 def render_estimate(encoder: Encoder, name: str, estimate: Estimate) -> RenderableType:
-    """What building a generation will take."""
+    """Return a table of what building a generation will take."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("what it would take")
     table.add_column("", justify="right")
@@ -84,12 +79,12 @@ def render_estimate(encoder: Encoder, name: str, estimate: Estimate) -> Renderab
 
 
 def format_headline(name: str, encoder_id: str, digest: str) -> str:
-    """Which generation it is about."""
+    """Return the line that names a generation: its name, its encoder and the beginning of its digest."""
     return f"Generation {name}: {encoder_label(encoder_id)} {digest[:12]}"
 
 
 def render_replay_summary(events: int, new: int, already_recorded: int, rejected: int, dead_letters: int) -> Table:
-    """What a replayed stage came to."""
+    """Return a table of the results of a replayed stage."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("events", "new facts", "already recorded", "rejected", "dead letters"):
         table.add_column(heading, justify="right")
@@ -100,19 +95,19 @@ def render_replay_summary(events: int, new: int, already_recorded: int, rejected
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How much of the machine a replay may have: messages a second, and the load above which it begins nothing."""
+    """How much of the machine a replay may use: messages a second, and the load average above which it begins no work."""
 
     rate: float | None = None
     max_load: float | None = None
 
     def limit_batch(self, most: int) -> int:
-        """A slow one works in small batches, rather than in bursts."""
+        """Return a batch size of at most `most`: a slow replay works in small batches instead of bursts."""
         return most if self.rate is None else max(1, min(most, math.floor(self.rate)))
 
 
 @asynccontextmanager
 async def open_replay_process(settings: Settings, pace: Pace) -> AsyncIterator[tuple[Process, Limits]]:
-    """A process that gives way to whoever asks, with no stages but what is played."""
+    """Open a process that runs only what is replayed and gives way to searches, with the limits of the pace."""
     async with open_archive_server(settings) as url:
         lower_process_priority()
         async with open_process(settings, url, ()) as process:
@@ -127,7 +122,7 @@ async def open_replay_process(settings: Settings, pace: Pace) -> AsyncIterator[t
 async def build_generation(
     settings: Settings, model: str | None, pretrained: str | None, name: str | None, *, pace: Pace, out: Console, err: Console
 ) -> int:
-    """Build a generation, or go on with it. 1 if pictures are missing in it at the end."""
+    """Build a generation, or resume its build. Return 1 if it lacks pictures at the end."""
     refuse_missing_checkpoint(pretrained)
     async with open_replay_process(settings, pace) as (process, limits):
         generations = await process.container.generations()
@@ -137,23 +132,25 @@ async def build_generation(
         else:
             await require_pictures(process.container.client)
             encoder = await open_requested_encoder(model, pretrained, settings)
-            generation = await _begun(process, encoder, model, pretrained, name)
+            generation = await _start_or_close(process, encoder, model, pretrained, name)
         err.print(format_headline(generation.name, generation.encoder, generation.digest), highlight=False)
         with make_progress_bar(err) as bars:
             task = bars.add_task(generation.name)
-            looking = asyncio.create_task(_follow_build(process, generation, bars, task))
+            following = asyncio.create_task(_follow_build(process, generation, bars, task))
             try:
                 await build(process, generation, limits, pace.limit_batch(settings.batch_size))
             except asyncio.CancelledError:
-                bars.console.print(f"Stopped: `mapseek replay --name {generation.name}` goes on where it was.", highlight=False)
+                bars.console.print(f"Stopped. Resume with `mapseek replay --name {generation.name}`.", highlight=False)
                 raise
             finally:
-                await cancel_tasks(looking)
-            found = await _show(process, generation, bars, task)
-        return _tell_end(generation, found, generations.now, out)
+                await cancel_tasks(following)
+            found = await _update_bar(process, generation, bars, task)
+        return _report_end(generation, found, generations.now, out)
 
 
-async def _begun(process: Process, encoder: ImageEncoder, model: str, pretrained: str | None, name: str | None) -> Generation:
+async def _start_or_close(
+    process: Process, encoder: ImageEncoder, model: str, pretrained: str | None, name: str | None
+) -> Generation:
     try:
         return await start_or_join_generation(process, encoder, model, pretrained, name)
     except BaseException:
@@ -161,7 +158,7 @@ async def _begun(process: Process, encoder: ImageEncoder, model: str, pretrained
         raise
 
 
-def _tell_end(generation: Generation, missing: int, now: Generations, out: Console) -> int:
+def _report_end(generation: Generation, missing: int, now: Generations, out: Console) -> int:
     if missing:
         lacks = format_count(missing, "picture")
         out.print(f"[red]Generation {generation.name} lacks {lacks}[/]: `mapseek failures list` says why.", highlight=False)
@@ -178,14 +175,14 @@ async def _follow_build(process: Process, generation: Generation, bars: Progress
     while True:
         began = loop.time()
         try:
-            await _show(process, generation, bars, task)
+            await _update_bar(process, generation, bars, task)
         except Unavailable:
             bars.update(task, description=f"{generation.name} (the log is out of reach)")
         raise_if_cancelled()
         await asyncio.sleep(max(REFRESH_S, (loop.time() - began) / MAX_COUNTING_SHARE))
 
 
-async def _show(process: Process, generation: Generation, bars: Progress, task: TaskID) -> int:
+async def _update_bar(process: Process, generation: Generation, bars: Progress, task: TaskID) -> int:
     found = await read_generation_progress(process.container.client, generation)
     paused = " (paused)" if await is_build_paused(process.container.client, generation) else ""
     bars.update(task, description=f"{generation.name}{paused}", total=found.total, completed=min(found.done, found.total))
@@ -195,7 +192,7 @@ async def _show(process: Process, generation: Generation, bars: Progress, task: 
 async def estimate_generation(
     settings: Settings, model: str | None, pretrained: str | None, name: str | None, *, out: Console
 ) -> int:
-    """Print what building a generation would take. Nothing is recorded."""
+    """Print what building a generation would take. Record nothing."""
     refuse_missing_checkpoint(pretrained)
     async with open_replay_process(settings, Pace()) as (process, _):
         now = (await process.container.generations()).now
@@ -223,87 +220,87 @@ async def estimate_generation(
 
 
 async def pause_build(settings: Settings, name: str, out: Console) -> int:
-    """Pause, and say what that means."""
+    """Pause a build, and print how to resume it."""
     async with open_container(settings) as container:
         await pause_generation(container, name)
-    out.print(f"The build of {name} is paused, in every process: `mapseek replay resume {name}` goes on.", highlight=False)
+    out.print(f"The build of {name} is paused in every process. Resume it with `mapseek replay resume {name}`.", highlight=False)
     return 0
 
 
 async def resume_build(settings: Settings, name: str, out: Console) -> int:
-    """Resume, and say what that means."""
+    """Resume a paused build, and print which process continues it."""
     async with open_container(settings) as container:
         await resume_generation(container, name)
-    out.print(f"The build of {name} goes on where `mapseek replay --name {name}` runs.", highlight=False)
+    out.print(f"The build of {name} is resumed. Processes that run `mapseek replay --name {name}` continue it.", highlight=False)
     return 0
 
 
 async def cancel_build(settings: Settings, name: str, out: Console) -> int:
-    """Give a build up, and say how much of it there was."""
+    """Cancel a build, and print how many vectors were erased."""
     async with open_container(settings) as container:
         erased = await cancel_generation(container, name)
-    out.print(f"Generation {name} is given up: {format_count(erased, 'vector')} erased.", highlight=False)
+    out.print(f"Generation {name} is cancelled: {format_count(erased, 'vector')} erased.", highlight=False)
     return 0
 
 
 async def replay_stage(
     settings: Settings, name: str, part: Part, generation: str | None, *, pace: Pace, dry_run: bool, out: Console, err: Console
 ) -> int:
-    """Play a stage again and print what came of it. 1 if there are dead letters."""
+    """Replay a stage and print the results. Return 1 if there are dead letters."""
     [stage] = find_stages([name])
     check_stage(stage, part)
     async with open_replay_process(settings, pace) as (process, limits):
-        chosen = _chosen((await process.container.generations()).now, generation)
+        chosen = _choose_generations((await process.container.generations()).now, generation)
         found = await plan_legs(process.container.client, stage, part, chosen)
         if not any(leg.total for leg in found):
-            out.print(f"That part of the log has nothing for {stage.name}.")
+            out.print(f"This part of the log has nothing for the stage {stage.name}.")
             return 0
         if dry_run:
-            _tell_plan(stage, found, out)
+            _print_plan(stage, found, out)
             return 0
         if any(leg.begun for leg in found):
             done = sum(leg.total - leg.left for leg in found)
-            err.print(f"Going on where it was: {done:,} of {sum(leg.total for leg in found):,} are done.", highlight=False)
+            err.print(f"Resuming: {done:,} of {sum(leg.total for leg in found):,} are done.", highlight=False)
         tally, metrics = Tally(), process.runtime.metrics
         counted = tally.count_facts(stage)
         with make_progress_bar(err) as bars:
             task = bars.add_task(stage.name, total=sum(leg.total for leg in found))
             earlier = sum(leg.total - leg.left for leg in found)
-            looking = asyncio.create_task(_follow_stage(metrics, stage, bars, task, earlier))
+            following = asyncio.create_task(_follow_stage(metrics, stage, bars, task, earlier))
             try:
                 for leg in found:
-                    await play_leg(process, counted, leg, limits, _hands(stage, settings, pace))
+                    await play_leg(process, counted, leg, limits, _choose_concurrency(stage, settings, pace))
             except asyncio.CancelledError:
-                bars.console.print("Stopped: the same command goes on where it was.", highlight=False)
+                bars.console.print("Stopped. Run the same command again to resume.", highlight=False)
                 raise
             finally:
-                await cancel_tasks(looking)
-            bars.update(task, completed=earlier + _settled(metrics, stage))
+                await cancel_tasks(following)
+            bars.update(task, completed=earlier + _count_settled(metrics, stage))
         already_recorded, rejected = _count(metrics.already_recorded, stage), _count(metrics.rejected, stage)
         letters = _count(metrics.dead_lettered, stage)
         out.print(
             render_replay_summary(
-                _settled(metrics, stage), tally.made + rejected - already_recorded, already_recorded, rejected, letters
+                _count_settled(metrics, stage), tally.made + rejected - already_recorded, already_recorded, rejected, letters
             )
         )
         return 1 if letters else 0
 
 
-def _chosen(generations: Generations, name: str | None) -> Sequence[Generation]:
+def _choose_generations(generations: Generations, name: str | None) -> Sequence[Generation]:
     return generations.alive if name is None else [find_alive_generation(generations, name)]
 
 
-def _hands(stage: Stage[Any], settings: Settings, pace: Pace) -> Concurrency:
+def _choose_concurrency(stage: Stage[Any], settings: Settings, pace: Pace) -> Concurrency:
     return choose_concurrency(stage, pace.limit_batch(settings.batch_size if stage.name == embed.STAGE.name else settings.workers))
 
 
 async def _follow_stage(metrics: Metrics, stage: Stage[Any], bars: Progress, task: TaskID, earlier: int) -> None:
     while True:
-        bars.update(task, completed=earlier + _settled(metrics, stage))
+        bars.update(task, completed=earlier + _count_settled(metrics, stage))
         await asyncio.sleep(REFRESH_S)
 
 
-def _settled(metrics: Metrics, stage: Stage[Any]) -> int:
+def _count_settled(metrics: Metrics, stage: Stage[Any]) -> int:
     return _count(metrics.succeeded, stage) + _count(metrics.dead_lettered, stage)
 
 
@@ -312,7 +309,7 @@ def _count(counter: Any, stage: Stage[Any]) -> int:
     return sum(int(each.value) for each in samples if each.name.endswith("_total") and each.labels["stage"] == stage.name)
 
 
-def _tell_plan(stage: Stage[Any], found: Sequence[Leg], out: Console) -> None:
+def _print_plan(stage: Stage[Any], found: Sequence[Leg], out: Console) -> None:
     for leg in found:
         whose = f" for generation {leg.generation.name}" if leg.generation else ""
-        out.print(f"{stage.name} would go through {leg.left:,} entries of the {leg.family} lane{whose}.", highlight=False)
+        out.print(f"{stage.name} would handle {leg.left:,} entries of the {leg.family} lane{whose}.", highlight=False)

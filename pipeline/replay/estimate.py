@@ -1,4 +1,4 @@
-"""What building a generation will take: counted on the log, computed from the model's dimensions, and tried on some pictures."""
+"""Estimate what building a generation will take: count on the log, compute from the model's dimensions, and try some pictures."""
 
 import asyncio
 from contextlib import aclosing
@@ -15,19 +15,23 @@ from contracts.ports import BlobStore, ImageEncoder
 from contracts.subjects import IMAGES, subject_of, variant_filter
 from infra.nats.reader import decode_or_warn, encode_body, read_log
 from pipeline.clock import utc_now
+from pipeline.generations.progress import FLOAT_BYTES
 from pipeline.process import Process
 from pipeline.stage_dependencies import open_dependencies
 from stages import fingerprint, preprocess
 
 SAMPLE_PICTURES = 32
-FLOAT_BYTES, HALF_BYTES = 4, 2
+HALF_BYTES = 2
 RECORD_BYTES = 32
-"""What the log's files hold of an entry besides its subject, headers and body."""
+"""What an entry takes in the log's files besides its subject, headers and body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """For a number of pictures: bytes in the log, the blobs, the catalogue and the index, and pictures a second by a sample."""
+    """For a number of pictures: more bytes in the log, blob store, catalogue and index, and pictures a second.
+
+    `rate` was measured on `sampled` pictures.
+    """
 
     pictures: int
     log_bytes: int
@@ -43,21 +47,26 @@ class Estimate:
 
 
 async def estimate_build(process: Process, encoder: ImageEncoder, pictures: int, batch: int) -> Estimate:
-    """Embed and fingerprint some archived pictures for real, and keep nothing. Raises MapSeekError where none of them can be."""
+    """Embed and fingerprint some archived pictures, measure the time, and keep nothing.
+
+    Raises MapSeekError if none of them can be embedded.
+    """
     container = process.container
-    sample = await _sample(process)
-    blobs, deps = await container.blobs(), await _deps_as_if_begun(process, encoder)
-    await _embedded(encoder, blobs, list(islice(cycle(sample), batch)))  # the first batch also warms the model up
+    sample = await _read_sample(process)
+    blobs, deps = await container.blobs(), await _open_dependencies(process, encoder)
+    await _embed_all(encoder, blobs, list(islice(cycle(sample), batch)))  # Not measured: the first batch also warms the model up.
     began = perf_counter()
-    done = await _embedded(encoder, blobs, sample)
-    fingerprints = await _fingerprinted(deps, sample)
+    done = await _embed_all(encoder, blobs, sample)
+    fingerprints = await _measure_fingerprints(deps, sample)
     took = perf_counter() - began
     if not done:
-        raise MapSeekError("None of the archived pictures that were tried could be embedded: are their blobs on this machine?")
+        raise MapSeekError(
+            "None of the archived pictures that were tried could be embedded: check that their blobs are on this machine."
+        )
     dimensions = encoder.encoder.dimensions
     return Estimate(
         pictures=pictures,
-        log_bytes=pictures * _logged(sample[0], dimensions),
+        log_bytes=pictures * _count_log_bytes(sample[0], dimensions),
         blob_bytes=pictures * sum(fingerprints) // len(sample),
         catalogue_bytes=pictures * dimensions * FLOAT_BYTES,
         index_bytes=pictures * dimensions * HALF_BYTES,
@@ -66,7 +75,7 @@ async def estimate_build(process: Process, encoder: ImageEncoder, pictures: int,
     )
 
 
-async def _sample(process: Process) -> list[ImagePreprocessed]:
+async def _read_sample(process: Process) -> list[ImagePreprocessed]:
     found: list[ImagePreprocessed] = []
     filters = [variant_filter(ImagePreprocessed, preprocess.DEFAULT_PREPROCESSING)]
     async with aclosing(read_log(process.container.client, IMAGES, filters)) as messages:
@@ -79,8 +88,8 @@ async def _sample(process: Process) -> list[ImagePreprocessed]:
     return found
 
 
-async def _embedded(encoder: ImageEncoder, blobs: BlobStore, pictures: list[ImagePreprocessed]) -> int:
-    """How many of these could be embedded."""
+async def _embed_all(encoder: ImageEncoder, blobs: BlobStore, pictures: list[ImagePreprocessed]) -> int:
+    """Return how many of these could be embedded."""
 
     async def embedded(picture: ImagePreprocessed) -> bool:
         try:
@@ -92,8 +101,8 @@ async def _embedded(encoder: ImageEncoder, blobs: BlobStore, pictures: list[Imag
     return sum(await asyncio.gather(*map(embedded, pictures)))
 
 
-async def _deps_as_if_begun(process: Process, encoder: ImageEncoder) -> fingerprint.Deps:
-    """What a generation would be fingerprinted by that is never opened, as its encoder is at hand."""
+async def _open_dependencies(process: Process, encoder: ImageEncoder) -> fingerprint.Deps:
+    """Return the fingerprint stage's dependencies for a generation that is never recorded: its encoder is open already."""
     made_of = encoder.encoder.id, encoder.encoder.digest, preprocess.DEFAULT_PREPROCESSING, encoder.encoder.dimensions
     generation = Generation(
         "", *made_of, sequence=0, model="", pretrained=None, precision="", fingerprint=fingerprint.DEFAULT_METHOD
@@ -103,8 +112,8 @@ async def _deps_as_if_begun(process: Process, encoder: ImageEncoder) -> fingerpr
     )
 
 
-async def _fingerprinted(deps: fingerprint.Deps, pictures: list[ImagePreprocessed]) -> list[int]:
-    """The bytes of the fingerprints of these, but for those that are taken over from another generation or cannot be made."""
+async def _measure_fingerprints(deps: fingerprint.Deps, pictures: list[ImagePreprocessed]) -> list[int]:
+    """Return the size in bytes of each picture's fingerprint: 0 if it is reused from another generation or cannot be made."""
 
     async def fingerprinted(picture: ImagePreprocessed) -> int:
         try:
@@ -117,8 +126,8 @@ async def _fingerprinted(deps: fingerprint.Deps, pictures: list[ImagePreprocesse
     return await asyncio.gather(*map(fingerprinted, pictures))
 
 
-def _logged(picture: ImagePreprocessed, dimensions: int) -> int:
-    """Bytes that the facts of one more picture take in the log."""
+def _count_log_bytes(picture: ImagePreprocessed, dimensions: int) -> int:
+    """Return the bytes that the facts of one more picture take in the log."""
     embedded = ImageEmbedded(**picture.identity, generation="g0", vector=bytes(dimensions * FLOAT_BYTES))
     indexed = ImageIndexed(**picture.identity, generation="g0")
     blob = {"fingerprint": picture.pixels, "hash": picture.pixels}

@@ -1,9 +1,7 @@
-"""A stage goes through a part of the log again. Facts that are there are refused by the log: it makes up for what is missing.
+"""Replay one stage: let it handle a part of the log again. The log refuses facts that it has, so only missing ones are added.
 
-A durable that is named after the stage and the part keeps the place, so that a replay that was interrupted goes on where it was;
-its end is the last entry at its start.
-
-Which part of the log a stage is to go through again.
+A consumer named after the stage and the part keeps the position, so an interrupted replay resumes where it was. The replay ends at
+the entry that was the last one when it began.
 """
 
 import hashlib
@@ -32,21 +30,22 @@ from pipeline.stage_dependencies import open_dependencies
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 INTERRUPTED_KEPT_FOR = timedelta(days=30)
-"""A replay that was interrupted and never gone on with is forgotten after so long."""
+"""The server deletes the consumer of an interrupted replay that nobody resumes for so long."""
 
 END_KEY, TOTAL_KEY = "mapseek-end", "mapseek-total"
-"""What a durable's metadata say of its replay."""
+"""Keys of a replay consumer's metadata: the last position, and how many entries there are in all."""
 
 LIVE_ONLY_REASONS = {
-    "alert": "it decides who is told of an image",
+    "alert": "it decides who is notified of an image",
     "notify": "it posts on Discord and sends direct messages",
-    "reply": "it answers people on Discord, who were answered long ago",
+    "reply": "it answers people on Discord, and these searches were answered long ago",
 }
+"""Why each stage that acts on people cannot be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """As it was asked for; nothing means all. Times are those of recording: `since` a moment, and `until` another one."""
+    """The part of the log that the options choose; None means no limit. `since` and `until` compare with the time of recording."""
 
     since: str | None = None
     until: str | None = None
@@ -56,21 +55,24 @@ class Part:
 
     @property
     def digest(self) -> str:
-        """What the same part is known by when it is asked for once more."""
+        """A short hash in the consumer's name, by which a later command finds the replay of the same part.
+
+        It depends on `repr(self)`, so this class and its fields must keep their names.
+        """
         return hashlib.sha256(repr(self).encode()).hexdigest()[:10]
 
     def check(self) -> None:
-        """Raises MapSeekError where one option contradicts another."""
+        """Raise MapSeekError if one option contradicts another."""
         if self.since is not None and self.from_seq is not None:
-            raise MapSeekError("--since and --from-seq both say where to begin: give one of them.")
+            raise MapSeekError("--since and --from-seq both say where to begin: give only one of them.")
 
 
 def parse_moment(text: str, now: datetime) -> datetime:
-    """A time with its offset, a date (its first moment in UTC), or how long ago (`90m`, `2d`). Raises MapSeekError."""
+    """Parse a time with its offset, a date (its first moment in UTC), or how long ago (`90m`, `2d`). Raises MapSeekError."""
     try:
         return _moment(text, now)
     except OverflowError:
-        raise MapSeekError(f"{text!r} is before all calendars: leave it out to mean everything.") from None
+        raise MapSeekError(f"{text!r} is earlier than the calendar goes: leave it out to replay everything.") from None
 
 
 def _moment(text: str, now: datetime) -> datetime:
@@ -80,20 +82,21 @@ def _moment(text: str, now: datetime) -> datetime:
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise MapSeekError(
-            f"{text!r} is no moment: write a date (2026-11-21), a time (2026-11-21T15:30+01:00) or how long ago (2d)."
+            f"{text!r} is not a time: write a date (2026-11-21), a time (2026-11-21T15:30+01:00) or how long ago (2d)."
         ) from None
     if found.tzinfo is None:
         if re.fullmatch(r"[\d-]+", text.strip()) is None:
-            raise MapSeekError(f"{text!r} does not say in which time zone: write {text.strip()}Z or an offset such as +01:00.")
+            raise MapSeekError(f"{text!r} has no time zone: write {text.strip()}Z, or an offset such as +01:00.")
         found = found.replace(tzinfo=UTC)
     return found.astimezone(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A part of the log for a stage, in one lane and for one generation where it works by generation.
+    """A part of the log for a stage, in one lane, and for one generation if the stage works by generation.
 
-    `begun` says that a replay that was interrupted is gone on with.
+    It begins behind the position `after`. Of `total` entries, `left` are still to be handled. `begun` means that this resumes an
+    interrupted replay.
     """
 
     track: ReplaySpan
@@ -108,12 +111,12 @@ class Leg:
 
 @dataclass(slots=True)
 class Tally:
-    """What a replay came to: facts that the stage made again, and what its messages ended in."""
+    """Counts the facts that a replayed stage makes."""
 
     made: int = 0
 
     def count_facts(self, stage: Stage[Any]) -> Stage[Any]:
-        """The stage, with its facts counted."""
+        """Return the stage with a handler that counts its facts here."""
 
         async def handle(event: Any, deps: Any) -> Sequence[Fact]:
             facts = await stage.handle(event, deps)
@@ -124,11 +127,11 @@ class Tally:
 
 
 def check_stage(stage: Stage[Any], part: Part) -> None:
-    """Raises MapSeekError for a stage that a replay must not touch, and for a part that it has nothing to do with."""
+    """Raise MapSeekError for a stage that must not be replayed, and for a part that does not fit the stage."""
     part.check()
     if stage.live_only:
-        why = LIVE_ONLY_REASONS.get(stage.name, "it speaks to people")
-        raise MapSeekError(f"The stage {stage.name} cannot be replayed: {why}, and a replay tells nobody of anything.")
+        why = LIVE_ONLY_REASONS.get(stage.name, "it sends messages to people")
+        raise MapSeekError(f"The stage {stage.name} cannot be replayed: {why}, and a replay notifies nobody.")
     if part.image is not None and choose_lane(stage) != ImageFact.family:
         raise MapSeekError(
             f"--image picks an archived image, but {stage.name} works in the {choose_lane(stage)} lane: leave it out."
@@ -136,12 +139,15 @@ def check_stage(stage: Stage[Any], part: Part) -> None:
 
 
 def choose_lane(stage: Stage[Any]) -> str:
-    """The lane that is replayed: the archive, where the stage has anything to do with it, and not old questions."""
+    """Return the lane that is replayed: the archive lane if the stage works in it, since old searches need no replay."""
     return ImageFact.family if ImageFact.family in stage.families else stage.families[0]
 
 
 async def plan_legs(client: Client, stage: Stage[Any], part: Part, generations: Sequence[Generation]) -> list[Leg]:
-    """What there is to play, for all generations at once and for each of these. Raises MapSeekError and Unavailable."""
+    """Return what there is to replay: one leg for the facts common to all generations, and one for each of these generations.
+
+    Raises MapSeekError and Unavailable.
+    """
     family = choose_lane(stage)
     stream = LANES[family]
     now = utc_now()
@@ -157,7 +163,7 @@ async def plan_legs(client: Client, stage: Stage[Any], part: Part, generations: 
             filters = tuple(each for kind in kinds for each in _filters(kind, part, generation))
             name = consumer_name(f"replay-{stage.name}", family, generation.name if generation else None)
             track = ReplaySpan(stream, f"{name}-{part.digest}", end)
-            found.append(await _as_it_stands(client, Leg(track, family, filters, after, 0, 0, generation)))
+            found.append(await _with_counts(client, Leg(track, family, filters, after, 0, 0, generation)))
     return found
 
 
@@ -166,18 +172,18 @@ def _filters(kind: type[Fact], part: Part, generation: Generation | None) -> tup
     return selection_filters(kind, variant, part.guild, part.image)
 
 
-async def _as_it_stands(client: Client, leg: Leg) -> Leg:
-    """With how much there is to play; one that was begun keeps its end and knows what is left."""
+async def _with_counts(client: Client, leg: Leg) -> Leg:
+    """Return the leg with its counts. One that was begun keeps its end, and counts what is left."""
     begun = await read_consumer(client, leg.track.stream, leg.track.durable)
     if begun is None:
-        total = await _between(client, leg, leg.after, leg.track.end)
+        total = await _count_between(client, leg, leg.after, leg.track.end)
         return replace(leg, total=total, left=total)
     track = replace(leg.track, end=int(begun.metadata[END_KEY]))
-    left = await _between(client, leg, begun.delivered, track.end) + begun.in_flight
+    left = await _count_between(client, leg, begun.delivered, track.end) + begun.in_flight
     return replace(leg, track=track, total=int(begun.metadata[TOTAL_KEY]), left=left, begun=True)
 
 
-async def _between(client: Client, leg: Leg, after: int, end: int) -> int:
+async def _count_between(client: Client, leg: Leg, after: int, end: int) -> int:
     stream = leg.track.stream
     return await count_entries(client, stream, leg.filters, after=after) - await count_entries(
         client, stream, leg.filters, after=max(after, end)
@@ -185,7 +191,7 @@ async def _between(client: Client, leg: Leg, after: int, end: int) -> int:
 
 
 async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits, hands: Concurrency) -> None:
-    """Work until a leg is settled, and forget its durable. Raises MapSeekError where what the stage needs cannot be opened."""
+    """Work until all messages of a leg are settled, then delete its consumer. Raises MapSeekError if a dependency does not open."""
     client = process.container.client
     deps = await open_dependencies(stage, leg.family, process.container, leg.generation)
     job = Job(stage, leg.family, deps, leg.generation.name if leg.generation else None, replay=leg.track.durable)
@@ -193,7 +199,7 @@ async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits
         await put_consumer(client, _durable(stage, leg))
 
     async def to_the_end() -> None:
-        with suppress(ConsumerDeleted):  # another process was through with it first
+        with suppress(ConsumerDeleted):  # Another process finished it first.
             if leg.left:
                 await replay_span(client, leg.track, job, process.runtime, limits, hands)
             await delete_consumer(client, leg.track.stream, leg.track.durable)

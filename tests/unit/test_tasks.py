@@ -55,7 +55,7 @@ def keeping_writers_paused(losing: AnsweredWhenCancelled, patch: pytest.MonkeyPa
 
 
 def showing_progress(losing: AnsweredWhenCancelled, patch: pytest.MonkeyPatch) -> Working:
-    patch.setattr(command, "_show", losing)
+    patch.setattr(command, "_update_bar", losing)
     return command._follow_build(ANY, ANY, ANY, ANY)
 
 
