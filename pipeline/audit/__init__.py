@@ -1,1 +1,1 @@
-"""Whether every image is where it should be: on Discord, in the log, in the blob store, in the catalogue and in the index."""
+"""Audit: check that every image is where it should be: on Discord, in the log, blob store, catalogue and index."""

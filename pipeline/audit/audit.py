@@ -1,6 +1,6 @@
-"""The audit itself: everything is read once, in the order in which it comes to be, and then compared.
+"""The audit itself and its report.
 
-What an audit found.
+It reads everything once, in the order in which an image passes through it, and then compares.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -39,7 +39,10 @@ from pipeline.clock import utc_now
 
 @dataclass(frozen=True, slots=True)
 class AuditStep:
-    """One step of the chain: how many are there, how many are on the way to it, and how many are not as they should be."""
+    """One step of the chain: how many images reached it, how many are on the way to it, and how many are in a gap.
+
+    The field names are keys of `--json`.
+    """
 
     name: str
     there: int
@@ -49,7 +52,7 @@ class AuditStep:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """The steps in order, the gaps, and `notes`: sentences about what could not be looked at."""
+    """The steps in order, the gaps, and `notes`: sentences about what could not be audited."""
 
     generation: str
     steps: list[AuditStep] = field(default_factory=list)
@@ -62,15 +65,17 @@ class AuditReport:
         return not self.gaps
 
     def add(self, name: str, there: int, gaps: Sequence[Gap] = (), on_the_way: Collection[str] = ()) -> None:
-        """One more step with its gaps."""
+        """Add a step with its gaps."""
         self.steps.append(AuditStep(name, there, len(on_the_way), len({each for gap in gaps for each in gap.found})))
         self.gaps.extend(gaps)
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where an audit looks. `rest` is None where Discord is left out; `indexes` are those that there are, each with its folder;
-    `whole` says whether every blob and the log is read for it, and `told` hears what is being done.
+    """What an audit reads.
+
+    `rest` is None if Discord is left out. `indexes` are the existing indexes, each with its folder. If `whole`, the audit reads
+    every blob and has every process compare its indexes with the log. It calls `report_progress` with what it reads next.
     """
 
     scope: Scope
@@ -86,9 +91,9 @@ class Sources:
 
 
 async def audit(sources: Sources) -> AuditReport:
-    """Look at everything. Raises MapSeekError and Unavailable where something cannot be read."""
+    """Audit everything. Raises MapSeekError and Unavailable if something cannot be read."""
     scope, report = sources.scope, AuditReport(sources.scope.generation.name)
-    seen, removals = await _seen(sources)
+    seen, removals = await _read_discord(sources)
     sources.report_progress("the log")
     chain = await read_chain(scope)
     sources.report_progress("the catalogue")
@@ -99,16 +104,16 @@ async def audit(sources: Sources) -> AuditReport:
     sources.report_progress("the index")
     indexes = {looked: await read_saved_index(scope, folder, looked) for looked, folder in sources.indexes.items()}
     ends = await read_final_state(scope)
-    comparing = _Comparing(scope, chain, ends, kept, await list_dead_letters(scope.client, scope.generation))
+    comparison = _Comparison(scope, chain, ends, kept, await list_dead_letters(scope.client, scope.generation))
     if sources.rest is not None:
-        report.add("on Discord", seen.images, seen.gaps(ends.posted, ends.removed, removals))
+        report.add("on Discord", seen.images, seen.find_gaps(ends.posted, ends.removed, removals))
         report.notes.extend(seen.notes)
-    comparing.add_chain(report)
+    comparison.add_chain(report)
     suspects = chain.removed & (chain.posted | chain.downloaded | chain.preprocessed | chain.rejected)
     suspects |= chain.removed & (chain.fingerprinted | chain.embedded)
-    report.gaps.extend(comparing.standing_still(await find_not_erased(scope, suspects)))
-    comparing.add_catalogue(report)
-    # Before the indexes: an index has what it lacks only once the blob is back.
+    report.gaps.extend(comparison.find_not_erased(await find_not_erased(scope, suspects)))
+    comparison.add_catalogue(report)
+    # Before the indexes: an index can get what it lacks only when the blob is back.
     report.add("blobs", stored.found, find_blob_gaps(stored, ends, scope.guild))
     for looked, index in indexes.items():
         if index is not None:
@@ -121,8 +126,8 @@ async def audit(sources: Sources) -> AuditReport:
     return report
 
 
-async def _seen(sources: Sources) -> tuple[DiscordFindings, RequestedRemovals]:
-    """What Discord shows, and what was asked for the removal of that which it does not show any more."""
+async def _read_discord(sources: Sources) -> tuple[DiscordFindings, RequestedRemovals]:
+    """Read Discord, and the requests to remove images that Discord does not show any more."""
     seen, scope = DiscordFindings(), sources.scope
     if sources.rest is None:
         return seen, RequestedRemovals()
@@ -135,8 +140,8 @@ async def _seen(sources: Sources) -> tuple[DiscordFindings, RequestedRemovals]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Comparing:
-    """What was read, to be compared. `letters` are the ids of dead letters by stage and image."""
+class _Comparison:
+    """What was read, and the comparisons. `letters` are the ids of dead letters by stage and image."""
 
     scope: Scope
     chain: Chain
@@ -145,38 +150,42 @@ class _Comparing:
     letters: dict[str, dict[str, str]]
 
     def add_chain(self, report: AuditReport) -> None:
-        """The steps of the log."""
+        """Add the steps of the log to the report."""
         chain, ends = self.chain, self.ends
         report.add("posted", len(chain.posted - ends.removed))
-        report.add("downloaded", len(chain.downloaded - ends.removed), *self._of(checks.find_missing_downloads(chain, ends)))
+        report.add("downloaded", len(chain.downloaded - ends.removed), *self._find_gaps(checks.find_missing_downloads(chain, ends)))
         report.add("rejected", len(ends.rejected - ends.removed))
-        report.add("preprocessed", len(chain.preprocessed - ends.removed), *self._of(checks.find_missing_pictures(chain, ends)))
+        report.add(
+            "preprocessed", len(chain.preprocessed - ends.removed), *self._find_gaps(checks.find_missing_pictures(chain, ends))
+        )
         generation = self.scope.generation.name
         fingerprints = checks.find_missing_fingerprints(chain, ends, generation)
-        report.add(f"fingerprinted in {generation}", len(chain.fingerprinted - ends.removed), *self._of(fingerprints))
+        report.add(f"fingerprinted in {generation}", len(chain.fingerprinted - ends.removed), *self._find_gaps(fingerprints))
         missing = checks.find_missing_vectors(chain, ends, generation)
-        report.add(f"embedded in {generation}", len(chain.embedded - ends.removed), *self._of(missing))
-        report.add("indexed", len((chain.indexed & chain.posted) - ends.removed), *self._of(checks.find_not_indexed(chain, ends)))
+        report.add(f"embedded in {generation}", len(chain.embedded - ends.removed), *self._find_gaps(missing))
+        report.add(
+            "indexed", len((chain.indexed & chain.posted) - ends.removed), *self._find_gaps(checks.find_not_indexed(chain, ends))
+        )
 
     def add_catalogue(self, report: AuditReport) -> None:
-        """The catalogue's documents, vectors and tombstones."""
+        """Add the catalogue's documents, vectors and tombstones to the report."""
         chain, ends, kept = self.chain, self.ends, self.kept
         of_documents = [checks.find_missing_documents(chain, ends, kept), checks.find_missing_parts(chain, ends, kept)]
         of_removed = [checks.find_removed_in_catalogue(chain, kept), checks.find_missing_tombstones(chain, kept)]
-        gaps, on_the_way = self._of(*of_documents, *of_removed)
+        gaps, on_the_way = self._find_gaps(*of_documents, *of_removed)
         if unknown := checks.find_never_posted(ends, kept):
             what = "in the catalogue, but never posted"
             gaps.append(Gap("never-posted", what, tuple(sorted(unknown)), ("mapseek rebuild catalogue",)))
         report.add("in the catalogue", len(kept.posts & (chain.posted - ends.removed)), gaps, on_the_way)
-        vectors = self._of(checks.find_missing_catalogue_vectors(chain, ends, kept))
+        vectors = self._find_gaps(checks.find_missing_catalogue_vectors(chain, ends, kept))
         report.add("with their vector", len(kept.vectors & (chain.posted - ends.removed)), *vectors)
 
-    def standing_still(self, left: Collection[str]) -> list[Gap]:
-        """Removed images of which the log keeps more than the tombstone."""
-        gaps, _ = self._of(MissingImages("not-erased", "removed, but still in the log", "erase", left))
+    def find_not_erased(self, left: Collection[str]) -> list[Gap]:
+        """Return gaps for removed images of which the log keeps more than the tombstone."""
+        gaps, _ = self._find_gaps(MissingImages("not-erased", "removed, but still in the log", "erase", left))
         return gaps
 
-    def _of(self, *missing: MissingImages) -> tuple[list[Gap], set[str]]:
+    def _find_gaps(self, *missing: MissingImages) -> tuple[list[Gap], set[str]]:
         gaps: list[Gap] = []
         on_the_way: set[str] = set()
         for each in missing:
@@ -188,17 +197,20 @@ class _Comparing:
 
 
 def find_blob_gaps(stored: BlobFindings, ends: FinalState, guild: str | None) -> list[Gap]:
-    """The blobs that are missing or damaged, and those that nobody needs. Of rejected and removed images none is missed."""
+    """Return gaps for blobs that are missing or damaged, and for blobs that nothing needs.
+
+    Rejected and removed images need no blobs.
+    """
     gaps = []
     for stage, images, what in (
-        ("download", stored.originals, "whose file as it was posted is lost or damaged"),
+        ("download", stored.originals, "whose posted file is lost or damaged"),
         ("preprocess", stored.pictures, "whose picture or thumbnail is lost or damaged"),
         ("fingerprint", stored.fingerprints, "whose fingerprint is lost or damaged"),
     ):
         if found := tuple(sorted(images - ends.rejected - ends.removed)):
-            again = stored.again if stage == "download" else {}
-            local = tuple(again[image] for image in found if image in again)
-            others = [image for image in found if image not in again]
+            local_commands = stored.archive_commands if stage == "download" else {}
+            local = tuple(local_commands[image] for image in found if image in local_commands)
+            others = [image for image in found if image not in local_commands]
             commands = (*local, *choose_commands(others, format_image_replay(stage), format_full_replay(stage, guild)))
             gaps.append(Gap(f"blob-lost-{stage}", what, found, commands))
     if stored.orphans:

@@ -1,7 +1,7 @@
-"""Whether the store has the blobs that the log names, whole, and no others.
+"""Compare the blob store with the log: every blob that the log names should be there and whole, and no other blob.
 
-One pass over the log compares the two: a name that the store does not have was put just now, so it is asked for again; what never
-comes by is an orphan.
+One pass over the log compares the two. The names in the store are listed first, so a name that the list lacks may be new: the store
+is asked for it again. A blob that no fact names is an orphan.
 """
 
 import shlex
@@ -27,10 +27,11 @@ BLOB_FACTS = (ImagePosted, ImageDownloaded, ImagePreprocessed, ImageFingerprinte
 
 @dataclass(frozen=True, slots=True)
 class BlobFindings:
-    """How many names of blobs led to one, which images want one that is missing or damaged, and what no fact and no document names.
+    """What was found about the blobs.
 
-    `originals` were posted so, `pictures` were made of those and `fingerprints` of these. `again` is the
-    command that archives a local image once more.
+    `found` counts the names that have a whole blob. `originals`, `pictures` and `fingerprints` are the images whose blob of that
+    kind is missing or damaged. `orphans` are blobs that no fact and no document names. `archive_commands` are commands that archive
+    a local image again, by image id.
     """
 
     found: int
@@ -38,7 +39,7 @@ class BlobFindings:
     pictures: frozenset[str]
     fingerprints: frozenset[str]
     orphans: tuple[str, ...]
-    again: Mapping[str, str]
+    archive_commands: Mapping[str, str]
 
 
 async def compare_blobs(
@@ -50,22 +51,22 @@ async def compare_blobs(
     guild: str | None = None,
     whole: bool = True,
 ) -> BlobFindings:
-    """Look for every blob that the log names; `whole` reads each of them, as only so a damaged one is found.
+    """Look for every blob that the log names. If `whole`, read each of them: a damaged blob cannot be found otherwise.
 
-    Orphans belong to no guild, so they are looked for only when all are. Raises Unavailable.
+    Orphans belong to no guild, so they are listed only if `guild` is None. Raises Unavailable.
     """
-    stored = await _names(store)
+    stored = await _list_names(store)
     unseen = set(stored)
     found, damaged = 0, set[str]()
     alive = (await read_generations(client)).alive
-    lost, again = dict[type[ImageFact], set[str]](), dict[str, str]()
-    async for fact in _facts_with_blobs(client, guild):
+    lost, archive_commands = dict[type[ImageFact], set[str]](), dict[str, str]()
+    async for fact in _read_blob_facts(client, guild):
         if isinstance(fact, ImagePosted) and isinstance(fact.source, StoredFile):
-            again[fact.image_id] = _archive_again(fact)
+            archive_commands[fact.image_id] = _format_archive(fact)
         for name in list_blobs([fact]):
-            if _taken_out(unseen, name) and whole and not await _is_whole(store, name):
+            if _take_out(unseen, name) and whole and not await _is_whole(store, name):
                 damaged.add(name)
-            if not _missed(fact, alive):
+            if not _needs_blobs(fact, alive):
                 continue
             if name not in damaged and (bytes.fromhex(name) in stored or await store.exists(name)):
                 found += 1
@@ -76,22 +77,22 @@ async def compare_blobs(
         frozenset(lost.get(ImageDownloaded, ())),
         frozenset(lost.get(ImagePreprocessed, ())),
         frozenset(lost.get(ImageFingerprinted, ())),
-        await _unused(unseen, store, catalogue, grace_s) if guild is None else (),
-        again,
+        await _find_unused(unseen, store, catalogue, grace_s) if guild is None else (),
+        archive_commands,
     )
 
 
 async def find_orphans(client: Client, store: FileBlobStore, catalogue: Catalogue, grace_s: float) -> tuple[str, ...]:
-    """The blobs that nobody put for so long and that no fact and no document names. Raises Unavailable."""
-    unseen = await _names(store)
+    """Return the blobs that no fact and no document names and that were not put for `grace_s` seconds. Raises Unavailable."""
+    unseen = await _list_names(store)
     if unseen:
-        async for fact in _facts_with_blobs(client, None):
+        async for fact in _read_blob_facts(client, None):
             for name in list_blobs([fact]):
-                _taken_out(unseen, name)
-    return await _unused(unseen, store, catalogue, grace_s)
+                _take_out(unseen, name)
+    return await _find_unused(unseen, store, catalogue, grace_s)
 
 
-async def _facts_with_blobs(client: Client, guild: str | None) -> AsyncIterator[ImageFact]:
+async def _read_blob_facts(client: Client, guild: str | None) -> AsyncIterator[ImageFact]:
     filters = [kind_filter(kind) if guild is None else guild_filter(kind, guild) for kind in BLOB_FACTS]
     async with aclosing(read_log(client, IMAGES, filters)) as messages:
         async for message in messages:
@@ -100,29 +101,32 @@ async def _facts_with_blobs(client: Client, guild: str | None) -> AsyncIterator[
                 yield recorded.fact
 
 
-async def _names(store: FileBlobStore) -> set[bytes]:
-    """What the store has. Names as bytes, which are half as large."""
+async def _list_names(store: FileBlobStore) -> set[bytes]:
+    """Return the names in the store, as bytes: they are half as large as strings."""
     return {bytes.fromhex(name) for name in await store.list_untouched_since(0)}
 
 
-def _taken_out(unseen: set[bytes], name: str) -> bool:
-    """Whether the name was still there."""
+def _take_out(unseen: set[bytes], name: str) -> bool:
+    """Remove a name from the set, and return whether it was there."""
     before = len(unseen)
     unseen.discard(bytes.fromhex(name))
     return len(unseen) < before
 
 
-async def _unused(left: Collection[bytes], store: FileBlobStore, catalogue: Catalogue, grace_s: float) -> tuple[str, ...]:
-    """Those of the names that are left which nobody is about to need.
+async def _find_unused(left: Collection[bytes], store: FileBlobStore, catalogue: Catalogue, grace_s: float) -> tuple[str, ...]:
+    """Return those of the remaining names that nothing needs or is about to need.
 
-    A document that names a blob whose facts are lost is a gap of its own: until it is closed, the blob stays.
+    A document may name a blob whose facts are lost. That is another gap, and until it is closed the blob stays.
     """
     old = [name for each in left if await store.seconds_since_put(name := each.hex()) > grace_s]
     return tuple([name for name in sorted(old) if not await catalogue.uses(name)])
 
 
-def _missed(fact: ImageFact, alive: Collection[Generation]) -> bool:
-    """Whether its blobs should be there: a local file once it is downloaded, and the rest as long as a generation compares it."""
+def _needs_blobs(fact: ImageFact, alive: Collection[Generation]) -> bool:
+    """Return whether the fact's blobs should be in the store.
+
+    Those of a download always should. Those of pictures and fingerprints should as long as a generation uses them.
+    """
     match fact:
         case ImageDownloaded():
             return True
@@ -134,7 +138,7 @@ def _missed(fact: ImageFact, alive: Collection[Generation]) -> bool:
             return False
 
 
-def _archive_again(post: ImagePosted) -> str:
+def _format_archive(post: ImagePosted) -> str:
     return f"mapseek archive {shlex.quote(unquote(urlsplit(post.message_link).path))} --guild {post.guild_id}"
 
 

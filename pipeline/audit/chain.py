@@ -1,16 +1,12 @@
-"""How far every image has come, as sets of image ids, read from the subjects of the log alone.
+"""What the log has of every image: which facts, what its stages have yet to work on, dead letters, and requests for removal.
 
-The subject of a fact says its guild, its image and its generation, and the server lists 100,000 subjects in one reply, without
-reading a message. A million images make eight such lists, of which the ids are kept, each once: some hundred bytes an image.
+Facts are read as sets of image ids, from the subjects alone. The subject of a fact names its guild, its image and its generation,
+and the server lists 100,000 subjects in one reply without reading a message. A million images make eight such lists. Each id is
+kept in memory once: some hundred bytes an image.
 
-Kinds are read in the order in which an image passes through them, and between the input and the output of a stage what it has yet
-to do. So what is missing from the output was either done with or is on the way, however busy the archive is meanwhile.
-
-The images that the log has, by guild, channel and message: what Discord, and what requests for removal, speak of.
-
-What was asked to be removed, and how far that is: what is gone from Discord may still be on its way out of the log.
-
-The images that a stage has yet to work on: they wait or are at work, were put back by hand, or lie in FAILURES.
+Kinds of facts are read in the order in which an image passes through them. Between the input and the output of a stage we read what
+the stage has yet to do. So an image that is missing from the output has no work pending or is on the way, however busy the archive
+is.
 """
 
 import math
@@ -64,14 +60,14 @@ ImageIds = Set[str]
 """Image ids."""
 
 PostedImages = dict[str, dict[int, dict[int, list[str]]]]
-"""The images that the log has, by guild, channel and message; local ones are no matter of Discord's."""
+"""The images that the log has, by guild, channel and message. Without local ones: Discord does not have those."""
 
 
 async def find_waiting_images(client: Client, stage: Stage[Any], generation: Generation) -> set[str]:
-    """The images whose facts a stage's durables have not settled yet, and those that somebody put back for it.
+    """Return the images whose facts a stage's consumers have not settled yet, and those whose dead letters were retried for it.
 
-    Only what is behind the last entry up to which a durable settled everything is read, and of that only the subjects. What a
-    generation was too late for is a matter of its own durable.
+    This reads only the subjects behind the position up to which a consumer has settled everything. Images from before the start of
+    a generation have a consumer of their own.
     """
     bound = consumer_name(stage.name, ARCHIVE_LANE, generation.name)
     found = await _letters_put_back(client, stage.name)
@@ -90,30 +86,30 @@ async def _unsettled(client: Client, name: str, until: float = math.inf) -> set[
 
 async def _letters_put_back(client: Client, stage: str) -> set[str]:
     entries = await read_last_entries(client, RETRIES, [retry_filter(stage)])
-    return {_image_of(entry.headers) for entry in entries if parse_dead_letter(entry.subject).family == ARCHIVE_LANE}
+    return {_read_image_id(entry.headers) for entry in entries if parse_dead_letter(entry.subject).family == ARCHIVE_LANE}
 
 
 async def list_dead_letters(client: Client, generation: Generation) -> dict[str, dict[str, str]]:
-    """The ids of the dead letters by stage and image; those of other generations are left out.
+    """Return the ids of the dead letters by stage and image, without those of other generations.
 
-    An id is what follows in the subject: `embed/image/123`, with the generation where there is one (`embed/image/123/g1`).
+    An id is the end of the subject: `embed/image/123`, with the generation if there is one (`embed/image/123/g1`).
     """
     found: dict[str, dict[str, str]] = {}
     filters = [failure_filter("*", ARCHIVE_LANE), failure_filter("*", ARCHIVE_LANE, generation.name)]
     async with aclosing(read_log(client, FAILURES, filters, bodies=False)) as messages:
         async for message in messages:
             letter = parse_dead_letter(message.subject)
-            found.setdefault(letter.stage, {})[_image_of(message.headers)] = letter.id
+            found.setdefault(letter.stage, {})[_read_image_id(message.headers)] = letter.id
     return found
 
 
-def _image_of(headers: Mapping[str, str] | None) -> str:
+def _read_image_id(headers: Mapping[str, str] | None) -> str:
     return entity_of((headers or {}).get("mapseek-subject", ""))[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is audited: all guilds or one, in the generation that answers."""
+    """What is audited: all guilds or one, in the active generation."""
 
     client: Client
     generation: Generation
@@ -122,9 +118,10 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The images that have each fact. Of `rejected` and `removed` the catalogue should know, unless persist has yet to tell it.
+    """The images that have each fact.
 
-    `waiting` are the images that each stage has yet to work on, by its name.
+    The catalogue should have `rejected` and `removed`, unless the persist stage has yet to work on them. `waiting` has the images
+    that each stage has yet to work on, by the stage's name.
     """
 
     posted: ImageIds
@@ -140,7 +137,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class FinalState:
-    """What was known at the very end: the images posted by then, and those whose way is at its end."""
+    """What the log has after everything else was read: the images posted by then, and those that were rejected or removed."""
 
     posted: ImageIds
     rejected: ImageIds
@@ -148,7 +145,7 @@ class FinalState:
 
 
 async def read_chain(scope: Scope) -> Chain:
-    """How far the images have come. Raises Unavailable."""
+    """Read which facts each image has. Raises Unavailable."""
     waiting: dict[str, ImageIds] = {}
     posted = await list_images_with(scope, ImagePosted)
     waiting["download"] = await find_waiting_images(scope.client, download.STAGE, scope.generation)
@@ -167,18 +164,21 @@ async def read_chain(scope: Scope) -> Chain:
 
 
 async def read_final_state(scope: Scope) -> FinalState:
-    """What is known now, when everything else was read. Raises as `read_chain`."""
+    """Read the images that are posted, rejected and removed now. Call it after everything else is read. Raises Unavailable."""
     return FinalState(*[await list_images_with(scope, kind) for kind in (ImagePosted, ImageRejected, ImageRemoved)])
 
 
 async def list_images_with(scope: Scope, kind: type[ImageFact]) -> ImageIds:
-    """The images that have a fact of this kind, for the scope's generation where there is one for each."""
+    """Return the images that have a fact of this kind; of the scope's generation, if each generation has its own such facts."""
     variant = None if kind.variant is None else scope.generation.variant_token(kind.variant)
     return {parse_image_id(subject) for subject in await _subjects_of(scope, kind, variant)}
 
 
 async def find_not_erased(scope: Scope, removed: ImageIds) -> ImageIds:
-    """Those of removed images of which the log keeps more than it should: a late ImageIndexed says no more than the tombstone."""
+    """Return those of the removed images of which the log keeps more than it should.
+
+    A late ImageIndexed is not counted: it says no more than the tombstone.
+    """
     kinds = [kind for kind in FACTS.values() if issubclass(kind, ImageFact) and kind not in (ImageRemoved, ImageIndexed)]
     left = [removed & {parse_image_id(subject) for subject in await _subjects_of(scope, kind)} for kind in kinds if removed]
     return frozenset().union(*left)
@@ -194,12 +194,12 @@ async def _subjects_of(scope: Scope, kind: type[ImageFact], variant: str | None 
 
 
 def parse_image_id(subject: str) -> str:
-    """The image that a fact's subject is about; every id is kept in memory once."""
+    """Return the id of the image that a fact's subject is about. Each id is interned: kept in memory once."""
     return sys.intern(entity_of(subject)[1])
 
 
 async def read_posted_images(client: Client, guild: str | None = None) -> PostedImages:
-    """Read the posts. Raises Unavailable."""
+    """Read the posts of all guilds or of one. Raises Unavailable."""
     posted: PostedImages = {}
     filters = [kind_filter(ImagePosted) if guild is None else guild_filter(ImagePosted, guild)]
     async with aclosing(read_log(client, IMAGES, filters)) as messages:
@@ -215,50 +215,50 @@ async def read_posted_images(client: Client, guild: str | None = None) -> Posted
 class RequestedRemovals:
     """The images that requests for removal are about, by what became of the request.
 
-    `leaving`: the remove stage has yet to work on it; these may be too many. `asked`: it has, so that the same request would not be
-    recorded again. `letters`: it gave up, with the id of the dead letter.
+    `pending`: the remove stage has yet to work on it; this set may have too many images. `handled`: the stage has worked on it, so
+    the same request would not be recorded again. `letters`: the stage gave up; the value is the id of the dead letter.
     """
 
-    leaving: set[str] = field(default_factory=set)
-    asked: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
+    handled: set[str] = field(default_factory=set)
     letters: dict[str, str] = field(default_factory=dict)
 
 
 async def read_removals(client: Client, posted: PostedImages) -> RequestedRemovals:
-    """What is asked for the removal of posted images. Raises Unavailable."""
+    """Read which posted images somebody requested to remove. Raises Unavailable."""
     found = RequestedRemovals()
     settled, put_back = await _settled_until(client), await _requests_put_back(client)
-    letters = await _letters(client)
+    letters = await _dead_removals(client)
     async with aclosing(read_log(client, REMOVALS, [kind_filter(RemovalRequested)])) as messages:
         async for message in messages:
             recorded = decode_or_warn(message)
             if recorded is None or not isinstance(request := recorded.fact, RemovalRequested):
                 continue
             if message.metadata.sequence.stream > settled or message.subject in put_back:
-                found.leaving.update(_perhaps_about(request, posted))
+                found.pending.update(_list_possible_images(request, posted))
             elif message.subject in letters:
-                found.letters.update(dict.fromkeys(_about(request, posted), letters[message.subject]))
+                found.letters.update(dict.fromkeys(_list_images(request, posted), letters[message.subject]))
             else:
-                found.asked.update(_about(request, posted))
+                found.handled.update(_list_images(request, posted))
     return found
 
 
-def _perhaps_about(request: RemovalRequested, posted: PostedImages) -> Iterator[str]:
-    """Whose posts an author's are is not asked for: everything of the guild may be about to go."""
+def _list_possible_images(request: RemovalRequested, posted: PostedImages) -> Iterator[str]:
+    """Yield the images that a request may be about. For a request about an author these are all images of the guild."""
     for channel, messages in posted.get(request.guild_id, {}).items():
         for message, images in messages.items():
             if request.scope in ("guild", "author") or request.target in (str(channel), str(message)):
                 yield from images
 
 
-def _about(request: RemovalRequested, posted: PostedImages) -> Iterator[str]:
-    """What a request about a message or a channel names; others are made anew each time."""
+def _list_images(request: RemovalRequested, posted: PostedImages) -> Iterator[str]:
+    """Yield the images of a request about a message or a channel. The other requests are recorded again each time."""
     if request.scope in ("message", "channel"):
-        yield from (image for image in _perhaps_about(request, posted) if not remove.is_kept(request, image))
+        yield from (image for image in _list_possible_images(request, posted) if not remove.is_kept(request, image))
 
 
 async def _settled_until(client: Client) -> int:
-    """Up to where the remove stage has worked on every request; 0 where there is no such stage yet."""
+    """Return the position up to which the remove stage has worked on every request; 0 if its consumer does not exist yet."""
     consumer = await read_consumer(client, REMOVALS, consumer_name(remove.STAGE.name, RemovalRequested.family))
     if consumer is None:
         return 0
@@ -270,8 +270,8 @@ async def _requests_put_back(client: Client) -> set[str]:
     return {entry.headers.get("mapseek-subject", "") for entry in entries}
 
 
-async def _letters(client: Client) -> dict[str, str]:
-    """The ids of the stage's dead letters, by the subject of the request that could not be worked on."""
+async def _dead_removals(client: Client) -> dict[str, str]:
+    """Return the ids of the remove stage's dead letters, by the subject of the request that failed."""
     found = {}
     letters = read_log(client, FAILURES, [failure_filter(remove.STAGE.name, RemovalRequested.family)], bodies=False)
     async with aclosing(letters) as messages:

@@ -1,11 +1,10 @@
-"""What should have followed and did not: pure, one comparison a function. What is rejected or removed is at its end.
+"""The comparisons of an audit: what should follow from the facts and does not, in the log, in the catalogue and in the indexes.
 
-Whether an index has every vector or fingerprint, and no other: its snapshot, and in memory where it is searched.
+Nothing more follows for an image that is rejected or removed.
 
-A process that searches loads the snapshot and follows the log from there. What the snapshot should have had when it was written is
-never made up for. The processes themselves can only be asked whether all is as the log says, for which they play all of it anew.
-
-What the catalogue has, read once from its beginning to its end.
+An index is checked twice: its snapshot on disk, and the index in the memory of each process that searches. Such a process loads the
+snapshot and follows the log from there, so what the snapshot lacked when it was written stays missing. A process can only be asked
+whether its index agrees with the log. To answer, it reads the whole log again.
 """
 
 import asyncio
@@ -39,7 +38,7 @@ _PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class CatalogueSets:
-    """What the catalogue has, as sets of image ids: documents with each of their parts, and vectors of the active generation."""
+    """What the catalogue has, as sets of image ids: documents, their parts, vectors of the active generation, and tombstones."""
 
     documents: ImageIds
     posts: ImageIds
@@ -52,77 +51,81 @@ class CatalogueSets:
 
 
 def find_missing_downloads(chain: Chain, ends: FinalState) -> MissingImages:
-    """Posted: it should be downloaded or rejected."""
+    """A posted image should be downloaded or rejected."""
     images = chain.posted - chain.downloaded - ends.rejected - ends.removed
     return MissingImages("not-downloaded", "posted, but neither downloaded nor rejected", "download", images)
 
 
 def find_missing_pictures(chain: Chain, ends: FinalState) -> MissingImages:
-    """Downloaded: it should be preprocessed or rejected."""
+    """A downloaded image should be preprocessed or rejected."""
     images = chain.downloaded - chain.preprocessed - ends.rejected - ends.removed
     return MissingImages("not-preprocessed", "downloaded, but not preprocessed", "preprocess", images)
 
 
 def find_missing_fingerprints(chain: Chain, ends: FinalState, generation: str) -> MissingImages:
-    """Preprocessed: it should be fingerprinted in the active generation. One that is indexed got over any rejection."""
+    """A preprocessed image should be fingerprinted in the active generation.
+
+    If it is indexed, an earlier rejection does not count.
+    """
     images = chain.preprocessed - chain.fingerprinted - (ends.rejected - chain.indexed) - ends.removed
     return MissingImages("not-fingerprinted", f"preprocessed, but not fingerprinted in {generation}", "fingerprint", images)
 
 
 def find_missing_vectors(chain: Chain, ends: FinalState, generation: str) -> MissingImages:
-    """Preprocessed: it should be embedded in the active generation. One that is indexed was, and got over any rejection."""
+    """A preprocessed image should be embedded in the active generation. If it is indexed, an earlier rejection does not count."""
     images = chain.preprocessed - chain.embedded - (ends.rejected - chain.indexed) - ends.removed
     return MissingImages("not-embedded", f"preprocessed, but not embedded in {generation}", "embed", images)
 
 
 def find_not_indexed(chain: Chain, ends: FinalState) -> MissingImages:
-    """Embedded: it should be indexed."""
+    """An embedded image should be indexed."""
     return MissingImages("not-indexed", "embedded, but not indexed", "persist", chain.embedded - chain.indexed - ends.removed)
 
 
 def find_missing_documents(chain: Chain, ends: FinalState, kept: CatalogueSets) -> MissingImages:
-    """Posted: it should have a document."""
+    """A posted image should have a document."""
     images = chain.posted - kept.posts - ends.removed
     return MissingImages("no-document", "posted, but without a document in the catalogue", "persist", images)
 
 
 def find_missing_parts(chain: Chain, ends: FinalState, kept: CatalogueSets) -> MissingImages:
-    """What became of it should be in its document. What has no document at all is another gap."""
+    """A document should have a part for each fact of its image. An image without any document is another gap."""
     lacking = (chain.downloaded - kept.originals) | (chain.preprocessed - kept.pictures)
     lacking |= chain.fingerprinted - kept.fingerprints
     lacking |= (chain.rejected & chain.posted) - kept.rejections
     images = (lacking & kept.posts) - ends.removed
-    return MissingImages("incomplete-document", "in the catalogue with a document that lacks parts", "persist", images)
+    return MissingImages("incomplete-document", "in the catalogue, but with an incomplete document", "persist", images)
 
 
 def find_missing_catalogue_vectors(chain: Chain, ends: FinalState, kept: CatalogueSets) -> MissingImages:
-    """Embedded: the catalogue should have the vector."""
+    """The catalogue should have the vector of an embedded image."""
     images = (chain.embedded & kept.posts) - kept.vectors - ends.removed
     return MissingImages("no-vector", "embedded, but without its vector in the catalogue", "persist", images)
 
 
 def find_removed_in_catalogue(chain: Chain, kept: CatalogueSets) -> MissingImages:
-    """Removed: the catalogue should have nothing but a tombstone."""
+    """The catalogue should have nothing of a removed image but a tombstone."""
     images = chain.removed & (kept.documents | kept.vectors)
     return MissingImages("removed-catalogued", "removed, but still in the catalogue", "erase", images)
 
 
 def find_missing_tombstones(chain: Chain, kept: CatalogueSets) -> MissingImages:
-    """Removed: the catalogue should know that, lest a replay bring it back."""
+    """The catalogue should have a tombstone of a removed image. Without it, a replay would bring the image back."""
     images = chain.removed - kept.tombstones - kept.documents - kept.vectors
     return MissingImages("no-tombstone", "removed, but without a tombstone in the catalogue", "persist", images)
 
 
 def find_never_posted(ends: FinalState, kept: CatalogueSets) -> ImageIds:
-    """In the catalogue, though it was never posted."""
+    """Return the images that are in the catalogue although they were never posted."""
     return kept.documents - ends.posted - ends.removed
 
 
 @dataclass(frozen=True, slots=True)
 class AuditedIndex:
-    """An index that is looked at: the facts that it is made of, what its snapshot has, what the log should have of them.
+    """An index that is audited.
 
-    `name` is what a person calls it, `done` what was done with its images; the names of its gaps have `id` in them.
+    It is made from facts of one `kind`. `saved` reads the position and the image ids of its snapshot. `recorded` returns the images
+    that it should have. `name` and `done` are words for people, and the kinds of its gaps contain `id`.
     """
 
     kind: type[ImageFact]
@@ -134,7 +137,7 @@ class AuditedIndex:
 
 
 def _saved_features(folder: Path, generation: str, guild: str | None) -> tuple[int, set[str]] | None:
-    # Deferred: only a process that looks into pictures pays for importing OpenCV.
+    # Imported here, so that only a process that needs OpenCV pays for importing it.
     from infra.features import snapshot
 
     return snapshot.read_saved_images(folder, generation, guild)
@@ -154,37 +157,40 @@ FEATURE_INDEX = AuditedIndex(
 
 @dataclass(frozen=True, slots=True)
 class SavedIndex:
-    """`images` are in the snapshot, `later` are those that the log behind it says something of."""
+    """`images` are in the snapshot. `later` are the images that the log behind the snapshot has facts of."""
 
     images: ImageIds
     later: ImageIds
 
 
 async def read_saved_index(scope: Scope, folder: Path, looked: AuditedIndex = VECTOR_INDEX) -> SavedIndex | None:
-    """An index of the scope's generation as it was saved; None where none was, as then it is made anew from the log."""
+    """Read the snapshot of an index of the scope's generation; None if there is none, since then the index is made from the log."""
     saved = await asyncio.to_thread(looked.saved, folder, scope.generation.name, scope.guild)
     if saved is None:
         return None
     position, images = saved
-    told = [variant_filter(looked.kind, scope.generation.name), kind_filter(ImageRemoved)]
-    async with aclosing(read_log(scope.client, IMAGES, told, after=position, bodies=False)) as messages:
+    filters = [variant_filter(looked.kind, scope.generation.name), kind_filter(ImageRemoved)]
+    async with aclosing(read_log(scope.client, IMAGES, filters, after=position, bodies=False)) as messages:
         return SavedIndex(images, {parse_image_id(message.subject) async for message in messages})
 
 
 async def ask_processes_for_gaps(client: Client) -> tuple[list[Gap], list[str]]:
-    """Have every process that searches compare its index with the log; the gaps, and notes of those that could not."""
+    """Have every process that searches compare its index with the log.
+
+    Return the gaps, and a note for each process that could not compare.
+    """
     reports = await ask_processes(client, verify=True, on_report=lambda _: None)
     compared = [(report.process, report.comparison) for report in reports if report.comparison is not None]
     others = tuple(process for process, comparison in compared if comparison.before != comparison.after)
-    gaps = [Gap("index-differs", "whose index is not what the log says", others, REBUILD_COMMANDS, of="process")] if others else []
+    gaps = [Gap("index-differs", "whose index differs from the log", others, REBUILD_COMMANDS, of="process")] if others else []
     failed = [report for report in reports if report.comparison is None]
     return gaps, [f"The index of {report.process} could not be compared with the log: {report.reason}." for report in failed]
 
 
 def find_index_gaps(chain: Chain, ends: FinalState, index: SavedIndex, looked: AuditedIndex = VECTOR_INDEX) -> list[Gap]:
-    """Images whose vector or fingerprint the index lacks, and images of it that were never posted or are removed.
+    """Return gaps for images that the index lacks, and for images in it that were never posted or are removed.
 
-    Of the latter only what was removed before the index was read: it could not know of the others.
+    Images that were removed after the index was read are no gap.
     """
     lacking = looked.recorded(chain) - index.images - index.later - ends.removed
     settled = index.images - index.later
@@ -201,14 +207,14 @@ def find_index_gaps(chain: Chain, ends: FinalState, index: SavedIndex, looked: A
 
 
 async def read_catalogue(catalogue: Catalogue, generation: str, guild: str | None = None) -> CatalogueSets:
-    """The catalogue as sets of image ids. Raises Unavailable."""
+    """Read the whole catalogue once, as sets of image ids. Raises Unavailable."""
     sets: dict[str, set[str]] = {name: set() for name in CatalogueSets.__dataclass_fields__}
     async for entry in catalogue.contents():
         image_id = sys.intern(entry.image_id)
         if entry.removed:
             sets["tombstones"].add(image_id)
             continue
-        for name in _parts(entry.document):
+        for name in _list_parts(entry.document):
             sets[name].add(image_id)
         if guild in (None, entry.document.get("metadata", {}).get("guild_id")):
             sets["documents"].add(image_id)
@@ -217,5 +223,5 @@ async def read_catalogue(catalogue: Catalogue, generation: str, guild: str | Non
     return CatalogueSets(**sets)
 
 
-def _parts(document: Any) -> list[str]:
+def _list_parts(document: Any) -> list[str]:
     return [name for field, name in _PARTS.items() if document.get(field)]

@@ -1,4 +1,4 @@
-"""`mapseek audit`, and `sync` and `sweep`, which close what nothing else does."""
+"""The options of `mapseek audit`, and of `mapseek sync` and `mapseek sweep`, which close gaps that no other command closes."""
 
 from typing import Annotated
 
@@ -9,20 +9,22 @@ from pipeline.cli.app import app, err, out, parse_guild_id, prepare_settings, ru
 
 def _snowflake(value: str) -> str:
     if not value.isdigit():
-        raise typer.BadParameter("a channel is named by its id, which is a number")
+        raise typer.BadParameter("give the id of the channel, which is a number")
     return value
 
 
 @app.command("audit")
 def audit_command(
-    guild: Annotated[str | None, typer.Option(help="Look at one guild only.", callback=parse_guild_id)] = None,
+    guild: Annotated[str | None, typer.Option(help="Audit only this guild.", callback=parse_guild_id)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    no_discord: Annotated[bool, typer.Option("--no-discord", help="Ask nothing of Discord.")] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Read no blob, and do not compare the index in memory.")] = False,
+    no_discord: Annotated[bool, typer.Option("--no-discord", help="Do not read Discord.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not read the blobs, and do not compare the indexes in memory.")
+    ] = False,
 ) -> None:
     """Check that every image is where it should be.
 
-    In the log, the blobs, the catalogue and the index. The exit code is 1 if one is not.
+    Audits Discord, the log, the blobs, the catalogue and the indexes. The exit code is 1 if there is a gap.
     """
     from pipeline.audit.command import show_audit
 
@@ -34,20 +36,17 @@ def audit_command(
 
 @app.command("sync")
 def sync_command(channel: Annotated[str, typer.Option(help="The id of the channel or thread.", callback=_snowflake)]) -> None:
-    """Record what the bot did not hear of in a channel.
-
-    What was posted there, and what was deleted.
-    """
+    """Record what the bot missed in a channel: posts and deletions."""
     from pipeline.audit.command import sync_channel
 
     run_and_exit(sync_channel(prepare_settings(quiet=True), channel, out, err))
 
 
 @app.command("sweep")
-def sweep_command(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False) -> None:
-    """Delete the stored files that nobody needs any more.
+def sweep_command(dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False) -> None:
+    """Delete the stored files that nothing needs any more.
 
-    Blobs that no image needs, and the pictures of questions that are over.
+    These are blobs that no image needs, and the pictures of old searches.
     """
     from pipeline.audit.command import sweep_blobs
 

@@ -1,11 +1,4 @@
-"""`mapseek audit`: is every image where it should be?
-
-`mapseek sweep`: blobs that nobody needs any more go.
-
-`mapseek sync`: one channel's past is brought into the log as if the bot had heard all of it.
-
-An audit's report as the owner of an archive reads it, and as JSON.
-"""
+"""`mapseek audit`, `mapseek sweep` and `mapseek sync`, and an audit's report as a table and as JSON."""
 
 from dataclasses import asdict
 
@@ -30,12 +23,12 @@ from pipeline.container import QUERY_PICTURE_AGE_S, find_old_query_pictures
 from pipeline.settings import Settings, require_token
 from stages.erase import BLOB_GRACE
 
-NO_LOGIN_NOTE = "Discord was not looked at: DISCORD_TOKEN is not set."
-NO_DISCORD_NOTE = "Discord was not looked at, as was asked for."
+NO_LOGIN_NOTE = "Discord was not audited: DISCORD_TOKEN is not set."
+NO_DISCORD_NOTE = "Discord was not audited because of --no-discord."
 
 
 def report_to_json(report: AuditReport) -> str:
-    """One object: whether the archive is clean, each step, each gap with all that it is about, and the notes."""
+    """Return one JSON object: whether the archive is clean, each step, each gap with all its ids, and the notes."""
     gaps = [{"count": len(gap.found), **asdict(gap)} for gap in report.gaps]
     steps = [asdict(step) for step in report.steps]
     shown = {"clean": report.clean, "generation": report.generation, "steps": steps, "gaps": gaps, "notes": report.notes}
@@ -43,23 +36,24 @@ def report_to_json(report: AuditReport) -> str:
 
 
 def print_report(report: AuditReport, out: Console) -> None:
-    """The chain as a table, then each gap with an example and the commands that close it."""
-    out.print(_chain(report))
+    """Print the steps as a table, then each gap with an example and the commands that close it."""
+    out.print(_build_table(report))
     for note in report.notes:
         out.print(f"Note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     moving = sum(step.on_the_way for step in report.steps)
     if moving:
-        out.print("What is on the way is being worked on, or waits for a process that does; it is no gap.", highlight=False)
+        out.print("Images on the way are no gaps: a process works on them, or they wait for one.", highlight=False)
     if report.clean:
         out.print("Clean: everything is where it should be.", style="green", highlight=False)
         return
     number = len(report.gaps)
-    out.print(f"{number} kind{'s' if number > 1 else ''} of gap. Run what is below each, then audit again.", highlight=False)
+    kinds = f"{number} kind{'s' if number > 1 else ''} of gap"
+    out.print(f"{kinds}. Run the commands below each, then audit again.", highlight=False)
     for gap in report.gaps:
-        _show_gap(gap, out)
+        _print_gap(gap, out)
 
 
-def _chain(report: AuditReport) -> Table:
+def _build_table(report: AuditReport) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("step", no_wrap=True)
     for heading in ("there", "on the way", "gaps"):
@@ -70,7 +64,7 @@ def _chain(report: AuditReport) -> Table:
     return table
 
 
-def _show_gap(gap: Gap, out: Console) -> None:
+def _print_gap(gap: Gap, out: Console) -> None:
     count = len(gap.found)
     out.print()
     out.print(
@@ -84,7 +78,7 @@ def _show_gap(gap: Gap, out: Console) -> None:
 async def show_audit(
     settings: Settings, *, guild: str | None, use_discord: bool, whole: bool, json: bool, out: Console, err: Console
 ) -> int:
-    """Print what was found. 1 while there is a gap."""
+    """Audit the archive and print the report. Return 1 if there is a gap."""
     async with open_archive(settings) as look:
         with err.status("auditing ...") as status:
             sources = Sources(
@@ -111,30 +105,30 @@ async def show_audit(
 
 
 async def sweep_blobs(settings: Settings, *, dry_run: bool, out: Console) -> int:
-    """Delete the blobs that no image needs, and the pictures of questions that the log has dropped."""
+    """Delete the blobs that no image needs, and the pictures of searches that the log has dropped."""
     grace_s = BLOB_GRACE.total_seconds()
     async with open_archive(settings) as look:
-        questions = open_blob_store(look.folder / "questions")
+        queries = open_blob_store(look.folder / "questions")
         unused = await find_orphans(look.client, look.blobs, look.catalogue, grace_s)
-        old = await find_old_query_pictures(look.client, questions, QUERY_PICTURE_AGE_S)
-        for store, names in ((look.blobs, unused), (questions, old)):
+        old = await find_old_query_pictures(look.client, queries, QUERY_PICTURE_AGE_S)
+        for store, names in ((look.blobs, unused), (queries, old)):
             for name in () if dry_run else names:
-                if await store.seconds_since_put(name) > grace_s:  # nobody has put it in the meantime
+                if await store.seconds_since_put(name) > grace_s:  # Checked again: somebody may have put it since.
                     await store.delete(name)
     for name in unused if dry_run else ():
         out.print(name, highlight=False)
     would = "would be deleted" if dry_run else "deleted"
-    out.print(f"{len(unused)} blobs that no image needs and {len(old)} pictures of old questions {would}.", highlight=False)
+    out.print(f"{len(unused)} blobs that no image needs and {len(old)} pictures of old searches {would}.", highlight=False)
     return 0
 
 
 async def sync_channel(settings: Settings, channel: str, out: Console, err: Console) -> int:
-    """Record what Discord has and the log has not, and the removal of what the log has and Discord has not."""
+    """Record posts that only Discord has, and request the removal of images that only the log has."""
     require_token(settings)
     async with open_archive(settings) as look:
-        new = gone = asked = 0
+        new = gone = requested_before = 0
         if look.rest is None:
-            raise MapSeekError("DISCORD_TOKEN is not set.")
+            raise MapSeekError("DISCORD_TOKEN is not set: set it to the bot's token.")
         with err.status(f"reading channel {channel} ..."):
             posted = await read_posted_images(look.client)
             guild = await find_guild_of_channel(look.rest, posted, channel)
@@ -144,8 +138,12 @@ async def sync_channel(settings: Settings, channel: str, out: Console, err: Cons
                 if difference.unreadable:
                     raise MapSeekError(f"The bot may not read channel {channel}: grant it Read Message History there.")
                 recorded, removed = await record_difference(difference, look.journal, posts, utc_now)
-                new, gone, asked = new + recorded, gone + removed, asked + len(difference.gone) - removed
-    out.print(f"Channel {channel}: {new} images recorded, the removal of {gone} requested.", highlight=False)
-    if asked:
-        out.print(f"The removal of {asked} was requested before: `mapseek audit` says if that led to nothing.", highlight=False)
+                new, gone = new + recorded, gone + removed
+                requested_before += len(difference.gone) - removed
+    out.print(f"Channel {channel}: {new} images recorded, removal of {gone} requested.", highlight=False)
+    if requested_before:
+        out.print(
+            f"Removal of {requested_before} was requested before: `mapseek audit` shows whether they are still there.",
+            highlight=False,
+        )
     return 0

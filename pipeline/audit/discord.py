@@ -1,4 +1,4 @@
-"""What was posted on Discord against what the log has: every watched channel is read from where it was first watched."""
+"""Compare what was posted on Discord with what the log has: read every watched channel from where the bot first watched it."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
@@ -25,13 +25,13 @@ async def compare_discord(
     guild: str | None = None,
     channel: str | None = None,
 ) -> AsyncIterator[ChannelDifference]:
-    """The differences of all guilds, of one or of one channel, as far as messages are older than this call.
+    """Yield the differences of all guilds, of one guild or of one channel, for messages that are older than this call.
 
-    Raises MapSeekError when Discord does not answer, and for the token of another bot; Unavailable when the log does not.
+    Raises MapSeekError if Discord does not answer or the token is another bot's, and Unavailable if the log does not answer.
     """
     until = now()
     try:
-        bot = await _bot(rest)
+        bot = await _read_bot(rest)
         await claim_archive(state, str(bot["id"]))
         watching = await read_watch_state(state, channels, now)
         guilds = {guild} if guild is not None else posted.keys() | watching.known_guilds
@@ -40,11 +40,11 @@ async def compare_discord(
             async for difference in compare_guild(rest, bot, watching, guild_id, posted.get(guild_id, {}), until, only):
                 yield difference
     except Retry as error:
-        raise MapSeekError(f"{error}: try again later, or leave Discord out with --no-discord.") from None
+        raise MapSeekError(f"{error}: try again later, or leave out Discord with --no-discord.") from None
 
 
 async def find_guild_of_channel(rest: RestClient, posted: PostedImages, channel: str) -> str:
-    """The guild of a channel, by what the log knows of it or else by Discord. Raises MapSeekError where neither knows."""
+    """Return the guild of a channel, from the log or else from Discord. Raises MapSeekError if neither has the channel."""
     for guild_id, places in posted.items():
         if int(channel) in places:
             return guild_id
@@ -54,17 +54,17 @@ async def find_guild_of_channel(rest: RestClient, posted: PostedImages, channel:
     except Retry as error:
         raise MapSeekError(f"{error}: try again later.") from None
     if found is None:
-        raise MapSeekError(f"Neither the log nor the bot knows a channel {channel}: check the id.")
+        raise MapSeekError(f"There is no channel {channel} in the log, and the bot sees none on Discord: check the id.")
     return found
 
 
-async def _bot(rest: RestClient) -> Any:
+async def _read_bot(rest: RestClient) -> Any:
     async with rest.client_for("who the bot is") as client:
         return await fetch_bot(client)
 
 
 class DiscordFindings:
-    """The differences of a whole audit, by channel."""
+    """The differences that an audit found on Discord, by channel."""
 
     def __init__(self) -> None:
         self.images = 0
@@ -75,7 +75,7 @@ class DiscordFindings:
         self.unreadable: list[str] = []
 
     def add(self, difference: ChannelDifference) -> None:
-        """One more page."""
+        """Add the differences of one page of a channel."""
         channel = difference.channel_id
         self.images += difference.images
         self.names[channel] = difference.name or channel
@@ -87,35 +87,39 @@ class DiscordFindings:
 
     @property
     def notes(self) -> list[str]:
-        """What could not be looked at."""
+        """Sentences about what could not be read."""
         return [f"Discord does not show {place}: grant the bot Read Message History there." for place in self.unreadable]
 
-    def gaps(self, posted: ImageIds, removed: ImageIds, removals: RequestedRemovals) -> list[Gap]:
-        """What is left of the differences when that is taken off which was recorded or removed meanwhile, or is about to be."""
+    def find_gaps(self, posted: ImageIds, removed: ImageIds, removals: RequestedRemovals) -> list[Gap]:
+        """Return the differences that are gaps, without those that were recorded or removed by now or are about to be removed."""
         found = []
         for channel, name in self.names.items():
             if missed := [each for each in self.missed[channel] if each not in posted and each not in removed]:
                 what = f"on Discord in {name}, but not in the log"
-                found.append(Gap("not-posted", what, tuple(missed), (_sync(channel),)))
-            gone = [each for each in self.gone[channel] if each not in removed and each not in removals.leaving]
-            found += self._of_gone(channel, gone, removals)
+                found.append(Gap("not-posted", what, tuple(missed), (_format_sync(channel),)))
+            gone = [each for each in self.gone[channel] if each not in removed and each not in removals.pending]
+            found += self._find_gone(channel, gone, removals)
         return found
 
-    def _of_gone(self, channel: str, gone: list[str], removals: RequestedRemovals) -> list[Gap]:
-        """A removal is recorded once: where it led to nothing, it is to be worked on again rather than to be requested."""
+    def _find_gone(self, channel: str, gone: list[str], removals: RequestedRemovals) -> list[Gap]:
+        """Return gaps for images that are gone from Discord.
+
+        A request for removal is recorded only once. If the stage handled it and the image is still there, the request must be
+        replayed: another request would change nothing.
+        """
         what = f"in the log, but gone from {self.names[channel]} on Discord"
         buried = tuple(each for each in gone if each in removals.letters)
-        asked = tuple(each for each in gone if each in removals.asked and each not in removals.letters)
-        unasked = tuple(each for each in gone if each not in removals.asked and each not in removals.letters)
+        handled = tuple(each for each in gone if each in removals.handled and each not in removals.letters)
+        not_requested = tuple(each for each in gone if each not in removals.handled and each not in removals.letters)
         retries = unique(f"mapseek failures retry {removals.letters[each]}" for each in buried)
         again = f"mapseek replay --stage {remove.STAGE.name} --guild {self.guilds[channel]}"
         kinds = (
-            Gap("gone", what, unasked, (_sync(channel),)),
-            Gap("gone-asked", f"{what}: the removal that was requested left them", asked, (again,)),
+            Gap("gone", what, not_requested, (_format_sync(channel),)),
+            Gap("gone-asked", f"{what}: their removal was requested, but they were not removed", handled, (again,)),
             Gap("gone-dead-letter", f"{what}: given up as dead letters", buried, retries),
         )
         return [gap for gap in kinds if gap.found]
 
 
-def _sync(channel: str) -> str:
+def _format_sync(channel: str) -> str:
     return f"mapseek sync --channel {channel}"

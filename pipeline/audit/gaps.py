@@ -4,12 +4,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 MAX_SINGLE_COMMANDS = 20
-"""So many images are named one by one; more of them are a matter for a command that goes over everything."""
+"""Up to so many images each get a command of their own. For more of them, one command handles everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """`kind` is a name for programs, `what` follows on "3 images"; `found` are the ids of what it is `of`."""
+    """Something that is missing or left over. The field names are keys of `--json`.
+
+    `kind` is a name for programs. `found` are ids, and `of` says of what: images, blobs or processes. `what` continues a sentence
+    that begins with "3 images".
+    """
 
     kind: str
     what: str
@@ -20,7 +24,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class MissingImages:
-    """Images that should have come further by a stage's work."""
+    """Images that lack something that a stage should have made."""
 
     kind: str
     what: str
@@ -29,12 +33,12 @@ class MissingImages:
 
 
 def format_image_replay(stage: str) -> Callable[[str], str]:
-    """The command that plays a stage again for one image."""
+    """Return a function that formats the command to replay a stage for one image."""
     return lambda image_id: f"mapseek replay --stage {stage} --image {image_id}"
 
 
 def format_full_replay(stage: str, guild: str | None) -> str:
-    """The command that plays a stage again over everything: what is there already is recorded once."""
+    """Format the command to replay a stage for everything. This is harmless: facts that exist are not recorded again."""
     if stage == "persist":
         return "mapseek rebuild catalogue"
     return f"mapseek replay --stage {stage}" + (f" --guild {guild}" if guild else "")
@@ -43,7 +47,10 @@ def format_full_replay(stage: str, guild: str | None) -> str:
 def split_missing(
     missing: MissingImages, waiting: Collection[str], letters: Mapping[str, str], guild: str | None = None
 ) -> tuple[set[str], list[Gap]]:
-    """The images that are on the way after all, and the gaps: those that a dead letter explains, and those that stand still."""
+    """Split the missing images: return those that a stage has yet to work on, and gaps for the rest.
+
+    One gap is for images with a dead letter, one for images that nothing will work on.
+    """
     on_the_way = {image for image in missing.images if image in waiting}
     left = sorted(image for image in missing.images if image not in on_the_way)
     buried = [image for image in left if image in letters]
@@ -61,10 +68,10 @@ def split_missing(
 
 
 def choose_commands(found: Collection[str], of_one: Callable[[str], str], of_many: str) -> tuple[str, ...]:
-    """One command for each, or one for all where they are many."""
+    """Return one command for each, or one command for all if there are many."""
     return tuple(map(of_one, found)) if len(found) <= MAX_SINGLE_COMMANDS else (of_many,)
 
 
 def unique(commands: Iterable[str]) -> tuple[str, ...]:
-    """The commands in order, each once."""
+    """Return the commands in order, each once."""
     return tuple(dict.fromkeys(commands))

@@ -192,7 +192,7 @@ async def test_without_a_token_the_audit_says_that_it_leaves_out_discord(discord
         for arguments, environment in ((("audit",), {"DISCORD_TOKEN": ""}), (("audit", "--no-discord"), {})):
             found = await run_to_end(*arguments, environment=discord.environment(tmp_path, **environment))
             assert (found.code, found.err) == (0, "")
-            assert "Discord was not looked at" in found.out
+            assert "Discord was not audited" in found.out
             assert "Clean: everything is where it should be." in found.out
 
 
@@ -202,7 +202,7 @@ async def test_a_wrong_token_or_channel_gives_a_one_sentence_error(discord: Disc
         await world.archived(1)
         for arguments, environment, words in (
             (("audit",), {"DISCORD_TOKEN": "wrong"}, "Discord refused the bot token"),
-            (("sync", "--channel", "123"), {}, "Neither the log nor the bot knows a channel 123"),
+            (("sync", "--channel", "123"), {}, "There is no channel 123 in the log"),
             (("sync", "--channel", str(discord.gallery.id)), {"DISCORD_TOKEN": ""}, "DISCORD_TOKEN is not set"),
         ):
             found = await run_to_end(*arguments, environment=discord.environment(tmp_path, **environment))

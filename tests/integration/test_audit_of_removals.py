@@ -33,7 +33,7 @@ async def settle(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "leaving", "asked"),
+    ("request_", "pending", "handled"),
     [
         (removal("deleted-11", "message", "11"), {"2"}, {"2"}),
         (removal("edited-10-a", "message", "10"), {"1", "1-0"}, {"1"}),
@@ -44,13 +44,13 @@ async def settle(client: Client) -> None:
     ],
 )
 async def test_images_are_leaving_until_the_request_is_worked_on(
-    client: Client, journal: JetStreamJournal, request_: RemovalRequested, leaving: set[str], asked: set[str]
+    client: Client, journal: JetStreamJournal, request_: RemovalRequested, pending: set[str], handled: set[str]
 ) -> None:
     assert await read_removals(client, POSTED) == RequestedRemovals()
     await journal.record(request_, Origin("m"))
-    assert await read_removals(client, POSTED) == RequestedRemovals(leaving=leaving)
+    assert await read_removals(client, POSTED) == RequestedRemovals(pending=pending)
     await settle(client)
-    assert await read_removals(client, POSTED) == RequestedRemovals(asked=asked)
+    assert await read_removals(client, POSTED) == RequestedRemovals(handled=handled)
 
 
 async def test_a_request_that_was_given_up_is_told_by_its_dead_letter_until_that_is_put_back(
@@ -63,4 +63,4 @@ async def test_a_request_that_was_given_up_is_told_by_its_dead_letter_until_that
     await js.publish(failure_subject("remove", "removal", 1), b"{}", headers=headers, stream=FAILURES)
     assert await read_removals(client, POSTED) == RequestedRemovals(letters={"2": "remove/removal/1"})
     await js.publish(retry_subject("remove", "removal", 1), b"{}", headers=headers, stream=RETRIES)
-    assert await read_removals(client, POSTED) == RequestedRemovals(leaving={"2"})
+    assert await read_removals(client, POSTED) == RequestedRemovals(pending={"2"})

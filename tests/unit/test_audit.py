@@ -125,7 +125,7 @@ def test_on_discord_only_that_counts_which_nothing_has_settled_meanwhile() -> No
     seen.add(ChannelDifference("7", "8", "#gallery", images=5, gone=("1", "2", "3")))
     seen.add(ChannelDifference("7", "9", "#vault", unreadable=True))
     seen.add(ChannelDifference("6", "", unreadable=True))
-    (gap,) = seen.gaps(ALL, {"1"}, RequestedRemovals(leaving={"2"}))
+    (gap,) = seen.find_gaps(ALL, {"1"}, RequestedRemovals(pending={"2"}))
     assert (gap.kind, gap.found, gap.commands) == ("gone", ("3",), ("mapseek sync --channel 8",))
     assert seen.images == 5
     assert seen.unreadable == ["#vault (9)", "the whole guild 6"]
@@ -134,7 +134,7 @@ def test_on_discord_only_that_counts_which_nothing_has_settled_meanwhile() -> No
 def test_a_removal_that_led_to_nothing_is_worked_on_again_rather_than_requested_again() -> None:
     seen = DiscordFindings()
     seen.add(ChannelDifference("7", "8", "#gallery", gone=("1", "2", "3")))
-    unasked, asked, buried = seen.gaps(ALL, NOTHING, RequestedRemovals(asked={"2"}, letters={"3": "remove/removal/5"}))
+    unasked, asked, buried = seen.find_gaps(ALL, NOTHING, RequestedRemovals(handled={"2"}, letters={"3": "remove/removal/5"}))
     assert (unasked.found, unasked.commands) == (("1",), ("mapseek sync --channel 8",))
     assert (asked.found, asked.commands) == (("2",), ("mapseek replay --stage remove --guild 7",))
     assert (buried.found, buried.commands) == (("3",), ("mapseek failures retry remove/removal/5",))
