@@ -1,1 +1,1 @@
-"""Two generations asked the same questions: which are asked, what each answers, and which of the two is right more often."""
+"""Compare two generations: run the same queries in both, and show which of them is right more often."""

@@ -1,4 +1,4 @@
-"""`mapseek compare`: two generations side by side, on the terminal and in a report."""
+"""`mapseek compare`: show two generations side by side, on the terminal and in a report."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,28 +24,28 @@ from pipeline.generations.lifecycle import find_alive_generation
 from pipeline.settings import Settings, ensure_data_folder
 
 MAX_LISTED_CHANGES = 20
-"""Changes that are printed; the report has them all."""
+"""The most changes that are printed. The report has all of them."""
 
 
 async def compare_generations(
     settings: Settings, first: str, second: str, queries: Path | None, sample: int | None, report: Path, out: Console, err: Console
 ) -> int:
-    """Ask both the same questions, print the numbers and what changed, and write the report."""
+    """Run the same queries in both generations, print the numbers and the changes, and write the report."""
     if first == second:
         raise MapSeekError(f"{first} cannot be compared with itself: name two generations, see `mapseek generations`.")
     refuse_unwritable(report)
     if queries is not None:
         await asyncio.to_thread(check_query_folder, queries)
     try:
-        comparison = await _compared(settings, first, second, queries, sample, err)
+        comparison = await _compare(settings, first, second, queries, sample, err)
     except Unavailable as outage:
-        raise MapSeekError(f"The {outage}: start it, or correct its setting.") from None
+        raise MapSeekError(f"The {outage}: start it or correct its setting.") from None
     table = build_table_rows(comparison.queries, comparison.first, comparison.second)
-    out.print(_table(table))
+    out.print(_build_table(table))
     if comparison.note:
         out.print(comparison.note, style="yellow", highlight=False)
     if comparison.changes:
-        out.print(_changes_table(comparison))
+        out.print(_build_changes_table(comparison))
     page = render_compare_report(
         comparison.names, table, len(comparison.queries), comparison.changes, comparison.pictures, comparison.note
     )
@@ -53,7 +53,7 @@ async def compare_generations(
     return 0
 
 
-async def _compared(
+async def _compare(
     settings: Settings, first: str, second: str, queries: Path | None, sample: int | None, err: Console
 ) -> GenerationComparison:
     async with open_log_client(settings, "mapseek-compare") as client:
@@ -61,13 +61,13 @@ async def _compared(
         pair = find_alive_generation(generations, first), find_alive_generation(generations, second)
         async with open_compared_archive(client, settings, ensure_data_folder(settings)) as archive:
             check_vectors(archive, pair)
-            asked = await gather_queries(archive, queries, sample, settings.max_pixels)
-            columns = (TextColumn("asking {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            gathered = await gather_queries(archive, queries, sample, settings.max_pixels)
+            columns = (TextColumn("searching {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
             with Bars(*columns, console=err) as bars:
-                return await run_comparison(archive, pair, asked, settings, build_progress_reporter(bars))
+                return await run_comparison(archive, pair, gathered, settings, build_progress_reporter(bars))
 
 
-def _table(table: Sequence[Sequence[str]]) -> Table:
+def _build_table(table: Sequence[Sequence[str]]) -> Table:
     head, *body = table
     shown = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in head:
@@ -77,24 +77,24 @@ def _table(table: Sequence[Sequence[str]]) -> Table:
     return shown
 
 
-def _changes_table(comparison: GenerationComparison) -> Table:
+def _build_changes_table(comparison: GenerationComparison) -> Table:
     changes, (first, second) = comparison.changes, comparison.names
     more = f", the first {MAX_LISTED_CHANGES} of them" if len(changes) > MAX_LISTED_CHANGES else ""
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{len(changes)} questions answered otherwise{more}", title_justify="left")
-    for heading in ("question", first, second, ""):
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{len(changes)} queries answered differently{more}", title_justify="left")
+    for heading in ("query", first, second, ""):
         shown.add_column(heading, overflow="fold")
     for change in changes[:MAX_LISTED_CHANGES]:
-        shown.add_row(escape(change.query.name), *_verdicts(change), _judgement(change))
+        shown.add_row(escape(change.query.name), *_format_verdicts(change), _format_gain(change))
     return shown
 
 
-def _verdicts(change: Change) -> list[str]:
+def _format_verdicts(change: Change) -> list[str]:
     marks = {True: "right", False: "wrong", None: "not judged"}
     answers = zip((change.before, change.after), change.right, strict=True)
     return [f"{VERDICT_LABELS[answer.verdict]}, {marks[right]}" for answer, right in answers]
 
 
-def _judgement(change: Change) -> str:
+def _format_gain(change: Change) -> str:
     if change.gain == 0:
         return ""
     return "[green]better[/]" if change.gain > 0 else "[red]worse[/]"

@@ -1,12 +1,8 @@
-"""What generations are compared by: questions of which something is known about the right answer.
+"""The queries that generations are compared with. Something is known about the right answer to each of them. Three kinds:
 
-Collects the questions of all sorts that there are for an archive.
-
-A folder of pictures that are held to compare by: `queries.csv` says of each what is to be found, or that nothing is.
-
-Archived pictures, changed as pictures are on their way through chats: the answer to each is known without asking anybody.
-
-What a comparison reads: the archive, and the store of what people ask with, to which it adds its own questions.
+- judged: searches on whose answers members voted;
+- held: pictures of a folder, whose `queries.csv` says for each what should be found, or that nothing should;
+- sampled: archived pictures, changed in the way chats change pictures, so that the right answer is known.
 """
 
 import asyncio
@@ -47,15 +43,18 @@ SAMPLE_DISTORTIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "cropped by 10 %": lambda image: crop(image, 0.1, anchor=(0.2, 0.8)),
     "25 % darker": lambda image: change_brightness(image, 0.75),
 }
-"""They take turns. The crop takes more from one side than from the other, as a hand does."""
+"""Sampled pictures use these in turn. The crop takes more from one side than from the other, as a person does."""
 
 DEFAULT_SAMPLE = 50
-"""Archived pictures that are asked with where nobody judged anything and nothing is held."""
+"""How many archived pictures are sampled if there are no judged and no held queries."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationAnswer:
-    """What a generation answers: `sure` are the pieces that it calls a match. The verdict is `error` for words it cannot read."""
+    """A generation's answer to one query: `sure` are the pieces that it calls a match.
+
+    The verdict is `error` if the generation's encoder cannot encode the words.
+    """
 
     verdict: Verdict
     pieces: Sequence[Match]
@@ -65,10 +64,10 @@ class GenerationAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CompareQuery:
-    """A question: a `picture` in the store of questions, or `words`.
+    """A query: the name of a `picture` in the query store, or `words`.
 
-    `expected` are the images that are right answers, `wrong` those that are known to be none. With neither of them it is known that
-    no picture in the archive is right.
+    `expected` are the images that are right answers, `wrong` those that are known to be wrong. If both are empty, it is known that
+    no image in the archive is right.
     """
 
     name: str
@@ -81,15 +80,15 @@ class CompareQuery:
 
     @property
     def unmatched(self) -> bool:
-        """Whether it is known that nothing is to be found."""
+        """Whether it is known that no image is right."""
         return not self.expected and not self.wrong
 
 
 def select_judged_queries(judgements: Sequence[SearchJudged], archived: Collection[str]) -> list[CompareQuery]:
-    """The searches that people judged, in the order in which they were. Pure.
+    """Return the searches that members judged, in the order of their first votes. Pure.
 
-    The last vote of a person on an image counts; where people differ the majority does, and where that is a tie none. Images that
-    are not `archived` any more, and searches that are left without any, are left out.
+    Of a member's votes on an image only the last one counts. If members disagree, the majority counts; a tie counts as no vote.
+    Images that are not `archived` any more are left out, and so are searches without any other image.
     """
     last = {
         (vote.guild_id, vote.search_id, vote.image_id, vote.voter_id): vote
@@ -126,21 +125,21 @@ class _Line:
     guild: str
 
 
-async def read_held_queries(folder: Path, questions: BlobStore, catalogue: Catalogue, max_pixels: int) -> list[CompareQuery]:
-    """The pictures of a folder in the order of its table; they are put in the store of questions.
+async def read_held_queries(folder: Path, query_store: BlobStore, catalogue: Catalogue, max_pixels: int) -> list[CompareQuery]:
+    """Return queries for the pictures of a folder, in the order of its table. Put the pictures in the query store.
 
-    A picture is asked in the guild of its answer. One without an answer is asked in the guild that the column `guild` names, or
-    else in the one with the most images. Raises MapSeekError for a table, a picture or an answer that is not there.
+    A picture is searched for in the guild of its answer. One without an answer is searched for in the guild in the column `guild`,
+    or else in the guild with the most images. Raises MapSeekError if the table, a picture or an answer is missing.
     """
-    lines = await asyncio.to_thread(_read, folder / QUERY_TABLE)
-    answers, biggest = await _answers({line.expected for line in lines} - {""}, catalogue)
+    lines = await asyncio.to_thread(_read_table, folder / QUERY_TABLE)
+    answers, biggest = await _find_answers({line.expected for line in lines} - {""}, catalogue)
     queries = []
     for line in lines:
         found = answers.get(line.expected, {})
         if line.expected and not found:
             raise MapSeekError(
                 f"{folder / QUERY_TABLE}, line {line.number}: no archived image has the id or the message link {line.expected}: "
-                "correct it, or leave it empty if there is no match."
+                "correct it, or leave it empty if nothing should match."
             )
         data = await _read_picture(folder / line.file, max_pixels)
         queries.append(
@@ -148,7 +147,7 @@ async def read_held_queries(folder: Path, questions: BlobStore, catalogue: Catal
                 name=line.file,
                 kind="held pictures",
                 guild_id=next(iter(found.values()), line.guild or biggest),
-                picture=await questions.put(data),
+                picture=await query_store.put(data),
                 expected=frozenset(found),
             )
         )
@@ -156,20 +155,18 @@ async def read_held_queries(folder: Path, questions: BlobStore, catalogue: Catal
 
 
 def check_query_folder(folder: Path) -> None:
-    """Raise MapSeekError for a table, or a picture of it, that cannot be read."""
-    for line in _read(folder / QUERY_TABLE):
+    """Raise MapSeekError if the folder's table or a picture in it cannot be read."""
+    for line in _read_table(folder / QUERY_TABLE):
         if reason := why_unreadable(folder / line.file):
             raise _unreadable(folder / line.file, reason)
 
 
-def _read(table: Path) -> list[_Line]:
+def _read_table(table: Path) -> list[_Line]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if not {*QUERY_COLUMNS} <= {*(reader.fieldnames or ())}:
-                raise MapSeekError(
-                    f"{table} has no columns called {' and '.join(QUERY_COLUMNS)}: add a first line that names them."
-                )
+                raise MapSeekError(f"{table} lacks the columns {' and '.join(QUERY_COLUMNS)}: add a first line that names them.")
             rows = [{name: (value or "").strip() for name, value in row.items() if isinstance(name, str)} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise MapSeekError(
@@ -177,10 +174,12 @@ def _read(table: Path) -> list[_Line]:
         ) from None
     lines = [_Line(number, row["file"], row["expected"], row.get("guild", "")) for number, row in enumerate(rows, 2)]
     if not lines:
-        raise MapSeekError(f"{table} names no picture: add a line for each.")
+        raise MapSeekError(f"{table} names no picture: add a line for each picture.")
     for line in lines:
         if line.guild and not GUILD_ID_PATTERN.fullmatch(line.guild):
-            raise MapSeekError(f"{table}, line {line.number}: {line.guild!r} is no id of a guild: correct it, or leave it empty.")
+            raise MapSeekError(
+                f"{table}, line {line.number}: {line.guild!r} is not the id of a guild: correct it, or leave it empty."
+            )
     return lines
 
 
@@ -202,8 +201,8 @@ def _unreadable(path: Path, reason: str | None) -> MapSeekError:
     return MapSeekError(f"The picture {path} cannot be read ({reason}): correct its name in {QUERY_TABLE}.")
 
 
-async def _answers(wanted: set[str], catalogue: Catalogue) -> tuple[Mapping[str, dict[str, str]], str]:
-    """The guild of each image that is meant by an id or a link, by that id or link; and the guild that has the most images."""
+async def _find_answers(wanted: set[str], catalogue: Catalogue) -> tuple[Mapping[str, dict[str, str]], str]:
+    """Return the images with their guilds for each wanted id or message link, and the guild that has the most images."""
     answers: dict[str, dict[str, str]] = {}
     sizes: dict[str, int] = {}
     async for entry in catalogue.scan():
@@ -216,16 +215,16 @@ async def _answers(wanted: set[str], catalogue: Catalogue) -> tuple[Mapping[str,
     return answers, max(sizes, key=lambda guild: sizes[guild], default="local")
 
 
-async def sample_queries(number: int, blobs: BlobStore, questions: BlobStore, catalogue: Catalogue) -> list[CompareQuery]:
-    """So many archived pictures, the same ones each time; the changed ones are put in the store of questions.
+async def sample_queries(number: int, blobs: BlobStore, query_store: BlobStore, catalogue: Catalogue) -> list[CompareQuery]:
+    """Return queries for so many archived pictures, the same ones each time. Put the changed pictures in the query store.
 
     Other posts of the same piece are right answers as well. Pictures whose blob is lost are left out.
     """
-    chosen = await _chosen(number, catalogue) if number else []
-    pieces: dict[str, set[str]] = {_piece(entry): set() for entry in chosen}
+    chosen = await _choose_entries(number, catalogue) if number else []
+    pieces: dict[str, set[str]] = {_first_post(entry): set() for entry in chosen}
     copies: dict[str, set[str]] = {entry.document["media"]["pixels"]: set() for entry in chosen}
     async for entry in catalogue.scan():
-        for alike, key in ((pieces, _piece(entry)), (copies, entry.document.get("media", {}).get("pixels", ""))):
+        for alike, key in ((pieces, _first_post(entry)), (copies, entry.document.get("media", {}).get("pixels", ""))):
             if key in alike:
                 alike[key].add(entry.image_id)
     queries = []
@@ -241,15 +240,15 @@ async def sample_queries(number: int, blobs: BlobStore, questions: BlobStore, ca
                 name=f"{metadata['filename']}, {how}",
                 kind=f"sample, {how}",
                 guild_id=metadata["guild_id"],
-                picture=await questions.put(await asyncio.to_thread(_distorted, png, how)),
-                expected=frozenset(pieces[_piece(entry)] | copies[media["pixels"]]),
+                picture=await query_store.put(await asyncio.to_thread(_distort, png, how)),
+                expected=frozenset(pieces[_first_post(entry)] | copies[media["pixels"]]),
             )
         )
     return queries
 
 
-async def _chosen(number: int, catalogue: Catalogue) -> list[CatalogueEntry]:
-    """Those whose ids have the least digests: as good as chance, but the same each time."""
+async def _choose_entries(number: int, catalogue: Catalogue) -> list[CatalogueEntry]:
+    """Choose the entries whose ids have the smallest digests: as good as a random choice, but the same each time."""
     least: list[tuple[int, str, CatalogueEntry]] = []
     async for entry in catalogue.scan():
         if "media" in entry.document and "metadata" in entry.document:
@@ -259,59 +258,59 @@ async def _chosen(number: int, catalogue: Catalogue) -> list[CatalogueEntry]:
     return [entry for _, _, entry in sorted(least, reverse=True)]
 
 
-def _piece(entry: CatalogueEntry) -> str:
-    """The first post of the piece, as far as the archive has seen that it is one."""
+def _first_post(entry: CatalogueEntry) -> str:
+    """Return the first post of the entry's piece, if the archive has found that the entry is a repost; else the entry itself."""
     repost: dict[str, str] = entry.document.get("repost_of", {})
     return repost.get("image_id", entry.image_id)
 
 
-def _distorted(png: bytes, how: str) -> bytes:
+def _distort(png: bytes, how: str) -> bytes:
     return encode_canonical_png(SAMPLE_DISTORTIONS[how](Image.open(BytesIO(png)).convert("RGB")))
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedArchive:
-    """The open archive. `questions` keeps a picture for a week after it was last asked with."""
+    """The open archive. `query_store` keeps a query's picture for a week after its last use."""
 
     client: Client
     catalogue: Catalogue
     blobs: BlobStore
-    questions: BlobStore
+    query_store: BlobStore
     vectors: VectorProjection
     features: FeatureSearch
 
 
 @asynccontextmanager
 async def open_compared_archive(client: Client, settings: Settings, folder: Path) -> AsyncIterator[ComparedArchive]:
-    """Open what lies in the data folder, beside whoever works on it."""
+    """Open the archive in the data folder. Other processes may be working on it."""
     catalogue = await open_catalogue(settings, folder)
     try:
-        blobs, questions = open_blob_store(folder / "blobs"), open_blob_store(folder / "questions")
+        blobs, query_store = open_blob_store(folder / "blobs"), open_blob_store(folder / "questions")
         async with (
             open_vector_projection(client, folder / "vectors") as vectors,
             open_feature_projection(client, folder / "features", blobs) as features,
         ):
-            yield ComparedArchive(client, catalogue, blobs, questions, vectors, features)
+            yield ComparedArchive(client, catalogue, blobs, query_store, vectors, features)
     finally:
         await catalogue.close()
 
 
 async def gather_queries(archive: ComparedArchive, folder: Path | None, sample: int | None, max_pixels: int) -> list[CompareQuery]:
-    """The judged searches, then the held pictures, then the sample. Raises MapSeekError when there is none of them."""
-    queries = await _judged(archive)
+    """Return the judged searches, then the held pictures, then the sample. Raises MapSeekError if there are no queries at all."""
+    queries = await _read_judged(archive)
     if folder is not None:
-        queries += await read_held_queries(folder, archive.questions, archive.catalogue, max_pixels)
+        queries += await read_held_queries(folder, archive.query_store, archive.catalogue, max_pixels)
     if sample is None:
         sample = 0 if queries else DEFAULT_SAMPLE
-    queries += await sample_queries(sample, archive.blobs, archive.questions, archive.catalogue)
+    queries += await sample_queries(sample, archive.blobs, archive.query_store, archive.catalogue)
     if not queries:
         raise MapSeekError(
-            "There is nothing to compare by: no search is judged yet and no picture archived; give some with --queries."
+            "There is nothing to compare with: no search is judged yet and no picture is archived. Give pictures with --queries."
         )
     return queries
 
 
-async def _judged(archive: ComparedArchive) -> list[CompareQuery]:
+async def _read_judged(archive: ComparedArchive) -> list[CompareQuery]:
     votes = []
     async with aclosing(read_log(archive.client, JUDGEMENTS, [kind_filter(SearchJudged)])) as messages:
         async for message in messages:
@@ -319,4 +318,4 @@ async def _judged(archive: ComparedArchive) -> list[CompareQuery]:
             if recorded is not None and isinstance(recorded.fact, SearchJudged):
                 votes.append(recorded.fact)
     queries = select_judged_queries(votes, await archive.catalogue.entries({vote.image_id for vote in votes}))
-    return [query for query in queries if query.picture is None or await archive.questions.exists(query.picture)]
+    return [query for query in queries if query.picture is None or await archive.query_store.exists(query.picture)]

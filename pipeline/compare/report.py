@@ -1,7 +1,4 @@
-"""The report of a comparison: one HTML file without any reference to the outside but the links of messages.
-
-The pictures and links that a report shows: of the questions, and of the images that were answered or expected.
-"""
+"""The report of a comparison: one HTML file that refers to nothing outside itself but the links of messages."""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,7 +34,7 @@ article { display: grid; grid-template-columns: 300px 1fr 1fr; gap: 1.2rem; back
   border-left: 5px solid var(--line); border-radius: 10px; padding: 1rem; margin-bottom: 1rem; }
 article.better { border-left-color: var(--good); } article.worse { border-left-color: var(--bad); }
 article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }
-.question > img { max-height: 260px; min-width: 160px; object-fit: contain; object-position: left; margin-bottom: .8rem; }
+.query > img { max-height: 260px; min-width: 160px; object-fit: contain; object-position: left; margin-bottom: .8rem; }
 .words { font-size: 1.2rem; }
 .piece { display: grid; grid-template-columns: 72px 1fr; gap: .7rem; align-items: start; padding: .5rem;
   border: 1px solid var(--line); border-radius: 6px; margin-bottom: .5rem; font-size: .9rem; }
@@ -53,7 +50,7 @@ CHANGE_HEADINGS = {-1: "Worse", 1: "Better", 0: "Different"}
 
 @dataclass(frozen=True, slots=True)
 class ShownImage:
-    """An archived image as the report shows it; `thumbnail` is a data URI, empty where the blob is lost."""
+    """An archived image as the report shows it. `thumbnail` is a data URI, or empty if the blob is lost."""
 
     caption: str
     link: str
@@ -62,28 +59,28 @@ class ShownImage:
 
 @dataclass(frozen=True, slots=True)
 class ReportPictures:
-    """The archived images by id, and the pictures that were asked with, as data URIs, by their names in the store."""
+    """The archived images by id, and the pictures of queries as data URIs, by their names in the store."""
 
     images: dict[str, ShownImage]
-    asked: dict[str, str]
+    queries: dict[str, str]
 
 
 async def collect_pictures(changes: Sequence[Change], archive: ComparedArchive) -> ReportPictures:
-    """What the report of these changes needs."""
+    """Read the pictures that the report of these changes shows."""
     wanted: set[str] = set()
     for change in changes:
         wanted |= change.query.expected
         wanted |= {piece.image_id for answer in (change.before, change.after) for piece in answer.pieces}
     images = {
-        image_id: await _shown(entry.document, archive.blobs)
+        image_id: await _read_image(entry.document, archive.blobs)
         for image_id, entry in (await archive.catalogue.entries(wanted)).items()
         if "metadata" in entry.document
     }
-    asked = {change.query.picture for change in changes if change.query.picture}
-    return ReportPictures(images, {name: await _picture(name, archive.questions) for name in sorted(asked)})
+    names = {change.query.picture for change in changes if change.query.picture}
+    return ReportPictures(images, {name: await _read_query_picture(name, archive.query_store) for name in sorted(names)})
 
 
-async def _shown(document: Document, blobs: BlobStore) -> ShownImage:
+async def _read_image(document: Document, blobs: BlobStore) -> ShownImage:
     metadata = document["metadata"]
     caption = f"{metadata['filename']} by {metadata['user_name']}, {metadata['upload_timestamp'][:10]}"
     try:
@@ -93,87 +90,87 @@ async def _shown(document: Document, blobs: BlobStore) -> ShownImage:
     return ShownImage(caption, document["message_link"], thumbnail)
 
 
-async def _picture(name: str, questions: BlobStore) -> str:
-    """A question's picture, made smaller: nobody looks at thousands of large ones."""
-    data = await questions.get(name)
+async def _read_query_picture(name: str, query_store: BlobStore) -> str:
+    """Return a query's picture as a small data URI: the report may have thousands of them."""
+    data = await query_store.get(name)
     return to_data_uri(await asyncio.to_thread(lambda: encode_thumbnail(Image.open(BytesIO(data)).convert("RGB"))), "webp")
 
 
 def render_compare_report(
     names: tuple[str, str],
     table: Sequence[Sequence[str]],
-    asked: int,
+    count: int,
     changes: Sequence[Change],
     pictures: ReportPictures,
     note: str | None,
 ) -> str:
-    """The whole page. `table` is the numbers as text, headings first; `note` is a caution to read them with."""
+    """Return the whole page. `table` has the numbers as text, headings first. `note` is a warning about the numbers."""
     first, second = map(escape, names)
     warning = f'<p class="note">{escape(note)}</p>' if note else ""
     sections = "".join(
-        _section(sign, [each for each in changes if _sign(each) == sign], names, pictures) for sign in CHANGE_HEADINGS
+        _render_section(sign, [each for each in changes if _find_sign(each) == sign], names, pictures) for sign in CHANGE_HEADINGS
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{first} and {second}</title><style>{COMPARE_CSS}</style><h1>{first} and {second}</h1>"
-        f'<p class="lead">{asked} questions, asked in both generations; {len(changes)} of them are answered otherwise.</p>'
-        f"{warning}{_table(table)}{sections}</html>\n"
+        f'<p class="lead">{count} queries, run in both generations; {len(changes)} of them are answered differently.</p>'
+        f"{warning}{_render_table(table)}{sections}</html>\n"
     )
 
 
-def _sign(change: Change) -> int:
+def _find_sign(change: Change) -> int:
     return (change.gain > 0) - (change.gain < 0)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def _render_table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
     return f"<table>{''.join(lines)}</table>"
 
 
-def _section(sign: int, changes: Sequence[Change], names: tuple[str, str], pictures: ReportPictures) -> str:
+def _render_section(sign: int, changes: Sequence[Change], names: tuple[str, str], pictures: ReportPictures) -> str:
     if not changes:
         return ""
-    articles = "".join(_article(change, names, pictures) for change in changes)
+    articles = "".join(_render_change(change, names, pictures) for change in changes)
     return f"<h2>{CHANGE_HEADINGS[sign]} in {escape(names[1])} <small>{len(changes)}</small></h2>{articles}"
 
 
-def _article(change: Change, names: tuple[str, str], pictures: ReportPictures) -> str:
-    look = {-1: "worse", 1: "better", 0: "different"}[_sign(change)]
+def _render_change(change: Change, names: tuple[str, str], pictures: ReportPictures) -> str:
+    look = {-1: "worse", 1: "better", 0: "different"}[_find_sign(change)]
     answers = zip(names, (change.before, change.after), change.right, strict=True)
-    cards = "".join(_card(name, answer, right, change.query, pictures) for name, answer, right in answers)
-    return f'<article class="{look}">{_question(change.query, pictures)}{cards}</article>'
+    cards = "".join(_render_answer(name, answer, right, change.query, pictures) for name, answer, right in answers)
+    return f'<article class="{look}">{_render_query(change.query, pictures)}{cards}</article>'
 
 
-def _question(query: CompareQuery, pictures: ReportPictures) -> str:
+def _render_query(query: CompareQuery, pictures: ReportPictures) -> str:
     if query.picture is None:
         picture = f'<p class="words">{escape(query.name)}</p>'
     else:
-        picture = f'<img alt="what was asked with" src="{pictures.asked[query.picture]}">'
+        picture = f'<img alt="the query" src="{pictures.queries[query.picture]}">'
     known = [pictures.images[image_id] for image_id in sorted(query.expected) if image_id in pictures.images]
     if known:
-        right = '<p class="dim">The right answer:</p>' + "".join(_piece(each, "", "") for each in known[:1])
+        right = '<p class="dim">The right answer:</p>' + "".join(_render_piece(each, "", "") for each in known[:1])
     else:
         right = f'<p class="dim">{"Nothing in the archive is right." if query.unmatched else "Only wrong answers are known."}</p>'
-    return f'<div class="question"><h3>{escape(query.name)} <small>{escape(query.kind)}</small></h3>{picture}{right}</div>'
+    return f'<div class="query"><h3>{escape(query.name)} <small>{escape(query.kind)}</small></h3>{picture}{right}</div>'
 
 
-def _card(name: str, answer: GenerationAnswer, right: bool | None, query: CompareQuery, pictures: ReportPictures) -> str:
+def _render_answer(name: str, answer: GenerationAnswer, right: bool | None, query: CompareQuery, pictures: ReportPictures) -> str:
     mark = {True: '<span class="right">right</span>', False: '<span class="wrong">wrong</span>', None: "not judged"}[right]
     heading = f'<h3>{escape(name)} <span class="chip">{VERDICT_LABELS[answer.verdict]}</span> {mark}</h3>'
-    pieces = "".join(_answered(piece, query, pictures) for piece in answer.pieces) or '<p class="dim">Nothing was shown.</p>'
+    pieces = "".join(_render_match(piece, query, pictures) for piece in answer.pieces) or '<p class="dim">Nothing was shown.</p>'
     return f"<div>{heading}{pieces}<small>{answer.milliseconds:.1f} ms</small></div>"
 
 
-def _answered(piece: Match, query: CompareQuery, pictures: ReportPictures) -> str:
+def _render_match(piece: Match, query: CompareQuery, pictures: ReportPictures) -> str:
     look = "expected" if includes_any(piece, query.expected) else "refused" if includes_any(piece, query.wrong) else ""
     image = pictures.images.get(piece.image_id, ShownImage(piece.image_id, "", ""))
     more = f" and {len(piece.posts)} more post{'s' if len(piece.posts) > 1 else ''}" if piece.posts else ""
-    return _piece(image, look, f"<b>{piece.score:.4f}</b>{more}<br>")
+    return _render_piece(image, look, f"<b>{piece.score:.4f}</b>{more}<br>")
 
 
-def _piece(image: ShownImage, look: str, words: str) -> str:
+def _render_piece(image: ShownImage, look: str, words: str) -> str:
     thumbnail = f'<img alt="an archived picture" src="{image.thumbnail}">' if image.thumbnail else ""
     link = f'<a href="{escape(image.link)}">{escape(image.link)}</a>' if image.link else ""
     return f'<div class="piece {look}"><div>{thumbnail}</div><div>{words}{escape(image.caption)}<br>{link}</div></div>'

@@ -1,10 +1,10 @@
-"""Asks one generation all questions, through the very stages that answer people.
+"""Run a comparison: run all queries in one generation and then in the other, so that only one model is in memory at a time.
 
-One comparison: its questions are asked in one generation after the other, so that only one model is in memory at a time.
+The queries go through the same stages that answer members.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -29,6 +29,7 @@ from infra.nats.journal import JetStreamJournal
 from infra.vision.compare import Comparer
 from infra.vision.fingerprint import Fingerprinter
 from infra.vision.rectify import extract_views
+from pipeline.cli.app import ReportProgress
 from pipeline.clock import utc_now
 from pipeline.compare.queries import ComparedArchive, CompareQuery, GenerationAnswer
 from pipeline.compare.report import ReportPictures, collect_pictures
@@ -40,13 +41,10 @@ from stages.matching import ArchiveFingerprints, judge_match
 
 TOP_MATCHES = 3
 
-ReportProgress = Callable[[str, int, int], None]
-"""Told which generation is asked, how many questions it has answered, and of how many."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Stages:
-    """What the stages work with while they answer for one generation."""
+    """The dependencies of the stages that answer for one generation."""
 
     preprocess: preprocess.Deps
     fingerprint: fingerprint.Deps
@@ -57,18 +55,21 @@ class _Stages:
 async def answer_queries(
     generation: Generation, encoder: ImageEncoder, queries: Sequence[CompareQuery], archive: ComparedArchive, max_pixels: int
 ) -> AsyncIterator[GenerationAnswer]:
-    """The answer to each question in turn; the first one is asked twice, lest its time be that of warming up.
+    """Yield the answer to each query in turn. Run the first query twice, since its first time includes warming up the model.
 
-    Raises Unavailable for a generation of pictures or fingerprints that this release cannot make.
+    Raises Unavailable if this release cannot make the generation's pictures or fingerprints.
     """
     hosted = embed.HostedEncoder(generation.name, encoder, find_text_calibration(encoder.encoder.id))
     journal = JetStreamJournal(archive.client, source="mapseek/compare", now=utc_now)
     stages = _Stages(
-        preprocess.Deps(archive.questions, lambda: [generation.preprocessing], max_pixels),
-        fingerprint.Deps(archive.questions, Fingerprinter(), journal, lambda: generation.fingerprint),
-        embed.Deps(archive.questions, lambda _: hosted, views=extract_views),
+        preprocess.Deps(archive.query_store, lambda: [generation.preprocessing], max_pixels),
+        fingerprint.Deps(archive.query_store, Fingerprinter(), journal, lambda: generation.fingerprint),
+        embed.Deps(archive.query_store, lambda _: hosted, views=extract_views),
         match.Deps(
-            archive.vectors, archive.catalogue, archive.questions, ArchiveFingerprints(archive.features, Comparer(), archive.blobs)
+            archive.vectors,
+            archive.catalogue,
+            archive.query_store,
+            ArchiveFingerprints(archive.features, Comparer(), archive.blobs),
         ),
     )
     for query in queries[:1]:
@@ -78,44 +79,44 @@ async def answer_queries(
 
 
 async def _answer(query: CompareQuery, stages: _Stages) -> GenerationAnswer:
-    asked: SearchPreprocessed | SearchFingerprinted | SearchDescribed = await _asked(query, stages.preprocess)
+    search: SearchPreprocessed | SearchFingerprinted | SearchDescribed = await _prepare_search(query, stages.preprocess)
     began = perf_counter()
     try:
-        if isinstance(asked, SearchPreprocessed):
-            asked = _only(SearchFingerprinted, await fingerprint.handle(asked, stages.fingerprint))
-        embedded = _only(SearchEmbedded, await embed.handle(asked, stages.embed))
+        if isinstance(search, SearchPreprocessed):
+            search = _take_only(SearchFingerprinted, await fingerprint.handle(search, stages.fingerprint))
+        embedded = _take_only(SearchEmbedded, await embed.handle(search, stages.embed))
     except Reject:
-        return GenerationAnswer("error", (), (), _since(began))
-    matched = _only(SearchMatched, await match.handle(embedded, stages.match))
-    took = _since(began)
+        return GenerationAnswer("error", (), (), _elapsed_ms(began))
+    matched = _take_only(SearchMatched, await match.handle(embedded, stages.match))
+    elapsed_ms = _elapsed_ms(began)
     sure = [piece for piece in matched.matches if judge_match(piece, embedded.calibration, embedded.by) == "match"]
-    return GenerationAnswer(matched.verdict, matched.matches, sure, took)
+    return GenerationAnswer(matched.verdict, matched.matches, sure, elapsed_ms)
 
 
-def _only(kind: type[F], facts: Sequence[Fact]) -> F:
+def _take_only(kind: type[F], facts: Sequence[Fact]) -> F:
     (fact,) = facts
     if not isinstance(fact, kind):
-        raise TypeError(f"{fact.type_name()} came where {kind.type_name()} should")
+        raise TypeError(f"expected {kind.type_name()}, but the stage made {fact.type_name()}")
     return fact
 
 
-async def _asked(query: CompareQuery, preprocessing: preprocess.Deps) -> SearchPreprocessed | SearchDescribed:
+async def _prepare_search(query: CompareQuery, preprocessing: preprocess.Deps) -> SearchPreprocessed | SearchDescribed:
     question = Question(asker=Person(id="local", name="compare"), requested_at=utc_now(), reply=LocalReply(), top=TOP_MATCHES)
     search = {"guild_id": query.guild_id, "search_id": secrets.token_hex(16), "question": question}
     if query.picture is None:
         words = parse_text_query(query.words or "")
         return SearchDescribed.model_validate({**search, "words": words.wanted, "excluded": words.excluded})
     downloaded = SearchDownloaded.model_validate({**search, "blob": query.picture, "size": 0})
-    return _only(SearchPreprocessed, await preprocess.handle(downloaded, preprocessing))
+    return _take_only(SearchPreprocessed, await preprocess.handle(downloaded, preprocessing))
 
 
-def _since(began: float) -> float:
+def _elapsed_ms(began: float) -> float:
     return (perf_counter() - began) * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationComparison:
-    """All that a comparison found out."""
+    """The result of a comparison."""
 
     queries: Sequence[CompareQuery]
     first: GenerationResult
@@ -129,13 +130,13 @@ class GenerationComparison:
 
     @property
     def note(self) -> str | None:
-        """A caution, where one generation holds fewer images than the other."""
+        """A warning if one generation has fewer images than the other."""
         fewer, more = sorted((self.first, self.second), key=lambda result: result.vectors)
         if fewer.vectors == more.vectors:
             return None
         return (
             f"{fewer.generation.name} has vectors of {fewer.vectors:,} images, {more.generation.name} of {more.vectors:,}: "
-            "what is missing cannot be found."
+            "it cannot find the images that it lacks."
         )
 
 
@@ -144,30 +145,34 @@ async def run_comparison(
     pair: tuple[Generation, Generation],
     queries: Sequence[CompareQuery],
     settings: Settings,
-    progress: ReportProgress,
+    report_progress: ReportProgress,
 ) -> GenerationComparison:
-    """Ask both generations. Raises MapSeekError for one whose encoder is not to be had."""
-    first, second = [await _result(generation, queries, archive, settings, progress) for generation in pair]
+    """Run all queries in both generations. Raises MapSeekError if a generation's encoder cannot be opened."""
+    first, second = [await _run_queries(generation, queries, archive, settings, report_progress) for generation in pair]
     different = find_changes(queries, first, second)
     return GenerationComparison(queries, first, second, different, await collect_pictures(different, archive))
 
 
-async def _result(
-    generation: Generation, queries: Sequence[CompareQuery], archive: ComparedArchive, settings: Settings, progress: ReportProgress
+async def _run_queries(
+    generation: Generation,
+    queries: Sequence[CompareQuery],
+    archive: ComparedArchive,
+    settings: Settings,
+    report_progress: ReportProgress,
 ) -> GenerationResult:
     encoder = await open_generation_encoder(generation, settings)
     try:
         given = list[GenerationAnswer]()
         async for answer in answer_queries(generation, encoder, queries, archive, settings.max_pixels):
             given.append(answer)
-            progress(generation.name, len(given), len(queries))
+            report_progress(generation.name, len(given), len(queries))
     finally:
         await encoder.close()
     return GenerationResult(generation, archive.vectors.count(generation.name), given)
 
 
 def check_vectors(archive: ComparedArchive, pair: tuple[Generation, Generation]) -> None:
-    """Raises MapSeekError for a generation that has no vectors."""
+    """Raise MapSeekError if a generation has no vectors."""
     for generation in pair:
         if not archive.vectors.count(generation.name):
             raise MapSeekError(f"The generation {generation.name} has no vectors yet: build it with `mapseek replay` first.")

@@ -1,4 +1,4 @@
-"""How good answers are: what was found, what was claimed wrongly, and where two generations differ. Pure."""
+"""Score answers: which right images were found, which matches are false, and where two generations differ. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,12 @@ from contracts.events import Match
 from contracts.generations import Generation
 from pipeline.compare.queries import CompareQuery, GenerationAnswer
 from pipeline.generations.encoders import encoder_label
-
-BYTES_A_NUMBER = 4
+from pipeline.generations.progress import FLOAT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many."""
+    """A part of a whole, as text: `3 of 4 (75%)`."""
 
     part: int
     whole: int
@@ -26,7 +25,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class GenerationResult:
-    """One generation's answers in the order of the questions, and how many images have a vector of it."""
+    """One generation's answers in the order of the queries, and how many images have a vector of it."""
 
     generation: Generation
     vectors: int
@@ -34,16 +33,16 @@ class GenerationResult:
 
     @property
     def stored_bytes(self) -> int:
-        return self.vectors * self.generation.dimensions * BYTES_A_NUMBER
+        return self.vectors * self.generation.dimensions * FLOAT_BYTES
 
     def milliseconds(self, percentile: float) -> float:
-        """The time from a question's picture or words to its answer, which that share of the questions stayed below."""
+        """Return the percentile of the times from a query's picture or words to its answer, in milliseconds."""
         return float(np.percentile([answer.milliseconds for answer in self.answers], percentile))
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A question that two generations answer with other verdicts, or one rightly and the other one not."""
+    """A query that two generations answer with different verdicts, or that only one of them answers rightly."""
 
     query: CompareQuery
     before: GenerationAnswer
@@ -56,7 +55,7 @@ class Change:
 
     @property
     def gain(self) -> int:
-        """Above zero where the second answer is better, below where it is worse."""
+        """Above zero if the second answer is better, below zero if it is worse."""
         before, after = (_RANK[right] for right in self.right)
         return after - before
 
@@ -65,19 +64,19 @@ _RANK = {False: 0, None: 1, True: 2}
 
 
 def includes_any(piece: Match, images: frozenset[str]) -> bool:
-    """Whether one of the images is the best of a piece, or among its posts."""
+    """Return whether one of the images is the best image of a piece or one of its posts."""
     return not images.isdisjoint((piece.image_id, *piece.posts))
 
 
 def is_found_within(query: CompareQuery, answer: GenerationAnswer, top: int) -> bool:
-    """Whether a right image is in one of the first pieces."""
+    """Return whether one of the first `top` pieces has a right image."""
     return any(includes_any(piece, query.expected) for piece in answer.pieces[:top])
 
 
 def is_false_match(query: CompareQuery, answer: GenerationAnswer) -> bool:
-    """Whether the answer calls something a match, and nothing that it calls so is right.
+    """Return whether the answer calls something a match, but none of its matches is right.
 
-    Where only wrong images are known, the first piece must be one of them: what nobody judged may be right.
+    If only wrong images are known, the first match must be one of them: an image that nobody judged may be right.
     """
     if not answer.sure:
         return False
@@ -87,7 +86,7 @@ def is_false_match(query: CompareQuery, answer: GenerationAnswer) -> bool:
 
 
 def is_right(query: CompareQuery, answer: GenerationAnswer) -> bool | None:
-    """Whether the first piece is right, or rightly nothing is called a match; None where that is not known."""
+    """Return whether the first piece is right, or nothing is called a match and that is right. None if that is not known."""
     if query.expected:
         return is_found_within(query, answer, 1)
     if query.unmatched:
@@ -96,20 +95,20 @@ def is_right(query: CompareQuery, answer: GenerationAnswer) -> bool | None:
 
 
 def find_changes(queries: Sequence[CompareQuery], first: GenerationResult, second: GenerationResult) -> list[Change]:
-    """Where the two differ: what got worse first, then what got better, then the rest."""
+    """Return where the two differ: first what got worse, then what got better, then the rest."""
     pairs = [Change(*each) for each in zip(queries, first.answers, second.answers, strict=True)]
     differing = [each for each in pairs if each.before.verdict != each.after.verdict or each.right[0] != each.right[1]]
     return sorted(differing, key=lambda change: (change.gain >= 0, change.gain == 0))
 
 
 def build_table_rows(queries: Sequence[CompareQuery], *results: GenerationResult) -> list[tuple[str, ...]]:
-    """The numbers side by side, as text, headings first."""
+    """Return the numbers of all results side by side, as text, headings first."""
     answerable = [number for number, query in enumerate(queries) if query.expected]
     kinds = list(dict.fromkeys(queries[number].kind for number in answerable))
 
     def found(result: GenerationResult, top: int, kind: str | None = None) -> str:
-        asked = [number for number in answerable if kind in (None, queries[number].kind)]
-        return str(Share(sum(is_found_within(queries[number], result.answers[number], top) for number in asked), len(asked)))
+        chosen = [number for number in answerable if kind in (None, queries[number].kind)]
+        return str(Share(sum(is_found_within(queries[number], result.answers[number], top) for number in chosen), len(chosen)))
 
     def false_matches(result: GenerationResult) -> str:
         wrong = sum(is_false_match(query, answer) for query, answer in zip(queries, result.answers, strict=True))
@@ -129,11 +128,11 @@ def build_table_rows(queries: Sequence[CompareQuery], *results: GenerationResult
         ("from asking to the answer, p50", *(f"{result.milliseconds(50):.1f} ms" for result in results)),
         ("from asking to the answer, p95", *(f"{result.milliseconds(95):.1f} ms" for result in results)),
         ("vectors", *(f"{result.vectors:,} of {result.generation.dimensions} numbers" for result in results)),
-        ("storage", *(_size(result.stored_bytes) for result in results)),
+        ("storage", *(_format_size(result.stored_bytes) for result in results)),
     ]
 
 
-def _size(count: int) -> str:
+def _format_size(count: int) -> str:
     size, unit = float(count), "B"
     for larger in ("KiB", "MiB", "GiB"):
         if size < 1024:

@@ -213,8 +213,8 @@ async def test_judged_searches_decide_and_the_report_shows_what_changed(archive:
     page = Page(printed.page)
     assert page.open == []
     assert page.loads == []
-    assert page.articles, "two different towers answer something otherwise"
-    assert f"{len(page.articles)} questions answered otherwise" in printed.out
+    assert page.articles, "two different towers answer something differently"
+    assert f"{len(page.articles)} queries answered differently" in printed.out
     assert len(page.pictures) >= 2 * len(page.articles)
     assert all(each.startswith("data:image/webp;base64,") for each in page.pictures)
     assert set(page.links) <= {link(number) for number in range(len(SEEDS))}
@@ -232,7 +232,7 @@ async def test_a_sample_is_the_same_each_time_and_stands_in_where_nobody_judged(
 
 
 def printed_asked(printed: Printed) -> int:
-    found = re.search(r"(\d+) questions, asked in both", printed.page)
+    found = re.search(r"(\d+) queries, run in both", printed.page)
     assert found
     return int(found[1])
 
@@ -291,10 +291,14 @@ async def test_generations_that_have_fingerprints_are_compared_by_them(archive: 
     ("rows", "header", "sentence"),
     [
         ([("by-id.png", "404")], ("file", "expected"), r"queries.csv, line 2: no archived image has the id .* 404: correct it"),
-        ([("never.png", "", "my guild")], ("file", "expected", "guild"), "queries.csv, line 2: 'my guild' is no id of a guild"),
+        (
+            [("never.png", "", "my guild")],
+            ("file", "expected", "guild"),
+            "queries.csv, line 2: 'my guild' is not the id of a guild",
+        ),
         ([("none.png", "")], ("file", "expected"), r"none.png cannot be read \(No such file"),
         ([("text.png", "")], ("file", "expected"), r"text.png cannot be used: The file is not a PNG"),
-        ([("by-id.png", "1")], ("picture", "answer"), "no columns called file and expected"),
+        ([("by-id.png", "1")], ("picture", "answer"), "lacks the columns file and expected"),
         ([], ("file", "expected"), "names no picture"),
     ],
 )
@@ -350,5 +354,5 @@ async def test_images_that_one_generation_lacks_are_told_of(archive: Archive) ->
     one_more = ImageEmbedded(guild_id="7", channel_id="8", image_id="98", generation="g1", vector=SOME_VECTOR)
     await archive.journal.record(one_more, Origin("1"))
     printed = await archive.compare(sample=3)
-    assert "g2 has vectors of 26 images, g1 of 27: what is missing cannot be found." in printed.out
-    assert "what is missing cannot be found" in printed.page
+    assert "g2 has vectors of 26 images, g1 of 27: it cannot find the images that it lacks." in printed.out
+    assert "it cannot find the images that it lacks" in printed.page
