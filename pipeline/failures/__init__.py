@@ -1,1 +1,1 @@
-"""What happens to work that fails: incidents, dead letters, and their way back."""
+"""Dead letters: list and show them, retry them, or discard them."""

@@ -1,4 +1,4 @@
-"""`mapseek failures`."""
+"""The commands, arguments and options of `mapseek failures`."""
 
 from typing import Annotated
 
@@ -6,14 +6,16 @@ import typer
 
 from pipeline.cli.app import app, complete_stage_names, out, prepare_settings, run_and_exit
 
-failures_app = typer.Typer(help="Look at what a stage gave up, put it back or throw it away.", no_args_is_help=True)
+failures_app = typer.Typer(
+    help="List, show, retry or discard dead letters.\n\nA dead letter is a message that a stage gave up.", no_args_is_help=True
+)
 app.add_typer(failures_app, name="failures")
 
-IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="As `mapseek failures list` names them.")]
-StageOption = Annotated[str | None, typer.Option(help="Those of this stage.", autocompletion=complete_stage_names)]
-ReasonOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Those with this text in their reason.")]
-GuildOption = Annotated[str | None, typer.Option(help="Those about this guild.")]
-AllOption = Annotated[bool, typer.Option("--all", help="All of them.")]
+IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids from `mapseek failures list`.")]
+StageOption = Annotated[str | None, typer.Option(help="Dead letters of this stage.", autocompletion=complete_stage_names)]
+ReasonOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Dead letters with this text in their reason.")]
+GuildOption = Annotated[str | None, typer.Option(help="Dead letters about this guild.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -21,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def failures_list_command(
     stage: StageOption = None, reason: ReasonOption = None, guild: GuildOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the dead letters that lie open, and how many there are of each reason."""
+    """List the open dead letters, and how many there are of each reason."""
     from pipeline.failures.command import Choice, list_failures
 
     run_and_exit(
@@ -31,9 +33,9 @@ def failures_list_command(
 
 @failures_app.command("show")
 def failures_show_command(
-    letter: Annotated[str, typer.Argument(metavar="ID", help="As `mapseek failures list` names it.")], as_json: JsonOption = False
+    letter: Annotated[str, typer.Argument(metavar="ID", help="An id from `mapseek failures list`.")], as_json: JsonOption = False
 ) -> None:
-    """Show all of a dead letter: headers, traceback, payload."""
+    """Show a dead letter with its headers, traceback and payload."""
     from pipeline.failures.command import show_failure
 
     run_and_exit(show_failure(prepare_settings(quiet=True), letter, as_json=as_json, out=out))
@@ -47,7 +49,7 @@ def failures_retry_command(
     guild: GuildOption = None,
     everything: AllOption = False,
 ) -> None:
-    """Put dead letters back where they failed. They are never lost on the way."""
+    """Retry dead letters: put them back to the stage that gave them up."""
     from pipeline.failures.command import Choice, retry_failures
 
     run_and_exit(retry_failures(prepare_settings(quiet=True), Choice(tuple(ids or ()), stage, reason, guild, everything), out))
@@ -60,9 +62,9 @@ def failures_discard_command(
     reason: ReasonOption = None,
     guild: GuildOption = None,
     everything: AllOption = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Throw dead letters away for good."""
+    """Discard dead letters: delete them without a retry."""
     from pipeline.failures.command import Choice, discard_failures
 
     choice = Choice(tuple(ids or ()), stage, reason, guild, everything)

@@ -1,4 +1,4 @@
-"""`mapseek failures`: looking at dead letters, putting them back, throwing them away."""
+"""`mapseek failures`: list, show, retry and discard dead letters."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ from pipeline.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which dead letters: those of these ids, or all that are of this stage, reason and guild."""
+    """Which dead letters: those with these ids, or those of this stage, reason and guild."""
 
     ids: tuple[str, ...] = ()
     stage: str | None = None
@@ -35,18 +35,18 @@ class Choice:
     all: bool = False
 
     @property
-    def by_what_they_say(self) -> bool:
+    def has_filter(self) -> bool:
         return bool(self.stage or self.reason or self.guild)
 
 
 @asynccontextmanager
-async def _client(settings: Settings) -> AsyncIterator[Client]:
+async def _open_client(settings: Settings) -> AsyncIterator[Client]:
     async with open_log_client(settings, "mapseek-failures") as client:
         await topology.ensure_topology(client, STAGES)
         yield client
 
 
-async def _chosen(client: Client, choice: Choice) -> Sequence[Letter]:
+async def _choose_letters(client: Client, choice: Choice) -> Sequence[Letter]:
     if choice.stage is not None:
         find_stages([choice.stage])
     if choice.ids:
@@ -54,32 +54,32 @@ async def _chosen(client: Client, choice: Choice) -> Sequence[Letter]:
     return await list_letters(client, stage=choice.stage, reason=choice.reason, guild=choice.guild)
 
 
-def _checked(choice: Choice) -> Choice:
-    if bool(choice.ids) + choice.all + choice.by_what_they_say != 1:
-        raise MapSeekError("Say which dead letters: by their ids, by --stage, --reason or --guild, or --all of them.")
+def _check_choice(choice: Choice) -> Choice:
+    if bool(choice.ids) + choice.all + choice.has_filter != 1:
+        raise MapSeekError("Say which dead letters: give ids, or --stage, --reason or --guild, or --all.")
     return choice
 
 
-def _journal(client: Client) -> JetStreamJournal:
+def _open_journal(client: Client) -> JetStreamJournal:
     return JetStreamJournal(client, source=f"mapseek/{socket.gethostname()}/{os.getpid()}", now=utc_now)
 
 
 async def list_failures(settings: Settings, choice: Choice, *, as_json: bool, out: Console) -> int:
-    """Print those that lie open."""
-    async with _client(settings) as client:
-        found = await _chosen(client, choice)
+    """Print the chosen open dead letters."""
+    async with _open_client(settings) as client:
+        found = await _choose_letters(client, choice)
     if as_json:
         _print_json([render.summarise_letter(letter) for letter in found], out)
     elif found:
         out.print(render.render_letters(found))
     else:
-        out.print("No dead letter lies open." if choice == Choice() else "No such dead letter lies open.")
+        out.print("There is no open dead letter." if choice == Choice() else "There is no such dead letter.")
     return 0
 
 
 async def show_failure(settings: Settings, letter_id: str, *, as_json: bool, out: Console) -> int:
-    """Print all of one."""
-    async with _client(settings) as client:
+    """Print a dead letter with its headers, traceback and payload."""
+    async with _open_client(settings) as client:
         letter = await find_letter(client, letter_id)
     if as_json:
         _print_json(render.describe_letter(letter), out)
@@ -89,33 +89,33 @@ async def show_failure(settings: Settings, letter_id: str, *, as_json: bool, out
 
 
 async def retry_failures(settings: Settings, choice: Choice, out: Console) -> int:
-    """Put them back, and say where they wait for a process."""
-    _checked(choice)
-    async with _client(settings) as client:
-        found, journal, erasure = await _chosen(client, choice), _journal(client), LogErasure(client)
+    """Put the chosen dead letters back, and print which of their stages no process works on."""
+    _check_choice(choice)
+    async with _open_client(settings) as client:
+        found, journal, erasure = await _choose_letters(client, choice), _open_journal(client), LogErasure(client)
         for letter in found:
             await retry_letter(letter, journal, erasure)
             out.print(f"put back: {letter.id}", markup=False, highlight=False, soft_wrap=True)
         idle = await list_stages_without_worker(client, [letter.worker.stage for letter in found])
     if not found:
-        out.print("No such dead letter lies open.")
+        out.print("There is no such dead letter.")
     for stage in idle:
-        out.print(f"No process works on {stage} now: what was put back waits for `mapseek run {stage}` or `mapseek up`.")
+        out.print(f"No process runs the stage {stage} now: start one with `mapseek run {stage}` or `mapseek up`.")
     return 0
 
 
 async def discard_failures(settings: Settings, choice: Choice, *, yes: bool, out: Console) -> int:
-    """Throw them away; more than one only if that is confirmed."""
-    _checked(choice)
-    async with _client(settings) as client:
-        found, journal, erasure = await _chosen(client, choice), _journal(client), LogErasure(client)
+    """Discard the chosen dead letters. Ask for confirmation if there is more than one."""
+    _check_choice(choice)
+    async with _open_client(settings) as client:
+        found, journal, erasure = await _choose_letters(client, choice), _open_journal(client), LogErasure(client)
         if len(found) > 1 and not yes:
-            typer.confirm(f"Throw {len(found)} dead letters away for good?", abort=True)
+            typer.confirm(f"Discard {len(found)} dead letters?", abort=True)
         for letter in found:
             await discard_letter(letter, journal, erasure)
             out.print(f"discarded: {letter.id}", markup=False, highlight=False, soft_wrap=True)
     if not found:
-        out.print("No such dead letter lies open.")
+        out.print("There is no such dead letter.")
     return 0
 
 

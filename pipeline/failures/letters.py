@@ -1,4 +1,4 @@
-"""The dead letters that lie open: read, found by id, chosen by what they say, put back, thrown away."""
+"""The open dead letters: find them by id, filter them, retry them, discard them."""
 
 import asyncio
 from collections.abc import Iterable
@@ -16,12 +16,12 @@ from infra.nats.journal import JetStreamJournal
 from infra.nats.reader import RawEntry, read_last_entry, read_log
 from pipeline.engine.dead_letters import Delivery, WorkerIdentity, read_round, record_incident, remove_server_headers
 
-_ANY = failure_subject(">", "", "")
+_ALL_LETTERS = failure_subject(">", "", "")
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter. Its id, like `embed/image/123` or `embed/image/123/g2`, is the same in every round."""
+    """A dead letter. Its id, such as `embed/image/123` or `embed/image/123/g2`, is the same in every round of retries."""
 
     position: int
     subject: str
@@ -39,7 +39,7 @@ class Letter:
 
     @property
     def delivery(self) -> Delivery:
-        """The last delivery of the entry, which ended here."""
+        """The last delivery of the entry, after which the stage gave up."""
         return Delivery(
             stream=self.headers["mapseek-stream"],
             sequence=int(self.headers["mapseek-sequence"]),
@@ -56,15 +56,15 @@ class Letter:
 
     @property
     def about(self) -> tuple[str, str]:
-        """Guild and image, search, alert or removal; empty where the entry's subject names none."""
+        """The guild, and the id of the image, search, alert or removal; both are empty if the entry's subject has none."""
         return entity_of(self.headers.get("mapseek-subject", ""))
 
 
 async def list_letters(
     client: Client, *, stage: str | None = None, reason: str | None = None, guild: str | None = None
 ) -> list[Letter]:
-    """Those of one stage, with a text in their reason, about one guild; oldest first. Raises Unavailable."""
-    filters = [_ANY if stage is None else failure_subject(stage, ">", "")]
+    """Return the dead letters, oldest first: of one stage, with a text in their reason, about one guild. Raises Unavailable."""
+    filters = [_ALL_LETTERS if stage is None else failure_subject(stage, ">", "")]
     found: dict[str, Letter] = {}
     async with aclosing(read_log(client, FAILURES, filters)) as messages:
         async for message in messages:
@@ -78,22 +78,25 @@ async def list_letters(
 
 
 async def find_letter(client: Client, letter_id: str) -> Letter:
-    """The dead letter of an id. Raises MapSeekError where there is none, Unavailable."""
+    """Return the dead letter with an id. Raises MapSeekError if there is none, and Unavailable."""
     tokens = letter_id.strip().split("/")
     if len(tokens) in (3, 4) and all(token and not set(token) & set(" .*>\t\r\n") for token in tokens):
         subject = failure_subject(tokens[0], tokens[1], *tokens[2:])
         if (entry := await read_last_entry(client, FAILURES, subject)) is not None:
             return letter_from_entry(entry)
-    raise MapSeekError(f"There is no dead letter {letter_id!r}: `mapseek failures list` shows those that there are.")
+    raise MapSeekError(f"There is no dead letter {letter_id!r}: see `mapseek failures list`.")
 
 
 def letter_from_entry(entry: RawEntry) -> Letter:
-    """The dead letter that an entry of a log is."""
+    """Build the dead letter from an entry of FAILURES or RETRIES."""
     return Letter(entry.sequence, entry.subject, dict(entry.headers), entry.body)
 
 
 async def retry_letter(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
-    """Let the stage work on it again. Cut short anywhere, nothing is lost, and doing it again is harmless. Raises Unavailable."""
+    """Put a dead letter back to its stage. If this is interrupted, nothing is lost, and it can safely be repeated.
+
+    Raises Unavailable.
+    """
     worker, delivery = letter.worker, letter.delivery
     await record_incident(MessageRequeued, delivery, worker, journal)
     subject = retry_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
@@ -102,17 +105,21 @@ async def retry_letter(letter: Letter, journal: JetStreamJournal, erasure: LogEr
 
 
 async def discard_letter(letter: Letter, journal: JetStreamJournal, erasure: LogErasure) -> None:
-    """Throw it away: nothing is left of it but that somebody did. Raises Unavailable."""
+    """Delete a dead letter. Only the incident that somebody discarded it is left. Raises Unavailable."""
     await record_incident(MessageDiscarded, letter.delivery, letter.worker, journal)
     await erasure.erase_entry(FAILURES, letter.position)
 
 
 async def list_stages_without_worker(client: Client, stages: Iterable[str], within_s: float = 1.0) -> list[str]:
-    """Those of the stages that no process works on now: between two fetches none seems to, for a moment. Raises Unavailable."""
-    return [stage for stage in dict.fromkeys(stages) if not await _worked_on(client, stage, monotonic() + within_s)]
+    """Return those of the stages that no process works on.
+
+    Between two fetches a worker is not visible for a moment, so a stage is watched for up to `within_s` seconds. Raises
+    Unavailable.
+    """
+    return [stage for stage in dict.fromkeys(stages) if not await _has_worker(client, stage, monotonic() + within_s)]
 
 
-async def _worked_on(client: Client, stage: str, deadline: float) -> bool:
+async def _has_worker(client: Client, stage: str, deadline: float) -> bool:
     while True:
         consumer = await read_consumer(client, RETRIES, retry_consumer_name(stage))
         if consumer is not None and consumer.waiting:

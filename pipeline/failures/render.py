@@ -1,4 +1,4 @@
-"""Dead letters for people and for programs. Tokens of interactions, by which anybody could answer them, are never shown."""
+"""Show dead letters to people and programs. Interaction tokens are never shown: anybody could send messages with them."""
 
 import re
 from collections import Counter
@@ -17,24 +17,24 @@ from pipeline.failures.letters import Letter
 
 MASKED_TEXT = "***"
 MAX_VALUE_CHARACTERS = 200
-"""Characters of one value: a vector is shown by its beginning."""
+"""A longer value, such as a vector, is cut."""
 
 ID_PATTERN = re.compile(r"\b(?:[0-9a-f]{64}|\d{15,20}(?:-\d+)?)\b")
-"""Blobs, and what Discord numbers."""
+"""Names of blobs, and Discord's ids."""
 
 TOKEN_PATTERN = re.compile(r'("token"\s*:\s*")[^"]*')
-"""In a body that nobody can read."""
+"""A token in a body that cannot be parsed."""
 
 DIGEST_PATTERN = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def shorten_digests(text: str) -> str:
-    """A blob's name is known by its beginning."""
+    """Shorten the names of blobs in a text to their beginnings."""
     return DIGEST_PATTERN.sub(r"\1...", text)
 
 
 def render_letters(letters: Sequence[Letter]) -> RenderableType:
-    """A row for each, and at the end how often there is each reason."""
+    """Return a table with a row for each dead letter, and how often each reason occurs."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, options in (
         ("id", {"no_wrap": True, "overflow": "fold"}),
@@ -63,12 +63,12 @@ def render_letters(letters: Sequence[Letter]) -> RenderableType:
 
 
 def count_reasons(letters: Iterable[Letter]) -> Counter[str]:
-    """How often a stage gave up for the same reason, whichever image or blob it names."""
+    """Count how often a stage gave up for the same reason. Ids and names of blobs in the reason make no difference."""
     return Counter(f"{letter.worker.stage}: {ID_PATTERN.sub('*', TokenMask(letter)(letter.reason))}" for letter in letters)
 
 
 def summarise_letter(letter: Letter) -> dict[str, Any]:
-    """What a program is told of one in a list."""
+    """Return what `--json` shows of a dead letter in a list."""
     guild, entity = letter.about
     headers, mask = letter.headers, TokenMask(letter)
     return {
@@ -87,14 +87,14 @@ def summarise_letter(letter: Letter) -> dict[str, Any]:
 
 
 def describe_letter(letter: Letter) -> dict[str, Any]:
-    """All of one: what a program is told."""
+    """Return what `--json` shows of a single dead letter."""
     mask = TokenMask(letter)
     headers = {name: mask(value) for name, value in remove_server_headers(letter.headers).items() if name != "mapseek-traceback"}
-    return summarise_letter(letter) | {"headers": headers, "traceback": mask(_traceback(letter)), "payload": mask.payload}
+    return summarise_letter(letter) | {"headers": headers, "traceback": mask(_read_traceback(letter)), "payload": mask.payload}
 
 
 def render_letter(letter: Letter) -> RenderableType:
-    """All of one, for a person."""
+    """Return a page with a dead letter's headers, traceback and payload."""
     shown = describe_letter(letter)
     headers = Table(box=None, pad_edge=False, show_header=False)
     for name, value in sorted(shown["headers"].items()):
@@ -108,7 +108,7 @@ def render_letter(letter: Letter) -> RenderableType:
 
 
 class TokenMask:
-    """Hides a letter's tokens in any text of it; `payload` is its body without them."""
+    """Hides a letter's interaction tokens in any text. `payload` is the letter's body without them."""
 
     def __init__(self, letter: Letter) -> None:
         try:
@@ -123,7 +123,7 @@ class TokenMask:
 
 
 def find_tokens(value: object) -> Iterable[str]:
-    """Every token in a payload."""
+    """Yield every token in a payload."""
     match value:
         case {"token": str() as token, **rest} if token:
             yield token
@@ -137,14 +137,14 @@ def find_tokens(value: object) -> Iterable[str]:
 
 
 def hide_tokens(text: str, tokens: Iterable[str]) -> str:
-    """The text with every one of the tokens hidden."""
+    """Return the text with all these tokens hidden."""
     for token in tokens:
         text = text.replace(token, MASKED_TEXT)
     return text
 
 
 def shorten_payload(value: Any) -> Any:
-    """A payload as it may be shown: without tokens, long values by their beginning."""
+    """Return a payload that may be shown: without tokens, and with long values cut."""
     match value:
         case dict():
             return {name: MASKED_TEXT if name == "token" else shorten_payload(each) for name, each in value.items()}
@@ -155,5 +155,5 @@ def shorten_payload(value: Any) -> Any:
     return value
 
 
-def _traceback(letter: Letter) -> str:
+def _read_traceback(letter: Letter) -> str:
     return letter.headers.get("mapseek-traceback", "").replace("\\n", "\n")
