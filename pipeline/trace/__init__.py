@@ -1,1 +1,1 @@
-"""Everything that happened to an image or to a search, found in the logs and told in order."""
+"""Trace: find everything in the log that happened to an image or a search, and show it in order."""

@@ -1,4 +1,4 @@
-"""`mapseek trace`."""
+"""The argument and option of `mapseek trace`."""
 
 from typing import Annotated
 
@@ -11,11 +11,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command("trace")
 def trace_command(
-    what: Annotated[str, typer.Argument(help="An image's id, a message's link, or a search's id.")], as_json: JsonOption = False
+    what: Annotated[str, typer.Argument(help="The id of an image or a search, or the link of a message.")],
+    as_json: JsonOption = False,
 ) -> None:
-    """Tell all that happened to an image, a message or a search.
+    """Show what happened to an image, a message or a search.
 
-    Stage by stage, and where it stands now.
+    Shows each stage, and the status of now.
     """
     from pipeline.trace.command import trace_entities
 

@@ -1,7 +1,4 @@
-"""`mapseek trace`: everything that happened to an image, to the images of a message, or to a search.
-
-A trace for people and for programs.
-"""
+"""`mapseek trace`: show everything that happened to an image, the images of a message, or a search, as a page or as JSON."""
 
 from dataclasses import asdict
 from typing import Any
@@ -26,8 +23,8 @@ from pipeline.trace.lookup import Entity, EntityHistory, find_entities, read_his
 from pipeline.trace.story import CatalogueStatus, EntityStatus, Story, TraceStep, build_story, describe_status
 
 
-def render_trace(found: EntityHistory, story: Story, standing: EntityStatus, catalogue: CatalogueStatus) -> RenderableType:
-    """A row for each step, and where it stands; at home in 100 columns."""
+def render_trace(found: EntityHistory, story: Story, status: EntityStatus, catalogue: CatalogueStatus) -> RenderableType:
+    """Return a page with a row for each step, and the status. It fits into 100 columns."""
     entity = found.entity
     first = next((step.at for step in story.steps if step.at), None)
     since = f", since {first:%Y-%m-%d} (UTC)" if first else ""
@@ -43,49 +40,49 @@ def render_trace(found: EntityHistory, story: Story, standing: EntityStatus, cat
     for step in story.steps:
         new_day = step.at is not None and day is not None and step.at.date() != day.date()
         day = step.at or day
-        steps.add_row(*_cells(step, new_day), style="red" if step.bad else "")
+        steps.add_row(*_format_cells(step, new_day), style="red" if step.bad else "")
     posts = [Text(fact.message_link) for fact in story.facts if isinstance(fact, ImagePosted)]
     parts: list[RenderableType] = [title, *posts, steps]
     if entity.kind == "image":
-        parts += [_kept(standing, catalogue), Text()]
-    parts.append(Text.assemble(("-> ", "bold"), (standing.line, "green" if standing.well else "yellow"), overflow="fold"))
+        parts += [_render_kept(status, catalogue), Text()]
+    parts.append(Text.assemble(("-> ", "bold"), (status.line, "green" if status.well else "yellow"), overflow="fold"))
     return Group(*parts)
 
 
-def _cells(step: TraceStep, new_day: bool) -> list[Text]:
+def _format_cells(step: TraceStep, new_day: bool) -> list[Text]:
     time = "-" if step.at is None else f"{step.at:%Y-%m-%d %H:%M:%S}" if new_day else f"{step.at:%H:%M:%S.%f}"[:-3]
-    after = "" if step.after_s is None else _seconds(step.after_s)
+    after = "" if step.after_s is None else _format_seconds(step.after_s)
     what = " ".join(
         filter(None, (step.what, f"[{step.generation}]" if step.generation else "", "(replay)" if step.replayed else ""))
     )
     return [Text(cell) for cell in (time, after, step.stage, what, shorten_digests(step.detail), step.process)]
 
 
-def _seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"+{seconds / size:.1f} {unit}"
     return f"+{seconds:.3f} s"
 
 
-def _kept(standing: EntityStatus, catalogue: CatalogueStatus) -> RenderableType:
-    """What is kept of an image."""
+def _render_kept(status: EntityStatus, catalogue: CatalogueStatus) -> RenderableType:
+    """Return lines about what the catalogue and each generation have of an image."""
     lines = []
     if catalogue.problem:
-        lines.append(f"catalogue: cannot be asked ({catalogue.problem})")
+        lines.append(f"catalogue: cannot be read ({catalogue.problem})")
     else:
-        lines.append(f"catalogue: {'removed for good' if catalogue.removed else 'there' if catalogue.there else 'not there'}")
-    for each in standing.generations:
+        lines.append(f"catalogue: {'removed' if catalogue.removed else 'there' if catalogue.there else 'not there'}")
+    for each in status.generations:
         made = {"fingerprinted": each.fingerprinted, "embedded": each.embedded, "indexed": each.indexed}
-        said = [what if there else f"not {what}" for what, there in made.items()]
+        parts = [what if there else f"not {what}" for what, there in made.items()]
         if not catalogue.problem:
-            said.append("vector in the catalogue" if each.in_catalogue else "no vector in the catalogue")
-        lines.append(f"{each.name}{' (answers)' if each.active else ''}: {', '.join(said)}")
+            parts.append("vector in the catalogue" if each.in_catalogue else "no vector in the catalogue")
+        lines.append(f"{each.name}{' (answers)' if each.active else ''}: {', '.join(parts)}")
     return Text("\n".join(lines))
 
 
-def trace_to_json(found: EntityHistory, story: Story, standing: EntityStatus, catalogue: CatalogueStatus) -> dict[str, Any]:
-    """The same for a program."""
+def trace_to_json(found: EntityHistory, story: Story, status: EntityStatus, catalogue: CatalogueStatus) -> dict[str, Any]:
+    """Return the trace as `--json` shows it."""
     return {
         "kind": found.entity.kind,
         "guild_id": found.entity.guild_id,
@@ -94,35 +91,35 @@ def trace_to_json(found: EntityHistory, story: Story, standing: EntityStatus, ca
         "dead_letters": [letter.id for letter in found.letters],
         "put_back": [letter.headers.get("mapseek-stage", "") for letter in found.waiting],
         "catalogue": asdict(catalogue) | {"vectors": sorted(catalogue.vectors)},
-        "generations": [asdict(each) for each in standing.generations],
-        "standing": standing.line,
-        "well": standing.well,
+        "generations": [asdict(each) for each in status.generations],
+        "standing": status.line,
+        "well": status.well,
     }
 
 
 async def trace_entities(settings: Settings, what: str, *, as_json: bool, out: Console) -> int:
-    """Print the story of each image or search that is meant."""
+    """Print the trace of each image or search that `what` names."""
     async with open_log_client(settings, "mapseek-trace") as client:
         await topology.ensure_topology(client, STAGES)
         generations = await read_generations(client)
         found = [await read_history(client, entity) for entity in await find_entities(client, what)]
-    told = []
+    traces = []
     for each in found:
-        story, catalogue = build_story(each, STAGES), await _in_catalogue(settings, each.entity, generations)
-        standing = describe_status(each, story.facts, generations, catalogue)
-        told.append((each, story, standing, catalogue))
+        story, catalogue = build_story(each, STAGES), await _read_catalogue_status(settings, each.entity, generations)
+        status = describe_status(each, story.facts, generations, catalogue)
+        traces.append((each, story, status, catalogue))
     if as_json:
-        text = orjson.dumps([trace_to_json(*one) for one in told], option=orjson.OPT_UTC_Z).decode()
+        text = orjson.dumps([trace_to_json(*trace) for trace in traces], option=orjson.OPT_UTC_Z).decode()
         out.print(text, soft_wrap=True, markup=False, highlight=False)
     else:
-        for one in told:
-            out.print(render_trace(*one))
+        for trace in traces:
+            out.print(render_trace(*trace))
             out.print()
     return 0
 
 
-async def _in_catalogue(settings: Settings, entity: Entity, generations: Generations) -> CatalogueStatus:
-    """What the catalogue has of an image. One that is down does not keep the log from being read."""
+async def _read_catalogue_status(settings: Settings, entity: Entity, generations: Generations) -> CatalogueStatus:
+    """Return what the catalogue has of an image. If the catalogue cannot be reached, the trace shows that instead of failing."""
     if entity.kind != "image":
         return CatalogueStatus()
     try:

@@ -1,4 +1,4 @@
-"""What a person may mean by an id or a link: an image, the images of a message, or a search; and all that the logs say of it."""
+"""Find the images or searches that an id or a link names, and read everything that the log has of them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -33,12 +33,12 @@ FACT_STREAMS: dict[EntityKind, tuple[tuple[str, Family], ...]] = {
     "image": ((IMAGES, "image"),),
     "search": ((SEARCHES, "search"), (JUDGEMENTS, "search"), (ALERTS, "alert")),
 }
-"""Where there are facts about it. An alert has the id of the search that it began with."""
+"""The streams and lanes with facts about an entity. An alert has the id of the search that it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One image or search."""
+    """An image or a search."""
 
     kind: EntityKind
     guild_id: str
@@ -47,7 +47,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class EntityHistory:
-    """All that the logs hold of it: facts, incidents, the dead letters that lie open, and those that are put back and wait."""
+    """Everything that the log has of an entity: facts, incidents, open dead letters, and dead letters that wait for their retry."""
 
     entity: Entity
     facts: list[RawEntry]
@@ -57,24 +57,24 @@ class EntityHistory:
 
 
 async def find_entities(client: Client, what: str) -> list[Entity]:
-    """What is meant. Raises MapSeekError where the logs know of nothing by that name, Unavailable."""
+    """Return the images and searches that an id or a link names. Raises MapSeekError if there are none, and Unavailable."""
     what = what.strip()
     if link := parse_message_link(what):
         subjects = await list_subjects(client, IMAGES, [images_of_message_filter(str(link.guild_id), str(link.message_id))])
         found = {Entity("image", *entity_of(subject)) for subject in subjects}
     elif _is_id(what):
-        found = {each for kind in FACT_STREAMS for each in await _named(client, kind, what)}
+        found = {each for kind in FACT_STREAMS for each in await _find_by_id(client, kind, what)}
     else:
-        raise MapSeekError(f"{what!r} is neither an id nor the link of a message on Discord.")
+        raise MapSeekError(f"{what!r} is neither an id nor the link of a message on Discord: give one of these.")
     if not found:
         raise MapSeekError(
-            f"The log knows no image, message or search {what}: images go when they are removed, searches in a week."
+            f"The log has no image, message or search {what}: check the id. Removed images and searches older than a week are gone."
         )
     return sorted(found, key=lambda entity: (entity.kind, entity.guild_id, entity.id))
 
 
 async def read_history(client: Client, entity: Entity) -> EntityHistory:
-    """All that the logs hold of it. Raises Unavailable."""
+    """Read everything that the log has of an entity. Raises Unavailable."""
     found = EntityHistory(entity, [], [], [], [])
     for stream, family in FACT_STREAMS[entity.kind]:
         facts = await read_last_entries(client, stream, entity_filters(family, entity.guild_id, entity.id))
@@ -86,14 +86,16 @@ async def read_history(client: Client, entity: Entity) -> EntityHistory:
             ):
                 filters = [subject("*", family, fact.sequence, generation) for generation in (None, "*")]
                 letters.extend(
-                    letter_from_entry(entry) for entry in await read_last_entries(client, copies, filters) if _of(entry, stream)
+                    letter_from_entry(entry)
+                    for entry in await read_last_entries(client, copies, filters)
+                    if _is_of_stream(entry, stream)
                 )
     found.incidents.extend(await read_last_entries(client, INCIDENTS, [incident_filter(entity.guild_id, entity.id)]))
     return found
 
 
-def _of(entry: RawEntry, stream: str) -> bool:
-    """A letter says which log its entry is in: two logs of one lane have the same sequences."""
+def _is_of_stream(entry: RawEntry, stream: str) -> bool:
+    """Return whether a dead letter's entry is in this stream. Two streams of one lane use the same sequence numbers."""
     return entry.headers.get("mapseek-stream") == stream
 
 
@@ -105,7 +107,7 @@ def _is_id(what: str) -> bool:
     return True
 
 
-async def _named(client: Client, kind: EntityKind, name: str) -> set[Entity]:
+async def _find_by_id(client: Client, kind: EntityKind, name: str) -> set[Entity]:
     found = set()
     for stream, family in FACT_STREAMS[kind]:
         subjects = await list_subjects(client, stream, entity_filters(family, "*", name))

@@ -1,6 +1,6 @@
-"""The story of an image or a search: every step with its time, who took it, and how long after its cause.
+"""The story of an image or a search: every step with its time, its process and the time since its cause; and the status of now.
 
-Where an image or a search stands now, in one line, and what each generation and the catalogue have of it.
+The status is one line, and what each generation and the catalogue have of the image.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,12 +57,15 @@ NEXT_STAGE: dict[type[Fact], str] = {
     SearchMatched: "reply",
     SearchRejected: "reply",
 }
-"""The stage that goes on with it, in the order of the way."""
+"""The stage that handles each fact next, in the order in which an image or a search passes through them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceStep:
-    """Something that happened. `after_s` is the time since the fact that caused it was recorded, None where that is not known."""
+    """Something that happened. The field names are keys of `--json`.
+
+    `after_s` is the time since the fact that caused it was recorded, or None if that is not known.
+    """
 
     at: datetime | None
     stage: str
@@ -77,21 +80,21 @@ class TraceStep:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All steps in order, and the facts among them that this version can read."""
+    """All steps in order, and those of their facts that this version can read."""
 
     steps: Sequence[TraceStep]
     facts: Sequence[Fact]
 
 
 def build_story(found: EntityHistory, stages: Iterable[Stage[Any]]) -> Story:
-    """Facts and incidents in the order of their times."""
+    """Return the facts and incidents as steps, in the order of their times."""
     emitters = {kind: stage.name for stage in stages for kind in stage.emits}
-    times = {entry.subject: _time(entry) for entry in found.facts}
-    facts = {entry.subject: fact for entry in (*found.facts, *found.incidents) if (fact := _fact(entry)) is not None}
+    times = {entry.subject: _read_time(entry) for entry in found.facts}
+    facts = {entry.subject: fact for entry in (*found.facts, *found.incidents) if (fact := _read_fact(entry)) is not None}
     tokens = {token for fact in facts.values() for token in find_tokens(fact.model_dump(mode="json"))}
-    steps = [_of_fact(entry, facts.get(entry.subject), emitters, times) for entry in found.facts]
+    steps = [_step_from_fact(entry, facts.get(entry.subject), emitters, times) for entry in found.facts]
     steps += [
-        _of_incident(fact, times.get(entry.headers.get("ce-causationid", "")))
+        _step_from_incident(fact, times.get(entry.headers.get("ce-causationid", "")))
         for entry in found.incidents
         if isinstance(fact := facts.get(entry.subject), Incident)
     ]
@@ -100,32 +103,32 @@ def build_story(found: EntityHistory, stages: Iterable[Stage[Any]]) -> Story:
     return Story(shown, [fact for fact in facts.values() if not isinstance(fact, Incident)])
 
 
-def _of_fact(
+def _step_from_fact(
     entry: RawEntry, fact: Fact | None, emitters: Mapping[type[Fact], str], times: Mapping[str, datetime | None]
 ) -> TraceStep:
-    headers, at = entry.headers, _time(entry)
+    headers, at = entry.headers, _read_time(entry)
     cause = times.get(headers.get("ce-causationid", ""))
     name = ".".join(entry.subject.split(".")[1:3])
     stage = fact.stage if isinstance(fact, ImageRejected | SearchRejected) else emitters.get(type(fact), "") if fact else ""
     return TraceStep(
         at=at,
-        stage=stage or _entrance(fact, headers),
+        stage=stage or _name_source(fact, headers),
         what=name.partition(".")[2],
         process=headers.get("ce-source", "").removeprefix("mapseek/"),
         after_s=(at - cause).total_seconds() if at and cause else None,
         generation=getattr(fact, "generation", None),
-        detail="cannot be read by this version" if fact is None else _detail(fact),
+        detail="cannot be read by this version" if fact is None else _format_detail(fact),
         bad=fact is None or isinstance(fact, ImageRejected | SearchRejected),
         replayed="mapseek-replayed" in headers,
     )
 
 
-def _entrance(fact: Fact | None, headers: Mapping[str, str]) -> str:
-    """What comes from outside is recorded by no stage."""
+def _name_source(fact: Fact | None, headers: Mapping[str, str]) -> str:
+    """Return the name for the source of a fact that no stage recorded: a fact without a cause came from the gateway."""
     return "gateway" if fact is not None and "ce-causationid" not in headers else "-"
 
 
-def _of_incident(fact: Incident, cause: datetime | None) -> TraceStep:
+def _step_from_incident(fact: Incident, cause: datetime | None) -> TraceStep:
     after = (fact.happened_at - cause).total_seconds() if cause else None
     step = TraceStep(fact.happened_at, fact.stage, "", fact.process.removeprefix("mapseek/"), after, fact.generation, bad=True)
     which = f"attempt {fact.attempt}" + (f" of round {fact.round + 1}" if fact.round else "")
@@ -141,7 +144,7 @@ def _of_incident(fact: Incident, cause: datetime | None) -> TraceStep:
     return replace(step, what=fact.name)
 
 
-def _detail(fact: Fact) -> str:
+def _format_detail(fact: Fact) -> str:
     match fact:
         case ImagePosted():
             return f"{fact.filename} by {fact.author.name}"
@@ -168,15 +171,15 @@ def _detail(fact: Fact) -> str:
     return f"{size} bytes" if (size := getattr(fact, "size", None)) else ""
 
 
-def _time(entry: RawEntry) -> datetime | None:
-    """When it was recorded, by the clock of who did."""
+def _read_time(entry: RawEntry) -> datetime | None:
+    """Return when the entry was recorded, by the clock of the process that recorded it."""
     try:
         return datetime.fromisoformat(entry.headers.get("ce-time", ""))
     except ValueError:
         return None
 
 
-def _fact(entry: RawEntry) -> Fact | None:
+def _read_fact(entry: RawEntry) -> Fact | None:
     try:
         return decode_fact(entry.subject, entry.headers, entry.body).fact
     except Malformed:
@@ -185,7 +188,10 @@ def _fact(entry: RawEntry) -> Fact | None:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueStatus:
-    """What the catalogue has of an image. `vectors` are the generations whose vector it keeps; None: it could not be asked."""
+    """What the catalogue has of an image. The field names are keys of `--json`.
+
+    `there` is None if the catalogue could not be read. `vectors` are the generations whose vector it has.
+    """
 
     there: bool | None = None
     removed: bool = False
@@ -195,7 +201,7 @@ class CatalogueStatus:
 
 @dataclass(frozen=True, slots=True)
 class ImageInGeneration:
-    """How far an image is in a generation; `active` is the one that answers."""
+    """What a generation has of an image. The field names are keys of `--json`."""
 
     name: str
     active: bool
@@ -207,7 +213,7 @@ class ImageInGeneration:
 
 @dataclass(frozen=True, slots=True)
 class EntityStatus:
-    """The line, and what it is made of."""
+    """The status of an image or a search: one line for people, whether all is well, and what each generation has."""
 
     line: str
     well: bool
@@ -217,15 +223,17 @@ class EntityStatus:
 def describe_status(
     found: EntityHistory, facts: Sequence[Fact], generations: Generations, catalogue: CatalogueStatus
 ) -> EntityStatus:
-    """Where it stands, by these facts. What is removed stands nowhere else."""
+    """Return the status by these facts. A removed image has no other status."""
     for fact in facts:
         if isinstance(fact, ImageRemoved):
             return EntityStatus(f"removed on {fact.removed_at:%Y-%m-%d %H:%M:%S} UTC ({fact.cause})", well=True)
-    per_generation = [_in(generation, facts, generations, catalogue) for generation in generations.alive]
+    per_generation = [_build_generation_status(generation, facts, generations, catalogue) for generation in generations.alive]
     image = found.entity.kind == "image"
     open_ends = [f"lies in FAILURES: mapseek failures show {letter.id}" for letter in found.letters]
-    open_ends += [f"is put back by hand and waits for {letter.worker.stage}{_for(letter)}" for letter in found.waiting]
-    end = _image_end(facts, per_generation, bool(open_ends)) if image else _search_end(facts, bool(open_ends))
+    open_ends += [
+        f"is put back by hand and waits for {letter.worker.stage}{_format_generation(letter)}" for letter in found.waiting
+    ]
+    end = _describe_image(facts, per_generation, bool(open_ends)) if image else _describe_search(facts, bool(open_ends))
     return EntityStatus(
         "; ".join(filter(None, (end, *open_ends))),
         well=not open_ends and not any(isinstance(fact, ImageRejected | SearchRejected) for fact in facts),
@@ -233,11 +241,13 @@ def describe_status(
     )
 
 
-def _for(letter: Letter) -> str:
+def _format_generation(letter: Letter) -> str:
     return f" in {letter.worker.generation}" if letter.worker.generation else ""
 
 
-def _in(generation: Generation, facts: Sequence[Fact], generations: Generations, catalogue: CatalogueStatus) -> ImageInGeneration:
+def _build_generation_status(
+    generation: Generation, facts: Sequence[Fact], generations: Generations, catalogue: CatalogueStatus
+) -> ImageInGeneration:
     def has(kind: type[ImageFingerprinted] | type[ImageEmbedded] | type[ImageIndexed]) -> bool:
         return any(isinstance(fact, kind) and fact.generation == generation.name for fact in facts)
 
@@ -246,25 +256,25 @@ def _in(generation: Generation, facts: Sequence[Fact], generations: Generations,
     return ImageInGeneration(generation.name, active, *made, generation.name in catalogue.vectors)
 
 
-def _image_end(facts: Sequence[Fact], per_generation: Sequence[ImageInGeneration], has_open_ends: bool) -> str:
+def _describe_image(facts: Sequence[Fact], per_generation: Sequence[ImageInGeneration], has_open_ends: bool) -> str:
     for fact in facts:
         if isinstance(fact, ImageRejected):
             return f"rejected by {fact.stage} ({fact.code.value}): {fact.reason}"
     findable = [each.name for each in per_generation if each.embedded and each.indexed]
     if not findable:
-        return "" if has_open_ends else _waits(facts)
+        return "" if has_open_ends else _describe_waiting(facts)
     end = f"in the catalogue and findable in {' and '.join(findable)}"
     missing = [each.name for each in per_generation if each.name not in findable]
     unprinted = [each.name for each in per_generation if each.name in findable and not each.fingerprinted]
-    said = [
+    parts = [
         end,
         f"not yet in {' and '.join(missing)}" if missing else "",
         f"not yet by its fingerprint in {' and '.join(unprinted)}" if unprinted else "",
     ]
-    return ", ".join(filter(None, said))
+    return ", ".join(filter(None, parts))
 
 
-def _search_end(facts: Sequence[Fact], has_open_ends: bool) -> str:
+def _describe_search(facts: Sequence[Fact], has_open_ends: bool) -> str:
     for fact in facts:
         if isinstance(fact, SearchAnswered):
             ways = {
@@ -273,10 +283,10 @@ def _search_end(facts: Sequence[Fact], has_open_ends: bool) -> str:
                 "expired": "answered too late to be sent",
             }
             return f"{ways[fact.outcome]}: {fact.verdict}"
-    return "" if has_open_ends else _waits(facts)
+    return "" if has_open_ends else _describe_waiting(facts)
 
 
-def _waits(facts: Sequence[Fact]) -> str:
+def _describe_waiting(facts: Sequence[Fact]) -> str:
     reached = {type(fact) for fact in facts}
     behind: Mapping[type[Fact], str] = {kind: stage for kind, stage in NEXT_STAGE.items() if kind in reached}
-    return f"waits for {list(behind.values())[-1]}" if behind else "nothing is left of its way"
+    return f"waits for {list(behind.values())[-1]}" if behind else "nothing is left to do"

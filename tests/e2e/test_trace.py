@@ -191,6 +191,6 @@ async def test_the_trace_of_a_removed_image_shows_only_the_removal(discord: Disc
 
 @pytest.mark.parametrize("what", ["123", "https://discord.com/channels/1/2/3", "two words", "g*"])
 async def test_an_unknown_id_gives_a_one_sentence_error(world: World, what: str) -> None:
-    with pytest.raises(MapSeekError, match=r"The log knows no image|is neither an id nor the link") as caught:
+    with pytest.raises(MapSeekError, match=r"The log has no image|is neither an id nor the link") as caught:
         await trace_as_json(world.settings, what)
     assert "\n" not in str(caught.value)

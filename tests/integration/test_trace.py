@@ -32,7 +32,7 @@ async def test_an_image_is_found_whatever_its_guild_and_a_message_has_all_of_its
     images = [Entity("image", "7", "20"), Entity("image", "7", "21-0")]
     assert await find_entities(client, "https://discord.com/channels/7/8/10") == images
     for unknown in ("2", "10", "https://discord.com/channels/9/8/10", "https://discord.com/channels/7/8/12"):
-        with pytest.raises(MapSeekError, match="The log knows no image, message or search"):
+        with pytest.raises(MapSeekError, match="The log has no image, message or search"):
             await find_entities(client, unknown)
     for nonsense in ("", "two words", "*", "a.b", ">", "https://example.org/channels/7/8/10"):
         with pytest.raises(MapSeekError, match="is neither an id nor the link"):

@@ -82,7 +82,7 @@ def test_a_search_is_answered_or_on_its_way() -> None:
     assert stands([requested()], kind="search").line == "waits for download"
     assert stands([SearchDescribed(**SEARCH, words="a red dragon")], kind="search").line == "waits for embed"
     assert stands([requested(), KINDS[SearchAnswered]], kind="search").line == "answered for the command line: match"
-    assert stands([], kind="search").line == "nothing is left of its way"
+    assert stands([], kind="search").line == "nothing is left to do"
 
 
 def test_the_generations_say_how_far_it_is_in_each() -> None:
