@@ -1,1 +1,1 @@
-"""Local images: archived as posts, and searched for, from the command line."""
+"""Archive local images as posts, and search for local images, from the command line."""

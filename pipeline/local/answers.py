@@ -1,6 +1,6 @@
-"""Answers of `mapseek find`, for people and for programs.
+"""Render the answers of `mapseek find`: as lines of text, as JSON, and as an HTML page that explains them.
 
-Answers with the reasons for them as one HTML file without any reference to the outside but the links of messages.
+The page is one file. It refers to nothing outside itself but the links of messages.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,14 +29,14 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1100px; 
 section, article { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; margin: 0 0 1rem; }
 article { border-left: 5px solid var(--line); } .match { border-left-color: #7fb238; } .possible { border-left-color: #e5a700; }
 h2, h3 { margin: 0 0 .5rem; } p { margin: .2rem 0 .6rem; } .dim { color: var(--dim); font-weight: normal; }
-img { max-width: 100%; border-radius: 4px; display: block; } .asked { max-height: 260px; margin-bottom: 1rem; }
+img { max-width: 100%; border-radius: 4px; display: block; } .query { max-height: 260px; margin-bottom: 1rem; }
 """
 
 VERDICT_NAMES = {"match": "match", "possible": "possible match", "none": "no match", "error": "error"}
 
 
 def answer_to_json(answer: LocalAnswer) -> dict[str, Any]:
-    """One line of `--json`. `error` is there only beside the verdict of that name."""
+    """Return what one line of `--json` shows. It has the key `error` only if the verdict is error."""
     line: dict[str, Any] = {
         "query": str(answer.path),
         "verdict": answer.verdict,
@@ -47,12 +47,15 @@ def answer_to_json(answer: LocalAnswer) -> dict[str, Any]:
 
 
 def match_to_json(match: Match, answer: LocalAnswer) -> dict[str, Any]:
-    """What is told of one match. `score` is how sure it is where `words` say why, else a cosine; `panel` is a part of the piece."""
+    """Return what `--json` shows of one match.
+
+    `score` is a probability if `words` explain the match, else a cosine. `panel` is the part of the piece that matches.
+    """
     document = answer.documents[match.image_id]
     metadata = document["metadata"]
     return {
         "image_id": match.image_id,
-        "verdict": _verdict(match, answer),
+        "verdict": _judge_match(match, answer),
         "score": match.score,
         "words": format_reason(ANSWER_LOCALE, match.evidence) if match.evidence else None,
         "panel": match.evidence.panel.model_dump() if match.evidence and match.evidence.panel else None,
@@ -65,22 +68,22 @@ def match_to_json(match: Match, answer: LocalAnswer) -> dict[str, Any]:
 
 
 def format_answer(answer: LocalAnswer) -> list[str]:
-    """An answer in a few lines of rich markup."""
+    """Return an answer as a few lines of rich markup."""
     untrained = "" if answer.trained else " [yellow](untrained model)[/]"
     head = f"{escape(str(answer.path))}: {VERDICT_MARKUP[answer.verdict]}{untrained} [dim]{answer.elapsed_ms:.0f} ms[/]"
     if answer.problem is not None:
         return [head, f"  {escape(answer.problem)}"]
-    return [head, *(line for match in answer.matches for line in _match_lines(match, answer))]
+    return [head, *(line for match in answer.matches for line in _format_match(match, answer))]
 
 
-def _match_lines(match: Match, answer: LocalAnswer) -> list[str]:
+def _format_match(match: Match, answer: LocalAnswer) -> list[str]:
     found = match_to_json(match, answer)
     who = f"{found['filename']} by {found['author']}, {str(found['posted_at'])[:10]}"
     line = f"  {match.score:.4f}  {escape(who)}  {escape(found['message_link'])}"
     return [line] if found["words"] is None else [line, f"          {VERDICT_MARKUP[found['verdict']]}: {escape(found['words'])}"]
 
 
-def _verdict(match: Match, answer: LocalAnswer) -> Verdict:
+def _judge_match(match: Match, answer: LocalAnswer) -> Verdict:
     matched = answer.matched
     if matched is None or matched.calibration is None:
         return answer.verdict
@@ -89,22 +92,22 @@ def _verdict(match: Match, answer: LocalAnswer) -> Verdict:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedAnswer:
-    """An answer, what was asked with as a WebP picture, and the pictures (PNG) of why each image was found, as far as there are."""
+    """An answer with its pictures, as far as there are any: `query` (WebP), and `drawn` (PNG): by image id, why it was found."""
 
     answer: LocalAnswer
-    asked: bytes | None
+    query: bytes | None
     drawn: Mapping[str, bytes]
 
 
 def render_answers_page(explained: Sequence[ExplainedAnswer]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Found by MapSeek</title><style>{ANSWERS_CSS}</style>{''.join(map(_section, explained))}</html>\n"
+        f"<title>Found by MapSeek</title><style>{ANSWERS_CSS}</style>{''.join(map(_render_section, explained))}</html>\n"
     )
 
 
-def _likeness(match: Match, verdict: Verdict) -> str:
+def _format_likeness(match: Match, verdict: Verdict) -> str:
     """Say how sure a match is, in the words of Discord's answers: `99% match`, `Possible match: 70% similar`."""
     percent = f"{to_percent(match.score)}%"
     if match.evidence is None:
@@ -112,26 +115,26 @@ def _likeness(match: Match, verdict: Verdict) -> str:
     return f"{percent} match" if verdict == "match" else f"{VERDICT_NAMES[verdict].capitalize()}: {percent}"
 
 
-def _section(explained: ExplainedAnswer) -> str:
+def _render_section(explained: ExplainedAnswer) -> str:
     answer = explained.answer
     name, verdict = escape_html(answer.path.name), VERDICT_NAMES[answer.verdict]
-    asked = (
-        f'<img class="asked" alt="the picture you searched with" src="{to_data_uri(explained.asked, "webp")}">'
-        if explained.asked
+    query = (
+        f'<img class="query" alt="the picture you searched with" src="{to_data_uri(explained.query, "webp")}">'
+        if explained.query
         else ""
     )
     problem = f"<p>{escape_html(answer.problem)}</p>" if answer.problem else ""
-    matches = "".join(_article(match, explained) for match in answer.matches)
+    matches = "".join(_render_match(match, explained) for match in answer.matches)
     head = f'<h2>{name} <span class="dim">{verdict}, {answer.elapsed_ms:.0f} ms</span></h2>'
-    return f"<section>{head}{asked}{problem}{matches}</section>"
+    return f"<section>{head}{query}{problem}{matches}</section>"
 
 
-def _article(match: Match, explained: ExplainedAnswer) -> str:
-    told = match_to_json(match, explained.answer)
-    title = f"{escape_html(told['filename'])} by {escape_html(told['author'])}, {escape_html(str(told['posted_at'])[:10])}"
-    words = f" {escape_html(told['words'])}" if told["words"] else ""
-    link = f'<a href="{escape_html(told["message_link"])}">{escape_html(told["message_link"])}</a>'
+def _render_match(match: Match, explained: ExplainedAnswer) -> str:
+    shown = match_to_json(match, explained.answer)
+    title = f"{escape_html(shown['filename'])} by {escape_html(shown['author'])}, {escape_html(str(shown['posted_at'])[:10])}"
+    words = f" {escape_html(shown['words'])}" if shown["words"] else ""
+    link = f'<a href="{escape_html(shown["message_link"])}">{escape_html(shown["message_link"])}</a>'
     drawn = explained.drawn.get(match.image_id)
     picture = f'<img alt="why this match" src="{to_data_uri(drawn, "png")}">' if drawn else ""
-    likeness = f"<b>{_likeness(match, told['verdict'])}.</b>{words}"
-    return f'<article class="{told["verdict"]}"><h3>{title}</h3><p>{likeness}<br>{link}</p>{picture}</article>'
+    likeness = f"<b>{_format_likeness(match, shown['verdict'])}.</b>{words}"
+    return f'<article class="{shown["verdict"]}"><h3>{title}</h3><p>{likeness}<br>{link}</p>{picture}</article>'

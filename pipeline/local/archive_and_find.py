@@ -1,4 +1,4 @@
-"""Local images through the same log and stages as Discord's: recording them as posts, and asking with them."""
+"""Archive and find local images through the log and the stages that Discord's images use."""
 
 import asyncio
 import getpass
@@ -40,15 +40,15 @@ LOCAL_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".ap
 LOCAL_CHANNEL = "local"
 
 FINDABLE_FACTS: tuple[type[Fact], ...] = (ImageFingerprinted, ImageIndexed)
-"""What is recorded of an image, in any order, until it is found by what a picture of it shows and by what it is like."""
+"""The facts that an image needs, in any order, so that searches find it by its fingerprint and by its vector."""
 
 RecordedKinds = dict[tuple[str, str], set[type[Fact]]]
-"""Which of these are recorded, by image and generation."""
+"""Which of these facts are recorded, by image and generation."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveResult:
-    """What became of one local image: in the catalogue, or why not."""
+    """The result for one local image. `problem` is None if it is archived, else the reason why not."""
 
     path: Path
     problem: str | None
@@ -56,7 +56,7 @@ class ArchiveResult:
 
 @dataclass(frozen=True, slots=True)
 class LocalAnswer:
-    """The answer to one local question; `documents` are the catalogue's, by image id. `matched` is what the log has of it."""
+    """The answer to one local search. `documents` are the catalogue's, by image id. `matched` is the fact with the matches."""
 
     path: Path
     verdict: Verdict
@@ -69,7 +69,7 @@ class LocalAnswer:
 
 
 def list_images_under(paths: Iterable[Path]) -> list[Path]:
-    """The files that were named, and the images in the folders that were, in order of their names."""
+    """Return the files among the paths, and the images in the folders among them, in order of their names."""
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -82,16 +82,17 @@ def list_images_under(paths: Iterable[Path]) -> list[Path]:
 async def archive_images(
     client: Client, journal: Journal, blobs: BlobStore, generation: str, guild_id: str, paths: Sequence[Path]
 ) -> AsyncIterator[ArchiveResult]:
-    """Record each file as a post, and yield it once it is found by its vector and its fingerprint, rejected, or dead-lettered.
+    """Record each file as a post. Yield its result when searches can find it, or when it is rejected or became a dead letter.
 
-    The image id is the file's digest: the same picture again is known, and one that an earlier run left half done is finished.
+    The image id is made from the file's digest. So a file that is archived already is recognised, and one that an earlier run did
+    not finish is finished.
     """
     after = await read_last_sequence(client, IMAGES)
     waited_for: dict[str, list[Path]] = {}
     made: RecordedKinds = {}
     for path in paths:
         try:
-            fact = await _post(path, guild_id, blobs)
+            fact = await _build_post(path, guild_id, blobs)
         except OSError as error:
             yield ArchiveResult(path, f"cannot be read: {error.strerror}")
             continue
@@ -108,14 +109,14 @@ async def archive_images(
         waited_for.setdefault(fact.image_id, []).append(path)
     if not waited_for:
         return
-    async for image_id, problem in _ends(client, after, made):
+    async for image_id, problem in _follow_ends(client, after, made):
         for path in waited_for.pop(image_id, ()):
             yield ArchiveResult(path, problem)
         if not waited_for:
             return
 
 
-async def _post(path: Path, guild_id: str, blobs: BlobStore) -> ImagePosted:
+async def _build_post(path: Path, guild_id: str, blobs: BlobStore) -> ImagePosted:
     data, stat = await asyncio.to_thread(lambda: (path.read_bytes(), path.stat()))
     blob = await blobs.put(data)
     uri = path.absolute().as_uri()
@@ -133,10 +134,10 @@ async def _post(path: Path, guild_id: str, blobs: BlobStore) -> ImagePosted:
     )
 
 
-async def _ends(client: Client, after: int, made: RecordedKinds) -> AsyncIterator[tuple[str, str | None]]:
-    """The images whose way through the archive lane ends, and with what problem; dead letters of earlier runs come first.
+async def _follow_ends(client: Client, after: int, made: RecordedKinds) -> AsyncIterator[tuple[str, str | None]]:
+    """Yield each image that is finished, rejected or dead-lettered, with its problem. Dead letters of earlier runs come first.
 
-    `made` is what was recorded before `after`.
+    `made` has the facts that were recorded up to the position `after`.
     """
     ended: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue()
 
@@ -156,7 +157,9 @@ async def _ends(client: Client, after: int, made: RecordedKinds) -> AsyncIterato
     async def watch_failures() -> None:
         async for message in follow_log(client, FAILURES, [failure_filter("*", "image"), failure_filter("*", "image", "*")]):
             headers = message.headers or {}
-            ended.put_nowait((_image_of(headers), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}"))
+            ended.put_nowait(
+                (_read_image_id(headers), f"failed in {headers.get('mapseek-stage')}: {headers.get('mapseek-reason')}")
+            )
 
     watchers = [asyncio.create_task(watch_images()), asyncio.create_task(watch_failures())]
     try:
@@ -166,7 +169,7 @@ async def _ends(client: Client, after: int, made: RecordedKinds) -> AsyncIterato
         await cancel_tasks(*watchers)
 
 
-def _image_of(headers: Mapping[str, str]) -> str:
+def _read_image_id(headers: Mapping[str, str]) -> str:
     return entity_of(headers.get("mapseek-subject", ""))[1]
 
 
@@ -181,14 +184,14 @@ async def find_images(
     top: int,
     timeout: float,
 ) -> AsyncIterator[LocalAnswer]:
-    """Ask with each file, all at once, and yield the answers in the order asked. `timeout` is seconds for each answer."""
+    """Search for all files at once, and yield the answers in the order of the files. `timeout` is in seconds for each answer."""
     after = await read_last_sequence(client, SEARCHES)
-    asked: list[tuple[Path, str, float]] = []
+    searches: list[tuple[Path, str, float]] = []
     waiting: dict[str, asyncio.Future[SearchMatched | SearchRejected]] = {}
     for path in paths:
         search_id = secrets.token_hex(16)
         waiting[search_id] = asyncio.get_running_loop().create_future()
-        asked.append((path, search_id, monotonic()))
+        searches.append((path, search_id, monotonic()))
         try:
             blob = await blobs.put(await asyncio.to_thread(path.read_bytes))
         except OSError as error:
@@ -199,38 +202,38 @@ async def find_images(
             guild_id=guild_id, search_id=search_id, question=question, filename=path.name, source=StoredFile(blob=blob)
         )
         await journal.record(fact, Origin(search_id))
-    watcher = asyncio.create_task(_collect(client, guild_id, after, waiting))
+    watcher = asyncio.create_task(_collect_results(client, guild_id, after, waiting))
     try:
-        for path, search_id, began in asked:
-            yield await _answer(path, waiting[search_id], began, timeout, catalogue)
+        for path, search_id, began in searches:
+            yield await _await_answer(path, waiting[search_id], began, timeout, catalogue)
     finally:
         await cancel_tasks(watcher)
 
 
-async def _collect(
+async def _collect_results(
     client: Client, guild_id: str, after: int, waiting: Mapping[str, asyncio.Future[SearchMatched | SearchRejected]]
 ) -> None:
-    """Resolve each question with its last word, when it is recorded as answered."""
-    words: dict[str, SearchMatched | SearchRejected] = {}
+    """Set the result of each search to its matches or its rejection when its answer is recorded."""
+    results: dict[str, SearchMatched | SearchRejected] = {}
     async for message in follow_log(client, SEARCHES, [guild_lane_filter("search", guild_id)], after=after):
         recorded = decode_or_warn(message)
         if recorded is None or not isinstance(fact := recorded.fact, SearchFact) or fact.search_id not in waiting:
             continue
         if isinstance(fact, SearchMatched | SearchRejected):
-            words[fact.search_id] = fact
+            results[fact.search_id] = fact
         elif isinstance(fact, SearchAnswered) and not waiting[fact.search_id].done():
-            waiting[fact.search_id].set_result(words[fact.search_id])
+            waiting[fact.search_id].set_result(results[fact.search_id])
 
 
-async def _answer(
-    path: Path, word: asyncio.Future[SearchMatched | SearchRejected], began: float, timeout: float, catalogue: Catalogue
+async def _await_answer(
+    path: Path, result: asyncio.Future[SearchMatched | SearchRejected], began: float, timeout: float, catalogue: Catalogue
 ) -> LocalAnswer:
     def answer(verdict: Verdict, **more: Any) -> LocalAnswer:
-        told = {"matches": (), "documents": {}, "trained": True, "problem": None, **more}
-        return LocalAnswer(path=path, verdict=verdict, elapsed_ms=(monotonic() - began) * 1000, **told)
+        values = {"matches": (), "documents": {}, "trained": True, "problem": None, **more}
+        return LocalAnswer(path=path, verdict=verdict, elapsed_ms=(monotonic() - began) * 1000, **values)
 
     try:
-        fact = await asyncio.wait_for(word, timeout)
+        fact = await asyncio.wait_for(result, timeout)
     except TimeoutError:
         return answer("error", problem=f"no answer within {timeout:g} s: see `mapseek status`")
     except OSError as error:

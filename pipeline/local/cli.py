@@ -1,4 +1,4 @@
-"""`mapseek archive`, `find` and `demo`."""
+"""The arguments and options of `mapseek archive` and `mapseek find`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,18 +21,18 @@ def archive_command(
 @app.command("find")
 def find_command(
     images: Annotated[list[Path], typer.Argument(help="The images to look for.")],
-    top: Annotated[int, typer.Option(min=1, max=100, help="The most matches to show for each.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    top: Annotated[int, typer.Option(min=1, max=100, help="The most matches to show for each image.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each image, one a line.")] = False,
     guild: LocalGuildOption = "local",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for an answer.")] = 60,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each answer.")] = 60,
     explain: Annotated[
-        Path | None, typer.Option(metavar="HTML", help="Write here why each match was found, with pictures.")
+        Path | None, typer.Option(metavar="HTML", help="The file to write why each match was found, with pictures.")
     ] = None,
 ) -> None:
-    """Ask where images were first posted."""
+    """Find where images were first posted."""
     from pipeline.local.command import find_paths
 
-    asking = find_paths(
+    work = find_paths(
         prepare_settings(quiet=True), images, guild, top=top, timeout=timeout, as_json=as_json, explain=explain, out=out, err=err
     )
-    run_and_exit(asking)
+    run_and_exit(work)

@@ -1,4 +1,4 @@
-"""`mapseek archive` and `mapseek find`: local images, with the stages that run already or with our own."""
+"""`mapseek archive` and `mapseek find`: archive and find local images. A stage that runs in no process is run here."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,8 +24,8 @@ from pipeline.stage_dependencies import build_explainer
 
 
 @asynccontextmanager
-async def _at_work(settings: Settings, lane: str) -> AsyncIterator[Process]:
-    """A process with those stages of a lane that no other process works on, so that a running `mapseek up` is made use of."""
+async def _open_process(settings: Settings, lane: str) -> AsyncIterator[Process]:
+    """Open a process that runs those stages of a lane that no other process runs. So a running `mapseek up` does the work."""
     async with open_log_server(settings) as url:
         client = await connect(url, "mapseek-local")
         try:
@@ -37,17 +37,17 @@ async def _at_work(settings: Settings, lane: str) -> AsyncIterator[Process]:
 
 
 async def archive_paths(settings: Settings, paths: Sequence[Path], guild: str, err: Console) -> int:
-    """Archive files and folders with a progress bar. 1 if an image could not be archived.
+    """Archive files and folders with a progress bar. Return 1 if an image could not be archived.
 
-    Raises MapSeekError where there is no image, or none that can be read.
+    Raises MapSeekError if there is no image, or none that can be read.
     """
     files = list_images_under(paths)
     if not files:
-        raise MapSeekError(f"There is no image in {', '.join(map(str, paths))}.")
+        raise MapSeekError(f"There is no image in {', '.join(map(str, paths))}: name images, or folders with images.")
     refuse_unreadable(files)
     problems = 0
     columns = (TextColumn("archiving"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    async with _at_work(settings, "image") as process:
+    async with _open_process(settings, "image") as process:
         client, container = process.container.client, process.container
         active = (await container.generations()).now.active
         name = active.name if active else ""
@@ -74,10 +74,10 @@ async def find_paths(
     out: Console,
     err: Console,
 ) -> int:
-    """Ask with each image and print the answers in order. 1 if one of them is an error.
+    """Search for each image and print the answers in order. Return 1 if one of them is an error.
 
-    Why each match was found goes into the file `explain`, if one is named. Raises MapSeekError where that cannot be written, or
-    where no image can be read, or there is no archive.
+    If `explain` names a file, write to it why each match was found. Raises MapSeekError if that file cannot be written, if no image
+    can be read, and if there is no archive.
     """
     if explain is not None:
         _refuse_unwritable(explain)
@@ -86,7 +86,7 @@ async def find_paths(
     explained: list[ExplainedAnswer] = []
     errors = 0
     untrained = False
-    async with _at_work(settings, "search") as process:
+    async with _open_process(settings, "search") as process:
         client, container = process.container.client, process.container
         answers = find_images(
             client,
@@ -106,7 +106,7 @@ async def find_paths(
             else:
                 out.print(*format_answer(answer), sep="\n", highlight=False, soft_wrap=True)
             if explain is not None:
-                explained.append(await _explained(answer, container))
+                explained.append(await _explain(answer, container))
     if explain is not None:
         _write(explain, render_answers_page(explained))
         err.print(f"See why in {explain}", highlight=False, markup=False, soft_wrap=True)
@@ -117,7 +117,7 @@ async def find_paths(
 
 def _refuse_unwritable(file: Path) -> None:
     if file.is_dir() or not file.absolute().parent.is_dir():
-        raise MapSeekError(f"{file} cannot be written: name a file in a folder that is there.")
+        raise MapSeekError(f"{file} cannot be written: name a file in a folder that exists.")
 
 
 def _write(file: Path, page: str) -> None:
@@ -127,14 +127,14 @@ def _write(file: Path, page: str) -> None:
         raise MapSeekError(f"{file} cannot be written: {error.strerror}.") from None
 
 
-async def _explained(answer: LocalAnswer, container: Container) -> ExplainedAnswer:
-    """An answer with its pictures, while the stores still have them."""
+async def _explain(answer: LocalAnswer, container: Container) -> ExplainedAnswer:
+    """Return an answer with its pictures. They are read now, since the stores do not keep them for long."""
     matched, draw = answer.matched, await build_explainer(container)
     if matched is None:
         return ExplainedAnswer(answer, None, {})
     drawn = {
         match.image_id: await draw(matched, match, answer.documents[match.image_id], ANSWER_LOCALE) for match in answer.matches
     }
-    asked = await container.journal.fetch(SearchPreprocessed, matched.guild_id, matched.search_id)
-    picture = await container.question_thumbnail(asked.pixels) if asked else None
+    query = await container.journal.fetch(SearchPreprocessed, matched.guild_id, matched.search_id)
+    picture = await container.question_thumbnail(query.pixels) if query else None
     return ExplainedAnswer(answer, picture, {image_id: data for image_id, data in drawn.items() if data is not None})

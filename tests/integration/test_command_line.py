@@ -155,7 +155,7 @@ async def test_find_explains_with_pictures_in_one_file_that_refers_to_nothing_ou
     }
     assert not re.search(r"(src|href)=\"(?!data:|file:)", html)
     refused = await mapseek("find", panel, "--explain", tmp_path / "missing" / "out.html")
-    assert (refused.code, "name a file in a folder that is there" in refused.err) == (1, True)
+    assert (refused.code, "name a file in a folder that exists" in refused.err) == (1, True)
 
 
 @module_loop
