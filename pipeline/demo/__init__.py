@@ -1,1 +1,1 @@
-"""The demo: simulated members post map art and ask, through a local Discord, the real client, the real log and every real stage."""
+"""The demo: simulated members post map art and search, on a simulated Discord, with the real client, log and stages."""

@@ -1,4 +1,4 @@
-"""`mapseek demo`."""
+"""The option of `mapseek demo`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +10,12 @@ from pipeline.logging import configure_logging
 
 
 @app.command("demo")
-def demo_command(report: Annotated[Path, typer.Option(help="Where the HTML report is written.")] = Path("demo-report")) -> None:
-    """Play everything on a simulated Discord, and write a report.
+def demo_command(
+    report: Annotated[Path, typer.Option(help="The folder to write the HTML report to.")] = Path("demo-report"),
+) -> None:
+    """Show every feature on a simulated Discord, and write a report.
 
-    60 pieces of map art are posted and 28 questions asked. Then come the other features, and a change of the model.
+    Members post 60 pieces of map art and make 28 searches. Then come the other features, and a change of the model.
     """
     from pipeline.demo.command import run_demo
 

@@ -1,4 +1,4 @@
-"""`mapseek demo`: play the script, print the table, write the report."""
+"""`mapseek demo`: play the script, print the results, and write the report."""
 
 import asyncio
 import tempfile
@@ -29,15 +29,15 @@ from pipeline.serve.command import build_status_cells, render_status
 
 
 async def run_demo(report: Path, out: Console) -> int:
-    """Play the demo. 0 only if every posted image reached the catalogue, every question was answered and every scene went right."""
+    """Play the demo. Return 0 only if every post is in the catalogue, every search was answered and every scene went right."""
     refuse_unwritable(report)
     began = monotonic()
     out.print("Starting nats-server, a simulated Discord, the gateway and every stage (the model takes a few seconds) ...")
     with tempfile.TemporaryDirectory(prefix="mapseek-demo-") as folder:
         async with open_simulated_discord(Path(folder)) as (scenery, settings), open_log_server(settings) as url:
-            with _bars(out) as bars:
+            with _open_bars(out) as bars:
                 async with run_everything(scenery, settings, url) as process:
-                    midway = asyncio.create_task(_status_table(process.container.client))
+                    midway = asyncio.create_task(_read_status_table(process.container.client))
                     links, archived = await post_pieces(scenery, process, build_progress_reporter(bars))
                     asked = await ask_queries(scenery, links, list_demo_queries(), build_progress_reporter(bars))
                     trained = (await process.container.encoder()).encoder.trained
@@ -50,50 +50,50 @@ async def run_demo(report: Path, out: Console) -> int:
                     own = settings.model_copy(update={"nats_url": url})
                     taken_over = [scene async for scene in take_over(stage, own, asked, report.absolute() / "comparison")]
                     final = await read_status(process.container.client, STAGES)
-            out.print("[bold]mapseek status[/], while it worked:", await midway)
+            out.print("[bold]mapseek status[/], during the searches:", await midway)
             out.print("[bold]mapseek status[/], afterwards:", render_status(final, utc_now()))
-    out.print(_questions_table(asked))
-    acts = {"And besides": scenes, "A new model takes over": taken_over}
+    out.print(_build_searches_table(asked))
+    acts = {"Other features": scenes, "A new model takes over": taken_over}
     for heading, act in acts.items():
-        out.print(_scenes_table(heading, act))
+        out.print(_build_scenes_table(heading, act))
     path = write_report(
         report, render_demo_report(archived, asked, acts, build_status_cells(final, utc_now()), scenery.channel_names, trained)
     )
     played = [scene for act in acts.values() for scene in act]
     right, answered = sum(each.right for each in asked), sum(each.answer is not None for each in asked)
     out.print(
-        f"{archived} of {PIECE_COUNT} posted pieces are archived; {answered} of {len(asked)} questions answered, {right} rightly."
+        f"{archived} of {PIECE_COUNT} posted pieces are archived; {answered} of {len(asked)} searches answered, {right} rightly."
     )
-    out.print(f"{sum(scene.right for scene in played)} of {len(played)} scenes went as they should.")
+    out.print(f"{sum(scene.right for scene in played)} of {len(played)} scenes went right.")
     if not trained:
-        out.print("[yellow]The model is untrained[/]: it knows pictures that are nearly the same, and little else.")
+        out.print("[yellow]The model is untrained[/]: it only recognises pictures that are nearly the same.")
     out.print(f"Report: {path} ({monotonic() - began:.0f} s)", soft_wrap=True, highlight=False)
     complete = archived == PIECE_COUNT and answered == len(asked) and all(scene.right for scene in played)
     return 0 if complete else 1
 
 
-async def _status_table(client: Client) -> Table:
-    """The state at this moment: shown later, its ages are still those of now."""
+async def _read_status_table(client: Client) -> Table:
+    """Return a status table of now. It is printed later, and its ages stay those of now."""
     return render_status(await read_status(client, STAGES, sample_s=0.5), utc_now())
 
 
-def _bars(out: Console) -> Bars:
+def _open_bars(out: Console) -> Bars:
     return Bars(TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out)
 
 
-def _questions_table(asked: Sequence[AskedQuery]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{len(asked)} questions, asked with /find", title_justify="left")
-    for heading in ("question", "verdict", "the link answered", "right"):
+def _build_searches_table(asked: Sequence[AskedQuery]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=f"{len(asked)} searches with /find", title_justify="left")
+    for heading in ("query", "verdict", "link in the answer", "right"):
         table.add_column(heading, overflow="fold")
     table.add_column("ms", justify="right")
     for each in asked:
         right = "[green]yes[/]" if each.right else "[red]no[/]"
         link = f".../{each.link.rpartition('/')[2]}" if each.link else "-"
-        table.add_row(each.question.words, each.verdict, link, right, f"{each.milliseconds:.0f}")
+        table.add_row(each.query.words, each.verdict, link, right, f"{each.milliseconds:.0f}")
     return table
 
 
-def _scenes_table(heading: str, scenes: Sequence[DemoScene]) -> Table:
+def _build_scenes_table(heading: str, scenes: Sequence[DemoScene]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=heading, title_justify="left")
     for column in ("scene", "what was done", "right"):
         table.add_column(column, overflow="fold")

@@ -1,4 +1,4 @@
-"""How a message looks in Discord's client, as HTML: near enough to be read as a user reads it."""
+"""Render a message as HTML, much as Discord's client shows it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ ChannelNames = Mapping[str, str]
 
 
 def render_message(seen: VisibleAnswer | Message, channels: ChannelNames) -> str:
-    """A message with its text, embeds and buttons, as Discord's client shows it. `channels` are names by id."""
+    """Return a message with its text, embeds and buttons. `channels` are names by id."""
     attached = seen.attachments if isinstance(seen, VisibleAnswer) else [(each.filename, each.data) for each in seen.attachments]
     files = {name: to_data_uri(data, "webp") for name, data in attached}
-    text = f"<p>{_markdown(seen.content, channels)}</p>" if seen.content else ""
-    return text + "".join(_embed(embed, files, channels) for embed in seen.embeds) + _buttons(seen.components)
+    text = f"<p>{_render_markdown(seen.content, channels)}</p>" if seen.content else ""
+    return text + "".join(_render_embed(embed, files, channels) for embed in seen.embeds) + _render_buttons(seen.components)
 
 
-def _buttons(rows: Sequence[dict[str, Any]]) -> str:
+def _render_buttons(rows: Sequence[dict[str, Any]]) -> str:
     kinds = {1: "primary", 3: "success", 4: "danger"}
     shown = ""
     for row in rows:
@@ -33,32 +33,33 @@ def _buttons(rows: Sequence[dict[str, Any]]) -> str:
     return shown
 
 
-def _embed(embed: dict[str, Any], files: dict[str, str], channels: ChannelNames) -> str:
+def _render_embed(embed: dict[str, Any], files: dict[str, str], channels: ChannelNames) -> str:
     title = escape(str(embed.get("title", "")))
     if url := embed.get("url"):
         title = f'<a href="{escape(str(url))}">{title}</a>'
-    thumb = _image(embed.get("thumbnail"), files, "thumb")
-    large = _image(embed.get("image"), files, "large")
+    thumb = _render_image(embed.get("thumbnail"), files, "thumb")
+    large = _render_image(embed.get("image"), files, "large")
     fields = "".join(
-        f'<p class="field"><b>{_markdown(str(field["name"]), channels)}</b><br>{_markdown(str(field["value"]), channels)}</p>'
+        f'<p class="field"><b>{_render_markdown(str(field["name"]), channels)}</b><br>'
+        f"{_render_markdown(str(field['value']), channels)}</p>"
         for field in embed.get("fields") or []
     )
     footer = embed.get("footer", {}).get("text")
     return (
         f'<div class="embed" style="--c: #{int(embed.get("color") or 0):06x}">{thumb}<b class="title">{title}</b>'
-        f"{_markdown(str(embed.get('description') or ''), channels)}{fields}{large}"
+        f"{_render_markdown(str(embed.get('description') or ''), channels)}{fields}{large}"
         + (f'<div class="footer">{escape(str(footer))}</div>' if footer else "")
         + "</div>"
     )
 
 
-def _image(picture: dict[str, Any] | None, files: dict[str, str], kind: str) -> str:
+def _render_image(picture: dict[str, Any] | None, files: dict[str, str], kind: str) -> str:
     name = str((picture or {}).get("url", "")).split("?")[0].rpartition("/")[2]
     return f'<img class="{kind}" alt="the archived picture" src="{files[name]}">' if name in files else ""
 
 
-def _markdown(text: str, channels: ChannelNames) -> str:
-    """The little of Discord's markup that the bot uses: bold, small, links, channels, and timestamps."""
+def _render_markdown(text: str, channels: ChannelNames) -> str:
+    """Render the part of Discord's markup that the bot uses: bold, links, channels and timestamps."""
     shown = escape(text)
     shown = re.sub(r"\[([^\]]+)\]\((https?://[^\s)]+)\)", r'<a href="\2">\1</a>', shown)
     shown = re.sub(r'(?<!")(https?://[^\s<]+)', r'<a href="\1">\1</a>', shown)
@@ -67,9 +68,9 @@ def _markdown(text: str, channels: ChannelNames) -> str:
     )
     shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", shown)
     shown = re.sub(r" \(&lt;t:\d+:R&gt;\)", "", shown)
-    shown = re.sub(r"&lt;t:(\d+):[DR]&gt;", lambda found: _date(int(found[1])), shown)
+    shown = re.sub(r"&lt;t:(\d+):[DR]&gt;", lambda found: _format_date(int(found[1])), shown)
     return re.sub(r"\\([*_~`|>\\])", r"\1", shown).replace("\n", "<br>")
 
 
-def _date(seconds: int) -> str:
+def _format_date(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%-d %B %Y")

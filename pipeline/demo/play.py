@@ -1,7 +1,7 @@
-"""Plays the demo's script through the simulated Discord and collects what a member would see."""
+"""Play the demo's script on the simulated Discord, and collect what a member would see."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from infra.sandbox.simulator.client import VisibleAnswer
 from infra.sandbox.simulator.model import Channel, Member
 from infra.sandbox.simulator.simulator import Simulator
 from infra.vision.distortions import encode_png
+from pipeline.cli.app import ReportProgress
 from pipeline.demo.script import DEMO_GUILDS, DEMO_MEMBERS, DemoQuery, Post, list_posts, render_query_file
 from pipeline.engine.registry import STAGES
 from pipeline.process import Process, open_process
@@ -23,18 +24,15 @@ DEMO_TIMEOUT_S = 120.0
 WHY_LABEL = "Why this match?"
 """The button under an answer that shows what was compared."""
 
-ReportProgress = Callable[[str, int, int], None]
-"""Told what is done, how many of it are, and of how many."""
-
 
 @dataclass(frozen=True, slots=True)
 class AskedQuery:
-    """A question, what the member saw in answer, and whether that is right. `answer` is None when none came in time.
+    """A query, the answer that the member saw, and whether it is right. `answer` is None if none came in time.
 
-    `why` is what the member saw after they pressed `WHY`, where they did.
+    `why` is what the member saw after they pressed `WHY_LABEL`, if they did.
     """
 
-    question: DemoQuery
+    query: DemoQuery
     file: bytes
     answer: VisibleAnswer | None
     expected_link: str | None
@@ -58,7 +56,7 @@ class AskedQuery:
 
 @dataclass(frozen=True, slots=True)
 class Scenery:
-    """The simulated Discord with its places and people, by the names in the script."""
+    """The simulated Discord with its channels and members, by the names in the script."""
 
     discord: Simulator
     channels: dict[tuple[str, str], Channel]
@@ -66,13 +64,13 @@ class Scenery:
 
     @property
     def channel_names(self) -> dict[str, str]:
-        """What the channels are called, by their ids."""
+        """The names of the channels by their ids."""
         return {str(channel.id): channel.name for channel in self.channels.values()}
 
 
 @asynccontextmanager
 async def open_simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, Settings]]:
-    """The simulator with the script's places and people, and the settings with which MapSeek finds it."""
+    """Start the simulator with the script's channels and members, and return it with settings that connect MapSeek to it."""
     async with Simulator() as discord:
         settings = Settings(
             _env_file=None,
@@ -86,18 +84,18 @@ async def open_simulated_discord(folder: Path) -> AsyncIterator[tuple[Scenery, S
             channels="all",
             http_port=0,
         )
-        yield _scenery(discord), settings
+        yield _build_scenery(discord), settings
 
 
 @asynccontextmanager
 async def run_everything(scenery: Scenery, settings: Settings, url: str) -> AsyncIterator[Process]:
-    """Every stage and the gateway, logged in, on a running log."""
+    """Run every stage and the gateway on a running log, and wait until the gateway is logged in."""
     async with open_process(settings, url, STAGES, with_gateway=True, monitored=True) as process:
         await scenery.discord.wait_for_command("find")
         yield process
 
 
-def _scenery(discord: Simulator) -> Scenery:
+def _build_scenery(discord: Simulator) -> Scenery:
     channels: dict[tuple[str, str], Channel] = {}
     members: dict[tuple[str, str], Member] = {}
     for name, channel_names in DEMO_GUILDS.items():
@@ -107,24 +105,24 @@ def _scenery(discord: Simulator) -> Scenery:
     return Scenery(discord, channels, members)
 
 
-async def post_pieces(scenery: Scenery, process: Process, progress: ReportProgress) -> tuple[dict[int, str], int]:
-    """Post every piece and wait until all can be found. Returns the link of each post by seed, and how many images arrived."""
+async def post_pieces(scenery: Scenery, process: Process, report_progress: ReportProgress) -> tuple[dict[int, str], int]:
+    """Post every piece and wait until all can be found. Return the link of each post by seed, and how many images are archived."""
     links: dict[int, str] = {}
     script = list_posts()
     for done, post in enumerate(script, 1):
-        links[post.seed] = await _post(scenery, post)
-        progress("posted", done, len(script))
+        links[post.seed] = await _post_piece(scenery, post)
+        report_progress("posted", done, len(script))
     arrived = []
     for kind, title in ((ImageIndexed, "archived"), (ImageFingerprinted, "fingerprinted")):
         found = 0
         async for found in count_recorded(process, kind, len(script)):
-            progress(title, found, len(script))
+            report_progress(title, found, len(script))
         arrived.append(found)
     return links, min(*arrived, await (await process.container.catalogue()).count())
 
 
 async def count_recorded(process: Process, kind: type[Fact], number: int) -> AsyncGenerator[int, None]:
-    """Count the facts of one kind from the beginning of the log, until there are so many or patience is at its end."""
+    """Count the facts of one kind from the beginning of the log, until there are so many or DEMO_TIMEOUT_S is over."""
     found = 0
     with suppress(TimeoutError):
         async with (
@@ -138,7 +136,7 @@ async def count_recorded(process: Process, kind: type[Fact], number: int) -> Asy
                     break
 
 
-async def _post(scenery: Scenery, post: Post) -> str:
+async def _post_piece(scenery: Scenery, post: Post) -> str:
     data = await asyncio.to_thread(lambda: encode_png(draw_piece(post.seed)))
     channel = scenery.channels[post.guild, post.channel]
     message = await scenery.discord.post(
@@ -148,33 +146,33 @@ async def _post(scenery: Scenery, post: Post) -> str:
 
 
 async def ask_queries(
-    scenery: Scenery, links: dict[int, str], script: list[DemoQuery], progress: ReportProgress
+    scenery: Scenery, links: dict[int, str], script: list[DemoQuery], report_progress: ReportProgress
 ) -> list[AskedQuery]:
-    """Ask each question with /find, one after the other, as different members."""
+    """Search for each query with /find, one after the other, as different members."""
     asked = []
-    for number, question in enumerate(script, 1):
-        member = scenery.members[question.guild, DEMO_MEMBERS[number % len(DEMO_MEMBERS)]]
-        answered = await ask_query(scenery, question, member, links)
-        asked.append(replace(answered, why=await _why(scenery, answered, member)))
-        progress("answered", number, len(script))
+    for number, query in enumerate(script, 1):
+        member = scenery.members[query.guild, DEMO_MEMBERS[number % len(DEMO_MEMBERS)]]
+        answered = await ask_query(scenery, query, member, links)
+        asked.append(replace(answered, why=await _ask_why(scenery, answered, member)))
+        report_progress("answered", number, len(script))
     return asked
 
 
-async def ask_query(scenery: Scenery, question: DemoQuery, member: Member, links: dict[int, str]) -> AskedQuery:
-    """Ask one question with /find, and wait for the answer. `links` are those of the posts, by seed."""
-    file = await asyncio.to_thread(render_query_file, question)
-    channel = scenery.channels[question.guild, question.channel]
-    interaction = await scenery.discord.slash(channel, member, "find", attachments={"image": (f"question.{question.format}", file)})
+async def ask_query(scenery: Scenery, query: DemoQuery, member: Member, links: dict[int, str]) -> AskedQuery:
+    """Search for one query with /find, and wait for the answer. `links` are those of the posts, by seed."""
+    file = await asyncio.to_thread(render_query_file, query)
+    channel = scenery.channels[query.guild, query.channel]
+    interaction = await scenery.discord.slash(channel, member, "find", attachments={"image": (f"query.{query.format}", file)})
     try:
         answer = await scenery.discord.answer(interaction, embedded=True, timeout=DEMO_TIMEOUT_S)
     except TimeoutError:
-        return AskedQuery(question, file, None, None, DEMO_TIMEOUT_S * 1000)
-    expected = None if question.answer is None else links[question.answer]
-    return AskedQuery(question, file, answer, expected, (answer.answered_after_s or 0) * 1000)
+        return AskedQuery(query, file, None, None, DEMO_TIMEOUT_S * 1000)
+    expected = None if query.answer is None else links[query.answer]
+    return AskedQuery(query, file, answer, expected, (answer.answered_after_s or 0) * 1000)
 
 
-async def _why(scenery: Scenery, asked: AskedQuery, member: Member) -> VisibleAnswer | None:
-    """Press `WHY` and return what the member sees; only where the piece was hard to recognise."""
-    if asked.answer is None or not asked.question.is_hard or asked.link is None:
+async def _ask_why(scenery: Scenery, asked: AskedQuery, member: Member) -> VisibleAnswer | None:
+    """Press `WHY_LABEL` and return what the member sees, but only if the piece was hard to recognise; else return None."""
+    if asked.answer is None or not asked.query.is_hard or asked.link is None:
         return None
     return await scenery.discord.answer(await scenery.discord.press(asked.answer, member, label=WHY_LABEL), timeout=DEMO_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""The demo's report: one HTML file without any reference to the outside, each question beside the answer that a member saw."""
+"""The demo's report: one HTML file that refers to nothing outside itself. It shows each query beside the answer."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -22,7 +22,7 @@ h1 { margin: 0 0 .2rem; } .lead { color: var(--dim); margin: 0 0 1.2rem; }
 article { display: grid; grid-template-columns: 300px 1fr; gap: 1.4rem; background: var(--card); border: 1px solid var(--line);
   border-radius: 10px; padding: 1rem; margin-bottom: 1rem; }
 article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }
-.question img { max-height: 260px; margin: 0 auto; } h2 { font-size: 1rem; margin: 0 0 .5rem; } h2 small { color: var(--dim);
+.query img { max-height: 260px; margin: 0 auto; } h2 { font-size: 1rem; margin: 0 0 .5rem; } h2 small { color: var(--dim);
   font-weight: normal; }
 .embed { border-left: 4px solid var(--c); background: var(--paper); border-radius: 4px; padding: .6rem .8rem; margin-bottom: .5rem;
   overflow: hidden; }
@@ -51,55 +51,59 @@ def render_demo_report(
     channels: ChannelNames,
     trained: bool,
 ) -> str:
-    """The whole page. `acts` are scenes by heading, `stages` rows of the status table, headings first, `channels` names by id."""
+    """Return the whole page.
+
+    `acts` are scenes by heading, `stages` the rows of the status table with the headings first, and `channels` names by id.
+    """
     right = sum(each.right for each in asked)
     untrained = (
         ""
         if trained
         else '<p class="note">The model is <b>untrained</b>: a small open_clip tower with seeded random weights. '
-        "What is alike but for its details it cannot tell; what is verified by its details is not touched by that.</p>"
+        "It cannot tell apart pictures that differ only in details. Matches that are verified by details do not depend on it.</p>"
     )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>MapSeek demo</title><style>{DEMO_CSS}</style><h1>MapSeek demo</h1>"
-        f'<p class="lead">{archived} of {PIECE_COUNT} posted pieces archived; {right} of {len(asked)} questions answered rightly. '
-        "Each question was asked with the slash command <code>/find</code>; beside it is what the member saw.</p>"
-        f"{untrained}{_table(stages)}{''.join(_article(number, each, channels) for number, each in enumerate(asked, 1))}"
-        f"{''.join(_act(heading, scenes, channels) for heading, scenes in acts.items())}</html>\n"
+        f'<p class="lead">{archived} of {PIECE_COUNT} posted pieces archived; {right} of {len(asked)} searches answered rightly. '
+        "Each search was made with the slash command <code>/find</code>. Beside the query is what the member saw.</p>"
+        f"{untrained}{_render_table(stages)}"
+        f"{''.join(_render_query(number, each, channels) for number, each in enumerate(asked, 1))}"
+        f"{''.join(_render_act(heading, scenes, channels) for heading, scenes in acts.items())}</html>\n"
     )
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
+def _render_table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
     lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
     return f"<table>{''.join(lines)}</table>"
 
 
-def _article(number: int, asked: AskedQuery, channels: ChannelNames) -> str:
-    mark = _mark(asked.right)
-    heading = f"<h2>{number}. {escape(asked.question.words)} <small>{asked.milliseconds:.0f} ms, {mark}</small></h2>"
+def _render_query(number: int, asked: AskedQuery, channels: ChannelNames) -> str:
+    mark = _render_mark(asked.right)
+    heading = f"<h2>{number}. {escape(asked.query.words)} <small>{asked.milliseconds:.0f} ms, {mark}</small></h2>"
     answer = "<p>No answer came in time.</p>" if asked.answer is None else render_message(asked.answer, channels)
     if asked.why is not None:
-        answer += f'<div class="why"><p>And after a press of “{WHY_LABEL}”:</p>{render_message(asked.why, channels)}</div>'
+        answer += f'<div class="why"><p>After pressing “{WHY_LABEL}”:</p>{render_message(asked.why, channels)}</div>'
     return (
-        f'<article><div class="question">{heading}<img alt="question {number}" '
-        f'src="{to_data_uri(asked.file, asked.question.format)}"></div><div>{answer}</div></article>'
+        f'<article><div class="query">{heading}<img alt="query {number}" '
+        f'src="{to_data_uri(asked.file, asked.query.format)}"></div><div>{answer}</div></article>'
     )
 
 
-def _act(heading: str, scenes: Sequence[DemoScene], channels: ChannelNames) -> str:
-    return f"<h1>{escape(heading)}</h1>{''.join(_scene(scene, channels) for scene in scenes)}"
+def _render_act(heading: str, scenes: Sequence[DemoScene], channels: ChannelNames) -> str:
+    return f"<h1>{escape(heading)}</h1>{''.join(_render_scene(scene, channels) for scene in scenes)}"
 
 
-def _scene(scene: DemoScene, channels: ChannelNames) -> str:
+def _render_scene(scene: DemoScene, channels: ChannelNames) -> str:
     picture = "" if scene.picture is None else f'<img alt="the picture" src="{to_data_uri(scene.picture, "png")}">'
-    words = f"<h2>{escape(scene.title)} <small>{_mark(scene.right)}</small></h2><p>{escape(scene.did)}.</p>"
+    words = f"<h2>{escape(scene.title)} <small>{_render_mark(scene.right)}</small></h2><p>{escape(scene.did)}.</p>"
     if isinstance(scene.seen, Terminal):
-        return f'<article class="scene wide"><div class="question">{words}</div><pre>{escape(scene.seen.text)}</pre></article>'
+        return f'<article class="scene wide"><div class="query">{words}</div><pre>{escape(scene.seen.text)}</pre></article>'
     seen = render_message(scene.seen, channels)
-    return f'<article class="scene"><div class="question">{words}{picture}</div><div>{seen}</div></article>'
+    return f'<article class="scene"><div class="query">{words}{picture}</div><div>{seen}</div></article>'
 
 
-def _mark(right: bool) -> str:
+def _render_mark(right: bool) -> str:
     return '<span class="right">right</span>' if right else '<span class="wrong">wrong</span>'

@@ -1,4 +1,4 @@
-"""The demo's scenes after the questions: the other ways to ask, a vote, an alert, forgetting, and a restart that catches up."""
+"""The demo's scenes after the searches: other ways to search, a vote, an alert, forgetting, and a restart with catching up."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -22,7 +22,7 @@ FORGOTTEN_SEEDS = [post.seed for post in list_posts() if (post.guild, post.membe
 
 @dataclass(frozen=True, slots=True)
 class DemoScene:
-    """What was done, what was seen then, and whether that is what the demo promises. `picture` is what was asked with, as PNG."""
+    """What was done, what was seen then, and whether that is right. `picture` is the query's picture as PNG."""
 
     title: str
     did: str
@@ -33,7 +33,7 @@ class DemoScene:
 
 @dataclass(frozen=True, slots=True)
 class SceneContext:
-    """Where the scenes are played."""
+    """What the scenes are played with: the simulated Discord, the process, and the links of the posts by seed."""
 
     scenery: Scenery
     process: Process
@@ -46,13 +46,13 @@ class SceneContext:
         return self.scenery.members[HOME_GUILD, name]
 
     async def find(self, picture: bytes, name: str = "Noor") -> VisibleAnswer:
-        """/find with a picture, and the answer."""
+        """Search with /find for a picture, and return the answer."""
         discord = self.scenery.discord
-        asked = await discord.slash(self.channel(), self.member(name), "find", attachments={"image": ("question.png", picture)})
+        asked = await discord.slash(self.channel(), self.member(name), "find", attachments={"image": ("query.png", picture)})
         return await discord.answer(asked, embedded=True, timeout=DEMO_TIMEOUT_S)
 
     async def press(self, target: VisibleAnswer | Message, label: str, name: str = "Noor") -> VisibleAnswer:
-        """Press a button, and what is seen then."""
+        """Press a button, and return what is seen then."""
         discord = self.scenery.discord
         return await discord.answer(await discord.press(target, self.member(name), label=label), timeout=DEMO_TIMEOUT_S)
 
@@ -60,33 +60,33 @@ class SceneContext:
         return await self.scenery.discord.post(self.channel(channel), self.member(name), "look", files=[(filename, picture)])
 
     async def wait_for(self, kind: type[Fact], number: int) -> None:
-        """Return once so many facts of a kind are recorded, or when patience is at its end."""
+        """Wait until so many facts of a kind are recorded, or DEMO_TIMEOUT_S is over."""
         async with aclosing(count_recorded(self.process, kind, number)) as facts:
             async for _ in facts:
                 continue
 
 
 def find_answer_link(seen: VisibleAnswer) -> str | None:
-    """The post that an answer names."""
+    """Return the link of the post that an answer names, or None."""
     return next((str(embed["url"]) for embed in seen.embeds if embed.get("url")), None)
 
 
 async def play_scenes(stage: SceneContext, trained: bool) -> AsyncIterator[DemoScene]:
-    """The scenes while the bot runs."""
+    """Play the scenes while the bot runs."""
     picture = encode_png(reencode(draw_piece(KNOWN_SEED), 60))
     again = await stage.post(picture, "who-made-this.png", "Steve", channel=COMMISSIONS)
     await stage.wait_for(ImageIndexed, PIECE_COUNT + 1)
-    yield await _right_click(stage, again, picture)
+    yield await _play_right_click(stage, again, picture)
     answer = await stage.find(picture)
-    yield await _all_posts(stage, answer)
-    yield await _vote(stage, answer)
-    yield await _in_words(stage, trained)
-    for scene in await _alert(stage):
+    yield await _play_all_posts(stage, answer)
+    yield await _play_vote(stage, answer)
+    yield await _play_words(stage, trained)
+    for scene in await _play_alert(stage):
         yield scene
-    yield await _forget(stage)
+    yield await _play_forgetting(stage)
 
 
-async def _right_click(stage: SceneContext, message: Message, picture: bytes) -> DemoScene:
+async def _play_right_click(stage: SceneContext, message: Message, picture: bytes) -> DemoScene:
     discord = stage.scenery.discord
     asked = await discord.message_command(message.channel, stage.member("Noor"), "Find this map", message)
     answer = await discord.answer(asked, embedded=True, timeout=DEMO_TIMEOUT_S)
@@ -94,14 +94,14 @@ async def _right_click(stage: SceneContext, message: Message, picture: bytes) ->
     return DemoScene("Find this map", did, answer, find_answer_link(answer) == stage.links[KNOWN_SEED], picture)
 
 
-async def _all_posts(stage: SceneContext, answer: VisibleAnswer) -> DemoScene:
+async def _play_all_posts(stage: SceneContext, answer: VisibleAnswer) -> DemoScene:
     seen = await stage.press(answer, "Posted 2 times")
     return DemoScene(
-        "Every post of a piece", "Noor asks with /find and presses “Posted 2 times”", seen, "Posted 2 times" in str(seen.embeds)
+        "Every post of a piece", "Noor searches with /find and presses “Posted 2 times”", seen, "Posted 2 times" in str(seen.embeds)
     )
 
 
-async def _vote(stage: SceneContext, answer: VisibleAnswer) -> DemoScene:
+async def _play_vote(stage: SceneContext, answer: VisibleAnswer) -> DemoScene:
     seen = await stage.press(await stage.press(answer, "Back to the result"), "This is it")
     await stage.wait_for(SearchJudged, 1)
     return DemoScene(
@@ -109,16 +109,19 @@ async def _vote(stage: SceneContext, answer: VisibleAnswer) -> DemoScene:
     )
 
 
-async def _in_words(stage: SceneContext, trained: bool) -> DemoScene:
+async def _play_words(stage: SceneContext, trained: bool) -> DemoScene:
     discord = stage.scenery.discord
     asked = await discord.slash(stage.channel(), stage.member("Kai"), "find-text", options={"query": "a lighthouse at night -boat"})
     answer = await discord.answer(asked, embedded=True, timeout=DEMO_TIMEOUT_S)
     return DemoScene(
-        "In words", "Kai asks /find-text query: a lighthouse at night -boat", answer, trained or "words" in str(answer.embeds)
+        "In words",
+        "Kai searches with /find-text query: a lighthouse at night -boat",
+        answer,
+        trained or "words" in str(answer.embeds),
     )
 
 
-async def _alert(stage: SceneContext) -> list[DemoScene]:
+async def _play_alert(stage: SceneContext) -> list[DemoScene]:
     discord, wanted = stage.scenery.discord, encode_png(draw_piece(WANTED_SEED))
     nothing = await stage.find(wanted, "Sunny")
     promise = await stage.press(nothing, "Notify me if it's posted", "Sunny")
@@ -132,19 +135,19 @@ async def _alert(stage: SceneContext) -> list[DemoScene]:
     ]
 
 
-async def _forget(stage: SceneContext) -> DemoScene:
+async def _play_forgetting(stage: SceneContext) -> DemoScene:
     discord = stage.scenery.discord
     asked = await discord.slash(stage.channel(), stage.member(FORGETFUL_MEMBER), "forget me")
     await stage.press(await discord.answer(asked, timeout=DEMO_TIMEOUT_S), "Yes, delete everything", FORGETFUL_MEMBER)
     await stage.wait_for(ImageRemoved, len(FORGOTTEN_SEEDS))
     picture = encode_png(draw_piece(FORGOTTEN_SEEDS[0]))
     answer = await stage.find(picture)
-    did = f"{FORGETFUL_MEMBER} says /forget me and confirms; then Noor asks for a piece that {FORGETFUL_MEMBER} had posted"
+    did = f"{FORGETFUL_MEMBER} uses /forget me and confirms; then Noor searches for a piece that {FORGETFUL_MEMBER} had posted"
     return DemoScene("Forgotten", did, answer, find_answer_link(answer) is None, picture)
 
 
 async def change_while_away(stage: SceneContext) -> Message:
-    """What happens on Discord while the bot is switched off: new posts, and one old one is deleted. Returns the last post."""
+    """Change Discord while the bot is off: post new pieces and delete an old post. Return the last new post."""
     last = [await stage.post(encode_png(draw_piece(seed)), f"late-{seed}.png", "Alex") for seed in LATE_SEEDS][-1]
     wanted = next(message for message in stage.channel().messages.values() if message.attachments[0].filename == FRESH_FILENAME)
     await stage.scenery.discord.delete(wanted)
@@ -152,16 +155,17 @@ async def change_while_away(stage: SceneContext) -> Message:
 
 
 async def play_scenes_after_restart(stage: SceneContext, last: Message) -> AsyncIterator[DemoScene]:
-    """The scenes after the restart: what was posted meanwhile is found, what was deleted is not."""
+    """Play the scenes after the restart: the new posts are found, and the deleted one is not."""
     await stage.wait_for(ImageIndexed, PIECE_COUNT + 2 + len(LATE_SEEDS))
     await stage.wait_for(ImageRemoved, len(FORGOTTEN_SEEDS) + 1)
     late, deleted = encode_png(draw_piece(LATE_SEEDS[-1])), encode_png(draw_piece(WANTED_SEED))
     answer = await stage.find(late)
     did = (
-        f"While the bot was off, {len(LATE_SEEDS)} pieces were posted and one was deleted. It starts again; Noor asks for a new one"
+        f"While the bot was off, {len(LATE_SEEDS)} pieces were posted and one was deleted. It starts again; "
+        "Noor searches for a new one"
     )
     yield DemoScene("Caught up", did, answer, find_answer_link(answer) == last.jump_url, late)
     answer = await stage.find(deleted)
     yield DemoScene(
-        "Deleted meanwhile", "Noor asks for the one that was deleted", answer, find_answer_link(answer) is None, deleted
+        "Deleted while away", "Noor searches for the one that was deleted", answer, find_answer_link(answer) is None, deleted
     )

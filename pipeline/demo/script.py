@@ -1,4 +1,4 @@
-"""What happens in the demo: who posts which piece where, and which questions are asked. Pure, and the same every time."""
+"""The demo's script: who posts which piece where, and which queries are searched for. Pure, and the same every time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from infra.vision.distortions import change_brightness, crop, encode_jpeg, encod
 PIECE_COUNT = 60
 FIRST_POST = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)
 NEVER_POSTED = 9_000
-"""Seeds from here on are of pictures that nobody posts."""
+"""The first seed of pictures that no member posts before the scenes."""
 
 DEMO_GUILDS = {"Cartographers' Guild": ("map-gallery", "commissions"), "Pixel Harbour": ("showcase", "works-in-progress")}
 DEMO_MEMBERS = ("Alex", "Steve", "Noor", "Kai", "Sunny", "Efe")
@@ -33,31 +33,31 @@ QUERY_DISTORTIONS: dict[str, Distortion] = {
     "20 % darker": lambda image: change_brightness(image, 0.8),
     "20 % brighter": lambda image: change_brightness(image, 1.2),
 }
-"""What happens to a picture that is passed on. Two questions of each are asked."""
+"""What happens to a picture when people share it. There are two queries of each."""
 
 QUERY_PARTS: dict[str, Distortion] = {
     "one map of it": lambda image: image.crop((MAP_PX, 0, 2 * MAP_PX, MAP_PX)),
     "turned by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_270),
     "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
 }
-"""What is done to a picture on purpose, or because a piece is built map by map. One question of each is asked."""
+"""What people do to a picture on purpose, or because a piece is built map by map. There is one query of each."""
 
 LARGE_PIECES = (15, 20, 12)
-"""Pieces of several maps, about which those are asked."""
+"""The pieces of several maps that those queries show."""
 
 QUERY_SCENES = {"a screenshot in the game": take_screenshot, "a phone photo of a monitor": take_photo}
-"""What the picture is seen in. Two questions of each are asked, and one about a picture that nobody posted."""
+"""What shows the picture. There are two queries of each, and one more with a picture that nobody posted."""
 
 SCENE_SEVERITY = 2
-"""Of three: neither near and straight nor far and askew."""
+"""The second of three levels: neither near and straight nor far and tilted."""
 
 SCENE_JPEG_QUALITY = 90
-"""The JPEG quality that screenshots and photos are saved with."""
+"""The JPEG quality of screenshots and photos."""
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """One piece, and where it goes: the names of guild, channel and member."""
+    """One piece, and the names of the guild, channel and member that it is posted in and by."""
 
     seed: int
     guild: str
@@ -75,7 +75,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class DemoQuery:
-    """One picture that is asked about. `answer` is the seed of the post that should be found, None if there is none."""
+    """One picture that a member searches for. `answer` is the seed of the post that should be found, or None."""
 
     seed: int
     guild: str
@@ -85,12 +85,12 @@ class DemoQuery:
 
     @property
     def is_hard(self) -> bool:
-        """Whether it shows the piece in a way that is worth explaining."""
+        """Whether the piece is hard to recognise, so that the demo shows why it was found."""
         return self.distortion in QUERY_PARTS or self.distortion in QUERY_SCENES
 
     @property
     def format(self) -> str:
-        """In which format the picture is sent."""
+        """The format of the picture: `jpeg` or `png`."""
         return "jpeg" if self.distortion in QUERY_SCENES else "png"
 
     @property
@@ -103,26 +103,26 @@ class DemoQuery:
 
 
 def list_posts() -> list[Post]:
-    """Every piece in turn goes to the next channel, from the next member."""
+    """Return the posts: each piece goes to the next channel, from the next member."""
     places = [(guild, channel) for guild, channels in DEMO_GUILDS.items() for channel in channels]
     return [Post(seed, *places[seed % len(places)], DEMO_MEMBERS[seed % len(DEMO_MEMBERS)]) for seed in range(PIECE_COUNT)]
 
 
 KNOWN_SEED = 0
-"""The piece with which the scenes after the questions are played: Alex posted it in the first server's first channel."""
+"""The piece that the scenes after the searches use. Alex posted it in the first channel of the first guild."""
 
 WANTED_SEED = NEVER_POSTED + 10
-"""Nobody has posted it when it is first asked for."""
+"""The piece that a member waits for: nobody has posted it when it is first searched for."""
 
 LATE_SEEDS = tuple(range(NEVER_POSTED + 20, NEVER_POSTED + 26))
-"""Pieces that are posted while the bot is switched off."""
+"""Pieces that are posted while the bot is off."""
 
 FORGETFUL_MEMBER = "Efe"
 """The member who wants everything forgotten."""
 
 
 def list_demo_queries() -> list[DemoQuery]:
-    """Every distortion, part and scene, pictures that nobody posted, and one that only the other server knows."""
+    """Return a query for every distortion, part and scene, for pictures that nobody posted, and for a post of the other guild."""
     posted = list_posts()
     turns = ((number * 7 + 3) % PIECE_COUNT for number in count())
     wanted = [
@@ -137,10 +137,10 @@ def list_demo_queries() -> list[DemoQuery]:
     return [*asked, DemoQuery(foreign.seed, there, DEMO_GUILDS[there][0], "as posted", None)]
 
 
-def render_query_file(question: DemoQuery) -> bytes:
-    """The picture that is attached to the question: a PNG file, or a JPEG one where it is a scene."""
-    shown = draw_piece(question.seed)
-    if question.format == "jpeg":
-        scene = QUERY_SCENES[question.distortion](shown, np.random.default_rng(question.seed), SCENE_SEVERITY)
+def render_query_file(query: DemoQuery) -> bytes:
+    """Render the query's picture: a PNG file, or a JPEG file for a scene."""
+    shown = draw_piece(query.seed)
+    if query.format == "jpeg":
+        scene = QUERY_SCENES[query.distortion](shown, np.random.default_rng(query.seed), SCENE_SEVERITY)
         return encode_jpeg(scene.image, SCENE_JPEG_QUALITY)
-    return encode_png({**QUERY_DISTORTIONS, **QUERY_PARTS}[question.distortion](shown))
+    return encode_png({**QUERY_DISTORTIONS, **QUERY_PARTS}[query.distortion](shown))

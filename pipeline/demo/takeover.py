@@ -1,4 +1,4 @@
-"""The demo's last act: a second model takes over the archive while people go on asking; then it goes back, and forth again."""
+"""The demo's last act: a second model takes over the archive while members search; then the first again, then the second."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -23,12 +23,12 @@ FEW_QUERIES = 4
 NO_ANSWER = Terminal("No answer came in time.", good=False)
 ASKERS = [name for name in DEMO_MEMBERS if name != FORGETFUL_MEMBER]
 QUERY_PAUSE_S = 0.75
-"""Between two questions while the generation is built: so many members may not ask more for long."""
+"""The pause between two searches while the generation is built: more searches by so few members would soon exceed their quotas."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryRound:
-    """Questions that were asked, and the generations in which answers to them were looked for."""
+    """Queries that were searched for, and the generations that answered them."""
 
     asked: Sequence[AskedQuery]
     generations: Sequence[str]
@@ -39,7 +39,7 @@ class QueryRound:
         return " and ".join(self.generations) or "none"
 
     def all_in(self, generation: str) -> bool:
-        """Whether every question was answered, and from this generation alone."""
+        """Whether every query was answered, and only by this generation."""
         return self.generations == [generation] and all(each.answer is not None for each in self.asked)
 
     @property
@@ -50,73 +50,73 @@ class QueryRound:
 async def take_over(
     stage: SceneContext, settings: Settings, before: Sequence[AskedQuery], report: Path
 ) -> AsyncIterator[DemoScene]:
-    """The scenes. `before` are the questions as they were answered so far; those about forgotten pieces are not asked again.
+    """Play the scenes. `before` are the queries that were answered so far. Those about forgotten pieces are left out here.
 
-    The two models' comparison is written to the folder `report`.
+    The comparison of the two models is written to the folder `report`.
     """
-    known = [each for each in before if each.question.answer not in FORGOTTEN_SEEDS]
-    questions = [each.question for each in known]
+    known = [each for each in before if each.query.answer not in FORGOTTEN_SEEDS]
+    queries = [each.query for each in known]
 
     building = asyncio.create_task(run_mapseek(settings, "replay", "--encoder", FINE_UNTRAINED_MODEL))
-    meanwhile = await _asked(stage, _until_done(building, questions), QUERY_PAUSE_S)
-    answers = {each.question: each.link for each in known}
-    same = sum(each.link == answers[each.question] for each in meanwhile.asked)
-    number = len(meanwhile.asked)
+    during = await _ask_round(stage, _until_done(building, queries), QUERY_PAUSE_S)
+    answers = {each.query: each.link for each in known}
+    same = sum(each.link == answers[each.query] for each in during.asked)
+    number = len(during.asked)
     did = (
-        f"The owner has the archive embedded by a second model, from the stored pictures. Members go on asking: {number} questions "
-        f"meanwhile, answered from {meanwhile.source}, {same} of them just as before"
+        "The owner has a second model embed the archive, from the stored pictures. Members keep searching: "
+        f"{number} searches are answered from {during.source} in that time, {same} of them just as before"
     )
     terminal = await building
-    yield DemoScene("A second model", did, terminal, terminal.good and same == number > 0 and meanwhile.all_in(FIRST_GENERATION))
+    yield DemoScene("A second model", did, terminal, terminal.good and same == number > 0 and during.all_in(FIRST_GENERATION))
 
     terminal = await run_mapseek(settings, "generations") + await run_mapseek(
         settings, "compare", FIRST_GENERATION, SECOND_GENERATION, "--sample", str(COMPARE_SAMPLE), "--report", str(report)
     )
-    did = f"The owner asks both the same: {COMPARE_SAMPLE} archived pieces that were changed a little, and what members voted on"
+    did = f"The owner runs the same queries in both: {COMPARE_SAMPLE} archived pieces, changed a little, and searches with votes"
     yield DemoScene("Side by side", did, terminal, terminal.good)
 
     terminal = await run_mapseek(settings, "activate", SECOND_GENERATION)
-    yield DemoScene("Switched on", "The owner lets the new generation answer; nothing is restarted", terminal, terminal.good)
-    again = await _asked(stage, questions)
+    yield DemoScene("Switched on", "The owner activates the new generation; nothing is restarted", terminal, terminal.good)
+    again = await _ask_round(stage, queries)
     did = (
-        f"{len(questions)} of the questions are asked once more, and answered from {again.source}: {again.right} rightly; from "
+        f"{len(queries)} of the searches are made again, and answered from {again.source}: {again.right} rightly; from "
         f"{FIRST_GENERATION} it was {sum(each.right for each in known)}. This is the first"
     )
     first = again.asked[0]
-    yield DemoScene("The same questions", did, first.answer or NO_ANSWER, again.all_in(SECOND_GENERATION), first.file)
+    yield DemoScene("The same searches", did, first.answer or NO_ANSWER, again.all_in(SECOND_GENERATION), first.file)
 
     terminal = await run_mapseek(settings, "rollback")
-    back = await _asked(stage, questions[:FEW_QUERIES])
+    back = await _ask_round(stage, queries[:FEW_QUERIES])
     terminal += await run_mapseek(settings, "activate", SECOND_GENERATION)
-    forth = await _asked(stage, questions[:FEW_QUERIES])
+    forth = await _ask_round(stage, queries[:FEW_QUERIES])
     did = (
-        f"Back, and {FEW_QUERIES} questions, answered from {back.source}; "
-        f"forth, and {FEW_QUERIES} more, answered from {forth.source}"
+        f"The owner rolls back: {FEW_QUERIES} searches are answered from {back.source}. Then the owner activates the new "
+        f"generation again: {FEW_QUERIES} more are answered from {forth.source}"
     )
     yield DemoScene(
         "Back and forth", did, terminal, terminal.good and back.all_in(FIRST_GENERATION) and forth.all_in(SECOND_GENERATION)
     )
 
     terminal = await run_mapseek(settings, "audit")
-    did = "In the end the owner has everything checked: Discord, the log, the catalogue, the index and the stored files"
+    did = "In the end the owner audits everything: Discord, the log, the catalogue, the index and the stored files"
     yield DemoScene("Nothing is missing", did, terminal, terminal.good)
 
 
-async def _asked(stage: SceneContext, questions: Iterable[DemoQuery], pause: float = 0.0) -> QueryRound:
+async def _ask_round(stage: SceneContext, queries: Iterable[DemoQuery], pause: float = 0.0) -> QueryRound:
     client = stage.process.container.client
     begin = await read_last_sequence(client, SEARCHES)
     asked = []
-    for number, question in enumerate(questions):
-        member = stage.scenery.members[question.guild, ASKERS[number % len(ASKERS)]]
-        asked.append(await ask_query(stage.scenery, question, member, stage.links))
+    for number, query in enumerate(queries):
+        member = stage.scenery.members[query.guild, ASKERS[number % len(ASKERS)]]
+        asked.append(await ask_query(stage.scenery, query, member, stage.links))
         await asyncio.sleep(pause)
     async with aclosing(read_log(client, SEARCHES, [kind_filter(SearchMatched)], after=begin)) as messages:
         facts = [recorded.fact async for message in messages if (recorded := decode_or_warn(message))]
     return QueryRound(asked, sorted({fact.generation for fact in facts if isinstance(fact, SearchMatched)}))
 
 
-def _until_done(task: asyncio.Task[Terminal], questions: Sequence[DemoQuery]) -> Iterator[DemoQuery]:
-    for question in cycle(questions):
+def _until_done(task: asyncio.Task[Terminal], queries: Sequence[DemoQuery]) -> Iterator[DemoQuery]:
+    for query in cycle(queries):
         if task.done():
             return
-        yield question
+        yield query

@@ -1,4 +1,4 @@
-"""The demo's terminal: `mapseek` in a process of its own, run as the owner of the archive runs it, and what it printed."""
+"""The demo's terminal: run `mapseek` in a process of its own, as the owner of the archive does, and keep what it prints."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ TERMINAL_COLUMNS = 124
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What a terminal shows after some commands, and whether all of them went well."""
+    """What a terminal shows after some commands, and whether all of them succeeded."""
 
     text: str
     good: bool
@@ -25,14 +25,14 @@ class Terminal:
 
 
 async def run_mapseek(settings: Settings, *arguments: str) -> Terminal:
-    """Run a command with these settings, and nothing of what the caller's folder may have in a file `.env`."""
+    """Run a command with these settings, and without those in a file `.env` of the caller's folder."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", "from pipeline.main import main; main()", *arguments),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=settings.data_dir,
-        env={**os.environ, **_environment(settings), "COLUMNS": str(TERMINAL_COLUMNS), "FORCE_COLOR": ""},
+        env={**os.environ, **_build_environment(settings), "COLUMNS": str(TERMINAL_COLUMNS), "FORCE_COLOR": ""},
     )
     try:
         printed, _ = await process.communicate()
@@ -43,11 +43,11 @@ async def run_mapseek(settings: Settings, *arguments: str) -> Terminal:
     return Terminal("\n".join(line for line in lines if line), process.returncode == 0)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    return {f"MAPSEEK_{name.upper()}": _text(value) for name, value in settings}
+def _build_environment(settings: Settings) -> dict[str, str]:
+    return {f"MAPSEEK_{name.upper()}": _format_value(value) for name, value in settings}
 
 
-def _text(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
     if isinstance(value, frozenset):

@@ -39,7 +39,7 @@ async def test_a_demo_of_eight_pieces_and_three_questions_goes_right(tmp_path: P
     monkeypatch.setattr(command, "take_over", no_takeover)
     out = io.StringIO()
     assert await command.run_demo(tmp_path, Console(file=out, width=200)) == 0, out.getvalue()
-    assert "8 of 8 posted pieces are archived; 3 of 3 questions answered, 3 rightly." in out.getvalue()
+    assert "8 of 8 posted pieces are archived; 3 of 3 searches answered, 3 rightly." in out.getvalue()
     report = (tmp_path / "index.html").read_text()
     assert report.count("<article>") == 3
     assert re.findall(r'(?:src|href)="(?!data:|https://discord\.com/channels/)', report) == []
@@ -61,7 +61,7 @@ async def test_the_demo_archives_every_piece_answers_every_question_and_changes_
             process.kill()
     text = output.decode()
     assert process.returncode == 0, text
-    assert f"{PIECE_COUNT} of {PIECE_COUNT} posted pieces are archived; 28 of 28 questions answered" in text
+    assert f"{PIECE_COUNT} of {PIECE_COUNT} posted pieces are archived; 28 of 28 searches answered" in text
     report = (tmp_path / "index.html").read_text()
     assert report.count("<article>") == 28
     assert re.findall(r'(?:src|href)="(?!data:|https://discord\.com/channels/)', report) == []
@@ -84,4 +84,4 @@ def test_the_script_posts_in_two_guilds_and_asks_about_posted_and_unposted_pictu
     assert len({post.guild for post in list_posts()}) == 2
     assert len(list_posts()) == PIECE_COUNT
     assert len(list_demo_queries()) == 28
-    assert sum(question.answer is None for question in list_demo_queries()) == 5
+    assert sum(query.answer is None for query in list_demo_queries()) == 5

@@ -51,4 +51,6 @@ def test_every_make_target_in_it_exists() -> None:
 
 def test_what_is_said_of_the_demo_has_its_numbers() -> None:
     for text in (README, (ROOT / "CHANGELOG.md").read_text(), demo_command.__doc__ or ""):
-        assert set(re.findall(r"(\d+) pieces.*?(\d+) questions", text)) == {(str(PIECE_COUNT), str(len(list_demo_queries())))}
+        assert set(re.findall(r"(\d+) pieces.*?(\d+) (?:questions|searches)", text)) == {
+            (str(PIECE_COUNT), str(len(list_demo_queries())))
+        }
