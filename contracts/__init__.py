@@ -1,1 +1,4 @@
-"""The language of MapSeek: facts, subjects, envelope, ports, errors, Stage. No IO, and no import of another first-party package."""
+"""The types that all of MapSeek shares: facts, subjects, envelope, ports, errors, Stage.
+
+No IO, no import of another package of ours.
+"""

@@ -1,6 +1,6 @@
 """The envelope of a fact: CloudEvents 1.0 attributes in binary mode as `ce-*` headers, and a W3C traceparent.
 
-From the bytes of any version ever written to today's fact: pure, one step a version.
+Reading a payload: older versions are upcast to today's, one version at a time. Pure, no IO.
 """
 
 import hashlib
@@ -21,14 +21,15 @@ JsonObject = dict[str, Any]
 Upcaster = Callable[[JsonObject], JsonObject]
 
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}
-"""The step from a version to the next, by type name and the version it starts from."""
+"""By type name and version: the function that turns a payload of that version into the next version."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a fact belongs to: the Discord message or interaction that began it all, and the fact that caused this one.
+    """What a fact follows from.
 
-    `replayed` is set on what a replay records and on all that follows from it: nobody is told of it.
+    `correlation_id` is the Discord message or interaction at the start of the chain, `causation_id` the fact that caused this one.
+    `replayed` is set on the facts that a replay records and on all that follow from them. Nobody is notified of such facts.
     """
 
     correlation_id: str
@@ -37,7 +38,7 @@ class Origin:
 
 
 def build_headers(fact: Fact, origin: Origin, source: str, recorded_at: datetime) -> dict[str, str]:
-    """The headers to publish with a fact. `ce-id` is its subject, which is as unique as the fact."""
+    """Build the headers to publish with a fact. `ce-id` is its subject, which is as unique as the fact."""
     subject = subject_of(fact)
     headers = {
         "ce-specversion": "1.0",
@@ -57,7 +58,7 @@ def build_headers(fact: Fact, origin: Origin, source: str, recorded_at: datetime
 
 
 def parse_origin(headers: Mapping[str, str], subject: str) -> Origin:
-    """The origin that a recorded fact carries; a fact recorded without one is its own origin."""
+    """Read the origin from the headers of a recorded fact. A fact without a correlation id is its own origin."""
     return Origin(
         correlation_id=headers.get("ce-correlationid", subject),
         causation_id=headers.get("ce-causationid"),
@@ -66,7 +67,7 @@ def parse_origin(headers: Mapping[str, str], subject: str) -> Origin:
 
 
 def build_traceparent(correlation_id: str) -> str:
-    """A W3C trace context whose trace id is derived from the correlation id, so that every process agrees on it."""
+    """Build a W3C trace context. Its trace id is derived from the correlation id, so that every process gets the same one."""
     trace_id = hashlib.sha256(correlation_id.encode()).hexdigest()[:32]
     return f"00-{trace_id}-{secrets.token_hex(8)}-01"
 
@@ -79,7 +80,7 @@ def parse_payload(
     facts: Mapping[str, type[Fact]] = FACTS,
     upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS,
 ) -> Fact:
-    """Read a payload of any known version. Raises Malformed for an unknown kind, an unknown version or a wrong shape."""
+    """Parse a payload of any known version into today's fact. Raises Malformed for an unknown kind or version, or a wrong shape."""
     kind = facts.get(type_name)
     if kind is None:
         raise Malformed(f"no fact is called {type_name!r}")
@@ -88,7 +89,7 @@ def parse_payload(
     for step in range(version, kind.version):
         upcast = upcasters.get((type_name, step))
         if upcast is None:
-            raise Malformed(f"{type_name} v{step} cannot be read any more: it has no upcaster")
+            raise Malformed(f"{type_name} v{step} can no longer be read: there is no upcaster from this version")
         document = upcast(document)
     if version > kind.version:
         raise Malformed(f"{type_name} v{version} was written by a newer MapSeek; this one reads up to v{kind.version}")

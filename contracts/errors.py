@@ -1,14 +1,14 @@
-"""What can go wrong, in the few kinds that are handled differently, and how a sentence counts."""
+"""The errors that are handled differently from each other, and a helper that formats counts in messages."""
 
 from enum import StrEnum
 
 
 class MapSeekError(Exception):
-    """A mistake or an outage that a person can act on; its text is one sentence, shown without a traceback."""
+    """A mistake or an outage that a person can fix. Its text is one sentence, shown without a traceback."""
 
 
 class RejectCode(StrEnum):
-    """Why an image can never be archived or asked about, however often it is tried."""
+    """Why an image can never be archived or searched for. Another attempt would not help."""
 
     NOT_ALLOWED = "not_allowed"
     GONE = "gone"
@@ -22,7 +22,7 @@ class RejectCode(StrEnum):
 
 
 class Reject(Exception):
-    """The input itself is unusable: the runner records the lane's rejected fact and never tries again."""
+    """The input itself is unusable. The runner records the lane's rejected fact and does not retry."""
 
     def __init__(self, code: RejectCode, reason: str) -> None:
         super().__init__(reason)
@@ -31,9 +31,9 @@ class Reject(Exception):
 
 
 class Retry(Exception):
-    """This one message may work later: redelivered with exponential delay, dead-lettered when its attempts are used up.
+    """This message may work later. It is redelivered with an exponential delay, and dead-lettered after its last attempt.
 
-    `after` is the least delay in seconds, when the other side named one (Retry-After).
+    `after` is the minimum delay in seconds, if the other side named one (Retry-After).
     """
 
     def __init__(self, reason: str, *, after: float | None = None) -> None:
@@ -42,7 +42,7 @@ class Retry(Exception):
 
 
 class Unavailable(Exception):
-    """A dependency that every message needs is down: the message is held, not counted, until it is back."""
+    """A dependency that every message needs is down. The message is held until it is back; this does not count as an attempt."""
 
     def __init__(self, dependency: str, reason: str) -> None:
         super().__init__(f"{dependency} is unavailable: {reason}")
@@ -50,13 +50,13 @@ class Unavailable(Exception):
 
 
 class Malformed(Exception):
-    """The bytes on a subject are no fact that this version can read: dead-lettered at once."""
+    """The message is not a fact that this version can read. It is dead-lettered at once."""
 
 
 class BlobMissing(Exception):
-    """No blob of that digest is in the store."""
+    """The store has no intact blob of that name."""
 
 
 def format_count(number: int, what: str) -> str:
-    """`1 picture`, `1,200 pictures`."""
+    """Format a count with its noun: `1 picture`, `1,200 pictures`."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

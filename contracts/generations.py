@@ -1,4 +1,4 @@
-"""What the log says of generations: which there are, which one answers. A value that every fact makes anew."""
+"""The generations and which one is active, computed from the facts in the log. Immutable: each fact makes a new value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,10 +9,10 @@ from contracts.events.generation import GenerationActivated, GenerationDropped, 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """All vectors that one encoder makes of one preprocessing's pictures, and the fingerprints of one version beside them.
+    """All vectors and fingerprints made with one encoder, one fingerprint method and one version of the preprocessing.
 
-    `sequence` is where it started on the log of images: what is recorded later is embedded as it comes, what is earlier is for a
-    replay.
+    `sequence` is the position in the stream IMAGES where the generation started. Later images are embedded as they come; a replay
+    embeds the earlier ones.
     """
 
     name: str
@@ -27,13 +27,13 @@ class Generation:
     fingerprint: str
 
     def variant_token(self, variant: Variant) -> str:
-        """What stands for this generation in the key of a fact that has such a variant."""
+        """Return the variant token of this generation's facts: its name, or its preprocessing version."""
         return self.name if variant == "generation" else self.preprocessing
 
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """`known` are all that ever were, in the order in which they started; `activations` are the names in order, newest last."""
+    """All generations. `known` has every one that was ever started, in that order; `activations` are names, the latest last."""
 
     known: Mapping[str, Generation] = field(default_factory=dict)
     activations: tuple[str, ...] = ()
@@ -41,23 +41,23 @@ class Generations:
 
     @property
     def active(self) -> Generation | None:
-        """The one that answers, None before the first activation: the last that was activated and lives.
+        """The generation that answers searches: the last activated one that is not dropped. None before the first activation.
 
-        Where somebody activates what another is dropping at that moment, searches are answered from the one before.
+        If somebody activates a generation while somebody else drops it, the one that was active before answers.
         """
         return next((self.known[name] for name in reversed(self.activations) if name not in self.dropped), None)
 
     @property
     def alive(self) -> tuple[Generation, ...]:
-        """Those that are not dropped: new images are embedded in each of them."""
+        """The generations that are not dropped. New images are embedded in each of them."""
         return tuple(generation for name, generation in self.known.items() if name not in self.dropped)
 
     def serves(self, name: str) -> bool:
-        """Whether searches are, or lately were, answered from it; the others are still being built, or given up."""
+        """Whether this generation answers searches, or did so before and is not dropped. Others are being built, or are dropped."""
         return name in self.activations and name not in self.dropped
 
     def find_previous(self, name: str) -> Generation | None:
-        """The one that answered before this one did last, if it is still there: what a rollback goes back to."""
+        """Find the generation that was active before this one was last activated: the target of a rollback. None if it is gone."""
         if name not in self.activations:
             return None
         last = len(self.activations) - 1 - self.activations[::-1].index(name)
@@ -65,7 +65,7 @@ class Generations:
         return self.known[earlier[-1]] if earlier else None
 
     def with_fact(self, fact: Fact, sequence: int) -> "Generations":
-        """What holds once this fact, recorded at that sequence, is known too. Facts of other families change nothing."""
+        """Return the generations after this fact, recorded at that position. Facts of other families change nothing."""
         match fact:
             case GenerationStarted() if fact.generation not in self.known:
                 return replace(self, known={**self.known, fact.generation: _started(fact, sequence)})

@@ -1,4 +1,4 @@
-"""A stage: what it consumes, what it emits, and the one function that does the work."""
+"""The description of a stage: the facts it consumes and emits, and the function that does the work."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ DepsT = TypeVar("DepsT")
 
 @dataclass(frozen=True, slots=True)
 class Stage(Generic[DepsT]):
-    """A step of the pipeline. `handle` returns the facts to record and raises Reject, Retry or Unavailable.
+    """One step of the pipeline. `handle` returns the facts to record, or raises Reject, Retry or Unavailable.
 
-    `by_generation` are those of `consumes` that it works on once for every generation, at each one's own place in the log.
-    `attempts` bounds the deliveries of one message, crashes of the process included, before it is dead-lettered.
-    A stage that is `live_only` speaks to people, or leads to it: what a replay records is passed over, and it cannot be replayed.
+    `by_generation` are those of `consumes` that the stage handles once for every generation, each with a consumer of its own.
+    `attempts` is the maximum number of deliveries of one message, crashes of the process included, before it is dead-lettered.
+    A `live_only` stage notifies people, or leads to that: it skips facts recorded by a replay, and cannot be replayed itself.
     """
 
     name: str
@@ -33,5 +33,5 @@ class Stage(Generic[DepsT]):
         return tuple(dict.fromkeys(fact.family for fact in self.consumes))
 
     def list_consumed(self, family: str, *, by_generation: bool) -> tuple[type[Fact], ...]:
-        """The kinds of fact that the stage consumes in one lane: once for each generation, or once for all."""
+        """List the kinds of fact that the stage consumes in one lane, either those by generation or the others."""
         return tuple(fact for fact in self.consumes if fact.family == family and (fact in self.by_generation) == by_generation)

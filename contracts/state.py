@@ -1,4 +1,4 @@
-"""What is kept beside the logs, in the key-value bucket: small documents that change. Keys are built in contracts/subjects.py."""
+"""Small mutable documents, kept beside the log in the key-value bucket. contracts/subjects.py builds their keys."""
 
 from collections.abc import Callable
 from typing import Literal, TypeVar
@@ -12,9 +12,9 @@ PayloadT = TypeVar("PayloadT", bound=Payload)
 
 
 class GuildSettings(Payload):
-    """What the managers of a guild chose; the owner of the installation chose the rest by environment variables.
+    """Settings that the managers of a guild made. The owner of the installation makes all others by environment variables.
 
-    `watched` are ids of channels, threads, forums and categories. Searches are counted by the minute, and may come all at once.
+    `watched` are ids of channels, threads, forums and categories. The search quotas are per minute; bursts are allowed.
     """
 
     watched: tuple[Id, ...] = ()
@@ -27,19 +27,19 @@ class GuildSettings(Payload):
 
 
 class HighWaterMark(Payload):
-    """Every image of a channel up to this message is recorded. `heard_at` is when the channel was last heard."""
+    """Every image of a channel up to this message is recorded. `heard_at` is when the gateway last heard of the channel."""
 
     message_id: Id
     heard_at: Instant
 
 
 class Backfill(Payload):
-    """How far the recording of a channel's past has come.
+    """The progress of a back-fill.
 
-    Messages after `position` and up to `until` are still to be read, oldest first; it began at `since`. Ids are snowflakes.
-    `channel_id` is what was asked for, `sources` are the channels and threads that it has, of which the first `done` are finished.
-    It was `asked_in` a channel, where `notice` (channel id, message id) is the message that shows the progress once the
-    interaction's token is gone.
+    Messages after `position` and up to `until` are still to be read, oldest first; reading began at `since`. Ids are snowflakes.
+    `channel_id` is the channel to back-fill; `sources` are its channels and threads, of which the first `done` are finished.
+    `asked_in` is the channel of the command. Once the interaction's token has expired, the message `notice` (channel id,
+    message id) there shows the progress.
     """
 
     channel_id: Id
@@ -64,19 +64,19 @@ class Backfill(Payload):
 
 
 class ForgetRequest(Payload):
-    """A person asked at this moment that all their earlier posts stay out."""
+    """A person asked to be forgotten: all their posts until this time stay out of the archive."""
 
     until: Instant
 
 
 class ArchiveOwner(Payload):
-    """The bot that this archive belongs to: another one is in other guilds, and would take those of this one for left."""
+    """The bot that this archive belongs to. Another bot is in other guilds and would treat this bot's guilds as left."""
 
     bot_id: Id
 
 
 async def read_document(state: StateStore, key: str, kind: type[PayloadT]) -> PayloadT | None:
-    """The document of a key, None where there is none. Raises Unavailable."""
+    """Read the document of a key, None if there is none. Raises Unavailable."""
     entry = await state.get(key)
     return None if entry is None else kind.model_validate_json(entry.value)
 
@@ -84,7 +84,7 @@ async def read_document(state: StateStore, key: str, kind: type[PayloadT]) -> Pa
 async def update_document(
     state: StateStore, key: str, kind: type[PayloadT], change: Callable[[PayloadT | None], PayloadT]
 ) -> PayloadT:
-    """Change a document whatever others do meanwhile: `change` is called again with what they made of it. Raises Unavailable."""
+    """Change a document by compare-and-swap. If somebody else changes it first, `change` is called again. Raises Unavailable."""
     while True:
         entry = await state.get(key)
         changed = change(None if entry is None else kind.model_validate_json(entry.value))

@@ -1,7 +1,7 @@
-"""The only place where a subject or a stream name is built or parsed.
+"""Builds and parses all subjects, stream names, consumer names and keys. No other module does.
 
-A fact is a message on the subject of its entity, `mapseek.<family>.<name>.v<N>.<key...>`, so that an image's whole history is one
-filter and a second recording of the same fact is refused by the server.
+A fact is a message on the subject of its entity, `mapseek.<family>.<name>.v<N>.<key...>`. So one filter finds the whole history of
+an image, and the server refuses to record the same fact twice.
 """
 
 from typing import NamedTuple
@@ -21,25 +21,25 @@ RETRIES = "RETRIES"
 INCIDENTS = "INCIDENTS"
 
 LANES: dict[str, str] = {"image": IMAGES, "search": SEARCHES, "alert": ALERTS, "removal": REMOVALS}
-"""The stream of each lane, by the family of the facts that flow in it."""
+"""The stream of each lane, by the family of its facts."""
 
 _STREAM_OF: dict[Family, str] = {**LANES, "generation": IMAGES, "incident": INCIDENTS}  # type: ignore[dict-item]
 
 REBUILD_INDEX = "mapseek.control.rebuild-index"
-"""Outside the logs: where every process that holds a vector index is asked to rebuild it, or to compare it with the log."""
+"""Not in any stream: requests to every process that holds a vector index, to rebuild it or to compare it with the log."""
 
 CATALOGUE_REBUILD_CHECK = "mapseek.control.rebuilding-catalogue"
-"""Outside the logs: where whoever rebuilds the catalogue says so when asked, since only one may do it at a time."""
+"""Not in any stream: a process that rebuilds the catalogue answers requests here, since only one may do so at a time."""
 
 STATE_BUCKET = "mapseek-state"
-"""The key-value bucket of what is kept beside the logs."""
+"""The key-value bucket with the documents beside the log."""
 
 SETTINGS, MARKS, BACKFILLS, FORGOTTEN, REQUESTS = "settings", "mark", "backfill", "forgotten", "requests"
-"""The first tokens of its keys: everything of one sort is under it."""
+"""The first tokens of its keys: one for each kind of document."""
 
 
 def stream_of(fact: type[Fact] | Fact) -> str:
-    """The log that keeps this kind of fact. Votes are kept for ever, unlike the searches that they are about."""
+    """Return the stream that stores this kind of fact. Judgements have their own: they are kept for good, unlike searches."""
     return JUDGEMENTS if fact.type_name() == SearchJudged.type_name() else _STREAM_OF[fact.family]
 
 
@@ -56,44 +56,45 @@ STREAM_SUBJECTS: dict[str, tuple[str, ...]] = {
 
 
 def subject_of(fact: Fact) -> str:
-    """The one subject on which this fact may be recorded, once."""
+    """Return the one subject on which this fact may be recorded, once."""
     return build_subject(type(fact), *fact.key)
 
 
 def build_subject(kind: type[Fact], *key: str) -> str:
-    """The subject of the fact of a kind that has this key."""
+    """Build the subject of the fact of this kind with this key."""
     return ".".join(("mapseek", kind.family, kind.name, f"v{kind.version}", *key))
 
 
 def versions_filter(kind: type[Fact], *key: str) -> str:
-    """Where the fact of a kind that has this key may lie: on one subject, or on one for each version if there was an older one."""
+    """Matches the fact of this kind with this key: on one subject, or on one for each version if there were older versions."""
     return build_subject(kind, *key) if kind.version == 1 else f"mapseek.{kind.family}.{kind.name}.*.{'.'.join(key)}"
 
 
 def lane_filter(family: str) -> str:
-    """Every fact of one lane."""
+    """Matches every fact of one lane."""
     return f"mapseek.{family}.>"
 
 
 def guild_lane_filter(family: Family, guild_id: str) -> str:
-    """Everything that happens in one lane of one guild."""
+    """Matches every fact of one lane in one guild."""
     return f"mapseek.{family}.*.*.{guild_id}.>"
 
 
 def kind_filter(fact: type[Fact], version: str = "*") -> str:
-    """Every fact of one kind, whatever its version: `mapseek.image.posted.*.>`."""
+    """Matches every fact of one kind, by default of any version: `mapseek.image.posted.*.>`."""
     return f"mapseek.{fact.family}.{fact.name}.{version}.>"
 
 
 def is_subject_of(fact: Fact, subject: str) -> bool:
-    """Whether this fact may be recorded on a subject, of whatever version."""
+    """Whether the subject has the key of this fact. The version is ignored."""
     return tuple(subject.split(".")[4:]) == fact.key
 
 
 def uniqueness_filter(fact: Fact) -> str:
-    """What must still be empty when a fact is recorded: its own subject, in every version.
+    """Return the filter that must match no message when the fact is recorded: its own subject, in any version.
 
-    For a post, any fact that shares its key: ImageRemoved does, so the server refuses the post of a removed image for ever.
+    For a post it matches any fact with the same key. ImageRemoved has the same key, so the server refuses the post of a removed
+    image for good.
     """
     if isinstance(fact, ImagePosted):
         return ".".join(("mapseek", fact.family, "*", "*", *fact.key))
@@ -101,35 +102,38 @@ def uniqueness_filter(fact: Fact) -> str:
 
 
 def entity_filters(family: Family, guild_id: str, entity_id: str) -> tuple[str, str]:
-    """Everything that ever happened to one image or search; the second filter matches facts with a variant token."""
+    """Matches all facts about one image or search. The second filter is for facts with a variant token."""
     history = f"mapseek.{family}.*.*.{guild_id}.{entity_id}"
     return history, f"{history}.>"
 
 
 def posts_of_message_filter(guild_id: str, message_id: str) -> str:
-    """The posts of one message's images."""
+    """Matches the posts of the images of one message."""
     return f"{kind_filter(ImagePosted).removesuffix('>')}{guild_id}.*.{message_id}"
 
 
 def images_of_message_filter(guild_id: str, message_id: str) -> str:
-    """All that says which images a message has, or had: their posts, and the tombstones of those that were removed."""
+    """Matches the posts of the images of one message, and the tombstones of removed ones."""
     return f"mapseek.{ImagePosted.family}.*.*.{guild_id}.*.{message_id}"
 
 
 def person_filters(guild_id: str, person_id: str) -> dict[str, tuple[str, ...]]:
-    """What the logs keep for ever of what a person said in a guild, by stream: their votes and their alerts."""
+    """Matches, by stream, what is kept for good about a person in a guild: their votes and their alerts."""
     alerts = f"mapseek.{AlertFact.family}.*.*.{guild_id}.*.{person_id}"
     votes = f"{kind_filter(SearchJudged).removesuffix('>')}{guild_id}.*.{person_id}.*"
     return {JUDGEMENTS: (votes,), ALERTS: (alerts, f"{alerts}.>")}
 
 
 def guild_filter(fact: type[Fact], guild_id: str) -> str:
-    """Every fact of one kind about one guild."""
+    """Matches every fact of one kind in one guild."""
     return f"mapseek.{fact.family}.{fact.name}.*.{guild_id}.>"
 
 
 def parse_subject(subject: str) -> tuple[str, int]:
-    """Type name and version of the fact on a subject: `mapseek.image.posted.v1.7.9` is `("image.posted", 1)`."""
+    """Parse the type name and version out of a subject: `mapseek.image.posted.v1.7.9` is `("image.posted", 1)`.
+
+    Raises Malformed.
+    """
     tokens = subject.split(".")
     if len(tokens) < 5 or tokens[0] != "mapseek" or not (tokens[3].startswith("v") and tokens[3][1:].isdigit()):
         raise Malformed(f"{subject!r} is not the subject of a fact")
@@ -137,13 +141,13 @@ def parse_subject(subject: str) -> tuple[str, int]:
 
 
 def entity_of(subject: str) -> tuple[str, str]:
-    """Guild and image, search, alert or removal that a fact's subject is about; empty where it names none."""
+    """Return the guild id and the image, search, alert or removal id of a fact's subject; empty strings if it has none."""
     tokens = subject.split(".")
     return (tokens[4], tokens[5]) if len(tokens) > 5 else ("", "")
 
 
 class DeadLetterKey(NamedTuple):
-    """What a dead letter is the letter of: a log entry that a stage could not work on, for one generation or for all."""
+    """Identifies a dead letter: the stage that gave up, the family and stream sequence of the message, and maybe a generation."""
 
     stage: str
     family: str
@@ -152,50 +156,53 @@ class DeadLetterKey(NamedTuple):
 
     @property
     def id(self) -> str:
-        """By which people name it: `embed/image/123`, `embed/image/123/g2`."""
+        """The id that people type: `embed/image/123`, `embed/image/123/g2`."""
         return "/".join(filter(None, self))
 
 
 def parse_dead_letter(subject: str) -> DeadLetterKey:
-    """What `failure_subject` or `retry_subject` was given to make the subject of a dead letter, or of one that was put back."""
+    """Parse a subject made by `failure_subject` or `retry_subject`."""
     return DeadLetterKey(*subject.split(".")[2:])
 
 
 def consumer_name(stage: str, family: str, generation: str | None = None) -> str:
-    """The durable consumer of a stage in one lane, or for one generation there: `download-image`, `embed-image-g1`."""
+    """Build the name of the durable consumer of a stage in one lane, or for one generation: `download-image`, `embed-image-g1`."""
     return "-".join(filter(None, (stage, family, generation)))
 
 
 def past_consumer_name(durable: str) -> str:
-    """The durable consumer of the replay that builds what a generation's own durable is too late for."""
+    """Build the name of the consumer of the replay that handles the messages before the start of a generation's own consumer."""
     return f"{durable}-past"
 
 
 def retry_consumer_name(stage: str) -> str:
-    """The durable consumer of the dead letters of a stage that somebody put back."""
+    """Build the name of the durable consumer of a stage's retried dead letters."""
     return f"{stage}-retry"
 
 
 def generation_filter(kind: type[Fact], generation: Generation) -> str:
-    """Every fact of one kind that is for a generation: `mapseek.image.embedded.*.*.*.g2`; all of a kind that has no variant."""
+    """Matches the facts of one kind for a generation, `mapseek.image.embedded.*.*.*.g2`; all facts if the kind has no variant."""
     if kind.variant is None:
         return kind_filter(kind)
     return variant_filter(kind, generation.variant_token(kind.variant))
 
 
 def variant_filter(kind: type[Fact], variant: str) -> str:
-    """Every fact of one kind with that last token of its key; the shortest key of such a kind is guild, entity, variant."""
+    """Matches the facts of one kind whose key ends with this variant.
+
+    Such keys have guild, entity, variant; alerts a person too.
+    """
     entity = "*.*.*" if kind.family == AlertFact.family else "*.*"
     return f"mapseek.{kind.family}.{kind.name}.*.{entity}.{variant}"
 
 
 def all_variants_filter(kind: type[Fact], *entity: str) -> str:
-    """Every fact of one kind about one entity, whatever its variant: `mapseek.image.reposted.*.7.9.*`."""
+    """Matches the facts of one kind about one entity, of any variant: `mapseek.image.reposted.*.7.9.*`."""
     return f"{kind_filter(kind).removesuffix('>')}{'.'.join(entity)}.*"
 
 
 def selection_filters(kind: type[Fact], variant: str | None, guild_id: str | None, entity_id: str | None) -> tuple[str, ...]:
-    """Every fact of one kind, with that variant, of that guild, about that image or search, as far as each is named."""
+    """Matches the facts of one kind, narrowed by variant, guild, and image or search, as far as these are given."""
     about = f"mapseek.{kind.family}.{kind.name}.*.{guild_id or '*'}.{entity_id or '*'}"
     if variant is not None:
         return (f"{about}.{variant}",)
@@ -205,65 +212,65 @@ def selection_filters(kind: type[Fact], variant: str | None, guild_id: str | Non
 
 
 def failure_subject(stage: str, family: str, sequence: int | str, generation: str | None = None) -> str:
-    """Where the dead letter of one log entry lies: one for each stage, stream sequence and, where it has some, generation."""
+    """Build the subject of a dead letter: one for each stage, stream sequence and, if the stage works by generation, generation."""
     return ".".join(filter(None, ("mapseek", "failure", stage, family, str(sequence), generation)))
 
 
 def failure_filter(stage: str, family: str, generation: str | None = None) -> str:
-    """The dead letters of one stage (`*`: of all) in one lane, those of a generation apart."""
+    """Matches the dead letters of one stage (`*`: all stages) in one lane, either of one generation or without generation."""
     return failure_subject(stage, family, "*", generation)
 
 
 def retry_subject(stage: str, family: str, sequence: int | str, generation: str | None = None) -> str:
-    """Where a dead letter is put back for its stage."""
+    """Build the subject on which a dead letter is put back for its stage."""
     return ".".join(filter(None, ("mapseek", "retry", stage, family, str(sequence), generation)))
 
 
 def retry_filter(stage: str) -> str:
-    """All that is put back for a stage."""
+    """Matches all retried dead letters of a stage."""
     return f"mapseek.retry.{stage}.>"
 
 
 def incident_filter(guild_id: str, entity_id: str) -> str:
-    """All that went wrong with one image, search, alert or removal."""
+    """Matches all incidents of one image, search, alert or removal."""
     return f"mapseek.incident.*.*.{guild_id}.{entity_id}.>"
 
 
 def settings_key(guild_id: str) -> str:
-    """Where a guild's settings are kept."""
+    """The key of a guild's settings."""
     return f"{SETTINGS}.{guild_id}"
 
 
 def mark_key(guild_id: str, channel_id: str) -> str:
-    """Where a channel's high-water mark is kept."""
+    """The key of a channel's high-water mark."""
     return f"{MARKS}.{guild_id}.{channel_id}"
 
 
 def backfill_key(guild_id: str, channel_id: str) -> str:
-    """Where the state of a channel's back-fill is kept."""
+    """The key of a channel's back-fill."""
     return f"{backfills_prefix(guild_id)}.{channel_id}"
 
 
 def backfills_prefix(guild_id: str) -> str:
-    """What the keys of a guild's back-fills are under."""
+    """The common prefix of the keys of a guild's back-fills."""
     return f"{BACKFILLS}.{guild_id}"
 
 
 def forgotten_key(guild_id: str, person_id: str) -> str:
-    """Where it is kept that a person's posts up to a moment are to stay out."""
+    """The key of a person's request to be forgotten in a guild."""
     return f"{FORGOTTEN}.{guild_id}.{person_id}"
 
 
 def owner_key() -> str:
-    """Where it is kept which bot this archive belongs to."""
+    """The key of the bot that this archive belongs to."""
     return "owner"
 
 
 def import_key() -> str:
-    """Where it is kept, while an archive is imported, which one."""
+    """The key of the archive that is being imported."""
     return "import"
 
 
 def requests_key(kind: str) -> str:
-    """Where all processes count their requests to Discord: `all` of them, or the `invalid` ones."""
+    """The key of the count of requests to Discord, shared by all processes: `all` requests, or the `invalid` ones."""
     return f"{REQUESTS}.{kind}"

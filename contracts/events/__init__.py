@@ -1,4 +1,4 @@
-"""Every fact, by family, and the table that finds one by its type name and version."""
+"""All facts, and the table that finds a fact class by its type name."""
 
 from contracts.events.admin import AttemptFailed, Incident, MessageBuried, MessageDiscarded, MessageRequeued, RemovalRequested
 from contracts.events.alert import (

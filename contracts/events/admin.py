@@ -1,6 +1,7 @@
-"""Removals: what was deleted on Discord, or is to be forgotten. Requests are kept for 30 days; the tombstones are for ever.
+"""Facts about removals and incidents.
 
-What went wrong on the way, and what was done about it by hand: kept for thirty days, so that an image's story can be told.
+Removal requests are kept for 30 days; the tombstones (ImageRemoved) are kept for good.
+Incidents are kept for 30 days, so that `mapseek trace` can show the whole history of an image.
 """
 
 from typing import ClassVar, Literal
@@ -9,10 +10,10 @@ from contracts.events.base import Fact, Family, Id, Instant
 
 
 class RemovalRequested(Fact):
-    """All images of one message, channel, author or guild are to be removed; `target` is its id.
+    """A request to remove all images of one message, channel, author or guild. `target` is the id of that.
 
-    `keep` are the images of an edited message that are still attached to it. `removal_id` is made from what was deleted, so that a
-    deletion that is heard of twice is recorded once.
+    `keep` are the images of an edited message that are still attached to it. `removal_id` is derived from what was deleted, so that
+    a deletion that is reported twice is recorded once.
     """
 
     family: ClassVar[Family] = "removal"
@@ -32,10 +33,11 @@ class RemovalRequested(Fact):
 
 
 class Incident(Fact):
-    """Something that happened to the work of a stage on one log entry, the one at `sequence` of the lane's log.
+    """Something that happened while a stage worked on one message, the one at `sequence` of the lane's stream.
 
-    `entity_id` is the image, search, alert or removal that the entry is about. `round` counts how often the entry was put back by
-    hand, `attempt` the deliveries in that round, from 1. `consumer` is the durable that was at work, `process` says where.
+    `entity_id` is the image, search, alert or removal that the message is about. `round` counts how often the message was retried
+    by hand. `attempt` counts the deliveries in that round, from 1. `consumer` is the durable consumer, `process` the process it ran
+    in.
     """
 
     family: ClassVar[Family] = "incident"
@@ -58,7 +60,7 @@ class Incident(Fact):
 
 
 class AttemptFailed(Incident):
-    """An attempt failed for this reason, and another one follows after `delay_s` seconds."""
+    """An attempt failed for this reason. The next attempt follows after `delay_s` seconds."""
 
     name: ClassVar[str] = "failed"
 
@@ -67,7 +69,7 @@ class AttemptFailed(Incident):
 
 
 class MessageBuried(Incident):
-    """The stage gave the entry up: it lies in FAILURES as a dead letter."""
+    """The stage gave the message up. It is kept in FAILURES as a dead letter."""
 
     name: ClassVar[str] = "buried"
 
@@ -76,12 +78,12 @@ class MessageBuried(Incident):
 
 
 class MessageRequeued(Incident):
-    """Somebody put the dead letter back where it failed; `round` is the one that ended with it."""
+    """Somebody retried the dead letter: it goes back to its stage. `round` is the round that ended with the dead letter."""
 
     name: ClassVar[str] = "requeued"
 
 
 class MessageDiscarded(Incident):
-    """Somebody threw the dead letter away."""
+    """Somebody discarded the dead letter."""
 
     name: ClassVar[str] = "discarded"

@@ -1,4 +1,7 @@
-"""Alerts: a picture that was not found, and someone who wants to be told if it turns up. Kept until they are forgotten."""
+"""Facts about alerts: a member wants to be notified when a picture is posted.
+
+They are kept until the member asks to be forgotten.
+"""
 
 from typing import ClassVar, Literal
 
@@ -7,9 +10,10 @@ from contracts.events.search import Calibration
 
 
 class AlertFact(Fact):
-    """Something that happened to an alert: its id is that of the search, or of the press for one more after it ended.
+    """Something that happened to an alert.
 
-    The person is part of the key, so that all of a person's alerts are erased by one filter.
+    `alert_id` is the id of the search. If that alert has ended and the member sets another one, it is the id of that interaction.
+    The person is part of the key, so that one filter erases all alerts of a person.
     """
 
     family: ClassVar[Family] = "alert"
@@ -24,7 +28,10 @@ class AlertFact(Fact):
 
 
 class AlertRequested(AlertFact):
-    """A member wants to be told when the picture of a search turns up. `age_restricted` is whether they asked in such a channel."""
+    """A member wants to be notified when the picture of a search is posted.
+
+    `age_restricted`: the member asked in an age-restricted channel.
+    """
 
     name: ClassVar[str] = "requested"
 
@@ -36,7 +43,7 @@ class AlertRequested(AlertFact):
 
 
 class AlertSet(AlertFact):
-    """From now on every archived image is compared with the picture `pixels`, whose vector is of one generation."""
+    """From now on every archived image is compared with the picture `pixels`. `vector` is its vector in `generation`."""
 
     name: ClassVar[str] = "set"
 
@@ -51,7 +58,7 @@ class AlertSet(AlertFact):
 
 
 class AlertEmbedded(AlertFact):
-    """The picture's vector in another generation than the one that the alert was set in."""
+    """The picture's vector in another generation than the one in AlertSet."""
 
     name: ClassVar[str] = "embedded"
     variant: ClassVar[Variant] = "generation"
@@ -66,7 +73,7 @@ class AlertEmbedded(AlertFact):
 
 
 class AlertTriggered(AlertFact):
-    """An image that matches was posted."""
+    """An image that matches the alert's picture was posted."""
 
     name: ClassVar[str] = "triggered"
 
@@ -82,9 +89,9 @@ class AlertTriggered(AlertFact):
 
 
 class AlertDelivered(AlertFact):
-    """The person was told `direct`ly, or by a `mention` where they asked, which ends the alert.
+    """What became of the notice. `direct` (a DM) and `mention` (in the channel where they asked) end the alert.
 
-    An image that they may not see is `withheld`; one of which Discord lets us not tell them is `undeliverable`. The alert goes on.
+    `withheld`: the person may not see the image. `undeliverable`: Discord does not let us notify them. The alert stays open then.
     """
 
     name: ClassVar[str] = "delivered"
@@ -98,7 +105,7 @@ class AlertDelivered(AlertFact):
 
 
 class AlertCancelled(AlertFact):
-    """The person does not want to be told any more."""
+    """The person no longer wants to be notified."""
 
     name: ClassVar[str] = "cancelled"
 

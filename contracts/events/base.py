@@ -1,4 +1,4 @@
-"""What every fact has in common: frozen, versioned by its class, and about one entity of one guild."""
+"""The base class of all facts and the field types they share. A fact is frozen, versioned by its class, and about one entity."""
 
 import base64
 from abc import abstractmethod
@@ -9,13 +9,13 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 Family = Literal["image", "search", "alert", "removal", "generation", "incident"]
 
 Variant = Literal["generation", "preprocessing"]
-"""What an entity may have several facts of one kind for."""
+"""By what several facts of one kind about one entity may differ."""
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-"""An id that is safe as a subject token. A string, since snowflakes do not fit a JSON number."""
+"""An id that is safe as a token of a subject. It is a string, since a snowflake does not fit a JSON number."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-"""The name of a blob: the lower-case hex digest of its bytes."""
+"""The name of a blob: the SHA-256 of its bytes in lower-case hex."""
 
 
 def _vector_bytes(value: object) -> object:
@@ -28,47 +28,50 @@ Vector = Annotated[
     PlainSerializer(lambda value: base64.b64encode(value).decode("ascii"), return_type=str, when_used="json"),
     Field(min_length=4, json_schema_extra={"contentEncoding": "base64"}),
 ]
-"""An L2-normalised embedding: little-endian float32 components, one after the other; base64 in JSON."""
+"""An L2-normalised embedding as little-endian float32 bytes; base64 in JSON."""
 
 
 class Payload(BaseModel):
-    """A value inside a fact. Unknown fields are ignored, so that an older process reads a newer fact."""
+    """A value inside a fact. Unknown fields are ignored, so that an older process can read a newer fact."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Fact(Payload):
-    """Something that happened. Its name is a past participle; a field with a default is not a new version, anything else is."""
+    """Something that happened. Its name is a past participle.
+
+    Adding a field with a default keeps the version. Any other change of the fields makes a new version.
+    """
 
     family: ClassVar[Family]
     name: ClassVar[str]
     version: ClassVar[int] = 1
     variant: ClassVar[Variant | None] = None
-    """The field that is the last token of the key, where an entity has one such fact for each generation or preprocessing."""
+    """The field that is the last token of the key, if an entity has one such fact for each generation or preprocessing."""
 
     @property
     @abstractmethod
     def key(self) -> tuple[str, ...]:
-        """The subject tokens that make this fact unique among its kind: guild, entity and, where there is one, variant.
+        """The subject tokens that make this fact unique among its kind: guild, entity and, if there is one, variant.
 
-        The variant is what may differ between two facts of one kind about one entity: a preprocessing version or a generation.
+        Two facts of one kind about one entity differ in their variant: a preprocessing version or a generation.
         """
 
     @classmethod
     def type_name(cls) -> str:
-        """`image.posted`: the name by which people and CloudEvents know this kind of fact."""
+        """The name of this kind of fact for people and in CloudEvents, such as `image.posted`."""
         return f"{cls.family}.{cls.name}"
 
 
 class Person(Payload):
-    """Who posted or asked."""
+    """The Discord user who posted or asked."""
 
     id: Id
     name: str
 
 
 class DiscordFile(Payload):
-    """An image on Discord's CDN. The URL is signed and expires: a hint, refreshed from the message when refused."""
+    """An image on Discord's CDN. The signed URL expires; if Discord refuses it, a new one is read from the message."""
 
     kind: Literal["discord"] = "discord"
     url: str
@@ -78,20 +81,23 @@ class DiscordFile(Payload):
 
 
 class StoredFile(Payload):
-    """An image whose bytes are already a blob (the command line puts them there)."""
+    """An image whose bytes are already in the blob store; the command line puts them there."""
 
     kind: Literal["stored"] = "stored"
     blob: Sha256
 
 
 Quad = tuple[float, float, float, float, float, float, float, float]
-"""The corners x, y of a quadrilateral in a picture, clockwise from the one that is the top left of what it shows, as fractions of
-the picture's width and height; a corner may lie outside, below 0 or above 1."""
+"""The four corners (x, y) of a quadrilateral in a picture, as fractions of its width and height.
+
+They go clockwise, starting at the top left of what the quadrilateral shows. A corner may lie outside the picture: below 0 or above
+1.
+"""
 
 Source = Annotated[DiscordFile | StoredFile, Field(discriminator="kind")]
 
 Instant = AwareDatetime
-"""A moment with its offset; facts carry UTC."""
+"""A time with its offset. Facts carry UTC."""
 
 __all__ = [
     "DiscordFile",

@@ -1,4 +1,4 @@
-"""Which encoders' vectors there are, and which of them answer: facts about the installation, kept for ever."""
+"""Facts about generations: which exist, and which one answers searches. They belong to the installation and are kept for good."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from contracts.events.base import Fact, Family, Id, Instant
 
 
 class GenerationFact(Fact):
-    """Something that happened to a generation: all that one encoder and one fingerprint make of one preprocessing's pictures."""
+    """Something that happened to a generation: the vectors and fingerprints made with one encoder, method and preprocessing."""
 
     family: ClassVar[Family] = "generation"
 
@@ -20,10 +20,10 @@ class GenerationFact(Fact):
 
 
 class GenerationStarted(GenerationFact):
-    """From this place of the log on, new images are embedded in this generation too; those before it are for a replay.
+    """From this log position on, new images are embedded in this generation too. A replay embeds the earlier images.
 
-    `model`, `pretrained` and `precision` are the settings by which every process opens the encoder; `encoder` and `digest` say
-    whether it is the same one. A name is used once, for ever.
+    `model`, `pretrained` and `precision` are the settings that every process opens the encoder with. `encoder` and `digest` tell
+    whether it is the same encoder. A generation's name is never used again.
     """
 
     name: ClassVar[str] = "started"
@@ -40,9 +40,10 @@ class GenerationStarted(GenerationFact):
 
 
 class GenerationActivated(GenerationFact):
-    """From now on searches are answered from this generation's vectors.
+    """From now on this generation answers searches.
 
-    `number` counts activations from 1: two processes that activate at once write the same subject, and the second is refused.
+    `number` counts activations from 1. Two processes that activate at the same time write the same subject, so the second is
+    refused.
     """
 
     name: ClassVar[str] = "activated"
@@ -60,6 +61,6 @@ class GenerationActivated(GenerationFact):
 
 
 class GenerationDropped(GenerationFact):
-    """This generation is given up: every process leaves it alone, and its vectors are erased."""
+    """This generation was dropped. Every process stops using it, and its vectors are erased."""
 
     name: ClassVar[str] = "dropped"

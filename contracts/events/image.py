@@ -1,4 +1,4 @@
-"""The archive lane: what happened to one posted image, kept until the image is removed."""
+"""Facts about posted images (the archive lane). They are kept until the image is removed."""
 
 from typing import Any, ClassVar, Literal
 
@@ -7,10 +7,11 @@ from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Sou
 
 
 class ImageFact(Fact):
-    """Something that happened to an image: its id is the attachment's snowflake, or message id plus position for an embed.
+    """Something that happened to an image.
 
-    `thread_of` is set for an image in a public thread or a forum's post: whoever may read that channel may read the thread, even
-    one that was archived long ago. In a private thread it is None, since only the thread's own members may read it.
+    `image_id` is the snowflake of the attachment, or message id and position for an embed. `thread_of` is the parent channel of a
+    public thread or forum post: whoever may read that channel may read the thread, even after the thread was archived. It is None
+    in a private thread, since only the thread's members may read it.
     """
 
     family: ClassVar[Family] = "image"
@@ -26,7 +27,7 @@ class ImageFact(Fact):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The fields that say which image it is: what every further fact about it starts with."""
+        """The fields that identify the image, as keyword arguments for the next fact about it."""
         return {
             "guild_id": self.guild_id,
             "channel_id": self.channel_id,
@@ -36,18 +37,18 @@ class ImageFact(Fact):
 
     @property
     def audience_channel_id(self) -> str:
-        """The channel whose readers may see the image."""
+        """The channel whose readers may see the image: the parent channel of a public thread, else the channel itself."""
         return self.thread_of or self.channel_id
 
     def to_rejection(self, stage: str, code: RejectCode, reason: str) -> "ImageRejected":
-        """The fact that ends this image's way through the archive lane."""
+        """Build the fact that ends the processing of this image."""
         return ImageRejected(**self.identity, stage=stage, code=code, reason=reason)
 
 
 class ImagePosted(ImageFact):
-    """A member posted an image in a watched channel. Dimensions are pixels, `size` is bytes; both as Discord told them.
+    """A member posted an image in a watched channel. `width` and `height` are pixels, `size` is bytes, all as reported by Discord.
 
-    The message is part of the key, so that a deleted message's images are found by one filter.
+    The message is part of the key, so that one filter finds the images of a deleted message.
     """
 
     name: ClassVar[str] = "posted"
@@ -69,7 +70,7 @@ class ImagePosted(ImageFact):
 
 
 class ImageDownloaded(ImageFact):
-    """The bytes as posted are in the blob store."""
+    """The original file is in the blob store."""
 
     name: ClassVar[str] = "downloaded"
 
@@ -78,7 +79,7 @@ class ImageDownloaded(ImageFact):
 
 
 class ImagePreprocessed(ImageFact):
-    """The picture as canonical RGB (lossless PNG) and a thumbnail (WebP) are in the blob store."""
+    """The canonical RGB picture (lossless PNG) and a thumbnail (WebP) are in the blob store."""
 
     name: ClassVar[str] = "preprocessed"
     variant: ClassVar[Variant] = "preprocessing"
@@ -96,7 +97,7 @@ class ImagePreprocessed(ImageFact):
 
 
 class ImageEmbedded(ImageFact):
-    """One generation's vector of the picture."""
+    """The picture's vector in one generation."""
 
     name: ClassVar[str] = "embedded"
     variant: ClassVar[Variant] = "generation"
@@ -110,10 +111,10 @@ class ImageEmbedded(ImageFact):
 
 
 class ImageFingerprinted(ImageFact):
-    """What one generation knows the picture by besides its vector is in the blob store: its hash and its local features.
+    """The picture's fingerprint in one generation, its hash and local features, is in the blob store.
 
-    `hash` is PDQ's 256 bits in hex and `quality` PDQ's figure (0 to 100; below 50 the hash says little); `features` counts the
-    local features. `method` says how the blob was made: those of two methods are never compared.
+    `hash` is the 256-bit PDQ hash in hex. `quality` is PDQ's quality (0 to 100; below 50 the hash says little). `features` counts
+    the local features. `method` is how the blob was made; fingerprints of different methods are never compared.
     """
 
     name: ClassVar[str] = "fingerprinted"
@@ -132,7 +133,7 @@ class ImageFingerprinted(ImageFact):
 
 
 class ImageIndexed(ImageFact):
-    """The catalogue knows who posted the image, when and where, and holds its vector: the end of a good way."""
+    """The catalogue has the post's data (who, when, where) and the vector: the image can be found now."""
 
     name: ClassVar[str] = "indexed"
     variant: ClassVar[Variant] = "generation"
@@ -145,7 +146,7 @@ class ImageIndexed(ImageFact):
 
 
 class ImageRejected(ImageFact):
-    """The image can never be archived; `stage` and `code` say why, `reason` is a sentence."""
+    """The image can never be archived. `stage` and `code` say where and why, `reason` is a sentence."""
 
     name: ClassVar[str] = "rejected"
 
@@ -155,7 +156,7 @@ class ImageRejected(ImageFact):
 
 
 class ImageReposted(ImageFact):
-    """The image shows the same piece as one that was archived before: `same_as` is the earliest such post, by post time."""
+    """The image shows the same piece as an earlier post. `same_as` is the earliest such image by post time."""
 
     name: ClassVar[str] = "reposted"
     variant: ClassVar[Variant] = "generation"
@@ -170,10 +171,10 @@ class ImageReposted(ImageFact):
 
 
 class ImageRemoved(ImageFact):
-    """A tombstone: every projection forgets the image and never takes it back. It is all that the log keeps of the image.
+    """A tombstone: every projection deletes the image and never adds it again. Nothing else of the image stays in the log.
 
-    `deleted` on Discord, or `forgotten` at a person's wish. It shares its key with ImagePosted, so that the server itself refuses
-    the post of a removed image.
+    `cause`: the image was `deleted` on Discord, or `forgotten` because a person asked for it. The fact shares its key with
+    ImagePosted, so that the NATS server refuses to record the post of a removed image.
     """
 
     name: ClassVar[str] = "removed"
@@ -188,7 +189,7 @@ class ImageRemoved(ImageFact):
 
 
 class ImageResurfaced(ImageFact):
-    """A stage that was at work on the image when it was removed recorded one more fact, `late`: there is more to erase."""
+    """A stage recorded one more fact about the image after its removal. There is more to erase; `late` is the name of that fact."""
 
     name: ClassVar[str] = "resurfaced"
 

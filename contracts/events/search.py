@@ -1,4 +1,4 @@
-"""The search lane: what happened to one question, kept for seven days, since screenshots are personal."""
+"""Facts about searches (the search lane). They are kept for seven days only, since screenshots are personal."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -9,13 +9,14 @@ from contracts.events.base import Fact, Family, Id, Instant, Payload, Person, Qu
 
 Verdict = Literal["match", "possible", "none", "error"]
 By = Literal["image", "text"]
-"""What was asked with: a picture, or words."""
+"""The kind of query: a picture, or words."""
 
 
 class DiscordReply(Payload):
-    """Edit the deferred answer of this interaction; the token works for 15 minutes after `requested_at`.
+    """The answer goes to Discord: into the deferred response of this interaction.
 
-    `message_id` is a follow-up message to edit instead, where one interaction asks about several images.
+    The token works for 15 minutes after `requested_at`.
+    `message_id` is a follow-up message to edit instead, if one interaction makes several searches.
     """
 
     kind: Literal["discord"] = "discord"
@@ -25,13 +26,13 @@ class DiscordReply(Payload):
 
 
 class LocalReply(Payload):
-    """The asker reads the answer from the log (the command line does)."""
+    """The asker reads the answer from the log, as the command line does."""
 
     kind: Literal["local"] = "local"
 
 
 class Filters(Payload):
-    """What an answer is limited to, besides the channels: one author's posts, and posts within `after` <= time < `before`."""
+    """Limits the answer to posts of one author, and to posts with `after` <= time < `before`."""
 
     author_id: Id | None = None
     after: Instant | None = None
@@ -39,11 +40,12 @@ class Filters(Payload):
 
 
 class Question(Payload):
-    """What travels with a search from the command to the reply.
+    """The context of a search: who asked, where, and how to answer. Every fact of the search carries it.
 
-    `readable_channels` are the channels that may be shown, computed when asked from what the asker may read; None means all of the
-    guild (the owner's own command line). `channel_id` is where it was asked, `locale` is Discord's name of the answer's language,
-    `private` answers are seen by the asker alone, and `top` is how many pieces are wanted at most.
+    `readable_channels` are the channels that the answer may show. They are computed when the search is made, from what the asker
+    may read; None means all channels of the guild (for the owner's own command line). `channel_id` is where the search was made,
+    `locale` is Discord's name for the language of the answer, only the asker sees a `private` answer, and `top` is the maximum of
+    pieces.
     """
 
     asker: Person
@@ -58,7 +60,7 @@ class Question(Payload):
 
 
 class SearchFact(Fact):
-    """Something that happened to a question. The search id is the interaction's snowflake, or random for a local one."""
+    """Something that happened to a search. `search_id` is the snowflake of the interaction, or random for a local search."""
 
     family: ClassVar[Family] = "search"
 
@@ -71,14 +73,14 @@ class SearchFact(Fact):
         return (self.guild_id, self.search_id)
 
     def to_rejection(self, stage: str, code: RejectCode, reason: str) -> "SearchRejected":
-        """The fact that turns a question that cannot be answered into an error sentence for the asker."""
+        """Build the fact that ends this search with an error sentence for the asker."""
         return SearchRejected(
             guild_id=self.guild_id, search_id=self.search_id, question=self.question, stage=stage, code=code, reason=reason
         )
 
 
 class SearchRequested(SearchFact):
-    """A member asked where a picture was first posted."""
+    """A member searched for a picture."""
 
     name: ClassVar[str] = "requested"
 
@@ -87,7 +89,7 @@ class SearchRequested(SearchFact):
 
 
 class SearchDescribed(SearchFact):
-    """A member described in words what they look for, and in `excluded` what it must not look like."""
+    """A member searched by words. `excluded` are words that the picture must not look like."""
 
     name: ClassVar[str] = "described"
 
@@ -96,7 +98,7 @@ class SearchDescribed(SearchFact):
 
 
 class SearchDownloaded(SearchFact):
-    """The bytes of the question are in the blob store."""
+    """The file of the query is in the blob store."""
 
     name: ClassVar[str] = "downloaded"
 
@@ -105,7 +107,7 @@ class SearchDownloaded(SearchFact):
 
 
 class SearchPreprocessed(SearchFact):
-    """The question as canonical RGB (lossless PNG) is in the blob store."""
+    """The query picture as canonical RGB (lossless PNG) is in the blob store."""
 
     name: ClassVar[str] = "preprocessed"
 
@@ -116,9 +118,9 @@ class SearchPreprocessed(SearchFact):
 
 
 class SearchFingerprinted(SearchFact):
-    """What the question is compared by besides its vector: its fingerprint as a blob, and where in it map art may lie.
+    """The query's fingerprint is in the blob store.
 
-    `places` are the outlines that look like those of maps or screens, the likeliest first; the whole picture is not among them.
+    `places` are its regions: outlines that look like maps or screens, the likeliest first. The whole picture is not among them.
     """
 
     name: ClassVar[str] = "fingerprinted"
@@ -133,17 +135,17 @@ class SearchFingerprinted(SearchFact):
 
 
 class Calibration(Payload):
-    """From which cosine similarity on an encoder's vectors mean a match, and from which a possible one."""
+    """The cosine similarities from which the vectors of an encoder mean a match, and a possible match."""
 
     match_at: float
     possible_at: float
 
 
 class SearchEmbedded(SearchFact):
-    """The question's vector, the generation that it may be compared with, and how to read a similarity there.
+    """The query's vector, the generation that it may be compared with, and the calibration of similarities there.
 
-    `views` are the vectors of the places in it where map art may lie, in the order of SearchFingerprinted.places; `fingerprint`
-    and its `method` are the question's, None for words.
+    `views` are the vectors of the query's regions, in the order of SearchFingerprinted.places. `fingerprint` and its `method` are
+    those of the query, None for words.
     """
 
     name: ClassVar[str] = "embedded"
@@ -159,9 +161,10 @@ class SearchEmbedded(SearchFact):
 
 
 class Panel(Payload):
-    """The maps of a larger piece that the question shows, from `row` and `column` on, counted from 1 at the top left.
+    """The maps of a larger piece that the query shows.
 
-    The piece has `rows` x `columns` maps, of which the question shows `height` x `width`.
+    The piece has `rows` x `columns` maps. The query shows `height` x `width` of them, from `row` and `column` on (from 1, top
+    left).
     """
 
     row: int
@@ -173,13 +176,13 @@ class Panel(Payload):
 
 
 class Evidence(Payload):
-    """Why an archived image is taken for what was asked for.
+    """Why an archived image is a result of the search.
 
-    `by` is what told: the perceptual hash, local features that lie in the same way to each other, the comparison of the two
-    pictures laid over each other, or no more than the vectors of both. `points` is how many local features agree, `agreement` the
-    correlation (-1 to 1) of the two pictures laid over each other, None where they were not. The question shows the archived
-    picture turned clockwise by `turn` degrees after it was `mirrored` left to right, seen at an `angle` when it is no rectangle
-    any more; `place` is where in the question the whole of it lies, `shown` the fraction of it that is inside.
+    `by` is the method that found it: the perceptual hash, local features in the same arrangement (points), the comparison of the
+    two pictures laid over each other (overlay), or only the vectors. `points` is the number of local features that agree.
+    `agreement` is the correlation (-1 to 1) of the two pictures laid over each other, None if they were not. The query shows the
+    archived picture first `mirrored` left to right, then turned clockwise by `turn` degrees, and seen at an `angle` if it is no
+    longer a rectangle. `place` is where the whole archived picture lies in the query, `shown` the fraction of it that is inside.
     """
 
     by: Literal["hash", "points", "overlay", "vector"]
@@ -194,10 +197,10 @@ class Evidence(Payload):
 
 
 class Match(Payload):
-    """One archived image; `posts` are the other posts of the same piece.
+    """One archived image that was found. `posts` are the other posts of the same piece.
 
-    `score` is how sure it is (0 to 1) where there is `evidence`: the calibrated probability that the question shows this piece.
-    Before there were fingerprints, and for words, it is the cosine similarity to the question.
+    With `evidence`, `score` is the calibrated probability (0 to 1) that the query shows this piece. Without (for words, and in
+    generations without fingerprints) it is the cosine similarity to the query.
     """
 
     image_id: Id
@@ -207,7 +210,7 @@ class Match(Payload):
 
 
 class SearchMatched(SearchFact):
-    """The verdict and the nearest archived pieces that the asker may see, best first."""
+    """The verdict, and the best archived pieces that the asker may see, best first."""
 
     name: ClassVar[str] = "matched"
 
@@ -220,7 +223,7 @@ class SearchMatched(SearchFact):
 
 
 class SearchRejected(SearchFact):
-    """The question cannot be answered; `reason` is a sentence for the asker."""
+    """The search cannot be answered. `reason` is a sentence for the asker."""
 
     name: ClassVar[str] = "rejected"
 
@@ -230,7 +233,7 @@ class SearchRejected(SearchFact):
 
 
 class SearchAnswered(SearchFact):
-    """The end of a question: sent to Discord, left in the log for a local asker, or too late to send."""
+    """The end of a search. The answer was sent to Discord, left in the log for a local asker, or was too late to send (expired)."""
 
     name: ClassVar[str] = "answered"
 
@@ -239,7 +242,7 @@ class SearchAnswered(SearchFact):
 
 
 class SearchPressed(Fact):
-    """A button under an answer was pressed. It is about a search, but answers nothing that is still open."""
+    """A button under an answer was pressed. The fact is about a search that is already answered."""
 
     family: ClassVar[Family] = "search"
 
@@ -253,9 +256,10 @@ class SearchPressed(Fact):
 
 
 class SearchBrowsed(SearchPressed):
-    """Someone turned to another page of an answer. `question` is the presser's: what they may read now, and where to show it.
+    """Someone opened another page of an answer.
 
-    `view` is a piece among the matches, the posts of that piece, or why it was found; `piece` and `page` count from 0.
+    `question` is about the presser: what they may read now, and where to show the page.
+    `view`: a piece among the matches, the posts of that piece, or why it was found. `piece` and `page` count from 0.
     """
 
     name: ClassVar[str] = "browsed"
@@ -267,7 +271,7 @@ class SearchBrowsed(SearchPressed):
 
 
 class SearchVoted(SearchPressed):
-    """Someone said of an answered image that it is what was asked for, or that it is not."""
+    """Someone voted on an image of an answer: `right` is True for *This is it*, False for *Not it*."""
 
     name: ClassVar[str] = "voted"
 
@@ -278,10 +282,10 @@ class SearchVoted(SearchPressed):
 
 
 class SearchJudged(SearchPressed):
-    """A vote with all that is needed to ask again: kept for ever, it is the evaluation set.
+    """A vote with all that is needed to repeat the search. These facts are the evaluation set and are kept for good.
 
-    The last vote of a person on an image of a search counts. `pixels` is the canonical picture that was asked with; a search by
-    words has `words` instead.
+    The last vote of a person on an image of a search counts. `pixels` is the canonical query picture; a search by words has
+    `words` instead.
     """
 
     name: ClassVar[str] = "judged"

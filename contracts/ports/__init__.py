@@ -1,4 +1,4 @@
-"""What the stages need from the outside world. Each port has one behaviour suite, run against every adapter."""
+"""The ports: interfaces through which the stages use the outside world. One behaviour suite for each port tests every adapter."""
 
 from contracts.ports.discord import (
     AnswerPage,

@@ -1,9 +1,4 @@
-"""What an asker is told, and how it is delivered.
-
-What is said on Discord without having been asked.
-
-How the archive does, for the managers of a guild.
-"""
+"""Ports to Discord: answers to searches, notices about alerts and reposts, and the state of the archive for managers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +8,15 @@ from contracts.events import Evidence, Person, SearchRejected, Verdict
 from contracts.ports.storage import Document
 
 SearchStep = Literal["fetching", "reading", "comparing"]
-"""At what a search is while the asker waits."""
+"""The step of a search that the waiting asker is shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundPost:
-    """One archived post as the asker is shown it. `thumbnail` is a small WebP picture, None where the blob is lost.
+    """One archived post in an answer. `thumbnail` is a small WebP picture, None if its blob is lost.
 
-    `score` is None for a post that was not itself compared with the question: the other posts of a piece. With `evidence`, which
-    is why it was found, it is how sure that is (0 to 1); without, the similarity.
+    `score` is the probability of the match (0 to 1) if there is `evidence`, else the similarity. It is None for the other posts of
+    a piece, which were not compared with the query.
     """
 
     image_id: str
@@ -33,25 +28,25 @@ class FoundPost:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One piece of map art among the results: the post that is most like the question, and all its posts, first posted first."""
+    """One piece of map art among the results: the post that matches the query best, and all posts, the earliest first."""
 
     best: FoundPost
     posts: Sequence[FoundPost]
 
     @property
     def first(self) -> FoundPost:
-        """The post by which the piece was first shown."""
+        """The earliest post of the piece."""
         return self.posts[0]
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerPage:
-    """One page of what the asker is told.
+    """One page of an answer.
 
-    `verdict` is about the whole search, `piece_verdict` about the piece on this page. `piece` is the one shown, the `number`th
-    (from 0) of `pieces`; None when nothing was found, or nothing that the asker may see. With `view` "posts" it is page number
-    `page` of the piece's posts, and with "why" the reason for which the best post was found: `explanation` is a PNG picture of it,
-    None where the pictures are gone. `problem` is the sentence of a rejection.
+    `verdict` is about the whole search, `piece_verdict` about the piece on this page. `piece` is number `number` (from 0) of
+    `pieces`; None if nothing was found, or nothing that the asker may see. With `view` "posts", the page is number `page` of the
+    list of the piece's posts. With `view` "why", it explains why the best post was found; `explanation` is a PNG picture of that,
+    None if the pictures are gone. `problem` is set if the search was rejected.
     """
 
     search_id: str
@@ -71,25 +66,25 @@ class AnswerPage:
 
 
 class AnswerSender(Protocol):
-    """Delivers an answer to the one who asked. `message_id` is a follow-up message; None is the interaction's first answer."""
+    """Delivers answers to askers. `message_id` is a follow-up message; None means the first response of the interaction."""
 
     async def edit(self, application_id: str, token: str, answer: AnswerPage, *, message_id: str | None = None) -> None:
-        """Show the answer in place of the deferred one; doing it again shows the same.
+        """Show the answer in place of the deferred response. A repeated call shows the same.
 
-        Raises Reject when the interaction is gone, Retry for what may work later.
+        Raises Reject if the interaction is gone, Retry for errors that may pass.
         """
         ...
 
     async def show_progress(
         self, application_id: str, token: str, step: SearchStep, locale: str, *, message_id: str | None = None
     ) -> None:
-        """Say in the deferred answer at what the search is. Raises as `edit` does."""
+        """Show the current step of the search in the deferred response. Raises the same errors as `edit`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What a notice is about: the new post, and for a repost the earlier one. Documents are the catalogue's."""
+    """The content of a notice: catalogue documents of the new post and, for a repost, of the earlier one."""
 
     guild_id: str
     post: Document
@@ -99,26 +94,26 @@ class Notice:
 
 
 class Notifier(Protocol):
-    """Speaks up on Discord without having been asked. Raises Retry for what may work later."""
+    """Sends notices about alerts and reposts to Discord. Raises Retry for errors that may pass."""
 
     async def may_read(self, guild_id: str, channel_id: str, person_id: str, *, age_restricted: bool) -> bool:
-        """Whether a person may read a channel's history now; an age-restricted one only where that is allowed."""
+        """Whether a person may read a channel's history now. `age_restricted`: age-restricted channels are allowed."""
         ...
 
     async def mark_repost(self, notice: Notice, style: Literal["reaction", "reply"]) -> None:
-        """Add a quiet reaction to the new post, or answer it with a link to the earlier one."""
+        """Add a reaction to the new post, or reply to it silently with a link to the earlier one."""
         ...
 
     async def notify_person(
         self, notice: Notice, person: Person, channel_id: str, alert_id: str
     ) -> Literal["direct", "mention", "undeliverable"]:
-        """Tell a person of the new post: directly, or by a mention in the channel where they asked, or not at all."""
+        """Notify a person about the new post by DM, or else by a mention in that channel. Return which one worked, if any."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class StageBacklog:
-    """What one stage still has to do in one lane, and how often it failed for good."""
+    """The number of messages that a stage has not handled yet in one lane, and of its dead letters there."""
 
     stage: str
     lane: str
@@ -128,7 +123,7 @@ class StageBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """The state of a guild's archive. `stored_bytes` is the size of all blobs, of every guild."""
+    """The state of a guild's archive. `stored_bytes` is the size of the whole blob store, all guilds included."""
 
     images: int
     stored_bytes: int
@@ -136,8 +131,8 @@ class Overview:
 
 
 class OverviewReader(Protocol):
-    """Tells the managers of a guild how its archive does."""
+    """Reads the state of the archive for the managers of a guild."""
 
     async def read_overview(self, guild_id: str) -> Overview:
-        """The state of the archive now. Raises Unavailable."""
+        """Read the current state of the archive. Raises Unavailable."""
         ...

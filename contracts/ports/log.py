@@ -1,7 +1,4 @@
-"""What the logs can do, for those who record, look up, follow and forget.
-
-Small documents that change, kept beside the logs.
-"""
+"""Ports to the log: record facts, look them up, follow posts and alerts, erase. And small mutable documents kept beside the log."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -15,39 +12,39 @@ F = TypeVar("F", bound=Fact)
 
 
 class Journal(Protocol):
-    """The log, for those who record facts."""
+    """Records facts in the log and looks them up."""
 
     async def record(self, fact: Fact, origin: Origin) -> bool:
-        """Record a fact once, for ever. False when it was recorded before, and for a post whose image was removed.
+        """Record a fact, once. Return False if it was recorded before, or if it is the post of a removed image.
 
-        Raises Unavailable when the log cannot be reached.
+        Raises Unavailable if the log cannot be reached.
         """
         ...
 
     async def holds(self, fact: type[Fact], *key: str) -> bool:
-        """Whether a fact of this kind is recorded under this key. Raises Unavailable when the log cannot be reached."""
+        """Whether a fact of this kind is recorded under this key. Raises Unavailable if the log cannot be reached."""
         ...
 
     async def fetch(self, fact: type[F], *key: str) -> F | None:
-        """The fact of this kind under this key, None where there is none. Raises Unavailable when the log cannot be reached."""
+        """Return the fact of this kind under this key, None if there is none. Raises Unavailable if the log cannot be reached."""
         ...
 
     async def fetch_first(self, fact: type[F], *entity: str) -> F | None:
-        """Of the facts of this kind about an entity, one for each variant, the one that was recorded first. Raises Unavailable."""
+        """Return the earliest recorded fact of this kind about an entity, among all variants. Raises Unavailable."""
         ...
 
 
 class Posts(Protocol):
-    """What the log knows of posted images, in the order in which they were recorded. Removed ones are gone or soon will be."""
+    """Looks up posted images, in the order in which they were recorded. Posts of removed images disappear sooner or later."""
 
     async def of_message(self, guild_id: str, message_id: str) -> Sequence[ImagePosted]:
-        """The images of one message, those that were just recorded too. Raises Unavailable."""
+        """Return the images of one message, including those recorded just before the call. Raises Unavailable."""
         ...
 
     def of_guild(
         self, guild_id: str, *, channel_id: str | None = None, author_id: str | None = None, since: datetime | None = None
     ) -> AsyncIterator[ImagePosted]:
-        """Everything posted in a guild, in one channel (or in the public threads of it), by one author, recorded since a moment."""
+        """Yield the posts of a guild. The filters: one channel with its public threads, one author, recorded since a time."""
         ...
 
 
@@ -55,23 +52,26 @@ class Alerts(Protocol):
     """The alerts that are neither delivered nor cancelled."""
 
     async def list_open(self, guild_id: str, person_id: str | None = None) -> Sequence[AlertSet]:
-        """A guild's open alerts, or one person's, oldest first; it knows of everything that was recorded before the call."""
+        """List the open alerts of a guild, or of one person, oldest first. All facts recorded before the call are included."""
         ...
 
     async def list_comparable(self, guild_id: str, generation: str) -> Sequence[AlertSet]:
-        """A guild's open alerts that have a vector of a generation, each as if it had been set in that one; as fresh as `open`."""
+        """List the open alerts that have a vector of a generation. Each is returned as if it had been set in that generation.
+
+        As up to date as `list_open`.
+        """
         ...
 
 
 class LogEraser(Protocol):
-    """Takes out of the logs what is to be forgotten."""
+    """Erases images and personal data from the log."""
 
     async def history(self, guild_id: str, image_id: str) -> tuple[Sequence[ImageFact], int]:
-        """Every fact about an image that this version can read, in order, and up to where the log was read. Raises Unavailable."""
+        """Return all facts about an image that this version can read, in order, and the last position read. Raises Unavailable."""
         ...
 
     async def erase_image(self, guild_id: str, image_id: str, until: int) -> None:
-        """Erase what was read about an image but its tombstone; doing it again changes nothing. Raises Unavailable."""
+        """Erase the facts about an image up to that position, except its tombstone. May be repeated. Raises Unavailable."""
         ...
 
     async def erase_person(self, guild_id: str, person_id: str) -> None:
@@ -81,29 +81,29 @@ class LogEraser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StateEntry:
-    """A value of the key-value bucket, and the revision that a change of it must name."""
+    """A value of the key-value bucket, and the revision that a change of it must quote."""
 
     value: bytes
     revision: int
 
 
 class StateStore(Protocol):
-    """Small documents by key, shared by all processes. Every call raises Unavailable when the log server cannot be reached."""
+    """Small documents by key, shared by all processes. Every call raises Unavailable if the NATS server cannot be reached."""
 
     async def get(self, key: str) -> StateEntry | None: ...
 
     async def put(self, key: str, value: bytes) -> None:
-        """Set a value, whatever it was."""
+        """Set a value unconditionally."""
         ...
 
     async def swap(self, key: str, value: bytes, revision: int) -> bool:
-        """Set a value if it is still at this revision (0: if there is none); False, and nothing is changed, if it is not."""
+        """Set a value if it is still at this revision (0: if there is none). Otherwise change nothing and return False."""
         ...
 
     async def delete(self, key: str) -> None:
-        """Remove a key; it is no error if there is none."""
+        """Delete a key. A key that does not exist is no error."""
         ...
 
     async def list_under(self, prefix: str) -> dict[str, bytes]:
-        """Every value whose key begins with `<prefix>.`, by key."""
+        """Return all values whose key begins with `<prefix>.`, by key."""
         ...

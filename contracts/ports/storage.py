@@ -1,7 +1,4 @@
-"""The two projections that answer questions: the catalogue of documents, and the index of vectors.
-
-What two catalogues keep, image by image: for comparing them, and for making one like the other.
-"""
+"""Ports to the catalogue of documents and the vector index, and a helper that compares two catalogues image by image."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +9,10 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CatalogueEntry:
-    """What people may know of an image, in the catalogue's document shape without the vectors.
+    """The catalogue document of an image, without its vectors.
 
-    `document` holds `discord_message_id`, `message_link`, `image_url`, `metadata` and, as far as the image got, `media`
-    (blobs and true dimensions) or `rejection` (stage, code, reason).
+    `document` has `discord_message_id`, `message_link`, `image_url`, `metadata` and, depending on how far the image was processed,
+    `media` (blobs and real dimensions) or `rejection` (stage, code, reason).
     """
 
     image_id: str
@@ -24,7 +21,7 @@ class CatalogueEntry:
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRecord:
-    """All that a catalogue keeps of an image: its document and its vectors by generation, or that it was removed for good."""
+    """Everything that a catalogue stores about an image: document and vectors by generation, or that the image was removed."""
 
     image_id: str
     document: Document
@@ -33,12 +30,12 @@ class CatalogueRecord:
 
 
 class Catalogue(Protocol):
-    """Documents for people, one an image; a projection of the log, so every call may be repeated."""
+    """One document for each image. It is a projection of the log, so every call may be repeated."""
 
     async def merge(self, image_id: str, fields: Document, *, unless: Callable[[Document], bool] | None = None) -> bool:
-        """Set top-level fields of the image's document, making it if there is none. False when the image is removed for good.
+        """Set top-level fields of an image's document; create the document if needed. Return False if the image is removed.
 
-        A document of which `unless` is true keeps what it has; nothing else is written between that question and the setting.
+        If `unless` returns True for the stored document, nothing is changed. Check and change are atomic.
         """
         ...
 
@@ -49,53 +46,57 @@ class Catalogue(Protocol):
     async def vector(self, image_id: str, generation: str) -> bytes | None: ...
 
     async def remove(self, image_id: str) -> None:
-        """Erase the image and remember its id, so that no replay brings it back."""
+        """Erase the image and store a tombstone with its id, so that no replay adds it again."""
         ...
 
     async def is_removed(self, image_id: str) -> bool:
-        """Whether the image was erased, as against never catalogued."""
+        """Whether the image was removed. False also for one that was never catalogued."""
         ...
 
     async def entries(self, image_ids: Collection[str]) -> dict[str, CatalogueEntry]:
-        """The documents of those images that are known and not removed, by image id."""
+        """Return the documents of those images that are catalogued, by image id. Removed ones are left out."""
         ...
 
     def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
-        """Every document, or one guild's, in order of image id."""
+        """Yield all documents, or those of one guild, in order of image id."""
         ...
 
     async def count(self, guild_id: str | None = None) -> int: ...
 
     async def uses(self, blob: str) -> bool:
-        """Whether any document names this blob: as what was posted, as its pixels or as its thumbnail."""
+        """Whether any document refers to this blob: as original file, canonical picture, thumbnail or fingerprint."""
         ...
 
     async def clear(self) -> None:
-        """Empty the projection, tombstones included: the log plays it anew."""
+        """Delete everything, tombstones included. The log can be replayed into it afterwards."""
         ...
 
     def contents(self) -> AsyncIterator[CatalogueRecord]:
-        """All that is kept, tombstones included, in order of image id: what two catalogues are compared by."""
+        """Yield all records, tombstones included, in order of image id. Used to compare two catalogues."""
         ...
 
     async def drop_generation(self, generation: str) -> int:
-        """Erase every vector of a generation; returns how many there were."""
+        """Erase all vectors of a generation. Return how many there were."""
         ...
 
     async def create_replacement(self) -> "Catalogue":
-        """An empty catalogue on the same database, to be filled while this one answers. What an earlier one left is gone."""
+        """Return an empty catalogue on the same database, to be filled while this one stays in use.
+
+        Whatever an earlier replacement left behind is deleted.
+        """
         ...
 
     async def replace_with(self, other: "Catalogue") -> None:
-        """Let a catalogue that was made by `beside` take the place of this one, for every process that has it open.
+        """Replace the content of this catalogue with that of `other`, for every process that has it open.
 
-        Whoever calls sees to it that nothing is written meanwhile; reads go on, and never find it empty or an image half replaced.
-        `other` is not to be used afterwards, but closed; a catalogue beside that is closed without this is gone.
+        `other` must come from `create_replacement`. The caller makes sure that nothing is written meanwhile. Reads may go on; they
+        never see an empty catalogue or a partly replaced image. Afterwards `other` may only be closed. A replacement that is
+        closed without this call is deleted.
         """
         ...
 
     async def ping(self) -> None:
-        """Return if the database answers; raise Unavailable otherwise. Every other call raises Unavailable too when it is down."""
+        """Return if the database answers, else raise Unavailable. All other calls raise Unavailable too if it is down."""
         ...
 
     async def close(self) -> None: ...
@@ -103,30 +104,30 @@ class Catalogue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An archived image and its cosine similarity to what was searched, at most 1."""
+    """An archived image and its cosine similarity to the query, at most 1."""
 
     image_id: str
     score: float
 
 
 class VectorSearch(Protocol):
-    """Nearest archived images, within one guild and one generation."""
+    """Finds the nearest archived images within one guild and one generation."""
 
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        """At most `top` neighbours by cosine, best first, only from `channels` (None: all). Unknown guilds have none.
+        """Return at most `top` neighbours by cosine, best first, only from `channels` (None: all). Empty for an unknown guild.
 
-        An image in a public thread counts as posted in the thread's parent channel (`ImageFact.audience`).
+        An image in a public thread counts as posted in the thread's parent channel (`ImageFact.audience_channel_id`).
         """
         ...
 
     async def find_similar(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        """At most `top` neighbours of an archived image, best first, itself left out, with a similarity of `at_least`.
+        """Return at most `top` neighbours of an archived image with at least this similarity, best first, without the image itself.
 
-        Empty for an image that has no vector of this generation.
+        Empty if the image has no vector in this generation.
         """
         ...
 
@@ -134,7 +135,10 @@ class VectorSearch(Protocol):
 async def pair_records(
     left: AsyncIterator[CatalogueRecord], right: AsyncIterator[CatalogueRecord]
 ) -> AsyncIterator[tuple[CatalogueRecord | None, CatalogueRecord | None]]:
-    """Pairs of what is kept of the same image, None where one has nothing. Both come in order of image id, and so do the pairs."""
+    """Yield pairs of records of the same image; None where one side has no record.
+
+    Both inputs must be in order of image id, and so are the pairs.
+    """
     ours, theirs = await anext(left, None), await anext(right, None)
     while ours is not None or theirs is not None:
         if theirs is None or (ours is not None and ours.image_id < theirs.image_id):

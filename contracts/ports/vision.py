@@ -1,7 +1,4 @@
-"""What a picture is known by besides its vector, where that is looked up, and how two pictures are compared.
-
-Where pictures come from and are kept, and how they become vectors.
-"""
+"""Ports for pictures: fingerprint them, find and compare fingerprints, store blobs, download files, encode into vectors."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +9,10 @@ from contracts.events import Calibration, DiscordFile, Evidence, Quad
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """`data` is for the blob store, and only what made it reads it. `hash` is PDQ's in hex, `quality` its figure (0 to 100)."""
+    """A fingerprint. `data` goes to the blob store; only the code that made it can read it.
+
+    `hash` is the PDQ hash in hex, `quality` PDQ's quality (0 to 100), `features` the number of local features.
+    """
 
     data: bytes
     hash: str
@@ -22,33 +22,34 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class QueryFingerprint:
-    """A question's fingerprint, and where in it map art may lie, the likeliest first."""
+    """The fingerprint of a query, and its regions (where map art may be), the likeliest first."""
 
     fingerprint: Fingerprint
     places: tuple[Quad, ...]
 
 
 class PictureFingerprinter(Protocol):
-    """Makes fingerprints. Same pixels, same `method`, same bytes. The work is done in a thread."""
+    """Makes fingerprints. The same pixels and `method` always give the same bytes. The work runs in a thread."""
 
     @property
     def method(self) -> str: ...
 
     async def fingerprint(self, picture: bytes) -> Fingerprint:
-        """An archived picture's (canonical PNG). Raises Reject for one that cannot be decoded."""
+        """Make the fingerprint of an archived picture (canonical PNG). Raises Reject if it cannot be decoded."""
         ...
 
     async def examine(self, picture: bytes) -> QueryFingerprint:
-        """A question's: the same and what only questions need, the features of its places and of its mirror image among it.
+        """Make the fingerprint of a query picture.
 
-        It goes before the archive. Raises Reject for a picture that cannot be decoded.
+        It also has what only queries need, such as features of regions and mirror image. It goes before archived pictures.
+        Raises Reject if the picture cannot be decoded.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An archived image that may be what was asked for: the blob of its fingerprint, and what spoke for it (0: nothing did)."""
+    """An archived image that may match the query. `fingerprint` is the name of its blob; `votes` is 0 if it was found otherwise."""
 
     image_id: str
     fingerprint: str
@@ -56,90 +57,91 @@ class Candidate:
 
 
 class FeatureSearch(Protocol):
-    """Finds archived images by their fingerprints, within one guild and one generation, in the channels named (None: all)."""
+    """Finds archived images by their fingerprints, within one guild and one generation, in `channels` (None: all)."""
 
     async def candidates(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
-        """At most `top` images whose hash is near, or that have many features in common, best first. `fingerprint` is its bytes.
+        """Return at most `top` images with a near hash or many common features, best first. `fingerprint` are the query's bytes.
 
-        It sees every fingerprint that was recorded before it was asked. Unknown guilds have none.
+        All fingerprints recorded before the call are searched. Empty for an unknown guild.
         """
         ...
 
     async def find_by_colour(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
-        """At most `top` images of which a question may be a part by its colours, best first, without votes.
+        """Return at most `top` images that the query may be a part of, judged by its colours, best first, without votes.
 
-        It sees what `candidates` saw when it was last asked, and maybe more.
+        Searches at least what the last call of `candidates` searched.
         """
         ...
 
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> Mapping[str, Candidate]:
-        """Those of these images that have a fingerprint, without votes, by image id."""
+        """Return those of these images that have a fingerprint, by image id, without votes."""
         ...
 
     async def size(self, guild_id: str, generation: str) -> int:
-        """How many images have a fingerprint there."""
+        """Return how many images have a fingerprint."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PrintComparison:
-    """How sure it is (0 to 1) that a question shows an archived piece, and why."""
+    """The probability (0 to 1) that a query shows an archived picture, and the evidence for it."""
 
     probability: float
     evidence: Evidence
 
 
 class PrintComparer(Protocol):
-    """Compares a question with archived pictures by their fingerprints. The work is done in a thread."""
+    """Compares a query with archived pictures by their fingerprints. The work runs in a thread."""
 
     async def compare(
         self, asked: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, among: int
     ) -> Mapping[str, PrintComparison]:
-        """Each archived image with how sure it is; `similarities` are the cosines of the nearest vectors, where they are known.
+        """Compare a query's fingerprint with archived ones; keys are the same in `archived`, `similarities` and the result.
 
-        `among` is how many images the guild has: the more there are, the more there must be in common. Fingerprints of another
-        method, and unreadable ones, are left out.
+        `similarities` are the cosines of the nearest vectors, where known. `among` is the number of images in the guild: the more
+        there are, the more a picture must have in common with the query. Fingerprints of another method and unreadable ones are
+        left out.
         """
         ...
 
 
 class BlobStore(Protocol):
-    """Immutable bytes, named by their SHA-256 in lower-case hex."""
+    """Stores immutable bytes under their SHA-256 in lower-case hex."""
 
     async def put(self, data: bytes) -> str:
-        """Store bytes durably and return their name; storing the same bytes again changes nothing."""
+        """Store bytes durably and return their name. Storing the same bytes again changes nothing."""
         ...
 
     async def get(self, name: str) -> bytes:
-        """The bytes of that name. Raises BlobMissing, and BlobMissing too when they no longer hash to their name."""
+        """Return the bytes of that name. Raises BlobMissing if there are none, or if they no longer hash to their name."""
         ...
 
     async def exists(self, name: str) -> bool: ...
 
     async def delete(self, name: str) -> None:
-        """Forget the bytes of that name; it is no error if there are none."""
+        """Delete the bytes of that name. A name that does not exist is no error."""
         ...
 
     async def seconds_since_put(self, name: str) -> float:
-        """Seconds since the bytes were last put, whether or not they were stored already; infinite if there are none."""
+        """Return the seconds since the last `put` of these bytes, even if they were stored already. Infinite if there are none."""
         ...
 
 
 class Downloader(Protocol):
-    """Fetches the file behind a Discord source, refreshing its expired URL where it can."""
+    """Downloads the file of a Discord source. Refreshes an expired URL if it can."""
 
     async def fetch(self, file: DiscordFile) -> bytes:
-        """The file's bytes. Raises Reject for what will never work, Retry for what may."""
+        """Return the bytes of the file. Raises Reject if the file can never be downloaded, Retry if a later attempt may work."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """What makes vectors comparable: with the same id and digest, the same pixels give the same vector, up to rounding."""
+    """Identifies an encoder. With the same id and digest, the same pixels give the same vector, up to rounding."""
 
     id: str
     digest: str
@@ -149,22 +151,22 @@ class Encoder:
 
 
 class ImageEncoder(Protocol):
-    """Turns pictures, and words where the model knows any, into vectors. Micro-batching hides behind it."""
+    """Turns pictures into vectors, and words too if the model can. Implementations may group calls into batches."""
 
     @property
     def encoder(self) -> Encoder: ...
 
     async def encode(self, image: bytes, *, urgent: bool) -> bytes:
-        """An encoded picture (canonical PNG) to its L2-normalised vector as little-endian float32. Urgent ones go first."""
+        """Encode a picture (canonical PNG) into its L2-normalised vector, little-endian float32. Urgent calls go first."""
         ...
 
     async def encode_text(self, text: str) -> bytes:
-        """Words to the L2-normalised vector, as little-endian float32, that pictures of what they say are near to.
+        """Encode words into the L2-normalised vector (little-endian float32) that matching pictures are near to.
 
-        Raises Reject(NO_TEXT) with a sentence for the asker where the model cannot.
+        Raises Reject(NO_TEXT) with a sentence for the asker if the model has no text encoder.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of the model; whoever still waits is refused with Unavailable."""
+        """Release the model. Calls that still wait raise Unavailable."""
         ...
