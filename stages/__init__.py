@@ -1,1 +1,1 @@
-"""The work: one file a stage, each a plain function from a fact to facts."""
+"""The stages, one file each. A stage is a plain function from a fact to the facts that follow from it."""

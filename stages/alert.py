@@ -1,16 +1,16 @@
-"""Alert: a wish to be told becomes an alert, and an image that matches an alert triggers it. Replay-safe: it only reads.
+"""The stage alert: sets alerts, and triggers them when an image matches. Replay-safe: it only reads.
 
-Every image that comes while an alert is open counts, however long ago it was posted: it turned up. So do those that came between
-the search and the wish, for which the archive is looked through once the alert is in the log and no image can slip by any more.
+Every image that is archived while an alert is open counts, however long ago it was posted. Images archived between the search and
+the request count too: once the alert is in the log, so that no later image can be missed, the archive is searched for them.
 
-An alert outlives the generation that it was set in, by the vectors that its picture has in others. An image is compared in every
-generation that serves: in the one that answers, and in an earlier one until it is dropped, since what was embedded in the new one
-before its activation is compared in the one that answered then.
+An alert outlives the generation that it was set in, because its picture is embedded in the other generations too. An image is
+compared in the active generation and in every earlier active one that is not dropped. The earlier ones are needed for images that
+the new generation embedded before its activation: those are compared in the generation that was active then.
 
-A vector of the alert may be recorded later than an image that it matches, for example if somebody presses the button under an
-answer of a generation that is dropped by now. So once it is in the log the archive is looked through again, in the generation that
-answers: an image was either embedded before, and is found, or comes after, and finds the vector. Not in an earlier generation,
-which would only call alike what the one that answers found to be different.
+A vector of the alert may be recorded after an image that it matches, for example if somebody presses the button under an answer of
+a generation that is dropped by now. So when a vector is recorded in the active generation, the archive is searched again there.
+An image was either embedded before that and is found, or it is embedded later and finds the vector. Earlier generations are not
+searched again: they could only match what the active generation found to be different.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -34,12 +34,12 @@ from contracts.stage import Stage
 from stages.matching import round_score
 
 MAX_MISSED_IMAGES = 10
-"""Images looked at that came before the alert: the first that the person may see ends it."""
+"""How many images archived before the alert may trigger it. The first one that the person may see ends the alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The log, which holds the search for a week, the alerts that are open, the archive's vectors, and all generations now."""
+    """`journal` has the facts of a search for a week; `generations` returns all generations as of now."""
 
     journal: Journal
     alerts: Alerts
@@ -48,9 +48,9 @@ class Deps:
 
 
 async def handle(event: AlertRequested | AlertSet | AlertEmbedded | ImageEmbedded, deps: Deps) -> Sequence[Fact]:
-    """Set the alert that was asked for, trigger a new one by what came before it, or all open ones that an image matches.
+    """Set a requested alert, trigger a new alert by earlier images, or trigger all open alerts that a new image matches.
 
-    A generation that is still being built tells nobody anything: another one serves meanwhile.
+    A generation that is still being built triggers nothing; another one is active meanwhile.
     """
     match event:
         case AlertRequested():
@@ -68,7 +68,7 @@ async def handle(event: AlertRequested | AlertSet | AlertEmbedded | ImageEmbedde
 
 
 async def _missed(event: AlertSet | AlertEmbedded, deps: Deps) -> Sequence[Fact]:
-    """What came before this vector of the alert, if it is still open."""
+    """Trigger the alert by images that were archived before this vector of it, if it is still open."""
     key = (event.guild_id, event.alert_id, event.person.id)
     compared: list[tuple[AlertSet, str, float]] = []
     for alert in await deps.alerts.list_comparable(event.guild_id, event.generation):
@@ -81,7 +81,7 @@ async def _missed(event: AlertSet | AlertEmbedded, deps: Deps) -> Sequence[Fact]
 
 
 async def _set(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
-    """Nothing when the search was by words, or is gone from the log."""
+    """Set the alert. Nothing happens if the search was by words, or if the log no longer has it."""
     search = (event.guild_id, event.search_id)
     embedded = await journal.fetch(SearchEmbedded, *search)
     preprocessed = await journal.fetch(SearchPreprocessed, *search)
@@ -105,7 +105,7 @@ async def _set(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
 
 
 def _triggered(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[AlertTriggered]:
-    """Those alerts whose image matches, of (alert, image id, similarity)."""
+    """Trigger those alerts whose image matches. The input is (alert, image id, similarity)."""
     told = [(alert, image_id, round_score(similarity)) for alert, image_id, similarity in compared]
     return [
         AlertTriggered(
@@ -124,7 +124,7 @@ def _triggered(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[Aler
 
 
 def cosine_similarity(vector: bytes, other: bytes) -> float:
-    """The similarity of two unit vectors of one generation."""
+    """Return the similarity of two unit vectors of one generation."""
     return float(np.dot(np.frombuffer(vector, "<f4"), np.frombuffer(other, "<f4")))
 
 

@@ -1,6 +1,7 @@
-"""The pages of an answer: what of a matched search someone may look at now, and in which words. Pure.
+"""Builds the pages of an answer from the matches of a search. Pure.
 
-It is worked out anew for each one who looks: what was removed since the search, and what this person may not read, is left out.
+A page is built for each viewer and at each view: images removed since the search, and posts that the viewer may not read, are left
+out.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -17,14 +18,14 @@ PageView = Literal["piece", "posts", "why"]
 
 @dataclass(frozen=True, slots=True)
 class VisiblePiece:
-    """A piece of which something may be seen, and what its score means."""
+    """A piece with at least one post that the viewer may see, and its verdict."""
 
     piece: Piece
     verdict: Verdict
 
 
 def build_empty_page(search_id: str, viewer: Question, verdict: Verdict, problem: SearchRejected | None = None) -> AnswerPage:
-    """An answer without a piece. An error without a problem is about a search that the log no longer has."""
+    """Build a page without a piece. An error without `problem` means that the log no longer has the search."""
     return AnswerPage(
         search_id=search_id, asker_id=viewer.asker.id, verdict=verdict, trained=True, locale=viewer.locale, problem=problem
     )
@@ -39,9 +40,9 @@ def build_page(
     view: PageView = "piece",
     page: int = 0,
 ) -> AnswerPage:
-    """A piece as its viewer may see it, without its thumbnail; the last one where there are not so many.
+    """Build the page of piece `number` as the viewer may see it, without thumbnail. If there are fewer pieces, show the last one.
 
-    The verdict on the whole search follows the best piece that is left.
+    The verdict on the whole search is that of the best piece that is left.
     """
     answer = replace(build_empty_page(event.search_id, viewer, "none"), trained=event.trained, by=event.by)
     shown = list_visible_pieces(event, documents, viewer.readable_channels)
@@ -63,9 +64,10 @@ def build_page(
 def list_visible_pieces(
     event: SearchMatched, documents: Mapping[str, Document], readable: Collection[str] | None
 ) -> Sequence[VisiblePiece]:
-    """The pieces that are left, best first, at most as many as were asked for. `readable` are channels (None: all).
+    """List the pieces that are left, best first, at most `top` of the search. `readable` are channels (None: all).
 
-    Large is the matched post; where it may not be seen, the first one. That was never compared with the question: it has no score.
+    The best post of a piece is the matched one. If the viewer may not see that, it is the first post. That one has no score, since
+    it was never compared with the query.
     """
     if event.verdict not in ("match", "possible"):
         return ()
@@ -95,7 +97,7 @@ def _posted_at(document: Document) -> datetime:
 
 
 def _verdict_of(event: SearchMatched, match: Match, rank: int) -> Verdict:
-    """What a piece is called. An older fact does not say how to read a score: its verdict was about the best piece alone."""
+    """Judge a piece. An older fact has no calibration; its verdict is about the best piece only."""
     if event.calibration is None:
         return event.verdict if rank == 0 else "possible"
     return "match" if judge_match(match, event.calibration, event.by) == "match" else "possible"

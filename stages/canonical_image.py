@@ -1,7 +1,7 @@
-"""The canonical picture: the first frame of any accepted file as upright 8-bit RGB over white, and nothing more.
+"""Decodes files into canonical pictures: the first frame as upright 8-bit RGB over white.
 
-It is never sharpened, denoised or colour-managed: such "enhancement" was measured to harm matching. An archived one is never
-resized either; a large question is made smaller. Its bytes alone decide what a file is, never its name or the type it claims.
+Pictures are never sharpened, denoised or colour-managed: measurements showed that such "enhancement" harms matching. Archived
+pictures are never resized; a large query picture is reduced. Only the bytes decide what a file is, not its name or claimed type.
 """
 
 import io
@@ -27,14 +27,14 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What sets a picture upright, by its EXIF orientation."""
+"""By EXIF orientation: the transpose operation that turns a picture upright."""
 
 
 def decode_image(data: bytes, max_pixels: int, longest: int | None = None) -> tuple[Image.Image, str]:
-    """The canonical picture of a file's bytes, and the file's format in lower case.
+    """Decode a file into its canonical picture. Return it with the file's format in lower case.
 
-    With `longest`, a picture with a longer side than that is reduced to it; a JPEG is not even decoded in full then.
-    Raises Reject: EMPTY, NOT_AN_IMAGE, DAMAGED, or TOO_MANY_PIXELS, which the header tells before a pixel is decoded.
+    `longest` limits the longer side in pixels: a larger picture is reduced, and a JPEG is then not even decoded at full size.
+    Raises Reject: EMPTY, NOT_AN_IMAGE, DAMAGED, or TOO_MANY_PIXELS. The header tells the size before any pixel is decoded.
     """
     if not data:
         raise Reject(RejectCode.EMPTY, "The file is empty.")
@@ -58,20 +58,20 @@ def decode_image(data: bytes, max_pixels: int, longest: int | None = None) -> tu
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise too_many from None
-    except Exception as error:  # Pillow answers hostile bytes with nearly every exception there is
+    except Exception as error:  # hostile bytes make Pillow raise nearly every kind of exception
         raise Reject(RejectCode.DAMAGED, "The picture is damaged and cannot be read.") from error
 
 
 def encode_canonical_png(image: Image.Image) -> bytes:
-    """A canonical picture without loss, the same bytes each time; compressed lightly, since it is read more often than moved."""
+    """Encode a canonical picture as PNG, always to the same bytes. Light compression: it is read more often than transferred."""
     return _encoded(image, "PNG", compress_level=1)
 
 
 def encode_uncompressed_png(image: Image.Image) -> bytes:
-    """The same without any compression, for what is read once or twice and soon gone: a twentieth of the time, twice the bytes."""
+    """Encode a picture as PNG without compression, for short-lived data: a twentieth of the time, twice the bytes."""
     width, height = image.size
     pixels = np.asarray(image).reshape(height, 3 * width)
-    rows = np.column_stack([np.zeros(height, np.uint8), pixels])  # 0: the row is as it is
+    rows = np.column_stack([np.zeros(height, np.uint8), pixels])  # each row begins with filter type 0: none
     header = b"".join(side.to_bytes(4, "big") for side in (width, height)) + b"\x08\x02\0\0\0"  # 8 bits, RGB
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.data, 0)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
@@ -82,10 +82,13 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def encode_thumbnail(image: Image.Image) -> bytes:
-    """At most 256x256 as WebP, never enlarged. Lanczos: nearest would drop rows of pixel art and turn dithering into moiré."""
+    """Encode a thumbnail of at most 256x256 pixels as WebP. Small pictures are not enlarged.
+
+    Lanczos, since "nearest" would drop rows of pixel art and turn dithering into moiré.
+    """
     small = image.copy()
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    return _encoded(small, "WEBP", quality=80, method=0)  # half the time of the default for an eighth more bytes
+    return _encoded(small, "WEBP", quality=80, method=0)  # half the time of the default method, an eighth more bytes
 
 
 def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
@@ -95,19 +98,19 @@ def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
 
 
 def _within(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
-    """The size in the same proportion with sides of at most `longest`."""
+    """Scale a size down so that no side is longer than `longest`."""
     factor = 1.0 if longest is None else min(1.0, longest / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _format_name(image: Image.Image) -> str:
-    return "jpeg" if image.format == "MPO" else str(image.format).lower()  # MPO: a camera's JPEG with previews appended
+    return "jpeg" if image.format == "MPO" else str(image.format).lower()  # MPO is a camera's JPEG with previews appended
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001  broken metadata does not make a good picture unreadable: viewers show it as it is stored
+    except Exception:  # noqa: BLE001  broken metadata must not make a good picture unreadable; viewers ignore it too
         return 1
 
 
@@ -116,7 +119,7 @@ def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
-    """Pillow scales a PNG's samples to 8 bits, but not the one colour that the file calls transparent: make them comparable."""
+    """Scale the transparent colour of a PNG to 8 bits. Pillow scales the samples, but not this colour."""
     colour = image.info.get("transparency")
     if image.format != "PNG" or colour is None:
         return
@@ -130,7 +133,7 @@ def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """8-bit RGB with what is transparent in front of white, and no metadata."""
+    """Convert to 8-bit RGB over white, without metadata."""
     if image.mode == "I;16":
         flat = _from_16_bit_grey(image)
     elif image.has_transparency_data:
@@ -144,7 +147,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _from_16_bit_grey(image: Image.Image) -> Image.Image:
-    """The high byte, as Pillow itself does for 16-bit colours; its own conversion of 16-bit grey clips instead of scaling."""
+    """Take the high byte, as Pillow does for 16-bit colours. Its own conversion of 16-bit grey clips instead of scaling."""
     samples = np.asarray(image)
     grey = (samples >> 8).astype(np.uint8)
     grey[samples == image.info.get("transparency", -1)] = 255

@@ -1,6 +1,6 @@
-"""Download: a posted or asked image becomes a blob.
+"""The stage download: stores the file of a posted image or of a query as a blob.
 
-Replay-safe: the same bytes have the same name, and the fact recorded first stands even when Discord has since lost the file.
+Replay-safe: the same bytes have the same name, and the fact recorded first counts, even if Discord no longer has the file.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from contracts.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`downloader` fetches what lies on Discord's CDN, `blobs` keeps it."""
+    """`downloader` fetches files from Discord's CDN, `blobs` stores them."""
 
     downloader: Downloader
     blobs: BlobStore
 
 
 async def handle(event: ImagePosted | SearchRequested, deps: Deps) -> Sequence[Fact]:
-    """Record where the event's bytes are. Raises what the downloader raises, and Reject(GONE) for a stored file that is missing."""
+    """Store the file. Raises what the downloader raises, and Reject(GONE) if a stored file is missing."""
     blob, size = await _stored(event.source, deps)
     if isinstance(event, ImagePosted):
         return [ImageDownloaded(**event.identity, blob=blob, size=size)]
@@ -29,7 +29,7 @@ async def handle(event: ImagePosted | SearchRequested, deps: Deps) -> Sequence[F
 
 
 async def _stored(source: Source, deps: Deps) -> tuple[str, int]:
-    """The name and the size in bytes of the blob that holds a source."""
+    """Return the name and the size in bytes of the blob with the file."""
     if isinstance(source, DiscordFile):
         data = await deps.downloader.fetch(source)
         return await deps.blobs.put(data), len(data)

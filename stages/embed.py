@@ -1,9 +1,9 @@
-"""Embed: one preprocessed image, or a question's words, becomes its vector; and an alert's picture one in every other generation.
+"""The stage embed: makes the vectors of archived images, queries, and the pictures of alerts in other generations.
 
-Of a question's picture, the places in it that may be map art become vectors too, each by itself and seen from the front.
+The regions of a query picture that may be map art get vectors too, each one rectified.
 
-Replay-safe: same input, same encoder, same vector but for the last bit. A float sum depends a little on what else is in the batch;
-the vector that was recorded first stands.
+Replay-safe: the same input and encoder give the same vector, except for the last bit, since a float sum depends a little on the
+rest of the batch. The vector that is recorded first counts.
 """
 
 import asyncio
@@ -32,22 +32,22 @@ from contracts.ports import BlobStore, ImageEncoder
 from contracts.stage import Stage
 
 EXCLUDED_WEIGHT = 0.5
-"""How much of what a picture must not look like is taken from what it should look like.
+"""The weight with which the vector of excluded words is subtracted from the vector of the wanted words.
 
-CLIP does not understand "not", but differences of its vectors: what is excluded is subtracted. Its texts lie in a narrow cone
-(Liang et al. 2022, Mind the Gap), short ones often at cosines of 0.8, and a full difference of two such is mostly noise. With a
-half, the vector turns by less than a third of a right angle, and similarities to pictures keep their scale.
+CLIP does not understand "not", but differences of its vectors are meaningful. Its text vectors lie in a narrow cone (Liang et al.
+2022, Mind the Gap); short texts often have cosines of 0.8, and a full difference of two such vectors is mostly noise. With a half,
+the vector turns by less than a third of a right angle, and similarities to pictures keep their scale.
 """
 
 MAX_VIEWS = 3
-"""Places in a question that become vectors, the likeliest ones: each costs as much as the whole picture."""
+"""How many regions of a query get a vector, the likeliest first. Each costs as much as the whole picture."""
 
 TEXT_NOT_SUPPORTED = "This MapSeek compares pictures only, so /find-text is not available here: models such as ViT-B-32 offer it."
 
 
 @dataclass(frozen=True, slots=True)
 class HostedEncoder:
-    """A generation's encoder. `text` is how to read the similarity of words to its pictures; None: words are not compared."""
+    """An encoder and the generation it belongs to. `text` is the calibration for words; None: it cannot search by words."""
 
     generation: str
     encoder: ImageEncoder
@@ -56,38 +56,39 @@ class HostedEncoder:
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What embed needs. `hosted` gives the generation to embed in now, among those of a preprocessing version where it is named.
+    """`select_encoder` selects the generation to embed in, among those of a preprocessing version if one is given.
 
-    For an archived image and an alert that is always the same one, for a question the one that answers at the moment.
-    `preprocessed_again` makes of an alert's picture, which was preprocessed for another generation, what this one compares.
-    `views` makes of a question's fingerprint the picture, and places in it seen from the front; None: its pixels are all there is.
-    `hosted` raises Unavailable while none is loaded here, and Reject where none that answers is made of that version any more.
+    For archived images and alerts it is always the same generation, for queries the active one. It raises Unavailable while no
+    encoder is loaded here, and Reject if no generation that answers uses that preprocessing version any more.
+    `preprocess_again` turns an alert's picture, which was preprocessed for another generation, into what this generation compares.
+    `views` extracts the picture and its rectified regions from a query's fingerprint. None: only the whole picture is embedded.
     """
 
     blobs: BlobStore
-    hosted: Callable[[str | None], HostedEncoder]
+    select_encoder: Callable[[str | None], HostedEncoder]
     preprocess_again: Callable[[bytes], bytes] = bytes
     views: Callable[[bytes, Sequence[Quad]], Sequence[bytes]] | None = None
 
 
 async def handle(event: ImagePreprocessed | SearchFingerprinted | SearchDescribed | AlertSet, deps: Deps) -> Sequence[Fact]:
-    """Give a picture or words their vector; a question goes before the archive.
+    """Encode a picture or words. Queries go before archived images.
 
-    Raises Retry while the pixels are not in the blob store, Reject where the encoder knows no words, and as `hosted` does.
+    Raises Retry if the picture is not in the blob store, Reject if the encoder cannot encode words, and what `select_encoder`
+    raises.
     """
     match event:
         case ImagePreprocessed():
-            hosted = deps.hosted(event.preprocessing)
-            vector = await hosted.encoder.encode(await _blob("pixels", event.pixels, deps.blobs), urgent=False)
+            hosted = deps.select_encoder(event.preprocessing)
+            vector = await hosted.encoder.encode(await _blob("canonical picture", event.pixels, deps.blobs), urgent=False)
             return (ImageEmbedded(**event.identity, generation=hosted.generation, vector=vector),)
         case SearchFingerprinted():
-            hosted = deps.hosted(event.preprocessing)
+            hosted = deps.select_encoder(event.preprocessing)
             whole, *views = await _views(event, hosted.encoder, deps)
             embedded = _question(event, whole, hosted.encoder.encoder.calibration, "image", hosted)
             seen = {"views": tuple(views), "fingerprint": event.fingerprint, "method": event.method}
             return (embedded.model_copy(update=seen),)
         case SearchDescribed():
-            hosted = deps.hosted(None)
+            hosted = deps.select_encoder(None)
             if hosted.text is None:
                 raise Reject(RejectCode.NO_TEXT, TEXT_NOT_SUPPORTED)
             wanted = await hosted.encoder.encode_text(event.words)
@@ -98,20 +99,20 @@ async def handle(event: ImagePreprocessed | SearchFingerprinted | SearchDescribe
 
 
 async def _views(event: SearchFingerprinted, encoder: ImageEncoder, deps: Deps) -> Sequence[bytes]:
-    """The vectors of the whole picture and of its likeliest places, which share a batch.
+    """Encode the whole picture and its likeliest regions, in one batch.
 
-    The fingerprint holds a smaller copy of the picture: that spares decoding the full one once more.
+    The fingerprint has a smaller copy of the picture, so that the full one need not be decoded again.
     """
     if deps.views is None:
-        return [await encoder.encode(await _blob("pixels", event.pixels, deps.blobs), urgent=True)]
+        return [await encoder.encode(await _blob("canonical picture", event.pixels, deps.blobs), urgent=True)]
     fingerprint = await _blob("fingerprint", event.fingerprint, deps.blobs)
     views = await asyncio.to_thread(deps.views, fingerprint, event.places[:MAX_VIEWS])
     return await asyncio.gather(*(encoder.encode(each, urgent=True) for each in views))
 
 
 async def _alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
-    """Nothing in the generation that the alert was set in, nor where its picture is gone."""
-    hosted = deps.hosted(None)
+    """Embed an alert's picture. Nothing to do in the generation that the alert was set in, or if its picture is gone."""
+    hosted = deps.select_encoder(None)
     if event.generation == hosted.generation:
         return ()
     try:
@@ -131,12 +132,11 @@ async def _alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
     )
 
 
-async def _blob(what: Literal["pixels", "fingerprint"], blob: str, blobs: BlobStore) -> bytes:
+async def _blob(what: Literal["canonical picture", "fingerprint"], blob: str, blobs: BlobStore) -> bytes:
     try:
         return await blobs.get(blob)
     except BlobMissing:
-        missing = f"the pixels {blob} are" if what == "pixels" else f"the fingerprint {blob} is"
-        raise Retry(f"{missing} not in the blob store") from None
+        raise Retry(f"the {what} {blob} is not in the blob store") from None
 
 
 def _question(
@@ -155,7 +155,7 @@ def _question(
 
 
 def subtract_excluded(wanted: bytes, excluded: Sequence[bytes]) -> bytes:
-    """The unit vector of what is wanted, turned away from the mean of what is excluded."""
+    """Subtract the weighted mean of the excluded vectors from the wanted one. Return a unit vector."""
     if not excluded:
         return wanted
     unwanted = np.stack([_components(vector) for vector in excluded]).mean(axis=0)

@@ -1,12 +1,12 @@
-"""Erase: what the store and the log hold of a removed image goes. Replay-safe: all of it may be done again.
+"""The stage erase: deletes the blobs and facts of a removed image. Replay-safe: everything may be repeated.
 
-The log names the blobs, so it is purged last: an erasure that is cut short anywhere is begun again and finds them. It is purged as
-far as it was read, and read again until nothing is left, since a stage that is at work on the image may record one more fact. The
-catalogue's entry goes first (persist may have taken it away already, or will), so that an image does not keep its own blobs.
+The log has the names of the blobs, so it is purged last: an erasure that was interrupted starts again and still finds them. The log
+is purged up to where it was read, and read again until nothing is left, since another stage may record one more fact about the
+image meanwhile. The catalogue document is deleted first (persist does that too), so that an image does not protect its own blobs.
 
-Posts of the same bytes share one blob. While another post is being downloaded, its blob may be there before its catalogue entry is:
-the download found the bytes stored and did not write them again. But putting them touches them, so a blob is only deleted when it
-was left alone for `grace`, in which that entry comes to be.
+Posts of the same bytes share one blob. While another such post is being processed, its blob may be in use before its catalogue
+document exists: the download found the bytes stored and did not write them again. But `put` also updates the time of the last put.
+So a blob is deleted only if its last put is older than `grace`; by then the other document exists.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -32,12 +32,12 @@ from contracts.stage import Stage
 BLOB_GRACE: Final = timedelta(minutes=10)
 
 _MAX_ATTEMPTS: Final = 12
-"""A blob that others keep putting is in use before long; until then each of them is waited for."""
+"""Enough to wait until a blob that others put again and again is in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What erase needs: `grace` is how long a blob must have been left alone before it may go."""
+    """`grace` is how long ago a blob must have been put before it may be deleted."""
 
     catalogue: Catalogue
     blobs: BlobStore
@@ -46,7 +46,7 @@ class Deps:
 
 
 async def handle(event: ImageRemoved | ImageResurfaced, deps: Deps) -> Sequence[Fact]:
-    """Delete the image's blobs that no other image uses, then its facts. Raises Retry while one of them was put too lately."""
+    """Delete the blobs of the image that no other image uses, then its facts. Raises Retry if a blob was put too recently."""
     await deps.catalogue.remove(event.image_id)
     left = True
     while left:
@@ -58,10 +58,10 @@ async def handle(event: ImageRemoved | ImageResurfaced, deps: Deps) -> Sequence[
 
 
 async def _unshared(facts: Sequence[ImageFact], catalogue: Catalogue) -> set[str]:
-    """The blobs of an image but for those that another post shares with its pictures.
+    """Return the blobs of an image that no other post shares.
 
-    A document names the pictures of the newest preprocessing and the newest fingerprint alone. Posts that share those pictures
-    share the older ones too, and with them all that was made of them.
+    A catalogue document names only the pictures of the newest preprocessing and the newest fingerprint. But posts that share those
+    pictures share the older ones too, and everything that was made of them.
     """
     shared = [await catalogue.uses(fact.pixels) for fact in facts if isinstance(fact, ImagePreprocessed)]
     made = [fact for fact in facts if isinstance(fact, ImagePreprocessed | ImageFingerprinted)]
@@ -74,12 +74,12 @@ async def _delete(blobs: Collection[str], deps: Deps) -> None:
             continue
         wait = deps.grace.total_seconds() - await deps.blobs.seconds_since_put(blob)
         if wait > 0:
-            raise Retry(f"the blob {blob} was put a short while ago, perhaps for another image", after=wait)
+            raise Retry(f"the blob {blob} was put too recently: another image may need it", after=wait)
         await deps.blobs.delete(blob)
 
 
 def list_blobs(facts: Iterable[ImageFact]) -> set[str]:
-    """The names of all blobs that were made of an image."""
+    """List the names of all blobs of an image."""
     names: set[str] = set()
     for fact in facts:
         match fact:

@@ -1,8 +1,8 @@
-"""Fingerprint: a preprocessed picture becomes what it is known by besides its vector: its hash and its local features, as a blob.
+"""The stage fingerprint: makes the fingerprint (hash and local features) of a preprocessed picture and stores it as a blob.
 
-Replay-safe: same pixels, same method, same blob. A question's fingerprint has more in it, and says where in the picture map art may
-lie. What another generation of the same pictures knows already is taken over; what one recorded itself is made again, so that a
-replay brings back a blob that is lost.
+Replay-safe: the same pixels and method give the same blob. A query's fingerprint has more in it and comes with the regions that may
+be map art. If another generation has the fingerprint of the same picture already, it is reused. A generation's own fingerprint is
+made again, so that a replay restores a lost blob.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,18 +21,20 @@ from contracts.ports import BlobStore, Journal, PictureFingerprinter
 from contracts.stage import Stage
 
 DEFAULT_METHOD: Final = "f1"
-"""How fingerprints are made of which new generations consist. Change it whenever any picture's fingerprint changes; those of two
-methods are never compared."""
+"""The fingerprint method of new generations. Change it whenever the fingerprint of any picture changes.
+
+Fingerprints of different methods are never compared.
+"""
 
 KNOWN_METHODS: Final = (DEFAULT_METHOD,)
-"""The methods that this release can make, the newest last."""
+"""The methods that this release supports, the newest last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What fingerprint needs: `method` is that of the generation that is worked for, for a question the one that answers now.
+    """`method` returns the method of the generation in question; for queries, that of the active generation.
 
-    `generation` is None for questions; `alike` says of another one whether its pictures are the same.
+    `generation` is None for queries. `alike` tells whether another generation has the same canonical pictures.
     """
 
     blobs: BlobStore
@@ -44,19 +46,19 @@ class Deps:
 
 
 async def handle(event: ImagePreprocessed | SearchPreprocessed, deps: Deps) -> Sequence[Fact]:
-    """Store the fingerprint.
+    """Make and store the fingerprint.
 
-    Raises Retry while the pixels are not in the blob store, Unavailable for a method that this release does not know.
+    Raises Retry if the canonical picture is not in the blob store, Unavailable for a method that this release does not support.
     """
     if deps.method() != deps.fingerprinting.method:
-        raise Unavailable(f"fingerprint {deps.method()}", "this release of MapSeek does not know it, and must be updated")
+        raise Unavailable(f"fingerprint {deps.method()}", "this release of MapSeek does not support it: update MapSeek")
     if isinstance(event, SearchPreprocessed):
         return (await _examined(event, deps),)
     return (await reuse_fingerprint(event, deps) or await _fingerprinted(event, deps),)
 
 
 async def reuse_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFingerprinted | None:
-    """The fact as it follows from what another generation has recorded of the same picture; None where it is to be made."""
+    """Build the fact from the fingerprint that another generation has of the same picture. None if there is none to reuse."""
     other = await deps.journal.fetch_first(ImageFingerprinted, event.guild_id, event.image_id)
     if other is None or deps.generation is None or other.generation == deps.generation:
         return None
@@ -66,7 +68,7 @@ async def reuse_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFinger
         data = await deps.blobs.get(other.fingerprint)
     except BlobMissing:
         return None
-    await deps.blobs.put(data)  # lest it be deleted with that generation before this is recorded
+    await deps.blobs.put(data)  # renews the time of the last put, so that the blob is not deleted with the other generation
     return other.model_copy(update={"generation": deps.generation})
 
 
@@ -103,7 +105,7 @@ async def _pixels(blob: str, blobs: BlobStore) -> bytes:
     try:
         return await blobs.get(blob)
     except BlobMissing:
-        raise Retry(f"the pixels {blob} are not in the blob store") from None
+        raise Retry(f"the canonical picture {blob} is not in the blob store") from None
 
 
 STAGE = Stage(

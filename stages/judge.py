@@ -1,6 +1,7 @@
-"""Judge: a vote becomes an entry of the evaluation set, with all that is needed to ask again. Replay-safe: it only reads.
+"""The stage judge: turns a vote into an entry of the evaluation set. Replay-safe: it only reads.
 
-The question's picture lies under its digest in the store of blobs, where it stays when the search's own facts have expired.
+The entry has all that is needed to repeat the search. The query picture stays in the blob store after the facts of the search have
+expired.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,13 @@ from contracts.stage import Stage
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The log, which holds the search for a week."""
+    """`journal` has the facts of a search for a week."""
 
     journal: Journal
 
 
 async def handle(event: SearchVoted, deps: Deps) -> Sequence[Fact]:
-    """Put question and vote together; nothing when the log holds the search no more, or its answer did not show the image."""
+    """Join search and vote. Nothing happens if the log no longer has the search, or if the answer did not show the image."""
     search = (event.guild_id, event.search_id)
     matched = await deps.journal.fetch(SearchMatched, *search)
     shown = None if matched is None else find_match(matched.matches, event.image_id)
@@ -47,12 +48,12 @@ async def handle(event: SearchVoted, deps: Deps) -> Sequence[Fact]:
 
 
 def find_match(matches: Sequence[Match], image_id: str) -> Match | None:
-    """The piece by which the answer showed the image: as the best post of it, or as another one."""
+    """Find the match whose best post, or other post, is this image."""
     return next((match for match in matches if image_id == match.image_id or image_id in match.posts), None)
 
 
 def format_words(described: SearchDescribed) -> str:
-    """The words as they were typed, with those that were excluded: `dragon -red`."""
+    """Format the query as it was typed, excluded words included: `dragon -red`."""
     return " ".join([described.words, *(f"-{word}" for word in described.excluded)])
 
 

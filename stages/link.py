@@ -1,16 +1,16 @@
-"""Link: an image that shows an archived piece again becomes a repost of its first post. Replay-safe: it only reads.
+"""The stage link: records that an image is a repost of a piece that was posted before. Replay-safe: it only reads.
 
-Two posts show the same piece when the whole of the one is the whole of the other, verified by their fingerprints: re-encoded,
-resized, turned or mirrored. Variants are linked too, another dithering of a picture or the original beside its map; a part of a
-piece is not. A picture in which nothing stands out has hardly any features, so there a vector tells as well.
+Two posts show the same piece if each shows the whole of the other, verified by their fingerprints: re-encoded, resized, turned or
+mirrored. Variants count too, such as another dithering of a picture, or the original beside its map. A part of a piece does not.
+A picture with hardly any features cannot be verified, so there a near vector is enough.
 
-The fingerprint and the vector of an image are made side by side, and nobody waits for the other one: whichever is recorded later
-finds both in the log. Where both are recorded by the time that the first one is looked at, both looks say the same.
+The fingerprint and the vector of an image are made in parallel. Whichever is recorded later finds both in the log. If both are
+recorded before either is handled, both runs give the same result.
 
-Who looks at a piece is told its first post as it is known then; this fact is about what was known when the image came.
+The fact is about what was archived when the image came. An answer shows the first post of a piece as known at that time.
 
-While two generations serve, both look at each image. The one that finds its document linked by the other says nothing more. Two
-that look at the same moment may both say so, which costs one more fact: the post is marked once (stages/notify.py).
+While two generations can answer, both handle each image. The second one records nothing if the document is linked already. If both
+run at the same moment, two facts may be recorded; the post is marked once all the same (stages/notify.py).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,21 +24,21 @@ from contracts.stage import Stage
 from stages.matching import ArchiveFingerprints, compare_with_archive, is_whole_piece, round_score
 
 _MAX_ATTEMPTS = 12
-"""A fingerprint may overtake its post, which is earlier in the log and so comes."""
+"""A fingerprint may be handled before its post is catalogued. The post is earlier in the log, so it will be."""
 
 FIRST_CANDIDATES = 6
-"""Candidates looked at first; while all of them show the piece, four times as many are."""
+"""Candidates compared at first. While all of them show the piece, four times as many are compared."""
 
 MAX_CANDIDATES = 1_024
-"""Candidates looked at in the end."""
+"""Maximum number of candidates compared."""
 
 MIN_DISTINCTIVE_FEATURES = 12
-"""Local features that an image needs at least for two pictures to be told apart by them; below, a near vector is enough."""
+"""With fewer local features, fingerprints cannot tell two pictures apart; then a near vector is enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The log, the archive's vectors, documents and fingerprints, how to read a cosine, and whether the generation serves."""
+    """`calibration` is that of the generation's encoder; `serves` tells whether the generation answers searches, or did before."""
 
     journal: Journal
     vectors: VectorSearch
@@ -49,10 +49,10 @@ class Deps:
 
 
 async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Sequence[Fact]:
-    """Find the first post of the piece, if this is a later one, once the image has both a fingerprint and a vector.
+    """Find the first post of the piece if this is a later one. Waits until the image has both a fingerprint and a vector.
 
-    Raises Retry while the image's own post is not catalogued, and while its fingerprint is not in the blob store. A generation that
-    is still being built is passed over: the one that serves meanwhile has said so already.
+    Raises Retry if the image's own post is not catalogued, or its fingerprint is not in the blob store. Does nothing for a
+    generation that is still being built: the active one has handled the image.
     """
     if not deps.serves():
         return ()
@@ -76,7 +76,7 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
     if own is None:
         if await deps.catalogue.is_removed(event.image_id):
             return ()
-        raise Retry(f"image {event.image_id} is known, but its post has not been catalogued yet")
+        raise Retry(f"the post of image {event.image_id} is not catalogued yet")
     if get_linking_generation(own) not in (None, event.generation):
         return ()
     first = find_first_post(own, documents)
@@ -86,7 +86,7 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
 
 
 async def find_same_piece(own: ImageEmbedded, own_print: bytes, deps: Deps, *, vectors_tell: bool) -> dict[str, float]:
-    """The other images that show the same piece, in any channel, with how sure that is (by a vector: with the cosine)."""
+    """Find the other images that show the same piece, in any channel, with their score: the probability, or the cosine."""
     features, guild, generation = deps.prints.features, own.guild_id, own.generation
     among = await features.size(guild, generation)
     compared: dict[str, PrintComparison] = {}
@@ -101,7 +101,7 @@ async def find_same_piece(own: ImageEmbedded, own_print: bytes, deps: Deps, *, v
         found = {each.image_id: each.fingerprint for each in (*known.values(), *shared) if each.image_id != own.image_id}
         near_enough = {each: cosine for each, cosine in cosines.items() if cosine >= deps.calibration.match_at}
         unseen = {image_id: blob for image_id, blob in found.items() if image_id not in seen}
-        # Where vectors tell, a hundred pictures of hardly anything may be near enough, and comparing them would change nothing.
+        # If a near vector is enough, a hundred nearly empty pictures may be near; comparing them would change nothing.
         unsure = {image_id: blob for image_id, blob in unseen.items() if not (vectors_tell and image_id in near_enough)}
         compared |= await compare_with_archive(own_print, unsure, cosines, deps.prints, among=among)
         scores = select_same_piece(compared, near_enough, vectors_tell=vectors_tell)
@@ -114,14 +114,14 @@ async def find_same_piece(own: ImageEmbedded, own_print: bytes, deps: Deps, *, v
 def select_same_piece(
     compared: Mapping[str, PrintComparison], near: Mapping[str, float], *, vectors_tell: bool
 ) -> dict[str, float]:
-    """The images that show the same piece: by comparison, or as near by vectors where they tell and where nothing was compared."""
+    """Select the images that show the same piece: by comparison, or by near vectors if these are enough or nothing was compared."""
     by_comparison = {each: round_score(result.probability) for each, result in compared.items() if is_whole_piece(result)}
     by_vector = {each: cosine for each, cosine in near.items() if vectors_tell or each not in compared}
     return by_vector | by_comparison
 
 
 def find_first_post(own: Document, others: Mapping[str, Document]) -> str | None:
-    """The earliest of the other posts by post time, if it is earlier than this one and not in the same message."""
+    """Find the earliest of the other posts by post time, if it is earlier than this one. Posts of the same message do not count."""
     times = {
         image_id: parse_post_time(other)
         for image_id, other in others.items()
@@ -131,13 +131,13 @@ def find_first_post(own: Document, others: Mapping[str, Document]) -> str | None
 
 
 def get_linking_generation(document: Document) -> str | None:
-    """The generation that told of what the image is a repost, if one did."""
+    """Return the generation that linked the image as a repost, if any."""
     generation: str | None = document.get("repost_of", {}).get("generation")
     return generation
 
 
 def parse_post_time(document: Document) -> datetime:
-    """When the image of a catalogue document was posted."""
+    """Return when the image of a catalogue document was posted."""
     return datetime.fromisoformat(document["metadata"]["upload_timestamp"])
 
 

@@ -1,7 +1,7 @@
-"""Match: one question becomes a verdict and its nearest pieces. Replay-safe: it only reads; the first answer stands.
+"""The stage match: finds the pieces that a query shows, and the verdict. Replay-safe: it only reads; the first result counts.
 
-A picture is compared with the archived ones that it may show, by fingerprints (stages/matching.py). Words, and pictures in a
-generation that has no fingerprints yet, are compared by vectors alone.
+A picture is compared with likely archived pictures by their fingerprints (stages/matching.py). Words, and pictures in a generation
+without fingerprints, are compared by vectors alone.
 """
 
 from collections.abc import Sequence
@@ -24,21 +24,18 @@ from stages.matching import (
 )
 
 NEIGHBOURS_PER_PIECE = 4
-"""Neighbours looked at for each piece that is wanted. If they are posts of too few pieces, four times as many are, and so on."""
+"""Neighbours requested at first for each wanted piece. If they are posts of too few pieces, four times as many are requested."""
 
 MAX_NEIGHBOURS = 2_560
-"""Neighbours looked at in the end: filters that let hardly any image through must not make a search read a whole archive."""
+"""Maximum number of neighbours: a filter that few images pass must not make a search read the whole archive."""
 
 MAX_POSTS = 200
-"""Posts that are told of one piece."""
+"""Maximum number of other posts listed for one piece."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """The archive's vectors, the documents that filters are about, and by what pictures are verified.
-
-    `questions` is where fingerprints of questions lie; where it is None, vectors are all that there is.
-    """
+    """`questions` is the blob store of query fingerprints; if it is None, only vectors are compared."""
 
     vectors: VectorSearch
     catalogue: Catalogue
@@ -47,18 +44,21 @@ class Deps:
 
 
 def judge_similarity(score: float | None, calibration: Calibration, by: By = "image") -> Verdict:
-    """What the best similarity means on this encoder; None when there was nothing to compare with. Words never prove a match."""
+    """Return the verdict for the best similarity with this encoder; None: there was nothing to compare.
+
+    Words never prove a match.
+    """
     return "none" if score is None else judge_match(Match(image_id="best", score=score), calibration, by)
 
 
 def select_possible(neighbours: Sequence[Neighbour], calibration: Calibration) -> tuple[Match, ...]:
-    """The neighbours that are at least possible, in their order, with scores of at most 1."""
+    """Select the neighbours that are at least possible matches, in the same order."""
     scored = (Match(image_id=found.image_id, score=round_score(found.score)) for found in neighbours)
     return tuple(match for match in scored if match.score >= calibration.possible_at)
 
 
 async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
-    """Compare within the guild, the generation and the channels that the asker may read."""
+    """Find pieces within the guild, the generation and the channels that the asker may read."""
     pieces = await find_pieces(event, deps)
     return [
         SearchMatched(
@@ -76,7 +76,7 @@ async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
 
 
 async def find_pieces(event: SearchEmbedded, deps: Deps) -> list[Match]:
-    """The pieces that the question may show, best first: by fingerprints where there are some, else by vectors."""
+    """Find the pieces that the query may show, best first: by fingerprints if the generation has some, else by vectors."""
     asked = await _fingerprint(event, deps)
     if asked is None or deps.prints is None or not await deps.prints.features.size(event.guild_id, event.generation):
         return await _pieces_by_vector(event, deps)
@@ -93,7 +93,7 @@ async def _fingerprint(event: SearchEmbedded, deps: Deps) -> bytes | None:
 
 
 async def _grouped(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) -> list[Match]:
-    """Pieces of what was found, best first. What is verified in another place of the question is a piece of its own."""
+    """Group matches into pieces, best first. A match that is verified in another place of the query is a piece of its own."""
     pieces, seen = list[Match](), set[str]()
     for match in matches:
         if match.image_id in seen:
@@ -111,7 +111,10 @@ async def _grouped(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) 
 
 
 async def _pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
-    """The nearest pieces, best first: each neighbour that is no post of an earlier piece is the best post of the next one."""
+    """Find the nearest pieces, best first.
+
+    Each neighbour that is not a post of an earlier piece is the best post of a new piece.
+    """
     question, pieces, seen = event.question, list[Match](), set[str]()
     wanted = NEIGHBOURS_PER_PIECE * question.top
     while True:
@@ -135,7 +138,7 @@ async def _pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
 
 
 async def _posts_like(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
-    """The other posts of a piece by their vectors, also those that are less like the question."""
+    """Find the other posts of a piece by their vectors, including those that are less like the query."""
     question = event.question
     alike = await deps.vectors.find_similar(
         event.guild_id,
@@ -151,7 +154,7 @@ async def _posts_like(match: Match, event: SearchEmbedded, deps: Deps) -> list[s
 
 
 async def _first_posts(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
-    """The post of which the image was found to be a repost when it came, if the asker may read it."""
+    """Return the first post that the image was linked to as a repost, if the asker may read it."""
     if not is_verified(match):
         return []
     entry = (await deps.catalogue.entries([match.image_id])).get(match.image_id)

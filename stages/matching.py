@@ -1,16 +1,7 @@
-"""Finding what a picture shows by its fingerprint: the likeliest archived images are compared with it, one by one.
+"""Finds what a picture shows: gather candidates, compare their fingerprints with the query, rank, judge and explain the matches.
 
-What that costs is bounded whatever is asked and however much is archived: so many candidates, so many vectors of the question.
-
-Comparing a picture with archived ones by their fingerprints. Each is read and compared once, however often it was posted.
-
-Which archived posts a question may be answered with: those that its asker may read, and that its filters let through.
-
-What a comparison means, and which posts show one piece: pure.
-
-A similarity as it is told: what is told is also what is judged.
-
-Gathering what the picture of an explanation is drawn from: the question and the archived image, as they were compared.
+The cost is bounded, whatever the query and the size of the archive: the numbers of candidates and of query vectors are limited, and
+each fingerprint is read and compared once, however often its picture was posted.
 """
 
 import asyncio
@@ -47,25 +38,25 @@ from contracts.ports import (
 )
 
 MATCH_AT: Final = 0.9
-"""How sure it is, from which on something is called a match: of ten answers that are as sure as this, nine are right."""
+"""Probability from which a result is called a match: nine of ten answers with this probability are right."""
 
 VERIFIED_AT: Final = 0.5
-"""How sure it is, from which on more than likeness speaks for a piece: it is right at least as often as it is wrong."""
+"""Probability from which a result counts as verified, not only similar: it is right at least as often as it is wrong."""
 
 POSSIBLE_AT: Final = 0.15
-"""How sure it is, from which on a piece is shown as possible: whoever asked sees at a glance whether it is the one.
+"""Probability from which a piece is shown as possible. The asker sees at a glance whether it is the right one.
 
-Of what is as sure as this about one in six is right, but hardly anything is: of 220 no-matches eight had something possible.
+About one in six results with this probability is right. They are rare: of 220 searches without a match, eight had a possible one.
 """
 
 SURENESS_DECIMALS: Final = 3
-"""Decimals to which matches are told apart by how sure they are."""
+"""Probabilities that are equal to this many decimals rank equally."""
 
 SAME_PLACE_IOU: Final = 0.7
-"""How much two outlines overlap (intersection over union), from which on they are of one thing in the question."""
+"""Intersection over union from which two outlines in the query are taken for the same thing."""
 
 WHOLE_FRACTION: Final = 0.85
-"""The same of an outline and the picture's frame, and how much of a picture is inside, from which on it is the whole of it."""
+"""A match shows a whole picture if at least this fraction of it is inside the other, and if outline and frame have this IoU."""
 
 FULL_FRAME: Final[Quad] = (0, 0, 1, 0, 1, 1, 0, 1)
 
@@ -75,33 +66,33 @@ SCORE_DECIMALS: Final = 6
 """Decimals of a score."""
 
 MAX_BY_FEATURES = 16
-"""Different fingerprints that are compared because they have features in common with the question's, or their hashes are near."""
+"""Maximum number of different fingerprints compared because of common features or near hashes."""
 
 MAX_BY_VECTOR = 6
-"""Different fingerprints that are compared besides, because a vector of the question is near."""
+"""Maximum number of different fingerprints compared in addition because a vector of the query is near."""
 
 MAX_BY_COLOURS = 4
-"""Different fingerprints that are compared besides, because the question may be a part of them by its colours."""
+"""Maximum number of different fingerprints compared in addition because the query may be a part of them by its colours."""
 
 CANDIDATES_PER_SOURCE = 64
-"""Candidates looked at for each way of finding them: many may be posts of one picture, or unlike in the end."""
+"""Candidates requested from each index. Many, because several may be posts of one picture, or turn out to be different."""
 
 MIN_NEAR_PROBABILITY = 0.1
-"""How sure a comparison must be at least for a near vector to make something possible: below it rather says that it is not."""
+"""Minimum probability for a near vector to count as possible. Below it, the comparison rather says that they differ."""
 
 FILTERED_FACTOR = 8
-"""Times as many where filters may leave out most of them."""
+"""With filters, which may exclude most candidates, this many times more candidates are requested."""
 
 DrawExplanation = Callable[[bytes, bytes, bytes, bytes, Evidence, str], Awaitable[bytes]]
-"""Draws a PNG from both pictures (PNG), the question's first, both fingerprints, the evidence, and the locale of its captions.
+"""Draws a PNG from both pictures (PNG, the query first), both fingerprints, the evidence, and the locale of the captions.
 
-ValueError: one of them is unreadable.
+Raises ValueError if one of them cannot be read.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveFingerprints:
-    """Where archived fingerprints are looked up, where they lie, and how they are compared."""
+    """Access to archived fingerprints: the feature index, the comparer, and the blob store."""
 
     features: FeatureSearch
     comparing: PrintComparer
@@ -111,9 +102,10 @@ class ArchiveFingerprints:
 async def compare_with_archive(
     asked: bytes, archived: Mapping[str, str], similarities: Mapping[str, float], prints: ArchiveFingerprints, *, among: int
 ) -> dict[str, PrintComparison]:
-    """Each archived image, given with the blob of its fingerprint, compared with what was asked.
+    """Compare a query's fingerprint (`asked`) with archived images.
 
-    Images whose fingerprint is lost or unreadable are left out. `similarities` are cosines, where they are known.
+    `archived` has the blob of each image's fingerprint, by image id.
+    Images whose fingerprint is lost or unreadable are left out. `similarities` are the cosines by image id, where known.
     """
     posts: dict[str, list[str]] = {}
     for image_id, blob in archived.items():
@@ -135,7 +127,7 @@ async def _read(blob: str, archive: BlobStore) -> bytes | None:
 
 
 def passes_filters(document: Document, filters: Filters) -> bool:
-    """Whether a post is by the author and of the time that the question is limited to."""
+    """Whether a post has the author and time that the filters ask for."""
     metadata = document.get("metadata")
     if metadata is None:
         return False
@@ -148,7 +140,7 @@ def passes_filters(document: Document, filters: Filters) -> bool:
 
 
 def may_be_seen(document: Document, guild_id: str, readable: Collection[str] | None) -> bool:
-    """Whether the post is of this guild and in a channel, or in a public thread of a channel, that may be read (None: all)."""
+    """Whether the post is in this guild, and in a readable channel or a public thread of one. `readable`: None means all."""
     metadata = document.get("metadata")
     if metadata is None or metadata["guild_id"] != guild_id:
         return False
@@ -156,7 +148,7 @@ def may_be_seen(document: Document, guild_id: str, readable: Collection[str] | N
 
 
 async def select_allowed(image_ids: Collection[str], filters: Filters | None, catalogue: Catalogue) -> Collection[str]:
-    """Those that the filters let through: without filters all, and no document is read."""
+    """Select the images that pass the filters. Without filters all pass, and no document is read."""
     if filters is None or not image_ids:
         return frozenset(image_ids)
     entries = await catalogue.entries(image_ids)
@@ -164,7 +156,7 @@ async def select_allowed(image_ids: Collection[str], filters: Filters | None, ca
 
 
 def judge_match(match: Match, calibration: Calibration, by: By = "image") -> Verdict:
-    """What a match is called. Words never prove one, and nor do vectors of pictures that could be compared more closely."""
+    """Return the verdict on a match. Words never prove a match, nor do vectors of pictures whose fingerprints could be compared."""
     if match.evidence is None:
         if match.score < calibration.possible_at:
             return "none"
@@ -175,9 +167,10 @@ def judge_match(match: Match, calibration: Calibration, by: By = "image") -> Ver
 
 
 def rank_matches(matches: Sequence[Match], calibration: Calibration, cosines: Mapping[str, float]) -> list[Match]:
-    """Matches before possible ones, what was verified before what is only alike, then the surest, then what agrees best.
+    """Sort matches: matches before possible ones, verified before only similar, then by probability, then by agreement.
 
-    Equally sure posts of one piece agree better or worse by chance: the most alike comes first, and then the earliest.
+    Posts of one piece with equal probability differ in agreement only by chance, so the most similar comes first, then the
+    earliest.
     """
 
     def agreement(match: Match) -> float:
@@ -204,17 +197,17 @@ def _sure(match: Match) -> float:
 
 
 def is_verified(match: Match) -> bool:
-    """Whether more than vectors speaks for it."""
+    """Whether there is more evidence than the vectors."""
     return match.evidence is not None and match.evidence.by != "vector" and match.score >= VERIFIED_AT
 
 
 def is_same_piece(one: Match, other: Match) -> bool:
-    """Whether two archived images are found in the same place of a question, both for sure: they are posts of one piece."""
+    """Whether two archived images are posts of one piece: both are sure matches in the same place of the query."""
     return is_verified(one) and is_verified(other) and min(one.score, other.score) >= MATCH_AT and _in_one_place(one, other)
 
 
 def is_another_piece(one: Match, other: Match) -> bool:
-    """Whether the other is verified in another place of the question than the one: then they are pieces of their own."""
+    """Whether `other` is verified in another place of the query than `one`. Then they are separate pieces."""
     return is_verified(other) and not (is_verified(one) and _in_one_place(one, other))
 
 
@@ -225,19 +218,19 @@ def _in_one_place(one: Match, other: Match) -> bool:
 
 
 def is_whole_piece(compared: PrintComparison) -> bool:
-    """Whether two archived pictures are one for sure, each the whole of the other, and not one a part of the other."""
+    """Whether two archived pictures surely show the same whole piece, and neither is a part of the other."""
     evidence = compared.evidence
     sure = compared.probability >= MATCH_AT and evidence.by != "vector"
     return sure and evidence.shown >= WHOLE_FRACTION and quad_iou(locate_match(evidence), FULL_FRAME) >= WHOLE_FRACTION
 
 
 def locate_match(evidence: Evidence) -> Quad:
-    """Where in the question the archived picture lies: everywhere, where nothing else was found."""
+    """Return where in the query the archived picture lies: the whole frame if nothing else was found."""
     return FULL_FRAME if evidence.place is None else evidence.place
 
 
 def quad_iou(one: Quad, other: Quad) -> float:
-    """Intersection over union of two convex outlines, whichever way round they go; 0 for one without an area."""
+    """Return the intersection over union of two convex outlines, in either direction of rotation; 0 if one has no area."""
     first, second = _clockwise(one), _clockwise(other)
     common = abs(_area(_clipped(first, second)))
     union = _area(first) + _area(second) - common
@@ -250,12 +243,12 @@ def _clockwise(quad: Quad) -> list[Point]:
 
 
 def _area(points: Sequence[Point]) -> float:
-    """Of a polygon; negative where it goes the other way round."""
+    """Return the area of a polygon; negative if it goes counter-clockwise."""
     return sum(x * v - u * y for (x, y), (u, v) in zip(points, [*points[1:], *points[:1]], strict=True)) / 2
 
 
 def _clipped(polygon: Sequence[Point], by: Sequence[Point]) -> list[Point]:
-    """What of a polygon lies inside a convex one, edge by edge (Sutherland and Hodgman)."""
+    """Clip a polygon by a convex one, edge by edge (Sutherland and Hodgman)."""
     kept = list(polygon)
     for start, end in zip(by, [*by[1:], *by[:1]], strict=True):
         inside = [(end[0] - start[0]) * (y - start[1]) - (end[1] - start[1]) * (x - start[0]) for x, y in kept]
@@ -271,16 +264,16 @@ def _clipped(polygon: Sequence[Point], by: Sequence[Point]) -> list[Point]:
 
 
 def round_score(similarity: float) -> float:
-    """A cosine similarity as a score: at most 1, which float sums overstep by a little."""
+    """Round a similarity to a score, so that verdict and display agree. At most 1: float sums exceed it by a little."""
     return round(min(similarity, 1.0), SCORE_DECIMALS)
 
 
 async def find_matches(
     event: SearchEmbedded, asked: bytes, vectors: VectorSearch, catalogue: Catalogue, prints: ArchiveFingerprints
 ) -> list[Match]:
-    """All that is at least possible, best first; `asked` is the question's fingerprint.
+    """Find all images that are at least possible matches, best first. `asked` is the query's fingerprint.
 
-    An image that has no fingerprint, or whose fingerprint is lost, is told by its vector as in a generation without any.
+    An image without a fingerprint, or whose fingerprint is lost, is judged by its vector, as in a generation without fingerprints.
     """
     guild, generation, question = event.guild_id, event.generation, event.question
     top = CANDIDATES_PER_SOURCE * (1 if question.filters is None else FILTERED_FACTOR)
@@ -306,7 +299,7 @@ async def find_matches(
 
 
 async def _near(event: SearchEmbedded, vectors: VectorSearch, top: int) -> Sequence[Sequence[Neighbour]]:
-    """The neighbours of the whole question, and of each place in it."""
+    """Find the neighbours of the whole query and of each of its regions."""
     channels = event.question.readable_channels
     views = (event.vector, *event.views)
     return await asyncio.gather(
@@ -315,7 +308,10 @@ async def _near(event: SearchEmbedded, vectors: VectorSearch, top: int) -> Seque
 
 
 def fuse_neighbours(lists: Sequence[Sequence[Neighbour]]) -> dict[str, float]:
-    """The neighbours of several vectors with their best cosines: those that any of them ranks first, then second, and so on."""
+    """Merge the neighbours of several vectors by best rank: those ranked first by any vector, then second, and so on.
+
+    Return the best cosine of each, in that order.
+    """
     ranks: dict[str, int] = {}
     cosines: dict[str, float] = {}
     for neighbours in lists:
@@ -326,7 +322,10 @@ def fuse_neighbours(lists: Sequence[Sequence[Neighbour]]) -> dict[str, float]:
 
 
 def choose_candidates(candidates: Sequence[Candidate], most: int) -> dict[str, str]:
-    """The first candidates with so many different fingerprints, by image id: another post of the same picture costs nothing."""
+    """Choose the first candidates that have at most `most` different fingerprints. Return fingerprint by image id.
+
+    Further posts of a chosen picture are included, since they cost nothing.
+    """
     chosen: dict[str, str] = {}
     fingerprints: set[str] = set()
     for candidate in candidates:
@@ -337,7 +336,7 @@ def choose_candidates(candidates: Sequence[Candidate], most: int) -> dict[str, s
 
 
 def build_matches(compared: Mapping[str, PrintComparison], cosines: Mapping[str, float], calibration: Calibration) -> list[Match]:
-    """What was compared with how sure that is, and what was not with its cosine, as far as either makes it at least possible."""
+    """Build the matches that are at least possible: with the probability if the image was compared, else with its cosine."""
     matches = []
     for image_id in {**compared, **cosines}:
         near = cosines.get(image_id, -1.0) >= calibration.possible_at
@@ -352,7 +351,7 @@ def build_matches(compared: Mapping[str, PrintComparison], cosines: Mapping[str,
 
 @dataclass(frozen=True, slots=True)
 class MatchExplainer:
-    """The log, where pictures and fingerprints of questions and of the archive lie, and who draws."""
+    """Draws why an image was found. `questions` is the blob store of queries, `archive` that of archived images."""
 
     journal: Journal
     questions: BlobStore
@@ -360,7 +359,7 @@ class MatchExplainer:
     drawing: DrawExplanation
 
     async def __call__(self, found: SearchMatched, match: Match, document: Document, locale: str) -> bytes | None:
-        """The picture of why an archived image was found; None where there is no evidence, or what was compared is gone."""
+        """Draw why an archived image was found, as PNG. None if there is no evidence, or if what was compared is gone."""
         asked = await self.journal.fetch(SearchFingerprinted, found.guild_id, found.search_id)
         archived = await self.journal.fetch(ImageFingerprinted, found.guild_id, match.image_id, found.generation)
         media = document.get("media")

@@ -1,9 +1,9 @@
-"""Notify: a repost is marked where a guild wants that, and a person is told that what they wait for turned up.
+"""The stage notify: marks reposts if the guild wants that, and notifies members whose alert was triggered.
 
-Replay-safe: a repost is marked only while it is young, so that neither replay nor back-fill speaks up, and of the facts that two
-generations record of it the first in the log alone counts. A person is told only while the alert is open and that image was not
-told yet. What remains: a process that dies between telling and recording tells again, and so do two that tell of two images for
-one alert at once; for a few minutes Discord itself drops such a second message.
+Replay-safe: a repost is marked only while it is recent, so that neither a replay nor a back-fill sends notices. If two generations
+record the same repost, only the first fact in the log counts. A member is notified only while the alert is open, and once for each
+image. Two cases remain: a process that dies after the notice and before the record sends it again, and two processes with two
+images for one alert at the same moment both send one. For a few minutes Discord itself drops such a second message.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ MAX_REPOST_AGE = timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Who speaks, what about, and the clock that says when it is too late for a word on a repost."""
+    """`now` is the clock, by which old reposts are skipped."""
 
     notifier: Notifier
     state: StateStore
@@ -34,7 +34,7 @@ class Deps:
 
 
 async def handle(event: ImageReposted | AlertTriggered, deps: Deps) -> Sequence[Fact]:
-    """Speak up if that is wanted and allowed now. Raises Retry and Unavailable as the ports do."""
+    """Send the notice if it is wanted and allowed now. Raises Retry and Unavailable from the ports."""
     if isinstance(event, AlertTriggered):
         return await _tell(event, deps)
     await _mark(event, deps)
@@ -56,7 +56,7 @@ async def _mark(event: ImageReposted, deps: Deps) -> None:
         or deps.now() - datetime.fromisoformat(post["metadata"]["upload_timestamp"]) >= MAX_REPOST_AGE
     ):
         return
-    # A reply names the earlier post, so it is for those alone who may read it; a reaction names nothing.
+    # A reply links the earlier post, so everybody who sees it must be allowed to read that post. A reaction reveals nothing.
     style: Literal["reaction", "reply"] = "reaction"
     if settings.repost_notice == "reply" and await _same_readers(event.guild_id, post, earlier, deps):
         style = "reply"
@@ -64,7 +64,7 @@ async def _mark(event: ImageReposted, deps: Deps) -> None:
 
 
 async def _same_readers(guild_id: str, post: Document, earlier: Document, deps: Deps) -> bool:
-    """Whether everybody who reads the new post may read the earlier one: it lies in the same channel, or in one open to all."""
+    """Whether all readers of the new post may read the earlier one: it is in the same channel, or in one that is open to all."""
     if _audience(post) == _audience(earlier):
         return True
     channel_id = earlier["metadata"]["channel_id"]
@@ -72,7 +72,7 @@ async def _same_readers(guild_id: str, post: Document, earlier: Document, deps: 
 
 
 def _posted(entries: Mapping[str, CatalogueEntry], image_id: str) -> Document | None:
-    """An image's document once it says who posted it, when and where."""
+    """Return an image's document if it has the data of the post."""
     entry = entries.get(image_id)
     return entry.document if entry is not None and "metadata" in entry.document else None
 
@@ -90,7 +90,7 @@ async def _tell(event: AlertTriggered, deps: Deps) -> Sequence[Fact]:
         return ()
     post = _posted(await deps.catalogue.entries([event.image_id]), event.image_id)
     if post is None and not await deps.catalogue.is_removed(event.image_id):
-        raise Retry(f"image {event.image_id} matches an alert, but its post has not been catalogued yet")
+        raise Retry(f"image {event.image_id} matches an alert, but its post is not catalogued yet")
     if post is None or not await _may_see(event, post, deps):
         return (_delivered(event, "withheld"),)
     notice = Notice(event.guild_id, post, None, event.score, event.locale)

@@ -1,13 +1,14 @@
-"""Persist: what became of an image goes into its catalogue document. Replay-safe: parts are set, not added; a removal is final.
+"""The stage persist: writes the facts about an image into its catalogue document.
 
-A stage that was at work on an image when it was removed may record one more fact behind the back of the erasure. Nearly every fact
-comes by here, so it is told as ImageResurfaced and erased too. That cannot go round for ever: nothing is made of an ImageResurfaced
-but an erasure. A late ImageIndexed may stay; it says no more than the tombstone.
+Replay-safe: fields are set, not added to, and a removal is final.
 
-Facts are worked on at the same time and in any order, and the document is the same in the end. So where two facts settle one field,
-which of them holds is a matter of what they say, never of which came last: the pictures of the latest preprocessing; the
-fingerprint of the latest method; and of what several generations say an image repeats, the earliest image, since the question is
-where a piece was posted first.
+A stage that is working on an image while it is removed may record one more fact after the erasure. Nearly every fact passes through
+this stage, so it records ImageResurfaced then, and that fact is erased too. This cannot loop: ImageResurfaced leads to nothing but
+an erasure. A late ImageIndexed may stay; it says no more than the tombstone.
+
+Facts are handled in parallel and in any order, and the document must be the same in the end. So if two facts set the same field,
+their content decides which one counts, never their order: the pictures of the latest preprocessing, the fingerprint of the latest
+method, and, if several generations link an image as a repost, the link to the earliest image, since that is the first post.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,18 +36,21 @@ from contracts.ports import Catalogue, Document
 from contracts.stage import Stage
 
 _MAX_ATTEMPTS = 12
-"""A vector may overtake its post, which is earlier in the log and so comes; after a restart of the log, half a minute later."""
+"""A vector may be handled before its post is catalogued. The post is earlier in the log, so it will be.
+
+After a restart of the NATS server that takes up to half a minute.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What persist needs."""
+    """The catalogue to write to."""
 
     catalogue: Catalogue
 
 
 async def handle(event: ImageFact, deps: Deps) -> Sequence[Fact]:
-    """Bring the catalogue up to this fact. Raises Retry for a vector whose post is not catalogued yet."""
+    """Write this fact into the catalogue. Raises Retry for a vector whose post is not catalogued yet."""
     match event:
         case ImageRemoved():
             await deps.catalogue.remove(event.image_id)
@@ -63,18 +67,18 @@ async def _index(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
     if entry is None or "metadata" not in entry.document:
         if await catalogue.is_removed(event.image_id):
             return _late(event)
-        raise Retry(f"image {event.image_id} has a vector, but its post has not been catalogued yet")
+        raise Retry(f"image {event.image_id} has a vector, but its post is not catalogued yet")
     await catalogue.put_vector(event.image_id, event.generation, event.vector)
     return (ImageIndexed(**event.identity, generation=event.generation),)
 
 
 def _late(event: ImageFact) -> Sequence[Fact]:
-    """What a fact about a removed image leads to. A post is never late: the log refuses one that comes after the tombstone."""
+    """Report a fact about a removed image. A post is never late: the log refuses a post after the tombstone."""
     return () if isinstance(event, ImagePosted) else (ImageResurfaced(**event.identity, late=event.name),)
 
 
 def build_outrank_check(event: ImageFact) -> Callable[[Document], bool] | None:
-    """Whether a document has a fact of the same field that goes before this one; None where there is one such fact at most."""
+    """Build the check whether a document's field outranks this fact. None if there can only be one fact for that field."""
     match event:
         case ImagePreprocessed():
             own = _number(event.preprocessing)
@@ -90,24 +94,24 @@ def build_outrank_check(event: ImageFact) -> Callable[[Document], bool] | None:
 
 
 def _number(version: str) -> tuple[int, str]:
-    """Later versions of a preprocessing or a method are greater: `p10` is after `p9`."""
+    """Sort key of a version of preprocessing or method: `p10` is after `p9`."""
     digits = version[1:]
     return (int(digits) if digits.isdecimal() else 0, version)
 
 
 def _rank(fingerprint: Mapping[str, Any]) -> tuple[tuple[int, str], str]:
-    """Generations of one method and one preprocessing say the same; of one method alone, the blob's name decides."""
+    """Sort key of a fingerprint. With the same method and preprocessing the blobs are equal; else the blob's name decides."""
     return _number(fingerprint["method"]), fingerprint["blob"]
 
 
 def _age(repost_of: Mapping[str, Any]) -> tuple[int, str, str]:
-    """Earlier images are less: ids are snowflakes, and a shorter one is earlier. Then the generation decides: no two are equal."""
+    """Sort key of a link: the earlier image first, then by generation. Ids are snowflakes, so a shorter id is earlier."""
     image_id = repost_of["image_id"]
     return len(image_id), image_id, repost_of["generation"]
 
 
 def build_fields(event: ImageFact) -> dict[str, Any]:
-    """The top-level fields of the catalogue document that this fact settles; JSON values only."""
+    """Build the top-level fields of the catalogue document that this fact sets. JSON values only."""
     match event:
         case ImagePosted():
             return _post(event)
@@ -124,7 +128,7 @@ def build_fields(event: ImageFact) -> dict[str, Any]:
         case ImageReposted():
             return {"repost_of": {"image_id": event.same_as, "score": event.score, "generation": event.generation}}
         case _:
-            raise TypeError(f"{event.type_name()} settles no field of the catalogue")
+            raise TypeError(f"{event.type_name()} sets no field of the catalogue document")
 
 
 def _post(event: ImagePosted) -> dict[str, Any]:

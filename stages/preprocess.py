@@ -1,8 +1,8 @@
-"""Preprocess: a downloaded file becomes its canonical picture, in every version that a generation is made of.
+"""The stage preprocess: turns a downloaded file into its canonical picture, in every version that a generation uses.
 
-A question's is made small enough to be looked at quickly, and is not compressed, since it is soon gone.
+A query picture is reduced, so that it is handled quickly, and is stored uncompressed, since it is deleted soon.
 
-Replay-safe: same bytes, same version, same pixels, same blobs.
+Replay-safe: the same bytes and version give the same pixels and blobs.
 """
 
 import asyncio
@@ -19,22 +19,25 @@ from contracts.stage import Stage
 from stages.canonical_image import decode_image, encode_canonical_png, encode_thumbnail, encode_uncompressed_png
 
 PREPROCESSORS: Final[Mapping[str, Callable[[bytes, int, int | None], tuple[Image.Image, str]]]] = {"p1": decode_image}
-"""How the canonical picture of a file is made, by version, the newest last. Add one whenever any file's canonical pixels change:
-other handling of colour, transparency, orientation or frames, or a Pillow that decodes otherwise; an earlier one stays as long as
-archives may have a generation that is made of it. Another thumbnail or another compression of the PNG is no reason."""
+"""The functions that make canonical pictures, by version, the newest last.
+
+Add a version whenever the canonical pixels of any file change: other handling of colour, transparency, orientation or frames, or a
+Pillow that decodes differently. An earlier version stays as long as an archive may have a generation that uses it. Another
+thumbnail or another compression of the PNG needs no new version.
+"""
 
 MAX_QUERY_SIDE_PX: Final = 1600
-"""Pixels on the longer side of a question at most: as many as whatever looks at it most closely (infra/vision) has a use for."""
+"""Maximum longer side of a query picture: as many pixels as infra/vision can use."""
 
 DEFAULT_PREPROCESSING: Final = [*PREPROCESSORS][-1]
-"""The version that new generations are made of. Vectors of two versions never share an index."""
+"""The version that new generations use. Vectors of two versions are never in the same index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """`versions` are those to make now: for the archive all that generations are made of, for a question the one that answers.
+    """`versions` returns the versions to make: for archived images all that generations use, for queries that of the active one.
 
-    `max_pixels` is width times height beyond which no picture is decoded (a 50-megapixel phone photograph just fits).
+    `max_pixels` limits width times height; larger pictures are not decoded. A 50-megapixel phone photograph just fits.
     """
 
     blobs: BlobStore
@@ -52,31 +55,31 @@ class _Made:
 
 
 def _archived(data: bytes, version: str, max_pixels: int) -> _Made:
-    """Everything that costs processor time, in one go, for a thread."""
+    """Do all the CPU work for an archived image, in one call that runs in a thread."""
     picture, file_format = PREPROCESSORS[version](data, max_pixels, None)
     return _Made(encode_canonical_png(picture), encode_thumbnail(picture), picture.width, picture.height, file_format)
 
 
 def _asked(data: bytes, version: str, max_pixels: int) -> _Made:
-    """The same for a question, which has no thumbnail."""
+    """The same for a query, which has no thumbnail."""
     picture, file_format = PREPROCESSORS[version](data, max_pixels, MAX_QUERY_SIDE_PX)
     return _Made(encode_uncompressed_png(picture), b"", picture.width, picture.height, file_format)
 
 
 def preprocess_again(picture: bytes, version: str, max_pixels: int) -> bytes:
-    """A canonical picture of any version as nearly as can be what another version makes of its file, which is not kept."""
+    """Preprocess a canonical picture of another version, since its file is not kept. The result is close to that of the file."""
     return encode_canonical_png(PREPROCESSORS[version](picture, max_pixels, None)[0])
 
 
 async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Sequence[Fact]:
-    """Store the canonical pictures, and thumbnails for the archive. Raises Reject for bytes that are no usable picture.
+    """Store the canonical pictures, and thumbnails of archived images. Raises Reject for bytes that are not a usable picture.
 
-    A blob that is lost is not the image's fault: BlobMissing goes up to become a dead letter, to be retried once the blob is back.
-    Raises Unavailable while a newer release makes a version that this one does not know: left out, it would be missed for ever.
+    A lost blob is not the image's fault: BlobMissing makes the message a dead letter, which can be retried once the blob is back.
+    Raises Unavailable if a newer release uses a version that this one does not support: skipping it would leave a gap for good.
     """
     versions = deps.versions()
     if unknown := [version for version in versions if version not in PREPROCESSORS]:
-        raise Unavailable(f"preprocessing {unknown[0]}", "this release of MapSeek does not know it, and must be updated")
+        raise Unavailable(f"preprocessing {unknown[0]}", "this release of MapSeek does not support it: update MapSeek")
     data = await deps.blobs.get(event.blob)
     return [await _preprocessed(event, data, version, deps) for version in versions]
 

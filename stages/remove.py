@@ -1,6 +1,6 @@
-"""Remove: what was deleted on Discord, or is to be forgotten, becomes a tombstone for every image that it is about.
+"""The stage remove: records a tombstone for every image of a deleted or forgotten message, channel, author or guild.
 
-Replay-safe: a tombstone is made of the request alone, so the one recorded first says the same; what is removed already is refused.
+Replay-safe: a tombstone depends on the request alone, so a second one says the same and is refused by the log.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -12,22 +12,22 @@ from contracts.ports import LogEraser, Posts
 from contracts.stage import Stage
 
 EDITED_PREFIX = "edited-"
-"""How the removal ids of edited messages begin, as against `deleted-` ones: an edit with nothing left attached keeps its embeds."""
+"""Prefix of the removal ids of edited messages; others begin with `deleted-`. An edit without attachments keeps its embeds."""
 
 MAX_CLOCK_SKEW = timedelta(minutes=1)
-"""How far Discord's clock, which dates posts, may be ahead of the one that dated the request."""
+"""How far Discord's clock (the time of posts) may be ahead of ours (the time of the request)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Where the images are found, and what else is known of a person erased."""
+    """`posts` finds the images; `erasure` deletes a person's votes and alerts."""
 
     posts: Posts
     erasure: LogEraser
 
 
 async def handle(event: RemovalRequested, deps: Deps) -> Sequence[Fact]:
-    """One ImageRemoved for every image that the request is about; for an author, their votes and alerts are erased as well."""
+    """Record ImageRemoved for every image that the request is about. For an author, also erase their votes and alerts."""
     removed = [
         ImageRemoved(**post.identity, message_id=post.message_id, removed_at=event.requested_at, cause=event.cause)
         async for post in _posts(event, deps.posts)
@@ -55,17 +55,19 @@ async def _posts(event: RemovalRequested, posts: Posts) -> AsyncIterator[ImagePo
 
 
 def is_kept(event: RemovalRequested, image_id: str) -> bool:
-    """Whether an image of the message stays there.
+    """Whether an image of the message stays.
 
-    An edited message keeps what is still attached, and its embeds, whose ids have a dash: Discord clears those and puts them back.
+    An edited message keeps what is still attached, and its embeds (their ids have a dash): Discord clears embeds and adds them
+    again.
     """
     return image_id in event.keep or (event.removal_id.startswith(EDITED_PREFIX) and "-" in image_id)
 
 
 def _stays(post: ImagePosted, event: RemovalRequested) -> bool:
-    """Whether the request is not about this post after all.
+    """Whether this post is not affected by the request.
 
-    Whoever asked to be forgotten, or invites the bot again, may post anew, however late or often the request is worked on.
+    People who asked to be forgotten, and guilds that invite the bot again, may post again. Such posts stay, however late or often
+    the request is handled.
     """
     if event.scope == "message":
         return is_kept(event, post.image_id)

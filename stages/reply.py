@@ -1,5 +1,7 @@
-"""Reply: a verdict becomes the asker's answer, a press its next page. Replay-safe: an answered question is passed over, and so is
-what is older than its token; showing a page again shows the same.
+"""The stage reply: sends answers to askers, shows the progress of a search, and shows other pages when a button is pressed.
+
+Replay-safe: answered searches are skipped, and so are those whose interaction token has expired. Showing a page again shows the
+same.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,12 +40,12 @@ PROGRESS_STEPS: Mapping[type[Fact], SearchStep] = {
     SearchDescribed: "comparing",
     SearchPreprocessed: "comparing",
 }
-"""What a waiting asker is told when these are recorded: two edits a search at most."""
+"""The step that a waiting asker is shown when these facts are recorded: at most two edits for each search."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """Where answers go, what they are made of, who draws why it was found, and the clock that says when they are too late."""
+    """`explain` draws why an image was found; `now` is the clock, by which expired interactions are skipped."""
 
     answers: AnswerSender
     catalogue: Catalogue
@@ -54,7 +56,7 @@ class Deps:
 
 
 async def handle(event: SearchFact | SearchBrowsed, deps: Deps) -> Sequence[Fact]:
-    """Show what there is to show, while the interaction's token lives. Raises Retry and Unavailable as the ports do."""
+    """Show the answer, page or step while the interaction's token is valid. Raises Retry and Unavailable from the ports."""
     match event:
         case SearchMatched() | SearchRejected():
             return await _answer_once(event, deps)
@@ -80,7 +82,7 @@ async def _answer_once(event: SearchResult, deps: Deps) -> Sequence[Fact]:
 
 
 async def _turn(event: SearchBrowsed, deps: Deps) -> None:
-    """Show the presser a page of what they may read now. A search that the log no longer has is answered with a sentence."""
+    """Show the presser a page with what they may read now. If the log no longer has the search, the page says so."""
     question = event.question
     if not isinstance(question.reply, DiscordReply) or _too_late(question, deps):
         return
@@ -95,7 +97,7 @@ async def _turn(event: SearchBrowsed, deps: Deps) -> None:
 
 
 async def _explanation(found: SearchMatched, answer: AnswerPage, viewer: Question, deps: Deps) -> bytes | None:
-    """The picture of why the best post was found, for nobody but the one who asked: it shows what they asked with."""
+    """Draw why the best post was found. Only for the asker, since the picture shows their query."""
     if answer.piece is None or viewer.asker.id != found.question.asker.id:
         return None
     best = answer.piece.best
@@ -104,7 +106,7 @@ async def _explanation(found: SearchMatched, answer: AnswerPage, viewer: Questio
 
 
 async def _report(event: SearchFact, step: SearchStep, deps: Deps) -> None:
-    """Say at what the search is, if it can be said. Not in follow-ups: all edits of one interaction share a rate limit."""
+    """Show the current step of the search, if possible. Not in follow-ups: all edits of one interaction share a rate limit."""
     reply = event.question.reply
     if not isinstance(reply, DiscordReply) or reply.message_id is not None or _too_late(event.question, deps):
         return
@@ -113,8 +115,8 @@ async def _report(event: SearchFact, step: SearchStep, deps: Deps) -> None:
             await deps.answers.show_progress(reply.application_id, reply.token, step, event.question.locale)
     elif not await deps.journal.holds(SearchAnswered, *event.key):
         return
-    # The result may have been recorded and shown while our edit was on its way, so that the step now stands over the answer; and so
-    # may that of an earlier delivery that was cut off here. Only an edit that comes after ours is sure to stand: answer again.
+    # The answer may have been recorded and shown while our edit was on its way, so that the step now covers the answer. An earlier
+    # delivery that was interrupted here may have done the same. Only an edit after ours is sure to stay: show the answer again.
     result = await _result_of(event, deps)
     if result is not None:
         await _show(reply, await _result_page(result, deps), deps)
@@ -125,7 +127,7 @@ async def _result_of(event: SearchFact, deps: Deps) -> SearchResult | None:
 
 
 async def _show(reply: DiscordReply, answer: AnswerPage, deps: Deps) -> bool:
-    """False when the interaction is gone."""
+    """Return False if the interaction is gone."""
     try:
         await deps.answers.edit(reply.application_id, reply.token, answer, message_id=reply.message_id)
     except Reject:
@@ -138,7 +140,7 @@ def _too_late(question: Question, deps: Deps) -> bool:
 
 
 async def _result_page(event: SearchResult, deps: Deps) -> AnswerPage:
-    """What the asker is shown at first."""
+    """Build the first page for the asker."""
     if isinstance(event, SearchRejected):
         return build_empty_page(event.search_id, event.question, "error", event)
     return await _page(event, event.question, deps)
@@ -147,7 +149,7 @@ async def _result_page(event: SearchResult, deps: Deps) -> AnswerPage:
 async def _page(
     event: SearchMatched, viewer: Question, deps: Deps, *, number: int = 0, view: PageView = "piece", page: int = 0
 ) -> AnswerPage:
-    """A piece as its viewer may see it now, with the thumbnail of the one post that is shown large."""
+    """Build the page of a piece as the viewer may see it now, with the thumbnail of its best post."""
     ids = {image_id for match in event.matches for image_id in (match.image_id, *match.posts)}
     documents = {image_id: entry.document for image_id, entry in (await deps.catalogue.entries(ids)).items()}
     answer = build_page(event, documents, viewer, number=number, view=view, page=page)

@@ -111,7 +111,7 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
         assert story["dead_letters"] == story["put_back"] == []
         errors = [step["detail"] for step in story["steps"] if step["bad"]]
         assert len(errors) == len(OUTPUTS) * (len(FAILED) + 1)
-        assert all(f"the pixels {preprocessed.pixels} are not in the blob store" in error for error in errors)
+        assert all(f"the canonical picture {preprocessed.pixels} is not in the blob store" in error for error in errors)
         assert all(step["process"].count("/") == 1 for step in story["steps"])
         times = [step["at"] for step in story["steps"]]
         assert times == sorted(times)

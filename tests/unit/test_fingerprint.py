@@ -116,7 +116,7 @@ async def test_pixels_that_are_not_in_the_store_may_come_later(event: Fact, gene
 
 @pytest.mark.parametrize(("event", "generation"), [(preprocessed(), "g1"), (asked(), None)])
 async def test_a_method_of_a_newer_release_is_waited_for(event: Fact, generation: str | None) -> None:
-    with pytest.raises(Unavailable, match="must be updated"):
+    with pytest.raises(Unavailable, match="update MapSeek"):
         await handle(event, Bench().deps(generation, method="f99"))  # type: ignore[arg-type]
 
 

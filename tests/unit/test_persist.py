@@ -167,7 +167,7 @@ async def test_a_rejected_image_is_in_the_catalogue_with_its_reason(catalogue: S
 @pytest.mark.parametrize("before", [(), (PREPROCESSED,), (REJECTED,)], ids=["nothing", "media", "rejection"])
 async def test_a_vector_waits_for_its_post(catalogue: SqliteCatalogue, before: tuple[ImageFact, ...]) -> None:
     await play(catalogue, *before)
-    with pytest.raises(Retry, match="image 1 has a vector, but its post has not been catalogued yet"):
+    with pytest.raises(Retry, match="image 1 has a vector, but its post is not catalogued yet"):
         await handle(EMBEDDED, Deps(catalogue))
     assert await catalogue.vector("1", "g1") is None
 
