@@ -54,20 +54,20 @@ async def handle(event: AlertRequested | AlertSet | AlertEmbedded | ImageEmbedde
     """
     match event:
         case AlertRequested():
-            return await _set(event, deps.journal)
+            return await _set_alert(event, deps.journal)
         case AlertSet():
-            return await _missed(event, deps)
+            return await _trigger_by_earlier_images(event, deps)
         case AlertEmbedded():
             active = deps.generations().active
-            return await _missed(event, deps) if active is not None and active.name == event.generation else ()
+            return await _trigger_by_earlier_images(event, deps) if active is not None and active.name == event.generation else ()
         case ImageEmbedded():
             if not deps.generations().serves(event.generation):
                 return ()
-            waiting = await deps.alerts.list_comparable(event.guild_id, event.generation)
-            return _triggered((alert, event.image_id, cosine_similarity(alert.vector, event.vector)) for alert in waiting)
+            alerts = await deps.alerts.list_comparable(event.guild_id, event.generation)
+            return _trigger((alert, event.image_id, cosine_similarity(alert.vector, event.vector)) for alert in alerts)
 
 
-async def _missed(event: AlertSet | AlertEmbedded, deps: Deps) -> Sequence[Fact]:
+async def _trigger_by_earlier_images(event: AlertSet | AlertEmbedded, deps: Deps) -> Sequence[Fact]:
     """Trigger the alert by images that were archived before this vector of it, if it is still open."""
     key = (event.guild_id, event.alert_id, event.person.id)
     compared: list[tuple[AlertSet, str, float]] = []
@@ -77,10 +77,10 @@ async def _missed(event: AlertSet | AlertEmbedded, deps: Deps) -> Sequence[Fact]
                 event.guild_id, event.generation, alert.vector, top=MAX_MISSED_IMAGES, channels=None
             )
             compared += [(alert, found.image_id, found.score) for found in nearest]
-    return _triggered(compared)
+    return _trigger(compared)
 
 
-async def _set(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
+async def _set_alert(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
     """Set the alert. Nothing happens if the search was by words, or if the log no longer has it."""
     search = (event.guild_id, event.search_id)
     embedded = await journal.fetch(SearchEmbedded, *search)
@@ -104,9 +104,9 @@ async def _set(event: AlertRequested, journal: Journal) -> Sequence[Fact]:
     )
 
 
-def _triggered(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[AlertTriggered]:
+def _trigger(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[AlertTriggered]:
     """Trigger those alerts whose image matches. The input is (alert, image id, similarity)."""
-    told = [(alert, image_id, round_score(similarity)) for alert, image_id, similarity in compared]
+    scored = [(alert, image_id, round_score(similarity)) for alert, image_id, similarity in compared]
     return [
         AlertTriggered(
             guild_id=alert.guild_id,
@@ -118,7 +118,7 @@ def _triggered(compared: Iterable[tuple[AlertSet, str, float]]) -> Sequence[Aler
             locale=alert.locale,
             age_restricted=alert.age_restricted,
         )
-        for alert, image_id, score in told
+        for alert, image_id, score in scored
         if score >= alert.calibration.match_at
     ]
 

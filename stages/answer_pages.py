@@ -74,29 +74,29 @@ def list_visible_pieces(
     pieces = []
     for rank, match in enumerate(event.matches):
         posts = [
-            _found(image_id, match, documents[image_id])
+            _build_post(image_id, match, documents[image_id])
             for image_id in {match.image_id, *match.posts}
             if image_id in documents and may_be_seen(documents[image_id], event.guild_id, readable)
         ]
-        posts.sort(key=lambda post: (_posted_at(post.document), post.image_id))
+        posts.sort(key=lambda post: (_post_time(post.document), post.image_id))
         matched = next((post for post in posts if post.image_id == match.image_id), None)
         if posts:
             pieces.append(
-                VisiblePiece(Piece(matched or posts[0], posts), _verdict_of(event, match, rank) if matched else "possible")
+                VisiblePiece(Piece(matched or posts[0], posts), _judge_piece(event, match, rank) if matched else "possible")
             )
     return pieces[: event.question.top]
 
 
-def _found(image_id: str, match: Match, document: Document) -> FoundPost:
+def _build_post(image_id: str, match: Match, document: Document) -> FoundPost:
     compared = image_id == match.image_id
     return FoundPost(image_id, match.score if compared else None, document, None, match.evidence if compared else None)
 
 
-def _posted_at(document: Document) -> datetime:
+def _post_time(document: Document) -> datetime:
     return datetime.fromisoformat(document["metadata"]["upload_timestamp"])
 
 
-def _verdict_of(event: SearchMatched, match: Match, rank: int) -> Verdict:
+def _judge_piece(event: SearchMatched, match: Match, rank: int) -> Verdict:
     """Judge a piece. An older fact has no calibration; its verdict is about the best piece only."""
     if event.calibration is None:
         return event.verdict if rank == 0 else "possible"

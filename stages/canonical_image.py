@@ -45,15 +45,15 @@ def decode_image(data: bytes, max_pixels: int, longest: int | None = None) -> tu
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise too_many
-            size = _within(image.size, longest)
+            size = _fit_within(image.size, longest)
             if size != image.size:
                 image.draft(None, size)
             _scale_transparent_colour(image)
             image.load()
-            flat = _flatten(image)
+            flat = _flatten_on_white(image)
             if flat.size != size:
                 flat = flat.resize(size, Image.Resampling.BILINEAR)
-            return _turn_upright(flat, _orientation(image)), _format_name(image)
+            return _turn_upright(flat, _read_orientation(image)), _format_name(image)
     except (Reject, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -64,7 +64,7 @@ def decode_image(data: bytes, max_pixels: int, longest: int | None = None) -> tu
 
 def encode_canonical_png(image: Image.Image) -> bytes:
     """Encode a canonical picture as PNG, always to the same bytes. Light compression: it is read more often than transferred."""
-    return _encoded(image, "PNG", compress_level=1)
+    return _encode(image, "PNG", compress_level=1)
 
 
 def encode_uncompressed_png(image: Image.Image) -> bytes:
@@ -88,16 +88,16 @@ def encode_thumbnail(image: Image.Image) -> bytes:
     """
     small = image.copy()
     small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
-    return _encoded(small, "WEBP", quality=80, method=0)  # half the time of the default method, an eighth more bytes
+    return _encode(small, "WEBP", quality=80, method=0)  # half the time of the default method, an eighth more bytes
 
 
-def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+def _encode(image: Image.Image, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def _within(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
+def _fit_within(size: tuple[int, int], longest: int | None) -> tuple[int, int]:
     """Scale a size down so that no side is longer than `longest`."""
     factor = 1.0 if longest is None else min(1.0, longest / max(size))
     return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
@@ -107,7 +107,7 @@ def _format_name(image: Image.Image) -> str:
     return "jpeg" if image.format == "MPO" else str(image.format).lower()  # MPO is a camera's JPEG with previews appended
 
 
-def _orientation(image: Image.Image) -> int:
+def _read_orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001  broken metadata must not make a good picture unreadable; viewers ignore it too
@@ -132,7 +132,7 @@ def _scale_transparent_colour(image: ImageFile.ImageFile) -> None:
             image.info["transparency"] = tuple(sample >> 8 for sample in colour)
 
 
-def _flatten(image: Image.Image) -> Image.Image:
+def _flatten_on_white(image: Image.Image) -> Image.Image:
     """Convert to 8-bit RGB over white, without metadata."""
     if image.mode == "I;16":
         flat = _from_16_bit_grey(image)

@@ -22,13 +22,13 @@ class Deps:
 
 async def handle(event: ImagePosted | SearchRequested, deps: Deps) -> Sequence[Fact]:
     """Store the file. Raises what the downloader raises, and Reject(GONE) if a stored file is missing."""
-    blob, size = await _stored(event.source, deps)
+    blob, size = await _store_source(event.source, deps)
     if isinstance(event, ImagePosted):
         return [ImageDownloaded(**event.identity, blob=blob, size=size)]
     return [SearchDownloaded(guild_id=event.guild_id, search_id=event.search_id, question=event.question, blob=blob, size=size)]
 
 
-async def _stored(source: Source, deps: Deps) -> tuple[str, int]:
+async def _store_source(source: Source, deps: Deps) -> tuple[str, int]:
     """Return the name and the size in bytes of the blob with the file."""
     if isinstance(source, DiscordFile):
         data = await deps.downloader.fetch(source)

@@ -79,38 +79,38 @@ async def handle(event: ImagePreprocessed | SearchFingerprinted | SearchDescribe
     match event:
         case ImagePreprocessed():
             hosted = deps.select_encoder(event.preprocessing)
-            vector = await hosted.encoder.encode(await _blob("canonical picture", event.pixels, deps.blobs), urgent=False)
+            vector = await hosted.encoder.encode(await _get_blob("canonical picture", event.pixels, deps.blobs), urgent=False)
             return (ImageEmbedded(**event.identity, generation=hosted.generation, vector=vector),)
         case SearchFingerprinted():
             hosted = deps.select_encoder(event.preprocessing)
-            whole, *views = await _views(event, hosted.encoder, deps)
-            embedded = _question(event, whole, hosted.encoder.encoder.calibration, "image", hosted)
-            seen = {"views": tuple(views), "fingerprint": event.fingerprint, "method": event.method}
-            return (embedded.model_copy(update=seen),)
+            whole, *views = await _encode_views(event, hosted.encoder, deps)
+            embedded = _build_embedded(event, whole, hosted.encoder.encoder.calibration, "image", hosted)
+            query_fields = {"views": tuple(views), "fingerprint": event.fingerprint, "method": event.method}
+            return (embedded.model_copy(update=query_fields),)
         case SearchDescribed():
             hosted = deps.select_encoder(None)
             if hosted.text is None:
                 raise Reject(RejectCode.NO_TEXT, TEXT_NOT_SUPPORTED)
             wanted = await hosted.encoder.encode_text(event.words)
             excluded = [await hosted.encoder.encode_text(words) for words in event.excluded]
-            return (_question(event, subtract_excluded(wanted, excluded), hosted.text, "text", hosted),)
+            return (_build_embedded(event, subtract_excluded(wanted, excluded), hosted.text, "text", hosted),)
         case AlertSet():
-            return await _alert(event, deps)
+            return await _embed_alert(event, deps)
 
 
-async def _views(event: SearchFingerprinted, encoder: ImageEncoder, deps: Deps) -> Sequence[bytes]:
+async def _encode_views(event: SearchFingerprinted, encoder: ImageEncoder, deps: Deps) -> Sequence[bytes]:
     """Encode the whole picture and its likeliest regions, in one batch.
 
     The fingerprint has a smaller copy of the picture, so that the full one need not be decoded again.
     """
     if deps.views is None:
-        return [await encoder.encode(await _blob("canonical picture", event.pixels, deps.blobs), urgent=True)]
-    fingerprint = await _blob("fingerprint", event.fingerprint, deps.blobs)
+        return [await encoder.encode(await _get_blob("canonical picture", event.pixels, deps.blobs), urgent=True)]
+    fingerprint = await _get_blob("fingerprint", event.fingerprint, deps.blobs)
     views = await asyncio.to_thread(deps.views, fingerprint, event.places[:MAX_VIEWS])
     return await asyncio.gather(*(encoder.encode(each, urgent=True) for each in views))
 
 
-async def _alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
+async def _embed_alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
     """Embed an alert's picture. Nothing to do in the generation that the alert was set in, or if its picture is gone."""
     hosted = deps.select_encoder(None)
     if event.generation == hosted.generation:
@@ -132,14 +132,14 @@ async def _alert(event: AlertSet, deps: Deps) -> Sequence[Fact]:
     )
 
 
-async def _blob(what: Literal["canonical picture", "fingerprint"], blob: str, blobs: BlobStore) -> bytes:
+async def _get_blob(what: Literal["canonical picture", "fingerprint"], blob: str, blobs: BlobStore) -> bytes:
     try:
         return await blobs.get(blob)
     except BlobMissing:
         raise Retry(f"the {what} {blob} is not in the blob store") from None
 
 
-def _question(
+def _build_embedded(
     event: SearchFingerprinted | SearchDescribed, vector: bytes, calibration: Calibration, by: By, hosted: HostedEncoder
 ) -> SearchEmbedded:
     return SearchEmbedded(

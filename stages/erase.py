@@ -51,13 +51,13 @@ async def handle(event: ImageRemoved | ImageResurfaced, deps: Deps) -> Sequence[
     left = True
     while left:
         facts, until = await deps.erasure.history(event.guild_id, event.image_id)
-        await _delete(await _unshared(facts, deps.catalogue), deps)
+        await _delete_blobs(await _find_unshared_blobs(facts, deps.catalogue), deps)
         await deps.erasure.erase_image(event.guild_id, event.image_id, until)
         left = any(not isinstance(fact, ImageRemoved) for fact in facts)
     return ()
 
 
-async def _unshared(facts: Sequence[ImageFact], catalogue: Catalogue) -> set[str]:
+async def _find_unshared_blobs(facts: Sequence[ImageFact], catalogue: Catalogue) -> set[str]:
     """Return the blobs of an image that no other post shares.
 
     A catalogue document names only the pictures of the newest preprocessing and the newest fingerprint. But posts that share those
@@ -68,7 +68,7 @@ async def _unshared(facts: Sequence[ImageFact], catalogue: Catalogue) -> set[str
     return list_blobs(facts) - (list_blobs(made) if any(shared) else set())
 
 
-async def _delete(blobs: Collection[str], deps: Deps) -> None:
+async def _delete_blobs(blobs: Collection[str], deps: Deps) -> None:
     for blob in sorted(blobs):
         if await deps.catalogue.uses(blob):
             continue

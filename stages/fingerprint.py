@@ -42,7 +42,7 @@ class Deps:
     journal: Journal
     method: Callable[[], str]
     generation: str | None = None
-    alike: Callable[[str], bool] = lambda _: False
+    has_same_pictures: Callable[[str], bool] = lambda _: False
 
 
 async def handle(event: ImagePreprocessed | SearchPreprocessed, deps: Deps) -> Sequence[Fact]:
@@ -53,8 +53,8 @@ async def handle(event: ImagePreprocessed | SearchPreprocessed, deps: Deps) -> S
     if deps.method() != deps.fingerprinting.method:
         raise Unavailable(f"fingerprint {deps.method()}", "this release of MapSeek does not support it: update MapSeek")
     if isinstance(event, SearchPreprocessed):
-        return (await _examined(event, deps),)
-    return (await reuse_fingerprint(event, deps) or await _fingerprinted(event, deps),)
+        return (await _make_query_fingerprint(event, deps),)
+    return (await reuse_fingerprint(event, deps) or await _make_fingerprint(event, deps),)
 
 
 async def reuse_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFingerprinted | None:
@@ -62,7 +62,7 @@ async def reuse_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFinger
     other = await deps.journal.fetch_first(ImageFingerprinted, event.guild_id, event.image_id)
     if other is None or deps.generation is None or other.generation == deps.generation:
         return None
-    if other.method != deps.fingerprinting.method or not deps.alike(other.generation):
+    if other.method != deps.fingerprinting.method or not deps.has_same_pictures(other.generation):
         return None
     try:
         data = await deps.blobs.get(other.fingerprint)
@@ -72,8 +72,8 @@ async def reuse_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFinger
     return other.model_copy(update={"generation": deps.generation})
 
 
-async def _fingerprinted(event: ImagePreprocessed, deps: Deps) -> ImageFingerprinted:
-    made = await deps.fingerprinting.fingerprint(await _pixels(event.pixels, deps.blobs))
+async def _make_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFingerprinted:
+    made = await deps.fingerprinting.fingerprint(await _get_picture(event.pixels, deps.blobs))
     return ImageFingerprinted(
         **event.identity,
         generation=deps.generation,
@@ -85,8 +85,8 @@ async def _fingerprinted(event: ImagePreprocessed, deps: Deps) -> ImageFingerpri
     )
 
 
-async def _examined(event: SearchPreprocessed, deps: Deps) -> SearchFingerprinted:
-    examined = await deps.fingerprinting.examine(await _pixels(event.pixels, deps.blobs))
+async def _make_query_fingerprint(event: SearchPreprocessed, deps: Deps) -> SearchFingerprinted:
+    examined = await deps.fingerprinting.examine(await _get_picture(event.pixels, deps.blobs))
     return SearchFingerprinted(
         guild_id=event.guild_id,
         search_id=event.search_id,
@@ -101,7 +101,7 @@ async def _examined(event: SearchPreprocessed, deps: Deps) -> SearchFingerprinte
     )
 
 
-async def _pixels(blob: str, blobs: BlobStore) -> bytes:
+async def _get_picture(blob: str, blobs: BlobStore) -> bytes:
     try:
         return await blobs.get(blob)
     except BlobMissing:

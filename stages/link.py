@@ -61,13 +61,13 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
     if fingerprinted is None or embedded is None:
         return ()
     try:
-        own_print = await deps.prints.archive.get(fingerprinted.fingerprint)
+        own_fingerprint = await deps.prints.archive.get(fingerprinted.fingerprint)
     except BlobMissing:
         if await deps.catalogue.is_removed(event.image_id):
             return ()
         raise Retry(f"the fingerprint {fingerprinted.fingerprint} is not in the blob store") from None
-    vectors_tell = fingerprinted.features < MIN_DISTINCTIVE_FEATURES
-    scores = await find_same_piece(embedded, own_print, deps, vectors_tell=vectors_tell)
+    vector_suffices = fingerprinted.features < MIN_DISTINCTIVE_FEATURES
+    scores = await find_same_piece(embedded, own_fingerprint, deps, vector_suffices=vector_suffices)
     if not scores:
         return ()
     entries = await deps.catalogue.entries([event.image_id, *scores])
@@ -85,7 +85,7 @@ async def handle(event: ImageFingerprinted | ImageEmbedded, deps: Deps) -> Seque
     return (ImageReposted(**event.identity, generation=event.generation, same_as=first, score=scores[first]),)
 
 
-async def find_same_piece(own: ImageEmbedded, own_print: bytes, deps: Deps, *, vectors_tell: bool) -> dict[str, float]:
+async def find_same_piece(own: ImageEmbedded, own_fingerprint: bytes, deps: Deps, *, vector_suffices: bool) -> dict[str, float]:
     """Find the other images that show the same piece, in any channel, with their score: the probability, or the cosine."""
     features, guild, generation = deps.prints.features, own.guild_id, own.generation
     among = await features.size(guild, generation)
@@ -93,7 +93,7 @@ async def find_same_piece(own: ImageEmbedded, own_print: bytes, deps: Deps, *, v
     seen: set[str] = set()
     wanted = FIRST_CANDIDATES
     while True:
-        shared = await features.candidates(guild, generation, own_print, top=wanted, channels=None)
+        shared = await features.candidates(guild, generation, own_fingerprint, top=wanted, channels=None)
         near = await deps.vectors.search(guild, generation, own.vector, top=wanted, channels=None)
         cosines = {found.image_id: round_score(found.score) for found in near if found.score >= deps.calibration.possible_at}
         cosines.pop(own.image_id, None)
@@ -102,9 +102,9 @@ async def find_same_piece(own: ImageEmbedded, own_print: bytes, deps: Deps, *, v
         near_enough = {each: cosine for each, cosine in cosines.items() if cosine >= deps.calibration.match_at}
         unseen = {image_id: blob for image_id, blob in found.items() if image_id not in seen}
         # If a near vector is enough, a hundred nearly empty pictures may be near; comparing them would change nothing.
-        unsure = {image_id: blob for image_id, blob in unseen.items() if not (vectors_tell and image_id in near_enough)}
-        compared |= await compare_with_archive(own_print, unsure, cosines, deps.prints, among=among)
-        scores = select_same_piece(compared, near_enough, vectors_tell=vectors_tell)
+        unsure = {image_id: blob for image_id, blob in unseen.items() if not (vector_suffices and image_id in near_enough)}
+        compared |= await compare_with_archive(own_fingerprint, unsure, cosines, deps.prints, among=among)
+        scores = select_same_piece(compared, near_enough, vector_suffices=vector_suffices)
         if not unseen or wanted == MAX_CANDIDATES or any(each not in scores for each in found):
             return scores
         seen |= set(found)
@@ -112,11 +112,11 @@ async def find_same_piece(own: ImageEmbedded, own_print: bytes, deps: Deps, *, v
 
 
 def select_same_piece(
-    compared: Mapping[str, PrintComparison], near: Mapping[str, float], *, vectors_tell: bool
+    compared: Mapping[str, PrintComparison], near: Mapping[str, float], *, vector_suffices: bool
 ) -> dict[str, float]:
     """Select the images that show the same piece: by comparison, or by near vectors if these are enough or nothing was compared."""
     by_comparison = {each: round_score(result.probability) for each, result in compared.items() if is_whole_piece(result)}
-    by_vector = {each: cosine for each, cosine in near.items() if vectors_tell or each not in compared}
+    by_vector = {each: cosine for each, cosine in near.items() if vector_suffices or each not in compared}
     return by_vector | by_comparison
 
 

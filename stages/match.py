@@ -77,13 +77,13 @@ async def handle(event: SearchEmbedded, deps: Deps) -> Sequence[Fact]:
 
 async def find_pieces(event: SearchEmbedded, deps: Deps) -> list[Match]:
     """Find the pieces that the query may show, best first: by fingerprints if the generation has some, else by vectors."""
-    asked = await _fingerprint(event, deps)
+    asked = await _get_query_fingerprint(event, deps)
     if asked is None or deps.prints is None or not await deps.prints.features.size(event.guild_id, event.generation):
-        return await _pieces_by_vector(event, deps)
-    return await _grouped(await find_matches(event, asked, deps.vectors, deps.catalogue, deps.prints), event, deps)
+        return await _find_pieces_by_vector(event, deps)
+    return await _group_into_pieces(await find_matches(event, asked, deps.vectors, deps.catalogue, deps.prints), event, deps)
 
 
-async def _fingerprint(event: SearchEmbedded, deps: Deps) -> bytes | None:
+async def _get_query_fingerprint(event: SearchEmbedded, deps: Deps) -> bytes | None:
     if event.fingerprint is None or deps.questions is None:
         return None
     try:
@@ -92,7 +92,7 @@ async def _fingerprint(event: SearchEmbedded, deps: Deps) -> bytes | None:
         return None
 
 
-async def _grouped(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) -> list[Match]:
+async def _group_into_pieces(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) -> list[Match]:
     """Group matches into pieces, best first. A match that is verified in another place of the query is a piece of its own."""
     pieces, seen = list[Match](), set[str]()
     for match in matches:
@@ -100,7 +100,7 @@ async def _grouped(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) 
             continue
         same = [other.image_id for other in matches if other is not match and is_same_piece(match, other)]
         others = {match.image_id, *(other.image_id for other in matches if is_another_piece(match, other))} - {*same}
-        alike = [*await _first_posts(match, event, deps), *await _posts_like(match, event, deps)]
+        alike = [*await _find_first_post(match, event, deps), *await _find_similar_posts(match, event, deps)]
         posts = dict.fromkeys([*same, *(post for post in alike if post not in others)])
         kept = [post for post in posts if post not in seen][:MAX_POSTS]
         pieces.append(match.model_copy(update={"posts": tuple(kept)}))
@@ -110,7 +110,7 @@ async def _grouped(matches: Sequence[Match], event: SearchEmbedded, deps: Deps) 
     return pieces
 
 
-async def _pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
+async def _find_pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
     """Find the nearest pieces, best first.
 
     Each neighbour that is not a post of an earlier piece is the best post of a new piece.
@@ -123,10 +123,10 @@ async def _pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
         )
         possible = select_possible(neighbours, event.calibration)
         unseen = [match for match in possible if match.image_id not in seen]
-        let_through = await select_allowed([match.image_id for match in unseen], question.filters, deps.catalogue)
+        allowed = await select_allowed([match.image_id for match in unseen], question.filters, deps.catalogue)
         for match in unseen:
-            if match.image_id in let_through and match.image_id not in seen:
-                posts = [post for post in await _posts_like(match, event, deps) if post not in seen]
+            if match.image_id in allowed and match.image_id not in seen:
+                posts = [post for post in await _find_similar_posts(match, event, deps) if post not in seen]
                 pieces.append(match.model_copy(update={"posts": tuple(posts[:MAX_POSTS])}))
                 seen.update(posts, [match.image_id])
                 if len(pieces) == question.top:
@@ -137,7 +137,7 @@ async def _pieces_by_vector(event: SearchEmbedded, deps: Deps) -> list[Match]:
         wanted = min(4 * wanted, MAX_NEIGHBOURS)
 
 
-async def _posts_like(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
+async def _find_similar_posts(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
     """Find the other posts of a piece by their vectors, including those that are less like the query."""
     question = event.question
     alike = await deps.vectors.find_similar(
@@ -149,11 +149,11 @@ async def _posts_like(match: Match, event: SearchEmbedded, deps: Deps) -> list[s
         channels=question.readable_channels,
     )
     posts = [found.image_id for found in alike]
-    let_through = await select_allowed(posts, question.filters, deps.catalogue)
-    return [post for post in posts if post in let_through]
+    allowed = await select_allowed(posts, question.filters, deps.catalogue)
+    return [post for post in posts if post in allowed]
 
 
-async def _first_posts(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
+async def _find_first_post(match: Match, event: SearchEmbedded, deps: Deps) -> list[str]:
     """Return the first post that the image was linked to as a repost, if the asker may read it."""
     if not is_verified(match):
         return []

@@ -95,14 +95,14 @@ class ArchiveFingerprints:
     """Access to archived fingerprints: the feature index, the comparer, and the blob store."""
 
     features: FeatureSearch
-    comparing: PrintComparer
+    comparer: PrintComparer
     archive: BlobStore
 
 
 async def compare_with_archive(
-    asked: bytes, archived: Mapping[str, str], similarities: Mapping[str, float], prints: ArchiveFingerprints, *, among: int
+    query: bytes, archived: Mapping[str, str], similarities: Mapping[str, float], prints: ArchiveFingerprints, *, among: int
 ) -> dict[str, PrintComparison]:
-    """Compare a query's fingerprint (`asked`) with archived images.
+    """Compare a query's fingerprint with archived images.
 
     `archived` has the blob of each image's fingerprint, by image id.
     Images whose fingerprint is lost or unreadable are left out. `similarities` are the cosines by image id, where known.
@@ -110,16 +110,16 @@ async def compare_with_archive(
     posts: dict[str, list[str]] = {}
     for image_id, blob in archived.items():
         posts.setdefault(blob, []).append(image_id)
-    read = await asyncio.gather(*(_read(blob, prints.archive) for blob in posts))
+    read = await asyncio.gather(*(_get_blob(blob, prints.archive) for blob in posts))
     data = {blob: found for blob, found in zip(posts, read, strict=True) if found is not None}
     if not data:
         return {}
     cosines = {blob: max(known) for blob in data if (known := [similarities[each] for each in posts[blob] if each in similarities])}
-    compared = await prints.comparing.compare(asked, data, cosines, among=among)
+    compared = await prints.comparer.compare(query, data, cosines, among=among)
     return {image_id: compared[blob] for blob in compared for image_id in posts[blob]}
 
 
-async def _read(blob: str, archive: BlobStore) -> bytes | None:
+async def _get_blob(blob: str, archive: BlobStore) -> bytes | None:
     try:
         return await archive.get(blob)
     except BlobMissing:
@@ -178,7 +178,7 @@ def rank_matches(matches: Sequence[Match], calibration: Calibration, cosines: Ma
 
     def rank(match: Match) -> tuple[bool, bool, float, float, str]:
         unsure, unverified = judge_match(match, calibration) != "match", not is_verified(match)
-        return unsure, unverified, -_sure(match), -agreement(match), match.image_id
+        return unsure, unverified, -_round_probability(match), -agreement(match), match.image_id
 
     def alike(match: Match) -> tuple[float, float, int, str]:
         return -cosines.get(match.image_id, -1.0), -agreement(match), len(match.image_id), match.image_id
@@ -186,13 +186,13 @@ def rank_matches(matches: Sequence[Match], calibration: Calibration, cosines: Ma
     left, in_order = sorted(matches, key=rank), list[Match]()
     while left:
         best, *others = left
-        posts = [other for other in others if _sure(other) == _sure(best) and is_same_piece(best, other)]
+        posts = [other for other in others if _round_probability(other) == _round_probability(best) and is_same_piece(best, other)]
         in_order += sorted([best, *posts], key=alike)
         left = [other for other in others if other not in posts]
     return in_order
 
 
-def _sure(match: Match) -> float:
+def _round_probability(match: Match) -> float:
     return round(match.score, SURENESS_DECIMALS)
 
 
@@ -203,15 +203,15 @@ def is_verified(match: Match) -> bool:
 
 def is_same_piece(one: Match, other: Match) -> bool:
     """Whether two archived images are posts of one piece: both are sure matches in the same place of the query."""
-    return is_verified(one) and is_verified(other) and min(one.score, other.score) >= MATCH_AT and _in_one_place(one, other)
+    return is_verified(one) and is_verified(other) and min(one.score, other.score) >= MATCH_AT and _in_same_place(one, other)
 
 
 def is_another_piece(one: Match, other: Match) -> bool:
     """Whether `other` is verified in another place of the query than `one`. Then they are separate pieces."""
-    return is_verified(other) and not (is_verified(one) and _in_one_place(one, other))
+    return is_verified(other) and not (is_verified(one) and _in_same_place(one, other))
 
 
-def _in_one_place(one: Match, other: Match) -> bool:
+def _in_same_place(one: Match, other: Match) -> bool:
     if one.evidence is None or other.evidence is None:
         return False
     return quad_iou(locate_match(one.evidence), locate_match(other.evidence)) >= SAME_PLACE_IOU
@@ -232,7 +232,7 @@ def locate_match(evidence: Evidence) -> Quad:
 def quad_iou(one: Quad, other: Quad) -> float:
     """Return the intersection over union of two convex outlines, in either direction of rotation; 0 if one has no area."""
     first, second = _clockwise(one), _clockwise(other)
-    common = abs(_area(_clipped(first, second)))
+    common = abs(_area(_clip(first, second)))
     union = _area(first) + _area(second) - common
     return common / union if min(_area(first), _area(second)) > 0 else 0.0
 
@@ -247,7 +247,7 @@ def _area(points: Sequence[Point]) -> float:
     return sum(x * v - u * y for (x, y), (u, v) in zip(points, [*points[1:], *points[:1]], strict=True)) / 2
 
 
-def _clipped(polygon: Sequence[Point], by: Sequence[Point]) -> list[Point]:
+def _clip(polygon: Sequence[Point], by: Sequence[Point]) -> list[Point]:
     """Clip a polygon by a convex one, edge by edge (Sutherland and Hodgman)."""
     kept = list(polygon)
     for start, end in zip(by, [*by[1:], *by[:1]], strict=True):
@@ -269,9 +269,9 @@ def round_score(similarity: float) -> float:
 
 
 async def find_matches(
-    event: SearchEmbedded, asked: bytes, vectors: VectorSearch, catalogue: Catalogue, prints: ArchiveFingerprints
+    event: SearchEmbedded, query: bytes, vectors: VectorSearch, catalogue: Catalogue, prints: ArchiveFingerprints
 ) -> list[Match]:
-    """Find all images that are at least possible matches, best first. `asked` is the query's fingerprint.
+    """Find all images that are at least possible matches, best first. `query` is the query's fingerprint.
 
     An image without a fingerprint, or whose fingerprint is lost, is judged by its vector, as in a generation without fingerprints.
     """
@@ -279,26 +279,26 @@ async def find_matches(
     top = CANDIDATES_PER_SOURCE * (1 if question.filters is None else FILTERED_FACTOR)
     channels = question.readable_channels
     shared, near = await asyncio.gather(
-        prints.features.candidates(guild, generation, asked, top=top, channels=channels),
-        _near(event, vectors, top),
+        prints.features.candidates(guild, generation, query, top=top, channels=channels),
+        _find_neighbours(event, vectors, top),
     )
-    coloured = await prints.features.find_by_colour(guild, generation, asked, top=top, channels=channels)
+    coloured = await prints.features.find_by_colour(guild, generation, query, top=top, channels=channels)
     cosines = fuse_neighbours(near)
     found = {*cosines, *(each.image_id for each in (*shared, *coloured))}
-    let_through = await select_allowed(found, question.filters, catalogue)
-    cosines = {image_id: cosine for image_id, cosine in cosines.items() if image_id in let_through}
-    shared, coloured = ([each for each in some if each.image_id in let_through] for some in (shared, coloured))
+    allowed = await select_allowed(found, question.filters, catalogue)
+    cosines = {image_id: cosine for image_id, cosine in cosines.items() if image_id in allowed}
+    shared, coloured = ([each for each in some if each.image_id in allowed] for some in (shared, coloured))
     known = await prints.features.fingerprints(guild, generation, cosines)
     chosen = choose_candidates(shared, MAX_BY_FEATURES)
     chosen |= choose_candidates([each for each in coloured if each.image_id not in chosen], MAX_BY_COLOURS)
     chosen |= choose_candidates([known[each] for each in cosines if each in known and each not in chosen], MAX_BY_VECTOR)
     among = await prints.features.size(guild, generation)
-    compared = await compare_with_archive(asked, chosen, cosines, prints, among=among)
-    by_vector_alone = {each: cosine for each, cosine in cosines.items() if each not in known or each in chosen}
-    return rank_matches(build_matches(compared, by_vector_alone, event.calibration), event.calibration, cosines)
+    compared = await compare_with_archive(query, chosen, cosines, prints, among=among)
+    cosines_only = {each: cosine for each, cosine in cosines.items() if each not in known or each in chosen}
+    return rank_matches(build_matches(compared, cosines_only, event.calibration), event.calibration, cosines)
 
 
-async def _near(event: SearchEmbedded, vectors: VectorSearch, top: int) -> Sequence[Sequence[Neighbour]]:
+async def _find_neighbours(event: SearchEmbedded, vectors: VectorSearch, top: int) -> Sequence[Sequence[Neighbour]]:
     """Find the neighbours of the whole query and of each of its regions."""
     channels = event.question.readable_channels
     views = (event.vector, *event.views)
@@ -356,20 +356,20 @@ class MatchExplainer:
     journal: Journal
     questions: BlobStore
     archive: BlobStore
-    drawing: DrawExplanation
+    draw: DrawExplanation
 
     async def __call__(self, found: SearchMatched, match: Match, document: Document, locale: str) -> bytes | None:
         """Draw why an archived image was found, as PNG. None if there is no evidence, or if what was compared is gone."""
-        asked = await self.journal.fetch(SearchFingerprinted, found.guild_id, found.search_id)
+        query = await self.journal.fetch(SearchFingerprinted, found.guild_id, found.search_id)
         archived = await self.journal.fetch(ImageFingerprinted, found.guild_id, match.image_id, found.generation)
         media = document.get("media")
-        if match.evidence is None or asked is None or archived is None or media is None:
+        if match.evidence is None or query is None or archived is None or media is None:
             return None
         try:
-            return await self.drawing(
-                await self.questions.get(asked.pixels),
+            return await self.draw(
+                await self.questions.get(query.pixels),
                 await self.archive.get(media["pixels"]),
-                await self.questions.get(asked.fingerprint),
+                await self.questions.get(query.fingerprint),
                 await self.archive.get(archived.fingerprint),
                 match.evidence,
                 locale,

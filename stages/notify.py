@@ -36,12 +36,12 @@ class Deps:
 async def handle(event: ImageReposted | AlertTriggered, deps: Deps) -> Sequence[Fact]:
     """Send the notice if it is wanted and allowed now. Raises Retry and Unavailable from the ports."""
     if isinstance(event, AlertTriggered):
-        return await _tell(event, deps)
-    await _mark(event, deps)
+        return await _notify_person(event, deps)
+    await _mark_repost(event, deps)
     return ()
 
 
-async def _mark(event: ImageReposted, deps: Deps) -> None:
+async def _mark_repost(event: ImageReposted, deps: Deps) -> None:
     settings = await read_document(deps.state, settings_key(event.guild_id), GuildSettings) or GuildSettings()
     if settings.repost_notice == "none":
         return
@@ -49,7 +49,7 @@ async def _mark(event: ImageReposted, deps: Deps) -> None:
     if first is not None and first.generation != event.generation:
         return
     entries = await deps.catalogue.entries([event.image_id, event.same_as])
-    post, earlier = _posted(entries, event.image_id), _posted(entries, event.same_as)
+    post, earlier = _get_post(entries, event.image_id), _get_post(entries, event.same_as)
     if (
         post is None
         or earlier is None
@@ -65,36 +65,36 @@ async def _mark(event: ImageReposted, deps: Deps) -> None:
 
 async def _same_readers(guild_id: str, post: Document, earlier: Document, deps: Deps) -> bool:
     """Whether all readers of the new post may read the earlier one: it is in the same channel, or in one that is open to all."""
-    if _audience(post) == _audience(earlier):
+    if _audience_channel(post) == _audience_channel(earlier):
         return True
     channel_id = earlier["metadata"]["channel_id"]
     return await deps.notifier.may_read(guild_id, channel_id, guild_id, age_restricted=False)
 
 
-def _posted(entries: Mapping[str, CatalogueEntry], image_id: str) -> Document | None:
+def _get_post(entries: Mapping[str, CatalogueEntry], image_id: str) -> Document | None:
     """Return an image's document if it has the data of the post."""
     entry = entries.get(image_id)
     return entry.document if entry is not None and "metadata" in entry.document else None
 
 
-def _audience(document: Document) -> Any:
+def _audience_channel(document: Document) -> Any:
     metadata = document["metadata"]
     return metadata.get("thread_of") or metadata["channel_id"]
 
 
-async def _tell(event: AlertTriggered, deps: Deps) -> Sequence[Fact]:
+async def _notify_person(event: AlertTriggered, deps: Deps) -> Sequence[Fact]:
     if await deps.journal.holds(AlertDelivered, *event.key):
         return ()
     still_open = await deps.alerts.list_open(event.guild_id, event.person.id)
     if all(alert.alert_id != event.alert_id for alert in still_open):
         return ()
-    post = _posted(await deps.catalogue.entries([event.image_id]), event.image_id)
+    post = _get_post(await deps.catalogue.entries([event.image_id]), event.image_id)
     if post is None and not await deps.catalogue.is_removed(event.image_id):
         raise Retry(f"image {event.image_id} matches an alert, but its post is not catalogued yet")
     if post is None or not await _may_see(event, post, deps):
-        return (_delivered(event, "withheld"),)
+        return (_build_delivered(event, "withheld"),)
     notice = Notice(event.guild_id, post, None, event.score, event.locale)
-    return (_delivered(event, await deps.notifier.notify_person(notice, event.person, event.channel_id, event.alert_id)),)
+    return (_build_delivered(event, await deps.notifier.notify_person(notice, event.person, event.channel_id, event.alert_id)),)
 
 
 async def _may_see(event: AlertTriggered, document: Document, deps: Deps) -> bool:
@@ -102,7 +102,7 @@ async def _may_see(event: AlertTriggered, document: Document, deps: Deps) -> boo
     return await deps.notifier.may_read(event.guild_id, channel_id, event.person.id, age_restricted=event.age_restricted)
 
 
-def _delivered(event: AlertTriggered, outcome: Literal["direct", "mention", "withheld", "undeliverable"]) -> AlertDelivered:
+def _build_delivered(event: AlertTriggered, outcome: Literal["direct", "mention", "withheld", "undeliverable"]) -> AlertDelivered:
     return AlertDelivered(
         guild_id=event.guild_id, alert_id=event.alert_id, person=event.person, image_id=event.image_id, outcome=outcome
     )

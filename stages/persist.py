@@ -56,23 +56,23 @@ async def handle(event: ImageFact, deps: Deps) -> Sequence[Fact]:
             await deps.catalogue.remove(event.image_id)
             return ()
         case ImageEmbedded():
-            return await _index(event, deps.catalogue)
+            return await _index_vector(event, deps.catalogue)
         case _:
             kept = await deps.catalogue.merge(event.image_id, build_fields(event), unless=build_outrank_check(event))
-            return () if kept else _late(event)
+            return () if kept else _report_late_fact(event)
 
 
-async def _index(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
+async def _index_vector(event: ImageEmbedded, catalogue: Catalogue) -> Sequence[Fact]:
     entry = (await catalogue.entries([event.image_id])).get(event.image_id)
     if entry is None or "metadata" not in entry.document:
         if await catalogue.is_removed(event.image_id):
-            return _late(event)
+            return _report_late_fact(event)
         raise Retry(f"image {event.image_id} has a vector, but its post is not catalogued yet")
     await catalogue.put_vector(event.image_id, event.generation, event.vector)
     return (ImageIndexed(**event.identity, generation=event.generation),)
 
 
-def _late(event: ImageFact) -> Sequence[Fact]:
+def _report_late_fact(event: ImageFact) -> Sequence[Fact]:
     """Report a fact about a removed image. A post is never late: the log refuses a post after the tombstone."""
     return () if isinstance(event, ImagePosted) else (ImageResurfaced(**event.identity, late=event.name),)
 
@@ -81,30 +81,30 @@ def build_outrank_check(event: ImageFact) -> Callable[[Document], bool] | None:
     """Build the check whether a document's field outranks this fact. None if there can only be one fact for that field."""
     match event:
         case ImagePreprocessed():
-            own = _number(event.preprocessing)
-            return lambda document: "media" in document and _number(document["media"]["preprocessing"]) > own
+            own = _version_key(event.preprocessing)
+            return lambda document: "media" in document and _version_key(document["media"]["preprocessing"]) > own
         case ImageFingerprinted():
-            ours = _rank(build_fields(event)["fingerprint"])
-            return lambda document: "fingerprint" in document and _rank(document["fingerprint"]) > ours
+            ours = _fingerprint_key(build_fields(event)["fingerprint"])
+            return lambda document: "fingerprint" in document and _fingerprint_key(document["fingerprint"]) > ours
         case ImageReposted():
-            link = _age(build_fields(event)["repost_of"])
-            return lambda document: "repost_of" in document and _age(document["repost_of"]) < link
+            link = _link_key(build_fields(event)["repost_of"])
+            return lambda document: "repost_of" in document and _link_key(document["repost_of"]) < link
         case _:
             return None
 
 
-def _number(version: str) -> tuple[int, str]:
+def _version_key(version: str) -> tuple[int, str]:
     """Sort key of a version of preprocessing or method: `p10` is after `p9`."""
     digits = version[1:]
     return (int(digits) if digits.isdecimal() else 0, version)
 
 
-def _rank(fingerprint: Mapping[str, Any]) -> tuple[tuple[int, str], str]:
+def _fingerprint_key(fingerprint: Mapping[str, Any]) -> tuple[tuple[int, str], str]:
     """Sort key of a fingerprint. With the same method and preprocessing the blobs are equal; else the blob's name decides."""
-    return _number(fingerprint["method"]), fingerprint["blob"]
+    return _version_key(fingerprint["method"]), fingerprint["blob"]
 
 
-def _age(repost_of: Mapping[str, Any]) -> tuple[int, str, str]:
+def _link_key(repost_of: Mapping[str, Any]) -> tuple[int, str, str]:
     """Sort key of a link: the earlier image first, then by generation. Ids are snowflakes, so a shorter id is earlier."""
     image_id = repost_of["image_id"]
     return len(image_id), image_id, repost_of["generation"]
@@ -114,7 +114,7 @@ def build_fields(event: ImageFact) -> dict[str, Any]:
     """Build the top-level fields of the catalogue document that this fact sets. JSON values only."""
     match event:
         case ImagePosted():
-            return _post(event)
+            return _post_fields(event)
         case ImageDownloaded():
             return {"original": {"blob": event.blob, "size": event.size}}
         case ImagePreprocessed():
@@ -131,7 +131,7 @@ def build_fields(event: ImageFact) -> dict[str, Any]:
             raise TypeError(f"{event.type_name()} sets no field of the catalogue document")
 
 
-def _post(event: ImagePosted) -> dict[str, Any]:
+def _post_fields(event: ImagePosted) -> dict[str, Any]:
     known = event.width is not None and event.height is not None
     return {
         "discord_message_id": event.message_id,

@@ -46,7 +46,7 @@ class Deps:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made:
+class _Encoded:
     png: bytes
     thumbnail: bytes
     width: int
@@ -54,16 +54,16 @@ class _Made:
     format: str
 
 
-def _archived(data: bytes, version: str, max_pixels: int) -> _Made:
+def _make_archived(data: bytes, version: str, max_pixels: int) -> _Encoded:
     """Do all the CPU work for an archived image, in one call that runs in a thread."""
     picture, file_format = PREPROCESSORS[version](data, max_pixels, None)
-    return _Made(encode_canonical_png(picture), encode_thumbnail(picture), picture.width, picture.height, file_format)
+    return _Encoded(encode_canonical_png(picture), encode_thumbnail(picture), picture.width, picture.height, file_format)
 
 
-def _asked(data: bytes, version: str, max_pixels: int) -> _Made:
+def _make_query(data: bytes, version: str, max_pixels: int) -> _Encoded:
     """The same for a query, which has no thumbnail."""
     picture, file_format = PREPROCESSORS[version](data, max_pixels, MAX_QUERY_SIDE_PX)
-    return _Made(encode_uncompressed_png(picture), b"", picture.width, picture.height, file_format)
+    return _Encoded(encode_uncompressed_png(picture), b"", picture.width, picture.height, file_format)
 
 
 def preprocess_again(picture: bytes, version: str, max_pixels: int) -> bytes:
@@ -81,29 +81,31 @@ async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Seque
     if unknown := [version for version in versions if version not in PREPROCESSORS]:
         raise Unavailable(f"preprocessing {unknown[0]}", "this release of MapSeek does not support it: update MapSeek")
     data = await deps.blobs.get(event.blob)
-    return [await _preprocessed(event, data, version, deps) for version in versions]
+    return [await _preprocess(event, data, version, deps) for version in versions]
 
 
-async def _preprocessed(event: ImageDownloaded | SearchDownloaded, data: bytes, version: str, deps: Deps) -> Fact:
-    made = await asyncio.to_thread(_archived if isinstance(event, ImageDownloaded) else _asked, data, version, deps.max_pixels)
-    pixels = await deps.blobs.put(made.png)
+async def _preprocess(event: ImageDownloaded | SearchDownloaded, data: bytes, version: str, deps: Deps) -> Fact:
+    encoded = await asyncio.to_thread(
+        _make_archived if isinstance(event, ImageDownloaded) else _make_query, data, version, deps.max_pixels
+    )
+    pixels = await deps.blobs.put(encoded.png)
     if isinstance(event, SearchDownloaded):
         return SearchPreprocessed(
             guild_id=event.guild_id,
             search_id=event.search_id,
             question=event.question,
             pixels=pixels,
-            width=made.width,
-            height=made.height,
+            width=encoded.width,
+            height=encoded.height,
             preprocessing=version,
         )
     return ImagePreprocessed(
         **event.identity,
         pixels=pixels,
-        thumbnail=await deps.blobs.put(made.thumbnail),
-        width=made.width,
-        height=made.height,
-        format=made.format,
+        thumbnail=await deps.blobs.put(encoded.thumbnail),
+        width=encoded.width,
+        height=encoded.height,
+        format=encoded.format,
         preprocessing=version,
     )
 

@@ -30,15 +30,15 @@ async def handle(event: RemovalRequested, deps: Deps) -> Sequence[Fact]:
     """Record ImageRemoved for every image that the request is about. For an author, also erase their votes and alerts."""
     removed = [
         ImageRemoved(**post.identity, message_id=post.message_id, removed_at=event.requested_at, cause=event.cause)
-        async for post in _posts(event, deps.posts)
-        if not _stays(post, event)
+        async for post in _find_posts(event, deps.posts)
+        if not _is_unaffected(post, event)
     ]
     if event.scope == "author":
         await deps.erasure.erase_person(event.guild_id, event.target)
     return removed
 
 
-async def _posts(event: RemovalRequested, posts: Posts) -> AsyncIterator[ImagePosted]:
+async def _find_posts(event: RemovalRequested, posts: Posts) -> AsyncIterator[ImagePosted]:
     match event.scope:
         case "message":
             for post in await posts.of_message(event.guild_id, event.target):
@@ -63,7 +63,7 @@ def is_kept(event: RemovalRequested, image_id: str) -> bool:
     return image_id in event.keep or (event.removal_id.startswith(EDITED_PREFIX) and "-" in image_id)
 
 
-def _stays(post: ImagePosted, event: RemovalRequested) -> bool:
+def _is_unaffected(post: ImagePosted, event: RemovalRequested) -> bool:
     """Whether this post is not affected by the request.
 
     People who asked to be forgotten, and guilds that invite the bot again, may post again. Such posts stay, however late or often

@@ -61,9 +61,9 @@ async def handle(event: SearchFact | SearchBrowsed, deps: Deps) -> Sequence[Fact
         case SearchMatched() | SearchRejected():
             return await _answer_once(event, deps)
         case SearchBrowsed():
-            await _turn(event, deps)
+            await _show_page(event, deps)
         case SearchFact():
-            await _report(event, PROGRESS_STEPS[type(event)], deps)
+            await _show_step(event, PROGRESS_STEPS[type(event)], deps)
     return ()
 
 
@@ -72,31 +72,31 @@ async def _answer_once(event: SearchResult, deps: Deps) -> Sequence[Fact]:
     reply = event.question.reply
     verdict: Verdict = event.verdict if isinstance(event, SearchMatched) else "error"
     if not isinstance(reply, DiscordReply):
-        return (_answered(event, verdict, "local"),)
+        return (_build_answered(event, verdict, "local"),)
     if await deps.journal.holds(SearchAnswered, *event.key):
         return ()
-    if _too_late(event.question, deps):
-        return (_answered(event, verdict, "expired"),)
-    answer = await _result_page(event, deps)
-    return (_answered(event, answer.verdict, "sent" if await _show(reply, answer, deps) else "expired"),)
+    if _is_expired(event.question, deps):
+        return (_build_answered(event, verdict, "expired"),)
+    answer = await _build_first_page(event, deps)
+    return (_build_answered(event, answer.verdict, "sent" if await _show(reply, answer, deps) else "expired"),)
 
 
-async def _turn(event: SearchBrowsed, deps: Deps) -> None:
+async def _show_page(event: SearchBrowsed, deps: Deps) -> None:
     """Show the presser a page with what they may read now. If the log no longer has the search, the page says so."""
     question = event.question
-    if not isinstance(question.reply, DiscordReply) or _too_late(question, deps):
+    if not isinstance(question.reply, DiscordReply) or _is_expired(question, deps):
         return
     found = await deps.journal.fetch(SearchMatched, event.guild_id, event.search_id)
     if found is None:
         answer = build_empty_page(event.search_id, question, "error")
     else:
-        answer = await _page(found, question, deps, number=event.piece, view=event.view, page=event.page)
+        answer = await _build_page(found, question, deps, number=event.piece, view=event.view, page=event.page)
         if event.view == "why":
-            answer = replace(answer, explanation=await _explanation(found, answer, question, deps))
+            answer = replace(answer, explanation=await _draw_explanation(found, answer, question, deps))
     await _show(question.reply, answer, deps)
 
 
-async def _explanation(found: SearchMatched, answer: AnswerPage, viewer: Question, deps: Deps) -> bytes | None:
+async def _draw_explanation(found: SearchMatched, answer: AnswerPage, viewer: Question, deps: Deps) -> bytes | None:
     """Draw why the best post was found. Only for the asker, since the picture shows their query."""
     if answer.piece is None or viewer.asker.id != found.question.asker.id:
         return None
@@ -105,24 +105,24 @@ async def _explanation(found: SearchMatched, answer: AnswerPage, viewer: Questio
     return None if match is None else await deps.explain(found, match, best.document, viewer.locale)
 
 
-async def _report(event: SearchFact, step: SearchStep, deps: Deps) -> None:
+async def _show_step(event: SearchFact, step: SearchStep, deps: Deps) -> None:
     """Show the current step of the search, if possible. Not in follow-ups: all edits of one interaction share a rate limit."""
     reply = event.question.reply
-    if not isinstance(reply, DiscordReply) or reply.message_id is not None or _too_late(event.question, deps):
+    if not isinstance(reply, DiscordReply) or reply.message_id is not None or _is_expired(event.question, deps):
         return
-    if await _result_of(event, deps) is None:
+    if await _fetch_result(event, deps) is None:
         with suppress(Reject, Retry):
             await deps.answers.show_progress(reply.application_id, reply.token, step, event.question.locale)
     elif not await deps.journal.holds(SearchAnswered, *event.key):
         return
     # The answer may have been recorded and shown while our edit was on its way, so that the step now covers the answer. An earlier
     # delivery that was interrupted here may have done the same. Only an edit after ours is sure to stay: show the answer again.
-    result = await _result_of(event, deps)
+    result = await _fetch_result(event, deps)
     if result is not None:
-        await _show(reply, await _result_page(result, deps), deps)
+        await _show(reply, await _build_first_page(result, deps), deps)
 
 
-async def _result_of(event: SearchFact, deps: Deps) -> SearchResult | None:
+async def _fetch_result(event: SearchFact, deps: Deps) -> SearchResult | None:
     return await deps.journal.fetch(SearchMatched, *event.key) or await deps.journal.fetch(SearchRejected, *event.key)
 
 
@@ -135,18 +135,18 @@ async def _show(reply: DiscordReply, answer: AnswerPage, deps: Deps) -> bool:
     return True
 
 
-def _too_late(question: Question, deps: Deps) -> bool:
+def _is_expired(question: Question, deps: Deps) -> bool:
     return deps.now() - question.requested_at >= TOKEN_LIFETIME
 
 
-async def _result_page(event: SearchResult, deps: Deps) -> AnswerPage:
+async def _build_first_page(event: SearchResult, deps: Deps) -> AnswerPage:
     """Build the first page for the asker."""
     if isinstance(event, SearchRejected):
         return build_empty_page(event.search_id, event.question, "error", event)
-    return await _page(event, event.question, deps)
+    return await _build_page(event, event.question, deps)
 
 
-async def _page(
+async def _build_page(
     event: SearchMatched, viewer: Question, deps: Deps, *, number: int = 0, view: PageView = "piece", page: int = 0
 ) -> AnswerPage:
     """Build the page of a piece as the viewer may see it now, with the thumbnail of its best post."""
@@ -156,11 +156,11 @@ async def _page(
     if answer.piece is None:
         return answer
     best = answer.piece.best
-    best = replace(best, thumbnail=await _thumbnail_of(best.document, deps.blobs))
+    best = replace(best, thumbnail=await _get_thumbnail(best.document, deps.blobs))
     return replace(answer, piece=replace(answer.piece, best=best))
 
 
-async def _thumbnail_of(document: Document, blobs: BlobStore) -> bytes | None:
+async def _get_thumbnail(document: Document, blobs: BlobStore) -> bytes | None:
     media = document.get("media")
     if media is None:
         return None
@@ -170,7 +170,7 @@ async def _thumbnail_of(document: Document, blobs: BlobStore) -> bytes | None:
         return None
 
 
-def _answered(event: SearchResult, verdict: Verdict, outcome: Outcome) -> SearchAnswered:
+def _build_answered(event: SearchResult, verdict: Verdict, outcome: Outcome) -> SearchAnswered:
     return SearchAnswered(
         guild_id=event.guild_id, search_id=event.search_id, question=event.question, verdict=verdict, outcome=outcome
     )

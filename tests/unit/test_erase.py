@@ -152,7 +152,7 @@ async def test_a_blob_that_was_put_lately_is_waited_for_and_the_facts_that_name_
     await world.archive("1")
     tombstone = await world.remove("1")
     world.blobs.untouched_s = 540
-    with pytest.raises(Retry, match="a short while ago") as retry:
+    with pytest.raises(Retry, match="put too recently") as retry:
         await erase.handle(tombstone, world.deps)
     assert retry.value.after == pytest.approx(60)
     assert len(world.kinds("1")) == 6

@@ -192,10 +192,10 @@ async def test_a_match_that_is_not_catalogued_any_more_is_passed_over(guild: Gui
 
 async def test_a_fingerprint_that_overtook_its_post_is_tried_again(guild: Guild) -> None:
     await guild.post("10", day=1)
-    with pytest.raises(Retry, match="image 20 is known"):
+    with pytest.raises(Retry, match="the post of image 20 is not catalogued yet"):
         await guild.link("20")
     guild.catalogue.documents["20"] = {"media": {}}
-    with pytest.raises(Retry, match="image 20 is known"):
+    with pytest.raises(Retry, match="the post of image 20 is not catalogued yet"):
         await guild.link("20")
 
 

@@ -162,10 +162,10 @@ async def test_who_may_not_read_it_is_not_told(world: World) -> None:
 async def test_a_removed_image_is_withheld_and_one_to_come_is_waited_for(world: World) -> None:
     await opened(world)
     world.catalogue.documents.clear()
-    with pytest.raises(Retry, match="not been catalogued"):
+    with pytest.raises(Retry, match="is not catalogued yet"):
         await notify.handle(TRIGGERED, world.deps)
     await world.catalogue.merge("9", {"media": {}})
-    with pytest.raises(Retry, match="not been catalogued"):
+    with pytest.raises(Retry, match="is not catalogued yet"):
         await notify.handle(TRIGGERED, world.deps)
     await world.catalogue.remove("9")
     assert await notify.handle(TRIGGERED, world.deps) == (AlertDelivered(**ALERT, image_id="9", outcome="withheld"),)
