@@ -1,1 +1,1 @@
-"""Adapters of the blob store: immutable bytes, named by their SHA-256."""
+"""The blob store: immutable bytes, named by their SHA-256."""

@@ -1,4 +1,7 @@
-"""Blobs as files under one folder, `ab/cd/<sha256>`: written elsewhere and renamed into place, so that none is ever half there."""
+"""The blob store in a folder: one file for each blob, `ab/cd/<sha256>`.
+
+A file is written in a temporary folder and then renamed, so that no blob is ever incomplete.
+"""
 
 import asyncio
 import hashlib
@@ -19,13 +22,13 @@ log = structlog.get_logger(__name__)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _DEPENDENCY = "blob store"
 _STALE_AFTER = 3600.0
-"""Seconds after which a temporary file is what a crash left, not what another process is still writing."""
+"""A temporary file that is older was left by a crash: no other process is still writing it."""
 
 
 class FileBlobStore:
-    """A BlobStore on a local or mounted folder, shared by any number of processes. Open it with `open_blob_store`.
+    """A BlobStore in a local or mounted folder, shared by any number of processes. Open it with `open_blob_store`.
 
-    Raises Unavailable while the folder cannot be read or written, an unmounted one included.
+    Raises Unavailable if the folder cannot be read or written, for example because it is not mounted.
     """
 
     def __init__(self, root: Path) -> None:
@@ -48,7 +51,7 @@ class FileBlobStore:
         return await asyncio.to_thread(self._untouched_for, name)
 
     async def list_untouched_since(self, seconds: float) -> list[str]:
-        """The names of all blobs that were last put longer ago than that."""
+        """List the names of all blobs whose last put was longer ago than that."""
         return await asyncio.to_thread(self._untouched_since, seconds)
 
     def _path(self, name: str) -> Path:
@@ -105,19 +108,22 @@ class FileBlobStore:
         before = time.time() - seconds
         found = []
         for file in self._root.glob("??/??/*"):
-            with suppress(FileNotFoundError):  # deleted at this moment
+            with suppress(FileNotFoundError):  # deleted just now
                 if file.stat().st_mtime < before:
                     found.append(file.name)
         return found
 
     def _check_mounted(self) -> None:
-        """An unmounted folder looks empty, but then its temporary folder is gone too: no blob may be called missing for that."""
+        """Raise Unavailable if the folder is not mounted. It looks empty then, but its blobs are not missing.
+
+        The temporary folder inside it always exists while it is mounted.
+        """
         if not self._temporary.is_dir():
-            raise Unavailable(_DEPENDENCY, f"the folder {self._root} is gone")
+            raise Unavailable(_DEPENDENCY, f"the folder {self._root} does not exist or is not mounted")
 
 
 def open_blob_store(root: Path) -> FileBlobStore:
-    """The store under `root`, made if need be and proved writable. Raises MapSeekError where it cannot be."""
+    """Open the store in the folder `root`. Create the folder if needed and check that it is writable, else raise MapSeekError."""
     try:
         temporary = _temporary_folder(root)
         temporary.mkdir(parents=True, exist_ok=True)
@@ -138,21 +144,21 @@ def _temporary_folder(root: Path) -> Path:
 
 def _clean(temporary: Path) -> None:
     for leftover in temporary.iterdir():
-        with suppress(FileNotFoundError):  # another process cleans too, or its write has just ended
+        with suppress(FileNotFoundError):  # another process deleted it too, or finished writing it
             if time.time() - leftover.stat().st_mtime > _STALE_AFTER:
                 leftover.unlink()
 
 
 def _touched(path: Path, data: bytes) -> bool:
-    """Whether the file holds these bytes already; then it counts as written now, so that nobody deletes it as long unused.
+    """Whether the file has these bytes already. If so, set its time to now, so that nobody deletes it as long unused.
 
-    Comparing rather than looking for the name alone lets a second put heal a file that the disk has damaged.
+    The bytes are compared, not only the name, so that a second put repairs a file that was damaged on disk.
     """
     try:
         if path.read_bytes() != data:
             return False
         os.utime(path)
-    except FileNotFoundError:  # or deleted in between: it is to be written
+    except FileNotFoundError:  # not there, or deleted between the two calls
         return False
     return True
 
@@ -173,7 +179,10 @@ def _write_durably(data: bytes, path: Path, temporary: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Without this a power cut may take back the rename, though the fact that names the blob is already recorded."""
+    """Flush a folder to disk.
+
+    Otherwise a power cut may undo the rename, though the fact with the blob's name is already recorded.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,1 +1,1 @@
-"""Fetching files over HTTP without trusting the address, the name service or the server."""
+"""Downloads files over HTTP without trusting the URL, the DNS or the server."""

@@ -1,4 +1,4 @@
-"""Where files may be fetched from: exact origins, and only public addresses behind Discord's names."""
+"""Limits downloads to exact origins, and to public IP addresses."""
 
 import ipaddress
 import socket
@@ -18,7 +18,7 @@ DISCORD_ORIGINS = (
 
 
 class Allowlist:
-    """The origins (scheme, host and port) that may be asked: Discord's, and those configured, trusted as they are written."""
+    """The allowed origins (scheme, host and port): those of Discord, and configured ones, which may have private addresses."""
 
     def __init__(self, configured: Collection[str] = ()) -> None:
         trusted = [_configured_origin(origin) for origin in configured]
@@ -26,19 +26,22 @@ class Allowlist:
         self.trusted_hosts = frozenset(origin.host for origin in trusted)
 
     def check(self, url: URL | str) -> URL:
-        """The parsed URL, to be requested exactly so. Raises Reject(NOT_ALLOWED) for any other origin and for credentials."""
+        """Parse a URL; request it exactly as returned.
+
+        Raises Reject(NOT_ALLOWED) for other origins and for URLs with credentials.
+        """
         try:
             parsed = _without_trailing_dot(URL(url))
             allowed = _triple(parsed) in self._origins and parsed.user is None and parsed.password is None
         except (TypeError, ValueError):
             raise Reject(RejectCode.NOT_ALLOWED, "The picture's address is not a URL.") from None
         if not allowed:
-            raise Reject(RejectCode.NOT_ALLOWED, f"Pictures are not fetched from {parsed.origin()}.")
+            raise Reject(RejectCode.NOT_ALLOWED, f"Pictures are not downloaded from {parsed.origin()}.")
         return parsed
 
 
 class PublicOnlyResolver(AbstractResolver):
-    """Refuses a name that leads to an address inside our own network (DNS rebinding), unless its host was configured."""
+    """Refuses host names that resolve to a non-public address (DNS rebinding), unless the host was configured."""
 
     def __init__(self, inner: AbstractResolver, trusted_hosts: Collection[str | None]) -> None:
         self._inner = inner
@@ -47,7 +50,7 @@ class PublicOnlyResolver(AbstractResolver):
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
         results = await self._inner.resolve(host, port, family)
         if host not in self._trusted_hosts and not all(_is_public(result["host"]) for result in results):
-            raise OSError(None, f"{host} leads to an address that is not public")
+            raise OSError(None, f"{host} resolves to an address that is not public")
         return results
 
     async def close(self) -> None:
@@ -55,7 +58,7 @@ class PublicOnlyResolver(AbstractResolver):
 
 
 def _triple(url: URL) -> tuple[str, str | None, int | None]:
-    """What browsers call an origin; a port that is not written is the scheme's own. Raises ValueError where there is no host."""
+    """Return scheme, host and port; the default port if none is given. Raises ValueError if there is no host."""
     origin = url.origin()
     return origin.scheme, origin.host, origin.port
 
@@ -67,7 +70,7 @@ def _configured_origin(text: str) -> URL:
     except ValueError:
         origin = None
     if origin is None or origin.scheme not in ("http", "https") or url != origin.with_path("/"):
-        raise MapSeekError(f"{text!r} is not an origin that files can be fetched from: write it like http://127.0.0.1:8080.")
+        raise MapSeekError(f"{text!r} is not an origin to download files from: write it like http://127.0.0.1:8080.")
     return _without_trailing_dot(origin)
 
 

@@ -1,4 +1,4 @@
-"""The Downloader on aiohttp: an allowlist at every hop, a size cap while streaming, bounded patience, one fresh URL."""
+"""The Downloader on aiohttp: checks every redirect, limits size, time and attempts, and refreshes an expired URL once."""
 
 import asyncio
 import math
@@ -21,7 +21,10 @@ from infra.http.allowlist import Allowlist, PublicOnlyResolver
 log = structlog.get_logger(__name__)
 
 RefreshUrl = Callable[[DiscordFile], Awaitable[str | None]]
-"""Fetches the file's message again for a newly signed URL; None when message or file are gone. May raise Retry or Unavailable."""
+"""Reads the file's message again and returns a newly signed URL, None if message or file are gone.
+
+May raise Retry or Unavailable.
+"""
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 3
@@ -31,27 +34,27 @@ _HEADERS = {"User-Agent": "MapSeek", "Accept-Encoding": "identity"}
 
 @dataclass(frozen=True, slots=True)
 class DownloadPolicy:
-    """How long to bear with a slow or failing server; all in seconds but `attempts`.
+    """Timeouts and retries for a slow or failing server.
 
-    `read` bounds the silence between two pieces, `total` one attempt with its redirects. A Retry-After beyond `longest_wait`
-    is left to the runner, and believed up to `longest_retry_after`.
+    `read_s` limits the wait for the next bytes, `total_s` one attempt with its redirects. If the server asks for a longer wait
+    (Retry-After) than `max_wait_s`, the runner retries later. `max_retry_after_s` is the longest Retry-After that is accepted.
     """
 
     attempts: int = 3
-    connect: float = 10.0
-    read: float = 15.0
-    total: float = 60.0
-    first_wait: float = 0.5
-    longest_wait: float = 30.0
-    longest_retry_after: float = 3600.0
+    connect_s: float = 10.0
+    read_s: float = 15.0
+    total_s: float = 60.0
+    first_wait_s: float = 0.5
+    max_wait_s: float = 30.0
+    max_retry_after_s: float = 3600.0
 
 
 class _Refused(Exception):
-    """The server will not give this URL's file: expired, deleted or forbidden."""
+    """The server refuses this URL: it is expired, deleted or forbidden."""
 
 
 class HttpDownloader:
-    """A Downloader over one aiohttp session, which must resolve names through PublicOnlyResolver. See `open_downloader`."""
+    """A Downloader on one aiohttp session, which must use PublicOnlyResolver. Open it with `open_downloader`."""
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class HttpDownloader:
         self._allowlist = allowlist
         self._fresh_url = fresh_url
         self._max_bytes = max_bytes
-        self._patience = policy
+        self._policy = policy
 
     async def fetch(self, file: DiscordFile) -> bytes:
         try:
@@ -81,7 +84,7 @@ class HttpDownloader:
 
     async def _fetch_patiently(self, url: str) -> bytes:
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._patience.attempts),
+            stop=stop_after_attempt(self._policy.attempts),
             wait=self._wait,
             retry=retry_if_exception(self._worth_waiting),
             before_sleep=_log_retry,
@@ -90,24 +93,24 @@ class HttpDownloader:
         return await retrying(self._attempt, url)
 
     def _worth_waiting(self, error: BaseException) -> bool:
-        return isinstance(error, Retry) and (error.after is None or error.after <= self._patience.longest_wait)
+        return isinstance(error, Retry) and (error.after is None or error.after <= self._policy.max_wait_s)
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, Retry) and error.after is not None:
             return error.after
-        first = self._patience.first_wait
-        return (wait_exponential(multiplier=first, max=self._patience.longest_wait) + wait_random(max=first))(state)
+        first = self._policy.first_wait_s
+        return (wait_exponential(multiplier=first, max=self._policy.max_wait_s) + wait_random(max=first))(state)
 
     async def _attempt(self, url: str) -> bytes:
         target = self._allowlist.check(url)
         try:
-            async with asyncio.timeout(self._patience.total):
+            async with asyncio.timeout(self._policy.total_s):
                 return await self._follow(target)
         except TimeoutError as error:
             raise Retry(f"{target.host} took too long") from error
         except aiohttp.ClientError as error:
-            # The text of a response error holds the URL, whose signature lets anyone read the file: not for logs.
+            # The text of a response error has the URL, whose signature lets anyone read the file. Keep it out of the logs.
             reason = error.message if isinstance(error, aiohttp.ClientResponseError) else error
             raise Retry(f"{target.host} cannot be read: {reason}") from error
 
@@ -127,7 +130,7 @@ class HttpDownloader:
         if status != 200:
             raise _Refused(f"{response.url.host} answered {status}")
         data = bytearray()
-        # What the server announces may be false either way, so only what arrives is counted; aiohttp tells a body cut short.
+        # Content-Length may be wrong, so count what arrives. aiohttp raises if the body is shorter than announced.
         async for chunk in response.content.iter_chunked(_CHUNK):
             data += chunk
             if len(data) > self._max_bytes:
@@ -137,7 +140,7 @@ class HttpDownloader:
         return bytes(data)
 
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
-        """Seconds from now, from a number or a date; None where the header is missing or makes no sense."""
+        """Return the seconds to wait, from a number or a date; None if the header is missing or invalid."""
         header = response.headers.get("Retry-After", "")
         try:
             seconds = float(header)
@@ -146,7 +149,7 @@ class HttpDownloader:
                 seconds = (parsedate_to_datetime(header).astimezone(UTC) - datetime.now(UTC)).total_seconds()
             except (ValueError, OverflowError):
                 return None
-        return min(max(seconds, 0.0), self._patience.longest_retry_after) if math.isfinite(seconds) else None
+        return min(max(seconds, 0.0), self._policy.max_retry_after_s) if math.isfinite(seconds) else None
 
 
 @asynccontextmanager
@@ -158,16 +161,16 @@ async def open_downloader(
     policy: DownloadPolicy | None = None,
     resolver: AbstractResolver | None = None,
 ) -> AsyncIterator[HttpDownloader]:
-    """A downloader with its own session, closed on exit.
+    """Open a downloader with its own session; close it on exit.
 
-    `origins` are trusted beside Discord's as they are written, scheme and port included. Raises MapSeekError if one is malformed.
+    `origins` are allowed in addition to Discord's, with exactly this scheme and port. Raises MapSeekError if one is malformed.
     """
     allowlist = Allowlist(origins)
     policy = policy or DownloadPolicy()
     guard = PublicOnlyResolver(resolver or aiohttp.DefaultResolver(), allowlist.trusted_hosts)
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=guard),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.connect, sock_read=policy.read),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=policy.connect_s, sock_read=policy.read_s),
         headers=_HEADERS,
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
@@ -183,7 +186,7 @@ def _join(base: URL, location: str) -> URL | str:
     try:
         return base.join(URL(location))
     except ValueError:
-        return location  # no URL at all: the allowlist says so
+        return location  # not a URL: the allowlist rejects it
 
 
 def _log_retry(state: RetryCallState) -> None:

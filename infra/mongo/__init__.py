@@ -1,1 +1,1 @@
-"""MongoDB: the catalogue and the vector search for those who outgrow the embedded ones."""
+"""MongoDB: catalogue and vector search for archives that are too large for the embedded ones."""

@@ -1,13 +1,11 @@
-"""The catalogue in MongoDB: a document an image with its vectors under `clip_embedding.<generation>`, and tombstones.
+"""The catalogue in MongoDB: a document for each image with its vectors under `clip_embedding.<generation>`, and tombstones.
 
-All that the catalogue keeps, in order of image id: by pages behind a key, since a cursor dies with its server.
+Records are read page by page, each page after the last id, since a cursor is lost when its server stops.
 
-One catalogue in the place of another, document by document.
-
-Renaming the collections would be quicker, but it would take the search indexes of the old ones with it: Atlas would find nothing
-until it has built them anew. And it is not one step either, for two collections. So what differs is changed where it stands, each
-document at once: whoever reads meanwhile finds every image, as it was or as it is now. If it is interrupted, doing it again
-ends it.
+A replacement is applied document by document. Renaming collections would be quicker, but it would delete the search indexes of the
+old ones, and Atlas would find nothing until it has built them again. Nor is it atomic for two collections. So the documents that
+differ are changed in place, each one atomically: readers find every image, either in its old or in its new state. If the
+replacement is interrupted, it can be repeated.
 """
 
 import asyncio
@@ -23,12 +21,12 @@ from infra.mongo.client import Database, Documents, from_binary, open_database, 
 RECORDS_PER_PAGE = 500
 
 CONCURRENT_CHANGES = 64
-"""Documents that are changed at the same time."""
+"""How many documents are changed at the same time."""
 
 IMAGE_COLLECTION = "images"
 TOMBSTONE_COLLECTION = "removed_images"
 REPLACEMENT_SUFFIX = "_beside"
-"""What ends the names of the collections that are filled while those without it answer."""
+"""Suffix of the replacement collections, which are filled while the live ones are in use."""
 
 _BLOBS = ("original.blob", "media.pixels", "media.thumbnail", "fingerprint.blob")
 _WITHOUT_VECTORS = {"clip_embedding": 0}
@@ -37,14 +35,14 @@ _WITHOUT_VECTORS = {"clip_embedding": 0}
 async def read_page(
     documents: Documents, last: str, query: dict[str, Any] | None = None, projection: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The next documents behind an id, of those that a query matches; empty at the end."""
+    """Read the next documents after an id that match a query. Empty at the end."""
     with translate_outages("catalogue"):
         found = documents.find((query or {}) | {"_id": {"$gt": last}}, projection)
         return await found.sort("_id", 1).limit(RECORDS_PER_PAGE).to_list(None)
 
 
 async def read_records(images: Documents, tombstones: Documents) -> AsyncIterator[CatalogueRecord]:
-    """Documents, vectors and tombstones, in order of image id."""
+    """Yield documents with vectors, and tombstones, in order of image id."""
     removed = _removed(tombstones)
     next_removed = await anext(removed, None)
     async for kept in _kept(images):
@@ -77,7 +75,7 @@ async def _removed(tombstones: Documents) -> AsyncIterator[CatalogueRecord]:
 async def apply_differences(
     images: Documents, tombstones: Documents, old: AsyncIterator[CatalogueRecord], new: AsyncIterator[CatalogueRecord]
 ) -> None:
-    """Make what is kept in these collections, `old`, the same as `new`; both come in order of image id."""
+    """Change these collections, whose records are `old`, so that they have the records `new`. Both in order of image id."""
     changes: list[Awaitable[None]] = []
     async for was, now in pair_records(old, new):
         if was != now:
@@ -113,7 +111,7 @@ def _fields(kept: CatalogueRecord) -> dict[str, Any]:
 
 
 def build_unchanged_query(fields: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
-    """What matches a document only while those of its fields that are about to be set are as they were read."""
+    """Build the query that matches a document only if the fields to be set still have the values that were read."""
     query: dict[str, Any] = {}
     for field in fields:
         value = document.get(field)
@@ -127,9 +125,9 @@ def build_unchanged_query(fields: dict[str, Any], document: dict[str, Any]) -> d
 
 
 async def open_mongo_catalogue(uri: str, database: str = "mapseek", *, timeout_s: float = 2.0) -> "MongoCatalogue":
-    """Connect and make the indexes that the catalogue needs. `patience` is how many seconds a call waits for a server.
+    """Connect, and create the indexes that the catalogue needs. `timeout_s` is how long a call waits for a server.
 
-    Raises MapSeekError for a connection string that cannot be used, Unavailable when the server does not answer.
+    Raises MapSeekError if the connection string cannot be used, Unavailable if the server does not answer.
     """
     connection = open_database(uri, database, timeout_s=timeout_s)
     try:
@@ -142,7 +140,7 @@ async def open_mongo_catalogue(uri: str, database: str = "mapseek", *, timeout_s
 
 
 async def ensure_indexes(images: Documents) -> None:
-    """Make the collection and its indexes where they are missing."""
+    """Create the collection and its indexes if they are missing."""
     for field in ("metadata.guild_id", *_BLOBS):
         await images.create_index(field)
 
@@ -150,9 +148,9 @@ async def ensure_indexes(images: Documents) -> None:
 class MongoCatalogue:
     """Catalogue on MongoDB, for any number of processes.
 
-    A removal is final without transactions: it writes the tombstone first and then deletes the document, while a write sets its
-    fields first and then looks for the tombstone and deletes what it wrote. Whichever way the two overlap, the last step deletes;
-    and a write that dies before its last step is not acknowledged, so it is done again.
+    A removal is final without transactions. It writes the tombstone first and then deletes the document. A write sets its fields
+    first, then looks for the tombstone, and deletes what it wrote if there is one. However the two overlap, the last step deletes.
+    If the process dies before the last step of a write, the message is not acknowledged, so the write is repeated.
     """
 
     def __init__(self, database: Database, ending: str = "") -> None:
@@ -165,7 +163,7 @@ class MongoCatalogue:
         if unless is None:
             return await self._set(image_id, dict(fields))
         while not await self._tried(image_id, dict(fields), unless):
-            pass  # somebody else was quicker: ask again, with what is there now
+            pass  # somebody else was faster: check again, with the current document
         return await self._not_removed(image_id)
 
     async def put_vector(self, image_id: str, generation: str, vector: bytes) -> None:
@@ -181,7 +179,7 @@ class MongoCatalogue:
         with translate_outages("catalogue"):
             await self._tombstones.update_one({"_id": image_id}, {"$set": {"removed": True}}, upsert=True)
             await self._images.delete_one({"_id": image_id})
-            # What stands beside, perhaps left behind for ever, must not keep it either.
+            # A replacement must not keep the image either: it may never be applied or deleted.
             await self._database[f"{IMAGE_COLLECTION}{REPLACEMENT_SUFFIX}"].delete_one({"_id": image_id})
 
     async def is_removed(self, image_id: str) -> bool:
@@ -209,7 +207,7 @@ class MongoCatalogue:
 
     async def uses(self, blob: str) -> bool:
         with translate_outages("catalogue"):
-            for field in _BLOBS:  # one after the other: each is answered by its own index
+            for field in _BLOBS:  # one query each, so that each uses its own index
                 if await self._images.find_one({field: blob}, {"_id": 1}) is not None:
                     return True
         return False
@@ -238,7 +236,7 @@ class MongoCatalogue:
             await self._database.client.admin.command("ping")
 
     async def close(self) -> None:
-        """End the connection; a catalogue beside has none of its own, but is gone."""
+        """Close the connection. A replacement has no connection of its own; its collections are dropped."""
         if self._ending:
             await self._drop()
         else:
@@ -250,13 +248,13 @@ class MongoCatalogue:
             await self._tombstones.drop()
 
     async def _set(self, image_id: str, fields: dict[str, Any]) -> bool:
-        """Whether the image is there to have them."""
+        """Set fields of a document. Return False if the image is removed."""
         with translate_outages("catalogue"):
             await self._images.update_one({"_id": image_id}, {"$set": fields}, upsert=True)
         return await self._not_removed(image_id)
 
     async def _tried(self, image_id: str, fields: dict[str, Any], unless: Callable[[Document], bool]) -> bool:
-        """Set fields of a document as it was read, or find that it needs none. False if it was changed meanwhile."""
+        """Set fields of a document unless `unless` says no. Return False if somebody changed the document meanwhile."""
         with translate_outages("catalogue"):
             stored = await self._images.find_one({"_id": image_id}, _WITHOUT_VECTORS)
             if stored is not None and unless(_entry(stored).document):
@@ -269,7 +267,7 @@ class MongoCatalogue:
         return result.matched_count > 0 or result.upserted_id is not None
 
     async def _not_removed(self, image_id: str) -> bool:
-        """Whether there is no tombstone of the image; if there is one, what was just written is deleted."""
+        """Whether the image has no tombstone. If it has one, delete what was just written."""
         with translate_outages("catalogue"):
             if await self._tombstones.find_one({"_id": image_id}) is None:
                 return True

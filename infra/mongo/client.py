@@ -1,8 +1,7 @@
-"""The only module that knows which MongoDB driver is used: connecting, and telling outages apart from bugs.
+"""The MongoDB driver: connect, tell outages from bugs, and convert vectors.
 
-motor is in maintenance; its successor, pymongo's AsyncMongoClient, has the same calls, so that the change is made here alone.
-
-Our vector bytes to and from a BSON binary vector, which is what MongoDB indexes and stores most cheaply.
+Only this module knows which driver is used. motor is in maintenance; its successor, pymongo's AsyncMongoClient, has the same calls,
+so only this module will change.
 """
 
 from collections.abc import Iterator
@@ -24,14 +23,14 @@ _ACCESS_REFUSED = frozenset({13, 18, 8000})
 """Unauthorized, AuthenticationFailed, AtlasError (wrong user or password on Atlas)."""
 
 _OUT_OF_ORDER = frozenset({43, 50, 64, 14031})
-"""CursorNotFound, MaxTimeMSExpired, WriteConcernFailed, OutOfDiskSpace: the same call may work later."""
+"""CursorNotFound, MaxTimeMSExpired, WriteConcernFailed, OutOfDiskSpace. The same call may work later."""
 
 
 def open_database(uri: str, database: str, *, timeout_s: float = 2.0) -> Database:
-    """A pooled connection to one database; nothing is sent yet. `patience` is how many seconds a call waits for a server.
+    """Open a database with a connection pool; nothing is sent yet. `timeout_s` is how long a call waits for a server.
 
-    Raises MapSeekError for a connection string that cannot be used. Its text never holds any of the string, which has the password.
-    Reads go to the primary and writes to the majority: a removal must be seen by every write that comes after it.
+    Raises MapSeekError if the connection string cannot be used. The error text has no part of the string, which has the password.
+    Reads go to the primary and writes to the majority, since every later write must see a removal.
     """
     wait_ms = int(timeout_s * 1000)
     if not uri.startswith(("mongodb://", "mongodb+srv://")):
@@ -54,7 +53,7 @@ def _unusable(why: str) -> MapSeekError:
 
 @contextmanager
 def translate_outages(dependency: str) -> Iterator[None]:
-    """Turn the driver's errors of a server that is down or refuses us into Unavailable, for that dependency."""
+    """Turn the driver's errors about a server that is down or refuses access into Unavailable, for that dependency."""
     try:
         yield
     except ConfigurationError as error:
@@ -72,10 +71,10 @@ def translate_outages(dependency: str) -> Iterator[None]:
 
 
 def to_binary(vector: bytes) -> Binary:
-    """Little-endian float32 bytes as a BSON vector."""
+    """Convert little-endian float32 bytes to a BSON vector, which MongoDB indexes and stores most cheaply."""
     return Binary.from_vector(np.frombuffer(vector, "<f4"), BinaryVectorDtype.FLOAT32)
 
 
 def from_binary(value: bytes) -> bytes:
-    """A BSON vector, or the bare bytes of one, as little-endian float32 bytes."""
+    """Convert a BSON vector, or its raw bytes, to little-endian float32 bytes."""
     return np.asarray(Binary(value, VECTOR_SUBTYPE).as_vector().data, "<f4").tobytes()

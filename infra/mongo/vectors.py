@@ -1,4 +1,4 @@
-"""Nearest images by MongoDB's own `$vectorSearch`: Atlas, or a server with the search process beside it (atlas-local)."""
+"""The vector search on MongoDB's `$vectorSearch`: Atlas, or a server with its search process (atlas-local)."""
 
 import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,28 +14,28 @@ from infra.mongo.catalogue import IMAGE_COLLECTION, ensure_indexes
 from infra.mongo.client import Database, from_binary, open_database, to_binary, translate_outages
 
 _GUILD, _CHANNEL, _THREAD_OF = "metadata.guild_id", "metadata.channel_id", "metadata.thread_of"
-_MOST_CANDIDATES = 10_000  # the server accepts no more
-_FEW = 16  # most pieces are posted less often: images like one are first sought among so many, then among more
-_BUILDING = "BUILDING"  # said of a changed index too, which goes on answering by its old definition meanwhile
+_MAX_CANDIDATES = 10_000  # the server accepts no more
+_FIRST_NEIGHBOURS = 16  # requested at first by find_similar: most pieces have fewer posts
+_BUILDING = "BUILDING"  # also the status of a changed index, which answers by its old definition meanwhile
 _ANY_VECTOR = struct.pack("<f", 1.0)
 _NO_SEARCH = frozenset({59, 115, 31082, 40324})
 """CommandNotFound, CommandNotSupported, SearchNotEnabled, unknown pipeline stage."""
 _NO_SEARCH_TEXTS = ("$listSearchIndexes is not allowed", "'$vectorSearch' not supported")
-"""What is said without a code of its own by Atlas tiers and by other servers that speak MongoDB's protocol."""
+"""Error texts without a code of their own, from Atlas tiers and from other servers that support MongoDB's protocol."""
 
 
 async def open_atlas_search(uri: str, database: str = "mapseek", *, timeout_s: float = 2.0) -> "AtlasSearch":
-    """Vector search over the catalogue's own documents. Raises MapSeekError for a connection string that cannot be used."""
+    """Open the vector search on the catalogue's documents. Raises MapSeekError if the connection string cannot be used."""
     return AtlasSearch(open_database(uri, database, timeout_s=timeout_s))
 
 
 def index_name(generation: str) -> str:
-    """The search index of one generation; two generations stand side by side."""
+    """Return the name of the search index of a generation. Each generation has its own index."""
     return f"clip_embedding_{generation}"
 
 
 def index_definition(generation: str, dimensions: int) -> dict[str, Any]:
-    """What is indexed: one generation's vectors, and the fields that a search may be narrowed by."""
+    """Build the definition of a search index: the vectors of one generation, and the fields that searches filter by."""
     path = f"clip_embedding.{generation}"
     return {
         "fields": [
@@ -50,9 +50,9 @@ def index_definition(generation: str, dimensions: int) -> dict[str, Any]:
 def search_pipeline(
     guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
 ) -> list[dict[str, Any]]:
-    """The aggregation that yields `{_id, score}`, best first. 20 candidates for each result is the least that MongoDB advises.
+    """Build the aggregation that yields `{_id, score}`, best first. MongoDB advises at least 20 candidates for each result.
 
-    A public thread is read by whoever reads its channel, so either of the two may be named in `channels`.
+    Whoever may read a channel may read its public threads, so `channels` may contain the thread or its channel.
     """
     narrowed: dict[str, Any] = {_GUILD: guild_id}
     if channels is not None:
@@ -64,7 +64,7 @@ def search_pipeline(
                 "index": index_name(generation),
                 "path": f"clip_embedding.{generation}",
                 "queryVector": to_binary(vector),
-                "numCandidates": min(max(20 * top, 200), _MOST_CANDIDATES),
+                "numCandidates": min(max(20 * top, 200), _MAX_CANDIDATES),
                 "limit": top,
                 "filter": narrowed,
             }
@@ -74,14 +74,14 @@ def search_pipeline(
 
 
 def cosine_from_score(vector_search_score: float) -> float:
-    """MongoDB scores cosine similarity as (1 + cosine) / 2."""
+    """Convert a score of MongoDB, which is (1 + cosine) / 2, to the cosine."""
     return 2 * vector_search_score - 1
 
 
 class AtlasSearch:
-    """VectorSearch on `$vectorSearch`. The server's index follows the documents by itself, about a second behind.
+    """VectorSearch on `$vectorSearch`. The server updates its index by itself, about a second after the documents.
 
-    The first search of a generation asks for its index, and searches are held (Unavailable) until the server has built it.
+    The first search in a generation creates its index. Searches raise Unavailable until the server has built it.
     """
 
     def __init__(self, database: Database) -> None:
@@ -90,13 +90,13 @@ class AtlasSearch:
         self._queryable: set[str] = set()
 
     async def ensure_index(self, generation: str, dimensions: int) -> None:
-        """Ask the server for the generation's index, or to change it to this definition; it builds it in the background.
+        """Create the generation's index, or update it to this definition. The server builds it in the background.
 
-        Raises MapSeekError when the server has no vector search or refuses the index, Unavailable when it does not answer.
+        Raises MapSeekError if the server has no vector search or refuses the index, Unavailable if it does not answer.
         """
         name, definition = index_name(generation), index_definition(generation, dimensions)
         with _vector_search():
-            await ensure_indexes(self._images)  # which makes the collection: MongoDB refuses a search index without one
+            await ensure_indexes(self._images)  # this creates the collection, without which MongoDB refuses a search index
             existing = await self._index(generation)
             try:
                 if existing is None:
@@ -108,11 +108,11 @@ class AtlasSearch:
                     raise
                 raise MapSeekError(
                     f"MongoDB refuses the search index {name} ({error}): a free Atlas cluster has three at most, so drop one "
-                    "that is not needed any more."
+                    "that you no longer need."
                 ) from error
 
     async def drop_index(self, generation: str) -> None:
-        """Have the generation's index deleted, if there is one. Raises as `ensure_index` does."""
+        """Delete the generation's index, if there is one. Raises the same errors as `ensure_index`."""
         with _vector_search():
             if await self._index(generation) is not None:
                 await self._images.drop_search_index(index_name(generation))
@@ -121,7 +121,7 @@ class AtlasSearch:
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        """As the port says. Raises Unavailable while the index is being built, MapSeekError where there can be none."""
+        """See the port. Raises Unavailable while the index is being built, MapSeekError if the server has no vector search."""
         if channels is not None and not channels:
             return ()
         with _vector_search():
@@ -133,7 +133,7 @@ class AtlasSearch:
     async def find_similar(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        """As the port says: a search with the image's own vector. Raises as `search` does."""
+        """See the port. Searches with the image's own vector. Raises the same errors as `search`."""
         path = f"clip_embedding.{generation}"
         with _vector_search():
             own = await self._images.find_one({"_id": image_id, _GUILD: guild_id}, {path: 1})
@@ -141,7 +141,7 @@ class AtlasSearch:
         if stored is None:
             return ()
         vector = from_binary(stored)
-        width = min(_FEW, top)
+        width = min(_FIRST_NEIGHBOURS, top)
         while True:
             nearest = await self.search(guild_id, generation, vector, top=width + 1, channels=channels)
             alike = [found for found in nearest if found.score >= at_least and found.image_id != image_id]
@@ -157,7 +157,7 @@ class AtlasSearch:
         self._client.close()
 
     async def _expect_index(self, generation: str, dimensions: int) -> None:
-        """MongoDB answers a search of an index that it does not have with nothing at all, so look before the first one."""
+        """Check before the first search that the index exists: MongoDB returns nothing at all if it does not."""
         if generation in self._queryable:
             return
         await self.ensure_index(generation, dimensions)
@@ -169,13 +169,13 @@ class AtlasSearch:
     async def _index(self, generation: str) -> Mapping[str, Any] | None:
         if indexes := await self._images.list_search_indexes(index_name(generation)).to_list(None):
             return indexes[0]
-        # Some servers without vector search list no index where others refuse; trying a search tells.
+        # Some servers without vector search return an empty list here instead of an error. A search raises the error.
         await self._images.aggregate(search_pipeline("", generation, _ANY_VECTOR, top=1, channels=None)).to_list(None)
         return None
 
 
 def _covers(latest: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether an index has the fields that we want; the server adds options of its own to each."""
+    """Whether an index has the wanted fields. The server adds options of its own to each field."""
     return all(any(field.items() <= other.items() for other in latest["fields"]) for field in wanted["fields"])
 
 

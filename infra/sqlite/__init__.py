@@ -1,1 +1,1 @@
-"""The embedded catalogue: one SQLite file."""
+"""The embedded catalogue in one SQLite file."""

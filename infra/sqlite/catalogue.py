@@ -1,7 +1,4 @@
-"""The catalogue in one SQLite file: a JSON document an image, vectors by generation, and tombstones.
-
-All that the catalogue keeps, page by page in order of image id; each page is of one moment.
-"""
+"""The catalogue in one SQLite file: a JSON document for each image, vectors by generation, and tombstones."""
 
 import asyncio
 import sqlite3
@@ -46,7 +43,7 @@ _USES = "SELECT 1 FROM {images} WHERE original = ?1 OR pixels = ?1 OR thumbnail 
 
 
 def read_page(database: sqlite3.Connection, statements: Statements, last: str) -> list[CatalogueRecord]:
-    """The next of what is kept behind an image id; empty at the end."""
+    """Read the next records after an image id, in one transaction. Empty at the end."""
     database.execute("BEGIN")
     try:
         kept = database.execute(statements(_KEPT), (last, RECORDS_PER_PAGE)).fetchall()
@@ -63,9 +60,9 @@ def read_page(database: sqlite3.Connection, statements: Statements, last: str) -
 
 
 async def open_sqlite_catalogue(path: Path, *, busy_timeout_s: float = 3.0) -> "SqliteCatalogue":
-    """Open or make the catalogue file. `busy_timeout` is how many seconds a call waits for another process's lock.
+    """Open the catalogue file, or create it. `busy_timeout_s` is how long a call waits for a lock of another process.
 
-    Raises MapSeekError when the folder cannot be written or the file is no catalogue of this version.
+    Raises MapSeekError if the folder cannot be written, or if the file is not a catalogue of this version.
     """
     return await asyncio.to_thread(_open, path, busy_timeout_s)
 
@@ -77,20 +74,20 @@ def _open(path: Path, busy_timeout_s: float) -> "SqliteCatalogue":
             ensure_schema(database, path, busy_timeout_s)
         return SqliteCatalogue(path, busy_timeout_s)
     except OSError as error:
-        raise MapSeekError(f"The folder {path.parent} cannot be made ({error.strerror}): choose another data folder.") from error
+        raise MapSeekError(f"The folder {path.parent} cannot be created ({error.strerror}): choose another data folder.") from error
     except sqlite3.Error as error:
         if not is_outage(error):
             raise
         raise MapSeekError(
-            f"The catalogue {path} cannot be opened ({error}): check that its folder is writable, that no other program holds it "
+            f"The catalogue {path} cannot be opened ({error}): check that its folder is writable, that no other program uses it "
             "and that it is a MapSeek catalogue."
         ) from error
 
 
 class SqliteCatalogue:
-    """Catalogue on SQLite. One thread writes and one reads, so that an answer does not wait behind the archive.
+    """Catalogue on SQLite. One thread writes and one reads, so that answers do not wait for archiving.
 
-    One that is made by `beside` stands in the same file, in tables whose names have another ending.
+    A replacement made by `create_replacement` is in the same file, in tables whose names have a suffix.
     """
 
     def __init__(self, path: Path, busy_timeout_s: float, ending: str = "") -> None:
@@ -125,7 +122,7 @@ class SqliteCatalogue:
     async def remove(self, image_id: str) -> None:
         def erase(database: sqlite3.Connection) -> None:
             database.execute(self._sql(_BURY), (image_id,))
-            # What stands beside, perhaps left behind for ever, must not keep it either.
+            # A replacement must not keep the image either: it may never be swapped in or deleted.
             places = (self._sql, Statements(REPLACEMENT_SUFFIX)) if has_replacement_tables(database) else (self._sql,)
             for sql in places:
                 for statement in _ERASE:
@@ -143,9 +140,8 @@ class SqliteCatalogue:
 
     async def scan(self, guild_id: str | None = None) -> AsyncIterator[CatalogueEntry]:
         of_guild, parameters = ("", ()) if guild_id is None else ("guild_id = ? AND", (guild_id,))
-        query = (
-            f"SELECT image_id, document FROM {{images}} WHERE {of_guild} image_id > ? ORDER BY image_id LIMIT {RECORDS_PER_PAGE}"  # noqa: S608
-        )
+        page = f"{of_guild} image_id > ? ORDER BY image_id LIMIT {RECORDS_PER_PAGE}"
+        query = f"SELECT image_id, document FROM {{images}} WHERE {page}"  # noqa: S608
         last = ""
         while rows := await self._rows(query, *parameters, last):
             for image_id, document in rows:
@@ -191,14 +187,14 @@ class SqliteCatalogue:
 
     async def replace_with(self, other: Catalogue) -> None:
         if not isinstance(other, SqliteCatalogue) or not other._ending:
-            raise TypeError("only a catalogue that was made by `beside` takes the place of another")
+            raise TypeError("only a catalogue from create_replacement can replace another one")
         await self._writer.write(swap_in_replacement_tables)
 
     async def ping(self) -> None:
         await self._writer.write(lambda _: None)
 
     async def close(self) -> None:
-        """Let the work in hand end, then close. What stands beside and was not put in place is gone."""
+        """Wait for the running work, then close. A replacement that was not swapped in is deleted."""
         try:
             if self._ending:
                 await self._writer.write(drop_replacement_tables)
@@ -210,7 +206,7 @@ class SqliteCatalogue:
         return await self._reader.run(lambda database: database.execute(self._sql(query), parameters).fetchall())
 
     async def _write_unless_removed(self, image_id: str, work: Callable[[sqlite3.Connection], None]) -> bool:
-        """Whether the image is there to be worked on."""
+        """Run `work` in a transaction unless the image is removed. Return False if it is removed."""
         there = False
 
         def unless_removed(database: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""One SQLite connection on a thread of its own, with outages told apart from bugs."""
+"""SQLite connections: one thread for each, outages told from bugs, and transactions."""
 
 import asyncio
 import sqlite3
@@ -25,33 +25,32 @@ _OUTAGES = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-"""Primary result codes that say something about the file or its disk; any other error is a bug in a statement."""
+"""Primary result codes about the file or its disk. Any other error is a bug in a statement."""
 
 
 class SqliteConnection:
-    """Runs functions on one connection, one after the other, in one thread: the event loop is never blocked."""
+    """Runs functions on one connection, one after the other, in one thread, so that the event loop is never blocked."""
 
     def __init__(self, path: Path, busy_timeout_s: float, name: str) -> None:
         self._database = open_connection(path, busy_timeout_s)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` returns. Raises Unavailable when the file cannot be used now: locked, disk full, not writable, damaged."""
+        """Return the result of `work`. Raises Unavailable if the file cannot be used now: locked, disk full, read-only, damaged."""
         with translate_outages():
             return await asyncio.get_running_loop().run_in_executor(self._thread, work, self._database)
 
     async def close(self) -> None:
-        """Let the work in hand end, then close."""
+        """Wait for the running work, then close."""
         await asyncio.to_thread(self._thread.shutdown)
         self._database.close()
 
 
 def open_connection(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
-    """A connection in autocommit mode, for any one thread at a time.
+    """Open a connection in autocommit mode, for one thread at a time.
 
-    `synchronous` is FULL: a fact is acknowledged once it is catalogued and never delivered again, so what is committed must survive
-    a power cut too, or the projection would miss it in silence. What is erased is overwritten (`secure_delete`), whatever SQLite's
-    own default is here.
+    `synchronous` is FULL: once a fact is catalogued it is acknowledged and never delivered again. So a commit must survive a power
+    cut, or the fact would be missing without notice. Deleted data is overwritten (`secure_delete`), whatever SQLite's default is.
     """
     database = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA synchronous = FULL")
@@ -60,14 +59,14 @@ def open_connection(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
 
 
 def is_outage(error: sqlite3.Error) -> bool:
-    """Whether the file or its disk is to blame, rather than the statement."""
+    """Whether the error is about the file or its disk, not about the statement."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code & 0xFF in _OUTAGES
 
 
 @contextmanager
 def translate_outages() -> Iterator[None]:
-    """Turn the errors of a file that cannot be used now into Unavailable."""
+    """Turn errors about a file that cannot be used now into Unavailable."""
     try:
         yield
     except sqlite3.Error as error:
@@ -78,7 +77,7 @@ def translate_outages() -> Iterator[None]:
 
 @contextmanager
 def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing. Takes the write lock at once, so that what is read inside cannot be overtaken by another process."""
+    """Run a transaction. It takes the write lock at once, so that no other process can change what it reads."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield database

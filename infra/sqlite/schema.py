@@ -1,6 +1,7 @@
-"""The catalogue's tables, and how a file is recognised as ours.
+"""The catalogue's tables: create and upgrade them, and swap in replacement tables.
 
-SQL that names its tables `{images}`, `{embeddings}` and `{tombstones}`, for those that answer or those beside them.
+Statements name their tables `{images}`, `{embeddings}` and `{tombstones}`, so that they work on the live and the replacement
+tables.
 """
 
 import sqlite3
@@ -13,11 +14,11 @@ from contracts.errors import MapSeekError
 from infra.sqlite.connection import transaction
 
 CATALOGUE_APPLICATION_ID = 0x4D415053
-"""The letters MAPS: `file` shows it, and a database of another program is not mistaken for ours."""
+"""The letters MAPS. The command `file` shows them, and they tell our file from the database of another program."""
 
 TABLES = ("images", "embeddings", "tombstones")
 REPLACEMENT_SUFFIX = "_beside"
-"""What ends the names of the tables that are filled while those without it answer."""
+"""Suffix of the replacement tables, which are filled while the live tables are in use."""
 
 _BLOBS = {"original": "$.original.blob", "pixels": "$.media.pixels", "thumbnail": "$.media.thumbnail"}
 
@@ -50,7 +51,7 @@ def _third(tables: str, indexes: str) -> tuple[str, ...]:
 
 
 def _named(blobs: Mapping[str, str], tables: str, indexes: str) -> tuple[str, ...]:
-    """A column for each blob that a document names at that path, by which it is found."""
+    """Build the statements that add an indexed column for each blob, taken from that path of the document."""
     return tuple(
         statement
         for column, path in blobs.items()
@@ -62,15 +63,15 @@ def _named(blobs: Mapping[str, str], tables: str, indexes: str) -> tuple[str, ..
 
 
 _STEPS = (_first, _second, _third)
-"""What makes each version of the tables out of the one before, given what ends the names of tables and indexes."""
+"""The statements from each schema version to the next. Arguments: the suffixes of the tables and of the indexes."""
 
 SCHEMA_VERSION = len(_STEPS)
 
 
 def ensure_schema(database: sqlite3.Connection, path: Path, timeout_s: float) -> None:
-    """Make the tables of a new file, or of an older one what they are now, waiting `patience` seconds at most for others that do.
+    """Create the tables in a new file, or upgrade those of an older one. Wait at most `timeout_s` for other processes that do so.
 
-    Raises MapSeekError for a file that is not ours or of a newer version.
+    Raises MapSeekError if the file belongs to another program or to a newer version.
     """
     with transaction(database):
         (objects,) = database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -94,9 +95,9 @@ def ensure_schema(database: sqlite3.Connection, path: Path, timeout_s: float) ->
 
 
 def create_replacement_tables(database: sqlite3.Connection) -> None:
-    """Make empty tables beside those that answer, in a transaction; what earlier ones held is gone.
+    """Create empty replacement tables; earlier ones are dropped. Call it in a transaction.
 
-    SQLite cannot rename an index, so those of the two sets take turns to have the longer names.
+    SQLite cannot rename an index. So the suffix of the index names alternates between the two sets of tables.
     """
     drop_replacement_tables(database)
     for statement in _statements(_STEPS, REPLACEMENT_SUFFIX, REPLACEMENT_SUFFIX if _has(database, "images_by_guild") else ""):
@@ -104,20 +105,20 @@ def create_replacement_tables(database: sqlite3.Connection) -> None:
 
 
 def drop_replacement_tables(database: sqlite3.Connection) -> None:
-    """Drop the tables beside, if there are any, in a transaction."""
+    """Drop the replacement tables, if there are any. Call it in a transaction."""
     for table in TABLES:
         database.execute(f"DROP TABLE IF EXISTS {table}{REPLACEMENT_SUFFIX}")
 
 
 def swap_in_replacement_tables(database: sqlite3.Connection) -> None:
-    """Let the tables beside take the place of those that answer, in a transaction."""
+    """Replace the live tables with the replacement tables. Call it in a transaction."""
     for table in TABLES:
         database.execute(f"DROP TABLE {table}")
         database.execute(f"ALTER TABLE {table}{REPLACEMENT_SUFFIX} RENAME TO {table}")
 
 
 def has_replacement_tables(database: sqlite3.Connection) -> bool:
-    """Whether there are tables beside those that answer."""
+    """Whether there are replacement tables."""
     return _has(database, f"{TABLES[0]}{REPLACEMENT_SUFFIX}")
 
 
@@ -131,9 +132,9 @@ def _statements(steps: Iterable[Callable[[str, str], Iterable[str]]], tables: st
 
 
 def _keep_write_ahead_log(database: sqlite3.Connection, timeout_s: float) -> None:
-    """Readers and other processes go on while one writes; the file remembers it.
+    """Switch to a write-ahead log, so that one process can write while others read. The file remembers this.
 
-    SQLite's busy timeout does not cover this switch: it fails at once while another process is opening the file.
+    SQLite's busy timeout does not cover the switch: it fails at once while another process opens the file.
     """
     busy = retry_if_exception(lambda error: getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY)
     for attempt in Retrying(retry=busy, wait=wait_random(0.01, 0.05), stop=stop_after_delay(timeout_s), reraise=True):
@@ -142,11 +143,11 @@ def _keep_write_ahead_log(database: sqlite3.Connection, timeout_s: float) -> Non
 
 
 class Statements:
-    """The statements for the tables whose names have this ending."""
+    """Fills the table names with this suffix into statements."""
 
     def __init__(self, ending: str = "") -> None:
         self._names = {table: f"{table}{ending}" for table in TABLES}
 
     def __call__(self, statement: str) -> str:
-        """The statement with the tables' names; any other brace is to be doubled."""
+        """Return the statement with the table names filled in. All other braces must be doubled."""
         return statement.format(**self._names)

@@ -1,4 +1,4 @@
-"""Group commit: the writes that wait at the same time share one transaction, and so one wait for the disk."""
+"""Group commit: writes that wait at the same time share one transaction, and so one wait for the disk."""
 
 import sqlite3
 from collections import deque
@@ -13,17 +13,17 @@ PendingWrite = tuple[Work, Future[None]]
 
 
 class Writer:
-    """The one writing connection of a process."""
+    """The only writing connection of a process."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self._connection = SqliteConnection(path, busy_timeout_s, "catalogue-writer")
         self._waiting: deque[PendingWrite] = deque()
 
     async def write(self, work: Work) -> None:
-        """Return when what `work` wrote is committed; raise what it raised, or Unavailable, when none of it is."""
+        """Run `work` and return once it is committed. If nothing was committed, raise what `work` raised, or Unavailable."""
         outcome: Future[None] = Future()
         self._waiting.append((work, outcome))
-        await self._connection.run(self._commit_waiting)  # at the latest this run commits it, an earlier one perhaps before
+        await self._connection.run(self._commit_waiting)  # this run commits it, unless an earlier run did
         with translate_outages():
             outcome.result(timeout=0)
 
@@ -41,9 +41,9 @@ def _commit(database: sqlite3.Connection, batch: Sequence[PendingWrite]) -> None
         with transaction(database):
             for work, _ in batch:
                 work(database)
-    except Exception as error:  # noqa: BLE001 (handed to those who wait)
+    except Exception as error:  # noqa: BLE001 (raised in the callers that wait)
         if len(batch) > 1 and not (isinstance(error, sqlite3.Error) and is_outage(error)):
-            for waiting in batch:  # one of them is at fault: the others must not fail with it
+            for waiting in batch:  # one of them is at fault; the others must not fail too
                 _commit(database, [waiting])
             return
         for _, outcome in batch:

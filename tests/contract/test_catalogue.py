@@ -241,7 +241,7 @@ class TestSqlite(CatalogueSuite):
 
     async def test_a_folder_that_cannot_be_made_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
-        with pytest.raises(MapSeekError, match="cannot be made"):
+        with pytest.raises(MapSeekError, match="cannot be created"):
             await open_sqlite_catalogue(tmp_path / "file" / "catalogue.sqlite")
 
     async def test_a_path_that_cannot_be_a_file_is_refused(self, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from contracts.events import DiscordFile
 from infra.http.downloader import DownloadPolicy, open_downloader
 from tests.support.files import FakeCdn, FakeResolver, run_cdn
 
-QUICK = DownloadPolicy(connect=2, read=5, total=10, first_wait=0.001)
+QUICK = DownloadPolicy(connect_s=2, read_s=5, total_s=10, first_wait_s=0.001)
 LIMIT = 100_000
 PICTURE = bytes(range(256)) * 300
 
@@ -157,7 +157,7 @@ class TestAllowlist:
         "origin", ["127.0.0.1:80", "http://host/path", "ftp://host", "", "https://user:password@host", "http://"]
     )
     async def test_a_malformed_origin_is_refused_in_one_sentence(self, origin: str) -> None:
-        with pytest.raises(MapSeekError, match="is not an origin that files can be fetched from: write it like"):
+        with pytest.raises(MapSeekError, match="is not an origin to download files from: write it like"):
             async with open_downloader(origins=[origin]):
                 raise AssertionError
 
@@ -176,7 +176,7 @@ class TestRebinding:
         async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
             names = FakeResolver({"cdn.discordapp.com": (address, server.sockets[0].getsockname()[1])})
             error = await retried(cdn, DiscordFile(url="https://cdn.discordapp.com/a.png"), resolver=names)
-        assert "leads to an address that is not public" in str(error)
+        assert "resolves to an address that is not public" in str(error)
         assert connections == 0
 
     @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ class TestRebinding:
     async def test_no_kind_of_private_address_is_connected_to(self, cdn: FakeCdn, address: str) -> None:
         names = FakeResolver({"media.discordapp.net": (address, None)})
         error = await retried(cdn, DiscordFile(url="https://media.discordapp.net/a.png"), resolver=names)
-        assert "leads to an address that is not public" in str(error)
+        assert "resolves to an address that is not public" in str(error)
 
 
 class TestSize:
@@ -286,7 +286,7 @@ class TestPatience:
             await asyncio.Event().wait()
             raise AssertionError
 
-        error = await retried(cdn, cdn.at("/a", silent), policy=DownloadPolicy(read=0.3, total=60, first_wait=0.001))
+        error = await retried(cdn, cdn.at("/a", silent), policy=DownloadPolicy(read_s=0.3, total_s=60, first_wait_s=0.001))
         assert "took too long" in str(error)
         assert cdn.asked == {"/a": 3}
 
@@ -298,7 +298,7 @@ class TestPatience:
                 await response.write(b"x")
                 await asyncio.sleep(0.02)
 
-        error = await retried(cdn, cdn.at("/a", drip), policy=DownloadPolicy(read=10, total=0.3, first_wait=0.001))
+        error = await retried(cdn, cdn.at("/a", drip), policy=DownloadPolicy(read_s=10, total_s=0.3, first_wait_s=0.001))
         assert "took too long" in str(error)
         assert cdn.asked == {"/a": 3}
 
