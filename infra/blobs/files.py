@@ -79,7 +79,7 @@ class FileBlobStore:
         except OSError as error:
             raise Unavailable(_DEPENDENCY, f"cannot read: {error.strerror}") from error
         if hashlib.sha256(data).hexdigest() != name:
-            log.error("blob_damaged", blob=name, bytes=len(data))
+            log.error("blob_damaged", blob=name, size_bytes=len(data))
             raise BlobMissing(f"the blob {name} is damaged")
         return data
 

@@ -191,4 +191,4 @@ def _join(base: URL, location: str) -> URL | str:
 
 def _log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome is not None else None
-    log.info("download_retried", attempt=state.attempt_number, reason=str(error), wait=round(state.upcoming_sleep, 2))
+    log.info("download_retried", attempt=state.attempt_number, error=str(error), wait_s=round(state.upcoming_sleep, 2))

@@ -104,7 +104,7 @@ async def test_damage_is_logged(store: FileBlobStore, root: Path) -> None:
     path_of(root, HELLO_NAME).write_bytes(b"")
     with capture_logs() as logs, pytest.raises(BlobMissing):
         await store.get(HELLO_NAME)
-    assert logs == [{"event": "blob_damaged", "log_level": "error", "blob": HELLO_NAME, "bytes": 0}]
+    assert logs == [{"event": "blob_damaged", "log_level": "error", "blob": HELLO_NAME, "size_bytes": 0}]
 
 
 async def test_a_full_disk_is_an_outage_and_leaves_nothing_behind(store: FileBlobStore, root: Path) -> None:
