@@ -108,8 +108,6 @@ async def test_a_release_that_lacks_a_version_says_so_at_the_start(
         newer.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
         async with mapseek_beside(discord, tmp_path) as world:
             await begin_generation(world, "g2", model=UNTRAINED_MODEL, preprocessing="p2")
-    with pytest.raises(
-        MapSeekError, match=r"Generation g2 uses the preprocessing p2, which this release does not know"
-    ):
+    with pytest.raises(MapSeekError, match=r"Generation g2 uses the preprocessing p2, which this release does not know"):
         async with mapseek_beside(discord, tmp_path):
             pass
