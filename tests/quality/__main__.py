@@ -140,7 +140,7 @@ def _ways(queries: list[Query], gallery: list[Path], ran: Ran) -> dict[str, list
         OURS: ours,
         "PDQ alone": baselines.by_descriptor(baselines.pdq, gallery, queries),
         "embedding alone": baselines.outcomes(queries, ran.seen.asked, ran.seen.archived),
-        "the seed bot's": baselines.by_descriptor(baselines.seed_bot, gallery, queries),
+        "simple descriptor": baselines.by_descriptor(baselines.seed_bot, gallery, queries),
     }
 
 

@@ -9,13 +9,14 @@ from tests.quality.making import Plan, Query
 from tests.quality.scoring import Figures, Outcome, figures
 from tests.quality.sheets import missed
 
-ABOUT = """The pieces are archived and the questions asked by the code of `mapseek archive` and `mapseek find`, in one process with
-the embedded server, one question after the other. No-matches come from the same generators as the archive. *Recall at 99 %
-precision*: the right first answers above the score from which on 99 % of all first answers of the category, those to its no-matches
-among them, are right. *Called match*: right, with the verdict “match”. *Wrong*: another piece called a match. *False*: a no-match
-called a match. In brackets: the target."""
-SEED_BOT = """On the same files. The seed bot's descriptor is made after its description: 128 of its 512 numbers are the MD5 of the
-file, the rest a thumbnail, colour histograms and edge directions."""
+ABOUT = """The code of `mapseek archive` and `mapseek find` archives the pieces and runs the searches, in one process with
+the embedded server, one search after the other. No-matches are pictures that were never archived, from the same
+generators as the archive. *Recall at 99 % precision* counts right first answers above a score. From that score
+on, 99 % of all first answers of the category are right, its no-matches included. *Called match*: right, with the
+verdict “match”. *Wrong*: another piece was called a match. *False*: a no-match was called a match. Targets are in
+brackets."""
+SEED_BOT = """On the same files. The simple descriptor has 512 numbers: 128 are the MD5 of the file, the rest a thumbnail,
+colour histograms and edge directions."""
 
 
 @dataclass(frozen=True, slots=True)
