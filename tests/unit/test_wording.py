@@ -75,7 +75,7 @@ class Code(ast.NodeVisitor):
         place = {"localize": 1, "localize_all": 0}.get(name)
         if place is not None and len(node.args) > place:
             self.message(node.args[place])
-        if name == "localized" and node.args and isinstance(node.args[0], ast.Constant):
+        if name == "localize_all" and node.args and isinstance(node.args[0], ast.Constant):
             self.localized.add(node.args[0].value)
         self.generic_visit(node)
 
