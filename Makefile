@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Whole files, in their order: the many small ones of unit/ come last, so that no worker is idle at the end.
 AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all check tree bench bench-quality train schema clean
+.PHONY: demo test test-all check tree bench bench-quality train schema pictures clean
 
 demo: .venv/ready
 	$(BIN)/mapseek demo
@@ -40,6 +40,10 @@ bench-quality: .venv/ready
 schema: .venv/ready
 	$(BIN)/mapseek schema
 	$(BIN)/python -m tests.support.golden_facts
+
+# The pictures in docs/images. It needs Chromium.
+pictures: .venv/ready
+	$(BIN)/python -m tests.pictures
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
