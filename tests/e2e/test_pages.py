@@ -112,7 +112,7 @@ async def test_the_first_post_is_named_though_it_was_archived_later(server: Worl
         "Posted 1 more time",
         "File: map.png",
     ]
-    assert list_labels(answer) == ["Go to the first post", "Posted 2 times", "This is it", "Not it", "Why this match?"]
+    assert list_labels(answer) == ["Go to the post", "Posted 2 times", "This is it", "Not it", "Why this match?"]
 
 
 @shared_world

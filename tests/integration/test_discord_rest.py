@@ -106,7 +106,7 @@ async def test_an_answer_shows_an_embed_a_picture_and_buttons(place: Place, aske
     assert shown.attachments == [("map.webp", b"webp3")]
     assert embed["image"]["url"].startswith(place.simulator.cdn_origin)
     assert [button.label for button in shown.buttons.values()] == [
-        "Go to the first post",
+        "Go to the post",
         "Previous",
         "Next",
         "Posted 2 times",

@@ -140,7 +140,7 @@ class TestButtons:
     def test_the_post_that_is_shown_is_judged_and_the_first_one_gone_to(self) -> None:
         shown = answer(piece(BEST, FIRST))
         assert parse_custom_id(button(shown, "This is it")["custom_id"], VOTE, 3) == (SEARCH_ID, "300", "1")
-        assert button(shown, "Go to the first post")["url"] == "https://discord.com/channels/1/77/1"
+        assert button(shown, "Go to the post")["url"] == "https://discord.com/channels/1/77/1"
         assert parse_custom_id(button(shown, "Posted 2 times")["custom_id"], BROWSE, 5) == (SEARCH_ID, ASKER_ID, "posts", "0", "0")
 
     @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_german_asker_reads_german() -> None:
     shown = answer(piece(BEST, FIRST), locale="de", pieces=2)
     assert embed_of(shown).title == "Gefunden: zuerst gepostet von Steve"
     assert lines(shown)[0] == "Treffer: zu **97\u00a0%** ähnlich"
-    assert labels(shown) == ["Zum ersten Beitrag", "Zurück", "Weiter", "2-mal gepostet", "Das ist es", "Das ist es nicht"]
+    assert labels(shown) == ["Zum Beitrag", "Zurück", "Weiter", "2-mal gepostet", "Das ist es", "Das ist es nicht"]
 
 
 @pytest.mark.parametrize(

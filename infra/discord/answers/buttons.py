@@ -72,9 +72,7 @@ def build_piece_rows(answer: AnswerPage, piece: Piece) -> list[MessageActionRow]
     link_buttons: list[Button[None]] = []
     link = web_link(piece.first)
     if link is not None:
-        link_buttons.append(
-            Button(label=localize(answer.locale, "answers-button-go-first" if has_more_posts else "answers-button-go"), url=link)
-        )
+        link_buttons.append(Button(label=localize(answer.locale, "answers-button-go"), url=link))
     paging_buttons = _paging_buttons(
         answer, answer.number, answer.pieces - 1, lambda number: _browse_id(answer, "piece", number, 0)
     )

@@ -64,7 +64,6 @@ answers-button-posts = { $count ->
 answers-button-right = Das ist es
 answers-button-wrong = Das ist es nicht
 answers-button-go = Zum Beitrag
-answers-button-go-first = Zum ersten Beitrag
 answers-button-why = Warum dieser Treffer?
 answers-button-alert = Benachrichtige mich, wenn es gepostet wird
 

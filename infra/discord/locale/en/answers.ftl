@@ -64,7 +64,6 @@ answers-button-posts = { $count ->
 answers-button-right = This is it
 answers-button-wrong = Not it
 answers-button-go = Go to the post
-answers-button-go-first = Go to the first post
 answers-button-why = Why this match?
 answers-button-alert = Notify me if it's posted
 
