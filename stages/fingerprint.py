@@ -34,7 +34,7 @@ KNOWN_METHODS: Final = (DEFAULT_METHOD,)
 class Deps:
     """`method` returns the method of the generation in question; for queries, that of the active generation.
 
-    `generation` is None for queries. `alike` tells whether another generation has the same canonical pictures.
+    `generation` is None for queries. `has_same_pictures` tells whether another generation has the same canonical pictures.
     """
 
     blobs: BlobStore
