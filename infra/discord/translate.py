@@ -74,7 +74,7 @@ def facts_from_message(message: disnake.Message) -> list[ImagePosted]:
     posted_at = disnake.utils.snowflake_time(message.id)
     message_link = f"https://discord.com/channels/{guild_id}/{channel_id}/{message_id}"
 
-    def posted(
+    def build_fact(
         image_id: str,
         url: str,
         filename: str,
@@ -100,15 +100,15 @@ def facts_from_message(message: disnake.Message) -> list[ImagePosted]:
             height=height,
         )
 
-    def of_file(image_id: str, file: disnake.Attachment) -> ImagePosted:
-        return posted(image_id, file.url, file.filename, file.width, file.height, file.content_type, file.size)
+    def fact_from_file(image_id: str, file: disnake.Attachment) -> ImagePosted:
+        return build_fact(image_id, file.url, file.filename, file.width, file.height, file.content_type, file.size)
 
     snapshots = message.message_snapshots
     forwarded = [(forwarded_image_id(message.id, file.id), file) for snapshot in snapshots for file in snapshot.attachments]
     attached = [(str(file.id), file) for file in message.attachments] + forwarded
     embeds = [*message.embeds, *(embed for snapshot in snapshots for embed in snapshot.embeds)]
-    return [of_file(image_id, file) for image_id, file in attached if is_image(file)] + [
-        posted(embed_image_id(message.id, image.position), image.url, _filename(image.url), image.width, image.height)
+    return [fact_from_file(image_id, file) for image_id, file in attached if is_image(file)] + [
+        build_fact(embed_image_id(message.id, image.position), image.url, _filename(image.url), image.width, image.height)
         for image in list_embed_images(embeds)
     ]
 
