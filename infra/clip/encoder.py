@@ -209,7 +209,7 @@ async def open_encoder(
     tower = await asyncio.to_thread(_load, model, pretrained, device, precision)
     trained = pretrained is not None
     encoder = Encoder(tower.name, tower.digest, tower.dimensions, trained, choose_calibration(model, trained=trained))
-    structlog.get_logger().info("model loaded", encoder=encoder.id, digest=encoder.digest[:12], device=str(tower.device))
+    structlog.get_logger().info("model_loaded", encoder=encoder.id, digest=encoder.digest[:12], device=str(tower.device))
     return OpenClipEncoder(tower, encoder, batch_size, batch_wait_ms)
 
 

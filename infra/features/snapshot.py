@@ -66,24 +66,20 @@ def save(index: FeatureIndex, folder: Path) -> None:
     replace_manifest(folder, manifest.model_dump())
     segments = {segment.name for shard in shards for segment in shard.segments}
     delete_unnamed_files(folder, {manifest.removed} | {shard.table for shard in shards} | segments)
-    log.info("index of features saved", position=position, images=sum(shard.count for shard in shards))
+    log.info("feature_index_saved", position=position, count=sum(shard.count for shard in shards))
 
 
 def load(folder: Path) -> FeatureIndex | None:
     """The index as it was saved, None when there is no snapshot or it is not whole: then the log must be played from its start."""
     if not (folder / MANIFEST).exists():
-        log.info("no snapshot of the index of features, it will be built from the log", folder=str(folder))
+        log.info("feature_index_snapshot_missing", path=str(folder))
         return None
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved) for saved in manifest.shards}
         removed = orjson.loads(verify_file(folder, manifest.removed).read_bytes())
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        log.warning(
-            "the snapshot of the index of features is unusable, it will be rebuilt from the log",
-            folder=str(folder),
-            reason=str(error),
-        )
+        log.warning("feature_index_snapshot_unusable", path=str(folder), error=str(error))
         return None
     return FeatureIndex(folder, position=manifest.position, removed=removed, dropped=manifest.dropped, shards=shards)
 

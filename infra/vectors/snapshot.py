@@ -73,22 +73,20 @@ def save(index: EmbeddedIndex, folder: Path) -> None:
     delete_unnamed_files(
         folder, {manifest.removed} | {digest for shard in shards for digest in (shard.table, shard.graph) if digest}
     )
-    log.info("vector index saved", position=position, vectors=sum(shard.count for shard in shards))
+    log.info("vector_index_saved", position=position, count=sum(shard.count for shard in shards))
 
 
 def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | None:
     """The index as it was saved, None when there is no snapshot or it is not whole: then the log must be played from its start."""
     if not (folder / MANIFEST).exists():
-        log.info("no snapshot of the vector index, it will be built from the log", folder=str(folder))
+        log.info("vector_index_snapshot_missing", path=str(folder))
         return None
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         shards = {(saved.guild_id, saved.generation): _load_shard(folder, saved, graph_above) for saved in manifest.shards}
         removed = orjson.loads(verify_file(folder, manifest.removed).read_bytes())
     except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
-        log.warning(
-            "the snapshot of the vector index is unusable, it will be rebuilt from the log", folder=str(folder), reason=str(error)
-        )
+        log.warning("vector_index_snapshot_unusable", path=str(folder), error=str(error))
         return None
     return EmbeddedIndex(
         graph_above=graph_above, position=manifest.position, removed=removed, dropped=manifest.dropped, shards=shards

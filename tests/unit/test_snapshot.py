@@ -258,7 +258,9 @@ def refused(folder: Path) -> bool:
     """Whether the snapshot is refused with a warning that says what comes next."""
     with capture_logs() as logs:
         index = load(folder, graph_above=0)
-    return index is None and [(line["log_level"], "will be rebuilt" in line["event"]) for line in logs] == [("warning", True)]
+    return index is None and [(line["log_level"], line["event"]) for line in logs] == [
+        ("warning", "vector_index_snapshot_unusable")
+    ]
 
 
 def test_no_snapshot_is_no_reason_to_warn(tmp_path: Path) -> None:
