@@ -1,1 +1,1 @@
-"""What is seen in pictures: local features, hashes, outlines, and how two pictures are compared."""
+"""Computer vision: local features, perceptual hashes, regions, and the comparison of two pictures."""

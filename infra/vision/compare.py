@@ -1,18 +1,19 @@
-"""Comparing a question with archived pictures by their prints: points first, then the pictures laid over each other.
+"""Compare a query with archived pictures by their prints, and estimate the probability that each is shown in the query.
 
-The work is bounded by counts and not by a clock, so that the same question gets the same answer on a busy machine.
+First local features are matched; where that fails, the pictures are compared pixel by pixel in proposed frames. The work is bounded
+by counts and not by a clock, so that the same query gets the same answer on a busy machine.
 
-How sure it is that a question shows an archived piece: a logistic over what was found.
+The probability is a logistic regression over the measures of a pair. `python -m tests.quality.fitting` fits its weights by maximum
+likelihood with a small ridge, on pairs of the same piece and pairs of different pieces; they were rounded afterwards. The pairs
+come from 1,002 queries in all categories of the benchmark (220 of them no-matches) to two archives of 600 pieces with other seeds
+than those of the benchmark: 772 right pairs and 23,600 wrong ones, including wrong ones with near vectors. Three wrong pairs get
+more than 0.6: twice a golden ring, and a full moon over a town.
 
-All weights but those that are CHOSEN were fitted as `python -m tests.quality.fitting` does it, by maximum likelihood with a small
-ridge, on pairs that are one piece and pairs that are not, and then rounded. The pairs are of 1,002 questions in all categories of
-the benchmark, 220 of them no-matches, to two archives of 600 pieces with other seeds than the benchmark's: 772 right pairs and
-23,600 wrong ones, those with near vectors among them. Three of the wrong ones are given more than 0.6: twice a golden ring, and
-a full moon over a town. Points count by how well the pictures agree: pieces may share a window, a letter or a texture. That two
-drawings agree is little if no light makes one's colours the other's: flags, letters and stripes are drawn by many.
+Inliers count by how well the pictures agree, since different pieces may share a window, a letter or a texture. Agreement counts
+little if no light turns the colours of one picture into those of the other, since many people draw flags, letters and stripes.
 
-The weights of the margin and of the archive's size are chosen: vectors may tip a balance, and a hundred times as many pictures call
-for 1.4 more in logits.
+Two weights are chosen, not fitted: that of the margin, since vectors may only tip the balance, and that of the archive's size, so
+that an archive a hundred times as large requires 1.4 more in logits.
 """
 
 import asyncio
@@ -41,252 +42,262 @@ from infra.vision.prints import Print, compute_hash_distance, is_hash_near, unpa
 from infra.vision.proposals import Proposal, build_views, propose_frames, propose_window
 
 TERM_WEIGHTS: Final = (-8.4, 5.1, 3.2, 7.3, 2.0, -0.3, -1.4, 1.9, -6.7)
-"""What each of `terms` is worth."""
+"""The weight of each of `compute_terms`."""
 
 MINIMAL_SAMPLE: Final = 4
-"""Through so many points there is always a homography: they say nothing."""
+"""Through this many pairs there is always a homography, so they are no evidence."""
 
 CHOSEN_TERMS: Final = (4, 5)
-"""Those of the terms whose weights are chosen."""
+"""The indices of the terms whose weights are chosen, not fitted."""
 
 ENOUGH_INLIERS: Final = 12
-"""Points from which neither the mirror image nor other places are looked at any more, if the pictures agree too."""
+"""With this many inliers and ENOUGH_AGREEMENT, neither the mirror image nor other frames are tried."""
 
 ENOUGH_AGREEMENT: Final = 0.6
 
 MAX_OVERLAYS: Final = 16
-"""Proposals that are refined and compared, over all candidates."""
+"""At most this many proposals are refined and compared, over all candidates."""
 
 MIN_SHARED_AFTER_MATCH: Final = 16
-"""Features that must look the same, from which on a piece is compared though another one was found already."""
+"""Once a piece is found, another one is only compared if it shares at least this many features with the query."""
 
 MIN_SHARED_FEATURES: Final = 4
-"""Features that must look the same for points to be looked for at all: with fewer, hardly any picture was ever proved by them."""
+"""Features are only matched with a piece that shares at least this many with the query. With fewer, hardly any match was verified.
+"""
 
 MIN_COPY_SIMILARITY: Final = 0.35
-"""How alike small copies must be for a place to be looked at."""
+"""A proposed frame is only tried if the small copies have at least this correlation."""
 
 
 class MatchMeasures(NamedTuple):
-    """What speaks for one archived picture.
+    """What was measured of a query and one archived picture.
 
-    `points` local features agree, `agreement` is that of the pictures laid over each other, `distance` (0 to 256) that of the
-    nearest hashes, and `strain` is how unusually slanting the picture is seen. `colours` and `cast` are those of overlay.Colours.
-    `margin` is by how much the vectors are more alike than other candidates' are, and `among` how many pictures the archive has.
+    `inliers` counts local features that agree. `agreement` is the result of overlay.compute_agreement, and `strain` that of
+    panels.compute_strain. `colour_correlation` and `colour_cast` are those of overlay.ColourFit. `hash_distance` (0 to 256) is that
+    of the nearest hashes. `margin` is by how much the similarity of the vectors exceeds the median of the candidates.
+    `archive_size` is the number of pictures in the archive.
     """
 
-    points: int = 0
+    inliers: int = 0
     agreement: float = 0.0
-    distance: int = 128
+    hash_distance: int = 128
     margin: float = 0.0
-    among: int = 1
+    archive_size: int = 1
     strain: float = 0.0
-    colours: float = 0.0
-    cast: float = 0.0
+    colour_correlation: float = 0.0
+    colour_cast: float = 0.0
 
 
-def compute_terms(found: MatchMeasures) -> tuple[float, ...]:
-    """What is weighed: 1, the agreement, the points by it, a near hash, the margin, how many pictures there are, and the strain."""
-    agreement = min(max(found.agreement, 0.0), 1.0)
+def compute_terms(measures: MatchMeasures) -> tuple[float, ...]:
+    """Return the terms of the logistic regression.
+
+    They are 1, the agreement, the inliers weighted by it, the nearness of the hash, the margin, the archive's size, the strain, and
+    the correlation and the cast of the colours.
+    """
+    agreement = min(max(measures.agreement, 0.0), 1.0)
     return (
         1.0,
         agreement,
-        agreement * log(max(found.points, MINIMAL_SAMPLE) / MINIMAL_SAMPLE),
-        max(0.0, 1 - found.distance / 96),
-        min(max(found.margin, 0.0), 0.2),
-        log(max(found.among, 1) / 1_000),
-        min(max(found.strain, 0.0), 1.5),
-        -log(1.02 - min(max(found.colours, 0.0), 1.0)),
-        min(max(found.cast, 0.0), 1.0),
+        agreement * log(max(measures.inliers, MINIMAL_SAMPLE) / MINIMAL_SAMPLE),
+        max(0.0, 1 - measures.hash_distance / 96),
+        min(max(measures.margin, 0.0), 0.2),
+        log(max(measures.archive_size, 1) / 1_000),
+        min(max(measures.strain, 0.0), 1.5),
+        -log(1.02 - min(max(measures.colour_correlation, 0.0), 1.0)),
+        min(max(measures.colour_cast, 0.0), 1.0),
     )
 
 
-def estimate_probability(found: MatchMeasures) -> float:
-    """How sure it is, 0 to 1."""
-    told = sum(weight * term for weight, term in zip(TERM_WEIGHTS, compute_terms(found), strict=True))
-    return 1 / (1 + exp(-max(min(told, 36.0), -36.0)))
+def estimate_probability(measures: MatchMeasures) -> float:
+    """Return the probability that the query shows the archived picture, 0 to 1."""
+    logit = sum(weight * term for weight, term in zip(TERM_WEIGHTS, compute_terms(measures), strict=True))
+    return 1 / (1 + exp(-max(min(logit, 36.0), -36.0)))
 
 
 class PreparedQuery(NamedTuple):
-    """A question's print, its features and those of its mirror image, and its words, straight and not."""
+    """A query, ready to compare: its print, its picture, its features and words, and those of its mirror image."""
 
     print: Print
     picture: Rgb
-    straight: Features
-    flipped: Features
-    spoken: tuple[SortedWords, SortedWords]
+    features: Features
+    mirrored_features: Features
+    words: tuple[SortedWords, SortedWords]
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """One way to see an archived picture in the question: the frame (None: none was found) and what speaks for it."""
+    """One way in which the query may show an archived picture: a frame (None: none was found), what was measured, and the panel."""
 
-    found: MatchMeasures
+    measures: MatchMeasures
     frame: Matrix | None = None
     panel: Panel | None = None
 
 
 class Comparer:
-    """Comparing of contracts.ports, on the processor."""
+    """Implements the PrintComparer port on the CPU."""
 
     async def compare(
         self, asked: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, among: int
     ) -> Mapping[str, PrintComparison]:
-        return await asyncio.to_thread(compare_prints, asked, archived, similarities, among=among)
+        return await asyncio.to_thread(compare_prints, asked, archived, similarities, archive_size=among)
 
 
 def compare_prints(
-    asked: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, among: int
+    query_data: bytes, archived: Mapping[str, bytes], similarities: Mapping[str, float], *, archive_size: int
 ) -> dict[str, PrintComparison]:
-    """Each archived image with how sure it is that the question shows it; prints that cannot be read are left out."""
-    prints = {image_id: made for image_id, data in archived.items() if (made := _readable(data)) is not None}
-    if (asking := _readable(asked)) is None:
+    """Return for each archived image the probability that the query shows it, with the evidence. Unreadable prints are left out."""
+    prints = {image_id: candidate for image_id, data in archived.items() if (candidate := _try_unpack(data)) is not None}
+    if (query_print := _try_unpack(query_data)) is None:
         return {}
-    question = prepare_query(asking)
-    readings = find_hypotheses(question, prints, similarities, among)
-    return {image_id: _told(question, prints[image_id], reading) for image_id, reading in readings.items()}
+    query = prepare_query(query_print)
+    hypotheses = find_hypotheses(query, prints, similarities, archive_size)
+    return {image_id: _to_comparison(query, prints[image_id], hypothesis) for image_id, hypothesis in hypotheses.items()}
 
 
 def find_hypotheses(
-    question: PreparedQuery, prints: Mapping[str, Print], similarities: Mapping[str, float], among: int
+    query: PreparedQuery, prints: Mapping[str, Print], similarities: Mapping[str, float], archive_size: int
 ) -> dict[str, Hypothesis]:
-    """The best way to see each archived picture in the question."""
+    """Return the best hypothesis for each archived picture."""
     usual = median(similarities.values()) if similarities else 0.0
     best: dict[str, Hypothesis] = {}
     ways: tuple[bool, ...] = (False, True)
-    for image_id, made in prints.items():
+    for image_id, archived in prints.items():
         margin = similarities[image_id] - usual if image_id in similarities else 0.0
-        start = MatchMeasures(distance=compute_hash_distance(question.print, made), margin=margin, among=among)
+        start = MatchMeasures(hash_distance=compute_hash_distance(query.print, archived), margin=margin, archive_size=archive_size)
         least = MIN_SHARED_AFTER_MATCH if len(ways) == 1 else MIN_SHARED_FEATURES
-        worth = [way for way in ways if count_shared_features(question.spoken[way], made.words, made.signatures) >= least]
-        best[image_id] = reading = _by_points(question, made, Hypothesis(start), worth)
-        if reading.frame is not None and _sure(reading):
-            ways = (_is_mirrored(reading.frame),)  # other pieces in the picture are seen as this one is
-    if any(_sure(reading) for reading in best.values()):
+        worth = [way for way in ways if count_shared_features(query.words[way], archived.words, archived.signatures) >= least]
+        best[image_id] = hypothesis = _match_features(query, archived, Hypothesis(start), worth)
+        if hypothesis.frame is not None and _is_sure(hypothesis):
+            ways = (_is_mirrored(hypothesis.frame),)  # other pieces in the query are mirrored if this one is
+    if any(_is_sure(hypothesis) for hypothesis in best.values()):
         return best
-    for image_id, proposal in _proposed(question, prints):
-        nothing = best[image_id].found._replace(points=0, agreement=0.0, strain=0.0, colours=0.0, cast=0.0)
-        best[image_id] = _better(best[image_id], _supported(question, prints[image_id], proposal.frame, nothing))
+    for image_id, proposal in _list_proposals(query, prints):
+        nothing = best[image_id].measures._replace(inliers=0, agreement=0.0, strain=0.0, colour_correlation=0.0, colour_cast=0.0)
+        best[image_id] = _choose_better(best[image_id], _try_frame(query, prints[image_id], proposal.frame, nothing))
     return best
 
 
-def _by_points(question: PreparedQuery, archived: Print, start: Hypothesis, ways: Sequence[bool]) -> Hypothesis:
-    """The best reading that points give. `ways` says whether the question is looked at as it is (False), or mirrored (True)."""
-    best, theirs = start, normalise_features(archived.points, archived.descriptors)
+def _match_features(query: PreparedQuery, archived: Print, start: Hypothesis, ways: Sequence[bool]) -> Hypothesis:
+    """Return the best hypothesis from matching features, or `start`. `ways`: as it is (False), mirrored (True)."""
+    best, theirs = start, normalise_features(archived.keypoints, archived.descriptors)
     for is_mirrored in ways:
-        asked = question.flipped if is_mirrored else question.straight
-        alignment = align_features(asked, question.print.size, theirs, archived.size, mirrored=is_mirrored)
+        ours = query.mirrored_features if is_mirrored else query.features
+        alignment = align_features(ours, query.print.size, theirs, archived.size, mirrored=is_mirrored)
         if alignment is not None:
-            found = start.found._replace(points=alignment.points)
-            best = _better(best, _laid_over(question, archived, alignment.frame, found))
-        if best.found.points >= ENOUGH_INLIERS:
+            measures = start.measures._replace(inliers=alignment.inliers)
+            best = _choose_better(best, _measure_refined(query, archived, alignment.frame, measures))
+        if best.measures.inliers >= ENOUGH_INLIERS:
             break
     return best
 
 
-def _laid_over(question: PreparedQuery, archived: Print, frame: Matrix, found: MatchMeasures) -> Hypothesis:
-    """The agreement through that frame; one that few points or none speak for is refined first, and its points count no more."""
-    reading = _through(question, archived, frame, found)
-    if found.points < ENOUGH_INLIERS:
-        finer = overlay.refine_frame(question.picture, archived.thumb, frame)
-        again = _through(question, archived, finer, found)
-        if again.found.agreement > reading.found.agreement:
-            return again
-    return reading
+def _measure_refined(query: PreparedQuery, archived: Print, frame: Matrix, measures: MatchMeasures) -> Hypothesis:
+    """Measure the agreement in this frame. With fewer than ENOUGH_INLIERS, try a refined frame too and return the better one."""
+    hypothesis = _measure_frame(query, archived, frame, measures)
+    if measures.inliers < ENOUGH_INLIERS:
+        finer = overlay.refine_frame(query.picture, archived.thumb, frame)
+        refined = _measure_frame(query, archived, finer, measures)
+        if refined.measures.agreement > hypothesis.measures.agreement:
+            return refined
+    return hypothesis
 
 
-def _through(question: PreparedQuery, archived: Print, frame: Matrix, found: MatchMeasures) -> Hypothesis:
-    """The agreement through exactly that frame: over the maps that are seen, if they are some of a larger piece."""
+def _measure_frame(query: PreparedQuery, archived: Print, frame: Matrix, measures: MatchMeasures) -> Hypothesis:
+    """Measure the agreement in exactly this frame: within the panel, if the query shows one of a larger piece."""
     if not can_be_seen(frame):
-        return Hypothesis(found)
+        return Hypothesis(measures)
     within = overlay.mask_inside(frame)
-    warped = overlay.warp_through(question.picture, frame)
+    warped = overlay.warp_through(query.picture, frame)
     values, weights = overlay.correlate_blocks(warped, archived.thumb, within)
     panel = panels.find_panel(archived.size, within, values, weights)
-    at = overlay.compute_agreement(values, weights if panel is None else panels.mask_panel_blocks(panel, weights))
-    alike, cast = overlay.compare_colours(
-        warped, archived.thumb, within if panel is None else panels.mask_panel_pixels(panel, within)
+    agreement = overlay.compute_agreement(values, weights if panel is None else panels.mask_panel_blocks(panel, weights))
+    colours = overlay.compare_colours(warped, archived.thumb, within if panel is None else panels.mask_panel_pixels(panel, within))
+    strain = panels.compute_strain(frame, panels.compute_seen_box(within), query.print.size, archived.size)
+    return Hypothesis(
+        measures._replace(agreement=agreement, strain=strain, colour_correlation=colours.correlation, colour_cast=colours.cast),
+        frame,
+        panel,
     )
-    slanting = panels.compute_strain(frame, panels.compute_seen_box(within), question.print.size, archived.size)
-    return Hypothesis(found._replace(agreement=at, strain=slanting, colours=alike, cast=cast), frame, panel)
 
 
-def _supported(question: PreparedQuery, archived: Print, frame: Matrix, nothing: MatchMeasures) -> Hypothesis:
-    """The agreement through a proposed frame, and the points that lie as it says."""
-    reading = _laid_over(question, archived, frame, nothing)
-    if reading.frame is None or reading.found.agreement < MIN_COPY_SIMILARITY:
-        return reading
-    theirs, size = normalise_features(archived.points, archived.descriptors), question.print.size
-    is_mirrored = _is_mirrored(reading.frame)
-    ours = question.flipped if is_mirrored else question.straight
-    seen = verify_frame(reading.frame, ours, size, theirs, archived.size, mirrored=is_mirrored)
-    return replace(reading, found=reading.found._replace(points=seen.points))
+def _try_frame(query: PreparedQuery, archived: Print, frame: Matrix, nothing: MatchMeasures) -> Hypothesis:
+    """Measure the agreement in a proposed frame, and count the inliers of this frame. `nothing` has no measures of a frame."""
+    hypothesis = _measure_refined(query, archived, frame, nothing)
+    if hypothesis.frame is None or hypothesis.measures.agreement < MIN_COPY_SIMILARITY:
+        return hypothesis
+    theirs, size = normalise_features(archived.keypoints, archived.descriptors), query.print.size
+    is_mirrored = _is_mirrored(hypothesis.frame)
+    ours = query.mirrored_features if is_mirrored else query.features
+    alignment = verify_frame(hypothesis.frame, ours, size, theirs, archived.size, mirrored=is_mirrored)
+    return replace(hypothesis, measures=hypothesis.measures._replace(inliers=alignment.inliers))
 
 
-def _proposed(question: PreparedQuery, prints: Mapping[str, Print]) -> list[tuple[str, Proposal]]:
-    """The likeliest proposals over all candidates: first the best of each, then the second, so that none crowds out the others."""
-    views = build_views(question.print)
+def _list_proposals(query: PreparedQuery, prints: Mapping[str, Print]) -> list[tuple[str, Proposal]]:
+    """Return the best proposals over all candidates: first the best of each, then the second, so that each gets its share."""
+    views = build_views(query.print)
     found: list[tuple[int, str, Proposal]] = []
-    for image_id, made in prints.items():
-        own = [each for each in (*propose_frames(views, made), propose_window(question.print, made)) if each is not None]
-        own.sort(key=lambda proposal: -proposal.alike)
-        found += [(rank, image_id, proposal) for rank, proposal in enumerate(own) if proposal.alike >= MIN_COPY_SIMILARITY]
-    found.sort(key=lambda each: (each[0], -each[2].alike))
+    for image_id, archived in prints.items():
+        own = [each for each in (*propose_frames(views, archived), propose_window(query.print, archived)) if each is not None]
+        own.sort(key=lambda proposal: -proposal.correlation)
+        found += [(rank, image_id, proposal) for rank, proposal in enumerate(own) if proposal.correlation >= MIN_COPY_SIMILARITY]
+    found.sort(key=lambda each: (each[0], -each[2].correlation))
     return [(image_id, proposal) for _, image_id, proposal in found[:MAX_OVERLAYS]]
 
 
-def _better(one: Hypothesis, other: Hypothesis) -> Hypothesis:
-    return other if estimate_probability(other.found) > estimate_probability(one.found) else one
+def _choose_better(one: Hypothesis, other: Hypothesis) -> Hypothesis:
+    return other if estimate_probability(other.measures) > estimate_probability(one.measures) else one
 
 
 def _is_mirrored(frame: Matrix) -> bool:
     return bool(np.linalg.det(frame) < 0)
 
 
-def _sure(reading: Hypothesis) -> bool:
-    return reading.found.points >= ENOUGH_INLIERS and reading.found.agreement >= ENOUGH_AGREEMENT
+def _is_sure(hypothesis: Hypothesis) -> bool:
+    return hypothesis.measures.inliers >= ENOUGH_INLIERS and hypothesis.measures.agreement >= ENOUGH_AGREEMENT
 
 
-def _told(question: PreparedQuery, archived: Print, reading: Hypothesis) -> PrintComparison:
-    """The reading as the log tells it."""
-    found, frame = reading.found, reading.frame
-    sure = estimate_probability(found)
+def _to_comparison(query: PreparedQuery, archived: Print, hypothesis: Hypothesis) -> PrintComparison:
+    """Return the hypothesis as probability and evidence."""
+    measures, frame = hypothesis.measures, hypothesis.frame
+    probability = estimate_probability(measures)
     if frame is None:
-        return PrintComparison(sure, Evidence(by="vector"))
+        return PrintComparison(probability, Evidence(by="vector"))
     within = overlay.mask_inside(frame)
-    asked = question.print
-    turn, is_mirrored = panels.compute_turn(frame, asked.size, archived.size)
-    whole = is_hash_near(question.print, archived)
+    size = query.print.size
+    turn, is_mirrored = panels.compute_turn(frame, size, archived.size)
+    is_same_file = is_hash_near(query.print, archived) and measures.agreement >= ENOUGH_AGREEMENT
     return PrintComparison(
-        sure,
+        probability,
         Evidence(
-            by="hash" if whole and found.agreement >= ENOUGH_AGREEMENT else "points" if found.points else "overlay",
-            points=found.points,
-            agreement=round(found.agreement, 4),
+            by="hash" if is_same_file else "points" if measures.inliers else "overlay",
+            points=measures.inliers,
+            agreement=round(measures.agreement, 4),
             turn=turn,
             mirrored=is_mirrored,
-            angle=panels.is_angled(frame, within, asked.size),
+            angle=panels.is_angled(frame, within, size),
             place=panels.place_from_frame(frame, mirrored=is_mirrored),
             shown=round(float(within.mean()), 4),
-            panel=reading.panel,
+            panel=hypothesis.panel,
         ),
     )
 
 
-def prepare_query(asked: Print) -> PreparedQuery:
-    """What is asked with; an archived picture has its thumb alone to lay over another, and the hash of one turn."""
-    picture = asked.thumb if asked.picture is None else asked.picture
-    if asked.picture is None:
-        asked = replace(asked, picture=picture, place_hashes=np.frombuffer(asked.hash, np.uint8).reshape(1, 1, -1))
-    straight = normalise_features(asked.points, asked.descriptors)
-    turned = mirror_descriptors(asked.descriptors)
-    other = mirror_points(normalise_features(asked.points, turned), asked.size[0])
-    words = mirror_words(asked.words)
-    both = sort_words(asked.words, asked.signatures), sort_words(words, compute_signatures(turned, words))
-    return PreparedQuery(asked, picture, straight, other, both)
+def prepare_query(query: Print) -> PreparedQuery:
+    """Prepare the print of a query for comparison. The print of an archived picture works too: its thumb stands in for the picture,
+    and it has the hash of one turn only.
+    """
+    picture = query.thumb if query.picture is None else query.picture
+    if query.picture is None:
+        query = replace(query, picture=picture, place_hashes=np.frombuffer(query.hash, np.uint8).reshape(1, 1, -1))
+    features = normalise_features(query.keypoints, query.descriptors)
+    mirrored_descriptors = mirror_descriptors(query.descriptors)
+    mirrored_features = mirror_points(normalise_features(query.keypoints, mirrored_descriptors), query.size[0])
+    mirrored = mirror_words(query.words)
+    words = sort_words(query.words, query.signatures), sort_words(mirrored, compute_signatures(mirrored_descriptors, mirrored))
+    return PreparedQuery(query, picture, features, mirrored_features, words)
 
 
-def _readable(data: bytes) -> Print | None:
+def _try_unpack(data: bytes) -> Print | None:
     try:
         return unpack_print(data)
     except ValueError:

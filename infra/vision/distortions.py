@@ -1,4 +1,4 @@
-"""What happens to a picture on its way through chats and editors: re-encoding, resizing, cropping, another brightness."""
+"""Distortions of a picture, as chats and editors make them: re-encoding, resizing, cropping, another brightness."""
 
 from io import BytesIO
 
@@ -6,33 +6,34 @@ from PIL import Image, ImageEnhance
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """The picture as a PNG file."""
+    """Return the picture as a PNG file."""
     buffer = BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def encode_jpeg(image: Image.Image, quality: int) -> bytes:
-    """The picture as a JPEG file of that quality (1 to 95)."""
+    """Return the picture as a JPEG file of this quality (1 to 95)."""
     buffer = BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
 def reencode(image: Image.Image, quality: int) -> Image.Image:
-    """The picture as it comes back from a JPEG file of that quality (1 to 95)."""
+    """Return the picture as decoded from a JPEG file of this quality (1 to 95)."""
     return Image.open(BytesIO(encode_jpeg(image, quality))).convert("RGB")
 
 
 def resize(image: Image.Image, factor: float) -> Image.Image:
-    """The picture scaled by `factor` on both sides, at least one pixel."""
+    """Return the picture with both sides scaled by `factor`, at least one pixel each."""
     width, height = (max(1, round(side * factor)) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def crop(image: Image.Image, fraction: float, *, anchor: tuple[float, float] = (0.5, 0.5)) -> Image.Image:
-    """The picture without `fraction` (0 to 1) of its width and height. `anchor` says what stays: (0, 0) the top left, (1, 1) the
-    bottom right, (0.5, 0.5) the middle.
+    """Return the picture without `fraction` (0 to 1) of its width and height.
+
+    `anchor` says which part remains: (0, 0) the top left, (1, 1) the bottom right, (0.5, 0.5) the middle.
     """
     lost = image.width * fraction, image.height * fraction
     left, top = round(lost[0] * anchor[0]), round(lost[1] * anchor[1])
@@ -40,5 +41,5 @@ def crop(image: Image.Image, fraction: float, *, anchor: tuple[float, float] = (
 
 
 def change_brightness(image: Image.Image, factor: float) -> Image.Image:
-    """The picture with every channel multiplied by `factor`: 0.8 is a fifth darker, 1.2 a fifth lighter."""
+    """Return the picture with every channel multiplied by `factor`: 0.8 is a fifth darker, 1.2 a fifth lighter."""
     return ImageEnhance.Brightness(image).enhance(factor)

@@ -1,4 +1,7 @@
-"""Fingerprints of pictures, made in threads: an archived picture's, and a question's with its places looked at more closely."""
+"""Make the fingerprints of archived pictures and of queries, in threads.
+
+The fingerprint of a query also has its regions, and more features of the small regions.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -16,161 +19,182 @@ from infra.vision.rectify import decode_picture, rectify_region, to_pixel_corner
 from infra.vision.regions import find_regions
 
 FINGERPRINT_METHOD: Final = "f1"
-"""How fingerprints are made. Another name whenever any picture's would become another one: two methods are never compared."""
+"""The name of the method that makes fingerprints. Change it whenever the fingerprint of any picture would change: fingerprints of
+two methods are never compared.
+"""
 
 FEATURES_SIDE_PX: Final = 512
-"""Pixels on the longer side of a question in which features are looked for: its `picture` has finer ones, and they find no more."""
+"""A query is scaled to this longer side before its features are extracted. The larger `picture` of the print gives finer features,
+but they find no more matches.
+"""
 
 MAX_CLOSER_REGIONS: Final = 3
+"""Features are extracted again from at most this many regions."""
+
 CLOSER_FEATURES: Final = 150
+"""A region that already has this many keypoints needs no more. No region gets more than this."""
+
 CLOSER_SIDE_PX: Final = 256
-"""At most three places that are smaller than this in a question's `picture` are looked at again, straightened, as large as this."""
+"""A region is small if its sides in the `picture` are shorter than this. It is straightened and enlarged to this side."""
 
 HASHED_SIDE_PX: Final = 128
-"""Pixels on a side of a straightened place of which the hash is made."""
+"""A region is straightened to a square of this side before it is hashed."""
 
-_LARGEST: Final = 1600
-"""Pixels on the longer side to which a larger picture is reduced before anything else."""
+_MAX_SIDE_PX: Final = 1600
+"""A larger picture is reduced to this longer side before anything else."""
 
-_QUESTIONS: Final = 2
-_PATIENCE_S: Final = 5.0
-"""How long an archived picture waits for questions at most."""
+_CONCURRENT_QUERIES: Final = 2
+_MAX_WAIT_S: Final = 5.0
+"""An archived picture waits at most this long for queries to finish."""
 
 Points = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 
 class Fingerprinter:
-    """The `Fingerprinting` port: one archived picture at a time, and none begins while a question is examined."""
+    """Implements the `PictureFingerprinter` port. It works on one archived picture at a time, and queries go first."""
 
     def __init__(self) -> None:
-        self._archive = asyncio.Semaphore(1)
-        self._questions = asyncio.Semaphore(_QUESTIONS)
-        self._asked = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._archive_slot = asyncio.Semaphore(1)
+        self._query_slots = asyncio.Semaphore(_CONCURRENT_QUERIES)
+        self._query_count = 0
+        self._no_query = asyncio.Event()
+        self._no_query.set()
 
     @property
     def method(self) -> str:
         return FINGERPRINT_METHOD
 
     async def fingerprint(self, picture: bytes) -> Fingerprint:
-        """An archived picture's (canonical PNG). Raises Reject for one that cannot be decoded."""
-        async with self._archive:
+        """Return the fingerprint of an archived picture (canonical PNG). Raises Reject if it cannot be decoded.
+
+        It starts when no query is in work, or after _MAX_WAIT_S.
+        """
+        async with self._archive_slot:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_PATIENCE_S):
-                    await self._quiet.wait()
-            return await asyncio.to_thread(lambda: _told(make_archived_print(decode_picture(picture))))
+                async with asyncio.timeout(_MAX_WAIT_S):
+                    await self._no_query.wait()
+            return await asyncio.to_thread(lambda: _pack(make_archived_print(decode_picture(picture))))
 
     async def examine(self, picture: bytes) -> QueryFingerprint:
-        """A question's, before the archive's. Raises Reject for a picture that cannot be decoded."""
-        self._asked += 1
-        self._quiet.clear()
+        """Return the fingerprint of a query and its regions. Raises Reject if the picture cannot be decoded."""
+        self._query_count += 1
+        self._no_query.clear()
         try:
-            async with self._questions:
-                return await asyncio.to_thread(_examined, picture)
+            async with self._query_slots:
+                return await asyncio.to_thread(_fingerprint_query, picture)
         finally:
-            self._asked -= 1
-            if not self._asked:
-                self._quiet.set()
+            self._query_count -= 1
+            if not self._query_count:
+                self._no_query.set()
 
 
 def make_archived_print(rgb: Bytes) -> Print:
-    """What an archived picture (h, w, 3) is recognised by."""
+    """Return the print of an archived picture (h, w, 3)."""
     height, width = rgb.shape[:2]
-    rgb = _reduced(rgb, _LARGEST)
-    points, descriptors = extract_features(rgb, choose_feature_limit(width, height), spread=True)
-    return _print((width, height), rgb, _in_pixels_of((width, height), points, rgb), descriptors)
+    rgb = _shrink(rgb, _MAX_SIDE_PX)
+    keypoints, descriptors = extract_features(rgb, choose_feature_limit(width, height), spread=True)
+    return _build_print((width, height), rgb, _rescale_keypoints((width, height), keypoints, rgb), descriptors)
 
 
 def make_query_print(rgb: Bytes) -> Print:
-    """What a question is recognised by, with its places."""
+    """Return the print of a query (h, w, 3), with its regions."""
     height, width = rgb.shape[:2]
-    rgb = _reduced(rgb, _LARGEST)
-    small = _reduced(rgb, MAX_PICTURE_PX)
-    places = np.array(find_regions(small), np.float32).reshape(-1, 8)
-    points, descriptors = extract_features(small, MAX_QUERY_FEATURES, FEATURES_SIDE_PX)
-    points = _in_pixels_of((rgb.shape[1], rgb.shape[0]), points, small)
-    features = [(points, descriptors), *extract_closer_features(rgb, places, points)]
-    points, descriptors = (np.concatenate(parts) for parts in zip(*features, strict=True))
+    rgb = _shrink(rgb, _MAX_SIDE_PX)
+    small = _shrink(rgb, MAX_PICTURE_PX)
+    regions = np.array(find_regions(small), np.float32).reshape(-1, 8)
+    keypoints, descriptors = extract_features(small, MAX_QUERY_FEATURES, FEATURES_SIDE_PX)
+    keypoints = _rescale_keypoints((rgb.shape[1], rgb.shape[0]), keypoints, small)
+    features = [(keypoints, descriptors), *extract_closer_features(rgb, regions, keypoints)]
+    keypoints, descriptors = (np.concatenate(parts) for parts in zip(*features, strict=True))
     hashes = np.stack(
         [
             compute_pdq_turns(small),
-            *(compute_pdq_turns(rectify_region(small, place, HASHED_SIDE_PX), CLOSER_SIDE_PX) for place in places),
+            *(compute_pdq_turns(rectify_region(small, region, HASHED_SIDE_PX), CLOSER_SIDE_PX) for region in regions),
         ]
     )
-    points = _in_pixels_of((width, height), points, rgb)
-    return _print((width, height), small, points, descriptors, picture=small, places=places, place_hashes=hashes)
+    keypoints = _rescale_keypoints((width, height), keypoints, rgb)
+    return _build_print((width, height), small, keypoints, descriptors, picture=small, places=regions, place_hashes=hashes)
 
 
-def extract_closer_features(rgb: Bytes, places: Points, known: Points) -> list[tuple[Points, Bytes]]:
-    """The features of the first places that are small and have few known points: points in the picture's pixels, descriptors."""
+def extract_closer_features(rgb: Bytes, regions: Points, known: Points) -> list[tuple[Points, Bytes]]:
+    """Extract features from the first regions that are small and have few known keypoints.
+
+    Each result is the keypoints, in pixels of the picture, and the descriptors.
+    """
     height, width = rgb.shape[:2]
     small = CLOSER_SIDE_PX * max(1.0, max(height, width) / MAX_PICTURE_PX)
-    seen: list[tuple[Points, Bytes]] = []
-    for place in places:
-        corners = to_pixel_corners(place, width, height)
+    found: list[tuple[Points, Bytes]] = []
+    for region in regions:
+        corners = to_pixel_corners(region, width, height)
         sides = np.linalg.norm(np.roll(corners, -1, axis=0) - corners, axis=1)
         across, down = float(sides[::2].mean()), float(sides[1::2].mean())
-        if not (min(across, down) >= 1 and max(across, down) < small and len(seen) < MAX_CLOSER_REGIONS):
+        if not (min(across, down) >= 1 and max(across, down) < small and len(found) < MAX_CLOSER_REGIONS):
             continue
-        if _inside(corners, known) < CLOSER_FEATURES:
-            seen.append(_closer(rgb, corners, across, down))
-    return seen
+        if _count_inside(corners, known) < CLOSER_FEATURES:
+            found.append(_extract_from_region(rgb, corners, across, down))
+    return found
 
 
-def _inside(corners: Points, points: Points) -> int:
-    """How many points lie inside an outline."""
+def _count_inside(corners: Points, keypoints: Points) -> int:
+    """Return how many points lie inside an outline."""
     sides = np.roll(corners, -1, axis=0) - corners
-    off = points[:, None, :2] - corners
+    off = keypoints[:, None, :2] - corners
     turns = sides[:, 0] * off[..., 1] - sides[:, 1] * off[..., 0]
     return int(((turns >= 0).all(axis=1) | (turns <= 0).all(axis=1)).sum())
 
 
-def _closer(rgb: Bytes, corners: Points, across: float, down: float) -> tuple[Points, Bytes]:
+def _extract_from_region(rgb: Bytes, corners: Points, across: float, down: float) -> tuple[Points, Bytes]:
     factor = CLOSER_SIDE_PX / max(across, down)
     size = max(8, round(across * factor)), max(8, round(down * factor))
     box = np.array([[0, 0], [size[0], 0], size, [0, size[1]]], np.float32) - np.float32(0.5)
     straight = cv2.warpPerspective(rgb, cv2.getPerspectiveTransform(corners, box), size, borderMode=cv2.BORDER_REPLICATE)
-    points, descriptors = extract_features(np.asarray(straight, np.uint8), CLOSER_FEATURES, CLOSER_SIDE_PX)
-    if len(points):
-        points = _back(points, np.asarray(cv2.getPerspectiveTransform(box, corners), np.float64))
-    return points, descriptors
+    keypoints, descriptors = extract_features(np.asarray(straight, np.uint8), CLOSER_FEATURES, CLOSER_SIDE_PX)
+    if len(keypoints):
+        keypoints = _map_keypoints(keypoints, np.asarray(cv2.getPerspectiveTransform(box, corners), np.float64))
+    return keypoints, descriptors
 
 
-def _back(points: Points, homography: NDArray[np.float64]) -> Points:
-    """Points with their scales and angles as they are on the other side of the homography."""
-    angles = np.deg2rad(points[:, 3])
-    tips = points[:, :2] + points[:, 2:3] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    centres, tips = (cv2.perspectiveTransform(each[:, None].astype(np.float32), homography)[:, 0] for each in (points[:, :2], tips))
+def _map_keypoints(keypoints: Points, homography: NDArray[np.float64]) -> Points:
+    """Map keypoints through a homography, with their scales and angles."""
+    angles = np.deg2rad(keypoints[:, 3])
+    tips = keypoints[:, :2] + keypoints[:, 2:3] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    centres, tips = (
+        cv2.perspectiveTransform(each[:, None].astype(np.float32), homography)[:, 0] for each in (keypoints[:, :2], tips)
+    )
     arrows = tips - centres
     turned = np.rad2deg(np.arctan2(arrows[:, 1], arrows[:, 0])) % 360
     return np.column_stack([centres, np.linalg.norm(arrows, axis=1), turned]).astype(np.float32)
 
 
-def _print(size: tuple[int, int], rgb: Bytes, points: Points, descriptors: Bytes, **asked: NDArray[np.generic]) -> Print:
-    """The print of a picture of that size: points are in its pixels, `rgb` may be a smaller copy."""
+def _build_print(
+    size: tuple[int, int], rgb: Bytes, keypoints: Points, descriptors: Bytes, **of_query: NDArray[np.generic]
+) -> Print:
+    """Return the print of a picture of this size. `keypoints` are in its pixels; `rgb` may be a smaller copy."""
     words, signatures = assign_words(descriptors)
     digest, quality = compute_pdq(rgb)
-    return Print(size, points, descriptors, words, signatures, digest, quality, resize_picture(rgb, THUMB_PX, THUMB_PX), **asked)  # type: ignore[arg-type]
+    thumb = resize_picture(rgb, THUMB_PX, THUMB_PX)
+    return Print(size, keypoints, descriptors, words, signatures, digest, quality, thumb, **of_query)  # type: ignore[arg-type]
 
 
-def _in_pixels_of(size: tuple[int, int], points: Points, rgb: Bytes) -> Points:
-    """Points of a picture as they are where it has another size."""
+def _rescale_keypoints(size: tuple[int, int], keypoints: Points, rgb: Bytes) -> Points:
+    """Return keypoints of `rgb` in pixels of the same picture at `size`."""
     grown = np.array([size[0] / rgb.shape[1], size[1] / rgb.shape[0]], np.float32)
-    return np.column_stack([(points[:, :2] + 0.5) * grown - 0.5, points[:, 2] * grown.max(), points[:, 3]]).astype(np.float32)
+    return np.column_stack([(keypoints[:, :2] + 0.5) * grown - 0.5, keypoints[:, 2] * grown.max(), keypoints[:, 3]]).astype(
+        np.float32
+    )
 
 
-def _reduced(rgb: Bytes, longest: int) -> Bytes:
-    """The picture with a longer side of at most `longest` pixels."""
+def _shrink(rgb: Bytes, longest: int) -> Bytes:
+    """Return the picture with a longer side of at most `longest` pixels."""
     factor = longest / max(rgb.shape)
     return rgb if factor >= 1 else resize_picture(rgb, max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
 
 
-def _told(made: Print) -> Fingerprint:
-    return Fingerprint(pack_print(made), made.hash.hex(), made.quality, len(made.points))
+def _pack(source: Print) -> Fingerprint:
+    return Fingerprint(pack_print(source), source.hash.hex(), source.quality, len(source.keypoints))
 
 
-def _examined(picture: bytes) -> QueryFingerprint:
-    made = make_query_print(decode_picture(picture))
-    return QueryFingerprint(_told(made), tuple(tuple(place) for place in made.places.astype(float).tolist()))
+def _fingerprint_query(picture: bytes) -> QueryFingerprint:
+    query = make_query_print(decode_picture(picture))
+    return QueryFingerprint(_pack(query), tuple(tuple(region) for region in query.places.astype(float).tolist()))

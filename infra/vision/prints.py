@@ -1,9 +1,8 @@
-"""A print: what one picture is recognised by, and its bytes in the blob store.
+"""Print: the content of a fingerprint, its bytes in the blob store, and the distance between the hashes of two prints.
 
-The bytes are a header that tells every length, then one zlib stream with the arrays one after the other in little-endian order. The
-same print has the same bytes, and no bytes make `unpacked` take more memory than the header's bounds allow (about 12 MB).
-
-How near a question's hashes are to an archived picture's, where their qualities let them say anything.
+The bytes are a header with all lengths, then one zlib stream with the arrays one after the other, little-endian. The same print
+always has the same bytes. Whatever the bytes, `unpack_print` takes no more memory than the bounds in the header allow (about 12
+MB).
 """
 
 import struct
@@ -16,29 +15,29 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 ORIENTATION_COUNT: Final = 8
-"""The ways in which a picture may lie: four quarter turns, and four of its mirror image."""
+"""A picture may be turned four ways, and so may its mirror image."""
 
 HASH_BYTES: Final = 32
 THUMB_PX: Final = 64
 MAX_PICTURE_PX: Final = 640
-"""The longest side of the picture that a question's print carries, from which nearly all that is known of it is made."""
+"""The print of a query holds the picture with at most this longer side. Nearly everything else of the query is derived from it."""
 
 _HEADER: Final = struct.Struct("<4sIIHBBHH")
 _MAGIC: Final = b"MSf1"
-_LEVEL: Final = 1
-"""Of zlib: the highest would make prints 4 % smaller, and take several times as long."""
+_LEVEL_ARCHIVED: Final = 1
+"""The compression level of zlib. The highest would make prints 4 % smaller and take several times as long."""
 
-_LEVEL_ASKED: Final = 0
-"""A question's print is soon gone."""
+_LEVEL_QUERY: Final = 0
+"""The print of a query is deleted soon, so it is not compressed."""
 
 MAX_HASH_DISTANCE: Final = 31
-"""Bits of PDQ that may differ for one picture re-encoded: the figure that its authors recommend."""
+"""Two PDQ hashes that differ in at most this many bits are of one picture, re-encoded: the figure that its authors recommend."""
 
 MIN_HASH_QUALITY: Final = 50
-"""PDQ's quality below which a hash says little."""
+"""A PDQ hash of a lower quality is not reliable."""
 
 CHANCE_HASH_DISTANCE: Final = 128
-"""Bits in which the hashes of two unrelated pictures differ."""
+"""The hashes of two unrelated pictures differ in about this many bits."""
 
 
 def _no_places() -> NDArray[np.float32]:
@@ -51,15 +50,18 @@ def _no_hashes() -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Print:
-    """`size` is the picture's (width, height); `points` are (n, 4): x, y in its pixels, scale (diameter) and angle (degrees).
+    """The content of a fingerprint.
 
-    `descriptors` are RootSIFT (n, 128) with a length of about 255; `words` and `signatures` (n,) are made of them. `hash` is PDQ's,
-    `quality` its figure, `thumb` the whole picture squeezed to a square. Questions alone have the `picture` (at most 640 pixels on
-    its longer side), its `places` (k, 8) in fractions, and `place_hashes` (k + 1, 8, 32) of the whole picture and of each place.
+    `size` is the (width, height) of the picture. `keypoints` (n, 4) are x, y, scale and angle: pixels, diameter in pixels, degrees.
+    `descriptors` (n, 128) are RootSIFT with a length of about 255; `words` and `signatures` (n,) are derived from them. `hash` is
+    the PDQ hash and `quality` its quality. `thumb` is the whole picture squeezed to a square.
+
+    Only queries have the rest: the `picture` (longer side at most 640 pixels), its regions `places` (k, 8) in fractions, called so
+    in the facts too, and `place_hashes` (k + 1, 8, 32) of the whole picture and of each region.
     """
 
     size: tuple[int, int]
-    points: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
     descriptors: NDArray[np.uint8]
     words: NDArray[np.uint16]
     signatures: NDArray[np.uint64]
@@ -71,32 +73,32 @@ class Print:
     place_hashes: NDArray[np.uint8] = field(default_factory=_no_hashes)
 
 
-def pack_print(made: Print) -> bytes:
-    """The print as bytes. Raises ValueError where an array has not the shape that the others call for."""
-    height, width = (0, 0) if made.picture is None else made.picture.shape[:2]
-    counts = (*made.size, len(made.points), made.quality, len(made.places), width, height)
+def pack_print(source: Print) -> bytes:
+    """Return the print as bytes. Raises ValueError if an array does not have the shape that the others require."""
+    height, width = (0, 0) if source.picture is None else source.picture.shape[:2]
+    counts = (*source.size, len(source.keypoints), source.quality, len(source.places), width, height)
     try:
         header = _HEADER.pack(_MAGIC, *counts)
     except struct.error as error:
-        raise ValueError(f"a print cannot hold this: {error}") from error
+        raise ValueError(f"a number is too large for the header of a print: {error}") from error
     body = bytearray()
     for name, kind, shape in _layout(*counts[2:]):
-        array = np.asarray(_raw(made, name))
+        array = np.asarray(_array_of(source, name))
         if array.shape != shape:
-            raise ValueError(f"{name} of a print must be {shape}, not {array.shape}")
+            raise ValueError(f"{name} of a print must have the shape {shape}, not {array.shape}")
         body += array.astype(kind, copy=False).tobytes()
-    return header + zlib.compress(body, _LEVEL if made.picture is None else _LEVEL_ASKED)
+    return header + zlib.compress(body, _LEVEL_ARCHIVED if source.picture is None else _LEVEL_QUERY)
 
 
 def unpack_print(data: bytes) -> Print:
-    """The print that `packed` made these bytes of; its arrays can only be read. Raises ValueError for any other bytes."""
+    """Return the print that `pack_print` packed. Its arrays are read-only. Raises ValueError for any other bytes."""
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
-        raise ValueError("these bytes are no print")
+        raise ValueError("these bytes are not a print")
     _, width, height, *counts = _HEADER.unpack_from(data)
     if counts[1] > 100 or max(counts[3:]) > MAX_PICTURE_PX or min(counts[3:]) == 0 < max(counts[3:]):
         raise ValueError("the header of this print is damaged")
     layout = list(_layout(*counts))
-    body = _inflated(data[_HEADER.size :], sum(np.dtype(kind).itemsize * int(np.prod(shape)) for _, kind, shape in layout))
+    body = _decompress(data[_HEADER.size :], sum(np.dtype(kind).itemsize * int(np.prod(shape)) for _, kind, shape in layout))
     arrays: dict[str, Any] = {}
     at = 0
     for name, kind, shape in layout:
@@ -108,19 +110,19 @@ def unpack_print(data: bytes) -> Print:
     return Print(size=(width, height), quality=counts[1], **(arrays | {"hash": arrays["hash"].tobytes()}))
 
 
-def _raw(made: Print, name: str) -> Any:
+def _array_of(source: Print, name: str) -> Any:
     if name == "hash":
-        return np.frombuffer(made.hash, np.uint8)
-    if name == "picture" and made.picture is None:
+        return np.frombuffer(source.hash, np.uint8)
+    if name == "picture" and source.picture is None:
         return np.empty((0, 0, 3), np.uint8)
-    return getattr(made, name)
+    return getattr(source, name)
 
 
 def _layout(features: int, _quality: int, places: int, width: int, height: int) -> Iterator[tuple[str, DTypeLike, tuple[int, ...]]]:
-    """The arrays in the order of their bytes; hashes are there where there is a picture."""
+    """Yield name, type and shape of each array in the order of the bytes. There are region hashes only where there is a picture."""
     yield "hash", "u1", (HASH_BYTES,)
     yield "thumb", "u1", (THUMB_PX, THUMB_PX, 3)
-    yield "points", "<f4", (features, 4)
+    yield "keypoints", "<f4", (features, 4)
     yield "descriptors", "u1", (features, 128)
     yield "words", "<u2", (features,)
     yield "signatures", "<u8", (features,)
@@ -129,29 +131,32 @@ def _layout(features: int, _quality: int, places: int, width: int, height: int) 
     yield "picture", "u1", (height, width, 3)
 
 
-def _inflated(stream: bytes, length: int) -> bytes:
-    """Exactly as many bytes as the header told. Raises ValueError for any other stream, before it has grown beyond them."""
-    opened = zlib.decompressobj()
+def _decompress(stream: bytes, length: int) -> bytes:
+    """Decompress exactly `length` bytes. Raises ValueError for a longer or shorter stream, without taking more memory than that."""
+    decompressor = zlib.decompressobj()
     try:
-        body = opened.decompress(stream, length + 1)
+        body = decompressor.decompress(stream, length + 1)
     except zlib.error as error:
         raise ValueError(f"this print is damaged: {error}") from error
-    if len(body) != length or not opened.eof or opened.unused_data:
-        raise ValueError("this print is damaged: it is longer or shorter than its header tells")
+    if len(body) != length or not decompressor.eof or decompressor.unused_data:
+        raise ValueError("this print is damaged: its length is not the one in its header")
     return body
 
 
-def compute_hash_distance(asked: Print, archived: Print) -> int:
-    """In how many bits the archived hash differs from the nearest of the question's places; CHANCE where it says nothing."""
-    if archived.quality < MIN_HASH_QUALITY or not asked.place_hashes.size:
+def compute_hash_distance(query: Print, archived: Print) -> int:
+    """Return in how many bits the archived hash differs from the nearest hash of the query or one of its regions, in any turn.
+
+    Returns CHANCE_HASH_DISTANCE where the hash is not reliable or the query has none.
+    """
+    if archived.quality < MIN_HASH_QUALITY or not query.place_hashes.size:
         return CHANCE_HASH_DISTANCE
-    return int(np.bitwise_count(asked.place_hashes ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min())
+    return int(np.bitwise_count(query.place_hashes ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min())
 
 
-def is_hash_near(asked: Print, archived: Print) -> bool:
-    """Whether the whole question has the archived picture's hash, however it is turned."""
-    if min(asked.quality, archived.quality) < MIN_HASH_QUALITY or not asked.place_hashes.size:
+def is_hash_near(query: Print, archived: Print) -> bool:
+    """Whether the hash of the whole query, in any turn, is near that of the archived picture."""
+    if min(query.quality, archived.quality) < MIN_HASH_QUALITY or not query.place_hashes.size:
         return False
     return bool(
-        np.bitwise_count(asked.place_hashes[0] ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min() <= MAX_HASH_DISTANCE
+        np.bitwise_count(query.place_hashes[0] ^ np.frombuffer(archived.hash, np.uint8)).sum(axis=-1).min() <= MAX_HASH_DISTANCE
     )

@@ -37,7 +37,7 @@ class Example(NamedTuple):
     """A question and one of the pieces that it was compared with."""
 
     question: str
-    found: MatchMeasures
+    measures: MatchMeasures
     right: bool
 
 
@@ -61,7 +61,7 @@ def main(
 
 def fitted(examples: Sequence[Example]) -> Numbers:
     """The weights by maximum likelihood with a small ridge; those that are CHOSEN stay as they are."""
-    rows = np.array([compute_terms(each.found) for each in examples])
+    rows = np.array([compute_terms(each.measures) for each in examples])
     right = np.array([each.right for each in examples], np.float64)
     free = np.array([at not in CHOSEN_TERMS for at in range(rows.shape[1])])
     weights = np.array(TERM_WEIGHTS)
@@ -75,7 +75,7 @@ def fitted(examples: Sequence[Example]) -> Numbers:
 
 def verdicts(examples: Sequence[Example], weights: Numbers) -> str:
     """What these weights would have said."""
-    sure = 1 / (1 + np.exp(-np.clip(np.array([compute_terms(each.found) for each in examples]) @ weights, -36, 36)))
+    sure = 1 / (1 + np.exp(-np.clip(np.array([compute_terms(each.measures) for each in examples]) @ weights, -36, 36)))
     right = np.array([each.right for each in examples])
     asked = len({each.question for each in examples})
     called = {each.question for each, at in zip(examples, sure, strict=True) if not each.right and at >= MATCH_AT}
@@ -116,10 +116,10 @@ def _asked(path: str) -> bytes:
 
 def _compared(job: tuple[Query, bytes, dict[str, bytes], int]) -> list[Example]:
     query, data, archived, among = job
-    readings = find_hypotheses(
+    hypotheses = find_hypotheses(
         prepare_query(unpack_print(data)), {each: unpack_print(made) for each, made in archived.items()}, {}, among
     )
-    return [Example(query.name, reading.found, int(each) == query.expected) for each, reading in readings.items()]
+    return [Example(query.name, hypothesis.measures, int(each) == query.expected) for each, hypothesis in hypotheses.items()]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,11 @@ def examples() -> list[Example]:
     random = np.random.default_rng(1)
     right = [
         MatchMeasures(
-            int(random.integers(8, 90)), random.uniform(0.4, 0.9), 100, colours=random.uniform(0.9, 1), cast=random.uniform(0, 0.2)
+            int(random.integers(8, 90)),
+            random.uniform(0.4, 0.9),
+            100,
+            colour_correlation=random.uniform(0.9, 1),
+            colour_cast=random.uniform(0, 0.2),
         )
         for _ in range(80)
     ]
@@ -20,8 +24,8 @@ def examples() -> list[Example]:
             random.uniform(0, 0.4),
             110,
             strain=random.uniform(0, 2),
-            colours=random.uniform(0.3, 1),
-            cast=random.uniform(0, 0.9),
+            colour_correlation=random.uniform(0.3, 1),
+            colour_cast=random.uniform(0, 0.9),
         )
         for _ in range(400)
     ]

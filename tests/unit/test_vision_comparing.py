@@ -48,7 +48,7 @@ def only_match(told, image_id):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_same_file_is_told_by_its_hash(archive, seed):
-    told = compare_prints(asked_for(pixels_of(seed)), archive, {}, among=2_000)
+    told = compare_prints(asked_for(pixels_of(seed)), archive, {}, archive_size=2_000)
     evidence = told[str(seed)].evidence
 
     assert only_match(told, str(seed))
@@ -60,7 +60,7 @@ def test_the_same_file_is_told_by_its_hash(archive, seed):
 
 @pytest.mark.parametrize("seed", [4, 7, 8])
 def test_a_picture_on_a_wall_is_told_by_its_points_and_its_place(archive, seed):
-    told = compare_prints(asked_for(on_a_wall(pixels_of(seed))), archive, {}, among=2_000)
+    told = compare_prints(asked_for(on_a_wall(pixels_of(seed))), archive, {}, archive_size=2_000)
     evidence = told[str(seed)].evidence
 
     assert only_match(told, str(seed))
@@ -79,7 +79,7 @@ TWINS = (7, 1, False)
     ("seed", "quarters", "mirrored"), [(seed, *turn) for seed in (4, 7, 8) for turn in TURNS if (seed, *turn) != TWINS]
 )
 def test_turned_and_mirrored_pictures_are_named(archive, seed, quarters, mirrored):
-    told = compare_prints(asked_for(turned(seed, quarters, mirrored)), archive, {}, among=2_000)
+    told = compare_prints(asked_for(turned(seed, quarters, mirrored)), archive, {}, archive_size=2_000)
 
     assert only_match(told, str(seed))
     assert (told[str(seed)].evidence.turn, told[str(seed)].evidence.mirrored) == (90 * quarters, mirrored)
@@ -87,7 +87,7 @@ def test_turned_and_mirrored_pictures_are_named(archive, seed, quarters, mirrore
 
 def test_a_piece_with_the_same_motif_is_no_match_beside_the_right_one(archive):
     seed, quarters, mirrored = TWINS
-    told = compare_prints(asked_for(turned(seed, quarters, mirrored)), archive, {}, among=2_000)
+    told = compare_prints(asked_for(turned(seed, quarters, mirrored)), archive, {}, archive_size=2_000)
 
     assert [image_id for image_id, each in told.items() if each.probability >= MATCH_AT] == [str(seed)]
     assert (told[str(seed)].evidence.turn, told[str(seed)].evidence.mirrored) == (90 * quarters, mirrored)
@@ -100,7 +100,7 @@ def turned(seed, quarters, mirrored):
 
 def test_one_map_of_a_larger_piece_is_told():
     large = next(np.asarray(made) for made in (draw_piece(seed) for seed in range(7, 400, 13)) if made.size == (384, 256))
-    told = compare_prints(asked_for(large[128:, 128:256]), {"1": pack_print(make_archived_print(large))}, {}, among=2_000)
+    told = compare_prints(asked_for(large[128:, 128:256]), {"1": pack_print(make_archived_print(large))}, {}, archive_size=2_000)
 
     assert told["1"].probability > VERIFIED_AT
     assert told["1"].evidence.panel == Panel(row=2, column=2, rows=2, columns=3)
@@ -112,13 +112,13 @@ def test_a_variant_ranks_below_the_piece_itself():
     height, width = variant.shape[:2]
     variant[height // 3 : height // 2, width // 4 : width // 2] = (250, 40, 40)
     archive = {"variant": pack_print(make_archived_print(variant)), "piece": pack_print(make_archived_print(picture))}
-    told = compare_prints(asked_for(on_a_wall(picture)), archive, {}, among=2_000)
+    told = compare_prints(asked_for(on_a_wall(picture)), archive, {}, archive_size=2_000)
     assert told["piece"].probability > told["variant"].probability
 
 
 def test_what_is_not_archived_is_no_match(archive):
     for seed in (30, 33, 34, 5, 11):
-        told = compare_prints(asked_for(on_a_wall(pixels_of(seed))), archive, {"4": 0.99}, among=2_000)
+        told = compare_prints(asked_for(on_a_wall(pixels_of(seed))), archive, {"4": 0.99}, archive_size=2_000)
         assert max(each.probability for each in told.values()) < MATCH_AT
 
 
@@ -137,21 +137,21 @@ def test_hostile_questions_are_answered_in_time_and_with_no_match(archive, hosti
     candidates = {f"{number}-{image_id}": data for number in range(4) for image_id, data in archive.items()}
     asked = asked_for(picture)
     started = time.thread_time()
-    told = compare_prints(asked, candidates, {}, among=2_000)
+    told = compare_prints(asked, candidates, {}, archive_size=2_000)
     assert time.thread_time() - started < 2
     assert max(each.probability for each in told.values()) < VERIFIED_AT
 
 
 def test_what_cannot_be_read_is_left_out(archive):
-    told = compare_prints(asked_for(pixels_of(4)), archive | {"rubbish": b"rubbish", "none": b""}, {}, among=10)
+    told = compare_prints(asked_for(pixels_of(4)), archive | {"rubbish": b"rubbish", "none": b""}, {}, archive_size=10)
     assert set(told) == set(archive)
-    assert compare_prints(b"rubbish", archive, {}, among=10) == {}
-    assert compare_prints(asked_for(pixels_of(4)), {}, {}, among=0) == {}
+    assert compare_prints(b"rubbish", archive, {}, archive_size=10) == {}
+    assert compare_prints(asked_for(pixels_of(4)), {}, {}, archive_size=0) == {}
 
 
 def test_two_archived_pictures_are_compared_as_well(archive):
     darker = cv2.GaussianBlur((pixels_of(4) * 0.9).astype(np.uint8), (0, 0), 0.6)
-    assert only_match(compare_prints(pack_print(make_archived_print(darker)), archive, {}, among=2_000), "4")
+    assert only_match(compare_prints(pack_print(make_archived_print(darker)), archive, {}, archive_size=2_000), "4")
 
 
 async def test_the_comparer_says_the_same_each_time(archive):
@@ -168,6 +168,6 @@ def test_a_refinement_that_folds_the_picture_is_not_told(archive, monkeypatch):
     rising = count(1)
     monkeypatch.setattr(overlay, "compute_agreement", lambda *_: next(rising) / 1_000)  # every refinement seems to be a better one
     soft = cv2.resize(cv2.resize(pixels_of(4), (12, 12), interpolation=cv2.INTER_AREA), (256, 256))  # no points, but a likeness
-    told = compare_prints(asked_for(on_a_wall(soft)), archive, {}, among=10)
+    told = compare_prints(asked_for(on_a_wall(soft)), archive, {}, archive_size=10)
     assert next(rising) > 2
     assert all(each.evidence.place is None or np.isfinite(each.evidence.place).all() for each in told.values())

@@ -5,18 +5,18 @@ import pytest
 from infra.vision.compare import MatchMeasures, estimate_probability
 from stages.matching import MATCH_AT, POSSIBLE_AT
 
-USUAL = MatchMeasures(points=10, agreement=0.6, distance=110, among=2_000, colours=0.9, cast=0.05)
+USUAL = MatchMeasures(inliers=10, agreement=0.6, hash_distance=110, archive_size=2_000, colour_correlation=0.9, colour_cast=0.05)
 
 
 @pytest.mark.parametrize(
     "better",
     [
-        USUAL._replace(points=30),
+        USUAL._replace(inliers=30),
         USUAL._replace(agreement=0.75),
-        USUAL._replace(distance=20),
+        USUAL._replace(hash_distance=20),
         USUAL._replace(margin=0.1),
-        USUAL._replace(among=50),
-        USUAL._replace(colours=0.97),
+        USUAL._replace(archive_size=50),
+        USUAL._replace(colour_correlation=0.97),
     ],
 )
 def test_whatever_speaks_for_a_piece_makes_it_surer(better):
@@ -28,34 +28,45 @@ def test_what_no_camera_sees_as_a_rule_is_less_sure():
 
 
 def test_colours_that_no_lamp_explains_make_it_less_sure():
-    assert estimate_probability(USUAL._replace(cast=0.5)) < estimate_probability(USUAL) / 2
+    assert estimate_probability(USUAL._replace(colour_cast=0.5)) < estimate_probability(USUAL) / 2
 
 
 def test_nothing_in_common_is_no_match():
-    assert estimate_probability(MatchMeasures(among=2_000)) < 0.01
-    assert estimate_probability(MatchMeasures(among=1)) < POSSIBLE_AT
-    assert estimate_probability(MatchMeasures(points=4, among=2_000)) < POSSIBLE_AT
+    assert estimate_probability(MatchMeasures(archive_size=2_000)) < 0.01
+    assert estimate_probability(MatchMeasures(archive_size=1)) < POSSIBLE_AT
+    assert estimate_probability(MatchMeasures(inliers=4, archive_size=2_000)) < POSSIBLE_AT
 
 
 def test_a_picture_re_encoded_is_a_match_in_any_archive():
-    assert estimate_probability(MatchMeasures(points=150, agreement=0.8, distance=10, among=1_000_000, colours=0.99)) > MATCH_AT
+    assert (
+        estimate_probability(
+            MatchMeasures(inliers=150, agreement=0.8, hash_distance=10, archive_size=1_000_000, colour_correlation=0.99)
+        )
+        > MATCH_AT
+    )
 
 
 def test_a_screenshot_is_a_match():
-    assert estimate_probability(MatchMeasures(points=40, agreement=0.7, among=2_000, colours=0.95, cast=0.1)) > MATCH_AT
+    assert (
+        estimate_probability(MatchMeasures(inliers=40, agreement=0.7, archive_size=2_000, colour_correlation=0.95, colour_cast=0.1))
+        > MATCH_AT
+    )
 
 
 def test_many_points_without_an_agreement_prove_nothing():
-    assert estimate_probability(MatchMeasures(points=28, agreement=0.24, among=2_000, colours=0.8, cast=0.2)) < MATCH_AT
+    assert (
+        estimate_probability(MatchMeasures(inliers=28, agreement=0.24, archive_size=2_000, colour_correlation=0.8, colour_cast=0.2))
+        < MATCH_AT
+    )
 
 
 def test_a_strong_agreement_alone_is_at_least_possible():
-    assert estimate_probability(MatchMeasures(agreement=0.95, among=2_000, colours=0.97)) > POSSIBLE_AT
+    assert estimate_probability(MatchMeasures(agreement=0.95, archive_size=2_000, colour_correlation=0.97)) > POSSIBLE_AT
 
 
 def test_absurd_figures_are_probabilities_all_the_same():
     for found in (
-        MatchMeasures(points=10**9, agreement=9.0, distance=-5, margin=9.0, among=0),
-        MatchMeasures(agreement=-1, among=10**12),
+        MatchMeasures(inliers=10**9, agreement=9.0, hash_distance=-5, margin=9.0, archive_size=0),
+        MatchMeasures(agreement=-1, archive_size=10**12),
     ):
         assert 0 <= estimate_probability(found) <= 1

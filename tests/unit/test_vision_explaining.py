@@ -49,7 +49,7 @@ def test_it_shows_outline_points_and_difference(turn):
     question = Image.new("RGB", (700, 500), (90, 90, 90))
     question.paste(archived if turn is None else archived.transpose(turn), (150, 60))
     asked, kept = prints_of(question, archived)
-    evidence = compare_prints(asked, {"7": kept}, {}, among=100)["7"].evidence
+    evidence = compare_prints(asked, {"7": kept}, {}, archive_size=100)["7"].evidence
     assert evidence.points > 0
 
     with_points = opened(drawn(encode_png(question), encode_png(archived), asked, kept, evidence))
@@ -90,5 +90,5 @@ def test_a_place_behind_the_camera_is_no_error():
 
 
 def test_rubbish_is_one_clear_sentence():
-    with pytest.raises(ValueError, match="no PNG"):
+    with pytest.raises(ValueError, match="not a PNG"):
         drawn(b"rubbish", encode_png(draw_piece(7)), b"", b"", Evidence(by="vector"))

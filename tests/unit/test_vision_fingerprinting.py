@@ -38,7 +38,7 @@ async def test_an_archived_picture_has_one_fingerprint() -> None:
     assert made == await port.fingerprint(png(art))
     read = unpack_print(made.data)
     assert (read.size, read.picture, len(read.places)) == ((art.shape[1], art.shape[0]), None, 0)
-    assert (made.features, made.quality, made.hash) == (len(read.points), read.quality, compute_pdq(art)[0].hex())
+    assert (made.features, made.quality, made.hash) == (len(read.keypoints), read.quality, compute_pdq(art)[0].hex())
     assert 0 < made.features <= MAX_ARCHIVED_FEATURES
     assert len(made.data) < 62_000
 
@@ -63,21 +63,21 @@ def test_a_small_place_gives_more_features_that_lie_in_it() -> None:
     assert (points[:, :2] >= (495, 295)).all()
     assert (points[:, :2] <= (665, 465)).all()
     whole = make_query_print(framed(1))
-    nearest = np.linalg.norm(points[:, None, :2] - whole.points[None, :, :2], axis=2).min(axis=1)
+    nearest = np.linalg.norm(points[:, None, :2] - whole.keypoints[None, :, :2], axis=2).min(axis=1)
     assert (nearest < 1.5).mean() > 0.5
 
 
 def test_scales_and_angles_come_back_with_the_points() -> None:
     points = np.array([[10, 20, 8, 30], [40, 5, 4, 350]], np.float32)
     quarter = np.array([[0, -2, 100], [2, 0, 50], [0, 0, 1]], np.float64)
-    assert np.allclose(fingerprint._back(points, quarter), [[60, 70, 16, 120], [90, 130, 8, 80]], atol=1e-3)
+    assert np.allclose(fingerprint._map_keypoints(points, quarter), [[60, 70, 16, 120], [90, 130, 8, 80]], atol=1e-3)
 
 
 async def test_a_question_goes_before_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    real_archived, real_asked = fingerprint.make_archived_print, fingerprint._examined
+    real_archived, real_asked = fingerprint.make_archived_print, fingerprint._fingerprint_query
     monkeypatch.setattr(fingerprint, "make_archived_print", lambda rgb: (order.append("archived"), real_archived(rgb))[1])
-    monkeypatch.setattr(fingerprint, "_examined", lambda png: (order.append("asked"), real_asked(png))[1])
+    monkeypatch.setattr(fingerprint, "_fingerprint_query", lambda png: (order.append("asked"), real_asked(png))[1])
     port, picture = Fingerprinter(), png(np.array(draw_piece(1)))
     asked = [asyncio.create_task(port.examine(picture)) for _ in range(3)]
     await asyncio.sleep(0)

@@ -48,8 +48,8 @@ def test_it_finds_the_corners_of_a_picture_seen_at_an_angle(seed):
 
     assert found is not None
     assert np.abs(transform_points(found.frame, CORNERS) - TILTED).max() < 0.02
-    assert found.points >= 12
-    assert found.points <= len(found.pairs)
+    assert found.inliers >= 12
+    assert found.inliers <= len(found.pairs)
 
 
 def test_it_finds_a_mirrored_picture_through_the_mirrored_features_alone():
@@ -64,7 +64,7 @@ def test_it_finds_a_mirrored_picture_through_the_mirrored_features_alone():
     )
 
     assert found is not None
-    assert plain is None or plain.points < found.points / 2
+    assert plain is None or plain.inliers < found.inliers / 2
     assert np.abs(transform_points(found.frame, CORNERS) - np.array(TILTED)[[1, 0, 3, 2]]).max() < 0.02
     assert np.abs(transform_points(found.frame, found.pairs[:, :2]) - found.pairs[:, 2:]).max() < 0.02
 
@@ -87,14 +87,14 @@ def test_another_picture_has_hardly_any_points_in_common():
     for seed in (17, 30, 5, 8):
         other = pixels_of(seed)
         found = align_features(question, (640, 400), of(other, MAX_FEATURES_ONE_MAP), other.shape[1::-1])
-        assert found is None or found.points < 8
+        assert found is None or found.inliers < 8
 
 
 def test_pictures_without_features_have_no_alignment():
     blank, picture = np.full((128, 128, 3), 200, np.uint8), pixels_of(4)
     assert align_features(of(blank), (128, 128), of(picture), picture.shape[1::-1]) is None
     assert align_features(of(picture), picture.shape[1::-1], of(blank), (128, 128)) is None
-    assert verify_frame(np.eye(3), of(blank), (128, 128), of(picture), picture.shape[1::-1]).points == 0
+    assert verify_frame(np.eye(3), of(blank), (128, 128), of(picture), picture.shape[1::-1]).inliers == 0
 
 
 def test_copies_of_one_texture_do_not_make_a_match():
@@ -103,7 +103,7 @@ def test_copies_of_one_texture_do_not_make_a_match():
     one, other = np.tile(tile, (8, 8, 1)), np.tile(tile, (12, 16, 1))
     other[40:120, 60:200] = pixels_of(7)[:80, :128].mean(axis=(0, 1)).astype(np.uint8)
     found = align_features(of(other), (256, 192), of(one, MAX_FEATURES_ONE_MAP), (128, 128))
-    assert found is None or found.points < 12
+    assert found is None or found.inliers < 12
 
 
 def test_a_frame_that_something_else_told_gathers_the_points_that_agree_with_it():
@@ -114,8 +114,8 @@ def test_a_frame_that_something_else_told_gathers_the_points_that_agree_with_it(
     true = cv2.getPerspectiveTransform(CORNERS.astype(np.float32), np.array(TILTED, np.float32))
     wrong = cv2.getPerspectiveTransform(CORNERS.astype(np.float32), np.array(TILTED[1:] + TILTED[:1], np.float32))
 
-    assert verify_frame(true, of(question), (640, 400), theirs, size).points >= 20
-    assert verify_frame(wrong, of(question), (640, 400), theirs, size).points < 8
+    assert verify_frame(true, of(question), (640, 400), theirs, size).inliers >= 20
+    assert verify_frame(wrong, of(question), (640, 400), theirs, size).inliers < 8
 
 
 def test_pairs_that_are_turned_and_scaled_like_no_others_are_dropped():

@@ -97,10 +97,10 @@ def coloured(picture, thumb):
 def test_colours_go_together_in_any_light_and_the_cast_is_told(seed):
     picture = pixels_of(seed)
     same = coloured(picture, thumb_of(picture))
-    assert same.alike > 0.99
+    assert same.correlation > 0.99
     assert same.cast < 0.02
     warm = coloured((picture * np.array([0.6, 0.5, 0.35])).astype(np.uint8), thumb_of(picture))
-    assert warm.alike > 0.95
+    assert warm.correlation > 0.95
     assert 0.05 < warm.cast < 0.45
 
 
@@ -109,10 +109,10 @@ def test_the_same_drawing_in_other_colours_is_told_apart():
         (np.indices((128, 128)).sum(axis=0) // 32 % 2)[..., None] * np.array(ink) + 30 for ink in ((20, 200, 40), (40, 20, 200))
     )
     found = coloured(green.astype(np.uint8), thumb_of(blue.astype(np.uint8)))
-    assert found.cast > 0.5 or found.alike < 0.8
+    assert found.cast > 0.5 or found.correlation < 0.8
 
 
 def test_where_nothing_is_seen_no_colours_are_compared():
     assert compare_colours(thumb_of(pixels_of(4)), thumb_of(pixels_of(4)), np.zeros((THUMB_PX, THUMB_PX), np.bool_)) == (0.0, 0.0)
     flat = np.full((THUMB_PX, THUMB_PX, 3), 90, np.uint8)
-    assert compare_colours(flat, flat, np.ones((THUMB_PX, THUMB_PX), np.bool_)).alike == 0
+    assert compare_colours(flat, flat, np.ones((THUMB_PX, THUMB_PX), np.bool_)).correlation == 0

@@ -13,7 +13,7 @@ def a_print(features: int = 430, *, question: bool = False) -> Print:
     rng = np.random.default_rng(5)
     made = {
         "size": (384, 256),
-        "points": rng.random((features, 4)).astype(np.float32) * 300,
+        "keypoints": rng.random((features, 4)).astype(np.float32) * 300,
         "descriptors": rng.integers(0, 80, (features, 128), dtype=np.uint8),
         "words": rng.integers(0, 2**16, features, dtype=np.uint16),
         "signatures": rng.integers(0, 2**64, features, dtype=np.uint64),
@@ -59,8 +59,8 @@ def test_a_stream_that_would_grow_without_end_is_stopped() -> None:
 
 def test_a_print_whose_arrays_do_not_fit_together_is_not_packed() -> None:
     made = a_print(10)
-    crooked = Print(made.size, made.points, made.descriptors[:9], made.words, made.signatures, made.hash, 1, made.thumb)
+    crooked = Print(made.size, made.keypoints, made.descriptors[:9], made.words, made.signatures, made.hash, 1, made.thumb)
     with pytest.raises(ValueError, match="descriptors"):
         pack_print(crooked)
-    with pytest.raises(ValueError, match="hold"):
-        pack_print(Print((1, -1), made.points, made.descriptors, made.words, made.signatures, made.hash, 1, made.thumb))
+    with pytest.raises(ValueError, match="too large"):
+        pack_print(Print((1, -1), made.keypoints, made.descriptors, made.words, made.signatures, made.hash, 1, made.thumb))
