@@ -1,1 +1,1 @@
-"""open_clip on torch, the only place that knows either; both are imported when an encoder is opened, not before."""
+"""Image encoders: open_clip on torch. Only this package uses them, and it imports them only when an encoder is opened."""

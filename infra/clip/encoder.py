@@ -1,10 +1,8 @@
-"""The image encoder: an open_clip vision tower, and the text tower where it has one, behind a micro-batcher.
+"""The image encoder: an open_clip vision tower, and a text tower if the model has one, behind a micro-batcher.
 
-Micro-batching: single calls from many tasks become batches for a model.
-
-Inputs are prepared in a few threads while the model, in a thread of its own, runs the batch before. Urgent calls overtake all
-others at both steps, and go in batches of their own that wait for nothing, so that a search pays for no archived picture beyond
-the batch that is running already.
+Micro-batching turns single calls from many tasks into batches for the model. A few threads prepare inputs while another thread runs
+the model on the batch before. Urgent calls overtake all others in both steps, and go in batches of their own that do not wait to
+fill. So a search waits for no archived pictures except the batch that is already running.
 """
 
 import asyncio
@@ -26,18 +24,17 @@ from infra.clip.shipped import find_shipped_tag
 from infra.tasks import cancel_tasks
 
 T = TypeVar("T")
-"""What one input is prepared into."""
-
+"""The type of a prepared input."""
 
 NO_TEXT_TOWER = (
-    "This MapSeek's model understands pictures but no words, so /find-text is not available here: ViT-B-32 is one of the models "
-    "that offer it."
+    "The model of this MapSeek understands pictures but not words, so /find-text is not available here. "
+    "ViT-B-32 is one of the models that support it."
 )
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One waiting caller: its input, raw or prepared, and the future that it awaits."""
+    """A waiting call: its input, raw or prepared, and the future that the caller awaits."""
 
     payload: Any
     urgent: bool
@@ -49,7 +46,7 @@ class _Call:
 
 
 class _Lanes:
-    """Two queues of calls: nobody takes from the patient one while there is an urgent call."""
+    """Two queues of calls, urgent and patient. Patient calls are taken only while there is no urgent one."""
 
     def __init__(self) -> None:
         self._urgent: deque[_Call] = deque()
@@ -60,15 +57,15 @@ class _Lanes:
         (self._urgent if call.urgent else self._patient).append(call)
         self._arrival.set()
 
-    async def take(self, most: int, patience: float) -> list[_Call]:
-        """Wait for a call and take up to `most` of one lane; patient calls wait up to `patience` seconds to be as many.
+    async def take(self, most: int, max_wait_s: float) -> list[_Call]:
+        """Wait for a call and take up to `most` from one queue. Patient calls wait up to `max_wait_s` until there are as many.
 
-        Calls that were cancelled meanwhile are left out, so that the list may be empty.
+        Calls that were cancelled while they waited are left out, so the list may be empty.
         """
         while not (self._urgent or self._patient):
             await self._next_arrival()
         with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(max_wait_s):
                 while not self._urgent and len(self._patient) < most:
                     await self._next_arrival()
         lane = self._urgent or self._patient
@@ -81,11 +78,11 @@ class _Lanes:
 
 
 class MicroBatcher(Generic[T]):
-    """Batches calls of `submit` for `run`, up to `batch_size` inputs or until the oldest has waited `batch_wait_ms`.
+    """Collects calls of `submit` into batches for `run`. A batch starts at `batch_size` inputs, or `batch_wait_ms` after its first.
 
-    `prepare` turns one input into what `run` takes and is called in `prepare_threads` threads; what it raises, its caller alone
-    gets. `run` is called in one thread, with at most `batch_size` prepared inputs, and gives as many results in their order; what
-    it raises, every caller of that batch gets.
+    `prepare` turns one input into what `run` takes. It is called in `prepare_threads` threads, and only the caller of this input
+    gets its exception. `run` is called in one thread with at most `batch_size` prepared inputs. It returns as many results, in the
+    same order, and every caller of the batch gets its exception.
     """
 
     def __init__(
@@ -100,70 +97,72 @@ class MicroBatcher(Generic[T]):
         self._prepare = prepare
         self._run = run
         self._batch_size = batch_size
-        self._patience = batch_wait_ms / 1000
-        self._preparers = ThreadPoolExecutor(prepare_threads, thread_name_prefix="prepare")
+        self._max_wait_s = batch_wait_ms / 1000
+        self._prepare_pool = ThreadPoolExecutor(prepare_threads, thread_name_prefix="prepare")
         self._prepare_threads = prepare_threads
-        self._model = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self._raw, self._ready = _Lanes(), _Lanes()
-        self._open: set[_Call] = set()
+        self._model_pool = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._raw_calls, self._ready_calls = _Lanes(), _Lanes()
+        self._open_calls: set[_Call] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
 
     async def submit(self, payload: bytes, *, urgent: bool) -> bytes:
-        """The model's result for one input. Raises what `prepare` or `run` raised, and Unavailable once the batcher is closed."""
+        """Return the model's result for one input. Raises what `prepare` or `run` raised, and Unavailable once the batcher is
+        closed.
+        """
         if self._closed:
-            raise _closing()
+            raise _closed_error()
         if not self._tasks:
             work = [self._prepare_calls() for _ in range(self._prepare_threads)]
             self._tasks = [asyncio.create_task(each) for each in (*work, self._run_batches())]
         call = _Call(payload, urgent, asyncio.get_running_loop().create_future())
-        self._open.add(call)
-        self._raw.put(call)
+        self._open_calls.add(call)
+        self._raw_calls.put(call)
         try:
             return await call.answer
         finally:
-            self._open.discard(call)
+            self._open_calls.discard(call)
 
-    async def between(self, work: Callable[[], bytes]) -> bytes:
-        """Run something else in the model's thread as soon as the batch that it is in has ended, and give its result.
+    async def run_between_batches(self, work: Callable[[], bytes]) -> bytes:
+        """Run other work in the model's thread as soon as the running batch has ended, and return its result.
 
         Raises what `work` raised, and Unavailable once the batcher is closed.
         """
         if self._closed:
-            raise _closing()
-        running = asyncio.get_running_loop().run_in_executor(self._model, work)
+            raise _closed_error()
+        running = asyncio.get_running_loop().run_in_executor(self._model_pool, work)
         await asyncio.wait([running])
         if running.cancelled():
-            raise _closing()
+            raise _closed_error()
         return running.result()
 
     async def close(self) -> None:
-        """Refuse every waiting and every later call; return when the model has ended the batch that it is in."""
+        """Refuse all waiting and later calls. Returns when the model has finished its running batch."""
         self._closed = True
         await cancel_tasks(*self._tasks)
-        for call in self._open:
-            call.fail(_closing())
-        for threads in (self._preparers, self._model):
+        for call in self._open_calls:
+            call.fail(_closed_error())
+        for threads in (self._prepare_pool, self._model_pool):
             await asyncio.to_thread(threads.shutdown, cancel_futures=True)
 
     async def _prepare_calls(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            for call in await self._raw.take(1, 0):
-                preparing = loop.run_in_executor(self._preparers, self._prepare, call.payload)
+            for call in await self._raw_calls.take(1, 0):
+                preparing = loop.run_in_executor(self._prepare_pool, self._prepare, call.payload)
                 await asyncio.wait([preparing])
                 if error := preparing.exception():
                     call.fail(error)
                 else:
                     call.payload = preparing.result()
-                    self._ready.put(call)
+                    self._ready_calls.put(call)
 
     async def _run_batches(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            if not (calls := await self._ready.take(self._batch_size, self._patience)):
+            if not (calls := await self._ready_calls.take(self._batch_size, self._max_wait_s)):
                 continue
-            running = loop.run_in_executor(self._model, self._checked_run, [call.payload for call in calls])
+            running = loop.run_in_executor(self._model_pool, self._checked_run, [call.payload for call in calls])
             await asyncio.wait([running])
             if error := running.exception():
                 for call in calls:
@@ -180,7 +179,7 @@ class MicroBatcher(Generic[T]):
         return results
 
 
-def _closing() -> Unavailable:
+def _closed_error() -> Unavailable:
     return Unavailable("the encoder", "it is shutting down")
 
 
@@ -199,11 +198,12 @@ async def open_encoder(
     batch_size: int = 16,
     batch_wait_ms: float = 5,
 ) -> "OpenClipEncoder":
-    """Load an open_clip model by name, with the weights of a pretrained tag, of a checkpoint file, or (None) those that ship with
-    it, and seeded random ones where none do.
+    """Load an open_clip model by name and return its encoder.
 
-    The device is cuda, mps or cpu, whichever is there first; the precision fp16 on cuda and fp32 elsewhere. A batch is run when it
-    has `batch_size` pictures or `batch_wait_ms` after its first. Raises MapSeekError, in one sentence, for what cannot be loaded.
+    `pretrained` is a tag or a checkpoint file. None loads the weights that ship with the model, or seeded random ones if there are
+    none. The device `auto` is the first available of cuda, mps and cpu; the precision `auto` is fp16 on cuda and fp32 elsewhere. A
+    batch runs when it has `batch_size` pictures, or `batch_wait_ms` after its first. Raises MapSeekError if something cannot be
+    loaded.
     """
     pretrained = pretrained or find_shipped_tag(model)
     tower = await asyncio.to_thread(_load, model, pretrained, device, precision)
@@ -214,7 +214,7 @@ async def open_encoder(
 
 
 class OpenClipEncoder:
-    """Pictures and words to vectors; pictures that are asked for at the same time are run together."""
+    """Turns pictures and words into vectors. Pictures from concurrent calls run in one batch."""
 
     def __init__(self, tower: "Tower", encoder: Encoder, batch_size: int, batch_wait_ms: float) -> None:
         self.encoder = encoder
@@ -222,24 +222,24 @@ class OpenClipEncoder:
         self._batcher = MicroBatcher(self._prepare, self._run, batch_size=batch_size, batch_wait_ms=batch_wait_ms)
 
     async def encode(self, image: bytes, *, urgent: bool) -> bytes:
-        """The picture's L2-normalised vector as little-endian float32.
+        """Return the L2-normalised vector of a picture as little-endian float32.
 
-        Raises Reject for a picture that cannot be decoded, and Unavailable when the encoder is closed.
+        Raises Reject for a picture that cannot be decoded, and Unavailable if the encoder is closed.
         """
         return await self._batcher.submit(image, urgent=urgent)
 
     async def encode_text(self, text: str) -> bytes:
-        """The words' L2-normalised vector as little-endian float32.
+        """Return the L2-normalised vector of words as little-endian float32.
 
-        Raises Reject where the model knows no words, and Unavailable when the encoder is closed.
+        Raises Reject if the model has no text tower, and Unavailable if the encoder is closed.
         """
-        words = self._tower.words
-        if words is None:
+        text_tower = self._tower.text_tower
+        if text_tower is None:
             raise Reject(RejectCode.NO_TEXT, NO_TEXT_TOWER)
-        return await self._batcher.between(lambda: words.vector(text).numpy().astype("<f4").tobytes())
+        return await self._batcher.run_between_batches(lambda: text_tower.embed_text(text).numpy().astype("<f4").tobytes())
 
     async def close(self) -> None:
-        """Refuse whoever waits, and end the threads."""
+        """Refuse all waiting calls and end the threads."""
         await self._batcher.close()
 
     def _prepare(self, image: bytes) -> "torch.Tensor":
@@ -255,8 +255,8 @@ class OpenClipEncoder:
 
 def _load(model: str, pretrained: str | None, device: str, precision: str) -> "Tower":
     try:
-        # Deferred: torch takes seconds and half a gigabyte, and only the process that embeds needs it.
+        # Deferred: torch takes seconds and half a gigabyte, and only a process that embeds needs it.
         from infra.clip.loading import load_tower
     except ModuleNotFoundError as error:
-        raise MapSeekError(f"{error.name} is not installed: install mapseek[embed] where pictures are embedded.") from error
+        raise MapSeekError(f"{error.name} is not installed: install mapseek[embed] on the machine that embeds pictures.") from error
     return load_tower(model, pretrained, device=device, precision=precision)

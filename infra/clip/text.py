@@ -1,4 +1,4 @@
-"""The text tower of an open_clip model: words to vectors that lie near those of pictures of them. Imports torch."""
+"""The text tower of an open_clip model: it turns words into vectors near those of pictures that show them. Imports torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,32 +8,33 @@ import open_clip
 import torch
 
 PROMPT_TEMPLATE = "a picture of {words}"
-"""CLIP was trained on captions: a lone word is at odds with what it saw, and a plain sentence around it finds more (Radford et al.
-2021, 3.1.4: 1.3 % more of ImageNet by "A photo of a {label}."). Map art is no photo, and is of every style, so that the template
-says no more than that it is a picture."""
+"""CLIP was trained on captions and has seldom seen single words, so a plain phrase around the words finds more (Radford et al.
+2021, 3.1.4: "A photo of a {label}." gains 1.3 % on ImageNet). Map art is not a photo and has every style, so the template only says
+that it is a picture.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class TextTower:
-    """A text tower ready to run, in float32, since it runs once a question."""
+    """A text tower ready to run. It uses float32, since it runs only once a query."""
 
     clip: torch.nn.Module
     tokenize: Callable[[str], torch.Tensor]
     device: torch.device
 
     @torch.inference_mode()
-    def vector(self, text: str) -> torch.Tensor:
-        """Words to their (dimensions,) float32 vector of length 1 on the CPU; very long texts are cut off."""
+    def embed_text(self, text: str) -> torch.Tensor:
+        """Return the vector of words: (dimensions,) float32 of length 1 on the CPU. Very long texts are cut off."""
         encode: Callable[[torch.Tensor], torch.Tensor] = self.clip.encode_text  # type: ignore[assignment]
         features = encode(self.tokenize(PROMPT_TEMPLATE.format(words=text)).to(self.device))
         return torch.nn.functional.normalize(features.float(), dim=-1)[0].cpu()
 
 
 def take_text_tower(clip: torch.nn.Module, model: str, device: torch.device) -> TextTower | None:
-    """The text tower of a trained model, from which its vision tower is taken away; None where it has none that can be used here.
+    """Return the text tower of a trained model, and remove the vision tower from the model. None if no text tower is usable here.
 
-    Tokenizers other than CLIP's own have to be downloaded, so that the models which need one have no words. Nor has a model whose
-    vocabulary is too small to be more than a stand-in.
+    A text tower is not usable if it needs another tokenizer than CLIP's own, which would have to be downloaded, or if its
+    vocabulary is so small that it is only a placeholder.
     """
     text: dict[str, Any] = (open_clip.get_model_config(model) or {}).get("text_cfg", {})
     if text.get("hf_tokenizer_name") or text.get("hf_model_name"):

@@ -1,8 +1,8 @@
-"""A cure for torchvision's PyPI wheel beside a CPU build of torch.
+"""Make torchvision's PyPI wheel importable with a CPU build of torch.
 
-That wheel is compiled against CUDA, so its operators cannot load, and `import torchvision` dies on the first one it names
-("operator torchvision::nms does not exist"). CLIP calls none of them: declaring their schemas is enough.
-tests/integration/test_open_clip.py fails on the day that this is no longer needed.
+The wheel is compiled against CUDA, so its operators cannot be loaded, and `import torchvision` fails on the first one that it
+mentions ("operator torchvision::nms does not exist"). CLIP calls none of them, so declaring their schemas is enough.
+tests/integration/test_open_clip.py fails when this is no longer needed.
 """
 
 from importlib.util import find_spec
@@ -15,12 +15,14 @@ OPERATOR_SCHEMAS = {
     "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
 
-_declared: list[torch.library.Library] = []  # a library's declarations live as long as the object does
+_declared: list[torch.library.Library] = []  # the declarations of a library live as long as the object
 
 
 def declare_operators() -> None:
-    """Declare the operators if torch is a CPU build and torchvision's own library cannot load. To be called before its import."""
-    if torch.version.cuda is not None or _declared or _load_own():
+    """Declare the operators if torch is a CPU build and torchvision's own library cannot be loaded. Call this before importing
+    torchvision.
+    """
+    if torch.version.cuda is not None or _declared or _load_own_library():
         return
     library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
     for name, schema in OPERATOR_SCHEMAS.items():
@@ -28,7 +30,7 @@ def declare_operators() -> None:
     _declared.append(library)
 
 
-def _load_own() -> bool:
+def _load_own_library() -> bool:
     spec = find_spec("torchvision")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         for path in [*Path(folder).glob("_C*.so"), *Path(folder).glob("_C*.pyd")]:

@@ -1,7 +1,8 @@
-"""Our own image tower, registered in timm, so that an open_clip configuration names it like any other (models/mapseek-small.json).
+"""Our own image tower. It is registered in timm, so that an open_clip configuration can name it (models/mapseek-small.json).
 
-A residual CNN that sees a picture twice, as it is and with each channel brought to mean 0 and deviation 1: the second is the same
-under another light or colour cast. The head keeps a 3x3 layout beside the global mean, since a mean alone forgets where things are.
+It is a residual CNN that gets the picture twice: as it is, and with each channel normalised to mean 0 and deviation 1, which
+another light or colour cast does not change. The head gets a 3x3 layout beside the global mean, since a mean alone has no
+positions.
 """
 
 from typing import Any
@@ -11,20 +12,20 @@ from timm.models import register_model
 from torch import nn
 
 WIDTHS = (24, 48, 96, 192)
-"""Channels at a half, a quarter, an eighth and a sixteenth of the input's side."""
+"""Channels at 1/2, 1/4, 1/8 and 1/16 of the input's side."""
 
 BLOCKS = (0, 1, 2, 2)
 """Residual blocks at each of those sizes."""
 
 LAYOUT_CELLS = 3
-"""The layout's cells on a side."""
+"""Cells of the layout across and down."""
 
 LAYOUT_CHANNELS = 64
 """Channels of the layout."""
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the identity."""
+    """Two 3x3 convolutions, added to the identity."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -35,7 +36,10 @@ class ResidualBlock(nn.Module):
 
 
 class SmallTower(nn.Module):
-    """(n, 3, side, side) normalised pictures to (n, num_classes) vectors."""
+    """Turns normalised pictures (n, 3, side, side) into vectors (n, num_classes).
+
+    The names of the attributes are keys of the saved weights.
+    """
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -61,7 +65,7 @@ class SmallTower(nn.Module):
 
 @register_model
 def mapseek_small(num_classes: int = 512, **_: Any) -> SmallTower:
-    """The tower by the name that models/mapseek-small.json gives it; what timm passes besides (pooling, weights) is not for it."""
+    """Build the tower that models/mapseek-small.json names. timm's other arguments (pooling, weights) are not used."""
     return SmallTower(num_classes)
 
 

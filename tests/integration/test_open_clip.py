@@ -292,7 +292,7 @@ def files(tmp_path: Path) -> Path:
         (
             "ViT-S-32-alt",
             "{}/small.pt",
-            r"small\.pt holds the weights of another architecture than ViT-S-32-alt: set MAPSEEK_MODEL",
+            r"small\.pt has the weights of another architecture than ViT-S-32-alt: set MAPSEEK_MODEL",
         ),
     ],
 )

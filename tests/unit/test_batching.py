@@ -79,7 +79,9 @@ async def test_urgent_calls_overtake_waiting_ones_and_share_no_batch_with_them()
         rest = ask(batcher, b"e", b"f", b"g", b"h", b"i")
         urgent = ask(batcher, b"u", b"v", urgent=True)
         # On a busy machine the first batch is not of all four that were asked first.
-        await until(lambda: len(gate.batches[0]) + len(batcher._ready._patient) == 9 and len(batcher._ready._urgent) == 2)
+        await until(
+            lambda: len(gate.batches[0]) + len(batcher._ready_calls._patient) == 9 and len(batcher._ready_calls._urgent) == 2
+        )
         gate.opened.set()
         await asyncio.gather(*first, *rest, *urgent)
     assert gate.batches[1] == [b"u", b"v"]
@@ -158,7 +160,7 @@ async def test_a_cancelled_call_is_not_run_and_disturbs_nobody() -> None:
         running = ask(batcher, b"a", b"b")
         await until(lambda: len(gate.batches) == 1)
         waiting, gone = ask(batcher, b"c", b"d")
-        await until(lambda: len(batcher._ready._patient) == 2)
+        await until(lambda: len(batcher._ready_calls._patient) == 2)
         gone.cancel()
         running[0].cancel()
         await until(gone.done)
@@ -215,7 +217,7 @@ async def test_other_work_waits_for_the_running_batch_alone() -> None:
             order.append(f"work after {len(gate.batches)}")
             return b"done"
 
-        other = asyncio.create_task(batcher.between(work))
+        other = asyncio.create_task(batcher.run_between_batches(work))
         await asyncio.sleep(0)
         assert order == []
         gate.opened.set()
@@ -232,11 +234,11 @@ async def test_other_work_is_told_of_its_failure_and_refused_when_closing() -> N
 
     async with batching(gate.run) as batcher:
         with pytest.raises(ValueError, match="no such words"):
-            await batcher.between(fail)
+            await batcher.run_between_batches(fail)
         gate.opened.clear()
         asked = ask(batcher, b"a")
         await until(lambda: gate.batches == [[b"a"]])
-        waiting = asyncio.create_task(batcher.between(lambda: b"never"))
+        waiting = asyncio.create_task(batcher.run_between_batches(lambda: b"never"))
         await asyncio.sleep(0)
         closing = asyncio.create_task(batcher.close())
         with pytest.raises(Unavailable):
@@ -246,4 +248,4 @@ async def test_other_work_is_told_of_its_failure_and_refused_when_closing() -> N
         gate.opened.set()
         await closing
         with pytest.raises(Unavailable):
-            await batcher.between(lambda: b"later")
+            await batcher.run_between_batches(lambda: b"later")
