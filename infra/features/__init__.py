@@ -1,1 +1,1 @@
-"""The inverted index of local features: one shard for each guild and generation, a projection of the log that can be rebuilt."""
+"""The feature index: an inverted index of local features, sharded by guild and generation. It is a projection of the log."""

@@ -1,7 +1,4 @@
-"""The index of local features: the archive's fingerprints in this process, a shard for each guild and generation.
-
-The digest of an index of features: two that hold the same have the same, whatever order it came in and however it is merged.
-"""
+"""The feature index and its digest: the fingerprints of the archive in memory, with a shard for each guild and generation."""
 
 import asyncio
 import hashlib
@@ -28,9 +25,9 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class FeatureIndex(ShardedIndex[FeatureShard]):
-    """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. Searched through FeatureSearch.
+    """A projection of the log, filled with `add`, `remove` and `advance`. Each call may be repeated. Implements FeatureSearch.
 
-    Adds that are large go to files without names in `folder`, in memory without one.
+    Large segments are kept in unnamed files in `folder`, or in memory if there is no folder.
     """
 
     def __init__(
@@ -46,87 +43,88 @@ class FeatureIndex(ShardedIndex[FeatureShard]):
         super().__init__(position, removed, dropped, shards)
 
     def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, entry: FeatureEntry) -> None:
-        """Put an image in, or in place of what it was; `channel_id` is the channel whose readers may see it."""
+        """Add an image or replace it. `channel_id` is the channel whose readers may see it."""
         if self.accepts(generation, image_id):
             self._shards.setdefault((guild_id, generation), FeatureShard(self._folder)).add(image_id, channel_id, entry)
 
     async def candidates(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
-        """At most `top` images that may be what a fingerprint is of, best first, ties in order of arrival. See FeatureSearch.
+        """Return at most `top` images that may show the same piece as the fingerprint, best first. See FeatureSearch.
 
-        Raises MapSeekError for bytes that are no fingerprint.
+        Ties are in order of arrival. Raises MapSeekError for bytes that are not a fingerprint.
         """
-        return await self._asked(_candidates, guild_id, generation, fingerprint, top, channels)
+        return await self._search(_search_features, guild_id, generation, fingerprint, top, channels)
 
     async def find_by_colour(
         self, guild_id: str, generation: str, fingerprint: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
-        """At most `top` images that have the colours of what a fingerprint is of, best first. See FeatureSearch.
+        """Return at most `top` images that have the colours of the fingerprint's picture, best first. See FeatureSearch.
 
-        Raises MapSeekError for bytes that are no fingerprint.
+        Raises MapSeekError for bytes that are not a fingerprint.
         """
-        return await self._asked(_coloured, guild_id, generation, fingerprint, top, channels)
+        return await self._search(_search_colours, guild_id, generation, fingerprint, top, channels)
 
     async def fingerprints(self, guild_id: str, generation: str, image_ids: Collection[str]) -> Mapping[str, Candidate]:
-        """Those of these images that have a fingerprint. See FeatureSearch."""
+        """Return the candidates of those of these images that have a fingerprint, by image id. See FeatureSearch."""
         shard = self._shards.get((guild_id, generation))
         return {} if shard is None else shard.fingerprints(image_ids)
 
     async def size(self, guild_id: str, generation: str) -> int:
-        """How many images of a guild have a fingerprint of this generation."""
+        """Return how many images of a guild have a fingerprint of this generation."""
         shard = self._shards.get((guild_id, generation))
         return 0 if shard is None else len(shard)
 
-    async def _asked(
-        self, ask: ShardSearch, guild_id: str, generation: str, fingerprint: bytes, top: int, channels: Collection[str] | None
+    async def _search(
+        self, search: ShardSearch, guild_id: str, generation: str, fingerprint: bytes, top: int, channels: Collection[str] | None
     ) -> Sequence[Candidate]:
-        """What a shard answers, in a thread. Raises MapSeekError for bytes that are no fingerprint."""
+        """Search a shard in a thread. Raises MapSeekError for bytes that are not a fingerprint."""
         shard = self._shards.get((guild_id, generation))
         if shard is None:
             return []
-        return await asyncio.to_thread(ask, shard, fingerprint, top, None if channels is None else frozenset(channels))
+        return await asyncio.to_thread(search, shard, fingerprint, top, None if channels is None else frozenset(channels))
 
 
 def build_entry(fingerprint: str, hash_: str, quality: int, data: bytes) -> FeatureEntry:
-    """What is put in for an image whose fingerprint blob holds these bytes. Raises ValueError when they are none."""
-    made = unpack_print(data)
+    """Build the entry of an image from the bytes of its fingerprint blob. Raises ValueError if they are not a fingerprint."""
+    archived_print = unpack_print(data)
     return FeatureEntry(
         fingerprint,
         hash_,
         quality,
-        made.words,
-        made.signatures,
-        encode_poses(made.points),
-        quantise_shares(compute_histogram(made.thumb)),
+        archived_print.words,
+        archived_print.signatures,
+        encode_poses(archived_print.keypoints),
+        quantise_shares(compute_histogram(archived_print.thumb)),
     )
 
 
-def _candidates(shard: FeatureShard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
-    return shard.search(build_index_query(_question(fingerprint)), top, channels)
+def _search_features(shard: FeatureShard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
+    return shard.search(build_index_query(_unpack_query(fingerprint)), top, channels)
 
 
-def _coloured(shard: FeatureShard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
-    return shard.find_by_colour(compute_histogram(_question(fingerprint).thumb), top, channels)
+def _search_colours(shard: FeatureShard, fingerprint: bytes, top: int, channels: frozenset[str] | None) -> list[Candidate]:
+    return shard.find_by_colour(compute_histogram(_unpack_query(fingerprint).thumb), top, channels)
 
 
-def _question(fingerprint: bytes) -> Print:
+def _unpack_query(fingerprint: bytes) -> Print:
     try:
         return unpack_print(fingerprint)
     except ValueError as error:
-        raise MapSeekError(f"The question's fingerprint cannot be read ({error}): ask again.") from None
+        raise MapSeekError(f"The fingerprint of the query cannot be read ({error}): search again.") from None
 
 
 def compute_digest(index: FeatureIndex) -> str:
-    """SHA-256 over guild, generation, image, channel, fingerprint, hash, colours and a sum of the postings, and the removed ids.
+    """Return the digest of an index. Two indexes with the same content have the same digest, whatever the order of adds and merges.
 
-    Nothing may change the index meanwhile. Takes about a second for a hundred thousand images: run it in a thread.
+    It is SHA-256 over guild, generation, image, channel, fingerprint, hash, colours and a sum of the postings of each image, and
+    over the removed ids. The index must not change while it runs. It takes about a second for 100,000 images: run it in a thread.
     """
     digest = hashlib.sha256()
     for (guild_id, generation), shard in sorted(index.shards.items()):
-        table, segments = shard.contents()
+        table, segments = shard.dump()
         ids, codes, channels = table["ids"].astype(np.str_), table["codes"], table["channels"].astype(np.str_)
-        sums = sum((_sums(segment, len(ids)) for segment in segments), np.zeros(len(ids), np.uint64))
+        sums = sum((_sum_postings(segment, len(ids)) for segment in segments), np.zeros(len(ids), np.uint64))
         used = np.flatnonzero(codes >= 0)
         for number in used[np.argsort(ids[used])].tolist():
             digest.update(orjson.dumps([guild_id, generation, ids[number].item(), channels[codes[number]].item()]))
@@ -136,8 +134,8 @@ def compute_digest(index: FeatureIndex) -> str:
     return digest.hexdigest()
 
 
-def _sums(segment: Segment, size: int) -> NDArray[np.uint64]:
-    """A number for each image that is the same for the same words, signatures and poses."""
+def _sum_postings(segment: Segment, size: int) -> NDArray[np.uint64]:
+    """Return a number for each image that depends on its words, signatures and poses, but not on their order."""
     words = np.repeat(np.arange(1, WORD_COUNT + 1, dtype=np.uint64), np.diff(segment.starts))
     mixed = (segment.signatures ^ ((words << np.uint64(16) | segment.poses) * _MIX)) * _MIX
     mixed ^= mixed >> np.uint64(29)

@@ -1,8 +1,7 @@
-"""A shard: the features of one generation in one guild. Segments that never change, and the newest images in memory behind them.
+"""A shard of the feature index: the features of one generation in one guild.
 
-The images of a shard: who may see each, and by what it is known besides its features.
-
-Which segments of a shard are merged: each is to be a few times as large as the next, so that few are there and few rewritten.
+It consists of segments that never change, the newest images in memory, and a table with the rest of what is known of each image:
+who may see it, its hash, its colours.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +20,7 @@ from infra.features.segment import MIN_MAPPED_POSTINGS, Segment, merge_segments,
 from infra.vision.colours import COLOUR_BINS, compute_explained_share
 
 NO_CHANNEL = -1
-"""The channel code of a number that holds no image any more."""
+"""The channel code of a number whose image was removed."""
 
 TABLE_COLUMNS: dict[str, tuple[str, int]] = {
     "codes": ("<i4", 0),
@@ -31,29 +30,31 @@ TABLE_COLUMNS: dict[str, tuple[str, int]] = {
     "counts": ("<u2", 0),
     "colours": ("u1", COLOUR_BINS),
 }
-"""The type and the width (0: one number) of what is kept of each image."""
+"""The type and the width (0: one number) of each column of the table. The names are those in the snapshot."""
 
 MERGE_RATIO = 3
+"""After merging, each segment is at least this many times as large as the next. So there are few segments, and few are rewritten.
+"""
 
 MAX_UNSEALED_IMAGES = 256
-"""Images that wait in memory, at most, until they become a segment; a search makes one of fewer."""
+"""At most this many images wait in memory before they become a segment. A search makes a segment of fewer."""
 
 MAX_REMOVED_SHARE = 0.05
-"""The share of a segment's postings that removed images may keep after a snapshot."""
+"""After a snapshot, at most this share of a segment's postings belongs to removed images."""
 
 HASH_VOTES = 1000.0
-"""What a near hash is worth: more than all features, so that such images come first."""
+"""The score of a near hash. It is greater than that of all features together, so that such images come first."""
 
 MIN_EXPLAINED_SHARE = 0.8
-"""The share of a question's colours that an image accounts for, from which on the question may be a part of it."""
+"""A query may be a part of an image that explains at least this share of its colours."""
 
 MIN_SCORED_FEATURES = 60
-"""Images with fewer features are not preferred for that."""
+"""The score is divided by the square root of the image's number of features, but at least of this number."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FeatureEntry:
-    """What is put in for an image: the blob of its fingerprint, PDQ's hash (both in hex) and quality, its features and colours."""
+    """What the index stores of an image: name of the fingerprint's blob, PDQ hash (both in hex), quality, features, colours."""
 
     fingerprint: str
     hash: str
@@ -65,24 +66,26 @@ class FeatureEntry:
 
 
 class FeatureTable:
-    """Images by number; a number is never used again, as postings name it. Not thread-safe: its shard holds the lock."""
+    """The images of a shard by number. A number is never reused, since postings refer to it. Not thread-safe: the shard holds the
+    lock.
+    """
 
     def __init__(self, capacity: int = 64) -> None:
         self.size = 0
         self._ids: list[str] = []
         self._number_of: dict[str, int] = {}
         self._code_of: dict[str, int] = {}
-        self._columns = {name: _rows(name, capacity) for name in TABLE_COLUMNS}
+        self._columns = {name: _empty_column(name, capacity) for name in TABLE_COLUMNS}
 
     def __len__(self) -> int:
         return len(self._number_of)
 
     def column(self, name: str) -> NDArray[Any]:
-        """What is kept of every image so far. Growth leaves it alone, a removal shows in it."""
+        """Return a column for all images so far. Later additions do not change it, removals do."""
         return self._columns[name][: self.size]
 
     def put(self, image_id: str, channel_id: str, entry: FeatureEntry) -> int | None:
-        """Give an image the next number and return it; None, and only its channel is set, where it has this fingerprint already."""
+        """Add an image and return its number. If it is there with the same fingerprint, set only its channel and return None."""
         code = self._code_of.setdefault(channel_id, len(self._code_of))
         number = self._number_of.get(image_id)
         if number is not None and self.fingerprint(number) == entry.fingerprint:
@@ -100,7 +103,7 @@ class FeatureTable:
         return number
 
     def drop(self, image_id: str) -> None:
-        """Erase an image if it is here; only how many postings it left stays, until they are gone."""
+        """Erase an image if it is here. The number of its postings remains until they are gone too."""
         number = self._number_of.pop(image_id, None)
         if number is not None:
             self._ids[number] = ""
@@ -108,8 +111,8 @@ class FeatureTable:
             for name in ("blobs", "hashes", "quality", "colours"):
                 self._columns[name][number] = 0
 
-    def swept(self, first: int, alive: NDArray[np.bool_]) -> None:
-        """Note that those from this number on that are not `alive` (by number) have no postings any more."""
+    def clear_counts(self, first: int, alive: NDArray[np.bool_]) -> None:
+        """Record that the images from number `first` on that are not `alive` (a mask by number) have no postings any more."""
         self._columns["counts"][first : len(alive)][~alive[first:]] = 0
 
     def id_of(self, number: int) -> str:
@@ -123,21 +126,21 @@ class FeatureTable:
         return blob.tobytes().hex()
 
     def allowed(self, channels: Collection[str] | None) -> NDArray[np.bool_]:
-        """Which numbers hold an image of one of these channels (None: of any)."""
+        """Return a mask of the numbers that hold an image of one of these channels (None: of any)."""
         codes = self.column("codes")
-        wanted = np.zeros(len(self._code_of) + 1, bool)  # the last entry is what FREE, -1, looks up
+        wanted = np.zeros(len(self._code_of) + 1, bool)  # NO_CHANNEL, -1, looks up the last entry
         wanted[[code for channel, code in self._code_of.items() if channels is None or channel in channels]] = True
         allowed: NDArray[np.bool_] = wanted[codes]
         return allowed
 
     def dump(self) -> dict[str, NDArray[Any]]:
-        """The table as arrays; an erased image has an empty id."""
+        """Return the table as arrays. An erased image has an empty id."""
         texts = {"ids": np.array(self._ids, np.bytes_), "channels": np.array(list(self._code_of), np.bytes_)}
         return texts | {name: self.column(name).copy() for name in TABLE_COLUMNS}
 
     @classmethod
     def restore(cls, arrays: dict[str, NDArray[Any]]) -> "FeatureTable":
-        """The table that `dump` described. Raises ValueError when its arrays do not fit each other."""
+        """Build a table from the arrays of `dump`. Raises ValueError if they do not fit each other."""
         ids = arrays["ids"].astype(np.str_).tolist()
         table = cls(max(64, len(ids)))
         table.size, table._ids = len(ids), ids
@@ -149,20 +152,25 @@ class FeatureTable:
 
     def _append(self) -> int:
         if self.size == len(self._columns["codes"]):
-            self._columns = {name: np.concatenate([column, _rows(name, self.size)]) for name, column in self._columns.items()}
+            self._columns = {
+                name: np.concatenate([column, _empty_column(name, self.size)]) for name, column in self._columns.items()
+            }
         self._ids.append("")
         self.size += 1
         return self.size - 1
 
 
-def _rows(name: str, count: int) -> NDArray[Any]:
+def _empty_column(name: str, count: int) -> NDArray[Any]:
     kind, width = TABLE_COLUMNS[name]
     return np.zeros((count, width) if width else count, kind)
 
 
 def plan_merges(sizes: Sequence[int]) -> list[int]:
-    """How many segments after each other become one, from the first on: afterwards each is RATIO times as large as the next."""
-    merged: list[tuple[int, int]] = []  # how large, of how many
+    """Return how many neighbouring segments of these sizes to merge into one, from the first on.
+
+    Afterwards each segment is at least MERGE_RATIO times as large as the next.
+    """
+    merged: list[tuple[int, int]] = []  # size, number of segments
     for size in sizes:
         merged.append((size, 1))
         while len(merged) > 1 and merged[-2][0] < MERGE_RATIO * merged[-1][0]:
@@ -172,112 +180,121 @@ def plan_merges(sizes: Sequence[int]) -> list[int]:
 
 
 class FeatureShard:
-    """Thread-safe. Votes are counted outside the lock, and what they found is checked again before it is told."""
+    """The features of one generation in one guild. Thread-safe.
+
+    Votes are counted outside the lock, and the images found are checked again before they are returned.
+    """
 
     def __init__(self, folder: Path | None = None, table: FeatureTable | None = None, segments: Sequence[Segment] = ()) -> None:
         self._folder = folder
         self._table = table or FeatureTable()
         self._segments = tuple(segments)
         self._settled = len(self._segments)
-        self._new: list[tuple[int, FeatureEntry]] = []
+        self._unsealed: list[tuple[int, FeatureEntry]] = []
         self._lock = Lock()
-        self._tidying = Lock()
+        self._compacting = Lock()
 
     def __len__(self) -> int:
         return len(self._table)
 
     def add(self, image_id: str, channel_id: str, entry: FeatureEntry) -> None:
-        """Put an image in, or in place of what it was."""
+        """Add an image or replace it."""
         with self._lock:
             number = self._table.put(image_id, channel_id, entry)
             if number is not None:
-                self._new.append((number, entry))
-            if len(self._new) >= MAX_UNSEALED_IMAGES:
+                self._unsealed.append((number, entry))
+            if len(self._unsealed) >= MAX_UNSEALED_IMAGES:
                 self._seal()
 
     def remove(self, image_id: str) -> None:
-        """Erase an image if it is there. Its postings answer no more, and are gone when their segment is next merged."""
+        """Erase an image if it is there. Its postings no longer count, and go when their segment is next merged."""
         with self._lock:
             self._table.drop(image_id)
 
-    def search(self, asked: IndexQuery, top: int, channels: frozenset[str] | None) -> list[Candidate]:
-        """At most `top` images, best first: those of a near hash, no more than half of them, then those that features speak for."""
+    def search(self, query: IndexQuery, top: int, channels: frozenset[str] | None) -> list[Candidate]:
+        """Return at most `top` images, best first: those with a near hash (at most half of them), then those with most votes."""
         with self._lock:
             self._seal()
             segments, size = self._segments, self._table.size
             hashes, quality, counts = (self._table.column(name) for name in ("hashes", "quality", "counts"))
             allowed = self._table.allowed(channels)
-        bits = compute_hash_distances(hashes, quality, asked.hashes)
-        spoken = [count_votes(segments, *each, size) for each in zip(asked.words, asked.signatures, asked.poses, strict=True)]
-        score = np.maximum(*spoken) / np.sqrt(np.maximum(counts, MIN_SCORED_FEATURES))
-        by_hash = _best(np.where(allowed & (bits < FAR_HASH_BITS), HASH_VOTES - bits + score / (1 + score), 0), (top + 1) // 2)
+        bits = compute_hash_distances(hashes, quality, query.hashes)
+        votes = [count_votes(segments, *each, size) for each in zip(query.words, query.signatures, query.poses, strict=True)]
+        score = np.maximum(*votes) / np.sqrt(np.maximum(counts, MIN_SCORED_FEATURES))
+        by_hash = _select_best(
+            np.where(allowed & (bits < FAR_HASH_BITS), HASH_VOTES - bits + score / (1 + score), 0), (top + 1) // 2
+        )
         score[by_hash] = 0
-        by_votes = _best(np.where(allowed, score, 0), top - len(by_hash))
+        by_votes = _select_best(np.where(allowed, score, 0), top - len(by_hash))
         ranked = [(number, HASH_VOTES - float(bits[number])) for number in by_hash] + [
             (each, float(score[each])) for each in by_votes
         ]
         with self._lock:
             allowed = self._table.allowed(channels)
             return [
-                Candidate(self._table.id_of(each), self._table.fingerprint(each), said) for each, said in ranked if allowed[each]
+                Candidate(self._table.id_of(each), self._table.fingerprint(each), vote_sum)
+                for each, vote_sum in ranked
+                if allowed[each]
             ]
 
     def find_by_colour(self, shares: NDArray[np.float32], top: int, channels: frozenset[str] | None) -> list[Candidate]:
-        """At most `top` images that may account for LEAST_EXPLAINED of a question's colours, best first."""
+        """Return at most `top` images that explain at least MIN_EXPLAINED_SHARE of a query's colours, best first."""
         with self._lock:
             allowed, colours = self._table.allowed(channels), self._table.column("colours")
         alike = compute_explained_share(shares, colours)
-        best = _best(np.where(allowed & (alike >= MIN_EXPLAINED_SHARE), alike, 0), top)
+        best = _select_best(np.where(allowed & (alike >= MIN_EXPLAINED_SHARE), alike, 0), top)
         with self._lock:
             allowed = self._table.allowed(channels)
             return [Candidate(self._table.id_of(each), self._table.fingerprint(each)) for each in best if allowed[each]]
 
     def fingerprints(self, image_ids: Collection[str]) -> Mapping[str, Candidate]:
-        """Those of these images that are here, by id."""
+        """Return the candidates of those of these images that are in the shard, by id."""
         with self._lock:
             numbers = {each: number for each in image_ids if (number := self._table.number_of(each)) is not None}
             return {each: Candidate(each, self._table.fingerprint(number)) for each, number in numbers.items()}
 
-    def tidied(self) -> tuple[dict[str, NDArray[Any]], Sequence[Segment]]:
-        """The table's arrays and all segments as they are, after those were merged that are better one. Adds go on meanwhile."""
-        with self._tidying:
+    def compact(self) -> tuple[dict[str, NDArray[Any]], Sequence[Segment]]:
+        """Merge segments where that is due, and return the table's arrays and all segments. Images may be added while it runs."""
+        with self._compacting:
             with self._lock:
                 self._seal()
                 segments, alive, counts = self._segments, self._table.allowed(None), self._table.column("counts").copy()
-                self._settled = len(segments)  # what is sealed from now on leaves them alone
+                self._settled = len(segments)  # sealing does not merge these segments from now on
             following = iter(segments)
             for count in plan_merges([len(segment) for segment in segments]):
                 group = list(islice(following, count))
-                if len(group) > 1 or _swept_out(group[0], alive, counts):
-                    self._replace(group, alive)
-            return self.contents()
+                if len(group) > 1 or _has_many_removed(group[0], alive, counts):
+                    self._merge_settled(group, alive)
+            return self.dump()
 
-    def kept(self, segment: Segment, named: Segment) -> None:
-        """Use a segment from the file that keeps it from now on."""
+    def replace_segment(self, segment: Segment, saved: Segment) -> None:
+        """Use the saved copy of a segment, mapped from its file, from now on."""
         with self._lock:
-            self._segments = tuple(named if each is segment else each for each in self._segments)
+            self._segments = tuple(saved if each is segment else each for each in self._segments)
 
-    def contents(self) -> tuple[dict[str, NDArray[Any]], Sequence[Segment]]:
-        """The table's arrays and all segments as they are now."""
+    def dump(self) -> tuple[dict[str, NDArray[Any]], Sequence[Segment]]:
+        """Return the table's arrays and all segments as they are now."""
         with self._lock:
             self._seal()
             return self._table.dump(), self._segments
 
-    def _replace(self, group: Sequence[Segment], alive: NDArray[np.bool_]) -> None:
-        """Merge some of the settled segments, while others may be sealed behind them."""
-        by = merge_segments(group, alive, self._folder)
+    def _merge_settled(self, group: Sequence[Segment], alive: NDArray[np.bool_]) -> None:
+        """Merge some of the settled segments. New segments may be sealed behind them while this runs."""
+        merged = merge_segments(group, alive, self._folder)
         with self._lock:
             at = self._segments.index(group[0])
-            self._segments = (*self._segments[:at], by, *self._segments[at + len(group) :])
+            self._segments = (*self._segments[:at], merged, *self._segments[at + len(group) :])
             self._settled += 1 - len(group)
-            self._table.swept(by.first, alive[: by.last + 1])
+            self._table.clear_counts(merged.first, alive[: merged.last + 1])
 
     def _seal(self) -> None:
-        """Make a segment of what is new, and of the small ones before it: cheap, as all others are left to `tidied`."""
-        counts = [len(entry.words) for _, entry in self._new]
+        """Make a segment of the new images, and merge the small segments before it. This is cheap: the others are left to
+        `compact`.
+        """
+        counts = [len(entry.words) for _, entry in self._unsealed]
         if sum(counts):
-            numbers = np.repeat(np.array([number for number, _ in self._new], np.uint32), counts)
-            features = ((entry.words, entry.signatures, entry.poses) for _, entry in self._new)
+            numbers = np.repeat(np.array([number for number, _ in self._unsealed], np.uint32), counts)
+            features = ((entry.words, entry.signatures, entry.poses) for _, entry in self._unsealed)
             words, signatures, poses = (np.concatenate(part) for part in zip(*features, strict=True))
             fresh = seal_segment(words, signatures, numbers, poses)
             sizes = [*map(len, self._segments[self._settled :]), len(fresh)]
@@ -287,21 +304,21 @@ class FeatureShard:
             if count:
                 alive = self._table.allowed(None)
                 fresh = merge_segments([*self._segments[-count:], fresh], alive, self._folder)
-                self._table.swept(fresh.first, alive)
+                self._table.clear_counts(fresh.first, alive)
                 self._segments = self._segments[:-count]
             self._segments = (*self._segments, fresh)
-        self._new = []
+        self._unsealed = []
 
 
-def _swept_out(segment: Segment, alive: NDArray[np.bool_], counts: NDArray[np.uint16]) -> bool:
-    """Whether more of a segment's postings than SWEPT_AT are of removed images."""
+def _has_many_removed(segment: Segment, alive: NDArray[np.bool_], counts: NDArray[np.uint16]) -> bool:
+    """Whether more than MAX_REMOVED_SHARE of a segment's postings belong to removed images."""
     part = slice(segment.first, segment.last + 1)
-    gone = counts[part][~alive[part]].sum(dtype=np.int64)
-    return bool(gone > MAX_REMOVED_SHARE * len(segment))
+    removed = counts[part][~alive[part]].sum(dtype=np.int64)
+    return bool(removed > MAX_REMOVED_SHARE * len(segment))
 
 
-def _best(score: NDArray[np.floating], top: int) -> list[int]:
-    """The numbers of the `top` highest scores above 0, the highest first, then the lowest number."""
+def _select_best(score: NDArray[np.floating], top: int) -> list[int]:
+    """Return the numbers of the `top` highest scores above 0, highest first, ties by lowest number."""
     found = np.flatnonzero(score > 0)
     if len(found) > top:
         found = found[score[found] >= np.partition(score[found], len(found) - max(top, 1))[len(found) - max(top, 1)]]

@@ -1,6 +1,7 @@
-"""The index of features on disk, kept as the vectors are (infra/vectors/snapshot.py): whole snapshots only, files by their digests.
+"""Snapshots of the feature index on disk. They work like those of the vector index (infra/vectors/snapshot.py).
 
-A segment's file is written once and used from then on; a save writes the tables, what is new, and what was merged.
+The file of a segment is written once, and the index uses it from then on. So a save only writes the tables and the new and merged
+segments.
 """
 
 import zipfile
@@ -20,20 +21,20 @@ from infra.vectors.snapshot import MANIFEST, delete_unnamed_files, keep_file, re
 log = structlog.get_logger()
 
 
-class _Saved(BaseModel):
+class _SavedModel(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
-class SavedSegment(_Saved):
-    """The digest that names a segment's file, and the lowest and highest number of an image in it."""
+class SavedSegment(_SavedModel):
+    """A segment in the manifest: the digest that names its file, and its lowest and highest image number."""
 
     name: str
     first: int
     last: int
 
 
-class SavedShard(_Saved):
-    """One shard; `table` is the digest that names its file."""
+class SavedShard(_SavedModel):
+    """A shard in the manifest. `table` is the digest that names the file of its table."""
 
     guild_id: str
     generation: str
@@ -42,8 +43,10 @@ class SavedShard(_Saved):
     segments: list[SavedSegment]
 
 
-class Manifest(_Saved):
-    """What belongs to the snapshot, the last stream sequence that is in it, and the digest that names the removed ids' file."""
+class Manifest(_SavedModel):
+    """The content of a snapshot. `position` is the log position that it reaches, `removed` the digest that names the file of the
+    removed ids.
+    """
 
     format: Literal[2] = 2
     position: int
@@ -53,12 +56,12 @@ class Manifest(_Saved):
 
 
 def save(index: FeatureIndex, folder: Path) -> None:
-    """Write the index to a folder in place of what was saved there. Raises OSError when the disk refuses.
+    """Save the index to a folder, in place of the snapshot that is there. Raises OSError if the disk fails.
 
-    May run in a thread while the index is used; segments are merged on the way where that is due.
+    It may run in a thread while the index is used. It merges segments first, where that is due.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    position = index.position  # first: what is added from now on may be in the files as well, and is replayed without harm
+    position = index.position  # first: later additions may be in the files too, and replaying them does no harm
     shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
     temporary = folder / "removed.tmp"
     temporary.write_bytes(orjson.dumps(sorted(index.removed)))
@@ -70,7 +73,7 @@ def save(index: FeatureIndex, folder: Path) -> None:
 
 
 def load(folder: Path) -> FeatureIndex | None:
-    """The index as it was saved, None when there is no snapshot or it is not whole: then the log must be played from its start."""
+    """Load the saved index. Returns None if there is no snapshot or it is damaged: then the log must be replayed from its start."""
     if not (folder / MANIFEST).exists():
         log.info("feature_index_snapshot_missing", path=str(folder))
         return None
@@ -85,7 +88,7 @@ def load(folder: Path) -> FeatureIndex | None:
 
 
 def read_saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:
-    """The position of a snapshot, and the images that it has of a generation, without their features; None as `load`."""
+    """Return the position of a snapshot and the image ids that it has of a generation. Returns None in the same cases as `load`."""
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         images: set[str] = set()
@@ -99,8 +102,8 @@ def read_saved_images(folder: Path, generation: str, guild_id: str | None = None
 
 
 def _save_shard(folder: Path, guild_id: str, generation: str, shard: FeatureShard) -> SavedShard:
-    arrays, segments = shard.tidied()
-    names = [segment.name or _keep_segment(folder, shard, segment) for segment in segments]
+    arrays, segments = shard.compact()
+    names = [segment.name or _save_segment(folder, shard, segment) for segment in segments]
     temporary = folder / "table.tmp"
     with temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
@@ -109,13 +112,13 @@ def _save_shard(folder: Path, guild_id: str, generation: str, shard: FeatureShar
     return SavedShard(guild_id=guild_id, generation=generation, count=count, table=keep_file(temporary), segments=saved)
 
 
-def _keep_segment(folder: Path, shard: FeatureShard, segment: Segment) -> str:
-    """Write a segment and have its shard use the file from now on."""
+def _save_segment(folder: Path, shard: FeatureShard, segment: Segment) -> str:
+    """Write a segment to its file, and make its shard use the file from now on."""
     temporary = folder / "segment.tmp"
     with temporary.open("wb") as file:
         write_segment(segment, file)
     name = keep_file(temporary)
-    shard.kept(segment, open_segment(folder / f"{name}.data", name, segment.first, segment.last))
+    shard.replace_segment(segment, open_segment(folder / f"{name}.data", name, segment.first, segment.last))
     return name
 
 
@@ -124,5 +127,5 @@ def _load_shard(folder: Path, saved: SavedShard) -> FeatureShard:
         table = FeatureTable.restore({name: file[name] for name in file.files})
     segments = [open_segment(verify_file(folder, each.name), each.name, each.first, each.last) for each in saved.segments]
     if len(table) != saved.count or any(each.last >= table.size for each in segments):
-        raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} is not the one that was saved")
+        raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} does not match its manifest")
     return FeatureShard(folder, table, segments)

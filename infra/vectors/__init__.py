@@ -1,1 +1,1 @@
-"""The embedded vector index: one shard for each guild and generation, a projection of the log that can always be rebuilt."""
+"""The embedded vector index, sharded by guild and generation. It is a projection of the log."""

@@ -1,8 +1,6 @@
-"""The embedded index: the archive's vectors in this process, a shard for each guild and generation.
+"""The vector index and its digest: the vectors of the archive in memory, with a shard for each guild and generation.
 
-What an index that is a projection of the log keeps besides its content: its place in the log, and what was given up for good.
-
-The digest of an index: two that hold the same vectors have the same, whatever order they were put in.
+ShardedIndex has what both indexes share: their position in the log, the removed images and the dropped generations.
 """
 
 import asyncio
@@ -20,7 +18,7 @@ from infra.vectors.shard import GRAPH_ABOVE, VectorShard
 from infra.vectors.table import VectorTable
 
 MAX_INLINE_ROWS = 4_000
-"""Shards up to this size are searched on the event loop, where it takes less than handing the work to a thread and back."""
+"""Shards up to this size are searched on the event loop. That takes less time than handing the work to a thread."""
 
 
 class ImageShard(Protocol):
@@ -35,10 +33,10 @@ S = TypeVar("S", bound=ImageShard)
 
 
 class ShardedIndex(Generic[S]):
-    """A shard for each guild and generation.
+    """An index with a shard for each guild and generation.
 
-    `removed` are the ids that were removed, `dropped` the generations that were given up: an add that comes later, in a replay or
-    out of order, does not bring them back (`awaits`).
+    `removed` are the ids of removed images and `dropped` the dropped generations. A later add, in a replay or out of order, does
+    not bring them back (see `accepts`).
     """
 
     def __init__(
@@ -58,7 +56,7 @@ class ShardedIndex(Generic[S]):
 
     @property
     def position(self) -> int:
-        """The last stream sequence whose fact is in the index, 0 before the first."""
+        """The log position up to which all facts are in the index, 0 before the first."""
         return self._position
 
     @property
@@ -71,31 +69,31 @@ class ShardedIndex(Generic[S]):
 
     @property
     def shards(self) -> dict[tuple[str, str], S]:
-        """The shards at this moment, by guild and generation."""
+        """A copy of the shards, by guild and generation."""
         return dict(self._shards)
 
-    def advance(self, sequence: int) -> None:
-        """Note that the fact with this stream sequence, and all before it, are in the index. It never goes back."""
-        self._position = max(self._position, sequence)
+    def advance(self, position: int) -> None:
+        """Record that all facts up to this log position are in the index. The position never goes back."""
+        self._position = max(self._position, position)
 
     def accepts(self, generation: str, image_id: str) -> bool:
-        """Whether an add would do anything: neither the image nor the generation is given up."""
+        """Whether an add would have an effect: the image is not removed and the generation not dropped."""
         return image_id not in self._removed and generation not in self._dropped
 
     def remove(self, image_id: str) -> None:
-        """Erase an image from every shard, for ever."""
+        """Erase an image from every shard. It cannot be added again."""
         self._removed.add(image_id)
         for shard in self._shards.values():
             shard.remove(image_id)
 
     def drop_generation(self, generation: str) -> None:
-        """Erase all that there is of a generation, for ever."""
+        """Erase all images of a generation. It cannot be added to again."""
         self._dropped.add(generation)
         self._shards = {key: shard for key, shard in self._shards.items() if key[1] != generation}
 
 
 class EmbeddedIndex(ShardedIndex[VectorShard]):
-    """A projection of the log, fed with `add`, `remove` and `advance`; every call may be repeated. See VectorSearch."""
+    """A projection of the log, filled with `add`, `remove` and `advance`. Each call may be repeated. Implements VectorSearch."""
 
     def __init__(
         self,
@@ -110,16 +108,16 @@ class EmbeddedIndex(ShardedIndex[VectorShard]):
         super().__init__(position, removed, dropped, shards)
 
     def count(self, guild_id: str, generation: str) -> int:
-        """How many images of a guild have a vector of this generation."""
+        """Return how many images of a guild have a vector of this generation."""
         shard = self._shards.get((guild_id, generation))
         return 0 if shard is None else len(shard)
 
     def add(self, guild_id: str, generation: str, image_id: str, channel_id: str, vector: bytes) -> None:
-        """Put an image in, or in place of what it was; `channel_id` is the channel whose readers may see it.
+        """Add an image or replace it. `channel_id` is the channel whose readers may see it.
 
-        Raises MapSeekError when the vector does not fit its generation.
+        Raises MapSeekError if the vector does not fit its generation.
         """
-        unit = _unit(vector)
+        unit = _to_unit_vector(vector)
         if not self.accepts(generation, image_id):
             return
         shard = self._shards.get((guild_id, generation))
@@ -131,11 +129,11 @@ class EmbeddedIndex(ShardedIndex[VectorShard]):
     async def search(
         self, guild_id: str, generation: str, vector: bytes, *, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        """At most `top` neighbours by cosine (to 6 digits), best first, ties in order of image id. See VectorSearch."""
+        """Return at most `top` neighbours by cosine (rounded to 6 digits), best first, ties by image id. See VectorSearch."""
         shard = self._shards.get((guild_id, generation))
         if shard is None:
             return []
-        query, readable = _unit(vector), None if channels is None else frozenset(channels)
+        query, readable = _to_unit_vector(vector), None if channels is None else frozenset(channels)
         _check_dimensions(shard, query, guild_id, generation)
         if len(shard) <= MAX_INLINE_ROWS:
             return shard.search(query, top, readable)
@@ -144,7 +142,7 @@ class EmbeddedIndex(ShardedIndex[VectorShard]):
     async def find_similar(
         self, guild_id: str, generation: str, image_id: str, *, at_least: float, top: int, channels: Collection[str] | None
     ) -> Sequence[Neighbour]:
-        """At most `top` neighbours of an image in the index with a cosine of `at_least`, best first. See VectorSearch."""
+        """Return at most `top` neighbours of an indexed image with a cosine of `at_least` or more, best first. See VectorSearch."""
         shard = self._shards.get((guild_id, generation))
         if shard is None:
             return []
@@ -154,14 +152,14 @@ class EmbeddedIndex(ShardedIndex[VectorShard]):
         return await asyncio.to_thread(shard.find_similar, image_id, at_least, top, readable)
 
 
-def _unit(vector: bytes) -> NDArray[np.float64]:
-    """Little-endian float32 components as a vector of length 1."""
+def _to_unit_vector(vector: bytes) -> NDArray[np.float64]:
+    """Return a vector of length 1 from little-endian float32 components. Raises MapSeekError if they are not a vector."""
     if not vector or len(vector) % 4:
-        raise MapSeekError(f"A vector of {len(vector)} bytes is not a row of float32 numbers; embed the image again.")
+        raise MapSeekError(f"A vector of {len(vector)} bytes is not a row of float32 numbers: embed the image again.")
     components = np.frombuffer(vector, "<f4").astype(np.float64)
     norm = np.linalg.norm(components)
     if not 0 < norm < np.inf:
-        raise MapSeekError("A vector that is zero or not finite cannot be compared; check the model and embed the image again.")
+        raise MapSeekError("A vector that is zero or not finite cannot be compared: check the model and embed the image again.")
     return components / norm
 
 
@@ -174,13 +172,14 @@ def _check_dimensions(shard: VectorShard, vector: NDArray[np.float64], guild_id:
 
 
 def compute_digest(index: EmbeddedIndex) -> str:
-    """SHA-256 over guild, generation, image, channel and float16 vector of everything in it, and over the removed ids.
+    """Return the digest of an index. Two indexes with the same vectors have the same digest, whatever the order of adds.
 
-    Nothing may change the index meanwhile. Takes about a second for a million vectors' bytes: run it in a thread.
+    It is SHA-256 over guild, generation, image, channel and float16 vector of each image, and over the removed ids. The index must
+    not change while it runs. It takes about a second for the bytes of a million vectors: run it in a thread.
     """
     digest = hashlib.sha256()
     for (guild_id, generation), shard in sorted(index.shards.items()):
-        table = shard.table()
+        table = shard.dump_table()
         ids, codes, channels = table["ids"].astype(np.str_), table["codes"], table["channels"].astype(np.str_)
         used = np.flatnonzero(codes >= 0)
         for slot in used[np.argsort(ids[used])].tolist():

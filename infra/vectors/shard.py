@@ -1,6 +1,7 @@
-"""A shard: the vectors of one generation in one guild. Exact while it is small, a graph proposes what to compare above.
+"""A shard of the vector index: the vectors of one generation in one guild.
 
-Exact search: every allowed vector is compared, so that filters and removals cost no recall.
+A small shard compares every allowed vector, so filters and removals cost no recall. In a larger one a graph proposes the vectors to
+compare. Scores are exact in both.
 """
 
 from collections.abc import Sequence
@@ -16,42 +17,49 @@ from infra.vectors.graph import Graph
 from infra.vectors.table import AnyFloats, HalfVector, Rows, SlotNumbers, VectorTable
 
 MAX_GATHERED_SHARE = 0.1
-"""Up to this share of the rows it is quicker to copy the allowed ones together than to compare all."""
+"""If at most this share of the rows is allowed, they are copied together first. Otherwise it is faster to compare all rows."""
 
 CHUNK_ROWS = 256
-"""Rows that are copied or widened at once: they stay in the processor's cache, and memory stays flat."""
+"""Rows are copied or converted in chunks of this many, which stay in the CPU cache and keep memory use constant."""
 
 COSINE_DIGITS = 6
-"""Scores are rounded to this, so that one picture posted twice ties, and the earlier id wins."""
+"""Scores are rounded to this many digits, so that a picture posted twice gives a tie, and the smaller id wins."""
 
 SCORE_SLACK = 1e-5
-"""More than float32 sums and the rounding can move a score: what lies this near to the k-th best is compared again exactly."""
+"""More than float32 sums and the rounding can change a score. Vectors this near to the k-th best are compared again exactly."""
 
 GRAPH_ABOVE = 50_000
-"""Vectors up to which a shard compares all of them; scanning that many takes about 5 ms."""
+"""A shard of up to this many vectors compares all of them. Scanning 50,000 takes about 5 ms."""
 
 GRAPH_SLOTS_PER_ADD = 4
-"""Slots that each add brings into a graph that does not cover the table yet: a few ms an add, instead of half a minute at once."""
+"""While the graph does not cover the table yet, each add puts this many slots into it. That costs a few ms each time, instead of
+half a minute at once.
+"""
 
 OVERFETCH_FACTOR = 20
-"""The graph is asked for this many times what would do: at 12, a filter of 50 % lost two of a hundred neighbours among 100,000."""
+"""The graph proposes this many times as many slots as are wanted. With 12, a filter of 50 % lost 2 of 100 neighbours among 100,000.
+"""
 
 FIRST_WIDTH = 16
-"""Most pieces are posted less often than this, so the images like one are first sought among so many, then among more."""
+"""Similar images are searched for among this many neighbours first, then among more. Most pieces are posted less often than this.
+"""
 
 
 def select_nearest_slots(rows: Rows, allowed: SlotNumbers, query: NDArray[np.float64], top: int) -> SlotNumbers:
-    """The allowed slots that can be among the `top` nearest, in no order: those, and all that are as near as the last of them."""
+    """Return the allowed slots that may be among the `top` nearest, unordered: also those about as near as the last of them."""
     if len(allowed) <= top:
         return allowed
-    scores = _scores(rows, allowed, query.astype(np.float32))
+    scores = _compute_scores(rows, allowed, query.astype(np.float32))
     last = np.partition(scores, len(scores) - top)[len(scores) - top]
     near: SlotNumbers = allowed[scores >= last - SCORE_SLACK]
     return near
 
 
 def rank_exactly(ids: Sequence[str], values: AnyFloats, query: NDArray[np.float64], top: int) -> list[Neighbour]:
-    """The `top` best by exact cosine, ties in order of image id. Summed row by row, so a score does not depend on the company."""
+    """Return the `top` best by exact cosine, ties by image id.
+
+    Each row is summed separately, so that a score does not depend on which other rows are compared.
+    """
     scores = np.empty(len(ids))
     for start in range(0, len(ids), CHUNK_ROWS):
         part = values[start : start + CHUNK_ROWS].astype(np.float64)
@@ -61,11 +69,11 @@ def rank_exactly(ids: Sequence[str], values: AnyFloats, query: NDArray[np.float6
     return [Neighbour(image_id, cosine) for cosine, image_id in best]
 
 
-def _scores(rows: Rows, allowed: SlotNumbers, query: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The cosine of each allowed slot to a unit query, within float32."""
+def _compute_scores(rows: Rows, allowed: SlotNumbers, query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the cosine of each allowed slot with a query of length 1, in float32 precision."""
     if rows.values.dtype == np.float32 and len(allowed) > MAX_GATHERED_SHARE * rows.size:
-        everything: NDArray[np.float32] = np.multiply(rows.values[: rows.size] @ query, rows.scale[: rows.size], dtype=np.float32)
-        return everything[allowed]
+        all_scores: NDArray[np.float32] = np.multiply(rows.values[: rows.size] @ query, rows.scale[: rows.size], dtype=np.float32)
+        return all_scores[allowed]
     scores = np.empty(len(allowed), np.float32)
     for start in range(0, len(allowed), CHUNK_ROWS):
         part = allowed[start : start + CHUNK_ROWS]
@@ -74,7 +82,10 @@ def _scores(rows: Rows, allowed: SlotNumbers, query: NDArray[np.float32]) -> NDA
 
 
 class VectorShard:
-    """Thread-safe. Scans run outside the lock, so that no add waits for one; what they found is checked again before it is told."""
+    """The vectors of one generation in one guild. Thread-safe.
+
+    Scans run outside the lock, so that no add waits for one. The images found are checked again before they are returned.
+    """
 
     def __init__(self, table: VectorTable, graph_above: int = GRAPH_ABOVE) -> None:
         self._table = table
@@ -96,7 +107,7 @@ class VectorShard:
         return self._graph is not None and self._covered == self._table.size
 
     def add(self, image_id: str, channel_id: str, vector: HalfVector) -> None:
-        """Put an image in, or in place of what it was."""
+        """Add an image or replace it."""
         with self._lock:
             slot = self._table.put(image_id, channel_id, vector)
             if self._graph is not None and slot < self._covered:
@@ -111,19 +122,22 @@ class VectorShard:
                 self._graph.drop(slot)
 
     def search(self, query: NDArray[np.float64], top: int, channels: frozenset[str] | None) -> list[Neighbour]:
-        """At most `top` neighbours of a unit vector, best first. An image added or removed meanwhile may be in it or not."""
+        """Return at most `top` neighbours of a vector of length 1, best first.
+
+        An image that is added or removed while the search runs may be among them or not.
+        """
         with self._lock:
             rows = self._table.rows
-            compared = self._worth_comparing(self._table.allowed(channels), query, top)
+            compared = self._choose_slots(self._table.allowed(channels), query, top)
         near = select_nearest_slots(rows, compared, query, top)
         with self._lock:
-            ids, values = self._table.still(near, channels)
+            ids, values = self._table.select_current(near, channels)
         return rank_exactly(ids, values, query, top)
 
     def find_similar(self, image_id: str, at_least: float, top: int, channels: frozenset[str] | None) -> list[Neighbour]:
-        """At most `top` neighbours of an image as similar as `at_least`, best first, itself left out; none if it is not here."""
+        """Return at most `top` other images with a cosine of `at_least` or more to an image, best first; none if it is not here."""
         with self._lock:
-            half = self._table.vector_of(image_id)
+            half = self._table.find_vector(image_id)
         if half is None:
             return []
         query = half.astype(np.float64)
@@ -136,13 +150,13 @@ class VectorShard:
                 return alike[:top]
             width = min(4 * width, top)
 
-    def table(self) -> dict[str, NDArray[Any]]:
-        """The table's arrays (see Table.dump) as they are now."""
+    def dump_table(self) -> dict[str, NDArray[Any]]:
+        """Return the table's arrays as they are now (see VectorTable.dump)."""
         with self._lock:
             return self._table.dump()
 
     def dump(self, graph_path: Path) -> tuple[dict[str, NDArray[Any]], int]:
-        """The table's arrays, and how many slots the graph written to `graph_path` covers: 0 when there is none."""
+        """Save the graph to `graph_path`. Return the table's arrays and how many slots the graph covers (0: no graph)."""
         with self._lock:
             if self._graph is not None:
                 self._graph.save(graph_path)
@@ -150,13 +164,13 @@ class VectorShard:
 
     @classmethod
     def restore(cls, arrays: dict[str, NDArray[Any]], graph_path: Path | None, covered: int, graph_above: int) -> "VectorShard":
-        """The shard that `dump` described. Raises ValueError when its graph does not fit its table."""
+        """Build a shard from the result of `dump`. Raises ValueError if its graph does not fit its table."""
         shard = cls(VectorTable.restore(arrays), graph_above)
         if graph_path is not None:
             shard._graph = Graph.load(graph_path, shard._table, covered)
             shard._covered = covered
             if shard.approximate:
-                shard._table.narrow()
+                shard._table.convert_to_float16()
         return shard
 
     def _extend_graph(self) -> None:
@@ -170,15 +184,15 @@ class VectorShard:
                 self._graph.put(slot, vector)
             self._covered = slot + 1
         if self.approximate:
-            self._table.narrow()
+            self._table.convert_to_float16()
 
-    def _worth_comparing(self, allowed: SlotNumbers, query: NDArray[np.float64], top: int) -> SlotNumbers:
-        """All allowed slots, or those that the graph proposes where it can be trusted to find enough of them."""
+    def _choose_slots(self, allowed: SlotNumbers, query: NDArray[np.float64], top: int) -> SlotNumbers:
+        """Return the slots to compare: those that the graph proposes, or all allowed ones where the graph may find too few."""
         if self._graph is None or not self.approximate or len(allowed) <= MAX_GATHERED_SHARE * self._table.size:
             return allowed
         count = OVERFETCH_FACTOR * top * self._table.size // len(allowed)
         proposed = self._graph.propose(query.astype(np.float16), count)
-        may_be_shown = np.zeros(self._table.size, bool)
-        may_be_shown[allowed] = True
-        kept = proposed[may_be_shown[proposed]]
+        is_allowed = np.zeros(self._table.size, bool)
+        is_allowed[allowed] = True
+        kept = proposed[is_allowed[proposed]]
         return kept if len(kept) >= min(top, len(allowed)) else allowed

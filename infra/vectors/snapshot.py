@@ -1,10 +1,11 @@
-"""The index on disk: saved without a moment in which a crash loses it, and loaded only if every byte is as it was written.
+"""Snapshots of the vector index on disk. A crash at any moment loses no snapshot, and a damaged one is never loaded.
 
-Data files are named by their digest and never changed; the manifest, replaced in one step at the end, says which of them count. A
-crash before that leaves the old snapshot, one after it the new, and what no manifest names is cleared away by the next save.
-Vectors are float16 on disk as they already are in the index (see table.py), so a restored index gives the scores of a rebuilt one.
+Data files are named by their digest and never changed. The manifest says which of them belong to the snapshot; it is replaced in
+one step at the end. A crash before this step leaves the old snapshot, a crash after it the new one. The next save deletes the files
+that no manifest names. Vectors are float16 on disk as they are in the index (see table.py), so a restored index gives the same
+scores as a rebuilt one.
 
-Which of the processes that share a folder of snapshots writes them.
+A lock decides which of the processes that share a folder writes the snapshots.
 """
 
 import hashlib
@@ -29,15 +30,15 @@ log = structlog.get_logger()
 MANIFEST = "manifest.json"
 
 LOCK_NAME = "snapshot.lock"
-"""The file in the folder that the one who writes holds a lock on."""
+"""The process that writes the snapshots holds a lock on this file in the folder."""
 
 
-class _Saved(BaseModel):
+class _SavedModel(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
-class SavedShard(_Saved):
-    """One shard; `table` and `graph` are the digests that name its files, `covered` is how many slots the graph knows."""
+class SavedShard(_SavedModel):
+    """A shard in the manifest. `table` and `graph` are the digests that name its files. The graph has the first `covered` slots."""
 
     guild_id: str
     generation: str
@@ -48,8 +49,10 @@ class SavedShard(_Saved):
     covered: int
 
 
-class Manifest(_Saved):
-    """What belongs to the snapshot, the last stream sequence that is in it, and the digest that names the removed ids' file."""
+class Manifest(_SavedModel):
+    """The content of a snapshot. `position` is the log position that it reaches, `removed` the digest that names the file of the
+    removed ids.
+    """
 
     format: Literal[1] = 1
     position: int
@@ -59,12 +62,12 @@ class Manifest(_Saved):
 
 
 def save(index: EmbeddedIndex, folder: Path) -> None:
-    """Write the index to a folder in place of what was saved there. Raises OSError when the disk refuses.
+    """Save the index to a folder, in place of the snapshot that is there. Raises OSError if the disk fails.
 
-    May run in a thread while the index is used; an add waits while its own shard is copied.
+    It may run in a thread while the index is used. An add waits while its shard is copied.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    position = index.position  # first: what is added from now on may be in the files as well, and is replayed without harm
+    position = index.position  # first: later additions may be in the files too, and replaying them does no harm
     shards = [_save_shard(folder, *key, shard) for key, shard in sorted(index.shards.items())]
     temporary = folder / "removed.tmp"
     temporary.write_bytes(orjson.dumps(sorted(index.removed)))
@@ -77,7 +80,7 @@ def save(index: EmbeddedIndex, folder: Path) -> None:
 
 
 def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | None:
-    """The index as it was saved, None when there is no snapshot or it is not whole: then the log must be played from its start."""
+    """Load the saved index. Returns None if there is no snapshot or it is damaged: then the log must be replayed from its start."""
     if not (folder / MANIFEST).exists():
         log.info("vector_index_snapshot_missing", path=str(folder))
         return None
@@ -94,7 +97,7 @@ def load(folder: Path, *, graph_above: int = GRAPH_ABOVE) -> EmbeddedIndex | Non
 
 
 def read_saved_images(folder: Path, generation: str, guild_id: str | None = None) -> tuple[int, set[str]] | None:
-    """The position of a snapshot, and the images that it has of a generation, without the vectors; None as `load`."""
+    """Return the position of a snapshot and the image ids that it has of a generation. Returns None in the same cases as `load`."""
     try:
         manifest = Manifest.model_validate(read_manifest(folder))
         images: set[str] = set()
@@ -129,61 +132,61 @@ def _load_shard(folder: Path, saved: SavedShard, graph_above: int) -> VectorShar
     graph = None if saved.graph is None else verify_file(folder, saved.graph)
     shard = VectorShard.restore(arrays, graph, saved.covered, graph_above)
     if (len(shard), shard.dimensions) != (saved.count, saved.dimensions):
-        raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} is not the one that was saved")
+        raise ValueError(f"the shard of guild {saved.guild_id}, generation {saved.generation} does not match its manifest")
     return shard
 
 
 def keep_file(temporary: Path) -> str:
-    """Make a written file last under the name of its digest, and return the digest."""
-    digest = _digest(temporary)
+    """Sync a written file to disk and rename it to its digest. Return the digest."""
+    digest = _compute_file_digest(temporary)
     _sync(temporary)
-    os.replace(temporary, _path(temporary.parent, digest))
+    os.replace(temporary, _data_path(temporary.parent, digest))
     return digest
 
 
 def replace_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Write a manifest, sealed with the SHA-256 of its JSON, by which a change to it shows: from now on its files count."""
+    """Write a manifest in place of the former one. It has the SHA-256 of its own JSON, so that a change to it is noticed."""
     temporary = folder / f"{MANIFEST}.tmp"
-    temporary.write_bytes(orjson.dumps({"manifest": manifest, "sha256": _seal(manifest)}, option=orjson.OPT_INDENT_2))
+    temporary.write_bytes(orjson.dumps({"manifest": manifest, "sha256": _hash_manifest(manifest)}, option=orjson.OPT_INDENT_2))
     _sync(temporary)
-    _sync(folder)  # the data files' names before the manifest that needs them
+    _sync(folder)  # the names of the data files must be on disk before the manifest that needs them
     os.replace(temporary, folder / MANIFEST)
     _sync(folder)
 
 
 def read_manifest(folder: Path) -> Any:
-    """The manifest as it was written. Raises ValueError when it was changed, OSError when it cannot be read."""
+    """Return the manifest. Raises ValueError if it was changed after it was written, OSError if it cannot be read."""
     sealed = orjson.loads((folder / MANIFEST).read_bytes())
-    if not isinstance(sealed, dict) or _seal(sealed.get("manifest")) != sealed.get("sha256"):
+    if not isinstance(sealed, dict) or _hash_manifest(sealed.get("manifest")) != sealed.get("sha256"):
         raise ValueError(f"{MANIFEST} was changed after it was written")
     return sealed["manifest"]
 
 
 def delete_unnamed_files(folder: Path, named: Collection[str]) -> None:
-    """Delete the data files that no manifest names, and what a crash left."""
-    kept = {_path(folder, digest) for digest in named}
+    """Delete the data files that are not in `named`, and temporary files that a crash left."""
+    kept = {_data_path(folder, digest) for digest in named}
     for path in folder.iterdir():
         if path.suffix in {".data", ".tmp"} and path not in kept:
             path.unlink()
 
 
-def _seal(manifest: Any) -> str:
+def _hash_manifest(manifest: Any) -> str:
     return hashlib.sha256(orjson.dumps(manifest)).hexdigest()
 
 
 def verify_file(folder: Path, digest: str) -> Path:
-    """Where a data file is. Raises ValueError when it is not as it was written, OSError when it cannot be read."""
-    path = _path(folder, digest)
-    if _digest(path) != digest:
+    """Return the path of a data file. Raises ValueError if it was changed after it was written, OSError if it cannot be read."""
+    path = _data_path(folder, digest)
+    if _compute_file_digest(path) != digest:
         raise ValueError(f"{path.name} was changed after it was written")
     return path
 
 
-def _path(folder: Path, digest: str) -> Path:
+def _data_path(folder: Path, digest: str) -> Path:
     return folder / f"{digest}.data"
 
 
-def _digest(path: Path) -> str:
+def _compute_file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -198,7 +201,7 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def lock_snapshots(folder: Path) -> Iterator[bool]:
-    """Whether this process is the one that writes the snapshots in a folder, which it stays until the context ends."""
+    """Try to lock the snapshots in a folder, and yield whether this process may write them. It may until the context ends."""
     lock = FileLock(folder / LOCK_NAME)
     with suppress(Timeout):
         lock.acquire(blocking=False)

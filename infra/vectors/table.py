@@ -1,8 +1,8 @@
-"""The vectors of a shard with their image and channel ids: a numbered slot each, freed slots used again.
+"""The table of a vector shard: vectors with their image and channel ids, in numbered slots. Free slots are reused.
 
-Values are rounded to float16 when they come in, and their norm is divided out when they are compared. So a vector is the same
-number for number in RAM (float32 or float16), on disk (float16), in an exact shard, in a graph, restored or rebuilt: a score never
-depends on where its vector lies. The rounding moves a cosine by about 2e-5.
+Values are rounded to float16 when they are added, and divided by their norm when they are compared. So a vector has the same
+numbers in RAM (float32 or float16), on disk (float16), in an exact shard, in a graph, restored or rebuilt, and a score never
+depends on where the vector is stored. The rounding changes a cosine by about 2e-5.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,9 +22,9 @@ NO_CHANNEL = -1
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Slots below `size` as they were when asked for: `values` is (capacity, dimensions), `scale` is 1 / norm of each row.
+    """A view of the slots below `size`: `values` is (capacity, dimensions), `scale` is 1 / norm of each row.
 
-    Growth puts new arrays in the table and leaves these alone; a slot reused meanwhile shows through.
+    When the table grows it gets new arrays, and these stay as they are. A slot that is reused in the meantime changes here too.
     """
 
     values: AnyFloats
@@ -33,7 +33,7 @@ class Rows:
 
 
 class VectorTable:
-    """Not safe to change from two threads at once: its shard holds the lock."""
+    """Vectors with their image and channel ids, by slot. Not thread-safe: the shard holds the lock."""
 
     def __init__(self, dimensions: int, capacity: int = 64) -> None:
         self.dimensions = dimensions
@@ -54,7 +54,7 @@ class VectorTable:
         return Rows(self._values, self._scale, self.size)
 
     def put(self, image_id: str, channel_id: str, vector: HalfVector) -> int:
-        """Store a vector in the image's slot, or in a free one, and return its slot."""
+        """Store a vector in the slot of its image, or in a free one, and return the slot."""
         slot = self._slot_of.get(image_id)
         if slot is None:
             slot = self._free.pop() if self._free else self._append()
@@ -66,7 +66,7 @@ class VectorTable:
         return slot
 
     def drop(self, image_id: str) -> int | None:
-        """Erase an image and return the slot it had, None if it had none."""
+        """Erase an image and return the slot that it had, or None."""
         slot = self._slot_of.pop(image_id, None)
         if slot is None:
             return None
@@ -78,40 +78,40 @@ class VectorTable:
         return slot
 
     def vector(self, slot: int) -> HalfVector | None:
-        """The vector in a slot, None if it is free."""
+        """Return the vector in a slot, or None if the slot is free."""
         if self._codes[slot] == NO_CHANNEL:
             return None
         half: HalfVector = self._values[slot].astype(np.float16)
         return half
 
-    def vector_of(self, image_id: str) -> HalfVector | None:
-        """An image's vector, None if it is not here."""
+    def find_vector(self, image_id: str) -> HalfVector | None:
+        """Return the vector of an image, or None if it is not here."""
         slot = self._slot_of.get(image_id)
         return None if slot is None else self.vector(slot)
 
     def allowed(self, channels: Collection[str] | None) -> SlotNumbers:
-        """The slots in use whose image is in one of these channels (None: in any)."""
+        """Return the slots in use whose image is in one of these channels (None: in any)."""
         codes = self._codes[: self.size]
         if channels is None:
             return np.flatnonzero(codes != NO_CHANNEL)
-        wanted = np.zeros(len(self._code_of) + 1, bool)  # the last entry is what FREE, -1, looks up
+        wanted = np.zeros(len(self._code_of) + 1, bool)  # NO_CHANNEL, -1, looks up the last entry
         wanted[[self._code_of[channel] for channel in channels if channel in self._code_of]] = True
         return np.flatnonzero(wanted[codes])
 
-    def still(self, slots: SlotNumbers, allowed: frozenset[str] | None) -> tuple[Sequence[str], AnyFloats]:
-        """Ids and vectors (a copy) of those slots that hold an image of an allowed channel at this moment."""
+    def select_current(self, slots: SlotNumbers, allowed: frozenset[str] | None) -> tuple[Sequence[str], AnyFloats]:
+        """Return the ids and vectors (a copy) of those slots that hold an image of an allowed channel now."""
         codes = None if allowed is None else {self._code_of[channel] for channel in allowed if channel in self._code_of}
         kept = [
             slot for slot in slots.tolist() if self._codes[slot] != NO_CHANNEL and (codes is None or self._codes[slot] in codes)
         ]
         return [self._ids[slot] for slot in kept], self._values[kept]
 
-    def narrow(self) -> None:
-        """Hold float16 from now on: half the memory, slower to scan."""
+    def convert_to_float16(self) -> None:
+        """Store float16 from now on: half the memory, but slower to scan."""
         self._values = self._values.astype(np.float16, copy=False)
 
     def dump(self) -> dict[str, NDArray[Any]]:
-        """The table as arrays of length `size`; a free slot has an empty id and the channel code -1."""
+        """Return the table as arrays of length `size`. A free slot has an empty id and the channel code -1."""
         return {
             "ids": np.array(self._ids, np.bytes_),
             "codes": self._codes[: self.size].copy(),
@@ -121,7 +121,7 @@ class VectorTable:
 
     @classmethod
     def restore(cls, arrays: dict[str, NDArray[Any]]) -> "VectorTable":
-        """The table that `dump` described, slot for slot."""
+        """Build a table from the arrays of `dump`, with the same slots."""
         ids, values = arrays["ids"].astype(np.str_).tolist(), arrays["values"]
         table = cls(values.shape[1], capacity=max(64, len(ids)))
         table.size = len(ids)

@@ -223,9 +223,9 @@ class FeatureSearchSuite:
         assert ids_of(await archive.candidates(GUILD, GENERATION, query_fingerprint(1), top=5, channels=None)) == []
 
     async def test_rubbish_is_refused_with_a_sentence(self, filled: Archive) -> None:
-        with pytest.raises(MapSeekError, match="ask again"):
+        with pytest.raises(MapSeekError, match="search again"):
             await filled.candidates(GUILD, GENERATION, b"rubbish", top=5, channels=None)
-        with pytest.raises(MapSeekError, match="ask again"):
+        with pytest.raises(MapSeekError, match="search again"):
             await filled.find_by_colour(GUILD, GENERATION, b"rubbish", top=5, channels=None)
 
     async def test_searches_and_adds_go_on_together(self, filled: Archive) -> None:

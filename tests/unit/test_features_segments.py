@@ -101,7 +101,7 @@ def test_segments_that_were_left_for_later_are_merged_as_well() -> None:
 
 @pytest.mark.parametrize("long", [1, 10**6], ids=["where they lie", "copied together"])
 def test_a_feature_speaks_once_for_an_image_by_its_most_alike_pair(monkeypatch: pytest.MonkeyPatch, long: int) -> None:
-    monkeypatch.setattr("infra.features.scoring._LONG", long)
+    monkeypatch.setattr("infra.features.scoring._LONG_LIST", long)
     words = np.array([5, 5, 5, 9], np.uint16)
     marks = np.array([0, 0b11, 0b1, 2**64 - 1], np.uint64)
     one = seal_segment(words, marks, np.array([0, 0, 1, 2], np.uint32), UPRIGHT[:4])

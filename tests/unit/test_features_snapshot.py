@@ -99,7 +99,7 @@ def test_postings_of_removed_images_go_with_the_next_snapshot(tmp_path: Path) ->
     save(index, tmp_path)
     restored = loaded(tmp_path)
     for shard in restored.shards.values():
-        table, segments = shard.contents()
+        table, segments = shard.dump()
         numbers = {number for segment in segments for number in segment.images.tolist()}
         assert numbers == set(np.flatnonzero(table["codes"] >= 0).tolist())
     assert len(restored) == 9

@@ -255,7 +255,7 @@ def test_every_file_is_on_disk_before_it_gets_its_name_and_all_names_before_the_
 
 
 def refused(folder: Path) -> bool:
-    """Whether the snapshot is refused with a warning that says what comes next."""
+    """Whether the snapshot is refused with a warning."""
     with capture_logs() as logs:
         index = load(folder, graph_above=0)
     return index is None and [(line["log_level"], line["event"]) for line in logs] == [
