@@ -1,4 +1,4 @@
-"""Answers to show: posts, pieces and what is said of them."""
+"""Builds answers, posts and pieces for tests of the rendering."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ ASKER_ID = "2234567890123456789"
 def found(
     number: int, score: float | None = None, thumbnail: bytes | None = None, evidence: Evidence | None = None, **metadata: Any
 ) -> FoundPost:
-    """The post of image 100 and so on, posted by Steve on that day of March 2024."""
+    """Build the post of image `number` * 100, posted by Steve on that day of March 2024."""
     known = {
         "upload_timestamp": f"2024-03-{number:02}T12:30:00+00:00",
         "user_name": "Steve",
@@ -28,7 +28,7 @@ def found(
 
 
 def piece(best: FoundPost, *others: FoundPost) -> Piece:
-    """A piece of these posts, by their days."""
+    """Build a piece of posts. `best` is the best match; the posts are ordered by time."""
     return Piece(best, sorted([best, *others], key=lambda post: post.document["metadata"]["upload_timestamp"]))
 
 
@@ -46,7 +46,7 @@ def answer(shown: Piece | None = None, *, verdict: Verdict = "match", **more: An
 
 
 def error_answer(code: RejectCode, reason: str = "A sentence.", by: By = "image") -> AnswerPage:
-    """The answer to a search that was rejected."""
+    """Build the answer to a rejected search."""
     reply = DiscordReply(application_id="1", token="t")
     question = Question(asker=Person(id=ASKER_ID, name="Alex"), requested_at="2024-03-01T12:30:00+00:00", reply=reply)
     rejected = SearchRejected(guild_id="1", search_id=SEARCH_ID, question=question, stage="download", code=code, reason=reason)

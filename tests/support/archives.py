@@ -1,4 +1,4 @@
-"""What the suites of the archive share: many small pictures, history held back, managers, and a look at what is archived."""
+"""Helpers for tests of the archive: many small pictures, delayed history, managers, and checks of what is archived."""
 
 import asyncio
 import io
@@ -29,18 +29,18 @@ from tests.support.waiting import eventually
 from tests.support.world import IMPATIENT_POLICY, Discord, World, art_png
 
 ERASE_AT_ONCE = replace(IMPATIENT_POLICY, blob_grace=timedelta(0))
-"""Erases at once what is removed."""
+"""A policy that erases the blobs of removed images at once."""
 
 
 SMALL_PAGE = 10
 
 ERASE_SOON = replace(IMPATIENT_POLICY, blob_grace=timedelta(seconds=0.5))
-"""Blobs of removed images go soon, so that a test sees it."""
+"""A policy that erases the blobs of removed images after half a second, so that a test can observe both states."""
 
 
 @cache
 def tiny_picture(number: int) -> bytes:
-    """A picture as a PNG file, another one for each number. It is so narrow that next to no work is done for its fingerprint."""
+    """Return a PNG file that differs for each number. It is so narrow that its fingerprint needs almost no work."""
     pixels = np.random.default_rng(number).integers(0, 256, (2, 64, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
@@ -49,7 +49,7 @@ def tiny_picture(number: int) -> bytes:
 
 @dataclass
 class PictureHistory:
-    """Posts small pictures, another one every time, and remembers the messages that are there."""
+    """Posts small pictures, each different, and remembers in `there` the messages that should be archived."""
 
     discord: Discord
     there: list[Message] = field(default_factory=list)
@@ -64,7 +64,7 @@ class PictureHistory:
         begin: datetime | None = None,
         every: timedelta = timedelta(minutes=1),
     ) -> list[Message]:
-        """So many messages, now or from a moment on."""
+        """Post `messages` messages, now or from `begin` on, one `every` interval."""
         posted = []
         for number in range(messages):
             files = [(f"{each}.png", tiny_picture(each)) for each in islice(self.numbers, pictures)]
@@ -74,13 +74,13 @@ class PictureHistory:
         return posted
 
     def forget(self, *messages: Message) -> None:
-        """These are deleted, or are not to be archived."""
+        """Remove messages from `there`: they are deleted, or must not be archived."""
         self.there = [message for message in self.there if message not in messages]
 
 
 @dataclass
 class HeldRequests:
-    """A fault that keeps requests waiting until it is released, and then answers them rightly."""
+    """A fault that delays requests until `released` is set, and then gives the right response."""
 
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,7 +93,7 @@ class HeldRequests:
 
 @dataclass
 class HeldAfter:
-    """A fault that answers rightly; after so many requests it holds them back as `Held` does."""
+    """A fault that lets `let_through` requests pass, and delays all later ones like HeldRequests."""
 
     let_through: int
     held: HeldRequests = field(default_factory=HeldRequests)
@@ -105,31 +105,31 @@ class HeldAfter:
 
 
 def hold_history(simulator: Simulator, channel: Channel, *, after_pages: int = 0) -> HeldRequests:
-    """Hold back the pages of a channel's history, all or those that follow so many."""
+    """Delay the responses with a channel's history: all, or those after `after_pages` pages."""
     fault = HeldAfter(after_pages)
     simulator.faults.add(fault, f"*/channels/{channel.id}/messages", method="GET", times=None)
     return fault.held
 
 
 def use_small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """History is read in pages of ten messages rather than a hundred, so that a dozen are more than one."""
+    """Read history in pages of ten messages instead of a hundred, so that a dozen messages need two pages."""
     for module in (history_module, backfill):
         monkeypatch.setattr(module, "MESSAGES_PER_PAGE", SMALL_PAGE)
 
 
 def add_manager(discord: Discord, name: str = "Mia") -> Member:
-    """Somebody who may manage the server."""
+    """Add a member who may manage the guild."""
     role = discord.simulator.add_role(discord.guild, "managers", Permission.MANAGE_GUILD)
     return discord.simulator.add_member(discord.guild, name, [role])
 
 
 def list_file_ids(messages: Sequence[Message]) -> list[str]:
-    """The ids of all pictures of messages, in order."""
+    """List the ids of all pictures of messages, sorted."""
     return sorted(str(file.id) for message in messages for file in message.attachments)
 
 
 async def wait_for_exactly(world: World, messages: Sequence[Message], timeout: float = 30) -> None:
-    """Wait until nothing is left to do; then log, catalogue and index have every picture of these messages once, and no other."""
+    """Wait until no work is left. Then check that log, catalogue and index contain each picture of the messages exactly once."""
     wanted = list_file_ids(messages)
     await world.log.wait_for(ImagePosted, len(wanted), timeout)
     for family in ("removal", "image", "alert"):
@@ -143,7 +143,7 @@ async def wait_for_exactly(world: World, messages: Sequence[Message], timeout: f
 
 
 async def list_indexed(world: World) -> list[str]:
-    """The ids of all images that the vector index has of the guild."""
+    """List the ids of all images of the guild in the vector index."""
     embedded = (await world.log.facts(ImageEmbedded))[0]
     vectors = await world.process.container.vectors()
     everything = {"top": 10_000, "channels": None}
@@ -152,13 +152,13 @@ async def list_indexed(world: World) -> list[str]:
 
 
 async def wait_for_text(discord: Discord, interaction: Interaction, *, words: str = "", timeout: float = 30) -> str:
-    """The text of an answer, content and embeds, once it has these words, or any."""
+    """Wait until an answer contains `words` (by default any text), and return its text, content and embeds."""
     await discord.simulator.until(lambda: bool(text := message_text(interaction.original)) and words in text, timeout=timeout)
     return message_text(interaction.original)
 
 
 def message_text(message: Message | None) -> str:
-    """Everything that is written in a message."""
+    """Return the whole text of a message, content and embeds."""
     if message is None:
         return ""
     lines = [message.content]
@@ -170,7 +170,7 @@ def message_text(message: Message | None) -> str:
 
 @dataclass(frozen=True)
 class ImageTrace:
-    """An archived image: what the log knew it by, its blobs, and its vector of a generation."""
+    """What identifies an archived image in the log, the blob store and the index."""
 
     guild_id: str
     image_id: str
@@ -181,7 +181,7 @@ class ImageTrace:
 
 
 async def collect_traces(world: World, *messages: Message) -> list[ImageTrace]:
-    """What there is of every attachment of archived messages, to be looked for once they are gone."""
+    """Collect the traces of every attachment of archived messages, to check later that none is left."""
     log = LogErasure(world.process.container.client)
     found = []
     for message in messages:
@@ -197,9 +197,9 @@ async def collect_traces(world: World, *messages: Message) -> list[ImageTrace]:
 
 
 async def wait_until_archive_idle(world: World, timeout: float = 2 * ACK_WAIT_S) -> None:
-    """Wait until no stage has anything left to do, of removals first, since they lead to more.
+    """Wait until no stage has work left. Removals are checked first, since they cause more work.
 
-    What is delivered and never acknowledged counts as held until the ack wait is over, and is done again only then.
+    A message that was delivered and never acknowledged counts as work until its ack wait is over and it is delivered again.
     """
     for family in ("removal", "image", "alert"):
         await world.log.wait_until_idle(family, timeout)
@@ -207,7 +207,7 @@ async def wait_until_archive_idle(world: World, timeout: float = 2 * ACK_WAIT_S)
 
 
 async def wait_until_removed(world: World, image_ids: Iterable[str], timeout: float = 2 * ACK_WAIT_S) -> None:
-    """Wait until images are removed and all that follows from it is done."""
+    """Wait until images are removed and no stage has work left."""
     wanted = set(image_ids)
 
     async def recorded() -> bool:
@@ -218,7 +218,7 @@ async def wait_until_removed(world: World, image_ids: Iterable[str], timeout: fl
 
 
 async def expect_nothing_left(world: World, traces: Iterable[ImageTrace]) -> None:
-    """Wait until images are removed, and look everywhere."""
+    """Wait until images are removed, and check that no trace of them is left anywhere."""
     traces = list(traces)
     await wait_until_removed(world, [trace.image_id for trace in traces])
     catalogue, blobs = await world.process.container.catalogue(), await world.process.container.blobs()
@@ -238,14 +238,14 @@ async def expect_nothing_left(world: World, traces: Iterable[ImageTrace]) -> Non
 
 
 async def find_neighbours(world: World, trace: ImageTrace) -> list[str]:
-    """The images that the index has in the guild, whoever may read them."""
+    """List the images of the guild in the index, in all channels."""
     vectors = await world.process.container.vectors()
     found = await vectors.search(trace.guild_id, trace.generation, trace.vector, top=1_000, channels=None)
     return [neighbour.image_id for neighbour in found]
 
 
 async def iter_messages(client: Client, *streams: str) -> AsyncIterator[RawStreamMsg]:
-    """Every message of these logs (none given: of all)."""
+    """Iterate over every message of the streams (none given: of all)."""
     js = client.jetstream()
     for stream in streams or STREAM_SUBJECTS:
         state = (await js.stream_info(stream)).state
@@ -257,11 +257,11 @@ async def iter_messages(client: Client, *streams: str) -> AsyncIterator[RawStrea
 
 
 def list_stored_blobs(world: World) -> set[str]:
-    """The names of all blobs in the store."""
+    """List the names of all blobs in the store."""
     return {path.name for path in (world.settings.data_dir / "blobs").rglob("*") if path.is_file()}
 
 
 async def search_link(world: World, seed: int) -> str | None:
-    """The link that Alex is given to a picture, None where there is no match."""
+    """Search with a picture as Alex, and return the link in the answer, None if there is no match."""
     answer = await world.discord.simulator.answer(await world.discord.ask(art_png(seed)), embedded=True)
     return answer.embeds[0].get("url")

@@ -1,4 +1,4 @@
-"""Somebody who asks one question after the other through the log, and notes what came of each."""
+"""An asker who makes one search after the other through the log, and records the outcomes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -32,7 +32,7 @@ from pipeline.clock import utc_now
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """What came of a question: what was expected, what was found, in which generation it was embedded and matched."""
+    """The outcome of a search: the expected and the found image, and the generations that embedded and matched it."""
 
     expected: str
     found: str | None
@@ -49,7 +49,7 @@ class SearchOutcome:
 
 @dataclass
 class Asker:
-    """Asks with pictures whose answer is known: (image id, file). Open it with `asker`."""
+    """Makes searches with a known answer. Open it with `open_asker`."""
 
     journal: Journal
     blobs: BlobStore
@@ -64,26 +64,26 @@ class Asker:
         source = StoredFile(blob=await self.blobs.put(picture))
         fact = SearchRequested(guild_id=self.guild_id, search_id=search_id, question=question, filename="q.jpg", source=source)
         began = monotonic()
-        await self._recorded(fact)
+        await self._record_with_retry(fact)
         await asyncio.wait_for(self.answered[search_id].wait(), timeout)
-        return self._told(search_id, expected, began)
+        return self._build_outcome(search_id, expected, began)
 
     async def ask_all(self, questions: Sequence[tuple[str, bytes]], pause: float = 0.05) -> list[SearchOutcome]:
-        told = []
+        outcomes = []
         for expected, picture in questions:
-            told.append(await self.ask(expected, picture))
+            outcomes.append(await self.ask(expected, picture))
             await asyncio.sleep(pause)
-        return told
+        return outcomes
 
-    async def _recorded(self, fact: SearchRequested) -> None:
-        """A person's client tries again for a while, as Discord does while the gateway is away."""
+    async def _record_with_retry(self, fact: SearchRequested) -> None:
+        """Record a fact, and retry during an outage, as Discord's client does while the gateway is away."""
         while True:
             with suppress(Unavailable):
                 await self.journal.record(fact, Origin(fact.search_id))
                 return
             await asyncio.sleep(0.1)
 
-    def _told(self, search_id: str, expected: str, began: float) -> SearchOutcome:
+    def _build_outcome(self, search_id: str, expected: str, began: float) -> SearchOutcome:
         facts = self.seen[search_id]
         embedded, matched = facts.get(SearchEmbedded), facts.get(SearchMatched)
         found = matched.matches[0].image_id if isinstance(matched, SearchMatched) and matched.matches else None
@@ -109,17 +109,17 @@ class Asker:
 
 @asynccontextmanager
 async def open_asker(client: Client, journal: Journal, questions: BlobStore, guild_id: str) -> AsyncIterator[Asker]:
-    """Somebody who listens for the answers while the log's server comes and goes."""
-    asking = Asker(journal, questions, guild_id)
-    listening = asyncio.create_task(asking.listen(client, await read_last_sequence(client, SEARCHES)))
+    """Open an asker, who receives answers even if the log's server restarts meanwhile."""
+    opened = Asker(journal, questions, guild_id)
+    task = asyncio.create_task(opened.listen(client, await read_last_sequence(client, SEARCHES)))
     try:
-        yield asking
+        yield opened
     finally:
-        listening.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError, NatsError, JetStreamError):
-            await listening
+            await task
 
 
-def p95_seconds(told: Sequence[SearchOutcome]) -> float:
-    """Seconds that 95 % of the answers took at most."""
-    return sorted(each.seconds for each in told)[int(0.95 * len(told))]
+def p95_seconds(outcomes: Sequence[SearchOutcome]) -> float:
+    """Return the 95th percentile of the answer times in seconds."""
+    return sorted(each.seconds for each in outcomes)[int(0.95 * len(outcomes))]

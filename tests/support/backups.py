@@ -1,4 +1,4 @@
-"""An installation to back up: a real log with a little of everything, its blobs, and where a restore goes."""
+"""An installation to back up and restore: a real log with a few facts of every kind, and its stores."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -48,12 +48,12 @@ from tests.support.facts import MOMENT, VECTOR, founding_facts
 
 
 def ignore_progress(_what: str, _done: int, _total: int | None) -> None:
-    """A progress that nobody looks at."""
+    """Ignore reported progress."""
 
 
 @dataclass(frozen=True)
 class Installation:
-    """A log with its stores, and no stage at work."""
+    """A log with its stores. No stage runs."""
 
     client: Client
     journal: JetStreamJournal
@@ -69,14 +69,14 @@ class Installation:
         return int(message.seq or 0)
 
     async def settle_next(self, durable: str, number: int) -> None:
-        """A stage is through with so many entries."""
+        """Acknowledge the next `number` messages of a consumer."""
         subscription = await self.client.jetstream().pull_subscribe_bind(durable, stream=IMAGES)
         for message in await subscription.fetch(number, timeout=5):
             await message.ack_sync()
         await subscription.unsubscribe()
 
     async def peek_next(self, durable: str) -> tuple[str, int]:
-        """What a stage would be given next, and how many entries are left for it."""
+        """Return the subject of the next message of a consumer, and how many messages are pending."""
         info = await self.client.jetstream().consumer_info(IMAGES, durable)
         subscription = await self.client.jetstream().pull_subscribe_bind(durable, stream=IMAGES)
         [message] = await subscription.fetch(1, timeout=5)
@@ -85,7 +85,7 @@ class Installation:
         return message.subject, info.num_pending or 0
 
     async def dump(self, stream: str) -> list[tuple[str, dict[str, str], bytes]]:
-        """Subject, headers and body of all that a log holds, in order."""
+        """Return subject, headers and body of all messages of a stream, in order."""
         found = []
         async for message in self._messages(stream):
             headers = {name: value for name, value in (message.headers or {}).items() if not name.startswith("Nats-")}
@@ -120,7 +120,7 @@ class Installation:
 
 @asynccontextmanager
 async def open_installation(folder: Path, *, new: bool = True) -> AsyncIterator[Installation]:
-    """A server and stores in a folder; if it is `new`, with every stream and every consumer, but no entry."""
+    """Open a server and stores in a folder. If `new`, create every stream and consumer, without messages."""
     async with embedded_server(folder / "nats") as url:
         client = await connect(url, "test")
         catalogue = await open_sqlite_catalogue(folder / "catalogue.sqlite")
@@ -136,7 +136,7 @@ async def open_installation(folder: Path, *, new: bool = True) -> AsyncIterator[
 
 
 def read_incidents(dumped: list[tuple[str, dict[str, str], bytes]]) -> Iterator[Incident]:
-    """The facts of a dumped log of incidents."""
+    """Read the facts of a dumped INCIDENTS stream."""
     for subject, headers, body in dumped:
         fact = decode_fact(subject, headers, body).fact
         assert isinstance(fact, Incident)
@@ -148,7 +148,7 @@ async def list_blob_names(here: Installation) -> dict[str, list[str]]:
 
 
 async def record_post(here: Installation, number: int) -> list[Fact]:
-    """An image with all that is made of it."""
+    """Record an image with all facts of its processing."""
     data = [f"{kind} of {number}".encode() for kind in ("file", "pixels", "thumbnail", "fingerprint")]
     blob, pixels, thumbnail, known_by = [await here.stores[BLOBS].put(each) for each in data]
     image: dict[str, Any] = {"guild_id": "7", "channel_id": "8", "image_id": f"image-{number}"}
@@ -172,12 +172,12 @@ async def record_post(here: Installation, number: int) -> list[Fact]:
 
 
 async def record_failure(here: Installation, fact: Fact, entity: str) -> None:
-    """A stage fails at an image's fact: an attempt, a burial, a dead letter, and one that was put back."""
+    """Record the failure of a stage at a fact: a failed attempt, a burial, a dead letter, and a retried dead letter."""
     sequence = await here.sequence_of(fact)
-    told: dict[str, Any] = {"guild_id": "7", "entity_id": entity, "lane": "image", "stage": "download", "attempt": 1}
-    told |= {"consumer": "download-image", "sequence": sequence, "happened_at": MOMENT, "process": "here"}
+    attempt: dict[str, Any] = {"guild_id": "7", "entity_id": entity, "lane": "image", "stage": "download", "attempt": 1}
+    attempt |= {"consumer": "download-image", "sequence": sequence, "happened_at": MOMENT, "process": "here"}
     await here.record(
-        AttemptFailed(**told, reason="503", delay_s=1), MessageBuried(**{**told, "attempt": 2}, cause="error", reason="503")
+        AttemptFailed(**attempt, reason="503", delay_s=1), MessageBuried(**{**attempt, "attempt": 2}, cause="error", reason="503")
     )
     headers = {"mapseek-stage": "download", "mapseek-consumer": "download-image", "mapseek-round": "0", "mapseek-reason": "503"}
     headers |= {"mapseek-subject": subject_of(fact), "mapseek-stream": IMAGES, "mapseek-sequence": str(sequence)}
@@ -189,13 +189,13 @@ async def record_failure(here: Installation, fact: Fact, entity: str) -> None:
 
 
 async def record_removal(here: Installation, number: int) -> None:
-    """A tombstone, and nothing of what follows from it."""
+    """Record that an image was removed, without erasing anything."""
     image: dict[str, Any] = {"guild_id": "7", "channel_id": "8", "image_id": f"image-{number}"}
     await here.record(ImageRemoved(**image, message_id=f"message-{number}", removed_at=MOMENT, cause="forgotten"))
 
 
 async def record_vote_and_alert(here: Installation, person: str, number: int) -> tuple[SearchJudged, AlertSet]:
-    """A vote and an alert of somebody, each with its picture."""
+    """Record a vote and an alert of a person, each with its picture."""
     voted, awaited = [await here.stores[QUERIES].put(f"{what} {number}".encode()) for what in ("voted", "awaited")]
     vote = SearchJudged(
         guild_id="7", search_id=f"s{number}", interaction_id=f"i{number}", image_id="image-1", right=True, voter_id=person,
@@ -211,7 +211,7 @@ async def record_vote_and_alert(here: Installation, person: str, number: int) ->
 
 
 async def record_sample_log(here: Installation) -> None:
-    """A little of everything."""
+    """Record a few facts of every kind."""
     await here.record(*founding_facts())
     for number in (1, 2, 3):
         facts = await record_post(here, number)

@@ -1,4 +1,4 @@
-"""A stage to test the runner with, and the running of it."""
+"""A stage to test the runner with, and helpers to run it and to count messages."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -54,7 +54,7 @@ def downloaded(event: Fact) -> ImageDownloaded | SearchDownloaded:
 async def run_stage(
     url: str, client: Client, journal: JetStreamJournal, work: Work, *, number: int = 2, policy: Policy = BENCH_POLICY
 ) -> AsyncIterator[Runtime]:
-    """The stage at work in both lanes."""
+    """Run the stage in both lanes."""
     await topology.ensure_topology(client, [STAGE])
     runtime = Runtime(journal, Metrics(), policy)
     async with open_workers(url, "test", runtime, lambda _consumer: None) as crew:
@@ -68,7 +68,7 @@ async def run_stage(
 
 
 async def count_messages(client: Client, stream: str, subject: str = ">") -> int:
-    """How many messages a stream holds on a subject."""
+    """Count the messages of a stream on a subject."""
     try:
         info = await client.jetstream().stream_info(stream, subjects_filter=subject)
     except NotFoundError:
@@ -77,7 +77,7 @@ async def count_messages(client: Client, stream: str, subject: str = ">") -> int
 
 
 async def last_dead_letter(client: Client, subject: str = "mapseek.failure.>") -> tuple[dict[str, str], bytes] | None:
-    """The last dead letter, if there is one."""
+    """Return headers and body of the last dead letter, None if there is none."""
     try:
         message = await client.jetstream().get_last_msg(FAILURES, subject)
     except NotFoundError:
@@ -86,6 +86,6 @@ async def last_dead_letter(client: Client, subject: str = "mapseek.failure.>") -
 
 
 async def count_unsettled(client: Client, stream: str, consumer: str) -> int:
-    """Messages of a consumer that are not done with."""
+    """Count the messages of a consumer that are not settled."""
     info = await client.jetstream().consumer_info(stream, consumer)
     return (info.num_pending or 0) + (info.num_ack_pending or 0)

@@ -1,4 +1,4 @@
-"""What every BlobStore does. A test module subclasses BlobStoreSuite and gives the fixtures `store` and `damage`."""
+"""The behaviour of every BlobStore. A test module subclasses BlobStoreSuite and provides the fixtures `store` and `damage`."""
 
 import asyncio
 import hashlib
@@ -15,7 +15,7 @@ HELLO_NAME = hashlib.sha256(HELLO).hexdigest()
 
 
 class BlobStoreSuite:
-    """Bytes go in once, come out as they were, and are never given out when they are not what their name says."""
+    """A blob store returns bytes unchanged, and never returns bytes that do not match their name."""
 
     @pytest.fixture
     def store(self) -> BlobStore:
@@ -23,11 +23,11 @@ class BlobStoreSuite:
 
     @pytest.fixture
     def damage(self) -> Callable[[str], None]:
-        """Overwrites the stored bytes of a name behind the store's back."""
+        """Overwrite the stored bytes of a blob without using the store."""
         raise NotImplementedError
 
     async def pass_time(self, store: BlobStore, seconds: float) -> None:
-        """Make everything in the store this much older."""
+        """Make every blob in the store older by some seconds."""
         raise NotImplementedError
 
     async def test_bytes_are_named_by_their_sha256(self, store: BlobStore) -> None:
@@ -63,7 +63,7 @@ class BlobStoreSuite:
             await store.get(HELLO_NAME)
         assert await store.get(kept) == b"another"
 
-    async def test_deleting_what_is_not_there_is_no_error(self, store: BlobStore) -> None:
+    async def test_deleting_something_unknown_is_no_error(self, store: BlobStore) -> None:
         await store.delete(HELLO_NAME)
 
     async def test_deleted_bytes_may_come_back(self, store: BlobStore) -> None:
@@ -81,7 +81,7 @@ class BlobStoreSuite:
         await store.put(HELLO)
         assert 0 <= await store.seconds_since_put(HELLO_NAME) < 100
 
-    async def test_what_is_not_there_was_never_touched(self, store: BlobStore) -> None:
+    async def test_an_unknown_blob_was_never_touched(self, store: BlobStore) -> None:
         assert await store.seconds_since_put(HELLO_NAME) == math.inf
         await store.put(HELLO)
         await store.delete(HELLO_NAME)
@@ -112,7 +112,7 @@ class BlobStoreSuite:
             HELLO_NAME[:-1],
         ],
     )
-    async def test_what_is_no_digest_names_nothing(self, store: BlobStore, name: str) -> None:
+    async def test_a_name_that_is_not_a_digest_is_unknown(self, store: BlobStore, name: str) -> None:
         await store.put(HELLO)
         assert not await store.exists(name)
         assert await store.seconds_since_put(name) == math.inf

@@ -1,4 +1,7 @@
-"""What every Catalogue does. A test module subclasses CatalogueSuite and gives the fixtures `catalogue`, `other` and `outage`."""
+"""The behaviour of every Catalogue.
+
+A test module subclasses CatalogueSuite and provides the fixtures `catalogue`, `other` and `outage`.
+"""
 
 import asyncio
 import random
@@ -38,27 +41,27 @@ OTHER_VECTOR = struct.pack("<2f", 0.6, -0.8)
 
 
 def post_in(guild_id: str) -> dict[str, Any]:
-    """A post in that guild."""
+    """Return the document of a post in a guild."""
     return POST | {"metadata": POST["metadata"] | {"guild_id": guild_id}}
 
 
 async def list_ids(catalogue: Catalogue, guild_id: str | None = None) -> list[str]:
-    """The image ids in the order of a scan."""
+    """List the image ids in the order of a scan."""
     return [entry.image_id async for entry in catalogue.scan(guild_id)]
 
 
 async def list_contents(catalogue: Catalogue) -> list[CatalogueRecord]:
-    """All that it keeps."""
+    """List everything in the catalogue."""
     return [kept async for kept in catalogue.contents()]
 
 
 def higher_than(number: int) -> Callable[[Document], bool]:
-    """Whether a document has a higher part than this one."""
+    """Return a condition: whether the part of a document is higher than `number`."""
     return lambda document: document.get("part", {"number": 0})["number"] > number
 
 
 async def fill_with_images(catalogue: Catalogue, number: int, version: str) -> list[str]:
-    """Images with a document and a vector each, and a tombstone."""
+    """Add `number` images, each with a document and a vector, and a tombstone."""
     images = [f"{each:04}" for each in range(number)]
     await asyncio.gather(*(catalogue.merge(image, POST | {"version": {"of": version}}) for image in images))
     await asyncio.gather(*(catalogue.put_vector(image, "g1", VECTOR) for image in images))
@@ -68,7 +71,7 @@ async def fill_with_images(catalogue: Catalogue, number: int, version: str) -> l
 
 @dataclass(frozen=True)
 class Outage:
-    """A catalogue whose database can be taken away and given back, as it would happen outside of tests."""
+    """A catalogue whose database can be stopped and started again, as in a real outage."""
 
     catalogue: Catalogue
     begin: Callable[[], object]
@@ -76,7 +79,10 @@ class Outage:
 
 
 class CatalogueSuite:
-    """One document an image, set part by part, in any order and any number of times, until it is removed for good."""
+    """A catalogue has one document an image.
+
+    Its parts may be set in any order and repeatedly, until the image is removed for ever.
+    """
 
     @pytest.fixture
     def catalogue(self) -> Catalogue:
@@ -84,7 +90,7 @@ class CatalogueSuite:
 
     @pytest.fixture
     def other(self) -> Catalogue:
-        """A second catalogue on the same data, as another process has it."""
+        """A second catalogue on the same data, as in another process."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -134,7 +140,7 @@ class CatalogueSuite:
         assert await catalogue.vector("1", "g1") == VECTOR
         assert (await catalogue.entries(["1"]))["1"].document == POST
 
-    async def test_removed_is_told_apart_from_unknown(self, catalogue: Catalogue) -> None:
+    async def test_removed_differs_from_unknown(self, catalogue: Catalogue) -> None:
         await catalogue.merge("1", POST)
         await catalogue.remove("1")
         await catalogue.remove("never posted")
@@ -173,7 +179,7 @@ class CatalogueSuite:
         assert await catalogue.count() == 0
         assert [await other.vector(image, "g1") for image in images] == [None] * len(images)
 
-    async def test_many_at_once_lose_nothing(self, catalogue: Catalogue, other: Catalogue) -> None:
+    async def test_concurrent_merges_lose_nothing(self, catalogue: Catalogue, other: Catalogue) -> None:
         await asyncio.gather(*((catalogue, other)[number % 2].merge("1", {f"part{number}": number}) for number in range(100)))
         assert (await catalogue.entries(["1"]))["1"].document == {f"part{number}": number for number in range(100)}
 
@@ -184,7 +190,7 @@ class CatalogueSuite:
         assert await list_ids(catalogue) == images
         assert len(await catalogue.entries(images)) == len(images)
 
-    async def test_guilds_are_apart(self, catalogue: Catalogue) -> None:
+    async def test_guilds_are_separate(self, catalogue: Catalogue) -> None:
         for image, guild in (("3", "7"), ("1", "8"), ("2", "7")):
             await catalogue.merge(image, post_in(guild))
         await catalogue.merge("0", MEDIA)
@@ -254,7 +260,7 @@ class CatalogueSuite:
         assert not await catalogue.merge("1", {"part": {"number": 4}}, unless=higher_than(4))
         assert await catalogue.entries(["1"]) == {}
 
-    async def test_nothing_comes_between_the_question_and_the_merge(self, catalogue: Catalogue, other: Catalogue) -> None:
+    async def test_a_conditional_merge_is_atomic(self, catalogue: Catalogue, other: Catalogue) -> None:
         numbers = [*range(1, 41)]
         random.Random(7).shuffle(numbers)
         both = (catalogue, other)
@@ -293,7 +299,7 @@ class CatalogueSuite:
         assert await catalogue.drop_generation("g3") == 0
         assert await list_contents(catalogue) == [CatalogueRecord(image, POST, {"g1": VECTOR}) for image in ("1", "2", "3")]
 
-    async def test_a_catalogue_beside_is_empty_and_apart(self, catalogue: Catalogue) -> None:
+    async def test_a_second_catalogue_is_empty_and_separate(self, catalogue: Catalogue) -> None:
         await fill_with_images(catalogue, 3, "v1")
         before = await list_contents(catalogue)
         beside = await catalogue.create_replacement()
@@ -309,7 +315,7 @@ class CatalogueSuite:
         assert await list_contents(again) == []
         await again.close()
 
-    async def test_what_was_left_beside_is_gone_from_the_next(self, catalogue: Catalogue) -> None:
+    async def test_an_abandoned_second_catalogue_is_discarded(self, catalogue: Catalogue) -> None:
         left = await catalogue.create_replacement()
         await fill_with_images(left, 2, "v2")
         beside = await catalogue.create_replacement()
@@ -317,7 +323,7 @@ class CatalogueSuite:
         for each in (left, beside):
             await each.close()
 
-    async def test_what_is_removed_is_gone_from_beside_too(self, catalogue: Catalogue) -> None:
+    async def test_a_removed_image_is_removed_from_the_second_catalogue_too(self, catalogue: Catalogue) -> None:
         await fill_with_images(catalogue, 3, "v1")
         beside = await catalogue.create_replacement()
         await fill_with_images(beside, 3, "v2")
@@ -325,7 +331,7 @@ class CatalogueSuite:
         assert [kept.image_id for kept in await list_contents(beside)] == ["0000", "0002", "removed in v2"]
         await beside.close()
 
-    async def test_the_one_beside_takes_the_place_of_the_other_for_everyone(self, catalogue: Catalogue, other: Catalogue) -> None:
+    async def test_the_second_catalogue_replaces_the_first_for_every_process(self, catalogue: Catalogue, other: Catalogue) -> None:
         await fill_with_images(catalogue, 5, "v1")
         await catalogue.put_vector("0002", "g2", OTHER_VECTOR)
         await catalogue.remove("0000")

@@ -1,4 +1,4 @@
-"""What the container files say: docker-compose.yml, Dockerfile and .env.example, parsed."""
+"""Parses docker-compose.yml, Dockerfile and .env.example, and runs Docker for tests."""
 
 import json
 import os
@@ -32,31 +32,34 @@ for package in sys.argv[2:]:
         sha.update(str(path.relative_to(root)).encode() + path.read_bytes())
 print(sha.hexdigest())
 """
-"""Prints one digest of all modules of some packages; run here and inside an image to tell whether they are the same."""
+"""A program that prints one digest of all modules of some packages.
+
+It is run here and inside an image, to compare the two.
+"""
 
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 
 
 def read_compose() -> dict[str, Any]:
-    """docker-compose.yml with its anchors merged, and its variables as they are written."""
+    """Read docker-compose.yml, with merged anchors and unexpanded variables."""
     parsed: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
     return parsed
 
 
 def list_services() -> dict[str, dict[str, Any]]:
-    """The services by name."""
+    """Return the services by name."""
     found: dict[str, dict[str, Any]] = read_compose()["services"]
     return found
 
 
 def list_own_services() -> dict[str, dict[str, Any]]:
-    """Those that run MapSeek: the ones that are built here."""
+    """Return the services that run MapSeek, which are those built here."""
     return {name: service for name, service in list_services().items() if "build" in service}
 
 
 def list_compose_variables() -> set[str]:
-    """The variables that docker-compose.yml takes from the environment or .env."""
+    """Return the variables that docker-compose.yml reads from the environment or .env."""
     text = "\n".join(line for line in COMPOSE_FILE.read_text().splitlines() if not line.lstrip().startswith("#"))
     return set(_VARIABLE.findall(text)) | {
         arg for service in list_own_services().values() for arg in service["build"].get("args", [])
@@ -64,12 +67,12 @@ def list_compose_variables() -> set[str]:
 
 
 def read_example_settings() -> dict[str, str]:
-    """The names and values in .env.example."""
+    """Read the names and values in .env.example."""
     return dict(_SETTING.findall((ROOT / ".env.example").read_text()))
 
 
 def read_dockerfile_stages() -> dict[str, tuple[str, list[str]]]:
-    """The stages of the Dockerfile by name: what each is made from, and its instructions, with continued lines joined."""
+    """Read the stages of the Dockerfile by name: the base image, and the instructions with continued lines joined."""
     stages: dict[str, tuple[str, list[str]]] = {}
     for line in DOCKERFILE.read_text().replace("\\\n", "").splitlines():
         if start := _FROM.fullmatch(line):
@@ -82,26 +85,26 @@ def read_dockerfile_stages() -> dict[str, tuple[str, list[str]]]:
 
 
 def list_base_images() -> set[str]:
-    """The images outside the Dockerfile that its stages are made from."""
+    """Return the images outside the Dockerfile that its stages are based on."""
     stages = read_dockerfile_stages()
     return {base for base, _ in stages.values() if base not in stages}
 
 
 def list_instructions(target: str) -> list[str]:
-    """What holds for an image: the instructions of its stage and of those that it is made from, oldest first."""
+    """Return the instructions of an image: those of its stage and of the stages that it is based on, oldest first."""
     stages = read_dockerfile_stages()
     base, own = stages[target]
     return [*(list_instructions(base) if base in stages else []), *own]
 
 
 def run_docker(*arguments: str, timeout: float = 60) -> str:
-    """Run a docker command and return what it printed. Raises CalledProcessError, TimeoutExpired."""
+    """Run a docker command and return its output. Raises CalledProcessError and TimeoutExpired."""
     done = subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True, timeout=timeout)
     return done.stdout.strip()
 
 
 def missing_engine_reason() -> str | None:
-    """What of Docker itself is missing here; None when an engine answers and Compose is installed."""
+    """Return what is missing of Docker here, None if an engine responds and Compose is installed."""
     if shutil.which("docker") is None:
         return "the docker command is not installed"
     try:
@@ -112,7 +115,7 @@ def missing_engine_reason() -> str | None:
 
 
 def list_missing_images(names: Sequence[str]) -> list[str]:
-    """Those of the images that the engine does not have."""
+    """Return the images that the engine does not have."""
     here = set(run_docker("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines())
     return sorted(set(names) - here)
 
@@ -124,7 +127,7 @@ def is_standin(image: str) -> bool:
 
 
 def list_stale_images(images: Sequence[str]) -> list[str]:
-    """Those of MapSeek's images whose code is not the code of this checkout."""
+    """Return the MapSeek images whose code differs from this checkout."""
     ours = subprocess.run(
         [sys.executable, "-c", FINGERPRINT, str(ROOT), *PACKAGES], capture_output=True, text=True, check=True
     ).stdout.strip()
@@ -136,7 +139,7 @@ def list_stale_images(images: Sequence[str]) -> list[str]:
 
 
 def find_host_address(image: str) -> str:
-    """The address under which containers of any bridge network reach this machine, as one of that image sees it."""
+    """Return the address at which containers of a bridge network reach this machine, as a container of the image sees it."""
     routes = run_docker("run", "--rm", "--entrypoint", "cat", image, "/proc/net/route").splitlines()
     gateway = next(route.split()[2] for route in routes if route.split()[1] == "00000000")
     return socket.inet_ntoa(int(gateway, 16).to_bytes(4, "little"))
@@ -144,14 +147,14 @@ def find_host_address(image: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A compose project under a name of its own."""
+    """A compose project with its own name."""
 
     command: tuple[str, ...]
     name: str
     environment: Mapping[str, str]
 
     def compose(self, *arguments: str, timeout: float = 240) -> str:
-        """Run a compose command on the project; fails the test with its output."""
+        """Run a compose command on the project. If it fails, the test fails with its output."""
         done = subprocess.run(
             [*self.command, *arguments], capture_output=True, text=True, timeout=timeout, env=dict(self.environment), cwd=ROOT
         )
@@ -160,23 +163,26 @@ class Project:
         return done.stdout
 
     def containers(self, inspected: str) -> dict[str, str]:
-        """A field of each container (a template of `docker inspect`), by the container's name, stopped ones included."""
+        """Return a field of each container by its name, including stopped containers.
+
+        `inspected` is a template of `docker inspect`.
+        """
         ids = run_docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={self.name}").split()
         lines = run_docker("inspect", "--format", "{{.Name}} " + inspected, *ids).splitlines() if ids else []
         return {name.removeprefix(f"/{self.name}").strip("-_"): value for name, _, value in (line.partition(" ") for line in lines)}
 
     def logs(self) -> str:
-        """The end of every container's log."""
+        """Return the end of every container's log."""
         return self.compose("logs", "--no-color", "--tail", "30")
 
 
 @contextmanager
 def compose_project(name: str, files: Sequence[Path], variables: Mapping[str, str], folder: Path) -> Iterator[Project]:
-    """A project of those files with those variables alone; its containers, volumes and networks are removed at the end."""
+    """Create a project of files with only the given variables. Its containers, volumes and networks are removed at the end."""
     env_file = folder / "compose.env"
     env_file.write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
     chosen = [part for file in files for part in ("--file", str(file))]
-    # A variable of the developer's shell would win over the file.
+    # A variable of the developer's shell would override the file.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAPSEEK_", "MONGODB_", "DISCORD_"))}
     command = (*_compose_command(), "--project-name", name, "--env-file", str(env_file), *chosen)
     project = Project(command, name, environment)

@@ -1,4 +1,4 @@
-"""The reply stage at its desk: everything around it in memory, and the facts that it is given."""
+"""The reply stage with everything around it in memory, and builders of the facts that it handles."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -33,7 +33,7 @@ GONE_REJECT = Reject(RejectCode.GONE, "gone")
 
 
 class ReplyDesk:
-    """The stage with everything around it in memory, and the runner's part: what is consumed and what is returned is recorded."""
+    """The reply stage with in-memory ports. Like the runner, it records the facts that the stage consumes and returns."""
 
     def __init__(self) -> None:
         self.answers, self.catalogue = MemoryAnswers(), MemoryCatalogue()
@@ -54,7 +54,7 @@ class ReplyDesk:
         return b"drawn" if match.evidence else None
 
     async def archive(self, *image_ids: str, thumbnail: bool = True, day: int = 1, **metadata: Any) -> None:
-        """Catalogue images of the guild, in channel 2 unless it is said otherwise, posted on a day of March 2024."""
+        """Catalogue images of the guild, in channel 2 by default, posted on a day of March 2024."""
         known = {"guild_id": "1", "channel_id": "2", "upload_timestamp": f"2024-03-{day:02}T12:30:00+00:00"}
         for image_id in image_ids:
             name = await self.blobs.put(image_id.encode()) if thumbnail else "0" * 64
@@ -72,18 +72,18 @@ class ReplyDesk:
         return facts
 
     async def browse(self, **what: Any) -> AnswerPage:
-        """The page that a press shows."""
+        """Return the page that a button press shows."""
         assert await self.deliver(browsed(**what)) == []
         return self.answer
 
     @property
     def answer(self) -> AnswerPage:
-        """What was shown last."""
+        """The answer that was shown last."""
         return self.answers.shown[-1][2]
 
     @property
     def large(self) -> str | None:
-        """The post that is shown large."""
+        """The image id of the post that is shown large."""
         return self.answer.piece.best.image_id if self.answer.piece else None
 
 
@@ -93,7 +93,7 @@ def question(reply: DiscordReply | LocalReply | None = None, **more: Any) -> Que
 
 
 def presser(*channels: str, **more: Any) -> Question:
-    """Another one, who pressed a button and may read these channels (none given: all)."""
+    """Build the query of another member, who pressed a button and may read these channels (none given: all)."""
     reply = DiscordReply(application_id="42", token="pressed")
     asker = Person(id="8", name="Alex")
     return Question(asker=asker, requested_at=ASKED_AT, reply=reply, readable_channels=channels or None, **more)

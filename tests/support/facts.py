@@ -1,4 +1,4 @@
-"""Facts to test with."""
+"""Example facts for tests."""
 
 import json
 from datetime import UTC, datetime
@@ -84,7 +84,7 @@ TINY_CONFIG = {
 
 
 def founding_facts(name: str = "g1", number: int = 1, **about: Any) -> tuple[GenerationStarted, GenerationActivated]:
-    """The facts of a generation that is started and then answers."""
+    """Return the facts of a generation that is started and then activated."""
     about = {"generation": name, "encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4} | about
     started = GenerationStarted(**about, model="m", precision="fp32", started_at=MOMENT)
     return started, GenerationActivated(number=number, **about)
@@ -113,7 +113,7 @@ def requested(search_id: str = "11") -> SearchRequested:
 
 
 def example_facts() -> list[Fact]:
-    """Every kind of fact, with every field that has no default."""
+    """Return one fact of every type, with every field that has no default."""
     return [
         posted(),
         ImageDownloaded(**IMAGE, blob=BLOB, size=1234),
@@ -181,7 +181,7 @@ def example_facts() -> list[Fact]:
 
 
 def save_tiny_model(folder: Path, name: str) -> Path:
-    """A checkpoint of a model that open_clip knows by this name from now on, in this process: the same each time."""
+    """Save a tiny model, always the same, and register its name with open_clip in this process. Return the checkpoint."""
     import torch
 
     from infra.clip.loading import open_clip

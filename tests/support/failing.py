@@ -1,4 +1,4 @@
-"""A stage that fails until it is mended, and its dead letters."""
+"""A stage that fails until it is repaired, and its dead letters."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +21,7 @@ DOWNLOADED = "mapseek.image.downloaded.>"
 
 
 class FailingStage:
-    """A stage that fails until it is mended."""
+    """A stage that fails while `broken` is true."""
 
     def __init__(self, url: str, client: Client, journal: JetStreamJournal) -> None:
         self.url, self.client, self.journal = url, client, journal

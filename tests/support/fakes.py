@@ -1,4 +1,4 @@
-"""In-memory adapters of our own ports, for tests of what uses a port. They keep the promises that contracts/ports makes."""
+"""In-memory adapters of our own ports, for tests of code that uses a port. They behave as contracts/ports specifies."""
 
 import asyncio
 import hashlib
@@ -40,7 +40,7 @@ from contracts.subjects import subject_of
 
 
 class MemoryJournal:
-    """Records each fact once. While `down` is set, the log cannot be reached."""
+    """Records each fact once. While `down` is true, the log is unreachable."""
 
     def __init__(self) -> None:
         self.recorded: dict[str, tuple[Fact, Origin]] = {}
@@ -65,13 +65,13 @@ class MemoryJournal:
         return await self.fetch(fact, *key) is not None
 
     async def answered(self) -> AsyncIterator[SearchAnswered]:
-        """What is answered, for as long as anybody listens."""
-        told = 0
+        """Iterate over the answered searches, without end."""
+        seen = 0
         while True:
             answers = [fact for fact in self.facts if isinstance(fact, SearchAnswered)]
-            for answer in answers[told:]:
+            for answer in answers[seen:]:
                 yield answer
-            told = len(answers)
+            seen = len(answers)
             await asyncio.sleep(0.01)
 
     async def fetch(self, fact: type[F], *key: str) -> F | None:
@@ -88,7 +88,10 @@ class MemoryJournal:
 
 
 class MemoryState:
-    """Values by key; a revision is the number of the change that made it. While `down` is set, the log server cannot be reached."""
+    """Values by key.
+
+    A revision is the number of the change that wrote the value. While `down` is true, the server is unreachable.
+    """
 
     def __init__(self) -> None:
         self.entries: dict[str, StateEntry] = {}
@@ -153,7 +156,7 @@ class MemoryPosts:
 
 
 class MemoryErasure:
-    """Erases from a MemoryJournal; `persons` are those who were erased."""
+    """Erases facts from a MemoryJournal. `persons` lists the erased persons."""
 
     def __init__(self, journal: MemoryJournal) -> None:
         self._journal = journal
@@ -209,7 +212,7 @@ class FixedOverview:
 
 
 class MemoryBlobs:
-    """Bytes by their digest."""
+    """Blobs by their digest."""
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
@@ -236,7 +239,7 @@ class MemoryBlobs:
 
 
 class MemoryFingerprinting:
-    """Fingerprints that are digests of the picture. `asked` is what it was given, a question's pictures with `places`."""
+    """Returns a digest of the picture as its fingerprint. `asked` lists the calls, with `places` for queries."""
 
     def __init__(self, method: str = "f1", places: tuple[Quad, ...] = ()) -> None:
         self.method = method
@@ -253,7 +256,7 @@ class MemoryFingerprinting:
 
 
 class MemoryCatalogue:
-    """Documents, vectors and tombstones in dictionaries. While `down` is set, every call raises Unavailable."""
+    """Keeps documents, vectors and tombstones in dictionaries. While `down` is true, every call raises Unavailable."""
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
@@ -356,7 +359,7 @@ class MemoryCatalogue:
 
 
 class MemoryAnswers:
-    """What askers were shown, in order; the next call raises `failure` if there is one."""
+    """Keeps the shown answers in order. The next call raises `failure` if it is set."""
 
     def __init__(self) -> None:
         self.shown: list[tuple[str, str, AnswerPage]] = []
@@ -377,9 +380,9 @@ class MemoryAnswers:
 
 
 class MemoryFeatures:
-    """A FeatureSearch of what the test adds.
+    """A FeatureSearch over what the test adds.
 
-    `shared` are the images that have most in common with any question, best first, and `alike` those that have its colours.
+    For any query, `shared` are the images with most features in common, best first, and `alike` those with similar colours.
     """
 
     def __init__(self) -> None:
@@ -419,7 +422,10 @@ class MemoryFeatures:
 
 
 class FixedComparing:
-    """Compares as the test says, by the bytes of the archived fingerprint; what it says nothing of is not readable."""
+    """Returns the comparison that the test set for the bytes of an archived fingerprint.
+
+    Without one the fingerprint is unreadable.
+    """
 
     def __init__(self) -> None:
         self.results: dict[bytes, PrintComparison] = {}

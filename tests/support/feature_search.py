@@ -1,6 +1,6 @@
-"""What every FeatureSearch does. A test module subclasses FeatureSearchSuite and gives the fixture `archive`.
+"""The behaviour of every FeatureSearch. A test module subclasses FeatureSearchSuite and provides the fixture `archive`.
 
-Fingerprints here are of pictures that nobody drew: each has 120 features of its own, made from a number.
+The fingerprints belong to no real pictures: each has 120 random features, made from a number.
 """
 
 import asyncio
@@ -31,20 +31,20 @@ class Archive(FeatureSearch, Protocol):
 
 
 def random_descriptors(seed: int, count: int = FEATURES) -> np.ndarray:
-    """Descriptors that are like no others', (count, 128) uint8."""
+    """Return random descriptors, different for each seed, (count, 128) uint8."""
     rows = np.random.default_rng(seed).gamma(0.4, 1, (count, 128))
     rows = np.sqrt(rows / rows.sum(axis=1, keepdims=True))
     return np.rint(rows * 255).astype(np.uint8)
 
 
 def alter_descriptors(rows: np.ndarray, seed: int = 0, by: float = 6) -> np.ndarray:
-    """The same spots seen another time."""
+    """Return the descriptors of the same keypoints in another picture: with noise of strength `by`."""
     noise = np.random.default_rng(seed).normal(0, by, rows.shape)
     return (rows + noise).round().clip(0, 255).astype(np.uint8)
 
 
 def random_hash(seed: int, bits: int = 0) -> bytes:
-    """A hash that is far from those of other seeds, with the first `bits` of its bits turned over."""
+    """Return a hash that is far from those of other seeds. The first `bits` bits are inverted."""
     whole = np.unpackbits(np.frombuffer(np.random.default_rng(10**6 + seed).bytes(32), np.uint8))
     whole[:bits] ^= 1
     return np.packbits(whole).tobytes()
@@ -57,7 +57,7 @@ def make_fingerprint(
     places: Sequence[bytes] | None = None,
     thumb: np.ndarray | None = None,
 ) -> bytes:
-    """A fingerprint; with `places` it is a question's, which has these hashes, each in all turns."""
+    """Build a fingerprint. With `places` it is that of a query, with these hashes of regions, each in all turns."""
     more = {}
     if places is not None:
         hashes = np.frombuffer(b"".join(each * 8 for each in places), np.uint8).reshape(len(places), 8, 32)
@@ -78,7 +78,7 @@ def make_fingerprint(
 
 
 def colour_fingerprint(*colours: tuple[int, int, int]) -> bytes:
-    """The fingerprint of a picture that has nothing but stripes of these colours."""
+    """Build the fingerprint of a picture that consists of stripes of these colours."""
     stripes = np.repeat(np.array(colours, np.uint8), 64 // len(colours) + 1, axis=0)[:64]
     return make_fingerprint(
         np.zeros((0, 128), np.uint8), random_hash(hash(colours) % 1000), thumb=np.repeat(stripes[:, None], 64, axis=1)
@@ -90,7 +90,7 @@ def archived_fingerprint(seed: int, count: int = FEATURES) -> bytes:
 
 
 def query_fingerprint(seed: int) -> bytes:
-    """A question that shows what `archived` of that number is of, as a part of another picture."""
+    """Build the fingerprint of a query that contains the picture of `archived_fingerprint(seed)` as a part."""
     return make_fingerprint(alter_descriptors(random_descriptors(seed), seed), random_hash(seed + 5000))
 
 
@@ -99,7 +99,7 @@ def ids_of(found: Sequence[Candidate]) -> list[str]:
 
 
 class FeatureSearchSuite:
-    """What may be the picture that is asked for comes back, best first, and never anything from elsewhere."""
+    """A feature search returns candidates, best first, and never an image of another guild, generation or channel."""
 
     @pytest.fixture
     def archive(self) -> Archive:
@@ -124,35 +124,35 @@ class FeatureSearchSuite:
         assert sorted(ids_of(found)) == ["12", "3"]
 
     async def test_a_mirrored_picture_is_found_as_well(self, filled: Archive) -> None:
-        question = make_fingerprint(mirror_descriptors(alter_descriptors(random_descriptors(5))), random_hash(999))
-        (first, *_) = await filled.candidates(GUILD, GENERATION, question, top=3, channels=None)
+        query = make_fingerprint(mirror_descriptors(alter_descriptors(random_descriptors(5))), random_hash(999))
+        (first, *_) = await filled.candidates(GUILD, GENERATION, query, top=3, channels=None)
         assert first.image_id == "5"
 
     async def test_a_near_hash_comes_before_any_number_of_features(self, filled: Archive) -> None:
-        question = make_fingerprint(alter_descriptors(random_descriptors(4)), random_hash(8, bits=20))
-        found = await filled.candidates(GUILD, GENERATION, question, top=4, channels=None)
+        query = make_fingerprint(alter_descriptors(random_descriptors(4)), random_hash(8, bits=20))
+        found = await filled.candidates(GUILD, GENERATION, query, top=4, channels=None)
         assert ids_of(found)[:2] == ["8", "4"]
 
-    async def test_the_hash_of_any_place_in_a_question_counts(self, filled: Archive) -> None:
+    async def test_the_hash_of_any_region_of_a_query_counts(self, filled: Archive) -> None:
         nothing = np.zeros((0, 128), np.uint8)
-        question = make_fingerprint(nothing, random_hash(999), places=[random_hash(999), random_hash(998), random_hash(6, bits=30)])
-        assert ids_of(await filled.candidates(GUILD, GENERATION, question, top=4, channels=None)) == ["6"]
+        query = make_fingerprint(nothing, random_hash(999), places=[random_hash(999), random_hash(998), random_hash(6, bits=30)])
+        assert ids_of(await filled.candidates(GUILD, GENERATION, query, top=4, channels=None)) == ["6"]
 
     @pytest.mark.parametrize(("quality", "bits", "near"), [(100, 40, True), (100, 44, False), (20, 10, True), (20, 30, False)])
-    async def test_how_near_a_hash_must_be_depends_on_what_it_says(
+    async def test_the_allowed_hash_distance_depends_on_the_quality(
         self, archive: Archive, quality: int, bits: int, near: bool
     ) -> None:
         nothing = np.zeros((0, 128), np.uint8)
         archive.put(GUILD, GENERATION, "1", "0", make_fingerprint(nothing, random_hash(1), quality))
-        question = make_fingerprint(nothing, random_hash(1, bits=bits))
-        assert ids_of(await archive.candidates(GUILD, GENERATION, question, top=4, channels=None)) == (["1"] if near else [])
+        query = make_fingerprint(nothing, random_hash(1, bits=bits))
+        assert ids_of(await archive.candidates(GUILD, GENERATION, query, top=4, channels=None)) == (["1"] if near else [])
 
-    async def test_copies_by_hash_leave_room_for_what_features_say(self, archive: Archive) -> None:
+    async def test_candidates_by_hash_leave_room_for_candidates_by_features(self, archive: Archive) -> None:
         for number in range(20):
             archive.put(GUILD, GENERATION, f"copy{number}", "0", make_fingerprint(random_descriptors(100 + number), random_hash(1)))
         archive.put(GUILD, GENERATION, "other", "0", archived_fingerprint(2))
-        question = make_fingerprint(alter_descriptors(random_descriptors(2)), random_hash(1))
-        found = ids_of(await archive.candidates(GUILD, GENERATION, question, top=8, channels=None))
+        query = make_fingerprint(alter_descriptors(random_descriptors(2)), random_hash(1))
+        found = ids_of(await archive.candidates(GUILD, GENERATION, query, top=8, channels=None))
         assert all(image_id.startswith("copy") for image_id in found[:4])
         assert found[4] == "other"
 
@@ -162,14 +162,14 @@ class FeatureSearchSuite:
             len(await filled.candidates(GUILD, GENERATION, make_fingerprint(several, random_hash(999)), top=4, channels=None)) == 4
         )
 
-    async def test_only_allowed_channels_answer(self, filled: Archive) -> None:
+    async def test_only_allowed_channels_are_searched(self, filled: Archive) -> None:
         assert ids_of(await filled.candidates(GUILD, GENERATION, query_fingerprint(7), top=1, channels=["1"])) == ["7"]
         for channels in (["0", "2"], [], ["nowhere"]):
             found = await filled.candidates(GUILD, GENERATION, query_fingerprint(7), top=30, channels=channels)
             assert "7" not in ids_of(found)
             assert all(str(int(image_id) % 3) in channels for image_id in ids_of(found))
 
-    async def test_guilds_and_generations_are_apart(self, filled: Archive) -> None:
+    async def test_guilds_and_generations_are_separate(self, filled: Archive) -> None:
         for guild_id, generation in ((OTHER_GUILD, GENERATION), (GUILD, OTHER_GENERATION)):
             assert list(await filled.candidates(guild_id, generation, query_fingerprint(7), top=5, channels=None)) == []
             assert await filled.size(guild_id, generation) == 0
@@ -177,7 +177,7 @@ class FeatureSearchSuite:
         filled.put(OTHER_GUILD, GENERATION, "70", "0", archived_fingerprint(7))
         assert ids_of(await filled.candidates(OTHER_GUILD, GENERATION, query_fingerprint(7), top=5, channels=None)) == ["70"]
 
-    async def test_a_removed_image_never_answers_again(self, filled: Archive) -> None:
+    async def test_a_removed_image_is_never_found_again(self, filled: Archive) -> None:
         filled.remove("7")
         filled.put(GUILD, GENERATION, "7", "0", archived_fingerprint(7))
         assert "7" not in ids_of(await filled.candidates(GUILD, GENERATION, query_fingerprint(7), top=30, channels=None))
@@ -217,24 +217,24 @@ class FeatureSearchSuite:
         assert {image_id: candidate.votes for image_id, candidate in found.items()} == {"3": 0, "4": 0}
         assert found["3"].fingerprint == hashlib.sha256(archived_fingerprint(3)).hexdigest()
 
-    async def test_an_image_without_features_is_known_all_the_same(self, archive: Archive) -> None:
+    async def test_an_image_without_features_is_indexed_too(self, archive: Archive) -> None:
         archive.put(GUILD, GENERATION, "1", "0", archived_fingerprint(1, count=0))
         assert await archive.size(GUILD, GENERATION) == 1
         assert ids_of(await archive.candidates(GUILD, GENERATION, query_fingerprint(1), top=5, channels=None)) == []
 
-    async def test_rubbish_is_refused_with_a_sentence(self, filled: Archive) -> None:
+    async def test_an_invalid_fingerprint_is_refused_with_a_message(self, filled: Archive) -> None:
         with pytest.raises(MapSeekError, match="search again"):
             await filled.candidates(GUILD, GENERATION, b"rubbish", top=5, channels=None)
         with pytest.raises(MapSeekError, match="search again"):
             await filled.find_by_colour(GUILD, GENERATION, b"rubbish", top=5, channels=None)
 
-    async def test_searches_and_adds_go_on_together(self, filled: Archive) -> None:
+    async def test_searches_and_additions_run_concurrently(self, filled: Archive) -> None:
         async def ask(number: int) -> list[str]:
             return ids_of(await filled.candidates(GUILD, GENERATION, query_fingerprint(number), top=1, channels=None))
 
-        asking = [asyncio.create_task(ask(number)) for number in range(20)]
+        searches = [asyncio.create_task(ask(number)) for number in range(20)]
         for number in range(200, 230):
             filled.put(GUILD, GENERATION, str(number), "0", archived_fingerprint(number))
             await asyncio.sleep(0)
-        assert await asyncio.gather(*asking) == [[str(number)] for number in range(20)]
+        assert await asyncio.gather(*searches) == [[str(number)] for number in range(20)]
         assert await ask(229) == ["229"]

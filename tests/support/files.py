@@ -1,4 +1,4 @@
-"""Files to read: one of each accepted format, and PNGs made by hand for what Pillow cannot write."""
+"""Image files for tests: one of each accepted format, PNGs that Pillow cannot write, and a server that delivers files."""
 
 import io
 import socket
@@ -25,7 +25,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def raw_png(width: int, height: int, bits: int, colour_type: int, rows: bytes, *extra: bytes) -> bytes:
-    """A PNG made by hand, for what Pillow cannot write. `rows` start with their filter byte; `extra` chunks precede the pixels."""
+    """Build a PNG that Pillow cannot write. Each of `rows` starts with its filter byte; `extra` chunks precede the pixels."""
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extra) + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
 
@@ -41,7 +41,7 @@ def noise_pixels(width: int = 60, height: int = 40) -> NDArray[np.uint8]:
 
 
 def as_ycck(cmyk: bytes) -> bytes:
-    """The same JPEG declared YCCK. Its samples (stored inverted) are made so that Y, Cb, Cr mean the grey that C, M, Y did."""
+    """Return a CMYK JPEG as YCCK. Its samples (stored inverted) are changed so that Y, Cb, Cr mean the grey of C, M, Y."""
     image = Image.open(io.BytesIO(cmyk))
     cyan, _, _, key = image.split()
     # Stored samples are 255 - ink. libjpeg turns Y into R = G = B where Cb = Cr = 128, and takes ink = 255 - R.
@@ -63,17 +63,17 @@ IMAGE_FILES = {
     "gif": encode_image(Image.fromarray(noise_pixels()), "GIF"),
     "bmp": encode_image(Image.fromarray(noise_pixels()), "BMP"),
 }
-"""One file of each kind, by a name of its own: all hold `noise()`."""
+"""One file of each format by name. All contain `noise_pixels()`."""
 
 
 def decode_mirrored(data: bytes, max_pixels: int, longest: int | None = None) -> tuple[Image.Image, str]:
-    """Another version of the canonical picture."""
+    """Decode a picture mirrored, as another version of the preprocessing might."""
     image, kind = decode_image(data, max_pixels, longest)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), kind
 
 
 class FakeCdn:
-    """A server whose every path is one behaviour; it counts what it is asked."""
+    """A server with a behaviour for each path. `asked` counts the requests for each path."""
 
     def __init__(self) -> None:
         self.asked: dict[str, int] = {}
@@ -85,7 +85,7 @@ class FakeCdn:
         return await self.behaviours[request.path](request)
 
     def at(self, path: str, *answers: web.StreamResponse | Behaviour) -> DiscordFile:
-        """Answers in turn, the last one for ever."""
+        """Set the responses of a path: they are given in order, and the last one is repeated."""
         turn = count()
 
         async def behave(request: web.Request) -> web.StreamResponse:
@@ -117,7 +117,7 @@ async def run_cdn() -> AsyncIterator[FakeCdn]:
 
 
 class FakeResolver(AbstractResolver):
-    """A name service that answers what it is told: name to address, and the port to be led to (None: the one asked for)."""
+    """A DNS resolver with fixed answers: name to address, and the port to use (None: the requested port)."""
 
     def __init__(self, answers: Mapping[str, tuple[str, int | None]] | None = None) -> None:
         self.answers = answers or {}

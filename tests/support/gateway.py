@@ -1,4 +1,4 @@
-"""A gateway with in-memory ports beside the simulated Discord: the real disnake client, and nothing behind it."""
+"""Helpers to run our gateway, or a plain disnake client, on the simulated Discord with in-memory ports."""
 
 import asyncio
 import io
@@ -47,14 +47,14 @@ class Discord:
         return await self.simulator.post(channel or self.gallery, author or self.steve, "look", files=files)
 
     async def find(self, name: str = "shot.png", *, member: Member | None = None, channel: Channel | None = None) -> Any:
-        """/find with an attachment, by Steve in the lounge unless told otherwise."""
+        """Use /find with an attachment, by default as Steve in the lounge."""
         attachments = {"image": (name, PNG)}
         return await self.simulator.slash(channel or self.lounge, member or self.steve, "find", attachments=attachments)
 
 
 @dataclass
 class HookCalls:
-    """What the gateway told its hooks."""
+    """Counts the calls of the gateway's hooks."""
 
     readies: int = 0
     malformed: list[str] = field(default_factory=list)
@@ -69,7 +69,7 @@ class HookCalls:
 
 @asynccontextmanager
 async def simulated_discord(**options: Any) -> AsyncIterator[Discord]:
-    """A simulated Discord, with the simulator's own options."""
+    """Start a simulated Discord. `options` are those of Simulator."""
     async with Simulator(**options) as simulator:
         guild = simulator.add_guild("Cartographers")
         gallery, lounge = (simulator.add_text_channel(guild, name) for name in ("gallery", "lounge"))
@@ -95,7 +95,7 @@ async def run_listening_gateway(
     channels: Sequence[Channel] = (),
     **more: Any,
 ) -> AsyncIterator[HookCalls]:
-    """A gateway that watches these channels, or every one; each port is a fake of its own unless it is given."""
+    """Run a gateway that watches these channels, by default all. Each port that is not given is a new fake."""
     heard = HookCalls()
     ports = GatewayPorts(
         journal=journal,
@@ -131,7 +131,7 @@ def png_file(width: int = 3, height: int = 2) -> bytes:
 
 
 class RecordingBot(commands.InteractionBot):
-    """The real client, with every event it dispatches kept and its waits shortened. `/find` only defers."""
+    """The real client with shorter waits. It keeps every event that it dispatches. `/find` only defers."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"intents": INTENTS, "max_messages": None, **options})
@@ -157,7 +157,7 @@ class RecordingBot(commands.InteractionBot):
 
 @asynccontextmanager
 async def log_in(sim: Simulator, *, cog: commands.Cog | None = None, **options: Any) -> AsyncIterator[RecordingBot]:
-    """The client, ready and with its commands registered; `cog` brings more of them."""
+    """Log in a client, and wait until it is ready and has registered its commands. `cog` adds commands."""
     bot = RecordingBot(**options)
     if cog is not None:
         bot.add_cog(cog)
@@ -181,7 +181,7 @@ def new_file(name: str = "t.png", data: bytes = b"pixels") -> disnake.File:
 
 @asynccontextmanager
 async def run_recorder(recorder: Recorder) -> AsyncIterator[None]:
-    """Record what is added until the block ends."""
+    """Run a recorder until the block ends."""
     task = asyncio.create_task(recorder.run())
     try:
         yield
@@ -192,7 +192,7 @@ async def run_recorder(recorder: Recorder) -> AsyncIterator[None]:
 
 
 class PressCog(commands.Cog):
-    """Answers a press as its custom id says."""
+    """Responds to a button press as its custom id says."""
 
     @commands.Cog.listener()
     async def on_button_click(self, inter: disnake.MessageInteraction) -> None:
@@ -219,7 +219,7 @@ class PressCog(commands.Cog):
 
 
 async def answer_with_buttons(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, *buttons: dict[str, Any]) -> Message:
-    """The visible answer to the question, with buttons in one row."""
+    """Answer an interaction with buttons in one row, and return the message."""
     url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
     response = await http.patch(url, json={"content": "page 1", "components": [{"type": 1, "components": list(buttons)}]})
     assert response.status == 200

@@ -1,11 +1,11 @@
-"""A log as this code wrote it, kept as data: whatever comes later must be able to go on with it.
+"""The golden log: a log written by an earlier version of the code, kept as data. Every later version must be able to continue it.
 
-Twelve pictures were posted to a simulated Discord: eight pieces, two reposts, a file that is no picture and one that the CDN never
-gave. Three questions were asked. `tests/golden/log` has the entries, the streams and consumers as they were at the end, and the
-blobs that the entries of IMAGES name.
+Twelve files were posted to a simulated Discord: eight pieces, two reposts, a file that is no picture, and one that the CDN never
+delivered. Three searches were made. `tests/golden/log` contains the entries, the final streams and consumers, and the blobs that
+the entries of IMAGES name.
 
-`python -m tests.support.golden_log` plays it once more and writes the log anew. Do that when a release is made: from then on
-tests/e2e/test_golden_log.py proves that what follows goes on with the log of that release.
+`python -m tests.support.golden_log` repeats this and writes a new log. Do that for a release: tests/e2e/test_golden_log.py then
+proves that later versions can continue the log of that release.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from tests.support.world import World, art_png, mapseek_beside, simulated_discor
 GOLDEN_FOLDER = Path(__file__).parents[1] / "golden" / "log"
 
 PIECES = (74, 105, 117, 148, 273, 325, 458, 497)
-"""Their fingerprints are small: pieces of one map with little in them."""
+"""Seeds of pieces with small fingerprints: pieces of one map with little detail."""
 
 REPOSTED_PIECES = (117, 325)
 UNPOSTED_PIECE = 213
@@ -48,7 +48,7 @@ UNPOSTED_PIECE = 213
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One entry of it."""
+    """One entry of the log."""
 
     stream: str
     sequence: int
@@ -58,20 +58,20 @@ class LogEntry:
 
 
 def read_entries() -> Iterator[LogEntry]:
-    """All of it, stream by stream, in order."""
+    """Read all entries, stream by stream, in order."""
     for line in (GOLDEN_FOLDER / "entries.jsonl").read_bytes().splitlines():
         entry: dict[str, Any] = orjson.loads(line)
         yield LogEntry(**{**entry, "body": entry["body"].encode()})
 
 
 def read_streams() -> dict[str, Any]:
-    """The streams by name, each with its consumers."""
+    """Read the streams by name, each with its consumers."""
     found: dict[str, Any] = orjson.loads((GOLDEN_FOLDER / "streams.json").read_bytes())
     return found
 
 
 async def load_golden_log(client: Client, blobs: BlobStore) -> None:
-    """Make an empty server what was left behind: the log, and every stage through with it."""
+    """Load the golden log into an empty server. The consumers of all stages have settled it."""
     js = client.jetstream()
     for stream in read_streams().values():
         await js.add_stream(StreamConfig.from_response(dict(stream["config"])))
@@ -89,7 +89,7 @@ async def load_golden_log(client: Client, blobs: BlobStore) -> None:
 
 
 async def play_golden_scene(world: World) -> None:
-    """What is told of above."""
+    """Post the files and make the searches that the module docstring describes."""
     discord, log = world.discord, world.log
     discord.simulator.faults.add(Status(503), "*/lost.png", times=None)
     for seed in PIECES:
@@ -108,17 +108,17 @@ async def play_golden_scene(world: World) -> None:
 
 
 async def write_golden_log() -> None:
-    """Play it, and put what it leaves in the place of the log that is kept."""
+    """Play the scene, and replace the golden log with the result."""
     with tempfile.TemporaryDirectory() as scratch:
         async with simulated_discord() as discord, mapseek_beside(discord, Path(scratch) / "data") as world:
             await play_golden_scene(world)
             shutil.rmtree(GOLDEN_FOLDER, ignore_errors=True)
             (GOLDEN_FOLDER / "blobs").mkdir(parents=True)
             client, blobs = world.process.container.client, await world.process.container.blobs()
-            entries = [_anywhere(entry) async for entry in _entries(client)]
+            entries = [_without_machine(entry) async for entry in _entries(client)]
             (GOLDEN_FOLDER / "entries.jsonl").write_text("".join(f"{entry}\n" for entry in entries))
             (GOLDEN_FOLDER / "streams.json").write_bytes(orjson.dumps(await _streams(client), option=orjson.OPT_APPEND_NEWLINE))
-            for name in await _named(client):
+            for name in await _list_named_blobs(client):
                 (GOLDEN_FOLDER / "blobs" / name).write_bytes(await blobs.get(name))
 
 
@@ -130,11 +130,15 @@ async def _entries(client: Client) -> AsyncIterator[str]:
             yield orjson.dumps({**about, "body": (entry.data or b"").decode()}).decode()
 
 
-def _anywhere(entry: str) -> str:
-    """An entry without what it says of the machine: where the program lies and runs."""
+def _without_machine(entry: str) -> str:
+    """Replace what an entry says about this machine: paths, host name and process id."""
     here = str(Path(__file__).parents[2])
-    for ours, told in ((here, "/srv/mapseek"), (sys.base_prefix, "/usr"), (f"{socket.gethostname()}/{os.getpid()}", "golden/1")):
-        entry = entry.replace(ours, told)
+    for ours, replacement in (
+        (here, "/srv/mapseek"),
+        (sys.base_prefix, "/usr"),
+        (f"{socket.gethostname()}/{os.getpid()}", "golden/1"),
+    ):
+        entry = entry.replace(ours, replacement)
     return entry
 
 
@@ -142,18 +146,20 @@ async def _streams(client: Client) -> dict[str, Any]:
     js, found = client.jetstream(), {}
     for stream in STREAM_SUBJECTS:
         config = (await js.stream_info(stream)).config.as_dict()
-        consumers = [{"config": _own(copy.config), "ack_floor": copy.settled} for copy in await copy_consumers(client, stream)]
-        found[stream] = {"config": _own(config), "consumers": consumers}
+        consumers = [
+            {"config": _without_defaults(copy.config), "ack_floor": copy.settled} for copy in await copy_consumers(client, stream)
+        ]
+        found[stream] = {"config": _without_defaults(config), "consumers": consumers}
     return found
 
 
-def _own(config: dict[str, Any]) -> dict[str, Any]:
-    """Without what the server added, and without what it takes for granted."""
+def _without_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """Remove what the server added to a configuration, and default values."""
     return {name: value for name, value in config.items() if value and name != "metadata"}
 
 
-async def _named(client: Client) -> set[str]:
-    """The blobs that are named in IMAGES."""
+async def _list_named_blobs(client: Client) -> set[str]:
+    """Return the names of the blobs in the facts of IMAGES."""
     facts = [
         decode_fact(entry.subject or "", entry.headers, entry.data or b"").fact async for entry in iter_messages(client, IMAGES)
     ]

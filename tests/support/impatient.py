@@ -1,6 +1,6 @@
-"""`mapseek`, only impatient: what a killed process held is delivered again after two seconds, and not after thirty.
+"""`mapseek` with a short ack wait: the messages of a killed process are delivered again after two seconds, not after thirty.
 
-Where the environment says so it also kills itself, at a point of its work that no load of the machine moves.
+Environment variables can make it kill itself at an exact point of its work, which does not depend on the load of the machine.
 """
 
 import os
@@ -19,26 +19,29 @@ from pipeline.engine.job import Policy
 ACK_WAIT_S = 2.0
 
 DIE_AFTER_VARIABLE = "DIES_AFTER"
-"""The variable that holds the type and the number of the facts after which it dies: "image.embedded:10"."""
+"""The variable with the type and number of facts after which the process kills itself: "image.embedded:10"."""
 
 DIE_BEFORE_VARIABLE = "DIES_BEFORE"
-"""The same for one that dies when it is about to record that fact: all that it said before has reached the server."""
+"""The same, but it kills itself before it records the last of these facts. All that it sent earlier has reached the server."""
 
 
 PAGE_VARIABLE = "PAGE"
-"""The variable that holds how many messages of a channel's past are read at once, where that is not what Discord gives."""
+"""The variable with the number of messages on a page of a channel's history, if it differs from Discord's."""
 
 NICENESS_VARIABLE = "NICENESS"
-"""The variable that holds how far a replay stands back: one that does so on a machine that is busy with other things never ends."""
+"""The variable with the niceness of a replay. A replay with a high niceness never ends on a busy machine."""
 
 
 def shorten_waits() -> None:
     consumers.ACK_WAIT_S = ACK_WAIT_S
-    setattr(process, "Policy", partial(Policy, keep_alive_every=ACK_WAIT_S / 4))  # noqa: B010 - the process makes its own
+    setattr(process, "Policy", partial(Policy, keep_alive_every=ACK_WAIT_S / 4))  # noqa: B010 - the process builds its own policy
 
 
 def die_after(kind: str, number: int) -> None:
-    """SIGKILL as soon as so many facts of a type are recorded by this process: the last of them is not acknowledged yet."""
+    """Send SIGKILL as soon as this process has recorded `number` facts of a type.
+
+    The message of the last one is not acknowledged yet.
+    """
     record, recorded = JetStreamJournal.record, count(1)
 
     async def record_and_die(journal: JetStreamJournal, fact: Fact, origin: Origin) -> bool:
@@ -51,7 +54,7 @@ def die_after(kind: str, number: int) -> None:
 
 
 def die_before(kind: str, number: int) -> None:
-    """SIGKILL as soon as so many facts of a type are to be recorded by this process: the last of them never is."""
+    """Send SIGKILL before this process records the `number`th fact of a type. That fact is never recorded."""
     record, begun = JetStreamJournal.record, count(1)
 
     async def record_or_die(journal: JetStreamJournal, fact: Fact, origin: Origin) -> bool:

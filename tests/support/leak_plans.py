@@ -1,6 +1,6 @@
-"""What a run of the leak suite does: a guild, what is posted in it, and who then asks, presses and changes what.
+"""Plans of the leak suite: a guild, the posts in it, and the steps in which members search, press buttons and change things.
 
-A plan names things by small numbers, so that it can be drawn, printed and written down: 0 and on, modulo what there is.
+A plan names things by small numbers (modulo what exists), so that Hypothesis can draw it, and it can be printed and written down.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from infra.sandbox.simulator import Permission
 
 ASKERS = 4
-"""Members who ask; the number after them is the guild's owner. The first one is in another guild, too."""
+"""The number of askers. The member after them is the guild's owner. The first asker is in another guild too."""
 ROLES = 3
 PIECES = 3
-"""Pieces of map art; who looks for 0 or 1 asks with a picture of both, and so may be told of either."""
+"""The number of pieces. The query picture of piece 0 or 1 shows both, so its answer may contain either."""
 
 VIEW, READ_HISTORY, VIEW_AND_HISTORY = (
     Permission.VIEW_CHANNEL,
@@ -36,7 +36,7 @@ GRANTED = (
     Permission.MANAGE_THREADS,
     Permission.ADMINISTRATOR,
 )
-"""What a role may grant."""
+"""The permissions that a role may grant."""
 RIGHTS = st.sampled_from([VIEW, READ_HISTORY, VIEW_AND_HISTORY])
 GRANTS = st.sampled_from(GRANTED)
 SOME = st.frozensets(st.integers(0, ASKERS - 1))
@@ -55,7 +55,7 @@ POSTS_BUTTON = 0
 
 @dataclass(frozen=True)
 class Rule:
-    """An overwrite; the target is @everyone (0), a role, or after those an asker."""
+    """An overwrite. The target is @everyone (0), then the roles, then the askers."""
 
     target: int
     allow: Permission
@@ -73,7 +73,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Thread:
-    """A thread of a room, or a forum's post, which is never private."""
+    """A thread of a room, or a post of a forum, which is never private."""
 
     room: int
     private: bool = False
@@ -83,7 +83,7 @@ class Thread:
 
 @dataclass(frozen=True)
 class Post:
-    """A message in a room that is no forum, or in a thread; `age` orders posts by time. `twice`: with a second picture."""
+    """A message in a text channel or a thread. `age` orders posts by time. With `twice` it has a second picture."""
 
     spot: int
     piece: int
@@ -93,7 +93,7 @@ class Post:
 
 @dataclass(frozen=True)
 class Step:
-    """Who does what where, and with which of the things of that kind. `flag` is whether alone, or whether on."""
+    """Who does what, where, and with which object. `flag`: whether the answer is private, or whether a setting is on."""
 
     what: StepKind
     who: int = 0
@@ -105,8 +105,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """`roles` and `everyone` are what they grant, `members` the roles of each asker, `silent` those who take no direct messages.
-    `common`: answers are for all who are there, unless it is said otherwise.
+    """A guild, its posts, and the steps.
+
+    `roles` and `everyone` are the permissions that they grant, `members` the roles of each asker. `silent` are the askers who
+    accept no direct messages. With `common`, answers are public by default.
     """
 
     rooms: tuple[Room, ...]
@@ -152,7 +154,7 @@ STEP = st.builds(
 
 
 def draw_plans(most_steps: int) -> st.SearchStrategy[Plan]:
-    """Guilds of a few channels and threads, and what happens there."""
+    """Return a strategy for plans with a few channels and threads, and at most `most_steps` steps."""
     rooms = st.builds(lambda first, more: (Room(first), *more), st.just(()) | RULES, st.lists(ROOM, min_size=1, max_size=4))
     return st.builds(
         Plan,
@@ -171,26 +173,26 @@ def draw_plans(most_steps: int) -> st.SearchStrategy[Plan]:
 HIDDEN = Rule(0, NONE, VIEW)
 
 SECRET_ROOM = Room((HIDDEN, Rule(1, VIEW_AND_HISTORY, NONE)))
-"""For those with the first role."""
+"""A channel for members with the first role."""
 
 TWO_POSTS = (Post(0, 0, 9), Post(1, 0, 5))
 
 EXAMPLE_PLANS: dict[str, Plan] = {
-    "the role is taken between the answer and the press": Plan(
+    "the role is removed between the answer and the press": Plan(
         (Room(), SECRET_ROOM),
         (),
         TWO_POSTS,
         (Step("image"), Step("roles", which=0), Step("old", where=POSTS_BUTTON), Step("old", where=POSTS_BUTTON), Step("image")),
         members=FIRST_ROLE_FOR_FIRST,
     ),
-    "the channel is hidden between an answer for all and the press of somebody else": Plan(
+    "the channel is hidden between a public answer and the press of another member": Plan(
         (Room(), Room(), Room((Rule(2, NONE, READ_HISTORY),))),
         (),
         (*TWO_POSTS, Post(2, 0, 7)),
         (Step("image", flag=False), Step("hide", where=1), Step("press", who=1), Step("old"), Step("press", who=2)),
         members=(frozenset(), frozenset(), frozenset({1}), frozenset()),
     ),
-    "turning the pages of an answer for all when its asker may read more than others by now": Plan(
+    "the pages of a public answer after its asker may read more than others": Plan(
         (Room(), Room()),
         (),
         (*TWO_POSTS, Post(0, 0, 3)),
@@ -203,20 +205,20 @@ EXAMPLE_PLANS: dict[str, Plan] = {
         ),
         members=FIRST_ROLE_FOR_FIRST,
     ),
-    "a button with the id of the owner's search": Plan(
+    "a forged button with the id of the owner's search": Plan(
         (Room(), SECRET_ROOM),
         (),
         TWO_POSTS,
         (Step("image", who=1), Step("image", who=OWNER), *(Step("forge", who=1, where=each, which=each) for each in range(4))),
     ),
-    "who asks for all in a channel where some may not read back": Plan(
+    "a public search in a channel where some may not read the history": Plan(
         (Room((Rule(1, NONE, READ_HISTORY),)), Room()),
         (),
         TWO_POSTS,
         (Step("image", who=1, flag=False), Step("image", who=2, where=1, flag=False), Step("image", who=0)),
         members=FIRST_ROLE_FOR_FIRST,
     ),
-    "who takes no direct messages is mentioned where others see it": Plan(
+    "a member who accepts no direct messages is mentioned where others see it": Plan(
         (Room(), SECRET_ROOM),
         (),
         (),
@@ -224,14 +226,14 @@ EXAMPLE_PLANS: dict[str, Plan] = {
         members=FIRST_ROLE_FOR_FIRST,
         silent=frozenset({0, 1}),
     ),
-    "who left is not told": Plan(
+    "a member who left is not notified": Plan(
         (Room(), SECRET_ROOM),
         (),
         (),
         (Step("wish"), Step("wish", who=2), Step("leave", who=2), Step("post", where=1, which=PIECES), Step("post", which=PIECES)),
         members=FIRST_ROLE_FOR_FIRST,
     ),
-    "a private thread, before and after one is taken out of it": Plan(
+    "a private thread, before and after a member is removed from it": Plan(
         (Room(),),
         (Thread(0, private=True, members=frozenset({0, 1})),),
         TWO_POSTS,
@@ -248,7 +250,7 @@ EXAMPLE_PLANS: dict[str, Plan] = {
             Step("image", who=1),
         ),
     ),
-    "for adults, and no longer": Plan(
+    "an age-restricted channel that becomes unrestricted": Plan(
         (Room(), Room(adults=True), Room((HIDDEN, Rule(FIRST_ASKER, VIEW_AND_HISTORY, NONE)), adults=True)),
         (),
         (*TWO_POSTS, Post(2, 0, 3)),
@@ -262,14 +264,14 @@ EXAMPLE_PLANS: dict[str, Plan] = {
             Step("image"),
         ),
     ),
-    "a repost of what was posted where others cannot look": Plan(
+    "a repost of a post in a channel that others cannot see": Plan(
         (Room(), SECRET_ROOM),
         (),
         (Post(1, 0, 5),),
         (Step("post", which=0), Step("post", where=1, which=0), Step("image"), Step("image", who=1)),
         members=FIRST_ROLE_FOR_FIRST,
     ),
-    "a repost where some may not read back": Plan(
+    "a repost in a channel where some may not read the history": Plan(
         (Room((Rule(1, NONE, READ_HISTORY),)),),
         (),
         (Post(0, 0, 5),),

@@ -1,4 +1,4 @@
-"""Plays a plan of the leak suite on a whole MapSeek, and judges everything that anyone sees on the way."""
+"""Plays a plan of the leak suite on a complete MapSeek, and checks everything that anybody sees meanwhile."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -24,7 +24,10 @@ GENEROUS_SETTINGS = {"per-member": 600, "per-server": 6000, "at-once": 20, "repo
 
 @dataclass
 class Ledger:
-    """Everything that was posted and answered so far, in every guild; how many looks were judged, and how many finds required."""
+    """Everything posted and answered so far, in every guild.
+
+    `judged` counts the checked views of messages, and `required` the posts that had to be found.
+    """
 
     world: World
     posts: list[PostedPicture] = field(default_factory=list)
@@ -36,7 +39,10 @@ class Ledger:
 
 @dataclass
 class Wish:
-    """An alert that somebody asked for, who had been told so often before. Of what picture is not always known."""
+    """An alert that a member set.
+
+    `before` is the number of direct messages that the member had then. `piece` is None if the picture is not known.
+    """
 
     member: Member
     piece: int | None
@@ -46,7 +52,7 @@ class Wish:
 
 @dataclass
 class LeakGuild:
-    """One guild with its people, and what they have before their eyes. `looked` is when a message last looked different."""
+    """A guild with its members, and what they see. `looked` maps each checked message to the time of its last edit."""
 
     ledger: Ledger
     guild: Guild
@@ -70,7 +76,7 @@ class LeakGuild:
 
     @property
     def spots(self) -> list[Channel]:
-        """Where messages can be, now."""
+        """The channels and threads that can contain messages now."""
         there = {**self.guild.channels, **self.guild.threads}
         return [each for each in (*self.rooms, *self.threads) if each.id in there and (each.is_thread or each.kind == GUILD_TEXT)]
 
@@ -79,7 +85,7 @@ class LeakGuild:
         return [post for post in self.ledger.posts if post.guild is self.guild]
 
     async def post(self, spot: Channel, pieces: Iterable[int], at: datetime | None) -> None:
-        """Post pictures by somebody new, and wait until they are archived."""
+        """Post pictures by a new member."""
         simulator, numbers = self.world.discord.simulator, [(next(self.ledger.numbers), piece) for piece in pieces]
         author = simulator.add_member(self.guild, author_name(numbers[0][0]))
         files = [(file_name(number), picture(number, piece)) for number, piece in numbers]
@@ -89,11 +95,11 @@ class LeakGuild:
         ]
 
     async def settle(self) -> None:
-        """Wait until what is on Discord is what is in the archive, and nothing is left to do but to erase files, which waits."""
+        """Wait until the archive equals Discord, and no stage has work left, except the erasure of files, which is delayed."""
         catalogue = await self.world.process.container.catalogue()
         ids = {post.image_id: post.there for post in self.posts}
 
-        async def told() -> bool:
+        async def archived() -> bool:
             known = await catalogue.entries(ids)
             return {each for each, there in ids.items() if there} == {
                 each for each, entry in known.items() if "metadata" in entry.document
@@ -106,27 +112,27 @@ class LeakGuild:
                     return False
             return True
 
-        await eventually(told)
+        await eventually(archived)
         await eventually(idle)
 
     def look(self) -> None:
-        """Judge all that looks different from when this was last called."""
+        """Check every message that is new or changed since the last call."""
         simulator = self.world.discord.simulator
         bot = simulator.me(self.guild)
         for channel in self.spots:
             eyes = [each for each in self.guild.members.values() if each is not bot and sees(channel, each)]
             for message in channel.messages.values():
                 if message.author is bot.user:
-                    self._judge(message, eyes, is_adult(channel))
+                    self._check(message, eyes, is_adult(channel))
         for interaction in self.answers:
             for message in (interaction.original, *interaction.followups.values()):
                 if message is not None and message.flags & EPHEMERAL and interaction.member is not None:
-                    self._judge(message, [interaction.member], is_adult(interaction.channel))
+                    self._check(message, [interaction.member], is_adult(interaction.channel))
         for member in self.people:
             for message in simulator.direct_messages(member):
-                self._judge(message, [member], any(wish.adults for wish in self.wishes if wish.member is member))
+                self._check(message, [member], any(wish.adults for wish in self.wishes if wish.member is member))
 
-    def _judge(self, message: Message, eyes: list[Member], adults: bool) -> None:
+    def _check(self, message: Message, eyes: list[Member], adults: bool) -> None:
         if message.id in self.looked and self.looked[message.id] == message.edited_at:
             return
         self.looked[message.id] = message.edited_at
@@ -137,18 +143,18 @@ class LeakGuild:
 
 
 def is_adult(place: Channel) -> bool:
-    """Whether a channel, or the one that a thread is in, is age-restricted."""
+    """Whether a channel, or the parent of a thread, is age-restricted."""
     return (place.parent or place).nsfw
 
 
 def build_overwrites(company: LeakGuild, rules: Iterable[Rule]) -> list[Overwrite]:
-    """Of the guild's own roles and people; no two for one target."""
+    """Build overwrites for the roles and members of the guild."""
     targets = [company.guild.everyone, *company.roles, *company.people]
     return [Overwrite(targets[rule.target], rule.allow, rule.deny) for rule in rules]
 
 
 async def found_guild(ledger: Ledger, plan: Plan, elsewhere: Guild) -> LeakGuild:
-    """The guild of a plan, with what is posted in it; its first asker is in another guild, too."""
+    """Create the guild of a plan with its posts. Its first asker is also in the guild `elsewhere`."""
     simulator = ledger.world.discord.simulator
     guild = simulator.add_guild(f"Guild {next(ledger.numbers)}", everyone=DEFAULT_PERMISSIONS & ~VIEW_AND_HISTORY | plan.everyone)
     await simulator.set_roles(simulator.me(guild), [simulator.add_role(guild, "MapSeek", ALL_PERMISSIONS)])
@@ -186,7 +192,7 @@ async def found_guild(ledger: Ledger, plan: Plan, elsewhere: Guild) -> LeakGuild
 
 
 def acting_member(company: LeakGuild, step: Step) -> Member:
-    """Who does it."""
+    """Return the member who does a step."""
     return company.people[step.who]
 
 
@@ -229,7 +235,7 @@ async def _archive(company: LeakGuild, step: Step) -> None:
 
 
 async def _delete(company: LeakGuild, step: Step) -> None:
-    """Not the first channel, so that there is always one."""
+    """Delete a channel or thread, but not the first channel, so that one is always left."""
     there = [*company.rooms[1:], *(each for each in company.threads if each in company.spots)]
     chosen = there[step.where % len(there)]
     if chosen.id in {**company.guild.channels, **company.guild.threads}:
@@ -248,7 +254,7 @@ def _room(company: LeakGuild, step: Step) -> Channel:
 
 
 def _threads(company: LeakGuild, step: Step) -> list[Channel]:
-    """The thread that is meant, if there is any."""
+    """Return the thread of a step, if there is one."""
     there = [each for each in company.threads if each.id in company.guild.threads]
     return there[step.where % len(there) :][:1] if there else []
 

@@ -1,4 +1,4 @@
-"""What people do in a run of the leak suite: they ask, press, post and change things, and find what they may read."""
+"""The steps of the leak suite: members search, press buttons, post and change things, and must find what they may read."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -17,13 +17,13 @@ from tests.support.waiting import eventually
 
 ENGLISH = "en-US"
 BUSY_SUFFIX = "…"
-"""How every line ends that says at what a search is."""
+"""The end of every progress line of a search."""
 NEXT_LABEL, ALERT_LABEL = (localize(ENGLISH, f"answers-button-{name}") for name in ("next", "alert"))
 POSTS_LABEL = re.compile(localize(ENGLISH, "answers-button-posts", count=77).replace("77", r"(\d+)"))
 
 
 async def wait_for_answer(company: LeakGuild, interaction: Interaction) -> Message:
-    """The answer, once it says more than at what the search is."""
+    """Wait for the answer, ignoring progress lines."""
     company.answers.append(interaction)
     company.ledger.answers.append(interaction)
 
@@ -42,23 +42,24 @@ async def wait_for_answer(company: LeakGuild, interaction: Interaction) -> Messa
 
 
 async def press_label(company: LeakGuild, message: Message, who: Member, label: str, piece: int | None = None) -> Message:
-    """Press a button. Asking to be told of a picture is remembered with it, where it is known which one that is."""
+    """Press a button and wait for the answer. An alert is remembered, with its piece if that is known."""
     if label == ALERT_LABEL:
-        told = len(company.discord.direct_messages(who))
-        company.wishes.append(Wish(who, piece, is_adult(message.channel), told))
+        count = len(company.discord.direct_messages(who))
+        company.wishes.append(Wish(who, piece, is_adult(message.channel), count))
     return await wait_for_answer(company, await company.discord.press(message, who, label=label))
 
 
 def _is_plain(post: PostedPicture) -> bool:
-    """Whether no setting keeps anybody in the guild from reading a post."""
+    """Whether every member of the guild may read a post."""
     room, everyone = post.channel.parent or post.channel, post.guild.everyone.permissions
     return not post.channel.private and not room.overwrites and everyone & VIEW_AND_HISTORY == VIEW_AND_HISTORY
 
 
 async def check_completeness(company: LeakGuild, asked: Interaction, message: Message, piece: int, *, alone: bool) -> None:
-    """Turn the pages: every post of the piece that the asker may read is there, and as many are counted as are there.
+    """Turn all pages of an answer. Check that it shows every post of the piece that the asker may read, and counts them correctly.
 
-    What is posted in private threads that are archived is not found; an answer for all shows at least what is open to all.
+    Posts in archived private threads are not found. A public answer (not `alone`) must show at least the posts that everybody may
+    read.
     """
     who, place = asked.member, asked.channel
     assert who is not None
@@ -75,26 +76,28 @@ async def check_completeness(company: LeakGuild, asked: Interaction, message: Me
         return
     company.ledger.required += len(wanted)
     company.look()
-    told, counted = _told(company, message, piece), None
+    shown, counted = _shown_posts(company, message, piece), None
     for button in list_buttons(message.components):
         if number := POSTS_LABEL.fullmatch(button.label):
             counted = int(number[1])
             message = await press_label(company, message, who, button.label)
-            told |= _told(company, message, piece)
+            shown |= _shown_posts(company, message, piece)
             while any(each.label == NEXT_LABEL and not each.disabled for each in list_buttons(message.components)):
                 message = await press_label(company, message, who, NEXT_LABEL)
-                told |= _told(company, message, piece)
-    assert wanted <= told, f"not shown to {who.user.name}: {[post.message.jump_url for post in wanted - told]}"
-    assert counted in (None, len(told)), f"{counted} posts are counted, but these are told: {sorted(each.number for each in told)}"
+                shown |= _shown_posts(company, message, piece)
+    assert wanted <= shown, f"not shown to {who.user.name}: {[post.message.jump_url for post in wanted - shown]}"
+    assert counted in (None, len(shown)), (
+        f"{counted} posts are counted, but these are shown: {sorted(each.number for each in shown)}"
+    )
 
 
-def _told(company: LeakGuild, message: Message, piece: int) -> set[PostedPicture]:
+def _shown_posts(company: LeakGuild, message: Message, piece: int) -> set[PostedPicture]:
     shown = capture_message(message, ())
-    return {post for post in company.posts if post.piece == piece and shown.tells_of(post)}
+    return {post for post in company.posts if post.piece == piece and shown.reveals(post)}
 
 
 async def take_step(company: LeakGuild, step: Step) -> None:
-    """One step of a plan, to its end: whatever Discord itself does not allow is left out."""
+    """Do one step of a plan and check what everybody sees. A step that Discord itself does not allow is skipped."""
     with suppress(MapSeekError):
         await STEPS[step.what](company, step)
     await company.settle()
@@ -102,7 +105,7 @@ async def take_step(company: LeakGuild, step: Step) -> None:
 
 
 def step_channel(company: LeakGuild, step: Step) -> Channel:
-    """Where it is done."""
+    """Return the channel of a step."""
     return company.spots[step.where % len(company.spots)]
 
 
@@ -119,20 +122,20 @@ async def _ask(company: LeakGuild, step: Step, piece: int | None = None) -> Mess
 
 
 async def _ask_by_link(company: LeakGuild, step: Step) -> None:
-    """`/find link:`, which works with exactly those messages that the asker may read from there."""
+    """`/find link:`, which finds exactly the messages that the asker may read in that channel."""
     post, place, who = _post(company, step), step_channel(company, step), acting_member(company, step)
     options = {"link": post.message.jump_url, "private": step.flag}
     asked = await company.discord.slash(place, who, "find", options=options)
     message = await wait_for_answer(company, asked)
     if post.there and may_read(post.channel, who, is_adult(place)):
         assert message.embeds, f"{who.user.name} may read {post.message.jump_url}, but: {message.content}"
-        await check_completeness(company, asked, message, _first_piece(company, post), alone=step.flag)
+        await check_completeness(company, asked, message, _first_piece_of(company, post), alone=step.flag)
     else:
         assert (message.content, message.embeds) == (localize(ENGLISH, "asking-link-missing"), [])
 
 
 async def _ask_by_menu(company: LeakGuild, step: Step) -> None:
-    """ "Find this map" on a message; one answer for each of its pictures."""
+    """Use "Find this map" on a message. There is one answer for each of its pictures."""
     post, who = _post(company, step), acting_member(company, step)
     asked = await company.discord.message_command(post.channel, who, "Find this map", post.message)
     message = await wait_for_answer(company, asked)
@@ -143,14 +146,14 @@ async def _ask_by_menu(company: LeakGuild, step: Step) -> None:
 
 
 async def _wish(company: LeakGuild, step: Step) -> None:
-    """Ask for a picture that may not have been posted yet, and to be told of it."""
+    """Search for a piece that may not have been posted yet, and set an alert for it."""
     message = await _ask(company, step, piece=PIECES)
     if any(each.label == ALERT_LABEL for each in list_buttons(message.components)):
         await press_label(company, message, acting_member(company, step), ALERT_LABEL, PIECES)
 
 
 async def _press(company: LeakGuild, step: Step, *, by: Member | None = None) -> None:
-    """Any button of any answer so far, the last one being the first, as it looks by now."""
+    """Press a button of an earlier answer as it looks now. Answers are counted from the last one."""
     asked = company.answers[-1 - step.which % len(company.answers)] if company.answers else None
     messages = [each for each in (asked.original, *asked.followups.values()) if each is not None] if asked else []
     labels = [each.label for message in messages[:1] for each in list_buttons(message.components) if each.custom_id]
@@ -159,13 +162,13 @@ async def _press(company: LeakGuild, step: Step, *, by: Member | None = None) ->
 
 
 async def _press_own(company: LeakGuild, step: Step) -> None:
-    """The same, by the one who asked."""
+    """Press a button of an earlier answer as its asker."""
     if company.answers:
         await _press(company, step, by=company.answers[-1 - step.which % len(company.answers)].member)
 
 
 async def _forge(company: LeakGuild, step: Step) -> None:
-    """Press a button with an id of somebody else's search, of this guild or another, as no client of Discord would."""
+    """Press a forged button with the id of another search, of this guild or another one, which no Discord client would do."""
     who = acting_member(company, step)
     messages = [each.original for each in company.answers if each.original is not None]
     before_them = [
@@ -187,8 +190,8 @@ async def _forge(company: LeakGuild, step: Step) -> None:
     await wait_for_answer(company, pressed)
 
 
-async def _more(company: LeakGuild, step: Step) -> None:
-    """Another post, now. Whoever waits for it and may read it is told."""
+async def _post_again(company: LeakGuild, step: Step) -> None:
+    """Post a piece now. Everybody with an alert for it who may read it must be notified."""
     piece, spot = step.which % (PIECES + 1), step_channel(company, step)
     direct = company.discord.direct_messages
     waiting = [each for each in company.wishes if each.piece == piece and len(direct(each.member)) == each.before]
@@ -205,7 +208,7 @@ def _post(company: LeakGuild, step: Step) -> PostedPicture:
     return company.posts[step.which % len(company.posts)]
 
 
-def _first_piece(company: LeakGuild, post: PostedPicture) -> int:
+def _first_piece_of(company: LeakGuild, post: PostedPicture) -> int:
     return next(each.piece for each in company.posts if each.message is post.message)
 
 
@@ -217,6 +220,6 @@ STEPS: dict[str, Callable[[LeakGuild, Step], Awaitable[object]]] = {
     "press": _press,
     "old": _press_own,
     "forge": _forge,
-    "post": _more,
+    "post": _post_again,
     **CHANGE_STEPS,
 }

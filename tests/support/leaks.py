@@ -1,6 +1,6 @@
-"""What a message gives away, and to whom it may: the judge of the leak suite.
+"""The check of the leak suite: what a message reveals, and who may know it.
 
-It looks at the simulator's records and at `rules` alone.
+It uses only the simulator's records and `rules`, no code of the product.
 """
 
 import json
@@ -21,12 +21,12 @@ from tests.support import rules
 CHANNEL_LINK = re.compile(r"<#(\d+)>|/channels/\d+/(\d+)")
 MAX_PIXELS = 10**9
 EXPLANATION_FILE = "why.png"
-"""The name of the picture of why something was found: it shows what was asked with, too, and so is for the asker alone."""
+"""The file name of the picture that explains a match. It also shows the query picture, so only the asker may see it."""
 
 
 @dataclass(frozen=True, eq=False)
 class PostedPicture:
-    """A picture in a message, unlike every other one: its author, its file's name and its very pixels appear nowhere else."""
+    """A posted picture. Its author, file name and pixels appear in no other message, so that they identify it."""
 
     number: int
     piece: int
@@ -45,12 +45,12 @@ class PostedPicture:
 
     @property
     def there(self) -> bool:
-        """Whether it is still on Discord."""
+        """Whether the picture is still on Discord."""
         return not self.message.gone and self.channel.id in {**self.guild.channels, **self.guild.threads}
 
     @property
     def marks(self) -> frozenset[str]:
-        """What gives it away."""
+        """The texts that reveal the picture."""
         moment = f"<t:{int(self.message.posted_at.timestamp())}:"
         return frozenset(
             {str(self.message.id), self.image_id, self.author.user.name, str(self.author.id), file_name(self.number), moment}
@@ -59,7 +59,7 @@ class PostedPicture:
 
 @dataclass(frozen=True)
 class ShownMessage:
-    """What eyes saw, where: a message as it was at that moment. `explained`: with a picture of why something was found."""
+    """A message as it was at one moment, and the members (`eyes`) who saw it. `explained`: it shows the explanation of a match."""
 
     text: str
     pictures: frozenset[str]
@@ -67,7 +67,7 @@ class ShownMessage:
     place: Channel
     explained: bool = False
 
-    def tells_of(self, post: PostedPicture) -> bool:
+    def reveals(self, post: PostedPicture) -> bool:
         return str(post.message.id) in self.text
 
 
@@ -81,13 +81,13 @@ def author_name(number: int) -> str:
 
 @cache
 def plain_piece(number: int) -> Image.Image:
-    """The pieces have nothing in common."""
+    """Draw a piece. The pieces have nothing in common."""
     return draw_piece(number + 1)
 
 
 @cache
 def query_picture(number: int) -> bytes:
-    """What is asked with for a piece. Pieces 0 and 1 are each seen beside the other one, which is small and worn."""
+    """Draw the query picture for a piece. Those of pieces 0 and 1 also show the other one, smaller and distorted."""
     wanted = plain_piece(number)
     if number > 1:
         return encode_png(wanted)
@@ -99,7 +99,7 @@ def query_picture(number: int) -> bytes:
 
 
 def picture(number: int, piece_number: int) -> bytes:
-    """A piece with a corner of its own, far too small to make it another piece."""
+    """Draw a piece with a unique corner, which is far too small to make it another piece."""
     image = plain_piece(piece_number).copy()
     for place in range(2):
         shade = (number * 37 + 11) >> (8 * place) & 255
@@ -109,7 +109,7 @@ def picture(number: int, piece_number: int) -> bytes:
 
 @cache
 def picture_digest(number: int, piece_number: int) -> str:
-    """Of the picture as answers show it."""
+    """Return the digest of a picture as answers show it."""
     image, _ = decode_image(picture(number, piece_number), MAX_PIXELS)
     return sha256_hex(encode_thumbnail(image))
 
@@ -119,7 +119,7 @@ def sha256_hex(data: bytes) -> str:
 
 
 def capture_message(message: Message, eyes: Iterable[Member]) -> ShownMessage:
-    """All that a message shows; ids stand in links, mentions and buttons."""
+    """Capture everything that a message shows, including the ids in links, mentions and buttons."""
     names = [(each.filename, each.title, each.description) for each in message.attachments]
     text = json.dumps([message.content, message.embeds, message.components, names], default=str)
     pictures = frozenset(sha256_hex(each.data) for each in message.attachments if each.filename != EXPLANATION_FILE)
@@ -143,14 +143,14 @@ def to_rules_person(member: Member) -> rules.Person:
 
 
 def sees(channel: Channel, member: Member) -> bool:
-    """Whether a member has a channel before their eyes now."""
+    """Whether a member sees a channel now."""
     return member.id in channel.guild.members and rules.sees(
         to_rules_server(channel.guild), to_rules_spot(channel), to_rules_person(member)
     )
 
 
 def may_read(channel: Channel, member: Member, adults: bool) -> bool:
-    """Whether a member may look up what was posted in a channel, in a place that is for adults or is not."""
+    """Whether a member may read the posts of a channel. `adults`: the place where they read is age-restricted."""
     guild, spot = channel.guild, to_rules_spot(channel)
     return (
         member.id in guild.members
@@ -161,15 +161,16 @@ def may_read(channel: Channel, member: Member, adults: bool) -> bool:
 
 
 def find_leaks(shown: ShownMessage, posts: Iterable[PostedPicture], adults: bool) -> list[str]:
-    """What a message gives away to anyone who sees it that they may not have; `adults`: it was asked for in a place for them.
+    """List what a message reveals to anyone who sees it and may not know it. `adults`: the search was made in an age-restricted
+    place.
 
-    What an allowed post has in common with another one (the second at which both were posted) gives nothing away.
+    What a post has in common with an allowed post (such as the second at which both were posted) reveals nothing.
     """
     found, posts = [], list(posts)
     known = {picture_digest(post.number, post.piece) for post in posts}
     found += [f"a picture that nobody posted: {each}" for each in shown.pictures - known]
     if shown.explained and len(shown.eyes) > 1:
-        found.append(f"what was asked with is shown to {[member.user.name for member in shown.eyes]}")
+        found.append(f"the query picture is shown to {[member.user.name for member in shown.eyes]}")
     for member in shown.eyes:
         allowed = {post for post in posts if post.guild is member.guild and post.there and may_read(post.channel, member, adults)}
         innocent = {mark for post in allowed for mark in post.marks}
@@ -180,9 +181,9 @@ def find_leaks(shown: ShownMessage, posts: Iterable[PostedPicture], adults: bool
                 if picture_digest(post.number, post.piece) in shown.pictures - harmless:
                     marks.append("its picture")
                 if marks:
-                    found.append(f"{member.user.name} is told of {file_name(post.number)} in #{post.channel.name}: {marks}")
+                    found.append(f"{member.user.name} learns of {file_name(post.number)} in #{post.channel.name}: {marks}")
         rooms = {str(each.id): each for each in (*member.guild.channels.values(), *member.guild.threads.values())}
         for named in {first or second for first, second in CHANNEL_LINK.findall(shown.text)}:
             if named not in rooms or not may_read(rooms[named], member, adults):
-                found.append(f"{member.user.name} is told of the channel {rooms[named].name if named in rooms else named}")
+                found.append(f"{member.user.name} learns of the channel {rooms[named].name if named in rooms else named}")
     return found

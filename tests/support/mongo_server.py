@@ -1,4 +1,4 @@
-"""A MongoDB server for tests: the one in MONGODB_URI, else a container whose image is at hand, else the wire-protocol double."""
+"""A MongoDB server for tests: the one in MONGODB_URI, else a container if its image is local, else a wire-protocol double."""
 
 import os
 import signal
@@ -15,28 +15,28 @@ import pytest
 from pymongo import MongoClient
 
 _GIVEN = os.environ.get("MONGODB_URI")
-"""Read before any test begins: from then on no setting of the developer's own is left in the environment."""
+"""Read before any test begins, because tests remove the developer's own settings from the environment."""
 
 _IMAGES = ("mongodb/mongodb-atlas-local", "mongo")
 
 
 @dataclass(frozen=True)
 class MongoServer:
-    """Where the server is, and in words which one it is. Use a database of a random name: the server may be somebody's own."""
+    """The URI of the server, and a description of it. Use a database with a random name: it may be the developer's own server."""
 
     uri: str
     kind: str
 
 
 def announce_server(server: MongoServer, config: pytest.Config) -> None:
-    """Say in the run's own output, captured or not, which server it is that the tests stand on."""
+    """Print which server the tests use, even if output is captured."""
     with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(f"\nMongoDB for these tests: {server.kind}")
 
 
 @contextmanager
 def run_mongo_server(folder: Path) -> Iterator[MongoServer]:
-    """The best server that can be had here; what is started keeps its data in `folder` and is stopped at the end."""
+    """Run the best server that is available here. A started server keeps its data in `folder` and is stopped at the end."""
     if _GIVEN:
         yield MongoServer(_GIVEN, "the server in MONGODB_URI")
     elif image := _local_image():
@@ -52,7 +52,7 @@ def run_mongo_server(folder: Path) -> Iterator[MongoServer]:
 
 
 class MongoDouble:
-    """nx-27017 in a process of its own, on a free port and a folder of data that survives being killed."""
+    """nx-27017 in its own process, on a free port. Its data folder survives a kill."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,7 +66,7 @@ class MongoDouble:
         return f"mongodb://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Start, and return when it answers."""
+        """Start the server, and wait until it answers."""
         files = ["--data-dir", "data", "--log-file", "log", "--pid-file", "pid"]
         command = [str(Path(sys.executable).with_name("nx-27017")), "--host", "127.0.0.1", "--port", str(self._port), *files]
         output = subprocess.DEVNULL
@@ -74,7 +74,7 @@ class MongoDouble:
         _wait_until_it_answers(self.uri)
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye to anyone."""
+        """Send SIGKILL."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
@@ -82,7 +82,7 @@ class MongoDouble:
 
 
 def drop_database(uri: str, name: str) -> None:
-    """Erase one database, which the caller made."""
+    """Delete a database that the caller created."""
     with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=5000) as client:
         client.drop_database(name)
 
@@ -93,7 +93,7 @@ def _wait_until_it_answers(uri: str) -> None:
 
 
 def _local_image() -> str | None:
-    """A MongoDB image that is already here; nothing is ever pulled."""
+    """Find a local MongoDB image. Nothing is ever pulled."""
     import docker  # type: ignore[import-untyped]
     from docker.errors import DockerException  # type: ignore[import-untyped]
 

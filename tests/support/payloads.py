@@ -1,4 +1,4 @@
-"""What Discord sends, as little of it as disnake can read: a guild with channels and threads, messages and interactions."""
+"""Minimal payloads of Discord that disnake can read: a guild with channels and threads, messages and members."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""An archive in which a second generation is built: its pictures, and models whose vectors are digests."""
+"""Helpers for tests of replays: an archive in which a second generation is built, and encoders whose vectors are digests."""
 
 import asyncio
 import hashlib
@@ -55,9 +55,9 @@ OpenIndex = Callable[[], AbstractAsyncContextManager[VectorProjection]]
 
 @dataclass
 class DigestEncoder:
-    """An encoder whose vectors are digests; it waits while it is closed, and knows what it was given and what it cannot do.
+    """An encoder whose vectors are digests. `given` lists its pictures.
 
-    It closes itself when it is given picture number `closes_at`.
+    It waits while `open` is not set, fails for the picture `cannot`, and clears `open` at picture number `closes_at`.
     """
 
     name: str
@@ -84,12 +84,12 @@ class DigestEncoder:
         return (values / np.linalg.norm(values)).astype("<f4").tobytes()
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 @dataclass(frozen=True)
 class ReplayArchive:
-    """An archive with g1, in which some processes may build another generation."""
+    """An archive with generation g1, in which several processes may build another generation."""
 
     url: str
     folder: Path
@@ -105,13 +105,13 @@ class ReplayArchive:
 
     @asynccontextmanager
     async def live(self, *models: DigestEncoder) -> AsyncIterator[Process]:
-        """A process as `mapseek up` is one."""
+        """Run a process like that of `mapseek up`."""
         async with open_process(self.settings(), self.url, LIVE_STAGES, encoders=models, policy=SOON) as process:
             yield process
 
 
 async def record_preprocessed(process: Process, number: int) -> None:
-    """A picture that has come as far as to its preprocessing."""
+    """Record a picture up to its preprocessing."""
     blobs = open_blob_store(process.container.folder / "blobs")
     pixels = await blobs.put(tiny_picture(number))
     image = posted(f"{number:03}")
@@ -136,7 +136,7 @@ def vector_at(degrees: float) -> bytes:
 
 
 def image_history(image_id: str) -> list[Fact]:
-    """What happens to an image in two generations."""
+    """Return the facts of an image in two generations."""
     where = {"guild_id": "7", "channel_id": "8", "image_id": image_id}
     pictures = {"thumbnail": "b" * 64, "width": 128, "height": 128, "format": "PNG"}
     return [
@@ -156,11 +156,11 @@ def image_removed(image_id: str) -> ImageRemoved:
 
 
 def ignore_progress(_: int, __: int) -> None:
-    """Nobody looks at the progress."""
+    """Ignore reported progress."""
 
 
 async def record_histories(client: Client, journal: JetStreamJournal) -> None:
-    """The histories of some images, one of them removed, and the durables of two generations."""
+    """Record the histories of some images, one of them removed, and create the consumers of two generations."""
     await topology.ensure_topology(client, [])
     await record_facts(journal, *founding_facts(**ENCODER))
     await record_facts(
@@ -180,7 +180,7 @@ async def record_facts(journal: JetStreamJournal, *facts: Fact) -> None:
 
 @asynccontextmanager
 async def run_persist(client: Client, catalogue: Catalogue) -> AsyncIterator[None]:
-    """The persist stage on every durable of its, ten facts at once and so out of order; it ends when all is persisted."""
+    """Run the persist stage on all its consumers, ten facts at once and so out of order. It ends when everything is persisted."""
     js = client.jetstream()
     names = [info.name for info in await js.consumers_info(IMAGES) if info.name.startswith("persist-")]
     assert sorted(names) == ["persist-image", "persist-image-g1", "persist-image-g2"]
@@ -190,7 +190,7 @@ async def run_persist(client: Client, catalogue: Catalogue) -> AsyncIterator[Non
             with suppress(Retry):
                 await persist.handle(fact, persist.Deps(catalogue))  # type: ignore[arg-type]
                 return
-            await asyncio.sleep(0.02)  # nobody tells when its post is catalogued
+            await asyncio.sleep(0.02)  # there is no event for when the post is catalogued
 
     async def work(name: str) -> None:
         subscription = await js.pull_subscribe_bind(name, stream=IMAGES)
@@ -204,7 +204,7 @@ async def run_persist(client: Client, catalogue: Catalogue) -> AsyncIterator[Non
                         await handled(recorded.fact)
                         await message.ack()
         finally:
-            await subscription.unsubscribe()  # or what it asked for last would be delivered to nobody
+            await subscription.unsubscribe()  # otherwise the messages of its last request would be lost
 
     async def settled() -> bool:
         infos = [await js.consumer_info(IMAGES, name) for name in names]
@@ -220,7 +220,7 @@ async def run_persist(client: Client, catalogue: Catalogue) -> AsyncIterator[Non
 
 @asynccontextmanager
 async def keep_reading(catalogue: Catalogue) -> AsyncIterator[list[int]]:
-    """Somebody looks images up in it all the time; each time all of them must be there."""
+    """Look images up in the catalogue all the time. Each time all of them must be there."""
     wanted = [str(number) for number in range(10, 10 + IMAGES_POSTED) if number != 12]
     answers: list[int] = []
 
@@ -245,7 +245,7 @@ async def keep_reading(catalogue: Catalogue) -> AsyncIterator[list[int]]:
 
 @asynccontextmanager
 async def keep_searching(index: VectorProjection) -> AsyncIterator[None]:
-    """Somebody searches all the time; every search must find all that it should."""
+    """Search the index all the time. Every search must find all images."""
     wanted = sorted(str(number) for number in range(10, 10 + IMAGES_POSTED) if number != 12)
     searches = 0
     ended = False

@@ -1,4 +1,4 @@
-"""Who may read what, written down from Discord's documentation of permissions, over plain numbers: what our own code is judged by.
+"""Who may read what, implemented from Discord's documentation on plain numbers. Our own code is checked against it.
 
 https://discord.com/developers/docs/topics/permissions
 """
@@ -12,7 +12,7 @@ EVERYTHING = (1 << 60) - 1
 
 @dataclass(frozen=True)
 class Overrule:
-    """What a channel allows and denies to a role or a member."""
+    """What a channel allows and denies a role or a member."""
 
     target: int
     allow: int
@@ -21,7 +21,7 @@ class Overrule:
 
 @dataclass(frozen=True)
 class Person:
-    """A member: the account's id and the ids of the roles."""
+    """A member: the id of the account and the ids of the roles."""
 
     id: int
     roles: frozenset[int]
@@ -29,7 +29,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Server:
-    """A guild: whose it is, and what its roles grant; the one with the guild's id is everyone's."""
+    """A guild: its owner, and the permissions of its roles. The role with the guild's id is @everyone."""
 
     id: int
     owner: int
@@ -38,7 +38,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Room:
-    """A channel (a forum, too) with its overrules. `vocal`: its chat is for those who may connect."""
+    """A channel or forum with its overrules. `vocal`: only members who may connect see its chat."""
 
     id: int
     overrules: tuple[Overrule, ...] = ()
@@ -48,7 +48,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where messages are: a room, or a thread of it. `members` are those of a private thread, None for what is public."""
+    """A place with messages: a room, or a thread of it. `members` are those of a private thread, None if it is public."""
 
     id: int
     room: Room
@@ -56,7 +56,7 @@ class Spot:
 
 
 def permissions(server: Server, room: Room, person: Person) -> int:
-    """Roles together, then what the channel overrules for everyone, for the roles together, for the member."""
+    """Compute permissions: those of the roles, then the overrules for everyone, for the roles together, and for the member."""
     granted = server.roles[server.id]
     for role in person.roles:
         granted |= server.roles[role]
@@ -68,7 +68,7 @@ def permissions(server: Server, room: Room, person: Person) -> int:
 
 
 def apply_overrules(granted: int, overrules: Iterable[Overrule]) -> int:
-    """Of overrules at one level, what any allows wins over what any denies."""
+    """Apply overrules of one level. What any of them allows wins over what any of them denies."""
     allowed = denied = 0
     for each in overrules:
         allowed, denied = allowed | each.allow, denied | each.deny
@@ -76,7 +76,7 @@ def apply_overrules(granted: int, overrules: Iterable[Overrule]) -> int:
 
 
 def sees(server: Server, spot: Spot, person: Person) -> bool:
-    """Whether new messages there come before a person's eyes."""
+    """Whether a person sees new messages in a place."""
     granted = permissions(server, spot.room, person)
     wanted = VIEW | CONNECT if spot.room.vocal else VIEW
     inside = spot.members is None or person.id in spot.members or bool(granted & MANAGE_THREADS)
@@ -84,5 +84,5 @@ def sees(server: Server, spot: Spot, person: Person) -> bool:
 
 
 def reads(server: Server, spot: Spot, person: Person) -> bool:
-    """Whether a person can look up old messages there."""
+    """Whether a person can read old messages in a place."""
     return sees(server, spot, person) and bool(permissions(server, spot.room, person) & HISTORY)

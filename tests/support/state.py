@@ -1,4 +1,4 @@
-"""What every State does. A test module subclasses StateSuite and gives the fixtures `state`, `other` and `outage`."""
+"""The behaviour of every State. A test module subclasses StateSuite and provides the fixtures `state`, `other` and `outage`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,14 +16,14 @@ KEY = settings_key("7")
 
 
 class Counter(Payload):
-    """A document that is changed by many."""
+    """A document that several processes change."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Outage:
-    """A State whose server can be taken away and given back, as it would happen outside of tests."""
+    """A State whose server can be stopped and started again, as in a real outage."""
 
     state: StateStore
     begin: Callable[[], object]
@@ -31,7 +31,7 @@ class Outage:
 
 
 class StateSuite:
-    """Values by key, the last one stands, and a change can be made to depend on what it changes."""
+    """A State keeps the last value of each key. A change may depend on the value that it replaces."""
 
     @pytest.fixture
     def state(self) -> StateStore:
@@ -39,14 +39,14 @@ class StateSuite:
 
     @pytest.fixture
     def other(self) -> StateStore:
-        """A second one on the same values, as another process has it."""
+        """A second State on the same values, as in another process."""
         raise NotImplementedError
 
     @pytest.fixture
     def outage(self) -> Outage:
         raise NotImplementedError
 
-    async def test_what_was_put_is_there_for_every_process(self, state: StateStore, other: StateStore) -> None:
+    async def test_a_value_is_visible_to_every_process(self, state: StateStore, other: StateStore) -> None:
         await state.put(KEY, b"one")
         for each in (state, other):
             entry = await each.get(KEY)
@@ -64,7 +64,7 @@ class StateSuite:
         assert await state.get(KEY) == await state.get(KEY)
         assert (await state.get(KEY)).value == value  # type: ignore[union-attr]
 
-    async def test_the_last_value_stands(self, state: StateStore, other: StateStore) -> None:
+    async def test_the_last_value_wins(self, state: StateStore, other: StateStore) -> None:
         await state.put(KEY, b"one")
         first = await state.get(KEY)
         await other.put(KEY, b"two")
@@ -99,7 +99,7 @@ class StateSuite:
         assert not await state.swap(KEY, b"of what was before", revision)
         assert (await other.get(KEY)).value == b"two"  # type: ignore[union-attr]
 
-    async def test_deleting_what_is_not_there_is_no_error(self, state: StateStore) -> None:
+    async def test_deleting_something_unknown_is_no_error(self, state: StateStore) -> None:
         await state.delete(KEY)
         assert await state.get(KEY) is None
 
@@ -118,7 +118,7 @@ class StateSuite:
         await state.delete(mark_key("7", "1"))
         assert await state.list_under("mark.7") == {}
 
-    async def test_many_who_amend_at_once_lose_nothing(self, state: StateStore, other: StateStore) -> None:
+    async def test_concurrent_amendments_lose_nothing(self, state: StateStore, other: StateStore) -> None:
         def one_more(counter: Counter | None) -> Counter:
             return Counter(count=(counter.count if counter else 0) + 1)
 

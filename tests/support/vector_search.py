@@ -1,4 +1,4 @@
-"""What every VectorSearch does. A test module subclasses VectorSearchSuite and gives the fixture `archive`."""
+"""The behaviour of every VectorSearch. A test module subclasses VectorSearchSuite and provides the fixture `archive`."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -24,13 +24,13 @@ class Archive(VectorSearch, Protocol):
 
 
 def random_vectors(count: int, seed: int = 0, dimensions: int = DIMENSIONS) -> np.ndarray:
-    """Random unit vectors, (count, dimensions) float32."""
+    """Return random unit vectors, (count, dimensions) float32."""
     rows = np.random.default_rng(seed).normal(size=(count, dimensions))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("<f4")
 
 
 def vector_at_cosine(cosine: float) -> bytes:
-    """A unit vector at this cosine to `at_cosine(1)`."""
+    """Return a unit vector with this cosine to `vector_at_cosine(1)`."""
     vector = np.zeros(DIMENSIONS, "<f4")
     vector[0], vector[1] = cosine, np.sqrt(1 - cosine**2)
     return vector.tobytes()
@@ -41,7 +41,7 @@ def ids_of(neighbours: Sequence[Neighbour]) -> list[str]:
 
 
 class VectorSearchSuite:
-    """The nearest images come back, best first, and never one from elsewhere."""
+    """A vector search returns the nearest images, best first, and never an image of another guild, generation or channel."""
 
     @pytest.fixture
     def archive(self) -> Archive:
@@ -127,21 +127,21 @@ class VectorSearchSuite:
         archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
         assert list(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=None)) == []
 
-    async def test_a_removed_image_takes_nobodys_place(self, archive: Archive) -> None:
+    async def test_a_removed_image_does_not_displace_another(self, archive: Archive) -> None:
         for image_id, cosine in [("10", -0.5), ("11", 0.9), ("12", -0.7)]:
             archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(cosine))
         archive.remove("11")
         for channels in (None, ["1"]):
             assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=1, channels=channels)) == ["10"]
 
-    async def test_what_takes_the_place_of_a_removed_image_keeps_its_own_channel(self, archive: Archive) -> None:
+    async def test_an_image_in_the_slot_of_a_removed_one_keeps_its_own_channel(self, archive: Archive) -> None:
         archive.add(GUILD, GENERATION, "10", "public", vector_at_cosine(1))
         archive.remove("10")
         archive.add(GUILD, GENERATION, "11", "secret", vector_at_cosine(1))
         assert list(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=["public"])) == []
         assert ids_of(await archive.search(GUILD, GENERATION, vector_at_cosine(1), top=3, channels=["secret"])) == ["11"]
 
-    async def test_the_images_like_one_are_told_without_it_best_first(self, archive: Archive) -> None:
+    async def test_similar_images_exclude_the_image_itself_and_come_best_first(self, archive: Archive) -> None:
         for image_id, cosine in [("10", 1.0), ("11", 0.92), ("12", 0.99), ("13", 0.5), ("14", 0.95)]:
             archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(cosine))
         found = await archive.find_similar(GUILD, GENERATION, "10", at_least=0.9, top=10, channels=None)
@@ -151,7 +151,7 @@ class VectorSearchSuite:
         assert ids_of(await archive.find_similar(GUILD, GENERATION, "10", at_least=0.9, top=2, channels=None)) == ["12", "14"]
         assert list(await archive.find_similar(GUILD, GENERATION, "13", at_least=0.9, top=2, channels=None)) == []
 
-    async def test_all_images_like_one_are_told_however_many(self, archive: Archive) -> None:
+    async def test_all_similar_images_are_returned(self, archive: Archive) -> None:
         for number in range(120):
             archive.add(GUILD, GENERATION, f"b{number:03}", "1", vector_at_cosine(0.8))
             archive.add(GUILD, GENERATION, f"a{number:03}", "1", random_vectors(120)[number].tobytes())
@@ -163,7 +163,7 @@ class VectorSearchSuite:
             )
 
     @pytest.mark.parametrize(("channels", "expected"), [(None, ["11", "12"]), (["1"], ["11"]), (["2", "9"], ["12"]), ((), [])])
-    async def test_only_the_named_channels_have_images_like_one_which_may_be_elsewhere(
+    async def test_similar_images_come_only_from_the_named_channels(
         self, archive: Archive, channels: Collection[str] | None, expected: list[str]
     ) -> None:
         for image_id, channel_id, cosine in [("10", "3", 1.0), ("11", "1", 0.98), ("12", "2", 0.97)]:
@@ -171,7 +171,7 @@ class VectorSearchSuite:
         found = await archive.find_similar(GUILD, GENERATION, "10", at_least=0.9, top=10, channels=channels)
         assert [image_id for image_id in ids_of(found) if image_id != "10"] == ids_of(found) == expected
 
-    async def test_what_is_like_an_image_is_of_its_guild_and_generation(self, archive: Archive) -> None:
+    async def test_similar_images_are_of_the_same_guild_and_generation(self, archive: Archive) -> None:
         for guild, generation, image_id in [
             (GUILD, GENERATION, "10"),
             (OTHER_GUILD, GENERATION, "11"),
@@ -186,7 +186,7 @@ class VectorSearchSuite:
         ]:
             assert list(await archive.find_similar(guild, generation, image_id, at_least=0.5, top=10, channels=None)) == []
 
-    async def test_a_removed_image_is_like_nothing_and_nothing_like_it(self, archive: Archive) -> None:
+    async def test_a_removed_image_is_similar_to_no_image(self, archive: Archive) -> None:
         for image_id in ("10", "11", "12"):
             archive.add(GUILD, GENERATION, image_id, "1", vector_at_cosine(1))
         archive.remove("11")
@@ -213,7 +213,7 @@ class VectorSearchSuite:
         ],
         ids=["empty", "no float32", "zero", "nan", "infinite"],
     )
-    async def test_what_is_no_unit_vector_is_refused(self, archive: Archive, vector: bytes) -> None:
+    async def test_a_vector_that_is_not_a_unit_vector_is_refused(self, archive: Archive, vector: bytes) -> None:
         archive.add(GUILD, GENERATION, "10", "1", vector_at_cosine(1))
         with pytest.raises(MapSeekError):
             archive.add(GUILD, GENERATION, "11", "1", vector)
@@ -252,7 +252,7 @@ class VectorSearchSuite:
             "b002",
         ]
 
-    async def test_searches_and_changes_at_once_disturb_each_other_in_nothing(self, archive: Archive) -> None:
+    async def test_concurrent_searches_and_changes_do_not_disturb_each_other(self, archive: Archive) -> None:
         rows = random_vectors(1200)
         for number in range(400):
             archive.add(GUILD, GENERATION, f"{number:04}", "open", rows[number].tobytes())

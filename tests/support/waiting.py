@@ -1,4 +1,4 @@
-"""Wait for conditions, never for time."""
+"""Helpers to wait for conditions, never for a fixed time."""
 
 import asyncio
 import inspect
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def eventually(condition: Callable[[], T | Awaitable[T]], timeout: float = 20, every: float = 0.02) -> T:
-    """The first true value of the condition; fails the test if there is none within `timeout` seconds."""
+    """Wait until a condition is true, and return its value. Fails the test after `timeout` seconds."""
     last: T | None = None
     try:
         async with asyncio.timeout(timeout):
@@ -27,7 +27,7 @@ async def eventually(condition: Callable[[], T | Awaitable[T]], timeout: float =
 
 
 class AnsweredWhenCancelled:
-    """A call that is answered just as it is cancelled for the first time. `asked` is set while it is under way."""
+    """A call that returns its answer exactly when it is cancelled for the first time. `asked` is set when the call begins."""
 
     def __init__(self, answer: Any = True) -> None:
         self.asked = asyncio.Event()
@@ -46,7 +46,7 @@ class AnsweredWhenCancelled:
 
 
 async def ends_when_cancelled(task: asyncio.Task[Any], losing: AnsweredWhenCancelled, within: float = 5) -> bool:
-    """Cancel a task just as it is answered. Whether it ends all the same."""
+    """Cancel a task exactly when its call is answered. Return whether the task ends as cancelled."""
     await losing.asked.wait()
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=within)

@@ -1,4 +1,4 @@
-"""A whole MapSeek beside a simulated Discord: what end-to-end tests act on, and how they look at what became of it."""
+"""A complete MapSeek beside a simulated Discord, for end-to-end tests, and helpers to inspect the results."""
 
 import shutil
 from collections.abc import AsyncIterator, Sequence
@@ -40,12 +40,12 @@ IMPATIENT_POLICY = Policy(image_retry=SHORT_DELAY, search_retry=SHORT_DELAY, hol
 F = TypeVar("F", bound=Fact)
 
 shared_world = pytest.mark.asyncio(loop_scope="module")
-"""For a test that shares a MapSeek with others of its module, and has a server on Discord of its own in it."""
+"""Marks a test that shares a MapSeek with the other tests of its module, and has its own guild in it."""
 
 
 @dataclass(frozen=True)
 class Discord:
-    """The simulator with one guild, a channel and two members in it. Anything else a test adds itself."""
+    """The simulator with one guild, a channel and two members. A test adds anything else itself."""
 
     simulator: Simulator
     guild: Guild
@@ -54,13 +54,13 @@ class Discord:
     steve: Member
 
     def settings(self, folder: Path, **more: object) -> Settings:
-        """Settings for a process of the test's own."""
+        """Build settings for a process of the test."""
         values = {"data_dir": folder, "discord_token": self.simulator.token, "http_port": 0, "_env_file": None}
         origins = {"discord_api": self.simulator.api_base, "cdn_origins": self.simulator.cdn_origin, "channels": "all"}
         return Settings(**{**values, **origins, **more})  # type: ignore[arg-type]
 
     def environment(self, folder: Path, **more: str) -> dict[str, str]:
-        """The same for a program."""
+        """Build the same settings as an environment, for a program."""
         return {
             "MAPSEEK_DATA_DIR": str(folder),
             "DISCORD_TOKEN": self.simulator.token,
@@ -74,7 +74,7 @@ class Discord:
         return await self.simulator.post(channel or self.gallery, author or self.steve, "my newest map", files=files)
 
     async def ask(self, picture: bytes, *, channel: Channel | None = None, member: Member | None = None) -> Interaction:
-        """/find, as Alex unless told otherwise."""
+        """Use /find with a picture, by default as Alex."""
         question = ("question.png", picture)
         return await self.simulator.slash(channel or self.gallery, member or self.alex, "find", attachments={"image": question})
 
@@ -93,7 +93,7 @@ def enter_new_guild(simulator: Simulator) -> Discord:
 
 @dataclass(frozen=True)
 class Log:
-    """What is recorded, of one guild where one is named, and what the stages still have to do."""
+    """The recorded facts, of one guild if `guild_id` is set, and the work that the stages have left."""
 
     client: Client
     guild_id: str | None = None
@@ -105,7 +105,7 @@ class Log:
         return await count_messages(self.client, stream_of(kind), self._filter(kind))
 
     async def facts(self, kind: type[F]) -> list[F]:
-        """Every fact of one kind, in the order of the log."""
+        """Return every fact of a type, in the order of the log."""
         wanted, found = await self.count(kind), []
         if wanted:
             async with aclosing(follow_log(self.client, stream_of(kind), [self._filter(kind)])) as messages:
@@ -118,7 +118,7 @@ class Log:
         return found  # type: ignore[return-value]
 
     async def dead_letters(self, number: int = 0, timeout: float = 30) -> list[dict[str, str]]:
-        """The headers of every dead letter, once there are at least so many."""
+        """Wait until there are at least `number` dead letters, and return the headers of all."""
 
         async def enough() -> bool:
             return await count_messages(self.client, FAILURES) >= number
@@ -130,7 +130,7 @@ class Log:
         return [(await js.get_msg(FAILURES, number)).headers or {} for number in numbers]
 
     async def wait_for(self, kind: type[Fact], number: int, timeout: float = 30) -> None:
-        """Wait until so many facts of one kind are recorded."""
+        """Wait until `number` facts of a type are recorded."""
 
         async def enough() -> bool:
             return await self.count(kind) >= number
@@ -138,7 +138,7 @@ class Log:
         await eventually(enough, timeout)
 
     async def wait_until_idle(self, family: str = "image", timeout: float = 30) -> None:
-        """Wait until no stage has anything left to do in a lane. A stage is looked at after those that feed it."""
+        """Wait until no stage has work left in a lane. A stage is checked after the stages that feed it."""
 
         async def nothing_left() -> bool:
             for durable in plan_consumers(STAGES, await read_generations(self.client)):
@@ -151,7 +151,10 @@ class Log:
 
 @dataclass(frozen=True)
 class World:
-    """Discord, and the whole of MapSeek in this process. One that is `shared` with others sees what is of its guild."""
+    """Discord, and a complete MapSeek in this process.
+
+    If it is `shared` with other tests, it sees only the facts of its own guild.
+    """
 
     discord: Discord
     process: Process
@@ -164,28 +167,28 @@ class World:
         object.__setattr__(self, "log", Log(self.process.container.client, own))
 
     def with_new_guild(self) -> "World":
-        """The same MapSeek in a guild where nothing has happened yet, whose Alex and Steve are others."""
+        """Return the same MapSeek with a new guild, which has another Alex and Steve."""
         return World(enter_new_guild(self.discord.simulator), self.process, self.settings, shared=True)
 
     async def archived(self, posted: int, timeout: float = 30) -> None:
-        """Wait until so many images are posted in all and each has come to its end."""
+        """Wait until `posted` images are posted in all and each is processed."""
         await self.log.wait_for(ImagePosted, posted, timeout)
         await self.log.wait_until_idle(timeout=timeout)
 
     async def entries(self) -> dict[str, CatalogueEntry]:
-        """The whole catalogue, by the names of the files."""
+        """Return the whole catalogue by file name."""
         catalogue = await self.process.container.catalogue()
         found = [(entry.document["metadata"], entry) async for entry in catalogue.scan()]
         return {metadata["filename"]: entry for metadata, entry in found if self.log.guild_id in (None, metadata["guild_id"])}
 
     async def indexed(self) -> list[str]:
-        """The ids of the images that came to a good end, one for each time."""
+        """Return the ids of the indexed images, one for each time an image was indexed."""
         return [fact.image_id for fact in await self.log.facts(ImageIndexed)]
 
 
 @asynccontextmanager
 async def whole_world(folder: Path) -> AsyncIterator[World]:
-    """A simulated Discord with MapSeek logged in."""
+    """Run a simulated Discord with MapSeek logged in."""
     async with simulated_discord() as discord, mapseek_beside(discord, folder) as world:
         yield world
 
@@ -194,7 +197,7 @@ async def whole_world(folder: Path) -> AsyncIterator[World]:
 async def mapseek_beside(
     discord: Discord, folder: Path, *, stages: Sequence[Stage[Any]] = STAGES, policy: Policy = IMPATIENT_POLICY, **more: object
 ) -> AsyncIterator[World]:
-    """MapSeek, logged in to a Discord that goes on afterwards; by default with every stage."""
+    """Run MapSeek, logged in to a Discord that continues afterwards. By default with every stage."""
     settings = discord.settings(folder, **more)
     async with open_log_server(settings) as url, open_process(settings, url, stages, with_gateway=True, policy=policy) as process:
         await discord.simulator.wait_for_command("find")
@@ -203,12 +206,12 @@ async def mapseek_beside(
 
 @cache
 def art_png(seed: int) -> bytes:
-    """A piece of map art as a PNG file; another one for each seed."""
+    """Return a piece of map art as a PNG file, different for each seed."""
     return encode_png(draw_piece(seed))
 
 
 async def begin_generation(world: World, name: str, *, model: str = FINE_UNTRAINED_MODEL, preprocessing: str = "p1") -> None:
-    """Start a generation, and wait until the process works on it."""
+    """Start a generation, and wait until the process has its encoder."""
     encoder = await open_model_encoder(model, None, "auto", Settings(_env_file=None))  # type: ignore[call-arg]
     await _record(world, build_generation_started(name, encoder.encoder, model, None, preprocessing))
     await encoder.close()
@@ -216,19 +219,19 @@ async def begin_generation(world: World, name: str, *, model: str = FINE_UNTRAIN
 
 
 async def switch_generation(world: World, name: str) -> None:
-    """Let searches be answered from a generation, complete or not."""
+    """Activate a generation, whether it is complete or not."""
     generations = await _generations(world)
     await _record(world, build_generation_activated(generations.now, name))
     await generations.until(lambda now: now.active is not None and now.active.name == name)
 
 
 async def drop_whole_generation(world: World, name: str) -> None:
-    """Drop a generation with all that it has."""
+    """Drop a generation with its data."""
     await erase_generation(world.process.container, name)
 
 
 async def wait_for_facts(world: World, kind: type[Fact], generation: str, number: int) -> None:
-    """Wait until so many facts of one kind are recorded for a generation."""
+    """Wait until `number` facts of a type are recorded for a generation."""
 
     async def enough() -> bool:
         return await count_messages(world.process.container.client, stream_of(kind), variant_filter(kind, generation)) >= number
@@ -245,7 +248,7 @@ async def _record(world: World, fact: Fact) -> None:
 
 
 async def reset_all_stages(discord: Discord, folder: Path, *, emptied: bool = True) -> None:
-    """Forget how far the stages have come and, unless catalogue and index stay as they are, what they made of the logs."""
+    """Delete the consumers of all stages and, if `emptied`, catalogue and indexes, so that the stages start from the beginning."""
     async with open_log_server(discord.settings(folder)) as url:
         client = await connect(url, "test")
         for durable in plan_consumers(STAGES, await read_generations(client)):
@@ -260,30 +263,30 @@ async def reset_all_stages(discord: Discord, folder: Path, *, emptied: bool = Tr
 
 
 def read_headline(answer: VisibleAnswer) -> str:
-    """The title of an answer; an answer is one embed."""
+    """Return the title of an answer, which is one embed."""
     [embed] = answer.embeds
     return str(embed["title"])
 
 
 def read_link(answer: VisibleAnswer) -> str | None:
-    """Where the headline leads: to the first post of the piece."""
+    """Return the link of the title: it leads to the first post of the piece."""
     [embed] = answer.embeds
     return embed.get("url")
 
 
 def read_words(answer: VisibleAnswer) -> str:
-    """Everything that there is to read in an answer."""
+    """Return the whole text of an answer."""
     [embed] = answer.embeds
     footer = embed.get("footer", {}).get("text", "")
     return "\n".join(part for part in (answer.content, embed["title"], embed.get("description", ""), footer) if part)
 
 
 def read_lines(answer: VisibleAnswer) -> list[str]:
-    """The lines under the headline."""
+    """Return the lines under the title."""
     [embed] = answer.embeds
     return str(embed.get("description", "")).split("\n")
 
 
 def list_labels(answer: VisibleAnswer) -> list[str]:
-    """What stands on the buttons that can be pressed."""
+    """List the labels of the enabled buttons."""
     return [button.label for button in answer.buttons.values() if not button.disabled]
