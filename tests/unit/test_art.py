@@ -1,4 +1,4 @@
-"""Procedural map art: the same for ever, in map colours, in map sizes, each piece unlike the others; and its distortions."""
+"""Generated map art: stable for a seed, in map colours and map sizes, every piece different; and the distortions of pictures."""
 
 import hashlib
 from io import BytesIO
@@ -19,9 +19,9 @@ def digest(image: Image.Image) -> str:
 
 
 @pytest.mark.parametrize(("seed", "expected"), [(0, "8decd52d36789fd2"), (3, "c94e7c586191197c"), (11, "6954296f167889f8")])
-def test_a_seed_gives_the_same_pixels_for_ever(seed: int, expected: str) -> None:
+def test_a_seed_always_gives_the_same_pixels(seed: int, expected: str) -> None:
     assert digest(draw_piece(seed)) == expected, (
-        "numpy or Pillow draws differently now: measure the calibration again, then renew these"
+        "numpy or Pillow draws differently now: measure the calibration again, then update these digests"
     )
 
 
@@ -59,7 +59,7 @@ def test_quantising_takes_the_nearest_colour_and_dithering_keeps_the_mean() -> N
     assert error[1] < error[0] / 2
 
 
-def test_distortions_do_what_they_say() -> None:
+def test_distortions_resize_crop_and_change_brightness() -> None:
     image = draw_piece(5)
     width, height = image.size
     assert distortions.resize(image, 0.5).size == (width // 2, height // 2)
@@ -75,7 +75,7 @@ def test_distortions_do_what_they_say() -> None:
         assert np.abs(np.asarray(distortions.change_brightness(image, factor), float) - expected).max() <= 1
 
 
-def test_files_hold_the_picture_and_lower_quality_is_smaller_and_further_away() -> None:
+def test_encoded_files_contain_the_picture_and_lower_quality_is_smaller_and_differs_more() -> None:
     image = draw_piece(5)
     assert Image.open(BytesIO(distortions.encode_png(image))).tobytes() == image.tobytes()
     assert (

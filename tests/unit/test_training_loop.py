@@ -1,4 +1,4 @@
-"""The training itself, in a few steps: it learns, and one that is ended in between goes on to the same weights."""
+"""A training of a few steps: the loss falls, and an interrupted training ends with the same weights."""
 
 import shutil
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def pool() -> Pool:
 
 @pytest.fixture
 def cpu() -> Iterator["torch.device"]:
-    """One thread of it: two that share a busy machine wait for each other."""
+    """Limit torch to one thread: two threads on a busy machine wait for each other."""
     import torch
 
     threads = torch.get_num_threads()
@@ -31,7 +31,7 @@ def cpu() -> Iterator["torch.device"]:
 
 
 @pytest.mark.parametrize(("steps", "pairs"), [(8, 12), pytest.param(20, 12, marks=pytest.mark.slow)])
-def test_steps_learn_and_resume_to_the_same_weights(
+def test_the_loss_falls_and_a_resumed_training_ends_with_the_same_weights(
     pool: Pool, tmp_path: Path, cpu: "torch.device", steps: int, pairs: int
 ) -> None:
     import torch
@@ -45,7 +45,7 @@ def test_steps_learn_and_resume_to_the_same_weights(
     losses = []
     for done in train(whole.visual, pool, plan, tmp_path / "whole", cpu):
         losses.append(done.loss)
-        if done.step == steps - steps // 4:  # as it is found after a kill
+        if done.step == steps - steps // 4:  # the checkpoint that is left after a kill
             (tmp_path / "killed").mkdir()
             shutil.copy(tmp_path / "whole" / CHECKPOINT_NAME, tmp_path / "killed")
     assert len(losses) == steps
@@ -70,7 +70,7 @@ def test_a_checkpoint_of_another_training_is_refused(pool: Pool, tmp_path: Path,
         next(train(tower, pool, TrainingPlan(2, pairs=5), tmp_path, cpu))
 
 
-def test_the_rate_rises_is_level_and_falls_to_nothing() -> None:
+def test_the_learning_rate_rises_stays_level_and_falls_to_zero() -> None:
     from infra.sandbox.training.loop import TrainingPlan
 
     plan = TrainingPlan(1000, rate=1.0, warm_up=50, decline=0.3)

@@ -1,4 +1,4 @@
-"""What the tower is trained on: pieces that are the same each time, and views that are of the piece."""
+"""The training data of the tower: pools that are always the same, and pairs of views."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def pool() -> Pool:
     return draw_training_pool(13, None)
 
 
-def test_a_pool_is_the_same_each_time_and_shares_no_piece_with_the_one_held_out(pool: Pool) -> None:
+def test_a_pool_is_always_the_same_and_shares_no_piece_with_the_held_out_pool(pool: Pool) -> None:
     again, other = draw_training_pool(13, None), draw_held_out_pool(13, None)
     assert (pool.originals == again.originals).all()
     assert (pool.archived == again.archived).all()
@@ -24,7 +24,7 @@ def test_a_pool_is_the_same_each_time_and_shares_no_piece_with_the_one_held_out(
     assert pool.archived.shape == (13, POOL_PIECE_PX, POOL_PIECE_PX, 3)
 
 
-def test_what_an_archive_has_is_in_map_colours(pool: Pool) -> None:
+def test_archived_pieces_have_only_map_colours(pool: Pool) -> None:
     single = next(at for at in range(13) if draw_piece(FIRST_SEED + at).size == (128, 128))
     drawn = np.asarray(draw_piece(FIRST_SEED + single)).reshape(-1, 3)
     kept = pool.archived[single].reshape(-1, 3)
@@ -40,11 +40,11 @@ def test_every_fifth_photograph_is_held_out(tmp_path: Path) -> None:
     assert [round(float(each[..., 0].mean()), -1) for each in held_out.originals[3:]] == [0, 120]
 
 
-def test_a_pair_is_drawn_by_its_lot_alone_and_views_differ(pool: Pool) -> None:
+def test_a_pair_depends_only_on_its_generator(pool: Pool) -> None:
     first, again, other = (draw_pair(pool, 4, np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all((one == two).all() for one, two in zip(first, again, strict=True))
     assert not (first[1] == other[1]).all()
     for seed in range(100):
-        archived, asked = draw_pair(pool, seed % 13, np.random.default_rng(seed))
-        assert archived.shape == asked.shape == (INPUT_PX, INPUT_PX, 3)
-        assert archived.dtype == asked.dtype == np.uint8
+        archived, query = draw_pair(pool, seed % 13, np.random.default_rng(seed))
+        assert archived.shape == query.shape == (INPUT_PX, INPUT_PX, 3)
+        assert archived.dtype == query.dtype == np.uint8
