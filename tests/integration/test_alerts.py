@@ -1,4 +1,4 @@
-"""The open alerts on a real nats-server: never behind what was recorded, and the same after a restart."""
+"""The open alerts on a real nats-server: they are up to date with the log, and the same after a restart."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ from tests.support.waiting import eventually
 Record = Callable[..., Coroutine[Any, Any, None]]
 STEVE = Person(id="6", name="Steve")
 OTHER, FINE = VECTOR[::-1], Calibration(match_at=0.95, possible_at=0.7)
-"""What an alert has in another generation."""
+"""The vector and calibration of an alert in another generation."""
 
 
 def alert(alert_id: str, person: Person = ALEX, *, guild: str = "7", minute: int = 0) -> AlertSet:
@@ -56,21 +56,21 @@ def alert(alert_id: str, person: Person = ALEX, *, guild: str = "7", minute: int
     )
 
 
-def cancelled(of: AlertSet) -> AlertCancelled:
+def cancel_alert(of: AlertSet) -> AlertCancelled:
     return AlertCancelled(guild_id=of.guild_id, alert_id=of.alert_id, person=of.person, cancelled_at=MOMENT)
 
 
-def embedded(of: AlertSet, generation: str) -> AlertEmbedded:
+def embed_alert(of: AlertSet, generation: str) -> AlertEmbedded:
     return AlertEmbedded(
         guild_id=of.guild_id, alert_id=of.alert_id, person=of.person, generation=generation, vector=OTHER, calibration=FINE
     )
 
 
-def delivered(of: AlertSet, outcome: Any) -> AlertDelivered:
+def deliver_alert(of: AlertSet, outcome: Any) -> AlertDelivered:
     return AlertDelivered(guild_id=of.guild_id, alert_id=of.alert_id, person=of.person, image_id="9", outcome=outcome)
 
 
-def forget(person: Person, *, minute: int = 0) -> RemovalRequested:
+def request_forgetting(person: Person, *, minute: int = 0) -> RemovalRequested:
     return RemovalRequested(
         guild_id="7",
         removal_id=f"forget-{person.id}-{minute}",
@@ -82,7 +82,7 @@ def forget(person: Person, *, minute: int = 0) -> RemovalRequested:
 
 
 @pytest.fixture(autouse=True)
-async def logs(client: Client) -> None:
+async def log_streams(client: Client) -> None:
     await topology.ensure_topology(client, [])
 
 
@@ -96,7 +96,7 @@ def record(journal: JetStreamJournal) -> Record:
 
 
 @pytest.fixture
-async def alerts(client: Client, logs: None) -> AsyncIterator[FollowedAlerts]:
+async def alerts(client: Client, log_streams: None) -> AsyncIterator[FollowedAlerts]:
     async with open_alerts(client) as alerts:
         yield alerts
 
@@ -108,13 +108,13 @@ async def test_an_alert_is_open_as_soon_as_it_is_recorded_until_it_has_ended(ale
         await record(each)
         assert each in await alerts.list_open("7")
     assert await alerts.list_open("7") == [kept, called_off, told, mentioned]
-    for end in (cancelled(called_off), delivered(told, "direct"), delivered(mentioned, "mention")):
+    for end in (cancel_alert(called_off), deliver_alert(told, "direct"), deliver_alert(mentioned, "mention")):
         await record(end)
         assert end.alert_id not in [each.alert_id for each in await alerts.list_open("7")]
     assert await alerts.list_open("7") == [kept]
 
 
-async def test_alerts_are_told_apart_by_guild_and_person(alerts: FollowedAlerts, record: Record) -> None:
+async def test_alerts_are_listed_by_guild_and_person(alerts: FollowedAlerts, record: Record) -> None:
     mine, theirs, elsewhere = alert("1"), alert("2", STEVE, minute=1), alert("3", guild="8")
     await record(mine, theirs, elsewhere)
     assert await alerts.list_open("7") == [mine, theirs]
@@ -123,48 +123,48 @@ async def test_alerts_are_told_apart_by_guild_and_person(alerts: FollowedAlerts,
     assert await alerts.list_open("8") == [elsewhere]
 
 
-async def test_an_alert_is_comparable_in_every_generation_that_it_has_a_vector_of(alerts: FollowedAlerts, record: Record) -> None:
+async def test_an_alert_is_comparable_in_every_generation_with_its_vector(alerts: FollowedAlerts, record: Record) -> None:
     older, newer = alert("1"), alert("2", minute=1)
-    await record(newer, older, embedded(newer, "g2"))
+    await record(newer, older, embed_alert(newer, "g2"))
     assert await alerts.list_comparable("7", "g1") == [older, newer]
     in_second = newer.model_copy(update={"generation": "g2", "vector": OTHER, "calibration": FINE})
     assert await alerts.list_comparable("7", "g2") == [in_second]
     assert await alerts.list_comparable("7", "g3") == await alerts.list_comparable("8", "g1") == []
     assert await alerts.list_open("7") == [older, newer]
-    await record(cancelled(newer), embedded(newer, "g3"))
+    await record(cancel_alert(newer), embed_alert(newer, "g3"))
     assert await alerts.list_comparable("7", "g2") == await alerts.list_comparable("7", "g3") == []
     assert await alerts.list_comparable("7", "g1") == [older]
 
 
-async def test_two_people_who_wait_for_the_picture_of_one_search_have_an_alert_each(alerts: FollowedAlerts, record: Record) -> None:
+async def test_two_people_may_set_an_alert_for_the_same_search(alerts: FollowedAlerts, record: Record) -> None:
     mine, theirs = alert("1"), alert("1", STEVE, minute=1)
-    await record(mine, theirs, embedded(theirs, "g2"))
+    await record(mine, theirs, embed_alert(theirs, "g2"))
     assert await alerts.list_open("7") == [mine, theirs]
     assert [each.person for each in await alerts.list_comparable("7", "g2")] == [STEVE]
-    await record(cancelled(theirs))
+    await record(cancel_alert(theirs))
     assert await alerts.list_open("7") == [mine]
 
 
 @pytest.mark.parametrize("outcome", ["withheld", "undeliverable"])
-async def test_an_image_that_the_person_was_not_told_of_ends_nothing(alerts: FollowedAlerts, record: Record, outcome: str) -> None:
+async def test_an_undelivered_notice_does_not_end_an_alert(alerts: FollowedAlerts, record: Record, outcome: str) -> None:
     each = alert("1")
     triggered = AlertTriggered(
         guild_id="7", alert_id="1", person=ALEX, image_id="9", score=0.9, channel_id="8", locale="de", age_restricted=False
     )
-    await record(each, triggered, delivered(each, outcome))
+    await record(each, triggered, deliver_alert(each, outcome))
     assert await alerts.list_open("7") == [each]
 
 
-async def test_an_alert_that_was_cancelled_before_it_was_set_stays_out(alerts: FollowedAlerts, record: Record) -> None:
-    await record(cancelled(alert("1")), alert("1"))
+async def test_an_alert_that_is_cancelled_before_it_is_applied_stays_closed(alerts: FollowedAlerts, record: Record) -> None:
+    await record(cancel_alert(alert("1")), alert("1"))
     assert await alerts.list_open("7") == []
 
 
-async def test_a_forgotten_persons_alerts_are_gone_at_once_and_new_ones_may_be_set(
+async def test_alerts_of_a_forgotten_person_close_at_once_and_new_ones_may_be_set(
     client: Client, alerts: FollowedAlerts, record: Record
 ) -> None:
     before, theirs, after = alert("1", minute=1), alert("2", STEVE, minute=1), alert("3", minute=3)
-    await record(before, embedded(before, "g2"), theirs, forget(ALEX, minute=2))
+    await record(before, embed_alert(before, "g2"), theirs, request_forgetting(ALEX, minute=2))
     assert await alerts.list_open("7") == [theirs]
     await LogErasure(client).erase_person("7", ALEX.id)
     assert await alerts.list_open("7") == [theirs]
@@ -174,8 +174,8 @@ async def test_a_forgotten_persons_alerts_are_gone_at_once_and_new_ones_may_be_s
     assert await alerts.list_open("7") == [theirs, after]
 
 
-def test_the_two_logs_may_come_in_any_order() -> None:
-    facts = [alert("1", minute=1), forget(ALEX, minute=2), forget(ALEX, minute=0), alert("2", minute=3)]
+def test_the_two_streams_may_be_applied_in_any_order() -> None:
+    facts = [alert("1", minute=1), request_forgetting(ALEX, minute=2), request_forgetting(ALEX, minute=0), alert("2", minute=3)]
     for order in (facts, facts[::-1], facts[2:] + facts[:2]):
         projection = OpenAlerts()
         for fact in order:
@@ -183,21 +183,21 @@ def test_the_two_logs_may_come_in_any_order() -> None:
         assert [each.alert_id for each in projection.of("7", None)] == ["2"]
 
 
-async def test_a_new_process_knows_the_same(client: Client, alerts: FollowedAlerts, record: Record) -> None:
+async def test_a_new_process_has_the_same_alerts(client: Client, alerts: FollowedAlerts, record: Record) -> None:
     for number in range(300):
         await record(alert(str(number), minute=number))
-    await record(cancelled(alert("7")))
+    await record(cancel_alert(alert("7")))
     known = await alerts.list_open("7")
     assert len(known) == 299
     async with open_alerts(client) as again:
         assert await again.list_open("7") == known
 
 
-async def test_opening_does_not_wait_for_what_is_purged_meanwhile(
+async def test_opening_does_not_wait_for_entries_that_are_purged_during_it(
     client: Client, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ALERT_REFRESH_TIMEOUT_S", 0.2)
-    await record(alert("1"), forget(ALEX))
+    await record(alert("1"), request_forgetting(ALEX))
     js = client.jetstream()
     follow, reached = module.follow_log, FollowedAlerts._wait_for_positions
     asked_for, erased = asyncio.Event(), asyncio.Event()
@@ -226,7 +226,7 @@ async def test_opening_does_not_wait_for_what_is_purged_meanwhile(
             assert await alerts.list_open("7") == []
 
 
-async def test_a_server_that_is_down_is_unavailable_and_followed_again_afterwards(
+async def test_a_server_outage_is_unavailable_and_following_resumes_after_it(
     client: Client, alerts: FollowedAlerts, record: Record, tmp_path: Path
 ) -> None:
     await record(alert("1"))
@@ -258,7 +258,7 @@ async def test_a_server_that_is_down_is_unavailable_and_followed_again_afterward
     await eventually(known)
 
 
-async def test_a_projection_that_failed_says_so_rather_than_answer_from_the_past(
+async def test_a_failed_projection_raises_instead_of_returning_old_alerts(
     client: Client, record: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

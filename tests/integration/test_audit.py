@@ -1,4 +1,4 @@
-"""An audit on a real log, SQLite and blobs: what waits is on the way, what stands still is a gap, and dead letters explain one."""
+"""An audit on a real log, SQLite and blobs. Waiting work is in progress, missing work is a gap, and dead letters explain gaps."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ MODEL = {"encoder": "e", "digest": "d", "preprocessing": "p1", "dimensions": 4}
 
 @dataclass
 class Archive:
-    """An archive that no process works on: facts are recorded, catalogued and settled by hand."""
+    """An archive without running stages: the tests record, catalogue and settle facts themselves."""
 
     client: Client
     journal: JetStreamJournal
@@ -58,15 +58,15 @@ class Archive:
         for fact in facts:
             assert await self.journal.record(fact, Origin("m"))
 
-    async def has(self, *facts: ImageFact) -> None:
-        """Record and catalogue them."""
+    async def add(self, *facts: ImageFact) -> None:
+        """Record facts and add them to the catalogue."""
         await self.record(*facts)
         for fact in facts:
             if type(fact) in persist.STAGE.consumes:
                 await persist.handle(fact, persist.Deps(self.catalogue))
 
-    async def whole(self, image_id: str, guild_id: str = "7", fingerprint: bytes | None = None) -> list[ImageFact]:
-        """An image that went all the way."""
+    async def add_complete_image(self, image_id: str, guild_id: str = "7", fingerprint: bytes | None = None) -> list[ImageFact]:
+        """Add an image with all facts of the archive lane."""
         post = posted(image_id, guild_id)
         picture = await self.blobs.put(image_id.encode())
         known_by = await self.blobs.put(fingerprint or f"of {image_id}".encode())
@@ -81,11 +81,11 @@ class Archive:
             ImageEmbedded(**post.identity, generation="g1", vector=VECTOR),
             ImageIndexed(**post.identity, generation="g1"),
         ]
-        await self.has(*facts)
+        await self.add(*facts)
         return facts
 
     async def settle(self) -> None:
-        """Acknowledge all that the stages have to do."""
+        """Acknowledge all messages of the stages."""
         js = self.client.jetstream()
         for durable in plan_consumers(STAGES, await read_generations(self.client)):
             subscription = await js.pull_subscribe_bind(durable.name, stream=durable.stream)
@@ -115,17 +115,17 @@ async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> 
     await catalogue.close()
 
 
-def found(report: AuditReport) -> dict[str, Sequence[str]]:
+def list_gaps(report: AuditReport) -> dict[str, Sequence[str]]:
     return {gap.kind: gap.found for gap in report.gaps}
 
 
-def on_the_way(report: AuditReport) -> dict[str, int]:
+def count_in_progress(report: AuditReport) -> dict[str, int]:
     return {step.name: step.on_the_way for step in report.steps if step.on_the_way}
 
 
-async def test_an_archive_that_is_whole_is_clean_and_says_its_counts(archive: Archive) -> None:
-    await archive.whole("1")
-    await archive.whole("2", guild_id="8")
+async def test_a_complete_archive_has_no_gaps_and_reports_its_counts(archive: Archive) -> None:
+    await archive.add_complete_image("1")
+    await archive.add_complete_image("2", guild_id="8")
     for _ in range(2):
         report = await archive.audit()
         assert report.clean, report.gaps
@@ -148,49 +148,51 @@ async def test_an_archive_that_is_whole_is_clean_and_says_its_counts(archive: Ar
     }
 
 
-async def test_what_waits_is_on_the_way_and_what_stands_still_is_a_gap(archive: Archive) -> None:
-    await archive.whole("1")
+async def test_waiting_work_is_in_progress_and_missing_work_is_a_gap(archive: Archive) -> None:
+    await archive.add_complete_image("1")
     post = posted("2")
-    await archive.has(post, ImageDownloaded(**post.identity, blob=await archive.blobs.put(b"2"), size=1))
+    await archive.add(post, ImageDownloaded(**post.identity, blob=await archive.blobs.put(b"2"), size=1))
     await archive.record(posted("3"))
     report = await archive.audit()
     assert report.clean, report.gaps
-    assert on_the_way(report) == {"downloaded": 1, "preprocessed": 1, "in the catalogue": 1}
+    assert count_in_progress(report) == {"downloaded": 1, "preprocessed": 1, "in the catalogue": 1}
     await archive.settle()
     report = await archive.audit()
-    assert found(report) == {"not-downloaded": ("3",), "not-preprocessed": ("2",), "no-document": ("3",)}
-    assert on_the_way(report) == {}
+    assert list_gaps(report) == {"not-downloaded": ("3",), "not-preprocessed": ("2",), "no-document": ("3",)}
+    assert count_in_progress(report) == {}
     assert (await archive.audit("8")).clean
 
 
-async def test_one_that_is_being_worked_on_is_on_the_way_though_later_ones_are_settled(archive: Archive) -> None:
-    await archive.has(posted("1"), posted("2"))
+async def test_an_unsettled_image_is_in_progress_although_later_ones_are_settled(archive: Archive) -> None:
+    await archive.add(posted("1"), posted("2"))
     js = archive.client.jetstream()
     subscription = await js.pull_subscribe_bind("download-image", stream=IMAGES)
     first, second = await subscription.fetch(2)
     await second.ack_sync()
-    assert on_the_way(await archive.audit())["downloaded"] == 2, "what is behind the first unsettled one may be"
+    assert count_in_progress(await archive.audit())["downloaded"] == 2, (
+        "an image behind the first unsettled one may be in progress too"
+    )
     await first.ack_sync()
-    assert found(await archive.audit()) == {"not-downloaded": ("1", "2")}
+    assert list_gaps(await archive.audit()) == {"not-downloaded": ("1", "2")}
 
 
 async def test_a_dead_letter_explains_a_gap_until_it_is_put_back(archive: Archive) -> None:
     post = posted("1")
-    await archive.has(post)
+    await archive.add(post)
     await archive.settle()
     js, headers = archive.client.jetstream(), {"mapseek-subject": subject_of(post)}
     await js.publish(failure_subject("download", "image", 3), b"{}", headers=headers, stream=FAILURES)
     report = await archive.audit()
-    assert found(report) == {"not-downloaded-dead-letter": ("1",)}
+    assert list_gaps(report) == {"not-downloaded-dead-letter": ("1",)}
     assert report.gaps[0].commands == ("mapseek failures retry download/image/3",)
     await js.publish(retry_subject("download", "image", 3), b"{}", headers=headers, stream=RETRIES)
     report = await archive.audit()
     assert report.clean
-    assert on_the_way(report) == {"downloaded": 1}
+    assert count_in_progress(report) == {"downloaded": 1}
 
 
-async def test_what_is_removed_must_be_nowhere(archive: Archive) -> None:
-    facts = await archive.whole("1")
+async def test_leftovers_of_a_removed_image_are_gaps(archive: Archive) -> None:
+    facts = await archive.add_complete_image("1")
     await archive.settle()
     removal = ImageRemoved(**facts[0].identity, message_id="10", removed_at=MOMENT, cause="deleted")
     await archive.record(removal.model_copy(update={"message_id": "11"}))
@@ -198,18 +200,18 @@ async def test_what_is_removed_must_be_nowhere(archive: Archive) -> None:
     assert report.clean, report.gaps
     await archive.settle()
     report = await archive.audit()
-    assert found(report) == {"not-erased": ("1",), "removed-catalogued": ("1",)}
+    assert list_gaps(report) == {"not-erased": ("1",), "removed-catalogued": ("1",)}
     assert {command for gap in report.gaps for command in gap.commands} == {"mapseek replay --stage erase --image 1"}
     js = archive.client.jetstream()
     for fact in facts:
         await js.purge_stream(IMAGES, subject=subject_of(fact))
     await archive.catalogue.remove("1")
     report = await archive.audit()
-    assert list(found(report)) == ["blob-orphan"], "nobody knows any more whose it was"
+    assert list(list_gaps(report)) == ["blob-orphan"], "no fact names its image any more"
 
 
-async def test_a_document_that_nobody_posted_and_blobs_that_are_lost_are_found(archive: Archive) -> None:
-    facts = await archive.whole("1")
+async def test_a_document_without_a_post_and_lost_blobs_are_found(archive: Archive) -> None:
+    facts = await archive.add_complete_image("1")
     await archive.catalogue.merge("2", {"metadata": {"guild_id": "7"}})
     await archive.settle()
     assert isinstance(facts[1], ImageDownloaded)
@@ -218,7 +220,7 @@ async def test_a_document_that_nobody_posted_and_blobs_that_are_lost_are_found(a
     await archive.blobs.delete(facts[3].fingerprint)
     orphan = await archive.blobs.put(b"nobody's")
     report = await archive.audit()
-    assert found(report) == {
+    assert list_gaps(report) == {
         "never-posted": ("2",),
         "blob-lost-download": ("1",),
         "blob-lost-preprocess": ("1",),
@@ -234,9 +236,9 @@ async def test_a_local_file_that_waits_for_its_download_is_no_orphan(archive: Ar
     assert report.clean, report.gaps
 
 
-async def test_pictures_that_no_generation_compares_any_more_are_not_missed(archive: Archive) -> None:
-    """Nobody could make them again."""
-    *_, picture, known_by, _, _ = await archive.whole("1")
+async def test_pictures_of_a_preprocessing_that_no_generation_uses_are_not_missed(archive: Archive) -> None:
+    """No stage can make them again."""
+    *_, picture, known_by, _, _ = await archive.add_complete_image("1")
     await archive.record(
         picture.model_copy(update={"preprocessing": "p0", "pixels": "ab" * 32, "thumbnail": "cd" * 32}),
         known_by.model_copy(update={"generation": "g0", "fingerprint": "ef" * 32}),
@@ -246,34 +248,34 @@ async def test_pictures_that_no_generation_compares_any_more_are_not_missed(arch
     assert report.clean, report.gaps
 
 
-async def test_a_picture_without_a_fingerprint_is_a_gap_once_nobody_works_on_it(archive: Archive) -> None:
-    """As where a release comes with the stage, and the whole archive is fingerprinted in the background."""
-    facts = await archive.whole("1")
+async def test_a_missing_fingerprint_is_a_gap_once_no_stage_works_on_it(archive: Archive) -> None:
+    """This happens when a release adds the stage, and it fingerprints the whole archive in the background."""
+    facts = await archive.add_complete_image("1")
     await archive.client.jetstream().purge_stream(IMAGES, subject=subject_of(facts[3]))
     report = await archive.audit()
     assert report.clean, report.gaps
-    assert on_the_way(report) == {"fingerprinted in g1": 1}
+    assert count_in_progress(report) == {"fingerprinted in g1": 1}
     await archive.settle()
     report = await archive.audit()
-    assert found(report)["not-fingerprinted"] == ("1",)
+    assert list_gaps(report)["not-fingerprinted"] == ("1",)
     assert [gap.commands for gap in report.gaps if gap.kind == "not-fingerprinted"] == [
         ("mapseek replay --stage fingerprint --image 1",)
     ]
 
 
-async def test_a_damaged_file_is_told_of_every_image_that_shares_it(archive: Archive) -> None:
+async def test_a_damaged_blob_is_reported_for_every_image_that_shares_it(archive: Archive) -> None:
     blob = await archive.blobs.put(b"shared")
     for image in ("1", "2", "3"):
         post = posted(image)
-        await archive.has(post, ImageDownloaded(**post.identity, blob=blob, size=1))
+        await archive.add(post, ImageDownloaded(**post.identity, blob=blob, size=1))
     await archive.record(ImageRejected(**posted("1").identity, stage="preprocess", code=RejectCode.NOT_AN_IMAGE, reason="no"))
     (file,) = archive.folder.glob(f"*/*/{blob}")
     file.write_bytes(b"damaged")
-    assert found(await archive.audit())["blob-lost-download"] == ("2", "3")
+    assert list_gaps(await archive.audit())["blob-lost-download"] == ("2", "3")
 
 
-async def test_what_a_removal_has_left_is_told_however_much_it_is(archive: Archive) -> None:
-    """A rejected image's facts are erased as well."""
+async def test_all_leftovers_of_removals_are_reported(archive: Archive) -> None:
+    """The facts of a rejected image are erased too."""
     for number in range(3):
         post = posted(str(number))
         await archive.catalogue.remove(post.image_id)
@@ -281,14 +283,14 @@ async def test_what_a_removal_has_left_is_told_however_much_it_is(archive: Archi
         removal = ImageRemoved(**post.identity, message_id="11", removed_at=MOMENT, cause="deleted")
         await archive.record(rejected, removal, ImageIndexed(**post.identity, generation="g1"))
     await archive.settle()
-    assert found(await archive.audit()) == {"not-erased": ("0", "1", "2")}
+    assert list_gaps(await archive.audit()) == {"not-erased": ("0", "1", "2")}
 
 
-async def test_a_fingerprint_that_the_index_of_features_lacks_is_found_and_a_rebuild_mends_it(archive: Archive) -> None:
-    """As after a time in which its blob was lost: the fact is not recorded again when the blob is made again."""
+async def test_a_fingerprint_missing_in_the_feature_index_is_found_and_a_rebuild_adds_it(archive: Archive) -> None:
+    """This happens after its blob was lost for a while: when the blob is made again, the fact is not recorded again."""
     folder, kind = archive.folder.parent / "features", build_feature_kind(archive.blobs)
     for number in (1, 2):
-        *_, known_by, _, _ = await archive.whole(str(number), fingerprint=archived_fingerprint(number))
+        *_, known_by, _, _ = await archive.add_complete_image(str(number), fingerprint=archived_fingerprint(number))
     await archive.settle()
     assert isinstance(known_by, ImageFingerprinted)
     await archive.blobs.delete(known_by.fingerprint)
@@ -298,7 +300,7 @@ async def test_a_fingerprint_that_the_index_of_features_lacks_is_found_and_a_reb
 
     await rebuild()
     report = await archive.audit(indexes={FEATURE_INDEX: folder})
-    assert found(report) == {"not-in-features": ("2",), "blob-lost-fingerprint": ("2",)}
+    assert list_gaps(report) == {"not-in-features": ("2",), "blob-lost-fingerprint": ("2",)}
     assert [command for gap in report.gaps for command in gap.commands] == [
         "mapseek replay --stage fingerprint --image 2",
         "mapseek rebuild index",
@@ -310,7 +312,7 @@ async def test_a_fingerprint_that_the_index_of_features_lacks_is_found_and_a_reb
     assert {step.name: step.there for step in report.steps}["in the index of features"] == 2
 
 
-async def test_more_subjects_than_the_server_names_in_one_answer_are_all_listed(archive: Archive) -> None:
+async def test_subjects_are_listed_over_several_pages_of_the_servers_answer(archive: Archive) -> None:
     js = archive.client.jetstream()
     for number in range(100_002):
         await js.publish_async(f"mapseek.image.posted.v1.7.{number}.{number}", b"", stream=IMAGES)

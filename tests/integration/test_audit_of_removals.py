@@ -1,4 +1,4 @@
-"""What an audit makes of requests for removal, on a real log: yet to be worked on, worked on in vain, or given up."""
+"""How an audit reports removal requests on a real log: pending, handled without effect, or dead-lettered."""
 
 import pytest
 from nats.aio.client import Client
@@ -43,7 +43,7 @@ async def settle(client: Client) -> None:
         (removal("author-5", "author", "5"), {"1", "1-0", "2", "3"}, set()),
     ],
 )
-async def test_images_are_leaving_until_the_request_is_worked_on(
+async def test_images_count_as_leaving_until_the_request_is_handled(
     client: Client, journal: JetStreamJournal, request_: RemovalRequested, pending: set[str], handled: set[str]
 ) -> None:
     assert await read_removals(client, POSTED) == RequestedRemovals()
@@ -53,9 +53,7 @@ async def test_images_are_leaving_until_the_request_is_worked_on(
     assert await read_removals(client, POSTED) == RequestedRemovals(handled=handled)
 
 
-async def test_a_request_that_was_given_up_is_told_by_its_dead_letter_until_that_is_put_back(
-    client: Client, journal: JetStreamJournal
-) -> None:
+async def test_a_dead_letter_explains_a_failed_removal_until_it_is_put_back(client: Client, journal: JetStreamJournal) -> None:
     request = removal("deleted-11", "message", "11")
     await journal.record(request, Origin("m"))
     await settle(client)

@@ -1,4 +1,4 @@
-"""Words on the real torch: small open_clip models with random weights, saved and loaded as trained ones."""
+"""Encoding words with the real torch: small open_clip models with random weights are saved, and loaded like trained ones."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ TINY = {
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Callable[..., tuple[Any, Path]]:
-    """Makes small open_clip models by their name and changes to TINY, and gives them with a checkpoint of theirs."""
+    """Return a function that builds a small open_clip model from TINY and some changes, and saves a checkpoint of it."""
     import torch
 
     from infra.clip.loading import open_clip
@@ -43,9 +43,7 @@ def tiny(tmp_path: Path) -> Callable[..., tuple[Any, Path]]:
 
 
 @pytest.mark.parametrize("custom_text", [False, True])
-async def test_words_become_the_vectors_that_open_clip_itself_makes_of_them(
-    tiny: Callable[..., tuple[Any, Path]], custom_text: bool
-) -> None:
+async def test_text_vectors_equal_those_of_open_clip(tiny: Callable[..., tuple[Any, Path]], custom_text: bool) -> None:
     import torch
 
     from infra.clip.loading import open_clip
@@ -66,7 +64,7 @@ async def test_words_become_the_vectors_that_open_clip_itself_makes_of_them(
         await encoder.encode_text("a red dragon")
 
 
-async def test_a_model_without_usable_words_says_so_to_the_asker(tiny: Callable[..., tuple[Any, Path]]) -> None:
+async def test_a_model_without_a_usable_text_tower_rejects_words(tiny: Callable[..., tuple[Any, Path]]) -> None:
     _, small = tiny("tiny-vocabulary", text={"vocab_size": 64})
     tiny("tiny-words")
     _, foreign = tiny("tiny-foreign", text={"hf_tokenizer_name": "timm/ViT-B-16-SigLIP"})
@@ -84,7 +82,7 @@ async def test_a_model_without_usable_words_says_so_to_the_asker(tiny: Callable[
     await asyncio.gather(*(each.close() for each in opened))
 
 
-async def test_the_words_of_a_model_leave_its_identity_alone(tiny: Callable[..., tuple[Any, Path]]) -> None:
+async def test_loading_the_text_tower_does_not_change_the_models_digest(tiny: Callable[..., tuple[Any, Path]]) -> None:
     import torch
 
     model, path = tiny("tiny-words")
@@ -99,7 +97,7 @@ async def test_the_words_of_a_model_leave_its_identity_alone(tiny: Callable[...,
     await asyncio.gather(with_words.close(), other_words.close())
 
 
-async def test_an_encoders_id_is_enough_to_read_its_similarities(tiny: Callable[..., tuple[Any, Path]]) -> None:
+async def test_the_calibration_of_an_encoder_is_found_by_its_id(tiny: Callable[..., tuple[Any, Path]]) -> None:
     _, path = tiny("tiny-read")
     opened = [
         await open_encoder("tiny-read", str(path)),

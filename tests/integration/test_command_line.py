@@ -1,4 +1,4 @@
-"""`mapseek` as a person runs it: in a process of its own, with its exit code, its answers and its one-sentence errors."""
+"""`mapseek` as a person runs it, in a process of its own: exit codes, output and one-sentence errors."""
 
 import asyncio
 import fcntl
@@ -60,20 +60,20 @@ def archive_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _data_dir(archive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def use_archive_folder(archive_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAPSEEK_DATA_DIR", str(archive_folder))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def archived(pictures: Path, archive_folder: Path) -> Result:
-    """The pictures and a broken one, archived by a command that starts what it needs and stops it again."""
+    """The result of `mapseek archive` for the pictures and a broken one. The command starts what it needs and stops it again."""
     (pictures / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n truncated")
     return await mapseek("archive", pictures, MAPSEEK_DATA_DIR=str(archive_folder))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def working(archived: Result, archive_folder: Path) -> AsyncIterator[None]:
-    """Every stage at work on the folder, as `mapseek up` has them, for the commands that follow."""
+    """Run every stage on the folder, as `mapseek up` does, for the commands of the next tests."""
     settings = Settings(data_dir=archive_folder, _env_file=None)
     async with open_log_server(settings) as url, open_process(settings, url, STAGES):
         yield
@@ -83,7 +83,7 @@ module_loop = pytest.mark.asyncio(loop_scope="module")
 
 
 @module_loop
-async def test_archive_tells_how_many_were_archived_and_why_not_all(archived: Result) -> None:
+async def test_archive_prints_counts_and_why_images_were_rejected(archived: Result) -> None:
     assert archived.code == 1
     assert "broken.png: The picture is damaged" in archived.err
     assert "12 archived, 1 not." in archived.err
@@ -91,7 +91,7 @@ async def test_archive_tells_how_many_were_archived_and_why_not_all(archived: Re
 
 @module_loop
 @pytest.mark.usefixtures("working")
-async def test_what_is_archived_already_is_known(pictures: Path) -> None:
+async def test_archived_images_are_not_archived_again(pictures: Path) -> None:
     (pictures / "broken.png").unlink()
     again = await mapseek("archive", pictures)
     assert (again.code, again.out) == (0, "")
@@ -100,7 +100,7 @@ async def test_what_is_archived_already_is_known(pictures: Path) -> None:
 
 @module_loop
 @pytest.mark.usefixtures("working")
-async def test_find_answers_in_the_order_asked_with_one_json_object_a_line(pictures: Path, tmp_path: Path) -> None:
+async def test_find_prints_one_json_line_for_each_query_in_order(pictures: Path, tmp_path: Path) -> None:
     queries = []
     for seed in (3, 7, 5):
         path = tmp_path / f"question-{seed}.jpg"
@@ -132,7 +132,7 @@ async def test_find_answers_in_the_order_asked_with_one_json_object_a_line(pictu
 
 @module_loop
 @pytest.mark.usefixtures("working")
-async def test_find_shows_people_the_link(pictures: Path) -> None:
+async def test_find_prints_the_message_link(pictures: Path) -> None:
     shown = await mapseek("find", pictures / "piece-03.png")
     assert shown.code == 0
     assert ": match " in shown.out
@@ -141,7 +141,7 @@ async def test_find_shows_people_the_link(pictures: Path) -> None:
 
 @module_loop
 @pytest.mark.usefixtures("working")
-async def test_find_explains_with_pictures_in_one_file_that_refers_to_nothing_outside(pictures: Path, tmp_path: Path) -> None:
+async def test_the_report_of_find_is_one_file_without_external_references(pictures: Path, tmp_path: Path) -> None:
     panel = tmp_path / "panel.png"
     draw_piece(4).crop((128, 0, 256, 128)).save(panel)
     page = tmp_path / "out.html"
@@ -160,14 +160,14 @@ async def test_find_explains_with_pictures_in_one_file_that_refers_to_nothing_ou
 
 @module_loop
 @pytest.mark.usefixtures("working")
-async def test_one_guild_does_not_see_another(pictures: Path) -> None:
+async def test_find_sees_only_its_guild(pictures: Path) -> None:
     elsewhere = await mapseek("find", "--json", "--guild", "another", pictures / "piece-03.png")
     assert orjson.loads(elsewhere.out)["verdict"] == "none"
 
 
 @module_loop
 @pytest.mark.usefixtures("working")
-async def test_status_counts_what_was_done_and_fits_a_terminal() -> None:
+async def test_status_counts_finished_messages_and_fits_a_terminal() -> None:
     status = await mapseek("status", "--json")
     rows = {(row["stage"], row["lane"]): row for row in orjson.loads(status.out)}
     assert rows["download", "image"]["done"] == 13
@@ -181,14 +181,12 @@ async def test_status_counts_what_was_done_and_fits_a_terminal() -> None:
 
 @module_loop
 @pytest.mark.usefixtures("working")
-async def test_the_server_is_as_this_version_needs_it() -> None:
+async def test_the_topology_has_no_difference() -> None:
     same = await mapseek("topology", "diff")
     assert (same.code, same.out.strip()) == (0, "The server is as this version needs it.")
 
 
-async def test_an_archive_of_the_former_default_goes_on_with_it_and_says_that_it_is_untrained(
-    pictures: Path, tmp_path: Path
-) -> None:
+async def test_an_archive_with_the_former_default_model_keeps_it_and_is_called_untrained(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "posts").mkdir()
     shutil.copy(pictures / "piece-03.png", tmp_path / "posts")
     folder = str(tmp_path / "data")
@@ -253,24 +251,24 @@ async def test_a_mistake_is_one_sentence(
         ),
     ],
 )
-async def test_a_path_that_is_wrong_is_told_before_anything_is_started(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+async def test_a_wrong_path_is_reported_before_anything_is_started(arguments: list[str], sentence: str, tmp_path: Path) -> None:
     places = {"GONE": tmp_path / "gone", "FOLDER": tmp_path / "folder", "HELD": tmp_path / "held"}
     places["FOLDER"].mkdir()
     places["HELD"].mkdir()
     (places["HELD"] / "queries.csv").write_text("file,expected\ngone.png,\n")
 
-    def there(text: str) -> str:
+    def create_file(text: str) -> str:
         return re.sub("GONE|FOLDER|HELD", lambda found: str(places[found[0]]), text)
 
-    # An archive on which no server can be started: whoever tries says so.
+    # An archive on which no server can be started, so that a command which tries to fails with another message.
     server = tmp_path / "data" / "nats"
     (server / "store").mkdir(parents=True)
     with (server / "server.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        result = await mapseek(*map(there, arguments), MAPSEEK_DATA_DIR=str(tmp_path / "data"))
+        result = await mapseek(*map(create_file, arguments), MAPSEEK_DATA_DIR=str(tmp_path / "data"))
     assert (result.code, result.out) == (1, "")
     assert result.err.startswith("mapseek: ")
-    assert there(sentence) in result.err
+    assert create_file(sentence) in result.err
     assert len(result.err.strip().splitlines()) == 1
 
 
@@ -296,7 +294,7 @@ async def test_a_guild_that_cannot_be_a_subject_is_a_usage_error(tmp_path: Path)
         *("sweep --dry-run", "export ARCHIVE", "find PICTURE", "compare g1 g2", "replay --encoder mapseek-small", "activate g1"),
     ],
 )
-async def test_where_no_archive_was_begun_a_command_says_so_and_begins_none(command: str, tmp_path: Path, pictures: Path) -> None:
+async def test_a_command_reports_a_missing_archive_and_creates_none(command: str, tmp_path: Path, pictures: Path) -> None:
     data, archive = tmp_path / "data", tmp_path / "archive.db"
     places = {"ARCHIVE": archive, "PICTURE": pictures / "piece-03.png"}
     result = await mapseek(*(places.get(word, word) for word in command.split()), MAPSEEK_DATA_DIR=str(data))
@@ -306,7 +304,7 @@ async def test_where_no_archive_was_begun_a_command_says_so_and_begins_none(comm
     assert not archive.exists()
 
 
-async def test_run_without_a_log_says_where_to_find_one(tmp_path: Path) -> None:
+async def test_run_without_a_log_server_is_one_sentence(tmp_path: Path) -> None:
     result = await mapseek("run", "download", MAPSEEK_DATA_DIR=str(tmp_path))
     assert result.code == 1
     assert "set NATS_URL, or start `mapseek up`" in result.err

@@ -1,4 +1,4 @@
-"""`mapseek compare` on a real log, with two real encoders: what it asks, what it counts, what it refuses, and its report."""
+"""`mapseek compare` on a real log with two real encoders: its queries, its counts, its refusals and its report."""
 
 import csv
 import io
@@ -51,7 +51,7 @@ from tests.support.feature_search import query_fingerprint
 from tests.support.programs import run_to_end
 
 SEEDS = range(930_000, 930_026)
-NEVER = 931_000
+NOT_ARCHIVED_SEED = 931_000
 SOME_VECTOR = b"\0\0\x80\x3f" + bytes(4 * 511)
 
 
@@ -59,16 +59,16 @@ def image_id(number: int) -> str:
     return str(5000 + number)
 
 
-def link(number: int) -> str:
+def make_message_link(number: int) -> str:
     return f"https://discord.com/channels/7/8/{6000 + number}"
 
 
-def off_centre(image: Image.Image) -> Image.Image:
+def shift_picture(image: Image.Image) -> Image.Image:
     return crop(image, 0.1, anchor=(0.1, 0.9))
 
 
 class QuickFingerprinter(MemoryFingerprinting):
-    """Every question has the same features, and no place to look at."""
+    """Gives every query the same features and no regions."""
 
     async def examine(self, picture: bytes) -> QueryFingerprint:
         places, hashes = np.zeros((0, 8), np.float32), np.zeros((1, 8, 32), np.uint8)
@@ -78,7 +78,7 @@ class QuickFingerprinter(MemoryFingerprinting):
 
 @pytest.fixture
 def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the archive has no fingerprints, a question's is compared with nothing, so it need not be a real one."""
+    """Use quick fingerprints: an archive without fingerprints compares a query's with nothing, so it need not be a real one."""
     monkeypatch.setattr("pipeline.compare.run.Fingerprinter", QuickFingerprinter)
 
 
@@ -89,14 +89,14 @@ class Printed:
     page: str
 
     def row(self, heading: str) -> list[str]:
-        """The cells of the table beside this heading, as printed."""
+        """Return the cells of the printed table in the row of a heading."""
         line = next(line for line in self.out.splitlines() if line.strip().startswith(heading))
         return re.split(r"\s{2,}", line.strip())[1:]
 
 
 @dataclass
 class Archive:
-    """An archive of two generations, with everything a comparison reads, and no stage at work."""
+    """An archive with two generations and everything that a comparison reads, without running stages."""
 
     settings: Settings
     journal: JetStreamJournal
@@ -137,7 +137,7 @@ async def archive(
     blobs, catalogue = open_blob_store(folder / "blobs"), await open_sqlite_catalogue(folder / "catalogue.sqlite")
     pictures = {number: draw_piece(seed) for number, seed in enumerate(SEEDS)}
     for number, picture in pictures.items():
-        for fact in await facts(
+        for fact in await make_facts(
             number, picture, await blobs.put(encode_canonical_png(picture)), await blobs.put(encode_thumbnail(picture))
         ):
             await catalogue.merge(fact.image_id, build_fields(fact))
@@ -154,7 +154,7 @@ async def archive(
     return Archive(made, journal, folder)
 
 
-async def facts(number: int, picture: Image.Image, pixels: str, thumbnail: str) -> tuple[ImagePosted, ImagePreprocessed]:
+async def make_facts(number: int, picture: Image.Image, pixels: str, thumbnail: str) -> tuple[ImagePosted, ImagePreprocessed]:
     image = {"guild_id": "7", "channel_id": "8", "image_id": image_id(number)}
     posted = ImagePosted(
         **image,
@@ -162,7 +162,7 @@ async def facts(number: int, picture: Image.Image, pixels: str, thumbnail: str) 
         author=Person(id="5", name="Steve & Alex"),
         posted_at=MOMENT,
         filename=f"map-{number}.png",
-        message_link=link(number),
+        message_link=make_message_link(number),
         source=StoredFile(blob=BLOB),
     )
     sizes = {"width": picture.width, "height": picture.height, "format": "png", "preprocessing": "p1"}
@@ -170,7 +170,7 @@ async def facts(number: int, picture: Image.Image, pixels: str, thumbnail: str) 
 
 
 class Page(HTMLParser):
-    """What a report shows: its articles' classes, its pictures, its links, and whatever it would load from elsewhere."""
+    """Collects what a report shows: classes of articles, pictures, links, and everything that it would load from elsewhere."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -198,9 +198,9 @@ class Page(HTMLParser):
 @pytest.mark.usefixtures("quick_fingerprints")
 async def test_judged_searches_decide_and_the_report_shows_what_changed(archive: Archive) -> None:
     for number, seed in enumerate(SEEDS):
-        how = (off_centre, lambda image: reencode(image, 30), lambda image: change_brightness(image, 0.7))[number % 3]
+        how = (shift_picture, lambda image: reencode(image, 30), lambda image: change_brightness(image, 0.7))[number % 3]
         await archive.judge(number, how(draw_piece(seed)), number, right=True)
-    await archive.judge(100, draw_piece(NEVER), 0, right=False)
+    await archive.judge(100, draw_piece(NOT_ARCHIVED_SEED), 0, right=False)
     printed = await archive.compare()
     assert printed.code == 0
     assert "  g1  " in printed.out
@@ -213,38 +213,38 @@ async def test_judged_searches_decide_and_the_report_shows_what_changed(archive:
     page = Page(printed.page)
     assert page.open == []
     assert page.loads == []
-    assert page.articles, "two different towers answer something differently"
+    assert page.articles, "two different encoders give different answers"
     assert f"{len(page.articles)} queries answered differently" in printed.out
     assert len(page.pictures) >= 2 * len(page.articles)
     assert all(each.startswith("data:image/webp;base64,") for each in page.pictures)
-    assert set(page.links) <= {link(number) for number in range(len(SEEDS))}
+    assert set(page.links) <= {make_message_link(number) for number in range(len(SEEDS))}
     assert "Steve &amp; Alex" in printed.page
 
 
 @pytest.mark.usefixtures("quick_fingerprints")
-async def test_a_sample_is_the_same_each_time_and_stands_in_where_nobody_judged(archive: Archive) -> None:
+async def test_a_sample_is_repeatable_and_used_when_there_are_no_judgements(archive: Archive) -> None:
     first, second = await archive.compare(), await archive.compare()
-    assert printed_asked(first) == printed_asked(second) == len(SEEDS)
+    assert count_asked(first) == count_asked(second) == len(SEEDS)
     assert first.row("right piece first") == second.row("right piece first")
     assert first.row("first, of sample, JPEG quality 40") == ["9 of 9 (100%)"] * 2
     assert first.row("first, of sample, 25 % darker") == ["8 of 8 (100%)"] * 2
-    assert printed_asked(await archive.compare(sample=6)) == 6
+    assert count_asked(await archive.compare(sample=6)) == 6
 
 
-def printed_asked(printed: Printed) -> int:
+def count_asked(printed: Printed) -> int:
     found = re.search(r"(\d+) queries, run in both", printed.page)
     assert found
     return int(found[1])
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Callable[..., Path]:
+def write_query_folder(tmp_path: Path) -> Callable[..., Path]:
     def make(*rows: tuple[str, ...], header: tuple[str, ...] = ("file", "expected")) -> Path:
         folder = tmp_path / "held"
         folder.mkdir(exist_ok=True)
         draw_piece(SEEDS[3]).convert("RGB").save(folder / "by-link.jpg", quality=60)
         draw_piece(SEEDS[4]).save(folder / "by-id.png")
-        draw_piece(NEVER).save(folder / "never.png")
+        draw_piece(NOT_ARCHIVED_SEED).save(folder / "never.png")
         (folder / "text.png").write_text("no picture")
         with (folder / "queries.csv").open("w", newline="") as file:
             csv.writer(file).writerows([header, *rows])
@@ -254,17 +254,21 @@ def held(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.usefixtures("quick_fingerprints")
-async def test_held_pictures_are_asked_beside_what_is_judged(archive: Archive, held: Callable[..., Path]) -> None:
-    await archive.judge(1, off_centre(draw_piece(SEEDS[0])), 0, right=True)
-    folder = held(("by-link.jpg", link(3)), ("by-id.png", image_id(4)), ("never.png", ""))
+async def test_pictures_of_a_query_folder_are_asked_besides_judged_searches(
+    archive: Archive, write_query_folder: Callable[..., Path]
+) -> None:
+    await archive.judge(1, shift_picture(draw_piece(SEEDS[0])), 0, right=True)
+    folder = write_query_folder(("by-link.jpg", make_message_link(3)), ("by-id.png", image_id(4)), ("never.png", ""))
     printed = await archive.compare(queries=folder)
-    assert printed_asked(printed) == 4
+    assert count_asked(printed) == 4
     assert printed.row("first, of held pictures") == ["2 of 2 (100%)"] * 2
     assert printed.row("false matches") == ["0 of 4 (0%)"] * 2
 
 
-async def test_generations_that_have_fingerprints_are_compared_by_them(archive: Archive, held: Callable[..., Path]) -> None:
-    """As people would see it: what is turned and cut off is verified, and what only looks alike is not called a match."""
+async def test_generations_with_fingerprints_are_compared_by_verified_matches(
+    archive: Archive, write_query_folder: Callable[..., Path]
+) -> None:
+    """A rotated and cropped picture is verified. A picture that only looks similar is no match."""
     fingerprinter, blobs = Fingerprinter(), open_blob_store(archive.folder / "blobs")
     for number in range(6):
         made = await fingerprinter.fingerprint(encode_canonical_png(draw_piece(SEEDS[number])))
@@ -279,8 +283,8 @@ async def test_generations_that_have_fingerprints_are_compared_by_them(archive: 
                 guild_id="7", channel_id="8", image_id=image_id(number), generation=generation, method="f1", **known_by
             )
             assert await archive.journal.record(fact, Origin("1"))
-    folder = held(("by-id.png", image_id(4)), ("never.png", ""))
-    off_centre(draw_piece(SEEDS[4])).transpose(Image.Transpose.ROTATE_90).save(folder / "by-id.png")
+    folder = write_query_folder(("by-id.png", image_id(4)), ("never.png", ""))
+    shift_picture(draw_piece(SEEDS[4])).transpose(Image.Transpose.ROTATE_90).save(folder / "by-id.png")
     draw_piece(SEEDS[7]).transpose(Image.Transpose.ROTATE_180).save(folder / "never.png")
     printed = await archive.compare(queries=folder)
     assert printed.row("right piece first") == ["1 of 1 (100%)"] * 2
@@ -302,14 +306,14 @@ async def test_generations_that_have_fingerprints_are_compared_by_them(archive: 
         ([], ("file", "expected"), "names no picture"),
     ],
 )
-async def test_a_mistake_in_the_held_pictures_is_told(
-    archive: Archive, held: Callable[..., Path], rows: list[tuple[str, ...]], header: tuple[str, ...], sentence: str
+async def test_a_mistake_in_the_query_folder_is_one_sentence(
+    archive: Archive, write_query_folder: Callable[..., Path], rows: list[tuple[str, ...]], header: tuple[str, ...], sentence: str
 ) -> None:
     with pytest.raises(MapSeekError, match=sentence):
-        await archive.compare(queries=held(*rows, header=header))
+        await archive.compare(queries=write_query_folder(*rows, header=header))
 
 
-async def test_what_cannot_be_compared_is_refused_in_one_sentence(archive: Archive, tmp_path: Path) -> None:
+async def test_generations_that_cannot_be_compared_are_one_sentence(archive: Archive, tmp_path: Path) -> None:
     with pytest.raises(MapSeekError, match="g1 cannot be compared with itself"):
         await archive.compare("g1", "g1")
     with pytest.raises(MapSeekError, match="no generation 'g7': there is g1, g2"):
@@ -326,7 +330,7 @@ async def test_what_cannot_be_compared_is_refused_in_one_sentence(archive: Archi
         await archive.compare("g1", "g2")
 
 
-async def test_the_command_says_what_it_found_or_what_is_wrong(archive: Archive, nats_url: str, tmp_path: Path) -> None:
+async def test_the_command_prints_its_result_or_one_sentence(archive: Archive, nats_url: str, tmp_path: Path) -> None:
     environment = {"NATS_URL": nats_url, "MAPSEEK_DATA_DIR": str(archive.folder), "MAPSEEK_DEVICE": "cpu"}
     report = tmp_path / "elsewhere"
     done = await run_to_end("compare", "g1", "g2", "--sample", "4", "--report", str(report), environment=environment)
@@ -336,7 +340,7 @@ async def test_the_command_says_what_it_found_or_what_is_wrong(archive: Archive,
     assert wrong.err == "mapseek: There is no generation 'g9': there is g1, g2.\n"
 
 
-async def test_an_encoder_that_is_another_one_here_is_refused(archive: Archive) -> None:
+async def test_an_encoder_with_other_weights_is_refused(archive: Archive) -> None:
     encoder = await open_encoder(UNTRAINED_MODEL, None, device="cpu")
     other = build_generation_started("g3", encoder.encoder, UNTRAINED_MODEL, None, "p1").model_copy(update={"digest": "0" * 64})
     await encoder.close()
@@ -348,7 +352,7 @@ async def test_an_encoder_that_is_another_one_here_is_refused(archive: Archive) 
 
 
 @pytest.mark.usefixtures("quick_fingerprints")
-async def test_images_that_one_generation_lacks_are_told_of(archive: Archive) -> None:
+async def test_images_missing_in_one_generation_are_reported(archive: Archive) -> None:
     removed = ImageRemoved(guild_id="7", channel_id="8", image_id="99", message_id="1", removed_at=MOMENT, cause="deleted")
     await archive.journal.record(removed, Origin("1"))
     one_more = ImageEmbedded(guild_id="7", channel_id="8", image_id="98", generation="g1", vector=SOME_VECTOR)

@@ -22,7 +22,7 @@ class Place:
     journal: MemoryJournal
     state: MemoryState
 
-    async def archived(self, *names: str, **where: Any) -> Message:
+    async def post_archived(self, *names: str, **where: Any) -> Message:
         message = await self.discord.post(*names, **where)
         await eventually(lambda: len([post for post in self.posts if post.message_id == str(message.id)]) == len(names))
         return message
@@ -32,7 +32,7 @@ class Place:
             self.discord.lounge, member or self.discord.steve, command, options=options, locale=locale
         )
 
-    async def told(self, interaction: Interaction) -> str:
+    async def read_answer(self, interaction: Interaction) -> str:
         answer = await self.discord.simulator.answer(interaction)
         assert answer.ephemeral
         return answer.content
@@ -63,11 +63,11 @@ async def place() -> AsyncIterator[Place]:
             yield Place(discord, journal, state)
 
 
-async def test_forget_me_counts_asks_and_forgets(place: Place) -> None:
-    await place.archived("a.png", "b.png")
-    await place.archived("c.png", author=place.discord.simulator.add_member(place.discord.guild, "Alex"))
+async def test_forget_me_counts_posts_asks_and_forgets(place: Place) -> None:
+    await place.post_archived("a.png", "b.png")
+    await place.post_archived("c.png", author=place.discord.simulator.add_member(place.discord.guild, "Alex"))
     asked = await place.use("forget me")
-    assert "**2 pictures**" in await place.told(asked)
+    assert "**2 pictures**" in await place.read_answer(asked)
     assert place.removals == []
     pressed = await place.press(asked, localize("en", "privacy-button-yes"))
     [removal] = await eventually(lambda: place.removals)
@@ -76,59 +76,61 @@ async def test_forget_me_counts_asks_and_forgets(place: Place) -> None:
     assert await read_document(place.state, forgotten_key(place.guild_id, steve), ForgetRequest) == ForgetRequest(
         until=removal.requested_at
     )
-    answer = await eventually(lambda: _changed(place, asked, "privacy-me-forgotten"))
+    answer = await eventually(lambda: _read_changed_message(place, asked, "privacy-me-forgotten"))
     assert answer.buttons == {}
 
 
-async def test_no_changes_nothing(place: Place) -> None:
-    await place.archived("a.png")
+async def test_pressing_no_changes_nothing(place: Place) -> None:
+    await place.post_archived("a.png")
     asked = await place.use("forget me")
-    assert "**1 picture**" in await place.told(asked)
+    assert "**1 picture**" in await place.read_answer(asked)
     await place.press(asked, localize("en", "privacy-button-no"))
-    assert (await eventually(lambda: _changed(place, asked, "privacy-me-kept"))).buttons == {}
+    assert (await eventually(lambda: _read_changed_message(place, asked, "privacy-me-kept"))).buttons == {}
     assert (place.removals, place.state.entries.get(forgotten_key(place.guild_id, str(place.discord.steve.id)))) == ([], None)
 
 
-async def test_whoever_posted_nothing_is_told_so_in_their_language(place: Place) -> None:
+async def test_a_member_without_posts_gets_an_answer_in_their_language(place: Place) -> None:
     asked = await place.use("forget me", locale="de")
-    assert "kein Bild" in await place.told(asked)
+    assert "kein Bild" in await place.read_answer(asked)
     assert localize("de", "privacy-button-yes") in [
         button.label for button in (await place.discord.simulator.answer(asked)).buttons.values()
     ]
 
 
 async def test_a_moderator_forgets_a_message_by_link_or_id_once(place: Place) -> None:
-    message = await place.archived("a.png", "b.png")
+    message = await place.post_archived("a.png", "b.png")
     mods = place.discord.simulator.add_role(place.discord.guild, "mods", Permission.MANAGE_MESSAGES)
     alex = place.discord.simulator.add_member(place.discord.guild, "Alex", [mods])
     for name in (message.jump_url, str(message.id)):
-        assert "2 pictures" in await place.told(await place.use("forget message", alex, message=name))
+        assert "2 pictures" in await place.read_answer(await place.use("forget message", alex, message=name))
     [removal] = await eventually(lambda: place.removals)
     assert (removal.scope, removal.target, removal.removal_id) == ("message", str(message.id), f"forgotten-{message.id}")
 
 
-async def test_who_may_not_moderate_learns_nothing_and_removes_nothing(place: Place) -> None:
-    message = await place.archived("a.png")
+async def test_a_member_who_is_no_moderator_gets_no_information_and_removes_nothing(place: Place) -> None:
+    message = await place.post_archived("a.png")
     mods = place.discord.simulator.add_role(place.discord.guild, "mods", Permission.MANAGE_MESSAGES)
     alex = place.discord.simulator.add_member(place.discord.guild, "Alex")
     robin = place.discord.simulator.add_member(place.discord.guild, "Robin", [mods])
     await place.discord.simulator.set_overwrites(place.discord.gallery, [Overwrite(mods, deny=Permission.MANAGE_MESSAGES)])
     none = localize("en", "privacy-message-none")
     for member in (alex, robin):
-        assert await place.told(await place.use("forget message", member, message=str(message.id))) == none
-    assert await place.told(await place.use("forget message", robin, message="1234567890123456789")) == none
-    assert await place.told(await place.use("forget message", robin, message="dragon")) == localize("en", "privacy-message-unknown")
+        assert await place.read_answer(await place.use("forget message", member, message=str(message.id))) == none
+    assert await place.read_answer(await place.use("forget message", robin, message="1234567890123456789")) == none
+    assert await place.read_answer(await place.use("forget message", robin, message="dragon")) == localize(
+        "en", "privacy-message-unknown"
+    )
     assert place.removals == []
 
 
-async def test_an_author_forgets_a_message_of_their_own(place: Place) -> None:
-    message = await place.archived("a.png")
-    assert "The picture" in await place.told(await place.use("forget message", message=message.jump_url))
+async def test_an_author_may_forget_an_own_message(place: Place) -> None:
+    message = await place.post_archived("a.png")
+    assert "The picture" in await place.read_answer(await place.use("forget message", message=message.jump_url))
     await eventually(lambda: place.removals)
 
 
 @pytest.mark.parametrize("locale", ["en-US", "de"])
-async def test_privacy_says_what_is_kept(place: Place, locale: str) -> None:
+async def test_privacy_lists_what_is_stored(place: Place, locale: str) -> None:
     answer = await place.discord.simulator.answer(await place.use("privacy", locale=locale))
     [embed] = answer.embeds
     assert embed["title"] == localize(locale, "privacy-title")
@@ -136,6 +138,6 @@ async def test_privacy_says_what_is_kept(place: Place, locale: str) -> None:
     assert answer.ephemeral
 
 
-async def _changed(place: Place, asked: Interaction, message: str) -> Any:
+async def _read_changed_message(place: Place, asked: Interaction, message: str) -> Any:
     answer = await place.discord.simulator.answer(asked)
     return answer if answer.content == localize("en", message) else None

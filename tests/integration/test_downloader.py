@@ -1,4 +1,5 @@
-"""The downloader against a real server on loopback that does everything wrong that a CDN can, and against names that lie."""
+"""The downloader against a real server on loopback that makes every error of a CDN, and against host names that resolve to private
+addresses."""
 
 import asyncio
 import socket
@@ -17,8 +18,8 @@ from contracts.events import DiscordFile
 from infra.http.downloader import DownloadPolicy, open_downloader
 from tests.support.files import FakeCdn, FakeResolver, run_cdn
 
-QUICK = DownloadPolicy(connect_s=2, read_s=5, total_s=10, first_wait_s=0.001)
-LIMIT = 100_000
+QUICK_POLICY = DownloadPolicy(connect_s=2, read_s=5, total_s=10, first_wait_s=0.001)
+MAX_BYTES = 100_000
 PICTURE = bytes(range(256)) * 300
 
 
@@ -30,7 +31,7 @@ async def cdn() -> AsyncIterator[FakeCdn]:
 
 @pytest.fixture
 async def stranger() -> AsyncIterator[FakeCdn]:
-    """A server on loopback that is not on the list."""
+    """A server on loopback that is not on the list of allowed origins."""
     async with run_cdn() as server:
         server.at("/map.png", web.Response(body=PICTURE))
         yield server
@@ -40,18 +41,18 @@ async def fetch(cdn: FakeCdn, file: DiscordFile, fresh: str | None = None, **opt
     async def fresh_url(_: DiscordFile) -> str | None:
         return fresh
 
-    arguments = {"origins": [cdn.origin], "fresh_url": fresh_url, "max_bytes": LIMIT, "policy": QUICK, **options}
+    arguments = {"origins": [cdn.origin], "fresh_url": fresh_url, "max_bytes": MAX_BYTES, "policy": QUICK_POLICY, **options}
     async with open_downloader(**arguments) as downloader:
         return await downloader.fetch(file)
 
 
-async def rejected(cdn: FakeCdn, file: DiscordFile, fresh: str | None = None, **options: Any) -> RejectCode:
+async def fetch_rejection(cdn: FakeCdn, file: DiscordFile, fresh: str | None = None, **options: Any) -> RejectCode:
     with pytest.raises(Reject) as info:
         await fetch(cdn, file, fresh, **options)
     return info.value.code
 
 
-async def retried(cdn: FakeCdn, file: DiscordFile, **options: Any) -> Retry:
+async def fetch_retry(cdn: FakeCdn, file: DiscordFile, **options: Any) -> Retry:
     with pytest.raises(Retry) as info:
         await fetch(cdn, file, **options)
     return info.value
@@ -61,8 +62,8 @@ def redirect(location: str, status: int = 302) -> web.Response:
     return web.Response(status=status, headers={"Location": location})
 
 
-class TestGoodWays:
-    async def test_a_file_is_fetched_whole(self, cdn: FakeCdn) -> None:
+class TestSuccess:
+    async def test_a_file_is_downloaded_completely(self, cdn: FakeCdn) -> None:
         assert await fetch(cdn, cdn.at("/map.png", web.Response(body=PICTURE))) == PICTURE
 
     async def test_a_configured_name_may_lead_to_loopback(self, cdn: FakeCdn) -> None:
@@ -71,7 +72,7 @@ class TestGoodWays:
         resolver = FakeResolver({"localhost": ("127.0.0.1", None)})
         assert await fetch(cdn, DiscordFile(url=f"{local}/map.png"), origins=[local], resolver=resolver) == PICTURE
 
-    async def test_the_bytes_are_asked_for_as_they_are(self, cdn: FakeCdn) -> None:
+    async def test_no_content_encoding_is_requested(self, cdn: FakeCdn) -> None:
         async def echo(request: web.Request) -> web.StreamResponse:
             return web.Response(text=f"{request.headers['Accept-Encoding']} {request.headers['User-Agent']} {request.query_string}")
 
@@ -114,9 +115,9 @@ class TestAllowlist:
             "",
         ],
     )
-    async def test_what_is_off_the_list_is_never_asked(self, cdn: FakeCdn, url: str) -> None:
+    async def test_a_url_off_the_list_is_never_requested(self, cdn: FakeCdn, url: str) -> None:
         names = FakeResolver()
-        assert await rejected(cdn, DiscordFile(url=url), resolver=names) is RejectCode.NOT_ALLOWED
+        assert await fetch_rejection(cdn, DiscordFile(url=url), resolver=names) is RejectCode.NOT_ALLOWED
         assert names.asked == []
 
     @pytest.mark.parametrize(
@@ -131,13 +132,13 @@ class TestAllowlist:
             "https://images-ext-2.discordapp.net/a.png",
         ],
     )
-    async def test_discords_own_servers_are_asked_however_they_are_written(self, cdn: FakeCdn, url: str) -> None:
+    async def test_discords_own_servers_are_allowed_in_any_spelling(self, cdn: FakeCdn, url: str) -> None:
         names = FakeResolver()
-        await retried(cdn, DiscordFile(url=url), resolver=names)
+        await fetch_retry(cdn, DiscordFile(url=url), resolver=names)
         assert set(names.asked) == {url.lower().split("/")[2].removesuffix(":443").rstrip(".")}
 
     async def test_another_port_of_a_configured_host_is_off_the_list(self, cdn: FakeCdn, stranger: FakeCdn) -> None:
-        assert await rejected(cdn, stranger.file("/map.png")) is RejectCode.NOT_ALLOWED
+        assert await fetch_rejection(cdn, stranger.file("/map.png")) is RejectCode.NOT_ALLOWED
         assert stranger.asked == {}
 
     @pytest.mark.parametrize(
@@ -145,12 +146,12 @@ class TestAllowlist:
     )
     async def test_a_redirect_off_the_list_is_not_followed(self, cdn: FakeCdn, stranger: FakeCdn, target: str) -> None:
         file = cdn.at("/a", redirect(target or f"{stranger.origin}/map.png"))
-        assert await rejected(cdn, file) is RejectCode.NOT_ALLOWED
+        assert await fetch_rejection(cdn, file) is RejectCode.NOT_ALLOWED
         assert stranger.asked == {}
         assert cdn.asked == {"/a": 1}
 
-    async def test_redirects_end(self, cdn: FakeCdn) -> None:
-        assert await rejected(cdn, cdn.at("/a", redirect("/a"))) is RejectCode.NOT_ALLOWED
+    async def test_too_many_redirects_are_rejected(self, cdn: FakeCdn) -> None:
+        assert await fetch_rejection(cdn, cdn.at("/a", redirect("/a"))) is RejectCode.NOT_ALLOWED
         assert cdn.asked == {"/a": 4}
 
     @pytest.mark.parametrize(
@@ -162,10 +163,10 @@ class TestAllowlist:
                 raise AssertionError
 
 
-class TestRebinding:
+class TestDnsRebinding:
     @pytest.mark.parametrize("address", ["127.0.0.1", "::ffff:127.0.0.1"])
-    async def test_discords_name_may_not_lead_into_our_network(self, cdn: FakeCdn, address: str) -> None:
-        """The name leads to a listening port, which would be connected to but for the guard."""
+    async def test_a_discord_host_must_not_resolve_to_a_private_address(self, cdn: FakeCdn, address: str) -> None:
+        """The host name resolves to a listening port. Without the guard, the downloader would connect to it."""
         connections = 0
 
         def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -175,7 +176,7 @@ class TestRebinding:
 
         async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
             names = FakeResolver({"cdn.discordapp.com": (address, server.sockets[0].getsockname()[1])})
-            error = await retried(cdn, DiscordFile(url="https://cdn.discordapp.com/a.png"), resolver=names)
+            error = await fetch_retry(cdn, DiscordFile(url="https://cdn.discordapp.com/a.png"), resolver=names)
         assert "resolves to an address that is not public" in str(error)
         assert connections == 0
 
@@ -194,21 +195,21 @@ class TestRebinding:
             "224.0.0.1",
         ],
     )
-    async def test_no_kind_of_private_address_is_connected_to(self, cdn: FakeCdn, address: str) -> None:
+    async def test_no_private_address_is_connected_to(self, cdn: FakeCdn, address: str) -> None:
         names = FakeResolver({"media.discordapp.net": (address, None)})
-        error = await retried(cdn, DiscordFile(url="https://media.discordapp.net/a.png"), resolver=names)
+        error = await fetch_retry(cdn, DiscordFile(url="https://media.discordapp.net/a.png"), resolver=names)
         assert "resolves to an address that is not public" in str(error)
 
 
 class TestSize:
     async def test_exactly_the_limit_is_allowed(self, cdn: FakeCdn) -> None:
-        assert len(await fetch(cdn, cdn.at("/a", web.Response(body=b"x" * LIMIT)))) == LIMIT
+        assert len(await fetch(cdn, cdn.at("/a", web.Response(body=b"x" * MAX_BYTES)))) == MAX_BYTES
 
-    async def test_an_honest_length_beyond_the_limit(self, cdn: FakeCdn) -> None:
-        assert await rejected(cdn, cdn.at("/a", web.Response(body=b"x" * (LIMIT + 1)))) is RejectCode.TOO_LARGE
+    async def test_a_declared_length_above_the_limit_is_rejected(self, cdn: FakeCdn) -> None:
+        assert await fetch_rejection(cdn, cdn.at("/a", web.Response(body=b"x" * (MAX_BYTES + 1)))) is RejectCode.TOO_LARGE
         assert cdn.asked == {"/a": 1}
 
-    async def test_no_length_and_no_end(self, cdn: FakeCdn) -> None:
+    async def test_an_endless_body_without_a_length_is_cut_off(self, cdn: FakeCdn) -> None:
         sent = 0
 
         async def flood(request: web.Request) -> web.StreamResponse:
@@ -220,11 +221,11 @@ class TestSize:
                 await response.write(b"x" * 10_000)
                 sent += 10_000
 
-        assert await rejected(cdn, cdn.at("/a", flood)) is RejectCode.TOO_LARGE
-        assert sent < 50_000_000  # what the sockets' buffers held, not what the server had
+        assert await fetch_rejection(cdn, cdn.at("/a", flood)) is RejectCode.TOO_LARGE
+        assert sent < 50_000_000  # only what fits into the socket buffers, not everything that the server would send
 
-    async def test_an_empty_file(self, cdn: FakeCdn) -> None:
-        assert await rejected(cdn, cdn.at("/a", web.Response(body=b""))) is RejectCode.EMPTY
+    async def test_an_empty_file_is_rejected(self, cdn: FakeCdn) -> None:
+        assert await fetch_rejection(cdn, cdn.at("/a", web.Response(body=b""))) is RejectCode.EMPTY
 
     async def test_a_body_shorter_than_its_length_is_tried_again(self, cdn: FakeCdn) -> None:
         async def cut(request: web.Request) -> web.StreamResponse:
@@ -236,12 +237,12 @@ class TestSize:
             return response
 
         assert await fetch(cdn, cdn.at("/a", cut, web.Response(body=PICTURE))) == PICTURE
-        await retried(cdn, cdn.at("/b", cut))
+        await fetch_retry(cdn, cdn.at("/b", cut))
         assert cdn.asked == {"/a": 2, "/b": 3}
 
 
-class TestPatience:
-    async def test_500_twice_then_fine(self, cdn: FakeCdn) -> None:
+class TestRetries:
+    async def test_two_server_errors_are_retried(self, cdn: FakeCdn) -> None:
         broken = web.Response(status=500)
         with capture_logs() as logs:
             assert await fetch(cdn, cdn.at("/a", broken, broken, web.Response(body=PICTURE))) == PICTURE
@@ -252,11 +253,11 @@ class TestPatience:
         ]
 
     @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-    async def test_what_stays_broken_is_left_to_the_runner(self, cdn: FakeCdn, status: int) -> None:
-        assert (await retried(cdn, cdn.at("/a", web.Response(status=status)))).after is None
+    async def test_a_lasting_server_error_is_left_to_the_runner(self, cdn: FakeCdn, status: int) -> None:
+        assert (await fetch_retry(cdn, cdn.at("/a", web.Response(status=status)))).after is None
         assert cdn.asked == {"/a": 3}
 
-    async def test_retry_after_is_honoured(self, cdn: FakeCdn) -> None:
+    async def test_retry_after_is_respected(self, cdn: FakeCdn) -> None:
         busy = web.Response(status=429, headers={"Retry-After": "0.3"})
         began = time.monotonic()
         assert await fetch(cdn, cdn.at("/a", busy, web.Response(body=PICTURE))) == PICTURE
@@ -264,33 +265,33 @@ class TestPatience:
 
     @pytest.mark.parametrize("status", [429, 503])
     async def test_a_long_retry_after_is_left_to_the_runner_at_once(self, cdn: FakeCdn, status: int) -> None:
-        error = await retried(cdn, cdn.at("/a", web.Response(status=status, headers={"Retry-After": "31"})))
+        error = await fetch_retry(cdn, cdn.at("/a", web.Response(status=status, headers={"Retry-After": "31"})))
         assert error.after == 31
         assert cdn.asked == {"/a": 1}
 
     async def test_retry_after_may_be_a_date(self, cdn: FakeCdn) -> None:
         later = format_datetime(datetime.now(UTC) + timedelta(minutes=10), usegmt=True)
-        error = await retried(cdn, cdn.at("/a", web.Response(status=429, headers={"Retry-After": later})))
+        error = await fetch_retry(cdn, cdn.at("/a", web.Response(status=429, headers={"Retry-After": later})))
         assert error.after is not None
         assert 590 <= error.after <= 600
 
     @pytest.mark.parametrize(
         ("header", "after"), [("-5", 0), ("1e9", 3600), ("nan", None), ("inf", None), ("soon", None), ("", None)]
     )
-    async def test_a_senseless_retry_after_does_no_harm(self, cdn: FakeCdn, header: str, after: float | None) -> None:
-        error = await retried(cdn, cdn.at("/a", web.Response(status=429, headers={"Retry-After": header})))
+    async def test_an_invalid_retry_after_does_no_harm(self, cdn: FakeCdn, header: str, after: float | None) -> None:
+        error = await fetch_retry(cdn, cdn.at("/a", web.Response(status=429, headers={"Retry-After": header})))
         assert error.after == after
 
-    async def test_a_server_that_says_nothing(self, cdn: FakeCdn) -> None:
+    async def test_a_server_that_sends_nothing_times_out(self, cdn: FakeCdn) -> None:
         async def silent(_: web.Request) -> web.StreamResponse:
             await asyncio.Event().wait()
             raise AssertionError
 
-        error = await retried(cdn, cdn.at("/a", silent), policy=DownloadPolicy(read_s=0.3, total_s=60, first_wait_s=0.001))
+        error = await fetch_retry(cdn, cdn.at("/a", silent), policy=DownloadPolicy(read_s=0.3, total_s=60, first_wait_s=0.001))
         assert "took too long" in str(error)
         assert cdn.asked == {"/a": 3}
 
-    async def test_a_server_that_drips_for_ever(self, cdn: FakeCdn) -> None:
+    async def test_a_server_that_sends_too_slowly_times_out(self, cdn: FakeCdn) -> None:
         async def drip(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse()
             await response.prepare(request)
@@ -298,24 +299,24 @@ class TestPatience:
                 await response.write(b"x")
                 await asyncio.sleep(0.02)
 
-        error = await retried(cdn, cdn.at("/a", drip), policy=DownloadPolicy(read_s=10, total_s=0.3, first_wait_s=0.001))
+        error = await fetch_retry(cdn, cdn.at("/a", drip), policy=DownloadPolicy(read_s=10, total_s=0.3, first_wait_s=0.001))
         assert "took too long" in str(error)
         assert cdn.asked == {"/a": 3}
 
-    async def test_a_server_that_is_not_there(self, cdn: FakeCdn) -> None:
+    async def test_a_refused_connection_is_retried(self, cdn: FakeCdn) -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             origin = f"http://127.0.0.1:{unused.getsockname()[1]}"
-            await retried(cdn, DiscordFile(url=f"{origin}/a?hm=secret"), origins=[origin])
+            await fetch_retry(cdn, DiscordFile(url=f"{origin}/a?hm=secret"), origins=[origin])
 
-    async def test_a_server_that_speaks_no_http(self, cdn: FakeCdn) -> None:
+    async def test_a_server_without_http_is_retried(self, cdn: FakeCdn) -> None:
         async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"220 mail.example ESMTP\r\n" * 20)
             writer.close()
 
         async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
             origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            error = await retried(cdn, DiscordFile(url=f"{origin}/a?hm=secret"), origins=[origin])
+            error = await fetch_retry(cdn, DiscordFile(url=f"{origin}/a?hm=secret"), origins=[origin])
         assert "secret" not in str(error)
 
 
@@ -326,30 +327,30 @@ class TestExpiry:
         assert await fetch(cdn, cdn.at("/old", web.Response(status=status)), f"{cdn.origin}/fresh") == PICTURE
         assert cdn.asked == {"/old": 1, "/fresh": 1}
 
-    async def test_the_file_itself_is_asked_about(self, cdn: FakeCdn) -> None:
+    async def test_the_url_of_the_same_file_is_refreshed(self, cdn: FakeCdn) -> None:
         asked: list[DiscordFile] = []
 
         async def fresh_url(file: DiscordFile) -> None:
             asked.append(file)
 
         file = cdn.at("/old", web.Response(status=403))
-        assert await rejected(cdn, file, fresh_url=fresh_url) is RejectCode.GONE
+        assert await fetch_rejection(cdn, file, fresh_url=fresh_url) is RejectCode.GONE
         assert asked == [file]
 
     @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 204, 304])
-    async def test_without_a_fresh_url_it_is_gone(self, cdn: FakeCdn, status: int) -> None:
-        assert await rejected(cdn, cdn.at("/old", web.Response(status=status))) is RejectCode.GONE
-        assert await rejected(cdn, cdn.file("/old"), fresh_url=None) is RejectCode.GONE
+    async def test_without_a_fresh_url_the_file_is_gone(self, cdn: FakeCdn, status: int) -> None:
+        assert await fetch_rejection(cdn, cdn.at("/old", web.Response(status=status))) is RejectCode.GONE
+        assert await fetch_rejection(cdn, cdn.file("/old"), fresh_url=None) is RejectCode.GONE
         assert cdn.asked == {"/old": 2}
 
-    async def test_refused_again_it_is_gone(self, cdn: FakeCdn) -> None:
+    async def test_a_fresh_url_that_is_refused_means_the_file_is_gone(self, cdn: FakeCdn) -> None:
         cdn.at("/fresh", web.Response(status=403))
-        assert await rejected(cdn, cdn.at("/old", web.Response(status=403)), f"{cdn.origin}/fresh") is RejectCode.GONE
+        assert await fetch_rejection(cdn, cdn.at("/old", web.Response(status=403)), f"{cdn.origin}/fresh") is RejectCode.GONE
         assert cdn.asked == {"/old": 1, "/fresh": 1}
 
-    async def test_a_fresh_url_is_held_to_the_list_too(self, cdn: FakeCdn, stranger: FakeCdn) -> None:
+    async def test_a_fresh_url_must_be_on_the_list_too(self, cdn: FakeCdn, stranger: FakeCdn) -> None:
         file = cdn.at("/old", web.Response(status=403))
-        assert await rejected(cdn, file, f"{stranger.origin}/map.png") is RejectCode.NOT_ALLOWED
+        assert await fetch_rejection(cdn, file, f"{stranger.origin}/map.png") is RejectCode.NOT_ALLOWED
         assert stranger.asked == {}
 
     async def test_a_fresh_url_has_its_own_attempts(self, cdn: FakeCdn) -> None:

@@ -1,4 +1,4 @@
-"""A generation that is dropped gives its fingerprints back: facts and blobs that no living one has in common with it."""
+"""Dropping a generation deletes its fingerprint facts, and the blobs that no other generation shares."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ from tests.support.world import Log
 
 @dataclass
 class Archive:
-    """Images 1 and 2 in g1, which is dropped, and in g2, which answers. No stage is at work."""
+    """Images 1 and 2 in g1, which is dropped, and in g2, which is active. No stage runs."""
 
     client: Client
     journal: JetStreamJournal
@@ -38,27 +38,27 @@ class Archive:
     def folder(self) -> Path:
         return self.settings.data_dir
 
-    async def made(self, data: bytes) -> str:
-        """A blob that was put long ago."""
+    async def put_old_blob(self, data: bytes) -> str:
+        """Store a blob and make it old."""
         name = await open_blob_store(self.folder / "blobs").put(data)
         for path in self.folder.glob(f"blobs/*/*/{name}"):
             os.utime(path, (0, 0))
         return name
 
-    async def fingerprinted(self, image_id: str, generation: str, method: str, data: bytes) -> ImageFingerprinted:
+    async def make_fact(self, image_id: str, generation: str, method: str, data: bytes) -> ImageFingerprinted:
         fact = ImageFingerprinted(
             **posted(image_id).identity,
             generation=generation,
             method=method,
-            fingerprint=await self.made(data),
+            fingerprint=await self.put_old_blob(data),
             hash=BLOB,
             quality=9,
             features=1,
         )
-        await self.has(fact)
+        await self.add(fact)
         return fact
 
-    async def has(self, *facts: ImageFact) -> None:
+    async def add(self, *facts: ImageFact) -> None:
         catalogue = await open_sqlite_catalogue(self.folder / "catalogue.sqlite")
         for fact in facts:
             assert await self.journal.record(fact, Origin("m"))
@@ -73,15 +73,15 @@ class Archive:
         async with open_container(self.settings) as container:
             await erase_generation(container, "g1")
 
-    async def left(self) -> list[tuple[str, str]]:
-        """The image and the generation of each fingerprint on the log."""
+    async def list_fingerprints(self) -> list[tuple[str, str]]:
+        """Return image and generation of each fingerprint in the log."""
         return [(fact.image_id, fact.generation) for fact in await Log(self.client).facts(ImageFingerprinted)]
 
-    async def exist(self, facts: Sequence[ImageFingerprinted]) -> list[bool]:
+    async def blobs_exist(self, facts: Sequence[ImageFingerprinted]) -> list[bool]:
         return [await open_blob_store(self.folder / "blobs").exists(fact.fingerprint) for fact in facts]
 
-    async def known_by(self) -> dict[str, str]:
-        """What each document says its picture is known by; all documents are as a rebuild would make them."""
+    async def read_document_blobs(self) -> dict[str, str]:
+        """Return the fingerprint blob of each document. Check that all documents are as a rebuild would make them."""
         await self.settle()
         async with open_container(self.settings) as container:
             catalogue = await container.catalogue()
@@ -90,7 +90,7 @@ class Archive:
             return {entry.image_id: entry.document["fingerprint"]["blob"] async for entry in catalogue.scan()}
 
     async def settle(self) -> None:
-        """Acknowledge what persist has to do, which is done by hand."""
+        """Acknowledge the messages of persist: the tests do its work."""
         js = self.client.jetstream()
         subscription = await js.pull_subscribe_bind("persist-image", stream="IMAGES")
         while (await js.consumer_info("IMAGES", "persist-image")).num_pending:
@@ -107,7 +107,7 @@ async def archive(
     settings: Callable[..., Settings],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Archive:
-    """Nobody else is at work on it, so that nobody has to be waited for."""
+    """No process works on the archive, so dropping does not wait."""
     monkeypatch.setattr(dropping, "RELEASE_TIMEOUT_S", 0.5)
     await topology.ensure_topology(client, [])
     here = Archive(client, journal, settings(nats_url=nats_url))
@@ -116,52 +116,54 @@ async def archive(
     await topology.ensure_topology(client, STAGES)
     for image_id in ("1", "2"):
         post = posted(image_id)
-        pixels = await here.made(image_id.encode())
+        pixels = await here.put_old_blob(image_id.encode())
         sizes = {"width": 1, "height": 1, "format": "PNG", "preprocessing": "p1"}
-        await here.has(post, ImagePreprocessed(**post.identity, pixels=pixels, thumbnail=pixels, **sizes))  # type: ignore[arg-type]
+        await here.add(post, ImagePreprocessed(**post.identity, pixels=pixels, thumbnail=pixels, **sizes))  # type: ignore[arg-type]
     return here
 
 
-async def test_what_both_have_stays_and_the_facts_go(archive: Archive) -> None:
-    first = [await archive.fingerprinted(image_id, "g1", "f1", image_id.encode() * 9) for image_id in ("1", "2")]
-    await archive.has(*[fact.model_copy(update={"generation": "g2"}) for fact in first])
+async def test_shared_blobs_stay_and_the_facts_are_deleted(archive: Archive) -> None:
+    first = [await archive.make_fact(image_id, "g1", "f1", image_id.encode() * 9) for image_id in ("1", "2")]
+    await archive.add(*[fact.model_copy(update={"generation": "g2"}) for fact in first])
     await archive.drop()
-    assert await archive.left() == [("1", "g2"), ("2", "g2")]
-    assert await archive.exist(first) == [True, True]
-    assert await archive.known_by() == {fact.image_id: fact.fingerprint for fact in first}
+    assert await archive.list_fingerprints() == [("1", "g2"), ("2", "g2")]
+    assert await archive.blobs_exist(first) == [True, True]
+    assert await archive.read_document_blobs() == {fact.image_id: fact.fingerprint for fact in first}
     await archive.drop()
-    assert await archive.left() == [("1", "g2"), ("2", "g2")]
+    assert await archive.list_fingerprints() == [("1", "g2"), ("2", "g2")]
 
 
 @pytest.mark.parametrize("methods", [("f1", "f2"), ("f2", "f1")], ids=["older", "newer"])
-async def test_what_it_alone_had_is_deleted_and_documents_say_what_is_left(archive: Archive, methods: tuple[str, str]) -> None:
-    first = [await archive.fingerprinted(image_id, "g1", methods[0], b"one" + image_id.encode()) for image_id in ("1", "2")]
-    second = [await archive.fingerprinted(image_id, "g2", methods[1], b"two" + image_id.encode()) for image_id in ("1", "2")]
+async def test_unshared_blobs_are_deleted_and_documents_get_the_other_fingerprint(
+    archive: Archive, methods: tuple[str, str]
+) -> None:
+    first = [await archive.make_fact(image_id, "g1", methods[0], b"one" + image_id.encode()) for image_id in ("1", "2")]
+    second = [await archive.make_fact(image_id, "g2", methods[1], b"two" + image_id.encode()) for image_id in ("1", "2")]
     await archive.drop()
-    assert await archive.left() == [("1", "g2"), ("2", "g2")]
-    assert await archive.exist([*first, *second]) == [False, False, True, True]
-    assert await archive.known_by() == {fact.image_id: fact.fingerprint for fact in second}
+    assert await archive.list_fingerprints() == [("1", "g2"), ("2", "g2")]
+    assert await archive.blobs_exist([*first, *second]) == [False, False, True, True]
+    assert await archive.read_document_blobs() == {fact.image_id: fact.fingerprint for fact in second}
 
 
-async def test_what_no_living_one_knows_yet_stays_until_one_does(archive: Archive) -> None:
-    first = [await archive.fingerprinted(image_id, "g1", "f2", b"one" + image_id.encode()) for image_id in ("1", "2")]
-    second = await archive.fingerprinted("1", "g2", "f1", b"two")
+async def test_a_fingerprint_stays_until_another_generation_has_one(archive: Archive) -> None:
+    first = [await archive.make_fact(image_id, "g1", "f2", b"one" + image_id.encode()) for image_id in ("1", "2")]
+    second = await archive.make_fact("1", "g2", "f1", b"two")
     await archive.drop()
-    assert await archive.left() == [("2", "g1"), ("1", "g2")]
-    assert await archive.exist([*first, second]) == [False, True, True]
-    assert await archive.known_by() == {"1": second.fingerprint, "2": first[1].fingerprint}
-    third = await archive.fingerprinted("2", "g2", "f1", b"three")
+    assert await archive.list_fingerprints() == [("2", "g1"), ("1", "g2")]
+    assert await archive.blobs_exist([*first, second]) == [False, True, True]
+    assert await archive.read_document_blobs() == {"1": second.fingerprint, "2": first[1].fingerprint}
+    third = await archive.make_fact("2", "g2", "f1", b"three")
     await archive.drop()
-    assert await archive.left() == [("1", "g2"), ("2", "g2")]
-    assert await archive.exist([*first, second, third]) == [False, False, True, True]
-    assert await archive.known_by() == {"1": second.fingerprint, "2": third.fingerprint}
+    assert await archive.list_fingerprints() == [("1", "g2"), ("2", "g2")]
+    assert await archive.blobs_exist([*first, second, third]) == [False, False, True, True]
+    assert await archive.read_document_blobs() == {"1": second.fingerprint, "2": third.fingerprint}
 
 
-async def test_a_blob_that_was_put_just_now_is_left_to_the_next_sweep(archive: Archive) -> None:
-    first = await archive.fingerprinted("1", "g1", "f1", b"one")
-    await archive.fingerprinted("1", "g2", "f2", b"two")
+async def test_a_new_blob_is_left_to_the_next_sweep(archive: Archive) -> None:
+    first = await archive.make_fact("1", "g1", "f1", b"one")
+    await archive.make_fact("1", "g2", "f2", b"two")
     await open_blob_store(archive.folder / "blobs").put(b"one")
     assert BLOB_GRACE.total_seconds() > 60
     await archive.drop()
-    assert await archive.left() == [("1", "g2")]
-    assert await archive.exist([first]) == [True]
+    assert await archive.list_fingerprints() == [("1", "g2")]
+    assert await archive.blobs_exist([first]) == [True]

@@ -1,4 +1,4 @@
-"""Forgetting by the real stages on a real log, store and catalogue: whenever it happens, only the tombstone is left of an image."""
+"""Removals by the real stages on a real log, blob store and catalogue: whenever an image is removed, only its tombstone is left."""
 
 import asyncio
 import random
@@ -47,14 +47,14 @@ PICTURES = [encode_image(Image.new("RGB", (8, 8), (shade, 0, 0)), "PNG") for sha
 
 
 class NoCdn:
-    """Every picture of these tests is stored already."""
+    """A downloader that must not be used: every picture of these tests is stored already."""
 
     async def fetch(self, file: DiscordFile) -> bytes:
         raise AssertionError(file)
 
 
-def generation_of(stage: Stage[Any]) -> str | None:
-    """The generation that a stage works for in its first lane, where it does."""
+def find_generation_name(stage: Stage[Any]) -> str | None:
+    """Return the generation that a stage works for in its first lane, None if it does not work by generation."""
     return "g1" if stage is fingerprint.STAGE else None
 
 
@@ -71,7 +71,7 @@ class Archive:
 
     @asynccontextmanager
     async def working(self, url: str) -> AsyncIterator[None]:
-        """All stages at work, with so little grace that blobs go at once when they may."""
+        """Run all stages, with a grace so short that blobs are deleted as soon as possible."""
         await topology.ensure_topology(self.client, STAGES)
         deps: list[object] = [
             download.Deps(NoCdn(), self.blobs),
@@ -84,7 +84,7 @@ class Archive:
         runtime = Runtime(self.journal, Metrics(), BENCH_POLICY)
         async with open_workers(url, "test", runtime, lambda _consumer: None) as crew:
             for stage, each in zip(STAGES, deps, strict=True):
-                await crew.add(Job(stage, stage.families[0], each, generation_of(stage)), 2)
+                await crew.add(Job(stage, stage.families[0], each, find_generation_name(stage)), 2)
             try:
                 yield
             finally:
@@ -107,31 +107,33 @@ class Archive:
         )
         await self.journal.record(request, Origin("r"))
 
-    async def quiet(self) -> bool:
-        """Whether no stage has anything left to do in its first lane."""
+    async def is_idle(self) -> bool:
+        """Return whether no stage has work left in its first lane."""
         for stage in STAGES:
             stream = "REMOVALS" if stage is remove.STAGE else "IMAGES"
-            if await count_unsettled(self.client, stream, consumer_name(stage.name, stage.families[0], generation_of(stage))):
+            if await count_unsettled(
+                self.client, stream, consumer_name(stage.name, stage.families[0], find_generation_name(stage))
+            ):
                 return False
         return True
 
-    async def kinds(self, image_id: str) -> set[type[ImageFact]]:
+    async def list_fact_types(self, image_id: str) -> set[type[ImageFact]]:
         return {type(fact) for fact in await self.history(image_id)}
 
     async def history(self, image_id: str) -> Sequence[ImageFact]:
         facts, _ = await self.log.history("7", image_id)
         return facts
 
-    async def named(self, image_ids: list[str]) -> set[str]:
+    async def list_catalogued(self, image_ids: list[str]) -> set[str]:
         return {blob for image in image_ids for blob in erase.list_blobs(await self.history(image))}
 
-    def stored(self) -> set[str]:
+    def list_stored(self) -> set[str]:
         return {path.name for path in self.root.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(autouse=True)
-def _redelivered_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While messages are purged, some that were put back come again only when their acknowledgement is overdue."""
+def use_short_ack_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the acknowledgement time: while messages are purged, some that were put back are redelivered only after it."""
     monkeypatch.setattr(consumers, "ACK_WAIT_S", 1.0)
 
 
@@ -146,7 +148,7 @@ async def archive(client: Client, journal: JetStreamJournal, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_nothing_is_left_of_images_that_are_removed_at_any_moment_and_the_others_stay_whole(
+async def test_images_removed_at_any_moment_leave_nothing_and_others_stay_complete(
     archive: Archive, nats_url: str, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -155,58 +157,58 @@ async def test_nothing_is_left_of_images_that_are_removed_at_any_moment_and_the_
     async with archive.working(nats_url):
         for image in kept:
             await archive.post(image, chance.choice(PICTURES[:5]))
-        await eventually(archive.quiet)
+        await eventually(archive.is_idle)
 
-        async def come_and_go(image: str) -> None:
+        async def post_and_remove(image: str) -> None:
             post = await archive.post(image, chance.choice(PICTURES))
             await asyncio.sleep(chance.choice([0, 0, 0.01, 0.05, 0.2]))
             await archive.request("message", post.message_id)
 
-        await asyncio.gather(*(come_and_go(image) for image in removed))
-        await eventually(archive.quiet, timeout=60)
+        await asyncio.gather(*(post_and_remove(image) for image in removed))
+        await eventually(archive.is_idle, timeout=60)
     for image in removed:
-        assert await archive.kinds(image) == {ImageRemoved}
+        assert await archive.list_fact_types(image) == {ImageRemoved}
         assert await archive.catalogue.is_removed(image)
         assert not await archive.journal.record(posted(image).model_copy(update={"message_id": f"1{image}"}), Origin("back-fill"))
     for image in kept:
-        assert await archive.kinds(image) >= {ImagePosted, ImageDownloaded, ImageFingerprinted}
+        assert await archive.list_fact_types(image) >= {ImagePosted, ImageDownloaded, ImageFingerprinted}
     assert [entry.image_id async for entry in archive.catalogue.scan()] == kept
-    assert archive.stored() == await archive.named(kept)
+    assert archive.list_stored() == await archive.list_catalogued(kept)
 
 
-async def test_what_a_stage_that_was_at_work_records_after_the_erasure_is_erased_too(archive: Archive, nats_url: str) -> None:
+async def test_facts_that_a_running_stage_records_after_the_erasure_are_erased_too(archive: Archive, nats_url: str) -> None:
     async with archive.working(nats_url):
         post = await archive.post("1", PICTURES[0])
         await archive.request("message", post.message_id)
-        await eventually(archive.quiet)
-        assert await archive.kinds("1") == {ImageRemoved}
+        await eventually(archive.is_idle)
+        assert await archive.list_fact_types("1") == {ImageRemoved}
         blob = await archive.blobs.put(PICTURES[0])
         await archive.journal.record(ImageDownloaded(**post.identity, blob=blob, size=1), Origin("late"))
-        await eventually(archive.quiet)
-    assert await archive.kinds("1") == {ImageRemoved}
-    assert archive.stored() == set()
+        await eventually(archive.is_idle)
+    assert await archive.list_fact_types("1") == {ImageRemoved}
+    assert archive.list_stored() == set()
 
 
-async def test_a_catalogue_that_is_built_anew_brings_nothing_back(archive: Archive, nats_url: str) -> None:
+async def test_a_rebuilt_catalogue_has_no_removed_image(archive: Archive, nats_url: str) -> None:
     async with archive.working(nats_url):
         await archive.post("1", PICTURES[0])
         await archive.post("2", PICTURES[1], author=Person(id="6", name="Alex"))
-        await eventually(archive.quiet)
+        await eventually(archive.is_idle)
         await archive.request("author", "5")
-        await eventually(archive.quiet)
+        await eventually(archive.is_idle)
     await archive.catalogue.clear()
     await archive.client.jetstream().delete_consumer("IMAGES", consumer_name("persist", "image"))
     async with archive.working(nats_url):
-        await eventually(archive.quiet)
+        await eventually(archive.is_idle)
     assert [entry.image_id async for entry in archive.catalogue.scan()] == ["2"]
     assert await archive.catalogue.is_removed("1")
 
 
-async def test_a_fingerprint_goes_with_the_last_image_that_shares_it(archive: Archive, nats_url: str) -> None:
+async def test_a_fingerprint_is_deleted_with_the_last_image_that_shares_it(archive: Archive, nats_url: str) -> None:
     async with archive.working(nats_url):
         for image in ("1", "2"):
             await archive.post(image, PICTURES[0])
-        await eventually(archive.quiet)
+        await eventually(archive.is_idle)
         shared = [
             fact.fingerprint
             for image in ("1", "2")
@@ -217,7 +219,7 @@ async def test_a_fingerprint_goes_with_the_last_image_that_shares_it(archive: Ar
         assert len(set(shared)) == 1
         for image, left in (("1", True), ("2", False)):
             await archive.request("message", f"1{image}")
-            await eventually(archive.quiet)
-            assert await archive.kinds(image) == {ImageRemoved}
-            assert (shared[0] in archive.stored()) is left
-    assert archive.stored() == set()
+            await eventually(archive.is_idle)
+            assert await archive.list_fact_types(image) == {ImageRemoved}
+            assert (shared[0] in archive.list_stored()) is left
+    assert archive.list_stored() == set()

@@ -1,4 +1,4 @@
-"""The guards around nats-py. The first test of a pair fails once upstream no longer needs the guard: delete both on that day."""
+"""The guards around nats-py. The first test of a pair fails once upstream no longer needs the guard: then delete both."""
 
 import asyncio
 from time import monotonic
@@ -26,7 +26,7 @@ async def subscription(client: Client) -> JetStreamContext.PullSubscription:
     return await client.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
 
 
-async def test_a_quiet_consumer_counts_as_fetched_from(subscription: JetStreamContext.PullSubscription) -> None:
+async def test_a_fetch_without_messages_counts_as_a_fetch(subscription: JetStreamContext.PullSubscription) -> None:
     fetched: list[str] = []
     with pytest.raises(NatsTimeout):
         await guard_fetch(subscription, fetched.append, asyncio.Event())(1, timeout=0.1)
@@ -43,7 +43,7 @@ async def test_upstream_still_fails_at_once_when_the_consumer_is_deleted(
     assert monotonic() - began < worker.FETCH_ERROR_PAUSE_S
 
 
-async def test_the_guard_waits_when_the_consumer_is_deleted_and_does_not_call_it_a_fetch(
+async def test_the_guard_waits_when_the_consumer_is_deleted_and_reports_no_fetch(
     client: Client, subscription: JetStreamContext.PullSubscription
 ) -> None:
     await client.jetstream().delete_consumer("IMAGES", "download-image")
@@ -84,7 +84,7 @@ async def test_upstream_still_fails_without_yielding_on_a_closed_connection(nats
 
 
 @pytest.mark.usefixtures("subscription")
-async def test_the_guard_lets_the_others_run_on_a_closed_connection(nats_url: str) -> None:
+async def test_the_guard_lets_other_tasks_run_on_a_closed_connection(nats_url: str) -> None:
     subscription = await closed_subscription(nats_url)
     began = monotonic()
     with pytest.raises(ConnectionClosedError):
@@ -103,13 +103,13 @@ async def test_every_subscription_of_a_guarded_context_is_guarded(client: Client
     assert fetched == ["download-image"]
 
 
-async def test_what_comes_too_late_is_put_back_and_nothing_more_is_fetched(
+async def test_messages_that_arrive_while_stopping_are_put_back_and_nothing_is_fetched_any_more(
     client: Client, journal: JetStreamJournal, subscription: JetStreamContext.PullSubscription
 ) -> None:
     stopping = asyncio.Event()
     fetch = guard_fetch(subscription, lambda _consumer: None, stopping)
     under_way = asyncio.create_task(fetch(1, timeout=5))
-    await eventually(lambda: waiting(client))
+    await eventually(lambda: has_waiting_fetch(client))
     stopping.set()
     await journal.record(posted(), Origin("m"))
     assert await under_way == []
@@ -118,5 +118,5 @@ async def test_what_comes_too_late_is_put_back_and_nothing_more_is_fetched(
     assert message.metadata.num_delivered == 2
 
 
-async def waiting(client: Client) -> bool:
+async def has_waiting_fetch(client: Client) -> bool:
     return bool((await client.jetstream().consumer_info("IMAGES", "download-image")).num_waiting)

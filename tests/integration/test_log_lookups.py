@@ -1,4 +1,4 @@
-"""Posts, Erasure and the Journal's look-ups on a real nats-server: what was just recorded is found, what was removed stays out."""
+"""LogPosts, LogErasure and the look-ups of the Journal on a real nats-server."""
 
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -71,7 +71,7 @@ def record(journal: JetStreamJournal) -> Callable[..., Any]:
     return record
 
 
-def removal_of(post: ImagePosted) -> ImageRemoved:
+def make_tombstone(post: ImagePosted) -> ImageRemoved:
     return ImageRemoved(**post.identity, message_id=post.message_id, removed_at=MOMENT, cause="deleted")
 
 
@@ -80,11 +80,11 @@ async def erase(erasure: LogErasure, image_id: str) -> None:
     await erasure.erase_image("7", image_id, until)
 
 
-async def ids(found: AsyncIterator[ImagePosted]) -> list[str]:
+async def list_image_ids(found: AsyncIterator[ImagePosted]) -> list[str]:
     return [post.image_id async for post in found]
 
 
-async def test_a_messages_images_are_found_in_the_order_in_which_they_were_recorded(posts: LogPosts, record: Any) -> None:
+async def test_images_of_a_message_are_found_in_recorded_order(posts: LogPosts, record: Any) -> None:
     for image in ("3", "1", "10-0", "2"):
         await record(image)
     await record("4", message_id="11")
@@ -94,7 +94,7 @@ async def test_a_messages_images_are_found_in_the_order_in_which_they_were_recor
     assert await posts.of_message("7", "10") == [posted(image) for image in ("3", "1", "10-0", "2")]
 
 
-async def test_a_guilds_posts_are_read_up_to_where_the_log_ended(posts: LogPosts, record: Any) -> None:
+async def test_posts_of_a_guild_are_read_up_to_the_end_of_the_log_at_the_call(posts: LogPosts, record: Any) -> None:
     for number in range(600):
         await record(str(number), guild_id="78" if number % 3 else "7")
     found: list[str] = []
@@ -103,29 +103,29 @@ async def test_a_guilds_posts_are_read_up_to_where_the_log_ended(posts: LogPosts
             await record("later")
         found.append(post.image_id)
     assert found == [str(number) for number in range(0, 600, 3)]
-    assert await ids(posts.of_guild("9")) == []
+    assert await list_image_ids(posts.of_guild("9")) == []
 
 
-async def test_posts_are_told_apart_by_channel_thread_and_author(posts: LogPosts, record: Any) -> None:
+async def test_posts_are_filtered_by_channel_thread_and_author(posts: LogPosts, record: Any) -> None:
     await record("1")
     await record("2", channel_id="81", thread_of="8")
     await record("3", channel_id="9", author=Person(id="6", name="Alex"))
-    assert await ids(posts.of_guild("7", channel_id="8")) == ["1", "2"]
-    assert await ids(posts.of_guild("7", channel_id="81")) == ["2"]
-    assert await ids(posts.of_guild("7", author_id="5")) == ["1", "2"]
-    assert await ids(posts.of_guild("7", author_id="6", channel_id="8")) == []
+    assert await list_image_ids(posts.of_guild("7", channel_id="8")) == ["1", "2"]
+    assert await list_image_ids(posts.of_guild("7", channel_id="81")) == ["2"]
+    assert await list_image_ids(posts.of_guild("7", author_id="5")) == ["1", "2"]
+    assert await list_image_ids(posts.of_guild("7", author_id="6", channel_id="8")) == []
 
 
 async def test_posts_since_a_moment_are_those_recorded_since_then(posts: LogPosts, record: Any) -> None:
     await record("1")
     moment = datetime.now(UTC)
     await record("2", posted_at=MOMENT - timedelta(days=900))
-    assert await ids(posts.of_guild("7", since=moment)) == ["2"]
-    assert await ids(posts.of_guild("7", since=moment - timedelta(hours=1))) == ["1", "2"]
-    assert await ids(posts.of_guild("7", since=datetime.now(UTC))) == []
+    assert await list_image_ids(posts.of_guild("7", since=moment)) == ["2"]
+    assert await list_image_ids(posts.of_guild("7", since=moment - timedelta(hours=1))) == ["1", "2"]
+    assert await list_image_ids(posts.of_guild("7", since=datetime.now(UTC))) == []
 
 
-async def test_what_is_purged_while_it_is_read_is_not_waited_for(
+async def test_entries_purged_during_a_read_are_not_waited_for(
     posts: LogPosts, erasure: LogErasure, record: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "FETCH_BATCH_MESSAGES", 2)
@@ -140,34 +140,34 @@ async def test_what_is_purged_while_it_is_read_is_not_waited_for(
     assert "5" not in found
 
 
-async def test_an_unreadable_entry_is_passed_over(client: Client, posts: LogPosts, record: Any) -> None:
+async def test_an_unreadable_entry_is_skipped(client: Client, posts: LogPosts, record: Any) -> None:
     await client.jetstream().publish("mapseek.image.posted.v1.7.0.10", b"unreadable")
     await record("1")
-    assert await ids(posts.of_guild("7")) == ["1"]
+    assert await list_image_ids(posts.of_guild("7")) == ["1"]
     assert [post.image_id for post in await posts.of_message("7", "10")] == ["1"]
 
 
-async def test_the_post_of_a_removed_image_is_refused_for_ever(
+async def test_the_post_of_a_removed_image_is_always_refused(
     journal: JetStreamJournal, erasure: LogErasure, posts: LogPosts, record: Any
 ) -> None:
     post = await record("1")
-    assert await journal.record(removal_of(post), Origin("m"))
+    assert await journal.record(make_tombstone(post), Origin("m"))
     assert not await journal.record(post, Origin("m"))
     await erase(erasure, "1")
     assert await posts.of_message("7", "10") == []
     assert not await journal.record(post, Origin("m"))
-    assert not await journal.record(removal_of(post), Origin("m"))
-    assert await journal.fetch(ImageRemoved, *post.key) == removal_of(post)
+    assert not await journal.record(make_tombstone(post), Origin("m"))
+    assert await journal.fetch(ImageRemoved, *post.key) == make_tombstone(post)
 
 
-async def test_the_post_of_an_image_that_was_removed_before_it_was_known_is_refused(journal: JetStreamJournal) -> None:
-    assert await journal.record(removal_of(posted("1")), Origin("m"))
+async def test_the_post_of_an_image_that_was_removed_before_it_was_posted_is_refused(journal: JetStreamJournal) -> None:
+    assert await journal.record(make_tombstone(posted("1")), Origin("m"))
     assert not await journal.record(posted("1"), Origin("m"))
     assert await journal.record(posted("2"), Origin("m"))
 
 
-async def test_other_facts_of_an_image_do_not_stand_in_the_way_of_its_post(journal: JetStreamJournal) -> None:
-    """The message is the last token of a post's subject, where others have their variant."""
+async def test_other_facts_of_an_image_do_not_block_its_post(journal: JetStreamJournal) -> None:
+    """The last token of a post's subject is the message id. Other facts have their variant there."""
     await journal.record(ImageEmbedded(**posted("1").identity, generation="g1", vector=b"\0\0\0\0"), Origin("m"))
     assert await journal.record(posted("1"), Origin("m"))
 
@@ -194,7 +194,7 @@ async def test_a_fact_of_an_older_version_is_found_and_not_recorded_again(
     assert await journal.fetch(ImageDownloaded, *downloaded.key) == downloaded.model_copy(update={"size": 4321})
 
 
-async def test_of_the_facts_that_an_entity_has_for_each_variant_the_first_in_the_log_is_found(journal: JetStreamJournal) -> None:
+async def test_the_first_of_an_entitys_variants_in_the_log_is_found(journal: JetStreamJournal) -> None:
     facts = [
         ImageReposted(guild_id="7", channel_id="8", image_id=image_id, generation=generation, same_as="1", score=0.9)
         for image_id, generation in (("11", "g1"), ("9", "g2"), ("9", "g1"), ("9", "g3"))
@@ -206,14 +206,14 @@ async def test_of_the_facts_that_an_entity_has_for_each_variant_the_first_in_the
     assert await journal.fetch_first(ImageEmbedded, "7", "9") is None
 
 
-def whole_history(image_id: str) -> list[ImageFact]:
+def make_history(image_id: str) -> list[ImageFact]:
     facts: list[Fact] = [fact for fact in example_facts() if isinstance(fact, ImageFact)]
     second = [fact.model_copy(update={"preprocessing": "p2"}) for fact in facts if isinstance(fact, ImagePreprocessed)]
     return [fact.model_copy(update={"image_id": image_id}) for fact in (*facts, *second) if isinstance(fact, ImageFact)]
 
 
-async def test_a_history_is_everything_about_one_image_in_order(journal: JetStreamJournal, erasure: LogErasure) -> None:
-    facts = whole_history("1")
+async def test_a_history_has_all_facts_of_one_image_in_order(journal: JetStreamJournal, erasure: LogErasure) -> None:
+    facts = make_history("1")
     for fact in facts:
         for image in ("1", "11"):
             assert await journal.record(fact.model_copy(update={"image_id": image}), Origin("m"))
@@ -225,19 +225,19 @@ async def test_erasing_an_image_leaves_its_tombstone_and_all_other_images(
     client: Client, journal: JetStreamJournal, erasure: LogErasure
 ) -> None:
     for image in ("1", "11"):
-        for fact in whole_history(image):
+        for fact in make_history(image):
             await journal.record(fact, Origin("m"))
     for _ in range(2):
         await erase(erasure, "1")
         assert [type(fact) for fact in (await erasure.history("7", "1"))[0]] == [ImageRemoved]
-    assert (await erasure.history("7", "11"))[0] == whole_history("11")
-    assert await count_messages(client, IMAGES) == 1 + len(whole_history("11"))
+    assert (await erasure.history("7", "11"))[0] == make_history("11")
+    assert await count_messages(client, IMAGES) == 1 + len(make_history("11"))
 
 
-async def test_the_dead_letters_of_an_image_go_with_it(
+async def test_dead_letters_of_an_image_are_erased_with_it(
     client: Client, journal: JetStreamJournal, erasure: LogErasure, record: Any
 ) -> None:
-    """A letter is named after the entry of the log that a stage could not work on, and holds all of it."""
+    """A dead letter is named after the log entry that a stage failed on, and holds all of it."""
     for image in ("1", "2"):
         await record(image)
     copies = {FAILURES: failure_subject, RETRIES: retry_subject}
@@ -257,7 +257,7 @@ async def test_the_dead_letters_of_an_image_go_with_it(
         }
 
 
-async def test_what_went_wrong_with_an_image_goes_with_it(
+async def test_incidents_of_an_image_are_erased_with_it(
     client: Client, journal: JetStreamJournal, erasure: LogErasure, record: Any
 ) -> None:
     for image in ("1", "11"):
@@ -270,7 +270,7 @@ async def test_what_went_wrong_with_an_image_goes_with_it(
         assert await count_messages(client, INCIDENTS) == await count_messages(client, INCIDENTS, incident_filter("7", "11")) == 2
 
 
-async def test_what_was_recorded_after_the_log_was_read_is_not_erased(journal: JetStreamJournal, erasure: LogErasure) -> None:
+async def test_facts_recorded_after_the_history_was_read_are_not_erased(journal: JetStreamJournal, erasure: LogErasure) -> None:
     post = posted("1")
     await journal.record(post, Origin("m"))
     _, until = await erasure.history("7", "1")
@@ -282,7 +282,7 @@ async def test_what_was_recorded_after_the_log_was_read_is_not_erased(journal: J
     assert (await erasure.history("7", "1"))[0] == []
 
 
-async def test_erasing_a_person_takes_their_votes_and_alerts_in_this_guild(
+async def test_erasing_a_person_erases_their_votes_and_alerts_in_this_guild(
     client: Client, journal: JetStreamJournal, erasure: LogErasure
 ) -> None:
     for fact in example_facts():
@@ -332,8 +332,8 @@ async def test_a_server_that_is_down_is_unavailable(client: Client, record: Any,
     assert await journal.fetch(ImagePosted, "7", "1", "10") == posted("1")
 
 
-async def test_reading_a_guild_from_a_server_that_is_gone_is_unavailable(client: Client, posts: LogPosts, record: Any) -> None:
+async def test_a_server_that_stops_during_a_read_is_unavailable(client: Client, posts: LogPosts, record: Any) -> None:
     await record("1")
     await client.close()
     with pytest.raises(Unavailable):
-        await ids(posts.of_guild("7"))
+        await list_image_ids(posts.of_guild("7"))

@@ -1,4 +1,4 @@
-"""Whoever listens is heard of at once."""
+"""The server knows a subscription as soon as `subscribe_subject` yields."""
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -6,7 +6,7 @@ from nats.aio.msg import Msg
 from infra.nats.connection import connect, subscribe_subject
 
 
-async def test_who_asks_after_somebody_began_to_listen_is_answered(client: Client, nats_url: str) -> None:
+async def test_a_request_after_the_subscription_is_answered(client: Client, nats_url: str) -> None:
     async def answer(message: Msg) -> None:
         await message.respond(b"here")
 
