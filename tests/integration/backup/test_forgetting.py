@@ -1,4 +1,4 @@
-"""What was forgotten is forgotten by archives too."""
+"""What is removed from an installation is removed from its export too."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -12,8 +12,10 @@ from pipeline.clock import utc_now
 from tests.support.backups import Installation, list_blob_names, record_removal, record_sample_log, record_vote_and_alert
 
 
-async def test_a_removal_between_two_exports_leaves_no_trace(source: Installation, target: Installation, archive: Path) -> None:
-    """Whether the log is rid of the image already or not."""
+async def test_an_image_removed_between_two_exports_is_not_in_the_archive(
+    source: Installation, target: Installation, archive: Path
+) -> None:
+    """It does not matter whether the image is already erased from the log."""
     await record_sample_log(source)
     await source.export(archive)
     traces = [b"map-2.png", b"Steve the 2th", b"pixels of 2", b"thumbnail of 2", b"file of 2"]
@@ -37,7 +39,7 @@ async def test_a_removal_between_two_exports_leaves_no_trace(source: Installatio
     assert len((await list_blob_names(target))[BLOBS]) == 4
 
 
-async def test_forgotten_people_are_forgotten(source: Installation, archive: Path) -> None:
+async def test_votes_and_alerts_of_forgotten_people_are_not_in_the_archive(source: Installation, archive: Path) -> None:
     await record_sample_log(source)
     await record_vote_and_alert(source, "6", 2)
     await source.export(archive)
@@ -51,7 +53,7 @@ async def test_forgotten_people_are_forgotten(source: Installation, archive: Pat
     assert b"Alex the 2th" in data
 
 
-async def test_what_was_purged_from_the_log_leaves_the_archive(source: Installation, archive: Path) -> None:
+async def test_entries_purged_from_the_log_are_deleted_from_the_archive(source: Installation, archive: Path) -> None:
     await record_sample_log(source)
     await source.export(archive)
     await source.client.jetstream().purge_stream(JUDGEMENTS)

@@ -1,4 +1,4 @@
-"""Exports and imports that are cut short: nothing is lost, and the next one goes on."""
+"""Exports and imports that are interrupted: nothing is lost, and the next run continues."""
 
 import shutil
 import sqlite3
@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 
 @pytest.mark.parametrize("killed_after", [1, 2, 5, 8, 12, 20, 28])
-async def test_a_killed_import_goes_on(
+async def test_an_import_that_was_killed_is_continued(
     source: Installation, target: Installation, archive: Path, killed_after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restore, "ENTRIES_IN_FLIGHT", 2)
@@ -28,7 +28,7 @@ async def test_a_killed_import_goes_on(
 
     steps = 0
 
-    def dies(_what: str, _done: int, _total: int | None) -> None:
+    def raise_killed(_what: str, _done: int, _total: int | None) -> None:
         nonlocal steps
         steps += 1
         if steps == killed_after:
@@ -40,12 +40,12 @@ async def test_a_killed_import_goes_on(
         await topology.ensure_topology(target.client, ())
         assert await begin_import(database, target.client, target.catalogue)
         with pytest.raises(Killed):
-            await import_from(database, target.client, target.stores, dies)
+            await import_from(database, target.client, target.stores, raise_killed)
     await target.restore(archive)
     assert await target.dump_all() == await source.dump_all()
 
 
-async def test_a_program_that_is_killed_goes_on(source: Installation, archive: Path, tmp_path: Path) -> None:
+async def test_an_import_process_that_was_killed_is_continued(source: Installation, archive: Path, tmp_path: Path) -> None:
     for number in range(200):
         await record_post(source, number)
     await source.export(archive)

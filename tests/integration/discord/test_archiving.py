@@ -1,4 +1,4 @@
-"""The archive through the real disnake client: what was missed is caught up, what is deleted goes, the past is filled in."""
+"""The archive through the real disnake client: missed posts are caught up, and deleted posts are removed."""
 
 from contracts.events import ImagePosted, RemovalRequested
 from contracts.state import HighWaterMark
@@ -9,85 +9,85 @@ from tests.support.gateway import Discord, run_listening_gateway
 from tests.support.waiting import eventually
 
 
-def filenames(journal: MemoryJournal) -> list[str]:
+def list_filenames(journal: MemoryJournal) -> list[str]:
     return [fact.filename for fact in journal.facts if isinstance(fact, ImagePosted)]
 
 
-def removals(journal: MemoryJournal) -> list[RemovalRequested]:
+def list_removals(journal: MemoryJournal) -> list[RemovalRequested]:
     return [fact for fact in journal.facts if isinstance(fact, RemovalRequested)]
 
 
-def mark(state: MemoryState, discord: Discord) -> int:
+def read_mark(state: MemoryState, discord: Discord) -> int:
     entry = state.entries.get(mark_key(str(discord.guild.id), str(discord.gallery.id)))
     return int(HighWaterMark.model_validate_json(entry.value).message_id) if entry else 0
 
 
-async def posted_once(discord: Discord, journal: MemoryJournal, state: MemoryState, name: str = "first.png") -> None:
-    """A first run, so that there is a mark."""
+async def post_once(discord: Discord, journal: MemoryJournal, state: MemoryState, name: str = "first.png") -> None:
+    """Run the gateway once with one post, so that there is a high-water mark."""
     async with run_listening_gateway(discord, journal, state=state):
         message = await discord.post(name)
-        await eventually(lambda: mark(state, discord) == message.id)
+        await eventually(lambda: read_mark(state, discord) == message.id)
 
 
-async def test_the_past_is_left_to_the_backfill(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
+async def test_older_posts_are_left_to_the_back_fill(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
     old = await discord.post("old.png")
     async with run_listening_gateway(discord, journal, state=state):
-        await eventually(lambda: mark(state, discord) == old.id)
+        await eventually(lambda: read_mark(state, discord) == old.id)
         await discord.post("new.png")
         await eventually(lambda: journal.facts)
-    assert filenames(journal) == ["new.png"]
+    assert list_filenames(journal) == ["new.png"]
 
 
-async def test_300_messages_missed_are_read_in_order(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    await posted_once(discord, journal, state)
+async def test_300_missed_messages_are_read_in_order(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
+    await post_once(discord, journal, state)
     for number in range(300):
         last = await discord.post(f"{number}.png")
     async with run_listening_gateway(discord, journal, state=state):
-        await eventually(lambda: mark(state, discord) == last.id)
-    assert filenames(journal) == ["first.png", *(f"{number}.png" for number in range(300))]
+        await eventually(lambda: read_mark(state, discord) == last.id)
+    assert list_filenames(journal) == ["first.png", *(f"{number}.png" for number in range(300))]
 
 
-async def test_a_catch_up_that_is_cut_off_goes_on(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    await posted_once(discord, journal, state)
+async def test_an_interrupted_catch_up_is_continued(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
+    await post_once(discord, journal, state)
     for number in range(250):
         last = await discord.post(f"{number}.png")
     async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: len(journal.facts) > 20)
     async with run_listening_gateway(discord, journal, state=state):
-        await eventually(lambda: mark(state, discord) == last.id)
-    assert filenames(journal) == ["first.png", *(f"{number}.png" for number in range(250))]
+        await eventually(lambda: read_mark(state, discord) == last.id)
+    assert list_filenames(journal) == ["first.png", *(f"{number}.png" for number in range(250))]
 
 
 async def test_a_new_session_catches_up(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
     async with run_listening_gateway(discord, journal, state=state) as heard:
         await discord.post("a.png")
-        await eventually(lambda: mark(state, discord))
+        await eventually(lambda: read_mark(state, discord))
         await discord.simulator.disconnect(resumable=False)
         missed = await discord.post("b.png")
         await eventually(lambda: heard.readies == 2)
-        await eventually(lambda: mark(state, discord) >= missed.id)
-    assert filenames(journal) == ["a.png", "b.png"]
+        await eventually(lambda: read_mark(state, discord) >= missed.id)
+    assert list_filenames(journal) == ["a.png", "b.png"]
 
 
-async def test_a_live_post_does_not_hide_what_is_missing(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    """The catch-up fails; the mark must stay, however much is heard after."""
-    await posted_once(discord, journal, state)
-    before = mark(state, discord)
+async def test_a_live_post_does_not_hide_missed_messages(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
+    """The catch-up fails. The high-water mark must stay, whatever is posted afterwards."""
+    await post_once(discord, journal, state)
+    before = read_mark(state, discord)
     missed = await discord.post("missed.png")
     hidden = Overwrite(discord.simulator.me(discord.guild), deny=Permission.READ_MESSAGE_HISTORY)
     discord.gallery.overwrites.append(hidden)
     async with run_listening_gateway(discord, journal, state=state):
         await discord.post("live.png")
-        await eventually(lambda: "live.png" in filenames(journal))
-    assert mark(state, discord) == before
+        await eventually(lambda: "live.png" in list_filenames(journal))
+    assert read_mark(state, discord) == before
     discord.gallery.overwrites.remove(hidden)
     async with run_listening_gateway(discord, journal, state=state):
-        await eventually(lambda: mark(state, discord) > missed.id)
-    assert filenames(journal) == ["first.png", "live.png", "missed.png"]
+        await eventually(lambda: read_mark(state, discord) > missed.id)
+    assert list_filenames(journal) == ["first.png", "live.png", "missed.png"]
 
 
 async def test_a_lost_post_is_read_again(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    await posted_once(discord, journal, state)
+    await post_once(discord, journal, state)
     failing = journal.record
 
     async def record(fact: ImagePosted, origin: object) -> bool:
@@ -95,38 +95,38 @@ async def test_a_lost_post_is_read_again(discord: Discord, journal: MemoryJourna
             raise ValueError("a fault of ours")
         return await failing(fact, origin)  # type: ignore[arg-type]
 
-    before = mark(state, discord)
+    before = read_mark(state, discord)
     journal.record = record  # type: ignore[method-assign, assignment]
     async with run_listening_gateway(discord, journal, state=state) as heard:
         await discord.post("lost.png")
         await discord.post("later.png")
-        await eventually(lambda: heard.lost and "later.png" in filenames(journal))
-    assert mark(state, discord) == before
+        await eventually(lambda: heard.lost and "later.png" in list_filenames(journal))
+    assert read_mark(state, discord) == before
     journal.record = failing  # type: ignore[method-assign]
     async with run_listening_gateway(discord, journal, state=state):
-        await eventually(lambda: "lost.png" in filenames(journal))
-    assert filenames(journal) == ["first.png", "later.png", "lost.png"]
+        await eventually(lambda: "lost.png" in list_filenames(journal))
+    assert list_filenames(journal) == ["first.png", "later.png", "lost.png"]
 
 
-async def test_a_deleted_message_is_removed_behind_its_post(discord: Discord, journal: MemoryJournal) -> None:
+async def test_the_removal_of_a_deleted_message_is_recorded_after_its_post(discord: Discord, journal: MemoryJournal) -> None:
     async with run_listening_gateway(discord, journal):
         journal.down = True
         message = await discord.post("a.png", "b.png")
         await discord.simulator.delete(message)
         await eventually(lambda: journal.attempts)
         journal.down = False
-        await eventually(lambda: removals(journal))
+        await eventually(lambda: list_removals(journal))
     assert [fact.type_name() for fact in journal.facts] == ["image.posted", "image.posted", "removal.requested"]
-    (removal,) = removals(journal)
+    (removal,) = list_removals(journal)
     assert (removal.scope, removal.target, removal.removal_id) == ("message", str(message.id), f"deleted-{message.id}")
 
 
-async def test_a_deleted_message_without_a_known_image_is_no_fact(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_deleted_message_without_archived_images_is_no_fact(discord: Discord, journal: MemoryJournal) -> None:
     async with run_listening_gateway(discord, journal):
         await discord.simulator.delete(await discord.post())
         await discord.post("a.png")
         await eventually(lambda: journal.facts)
-    assert removals(journal) == []
+    assert list_removals(journal) == []
 
 
 async def test_many_messages_deleted_at_once_are_removed(discord: Discord, journal: MemoryJournal) -> None:
@@ -134,41 +134,46 @@ async def test_many_messages_deleted_at_once_are_removed(discord: Discord, journ
         messages = [await discord.post(f"{number}.png") for number in range(3)]
         await eventually(lambda: len(journal.facts) == 3)
         await discord.simulator.bulk_delete(messages)
-        await eventually(lambda: len(removals(journal)) == 3)
-    assert [fact.target for fact in removals(journal)] == [str(message.id) for message in messages]
+        await eventually(lambda: len(list_removals(journal)) == 3)
+    assert [fact.target for fact in list_removals(journal)] == [str(message.id) for message in messages]
 
 
-async def test_an_edit_that_drops_an_attachment_removes_it(discord: Discord, journal: MemoryJournal) -> None:
+async def test_an_attachment_dropped_by_an_edit_is_removed(discord: Discord, journal: MemoryJournal) -> None:
     async with run_listening_gateway(discord, journal):
         message = await discord.post("keep.png", "drop.png")
         await eventually(lambda: len(journal.facts) == 2)
         await discord.simulator.edit(message, content="still both")
         await discord.simulator.edit(message, attachments=message.attachments[:1])
-        await eventually(lambda: removals(journal))
-    (removal,) = removals(journal)
+        await eventually(lambda: list_removals(journal))
+    (removal,) = list_removals(journal)
     assert (removal.target, removal.keep) == (str(message.id), (str(message.attachments[0].id),))
     assert removal.removal_id.startswith(f"edited-{message.id}-")
 
 
-async def test_what_was_deleted_meanwhile_is_removed(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
+async def test_messages_deleted_while_the_bot_was_away_are_removed(
+    discord: Discord, journal: MemoryJournal, state: MemoryState
+) -> None:
     async with run_listening_gateway(discord, journal, state=state):
         messages = [await discord.post(f"{number}.png", f"{number}b.png") for number in range(3)]
-        await eventually(lambda: len(journal.facts) == 6 and mark(state, discord) == messages[-1].id)
+        await eventually(lambda: len(journal.facts) == 6 and read_mark(state, discord) == messages[-1].id)
     await discord.simulator.delete(messages[0])
     await discord.simulator.edit(messages[1], attachments=messages[1].attachments[:1])
     async with run_listening_gateway(discord, journal, state=state):
-        await eventually(lambda: len(removals(journal)) == 2)
-    assert {(fact.target, len(fact.keep)) for fact in removals(journal)} == {(str(messages[0].id), 0), (str(messages[1].id), 1)}
+        await eventually(lambda: len(list_removals(journal)) == 2)
+    assert {(fact.target, len(fact.keep)) for fact in list_removals(journal)} == {
+        (str(messages[0].id), 0),
+        (str(messages[1].id), 1),
+    }
 
 
 async def test_an_unreadable_history_deletes_nothing(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    await posted_once(discord, journal, state)
+    await post_once(discord, journal, state)
     discord.gallery.overwrites.append(Overwrite(discord.simulator.me(discord.guild), deny=Permission.READ_MESSAGE_HISTORY))
     async with run_listening_gateway(discord, journal, state=state):
         await discord.post("live.png", channel=discord.lounge)
-        await eventually(lambda: "live.png" in filenames(journal))
+        await eventually(lambda: "live.png" in list_filenames(journal))
         await eventually(lambda: discord.lounge.last_message_id)
-    assert removals(journal) == []
+    assert list_removals(journal) == []
 
 
 async def test_a_deleted_channel_is_removed(discord: Discord, journal: MemoryJournal) -> None:
@@ -176,33 +181,37 @@ async def test_a_deleted_channel_is_removed(discord: Discord, journal: MemoryJou
         await discord.post("a.png")
         await eventually(lambda: journal.facts)
         await discord.simulator.delete_channel(discord.gallery)
-        await eventually(lambda: removals(journal))
-    (removal,) = removals(journal)
+        await eventually(lambda: list_removals(journal))
+    (removal,) = list_removals(journal)
     assert (removal.scope, removal.target) == ("channel", str(discord.gallery.id))
 
 
-async def test_a_channel_deleted_meanwhile_is_removed(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    await posted_once(discord, journal, state)
+async def test_a_channel_deleted_while_the_bot_was_away_is_removed(
+    discord: Discord, journal: MemoryJournal, state: MemoryState
+) -> None:
+    await post_once(discord, journal, state)
     await discord.simulator.delete_channel(discord.gallery)
     async with run_listening_gateway(discord, journal, state=state):
-        await eventually(lambda: removals(journal))
-    assert [fact.target for fact in removals(journal)] == [str(discord.gallery.id)]
+        await eventually(lambda: list_removals(journal))
+    assert [fact.target for fact in list_removals(journal)] == [str(discord.gallery.id)]
 
 
-async def test_a_guild_without_the_bot_is_removed_but_not_one_that_is_down(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_guild_that_removed_the_bot_is_removed_but_not_an_unavailable_one(discord: Discord, journal: MemoryJournal) -> None:
     async with run_listening_gateway(discord, journal):
         await discord.post("a.png")
         await eventually(lambda: journal.facts)
         other = discord.simulator.add_guild("Other")
         await discord.simulator.set_unavailable(other)
         await discord.simulator.remove_guild(discord.guild)
-        await eventually(lambda: removals(journal))
-    assert [(fact.scope, fact.target) for fact in removals(journal)] == [("guild", str(discord.guild.id))]
+        await eventually(lambda: list_removals(journal))
+    assert [(fact.scope, fact.target) for fact in list_removals(journal)] == [("guild", str(discord.guild.id))]
 
 
-async def test_threads_that_came_and_went_meanwhile_are_read(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
+async def test_threads_opened_and_archived_while_the_bot_was_away_are_read(
+    discord: Discord, journal: MemoryJournal, state: MemoryState
+) -> None:
     forum = discord.simulator.add_forum(discord.guild, "art")
-    await posted_once(discord, journal, state)
+    await post_once(discord, journal, state)
     thread = await discord.simulator.add_thread(discord.gallery, "new thread")
     await discord.post("thread.png", channel=thread)
     gone = await discord.simulator.add_thread(discord.gallery, "archived thread")
@@ -211,7 +220,7 @@ async def test_threads_that_came_and_went_meanwhile_are_read(discord: Discord, j
     post = await discord.simulator.add_thread(forum, "a forum post")
     await discord.post("forum.png", channel=post)
     async with run_listening_gateway(discord, journal, state=state):
-        await eventually(lambda: len(filenames(journal)) == 4)
+        await eventually(lambda: len(list_filenames(journal)) == 4)
     facts = {fact.filename: fact for fact in journal.facts if isinstance(fact, ImagePosted)}
     assert {name: fact.thread_of for name, fact in facts.items()} == {
         "first.png": None,

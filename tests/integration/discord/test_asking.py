@@ -1,4 +1,4 @@
-"""What members ask through the real disnake client: what is recorded, and what they are told at once."""
+"""Searches of members through the real disnake client: what is recorded, and what members are told at once."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -26,15 +26,15 @@ EMBED = {
 }
 
 
-def asked(journal: MemoryJournal) -> list[SearchRequested]:
+def list_requests(journal: MemoryJournal) -> list[SearchRequested]:
     return [fact for fact in journal.facts if isinstance(fact, SearchRequested)]
 
 
-async def found(discord: Discord, *, member: Member | None = None, channel: Channel | None = None, **options: Any) -> Any:
+async def use_find(discord: Discord, *, member: Member | None = None, channel: Channel | None = None, **options: Any) -> Any:
     return await discord.simulator.slash(channel or discord.lounge, member or discord.steve, "find", options=options)
 
 
-async def with_settings(discord: Discord, settings: GuildSettings) -> MemoryState:
+async def save_settings(discord: Discord, settings: GuildSettings) -> MemoryState:
     state = MemoryState()
     await state.put(settings_key(str(discord.guild.id)), settings.model_dump_json().encode())
     return state
@@ -42,7 +42,9 @@ async def with_settings(discord: Discord, settings: GuildSettings) -> MemoryStat
 
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("options", [{}, {"image": 1, "link": "https://discord.com/channels/1/2/3"}])
-async def test_exactly_one_of_picture_and_link_is_wanted(discord: Discord, journal: MemoryJournal, options: dict[str, Any]) -> None:
+async def test_exactly_one_of_picture_and_link_must_be_given(
+    discord: Discord, journal: MemoryJournal, options: dict[str, Any]
+) -> None:
     files = {"image": ("a.png", PNG)} if options.pop("image", None) else None
     interaction = await discord.simulator.slash(discord.lounge, discord.steve, "find", attachments=files, options=options)
     assert await read_answer_text(discord, interaction) == say_in_english("asking-image-or-link")
@@ -50,13 +52,13 @@ async def test_exactly_one_of_picture_and_link_is_wanted(discord: Discord, journ
 
 
 @pytest.mark.usefixtures("heard")
-async def test_every_picture_of_a_linked_message_is_asked_about(discord: Discord, journal: MemoryJournal) -> None:
+async def test_every_picture_of_a_linked_message_is_searched(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.simulator.post(
         discord.gallery, discord.steve, "two", files=[("a.png", PNG), ("notes.txt", b"-"), ("b.png", PNG)], embeds=[EMBED]
     )
-    interaction = await found(discord, link=message.jump_url)
-    await eventually(lambda: len(asked(journal)) == 3)
-    facts = asked(journal)
+    interaction = await use_find(discord, link=message.jump_url)
+    await eventually(lambda: len(list_requests(journal)) == 3)
+    facts = list_requests(journal)
     assert interaction.deferred_after_s < 3
     assert [fact.search_id for fact in facts] == [str(interaction.id), f"{interaction.id}-2", f"{interaction.id}-3"]
     assert [fact.filename for fact in facts] == ["a.png", "b.png", "b.png"]
@@ -74,39 +76,39 @@ async def test_every_picture_of_a_linked_message_is_asked_about(discord: Discord
 
 
 @pytest.mark.usefixtures("heard")
-async def test_a_forwarded_picture_can_be_asked_about(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_forwarded_picture_can_be_searched(discord: Discord, journal: MemoryJournal) -> None:
     original = await discord.post("a.png")
     forwarded = await discord.simulator.post(discord.lounge, discord.steve, reference=original, snapshot=True)
     await discord.simulator.message_command(discord.lounge, discord.steve, "Find this map", forwarded)
-    await eventually(lambda: asked(journal))
-    assert asked(journal)[0].filename == "a.png"
+    await eventually(lambda: list_requests(journal))
+    assert list_requests(journal)[0].filename == "a.png"
 
 
 @pytest.mark.usefixtures("heard")
-async def test_the_menu_of_a_message_asks_about_its_pictures(discord: Discord, journal: MemoryJournal) -> None:
+async def test_the_message_menu_searches_with_its_pictures(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.post("a.png", "b.png")
     before = dict(discord.simulator.requests)
     interaction = await discord.simulator.message_command(discord.gallery, discord.steve, "Find this map", message, locale="de")
-    await eventually(lambda: len(asked(journal)) == 2)
-    assert [fact.question.locale for fact in asked(journal)] == ["de", "de"]
+    await eventually(lambda: len(list_requests(journal)) == 2)
+    assert [fact.question.locale for fact in list_requests(journal)] == ["de", "de"]
     assert (await discord.simulator.answer(interaction)).content == localize("de", "asking-picture", number=1, count=2)
     fetches = [each for each in discord.simulator.requests if each.startswith("GET") and "messages" in each and each not in before]
     assert fetches == []
 
 
 @pytest.mark.usefixtures("heard")
-async def test_a_message_without_pictures_is_told_at_once(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_message_without_pictures_is_refused_at_once(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.post()
     interaction = await discord.simulator.message_command(discord.gallery, discord.steve, "Find this map", message)
     assert await read_answer_text(discord, interaction) == say_in_english("asking-message-without-picture")
-    assert await read_answer_text(discord, await found(discord, link=message.jump_url)) == say_in_english(
+    assert await read_answer_text(discord, await use_find(discord, link=message.jump_url)) == say_in_english(
         "asking-message-without-picture"
     )
-    assert asked(journal) == []
+    assert list_requests(journal) == []
 
 
-async def test_a_message_that_may_not_be_read_is_like_one_that_does_not_exist(discord: Discord, journal: MemoryJournal) -> None:
-    """Whether it is the asker or the bot who may not; and the bot asks Discord only for what the asker may read."""
+async def test_an_unreadable_message_is_treated_like_a_missing_one(discord: Discord, journal: MemoryJournal) -> None:
+    """It does not matter whether the asker or the bot may not read it. The bot requests only messages that the asker may read."""
     simulator, guild = discord.simulator, discord.guild
     staff = simulator.add_text_channel(guild, "staff", [Overwrite(discord.steve, deny=Permission.VIEW_CHANNEL)])
     past = simulator.add_text_channel(guild, "past", [Overwrite(discord.steve, deny=Permission.READ_MESSAGE_HISTORY)])
@@ -121,14 +123,16 @@ async def test_a_message_that_may_not_be_read_is_like_one_that_does_not_exist(di
     gone = await discord.post("a.png")
     await simulator.delete(gone)
     links += [gone.jump_url, f"https://discord.com/channels/{guild.id}/123/456"]
-    state = await with_settings(discord, GuildSettings(searches_per_member=600, searches_at_once=20))
+    state = await save_settings(discord, GuildSettings(searches_per_member=600, searches_at_once=20))
     async with run_listening_gateway(discord, journal, state=state):
         for link in links:
-            assert await read_answer_text(discord, await found(discord, link=link)) == say_in_english("asking-link-missing"), link
-    assert asked(journal) == []
+            assert await read_answer_text(discord, await use_find(discord, link=link)) == say_in_english("asking-link-missing"), (
+                link
+            )
+    assert list_requests(journal) == []
 
 
-async def test_a_message_in_a_thread_is_read_by_those_who_may(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_message_in_a_thread_is_searched_only_by_members_who_may_read_it(discord: Discord, journal: MemoryJournal) -> None:
     forum = discord.simulator.add_forum(discord.guild, "showcase")
     old = await discord.simulator.add_thread(forum, "castle")
     private = await discord.simulator.add_thread(discord.gallery, "plans", private=True)
@@ -138,35 +142,35 @@ async def test_a_message_in_a_thread_is_read_by_those_who_may(discord: Discord, 
     await discord.simulator.archive_thread(old)
     async with run_listening_gateway(discord, journal):
         for number, link in enumerate(links, start=1):
-            await found(discord, link=link)
-            await eventually(lambda: len(asked(journal)) == number)  # noqa: B023
+            await use_find(discord, link=link)
+            await eventually(lambda: len(list_requests(journal)) == number)  # noqa: B023
         await discord.simulator.leave_thread(private, discord.steve)
-        assert await read_answer_text(discord, await found(discord, link=links[-1])) == say_in_english("asking-link-missing")
+        assert await read_answer_text(discord, await use_find(discord, link=links[-1])) == say_in_english("asking-link-missing")
         await discord.find()
-        await eventually(lambda: len(asked(journal)) == 3)
-    *before, after = (str(private.id) in (fact.question.readable_channels or ()) for fact in asked(journal))
+        await eventually(lambda: len(list_requests(journal)) == 3)
+    *before, after = (str(private.id) in (fact.question.readable_channels or ()) for fact in list_requests(journal))
     assert (before, after) == ([True, True], False)
 
 
 @pytest.mark.usefixtures("heard")
-async def test_a_link_to_a_picture_on_discord_is_asked_about_as_it_is(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_link_to_a_picture_on_discord_is_searched_directly(discord: Discord, journal: MemoryJournal) -> None:
     url = "https://cdn.discordapp.com/attachments/1/2/map.png?ex=1&is=2&hm=3"
-    await found(discord, link=url)
-    await eventually(lambda: asked(journal))
-    assert (asked(journal)[0].source, asked(journal)[0].filename) == (DiscordFile(url=url), "map.png")
-    interaction = await found(discord, link="https://evil.example/map.png")
+    await use_find(discord, link=url)
+    await eventually(lambda: list_requests(journal))
+    assert (list_requests(journal)[0].source, list_requests(journal)[0].filename) == (DiscordFile(url=url), "map.png")
+    interaction = await use_find(discord, link="https://evil.example/map.png")
     assert await read_answer_text(discord, interaction) == say_in_english("asking-link-unknown")
 
 
-async def test_who_sees_the_answer_is_the_askers_choice_or_the_guilds(discord: Discord, journal: MemoryJournal) -> None:
-    """An answer for all speaks the guild's language and shows what all may read."""
+async def test_the_asker_or_the_guild_decides_who_sees_the_answer(discord: Discord, journal: MemoryJournal) -> None:
+    """A public answer is in the guild's language and shows what everybody may read."""
     staff = discord.simulator.add_text_channel(
         discord.guild,
         "staff",
         [Overwrite(discord.guild.everyone, deny=Permission.VIEW_CHANNEL), Overwrite(discord.steve, allow=Permission.VIEW_CHANNEL)],
     )
     everybody = {str(discord.gallery.id), str(discord.lounge.id)}
-    state = await with_settings(discord, GuildSettings(private_answers=False, locale="de"))
+    state = await save_settings(discord, GuildSettings(private_answers=False, locale="de"))
     async with run_listening_gateway(discord, journal, state=state):
         for private in (None, False, True):
             await discord.simulator.slash(
@@ -176,8 +180,8 @@ async def test_who_sees_the_answer_is_the_askers_choice_or_the_guilds(discord: D
                 attachments={"image": ("a.png", PNG)},
                 options={} if private is None else {"private": private},
             )
-        await eventually(lambda: len(asked(journal)) == 3)
-    by_choice = [fact.question for fact in asked(journal)]
+        await eventually(lambda: len(list_requests(journal)) == 3)
+    by_choice = [fact.question for fact in list_requests(journal)]
     assert sorted((question.private, question.locale) for question in by_choice) == [(False, "de"), (False, "de"), (True, "en-US")]
     for question in by_choice:
         shown = everybody | {str(staff.id)} if question.private else everybody
@@ -186,7 +190,7 @@ async def test_who_sees_the_answer_is_the_askers_choice_or_the_guilds(discord: D
 
 
 @pytest.mark.usefixtures("heard")
-async def test_words_become_a_question_with_filters(discord: Discord, journal: MemoryJournal) -> None:
+async def test_words_become_a_search_with_filters(discord: Discord, journal: MemoryJournal) -> None:
     options = {
         "query": 'red dragon -night -"stone wall"',
         "channel": discord.gallery,
@@ -209,7 +213,7 @@ async def test_words_become_a_question_with_filters(discord: Discord, journal: M
     )
 
 
-async def test_a_category_is_searched_through_as_far_as_it_may_be_read(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_category_filter_covers_its_readable_channels(discord: Discord, journal: MemoryJournal) -> None:
     simulator, guild = discord.simulator, discord.guild
     art = simulator.add_category(guild, "art")
     hidden = [Overwrite(discord.steve, deny=Permission.READ_MESSAGE_HISTORY)]
@@ -236,36 +240,34 @@ async def test_a_category_is_searched_through_as_far_as_it_may_be_read(discord: 
         ({"query": "dragon", "after": "2024-02", "before": "2024"}, say_in_english("asking-dates-crossed")),
     ],
 )
-async def test_words_that_make_no_sense_are_refused(
-    discord: Discord, journal: MemoryJournal, options: dict[str, Any], message: str
-) -> None:
+async def test_unusable_words_are_refused(discord: Discord, journal: MemoryJournal, options: dict[str, Any], message: str) -> None:
     interaction = await discord.simulator.slash(discord.lounge, discord.steve, "find-text", options=options)
     assert await read_answer_text(discord, interaction) == message
     assert journal.facts == []
 
 
-async def test_who_asks_too_much_is_told_when_to_ask_again(discord: Discord, journal: MemoryJournal) -> None:
-    state = await with_settings(discord, GuildSettings(searches_per_member=2, searches_per_guild=3, private_answers=False))
+async def test_a_member_over_the_quota_is_told_when_to_search_again(discord: Discord, journal: MemoryJournal) -> None:
+    state = await save_settings(discord, GuildSettings(searches_per_member=2, searches_per_guild=3, private_answers=False))
     alex, moment = discord.simulator.add_member(discord.guild, "Alex"), datetime(2026, 1, 1, tzinfo=UTC)
     async with run_listening_gateway(discord, journal, state=state, now=lambda: moment):
         for number in (1, 2):
             await discord.find()
-            await eventually(lambda: len(asked(journal)) == number)  # noqa: B023
+            await eventually(lambda: len(list_requests(journal)) == number)  # noqa: B023
         after = f"<t:{int(moment.timestamp()) + 30}:R>"
         assert await read_answer_text(discord, await discord.find()) == say_in_english("asking-too-many-searches", when=after)
         await discord.find(member=alex)
-        await eventually(lambda: len(asked(journal)) == 3)
+        await eventually(lambda: len(list_requests(journal)) == 3)
         guilds = f"<t:{int(moment.timestamp()) + 20}:R>"
         assert await read_answer_text(discord, await discord.find(member=alex)) == say_in_english(
             "asking-too-many-searches", when=guilds
         )
         moment = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
         await discord.find()
-        await eventually(lambda: len(asked(journal)) == 4)
+        await eventually(lambda: len(list_requests(journal)) == 4)
 
 
-async def test_questions_that_failed_are_not_under_way(discord: Discord, journal: MemoryJournal) -> None:
-    state = await with_settings(discord, GuildSettings(searches_at_once=1))
+async def test_failed_searches_do_not_count_as_running(discord: Discord, journal: MemoryJournal) -> None:
+    state = await save_settings(discord, GuildSettings(searches_at_once=1))
     async with run_listening_gateway(discord, journal, state=state):
         journal.down = True
         for _ in range(2):
@@ -274,12 +276,12 @@ async def test_questions_that_failed_are_not_under_way(discord: Discord, journal
             assert await read_answer_text(discord, interaction) == say_in_english("failures-unavailable", reference=reference)
         journal.down = False
         await discord.find()
-        await eventually(lambda: asked(journal))
+        await eventually(lambda: list_requests(journal))
         assert (await read_answer_text(discord, await discord.find())).startswith("That's a lot of searches")
 
 
 @pytest.mark.usefixtures("heard")
-async def test_a_fault_of_ours_is_told_with_its_reference(
+async def test_an_internal_error_is_reported_with_a_reference(
     discord: Discord, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: object) -> bool:

@@ -1,4 +1,4 @@
-"""The real disnake client against the simulated Discord: what the gateway hears is recorded, what is asked is deferred."""
+"""The gateway with the real disnake client on the simulated Discord: posts are recorded, and searches are deferred."""
 
 import asyncio
 import gc
@@ -26,12 +26,12 @@ from tests.support.waiting import AnsweredWhenCancelled, ends_when_cancelled, ev
 LINK = {"type": "image", "url": "https://a.example/b.png", "thumbnail": {"url": "https://a.example/b.png", "width": 9, "height": 8}}
 
 
-def posted(journal: MemoryJournal) -> list[ImagePosted]:
+def list_posted(journal: MemoryJournal) -> list[ImagePosted]:
     return [fact for fact in journal.facts if isinstance(fact, ImagePosted)]
 
 
-def filenames(journal: MemoryJournal) -> list[str]:
-    return [fact.filename for fact in posted(journal)]
+def list_filenames(journal: MemoryJournal) -> list[str]:
+    return [fact.filename for fact in list_posted(journal)]
 
 
 @pytest.mark.usefixtures("heard")
@@ -39,9 +39,9 @@ async def test_every_image_of_a_message_is_recorded(discord: Discord, journal: M
     names = [f"{number}.png" for number in range(11)]
     message = await discord.post(*names, "notes.txt")
     await eventually(lambda: len(journal.facts) >= 11)
-    assert filenames(journal) == names
-    assert [fact.image_id for fact in posted(journal)] == [str(file.id) for file in message.attachments[:11]]
-    assert {(fact.author.name, fact.message_link, fact.posted_at) for fact in posted(journal)} == {
+    assert list_filenames(journal) == names
+    assert [fact.image_id for fact in list_posted(journal)] == [str(file.id) for file in message.attachments[:11]]
+    assert {(fact.author.name, fact.message_link, fact.posted_at) for fact in list_posted(journal)} == {
         ("Steve", message.jump_url, message.posted_at)
     }
     assert {origin for _, origin in journal.recorded.values()} == {Origin(f"message-{message.id}")}
@@ -53,7 +53,7 @@ async def test_a_message_delivered_three_times_is_recorded_once(discord: Discord
     await discord.simulator.redeliver(message)
     await discord.simulator.redeliver(message)
     await eventually(lambda: journal.attempts == 6)
-    assert filenames(journal) == ["a.png", "b.png"]
+    assert list_filenames(journal) == ["a.png", "b.png"]
 
 
 async def test_only_watched_channels_are_archived(discord: Discord, journal: MemoryJournal) -> None:
@@ -61,18 +61,18 @@ async def test_only_watched_channels_are_archived(discord: Discord, journal: Mem
         await discord.post("elsewhere.png", channel=discord.lounge)
         await discord.post("here.png")
         await eventually(lambda: journal.facts)
-    assert filenames(journal) == ["here.png"]
+    assert list_filenames(journal) == ["here.png"]
 
 
 @pytest.mark.usefixtures("heard")
-async def test_the_bots_own_pictures_are_no_art_but_those_of_other_bots_are(discord: Discord, journal: MemoryJournal) -> None:
+async def test_the_bots_own_pictures_are_not_archived_but_those_of_other_bots_are(discord: Discord, journal: MemoryJournal) -> None:
     other = discord.simulator.add_member(discord.guild, "Other bot")
     other.user.bot = True
     own = await discord.post("own.png", author=discord.simulator.me(discord.guild))
     await discord.simulator.edit(own, embeds=[LINK])
     await discord.post("other.png", author=other)
     await eventually(lambda: journal.facts)
-    assert filenames(journal) == ["other.png"]
+    assert list_filenames(journal) == ["other.png"]
 
 
 @pytest.mark.usefixtures("heard")
@@ -82,21 +82,21 @@ async def test_a_link_that_discord_unfolds_later_is_recorded_once(discord: Disco
     await discord.simulator.edit(message, embeds=[LINK])
     await discord.simulator.edit(message, content="look: https://a.example/b.png")
     await eventually(lambda: journal.attempts == 2)
-    (fact,) = posted(journal)
+    (fact,) = list_posted(journal)
     assert (fact.image_id, fact.filename, fact.author.name) == (f"{message.id}-0", "b.png", "Steve")
     assert journal.recorded.popitem()[1][1] == Origin(f"message-{message.id}")
 
 
-async def test_what_is_edited_in_other_channels_is_left_alone(discord: Discord, journal: MemoryJournal) -> None:
+async def test_edits_in_unwatched_channels_are_ignored(discord: Discord, journal: MemoryJournal) -> None:
     async with run_listening_gateway(discord, journal, channels=[discord.gallery]):
         message = await discord.post(channel=discord.lounge)
         await discord.simulator.edit(message, embeds=[LINK])
         await discord.post("here.png")
         await eventually(lambda: journal.facts)
-    assert filenames(journal) == ["here.png"]
+    assert list_filenames(journal) == ["here.png"]
 
 
-async def test_posts_outlive_an_outage_of_the_log(discord: Discord, journal: MemoryJournal, heard: HookCalls) -> None:
+async def test_posts_survive_an_outage_of_the_log(discord: Discord, journal: MemoryJournal, heard: HookCalls) -> None:
     journal.down = True
     with capture_logs() as lines:
         for name in ("a.png", "b.png", "c.png"):
@@ -104,21 +104,21 @@ async def test_posts_outlive_an_outage_of_the_log(discord: Discord, journal: Mem
         await eventually(lambda: journal.attempts >= 2)
         journal.down = False
         await eventually(lambda: len(journal.facts) == 3)
-    assert filenames(journal) == ["a.png", "b.png", "c.png"]
+    assert list_filenames(journal) == ["a.png", "b.png", "c.png"]
     assert [line["event"] for line in lines].count("recorder_waiting") == 1
     assert heard.lost == 0
 
 
-async def test_what_was_heard_before_the_end_is_still_recorded(discord: Discord, journal: MemoryJournal) -> None:
+async def test_posts_received_before_the_end_are_still_recorded(discord: Discord, journal: MemoryJournal) -> None:
     journal.down = True
     async with run_listening_gateway(discord, journal):
         await discord.post("late.png")
         await eventually(lambda: journal.attempts)
         journal.down = False
-    assert filenames(journal) == ["late.png"]
+    assert list_filenames(journal) == ["late.png"]
 
 
-async def test_a_malformed_event_is_counted_and_the_next_one_heard(
+async def test_a_malformed_event_is_counted_and_the_next_one_received(
     discord: Discord, journal: MemoryJournal, heard: HookCalls
 ) -> None:
     event = {"id": "1", "channel_id": str(discord.gallery.id), "guild_id": str(discord.guild.id), "attachments": "?"}
@@ -129,16 +129,16 @@ async def test_a_malformed_event_is_counted_and_the_next_one_heard(
     assert sorted(heard.malformed) == ["MESSAGE_CREATE", "on_raw_message_edit"]
 
 
-async def test_a_new_session_is_as_good_as_the_first(discord: Discord, journal: MemoryJournal, heard: HookCalls) -> None:
+async def test_a_new_session_works_like_the_first(discord: Discord, journal: MemoryJournal, heard: HookCalls) -> None:
     await discord.simulator.disconnect(resumable=False)
-    async with asyncio.timeout(4.5):  # disnake alone would wait five seconds before it identifies anew
+    async with asyncio.timeout(4.5):  # disnake alone would wait five seconds before it identifies again
         await eventually(lambda: heard.readies == 2)
     await discord.post("again.png")
     await eventually(lambda: journal.facts)
-    assert filenames(journal) == ["again.png"]
+    assert list_filenames(journal) == ["again.png"]
 
 
-async def test_a_question_is_deferred_before_it_is_recorded(discord: Discord) -> None:
+async def test_a_search_is_deferred_before_it_is_recorded(discord: Discord) -> None:
     may_record = asyncio.Event()
 
     class Slow(MemoryJournal):
@@ -166,14 +166,14 @@ async def test_a_question_is_deferred_before_it_is_recorded(discord: Discord) ->
 
 
 @pytest.mark.usefixtures("heard")
-async def test_what_is_no_image_is_refused_at_once(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_file_that_is_no_image_is_refused_at_once(discord: Discord, journal: MemoryJournal) -> None:
     answer = await discord.simulator.answer(await discord.find("notes.txt"))
     assert (answer.content, answer.ephemeral, answer.deferred_after_s) == (localize("en-US", "asking-not-an-image"), True, None)
     assert journal.facts == []
 
 
 @pytest.mark.usefixtures("heard")
-async def test_a_question_during_an_outage_is_answered_with_a_sentence(discord: Discord, journal: MemoryJournal) -> None:
+async def test_a_search_during_an_outage_is_answered_with_an_error_message(discord: Discord, journal: MemoryJournal) -> None:
     journal.down = True
     interaction = await discord.find()
     answer = await discord.simulator.answer(interaction)
@@ -201,8 +201,8 @@ async def test_no_token_is_logged(discord: Discord, journal: MemoryJournal, capl
 
 
 @asynccontextmanager
-async def nothing_left_open() -> AsyncIterator[None]:
-    """Fails on what a closed client leaves behind: sessions, connections, tasks that die unheard."""
+async def check_nothing_left_open() -> AsyncIterator[None]:
+    """Fail if a closed client leaves anything behind: sessions, connections, or tasks with unread errors."""
     complaints: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     before = asyncio.all_tasks()
@@ -213,8 +213,8 @@ async def nothing_left_open() -> AsyncIterator[None]:
     assert complaints == []
 
 
-async def test_the_end_is_clean(discord: Discord, journal: MemoryJournal) -> None:
-    async with nothing_left_open():
+async def test_nothing_is_left_open_at_the_end(discord: Discord, journal: MemoryJournal) -> None:
+    async with check_nothing_left_open():
         async with run_listening_gateway(discord, journal):
             await discord.post("a.png")
             await eventually(lambda: journal.facts)
@@ -235,9 +235,9 @@ def fake_ports() -> GatewayPorts:
     )
 
 
-async def refusal(simulator: Simulator, token: str | None = None, base: Callable[[str], str] = str) -> str:
-    """The sentence with which the gateway gives up."""
-    async with nothing_left_open():
+async def read_refusal(simulator: Simulator, token: str | None = None, base: Callable[[str], str] = str) -> str:
+    """Return the message of the error with which the gateway ends."""
+    async with check_nothing_left_open():
         with pytest.raises(MapSeekError) as caught:
             async with asyncio.timeout(10):
                 await run_gateway(
@@ -248,7 +248,7 @@ async def refusal(simulator: Simulator, token: str | None = None, base: Callable
 
 async def test_a_bad_token_is_named() -> None:
     async with Simulator() as simulator:
-        said = await refusal(simulator, "bad.token.altogether")
+        said = await read_refusal(simulator, "bad.token.altogether")
     assert said.startswith("Discord refused the token")
     assert "bad.token.altogether" not in said
 
@@ -257,27 +257,27 @@ async def test_a_token_that_is_refused_later_is_named(monkeypatch: pytest.Monkey
     """The token may be reset between the login and the gateway's IDENTIFY."""
     async with Simulator() as simulator:
         simulator._world.gateway._token = "reset meanwhile"
-        assert (await refusal(simulator)).startswith("Discord refused the token")
+        assert (await read_refusal(simulator)).startswith("Discord refused the token")
 
 
 async def test_a_missing_intent_is_named_with_its_place() -> None:
     async with Simulator(message_content_intent=False) as simulator:
-        said = await refusal(simulator)
+        said = await read_refusal(simulator)
     assert "Message Content intent" in said
     assert "Bot page" in said
 
 
 async def test_an_unreachable_discord_is_named() -> None:
     async with Simulator() as simulator:
-        said = await refusal(simulator, base=lambda _: "http://127.0.0.1:9/api/v10")
+        said = await read_refusal(simulator, base=lambda _: "http://127.0.0.1:9/api/v10")
     assert "http://127.0.0.1:9/api/v10 cannot be reached" in said
 
 
-async def test_it_ends_when_it_is_told_to_just_as_it_begins() -> None:
-    """Python may lose the word; disnake would then stay connected for ever."""
+async def test_it_ends_when_cancelled_right_at_the_start() -> None:
+    """Python may lose the cancellation. Then disnake would stay connected without end."""
     losing, state = AnsweredWhenCancelled(), MemoryState()
     state.swap = losing  # type: ignore[method-assign]
-    async with Simulator() as simulator, nothing_left_open():
+    async with Simulator() as simulator, check_nothing_left_open():
         ports = replace(fake_ports(), state=state)
         gateway = run_gateway(simulator.token, ports, channels=None, endpoint=simulator_endpoint(simulator.api_base))
         assert await ends_when_cancelled(asyncio.create_task(gateway), losing)

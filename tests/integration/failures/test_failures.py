@@ -1,4 +1,4 @@
-"""Dead letters on a real nats-server: their incidents, and how they are looked at and thrown away."""
+"""Dead letters on a real nats-server: their incidents, listing them and discarding them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ async def test_every_failed_attempt_and_the_burial_are_recorded(bench: FailingSt
     await bench.journal.record(posted(), Origin("message-10"))
     async with bench.working():
         await bench.wait_for_letters()
-        found = await eventually(lambda: _at_least(bench, 3))
+        found = await eventually(lambda: _wait_for_incidents(bench, 3))
     assert [(type(fact), fact.attempt, fact.round) for fact in found] == [
         (AttemptFailed, 1, 0),
         (AttemptFailed, 2, 0),
@@ -36,12 +36,12 @@ async def test_every_failed_attempt_and_the_burial_are_recorded(bench: FailingSt
         assert fact.model_dump()["reason"] == "the CDN answered 503"
 
 
-async def _at_least(bench: FailingStage, number: int) -> list[Incident]:
+async def _wait_for_incidents(bench: FailingStage, number: int) -> list[Incident]:
     found = await bench.incidents()
     return found if len(found) >= number else []
 
 
-async def test_an_appointment_is_no_incident(bench: FailingStage, nats_url: str) -> None:
+async def test_a_retry_with_a_named_delay_is_no_incident(bench: FailingStage, nats_url: str) -> None:
     asked = 0
 
     async def work(event: Fact) -> Sequence[Fact]:
@@ -57,7 +57,7 @@ async def test_an_appointment_is_no_incident(bench: FailingStage, nats_url: str)
     assert await bench.incidents() == []
 
 
-async def test_letters_are_chosen_by_what_they_say(bench: FailingStage) -> None:
+async def test_dead_letters_are_filtered_by_their_headers(bench: FailingStage) -> None:
     for number in range(3):
         await bench.journal.record(posted(str(number), guild_id=str(number)), Origin("m"))
     await bench.journal.record(requested(), Origin("s"))
@@ -74,7 +74,7 @@ async def test_letters_are_chosen_by_what_they_say(bench: FailingStage) -> None:
             await find_letter(bench.client, unknown)
 
 
-async def test_nothing_is_left_of_what_is_discarded_but_the_incident(bench: FailingStage, tmp_path: Path) -> None:
+async def test_a_discarded_dead_letter_leaves_only_its_incident(bench: FailingStage, tmp_path: Path) -> None:
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
         [letter] = await bench.wait_for_letters()
@@ -86,13 +86,13 @@ async def test_nothing_is_left_of_what_is_discarded_but_the_incident(bench: Fail
     assert all(b"dragon.png" not in block.read_bytes() for block in blocks)
 
 
-async def test_it_is_told_which_stages_nobody_works_on(bench: FailingStage) -> None:
+async def test_stages_without_a_worker_are_listed(bench: FailingStage) -> None:
     assert await list_stages_without_worker(bench.client, ["download", "download"]) == ["download"]
     async with bench.working():
-        await eventually(lambda: _worked_on(bench))
+        await eventually(lambda: _has_worker(bench))
 
 
-async def _worked_on(bench: FailingStage) -> bool:
+async def _has_worker(bench: FailingStage) -> bool:
     return await list_stages_without_worker(bench.client, ["download"]) == []
 
 

@@ -1,4 +1,4 @@
-"""The catalogue made anew from a real log while it answers, and what is not as the log says."""
+"""Rebuilding the catalogue from a real log while it answers, and comparing it with the log."""
 
 import asyncio
 
@@ -14,22 +14,22 @@ from pipeline.projections.rebuild_catalogue import RebuildResult, pause_writers,
 from tests.support.fakes import MemoryCatalogue
 from tests.support.replays import IMAGES_POSTED, OpenCatalogue, image_history, keep_reading, record_facts, run_persist, vector_at
 
-POSTED_MEANWHILE = 10
+POSTED_DURING_REBUILD = 10
 
 
-def ignored(_: int, __: int) -> None:
-    """Nobody looks at the progress."""
+def ignore_progress(_: int, __: int) -> None:
+    """Do nothing with the progress."""
 
 
-async def verified(client: Client, catalogue: Catalogue) -> RebuildResult:
-    return await rebuild_catalogue(client, catalogue, verify=True, progress=ignored)
+async def verify(client: Client, catalogue: Catalogue) -> RebuildResult:
+    return await rebuild_catalogue(client, catalogue, verify=True, progress=ignore_progress)
 
 
-async def test_what_was_persisted_in_any_order_is_what_the_log_says(
+async def test_a_catalogue_persisted_in_any_order_agrees_with_the_log(
     client: Client, catalogue: Catalogue, opened: OpenCatalogue
 ) -> None:
     async with keep_reading(await opened()):
-        found = await verified(client, catalogue)
+        found = await verify(client, catalogue)
     assert (found.comparison.before, found.comparison.different) == (found.comparison.after, 0), found
     assert found.comparison.images == IMAGES_POSTED
     assert found.unsettled == 0
@@ -44,23 +44,23 @@ async def test_a_rebuilt_catalogue_is_identical_and_answers_all_the_time(
         rebuild = asyncio.create_task(
             rebuild_catalogue(client, catalogue, verify=False, progress=lambda done, total: places.append((done, total)))
         )
-        for number in range(100, 100 + POSTED_MEANWHILE):
+        for number in range(100, 100 + POSTED_DURING_REBUILD):
             await record_facts(log, *image_history(str(number)))
         found = await rebuild
     assert found.comparison.before == found.comparison.after, found
     assert places[-1][0] == places[-1][1] > 0
-    assert await reader.count() == IMAGES_POSTED - 1 + POSTED_MEANWHILE
-    after = await verified(client, catalogue)
+    assert await reader.count() == IMAGES_POSTED - 1 + POSTED_DURING_REBUILD
+    after = await verify(client, catalogue)
     assert after.comparison.before == after.comparison.after, after
-    assert after.comparison.images == IMAGES_POSTED + POSTED_MEANWHILE
+    assert after.comparison.images == IMAGES_POSTED + POSTED_DURING_REBUILD
 
 
-async def test_planted_differences_are_found_and_a_rebuild_heals_them(client: Client, catalogue: Catalogue) -> None:
+async def test_planted_differences_are_found_and_a_rebuild_repairs_them(client: Client, catalogue: Catalogue) -> None:
     await catalogue.put_vector("10", "g1", vector_at(77))
     await catalogue.merge("11", {"media": {"pixels": "e" * 64}})
     await catalogue.remove("13")
     await catalogue.merge("never posted", {"metadata": {"guild_id": "7"}})
-    found = (await verified(client, catalogue)).comparison
+    found = (await verify(client, catalogue)).comparison
     assert found.before != found.after
     assert (found.different, found.examples) == (
         4,
@@ -71,25 +71,25 @@ async def test_planted_differences_are_found_and_a_rebuild_heals_them(client: Cl
             "Image never posted is not in the log.",
         ),
     )
-    healed = (await rebuild_catalogue(client, catalogue, verify=False, progress=ignored)).comparison
+    healed = (await rebuild_catalogue(client, catalogue, verify=False, progress=ignore_progress)).comparison
     assert (healed.before, healed.after) == (found.before, found.after)
-    again = (await verified(client, catalogue)).comparison
+    again = (await verify(client, catalogue)).comparison
     assert again.before == again.after == found.after
 
 
-async def test_a_lost_catalogue_comes_back(client: Client, catalogue: Catalogue) -> None:
-    before = (await verified(client, catalogue)).comparison
+async def test_a_lost_catalogue_is_rebuilt(client: Client, catalogue: Catalogue) -> None:
+    before = (await verify(client, catalogue)).comparison
     await catalogue.clear()
-    await rebuild_catalogue(client, catalogue, verify=False, progress=ignored)
-    after = (await verified(client, catalogue)).comparison
+    await rebuild_catalogue(client, catalogue, verify=False, progress=ignore_progress)
+    after = (await verify(client, catalogue)).comparison
     assert (after.before, after.after) == (before.after, before.after)
     assert await catalogue.is_removed("12")
 
 
-async def test_a_dropped_generation_stays_out(client: Client, log: JetStreamJournal, catalogue: Catalogue) -> None:
+async def test_a_dropped_generation_is_not_rebuilt(client: Client, log: JetStreamJournal, catalogue: Catalogue) -> None:
     await record_facts(log, GenerationDropped(generation="g2"))
     await catalogue.drop_generation("g2")
-    found = (await rebuild_catalogue(client, catalogue, verify=False, progress=ignored)).comparison
+    found = (await rebuild_catalogue(client, catalogue, verify=False, progress=ignore_progress)).comparison
     assert found.before == found.after
     assert await catalogue.vector("10", "g2") is None
     assert await catalogue.vector("10", "g1") == vector_at(10)
@@ -104,18 +104,16 @@ async def test_only_one_rebuilds_at_a_time(client: Client, log: JetStreamJournal
             await goes_on.wait()
             return await super().create_replacement()
 
-    first = asyncio.create_task(verified(client, Slow()))
+    first = asyncio.create_task(verify(client, Slow()))
     await begun.wait()
     with pytest.raises(MapSeekError, match="being rebuilt already"):
-        await verified(client, MemoryCatalogue())
+        await verify(client, MemoryCatalogue())
     goes_on.set()
     await first
-    await verified(client, MemoryCatalogue())
+    await verify(client, MemoryCatalogue())
 
 
-async def test_whoever_writes_is_held_for_a_while_only_and_a_killed_rebuild_holds_nobody_for_ever(
-    client: Client, log: JetStreamJournal
-) -> None:
+async def test_writers_are_paused_only_for_a_while_also_if_a_rebuild_is_killed(client: Client, log: JetStreamJournal) -> None:
     js = client.jetstream()
 
     async def paused() -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""`mapseek rebuild` as an owner runs it: what it says, and its exit code."""
+"""`mapseek rebuild` as an owner runs it: its output and its exit code."""
 
 from collections.abc import Mapping
 
@@ -15,13 +15,13 @@ VECTORS = 2 * (IMAGES_POSTED - 1)
 
 
 async def rebuild(environment: Mapping[str, str], *arguments: str, code: int = 0) -> str:
-    """What it prints. Nothing goes to standard error but a progress bar that is gone at the end."""
+    """Run the command and return its output. It writes only a progress bar to standard error, which disappears at the end."""
     found: EndedProgram = await run_to_end("rebuild", *arguments, environment=environment)
     assert (found.code, "Traceback" in found.err) == (code, False), found
     return found.out
 
 
-async def test_the_catalogue(client: Client, catalogue: Catalogue, environment: Mapping[str, str]) -> None:
+async def test_the_catalogue_is_verified_and_rebuilt(client: Client, catalogue: Catalogue, environment: Mapping[str, str]) -> None:
     said = await rebuild(environment, "catalogue", "--verify")
     assert said.startswith("identical: ")
     assert said.endswith(f" ({IMAGES_POSTED} images)\n")
@@ -45,7 +45,7 @@ async def test_the_catalogue(client: Client, catalogue: Catalogue, environment: 
 
 
 @SQLITE
-async def test_the_index_where_no_process_holds_it(log: JetStreamJournal, environment: Mapping[str, str]) -> None:
+async def test_the_snapshot_is_rebuilt_if_no_process_holds_the_index(log: JetStreamJournal, environment: Mapping[str, str]) -> None:
     nothing = "There is no snapshot of the index to compare: the next process that needs the index builds it from the log.\n"
     assert await rebuild(environment, "index", "--verify") == nothing
     assert f"({VECTORS} vectors, log up to " in await rebuild(environment, "index")
@@ -53,7 +53,9 @@ async def test_the_index_where_no_process_holds_it(log: JetStreamJournal, enviro
 
 
 @SQLITE
-async def test_the_index_of_a_process_that_runs(log: JetStreamJournal, environment: Mapping[str, str], held: OpenIndex) -> None:
+async def test_the_index_of_a_running_process_is_rebuilt(
+    log: JetStreamJournal, environment: Mapping[str, str], held: OpenIndex
+) -> None:
     async with held() as index:
         said = await rebuild(environment, "index", "--verify")
         assert ": identical: " in said
@@ -66,7 +68,7 @@ async def test_the_index_of_a_process_that_runs(log: JetStreamJournal, environme
 
 
 @SQLITE
-async def test_where_the_vectors_are_the_catalogues_the_features_are_rebuilt(environment: Mapping[str, str]) -> None:
+async def test_with_vectors_in_the_catalogue_the_feature_index_is_rebuilt(environment: Mapping[str, str]) -> None:
     atlas = {"MAPSEEK_CATALOGUE": "mongodb", "MAPSEEK_VECTORS": "atlas", "MONGODB_URI": "mongodb://127.0.0.1:9"}
     found = await run_to_end("rebuild", "index", environment={**environment, **atlas})
     assert (found.code, found.err.strip()) == (0, "")
@@ -82,7 +84,7 @@ async def test_where_the_vectors_are_the_catalogues_the_features_are_rebuilt(env
         ("catalogue", {"MAPSEEK_CATALOGUE": "mongodb"}, "MONGODB_URI is not set"),
     ],
 )
-async def test_what_cannot_be_done_is_a_sentence(
+async def test_impossible_requests_are_one_sentence(
     environment: Mapping[str, str], projection: str, more: dict[str, str], said: str
 ) -> None:
     found = await run_to_end("rebuild", projection, environment={**environment, **more})

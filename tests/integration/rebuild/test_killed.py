@@ -1,4 +1,4 @@
-"""A rebuild that is killed: what answers is as it was, nothing is held for long, and the next one goes through."""
+"""A killed rebuild: the old catalogue still answers, nothing stays paused for long, and the next rebuild succeeds."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,26 +18,26 @@ from tests.support.replays import OpenCatalogue, image_history, record_facts, ru
 from tests.support.waiting import eventually
 
 
-async def everything(catalogue: Catalogue) -> list[CatalogueRecord]:
+async def read_all_records(catalogue: Catalogue) -> list[CatalogueRecord]:
     return [kept async for kept in catalogue.contents()]
 
 
-async def paused(client: Client) -> list[ConsumerInfo]:
+async def list_paused(client: Client) -> list[ConsumerInfo]:
     return [info for info in await client.jetstream().consumers_info(IMAGES) if info.paused]
 
 
-async def finishes(environment: Mapping[str, str], client: Client, catalogue: Catalogue) -> None:
-    """The next rebuild is through, those who write go on, and all is as the log says."""
+async def check_rebuild(environment: Mapping[str, str], client: Client, catalogue: Catalogue) -> None:
+    """Run the next rebuild. Check that writers continue and that the catalogue agrees with the log."""
     again = await run_to_end("rebuild", "catalogue", environment=environment)
     assert again.code == 0, again
-    assert await paused(client) == []
+    assert await list_paused(client) == []
     async with run_persist(client, catalogue):
         pass
     verified = await run_to_end("rebuild", "catalogue", "--verify", environment=environment)
     assert (verified.code, verified.out.startswith("identical: ")) == (0, True), verified
 
 
-async def test_while_it_fills_the_new_one(
+async def test_a_rebuild_killed_while_it_fills_changes_nothing(
     client: Client,
     log: JetStreamJournal,
     catalogue: Catalogue,
@@ -50,23 +50,23 @@ async def test_while_it_fills_the_new_one(
     async with run_persist(client, catalogue):
         pass
     await catalogue.put_vector("10", "g1", vector_at(77))
-    before = await everything(catalogue)
+    before = await read_all_records(catalogue)
     async with run_program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
 
-        async def plays() -> bool:
-            """It reads what a catalogue is made of."""
+        async def is_filling() -> bool:
+            """Return whether the rebuild reads the facts of a catalogue."""
             readers = [info.config for info in await client.jetstream().consumers_info(IMAGES) if not info.config.durable_name]
             return any(kind_filter(ImageDownloaded) in (reader.filter_subjects or ()) for reader in readers)
 
-        await eventually(plays, every=0.001)
+        await eventually(is_filling, every=0.001)
         await rebuild.kill()
-    assert await paused(client) == []
-    assert await everything(await opened()) == before
-    await finishes(environment, client, catalogue)
+    assert await list_paused(client) == []
+    assert await read_all_records(await opened()) == before
+    await check_rebuild(environment, client, catalogue)
     assert await catalogue.vector("10", "g1") == vector_at(10)
 
 
-async def test_while_it_holds_those_who_write(
+async def test_a_rebuild_killed_while_it_pauses_writers_holds_nothing_for_long(
     client: Client,
     log: JetStreamJournal,
     catalogue: Catalogue,
@@ -74,19 +74,19 @@ async def test_while_it_holds_those_who_write(
     environment: Mapping[str, str],
     tmp_path: Path,
 ) -> None:
-    """One of them has a fact in hand, for which it waits a while."""
+    """A writer holds a fact, and the rebuild waits for it for a while."""
     await record_facts(log, *image_history("99"))
     writer = await client.jetstream().pull_subscribe_bind("persist-image", stream=IMAGES)
     [in_hand] = await writer.fetch(1, timeout=5)
-    before = await everything(catalogue)
+    before = await read_all_records(catalogue)
     async with run_program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
-        held = await eventually(lambda: paused(client), timeout=60, every=0.01)
+        held = await eventually(lambda: list_paused(client), timeout=60, every=0.01)
         await rebuild.kill()
     assert {info.name for info in held} <= {"erase-image", "persist-image", "persist-image-g1", "persist-image-g2"}
     assert all(0 < int(info.pause_remaining or 0) / 1e9 <= PAUSE_DURATION.total_seconds() for info in held)
-    assert await everything(await opened()) == before
+    assert await read_all_records(await opened()) == before
     await catalogue.merge("99", persist.build_fields(posted("99")))
     await in_hand.ack_sync()
     await writer.unsubscribe()
-    await finishes(environment, client, catalogue)
+    await check_rebuild(environment, client, catalogue)
     assert await catalogue.vector("99", "g2") == vector_at(100)

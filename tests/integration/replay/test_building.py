@@ -1,4 +1,4 @@
-"""A generation is built by any number of processes, and may be paused, cancelled or refused."""
+"""Building a generation: by several processes at once, with pause, cancellation and refusal."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ from tests.support.replays import (
 from tests.support.waiting import eventually
 
 
-async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(archive: ReplayArchive) -> None:
+async def test_a_build_completes_a_generation_without_other_processes(archive: ReplayArchive) -> None:
     model = DigestEncoder("second")
     async with archive.process(model) as process:
         client, journal = process.container.client, process.container.journal
@@ -33,7 +33,7 @@ async def test_a_generation_is_complete_at_the_end_though_nothing_else_runs(arch
         assert generation.name == "g2"
         found = await read_generation_progress(client, generation)
         assert (found.total, found.done, found.missing) == (IMAGES_TO_REPLAY, 0, IMAGES_TO_REPLAY)
-        await record_preprocessed(process, IMAGES_TO_REPLAY)  # one that comes meanwhile
+        await record_preprocessed(process, IMAGES_TO_REPLAY)  # one that is recorded during the build
         await build(process, generation, Limits(), 4)
         found = await read_generation_progress(client, generation)
         assert (found.total, found.done, found.missing) == (IMAGES_TO_REPLAY + 1, IMAGES_TO_REPLAY + 1, 0)
@@ -62,7 +62,7 @@ async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archi
         for model in models[:2]:
             model.open.clear()
         building = asyncio.gather(*(build(process, generation, Limits(), 4) for process in (one, two)))
-        # Neither can be done before the other has had its share, however busy the machine is.
+        # Neither can finish before the other one has had its share, however busy the machine is.
         await eventually(lambda: all(model.given for model in models[:2]))
         for model in models[:2]:
             model.open.set()
@@ -73,7 +73,7 @@ async def test_two_processes_share_the_work_and_a_third_finds_nothing_left(archi
         assert models[2].given == []
 
 
-async def test_a_pause_holds_until_it_is_resumed(archive: ReplayArchive) -> None:
+async def test_a_paused_build_waits_until_it_is_resumed(archive: ReplayArchive) -> None:
     model = DigestEncoder("second")
     model.open.clear()
     async with archive.process(model) as process:
@@ -89,7 +89,7 @@ async def test_a_pause_holds_until_it_is_resumed(archive: ReplayArchive) -> None
             await asyncio.wait_for(asyncio.shield(building), 2)
         assert len(model.given) == 12
         now = await count_messages(process.container.client, IMAGES, variant_filter(ImageFingerprinted, "g2"))
-        assert now <= fingerprinted + 2 * (os.cpu_count() or 1), "no more than what was begun"
+        assert now <= fingerprinted + 2 * (os.cpu_count() or 1), "no more than the work that had started"
         await cancel_tasks(building)
     async with archive.process(model) as process:
         assert await is_build_paused(process.container.client, generation)
@@ -99,8 +99,8 @@ async def test_a_pause_holds_until_it_is_resumed(archive: ReplayArchive) -> None
         assert len(model.given) == IMAGES_TO_REPLAY
 
 
-async def test_an_archive_without_fingerprints_gets_them_where_it_answers_already(archive: ReplayArchive) -> None:
-    """As where a release comes with a stage that it was built without: the vectors are there, and are left alone."""
+async def test_an_active_generation_without_fingerprints_gets_them(archive: ReplayArchive) -> None:
+    """This happens when a release adds the stage: the vectors exist already and do not change."""
     model = DigestEncoder("first")
     async with archive.process(model) as process:
         client = process.container.client
@@ -112,7 +112,7 @@ async def test_an_archive_without_fingerprints_gets_them_where_it_answers_alread
         assert model.given == []
 
 
-async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive: ReplayArchive) -> None:
+async def test_a_cancelled_build_leaves_nothing_and_its_name_is_not_used_again(archive: ReplayArchive) -> None:
     model, other = DigestEncoder("second"), DigestEncoder("other")
     async with archive.process(model) as process, archive.process(other) as beside:
         generation = await start_generation(process, model)
@@ -130,7 +130,7 @@ async def test_what_is_cancelled_leaves_nothing_and_its_name_is_used_up(archive:
             await cancel_generation(beside.container, "g1")
 
 
-async def test_the_same_vectors_once_more_are_refused(archive: ReplayArchive) -> None:
+async def test_a_second_generation_of_the_same_vectors_is_refused(archive: ReplayArchive) -> None:
     async with archive.process(DigestEncoder("first")) as process:
         with pytest.raises(MapSeekError, match=r"g1 has the same vectors.*nothing to build"):
             await start_generation(process, DigestEncoder("first"))
@@ -139,7 +139,7 @@ async def test_the_same_vectors_once_more_are_refused(archive: ReplayArchive) ->
             await start_or_join_generation(process, DigestEncoder("second"), "fake", None, "mine")  # type: ignore[arg-type]
 
 
-async def test_what_a_build_held_when_it_was_interrupted_is_given_back_at_once(archive: ReplayArchive) -> None:
+async def test_an_interrupted_build_gives_its_messages_back_at_once(archive: ReplayArchive) -> None:
     model = DigestEncoder("second")
     model.open.clear()
     async with archive.process(model) as process:
@@ -148,17 +148,17 @@ async def test_what_a_build_held_when_it_was_interrupted_is_given_back_at_once(a
         await eventually(lambda: len(model.given) == 12)
         await cancel_tasks(building)
         model.open.set()
-        async with asyncio.timeout(20):  # and not after the half minute that a silent process gets
+        async with asyncio.timeout(20):  # and not only after the half minute of the acknowledgement timer
             await build(process, generation, Limits(), 4)
         assert (await read_generation_progress(process.container.client, generation)).missing == 0
 
 
 @pytest.mark.parametrize("turn", [6, 9, 12])
-async def test_so_is_what_was_on_its_way_to_it(archive: ReplayArchive, turn: int) -> None:
+async def test_an_interrupted_build_gives_messages_in_transit_back_at_once(archive: ReplayArchive, turn: int) -> None:
     turns = numbers(1)
 
     def interrupted_in_time() -> float:
-        if next(turns) == turn:  # a hand fetches next, and some hold what they fetched before
+        if next(turns) == turn:  # a worker fetches next, and others hold messages
             building.cancel()
         return 0.0
 

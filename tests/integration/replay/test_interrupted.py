@@ -1,4 +1,4 @@
-"""A build goes on, or waits, whatever is killed or goes away, and loses nothing that comes meanwhile."""
+"""A build continues or waits if processes are killed or the log is away, and loses no new message."""
 
 import asyncio
 from pathlib import Path
@@ -31,7 +31,7 @@ from tests.support.replays import (
 from tests.support.waiting import eventually
 
 
-async def test_killed_in_the_middle_it_goes_on_where_it_was(impatient_log: None, archive: ReplayArchive, tmp_path: Path) -> None:
+async def test_a_killed_build_continues_where_it_was(impatient_log: None, archive: ReplayArchive, tmp_path: Path) -> None:
     environment = {
         "MAPSEEK_DATA_DIR": str(archive.folder),
         "NATS_URL": archive.url,
@@ -39,7 +39,7 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(impatient_log: None,
         NICENESS_VARIABLE: "0",
     }
 
-    async def to_the_end(*arguments: str) -> str:
+    async def run_to_end(*arguments: str) -> str:
         async with run_program(tmp_path / "log", *arguments, environment=environment, command=IMPATIENT_MAPSEEK) as replay:
             assert await asyncio.wait_for(replay.process.wait(), 60) == 0, replay.log.read_text()
             return replay.log.read_text()
@@ -47,7 +47,7 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(impatient_log: None,
     async with archive.process(DigestEncoder("first")) as process:
         client = process.container.client
         before = await read_last_sequence(client, IMAGES)
-        assert "pictures to embed" in await to_the_end("replay", "--encoder", "mapseek-untrained", "--dry-run")
+        assert "pictures to embed" in await run_to_end("replay", "--encoder", "mapseek-untrained", "--dry-run")
         assert await read_last_sequence(client, IMAGES) == before
         arguments = ("replay", "--encoder", "mapseek-untrained", "--rate", "10")
         async with run_program(tmp_path / "killed", *arguments, environment=environment, command=IMPATIENT_MAPSEEK) as replay:
@@ -58,15 +58,15 @@ async def test_killed_in_the_middle_it_goes_on_where_it_was(impatient_log: None,
             await eventually(some, 60, every=0.2)
             await replay.kill()
         assert 8 <= await count_messages(client, IMAGES, variant_filter(ImageEmbedded, "g2")) < IMAGES_TO_REPLAY
-        assert "mapseek activate g2" in await to_the_end("replay", "--name", "g2")
+        assert "mapseek activate g2" in await run_to_end("replay", "--name", "g2")
         for kind in (ImageEmbedded, ImageIndexed):
             assert await count_messages(client, IMAGES, variant_filter(kind, "g2")) == IMAGES_TO_REPLAY
         assert await count_messages(client, IMAGES, kind_filter(GenerationStarted)) == 2
         assert await count_messages(client, "FAILURES") == 0
 
 
-async def test_what_comes_while_a_build_helps_others_is_worked_on_too(archive: ReplayArchive) -> None:
-    """The durables that a generation shares with every process are nobody's to acknowledge things away on."""
+async def test_new_messages_are_processed_while_a_build_helps_other_processes(archive: ReplayArchive) -> None:
+    """A build must not acknowledge messages unprocessed on consumers that it shares with other processes."""
     model = DigestEncoder("first")
     async with archive.process(model) as process:
         container = process.container
@@ -80,7 +80,7 @@ async def test_what_comes_while_a_build_helps_others_is_worked_on_too(archive: R
         await wait_for_count(process, ImageEmbedded, IMAGES_TO_REPLAY + 1)
 
 
-async def test_what_a_build_buries_names_the_build_and_is_retried_in_its_generation(archive: ReplayArchive) -> None:
+async def test_a_dead_letter_of_a_build_names_the_build_and_is_retried_in_its_generation(archive: ReplayArchive) -> None:
     model = DigestEncoder("second")
     model.cannot = tiny_picture(7)
     async with archive.process(model) as process:
@@ -93,7 +93,7 @@ async def test_what_a_build_buries_names_the_build_and_is_retried_in_its_generat
         assert letter.id.endswith("/g2")
         assert letter.worker.consumer == "embed-image-g2-past"
         incidents = await client.jetstream().stream_info("INCIDENTS", subjects_filter="mapseek.incident.*.*.7.007.>")
-        # While the archive was filled, its vector may have come to the catalogue before its post: that is told of as well.
+        # While the archive was filled, its vector may have reached the catalogue before its post. That is an incident too.
         told_of = {subject.split(".")[6] for subject in incidents.state.subjects or {}} - {"persist-image-g1"}
         assert told_of == {"embed-image-g2-past"}
         model.cannot = None
@@ -104,9 +104,7 @@ async def test_what_a_build_buries_names_the_build_and_is_retried_in_its_generat
         assert "mapseek-replayed" in (told.headers or {})
 
 
-async def test_a_log_that_is_away_while_a_build_looks_what_is_done_is_waited_for(
-    impatient_log: None, archive: ReplayArchive
-) -> None:
+async def test_a_build_waits_for_the_log_while_it_checks_what_is_done(impatient_log: None, archive: ReplayArchive) -> None:
     model = DigestEncoder("second")
     async with archive.process(model) as process:
         generation = await start_generation(process, model)

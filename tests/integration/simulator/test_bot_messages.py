@@ -1,4 +1,4 @@
-"""Messages that the bot writes by itself: in channels and threads, as replies, and to one person; and its reactions."""
+"""Messages of the bot in channels and threads, as replies and as direct messages; and its reactions."""
 
 from typing import Any
 
@@ -84,7 +84,9 @@ async def test_messages_that_discord_would_refuse(
     assert not channel.messages
 
 
-async def test_where_there_are_no_messages_none_can_be_sent(sim: Simulator, guild: Guild, http: aiohttp.ClientSession) -> None:
+async def test_no_message_can_be_sent_in_a_channel_without_messages(
+    sim: Simulator, guild: Guild, http: aiohttp.ClientSession
+) -> None:
     for place in (sim.add_forum(guild, "showcase"), sim.add_category(guild, "Maps")):
         response = await http.post(f"{sim.api_base}/channels/{place.id}/messages", json={"content": "x"})
         assert (response.status, (await response.json())["code"]) == (400, 50008)
@@ -122,7 +124,7 @@ async def test_threads_have_a_permission_of_their_own(bot: RecordingBot, sim: Si
     assert refused.value.code == 50013
 
 
-async def test_messages_of_others_are_theirs(
+async def test_the_bot_cannot_change_messages_of_others(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     posted = await sim.post(channel, steve, "mine")
@@ -138,7 +140,9 @@ async def test_messages_of_others_are_theirs(
     assert posted.id not in channel.messages
 
 
-async def test_a_person_is_written_to(bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_a_member_gets_direct_messages(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+) -> None:
     assert sim.direct_messages(steve) == []
     person = await bot.fetch_user(steve.id)
     sent = await person.send("it turned up", file=new_file())
@@ -157,7 +161,9 @@ async def test_a_person_is_written_to(bot: RecordingBot, sim: Simulator, guild: 
     assert len(sim.direct_messages(steve)) == 2
 
 
-async def test_nobody_writes_to_strangers(bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_a_stranger_gets_no_direct_message(
+    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
+) -> None:
     with pytest.raises(disnake.NotFound) as unknown:
         await bot.fetch_user(1)
     assert unknown.value.code == 10013
@@ -168,7 +174,7 @@ async def test_nobody_writes_to_strangers(bot: RecordingBot, sim: Simulator, gui
     assert refused.value.code == 50007
 
 
-async def test_what_a_person_writes_back_is_told_with_the_intent(sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_the_bot_receives_direct_messages_with_the_intent(sim: Simulator, channel: Channel, steve: Member) -> None:
     async with log_in(sim, intents=INTENTS | disnake.Intents(dm_messages=True)) as bot:
         posted = await sim.post(sim.direct_channel(steve), steve, "thank you", files=[("a.png", png_file())])
         message = await bot.next("message")
@@ -176,7 +182,7 @@ async def test_what_a_person_writes_back_is_told_with_the_intent(sim: Simulator,
         assert await message.attachments[0].read() == png_file()
 
 
-async def test_reactions_are_shown_and_taken_back(
+async def test_reactions_are_added_and_removed(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     posted = await sim.post(channel, steve, "look")

@@ -1,4 +1,4 @@
-"""Signed URLs that expire, and everything that can go wrong on the way to a file."""
+"""Signed URLs that expire, and faults during a download."""
 
 import asyncio
 from datetime import timedelta
@@ -59,13 +59,15 @@ async def test_a_url_expires_after_a_day_and_cannot_be_forged(
 
 @pytest.fixture
 async def picture(sim: Simulator, channel: Channel, steve: Member) -> str:
-    """The URL of a posted picture."""
+    """Return the URL of a posted picture."""
     (file,) = (await sim.post(channel, steve, files=[("a.png", png_file(64, 64))])).attachments
     return file.url
 
 
 @pytest.mark.parametrize("status", [403, 404, 429, 500])
-async def test_the_next_requests_meet_a_status(sim: Simulator, http: aiohttp.ClientSession, picture: str, status: int) -> None:
+async def test_the_next_requests_get_the_status_of_a_fault(
+    sim: Simulator, http: aiohttp.ClientSession, picture: str, status: int
+) -> None:
     sim.faults.add(Status(status, retry_after=1.5), CDN_PATHS, times=2)
     answers = [await http.get(picture) for _ in range(3)]
     assert [each.status for each in answers] == [status, status, 200]
@@ -74,7 +76,7 @@ async def test_the_next_requests_meet_a_status(sim: Simulator, http: aiohttp.Cli
     assert sim.requests[f"GET {answers[0].url.path}"] == 3
 
 
-async def test_a_fault_keeps_to_its_path_and_can_be_lifted(
+async def test_a_fault_applies_to_its_path_and_can_be_removed(
     sim: Simulator, http: aiohttp.ClientSession, picture: str, channel: Channel, steve: Member
 ) -> None:
     (other,) = (await sim.post(channel, steve, files=[("b.png", png_file())])).attachments
@@ -91,13 +93,13 @@ async def test_the_client_waits_out_a_rate_limit(sim: Simulator, bot: RecordingB
     assert sim.requests["GET /channels/{channel}/messages"] == 2
 
 
-async def test_a_redirect_goes_where_it_is_told(sim: Simulator, http: aiohttp.ClientSession, picture: str) -> None:
+async def test_a_redirect_goes_to_the_given_url(sim: Simulator, http: aiohttp.ClientSession, picture: str) -> None:
     sim.faults.add(Redirect("http://10.0.0.1/secret"), CDN_PATHS)
     response = await http.get(picture, allow_redirects=False)
     assert (response.status, response.headers["Location"]) == (302, "http://10.0.0.1/secret")
 
 
-async def test_a_slow_body_is_whole_in_the_end(sim: Simulator, http: aiohttp.ClientSession, picture: str) -> None:
+async def test_a_slow_body_is_complete_at_the_end(sim: Simulator, http: aiohttp.ClientSession, picture: str) -> None:
     sim.faults.add(Drip(chunk=16, interval=0), CDN_PATHS)
     response = await http.get(picture)
     assert await response.content.readany() != png_file(64, 64)
@@ -122,7 +124,7 @@ async def test_an_endless_body_outgrows_any_limit(sim: Simulator, http: aiohttp.
     response.close()
 
 
-async def test_a_lie_about_the_length(sim: Simulator, http: aiohttp.ClientSession, picture: str) -> None:
+async def test_a_body_may_be_shorter_than_its_declared_length(sim: Simulator, http: aiohttp.ClientSession, picture: str) -> None:
     size = len(png_file(64, 64))
     sim.faults.add(WrongLength(size + 10), CDN_PATHS)
     with pytest.raises(aiohttp.ClientPayloadError):

@@ -1,4 +1,4 @@
-"""Commands with subcommands, options of every type and several languages; commands on messages; and who is offered what."""
+"""Commands with subcommands, options of every type and languages; message commands; and which commands a member is offered."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -27,7 +27,7 @@ ALL_OPTIONS = [
 
 
 class Commands(commands.Cog):
-    """One command of every kind; what arrives is read from the client's events."""
+    """One command of every kind. The tests read what arrives from the client's events."""
 
     @commands.slash_command(default_member_permissions=disnake.Permissions(manage_guild=True))
     async def archive(self, inter: disnake.ApplicationCommandInteraction) -> None:
@@ -94,14 +94,14 @@ async def test_a_command_in_a_group_is_used_with_its_option(
 
 
 @pytest.mark.parametrize("path", ["archive", "archive watch", "archive watch lose", "archive watch add", "archive status now"])
-async def test_half_a_command_cannot_be_sent(
+async def test_a_command_without_its_subcommand_cannot_be_sent(
     sim: Simulator, client: RecordingBot, channel: Channel, admin: Member, path: str
 ) -> None:
     with pytest.raises(MapSeekError, match=r"/archive (.*)?(needs|has no subcommand|cannot be sent)|cannot be sent"):
         await sim.slash(channel, admin, path)
 
 
-async def test_options_of_every_type_arrive_with_what_they_name(
+async def test_options_of_every_type_arrive_with_their_objects(
     sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member, admin: Member
 ) -> None:
     role = admin.roles[0]
@@ -139,7 +139,7 @@ async def test_a_value_out_of_bounds_cannot_be_sent(
         await sim.slash(channel, steve, "everything", options=options)
 
 
-async def test_only_channels_that_fit_and_are_seen_are_offered(
+async def test_only_visible_channels_of_the_right_type_are_offered(
     sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     hidden = sim.add_text_channel(guild, "hidden", [Overwrite(steve, deny=Permission.VIEW_CHANNEL)])
@@ -188,7 +188,7 @@ async def test_a_command_in_a_direct_message(sim: Simulator, client: RecordingBo
     assert (await sim.answer(await sim.message_command(message.channel, steve, "Find this map", message))).content == "hello: []"
 
 
-async def test_the_client_s_and_the_guild_s_language_are_told(
+async def test_the_languages_of_client_and_guild_arrive(
     sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     guild.locale = "fr"
@@ -199,7 +199,7 @@ async def test_the_client_s_and_the_guild_s_language_are_told(
         await sim.slash(channel, steve, "hello", locale="klingon")
 
 
-async def test_a_command_on_a_message_brings_the_message_whole(
+async def test_a_message_command_brings_the_whole_message(
     sim: Simulator, client: RecordingBot, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     message = await sim.post(channel, steve, "look", files=[("a.png", png_file()), ("b.png", png_file())], embeds=[{"title": "e"}])

@@ -1,4 +1,4 @@
-"""Commands that Discord would not register: refused where they break a rule, and taken at the limits."""
+"""Rules for commands: a command that breaks one is refused, and one at the limits is accepted."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ async def test_the_number_of_commands_is_limited_by_type(sim: Simulator, http: a
         assert (await http.put(url, json=[*slashes, *menus, extra])).status == 400
 
 
-async def test_of_a_text_in_several_languages_the_longest_counts(sim: Simulator, http: aiohttp.ClientSession) -> None:
+async def test_the_longest_translation_of_a_text_counts(sim: Simulator, http: aiohttp.ClientSession) -> None:
     url = f"{sim.api_base}/applications/{sim.application_id}/commands"
 
     def command(length: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ async def test_a_deferred_answer_is_edited_by_another_process(
     assert await (await http.get(answer.embeds[0]["thumbnail"]["url"])).read() == b"pixels"
 
 
-async def test_the_answer_is_waited_for(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
+async def test_waiting_for_the_answer(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
     waiting = asyncio.create_task(sim.answer(asked, timeout=WAIT_S))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(waiting), 0.05)
@@ -152,7 +152,7 @@ async def test_a_command_that_a_member_could_not_send_is_refused(
         await sim.slash(channel, steve, name, attachments=files, options=options)
 
 
-async def test_nobody_asks_where_they_see_nothing_or_where_no_bot_is(
+async def test_a_command_needs_a_visible_channel_with_the_bot(
     sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     question = {"image": ("q.png", png_file())}

@@ -1,4 +1,4 @@
-"""Rows of buttons: refused where they break a rule, and taken at the limits."""
+"""Rules for rows of buttons: rows that break one are refused, and rows at the limits are accepted."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ async def test_components_against_the_rules_are_refused(
     assert errors["_errors"][0]["code"]
 
 
-async def test_components_at_the_limits_are_taken(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
+async def test_components_at_the_limits_are_accepted(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
     rows = [row(*[{**NEXT_BUTTON, "label": "x" * 80, "custom_id": f"{r}{n}".ljust(100)} for n in range(5)]) for r in range(5)]
     rows[0]["components"][0] |= {"label": "", "emoji": {"name": "🗺️"}}
     url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"

@@ -43,7 +43,7 @@ async def test_buttons_are_shown_with_the_answer(sim: Simulator, asked: Interact
     assert [each["id"] for each in (answer.components[0], *answer.components[0]["components"])] == [1, 2, 3, 4]
 
 
-async def test_a_press_changes_the_message_for_all(
+async def test_a_press_changes_the_message_for_everybody(
     sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, alex: Member, http: aiohttp.ClientSession
 ) -> None:
     message = await answer_with_buttons(sim, asked, http, BACK_BUTTON, NEXT_BUTTON)
@@ -72,7 +72,7 @@ async def test_a_deferred_press_changes_the_message_later(
     assert answer.deferred_after_s is not None
 
 
-async def test_a_private_copy_is_pressed_by_its_owner_alone(
+async def test_only_its_owner_can_press_a_private_copy(
     sim: Simulator,
     asked: Interaction,
     bot: RecordingBot,
@@ -92,7 +92,7 @@ async def test_a_private_copy_is_pressed_by_its_owner_alone(
     assert len(channel.messages) == 1
 
 
-async def test_the_first_follow_up_of_a_deferral_is_as_private_as_it(
+async def test_the_first_follow_up_has_the_privacy_of_the_deferral(
     sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     message = await answer_with_buttons(sim, asked, http, press_button_payload("think"))
@@ -104,7 +104,7 @@ async def test_the_first_follow_up_of_a_deferral_is_as_private_as_it(
     assert (told.type, told.reference.message_id) == (disnake.MessageType.reply, message.id)
 
 
-async def test_a_press_is_thanked_for_and_the_message_stays(
+async def test_a_press_may_get_a_reply_and_leave_the_message(
     sim: Simulator, asked: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     message = await answer_with_buttons(sim, asked, http, press_button_payload("vote"))

@@ -1,4 +1,4 @@
-"""What happens in the simulated Discord reaches the real client, as far as the bot may see it."""
+"""Events of the simulated Discord reach the real client, as far as the bot may see them."""
 
 import io
 from datetime import UTC, datetime
@@ -48,7 +48,9 @@ async def test_ids_carry_the_time_of_the_post(bot: RecordingBot, sim: Simulator,
     assert message.created_at == disnake.utils.snowflake_time(message.id) == then
 
 
-async def test_what_is_no_picture_has_no_dimensions(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_file_that_is_no_picture_has_no_dimensions(
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
+) -> None:
     await sim.post(channel, steve, files=[("lie.png", b"not a picture"), ("cut.png", png_file()[:20]), ("none", b"")])
     assert [(each.width, each.content_type) for each in (await bot.next("message")).attachments] == [
         (None, "image/png"),
@@ -57,7 +59,7 @@ async def test_what_is_no_picture_has_no_dimensions(bot: RecordingBot, sim: Simu
     ]
 
 
-async def test_an_edit_and_a_deletion_are_told(
+async def test_an_edit_and_a_deletion_arrive(
     bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     posted = await sim.post(channel, steve, "https://example.org/map", files=[("a.png", png_file())])
@@ -85,7 +87,7 @@ async def test_the_same_message_can_be_delivered_again(bot: RecordingBot, sim: S
     assert [(await bot.next("message")).id for _ in range(3)] == [posted.id] * 3
 
 
-async def test_what_is_added_later_is_announced(bot: RecordingBot, sim: Simulator) -> None:
+async def test_channels_added_later_arrive(bot: RecordingBot, sim: Simulator) -> None:
     other = sim.add_guild("Later")
     assert (await bot.next("guild_join")).id == other.id
     role = sim.add_role(other, "Makers")
@@ -124,7 +126,7 @@ async def test_the_client_computes_the_same_permissions(sim: Simulator, guild: G
                 assert theirs.value & known == compute_permissions(channel, member) & known, (channel.name, member.user.name)
 
 
-async def test_a_channel_that_the_bot_cannot_see_is_silent(
+async def test_no_event_arrives_from_a_hidden_channel(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     hidden = sim.add_text_channel(guild, "hidden", [Overwrite(sim.me(guild), deny=Permission.VIEW_CHANNEL)])

@@ -50,7 +50,7 @@ async def test_without_the_content_intent_messages_are_empty(sim: Simulator, cha
             assert (message.id, message.content, message.attachments, message.embeds) == (posted.id, "", [], [])
 
 
-async def test_without_the_content_intent_the_bot_still_reads_itself(
+async def test_without_the_content_intent_the_bot_still_reads_its_own_messages(
     sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     async with log_in(sim, intents=disnake.Intents(guilds=True, guild_messages=True)) as bot:
@@ -61,7 +61,7 @@ async def test_without_the_content_intent_the_bot_still_reads_itself(
         assert [message.content async for message in bot.get_channel(channel.id).history()] == ["mine"]
 
 
-async def test_a_session_without_the_messages_intent_hears_none(sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_session_without_the_messages_intent_gets_no_messages(sim: Simulator, channel: Channel, steve: Member) -> None:
     async with log_in(sim, intents=disnake.Intents(guilds=True)) as bot:
         await sim.post(channel, steve, "unheard")
         await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
@@ -69,7 +69,7 @@ async def test_a_session_without_the_messages_intent_hears_none(sim: Simulator, 
         assert "message" not in bot.seen
 
 
-async def test_a_lost_connection_is_resumed_with_what_was_missed(
+async def test_a_lost_connection_is_resumed_with_missed_events(
     bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
 ) -> None:
     await sim.post(channel, steve, "before")
@@ -83,7 +83,7 @@ async def test_a_lost_connection_is_resumed_with_what_was_missed(
     assert bot.seen.count("ready") == 1
 
 
-async def test_an_invalid_session_starts_anew_and_misses_what_happened(
+async def test_an_invalid_session_starts_again_without_missed_events(
     bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
 ) -> None:
     await sim.disconnect(resumable=False)
@@ -95,7 +95,7 @@ async def test_an_invalid_session_starts_anew_and_misses_what_happened(
     assert missed.id in [message.id async for message in bot.get_channel(channel.id).history()]
 
 
-async def test_the_gateway_speaks_uncompressed_too(sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_the_gateway_works_without_compression_too(sim: Simulator, channel: Channel, steve: Member) -> None:
     async with log_in(sim, gateway_params=disnake.GatewayParams(zlib=False)) as bot:
         await sim.post(channel, steve, "plain")
         assert (await bot.next("message")).content == "plain"
@@ -144,7 +144,7 @@ async def test_an_unknown_session_is_invalid_and_a_heartbeat_is_acknowledged(sim
         assert (invalid["op"], invalid["d"]) == (9, False)
 
 
-async def test_a_session_is_resumed_only_from_where_it_has_been(sim: Simulator) -> None:
+async def test_a_session_is_resumed_only_from_a_known_sequence(sim: Simulator) -> None:
     async with aiohttp.ClientSession() as session:
         url = f"{await gateway(sim, session)}?v=10&encoding=json"
         async with session.ws_connect(url) as socket:
@@ -170,8 +170,8 @@ async def test_a_client_without_a_heartbeat_or_of_another_version_is_closed() ->
                 assert socket.close_code == code
 
 
-async def test_a_heartbeat_is_not_acknowledged_before_its_client_has_noted_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """disnake's own thread notes it, a moment after it was sent; an acknowledgement until then would be that of the one before."""
+async def test_a_heartbeat_is_acknowledged_only_after_its_client_has_noted_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """disnake's thread notes a heartbeat a moment after sending it. An earlier acknowledgement would count for the one before."""
     measured: asyncio.Queue[float] = asyncio.Queue()
     ack = KeepAliveHandler.ack
 

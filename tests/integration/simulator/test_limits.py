@@ -1,4 +1,4 @@
-"""Messages that Discord would refuse are refused, with its codes."""
+"""Limits of messages: what Discord would refuse is refused, with Discord's error codes."""
 
 from typing import Any
 
@@ -9,23 +9,23 @@ import pytest
 from infra.sandbox.simulator import Interaction, Simulator
 from tests.support.gateway import new_file, webhook
 
-LONG = "x" * 5000
+LONG_TEXT = "x" * 5000
 
 
 @pytest.mark.parametrize(
     ("body", "where"),
     [
-        ({"content": LONG[:2001]}, "content"),
+        ({"content": LONG_TEXT[:2001]}, "content"),
         ({"embeds": [{"title": "x"}] * 11}, "embeds"),
-        ({"embeds": [{"title": LONG[:257]}]}, "embeds.0.title"),
-        ({"embeds": [{"description": LONG[:4097]}]}, "embeds.0.description"),
-        ({"embeds": [{"footer": {"text": LONG[:2049]}}]}, "embeds.0.footer.text"),
-        ({"embeds": [{"author": {"name": LONG[:257]}}]}, "embeds.0.author.name"),
+        ({"embeds": [{"title": LONG_TEXT[:257]}]}, "embeds.0.title"),
+        ({"embeds": [{"description": LONG_TEXT[:4097]}]}, "embeds.0.description"),
+        ({"embeds": [{"footer": {"text": LONG_TEXT[:2049]}}]}, "embeds.0.footer.text"),
+        ({"embeds": [{"author": {"name": LONG_TEXT[:257]}}]}, "embeds.0.author.name"),
         ({"embeds": [{"fields": [{"name": "n", "value": "v"}] * 26}]}, "embeds.0.fields"),
-        ({"embeds": [{"fields": [{"name": LONG[:257], "value": "v"}]}]}, "embeds.0.fields.0.name"),
-        ({"embeds": [{"fields": [{"name": "n", "value": LONG[:1025]}]}]}, "embeds.0.fields.0.value"),
+        ({"embeds": [{"fields": [{"name": LONG_TEXT[:257], "value": "v"}]}]}, "embeds.0.fields.0.name"),
+        ({"embeds": [{"fields": [{"name": "n", "value": LONG_TEXT[:1025]}]}]}, "embeds.0.fields.0.value"),
         ({"embeds": [{"fields": [{"name": "n", "value": ""}]}]}, "embeds.0.fields.0.value"),
-        ({"embeds": [{"description": LONG[:3001]}, {"description": LONG[:3000]}]}, "embeds"),
+        ({"embeds": [{"description": LONG_TEXT[:3001]}, {"description": LONG_TEXT[:3000]}]}, "embeds"),
         ({"embeds": [{"url": "ftp://example.org"}]}, "embeds.0.url"),
         ({"embeds": [{"image": {"url": "not a link"}}]}, "embeds.0.image.url"),
         ({"embeds": [{"image": {"url": "attachment://absent.png"}}]}, "embeds"),
@@ -53,15 +53,15 @@ async def test_a_message_over_the_limits_is_refused(
     assert asked.edits == 0
 
 
-async def test_a_message_at_the_limits_is_taken(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
-    embeds = [disnake.Embed(title=LONG[:256], description=LONG[:4096]), disnake.Embed(description=LONG[:1648])]
+async def test_a_message_at_the_limits_is_accepted(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
+    embeds = [disnake.Embed(title=LONG_TEXT[:256], description=LONG_TEXT[:4096]), disnake.Embed(description=LONG_TEXT[:1648])]
     await webhook(sim, http, asked.token).edit_message(
-        "@original", content=LONG[:2000], embeds=embeds + [disnake.Embed(color=1)] * 8
+        "@original", content=LONG_TEXT[:2000], embeds=embeds + [disnake.Embed(color=1)] * 8
     )
     assert len((await sim.answer(asked)).embeds) == 10
 
 
-async def test_bodies_that_discord_does_not_take(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
+async def test_invalid_bodies_are_refused(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
     url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
     bodies: list[tuple[dict[str, Any], int, int]] = [
         ({"data": b"{", "headers": {"Content-Type": "application/json"}}, 400, 50109),
