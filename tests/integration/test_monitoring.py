@@ -1,4 +1,4 @@
-"""Metrics, health and status of a real process on a real log."""
+"""Metrics, health and status of a real process on a real nats-server."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ from tests.support.waiting import eventually
 
 @pytest.fixture(autouse=True)
 def _short_fetches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker to which nothing comes has fetched soon."""
+    """Let a worker without messages end its fetch soon."""
     monkeypatch.setattr(worker, "WORKER_FETCH_TIMEOUT_S", 0.5)
 
 
@@ -36,8 +36,8 @@ MakeSettings = Callable[..., Settings]
 
 
 @asynccontextmanager
-async def persisting(settings: Settings, url: str) -> AsyncIterator[tuple[Process, Callable[[str], Any]]]:
-    """A process with the persist stage, and a way to get its monitoring pages as (status, body)."""
+async def run_persist(settings: Settings, url: str) -> AsyncIterator[tuple[Process, Callable[[str], Any]]]:
+    """Run a process with the persist stage, and return a function that gets its monitoring pages as (status, body)."""
     async with (
         open_process(settings, url, find_stages(["persist"]), monitored=True) as process,
         aiohttp.ClientSession(f"http://127.0.0.1:{process.monitoring_port}") as session,
@@ -50,10 +50,10 @@ async def persisting(settings: Settings, url: str) -> AsyncIterator[tuple[Proces
         yield process, get
 
 
-async def test_a_working_process_is_ready_and_counts_what_it_does(
+async def test_a_working_process_is_ready_and_counts_its_messages(
     nats_url: str, journal: JetStreamJournal, settings: MakeSettings
 ) -> None:
-    async with persisting(settings(), nats_url) as (_, get):
+    async with run_persist(settings(), nats_url) as (_, get):
 
         async def ready() -> bool:
             return (await get("/readyz"))[0] == 200
@@ -71,18 +71,18 @@ async def test_a_working_process_is_ready_and_counts_what_it_does(
         assert 'mapseek_message_duration_seconds_count{lane="image",stage="persist"} 1.0' in page
 
 
-async def test_a_deleted_consumer_is_noticed(nats_url: str, client: Client, settings: MakeSettings) -> None:
-    async with persisting(settings(), nats_url) as (_, get):
+async def test_a_process_whose_consumer_is_deleted_is_not_ready(nats_url: str, client: Client, settings: MakeSettings) -> None:
+    async with run_persist(settings(), nats_url) as (_, get):
         await client.jetstream().delete_consumer("IMAGES", "persist-image")
         code, body = await get("/readyz")
         assert code == 503
         assert "consumer cannot be reached" in body
 
 
-async def test_a_consumer_that_is_not_fetched_from_is_noticed(
+async def test_a_process_that_does_not_fetch_is_not_ready(
     nats_url: str, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with persisting(settings(), nats_url) as (_, get):
+    async with run_persist(settings(), nats_url) as (_, get):
 
         async def fetched() -> bool:
             return (await get("/readyz"))[0] == 200
@@ -95,26 +95,24 @@ async def test_a_consumer_that_is_not_fetched_from_is_noticed(
 
 
 async def test_a_stage_that_waits_for_a_dependency_is_not_ready(nats_url: str, settings: MakeSettings) -> None:
-    async with persisting(settings(), nats_url) as (process, get):
+    async with run_persist(settings(), nats_url) as (process, get):
         process.runtime.waiting_for["persist"] = "catalogue"
         code, body = await get("/readyz")
         assert code == 503
         assert "persist waits for catalogue" in body
 
 
-async def test_a_taken_monitoring_port_is_one_sentence(nats_url: str, settings: MakeSettings) -> None:
+async def test_a_taken_monitoring_port_is_refused_with_one_sentence(nats_url: str, settings: MakeSettings) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(MapSeekError, match=rf"127\.0\.0\.1:{port} cannot be used .*MAPSEEK_HTTP_PORT"):
-            async with persisting(settings(http_port=port), nats_url):
+            async with run_persist(settings(http_port=port), nats_url):
                 pass
 
 
-async def test_status_tells_pending_in_flight_dead_letters_and_rate(
-    nats_url: str, client: Client, journal: JetStreamJournal
-) -> None:
+async def test_status_has_pending_in_flight_dead_letters_and_rate(nats_url: str, client: Client, journal: JetStreamJournal) -> None:
     release = asyncio.Event()
 
     async def work(event: Fact) -> Sequence[Fact]:
@@ -158,7 +156,7 @@ async def test_status_tells_pending_in_flight_dead_letters_and_rate(
         assert row.rate == 5.0
 
 
-async def test_a_stage_that_somebody_works_on_is_not_idle(nats_url: str, client: Client, settings: MakeSettings) -> None:
+async def test_a_stage_that_a_process_runs_is_not_idle(nats_url: str, client: Client, settings: MakeSettings) -> None:
     async with open_process(settings(), nats_url, find_stages(["persist"])):
 
         async def idle() -> set[str]:

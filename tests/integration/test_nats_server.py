@@ -1,4 +1,4 @@
-"""The embedded nats-server: found by others, started again when killed, and clear about why it cannot start."""
+"""The embedded nats-server: other processes find it, it is restarted when killed, and errors at its start are one sentence."""
 
 import asyncio
 import os
@@ -22,27 +22,27 @@ from tests.support.facts import posted
 from tests.support.waiting import eventually
 
 
-def server_pid(folder: Path) -> int:
+def read_server_pid(folder: Path) -> int:
     return int((folder / "server.pid").read_text())
 
 
-async def test_it_announces_itself_while_it_runs(tmp_path: Path) -> None:
+async def test_a_running_server_is_announced(tmp_path: Path) -> None:
     async with embedded_server(tmp_path) as url:
         assert read_announced_url(tmp_path) == url
-        pid = server_pid(tmp_path)
+        pid = read_server_pid(tmp_path)
     assert read_announced_url(tmp_path) is None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
 
-async def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+async def test_a_second_server_on_the_same_folder_is_refused(tmp_path: Path) -> None:
     async with embedded_server(tmp_path):
         with pytest.raises(MapSeekError, match="Another MapSeek already runs"):
             async with embedded_server(tmp_path):
                 pass
 
 
-async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
+async def test_a_taken_port_is_refused_with_one_sentence(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -52,7 +52,7 @@ async def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
                 pass
 
 
-async def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
+async def test_a_server_that_cannot_start_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file where the store should be")
     with pytest.raises(MapSeekError, match="nats-server could not be started") as caught:
         async with embedded_server(tmp_path):
@@ -60,7 +60,7 @@ async def test_a_server_that_cannot_start_is_one_sentence(tmp_path: Path) -> Non
     assert "\n" not in str(caught.value)
 
 
-async def test_a_missing_server_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_server_is_reported_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MapSeekError, match="nats-server is not installed"):
@@ -68,15 +68,15 @@ async def test_a_missing_server_is_one_sentence(tmp_path: Path, monkeypatch: pyt
             pass
 
 
-async def test_killed_it_is_started_again_on_its_port_with_all_that_was_acknowledged(tmp_path: Path) -> None:
+async def test_a_killed_server_restarts_on_its_port_with_all_acknowledged_entries(tmp_path: Path) -> None:
     async with embedded_server(tmp_path) as url:
         client = await connect(url, "test")
         await topology.ensure_topology(client, [STAGE])
         journal = JetStreamJournal(client, source="test", now=utc_now)
         await journal.record(posted("1"), Origin("m"))
-        first = server_pid(tmp_path)
+        first = read_server_pid(tmp_path)
         os.kill(first, signal.SIGKILL)
-        await eventually(lambda: server_pid(tmp_path) != first)
+        await eventually(lambda: read_server_pid(tmp_path) != first)
 
         async def recorded_again() -> bool:
             async with asyncio.timeout(5):
@@ -89,16 +89,16 @@ async def test_killed_it_is_started_again_on_its_port_with_all_that_was_acknowle
         await client.close()
 
 
-async def test_one_left_over_from_a_killed_mapseek_is_ended_first(tmp_path: Path) -> None:
+async def test_a_server_left_over_from_a_killed_process_is_ended_first(tmp_path: Path) -> None:
     async with embedded_server(tmp_path):
         pass
     orphan, _url = await server._start(tmp_path, 0)
     async with embedded_server(tmp_path):
-        assert server_pid(tmp_path) != orphan.pid
+        assert read_server_pid(tmp_path) != orphan.pid
         assert await asyncio.wait_for(orphan.wait(), 10) is not None
 
 
-async def test_a_data_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, settings) -> None:  # type: ignore[no-untyped-def]
+async def test_a_data_folder_that_cannot_be_written_is_refused_with_one_sentence(tmp_path: Path, settings) -> None:  # type: ignore[no-untyped-def]
     (tmp_path / "file").write_text("")
     with pytest.raises(MapSeekError, match=r"cannot be written .*MAPSEEK_DATA_DIR"):
         async with open_log_server(settings(data_dir=tmp_path / "file" / "data")):

@@ -1,4 +1,4 @@
-"""The real encoder on the real torch: what it loads and refuses, that it is the same everywhere, that it finds map art again."""
+"""The real encoder with the real torch: what it loads and refuses, that it is the same in every process, what map art it finds."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ from pipeline.settings import Settings
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SEEDS = range(900_000, 900_030)
-"""Neither the demo's pieces nor those that the calibration was measured on."""
+"""Pieces that neither the demo uses nor the calibration was measured on."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -60,21 +60,23 @@ async def vectors(encoder: OpenClipEncoder, images: list[Image.Image]) -> NDArra
     return np.stack([np.frombuffer(vector, "<f4") for vector in encoded])
 
 
-def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, timeout=100)
 
 
 async def test_importing_the_encoder_imports_no_torch() -> None:
-    done = python("import sys, infra.clip.encoder, stages.embed; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)")
+    done = run_python(
+        "import sys, infra.clip.encoder, stages.embed; sys.exit('torch' in sys.modules or 'open_clip' in sys.modules)"
+    )
     assert done.returncode == 0, done.stderr
 
 
-async def test_the_cure_for_torchvision_is_still_needed() -> None:
+async def test_the_workaround_for_torchvision_is_still_needed() -> None:
     import torch
 
     if torch.version.cuda is not None:
-        pytest.skip("torch is a CUDA build here: the cure does nothing")
-    done = python("import open_clip")
+        pytest.skip("torch is a CUDA build here: the workaround does nothing")
+    done = run_python("import open_clip")
     assert done.returncode != 0, "open_clip imports by itself: delete infra/clip/torchvision_ops.py and its call in loading.py"
     assert "torchvision::nms does not exist" in done.stderr
 
@@ -89,7 +91,7 @@ async def test_the_default_is_trained_and_ships_with_its_card(small: OpenClipEnc
     assert sum(path.stat().st_size for path in MODELS_FOLDER.iterdir()) <= 12_000_000
 
 
-async def test_the_default_needs_no_network() -> None:
+async def test_the_default_model_needs_no_network() -> None:
     code = (
         "import socket\n"
         "def refused(*_: object, **__: object) -> None: raise AssertionError('the network was asked')\n"
@@ -97,11 +99,11 @@ async def test_the_default_needs_no_network() -> None:
         "from infra.clip.loading import load_tower\n"
         f"print(load_tower({SMALL_MODEL!r}, {find_shipped_tag(SMALL_MODEL)!r}, device='cpu', precision='fp32').name)"
     )
-    done = python(code)
+    done = run_python(code)
     assert done.stdout.strip() == f"open_clip/{SMALL_MODEL}/{find_shipped_tag(SMALL_MODEL)}/fp32", done.stderr
 
 
-async def test_the_default_puts_distorted_pieces_nearest_to_their_own(small: OpenClipEncoder) -> None:
+async def test_the_default_model_puts_distorted_pieces_nearest_to_their_originals(small: OpenClipEncoder) -> None:
     archived = [draw_piece(seed) for seed in SEEDS]
     gallery = await vectors(small, archived)
     distorted = {
@@ -116,7 +118,7 @@ async def test_the_default_puts_distorted_pieces_nearest_to_their_own(small: Ope
         assert (similar.diagonal() >= small.encoder.calibration.possible_at).mean() >= 0.9, how
 
 
-async def test_the_one_before_it_is_untrained_and_says_so(encoder: OpenClipEncoder) -> None:
+async def test_the_untrained_model_says_that_it_is_untrained(encoder: OpenClipEncoder) -> None:
     about = encoder.encoder
     assert (about.id, about.dimensions, about.trained) == ("open_clip/mapseek-untrained/untrained/fp32", 512, False)
     assert 0 < about.calibration.possible_at < about.calibration.match_at < 1
@@ -133,12 +135,12 @@ async def test_another_process_with_another_number_of_threads_has_the_same_weigh
         "from infra.clip.loading import load_tower\n"
         f"print(load_tower({UNTRAINED_MODEL!r}, None, device='cpu', precision='fp32').digest)"
     )
-    done = python(code, OMP_NUM_THREADS=threads)
+    done = run_python(code, OMP_NUM_THREADS=threads)
     assert done.stdout.strip() == encoder.encoder.digest, done.stderr
     assert len(encoder.encoder.digest) == 64
 
 
-async def test_random_weights_leave_the_random_numbers_of_others_alone() -> None:
+async def test_making_random_weights_does_not_change_the_global_random_state() -> None:
     import torch
 
     torch.manual_seed(7)
@@ -157,7 +159,7 @@ async def test_a_picture_gives_the_same_vector_alone_and_in_a_batch(encoder: Ope
 
 
 @pytest.mark.parametrize("model", ["small", "encoder", "fine"])
-async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(
+async def test_distorted_map_art_is_found_and_unknown_map_art_is_not(
     model: str, small: OpenClipEncoder, encoder: OpenClipEncoder, fine: OpenClipEncoder
 ) -> None:
     tower = {"small": small, "encoder": encoder, "fine": fine}[model]
@@ -182,7 +184,7 @@ async def test_finds_distorted_map_art_again_and_knows_what_was_never_posted(
     assert (never.max(1) >= calibration.possible_at).mean() <= 0.1
 
 
-async def test_the_second_small_one_is_another_encoder_with_thresholds_of_its_own(
+async def test_the_fine_untrained_model_is_another_encoder_with_its_own_thresholds(
     encoder: OpenClipEncoder, fine: OpenClipEncoder
 ) -> None:
     about = fine.encoder
@@ -191,16 +193,16 @@ async def test_the_second_small_one_is_another_encoder_with_thresholds_of_its_ow
     assert find_encoder_calibration(about.id) == about.calibration != encoder.encoder.calibration
 
 
-async def test_the_second_small_one_sees_all_of_a_wide_picture(encoder: OpenClipEncoder, fine: OpenClipEncoder) -> None:
+async def test_the_fine_untrained_model_sees_all_of_a_wide_picture(encoder: OpenClipEncoder, fine: OpenClipEncoder) -> None:
     wide, other = (draw_piece(seed).resize((384, 128)) for seed in SEEDS[:2])
     changed = wide.copy()
     changed.paste(other.crop((0, 0, 120, 128)), (0, 0))
     alike = [float(first @ second) for first, second in [await vectors(tower, [wide, changed]) for tower in (encoder, fine)]]
-    assert alike[0] == pytest.approx(1, abs=1e-4), "the square in the middle is all that the first one sees"
+    assert alike[0] == pytest.approx(1, abs=1e-4), "the first model sees only the square in the middle"
     assert alike[1] < 0.95
 
 
-async def test_the_second_small_one_finds_more_of_what_is_cropped_off_centre(
+async def test_the_fine_untrained_model_finds_more_pictures_cropped_off_centre(
     encoder: OpenClipEncoder, fine: OpenClipEncoder
 ) -> None:
     archived = [draw_piece(seed) for seed in SEEDS]
@@ -238,7 +240,7 @@ async def test_a_search_overtakes_the_archive() -> None:
         await encoder.encode(image, urgent=True)
 
 
-async def test_a_checkpoint_file_gives_its_weights_back(tmp_path: Path, encoder: OpenClipEncoder) -> None:
+async def test_a_checkpoint_file_is_loaded_with_its_weights(tmp_path: Path, encoder: OpenClipEncoder) -> None:
     import torch
 
     from infra.clip.loading import open_clip
@@ -296,7 +298,7 @@ def files(tmp_path: Path) -> Path:
         ),
     ],
 )
-async def test_what_cannot_be_loaded_is_refused_in_one_sentence(
+async def test_a_model_that_cannot_be_loaded_is_refused_with_one_sentence(
     files: Path, model: str, pretrained: str | None, sentence: str
 ) -> None:
     with pytest.raises(MapSeekError, match=sentence) as refused:
@@ -304,7 +306,7 @@ async def test_what_cannot_be_loaded_is_refused_in_one_sentence(
     assert "\n" not in str(refused.value)
 
 
-async def test_an_unreachable_hub_is_told_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_an_unreachable_hub_is_reported_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import huggingface_hub
 
     await (await open_encoder(UNTRAINED_MODEL, None, device="cpu")).close()
@@ -338,7 +340,7 @@ async def test_cached_weights_need_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_p
         ("cpu", "bf16", "bf16 is several times slower.*MAPSEEK_PRECISION"),
     ],
 )
-async def test_a_device_or_precision_that_makes_no_sense_here_is_refused(device: str, precision: str, sentence: str) -> None:
+async def test_an_unusable_device_or_precision_is_refused(device: str, precision: str, sentence: str) -> None:
     import torch
 
     if device == "cuda" and torch.cuda.is_available():
@@ -347,16 +349,16 @@ async def test_a_device_or_precision_that_makes_no_sense_here_is_refused(device:
         await open_encoder(UNTRAINED_MODEL, None, device=device, precision=precision)
 
 
-async def test_without_torch_it_says_what_to_install() -> None:
+async def test_without_torch_the_error_says_what_to_install() -> None:
     code = (
         "import sys, asyncio\nsys.modules['torch'] = None\nfrom infra.clip.encoder import open_encoder\n"
         "from contracts.errors import MapSeekError\n"
         "try: asyncio.run(open_encoder('mapseek-untrained', None))\nexcept MapSeekError as error: print(error)"
     )
-    assert "torch is not installed: install mapseek[embed]" in python(code).stdout
+    assert "torch is not installed: install mapseek[embed]" in run_python(code).stdout
 
 
-async def test_vit_b_32_itself_runs() -> None:
+async def test_vit_b_32_runs() -> None:
     encoder = await open_encoder("ViT-B-32", None, device="cpu")
     about = encoder.encoder
     assert (about.id, about.dimensions, about.trained) == ("open_clip/ViT-B-32/untrained/fp32", 512, False)

@@ -1,4 +1,4 @@
-"""A process works on many pictures beside each other, so that each is worked on in one thread."""
+"""A process works on many pictures at the same time, so each picture uses only one thread."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from pipeline.settings import Settings
 async def test_matrices_are_multiplied_in_one_thread(nats_url: str, settings: Callable[..., Settings]) -> None:
     before = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
     async with open_process(settings(), nats_url, find_stages(["persist"])):
-        within = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
-    assert within
-    assert set(within) == {1}
+        during = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+    assert during
+    assert set(during) == {1}
     assert [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"] == before

@@ -1,4 +1,4 @@
-"""The index of features that follows a real log: fresh, restarted, rebuilt, and not stopped by what it cannot read."""
+"""The feature index that follows a real log: up to date, restarted, rebuilt, and not stopped by damaged fingerprints."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,7 +48,7 @@ async def record(journal: JetStreamJournal, *facts: Fact) -> None:
         assert await journal.record(fact, Origin("1"))
 
 
-async def fingerprinted(
+async def put_fingerprint(
     blobs: FileBlobStore, number: int, *, channel_id: str = "70", thread_of: str | None = None, generation: str = "g1"
 ) -> ImageFingerprinted:
     data = archived_fingerprint(number)
@@ -67,32 +67,32 @@ async def fingerprinted(
     )
 
 
-async def best(index: FeatureProjection, number: int, channels: list[str] | None = None) -> list[str]:
+async def find_best(index: FeatureProjection, number: int, channels: list[str] | None = None) -> list[str]:
     return ids_of(await index.candidates("7", "g1", query_fingerprint(number), top=1, channels=channels))
 
 
-async def asked_processes(client: Client, *, verify: bool) -> list[RebuildReport]:
+async def ask_all_processes(client: Client, *, verify: bool) -> list[RebuildReport]:
     return await ask_processes(client, verify=verify, on_report=lambda _: None)
 
 
-async def test_a_search_sees_what_was_recorded_a_moment_before_and_only_in_its_channels(
+async def test_a_search_finds_what_was_just_recorded_and_only_in_its_channels(
     index: FeatureProjection, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
-    await record(journal, *[await fingerprinted(blobs, number) for number in range(1, 6)])
-    await record(journal, await fingerprinted(blobs, 6, channel_id="71", thread_of="70"))
-    assert await best(index, 6) == await best(index, 6, ["70"]) == ["6"]
-    assert await best(index, 6, ["71"]) == []
+    await record(journal, *[await put_fingerprint(blobs, number) for number in range(1, 6)])
+    await record(journal, await put_fingerprint(blobs, 6, channel_id="71", thread_of="70"))
+    assert await find_best(index, 6) == await find_best(index, 6, ["70"]) == ["6"]
+    assert await find_best(index, 6, ["71"]) == []
     assert await index.size("7", "g1") == 6
     assert set(await index.fingerprints("7", "g1", ["3", "99"])) == {"3"}
 
 
-async def test_removed_images_and_dropped_generations_answer_no_more(
+async def test_removed_images_and_dropped_generations_are_not_found(
     index: FeatureProjection, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
     await record(
-        journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2), await fingerprinted(blobs, 3, generation="g2")
+        journal, await put_fingerprint(blobs, 1), await put_fingerprint(blobs, 2), await put_fingerprint(blobs, 3, generation="g2")
     )
-    assert await best(index, 1) == ["1"]
+    assert await find_best(index, 1) == ["1"]
     await record(
         journal,
         ImageRemoved(guild_id="7", channel_id="70", image_id="1", message_id="9", removed_at=MOMENT, cause="deleted"),
@@ -103,62 +103,62 @@ async def test_removed_images_and_dropped_generations_answer_no_more(
         return await index.size("7", "g1") == 1 and await index.size("7", "g2") == 0
 
     await eventually(forgotten)
-    assert "1" not in await best(index, 1)
+    assert "1" not in await find_best(index, 1)
 
 
 async def test_a_missing_or_damaged_fingerprint_is_left_out_with_a_warning(
     index: FeatureProjection, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
-    missing, good = await fingerprinted(blobs, 1), await fingerprinted(blobs, 3)
+    missing, good = await put_fingerprint(blobs, 1), await put_fingerprint(blobs, 3)
     await blobs.delete(missing.fingerprint)
-    rubbish = (await fingerprinted(blobs, 2)).model_copy(update={"fingerprint": await blobs.put(b"rubbish")})
+    rubbish = (await put_fingerprint(blobs, 2)).model_copy(update={"fingerprint": await blobs.put(b"rubbish")})
     with capture_logs() as logs:
         await record(journal, missing, rubbish, good)
-        assert await best(index, 3) == ["3"]
+        assert await find_best(index, 3) == ["3"]
     assert await index.size("7", "g1") == 1
     warned = [line["image_id"] for line in logs if line["event"] == "fingerprint_not_indexed"]
     assert warned == ["1", "2"]
 
 
-async def test_it_goes_on_from_its_snapshot_without_the_blobs_that_it_has_read(
+async def test_a_restart_continues_from_the_snapshot_without_reading_its_blobs_again(
     client: Client, folder: Path, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
-    first = await fingerprinted(blobs, 1)
+    first = await put_fingerprint(blobs, 1)
     async with open_feature_projection(client, folder, blobs) as index:
         await record(journal, first)
-        assert await best(index, 1) == ["1"]
+        assert await find_best(index, 1) == ["1"]
     await blobs.delete(first.fingerprint)
-    await record(journal, await fingerprinted(blobs, 2))
+    await record(journal, await put_fingerprint(blobs, 2))
     async with open_feature_projection(client, folder, blobs) as index:
-        assert await best(index, 1) == ["1"]
-        assert await best(index, 2) == ["2"]
+        assert await find_best(index, 1) == ["1"]
+        assert await find_best(index, 2) == ["2"]
     saved = load(folder)
     assert saved is not None
     assert len(saved) == 2
 
 
-async def test_both_indexes_of_a_process_are_compared_with_the_log_and_a_rebuild_heals_a_difference(
+async def test_both_indexes_are_compared_with_the_log_and_a_rebuild_repairs_a_difference(
     client: Client, tmp_path: Path, index: FeatureProjection, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
-    await record(journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2))
-    assert await best(index, 2) == ["2"]
+    await record(journal, await put_fingerprint(blobs, 1), await put_fingerprint(blobs, 2))
+    assert await find_best(index, 2) == ["2"]
     async with open_vector_projection(client, tmp_path / "vectors"):
-        reports = await asked_processes(client, verify=True)
+        reports = await ask_all_processes(client, verify=True)
     assert sorted(report.index for report in reports) == ["index of features", "vector index"]
     assert {report.state for report in reports} == {"done"}
     assert all(report.comparison and report.comparison.before == report.comparison.after for report in reports)
     index.index.remove("1")
     for verify, identical in ((True, False), (False, False), (True, True)):
-        (report,) = await asked_processes(client, verify=verify)
+        (report,) = await ask_all_processes(client, verify=verify)
         assert report.comparison is not None
         assert (report.comparison.before == report.comparison.after) is identical
-    assert await best(index, 1) == ["1"]
+    assert await find_best(index, 1) == ["1"]
 
 
-async def test_the_snapshot_of_an_index_that_nobody_holds_is_rebuilt(
+async def test_the_snapshot_of_an_index_that_no_process_holds_is_rebuilt(
     client: Client, folder: Path, journal: JetStreamJournal, blobs: FileBlobStore
 ) -> None:
-    await record(journal, await fingerprinted(blobs, 1), await fingerprinted(blobs, 2))
+    await record(journal, await put_fingerprint(blobs, 1), await put_fingerprint(blobs, 2))
     kind = build_feature_kind(blobs)
     for verify, found in ((True, None), (False, 2), (True, 2)):
         comparison = await rebuild_snapshot(client, folder, kind, verify=verify, progress=lambda _, __: None)

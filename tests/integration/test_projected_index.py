@@ -1,4 +1,4 @@
-"""The vector index that follows a real log: who may see what in it, and what it takes back."""
+"""The vector index that follows a real log: channels limit what is found, and removed images are not found."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,7 +57,7 @@ async def record(journal: JetStreamJournal, *facts: ImageEmbedded | ImageRemoved
     ],
     ids=["all", "a channel with its public thread", "the public thread's own id", "a private thread"],
 )
-async def test_a_public_thread_is_seen_by_its_channels_readers_and_a_private_one_by_its_own(
+async def test_readers_of_a_channel_find_its_public_threads_and_only_members_find_a_private_one(
     index: VectorProjection, journal: JetStreamJournal, channels: list[str] | None, seen: list[str]
 ) -> None:
     await record(journal, embedded("1", "70"), embedded("2", "71", "70", 5), embedded("3", "72", degrees=10))
@@ -66,7 +66,7 @@ async def test_a_public_thread_is_seen_by_its_channels_readers_and_a_private_one
     assert ids_of(alike) == [image_id for image_id in seen if image_id != "1"]
 
 
-async def test_what_is_removed_is_like_nothing(index: VectorProjection, journal: JetStreamJournal) -> None:
+async def test_a_removed_image_is_similar_to_nothing(index: VectorProjection, journal: JetStreamJournal) -> None:
     await record(journal, embedded("1", "70"), embedded("2", "70"))
     await index.search("7", "g1", vector(), top=5, channels=None)
     gone = ImageRemoved(guild_id="7", channel_id="70", image_id="2", message_id="9", removed_at=MOMENT, cause="deleted")
@@ -79,9 +79,7 @@ async def test_what_is_removed_is_like_nothing(index: VectorProjection, journal:
     assert list(await index.find_similar("7", "g1", "2", at_least=0.9, top=5, channels=None)) == []
 
 
-async def test_a_repost_is_linked_to_a_post_that_was_embedded_a_moment_before(
-    index: VectorProjection, journal: JetStreamJournal
-) -> None:
+async def test_a_repost_is_linked_to_a_post_that_was_just_embedded(index: VectorProjection, journal: JetStreamJournal) -> None:
     catalogue = MemoryCatalogue()
     for day, image_id in [(1, "1"), (2, "2")]:
         metadata = {"upload_timestamp": f"2026-01-{day:02}T12:00:00+00:00"}

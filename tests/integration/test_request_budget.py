@@ -1,4 +1,4 @@
-"""The shared request budget on real clients: disnake's in the gateway, disnake's without one, and a session of aiohttp."""
+"""The shared request budget with real clients: disnake in the gateway, disnake without a gateway, and an aiohttp session."""
 
 import asyncio
 import inspect
@@ -44,17 +44,17 @@ async def test_several_processes_stay_below_the_global_limit(discord: Discord) -
 
 
 def test_disnake_takes_no_tracing_yet() -> None:
-    """Once it does, `limit` is to go, and tracing to be given to its clients instead."""
+    """If this fails, disnake accepts tracing: delete `limit` and give tracing to disnake's clients instead."""
     assert not [name for name in inspect.signature(HTTPClient.__init__).parameters if "trace" in name]
 
 
-async def test_the_gateway_counts_with_the_others(discord: Discord) -> None:
+async def test_the_gateway_counts_its_requests_too(discord: Discord) -> None:
     state = MemoryState()
     async with run_listening_gateway(discord, MemoryJournal(), state=state):
         assert state.entries["requests.all"]
 
 
-async def test_refusals_are_counted_and_in_the_end_nothing_is_sent(discord: Discord) -> None:
+async def test_refusals_are_counted_and_requests_stop_before_a_ban(discord: Discord) -> None:
     state, clock = MemoryState(), 1_795_000_000.0
     budget = RequestBudget(state, clock=lambda: clock)
     me = discord.simulator.me(discord.guild)
@@ -74,7 +74,7 @@ async def test_refusals_are_counted_and_in_the_end_nothing_is_sent(discord: Disc
     assert sum(discord.simulator.requests.values()) == sent
 
 
-async def test_what_is_held_is_tried_again_when_the_window_has_ended(discord: Discord) -> None:
+async def test_a_held_request_is_retried_after_the_window(discord: Discord) -> None:
     budget = RequestBudget(MemoryState())
     async with RestClient(discord.simulator.token, budget) as rest:
         async with rest.client_for("for nothing"):

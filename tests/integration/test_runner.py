@@ -1,4 +1,4 @@
-"""The runner on a real nats-server: each fact once, nothing lost, and every failure where a person finds it."""
+"""The runner on a real nats-server: each fact is recorded once, nothing is lost, and every failure becomes a dead letter."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 DOWNLOADED = "mapseek.image.downloaded.>"
 
 
-async def recorded(client: Client, subject: str) -> Fact:
+async def read_last_fact(client: Client, subject: str) -> Fact:
     message = await client.jetstream().get_last_msg("IMAGES" if ".image." in subject else "SEARCHES", subject)
     return decode_fact(message.subject or "", message.headers, message.data or b"").fact
 
@@ -31,7 +31,7 @@ async def provisioned(client: Client) -> None:
     await topology.ensure_topology(client, [STAGE])
 
 
-async def settled(client: Client, family: str = "image") -> None:
+async def wait_until_settled(client: Client, family: str = "image") -> None:
     stream = "IMAGES" if family == "image" else "SEARCHES"
 
     async def none_left() -> bool:
@@ -40,7 +40,7 @@ async def settled(client: Client, family: str = "image") -> None:
     await eventually(none_left)
 
 
-async def test_a_fact_becomes_facts_that_say_where_they_come_from(
+async def test_a_resulting_fact_names_its_correlation_and_its_cause(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     async def work(event: Fact) -> Sequence[Fact]:
@@ -48,15 +48,15 @@ async def test_a_fact_becomes_facts_that_say_where_they_come_from(
 
     await journal.record(posted(), Origin("message-10"))
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
+        await wait_until_settled(client)
     message = await client.jetstream().get_last_msg("IMAGES", DOWNLOADED)
     assert message.headers is not None
     assert message.headers["ce-correlationid"] == "message-10"
     assert message.headers["ce-causationid"] == "mapseek.image.posted.v1.7.9.10"
-    assert await recorded(client, DOWNLOADED) == downloaded(posted())
+    assert await read_last_fact(client, DOWNLOADED) == downloaded(posted())
 
 
-async def test_a_fact_is_recorded_once_however_often_its_cause_is_delivered(
+async def test_a_fact_is_recorded_once_even_if_its_cause_is_delivered_twice(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     assert await journal.record(posted(), Origin("m"))
@@ -67,7 +67,7 @@ async def test_a_fact_is_recorded_once_however_often_its_cause_is_delivered(
         return [downloaded(event)]
 
     async with run_stage(nats_url, client, journal, work) as runtime:
-        await settled(client)
+        await wait_until_settled(client)
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
     assert await count_messages(client, "FAILURES") == 0
     assert runtime.metrics.already_recorded.labels("download", "image")._value.get() == 1
@@ -91,7 +91,7 @@ async def test_what_cannot_be_recorded_yet_is_recorded_before_its_cause_is_ackno
     await journal.record(posted(), Origin("m"))
     monkeypatch.setattr(journal, "record", refuse_at_first)
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
+        await wait_until_settled(client)
     assert refused == 3
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
     assert await count_messages(client, "FAILURES") == 0
@@ -110,10 +110,10 @@ async def test_a_rejection_is_a_fact_and_is_not_retried(
     await journal.record(posted(), Origin("m"))
     await journal.record(requested(), Origin("s"))
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
-        await settled(client, "search")
+        await wait_until_settled(client)
+        await wait_until_settled(client, "search")
     assert calls == 2
-    assert await recorded(client, "mapseek.image.rejected.>") == posted().to_rejection(
+    assert await read_last_fact(client, "mapseek.image.rejected.>") == posted().to_rejection(
         "download", RejectCode.TOO_LARGE, "26 MB is more than 25 MB."
     )
     assert await count_messages(client, "SEARCHES", "mapseek.search.rejected.>") == 1
@@ -134,13 +134,13 @@ async def test_a_retry_that_works_leaves_no_trace(
 
     await journal.record(posted(), Origin("m"))
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
+        await wait_until_settled(client)
     assert calls == 3
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
     assert await count_messages(client, "FAILURES") == 0
 
 
-async def test_retries_in_vain_end_as_a_dead_letter_with_payload_and_reason(
+async def test_a_message_that_keeps_failing_becomes_a_dead_letter_with_payload_and_reason(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     calls = 0
@@ -152,7 +152,7 @@ async def test_retries_in_vain_end_as_a_dead_letter_with_payload_and_reason(
 
     await journal.record(posted(), Origin("message-10"))
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
+        await wait_until_settled(client)
     letter = await last_dead_letter(client, "mapseek.failure.download.image.1")
     assert letter is not None
     headers, body = letter
@@ -165,7 +165,7 @@ async def test_retries_in_vain_end_as_a_dead_letter_with_payload_and_reason(
     assert headers["ce-correlationid"] == "message-10"
 
 
-async def test_a_bug_ends_as_a_dead_letter_with_its_traceback_and_the_others_go_on(
+async def test_a_bug_becomes_a_dead_letter_with_its_traceback_and_other_messages_continue(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     async def work(event: Fact) -> Sequence[Fact]:
@@ -176,7 +176,7 @@ async def test_a_bug_ends_as_a_dead_letter_with_its_traceback_and_the_others_go_
     for number in range(10):
         await journal.record(posted(str(number)), Origin("m"))
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
+        await wait_until_settled(client)
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 9
     letter = await last_dead_letter(client)
     assert letter is not None
@@ -190,7 +190,7 @@ async def test_a_bug_ends_as_a_dead_letter_with_its_traceback_and_the_others_go_
     "subject", ["mapseek.image.posted.v1.7.9", "mapseek.search.requested.v1.7.11", "mapseek.image.posted.v99.7.9"]
 )
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe\x00", b"[1]", orjson.dumps({"guild_id": "7"})])
-async def test_malformed_messages_are_dead_letters_at_once(
+async def test_a_malformed_message_becomes_a_dead_letter_at_once(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None, subject: str, body: bytes
 ) -> None:
     async def work(_event: Fact) -> Sequence[Fact]:
@@ -199,34 +199,34 @@ async def test_malformed_messages_are_dead_letters_at_once(
     await client.jetstream().publish(subject, body)
     async with run_stage(nats_url, client, journal, work):
         letter = await eventually(lambda: last_dead_letter(client))
-        await settled(client, subject.split(".")[1])
+        await wait_until_settled(client, subject.split(".")[1])
     assert letter is not None
     assert letter[0]["mapseek-cause"] == "malformed"
     assert letter[0]["mapseek-attempts"] == "1"
     assert letter[1] == body
 
 
-async def test_a_message_that_kills_every_process_is_buried_before_it_reaches_the_next(
+async def test_a_message_that_kills_every_process_becomes_a_dead_letter_before_it_kills_another(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     await journal.record(posted(), Origin("m"))
-    deaths = await client.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
+    subscription = await client.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
     for _ in range(STAGE.attempts):
-        [message] = await deaths.fetch(1)
+        [message] = await subscription.fetch(1)
         await message.nak()
 
     async def work(_event: Fact) -> Sequence[Fact]:
         raise AssertionError("must not be called")
 
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
+        await wait_until_settled(client)
     letter = await last_dead_letter(client)
     assert letter is not None
     assert letter[0]["mapseek-cause"] == "poison"
     assert letter[0]["mapseek-attempts"] == str(STAGE.attempts + 1)
 
 
-async def test_an_outage_holds_the_message_without_using_up_its_attempts(
+async def test_an_outage_holds_a_message_without_using_up_its_attempts(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     calls = 0
@@ -244,7 +244,7 @@ async def test_an_outage_holds_the_message_without_using_up_its_attempts(
         await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
         await eventually(lambda: calls > 4 * STAGE.attempts)
         down = False
-        await settled(client)
+        await wait_until_settled(client)
         assert runtime.waiting_for == {}
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
     assert await count_messages(client, "FAILURES") == 0
@@ -253,7 +253,7 @@ async def test_an_outage_holds_the_message_without_using_up_its_attempts(
     assert info.delivered.consumer_seq == 1
 
 
-async def test_a_held_message_is_left_to_the_next_process_when_this_one_is_stopped(
+async def test_a_stopped_process_leaves_its_held_message_to_the_next_one(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     down = True
@@ -268,11 +268,11 @@ async def test_a_held_message_is_left_to_the_next_process_when_this_one_is_stopp
         await eventually(lambda: runtime.waiting_for.get("download") == "catalogue")
     down = False
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
+        await wait_until_settled(client)
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 1
 
 
-async def test_the_circuit_breaker_keeps_a_log_from_being_emptied_into_failures(
+async def test_the_circuit_breaker_stops_a_stage_that_would_bury_every_message(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     broken = True
@@ -289,13 +289,13 @@ async def test_the_circuit_breaker_keeps_a_log_from_being_emptied_into_failures(
         buried = await count_messages(client, "FAILURES")
         assert buried == 3
         broken = False
-        await settled(client)
+        await wait_until_settled(client)
         await eventually(lambda: runtime.waiting_for == {})
     assert await count_messages(client, "FAILURES") == buried
     assert await count_messages(client, "IMAGES", DOWNLOADED) == 30 - buried
 
 
-async def test_one_who_waits_for_an_answer_is_told_of_the_dead_letter(
+async def test_a_dead_letter_of_a_search_is_also_a_rejection_for_the_asker(
     nats_url: str, client: Client, journal: JetStreamJournal, provisioned: None
 ) -> None:
     async def work(_event: Fact) -> Sequence[Fact]:
@@ -303,13 +303,13 @@ async def test_one_who_waits_for_an_answer_is_told_of_the_dead_letter(
 
     await journal.record(requested(), Origin("interaction-11"))
     async with run_stage(nats_url, client, journal, work):
-        await settled(client, "search")
-    rejected = await recorded(client, "mapseek.search.rejected.>")
+        await wait_until_settled(client, "search")
+    rejected = await read_last_fact(client, "mapseek.search.rejected.>")
     assert "interaction-11" in rejected.model_dump()["reason"]
     assert await count_messages(client, "FAILURES", "mapseek.failure.download.search.*") == 1
 
 
-async def test_work_that_takes_longer_than_the_acknowledgement_timer_is_done_once(
+async def test_work_longer_than_the_acknowledgement_timeout_is_done_once(
     nats_url: str, client: Client, journal: JetStreamJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consumers, "ACK_WAIT_S", 2.0)
@@ -328,7 +328,7 @@ async def test_work_that_takes_longer_than_the_acknowledgement_timer_is_done_onc
     await topology.ensure_topology(client, [STAGE])
     await journal.record(posted(), Origin("m"))
     async with run_stage(nats_url, client, journal, work):
-        await settled(client)
+        await wait_until_settled(client)
     assert calls == 1
 
 
@@ -346,7 +346,7 @@ async def test_a_search_does_not_wait_behind_the_archive_lane(
         await journal.record(posted(str(number)), Origin("m"))
     async with run_stage(nats_url, client, journal, work):
         await journal.record(requested(), Origin("s"))
-        await settled(client, "search")
+        await wait_until_settled(client, "search")
         assert await count_messages(client, "IMAGES", DOWNLOADED) == 0
         blocked.set()
-        await settled(client)
+        await wait_until_settled(client)

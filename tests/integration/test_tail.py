@@ -1,4 +1,4 @@
-"""Following the log: in order, from any place on, over a restart of the server, and ended when it is told to."""
+"""Following the log: in order, from any position, and ended when it is cancelled."""
 
 import asyncio
 import sys
@@ -20,7 +20,7 @@ from tests.support.facts import posted
 FILTERS = ["mapseek.image.>"]
 
 
-async def test_entries_come_in_order_from_behind_the_given_one_and_then_live(client: Client, journal: JetStreamJournal) -> None:
+async def test_entries_come_in_order_from_behind_a_position_and_then_live(client: Client, journal: JetStreamJournal) -> None:
     await topology.ensure_topology(client, STAGES)
     for number in range(5):
         await journal.record(posted(str(number)), Origin("m"))
@@ -36,7 +36,7 @@ async def test_entries_come_in_order_from_behind_the_given_one_and_then_live(cli
     assert read == [(3, "2"), (4, "3"), (5, "4"), (6, None), (7, "live")]
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="mended in Python 3.12")
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="fixed in Python 3.12")
 async def test_python_3_11_still_loses_a_cancellation_that_comes_together_with_a_result() -> None:
     result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     waiting = asyncio.create_task(asyncio.wait_for(result, 5))
@@ -46,21 +46,19 @@ async def test_python_3_11_still_loses_a_cancellation_that_comes_together_with_a
     assert await waiting == 1
 
 
-async def test_a_cancellation_that_a_fetch_loses_ends_the_following_all_the_same(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_following_ends_even_if_a_fetch_loses_the_cancellation(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     await topology.ensure_topology(client, STAGES)
     fetching = asyncio.Event()
     fetch = JetStreamContext.PullSubscription.fetch
 
-    async def loses_cancellation(self: Any, *args: Any, **kwargs: Any) -> list[Msg]:
+    async def lose_cancellation(self: Any, *args: Any, **kwargs: Any) -> list[Msg]:
         fetching.set()
         try:
             return await fetch(self, *args, **kwargs)
         except asyncio.CancelledError:
             return []
 
-    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", loses_cancellation)
+    monkeypatch.setattr(JetStreamContext.PullSubscription, "fetch", lose_cancellation)
 
     async def read() -> None:
         async for _ in follow_log(client, IMAGES, FILTERS):

@@ -1,4 +1,4 @@
-"""Streams and durables: made when missing, refused when different, changed only when asked."""
+"""Streams and consumers: created when missing, refused when different, and changed only on request."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from tests.support.bench_stage import STAGE, count_messages
 from tests.support.facts import founding_facts, posted
 
 
-async def test_a_new_server_gets_everything_and_then_differs_in_nothing(client: Client) -> None:
+async def test_a_new_server_gets_all_streams_and_consumers(client: Client) -> None:
     missing = await topology.find_differences(client, STAGES)
     assert all(difference.missing for difference in missing)
     assert {str(difference) for difference in missing} >= {
@@ -31,7 +31,7 @@ async def test_a_new_server_gets_everything_and_then_differs_in_nothing(client: 
     await topology.ensure_topology(client, STAGES)
 
 
-def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
+def test_every_stage_has_a_consumer_in_each_of_its_lanes() -> None:
     started, _ = founding_facts()
     generations = Generations().with_fact(started, 1)
     names = {durable.name for durable in plan_consumers(STAGES, generations)}
@@ -60,7 +60,7 @@ def test_every_stage_has_a_durable_of_its_own_in_each_of_its_lanes() -> None:
     }
 
 
-def test_posts_are_kept_for_ever_and_questions_for_seven_days() -> None:
+def test_posts_have_no_age_limit_and_searches_are_kept_seven_days() -> None:
     ages = {stream.name: stream.max_age for stream in topology.plan_streams()}
     assert ages == {
         "IMAGES": 0,
@@ -74,7 +74,7 @@ def test_posts_are_kept_for_ever_and_questions_for_seven_days() -> None:
     }
 
 
-async def test_a_stream_that_differs_is_refused_with_one_sentence_and_applied_on_request(
+async def test_a_different_stream_is_refused_with_one_sentence_and_changed_on_request(
     client: Client, journal: JetStreamJournal
 ) -> None:
     await topology.ensure_topology(client, [STAGE])
@@ -89,7 +89,7 @@ async def test_a_stream_that_differs_is_refused_with_one_sentence_and_applied_on
     assert await count_messages(client, "IMAGES") == 1
 
 
-async def test_a_consumer_that_differs_is_refused(client: Client) -> None:
+async def test_a_different_consumer_is_refused(client: Client) -> None:
     await topology.ensure_topology(client, [STAGE])
     js = client.jetstream()
     current = (await js.consumer_info("IMAGES", "download-image")).config
@@ -99,19 +99,19 @@ async def test_a_consumer_that_differs_is_refused(client: Client) -> None:
 
 
 @contextmanager
-def one_sentence(about: str) -> Iterator[None]:
+def fails_with_one_sentence(about: str) -> Iterator[None]:
     with pytest.raises(MapSeekError, match=about) as caught:
         yield
     assert "\n" not in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 
-async def test_a_server_that_is_not_there_is_one_sentence_without_its_password() -> None:
-    with one_sentence(r"No NATS server answers at nats://\*\*\*@127.0.0.1:1"):
+async def test_an_unreachable_server_is_reported_in_one_sentence_without_its_password() -> None:
+    with fails_with_one_sentence(r"No NATS server answers at nats://\*\*\*@127.0.0.1:1"):
         await connect("nats://user:s3cret@127.0.0.1:1", "test", timeout=0.5)
 
 
-async def test_subjects_taken_by_another_stream_are_one_sentence(client: Client) -> None:
+async def test_subjects_of_another_stream_are_reported_in_one_sentence(client: Client) -> None:
     await client.jetstream().add_stream(StreamConfig(name="OTHER", subjects=["mapseek.>"]))
-    with one_sentence("could not create the streams"):
+    with fails_with_one_sentence("could not create the streams"):
         await topology.ensure_topology(client, [STAGE])

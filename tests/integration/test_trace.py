@@ -1,4 +1,4 @@
-"""What is meant by an id or a link, and all that the logs hold of it, on a real nats-server."""
+"""Find an image or a search by an id or a link, and read all its facts, on a real nats-server."""
 
 import pytest
 from nats.aio.client import Client
@@ -20,7 +20,7 @@ async def _provisioned(client: Client) -> None:
     await topology.ensure_topology(client, [])
 
 
-async def test_an_image_is_found_whatever_its_guild_and_a_message_has_all_of_its_images(
+async def test_an_id_finds_images_of_every_guild_and_a_link_finds_all_images_of_a_message(
     client: Client, journal: JetStreamJournal
 ) -> None:
     for image in ("20", "21-0"):
@@ -39,7 +39,7 @@ async def test_an_image_is_found_whatever_its_guild_and_a_message_has_all_of_its
             await find_entities(client, nonsense)
 
 
-async def test_everything_of_one_is_read_and_nothing_of_others(client: Client, journal: JetStreamJournal) -> None:
+async def test_everything_about_one_entity_is_read_and_nothing_about_others(client: Client, journal: JetStreamJournal) -> None:
     for fact in example_facts():
         await journal.record(fact, Origin("m"))
     await journal.record(posted("99"), Origin("m"))
@@ -60,7 +60,9 @@ async def test_everything_of_one_is_read_and_nothing_of_others(client: Client, j
     assert search.incidents == []
 
 
-async def test_a_story_is_told_in_order_by_whom_and_how_long_after_its_cause(client: Client, journal: JetStreamJournal) -> None:
+async def test_a_story_has_its_steps_in_order_with_process_and_time_since_the_cause(
+    client: Client, journal: JetStreamJournal
+) -> None:
     post = posted()
     await journal.record(post, Origin("m"))
     origin = Origin("m", "mapseek.image.posted.v1.7.9.10", replayed=True)

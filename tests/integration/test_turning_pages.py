@@ -1,4 +1,4 @@
-"""The reply stage and a real client beside the simulated Discord: steps, the answer, and its pages at the press of a button."""
+"""The reply stage and a real client on the simulated Discord: progress, the answer, and its pages at the press of a button."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Place:
             await self.journal.record(caused, Origin("test"))
 
     async def ask(self) -> tuple[Interaction, Question]:
-        """A question that Steve asked and the client deferred."""
+        """Let Steve search, and return the interaction, which the client deferred, with its question."""
         attachments = {"image": ("shot.png", png_file())}
         interaction = await self.simulator.slash(self.channel, self.steve, "find", attachments=attachments)
         heard = await self.bot.next("application_command")
@@ -47,7 +47,7 @@ class Place:
     async def press(
         self, shown: VisibleAnswer, member: Member, label: str, *, readable: tuple[str, ...] | None = None
     ) -> VisibleAnswer:
-        """What a member sees after a press: the asker on the same message, anybody else on a copy of their own."""
+        """Press a button and return what the member sees: the asker the same message, anybody else a copy of their own."""
         interaction = await self.simulator.press(shown.message, member, label=label)
         heard = await self.bot.next("button_click")
         parts = parse_custom_id(heard.component.custom_id, BROWSE, 5)
@@ -103,12 +103,12 @@ async def place(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
 
 
 async def drawn(_: SearchMatched, match: Match, document: Document, __: str) -> bytes | None:
-    """Whoever draws."""
+    """A fake of the function that draws why an image was found."""
     return f"why {match.image_id} in {document['metadata']['channel_id']}".encode()
 
 
 def matched(place: Place, asked: Question) -> SearchMatched:
-    """Two pieces: posts 3 and 2 are one, of which 3 is the most alike; post 1 is the other."""
+    """Return a match of two pieces: posts 3 and 2 are one piece, of which 3 is the most similar; post 1 is the other."""
     matches = (Match(image_id="3", score=0.97, posts=("2",)), Match(image_id="1", score=0.6))
     return SearchMatched(
         guild_id=str(place.channel.guild.id),
@@ -125,7 +125,7 @@ def headline(shown: VisibleAnswer) -> str:
     return str(shown.embeds[0]["title"])
 
 
-async def test_the_asker_is_told_the_steps_and_turns_the_pages_in_place(place: Place) -> None:
+async def test_the_asker_sees_the_progress_and_turns_the_pages_of_the_same_message(place: Place) -> None:
     interaction, asked = await place.ask()
     step = SearchPreprocessed(
         guild_id=str(place.channel.guild.id),
@@ -161,7 +161,7 @@ async def test_the_asker_is_told_the_steps_and_turns_the_pages_in_place(place: P
     assert (again.message, again.embeds[0]["title"], list(again.buttons)) == (first.message, headline(first), list(first.buttons))
 
 
-async def test_another_one_turns_pages_of_a_copy_with_what_they_may_read(place: Place) -> None:
+async def test_another_member_turns_pages_of_a_copy_with_what_they_may_read(place: Place) -> None:
     interaction, asked = await place.ask()
     await place.deliver(matched(place, asked))
     original = await place.simulator.answer(interaction)
@@ -175,7 +175,7 @@ async def test_another_one_turns_pages_of_a_copy_with_what_they_may_read(place: 
     assert headline(await place.simulator.answer(interaction)) == "Found it: first posted by Painter 2"
 
 
-async def test_who_asks_why_is_shown_the_picture_in_a_message_of_their_own(place: Place) -> None:
+async def test_a_member_who_asks_why_gets_the_picture_in_a_private_message(place: Place) -> None:
     interaction, asked = await place.ask()
     found = matched(place, asked)
     best = found.matches[0].model_copy(update={"evidence": Evidence(by="points", points=143, angle=True)})

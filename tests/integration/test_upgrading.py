@@ -1,4 +1,4 @@
-"""The first start on a log of another release: what follows from the release is changed, and a question goes on."""
+"""The first start on a log of another release: streams and consumers are changed to fit, and a search in flight is answered."""
 
 import asyncio
 from collections.abc import Callable
@@ -40,18 +40,18 @@ WITHOUT_FINGERPRINTS = {
     (SEARCHES, "embed-search"): [kind_filter(SearchPreprocessed), kind_filter(SearchDescribed)],
     (IMAGES, "link-image-g1"): [variant_filter(ImageEmbedded, "g1")],
 }
-"""What these would be for in a release that has no such stage."""
+"""The subjects of these consumers in a release without the fingerprint stage."""
 
-OF_FINGERPRINTS = ((SEARCHES, "fingerprint-search"), (IMAGES, "fingerprint-image-g1"))
+FINGERPRINT_CONSUMERS = ((SEARCHES, "fingerprint-search"), (IMAGES, "fingerprint-image-g1"))
 
 
-async def as_another_release(client: Client) -> None:
-    """As if the stage that makes fingerprints were one that this release comes with."""
+async def change_to_another_release(client: Client) -> None:
+    """Change the server to that of a release without the fingerprint stage."""
     js = client.jetstream()
     for (stream, name), subjects in WITHOUT_FINGERPRINTS.items():
         config = (await js.consumer_info(stream, name)).config
         await js.add_consumer(stream, config.evolve(filter_subjects=subjects))
-    for stream, name in OF_FINGERPRINTS:
+    for stream, name in FINGERPRINT_CONSUMERS:
         await js.delete_consumer(stream, name)
     config = (await js.stream_info(SEARCHES)).config
     kept = [subject for subject in config.subjects or [] if subject != kind_filter(SearchFingerprinted).replace("*.", "")]
@@ -59,15 +59,15 @@ async def as_another_release(client: Client) -> None:
     await js.update_stream(config.evolve(subjects=kept))
 
 
-async def founded(settings: Settings, url: str, client: Client) -> None:
-    """An archive that no process works on, as another release left it."""
+async def make_archive(settings: Settings, url: str, client: Client) -> None:
+    """Make an archive as another release left it; no process works on it."""
     async with open_process(settings, url, STAGES, policy=IMPATIENT_POLICY):
         pass
-    await as_another_release(client)
+    await change_to_another_release(client)
 
 
-async def asked(journal: JetStreamJournal, folder: Path) -> None:
-    """A question that was preprocessed, and no more."""
+async def record_search(journal: JetStreamJournal, folder: Path) -> None:
+    """Record a search that is preprocessed and not further."""
     question = Question(asker=Person(id="5", name="Alex"), requested_at=utc_now(), reply=LocalReply())
     pixels = await open_blob_store(folder / "questions").put(art_png(1))
     fact = SearchPreprocessed(
@@ -76,8 +76,8 @@ async def asked(journal: JetStreamJournal, folder: Path) -> None:
     assert await journal.record(fact, Origin("11"))
 
 
-@pytest.mark.parametrize("delivered", [False, True], ids=["waiting", "in the hands of one that died"])
-async def test_a_question_in_flight_goes_on_and_is_answered_once(
+@pytest.mark.parametrize("delivered", [False, True], ids=["waiting", "delivered to a process that died"])
+async def test_a_search_in_flight_is_answered_once(
     client: Client,
     journal: JetStreamJournal,
     nats_url: str,
@@ -86,8 +86,8 @@ async def test_a_question_in_flight_goes_on_and_is_answered_once(
     impatient_log: None,
 ) -> None:
     ours = settings()
-    await founded(ours, nats_url, client)
-    await asked(journal, ours.data_dir)
+    await make_archive(ours, nats_url, client)
+    await record_search(journal, ours.data_dir)
     if delivered:
         subscription = await client.jetstream().pull_subscribe_bind("embed-search", stream=SEARCHES)
         await subscription.fetch(1)
@@ -102,11 +102,11 @@ async def test_a_question_in_flight_goes_on_and_is_answered_once(
         assert await count_messages(client, FAILURES) == 0
 
 
-async def test_what_follows_from_the_release_is_changed_where_nobody_works_and_places_stay(
+async def test_an_idle_server_is_changed_to_this_release_and_consumers_keep_their_positions(
     client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
 ) -> None:
     ours, js = settings(), client.jetstream()
-    await founded(ours, nats_url, client)
+    await make_archive(ours, nats_url, client)
     assert {difference.field for difference in await topology.find_differences(client, STAGES)} == {
         "",
         "subjects",
@@ -120,15 +120,15 @@ async def test_what_follows_from_the_release_is_changed_where_nobody_works_and_p
         assert (now.created, now.delivered, now.ack_floor) == (info.created, info.delivered, info.ack_floor)
 
 
-async def test_while_another_release_is_at_work_nothing_is_changed(
+async def test_nothing_is_changed_while_processes_of_another_release_run(
     client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
 ) -> None:
     ours = settings()
-    await founded(ours, nats_url, client)
+    await make_archive(ours, nats_url, client)
     differing = await topology.find_differences(client, STAGES)
     subscription = await client.jetstream().pull_subscribe_bind("embed-search", stream=SEARCHES)
     at_work = asyncio.create_task(subscription.fetch(1, timeout=60))
-    await eventually(lambda: waiting(client))
+    await eventually(lambda: is_fetching(client))
     with pytest.raises(
         MapSeekError, match=r"^Processes of another release work on this log .*embed-search.*stop them, then start"
     ) as told:
@@ -141,11 +141,11 @@ async def test_while_another_release_is_at_work_nothing_is_changed(
     assert await topology.find_differences(client, STAGES) == []
 
 
-async def waiting(client: Client) -> bool:
+async def is_fetching(client: Client) -> bool:
     return bool((await client.jetstream().consumer_info(SEARCHES, "embed-search")).num_waiting)
 
 
-async def test_what_a_newer_release_changed_stays_as_it_is(client: Client) -> None:
+async def test_changes_by_a_newer_release_stay(client: Client) -> None:
     await topology.ensure_topology(client, STAGES)
     js = client.jetstream()
     config = (await js.consumer_info(SEARCHES, "match-search")).config
@@ -157,7 +157,7 @@ async def test_what_a_newer_release_changed_stays_as_it_is(client: Client) -> No
     assert (await js.consumer_info(SEARCHES, "match-search")).config.filter_subjects == newer.filter_subjects
 
 
-async def test_a_generation_of_fingerprints_that_only_a_newer_release_makes_is_refused(
+async def test_a_generation_with_fingerprints_of_a_newer_release_is_refused(
     client: Client, journal: JetStreamJournal, nats_url: str, settings: Callable[..., Settings]
 ) -> None:
     ours = settings()

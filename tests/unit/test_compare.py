@@ -1,4 +1,4 @@
-"""What generations are compared by, and how their answers are counted."""
+"""Which queries generations are compared with, and how their answers are scored."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ def query(*expected: str, wrong: tuple[str, ...] = (), kind: str = "judged searc
 
 
 def answer(verdict: Verdict, *pieces: str | tuple[str, ...], sure: int | None = None, ms: float = 1) -> GenerationAnswer:
-    """Pieces by their ids, the best post first; in a match the first piece is sure."""
+    """Build an answer from the ids of its pieces, each with the best post first. In a match the first piece is sure."""
     matches = [Match(image_id=piece, score=0.9) if isinstance(piece, str) else piece_of(*piece) for piece in pieces]
     return GenerationAnswer(verdict, matches, matches[: (verdict == "match") if sure is None else sure], ms)
 
@@ -61,7 +61,7 @@ def vote(image_id: str, right: bool, voter_id: str = "5", minute: int = 0, **cha
     ],
     ids=["right and wrong", "the last vote", "the majority", "what is not archived any more"],
 )
-def test_votes_become_what_is_expected(votes: list[SearchJudged], expected: set[str], wrong: set[str]) -> None:
+def test_votes_become_expected_and_wrong_images(votes: list[SearchJudged], expected: set[str], wrong: set[str]) -> None:
     [found] = select_judged_queries(votes, {"1", "2"})
     assert (found.expected, found.wrong, found.picture, found.guild_id) == (expected, wrong, BLOB, "7")
     assert not found.unmatched
@@ -70,9 +70,9 @@ def test_votes_become_what_is_expected(votes: list[SearchJudged], expected: set[
 @pytest.mark.parametrize(
     "votes",
     [[vote("1", True), vote("1", False, "6")], [vote("gone", True)], [vote("1", True, pixels=None)]],
-    ids=["a tie", "only what is not archived any more", "nothing to ask with"],
+    ids=["a tie", "only what is not archived any more", "no picture and no words"],
 )
-def test_a_search_of_which_nothing_is_known_is_no_question(votes: list[SearchJudged]) -> None:
+def test_a_search_without_a_known_answer_is_no_query(votes: list[SearchJudged]) -> None:
     assert select_judged_queries(votes, {"1"}) == []
 
 
@@ -81,7 +81,7 @@ def test_the_same_search_id_in_another_guild_is_another_search() -> None:
     assert [(each.guild_id, each.name) for each in queries] == [("7", "search 11"), ("8", "“a dragon”")]
 
 
-def test_a_piece_counts_when_the_right_image_is_its_best_or_among_its_posts() -> None:
+def test_a_piece_is_right_if_the_right_image_is_its_best_or_one_of_its_posts() -> None:
     shown = answer("match", "3", ("4", "1", "5"), "6")
     assert [is_found_within(query("1"), shown, top) for top in (1, 3)] == [False, True]
     assert is_found_within(query("6", "3"), shown, 1)
@@ -89,7 +89,7 @@ def test_a_piece_counts_when_the_right_image_is_its_best_or_among_its_posts() ->
 
 
 @pytest.mark.parametrize(
-    ("asked", "given", "false"),
+    ("query_", "given", "false"),
     [
         (query("1"), answer("match", "2"), True),
         (query("1"), answer("match", "2", "1", sure=2), False),
@@ -101,14 +101,12 @@ def test_a_piece_counts_when_the_right_image_is_its_best_or_among_its_posts() ->
         (query(wrong=("2",)), answer("match", "3"), False),
     ],
 )
-def test_a_match_is_false_where_nothing_that_is_called_so_is_right(
-    asked: CompareQuery, given: GenerationAnswer, false: bool
-) -> None:
-    assert is_false_match(asked, given) is false
+def test_a_match_is_false_if_no_sure_piece_is_right(query_: CompareQuery, given: GenerationAnswer, false: bool) -> None:
+    assert is_false_match(query_, given) is false
 
 
 @pytest.mark.parametrize(
-    ("asked", "given", "right"),
+    ("query_", "given", "right"),
     [
         (query("1"), answer("possible", "1"), True),
         (query("1"), answer("none"), False),
@@ -119,25 +117,25 @@ def test_a_match_is_false_where_nothing_that_is_called_so_is_right(
         (query("1"), answer("error"), False),
     ],
 )
-def test_an_answer_is_right_wrong_or_not_judged(asked: CompareQuery, given: GenerationAnswer, right: bool | None) -> None:
-    assert is_right(asked, given) is right
+def test_an_answer_is_right_wrong_or_not_judged(query_: CompareQuery, given: GenerationAnswer, right: bool | None) -> None:
+    assert is_right(query_, given) is right
 
 
-def compared() -> tuple[list[CompareQuery], GenerationResult, GenerationResult]:
+def build_results() -> tuple[list[CompareQuery], GenerationResult, GenerationResult]:
     queries = [query("1"), query("2"), query("3"), query(kind="held pictures"), query("4", kind="held pictures")]
     before = [answer("match", "1"), answer("none"), answer("match", "3"), answer("match", "9"), answer("possible", "8", "4", ms=9)]
     after = [answer("none"), answer("match", "2"), answer("possible", "3"), answer("none"), answer("possible", "8", "4")]
     return queries, GenerationResult(G1, 1000, before), GenerationResult(G2, 1000, after)
 
 
-def test_what_changed_is_told_with_the_worst_first() -> None:
-    queries, first, second = compared()
+def test_changes_are_listed_with_the_worst_first() -> None:
+    queries, first, second = build_results()
     found = find_changes(queries, first, second)
     assert [(each.query.expected, each.gain) for each in found] == [({"1"}, -2), ({"2"}, 2), (set(), 2), ({"3"}, 0)]
 
 
-def test_the_numbers_stand_side_by_side() -> None:
-    table = {name: values for name, *values in build_table_rows(*compared())}
+def test_the_numbers_of_both_generations_are_side_by_side() -> None:
+    table = {name: values for name, *values in build_table_rows(*build_results())}
     assert table["encoder"] == ["a (untrained)", "b (untrained)"]
     assert table["right piece first (recall@1)"] == ["2 of 4 (50%)", "2 of 4 (50%)"]
     assert table["right piece among 3 (recall@3)"] == ["3 of 4 (75%)", "3 of 4 (75%)"]
@@ -154,7 +152,7 @@ def test_without_a_known_answer_there_is_no_recall() -> None:
     assert table["right piece first (recall@1)"] == ["-"]
 
 
-def test_nothing_that_people_wrote_is_markup_in_the_report() -> None:
+def test_text_of_members_is_escaped_in_the_report() -> None:
     hostile = '<script>alert("1")</script>'
     asked = CompareQuery(hostile, "judged searches", "7", words=hostile, expected=frozenset({"1"}))
     change = Change(asked, answer("none"), answer("match", "1"))

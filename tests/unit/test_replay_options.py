@@ -1,4 +1,4 @@
-"""What a replay is asked for, and when it may begin the next batch."""
+"""The options of a replay, and when it may begin the next batch."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -51,23 +51,23 @@ def test_a_moment_is_a_date_a_time_or_how_long_ago(text: str, wanted: datetime) 
         ("0001-01-01T00:00+01:00", "earlier than the calendar"),
     ],
 )
-def test_what_is_no_moment_is_refused_with_an_example(text: str, why: str) -> None:
+def test_an_unreadable_time_is_refused_with_an_example(text: str, why: str) -> None:
     with pytest.raises(MapSeekError, match=why):
         parse_moment(text, MOMENT)
 
 
-def test_the_same_part_has_the_same_place_and_another_one_has_its_own() -> None:
+def test_equal_parts_have_the_same_digest_and_others_have_their_own() -> None:
     assert Part(since="2d").digest == Part(since="2d").digest
     assert len({part.digest for part in (Part(), Part(since="2d"), Part(until="2d"), Part(image="2d"), Part(from_seq=2))}) == 5
 
 
-def test_a_name_is_the_number_after_the_highest_that_was_ever_used() -> None:
+def test_an_unused_name_has_the_number_after_the_highest() -> None:
     assert find_unused_name(Generations()) == "g1"
     assert find_unused_name(known("g1", "g7", "mine", "g2x")) == "g8"
     assert find_unused_name(known("g1", "g2").with_fact(GenerationDropped(generation="g2"), 9)) == "g3"
 
 
-def test_only_a_generation_that_is_there_is_gone_on_with() -> None:
+def test_only_an_existing_generation_can_be_resumed() -> None:
     dropped = known("g1", "g2").with_fact(GenerationDropped(generation="g2"), 9)
     assert find_alive_generation(dropped, "g1").name == "g1"
     with pytest.raises(MapSeekError, match="was dropped"):
@@ -80,7 +80,7 @@ def test_a_slow_replay_works_in_small_batches() -> None:
     assert [Pace(rate).limit_batch(16) for rate in (None, 100, 5.5, 0.2)] == [16, 16, 5, 1]
 
 
-async def test_a_rate_is_kept_over_all_hands() -> None:
+async def test_a_rate_holds_for_all_tasks_together() -> None:
     slow = Limits(rate=100)
     began = asyncio.get_running_loop().time()
     await asyncio.gather(*(slow.wait_for_turn(5) for _ in range(5)))
@@ -95,7 +95,7 @@ async def test_nothing_begins_above_the_load(monkeypatch: pytest.MonkeyPatch) ->
     assert loads == []
 
 
-async def test_a_question_goes_first_but_not_for_ever() -> None:
+async def test_a_search_goes_first_but_only_for_a_limited_time() -> None:
     precedence = Precedence(grace=0, patience=0.05)
     limited = Limits(precedence=precedence)
     with precedence.search_in_progress():

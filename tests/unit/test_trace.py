@@ -1,4 +1,4 @@
-"""Where an image or a search stands, in one line."""
+"""The status of an image or a search in one line."""
 
 from typing import Any
 
@@ -34,59 +34,59 @@ def generations(number: int = 1) -> Generations:
     return now.with_fact(KINDS[GenerationStarted], 3) if number == 2 else now
 
 
-def stands(
+def status_of(
     facts: list[Any], *, kind: str = "image", letters: tuple[str, ...] = (), waiting: tuple[str, ...] = (), **more: Any
 ) -> EntityStatus:
-    def open_ends(subjects: tuple[str, ...]) -> list[Letter]:
+    def build_letters(subjects: tuple[str, ...]) -> list[Letter]:
         return [Letter(1, f"mapseek.failure.{subject}", {"mapseek-consumer": ""}, b"{}") for subject in subjects]
 
     entity = Entity(kind, "7", "9")  # type: ignore[arg-type]
-    found = EntityHistory(entity, [], [], open_ends(letters), open_ends(waiting))
+    found = EntityHistory(entity, [], [], build_letters(letters), build_letters(waiting))
     return describe_status(found, facts, more.get("known", generations()), CatalogueStatus(there=True, vectors=frozenset({"g1"})))
 
 
 @pytest.mark.parametrize(("number", "stage"), [(1, "download"), (2, "preprocess"), (3, "embed"), (4, "persist")])
 def test_an_image_on_its_way_waits_for_the_next_stage(number: int, stage: str) -> None:
-    assert stands(WAY[:number]).line == f"waits for {stage}"
-    assert stands(WAY[:number]).well
+    assert status_of(WAY[:number]).line == f"waits for {stage}"
+    assert status_of(WAY[:number]).well
 
 
-def test_an_image_at_the_end_of_its_way_is_found() -> None:
-    assert stands(WAY).line == "in the catalogue and findable in g1"
-    assert stands(WAY, known=generations(2)).line == "in the catalogue and findable in g1, not yet in g2"
-    unprinted = stands(WAY[:-1])
+def test_an_indexed_image_is_findable() -> None:
+    assert status_of(WAY).line == "in the catalogue and findable in g1"
+    assert status_of(WAY, known=generations(2)).line == "in the catalogue and findable in g1, not yet in g2"
+    unprinted = status_of(WAY[:-1])
     assert unprinted.line == "in the catalogue and findable in g1, not yet by its fingerprint in g1"
     assert [each.fingerprinted for each in unprinted.generations] == [False]
 
 
-def test_open_ends_are_told_and_take_the_place_of_waiting() -> None:
-    failed = stands(WAY[:3], letters=("embed.image.3.g1",))
+def test_dead_letters_and_retries_are_shown_instead_of_waiting() -> None:
+    failed = status_of(WAY[:3], letters=("embed.image.3.g1",))
     assert (failed.line, failed.well) == ("lies in FAILURES: mapseek failures show embed/image/3/g1", False)
-    assert stands(WAY[:3], waiting=("embed.image.3.g1",)).line == "is put back by hand and waits for embed in g1"
-    both = stands(WAY, letters=("embed.image.3.g2",), known=generations(2))
+    assert status_of(WAY[:3], waiting=("embed.image.3.g1",)).line == "is put back by hand and waits for embed in g1"
+    both = status_of(WAY, letters=("embed.image.3.g2",), known=generations(2))
     assert both.line == (
         "in the catalogue and findable in g1, not yet in g2; lies in FAILURES: mapseek failures show embed/image/3/g2"
     )
 
 
-def test_a_rejected_image_says_why() -> None:
-    rejected = stands([*WAY[:1], posted().to_rejection("download", RejectCode.GONE, "The message is gone.")])
+def test_a_rejected_image_is_shown_with_its_reason() -> None:
+    rejected = status_of([*WAY[:1], posted().to_rejection("download", RejectCode.GONE, "The message is gone.")])
     assert (rejected.line, rejected.well) == ("rejected by download (gone): The message is gone.", False)
 
 
-def test_a_removed_image_stands_nowhere_else() -> None:
-    assert stands([KINDS[ImageRemoved], *WAY], letters=("embed.image.3",)).line == "removed on 2026-11-21 12:00:00 UTC (deleted)"
+def test_a_removed_image_has_no_other_status() -> None:
+    assert status_of([KINDS[ImageRemoved], *WAY], letters=("embed.image.3",)).line == "removed on 2026-11-21 12:00:00 UTC (deleted)"
 
 
-def test_a_search_is_answered_or_on_its_way() -> None:
-    assert stands([requested()], kind="search").line == "waits for download"
-    assert stands([SearchDescribed(**SEARCH, words="a red dragon")], kind="search").line == "waits for embed"
-    assert stands([requested(), KINDS[SearchAnswered]], kind="search").line == "answered for the command line: match"
-    assert stands([], kind="search").line == "nothing is left to do"
+def test_a_search_is_answered_or_waits_for_a_stage() -> None:
+    assert status_of([requested()], kind="search").line == "waits for download"
+    assert status_of([SearchDescribed(**SEARCH, words="a red dragon")], kind="search").line == "waits for embed"
+    assert status_of([requested(), KINDS[SearchAnswered]], kind="search").line == "answered for the command line: match"
+    assert status_of([], kind="search").line == "nothing is left to do"
 
 
-def test_the_generations_say_how_far_it_is_in_each() -> None:
+def test_each_generation_shows_what_it_has_of_an_image() -> None:
     embedded = ImageEmbedded(**IMAGE, generation="g2", vector=b"\0\0\0\0")
-    first, second = stands([*WAY, embedded], known=generations(2)).generations
+    first, second = status_of([*WAY, embedded], known=generations(2)).generations
     assert (first.name, first.active, first.embedded, first.indexed, first.in_catalogue) == ("g1", True, True, True, True)
     assert (second.name, second.active, second.embedded, second.indexed, second.in_catalogue) == ("g2", False, True, False, False)

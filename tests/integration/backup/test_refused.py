@@ -1,4 +1,4 @@
-"""What is no archive, is damaged, or does not belong here is refused with one sentence."""
+"""An import or export refuses, with one sentence, a file that is no archive, is damaged or is of another log."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -49,35 +49,35 @@ async def test_a_damaged_archive_is_refused(source: Installation, archive: Path,
         list(verify_archive(database, archive))
 
 
-async def test_a_whole_archive_is_not_refused(source: Installation, archive: Path) -> None:
+async def test_a_whole_archive_is_accepted(source: Installation, archive: Path) -> None:
     await record_sample_log(source)
     await source.export(archive)
     with open_archive_file(archive) as database:
         assert list(verify_archive(database, archive))[-1] == 32 + 14
 
 
-async def test_no_archive_there(tmp_path: Path) -> None:
+async def test_a_missing_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MapSeekError, match="There is no archive"), open_archive_file(tmp_path / "nothing"):
         pass
     with pytest.raises(MapSeekError, match="cannot be"), open_archive_file(tmp_path / "no" / "folder", new=True):
         pass
 
 
-async def archived_before(target: Installation) -> None:
+async def archive_image(target: Installation) -> None:
     await topology.ensure_topology(target.client, STAGES)
     await record_post(target, 1)
 
 
-async def set_up_before(target: Installation) -> None:
+async def save_setting(target: Installation) -> None:
     await (await open_state(target.client)).put("settings.7", b"{}")
 
 
-async def half_imported(target: Installation) -> None:
+async def start_import(target: Installation) -> None:
     await (await open_state(target.client)).put("import", b"another")
 
 
-@pytest.mark.parametrize("before", [archived_before, set_up_before, half_imported])
-async def test_only_an_empty_installation_takes_an_archive(
+@pytest.mark.parametrize("before", [archive_image, save_setting, start_import])
+async def test_an_archive_is_imported_only_into_an_empty_installation(
     source: Installation, target: Installation, archive: Path, before: Callable[[Installation], Awaitable[None]]
 ) -> None:
     await record_sample_log(source)
@@ -89,18 +89,18 @@ async def test_only_an_empty_installation_takes_an_archive(
     assert await (await open_state(target.client)).everything() == was
 
 
-async def test_nobody_makes_consumers_in_a_half_imported_installation(target: Installation) -> None:
-    """They would begin at the start of the log, and the import that goes on would find them in its way."""
+async def test_no_consumers_are_created_during_an_incomplete_import(target: Installation) -> None:
+    """Such consumers would begin at the start of the log, and they would be in the way when the import is resumed."""
     await topology.ensure_topology(target.client, ())
-    await half_imported(target)
+    await start_import(target)
     for asked in (topology.ensure_topology, topology.update_topology):
         with pytest.raises(MapSeekError, match="interrupted: run `mapseek import`"):
             await asked(target.client, STAGES)
     assert await target.client.jetstream().consumers_info(IMAGES) == []
 
 
-async def test_another_logs_archive_is_refused(source: Installation, target: Installation, archive: Path) -> None:
-    """An empty log must not make an archive forget everything."""
+async def test_an_archive_of_another_log_is_refused(source: Installation, target: Installation, archive: Path) -> None:
+    """An export from an empty log must not delete everything in an archive."""
     await record_sample_log(source)
     await source.export(archive)
     before = archive.read_bytes()

@@ -1,4 +1,4 @@
-"""What is restored equals what was exported, and its stages go on where they were."""
+"""A restored installation equals the exported one, and its stages continue where they were."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.support.backups import Installation, list_blob_names, read_incidents,
 from tests.support.facts import VECTOR
 
 
-async def test_what_is_restored_equals_what_was_exported(source: Installation, target: Installation, archive: Path) -> None:
+async def test_a_restored_installation_equals_the_exported_one(source: Installation, target: Installation, archive: Path) -> None:
     await record_sample_log(source)
     exported = await source.export(archive)
     assert exported.entries == {
@@ -55,7 +55,7 @@ async def test_a_second_export_adds_only_what_is_new(source: Installation, targe
 async def test_vectors_of_a_dropped_generation_stay_out_of_the_catalogue(
     source: Installation, target: Installation, archive: Path
 ) -> None:
-    """A stage that was at work when it was dropped may have recorded one more."""
+    """A stage that was working when the generation was dropped may have recorded one more vector."""
     await record_sample_log(source)
     image = {"guild_id": "7", "channel_id": "8", "image_id": "image-1"}
     await source.record(GenerationDropped(generation="g2"), ImageEmbedded(**image, generation="g2", vector=VECTOR))
@@ -65,8 +65,8 @@ async def test_vectors_of_a_dropped_generation_stay_out_of_the_catalogue(
     assert await target.catalogue.vector("image-1", "g2") is None
 
 
-async def test_stages_go_on_where_they_were(source: Installation, target: Installation, archive: Path) -> None:
-    """Also in a log without the gaps that the old one had."""
+async def test_stages_continue_where_they_were(source: Installation, target: Installation, archive: Path) -> None:
+    """This also holds in a log without the gaps of the old one."""
     await record_sample_log(source)
     await topology.ensure_topology(source.client, STAGES)
     await source.settle_next("download-image", 2)
@@ -102,7 +102,9 @@ async def test_dead_letters_and_incidents_follow_their_entries(source: Installat
     assert places == letters
 
 
-async def test_a_missing_blob_is_named_and_the_rest_is_kept(source: Installation, target: Installation, archive: Path) -> None:
+async def test_a_missing_blob_is_reported_and_the_rest_is_exported(
+    source: Installation, target: Installation, archive: Path
+) -> None:
     await record_sample_log(source)
     name = await source.stores[BLOBS].put(b"pixels of 1")
     await source.stores[BLOBS].delete(name)

@@ -1,4 +1,4 @@
-"""What members press under an answer, through the real disnake client: what is recorded, and what they are told at once."""
+"""Buttons under an answer, pressed through the real disnake client: what is recorded, and what the member sees at once."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -29,8 +29,8 @@ from tests.support.waiting import eventually
 CALIBRATION = Calibration(match_at=0.9, possible_at=0.8)
 
 
-async def matched(discord: Discord, journal: MemoryJournal) -> None:
-    """Search 77 is answered."""
+async def record_matches(discord: Discord, journal: MemoryJournal) -> None:
+    """Record the matches of search 77."""
     fact = SearchMatched(
         guild_id=str(discord.guild.id),
         search_id="77",
@@ -79,7 +79,7 @@ async def test_the_asker_turns_the_page_of_their_own_answer(discord: Discord, jo
 
 
 @pytest.mark.usefixtures("heard")
-async def test_anybody_else_gets_a_page_of_their_own(discord: Discord, journal: MemoryJournal) -> None:
+async def test_another_member_gets_a_private_page(discord: Discord, journal: MemoryJournal) -> None:
     page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
     message = await answered_with(discord, page, private=False)
     alex = discord.simulator.add_member(discord.guild, "Alex")
@@ -95,7 +95,7 @@ async def test_anybody_else_gets_a_page_of_their_own(discord: Discord, journal: 
 
 @pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("asks", ["steve", "alex"])
-async def test_why_something_was_found_is_told_in_private(discord: Discord, journal: MemoryJournal, asks: str) -> None:
+async def test_the_reason_for_a_match_is_shown_in_private(discord: Discord, journal: MemoryJournal, asks: str) -> None:
     why = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "why", "1", "0")
     message = await answered_with(discord, why, private=False)
     presser = discord.steve if asks == "steve" else discord.simulator.add_member(discord.guild, "Alex")
@@ -119,7 +119,7 @@ async def test_an_old_button_works_after_a_restart(discord: Discord, journal: Me
 
 
 @pytest.mark.usefixtures("heard")
-async def test_a_page_that_cannot_be_turned_leaves_the_answer_as_it_is(discord: Discord, journal: MemoryJournal) -> None:
+async def test_the_answer_stays_if_its_page_cannot_be_turned(discord: Discord, journal: MemoryJournal) -> None:
     page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
     message = await answered_with(discord, page)
     journal.down = True
@@ -143,8 +143,8 @@ async def test_buttons_of_another_version_are_answered_with_a_sentence(discord: 
 
 
 @pytest.mark.usefixtures("heard")
-async def test_votes_are_noted_and_may_change(discord: Discord, journal: MemoryJournal) -> None:
-    await matched(discord, journal)
+async def test_votes_are_recorded_and_may_change(discord: Discord, journal: MemoryJournal) -> None:
+    await record_matches(discord, journal)
     right, wrong = (build_custom_id(custom_ids.VOTE, "77", "88", each) for each in "10")
     message = await answered_with(discord, right, wrong)
     for pressed, word in ((right, "yes"), (wrong, "no")):
@@ -166,10 +166,8 @@ async def test_a_search_that_the_log_has_dropped_is_too_old(discord: Discord, jo
 
 
 @pytest.mark.usefixtures("heard")
-async def test_an_alert_is_one_however_often_it_is_asked_for_until_it_is_cancelled(
-    discord: Discord, journal: MemoryJournal
-) -> None:
-    await matched(discord, journal)
+async def test_an_alert_is_requested_once_until_it_is_cancelled(discord: Discord, journal: MemoryJournal) -> None:
+    await record_matches(discord, journal)
     alert = build_custom_id(custom_ids.ALERT, "77")
     message = await answered_with(discord, alert)
     for _ in range(2):
@@ -182,8 +180,8 @@ async def test_an_alert_is_one_however_often_it_is_asked_for_until_it_is_cancell
     assert [fact.alert_id for fact in journal.facts if isinstance(fact, AlertRequested)] == ["77", str(again.id)]
 
 
-async def test_an_alert_is_asked_for_and_cancelled(discord: Discord, journal: MemoryJournal) -> None:
-    await matched(discord, journal)
+async def test_an_alert_is_requested_and_cancelled(discord: Discord, journal: MemoryJournal) -> None:
+    await record_matches(discord, journal)
     alex = discord.simulator.add_member(discord.guild, "Alex")
     alert = build_custom_id(custom_ids.ALERT, "77")
     async with run_listening_gateway(discord, journal):
@@ -208,7 +206,7 @@ async def test_an_alert_is_asked_for_and_cancelled(discord: Discord, journal: Me
     assert cancelled.key == fact.key
 
 
-def alert_set(discord: Discord, number: int) -> AlertSet:
+def build_alert(discord: Discord, number: int) -> AlertSet:
     return AlertSet(
         guild_id=str(discord.guild.id),
         alert_id=str(number),
@@ -226,7 +224,7 @@ def alert_set(discord: Discord, number: int) -> AlertSet:
 
 def set_alerts(discord: Discord, journal: MemoryJournal, *numbers: int) -> None:
     for number in numbers:
-        journal.recorded[f"alert-{number}"] = (alert_set(discord, number), None)  # type: ignore[assignment]
+        journal.recorded[f"alert-{number}"] = (build_alert(discord, number), None)  # type: ignore[assignment]
 
 
 async def listed_alerts(discord: Discord, messages: int = 1, locale: str = "en-US") -> list[VisibleAnswer]:
@@ -236,8 +234,8 @@ async def listed_alerts(discord: Discord, messages: int = 1, locale: str = "en-U
 
 
 @pytest.mark.usefixtures("heard")
-async def test_open_alerts_are_listed_with_a_way_out(discord: Discord, journal: MemoryJournal) -> None:
-    await matched(discord, journal)
+async def test_open_alerts_are_listed_with_buttons_to_cancel_them(discord: Discord, journal: MemoryJournal) -> None:
+    await record_matches(discord, journal)
     [none] = await listed_alerts(discord)
     assert (none.content, none.ephemeral, none.buttons) == (say_in_english("asking-alerts-none"), True, {})
     set_alerts(discord, journal, *range(1, 31))
@@ -278,8 +276,8 @@ async def test_each_alert_shows_its_picture_or_says_that_it_is_gone(discord: Dis
     ]
 
 
-async def direct_message(discord: Discord, button: str) -> Message:
-    """The bot writes to Steve directly, as the notify stage does."""
+async def send_direct_message(discord: Discord, button: str) -> Message:
+    """Send Steve a direct message from the bot, as the notify stage does."""
     simulator = discord.simulator
     headers = {"Authorization": f"Bot {simulator.token}"}
     components = [{"type": 1, "components": [{"type": 2, "style": 2, "label": "Cancel", "custom_id": button}]}]
@@ -296,12 +294,12 @@ async def direct_message(discord: Discord, button: str) -> Message:
 
 @pytest.mark.usefixtures("heard")
 async def test_an_alert_is_cancelled_in_a_direct_message(discord: Discord, journal: MemoryJournal) -> None:
-    await matched(discord, journal)
+    await record_matches(discord, journal)
     alert = build_custom_id(custom_ids.ALERT, "77")
     interaction = await discord.simulator.press(await answered_with(discord, alert), discord.steve, alert)
     answer = await discord.simulator.answer(interaction)
     (cancel,) = answer.buttons
-    message = await direct_message(discord, cancel)
+    message = await send_direct_message(discord, cancel)
     assert await read_answer_text(discord, await discord.simulator.press(message, discord.steve, cancel)) == say_in_english(
         "asking-alert-cancelled"
     )

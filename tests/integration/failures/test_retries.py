@@ -1,4 +1,4 @@
-"""The way back of a dead letter on a real nats-server: worked on as it was, and lost nowhere on it."""
+"""Retrying dead letters on a real nats-server: the stage gets the same message again, and nothing is lost."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ from tests.support.failing import DOWNLOADED, FailingStage
 from tests.support.waiting import eventually
 
 
-async def test_what_is_put_back_is_worked_on_as_it_was(bench: FailingStage) -> None:
+async def test_a_retried_message_is_handled_as_the_first_time(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("message-10"))
     async with bench.working():
         [letter] = await bench.wait_for_letters()
@@ -42,8 +42,8 @@ async def test_what_is_put_back_is_worked_on_as_it_was(bench: FailingStage) -> N
     assert [type(fact) for fact in await bench.incidents()] == [AttemptFailed, AttemptFailed, MessageBuried, MessageRequeued]
 
 
-async def test_what_fails_again_is_buried_again_however_soon(bench: FailingStage) -> None:
-    """The new letter may be there before the one that was put back is deleted: that must not take it along."""
+async def test_a_retried_message_that_fails_again_is_buried_again(bench: FailingStage) -> None:
+    """The new dead letter may exist before the old one is deleted. Deleting the old one must not delete the new one too."""
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
         for number in range(5):
@@ -61,8 +61,8 @@ async def _round(bench: FailingStage, number: int) -> bool:
     return [letter.delivery.round for letter in await list_letters(bench.client)] == [number]
 
 
-async def test_many_that_fail_again_open_no_circuit_breaker(bench: FailingStage) -> None:
-    """What was put back by hand is as much as somebody put back, and says nothing of the stage's other messages."""
+async def test_retries_that_fail_again_do_not_open_the_circuit_breaker(bench: FailingStage) -> None:
+    """How many messages are retried depends on a person, and says nothing about the stage's other messages."""
     await bench.journal.record(posted("0"), Origin("m"))
     await bench.journal.record(posted("1"), Origin("m"))
     async with bench.working():
@@ -74,14 +74,14 @@ async def test_many_that_fail_again_open_no_circuit_breaker(bench: FailingStage)
     assert [letter.delivery.round for letter in await list_letters(bench.client)] == [4, 4]
 
 
-class Cut(Exception):
-    """The process is killed here."""
+class Killed(Exception):
+    """Raised where the process is killed."""
 
 
 @pytest.mark.parametrize("cut", ["record", "publish_once", "erase_entry"])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("mended", [False, True])
-async def test_whoever_is_killed_while_putting_back_loses_nothing(
+async def test_a_process_that_is_killed_during_a_retry_loses_nothing(
     bench: FailingStage, monkeypatch: pytest.MonkeyPatch, cut: str, after: bool, mended: bool
 ) -> None:
     await bench.journal.record(posted(), Origin("m"))
@@ -95,10 +95,10 @@ async def test_whoever_is_killed_while_putting_back_loses_nothing(
         async def killed(*args: Any, **more: Any) -> None:
             if after:
                 await real(*args, **more)
-            raise Cut
+            raise Killed
 
         monkeypatch.setattr(target, cut, killed)
-        with pytest.raises(Cut):
+        with pytest.raises(Killed):
             await retry_letter(letter, journal, erasure)
         await eventually(bench.has_no_retries)
         if not await bench.recorded():
@@ -107,7 +107,8 @@ async def test_whoever_is_killed_while_putting_back_loses_nothing(
             await eventually(bench.has_no_retries)
         if mended:
             await eventually(bench.recorded)
-            for left in await list_letters(bench.client):  # it lies there still, although the work is done: once more does no harm
+            # The letter may still be there although the work is done. Retrying it again must do no harm.
+            for left in await list_letters(bench.client):
                 await bench.put_back(left)
             await eventually(bench.has_no_retries)
             assert await list_letters(bench.client) == []
@@ -116,7 +117,7 @@ async def test_whoever_is_killed_while_putting_back_loses_nothing(
     assert await count_messages(bench.client, "IMAGES", DOWNLOADED) == int(mended)
 
 
-async def test_putting_back_twice_at_once_is_harmless(bench: FailingStage) -> None:
+async def test_retrying_a_letter_twice_is_harmless(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
         [letter] = await bench.wait_for_letters()
@@ -130,14 +131,14 @@ async def test_putting_back_twice_at_once_is_harmless(bench: FailingStage) -> No
     assert await list_letters(bench.client) == []
 
 
-async def test_a_process_that_dies_of_it_again_leaves_it_as_a_dead_letter(bench: FailingStage) -> None:
+async def test_a_retried_message_that_kills_its_process_again_becomes_a_dead_letter(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("m"))
     async with bench.working():
         [letter] = await bench.wait_for_letters()
     await bench.put_back(letter)
-    deaths = await bench.client.jetstream().pull_subscribe_bind("download-retry", stream=RETRIES)
+    subscription = await bench.client.jetstream().pull_subscribe_bind("download-retry", stream=RETRIES)
     for _ in range(STAGE.attempts):
-        [message] = await deaths.fetch(1)
+        [message] = await subscription.fetch(1)
         await message.nak()
     calls = bench.calls
     async with bench.working():
@@ -147,7 +148,7 @@ async def test_a_process_that_dies_of_it_again_leaves_it_as_a_dead_letter(bench:
     assert "mapseek-traceback" not in again.headers
 
 
-async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench: FailingStage) -> None:
+async def test_a_retry_for_a_dropped_generation_is_discarded_and_recorded(bench: FailingStage) -> None:
     headers = {
         "mapseek-stage": "download",
         "mapseek-family": "image",
@@ -172,7 +173,7 @@ async def test_work_for_a_dropped_generation_is_thrown_away_and_said_to_be(bench
     assert await list_letters(bench.client) == []
 
 
-async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: FailingStage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_a_process_with_the_model_is_not_an_attempt(bench: FailingStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "NOT_LOADED_DELAY_S", 0.01)
     headers = {
         "mapseek-stage": "download",
@@ -207,7 +208,7 @@ async def test_waiting_for_a_process_that_has_the_model_is_no_attempt(bench: Fai
     assert [(type(fact), fact.attempt) for fact in await bench.incidents()] == [(MessageRequeued, 3), (AttemptFailed, 1)]
 
 
-async def test_what_a_replay_buried_speaks_to_nobody_when_it_is_put_back(bench: FailingStage) -> None:
+async def test_a_retried_message_of_a_replay_is_still_marked_as_replayed(bench: FailingStage) -> None:
     await bench.journal.record(posted(), Origin("m", replayed=True))
     async with bench.working():
         [letter] = await bench.wait_for_letters()

@@ -1,4 +1,4 @@
-"""Any stage is played again over any part of the log, but those that speak to people."""
+"""Every stage can be replayed over any part of the log, except those that send messages to people."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 BATCH = 8
 
 
-async def test_a_stage_replayed_again_goes_on_where_it_was_and_records_nothing_twice(archive: ReplayArchive) -> None:
+async def test_an_interrupted_replay_of_a_stage_resumes_and_records_nothing_twice(archive: ReplayArchive) -> None:
     model = DigestEncoder("first")
     async with archive.process(model) as process:
         client = process.container.client
@@ -46,7 +46,7 @@ async def test_a_stage_replayed_again_goes_on_where_it_was_and_records_nothing_t
         assert not leg.begun
 
 
-async def test_a_part_is_what_was_asked_for(archive: ReplayArchive) -> None:
+async def test_only_the_chosen_part_of_the_log_is_replayed(archive: ReplayArchive) -> None:
     async with archive.process(DigestEncoder("first")) as process:
         client = process.container.client
         generations = (await process.container.generations()).now.alive
@@ -65,19 +65,19 @@ async def test_a_part_is_what_was_asked_for(archive: ReplayArchive) -> None:
 
 
 @pytest.mark.parametrize("stage", [alert.STAGE, notify.STAGE, reply.STAGE])
-def test_a_stage_that_speaks_to_people_is_not_replayed(stage: object) -> None:
+def test_a_stage_that_sends_messages_to_people_is_not_replayed(stage: object) -> None:
     with pytest.raises(MapSeekError, match="cannot be replayed"):
         check_stage(stage, Part())  # type: ignore[arg-type]
 
 
-def test_an_image_of_a_stage_that_has_none_is_refused() -> None:
+def test_contradictory_options_are_refused() -> None:
     with pytest.raises(MapSeekError, match="search lane"):
         check_stage(match.STAGE, Part(image="9"))
     with pytest.raises(MapSeekError, match="one of them"):
         check_stage(persist.STAGE, Part(since="2d", from_seq=7))
 
 
-async def test_no_batch_begins_while_a_question_is_worked_on_anywhere(archive: ReplayArchive) -> None:
+async def test_no_batch_begins_while_a_search_runs_in_any_process(archive: ReplayArchive) -> None:
     async with archive.process(DigestEncoder("first")) as process:
         limits, journal = Limits(), process.container.journal
         watching = asyncio.create_task(yield_to_searches(process.container.client, limits.precedence, patience=30))

@@ -1,4 +1,4 @@
-"""Presses that Discord's client does not let happen, and responses to a press that Discord does not take."""
+"""Presses that Discord's client does not allow, and responses to a press that Discord does not accept."""
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -55,7 +55,7 @@ async def test_a_deleted_answer_is_not_edited(
         (None, None, "no button"),
     ],
 )
-async def test_what_cannot_be_pressed(
+async def test_a_button_that_cannot_be_pressed_is_refused(
     sim: Simulator,
     asked: Interaction,
     steve: Member,
@@ -70,7 +70,7 @@ async def test_what_cannot_be_pressed(
         )
 
 
-async def test_nobody_presses_what_they_do_not_see(
+async def test_a_member_cannot_press_a_button_that_they_do_not_see(
     sim: Simulator, asked: Interaction, channel: Channel, steve: Member, alex: Member, http: aiohttp.ClientSession
 ) -> None:
     message = await answer_with_buttons(sim, asked, http, NEXT_BUTTON)
@@ -94,7 +94,7 @@ async def test_an_ephemeral_message_has_no_commands_in_its_menu(
         await sim.message_command(channel, steve, "Find this map", copy.message)
 
 
-async def test_a_bot_that_was_removed_is_not_reached(
+async def test_a_removed_bot_gets_no_press(
     sim: Simulator, asked: Interaction, guild: Guild, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     message = await answer_with_buttons(sim, asked, http, NEXT_BUTTON)
@@ -103,7 +103,7 @@ async def test_a_bot_that_was_removed_is_not_reached(
         await sim.press(message, steve, "turn:2")
 
 
-async def test_a_press_is_answered_in_time_and_once(
+async def test_a_press_can_be_answered_only_in_time_and_once(
     sim: Simulator, asked: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     message = await answer_with_buttons(sim, asked, http, press_button_payload("silent"))
@@ -128,7 +128,7 @@ async def test_a_press_is_answered_in_time_and_once(
     assert (refused.value.status, message.content) == (401, "2")
 
 
-async def test_a_command_is_not_answered_by_an_update(
+async def test_a_command_cannot_be_answered_by_an_update(
     sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     bot.remove_slash_command("find")

@@ -1,4 +1,4 @@
-"""Rate limits: told in headers, enforced by route and in all, waited for by the real client, and a ban for who goes on."""
+"""Rate limits: in headers, enforced for each route and globally, respected by the real client, and a ban for ignoring them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,8 +11,8 @@ from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Simulat
 from tests.support.gateway import RecordingBot, log_in, png_file, webhook
 
 
-class Seconds:
-    """A clock that stands until it is moved."""
+class ManualClock:
+    """A clock whose time changes only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -29,13 +29,13 @@ async def sim(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Simulator]:
 
 
 @pytest.fixture
-def clock(sim: Simulator) -> Seconds:
-    sim.limits.clock = Seconds()
+def clock(sim: Simulator) -> ManualClock:
+    sim.limits.clock = ManualClock()
     return sim.limits.clock
 
 
-async def test_an_answer_tells_of_its_bucket(
-    sim: Simulator, clock: Seconds, guild: Guild, channel: Channel, http: aiohttp.ClientSession
+async def test_a_response_has_headers_about_its_bucket(
+    sim: Simulator, clock: ManualClock, guild: Guild, channel: Channel, http: aiohttp.ClientSession
 ) -> None:
     url = f"{sim.api_base}/channels/{channel.id}/messages"
     first = (await http.get(url)).headers
@@ -51,8 +51,8 @@ async def test_an_answer_tells_of_its_bucket(
     assert written["X-RateLimit-Bucket"] != first["X-RateLimit-Bucket"]
 
 
-async def test_a_bucket_that_is_empty_refuses_until_it_is_filled_again(
-    sim: Simulator, clock: Seconds, channel: Channel, http: aiohttp.ClientSession
+async def test_an_empty_bucket_refuses_requests_until_it_is_refilled(
+    sim: Simulator, clock: ManualClock, channel: Channel, http: aiohttp.ClientSession
 ) -> None:
     url = f"{sim.api_base}/channels/{channel.id}/messages"
     assert [(await http.get(url)).status for _ in range(5)] == [200] * 5
@@ -67,8 +67,8 @@ async def test_a_bucket_that_is_empty_refuses_until_it_is_filled_again(
     assert (await http.get(url)).status == 200
 
 
-async def test_the_global_limit_is_for_all_routes_but_those_of_interactions(
-    sim: Simulator, clock: Seconds, guild: Guild, http: aiohttp.ClientSession
+async def test_the_global_limit_holds_for_all_routes_except_interactions(
+    sim: Simulator, clock: ManualClock, guild: Guild, http: aiohttp.ClientSession
 ) -> None:
     sim.limits.global_limit = 3
     urls = [f"{sim.api_base}/channels/{sim.add_text_channel(guild, str(number)).id}" for number in range(4)]
@@ -84,8 +84,8 @@ async def test_the_global_limit_is_for_all_routes_but_those_of_interactions(
     assert (await http.get(urls[0])).status == 200
 
 
-async def test_who_makes_too_many_invalid_requests_is_shut_out(
-    sim: Simulator, clock: Seconds, channel: Channel, http: aiohttp.ClientSession
+async def test_a_client_with_too_many_invalid_requests_is_banned(
+    sim: Simulator, clock: ManualClock, channel: Channel, http: aiohttp.ClientSession
 ) -> None:
     sim.limits.invalid_limit = 2
     url = f"{sim.api_base}/channels/{channel.id}"
@@ -105,7 +105,7 @@ async def test_injected_refusals_count_too(sim: Simulator, channel: Channel, htt
     assert sim.invalid_requests == 1
 
 
-async def test_the_real_client_keeps_to_the_limits(sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member) -> None:
+async def test_the_real_client_respects_the_limits(sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member) -> None:
     for number in range(12):
         await sim.post(channel, steve, str(number))
     place = bot.get_channel(channel.id)
@@ -132,7 +132,7 @@ async def test_another_process_waits_when_its_webhook_is_limited(
     assert (asked.edits, sim.requests["PATCH /webhooks/{application}/{token}/messages/{message}"]) == (7, 7 + sim.invalid_requests)
 
 
-async def test_limits_are_off_unless_asked_for(channel: Channel, http: aiohttp.ClientSession) -> None:
+async def test_limits_are_off_by_default(channel: Channel, http: aiohttp.ClientSession) -> None:
     async with Simulator() as free:
         place = free.add_text_channel(free.add_guild("Free"), "x")
         async with aiohttp.ClientSession(headers={"Authorization": f"Bot {free.token}"}) as session:

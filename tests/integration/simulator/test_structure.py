@@ -1,4 +1,4 @@
-"""Guilds, channels and roles that change while the real client looks on, and what is deleted for good."""
+"""Changes of guilds, channels and roles while the real client is connected, and deletions."""
 
 import aiohttp
 import disnake
@@ -11,7 +11,7 @@ from tests.support.waiting import eventually
 HIDE = Permission.VIEW_CHANNEL
 
 
-async def test_channels_stand_under_categories(sim: Simulator, guild: Guild, channel: Channel) -> None:
+async def test_channels_have_categories(sim: Simulator, guild: Guild, channel: Channel) -> None:
     heading = sim.add_category(guild, "Maps")
     maps = sim.add_text_channel(guild, "maps", category=heading)
     forum = sim.add_forum(guild, "showcase", category=heading)
@@ -24,7 +24,7 @@ async def test_channels_stand_under_categories(sim: Simulator, guild: Guild, cha
         assert seen.get_channel(grim.id).is_nsfw()
 
 
-async def test_changed_overwrites_arrive_and_hold(
+async def test_changed_overwrites_reach_the_client_and_are_enforced(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     seen = bot.get_channel(channel.id)
@@ -44,7 +44,9 @@ async def test_changed_overwrites_arrive_and_hold(
     assert "message" not in bot.seen
 
 
-async def test_channels_follow_their_category_while_they_agree_with_it(bot: RecordingBot, sim: Simulator, guild: Guild) -> None:
+async def test_channels_change_with_their_category_if_they_are_synced_with_it(
+    bot: RecordingBot, sim: Simulator, guild: Guild
+) -> None:
     heading, mine = sim.add_category(guild, "Staff"), Overwrite(sim.me(guild), deny=Permission.ADD_REACTIONS)
     follower = sim.add_text_channel(guild, "notes", category=heading)
     own = sim.add_text_channel(guild, "open", [mine], category=heading)
@@ -55,9 +57,7 @@ async def test_channels_follow_their_category_while_they_agree_with_it(bot: Reco
     assert bot.get_channel(own.id).permissions_for(me).view_channel
 
 
-async def test_roles_change_what_is_permitted(
-    bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
-) -> None:
+async def test_roles_change_permissions(bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
     makers = sim.add_role(guild, "Makers")
     staff = sim.add_text_channel(guild, "staff", [Overwrite(guild.everyone, deny=HIDE), Overwrite(makers, allow=HIDE)])
     await sim.set_roles(steve, [makers])
@@ -94,10 +94,12 @@ async def test_a_deleted_channel_is_gone_with_its_threads(
         assert (await http.get(message.attachments[0].url)).status == 404
     assert not {"thread_delete", "raw_thread_delete", "raw_message_delete"} & set(bot.seen)
     assert thread.parent is None
-    assert bot.guilds[0].threads == [thread], "disnake drops the threads of a deleted channel now: nobody need look at the parent"
+    assert bot.guilds[0].threads == [thread], (
+        "disnake drops the threads of a deleted channel now: code need not check the parent any more"
+    )
 
 
-async def test_a_category_goes_without_its_channels(bot: RecordingBot, sim: Simulator, guild: Guild) -> None:
+async def test_deleting_a_category_keeps_its_channels(bot: RecordingBot, sim: Simulator, guild: Guild) -> None:
     heading = sim.add_category(guild, "Maps")
     maps = sim.add_text_channel(guild, "maps", category=heading)
     await sim.delete_channel(heading)
@@ -106,7 +108,7 @@ async def test_a_category_goes_without_its_channels(bot: RecordingBot, sim: Simu
     assert bot.get_channel(heading.id) is None
 
 
-async def test_messages_deleted_at_once(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_messages_are_deleted_in_bulk(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     posted = [await sim.post(channel, steve, str(number)) for number in range(3)]
     await sim.bulk_delete(posted[:2])
     gone = await bot.next("raw_bulk_message_delete")
@@ -114,7 +116,7 @@ async def test_messages_deleted_at_once(bot: RecordingBot, sim: Simulator, chann
     assert [each.id for each in await bot.get_channel(channel.id).history().flatten()] == [posted[2].id]
 
 
-async def test_attachments_can_be_dropped_one_by_one(
+async def test_single_attachments_can_be_removed(
     bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     posted = await sim.post(channel, steve, "two", files=[("a.png", png_file()), ("b.png", png_file())])
@@ -126,7 +128,7 @@ async def test_attachments_can_be_dropped_one_by_one(
     assert [(await http.get(each.url)).status for each in (first, second)] == [404, 200]
 
 
-async def test_a_guild_that_the_bot_is_kicked_out_of(
+async def test_a_guild_that_removes_the_bot(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     talk = await sim.add_thread(channel, "talk")
@@ -148,7 +150,7 @@ async def test_a_guild_that_the_bot_is_kicked_out_of(
         assert (await again.get_guild(elsewhere.id).fetch_member(steve.id)).id == same.id == steve.id
 
 
-async def test_a_guild_that_drops_out_comes_back_as_it_is_then(
+async def test_a_guild_returns_from_an_outage_with_its_present_state(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     await bot.next("guild_available")
@@ -172,7 +174,7 @@ async def test_a_fresh_session_shows_the_present_state(bot: RecordingBot, sim: S
     assert [each.name for each in bot.guilds[0].text_channels] == ["gallery"]
 
 
-async def test_what_is_missed_is_replayed_to_a_resumed_session(
+async def test_a_resumed_session_gets_the_events_that_it_missed(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel
 ) -> None:
     await sim.disconnect()

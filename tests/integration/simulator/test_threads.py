@@ -1,4 +1,4 @@
-"""Threads and forum posts, as the real client comes to hold them."""
+"""Threads and forum posts as the real client sees them."""
 
 import aiohttp
 import disnake
@@ -10,7 +10,7 @@ from tests.support.gateway import RecordingBot, log_in, png_file
 from tests.support.waiting import eventually
 
 
-async def test_threads_and_forum_posts_are_there_at_login(sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_threads_and_forum_posts_are_known_at_login(sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
     forum = sim.add_forum(guild, "showcase", nsfw=True)
     talk = await sim.add_thread(channel, "talk", owner=steve)
     piece = await sim.add_thread(forum, "A dragon", owner=steve)
@@ -36,7 +36,9 @@ async def test_threads_and_forum_posts_are_there_at_login(sim: Simulator, guild:
         assert thread.permissions_for(seen.me).send_messages_in_threads
 
 
-async def test_a_new_thread_and_its_messages_are_told(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_new_thread_and_its_messages_reach_the_client(
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
+) -> None:
     talk = await sim.add_thread(channel, "talk", owner=steve)
     thread = await bot.next("thread_create")
     assert (thread.id, thread.parent_id, thread.member_count) == (talk.id, channel.id, 1)
@@ -61,7 +63,7 @@ async def test_the_first_message_of_a_forum_post_has_its_id(bot: RecordingBot, s
     assert (await bot.fetch_channel(piece.id)).message_count == 1
 
 
-async def test_a_message_opens_an_archived_thread_again(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_message_unarchives_a_thread(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
     talk = await sim.add_thread(channel, "talk")
     thread = await bot.next("thread_create")
     await sim.archive_thread(talk)
@@ -96,7 +98,7 @@ async def test_archived_threads_are_listed_page_by_page_newest_first(
     assert [each async for each in bot.get_channel(channel.id).archived_threads()] == []
 
 
-async def test_a_private_thread_is_the_members_own(
+async def test_only_members_see_a_private_thread(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     secret = await sim.add_thread(channel, "secret", owner=steve, private=True)
@@ -119,7 +121,7 @@ async def test_a_private_thread_is_the_members_own(
         await thread.history().flatten()
 
 
-async def test_who_is_in_a_thread_can_be_asked(
+async def test_the_members_of_a_thread_can_be_read(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     secret = await sim.add_thread(channel, "secret", owner=steve, private=True)
@@ -137,7 +139,7 @@ async def test_who_is_in_a_thread_can_be_asked(
     assert (await thread.fetch_member(alex.id)).id == alex.id
 
 
-async def test_whoever_manages_threads_sees_private_ones(sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_bot_that_manages_threads_sees_private_ones(sim: Simulator, channel: Channel, steve: Member) -> None:
     secret = await sim.add_thread(channel, "secret", owner=steve, private=True)
     gone = await sim.add_thread(channel, "gone", owner=steve, private=True, archived=True)
     async with log_in(sim) as bot:
@@ -152,7 +154,7 @@ async def test_whoever_manages_threads_sees_private_ones(sim: Simulator, channel
         assert [each async for each in bot.get_channel(channel.id).archived_threads(private=True, joined=True)] == []
 
 
-async def test_the_archived_private_threads_that_the_bot_is_in(
+async def test_archived_private_threads_of_the_bot_are_listed(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     mine = [await sim.add_thread(channel, f"secret {number}", owner=steve, private=True) for number in range(3)]
@@ -163,7 +165,7 @@ async def test_the_archived_private_threads_that_the_bot_is_in(
     assert {each.id for each in listed} == {each.id for each in mine}
 
 
-async def test_threads_come_into_view_with_their_channel(
+async def test_threads_become_visible_with_their_channel(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     await sim.set_overwrites(channel, [Overwrite(guild.everyone, deny=Permission.VIEW_CHANNEL)])
@@ -176,7 +178,9 @@ async def test_threads_come_into_view_with_their_channel(
     assert (await bot.next("message")).content == "seen"
 
 
-async def test_a_deleted_thread_is_told_and_gone(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
+async def test_a_deleted_thread_reaches_the_client_and_is_gone(
+    bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member
+) -> None:
     talk = await sim.add_thread(channel, "talk", owner=steve)
     thread = await bot.next("thread_create")
     await sim.delete_channel(talk)
@@ -186,7 +190,7 @@ async def test_a_deleted_thread_is_told_and_gone(bot: RecordingBot, sim: Simulat
     assert refused.value.code == 10003
 
 
-async def test_what_cannot_be_is_refused(sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
+async def test_impossible_threads_are_refused(sim: Simulator, guild: Guild, channel: Channel, steve: Member) -> None:
     forum = sim.add_forum(guild, "showcase", [Overwrite(steve, deny=Permission.VIEW_CHANNEL)])
     with pytest.raises(MapSeekError, match="cannot have private threads"):
         await sim.add_thread(forum, "no", private=True)
@@ -200,7 +204,7 @@ async def test_what_cannot_be_is_refused(sim: Simulator, guild: Guild, channel: 
         await sim.join_thread(talk, steve)
 
 
-async def test_a_command_used_in_a_thread_tells_of_the_thread(
+async def test_a_command_used_in_a_thread_has_that_thread(
     bot: RecordingBot, sim: Simulator, guild: Guild, channel: Channel, steve: Member
 ) -> None:
     secret = await sim.add_thread(channel, "secret", owner=steve, private=True)
