@@ -77,8 +77,8 @@ def _stores(settings: Settings) -> Mapping[str, BlobStore]:
 def _show_progress(err: Console) -> Iterator[ReportProgress]:
     columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bars(*columns, console=err, transient=True) as bars:
-        told = build_progress_reporter(bars)
-        yield lambda what, done, total: told(what.lower(), done, total)
+        report_progress = build_progress_reporter(bars)
+        yield lambda what, done, total: report_progress(what.lower(), done, total)
 
 
 def _build_table(summary: Summary, seconds: float) -> Table:

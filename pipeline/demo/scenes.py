@@ -127,11 +127,13 @@ async def _play_alert(stage: SceneContext) -> list[DemoScene]:
     promise = await stage.press(nothing, "Notify me if it's posted", "Sunny")
     post = await stage.post(wanted, FRESH_FILENAME, "Alex")
     await discord.until(lambda: bool(discord.direct_messages(stage.member("Sunny"))), timeout=DEMO_TIMEOUT_S)
-    told = discord.direct_messages(stage.member("Sunny"))[0]
-    did = "Sunny asks for a picture that nobody has posted, and presses “Notify me if it's posted”"
+    notice = discord.direct_messages(stage.member("Sunny"))[0]
+    did = "Sunny searches for a picture that nobody has posted, and presses “Notify me if it's posted”"
     return [
         DemoScene("An honest no, and an alert", did, promise, find_answer_link(nothing) is None, wanted),
-        DemoScene("It is posted", "Alex posts it, and Sunny gets a DM", told, post.jump_url in f"{told.content} {told.embeds}"),
+        DemoScene(
+            "It is posted", "Alex posts it, and Sunny gets a DM", notice, post.jump_url in f"{notice.content} {notice.embeds}"
+        ),
     ]
 
 

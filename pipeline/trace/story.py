@@ -140,7 +140,7 @@ def _step_from_incident(fact: Incident, cause: datetime | None) -> TraceStep:
         case MessageRequeued():
             return replace(step, what="put back by hand", bad=False)
         case MessageDiscarded():
-            return replace(step, what="thrown away by hand")
+            return replace(step, what="discarded by hand")
     return replace(step, what=fact.name)
 
 

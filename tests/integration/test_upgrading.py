@@ -131,9 +131,9 @@ async def test_nothing_is_changed_while_processes_of_another_release_run(
     await eventually(lambda: is_fetching(client))
     with pytest.raises(
         MapSeekError, match=r"^Processes of another release work on this log .*embed-search.*stop them, then start"
-    ) as told:
+    ) as caught:
         await topology.ensure_topology(client, STAGES)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
     assert await topology.find_differences(client, STAGES) == differing
     await cancel_tasks(at_work)
     await subscription.unsubscribe()
@@ -168,7 +168,7 @@ async def test_a_generation_with_fingerprints_of_a_newer_release_is_refused(
     newer = known.model_copy(update={"generation": "g2", "fingerprint": "f9"})
     for fact in (newer, build_generation_activated(now.with_fact(newer, 3), "g2")):
         assert await journal.record(fact, Origin("g2"))
-    with pytest.raises(MapSeekError, match=r"^Generation g2 .*fingerprint method f9, which this release does not know") as told:
+    with pytest.raises(MapSeekError, match=r"^Generation g2 .*fingerprint method f9, which this release does not know") as caught:
         async with open_process(ours, nats_url, STAGES, policy=IMPATIENT_POLICY):
             pass
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)

@@ -124,8 +124,8 @@ async def test_the_answer_stays_if_its_page_cannot_be_turned(discord: Discord, j
     message = await answered_with(discord, page)
     journal.down = True
     interaction = await discord.simulator.press(message, discord.steve, page)
-    (told,) = await discord.simulator.followups(interaction, 1)
-    assert (told.content, told.ephemeral) == (
+    (followup,) = await discord.simulator.followups(interaction, 1)
+    assert (followup.content, followup.ephemeral) == (
         say_in_english("failures-unavailable", reference=f"interaction-{interaction.id}"),
         True,
     )
