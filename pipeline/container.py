@@ -269,7 +269,7 @@ class Container:
 
             return Fingerprinter()
 
-        fingerprinter: PictureFingerprinter = await self._once("fingerprinting", open_adapter)
+        fingerprinter: PictureFingerprinter = await self._once("fingerprinter", open_adapter)
         return fingerprinter
 
     async def vectors(self) -> VectorSearch:

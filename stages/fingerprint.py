@@ -38,7 +38,7 @@ class Deps:
     """
 
     blobs: BlobStore
-    fingerprinting: PictureFingerprinter
+    fingerprinter: PictureFingerprinter
     journal: Journal
     method: Callable[[], str]
     generation: str | None = None
@@ -50,7 +50,7 @@ async def handle(event: ImagePreprocessed | SearchPreprocessed, deps: Deps) -> S
 
     Raises Retry if the canonical picture is not in the blob store, Unavailable for a method that this release does not support.
     """
-    if deps.method() != deps.fingerprinting.method:
+    if deps.method() != deps.fingerprinter.method:
         raise Unavailable(f"fingerprint {deps.method()}", "this release of MapSeek does not support it: update MapSeek")
     if isinstance(event, SearchPreprocessed):
         return (await _make_query_fingerprint(event, deps),)
@@ -62,7 +62,7 @@ async def reuse_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFinger
     other = await deps.journal.fetch_first(ImageFingerprinted, event.guild_id, event.image_id)
     if other is None or deps.generation is None or other.generation == deps.generation:
         return None
-    if other.method != deps.fingerprinting.method or not deps.has_same_pictures(other.generation):
+    if other.method != deps.fingerprinter.method or not deps.has_same_pictures(other.generation):
         return None
     try:
         data = await deps.blobs.get(other.fingerprint)
@@ -73,11 +73,11 @@ async def reuse_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFinger
 
 
 async def _make_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFingerprinted:
-    made = await deps.fingerprinting.fingerprint(await _get_picture(event.pixels, deps.blobs))
+    made = await deps.fingerprinter.fingerprint(await _get_picture(event.pixels, deps.blobs))
     return ImageFingerprinted(
         **event.identity,
         generation=deps.generation,
-        method=deps.fingerprinting.method,
+        method=deps.fingerprinter.method,
         fingerprint=await deps.blobs.put(made.data),
         hash=made.hash,
         quality=made.quality,
@@ -86,7 +86,7 @@ async def _make_fingerprint(event: ImagePreprocessed, deps: Deps) -> ImageFinger
 
 
 async def _make_query_fingerprint(event: SearchPreprocessed, deps: Deps) -> SearchFingerprinted:
-    examined = await deps.fingerprinting.examine(await _get_picture(event.pixels, deps.blobs))
+    examined = await deps.fingerprinter.examine(await _get_picture(event.pixels, deps.blobs))
     return SearchFingerprinted(
         guild_id=event.guild_id,
         search_id=event.search_id,
@@ -95,7 +95,7 @@ async def _make_query_fingerprint(event: SearchPreprocessed, deps: Deps) -> Sear
         width=event.width,
         height=event.height,
         preprocessing=event.preprocessing,
-        method=deps.fingerprinting.method,
+        method=deps.fingerprinter.method,
         fingerprint=await deps.blobs.put(examined.fingerprint.data),
         places=examined.places,
     )

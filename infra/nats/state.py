@@ -62,7 +62,7 @@ class JetStreamState:
     async def list_under(self, prefix: str) -> dict[str, bytes]:
         return await self._get_matching(f"{prefix}.>")
 
-    async def everything(self) -> dict[str, bytes]:
+    async def read_all(self) -> dict[str, bytes]:
         """Return all values of the bucket by key. Raises Unavailable."""
         return await self._get_matching(">")
 

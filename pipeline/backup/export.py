@@ -122,7 +122,7 @@ async def export_to(
 
 
 async def _save_state(database: sqlite3.Connection, client: Client) -> None:
-    everything = await (await open_state(client)).everything()
+    everything = await (await open_state(client)).read_all()
     if import_key() in everything:
         raise MapSeekError("An import into this installation is not complete: run `mapseek import` again first.")
     kept = [(key, value) for key, value in everything.items() if not key.startswith(f"{REQUESTS}.")]

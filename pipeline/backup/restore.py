@@ -44,7 +44,7 @@ async def begin_import(database: sqlite3.Connection, client: Client, catalogue: 
         raise MapSeekError(
             "The import of another archive is not complete here: run `mapseek import` with that archive, or empty the installation."
         )
-    if await _has_entries(client) or await state.everything() or await catalogue.count():
+    if await _has_entries(client) or await state.read_all() or await catalogue.count():
         raise MapSeekError(
             "This installation is not empty: import into an empty installation, which you choose with MAPSEEK_DATA_DIR or NATS_URL."
         )

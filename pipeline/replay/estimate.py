@@ -118,7 +118,7 @@ async def _measure_fingerprints(deps: fingerprint.Deps, pictures: list[ImagePrep
     async def fingerprinted(picture: ImagePreprocessed) -> int:
         try:
             if await fingerprint.reuse_fingerprint(picture, deps) is None:
-                return len((await deps.fingerprinting.fingerprint(await deps.blobs.get(picture.pixels))).data)
+                return len((await deps.fingerprinter.fingerprint(await deps.blobs.get(picture.pixels))).data)
         except (BlobMissing, Reject):
             pass
         return 0

@@ -31,13 +31,13 @@ class Bench:
     def __init__(self) -> None:
         self.blobs = MemoryBlobs()
         self.blobs.blobs[PIXELS] = PICTURE
-        self.fingerprinting = MemoryFingerprinting(places=(PLACE,))
+        self.fingerprinter = MemoryFingerprinting(places=(PLACE,))
         self.journal = MemoryJournal()
 
     def deps(
         self, generation: str | None = "g2", method: str = DEFAULT_METHOD, alike: Callable[[str], bool] = lambda _: True
     ) -> Deps:
-        return Deps(self.blobs, self.fingerprinting, self.journal, lambda: method, generation, alike)
+        return Deps(self.blobs, self.fingerprinter, self.journal, lambda: method, generation, alike)
 
     async def in_generation(self, generation: str) -> ImageFingerprinted:
         """Handle the picture there, and record what comes of it."""
@@ -69,17 +69,17 @@ async def test_what_another_generation_knows_of_the_same_pictures_is_taken_over(
     first = await bench.in_generation("g1")
     second = await bench.in_generation("g2")
     assert second == first.model_copy(update={"generation": "g2"})
-    assert bench.fingerprinting.asked == [PICTURE]
+    assert bench.fingerprinter.asked == [PICTURE]
 
 
 async def test_what_may_be_another_fingerprint_is_made() -> None:
     bench = Bench()
     await bench.in_generation("g1")
     await handle(preprocessed(), bench.deps(alike=lambda name: name != "g1"))
-    assert len(bench.fingerprinting.asked) == 2, "it is of another preprocessing"
-    bench.fingerprinting.method = "f2"
+    assert len(bench.fingerprinter.asked) == 2, "it is of another preprocessing"
+    bench.fingerprinter.method = "f2"
     await handle(preprocessed(), bench.deps(method="f2"))
-    assert len(bench.fingerprinting.asked) == 3, "it is of another method"
+    assert len(bench.fingerprinter.asked) == 3, "it is of another method"
 
 
 async def test_a_replay_brings_back_a_blob_that_is_lost() -> None:

@@ -251,7 +251,7 @@ class Backfills:
         backfills = [Backfill.model_validate_json(value) for value in stored.values()]
         return [backfill for backfill in backfills if backfill.state in ACTIVE_STATES]
 
-    async def resume_running(self) -> None:
+    async def resume_all(self) -> None:
         """Start the back-fills that were running when the last process ended, in every guild of the bot. Raises Unavailable."""
         for guild in self._bot.guilds:
             for backfill in await self.list_active(str(guild.id)):

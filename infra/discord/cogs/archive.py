@@ -77,7 +77,7 @@ class ArchiveCommands(commands.Cog):
     @commands.Cog.listener()
     async def on_ready(self) -> None:
         """Resume the back-fills that were running when the last process ended."""
-        await self._backfills.resume_running()
+        await self._backfills.resume_all()
 
     @commands.Cog.listener()
     async def on_guild_gone(self, guild_id: str) -> None:

@@ -83,10 +83,10 @@ async def test_an_archive_is_imported_only_into_an_empty_installation(
     await record_sample_log(source)
     await source.export(archive)
     await before(target)
-    was = await (await open_state(target.client)).everything()
+    was = await (await open_state(target.client)).read_all()
     with pytest.raises(MapSeekError, match="empty"):
         await target.restore(archive)
-    assert await (await open_state(target.client)).everything() == was
+    assert await (await open_state(target.client)).read_all() == was
 
 
 async def test_no_consumers_are_created_during_an_incomplete_import(target: Installation) -> None:

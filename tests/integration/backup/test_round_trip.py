@@ -29,7 +29,7 @@ async def test_a_restored_installation_equals_the_exported_one(source: Installat
     restored = await target.restore(archive)
     assert (restored.entries, restored.blobs, restored.blob_bytes) == (exported.entries, 14, exported.blob_bytes)
     assert await target.dump_all() == await source.dump_all()
-    assert await (await open_state(target.client)).everything() == {"settings.7": b'{"locale": "de"}'}
+    assert await (await open_state(target.client)).read_all() == {"settings.7": b'{"locale": "de"}'}
     for store, names in (await list_blob_names(source)).items():
         for name in names:
             assert await target.stores[store].get(name) == await source.stores[store].get(name)
@@ -49,7 +49,7 @@ async def test_a_second_export_adds_only_what_is_new(source: Installation, targe
     assert more.blobs == 4
     await target.restore(archive)
     assert await target.dump_all() == await source.dump_all()
-    assert await (await open_state(target.client)).everything() == {"settings.7": b"{}"}
+    assert await (await open_state(target.client)).read_all() == {"settings.7": b"{}"}
 
 
 async def test_vectors_of_a_dropped_generation_stay_out_of_the_catalogue(
