@@ -68,9 +68,9 @@ class Asker:
         await asyncio.wait_for(self.answered[search_id].wait(), timeout)
         return self._build_outcome(search_id, expected, began)
 
-    async def ask_all(self, questions: Sequence[tuple[str, bytes]], pause: float = 0.05) -> list[SearchOutcome]:
+    async def ask_all(self, searches: Sequence[tuple[str, bytes]], pause: float = 0.05) -> list[SearchOutcome]:
         outcomes = []
-        for expected, picture in questions:
+        for expected, picture in searches:
             outcomes.append(await self.ask(expected, picture))
             await asyncio.sleep(pause)
         return outcomes
@@ -108,9 +108,9 @@ class Asker:
 
 
 @asynccontextmanager
-async def open_asker(client: Client, journal: Journal, questions: BlobStore, guild_id: str) -> AsyncIterator[Asker]:
+async def open_asker(client: Client, journal: Journal, query_blobs: BlobStore, guild_id: str) -> AsyncIterator[Asker]:
     """Open an asker, who receives answers even if the log's server restarts meanwhile."""
-    opened = Asker(journal, questions, guild_id)
+    opened = Asker(journal, query_blobs, guild_id)
     task = asyncio.create_task(opened.listen(client, await read_last_sequence(client, SEARCHES)))
     try:
         yield opened

@@ -101,8 +101,8 @@ async def play_golden_scene(world: World) -> None:
     await world.archived(len(PIECES) + len(REPOSTED_PIECES) + 2)
     assert await log.count(ImageReposted) == len(REPOSTED_PIECES)
     screenshot = encode_jpeg(crop(draw_piece(PIECES[0]), 0.1), 80)
-    for number, question in enumerate((art_png(PIECES[1]), screenshot, art_png(UNPOSTED_PIECE)), start=1):
-        await discord.ask(question)
+    for number, query in enumerate((art_png(PIECES[1]), screenshot, art_png(UNPOSTED_PIECE)), start=1):
+        await discord.ask(query)
         await log.wait_for(SearchAnswered, number)
     await log.wait_until_idle("search")
 

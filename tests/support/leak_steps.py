@@ -112,9 +112,9 @@ def step_channel(company: LeakGuild, step: Step) -> Channel:
 async def _ask(company: LeakGuild, step: Step, piece: int | None = None) -> Message:
     """`/find image:`"""
     about = step.which % PIECES if piece is None else piece
-    question = {"image": ("question.png", query_picture(about))}
+    query = {"image": ("question.png", query_picture(about))}
     asked = await company.discord.slash(
-        step_channel(company, step), acting_member(company, step), "find", attachments=question, options={"private": step.flag}
+        step_channel(company, step), acting_member(company, step), "find", attachments=query, options={"private": step.flag}
     )
     message = await wait_for_answer(company, asked)
     await check_completeness(company, asked, message, about, alone=step.flag)

@@ -75,8 +75,8 @@ class Discord:
 
     async def ask(self, picture: bytes, *, channel: Channel | None = None, member: Member | None = None) -> Interaction:
         """Use /find with a picture, by default as Alex."""
-        question = ("question.png", picture)
-        return await self.simulator.slash(channel or self.gallery, member or self.alex, "find", attachments={"image": question})
+        query = ("question.png", picture)
+        return await self.simulator.slash(channel or self.gallery, member or self.alex, "find", attachments={"image": query})
 
 
 @asynccontextmanager

@@ -39,7 +39,7 @@ _COMPONENTS_V2 = 1 << 15
 _SETTABLE_FLAGS = EPHEMERAL | SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS
 
 FIRST_RESPONSE_TIMEOUT = timedelta(seconds=3)
-TOKEN_LIFETIME = timedelta(minutes=15)
+INTERACTION_TOKEN_LIFETIME = timedelta(minutes=15)
 
 
 def apply_first_response(world: World, interaction: Interaction, body: RequestBody) -> None:
@@ -195,7 +195,7 @@ class RestInteractions:
         interaction = self.world.interactions.get(request.match_info["token"])
         if interaction is None or request.match_info["application"] != str(self.world.application_id):
             raise unknown_error("Webhook")
-        if self.world.clock() - interaction.created_at > TOKEN_LIFETIME:
+        if self.world.clock() - interaction.created_at > INTERACTION_TOKEN_LIFETIME:
             raise ApiError(401, 50027, "Invalid Webhook Token")
         if interaction.callback_type is None:
             raise unknown_error("Webhook")
