@@ -46,7 +46,7 @@ from pipeline.settings import Settings
 from stages.canonical_image import encode_canonical_png, encode_thumbnail
 from stages.persist import build_fields
 from tests.support.facts import BLOB, MOMENT
-from tests.support.fakes import MemoryFingerprinting
+from tests.support.fakes import MemoryFingerprinter
 from tests.support.feature_search import query_fingerprint
 from tests.support.programs import run_to_end
 
@@ -67,7 +67,7 @@ def shift_picture(image: Image.Image) -> Image.Image:
     return crop(image, 0.1, anchor=(0.1, 0.9))
 
 
-class QuickFingerprinter(MemoryFingerprinting):
+class QuickFingerprinter(MemoryFingerprinter):
     """Gives every query the same features and no regions."""
 
     async def examine(self, picture: bytes) -> QueryFingerprint:

@@ -38,7 +38,7 @@ from pipeline.engine.worker import open_workers
 from stages import download, erase, fingerprint, persist, preprocess, remove
 from tests.support.bench_stage import BENCH_POLICY, count_unsettled
 from tests.support.facts import MOMENT, founding_facts, posted
-from tests.support.fakes import MemoryFingerprinting
+from tests.support.fakes import MemoryFingerprinter
 from tests.support.files import encode_image
 from tests.support.waiting import eventually
 
@@ -76,7 +76,7 @@ class Archive:
         deps: list[object] = [
             download.Deps(NoCdn(), self.blobs),
             preprocess.Deps(self.blobs, lambda: (preprocess.DEFAULT_PREPROCESSING,)),
-            fingerprint.Deps(self.blobs, MemoryFingerprinting(), self.journal, lambda: fingerprint.DEFAULT_METHOD, "g1"),
+            fingerprint.Deps(self.blobs, MemoryFingerprinter(), self.journal, lambda: fingerprint.DEFAULT_METHOD, "g1"),
             persist.Deps(self.catalogue),
             remove.Deps(LogPosts(self.client), self.log),
             erase.Deps(self.catalogue, self.blobs, self.log, grace=timedelta(seconds=0.3)),

@@ -16,7 +16,7 @@ from pipeline.projections.vectors import VectorProjection
 from stages import link
 from stages.matching import ArchiveFingerprints
 from tests.support.facts import MOMENT
-from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
+from tests.support.fakes import FixedComparer, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.support.vector_search import ids_of
 from tests.support.waiting import eventually
 
@@ -86,7 +86,7 @@ async def test_a_repost_is_linked_to_a_post_that_was_just_embedded(index: Vector
         catalogue.documents[image_id] = {"discord_message_id": f"m{image_id}", "metadata": metadata}
     await record(journal, embedded("1", "70"), embedded("2", "72", degrees=3))
     blobs = MemoryBlobs()
-    prints = ArchiveFingerprints(MemoryFeatures(), FixedComparing(), blobs)
+    prints = ArchiveFingerprints(MemoryFeatures(), FixedComparer(), blobs)
     deps = link.Deps(journal, index, catalogue, prints, Calibration(match_at=0.9, possible_at=0.6), lambda: True)
     plain = {"guild_id": "7", "channel_id": "70", "generation": "g1", "method": "f1", "hash": "0" * 64, "quality": 0, "features": 0}
     blob = await blobs.put(b"a print of no features")

@@ -238,7 +238,7 @@ class MemoryBlobs:
         return self.untouched_s if name in self.blobs else math.inf
 
 
-class MemoryFingerprinting:
+class MemoryFingerprinter:
     """Returns a digest of the picture as its fingerprint. `asked` lists the calls, with `places` for queries."""
 
     def __init__(self, method: str = "f1", places: tuple[Quad, ...] = ()) -> None:
@@ -421,7 +421,7 @@ class MemoryFeatures:
         return len(self.known.get((guild_id, generation), {}))
 
 
-class FixedComparing:
+class FixedComparer:
     """Returns the comparison that the test set for the bytes of an archived fingerprint.
 
     Without one the fingerprint is unreadable.

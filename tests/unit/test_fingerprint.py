@@ -18,7 +18,7 @@ from contracts.events import (
 from infra.vision.fingerprint import Fingerprinter
 from stages.fingerprint import DEFAULT_METHOD, KNOWN_METHODS, STAGE, Deps, handle
 from tests.support.facts import IMAGE, SEARCH
-from tests.support.fakes import MemoryBlobs, MemoryFingerprinting, MemoryJournal
+from tests.support.fakes import MemoryBlobs, MemoryFingerprinter, MemoryJournal
 
 PICTURE = b"png"
 PIXELS, LOST = hashlib.sha256(PICTURE).hexdigest(), "b" * 64
@@ -31,7 +31,7 @@ class Bench:
     def __init__(self) -> None:
         self.blobs = MemoryBlobs()
         self.blobs.blobs[PIXELS] = PICTURE
-        self.fingerprinter = MemoryFingerprinting(places=(PLACE,))
+        self.fingerprinter = MemoryFingerprinter(places=(PLACE,))
         self.journal = MemoryJournal()
 
     def deps(
@@ -61,7 +61,7 @@ async def test_a_picture_becomes_a_blob_and_a_small_fact() -> None:
     assert isinstance(fact, ImageFingerprinted)
     assert (fact.image_id, fact.generation, fact.method) == ("9", "g2", "f1")
     assert (fact.hash, fact.quality, fact.features) == (PIXELS, 100, 3)
-    assert await bench.blobs.get(fact.fingerprint) == (await MemoryFingerprinting().fingerprint(PICTURE)).data
+    assert await bench.blobs.get(fact.fingerprint) == (await MemoryFingerprinter().fingerprint(PICTURE)).data
 
 
 async def test_what_another_generation_knows_of_the_same_pictures_is_taken_over() -> None:

@@ -11,7 +11,7 @@ from infra.vectors.index import EmbeddedIndex
 from stages.link import FIRST_CANDIDATES, MIN_DISTINCTIVE_FEATURES, STAGE, Deps, handle
 from stages.matching import ArchiveFingerprints
 from stages.persist import build_fields
-from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures, MemoryJournal
+from tests.support.fakes import FixedComparer, MemoryBlobs, MemoryCatalogue, MemoryFeatures, MemoryJournal
 
 MATCHING = Calibration(match_at=0.9, possible_at=0.6)
 PART: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)
@@ -27,7 +27,7 @@ class Guild:
 
     def __init__(self) -> None:
         self.index, self.catalogue = EmbeddedIndex(), MemoryCatalogue()
-        self.features, self.comparing, self.blobs = MemoryFeatures(), FixedComparing(), MemoryBlobs()
+        self.features, self.comparing, self.blobs = MemoryFeatures(), FixedComparer(), MemoryBlobs()
         self.journal, self.degrees = MemoryJournal(), dict[str, float]()
         self.serves = True
 

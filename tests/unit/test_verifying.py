@@ -11,7 +11,7 @@ from contracts.ports import Neighbour, PrintComparison
 from infra.vectors.index import EmbeddedIndex
 from stages.match import Deps, handle
 from stages.matching import MAX_BY_COLOURS, MAX_BY_FEATURES, MAX_BY_VECTOR, ArchiveFingerprints, fuse_neighbours
-from tests.support.fakes import FixedComparing, MemoryBlobs, MemoryCatalogue, MemoryFeatures
+from tests.support.fakes import FixedComparer, MemoryBlobs, MemoryCatalogue, MemoryFeatures
 from tests.unit.test_match import embedded, in_direction
 
 LEFT: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)
@@ -23,7 +23,7 @@ class Guild:
 
     def __init__(self) -> None:
         self.index, self.catalogue = EmbeddedIndex(), MemoryCatalogue()
-        self.features, self.comparing = MemoryFeatures(), FixedComparing()
+        self.features, self.comparing = MemoryFeatures(), FixedComparer()
         self.archive, self.questions = MemoryBlobs(), MemoryBlobs()
 
     async def post(

@@ -8,14 +8,14 @@ import pytest
 from contracts.events import ImageFingerprinted, ImageIndexed
 from pipeline.engine import bulk_consumer
 from pipeline.settings import Settings
-from tests.support.fakes import MemoryFingerprinting
+from tests.support.fakes import MemoryFingerprinter
 from tests.support.replays import IMAGES_TO_REPLAY, DigestEncoder, ReplayArchive, record_preprocessed, wait_for_count
 
 
 @pytest.fixture(autouse=True)
 def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the models of these tests are: what they make costs nothing, and is known by what it was made of."""
-    monkeypatch.setattr("infra.vision.fingerprint.Fingerprinter", MemoryFingerprinting)
+    monkeypatch.setattr("infra.vision.fingerprint.Fingerprinter", MemoryFingerprinter)
 
 
 @pytest.fixture(autouse=True)
