@@ -1,5 +1,6 @@
 """Fixtures that every kind of test may use: a real nats-server for each test that asks for one."""
 
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,18 @@ def _fresh_logging() -> Iterator[None]:
     structlog.configure(processors=[*processors, renderer])
     yield
     structlog.contextvars.clear_contextvars()
+
+
+@pytest.fixture
+def restored_loggers() -> Iterator[None]:
+    """For a test that configures logging: handlers and levels are put back afterwards."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logger.level for name, logger in root.manager.loggerDict.items() if isinstance(logger, logging.Logger)}
+    yield
+    root.handlers, root.level = handlers, level
+    for name in root.manager.loggerDict:
+        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
 
 
 @pytest.fixture

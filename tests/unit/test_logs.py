@@ -1,7 +1,6 @@
 """Log lines: one format for ours and the libraries', correlation ids, and no secret."""
 
 import logging
-from collections.abc import Iterator
 
 import orjson
 import pytest
@@ -9,16 +8,7 @@ import structlog
 
 from pipeline.logging import configure_logging
 
-
-@pytest.fixture(autouse=True)
-def _loggers_as_they_were() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logger.level for name, logger in root.manager.loggerDict.items() if isinstance(logger, logging.Logger)}
-    yield
-    root.handlers, root.level = handlers, level
-    for name in root.manager.loggerDict:
-        logging.getLogger(name).setLevel(levels.get(name, logging.NOTSET))
+pytestmark = pytest.mark.usefixtures("restored_loggers")
 
 
 def test_json_lines_carry_the_correlation_id_of_their_message(capsys: pytest.CaptureFixture[str]) -> None:
