@@ -31,6 +31,7 @@ def configure_logging(style: Literal["auto", "console", "json"], level: str) -> 
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
         _without_secrets,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
