@@ -2,7 +2,7 @@
 
 import re
 
-from tests.tree import PACKAGES, ROOT, find_import_cycles, measure_tree
+from tests.tree import ING_NAMES, PACKAGES, ROOT, SHARED_NAMES, find_import_cycles, find_ing_names, find_shared_names, measure_tree
 
 PAGE = (ROOT / "docs/architecture.md").read_text()
 
@@ -20,6 +20,14 @@ def test_no_figure_is_above_what_the_page_says_and_each_above_its_target_has_a_r
 
 def test_no_modules_import_each_other() -> None:
     assert find_import_cycles() == []
+
+
+def test_a_public_name_that_several_modules_define_has_a_reason() -> None:
+    assert find_shared_names().keys() == SHARED_NAMES.keys()
+
+
+def test_a_public_name_in_ing_has_a_reason() -> None:
+    assert find_ing_names().keys() == ING_NAMES.keys()
 
 
 def test_every_folder_of_the_product_is_on_the_page() -> None:
