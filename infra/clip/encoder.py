@@ -23,6 +23,8 @@ from infra.clip.calibration import choose_calibration
 from infra.clip.shipped import find_shipped_tag
 from infra.tasks import cancel_tasks
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
 """The type of a prepared input."""
 
@@ -209,7 +211,7 @@ async def open_encoder(
     tower = await asyncio.to_thread(_load, model, pretrained, device, precision)
     trained = pretrained is not None
     encoder = Encoder(tower.name, tower.digest, tower.dimensions, trained, choose_calibration(model, trained=trained))
-    structlog.get_logger().info("model_loaded", encoder=encoder.id, digest=encoder.digest[:12], device=str(tower.device))
+    log.info("model_loaded", encoder=encoder.id, digest=encoder.digest[:12], device=str(tower.device))
     return OpenClipEncoder(tower, encoder, batch_size, batch_wait_ms)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -15,9 +16,15 @@ from pipeline.demo import command, play, scenes, script
 from pipeline.demo.play import AskedQuery
 from pipeline.demo.scenes import DemoScene
 from pipeline.demo.script import PIECE_COUNT, list_demo_queries, list_posts
+from pipeline.logging import configure_logging
+from tests.support.log_list import find_unlisted
+from tests.tree import PACKAGES
 
 
-async def test_a_demo_of_eight_pieces_and_three_questions_goes_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("restored_loggers")
+async def test_a_demo_of_eight_pieces_and_three_searches_goes_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The whole demo but the takeover of a new model, which starts several programs in sequence."""
     few = script.list_posts()[:8]
 
@@ -37,8 +44,12 @@ async def test_a_demo_of_eight_pieces_and_three_questions_goes_right(tmp_path: P
     chosen = [asked[0], next(each for each in asked if each.distortion in script.QUERY_SCENES), list_demo_queries()[-1]]
     monkeypatch.setattr(command, "list_demo_queries", lambda: chosen)
     monkeypatch.setattr(command, "take_over", no_takeover)
+    configure_logging("json", "debug")
     out = io.StringIO()
     assert await command.run_demo(tmp_path, Console(file=out, width=200)) == 0, out.getvalue()
+    lines = [line for line in map(json.loads, capsys.readouterr().err.splitlines()) if line["logger"].startswith(PACKAGES)]
+    assert {"search_requested", "fact_recorded", "message_handled"} <= {line["event"] for line in lines}
+    assert find_unlisted(lines) == []
     assert "8 of 8 posted pieces are archived; 3 of 3 searches answered, 3 rightly." in out.getvalue()
     report = (tmp_path / "index.html").read_text()
     assert report.count("<article>") == 3
