@@ -67,19 +67,19 @@ def no_file_may_exceed(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-async def test_a_blob_lies_where_its_digest_says(store: FileBlobStore, root: Path) -> None:
+async def test_the_path_of_a_blob_is_made_from_its_digest(store: FileBlobStore, root: Path) -> None:
     await store.put(HELLO)
     assert files_under(root) == [root / "2c" / "f2" / HELLO_NAME]
 
 
-async def test_what_is_there_is_not_written_again(store: FileBlobStore, root: Path) -> None:
+async def test_an_existing_blob_is_not_written_again(store: FileBlobStore, root: Path) -> None:
     await store.put(HELLO)
     before = path_of(root, HELLO_NAME).stat()
     await store.put(HELLO)
     assert path_of(root, HELLO_NAME).stat().st_ino == before.st_ino
 
 
-async def test_what_is_deleted_while_it_is_put_again_is_written_again(
+async def test_a_blob_deleted_during_a_second_put_is_written_again(
     store: FileBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.put(HELLO)
@@ -128,7 +128,7 @@ async def test_a_crash_before_the_rename_leaves_no_blob(store: FileBlobStore, ro
     assert not await store.exists(HELLO_NAME)
 
 
-async def test_bytes_are_on_disk_before_they_get_their_name(store: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bytes_are_flushed_before_the_rename(store: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace
 
@@ -146,7 +146,7 @@ async def test_bytes_are_on_disk_before_they_get_their_name(store: FileBlobStore
     assert steps == ["fsync", "replace", "fsync"]
 
 
-def test_opening_clears_what_a_crash_left_but_not_what_is_being_written(store: FileBlobStore, root: Path) -> None:
+def test_opening_deletes_stale_temporary_files_only(store: FileBlobStore, root: Path) -> None:
     old, young = root / "tmp" / "old", root / "tmp" / "young"
     old.write_bytes(b"half")
     young.write_bytes(b"half")
@@ -156,7 +156,7 @@ def test_opening_clears_what_a_crash_left_but_not_what_is_being_written(store: F
     assert files_under(root) == [young]
 
 
-async def test_a_folder_that_went_away_is_an_outage_not_a_missing_blob(store: FileBlobStore, root: Path) -> None:
+async def test_an_unmounted_folder_is_an_outage_not_a_missing_blob(store: FileBlobStore, root: Path) -> None:
     await store.put(HELLO)
     root.rename(root.with_name("elsewhere"))
     root.mkdir()  # what an unmounted volume looks like
@@ -171,7 +171,7 @@ async def test_a_folder_that_went_away_is_an_outage_not_a_missing_blob(store: Fi
             await call
 
 
-async def test_what_cannot_be_read_is_an_outage(store: FileBlobStore, root: Path) -> None:
+async def test_an_unreadable_file_is_an_outage(store: FileBlobStore, root: Path) -> None:
     path_of(root, HELLO_NAME).mkdir(parents=True)  # a folder in the file's place cannot be read even by root
     with pytest.raises(Unavailable, match="blob store is unavailable: cannot read"):
         await store.get(HELLO_NAME)

@@ -88,7 +88,7 @@ class TestSqlite(CatalogueSuite):
         assert await catalogue.count() == 200
         assert 1 <= statements.count("COMMIT") < 100
 
-    async def test_an_outage_is_waited_for_once_by_all_who_wait_together(self, outage: Outage) -> None:
+    async def test_all_waiting_writes_wait_for_an_outage_only_once(self, outage: Outage) -> None:
         outage.begin()
         begun = time.monotonic()
         outcomes = await asyncio.gather(
@@ -99,7 +99,7 @@ class TestSqlite(CatalogueSuite):
         outage.end()
         assert await outage.catalogue.count() == 0
 
-    async def test_the_file_outlives_its_process_and_is_recognised(self, path: Path) -> None:
+    async def test_a_file_is_read_by_a_later_process(self, path: Path) -> None:
         for _ in range(2):
             catalogue = await open_sqlite_catalogue(path)
             await catalogue.merge("1", POST)
@@ -110,12 +110,12 @@ class TestSqlite(CatalogueSuite):
         assert await catalogue.is_removed("2")
         await catalogue.close()
 
-    def test_what_is_committed_survives_a_power_cut(self, catalogue: SqliteCatalogue) -> None:
+    def test_commits_survive_a_power_cut(self, catalogue: SqliteCatalogue) -> None:
         database = catalogue._writer._connection._database
         assert database.execute("PRAGMA synchronous").fetchone() == (2,)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
-    async def test_many_may_open_the_same_new_file_at_once(self, tmp_path: Path) -> None:
+    async def test_many_catalogues_can_open_the_same_new_file_at_once(self, tmp_path: Path) -> None:
         for attempt in range(10):
             path = tmp_path / f"{attempt}.sqlite"
             catalogues = await asyncio.gather(*(open_sqlite_catalogue(path) for _ in range(6)))
@@ -123,7 +123,7 @@ class TestSqlite(CatalogueSuite):
             assert await catalogues[0].count() == 6
             await asyncio.gather(*(catalogue.close() for catalogue in catalogues))
 
-    def test_many_processes_may_make_the_same_new_file_at_once(self, path: Path) -> None:
+    def test_many_processes_can_create_the_same_new_file_at_once(self, path: Path) -> None:
         script = (
             "import asyncio, sys; from pathlib import Path; from infra.sqlite.catalogue import open_sqlite_catalogue\n"
             "async def main():\n"
@@ -144,7 +144,7 @@ class TestSqlite(CatalogueSuite):
         assert sqlite3.connect(path).execute("SELECT count(*) FROM images").fetchone() == (150,)
 
     @pytest.mark.parametrize("content", [b"this is no database at all, but a text of some length" * 100, b"short"])
-    async def test_a_file_that_is_no_database_is_refused_in_a_sentence(self, tmp_path: Path, content: bytes) -> None:
+    async def test_a_file_that_is_not_a_database_is_refused_with_a_sentence(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "catalogue.sqlite"
         path.write_bytes(content)
         with pytest.raises(MapSeekError, match="cannot be opened"):
@@ -160,7 +160,7 @@ class TestSqlite(CatalogueSuite):
             await open_sqlite_catalogue(path)
         assert path.read_bytes() == before
 
-    async def test_a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it(self, path: Path) -> None:
+    async def test_a_file_of_the_first_schema_version_is_upgraded_with_its_content(self, path: Path) -> None:
         path.parent.mkdir()
         with closing(sqlite3.connect(path)) as old:
             for statement in (*schema._first("", ""), "PRAGMA user_version = 1"):
@@ -180,7 +180,7 @@ class TestSqlite(CatalogueSuite):
         with closing(sqlite3.connect(path)) as now:
             assert now.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
 
-    async def test_a_swapped_file_of_the_second_version_is_brought_up_to_date_and_swapped_again(self, path: Path) -> None:
+    async def test_a_rebuilt_file_of_the_second_schema_version_is_upgraded_and_rebuilt_again(self, path: Path) -> None:
         """In one that was rebuilt, the indexes have the longer names."""
         path.parent.mkdir()
         with closing(sqlite3.connect(path)) as old:
@@ -208,7 +208,7 @@ class TestSqlite(CatalogueSuite):
             await catalogue.replace_with(beside)
             await beside.close()
 
-    async def test_a_swapped_file_has_the_tables_of_a_new_one(self, catalogue: SqliteCatalogue, path: Path, tmp_path: Path) -> None:
+    async def test_a_rebuilt_file_has_the_same_tables_as_a_new_one(self, catalogue: SqliteCatalogue, path: Path, tmp_path: Path) -> None:
         def shape(file: Path) -> object:
             with closing(sqlite3.connect(file)) as database:
                 tables = ("images", "embeddings", "tombstones")
@@ -221,7 +221,7 @@ class TestSqlite(CatalogueSuite):
         await (await open_sqlite_catalogue(tmp_path / "new.sqlite")).close()
         assert shape(path) == shape(tmp_path / "new.sqlite")
 
-    async def test_what_a_killed_process_left_beside_hinders_nobody(self, catalogue: SqliteCatalogue, path: Path) -> None:
+    async def test_a_replacement_left_by_a_killed_process_does_no_harm(self, catalogue: SqliteCatalogue, path: Path) -> None:
         left = await catalogue.create_replacement()
         await left.merge("1", POST)
         opened = await open_sqlite_catalogue(path)
@@ -239,7 +239,7 @@ class TestSqlite(CatalogueSuite):
         with pytest.raises(MapSeekError, match="schema 99"):
             await open_sqlite_catalogue(path)
 
-    async def test_a_folder_that_cannot_be_made_is_refused(self, tmp_path: Path) -> None:
+    async def test_a_folder_that_cannot_be_created_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"")
         with pytest.raises(MapSeekError, match="cannot be created"):
             await open_sqlite_catalogue(tmp_path / "file" / "catalogue.sqlite")
@@ -308,7 +308,7 @@ class TestMongo(CatalogueSuite):
         with pytest.raises(Unavailable):
             await open_mongo_catalogue(MongoDouble(tmp_path).uri, timeout_s=0.2)
 
-    async def test_the_document_has_the_shape_that_people_know(self, catalogue: MongoCatalogue) -> None:
+    async def test_the_document_has_the_documented_shape(self, catalogue: MongoCatalogue) -> None:
         await catalogue.merge("1", POST)
         await catalogue.put_vector("1", "g1", VECTOR)
         await catalogue.put_vector("1", "g2", VECTOR)
@@ -330,7 +330,7 @@ class TestMongo(CatalogueSuite):
         await catalogue.merge("1", MEDIA)
         assert await catalogue.entries(["1"]) == {}
 
-    async def test_a_server_without_vector_search_says_so(self, server: MongoServer, database: str) -> None:
+    async def test_a_server_without_vector_search_is_reported(self, server: MongoServer, database: str) -> None:
         if "nx-27017" not in server.kind:
             pytest.skip(f"{server.kind} may have vector search")
         vectors = await open_atlas_search(server.uri, database)

@@ -48,7 +48,7 @@ class TestJetStream(StateSuite):
         state = await open_state(client, timeout=0.3)
         return Outage(state, lambda: freeze(pid), lambda: thaw(pid))
 
-    async def test_the_bucket_is_on_disk_and_keeps_no_past(self, client: Client, state: JetStreamState) -> None:
+    async def test_the_bucket_is_on_disk_and_keeps_no_history(self, client: Client, state: JetStreamState) -> None:
         await state.put(KEY, b"personal")
         await state.delete(KEY)
         info = await client.jetstream().stream_info(f"KV_{STATE_BUCKET}")
@@ -56,7 +56,7 @@ class TestJetStream(StateSuite):
         assert info.config.max_msgs_per_subject == 1
         assert info.state.messages == 1
 
-    async def test_many_may_make_the_bucket_at_once(self, client: Client) -> None:
+    async def test_many_clients_can_create_the_bucket_at_once(self, client: Client) -> None:
         first, *others = await asyncio.gather(*(open_state(client) for _ in range(5)))
         await first.put(KEY, b"one")
         assert [(await each.get(KEY)).value for each in others] == [b"one"] * 4  # type: ignore[union-attr]
@@ -67,7 +67,7 @@ class TestJetStream(StateSuite):
             await open_state(client, timeout=0.2)
         outage.end()
 
-    async def test_a_connection_that_was_closed_is_unavailable(self, nats_url: str) -> None:
+    async def test_a_closed_connection_is_unavailable(self, nats_url: str) -> None:
         connection = await connect(nats_url, "short")
         state = await open_state(connection)
         await connection.close()

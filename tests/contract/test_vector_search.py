@@ -67,14 +67,14 @@ def test_the_position_never_goes_back() -> None:
     assert seen == [3, 7, 7]
 
 
-async def test_every_form_gives_the_same_answers_to_the_last_digit() -> None:
+async def test_flat_and_graph_search_give_exactly_the_same_answers() -> None:
     for channels in (None, ["1"], ["0", "2"]):
         flat = await answers(filled(900, graph_above=10_000), channels)
         assert await answers(filled(900, graph_above=0), channels) == flat
         assert await answers(filled(900, graph_above=500), channels) == flat
 
 
-async def test_a_shard_becomes_a_graph_a_little_with_each_add() -> None:
+async def test_a_shard_turns_into_a_graph_step_by_step() -> None:
     index = filled(100, graph_above=100)
     assert shard_of(index)._graph is None
     flat = filled(100, graph_above=10_000)
@@ -90,7 +90,7 @@ async def test_a_shard_becomes_a_graph_a_little_with_each_add() -> None:
     assert shard_of(index)._table.rows.values.dtype == np.float16  # half the memory from now on
 
 
-async def test_a_graph_that_is_being_made_passes_over_removed_images() -> None:
+async def test_removed_images_are_skipped_while_the_graph_is_built() -> None:
     index = filled(101, graph_above=100)
     flat = filled(101, graph_above=10_000)
     for each in (index, flat):
@@ -102,7 +102,7 @@ async def test_a_graph_that_is_being_made_passes_over_removed_images() -> None:
     assert await answers(index) == await answers(flat)
 
 
-def test_a_replay_leaves_the_graph_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replay_does_not_change_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     index = filled(50, graph_above=0)
     dropped: list[int] = []
     monkeypatch.setattr(Graph, "drop", lambda graph, slot: dropped.append(slot))
@@ -112,7 +112,7 @@ def test_a_replay_leaves_the_graph_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0])
-async def test_slots_are_used_again(graph_above: int) -> None:
+async def test_slots_are_reused(graph_above: int) -> None:
     index = filled(300, graph_above=graph_above)
     for number in range(200):
         index.remove(f"{number:05}")
@@ -125,7 +125,7 @@ async def test_slots_are_used_again(graph_above: int) -> None:
 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0])
-def test_nothing_of_a_removed_vector_stays(graph_above: int, tmp_path: Path) -> None:
+def test_no_byte_of_a_removed_vector_stays(graph_above: int, tmp_path: Path) -> None:
     index = filled(300, graph_above=graph_above)
     halves = random_vectors(300).astype(np.float64)
     halves = (halves / np.linalg.norm(halves, axis=1, keepdims=True)).astype(np.float16)
@@ -137,7 +137,7 @@ def test_nothing_of_a_removed_vector_stays(graph_above: int, tmp_path: Path) -> 
         assert [halves[number].tobytes() in data for number in range(300)] == [False, True] * 150
 
 
-async def test_a_filter_that_the_graph_cannot_fill_is_answered_exactly() -> None:
+async def test_a_filter_that_few_neighbours_pass_is_answered_exactly() -> None:
     """The wanted channel is a third of the shard, but far from the question: the graph's nearest are all of the other."""
     index = EmbeddedIndex(graph_above=0)
     rows = random_vectors(1200)
@@ -150,7 +150,7 @@ async def test_a_filter_that_the_graph_cannot_fill_is_answered_exactly() -> None
     assert ids_of(found) == [str(number) for number in sorted(cosines, key=lambda number: -cosines[number])[:3]]
 
 
-async def test_of_thousands_nearly_alike_the_nearest_are_found() -> None:
+async def test_the_nearest_of_thousands_of_similar_vectors_are_found() -> None:
     """Cosines that differ in the sixth digit, less than the norms of float16 vectors and the sums of float32 ones do."""
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 4000)
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -166,7 +166,7 @@ async def test_of_thousands_nearly_alike_the_nearest_are_found() -> None:
         assert ids_of(found) == [f"{number:04}" for number in expected]
 
 
-async def test_pictures_that_differ_by_less_than_is_told_are_equally_near() -> None:
+async def test_cosines_that_round_to_the_same_score_are_equally_near() -> None:
     index = EmbeddedIndex()
     asked, beside = (np.array([np.cos(angle), np.sin(angle)], "<f4").tobytes() for angle in (0.3, 0.3007))
     index.add(GUILD, GENERATION, "12", "1", asked)
@@ -194,7 +194,7 @@ async def test_an_image_removed_during_a_search_is_not_shown(
 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0], ids=["flat", "graph"])
-async def test_an_image_that_takes_a_slot_during_a_search_is_not_shown_in_its_place(
+async def test_an_image_that_reuses_a_slot_during_a_search_is_not_shown(
     graph_above: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index = EmbeddedIndex(graph_above=graph_above)
@@ -212,7 +212,7 @@ async def test_an_image_that_takes_a_slot_during_a_search_is_not_shown_in_its_pl
     assert ids_of(await index.search(GUILD, GENERATION, vector_at_cosine(1), top=2, channels=["public"])) == ["11"]
 
 
-async def test_a_long_search_holds_up_neither_the_event_loop_nor_an_add(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_search_blocks_neither_the_event_loop_nor_an_add(monkeypatch: pytest.MonkeyPatch) -> None:
     index = filled(50, graph_above=10_000)
     scan, begun, go_on = shard_module.select_nearest_slots, threading.Event(), threading.Event()
 
@@ -234,7 +234,7 @@ async def test_a_long_search_holds_up_neither_the_event_loop_nor_an_add(monkeypa
     assert ids_of(await index.search(GUILD, GENERATION, vector_at_cosine(1), top=1, channels=None)) == ["99999"]
 
 
-def test_many_threads_may_search_while_one_changes() -> None:
+def test_many_threads_can_search_while_the_index_changes() -> None:
     """Twice as many searchers as cores, all the while the shard grows, shrinks and becomes a graph."""
     index = filled(600, graph_above=700)
     shard = shard_of(index)
@@ -265,7 +265,7 @@ def test_many_threads_may_search_while_one_changes() -> None:
     assert shard.approximate
 
 
-def test_vectors_that_are_not_of_length_one_count_by_their_direction() -> None:
+def test_only_the_direction_of_a_vector_counts() -> None:
     index = EmbeddedIndex()
     index.add(GUILD, GENERATION, "10", "1", np.full(DIMENSIONS, 1000, "<f4").tobytes())
     found = asyncio.run(index.search(GUILD, GENERATION, np.full(DIMENSIONS, 1e-3, "<f4").tobytes(), top=1, channels=None))

@@ -83,7 +83,7 @@ async def made_of(
     return list(await handle(event, Deps(journal, MemoryAlerts(journal), archive or EmbeddedIndex(), lambda: now)))
 
 
-async def test_a_wish_becomes_an_alert_with_all_that_is_needed_when_the_search_is_gone() -> None:
+async def test_a_request_becomes_an_alert_that_does_not_need_the_search() -> None:
     assert await made_of(WISH, EMBEDDED, PREPROCESSED) == [alert()]
 
 
@@ -92,7 +92,7 @@ async def test_a_wish_becomes_an_alert_with_all_that_is_needed_when_the_search_i
     [(), (EMBEDDED,), (PREPROCESSED,), (EMBEDDED.model_copy(update={"by": "text"}), PREPROCESSED)],
     ids=["gone", "no picture", "no vector", "by words"],
 )
-async def test_a_wish_about_no_picture_becomes_nothing(log: tuple[Fact, ...]) -> None:
+async def test_a_request_without_a_picture_is_ignored(log: tuple[Fact, ...]) -> None:
     assert await made_of(WISH, *log) == []
 
 
@@ -121,7 +121,7 @@ async def test_every_open_alert_of_the_guild_and_generation_is_triggered() -> No
     assert [fact.key for fact in await made_of(image(), *log)] == [("7", number, "5", "20") for number in ("1", "2", "8")]
 
 
-async def test_an_image_that_came_between_the_search_and_the_wish_triggers() -> None:
+async def test_an_image_archived_between_search_and_request_triggers() -> None:
     archive = EmbeddedIndex()
     for guild, generation, image_id, degrees in [
         ("7", "g1", "20", 5),
@@ -146,7 +146,7 @@ async def test_an_alert_outlives_the_generation_that_it_was_set_in() -> None:
     assert await made_of(image(0), *log, now=SECOND) == []
 
 
-async def test_a_generation_that_is_being_built_triggers_nothing_and_an_earlier_one_goes_on_until_it_is_dropped() -> None:
+async def test_a_generation_that_is_being_built_triggers_nothing_and_an_earlier_one_does_until_it_is_dropped() -> None:
     log = (alert(), in_generation("g2"))
     assert await made_of(image(generation="g2"), *log) == []
     both = [await made_of(image(generation=name), *log, now=generations("g1", "g2")) for name in ("g1", "g2")]
@@ -154,7 +154,7 @@ async def test_a_generation_that_is_being_built_triggers_nothing_and_an_earlier_
     assert both[0][0].key == both[1][0].key
 
 
-async def test_an_image_that_came_before_the_alert_had_a_vector_in_the_generation_that_answers_triggers() -> None:
+async def test_an_image_embedded_before_the_alert_in_the_active_generation_triggers() -> None:
     archive = EmbeddedIndex()
     archive.add("7", "g2", "20", "70", direction(95))
     embedded = in_generation("g2", degrees=90)
@@ -165,7 +165,7 @@ async def test_an_image_that_came_before_the_alert_had_a_vector_in_the_generatio
     assert await made_of(embedded, alert(), embedded, cancelled, archive=archive, now=SECOND) == []
 
 
-async def test_two_people_who_wait_for_the_picture_of_one_search_are_two_alerts() -> None:
+async def test_two_people_can_have_an_alert_for_the_same_search() -> None:
     steve = alert().model_copy(update={"person": Person(id="6", name="Steve")})
     archive = EmbeddedIndex()
     archive.add("7", "g1", "20", "70", direction(0))
@@ -173,14 +173,14 @@ async def test_two_people_who_wait_for_the_picture_of_one_search_are_two_alerts(
     assert [fact.key[2] for fact in await made_of(image(), alert(), steve)] == ["5", "6"]
 
 
-async def test_a_score_that_is_told_is_at_most_one_and_what_is_judged() -> None:
+async def test_the_rounded_score_is_judged_and_is_at_most_one() -> None:
     longer = alert().model_copy(update={"vector": np.array([1.001, 0], "<f4").tobytes()})
     barely = alert("14").model_copy(update={"vector": np.array([0.8999999, 0], "<f4").tobytes()})
     facts = await made_of(image(), longer, barely)
     assert [fact.score for fact in facts if isinstance(fact, AlertTriggered)] == [1, 0.9]
 
 
-async def test_the_stage_works_in_both_lanes() -> None:
+async def test_the_declaration_of_the_stage() -> None:
     assert STAGE.consumes == (AlertRequested, AlertSet, AlertEmbedded, ImageEmbedded)
     assert (STAGE.emits, STAGE.by_generation, STAGE.live_only) == ((AlertSet, AlertTriggered), (ImageEmbedded,), True)
     assert STAGE.families == ("alert", "image")

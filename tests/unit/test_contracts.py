@@ -25,7 +25,7 @@ def test_the_examples_cover_every_fact() -> None:
 
 
 @every_fact
-def test_a_fact_survives_the_wire(fact: Fact) -> None:
+def test_a_fact_is_encoded_and_decoded(fact: Fact) -> None:
     headers = build_headers(fact, Origin("message-10", "cause"), "test", MOMENT)
     recorded = decode_fact(subject_of(fact), headers, encode_body(fact))
     assert recorded.fact == fact
@@ -50,11 +50,11 @@ def test_a_payload_fits_its_published_schema(fact: Fact) -> None:
     jsonschema.validate(orjson.loads(encode_body(fact)), schema)
 
 
-def test_the_committed_schemas_are_current() -> None:
+def test_the_committed_schemas_are_up_to_date() -> None:
     assert find_stale_files() == [], "run `make schema`"
 
 
-def test_asyncapi_knows_every_fact_and_every_reference_resolves() -> None:
+def test_asyncapi_has_every_fact_and_every_reference_resolves() -> None:
     document = build_asyncapi()
     assert set(document["channels"]) == set(FACTS)
     for operation in document["operations"].values():
@@ -148,11 +148,11 @@ def test_headers_are_cloudevents_with_one_trace_for_one_origin() -> None:
     assert headers["traceparent"].split("-")[2] != again["traceparent"].split("-")[2]
 
 
-def test_a_fact_without_an_origin_is_its_own() -> None:
+def test_a_fact_without_an_origin_is_its_own_origin() -> None:
     assert parse_origin({}, "subject") == Origin("subject")
 
 
-def test_interaction_tokens_are_not_shown() -> None:
+def test_interaction_tokens_are_not_in_the_repr() -> None:
     from contracts.events import DiscordReply
 
     assert "s3cret" not in repr(DiscordReply(application_id="1", token="s3cret"))

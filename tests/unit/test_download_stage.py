@@ -72,14 +72,14 @@ async def test_a_posted_image_becomes_a_blob(blobs: FileBlobStore) -> None:
     assert cdn.asked == [ON_DISCORD]
 
 
-async def test_an_asked_image_becomes_a_blob_and_keeps_its_question(blobs: FileBlobStore) -> None:
+async def test_a_query_image_becomes_a_blob(blobs: FileBlobStore) -> None:
     facts = await handle(requested(ON_DISCORD), Deps(Cdn(b"picture"), blobs))
     name = hashlib.sha256(b"picture").hexdigest()
     assert facts == [SearchDownloaded(guild_id="1", search_id="9", question=QUESTION, blob=name, size=7)]
     assert await blobs.get(name) == b"picture"
 
 
-async def test_a_stored_file_is_not_fetched(blobs: FileBlobStore) -> None:
+async def test_a_stored_file_is_not_downloaded(blobs: FileBlobStore) -> None:
     cdn = Cdn(AssertionError("nothing to fetch"))
     name = await blobs.put(b"from a folder")
     (image,) = await handle(posted(StoredFile(blob=name)), Deps(cdn, blobs))
@@ -90,14 +90,14 @@ async def test_a_stored_file_is_not_fetched(blobs: FileBlobStore) -> None:
     assert (search.blob, search.size) == (name, 13)
 
 
-async def test_a_stored_file_that_is_missing_is_gone(blobs: FileBlobStore) -> None:
+async def test_a_missing_stored_file_is_rejected_as_gone(blobs: FileBlobStore) -> None:
     with pytest.raises(Reject) as info:
         await handle(posted(StoredFile(blob="0" * 64)), Deps(Cdn(b""), blobs))
     assert info.value.code is RejectCode.GONE
 
 
 @pytest.mark.parametrize("error", [Reject(RejectCode.TOO_LARGE, "too large"), Retry("later", after=7.0)])
-async def test_what_the_downloader_raises_goes_up(blobs: FileBlobStore, error: Exception) -> None:
+async def test_errors_of_the_downloader_are_passed_on(blobs: FileBlobStore, error: Exception) -> None:
     with pytest.raises(type(error)) as info:
         await handle(posted(ON_DISCORD), Deps(Cdn(error), blobs))
     assert info.value is error

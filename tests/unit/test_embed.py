@@ -94,14 +94,14 @@ def asked(pixels: str = PIXELS, *places: Quad) -> SearchFingerprinted:
     )
 
 
-async def test_a_posted_picture_gets_its_vector_of_the_generation_and_gives_way_to_searches() -> None:
+async def test_a_posted_picture_is_embedded_with_low_priority() -> None:
     encoder = FixedEncoder()
     facts = await handle(posted(), hosting(encoder))
     assert facts == (ImageEmbedded(guild_id="1", channel_id="2", image_id="3", generation="g1", vector=VECTOR),)
     assert encoder.asked == [(b"png", False)]
 
 
-async def test_a_question_goes_first_and_takes_along_how_to_read_a_similarity() -> None:
+async def test_a_query_is_urgent_and_carries_the_calibration() -> None:
     encoder = FixedEncoder()
     facts = await handle(asked(), hosting(encoder))
     assert facts == (
@@ -120,7 +120,7 @@ async def test_a_question_goes_first_and_takes_along_how_to_read_a_similarity() 
     assert encoder.asked == [(b"png", True)]
 
 
-async def test_each_place_in_a_question_gets_a_vector_as_seen_from_the_front() -> None:
+async def test_the_likeliest_regions_of_a_query_get_vectors() -> None:
     encoder = FixedEncoder()
     places = [(x, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0) for x in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)]
     cut: list[Sequence[Quad]] = []
@@ -141,14 +141,14 @@ async def test_each_place_in_a_question_gets_a_vector_as_seen_from_the_front() -
 
 
 @pytest.mark.parametrize("event", [posted(LOST), asked(LOST)])
-async def test_pixels_that_are_not_in_the_store_may_come_later(event: ImagePreprocessed | SearchFingerprinted) -> None:
+async def test_a_missing_picture_is_retried(event: ImagePreprocessed | SearchFingerprinted) -> None:
     encoder = FixedEncoder()
     with pytest.raises(Retry, match=LOST):
         await handle(event, hosting(encoder))
     assert encoder.asked == []
 
 
-async def test_a_picture_that_the_encoder_refuses_is_rejected() -> None:
+async def test_a_picture_that_the_encoder_cannot_decode_is_rejected() -> None:
     with pytest.raises(Reject):
         await handle(posted(), hosting(FixedEncoder(refuses=True)))
 
@@ -167,7 +167,7 @@ def wanted(pixels: str = PIXELS, generation: str = "g0") -> AlertSet:
     )
 
 
-async def test_the_picture_of_an_alert_gets_a_vector_in_every_generation_but_its_own() -> None:
+async def test_the_picture_of_an_alert_is_embedded_in_the_other_generations() -> None:
     encoder = FixedEncoder()
     assert await handle(wanted(), hosting(encoder)) == (
         AlertEmbedded(**ALERT, generation="g1", vector=VECTOR, calibration=Calibration(match_at=0.9, possible_at=0.7)),
@@ -176,13 +176,13 @@ async def test_the_picture_of_an_alert_gets_a_vector_in_every_generation_but_its
     assert encoder.asked == [(b"png", False)]
 
 
-async def test_the_picture_of_an_alert_is_preprocessed_as_the_generation_compares_it() -> None:
+async def test_the_picture_of_an_alert_is_preprocessed_for_the_generation() -> None:
     encoder = FixedEncoder()
     await handle(wanted(), replace(hosting(encoder), preprocess_again=lambda picture: picture[::-1]))
     assert encoder.asked == [(b"gnp", False)]
 
 
-async def test_an_alert_whose_picture_is_gone_is_passed_over() -> None:
+async def test_an_alert_whose_picture_is_gone_is_skipped() -> None:
     assert await handle(wanted(LOST), hosting(FixedEncoder())) == ()
 
 
@@ -193,7 +193,7 @@ def described(words: str, *excluded: str) -> SearchDescribed:
     return SearchDescribed(guild_id="1", search_id="4", question=QUESTION, words=words, excluded=excluded)
 
 
-async def test_words_get_their_vector_and_how_to_read_a_similarity_to_them() -> None:
+async def test_words_are_embedded_with_the_calibration_for_words() -> None:
     encoder = FixedEncoder(words={"a dragon": [0.6, 0.8]})
     assert await handle(described("a dragon"), hosting(encoder, TEXT)) == (
         SearchEmbedded(
@@ -209,7 +209,7 @@ async def test_words_get_their_vector_and_how_to_read_a_similarity_to_them() -> 
     )
 
 
-async def test_words_turn_away_from_what_is_excluded_but_not_from_what_is_wanted() -> None:
+async def test_excluded_words_turn_the_vector_but_not_too_far() -> None:
     encoder = FixedEncoder(words={"wanted": [1, 0, 0], "red": [0.8, 0.6, 0], "big": [0.8, 0, 0.6]})
     (fact,) = await handle(described("wanted", "red", "big"), hosting(encoder, TEXT))
     assert isinstance(fact, SearchEmbedded)
@@ -220,7 +220,7 @@ async def test_words_turn_away_from_what_is_excluded_but_not_from_what_is_wanted
     assert vector[0] > 0.85 > 0.8 > vector @ [0.8, 0.6, 0]
 
 
-async def test_excluding_the_very_words_that_are_wanted_still_finds_them() -> None:
+async def test_excluding_the_wanted_words_still_finds_them() -> None:
     encoder = FixedEncoder(words={"a dragon": [0.6, 0.8]})
     (fact,) = await handle(described("a dragon", "a dragon"), hosting(encoder, TEXT))
     assert isinstance(fact, SearchEmbedded)
@@ -228,13 +228,13 @@ async def test_excluding_the_very_words_that_are_wanted_still_finds_them() -> No
 
 
 @pytest.mark.parametrize(("text", "sentence"), [(TEXT, "No words are known here"), (None, "/find-text is not available here")])
-async def test_words_are_rejected_where_none_are_known(text: Calibration | None, sentence: str) -> None:
+async def test_words_are_rejected_if_the_encoder_has_no_text_model(text: Calibration | None, sentence: str) -> None:
     with pytest.raises(Reject, match=sentence) as refused:
         await handle(described("a dragon"), hosting(FixedEncoder(), text))
     assert refused.value.code is RejectCode.NO_TEXT
 
 
-async def test_the_stage_emits_what_it_declares_in_all_lanes() -> None:
+async def test_the_declaration_of_the_stage() -> None:
     deps = hosting(FixedEncoder())
     made = [type(fact) for event in (posted(), asked(), wanted()) for fact in await handle(event, deps)]
     assert tuple(made) == STAGE.emits

@@ -86,7 +86,7 @@ def world() -> World:
     return World()
 
 
-async def test_the_blobs_the_entry_and_the_facts_go_and_the_tombstone_stays(world: World) -> None:
+async def test_blobs_document_and_facts_are_deleted_and_the_tombstone_stays(world: World) -> None:
     await world.archive("1")
     assert await erase.handle(await world.remove("1"), world.deps) == ()
     assert world.blobs.blobs == {}
@@ -94,7 +94,7 @@ async def test_the_blobs_the_entry_and_the_facts_go_and_the_tombstone_stays(worl
     assert world.kinds("1") == ["removed"]
 
 
-async def test_blobs_that_another_image_uses_stay_until_that_goes_too(world: World) -> None:
+async def test_shared_blobs_stay_until_the_last_image_is_removed(world: World) -> None:
     await world.archive("1")
     await world.archive("2", pixels=b"other pixels")
     await erase.handle(await world.remove("1"), world.deps)
@@ -104,7 +104,7 @@ async def test_blobs_that_another_image_uses_stay_until_that_goes_too(world: Wor
     assert world.blobs.blobs == {}
 
 
-async def test_two_posts_of_the_same_bytes_that_go_together_leave_nothing(world: World) -> None:
+async def test_two_posts_of_the_same_bytes_removed_together_leave_nothing(world: World) -> None:
     for image in ("1", "2"):
         await world.archive(image)
     tombstones = [await world.remove(image) for image in ("1", "2")]
@@ -113,14 +113,14 @@ async def test_two_posts_of_the_same_bytes_that_go_together_leave_nothing(world:
     assert world.blobs.blobs == {}
 
 
-async def test_the_pictures_of_every_preprocessing_go(world: World) -> None:
+async def test_the_pictures_of_all_preprocessings_are_deleted(world: World) -> None:
     await world.archive("1")
     await world.preprocess(posted("1"), "p2", b"as RGB, made otherwise")
     await erase.handle(await world.remove("1"), world.deps)
     assert world.blobs.blobs == {}
 
 
-async def test_the_pictures_of_an_older_preprocessing_stay_while_another_post_of_the_piece_does(world: World) -> None:
+async def test_shared_pictures_of_an_older_preprocessing_stay(world: World) -> None:
     for image_id in ("1", "2"):
         await world.archive(image_id)
         await world.preprocess(posted(image_id), "p2", b"as RGB, made otherwise")
@@ -130,7 +130,7 @@ async def test_the_pictures_of_an_older_preprocessing_stay_while_another_post_of
         assert set(world.blobs.blobs.values()) == left
 
 
-async def test_the_fingerprints_of_every_method_go_but_stay_while_another_post_of_the_piece_does(world: World) -> None:
+async def test_shared_fingerprints_of_an_older_method_stay(world: World) -> None:
     for image_id in ("1", "2"):
         await world.archive(image_id)
         await world.fingerprint(posted(image_id), "g2", b"known otherwise", "f2")
@@ -140,7 +140,7 @@ async def test_the_fingerprints_of_every_method_go_but_stay_while_another_post_o
         assert set(world.blobs.blobs.values()) == left
 
 
-async def test_a_fingerprint_that_pictures_with_little_to_know_of_share_stays(world: World) -> None:
+async def test_a_fingerprint_shared_by_two_nearly_empty_pictures_stays(world: World) -> None:
     for image_id in ("1", "2"):
         await world.archive(image_id, pixels=image_id.encode(), original=image_id.encode())
         await world.fingerprint(posted(image_id), "g2", b"nothing but one colour", "f2")
@@ -148,7 +148,7 @@ async def test_a_fingerprint_that_pictures_with_little_to_know_of_share_stays(wo
     assert b"nothing but one colour" in world.blobs.blobs.values()
 
 
-async def test_a_blob_that_was_put_lately_is_waited_for_and_the_facts_that_name_it_stay_until_then(world: World) -> None:
+async def test_a_recently_put_blob_is_waited_for_and_its_facts_stay_until_then(world: World) -> None:
     await world.archive("1")
     tombstone = await world.remove("1")
     world.blobs.untouched_s = 540
@@ -162,7 +162,7 @@ async def test_a_blob_that_was_put_lately_is_waited_for_and_the_facts_that_name_
     assert world.kinds("1") == ["removed"]
 
 
-async def test_the_grace_may_be_set(world: World) -> None:
+async def test_the_grace_can_be_set(world: World) -> None:
     await world.archive("1")
     world.blobs.untouched_s = 0
     deps = erase.Deps(world.catalogue, world.blobs, world.erasure, grace=timedelta(0))
@@ -171,7 +171,7 @@ async def test_the_grace_may_be_set(world: World) -> None:
 
 
 @pytest.mark.parametrize("persist_was_first", [True, False])
-async def test_it_does_not_matter_whether_persist_was_there_first(world: World, persist_was_first: bool) -> None:
+async def test_persist_may_run_before_or_after(world: World, persist_was_first: bool) -> None:
     await world.archive("1")
     tombstone = await world.remove("1")
     if persist_was_first:
@@ -184,7 +184,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-async def test_a_crash_at_any_step_is_made_good_by_the_next_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_at_any_step_is_repaired_by_the_next_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     for survived in range(20):
         world = World()
         await world.archive("1")
@@ -223,7 +223,7 @@ async def test_a_crash_at_any_step_is_made_good_by_the_next_delivery(monkeypatch
     raise AssertionError("there is no end of steps")
 
 
-async def test_what_a_stage_recorded_behind_its_back_is_erased_too(world: World) -> None:
+async def test_a_fact_recorded_after_the_erasure_is_erased_too(world: World) -> None:
     await world.archive("1")
     await erase.handle(await world.remove("1"), world.deps)
     identity = posted("1").identity
@@ -237,7 +237,7 @@ async def test_what_a_stage_recorded_behind_its_back_is_erased_too(world: World)
     assert world.kinds("1") == ["removed"]
 
 
-async def test_what_a_stage_records_while_the_image_is_erased_loses_no_blob(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_fact_recorded_during_the_erasure_leaves_no_blob(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The fact comes after the log was read and before it is purged: its blobs would have no name any more."""
     await world.archive("1")
     delete = world.blobs.delete
@@ -256,12 +256,12 @@ async def test_what_a_stage_records_while_the_image_is_erased_loses_no_blob(worl
     assert world.kinds("1") == ["removed"]
 
 
-async def test_an_image_of_which_nothing_is_left_is_no_error(world: World) -> None:
+async def test_an_image_that_is_already_erased_is_no_error(world: World) -> None:
     tombstone = await world.remove("1")
     results: list[Sequence[Fact]] = [await erase.handle(tombstone, world.deps) for _ in range(2)]
     assert results == [(), ()]
 
 
-def test_the_stage_says_what_it_does() -> None:
+def test_the_declaration_of_the_stage() -> None:
     assert erase.STAGE.consumes == (ImageRemoved, ImageResurfaced)
     assert erase.STAGE.emits == ()

@@ -58,17 +58,17 @@ async def desk() -> Desk:
     return await Desk().filled()
 
 
-async def test_it_is_drawn_from_both_pictures_and_both_fingerprints(desk: Desk) -> None:
+async def test_the_explanation_is_drawn_from_both_pictures_and_both_fingerprints(desk: Desk) -> None:
     assert await desk.explain() == b"(b'asked', b'archived', b'asked print', b'archived print', 'de')"
 
 
-async def test_without_evidence_or_in_another_generation_there_is_nothing_to_draw(desk: Desk) -> None:
+async def test_nothing_is_drawn_without_evidence_or_in_another_generation(desk: Desk) -> None:
     assert await desk.explain(Match(image_id="3", score=0.97)) is None
     assert await desk.explain(generation="g2") is None
 
 
 @pytest.mark.parametrize("gone", ["questions", "archive", "journal", "readable"])
-async def test_what_is_gone_or_unreadable_is_not_drawn(desk: Desk, gone: str) -> None:
+async def test_nothing_is_drawn_if_a_source_is_gone_or_unreadable(desk: Desk, gone: str) -> None:
     if gone == "readable":
         desk.readable = False
     elif gone == "journal":

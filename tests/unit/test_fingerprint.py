@@ -55,7 +55,7 @@ def asked(pixels: str = PIXELS) -> SearchPreprocessed:
     return SearchPreprocessed(**SEARCH, pixels=pixels, width=128, height=128, preprocessing="p1")
 
 
-async def test_a_picture_becomes_a_blob_and_a_small_fact() -> None:
+async def test_a_fingerprint_is_stored_as_a_blob() -> None:
     bench = Bench()
     [fact] = await handle(preprocessed(), bench.deps())
     assert isinstance(fact, ImageFingerprinted)
@@ -64,7 +64,7 @@ async def test_a_picture_becomes_a_blob_and_a_small_fact() -> None:
     assert await bench.blobs.get(fact.fingerprint) == (await MemoryFingerprinter().fingerprint(PICTURE)).data
 
 
-async def test_what_another_generation_knows_of_the_same_pictures_is_taken_over() -> None:
+async def test_the_fingerprint_of_another_generation_with_the_same_pictures_is_reused() -> None:
     bench = Bench()
     first = await bench.in_generation("g1")
     second = await bench.in_generation("g2")
@@ -72,7 +72,7 @@ async def test_what_another_generation_knows_of_the_same_pictures_is_taken_over(
     assert bench.fingerprinter.asked == [PICTURE]
 
 
-async def test_what_may_be_another_fingerprint_is_made() -> None:
+async def test_a_fingerprint_of_other_pictures_or_another_method_is_not_reused() -> None:
     bench = Bench()
     await bench.in_generation("g1")
     await handle(preprocessed(), bench.deps(alike=lambda name: name != "g1"))
@@ -82,7 +82,7 @@ async def test_what_may_be_another_fingerprint_is_made() -> None:
     assert len(bench.fingerprinter.asked) == 3, "it is of another method"
 
 
-async def test_a_replay_brings_back_a_blob_that_is_lost() -> None:
+async def test_a_replay_restores_a_lost_blob() -> None:
     bench = Bench()
     first, second = await bench.in_generation("g1"), await bench.in_generation("g2")
     for generation in ("g1", "g2"):
@@ -91,7 +91,7 @@ async def test_a_replay_brings_back_a_blob_that_is_lost() -> None:
         assert await bench.blobs.exists(first.fingerprint), generation
 
 
-async def test_a_question_is_examined_for_places_and_its_fingerprint_is_kept_with_it() -> None:
+async def test_a_query_gets_a_fingerprint_and_regions() -> None:
     bench = Bench()
     [fact] = await handle(asked(), bench.deps(None))
     assert isinstance(fact, SearchFingerprinted)
@@ -109,18 +109,18 @@ async def test_a_question_is_examined_for_places_and_its_fingerprint_is_kept_wit
 
 
 @pytest.mark.parametrize(("event", "generation"), [(preprocessed(LOST), "g1"), (asked(LOST), None)])
-async def test_pixels_that_are_not_in_the_store_may_come_later(event: Fact, generation: str | None) -> None:
+async def test_a_missing_picture_is_retried(event: Fact, generation: str | None) -> None:
     with pytest.raises(Retry, match=LOST):
         await handle(event, Bench().deps(generation))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("event", "generation"), [(preprocessed(), "g1"), (asked(), None)])
-async def test_a_method_of_a_newer_release_is_waited_for(event: Fact, generation: str | None) -> None:
+async def test_a_method_of_a_newer_release_is_an_outage(event: Fact, generation: str | None) -> None:
     with pytest.raises(Unavailable, match="update MapSeek"):
         await handle(event, Bench().deps(generation, method="f99"))  # type: ignore[arg-type]
 
 
-async def test_the_stage_emits_what_it_declares_in_both_lanes() -> None:
+async def test_the_declaration_of_the_stage() -> None:
     bench = Bench()
     made = [type(fact) for event in (preprocessed(), asked()) for fact in await handle(event, bench.deps())]
     assert tuple(made) == STAGE.emits

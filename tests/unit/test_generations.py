@@ -29,14 +29,14 @@ def activation(number: int, name: str) -> GenerationActivated:
     return founding_facts(name, number)[1]
 
 
-def test_the_last_that_was_activated_answers() -> None:
+def test_the_last_activated_generation_is_active() -> None:
     now = of(started("g1"), activation(1, "g1"), started("g2"))
     assert (now.active, now.find_previous("g1")) == (now.known["g1"], None)
     now = now.with_fact(activation(2, "g2"), 4)
     assert (now.active, now.find_previous("g2")) == (now.known["g2"], now.known["g1"])
 
 
-def test_one_that_is_activated_while_somebody_drops_it_answers_in_neither_order() -> None:
+def test_a_generation_activated_while_it_is_dropped_is_not_active() -> None:
     """A drop takes a while: a rollback to the same generation may come between its look and its fact."""
     began = (started("g1"), activation(1, "g1"), started("g2"), activation(2, "g2"))
     for last in (
@@ -49,13 +49,13 @@ def test_one_that_is_activated_while_somebody_drops_it_answers_in_neither_order(
         assert build_generation_activated(now, "g2").number == 4  # the number is used up all the same
 
 
-def test_one_of_whose_start_nothing_is_known_does_not_answer() -> None:
+def test_a_generation_without_a_known_start_is_not_active() -> None:
     """A newer release may have recorded it in a way that this one cannot read."""
     now = of(started("g1"), activation(1, "g1"), activation(2, "g2"))
     assert (now.active, list(now.known)) == (now.known["g1"], ["g1"])
 
 
-async def test_a_generation_that_cannot_be_worked_on_keeps_no_other_from_coming_and_is_told_of() -> None:
+async def test_a_failing_generation_does_not_block_others_and_is_reported() -> None:
     ended = []
 
     async def begin(generation: Generation) -> Callable[[], Awaitable[None]]:
@@ -79,7 +79,7 @@ async def test_a_generation_that_cannot_be_worked_on_keeps_no_other_from_coming_
         assert "new generations: another bug" in (await hosted.check() or "")
 
 
-def test_a_generation_that_is_not_there_is_refused_in_one_sentence() -> None:
+def test_an_unknown_or_dropped_generation_is_refused_with_a_sentence() -> None:
     generations = of(*founding_facts("g1", 1), *founding_facts("g2", 2), GenerationDropped(generation="g1"))
     assert find_alive_generation(generations, "g2").name == "g2"
     with pytest.raises(MapSeekError, match="There is no generation 'g9': there is g2"):

@@ -58,7 +58,7 @@ class TestUnusable:
     @pytest.mark.parametrize(
         ("filename", "content_type"), [("map.png", "image/png"), ("map.exe", "application/x-msdownload"), ("", None)]
     )
-    async def test_names_and_types_may_lie(self, tmp_path: Path, filename: str, content_type: str | None) -> None:
+    async def test_the_name_and_the_declared_type_are_ignored(self, tmp_path: Path, filename: str, content_type: str | None) -> None:
         blobs = open_blob_store(tmp_path)
         posted = ImagePosted(
             guild_id="1",
@@ -83,7 +83,7 @@ class TestUnusable:
     async def test_other_picture_formats(self, rejection: Rejection, kind: str) -> None:
         assert await rejection(encode_image(Image.fromarray(noise_pixels()), kind)) is RejectCode.NOT_AN_IMAGE
 
-    async def test_only_the_five_decoders_ever_see_the_bytes(self, rejection: Rejection, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_only_the_five_allowed_decoders_see_the_bytes(self, rejection: Rejection, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that starts like a PNG and that another plugin would take is still none of its business."""
         Image.init()
         tried: list[str] = []
@@ -162,7 +162,7 @@ class TestBombs:
         data[26:30] = struct.pack("<HH", side, side)
         assert await rejection(bytes(data)) is RejectCode.TOO_MANY_PIXELS
 
-    async def test_a_text_chunk_that_unpacks_to_much(self, rejection: Rejection) -> None:
+    async def test_a_text_chunk_that_decompresses_to_too_much(self, rejection: Rejection) -> None:
         bomb = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(50_000_000)))
         assert await rejection(raw_png(1, 1, 8, 0, b"\0\0", bomb)) is RejectCode.DAMAGED
 
@@ -178,7 +178,7 @@ class TestFuzz:
     @pytest.mark.parametrize("name", IMAGE_FILES)
     @settings(max_examples=60)
     @given(data=st.data())
-    def test_hostile_bytes_are_read_or_rejected_and_nothing_else(self, name: str, data: st.DataObject) -> None:
+    def test_hostile_bytes_are_either_read_or_rejected(self, name: str, data: st.DataObject) -> None:
         file = bytearray(IMAGE_FILES[name])
         for _ in range(data.draw(st.integers(1, 8))):
             file[data.draw(st.integers(0, min(len(file), 400) - 1))] = data.draw(st.integers(0, 255))
@@ -192,7 +192,7 @@ class TestFuzz:
         ),
         st.binary(max_size=400),
     )
-    def test_random_bytes_are_read_or_rejected_and_nothing_else(self, start: bytes, rest: bytes) -> None:
+    def test_random_bytes_are_either_read_or_rejected(self, start: bytes, rest: bytes) -> None:
         with suppress(Reject):
             read(start + rest)
 
@@ -209,7 +209,7 @@ class TestFuzz:
             )
         ),
     )
-    def test_sound_pngs_of_random_parts_are_read_or_rejected(
+    def test_valid_pngs_of_random_parts_are_either_read_or_rejected(
         self, size: tuple[int, int], depth: tuple[int, int], rows: bytes, chunks: list[tuple[bytes, bytes]]
     ) -> None:
         """Mutated bytes mostly fail a PNG's checksums; these parts pass them."""

@@ -33,7 +33,7 @@ async def judged(event: SearchVoted, *log: Fact) -> list[Fact]:
 
 
 @pytest.mark.parametrize("right", [True, False])
-async def test_a_vote_is_kept_with_what_was_asked_and_how_alike_it_is(right: bool) -> None:
+async def test_a_vote_is_kept_with_the_query_and_the_score(right: bool) -> None:
     assert await judged(voted(right=right), PREPROCESSED, MATCHED) == [
         SearchJudged(
             guild_id="7",
@@ -51,7 +51,7 @@ async def test_a_vote_is_kept_with_what_was_asked_and_how_alike_it_is(right: boo
 
 
 @pytest.mark.parametrize(("image_id", "score"), [("22", 0.97), ("30", 0.8)], ids=["another post", "another piece"])
-async def test_a_vote_may_be_about_any_post_of_any_piece_that_was_shown(image_id: str, score: float) -> None:
+async def test_a_vote_can_be_about_any_post_that_was_shown(image_id: str, score: float) -> None:
     (fact,) = await judged(voted(image_id=image_id), PREPROCESSED, MATCHED)
     assert isinstance(fact, SearchJudged)
     assert (fact.image_id, fact.score) == (image_id, score)
@@ -65,7 +65,7 @@ async def test_a_search_by_words_is_kept_with_its_words() -> None:
 
 
 @pytest.mark.parametrize("log", [(), (PREPROCESSED,), (MATCHED,), (PREPROCESSED, MATCHED.model_copy(update={"by": "text"}))])
-async def test_a_search_that_the_log_holds_no_more_is_not_judged(log: tuple[Fact, ...]) -> None:
+async def test_a_search_that_is_no_longer_in_the_log_is_not_judged(log: tuple[Fact, ...]) -> None:
     assert await judged(voted(), *log) == []
 
 
@@ -73,5 +73,5 @@ async def test_an_image_that_the_answer_did_not_show_is_not_judged() -> None:
     assert await judged(voted(image_id="99"), PREPROCESSED, MATCHED) == []
 
 
-def test_the_stage_is_declared() -> None:
+def test_the_declaration_of_the_stage() -> None:
     assert (STAGE.name, STAGE.consumes, STAGE.emits) == ("judge", (SearchVoted,), (SearchJudged,))

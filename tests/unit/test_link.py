@@ -89,7 +89,7 @@ async def test_a_later_post_of_a_piece_is_a_repost_of_the_first(guild: Guild) ->
     ]
 
 
-async def test_a_part_of_a_piece_or_one_that_only_looks_alike_is_no_post_of_it(guild: Guild) -> None:
+async def test_a_part_of_a_piece_or_a_similar_picture_is_no_repost(guild: Guild) -> None:
     await guild.post("10", 0.99, Evidence(by="points", place=PART), day=1)
     await guild.post("11", 0.99, Evidence(by="points", shown=0.4), day=1)
     await guild.post("12", 0.99, Evidence(by="vector"), day=1)
@@ -98,7 +98,7 @@ async def test_a_part_of_a_piece_or_one_that_only_looks_alike_is_no_post_of_it(g
     assert await guild.link("20") == []
 
 
-async def test_where_hardly_anything_stands_out_a_near_vector_is_enough(guild: Guild) -> None:
+async def test_a_near_vector_is_enough_for_a_picture_with_few_features(guild: Guild) -> None:
     await guild.post("10", 0.3, day=1, degrees=10)
     await guild.post("11", 0.3, day=2, degrees=40)
     await guild.post("20", day=3, degrees=10)
@@ -108,7 +108,7 @@ async def test_where_hardly_anything_stands_out_a_near_vector_is_enough(guild: G
     assert await guild.link("20", features=MIN_DISTINCTIVE_FEATURES) == []
 
 
-async def test_what_has_no_readable_fingerprint_is_linked_by_its_vector(guild: Guild) -> None:
+async def test_an_image_without_a_readable_fingerprint_is_linked_by_its_vector(guild: Guild) -> None:
     await guild.post("10", None, day=1, degrees=10)
     guild.index.add("7", "g1", "11", "70", direction(12))
     guild.catalogue.documents["11"] = {"discord_message_id": "m", "metadata": {"upload_timestamp": "2025-01-01T12:00:00+00:00"}}
@@ -118,7 +118,7 @@ async def test_what_has_no_readable_fingerprint_is_linked_by_its_vector(guild: G
     assert [fact.same_as for fact in await guild.link("20")] == ["10"]
 
 
-async def test_the_first_post_is_no_repost_though_it_comes_last(guild: Guild) -> None:
+async def test_the_earliest_post_is_no_repost_even_if_it_is_archived_last(guild: Guild) -> None:
     await guild.post("10", day=3)
     await guild.post("11", day=3)
     await guild.post("20", day=2)
@@ -137,7 +137,7 @@ async def test_images_of_one_message_are_no_reposts_of_each_other(guild: Guild) 
     assert await guild.link("20") == []
 
 
-async def test_nothing_is_a_repost_of_what_is_elsewhere_or_of_another_generation(guild: Guild) -> None:
+async def test_an_image_of_another_guild_or_generation_is_not_linked(guild: Guild) -> None:
     await guild.post("10", day=1, guild="8")
     await guild.post("20", day=2)
     assert await guild.link("20") == []
@@ -145,20 +145,20 @@ async def test_nothing_is_a_repost_of_what_is_elsewhere_or_of_another_generation
     assert await guild.link("20", generation="g2") == []
 
 
-async def test_most_images_are_like_nothing_and_cost_no_document(guild: Guild) -> None:
+async def test_an_image_without_similar_ones_reads_no_document(guild: Guild) -> None:
     await guild.post("10", 0.01, day=1)
     guild.catalogue.down = True
     assert await guild.link("20") == []
 
 
-async def test_the_indexes_need_not_know_the_image_yet(guild: Guild) -> None:
+async def test_the_image_need_not_be_in_the_indexes_yet(guild: Guild) -> None:
     await guild.post("20", day=2)
     guild.index, guild.features = EmbeddedIndex(), MemoryFeatures()
     await guild.post("10", day=1)
     assert [fact.same_as for fact in await guild.link("20")] == ["10"]
 
 
-async def test_whichever_is_recorded_later_the_fingerprint_or_the_vector_finds_both(guild: Guild) -> None:
+async def test_the_later_one_of_fingerprint_and_vector_finds_both(guild: Guild) -> None:
     await guild.post("10", day=1)
     await guild.post("20", day=2)
     by_fingerprint = await guild.link("20")
@@ -182,7 +182,7 @@ async def test_the_first_of_very_many_posts_is_found_and_each_is_compared_once(g
     assert len(guild.comparing.compared) == len(set(guild.comparing.compared))
 
 
-async def test_a_match_that_is_not_catalogued_any_more_is_passed_over(guild: Guild) -> None:
+async def test_a_match_that_is_no_longer_catalogued_is_skipped(guild: Guild) -> None:
     await guild.post("10", day=1)
     await guild.post("11", day=2)
     await guild.post("20", day=3)
@@ -190,7 +190,7 @@ async def test_a_match_that_is_not_catalogued_any_more_is_passed_over(guild: Gui
     assert [fact.same_as for fact in await guild.link("20")] == ["11"]
 
 
-async def test_a_fingerprint_that_overtook_its_post_is_tried_again(guild: Guild) -> None:
+async def test_a_fingerprint_handled_before_its_post_is_retried(guild: Guild) -> None:
     await guild.post("10", day=1)
     with pytest.raises(Retry, match="the post of image 20 is not catalogued yet"):
         await guild.link("20")
@@ -199,7 +199,7 @@ async def test_a_fingerprint_that_overtook_its_post_is_tried_again(guild: Guild)
         await guild.link("20")
 
 
-async def test_a_fingerprint_that_is_not_there_yet_is_tried_again_unless_the_image_is_gone(
+async def test_a_missing_fingerprint_blob_is_retried_unless_the_image_is_removed(
     guild: Guild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await guild.post("20", day=1)
@@ -220,7 +220,7 @@ async def test_a_removed_image_is_no_repost(guild: Guild) -> None:
     assert await guild.link("20") == []
 
 
-async def test_a_generation_that_does_not_serve_yet_says_nothing(guild: Guild) -> None:
+async def test_a_generation_that_is_being_built_links_nothing(guild: Guild) -> None:
     await guild.post("10", day=1)
     await guild.post("20", day=2)
     guild.serves = False
@@ -228,7 +228,7 @@ async def test_a_generation_that_does_not_serve_yet_says_nothing(guild: Guild) -
     assert await guild.link("20") == []
 
 
-async def test_what_another_generation_linked_is_not_linked_again_but_the_same_one_says_the_same(guild: Guild) -> None:
+async def test_only_the_generation_that_linked_an_image_links_it_again(guild: Guild) -> None:
     await guild.post("10", day=1)
     await guild.post("20", day=2)
     guild.features.add("7", "g2", "10", await guild.blobs.put(b"10"))
@@ -238,6 +238,6 @@ async def test_what_another_generation_linked_is_not_linked_again_but_the_same_o
     assert await guild.link("20") == [fact]
 
 
-def test_the_stage_is_declared() -> None:
+def test_the_declaration_of_the_stage() -> None:
     assert STAGE.by_generation == (ImageFingerprinted, ImageEmbedded)
     assert (STAGE.name, STAGE.consumes, STAGE.emits) == ("link", (ImageFingerprinted, ImageEmbedded), (ImageReposted,))

@@ -123,24 +123,24 @@ def test_scores_are_clipped_rounded_and_kept_in_order() -> None:
     )
 
 
-async def test_a_match_shows_what_is_at_least_possible_best_first() -> None:
+async def test_a_match_has_all_possible_results_best_first() -> None:
     fact = await matched(embedded(), ("10", "1", 0.7), ("11", "1", 0.95), ("12", "1", 0.3))
     assert (fact.verdict, [match.image_id for match in fact.matches]) == ("match", ["11", "10"])
     assert fact.matches[0].score == pytest.approx(0.95, abs=1e-3)
 
 
-async def test_a_possible_match_shows_what_it_found() -> None:
+async def test_a_possible_match_has_its_results() -> None:
     fact = await matched(embedded(), ("10", "1", 0.7), ("12", "1", 0.3))
     assert (fact.verdict, [match.image_id for match in fact.matches]) == ("possible", ["10"])
 
 
 @pytest.mark.parametrize("images", [(), (("10", "1", 0.5),)], ids=["nothing archived", "nothing near"])
-async def test_an_honest_no_match_shows_nothing(images: tuple[tuple[str, str, float], ...]) -> None:
+async def test_no_match_has_no_results(images: tuple[tuple[str, str, float], ...]) -> None:
     fact = await matched(embedded(), *images)
     assert (fact.verdict, fact.matches) == ("none", ())
 
 
-async def test_a_score_that_is_told_as_a_match_is_judged_as_one() -> None:
+async def test_the_rounded_score_is_judged() -> None:
     fact = await matched_in(Returns(0.8999999), embedded())
     assert (fact.verdict, fact.matches[0].score) == ("match", 0.9)
 
@@ -150,13 +150,13 @@ async def test_a_score_that_is_told_as_a_match_is_judged_as_one() -> None:
     [(None, ["10", "11"]), (("1",), ["10"]), (("2", "3"), ["11"]), ((), [])],
     ids=["all", "one", "another", "none"],
 )
-async def test_only_what_the_asker_may_read_is_matched(channels: tuple[str, ...] | None, shown: list[str]) -> None:
+async def test_only_readable_channels_are_matched(channels: tuple[str, ...] | None, shown: list[str]) -> None:
     fact = await matched(embedded(channels), ("10", "1", 0.94), ("11", "2", 0.92))
     assert [match.image_id for match in fact.matches] == shown
     assert fact.verdict == ("match" if shown else "none")
 
 
-async def test_the_question_s_top_bounds_the_matches() -> None:
+async def test_top_limits_the_number_of_matches() -> None:
     fact = await matched(embedded(top=2), ("10", "1", 0.94), ("11", "1", 0.93), ("12", "1", 0.92))
     assert [match.image_id for match in fact.matches] == ["10", "11"]
 
@@ -168,26 +168,26 @@ async def test_nothing_is_matched_across_guilds_or_generations(event: SearchEmbe
 
 
 @pytest.mark.parametrize("trained", [True, False])
-async def test_what_belongs_to_the_question_travels_on(trained: bool) -> None:
+async def test_the_question_and_the_calibration_are_passed_on(trained: bool) -> None:
     event = embedded(("1",), trained=trained)
     fact = await matched(event, ("10", "1", 0.99))
     assert (fact.guild_id, fact.search_id, fact.question, fact.generation) == ("7", "99", event.question, "g1")
     assert (fact.trained, fact.calibration, fact.by) == (trained, CALIBRATION, "image")
 
 
-async def test_copies_are_posts_of_one_piece_shown_by_the_one_that_is_most_like_the_question() -> None:
+async def test_copies_are_one_piece_and_the_most_similar_post_comes_first() -> None:
     fact = await matched_in(circle(("10", 5), ("11", 2), ("12", -45), ("13", -50), ("14", 45)), embedded())
     assert pieces(fact) == [("11", "10"), ("12", "13"), ("14",)]
     assert [match.score for match in fact.matches] == pytest.approx([0.9994, 0.7071, 0.7071], abs=1e-3)
 
 
-async def test_a_piece_has_all_its_posts_also_those_that_are_nothing_like_the_question() -> None:
+async def test_a_piece_has_all_its_posts_even_dissimilar_ones() -> None:
     fact = await matched_in(circle(("10", 45), ("11", 65)), embedded())
     assert pieces(fact) == [("10", "11")]
     assert fact.verdict == "possible"
 
 
-async def test_a_post_belongs_to_the_first_piece_that_it_is_like() -> None:
+async def test_a_post_belongs_to_the_first_piece_that_it_resembles() -> None:
     fact = await matched_in(circle(("10", 0), ("11", 20), ("12", 40), ("13", 50)), embedded())
     assert pieces(fact) == [("10", "11"), ("12", "13")]
 
@@ -199,7 +199,7 @@ async def test_a_piece_posted_hundreds_of_times_hides_no_other() -> None:
     assert fact.matches[0].posts == tuple(f"a{number:03}" for number in range(1, MAX_POSTS + 1))
 
 
-async def test_posts_that_the_asker_may_not_read_are_not_told() -> None:
+async def test_posts_in_unreadable_channels_are_left_out() -> None:
     index = circle(("10", 1), ("12", 3))
     index.add("7", "g1", "11", "2", in_direction(0))
     assert pieces(await matched_in(index, embedded(("1",)))) == [("10", "12")]
@@ -233,7 +233,7 @@ def test_filters_are_about_the_author_and_the_time_of_the_post(filters: Filters,
     assert not passes_filters({"media": {}}, filters)
 
 
-async def test_an_answer_is_limited_to_what_the_filters_let_through() -> None:
+async def test_an_answer_has_only_posts_that_pass_the_filters() -> None:
     catalogue = MemoryCatalogue()
     catalogue.documents = {"10": document("5", 1), "11": document("6", 2), "12": document("6", 3), "13": document("5", 4)}
     index = circle(("10", 0), ("11", 4), ("12", 8), ("13", 40), ("14", 1))
@@ -244,7 +244,7 @@ async def test_an_answer_is_limited_to_what_the_filters_let_through() -> None:
     assert pieces(await matched_in(index, embedded(filters=Filters(author_id="7")), catalogue)) == []
 
 
-async def test_what_filters_let_through_is_found_behind_much_that_they_do_not() -> None:
+async def test_a_post_that_passes_the_filters_is_found_behind_many_that_do_not() -> None:
     catalogue = MemoryCatalogue()
     nearer = {f"a{number:03}": number / 100 for number in range(900)}
     catalogue.documents = {image_id: document("5", 1) for image_id in nearer} | {"b": document("6", 1)}
@@ -257,5 +257,5 @@ async def test_words_find_pieces_but_never_prove_a_match() -> None:
     assert (fact.verdict, fact.by, pieces(fact)) == ("possible", "text", [("10", "11"), ("12",)])
 
 
-def test_the_stage_is_declared() -> None:
+def test_the_declaration_of_the_stage() -> None:
     assert (STAGE.name, STAGE.consumes, STAGE.emits) == ("match", (SearchEmbedded,), (SearchMatched,))

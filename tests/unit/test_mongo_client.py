@@ -31,7 +31,7 @@ from infra.mongo.client import open_database, translate_outages
         "mongodb://user:x/s3cret@host/",
     ],
 )
-async def test_a_bad_connection_string_is_refused_without_giving_it_away(uri: str) -> None:
+async def test_a_bad_connection_string_is_refused_without_showing_it(uri: str) -> None:
     with pytest.raises(MapSeekError, match="mongodb://user:password@host:27017") as failure:
         open_database(uri, "mapseek")
     assert "s3cret" not in "".join(traceback.format_exception(failure.value, chain=True)).replace(repr(uri), "")

@@ -36,7 +36,7 @@ def test_the_pipeline_searches_one_generation_in_one_guild() -> None:
     assert project == {"$project": {"_id": 1, "score": {"$meta": "vectorSearchScore"}}}
 
 
-def test_the_pipeline_keeps_to_the_readable_channels() -> None:
+def test_the_pipeline_filters_by_readable_channels() -> None:
     search, _ = search_pipeline("7", "g1", VECTOR, top=3, channels={"71", "70"})
     named = {"$in": ["70", "71"]}
     assert search["$vectorSearch"]["filter"] == {
@@ -45,7 +45,7 @@ def test_the_pipeline_keeps_to_the_readable_channels() -> None:
 
 
 @pytest.mark.parametrize("top", [1, 3, 10, 100, 500, 9000])
-def test_there_are_enough_candidates_and_no_more_than_the_server_takes(top: int) -> None:
+def test_there_are_enough_candidates_but_not_more_than_the_server_accepts(top: int) -> None:
     stage = search_pipeline("7", "g1", VECTOR, top=top, channels=None)[0]["$vectorSearch"]
     assert stage["numCandidates"] >= min(20 * top, 10_000)
     assert stage["limit"] <= stage["numCandidates"] <= 10_000
@@ -60,7 +60,7 @@ def test_every_filtered_field_is_declared_in_the_index() -> None:
 
 
 @pytest.mark.parametrize(("score", "similarity"), [(1.0, 1.0), (0.5, 0.0), (0.0, -1.0), (0.95, 0.9)])
-def test_scores_are_cosines(score: float, similarity: float) -> None:
+def test_scores_are_converted_to_cosines(score: float, similarity: float) -> None:
     assert cosine_from_score(score) == pytest.approx(similarity)
 
 
@@ -137,7 +137,7 @@ def vectors(server: SearchServer) -> AtlasSearch:
     return AtlasSearch(cast(Database, server))
 
 
-async def test_the_first_search_asks_for_its_index_and_is_held_until_it_is_built(
+async def test_the_first_search_creates_the_index_and_is_unavailable_until_it_is_built(
     server: SearchServer, vectors: AtlasSearch
 ) -> None:
     for _ in range(2):
@@ -180,11 +180,11 @@ async def test_an_image_is_no_neighbour_of_itself(vectors: AtlasSearch) -> None:
 
 @pytest.mark.usefixtures("built")
 @pytest.mark.parametrize(("guild", "image_id"), [("7", "2"), ("7", "3"), ("8", "1")], ids=["no vector", "unknown", "elsewhere"])
-async def test_an_image_without_a_vector_is_like_nothing(vectors: AtlasSearch, guild: str, image_id: str) -> None:
+async def test_an_image_without_a_vector_has_no_similar_ones(vectors: AtlasSearch, guild: str, image_id: str) -> None:
     assert await find_similar(vectors, image_id, guild=guild) == []
 
 
-async def test_an_image_with_many_alike_is_asked_about_until_there_are_enough(built: SearchServer, vectors: AtlasSearch) -> None:
+async def test_similar_images_are_requested_until_there_are_enough(built: SearchServer, vectors: AtlasSearch) -> None:
     built.found = [{"_id": str(number), "score": 0.9} for number in range(1, 500)]
     assert [found.image_id for found in await find_similar(vectors, "1", top=100)] == [str(number) for number in range(2, 102)]
     assert built.limits == [17, 65, 101]
@@ -193,11 +193,11 @@ async def test_an_image_with_many_alike_is_asked_about_until_there_are_enough(bu
     assert built.limits[3:] == [17, 65]
 
 
-async def test_an_asker_who_may_read_nothing_finds_nothing(vectors: AtlasSearch) -> None:
+async def test_an_asker_without_readable_channels_finds_nothing(vectors: AtlasSearch) -> None:
     assert await vectors.search("7", "g1", VECTOR, top=3, channels=[]) == ()
 
 
-async def test_an_index_is_made_once_and_changed_only_when_it_differs(server: SearchServer, vectors: AtlasSearch) -> None:
+async def test_an_index_is_created_once_and_updated_only_if_it_differs(server: SearchServer, vectors: AtlasSearch) -> None:
     for _ in range(2):
         await vectors.ensure_index("g1", 2)
     for field in server.indexes[0]["latestDefinition"]["fields"]:
@@ -219,7 +219,7 @@ async def test_the_index_of_a_dropped_generation_is_deleted_and_no_other(built: 
 
 
 @pytest.mark.parametrize(("searched_by", "left"), [("atlas", []), ("embedded", ["clip_embedding_g1"])])
-async def test_whoever_drops_a_generation_has_its_index_deleted_where_the_server_searches(
+async def test_dropping_a_generation_deletes_its_index_if_the_server_searches(
     built: SearchServer,
     vectors: AtlasSearch,
     settings: Callable[..., Settings],
@@ -245,7 +245,7 @@ async def test_whoever_drops_a_generation_has_its_index_deleted_where_the_server
         OperationFailure("$listSearchIndexes is not allowed or the syntax is incorrect", code=8000),
     ],
 )
-async def test_a_server_without_vector_search_says_what_to_do(
+async def test_a_server_without_vector_search_is_reported_with_advice(
     server: SearchServer, vectors: AtlasSearch, refusal: OperationFailure
 ) -> None:
     server.refusal = refusal
@@ -253,7 +253,7 @@ async def test_a_server_without_vector_search_says_what_to_do(
         await vectors.ensure_index("g1", 2)
 
 
-async def test_an_index_that_the_server_refuses_is_a_sentence(server: SearchServer, vectors: AtlasSearch) -> None:
+async def test_a_refused_index_is_reported_with_a_sentence(server: SearchServer, vectors: AtlasSearch) -> None:
     server.full = True
     with pytest.raises(MapSeekError, match="refuses the search index clip_embedding_g1"):
         await vectors.ensure_index("g1", 2)

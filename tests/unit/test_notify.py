@@ -69,7 +69,7 @@ def world() -> World:
     return World(deps, notices, state, catalogue, journal)
 
 
-async def test_a_repost_is_marked_only_where_the_guild_wants_that(world: World) -> None:
+async def test_a_repost_is_marked_only_if_the_guild_wants_that(world: World) -> None:
     await world.post("9", "8")
     await world.post("3", "8")
     assert await notify.handle(REPOSTED, world.deps) == ()
@@ -83,7 +83,7 @@ async def test_a_repost_is_marked_only_where_the_guild_wants_that(world: World) 
 @pytest.mark.parametrize(
     ("age", "count"), [(timedelta(minutes=14, seconds=59), 1), (timedelta(minutes=15), 0), (timedelta(days=900), 0)]
 )
-async def test_replay_and_back_fill_mark_nothing(world: World, age: timedelta, count: int) -> None:
+async def test_old_posts_are_not_marked(world: World, age: timedelta, count: int) -> None:
     await world.want(repost_notice="reaction")
     await world.post("9", "8", age=age)
     await world.post("3", "8")
@@ -104,7 +104,7 @@ async def test_a_repost_that_two_generations_found_is_marked_once(world: World) 
 
 
 @pytest.mark.parametrize("missing", ["9", "3"])
-async def test_a_removed_post_is_not_spoken_of(world: World, missing: str) -> None:
+async def test_a_removed_post_is_not_marked(world: World, missing: str) -> None:
     await world.want(repost_notice="reply")
     for image_id in {"9", "3"} - {missing}:
         await world.post(image_id, "8")
@@ -125,7 +125,7 @@ async def test_a_removed_post_is_not_spoken_of(world: World, missing: str) -> No
     ],
     ids=["same channel", "hidden", "open to the poster alone", "open to all", "thread of it", "threads of one", "private thread"],
 )
-async def test_a_reply_names_only_what_all_readers_may_read(
+async def test_a_reply_links_only_posts_that_all_readers_may_read(
     world: World, new: tuple[str, str | None], earlier: tuple[str, str | None], readers: set[tuple[str, str]], style: str
 ) -> None:
     await world.want(repost_notice="reply")
@@ -144,7 +144,7 @@ async def opened(world: World) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["direct", "mention", "undeliverable"])
-async def test_who_waits_is_told(world: World, outcome: Literal["direct", "mention", "undeliverable"]) -> None:
+async def test_the_owner_of_an_alert_is_notified(world: World, outcome: Literal["direct", "mention", "undeliverable"]) -> None:
     await opened(world)
     world.notices.outcome = outcome
     assert await notify.handle(TRIGGERED, world.deps) == (AlertDelivered(**ALERT, image_id="9", outcome=outcome),)
@@ -152,14 +152,14 @@ async def test_who_waits_is_told(world: World, outcome: Literal["direct", "menti
     assert (person, channel_id, alert_id, notice.locale, world.notices.asked) == (ALEX, "8", "13", "de", [True])
 
 
-async def test_who_may_not_read_it_is_not_told(world: World) -> None:
+async def test_nobody_is_notified_about_a_channel_that_they_may_not_read(world: World) -> None:
     await opened(world)
     world.notices.readers = {("80", "6")}
     assert await notify.handle(TRIGGERED, world.deps) == (AlertDelivered(**ALERT, image_id="9", outcome="withheld"),)
     assert world.notices.told == []
 
 
-async def test_a_removed_image_is_withheld_and_one_to_come_is_waited_for(world: World) -> None:
+async def test_a_removed_image_is_withheld_and_one_without_a_post_is_retried(world: World) -> None:
     await opened(world)
     world.catalogue.documents.clear()
     with pytest.raises(Retry, match="is not catalogued yet"):
@@ -181,14 +181,14 @@ async def test_a_removed_image_is_withheld_and_one_to_come_is_waited_for(world: 
     ],
     ids=["told of it", "told of another", "cancelled"],
 )
-async def test_what_is_over_is_not_told_again(world: World, over: AlertDelivered | AlertCancelled) -> None:
+async def test_an_ended_alert_is_not_notified_again(world: World, over: AlertDelivered | AlertCancelled) -> None:
     await opened(world)
     await world.journal.record(over, ORIGIN)
     assert await notify.handle(TRIGGERED, world.deps) == ()
     assert world.notices.told == []
 
 
-async def test_a_forgotten_alert_is_not_told(world: World) -> None:
+async def test_an_erased_alert_is_not_notified(world: World) -> None:
     await world.post("9", "80")
     world.notices.readers = {("80", "5")}
     assert await notify.handle(TRIGGERED, world.deps) == ()

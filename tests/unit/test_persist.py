@@ -126,11 +126,11 @@ async def play(catalogue: SqliteCatalogue, *facts: ImageFact) -> list[Fact]:
         (REPOSTED, REPOST_FIELDS),
     ],
 )
-def test_each_fact_settles_its_fields(fact: ImageFact, fields: dict[str, Any]) -> None:
+def test_each_fact_sets_its_fields(fact: ImageFact, fields: dict[str, Any]) -> None:
     assert build_fields(fact) == fields
 
 
-def test_what_discord_did_not_tell_is_none() -> None:
+def test_missing_data_from_discord_is_none() -> None:
     bare = POSTED.model_copy(update={"width": None, "size": None, "content_type": None, "source": StoredFile(blob="c" * 64)})
     fields = build_fields(bare)
     assert fields["image_url"] == bare.message_link
@@ -139,19 +139,19 @@ def test_what_discord_did_not_tell_is_none() -> None:
     assert fields["metadata"]["content_type"] is None
 
 
-def test_a_fact_without_fields_is_a_mistake_of_the_caller() -> None:
+def test_a_fact_without_fields_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"image\.indexed"):
         build_fields(ImageIndexed(**WHERE, generation="g1"))
 
 
-async def test_an_image_of_a_thread_is_known_by_the_channel_whose_readers_may_see_it(catalogue: SqliteCatalogue) -> None:
+async def test_the_parent_channel_of_a_thread_is_stored(catalogue: SqliteCatalogue) -> None:
     in_thread = {"thread_of": "60"}
     recorded = await play(catalogue, POSTED.model_copy(update=in_thread), EMBEDDED.model_copy(update=in_thread))
     assert (await catalogue.entries(["1"]))["1"].document["metadata"]["thread_of"] == "60"
     assert recorded == [ImageIndexed(**WHERE, **in_thread, generation="g1")]
 
 
-async def test_the_whole_way_ends_indexed(catalogue: SqliteCatalogue) -> None:
+async def test_all_facts_of_an_image_end_with_an_indexed_one(catalogue: SqliteCatalogue) -> None:
     recorded = await play(catalogue, POSTED, DOWNLOADED, PREPROCESSED, FINGERPRINTED, EMBEDDED, REPOSTED)
     assert recorded == [ImageIndexed(**WHERE, generation="g1")]
     whole = POST_FIELDS | ORIGINAL_FIELDS | MEDIA_FIELDS | FINGERPRINT_FIELDS | REPOST_FIELDS
@@ -192,7 +192,7 @@ def reposted(generation: str, same_as: str, score: float = 0.9) -> ImageReposted
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(["p2", "p10", "p9"])], ids=lambda order: "-".join(order))
-async def test_the_pictures_are_those_of_the_latest_preprocessing(catalogue: SqliteCatalogue, order: tuple[str, ...]) -> None:
+async def test_the_document_has_the_pictures_of_the_latest_preprocessing(catalogue: SqliteCatalogue, order: tuple[str, ...]) -> None:
     await play(catalogue, POSTED, *(preprocessed(version) for version in order))
     assert (await catalogue.entries(["1"]))["1"].document["media"]["preprocessing"] == "p10"
 
@@ -202,7 +202,7 @@ def fingerprinted(generation: str, method: str, blob: str) -> ImageFingerprinted
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(range(4))], ids=lambda order: "".join(map(str, order)))
-async def test_the_fingerprint_is_that_of_the_latest_method_whichever_generations_have_it(
+async def test_the_document_has_the_fingerprint_of_the_latest_method(
     catalogue: SqliteCatalogue, order: tuple[int, ...]
 ) -> None:
     """The last two are of one method, but of two preprocessings."""
@@ -220,7 +220,7 @@ async def test_the_fingerprint_is_that_of_the_latest_method_whichever_generation
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(["g1", "g2", "g3"])], ids=lambda order: "-".join(order))
-async def test_the_earliest_of_the_first_posts_that_generations_found_is_shown(
+async def test_the_document_links_the_earliest_of_the_first_posts_found(
     catalogue: SqliteCatalogue, order: tuple[str, ...]
 ) -> None:
     found = {"g1": reposted("g1", "1000"), "g2": reposted("g2", "999", 0.8), "g3": reposted("g3", "999", 0.99)}
@@ -235,7 +235,7 @@ async def test_each_generation_is_indexed(catalogue: SqliteCatalogue) -> None:
 
 
 @pytest.mark.parametrize("before", [(), (POSTED, PREPROCESSED), (POSTED, PREPROCESSED, EMBEDDED)], ids=len)
-async def test_a_removed_image_is_never_indexed_again_and_what_came_too_late_is_told(
+async def test_a_removed_image_is_never_indexed_again_and_late_facts_are_reported(
     catalogue: SqliteCatalogue, before: tuple[ImageFact, ...]
 ) -> None:
     assert not [fact for fact in await play(catalogue, *before, REMOVED) if isinstance(fact, ImageResurfaced)]
@@ -246,14 +246,14 @@ async def test_a_removed_image_is_never_indexed_again_and_what_came_too_late_is_
     assert await catalogue.is_removed("1")
 
 
-async def test_neither_the_post_nor_the_removal_of_a_removed_image_is_told_so_that_nothing_goes_round_for_ever(
+async def test_the_post_and_the_removal_of_a_removed_image_are_not_reported_as_late(
     catalogue: SqliteCatalogue,
 ) -> None:
     assert await play(catalogue, REMOVED, POSTED, REMOVED, POSTED) == []
     assert ImageResurfaced not in STAGE.consumes
 
 
-def test_the_stage_says_what_it_does() -> None:
+def test_the_declaration_of_the_stage() -> None:
     assert STAGE.families == ("image",)
     assert STAGE.emits == (ImageIndexed, ImageResurfaced)
     made = {ImageDownloaded, ImagePreprocessed, ImageFingerprinted, ImageEmbedded}

@@ -62,7 +62,7 @@ class TestModes:
         pixels = noise_pixels()
         assert np.array_equal(np.asarray(canonical(encode_image(Image.fromarray(pixels), "PNG"))), pixels)
 
-    def test_transparency_lies_in_front_of_white(self) -> None:
+    def test_transparency_is_shown_over_white(self) -> None:
         data = encode_image(strip("RGBA", [(9, 8, 7, 255), (0, 0, 0, 0), (0, 0, 0, 128), (255, 0, 0, 51)]), "PNG")
         assert row(canonical(data)) == [(9, 8, 7), WHITE, (127, 127, 127), (255, 204, 204)]
 
@@ -153,7 +153,7 @@ class TestFormats:
         assert np.array_equal(np.asarray(canonical(IMAGE_FILES[name])), noise_pixels())
 
     @pytest.mark.parametrize("name", ["jpeg", "progressive", "webp"])
-    def test_a_lossy_format_gives_what_it_holds(self, name: str) -> None:
+    def test_a_lossy_format_is_decoded(self, name: str) -> None:
         expected = np.asarray(Image.open(io.BytesIO(IMAGE_FILES[name])).convert("RGB"))
         assert np.array_equal(np.asarray(canonical(IMAGE_FILES[name])), expected)
 
@@ -275,7 +275,7 @@ class TestStage:
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(await blobs.get(fact.pixels)))), noise_pixels())
         assert Image.open(io.BytesIO(await blobs.get(fact.thumbnail))).size == (60, 40)
 
-    async def test_an_asked_image_gets_pixels_only(self, blobs: FileBlobStore, tmp_path: Path) -> None:
+    async def test_a_query_image_gets_pixels_only(self, blobs: FileBlobStore, tmp_path: Path) -> None:
         (fact,) = await handle(asked(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, newest))
         assert isinstance(fact, SearchPreprocessed)
         assert (fact.guild_id, fact.search_id, fact.question) == ("1", "9", QUESTION)
@@ -292,7 +292,7 @@ class TestStage:
         assert np.array_equal(np.asarray(posted), np.asarray(shown))
 
     @pytest.mark.parametrize(("kind", "orientation"), [("JPEG", 6), ("PNG", 1)])
-    async def test_a_large_question_is_made_smaller_and_an_archived_picture_never(
+    async def test_a_large_query_is_reduced_but_an_archived_picture_is_not(
         self, blobs: FileBlobStore, kind: str, orientation: int
     ) -> None:
         exif = Image.Exif()
@@ -324,7 +324,7 @@ class TestStage:
         with pytest.raises(BlobMissing):
             await handle(downloaded("0" * 64), Deps(blobs, newest))
 
-    async def test_every_version_that_is_needed_now_is_made(self, blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_all_needed_versions_are_made(self, blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
         needed = ["p1"]
         event, deps = downloaded(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, lambda: tuple(needed))
@@ -338,7 +338,7 @@ class TestStage:
         for fact, pixels in ((first, noise_pixels()), (second, noise_pixels()[:, ::-1])):
             assert np.array_equal(np.asarray(Image.open(io.BytesIO(await blobs.get(fact.pixels)))), pixels)
 
-    def test_a_canonical_picture_is_made_of_the_same_version_as_it_is_and_of_another_anew(
+    def test_a_canonical_picture_is_preprocessed_again_for_another_version(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
@@ -347,12 +347,12 @@ class TestStage:
         again = Image.open(io.BytesIO(preprocess.preprocess_again(kept, "p2", LIMIT)))
         assert np.array_equal(np.asarray(again), np.asarray(canonical(kept))[:, ::-1])
 
-    async def test_a_version_of_a_newer_release_is_waited_for_rather_than_left_out(self, blobs: FileBlobStore) -> None:
+    async def test_a_version_of_a_newer_release_is_an_outage(self, blobs: FileBlobStore) -> None:
         event = downloaded(await blobs.put(IMAGE_FILES["png"]))
         with pytest.raises(Unavailable, match="preprocessing p9 is unavailable"):
             await handle(event, Deps(blobs, lambda: (DEFAULT_PREPROCESSING, "p9")))
 
-    def test_new_generations_are_made_of_the_newest_version(self) -> None:
+    def test_new_generations_use_the_newest_version(self) -> None:
         assert [*preprocess.PREPROCESSORS][-1] == DEFAULT_PREPROCESSING
 
     def test_it_is_one_stage_in_two_lanes(self) -> None:

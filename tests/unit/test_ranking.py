@@ -34,17 +34,17 @@ def match(score: float, by: str | None = "points", *, place: Quad | None = None,
         (0.39, None, "none"),
     ],
 )
-def test_what_was_compared_is_judged_by_how_sure_it_is_and_the_rest_by_its_cosine(
+def test_a_match_is_judged_by_its_probability_or_else_by_its_cosine(
     score: float, by: str | None, verdict: str
 ) -> None:
     assert judge_match(match(score, by), CALIBRATION) == verdict
 
 
-def test_words_prove_nothing() -> None:
+def test_words_never_prove_a_match() -> None:
     assert judge_match(match(0.99, None), CALIBRATION, "text") == "possible"
 
 
-def test_the_surest_come_first_and_what_is_only_alike_comes_last() -> None:
+def test_matches_are_ranked_by_probability_and_similar_ones_come_last() -> None:
     matches = [
         match(0.95, "vector", image_id="alike"),
         match(0.6, image_id="possible"),
@@ -57,7 +57,7 @@ def test_the_surest_come_first_and_what_is_only_alike_comes_last() -> None:
     assert names == ["surest", "surer", "sure", "cosine", "possible", "alike"]
 
 
-def test_of_equally_sure_posts_the_most_alike_comes_first_and_then_the_earliest() -> None:
+def test_equally_probable_posts_are_ranked_by_cosine_and_then_by_age() -> None:
     """Their probabilities differ by less than a thousandth, and how well they agree by chance."""
     matches = [
         match(1.0, image_id="1002", agreement=0.93),
@@ -85,7 +85,7 @@ def test_of_equally_sure_posts_the_most_alike_comes_first_and_then_the_earliest(
     ],
     ids=["same", "half", "apart", "inside", "diamond", "mirrored", "turned", "flat", "points"],
 )
-def test_outlines_overlap_whichever_way_round_they_go(one: Quad, other: Quad, shared: float) -> None:
+def test_the_iou_does_not_depend_on_the_direction_of_rotation(one: Quad, other: Quad, shared: float) -> None:
     assert quad_iou(one, other) == pytest.approx(shared, abs=1e-9)
 
 
@@ -93,14 +93,14 @@ coordinates = st.floats(-2, 3, allow_nan=False)
 
 
 @given(st.tuples(*[coordinates] * 4), st.tuples(*[coordinates] * 4))
-def test_overlap_is_a_share_and_the_same_both_ways(one: tuple[float, ...], other: tuple[float, ...]) -> None:
+def test_the_iou_is_a_fraction_and_symmetric(one: tuple[float, ...], other: tuple[float, ...]) -> None:
     first, second = box(*one), box(*other)
     shared = quad_iou(first, second)
     assert -1e-6 <= shared <= 1 + 1e-6
     assert shared == pytest.approx(quad_iou(second, first), abs=1e-6)
 
 
-def test_images_in_the_same_place_are_posts_of_one_piece_and_in_another_place_they_are_not() -> None:
+def test_images_in_the_same_place_of_a_query_are_posts_of_one_piece() -> None:
     left, right = box(0, 0, 0.5, 1), box(0.5, 0, 1, 1)
     here, there = match(0.95, place=left), match(0.95, place=right)
     assert is_same_piece(here, match(0.92, "hash", place=box(0, 0, 0.55, 1)))
@@ -111,7 +111,7 @@ def test_images_in_the_same_place_are_posts_of_one_piece_and_in_another_place_th
     assert is_same_piece(match(0.95), match(0.95, place=FULL_FRAME))
 
 
-def test_what_is_verified_elsewhere_is_a_piece_of_its_own() -> None:
+def test_a_verified_match_in_another_place_is_another_piece() -> None:
     left, right = box(0, 0, 0.5, 1), box(0.5, 0, 1, 1)
     here = match(0.95, place=left)
     assert is_another_piece(here, match(0.6, place=right))
@@ -133,5 +133,5 @@ def test_what_is_verified_elsewhere_is_a_piece_of_its_own() -> None:
     ],
     ids=["copy", "turned", "unsure", "alike", "a part of it", "part of a larger one"],
 )
-def test_two_pictures_are_one_when_each_is_the_whole_of_the_other(probability: float, evidence: Evidence, whole: bool) -> None:
+def test_two_pictures_show_one_piece_if_each_is_the_whole_of_the_other(probability: float, evidence: Evidence, whole: bool) -> None:
     assert is_whole_piece(PrintComparison(probability, evidence)) is whole

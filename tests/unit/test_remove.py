@@ -42,7 +42,7 @@ def ids(facts: Any) -> list[str]:
     return [fact.image_id for fact in facts]
 
 
-async def test_a_deleted_message_takes_all_of_its_images_out_and_no_others(journal: MemoryJournal, deps: Deps) -> None:
+async def test_a_deleted_message_removes_all_its_images_and_no_others(journal: MemoryJournal, deps: Deps) -> None:
     for image in ("1", "2", "10-0"):
         await record(journal, image)
     await record(journal, "3", message_id="11")
@@ -51,7 +51,7 @@ async def test_a_deleted_message_takes_all_of_its_images_out_and_no_others(journ
     assert ids(await handle(request("message", "12"), deps)) == []
 
 
-async def test_a_tombstone_is_made_of_the_post_and_the_request_alone(journal: MemoryJournal, deps: Deps) -> None:
+async def test_a_tombstone_depends_on_post_and_request_alone(journal: MemoryJournal, deps: Deps) -> None:
     await record(journal, "1", thread_of="6")
     event = request("message", "10", cause="forgotten")
     facts = await handle(event, deps)
@@ -72,7 +72,7 @@ async def test_an_edit_keeps_what_is_still_attached_and_every_embed(
     assert ids(await handle(request("message", "10", removal_id="edited-10-99", keep=keep), deps)) == removed
 
 
-async def test_a_deleted_channel_takes_its_threads_with_it(journal: MemoryJournal, deps: Deps) -> None:
+async def test_a_deleted_channel_removes_the_images_of_its_threads(journal: MemoryJournal, deps: Deps) -> None:
     await record(journal, "1", channel_id="8")
     await record(journal, "2", channel_id="81", thread_of="8")
     await record(journal, "3", channel_id="9")
@@ -91,12 +91,12 @@ async def test_an_author_is_forgotten_with_votes_and_alerts_and_in_this_guild_on
 
 
 @pytest.mark.parametrize("scope", ["message", "channel", "guild"])
-async def test_nothing_else_that_people_said_is_touched_by_what_was_deleted(deps: Deps, erasure: MemoryErasure, scope: str) -> None:
+async def test_deletions_do_not_erase_votes_and_alerts(deps: Deps, erasure: MemoryErasure, scope: str) -> None:
     await handle(request(scope, "7"), deps)
     assert erasure.persons == []
 
 
-async def test_a_guild_that_the_bot_has_left_is_taken_out_whole(journal: MemoryJournal, deps: Deps) -> None:
+async def test_all_images_of_a_left_guild_are_removed(journal: MemoryJournal, deps: Deps) -> None:
     for image, channel in (("1", "8"), ("2", "9")):
         await record(journal, image, channel_id=channel)
     await record(journal, "3", guild_id="8")
@@ -104,7 +104,7 @@ async def test_a_guild_that_the_bot_has_left_is_taken_out_whole(journal: MemoryJ
 
 
 @pytest.mark.parametrize(("scope", "target"), [("author", "5"), ("guild", "7")])
-async def test_what_was_posted_after_the_request_stays_however_late_it_is_worked_on(
+async def test_posts_made_after_the_request_stay(
     journal: MemoryJournal, deps: Deps, scope: str, target: str
 ) -> None:
     await record(journal, "1", posted_at=MOMENT)
@@ -114,14 +114,14 @@ async def test_what_was_posted_after_the_request_stays_however_late_it_is_worked
 
 
 @pytest.mark.parametrize(("scope", "target"), [("message", "10"), ("channel", "8")])
-async def test_what_is_gone_from_discord_goes_whatever_the_clocks_say(
+async def test_deleted_posts_are_removed_whatever_their_time(
     journal: MemoryJournal, deps: Deps, scope: str, target: str
 ) -> None:
     await record(journal, "1", posted_at=MOMENT + timedelta(hours=1))
     assert ids(await handle(request(scope, target), deps)) == ["1"]
 
 
-def test_the_stage_says_what_it_does() -> None:
+def test_the_declaration_of_the_stage() -> None:
     emitted: tuple[type[Fact], ...] = (ImageRemoved,)
     assert STAGE.families == ("removal",)
     assert STAGE.emits == emitted

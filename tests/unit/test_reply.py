@@ -63,7 +63,7 @@ class TestAnswering:
         assert desk.answer.piece.first.image_id == "b"
         assert [post.score for post in desk.answer.piece.posts] == [None, None, 0.99]
 
-    async def test_the_askers_language_and_way_of_asking_travel_along(self, desk: ReplyDesk) -> None:
+    async def test_the_language_and_the_kind_of_query_are_passed_on(self, desk: ReplyDesk) -> None:
         await desk.archive("a")
         await desk.deliver(matched(piece("a", 0.99), by="text", verdict="possible", asked=question(locale="de")))
         assert (desk.answer.by, desk.answer.locale, desk.answer.piece_verdict) == ("text", "de", "possible")
@@ -84,7 +84,7 @@ class TestAnswering:
         assert answered_outcome(await desk.deliver(matched(piece("a", 0.99)))) == ("match", expected)
         assert len(desk.answers.shown) == (expected == "sent")
 
-    async def test_a_local_question_is_answered_in_the_log_alone(self, desk: ReplyDesk) -> None:
+    async def test_a_local_search_is_answered_only_in_the_log(self, desk: ReplyDesk) -> None:
         local = question(LocalReply())
         desk.now = ASKED_AT + timedelta(days=2)
         assert answered_outcome(await desk.deliver(matched(piece("a", 0.99), verdict="possible", asked=local))) == (
@@ -101,29 +101,29 @@ class TestAnswering:
         assert answered_outcome(await desk.deliver(matched(piece("a", 0.2), verdict="none"))) == ("none", "sent")
         assert (desk.answer.piece, desk.answer.pieces) == (None, 0)
 
-    async def test_no_more_pieces_than_were_asked_for(self, desk: ReplyDesk) -> None:
+    async def test_there_are_at_most_top_pieces(self, desk: ReplyDesk) -> None:
         await desk.archive("b", "c", "d")
         await desk.deliver(matched(*(piece(image_id, 0.9) for image_id in "abcd"), asked=question(top=2)))
         assert (desk.large, desk.answer.pieces) == ("b", 2)
 
-    async def test_a_lost_thumbnail_is_no_obstacle(self, desk: ReplyDesk) -> None:
+    async def test_an_answer_is_sent_without_a_lost_thumbnail(self, desk: ReplyDesk) -> None:
         await desk.archive("a", thumbnail=False)
         assert answered_outcome(await desk.deliver(matched(piece("a", 0.9)))) == ("match", "sent")
         del desk.catalogue.documents["a"]["media"]
         await desk.browse()
         assert [answer.piece and answer.piece.best.thumbnail for _, _, answer in desk.answers.shown] == [None, None]
 
-    async def test_a_rejected_question_is_answered_with_its_problem(self, desk: ReplyDesk) -> None:
+    async def test_a_rejected_search_is_answered_with_its_problem(self, desk: ReplyDesk) -> None:
         event = rejected()
         assert answered_outcome(await desk.deliver(event)) == ("error", "sent")
         assert (desk.answer.verdict, desk.answer.problem, desk.answer.piece) == ("error", event, None)
 
-    async def test_a_gone_interaction_has_expired(self, desk: ReplyDesk) -> None:
+    async def test_the_answer_to_a_gone_interaction_is_expired(self, desk: ReplyDesk) -> None:
         desk.answers.failure = GONE_REJECT
         assert answered_outcome(await desk.deliver(rejected())) == ("error", "expired")
         assert await desk.deliver(browsed()) == []
 
-    async def test_what_may_work_later_is_left_to_the_runner(self, desk: ReplyDesk) -> None:
+    async def test_retryable_errors_are_left_to_the_runner(self, desk: ReplyDesk) -> None:
         desk.answers.failure = Retry("busy", after=3)
         for event in (rejected(), browsed()):
             with pytest.raises(Retry):
@@ -138,7 +138,7 @@ class TestAnswering:
         assert desk.journal.recorded == {}
 
     @pytest.mark.parametrize("message_id", [None, "5"])
-    async def test_the_answer_goes_into_the_message_that_waits_for_it(
+    async def test_the_answer_goes_into_the_waiting_message(
         self, desk: ReplyDesk, monkeypatch: pytest.MonkeyPatch, message_id: str | None
     ) -> None:
         edited: list[str | None] = []
@@ -154,23 +154,23 @@ class TestAnswering:
 
 
 class TestProgress:
-    async def test_a_waiting_asker_is_told_twice_at_most(self, desk: ReplyDesk) -> None:
+    async def test_a_waiting_asker_sees_at_most_two_steps(self, desk: ReplyDesk) -> None:
         for event in (requested(), preprocessed()):
             assert await desk.deliver(event) == []
         assert (desk.answers.steps, desk.answers.shown) == (["fetching", "comparing"], [])
 
-    async def test_words_are_compared_at_once(self, desk: ReplyDesk) -> None:
+    async def test_words_go_straight_to_the_comparing_step(self, desk: ReplyDesk) -> None:
         await desk.deliver(described())
         assert desk.answers.steps == ["comparing"]
 
     @pytest.mark.parametrize("result", [matched(piece("a", 0.99)), rejected()])
-    async def test_a_step_that_is_over_is_not_told(self, desk: ReplyDesk, result: SearchMatched | SearchRejected) -> None:
+    async def test_a_step_is_not_shown_after_the_result(self, desk: ReplyDesk, result: SearchMatched | SearchRejected) -> None:
         await desk.record(result)
         await desk.deliver(preprocessed())
         assert (desk.answers.steps, desk.answers.shown) == ([], [])
 
     @pytest.mark.parametrize("late", [timedelta(minutes=15), timedelta(days=3)])
-    async def test_nobody_waits_after_fifteen_minutes(self, desk: ReplyDesk, late: timedelta) -> None:
+    async def test_no_step_is_shown_after_fifteen_minutes(self, desk: ReplyDesk, late: timedelta) -> None:
         desk.now = ASKED_AT + late
         await desk.deliver(requested())
         assert desk.answers.steps == []
@@ -180,12 +180,12 @@ class TestProgress:
         assert desk.answers.steps == []
 
     @pytest.mark.parametrize("failure", [GONE_REJECT, Retry("busy", after=3)])
-    async def test_a_step_that_cannot_be_told_is_no_loss(self, desk: ReplyDesk, failure: Exception) -> None:
+    async def test_a_step_that_cannot_be_shown_is_no_error(self, desk: ReplyDesk, failure: Exception) -> None:
         desk.answers.failure = failure
         assert await desk.deliver(requested()) == []
 
     @pytest.mark.parametrize("result", [matched(piece("a", 0.99)), rejected()])
-    async def test_a_step_that_lands_on_the_answer_is_followed_by_the_answer(
+    async def test_a_step_that_overwrites_the_answer_is_followed_by_the_answer(
         self, desk: ReplyDesk, monkeypatch: pytest.MonkeyPatch, result: SearchMatched | SearchRejected
     ) -> None:
         await desk.archive("a")
@@ -199,14 +199,14 @@ class TestProgress:
         first, second = (answer for _, _, answer in desk.answers.shown)
         assert first == second
 
-    async def test_a_delivery_that_was_cut_off_after_its_edit_is_made_good(self, desk: ReplyDesk) -> None:
+    async def test_a_redelivery_after_an_interrupted_edit_shows_the_answer(self, desk: ReplyDesk) -> None:
         await desk.archive("a")
         await desk.deliver(matched(piece("a", 0.99)))
         await desk.deliver(preprocessed())
         assert (desk.answers.steps, len(desk.answers.shown)) == ([], 2)
 
 
-def test_the_stage_ends_the_search_lane_alone() -> None:
+def test_the_declaration_of_the_stage() -> None:
     assert STAGE.families == ("search",)
     assert STAGE.emits == (SearchAnswered,)
     assert SearchDownloaded not in STAGE.consumes

@@ -37,7 +37,7 @@ class TestWhatIsLeft:
         assert (await desk.browse()).verdict == "none"
 
     @pytest.mark.parametrize(("left", "verdict"), [("ab", "match"), ("b", "possible")])
-    async def test_without_a_calibration_only_the_best_is_called_a_match(
+    async def test_without_a_calibration_only_the_best_piece_is_a_match(
         self, desk: ReplyDesk, left: str, verdict: Verdict
     ) -> None:
         await desk.archive(*left)
@@ -47,7 +47,7 @@ class TestWhatIsLeft:
         )
         assert desk.answer.piece_verdict == verdict
 
-    async def test_another_post_takes_the_place_of_one_that_is_gone_without_its_score(self, desk: ReplyDesk) -> None:
+    async def test_another_post_replaces_a_removed_one_without_its_score(self, desk: ReplyDesk) -> None:
         await desk.archive("c", day=2)
         await desk.archive("b", day=3)
         assert answered_outcome(await desk.deliver(matched(piece("a", 0.99, "b", "c")))) == ("possible", "sent")
@@ -59,7 +59,7 @@ class TestWhatIsLeft:
         assert answered_outcome(await desk.deliver(matched(piece("a", 0.99, "b"), verdict="possible"))) == ("none", "sent")
         assert (desk.answer.piece, desk.answer.pieces) == (None, 0)
 
-    async def test_what_was_verified_is_judged_by_how_sure_it_is(self, desk: ReplyDesk) -> None:
+    async def test_a_verified_piece_is_judged_by_its_probability(self, desk: ReplyDesk) -> None:
         await desk.archive("a", "b", "c")
         proofs = {"a": Evidence(by="points", points=40), "b": Evidence(by="vector")}
         pieces = [
@@ -69,14 +69,14 @@ class TestWhatIsLeft:
         await desk.record(matched(*pieces, calibration=Calibration(match_at=0.95, possible_at=0.5)))
         assert [(await desk.browse(piece=number)).piece_verdict for number in range(3)] == ["match", "possible", "possible"]
 
-    async def test_an_unreadable_channel_is_left_out(self, desk: ReplyDesk) -> None:
+    async def test_posts_in_unreadable_channels_are_left_out(self, desk: ReplyDesk) -> None:
         await desk.archive("secret", channel_id="3")
         await desk.archive("open", day=2)
         both = matched(piece("secret", 0.99, "open"), asked=question(readable_channels=("2",)))
         assert answered_outcome(await desk.deliver(both)) == ("possible", "sent")
         assert (desk.large, len(desk.answer.piece.posts if desk.answer.piece else ())) == ("open", 1)
 
-    async def test_a_public_thread_is_read_with_its_channel_and_a_private_one_by_its_members(self, desk: ReplyDesk) -> None:
+    async def test_a_public_thread_is_readable_with_its_channel_and_a_private_one_is_not(self, desk: ReplyDesk) -> None:
         await desk.archive("public", channel_id="30", thread_of="2")
         await desk.archive("private", channel_id="31", thread_of=None)
         pieces = matched(piece("public", 0.99), piece("private", 0.98))
@@ -93,7 +93,7 @@ class TestWhatIsLeft:
 
 
 class TestTurningPages:
-    async def test_the_presser_is_shown_what_they_may_read(self, desk: ReplyDesk) -> None:
+    async def test_the_presser_sees_only_readable_posts(self, desk: ReplyDesk) -> None:
         await desk.archive("a", channel_id="3")
         await desk.archive("b")
         await desk.record(matched(piece("a", 0.99), piece("b", 0.95)))
@@ -129,7 +129,7 @@ class TestTurningPages:
         await desk.record(matched(piece("a", 0.99)).model_copy(update={"guild_id": "2"}))
         assert (await desk.browse()).verdict == "error"
 
-    async def test_a_press_of_fifteen_minutes_ago_is_passed_over(self, desk: ReplyDesk) -> None:
+    async def test_a_press_of_fifteen_minutes_ago_is_skipped(self, desk: ReplyDesk) -> None:
         desk.now = ASKED_AT + timedelta(minutes=15)
         assert await desk.deliver(browsed()) == []
         assert desk.answers.shown == []
@@ -152,7 +152,7 @@ class TestWhy:
         assert answer.piece.best.evidence == Evidence(by="points", points=9)
         assert desk.drawn == ["a at https://x/a in en-US"]
 
-    async def test_another_one_is_told_why_but_does_not_see_what_was_asked_with(self, desk: ReplyDesk) -> None:
+    async def test_others_see_the_reason_but_not_the_query_picture(self, desk: ReplyDesk) -> None:
         answer = await desk.browse(asked=presser(), view="why")
         assert (desk.large, answer.explanation, desk.drawn) == ("a", None, [])
 
@@ -160,7 +160,7 @@ class TestWhy:
         assert (await desk.browse(asked=question(), view="why", piece=1)).explanation is None
         assert desk.drawn == ["b at https://x/b in en-US"]
 
-    async def test_only_what_the_asker_may_still_read_is_shown(self, desk: ReplyDesk) -> None:
+    async def test_posts_that_the_asker_may_no_longer_read_are_left_out(self, desk: ReplyDesk) -> None:
         answer = await desk.browse(asked=question(readable_channels=("3",)), view="why")
         assert (answer.piece, answer.explanation, desk.drawn) == (None, None, [])
 

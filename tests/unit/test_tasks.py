@@ -102,7 +102,7 @@ async def waiting_until_nobody_works_on_a_durable(patch: pytest.MonkeyPatch) -> 
         waiting_until_nobody_works_on_a_durable,
     ],
 )
-async def test_so_is_a_limit_that_is_reached(
+async def test_a_timeout_that_is_lost_is_noticed(
     wait: Callable[[pytest.MonkeyPatch], Working], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = asyncio.create_task(wait(monkeypatch))
@@ -111,11 +111,11 @@ async def test_so_is_a_limit_that_is_reached(
     waiting.result()
 
 
-async def test_who_is_not_cancelled_goes_on() -> None:
+async def test_a_task_that_is_not_cancelled_continues() -> None:
     raise_if_cancelled()
 
 
-async def test_all_are_cancelled_and_awaited_however_they_end() -> None:
+async def test_all_tasks_are_cancelled_and_awaited() -> None:
     closed: list[str] = []
 
     async def work(name: str) -> None:

@@ -74,7 +74,7 @@ def told(fact: SearchMatched) -> list[tuple[str, ...]]:
     return [(match.image_id, *match.posts) for match in fact.matches]
 
 
-async def test_the_surest_is_the_answer_with_its_evidence_though_another_is_nearer_by_its_vector(guild: Guild) -> None:
+async def test_the_most_probable_image_wins_over_one_with_a_nearer_vector(guild: Guild) -> None:
     await guild.post("near", 0.12, degrees=10)
     await guild.post("right", 0.98, points=143, angle=True)
     fact = await guild.ask()
@@ -84,7 +84,7 @@ async def test_the_surest_is_the_answer_with_its_evidence_though_another_is_near
 
 
 @pytest.mark.parametrize(("probability", "verdict"), [(0.9, "match"), (0.89, "possible"), (0.15, "possible"), (0.14, "none")])
-async def test_the_verdict_says_how_sure_it_is(guild: Guild, probability: float, verdict: str) -> None:
+async def test_the_verdict_follows_the_probability(guild: Guild, probability: float, verdict: str) -> None:
     await guild.post("10", probability)
     assert (await guild.ask()).verdict == verdict
 
@@ -96,25 +96,25 @@ async def test_a_near_vector_alone_never_proves_a_match(guild: Guild, by: str) -
     assert (fact.verdict, fact.matches[0].evidence) == ("possible", Evidence(by="vector"))
 
 
-async def test_a_near_vector_is_not_worth_showing_where_the_comparison_says_no(guild: Guild) -> None:
+async def test_a_near_vector_is_not_shown_if_the_comparison_rules_it_out(guild: Guild) -> None:
     await guild.post("10", 0.09, degrees=0)
     assert ((await guild.ask()).verdict, told(await guild.ask())) == ("none", [])
 
 
-async def test_an_image_without_a_fingerprint_is_told_by_its_vector(guild: Guild) -> None:
+async def test_an_image_without_a_fingerprint_is_judged_by_its_vector(guild: Guild) -> None:
     await guild.post("other", 0.02)
     guild.index.add("7", "g1", "new", "1", in_direction(5))
     fact = await guild.ask()
     assert (fact.verdict, told(fact), fact.matches[0].evidence) == ("match", [("new",)], None)
 
 
-async def test_a_generation_without_fingerprints_answers_as_before(guild: Guild) -> None:
+async def test_a_generation_without_fingerprints_answers_by_vectors(guild: Guild) -> None:
     for number in range(3):
         guild.index.add("7", "g1", f"{number}", "1", in_direction(20 * number))
     assert told(await guild.ask()) == [("0", "1"), ("2",)]
 
 
-async def test_a_lost_fingerprint_is_no_failure(guild: Guild) -> None:
+async def test_a_lost_fingerprint_is_no_error(guild: Guild) -> None:
     await guild.post("lost", degrees=5)
     guild.archive.blobs.clear()
     await guild.post("unreadable", degrees=-40)
@@ -123,14 +123,14 @@ async def test_a_lost_fingerprint_is_no_failure(guild: Guild) -> None:
     assert told(await guild.ask(fingerprint=False)) == [("lost",), ("unreadable",)]
 
 
-async def test_several_maps_in_one_picture_are_each_answered_and_posts_of_one_are_together(guild: Guild) -> None:
+async def test_several_maps_in_one_query_are_separate_pieces(guild: Guild) -> None:
     await guild.post("left", 0.97, place=LEFT, degrees=60)
     await guild.post("copy", 0.95, place=LEFT, degrees=62)
     await guild.post("right", 0.96, place=RIGHT, degrees=61)
     assert told(await guild.ask()) == [("left", "copy"), ("right",)]
 
 
-async def test_posts_that_were_not_compared_are_known_by_their_vectors_and_links(guild: Guild) -> None:
+async def test_posts_that_were_not_compared_are_found_by_vectors_and_links(guild: Guild) -> None:
     await guild.post("first", shared=False, degrees=-80)
     await guild.post("hidden", shared=False, degrees=-85, channel="2")
     await guild.post("found", 0.97, repost_of="first", degrees=70)
@@ -140,14 +140,14 @@ async def test_posts_that_were_not_compared_are_known_by_their_vectors_and_links
     assert told(await guild.ask(channels=("1",))) == [("found", "alike")]
 
 
-async def test_views_find_what_the_whole_picture_does_not(guild: Guild) -> None:
+async def test_regions_find_images_that_the_whole_picture_does_not(guild: Guild) -> None:
     await guild.post("panel", 0.95, shared=False, degrees=150)
     for number in range(100):
         await guild.post(f"{number:03}", 0.01, shared=False, degrees=number / 10)
     assert told(await guild.ask(views=(151, -120)))[0] == ("panel",)
 
 
-async def test_a_part_that_only_its_colours_speak_for_is_found(guild: Guild) -> None:
+async def test_a_part_is_found_by_its_colours(guild: Guild) -> None:
     await guild.post("whole", 0.95, shared=False, degrees=150)
     for number in range(100):
         await guild.post(f"{number:03}", 0.01, degrees=number / 10)
@@ -157,7 +157,7 @@ async def test_a_part_that_only_its_colours_speak_for_is_found(guild: Guild) -> 
     assert told(await guild.ask(filters=Filters(author_id="6"))) == []
 
 
-async def test_filters_and_channels_hold_for_candidates_and_neighbours(guild: Guild) -> None:
+async def test_filters_and_channels_apply_to_candidates_and_neighbours(guild: Guild) -> None:
     for image_id, channel, shared in (("10", "1", True), ("11", "2", True), ("12", "1", False), ("13", "2", False)):
         await guild.post(image_id, 0.95, channel=channel, shared=shared, degrees=170 + int(image_id), by="hash")
     assert told(await guild.ask(channels=("1",))) == [("12", "10")]
@@ -167,7 +167,7 @@ async def test_filters_and_channels_hold_for_candidates_and_neighbours(guild: Gu
     assert told(await guild.ask(filters=Filters(author_id="6"))) == [("13",)]
 
 
-async def test_what_is_compared_is_bounded_and_the_same_fingerprint_is_compared_once(guild: Guild) -> None:
+async def test_comparisons_are_limited_and_each_fingerprint_is_compared_once(guild: Guild) -> None:
     for number in range(30):
         await guild.post(f"a{number}", 0.99, data="popular", degrees=1)
     for number in range(100):
@@ -181,7 +181,7 @@ async def test_what_is_compared_is_bounded_and_the_same_fingerprint_is_compared_
     assert len(fact.matches[0].posts) == 29
 
 
-async def test_cosines_that_are_known_are_given_to_the_comparison(guild: Guild) -> None:
+async def test_known_cosines_are_passed_to_the_comparison(guild: Guild) -> None:
     await guild.post("10", 0.95, degrees=60)
     await guild.ask()
     assert guild.comparing.similarities == {b"10": pytest.approx(np.cos(np.radians(60)), abs=1e-3)}
