@@ -1,11 +1,11 @@
-"""Fixtures that every kind of test may use: a real nats-server for each test that asks for one."""
+"""Fixtures for all kinds of tests: a clean environment, and a real nats-server for each test that needs one."""
 
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy and torch are imported, here and in every program that a test starts
+os.environ["OMP_NUM_THREADS"] = "1"  # numpy and torch read it when they are imported, here and in programs that tests start
 
 import cv2
 import hypothesis
@@ -24,16 +24,16 @@ from tests.support import impatient
 
 OTHER_TOOLS_SETTINGS = ("DISCORD_TOKEN", "NATS_URL", "MONGODB_URI")
 
-threadpool_limits(1)  # as in production: tests stand beside each other, and matrices are small
+threadpool_limits(1)  # as in production: tests run in parallel, and matrices are small
 cv2.setNumThreads(1)
 
-hypothesis.settings.register_profile("tests", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.register_profile("tests", deadline=None)  # the time of an example depends on the machine
 hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_environment() -> Iterator[None]:
-    """No setting of the developer's own reaches a test."""
+    """Remove the developer's own settings, so that they do not affect tests."""
     with pytest.MonkeyPatch.context() as environment:
         for name in tuple(os.environ):
             if name.upper().startswith("MAPSEEK_") or name.upper() in OTHER_TOOLS_SETTINGS:
@@ -43,14 +43,14 @@ def _clean_environment() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Data of the test's own, and no `.env` of the developer's."""
+    """Give each test its own data folder, and do not read the developer's `.env`."""
     monkeypatch.setenv("MAPSEEK_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_logging() -> Iterator[None]:
-    """Plain tracebacks: the pretty ones show all variables, which takes seconds where those are large."""
+    """Use plain tracebacks: the rich ones render all variables, which takes seconds if these are large."""
     structlog.reset_defaults()
     *processors, _ = structlog.get_config()["processors"]
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -92,7 +92,7 @@ def journal(client: Client) -> JetStreamJournal:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Callable[..., Settings]:
-    """Settings on a folder of the test's own; monitoring on any free port."""
+    """Build settings with the test's own data folder and any free port for monitoring."""
 
     def make(**values: object) -> Settings:
         return Settings(**{"data_dir": tmp_path / "data", "http_port": 0, "_env_file": None, **values})  # type: ignore[arg-type]
@@ -102,5 +102,5 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
 
 @pytest.fixture
 def impatient_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same consumers in this process as in the programs that are killed."""
+    """Use the short acknowledgement wait of the programs that are killed also in this process."""
     monkeypatch.setattr(consumers, "ACK_WAIT_S", impatient.ACK_WAIT_S)

@@ -15,7 +15,7 @@ import grimp
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("contracts", "stages", "infra", "pipeline")
 SHORT = 40
-"""Lines below which a file is short."""
+"""A file with fewer lines is short."""
 
 _STAGE_PART = "each stage has one; the engine knows them by this name"
 _ADAPTER_PAIR = "two adapters of one port"
@@ -74,7 +74,7 @@ ING_NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: what it counts, how much there is, how much there should be at most, and what is counted."""
+    """One figure: its name, its value, the maximum that it should have, and the items that it counts."""
 
     name: str
     value: int
@@ -83,7 +83,7 @@ class Figure:
 
 
 def measure_tree() -> list[Figure]:
-    """The figures of the tree as it is on disk."""
+    """Compute the figures of the tree on disk."""
     files = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     modules = [path for path in files if path.name != "__init__.py"]
     short = [f"{path} ({lines})" for path in modules if (lines := len((ROOT / path).read_text().splitlines())) < SHORT]
@@ -103,7 +103,7 @@ def measure_tree() -> list[Figure]:
 
 
 def find_import_cycles() -> list[frozenset[str]]:
-    """Groups of modules that import each other, directly or through others, imports inside functions included."""
+    """Find groups of modules that import each other, directly or indirectly, imports inside functions included."""
     graph = grimp.build_graph(*PACKAGES, cache_dir=None)
     cycles = {
         group

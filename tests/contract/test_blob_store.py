@@ -1,4 +1,4 @@
-"""The blob store suite on files, and what only files can do wrong: full disks, crashes, folders that are not there."""
+"""The blob store suite on files, and errors that only files have: full disks, crashes, missing folders."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ def store(root: Path) -> FileBlobStore:
     return open_blob_store(root)
 
 
-def path_of(root: Path, name: str) -> Path:
+def blob_path(root: Path, name: str) -> Path:
     return root / name[:2] / name[2:4] / name
 
 
@@ -44,7 +44,7 @@ class TestFileBlobStore(BlobStoreSuite):
     @pytest.fixture
     def damage(self, root: Path) -> Callable[[str], None]:
         def overwrite(name: str) -> None:
-            path_of(root, name).write_bytes(b"jello")
+            blob_path(root, name).write_bytes(b"jello")
 
         return overwrite
 
@@ -55,8 +55,8 @@ class TestFileBlobStore(BlobStoreSuite):
 
 
 @contextmanager
-def no_file_may_exceed(size: int) -> Iterator[None]:
-    """A disk that is full: the kernel refuses to write any file beyond `size` bytes."""
+def full_disk(size: int) -> Iterator[None]:
+    """Simulate a full disk: the kernel refuses to write more than `size` bytes to any file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -74,9 +74,9 @@ async def test_the_path_of_a_blob_is_made_from_its_digest(store: FileBlobStore, 
 
 async def test_an_existing_blob_is_not_written_again(store: FileBlobStore, root: Path) -> None:
     await store.put(HELLO)
-    before = path_of(root, HELLO_NAME).stat()
+    before = blob_path(root, HELLO_NAME).stat()
     await store.put(HELLO)
-    assert path_of(root, HELLO_NAME).stat().st_ino == before.st_ino
+    assert blob_path(root, HELLO_NAME).stat().st_ino == before.st_ino
 
 
 async def test_a_blob_deleted_during_a_second_put_is_written_again(
@@ -101,14 +101,14 @@ async def test_two_stores_on_one_folder_share_their_blobs(store: FileBlobStore, 
 
 async def test_damage_is_logged(store: FileBlobStore, root: Path) -> None:
     await store.put(HELLO)
-    path_of(root, HELLO_NAME).write_bytes(b"")
+    blob_path(root, HELLO_NAME).write_bytes(b"")
     with capture_logs() as logs, pytest.raises(BlobMissing):
         await store.get(HELLO_NAME)
     assert logs == [{"event": "blob_damaged", "log_level": "error", "blob": HELLO_NAME, "size_bytes": 0}]
 
 
 async def test_a_full_disk_is_an_outage_and_leaves_nothing_behind(store: FileBlobStore, root: Path) -> None:
-    with no_file_may_exceed(1000), pytest.raises(Unavailable, match=r"blob store.*File too large"):
+    with full_disk(1000), pytest.raises(Unavailable, match=r"blob store.*File too large"):
         await store.put(b"x" * 5000)
     assert files_under(root) == []
     assert await store.get(await store.put(b"x" * 5000)) == b"x" * 5000
@@ -132,16 +132,16 @@ async def test_bytes_are_flushed_before_the_rename(store: FileBlobStore, monkeyp
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace
 
-    def seen_fsync(handle: int) -> None:
+    def record_fsync(handle: int) -> None:
         steps.append("fsync")
         fsync(handle)
 
-    def seen_replace(old: str, new: Path) -> None:
+    def record_replace(old: str, new: Path) -> None:
         steps.append("replace")
         replace(old, new)
 
-    monkeypatch.setattr(os, "fsync", seen_fsync)
-    monkeypatch.setattr(os, "replace", seen_replace)
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
     await store.put(HELLO)
     assert steps == ["fsync", "replace", "fsync"]
 
@@ -172,12 +172,12 @@ async def test_an_unmounted_folder_is_an_outage_not_a_missing_blob(store: FileBl
 
 
 async def test_an_unreadable_file_is_an_outage(store: FileBlobStore, root: Path) -> None:
-    path_of(root, HELLO_NAME).mkdir(parents=True)  # a folder in the file's place cannot be read even by root
+    blob_path(root, HELLO_NAME).mkdir(parents=True)  # a folder in the file's place cannot be read even by root
     with pytest.raises(Unavailable, match="blob store is unavailable: cannot read"):
         await store.get(HELLO_NAME)
     with pytest.raises(Unavailable, match="blob store is unavailable: cannot delete"):
         await store.delete(HELLO_NAME)
-    (root / "ab").write_bytes(b"")  # nor can anything lie under a file
+    (root / "ab").write_bytes(b"")  # nothing can be in a folder that is a file
     with pytest.raises(Unavailable, match="blob store is unavailable: cannot read"):
         await store.exists("ab" * 32)
 
@@ -193,5 +193,5 @@ def test_a_root_that_is_a_file_is_refused_in_one_sentence(tmp_path: Path) -> Non
 
 def test_a_root_that_cannot_be_written_is_refused(root: Path) -> None:
     open_blob_store(root)
-    with no_file_may_exceed(0), pytest.raises(MapSeekError, match=os.strerror(errno.EFBIG)):
+    with full_disk(0), pytest.raises(MapSeekError, match=os.strerror(errno.EFBIG)):
         open_blob_store(root)

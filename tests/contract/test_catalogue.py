@@ -1,4 +1,4 @@
-"""The catalogue suite on SQLite and on MongoDB, and what each can do wrong by itself."""
+"""The catalogue suite on SQLite and on MongoDB, and tests of errors that only one of them has."""
 
 import asyncio
 import json
@@ -181,7 +181,7 @@ class TestSqlite(CatalogueSuite):
             assert now.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
 
     async def test_a_rebuilt_file_of_the_second_schema_version_is_upgraded_and_rebuilt_again(self, path: Path) -> None:
-        """In one that was rebuilt, the indexes have the longer names."""
+        """In a rebuilt file, the names of the indexes have the suffix."""
         path.parent.mkdir()
         with closing(sqlite3.connect(path)) as old:
             for step in (schema._first, schema._second):
@@ -204,32 +204,34 @@ class TestSqlite(CatalogueSuite):
             for column in ("original", "pixels", "thumbnail", "fingerprint"):
                 assert any(f"images_by_{column}" in step for step in steps), steps
             assert not any(step.startswith("SCAN") for step in steps), steps
-            beside = await catalogue.create_replacement()
-            await catalogue.replace_with(beside)
-            await beside.close()
+            replacement = await catalogue.create_replacement()
+            await catalogue.replace_with(replacement)
+            await replacement.close()
 
-    async def test_a_rebuilt_file_has_the_same_tables_as_a_new_one(self, catalogue: SqliteCatalogue, path: Path, tmp_path: Path) -> None:
+    async def test_a_rebuilt_file_has_the_same_tables_as_a_new_one(
+        self, catalogue: SqliteCatalogue, path: Path, tmp_path: Path
+    ) -> None:
         def shape(file: Path) -> object:
             with closing(sqlite3.connect(file)) as database:
                 tables = ("images", "embeddings", "tombstones")
                 columns = [database.execute(f"PRAGMA table_xinfo({table})").fetchall() for table in tables]
                 return columns, database.execute("SELECT type, tbl_name FROM sqlite_schema ORDER BY 1, 2").fetchall()
 
-        beside = await catalogue.create_replacement()
-        await catalogue.replace_with(beside)
-        await beside.close()
+        replacement = await catalogue.create_replacement()
+        await catalogue.replace_with(replacement)
+        await replacement.close()
         await (await open_sqlite_catalogue(tmp_path / "new.sqlite")).close()
         assert shape(path) == shape(tmp_path / "new.sqlite")
 
     async def test_a_replacement_left_by_a_killed_process_does_no_harm(self, catalogue: SqliteCatalogue, path: Path) -> None:
-        left = await catalogue.create_replacement()
-        await left.merge("1", POST)
+        leftover = await catalogue.create_replacement()
+        await leftover.merge("1", POST)
         opened = await open_sqlite_catalogue(path)
         await opened.merge("2", POST)
         assert await opened.count() == 1
-        beside = await opened.create_replacement()
-        await opened.replace_with(beside)
-        for each in (left, beside, opened):
+        replacement = await opened.create_replacement()
+        await opened.replace_with(replacement)
+        for each in (leftover, replacement, opened):
             await each.close()
 
     async def test_a_file_of_another_schema_version_is_refused(self, path: Path) -> None:
@@ -284,7 +286,7 @@ class TestMongo(CatalogueSuite):
 
     @pytest.fixture
     async def outage(self, tmp_path: Path) -> AsyncIterator[Outage]:
-        """Always the double, since it may be killed."""
+        """Always the test double, since it can be killed."""
         double = MongoDouble(tmp_path)
         double.start()
         catalogue = await open_mongo_catalogue(double.uri, timeout_s=0.3)
@@ -323,7 +325,7 @@ class TestMongo(CatalogueSuite):
             assert [(field, 1)] in [index["key"] for index in indexes.values()]
 
     async def test_a_write_that_overlaps_a_removal_deletes_what_it_wrote(self, catalogue: MongoCatalogue) -> None:
-        """The worst interleaving, step by step: the removal ends between the two steps of the write."""
+        """The worst interleaving, step by step: the removal finishes between the two steps of the write."""
         await catalogue.merge("1", POST)
         await catalogue.remove("1")
         await catalogue._images.update_one({"_id": "1"}, {"$set": POST}, upsert=True)

@@ -1,4 +1,4 @@
-"""The feature search suite on the index: with all in memory, with segments of every size, and as it comes back from a snapshot."""
+"""The feature search suite on the index: all in memory, in segments of every size, and restored from snapshots."""
 
 import hashlib
 from pathlib import Path
@@ -13,8 +13,8 @@ from infra.vision.prints import unpack_print
 from tests.support.feature_search import FeatureSearchSuite
 
 
-class Fillable(FeatureIndex):
-    """An index that is given fingerprints as their bytes."""
+class FillableIndex(FeatureIndex):
+    """An index that accepts fingerprints as bytes."""
 
     def put(self, guild_id: str, generation: str, image_id: str, channel_id: str, data: bytes) -> None:
         made = unpack_print(data)
@@ -24,21 +24,21 @@ class Fillable(FeatureIndex):
 
 class TestFeatureIndex(FeatureSearchSuite):
     @pytest.fixture
-    def archive(self) -> Fillable:
-        return Fillable()
+    def archive(self) -> FillableIndex:
+        return FillableIndex()
 
 
 class TestFeatureIndexInSegments(FeatureSearchSuite):
-    """The same with a segment for every few images, all of them in files."""
+    """The same with a segment for every few images, all in files."""
 
     @pytest.fixture
-    def archive(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fillable:
+    def archive(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FillableIndex:
         monkeypatch.setattr(shard_module, "MAX_UNSEALED_IMAGES", 4)
         monkeypatch.setattr(segment_module, "MIN_MAPPED_POSTINGS", 1)
-        return Fillable(tmp_path)
+        return FillableIndex(tmp_path)
 
 
-class Saving(Fillable):
+class SavedIndex(FillableIndex):
     """An index that is saved and loaded after every few changes."""
 
     def __init__(self, folder: Path) -> None:
@@ -65,5 +65,5 @@ class Saving(Fillable):
 
 class TestFeatureIndexFromSnapshots(FeatureSearchSuite):
     @pytest.fixture
-    def archive(self, tmp_path: Path) -> Saving:
-        return Saving(tmp_path)
+    def archive(self, tmp_path: Path) -> SavedIndex:
+        return SavedIndex(tmp_path)

@@ -1,4 +1,4 @@
-"""The state suite on a JetStream key-value bucket, and on the fake that other tests use in its place."""
+"""The state suite on a JetStream key-value bucket, and on the fake that other tests use instead."""
 
 import asyncio
 from collections.abc import AsyncIterator

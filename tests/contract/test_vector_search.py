@@ -27,7 +27,7 @@ class TestEmbeddedIndex(VectorSearchSuite):
 
 @pytest.mark.parametrize("graph_above", [10_000, 0], ids=["flat", "graph"])
 class TestEmbeddedIndexInThreads(VectorSearchSuite):
-    """The same, with every search in a thread, as those of large shards are."""
+    """The same with every search in a thread, as in large shards."""
 
     @pytest.fixture
     def archive(self, graph_above: int, monkeypatch: pytest.MonkeyPatch) -> EmbeddedIndex:
@@ -35,24 +35,24 @@ class TestEmbeddedIndexInThreads(VectorSearchSuite):
         return EmbeddedIndex(graph_above=graph_above)
 
 
-def filled(count: int, graph_above: int) -> EmbeddedIndex:
+def build_index(count: int, graph_above: int) -> EmbeddedIndex:
     index = EmbeddedIndex(graph_above=graph_above)
     for number, vector in enumerate(random_vectors(count)):
         index.add(GUILD, GENERATION, f"{number:05}", str(number % 3), vector.tobytes())
     return index
 
 
-def shard_of(index: EmbeddedIndex) -> VectorShard:
+def get_shard(index: EmbeddedIndex) -> VectorShard:
     return index.shards[GUILD, GENERATION]
 
 
-async def answers(index: EmbeddedIndex, channels: list[str] | None = None) -> list[object]:
+async def search_all(index: EmbeddedIndex, channels: list[str] | None = None) -> list[object]:
     queries = [vector.tobytes() for vector in random_vectors(10, seed=5)]
     return [await index.search(GUILD, GENERATION, query, top=5, channels=channels) for query in queries]
 
 
 def test_counts_are_by_guild_and_generation() -> None:
-    index = filled(5, graph_above=10)
+    index = build_index(5, graph_above=10)
     index.add(GUILD, "g2", "00000", "1", vector_at_cosine(1))
     index.remove("00000")
     assert (len(index), index.count(GUILD, GENERATION), index.count(GUILD, "g2"), index.count("nobody", "g1")) == (4, 4, 0, 0)
@@ -69,41 +69,41 @@ def test_the_position_never_goes_back() -> None:
 
 async def test_flat_and_graph_search_give_exactly_the_same_answers() -> None:
     for channels in (None, ["1"], ["0", "2"]):
-        flat = await answers(filled(900, graph_above=10_000), channels)
-        assert await answers(filled(900, graph_above=0), channels) == flat
-        assert await answers(filled(900, graph_above=500), channels) == flat
+        flat = await search_all(build_index(900, graph_above=10_000), channels)
+        assert await search_all(build_index(900, graph_above=0), channels) == flat
+        assert await search_all(build_index(900, graph_above=500), channels) == flat
 
 
 async def test_a_shard_turns_into_a_graph_step_by_step() -> None:
-    index = filled(100, graph_above=100)
-    assert shard_of(index)._graph is None
-    flat = filled(100, graph_above=10_000)
+    index = build_index(100, graph_above=100)
+    assert get_shard(index)._graph is None
+    flat = build_index(100, graph_above=10_000)
     covered = [0]
     for number, vector in enumerate(random_vectors(60, seed=9), start=100):
         for each in (index, flat):
             each.add(GUILD, GENERATION, f"{number:05}", "1", vector.tobytes())
-        covered.append(shard_of(index)._covered)
-        assert await answers(index) == await answers(flat)
-        assert shard_of(index).approximate == (covered[-1] == number + 1)
+        covered.append(get_shard(index)._covered)
+        assert await search_all(index) == await search_all(flat)
+        assert get_shard(index).approximate == (covered[-1] == number + 1)
     assert max(np.diff(covered)) == GRAPH_SLOTS_PER_ADD
-    assert shard_of(index).approximate
-    assert shard_of(index)._table.rows.values.dtype == np.float16  # half the memory from now on
+    assert get_shard(index).approximate
+    assert get_shard(index)._table.rows.values.dtype == np.float16  # half the memory from now on
 
 
 async def test_removed_images_are_skipped_while_the_graph_is_built() -> None:
-    index = filled(101, graph_above=100)
-    flat = filled(101, graph_above=10_000)
+    index = build_index(101, graph_above=100)
+    flat = build_index(101, graph_above=10_000)
     for each in (index, flat):
         for number in range(20, 80):
             each.remove(f"{number:05}")
         for number, vector in enumerate(random_vectors(30, seed=9), start=101):
             each.add(GUILD, GENERATION, f"{number:05}", "1", vector.tobytes())
-    assert shard_of(index).approximate
-    assert await answers(index) == await answers(flat)
+    assert get_shard(index).approximate
+    assert await search_all(index) == await search_all(flat)
 
 
 def test_a_replay_does_not_change_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    index = filled(50, graph_above=0)
+    index = build_index(50, graph_above=0)
     dropped: list[int] = []
     monkeypatch.setattr(Graph, "drop", lambda graph, slot: dropped.append(slot))
     for number, vector in enumerate(random_vectors(50)):
@@ -113,12 +113,12 @@ def test_a_replay_does_not_change_the_graph(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0])
 async def test_slots_are_reused(graph_above: int) -> None:
-    index = filled(300, graph_above=graph_above)
+    index = build_index(300, graph_above=graph_above)
     for number in range(200):
         index.remove(f"{number:05}")
     for number, vector in enumerate(random_vectors(200, seed=3)):
         index.add(GUILD, GENERATION, f"new{number:05}", "1", vector.tobytes())
-    shard = shard_of(index)
+    shard = get_shard(index)
     assert (len(index), shard._table.size) == (300, 300)
     if shard._graph is not None:
         assert len(shard._graph) == len(shard._graph._index) == 300
@@ -126,19 +126,19 @@ async def test_slots_are_reused(graph_above: int) -> None:
 
 @pytest.mark.parametrize("graph_above", [10_000, 0])
 def test_no_byte_of_a_removed_vector_stays(graph_above: int, tmp_path: Path) -> None:
-    index = filled(300, graph_above=graph_above)
+    index = build_index(300, graph_above=graph_above)
     halves = random_vectors(300).astype(np.float64)
     halves = (halves / np.linalg.norm(halves, axis=1, keepdims=True)).astype(np.float16)
     for number in range(0, 300, 2):
         index.remove(f"{number:05}")
-    arrays, covered = shard_of(index).dump(tmp_path / "graph")
+    arrays, covered = get_shard(index).dump(tmp_path / "graph")
     kept = [arrays["values"].tobytes()] + ([(tmp_path / "graph").read_bytes()] if covered else [])
     for data in kept:
         assert [halves[number].tobytes() in data for number in range(300)] == [False, True] * 150
 
 
 async def test_a_filter_that_few_neighbours_pass_is_answered_exactly() -> None:
-    """The wanted channel is a third of the shard, but far from the question: the graph's nearest are all of the other."""
+    """A third of the shard is in the wanted channel, but far from the query: the graph's nearest are all in the other channel."""
     index = EmbeddedIndex(graph_above=0)
     rows = random_vectors(1200)
     for number, vector in enumerate(rows):
@@ -151,7 +151,7 @@ async def test_a_filter_that_few_neighbours_pass_is_answered_exactly() -> None:
 
 
 async def test_the_nearest_of_thousands_of_similar_vectors_are_found() -> None:
-    """Cosines that differ in the sixth digit, less than the norms of float16 vectors and the sums of float32 ones do."""
+    """The cosines differ in the sixth digit, which is less than the error of float16 norms and float32 sums."""
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 4000)
     rows = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     index = EmbeddedIndex()
@@ -194,9 +194,7 @@ async def test_an_image_removed_during_a_search_is_not_shown(
 
 
 @pytest.mark.parametrize("graph_above", [10_000, 0], ids=["flat", "graph"])
-async def test_an_image_that_reuses_a_slot_during_a_search_is_not_shown(
-    graph_above: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_image_that_reuses_a_slot_during_a_search_is_not_shown(graph_above: int, monkeypatch: pytest.MonkeyPatch) -> None:
     index = EmbeddedIndex(graph_above=graph_above)
     index.add(GUILD, GENERATION, "10", "public", vector_at_cosine(1))
     index.add(GUILD, GENERATION, "11", "public", vector_at_cosine(0.5))
@@ -205,7 +203,7 @@ async def test_an_image_that_reuses_a_slot_during_a_search_is_not_shown(
     def interrupted(rows: Rows, allowed: SlotNumbers, query: np.ndarray, top: int) -> SlotNumbers:
         near = scan(rows, allowed, query, top)
         index.remove("10")
-        index.add(GUILD, GENERATION, "12", "secret", vector_at_cosine(1))  # a channel that was not known when the search began
+        index.add(GUILD, GENERATION, "12", "secret", vector_at_cosine(1))  # a channel that did not exist when the search began
         return near
 
     monkeypatch.setattr(shard_module, "select_nearest_slots", interrupted)
@@ -213,7 +211,7 @@ async def test_an_image_that_reuses_a_slot_during_a_search_is_not_shown(
 
 
 async def test_a_long_search_blocks_neither_the_event_loop_nor_an_add(monkeypatch: pytest.MonkeyPatch) -> None:
-    index = filled(50, graph_above=10_000)
+    index = build_index(50, graph_above=10_000)
     scan, begun, go_on = shard_module.select_nearest_slots, threading.Event(), threading.Event()
 
     def slow(rows: Rows, allowed: SlotNumbers, query: np.ndarray, top: int) -> SlotNumbers:
@@ -227,7 +225,7 @@ async def test_a_long_search_blocks_neither_the_event_loop_nor_an_add(monkeypatc
     assert await asyncio.to_thread(begun.wait, 20)
     index.add(GUILD, GENERATION, "99999", "1", vector_at_cosine(0.999))
     for number, vector in enumerate(random_vectors(200, seed=4)):
-        index.add(GUILD, GENERATION, f"grown{number:05}", "1", vector.tobytes())  # past the capacity that the scan began with
+        index.add(GUILD, GENERATION, f"grown{number:05}", "1", vector.tobytes())  # beyond the capacity at the start of the scan
     assert not search.done()
     go_on.set()
     assert len(await search) == 3
@@ -235,9 +233,9 @@ async def test_a_long_search_blocks_neither_the_event_loop_nor_an_add(monkeypatc
 
 
 def test_many_threads_can_search_while_the_index_changes() -> None:
-    """Twice as many searchers as cores, all the while the shard grows, shrinks and becomes a graph."""
-    index = filled(600, graph_above=700)
-    shard = shard_of(index)
+    """Four threads search while the shard grows, shrinks and turns into a graph."""
+    index = build_index(600, graph_above=700)
+    shard = get_shard(index)
     queries = random_vectors(50, seed=5).astype(np.float64)
     done = threading.Event()
 

@@ -1,4 +1,4 @@
-"""The language: subjects, envelopes, versions, schemas and golden files."""
+"""The contracts: subjects, envelopes, versions, schemas and golden files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The download stage: which bytes become which blob, in both lanes, and what is no blob's fault."""
+"""The stage download: which file becomes which blob, in both lanes, and its errors."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ QUESTION = Question(asker=Person(id="5", name="ann"), requested_at=datetime(2026
 
 
 class Cdn:
-    """A Downloader whose one file may change, or be an error."""
+    """A Downloader with one file, or one error."""
 
     def __init__(self, answer: bytes | Exception) -> None:
         self.answer = answer

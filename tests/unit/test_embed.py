@@ -1,4 +1,4 @@
-"""The embed stage: which facts it makes of a picture, and what it does when the picture is not there."""
+"""The stage embed: the facts it makes of pictures and words, and what it does if a picture is missing."""
 
 import hashlib
 from collections.abc import Sequence
@@ -55,14 +55,14 @@ class FixedEncoder:
         """Nothing is open."""
 
 
-def stored() -> MemoryBlobs:
+def blobs_with_picture() -> MemoryBlobs:
     blobs = MemoryBlobs()
     blobs.blobs[PIXELS] = b"png"
     return blobs
 
 
-def hosting(encoder: FixedEncoder, text: Calibration | None = None) -> Deps:
-    return Deps(stored(), lambda _: HostedEncoder("g1", encoder, text))
+def build_deps(encoder: FixedEncoder, text: Calibration | None = None) -> Deps:
+    return Deps(blobs_with_picture(), lambda _: HostedEncoder("g1", encoder, text))
 
 
 def posted(pixels: str = PIXELS) -> ImagePreprocessed:
@@ -96,14 +96,14 @@ def asked(pixels: str = PIXELS, *places: Quad) -> SearchFingerprinted:
 
 async def test_a_posted_picture_is_embedded_with_low_priority() -> None:
     encoder = FixedEncoder()
-    facts = await handle(posted(), hosting(encoder))
+    facts = await handle(posted(), build_deps(encoder))
     assert facts == (ImageEmbedded(guild_id="1", channel_id="2", image_id="3", generation="g1", vector=VECTOR),)
     assert encoder.asked == [(b"png", False)]
 
 
 async def test_a_query_is_urgent_and_carries_the_calibration() -> None:
     encoder = FixedEncoder()
-    facts = await handle(asked(), hosting(encoder))
+    facts = await handle(asked(), build_deps(encoder))
     assert facts == (
         SearchEmbedded(
             guild_id="1",
@@ -130,7 +130,7 @@ async def test_the_likeliest_regions_of_a_query_get_vectors() -> None:
         cut.append(quads)
         return [b"small", *(str(quad[0]).encode() for quad in quads)]
 
-    deps = replace(hosting(encoder), views=views)
+    deps = replace(build_deps(encoder), views=views)
     fingerprint = await deps.blobs.put(b"print")
     event = asked(LOST, *places).model_copy(update={"fingerprint": fingerprint})
     (fact,) = await handle(event, deps)
@@ -144,13 +144,13 @@ async def test_the_likeliest_regions_of_a_query_get_vectors() -> None:
 async def test_a_missing_picture_is_retried(event: ImagePreprocessed | SearchFingerprinted) -> None:
     encoder = FixedEncoder()
     with pytest.raises(Retry, match=LOST):
-        await handle(event, hosting(encoder))
+        await handle(event, build_deps(encoder))
     assert encoder.asked == []
 
 
 async def test_a_picture_that_the_encoder_cannot_decode_is_rejected() -> None:
     with pytest.raises(Reject):
-        await handle(posted(), hosting(FixedEncoder(refuses=True)))
+        await handle(posted(), build_deps(FixedEncoder(refuses=True)))
 
 
 def wanted(pixels: str = PIXELS, generation: str = "g0") -> AlertSet:
@@ -169,21 +169,21 @@ def wanted(pixels: str = PIXELS, generation: str = "g0") -> AlertSet:
 
 async def test_the_picture_of_an_alert_is_embedded_in_the_other_generations() -> None:
     encoder = FixedEncoder()
-    assert await handle(wanted(), hosting(encoder)) == (
+    assert await handle(wanted(), build_deps(encoder)) == (
         AlertEmbedded(**ALERT, generation="g1", vector=VECTOR, calibration=Calibration(match_at=0.9, possible_at=0.7)),
     )
-    assert await handle(wanted(generation="g1"), hosting(encoder)) == ()
+    assert await handle(wanted(generation="g1"), build_deps(encoder)) == ()
     assert encoder.asked == [(b"png", False)]
 
 
 async def test_the_picture_of_an_alert_is_preprocessed_for_the_generation() -> None:
     encoder = FixedEncoder()
-    await handle(wanted(), replace(hosting(encoder), preprocess_again=lambda picture: picture[::-1]))
+    await handle(wanted(), replace(build_deps(encoder), preprocess_again=lambda picture: picture[::-1]))
     assert encoder.asked == [(b"gnp", False)]
 
 
 async def test_an_alert_whose_picture_is_gone_is_skipped() -> None:
-    assert await handle(wanted(LOST), hosting(FixedEncoder())) == ()
+    assert await handle(wanted(LOST), build_deps(FixedEncoder())) == ()
 
 
 TEXT = Calibration(match_at=0.9, possible_at=0.2)
@@ -195,7 +195,7 @@ def described(words: str, *excluded: str) -> SearchDescribed:
 
 async def test_words_are_embedded_with_the_calibration_for_words() -> None:
     encoder = FixedEncoder(words={"a dragon": [0.6, 0.8]})
-    assert await handle(described("a dragon"), hosting(encoder, TEXT)) == (
+    assert await handle(described("a dragon"), build_deps(encoder, TEXT)) == (
         SearchEmbedded(
             guild_id="1",
             search_id="4",
@@ -211,7 +211,7 @@ async def test_words_are_embedded_with_the_calibration_for_words() -> None:
 
 async def test_excluded_words_turn_the_vector_but_not_too_far() -> None:
     encoder = FixedEncoder(words={"wanted": [1, 0, 0], "red": [0.8, 0.6, 0], "big": [0.8, 0, 0.6]})
-    (fact,) = await handle(described("wanted", "red", "big"), hosting(encoder, TEXT))
+    (fact,) = await handle(described("wanted", "red", "big"), build_deps(encoder, TEXT))
     assert isinstance(fact, SearchEmbedded)
     vector = np.frombuffer(fact.vector, "<f4")
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
@@ -222,7 +222,7 @@ async def test_excluded_words_turn_the_vector_but_not_too_far() -> None:
 
 async def test_excluding_the_wanted_words_still_finds_them() -> None:
     encoder = FixedEncoder(words={"a dragon": [0.6, 0.8]})
-    (fact,) = await handle(described("a dragon", "a dragon"), hosting(encoder, TEXT))
+    (fact,) = await handle(described("a dragon", "a dragon"), build_deps(encoder, TEXT))
     assert isinstance(fact, SearchEmbedded)
     assert np.frombuffer(fact.vector, "<f4") == pytest.approx(np.array([0.6, 0.8]), abs=1e-6)
 
@@ -230,12 +230,12 @@ async def test_excluding_the_wanted_words_still_finds_them() -> None:
 @pytest.mark.parametrize(("text", "sentence"), [(TEXT, "No words are known here"), (None, "/find-text is not available here")])
 async def test_words_are_rejected_if_the_encoder_has_no_text_model(text: Calibration | None, sentence: str) -> None:
     with pytest.raises(Reject, match=sentence) as refused:
-        await handle(described("a dragon"), hosting(FixedEncoder(), text))
+        await handle(described("a dragon"), build_deps(FixedEncoder(), text))
     assert refused.value.code is RejectCode.NO_TEXT
 
 
 async def test_the_declaration_of_the_stage() -> None:
-    deps = hosting(FixedEncoder())
+    deps = build_deps(FixedEncoder())
     made = [type(fact) for event in (posted(), asked(), wanted()) for fact in await handle(event, deps)]
     assert tuple(made) == STAGE.emits
     assert STAGE.families == ("image", "search", "alert")

@@ -1,4 +1,4 @@
-"""Erase: what goes, what stays because others need it, and that a crash between any two steps loses nothing."""
+"""The stage erase: what is deleted, what stays because others need it, and that a crash between any two steps loses nothing."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -29,7 +29,7 @@ ORIGINAL, PIXELS, THUMBNAIL = b"as posted", b"as RGB", b"small"
 
 
 class World:
-    """A store, a catalogue and a log with images in them."""
+    """A blob store, a catalogue and a log with images."""
 
     def __init__(self) -> None:
         self.blobs = MemoryBlobs()
@@ -39,7 +39,7 @@ class World:
         self.deps = erase.Deps(self.catalogue, self.blobs, self.erasure)
 
     async def archive(self, image_id: str, *, pixels: bytes = PIXELS, original: bytes = ORIGINAL) -> None:
-        """What the stages make of an image."""
+        """Record and store what the other stages make of an image."""
         blob = await self.blobs.put(original)
         post = posted(image_id).model_copy(update={"source": StoredFile(blob=blob)})
         await self.record(post)
@@ -181,7 +181,7 @@ async def test_persist_may_run_before_or_after(world: World, persist_was_first: 
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """The process is killed here."""
 
 
 async def test_a_crash_at_any_step_is_repaired_by_the_next_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +220,7 @@ async def test_a_crash_at_any_step_is_repaired_by_the_next_delivery(monkeypatch:
             return
         assert world.blobs.blobs == {}
         assert world.kinds("1") == ["removed"]
-    raise AssertionError("there is no end of steps")
+    raise AssertionError("the erasure takes more steps than expected")
 
 
 async def test_a_fact_recorded_after_the_erasure_is_erased_too(world: World) -> None:
@@ -238,7 +238,7 @@ async def test_a_fact_recorded_after_the_erasure_is_erased_too(world: World) -> 
 
 
 async def test_a_fact_recorded_during_the_erasure_leaves_no_blob(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fact comes after the log was read and before it is purged: its blobs would have no name any more."""
+    """The fact is recorded after the log was read and before it is purged. If it were purged, nobody would find its blobs."""
     await world.archive("1")
     delete = world.blobs.delete
     late = b"as RGB, by a stage that was at work"

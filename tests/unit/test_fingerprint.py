@@ -1,4 +1,4 @@
-"""The fingerprint stage: what it makes of a picture, what it takes over, and what it does for a question."""
+"""The stage fingerprint: fingerprints of archived pictures, fingerprints that are reused, and those of queries."""
 
 import hashlib
 from collections.abc import Callable
@@ -26,7 +26,7 @@ PLACE: Quad = (0.1, 0.1, 0.9, 0.1, 0.9, 0.9, 0.1, 0.9)
 
 
 class Bench:
-    """Everything that the stage has, for a generation or (None) for questions."""
+    """All dependencies of the stage, for a generation or (None) for queries."""
 
     def __init__(self) -> None:
         self.blobs = MemoryBlobs()
@@ -40,7 +40,7 @@ class Bench:
         return Deps(self.blobs, self.fingerprinter, self.journal, lambda: method, generation, alike)
 
     async def in_generation(self, generation: str) -> ImageFingerprinted:
-        """Handle the picture there, and record what comes of it."""
+        """Handle the picture in a generation, and record the resulting fact."""
         [fact] = await handle(preprocessed(), self.deps(generation))
         assert isinstance(fact, ImageFingerprinted)
         await self.journal.record(fact, Origin("test"))

@@ -1,4 +1,4 @@
-"""What the facts about generations come to, in whatever order people let them happen."""
+"""Generations: the state that follows from their facts, in any order, and how a process hosts them."""
 
 from collections.abc import Awaitable, Callable
 
@@ -14,7 +14,7 @@ from tests.support.facts import founding_facts
 from tests.support.waiting import eventually
 
 
-def of(*facts: GenerationStarted | GenerationActivated | GenerationDropped) -> Generations:
+def build_generations(*facts: GenerationStarted | GenerationActivated | GenerationDropped) -> Generations:
     generations = Generations()
     for sequence, fact in enumerate(facts, start=1):
         generations = generations.with_fact(fact, sequence)
@@ -30,28 +30,28 @@ def activation(number: int, name: str) -> GenerationActivated:
 
 
 def test_the_last_activated_generation_is_active() -> None:
-    now = of(started("g1"), activation(1, "g1"), started("g2"))
+    now = build_generations(started("g1"), activation(1, "g1"), started("g2"))
     assert (now.active, now.find_previous("g1")) == (now.known["g1"], None)
     now = now.with_fact(activation(2, "g2"), 4)
     assert (now.active, now.find_previous("g2")) == (now.known["g2"], now.known["g1"])
 
 
 def test_a_generation_activated_while_it_is_dropped_is_not_active() -> None:
-    """A drop takes a while: a rollback to the same generation may come between its look and its fact."""
+    """A drop takes a while: a rollback to the same generation may come between its check and its fact."""
     began = (started("g1"), activation(1, "g1"), started("g2"), activation(2, "g2"))
     for last in (
         (activation(3, "g1"), GenerationDropped(generation="g1")),
         (GenerationDropped(generation="g1"), activation(3, "g1")),
     ):
-        now = of(*began, *last)
+        now = build_generations(*began, *last)
         assert now.active == now.known["g2"]
         assert now.alive == (now.known["g2"],)
-        assert build_generation_activated(now, "g2").number == 4  # the number is used up all the same
+        assert build_generation_activated(now, "g2").number == 4  # number 3 is used all the same
 
 
 def test_a_generation_without_a_known_start_is_not_active() -> None:
-    """A newer release may have recorded it in a way that this one cannot read."""
-    now = of(started("g1"), activation(1, "g1"), activation(2, "g2"))
+    """A newer release may have recorded its start in a version that this release cannot read."""
+    now = build_generations(started("g1"), activation(1, "g1"), activation(2, "g2"))
     assert (now.active, list(now.known)) == (now.known["g1"], ["g1"])
 
 
@@ -68,7 +68,7 @@ async def test_a_failing_generation_does_not_block_others_and_is_reported() -> N
 
         return end
 
-    followed = FollowedGenerations(of(started("g1"), activation(1, "g1"), started("g2"), started("g3")))
+    followed = FollowedGenerations(build_generations(started("g1"), activation(1, "g1"), started("g2"), started("g3")))
     async with host_generations(followed, begin) as hosted:
         await eventually(lambda: "g3" in hosted._stops)
         assert await hosted.check() == "g2: a bug"
@@ -80,7 +80,7 @@ async def test_a_failing_generation_does_not_block_others_and_is_reported() -> N
 
 
 def test_an_unknown_or_dropped_generation_is_refused_with_a_sentence() -> None:
-    generations = of(*founding_facts("g1", 1), *founding_facts("g2", 2), GenerationDropped(generation="g1"))
+    generations = build_generations(*founding_facts("g1", 1), *founding_facts("g2", 2), GenerationDropped(generation="g1"))
     assert find_alive_generation(generations, "g2").name == "g2"
     with pytest.raises(MapSeekError, match="There is no generation 'g9': there is g2"):
         find_alive_generation(generations, "g9")

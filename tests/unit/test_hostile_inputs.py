@@ -1,4 +1,4 @@
-"""Files that are no usable picture, through the stage and a real store: each is rejected with its code, none breaks anything."""
+"""Files that are not usable pictures, in the stage preprocess with a real blob store: each is rejected with its code."""
 
 import struct
 import zlib
@@ -26,23 +26,23 @@ LIMIT = 50_000_000
 Rejection = Callable[[bytes], Awaitable[RejectCode]]
 
 
-def newest() -> tuple[str, ...]:
+def newest_version() -> tuple[str, ...]:
     return (DEFAULT_PREPROCESSING,)
 
 
 @pytest.fixture
 def rejection(tmp_path: Path) -> Rejection:
-    """How the stage rejects a file."""
+    """Return the code with which the stage rejects a file."""
     blobs = open_blob_store(tmp_path)
 
-    async def handled(data: bytes) -> RejectCode:
+    async def handle_file(data: bytes) -> RejectCode:
         blob = await blobs.put(data)
         event = ImageDownloaded(guild_id="1", channel_id="2", image_id="3", blob=blob, size=len(data))
         with pytest.raises(Reject) as info:
-            await handle(event, Deps(blobs, newest, LIMIT))
+            await handle(event, Deps(blobs, newest_version, LIMIT))
         return info.value.code
 
-    return handled
+    return handle_file
 
 
 class TestUnusable:
@@ -58,7 +58,9 @@ class TestUnusable:
     @pytest.mark.parametrize(
         ("filename", "content_type"), [("map.png", "image/png"), ("map.exe", "application/x-msdownload"), ("", None)]
     )
-    async def test_the_name_and_the_declared_type_are_ignored(self, tmp_path: Path, filename: str, content_type: str | None) -> None:
+    async def test_the_name_and_the_declared_type_are_ignored(
+        self, tmp_path: Path, filename: str, content_type: str | None
+    ) -> None:
         blobs = open_blob_store(tmp_path)
         posted = ImagePosted(
             guild_id="1",
@@ -75,7 +77,7 @@ class TestUnusable:
         async with open_downloader() as downloader:
             (found,) = await download.handle(posted, download.Deps(downloader, blobs))
         assert isinstance(found, ImageDownloaded)
-        (fact,) = await handle(found, Deps(blobs, newest))
+        (fact,) = await handle(found, Deps(blobs, newest_version))
         assert isinstance(fact, ImagePreprocessed)
         assert fact.format == "jpeg"
 
@@ -83,8 +85,10 @@ class TestUnusable:
     async def test_other_picture_formats(self, rejection: Rejection, kind: str) -> None:
         assert await rejection(encode_image(Image.fromarray(noise_pixels()), kind)) is RejectCode.NOT_AN_IMAGE
 
-    async def test_only_the_five_allowed_decoders_see_the_bytes(self, rejection: Rejection, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A file that starts like a PNG and that another plugin would take is still none of its business."""
+    async def test_only_the_five_allowed_decoders_see_the_bytes(
+        self, rejection: Rejection, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Other Pillow plugins must not see a file, even if one of them would accept it."""
         Image.init()
         tried: list[str] = []
 
@@ -102,7 +106,7 @@ class TestUnusable:
 
     @pytest.mark.parametrize("bits", [1, 2, 4, 8])
     async def test_a_palette_picture_without_a_palette(self, rejection: Rejection, bits: int) -> None:
-        """Pillow fails an assertion of its own here."""
+        """Pillow fails one of its own assertions here."""
         assert await rejection(raw_png(1, 1, bits, 3, b"\0\0")) is RejectCode.DAMAGED
 
     @pytest.mark.parametrize("name", IMAGE_FILES)
@@ -134,7 +138,7 @@ class TestUnusable:
 
 class TestBombs:
     async def test_a_tiny_file_that_claims_100_megapixels(self, rejection: Rejection) -> None:
-        """It holds no pixels at all: were it decoded before its header is judged, it would be called damaged."""
+        """It has no pixels at all. If it were decoded before its header is checked, it would be rejected as damaged."""
         assert await rejection(raw_png(10_000, 10_000, 8, 2, b"")) is RejectCode.TOO_MANY_PIXELS
 
     async def test_a_real_100_megapixel_picture(self, rejection: Rejection) -> None:
@@ -168,7 +172,7 @@ class TestBombs:
 
 
 def read(data: bytes) -> None:
-    """All that the stage does to a file's bytes."""
+    """Do all that the stage does with a file."""
     image, _ = decode_image(data, LIMIT)
     encode_canonical_png(image)
     encode_thumbnail(image)
@@ -212,6 +216,6 @@ class TestFuzz:
     def test_valid_pngs_of_random_parts_are_either_read_or_rejected(
         self, size: tuple[int, int], depth: tuple[int, int], rows: bytes, chunks: list[tuple[bytes, bytes]]
     ) -> None:
-        """Mutated bytes mostly fail a PNG's checksums; these parts pass them."""
+        """Mutated bytes mostly fail the checksums of a PNG. These files have valid checksums."""
         with suppress(Reject):
             read(raw_png(*size, *depth, rows, *(png_chunk(kind, body) for kind, body in chunks)))

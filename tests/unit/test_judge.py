@@ -1,4 +1,4 @@
-"""The judge stage: what is kept of a vote."""
+"""The stage judge: what is kept of a vote."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ MATCHED = SearchMatched(
 
 
 def voted(**changes: Any) -> SearchVoted:
-    said: dict[str, Any] = {"image_id": "20", "right": True, "voter": ALEX, "voted_at": MOMENT} | changes
-    return SearchVoted(guild_id="7", search_id="11", interaction_id="12", **said)
+    fields: dict[str, Any] = {"image_id": "20", "right": True, "voter": ALEX, "voted_at": MOMENT} | changes
+    return SearchVoted(guild_id="7", search_id="11", interaction_id="12", **fields)
 
 
 async def judged(event: SearchVoted, *log: Fact) -> list[Fact]:

@@ -1,4 +1,4 @@
-"""The link stage on the real embedded index: which images are reposts, and of which post."""
+"""The stage link on the real embedded index: which images are reposts, and of which post."""
 
 import numpy as np
 import pytest
@@ -18,12 +18,12 @@ PART: Quad = (0, 0, 0.5, 0, 0.5, 1, 0, 1)
 
 
 def direction(degrees: float) -> bytes:
-    """Vectors of up to 25 degrees apart match."""
+    """Build a unit vector. Vectors that are up to 25 degrees apart match."""
     return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))], "<f4").tobytes()
 
 
 class Guild:
-    """An archive to post in; the day of posting is the day of January."""
+    """An archive to post in. `day` is a day of January."""
 
     def __init__(self) -> None:
         self.index, self.catalogue = EmbeddedIndex(), MemoryCatalogue()
@@ -42,7 +42,7 @@ class Guild:
         message_id: str | None = None,
         guild: str = "7",
     ) -> None:
-        """An image, with how sure it is that it is the one that is linked."""
+        """Archive an image, with the probability that it shows the same piece as the image that is linked later."""
         self.degrees[image_id] = degrees
         self.index.add(guild, "g1", image_id, "70", direction(degrees))
         self.features.add(guild, "g1", image_id, await self.blobs.put(image_id.encode()))
@@ -55,7 +55,7 @@ class Guild:
         }
 
     async def link(self, image_id: str, generation: str = "g1", features: int = 400) -> list[ImageReposted]:
-        """What follows from the vector, which is recorded while there is no fingerprint yet, and then from the fingerprint."""
+        """Handle the vector while there is no fingerprint yet, then the fingerprint, and return the resulting reposts."""
         image = {"guild_id": "7", "channel_id": "80", "thread_of": "8", "image_id": image_id, "generation": generation}
         embedded = ImageEmbedded(**image, vector=direction(self.degrees.get(image_id, 90)))
         await self.journal.record(embedded, Origin("message-1"))

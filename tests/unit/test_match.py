@@ -1,4 +1,4 @@
-"""The match stage on the real embedded index."""
+"""The stage match on the real embedded index, without fingerprints."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ def at_cosine(cosine: float) -> bytes:
 
 
 def in_direction(degrees: float) -> bytes:
-    """The question lies at 0 degrees; 25 degrees are a match by CALIBRATION, 53 possible."""
+    """Build a unit vector. The query is at 0 degrees; by CALIBRATION, up to 25 degrees are a match, up to 53 a possible one."""
     return np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees)), 0, 0], "<f4").tobytes()
 
 
@@ -59,7 +59,7 @@ def embedded(
 
 
 async def matched(event: SearchEmbedded, *images: tuple[str, str, float]) -> SearchMatched:
-    """What is matched when guild 7 holds these (id, channel, cosine) in generation g1: different pieces, unless they are copies."""
+    """Match in guild 7 and generation g1 with these images (id, channel, cosine), all different pieces unless they are copies."""
     index = EmbeddedIndex()
     for axis, (image_id, channel_id, cosine) in enumerate(images, start=1):
         vector = np.zeros(4, "<f4")
@@ -76,8 +76,8 @@ async def matched_in(index: VectorSearch, event: SearchEmbedded, catalogue: Memo
     return fact
 
 
-def circle(*images: tuple[str, float], channel: str = "1") -> EmbeddedIndex:
-    """Guild 7's index with images (id, degrees)."""
+def index_by_degrees(*images: tuple[str, float], channel: str = "1") -> EmbeddedIndex:
+    """Build the index of guild 7 with images (id, degrees)."""
     index = EmbeddedIndex()
     for image_id, degrees in images:
         index.add("7", "g1", image_id, channel, in_direction(degrees))
@@ -85,12 +85,12 @@ def circle(*images: tuple[str, float], channel: str = "1") -> EmbeddedIndex:
 
 
 def pieces(fact: SearchMatched) -> list[tuple[str, ...]]:
-    """Each piece as the ids of its posts, the best one first."""
+    """List the post ids of each piece, the best post first."""
     return [(match.image_id, *match.posts) for match in fact.matches]
 
 
-class Returns:
-    """A VectorSearch of another make, which gives scores as they are."""
+class UnroundedSearch:
+    """Another VectorSearch, which returns scores that are not rounded."""
 
     def __init__(self, *scores: float) -> None:
         self.scores = scores
@@ -141,7 +141,7 @@ async def test_no_match_has_no_results(images: tuple[tuple[str, str, float], ...
 
 
 async def test_the_rounded_score_is_judged() -> None:
-    fact = await matched_in(Returns(0.8999999), embedded())
+    fact = await matched_in(UnroundedSearch(0.8999999), embedded())
     assert (fact.verdict, fact.matches[0].score) == ("match", 0.9)
 
 
@@ -176,31 +176,31 @@ async def test_the_question_and_the_calibration_are_passed_on(trained: bool) -> 
 
 
 async def test_copies_are_one_piece_and_the_most_similar_post_comes_first() -> None:
-    fact = await matched_in(circle(("10", 5), ("11", 2), ("12", -45), ("13", -50), ("14", 45)), embedded())
+    fact = await matched_in(index_by_degrees(("10", 5), ("11", 2), ("12", -45), ("13", -50), ("14", 45)), embedded())
     assert pieces(fact) == [("11", "10"), ("12", "13"), ("14",)]
     assert [match.score for match in fact.matches] == pytest.approx([0.9994, 0.7071, 0.7071], abs=1e-3)
 
 
 async def test_a_piece_has_all_its_posts_even_dissimilar_ones() -> None:
-    fact = await matched_in(circle(("10", 45), ("11", 65)), embedded())
+    fact = await matched_in(index_by_degrees(("10", 45), ("11", 65)), embedded())
     assert pieces(fact) == [("10", "11")]
     assert fact.verdict == "possible"
 
 
 async def test_a_post_belongs_to_the_first_piece_that_it_resembles() -> None:
-    fact = await matched_in(circle(("10", 0), ("11", 20), ("12", 40), ("13", 50)), embedded())
+    fact = await matched_in(index_by_degrees(("10", 0), ("11", 20), ("12", 40), ("13", 50)), embedded())
     assert pieces(fact) == [("10", "11"), ("12", "13")]
 
 
 async def test_a_piece_posted_hundreds_of_times_hides_no_other() -> None:
     copies = [(f"a{number:03}", 1.0) for number in range(300)]
-    fact = await matched_in(circle(*copies, ("b", 40), ("c", -40)), embedded())
+    fact = await matched_in(index_by_degrees(*copies, ("b", 40), ("c", -40)), embedded())
     assert [match.image_id for match in fact.matches] == ["a000", "b", "c"]
     assert fact.matches[0].posts == tuple(f"a{number:03}" for number in range(1, MAX_POSTS + 1))
 
 
 async def test_posts_in_unreadable_channels_are_left_out() -> None:
-    index = circle(("10", 1), ("12", 3))
+    index = index_by_degrees(("10", 1), ("12", 3))
     index.add("7", "g1", "11", "2", in_direction(0))
     assert pieces(await matched_in(index, embedded(("1",)))) == [("10", "12")]
     assert pieces(await matched_in(index, embedded(("2",)))) == [("11",)]
@@ -236,7 +236,7 @@ def test_filters_are_about_the_author_and_the_time_of_the_post(filters: Filters,
 async def test_an_answer_has_only_posts_that_pass_the_filters() -> None:
     catalogue = MemoryCatalogue()
     catalogue.documents = {"10": document("5", 1), "11": document("6", 2), "12": document("6", 3), "13": document("5", 4)}
-    index = circle(("10", 0), ("11", 4), ("12", 8), ("13", 40), ("14", 1))
+    index = index_by_degrees(("10", 0), ("11", 4), ("12", 8), ("13", 40), ("14", 1))
     by_author = await matched_in(index, embedded(filters=Filters(author_id="6")), catalogue)
     assert (pieces(by_author), by_author.verdict) == ([("11", "12")], "match")
     later = await matched_in(index, embedded(filters=Filters(after=moment(3))), catalogue)
@@ -248,12 +248,12 @@ async def test_a_post_that_passes_the_filters_is_found_behind_many_that_do_not()
     catalogue = MemoryCatalogue()
     nearer = {f"a{number:03}": number / 100 for number in range(900)}
     catalogue.documents = {image_id: document("5", 1) for image_id in nearer} | {"b": document("6", 1)}
-    fact = await matched_in(circle(*nearer.items(), ("b", 30)), embedded(filters=Filters(author_id="6")), catalogue)
+    fact = await matched_in(index_by_degrees(*nearer.items(), ("b", 30)), embedded(filters=Filters(author_id="6")), catalogue)
     assert pieces(fact) == [("b",)]
 
 
 async def test_words_find_pieces_but_never_prove_a_match() -> None:
-    fact = await matched_in(circle(("10", 0), ("11", 3), ("12", 40)), embedded(by="text"))
+    fact = await matched_in(index_by_degrees(("10", 0), ("11", 3), ("12", 40)), embedded(by="text"))
     assert (fact.verdict, fact.by, pieces(fact)) == ("possible", "text", [("10", "11"), ("12",)])
 
 

@@ -1,4 +1,4 @@
-"""The match stage where there are fingerprints: what is compared, and what an answer is made of."""
+"""The stage match with fingerprints: what is compared, and which pieces are found."""
 
 import hashlib
 from typing import Any
@@ -19,7 +19,7 @@ RIGHT: Quad = (0.5, 0, 1, 0, 1, 1, 0.5, 1)
 
 
 class Guild:
-    """Guild 7 in generation g1, with what comparing its pictures with the question would say."""
+    """Guild 7 in generation g1, with fixed results of the comparison of its pictures with the query."""
 
     def __init__(self) -> None:
         self.index, self.catalogue = EmbeddedIndex(), MemoryCatalogue()
@@ -38,7 +38,7 @@ class Guild:
         repost_of: str | None = None,
         **evidence: Any,
     ) -> None:
-        """An image so many degrees from the question; without a probability its fingerprint cannot be read."""
+        """Archive an image that is so many degrees from the query. Without a probability its fingerprint is unreadable."""
         self.index.add("7", "g1", image_id, channel, in_direction(degrees))
         content = (data or image_id).encode()
         self.features.add("7", "g1", image_id, await self.archive.put(content), channel)
@@ -70,7 +70,7 @@ def guild() -> Guild:
     return Guild()
 
 
-def told(fact: SearchMatched) -> list[tuple[str, ...]]:
+def piece_ids(fact: SearchMatched) -> list[tuple[str, ...]]:
     return [(match.image_id, *match.posts) for match in fact.matches]
 
 
@@ -78,7 +78,7 @@ async def test_the_most_probable_image_wins_over_one_with_a_nearer_vector(guild:
     await guild.post("near", 0.12, degrees=10)
     await guild.post("right", 0.98, points=143, angle=True)
     fact = await guild.ask()
-    assert (fact.verdict, told(fact)) == ("match", [("right",), ("near",)])
+    assert (fact.verdict, piece_ids(fact)) == ("match", [("right",), ("near",)])
     assert [match.score for match in fact.matches] == [0.98, 0.12]
     assert [match.evidence for match in fact.matches] == [Evidence(by="points", points=143, angle=True), Evidence(by="vector")]
 
@@ -98,20 +98,20 @@ async def test_a_near_vector_alone_never_proves_a_match(guild: Guild, by: str) -
 
 async def test_a_near_vector_is_not_shown_if_the_comparison_rules_it_out(guild: Guild) -> None:
     await guild.post("10", 0.09, degrees=0)
-    assert ((await guild.ask()).verdict, told(await guild.ask())) == ("none", [])
+    assert ((await guild.ask()).verdict, piece_ids(await guild.ask())) == ("none", [])
 
 
 async def test_an_image_without_a_fingerprint_is_judged_by_its_vector(guild: Guild) -> None:
     await guild.post("other", 0.02)
     guild.index.add("7", "g1", "new", "1", in_direction(5))
     fact = await guild.ask()
-    assert (fact.verdict, told(fact), fact.matches[0].evidence) == ("match", [("new",)], None)
+    assert (fact.verdict, piece_ids(fact), fact.matches[0].evidence) == ("match", [("new",)], None)
 
 
 async def test_a_generation_without_fingerprints_answers_by_vectors(guild: Guild) -> None:
     for number in range(3):
         guild.index.add("7", "g1", f"{number}", "1", in_direction(20 * number))
-    assert told(await guild.ask()) == [("0", "1"), ("2",)]
+    assert piece_ids(await guild.ask()) == [("0", "1"), ("2",)]
 
 
 async def test_a_lost_fingerprint_is_no_error(guild: Guild) -> None:
@@ -119,15 +119,15 @@ async def test_a_lost_fingerprint_is_no_error(guild: Guild) -> None:
     guild.archive.blobs.clear()
     await guild.post("unreadable", degrees=-40)
     await guild.post("far", degrees=80)
-    assert told(await guild.ask()) == [("lost",), ("unreadable",)]
-    assert told(await guild.ask(fingerprint=False)) == [("lost",), ("unreadable",)]
+    assert piece_ids(await guild.ask()) == [("lost",), ("unreadable",)]
+    assert piece_ids(await guild.ask(fingerprint=False)) == [("lost",), ("unreadable",)]
 
 
 async def test_several_maps_in_one_query_are_separate_pieces(guild: Guild) -> None:
     await guild.post("left", 0.97, place=LEFT, degrees=60)
     await guild.post("copy", 0.95, place=LEFT, degrees=62)
     await guild.post("right", 0.96, place=RIGHT, degrees=61)
-    assert told(await guild.ask()) == [("left", "copy"), ("right",)]
+    assert piece_ids(await guild.ask()) == [("left", "copy"), ("right",)]
 
 
 async def test_posts_that_were_not_compared_are_found_by_vectors_and_links(guild: Guild) -> None:
@@ -135,36 +135,36 @@ async def test_posts_that_were_not_compared_are_found_by_vectors_and_links(guild
     await guild.post("hidden", shared=False, degrees=-85, channel="2")
     await guild.post("found", 0.97, repost_of="first", degrees=70)
     await guild.post("alike", shared=False, degrees=72)
-    assert told(await guild.ask(channels=("1",))) == [("found", "first", "alike")]
+    assert piece_ids(await guild.ask(channels=("1",))) == [("found", "first", "alike")]
     await guild.catalogue.merge("found", {"repost_of": {"image_id": "hidden"}})
-    assert told(await guild.ask(channels=("1",))) == [("found", "alike")]
+    assert piece_ids(await guild.ask(channels=("1",))) == [("found", "alike")]
 
 
 async def test_regions_find_images_that_the_whole_picture_does_not(guild: Guild) -> None:
     await guild.post("panel", 0.95, shared=False, degrees=150)
     for number in range(100):
         await guild.post(f"{number:03}", 0.01, shared=False, degrees=number / 10)
-    assert told(await guild.ask(views=(151, -120)))[0] == ("panel",)
+    assert piece_ids(await guild.ask(views=(151, -120)))[0] == ("panel",)
 
 
 async def test_a_part_is_found_by_its_colours(guild: Guild) -> None:
     await guild.post("whole", 0.95, shared=False, degrees=150)
     for number in range(100):
         await guild.post(f"{number:03}", 0.01, degrees=number / 10)
-    assert told(await guild.ask()) == []
+    assert piece_ids(await guild.ask()) == []
     guild.features.alike = ["000", "whole"]
-    assert told(await guild.ask()) == [("whole",)]
-    assert told(await guild.ask(filters=Filters(author_id="6"))) == []
+    assert piece_ids(await guild.ask()) == [("whole",)]
+    assert piece_ids(await guild.ask(filters=Filters(author_id="6"))) == []
 
 
 async def test_filters_and_channels_apply_to_candidates_and_neighbours(guild: Guild) -> None:
     for image_id, channel, shared in (("10", "1", True), ("11", "2", True), ("12", "1", False), ("13", "2", False)):
         await guild.post(image_id, 0.95, channel=channel, shared=shared, degrees=170 + int(image_id), by="hash")
-    assert told(await guild.ask(channels=("1",))) == [("12", "10")]
-    assert told(await guild.ask(channels=())) == []
-    assert told(await guild.ask(filters=Filters(author_id="6"))) == []
+    assert piece_ids(await guild.ask(channels=("1",))) == [("12", "10")]
+    assert piece_ids(await guild.ask(channels=())) == []
+    assert piece_ids(await guild.ask(filters=Filters(author_id="6"))) == []
     await guild.catalogue.merge("13", {"metadata": {**guild.catalogue.documents["13"]["metadata"], "user_id": "6"}})
-    assert told(await guild.ask(filters=Filters(author_id="6"))) == [("13",)]
+    assert piece_ids(await guild.ask(filters=Filters(author_id="6"))) == [("13",)]
 
 
 async def test_comparisons_are_limited_and_each_fingerprint_is_compared_once(guild: Guild) -> None:

@@ -1,4 +1,4 @@
-"""What a comparison means, and which archived images show one piece of map art."""
+"""Verdicts and ranking in stages/matching.py, and which archived images show the same piece."""
 
 import pytest
 from hypothesis import given
@@ -34,9 +34,7 @@ def match(score: float, by: str | None = "points", *, place: Quad | None = None,
         (0.39, None, "none"),
     ],
 )
-def test_a_match_is_judged_by_its_probability_or_else_by_its_cosine(
-    score: float, by: str | None, verdict: str
-) -> None:
+def test_a_match_is_judged_by_its_probability_or_else_by_its_cosine(score: float, by: str | None, verdict: str) -> None:
     assert judge_match(match(score, by), CALIBRATION) == verdict
 
 
@@ -58,7 +56,7 @@ def test_matches_are_ranked_by_probability_and_similar_ones_come_last() -> None:
 
 
 def test_equally_probable_posts_are_ranked_by_cosine_and_then_by_age() -> None:
-    """Their probabilities differ by less than a thousandth, and how well they agree by chance."""
+    """Their probabilities differ by less than a thousandth, and their agreement only by chance."""
     matches = [
         match(1.0, image_id="1002", agreement=0.93),
         match(0.9999, image_id="1001", agreement=0.92),

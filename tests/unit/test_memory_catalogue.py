@@ -1,4 +1,4 @@
-"""The catalogue suite on the fake, which keeps the promises of the real ones or the tests that stand on it prove nothing."""
+"""The catalogue suite on the fake. It must behave like the real ones, or the tests that use it prove nothing."""
 
 import pytest
 

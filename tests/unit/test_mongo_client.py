@@ -1,4 +1,4 @@
-"""Connection strings are refused without giving away their password, and outages are told apart from bugs."""
+"""The MongoDB client: bad connection strings are refused without showing their password, and outages are told from bugs."""
 
 import traceback
 

@@ -1,4 +1,4 @@
-"""What is asked of `$vectorSearch`, and that an index which cannot answer is never taken for an empty archive."""
+"""AtlasSearch: the `$vectorSearch` pipeline, and that an index which cannot answer is never taken for an empty archive."""
 
 import struct
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def test_vectors_keep_every_bit() -> None:
 
 
 class Answers:
-    """Stands in for a cursor: the server with vector search that these answers come from cannot be had in every run."""
+    """A stand-in for a cursor, since a server with vector search is not available in every test run."""
 
     def __init__(self, *documents: dict[str, Any]) -> None:
         self._documents = documents
@@ -81,7 +81,7 @@ class Answers:
 
 
 class SearchServer:
-    """A database whose one collection lists the search indexes it was given, and finds two images."""
+    """A stand-in for a database with one collection, which stores search indexes and finds two images."""
 
     client = Mock()
 
@@ -150,7 +150,7 @@ async def test_the_first_search_creates_the_index_and_is_unavailable_until_it_is
 
 async def test_an_index_that_is_being_changed_is_waited_for(server: SearchServer, vectors: AtlasSearch) -> None:
     await vectors.ensure_index("g1", 2)
-    server.indexes[0] |= {"queryable": True, "status": "BUILDING"}  # it would answer by its old definition
+    server.indexes[0] |= {"queryable": True, "status": "BUILDING"}  # it still answers by its old definition
     with pytest.raises(Unavailable, match="still building"):
         await vectors.search("7", "g1", VECTOR, top=3, channels=["70"])
     server.indexes[0]["status"] = "READY"
@@ -211,10 +211,10 @@ async def test_an_index_is_created_once_and_updated_only_if_it_differs(server: S
 async def test_the_index_of_a_dropped_generation_is_deleted_and_no_other(built: SearchServer, vectors: AtlasSearch) -> None:
     await vectors.ensure_index("g2", 2)
     assert len(await vectors.search("7", "g1", VECTOR, top=3, channels=None)) == 2
-    for _ in range(2):  # an earlier call may have been broken off behind it
+    for _ in range(2):  # an earlier call may have been interrupted afterwards
         await vectors.drop_index("g1")
         assert [index["name"] for index in built.indexes] == ["clip_embedding_g2"]
-    with pytest.raises(Unavailable, match="still building"):  # what is there no more is not believed to answer
+    with pytest.raises(Unavailable, match="still building"):  # a deleted index is not taken for a queryable one
         await vectors.search("7", "g1", VECTOR, top=3, channels=None)
 
 

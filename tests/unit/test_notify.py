@@ -1,4 +1,4 @@
-"""Notify: when it speaks, and above all when it does not."""
+"""The stage notify: when it sends notices, and above all when it does not."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,7 +24,7 @@ SET = next(fact for fact in example_facts() if isinstance(fact, AlertSet))
 
 @dataclass
 class MemoryNotices:
-    """Who reads what is set by the test; everything said is kept."""
+    """A Notifier that keeps all notices. The test sets who may read which channel."""
 
     readers: set[tuple[str, str]] = field(default_factory=set)
     asked: list[bool] = field(default_factory=list)
@@ -137,7 +137,7 @@ async def test_a_reply_links_only_posts_that_all_readers_may_read(
     assert True not in world.notices.asked
 
 
-async def opened(world: World) -> None:
+async def open_alert(world: World) -> None:
     await world.journal.record(SET, ORIGIN)
     await world.post("9", "80")
     world.notices.readers = {("80", "5")}
@@ -145,7 +145,7 @@ async def opened(world: World) -> None:
 
 @pytest.mark.parametrize("outcome", ["direct", "mention", "undeliverable"])
 async def test_the_owner_of_an_alert_is_notified(world: World, outcome: Literal["direct", "mention", "undeliverable"]) -> None:
-    await opened(world)
+    await open_alert(world)
     world.notices.outcome = outcome
     assert await notify.handle(TRIGGERED, world.deps) == (AlertDelivered(**ALERT, image_id="9", outcome=outcome),)
     [(notice, person, channel_id, alert_id)] = world.notices.told
@@ -153,14 +153,14 @@ async def test_the_owner_of_an_alert_is_notified(world: World, outcome: Literal[
 
 
 async def test_nobody_is_notified_about_a_channel_that_they_may_not_read(world: World) -> None:
-    await opened(world)
+    await open_alert(world)
     world.notices.readers = {("80", "6")}
     assert await notify.handle(TRIGGERED, world.deps) == (AlertDelivered(**ALERT, image_id="9", outcome="withheld"),)
     assert world.notices.told == []
 
 
 async def test_a_removed_image_is_withheld_and_one_without_a_post_is_retried(world: World) -> None:
-    await opened(world)
+    await open_alert(world)
     world.catalogue.documents.clear()
     with pytest.raises(Retry, match="is not catalogued yet"):
         await notify.handle(TRIGGERED, world.deps)
@@ -182,7 +182,7 @@ async def test_a_removed_image_is_withheld_and_one_without_a_post_is_retried(wor
     ids=["told of it", "told of another", "cancelled"],
 )
 async def test_an_ended_alert_is_not_notified_again(world: World, over: AlertDelivered | AlertCancelled) -> None:
-    await opened(world)
+    await open_alert(world)
     await world.journal.record(over, ORIGIN)
     assert await notify.handle(TRIGGERED, world.deps) == ()
     assert world.notices.told == []

@@ -1,4 +1,4 @@
-"""Persist on the real SQLite catalogue: what each fact does to the document, in any order and any number of times."""
+"""The stage persist on the real SQLite catalogue: what each fact changes in the document, in any order and repeatedly."""
 
 import itertools
 import struct
@@ -100,7 +100,7 @@ async def catalogue(tmp_path: Path) -> AsyncIterator[SqliteCatalogue]:
 
 
 async def play(catalogue: SqliteCatalogue, *facts: ImageFact) -> list[Fact]:
-    """Hand the facts to the stage, again those that it wants retried, and return what it recorded."""
+    """Handle the facts, repeat those that are to be retried, and return the recorded facts."""
     recorded: list[Fact] = []
     waiting = list(facts)
     while waiting:
@@ -110,7 +110,7 @@ async def play(catalogue: SqliteCatalogue, *facts: ImageFact) -> list[Fact]:
                 recorded += await handle(fact, Deps(catalogue))
             except Retry:
                 later.append(fact)
-        assert len(later) < len(waiting), "retried for ever"
+        assert len(later) < len(waiting), "retried endlessly"
         waiting = later
     return recorded
 
@@ -192,7 +192,9 @@ def reposted(generation: str, same_as: str, score: float = 0.9) -> ImageReposted
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(["p2", "p10", "p9"])], ids=lambda order: "-".join(order))
-async def test_the_document_has_the_pictures_of_the_latest_preprocessing(catalogue: SqliteCatalogue, order: tuple[str, ...]) -> None:
+async def test_the_document_has_the_pictures_of_the_latest_preprocessing(
+    catalogue: SqliteCatalogue, order: tuple[str, ...]
+) -> None:
     await play(catalogue, POSTED, *(preprocessed(version) for version in order))
     assert (await catalogue.entries(["1"]))["1"].document["media"]["preprocessing"] == "p10"
 
@@ -202,10 +204,8 @@ def fingerprinted(generation: str, method: str, blob: str) -> ImageFingerprinted
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(range(4))], ids=lambda order: "".join(map(str, order)))
-async def test_the_document_has_the_fingerprint_of_the_latest_method(
-    catalogue: SqliteCatalogue, order: tuple[int, ...]
-) -> None:
-    """The last two are of one method, but of two preprocessings."""
+async def test_the_document_has_the_fingerprint_of_the_latest_method(catalogue: SqliteCatalogue, order: tuple[int, ...]) -> None:
+    """The last two have the same method, but different preprocessings."""
     found = [
         fingerprinted("g1", "f2", "d" * 64),
         fingerprinted("g2", "f9", "f" * 64),
@@ -220,9 +220,7 @@ async def test_the_document_has_the_fingerprint_of_the_latest_method(
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations(["g1", "g2", "g3"])], ids=lambda order: "-".join(order))
-async def test_the_document_links_the_earliest_of_the_first_posts_found(
-    catalogue: SqliteCatalogue, order: tuple[str, ...]
-) -> None:
+async def test_the_document_links_the_earliest_of_the_first_posts_found(catalogue: SqliteCatalogue, order: tuple[str, ...]) -> None:
     found = {"g1": reposted("g1", "1000"), "g2": reposted("g2", "999", 0.8), "g3": reposted("g3", "999", 0.99)}
     await play(catalogue, POSTED, *(found[generation] for generation in order))
     assert (await catalogue.entries(["1"]))["1"].document["repost_of"] == {"image_id": "999", "score": 0.8, "generation": "g2"}

@@ -1,4 +1,4 @@
-"""The canonical picture, pixel by pixel: every mode and format, what is stored of it, and what the stage records."""
+"""The stage preprocess and the canonical picture: every mode and format pixel by pixel, what is stored, what is recorded."""
 
 import io
 import struct
@@ -132,7 +132,7 @@ class TestModes:
 
     @pytest.mark.parametrize("adobe_transform", [0, 2], ids=["CMYK", "YCCK"])
     def test_cmyk_is_read_as_adobe_writes_it(self, adobe_transform: int) -> None:
-        """Adobe stores ink inverted, plain or (transform 2) as YCCK."""
+        """Adobe stores inverted ink, either plain or (transform 2) as YCCK."""
         inks = {BLACK: (0, 0, 0, 255), WHITE: (0, 0, 0, 0), (155, 155, 155): (100, 100, 100, 0)}
         for expected, ink in inks.items():
             data = encode_image(Image.new("CMYK", (16, 16), ink), "JPEG", quality=100)
@@ -338,9 +338,7 @@ class TestStage:
         for fact, pixels in ((first, noise_pixels()), (second, noise_pixels()[:, ::-1])):
             assert np.array_equal(np.asarray(Image.open(io.BytesIO(await blobs.get(fact.pixels)))), pixels)
 
-    def test_a_canonical_picture_is_preprocessed_again_for_another_version(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_canonical_picture_is_preprocessed_again_for_another_version(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
         kept = encode_canonical_png(canonical(IMAGE_FILES["jpeg"]))
         assert preprocess.preprocess_again(kept, "p1", LIMIT) == kept

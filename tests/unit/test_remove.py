@@ -1,4 +1,4 @@
-"""Remove: which images a request is about, and that the tombstones say the same however often it is worked on."""
+"""The stage remove: which images a request is about, and that repeated handling gives the same tombstones."""
 
 from datetime import timedelta
 from typing import Any
@@ -104,9 +104,7 @@ async def test_all_images_of_a_left_guild_are_removed(journal: MemoryJournal, de
 
 
 @pytest.mark.parametrize(("scope", "target"), [("author", "5"), ("guild", "7")])
-async def test_posts_made_after_the_request_stay(
-    journal: MemoryJournal, deps: Deps, scope: str, target: str
-) -> None:
+async def test_posts_made_after_the_request_stay(journal: MemoryJournal, deps: Deps, scope: str, target: str) -> None:
     await record(journal, "1", posted_at=MOMENT)
     await record(journal, "2", posted_at=MOMENT + MAX_CLOCK_SKEW)
     await record(journal, "3", posted_at=MOMENT + timedelta(hours=1))
@@ -114,9 +112,7 @@ async def test_posts_made_after_the_request_stay(
 
 
 @pytest.mark.parametrize(("scope", "target"), [("message", "10"), ("channel", "8")])
-async def test_deleted_posts_are_removed_whatever_their_time(
-    journal: MemoryJournal, deps: Deps, scope: str, target: str
-) -> None:
+async def test_deleted_posts_are_removed_whatever_their_time(journal: MemoryJournal, deps: Deps, scope: str, target: str) -> None:
     await record(journal, "1", posted_at=MOMENT + timedelta(hours=1))
     assert ids(await handle(request(scope, target), deps)) == ["1"]
 

@@ -1,4 +1,4 @@
-"""Reply: each question is answered once, while there is somebody to answer."""
+"""The stage reply: each search is answered once, while its interaction is valid; and the steps that a waiting asker sees."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Reply: what is left of an answer for the one who looks, on the page that they turned to."""
+"""The stage reply: the pages of an answer, and what each viewer may see of them."""
 
 from datetime import timedelta
 
@@ -37,9 +37,7 @@ class TestWhatIsLeft:
         assert (await desk.browse()).verdict == "none"
 
     @pytest.mark.parametrize(("left", "verdict"), [("ab", "match"), ("b", "possible")])
-    async def test_without_a_calibration_only_the_best_piece_is_a_match(
-        self, desk: ReplyDesk, left: str, verdict: Verdict
-    ) -> None:
+    async def test_without_a_calibration_only_the_best_piece_is_a_match(self, desk: ReplyDesk, left: str, verdict: Verdict) -> None:
         await desk.archive(*left)
         assert answered_outcome(await desk.deliver(matched(piece("a", 0.99), piece("b", 0.98), calibration=None))) == (
             verdict,
@@ -138,7 +136,7 @@ class TestTurningPages:
 class TestWhy:
     @pytest.fixture
     async def desk(self) -> ReplyDesk:
-        """Two pieces were found for Steve: one by its points, and one whose pictures are gone."""
+        """Two pieces were found for Steve: one by its points, and one without evidence."""
         desk = ReplyDesk()
         await desk.archive("a", "b")
         proven = piece("a", 0.99).model_copy(update={"evidence": Evidence(by="points", points=9)})

@@ -1,4 +1,4 @@
-"""What works for ever ends when it is told to, even when the word comes together with an answer of the log."""
+"""Endless tasks end when they are cancelled, even if the cancellation arrives together with a response of NATS."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
