@@ -1,4 +1,4 @@
-"""Two pictures laid over each other agree where they are one piece, and flat or foreign ones do not."""
+"""Pictures of the same piece agree pixel by pixel; flat pictures and pictures of other pieces do not."""
 
 import cv2
 import numpy as np
@@ -9,110 +9,113 @@ from infra.vision.overlay import compare_colours, compute_agreement, correlate_b
 from infra.vision.prints import THUMB_PX
 
 
-def pixels_of(seed):
+def draw_pixels(seed):
     return np.asarray(draw_piece(seed))
 
 
-def thumb_of(picture):
+def make_thumb(picture):
     return cv2.resize(picture, (THUMB_PX, THUMB_PX), interpolation=cv2.INTER_AREA)
 
 
-def agreed(picture, thumb, frame=None):
+def measure_agreement(picture, thumb, frame=None):
     frame = np.eye(3) if frame is None else frame
     return compute_agreement(*correlate_blocks(warp_through(picture, frame), thumb, mask_inside(frame)))
 
 
 @pytest.mark.parametrize("seed", range(13))
 def test_a_picture_agrees_with_itself(seed):
-    picture = pixels_of(seed)
-    assert agreed(picture, thumb_of(picture)) > 0.7
+    picture = draw_pixels(seed)
+    assert measure_agreement(picture, make_thumb(picture)) > 0.7
 
 
 @pytest.mark.parametrize("seed", range(13))
 def test_pieces_of_one_kind_do_not_agree(seed):
-    assert agreed(pixels_of(seed), thumb_of(pixels_of(seed + 13))) < 0.5
+    assert measure_agreement(draw_pixels(seed), make_thumb(draw_pixels(seed + 13))) < 0.5
 
 
 def test_another_light_and_a_colour_cast_change_little():
-    picture = pixels_of(4)
+    picture = draw_pixels(4)
     dark = np.clip(picture * np.array([0.5, 0.6, 0.7]) + 20, 0, 255).astype(np.uint8)
-    assert agreed(dark, thumb_of(picture)) > 0.75
+    assert measure_agreement(dark, make_thumb(picture)) > 0.75
 
 
 def test_flat_pictures_agree_with_nothing():
     flat = np.full((128, 128, 3), 120, np.uint8)
     faint = np.clip(flat + np.random.default_rng(0).normal(0, 2, flat.shape), 0, 255).astype(np.uint8)
-    assert agreed(flat, thumb_of(flat)) == 0
-    assert agreed(faint, thumb_of(faint)) < 0.2
-    assert agreed(flat, thumb_of(pixels_of(4))) < 0.05
-    assert agreed(pixels_of(4), thumb_of(flat)) == 0
+    assert measure_agreement(flat, make_thumb(flat)) == 0
+    assert measure_agreement(faint, make_thumb(faint)) < 0.2
+    assert measure_agreement(flat, make_thumb(draw_pixels(4))) < 0.05
+    assert measure_agreement(draw_pixels(4), make_thumb(flat)) == 0
 
 
-def test_something_in_front_costs_no_more_than_its_share():
-    picture = pixels_of(4).copy()
-    thumb = thumb_of(picture)
-    whole = agreed(picture, thumb)
+def test_something_in_front_lowers_the_agreement_by_at_most_its_share():
+    picture = draw_pixels(4).copy()
+    thumb = make_thumb(picture)
+    whole = measure_agreement(picture, thumb)
     picture[: picture.shape[0] // 4] = 255 - picture[: picture.shape[0] // 4]
-    assert 0.6 * whole < agreed(picture, thumb) < whole
+    assert 0.6 * whole < measure_agreement(picture, thumb) < whole
 
 
 def test_a_variant_agrees_less_than_the_piece_itself():
-    picture = pixels_of(4)
+    picture = draw_pixels(4)
     variant = picture.copy()
     height, width = variant.shape[:2]
     variant[height // 3 : height // 2, width // 4 : width // 2] = (250, 40, 40)
-    assert agreed(picture, thumb_of(variant)) < agreed(picture, thumb_of(picture)) - 0.02
+    assert measure_agreement(picture, make_thumb(variant)) < measure_agreement(picture, make_thumb(picture)) - 0.02
 
 
-def test_what_lies_outside_the_question_is_left_out():
-    picture = pixels_of(4)
+def test_pixels_outside_the_query_do_not_count():
+    picture = draw_pixels(4)
     left = picture[:, : picture.shape[1] // 2]
     frame = np.diag([2.0, 1, 1])
     assert mask_inside(frame)[:, : THUMB_PX // 2].all()
     assert not mask_inside(frame)[:, THUMB_PX // 2 :].any()
-    assert agreed(left, thumb_of(picture), frame) > 0.7
+    assert measure_agreement(left, make_thumb(picture), frame) > 0.7
     assert not mask_inside(np.array([[1, 0, 5], [0, 1, 5], [0, 0, 1.0]])).any()
 
 
 @pytest.mark.parametrize("seed", [0, 4, 7, 10])
-def test_a_frame_that_is_about_right_is_made_better(seed):
-    picture = pixels_of(seed)
+def test_a_rough_frame_is_refined(seed):
+    picture = draw_pixels(seed)
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     about = corners + np.array([[0.05, 0.03], [-0.04, 0.05], [0.02, -0.05], [-0.03, 0.04]], np.float32)
     rough = cv2.getPerspectiveTransform(corners, about)
-    better = refine_frame(picture, thumb_of(picture), rough)
-    assert agreed(picture, thumb_of(picture), better) > agreed(picture, thumb_of(picture), rough) + 0.1
+    better = refine_frame(picture, make_thumb(picture), rough)
+    assert measure_agreement(picture, make_thumb(picture), better) > measure_agreement(picture, make_thumb(picture), rough) + 0.1
 
 
-def test_a_frame_that_cannot_be_made_better_stays():
+def test_a_frame_that_cannot_be_refined_stays_the_same():
     flat = np.full((128, 128, 3), 120, np.uint8)
-    assert np.array_equal(refine_frame(flat, thumb_of(flat), np.eye(3)), np.eye(3))
+    assert np.array_equal(refine_frame(flat, make_thumb(flat), np.eye(3)), np.eye(3))
 
 
-def coloured(picture, thumb):
+def measure_colours(picture, thumb):
     return compare_colours(warp_through(picture, np.eye(3)), thumb, mask_inside(np.eye(3)))
 
 
 @pytest.mark.parametrize("seed", range(13))
-def test_colours_go_together_in_any_light_and_the_cast_is_told(seed):
-    picture = pixels_of(seed)
-    same = coloured(picture, thumb_of(picture))
+def test_colours_correlate_in_any_light_and_the_cast_is_measured(seed):
+    picture = draw_pixels(seed)
+    same = measure_colours(picture, make_thumb(picture))
     assert same.correlation > 0.99
     assert same.cast < 0.02
-    warm = coloured((picture * np.array([0.6, 0.5, 0.35])).astype(np.uint8), thumb_of(picture))
+    warm = measure_colours((picture * np.array([0.6, 0.5, 0.35])).astype(np.uint8), make_thumb(picture))
     assert warm.correlation > 0.95
     assert 0.05 < warm.cast < 0.45
 
 
-def test_the_same_drawing_in_other_colours_is_told_apart():
+def test_the_same_drawing_in_other_colours_does_not_fit():
     green, blue = (
         (np.indices((128, 128)).sum(axis=0) // 32 % 2)[..., None] * np.array(ink) + 30 for ink in ((20, 200, 40), (40, 20, 200))
     )
-    found = coloured(green.astype(np.uint8), thumb_of(blue.astype(np.uint8)))
+    found = measure_colours(green.astype(np.uint8), make_thumb(blue.astype(np.uint8)))
     assert found.cast > 0.5 or found.correlation < 0.8
 
 
-def test_where_nothing_is_seen_no_colours_are_compared():
-    assert compare_colours(thumb_of(pixels_of(4)), thumb_of(pixels_of(4)), np.zeros((THUMB_PX, THUMB_PX), np.bool_)) == (0.0, 0.0)
+def test_colours_are_not_compared_where_nothing_is_seen():
+    assert compare_colours(make_thumb(draw_pixels(4)), make_thumb(draw_pixels(4)), np.zeros((THUMB_PX, THUMB_PX), np.bool_)) == (
+        0.0,
+        0.0,
+    )
     flat = np.full((THUMB_PX, THUMB_PX, 3), 90, np.uint8)
     assert compare_colours(flat, flat, np.ones((THUMB_PX, THUMB_PX), np.bool_)).correlation == 0

@@ -1,4 +1,4 @@
-"""Visual words: what is alike has the same, what is mirrored has their mirror images, and the codebook can be made anew."""
+"""Visual words: similar descriptors have the same word, mirrored ones the mirrored word, and the codebook can be trained again."""
 
 from pathlib import Path
 
@@ -38,14 +38,14 @@ def test_the_nearest_word_is_the_first_probe_and_the_others_follow_by_distance()
     assert all(len(set(each)) == 3 for each in probes.tolist())
 
 
-def test_the_same_spot_seen_again_has_a_near_signature_and_another_spot_has_not() -> None:
+def test_the_same_point_has_a_near_signature_and_another_point_has_not() -> None:
     words, signatures = assign_words(ROWS)
     again = compute_signatures(alter_descriptors(ROWS), words)
     assert np.median(np.bitwise_count(signatures ^ again)) < 12
     assert np.median(np.bitwise_count(signatures ^ compute_signatures(np.roll(ROWS, 1, axis=0), words))) > 22
 
 
-def test_signatures_within_probes_are_those_within_each_word() -> None:
+def test_signatures_within_several_words_are_those_within_each() -> None:
     probes = find_nearest_words(ROWS, 2)
     both = compute_signatures(ROWS, probes)
     assert (both[:, 1] == compute_signatures(ROWS, probes[:, 1])).all()
@@ -53,7 +53,7 @@ def test_signatures_within_probes_are_those_within_each_word() -> None:
 
 def test_mirrored_words_are_those_of_mirrored_descriptors() -> None:
     found, expected = assign_words(mirror_descriptors(ROWS))[0], mirror_words(assign_words(ROWS)[0])
-    assert (found == expected).mean() > 0.99  # but for words that are nearly their own mirror image
+    assert (found == expected).mean() > 0.99  # except words that are nearly their own mirror image
     assert (mirror_words(expected) == assign_words(ROWS)[0]).all()
 
 
@@ -72,12 +72,12 @@ def test_the_codebook_is_trained_by_one_command_and_the_same_each_time(tmp_path:
     assert np.load(tmp_path / "one.npz")["words"].shape == (32, 128)
 
 
-def test_features_that_look_the_same_are_counted_once_each() -> None:
+def test_shared_features_are_counted_once_each() -> None:
     words, signatures = assign_words(ROWS)
-    everything = sort_words(words, signatures)
-    assert count_shared_features(everything, words, signatures) == len(ROWS)
-    assert count_shared_features(everything, words[:50], ~signatures[:50]) == 0
+    all_words = sort_words(words, signatures)
+    assert count_shared_features(all_words, words, signatures) == len(ROWS)
+    assert count_shared_features(all_words, words[:50], ~signatures[:50]) == 0
     again = compute_signatures(alter_descriptors(ROWS), words)
-    assert count_shared_features(everything, words, again) > 0.8 * len(ROWS)
+    assert count_shared_features(all_words, words, again) > 0.8 * len(ROWS)
     assert count_shared_features(sort_words(words[:0], signatures[:0]), words, signatures) == 0
-    assert count_shared_features(everything, words[:0], signatures[:0]) == 0
+    assert count_shared_features(all_words, words[:0], signatures[:0]) == 0

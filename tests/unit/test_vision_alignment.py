@@ -1,4 +1,4 @@
-"""Local features tell how an archived picture lies in a question: turned, mirrored, seen at an angle, or not at all."""
+"""Local features find where an archived picture lies in a query: turned, mirrored, seen at an angle, or not at all."""
 
 import cv2
 import numpy as np
@@ -18,16 +18,16 @@ from infra.vision.alignment import (
 from infra.vision.features import MAX_FEATURES_ONE_MAP, MAX_QUERY_FEATURES, extract_features, mirror_descriptors
 
 
-def pixels_of(seed):
+def draw_pixels(seed):
     return np.asarray(draw_piece(seed))
 
 
-def of(picture, most=MAX_QUERY_FEATURES):
+def extract(picture, most=MAX_QUERY_FEATURES):
     return normalise_features(*extract_features(picture, most))
 
 
-def scene(picture, corners, size=(640, 400)):
-    """The picture within those corners (fractions), on a plain wall."""
+def draw_scene(picture, corners, size=(640, 400)):
+    """Draw the picture within these corners (fractions), on a plain wall."""
     height, width = picture.shape[:2]
     target = (np.array(corners) * size).astype(np.float32)
     source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
@@ -41,10 +41,10 @@ TILTED = [[0.2, 0.1], [0.8, 0.2], [0.75, 0.9], [0.22, 0.8]]
 
 @pytest.mark.parametrize("seed", [4, 7, 17])
 def test_it_finds_the_corners_of_a_picture_seen_at_an_angle(seed):
-    picture = pixels_of(seed)
-    question = scene(picture, TILTED)
+    picture = draw_pixels(seed)
+    query = draw_scene(picture, TILTED)
 
-    found = align_features(of(question), (640, 400), of(picture, MAX_FEATURES_ONE_MAP), picture.shape[1::-1])
+    found = align_features(extract(query), (640, 400), extract(picture, MAX_FEATURES_ONE_MAP), picture.shape[1::-1])
 
     assert found is not None
     assert np.abs(transform_points(found.frame, CORNERS) - TILTED).max() < 0.02
@@ -53,10 +53,10 @@ def test_it_finds_the_corners_of_a_picture_seen_at_an_angle(seed):
 
 
 def test_it_finds_a_mirrored_picture_through_the_mirrored_features_alone():
-    picture = pixels_of(7)
-    question = scene(np.ascontiguousarray(picture[:, ::-1]), TILTED)
-    points, descriptors = extract_features(question, MAX_QUERY_FEATURES)
-    theirs, sizes = of(picture, MAX_FEATURES_ONE_MAP), ((640, 400), picture.shape[1::-1])
+    picture = draw_pixels(7)
+    query = draw_scene(np.ascontiguousarray(picture[:, ::-1]), TILTED)
+    points, descriptors = extract_features(query, MAX_QUERY_FEATURES)
+    theirs, sizes = extract(picture, MAX_FEATURES_ONE_MAP), ((640, 400), picture.shape[1::-1])
 
     plain = align_features(normalise_features(points, descriptors), sizes[0], theirs, sizes[1])
     found = align_features(
@@ -70,10 +70,10 @@ def test_it_finds_a_mirrored_picture_through_the_mirrored_features_alone():
 
 
 def test_it_finds_the_same_each_time():
-    picture = pixels_of(4)
-    question = of(scene(picture, TILTED))
+    picture = draw_pixels(4)
+    query = extract(draw_scene(picture, TILTED))
     first, second = (
-        align_features(question, (640, 400), of(picture, MAX_FEATURES_ONE_MAP), picture.shape[1::-1]) for _ in range(2)
+        align_features(query, (640, 400), extract(picture, MAX_FEATURES_ONE_MAP), picture.shape[1::-1]) for _ in range(2)
     )
 
     assert first is not None
@@ -82,48 +82,48 @@ def test_it_finds_the_same_each_time():
     assert np.array_equal(first.pairs, second.pairs)
 
 
-def test_another_picture_has_hardly_any_points_in_common():
-    question = of(scene(pixels_of(4), TILTED))
+def test_another_picture_has_hardly_any_inliers():
+    query = extract(draw_scene(draw_pixels(4), TILTED))
     for seed in (17, 30, 5, 8):
-        other = pixels_of(seed)
-        found = align_features(question, (640, 400), of(other, MAX_FEATURES_ONE_MAP), other.shape[1::-1])
+        other = draw_pixels(seed)
+        found = align_features(query, (640, 400), extract(other, MAX_FEATURES_ONE_MAP), other.shape[1::-1])
         assert found is None or found.inliers < 8
 
 
 def test_pictures_without_features_have_no_alignment():
-    blank, picture = np.full((128, 128, 3), 200, np.uint8), pixels_of(4)
-    assert align_features(of(blank), (128, 128), of(picture), picture.shape[1::-1]) is None
-    assert align_features(of(picture), picture.shape[1::-1], of(blank), (128, 128)) is None
-    assert verify_frame(np.eye(3), of(blank), (128, 128), of(picture), picture.shape[1::-1]).inliers == 0
+    blank, picture = np.full((128, 128, 3), 200, np.uint8), draw_pixels(4)
+    assert align_features(extract(blank), (128, 128), extract(picture), picture.shape[1::-1]) is None
+    assert align_features(extract(picture), picture.shape[1::-1], extract(blank), (128, 128)) is None
+    assert verify_frame(np.eye(3), extract(blank), (128, 128), extract(picture), picture.shape[1::-1]).inliers == 0
 
 
-def test_copies_of_one_texture_do_not_make_a_match():
+def test_copies_of_one_texture_have_few_inliers():
     rng = np.random.default_rng(1)
     tile = rng.integers(0, 256, (16, 16, 3), np.uint8)
     one, other = np.tile(tile, (8, 8, 1)), np.tile(tile, (12, 16, 1))
-    other[40:120, 60:200] = pixels_of(7)[:80, :128].mean(axis=(0, 1)).astype(np.uint8)
-    found = align_features(of(other), (256, 192), of(one, MAX_FEATURES_ONE_MAP), (128, 128))
+    other[40:120, 60:200] = draw_pixels(7)[:80, :128].mean(axis=(0, 1)).astype(np.uint8)
+    found = align_features(extract(other), (256, 192), extract(one, MAX_FEATURES_ONE_MAP), (128, 128))
     assert found is None or found.inliers < 12
 
 
-def test_a_frame_that_something_else_told_gathers_the_points_that_agree_with_it():
-    picture = pixels_of(4)
-    question = scene(picture, TILTED)
-    theirs = of(picture, MAX_FEATURES_ONE_MAP)
+def test_a_frame_from_another_source_gets_the_pairs_that_agree_with_it():
+    picture = draw_pixels(4)
+    query = draw_scene(picture, TILTED)
+    theirs = extract(picture, MAX_FEATURES_ONE_MAP)
     size = picture.shape[1::-1]
     true = cv2.getPerspectiveTransform(CORNERS.astype(np.float32), np.array(TILTED, np.float32))
     wrong = cv2.getPerspectiveTransform(CORNERS.astype(np.float32), np.array(TILTED[1:] + TILTED[:1], np.float32))
 
-    assert verify_frame(true, of(question), (640, 400), theirs, size).inliers >= 20
-    assert verify_frame(wrong, of(question), (640, 400), theirs, size).inliers < 8
+    assert verify_frame(true, extract(query), (640, 400), theirs, size).inliers >= 20
+    assert verify_frame(wrong, extract(query), (640, 400), theirs, size).inliers < 8
 
 
-def test_pairs_that_are_turned_and_scaled_like_no_others_are_dropped():
+def test_pairs_with_another_turn_or_scale_are_dropped():
     archived = np.tile(np.array([[0, 0, 4, 10]], np.float32), (8, 1))
-    asked = archived * [1, 1, 2, 1] + [0, 0, 0, 90]
-    asked[6, 3], asked[7, 2] = 280, 100
-    assert select_consistent(asked.astype(np.float32), archived).tolist() == [True] * 6 + [False] * 2
-    assert select_consistent(asked[:0], archived[:0]).tolist() == []
+    query = archived * [1, 1, 2, 1] + [0, 0, 0, 90]
+    query[6, 3], query[7, 2] = 280, 100
+    assert select_consistent(query.astype(np.float32), archived).tolist() == [True] * 6 + [False] * 2
+    assert select_consistent(query[:0], archived[:0]).tolist() == []
 
 
 @pytest.mark.parametrize(

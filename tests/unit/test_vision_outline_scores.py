@@ -1,4 +1,4 @@
-"""The judge of outlines: it is trained by one command, and says without torch what it said with it."""
+"""The models that score outlines: one command trains them, and numpy gives the same scores as torch."""
 
 from pathlib import Path
 
@@ -27,28 +27,28 @@ SCENES = 6
 
 
 @pytest.fixture(scope="module")
-def given() -> outlines.OutlineExamples:
+def examples() -> outlines.OutlineExamples:
     parts = [part for seed in range(SCENES) if (part := outlines.collect_examples(seed, [])) is not None]
     return outlines.OutlineExamples(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
-def test_examples_are_seen_with_how_right_they_are(given: outlines.OutlineExamples) -> None:
-    assert given.seen.shape == (len(given.overlaps), NET_SIDE_PX, NET_SIDE_PX, 3)
-    assert given.overlaps.min() < 0.2
-    assert given.overlaps.max() == pytest.approx(1, abs=1e-3)
-    assert given.figures.shape == (len(given.overlaps), EDGE_FIGURES)
+def test_examples_have_crops_figures_and_overlaps(examples: outlines.OutlineExamples) -> None:
+    assert examples.seen.shape == (len(examples.overlaps), NET_SIDE_PX, NET_SIDE_PX, 3)
+    assert examples.overlaps.min() < 0.2
+    assert examples.overlaps.max() == pytest.approx(1, abs=1e-3)
+    assert examples.figures.shape == (len(examples.overlaps), EDGE_FIGURES)
 
 
-def test_it_learns_and_says_the_same_without_torch(given: outlines.OutlineExamples, monkeypatch: pytest.MonkeyPatch) -> None:
-    net = outlines.train_net(given, epochs=60)
-    shown = torch.from_numpy(to_net_input(given.seen)).permute(0, 3, 1, 2)
-    sides = outlines.fit_side_weights(given)
-    for told in (net(shown).detach().numpy()[:, 0], given.figures @ sides):
-        assert told[given.overlaps > 0.85].mean() > told[given.overlaps < 0.5].mean() + 1
-    told = net(shown).detach().numpy()[:, 0] + regions.EDGE_LOGIT_WEIGHT * (given.figures @ sides)
+def test_it_learns_and_numpy_gives_the_same_scores(examples: outlines.OutlineExamples, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = outlines.train_net(examples, epochs=60)
+    shown = torch.from_numpy(to_net_input(examples.seen)).permute(0, 3, 1, 2)
+    sides = outlines.fit_side_weights(examples)
+    for scores in (net(shown).detach().numpy()[:, 0], examples.figures @ sides):
+        assert scores[examples.overlaps > 0.85].mean() > scores[examples.overlaps < 0.5].mean() + 1
+    scores = net(shown).detach().numpy()[:, 0] + regions.EDGE_LOGIT_WEIGHT * (examples.figures @ sides)
     layers = {name: value.astype(np.float32) for name, value in outlines.export_layers(net, sides).items()}
     monkeypatch.setattr(regions, "_layers", lambda: layers)
-    assert np.abs(regions.run_net(given.seen, given.figures) - told).max() < 0.1  # weights are kept with half the digits
+    assert np.abs(regions.run_net(examples.seen, examples.figures) - scores).max() < 0.1  # weights are stored in half precision
 
 
 def test_one_command_trains_it(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_turning_keeps_every_pixel() -> None:
 
 @pytest.mark.parametrize("turn", range(8))
 @pytest.mark.parametrize("corner", range(4))
-def test_corners_are_turned_with_what_is_seen(turn: int, corner: int) -> None:
+def test_corners_are_turned_with_the_crop(turn: int, corner: int) -> None:
     off = np.array([3.0, -2.0], np.float32)
     x, y = INNER_CORNERS[corner] + off
     seen, corners = np.zeros((1, NET_SIDE_PX, NET_SIDE_PX, 3), np.uint8), np.zeros((1, 4, 2), np.float32)
@@ -81,7 +81,7 @@ def test_corners_are_turned_with_what_is_seen(turn: int, corner: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [1_000_001, 1_000_002, 1_000_006, 1_000_009])
-def test_the_one_that_ships_prefers_the_outline_of_the_piece(seed: int) -> None:
+def test_the_shipped_models_prefer_the_outline_of_the_piece(seed: int) -> None:
     drawn = outlines.draw_scene(np.random.default_rng(seed), [])
     lab = prepare_lab(np.asarray(drawn.image))
     truth = (np.array(drawn.place).reshape(4, 2) * (lab.shape[1], lab.shape[0]) - 0.5).astype(np.float32)
@@ -90,6 +90,6 @@ def test_the_one_that_ships_prefers_the_outline_of_the_piece(seed: int) -> None:
     assert max(compute_iou(truth, quads[at]) for at in order[:6]) > 0.8
 
 
-def test_no_quadrilaterals_no_judgement() -> None:
+def test_no_quadrilaterals_give_no_scores() -> None:
     lab = cv2.cvtColor(np.full((60, 80, 3), 90, np.uint8), cv2.COLOR_RGB2LAB)
     assert score_outlines(np.asarray(lab, np.uint8), np.empty((0, 4, 2), np.float32)).shape == (0,)

@@ -1,4 +1,4 @@
-"""The port: fingerprints are the same each time, questions come first, places are looked at again, and nothing breaks it."""
+"""Fingerprinter: the same picture has the same fingerprint, queries go first, and no picture breaks it."""
 
 import asyncio
 
@@ -16,16 +16,16 @@ from infra.vision.hash import compute_pdq
 from infra.vision.prints import MAX_PICTURE_PX, unpack_print
 
 
-def png(rgb: NDArray[np.uint8]) -> bytes:
+def to_png(rgb: NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes()
 
 
-def noise(height: int, width: int) -> NDArray[np.uint8]:
+def draw_noise(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def framed(seed: int) -> NDArray[np.uint8]:
-    """One map, small in a wide picture."""
+def draw_framed(seed: int) -> NDArray[np.uint8]:
+    """Draw one map, small in a wide picture."""
     wide = np.full((720, 1280, 3), 70, np.uint8)
     wide[300:460, 500:660] = cv2.resize(np.array(draw_piece(seed))[:128, :128], (160, 160))
     return wide
@@ -34,8 +34,8 @@ def framed(seed: int) -> NDArray[np.uint8]:
 async def test_an_archived_picture_has_one_fingerprint() -> None:
     art = np.array(draw_piece(3))
     port = Fingerprinter()
-    made = await port.fingerprint(png(art))
-    assert made == await port.fingerprint(png(art))
+    made = await port.fingerprint(to_png(art))
+    assert made == await port.fingerprint(to_png(art))
     read = unpack_print(made.data)
     assert (read.size, read.picture, len(read.places)) == ((art.shape[1], art.shape[0]), None, 0)
     assert (made.features, made.quality, made.hash) == (len(read.keypoints), read.quality, compute_pdq(art)[0].hex())
@@ -43,56 +43,56 @@ async def test_an_archived_picture_has_one_fingerprint() -> None:
     assert len(made.data) < 62_000
 
 
-async def test_a_question_has_its_places_and_its_picture_too() -> None:
-    asked = await Fingerprinter().examine(png(framed(1)))
-    read = unpack_print(asked.fingerprint.data)
+async def test_a_query_has_its_regions_and_its_picture_too() -> None:
+    query = await Fingerprinter().examine(to_png(draw_framed(1)))
+    read = unpack_print(query.fingerprint.data)
     assert read.size == (1280, 720)
     assert read.picture is not None
     assert max(read.picture.shape) == MAX_PICTURE_PX
-    assert 0 < len(asked.places) == len(read.places) <= 6
+    assert 0 < len(query.places) == len(read.places) <= 6
     assert read.place_hashes.shape == (len(read.places) + 1, 8, 32)
     assert read.place_hashes[0, 0].tobytes() == read.hash
 
 
-def test_a_small_place_gives_more_features_that_lie_in_it() -> None:
-    place = np.array([[500, 300, 660, 300, 660, 460, 500, 460]], np.float32) / np.tile([1280, 720], 4)
+def test_a_small_region_gives_more_features_inside_it() -> None:
+    region = np.array([[500, 300, 660, 300, 660, 460, 500, 460]], np.float32) / np.tile([1280, 720], 4)
     nothing = np.empty((0, 4), np.float32)
-    ((points, descriptors),) = extract_closer_features(framed(1), place.astype(np.float32), nothing)
-    assert extract_closer_features(framed(1), place.astype(np.float32), np.tile(points, (10, 1))) == []
+    ((points, descriptors),) = extract_closer_features(draw_framed(1), region.astype(np.float32), nothing)
+    assert extract_closer_features(draw_framed(1), region.astype(np.float32), np.tile(points, (10, 1))) == []
     assert len(points) == len(descriptors) > 30
     assert (points[:, :2] >= (495, 295)).all()
     assert (points[:, :2] <= (665, 465)).all()
-    whole = make_query_print(framed(1))
+    whole = make_query_print(draw_framed(1))
     nearest = np.linalg.norm(points[:, None, :2] - whole.keypoints[None, :, :2], axis=2).min(axis=1)
     assert (nearest < 1.5).mean() > 0.5
 
 
-def test_scales_and_angles_come_back_with_the_points() -> None:
+def test_keypoints_are_mapped_with_their_scales_and_angles() -> None:
     points = np.array([[10, 20, 8, 30], [40, 5, 4, 350]], np.float32)
     quarter = np.array([[0, -2, 100], [2, 0, 50], [0, 0, 1]], np.float64)
     assert np.allclose(fingerprint._map_keypoints(points, quarter), [[60, 70, 16, 120], [90, 130, 8, 80]], atol=1e-3)
 
 
-async def test_a_question_goes_before_the_archive(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queries_go_before_archived_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    real_archived, real_asked = fingerprint.make_archived_print, fingerprint._fingerprint_query
+    real_archived, real_query = fingerprint.make_archived_print, fingerprint._fingerprint_query
     monkeypatch.setattr(fingerprint, "make_archived_print", lambda rgb: (order.append("archived"), real_archived(rgb))[1])
-    monkeypatch.setattr(fingerprint, "_fingerprint_query", lambda png: (order.append("asked"), real_asked(png))[1])
-    port, picture = Fingerprinter(), png(np.array(draw_piece(1)))
-    asked = [asyncio.create_task(port.examine(picture)) for _ in range(3)]
+    monkeypatch.setattr(fingerprint, "_fingerprint_query", lambda data: (order.append("query"), real_query(data))[1])
+    port, picture = Fingerprinter(), to_png(np.array(draw_piece(1)))
+    query = [asyncio.create_task(port.examine(picture)) for _ in range(3)]
     await asyncio.sleep(0)
-    await asyncio.gather(port.fingerprint(picture), port.fingerprint(picture), *asked)
-    assert order == ["asked"] * 3 + ["archived"] * 2
+    await asyncio.gather(port.fingerprint(picture), port.fingerprint(picture), *query)
+    assert order == ["query"] * 3 + ["archived"] * 2
 
 
 HOSTILE = {
     "blank": np.full((600, 800, 3), 90, np.uint8),
-    "noise": noise(1080, 1920),
-    "tiny": noise(10, 10),
-    "one pixel": noise(1, 1),
-    "one row": noise(1, 5000),
-    "one column": noise(5000, 1),
-    "huge": np.tile(noise(500, 500), (12, 12, 1)),
+    "noise": draw_noise(1080, 1920),
+    "tiny": draw_noise(10, 10),
+    "one pixel": draw_noise(1, 1),
+    "one row": draw_noise(1, 5000),
+    "one column": draw_noise(5000, 1),
+    "huge": np.tile(draw_noise(500, 500), (12, 12, 1)),
     "corners everywhere": np.kron(np.indices((60, 80)).sum(0) % 2, np.ones((13, 13)))[..., None].repeat(3, 2).astype(np.uint8)
     * 255,
 }
@@ -100,15 +100,15 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_hostile_pictures_have_fingerprints(name: str) -> None:
-    port, picture = Fingerprinter(), png(HOSTILE[name])
-    made, asked = await port.fingerprint(picture), await port.examine(picture)
-    assert unpack_print(made.data).size == unpack_print(asked.fingerprint.data).size == HOSTILE[name].shape[1::-1]
+    port, picture = Fingerprinter(), to_png(HOSTILE[name])
+    made, query = await port.fingerprint(picture), await port.examine(picture)
+    assert unpack_print(made.data).size == unpack_print(query.fingerprint.data).size == HOSTILE[name].shape[1::-1]
     assert made.features <= MAX_ARCHIVED_FEATURES
-    assert asked.fingerprint.features <= 1400
+    assert query.fingerprint.features <= 1400
     assert (made.quality == 0) == (name in {"blank", "one pixel"})
 
 
-async def test_what_cannot_be_decoded_is_rejected() -> None:
+async def test_an_undecodable_picture_is_rejected() -> None:
     port = Fingerprinter()
     for work in (port.fingerprint, port.examine):
         with pytest.raises(Reject, match="decoded"):

@@ -1,4 +1,4 @@
-"""The probability rises with all that speaks for a piece, falls with the archive's size, and its bars are conservative."""
+"""The probability of a match rises with the evidence and falls with the archive's size, and its thresholds are conservative."""
 
 import pytest
 
@@ -19,19 +19,19 @@ USUAL = MatchMeasures(inliers=10, agreement=0.6, hash_distance=110, archive_size
         USUAL._replace(colour_correlation=0.97),
     ],
 )
-def test_whatever_speaks_for_a_piece_makes_it_surer(better):
+def test_better_measures_raise_the_probability(better):
     assert estimate_probability(better) > estimate_probability(USUAL)
 
 
-def test_what_no_camera_sees_as_a_rule_is_less_sure():
+def test_an_unusual_perspective_lowers_the_probability():
     assert estimate_probability(USUAL._replace(strain=1.0)) < estimate_probability(USUAL)
 
 
-def test_colours_that_no_lamp_explains_make_it_less_sure():
+def test_colours_that_no_light_explains_lower_the_probability():
     assert estimate_probability(USUAL._replace(colour_cast=0.5)) < estimate_probability(USUAL) / 2
 
 
-def test_nothing_in_common_is_no_match():
+def test_nothing_in_common_is_not_a_match():
     assert estimate_probability(MatchMeasures(archive_size=2_000)) < 0.01
     assert estimate_probability(MatchMeasures(archive_size=1)) < POSSIBLE_AT
     assert estimate_probability(MatchMeasures(inliers=4, archive_size=2_000)) < POSSIBLE_AT
@@ -53,7 +53,7 @@ def test_a_screenshot_is_a_match():
     )
 
 
-def test_many_points_without_an_agreement_prove_nothing():
+def test_many_inliers_without_agreement_are_not_a_match():
     assert (
         estimate_probability(MatchMeasures(inliers=28, agreement=0.24, archive_size=2_000, colour_correlation=0.8, colour_cast=0.2))
         < MATCH_AT
@@ -64,9 +64,9 @@ def test_a_strong_agreement_alone_is_at_least_possible():
     assert estimate_probability(MatchMeasures(agreement=0.95, archive_size=2_000, colour_correlation=0.97)) > POSSIBLE_AT
 
 
-def test_absurd_figures_are_probabilities_all_the_same():
-    for found in (
+def test_absurd_measures_still_give_a_probability():
+    for measures in (
         MatchMeasures(inliers=10**9, agreement=9.0, hash_distance=-5, margin=9.0, archive_size=0),
         MatchMeasures(agreement=-1, archive_size=10**12),
     ):
-        assert 0 <= estimate_probability(found) <= 1
+        assert 0 <= estimate_probability(measures) <= 1
