@@ -85,12 +85,12 @@ async def _build(process: Process, generation: Generation, limits: Limits, batch
     await topology.ensure_generation_consumers(client, STAGES, now, generation.name)
     await _replay_past(process, generation, now, limits, batch)
     # Persist comes before embed, since a vector needs its document. Fingerprint comes first: a fingerprint is part of the document.
-    for durable in sorted(
+    for consumer in sorted(
         plan_consumers(GENERATION_STAGES, now),
         key=lambda each: each.generation is not None and each.stage != fingerprint.STAGE.name,
     ):
-        if durable.generation in (None, generation) and (durable.generation or durable.stage == persist.STAGE.name):
-            await _finish_consumer(process, durable, batch)
+        if consumer.generation in (None, generation) and (consumer.generation or consumer.stage == persist.STAGE.name):
+            await _finish_consumer(process, consumer, batch)
 
 
 async def _replay_past(process: Process, generation: Generation, now: Generations, limits: Limits, batch: int) -> None:
@@ -106,13 +106,13 @@ async def _replay_past(process: Process, generation: Generation, now: Generation
         for kind in GENERATION_PARTS
         if found.is_missing_part(kind)
     }
-    for durable in lacking.values():  # Create all of them before the first is played, so that a pause misses none.
-        await ensure_consumer(client, durable)
+    for consumer in lacking.values():  # Create all of them before the first is played, so that a pause misses none.
+        await ensure_consumer(client, consumer)
     work = [
         asyncio.create_task(
-            _play_consumer(process, generation, kind, ReplaySpan(durable.stream, durable.name, end), limits, batch, found)
+            _play_consumer(process, generation, kind, ReplaySpan(consumer.stream, consumer.name, end), limits, batch, found)
         )
-        for kind, durable in lacking.items()
+        for kind, consumer in lacking.items()
     ]
     if not work:
         return
@@ -130,20 +130,20 @@ async def _play_consumer(
     process: Process,
     generation: Generation,
     kind: type[ImageFact],
-    track: ReplaySpan,
+    span: ReplaySpan,
     limits: Limits,
     batch: int,
     found: GenerationProgress,
 ) -> None:
     container, stage = process.container, GENERATION_PARTS[kind]
     deps = await open_dependencies(stage, ImageFact.family, container, generation)
-    job = Job(stage, ImageFact.family, deps, generation.name, replay=track.durable)
+    job = Job(stage, ImageFact.family, deps, generation.name, replay=span.durable)
     skip = _skip_if_made(process, generation, kind) if found.counts[kind] else None
     try:
-        await replay_span(container.client, track, job, process.runtime, limits, choose_concurrency(stage, batch), skip=skip)
+        await replay_span(container.client, span, job, process.runtime, limits, choose_concurrency(stage, batch), skip=skip)
     except ConsumerDeleted:
         return  # Another process finished it first.
-    await delete_consumer(container.client, track.stream, track.durable)
+    await delete_consumer(container.client, span.stream, span.durable)
 
 
 def choose_concurrency(stage: Stage[Any], batch: int) -> Concurrency:
@@ -165,15 +165,15 @@ def _skip_if_made(process: Process, generation: Generation, kind: type[ImageFact
     return skip
 
 
-async def _finish_consumer(process: Process, durable: StageConsumer, batch: int) -> None:
+async def _finish_consumer(process: Process, consumer: StageConsumer, batch: int) -> None:
     """Work on a consumer that does not belong to a replay, until it has nothing left that another process does not hold."""
     container, client = process.container, process.container.client
-    [stage] = [each for each in GENERATION_STAGES if each.name == durable.stage]
-    hands = choose_concurrency(stage, batch)
-    deps = await open_dependencies(stage, durable.family, container, durable.generation)
-    job = Job(stage, durable.family, deps, durable.generation_name)
-    track = ReplaySpan(durable.stream, durable.name, await read_last_sequence(client, durable.stream), OTHERS_TIMEOUT_S)
-    await replay_span(client, track, job, process.runtime, Limits(), hands)
+    [stage] = [each for each in GENERATION_STAGES if each.name == consumer.stage]
+    concurrency = choose_concurrency(stage, batch)
+    deps = await open_dependencies(stage, consumer.family, container, consumer.generation)
+    job = Job(stage, consumer.family, deps, consumer.generation_name)
+    span = ReplaySpan(consumer.stream, consumer.name, await read_last_sequence(client, consumer.stream), OTHERS_TIMEOUT_S)
+    await replay_span(client, span, job, process.runtime, Limits(), concurrency)
 
 
 def find_unused_name(generations: Generations) -> str:
@@ -252,14 +252,14 @@ async def pause_generation(container: Container, name: str) -> None:
 
     The server keeps the pause, so it holds for every process and after restarts.
     """
-    for durable in await _require_builds(container, name):  # A build that has just finished is not among them.
-        await pause_consumer(container.client, IMAGES, durable, PAUSED_UNTIL)
+    for consumer in await _require_builds(container, name):  # A build that has just finished is not among them.
+        await pause_consumer(container.client, IMAGES, consumer, PAUSED_UNTIL)
 
 
 async def resume_generation(container: Container, name: str) -> None:
     """Resume a paused build. Raises MapSeekError if that generation is not being built."""
-    for durable in await _require_builds(container, name):
-        await resume_consumer(container.client, IMAGES, durable)
+    for consumer in await _require_builds(container, name):
+        await resume_consumer(container.client, IMAGES, consumer)
 
 
 async def cancel_generation(container: Container, name: str) -> int:

@@ -99,7 +99,7 @@ class Leg:
     interrupted replay.
     """
 
-    track: ReplaySpan
+    span: ReplaySpan
     family: str
     filters: tuple[str, ...]
     after: int
@@ -162,8 +162,8 @@ async def plan_legs(client: Client, stage: Stage[Any], part: Part, generations: 
         if kinds := stage.list_consumed(family, by_generation=generation is not None):
             filters = tuple(each for kind in kinds for each in _filters(kind, part, generation))
             name = consumer_name(f"replay-{stage.name}", family, generation.name if generation else None)
-            track = ReplaySpan(stream, f"{name}-{part.digest}", end)
-            found.append(await _with_counts(client, Leg(track, family, filters, after, 0, 0, generation)))
+            span = ReplaySpan(stream, f"{name}-{part.digest}", end)
+            found.append(await _with_counts(client, Leg(span, family, filters, after, 0, 0, generation)))
     return found
 
 
@@ -174,41 +174,41 @@ def _filters(kind: type[Fact], part: Part, generation: Generation | None) -> tup
 
 async def _with_counts(client: Client, leg: Leg) -> Leg:
     """Return the leg with its counts. One that was begun keeps its end, and counts what is left."""
-    begun = await read_consumer(client, leg.track.stream, leg.track.durable)
+    begun = await read_consumer(client, leg.span.stream, leg.span.durable)
     if begun is None:
-        total = await _count_between(client, leg, leg.after, leg.track.end)
+        total = await _count_between(client, leg, leg.after, leg.span.end)
         return replace(leg, total=total, left=total)
-    track = replace(leg.track, end=int(begun.metadata[END_KEY]))
-    left = await _count_between(client, leg, begun.delivered, track.end) + begun.in_flight
-    return replace(leg, track=track, total=int(begun.metadata[TOTAL_KEY]), left=left, begun=True)
+    span = replace(leg.span, end=int(begun.metadata[END_KEY]))
+    left = await _count_between(client, leg, begun.delivered, span.end) + begun.in_flight
+    return replace(leg, span=span, total=int(begun.metadata[TOTAL_KEY]), left=left, begun=True)
 
 
 async def _count_between(client: Client, leg: Leg, after: int, end: int) -> int:
-    stream = leg.track.stream
+    stream = leg.span.stream
     return await count_entries(client, stream, leg.filters, after=after) - await count_entries(
         client, stream, leg.filters, after=max(after, end)
     )
 
 
-async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits, hands: Concurrency) -> None:
+async def play_leg(process: Process, stage: Stage[Any], leg: Leg, limits: Limits, concurrency: Concurrency) -> None:
     """Work until all messages of a leg are settled, then delete its consumer. Raises MapSeekError if a dependency does not open."""
     client = process.container.client
     deps = await open_dependencies(stage, leg.family, process.container, leg.generation)
-    job = Job(stage, leg.family, deps, leg.generation.name if leg.generation else None, replay=leg.track.durable)
+    job = Job(stage, leg.family, deps, leg.generation.name if leg.generation else None, replay=leg.span.durable)
     if leg.total and not leg.begun:
         await put_consumer(client, _durable(stage, leg))
 
     async def to_the_end() -> None:
         with suppress(ConsumerDeleted):  # Another process finished it first.
             if leg.left:
-                await replay_span(client, leg.track, job, process.runtime, limits, hands)
-            await delete_consumer(client, leg.track.stream, leg.track.durable)
+                await replay_span(client, leg.span, job, process.runtime, limits, concurrency)
+            await delete_consumer(client, leg.span.stream, leg.span.durable)
 
     await retry_through_outages(to_the_end)
 
 
 def _durable(stage: Stage[Any], leg: Leg) -> StageConsumer:
-    notes = {END_KEY: str(leg.track.end), TOTAL_KEY: str(leg.total)}
+    notes = {END_KEY: str(leg.span.end), TOTAL_KEY: str(leg.total)}
     return plan_replay_consumer(
-        stage, leg.family, leg.track.durable, leg.filters, leg.after, kept_for=INTERRUPTED_KEPT_FOR, notes=notes
+        stage, leg.family, leg.span.durable, leg.filters, leg.after, kept_for=INTERRUPTED_KEPT_FOR, notes=notes
     )
