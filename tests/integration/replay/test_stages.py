@@ -94,12 +94,12 @@ async def test_no_batch_begins_while_a_search_runs_in_any_process(archive: Repla
             return False
 
         await eventually(noticed)
-        wait_for_turn = asyncio.create_task(limits.wait_for_turn(1))
+        turn = asyncio.create_task(limits.wait_for_turn(1))
         for each in range(1, number + 1):
-            assert not wait_for_turn.done()
+            assert not turn.done()
             answer = SearchAnswered(guild_id="7", search_id=f"s{each}", question=QUESTION, verdict="none", outcome="local")
             await journal.record(answer, Origin("s"))
-        await asyncio.wait_for(wait_for_turn, 2)
+        await asyncio.wait_for(turn, 2)
         await cancel_tasks(watching)
 
 
