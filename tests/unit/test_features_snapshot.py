@@ -1,4 +1,4 @@
-"""The index of features on disk: restored it equals the one that was saved, a crash loses nothing, and damage is never loaded."""
+"""Snapshots of the feature index: a restored index equals the saved one, a crash loses nothing, and a damaged one is not loaded."""
 
 import os
 from collections.abc import Callable
@@ -20,13 +20,13 @@ from infra.vision.colours import COLOUR_BINS
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Segments of a few images, in files."""
+def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make segments of a few images, in files."""
     monkeypatch.setattr(shard_module, "MAX_UNSEALED_IMAGES", 8)
     monkeypatch.setattr(segment_module, "MIN_MAPPED_POSTINGS", 500)
 
 
-def entry(number: int) -> FeatureEntry:
+def make_entry(number: int) -> FeatureEntry:
     random = np.random.default_rng(number)
     name = random.bytes(32).hex()
     words = random.integers(0, WORD_COUNT, 30).astype(np.uint16)
@@ -36,51 +36,51 @@ def entry(number: int) -> FeatureEntry:
 
 
 def play(index: FeatureIndex, start: int, stop: int) -> None:
-    """A stretch of a log: each number a sequence; every tenth removes an earlier image, one in four is of another guild."""
-    for sequence in range(start, stop):
-        index.add("8" if sequence % 4 == 0 else "7", "g1", f"i{sequence}", f"c{sequence % 3}", entry(sequence))
-        if sequence % 10 == 9:
-            index.remove(f"i{sequence - 5}")
-        index.advance(sequence)
+    """Apply the facts at some log positions: each adds an image, every fourth in another guild; every tenth removes an earlier one."""
+    for position in range(start, stop):
+        index.add("8" if position % 4 == 0 else "7", "g1", f"i{position}", f"c{position % 3}", make_entry(position))
+        if position % 10 == 9:
+            index.remove(f"i{position - 5}")
+        index.advance(position)
 
 
-def built(stop: int, folder: Path | None = None) -> FeatureIndex:
+def build_index(stop: int, folder: Path | None = None) -> FeatureIndex:
     index = FeatureIndex(folder)
     play(index, 1, stop)
     return index
 
 
-def loaded(folder: Path) -> FeatureIndex:
+def load_index(folder: Path) -> FeatureIndex:
     index = load(folder)
     assert index is not None
     return index
 
 
-def test_a_restored_index_equals_the_one_that_was_saved_and_goes_on(tmp_path: Path) -> None:
-    save(built(200, tmp_path), tmp_path)
-    restored = loaded(tmp_path)
-    assert (restored.position, len(restored)) == (199, len(built(200)))
-    assert compute_digest(restored) == compute_digest(built(200))
+def test_a_restored_index_equals_the_saved_one_and_can_be_extended(tmp_path: Path) -> None:
+    save(build_index(200, tmp_path), tmp_path)
+    restored = load_index(tmp_path)
+    assert (restored.position, len(restored)) == (199, len(build_index(200)))
+    assert compute_digest(restored) == compute_digest(build_index(200))
     play(restored, 200, 400)
     save(restored, tmp_path)
-    assert compute_digest(loaded(tmp_path)) == compute_digest(restored) == compute_digest(built(400))
+    assert compute_digest(load_index(tmp_path)) == compute_digest(restored) == compute_digest(build_index(400))
 
 
-def test_the_digest_tells_of_any_difference() -> None:
-    whole = compute_digest(built(50))
+def test_any_difference_changes_the_digest() -> None:
+    whole = compute_digest(build_index(50))
     for change in (
         lambda index: index.remove("i49"),
-        lambda index: index.add("7", "g1", "i50", "c1", entry(50)),
-        lambda index: index.add("7", "g1", "i49", "other channel", entry(49)),
-        lambda index: index.add("7", "g1", "i49", "c1", entry(50)),
+        lambda index: index.add("7", "g1", "i50", "c1", make_entry(50)),
+        lambda index: index.add("7", "g1", "i49", "other channel", make_entry(49)),
+        lambda index: index.add("7", "g1", "i49", "c1", make_entry(50)),
     ):
-        index = built(50)
+        index = build_index(50)
         change(index)
         assert compute_digest(index) != whole
 
 
-def test_what_is_saved_already_is_not_written_again(tmp_path: Path) -> None:
-    index = built(400, tmp_path)
+def test_a_saved_segment_is_not_written_again(tmp_path: Path) -> None:
+    index = build_index(400, tmp_path)
     save(index, tmp_path)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.data")}
     play(index, 400, 404)
@@ -91,13 +91,13 @@ def test_what_is_saved_already_is_not_written_again(tmp_path: Path) -> None:
     assert all((tmp_path / f"{name}.data").stat().st_mtime_ns == before[f"{name}.data"] for name in largest)
 
 
-def test_postings_of_removed_images_go_with_the_next_snapshot(tmp_path: Path) -> None:
-    index = built(100, tmp_path)
+def test_the_next_snapshot_drops_the_postings_of_removed_images(tmp_path: Path) -> None:
+    index = build_index(100, tmp_path)
     save(index, tmp_path)
-    for sequence in range(1, 90):
-        index.remove(f"i{sequence}")
+    for position in range(1, 90):
+        index.remove(f"i{position}")
     save(index, tmp_path)
-    restored = loaded(tmp_path)
+    restored = load_index(tmp_path)
     for shard in restored.shards.values():
         table, segments = shard.dump()
         numbers = {number for segment in segments for number in segment.images.tolist()}
@@ -107,9 +107,9 @@ def test_postings_of_removed_images_go_with_the_next_snapshot(tmp_path: Path) ->
 
 def test_only_the_files_of_the_snapshot_remain(tmp_path: Path) -> None:
     for stop in (100, 200, 300):
-        save(built(stop, tmp_path), tmp_path)
+        save(build_index(stop, tmp_path), tmp_path)
         (tmp_path / "segment.tmp").write_bytes(b"half")
-    save(built(300, tmp_path), tmp_path)
+    save(build_index(300, tmp_path), tmp_path)
     manifest = orjson.loads((tmp_path / "manifest.json").read_bytes())["manifest"]
     names = {manifest["removed"]} | {shard["table"] for shard in manifest["shards"]}
     names |= {segment["name"] for shard in manifest["shards"] for segment in shard["segments"]}
@@ -117,58 +117,58 @@ def test_only_the_files_of_the_snapshot_remain(tmp_path: Path) -> None:
 
 
 def test_removed_images_and_dropped_generations_stay_out_after_a_restart(tmp_path: Path) -> None:
-    index = built(20, tmp_path)
+    index = build_index(20, tmp_path)
     index.remove("i1")
     index.drop_generation("g2")
     save(index, tmp_path)
-    restored = loaded(tmp_path)
+    restored = load_index(tmp_path)
     before = len(restored)
-    restored.add("7", "g1", "i1", "c1", entry(1))
-    restored.add("7", "g2", "i2", "c1", entry(2))
+    restored.add("7", "g1", "i1", "c1", make_entry(1))
+    restored.add("7", "g2", "i2", "c1", make_entry(2))
     assert len(restored) == before
 
 
 class Killed(BaseException):
-    """The process dies here."""
+    """The process is killed here."""
 
 
 def test_a_crash_between_any_two_steps_leaves_the_old_snapshot_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = {99: compute_digest(built(100)), 149: compute_digest(built(150))}
+    expected = {99: compute_digest(build_index(100)), 149: compute_digest(build_index(150))}
     found = []
     for steps in range(1000):
         folder = tmp_path / str(steps)
-        index = built(100, folder.parent)
+        index = build_index(100, folder.parent)
         save(index, folder)
         play(index, 100, 150)
         left = steps
 
-        def deadly(step: Callable[..., Any]) -> Callable[..., Any]:
-            def counted(*arguments: Any, **options: Any) -> Any:
+        def fail_at(step: Callable[..., Any]) -> Callable[..., Any]:
+            def count_down(*arguments: Any, **options: Any) -> Any:
                 nonlocal left
                 if left == 0:
                     raise Killed
                 left -= 1
                 return step(*arguments, **options)
 
-            return counted
+            return count_down
 
         with monkeypatch.context() as patch:
             for owner, name in [(os, "replace"), (os, "fsync"), (np, "savez"), (Path, "unlink"), (Path, "write_bytes")]:
-                patch.setattr(owner, name, deadly(getattr(owner, name)))
+                patch.setattr(owner, name, fail_at(getattr(owner, name)))
             try:
                 save(index, folder)
                 break
             except Killed:
                 pass
-        restored = loaded(folder)
+        restored = load_index(folder)
         assert compute_digest(restored) == expected[restored.position]
         found.append(restored.position)
     assert found == sorted(found)
     assert set(found) == {99, 149}
 
 
-def test_a_missing_shortened_or_changed_file_is_never_loaded(tmp_path: Path) -> None:
-    save(built(100), tmp_path)
+def test_a_shortened_or_changed_file_is_never_loaded(tmp_path: Path) -> None:
+    save(build_index(100), tmp_path)
     for path in sorted(tmp_path.iterdir()):
         whole = path.read_bytes()
         middle = len(whole) // 2
@@ -181,7 +181,7 @@ def test_a_missing_shortened_or_changed_file_is_never_loaded(tmp_path: Path) -> 
     assert load(tmp_path) is not None
 
 
-def test_no_snapshot_is_no_reason_to_warn(tmp_path: Path) -> None:
+def test_a_missing_snapshot_gives_no_warning(tmp_path: Path) -> None:
     with capture_logs() as logs:
         assert load(tmp_path / "nowhere") is None
     assert [line["log_level"] for line in logs] == ["info"]

@@ -1,4 +1,4 @@
-"""The embedded index against a model of a few lines: whatever is added, removed, searched, saved and restored, they agree."""
+"""The vector index agrees with a simple model after any sequence of adds, removals, searches, saves and restores."""
 
 import asyncio
 import tempfile
@@ -21,12 +21,12 @@ VECTORS = st.lists(st.integers(-2, 2), min_size=4, max_size=4).filter(any)  # fe
 Key = tuple[str, str]
 
 
-def packed(vector: list[int]) -> bytes:
+def to_bytes(vector: list[int]) -> bytes:
     return np.array(vector, "<f4").tobytes()
 
 
-def rounded(vector: list[int]) -> np.ndarray:
-    """What the index promises to keep: the unit vector in float16."""
+def to_stored(vector: list[int]) -> np.ndarray:
+    """Return what the index stores: the vector of length 1 in float16."""
     exact = np.array(vector, float)
     return (exact / np.linalg.norm(exact)).astype(np.float16).astype(float)
 
@@ -41,9 +41,9 @@ class IndexAndModel(RuleBasedStateMachine):
 
     @rule(guild=GUILDS, generation=GENERATIONS, image=IMAGES, channel=CHANNELS, vector=VECTORS)
     def add(self, guild: str, generation: str, image: str, channel: str, vector: list[int]) -> None:
-        self.index.add(guild, generation, image, channel, packed(vector))
+        self.index.add(guild, generation, image, channel, to_bytes(vector))
         if image not in self.removed:
-            self.model.setdefault((guild, generation), {})[image] = (channel, rounded(vector))
+            self.model.setdefault((guild, generation), {})[image] = (channel, to_stored(vector))
 
     @rule(vectors=st.lists(st.tuples(IMAGES, CHANNELS, VECTORS), min_size=5, max_size=20))
     def add_many(self, vectors: list[tuple[str, str, list[int]]]) -> None:
@@ -75,7 +75,7 @@ class IndexAndModel(RuleBasedStateMachine):
             if channels is None or channel in channels
         }
         expected = sorted(cosines.items(), key=lambda item: (-item[1], item[0]))[:top]
-        found = asyncio.run(self.index.search(guild, generation, packed(vector), top=top, channels=channels))
+        found = asyncio.run(self.index.search(guild, generation, to_bytes(vector), top=top, channels=channels))
         assert [(neighbour.image_id, neighbour.score) for neighbour in found] == expected
 
     @rule(guild=GUILDS, image=IMAGES, at_least=st.sampled_from([-1.0, 0.5, 1.0]), top=st.integers(1, 30), channels=FILTERS)

@@ -1,4 +1,4 @@
-"""The micro-batcher, without a model: what is gathered, what overtakes, what overlaps, and who is told of a failure."""
+"""The micro-batcher without a model: batches, priority of urgent calls, overlap of preparing and running, and errors."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ class Gate:
 
 
 @asynccontextmanager
-async def batching(
+async def open_batcher(
     run: Callable[[list[bytes]], list[bytes]], prepare: Callable[[bytes], bytes] = bytes, *, size: int = 4, wait_ms: float = 5
 ) -> AsyncIterator[MicroBatcher[bytes]]:
     batcher = MicroBatcher(prepare, run, batch_size=size, batch_wait_ms=wait_ms)
@@ -36,50 +36,50 @@ async def batching(
         await batcher.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110  (what is waited for happens in threads)
             await asyncio.sleep(0.001)
 
 
-def ask(batcher: MicroBatcher[bytes], *payloads: bytes, urgent: bool = False) -> list[asyncio.Task[bytes]]:
+def submit_all(batcher: MicroBatcher[bytes], *payloads: bytes, urgent: bool = False) -> list[asyncio.Task[bytes]]:
     return [asyncio.create_task(batcher.submit(payload, urgent=urgent)) for payload in payloads]
 
 
 async def test_gathers_concurrent_calls_into_full_batches_and_answers_each_with_its_own() -> None:
     gate = Gate()
     names = [b"%02d" % i + b"x" for i in range(8)]
-    async with batching(gate.run, wait_ms=5000) as batcher:
-        assert await asyncio.gather(*ask(batcher, *names)) == [name.upper() for name in names]
+    async with open_batcher(gate.run, wait_ms=5000) as batcher:
+        assert await asyncio.gather(*submit_all(batcher, *names)) == [name.upper() for name in names]
     assert [len(batch) for batch in gate.batches] == [4, 4]
 
 
 async def test_runs_a_batch_that_is_not_full_when_its_time_is_over() -> None:
     gate = Gate()
-    async with batching(gate.run, wait_ms=1) as batcher, asyncio.timeout(5):
+    async with open_batcher(gate.run, wait_ms=1) as batcher, asyncio.timeout(5):
         assert await batcher.submit(b"a", urgent=False) == b"A"
 
 
-async def test_an_urgent_call_does_not_wait_for_company() -> None:
+async def test_an_urgent_call_does_not_wait_for_a_full_batch() -> None:
     gate = Gate()
-    async with batching(gate.run, wait_ms=60_000) as batcher, asyncio.timeout(5):
-        patient = ask(batcher, b"p")
+    async with open_batcher(gate.run, wait_ms=60_000) as batcher, asyncio.timeout(5):
+        patient = submit_all(batcher, b"p")
         assert await batcher.submit(b"u", urgent=True) == b"U"
         assert gate.batches == [[b"u"]]
-        ask(batcher, b"q", b"r", b"s")
+        submit_all(batcher, b"q", b"r", b"s")
         assert await patient[0] == b"P"
 
 
 async def test_urgent_calls_overtake_waiting_ones_and_share_no_batch_with_them() -> None:
     gate = Gate()
     gate.opened.clear()
-    async with batching(gate.run) as batcher:
-        first = ask(batcher, b"a", b"b", b"c", b"d")
-        await until(lambda: len(gate.batches) == 1)
-        rest = ask(batcher, b"e", b"f", b"g", b"h", b"i")
-        urgent = ask(batcher, b"u", b"v", urgent=True)
-        # On a busy machine the first batch is not of all four that were asked first.
-        await until(
+    async with open_batcher(gate.run) as batcher:
+        first = submit_all(batcher, b"a", b"b", b"c", b"d")
+        await wait_until(lambda: len(gate.batches) == 1)
+        rest = submit_all(batcher, b"e", b"f", b"g", b"h", b"i")
+        urgent = submit_all(batcher, b"u", b"v", urgent=True)
+        # On a busy machine the first batch may have fewer than the first four calls.
+        await wait_until(
             lambda: len(gate.batches[0]) + len(batcher._ready_calls._patient) == 9 and len(batcher._ready_calls._urgent) == 2
         )
         gate.opened.set()
@@ -95,10 +95,10 @@ async def test_urgent_calls_overtake_in_preparation_too() -> None:
         assert free.wait(10)
         return payload
 
-    async with batching(gate.run, prepare) as batcher:
-        calls = ask(batcher, b"a", b"b", b"c", b"d")
-        await until(lambda: len(order) == 2)
-        calls += ask(batcher, b"u", urgent=True)
+    async with open_batcher(gate.run, prepare) as batcher:
+        calls = submit_all(batcher, b"a", b"b", b"c", b"d")
+        await wait_until(lambda: len(order) == 2)
+        calls += submit_all(batcher, b"u", urgent=True)
         await asyncio.sleep(0)
         free.set()
         await asyncio.gather(*calls)
@@ -113,11 +113,11 @@ async def test_prepares_the_next_batch_while_the_model_runs() -> None:
         return payload
 
     gate.opened.clear()
-    async with batching(gate.run, prepare, size=1) as batcher:
-        calls = ask(batcher, b"a")
-        await until(lambda: gate.batches == [[b"a"]])
-        calls += ask(batcher, b"b")
-        await until(lambda: prepared == [b"a", b"b"])
+    async with open_batcher(gate.run, prepare, size=1) as batcher:
+        calls = submit_all(batcher, b"a")
+        await wait_until(lambda: gate.batches == [[b"a"]])
+        calls += submit_all(batcher, b"b")
+        await wait_until(lambda: prepared == [b"a", b"b"])
         gate.opened.set()
         await asyncio.gather(*calls)
 
@@ -129,8 +129,8 @@ async def test_an_input_that_cannot_be_prepared_fails_alone() -> None:
         return payload
 
     gate = Gate()
-    async with batching(gate.run, prepare) as batcher:
-        good, bad, other = await asyncio.gather(*ask(batcher, b"a", b"bad", b"b"), return_exceptions=True)
+    async with open_batcher(gate.run, prepare) as batcher:
+        good, bad, other = await asyncio.gather(*submit_all(batcher, b"a", b"bad", b"b"), return_exceptions=True)
     assert (good, other) == (b"A", b"B")
     assert isinstance(bad, ValueError)
 
@@ -141,29 +141,29 @@ async def test_a_model_error_fails_its_batch_and_no_later_one() -> None:
             raise RuntimeError("out of memory")
         return prepared
 
-    async with batching(run, size=2) as batcher:
-        answers = await asyncio.gather(*ask(batcher, b"boom", b"a"), return_exceptions=True)
+    async with open_batcher(run, size=2) as batcher:
+        answers = await asyncio.gather(*submit_all(batcher, b"boom", b"a"), return_exceptions=True)
         assert [str(answer) for answer in answers] == ["out of memory", "out of memory"]
         assert await batcher.submit(b"b", urgent=False) == b"b"
 
 
-async def test_a_model_that_gives_too_few_results_fails_the_batch() -> None:
-    async with batching(lambda prepared: prepared[1:], size=2) as batcher:
+async def test_a_model_that_returns_too_few_results_fails_the_batch() -> None:
+    async with open_batcher(lambda prepared: prepared[1:], size=2) as batcher:
         with pytest.raises(RuntimeError, match="1 results for 2 inputs"):
-            await asyncio.gather(*ask(batcher, b"a", b"b"))
+            await asyncio.gather(*submit_all(batcher, b"a", b"b"))
 
 
-async def test_a_cancelled_call_is_not_run_and_disturbs_nobody() -> None:
+async def test_a_cancelled_call_is_not_run_and_affects_no_other() -> None:
     gate = Gate()
     gate.opened.clear()
-    async with batching(gate.run, size=2) as batcher:
-        running = ask(batcher, b"a", b"b")
-        await until(lambda: len(gate.batches) == 1)
-        waiting, gone = ask(batcher, b"c", b"d")
-        await until(lambda: len(batcher._ready_calls._patient) == 2)
-        gone.cancel()
+    async with open_batcher(gate.run, size=2) as batcher:
+        running = submit_all(batcher, b"a", b"b")
+        await wait_until(lambda: len(gate.batches) == 1)
+        waiting, cancelled = submit_all(batcher, b"c", b"d")
+        await wait_until(lambda: len(batcher._ready_calls._patient) == 2)
+        cancelled.cancel()
         running[0].cancel()
-        await until(gone.done)
+        await wait_until(cancelled.done)
         gate.opened.set()
         assert await waiting == b"C"
         assert await running[1] == b"B"
@@ -178,22 +178,22 @@ async def test_a_failure_after_a_cancellation_reaches_the_others() -> None:
         raise RuntimeError("out of memory")
 
     gate.opened.clear()
-    async with batching(run, size=2) as batcher:
-        gone, stays = ask(batcher, b"a", b"b")
-        await until(lambda: len(gate.batches) == 1)
-        gone.cancel()
-        await until(gone.done)
+    async with open_batcher(run, size=2) as batcher:
+        cancelled, other = submit_all(batcher, b"a", b"b")
+        await wait_until(lambda: len(gate.batches) == 1)
+        cancelled.cancel()
+        await wait_until(cancelled.done)
         gate.opened.set()
         with pytest.raises(RuntimeError, match="out of memory"):
-            await asyncio.wait_for(stays, 5)
+            await asyncio.wait_for(other, 5)
 
 
-async def test_closing_refuses_waiting_and_later_calls_once_the_running_batch_has_ended() -> None:
+async def test_closing_waits_for_the_running_batch_and_refuses_other_calls() -> None:
     gate = Gate()
     gate.opened.clear()
-    async with batching(gate.run, size=1) as batcher:
-        calls = ask(batcher, b"a", b"b")
-        await until(lambda: len(gate.batches) == 1)
+    async with open_batcher(gate.run, size=1) as batcher:
+        calls = submit_all(batcher, b"a", b"b")
+        await wait_until(lambda: len(gate.batches) == 1)
         closing = asyncio.create_task(batcher.close())
         answers = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
         assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
@@ -205,13 +205,13 @@ async def test_closing_refuses_waiting_and_later_calls_once_the_running_batch_ha
     assert gate.batches == [[b"a"]]
 
 
-async def test_other_work_waits_for_the_running_batch_alone() -> None:
+async def test_other_work_waits_only_for_the_running_batch() -> None:
     gate = Gate()
     gate.opened.clear()
     order = list[str]()
-    async with batching(gate.run, size=1) as batcher:
-        asked = ask(batcher, b"a", b"b")
-        await until(lambda: gate.batches == [[b"a"]])
+    async with open_batcher(gate.run, size=1) as batcher:
+        calls = submit_all(batcher, b"a", b"b")
+        await wait_until(lambda: gate.batches == [[b"a"]])
 
         def work() -> bytes:
             order.append(f"work after {len(gate.batches)}")
@@ -222,27 +222,27 @@ async def test_other_work_waits_for_the_running_batch_alone() -> None:
         assert order == []
         gate.opened.set()
         assert await other == b"done"
-        assert await asyncio.gather(*asked) == [b"A", b"B"]
+        assert await asyncio.gather(*calls) == [b"A", b"B"]
     assert order == ["work after 1"]
 
 
-async def test_other_work_is_told_of_its_failure_and_refused_when_closing() -> None:
+async def test_other_work_gets_its_own_error_and_is_refused_when_closing() -> None:
     gate = Gate()
 
     def fail() -> bytes:
         raise ValueError("no such words")
 
-    async with batching(gate.run) as batcher:
+    async with open_batcher(gate.run) as batcher:
         with pytest.raises(ValueError, match="no such words"):
             await batcher.run_between_batches(fail)
         gate.opened.clear()
-        asked = ask(batcher, b"a")
-        await until(lambda: gate.batches == [[b"a"]])
+        calls = submit_all(batcher, b"a")
+        await wait_until(lambda: gate.batches == [[b"a"]])
         waiting = asyncio.create_task(batcher.run_between_batches(lambda: b"never"))
         await asyncio.sleep(0)
         closing = asyncio.create_task(batcher.close())
         with pytest.raises(Unavailable):
-            await asked[0]
+            await calls[0]
         with pytest.raises(Unavailable):
             await asyncio.wait_for(waiting, 5)
         gate.opened.set()
