@@ -18,32 +18,36 @@ from pipeline.engine.job import Runtime
 from pipeline.settings import Settings
 
 POSTED_AT = datetime(2026, 1, 4, 15, 30, tzinfo=UTC)
-AT_ONCE = 64
-PATIENCE_S = 900.0
+CONCURRENCY = 64
+DONE_TIMEOUT_S = 900.0
 
 
 @cache
-def picture(seed: int) -> bytes:
+def draw_picture(seed: int) -> bytes:
     """A piece of map art on one map, 128 pixels a side, as PNG."""
     drawn = ART_KINDS[seed % len(ART_KINDS)](np.random.default_rng(seed), MAP_PX, MAP_PX)
     return encode_png(quantise(drawn, "flat", dither=bool(seed % 2)))
 
 
-def settings_on(folder: Path, **values: object) -> Settings:
+def make_settings(folder: Path, **values: object) -> Settings:
     """Settings on a folder of the benchmark's own; nothing of the developer's `.env` reaches it."""
     return Settings(**{"data_dir": folder, "http_port": 0, "nats_url": None, "_env_file": None, **values})  # type: ignore[arg-type]
 
 
-async def store(blobs: BlobStore, seeds: Sequence[int]) -> list[str]:
+async def store_pictures(blobs: BlobStore, seeds: Sequence[int]) -> list[str]:
     """Put the pictures of these seeds into the blob store; their names in order."""
 
     async def put(seed: int) -> str:
-        return await blobs.put(await asyncio.to_thread(picture, seed))
+        return await blobs.put(await asyncio.to_thread(draw_picture, seed))
 
-    return [name for start in range(0, len(seeds), AT_ONCE) for name in await asyncio.gather(*map(put, seeds[start:][:AT_ONCE]))]
+    return [
+        name for start in range(0, len(seeds), CONCURRENCY) for name in await asyncio.gather(*map(put, seeds[start:][:CONCURRENCY]))
+    ]
 
 
-async def post(journal: Journal, names: Sequence[str], *, first: int = 0, guild_id: str = "7", channel_id: str = "8") -> None:
+async def post_pictures(
+    journal: Journal, names: Sequence[str], *, first: int = 0, guild_id: str = "7", channel_id: str = "8"
+) -> None:
     """Record a post of each blob, with image ids from `first` on: the archive lane finds them waiting."""
 
     async def record(number: int, blob: str) -> None:
@@ -61,19 +65,19 @@ async def post(journal: Journal, names: Sequence[str], *, first: int = 0, guild_
         )
         await journal.record(fact, Origin(image_id))
 
-    for start in range(0, len(names), AT_ONCE):
-        await asyncio.gather(*(record(first + start + place, name) for place, name in enumerate(names[start:][:AT_ONCE])))
+    for start in range(0, len(names), CONCURRENCY):
+        await asyncio.gather(*(record(first + start + place, name) for place, name in enumerate(names[start:][:CONCURRENCY])))
 
 
-def succeeded(runtime: Runtime, stage: str, lane: str = "image") -> int:
+def count_succeeded(runtime: Runtime, stage: str, lane: str = "image") -> int:
     """How many messages a stage of this process has done."""
     samples = (sample for family in runtime.metrics.succeeded.collect() for sample in family.samples)
     wanted = {"stage": stage, "lane": lane}
     return sum(int(sample.value) for sample in samples if sample.labels == wanted and sample.name.endswith("_total"))
 
 
-async def until_done(runtime: Runtime, stage: str, messages: int) -> None:
+async def wait_until_done(runtime: Runtime, stage: str, messages: int) -> None:
     """Return once a stage has done so many messages in the archive lane. Raises TimeoutError."""
-    async with asyncio.timeout(PATIENCE_S):
-        while succeeded(runtime, stage) < messages:  # noqa: ASYNC110  (counters wake nobody)
+    async with asyncio.timeout(DONE_TIMEOUT_S):
+        while count_succeeded(runtime, stage) < messages:  # noqa: ASYNC110  (counters wake nobody)
             await asyncio.sleep(0.02)

@@ -52,7 +52,7 @@ class Result:
     recall: float
 
 
-def pictures(count: int, folder: Path | None, random: np.random.Generator) -> list[Pixels]:
+def make_pictures(count: int, folder: Path | None, random: np.random.Generator) -> list[Pixels]:
     """Pieces to archive: procedural ones, and the pictures of a folder in map colours."""
     paths = sorted(folder.glob("*.[jp][pn]g"))[: count // 2] if folder else []
     made = [np.asarray(draw_piece(9_000_000 + seed)) for seed in range(count - len(paths))]
@@ -64,7 +64,7 @@ def pictures(count: int, folder: Path | None, random: np.random.Generator) -> li
     return made
 
 
-def screenshot(picture: Pixels, behind: Pixels, random: np.random.Generator) -> Pixels:
+def make_screenshot(picture: Pixels, behind: Pixels, random: np.random.Generator) -> Pixels:
     """A frame that shows a picture on an eighth to a half of it; one in five mirrored, one in five a quarter turned."""
     lot = random.random()
     shown = picture[:, ::-1] if lot < 0.2 else np.rot90(picture) if lot < 0.4 else picture
@@ -82,7 +82,7 @@ def screenshot(picture: Pixels, behind: Pixels, random: np.random.Generator) -> 
     return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def print_of(picture: Pixels, most: int, seed: int) -> Print:
+def make_print(picture: Pixels, most: int, seed: int) -> Print:
     """A print without what this benchmark has no use for; its hash is no other's."""
     points, descriptors = extract_features(picture, most)
     digest = np.random.default_rng(seed).bytes(32)
@@ -90,11 +90,11 @@ def print_of(picture: Pixels, most: int, seed: int) -> Print:
     return Print(picture.shape[1::-1], points, descriptors, *assign_words(descriptors), digest, 100, thumb)
 
 
-def entry(made: Print) -> FeatureEntry:
+def make_entry(made: Print) -> FeatureEntry:
     return build_entry(made.hash.hex(), made.hash.hex(), made.quality, pack_print(made))
 
 
-def made_up(real: list[FeatureEntry], count: int, random: np.random.Generator) -> Iterator[FeatureEntry]:
+def make_fake_entries(real: list[FeatureEntry], count: int, random: np.random.Generator) -> Iterator[FeatureEntry]:
     """Images of features that are like real ones and none of them."""
     features = ((each.words, each.signatures, each.poses) for each in real)
     words, signatures, poses = (np.concatenate(part) for part in zip(*features, strict=True))
@@ -111,7 +111,7 @@ def measure(size: int, real: list[FeatureEntry], questions: list[IndexQuery], wo
     index = FeatureIndex(folder)
     started = time.perf_counter()
     places = set(random.choice(size, len(real), replace=False).tolist())
-    mine, others = iter(enumerate(real)), made_up(real, size - len(real), random)
+    mine, others = iter(enumerate(real)), make_fake_entries(real, size - len(real), random)
     taken = 0.0
     for number in range(size):
         name, each = next(mine) if number in places else (f"other{number}", next(others))
@@ -141,11 +141,13 @@ def main(quick: bool = False, folder: Path | None = None) -> None:
     """Measure and print; quick takes half a minute, the whole about five minutes and 600 MB of temporary files."""
     cv2.setNumThreads(1)
     random = np.random.default_rng(11)
-    archived = pictures(60 if quick else 300, folder, random)
-    real = [entry(print_of(picture, MAX_FEATURES_ONE_MAP, seed)) for seed, picture in enumerate(archived)]
+    archived = make_pictures(60 if quick else 300, folder, random)
+    real = [make_entry(make_print(picture, MAX_FEATURES_ONE_MAP, seed)) for seed, picture in enumerate(archived)]
     asked, spent = [], 0.0
     for number, picture in enumerate(archived):
-        seen = print_of(screenshot(picture, archived[(number * 7 + 3) % len(archived)], random), MAX_QUERY_FEATURES, 10**6 + number)
+        seen = make_print(
+            make_screenshot(picture, archived[(number * 7 + 3) % len(archived)], random), MAX_QUERY_FEATURES, 10**6 + number
+        )
         before = time.perf_counter()
         asked.append(build_index_query(seen))
         spent += time.perf_counter() - before

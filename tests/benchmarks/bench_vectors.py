@@ -61,7 +61,7 @@ def make_data(size: int, questions: int) -> Data:
     return Data(rows, random.integers(0, 100, size), queries)
 
 
-def indexed(data: Data, graph_above: int) -> tuple[Search, float]:
+def index_vectors(data: Data, graph_above: int) -> tuple[Search, float]:
     """A search of our index, and how many vectors a second it took in."""
     index = EmbeddedIndex(graph_above=graph_above)
     started = time.perf_counter()
@@ -75,7 +75,7 @@ def indexed(data: Data, graph_above: int) -> tuple[Search, float]:
     return search, adds
 
 
-def scanned(data: Data) -> Search:
+def scan_documents(data: Data) -> Search:
     """A search that reads one document after the other, with its vector as a list of numbers, as a database gives it."""
     documents = [
         {"_id": str(number), "channel_id": str(data.channels[number]), "embedding": row.tolist()}
@@ -122,11 +122,11 @@ def run(quick: bool) -> list[Result]:
     results = []
     questions = 50 if quick else 200
     small = make_data(2_000, questions)
-    results.append(measure("one by one", scanned(small), small, "none", questions // 10))
+    results.append(measure("one by one", scan_documents(small), small, "none", questions // 10))
     for size in (2_000, 5_000) if quick else (2_000, 20_000, 100_000):
         data = make_data(size, questions)
         for way, graph_above in (("numpy exact", NEVER), ("usearch graph", 0)):
-            search, adds = indexed(data, graph_above)
+            search, adds = index_vectors(data, graph_above)
             filters = FILTERS if size > 2_000 else ("none",)
             results += [measure(way, search, data, kept, questions, adds) for kept in filters]
     return results

@@ -29,7 +29,7 @@ from infra.clip.loading import Tower, load_tower
 from pipeline.process import Process, open_log_server, open_process
 from pipeline.settings import Settings
 from stages import download, embed, fingerprint, persist, preprocess
-from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done
+from tests.benchmarks.archive import count_succeeded, draw_picture, make_settings, post_pictures, store_pictures, wait_until_done
 from tests.benchmarks.cost import Cost, Meter
 
 CHAIN: list[Stage[Any]] = [download.STAGE, preprocess.STAGE, fingerprint.STAGE, embed.STAGE, persist.STAGE]
@@ -40,15 +40,15 @@ Way = Callable[[list[int]], Awaitable[None]]
 """Something that embeds the pictures of these seeds, in one way or another."""
 
 
-def encoder_of(tower: Tower, settings: Settings) -> OpenClipEncoder:
+def open_loaded_encoder(tower: Tower, settings: Settings) -> OpenClipEncoder:
     """The encoder that a process opens with these settings, on a tower that is loaded already."""
     encoder = Encoder(tower.name, tower.digest, tower.dimensions, False, choose_calibration(settings.model, trained=False))
     return OpenClipEncoder(tower, encoder, settings.batch_size, settings.batch_wait_ms)
 
 
-def bare(tower: Tower, batch: int) -> Way:
+def run_tower(tower: Tower, batch: int) -> Way:
     """Full batches of prepared pictures through the tower."""
-    prepared = [tower.prepare(opened(seed)) for seed in range(batch)]
+    prepared = [tower.prepare(open_picture(seed)) for seed in range(batch)]
 
     async def way(seeds: list[int]) -> None:
         for start in range(0, len(seeds), batch):
@@ -57,11 +57,11 @@ def bare(tower: Tower, batch: int) -> Way:
     return way
 
 
-def prepared_and_run(tower: Tower, batch: int) -> Way:
+def prepare_and_run(tower: Tower, batch: int) -> Way:
     """Decode, prepare, run: nothing overlaps."""
 
     def run(seeds: list[int]) -> None:
-        tower.vectors([tower.prepare(opened(seed)) for seed in seeds])
+        tower.vectors([tower.prepare(open_picture(seed)) for seed in seeds])
 
     async def way(seeds: list[int]) -> None:
         for start in range(0, len(seeds), batch):
@@ -70,52 +70,52 @@ def prepared_and_run(tower: Tower, batch: int) -> Way:
     return way
 
 
-def micro_batched(encoder: OpenClipEncoder) -> Way:
+def run_micro_batched(encoder: OpenClipEncoder) -> Way:
     """All at once through the encoder, as the embed stage calls it."""
 
     async def way(seeds: list[int]) -> None:
-        await asyncio.gather(*(encoder.encode(picture(seed), urgent=False) for seed in seeds))
+        await asyncio.gather(*(encoder.encode(draw_picture(seed), urgent=False) for seed in seeds))
 
     return way
 
 
-def whole(process: Process) -> Way:
+def run_pipeline(process: Process) -> Way:
     """Post them, and wait until they are in the catalogue."""
 
     async def way(seeds: list[int]) -> None:
-        names = await store(await process.container.blobs(), seeds)
-        before = succeeded(process.runtime, persist.STAGE.name)
-        await post(process.container.journal, names, first=seeds[0])
-        await until_done(process.runtime, persist.STAGE.name, before + FACTS_PERSISTED * len(seeds))
+        names = await store_pictures(await process.container.blobs(), seeds)
+        before = count_succeeded(process.runtime, persist.STAGE.name)
+        await post_pictures(process.container.journal, names, first=seeds[0])
+        await wait_until_done(process.runtime, persist.STAGE.name, before + FACTS_PERSISTED * len(seeds))
 
     return way
 
 
-def opened(seed: int) -> Image.Image:
+def open_picture(seed: int) -> Image.Image:
     """The picture of a seed, as a model takes it."""
-    return Image.open(BytesIO(picture(seed))).convert("RGB")
+    return Image.open(BytesIO(draw_picture(seed))).convert("RGB")
 
 
 async def measure(model: str, images: int, rounds: int) -> dict[str, list[Cost]]:
     """The cost of every way for so many images, one for each round."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = settings_on(Path(folder), model=model)
+        settings = make_settings(Path(folder), model=model)
         tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
-        encoder = encoder_of(tower, settings)
+        encoder = open_loaded_encoder(tower, settings)
         costs: dict[str, list[Cost]] = {}
         async with open_log_server(settings) as url, open_process(settings, url, CHAIN, encoders=[encoder]) as process:
             ways = {
-                "the bare model": bare(tower, settings.batch_size),
-                "with preparing, in turn": prepared_and_run(tower, settings.batch_size),
-                "the encoder": micro_batched(encoder),
-                "the whole pipeline": whole(process),
+                "the bare model": run_tower(tower, settings.batch_size),
+                "with preparing, in turn": prepare_and_run(tower, settings.batch_size),
+                "the encoder": run_micro_batched(encoder),
+                "the whole pipeline": run_pipeline(process),
             }
             seeds = iter(range(10**9))
             for number in range(rounds + 1):
                 count = images if number else settings.batch_size
                 chosen = [next(seeds) for _ in range(count)]
                 for seed in chosen:
-                    await asyncio.to_thread(picture, seed)
+                    await asyncio.to_thread(draw_picture, seed)
                 for name, way in ways.items():
                     meter = Meter(Path(folder, "nats"))
                     await way(chosen)

@@ -33,7 +33,7 @@ from pipeline.engine.job import Runtime
 from pipeline.engine.registry import STAGES
 from pipeline.process import open_process
 from stages import download, embed, fingerprint, persist, preprocess
-from tests.benchmarks.archive import post, settings_on, store, succeeded, until_done
+from tests.benchmarks.archive import count_succeeded, make_settings, post_pictures, store_pictures, wait_until_done
 from tests.benchmarks.cost import Cost, Meter
 from tests.support.bench_stage import count_messages, downloaded, run_stage
 
@@ -81,7 +81,7 @@ class Line:
 
 
 @asynccontextmanager
-async def log_on(folder: Path) -> AsyncIterator[tuple[str, Client, JetStreamJournal]]:
+async def open_log(folder: Path) -> AsyncIterator[tuple[str, Client, JetStreamJournal]]:
     """A new log on a server of its own, with all streams and durables."""
     async with embedded_server(folder / "nats") as url:
         client = await connect(url, "benchmark")
@@ -92,22 +92,22 @@ async def log_on(folder: Path) -> AsyncIterator[tuple[str, Client, JetStreamJour
             await client.close()
 
 
-async def baseline(folder: Path, facts: int) -> list[Line]:
+async def measure_baseline(folder: Path, facts: int) -> list[Line]:
     """The raw loop, before and after the runner, and the runner with a stage without work, all on one log."""
 
     async def work(event: Fact) -> Sequence[Fact]:
         return [downloaded(event)]
 
-    async with log_on(folder) as (url, client, journal):
-        await post(journal, ["ab" * 32] * facts)
-        before = await raw_loop(client, facts, "RAW1", Meter(folder / "nats"))
+    async with open_log(folder) as (url, client, journal):
+        await post_pictures(journal, ["ab" * 32] * facts)
+        before = await run_raw_loop(client, facts, "RAW1", Meter(folder / "nats"))
         async with run_stage(url, client, journal, work, number=WORKERS) as runtime:
-            idle = await watched("the runner, without work", folder, runtime, [download.STAGE], facts)
-        after = await raw_loop(client, facts, "RAW2", Meter(folder / "nats"))
+            idle = await measure_until_done("the runner, without work", folder, runtime, [download.STAGE], facts)
+        after = await run_raw_loop(client, facts, "RAW2", Meter(folder / "nats"))
     return [Line("raw nats-py loop", facts, 1, Cost.mean(before, after)), idle]
 
 
-async def raw_loop(client: Client, facts: int, stream: str, meter: Meter) -> Cost:
+async def run_raw_loop(client: Client, facts: int, stream: str, meter: Meter) -> Cost:
     """Fetch every post on the log, publish its bytes once, on a subject of its own in another stream, and acknowledge."""
     js = client.jetstream()
     await js.add_stream(StreamConfig(name=stream, subjects=[f"{stream}.>"], storage=StorageType.FILE))
@@ -129,37 +129,37 @@ async def raw_loop(client: Client, facts: int, stream: str, meter: Meter) -> Cos
     return meter.read()
 
 
-async def archived(folder: Path, images: int, runs: Sequence[tuple[str, Sequence[Stage[Any]]]]) -> list[Line]:
+async def measure_archiving(folder: Path, images: int, runs: Sequence[tuple[str, Sequence[Stage[Any]]]]) -> list[Line]:
     """Fill a log with posts, then let these stages work it off, one run after the other, each in one process."""
-    settings = settings_on(folder, workers=WORKERS)
+    settings = make_settings(folder, workers=WORKERS)
     lines = []
-    async with log_on(folder) as (url, client, journal):
-        await post(journal, await store(open_blob_store(folder / "blobs"), range(images)))
+    async with open_log(folder) as (url, client, journal):
+        await post_pictures(journal, await store_pictures(open_blob_store(folder / "blobs"), range(images)))
         for what, stages in runs:
             async with open_process(settings, url, stages, encoders=[NO_MODEL]) as process:
-                lines.append(await watched(what, folder, process.runtime, stages, images))
+                lines.append(await measure_until_done(what, folder, process.runtime, stages, images))
         if (indexed := await count_messages(client, IMAGES, kind_filter(ImageIndexed))) != images:
             raise RuntimeError(f"only {indexed} of {images} images were indexed: the figures say nothing")
     return lines
 
 
-async def watched(what: str, folder: Path, runtime: Runtime, stages: Sequence[Stage[Any]], images: int) -> Line:
+async def measure_until_done(what: str, folder: Path, runtime: Runtime, stages: Sequence[Stage[Any]], images: int) -> Line:
     """The cost until the last of these stages has had every image, without those that were done before it was looked at."""
     last = stages[-1]
-    before = succeeded(runtime, last.name) / CHAIN[last]
+    before = count_succeeded(runtime, last.name) / CHAIN[last]
     if before >= images:
         raise RuntimeError(f"{images} images are too few: they were done before they could be looked at")
     meter = Meter(folder / "nats")
-    await until_done(runtime, last.name, images * CHAIN[last])
+    await wait_until_done(runtime, last.name, images * CHAIN[last])
     return Line(what, images - before, sum(CHAIN[stage] for stage in stages), meter.read())
 
 
 async def measure(images: int) -> list[Line]:
     """All lines, the baseline first."""
     with tempfile.TemporaryDirectory() as folder:
-        lines = await baseline(Path(folder, "baseline"), images)
-        lines += await archived(Path(folder, "alone"), images, [(f"{stage.name}, alone", [stage]) for stage in CHAIN])
-        lines += await archived(Path(folder, "together"), images, [("all five together", list(CHAIN))])
+        lines = await measure_baseline(Path(folder, "baseline"), images)
+        lines += await measure_archiving(Path(folder, "alone"), images, [(f"{stage.name}, alone", [stage]) for stage in CHAIN])
+        lines += await measure_archiving(Path(folder, "together"), images, [("all five together", list(CHAIN))])
     return lines
 
 

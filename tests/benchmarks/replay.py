@@ -37,9 +37,9 @@ from pipeline.engine.metrics import Metrics
 from pipeline.replay.build import MODEL_BATCHES
 from stages import embed
 from stages.fingerprint import DEFAULT_METHOD
-from tests.benchmarks.archive import AT_ONCE, picture, settings_on, store
-from tests.benchmarks.pipeline_clip import encoder_of
-from tests.benchmarks.pipeline_noop import NO_MODEL, log_on
+from tests.benchmarks.archive import CONCURRENCY, draw_picture, make_settings, store_pictures
+from tests.benchmarks.pipeline_clip import open_loaded_encoder
+from tests.benchmarks.pipeline_noop import NO_MODEL, open_log
 from tests.support.bench_stage import count_messages
 
 BULK = Concurrency(4, 64)
@@ -128,20 +128,22 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(events: int) -> AsyncIterator[Bench]:
+async def open_bench(events: int) -> AsyncIterator[Bench]:
     """A log with so many preprocessed pictures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with log_on(folder) as (_, client, journal):
+        async with open_log(folder) as (_, client, journal):
             blobs = open_blob_store(folder / "blobs")
-            pictures = await store(blobs, range(min(events, 400)))
+            pictures = await store_pictures(blobs, range(min(events, 400)))
             names = [pictures[number % len(pictures)] for number in range(events)]
-            for start in range(0, events, AT_ONCE):
-                await asyncio.gather(*(record(journal, start + place, each) for place, each in enumerate(names[start:][:AT_ONCE])))
+            for start in range(0, events, CONCURRENCY):
+                await asyncio.gather(
+                    *(record_preprocessed(journal, start + place, each) for place, each in enumerate(names[start:][:CONCURRENCY]))
+                )
             yield Bench(client, journal, blobs, names)
 
 
-async def record(journal: Journal, number: int, blob: str) -> None:
+async def record_preprocessed(journal: Journal, number: int, blob: str) -> None:
     """A picture that is ready to be embedded."""
     image_id = f"bench-{number}"
     fact = ImagePreprocessed(
@@ -158,10 +160,10 @@ async def record(journal: Journal, number: int, blob: str) -> None:
     await journal.record(fact, Origin(image_id))
 
 
-async def without_model(events: int, rounds: int) -> dict[str, list[float]]:
+async def measure_without_model(events: int, rounds: int) -> dict[str, list[float]]:
     """Events a second, one for each round: the raw loop, and the replay with an encoder that does nothing."""
     rates: dict[str, list[float]] = {"raw nats-py loop": [], "replay, no-op encoder": [], "the same, blobs read from disk": []}
-    async with bench(events) as log:
+    async with open_bench(events) as log:
         for _ in range(rounds):
             for name, running in zip(
                 rates, (log.raw(BULK), log.replay(NO_MODEL, BULK, NoBlobs()), log.replay(NO_MODEL, BULK)), strict=True
@@ -170,16 +172,16 @@ async def without_model(events: int, rounds: int) -> dict[str, list[float]]:
     return rates
 
 
-async def with_model(model: str, pictures: int, rounds: int) -> dict[str, list[float]]:
+async def measure_with_model(model: str, pictures: int, rounds: int) -> dict[str, list[float]]:
     """Pictures a second, one for each round: the encoder alone, and the replay with it."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = settings_on(Path(folder), model=model)
+        settings = make_settings(Path(folder), model=model)
     tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
-    encoder: OpenClipEncoder = encoder_of(tower, settings)
+    encoder: OpenClipEncoder = open_loaded_encoder(tower, settings)
     rates: dict[str, list[float]] = {"the encoder alone": [], f"replay, {model}": []}
     try:
-        await asyncio.gather(*(encoder.encode(picture(seed), urgent=False) for seed in range(2 * settings.batch_size)))
-        async with bench(pictures) as log:
+        await asyncio.gather(*(encoder.encode(draw_picture(seed), urgent=False) for seed in range(2 * settings.batch_size)))
+        async with open_bench(pictures) as log:
             for _ in range(rounds):
                 for name, running in zip(
                     rates, (log.encode(encoder), log.replay(encoder, Concurrency(MODEL_BATCHES, settings.batch_size))), strict=True
@@ -190,7 +192,7 @@ async def with_model(model: str, pictures: int, rounds: int) -> dict[str, list[f
     return rates
 
 
-def table_of(title: str, rates: dict[str, list[float]]) -> Table:
+def render_rates(title: str, rates: dict[str, list[float]]) -> Table:
     """Medians, and shares of the first line in each round."""
     (_, first), *_ = rates.items()
     table = Table(title=title)
@@ -207,10 +209,10 @@ def main(quick: bool = False) -> None:
     """Measure and print."""
     console = Console()
     events, rounds = (500, 2) if quick else (4_000, 5)
-    rates = asyncio.run(without_model(events, rounds))
-    console.print(table_of(f"A replay without a model: {events:,} events, {BULK.number} hands of {BULK.batch}", rates))
+    rates = asyncio.run(measure_without_model(events, rounds))
+    console.print(render_rates(f"A replay without a model: {events:,} events, {BULK.number} hands of {BULK.batch}", rates))
     models = [("mapseek-untrained", 128, 2)] if quick else [("mapseek-untrained", 1_000, 3), ("ViT-B-32", 192, 3)]
     for model, pictures, times in models:
-        rates = asyncio.run(with_model(model, pictures, times))
-        console.print(table_of(f"A replay with {model}, random weights: {times} rounds of {pictures} pictures", rates))
+        rates = asyncio.run(measure_with_model(model, pictures, times))
+        console.print(render_rates(f"A replay with {model}, random weights: {times} rounds of {pictures} pictures", rates))
     console.print(f"Targets: {RAW_TARGET:.0%} of the raw loop, {SHARE_TARGET:.0%} of the encoder's own rate.")

@@ -34,11 +34,11 @@ from pipeline.engine.job import Runtime
 from pipeline.engine.registry import STAGES
 from pipeline.process import open_log_server, open_process
 from stages import embed
-from tests.benchmarks.archive import picture, post, settings_on, store, succeeded, until_done
-from tests.benchmarks.pipeline_clip import encoder_of, opened
+from tests.benchmarks.archive import count_succeeded, draw_picture, make_settings, post_pictures, store_pictures, wait_until_done
+from tests.benchmarks.pipeline_clip import open_loaded_encoder, open_picture
 
 FIRST_QUESTION = 1_000_000
-PATIENCE_S = 60.0
+ANSWER_TIMEOUT_S = 60.0
 WAY = [SearchRequested, SearchDownloaded, SearchPreprocessed, SearchFingerprinted, SearchEmbedded, SearchMatched, SearchAnswered]
 PARTS = ["asked to requested", "download", "preprocess", "fingerprint", "embed", "match", "reply"]
 
@@ -82,16 +82,18 @@ async def lift_quotas(discord: Simulator, channel: Channel, owner: Member) -> No
     await discord.answer(await discord.slash(channel, owner, "archive settings", options=quotas))
 
 
-async def ask(discord: Simulator, channel: Channel, member: Member, client: Client, seeds: Sequence[int], pause: Pause) -> Searches:
+async def ask_all(
+    discord: Simulator, channel: Channel, member: Member, client: Client, seeds: Sequence[int], pause: Pause
+) -> Searches:
     """Ask about the pictures of these seeds, one after the other, each after a pause."""
     began: dict[str, float] = {}
     total = []
     for seed in seeds:
-        file = await asyncio.to_thread(picture, seed)
+        file = await asyncio.to_thread(draw_picture, seed)
         await pause()
         asked = time.time()
         interaction = await discord.slash(channel, member, "find", attachments={"image": ("question.png", file)})
-        answer = await discord.answer(interaction, embedded=True, timeout=PATIENCE_S)
+        answer = await discord.answer(interaction, embedded=True, timeout=ANSWER_TIMEOUT_S)
         began[str(interaction.id)] = asked
         total.append(answer.answered_after_s * 1000)
     return Searches(np.array(total), await _parts(client, began))
@@ -101,15 +103,15 @@ async def no_pause() -> None:
     """Ask at once."""
 
 
-def until_busy_again(runtime: Runtime, images: int, more: int, batch_s: float) -> Pause:
+def wait_until_busy(runtime: Runtime, images: int, more: int, batch_s: float) -> Pause:
     """Wait until so many more images are embedded, so that the archive lane is at full speed, then for some part of a batch."""
     moments = np.random.default_rng(0)
 
     async def pause() -> None:
-        target = succeeded(runtime, embed.STAGE.name) + more
+        target = count_succeeded(runtime, embed.STAGE.name) + more
         if target > images:
             raise RuntimeError("the archive lane was empty before the last question: let more images wait")
-        await until_done(runtime, embed.STAGE.name, target)
+        await wait_until_done(runtime, embed.STAGE.name, target)
         await asyncio.sleep(moments.uniform(0, batch_s))
 
     return pause
@@ -130,9 +132,9 @@ async def _parts(client: Client, began: dict[str, float]) -> np.ndarray:
     return np.array([np.diff([began[each], *(facts[kind] for kind in WAY)]) for each, facts in recorded.items()]) * 1000
 
 
-async def batch_seconds(tower: Tower, size: int) -> float:
+async def measure_batch_s(tower: Tower, size: int) -> float:
     """Seconds that the bare model takes for a full batch of prepared pictures; the better of two."""
-    prepared = [tower.prepare(opened(seed)) for seed in range(size)]
+    prepared = [tower.prepare(open_picture(seed)) for seed in range(size)]
 
     async def once() -> float:
         started = time.perf_counter()
@@ -148,7 +150,7 @@ async def measure(model: str, questions: int, images: int) -> Figures:
         async with Simulator() as discord:
             guild = discord.add_guild("Benchmark")
             channel, member = discord.add_text_channel(guild, "maps"), discord.add_member(guild, "Alex")
-            settings = settings_on(
+            settings = make_settings(
                 Path(folder),
                 model=model,
                 discord_token=discord.token,
@@ -157,30 +159,30 @@ async def measure(model: str, questions: int, images: int) -> Figures:
                 channels="all",
             )
             tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
-            encoder = encoder_of(tower, settings)
+            encoder = open_loaded_encoder(tower, settings)
             async with (
                 open_log_server(settings) as url,
                 open_process(settings, url, STAGES, with_gateway=True, encoders=[encoder]) as process,
             ):
                 await discord.wait_for_command("find")
                 await lift_quotas(discord, channel, guild.members[guild.owner_id])
-                names = await store(await process.container.blobs(), range(images))
+                names = await store_pictures(await process.container.blobs(), range(images))
                 client, journal = process.container.client, process.container.journal
 
                 async def asked(first: int, count: int, pause: Pause) -> Searches:
-                    return await ask(discord, channel, member, client, range(first, first + count), pause)
+                    return await ask_all(discord, channel, member, client, range(first, first + count), pause)
 
                 await asked(FIRST_QUESTION, 3, no_pause)
-                batches = [await batch_seconds(tower, settings.batch_size)]
+                batches = [await measure_batch_s(tower, settings.batch_size)]
                 alone = await asked(FIRST_QUESTION + 100, questions, no_pause)
-                batches.append(await batch_seconds(tower, settings.batch_size))
-                await post(journal, names, guild_id=str(guild.id), channel_id=str(channel.id))
-                busy = until_busy_again(process.runtime, images, images // questions // 4, batches[-1])
-                before = images - succeeded(process.runtime, embed.STAGE.name)
+                batches.append(await measure_batch_s(tower, settings.batch_size))
+                await post_pictures(journal, names, guild_id=str(guild.id), channel_id=str(channel.id))
+                busy = wait_until_busy(process.runtime, images, images // questions // 4, batches[-1])
+                before = images - count_succeeded(process.runtime, embed.STAGE.name)
                 loaded = await asked(FIRST_QUESTION + 200, questions, busy)
-                after = images - succeeded(process.runtime, embed.STAGE.name)
+                after = images - count_succeeded(process.runtime, embed.STAGE.name)
             await encoder.close()
-            batches.append(await batch_seconds(tower, settings.batch_size))
+            batches.append(await measure_batch_s(tower, settings.batch_size))
     return Figures(alone, loaded, batches, (before, after))
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.quality`: how well pictures are found, through the real pipeline.
+"""`python -m tests.quality`: measure how well pictures are found, through the real pipeline.
 
 `make bench-quality` makes the committed report.
 """
@@ -28,150 +28,156 @@ from pipeline.logging import configure_logging
 from pipeline.settings import Settings
 from tests.quality import baselines, costs, localising, sheets
 from tests.quality.categories import BY_NAME
-from tests.quality.making import Plan, Query, digests, make_gallery, make_queries
+from tests.quality.making import Plan, Query, compute_digests, make_gallery, make_queries
 from tests.quality.pieces import Pieces
-from tests.quality.report import Results, document
-from tests.quality.running import Ran, run
+from tests.quality.report import Results, render_report
+from tests.quality.running import RunResult, run_benchmark
 from tests.quality.scoring import Outcome
 
 HERE = Path(__file__).parents[2]
 SHARED_ART = HERE.parent / "shared" / "art"
 OURS = "MapSeek"
 WIDTH = 160
-"""Columns that the tables need, on a terminal or not."""
+"""The tables need this many columns, even without a terminal."""
 
 
 def main(
     pieces: Annotated[int, typer.Option(min=20, help="Pieces in the archive.")] = 2000,
-    queries: Annotated[int, typer.Option(min=10, help="Questions, a share of them in each category.")] = 1750,
+    queries: Annotated[int, typer.Option(min=10, help="Queries, a share of them in each category.")] = 1750,
     seed: Annotated[int, typer.Option(min=0)] = 1,
     only: Annotated[str, typer.Option(help=f"Categories, separated by commas: {', '.join(BY_NAME)}.")] = "",
-    out: Annotated[Path, typer.Option(help="Where files and data are kept: what is there is not made again.")] = HERE
+    out: Annotated[Path, typer.Option(help="Where files and data are stored. What is there already is not made again.")] = HERE
     / "bench-quality",
-    report: Annotated[Path | None, typer.Option(help="Where the report is written; default: beside the data.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where the report is written. Default: beside the data.")] = None,
     art: Annotated[
         Path,
-        typer.Option(help="A folder of photographs to use besides procedural art, if it exists."),
+        typer.Option(help="A folder of photographs to use in addition to procedural art, if it exists."),
     ] = SHARED_ART,
-    model: Annotated[str, typer.Option(help="Another model than the default one.")] = "",
-    pretrained: Annotated[str, typer.Option(help="That model's weights.")] = "",
-    one_core: Annotated[bool, typer.Option(help="Ask on one core, for figures that can be compared.")] = True,
-    fresh: Annotated[bool, typer.Option(help="Archive anew, with the code as it is now.")] = False,
-    places: Annotated[bool, typer.Option(help="Measure only how often outlines are found.")] = False,
+    model: Annotated[str, typer.Option(help="A model to use instead of the default one.")] = "",
+    pretrained: Annotated[str, typer.Option(help="The weights of this model.")] = "",
+    one_core: Annotated[bool, typer.Option(help="Search on one core, so that figures can be compared.")] = True,
+    fresh: Annotated[bool, typer.Option(help="Archive again, with the current code.")] = False,
+    places: Annotated[bool, typer.Option(help="Measure only how often regions are found.")] = False,
 ) -> None:
-    """Make the gallery and the questions, ask, and write the report."""
+    """Make the gallery and the queries, search, and write the report."""
     configure_logging("auto", "error")
     try:
-        plan = Plan(pieces, queries, seed, _photos(art), _categories(only))
-        _benchmark(
-            plan, out, report, {"model": model, "pretrained": pretrained}, one_core=one_core, fresh=fresh, places_alone=places
-        )
+        plan = Plan(pieces, queries, seed, _list_photos(art), _parse_categories(only))
+        _run(plan, out, report, {"model": model, "pretrained": pretrained}, one_core=one_core, fresh=fresh, places_alone=places)
     except MapSeekError as error:
         Console(stderr=True).print(str(error), style="red", highlight=False)
         raise typer.Exit(1) from None
 
 
-def _categories(only: str) -> tuple[str, ...]:
+def _parse_categories(only: str) -> tuple[str, ...]:
     chosen = tuple(only.replace(",", " ").split()) or tuple(BY_NAME)
     if unknown := [name for name in chosen if name not in BY_NAME]:
         raise MapSeekError(f"There is no category {unknown[0]!r}: choose from {', '.join(BY_NAME)}.")
     return chosen
 
 
-def _photos(folder: Path) -> tuple[str, ...]:
-    """Only those that the default model was not trained on."""
+def _list_photos(folder: Path) -> tuple[str, ...]:
+    """Return the photographs that the default model was not trained on."""
     return tuple(map(str, list_held_out_photographs(folder))) if folder.is_dir() else ()
 
 
-def _benchmark(
+def _run(
     plan: Plan, out: Path, report: Path | None, chosen: Mapping[str, str], *, one_core: bool, fresh: bool, places_alone: bool
 ) -> None:
-    of_gallery, of_questions = digests(plan)
+    of_gallery, of_questions = compute_digests(plan)
     made = out / of_gallery
     console = Console()
-    with _progress() as told:
-        gallery = [] if places_alone else make_gallery(plan, made / "gallery", told)
-        queries = make_queries(plan, made / f"questions-{of_questions}", told)
-        places = localising.measured(queries, find_regions)
+    with _show_progress() as report_progress:
+        gallery = [] if places_alone else make_gallery(plan, made / "gallery", report_progress)
+        queries = make_queries(plan, made / f"questions-{of_questions}", report_progress)
+        places = localising.measure_recall(queries, find_regions)
         if places_alone:
             console.print({name: f"{six}/{whole} among 6, {first} first" for name, (first, six, whole) in places.items()})
             return
-        settings = _settings(made / f"data-{chosen['model'] or 'default'}".replace("/", "-"), chosen, fresh=fresh)
-        ran = asyncio.run(run(settings, gallery, [Path(query.file) for query in queries], told, one_core=one_core))
-        told("comparing with others", 0, 1)
-        ways = _ways(queries, gallery, ran)
-        told("comparing with others", 1, 1)
+        settings = _make_settings(made / f"data-{chosen['model'] or 'default'}".replace("/", "-"), chosen, fresh=fresh)
+        result = asyncio.run(
+            run_benchmark(settings, gallery, [Path(query.file) for query in queries], report_progress, one_core=one_core)
+        )
+        report_progress("comparing with others", 0, 1)
+        ways = _collect_ways(queries, gallery, result)
+        report_progress("comparing with others", 1, 1)
     folder = report or made / "report"
     folder.mkdir(parents=True, exist_ok=True)
     results = Results(
         plan=plan,
-        command=_command(),
+        command=_command_line(),
         machine=f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}",
-        encoder=ran.encoder,
+        encoder=result.encoder,
         queries=queries,
         ways=ways,
-        stages=costs.milliseconds(ran.seen),
-        bytes_an_image=costs.bytes_an_image(settings.data_dir, ran.seen, plan.pieces),
-        seconds={"archive": ran.archived_in_s, "ask": ran.asked_in_s, "cores": 1 if one_core else len(os.sched_getaffinity(0))},
-        sheets=_sheets(plan, queries, ways[OURS], ran, gallery, folder),
+        stages=costs.measure_stages(result.run_log),
+        bytes_an_image=costs.measure_bytes(settings.data_dir, result.run_log, plan.pieces),
+        seconds={
+            "archive": result.archived_in_s,
+            "ask": result.searched_in_s,
+            "cores": 1 if one_core else len(os.sched_getaffinity(0)),
+        },
+        sheets=_save_sheets(plan, queries, ways[OURS], result, gallery, folder),
         places=places,
     )
-    text = document(results)
+    text = render_report(results)
     (folder / "README.md").write_text(text)
-    answers = [{**asdict(query), "answer": asdict(answer)} for query, answer in zip(queries, ran.answers, strict=True)]
+    answers = [{**asdict(query), "answer": asdict(answer)} for query, answer in zip(queries, result.answers, strict=True)]
     (made / "answers.json").write_bytes(orjson.dumps(answers, default=sorted))
     Console(width=max(WIDTH, console.width)).print(Markdown(text))
     console.print(f"The report is in {folder}.")
 
 
-def _settings(folder: Path, chosen: Mapping[str, str], *, fresh: bool) -> Settings:
+def _make_settings(folder: Path, chosen: Mapping[str, str], *, fresh: bool) -> Settings:
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     named = {name: value for name, value in chosen.items() if value}
     return Settings(**{"data_dir": folder, "http_port": 0, "nats_url": None, "_env_file": None, **named})  # type: ignore[arg-type]
 
 
-def _ways(queries: list[Query], gallery: list[Path], ran: Ran) -> dict[str, list[Outcome]]:
+def _collect_ways(queries: list[Query], gallery: list[Path], result: RunResult) -> dict[str, list[Outcome]]:
     ours = [
         Outcome(query.expected, list(zip(answer.pieces, answer.scores, strict=True)), answer.verdict)
-        for query, answer in zip(queries, ran.answers, strict=True)
+        for query, answer in zip(queries, result.answers, strict=True)
     ]
     return {
         OURS: ours,
-        "PDQ alone": baselines.by_descriptor(baselines.pdq, gallery, queries),
-        "embedding alone": baselines.outcomes(queries, ran.seen.asked, ran.seen.archived),
-        "simple descriptor": baselines.by_descriptor(baselines.seed_bot, gallery, queries),
+        "PDQ alone": baselines.rank_by_descriptor(baselines.describe_by_pdq, gallery, queries),
+        "embedding alone": baselines.rank_by_cosine(queries, result.run_log.query_vectors, result.run_log.archived_vectors),
+        "simple descriptor": baselines.rank_by_descriptor(baselines.describe_simply, gallery, queries),
     }
 
 
-def _sheets(plan: Plan, queries: list[Query], ours: list[Outcome], ran: Ran, gallery: list[Path], folder: Path) -> dict[str, str]:
+def _save_sheets(
+    plan: Plan, queries: list[Query], ours: list[Outcome], result: RunResult, gallery: list[Path], folder: Path
+) -> dict[str, str]:
     pieces = Pieces(plan.seed, [Path(photo) for photo in plan.photos])
-    sheets.saved(sheets.examples(queries), folder / "questions.webp")
-    missed = sheets.misses(queries, ours, ran.answers, gallery, lambda number: pieces.family(number) != "photo")
+    sheets.save_sheet(sheets.draw_examples(queries), folder / "questions.webp")
+    missed = sheets.draw_misses(queries, ours, result.answers, gallery, lambda number: pieces.family(number) != "photo")
     named = {"The questions": "questions.webp"}
     if missed is not None:
-        sheets.saved(missed, folder / "misses.webp")
+        sheets.save_sheet(missed, folder / "misses.webp")
         named["Misses: what was asked, the right piece, the first answer"] = "misses.webp"
     return named
 
 
-def _command() -> str:
+def _command_line() -> str:
     return shlex.join(["python", "-m", "tests.quality", *sys.argv[1:]])
 
 
 @contextmanager
-def _progress():  # type: ignore[no-untyped-def]
-    """One line for each thing that is done."""
+def _show_progress():  # type: ignore[no-untyped-def]
+    """Show one progress line for each step."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         tasks: dict[str, int] = {}
 
-        def told(title: str, done: int, of: int) -> None:
+        def report_progress(title: str, done: int, of: int) -> None:
             if title not in tasks:
                 tasks[title] = progress.add_task(title, total=of)
             progress.update(tasks[title], completed=done)
 
-        yield told
+        yield report_progress
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What others do with the same files: PDQ and the embedding, each of the whole picture, and the seed bot's descriptor."""
+"""Other ways to find the same files: PDQ and the embedding of the whole picture, and a simple descriptor."""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -15,13 +15,11 @@ from tests.quality.scoring import Outcome
 
 Vectors = NDArray[np.float32]
 TOP = 3
-HASHED = 128
-"""Numbers of the seed bot's 512 that are the MD5 of the file."""
 
 
-def pdq(data: bytes) -> Vectors:
-    """The 256 bits of PDQ as -1 and 1, so that the cosine of two is 1 less the share of bits that differ, doubled."""
-    grey = np.asarray(_opened(data).convert("L"), np.float32)
+def describe_by_pdq(data: bytes) -> Vectors:
+    """Return the 256 bits of PDQ as -1 and 1. So the cosine of two is 1 minus twice the share of differing bits."""
+    grey = np.asarray(_open(data).convert("L"), np.float32)
     height, width = grey.shape
     window = max(1, round(width / 128)), max(1, round(height / 128))
     soft = cv2.blur(cv2.blur(grey, window), window)
@@ -33,14 +31,13 @@ def pdq(data: bytes) -> Vectors:
     return np.where(spectrum > np.median(spectrum), 1, -1).astype(np.float32).ravel() / 16
 
 
-def seed_bot(data: bytes) -> Vectors:
-    """512 numbers: 128 bits of the file's MD5, and 384 of the picture: an 8x8 thumbnail, colour histograms, directions of edges.
+def describe_simply(data: bytes) -> Vectors:
+    """Return 512 numbers: 128 bits of the file's MD5, and 384 numbers of an 8x8 thumbnail, colour histograms and edge directions.
 
-    Only the first part is known for certain; the rest is what a simple descriptor has, and each of the four parts weighs as much as
-    it has numbers.
+    This is what a simple descriptor has. The weight of each of the four parts is in proportion to its count of numbers.
     """
     digest = np.unpackbits(np.frombuffer(hashlib.md5(data).digest(), np.uint8)).astype(np.float32) * 2 - 1
-    pixels = np.asarray(_opened(data).resize((64, 64), Image.Resampling.BOX), np.float32) / 255
+    pixels = np.asarray(_open(data).resize((64, 64), Image.Resampling.BOX), np.float32) / 255
     thumbnail = cv2.resize(pixels, (8, 8), interpolation=cv2.INTER_AREA) * 2 - 1
     histograms = np.concatenate([np.histogram(pixels[..., channel], 32, (0, 1))[0] for channel in range(3)]) / 4096
     grey = pixels.mean(-1)
@@ -53,7 +50,7 @@ def seed_bot(data: bytes) -> Vectors:
     return np.concatenate(parts).astype(np.float32)
 
 
-def _opened(data: bytes) -> Image.Image:
+def _open(data: bytes) -> Image.Image:
     return Image.open(BytesIO(data)).convert("RGB")
 
 
@@ -61,23 +58,23 @@ def _unit(values: Vectors) -> Vectors:
     return np.asarray(values / max(float(np.linalg.norm(values)), 1e-9), np.float32)
 
 
-def outcomes(queries: Sequence[Query], asked: Mapping[str, Vectors], archived: Mapping[int, Vectors]) -> list[Outcome]:
-    """The three nearest of the archive by cosine, for each question; those that have no vector are not answered."""
+def rank_by_cosine(queries: Sequence[Query], asked: Mapping[str, Vectors], archived: Mapping[int, Vectors]) -> list[Outcome]:
+    """Return the three nearest archived pieces by cosine for each query. A query without a vector gets no answer."""
     numbers = list(archived)
     table = np.stack([archived[number] for number in numbers])
     answers = []
     for query in queries:
-        told: list[tuple[frozenset[int], float]] = []
+        found: list[tuple[frozenset[int], float]] = []
         if (vector := asked.get(query.name)) is not None:
             similar = table @ vector
             nearest = np.argsort(-similar)[:TOP]
-            told = [(frozenset([numbers[at]]), float(similar[at])) for at in nearest]
-        answers.append(Outcome(query.expected, told))
+            found = [(frozenset([numbers[at]]), float(similar[at])) for at in nearest]
+        answers.append(Outcome(query.expected, found))
     return answers
 
 
-def by_descriptor(describe: Callable[[bytes], Vectors], gallery: Sequence[Path], queries: Sequence[Query]) -> list[Outcome]:
-    """The same with a descriptor of the files."""
+def rank_by_descriptor(describe: Callable[[bytes], Vectors], gallery: Sequence[Path], queries: Sequence[Query]) -> list[Outcome]:
+    """Return the three nearest archived pieces for each query by a descriptor of the files."""
     archived = {number: describe(path.read_bytes()) for number, path in enumerate(gallery)}
     asked = {query.name: describe(Path(query.file).read_bytes()) for query in queries}
-    return outcomes(queries, asked, archived)
+    return rank_by_cosine(queries, asked, archived)

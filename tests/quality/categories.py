@@ -1,4 +1,4 @@
-"""The kinds of questions: how each is made of a piece, and how many of all questions are of it."""
+"""The categories of queries: how each is made from a piece, and what share of all queries it has."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from infra.sandbox.art.phone import take_photo
 from infra.vision.distortions import reencode
 from tests.quality.pieces import Art
 
-SMALLEST = 0.12
-"""The least share of a piece's area that a crop shows."""
-ENOUGH = 40.0
-"""From this on a part is not blank; if none of so many tries is, the one that says most is taken."""
+MIN_CROP_SHARE = 0.12
+"""A crop shows at least this share of a piece's area."""
+MIN_CONTENT = 40.0
+"""A part with at least this content is not blank. If none of the TRIES reaches it, the one with most content is used."""
 TRIES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
-    """What a question is made of: the piece, the picture of it that was posted, others of the wall, chance, and severity 1 to 3."""
+class QueryInput:
+    """What a query is made from: the piece, its posted picture, other pieces on the wall, random numbers, and severity 1 to 3."""
 
     art: Art
     posted: Image.Image
@@ -34,11 +34,11 @@ class Lot:
     severity: int
 
 
-Making = Callable[[Lot], ArtPicture]
+MakePicture = Callable[[QueryInput], ArtPicture]
 
 
-def file_of(scene: ArtPicture) -> bytes:
-    """The picture as it is sent."""
+def encode_file(scene: ArtPicture) -> bytes:
+    """Return the picture as the file that is sent."""
     buffer = BytesIO()
     if scene.quality is None:
         scene.image.save(buffer, "PNG", compress_level=3)
@@ -47,50 +47,50 @@ def file_of(scene: ArtPicture) -> bytes:
     return buffer.getvalue()
 
 
-def copied(lot: Lot) -> ArtPicture:
-    """a: the file, re-encoded or resized."""
-    factor = 1.0 if lot.rng.random() < 0.3 else lot.rng.uniform(*((0.7, 2), (0.5, 2.5), (0.35, 3))[lot.severity - 1])
+def make_copy(given: QueryInput) -> ArtPicture:
+    """Make category a: the file, re-encoded or resized."""
+    factor = 1.0 if given.rng.random() < 0.3 else given.rng.uniform(*((0.7, 2), (0.5, 2.5), (0.35, 3))[given.severity - 1])
     methods = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS, Image.Resampling.BOX)
-    size = [max(40, round(side * factor)) for side in lot.posted.size]
-    image = lot.posted.resize((size[0], size[1]), methods[int(lot.rng.integers(4))])
+    size = [max(40, round(side * factor)) for side in given.posted.size]
+    image = given.posted.resize((size[0], size[1]), methods[int(given.rng.integers(4))])
     return ArtPicture(
-        image, WHOLE_PICTURE, None if lot.rng.random() < 0.25 else int(lot.rng.integers((75, 55, 35)[lot.severity - 1], 96))
+        image, WHOLE_PICTURE, None if given.rng.random() < 0.25 else int(given.rng.integers((75, 55, 35)[given.severity - 1], 96))
     )
 
 
-def in_game(lot: Lot) -> ArtPicture:
-    """b: a screenshot."""
-    return take_screenshot(lot.art.maps, lot.rng, lot.severity, beside=lot.others)
+def make_screenshot(given: QueryInput) -> ArtPicture:
+    """Make category b: a screenshot."""
+    return take_screenshot(given.art.maps, given.rng, given.severity, beside=given.others)
 
 
-def of_monitor(lot: Lot) -> ArtPicture:
-    """c: a photograph of a monitor."""
-    return take_photo(lot.art.maps, lot.rng, lot.severity)
+def make_monitor_photo(given: QueryInput) -> ArtPicture:
+    """Make category c: a photograph of a monitor."""
+    return take_photo(given.art.maps, given.rng, given.severity)
 
 
-def cropped(lot: Lot) -> ArtPicture:
-    """d: a part of the posted picture that is not blank, re-encoded."""
-    best, told = lot.posted, -1.0
+def make_crop(given: QueryInput) -> ArtPicture:
+    """Make category d: a part of the posted picture that is not blank, re-encoded."""
+    best, best_content = given.posted, -1.0
     for _ in range(TRIES):
-        share = lot.rng.uniform(*((0.4, 0.8), (0.22, 0.5), (SMALLEST, 0.28))[lot.severity - 1])
-        part = _part(lot.posted, share, lot.rng)
-        if (says := _says(part)) > told:
-            best, told = part, says
-        if told > ENOUGH:
+        share = given.rng.uniform(*((0.4, 0.8), (0.22, 0.5), (MIN_CROP_SHARE, 0.28))[given.severity - 1])
+        part = _crop_part(given.posted, share, given.rng)
+        if (content := _measure_content(part)) > best_content:
+            best, best_content = part, content
+        if best_content > MIN_CONTENT:
             break
-    factor = lot.rng.uniform(0.8, 2.5) if lot.rng.random() < 0.6 else 1.0
+    factor = given.rng.uniform(0.8, 2.5) if given.rng.random() < 0.6 else 1.0
     size = max(32, round(best.width * factor)), max(32, round(best.height * factor))
-    image = best.resize(size, Image.Resampling.NEAREST if lot.rng.random() < 0.4 else Image.Resampling.BILINEAR)
-    return ArtPicture(image, WHOLE_PICTURE, None if lot.rng.random() < 0.3 else int(lot.rng.integers(60, 96)))
+    image = best.resize(size, Image.Resampling.NEAREST if given.rng.random() < 0.4 else Image.Resampling.BILINEAR)
+    return ArtPicture(image, WHOLE_PICTURE, None if given.rng.random() < 0.3 else int(given.rng.integers(60, 96)))
 
 
-def _says(part: Image.Image) -> float:
-    """How far from blank a picture is: its contrast and its edges."""
+def _measure_content(part: Image.Image) -> float:
+    """Return the content of a picture, from its contrast and edges. A blank picture has 0."""
     grey = np.asarray(part.convert("L").resize((48, 48), Image.Resampling.BOX), np.float32)
     return float(grey.std() + 4 * np.abs(np.diff(grey, axis=0)).mean() + 4 * np.abs(np.diff(grey, axis=1)).mean())
 
 
-def _part(picture: Image.Image, share: float, rng: Rng) -> Image.Image:
+def _crop_part(picture: Image.Image, share: float, rng: Rng) -> Image.Image:
     stretch = float(np.exp(rng.uniform(-0.35, 0.35)))
     wide = min(1.0, share**0.5 * stretch)
     width, height = round(picture.width * wide), round(picture.height * min(1.0, share / wide))
@@ -98,29 +98,29 @@ def _part(picture: Image.Image, share: float, rng: Rng) -> Image.Image:
     return picture.crop((left, top, left + width, top + height))
 
 
-def before_it_was_a_map(lot: Lot) -> ArtPicture:
-    """e: the original art, as it is found elsewhere."""
-    image = lot.art.original
-    if lot.rng.random() < 0.3:
-        image = _part(image, lot.rng.uniform(0.85, 1.0), lot.rng)
-    factor = lot.rng.uniform(0.6, 1.5)
+def make_from_original(given: QueryInput) -> ArtPicture:
+    """Make category e: the original art, as it is found elsewhere."""
+    image = given.art.original
+    if given.rng.random() < 0.3:
+        image = _crop_part(image, given.rng.uniform(0.85, 1.0), given.rng)
+    factor = given.rng.uniform(0.6, 1.5)
     image = image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
-    image = ImageEnhance.Brightness(image).enhance(lot.rng.uniform(0.85, 1.15))
-    image = ImageEnhance.Color(image).enhance(lot.rng.uniform(0.7, 1.25))
-    return ArtPicture(image, WHOLE_PICTURE, int(lot.rng.integers((85, 70, 50)[lot.severity - 1], 96)))
+    image = ImageEnhance.Brightness(image).enhance(given.rng.uniform(0.85, 1.15))
+    image = ImageEnhance.Color(image).enhance(given.rng.uniform(0.7, 1.25))
+    return ArtPicture(image, WHOLE_PICTURE, int(given.rng.integers((85, 70, 50)[given.severity - 1], 96)))
 
 
-def one_panel(lot: Lot) -> ArtPicture:
-    """One map, or a few, of a larger piece, the one of three that says most: as a file, or on a wall."""
-    columns, rows = lot.art.size
-    wide = int(lot.rng.integers(1, columns + 1)) if lot.severity == 1 else 1
-    tall = 1 if wide == columns or lot.severity > 1 else int(lot.rng.integers(1, rows + 1))
-    places = zip(lot.rng.integers(0, columns - wide + 1, 3), lot.rng.integers(0, rows - tall + 1, 3), strict=True)
-    panels = [lot.art.maps.crop((x * MAP_PX, y * MAP_PX, (x + wide) * MAP_PX, (y + tall) * MAP_PX)) for x, y in places]
-    panel = max(panels, key=_says)
-    if lot.rng.random() < 0.5:
-        return take_screenshot(panel, lot.rng, lot.severity)
-    factor = int(lot.rng.integers(1, 5))
+def make_panel(given: QueryInput) -> ArtPicture:
+    """Make one map or a few of a larger piece, as a file or on a wall. Of three random choices, use the one with most content."""
+    columns, rows = given.art.size
+    wide = int(given.rng.integers(1, columns + 1)) if given.severity == 1 else 1
+    tall = 1 if wide == columns or given.severity > 1 else int(given.rng.integers(1, rows + 1))
+    places = zip(given.rng.integers(0, columns - wide + 1, 3), given.rng.integers(0, rows - tall + 1, 3), strict=True)
+    panels = [given.art.maps.crop((x * MAP_PX, y * MAP_PX, (x + wide) * MAP_PX, (y + tall) * MAP_PX)) for x, y in places]
+    panel = max(panels, key=_measure_content)
+    if given.rng.random() < 0.5:
+        return take_screenshot(panel, given.rng, given.severity)
+    factor = int(given.rng.integers(1, 5))
     return ArtPicture(panel.resize((panel.width * factor, panel.height * factor), Image.Resampling.NEAREST), WHOLE_PICTURE, 85)
 
 
@@ -130,32 +130,32 @@ TURNS = (
 )  # fmt: skip
 
 
-def turned(lot: Lot) -> ArtPicture:
-    """Turned by 90, 180 or 270 degrees, or a mirror image: of a file, a screenshot or a photograph."""
-    making = (copied, copied, in_game, of_monitor)[int(lot.rng.integers(4))]
-    scene = making(lot)
-    return ArtPicture(scene.image.transpose(TURNS[int(lot.rng.integers(len(TURNS)))]), WHOLE_PICTURE, scene.quality)
+def make_turned(given: QueryInput) -> ArtPicture:
+    """Make a file, screenshot or photograph, then turn it by 90, 180 or 270 degrees or mirror it."""
+    make_picture = (make_copy, make_copy, make_screenshot, make_monitor_photo)[int(given.rng.integers(4))]
+    scene = make_picture(given)
+    return ArtPicture(scene.image.transpose(TURNS[int(given.rng.integers(len(TURNS)))]), WHOLE_PICTURE, scene.quality)
 
 
-def _extreme(making: Making) -> Making:
-    def made(lot: Lot) -> ArtPicture:
-        scene = making(lot)
-        factor = lot.rng.uniform(0.25, 0.4)
+def _make_extreme(make_picture: MakePicture) -> MakePicture:
+    def make_small(given: QueryInput) -> ArtPicture:
+        scene = make_picture(given)
+        factor = given.rng.uniform(0.25, 0.4)
         small = scene.image.resize((round(scene.image.width * factor), round(scene.image.height * factor)), Image.Resampling.BOX)
-        small = small.filter(ImageFilter.GaussianBlur(lot.rng.uniform(0.4, 0.9)))
-        return ArtPicture(reencode(small, 60), scene.place, int(lot.rng.integers(25, 41)))
+        small = small.filter(ImageFilter.GaussianBlur(given.rng.uniform(0.4, 0.9)))
+        return ArtPicture(reencode(small, 60), scene.place, int(given.rng.integers(25, 41)))
 
-    return made
+    return make_small
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A kind of question: its name, what it is, its part of all questions, how it is made and which pieces it needs."""
+    """A category of queries: its name, what it is, its share of all queries, how it is made, and which pieces it needs."""
 
     name: str
     about: str
     weight: float
-    make: Making
+    make: MakePicture
     plain: bool = False
     quantised: bool = False
     panels: int = 1
@@ -163,22 +163,22 @@ class Category:
 
 
 ALL = (
-    Category("a", "file, re-encoded or resized", 8, copied),
-    Category("b", "in-game screenshot", 17, in_game),
-    Category("c", "phone photo of a monitor", 17, of_monitor),
-    Category("d", "crop of at least 12 %", 13, cropped),
-    Category("e", "original art against the map", 10, before_it_was_a_map, quantised=True),
-    Category("panel", "one panel or a few of a piece", 6, one_panel, panels=4),
-    Category("turned", "turned by 90 degrees or mirrored", 6, turned),
-    Category("plain-b", "low texture, screenshot", 4, in_game, plain=True),
-    Category("plain-c", "low texture, phone photo", 4, of_monitor, plain=True),
-    Category("plain-d", "low texture, crop", 4, cropped, plain=True),
-    Category("plain-e", "low texture, original", 4, before_it_was_a_map, plain=True, quantised=True),
-    Category("extreme-b", "screenshot, tiny and blurred", 3.5, _extreme(in_game), severities=(1, 2)),
-    Category("extreme-c", "phone photo, tiny and blurred", 3.5, _extreme(of_monitor), severities=(1, 2)),
+    Category("a", "file, re-encoded or resized", 8, make_copy),
+    Category("b", "in-game screenshot", 17, make_screenshot),
+    Category("c", "phone photo of a monitor", 17, make_monitor_photo),
+    Category("d", "crop of at least 12 %", 13, make_crop),
+    Category("e", "original art against the map", 10, make_from_original, quantised=True),
+    Category("panel", "one panel or a few of a piece", 6, make_panel, panels=4),
+    Category("turned", "turned by 90 degrees or mirrored", 6, make_turned),
+    Category("plain-b", "low texture, screenshot", 4, make_screenshot, plain=True),
+    Category("plain-c", "low texture, phone photo", 4, make_monitor_photo, plain=True),
+    Category("plain-d", "low texture, crop", 4, make_crop, plain=True),
+    Category("plain-e", "low texture, original", 4, make_from_original, plain=True, quantised=True),
+    Category("extreme-b", "screenshot, tiny and blurred", 3.5, _make_extreme(make_screenshot), severities=(1, 2)),
+    Category("extreme-c", "phone photo, tiny and blurred", 3.5, _make_extreme(make_monitor_photo), severities=(1, 2)),
 )
 BY_NAME: Mapping[str, Category] = {category.name: category for category in ALL}
-OUTLINED = frozenset({"b", "c", "plain-b", "plain-c", "extreme-b", "extreme-c"})
-"""Categories whose questions know where the piece is."""
+OUTLINED_CATEGORIES = frozenset({"b", "c", "plain-b", "plain-c", "extreme-b", "extreme-c"})
+"""Categories in which the place of the piece is known."""
 
 cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Art with little in it for local features to hold on to: flags, emblems, gradients, faces of big pixels, silhouettes."""
+"""Art with few local features: flags, emblems, gradients, faces of big pixels, silhouettes."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -6,8 +6,8 @@ from PIL import Image, ImageDraw, ImageFont
 from infra.sandbox.art.canvas import Array, Rng, apply_gradient, colour_scheme, pixel_grid, shuffle_colours, to_image, to_rgb
 
 
-def flag(rng: Rng, width: int, height: int) -> Image.Image:
-    """Stripes, with a disc, a star or a cross on some."""
+def draw_flag(rng: Rng, width: int, height: int) -> Image.Image:
+    """Draw stripes, with a disc, a star, a cross or a ring on them."""
     colours = [to_rgb(each) for each in shuffle_colours(rng, colour_scheme(rng, 5, dark=0.2))]
     picture = Image.new("RGB", (width, height), colours[0])
     draw = ImageDraw.Draw(picture)
@@ -16,12 +16,12 @@ def flag(rng: Rng, width: int, height: int) -> Image.Image:
         low, high = stripe / stripes, (stripe + 1) / stripes
         box = (low * width, 0, high * width, height) if upright else (0, low * height, width, high * height)
         draw.rectangle(box, fill=colours[stripe % 3])
-    _emblem(draw, rng, (rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height), min(width, height), colours[4])
+    _draw_sign(draw, rng, (rng.uniform(0.3, 0.7) * width, rng.uniform(0.3, 0.7) * height), min(width, height), colours[4])
     return picture
 
 
-def emblem(rng: Rng, width: int, height: int) -> Image.Image:
-    """One sign, or one big letter, on a plain ground."""
+def draw_emblem(rng: Rng, width: int, height: int) -> Image.Image:
+    """Draw one sign or one or two big letters on a plain background."""
     colours = [to_rgb(each) for each in shuffle_colours(rng, colour_scheme(rng, 3, dark=0.1))]
     picture = Image.new("RGB", (width, height), colours[0])
     draw, unit = ImageDraw.Draw(picture), min(width, height)
@@ -30,13 +30,13 @@ def emblem(rng: Rng, width: int, height: int) -> Image.Image:
         font = ImageFont.load_default(unit * rng.uniform(0.5, 0.8))
         draw.text((width / 2, height / 2), letters, fill=colours[1], font=font, anchor="mm")
     else:
-        _emblem(draw, rng, (width / 2, height / 2), unit * 1.5, colours[1])
+        _draw_sign(draw, rng, (width / 2, height / 2), unit * 1.5, colours[1])
     if rng.random() < 0.4:
         draw.rectangle((0, 0, width - 1, height - 1), outline=colours[2], width=unit // int(rng.integers(12, 30)))
     return picture
 
 
-def _emblem(draw: ImageDraw.ImageDraw, rng: Rng, middle: tuple[float, float], unit: float, fill: tuple[int, ...]) -> None:
+def _draw_sign(draw: ImageDraw.ImageDraw, rng: Rng, middle: tuple[float, float], unit: float, fill: tuple[int, ...]) -> None:
     x, y, radius = *middle, unit * rng.uniform(0.12, 0.26)
     match int(rng.integers(4)):
         case 0:
@@ -54,8 +54,8 @@ def _emblem(draw: ImageDraw.ImageDraw, rng: Rng, middle: tuple[float, float], un
             draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=fill, width=max(2, int(radius / 3)))
 
 
-def sunset(rng: Rng, width: int, height: int) -> Image.Image:
-    """A gradient with a sun above a line."""
+def draw_sunset(rng: Rng, width: int, height: int) -> Image.Image:
+    """Draw a gradient with a sun above a line."""
     x, y = pixel_grid(width, height)
     turn = rng.uniform(-0.6, 0.6)
     along = y * np.cos(turn) + x * np.sin(turn)
@@ -67,8 +67,8 @@ def sunset(rng: Rng, width: int, height: int) -> Image.Image:
     return to_image(pixels)
 
 
-def face(rng: Rng, width: int, height: int) -> Image.Image:
-    """A few big pixels, like the faces of the game."""
+def draw_face(rng: Rng, width: int, height: int) -> Image.Image:
+    """Draw a few big pixels, like the faces of the game."""
     size = int(rng.integers(5, 9))
     colours: Array = colour_scheme(rng, 4, dark=0.15)
     pixels = colours[rng.choice(4, (size, size), p=(0.1, 0.65, 0.2, 0.05))]
@@ -76,8 +76,8 @@ def face(rng: Rng, width: int, height: int) -> Image.Image:
     return to_image(pixels).resize((width, height), Image.Resampling.NEAREST)
 
 
-def silhouette(rng: Rng, width: int, height: int) -> Image.Image:
-    """A smooth blob before a plain or shaded ground."""
+def draw_silhouette(rng: Rng, width: int, height: int) -> Image.Image:
+    """Draw a smooth blob in front of a plain or shaded background."""
     x, y = pixel_grid(width, height)
     turn, away = np.arctan2(y, x), np.hypot(x, y)
     edge = rng.uniform(0.4, 0.7) + sum(rng.uniform(0.02, 0.14) * np.cos(k * turn + rng.uniform(0, 6)) for k in range(1, 6))
@@ -91,9 +91,9 @@ def silhouette(rng: Rng, width: int, height: int) -> Image.Image:
     return to_image(pixels.astype(np.float32))
 
 
-KINDS = (flag, emblem, sunset, face, silhouette)
+KINDS = (draw_flag, draw_emblem, draw_sunset, draw_face, draw_silhouette)
 
 
-def drawn(rng: Rng, width: int, height: int) -> Image.Image:
-    """A plain piece of any of these kinds."""
+def draw_plain(rng: Rng, width: int, height: int) -> Image.Image:
+    """Draw a plain piece of a random kind."""
     return KINDS[int(rng.integers(len(KINDS)))](rng, width, height)

@@ -1,4 +1,4 @@
-"""Archives and asks as `mapseek archive` and `mapseek find` do: their code, one process, the embedded server."""
+"""Archive the gallery and search with the code of `mapseek archive` and `mapseek find`, in one process with the embedded server."""
 
 import asyncio
 import os
@@ -34,14 +34,16 @@ from pipeline.settings import Settings
 
 GUILD = "local"
 TOP = 3
-PATIENCE_S = 60.0
+ANSWER_TIMEOUT_S = 60.0
 WARM_UP = 3
-Told = Callable[[str, int, int], None]
+ReportProgress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was told: the verdict, and the pieces with their scores, best first. `posts` are all images of each piece."""
+    """The answer to a query: the verdict, and the pieces with their scores, best first. `pieces` are the numbers of each one's
+    posts.
+    """
 
     verdict: str
     scores: Sequence[float]
@@ -50,47 +52,49 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Seen:
-    """What the log says of a run: milliseconds of each fact since the one before it, by its name, the vectors and the blobs."""
+class RunLog:
+    """What the log has of a run: for each query the milliseconds from fact to fact, by name, and the vectors and blobs."""
 
-    parts: dict[str, dict[str, float]] = field(default_factory=dict)
-    asked: dict[str, np.ndarray] = field(default_factory=dict)
-    archived: dict[int, np.ndarray] = field(default_factory=dict)
+    durations: dict[str, dict[str, float]] = field(default_factory=dict)
+    query_vectors: dict[str, np.ndarray] = field(default_factory=dict)
+    archived_vectors: dict[int, np.ndarray] = field(default_factory=dict)
     blobs: dict[str, dict[str, None]] = field(default_factory=dict)
     generation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """Everything that a run gave; `archived_in_s` is 0 where the gallery was there already."""
+class RunResult:
+    """The result of a run. `archived_in_s` is about 0 if the gallery was archived already."""
 
     answers: Sequence[Answer]
-    seen: Seen
+    run_log: RunLog
     encoder: str
     archived_in_s: float
-    asked_in_s: float
+    searched_in_s: float
 
 
-async def run(settings: Settings, gallery: Sequence[Path], query_blobs: Sequence[Path], told: Told, *, one_core: bool) -> Ran:
-    """Archive the gallery and ask the questions, one after the other. Raises MapSeekError where a piece cannot be archived."""
+async def run_benchmark(
+    settings: Settings, gallery: Sequence[Path], query_files: Sequence[Path], report_progress: ReportProgress, *, one_core: bool
+) -> RunResult:
+    """Archive the gallery, then search for the queries one after the other. Raises MapSeekError if a piece cannot be archived."""
     stages = [stage for stage in STAGES if {"image", "search"} & set(stage.families)]
     clock = asyncio.get_running_loop().time
     async with open_log_server(settings) as url, open_process(settings, url, stages) as process:
-        began = clock()
-        numbers = await _archived(process, gallery, told)
-        archived_in_s, after = clock() - began, await read_last_sequence(process.container.client, SEARCHES)
+        started = clock()
+        numbers = await _archive(process, gallery, report_progress)
+        archived_in_s, after = clock() - started, await read_last_sequence(process.container.client, SEARCHES)
         active = (await process.container.generations()).now.active
-        await _asked(process, query_blobs[:WARM_UP], numbers, lambda *_: None)
-        began = clock()
+        await _search(process, query_files[:WARM_UP], numbers, lambda *_: None)
+        started = clock()
         with _on_one_core(one_core):
-            answers = await _asked(process, query_blobs, numbers, told)
-        asked_in_s = clock() - began
-        seen = await _seen(process, numbers, after, active.name if active else "")
-    return Ran(answers, seen, active.encoder if active else "", archived_in_s, asked_in_s)
+            answers = await _search(process, query_files, numbers, report_progress)
+        searched_in_s = clock() - started
+        run_log = await _read_log(process, numbers, after, active.name if active else "")
+    return RunResult(answers, run_log, active.encoder if active else "", archived_in_s, searched_in_s)
 
 
-async def _archived(process: Process, gallery: Sequence[Path], told: Told) -> dict[str, int]:
-    """Archive; returns the number of the piece by image id."""
+async def _archive(process: Process, gallery: Sequence[Path], report_progress: ReportProgress) -> dict[str, int]:
+    """Archive the gallery. Returns the numbers of the pieces by image id."""
     container = process.container
     active = (await container.generations()).now.active
     problems = []
@@ -100,7 +104,7 @@ async def _archived(process: Process, gallery: Sequence[Path], told: Told) -> di
     )
     async for each in files:
         done += 1
-        told("archiving", done, len(gallery))
+        report_progress("archiving", done, len(gallery))
         if each.problem is not None:
             problems.append(f"{each.path.name}: {each.problem}")
     if problems:
@@ -115,28 +119,30 @@ async def _archived(process: Process, gallery: Sequence[Path], told: Told) -> di
     return ids
 
 
-async def _asked(process: Process, query_blobs: Sequence[Path], numbers: dict[str, int], told: Told) -> list[Answer]:
+async def _search(
+    process: Process, query_files: Sequence[Path], numbers: dict[str, int], report_progress: ReportProgress
+) -> list[Answer]:
     container = process.container
-    questions_of, catalogue = await container.query_blobs(), await container.catalogue()
+    query_blobs, catalogue = await container.query_blobs(), await container.catalogue()
     answers = []
-    for number, path in enumerate(query_blobs, 1):
-        asking = find_images(
-            container.client, container.journal, questions_of, catalogue, GUILD, [path], top=TOP, timeout=PATIENCE_S
+    for number, path in enumerate(query_files, 1):
+        answers_found = find_images(
+            container.client, container.journal, query_blobs, catalogue, GUILD, [path], top=TOP, timeout=ANSWER_TIMEOUT_S
         )
-        async for answer in asking:
-            pieces = [_pieces(match, numbers) for match in answer.matches]
+        async for answer in answers_found:
+            pieces = [_piece_numbers(match, numbers) for match in answer.matches]
             answers.append(Answer(answer.verdict, [match.score for match in answer.matches], pieces, answer.problem or ""))
-        told("asking", number, len(query_blobs))
+        report_progress("asking", number, len(query_files))
     return answers
 
 
-def _pieces(match: Match, numbers: dict[str, int]) -> frozenset[int]:
+def _piece_numbers(match: Match, numbers: dict[str, int]) -> frozenset[int]:
     return frozenset(numbers[image] for image in (match.image_id, *match.posts) if image in numbers)
 
 
 @contextmanager
 def _on_one_core(wanted: bool):  # type: ignore[no-untyped-def]
-    """Every thread of this process on one core, as few as it would start there, and the log's server on the others."""
+    """Run all threads of this process on one core, with one thread each for torch and OpenCV. The log server may use the others."""
     if not wanted:
         yield
         return
@@ -157,8 +163,8 @@ def _pin(cores: set[int]) -> None:
         os.sched_setaffinity(int(thread.name), cores)
 
 
-async def _seen(process: Process, numbers: dict[str, int], after: int, generation: str) -> Seen:
-    seen, client = Seen(generation=generation), process.container.client
+async def _read_log(process: Process, numbers: dict[str, int], after: int, generation: str) -> RunLog:
+    run_log, client = RunLog(generation=generation), process.container.client
     names: dict[str, str] = {}
     last: dict[str, float] = {}
     async with aclosing(read_log(client, SEARCHES, [lane_filter("search")], after=after)) as messages:
@@ -169,25 +175,25 @@ async def _seen(process: Process, numbers: dict[str, int], after: int, generatio
             at = datetime.fromisoformat((message.headers or {})["ce-time"]).timestamp() * 1000
             if isinstance(fact, SearchRequested):
                 names[fact.search_id] = name = Path(fact.filename).stem
-                seen.parts[name] = {}
+                run_log.durations[name] = {}
             elif name := names.get(fact.search_id, ""):
-                seen.parts[name][fact.name] = at - last[fact.search_id]
+                run_log.durations[name][fact.name] = at - last[fact.search_id]
                 if isinstance(fact, SearchEmbedded):
-                    seen.asked[name] = np.frombuffer(fact.vector, np.float32)
+                    run_log.query_vectors[name] = np.frombuffer(fact.vector, np.float32)
             last[fact.search_id] = at
     async with aclosing(read_log(client, IMAGES, [lane_filter("image")])) as messages:
         async for message in messages:
             recorded = decode_or_warn(message)
             if recorded is not None:
-                _note(recorded.fact, numbers, seen)
-    return seen
+                _record(recorded.fact, numbers, run_log)
+    return run_log
 
 
-def _note(fact: Fact, numbers: dict[str, int], seen: Seen) -> None:
-    """Keep the vectors, and the names of the blobs by what they hold."""
+def _record(fact: Fact, numbers: dict[str, int], run_log: RunLog) -> None:
+    """Record the vectors, and the names of the blobs by their content."""
     blobs: dict[str, Any] = {}
-    if isinstance(fact, ImageEmbedded) and fact.generation == seen.generation and fact.image_id in numbers:
-        seen.archived[numbers[fact.image_id]] = np.frombuffer(fact.vector, np.float32)
+    if isinstance(fact, ImageEmbedded) and fact.generation == run_log.generation and fact.image_id in numbers:
+        run_log.archived_vectors[numbers[fact.image_id]] = np.frombuffer(fact.vector, np.float32)
     elif isinstance(fact, ImageDownloaded):
         blobs = {"as posted": fact.blob}
     elif isinstance(fact, ImagePreprocessed):
@@ -195,4 +201,4 @@ def _note(fact: Fact, numbers: dict[str, int], seen: Seen) -> None:
     elif name := getattr(fact, "fingerprint", None):
         blobs = {"fingerprint": name}
     for kind, name in blobs.items():
-        seen.blobs.setdefault(kind, {})[name] = None
+        run_log.blobs.setdefault(kind, {})[name] = None

@@ -1,4 +1,4 @@
-"""Contact sheets: questions beside the piece that they show and the one that was answered. Photographs are never shown."""
+"""Contact sheets: queries beside the piece that they show and the piece that was found. Photographs are never shown."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -10,40 +10,40 @@ from tests.quality.making import Query
 from tests.quality.running import Answer
 from tests.quality.scoring import Outcome
 
-TALL, WIDE, LINE = 104, 138, 14
-MOST = 6
-"""Misses that are shown of each category."""
-QUALITY = 55
+TILE_HEIGHT_PX, TILE_WIDTH_PX, CAPTION_HEIGHT_PX = 104, 138, 14
+MAX_MISSES = 6
+"""At most this many misses of each category are shown."""
+WEBP_QUALITY = 55
 
 
-def missed(query: Query, outcome: Outcome) -> bool:
-    """A piece that is not first, or a match that there is not."""
-    return outcome.false_match or (query.expected is not None and not outcome.right)
+def is_miss(query: Query, outcome: Outcome) -> bool:
+    """Whether the right piece is not first, or a no-match was called a match."""
+    return outcome.is_false_match or (query.expected is not None and not outcome.is_right)
 
 
-def misses(
+def draw_misses(
     queries: Sequence[Query],
     outcomes: Sequence[Outcome],
     answers: Sequence[Answer],
     gallery: Sequence[Path],
-    shown: Callable[[int], bool],
+    may_show: Callable[[int], bool],
 ) -> Image.Image | None:
-    """What was asked, the right piece and the first answer, side by side; None where there is no miss that may be shown."""
+    """Draw the query, the right piece and the first answer side by side. Returns None if there is no miss that may be shown."""
     tiles, of_category = [], Counter[str]()
     for query, outcome, answer in zip(queries, outcomes, answers, strict=True):
-        if not missed(query, outcome) or query.family == "photo" or of_category[query.category] == MOST:
+        if not is_miss(query, outcome) or query.family == "photo" or of_category[query.category] == MAX_MISSES:
             continue
         of_category[query.category] += 1
-        told = min(outcome.told[0][0]) if outcome.told else None
+        found = min(outcome.found[0][0]) if outcome.found else None
         pictures = [Path(query.file), None if query.expected is None else gallery[query.expected]]
-        pictures.append(gallery[told] if told is not None and shown(told) else None)
-        score = f"{outcome.told[0][1]:.2f}" if outcome.told else "-"
+        pictures.append(gallery[found] if found is not None and may_show(found) else None)
+        score = f"{outcome.found[0][1]:.2f}" if outcome.found else "-"
         tiles.append(_tile(pictures, f"{query.name} severity {query.severity}: {answer.verdict} {score}"))
     return _sheet(tiles, 2) if tiles else None
 
 
-def examples(queries: Sequence[Query], each: int = 4) -> Image.Image:
-    """A few questions of every category, of increasing severity."""
+def draw_examples(queries: Sequence[Query], each: int = 4) -> Image.Image:
+    """Draw a few queries of every category, of increasing severity."""
     tiles = []
     for category in dict.fromkeys(query.category for query in queries):
         chosen = [
@@ -55,13 +55,13 @@ def examples(queries: Sequence[Query], each: int = 4) -> Image.Image:
 
 
 def _tile(pictures: Sequence[Path | None], caption: str) -> Image.Image:
-    tile = Image.new("RGB", (WIDE * len(pictures), TALL + LINE), (28, 28, 32))
+    tile = Image.new("RGB", (TILE_WIDTH_PX * len(pictures), TILE_HEIGHT_PX + CAPTION_HEIGHT_PX), (28, 28, 32))
     for place, path in enumerate(pictures):
         if path is not None:
             small = Image.open(path).convert("RGB")
-            small.thumbnail((WIDE - 4, TALL - 2))
-            tile.paste(small, (place * WIDE + 2, 1))
-    ImageDraw.Draw(tile).text((3, TALL), caption, fill=(230, 230, 230), font=ImageFont.load_default(10))
+            small.thumbnail((TILE_WIDTH_PX - 4, TILE_HEIGHT_PX - 2))
+            tile.paste(small, (place * TILE_WIDTH_PX + 2, 1))
+    ImageDraw.Draw(tile).text((3, TILE_HEIGHT_PX), caption, fill=(230, 230, 230), font=ImageFont.load_default(10))
     return tile
 
 
@@ -73,6 +73,6 @@ def _sheet(tiles: Sequence[Image.Image], columns: int) -> Image.Image:
     return sheet
 
 
-def saved(sheet: Image.Image, path: Path) -> None:
-    """As WebP of a quality that is enough for small pictures."""
-    sheet.save(path, "WEBP", quality=QUALITY, method=6)
+def save_sheet(sheet: Image.Image, path: Path) -> None:
+    """Save as WebP, with a quality that is enough for small pictures."""
+    sheet.save(path, "WEBP", quality=WEBP_QUALITY, method=6)

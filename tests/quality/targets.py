@@ -1,4 +1,4 @@
-"""What the figures shall be, in per cent: recall@1, recall@3 and recall at 99 % precision by category, and the others."""
+"""The targets: recall@1, recall@3 and recall at 99 % precision by category, in per cent, and targets for all queries."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ RECALL: Mapping[str, tuple[float, float, float]] = {
     "extreme-c": (92, 96, 88),
 }
 FALSE_MATCHES = 0.3
-"""At most so many per cent of the no-matches are answered "match"."""
+"""At most this many per cent of the no-matches may be called a match."""
 
 MEDIAN_MS, P95_MS = 400.0, 700.0
-"""At most so long from the question to its match, with 2,000 pieces on one core."""
+"""The longest time from the query to its match, with 2,000 pieces on one core."""
 
 
-def met(category: str, at: int, share: float) -> bool | None:
-    """Whether a recall (0 to 1) is what it shall be; None where nothing is asked."""
+def is_met(category: str, at: int, share: float) -> bool | None:
+    """Whether a recall (0 to 1) reaches its target. None if there is no target."""
     wanted = RECALL.get(category)
     return None if wanted is None or share != share else round(100 * share, 1) >= wanted[at]

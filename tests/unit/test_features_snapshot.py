@@ -36,7 +36,7 @@ def make_entry(number: int) -> FeatureEntry:
 
 
 def play(index: FeatureIndex, start: int, stop: int) -> None:
-    """Apply the facts at some log positions: each adds an image, every fourth in another guild; every tenth removes an earlier one."""
+    """Apply the facts of some log positions: each adds an image (every fourth in another guild), every tenth removes one."""
     for position in range(start, stop):
         index.add("8" if position % 4 == 0 else "7", "g1", f"i{position}", f"c{position % 3}", make_entry(position))
         if position % 10 == 9:

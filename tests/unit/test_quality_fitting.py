@@ -1,12 +1,12 @@
-"""Weights that are fitted tell right pairs from wrong ones, and leave alone those that are chosen."""
+"""Fitted weights separate right pairs from wrong ones, and the chosen weights stay as they are."""
 
 import numpy as np
 
 from infra.vision.compare import CHOSEN_TERMS, TERM_WEIGHTS, MatchMeasures
-from tests.quality.fitting import Example, fitted, verdicts
+from tests.quality.fitting import Example, describe_verdicts, fit_weights
 
 
-def examples() -> list[Example]:
+def make_examples() -> list[Example]:
     random = np.random.default_rng(1)
     right = [
         MatchMeasures(
@@ -33,8 +33,8 @@ def examples() -> list[Example]:
 
 
 def test_right_pairs_become_matches_and_wrong_ones_do_not() -> None:
-    made = examples()
-    weights = fitted(made)
-    assert "0 match a wrong piece" in verdicts(made, weights)
+    examples = make_examples()
+    weights = fit_weights(examples)
+    assert "0 match a wrong piece" in describe_verdicts(examples, weights)
     assert [weights[at] for at in CHOSEN_TERMS] == [TERM_WEIGHTS[at] for at in CHOSEN_TERMS]
     assert weights[7] > 0 > weights[8]

@@ -24,7 +24,7 @@ ROWS = random_vectors(600)
 
 
 def play(index: EmbeddedIndex, start: int, stop: int) -> None:
-    """Apply the facts at some log positions: each adds an image, every fourth in another guild; every tenth removes an earlier one."""
+    """Apply the facts of some log positions: each adds an image (every fourth in another guild), every tenth removes one."""
     for number in range(start, stop):
         guild = "8" if number % 4 == 0 else "7"
         index.add(guild, "g1", f"i{number}", f"c{number % 3}", ROWS[number].tobytes())
