@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: every benchmark in turn, or those named. Absolute figures are this machine's; ratios travel."""
+"""`python -m tests.benchmarks`: run all benchmarks, or those named. Absolute figures depend on the machine, ratios hardly."""
 
 import argparse
 import os
@@ -22,10 +22,10 @@ BENCHMARKS: Mapping[str, Callable[[bool], None]] = {
 
 
 def main() -> None:
-    """Run them one after the other, so that none disturbs another."""
+    """Run the benchmarks one after the other, so that they do not disturb each other."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a smoke run of a minute: small models, few images, figures without weight"
+        "--quick", action="store_true", help="a smoke run of a minute: small models, few images, figures without meaning"
     )
     parser.add_argument(
         "--only", action="append", choices=BENCHMARKS, metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; may be repeated"

@@ -1,4 +1,4 @@
-"""What the benchmarks share: pictures to archive, posts of them on the log, and watching a process work them off."""
+"""Shared by the benchmarks: draw pictures, record posts of them, and wait until a process has handled them."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,18 +24,18 @@ DONE_TIMEOUT_S = 900.0
 
 @cache
 def draw_picture(seed: int) -> bytes:
-    """A piece of map art on one map, 128 pixels a side, as PNG."""
+    """Draw a piece of map art on one map, with a side of 128 pixels, as PNG."""
     drawn = ART_KINDS[seed % len(ART_KINDS)](np.random.default_rng(seed), MAP_PX, MAP_PX)
     return encode_png(quantise(drawn, "flat", dither=bool(seed % 2)))
 
 
 def make_settings(folder: Path, **values: object) -> Settings:
-    """Settings on a folder of the benchmark's own; nothing of the developer's `.env` reaches it."""
+    """Make settings for a folder of the benchmark. They do not read the developer's `.env`."""
     return Settings(**{"data_dir": folder, "http_port": 0, "nats_url": None, "_env_file": None, **values})  # type: ignore[arg-type]
 
 
 async def store_pictures(blobs: BlobStore, seeds: Sequence[int]) -> list[str]:
-    """Put the pictures of these seeds into the blob store; their names in order."""
+    """Store the pictures of these seeds as blobs. Returns their names in order."""
 
     async def put(seed: int) -> str:
         return await blobs.put(await asyncio.to_thread(draw_picture, seed))
@@ -48,7 +48,7 @@ async def store_pictures(blobs: BlobStore, seeds: Sequence[int]) -> list[str]:
 async def post_pictures(
     journal: Journal, names: Sequence[str], *, first: int = 0, guild_id: str = "7", channel_id: str = "8"
 ) -> None:
-    """Record a post of each blob, with image ids from `first` on: the archive lane finds them waiting."""
+    """Record a post of each blob, with image ids from `first` on. They wait in the archive lane."""
 
     async def record(number: int, blob: str) -> None:
         image_id = f"bench-{number}"
@@ -70,14 +70,14 @@ async def post_pictures(
 
 
 def count_succeeded(runtime: Runtime, stage: str, lane: str = "image") -> int:
-    """How many messages a stage of this process has done."""
+    """Return how many messages a stage of this process has handled."""
     samples = (sample for family in runtime.metrics.succeeded.collect() for sample in family.samples)
     wanted = {"stage": stage, "lane": lane}
     return sum(int(sample.value) for sample in samples if sample.labels == wanted and sample.name.endswith("_total"))
 
 
 async def wait_until_done(runtime: Runtime, stage: str, messages: int) -> None:
-    """Return once a stage has done so many messages in the archive lane. Raises TimeoutError."""
+    """Wait until a stage has handled this many messages in the archive lane. Raises TimeoutError."""
     async with asyncio.timeout(DONE_TIMEOUT_S):
-        while count_succeeded(runtime, stage) < messages:  # noqa: ASYNC110  (counters wake nobody)
+        while count_succeeded(runtime, stage) < messages:  # noqa: ASYNC110  (a counter sends no event)
             await asyncio.sleep(0.02)

@@ -1,9 +1,9 @@
-"""What the index of local features costs and finds: bytes and milliseconds by size, and the true image among its candidates.
+"""Measure the feature index: bytes and milliseconds by size, and how often the true image is among the candidates.
 
 Run `python -m tests.benchmarks --only features`, or `python -m tests.benchmarks.bench_features [--quick] [FOLDER]` with a folder of
-pictures to archive besides the procedural ones. Real pieces are asked for as screenshots that show them small, turned, at an angle
-and some as in a mirror, in front of something else; all other images of an archive are made up of their features, altered. Use one
-core (OMP_NUM_THREADS=1) to get the figures that are written down.
+pictures to archive in addition to the procedural ones. The queries are screenshots that show real pieces small, turned, at an angle
+and some mirrored, in front of another picture. All other images of an archive are fake: they have altered features of the real
+ones. Use one core (OMP_NUM_THREADS=1) to get the figures in the documentation.
 """
 
 import resource
@@ -33,7 +33,7 @@ from infra.vision.prints import Print, pack_print
 TOP = 16
 FRAME = (640, 360)
 ALTERED = 0.38
-"""The share of bits that differ between a made-up image's feature and the real one that it was taken from."""
+"""The share of bits that differ between a feature of a fake image and the real feature that it was made from."""
 
 Pixels = NDArray[np.uint8]
 
@@ -53,7 +53,7 @@ class Result:
 
 
 def make_pictures(count: int, folder: Path | None, random: np.random.Generator) -> list[Pixels]:
-    """Pieces to archive: procedural ones, and the pictures of a folder in map colours."""
+    """Return pieces to archive: procedural ones, and the pictures of a folder in map colours."""
     paths = sorted(folder.glob("*.[jp][pn]g"))[: count // 2] if folder else []
     made = [np.asarray(draw_piece(9_000_000 + seed)) for seed in range(count - len(paths))]
     for path in paths:
@@ -65,7 +65,7 @@ def make_pictures(count: int, folder: Path | None, random: np.random.Generator) 
 
 
 def make_screenshot(picture: Pixels, behind: Pixels, random: np.random.Generator) -> Pixels:
-    """A frame that shows a picture on an eighth to a half of it; one in five mirrored, one in five a quarter turned."""
+    """Draw a frame that shows a picture on 1/8 to 1/2 of its area. One in five is mirrored, one in five turned by 90 degrees."""
     lot = random.random()
     shown = picture[:, ::-1] if lot < 0.2 else np.rot90(picture) if lot < 0.4 else picture
     height, width = shown.shape[:2]
@@ -83,7 +83,7 @@ def make_screenshot(picture: Pixels, behind: Pixels, random: np.random.Generator
 
 
 def make_print(picture: Pixels, most: int, seed: int) -> Print:
-    """A print without what this benchmark has no use for; its hash is no other's."""
+    """Make a print with only what this benchmark needs, and with a random hash."""
     points, descriptors = extract_features(picture, most)
     digest = np.random.default_rng(seed).bytes(32)
     thumb = np.zeros((64, 64, 3), np.uint8)
@@ -95,7 +95,7 @@ def make_entry(made: Print) -> FeatureEntry:
 
 
 def make_fake_entries(real: list[FeatureEntry], count: int, random: np.random.Generator) -> Iterator[FeatureEntry]:
-    """Images of features that are like real ones and none of them."""
+    """Make entries of images whose features are similar to real ones, but not equal."""
     features = ((each.words, each.signatures, each.poses) for each in real)
     words, signatures, poses = (np.concatenate(part) for part in zip(*features, strict=True))
     for _ in range(count):
@@ -105,8 +105,8 @@ def make_fake_entries(real: list[FeatureEntry], count: int, random: np.random.Ge
         yield FeatureEntry(name, name, 100, words[some], signatures[some] ^ noise, poses[some], real[0].colours)
 
 
-def measure(size: int, real: list[FeatureEntry], questions: list[IndexQuery], words_ms: float, folder: Path) -> Result:
-    """Fill an index with the real images among others, save and load it, and ask it."""
+def measure(size: int, real: list[FeatureEntry], queries: list[IndexQuery], words_ms: float, folder: Path) -> Result:
+    """Fill an index with the real images among fake ones, save and load it, and search it."""
     random = np.random.default_rng(size)
     index = FeatureIndex(folder)
     started = time.perf_counter()
@@ -126,10 +126,10 @@ def measure(size: int, real: list[FeatureEntry], questions: list[IndexQuery], wo
     assert restored is not None
     shard: FeatureShard = restored.shards["7", "g1"]
     ranks, times = [], []
-    shard.search(questions[0], TOP, None)
-    for number, question in enumerate(questions):
+    shard.search(queries[0], TOP, None)
+    for number, query in enumerate(queries):
         before = time.perf_counter()
-        found = [candidate.image_id for candidate in shard.search(question, TOP, None)]
+        found = [candidate.image_id for candidate in shard.search(query, TOP, None)]
         times.append((time.perf_counter() - before) * 1000)
         ranks.append(found.index(str(number)) if str(number) in found else TOP)
     p50, p95 = np.percentile(times, [50, 95]).tolist()
@@ -138,25 +138,25 @@ def measure(size: int, real: list[FeatureEntry], questions: list[IndexQuery], wo
 
 
 def main(quick: bool = False, folder: Path | None = None) -> None:
-    """Measure and print; quick takes half a minute, the whole about five minutes and 600 MB of temporary files."""
+    """Measure and print. Quick takes half a minute; the whole takes about five minutes and 600 MB of temporary files."""
     cv2.setNumThreads(1)
     random = np.random.default_rng(11)
     archived = make_pictures(60 if quick else 300, folder, random)
     real = [make_entry(make_print(picture, MAX_FEATURES_ONE_MAP, seed)) for seed, picture in enumerate(archived)]
-    asked, spent = [], 0.0
+    queries, spent = [], 0.0
     for number, picture in enumerate(archived):
         seen = make_print(
             make_screenshot(picture, archived[(number * 7 + 3) % len(archived)], random), MAX_QUERY_FEATURES, 10**6 + number
         )
         before = time.perf_counter()
-        asked.append(build_index_query(seen))
+        queries.append(build_index_query(seen))
         spent += time.perf_counter() - before
-    table = Table(title=f"Candidates of a screenshot, {np.mean([each.words[0].size for each in asked]):.0f} words looked up each")
+    table = Table(title=f"Candidates of a screenshot, {np.mean([each.words[0].size for each in queries]):.0f} words looked up each")
     for column in ("images", "bytes/image", "adds/s", "vote p50 ms", "p95 ms", "words ms", "recall@1", f"recall@{TOP}"):
         table.add_column(column, justify="right", no_wrap=True)
     for size in (2_000,) if quick else (2_000, 20_000, 100_000):
         with tempfile.TemporaryDirectory() as temporary:
-            got = measure(size, real, asked, spent * 1000 / len(asked), Path(temporary))
+            got = measure(size, real, queries, spent * 1000 / len(queries), Path(temporary))
         figures = (f"{got.images:,}", f"{got.bytes_on_disk:,.0f}", f"{got.adds:,.0f}", f"{got.p50:.0f}", f"{got.p95:.0f}")
         table.add_row(*figures, f"{got.words_ms:.0f}", f"{got.recall_first:.3f}", f"{got.recall:.3f}")
     console = Console()

@@ -1,7 +1,7 @@
-"""How long a search takes, and what it finds: exact, as a graph, and one by one, as a bot without an index looks at its documents.
+"""Measure vector search, time and recall: exact, with a graph, and one document after the other, as a bot without an index does it.
 
-Run `python tests/benchmarks/bench_vectors.py [--quick]`. Vectors are 512 numbers spread over 32 directions and some noise, as an
-encoder's are (evenly random ones have no near neighbours to find); questions are archived vectors with noise on them. Times are of
+Run `python tests/benchmarks/bench_vectors.py [--quick]`. Vectors are 512 numbers, spread over 32 directions with some noise, like
+those of an encoder (uniformly random ones have no near neighbours). Queries are archived vectors with noise. The times are those of
 `EmbeddedIndex.search`, as the match stage calls it.
 """
 
@@ -47,8 +47,8 @@ class Result:
     adds: float | None = None
 
 
-def make_data(size: int, questions: int) -> Data:
-    """Seeded, so that every run asks the same."""
+def make_data(size: int, query_count: int) -> Data:
+    """Make seeded data, so that every run searches for the same."""
     random = np.random.default_rng(size)
     plane = random.normal(size=(32, DIMENSIONS)).astype(np.float32)
 
@@ -57,12 +57,12 @@ def make_data(size: int, questions: int) -> Data:
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("<f4")
 
     rows = noisy(random.normal(size=(size, 32)).astype(np.float32) @ plane, 0.3)
-    queries = noisy(rows[random.choice(size, questions, replace=False)], 0.5)
+    queries = noisy(rows[random.choice(size, query_count, replace=False)], 0.5)
     return Data(rows, random.integers(0, 100, size), queries)
 
 
 def index_vectors(data: Data, graph_above: int) -> tuple[Search, float]:
-    """A search of our index, and how many vectors a second it took in."""
+    """Return a search of our index, and how many vectors a second were added to it."""
     index = EmbeddedIndex(graph_above=graph_above)
     started = time.perf_counter()
     for number, row in enumerate(data.rows):
@@ -76,7 +76,7 @@ def index_vectors(data: Data, graph_above: int) -> tuple[Search, float]:
 
 
 def scan_documents(data: Data) -> Search:
-    """A search that reads one document after the other, with its vector as a list of numbers, as a database gives it."""
+    """Return a search that reads one document after the other, with its vector as a list of numbers, as a database returns it."""
     documents = [
         {"_id": str(number), "channel_id": str(data.channels[number]), "embedding": row.tolist()}
         for number, row in enumerate(data.rows)
@@ -94,12 +94,12 @@ def scan_documents(data: Data) -> Search:
     return search
 
 
-def measure(way: str, search: Search, data: Data, kept: str, questions: int, adds: float | None = None) -> Result:
-    """Ask one question after the other, and compare what is found with the exact answer."""
+def measure(way: str, search: Search, data: Data, kept: str, query_count: int, adds: float | None = None) -> Result:
+    """Search for one query after the other, and compare the result with the exact one."""
     share = FILTERS[kept]
     channels = None if share == 1 else [str(channel) for channel in range(round(share * 100))]
     allowed = np.flatnonzero(data.channels < share * 100)
-    queries = data.queries[:questions]
+    queries = data.queries[:query_count]
     exact = allowed[np.argpartition(-(queries @ data.rows[allowed].T), TOP, axis=1)[:, :TOP]]
 
     async def ask() -> tuple[list[float], int]:
@@ -118,22 +118,22 @@ def measure(way: str, search: Search, data: Data, kept: str, questions: int, add
 
 
 def run(quick: bool) -> list[Result]:
-    """Every way at 2,000 vectors; the index's two ways at the larger sizes, under each filter."""
+    """Measure all ways with 2,000 vectors, and the two ways of the index with more vectors and each filter."""
     results = []
-    questions = 50 if quick else 200
-    small = make_data(2_000, questions)
-    results.append(measure("one by one", scan_documents(small), small, "none", questions // 10))
+    query_count = 50 if quick else 200
+    small = make_data(2_000, query_count)
+    results.append(measure("one by one", scan_documents(small), small, "none", query_count // 10))
     for size in (2_000, 5_000) if quick else (2_000, 20_000, 100_000):
-        data = make_data(size, questions)
+        data = make_data(size, query_count)
         for way, graph_above in (("numpy exact", NEVER), ("usearch graph", 0)):
             search, adds = index_vectors(data, graph_above)
             filters = FILTERS if size > 2_000 else ("none",)
-            results += [measure(way, search, data, kept, questions, adds) for kept in filters]
+            results += [measure(way, search, data, kept, query_count, adds) for kept in filters]
     return results
 
 
 def main(quick: bool = False) -> None:
-    """Measure and print; quick takes a few seconds, the whole two to three minutes on two cores."""
+    """Measure and print. Quick takes a few seconds; the whole takes two to three minutes on two cores."""
     started = time.perf_counter()
     table = Table(title=f"Search for the {TOP} nearest of {DIMENSIONS}-d vectors, one at a time")
     for column in ("way", "vectors", "kept", "p50 ms", "p99 ms", f"recall@{TOP}", "adds/s"):

@@ -1,4 +1,4 @@
-"""What some work costs: the clock, the CPU time of this process, and that of nats-server."""
+"""Measure the cost of work: wall time, the CPU time of this process, and that of nats-server."""
 
 import time
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Seconds by the clock, CPU seconds of this process with all its threads, CPU seconds of nats-server."""
+    """Wall seconds, CPU seconds of this process with all its threads, and CPU seconds of nats-server."""
 
     wall: float
     ours: float
@@ -18,21 +18,21 @@ class Cost:
 
     @classmethod
     def mean(cls, *costs: "Cost") -> Self:
-        """The average of some costs."""
+        """Return the average of some costs."""
         each = [(cost.wall, cost.ours, cost.servers) for cost in costs]
         return cls(*(sum(values) / len(costs) for values in zip(*each, strict=True)))
 
 
 class Meter:
-    """Runs from its making on. `folder` is the one of the embedded nats-server."""
+    """Measures from its creation on. `folder` is that of the embedded nats-server."""
 
     def __init__(self, folder: Path) -> None:
         self._server = psutil.Process(int((folder / "server.pid").read_text()))
-        self._began = self._now()
+        self._start = self._now()
 
     def read(self) -> Cost:
-        """The cost so far."""
-        return Cost(*(now - began for now, began in zip(self._now(), self._began, strict=True)))
+        """Return the cost so far."""
+        return Cost(*(now - start for now, start in zip(self._now(), self._start, strict=True)))
 
     def _now(self) -> tuple[float, float, float]:
         server = self._server.cpu_times()

@@ -1,11 +1,11 @@
-"""How much of the model's own speed the whole archive lane keeps.
+"""Measure how much of the model's own speed the whole archive lane keeps.
 
-Rounds are interleaved, so that a change in the machine's mood meets all of them: the bare vision tower on prepared pictures in full
-batches; the same with CLIP's own preprocessing from PNG, one after the other in one thread; the encoder with its micro-batcher; and
-the whole pipeline, from posts on the log to the catalogue. Same pictures, same batch size, same threads for all.
+There are four ways, in interleaved rounds, so that a change of the machine's load affects all of them: the vision tower alone on
+prepared pictures in full batches; the same with CLIP's own preprocessing from PNG, in turn in one thread; the encoder with its
+micro-batcher; and the whole pipeline, from posts on the log to the catalogue. All use the same pictures, batch size and threads.
 
-On a CPU the model has no core to itself, and fingerprints need one as well: so the share can be no more than the model's part of
-all CPU time, which is the last column.
+On a CPU the model has no core of its own, and fingerprints need one too. So the share cannot exceed the model's part of all CPU
+time, which is the last column.
 """
 
 import asyncio
@@ -37,17 +37,17 @@ FACTS_PERSISTED = 5
 TARGET = 0.9
 
 Way = Callable[[list[int]], Awaitable[None]]
-"""Something that embeds the pictures of these seeds, in one way or another."""
+"""A way to embed the pictures of these seeds."""
 
 
 def open_loaded_encoder(tower: Tower, settings: Settings) -> OpenClipEncoder:
-    """The encoder that a process opens with these settings, on a tower that is loaded already."""
+    """Return the encoder that a process opens with these settings, for a tower that is loaded already."""
     encoder = Encoder(tower.name, tower.digest, tower.dimensions, False, choose_calibration(settings.model, trained=False))
     return OpenClipEncoder(tower, encoder, settings.batch_size, settings.batch_wait_ms)
 
 
 def run_tower(tower: Tower, batch: int) -> Way:
-    """Full batches of prepared pictures through the tower."""
+    """Run full batches of prepared pictures through the tower."""
     prepared = [tower.prepare(open_picture(seed)) for seed in range(batch)]
 
     async def way(seeds: list[int]) -> None:
@@ -58,7 +58,7 @@ def run_tower(tower: Tower, batch: int) -> Way:
 
 
 def prepare_and_run(tower: Tower, batch: int) -> Way:
-    """Decode, prepare, run: nothing overlaps."""
+    """Decode, prepare and run, without overlap."""
 
     def run(seeds: list[int]) -> None:
         tower.vectors([tower.prepare(open_picture(seed)) for seed in seeds])
@@ -71,7 +71,7 @@ def prepare_and_run(tower: Tower, batch: int) -> Way:
 
 
 def run_micro_batched(encoder: OpenClipEncoder) -> Way:
-    """All at once through the encoder, as the embed stage calls it."""
+    """Encode all pictures concurrently, as the embed stage does."""
 
     async def way(seeds: list[int]) -> None:
         await asyncio.gather(*(encoder.encode(draw_picture(seed), urgent=False) for seed in seeds))
@@ -80,7 +80,7 @@ def run_micro_batched(encoder: OpenClipEncoder) -> Way:
 
 
 def run_pipeline(process: Process) -> Way:
-    """Post them, and wait until they are in the catalogue."""
+    """Post the pictures and wait until they are in the catalogue."""
 
     async def way(seeds: list[int]) -> None:
         names = await store_pictures(await process.container.blobs(), seeds)
@@ -92,12 +92,12 @@ def run_pipeline(process: Process) -> Way:
 
 
 def open_picture(seed: int) -> Image.Image:
-    """The picture of a seed, as a model takes it."""
+    """Open the picture of a seed as the model's input."""
     return Image.open(BytesIO(draw_picture(seed))).convert("RGB")
 
 
 async def measure(model: str, images: int, rounds: int) -> dict[str, list[Cost]]:
-    """The cost of every way for so many images, one for each round."""
+    """Return the cost of every way for this many images, one for each round."""
     with tempfile.TemporaryDirectory() as folder:
         settings = make_settings(Path(folder), model=model)
         tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)

@@ -1,8 +1,9 @@
-"""What the pipeline itself costs, without a model: images a second from download to persist, and CPU time by stage.
+"""Measure the cost of the pipeline itself, without a model: images a second from download to persist, and CPU time by stage.
 
-The stages run alone, one after the other, each on a log that the one before has filled, so that what the process burns is that
-stage's. Beside them, in the same run: the runner with a stage that does no work, and a raw nats-py loop that fetches, publishes and
-acknowledges as many facts as carefully (one at a time in each worker, every publication awaited, each fact once).
+The stages run alone, one after the other, each on a log that the one before has filled. So the CPU time of the process is that of
+the stage. For comparison the same run measures the runner with a stage that does no work, and a raw nats-py loop. The loop fetches,
+publishes and acknowledges as many facts with the same care: one at a time in each worker, every publication awaited, each fact
+once.
 """
 
 import asyncio
@@ -40,12 +41,13 @@ from tests.support.bench_stage import count_messages, downloaded, run_stage
 WORKERS = 8
 DIMENSIONS = 512
 CHAIN: dict[Stage[Any], int] = {download.STAGE: 1, preprocess.STAGE: 1, embed.STAGE: 1, fingerprint.STAGE: 1, persist.STAGE: 5}
-"""The stages of the archive lane, with how many messages an image is to each. Embed begins the generation that is fingerprinted."""
+"""The stages of the archive lane, and how many messages each gets for an image. Embed starts the generation that is fingerprinted.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class NoModel:
-    """An encoder that answers every picture at once with the same vector."""
+    """An encoder that returns the same vector for every picture at once."""
 
     encoder: Encoder
     vector: bytes
@@ -54,7 +56,7 @@ class NoModel:
         return self.vector
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
 
 NO_MODEL = NoModel(
@@ -67,7 +69,7 @@ NO_MODEL = NoModel(
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the table: what was run, for how many images, each as how many messages, at what cost."""
+    """A line of the table: what ran, for how many images, how many messages an image, and at what cost."""
 
     what: str
     images: float
@@ -76,7 +78,7 @@ class Line:
 
     @property
     def cpu_ms(self) -> float:
-        """CPU time of this process for one message."""
+        """Return the CPU time of this process for one message."""
         return self.cost.ours * 1000 / self.images / self.messages
 
 
@@ -93,7 +95,7 @@ async def open_log(folder: Path) -> AsyncIterator[tuple[str, Client, JetStreamJo
 
 
 async def measure_baseline(folder: Path, facts: int) -> list[Line]:
-    """The raw loop, before and after the runner, and the runner with a stage without work, all on one log."""
+    """Measure the raw loop before and after the runner, and the runner with a stage that does no work, all on one log."""
 
     async def work(event: Fact) -> Sequence[Fact]:
         return [downloaded(event)]
@@ -108,7 +110,7 @@ async def measure_baseline(folder: Path, facts: int) -> list[Line]:
 
 
 async def run_raw_loop(client: Client, facts: int, stream: str, meter: Meter) -> Cost:
-    """Fetch every post on the log, publish its bytes once, on a subject of its own in another stream, and acknowledge."""
+    """Fetch every post on the log, publish its bytes once on its own subject in another stream, and acknowledge it."""
     js = client.jetstream()
     await js.add_stream(StreamConfig(name=stream, subjects=[f"{stream}.>"], storage=StorageType.FILE))
     durable = ConsumerConfig(durable_name=stream, filter_subject=kind_filter(ImagePosted), ack_policy=AckPolicy.EXPLICIT)
@@ -130,7 +132,7 @@ async def run_raw_loop(client: Client, facts: int, stream: str, meter: Meter) ->
 
 
 async def measure_archiving(folder: Path, images: int, runs: Sequence[tuple[str, Sequence[Stage[Any]]]]) -> list[Line]:
-    """Fill a log with posts, then let these stages work it off, one run after the other, each in one process."""
+    """Fill a log with posts, then let these stages handle them, one run after the other, each in one process."""
     settings = make_settings(folder, workers=WORKERS)
     lines = []
     async with open_log(folder) as (url, client, journal):
@@ -139,23 +141,23 @@ async def measure_archiving(folder: Path, images: int, runs: Sequence[tuple[str,
             async with open_process(settings, url, stages, encoders=[NO_MODEL]) as process:
                 lines.append(await measure_until_done(what, folder, process.runtime, stages, images))
         if (indexed := await count_messages(client, IMAGES, kind_filter(ImageIndexed))) != images:
-            raise RuntimeError(f"only {indexed} of {images} images were indexed: the figures say nothing")
+            raise RuntimeError(f"only {indexed} of {images} images were indexed: the figures mean nothing")
     return lines
 
 
 async def measure_until_done(what: str, folder: Path, runtime: Runtime, stages: Sequence[Stage[Any]], images: int) -> Line:
-    """The cost until the last of these stages has had every image, without those that were done before it was looked at."""
+    """Measure until the last of these stages has handled every image, not counting images that were done before the start."""
     last = stages[-1]
     before = count_succeeded(runtime, last.name) / CHAIN[last]
     if before >= images:
-        raise RuntimeError(f"{images} images are too few: they were done before they could be looked at")
+        raise RuntimeError(f"{images} images are too few: they were done before the measurement started")
     meter = Meter(folder / "nats")
     await wait_until_done(runtime, last.name, images * CHAIN[last])
     return Line(what, images - before, sum(CHAIN[stage] for stage in stages), meter.read())
 
 
 async def measure(images: int) -> list[Line]:
-    """All lines, the baseline first."""
+    """Measure all lines, the baseline first."""
     with tempfile.TemporaryDirectory() as folder:
         lines = await measure_baseline(Path(folder, "baseline"), images)
         lines += await measure_archiving(Path(folder, "alone"), images, [(f"{stage.name}, alone", [stage]) for stage in CHAIN])

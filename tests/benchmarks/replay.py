@@ -1,8 +1,9 @@
-"""How fast a generation is built: as a share of the encoder's own batch rate, and in events a second against a raw nats-py loop.
+"""Measure how fast a generation is built: as a share of the encoder's own batch rate, and against a raw nats-py loop.
 
-The replay is the one that `mapseek replay` runs: the same hands, the same runner, facts recorded once. The raw loop fetches batches
-of the same events with as many hands, publishes a vector for each on a subject that must be empty, all of a batch at once, and
-acknowledges: what no bulk reader can do without. Rounds are interleaved, so that a change in the machine's mood meets all of them.
+The replay is the one that `mapseek replay` runs: the same concurrency, the same runner, facts recorded once. The raw loop fetches
+batches of the same events with the same concurrency, publishes a vector for each event on a subject that must be empty, all of a
+batch at once, and acknowledges them. No bulk reader can do less. Rounds are interleaved, so that a change of the machine's load
+affects all of them.
 """
 
 import asyncio
@@ -49,7 +50,7 @@ SHARE_TARGET, RAW_TARGET = 0.95, 0.5
 
 @dataclass(frozen=True, slots=True)
 class NoBlobs:
-    """A blob store without a disk, beside which only the replay itself is left."""
+    """A blob store without a disk, so that only the replay itself is measured."""
 
     async def get(self, name: str) -> bytes:
         return b""
@@ -57,7 +58,7 @@ class NoBlobs:
 
 @dataclass(slots=True)
 class Bench:
-    """A log with pictures that are ready to be embedded, and a number that names the next generation."""
+    """A log with pictures that are ready to be embedded. `generations` counts the generations built so far."""
 
     client: Client
     journal: JetStreamJournal
@@ -69,8 +70,8 @@ class Bench:
     def events(self) -> int:
         return len(self.names)
 
-    async def replay(self, encoder: ImageEncoder, hands: Concurrency, blobs: object = None) -> float:
-        """Pictures a second of a whole build."""
+    async def replay(self, encoder: ImageEncoder, concurrency: Concurrency, blobs: object = None) -> float:
+        """Run a whole build and return the pictures a second."""
         self.generations += 1
         name = f"g{self.generations}"
         durable = plan_build_consumer(embed.STAGE, "image", self._generation(name))
@@ -78,19 +79,19 @@ class Bench:
         hosted = embed.HostedEncoder(name, encoder)
         deps = embed.Deps(blobs or self.blobs, lambda _: hosted)  # type: ignore[arg-type]
         job = Job(embed.STAGE, "image", deps, name, replay=durable.name)
-        track = ReplaySpan(durable.stream, durable.name, self.events)
+        span = ReplaySpan(durable.stream, durable.name, self.events)
         began = perf_counter()
-        await replay_span(self.client, track, job, Runtime(self.journal, Metrics()), Limits(), hands)
+        await replay_span(self.client, span, job, Runtime(self.journal, Metrics()), Limits(), concurrency)
         took = perf_counter() - began
         if (found := await count_messages(self.client, IMAGES, variant_filter(ImageEmbedded, name))) != self.events:
-            raise RuntimeError(f"only {found} of {self.events} pictures were embedded: the figures say nothing")
+            raise RuntimeError(f"only {found} of {self.events} pictures were embedded: the figures mean nothing")
         return self.events / took
 
     def _generation(self, name: str) -> Generation:
         return Generation(name, "", "", PREPROCESSING, 1, self.events, "", None, "fp32", DEFAULT_METHOD)
 
-    async def raw(self, hands: Concurrency) -> float:
-        """Events a second of a loop that fetches, publishes and acknowledges, and does nothing else."""
+    async def raw(self, concurrency: Concurrency) -> float:
+        """Run a loop that only fetches, publishes and acknowledges, and return the events a second."""
         self.generations += 1
         name = f"g{self.generations}"
         durable = plan_build_consumer(embed.STAGE, "image", self._generation(name))
@@ -108,7 +109,7 @@ class Bench:
             nonlocal left
             subscription = await js.pull_subscribe_bind(durable.name, stream=IMAGES)
             while left > 0:
-                wanted = min(hands.batch, left)
+                wanted = min(concurrency.batch, left)
                 left -= wanted
                 while wanted:
                     messages = await subscription.fetch(wanted, timeout=5)
@@ -116,11 +117,11 @@ class Bench:
                     await asyncio.gather(*map(settle, messages))
 
         began = perf_counter()
-        await asyncio.gather(*(work() for _ in range(hands.number)))
+        await asyncio.gather(*(work() for _ in range(concurrency.number)))
         return self.events / (perf_counter() - began)
 
     async def encode(self, encoder: ImageEncoder) -> float:
-        """Pictures a second of the encoder alone, which has all of them at once."""
+        """Encode all pictures at once and return the pictures a second of the encoder alone."""
         pictures = [await self.blobs.get(name) for name in self.names]
         began = perf_counter()
         await asyncio.gather(*(encoder.encode(each, urgent=False) for each in pictures))
@@ -129,7 +130,7 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(events: int) -> AsyncIterator[Bench]:
-    """A log with so many preprocessed pictures."""
+    """Open a log with this many preprocessed pictures."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with open_log(folder) as (_, client, journal):
@@ -144,7 +145,7 @@ async def open_bench(events: int) -> AsyncIterator[Bench]:
 
 
 async def record_preprocessed(journal: Journal, number: int, blob: str) -> None:
-    """A picture that is ready to be embedded."""
+    """Record a picture that is ready to be embedded."""
     image_id = f"bench-{number}"
     fact = ImagePreprocessed(
         guild_id="7",
@@ -161,7 +162,7 @@ async def record_preprocessed(journal: Journal, number: int, blob: str) -> None:
 
 
 async def measure_without_model(events: int, rounds: int) -> dict[str, list[float]]:
-    """Events a second, one for each round: the raw loop, and the replay with an encoder that does nothing."""
+    """Return events a second, one for each round: of the raw loop, and of the replay with an encoder that does nothing."""
     rates: dict[str, list[float]] = {"raw nats-py loop": [], "replay, no-op encoder": [], "the same, blobs read from disk": []}
     async with open_bench(events) as log:
         for _ in range(rounds):
@@ -173,7 +174,7 @@ async def measure_without_model(events: int, rounds: int) -> dict[str, list[floa
 
 
 async def measure_with_model(model: str, pictures: int, rounds: int) -> dict[str, list[float]]:
-    """Pictures a second, one for each round: the encoder alone, and the replay with it."""
+    """Return pictures a second, one for each round: of the encoder alone, and of the replay with it."""
     with tempfile.TemporaryDirectory() as folder:
         settings = make_settings(Path(folder), model=model)
     tower = await asyncio.to_thread(load_tower, model, None, device=settings.device, precision=settings.precision)
@@ -193,7 +194,7 @@ async def measure_with_model(model: str, pictures: int, rounds: int) -> dict[str
 
 
 def render_rates(title: str, rates: dict[str, list[float]]) -> Table:
-    """Medians, and shares of the first line in each round."""
+    """Render the medians, and the share of the first line in each round."""
     (_, first), *_ = rates.items()
     table = Table(title=title)
     for column in ("", "median /s", "share of the first", "rounds"):
