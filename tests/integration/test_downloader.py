@@ -247,7 +247,7 @@ class TestRetries:
         with capture_logs() as logs:
             assert await fetch(cdn, cdn.at("/a", broken, broken, web.Response(body=PICTURE))) == PICTURE
         assert cdn.asked == {"/a": 3}
-        assert [(line["event"], line["attempt"], line["reason"]) for line in logs] == [
+        assert [(line["event"], line["attempt"], line["error"]) for line in logs] == [
             ("download_retried", 1, "127.0.0.1 answered 500"),
             ("download_retried", 2, "127.0.0.1 answered 500"),
         ]
