@@ -1,4 +1,4 @@
-"""The link that adds the bot to a server, with the fewest permissions that its features need. Needs no network."""
+"""Build the link that adds the bot to a server, with the fewest permissions that its features need. Needs no network."""
 
 import base64
 import binascii
@@ -8,19 +8,19 @@ import disnake
 from contracts.errors import MapSeekError
 
 PERMISSIONS: dict[str, str] = {
-    "view_channel": "see what is posted in a channel that is archived",
-    "read_message_history": "catch up after an outage, back-fill a channel, fetch a picture whose URL has expired",
-    "send_messages": "show the progress of a long back-fill, reply to a repost with a link, mention a member for an alert",
-    "send_messages_in_threads": "the same in threads and forum posts",
-    "embed_links": "show a back-fill's progress as more than plain text",
-    "add_reactions": "mark a repost with a quiet reaction",
+    "view_channel": "See new posts in the channels that are archived.",
+    "read_message_history": "Read older posts: after an outage, for a back-fill, and when the URL of a picture has expired.",
+    "send_messages": "Show the progress of a back-fill, reply to a repost, and mention the member of an alert.",
+    "send_messages_in_threads": "The same in threads and forum posts.",
+    "embed_links": "Format the progress of a back-fill: without this permission it is plain text.",
+    "add_reactions": "Mark a repost with a reaction, which notifies nobody.",
 }
 """What the bot may do in every channel, and why. Answers to commands need none of it."""
 
 INTENTS: dict[str, str] = {
-    "guilds": "servers, channels, roles and threads: who may read what",
-    "guild_messages": "messages that are posted, edited and deleted",
-    "message_content": "privileged: without it Discord hides attachments; switch it on in the developer portal, Bot page",
+    "guilds": "Know the channels, threads and roles of a server, to decide who may read what.",
+    "guild_messages": "Receive the messages that are posted, edited or deleted.",
+    "message_content": "Receive their attachments. This intent is privileged: switch it on in the developer portal, page Bot.",
 }
 """The events that the gateway asks Discord for, and why."""
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, format_count
 from contracts.stage import Stage
 from infra.discord.invite import INTENTS, PERMISSIONS, build_invite_link, parse_application_id
 from infra.nats.server import read_announced_url
@@ -124,7 +124,7 @@ async def show_topology_differences(settings: Settings, out: Console) -> int:
     for difference in found:
         out.print(str(difference), markup=False, highlight=False)
     if not found:
-        out.print("The server is as this version needs it.")
+        out.print("The streams and consumers are as this version needs them.")
     return 1 if found else 0
 
 
@@ -133,15 +133,19 @@ async def apply_topology(settings: Settings, out: Console) -> int:
     async with open_log_client(settings, "mapseek-inspect") as client:
         found = await topology.find_differences(client, STAGES)
         await topology.update_topology(client, STAGES)
-    out.print(f"{len(found)} differences applied.")
+    out.print(f"{format_count(len(found), 'difference')} corrected.")
     return 0
 
 
 def show_invite(settings: Settings, guild: int | None, out: Console) -> None:
-    """Print the link, and the permissions and intents. Raises MapSeekError if DISCORD_TOKEN is not set or is no token."""
+    """Print the link, and the permissions and intents. Raises MapSeekError if DISCORD_TOKEN is missing or not a bot token."""
     link = build_invite_link(parse_application_id(require_token(settings)), guild)
     out.print(link, soft_wrap=True, markup=False, highlight=False)
+    out.print()
+    out.print("Open the link to add the bot to a server. It gives the bot these permissions there:", highlight=False)
     out.print(_render_reasons("Permission", PERMISSIONS))
+    out.print()
+    out.print("An intent is a kind of event that the bot receives from Discord. It uses these:", highlight=False)
     out.print(_render_reasons("Intent", INTENTS))
 
 

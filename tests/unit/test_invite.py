@@ -3,6 +3,7 @@
 import base64
 import inspect
 import io
+import re
 from urllib.parse import parse_qs, urlsplit
 
 import disnake
@@ -63,6 +64,11 @@ def test_the_command_prints_the_link_and_what_it_is_for() -> None:
     shown = out.file.getvalue()  # type: ignore[attr-defined]
     assert build_invite_link(123456789012345678, 7) in shown
     assert all(reason in shown for reason in (*PERMISSIONS.values(), *INTENTS.values()))
+
+
+def test_every_reason_is_one_or_two_whole_sentences() -> None:
+    for reason in (*PERMISSIONS.values(), *INTENTS.values()):
+        assert re.fullmatch(r"[A-Z][^.]{20,110}\.( [A-Z][^.]{10,90}\.)?", reason), reason
 
 
 @pytest.mark.parametrize("language", ["en", "de"])
