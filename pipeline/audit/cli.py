@@ -16,15 +16,16 @@ def _snowflake(value: str) -> str:
 @app.command("audit")
 def audit_command(
     guild: Annotated[str | None, typer.Option(help="Audit only this guild.", callback=parse_guild_id)] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
     no_discord: Annotated[bool, typer.Option("--no-discord", help="Do not read Discord.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Do not read the blobs, and do not compare the indexes in memory.")
+        bool, typer.Option("--quick", help="Skip the blobs and the indexes in memory, which take the longest.")
     ] = False,
 ) -> None:
     """Check that every image is where it should be.
 
-    Audits Discord, the log, the blobs, the catalogue and the indexes. The exit code is 1 if there is a gap.
+    Compares Discord, the log, the blobs, the catalogue and the indexes. Prints each gap with the command that closes it. The exit
+    code is 1 if there is a gap.
     """
     from pipeline.audit.command import show_audit
 

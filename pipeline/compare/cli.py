@@ -15,20 +15,21 @@ def compare_command(
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="A folder with pictures and a queries.csv. Its columns: file, and expected (a message link or an image id)."
+            help="A folder with your pictures and a queries.csv. Its columns: file, and expected (a message link or an image id)."
         ),
     ] = None,
     sample: Annotated[
         int | None,
         typer.Option(
-            min=0, help="How many archived pictures to change a little and search for. Default: 50 if there are no other queries."
+            min=0,
+            help="Search with this many archived pictures, changed a little. Default: 50 if there are no other queries, else 0.",
         ),
     ] = None,
     report: Annotated[Path, typer.Option(help="The folder to write the HTML report to.")] = Path("compare-report"),
 ) -> None:
     """Show which of two generations is right more often.
 
-    Runs the same queries in both, the judged searches first.
+    Runs the same queries in both: searches that members voted on, your pictures, and archived pictures, changed a little.
     """
     from pipeline.compare.command import compare_generations
 

@@ -7,14 +7,15 @@ import typer
 from pipeline.cli.app import app, complete_stage_names, out, prepare_settings, run_and_exit
 
 failures_app = typer.Typer(
-    help="List, show, retry or discard dead letters.\n\nA dead letter is a message that a stage gave up.", no_args_is_help=True
+    help="List, show, retry or discard dead letters.\n\nA dead letter is a message that a stage gave up after its last attempt.",
+    no_args_is_help=True,
 )
 app.add_typer(failures_app, name="failures")
 
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids from `mapseek failures list`.")]
-StageOption = Annotated[str | None, typer.Option(help="Dead letters of this stage.", autocompletion=complete_stage_names)]
-ReasonOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Dead letters with this text in their reason.")]
-GuildOption = Annotated[str | None, typer.Option(help="Dead letters about this guild.")]
+StageOption = Annotated[str | None, typer.Option(help="Only dead letters of this stage.", autocompletion=complete_stage_names)]
+ReasonOption = Annotated[str | None, typer.Option(metavar="TEXT", help="Only dead letters with this text in their reason.")]
+GuildOption = Annotated[str | None, typer.Option(help="Only dead letters about this guild.")]
 AllOption = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -23,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def failures_list_command(
     stage: StageOption = None, reason: ReasonOption = None, guild: GuildOption = None, as_json: JsonOption = False
 ) -> None:
-    """List the open dead letters, and how many there are of each reason."""
+    """List the dead letters that are still open, and count them by reason."""
     from pipeline.failures.command import Choice, list_failures
 
     run_and_exit(
@@ -49,7 +50,7 @@ def failures_retry_command(
     guild: GuildOption = None,
     everything: AllOption = False,
 ) -> None:
-    """Retry dead letters: put them back to the stage that gave them up."""
+    """Give dead letters back to the stage that gave them up, to try again."""
     from pipeline.failures.command import Choice, retry_failures
 
     run_and_exit(retry_failures(prepare_settings(quiet=True), Choice(tuple(ids or ()), stage, reason, guild, everything), out))

@@ -6,14 +6,14 @@ import typer
 
 from pipeline.cli.app import app, out, prepare_settings, run_and_exit
 
-GenerationArgument = Annotated[str, typer.Argument(help="The generation, as `mapseek generations` names it.")]
+GenerationArgument = Annotated[str, typer.Argument(help="The name of a generation, from `mapseek generations`.")]
 
 
 @app.command("generations")
 def generations_command(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False) -> None:
     """List the generations: each holds all vectors of one model.
 
-    Shows encoder, weights, preprocessing, state, images, missing images and size.
+    Shows its state, encoder, weights and preprocessing, its images, how many it lacks, and its size.
     """
     from pipeline.generations.command import show_generations
 
@@ -23,11 +23,11 @@ def generations_command(as_json: Annotated[bool, typer.Option("--json", help="Pr
 @app.command("activate")
 def activate_command(
     name: GenerationArgument,
-    force: Annotated[bool, typer.Option("--force", help="Activate it although images are missing, and print how many.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Activate it even if images are missing, and print how many.")] = False,
 ) -> None:
     """Answer searches from this generation from now on.
 
-    It applies to every process, without a restart.
+    Every process switches within a second, without a restart.
     """
     from pipeline.generations.command import activate_generation
 

@@ -21,12 +21,12 @@ def archive_command(
 @app.command("find")
 def find_command(
     images: Annotated[list[Path], typer.Argument(help="The images to look for.")],
-    top: Annotated[int, typer.Option(min=1, max=100, help="The most matches to show for each image.")] = 3,
+    top: Annotated[int, typer.Option(min=1, max=100, help="Show at most this many matches for each image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each image, one a line.")] = False,
     guild: LocalGuildOption = "local",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for each answer.")] = 60,
+    timeout: Annotated[float, typer.Option(min=1, help="Wait at most this many seconds for each answer.")] = 60,
     explain: Annotated[
-        Path | None, typer.Option(metavar="HTML", help="The file to write why each match was found, with pictures.")
+        Path | None, typer.Option(metavar="HTML", help="Write an HTML page to this file that shows why each match was found.")
     ] = None,
 ) -> None:
     """Find where images were first posted."""

@@ -6,7 +6,9 @@ import typer
 
 from pipeline.cli.app import app, err, out, prepare_settings, run_and_exit
 
-rebuild_app = typer.Typer(help="Rebuild the catalogue or the index while searches go on.", no_args_is_help=True)
+rebuild_app = typer.Typer(
+    help="Rebuild the catalogue or the index from the log.\n\nSearches are answered during a rebuild.", no_args_is_help=True
+)
 app.add_typer(rebuild_app, name="rebuild")
 
 Verify = Annotated[bool, typer.Option("--verify", help="Only compare with the log. The exit code is 1 if there is a difference.")]

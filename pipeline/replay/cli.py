@@ -32,43 +32,63 @@ def _name(value: str | None) -> str | None:
 @replay_app.callback()
 def replay_command(
     context: typer.Context,
-    encoder: Annotated[str | None, typer.Option(metavar="MODEL", help="Build a generation with this open_clip model.")] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Build a generation with this model: one that ships with MapSeek, or one of open_clip."),
+    ] = None,
     pretrained: Annotated[
         str | None,
         typer.Option(
-            metavar="TAG_OR_FILE", help="The model's weights: a tag of open_clip or a checkpoint file. Default: random weights."
+            metavar="TAG_OR_FILE",
+            help="The model's weights: a tag of open_clip or a file. Default: those that ship with MapSeek, else random ones.",
         ),
     ] = None,
     name: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", callback=_name, help="The name of the new generation, or the build to resume. Default: the next g<N>."
+            metavar="NAME",
+            callback=_name,
+            help="The name of the new generation. Without --encoder: the build to resume. Default: the next of g1, g2, ...",
         ),
     ] = None,
     stage: Annotated[
         str | None, typer.Option(metavar="STAGE", help="Replay this stage.", autocompletion=complete_stage_names)
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Only facts recorded since a date, a time with offset, or `2d` ago.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Only facts recorded since this time: `2026-11-21`, `2026-11-21T15:30+01:00`, or `2d` for two days ago.",
+        ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only facts recorded before this time.")] = None,
-    from_seq: Annotated[int | None, typer.Option("--from-seq", min=1, help="Only facts from this position of the log on.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only facts recorded before this time, written as for --since.")
+    ] = None,
+    from_seq: Annotated[
+        int | None, typer.Option("--from-seq", min=1, help="Only facts from this position of the log onwards.")
+    ] = None,
     image: Annotated[str | None, typer.Option(metavar="ID", callback=_id, help="Only this image.")] = None,
     guild: Annotated[str | None, typer.Option(metavar="ID", callback=_id, help="Only this guild.")] = None,
     generation: Annotated[
-        str | None, typer.Option(metavar="NAME", callback=_id, help="Only this generation, if the stage works by generation.")
+        str | None,
+        typer.Option(
+            metavar="NAME", callback=_id, help="Only this generation. Only for a stage that works once for each generation."
+        ),
     ] = None,
-    rate: Annotated[float | None, typer.Option(min=0.01, help="The most messages a second in this process.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.01, help="Handle at most this many messages a second in this process.")
+    ] = None,
     max_load: Annotated[
-        float | None, typer.Option("--max-load", min=0, help="Begin no work while the machine's load average is above this.")
+        float | None,
+        typer.Option("--max-load", min=0, help="Start no new work while the machine's load average is higher than this."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would take, and record nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show how much there is to do. Records nothing.")] = False,
 ) -> None:
     """Build a generation with another model, or replay a stage.
 
     --encoder starts a generation, --name resumes one, --stage replays a stage.
 
-    A replay downloads nothing for a generation and notifies nobody. Searches have priority.
+    A generation is built from the stored pictures, without downloads. A replay notifies nobody, and searches have priority.
 
     If it is interrupted, run the same command again to resume. Several processes can share the work.
     """

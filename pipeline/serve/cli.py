@@ -6,7 +6,7 @@ import typer
 
 from pipeline.cli.app import app, complete_stage_names, out, prepare_settings, run_and_exit
 
-topology_app = typer.Typer(help="Show or change how the NATS server is set up.", no_args_is_help=True)
+topology_app = typer.Typer(help="Show or change the streams and consumers on the NATS server.", no_args_is_help=True)
 app.add_typer(topology_app, name="topology")
 
 
@@ -14,7 +14,7 @@ app.add_typer(topology_app, name="topology")
 def up_command() -> None:
     """Run everything in one process.
 
-    That is the gateway, every stage, and the log server unless NATS_URL names one.
+    That is the gateway and every stage, and a log server of its own if NATS_URL is not set.
     """
     from pipeline.serve.command import serve_all
 
@@ -29,7 +29,7 @@ def run_command(
 ) -> None:
     """Run only the named stages.
 
-    They use the log in NATS_URL, or that of a running `mapseek up`.
+    They use the log server at NATS_URL. If that is not set, they use the one of a running `mapseek up`.
     """
     from pipeline.serve.command import serve_stages
 
@@ -40,7 +40,7 @@ def run_command(
 def gateway_command() -> None:
     """Run only the Discord gateway.
 
-    It uses the log in NATS_URL, or that of a running `mapseek up`.
+    It uses the log server at NATS_URL. If that is not set, it uses the one of a running `mapseek up`.
     """
     from pipeline.serve.command import serve_gateway
 
@@ -54,7 +54,7 @@ def status_command(
 ) -> None:
     """Show what each stage does, what waits and what failed.
 
-    For each lane: pending, in flight, redelivered, dead letters, rate and last activity.
+    Prints a row for each stage and lane: messages that wait, messages in progress, retries, dead letters, rate and last activity.
     """
     from pipeline.serve.command import show_status
 
@@ -63,11 +63,13 @@ def status_command(
 
 @app.command("invite")
 def invite_command(
-    guild: Annotated[int | None, typer.Option(min=1, help="The id of the server that the link preselects.")] = None,
+    guild: Annotated[
+        int | None, typer.Option(min=1, help="The id of a Discord server: the page of the link then has it selected.")
+    ] = None,
 ) -> None:
     """Print the link that adds the bot to a server.
 
-    The link asks for the fewest permissions. The output says what each is for. Only DISCORD_TOKEN must be set.
+    The link asks only for the permissions that MapSeek needs. The output says what each is for. Needs only DISCORD_TOKEN.
     """
     from pipeline.serve.command import show_invite
 
@@ -76,7 +78,7 @@ def invite_command(
 
 @topology_app.command("diff")
 def topology_diff_command() -> None:
-    """Show how the server differs from what this version needs. The exit code is 1 if it differs."""
+    """Show which streams and consumers differ from what this version needs. The exit code is 1 if any do."""
     from pipeline.serve.command import show_topology_differences
 
     run_and_exit(show_topology_differences(prepare_settings(quiet=True), out))
@@ -84,7 +86,7 @@ def topology_diff_command() -> None:
 
 @topology_app.command("apply")
 def topology_apply_command() -> None:
-    """Change the server to what this version needs. No log entry is lost."""
+    """Change the streams and consumers to what this version needs. No log entry is lost."""
     from pipeline.serve.command import apply_topology
 
     run_and_exit(apply_topology(prepare_settings(quiet=True), out))
@@ -98,7 +100,7 @@ def schema_command(
 ) -> None:
     """Write the JSON Schemas and the AsyncAPI document.
 
-    They are generated from the contracts, in a source checkout.
+    They are generated from the code in `contracts/`, so this works only in a checkout of the source.
     """
     from pipeline.schemas import find_stale_files, write_stale_files
 

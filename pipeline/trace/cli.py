@@ -16,7 +16,7 @@ def trace_command(
 ) -> None:
     """Show what happened to an image, a message or a search.
 
-    Shows each stage, and the status of now.
+    Shows each step with its time, and what the catalogue and each generation have now.
     """
     from pipeline.trace.command import trace_entities
 

@@ -76,7 +76,7 @@ async def test_a_model_without_a_usable_text_tower_rejects_words(tiny: Callable[
         await open_encoder(SMALL_MODEL, None),
     ]
     for each in opened:
-        with pytest.raises(Reject, match="not words, so /find-text is not available here. ViT-B-32 is one") as refused:
+        with pytest.raises(Reject, match=r"not words, so /find-text is not available here\. ViT-B-32 is one") as refused:
             await each.encode_text("a red dragon")
         assert refused.value.code is RejectCode.NO_TEXT
     await asyncio.gather(*(each.close() for each in opened))
