@@ -7,7 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, format_count
 from infra.blobs.files import open_blob_store
 from infra.discord.rest.compare import record_difference
 from infra.nats.reader import LogPosts
@@ -42,13 +42,13 @@ def print_report(report: AuditReport, out: Console) -> None:
         out.print(f"Note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     moving = sum(step.on_the_way for step in report.steps)
     if moving:
-        out.print("Images on the way are no gaps: a process works on them, or they wait for one.", highlight=False)
+        out.print("Images on the way are not gaps: a process works on them, or they wait for one.", highlight=False)
     if report.clean:
         out.print("Clean: everything is where it should be.", style="green", highlight=False)
         return
     number = len(report.gaps)
     kinds = f"{number} kind{'s' if number > 1 else ''} of gap"
-    out.print(f"{kinds}. Run the commands below each, then audit again.", highlight=False)
+    out.print(f"{kinds}. Run the commands under each gap, then audit again.", highlight=False)
     for gap in report.gaps:
         _print_gap(gap, out)
 
@@ -56,7 +56,7 @@ def print_report(report: AuditReport, out: Console) -> None:
 def _build_table(report: AuditReport) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("step", no_wrap=True)
-    for heading in ("there", "on the way", "gaps"):
+    for heading in ("found", "on the way", "gaps"):
         table.add_column(heading, justify="right")
     for step in report.steps:
         wrong = f"[red]{step.wrong}[/]" if step.wrong else "-"
@@ -117,8 +117,11 @@ async def sweep_blobs(settings: Settings, *, dry_run: bool, out: Console) -> int
                     await store.delete(name)
     for name in unused if dry_run else ():
         out.print(name, highlight=False)
-    would = "would be deleted" if dry_run else "deleted"
-    out.print(f"{len(unused)} blobs that no image needs and {len(old)} pictures of old searches {would}.", highlight=False)
+    would = "Would be deleted" if dry_run else "Deleted"
+    out.print(
+        f"{would}: {format_count(len(unused), 'unneeded blob')} and {format_count(len(old), 'picture')} of old searches.",
+        highlight=False,
+    )
     return 0
 
 
@@ -140,10 +143,13 @@ async def sync_channel(settings: Settings, channel: str, out: Console, err: Cons
                 recorded, removed = await record_difference(difference, look.journal, posts, utc_now)
                 new, gone = new + recorded, gone + removed
                 requested_before += len(difference.gone) - removed
-    out.print(f"Channel {channel}: {new} images recorded, removal of {gone} requested.", highlight=False)
+    out.print(
+        f"Channel {channel}: {format_count(new, 'image')} recorded, removal of {format_count(gone, 'image')} requested.",
+        highlight=False,
+    )
     if requested_before:
         out.print(
-            f"Removal of {requested_before} was requested before: `mapseek audit` shows whether they are still there.",
+            f"Removal of {format_count(requested_before, 'image')} was requested before: see `mapseek audit`.",
             highlight=False,
         )
     return 0

@@ -1,7 +1,7 @@
 """The queries that generations are compared with. Something is known about the right answer to each of them. Three kinds:
 
 - judged: searches on whose answers members voted;
-- held: pictures of a folder, whose `queries.csv` says for each what should be found, or that nothing should;
+- held: the operator's own pictures in a folder, whose `queries.csv` says for each what should be found, or that nothing should;
 - sampled: archived pictures, changed in the way chats change pictures, so that the right answer is known.
 """
 
@@ -145,7 +145,7 @@ async def read_held_queries(folder: Path, query_store: BlobStore, catalogue: Cat
         queries.append(
             CompareQuery(
                 name=line.file,
-                kind="held pictures",
+                kind="your pictures",
                 guild_id=next(iter(found.values()), line.guild or biggest),
                 picture=await query_store.put(data),
                 expected=frozenset(found),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.filesize import decimal
 
 from contracts.events import Match
 from contracts.generations import Generation
@@ -118,24 +119,15 @@ def build_table_rows(queries: Sequence[CompareQuery], *results: GenerationResult
         ("", *(result.generation.name for result in results)),
         ("encoder", *(encoder_label(result.generation.encoder) for result in results)),
         ("right piece first (recall@1)", *(found(result, 1) for result in results)),
-        ("right piece among 3 (recall@3)", *(found(result, 3) for result in results)),
+        ("right piece in first 3 (recall@3)", *(found(result, 3) for result in results)),
         ("false matches", *(false_matches(result) for result in results)),
     ]
     if len(kinds) > 1:
-        table += [(f"first, of {kind}", *(found(result, 1, kind) for result in results)) for kind in kinds]
+        table += [(f"first: {kind}", *(found(result, 1, kind) for result in results)) for kind in kinds]
     return [
         *table,
-        ("from asking to the answer, p50", *(f"{result.milliseconds(50):.1f} ms" for result in results)),
-        ("from asking to the answer, p95", *(f"{result.milliseconds(95):.1f} ms" for result in results)),
-        ("vectors", *(f"{result.vectors:,} of {result.generation.dimensions} numbers" for result in results)),
-        ("storage", *(_format_size(result.stored_bytes) for result in results)),
+        ("time to the answer, p50", *(f"{result.milliseconds(50):.1f} ms" for result in results)),
+        ("time to the answer, p95", *(f"{result.milliseconds(95):.1f} ms" for result in results)),
+        ("vectors", *(f"{result.vectors:,} with {result.generation.dimensions} dimensions" for result in results)),
+        ("storage", *(decimal(result.stored_bytes) for result in results)),
     ]
-
-
-def _format_size(count: int) -> str:
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:,.1f} {unit}" if unit != "B" else f"{count} B"

@@ -38,7 +38,7 @@ def render_letters(letters: Sequence[Letter]) -> RenderableType:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for heading, options in (
         ("id", {"no_wrap": True, "overflow": "fold"}),
-        ("buried", {"no_wrap": True}),
+        ("given up", {"no_wrap": True}),
         ("attempts", {"justify": "right"}),
         ("about", {"overflow": "fold"}),
         ("reason", {"overflow": "fold"}),

@@ -63,7 +63,7 @@ async def show_generations(settings: Settings, *, as_json: bool, out: Console) -
     elif found:
         out.print(render_generations(found))
     else:
-        out.print("There is no generation yet: the first process that runs the embed stage starts it.")
+        out.print("There is no generation yet: the first process that runs the embed stage creates one.")
     return 0
 
 
@@ -86,18 +86,18 @@ async def _activate(container: Container, name: str, *, force: bool, out: Consol
     generations = await container.generations()
     before = generations.now.active
     missing = await lifecycle.activate(container.client, container.journal, generations, name, force=force)
-    out.print(f"Searches are answered from generation {name} now, in every process.", highlight=False)
+    out.print(f"Generation {name} answers searches now, in every process.", highlight=False)
     if missing:
         lacks = format_count(missing, "image")
-        out.print(f"[yellow]It lacks {lacks}[/], not found until `mapseek replay --name {name}` has finished.", highlight=False)
+        out.print(f"[yellow]It lacks {lacks}[/]: finish it with `mapseek replay --name {name}`.", highlight=False)
     if before is not None:
         out.print(
-            f"New images are kept up in {before.name} too: `mapseek rollback` goes back, `mapseek drop {before.name}` ends that."
+            f"New images go into {before.name} too: `mapseek rollback` switches back to it, `mapseek drop {before.name}` erases it."
         )
 
 
 async def drop_generation(settings: Settings, name: str, out: Console) -> int:
-    """Erase a generation, and print how many vectors that were."""
+    """Erase a generation, and print how many vectors were erased."""
     async with open_container(settings) as container:
         erased = await drop.erase_generation(container, name)
     out.print(f"Generation {name} is dropped: {format_count(erased, 'vector')} erased.", highlight=False)

@@ -8,7 +8,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from contracts.errors import MapSeekError
+from contracts.errors import MapSeekError, format_count
 from contracts.events import SearchPreprocessed
 from infra.nats.connection import connect
 from pipeline.cli.open import require_archive
@@ -58,7 +58,7 @@ async def archive_paths(settings: Settings, paths: Sequence[Path], guild: str, e
                 if archived.problem is not None:
                     problems += 1
                     progress.console.print(f"{archived.path}: {archived.problem}", markup=False, highlight=False)
-    err.print(f"{len(files) - problems} archived, {problems} not.", highlight=False)
+    err.print(f"{format_count(len(files) - problems, 'image')} archived, {problems} not archived.", highlight=False)
     return 1 if problems else 0
 
 
@@ -109,7 +109,7 @@ async def find_paths(
                 explained.append(await _explain(answer, container))
     if explain is not None:
         _write(explain, render_answers_page(explained))
-        err.print(f"See why in {explain}", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"Why each match was found: {explain}", highlight=False, markup=False, soft_wrap=True)
     if untrained:
         err.print("The model is untrained. It only finds pictures that are nearly the same.", style="yellow", soft_wrap=True)
     return 1 if errors else 0

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from contracts.errors import MapSeekError, Unavailable
+from contracts.errors import MapSeekError, Unavailable, format_count
 from infra.nats.connection import Client
 from infra.vectors.snapshot import MANIFEST
 from pipeline.cli.open import open_container
@@ -40,9 +40,11 @@ async def rebuild_and_report_catalogue(settings: Settings, *, verify: bool, out:
         _print_lines(out, f"identical: {found.after} ({found.images} images)")
     else:
         _print_lines(out, f"before: {found.before}", f"{'log' if verify else 'after'}:    {found.after} ({found.images} images)")
-        _print_lines(out, f"{found.different} {'differ' if verify else 'differed'}:", *found.examples)
+        _print_lines(
+            out, f"{format_count(found.different, 'image')} not as the log says{'' if verify else ', corrected'}:", *found.examples
+        )
     if result.unsettled:
-        facts = f"{result.unsettled} facts are not settled: a process works on them, or ended while it did"
+        facts = f"{format_count(result.unsettled, 'fact')} not settled: a process works on them, or was stopped while it did"
         _print_lines(out, f"{facts}. The catalogue may lack them until the persist stage handles them again.")
     if verify and found.before != found.after:
         _print_lines(out, "Run `mapseek rebuild catalogue` to make it agree with the log.")

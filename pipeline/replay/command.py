@@ -66,14 +66,14 @@ def make_progress_bar(console: Console) -> Progress:
 def render_estimate(encoder: Encoder, name: str, estimate: Estimate) -> RenderableType:
     """Return a table of what building a generation will take."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("what it would take")
+    table.add_column("what the build needs")
     table.add_column("", justify="right")
     table.add_row("pictures to embed and fingerprint", f"{estimate.pictures:,}")
-    table.add_row("more in the log", decimal(estimate.log_bytes))
-    table.add_row("more in the blob store", decimal(estimate.blob_bytes))
-    table.add_row("more in the catalogue", decimal(estimate.catalogue_bytes))
-    table.add_row("more in the index (memory and snapshot)", decimal(estimate.index_bytes))
-    table.add_row(f"pictures a second, by {estimate.sampled} of them", f"{estimate.rate:,.1f}")
+    table.add_row("space in the log", decimal(estimate.log_bytes))
+    table.add_row("space in the blob store", decimal(estimate.blob_bytes))
+    table.add_row("space in the catalogue", decimal(estimate.catalogue_bytes))
+    table.add_row("space in the index (memory and snapshot)", decimal(estimate.index_bytes))
+    table.add_row(f"pictures a second (measured with {estimate.sampled})", f"{estimate.rate:,.1f}")
     table.add_row("time, in one process", str(timedelta(seconds=ceil(estimate.seconds))))
     return Group(Text(format_headline(name, encoder.id, encoder.digest)), table)
 
@@ -86,7 +86,7 @@ def format_headline(name: str, encoder_id: str, digest: str) -> str:
 def render_replay_summary(events: int, new: int, already_recorded: int, rejected: int, dead_letters: int) -> Table:
     """Return a table of the results of a replayed stage."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("events", "new facts", "already recorded", "rejected", "dead letters"):
+    for heading in ("handled", "new facts", "already recorded", "rejected", "dead letters"):
         table.add_column(heading, justify="right")
     letters = f"[red]{dead_letters:,}[/]" if dead_letters else "0"
     table.add_row(f"{events:,}", f"{new:,}", f"{already_recorded:,}", f"{rejected:,}", letters)
@@ -177,7 +177,7 @@ async def _follow_build(process: Process, generation: Generation, bars: Progress
         try:
             await _update_bar(process, generation, bars, task)
         except Unavailable:
-            bars.update(task, description=f"{generation.name} (the log is out of reach)")
+            bars.update(task, description=f"{generation.name} (cannot reach the log)")
         raise_if_cancelled()
         await asyncio.sleep(max(REFRESH_S, (loop.time() - began) / MAX_COUNTING_SHARE))
 
@@ -312,4 +312,4 @@ def _count(counter: Any, stage: Stage[Any]) -> int:
 def _print_plan(stage: Stage[Any], found: Sequence[Leg], out: Console) -> None:
     for leg in found:
         whose = f" for generation {leg.generation.name}" if leg.generation else ""
-        out.print(f"{stage.name} would handle {leg.left:,} entries of the {leg.family} lane{whose}.", highlight=False)
+        out.print(f"{stage.name} would handle {format_count(leg.left, 'fact')}{whose}.", highlight=False)

@@ -71,13 +71,15 @@ def _render_kept(status: EntityStatus, catalogue: CatalogueStatus) -> Renderable
     if catalogue.problem:
         lines.append(f"catalogue: cannot be read ({catalogue.problem})")
     else:
-        lines.append(f"catalogue: {'removed' if catalogue.removed else 'there' if catalogue.there else 'not there'}")
+        lines.append(
+            f"catalogue: {'removed' if catalogue.removed else 'has the image' if catalogue.there else 'does not have the image'}"
+        )
     for each in status.generations:
         made = {"fingerprinted": each.fingerprinted, "embedded": each.embedded, "indexed": each.indexed}
         parts = [what if there else f"not {what}" for what, there in made.items()]
         if not catalogue.problem:
             parts.append("vector in the catalogue" if each.in_catalogue else "no vector in the catalogue")
-        lines.append(f"{each.name}{' (answers)' if each.active else ''}: {', '.join(parts)}")
+        lines.append(f"{each.name}{' (active)' if each.active else ''}: {', '.join(parts)}")
     return Text("\n".join(lines))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from contracts.errors import Malformed
+from contracts.errors import Malformed, format_count
 from contracts.events import (
     AttemptFailed,
     Fact,
@@ -138,7 +138,7 @@ def _step_from_incident(fact: Incident, cause: datetime | None) -> TraceStep:
         case MessageBuried():
             return replace(step, what="dead letter", detail=f"{which} was the last ({fact.cause}): {fact.reason}")
         case MessageRequeued():
-            return replace(step, what="put back by hand", bad=False)
+            return replace(step, what="retried by hand", bad=False)
         case MessageDiscarded():
             return replace(step, what="discarded by hand")
     return replace(step, what=fact.name)
@@ -153,11 +153,11 @@ def _format_detail(fact: Fact) -> str:
         case ImageFingerprinted():
             return f"{fact.features} features, hash of quality {fact.quality}"
         case SearchFingerprinted():
-            return f"{len(fact.places)} place{'' if len(fact.places) == 1 else 's'} in it"
+            return format_count(len(fact.places), "region")
         case ImageReposted():
             return f"the same piece as {fact.same_as} ({fact.score:.3f})"
         case ImageRemoved():
-            return f"{fact.cause}: nothing else of it is kept"
+            return f"{fact.cause}: only its id and the time are kept"
         case SearchDescribed():
             return f"{fact.words!r} by {fact.question.asker.name}"
         case SearchRequested():
@@ -229,9 +229,9 @@ def describe_status(
             return EntityStatus(f"removed on {fact.removed_at:%Y-%m-%d %H:%M:%S} UTC ({fact.cause})", well=True)
     per_generation = [_build_generation_status(generation, facts, generations, catalogue) for generation in generations.alive]
     image = found.entity.kind == "image"
-    open_ends = [f"lies in FAILURES: mapseek failures show {letter.id}" for letter in found.letters]
+    open_ends = [f"is a dead letter: see `mapseek failures show {letter.id}`" for letter in found.letters]
     open_ends += [
-        f"is put back by hand and waits for {letter.worker.stage}{_format_generation(letter)}" for letter in found.waiting
+        f"was retried by hand and waits for {letter.worker.stage}{_format_generation(letter)}" for letter in found.waiting
     ]
     end = _describe_image(facts, per_generation, bool(open_ends)) if image else _describe_search(facts, bool(open_ends))
     return EntityStatus(

@@ -102,7 +102,7 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
             "gateway": ["posted"],
             "download": ["downloaded"],
             "preprocess": ["preprocessed"],
-            **{stage: [*FAILED, "dead letter", "put back by hand", made] for stage, made in OUTPUTS.items()},
+            **{stage: [*FAILED, "dead letter", "retried by hand", made] for stage, made in OUTPUTS.items()},
             "persist": ["indexed"],
         }
         assert [stage for stage in ways if stage not in OUTPUTS] == ["gateway", "download", "preprocess", "persist"]
@@ -122,8 +122,8 @@ async def test_an_image_that_was_retried_buried_put_back_and_indexed_shows_exact
             "dragon.png by Steve",
             message.jump_url,
             "attempt 4 failed",
-            "put back by hand",
-            "g1 (answers): fingerprinted, embedded, indexed",
+            "retried by hand",
+            "g1 (active): fingerprinted, embedded, indexed",
         ):
             assert word in told
 
@@ -168,7 +168,7 @@ async def test_a_dead_letter_of_a_search_hides_its_token_and_is_answered_when_it
         await world.log.wait_for(SearchMatched, 1)
         await world.log.wait_until_idle("search")
         [story] = await trace_as_json(world.settings, letter["entity"])
-        assert {("download", "dead letter"), ("download", "put back by hand"), ("match", "matched")} <= set(list_steps(story))
+        assert {("download", "dead letter"), ("download", "retried by hand"), ("match", "matched")} <= set(list_steps(story))
         assert interaction.token not in orjson.dumps(story).decode()
 
 

@@ -86,7 +86,7 @@ module_loop = pytest.mark.asyncio(loop_scope="module")
 async def test_archive_prints_counts_and_why_images_were_rejected(archived: Result) -> None:
     assert archived.code == 1
     assert "broken.png: The picture is damaged" in archived.err
-    assert "12 archived, 1 not." in archived.err
+    assert "12 images archived, 1 not archived." in archived.err
 
 
 @module_loop
@@ -95,7 +95,7 @@ async def test_archived_images_are_not_archived_again(pictures: Path) -> None:
     (pictures / "broken.png").unlink()
     again = await mapseek("archive", pictures)
     assert (again.code, again.out) == (0, "")
-    assert "12 archived, 0 not." in again.err
+    assert "12 images archived, 0 not archived." in again.err
 
 
 @module_loop
@@ -183,7 +183,7 @@ async def test_status_counts_finished_messages_and_fits_a_terminal() -> None:
 @pytest.mark.usefixtures("working")
 async def test_the_topology_has_no_difference() -> None:
     same = await mapseek("topology", "diff")
-    assert (same.code, same.out.strip()) == (0, "The server is as this version needs it.")
+    assert (same.code, same.out.strip()) == (0, "The streams and consumers are as this version needs them.")
 
 
 async def test_an_archive_with_the_former_default_model_keeps_it_and_is_called_untrained(pictures: Path, tmp_path: Path) -> None:

@@ -207,8 +207,8 @@ async def test_judged_searches_decide_and_the_report_shows_what_changed(archive:
     assert printed.row("encoder") == [f"{model} (untrained)" for model in (UNTRAINED_MODEL, FINE_UNTRAINED_MODEL)]
     small, fine = (int(cell.split(" of ")[0]) for cell in printed.row("right piece first"))
     assert len(SEEDS) >= fine >= small >= len(SEEDS) * 2 // 3
-    assert printed.row("vectors") == [f"{len(SEEDS)} of 512 numbers", f"{len(SEEDS)} of 384 numbers"]
-    assert printed.row("storage") == ["52.0 KiB", "39.0 KiB"]
+    assert printed.row("vectors") == [f"{len(SEEDS)} with 512 dimensions", f"{len(SEEDS)} with 384 dimensions"]
+    assert printed.row("storage") == ["53.2 kB", "39.9 kB"]
 
     page = Page(printed.page)
     assert page.open == []
@@ -226,8 +226,8 @@ async def test_a_sample_is_repeatable_and_used_when_there_are_no_judgements(arch
     first, second = await archive.compare(), await archive.compare()
     assert count_asked(first) == count_asked(second) == len(SEEDS)
     assert first.row("right piece first") == second.row("right piece first")
-    assert first.row("first, of sample, JPEG quality 40") == ["9 of 9 (100%)"] * 2
-    assert first.row("first, of sample, 25 % darker") == ["8 of 8 (100%)"] * 2
+    assert first.row("first: sample, JPEG quality 40") == ["9 of 9 (100%)"] * 2
+    assert first.row("first: sample, 25 % darker") == ["8 of 8 (100%)"] * 2
     assert count_asked(await archive.compare(sample=6)) == 6
 
 
@@ -261,7 +261,7 @@ async def test_pictures_of_a_query_folder_are_asked_besides_judged_searches(
     folder = write_query_folder(("by-link.jpg", make_message_link(3)), ("by-id.png", image_id(4)), ("never.png", ""))
     printed = await archive.compare(queries=folder)
     assert count_asked(printed) == 4
-    assert printed.row("first, of held pictures") == ["2 of 2 (100%)"] * 2
+    assert printed.row("first: your pictures") == ["2 of 2 (100%)"] * 2
     assert printed.row("false matches") == ["0 of 4 (0%)"] * 2
 
 

@@ -62,7 +62,7 @@ async def test_an_incomplete_generation_is_not_activated_without_force(world: Wo
     with pytest.raises(MapSeekError, match=r"Generation g2 lacks 3 images.*mapseek replay --name g2.*--force"):
         await activate_generation(world.settings, "g2", force=False, out=Console(record=True))
     told = await run(lambda out: activate_generation(world.settings, "g2", force=True, out=out))
-    assert "answered from generation g2 now" in told
+    assert "Generation g2 answers searches now" in told
     assert "It lacks 3 images" in told
 
 

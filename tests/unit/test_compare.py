@@ -122,7 +122,7 @@ def test_an_answer_is_right_wrong_or_not_judged(query_: CompareQuery, given: Gen
 
 
 def build_results() -> tuple[list[CompareQuery], GenerationResult, GenerationResult]:
-    queries = [query("1"), query("2"), query("3"), query(kind="held pictures"), query("4", kind="held pictures")]
+    queries = [query("1"), query("2"), query("3"), query(kind="your pictures"), query("4", kind="your pictures")]
     before = [answer("match", "1"), answer("none"), answer("match", "3"), answer("match", "9"), answer("possible", "8", "4", ms=9)]
     after = [answer("none"), answer("match", "2"), answer("possible", "3"), answer("none"), answer("possible", "8", "4")]
     return queries, GenerationResult(G1, 1000, before), GenerationResult(G2, 1000, after)
@@ -138,13 +138,13 @@ def test_the_numbers_of_both_generations_are_side_by_side() -> None:
     table = {name: values for name, *values in build_table_rows(*build_results())}
     assert table["encoder"] == ["a (untrained)", "b (untrained)"]
     assert table["right piece first (recall@1)"] == ["2 of 4 (50%)", "2 of 4 (50%)"]
-    assert table["right piece among 3 (recall@3)"] == ["3 of 4 (75%)", "3 of 4 (75%)"]
+    assert table["right piece in first 3 (recall@3)"] == ["3 of 4 (75%)", "3 of 4 (75%)"]
     assert table["false matches"] == ["1 of 5 (20%)", "0 of 5 (0%)"]
-    assert table["first, of held pictures"] == ["0 of 1 (0%)", "0 of 1 (0%)"]
-    assert table["from asking to the answer, p50"] == ["1.0 ms", "1.0 ms"]
-    assert table["from asking to the answer, p95"] == ["7.4 ms", "1.0 ms"]
-    assert table["vectors"] == ["1,000 of 512 numbers", "1,000 of 384 numbers"]
-    assert table["storage"] == ["2.0 MiB", "1.5 MiB"]
+    assert table["first: your pictures"] == ["0 of 1 (0%)", "0 of 1 (0%)"]
+    assert table["time to the answer, p50"] == ["1.0 ms", "1.0 ms"]
+    assert table["time to the answer, p95"] == ["7.4 ms", "1.0 ms"]
+    assert table["vectors"] == ["1,000 with 512 dimensions", "1,000 with 384 dimensions"]
+    assert table["storage"] == ["2.0 MB", "1.5 MB"]
 
 
 def test_without_a_known_answer_there_is_no_recall() -> None:

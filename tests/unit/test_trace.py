@@ -61,11 +61,11 @@ def test_an_indexed_image_is_findable() -> None:
 
 def test_dead_letters_and_retries_are_shown_instead_of_waiting() -> None:
     failed = status_of(WAY[:3], letters=("embed.image.3.g1",))
-    assert (failed.line, failed.well) == ("lies in FAILURES: mapseek failures show embed/image/3/g1", False)
-    assert status_of(WAY[:3], waiting=("embed.image.3.g1",)).line == "is put back by hand and waits for embed in g1"
+    assert (failed.line, failed.well) == ("is a dead letter: see `mapseek failures show embed/image/3/g1`", False)
+    assert status_of(WAY[:3], waiting=("embed.image.3.g1",)).line == "was retried by hand and waits for embed in g1"
     both = status_of(WAY, letters=("embed.image.3.g2",), known=generations(2))
     assert both.line == (
-        "in the catalogue and findable in g1, not yet in g2; lies in FAILURES: mapseek failures show embed/image/3/g2"
+        "in the catalogue and findable in g1, not yet in g2; is a dead letter: see `mapseek failures show embed/image/3/g2`"
     )
 
 

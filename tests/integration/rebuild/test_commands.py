@@ -32,14 +32,14 @@ async def test_the_catalogue_is_verified_and_rebuilt(client: Client, catalogue: 
     said = await rebuild(environment, "catalogue", "--verify", code=1)
     assert said.splitlines()[1:] == [
         f"log:    {digest} ({IMAGES_POSTED} images)",
-        "2 differ:",
+        "2 images not as the log says:",
         "Image 10 is not as the log says: the vector of g1.",
         "Image 13 is removed, but the log says otherwise.",
         "Run `mapseek rebuild catalogue` to make it agree with the log.",
     ]
 
     said = await rebuild(environment, "catalogue")
-    assert said.splitlines()[1:3] == [f"after:    {digest} ({IMAGES_POSTED} images)", "2 differed:"]
+    assert said.splitlines()[1:3] == [f"after:    {digest} ({IMAGES_POSTED} images)", "2 images not as the log says, corrected:"]
     assert await catalogue.vector("10", "g1") == vector_at(10)
     assert digest in await rebuild(environment, "catalogue", "--verify")
 
