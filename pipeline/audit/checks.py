@@ -149,7 +149,7 @@ FEATURE_INDEX = AuditedIndex(
     ImageFingerprinted,
     _saved_features,
     lambda chain: chain.fingerprinted,
-    "the index of features",
+    "the feature index",
     "fingerprinted",
     "features",
 )

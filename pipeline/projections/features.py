@@ -18,7 +18,7 @@ from pipeline.projections.snapshots import open_projection
 
 log = structlog.get_logger()
 
-FEATURE_INDEX_NAME = "index of features"
+FEATURE_INDEX_NAME = "feature index"
 
 
 def build_feature_kind(blobs: BlobStore) -> IndexKind[FeatureIndex]:

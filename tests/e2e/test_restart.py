@@ -123,7 +123,7 @@ async def test_damaged_snapshots_are_rebuilt_from_the_log(discord: Discord, tmp_
         async with mapseek_beside(discord, tmp_path) as world:
             await expect_found(discord, 1, posted.jump_url)
             await expect_found(discord, 2, posted.jump_url)
-    for index in ("vector index", "index of features"):
+    for index in ("vector index", "feature index"):
         [ready] = [line for line in lines if (line["event"], line.get("index")) == ("index_ready", index)]
         assert (ready["snapshot_position"], ready["count"]) == (0, 2), index
     assert await read_restored_position(discord, tmp_path) > 0

@@ -309,7 +309,7 @@ async def test_a_fingerprint_missing_in_the_feature_index_is_found_and_a_rebuild
     await rebuild()
     report = await archive.audit(indexes={FEATURE_INDEX: folder})
     assert report.clean, report.gaps
-    assert {step.name: step.there for step in report.steps}["in the index of features"] == 2
+    assert {step.name: step.there for step in report.steps}["in the feature index"] == 2
 
 
 async def test_subjects_are_listed_over_several_pages_of_the_servers_answer(archive: Archive) -> None:

@@ -144,7 +144,7 @@ async def test_both_indexes_are_compared_with_the_log_and_a_rebuild_repairs_a_di
     assert await find_best(index, 2) == ["2"]
     async with open_vector_projection(client, tmp_path / "vectors"):
         reports = await ask_all_processes(client, verify=True)
-    assert sorted(report.index for report in reports) == ["index of features", "vector index"]
+    assert sorted(report.index for report in reports) == ["feature index", "vector index"]
     assert {report.state for report in reports} == {"done"}
     assert all(report.comparison and report.comparison.before == report.comparison.after for report in reports)
     index.index.remove("1")

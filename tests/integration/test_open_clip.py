@@ -286,7 +286,7 @@ def files(tmp_path: Path) -> Path:
         (UNTRAINED_MODEL, "openai", r"no pretrained tag 'openai' \(it has none\)"),
         (SMALL_MODEL, "art", r"mapseek-small has no pretrained tag 'art' \(it has art-v1\): correct MAPSEEK_PRETRAINED"),
         ("ViT-B-32", "{}/none.pt", r"no checkpoint file .*none\.pt: correct the path in MAPSEEK_PRETRAINED\.$"),
-        (UNTRAINED_MODEL, "{}/text.pt", r"text\.pt is not a checkpoint .*MAPSEEK_PRETRAINED\.$"),
+        (UNTRAINED_MODEL, "{}/text.pt", r"text\.pt is not a checkpoint .*MAPSEEK_PRETRAINED to another one\.$"),
         (UNTRAINED_MODEL, "{}/empty.pt", r"empty\.pt is not a checkpoint"),
         (UNTRAINED_MODEL, "{}/list.pt", r"list\.pt is not a checkpoint"),
         (UNTRAINED_MODEL, "{}/cut.pt", r"cut\.pt is not a checkpoint"),
@@ -313,7 +313,7 @@ async def test_an_unreachable_hub_is_reported_at_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     begun = time.monotonic()
-    with pytest.raises(MapSeekError, match=r"'laion2b_s34b_b79k' of ViT-B-32 could not be downloaded.*MAPSEEK_PRETRAINED\.$"):
+    with pytest.raises(MapSeekError, match=r"'laion2b_s34b_b79k' of ViT-B-32 could not be downloaded.*MAPSEEK_PRETRAINED to the checkpoint file\.$"):
         await open_encoder("ViT-B-32", "laion2b_s34b_b79k", device="cpu")
     assert time.monotonic() - begun < 10
 
