@@ -1,4 +1,4 @@
-"""What the archive knows without Discord: marks, removals, what was forgotten, and how a back-fill goes on."""
+"""The archive without Discord: high-water marks, deletions, forgotten members, back-fills and settings."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ NOW = datetime(2026, 5, 1, tzinfo=UTC)
 PLACE = ("1", "2")
 
 
-def posted(image_id: str, message_id: str = "3", **fields: Any) -> ImagePosted:
+def build_post(image_id: str, message_id: str = "3", **fields: Any) -> ImagePosted:
     return ImagePosted(
         guild_id="1",
         image_id=image_id,
@@ -40,49 +40,53 @@ def posted(image_id: str, message_id: str = "3", **fields: Any) -> ImagePosted:
     )
 
 
-def ids(posts: Sequence[ImagePosted]) -> list[str]:
+def list_ids(posts: Sequence[ImagePosted]) -> list[str]:
     return [post.image_id for post in posts]
 
 
-async def test_what_is_forgotten_stays_so_after_a_restart() -> None:
+async def test_forgotten_members_stay_forgotten_after_a_restart() -> None:
     state = MemoryState()
-    forgetting = ForgottenMembers(state)
-    await forgetting.forget(1, 4, NOW)
-    await forgetting.forget(1, 4, NOW - timedelta(days=1))
-    later = ForgottenMembers(state)
-    await later.load()
-    for each in (forgetting, later):
+    forgotten = ForgottenMembers(state)
+    await forgotten.forget(1, 4, NOW)
+    await forgotten.forget(1, 4, NOW - timedelta(days=1))
+    restarted = ForgottenMembers(state)
+    await restarted.load()
+    for each in (forgotten, restarted):
         assert each.covers("1", "4", NOW)
         assert not each.covers(1, 4, NOW + timedelta(seconds=1))
         assert not each.covers(1, 5, NOW)
         assert not each.covers(2, 4, NOW)
 
 
-def test_what_was_deleted_meanwhile_is_not_there() -> None:
+def test_posts_deleted_recently_are_filtered_out() -> None:
     recently = RecentDeletions()
-    posts = [posted("10"), posted("11", "6"), posted("12", "7"), posted("13", "7"), posted("7-0", "7")]
+    posts = [build_post("10"), build_post("11", "6"), build_post("12", "7"), build_post("13", "7"), build_post("7-0", "7")]
     recently.note_message(6)
     recently.note_edit(7, ["12"])
-    assert ids(recently.filter_remaining(posts)) == ["10", "12", "7-0"]
+    assert list_ids(recently.filter_remaining(posts)) == ["10", "12", "7-0"]
 
 
-def test_a_deleted_channel_takes_its_threads_along_but_a_deleted_message_not_the_thread_that_it_began() -> None:
+def test_a_deleted_channel_covers_its_threads_but_a_deleted_message_does_not_cover_its_thread() -> None:
     recently = RecentDeletions()
     recently.note_message(20)
     recently.note_channel(30)
-    in_thread = [posted("10", channel_id="20"), posted("11", channel_id="31", thread_of="30"), posted("12", channel_id="30")]
-    assert ids(recently.filter_remaining(in_thread)) == ["10"]
+    posts = [
+        build_post("10", channel_id="20"),
+        build_post("11", channel_id="31", thread_of="30"),
+        build_post("12", channel_id="30"),
+    ]
+    assert list_ids(recently.filter_remaining(posts)) == ["10"]
 
 
 def test_only_the_latest_deletions_are_kept() -> None:
     recently = RecentDeletions(kept=2)
     for message_id in (1, 2, 3):
         recently.note_message(message_id)
-    assert ids(recently.filter_remaining([posted(str(number), str(number)) for number in (1, 2, 3)])) == ["1"]
+    assert list_ids(recently.filter_remaining([build_post(str(number), str(number)) for number in (1, 2, 3)])) == ["1"]
 
 
-def test_an_edit_removes_what_it_dropped_and_never_an_embed() -> None:
-    known = [posted("10"), posted("11"), posted("3-0")]
+def test_an_edit_removes_dropped_attachments_but_never_embeds() -> None:
+    known = [build_post("10"), build_post("11"), build_post("3-0")]
     (removal,) = build_edit_removals(known, {"11"}, NOW)
     assert (removal.scope, removal.target, removal.keep) == ("message", "3", ("11", "3-0"))
     assert build_edit_removals(known, {"10", "11"}, NOW) == []
@@ -90,9 +94,9 @@ def test_an_edit_removes_what_it_dropped_and_never_an_embed() -> None:
     assert build_edit_removals(known, {"10"}, NOW)[0].removal_id != removal.removal_id
 
 
-def test_a_deletion_of_what_is_not_known_is_no_fact() -> None:
+def test_the_deletion_of_an_unknown_message_is_no_fact() -> None:
     assert build_deletion_removals([], NOW) == []
-    assert [removal.removal_id for removal in build_deletion_removals([posted("10")], NOW)] == ["deleted-3"]
+    assert [removal.removal_id for removal in build_deletion_removals([build_post("10")], NOW)] == ["deleted-3"]
 
 
 @pytest.fixture
@@ -100,41 +104,41 @@ async def marks() -> HighWaterMarks:
     return HighWaterMarks(MemoryState(), lambda: NOW)
 
 
-def at(marks: HighWaterMarks) -> int:
+def read_mark(marks: HighWaterMarks) -> int:
     mark = marks.get(PLACE)
     return int(mark.message_id) if mark else 0
 
 
-async def test_a_mark_waits_until_nothing_is_missing(marks: HighWaterMarks) -> None:
+async def test_live_posts_advance_a_mark_only_when_no_message_is_missing(marks: HighWaterMarks) -> None:
     marks.advance_history(PLACE, 5)
     marks.advance_live(PLACE, 9)
-    assert at(marks) == 5
+    assert read_mark(marks) == 5
     marks.advance_history(PLACE, 7)
     marks.set_complete(PLACE)
-    assert at(marks) == 9
+    assert read_mark(marks) == 9
     marks.advance_live(PLACE, 12)
     marks.advance_live(PLACE, 11)
-    assert at(marks) == 12
+    assert read_mark(marks) == 12
     marks.set_all_incomplete()
     marks.advance_live(PLACE, 20)
-    assert at(marks) == 12
+    assert read_mark(marks) == 12
 
 
-async def test_a_lost_post_holds_the_mark_until_it_is_read_again(marks: HighWaterMarks) -> None:
+async def test_a_mark_stays_before_a_lost_post_until_it_is_read_again(marks: HighWaterMarks) -> None:
     marks.advance_history(PLACE, 5)
     marks.set_complete(PLACE)
-    marks.note_lost(posted("10"))
+    marks.note_lost(build_post("10"))
     marks.advance_live(PLACE, 9)
     marks.advance_history(PLACE, 9)
     marks.set_complete(PLACE)
-    assert (at(marks), marks.is_complete(PLACE)) == (5, False)
+    assert (read_mark(marks), marks.is_complete(PLACE)) == (5, False)
     marks.start_over(PLACE)
     marks.advance_history(PLACE, 8)
     marks.set_complete(PLACE)
-    assert (at(marks), marks.is_complete(PLACE)) == (9, True)
+    assert (read_mark(marks), marks.is_complete(PLACE)) == (9, True)
 
 
-async def test_marks_outlive_an_outage_and_a_restart() -> None:
+async def test_marks_survive_an_outage_and_a_restart() -> None:
     state = MemoryState()
     marks = HighWaterMarks(state, lambda: NOW)
     marks.advance_history(PLACE, 5)
@@ -145,12 +149,12 @@ async def test_marks_outlive_an_outage_and_a_restart() -> None:
     state.down = False
     marks.drop(("1", "3"))
     await marks.save()
-    later = HighWaterMarks(state, lambda: NOW)
-    await later.load()
-    assert (at(later), list(later.of_guild("1")), later.newest("1"), later.newest("2")) == (5, ["2"], 5, 0)
+    restarted = HighWaterMarks(state, lambda: NOW)
+    await restarted.load()
+    assert (read_mark(restarted), list(restarted.of_guild("1")), restarted.newest("1"), restarted.newest("2")) == (5, ["2"], 5, 0)
 
 
-def backfill(**fields: Any) -> Backfill:
+def build_backfill(**fields: Any) -> Backfill:
     values = {"channel_id": "2", "sources": ("100", "200"), "since": "0", "until": "1000", "position": "0", "requested_by": "4"}
     return Backfill.model_validate({**values, "requested_at": NOW, **fields})
 
@@ -168,125 +172,129 @@ def backfill(**fields: Any) -> Backfill:
         ({"since": "500", "position": "750", "worked_s": 3}, 0.25, 9),
     ],
 )
-def test_progress_is_told_by_time(fields: dict[str, Any], fraction: float, left_s: float | None) -> None:
-    progress = estimate_progress(backfill(**fields))
+def test_progress_is_estimated_from_the_time_span_and_the_time_worked(
+    fields: dict[str, Any], fraction: float, left_s: float | None
+) -> None:
+    progress = estimate_progress(build_backfill(**fields))
     assert progress.fraction == pytest.approx(fraction)
     assert progress.left_s == (None if left_s is None else pytest.approx(left_s))
 
 
-def test_a_bar_is_full_only_at_the_end() -> None:
+def test_the_progress_bar_is_full_only_at_the_end() -> None:
     assert [render_cells(fraction, 4) for fraction in (0, 0.5, 0.999, 1)] == ["▱▱▱▱", "▰▰▱▱", "▰▰▰▱", "▰▰▰▰"]
 
 
-class Pages:
-    """Channels with messages by id, each with one image; pages of two."""
+class FakeHistory:
+    """The history of some channels, in pages of two messages. `channels` has the message ids; each message has one image."""
 
     def __init__(self, channels: dict[str, list[int]]) -> None:
         self.channels = channels
         self.failures: list[Exception] = []
-        self.asked: list[tuple[str, int]] = []
+        self.requests: list[tuple[str, int]] = []
 
     async def page(self, channel_id: str, after: int, until: int) -> HistoryPage:
-        self.asked.append((channel_id, after))
+        self.requests.append((channel_id, after))
         if self.failures:
             raise self.failures.pop(0)
         if channel_id not in self.channels:
             raise UnreadableHistory
         found = [each for each in self.channels[channel_id] if after < each <= until][:2]
-        posts = [posted(f"{channel_id}{each}", str(each)) for each in found]
+        posts = [build_post(f"{channel_id}{each}", str(each)) for each in found]
         return HistoryPage(len(found), found[-1] if found else None, posts, more=len(found) == 2)
 
 
 @pytest.fixture
-async def recorded() -> AsyncIterator[tuple[Recorder, MemoryJournal]]:
+async def recording() -> AsyncIterator[tuple[Recorder, MemoryJournal]]:
     journal = MemoryJournal()
     recorder = Recorder(journal, lambda: None, first_wait_s=0.01)
     async with run_recorder(recorder):
         yield recorder, journal
 
 
-async def unseen(_: Backfill) -> None:
-    """Nobody looks."""
+async def ignore_progress(_: Backfill) -> None:
+    """A progress callback that does nothing."""
 
 
-async def test_a_backfill_reads_every_source_and_names_what_it_may_not_read(recorded: tuple[Recorder, MemoryJournal]) -> None:
-    recorder, journal = recorded
-    pages = Pages({"100": [1, 2, 3, 1001], "300": [4]})
+async def test_a_backfill_reads_every_source_and_names_the_unreadable_ones(recording: tuple[Recorder, MemoryJournal]) -> None:
+    recorder, journal = recording
+    pages = FakeHistory({"100": [1, 2, 3, 1001], "300": [4]})
     pages.failures = [Retry("Discord is slow")]
-    work = BackfillRunner(MemoryState(), pages, recorder, first_wait_s=0.01)
-    done = await work.run("key", backfill(sources=("100", "200", "300")), unseen)
-    assert ids([fact for fact in journal.facts if isinstance(fact, ImagePosted)]) == ["1001", "1002", "1003", "3004"]
+    runner = BackfillRunner(MemoryState(), pages, recorder, first_wait_s=0.01)
+    done = await runner.run("key", build_backfill(sources=("100", "200", "300")), ignore_progress)
+    assert list_ids([fact for fact in journal.facts if isinstance(fact, ImagePosted)]) == ["1001", "1002", "1003", "3004"]
     assert (done.state, done.messages, done.images, done.unreadable) == ("finished", 4, 4, ("200",))
 
 
-async def test_a_position_is_saved_only_when_its_page_is_in_the_log(recorded: tuple[Recorder, MemoryJournal]) -> None:
-    recorder, journal = recorded
+async def test_a_position_is_saved_only_after_its_page_is_in_the_log(recording: tuple[Recorder, MemoryJournal]) -> None:
+    recorder, journal = recording
     state = MemoryState()
     seen: list[tuple[int, int]] = []
 
-    async def shown(each: Backfill) -> None:
+    async def note_progress(each: Backfill) -> None:
         seen.append((each.images, len(journal.facts)))
 
-    await BackfillRunner(state, Pages({"100": [1, 2, 3, 4, 5], "200": []}), recorder).run("key", backfill(), shown)
+    await BackfillRunner(state, FakeHistory({"100": [1, 2, 3, 4, 5], "200": []}), recorder).run(
+        "key", build_backfill(), note_progress
+    )
     assert seen == [(2, 2), (4, 4), (5, 5), (5, 5)]
 
 
-async def test_a_backfill_stops_where_it_was_paused_and_goes_on_there(recorded: tuple[Recorder, MemoryJournal]) -> None:
-    recorder, journal = recorded
-    state, pages = MemoryState(), Pages({"100": [1, 2, 3, 4, 5], "200": []})
+async def test_a_paused_backfill_is_resumed_where_it_stopped(recording: tuple[Recorder, MemoryJournal]) -> None:
+    recorder, journal = recording
+    state, pages = MemoryState(), FakeHistory({"100": [1, 2, 3, 4, 5], "200": []})
 
-    async def pausing(each: Backfill) -> None:
+    async def pause(each: Backfill) -> None:
         await update_document(state, "key", Backfill, lambda stored: (stored or each).model_copy(update={"state": "paused"}))
 
-    work = BackfillRunner(state, pages, recorder)
-    paused = await work.run("key", backfill(), pausing)
+    runner = BackfillRunner(state, pages, recorder)
+    paused = await runner.run("key", build_backfill(), pause)
     assert (paused.state, paused.position, len(journal.facts)) == ("paused", "4", 4)
     resumed = await update_document(
         state, "key", Backfill, lambda stored: (stored or paused).model_copy(update={"state": "running"})
     )
-    done = await work.run("key", resumed, unseen)
+    done = await runner.run("key", resumed, ignore_progress)
     assert (done.done, done.state) == (2, "finished")
     assert len(journal.facts) == 5
 
 
-async def test_a_loss_is_named_before_any_later_call(recorded: tuple[Recorder, MemoryJournal]) -> None:
-    told: list[str] = []
+async def test_a_lost_fact_is_reported_before_later_callbacks(recording: tuple[Recorder, MemoryJournal]) -> None:
+    calls: list[str] = []
     journal = MemoryJournal()
     journal.down = True
-    recorder = Recorder(journal, lambda: None, on_lost_fact=lambda fact: told.append(fact.key[1]), backlog=2)
+    recorder = Recorder(journal, lambda: None, on_lost_fact=lambda fact: calls.append(fact.key[1]), backlog=2)
     for image_id in ("10", "11", "12"):
-        recorder.add(posted(image_id), Origin("test"))
-    recorder.add_callback(lambda: told.append("never: there is no room"))
-    recorder.add_removal(build_deletion_removals([posted("10")], NOW)[0], Origin("test"))
+        recorder.add(build_post(image_id), Origin("test"))
+    recorder.add_callback(lambda: calls.append("not called: the backlog is full"))
+    recorder.add_removal(build_deletion_removals([build_post("10")], NOW)[0], Origin("test"))
     journal.down = False
     async with run_recorder(recorder):
         await recorder.wait_recorded()
-    assert told == ["12"]
+    assert calls == ["12"]
     assert [fact.type_name() for fact in journal.facts] == ["image.posted", "image.posted", "removal.requested"]
 
 
-async def test_what_is_found_is_looked_for_behind_what_was_added(recorded: tuple[Recorder, MemoryJournal]) -> None:
-    recorder, journal = recorded
+async def test_a_lookup_runs_after_the_facts_added_before_it(recording: tuple[Recorder, MemoryJournal]) -> None:
+    recorder, journal = recording
     journal.down = True
 
     async def find() -> list[Any]:
         return build_deletion_removals([fact for fact in journal.facts if isinstance(fact, ImagePosted)], NOW)
 
-    recorder.add(posted("10"), Origin("test"))
+    recorder.add(build_post("10"), Origin("test"))
     recorder.add_lookup(find, Origin("test"))
     journal.down = False
     await recorder.wait_recorded()
     assert [fact.type_name() for fact in journal.facts] == ["image.posted", "removal.requested"]
 
 
-def test_a_list_is_cut_to_what_an_embed_takes() -> None:
+def test_a_list_is_cut_to_the_length_of_an_embed_field() -> None:
     assert clip_lines(["a", "b"], "en") == "a\nb"
     cut = clip_lines(["x" * 200] * 30, "en")
     assert len(cut) <= MAX_FIELD_LENGTH
     assert cut.endswith("…and 25 more")
 
 
-def test_settings_change_where_something_was_chosen() -> None:
+def test_only_given_settings_are_changed() -> None:
     settings = GuildSettings(locale="de", watched=("1",))
     changed = merge_settings(settings, {"locale": None, "searches_per_member": 5, "private_answers": False})
     assert changed == GuildSettings(locale="de", watched=("1",), searches_per_member=5, private_answers=False)
@@ -294,7 +302,7 @@ def test_settings_change_where_something_was_chosen() -> None:
     assert merge_settings(settings, {"locale": "auto"}).locale is None
 
 
-def test_a_place_is_watched_once() -> None:
+def test_a_channel_is_in_the_watched_list_once() -> None:
     settings = with_watched(with_watched(with_watched(GuildSettings(), 1), 2), 1)
     assert settings.watched == ("1", "2")
     assert without_watched(settings, 1).watched == ("2",)

@@ -1,4 +1,4 @@
-"""Who may read what, against Discord's documentation: any roles and overwrites, threads of all kinds, places of any age."""
+"""Random guilds: what an asker may read is compared with Discord's documented rules (tests/support/rules.py)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ NEWCOMER = 303
 ACCOUNTS = (MEMBER, STRANGER, OWNER, NEWCOMER)
 TEXT, VOICE, FORUM, PUBLIC_THREAD, PRIVATE_THREAD = 0, 2, 15, 11, 12
 
-RIGHTS = st.integers(0, 7).map(lambda bits: (bits & 1) * VIEW | (bits >> 1 & 1) * HISTORY | (bits >> 2) * CONNECT)
-MANY = st.one_of(st.just(VIEW | HISTORY | CONNECT), RIGHTS)
-FEW = st.one_of(st.just(0), RIGHTS, st.sampled_from([ADMINISTRATOR, MANAGE_THREADS]))
+PERMISSIONS = st.integers(0, 7).map(lambda bits: (bits & 1) * VIEW | (bits >> 1 & 1) * HISTORY | (bits >> 2) * CONNECT)
+EVERYONE_PERMISSIONS = st.one_of(st.just(VIEW | HISTORY | CONNECT), PERMISSIONS)
+ROLE_PERMISSIONS = st.one_of(st.just(0), PERMISSIONS, st.sampled_from([ADMINISTRATOR, MANAGE_THREADS]))
 TARGETS = st.sampled_from([GUILD, *ROLES, MEMBER, STRANGER])
 OVERRULES = st.lists(
-    st.builds(lambda target, allow, deny: Overrule(target, allow, deny & ~allow), TARGETS, RIGHTS, RIGHTS),
+    st.builds(lambda target, allow, deny: Overrule(target, allow, deny & ~allow), TARGETS, PERMISSIONS, PERMISSIONS),
     max_size=4,
     unique_by=lambda each: each.target,
 ).map(tuple)
@@ -45,7 +45,7 @@ MEMBERS = st.none() | st.frozensets(st.sampled_from([MEMBER, STRANGER]))
 
 @dataclass(frozen=True)
 class Plan:
-    """A guild; rooms are places too, but for forums. `kinds` are Discord's types, by id."""
+    """A random guild. `kinds` are Discord's channel types, by id."""
 
     server: Server
     rooms: tuple[Room, ...]
@@ -59,7 +59,7 @@ class Plan:
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    grants = {GUILD: draw(MANY), **{each: draw(FEW) for each in ROLES}}
+    grants = {GUILD: draw(EVERYONE_PERMISSIONS), **{each: draw(ROLE_PERMISSIONS) for each in ROLES}}
     kinds = {500 + number: draw(st.sampled_from([TEXT, TEXT, VOICE, FORUM])) for number in range(draw(st.integers(2, 4)))}
     rooms = tuple(Room(each, draw(OVERRULES), draw(st.booleans()), kind == VOICE) for each, kind in kinds.items())
     parents = [room for room in rooms if not room.vocal]
@@ -71,8 +71,8 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan(Server(GUILD, OWNER, grants), rooms, tuple(threads), kinds)
 
 
-def guild_of(plan: Plan) -> disnake.Guild:
-    """The guild as disnake keeps it; who is in which thread is known to Discord alone."""
+def build_guild(plan: Plan) -> disnake.Guild:
+    """Return the guild as disnake keeps it. Only the simulated Discord has the members of threads."""
     state: Any = disnake.Client(intents=disnake.Intents(guilds=True))._connection
     bot: Any = user(1, username="MapSeek", bot=True)
     state.user = disnake.ClientUser(state=state, data=bot)
@@ -87,14 +87,14 @@ def guild_of(plan: Plan) -> disnake.Guild:
     state.http.get_thread_member = get_thread_member
     payload = GUILD_PAYLOAD | {
         "roles": [role(each, granted) for each, granted in plan.server.roles.items()],
-        "channels": [_channel(room, plan.kinds[room.id]) for room in plan.rooms],
+        "channels": [_build_channel(room, plan.kinds[room.id]) for room in plan.rooms],
         "threads": [thread(each.id, each.room.id, plan.kinds[each.id]) for each in plan.threads],
     }
     guild: disnake.Guild = state._add_guild_from_data(payload)
     return guild
 
 
-def _channel(room: Room, kind: int) -> Json:
+def _build_channel(room: Room, kind: int) -> Json:
     rules = [
         {"id": str(each.target), "type": int(each.target in ACCOUNTS), "allow": str(each.allow), "deny": str(each.deny)}
         for each in room.overrules
@@ -102,38 +102,38 @@ def _channel(room: Room, kind: int) -> Json:
     return channel(room.id, kind, None) | {"permission_overwrites": rules, "nsfw": room.restricted}
 
 
-def asker_in(guild: disnake.Guild, person: Person) -> disnake.Member:
+def build_member(guild: disnake.Guild, person: Person) -> disnake.Member:
     payload: Any = member_payload(*sorted(person.roles), user_id=person.id)
     return disnake.Member(data=payload, guild=guild, state=guild._state)
 
 
-def everybody() -> Iterator[Person]:
-    """Every account with every mixture of roles."""
+def list_people() -> Iterator[Person]:
+    """Yield every account with every combination of roles."""
     for account in ACCOUNTS:
         for count in range(len(ROLES) + 1):
             for roles in combinations(ROLES, count):
                 yield Person(account, frozenset(roles))
 
 
-def audience_of(spot: Spot) -> str:
-    """What stands for a spot in a list of channels: public threads are read by the readers of their room."""
+def find_audience_id(spot: Spot) -> str:
+    """Return the id that covers a spot in a list of channels: a public thread is covered by its channel."""
     return str(spot.room.id if spot.members is None else spot.id)
 
 
-def fits(spot: Spot, place: Spot) -> bool:
+def may_be_shown_in(spot: Spot, place: Spot) -> bool:
     return place.room.restricted or not spot.room.restricted
 
 
 @settings(max_examples=300)
 @given(plans(), st.sampled_from(ACCOUNTS), st.frozensets(st.sampled_from(ROLES)), st.data())
-async def test_an_asker_is_shown_all_that_they_may_read_and_nothing_else(
+async def test_the_list_holds_all_that_an_asker_may_read_and_nothing_else(
     plan: Plan, account: int, roles: frozenset[int], data: st.DataObject
 ) -> None:
-    guild, person, place = guild_of(plan), Person(account, roles), data.draw(st.sampled_from(plan.spots))
-    asker, here = asker_in(guild, person), guild.get_channel_or_thread(place.id)
+    guild, person, place = build_guild(plan), Person(account, roles), data.draw(st.sampled_from(plan.spots))
+    asker, here = build_member(guild, person), guild.get_channel_or_thread(place.id)
     shown = await list_readable_channels(guild, asker, here)
-    readable = {spot for spot in plan.spots if fits(spot, place) and reads(plan.server, spot, person)}
-    assert set(shown) == {audience_of(spot) for spot in readable}
+    readable = {spot for spot in plan.spots if may_be_shown_in(spot, place) and reads(plan.server, spot, person)}
+    assert set(shown) == {find_audience_id(spot) for spot in readable}
     assert len(shown) == len(set(shown))
     for spot in plan.spots:
         assert await asker_may_read(guild.get_channel_or_thread(spot.id), asker, here) == (spot in readable)
@@ -141,19 +141,25 @@ async def test_an_asker_is_shown_all_that_they_may_read_and_nothing_else(
 
 @settings(max_examples=300)
 @given(plans(), st.sampled_from(ACCOUNTS), st.frozensets(st.sampled_from(ROLES)), st.data())
-async def test_an_answer_for_all_shows_what_everyone_who_sees_it_may_read(
+async def test_a_public_answer_shows_what_everyone_who_sees_it_may_read(
     plan: Plan, account: int, roles: frozenset[int], data: st.DataObject
 ) -> None:
-    """And all of it: nothing that everyone who could see the place may read is kept back, private threads elsewhere left aside."""
-    guild, person, place = guild_of(plan), Person(account, roles), data.draw(st.sampled_from(plan.spots))
+    """It shows all of that too: what everyone who sees the channel may read is shown, apart from private threads elsewhere."""
+    guild, person, place = build_guild(plan), Person(account, roles), data.draw(st.sampled_from(plan.spots))
     assume(sees(plan.server, place, person))
-    shown = await list_readable_channels(guild, asker_in(guild, person), guild.get_channel_or_thread(place.id), seen_by_all=True)
-    onlookers = [each for each in everybody() if sees(plan.server, place, each)]
+    shown = await list_readable_channels(
+        guild, build_member(guild, person), guild.get_channel_or_thread(place.id), seen_by_all=True
+    )
+    onlookers = [each for each in list_people() if sees(plan.server, place, each)]
     for spot in plan.spots:
-        if audience_of(spot) in shown:
-            assert fits(spot, place)
+        if find_audience_id(spot) in shown:
+            assert may_be_shown_in(spot, place)
             assert all(reads(plan.server, spot, each) for each in onlookers)
-    passers_by = [each for each in everybody() if sees(plan.server, Spot(place.room.id, place.room), each)]
+    channel_viewers = [each for each in list_people() if sees(plan.server, Spot(place.room.id, place.room), each)]
     for spot in plan.spots:
-        if spot.members is None and fits(spot, place) and all(reads(plan.server, spot, each) for each in passers_by):
-            assert audience_of(spot) in shown
+        if (
+            spot.members is None
+            and may_be_shown_in(spot, place)
+            and all(reads(plan.server, spot, each) for each in channel_viewers)
+        ):
+            assert find_audience_id(spot) in shown

@@ -1,4 +1,4 @@
-"""Why something was found, in words."""
+"""The sentence that says why a picture matches, in every language."""
 
 import pytest
 
@@ -11,7 +11,7 @@ LARGER = Panel(row=1, column=2, rows=3, columns=4, height=2, width=2)
 
 
 @pytest.mark.parametrize(
-    ("evidence", "said"),
+    ("evidence", "reason"),
     [
         (Evidence(by="hash", agreement=0.998), "Exact copy."),
         (Evidence(by="hash", agreement=0.8), "Copy of the same picture."),
@@ -37,31 +37,31 @@ LARGER = Panel(row=1, column=2, rows=3, columns=4, height=2, width=2)
         (Evidence(by="vector", points=3, shown=0.1), "Only the colours and the subject are similar."),
     ],
 )
-def test_what_speaks_for_it(evidence: Evidence, said: str) -> None:
-    assert format_reason("en-US", evidence) == said
+def test_the_reason_names_the_evidence(evidence: Evidence, reason: str) -> None:
+    assert format_reason("en-US", evidence) == reason
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("by", ["hash", "points", "overlay", "vector"])
-def test_every_language_says_it_in_whole_sentences(language: str, by: str) -> None:
-    said = {
+def test_the_reason_is_whole_sentences_in_every_language(language: str, by: str) -> None:
+    reasons = {
         format_reason(
             language, Evidence.model_validate({"by": by, "points": 5, "turn": turn, "mirrored": mirrored, "panel": PANEL})
         )
         for turn in (0, 90)
         for mirrored in (False, True)
     }
-    assert len(said) == (1 if by == "vector" else 4)
-    assert all(sentence.endswith(".") and "  " not in sentence and " ," not in sentence for sentence in said)
+    assert len(reasons) == (1 if by == "vector" else 4)
+    assert all(sentence.endswith(".") and "  " not in sentence and " ," not in sentence for sentence in reasons)
 
 
-def test_german() -> None:
+def test_the_reason_in_german() -> None:
     evidence = Evidence(by="points", points=143, angle=True, turn=90, panel=PANEL)
     assert format_reason("de", evidence) == (
         "Dasselbe Bild, um 90 Grad gedreht, schräg gesehen: 143 Punkte stimmen überein. Zeigt Zeile 2, Spalte 3 von 4x3 Karten."
     )
 
 
-@pytest.mark.parametrize(("share", "shown"), [(1.0, 100), (0.9999, 99), (0.29, 29), (0.0, 0), (-0.3, 0)])
-def test_percentages_are_rounded_down(share: float, shown: int) -> None:
-    assert to_percent(share) == shown
+@pytest.mark.parametrize(("fraction", "percent"), [(1.0, 100), (0.9999, 99), (0.29, 29), (0.0, 0), (-0.3, 0)])
+def test_percentages_are_rounded_down(fraction: float, percent: int) -> None:
+    assert to_percent(fraction) == percent

@@ -1,3 +1,5 @@
+"""Links that members search with: messages and pictures on Discord are accepted, everything else is refused."""
+
 import pytest
 
 from infra.discord.ask.parse import MessageLink, PictureLink, UnusableLink, parse_link, parse_message_link
@@ -6,18 +8,18 @@ PICTURE = "https://cdn.discordapp.com/attachments/1/2/map.PNG?ex=6&is=5&hm=abc&"
 
 
 @pytest.mark.parametrize("host", ["discord.com", "ptb.discord.com", "canary.discord.com", "discordapp.com", "Discord.com"])
-def test_message_links_of_every_client_are_known(host: str) -> None:
+def test_message_links_of_every_discord_client_are_parsed(host: str) -> None:
     assert parse_link(f" https://{host}/channels/1/22/333 ") == MessageLink(1, 22, 333)
     assert parse_link(f"<https://{host}/channels/1/22/333/?x=1>") == MessageLink(1, 22, 333)
 
 
-def test_a_picture_keeps_its_signature_and_belongs_to_no_message() -> None:
+def test_a_picture_link_keeps_its_signature_and_has_no_message() -> None:
     link = parse_link(PICTURE)
     assert link == PictureLink(PICTURE, "map.PNG")
     assert (link.file.url, link.file.channel_id, link.file.message_id) == (PICTURE, None, None)
 
 
-def test_a_picture_that_discord_passes_on_may_have_no_suffix() -> None:
+def test_a_picture_from_discords_media_proxy_may_have_no_suffix() -> None:
     url = "https://media.discordapp.net/external/abc/https/a.example/picture"
     assert parse_link(url) == PictureLink(url, "picture")
 
@@ -42,18 +44,18 @@ def test_a_picture_that_discord_passes_on_may_have_no_suffix() -> None:
         "file:///etc/passwd.png",
     ],
 )
-def test_other_places_are_refused(text: str) -> None:
+def test_links_to_other_sites_are_refused(text: str) -> None:
     with pytest.raises(UnusableLink, match="asking-link-unknown"):
         parse_link(text)
 
 
-def test_an_origin_may_be_trusted_besides() -> None:
+def test_pictures_of_an_additional_trusted_origin_are_accepted() -> None:
     url = "http://127.0.0.1:8080/attachments/1/2/map.png"
     assert parse_link(url, {"http://127.0.0.1:8080"}) == PictureLink(url, "map.png")
 
 
 @pytest.mark.parametrize("path", ["attachments/1/2/map.litematic", "attachments/1/2/notes.txt?ex=1.png", ""])
-def test_what_is_no_picture_is_refused(path: str) -> None:
+def test_a_file_that_is_no_picture_is_refused(path: str) -> None:
     with pytest.raises(UnusableLink, match="asking-link-no-picture"):
         parse_link(f"https://cdn.discordapp.com/{path}")
 
@@ -66,7 +68,7 @@ def test_what_is_no_picture_is_refused(path: str) -> None:
         "https://discordapp.com/channels/7/8/10/",
     ],
 )
-def test_a_message_link_names_the_message(link: str) -> None:
+def test_a_message_link_is_parsed(link: str) -> None:
     assert parse_message_link(link) == MessageLink(7, 8, 10)
 
 
@@ -79,5 +81,5 @@ def test_a_message_link_names_the_message(link: str) -> None:
         "https://discord.com.evil.org/channels/7/8/10",
     ],
 )
-def test_other_links_name_none(link: str) -> None:
+def test_other_texts_are_no_message_link(link: str) -> None:
     assert parse_message_link(link) is None

@@ -1,3 +1,5 @@
+"""Words and dates as members write them in /find-text: excluded words, and the day that a date begins."""
+
 from datetime import UTC, datetime
 
 import pytest
@@ -6,7 +8,7 @@ from infra.discord.ask.parse import TextQuery, parse_date, parse_text_query
 
 
 @pytest.mark.parametrize(
-    ("query", "wanted", "excluded"),
+    ("query", "text", "excluded"),
     [
         ("a red dragon", "a red dragon", ()),
         ("dragon -night", "dragon", ("night",)),
@@ -23,8 +25,8 @@ from infra.discord.ask.parse import TextQuery, parse_date, parse_text_query
         ("", "", ()),
     ],
 )
-def test_words_with_a_minus_are_excluded(query: str, wanted: str, excluded: tuple[str, ...]) -> None:
-    assert parse_text_query(query) == TextQuery(wanted, excluded)
+def test_words_after_a_minus_are_excluded(query: str, text: str, excluded: tuple[str, ...]) -> None:
+    assert parse_text_query(query) == TextQuery(text, excluded)
 
 
 @pytest.mark.parametrize(
@@ -40,5 +42,5 @@ def test_words_with_a_minus_are_excluded(query: str, wanted: str, excluded: tupl
         ),
     ],
 )
-def test_dates_begin_at_midnight_utc(typed: str, moment: datetime | None) -> None:
+def test_a_date_is_its_first_moment_in_utc(typed: str, moment: datetime | None) -> None:
     assert parse_date(typed) == moment

@@ -1,4 +1,4 @@
-"""The pictures of the README are drawn from what a message holds, and nothing else."""
+"""tests/pictures draws the pictures of the README from the content of messages, and from nothing else."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -31,14 +31,14 @@ ENGLISH, GERMAN = Reader({"7": "gallery", "8": "Alex"}, "en", NOW), Reader({"7":
         ("one\ntwo", "one<br>two"),
     ],
 )
-def test_discords_markup_is_shown(text: str, shown: str) -> None:
+def test_discords_markup_is_rendered(text: str, shown: str) -> None:
     assert render_markdown(text, ENGLISH) == shown
 
 
 @pytest.mark.parametrize(
     ("reader", "day", "ago"), [(ENGLISH, "March 2, 2024", "3 years ago"), (GERMAN, "2. März 2024", "vor 3 Jahren")]
 )
-def test_moments_are_shown_as_the_readers_language_writes_them(reader: Reader, day: str, ago: str) -> None:
+def test_timestamps_are_in_the_readers_language(reader: Reader, day: str, ago: str) -> None:
     assert f">{day}<" in render_markdown("<t:1709403600:D>", reader)
     assert f">{ago}<" in render_markdown("<t:1709403600:R>", reader)
 
@@ -64,7 +64,7 @@ async def answer() -> VisibleAnswer:
     )
 
 
-def test_a_message_is_shown_with_its_picture_and_its_buttons(answer: VisibleAnswer) -> None:
+def test_a_message_is_rendered_with_its_picture_and_its_buttons(answer: VisibleAnswer) -> None:
     light, dark = render_page([answer], ENGLISH, "light"), render_page([answer], ENGLISH, "dark")
     for part in (
         "Found &lt;it&gt;",
@@ -90,7 +90,7 @@ def test_the_empty_space_is_cut_off() -> None:
         pictures.crop_and_encode(Image.new("RGB", (8, 8), "white"))
 
 
-def test_without_chromium_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_chromium_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SystemExit, match="There is no Chromium: install it"):
         pictures.main(out=tmp_path / "images", only="", chromium="")

@@ -1,4 +1,4 @@
-"""What members may name in /forget message."""
+"""/forget: which texts identify a message, and the facts that are recorded."""
 
 import pytest
 
@@ -20,7 +20,7 @@ MESSAGE = "1234567890123456789"
         f"https://canary.discordapp.com/channels/7/8/{MESSAGE}?x=1",
     ],
 )
-def test_a_message_is_named_by_link_or_id(typed: str) -> None:
+def test_a_message_is_given_by_link_or_id(typed: str) -> None:
     assert parse_message_id(typed, "7") == MESSAGE
 
 
@@ -38,11 +38,11 @@ def test_a_message_is_named_by_link_or_id(typed: str) -> None:
         "١٢٣٤٥٦٧٨٩٠١٢٣٤٥٦٧٨",
     ],
 )
-def test_anything_else_names_no_message_of_this_guild(typed: str) -> None:
+def test_other_texts_and_links_to_other_guilds_are_refused(typed: str) -> None:
     assert parse_message_id(typed, "7") is None
 
 
-def test_a_message_is_asked_to_be_forgotten_once_and_a_person_each_time() -> None:
+def test_a_removal_is_recorded_once_for_a_message_and_each_time_for_a_member() -> None:
     assert (
         build_message_removal(posted("9"), MOMENT).key == build_message_removal(posted("19"), MOMENT).key == ("7", "forgotten-10")
     )

@@ -1,3 +1,5 @@
+"""The gateway's recorder: facts wait in a backlog while the log is unavailable, and every lost fact is counted."""
+
 from datetime import UTC, datetime
 
 from structlog.testing import capture_logs
@@ -10,7 +12,7 @@ from tests.support.gateway import run_recorder
 from tests.support.waiting import eventually
 
 
-def posted(image_id: int) -> ImagePosted:
+def build_post(image_id: int) -> ImagePosted:
     return ImagePosted(
         guild_id="1",
         channel_id="2",
@@ -24,7 +26,7 @@ def posted(image_id: int) -> ImagePosted:
     )
 
 
-class Lost:
+class LossCounter:
     def __init__(self) -> None:
         self.count = 0
 
@@ -34,15 +36,15 @@ class Lost:
 
 def add(recorder: Recorder, *image_ids: int) -> None:
     for image_id in image_ids:
-        recorder.add(posted(image_id), Origin(f"message-{image_id}"))
+        recorder.add(build_post(image_id), Origin(f"message-{image_id}"))
 
 
-def image_ids(journal: MemoryJournal) -> list[str]:
+def list_image_ids(journal: MemoryJournal) -> list[str]:
     return [fact.key[1] for fact in journal.facts]
 
 
-async def test_an_outage_of_the_log_loses_nothing_and_warns_once() -> None:
-    journal, lost = MemoryJournal(), Lost()
+async def test_an_outage_of_the_log_loses_nothing_and_logs_one_warning() -> None:
+    journal, lost = MemoryJournal(), LossCounter()
     recorder = Recorder(journal, lost, first_wait_s=0.01)
     journal.down = True
     with capture_logs() as lines:
@@ -52,25 +54,25 @@ async def test_an_outage_of_the_log_loses_nothing_and_warns_once() -> None:
             assert journal.facts == []
             journal.down = False
             await recorder.flush(timeout=5)
-    assert image_ids(journal) == ["1", "2", "3"]
+    assert list_image_ids(journal) == ["1", "2", "3"]
     assert [origin.correlation_id for _, origin in journal.recorded.values()] == ["message-1", "message-2", "message-3"]
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["recorder_waiting"]
     assert lost.count == 0
 
 
-async def test_the_backlog_is_bounded_and_what_does_not_fit_is_counted() -> None:
-    journal, lost = MemoryJournal(), Lost()
+async def test_facts_beyond_the_backlog_are_counted_as_lost() -> None:
+    journal, lost = MemoryJournal(), LossCounter()
     recorder = Recorder(journal, lost, backlog=2)
     with capture_logs() as lines:
         add(recorder, 1, 2, 3)
     assert (lost.count, [line["log_level"] for line in lines]) == (1, ["error"])
     async with run_recorder(recorder):
         await recorder.flush(timeout=5)
-    assert image_ids(journal) == ["1", "2"]
+    assert list_image_ids(journal) == ["1", "2"]
 
 
-async def test_what_still_waits_at_the_end_is_counted_as_lost() -> None:
-    journal, lost = MemoryJournal(), Lost()
+async def test_facts_that_still_wait_at_the_end_are_counted_as_lost() -> None:
+    journal, lost = MemoryJournal(), LossCounter()
     recorder = Recorder(journal, lost, first_wait_s=0.01)
     journal.down = True
     async with run_recorder(recorder):
@@ -80,16 +82,16 @@ async def test_what_still_waits_at_the_end_is_counted_as_lost() -> None:
     assert lost.count == 3
 
 
-async def test_a_fault_with_one_image_does_not_stop_the_next() -> None:
+async def test_an_error_with_one_fact_does_not_stop_the_next() -> None:
     class Faulty(MemoryJournal):
         async def record(self, fact: Fact, origin: Origin) -> bool:
             if fact.key[1] == "1":
                 raise ZeroDivisionError
             return await super().record(fact, origin)
 
-    journal, lost = Faulty(), Lost()
+    journal, lost = Faulty(), LossCounter()
     recorder = Recorder(journal, lost)
     async with run_recorder(recorder):
         add(recorder, 1, 2)
         await recorder.flush(timeout=5)
-    assert (image_ids(journal), lost.count) == (["2"], 1)
+    assert (list_image_ids(journal), lost.count) == (["2"], 1)

@@ -1,3 +1,5 @@
+"""Messages of disnake become facts: which images a message has, and whose they are."""
+
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,14 +29,16 @@ def guild(state: Any) -> disnake.Guild:
     return guild
 
 
-def facts(guild: disnake.Guild, *attachments: Json, embeds: list[Json] | None = None, channel_id: int = OPEN) -> list[ImagePosted]:
+def build_facts(
+    guild: disnake.Guild, *attachments: Json, embeds: list[Json] | None = None, channel_id: int = OPEN
+) -> list[ImagePosted]:
     payload: Any = message_payload(list(attachments), embeds)
     place: Any = guild.get_channel_or_thread(channel_id)
     return facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
 
 
-def test_an_attachment_becomes_a_fact_with_all_that_discord_tells(guild: disnake.Guild) -> None:
-    (fact,) = facts(guild, attachment(7, filename="Sunset.PNG", size=1234, width=128, height=256))
+def test_the_fact_of_an_attachment_has_all_its_fields(guild: disnake.Guild) -> None:
+    (fact,) = build_facts(guild, attachment(7, filename="Sunset.PNG", size=1234, width=128, height=256))
     assert fact == ImagePosted(
         guild_id="100",
         channel_id="201",
@@ -57,8 +61,8 @@ def test_an_attachment_becomes_a_fact_with_all_that_discord_tells(guild: disnake
     )
 
 
-def test_every_one_of_eleven_attachments_counts(guild: disnake.Guild) -> None:
-    posted = facts(guild, *(attachment(number) for number in range(1, 12)))
+def test_each_of_eleven_attachments_becomes_a_fact(guild: disnake.Guild) -> None:
+    posted = build_facts(guild, *(attachment(number) for number in range(1, 12)))
     assert [fact.image_id for fact in posted] == [str(number) for number in range(1, 12)]
     assert len({fact.key for fact in posted}) == 11
 
@@ -76,11 +80,13 @@ def test_every_one_of_eleven_attachments_counts(guild: disnake.Guild) -> None:
         (None, "png", False),
     ],
 )
-def test_what_counts_as_an_image(guild: disnake.Guild, content_type: str | None, filename: str, is_posted: bool) -> None:
-    assert len(facts(guild, attachment(1, content_type=content_type, filename=filename))) == is_posted
+def test_content_type_or_filename_decides_what_is_an_image(
+    guild: disnake.Guild, content_type: str | None, filename: str, is_posted: bool
+) -> None:
+    assert len(build_facts(guild, attachment(1, content_type=content_type, filename=filename))) == is_posted
 
 
-def test_pictures_of_embeds_are_images_too(guild: disnake.Guild) -> None:
+def test_pictures_of_embeds_become_facts(guild: disnake.Guild) -> None:
     embeds: list[Json] = [
         {"type": "rich", "title": "no picture"},
         {
@@ -94,7 +100,7 @@ def test_pictures_of_embeds_are_images_too(guild: disnake.Guild) -> None:
         },
         {"type": "article", "thumbnail": {"url": "https://a.example/logo.png", "proxy_url": "https://p.example/logo.png"}},
     ]
-    big, link = facts(guild, embeds=embeds)
+    big, link = build_facts(guild, embeds=embeds)
     assert (big.image_id, big.filename, big.width, big.height) == (f"{MESSAGE}-1", "big.png", 9, 8)
     assert big.source == DiscordFile(
         url="https://p.example/x/big.png", channel_id="201", message_id=str(MESSAGE), attachment_id=f"{MESSAGE}-1"
@@ -105,12 +111,14 @@ def test_pictures_of_embeds_are_images_too(guild: disnake.Guild) -> None:
 @pytest.mark.parametrize(
     ("thread_id", "parent"), [(401, "201"), (402, "202"), (405, "204"), (403, None), (404, None), (OPEN, None)]
 )
-def test_an_image_in_a_public_thread_counts_as_its_channels(guild: disnake.Guild, thread_id: int, parent: str | None) -> None:
-    (fact,) = facts(guild, attachment(1), channel_id=thread_id)
+def test_an_image_in_a_public_thread_has_the_audience_of_its_channel(
+    guild: disnake.Guild, thread_id: int, parent: str | None
+) -> None:
+    (fact,) = build_facts(guild, attachment(1), channel_id=thread_id)
     assert (fact.channel_id, fact.thread_of, fact.audience_channel_id) == (str(thread_id), parent, parent or str(thread_id))
 
 
-def forwarding(*attachments: Json, embeds: list[Json] | None = None) -> Json:
+def build_forward(*attachments: Json, embeds: list[Json] | None = None) -> Json:
     snapshot = {
         "type": 0,
         "content": "",
@@ -125,9 +133,9 @@ def forwarding(*attachments: Json, embeds: list[Json] | None = None) -> Json:
     return message_payload(message_reference=reference, message_snapshots=[{"message": snapshot}])
 
 
-def test_a_forwarded_image_is_posted_anew_by_who_forwards_it(guild: disnake.Guild) -> None:
+def test_a_forwarded_image_is_a_new_post_of_the_member_who_forwards_it(guild: disnake.Guild) -> None:
     unfolded = {"type": "image", "thumbnail": {"url": "https://a.example/b.png"}}
-    payload: Any = forwarding(attachment(7), attachment(8, content_type="text/plain"), embeds=[unfolded])
+    payload: Any = build_forward(attachment(7), attachment(8, content_type="text/plain"), embeds=[unfolded])
     place: Any = guild.get_channel(OPEN)
     attached, embedded = facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
     assert (attached.image_id, attached.message_id, attached.author.name) == (f"{MESSAGE}-7", str(MESSAGE), "Steve")
@@ -136,12 +144,12 @@ def test_a_forwarded_image_is_posted_anew_by_who_forwards_it(guild: disnake.Guil
     assert find_image_url(payload, embedded.image_id) == "https://a.example/b.png"
 
 
-def test_a_message_in_a_thread_belongs_to_the_thread(guild: disnake.Guild) -> None:
-    (fact,) = facts(guild, attachment(1), channel_id=401)
+def test_an_image_in_a_thread_has_the_threads_id_and_link(guild: disnake.Guild) -> None:
+    (fact,) = build_facts(guild, attachment(1), channel_id=401)
     assert (fact.channel_id, fact.message_link) == ("401", f"https://discord.com/channels/100/401/{MESSAGE}")
 
 
-def test_a_direct_message_is_private(state: Any) -> None:
+def test_a_direct_message_has_no_facts(state: Any) -> None:
     place = disnake.DMChannel._from_message(state, 5, MEMBER)
     message = disnake.Message(state=state, channel=place, data=message_payload([attachment(1)]))
     assert facts_from_message(message) == []
@@ -159,7 +167,9 @@ def test_a_direct_message_is_private(state: Any) -> None:
         (frozenset(), False),
     ],
 )
-def test_which_channels_are_watched(guild: disnake.Guild, channels: frozenset[str] | None, watched: bool) -> None:
+def test_a_channel_is_watched_by_its_id_or_its_category(
+    guild: disnake.Guild, channels: frozenset[str] | None, watched: bool
+) -> None:
     assert is_listed(guild.get_channel(OPEN), channels) == watched
 
 
@@ -168,7 +178,7 @@ def test_a_thread_is_watched_with_its_parent(guild: disnake.Guild, channels: set
     assert is_listed(guild.get_thread(401), frozenset(channels)) == watched
 
 
-def test_urls_are_found_by_image_id() -> None:
+def test_the_url_of_an_image_is_found_by_its_id() -> None:
     embeds = [{"type": "rich"}, {"type": "image", "thumbnail": {"url": "https://a/b.png", "proxy_url": "https://p/b.png"}}]
     payload = message_payload([attachment(7), attachment(8, url="https://cdn/8")], embeds)
     assert find_image_url(payload, "8") == "https://cdn/8"
