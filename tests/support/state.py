@@ -1,4 +1,4 @@
-"""The behaviour of every State. A test module subclasses StateSuite and provides the fixtures `state`, `other` and `outage`."""
+"""Tests of every StateStore. A test module subclasses StateSuite and provides the fixtures `state`, `other` and `outage`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ class Counter(Payload):
 
 @dataclass(frozen=True)
 class Outage:
-    """A State whose server can be stopped and started again, as in a real outage."""
+    """A StateStore whose server can be stopped and started again."""
 
     state: StateStore
     begin: Callable[[], object]
@@ -31,7 +31,7 @@ class Outage:
 
 
 class StateSuite:
-    """A State keeps the last value of each key. A change may depend on the value that it replaces."""
+    """A StateStore keeps the last value of each key. A change may depend on the value that it replaces."""
 
     @pytest.fixture
     def state(self) -> StateStore:
@@ -39,7 +39,7 @@ class StateSuite:
 
     @pytest.fixture
     def other(self) -> StateStore:
-        """A second State on the same values, as in another process."""
+        """A second StateStore on the same values, as in another process."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -59,7 +59,7 @@ class StateSuite:
         assert await state.get(KEY) is None
 
     @pytest.mark.parametrize("value", [b"", b"\0", bytes(range(256)) * 256], ids=["empty", "zero", "64 KiB"])
-    async def test_any_bytes_come_back_as_they_were(self, state: StateStore, value: bytes) -> None:
+    async def test_any_bytes_are_read_unchanged(self, state: StateStore, value: bytes) -> None:
         await state.put(KEY, value)
         assert await state.get(KEY) == await state.get(KEY)
         assert (await state.get(KEY)).value == value  # type: ignore[union-attr]
@@ -74,7 +74,7 @@ class StateSuite:
         assert second.value == b"two"
         assert second.revision > first.revision
 
-    async def test_a_swap_needs_the_revision_that_is_there(self, state: StateStore, other: StateStore) -> None:
+    async def test_a_swap_needs_the_current_revision(self, state: StateStore, other: StateStore) -> None:
         await state.put(KEY, b"one")
         revision = (await state.get(KEY)).revision  # type: ignore[union-attr]
         assert not await state.swap(KEY, b"wrong", revision + 1)
@@ -83,27 +83,27 @@ class StateSuite:
         assert not await other.swap(KEY, b"late", revision)
         assert (await other.get(KEY)).value == b"two"  # type: ignore[union-attr]
 
-    async def test_a_swap_of_nothing_makes_the_key_once(self, state: StateStore, other: StateStore) -> None:
-        made = await asyncio.gather(*((state, other)[number % 2].swap(KEY, b"%d" % number, 0) for number in range(10)))
-        assert made.count(True) == 1
-        assert (await state.get(KEY)).value == b"%d" % made.index(True)  # type: ignore[union-attr]
+    async def test_a_swap_from_revision_zero_creates_the_key_once(self, state: StateStore, other: StateStore) -> None:
+        created = await asyncio.gather(*((state, other)[number % 2].swap(KEY, b"%d" % number, 0) for number in range(10)))
+        assert created.count(True) == 1
+        assert (await state.get(KEY)).value == b"%d" % created.index(True)  # type: ignore[union-attr]
 
-    async def test_a_deleted_key_has_no_entry_and_may_be_made_again(self, state: StateStore, other: StateStore) -> None:
+    async def test_a_deleted_key_has_no_entry_and_may_be_created_again(self, state: StateStore, other: StateStore) -> None:
         await state.put(KEY, b"one")
         revision = (await state.get(KEY)).revision  # type: ignore[union-attr]
         for _ in range(2):
             await other.delete(KEY)
             assert await state.get(KEY) is None
-            assert not await state.swap(KEY, b"of what is gone", revision)
+            assert not await state.swap(KEY, b"deleted", revision)
         assert await state.swap(KEY, b"two", 0)
-        assert not await state.swap(KEY, b"of what was before", revision)
+        assert not await state.swap(KEY, b"earlier", revision)
         assert (await other.get(KEY)).value == b"two"  # type: ignore[union-attr]
 
-    async def test_deleting_something_unknown_is_no_error(self, state: StateStore) -> None:
+    async def test_deleting_an_unknown_key_is_no_error(self, state: StateStore) -> None:
         await state.delete(KEY)
         assert await state.get(KEY) is None
 
-    async def test_everything_under_a_prefix_and_nothing_else(self, state: StateStore) -> None:
+    async def test_all_keys_under_a_prefix_are_listed_and_no_others(self, state: StateStore) -> None:
         assert await state.list_under("mark.7") == {}
         wanted = {mark_key("7", str(channel)): b"%d" % channel for channel in range(600)}
         await asyncio.gather(*(state.put(key, value) for key, value in wanted.items()))
@@ -113,23 +113,23 @@ class StateSuite:
         await state.delete(mark_key("7", "gone"))
         assert await state.list_under("mark.7") == wanted
 
-    async def test_nothing_but_deleted_keys_under_a_prefix_is_nothing(self, state: StateStore) -> None:
+    async def test_deleted_keys_are_not_listed(self, state: StateStore) -> None:
         await state.put(mark_key("7", "1"), b"one")
         await state.delete(mark_key("7", "1"))
         assert await state.list_under("mark.7") == {}
 
-    async def test_concurrent_amendments_lose_nothing(self, state: StateStore, other: StateStore) -> None:
-        def one_more(counter: Counter | None) -> Counter:
+    async def test_concurrent_changes_lose_nothing(self, state: StateStore, other: StateStore) -> None:
+        def increment(counter: Counter | None) -> Counter:
             return Counter(count=(counter.count if counter else 0) + 1)
 
-        await asyncio.gather(*(update_document((state, other)[number % 2], KEY, Counter, one_more) for number in range(20)))
+        await asyncio.gather(*(update_document((state, other)[number % 2], KEY, Counter, increment) for number in range(20)))
         assert await read_document(state, KEY, Counter) == Counter(count=20)
 
-    async def test_a_server_that_is_down_is_unavailable_and_serves_again_afterwards(self, outage: Outage) -> None:
+    async def test_an_outage_raises_unavailable_and_ends_when_the_server_is_back(self, outage: Outage) -> None:
         state = outage.state
         await state.put(KEY, b"one")
         outage.begin()
-        down: list[Callable[[], Awaitable[object]]] = [
+        calls: list[Callable[[], Awaitable[object]]] = [
             lambda: state.get(KEY),
             lambda: state.put(KEY, b"two"),
             lambda: state.swap(KEY, b"two", 0),
@@ -137,7 +137,7 @@ class StateSuite:
             lambda: state.delete(KEY),
             lambda: state.list_under("settings"),
         ]
-        for call in down:
+        for call in calls:
             with pytest.raises(Unavailable, match="log is unavailable"):
                 await call()
         outage.end()
