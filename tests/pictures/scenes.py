@@ -1,4 +1,4 @@
-"""The scenes that are drawn: members use the real bot on the simulated Discord, with generated map art and the model that ships."""
+"""The scenes of the README's pictures: members use the real bot with the shipped model on the simulated Discord."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -67,7 +67,7 @@ class Place:
 
     async def find(self, picture: bytes, locale: str = "en-US") -> VisibleAnswer:
         """Noor searches with /find; only she sees the answer, in her language."""
-        asked = await self.discord.slash(
+        interaction = await self.discord.slash(
             self.gallery,
             self.noor,
             "find",
@@ -75,7 +75,7 @@ class Place:
             options={"private": True},
             locale=locale,
         )
-        return await self.discord.answer(asked, embedded=True)
+        return await self.discord.answer(interaction, embedded=True)
 
     async def press(self, answer: VisibleAnswer, label: str) -> VisibleAnswer:
         return await self.discord.answer(await self.discord.press(answer, self.noor, label=label))
@@ -176,25 +176,25 @@ async def _show_alerts(place: Place, log: Log) -> list[Scene]:
         nothing = await place.find(await asyncio.to_thread(_encode_piece, seed))
         await place.press(nothing, localize("en", "answers-button-alert"))
     await log.wait_for(AlertSet, len(UNPOSTED))
-    asked = await place.discord.slash(place.gallery, place.noor, "alerts")
-    return [Scene("alerts", [await place.discord.answer(asked, embedded=True)], place.build_reader())]
+    interaction = await place.discord.slash(place.gallery, place.noor, "alerts")
+    return [Scene("alerts", [await place.discord.answer(interaction, embedded=True)], place.build_reader())]
 
 
 async def _show_older_posts(place: Place) -> list[Scene]:
     """Archive older posts, stop the history after some pages, and look at the progress message and the status."""
     backfill.PROGRESS_INTERVAL_S = 0.0
     held = hold_history(place.discord, place.old, after_pages=PAGES_READ)
-    asked = await place.discord.slash(place.gallery, place.mia, "archive backfill", options={"channel": place.old})
+    interaction = await place.discord.slash(place.gallery, place.mia, "archive backfill", options={"channel": place.old})
     await held.arrived.wait()
-    progress = await _wait_for_progress(place, asked)
+    progress = await _wait_for_progress(place, interaction)
     status = await place.discord.slash(place.gallery, place.mia, "archive status")
     seen = await place.discord.answer(status, embedded=True)
     held.released.set()
     return [Scene("backfill", [progress], place.build_reader()), Scene("status", [seen], place.build_reader())]
 
 
-async def _wait_for_progress(place: Place, asked: Interaction) -> VisibleAnswer:
+async def _wait_for_progress(place: Place, interaction: Interaction) -> VisibleAnswer:
     """Return the answer once it counts every page that was read."""
     counted = f"{PAGES_READ * 100} messages read"
-    await place.discord.until(lambda: counted in str(asked.original and asked.original.embeds), timeout=30)
-    return await place.discord.answer(asked, embedded=True)
+    await place.discord.until(lambda: counted in str(interaction.original and interaction.original.embeds), timeout=30)
+    return await place.discord.answer(interaction, embedded=True)

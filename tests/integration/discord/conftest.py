@@ -1,4 +1,4 @@
-"""The real disnake client beside the simulated Discord, with in-memory ports behind it."""
+"""Fixtures: the gateway with the real disnake client on the simulated Discord, with ports in memory."""
 
 from collections.abc import AsyncIterator
 
@@ -10,8 +10,8 @@ from tests.support.gateway import Discord, HookCalls, run_listening_gateway, sim
 
 
 @pytest.fixture(autouse=True)
-def _restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway points every client of the process to its endpoint."""
+def _restore_api_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a gateway does: it points every client of the process to its endpoint."""
     monkeypatch.setattr(Route, "BASE", Route.BASE)
 
 
@@ -32,7 +32,7 @@ def state() -> MemoryState:
 
 
 @pytest.fixture
-async def heard(discord: Discord, journal: MemoryJournal) -> AsyncIterator[HookCalls]:
-    """A gateway that watches every channel."""
-    async with run_listening_gateway(discord, journal) as heard:
-        yield heard
+async def hook_calls(discord: Discord, journal: MemoryJournal) -> AsyncIterator[HookCalls]:
+    """Run a gateway that watches every channel. Yield what its hooks were called with."""
+    async with run_listening_gateway(discord, journal) as hook_calls:
+        yield hook_calls

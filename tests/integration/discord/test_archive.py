@@ -59,12 +59,12 @@ async def test_an_interrupted_catch_up_is_continued(discord: Discord, journal: M
 
 
 async def test_a_new_session_catches_up(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
-    async with run_listening_gateway(discord, journal, state=state) as heard:
+    async with run_listening_gateway(discord, journal, state=state) as hook_calls:
         await discord.post("a.png")
         await eventually(lambda: read_mark(state, discord))
         await discord.simulator.disconnect(resumable=False)
         missed = await discord.post("b.png")
-        await eventually(lambda: heard.readies == 2)
+        await eventually(lambda: hook_calls.readies == 2)
         await eventually(lambda: read_mark(state, discord) >= missed.id)
     assert list_filenames(journal) == ["a.png", "b.png"]
 
@@ -88,21 +88,21 @@ async def test_a_live_post_does_not_hide_missed_messages(discord: Discord, journ
 
 async def test_a_lost_post_is_read_again(discord: Discord, journal: MemoryJournal, state: MemoryState) -> None:
     await post_once(discord, journal, state)
-    failing = journal.record
+    original_record = journal.record
 
     async def record(fact: ImagePosted, origin: object) -> bool:
         if isinstance(fact, ImagePosted) and fact.filename == "lost.png":
             raise ValueError("a fault of ours")
-        return await failing(fact, origin)  # type: ignore[arg-type]
+        return await original_record(fact, origin)  # type: ignore[arg-type]
 
     before = read_mark(state, discord)
     journal.record = record  # type: ignore[method-assign, assignment]
-    async with run_listening_gateway(discord, journal, state=state) as heard:
+    async with run_listening_gateway(discord, journal, state=state) as hook_calls:
         await discord.post("lost.png")
         await discord.post("later.png")
-        await eventually(lambda: heard.lost and "later.png" in list_filenames(journal))
+        await eventually(lambda: hook_calls.lost and "later.png" in list_filenames(journal))
     assert read_mark(state, discord) == before
-    journal.record = failing  # type: ignore[method-assign]
+    journal.record = original_record  # type: ignore[method-assign]
     async with run_listening_gateway(discord, journal, state=state):
         await eventually(lambda: "lost.png" in list_filenames(journal))
     assert list_filenames(journal) == ["first.png", "later.png", "lost.png"]

@@ -54,7 +54,7 @@ async def show_buttons(discord: Discord, interaction: Any, *pressable: str) -> M
     return answer.message
 
 
-async def answered_with(discord: Discord, *pressable: str, private: bool = True) -> Message:
+async def send_answer(discord: Discord, *pressable: str, private: bool = True) -> Message:
     interaction = await discord.simulator.slash(
         discord.lounge, discord.steve, "find", attachments={"image": ("shot.png", PNG)}, options={"private": private}
     )
@@ -62,11 +62,11 @@ async def answered_with(discord: Discord, *pressable: str, private: bool = True)
     return await show_buttons(discord, interaction, *pressable)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 @pytest.mark.parametrize("private", [True, False])
 async def test_the_asker_turns_the_page_of_their_own_answer(discord: Discord, journal: MemoryJournal, private: bool) -> None:
     page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "posts", "2", "1")
-    message = await answered_with(discord, page, private=private)
+    message = await send_answer(discord, page, private=private)
     hidden = discord.gallery
     await discord.simulator.set_overwrites(hidden, [Overwrite(discord.steve, deny=Permission.VIEW_CHANNEL)])
     interaction = await discord.simulator.press(message, discord.steve, page)
@@ -78,10 +78,10 @@ async def test_the_asker_turns_the_page_of_their_own_answer(discord: Discord, jo
     assert fact.question.reply.token == interaction.token
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_another_member_gets_a_private_page(discord: Discord, journal: MemoryJournal) -> None:
     page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
-    message = await answered_with(discord, page, private=False)
+    message = await send_answer(discord, page, private=False)
     alex = discord.simulator.add_member(discord.guild, "Alex")
     await discord.simulator.set_overwrites(discord.gallery, [Overwrite(alex, deny=Permission.READ_MESSAGE_HISTORY)])
     interaction = await discord.simulator.press(message, alex, page, locale="de")
@@ -93,11 +93,11 @@ async def test_another_member_gets_a_private_page(discord: Discord, journal: Mem
     assert fact.question.readable_channels == (str(discord.lounge.id),)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 @pytest.mark.parametrize("asks", ["steve", "alex"])
 async def test_the_reason_for_a_match_is_shown_in_private(discord: Discord, journal: MemoryJournal, asks: str) -> None:
     why = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "why", "1", "0")
-    message = await answered_with(discord, why, private=False)
+    message = await send_answer(discord, why, private=False)
     presser = discord.steve if asks == "steve" else discord.simulator.add_member(discord.guild, "Alex")
     await discord.simulator.set_overwrites(discord.gallery, [Overwrite(presser, deny=Permission.VIEW_CHANNEL)])
     interaction = await discord.simulator.press(message, presser, why)
@@ -112,16 +112,16 @@ async def test_the_reason_for_a_match_is_shown_in_private(discord: Discord, jour
 async def test_an_old_button_works_after_a_restart(discord: Discord, journal: MemoryJournal) -> None:
     page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
     async with run_listening_gateway(discord, journal):
-        message = await answered_with(discord, page)
+        message = await send_answer(discord, page)
     async with run_listening_gateway(discord, journal):
         await discord.simulator.press(message, discord.steve, page)
         await eventually(lambda: any(fact.name == "browsed" for fact in journal.facts))
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_the_answer_stays_if_its_page_cannot_be_turned(discord: Discord, journal: MemoryJournal) -> None:
     page = build_custom_id(custom_ids.BROWSE, "77", str(discord.steve.id), "piece", "1", "0")
-    message = await answered_with(discord, page)
+    message = await send_answer(discord, page)
     journal.down = True
     interaction = await discord.simulator.press(message, discord.steve, page)
     (followup,) = await discord.simulator.followups(interaction, 1)
@@ -132,21 +132,21 @@ async def test_the_answer_stays_if_its_page_cannot_be_turned(discord: Discord, j
     assert message.content == "an answer"
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_buttons_of_another_version_are_answered_with_a_sentence(discord: Discord, journal: MemoryJournal) -> None:
     strange = ("ms0:browse:1", "ms1:gone:1", build_custom_id(custom_ids.BROWSE, "77", "1", "piece", "x", "0"))
-    message = await answered_with(discord, *strange)
+    message = await send_answer(discord, *strange)
     for pressed in strange:
         interaction = await discord.simulator.press(message, discord.steve, pressed)
         assert await read_answer_text(discord, interaction) == say_in_english("asking-button-unknown")
     assert [fact.name for fact in journal.facts] == ["requested"]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_votes_are_recorded_and_may_change(discord: Discord, journal: MemoryJournal) -> None:
     await record_matches(discord, journal)
     right, wrong = (build_custom_id(custom_ids.VOTE, "77", "88", each) for each in "10")
-    message = await answered_with(discord, right, wrong)
+    message = await send_answer(discord, right, wrong)
     for pressed, word in ((right, "yes"), (wrong, "no")):
         interaction = await discord.simulator.press(message, discord.steve, pressed)
         assert await read_answer_text(discord, interaction) == say_in_english("asking-voted", right=word)
@@ -157,19 +157,19 @@ async def test_votes_are_recorded_and_may_change(discord: Discord, journal: Memo
     ]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 @pytest.mark.parametrize("pressed", [build_custom_id(custom_ids.VOTE, "77", "88", "1"), build_custom_id(custom_ids.ALERT, "77")])
 async def test_a_search_that_the_log_has_dropped_is_too_old(discord: Discord, journal: MemoryJournal, pressed: str) -> None:
-    interaction = await discord.simulator.press(await answered_with(discord, pressed), discord.steve, pressed)
+    interaction = await discord.simulator.press(await send_answer(discord, pressed), discord.steve, pressed)
     assert await read_answer_text(discord, interaction) == say_in_english("answers-too-old")
     assert not any(isinstance(fact, SearchVoted | AlertRequested) for fact in journal.facts)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_an_alert_is_requested_once_until_it_is_cancelled(discord: Discord, journal: MemoryJournal) -> None:
     await record_matches(discord, journal)
     alert = build_custom_id(custom_ids.ALERT, "77")
-    message = await answered_with(discord, alert)
+    message = await send_answer(discord, alert)
     for _ in range(2):
         answer = await discord.simulator.answer(await discord.simulator.press(message, discord.steve, alert))
         (cancel,) = answer.buttons
@@ -185,7 +185,7 @@ async def test_an_alert_is_requested_and_cancelled(discord: Discord, journal: Me
     alex = discord.simulator.add_member(discord.guild, "Alex")
     alert = build_custom_id(custom_ids.ALERT, "77")
     async with run_listening_gateway(discord, journal):
-        message = await answered_with(discord, alert)
+        message = await send_answer(discord, alert)
         interaction = await discord.simulator.press(message, discord.steve, alert)
         answer = await discord.simulator.answer(interaction)
         assert (answer.content, answer.ephemeral) == (say_in_english("asking-alert-noted"), True)
@@ -227,19 +227,19 @@ def set_alerts(discord: Discord, journal: MemoryJournal, *numbers: int) -> None:
         journal.recorded[f"alert-{number}"] = (build_alert(discord, number), None)  # type: ignore[assignment]
 
 
-async def listed_alerts(discord: Discord, messages: int = 1, locale: str = "en-US") -> list[VisibleAnswer]:
-    """The answer to /alerts, and the messages after it."""
-    asked = await discord.simulator.slash(discord.lounge, discord.steve, "alerts", locale=locale)
-    return [await discord.simulator.answer(asked), *await discord.simulator.followups(asked, messages - 1)]
+async def list_alerts(discord: Discord, messages: int = 1, locale: str = "en-US") -> list[VisibleAnswer]:
+    """Use /alerts. Return the answer and the messages after it."""
+    interaction = await discord.simulator.slash(discord.lounge, discord.steve, "alerts", locale=locale)
+    return [await discord.simulator.answer(interaction), *await discord.simulator.followups(interaction, messages - 1)]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_open_alerts_are_listed_with_buttons_to_cancel_them(discord: Discord, journal: MemoryJournal) -> None:
     await record_matches(discord, journal)
-    [none] = await listed_alerts(discord)
-    assert (none.content, none.ephemeral, none.buttons) == (say_in_english("asking-alerts-none"), True, {})
+    [empty] = await list_alerts(discord)
+    assert (empty.content, empty.ephemeral, empty.buttons) == (say_in_english("asking-alerts-none"), True, {})
     set_alerts(discord, journal, *range(1, 31))
-    pages = await listed_alerts(discord, messages=3)
+    pages = await list_alerts(discord, messages=3)
     assert [(len(page.embeds), page.ephemeral) for page in pages] == [(10, True), (10, True), (5, True)]
     assert [page.content for page in pages] == [say_in_english("asking-alerts-some", count=25), "", ""]
     cancels = [build_custom_id(custom_ids.CANCEL_ALERT, str(discord.guild.id), str(number)) for number in range(1, 26)]
@@ -249,7 +249,7 @@ async def test_open_alerts_are_listed_with_buttons_to_cancel_them(discord: Disco
         in (pages[2].embeds[4]["description"])
     )
     pressed = build_custom_id(custom_ids.ALERT, "77")
-    message = await answered_with(discord, pressed)
+    message = await send_answer(discord, pressed)
     interaction = await discord.simulator.press(message, discord.steve, pressed)
     assert await read_answer_text(discord, interaction) == say_in_english("asking-alerts-full", most=25)
 
@@ -261,7 +261,7 @@ async def test_each_alert_shows_its_picture_or_says_that_it_is_gone(discord: Dis
 
     set_alerts(discord, journal, *range(1, 13))
     async with run_listening_gateway(discord, journal, alert_thumbnail=thumbnail):
-        first, second = await listed_alerts(discord, messages=2, locale=locale)
+        first, second = await list_alerts(discord, messages=2, locale=locale)
     assert first.content == localize(locale, "asking-alerts-some", count=12)
     assert first.attachments == [(f"alert-{number}.webp", f"picture {number}".encode()) for number in (1, *range(3, 11))]
     assert second.attachments == [(f"alert-{number}.webp", f"picture {number}".encode()) for number in (11, 12)]
@@ -292,11 +292,11 @@ async def send_direct_message(discord: Discord, button: str) -> Message:
     return simulator.direct_messages(discord.steve)[-1]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_an_alert_is_cancelled_in_a_direct_message(discord: Discord, journal: MemoryJournal) -> None:
     await record_matches(discord, journal)
     alert = build_custom_id(custom_ids.ALERT, "77")
-    interaction = await discord.simulator.press(await answered_with(discord, alert), discord.steve, alert)
+    interaction = await discord.simulator.press(await send_answer(discord, alert), discord.steve, alert)
     answer = await discord.simulator.answer(interaction)
     (cancel,) = answer.buttons
     message = await send_direct_message(discord, cancel)

@@ -34,7 +34,7 @@ def list_filenames(journal: MemoryJournal) -> list[str]:
     return [fact.filename for fact in list_posted(journal)]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_every_image_of_a_message_is_recorded(discord: Discord, journal: MemoryJournal) -> None:
     names = [f"{number}.png" for number in range(11)]
     message = await discord.post(*names, "notes.txt")
@@ -47,7 +47,7 @@ async def test_every_image_of_a_message_is_recorded(discord: Discord, journal: M
     assert {origin for _, origin in journal.recorded.values()} == {Origin(f"message-{message.id}")}
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_a_message_delivered_three_times_is_recorded_once(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.post("a.png", "b.png")
     await discord.simulator.redeliver(message)
@@ -64,7 +64,7 @@ async def test_only_watched_channels_are_archived(discord: Discord, journal: Mem
     assert list_filenames(journal) == ["here.png"]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_the_bots_own_pictures_are_not_archived_but_those_of_other_bots_are(discord: Discord, journal: MemoryJournal) -> None:
     other = discord.simulator.add_member(discord.guild, "Other bot")
     other.user.bot = True
@@ -75,7 +75,7 @@ async def test_the_bots_own_pictures_are_not_archived_but_those_of_other_bots_ar
     assert list_filenames(journal) == ["other.png"]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_a_link_that_discord_unfolds_later_is_recorded_once(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.simulator.post(discord.gallery, discord.steve, "https://a.example/b.png")
     await discord.simulator.edit(message, content="nothing to see yet")
@@ -96,7 +96,7 @@ async def test_edits_in_unwatched_channels_are_ignored(discord: Discord, journal
     assert list_filenames(journal) == ["here.png"]
 
 
-async def test_posts_survive_an_outage_of_the_log(discord: Discord, journal: MemoryJournal, heard: HookCalls) -> None:
+async def test_posts_survive_an_outage_of_the_log(discord: Discord, journal: MemoryJournal, hook_calls: HookCalls) -> None:
     journal.down = True
     with capture_logs() as lines:
         for name in ("a.png", "b.png", "c.png"):
@@ -106,7 +106,7 @@ async def test_posts_survive_an_outage_of_the_log(discord: Discord, journal: Mem
         await eventually(lambda: len(journal.facts) == 3)
     assert list_filenames(journal) == ["a.png", "b.png", "c.png"]
     assert [line["event"] for line in lines].count("recorder_waiting") == 1
-    assert heard.lost == 0
+    assert hook_calls.lost == 0
 
 
 async def test_posts_received_before_the_end_are_still_recorded(discord: Discord, journal: MemoryJournal) -> None:
@@ -119,20 +119,20 @@ async def test_posts_received_before_the_end_are_still_recorded(discord: Discord
 
 
 async def test_a_malformed_event_is_counted_and_the_next_one_received(
-    discord: Discord, journal: MemoryJournal, heard: HookCalls
+    discord: Discord, journal: MemoryJournal, hook_calls: HookCalls
 ) -> None:
     event = {"id": "1", "channel_id": str(discord.gallery.id), "guild_id": str(discord.guild.id), "attachments": "?"}
     discord.simulator._world.gateway.dispatch("MESSAGE_CREATE", event)
     discord.simulator._world.gateway.dispatch("MESSAGE_UPDATE", {**event, "embeds": [LINK]})
     await discord.post("fine.png")
-    await eventually(lambda: journal.facts and len(heard.malformed) == 2)
-    assert sorted(heard.malformed) == ["MESSAGE_CREATE", "on_raw_message_edit"]
+    await eventually(lambda: journal.facts and len(hook_calls.malformed) == 2)
+    assert sorted(hook_calls.malformed) == ["MESSAGE_CREATE", "on_raw_message_edit"]
 
 
-async def test_a_new_session_works_like_the_first(discord: Discord, journal: MemoryJournal, heard: HookCalls) -> None:
+async def test_a_new_session_works_like_the_first(discord: Discord, journal: MemoryJournal, hook_calls: HookCalls) -> None:
     await discord.simulator.disconnect(resumable=False)
     async with asyncio.timeout(4.5):  # disnake alone would wait five seconds before it identifies again
-        await eventually(lambda: heard.readies == 2)
+        await eventually(lambda: hook_calls.readies == 2)
     await discord.post("again.png")
     await eventually(lambda: journal.facts)
     assert list_filenames(journal) == ["again.png"]
@@ -165,14 +165,14 @@ async def test_a_search_is_deferred_before_it_is_recorded(discord: Discord) -> N
     assert interaction.original.flags & 64  # ephemeral
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_a_file_that_is_no_image_is_refused_at_once(discord: Discord, journal: MemoryJournal) -> None:
     answer = await discord.simulator.answer(await discord.find("notes.txt"))
     assert (answer.content, answer.ephemeral, answer.deferred_after_s) == (localize("en-US", "asking-not-an-image"), True, None)
     assert journal.facts == []
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_a_search_during_an_outage_is_answered_with_an_error_message(discord: Discord, journal: MemoryJournal) -> None:
     journal.down = True
     interaction = await discord.find()
@@ -181,7 +181,7 @@ async def test_a_search_during_an_outage_is_answered_with_an_error_message(disco
     assert (answer.content, answer.ephemeral, answer.edits) == (sentence, True, 1)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_the_gateway_downloads_nothing(discord: Discord, journal: MemoryJournal) -> None:
     await discord.post("a.png")
     await discord.find()
@@ -256,7 +256,7 @@ async def test_a_bad_token_is_named() -> None:
 async def test_a_token_that_is_refused_later_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The token may be reset between the login and the gateway's IDENTIFY."""
     async with Simulator() as simulator:
-        simulator._world.gateway._token = "reset meanwhile"
+        simulator._world.gateway._token = "another token"
         assert (await read_refusal(simulator)).startswith("Discord refused the token")
 
 
@@ -273,7 +273,7 @@ async def test_an_unreachable_discord_is_named() -> None:
     assert "http://127.0.0.1:9/api/v10 cannot be reached" in said
 
 
-async def test_it_ends_when_cancelled_right_at_the_start() -> None:
+async def test_the_gateway_ends_when_it_is_cancelled_at_the_start() -> None:
     """Python may lose the cancellation. Then disnake would stay connected without end."""
     losing, state = AnsweredWhenCancelled(), MemoryState()
     state.swap = losing  # type: ignore[method-assign]

@@ -40,7 +40,7 @@ async def save_settings(discord: Discord, settings: GuildSettings) -> MemoryStat
     return state
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 @pytest.mark.parametrize("options", [{}, {"image": 1, "link": "https://discord.com/channels/1/2/3"}])
 async def test_exactly_one_of_picture_and_link_must_be_given(
     discord: Discord, journal: MemoryJournal, options: dict[str, Any]
@@ -51,7 +51,7 @@ async def test_exactly_one_of_picture_and_link_must_be_given(
     assert journal.facts == []
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_every_picture_of_a_linked_message_is_searched(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.simulator.post(
         discord.gallery, discord.steve, "two", files=[("a.png", PNG), ("notes.txt", b"-"), ("b.png", PNG)], embeds=[EMBED]
@@ -75,7 +75,7 @@ async def test_every_picture_of_a_linked_message_is_searched(discord: Discord, j
     assert [reply.message_id for reply in replies] == [None, *(str(each.message.id) for each in further)]
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_a_forwarded_picture_can_be_searched(discord: Discord, journal: MemoryJournal) -> None:
     original = await discord.post("a.png")
     forwarded = await discord.simulator.post(discord.lounge, discord.steve, reference=original, snapshot=True)
@@ -84,7 +84,7 @@ async def test_a_forwarded_picture_can_be_searched(discord: Discord, journal: Me
     assert list_requests(journal)[0].filename == "a.png"
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_the_message_menu_searches_with_its_pictures(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.post("a.png", "b.png")
     before = dict(discord.simulator.requests)
@@ -96,7 +96,7 @@ async def test_the_message_menu_searches_with_its_pictures(discord: Discord, jou
     assert fetches == []
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_a_message_without_pictures_is_refused_at_once(discord: Discord, journal: MemoryJournal) -> None:
     message = await discord.post()
     interaction = await discord.simulator.message_command(discord.gallery, discord.steve, "Find this map", message)
@@ -152,7 +152,7 @@ async def test_a_message_in_a_thread_is_searched_only_by_members_who_may_read_it
     assert (before, after) == ([True, True], False)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_a_link_to_a_picture_on_discord_is_searched_directly(discord: Discord, journal: MemoryJournal) -> None:
     url = "https://cdn.discordapp.com/attachments/1/2/map.png?ex=1&is=2&hm=3"
     await use_find(discord, link=url)
@@ -189,7 +189,7 @@ async def test_the_asker_or_the_guild_decides_who_sees_the_answer(discord: Disco
         assert (question.channel_id, question.top) == (str(discord.lounge.id), 10)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_words_become_a_search_with_filters(discord: Discord, journal: MemoryJournal) -> None:
     options = {
         "query": 'red dragon -night -"stone wall"',
@@ -231,7 +231,7 @@ async def test_a_category_filter_covers_its_readable_channels(discord: Discord, 
     assert fact.question.readable_channels == (str(drafts.id),)
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -280,14 +280,14 @@ async def test_failed_searches_do_not_count_as_running(discord: Discord, journal
         assert (await read_answer_text(discord, await discord.find())).startswith("That's a lot of searches")
 
 
-@pytest.mark.usefixtures("heard")
+@pytest.mark.usefixtures("hook_calls")
 async def test_an_internal_error_is_reported_with_a_reference(
     discord: Discord, journal: MemoryJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: object) -> bool:
+    async def raise_error(*_: object) -> bool:
         raise RuntimeError("a secret of ours")
 
-    monkeypatch.setattr(journal, "record", broken)
+    monkeypatch.setattr(journal, "record", raise_error)
     interaction = await discord.find()
     assert await read_answer_text(discord, interaction) == say_in_english(
         "failures-broken", reference=f"interaction-{interaction.id}"

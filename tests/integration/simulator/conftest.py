@@ -1,4 +1,4 @@
-"""A simulated Discord with one guild, one channel and one member, and the real client in it."""
+"""Fixtures: a simulated Discord with one guild, one channel and one member, and the real client connected to it."""
 
 from collections.abc import AsyncIterator
 
@@ -45,8 +45,8 @@ async def http(sim: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def asked(sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member) -> Interaction:
-    """A `/find` that the bot has deferred, visibly."""
+async def interaction(sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member) -> Interaction:
+    """A `/find` that the bot has deferred with a public answer."""
     interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
     await bot.next("application_command")
     await bot.next("slash_command_completion")

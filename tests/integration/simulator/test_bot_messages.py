@@ -28,17 +28,17 @@ async def test_the_bot_writes_edits_and_deletes(
 
 
 async def test_a_reply_refers_to_a_message(bot: RecordingBot, sim: Simulator, channel: Channel, steve: Member) -> None:
-    asked = await sim.post(channel, steve, "what is this?")
-    question = await bot.next("message")
-    reply = await question.reply("a dragon")
-    assert (reply.type, reply.reference.message_id) == (disnake.MessageType.reply, asked.id)
+    posted = await sim.post(channel, steve, "what is this?")
+    message = await bot.next("message")
+    reply = await message.reply("a dragon")
+    assert (reply.type, reply.reference.message_id) == (disnake.MessageType.reply, posted.id)
     assert (await bot.next("message")).reference.resolved.content == "what is this?"
-    assert channel.messages[reply.id].reference is asked
-    await sim.delete(asked)
+    assert channel.messages[reply.id].reference is posted
+    await sim.delete(posted)
     with pytest.raises(disnake.HTTPException) as refused:
-        await question.reply("too late")
+        await message.reply("too late")
     assert (refused.value.status, refused.value.code) == (400, 50035)
-    lone = await question.reply("to nobody", fail_if_not_exists=False)
+    lone = await message.reply("to nobody", fail_if_not_exists=False)
     assert (lone.type, lone.reference) == (disnake.MessageType.default, None)
     assert isinstance(
         (await bot.get_channel(channel.id).fetch_message(reply.id)).reference.resolved, disnake.DeletedReferencedMessage

@@ -44,7 +44,7 @@ class Commands(commands.Cog):
 
     @archive.sub_command()
     async def status(self, inter: disnake.ApplicationCommandInteraction) -> None:
-        """How it is going."""
+        """Show the progress."""
         await inter.response.send_message("fine", ephemeral=True)
 
     @commands.slash_command(options=ALL_OPTIONS)
@@ -57,7 +57,7 @@ class Commands(commands.Cog):
 
     @commands.slash_command(contexts=disnake.InteractionContextTypes(bot_dm=True))
     async def alone(self, inter: disnake.ApplicationCommandInteraction) -> None:
-        """In direct messages alone."""
+        """Only in direct messages."""
 
     @commands.slash_command(name=disnake.Localized("hello", data={"de": "hallo"}))
     async def hello(self, inter: disnake.ApplicationCommandInteraction) -> None:
@@ -83,13 +83,13 @@ def admin(sim: Simulator, guild: Guild) -> Member:
 async def test_a_command_in_a_group_is_used_with_its_option(
     sim: Simulator, client: RecordingBot, channel: Channel, admin: Member
 ) -> None:
-    asked = await sim.slash(channel, admin, "archive watch add", options={"channel": channel})
-    answer = await sim.answer(asked)
+    interaction = await sim.slash(channel, admin, "archive watch add", options={"channel": channel})
+    answer = await sim.answer(interaction)
     assert (answer.content, answer.ephemeral) == ("watching gallery", False)
     inter = await client.next("application_command")
     assert inter.data.options[0].options[0].options[0].value.id == channel.id
-    assert answer.message.interaction is asked
-    assert (await client.get_channel(channel.id).fetch_message(answer.message.id)).interaction_metadata.id == asked.id
+    assert answer.message.interaction is interaction
+    assert (await client.get_channel(channel.id).fetch_message(answer.message.id)).interaction_metadata.id == interaction.id
     assert (await sim.answer(await sim.slash(channel, admin, "archive status"))).ephemeral
 
 
@@ -204,8 +204,8 @@ async def test_a_message_command_brings_the_whole_message(
 ) -> None:
     message = await sim.post(channel, steve, "look", files=[("a.png", png_file()), ("b.png", png_file())], embeds=[{"title": "e"}])
     sim.expire_urls()
-    asked = await sim.message_command(channel, steve, "Find this map", message)
-    assert (await sim.answer(asked)).content == "look: ['a.png', 'b.png']"
+    interaction = await sim.message_command(channel, steve, "Find this map", message)
+    assert (await sim.answer(interaction)).content == "look: ['a.png', 'b.png']"
     inter = await client.next("application_command")
     assert (inter.target.id, inter.target.embeds[0].title, inter.target.author.id) == (message.id, "e", steve.id)
     assert await inter.target.attachments[0].read() == png_file()

@@ -14,12 +14,12 @@ from tests.support.gateway import WAIT_S, RecordingBot, log_in, new_file, png_fi
 
 
 async def test_a_deferred_answer_is_edited_by_another_process(
-    sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, bot: RecordingBot
+    sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession, bot: RecordingBot
 ) -> None:
     embed = disnake.Embed(title="Found", description="here").set_thumbnail(file=new_file())
-    edited = await webhook(sim, http, asked.token).edit_message("@original", content="1 match", embed=embed, attachments=[])
+    edited = await webhook(sim, http, interaction.token).edit_message("@original", content="1 match", embed=embed, attachments=[])
     assert edited.attachments == []
-    answer = await sim.answer(asked, timeout=WAIT_S)
+    answer = await sim.answer(interaction, timeout=WAIT_S)
     assert (answer.content, answer.attachments, answer.edits, answer.ephemeral) == ("1 match", [("t.png", b"pixels")], 1, False)
     assert answer.deferred_after_s is not None
     assert 0 < answer.deferred_after_s < answer.answered_after_s
@@ -27,11 +27,11 @@ async def test_a_deferred_answer_is_edited_by_another_process(
     assert await (await http.get(answer.embeds[0]["thumbnail"]["url"])).read() == b"pixels"
 
 
-async def test_waiting_for_the_answer(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
-    waiting = asyncio.create_task(sim.answer(asked, timeout=WAIT_S))
+async def test_waiting_for_the_answer(sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession) -> None:
+    waiting = asyncio.create_task(sim.answer(interaction, timeout=WAIT_S))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(waiting), 0.05)
-    await webhook(sim, http, asked.token).edit_message("@original", content="done")
+    await webhook(sim, http, interaction.token).edit_message("@original", content="done")
     assert (await waiting).content == "done"
 
 
@@ -68,7 +68,7 @@ async def test_an_ephemeral_answer_is_seen_by_the_asker_alone(
 
 
 async def test_a_visible_answer_is_a_message_of_the_bot(
-    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, bot: RecordingBot, channel: Channel, http: aiohttp.ClientSession
 ) -> None:
     thinking = await bot.next("message")
     assert (thinking.author.id, thinking.flags.loading, thinking.type) == (
@@ -76,38 +76,38 @@ async def test_a_visible_answer_is_a_message_of_the_bot(
         True,
         disnake.MessageType.application_command,
     )
-    assert thinking.interaction_metadata.id == asked.id
-    await webhook(sim, http, asked.token).edit_message("@original", content="done", file=new_file())
+    assert thinking.interaction_metadata.id == interaction.id
+    await webhook(sim, http, interaction.token).edit_message("@original", content="done", file=new_file())
     assert (await bot.next("raw_message_edit")).data["content"] == "done"
     (message,) = await bot.get_channel(channel.id).history().flatten()
     assert (message.id, message.content, message.webhook_id) == (thinking.id, "done", sim.application_id)
 
 
 async def test_files_stay_unless_the_edit_lists_what_to_keep(
-    sim: Simulator, asked: Interaction, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession
 ) -> None:
-    hook = webhook(sim, http, asked.token)
+    hook = webhook(sim, http, interaction.token)
 
-    async def names() -> list[str]:
-        return [name for name, _ in (await sim.answer(asked)).attachments]
+    async def list_names() -> list[str]:
+        return [name for name, _ in (await sim.answer(interaction)).attachments]
 
     first = await hook.edit_message("@original", file=new_file("a.png"))
     await hook.edit_message("@original", file=new_file("b.png"))
-    assert await names() == ["a.png", "b.png"]
+    assert await list_names() == ["a.png", "b.png"]
     await hook.edit_message("@original", content="same files")
-    assert await names() == ["a.png", "b.png"]
+    assert await list_names() == ["a.png", "b.png"]
     await hook.edit_message("@original", attachments=[])
-    assert await names() == []
+    assert await list_names() == []
     assert (await http.get(first.attachments[0].url)).status == 404
-    assert (await sim.answer(asked)).edits == 4
+    assert (await sim.answer(interaction)).edits == 4
 
 
 async def test_the_first_follow_up_fills_the_deferred_answer_and_others_follow(
-    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, bot: RecordingBot, channel: Channel, http: aiohttp.ClientSession
 ) -> None:
-    hook = webhook(sim, http, asked.token)
+    hook = webhook(sim, http, interaction.token)
     original = await hook.send("first", wait=True)
-    assert (await sim.answer(asked)).content == "first"
+    assert (await sim.answer(interaction)).content == "first"
     more = await hook.send("more", wait=True, file=new_file())
     assert more.id != original.id
     assert (await hook.fetch_message(more.id)).attachments[0].filename == "t.png"
@@ -165,20 +165,22 @@ async def test_a_command_needs_a_visible_channel_with_the_bot(
 
 
 async def test_an_interaction_token_lives_for_fifteen_minutes(
-    sim: Simulator, asked: Interaction, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession
 ) -> None:
-    hook, created = webhook(sim, http, asked.token), asked.created_at
+    hook, created = webhook(sim, http, interaction.token), interaction.created_at
     sim.now = lambda: created + timedelta(minutes=14, seconds=59)
     await hook.edit_message("@original", content="just in time")
     sim.now = lambda: created + timedelta(minutes=15, seconds=1)
     with pytest.raises(disnake.HTTPException) as refused:
         await hook.edit_message("@original", content="too late")
     assert (refused.value.status, refused.value.code) == (401, 50027)
-    assert (await sim.answer(asked)).content == "just in time"
+    assert (await sim.answer(interaction)).content == "just in time"
 
 
-async def test_an_unknown_token_or_application_is_refused(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
-    stranger = disnake.Webhook({"id": 1, "type": 3, "token": asked.token}, session=http)
+async def test_an_unknown_token_or_application_is_refused(
+    sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession
+) -> None:
+    stranger = disnake.Webhook({"id": 1, "type": 3, "token": interaction.token}, session=http)
     for hook in (webhook(sim, http, "forged"), stranger):
         with pytest.raises(disnake.NotFound) as refused:
             await hook.edit_message("@original", content="hello")

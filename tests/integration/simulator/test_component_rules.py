@@ -37,9 +37,9 @@ def row(*buttons: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 async def test_components_against_the_rules_are_refused(
-    sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, components: Any, where: str
+    sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession, components: Any, where: str
 ) -> None:
-    url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
+    url = f"{sim.api_base}/webhooks/{sim.application_id}/{interaction.token}/messages/@original"
     response = await http.patch(url, json={"content": "x", "components": components})
     error = await response.json()
     assert (response.status, error["code"]) == (400, 50035)
@@ -49,10 +49,10 @@ async def test_components_against_the_rules_are_refused(
     assert errors["_errors"][0]["code"]
 
 
-async def test_components_at_the_limits_are_accepted(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
+async def test_components_at_the_limits_are_accepted(sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession) -> None:
     rows = [row(*[{**NEXT_BUTTON, "label": "x" * 80, "custom_id": f"{r}{n}".ljust(100)} for n in range(5)]) for r in range(5)]
     rows[0]["components"][0] |= {"label": "", "emoji": {"name": "🗺️"}}
-    url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
+    url = f"{sim.api_base}/webhooks/{sim.application_id}/{interaction.token}/messages/@original"
     assert (await http.patch(url, json={"content": "x", "components": rows})).status == 200
-    buttons = (await sim.answer(asked)).buttons
+    buttons = (await sim.answer(interaction)).buttons
     assert (len(buttons), buttons["00".ljust(100)].emoji) == (25, "🗺️")

@@ -32,9 +32,9 @@ def alex(sim: Simulator, steve: Member) -> Member:
     return sim.add_member(steve.guild, "Alex")
 
 
-async def test_buttons_are_shown_with_the_answer(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
-    await answer_with_buttons(sim, asked, http, BACK_BUTTON, NEXT_BUTTON, LINK_BUTTON)
-    answer = await sim.answer(asked)
+async def test_buttons_are_shown_with_the_answer(sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession) -> None:
+    await answer_with_buttons(sim, interaction, http, BACK_BUTTON, NEXT_BUTTON, LINK_BUTTON)
+    answer = await sim.answer(interaction)
     assert answer.buttons == {
         "turn:1": Button("Previous", True, None, 2, "turn:1", None),
         "turn:2": Button("Next", False, None, 1, "turn:2", None),
@@ -44,9 +44,9 @@ async def test_buttons_are_shown_with_the_answer(sim: Simulator, asked: Interact
 
 
 async def test_a_press_changes_the_message_for_everybody(
-    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, alex: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, bot: RecordingBot, channel: Channel, alex: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, BACK_BUTTON, NEXT_BUTTON)
+    message = await answer_with_buttons(sim, interaction, http, BACK_BUTTON, NEXT_BUTTON)
     press = await sim.press(message, alex, "turn:2", locale="de")
     inter = await bot.next("button_click")
     assert (inter.message.id, inter.component.label, inter.author.id, inter.locale) == (
@@ -60,13 +60,13 @@ async def test_a_press_changes_the_message_for_everybody(
     answer = await sim.answer(press, timeout=WAIT_S)
     assert (answer.message, answer.content, answer.buttons, answer.edits) == (message, "page 2 for Alex", {}, 0)
     (kept,) = await bot.get_channel(channel.id).history().flatten()
-    assert (kept.content, kept.edited_at is None, kept.interaction_metadata.id) == ("page 2 for Alex", False, asked.id)
+    assert (kept.content, kept.edited_at is None, kept.interaction_metadata.id) == ("page 2 for Alex", False, interaction.id)
 
 
 async def test_a_deferred_press_changes_the_message_later(
-    sim: Simulator, asked: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, press_button_payload("later"))
+    message = await answer_with_buttons(sim, interaction, http, press_button_payload("later"))
     answer = await sim.answer(await sim.press(message, steve, "later"), timeout=WAIT_S)
     assert (answer.content, answer.attachments, answer.message) == ("changed later", [("t.png", b"pixels")], message)
     assert answer.deferred_after_s is not None
@@ -74,49 +74,49 @@ async def test_a_deferred_press_changes_the_message_later(
 
 async def test_only_its_owner_can_press_a_private_copy(
     sim: Simulator,
-    asked: Interaction,
+    interaction: Interaction,
     bot: RecordingBot,
     channel: Channel,
     steve: Member,
     alex: Member,
     http: aiohttp.ClientSession,
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, press_button_payload("copy"))
+    message = await answer_with_buttons(sim, interaction, http, press_button_payload("copy"))
     press = await sim.press(message, alex, label="Copy")
     copy = await sim.answer(press)
     assert (copy.content, copy.ephemeral, message.content) == ("your copy", True, "page 1")
     with pytest.raises(MapSeekError, match="answer to somebody else"):
         await sim.press(copy, steve, "turn:9")
-    turned = await sim.answer(await sim.press(copy, alex, "turn:9"), timeout=WAIT_S)
-    assert (turned.content, turned.message, turned.ephemeral) == ("page 2 for Alex", copy.message, True)
+    page = await sim.answer(await sim.press(copy, alex, "turn:9"), timeout=WAIT_S)
+    assert (page.content, page.message, page.ephemeral) == ("page 2 for Alex", copy.message, True)
     assert len(channel.messages) == 1
 
 
 async def test_the_first_follow_up_has_the_privacy_of_the_deferral(
-    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, press_button_payload("think"))
+    message = await answer_with_buttons(sim, interaction, http, press_button_payload("think"))
     press = await sim.press(message, steve, "think:1")
     assert ((await sim.answer(press)).content, (await sim.answer(press)).ephemeral) == ("thought", True)
     (aloud,) = await sim.followups(press, 1)
     assert (aloud.content, aloud.ephemeral) == ("aloud", False)
-    told = await bot.get_channel(channel.id).fetch_message(aloud.message.id)
-    assert (told.type, told.reference.message_id) == (disnake.MessageType.reply, message.id)
+    reply = await bot.get_channel(channel.id).fetch_message(aloud.message.id)
+    assert (reply.type, reply.reference.message_id) == (disnake.MessageType.reply, message.id)
 
 
 async def test_a_press_may_get_a_reply_and_leave_the_message(
-    sim: Simulator, asked: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, press_button_payload("vote"))
+    message = await answer_with_buttons(sim, interaction, http, press_button_payload("vote"))
     press = await sim.press(message, steve, "vote")
     (thanks,) = await sim.followups(press, 1)
     assert (thanks.content, thanks.ephemeral, message.content, press.edits) == ("thank you", True, "page 1", 0)
 
 
 async def test_a_press_may_delete_the_message(
-    sim: Simulator, asked: Interaction, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, press_button_payload("drop"))
+    message = await answer_with_buttons(sim, interaction, http, press_button_payload("drop"))
     await sim.press(message, steve, "drop")
     await bot.next("raw_message_delete")
     with pytest.raises(MapSeekError, match="was deleted"):
@@ -126,7 +126,7 @@ async def test_a_press_may_delete_the_message(
 async def test_a_button_in_a_direct_message(sim: Simulator, bot: RecordingBot, steve: Member) -> None:
     user = await bot.fetch_user(steve.id) if bot.get_user(steve.id) is None else bot.get_user(steve.id)
     assert user is not None
-    await user.send("it turned up", components=[disnake.ui.Button(custom_id="turn:2", label="Show")])
+    await user.send("it page up", components=[disnake.ui.Button(custom_id="turn:2", label="Show")])
     (message,) = sim.direct_messages(steve)
     press = await sim.press(message, steve, label="Show")
     inter = await bot.next("button_click")

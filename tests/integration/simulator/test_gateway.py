@@ -121,20 +121,20 @@ IDENTIFY = {"token": "", "intents": 1, "properties": {}}
 async def test_a_client_that_breaks_the_protocol_is_closed(sim: Simulator, frames: list[Any], code: int) -> None:
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(f"{await gateway(sim, session)}?v=10&encoding=json") as socket,
+        session.ws_connect(f"{await fetch_gateway_url(sim, session)}?v=10&encoding=json") as socket,
     ):
         for frame in frames:
             if isinstance(frame, dict) and frame["op"] == 2 and not frame["d"]["token"]:
                 frame = {**frame, "d": {**frame["d"], "token": sim.token}}
             await socket.send_str(frame if isinstance(frame, str) else json.dumps(frame))
-        await closed(socket)
+        await wait_closed(socket)
         assert socket.close_code == code
 
 
 async def test_an_unknown_session_is_invalid_and_a_heartbeat_is_acknowledged(sim: Simulator) -> None:
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(f"{await gateway(sim, session)}?v=10&encoding=json") as socket,
+        session.ws_connect(f"{await fetch_gateway_url(sim, session)}?v=10&encoding=json") as socket,
     ):
         assert (await socket.receive_json(timeout=WAIT_S))["op"] == 10
         await socket.send_json({"op": 1, "d": None})
@@ -146,7 +146,7 @@ async def test_an_unknown_session_is_invalid_and_a_heartbeat_is_acknowledged(sim
 
 async def test_a_session_is_resumed_only_from_a_known_sequence(sim: Simulator) -> None:
     async with aiohttp.ClientSession() as session:
-        url = f"{await gateway(sim, session)}?v=10&encoding=json"
+        url = f"{await fetch_gateway_url(sim, session)}?v=10&encoding=json"
         async with session.ws_connect(url) as socket:
             await socket.send_json({"op": 2, "d": {**IDENTIFY, "token": sim.token}})
             await socket.receive_json(timeout=WAIT_S)
@@ -165,8 +165,8 @@ async def test_a_session_is_resumed_only_from_a_known_sequence(sim: Simulator) -
 async def test_a_client_without_a_heartbeat_or_of_another_version_is_closed() -> None:
     async with Simulator(heartbeat_interval=0.05) as sim, aiohttp.ClientSession() as session:
         for query, code in (("v=10&encoding=json", 4009), ("v=9&encoding=json", 4012), ("v=10&encoding=etf", 4012)):
-            async with session.ws_connect(f"{await gateway(sim, session)}?{query}") as socket:
-                await closed(socket)
+            async with session.ws_connect(f"{await fetch_gateway_url(sim, session)}?{query}") as socket:
+                await wait_closed(socket)
                 assert socket.close_code == code
 
 
@@ -180,12 +180,12 @@ async def test_a_heartbeat_is_acknowledged_only_after_its_client_has_noted_it(mo
             time.sleep(0.02)
         vars(handler)["noted"] = moment
 
-    def acknowledged(handler: KeepAliveHandler) -> None:
+    def measure_latency(handler: KeepAliveHandler) -> None:
         ack(handler)
         measured.put_nowait(handler.latency)
 
     monkeypatch.setattr(KeepAliveHandler, "_last_send", property(lambda handler: vars(handler)["noted"], note), raising=False)
-    monkeypatch.setattr(KeepAliveHandler, "ack", acknowledged)
+    monkeypatch.setattr(KeepAliveHandler, "ack", measure_latency)
     monkeypatch.setattr(gateway_module, "HEARTBEAT_ROUND_TRIP_S", 0.2)  # enough for a busy machine, too
     interval = 1.0
     async with Simulator(heartbeat_interval=interval) as sim:
@@ -196,10 +196,10 @@ async def test_a_heartbeat_is_acknowledged_only_after_its_client_has_noted_it(mo
                 assert await asyncio.wait_for(measured.get(), WAIT_S) < interval / 2
 
 
-async def gateway(sim: Simulator, session: aiohttp.ClientSession) -> str:
+async def fetch_gateway_url(sim: Simulator, session: aiohttp.ClientSession) -> str:
     return str((await (await session.get(f"{sim.api_base}/gateway")).json())["url"])
 
 
-async def closed(socket: aiohttp.ClientWebSocketResponse) -> None:
+async def wait_closed(socket: aiohttp.ClientWebSocketResponse) -> None:
     while (await socket.receive(timeout=WAIT_S)).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED):
         pass

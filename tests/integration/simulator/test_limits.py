@@ -40,9 +40,9 @@ LONG_TEXT = "x" * 5000
     ],
 )
 async def test_a_message_over_the_limits_is_refused(
-    sim: Simulator, asked: Interaction, http: aiohttp.ClientSession, body: Any, where: str
+    sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession, body: Any, where: str
 ) -> None:
-    url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
+    url = f"{sim.api_base}/webhooks/{sim.application_id}/{interaction.token}/messages/@original"
     response = await http.patch(url, json=body)
     error = await response.json()
     assert (response.status, error["code"]) == (400, 50035)
@@ -50,19 +50,19 @@ async def test_a_message_over_the_limits_is_refused(
     for key in where.split("."):
         errors = errors[key]
     assert errors["_errors"][0]["code"]
-    assert asked.edits == 0
+    assert interaction.edits == 0
 
 
-async def test_a_message_at_the_limits_is_accepted(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
+async def test_a_message_at_the_limits_is_accepted(sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession) -> None:
     embeds = [disnake.Embed(title=LONG_TEXT[:256], description=LONG_TEXT[:4096]), disnake.Embed(description=LONG_TEXT[:1648])]
-    await webhook(sim, http, asked.token).edit_message(
+    await webhook(sim, http, interaction.token).edit_message(
         "@original", content=LONG_TEXT[:2000], embeds=embeds + [disnake.Embed(color=1)] * 8
     )
-    assert len((await sim.answer(asked)).embeds) == 10
+    assert len((await sim.answer(interaction)).embeds) == 10
 
 
-async def test_invalid_bodies_are_refused(sim: Simulator, asked: Interaction, http: aiohttp.ClientSession) -> None:
-    url = f"{sim.api_base}/webhooks/{sim.application_id}/{asked.token}/messages/@original"
+async def test_invalid_bodies_are_refused(sim: Simulator, interaction: Interaction, http: aiohttp.ClientSession) -> None:
+    url = f"{sim.api_base}/webhooks/{sim.application_id}/{interaction.token}/messages/@original"
     bodies: list[tuple[dict[str, Any], int, int]] = [
         ({"data": b"{", "headers": {"Content-Type": "application/json"}}, 400, 50109),
         ({"data": b"{}"}, 400, 50035),
@@ -72,7 +72,7 @@ async def test_invalid_bodies_are_refused(sim: Simulator, asked: Interaction, ht
     for options, status, code in bodies:
         response = await http.patch(url, **options)
         assert (response.status, (await response.json())["code"]) == (status, code)
-    hook = webhook(sim, http, asked.token)
+    hook = webhook(sim, http, interaction.token)
     with pytest.raises(disnake.HTTPException) as many:
         await hook.edit_message("@original", files=[new_file(f"{number}.png") for number in range(11)])
     assert many.value.code == 50035

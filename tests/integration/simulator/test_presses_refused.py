@@ -36,11 +36,11 @@ def alex(sim: Simulator, steve: Member) -> Member:
 
 
 async def test_a_deleted_answer_is_not_edited(
-    sim: Simulator, asked: Interaction, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    await sim.delete(await answer_with_buttons(sim, asked, http, NEXT_BUTTON))
+    await sim.delete(await answer_with_buttons(sim, interaction, http, NEXT_BUTTON))
     with pytest.raises(disnake.NotFound) as refused:
-        await webhook(sim, http, asked.token).edit_message("@original", content="too late")
+        await webhook(sim, http, interaction.token).edit_message("@original", content="too late")
     assert refused.value.code == 10008
 
 
@@ -57,7 +57,7 @@ async def test_a_deleted_answer_is_not_edited(
 )
 async def test_a_button_that_cannot_be_pressed_is_refused(
     sim: Simulator,
-    asked: Interaction,
+    interaction: Interaction,
     steve: Member,
     http: aiohttp.ClientSession,
     custom_id: str | None,
@@ -66,14 +66,14 @@ async def test_a_button_that_cannot_be_pressed_is_refused(
 ) -> None:
     with pytest.raises(MapSeekError, match=message):
         await sim.press(
-            await answer_with_buttons(sim, asked, http, BACK_BUTTON, NEXT_BUTTON, LINK_BUTTON), steve, custom_id, label=label
+            await answer_with_buttons(sim, interaction, http, BACK_BUTTON, NEXT_BUTTON, LINK_BUTTON), steve, custom_id, label=label
         )
 
 
 async def test_a_member_cannot_press_a_button_that_they_do_not_see(
-    sim: Simulator, asked: Interaction, channel: Channel, steve: Member, alex: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, channel: Channel, steve: Member, alex: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, NEXT_BUTTON)
+    message = await answer_with_buttons(sim, interaction, http, NEXT_BUTTON)
     await sim.set_overwrites(channel, [Overwrite(alex, deny=Permission.VIEW_CHANNEL)])
     with pytest.raises(MapSeekError, match="nor see it"):
         await sim.press(message, alex, "turn:2")
@@ -83,30 +83,30 @@ async def test_a_member_cannot_press_a_button_that_they_do_not_see(
 
 
 async def test_an_ephemeral_message_has_no_commands_in_its_menu(
-    sim: Simulator, asked: Interaction, channel: Channel, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     url = f"{sim.api_base}/applications/{sim.application_id}/commands"
     assert (await http.put(url, json=[{"name": "Find this map", "type": 3}])).status == 200
     copy = await sim.answer(
-        await sim.press(await answer_with_buttons(sim, asked, http, press_button_payload("copy")), steve, "copy")
+        await sim.press(await answer_with_buttons(sim, interaction, http, press_button_payload("copy")), steve, "copy")
     )
     with pytest.raises(MapSeekError, match="ephemeral message has no commands"):
         await sim.message_command(channel, steve, "Find this map", copy.message)
 
 
 async def test_a_removed_bot_gets_no_press(
-    sim: Simulator, asked: Interaction, guild: Guild, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, guild: Guild, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, NEXT_BUTTON)
+    message = await answer_with_buttons(sim, interaction, http, NEXT_BUTTON)
     await sim.remove_guild(guild)
     with pytest.raises(MapSeekError, match="no longer in Mapmakers"):
         await sim.press(message, steve, "turn:2")
 
 
 async def test_a_press_can_be_answered_only_in_time_and_once(
-    sim: Simulator, asked: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
+    sim: Simulator, interaction: Interaction, bot: RecordingBot, steve: Member, http: aiohttp.ClientSession
 ) -> None:
-    message = await answer_with_buttons(sim, asked, http, press_button_payload("silent"))
+    message = await answer_with_buttons(sim, interaction, http, press_button_payload("silent"))
     press = await sim.press(message, steve, "silent")
     url = f"{sim.api_base}/interactions/{press.id}/{press.token}/callback"
 
@@ -132,8 +132,8 @@ async def test_a_command_cannot_be_answered_by_an_update(
     sim: Simulator, bot: RecordingBot, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     bot.remove_slash_command("find")
-    asked = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
-    url = f"{sim.api_base}/interactions/{asked.id}/{asked.token}/callback"
+    interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
+    url = f"{sim.api_base}/interactions/{interaction.id}/{interaction.token}/callback"
     for kind in (6, 7):
         response = await http.post(url, json={"type": kind, "data": {"content": "x"}})
         assert (response.status, (await response.json())["code"]) == (400, 50035)

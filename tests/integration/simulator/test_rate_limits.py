@@ -124,12 +124,15 @@ async def test_another_process_waits_when_its_webhook_is_limited(
     sim: Simulator, channel: Channel, steve: Member, http: aiohttp.ClientSession
 ) -> None:
     async with log_in(sim) as bot:
-        asked: Interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
+        interaction: Interaction = await sim.slash(channel, steve, "find", attachments={"image": ("q.png", png_file())})
         await bot.next("slash_command_completion")
         for number in range(7):
-            await webhook(sim, http, asked.token).edit_message("@original", content=str(number))
-    assert (await sim.answer(asked)).content == "6"
-    assert (asked.edits, sim.requests["PATCH /webhooks/{application}/{token}/messages/{message}"]) == (7, 7 + sim.invalid_requests)
+            await webhook(sim, http, interaction.token).edit_message("@original", content=str(number))
+    assert (await sim.answer(interaction)).content == "6"
+    assert (interaction.edits, sim.requests["PATCH /webhooks/{application}/{token}/messages/{message}"]) == (
+        7,
+        7 + sim.invalid_requests,
+    )
 
 
 async def test_limits_are_off_by_default(channel: Channel, http: aiohttp.ClientSession) -> None:
