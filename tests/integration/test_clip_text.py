@@ -24,7 +24,7 @@ TINY = {
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Callable[..., tuple[Any, Path]]:
+def make_model(tmp_path: Path) -> Callable[..., tuple[Any, Path]]:
     """Return a function that builds a small open_clip model from TINY and some changes, and saves a checkpoint of it."""
     import torch
 
@@ -43,12 +43,12 @@ def tiny(tmp_path: Path) -> Callable[..., tuple[Any, Path]]:
 
 
 @pytest.mark.parametrize("custom_text", [False, True])
-async def test_text_vectors_equal_those_of_open_clip(tiny: Callable[..., tuple[Any, Path]], custom_text: bool) -> None:
+async def test_text_vectors_equal_those_of_open_clip(make_model: Callable[..., tuple[Any, Path]], custom_text: bool) -> None:
     import torch
 
     from infra.clip.loading import open_clip
 
-    model, path = tiny(f"tiny-{custom_text}", custom_text=custom_text)
+    model, path = make_model(f"tiny-{custom_text}", custom_text=custom_text)
     encoder = await open_encoder(f"tiny-{custom_text}", str(path), device="cpu", batch_size=2)
     texts = ["a red dragon", "Drache, rot 🐉", "", "very " * 200 + "long"]
     with torch.inference_mode():
@@ -64,10 +64,10 @@ async def test_text_vectors_equal_those_of_open_clip(tiny: Callable[..., tuple[A
         await encoder.encode_text("a red dragon")
 
 
-async def test_a_model_without_a_usable_text_tower_rejects_words(tiny: Callable[..., tuple[Any, Path]]) -> None:
-    _, small = tiny("tiny-vocabulary", text={"vocab_size": 64})
-    tiny("tiny-words")
-    _, foreign = tiny("tiny-foreign", text={"hf_tokenizer_name": "timm/ViT-B-16-SigLIP"})
+async def test_a_model_without_a_usable_text_tower_rejects_words(make_model: Callable[..., tuple[Any, Path]]) -> None:
+    _, small = make_model("tiny-vocabulary", text={"vocab_size": 64})
+    make_model("tiny-words")
+    _, foreign = make_model("tiny-foreign", text={"hf_tokenizer_name": "timm/ViT-B-16-SigLIP"})
     opened = [
         await open_encoder("tiny-vocabulary", str(small)),
         await open_encoder("tiny-foreign", str(foreign)),
@@ -82,10 +82,10 @@ async def test_a_model_without_a_usable_text_tower_rejects_words(tiny: Callable[
     await asyncio.gather(*(each.close() for each in opened))
 
 
-async def test_loading_the_text_tower_does_not_change_the_models_digest(tiny: Callable[..., tuple[Any, Path]]) -> None:
+async def test_loading_the_text_tower_does_not_change_the_models_digest(make_model: Callable[..., tuple[Any, Path]]) -> None:
     import torch
 
-    model, path = tiny("tiny-words")
+    model, path = make_model("tiny-words")
     with_words = await open_encoder("tiny-words", str(path), device="cpu")
     for name, weight in model.named_parameters():
         if not name.startswith("visual."):
@@ -97,8 +97,8 @@ async def test_loading_the_text_tower_does_not_change_the_models_digest(tiny: Ca
     await asyncio.gather(with_words.close(), other_words.close())
 
 
-async def test_the_calibration_of_an_encoder_is_found_by_its_id(tiny: Callable[..., tuple[Any, Path]]) -> None:
-    _, path = tiny("tiny-read")
+async def test_the_calibration_of_an_encoder_is_found_by_its_id(make_model: Callable[..., tuple[Any, Path]]) -> None:
+    _, path = make_model("tiny-read")
     opened = [
         await open_encoder("tiny-read", str(path)),
         await open_encoder("tiny-read", None),

@@ -55,7 +55,7 @@ async def test_the_guard_waits_when_the_consumer_is_deleted_and_reports_no_fetch
     assert fetched == []
 
 
-async def closed_subscription(url: str) -> JetStreamContext.PullSubscription:
+async def create_closed_subscription(url: str) -> JetStreamContext.PullSubscription:
     connection = await connect(url, "to be closed")
     subscription = await connection.jetstream().pull_subscribe_bind("download-image", stream="IMAGES")
     await connection.close()
@@ -64,16 +64,16 @@ async def closed_subscription(url: str) -> JetStreamContext.PullSubscription:
 
 @pytest.mark.usefixtures("subscription")
 async def test_upstream_still_fails_without_yielding_on_a_closed_connection(nats_url: str) -> None:
-    subscription = await closed_subscription(nats_url)
+    subscription = await create_closed_subscription(nats_url)
     turns = 0
 
-    async def bystander() -> None:
+    async def count_turns() -> None:
         nonlocal turns
         while True:
             turns += 1
             await asyncio.sleep(0)
 
-    task = asyncio.create_task(bystander())
+    task = asyncio.create_task(count_turns())
     await asyncio.sleep(0)
     before = turns
     for _ in range(100):
@@ -85,7 +85,7 @@ async def test_upstream_still_fails_without_yielding_on_a_closed_connection(nats
 
 @pytest.mark.usefixtures("subscription")
 async def test_the_guard_lets_other_tasks_run_on_a_closed_connection(nats_url: str) -> None:
-    subscription = await closed_subscription(nats_url)
+    subscription = await create_closed_subscription(nats_url)
     began = monotonic()
     with pytest.raises(ConnectionClosedError):
         await guard_fetch(subscription, lambda _consumer: None, asyncio.Event())(1, timeout=5)
@@ -103,16 +103,16 @@ async def test_every_subscription_of_a_guarded_context_is_guarded(client: Client
     assert fetched == ["download-image"]
 
 
-async def test_messages_that_arrive_while_stopping_are_put_back_and_nothing_is_fetched_any_more(
+async def test_a_stopping_worker_puts_messages_back_and_fetches_no_more(
     client: Client, journal: JetStreamJournal, subscription: JetStreamContext.PullSubscription
 ) -> None:
     stopping = asyncio.Event()
     fetch = guard_fetch(subscription, lambda _consumer: None, stopping)
-    under_way = asyncio.create_task(fetch(1, timeout=5))
+    fetching = asyncio.create_task(fetch(1, timeout=5))
     await eventually(lambda: has_waiting_fetch(client))
     stopping.set()
     await journal.record(posted(), Origin("m"))
-    assert await under_way == []
+    assert await fetching == []
     assert await fetch(1, timeout=5) == []
     [message] = await subscription.fetch(1, timeout=5)
     assert message.metadata.num_delivered == 2

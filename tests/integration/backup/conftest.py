@@ -1,4 +1,4 @@
-"""Two installations and an archive."""
+"""Fixtures: an installation to export, one to import into, and the path of the archive file."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A log with the consumers of a stage that fails until it is mended."""
+"""Fixtures: a log with the consumers of a stage, and the stage, which fails until a test mends it."""
 
 import pytest
 from nats.aio.client import Client
@@ -10,7 +10,7 @@ from tests.support.failing import FailingStage
 
 
 @pytest.fixture(autouse=True)
-async def _provisioned(client: Client) -> None:
+async def _topology(client: Client) -> None:
     await topology.ensure_topology(client, [STAGE])
 
 

@@ -1,4 +1,4 @@
-"""A log to make projections anew from, the catalogue that the persist stage filled, and an index that follows it."""
+"""Fixtures: a log to rebuild projections from, the catalogue that the persist stage filled, and an index that follows the log."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -39,7 +39,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "mongodb"])
 def environment(request: pytest.FixtureRequest, data: Path, nats_url: str) -> Iterator[Mapping[str, str]]:
-    """The settings of a `mapseek` that works on this log."""
+    """The environment variables of a `mapseek` that works on this log."""
     ours = {"MAPSEEK_DATA_DIR": str(data), "NATS_URL": nats_url, "MAPSEEK_CATALOGUE": request.param}
     if request.param != "mongodb":
         yield ours
@@ -50,26 +50,26 @@ def environment(request: pytest.FixtureRequest, data: Path, nats_url: str) -> It
 
 
 @pytest.fixture
-async def opened(environment: Mapping[str, str], data: Path) -> AsyncIterator[OpenCatalogue]:
-    """Opens the catalogue, as each process does for itself."""
+async def open_catalogue(environment: Mapping[str, str], data: Path) -> AsyncIterator[OpenCatalogue]:
+    """A function that opens the catalogue, as each process does for itself."""
     async with AsyncExitStack() as stack:
 
-        async def opening() -> Catalogue:
+        async def open_one() -> Catalogue:
             if "MONGODB_URI" in environment:
-                named = environment["MONGODB_URI"], environment["MAPSEEK_MONGODB_DATABASE"]
-                catalogue: Catalogue = await open_mongo_catalogue(*named)
+                database = environment["MONGODB_URI"], environment["MAPSEEK_MONGODB_DATABASE"]
+                catalogue: Catalogue = await open_mongo_catalogue(*database)
             else:
                 catalogue = await open_sqlite_catalogue(data / "catalogue.sqlite")
             stack.push_async_callback(catalogue.close)
             return catalogue
 
-        yield opening
+        yield open_one
 
 
 @pytest.fixture
-async def catalogue(opened: OpenCatalogue, log: JetStreamJournal, client: Client) -> Catalogue:
+async def catalogue(open_catalogue: OpenCatalogue, log: JetStreamJournal, client: Client) -> Catalogue:
     """A catalogue that the persist stage filled."""
-    catalogue = await opened()
+    catalogue = await open_catalogue()
     async with run_persist(client, catalogue):
         pass
     return catalogue
@@ -77,16 +77,16 @@ async def catalogue(opened: OpenCatalogue, log: JetStreamJournal, client: Client
 
 @pytest.fixture
 def folder(data: Path) -> Path:
-    """Where the snapshot of the index is."""
+    """The folder of the index's snapshot."""
     return data / "vectors"
 
 
 @pytest.fixture
-def held(nats_url: str, folder: Path) -> OpenIndex:
-    """Opens the index, as each process that searches does."""
+def open_index(nats_url: str, folder: Path) -> OpenIndex:
+    """A function that opens the index, as each process that searches does."""
 
     @asynccontextmanager
-    async def opening() -> AsyncIterator[VectorProjection]:
+    async def open_one() -> AsyncIterator[VectorProjection]:
         connection = await connect(nats_url, "a process")
         try:
             async with open_vector_projection(connection, folder) as index:
@@ -94,4 +94,4 @@ def held(nats_url: str, folder: Path) -> OpenIndex:
         finally:
             await connection.close()
 
-    return opening
+    return open_one

@@ -26,9 +26,9 @@ async def verify(client: Client, catalogue: Catalogue) -> RebuildResult:
 
 
 async def test_a_catalogue_persisted_in_any_order_agrees_with_the_log(
-    client: Client, catalogue: Catalogue, opened: OpenCatalogue
+    client: Client, catalogue: Catalogue, open_catalogue: OpenCatalogue
 ) -> None:
-    async with keep_reading(await opened()):
+    async with keep_reading(await open_catalogue()):
         found = await verify(client, catalogue)
     assert (found.comparison.before, found.comparison.different) == (found.comparison.after, 0), found
     assert found.comparison.images == IMAGES_POSTED
@@ -36,9 +36,9 @@ async def test_a_catalogue_persisted_in_any_order_agrees_with_the_log(
 
 
 async def test_a_rebuilt_catalogue_is_identical_and_answers_all_the_time(
-    client: Client, log: JetStreamJournal, catalogue: Catalogue, opened: OpenCatalogue
+    client: Client, log: JetStreamJournal, catalogue: Catalogue, open_catalogue: OpenCatalogue
 ) -> None:
-    reader, writer = await opened(), await opened()
+    reader, writer = await open_catalogue(), await open_catalogue()
     places: list[tuple[int, int]] = []
     async with keep_reading(reader), run_persist(client, writer):
         rebuild = asyncio.create_task(

@@ -54,9 +54,9 @@ async def test_the_snapshot_is_rebuilt_if_no_process_holds_the_index(log: JetStr
 
 @SQLITE
 async def test_the_index_of_a_running_process_is_rebuilt(
-    log: JetStreamJournal, environment: Mapping[str, str], held: OpenIndex
+    log: JetStreamJournal, environment: Mapping[str, str], open_index: OpenIndex
 ) -> None:
-    async with held() as index:
+    async with open_index() as index:
         said = await rebuild(environment, "index", "--verify")
         assert ": identical: " in said
         assert not said.startswith("snapshot")

@@ -26,9 +26,9 @@ async def ask_without_progress(client: Client, *, verify: bool, **more: Any) -> 
 
 
 async def test_every_process_that_holds_the_index_compares_it_with_the_log(
-    client: Client, log: JetStreamJournal, held: OpenIndex
+    client: Client, log: JetStreamJournal, open_index: OpenIndex
 ) -> None:
-    async with held() as one, held() as other, keep_searching(one), keep_searching(other):
+    async with open_index() as one, open_index() as other, keep_searching(one), keep_searching(other):
         reports = await ask_without_progress(client, verify=True)
     assert [report.state for report in reports] == ["done", "done"]
     digests = {digest for report in reports if report.comparison for digest in (report.comparison.before, report.comparison.after)}
@@ -37,9 +37,9 @@ async def test_every_process_that_holds_the_index_compares_it_with_the_log(
 
 
 async def test_a_rebuilt_index_answers_all_the_time_and_follows_the_log(
-    client: Client, log: JetStreamJournal, held: OpenIndex, folder: Path
+    client: Client, log: JetStreamJournal, open_index: OpenIndex, folder: Path
 ) -> None:
-    async with held() as index:
+    async with open_index() as index:
         before = index.index
         async with keep_searching(index):
             (report,) = await ask_without_progress(client, verify=False)
@@ -57,9 +57,9 @@ async def test_a_rebuilt_index_answers_all_the_time_and_follows_the_log(
 
 
 async def test_a_planted_difference_in_an_index_is_found_and_a_rebuild_repairs_it(
-    client: Client, log: JetStreamJournal, held: OpenIndex
+    client: Client, log: JetStreamJournal, open_index: OpenIndex
 ) -> None:
-    async with held() as index:
+    async with open_index() as index:
         index.index.add("7", "g1", "10", "8", vector_at(77))
         for verify, identical in ((True, False), (True, False), (False, False), (True, True)):
             (report,) = await ask_without_progress(client, verify=verify)
@@ -68,13 +68,13 @@ async def test_a_planted_difference_in_an_index_is_found_and_a_rebuild_repairs_i
 
 
 async def test_the_snapshot_is_rebuilt_if_no_process_holds_the_index(
-    client: Client, log: JetStreamJournal, held: OpenIndex, folder: Path
+    client: Client, log: JetStreamJournal, open_index: OpenIndex, folder: Path
 ) -> None:
     assert await ask_without_progress(client, verify=True) == []
     assert await rebuild_snapshot(client, folder, verify=True, progress=ignore_progress) is None
     made = await rebuild_snapshot(client, folder, verify=False, progress=ignore_progress)
     assert made is not None
-    async with held() as index:
+    async with open_index() as index:
         index.index.remove("11")
         with pytest.raises(MapSeekError, match="has the vector index open"):
             await rebuild_snapshot(client, folder, verify=True, progress=ignore_progress)
@@ -98,9 +98,9 @@ async def test_a_process_that_dies_during_a_rebuild_is_reported(client: Client, 
 
 
 async def test_a_dropped_generation_is_deleted_from_the_index_and_its_snapshot(
-    client: Client, log: JetStreamJournal, held: OpenIndex, folder: Path
+    client: Client, log: JetStreamJournal, open_index: OpenIndex, folder: Path
 ) -> None:
-    async with held() as index:
+    async with open_index() as index:
         assert await index.search("7", "g2", vector_at(10), top=1, channels=None)
         await record_facts(log, GenerationDropped(generation="g2"))
         late = ImageEmbedded(guild_id="7", channel_id="8", image_id="99", generation="g2", vector=vector_at(99))
@@ -111,7 +111,7 @@ async def test_a_dropped_generation_is_deleted_from_the_index_and_its_snapshot(
     assert saved is not None
     assert saved.dropped == {"g2"}
     assert {generation for _, generation in saved.shards} == {"g1"}
-    async with held() as index:
+    async with open_index() as index:
         await record_facts(log, late.model_copy(update={"image_id": "98"}))
         assert list(await index.search("7", "g2", vector_at(10), top=1, channels=None)) == []
         (report,) = await ask_without_progress(client, verify=True)

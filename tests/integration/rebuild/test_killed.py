@@ -41,7 +41,7 @@ async def test_a_rebuild_killed_while_it_fills_changes_nothing(
     client: Client,
     log: JetStreamJournal,
     catalogue: Catalogue,
-    opened: OpenCatalogue,
+    open_catalogue: OpenCatalogue,
     environment: Mapping[str, str],
     tmp_path: Path,
 ) -> None:
@@ -61,7 +61,7 @@ async def test_a_rebuild_killed_while_it_fills_changes_nothing(
         await eventually(is_filling, every=0.001)
         await rebuild.kill()
     assert await list_paused(client) == []
-    assert await read_all_records(await opened()) == before
+    assert await read_all_records(await open_catalogue()) == before
     await check_rebuild(environment, client, catalogue)
     assert await catalogue.vector("10", "g1") == vector_at(10)
 
@@ -70,7 +70,7 @@ async def test_a_rebuild_killed_while_it_pauses_writers_holds_nothing_for_long(
     client: Client,
     log: JetStreamJournal,
     catalogue: Catalogue,
-    opened: OpenCatalogue,
+    open_catalogue: OpenCatalogue,
     environment: Mapping[str, str],
     tmp_path: Path,
 ) -> None:
@@ -80,11 +80,11 @@ async def test_a_rebuild_killed_while_it_pauses_writers_holds_nothing_for_long(
     [in_hand] = await writer.fetch(1, timeout=5)
     before = await read_all_records(catalogue)
     async with run_program(tmp_path / "log", "rebuild", "catalogue", environment=environment) as rebuild:
-        held = await eventually(lambda: list_paused(client), timeout=60, every=0.01)
+        paused = await eventually(lambda: list_paused(client), timeout=60, every=0.01)
         await rebuild.kill()
-    assert {info.name for info in held} <= {"erase-image", "persist-image", "persist-image-g1", "persist-image-g2"}
-    assert all(0 < int(info.pause_remaining or 0) / 1e9 <= PAUSE_DURATION.total_seconds() for info in held)
-    assert await read_all_records(await opened()) == before
+    assert {info.name for info in paused} <= {"erase-image", "persist-image", "persist-image-g1", "persist-image-g2"}
+    assert all(0 < int(info.pause_remaining or 0) / 1e9 <= PAUSE_DURATION.total_seconds() for info in paused)
+    assert await read_all_records(await open_catalogue()) == before
     await catalogue.merge("99", persist.build_fields(posted("99")))
     await in_hand.ack_sync()
     await writer.unsubscribe()

@@ -1,4 +1,4 @@
-"""An archive to replay."""
+"""Fixtures: an archive to replay, and settings that make the replays of these tests fast."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +13,14 @@ from tests.support.replays import IMAGES_TO_REPLAY, DigestEncoder, ReplayArchive
 
 
 @pytest.fixture(autouse=True)
-def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the models of these tests are: what they make costs nothing, and is known by what it was made of."""
+def fake_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the fingerprinter, like the encoder, by a fake that is fast and whose result depends only on the picture."""
     monkeypatch.setattr("infra.vision.fingerprint.Fingerprinter", MemoryFingerprinter)
 
 
 @pytest.fixture(autouse=True)
-def quick_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is played in this process sees soon that nothing more comes."""
+def short_fetch_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a replay in this process notice soon that no message is left."""
     monkeypatch.setattr(bulk_consumer, "BULK_FETCH_TIMEOUT_S", 0.2)
 
 
