@@ -313,7 +313,9 @@ async def test_an_unreachable_hub_is_reported_at_once(monkeypatch: pytest.Monkey
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     begun = time.monotonic()
-    with pytest.raises(MapSeekError, match=r"'laion2b_s34b_b79k' of ViT-B-32 could not be downloaded.*MAPSEEK_PRETRAINED to the checkpoint file\.$"):
+    with pytest.raises(
+        MapSeekError, match=r"'laion2b_s34b_b79k' of ViT-B-32 could not be downloaded.*MAPSEEK_PRETRAINED to the checkpoint file\.$"
+    ):
         await open_encoder("ViT-B-32", "laion2b_s34b_b79k", device="cpu")
     assert time.monotonic() - begun < 10
 
