@@ -1,4 +1,4 @@
-"""What a command carries into the log, and how a failure is worded."""
+"""The facts that Discord commands record, and the wording of their errors."""
 
 from datetime import UTC, datetime
 from typing import Any
