@@ -53,6 +53,12 @@ def code(document: Path) -> Iterator[str]:
             yield from (line.strip().removeprefix("$ ") for line in block.splitlines())
 
 
+def links(text: str) -> list[str]:
+    """The targets in the repository of the links and pictures of a text, as Markdown and as HTML writes them."""
+    markdown = re.findall(r"\]\((?!https?:)([^)]+)\)", text)
+    return markdown + re.findall(r'\b(?:href|src|srcset)="(?!https?:)([^"]+)"', text)
+
+
 def anchors(document: Path) -> set[str]:
     """The anchors that GitHub gives to the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
@@ -113,12 +119,27 @@ def test_a_command_or_an_option_that_does_not_exist_is_found() -> None:
 @every_document
 def test_every_link_into_the_repository_leads_somewhere(document: Path) -> None:
     dead = []
-    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(document)):
+    for link in links(prose(document)):
         path, _, anchor = link.partition("#")
         target = (document.parent / path).resolve() if path else document
         if not target.is_relative_to(ROOT) or not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(link)
     assert dead == []
+
+
+def test_links_are_found_in_markdown_and_in_html() -> None:
+    picture = '<picture><source media="(dark)" srcset="docs/b.png"><img alt="x" src="docs/a.png" width="4"></picture>'
+    text = f'[A](docs/c.md#there) ![B](docs/d.png) [C](https://d.org) {picture} <a href="e.md"><img src="https://d.org/f.png"></a>'
+    assert links(text) == ["docs/c.md#there", "docs/d.png", "docs/b.png", "docs/a.png", "e.md"]
+
+
+def test_every_picture_of_the_readme_is_there_in_both_themes() -> None:
+    pictures = re.findall(
+        r'srcset="docs/images/([\w-]+)-dark\.png"><img alt="[^"]+" src="docs/images/([\w-]+)\.png" width="\d+">', README
+    )
+    assert pictures
+    assert all(dark == light for dark, light in pictures)
+    assert len(pictures) == README.count("docs/images/") / 2
 
 
 @every_document
