@@ -2,7 +2,7 @@
 #   docker build --target slim --tag mapseek:0.1.0 .
 #   docker build --target embed --tag mapseek-embed:0.1.0 .
 # pip takes PIP_INDEX_URL and PIP_EXTRA_INDEX_URL from --build-arg, for instance to find a CPU build of torch.
-# The code is the last layer of each image: a new version of it makes neither pip nor a registry move the dependencies again.
+# The code is the last layer of each image, so a new version of it does not install or transfer the dependencies again.
 
 FROM python:3.11.15-slim-bookworm AS runtime
 ENV PATH=/opt/mapseek/bin:$PATH \
@@ -11,11 +11,11 @@ ENV PATH=/opt/mapseek/bin:$PATH \
     MAPSEEK_DATA_DIR=/data \
     MAPSEEK_HTTP_HOST=0.0.0.0 \
     MAPSEEK_HTTP_PORT=9477
-# The folder is made before the volume is declared, so that a new volume belongs to the user.
+# Create the folder before declaring the volume, so that a new volume belongs to the user.
 RUN useradd --uid 10001 --no-create-home --home-dir /data mapseek && install -d -o mapseek -g mapseek /data
 VOLUME /data
 EXPOSE 9477
-# http.client, because urllib would ask a configured proxy for our own address.
+# http.client, because urllib would use a configured proxy for our own address.
 HEALTHCHECK --interval=10s --timeout=12s --start-period=120s --retries=3 CMD ["python", "-c", "\
 import http.client as h, os, sys; \
 c = h.HTTPConnection('127.0.0.1', int(os.environ['MAPSEEK_HTTP_PORT']), timeout=10); \

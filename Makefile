@@ -1,8 +1,8 @@
-# Two commands for a newcomer: `make demo` and `make test`. Both set up everything they need in .venv.
+# The two commands for a newcomer are `make demo` and `make test`. Both set up everything that they need in .venv.
 
 PYTHON ?= python3.11
 BIN := .venv/bin
-# Whole files, in their order: the many small ones of unit/ come last, so that no worker is idle at the end.
+# Each worker takes whole files, in order. The many small files of unit/ come last, so that no worker is idle at the end.
 AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all check tree bench bench-quality train schema pictures clean
@@ -13,7 +13,7 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/pytest $(AT_ONCE)
 
-# The long proofs run one at a time: some of them measure how long people wait meanwhile.
+# The long proofs run one at a time, because some of them measure how long a search takes.
 test-all: test
 	$(BIN)/pytest -m slow
 
@@ -36,12 +36,12 @@ train: .venv/ready
 bench-quality: .venv/ready
 	$(BIN)/python -m tests.quality --report docs/quality
 
-# The documents of the contracts, and a golden file for each new version of a fact.
+# Write the JSON Schemas, the AsyncAPI document, and a golden file for each new version of a fact.
 schema: .venv/ready
 	$(BIN)/mapseek schema
 	$(BIN)/python -m tests.support.golden_facts
 
-# The pictures in docs/images. It needs Chromium.
+# Draw the pictures in docs/images. Needs Chromium.
 pictures: .venv/ready
 	$(BIN)/python -m tests.pictures
 
