@@ -225,3 +225,10 @@ class TestGitHub:
         hooks = [hook for repo in config["repos"] for hook in repo["hooks"]]
         assert {repo["repo"] for repo in config["repos"]} == {"local"}
         assert all(hook["entry"].startswith(".venv/bin/") for hook in hooks)
+
+
+@every_document
+def test_every_test_that_a_document_names_exists(document: Path) -> None:
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    tests = set(re.findall(r"`(test_\w+)`", document.read_text()))
+    assert [name for name in sorted(tests) if not re.search(rf"def {name}\(", sources)] == []
