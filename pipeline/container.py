@@ -326,7 +326,7 @@ class Container:
         alerts: Alerts = await self._once("alerts", open_adapter)
         return alerts
 
-    async def question_thumbnail(self, pixels: str) -> bytes | None:
+    async def read_query_thumbnail(self, pixels: str) -> bytes | None:
         """Return a query picture as a small WebP, None if it is deleted. Raises Unavailable."""
         try:
             data = await (await self.query_blobs()).get(pixels)
@@ -346,7 +346,7 @@ class Container:
             overviews=overseer,
             now=utc_now,
             follow_answers=lambda: follow_answers(self.client),
-            alert_thumbnail=lambda alert: self.question_thumbnail(alert.pixels),
+            alert_thumbnail=lambda alert: self.read_query_thumbnail(alert.pixels),
         )
 
     async def answer_sender(self) -> AnswerSender:

@@ -136,5 +136,5 @@ async def _explain(answer: LocalAnswer, container: Container) -> ExplainedAnswer
         match.image_id: await draw(matched, match, answer.documents[match.image_id], ANSWER_LOCALE) for match in answer.matches
     }
     query = await container.journal.fetch(SearchPreprocessed, matched.guild_id, matched.search_id)
-    picture = await container.question_thumbnail(query.pixels) if query else None
+    picture = await container.read_query_thumbnail(query.pixels) if query else None
     return ExplainedAnswer(answer, picture, {image_id: data for image_id, data in drawn.items() if data is not None})
