@@ -17,6 +17,7 @@ from infra.nats.connection import Client
 from pipeline.cli.app import build_progress_reporter
 from pipeline.cli.paths import refuse_unwritable, write_report
 from pipeline.clock import utc_now
+from pipeline.demo.message_html import Reader
 from pipeline.demo.play import AskedQuery, ask_queries, open_simulated_discord, post_pieces, run_everything
 from pipeline.demo.report import render_demo_report
 from pipeline.demo.scenes import DemoScene, SceneContext, change_while_away, play_scenes, play_scenes_after_restart
@@ -56,9 +57,8 @@ async def run_demo(report: Path, out: Console) -> int:
     acts = {"Other features": scenes, "A new model takes over": taken_over}
     for heading, act in acts.items():
         out.print(_build_scenes_table(heading, act))
-    path = write_report(
-        report, render_demo_report(archived, asked, acts, build_status_cells(final, utc_now()), scenery.channel_names, trained)
-    )
+    reader = Reader(scenery.channel_names, "en", utc_now())
+    path = write_report(report, render_demo_report(archived, asked, acts, build_status_cells(final, utc_now()), reader, trained))
     played = [scene for act in acts.values() for scene in act]
     right, answered = sum(each.right for each in asked), sum(each.answer is not None for each in asked)
     out.print(

@@ -1,76 +1,112 @@
-"""Render a message as HTML, much as Discord's client shows it."""
+"""Render a message of the simulated Discord as HTML, much as Discord's client shows it.
+
+Everything that is shown comes from the message: author, text, embeds, files, buttons. The APP tag is Discord's own. The page that
+the message is on brings the style sheet.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from typing import Any
+from typing import Any, Literal
+
+from babel.dates import format_date, format_datetime, format_timedelta
 
 from infra.sandbox.simulator.client import VisibleAnswer
 from infra.sandbox.simulator.model import Message
 from pipeline.cli.paths import to_data_uri
 
-ChannelNames = Mapping[str, str]
+BUTTON_CLASSES = {1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "secondary"}
+"""Discord's button style -> class in the style sheet."""
+
+LINK_ARROW = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linecap="round" stroke-linejoin="round">'
+    '<path d="M15 3h6v6M21 3 11 13M18 14v5a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2V8a2 2 0 0 1 2-2h5"/></svg>'
+)
+"""The arrow on a button that opens a link."""
 
 
-def render_message(seen: VisibleAnswer | Message, channels: ChannelNames) -> str:
-    """Return a message with its text, embeds and buttons. `channels` are names by id."""
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who looks at a message: what channels and members are called by their ids, in which language, and when."""
+
+    names: Mapping[str, str]
+    language: Literal["en", "de"]
+    now: datetime
+
+
+def render_message(seen: VisibleAnswer | Message, reader: Reader) -> str:
+    """Return a message with its text, embeds and buttons."""
     attached = seen.attachments if isinstance(seen, VisibleAnswer) else [(each.filename, each.data) for each in seen.attachments]
-    files = {name: to_data_uri(data, "webp") for name, data in attached}
-    text = f"<p>{_render_markdown(seen.content, channels)}</p>" if seen.content else ""
-    return text + "".join(_render_embed(embed, files, channels) for embed in seen.embeds) + _render_buttons(seen.components)
+    files = {name: to_data_uri(data, name.rpartition(".")[2]) for name, data in attached}
+    text = f"<div>{render_markdown(seen.content, reader)}</div>" if seen.content else ""
+    return text + "".join(_render_embed(embed, files, reader) for embed in seen.embeds) + _render_rows(seen.components)
 
 
-def _render_buttons(rows: Sequence[dict[str, Any]]) -> str:
-    kinds = {1: "primary", 3: "success", 4: "danger"}
-    shown = ""
-    for row in rows:
-        for button in row["components"]:
-            look = "off" if button.get("disabled") else kinds.get(button["style"], "")
-            emoji = escape(str((button.get("emoji") or {}).get("name") or ""))
-            shown += f'<span class="button {look}">{emoji} {escape(str(button.get("label") or ""))}</span>'
-        shown += "<br>"
-    return shown
-
-
-def _render_embed(embed: dict[str, Any], files: dict[str, str], channels: ChannelNames) -> str:
-    title = escape(str(embed.get("title", "")))
+def _render_embed(embed: Mapping[str, Any], files: Mapping[str, str], reader: Reader) -> str:
+    title = render_markdown(str(embed.get("title") or ""), reader)
     if url := embed.get("url"):
         title = f'<a href="{escape(str(url))}">{title}</a>'
-    thumb = _render_image(embed.get("thumbnail"), files, "thumb")
-    large = _render_image(embed.get("image"), files, "large")
-    fields = "".join(
-        f'<p class="field"><b>{_render_markdown(str(field["name"]), channels)}</b><br>'
-        f"{_render_markdown(str(field['value']), channels)}</p>"
-        for field in embed.get("fields") or []
-    )
-    footer = embed.get("footer", {}).get("text")
-    return (
-        f'<div class="embed" style="--c: #{int(embed.get("color") or 0):06x}">{thumb}<b class="title">{title}</b>'
-        f"{_render_markdown(str(embed.get('description') or ''), channels)}{fields}{large}"
-        + (f'<div class="footer">{escape(str(footer))}</div>' if footer else "")
-        + "</div>"
-    )
+    fields = "".join(_render_field(field, reader) for field in embed.get("fields") or [])
+    colour = embed.get("color")
+    parts = [
+        f'<div class="title">{title}</div>' if title else "",
+        f"<div>{render_markdown(str(embed['description']), reader)}</div>" if embed.get("description") else "",
+        fields,
+        _render_picture(embed.get("thumbnail"), files, "thumb"),
+        _render_picture(embed.get("image"), files, "large"),
+        f'<div class="footer">{escape(str(embed["footer"]["text"]))}</div>' if embed.get("footer") else "",
+    ]
+    edge = "var(--edge)" if colour is None else f"#{int(colour):06x}"
+    return f'<div class="embed" style="--colour: {edge}">{"".join(parts)}</div>'
 
 
-def _render_image(picture: dict[str, Any] | None, files: dict[str, str], kind: str) -> str:
-    name = str((picture or {}).get("url", "")).split("?")[0].rpartition("/")[2]
+def _render_field(field: Mapping[str, Any], reader: Reader) -> str:
+    name, value = (render_markdown(str(field[part]), reader) for part in ("name", "value"))
+    return f'<div class="field"><b>{name}</b>{value}</div>'
+
+
+def _render_picture(shown: Mapping[str, Any] | None, files: Mapping[str, str], kind: str) -> str:
+    name = str((shown or {}).get("url", "")).split("?")[0].rpartition("/")[2]
     return f'<img class="{kind}" alt="the archived picture" src="{files[name]}">' if name in files else ""
 
 
-def _render_markdown(text: str, channels: ChannelNames) -> str:
-    """Render the part of Discord's markup that the bot uses: bold, links, channels and timestamps."""
-    shown = escape(text)
+def _render_rows(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(f'<div class="row">{"".join(_render_button(button) for button in row["components"])}</div>' for row in rows)
+
+
+def _render_button(button: Mapping[str, Any]) -> str:
+    off = " off" if button.get("disabled") else ""
+    emoji = escape(str((button.get("emoji") or {}).get("name") or ""))
+    arrow = LINK_ARROW if button.get("url") else ""
+    return (
+        f'<span class="button {BUTTON_CLASSES[button["style"]]}{off}">{emoji}{escape(str(button.get("label") or ""))}{arrow}</span>'
+    )
+
+
+def render_markdown(text: str, reader: Reader) -> str:
+    """Return the part of Discord's markup that the bot uses as HTML: bold, code, links, mentions and timestamps."""
+    shown = escape(text, quote=False)
     shown = re.sub(r"\[([^\]]+)\]\((https?://[^\s)]+)\)", r'<a href="\2">\1</a>', shown)
     shown = re.sub(r'(?<!")(https?://[^\s<]+)', r'<a href="\1">\1</a>', shown)
-    shown = re.sub(
-        r"&lt;#(\d+)&gt;", lambda found: f'<span class="channel">#{escape(channels.get(found[1], "unknown"))}</span>', shown
-    )
+    shown = re.sub(r"&lt;#(\d+)&gt;", lambda found: _render_mention("#", found[1], reader), shown)
+    shown = re.sub(r"&lt;@(\d+)&gt;", lambda found: _render_mention("@", found[1], reader), shown)
+    shown = re.sub(r"&lt;t:(\d+):([DR])&gt;", lambda found: _render_time(int(found[1]), found[2], reader), shown)
     shown = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", shown)
-    shown = re.sub(r" \(&lt;t:\d+:R&gt;\)", "", shown)
-    shown = re.sub(r"&lt;t:(\d+):[DR]&gt;", lambda found: _format_date(int(found[1])), shown)
-    return re.sub(r"\\([*_~`|>\\])", r"\1", shown).replace("\n", "<br>")
+    shown = re.sub(r"`(.+?)`", r"<code>\1</code>", shown)
+    return re.sub(r"\\([*_~`|>\\\[\]])", r"\1", shown).replace("\n", "<br>")
 
 
-def _format_date(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%-d %B %Y")
+def _render_mention(mark: str, found: str, reader: Reader) -> str:
+    return f'<span class="mention">{mark}{escape(reader.names.get(found, "unknown"))}</span>'
+
+
+def _render_time(seconds: int, style: str, reader: Reader) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    exact = escape(format_datetime(moment, "full", locale=reader.language))
+    if style == "D":
+        shown = format_date(moment, "long", locale=reader.language)
+    else:
+        shown = format_timedelta(moment - reader.now, add_direction=True, threshold=1, locale=reader.language)
+    return f'<span class="time" title="{exact}">{escape(shown)}</span>'

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from pipeline.cli.paths import to_data_uri
-from pipeline.demo.message_html import ChannelNames, render_message
+from pipeline.demo.message_html import Reader, render_message
 from pipeline.demo.play import WHY_LABEL, AskedQuery
 from pipeline.demo.scenes import DemoScene
 from pipeline.demo.script import PIECE_COUNT
@@ -24,16 +24,18 @@ article { display: grid; grid-template-columns: 300px 1fr; gap: 1.4rem; backgrou
 article > div { min-width: 0; } img { max-width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }
 .query img { max-height: 260px; margin: 0 auto; } h2 { font-size: 1rem; margin: 0 0 .5rem; } h2 small { color: var(--dim);
   font-weight: normal; }
-.embed { border-left: 4px solid var(--c); background: var(--paper); border-radius: 4px; padding: .6rem .8rem; margin-bottom: .5rem;
+.embed { --edge: var(--line); border-left: 4px solid var(--colour);
+  background: var(--paper); border-radius: 4px; padding: .6rem .8rem; margin-bottom: .5rem;
   overflow: hidden; }
 article > div { overflow-wrap: anywhere; }
-.embed b.title { display: block; } .embed .thumb { float: right; max-width: 72px; margin-left: .8rem; }
+.embed .title { font-weight: 600; } .embed .thumb { float: right; max-width: 72px; margin-left: .8rem; }
 .embed .large { max-height: 190px; margin-top: .5rem; }
 .why .large { max-height: none; image-rendering: auto; } .footer { color: var(--dim); font-size: .8rem; margin-top: .4rem; }
-.channel { background: #5865f233; border-radius: 4px; padding: 0 .2rem; }
+.mention { background: #5865f233; border-radius: 4px; padding: 0 .2rem; }
 .button { display: inline-block; background: var(--line); border-radius: 5px; padding: .3rem .8rem; margin: 0 .4rem .4rem 0;
   font-size: .85rem; } .primary { background: #5865f2; color: #fff; } .success { background: #2d7d46; color: #fff; }
-.danger { background: #c0392b; color: #fff; } .off { opacity: .5; } h1 + .scene { margin-top: 1rem; }
+.danger { background: #c0392b; color: #fff; } .button svg { width: 13px; height: 13px; margin-left: 6px; vertical-align: -2px; }
+ .off { opacity: .5; } h1 + .scene { margin-top: 1rem; }
 .wide { grid-template-columns: minmax(0, 1fr); gap: .6rem; } pre { font: 12.5px/1.35 ui-monospace, monospace; margin: 0;
   padding: .7rem .9rem; background: #1e2024; color: #dedbd2; border-radius: 6px; overflow-x: auto; }
 .right { color: #3d8b37; } .wrong { color: #c0392b; font-weight: bold; }
@@ -48,12 +50,12 @@ def render_demo_report(
     asked: Sequence[AskedQuery],
     acts: Mapping[str, Sequence[DemoScene]],
     stages: Sequence[Sequence[str]],
-    channels: ChannelNames,
+    reader: Reader,
     trained: bool,
 ) -> str:
     """Return the whole page.
 
-    `acts` are scenes by heading, `stages` the rows of the status table with the headings first, and `channels` names by id.
+    `acts` are scenes by heading, and `stages` the rows of the status table with the headings first.
     """
     right = sum(each.right for each in asked)
     untrained = (
@@ -68,8 +70,8 @@ def render_demo_report(
         f'<p class="lead">{archived} of {PIECE_COUNT} posted pieces archived; {right} of {len(asked)} searches answered rightly. '
         "Each search was made with the slash command <code>/find</code>. Beside the query is what the member saw.</p>"
         f"{untrained}{_render_table(stages)}"
-        f"{''.join(_render_query(number, each, channels) for number, each in enumerate(asked, 1))}"
-        f"{''.join(_render_act(heading, scenes, channels) for heading, scenes in acts.items())}</html>\n"
+        f"{''.join(_render_query(number, each, reader) for number, each in enumerate(asked, 1))}"
+        f"{''.join(_render_act(heading, scenes, reader) for heading, scenes in acts.items())}</html>\n"
     )
 
 
@@ -80,28 +82,28 @@ def _render_table(rows: Sequence[Sequence[str]]) -> str:
     return f"<table>{''.join(lines)}</table>"
 
 
-def _render_query(number: int, asked: AskedQuery, channels: ChannelNames) -> str:
+def _render_query(number: int, asked: AskedQuery, reader: Reader) -> str:
     mark = _render_mark(asked.right)
     heading = f"<h2>{number}. {escape(asked.query.words)} <small>{asked.milliseconds:.0f} ms, {mark}</small></h2>"
-    answer = "<p>No answer came in time.</p>" if asked.answer is None else render_message(asked.answer, channels)
+    answer = "<p>No answer came in time.</p>" if asked.answer is None else render_message(asked.answer, reader)
     if asked.why is not None:
-        answer += f'<div class="why"><p>After pressing “{WHY_LABEL}”:</p>{render_message(asked.why, channels)}</div>'
+        answer += f'<div class="why"><p>After pressing “{WHY_LABEL}”:</p>{render_message(asked.why, reader)}</div>'
     return (
         f'<article><div class="query">{heading}<img alt="query {number}" '
         f'src="{to_data_uri(asked.file, asked.query.format)}"></div><div>{answer}</div></article>'
     )
 
 
-def _render_act(heading: str, scenes: Sequence[DemoScene], channels: ChannelNames) -> str:
-    return f"<h1>{escape(heading)}</h1>{''.join(_render_scene(scene, channels) for scene in scenes)}"
+def _render_act(heading: str, scenes: Sequence[DemoScene], reader: Reader) -> str:
+    return f"<h1>{escape(heading)}</h1>{''.join(_render_scene(scene, reader) for scene in scenes)}"
 
 
-def _render_scene(scene: DemoScene, channels: ChannelNames) -> str:
+def _render_scene(scene: DemoScene, reader: Reader) -> str:
     picture = "" if scene.picture is None else f'<img alt="the picture" src="{to_data_uri(scene.picture, "png")}">'
     words = f"<h2>{escape(scene.title)} <small>{_render_mark(scene.right)}</small></h2><p>{escape(scene.did)}.</p>"
     if isinstance(scene.seen, Terminal):
         return f'<article class="scene wide"><div class="query">{words}</div><pre>{escape(scene.seen.text)}</pre></article>'
-    seen = render_message(scene.seen, channels)
+    seen = render_message(scene.seen, reader)
     return f'<article class="scene"><div class="query">{words}{picture}</div><div>{seen}</div></article>'
 
 

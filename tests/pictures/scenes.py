@@ -17,10 +17,10 @@ from infra.sandbox.art.generate import draw_piece
 from infra.sandbox.art.ingame import take_screenshot
 from infra.sandbox.simulator import Channel, Guild, Interaction, Member, Permission, Simulator, VisibleAnswer
 from infra.vision.distortions import encode_jpeg, encode_png, reencode, resize
+from pipeline.demo.message_html import Reader
 from pipeline.engine.registry import STAGES
 from pipeline.process import Process, open_log_server, open_process
 from pipeline.settings import Settings
-from tests.pictures.look import Reader
 from tests.support.archives import hold_history
 from tests.support.world import Log
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from infra.sandbox.simulator import Simulator, VisibleAnswer
+from pipeline.demo.message_html import Reader, render_markdown
 from tests.pictures import __main__ as pictures
-from tests.pictures.look import Reader, render_markdown, render_page
+from tests.pictures.look import render_page
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 ENGLISH, GERMAN = Reader({"7": "gallery", "8": "Alex"}, "en", NOW), Reader({"7": "gallery"}, "de", NOW)
