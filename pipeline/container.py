@@ -7,12 +7,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import structlog
-from PIL import Image
 
 from contracts.errors import BlobMissing, MapSeekError, Unavailable
 from contracts.events import AlertSet, SearchJudged
@@ -58,7 +56,7 @@ from pipeline.generations.encoders import Encoders
 from pipeline.monitoring.status import StageStatus, read_status
 from pipeline.projections.snapshots import open_vector_projection
 from pipeline.settings import Settings
-from stages.canonical_image import encode_thumbnail
+from stages.canonical_image import make_thumbnail
 
 log = structlog.get_logger()
 
@@ -332,7 +330,7 @@ class Container:
             data = await (await self.query_blobs()).get(pixels)
         except BlobMissing:
             return None
-        return await asyncio.to_thread(lambda: encode_thumbnail(Image.open(BytesIO(data)).convert("RGB")))
+        return await asyncio.to_thread(make_thumbnail, data)
 
     async def gateway_ports(self) -> GatewayPorts:
         """The ports of the Discord gateway."""

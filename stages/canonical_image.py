@@ -91,6 +91,11 @@ def encode_thumbnail(image: Image.Image) -> bytes:
     return _encode(small, "WEBP", quality=80, method=0)  # half the time of the default method, an eighth more bytes
 
 
+def make_thumbnail(canonical: bytes) -> bytes:
+    """Return the thumbnail of a stored canonical picture. Blocks: run it in a thread."""
+    return encode_thumbnail(Image.open(io.BytesIO(canonical)).convert("RGB"))
+
+
 def _encode(image: Image.Image, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)

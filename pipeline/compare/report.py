@@ -4,9 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from io import BytesIO
-
-from PIL import Image
 
 from contracts.errors import BlobMissing
 from contracts.events import Match
@@ -14,7 +11,7 @@ from contracts.ports import BlobStore, Document
 from pipeline.cli.paths import to_data_uri
 from pipeline.compare.queries import ComparedArchive, CompareQuery, GenerationAnswer
 from pipeline.compare.score import Change, includes_any
-from stages.canonical_image import encode_thumbnail
+from stages.canonical_image import make_thumbnail
 
 COMPARE_CSS = """
 :root { color-scheme: light dark; --ink: #1d1f24; --paper: #f7f6f2; --card: #fff; --line: #dcd9d0; --dim: #6b6f78;
@@ -93,7 +90,7 @@ async def _read_image(document: Document, blobs: BlobStore) -> ShownImage:
 async def _read_query_picture(name: str, query_store: BlobStore) -> str:
     """Return a query's picture as a small data URI: the report may have thousands of them."""
     data = await query_store.get(name)
-    return to_data_uri(await asyncio.to_thread(lambda: encode_thumbnail(Image.open(BytesIO(data)).convert("RGB"))), "webp")
+    return to_data_uri(await asyncio.to_thread(make_thumbnail, data), "webp")
 
 
 def render_compare_report(
