@@ -17,6 +17,7 @@ class RejectCode(StrEnum):
     NOT_AN_IMAGE = "not_an_image"
     DAMAGED = "damaged"
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_COSTLY = "too_costly"
     NO_TEXT = "no_text"
     INTERNAL = "internal"
 
@@ -28,6 +29,11 @@ class Reject(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+def build_costly_rejection() -> Reject:
+    """Return the rejection of a picture that would take too much time or memory to read."""
+    return Reject(RejectCode.TOO_COSTLY, "That picture takes too much time or memory to read. Try a screenshot of it.")
 
 
 class Retry(Exception):

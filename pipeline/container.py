@@ -4,11 +4,12 @@ Also the daily sweep of old query pictures, and the figures of an archive that `
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -26,6 +27,7 @@ from contracts.ports import (
     Notifier,
     Overview,
     PictureFingerprinter,
+    PictureWorkers,
     StageBacklog,
     StateStore,
     VectorSearch,
@@ -58,12 +60,25 @@ from pipeline.projections.snapshots import open_vector_projection
 from pipeline.settings import Settings
 from stages.canonical_image import make_thumbnail
 
+if TYPE_CHECKING:
+    from infra.vision.workers import WorkerProcesses
+
 log = structlog.get_logger()
 
 SWEEP_INTERVAL_S = timedelta(days=1).total_seconds()
 QUERY_PICTURE_AGE_S = (STREAM_RETENTION[SEARCHES] + timedelta(hours=1)).total_seconds()
 """The age at which the log has dropped a query: its picture is stored when the member asks. The hour allows for
 clocks that differ."""
+
+
+MIN_QUERY_WORKERS = 4
+ARCHIVE_NICENESS = 5
+
+WALL_TIME_FACTOR = 4
+"""A worker may take this much longer than its CPU time, since other work may have the processor."""
+
+WORKER_BYTES, WORKER_BYTES_PER_PIXEL = 256 * 1024**2, 24
+"""The memory that a worker may have: pixels of the largest picture in four bytes, copied five times on the way."""
 
 
 async def sweep_query_pictures(client: Client, query_blobs: FileBlobStore, age_s: float = QUERY_PICTURE_AGE_S) -> int:
@@ -260,15 +275,33 @@ class Container:
             raise MapSeekError("This archive has no model yet: start the embed stage first.")
         return await self.encoders.open(active)
 
-    async def fingerprinter(self) -> PictureFingerprinter:
-        async def open_adapter() -> PictureFingerprinter:
-            # Imported here: only a process that analyses pictures needs OpenCV.
-            from infra.vision.fingerprint import Fingerprinter
+    async def query_workers(self) -> PictureWorkers:
+        """The worker processes for queries. There are at least MIN_QUERY_WORKERS, so that a slow query leaves some for others."""
+        return await self._open_workers("query workers", max(MIN_QUERY_WORKERS, os.cpu_count() or 1), 0)
 
-            return Fingerprinter()
+    async def archive_workers(self) -> PictureWorkers:
+        """The worker processes for archived pictures, one for each core. They give way to those for queries."""
+        return await self._open_workers("archive workers", os.cpu_count() or 1, ARCHIVE_NICENESS)
 
-        fingerprinter: PictureFingerprinter = await self._once("fingerprinter", open_adapter)
-        return fingerprinter
+    async def _open_workers(self, name: str, number: int, niceness: int) -> PictureWorkers:
+        async def open_adapter() -> PictureWorkers:
+            workers = start_workers(self.settings, number, niceness)
+            self._stack.push_async_callback(workers.close)
+            return workers
+
+        workers: PictureWorkers = await self._once(name, open_adapter)
+        return workers
+
+    async def workers(self, family: str) -> PictureWorkers:
+        """The worker processes of a lane."""
+        return await (self.query_workers() if family == "search" else self.archive_workers())
+
+    async def fingerprinter(self, family: str) -> PictureFingerprinter:
+        """The fingerprinter of a lane."""
+        # Imported here: only a process that analyses pictures needs OpenCV.
+        from infra.vision.fingerprint import Fingerprinter
+
+        return Fingerprinter(await self.workers(family))
 
     async def vectors(self) -> VectorSearch:
         async def open_adapter() -> VectorSearch:
@@ -330,7 +363,7 @@ class Container:
             data = await (await self.query_blobs()).get(pixels)
         except BlobMissing:
             return None
-        return await asyncio.to_thread(make_thumbnail, data)
+        return await (await self.query_workers()).run(make_thumbnail, data)
 
     async def gateway_ports(self) -> GatewayPorts:
         """The ports of the Discord gateway."""
@@ -362,6 +395,17 @@ class Container:
 
         notifier: Notifier = await self._once("notifying", open_adapter)
         return notifier
+
+
+def start_workers(settings: Settings, number: int, niceness: int = 0) -> "WorkerProcesses":
+    """Start so many worker processes for pictures, with the limits that follow from the settings. The caller closes them."""
+    # Imported here: a process that works on no pictures needs no worker processes.
+    from infra.vision.workers import WorkerLimits, WorkerProcesses
+
+    memory = WORKER_BYTES + WORKER_BYTES_PER_PIXEL * settings.max_pixels
+    return WorkerProcesses(
+        number, WorkerLimits(settings.max_cpu_s, WALL_TIME_FACTOR * settings.max_cpu_s, memory), niceness=niceness
+    )
 
 
 async def open_catalogue(settings: Settings, folder: Path) -> Catalogue:

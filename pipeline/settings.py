@@ -40,6 +40,7 @@ class Settings(BaseSettings):
     cdn_origins: WordSet = Field(frozenset(), description="Origins trusted for downloads besides Discord's (the simulator's).")
     max_file_bytes: int = Field(25 * 1024 * 1024, gt=0, description="Larger images are rejected.")
     max_pixels: int = Field(50_000_000, gt=0, description="Images with more pixels are rejected.")
+    max_cpu_s: int = Field(15, ge=1, le=3600, description="Images that take more seconds of CPU time to read are rejected.")
 
     model: str = Field("mapseek-small", description="An open_clip model name. An existing archive keeps its model.")
     pretrained: str | None = Field(

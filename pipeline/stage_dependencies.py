@@ -1,6 +1,5 @@
 """The dependencies of each stage, opened from the container."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -23,15 +22,17 @@ from stages.matching import ArchiveFingerprints, MatchExplainer
 
 async def build_explainer(container: Container) -> MatchExplainer:
     """Return the explainer of matches, of this process's answers and of those of other processes."""
-    return MatchExplainer(container.journal, await container.query_blobs(), await container.blobs(), _draw)
 
+    async def draw(
+        asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, locale: str
+    ) -> bytes:
+        # Imported here: only a process that analyses pictures needs OpenCV.
+        from infra.vision.explain import Captions, draw_explanation
 
-async def _draw(asked: bytes, archived: bytes, asked_print: bytes, archived_print: bytes, evidence: Evidence, locale: str) -> bytes:
-    # Imported here: only a process that analyses pictures needs OpenCV.
-    from infra.vision.explain import Captions, draw_explanation
+        workers, captions = await container.query_workers(), Captions(*explanation_captions(locale))
+        return await workers.run(draw_explanation, asked, archived, asked_print, archived_print, evidence, captions)
 
-    captions = Captions(*explanation_captions(locale))
-    return await asyncio.to_thread(draw_explanation, asked, archived, asked_print, archived_print, evidence, captions)
+    return MatchExplainer(container.journal, await container.query_blobs(), await container.blobs(), draw)
 
 
 async def open_dependencies(stage: Stage[Any], family: str, container: Container, generation: Generation | None = None) -> object:
@@ -66,7 +67,8 @@ async def _preprocess(container: Container, family: str) -> preprocess.Deps:
 
     for each in needed():
         refuse_unknown_version(each)
-    return preprocess.Deps(await _choose_blobs(container, family), versions, container.settings.max_pixels)
+    blobs, workers = await _choose_blobs(container, family), await container.workers(family)
+    return preprocess.Deps(blobs, workers, versions, container.settings.max_pixels)
 
 
 async def _fingerprint(container: Container, family: str) -> fingerprint.Deps:
@@ -79,7 +81,9 @@ async def _fingerprint(container: Container, family: str) -> fingerprint.Deps:
         active = generations.now.active
         return active.fingerprint if active else fingerprint.DEFAULT_METHOD
 
-    return fingerprint.Deps(await _choose_blobs(container, family), await container.fingerprinter(), container.journal, method)
+    return fingerprint.Deps(
+        await _choose_blobs(container, family), await container.fingerprinter(family), container.journal, method
+    )
 
 
 async def _fingerprint_in(container: Container, family: str, generation: Generation) -> fingerprint.Deps:
@@ -92,7 +96,7 @@ async def _fingerprint_in(container: Container, family: str, generation: Generat
 
     return fingerprint.Deps(
         await _choose_blobs(container, family),
-        await container.fingerprinter(),
+        await container.fingerprinter(family),
         container.journal,
         lambda: generation.fingerprint,
         generation.name,

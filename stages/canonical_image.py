@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile
 
 from contracts.errors import Reject, RejectCode
+from stages.file_limits import MAX_EXIF_BYTES, refuse_costly_file, refuse_costly_size
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 THUMBNAIL_PX: Final = 256
@@ -34,17 +35,20 @@ def decode_image(data: bytes, max_pixels: int, longest: int | None = None) -> tu
     """Decode a file into its canonical picture. Return it with the file's format in lower case.
 
     `longest` limits the longer side in pixels: a larger picture is reduced, and a JPEG is then not even decoded at full size.
-    Raises Reject: EMPTY, NOT_AN_IMAGE, DAMAGED, or TOO_MANY_PIXELS. The header tells the size before any pixel is decoded.
+    Raises Reject: EMPTY, NOT_AN_IMAGE, DAMAGED, TOO_MANY_PIXELS or TOO_COSTLY. Size and structure are checked before any pixel is
+    decoded.
     """
     if not data:
         raise Reject(RejectCode.EMPTY, "The file is empty.")
     if not _SIGNATURE.match(data):
         raise Reject(RejectCode.NOT_AN_IMAGE, "The file is not a PNG, JPEG, WebP, GIF or BMP picture.")
+    refuse_costly_file(data)
     too_many = Reject(RejectCode.TOO_MANY_PIXELS, f"The picture has more than {max_pixels / 1e6:g} million pixels.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise too_many
+            refuse_costly_size(*image.size, len(data))
             size = _fit_within(image.size, longest)
             if size != image.size:
                 image.draft(None, size)
@@ -92,7 +96,7 @@ def encode_thumbnail(image: Image.Image) -> bytes:
 
 
 def make_thumbnail(canonical: bytes) -> bytes:
-    """Return the thumbnail of a stored canonical picture. Blocks: run it in a thread."""
+    """Return the thumbnail of a stored canonical picture."""
     return encode_thumbnail(Image.open(io.BytesIO(canonical)).convert("RGB"))
 
 
@@ -113,6 +117,9 @@ def _format_name(image: Image.Image) -> str:
 
 
 def _read_orientation(image: Image.Image) -> int:
+    stored = image.info.get("exif") or image.info.get("Raw profile type exif", "")
+    if len(stored) > MAX_EXIF_BYTES:
+        return 1
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # noqa: BLE001  broken metadata must not make a good picture unreadable; viewers ignore it too

@@ -5,7 +5,6 @@ A query picture is reduced, so that it is handled quickly, and is stored uncompr
 Replay-safe: the same bytes and version give the same pixels and blobs.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +13,7 @@ from PIL import Image
 
 from contracts.errors import Unavailable
 from contracts.events import Fact, ImageDownloaded, ImagePreprocessed, SearchDownloaded, SearchPreprocessed
-from contracts.ports import BlobStore
+from contracts.ports import BlobStore, PictureWorkers
 from contracts.stage import Stage
 from stages.canonical_image import decode_image, encode_canonical_png, encode_thumbnail, encode_uncompressed_png
 
@@ -41,6 +40,7 @@ class Deps:
     """
 
     blobs: BlobStore
+    workers: PictureWorkers
     versions: Callable[[], Sequence[str]]
     max_pixels: int = 50_000_000
 
@@ -55,7 +55,7 @@ class _Encoded:
 
 
 def _make_archived(data: bytes, version: str, max_pixels: int) -> _Encoded:
-    """Do all the CPU work for an archived image, in one call that runs in a thread."""
+    """Do all the CPU work for an archived image, in one call."""
     picture, file_format = PREPROCESSORS[version](data, max_pixels, None)
     return _Encoded(encode_canonical_png(picture), encode_thumbnail(picture), picture.width, picture.height, file_format)
 
@@ -85,9 +85,8 @@ async def handle(event: ImageDownloaded | SearchDownloaded, deps: Deps) -> Seque
 
 
 async def _preprocess(event: ImageDownloaded | SearchDownloaded, data: bytes, version: str, deps: Deps) -> Fact:
-    encoded = await asyncio.to_thread(
-        _make_archived if isinstance(event, ImageDownloaded) else _make_query, data, version, deps.max_pixels
-    )
+    make = _make_archived if isinstance(event, ImageDownloaded) else _make_query
+    encoded = await deps.workers.run(make, data, version, deps.max_pixels)
     pixels = await deps.blobs.put(encoded.png)
     if isinstance(event, SearchDownloaded):
         return SearchPreprocessed(

@@ -21,6 +21,7 @@ from pipeline.clock import utc_now
 from pipeline.engine import consumers
 from pipeline.settings import Settings
 from tests.support import impatient
+from tests.support.workers import ThreadWorkers
 
 OTHER_TOOLS_SETTINGS = ("DISCORD_TOKEN", "NATS_URL", "MONGODB_URI")
 
@@ -98,6 +99,12 @@ def settings(tmp_path: Path) -> Callable[..., Settings]:
         return Settings(**{"data_dir": tmp_path / "data", "http_port": 0, "_env_file": None, **values})  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture
+def pictures_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work on pictures in this process, for a test that patches how it is done."""
+    monkeypatch.setattr("infra.vision.workers.WorkerProcesses", ThreadWorkers)
 
 
 @pytest.fixture

@@ -1,10 +1,24 @@
-"""Ports for pictures: fingerprint them, find and compare fingerprints, store blobs, download files, encode into vectors."""
+"""Ports for pictures: work on them, make, find and compare fingerprints, store blobs, download files, encode into vectors."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from contracts.events import Calibration, DiscordFile, Evidence, Quad
+
+T = TypeVar("T")
+
+
+class PictureWorkers(Protocol):
+    """Does work on bytes from outside, where it can neither block nor exhaust this process."""
+
+    async def run(self, work: Callable[..., T], *args: object) -> T:
+        """Call `work`, a function of a module, with arguments that can be pickled, and return its result.
+
+        Raises Reject if `work` raises it or if it takes too much time or memory (TOO_COSTLY), and Unavailable once the workers are
+        closed.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +43,7 @@ class QueryFingerprint:
 
 
 class PictureFingerprinter(Protocol):
-    """Makes fingerprints. The same pixels and `method` always give the same bytes. The work runs in a thread."""
+    """Makes fingerprints. The same pixels and `method` always give the same bytes."""
 
     @property
     def method(self) -> str: ...
@@ -41,7 +55,7 @@ class PictureFingerprinter(Protocol):
     async def examine(self, picture: bytes) -> QueryFingerprint:
         """Make the fingerprint of a query picture.
 
-        It also has what only queries need, such as features of regions and mirror image. It goes before archived pictures.
+        It also has what only queries need, such as features of regions and mirror image.
         Raises Reject if the picture cannot be decoded.
         """
         ...

@@ -1,17 +1,15 @@
-"""Make the fingerprints of archived pictures and of queries, in threads.
+"""Make the fingerprints of archived pictures and of queries.
 
 The fingerprint of a query also has its regions, and more features of the small regions.
 """
 
-import asyncio
-from contextlib import suppress
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.ports import Fingerprint, QueryFingerprint
+from contracts.ports import Fingerprint, PictureWorkers, QueryFingerprint
 from infra.vision.features import MAX_QUERY_FEATURES, assign_words, choose_feature_limit, extract_features, resize_picture
 from infra.vision.hash import compute_pdq, compute_pdq_turns
 from infra.vision.prints import MAX_PICTURE_PX, THUMB_PX, Print, pack_print
@@ -43,50 +41,38 @@ HASHED_SIDE_PX: Final = 128
 _MAX_SIDE_PX: Final = 1600
 """A larger picture is reduced to this longer side before anything else."""
 
-_CONCURRENT_QUERIES: Final = 2
-_MAX_WAIT_S: Final = 5.0
-"""An archived picture waits at most this long for queries to finish."""
-
 Points = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 
 class Fingerprinter:
-    """Implements the `PictureFingerprinter` port. It works on one archived picture at a time, and queries go first."""
+    """Implements the `PictureFingerprinter` port with workers."""
 
-    def __init__(self) -> None:
-        self._archive_slot = asyncio.Semaphore(1)
-        self._query_slots = asyncio.Semaphore(_CONCURRENT_QUERIES)
-        self._query_count = 0
-        self._no_query = asyncio.Event()
-        self._no_query.set()
+    def __init__(self, workers: PictureWorkers) -> None:
+        self._workers = workers
 
     @property
     def method(self) -> str:
         return FINGERPRINT_METHOD
 
     async def fingerprint(self, picture: bytes) -> Fingerprint:
-        """Return the fingerprint of an archived picture (canonical PNG). Raises Reject if it cannot be decoded.
-
-        It starts when no query is in work, or after _MAX_WAIT_S.
-        """
-        async with self._archive_slot:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_MAX_WAIT_S):
-                    await self._no_query.wait()
-            return await asyncio.to_thread(lambda: _pack(make_archived_print(decode_picture(picture))))
+        """Return the fingerprint of an archived picture (canonical PNG). Raises Reject if it cannot be decoded."""
+        return await self._workers.run(fingerprint_archived, picture)
 
     async def examine(self, picture: bytes) -> QueryFingerprint:
         """Return the fingerprint of a query and its regions. Raises Reject if the picture cannot be decoded."""
-        self._query_count += 1
-        self._no_query.clear()
-        try:
-            async with self._query_slots:
-                return await asyncio.to_thread(_fingerprint_query, picture)
-        finally:
-            self._query_count -= 1
-            if not self._query_count:
-                self._no_query.set()
+        return await self._workers.run(fingerprint_query, picture)
+
+
+def fingerprint_archived(picture: bytes) -> Fingerprint:
+    """Make the fingerprint of an archived picture (canonical PNG). Raises Reject if it cannot be decoded."""
+    return _pack(make_archived_print(decode_picture(picture)))
+
+
+def fingerprint_query(picture: bytes) -> QueryFingerprint:
+    """Make the fingerprint of a query (canonical PNG), with its regions. Raises Reject if it cannot be decoded."""
+    query = make_query_print(decode_picture(picture))
+    return QueryFingerprint(_pack(query), tuple(tuple(region) for region in query.places.astype(float).tolist()))
 
 
 def make_archived_print(rgb: Bytes) -> Print:
@@ -193,8 +179,3 @@ def _shrink(rgb: Bytes, longest: int) -> Bytes:
 
 def _pack(source: Print) -> Fingerprint:
     return Fingerprint(pack_print(source), source.hash.hex(), source.quality, len(source.keypoints))
-
-
-def _fingerprint_query(picture: bytes) -> QueryFingerprint:
-    query = make_query_print(decode_picture(picture))
-    return QueryFingerprint(_pack(query), tuple(tuple(region) for region in query.places.astype(float).tolist()))

@@ -9,6 +9,7 @@ import asyncio
 import csv
 import hashlib
 import heapq
+import os
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -20,14 +21,14 @@ from PIL import Image
 
 from contracts.errors import BlobMissing, MapSeekError, Reject
 from contracts.events import Match, SearchJudged, Verdict
-from contracts.ports import BlobStore, Catalogue, CatalogueEntry, FeatureSearch
+from contracts.ports import BlobStore, Catalogue, CatalogueEntry, FeatureSearch, PictureWorkers
 from contracts.subjects import JUDGEMENTS, kind_filter
 from infra.blobs.files import open_blob_store
 from infra.nats.connection import Client
 from infra.nats.reader import decode_or_warn, read_log
 from infra.vision.distortions import change_brightness, crop, reencode
 from pipeline.cli.paths import why_unreadable
-from pipeline.container import open_catalogue
+from pipeline.container import open_catalogue, start_workers
 from pipeline.projections.features import open_feature_projection
 from pipeline.projections.snapshots import open_vector_projection
 from pipeline.projections.vectors import VectorProjection
@@ -125,14 +126,14 @@ class _Line:
     guild: str
 
 
-async def read_held_queries(folder: Path, query_store: BlobStore, catalogue: Catalogue, max_pixels: int) -> list[CompareQuery]:
+async def read_held_queries(archive: "ComparedArchive", folder: Path, max_pixels: int) -> list[CompareQuery]:
     """Return queries for the pictures of a folder, in the order of its table. Put the pictures in the query store.
 
     A picture is searched for in the guild of its answer. One without an answer is searched for in the guild in the column `guild`,
     or else in the guild with the most images. Raises MapSeekError if the table, a picture or an answer is missing.
     """
     lines = await asyncio.to_thread(_read_table, folder / QUERY_TABLE)
-    answers, biggest = await _find_answers({line.expected for line in lines} - {""}, catalogue)
+    answers, biggest = await _find_answers({line.expected for line in lines} - {""}, archive.catalogue)
     queries = []
     for line in lines:
         found = answers.get(line.expected, {})
@@ -141,13 +142,13 @@ async def read_held_queries(folder: Path, query_store: BlobStore, catalogue: Cat
                 f"{folder / QUERY_TABLE}, line {line.number}: no archived image has the id or the message link {line.expected}: "
                 "correct it, or leave it empty if nothing should match."
             )
-        data = await _read_picture(folder / line.file, max_pixels)
+        data = await _read_picture(folder / line.file, archive.workers, max_pixels)
         queries.append(
             CompareQuery(
                 name=line.file,
                 kind="your pictures",
                 guild_id=next(iter(found.values()), line.guild or biggest),
-                picture=await query_store.put(data),
+                picture=await archive.query_store.put(data),
                 expected=frozenset(found),
             )
         )
@@ -183,18 +184,19 @@ def _read_table(table: Path) -> list[_Line]:
     return lines
 
 
-async def _read_picture(path: Path, max_pixels: int) -> bytes:
-    def usable() -> bytes:
-        data = path.read_bytes()
-        decode_image(data, max_pixels)
-        return data
-
+async def _read_picture(path: Path, workers: PictureWorkers, max_pixels: int) -> bytes:
     try:
-        return await asyncio.to_thread(usable)
+        data = await asyncio.to_thread(path.read_bytes)
+        await workers.run(_check_picture, data, max_pixels)
     except OSError as error:
         raise _unreadable(path, error.strerror) from None
     except Reject as rejected:
         raise MapSeekError(f"The picture {path} cannot be used: {rejected.reason}") from None
+    return data
+
+
+def _check_picture(data: bytes, max_pixels: int) -> None:
+    decode_image(data, max_pixels)
 
 
 def _unreadable(path: Path, reason: str | None) -> MapSeekError:
@@ -278,20 +280,22 @@ class ComparedArchive:
     query_store: BlobStore
     vectors: VectorProjection
     features: FeatureSearch
+    workers: PictureWorkers
 
 
 @asynccontextmanager
 async def open_compared_archive(client: Client, settings: Settings, folder: Path) -> AsyncIterator[ComparedArchive]:
     """Open the archive in the data folder. Other processes may be working on it."""
-    catalogue = await open_catalogue(settings, folder)
+    catalogue, workers = await open_catalogue(settings, folder), start_workers(settings, os.cpu_count() or 1)
     try:
         blobs, query_store = open_blob_store(folder / "blobs"), open_blob_store(folder / "questions")
         async with (
             open_vector_projection(client, folder / "vectors") as vectors,
             open_feature_projection(client, folder / "features", blobs) as features,
         ):
-            yield ComparedArchive(client, catalogue, blobs, query_store, vectors, features)
+            yield ComparedArchive(client, catalogue, blobs, query_store, vectors, features, workers)
     finally:
+        await workers.close()
         await catalogue.close()
 
 
@@ -299,7 +303,7 @@ async def gather_queries(archive: ComparedArchive, folder: Path | None, sample: 
     """Return the judged searches, then the held pictures, then the sample. Raises MapSeekError if there are no queries at all."""
     queries = await _read_judged(archive)
     if folder is not None:
-        queries += await read_held_queries(folder, archive.query_store, archive.catalogue, max_pixels)
+        queries += await read_held_queries(archive, folder, max_pixels)
     if sample is None:
         sample = 0 if queries else DEFAULT_SAMPLE
     queries += await sample_queries(sample, archive.blobs, archive.query_store, archive.catalogue)

@@ -1,6 +1,5 @@
 """The report of a comparison: one HTML file that refers to nothing outside itself but the links of messages."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -74,7 +73,7 @@ async def collect_pictures(changes: Sequence[Change], archive: ComparedArchive) 
         if "metadata" in entry.document
     }
     names = {change.query.picture for change in changes if change.query.picture}
-    return ReportPictures(images, {name: await _read_query_picture(name, archive.query_store) for name in sorted(names)})
+    return ReportPictures(images, {name: await _read_query_picture(name, archive) for name in sorted(names)})
 
 
 async def _read_image(document: Document, blobs: BlobStore) -> ShownImage:
@@ -87,10 +86,10 @@ async def _read_image(document: Document, blobs: BlobStore) -> ShownImage:
     return ShownImage(caption, document["message_link"], thumbnail)
 
 
-async def _read_query_picture(name: str, query_store: BlobStore) -> str:
+async def _read_query_picture(name: str, archive: ComparedArchive) -> str:
     """Return a query's picture as a small data URI: the report may have thousands of them."""
-    data = await query_store.get(name)
-    return to_data_uri(await asyncio.to_thread(make_thumbnail, data), "webp")
+    data = await archive.query_store.get(name)
+    return to_data_uri(await archive.workers.run(make_thumbnail, data), "webp")
 
 
 def render_compare_report(

@@ -62,8 +62,8 @@ async def answer_queries(
     hosted = embed.HostedEncoder(generation.name, encoder, find_text_calibration(encoder.encoder.id))
     journal = JetStreamJournal(archive.client, source="mapseek/compare", now=utc_now)
     stages = _Stages(
-        preprocess.Deps(archive.query_store, lambda: [generation.preprocessing], max_pixels),
-        fingerprint.Deps(archive.query_store, Fingerprinter(), journal, lambda: generation.fingerprint),
+        preprocess.Deps(archive.query_store, archive.workers, lambda: [generation.preprocessing], max_pixels),
+        fingerprint.Deps(archive.query_store, Fingerprinter(archive.workers), journal, lambda: generation.fingerprint),
         embed.Deps(archive.query_store, lambda _: hosted, views=extract_views),
         match.Deps(
             archive.vectors,

@@ -10,6 +10,8 @@ from tests.support.archives import wait_until_archive_idle
 from tests.support.files import decode_mirrored
 from tests.support.world import Discord, World, art_png, begin_generation, drop_whole_generation, switch_generation, wait_for_facts
 
+pytestmark = pytest.mark.usefixtures("pictures_in_threads")
+
 EN = "en-US"
 WANTED = 7
 

@@ -34,6 +34,8 @@ from tests.support.world import (
     wait_for_facts,
 )
 
+pytestmark = pytest.mark.usefixtures("pictures_in_threads")
+
 EN = "en-US"
 PIECE = 7
 

@@ -49,6 +49,7 @@ from tests.support.facts import BLOB, MOMENT
 from tests.support.fakes import MemoryFingerprinter
 from tests.support.feature_search import query_fingerprint
 from tests.support.programs import run_to_end
+from tests.support.workers import ThreadWorkers
 
 SEEDS = range(930_000, 930_026)
 NOT_ARCHIVED_SEED = 931_000
@@ -79,7 +80,7 @@ class QuickFingerprinter(MemoryFingerprinter):
 @pytest.fixture
 def quick_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use quick fingerprints: an archive without fingerprints compares a query's with nothing, so it need not be a real one."""
-    monkeypatch.setattr("pipeline.compare.run.Fingerprinter", QuickFingerprinter)
+    monkeypatch.setattr("pipeline.compare.run.Fingerprinter", lambda _: QuickFingerprinter())
 
 
 @dataclass
@@ -269,7 +270,7 @@ async def test_generations_with_fingerprints_are_compared_by_verified_matches(
     archive: Archive, write_query_folder: Callable[..., Path]
 ) -> None:
     """A rotated and cropped picture is verified. A picture that only looks similar is no match."""
-    fingerprinter, blobs = Fingerprinter(), open_blob_store(archive.folder / "blobs")
+    fingerprinter, blobs = Fingerprinter(ThreadWorkers()), open_blob_store(archive.folder / "blobs")
     for number in range(6):
         made = await fingerprinter.fingerprint(encode_canonical_png(draw_piece(SEEDS[number])))
         known_by = {

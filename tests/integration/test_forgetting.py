@@ -41,6 +41,7 @@ from tests.support.facts import MOMENT, founding_facts, posted
 from tests.support.fakes import MemoryFingerprinter
 from tests.support.files import encode_image
 from tests.support.waiting import eventually
+from tests.support.workers import ThreadWorkers
 
 STAGES = (download.STAGE, preprocess.STAGE, fingerprint.STAGE, persist.STAGE, remove.STAGE, erase.STAGE)
 PICTURES = [encode_image(Image.new("RGB", (8, 8), (shade, 0, 0)), "PNG") for shade in range(10)]
@@ -75,7 +76,7 @@ class Archive:
         await topology.ensure_topology(self.client, STAGES)
         deps: list[object] = [
             download.Deps(NoCdn(), self.blobs),
-            preprocess.Deps(self.blobs, lambda: (preprocess.DEFAULT_PREPROCESSING,)),
+            preprocess.Deps(self.blobs, ThreadWorkers(), lambda: (preprocess.DEFAULT_PREPROCESSING,)),
             fingerprint.Deps(self.blobs, MemoryFingerprinter(), self.journal, lambda: fingerprint.DEFAULT_METHOD, "g1"),
             persist.Deps(self.catalogue),
             remove.Deps(LogPosts(self.client), self.log),

@@ -19,6 +19,7 @@ from infra.vision.fingerprint import Fingerprinter
 from stages.fingerprint import DEFAULT_METHOD, KNOWN_METHODS, STAGE, Deps, handle
 from tests.support.facts import IMAGE, SEARCH
 from tests.support.fakes import MemoryBlobs, MemoryFingerprinter, MemoryJournal
+from tests.support.workers import ThreadWorkers
 
 PICTURE = b"png"
 PIXELS, LOST = hashlib.sha256(PICTURE).hexdigest(), "b" * 64
@@ -130,4 +131,4 @@ async def test_the_declaration_of_the_stage() -> None:
 
 
 def test_the_method_of_new_generations_is_the_one_that_is_made_here() -> None:
-    assert Fingerprinter().method == DEFAULT_METHOD
+    assert Fingerprinter(ThreadWorkers()).method == DEFAULT_METHOD

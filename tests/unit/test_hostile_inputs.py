@@ -21,6 +21,7 @@ from stages import download
 from stages.canonical_image import decode_image, encode_canonical_png, encode_thumbnail
 from stages.preprocess import DEFAULT_PREPROCESSING, Deps, handle
 from tests.support.files import IMAGE_FILES, encode_image, noise_pixels, png_chunk, raw_png
+from tests.support.workers import ThreadWorkers
 
 LIMIT = 50_000_000
 Rejection = Callable[[bytes], Awaitable[RejectCode]]
@@ -39,7 +40,7 @@ def rejection(tmp_path: Path) -> Rejection:
         blob = await blobs.put(data)
         event = ImageDownloaded(guild_id="1", channel_id="2", image_id="3", blob=blob, size=len(data))
         with pytest.raises(Reject) as info:
-            await handle(event, Deps(blobs, newest_version, LIMIT))
+            await handle(event, Deps(blobs, ThreadWorkers(), newest_version, LIMIT))
         return info.value.code
 
     return handle_file
@@ -77,7 +78,7 @@ class TestUnusable:
         async with open_downloader() as downloader:
             (found,) = await download.handle(posted, download.Deps(downloader, blobs))
         assert isinstance(found, ImageDownloaded)
-        (fact,) = await handle(found, Deps(blobs, newest_version))
+        (fact,) = await handle(found, Deps(blobs, ThreadWorkers(), newest_version))
         assert isinstance(fact, ImagePreprocessed)
         assert fact.format == "jpeg"
 

@@ -25,6 +25,7 @@ from stages import preprocess
 from stages.canonical_image import decode_image, encode_canonical_png, encode_thumbnail, encode_uncompressed_png
 from stages.preprocess import DEFAULT_PREPROCESSING, STAGE, Deps, handle
 from tests.support.files import IMAGE_FILES, as_ycck, decode_mirrored, encode_image, noise_pixels, png_chunk, raw_png
+from tests.support.workers import ThreadWorkers
 
 LIMIT = 50_000_000
 WHITE, BLACK, RED, GREEN, BLUE = (255, 255, 255), (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -268,7 +269,7 @@ def newest() -> tuple[str, ...]:
 
 class TestStage:
     async def test_an_archived_image_gets_pixels_and_a_thumbnail(self, blobs: FileBlobStore) -> None:
-        (fact,) = await handle(downloaded(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, newest))
+        (fact,) = await handle(downloaded(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, ThreadWorkers(), newest))
         assert isinstance(fact, ImagePreprocessed)
         assert (fact.guild_id, fact.channel_id, fact.image_id) == ("1", "2", "3")
         assert (fact.width, fact.height, fact.format, fact.preprocessing) == (60, 40, "png", DEFAULT_PREPROCESSING)
@@ -276,7 +277,7 @@ class TestStage:
         assert Image.open(io.BytesIO(await blobs.get(fact.thumbnail))).size == (60, 40)
 
     async def test_a_query_image_gets_pixels_only(self, blobs: FileBlobStore, tmp_path: Path) -> None:
-        (fact,) = await handle(asked(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, newest))
+        (fact,) = await handle(asked(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, ThreadWorkers(), newest))
         assert isinstance(fact, SearchPreprocessed)
         assert (fact.guild_id, fact.search_id, fact.question) == ("1", "9", QUESTION)
         assert (fact.width, fact.height, fact.preprocessing) == (60, 40, DEFAULT_PREPROCESSING)
@@ -284,8 +285,8 @@ class TestStage:
 
     async def test_both_lanes_give_the_same_pixels(self, blobs: FileBlobStore) -> None:
         blob = await blobs.put(IMAGE_FILES["jpeg"])
-        (image,) = await handle(downloaded(blob), Deps(blobs, newest))
-        (search,) = await handle(asked(blob), Deps(blobs, newest))
+        (image,) = await handle(downloaded(blob), Deps(blobs, ThreadWorkers(), newest))
+        (search,) = await handle(asked(blob), Deps(blobs, ThreadWorkers(), newest))
         assert isinstance(image, ImagePreprocessed)
         assert isinstance(search, SearchPreprocessed)
         posted, shown = [Image.open(io.BytesIO(await blobs.get(fact.pixels))) for fact in (image, search)]
@@ -298,8 +299,8 @@ class TestStage:
         exif = Image.Exif()
         exif[0x0112] = orientation
         blob = await blobs.put(encode_image(Image.new("RGB", (4000, 3000), (200, 30, 30)), kind, exif=exif))
-        (image,) = await handle(downloaded(blob), Deps(blobs, newest))
-        (search,) = await handle(asked(blob), Deps(blobs, newest))
+        (image,) = await handle(downloaded(blob), Deps(blobs, ThreadWorkers(), newest))
+        (search,) = await handle(asked(blob), Deps(blobs, ThreadWorkers(), newest))
         assert isinstance(image, ImagePreprocessed)
         assert isinstance(search, SearchPreprocessed)
         long, short = preprocess.MAX_QUERY_SIDE_PX, preprocess.MAX_QUERY_SIDE_PX * 3 // 4
@@ -311,23 +312,25 @@ class TestStage:
 
     async def test_a_replay_gives_the_same_fact(self, blobs: FileBlobStore) -> None:
         event = downloaded(await blobs.put(IMAGE_FILES["jpeg"]))
-        assert await handle(event, Deps(blobs, newest)) == await handle(event, Deps(blobs, newest))
+        assert await handle(event, Deps(blobs, ThreadWorkers(), newest)) == await handle(
+            event, Deps(blobs, ThreadWorkers(), newest)
+        )
 
     async def test_the_pixel_limit_is_a_dependency(self, blobs: FileBlobStore) -> None:
         event = downloaded(await blobs.put(IMAGE_FILES["png"]))
         with pytest.raises(Reject) as info:
-            await handle(event, Deps(blobs, newest, max_pixels=2399))
+            await handle(event, Deps(blobs, ThreadWorkers(), newest, max_pixels=2399))
         assert info.value.code is RejectCode.TOO_MANY_PIXELS
-        assert await handle(event, Deps(blobs, newest, max_pixels=2400))
+        assert await handle(event, Deps(blobs, ThreadWorkers(), newest, max_pixels=2400))
 
     async def test_a_lost_blob_is_not_the_images_fault(self, blobs: FileBlobStore) -> None:
         with pytest.raises(BlobMissing):
-            await handle(downloaded("0" * 64), Deps(blobs, newest))
+            await handle(downloaded("0" * 64), Deps(blobs, ThreadWorkers(), newest))
 
     async def test_all_needed_versions_are_made(self, blobs: FileBlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(preprocess.PREPROCESSORS, "p2", decode_mirrored)
         needed = ["p1"]
-        event, deps = downloaded(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, lambda: tuple(needed))
+        event, deps = downloaded(await blobs.put(IMAGE_FILES["png"])), Deps(blobs, ThreadWorkers(), lambda: tuple(needed))
         (before,) = await handle(event, deps)
         needed.append("p2")
         first, second = await handle(event, deps)
@@ -348,7 +351,7 @@ class TestStage:
     async def test_a_version_of_a_newer_release_is_an_outage(self, blobs: FileBlobStore) -> None:
         event = downloaded(await blobs.put(IMAGE_FILES["png"]))
         with pytest.raises(Unavailable, match="preprocessing p9 is unavailable"):
-            await handle(event, Deps(blobs, lambda: (DEFAULT_PREPROCESSING, "p9")))
+            await handle(event, Deps(blobs, ThreadWorkers(), lambda: (DEFAULT_PREPROCESSING, "p9")))
 
     def test_new_generations_use_the_newest_version(self) -> None:
         assert [*preprocess.PREPROCESSORS][-1] == DEFAULT_PREPROCESSING

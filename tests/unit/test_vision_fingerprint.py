@@ -1,6 +1,4 @@
-"""Fingerprinter: the same picture has the same fingerprint, queries go first, and no picture breaks it."""
-
-import asyncio
+"""Fingerprinter: the same picture has the same fingerprint, and no picture breaks it."""
 
 import cv2
 import numpy as np
@@ -14,6 +12,7 @@ from infra.vision.features import MAX_ARCHIVED_FEATURES
 from infra.vision.fingerprint import Fingerprinter, extract_closer_features, make_query_print
 from infra.vision.hash import compute_pdq
 from infra.vision.prints import MAX_PICTURE_PX, unpack_print
+from tests.support.workers import ThreadWorkers
 
 
 def to_png(rgb: NDArray[np.uint8]) -> bytes:
@@ -33,7 +32,7 @@ def draw_framed(seed: int) -> NDArray[np.uint8]:
 
 async def test_an_archived_picture_has_one_fingerprint() -> None:
     art = np.array(draw_piece(3))
-    port = Fingerprinter()
+    port = Fingerprinter(ThreadWorkers())
     made = await port.fingerprint(to_png(art))
     assert made == await port.fingerprint(to_png(art))
     read = unpack_print(made.data)
@@ -44,7 +43,7 @@ async def test_an_archived_picture_has_one_fingerprint() -> None:
 
 
 async def test_a_query_has_its_regions_and_its_picture_too() -> None:
-    query = await Fingerprinter().examine(to_png(draw_framed(1)))
+    query = await Fingerprinter(ThreadWorkers()).examine(to_png(draw_framed(1)))
     read = unpack_print(query.fingerprint.data)
     assert read.size == (1280, 720)
     assert read.picture is not None
@@ -73,18 +72,6 @@ def test_keypoints_are_mapped_with_their_scales_and_angles() -> None:
     assert np.allclose(fingerprint._map_keypoints(points, quarter), [[60, 70, 16, 120], [90, 130, 8, 80]], atol=1e-3)
 
 
-async def test_queries_go_before_archived_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    real_archived, real_query = fingerprint.make_archived_print, fingerprint._fingerprint_query
-    monkeypatch.setattr(fingerprint, "make_archived_print", lambda rgb: (order.append("archived"), real_archived(rgb))[1])
-    monkeypatch.setattr(fingerprint, "_fingerprint_query", lambda data: (order.append("query"), real_query(data))[1])
-    port, picture = Fingerprinter(), to_png(np.array(draw_piece(1)))
-    query = [asyncio.create_task(port.examine(picture)) for _ in range(3)]
-    await asyncio.sleep(0)
-    await asyncio.gather(port.fingerprint(picture), port.fingerprint(picture), *query)
-    assert order == ["query"] * 3 + ["archived"] * 2
-
-
 HOSTILE = {
     "blank": np.full((600, 800, 3), 90, np.uint8),
     "noise": draw_noise(1080, 1920),
@@ -100,7 +87,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_hostile_pictures_have_fingerprints(name: str) -> None:
-    port, picture = Fingerprinter(), to_png(HOSTILE[name])
+    port, picture = Fingerprinter(ThreadWorkers()), to_png(HOSTILE[name])
     made, query = await port.fingerprint(picture), await port.examine(picture)
     assert unpack_print(made.data).size == unpack_print(query.fingerprint.data).size == HOSTILE[name].shape[1::-1]
     assert made.features <= MAX_ARCHIVED_FEATURES
@@ -109,7 +96,7 @@ async def test_hostile_pictures_have_fingerprints(name: str) -> None:
 
 
 async def test_an_undecodable_picture_is_rejected() -> None:
-    port = Fingerprinter()
+    port = Fingerprinter(ThreadWorkers())
     for work in (port.fingerprint, port.examine):
         with pytest.raises(Reject, match="decoded"):
             await work(b"no picture")

@@ -15,7 +15,7 @@ from tests.support.replays import IMAGES_TO_REPLAY, DigestEncoder, ReplayArchive
 @pytest.fixture(autouse=True)
 def fake_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the fingerprinter, like the encoder, by a fake that is fast and whose result depends only on the picture."""
-    monkeypatch.setattr("infra.vision.fingerprint.Fingerprinter", MemoryFingerprinter)
+    monkeypatch.setattr("infra.vision.fingerprint.Fingerprinter", lambda _: MemoryFingerprinter())
 
 
 @pytest.fixture(autouse=True)

@@ -78,5 +78,6 @@ answers-rejected-empty = Diese Datei ist leer.
 answers-rejected-not-an-image = Diese Datei ist kein Bild im Format PNG, JPEG, WebP, GIF oder BMP.
 answers-rejected-damaged = Dieses Bild ist beschädigt. Ich kann es nicht lesen.
 answers-rejected-too-many-pixels = Dieses Bild hat zu viele Pixel. Versuch es mit einer kleineren Kopie oder einem Screenshot.
+answers-rejected-too-costly = Dieses Bild zu lesen kostet zu viel Zeit oder Speicher. Versuch es mit einem Screenshot davon.
 answers-rejected-no-text = Das Modell dieses Bots versteht keine Worte. Bitte such mit einem Bild.
 answers-rejected-internal = Bei uns ist etwas schiefgegangen. Bitte versuch es später noch einmal.

@@ -78,5 +78,6 @@ answers-rejected-empty = That file is empty.
 answers-rejected-not-an-image = That file isn't a PNG, JPEG, WebP, GIF or BMP picture.
 answers-rejected-damaged = That picture is damaged. I can't read it.
 answers-rejected-too-many-pixels = That picture has too many pixels. Try a smaller copy or a screenshot.
+answers-rejected-too-costly = That picture takes too much time or memory to read. Try a screenshot of it.
 answers-rejected-no-text = This bot's model doesn't understand words. Please search with a picture.
 answers-rejected-internal = Something went wrong on our side. Please try again later.
