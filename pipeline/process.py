@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +24,7 @@ from infra.tasks import cancel_tasks
 from pipeline.clock import utc_now
 from pipeline.container import Container
 from pipeline.engine import topology
-from pipeline.engine.job import Job, Policy, Runtime
+from pipeline.engine.job import Job, Policy, Runtime, finish_calls
 from pipeline.engine.metrics import Metrics
 from pipeline.engine.registry import STAGES
 from pipeline.engine.worker import open_workers
@@ -38,6 +37,7 @@ from pipeline.monitoring.health import (
     build_consumer_check,
     build_dependency_check,
     build_ping_check,
+    build_work_check,
     serve_monitoring,
 )
 from pipeline.settings import Settings, ensure_data_folder, require_token
@@ -153,6 +153,7 @@ async def open_process(
         checks: dict[str, Check] = {
             "log": build_connection_check(client),
             "dependencies": build_dependency_check(runtime.waiting_for),
+            "work": build_work_check(runtime.metrics.measure_all_oldest),
         }
         if stages:
             await stack.enter_async_context(_run_workers(url, name, stages, container, runtime, checks))
@@ -168,7 +169,7 @@ async def open_process(
         if monitored:
             server = serve_monitoring(settings.http_host, settings.http_port, runtime.metrics.registry, checks)
             port = await stack.enter_async_context(server)
-        stack.callback(runtime.stopping.set)
+        stack.push_async_callback(finish_calls, runtime)
         log.info("process_started", stages=[stage.name for stage in stages], gateway=with_gateway, monitoring_port=port)
         yield Process(runtime, container, port, background)
         log.info("process_stopping")
@@ -236,18 +237,17 @@ def _count_workers(job: Job, settings: Settings) -> int:
 
 
 def _build_busy_check(runtime: Runtime, stage: str, *families: str) -> Any:
-    gauges = [runtime.metrics.in_flight.labels(stage, family) for family in families]
-    return lambda: any(gauge._value.get() > 0 for gauge in gauges)
+    return lambda: any(runtime.metrics.measure_oldest(stage, family) > 0 for family in families)
 
 
 async def wait_until_stopped(process: Process) -> None:
-    """Return at the first SIGINT or SIGTERM. If a background task ends before, raise its error."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    signalled = asyncio.create_task(stop.wait())
-    done, _ = await asyncio.wait({signalled, *process.background}, return_when=asyncio.FIRST_COMPLETED)
-    signalled.cancel()
-    for task in done - {signalled}:
-        task.result()
+    """Return when the task is cancelled, as SIGINT and SIGTERM do. If a background task ends before, raise its error."""
+    never = asyncio.get_running_loop().create_future()
+    try:
+        done, _ = await asyncio.wait({never, *process.background}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        if task := asyncio.current_task():
+            task.uncancel()
+        return
+    for ended in done:
+        ended.result()

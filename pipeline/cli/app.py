@@ -1,7 +1,6 @@
 """What all commands share: the application, the consoles, the settings, and running a command to its exit code."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.events.base import Id
+from pipeline.cli.stop import TERMINATED_CODE, stop_at_sigterm
 from pipeline.logging import configure_logging
 from pipeline.settings import Settings, load_settings
 
@@ -113,17 +113,17 @@ def run_and_exit(work: Coroutine[Any, Any, int | None]) -> None:
 
     async def run() -> int | None:
         # SIGTERM cancels the task as Ctrl-C does, so that everything that was started is closed.
-        if task := asyncio.current_task():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        try:
-            return await work
-        except LOG_ERRORS as error:
-            raise Unavailable("log", str(error) or type(error).__name__) from error
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        with stop_at_sigterm(lambda: task and loop.call_soon_threadsafe(task.cancel)):
+            try:
+                return await work
+            except LOG_ERRORS as error:
+                raise Unavailable("log", str(error) or type(error).__name__) from error
 
     try:
         raise typer.Exit(asyncio.run(run()) or 0)
     except asyncio.CancelledError:
-        raise typer.Exit(128 + signal.SIGTERM) from None
+        raise typer.Exit(TERMINATED_CODE) from None
 
 
 def prepare_settings(*, quiet: bool = False) -> Settings:

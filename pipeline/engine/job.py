@@ -20,6 +20,7 @@ from contracts.errors import Unavailable
 from contracts.stage import Stage
 from contracts.subjects import consumer_name
 from infra.nats.journal import JetStreamJournal
+from infra.tasks import cancel_tasks
 from pipeline.engine.dead_letters import WorkerIdentity
 from pipeline.engine.metrics import Metrics
 from stages import erase
@@ -32,6 +33,9 @@ PRECEDENCE_GRACE_S = 0.1
 PRECEDENCE_TIMEOUT_S = 5.0
 """The longest time that a message of the archive lane waits, and that one message of a search makes others wait. So the archive
 keeps growing however many people search, and whatever a search waits for."""
+
+FINISH_CALLS_S = 5.0
+"""How long the stages may go on with the messages that they have when the process stops."""
 
 PUT_BACK_DELAY_S = 1.0
 """Redelivery delay of a message that arrives while the process stops. Otherwise a pending fetch of the same process
@@ -151,7 +155,10 @@ class Job:
 
 @dataclass(slots=True)
 class Runtime:
-    """What all jobs of a process share. `waiting_for` names, by stage, the dependency that the stage waits for."""
+    """What all jobs of a process share.
+
+    `waiting_for` names, by stage, the dependency that the stage waits for. `calls` are the calls of stages that run now.
+    """
 
     journal: JetStreamJournal
     metrics: Metrics
@@ -159,10 +166,36 @@ class Runtime:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     waiting_for: dict[str, str] = field(default_factory=dict)
     precedence: Precedence = field(default_factory=Precedence)
+    calls: set[asyncio.Task[Any]] = field(default_factory=set)
 
 
 class ShutdownRequested(Exception):
     """The process was asked to stop while it held a message. The message is left to the next process."""
+
+
+async def call_unless_stopping(work: Callable[[], Awaitable[AnyResult]], runtime: Runtime) -> AnyResult:
+    """Call a stage and return its result. Raises ShutdownRequested if the process stops before the call ends."""
+    if runtime.stopping.is_set():
+        raise ShutdownRequested
+    call = asyncio.ensure_future(work())
+    runtime.calls.add(call)
+    try:
+        return await asyncio.shield(call)
+    except asyncio.CancelledError:
+        if call.cancelled() and runtime.stopping.is_set():
+            raise ShutdownRequested from None
+        call.cancel()
+        raise
+    finally:
+        runtime.calls.discard(call)
+
+
+async def finish_calls(runtime: Runtime) -> None:
+    """Stop the process's work: no new call of a stage begins, and those that run have FINISH_CALLS_S. Then they are cancelled."""
+    runtime.stopping.set()
+    if running := list(runtime.calls):
+        await asyncio.wait(running, timeout=FINISH_CALLS_S)
+        await cancel_tasks(*running)
 
 
 async def hold_until_available(action: Callable[[], Awaitable[AnyResult]], job: Job, runtime: Runtime) -> AnyResult:

@@ -19,7 +19,15 @@ from contracts.errors import Malformed, Reject, RejectCode, Retry
 from contracts.events import AttemptFailed, Fact, MessageBuried
 from infra.nats.reader import RecordedFact, decode_fact
 from pipeline.engine.dead_letters import Cause, Delivery, read_delivery, record_dead_letter, record_incident, to_one_line
-from pipeline.engine.job import PUT_BACK_DELAY_S, Job, Runtime, ShutdownRequested, hold_until_available, sleep_unless_stopping
+from pipeline.engine.job import (
+    PUT_BACK_DELAY_S,
+    Job,
+    Runtime,
+    ShutdownRequested,
+    call_unless_stopping,
+    hold_until_available,
+    sleep_unless_stopping,
+)
 
 log = structlog.get_logger()
 
@@ -137,7 +145,7 @@ async def process_message(message: Msg, job: Job, runtime: Runtime) -> None:
     correlation = delivery.headers.get("ce-correlationid", delivery.subject)
     with (
         bound_contextvars(correlation_id=correlation, stage=job.stage.name, lane=job.family, attempt=delivery.attempt),
-        runtime.metrics.in_flight.labels(*job.labels).track_inprogress(),
+        runtime.metrics.track_message(job.labels),
     ):
         async with _keep_alive(message, runtime.policy.keep_alive_every), _take_turn(job, runtime):
             try:
@@ -205,7 +213,7 @@ async def _call_stage(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
     """Call the stage and return its facts. Turn a Reject into a rejection, and hold the message while a dependency is down."""
 
     async def handle() -> Sequence[Fact]:
-        return await job.stage.handle(fact, job.deps)
+        return await call_unless_stopping(lambda: job.stage.handle(fact, job.deps), runtime)
 
     try:
         return await hold_until_available(handle, job, runtime)

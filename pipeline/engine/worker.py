@@ -52,7 +52,7 @@ NOT_LOADED_DELAY_S = 1.0
 either."""
 
 WORKER_FETCH_TIMEOUT_S = 5.0
-STOP_WORKERS_TIMEOUT_S = 15.0
+STOP_WORKERS_TIMEOUT_S = 5.0
 
 
 def guard_fetches(js: JetStreamContext, on_fetch: OnFetch, stopping: asyncio.Event) -> None:

@@ -1,8 +1,8 @@
 """The checks of a process, and the HTTP server that reports them: `/metrics` for Prometheus, `/healthz` and `/readyz` for
 orchestrators.
 
-A process is ready if it is connected, each of its consumers exists and was fetched from recently, the database answers, and no
-stage waits for a dependency.
+A process is ready if it is connected, each of its consumers exists and was fetched from recently, the database answers, no stage
+waits for a dependency, and no message is being worked on for too long.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -18,6 +18,10 @@ from infra.nats.connection import Client
 from infra.nats.consumers import read_consumer
 
 RECENT_FETCH_S = 20.0
+
+STUCK_AFTER_S = {"search": 60.0}
+STUCK_IN_OTHER_LANES_AFTER_S = 600.0
+"""Longer than any message takes if all goes well. A slow download with all its attempts takes up to five minutes."""
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns None if all is well, else what is wrong in a few words."""
@@ -78,6 +82,23 @@ def build_dependency_check(waiting_for: Mapping[str, str]) -> Check:
 
     async def check() -> str | None:
         return ", ".join(f"{stage} waits for {what}" for stage, what in waiting_for.items()) or None
+
+    return check
+
+
+def build_work_check(measure_oldest: Callable[[], Mapping[tuple[str, str], float]]) -> Check:
+    """Return a check that no stage works on one message for too long.
+
+    `measure_oldest` returns, by stage and lane, for how many seconds the oldest message is being worked on.
+    """
+
+    async def check() -> str | None:
+        stuck = [
+            f"{stage} has been working on a message for {age:.0f} s ({lane} lane)"
+            for (stage, lane), age in measure_oldest().items()
+            if age > STUCK_AFTER_S.get(lane, STUCK_IN_OTHER_LANES_AFTER_S)
+        ]
+        return ", ".join(stuck) or None
 
     return check
 

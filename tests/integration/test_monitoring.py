@@ -1,6 +1,7 @@
 """Metrics, health and status of a real process on a real nats-server."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -100,6 +101,27 @@ async def test_a_stage_that_waits_for_a_dependency_is_not_ready(nats_url: str, s
         code, body = await get("/readyz")
         assert code == 503
         assert "persist waits for catalogue" in body
+
+
+async def test_a_message_that_takes_too_long_is_told(
+    nats_url: str, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with run_persist(settings(), nats_url) as (process, get):
+        with process.runtime.metrics.track_message(("persist", "search")):
+
+            async def page_tells_the_age() -> bool:
+                page = (await get("/metrics"))[1]
+                age = re.search(r'mapseek_oldest_message_seconds{lane="search",stage="persist"} (\S+)', page)
+                return age is not None and float(age[1]) > 0.05
+
+            await eventually(page_tells_the_age)
+            assert "working on a message" not in (await get("/readyz"))[1]
+            monkeypatch.setitem(health.STUCK_AFTER_S, "search", 0.05)
+            code, body = await get("/readyz")
+            assert code == 503
+            assert "persist has been working on a message for 0 s (search lane)" in body
+        assert "working on a message" not in (await get("/readyz"))[1]
+        assert 'mapseek_oldest_message_seconds{lane="search",stage="persist"} 0.0' in (await get("/metrics"))[1]
 
 
 async def test_a_taken_monitoring_port_is_refused_with_one_sentence(nats_url: str, settings: MakeSettings) -> None:
