@@ -5,9 +5,10 @@ may have millions of tiny parts, and Pillow reads most parts in Python. Each lim
 foreseen here, the limits of the worker processes catch.
 """
 
+import itertools
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from contracts.errors import build_costly_rejection
@@ -34,7 +35,11 @@ MAX_RUN_LENGTH_BYTES: Final = 2_000_000
 MAX_RUN_LENGTH_PIXELS: Final = 4_000_000
 """Of a run-length encoded BMP, which Pillow decodes in Python, partly pixel by pixel."""
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+MAX_JUNK_BYTES: Final = 100_000
+"""Of bytes that belong to no part. Pillow skips them one by one."""
+
+_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")
+_GIF_PART = re.compile(rb"[!,;]")
 _STANDALONE_MARKERS = b"\x01\xd8"
 
 
@@ -57,29 +62,23 @@ def _allow(number: int, most: int) -> None:
 
 
 def _check_jpeg(data: bytes) -> None:
-    scans = exif_bytes = 0
-    for number, (marker, body) in enumerate(_list_jpeg_segments(data), 1):
+    scans = exif_bytes = junk = at = 0
+    for number in itertools.count(1):
+        found = _MARKER.search(data, at)
+        if not scans:  # behind the first start of a scan, this is entropy-coded data
+            junk += (found.start() if found else len(data)) - at
+            _allow(junk, MAX_JUNK_BYTES)
+        if found is None or (marker := found[1][0]) == 0xD9:  # the end of the picture
+            return
+        at = found.end()
+        length = 0 if marker in _STANDALONE_MARKERS else max(2, int.from_bytes(data[at : at + 2], "big"))
+        if marker == 0xE1 and data.startswith(b"Exif", at + 2):
+            exif_bytes += length
         scans += marker == 0xDA
-        if marker == 0xE1 and body.startswith(b"Exif"):
-            exif_bytes += len(body)
+        at += length
         _allow(number, MAX_PARTS)
         _allow(scans, MAX_JPEG_SCANS)
         _allow(exif_bytes, MAX_EXIF_BYTES)
-
-
-def _list_jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the marker and the first bytes of each segment, up to the end of the picture. Entropy-coded data is skipped."""
-    at = 0
-    while (found := _MARKER.search(data, at)) is not None:
-        marker, at = found[1][0], found.end()
-        if marker == 0xD9:
-            return
-        if marker in _STANDALONE_MARKERS:
-            yield marker, b""
-            continue
-        length = int.from_bytes(data[at : at + 2], "big")
-        yield marker, data[at + 2 : at + length]
-        at += max(length, 2)
 
 
 def _check_png(data: bytes) -> None:
@@ -98,14 +97,21 @@ def _check_png(data: bytes) -> None:
 def _check_gif(data: bytes) -> None:
     _allow(data.count(b"\x00\x2c"), MAX_FRAMES)  # the end of one part and the start of a frame; in pixels it is rare
     has_palette, bits = len(data) > 12 and data[10] & 0x80, data[10] & 7 if len(data) > 12 else 0
-    at, number = 13 + (6 << bits if has_palette else 0), 0
-    while data[at : at + 1] == b"!":  # an extension, whose blocks Pillow reads one by one
-        at += 2
+    at, number, junk = 13 + (6 << bits if has_palette else 0), 0, 0
+    while (found := _GIF_PART.search(data, at)) is not None:
+        junk += found.start() - at
+        _allow(junk, MAX_JUNK_BYTES)
+        if found[0] != b"!":
+            return
+        at = found.start() + 2  # an extension
         while at < len(data) and (length := data[at]):
             at += 1 + length
             number += 1
             _allow(number, MAX_PARTS)
         at += 1
+        number += 1
+        _allow(number, MAX_PARTS)
+    _allow(len(data) - at + junk, MAX_JUNK_BYTES)
 
 
 def _check_webp(data: bytes) -> None:
