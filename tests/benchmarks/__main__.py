@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 
 from pipeline.logging import configure_logging
-from tests.benchmarks import bench_features, bench_vectors, pipeline_clip, pipeline_noop, replay, search_latency
+from tests.benchmarks import bench_features, bench_vectors, picture_workers, pipeline_clip, pipeline_noop, replay, search_latency
 
 BENCHMARKS: Mapping[str, Callable[[bool], None]] = {
     "vectors": bench_vectors.main,
     "features": bench_features.main,
+    "picture_workers": picture_workers.main,
     "pipeline_noop": pipeline_noop.main,
     "pipeline_clip": pipeline_clip.main,
     "replay": replay.main,

@@ -3,8 +3,10 @@
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 from tests.support.files import encode_image, png_chunk, raw_png
@@ -18,6 +20,13 @@ def repeat_scans(scans: int, size: tuple[int, int] = (7_000, 7_000), **options: 
     start = data.rindex(b"\xff\xda")
     scan = data[start:-2]
     return data[:-2] + scan * scans + b"\xff\xd9"
+
+
+@cache
+def draw_large_noise() -> bytes:
+    """Return a JPEG of 49 million pixels of noise: as costly to archive as the limits allow, some seconds of CPU time."""
+    noise = np.random.default_rng(0).integers(0, 256, (7_000, 7_000), dtype=np.uint8)
+    return encode_image(Image.fromarray(noise), "JPEG", quality=20)
 
 
 def add_segments(count: int, marker: int = 0xFE, body: bytes = b"") -> bytes:
