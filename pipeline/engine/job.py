@@ -173,7 +173,7 @@ class ShutdownRequested(Exception):
     """The process was asked to stop while it held a message. The message is left to the next process."""
 
 
-async def call_unless_stopping(work: Callable[[], Awaitable[AnyResult]], runtime: Runtime) -> AnyResult:
+async def call_until_stop(work: Callable[[], Awaitable[AnyResult]], runtime: Runtime) -> AnyResult:
     """Call a stage and return its result. Raises ShutdownRequested if the process stops before the call ends."""
     if runtime.stopping.is_set():
         raise ShutdownRequested

@@ -24,7 +24,7 @@ from pipeline.engine.job import (
     Job,
     Runtime,
     ShutdownRequested,
-    call_unless_stopping,
+    call_until_stop,
     hold_until_available,
     sleep_unless_stopping,
 )
@@ -213,7 +213,7 @@ async def _call_stage(fact: Fact, job: Job, runtime: Runtime) -> Sequence[Fact]:
     """Call the stage and return its facts. Turn a Reject into a rejection, and hold the message while a dependency is down."""
 
     async def handle() -> Sequence[Fact]:
-        return await call_unless_stopping(lambda: job.stage.handle(fact, job.deps), runtime)
+        return await call_until_stop(lambda: job.stage.handle(fact, job.deps), runtime)
 
     try:
         return await hold_until_available(handle, job, runtime)
