@@ -9,7 +9,16 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 
 from pipeline.logging import configure_logging
-from tests.benchmarks import bench_features, bench_vectors, picture_workers, pipeline_clip, pipeline_noop, replay, search_latency
+from tests.benchmarks import (
+    bench_features,
+    bench_vectors,
+    memory,
+    picture_workers,
+    pipeline_clip,
+    pipeline_noop,
+    replay,
+    search_latency,
+)
 
 BENCHMARKS: Mapping[str, Callable[[bool], None]] = {
     "vectors": bench_vectors.main,
@@ -19,6 +28,7 @@ BENCHMARKS: Mapping[str, Callable[[bool], None]] = {
     "pipeline_clip": pipeline_clip.main,
     "replay": replay.main,
     "search_latency": search_latency.main,
+    "memory": memory.main,
 }
 
 
