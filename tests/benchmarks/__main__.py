@@ -12,6 +12,7 @@ from pipeline.logging import configure_logging
 from tests.benchmarks import (
     bench_features,
     bench_vectors,
+    bombs,
     memory,
     picture_workers,
     pipeline_clip,
@@ -29,6 +30,7 @@ BENCHMARKS: Mapping[str, Callable[[bool], None]] = {
     "replay": replay.main,
     "search_latency": search_latency.main,
     "memory": memory.main,
+    "bombs": bombs.main,
 }
 
 
