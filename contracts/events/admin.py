@@ -6,7 +6,7 @@ Incidents are kept for 30 days, so that `mapseek trace` can show the whole histo
 
 from typing import ClassVar, Literal
 
-from contracts.events.base import Fact, Family, Id, Instant
+from contracts.events.base import Fact, Family, Id, Instant, Text
 
 
 class RemovalRequested(Fact):
@@ -64,7 +64,7 @@ class AttemptFailed(Incident):
 
     name: ClassVar[str] = "failed"
 
-    reason: str
+    reason: Text
     delay_s: float
 
 
@@ -74,7 +74,7 @@ class MessageBuried(Incident):
     name: ClassVar[str] = "buried"
 
     cause: Literal["malformed", "error", "exhausted", "poison"]
-    reason: str
+    reason: Text
 
 
 class MessageRequeued(Incident):

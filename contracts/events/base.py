@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, StringConstraints
 
+from contracts.text import replace_surrogates
+
 Family = Literal["image", "search", "alert", "removal", "generation", "incident"]
 
 Variant = Literal["generation", "preprocessing"]
@@ -16,6 +18,14 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """The name of a blob: the SHA-256 of its bytes in lower-case hex."""
+
+
+def _replace_surrogates(value: object) -> object:
+    return replace_surrogates(value) if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_replace_surrogates)]
+"""Text from outside, such as a name. What UTF-8 cannot hold is escaped, so that it never stops the fact around it."""
 
 
 def _vector_bytes(value: object) -> object:
@@ -67,14 +77,14 @@ class Person(Payload):
     """The Discord user who posted or asked."""
 
     id: Id
-    name: str
+    name: Text
 
 
 class DiscordFile(Payload):
     """An image on Discord's CDN. The signed URL expires; if Discord refuses it, a new one is read from the message."""
 
     kind: Literal["discord"] = "discord"
-    url: str
+    url: Text
     channel_id: Id | None = None
     message_id: Id | None = None
     attachment_id: Id | None = None
@@ -111,6 +121,7 @@ __all__ = [
     "Sha256",
     "Source",
     "StoredFile",
+    "Text",
     "Variant",
     "Vector",
 ]

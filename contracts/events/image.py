@@ -3,7 +3,7 @@
 from typing import Any, ClassVar, Literal
 
 from contracts.errors import RejectCode
-from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Source, Variant, Vector
+from contracts.events.base import Fact, Family, Id, Instant, Person, Sha256, Source, Text, Variant, Vector
 
 
 class ImageFact(Fact):
@@ -56,10 +56,10 @@ class ImagePosted(ImageFact):
     message_id: Id
     author: Person
     posted_at: Instant
-    filename: str
-    message_link: str
+    filename: Text
+    message_link: Text
     source: Source
-    content_type: str | None = None
+    content_type: Text | None = None
     size: int | None = None
     width: int | None = None
     height: int | None = None
@@ -152,7 +152,7 @@ class ImageRejected(ImageFact):
 
     stage: str
     code: RejectCode
-    reason: str
+    reason: Text
 
 
 class ImageReposted(ImageFact):

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from contracts.errors import RejectCode
-from contracts.events.base import Fact, Family, Id, Instant, Payload, Person, Quad, Sha256, Source, Vector
+from contracts.events.base import Fact, Family, Id, Instant, Payload, Person, Quad, Sha256, Source, Text, Vector
 
 Verdict = Literal["match", "possible", "none", "error"]
 By = Literal["image", "text"]
@@ -84,7 +84,7 @@ class SearchRequested(SearchFact):
 
     name: ClassVar[str] = "requested"
 
-    filename: str
+    filename: Text
     source: Source
 
 
@@ -93,8 +93,8 @@ class SearchDescribed(SearchFact):
 
     name: ClassVar[str] = "described"
 
-    words: str
-    excluded: tuple[str, ...] = ()
+    words: Text
+    excluded: tuple[Text, ...] = ()
 
 
 class SearchDownloaded(SearchFact):
@@ -229,7 +229,7 @@ class SearchRejected(SearchFact):
 
     stage: str
     code: RejectCode
-    reason: str
+    reason: Text
 
 
 class SearchAnswered(SearchFact):
@@ -297,7 +297,7 @@ class SearchJudged(SearchPressed):
     generation: Id
     score: float
     pixels: Sha256 | None = None
-    words: str | None = None
+    words: Text | None = None
 
     @property
     def key(self) -> tuple[str, ...]:

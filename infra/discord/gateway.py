@@ -5,6 +5,7 @@ It connects to the real Discord or to a simulator. An archive belongs to one bot
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import disnake
+import orjson
 import structlog
 from disnake import VoiceClient
 from disnake.ext import commands
@@ -70,9 +72,10 @@ class Endpoint:
     def use(self) -> None:
         """Point every disnake client of this process to this endpoint.
 
-        Also keep out of the log what disnake should not write there: tokens, which it logs at level DEBUG, and its warning about
-        missing voice libraries.
+        Give them a parser of JSON that reads what disnake's own ends the connection at. Also keep out of the log what disnake
+        should not write there: tokens, which it logs at level DEBUG, and its warning about missing voice libraries.
         """
+        disnake.utils._from_json = parse_discord_json
         Route.BASE = self.api_base.rstrip("/")
         VoiceClient.warn_nacl = VoiceClient.warn_dave = False
         logger = logging.getLogger("disnake")
@@ -80,6 +83,17 @@ class Endpoint:
 
 
 DISCORD = Endpoint()
+
+
+def parse_discord_json(text: str | bytes | bytearray | memoryview) -> Any:
+    r"""Parse JSON as Discord sends it: also a string with half a character (`"\ud83d"`), which UTF-8 and orjson cannot hold.
+
+    Raises ValueError for what is no JSON.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(bytes(text) if isinstance(text, memoryview) else text)
 
 
 def simulator_endpoint(api_base: str) -> Endpoint:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from contracts.envelope import Origin
 from contracts.events import Incident
 from contracts.subjects import FAILURES, RETRIES, entity_of, failure_subject
+from contracts.text import replace_surrogates
 from infra.nats.journal import JetStreamJournal
 from pipeline.clock import utc_now
 
@@ -105,7 +106,7 @@ async def record_dead_letter(
         headers[REPLAYED_HEADER] = "1"
     if error is not None:
         trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK_CHARACTERS:]
-        headers["mapseek-traceback"] = trace.replace("\r", "").replace("\n", "\\n")
+        headers["mapseek-traceback"] = replace_surrogates(trace).replace("\r", "").replace("\n", "\\n")
     subject = failure_subject(worker.stage, worker.family, delivery.sequence, worker.generation)
     # The dead letter of an earlier round may still be there: whoever puts it back deletes it afterwards, by its sequence.
     previous, previous_sequence = await journal.read_last_headers(FAILURES, subject)
@@ -120,7 +121,7 @@ def remove_server_headers(headers: dict[str, str]) -> dict[str, str]:
 
 def to_one_line(text: str) -> str:
     """Shorten a reason to one line of at most 500 characters, so that it fits into a header and a table."""
-    return " ".join(text.split())[:500] or "no reason given"
+    return replace_surrogates(" ".join(text.split())[:500]) or "no reason given"
 
 
 async def record_incident(

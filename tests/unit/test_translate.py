@@ -7,9 +7,12 @@ import disnake
 import pytest
 
 from contracts.events import DiscordFile, ImagePosted
+from contracts.subjects import subject_of
 from infra.discord.archive.intake import is_listed
+from infra.discord.gateway import DISCORD, parse_discord_json
 from infra.discord.rest.client import find_image_url
 from infra.discord.translate import facts_from_message
+from infra.nats.reader import decode_fact, encode_body
 from tests.support.payloads import GUILD_PAYLOAD, MEMBER, MESSAGE, OPEN, Json, attachment, message_payload, user
 
 
@@ -185,3 +188,31 @@ def test_the_url_of_an_image_is_found_by_its_id() -> None:
     assert find_image_url(payload, f"{MESSAGE}-1") == "https://p/b.png"
     assert find_image_url(payload, f"{MESSAGE}-0") is None
     assert find_image_url(payload, "9") is None
+
+
+def test_names_that_utf_8_cannot_hold_and_names_with_controls_are_recorded(guild: disnake.Guild) -> None:
+    names = parse_discord_json(r'["\ud800.png", "a\u202e\n\u001b.png", "\ud83d\udc69.png"]')
+    facts = build_facts(guild, *(attachment(7 + number, filename=name) for number, name in enumerate(names)))
+    assert [fact.filename for fact in facts] == [r"\ud800.png", "a\u202e\n\x1b.png", "\U0001f469.png"]
+    assert [decode_fact(subject_of(fact), {}, encode_body(fact)).fact for fact in facts] == facts
+
+
+def test_an_author_with_half_a_character_in_their_name_is_recorded(guild: disnake.Guild) -> None:
+    payload: Any = message_payload([attachment(7)], None) | {"author": user(global_name=parse_discord_json(rb'"Ste\udc76ve"'))}
+    place: Any = guild.get_channel_or_thread(OPEN)
+    (fact,) = facts_from_message(disnake.Message(state=guild._state, channel=place, data=payload))
+    assert fact.author.name == r"Ste\udc76ve"
+    assert encode_body(fact)
+
+
+def test_json_of_discord_is_read_and_anything_else_is_refused() -> None:
+    text = '{"a": [1, 2.5, null, true, "\u00fc"]}'
+    for given in (text, text.encode(), bytearray(text.encode()), memoryview(text.encode())):
+        assert parse_discord_json(given) == {"a": [1, 2.5, None, True, "\u00fc"]}
+    with pytest.raises(ValueError, match="Expecting"):
+        parse_discord_json("{")
+
+
+def test_the_client_reads_half_a_character() -> None:
+    DISCORD.use()
+    assert disnake.utils._from_json(r'{"content": "\ud83d"}') == {"content": "\ud83d"}

@@ -13,6 +13,7 @@ from disnake.ui import MessageActionRow
 from contracts.errors import RejectCode
 from contracts.events import Evidence, Panel, SearchRejected, Verdict
 from contracts.ports import AnswerPage, FoundPost, Piece
+from contracts.text import escape_controls
 from infra.discord.answers.buttons import (
     POSTS_PER_PAGE,
     build_no_match_row,
@@ -140,8 +141,8 @@ def render_answer(answer: AnswerPage) -> MessageView:
 
 
 def shorten(text: str, longest: int = MAX_NAME_LENGTH) -> str:
-    """Put a member's text on one line of at most `longest` characters."""
-    line = " ".join(text.split())
+    """Put a member's text on one line of at most `longest` characters, without characters that change how the rest is shown."""
+    line = escape_controls(" ".join(text.split()))
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
