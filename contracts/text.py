@@ -1,5 +1,6 @@
 """Text from outside (names of files and members, reasons, headers) made fit to be shown, and fit to be recorded."""
 
+import json
 import re
 import unicodedata
 
@@ -12,6 +13,7 @@ _FLAG_OR_CHARACTER = re.compile("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U00
 """The flag of a part of a country, such as Scotland, is one black flag and the tags of its code; else a single character."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NOT_PLAIN_ASCII = re.compile(r"[^\n -~]")
 _SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Control and format characters, surrogates, and the separators of lines and paragraphs."""
@@ -46,9 +48,19 @@ def escape_controls(text: str) -> str:
     return shown
 
 
+def escape_lines(text: str) -> str:
+    """Return a text of several lines, such as a traceback, with each line escaped."""
+    return "\n".join(map(escape_controls, text.split("\n")))
+
+
 def replace_surrogates(text: str) -> str:
     r"""Return a text that UTF-8 can hold: a byte of a file name that is not UTF-8 becomes `\xff`, half a character `\ud83d`."""
     return _SURROGATE.sub(lambda found: _escape_character(found[0]), text)
+
+
+def escape_json(document: str) -> str:
+    r"""Return a JSON document in plain ASCII: `\u202e` in its strings means the same, and every terminal and encoding bears it."""
+    return _NOT_PLAIN_ASCII.sub(lambda found: json.dumps(found[0])[1:-1] if found[0] != "\x7f" else r"\u007f", document)
 
 
 def _escape_character(character: str) -> str:

@@ -8,12 +8,36 @@ from typing import Any, Literal, TextIO
 
 import structlog
 
+from contracts.text import escape_controls, escape_lines, replace_surrogates
+
+TEXTS_OF_LINES = frozenset({"exception", "stack"})
+"""The fields that have several lines."""
+
 SECRETS = frozenset({"token", "authorization", "password", "discord_token", "mongodb_uri"})
 
 
 def _without_secrets(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key in SECRETS & event.keys():
         event[key] = "***"
+    return event
+
+
+def _escape_texts(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape controls, so that a name in a line neither drives the terminal nor begins a line of its own.
+
+    The renderer shows values that are no text as Python writes them, which is escaped already.
+    """
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = escape_lines(value) if key in TEXTS_OF_LINES else escape_controls(value)
+    return event
+
+
+def _replace_surrogates(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what UTF-8 cannot hold, since some readers of JSON refuse a line with half a character. JSON escapes the rest."""
+    for key, value in event.items():
+        if isinstance(value, str):
+            event[key] = replace_surrogates(value)
     return event
 
 
@@ -38,9 +62,13 @@ def configure_logging(style: Literal["auto", "console", "json"], level: str) -> 
     ]
     renderer: list[structlog.typing.Processor] = (
         # Plain tracebacks: the rich ones show local variables, which may hold tokens.
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [
+            structlog.processors.format_exc_info,
+            _escape_texts,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback),
+        ]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, _replace_surrogates, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -5,9 +5,11 @@ from dataclasses import asdict
 import orjson
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from contracts.errors import MapSeekError, format_count
+from contracts.text import escape_controls
 from infra.blobs.files import open_blob_store
 from infra.discord.rest.compare import record_difference
 from infra.nats.reader import LogPosts
@@ -17,6 +19,7 @@ from pipeline.audit.chain import Scope, read_posted_images
 from pipeline.audit.checks import FEATURE_INDEX, VECTOR_INDEX
 from pipeline.audit.discord import compare_discord, find_guild_of_channel
 from pipeline.audit.gaps import Gap, unique
+from pipeline.cli.app import print_json
 from pipeline.cli.open import open_archive
 from pipeline.clock import utc_now
 from pipeline.container import QUERY_PICTURE_AGE_S, find_old_query_pictures
@@ -39,7 +42,7 @@ def print_report(report: AuditReport, out: Console) -> None:
     """Print the steps as a table, then each gap with an example and the commands that close it."""
     out.print(_build_table(report))
     for note in report.notes:
-        out.print(f"Note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        out.print(escape_controls(f"Note: {note}"), style="yellow", markup=False, highlight=False, soft_wrap=True)
     moving = sum(step.on_the_way for step in report.steps)
     if moving:
         out.print("Images on the way are not gaps: a process works on them, or they wait for one.", highlight=False)
@@ -70,9 +73,10 @@ def _print_gap(gap: Gap, out: Console) -> None:
     out.print(
         f"{count} {gap.of}{'s' if count != 1 else ''} {gap.what}", style="bold", markup=False, highlight=False, soft_wrap=True
     )
-    out.print(f"  for example {gap.found[0]}" if count > 1 else f"  {gap.found[0]}", style="dim", markup=False, highlight=False)
+    example = escape_controls(gap.found[0])
+    out.print(f"  for example {example}" if count > 1 else f"  {example}", style="dim", markup=False, highlight=False)
     for command in unique(gap.commands):
-        out.print(f"    {command}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"    {escape_controls(command)}", markup=False, highlight=False, soft_wrap=True)
 
 
 async def show_audit(
@@ -98,7 +102,7 @@ async def show_audit(
     if look.rest is None or not use_discord:
         report.notes.append(NO_LOGIN_NOTE if use_discord else NO_DISCORD_NOTE)
     if json:
-        out.print(report_to_json(report), soft_wrap=True, markup=False, highlight=False)
+        print_json(report_to_json(report), out)
     else:
         print_report(report, out)
     return 0 if report.clean else 1
@@ -116,7 +120,7 @@ async def sweep_blobs(settings: Settings, *, dry_run: bool, out: Console) -> int
                 if await store.seconds_since_put(name) > grace_s:  # Checked again: somebody may have put it since.
                     await store.delete(name)
     for name in unused if dry_run else ():
-        out.print(name, highlight=False)
+        out.print(escape_controls(name), markup=False, highlight=False)
     would = "Would be deleted" if dry_run else "Deleted"
     out.print(
         f"{would}: {format_count(len(unused), 'unneeded blob')} and {format_count(len(old), 'picture')} of old searches.",
@@ -132,7 +136,7 @@ async def sync_channel(settings: Settings, channel: str, out: Console, err: Cons
         new = gone = requested_before = 0
         if look.rest is None:
             raise MapSeekError("DISCORD_TOKEN is not set: set it to the bot's token.")
-        with err.status(f"reading channel {channel} ..."):
+        with err.status(escape_markup(escape_controls(f"reading channel {channel} ..."))):
             posted = await read_posted_images(look.client)
             guild = await find_guild_of_channel(look.rest, posted, channel)
             found = compare_discord(look.rest, look.state, settings.channels, posted, utc_now, guild=guild, channel=channel)
@@ -144,7 +148,9 @@ async def sync_channel(settings: Settings, channel: str, out: Console, err: Cons
                 new, gone = new + recorded, gone + removed
                 requested_before += len(difference.gone) - removed
     out.print(
-        f"Channel {channel}: {format_count(new, 'image')} recorded, removal of {format_count(gone, 'image')} requested.",
+        f"Channel {escape_controls(channel)}: {format_count(new, 'image')} recorded, "
+        f"removal of {format_count(gone, 'image')} requested.",
+        markup=False,
         highlight=False,
     )
     if requested_before:

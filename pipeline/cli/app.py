@@ -2,17 +2,21 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape as escape_markup
 from rich.progress import Progress, TaskID
+from rich.segment import Segment
 from typer.core import TyperCommand, TyperGroup
 
 from contracts.errors import MapSeekError, Unavailable
 from contracts.events.base import Id
+from contracts.text import escape_controls, escape_json, escape_lines
 from pipeline.cli.stop import TERMINATED_CODE, stop_at_sigterm
 from pipeline.logging import configure_logging
 from pipeline.settings import Settings, load_settings
@@ -26,8 +30,20 @@ PANELS = {
 }
 """Every command by panel, in the order in which the help shows them."""
 
-out = Console()
-err = Console(stderr=True)
+
+class EscapingConsole(Console):
+    """A console that no text drives: whatever is printed, controls in it are shown escaped. Only line breaks stay.
+
+    Who prints a name from outside escapes it before, so that a line break in it is no line break on the screen.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(escape_lines(segment.text), segment.style)
+
+
+out = EscapingConsole(emoji=False)
+err = EscapingConsole(stderr=True, emoji=False)
 
 ReportProgress = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is done, and the total, None if it is not known."""
@@ -93,7 +109,13 @@ LocalGuildOption = Annotated[str, typer.Option(help="The guild to archive to or 
 
 
 def run_app() -> None:
-    """Run a command. Print an error that a person can act on as one sentence on standard error, without a traceback."""
+    """Run a command. Print an error that a person can act on as one sentence on standard error, without a traceback.
+
+    What a terminal's encoding cannot hold is printed escaped.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except MapSeekError as error:
@@ -102,7 +124,7 @@ def run_app() -> None:
         sentence = f"The {outage}: bring it back, then run the command again."
     else:
         return
-    err.print(f"mapseek: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"mapseek: {escape_controls(sentence)}", style="red", markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)
 
 
@@ -137,13 +159,18 @@ def prepare_settings(*, quiet: bool = False) -> Settings:
     return settings
 
 
+def print_json(document: str, out: Console) -> None:
+    """Print a JSON document in plain ASCII, on one line if it has one."""
+    out.out(escape_json(document), highlight=False)
+
+
 def build_progress_reporter(bars: Progress) -> ReportProgress:
     """Return a function that shows progress. Each `what` gets a bar of its own, at its first report."""
     tasks: dict[str, TaskID] = {}
 
     def report(what: str, done: int, total: int | None) -> None:
         if what not in tasks:
-            tasks[what] = bars.add_task(what, total=total)
+            tasks[what] = bars.add_task(escape_markup(escape_controls(what)), total=total)
         bars.update(tasks[what], completed=done, total=total)
 
     return report

@@ -5,11 +5,13 @@ A report refers to nothing outside itself: its pictures are data URIs.
 
 import base64
 import errno
+import html
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from contracts.errors import MapSeekError
+from contracts.text import escape_controls
 
 
 def why_unreadable(file: Path) -> str | None:
@@ -58,6 +60,11 @@ def write_report(folder: Path, page: str) -> Path:
 
 def _unwritable_error(folder: Path, reason: str | None) -> MapSeekError:
     return MapSeekError(f"The report cannot be written to {folder} ({reason}): choose another folder with --report.")
+
+
+def escape_html(text: str) -> str:
+    """Return a text from outside as it may stand in a page, with controls in it shown escaped."""
+    return html.escape(escape_controls(text))
 
 
 def to_data_uri(data: bytes, kind: str) -> str:

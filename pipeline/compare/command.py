@@ -10,8 +10,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from contracts.errors import MapSeekError, Unavailable
+from contracts.text import escape_controls
 from pipeline.cli.app import build_progress_reporter
 from pipeline.cli.open import open_log_client
 from pipeline.cli.paths import refuse_unwritable, write_report
@@ -43,13 +45,13 @@ async def compare_generations(
     table = build_table_rows(comparison.queries, comparison.first, comparison.second)
     out.print(_build_table(table))
     if comparison.note:
-        out.print(comparison.note, style="yellow", highlight=False)
+        out.print(escape_controls(comparison.note), style="yellow", markup=False, highlight=False)
     if comparison.changes:
         out.print(_build_changes_table(comparison))
     page = render_compare_report(
         comparison.names, table, len(comparison.queries), comparison.changes, comparison.pictures, comparison.note
     )
-    out.print(f"Report: {write_report(report, page)}", soft_wrap=True, highlight=False)
+    out.print(escape_controls(f"Report: {write_report(report, page)}"), soft_wrap=True, markup=False, highlight=False)
     return 0
 
 
@@ -84,7 +86,7 @@ def _build_changes_table(comparison: GenerationComparison) -> Table:
     for heading in ("query", first, second, ""):
         shown.add_column(heading, overflow="fold")
     for change in changes[:MAX_LISTED_CHANGES]:
-        shown.add_row(escape(change.query.name), *_format_verdicts(change), _format_gain(change))
+        shown.add_row(Text(escape_controls(change.query.name)), *_format_verdicts(change), _format_gain(change))
     return shown
 
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from contracts.errors import BlobMissing
 from contracts.events import Match
 from contracts.ports import BlobStore, Document
-from pipeline.cli.paths import to_data_uri
+from pipeline.cli.paths import escape_html, to_data_uri
 from pipeline.compare.queries import ComparedArchive, CompareQuery, GenerationAnswer
 from pipeline.compare.score import Change, includes_any
 from stages.canonical_image import make_thumbnail
@@ -101,8 +100,8 @@ def render_compare_report(
     note: str | None,
 ) -> str:
     """Return the whole page. `table` has the numbers as text, headings first. `note` is a warning about the numbers."""
-    first, second = map(escape, names)
-    warning = f'<p class="note">{escape(note)}</p>' if note else ""
+    first, second = map(escape_html, names)
+    warning = f'<p class="note">{escape_html(note)}</p>' if note else ""
     sections = "".join(
         _render_section(sign, [each for each in changes if _find_sign(each) == sign], names, pictures) for sign in CHANGE_HEADINGS
     )
@@ -120,8 +119,8 @@ def _find_sign(change: Change) -> int:
 
 def _render_table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
-    lines = ["<tr>" + "".join(f"<th>{escape(cell)}</th>" for cell in head) + "</tr>"]
-    lines += ["<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in body]
+    lines = ["<tr>" + "".join(f"<th>{escape_html(cell)}</th>" for cell in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{escape_html(cell)}</td>" for cell in row) + "</tr>" for row in body]
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -129,7 +128,7 @@ def _render_section(sign: int, changes: Sequence[Change], names: tuple[str, str]
     if not changes:
         return ""
     articles = "".join(_render_change(change, names, pictures) for change in changes)
-    return f"<h2>{CHANGE_HEADINGS[sign]} in {escape(names[1])} <small>{len(changes)}</small></h2>{articles}"
+    return f"<h2>{CHANGE_HEADINGS[sign]} in {escape_html(names[1])} <small>{len(changes)}</small></h2>{articles}"
 
 
 def _render_change(change: Change, names: tuple[str, str], pictures: ReportPictures) -> str:
@@ -141,7 +140,7 @@ def _render_change(change: Change, names: tuple[str, str], pictures: ReportPictu
 
 def _render_query(query: CompareQuery, pictures: ReportPictures) -> str:
     if query.picture is None:
-        picture = f'<p class="words">{escape(query.name)}</p>'
+        picture = f'<p class="words">{escape_html(query.name)}</p>'
     else:
         picture = f'<img alt="the query" src="{pictures.queries[query.picture]}">'
     known = [pictures.images[image_id] for image_id in sorted(query.expected) if image_id in pictures.images]
@@ -149,12 +148,12 @@ def _render_query(query: CompareQuery, pictures: ReportPictures) -> str:
         right = '<p class="dim">The right answer:</p>' + "".join(_render_piece(each, "", "") for each in known[:1])
     else:
         right = f'<p class="dim">{"Nothing in the archive is right." if query.unmatched else "Only wrong answers are known."}</p>'
-    return f'<div class="query"><h3>{escape(query.name)} <small>{escape(query.kind)}</small></h3>{picture}{right}</div>'
+    return f'<div class="query"><h3>{escape_html(query.name)} <small>{escape_html(query.kind)}</small></h3>{picture}{right}</div>'
 
 
 def _render_answer(name: str, answer: GenerationAnswer, right: bool | None, query: CompareQuery, pictures: ReportPictures) -> str:
     mark = {True: '<span class="right">right</span>', False: '<span class="wrong">wrong</span>', None: "not judged"}[right]
-    heading = f'<h3>{escape(name)} <span class="chip">{VERDICT_LABELS[answer.verdict]}</span> {mark}</h3>'
+    heading = f'<h3>{escape_html(name)} <span class="chip">{VERDICT_LABELS[answer.verdict]}</span> {mark}</h3>'
     pieces = "".join(_render_match(piece, query, pictures) for piece in answer.pieces) or '<p class="dim">Nothing was shown.</p>'
     return f"<div>{heading}{pieces}<small>{answer.milliseconds:.1f} ms</small></div>"
 
@@ -168,5 +167,5 @@ def _render_match(piece: Match, query: CompareQuery, pictures: ReportPictures) -
 
 def _render_piece(image: ShownImage, look: str, words: str) -> str:
     thumbnail = f'<img alt="an archived picture" src="{image.thumbnail}">' if image.thumbnail else ""
-    link = f'<a href="{escape(image.link)}">{escape(image.link)}</a>' if image.link else ""
-    return f'<div class="piece {look}"><div>{thumbnail}</div><div>{words}{escape(image.caption)}<br>{link}</div></div>'
+    link = f'<a href="{escape_html(image.link)}">{escape_html(image.link)}</a>' if image.link else ""
+    return f'<div class="piece {look}"><div>{thumbnail}</div><div>{words}{escape_html(image.caption)}<br>{link}</div></div>'

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from contracts.text import escape_controls
 from infra.nats.connection import Client
 from pipeline.cli.app import build_progress_reporter
 from pipeline.cli.paths import refuse_unwritable, write_report
@@ -67,7 +68,7 @@ async def run_demo(report: Path, out: Console) -> int:
     out.print(f"{sum(scene.right for scene in played)} of {len(played)} scenes went right.")
     if not trained:
         out.print("[yellow]The model is untrained[/]: it only recognises pictures that are nearly the same.")
-    out.print(f"Report: {path} ({monotonic() - began:.0f} s)", soft_wrap=True, highlight=False)
+    out.print(escape_controls(f"Report: {path} ({monotonic() - began:.0f} s)"), soft_wrap=True, markup=False, highlight=False)
     complete = archived == PIECE_COUNT and answered == len(asked) and all(scene.right for scene in played)
     return 0 if complete else 1
 

@@ -12,9 +12,11 @@ import typer
 from rich.console import Console
 
 from contracts.errors import MapSeekError
+from contracts.text import escape_controls
 from infra.nats.connection import Client
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
+from pipeline.cli.app import print_json
 from pipeline.cli.open import open_log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
@@ -95,7 +97,7 @@ async def retry_failures(settings: Settings, choice: Choice, out: Console) -> in
         found, journal, erasure = await _choose_letters(client, choice), _open_journal(client), LogErasure(client)
         for letter in found:
             await retry_letter(letter, journal, erasure)
-            out.print(f"put back: {letter.id}", markup=False, highlight=False, soft_wrap=True)
+            out.print(escape_controls(f"put back: {letter.id}"), markup=False, highlight=False, soft_wrap=True)
         idle = await list_stages_without_worker(client, [letter.worker.stage for letter in found])
     if not found:
         out.print("There is no such dead letter.")
@@ -113,11 +115,11 @@ async def discard_failures(settings: Settings, choice: Choice, *, yes: bool, out
             typer.confirm(f"Discard {len(found)} dead letters?", abort=True)
         for letter in found:
             await discard_letter(letter, journal, erasure)
-            out.print(f"discarded: {letter.id}", markup=False, highlight=False, soft_wrap=True)
+            out.print(escape_controls(f"discarded: {letter.id}"), markup=False, highlight=False, soft_wrap=True)
     if not found:
         out.print("There is no such dead letter.")
     return 0
 
 
 def _print_json(value: Any, out: Console) -> None:
-    out.print(orjson.dumps(value).decode(), soft_wrap=True, markup=False, highlight=False)
+    print_json(orjson.dumps(value).decode(), out)

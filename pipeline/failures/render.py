@@ -12,6 +12,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from contracts.text import escape_controls, escape_json, escape_lines
 from pipeline.engine.dead_letters import read_round, remove_server_headers
 from pipeline.failures.letters import Letter
 
@@ -55,10 +56,10 @@ def render_letters(letters: Sequence[Letter]) -> RenderableType:
             shown["entity"] or "-",
             f"{shown['cause']}: {shorten_digests(shown['reason'])}",
         )
-        table.add_row(*(Text(str(cell)) for cell in cells))
+        table.add_row(*(Text(escape_controls(str(cell))) for cell in cells))
     counted = Table(box=None, pad_edge=False, show_header=False)
     for reason, number in count_reasons(letters).most_common():
-        counted.add_row(Text(str(number)), Text(reason))
+        counted.add_row(Text(str(number)), Text(escape_controls(reason)))
     return Group(table, counted)
 
 
@@ -98,12 +99,19 @@ def render_letter(letter: Letter) -> RenderableType:
     shown = describe_letter(letter)
     headers = Table(box=None, pad_edge=False, show_header=False)
     for name, value in sorted(shown["headers"].items()):
-        headers.add_row(Text(name, "bold"), Text(value, overflow="fold"))
+        headers.add_row(Text(escape_controls(name), "bold"), Text(escape_controls(value), overflow="fold"))
     payload = shown["payload"]
-    text = payload if isinstance(payload, str) else orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode()
-    parts: list[RenderableType] = [Text(letter.id, "bold red"), Text(shown["reason"]), Text(), headers, Text()]
+    is_parsed = not isinstance(payload, str)
+    text = escape_json(orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode()) if is_parsed else escape_lines(payload)
+    parts: list[RenderableType] = [
+        Text(escape_controls(letter.id), "bold red"),
+        Text(escape_controls(shown["reason"])),
+        Text(),
+        headers,
+        Text(),
+    ]
     if shown["traceback"]:
-        parts += [Text("Traceback", "bold"), Text(shown["traceback"])]
+        parts += [Text("Traceback", "bold"), Text(escape_lines(shown["traceback"]))]
     return Group(*parts, Text("Payload", "bold"), Syntax(text, "json", word_wrap=True, background_color="default"))
 
 

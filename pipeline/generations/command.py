@@ -7,8 +7,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
 from contracts.errors import format_count
+from contracts.text import escape_controls
+from pipeline.cli.app import print_json
 from pipeline.cli.open import open_container
 from pipeline.container import Container
 from pipeline.generations import drop, lifecycle
@@ -33,7 +36,7 @@ def render_generations(listed: Sequence[GenerationSummary]) -> Table:
         table.add_column(heading, justify="right")
     for each in listed:
         state = f"[{GENERATION_COLOURS[each.state]}]{each.state}[/]" if each.state in GENERATION_COLOURS else each.state
-        encoder = f"{encoder_label(each.encoder)} {each.digest[:12]}"
+        encoder = Text(escape_controls(f"{encoder_label(each.encoder)} {each.digest[:12]}"))
         counts = (f"{each.images:,}", f"{each.missing:,}", decimal(each.vector_bytes))
         table.add_row(each.name, state, encoder, each.preprocessing, *counts)
     return table
@@ -59,7 +62,7 @@ async def show_generations(settings: Settings, *, as_json: bool, out: Console) -
     async with open_container(settings) as container:
         found = await list_generations(container.client, (await container.generations()).now)
     if as_json:
-        out.print(generations_to_json(found), soft_wrap=True, markup=False, highlight=False)
+        print_json(generations_to_json(found), out)
     elif found:
         out.print(render_generations(found))
     else:

@@ -5,18 +5,18 @@ The page is one file. It refers to nothing outside itself but the links of messa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape as escape_html
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
 from contracts.events import Match, Verdict
+from contracts.text import escape_controls, replace_surrogates
 from infra.discord.answers.embeds import format_reason, to_percent
-from pipeline.cli.paths import to_data_uri
+from pipeline.cli.paths import escape_html, to_data_uri
 from pipeline.local.archive_and_find import LocalAnswer
 from stages.matching import judge_match
 
-VERDICT_MARKUP = {"match": "[green]match[/]", "possible": "[yellow]possible match[/]", "none": "no match", "error": "[red]error[/]"}
+VERDICT_STYLES = {"match": "green", "possible": "yellow", "none": "", "error": "red"}
 ANSWER_LOCALE = "en"
 
 ANSWERS_CSS = """
@@ -38,7 +38,7 @@ VERDICT_NAMES = {"match": "match", "possible": "possible match", "none": "no mat
 def answer_to_json(answer: LocalAnswer) -> dict[str, Any]:
     """Return what one line of `--json` shows. It has the key `error` only if the verdict is error."""
     line: dict[str, Any] = {
-        "query": str(answer.path),
+        "query": replace_surrogates(str(answer.path)),
         "verdict": answer.verdict,
         "matches": [match_to_json(match, answer) for match in answer.matches],
         "elapsed_ms": round(answer.elapsed_ms, 1),
@@ -67,20 +67,24 @@ def match_to_json(match: Match, answer: LocalAnswer) -> dict[str, Any]:
     }
 
 
-def format_answer(answer: LocalAnswer) -> list[str]:
-    """Return an answer as a few lines of rich markup."""
-    untrained = "" if answer.trained else " [yellow](untrained model)[/]"
-    head = f"{escape(str(answer.path))}: {VERDICT_MARKUP[answer.verdict]}{untrained} [dim]{answer.elapsed_ms:.0f} ms[/]"
+def format_answer(answer: LocalAnswer) -> list[Text]:
+    """Return an answer as a few lines. Controls in names are shown escaped."""
+    untrained = ("", "") if answer.trained else (" (untrained model)", "yellow")
+    name, verdict = escape_controls(str(answer.path)), (VERDICT_NAMES[answer.verdict], VERDICT_STYLES[answer.verdict])
+    head = Text.assemble(f"{name}: ", verdict, untrained, " ", (f"{answer.elapsed_ms:.0f} ms", "dim"))
     if answer.problem is not None:
-        return [head, f"  {escape(answer.problem)}"]
+        return [head, Text(f"  {escape_controls(answer.problem)}")]
     return [head, *(line for match in answer.matches for line in _format_match(match, answer))]
 
 
-def _format_match(match: Match, answer: LocalAnswer) -> list[str]:
+def _format_match(match: Match, answer: LocalAnswer) -> list[Text]:
     found = match_to_json(match, answer)
     who = f"{found['filename']} by {found['author']}, {str(found['posted_at'])[:10]}"
-    line = f"  {match.score:.4f}  {escape(who)}  {escape(found['message_link'])}"
-    return [line] if found["words"] is None else [line, f"          {VERDICT_MARKUP[found['verdict']]}: {escape(found['words'])}"]
+    line = Text(f"  {match.score:.4f}  {escape_controls(who)}  {escape_controls(found['message_link'])}")
+    if found["words"] is None:
+        return [line]
+    verdict = (VERDICT_NAMES[found["verdict"]], VERDICT_STYLES[found["verdict"]])
+    return [line, Text.assemble(" " * 10, verdict, f": {escape_controls(found['words'])}")]
 
 
 def _judge_match(match: Match, answer: LocalAnswer) -> Verdict:

@@ -10,7 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from contracts.errors import MapSeekError, format_count
 from contracts.events import SearchPreprocessed
+from contracts.text import escape_controls
 from infra.nats.connection import connect
+from pipeline.cli.app import print_json
 from pipeline.cli.open import require_archive
 from pipeline.cli.paths import refuse_unreadable
 from pipeline.container import Container
@@ -57,7 +59,7 @@ async def archive_paths(settings: Settings, paths: Sequence[Path], guild: str, e
                 progress.advance(task)
                 if archived.problem is not None:
                     problems += 1
-                    progress.console.print(f"{archived.path}: {archived.problem}", markup=False, highlight=False)
+                    progress.console.print(escape_controls(f"{archived.path}: {archived.problem}"), markup=False, highlight=False)
     err.print(f"{format_count(len(files) - problems, 'image')} archived, {problems} not archived.", highlight=False)
     return 1 if problems else 0
 
@@ -102,14 +104,14 @@ async def find_paths(
             errors += answer.verdict == "error"
             untrained |= not answer.trained
             if as_json:
-                out.out(orjson.dumps(answer_to_json(answer)).decode(), highlight=False)
+                print_json(orjson.dumps(answer_to_json(answer)).decode(), out)
             else:
                 out.print(*format_answer(answer), sep="\n", highlight=False, soft_wrap=True)
             if explain is not None:
                 explained.append(await _explain(answer, container))
     if explain is not None:
         _write(explain, render_answers_page(explained))
-        err.print(f"Why each match was found: {explain}", highlight=False, markup=False, soft_wrap=True)
+        err.print(escape_controls(f"Why each match was found: {explain}"), highlight=False, markup=False, soft_wrap=True)
     if untrained:
         err.print("The model is untrained. It only finds pictures that are nearly the same.", style="yellow", soft_wrap=True)
     return 1 if errors else 0

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape as escape_markup
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from contracts.errors import MapSeekError, Unavailable, format_count
+from contracts.text import escape_controls
 from infra.nats.connection import Client
 from infra.vectors.snapshot import MANIFEST
 from pipeline.cli.open import open_container
@@ -74,7 +76,7 @@ async def _collect_reports(client: Client, container: Container, verify: bool, b
     def on_report(report: RebuildReport) -> None:
         task = tasks.setdefault(report.process, TaskID(-1))
         if task == -1:
-            task = tasks[report.process] = bars.add_task(report.process, total=None)
+            task = tasks[report.process] = bars.add_task(escape_markup(escape_controls(report.process)), total=None)
         bars.update(task, completed=report.done, total=report.total or None)
 
     reports = await ask_processes(client, verify=verify, on_report=on_report)
@@ -144,4 +146,4 @@ def _open_bars(err: Console) -> Iterator[Progress]:
 
 def _print_lines(out: Console, *lines: str) -> None:
     for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        out.print(escape_controls(line), markup=False, highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from contracts.errors import Unavailable, format_count
 from contracts.generations import Generation, Generations
 from contracts.ports import Encoder, ImageEncoder
 from contracts.stage import Stage
+from contracts.text import escape_controls
 from infra.tasks import cancel_tasks, raise_if_cancelled
 from pipeline.cli.open import open_archive_server, open_container
 from pipeline.engine.bulk_consumer import Concurrency, Limits, lower_process_priority, yield_to_searches
@@ -80,7 +81,7 @@ def render_estimate(encoder: Encoder, name: str, estimate: Estimate) -> Renderab
 
 def format_headline(name: str, encoder_id: str, digest: str) -> str:
     """Return the line that names a generation: its name, its encoder and the beginning of its digest."""
-    return f"Generation {name}: {encoder_label(encoder_id)} {digest[:12]}"
+    return escape_controls(f"Generation {name}: {encoder_label(encoder_id)} {digest[:12]}")
 
 
 def render_replay_summary(events: int, new: int, already_recorded: int, rejected: int, dead_letters: int) -> Table:
@@ -133,7 +134,7 @@ async def build_generation(
             await require_pictures(process.container.client)
             encoder = await open_requested_encoder(model, pretrained, settings)
             generation = await _start_or_close(process, encoder, model, pretrained, name)
-        err.print(format_headline(generation.name, generation.encoder, generation.digest), highlight=False)
+        err.print(format_headline(generation.name, generation.encoder, generation.digest), markup=False, highlight=False)
         with make_progress_bar(err) as bars:
             task = bars.add_task(generation.name)
             following = asyncio.create_task(_follow_build(process, generation, bars, task))

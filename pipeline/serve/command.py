@@ -13,8 +13,10 @@ from rich.table import Table
 
 from contracts.errors import MapSeekError, format_count
 from contracts.stage import Stage
+from contracts.text import escape_controls
 from infra.discord.invite import INTENTS, PERMISSIONS, build_invite_link, parse_application_id
 from infra.nats.server import read_announced_url
+from pipeline.cli.app import print_json
 from pipeline.cli.open import open_log_client
 from pipeline.clock import utc_now
 from pipeline.engine import topology
@@ -111,7 +113,7 @@ async def show_status(settings: Settings, *, watch: bool, as_json: bool, out: Co
                     live.update(render_status(await read_status(client, STAGES, WATCH_SAMPLE_S), utc_now()), refresh=True)
         statuses = await read_status(client, STAGES)
         if as_json:
-            out.print(status_to_json(statuses), soft_wrap=True, markup=False, highlight=False)
+            print_json(status_to_json(statuses), out)
         else:
             out.print(render_status(statuses, utc_now()))
     return 0
@@ -122,7 +124,7 @@ async def show_topology_differences(settings: Settings, out: Console) -> int:
     async with open_log_client(settings, "mapseek-inspect") as client:
         found = await topology.find_differences(client, STAGES)
     for difference in found:
-        out.print(str(difference), markup=False, highlight=False)
+        out.print(escape_controls(str(difference)), markup=False, highlight=False)
     if not found:
         out.print("The streams and consumers are as this version needs them.")
     return 1 if found else 0

@@ -12,7 +12,9 @@ from rich.text import Text
 from contracts.errors import MapSeekError, Unavailable
 from contracts.events import ImagePosted
 from contracts.generations import Generations
+from contracts.text import escape_controls
 from infra.nats.projections import read_generations
+from pipeline.cli.app import print_json
 from pipeline.cli.open import open_log_client
 from pipeline.container import open_catalogue
 from pipeline.engine import topology
@@ -28,7 +30,9 @@ def render_trace(found: EntityHistory, story: Story, status: EntityStatus, catal
     entity = found.entity
     first = next((step.at for step in story.steps if step.at), None)
     since = f", since {first:%Y-%m-%d} (UTC)" if first else ""
-    title = Text.assemble((f"{entity.kind} {entity.id}", "bold"), f" of guild {entity.guild_id}{since}")
+    title = Text.assemble(
+        (escape_controls(f"{entity.kind} {entity.id}"), "bold"), escape_controls(f" of guild {entity.guild_id}{since}")
+    )
     steps = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     steps.add_column("time", no_wrap=True)
     steps.add_column("after", justify="right", no_wrap=True)
@@ -41,11 +45,13 @@ def render_trace(found: EntityHistory, story: Story, status: EntityStatus, catal
         new_day = step.at is not None and day is not None and step.at.date() != day.date()
         day = step.at or day
         steps.add_row(*_format_cells(step, new_day), style="red" if step.bad else "")
-    posts = [Text(fact.message_link) for fact in story.facts if isinstance(fact, ImagePosted)]
+    posts = [Text(escape_controls(fact.message_link)) for fact in story.facts if isinstance(fact, ImagePosted)]
     parts: list[RenderableType] = [title, *posts, steps]
     if entity.kind == "image":
         parts += [_render_kept(status, catalogue), Text()]
-    parts.append(Text.assemble(("-> ", "bold"), (status.line, "green" if status.well else "yellow"), overflow="fold"))
+    parts.append(
+        Text.assemble(("-> ", "bold"), (escape_controls(status.line), "green" if status.well else "yellow"), overflow="fold")
+    )
     return Group(*parts)
 
 
@@ -55,7 +61,7 @@ def _format_cells(step: TraceStep, new_day: bool) -> list[Text]:
     what = " ".join(
         filter(None, (step.what, f"[{step.generation}]" if step.generation else "", "(replay)" if step.replayed else ""))
     )
-    return [Text(cell) for cell in (time, after, step.stage, what, shorten_digests(step.detail), step.process)]
+    return [Text(escape_controls(cell)) for cell in (time, after, step.stage, what, shorten_digests(step.detail), step.process)]
 
 
 def _format_seconds(seconds: float) -> str:
@@ -80,7 +86,7 @@ def _render_kept(status: EntityStatus, catalogue: CatalogueStatus) -> Renderable
         if not catalogue.problem:
             parts.append("vector in the catalogue" if each.in_catalogue else "no vector in the catalogue")
         lines.append(f"{each.name}{' (active)' if each.active else ''}: {', '.join(parts)}")
-    return Text("\n".join(lines))
+    return Text("\n".join(map(escape_controls, lines)))
 
 
 def trace_to_json(found: EntityHistory, story: Story, status: EntityStatus, catalogue: CatalogueStatus) -> dict[str, Any]:
@@ -112,7 +118,7 @@ async def trace_entities(settings: Settings, what: str, *, as_json: bool, out: C
         traces.append((each, story, status, catalogue))
     if as_json:
         text = orjson.dumps([trace_to_json(*trace) for trace in traces], option=orjson.OPT_UTC_Z).decode()
-        out.print(text, soft_wrap=True, markup=False, highlight=False)
+        print_json(text, out)
     else:
         for trace in traces:
             out.print(render_trace(*trace))

@@ -45,3 +45,36 @@ def test_levels_below_the_wanted_one_are_silent(capsys: pytest.CaptureFixture[st
     structlog.get_logger().info("quiet")
     logging.getLogger("some.library").info("quiet")
     assert capsys.readouterr().err == ""
+
+
+HOSTILE_TEXT = "a\x1b[2J\n2026-11-30 forged\u202e\udcff"
+
+
+def test_a_name_in_a_console_line_neither_drives_the_terminal_nor_begins_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("console", "info")
+    structlog.get_logger("ours").info("read", name=HOSTILE_TEXT, keys=(HOSTILE_TEXT,))
+    logging.getLogger("some.library").warning("from %s", HOSTILE_TEXT)
+    ours, theirs = capsys.readouterr().err.splitlines()
+    for line in (ours, theirs):
+        assert line.isprintable()
+        assert "forged" in line
+    assert r"from a\x1b[2J\n2026-11-30 forged\u202e\xff" in theirs
+
+
+def test_the_message_of_an_error_does_not_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("console", "info")
+    try:
+        raise ValueError(HOSTILE_TEXT)
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if not line.isprintable()] == []
+    assert lines[-2:] == [r"ValueError: a\x1b[2J", r"2026-11-30 forged\u202e\xff"]
+
+
+def test_a_name_in_a_json_line_is_plain_ascii_that_every_reader_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "info")
+    structlog.get_logger().info("read", name=HOSTILE_TEXT)
+    line = capsys.readouterr().err
+    assert line.isascii()
+    assert orjson.loads(line)["name"] == HOSTILE_TEXT.replace("\udcff", r"\xff")
