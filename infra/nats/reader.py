@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from email.header import Header, decode_header
 from typing import Any
 
 import orjson
@@ -300,7 +301,15 @@ async def get_last_sequence(js: JetStreamContext, stream: str, subjects: str) ->
 
 
 def _to_entry(message: RawStreamMsg) -> RawEntry:
-    return RawEntry(message.seq or 0, message.subject or "", message.headers or {}, message.data or b"")
+    headers = {name: _to_text(value) for name, value in (message.headers or {}).items()}
+    return RawEntry(message.seq or 0, message.subject or "", headers, message.data or b"")
+
+
+def _to_text(value: object) -> str:
+    """Return a header as text: nats-py reads those of a single entry as if they were an email's, which is ASCII."""
+    if isinstance(value, Header):
+        return b"".join(part for part, _ in decode_header(value)).decode(errors="replace")
+    return str(value)
 
 
 def _decode_or_none(message: RawStreamMsg) -> Fact | None:

@@ -1,9 +1,11 @@
 """Dead letters on a real nats-server: their incidents, listing them and discarding them."""
 
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from contracts.envelope import Origin
 from contracts.errors import MapSeekError, Retry, Unavailable
@@ -13,6 +15,7 @@ from contracts.subjects import RETRIES, retry_filter
 from infra.nats.erasure import LogErasure
 from infra.nats.journal import JetStreamJournal
 from pipeline.failures.letters import discard_letter, find_letter, list_letters, list_stages_without_worker, retry_letter
+from pipeline.failures.render import render_letter, render_letters
 from tests.support.bench_stage import count_messages, downloaded, last_dead_letter, run_stage
 from tests.support.facts import posted, requested
 from tests.support.failing import FailingStage
@@ -55,6 +58,28 @@ async def test_a_retry_with_a_named_delay_is_no_incident(bench: FailingStage, na
     async with run_stage(nats_url, bench.client, bench.journal, work):
         await eventually(bench.recorded)
     assert await bench.incidents() == []
+
+
+async def test_a_reason_with_any_characters_is_kept_found_shown_escaped_and_put_back(bench: FailingStage, nats_url: str) -> None:
+    async def fail(_: Fact) -> Sequence[Fact]:
+        raise Retry("café 地図\x1b[31m\u202e\udcff\nwas refused")
+
+    await bench.journal.record(posted(), Origin("m"))
+    async with run_stage(nats_url, bench.client, bench.journal, fail):
+        (listed,) = await bench.wait_for_letters()
+    letter = await find_letter(bench.client, listed.id)
+    assert letter.reason == listed.reason == "café 地図\x1b[31m\u202e\\xff was refused"
+    incidents = [fact for fact in await bench.incidents() if isinstance(fact, MessageBuried)]
+    assert [fact.reason for fact in incidents] == [letter.reason]
+    for page in (render_letter(letter), render_letters([letter])):
+        shown = StringIO()
+        Console(file=shown, width=300).print(page)
+        assert r"café 地図\x1b[31m\u202e\xff was refused" in shown.getvalue()
+        assert [line for line in shown.getvalue().splitlines() if not line.isprintable()] == []
+    bench.broken = False
+    await bench.put_back(letter)
+    async with bench.working():
+        await eventually(bench.recorded)
 
 
 async def test_dead_letters_are_filtered_by_their_headers(bench: FailingStage) -> None:
