@@ -3,8 +3,8 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from infra.discord.gateway import DISCORD, Endpoint, run_gateway, simulator_endp
 from infra.discord.services import GatewayPorts
 from infra.nats.connection import connect, disconnect
 from infra.nats.journal import JetStreamJournal
-from infra.nats.server import embedded_server, read_announced_url
+from infra.nats.server import embedded_server, hold_lock, read_announced_url
 from infra.tasks import cancel_tasks
 from pipeline.clock import utc_now
 from pipeline.container import Container
@@ -115,6 +115,18 @@ async def open_log_server(settings: Settings) -> AsyncIterator[str]:
         return
     async with embedded_server(folder, settings.nats_port) as url:
         yield url
+
+
+@contextmanager
+def hold_gateway_lock(settings: Settings) -> Iterator[None]:
+    """Make sure that no other process runs the gateway on the data folder, wherever its log is. Raises MapSeekError.
+
+    Discord would send every event to both, and both would answer every command.
+    """
+    folder = ensure_data_folder(settings)
+    refusal = f"Another `mapseek up` or `mapseek gateway` already runs on {folder}: stop it, or set MAPSEEK_DATA_DIR."
+    with hold_lock(folder / "gateway.lock", refusal):
+        yield
 
 
 @asynccontextmanager

@@ -1,5 +1,7 @@
 """All settings with their defaults and meanings. They come from the environment (`MAPSEEK_*`) or from a `.env` file."""
 
+import os
+import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +10,9 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from contracts.errors import MapSeekError
+
+PRIVATE_UMASK = 0o077
+"""The rights of other users, which no file and no folder of an archive has: folders are 0700, files 0600."""
 
 WordSet = Annotated[frozenset[str], NoDecode]
 
@@ -103,10 +108,17 @@ def get_data_folder(settings: Settings) -> Path:
 
 
 def ensure_data_folder(settings: Settings) -> Path:
-    """Return the data folder, and create it if it is missing. Raises MapSeekError if it cannot be written."""
+    """Return the data folder, created if it is missing, and private to its owner with everything in it.
+
+    From then on, every file that this process and its children make is private, also elsewhere. Raises MapSeekError if the folder
+    cannot be written, or cannot be made private.
+    """
+    os.umask(PRIVATE_UMASK)
     folder = get_data_folder(settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if _is_open_to_others(folder):
+            _close_to_others(folder)
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
@@ -115,3 +127,47 @@ def ensure_data_folder(settings: Settings) -> Path:
             f"The data folder {folder} cannot be written ({error.strerror}): correct its permissions or set MAPSEEK_DATA_DIR."
         ) from None
     return folder
+
+
+def _is_open_to_others(folder: Path) -> bool:
+    """Tell whether other users have a right on the folder or on something directly in it, as an earlier version left them."""
+    return any(_has_rights_of_others(path) for path in (folder.resolve(), *folder.iterdir()))
+
+
+def _has_rights_of_others(path: Path) -> bool:
+    """Tell whether other users have a right on a file or a folder. A symlink has no rights of its own, and vanished files none."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    return not stat.S_ISLNK(mode) and bool(mode & PRIVATE_UMASK)
+
+
+def _close_to_others(folder: Path) -> None:
+    """Take the rights of other users from a folder and everything below it.
+
+    What is deep down comes first, so that a walk that is interrupted is made again at the next start. Symlinks are not followed.
+    Raises MapSeekError if that is not possible, or if the folder is one that all users share, such as /tmp.
+    """
+    if folder.stat().st_mode & stat.S_ISVTX:
+        raise MapSeekError(f"The data folder {folder} is shared by all users: set MAPSEEK_DATA_DIR to a folder of MapSeek's own.")
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            _take_rights_of_others(Path(parent, name))
+    _take_rights_of_others(folder.resolve())
+
+
+def _take_rights_of_others(path: Path) -> None:
+    if not _has_rights_of_others(path):
+        return
+    reason: str | None = "its file system keeps no permissions"
+    try:
+        path.chmod(stat.S_IMODE(path.stat().st_mode) & ~PRIVATE_UMASK)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = error.strerror
+    if _has_rights_of_others(path):
+        raise MapSeekError(
+            f"{path} cannot be made private ({reason}): give it to the user that runs MapSeek, or set MAPSEEK_DATA_DIR."
+        )

@@ -39,7 +39,7 @@ async def embedded_server(folder: Path, port: int = 0) -> AsyncIterator[str]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     announcement = folder / "server.json"
-    with _lock_folder(folder):
+    with hold_lock(folder / "server.lock", f"Another MapSeek already runs on {folder.parent}: stop it, or set MAPSEEK_DATA_DIR."):
         await _end_orphan(folder)
         server = _Server(*await _start(folder, port))
         announcement.write_bytes(orjson.dumps({"url": server.url, "pid": os.getpid()}))
@@ -68,12 +68,18 @@ def has_store(folder: Path) -> bool:
 
 
 @contextmanager
-def _lock_folder(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / "server.lock")
+def hold_lock(file: Path, refusal: str) -> Iterator[None]:
+    """Lock a file until the context ends. The kernel also unlocks it when this process is killed.
+
+    Raises MapSeekError with the sentence `refusal` if another process holds the lock, or if the file cannot be opened.
+    """
+    lock = FileLock(file, mode=0o600)
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise MapSeekError(f"Another MapSeek already runs on {folder.parent}: stop it, or set MAPSEEK_DATA_DIR.") from None
+        raise MapSeekError(refusal) from None
+    except OSError as error:
+        raise MapSeekError(f"{file} cannot be locked ({error.strerror}): correct its permissions.") from None
     try:
         yield
     finally:

@@ -202,7 +202,7 @@ def _sync(path: Path) -> None:
 @contextmanager
 def lock_snapshots(folder: Path) -> Iterator[bool]:
     """Try to lock the snapshots in a folder, and yield whether this process may write them. It may until the context ends."""
-    lock = FileLock(folder / LOCK_NAME)
+    lock = FileLock(folder / LOCK_NAME, mode=0o600)
     with suppress(Timeout):
         lock.acquire(blocking=False)
     try:

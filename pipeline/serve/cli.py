@@ -14,7 +14,7 @@ app.add_typer(topology_app, name="topology")
 def up_command() -> None:
     """Run everything in one process.
 
-    That is the gateway and every stage, and a log server of its own if NATS_URL is not set.
+    That is the gateway and every stage, and a log server of its own if NATS_URL is not set. A data folder has one gateway.
     """
     from pipeline.serve.command import serve_all
 
@@ -38,9 +38,9 @@ def run_command(
 
 @app.command("gateway")
 def gateway_command() -> None:
-    """Run only the Discord gateway.
+    """Run only the Discord gateway, once on a data folder.
 
-    It uses the log server at NATS_URL. If that is not set, it uses the one of a running `mapseek up`.
+    It uses the log server at NATS_URL. If that is not set, it uses the one of another command that runs on the data folder.
     """
     from pipeline.serve.command import serve_gateway
 

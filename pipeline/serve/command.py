@@ -22,7 +22,7 @@ from pipeline.clock import utc_now
 from pipeline.engine import topology
 from pipeline.engine.registry import STAGES, find_stages
 from pipeline.monitoring.status import StageStatus, read_status
-from pipeline.process import open_log_server, open_process, wait_until_stopped
+from pipeline.process import hold_gateway_lock, open_log_server, open_process, wait_until_stopped
 from pipeline.settings import Settings, get_data_folder, require_token
 
 LANE_NAMES = {"image": "archive", "search": "search", "alert": "alert", "removal": "removal"}
@@ -34,10 +34,11 @@ WATCH_SAMPLE_S = 2.0
 
 
 async def serve_all(settings: Settings) -> None:
-    """Run everything in one process."""
+    """Run everything in one process. Raises MapSeekError if another process runs the gateway on the data folder."""
     require_token(settings)
-    async with open_log_server(settings) as url:
-        await _serve(settings, url, STAGES, with_gateway=True)
+    with hold_gateway_lock(settings):
+        async with open_log_server(settings) as url:
+            await _serve(settings, url, STAGES, with_gateway=True)
 
 
 async def serve_stages(settings: Settings, names: list[str]) -> None:
@@ -46,9 +47,11 @@ async def serve_stages(settings: Settings, names: list[str]) -> None:
 
 
 async def serve_gateway(settings: Settings) -> None:
-    """Run only the gateway."""
+    """Run only the gateway. Raises MapSeekError if another process runs it on the data folder."""
     require_token(settings)
-    await _serve(settings, find_log_url(settings), (), with_gateway=True)
+    url = find_log_url(settings)
+    with hold_gateway_lock(settings):
+        await _serve(settings, url, (), with_gateway=True)
 
 
 async def _serve(settings: Settings, url: str, stages: Sequence[Stage[Any]], *, with_gateway: bool = False) -> None:
