@@ -2,11 +2,13 @@
 
 import io
 import socket
+import stat
 import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 from aiohttp import web
@@ -18,6 +20,17 @@ from contracts.events import DiscordFile
 from stages.canonical_image import decode_image
 
 Behaviour = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def list_open_paths(folder: Path) -> list[str]:
+    """Return the folder and what is below it on which other users than its owner have a right, with its mode."""
+    found = []
+    for path in (folder, *folder.rglob("*")):
+        with suppress(FileNotFoundError):  # a temporary file
+            mode = path.lstat().st_mode
+            if not stat.S_ISLNK(mode) and mode & 0o077:
+                found.append(f"{stat.filemode(mode)} {path}")
+    return found
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
