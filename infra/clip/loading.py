@@ -27,7 +27,7 @@ from open_clip.factory import load_state_dict  # noqa: E402
 from open_clip.transform import PreprocessCfg, image_transform_v2  # noqa: E402
 
 import infra.clip.tower  # noqa: E402, F401  (registers our own tower in timm)
-from infra.clip.text import TextTower, take_text_tower  # noqa: E402
+from infra.clip.text_tower import TextTower, take_text_tower  # noqa: E402
 
 MAX_FILTER_PATCHES = 8
 """An untrained filter consists of at most this many random patches across and down, however large its kernel."""
