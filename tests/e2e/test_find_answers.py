@@ -89,6 +89,19 @@ async def test_altered_copies_are_found_with_link_author_date_and_picture(server
 
 
 @shared_world
+async def test_an_author_with_controls_in_their_name_changes_nothing_around_it(server: World) -> None:
+    discord = server.discord
+    hostile = discord.simulator.add_member(discord.guild, "Ste\u202eve\n\x1b[31m**x**")
+    message = await discord.post(("map.png", art_png(40)), author=hostile)
+    await server.archived(1)
+    answer = await discord.simulator.answer(await discord.ask(art_png(40)), embedded=True)
+    assert read_link(answer) == message.jump_url
+    shown = r"Ste\\u202eve \\x1b[31m\*\*x\*\*"
+    assert read_headline(answer) == f"Found it: first posted by {shown}"
+    assert [line for line in read_lines(answer) if line.startswith(f"Posted by **{shown}** on <t:")] != []
+
+
+@shared_world
 async def test_a_picture_that_was_never_posted_is_no_match(server: World) -> None:
     await server.discord.post(*((f"{seed}.png", art_png(seed)) for seed in range(5)))
     await server.archived(5)
